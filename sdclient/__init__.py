@@ -1,0 +1,25 @@
+"""Images out of a Stable Diffusion WebUI: a typed client, a batch runner, and where each image came from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from .client import WebUI as WebUI
+    from .errors import SDClientError as SDClientError
+    from .models import Img2ImgRequest as Img2ImgRequest
+
+_LAZY = {"WebUI": ".client", "SDClientError": ".errors", "Img2ImgRequest": ".models"}
+
+__all__ = ["Img2ImgRequest", "SDClientError", "WebUI", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names on first use, so that `import sdclient.manifest` stays cheap."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LAZY[name], __name__), name)

@@ -1,0 +1,5 @@
+"""`python -m sdclient`."""
+
+from .cli import main
+
+main()

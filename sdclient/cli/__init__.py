@@ -1,0 +1,27 @@
+"""The `sdclient` command. Command modules import `click` alone at their top, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import click
+
+from .._version import __version__
+from ._group import OneLineErrors
+
+
+@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="sdclient")
+def cli() -> None:
+    """Make more pictures of rare defects with a local Stable Diffusion WebUI.
+
+    \b
+    A first try with no GPU and no model:
+      sdclient serve                 (in one terminal)
+      sdclient number photos sources
+      sdclient plan sources --target 300
+      sdclient generate sources output --plan plan.csv --url http://127.0.0.1:7861
+    """
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    cli(prog_name="sdclient")

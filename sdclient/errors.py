@@ -1,0 +1,200 @@
+"""The whole error tree of `sdclient`.
+
+Catch `SDClientError` for everything, a branch for a kind, a leaf for one cause::
+
+    SDClientError
+    ├── WebUIError                    something between us and the server
+    │   ├── ServerUnreachable         nothing answers at this address
+    │   ├── ServerLoading             something answers, but it is not ready yet
+    │   ├── ApiDisabled               a WebUI that was started without --api
+    │   ├── NotAWebUI                 another program answers at this address
+    │   ├── RequestTimedOut           no connection, or no answer, in time
+    │   ├── Unauthorized              name or password missing or wrong
+    │   ├── RequestRejected           the request itself is wrong; sending it again cannot help
+    │   │   ├── NotFound              the path or the thing it names is not there
+    │   │   ├── BadImage              an image the server could not read
+    │   │   └── UnknownSetting        a sampler, scheduler or option the server does not have
+    │   ├── ServerFault               the server failed; another try may work
+    │   │   ├── ServerOutOfMemory     too large a size or batch for its memory
+    │   │   └── ModelProducedNaN      the model computed no picture
+    │   ├── SettingSubstituted        it used another setting than the one asked for
+    │   ├── LossyFormat               it sends images in a format that loses detail
+    │   ├── IncompleteReply           fewer images than asked, or an interrupted job
+    │   └── UnexpectedReply           a reply that is not what the contract says
+    └── ProjectError                  something about the user's own files
+        ├── SourceError               source images: missing, unreadable, empty class, not numbered
+        ├── BoxError                  a YOLO or VOC box file that cannot be used
+        ├── PlanError                 a plan that is not possible or does not fit the sources
+        ├── OutputError               an output folder that cannot be written or does not fit the run
+        ├── ManifestError             a manifest that is missing, broken or from a newer version
+        ├── SettingsError             a value among the user's own settings that cannot be used
+        └── MissingExtra              a part of the software that is not installed
+
+Every message names the thing, what was found, what was expected and what to do next, in one line.
+"""
+
+from __future__ import annotations
+
+
+class SDClientError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class WebUIError(SDClientError):
+    """Something went wrong between this client and the server.
+
+    Attributes:
+        status: HTTP status of the reply, or None when there was no reply.
+        server_words: what the server said, shortened and without image data; "" when it said nothing.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, server_words: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.server_words = server_words
+
+
+class ServerUnreachable(WebUIError):
+    """Nothing listens at the address, or its name does not resolve."""
+
+
+class ServerLoading(WebUIError):
+    """The server is there but still starting or loading its model; wait and try again."""
+
+
+class ApiDisabled(WebUIError):
+    """The WebUI runs, but was started without `--api`."""
+
+
+class NotAWebUI(WebUIError):
+    """Some other program answers at the address."""
+
+
+class RequestTimedOut(WebUIError):
+    """No connection or no answer within the time allowed.
+
+    Attributes:
+        phase: "connect" or "read". After "read" the server may still be working on the request.
+    """
+
+    def __init__(self, message: str, *, phase: str) -> None:
+        super().__init__(message)
+        self.phase = phase
+
+
+class Unauthorized(WebUIError):
+    """The server wants a name and password, or refuses the ones given."""
+
+
+class RequestRejected(WebUIError):
+    """The request is wrong; sending the same request again cannot help.
+
+    Attributes:
+        field: the request field at fault, when known.
+    """
+
+    def __init__(
+        self, message: str, *, status: int | None = None, server_words: str = "", field: str | None = None
+    ) -> None:
+        super().__init__(message, status=status, server_words=server_words)
+        self.field = field
+
+
+class NotFound(RequestRejected):
+    """The path, or the thing the request names, is not on this server."""
+
+
+class BadImage(RequestRejected):
+    """An image of the request could not be read by the server, or one of ours by us."""
+
+
+class UnknownSetting(RequestRejected):
+    """A sampler, scheduler or option that this server does not have; the message lists near names."""
+
+
+class ServerFault(WebUIError):
+    """The server failed with 5xx; the request may be fine."""
+
+
+class ServerOutOfMemory(ServerFault):
+    """The server ran out of memory; a smaller size or batch may work."""
+
+
+class ModelProducedNaN(ServerFault):
+    """The model computed not-a-number instead of a picture; see the server's `--no-half-vae`."""
+
+
+class SettingSubstituted(WebUIError):
+    """The server silently used another setting than the one asked for.
+
+    Attributes:
+        setting: name of the setting.
+        asked: the value that was sent.
+        used: the value the server reports.
+    """
+
+    def __init__(self, setting: str, asked: object, used: object, advice: str = "") -> None:
+        super().__init__(
+            f"the server used {setting} {used!r} instead of {asked!r}"
+            + (f"; {advice}" if advice else "; ask for one that the server lists")
+        )
+        self.setting = setting
+        self.asked = asked
+        self.used = used
+
+
+class LossyFormat(WebUIError):
+    """The server is set to send JPEG or another format that loses detail."""
+
+
+class IncompleteReply(WebUIError):
+    """The reply holds fewer images than were asked for.
+
+    Attributes:
+        asked: number of images asked for.
+        got: number of images that came.
+    """
+
+    def __init__(self, message: str, *, asked: int, got: int) -> None:
+        super().__init__(message)
+        self.asked = asked
+        self.got = got
+
+
+class UnexpectedReply(WebUIError):
+    """The reply does not have the shape that the contract promises."""
+
+
+class ProjectError(SDClientError):
+    """Something about the user's own files or settings."""
+
+
+class SourceError(ProjectError):
+    """Source images are missing, unreadable, not numbered, or a class folder is empty."""
+
+
+class BoxError(ProjectError):
+    """A box file (YOLO or VOC) is missing, malformed, or points outside its picture."""
+
+
+class PlanError(ProjectError):
+    """A plan is impossible, unreadable, or does not fit the source images."""
+
+
+class OutputError(ProjectError):
+    """An output folder cannot be written, or holds a run with other parameters."""
+
+
+class ManifestError(ProjectError):
+    """A manifest is missing, damaged, or written by a newer version."""
+
+
+class SettingsError(ProjectError):
+    """A value among the user's own settings cannot be used."""
+
+
+class MissingExtra(ProjectError):
+    """A part of the software is not installed; the message gives the command that installs it."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs the extra '{extra}': pip install \"sd-defects[{extra}]\"")

@@ -1,0 +1,78 @@
+"""Which module may import which; read from the source, so that nothing has to be installed."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MODULES = sorted([*(ROOT / "sdclient").rglob("*.py"), *(ROOT / "trainer").rglob("*.py")])
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Absolute names of everything a file imports, anywhere in it."""
+    package = path.relative_to(ROOT).with_suffix("").parts
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level]) if node.level else ""
+            stem = ".".join(part for part in (base, node.module) if part)
+            found.add(stem)
+            found.update(f"{stem}.{alias.name}" for alias in node.names)
+    return found
+
+
+def names(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=names)
+def test_imports_between_the_packages_run_one_way(path: Path) -> None:
+    imported = imported_modules(path)
+    package = path.relative_to(ROOT).parts[0]
+    if package == "sdclient":
+        assert not {name for name in imported if name.split(".")[0] == "trainer"}
+    else:
+        foreign = {name for name in imported if name.split(".")[0] == "sdclient"}
+        assert all(name == "sdclient" or name.startswith("sdclient.manifest") for name in foreign)
+        assert not any(
+            name.startswith("sdclient.") and not name.startswith("sdclient.manifest") for name in foreign
+        )
+
+
+@pytest.mark.parametrize("path", MODULES, ids=names)
+def test_only_one_file_knows_yolov5(path: Path) -> None:
+    if names(path) != "trainer/_yolov5.py":
+        assert not {name for name in imported_modules(path) if name.split(".")[0] == "yolov5"}
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if "cli" not in p.parts], ids=names)
+def test_logic_never_imports_the_command_line(path: Path) -> None:
+    imported = imported_modules(path)
+    if path.name != "__main__.py":
+        assert not {name for name in imported if name.split(".")[0] == "click" or ".cli" in name}
+
+
+@pytest.mark.parametrize("name", ["errors.py", "manifest.py"])
+def test_the_foundations_import_nothing_heavy(name: str) -> None:
+    allowed = {
+        "errors",
+        "__future__",
+        "json",
+        "sqlite3",
+        "collections",
+        "dataclasses",
+        "pathlib",
+        "types",
+        "typing",
+    }
+    imported = imported_modules(ROOT / "sdclient" / name)
+    assert {n.removeprefix("sdclient.").split(".")[0] for n in imported} <= allowed
+
+
+def test_everything_is_a_known_package() -> None:
+    assert {path.relative_to(ROOT).parts[0] for path in MODULES} == {"sdclient", "trainer"}

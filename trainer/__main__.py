@@ -1,0 +1,5 @@
+"""`python -m trainer`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,28 @@
+"""The `trainer` command. Command modules import `click` alone at their top, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import click
+
+from .. import __version__
+from ._group import OneLineErrors
+
+
+@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="trainer")
+def cli() -> None:
+    """Train, judge and compare defect classifiers.
+
+    \b
+    The usual order:
+      trainer check photos
+      trainer split photos data --val 0.15 --test 0.25 --seed 0
+      trainer train data --model yolov5n-cls -o runs/baseline
+      trainer train data --generated output -o runs/augmented
+      trainer compare runs/baseline runs/augmented data
+    """
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    cli(prog_name="trainer")

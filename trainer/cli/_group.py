@@ -1,0 +1,36 @@
+"""The command group that turns our errors into one line and an exit code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..errors import MissingExtra, TrainerError
+
+_TRAIN_EXTRA = {"torch", "torchvision", "yolov5", "numpy", "scipy", "matplotlib", "jinja2"}
+
+
+class OneLineErrors(click.Group):
+    """A group whose commands end with one line on stderr and exit code 1 instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; translate what went wrong."""
+        try:
+            return super().invoke(ctx)
+        except TrainerError as error:
+            raise click.ClickException(str(error)) from error
+        except ModuleNotFoundError as error:
+            if (error.name or "").split(".")[0] in {
+                "torch",
+                "torchvision",
+                "yolov5",
+                "numpy",
+                "scipy",
+                "jinja2",
+            }:
+                raise click.ClickException(str(MissingExtra(f"this command ({error.name})"))) from error
+            raise
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{where}{error.strerror or error}") from error

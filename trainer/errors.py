@@ -1,0 +1,62 @@
+"""The whole error tree of `trainer`.
+
+::
+
+    TrainerError
+    ├── DataError              the image folders: missing, empty, wrong layout, unreadable files
+    │   ├── SplitError         a split that is not possible, or a folder that holds another one
+    │   └── LeakageError       a generated image that would let training see a test image
+    ├── ConfigError            a setting that cannot be used
+    ├── CheckpointError        weights that are missing, damaged, or not ours
+    ├── PredictionsError       a predictions file that cannot be used, with its line
+    ├── EvaluationError        labels and classes that do not fit together
+    ├── GeneratedSetError      a generated output folder or its manifest that cannot be used
+    └── MissingExtra           a part of the software that is not installed
+
+Every message names the thing, what was found, what was expected and what to do next, in one line.
+"""
+
+from __future__ import annotations
+
+
+class TrainerError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class DataError(TrainerError):
+    """An image folder is missing, empty, laid out wrongly, or holds files that cannot be read."""
+
+
+class SplitError(DataError):
+    """A split is not possible, or its folder already holds another one."""
+
+
+class LeakageError(DataError):
+    """Training would see an image that descends from validation or test data."""
+
+
+class ConfigError(TrainerError):
+    """A setting has a value that cannot be used."""
+
+
+class CheckpointError(TrainerError):
+    """Weights are missing, damaged, or not written by this program."""
+
+
+class PredictionsError(TrainerError):
+    """A predictions file cannot be used; the message names the file and the line."""
+
+
+class EvaluationError(TrainerError):
+    """Labels, classes and the Normal class do not fit together."""
+
+
+class GeneratedSetError(TrainerError):
+    """A folder of generated images, or its manifest, cannot be used."""
+
+
+class MissingExtra(TrainerError):
+    """A part of the software is not installed; the message gives the command that installs it."""
+
+    def __init__(self, what: str, extra: str = "train") -> None:
+        super().__init__(f"{what} needs the extra '{extra}': pip install \"sd-defects[{extra}]\"")
