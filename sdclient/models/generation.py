@@ -1,0 +1,182 @@
+"""Payloads of img2img: the request, and what comes back.
+
+Field names, types and defaults are those of AUTOMATIC1111 1.10.1; a default that differs says so.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from .._images import from_base64
+from ._base import Reply, Request, SentImage
+
+MAX_SEED = 2**63 - 1
+SIZE_MULTIPLE_PX = 8
+
+
+class GenerationRequest(Request):
+    """What every generating call takes."""
+
+    prompt: str = ""
+    """What the picture should show."""
+    negative_prompt: str = ""
+    """What it should not show."""
+    styles: tuple[str, ...] | None = None
+    """Names of saved prompt styles to add; an unknown name is ignored by the server."""
+    seed: int = Field(-1, ge=-1, le=MAX_SEED)
+    """Seed of the first image, each further one has the next; -1 draws one."""
+    subseed: int = Field(-1, ge=-1, le=MAX_SEED)
+    """Seed of the variation noise; -1 draws one."""
+    subseed_strength: float = Field(0, ge=0, le=1)
+    """Share of the variation noise."""
+    seed_resize_from_h: int = -1
+    """Height whose noise the seed should reproduce; -1 off."""
+    seed_resize_from_w: int = -1
+    """Width whose noise the seed should reproduce; -1 off."""
+    sampler_name: str | None = None
+    """Sampler as the server lists it; None is the server's default (Euler)."""
+    sampler_index: str = "Euler"
+    """Former name of `sampler_name`, used by the server where that is None."""
+    scheduler: str | None = None
+    """Noise schedule as the server lists it ("Karras"); None is the sampler's own (automatic)."""
+    batch_size: int = Field(1, ge=1)
+    """Images made at once; costs memory, and is faster on small images."""
+    n_iter: int = Field(1, ge=1)
+    """Batches made one after the other."""
+    steps: int = Field(50, ge=1)
+    """Sampling steps; img2img runs about `denoising_strength` times as many."""
+    cfg_scale: float = Field(7.0, ge=0)
+    """How strictly the prompt is followed."""
+    width: int = Field(512, ge=SIZE_MULTIPLE_PX, multiple_of=SIZE_MULTIPLE_PX)
+    """Width in px; does not follow the source image. The server would round 65 down to 64 silently."""
+    height: int = Field(512, ge=SIZE_MULTIPLE_PX, multiple_of=SIZE_MULTIPLE_PX)
+    """Height in px."""
+    restore_faces: bool | None = None
+    """Run a face restorer; None is the server's option."""
+    tiling: bool | None = None
+    """Make the picture tile seamlessly; None is the server's option."""
+    do_not_save_samples: bool = False
+    """With `save_images`: do not save the single images on the server."""
+    do_not_save_grid: bool = False
+    """With `save_images`: do not save the grid on the server."""
+    eta: float | None = None
+    """Noise multiplier of ancestral samplers."""
+    s_min_uncond: float | None = None
+    """Below this sigma the negative prompt is skipped now and then."""
+    s_churn: float | None = None
+    """Sampler setting of Karras et al. 2022."""
+    s_tmax: float | None = None
+    """Sampler setting of Karras et al. 2022."""
+    s_tmin: float | None = None
+    """Sampler setting of Karras et al. 2022."""
+    s_noise: float | None = None
+    """Sampler setting of Karras et al. 2022."""
+    override_settings: dict[str, Any] | None = None
+    """Server options for this request. They can leak into later requests: send them every time."""
+    override_settings_restore_afterwards: bool = True
+    """Put the options back after the request."""
+    refiner_checkpoint: str | None = None
+    """Checkpoint that takes over late in sampling."""
+    refiner_switch_at: float | None = Field(None, ge=0, le=1)
+    """Share of the steps after which it takes over."""
+    disable_extra_networks: bool = False
+    """Ignore LoRAs and other extra networks named in the prompt."""
+    firstpass_image: SentImage | None = None
+    """Image of a first pass, in place of making one."""
+    comments: dict[str, Any] | None = None
+    """Comments to carry in the reply."""
+    force_task_id: str | None = None
+    """Name for this job, by which its progress can be asked."""
+    script_name: str | None = None
+    """A selectable script to run."""
+    script_args: tuple[Any, ...] = ()
+    """Arguments of that script, by position."""
+    send_images: bool = True
+    """Send the images in the reply."""
+    save_images: bool = False
+    """Also save them on the server; with several images a grid then comes first."""
+    alwayson_scripts: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of always-on scripts: `{"name": {"args": [...]}}`."""
+    infotext: str | None = None
+    """Infotext whose settings fill the fields that were not given."""
+
+
+class Img2ImgRequest(GenerationRequest):
+    """A request for images made from an image."""
+
+    init_images: tuple[SentImage, ...] = Field(min_length=1)
+    """The source image; several only together with an equal `batch_size`."""
+    denoising_strength: float = Field(0.25, ge=0, le=1)
+    """How far the result may leave the source; 0.2-0.3 keeps a defect a defect. The server's default: 0.75."""
+    resize_mode: Literal[0, 1, 2, 3] = 0
+    """How the source meets `width` x `height`: 0 stretch, 1 crop, 2 fill, 3 stretch in latent space."""
+    image_cfg_scale: float | None = Field(None, ge=0)
+    """How strictly the source is followed, for instruct-pix2pix models."""
+    mask: SentImage | None = None
+    """Where to repaint: white."""
+    mask_blur: int | None = Field(None, ge=0)
+    """Blur of the mask's edge in px, for both directions at once."""
+    mask_blur_x: int = Field(4, ge=0)
+    """Blur in px across."""
+    mask_blur_y: int = Field(4, ge=0)
+    """Blur in px down."""
+    mask_round: bool = True
+    """Make the mask black and white before use."""
+    inpainting_fill: Literal[0, 1, 2, 3] = 0
+    """What the masked area starts from: 0 its surroundings, 1 the source, 2 noise, 3 nothing."""
+    inpaint_full_res: bool = True
+    """Repaint the masked area alone at full size; the result then has the source's size."""
+    inpaint_full_res_padding: int = Field(0, ge=0)
+    """Context around the masked area in px."""
+    inpainting_mask_invert: Literal[0, 1] = 0
+    """1 repaints what is black."""
+    initial_noise_multiplier: float | None = None
+    """Noise added at the start; None is the server's option."""
+    latent_mask: SentImage | None = None
+    """A mask in latent space."""
+    include_init_images: bool = False
+    """Echo the source in the reply's `parameters`."""
+
+
+def _load_json(value: object) -> object:
+    """`info` comes as JSON in a string."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+class GenerationInfo(Reply):
+    """What the server really did; the `info` of a reply."""
+
+    all_seeds: tuple[int, ...] = ()
+    """One seed an image, also for images that an interrupted job never made."""
+    infotexts: tuple[str, ...] = ()
+    """One text an image in the reply, the grid's included."""
+    sampler_name: str | None = None
+    steps: int | None = None
+    cfg_scale: float | None = None
+    width: int | None = None
+    height: int | None = None
+    denoising_strength: float | None = None
+    seed: int | None = None
+    sd_model_name: str | None = None
+    sd_model_hash: str | None = None
+    index_of_first_image: int = 0
+    """1 when a grid comes first."""
+    extra_generation_params: dict[str, Any] = Field(default_factory=dict)
+    """"Schedule type" among others; absent when the schedule is automatic."""
+    version: str | None = None
+
+
+ReceivedImage = Annotated[bytes, BeforeValidator(lambda v: from_base64(v) if isinstance(v, str) else v)]
+
+
+class GenerationReply(Reply):
+    """A reply of img2img or txt2img as it came, base64 decoded."""
+
+    images: tuple[ReceivedImage, ...] | None = None
+    """Image files' bytes; the format follows the server's option `samples_format`."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """An echo of the request and no proof of anything."""
+    info: Annotated[GenerationInfo, BeforeValidator(_load_json)]
