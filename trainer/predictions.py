@@ -1,0 +1,290 @@
+"""What a classifier said about each image, in memory and as `predictions.csv`.
+
+The file has the columns `image` (relative path, forward slashes), `label` (empty when unknown), `predicted`,
+one `p_<class>` per class in class order, and optionally `group` (the board or photograph an image was cut
+from). It is the door for other trainers too, so reading is strict: a file that is wrong in one cell is refused
+with its line.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ._atomic import write_bytes_atomically
+from .errors import PredictionsError
+
+FloatArray = npt.NDArray[np.float64]
+
+SUM_TOLERANCE = 1e-3
+"""How far the probabilities of one image may be from adding up to 1 (files round them)."""
+
+_TIE_TOLERANCE = 1e-9
+_FIXED_COLUMNS = ("image", "label", "predicted")
+_PREFIX = "p_"
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """The probabilities one trained model gave to each of N images over K classes."""
+
+    images: tuple[str, ...]
+    """N paths relative to the image folder, forward slashes, no two alike."""
+    labels: tuple[str, ...]
+    """N true names; "" where unknown. A class, or a coarser word such as "Abnormal"."""
+    classes: tuple[str, ...]
+    """K class names in the model's order."""
+    predicted: tuple[str, ...]
+    """N class names, each the most probable one."""
+    probabilities: FloatArray
+    """(N, K), each row in [0, 1] and adding up to 1."""
+    groups: tuple[str, ...] | None = None
+    """N names of what each image was cut from, or None when nobody said."""
+    origin: Path | None = None
+    """The file these were read from."""
+    lines: tuple[int, ...] = ()
+    """N line numbers in that file."""
+
+    def where(self, index: int) -> str:
+        """Words that lead a user to image number `index`."""
+        if self.origin is not None and self.lines:
+            return f"{self.origin}, line {self.lines[index]}: image {self.images[index]!r}"
+        return f"image {self.images[index]!r}"
+
+
+def make_predictions(
+    images: Sequence[str], labels: Sequence[str], classes: Sequence[str], probabilities: npt.ArrayLike
+) -> Predictions:
+    """Predictions from a model's output; each image gets its most probable class, the first one of a tie.
+
+    Args:
+        images: N relative paths with forward slashes.
+        labels: N true names, "" where unknown.
+        classes: K names in the order of the columns of `probabilities`.
+        probabilities: (N, K) in [0, 1], each row adding up to 1.
+
+    Raises:
+        PredictionsError: lengths that differ, a repeated image or class, or a row that is no distribution.
+    """
+    table = np.asarray(probabilities, dtype=np.float64)
+    if table.size == 0:
+        table = table.reshape(len(images), len(classes))
+    if table.shape != (len(images), len(classes)) or len(labels) != len(images):
+        raise PredictionsError(
+            f"{len(images)} images, {len(labels)} labels and {len(classes)} classes do not fit probabilities "
+            f"of shape {table.shape}; expected one label and one row an image, one column a class"
+        )
+    repeated = _first_repeat(classes)
+    if repeated is not None:
+        raise PredictionsError(f"class {repeated!r} is named twice; expected every class once")
+    repeated = _first_repeat(images)
+    if repeated is not None:
+        raise PredictionsError(f"image {repeated!r} is listed twice; expected every image once")
+    for image, row in zip(images, table.tolist(), strict=True):
+        fault = _fault_of_row(row)
+        if fault:
+            raise PredictionsError(f"image {image!r}: {fault}")
+    chosen = table.argmax(axis=1) if len(images) else np.zeros(0, dtype=np.int64)
+    return Predictions(
+        images=tuple(images),
+        labels=tuple(labels),
+        classes=tuple(classes),
+        predicted=tuple(classes[k] for k in chosen.tolist()),
+        probabilities=table,
+    )
+
+
+def write_predictions(
+    path: Path,
+    images: Sequence[str],
+    labels: Sequence[str],
+    classes: Sequence[str],
+    probabilities: npt.ArrayLike,
+) -> Predictions:
+    """Write `predictions.csv` atomically and return what it says; arguments as for `make_predictions`.
+
+    Raises:
+        PredictionsError: the arguments do not fit together; nothing is written.
+        OSError: the file cannot be written.
+    """
+    predictions = make_predictions(images, labels, classes, probabilities)
+    text = io.StringIO(newline="")
+    rows = csv.writer(text, lineterminator="\r\n")
+    rows.writerow([*_FIXED_COLUMNS, *(f"{_PREFIX}{name}" for name in predictions.classes)])
+    for image, label, predicted, row in zip(
+        predictions.images,
+        predictions.labels,
+        predictions.predicted,
+        predictions.probabilities.tolist(),
+        strict=True,
+    ):
+        # Nine significant digits bring a 32-bit probability back exactly.
+        rows.writerow([image, label, predicted, *(f"{value:.9g}" for value in row)])
+    write_bytes_atomically(path, text.getvalue().encode("utf-8-sig"))
+    return predictions
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read a `predictions.csv`, ours or another program's.
+
+    Columns may stand in any order and others are passed over; class order is the order of the `p_` columns.
+
+    Raises:
+        PredictionsError: no such file, a missing column, no rows, a cell that is not a probability, a row that
+            does not add up to 1, an image listed twice, or a `predicted` that is not the most probable class;
+            the message names the file and the line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise PredictionsError(
+            f"{path}: no such file; expected a CSV made by 'trainer predict' or with the same columns"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise PredictionsError(f"{path}: not UTF-8 text ({error.reason}); save it as CSV in UTF-8") from error
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = next(reader, None)
+        if header is None:
+            raise PredictionsError(f"{path}: empty; expected a header line with {_expected_columns()}")
+        columns, classes = _read_header(path, header)
+        rows = [(reader.line_num, row) for row in reader if row]
+    except csv.Error as error:
+        raise PredictionsError(f"{path}, line {reader.line_num}: not readable as CSV: {error}") from error
+    if not rows:
+        raise PredictionsError(f"{path}: a header and no rows; expected one line an image")
+    return _read_rows(path, rows, len(header), columns, classes)
+
+
+def _expected_columns() -> str:
+    return "the columns image, label, predicted and one p_<class> per class"
+
+
+def _read_header(path: Path, header: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
+    repeated = _first_repeat(header)
+    if repeated is not None:
+        raise PredictionsError(f"{path}, line 1: column {repeated!r} stands there twice; expected it once")
+    missing = [name for name in _FIXED_COLUMNS if name not in header]
+    if missing:
+        raise PredictionsError(
+            f"{path}, line 1: no column {missing[0]!r} among {', '.join(header)}; "
+            f"expected {_expected_columns()}"
+        )
+    columns = {name: place for place, name in enumerate(header)}
+    classes = tuple(
+        name.removeprefix(_PREFIX) for name in header if name.startswith(_PREFIX) and name != _PREFIX
+    )
+    if len(classes) < 2:
+        raise PredictionsError(
+            f"{path}, line 1: {len(classes)} probability column(s); expected one p_<class> for each of two or"
+            " more classes"
+        )
+    return columns, classes
+
+
+def _read_rows(
+    path: Path,
+    rows: list[tuple[int, list[str]]],
+    width: int,
+    columns: dict[str, int],
+    classes: tuple[str, ...],
+) -> Predictions:
+    first_line: dict[str, int] = {}
+    images, labels, predicted, table = [], [], [], []
+    places = [columns[f"{_PREFIX}{name}"] for name in classes]
+    for line, row in rows:
+        at = f"{path}, line {line}"
+        if len(row) != width:
+            raise PredictionsError(f"{at}: {len(row)} cells; expected {width}, as many as the header has")
+        image, label, said = (row[columns[name]].strip() for name in _FIXED_COLUMNS)
+        if not image:
+            raise PredictionsError(f"{at}: the column 'image' is empty; expected the image's relative path")
+        if image in first_line:
+            raise PredictionsError(
+                f"{at}: image {image!r} stands on line {first_line[image]} already; expected every image once"
+            )
+        first_line[image] = line
+        values = [
+            _read_probability(at, name, row[place]) for name, place in zip(classes, places, strict=True)
+        ]
+        fault = _fault_of_row(values)
+        if fault:
+            raise PredictionsError(f"{at}: {fault}")
+        if said not in classes:
+            raise PredictionsError(
+                f"{at}: predicted {said!r} is not a class; expected one of {', '.join(classes)}"
+            )
+        if values[classes.index(said)] < max(values) - _TIE_TOLERANCE:
+            likeliest = classes[int(np.argmax(values))]
+            raise PredictionsError(
+                f"{at}: predicted {said!r} has {values[classes.index(said)]:.4g}, but {likeliest!r} has "
+                f"{max(values):.4g}; expected the most probable class"
+            )
+        images.append(image)
+        labels.append(label)
+        predicted.append(said)
+        table.append(values)
+    return Predictions(
+        images=tuple(images),
+        labels=tuple(labels),
+        classes=classes,
+        predicted=tuple(predicted),
+        probabilities=np.asarray(table, dtype=np.float64),
+        groups=_read_groups(path, rows, columns),
+        origin=path,
+        lines=tuple(line for line, _ in rows),
+    )
+
+
+def _read_groups(
+    path: Path, rows: list[tuple[int, list[str]]], columns: dict[str, int]
+) -> tuple[str, ...] | None:
+    if "group" not in columns:
+        return None
+    groups = tuple(row[columns["group"]].strip() for _, row in rows)
+    if not any(groups):
+        return None
+    for (line, _), group in zip(rows, groups, strict=True):
+        if not group:
+            raise PredictionsError(
+                f"{path}, line {line}: the column 'group' is empty; expected one on every line, or on none"
+            )
+    return groups
+
+
+def _read_probability(at: str, name: str, cell: str) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        raise PredictionsError(
+            f"{at}: {_PREFIX}{name} is {cell!r}; expected a probability from 0 to 1"
+        ) from None
+    if not 0.0 <= value <= 1.0:
+        raise PredictionsError(f"{at}: {_PREFIX}{name} is {cell}; expected a probability from 0 to 1")
+    return value
+
+
+def _fault_of_row(values: Sequence[float]) -> str:
+    for value in values:
+        if not 0.0 <= value <= 1.0:
+            return f"a probability is {value}; expected 0 to 1"
+    total = math.fsum(values)
+    if abs(total - 1.0) > SUM_TOLERANCE:
+        return f"the probabilities add up to {total:.4f}; expected 1 (within {SUM_TOLERANCE})"
+    return ""
+
+
+def _first_repeat(names: Sequence[str]) -> str | None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
