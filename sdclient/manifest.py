@@ -102,9 +102,7 @@ class Manifest:
     def __init__(self, output: Path, *, create: bool = False) -> None:
         self.path = output / MANIFEST_NAME
         if not create and not self.path.is_file():
-            raise ManifestError(
-                f"{output}: no {MANIFEST_NAME} here; expected an output folder of 'sdclient generate'"
-            )
+            raise ManifestError(f"{output}: no {MANIFEST_NAME} here; expected an output folder of 'sdclient generate'")
         mode = "rwc" if create else "ro"
         try:
             self._db = sqlite3.connect(

@@ -39,9 +39,7 @@ def test_imports_between_the_packages_run_one_way(path: Path) -> None:
     else:
         foreign = {name for name in imported if name.split(".")[0] == "sdclient"}
         assert all(name == "sdclient" or name.startswith("sdclient.manifest") for name in foreign)
-        assert not any(
-            name.startswith("sdclient.") and not name.startswith("sdclient.manifest") for name in foreign
-        )
+        assert not any(name.startswith("sdclient.") and not name.startswith("sdclient.manifest") for name in foreign)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=names)

@@ -110,7 +110,7 @@ class Img2ImgRequest(GenerationRequest):
     init_images: tuple[SentImage, ...] = Field(min_length=1)
     """The source image; several only together with an equal `batch_size`."""
     denoising_strength: float = Field(0.25, ge=0, le=1)
-    """How far the result may leave the source; 0.2-0.3 keeps a defect a defect. The server's default: 0.75."""
+    """How far the result may leave the source; 0.2-0.3 keeps a defect a defect. Server default: 0.75."""
     resize_mode: Literal[0, 1, 2, 3] = 0
     """How the source meets `width` x `height`: 0 stretch, 1 crop, 2 fill, 3 stretch in latent space."""
     image_cfg_scale: float | None = Field(None, ge=0)

@@ -1,0 +1,92 @@
+"""What a reply says was used, against what was asked; the server substitutes silently, this does not."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+
+from PIL import Image, UnidentifiedImageError
+
+from .dialects import AUTOMATIC
+from .errors import BadImage, IncompleteReply, SettingSubstituted
+from .models import GenerationInfo, GenerationReply, Img2ImgRequest
+
+
+def result_images(request: Img2ImgRequest, reply: GenerationReply) -> Sequence[bytes]:
+    """The images that were asked for, without a grid in front and without extras behind.
+
+    Raises:
+        IncompleteReply: fewer images than asked; `all_seeds` is full-length even then, so they are counted.
+    """
+    asked = request.batch_size * request.n_iter
+    images = (reply.images or ())[reply.info.index_of_first_image :]
+    if len(images) < asked:
+        raise IncompleteReply(
+            f"the server sent {len(images)} of {asked} images; it was interrupted or skipped, run the command again",
+            asked=asked,
+            got=len(images),
+        )
+    return images[:asked]
+
+
+def verify_echo(request: Img2ImgRequest, info: GenerationInfo, images: Sequence[bytes]) -> None:
+    """Compare what the server says it used with what was asked.
+
+    Args:
+        request: as it was sent, with names in the server's own spelling.
+        info: the reply's `info`; its `parameters` only repeats the request and proves nothing.
+        images: the result images' bytes.
+
+    Raises:
+        SettingSubstituted: the first setting that differs, with both values.
+    """
+    if request.sampler_name is not None and info.sampler_name != request.sampler_name:
+        raise SettingSubstituted("sampler", request.sampler_name, info.sampler_name)
+    if request.scheduler is not None and request.scheduler.casefold() != AUTOMATIC.casefold():
+        used = info.extra_generation_params.get("Schedule type", AUTOMATIC)
+        if str(used).casefold() != request.scheduler.casefold():
+            raise SettingSubstituted("scheduler", request.scheduler, used)
+    _verify_numbers(request, info)
+    _verify_seeds(request, info)
+    _verify_model(request, info)
+    _verify_sizes(request, images)
+
+
+def _verify_numbers(request: Img2ImgRequest, info: GenerationInfo) -> None:
+    for setting in ("steps", "cfg_scale", "denoising_strength"):
+        asked, used = getattr(request, setting), getattr(info, setting)
+        if used is None or not math.isclose(asked, used, rel_tol=1e-6, abs_tol=1e-9):
+            raise SettingSubstituted(setting.replace("_", " "), asked, used, "its options may limit this setting")
+
+
+def _verify_seeds(request: Img2ImgRequest, info: GenerationInfo) -> None:
+    if request.seed == -1 or request.subseed_strength:
+        return
+    asked = tuple(range(request.seed, request.seed + request.batch_size * request.n_iter))
+    if info.all_seeds != asked:
+        raise SettingSubstituted("seeds", list(asked), list(info.all_seeds), "an extension may change seeds")
+
+
+def _verify_model(request: Img2ImgRequest, info: GenerationInfo) -> None:
+    asked = (request.override_settings or {}).get("sd_model_checkpoint")
+    if asked is None:
+        return
+    used = {word for word in (info.sd_model_name, info.sd_model_hash) if word}
+    if not any(word in str(asked) for word in used):
+        raise SettingSubstituted("model", asked, info.sd_model_name)
+
+
+def _verify_sizes(request: Img2ImgRequest, images: Sequence[bytes]) -> None:
+    """With a mask and `inpaint_full_res` the result has the source's size instead."""
+    expected = (request.width, request.height)
+    if request.mask is not None and request.inpaint_full_res:
+        return
+    for data in images:
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                size = image.size
+        except (UnidentifiedImageError, OSError) as error:
+            raise BadImage(f"an image of the reply cannot be read: {error}") from error
+        if size != expected:
+            raise SettingSubstituted("size", "{}x{}".format(*expected), "{}x{}".format(*size))
