@@ -1,8 +1,8 @@
 """What a classifier said about each image, in memory and as `predictions.csv`.
 
 The file has the columns `image` (relative path, forward slashes), `label` (empty when unknown), `predicted`,
-one `p_<class>` per class in class order, and optionally `group` (the board or photograph an image was cut
-from). It is the door for other trainers too, so reading is strict: a file that is wrong in one cell is refused
+one `p_<class>` per class in class order, and optionally `group` (the board or photograph it was cut from).
+It is the door for other trainers too, so reading is strict: a file wrong in one cell is refused
 with its line.
 """
 
@@ -137,7 +137,7 @@ def read_predictions(path: Path) -> Predictions:
     Columns may stand in any order and others are passed over; class order is the order of the `p_` columns.
 
     Raises:
-        PredictionsError: no such file, a missing column, no rows, a cell that is not a probability, a row that
+        PredictionsError: no such file, a missing column, no rows, a cell that is no probability, a row that
             does not add up to 1, an image listed twice, or a `predicted` that is not the most probable class;
             the message names the file and the line.
     """

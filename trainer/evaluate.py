@@ -1,0 +1,213 @@
+"""Predictions and the name of the Normal class -> Evaluation; pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from . import metrics
+from .errors import EvaluationError
+from .metrics import BinaryCounts, FloatArray, IntArray, MulticlassScores, Rate
+from .predictions import Predictions
+from .stats import chance_of_at_most, clopper_pearson
+
+NORMAL = "Normal"
+ABNORMAL = "Abnormal"
+_SURELY = 0.01
+"""How unlikely an accuracy must be under guessing before it is called worse than chance."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """Labels and predictions as numbers."""
+
+    names: tuple[str, ...]
+    """L names a label can have: the K classes, then the abnormal word when it is not one of them."""
+    classes: tuple[str, ...]
+    true: IntArray
+    """(N,) in [0, L)."""
+    predicted: IntArray
+    """(N,) in [0, K)."""
+    normal: int
+    """Which of the classes is Normal."""
+    named: bool
+    """Whether every label is a class, so that the defect's name can be judged."""
+    unnamed_reason: str
+    """Why not, in words; "" when it can be."""
+
+    @property
+    def is_defective(self) -> metrics.BoolArray:
+        """(N,) the truth."""
+        return self.true != self.normal
+
+    @property
+    def judged_defective(self) -> metrics.BoolArray:
+        """(N,) the judgement: the predicted class is not Normal."""
+        return self.predicted != self.normal
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one model's predictions are worth on one test set."""
+
+    images: int
+    normal: str
+    binary: BinaryCounts
+    auroc: float | None
+    """Of 1 - p(Normal) as a score for defective; None when all images are good or all defective."""
+    named_wrong: Rate | None
+    """Defects judged defective under another defect's name, of all defects; None without names."""
+    multiclass: MulticlassScores | None
+    multiclass_reason: str
+    """Why `multiclass` is None; "" otherwise."""
+    warnings: tuple[str, ...]
+
+
+def label_images(predictions: Predictions, *, normal: str = NORMAL, abnormal: str | None = ABNORMAL) -> LabelledImages:
+    """Check that labels, classes and the Normal class fit together, and number them.
+
+    Args:
+        predictions: with a label for every image: a class, or the abnormal word.
+        normal: the class of images without a defect.
+        abnormal: the label of a defect whose kind is not said; None when there is no such label.
+
+    Raises:
+        EvaluationError: no images, labels missing, `normal` not a class, or a label that is neither.
+    """
+    classes = predictions.classes
+    if normal not in classes:
+        raise EvaluationError(
+            f"Normal class {normal!r} is not among the trained classes {', '.join(classes)}; "
+            "name the class without defects with --normal"
+        )
+    if not predictions.images:
+        raise EvaluationError("there is no image to judge; expected test images with labels")
+    allowed = list(classes)
+    if abnormal is not None and abnormal not in allowed:
+        allowed.append(abnormal)
+    unlabelled = [index for index, label in enumerate(predictions.labels) if not label]
+    if unlabelled:
+        raise EvaluationError(
+            f"{predictions.where(unlabelled[0])} has no label, as have {len(unlabelled)} of "
+            f"{len(predictions.labels)}; expected each to be one of {', '.join(allowed)}: put test images into one "
+            "folder per class, or fill the column 'label'"
+        )
+    number = {name: k for k, name in enumerate(allowed)}
+    for index, label in enumerate(predictions.labels):
+        if label not in number:
+            raise EvaluationError(
+                f"{predictions.where(index)} has the label {label!r}, which is neither a trained class "
+                f"({', '.join(classes)}) nor the abnormal label ({abnormal!r}); rename the label, or name the "
+                "label of unnamed defects with --abnormal"
+            )
+    true = np.array([number[label] for label in predictions.labels], dtype=np.int64)
+    coarse = int(np.sum(true >= len(classes)))
+    return LabelledImages(
+        names=tuple(allowed),
+        classes=classes,
+        true=true,
+        predicted=np.array([number[name] for name in predictions.predicted], dtype=np.int64),
+        normal=number[normal],
+        named=coarse == 0,
+        unnamed_reason=f"{coarse} of {len(true)} labels say only {abnormal!r}, not which defect" if coarse
+        else "",
+    )
+
+
+def evaluate(predictions: Predictions, *, normal: str = NORMAL, abnormal: str | None = ABNORMAL) -> Evaluation:
+    """Judge predictions; arguments and errors as for `label_images`."""
+    labelled = label_images(predictions, normal=normal, abnormal=abnormal)
+    multiclass = named_wrong = None
+    if labelled.named:
+        size = len(labelled.classes)
+        confusion = metrics.confusion_matrix(labelled.true, labelled.predicted, rows=size, columns=size)
+        multiclass = metrics.score_classes(confusion, labelled.classes)
+        wrong = labelled.is_defective & labelled.judged_defective & (labelled.true != labelled.predicted)
+        named_wrong = Rate(int(wrong.sum()), int(labelled.is_defective.sum()))
+    binary = metrics.count_binary(labelled.is_defective, labelled.judged_defective)
+    area = metrics.auroc(defect_scores(predictions, labelled.normal), labelled.is_defective)
+    return Evaluation(
+        images=len(predictions.images),
+        normal=normal,
+        binary=binary,
+        auroc=area,
+        named_wrong=named_wrong,
+        multiclass=multiclass,
+        multiclass_reason=labelled.unnamed_reason,
+        warnings=_warnings(binary, area, multiclass),
+    )
+
+
+def defect_scores(predictions: Predictions, normal: int) -> FloatArray:
+    """(N,) 1 - p(Normal): how likely each image shows a defect."""
+    scores: FloatArray = 1.0 - predictions.probabilities[:, normal]
+    return scores
+
+
+def rate_as_json(rate: Rate) -> dict[str, Any]:
+    """A rate with its counts and 95 % Clopper-Pearson bounds; value and bounds null when undefined."""
+    bounds = clopper_pearson(rate.count, rate.of)
+    return {
+        "value": rate.value,
+        "count": rate.count,
+        "of": rate.of,
+        "low": bounds.low if bounds else None,
+        "high": bounds.high if bounds else None,
+    }
+
+
+def evaluation_as_json(evaluation: Evaluation) -> dict[str, Any]:
+    """The evaluation as plain data; the rates of the Normal/Abnormal judgement stand at the top level."""
+    multiclass = evaluation.multiclass
+    return {
+        "images": evaluation.images,
+        "normal": evaluation.normal,
+        **{key: rate_as_json(rate) for key, rate in evaluation.binary.rates.items()},
+        "counts": asdict(evaluation.binary),
+        "auroc": evaluation.auroc,
+        "named_wrong": rate_as_json(evaluation.named_wrong) if evaluation.named_wrong else None,
+        "multiclass": _multiclass_as_json(multiclass) if multiclass else None,
+        "multiclass_reason": evaluation.multiclass_reason,
+        "warnings": list(evaluation.warnings),
+    }
+
+
+def _multiclass_as_json(scores: MulticlassScores) -> dict[str, Any]:
+    return {
+        "accuracy": rate_as_json(scores.accuracy),
+        "macro_f1": scores.macro_f1,
+        "weighted_f1": scores.weighted_f1,
+        "per_class": {
+            one.name: {
+                "precision": rate_as_json(one.precision),
+                "recall": rate_as_json(one.recall),
+                "f1": one.f1,
+                "support": one.support,
+            }
+            for one in scores.per_class
+        },
+        "classes": [one.name for one in scores.per_class],
+        "confusion": [list(row) for row in scores.confusion],
+    }
+
+
+def _warnings(binary: BinaryCounts, area: float | None, multiclass: MulticlassScores | None) -> tuple[str, ...]:
+    advice = "labels or class order are probably swapped; check the folders and the class list"
+    found = []
+    if multiclass is not None:
+        chance = 1.0 / len(multiclass.per_class)
+        rate = multiclass.accuracy
+        if chance_of_at_most(rate.count, rate.of, chance) < _SURELY:
+            found.append(
+                f"multi-class accuracy {rate.count}/{rate.of} is worse than guessing among "
+                f"{len(multiclass.per_class)} classes: {advice}"
+            )
+    if area is not None and area < 0.5:
+        found.append(f"AUROC {area:.3f} of 1 - p(Normal) is under 0.5, worse than chance: {advice}")
+    if binary.tp + binary.fn == 0:
+        found.append("no test image shows a defect: recall and miss rate are undefined")
+    if binary.fp + binary.tn == 0:
+        found.append("no test image is Normal: overkill and false-call filter rate are undefined")
+    return tuple(found)

@@ -1,0 +1,223 @@
+"""Rates of a classifier from counts; numpy only, nothing is read or printed.
+
+Two judgements are kept apart. *Normal/Abnormal* asks whether the board has a defect: defective is the
+positive class, and an image is judged defective when its predicted class is not Normal. *Multi-class* asks
+for the defect's name. A defect called by another defect's name is no miss; it is counted in `named_wrong`.
+
+A rate over nothing is undefined (None), never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share of images: `count` of `of`."""
+
+    count: int
+    of: int
+
+    @property
+    def value(self) -> float | None:
+        """In [0, 1]; None when there is nothing to take a share of."""
+        return self.count / self.of if self.of else None
+
+
+@dataclass(frozen=True)
+class RateDefinition:
+    """How a rate is called and computed; printed beside every rate, since vendors differ."""
+
+    key: str
+    english: str
+    chinese: str
+    formula: str
+
+
+RATE_DEFINITIONS = (
+    RateDefinition("accuracy", "accuracy", "正确率", "(TP+TN)/N"),
+    RateDefinition("recall", "recall", "召回率", "TP/(TP+FN)"),
+    RateDefinition("miss_rate", "miss rate", "漏检率", "FN/(TP+FN)"),
+    RateDefinition("overkill_rate", "overkill rate", "过杀率", "FP/(FP+TN)"),
+    RateDefinition("false_call_filter_rate", "false-call filter rate", "假点过滤率", "TN/(TN+FP)"),
+    RateDefinition("total_filter_rate", "total filter rate", "总过滤率", "(TN+FN)/N"),
+    RateDefinition("escape_fraction", "escape fraction", "漏出比例", "FN/N"),
+)
+"""The rates of the Normal/Abnormal judgement, in the order they are shown."""
+
+
+@dataclass(frozen=True)
+class BinaryCounts:
+    """Counts of the Normal/Abnormal judgement, defective = positive."""
+
+    tp: int
+    """Defects judged defective."""
+    fn: int
+    """Defects that passed: misses."""
+    fp: int
+    """Good images judged defective: overkill."""
+    tn: int
+    """Good images that passed."""
+
+    @property
+    def n(self) -> int:
+        """All images."""
+        return self.tp + self.fn + self.fp + self.tn
+
+    @property
+    def rates(self) -> dict[str, Rate]:
+        """The seven rates by the keys of `RATE_DEFINITIONS`."""
+        defects, good = self.tp + self.fn, self.fp + self.tn
+        return {
+            "accuracy": Rate(self.tp + self.tn, self.n),
+            "recall": Rate(self.tp, defects),
+            "miss_rate": Rate(self.fn, defects),
+            "overkill_rate": Rate(self.fp, good),
+            "false_call_filter_rate": Rate(self.tn, good),
+            "total_filter_rate": Rate(self.tn + self.fn, self.n),
+            "escape_fraction": Rate(self.fn, self.n),
+        }
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """How well one class is named."""
+
+    name: str
+    precision: Rate
+    """Of the images given this name, those that bear it."""
+    recall: Rate
+    """Of the images that bear this name, those given it."""
+    f1: float | None
+    """2 TP / (2 TP + FP + FN); None when the class neither occurs nor is ever predicted."""
+    support: int
+    """Images that bear this name."""
+
+
+@dataclass(frozen=True)
+class MulticlassScores:
+    """How well the classes are told apart by name."""
+
+    per_class: tuple[ClassScores, ...]
+    macro_f1: float | None
+    """Mean F1 of the classes that occur in the test set; None for an empty test set."""
+    weighted_f1: float | None
+    """The same, each class weighted by its support."""
+    accuracy: Rate
+    confusion: tuple[tuple[int, ...], ...]
+    """K x K counts, row = true class, column = predicted class, both in class order."""
+
+
+def count_binary(is_defective: BoolArray, judged_defective: BoolArray) -> BinaryCounts:
+    """Count the four outcomes.
+
+    Args:
+        is_defective: (N,) bool, the truth.
+        judged_defective: (N,) bool, the judgement.
+    """
+    return BinaryCounts(
+        tp=int(np.sum(is_defective & judged_defective)),
+        fn=int(np.sum(is_defective & ~judged_defective)),
+        fp=int(np.sum(~is_defective & judged_defective)),
+        tn=int(np.sum(~is_defective & ~judged_defective)),
+    )
+
+
+def confusion_matrix(true: IntArray, predicted: IntArray, *, rows: int, columns: int) -> IntArray:
+    """(rows, columns) counts of (true, predicted) pairs.
+
+    Args:
+        true: (N,) in [0, rows).
+        predicted: (N,) in [0, columns).
+        rows: number of names a label can have.
+        columns: number of classes that can be predicted.
+    """
+    return np.bincount(true * columns + predicted, minlength=rows * columns).reshape(rows, columns)
+
+
+def f1_of_confusion(confusion: npt.NDArray[np.number]) -> FloatArray:
+    """F1 of every class: 2 TP / (2 TP + FP + FN).
+
+    Args:
+        confusion: (..., K, K) counts or weights, row = true class.
+
+    Returns:
+        (..., K); NaN where a class neither occurs nor is predicted.
+    """
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
+    either = confusion.sum(axis=-1) + confusion.sum(axis=-2)
+    return _divide(2.0 * hits, either)
+
+
+def macro_f1_of_confusion(confusion: npt.NDArray[np.number]) -> FloatArray:
+    """Mean F1 over the classes that occur; (..., K, K) -> (...), NaN where none occurs."""
+    occurs = confusion.sum(axis=-1) > 0
+    total = np.where(occurs, np.nan_to_num(f1_of_confusion(confusion)), 0.0).sum(axis=-1)
+    return _divide(total, occurs.sum(axis=-1))
+
+
+def score_classes(confusion: IntArray, classes: Sequence[str]) -> MulticlassScores:
+    """Multi-class scores from a (K, K) confusion matrix (row = true class) and its K class names."""
+    f1 = f1_of_confusion(confusion)
+    support = confusion.sum(axis=1)
+    named = confusion.sum(axis=0)
+    total = int(support.sum())
+    weighted = float(np.nan_to_num(f1) @ support) / total if total else None
+    return MulticlassScores(
+        per_class=tuple(
+            ClassScores(
+                name=name,
+                precision=Rate(int(confusion[k, k]), int(named[k])),
+                recall=Rate(int(confusion[k, k]), int(support[k])),
+                f1=_defined(f1[k]),
+                support=int(support[k]),
+            )
+            for k, name in enumerate(classes)
+        ),
+        macro_f1=_defined(macro_f1_of_confusion(confusion)),
+        weighted_f1=weighted,
+        accuracy=Rate(int(np.trace(confusion)), total),
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+    )
+
+
+def auroc(score: FloatArray, is_positive: BoolArray) -> float | None:
+    """Chance that a random positive scores above a random negative, a tie counting half: U / (P N).
+
+    Args:
+        score: (N,) float, higher = more likely positive.
+        is_positive: (N,) bool.
+
+    Returns:
+        In [0, 1]; None when one of the two kinds is absent.
+    """
+    positives = int(is_positive.sum())
+    negatives = len(is_positive) - positives
+    if positives == 0 or negatives == 0:
+        return None
+    levels, level_of = np.unique(score, return_inverse=True)
+    positives_at = np.bincount(level_of[is_positive], minlength=len(levels))
+    negatives_at = np.bincount(level_of[~is_positive], minlength=len(levels))
+    negatives_below = np.cumsum(negatives_at) - negatives_at
+    wins = float(positives_at @ negatives_below) + 0.5 * float(positives_at @ negatives_at)
+    return wins / (positives * negatives)
+
+
+def _divide(part: npt.NDArray[np.number], whole: npt.NDArray[np.number]) -> FloatArray:
+    result = np.full(np.shape(part), np.nan)
+    np.divide(part, whole, out=result, where=np.asarray(whole) > 0)
+    return result
+
+
+def _defined(value: float | FloatArray) -> float | None:
+    number = float(value)
+    return None if np.isnan(number) else number

@@ -1,0 +1,139 @@
+"""Intervals and tests; pure, every random draw from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats as scipy_stats
+
+from .metrics import FloatArray
+
+CONFIDENCE = 0.95
+"""Coverage of every interval in reports, two-sided."""
+
+RESAMPLES = 2000
+_LEAST_DEFINED_SHARE = 0.95
+_CHUNK_CELLS = 4_000_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A two-sided confidence interval."""
+
+    low: float
+    high: float
+
+
+def clopper_pearson(count: int, of: int, *, confidence: float = CONFIDENCE) -> Interval | None:
+    """Exact interval of a rate over independent images (Clopper and Pearson, 1934).
+
+    It keeps at least its coverage at every size and rate, which Wilson's does not at small rates.
+
+    Returns:
+        The interval in [0, 1]; None when `of` is 0.
+    """
+    if of == 0:
+        return None
+    tail = (1.0 - confidence) / 2.0
+    low = float(scipy_stats.beta.ppf(tail, count, of - count + 1)) if count > 0 else 0.0
+    high = float(scipy_stats.beta.ppf(1.0 - tail, count + 1, of - count)) if count < of else 1.0
+    return Interval(low, high)
+
+
+def mcnemar_exact(only_first: int, only_second: int) -> float:
+    """Two-sided exact p-value of McNemar's test from the two discordant counts; 1 when there are none.
+
+    Under the null each discordant image is as likely to be right in the first model alone as in the second
+    alone, so the count is Binomial(n, 1/2).
+    """
+    discordant = only_first + only_second
+    if discordant == 0:
+        return 1.0
+    return float(scipy_stats.binomtest(only_first, discordant, 0.5).pvalue)
+
+
+def chance_of_at_most(count: int, of: int, rate: float) -> float:
+    """P(X <= count) for X ~ Binomial(of, rate)."""
+    return float(scipy_stats.binom.cdf(count, of, rate))
+
+
+Statistic = Callable[[npt.NDArray[np.number]], FloatArray]
+"""(..., L, K) confusion -> (...) values, NaN where undefined."""
+
+
+def bootstrap_differences(
+    first: FloatArray,
+    second: FloatArray,
+    statistics: Mapping[str, Statistic],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
+) -> dict[str, Interval | None]:
+    """Percentile intervals of (second - first), test groups and training seeds both being random.
+
+    Every resample draws the G groups with replacement, the same draw for all seeds of both arms (which is
+    what pairs them), and draws the seeds of each arm on its own. Of S seeds, S - 1 are drawn (Rao and Wu,
+    1988): the plain draw of S would make the variance too small by (S-1)/S, a third at three seeds. A
+    statistic is computed for each seed drawn and averaged; seeds are never stacked as if they were more
+    images. With one seed an arm has no seed variance to draw from, and the interval speaks for that one
+    training alone.
+
+    Args:
+        first: (S1, G, L, K) confusion counts of the first arm: seed, group, label, predicted class.
+        second: (S2, G, L, K) of the second arm, over the same groups.
+        statistics: by name, what to compute from a confusion.
+        resamples: number of draws.
+        seed: of the draws.
+        confidence: coverage, two-sided.
+
+    Returns:
+        By name; None with fewer than two groups, or where over 5 % of the resamples leave the statistic
+        undefined.
+    """
+    groups = first.shape[1]
+    if second.shape[1:] != first.shape[1:]:
+        raise ValueError(f"arms differ in shape: {first.shape[1:]} and {second.shape[1:]}")
+    if groups < 2:
+        return dict.fromkeys(statistics)
+    rng = np.random.default_rng(seed)
+    drawn: dict[str, list[FloatArray]] = {name: [] for name in statistics}
+    step = max(1, _CHUNK_CELLS // groups)
+    for start in range(0, resamples, step):
+        size = min(step, resamples - start)
+        weights = rng.multinomial(groups, np.full(groups, 1.0 / groups), size=size).astype(np.float64)
+        resampled = [_resample_groups(arm, weights) for arm in (first, second)]
+        shares = [_draw_seeds(rng, arm.shape[0], size) for arm in (first, second)]
+        for name, statistic in statistics.items():
+            means = [
+                (statistic(arm) * share).sum(axis=1) for arm, share in zip(resampled, shares, strict=True)
+            ]
+            drawn[name].append(means[1] - means[0])
+    return {name: _percentiles(np.concatenate(parts), confidence) for name, parts in drawn.items()}
+
+
+def _resample_groups(arm: FloatArray, weights: FloatArray) -> FloatArray:
+    """(S, G, L, K) counts and (R, G) weights -> (R, S, L, K)."""
+    seeds, groups, labels, classes = arm.shape
+    flat = arm.transpose(1, 0, 2, 3).reshape(groups, seeds * labels * classes)
+    product: FloatArray = weights @ flat
+    return product.reshape(len(weights), seeds, labels, classes)
+
+
+def _draw_seeds(rng: np.random.Generator, seeds: int, size: int) -> FloatArray:
+    """(size, seeds) shares, each row adding up to 1."""
+    draws = max(1, seeds - 1)
+    counts = rng.multinomial(draws, np.full(seeds, 1.0 / seeds), size=size)
+    return counts.astype(np.float64) / draws
+
+
+def _percentiles(values: FloatArray, confidence: float) -> Interval | None:
+    defined = values[~np.isnan(values)]
+    if len(defined) < _LEAST_DEFINED_SHARE * len(values):
+        return None
+    tail = 100.0 * (1.0 - confidence) / 2.0
+    low, high = np.percentile(defined, [tail, 100.0 - tail])
+    return Interval(float(low), float(high))
