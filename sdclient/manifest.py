@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
@@ -147,16 +148,11 @@ class Manifest:
 
     def set_run(self, parameters: Mapping[str, Any]) -> None:
         """Write the run's parameters, each key replacing its former value."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._transaction():
             self._db.executemany(
                 "INSERT OR REPLACE INTO run VALUES (?, ?)",
                 [(key, json.dumps(value, ensure_ascii=False)) for key, value in parameters.items()],
             )
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
     def add(self, records: list[ImageRecord]) -> None:
         """Record images whose files are complete and in place; all of them or none.
@@ -164,19 +160,17 @@ class Manifest:
         Raises:
             ManifestError: an image of that name is recorded already.
         """
-        self._db.execute("BEGIN IMMEDIATE")
+        insert = f"INSERT INTO images ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - our own names
         try:
-            self._db.executemany(
-                f"INSERT INTO images ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})",  # noqa: S608 - our own column names
-                [_to_row(record) for record in records],
-            )
+            with self._transaction():
+                self._db.executemany(insert, [_to_row(record) for record in records])
         except sqlite3.IntegrityError as error:
-            self._db.execute("ROLLBACK")
             raise ManifestError(f"{self.path}: an image is recorded already: {error}") from error
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+
+    def forget(self, files: Iterable[str]) -> None:
+        """Remove the rows of these files."""
+        with self._transaction():
+            self._db.executemany("DELETE FROM images WHERE file = ?", [(file,) for file in files])
 
     def images(self) -> Iterator[ImageRecord]:
         """Every recorded image, ordered by file name."""
@@ -186,6 +180,26 @@ class Manifest:
                 yield _from_row(row)
         except (sqlite3.DatabaseError, json.JSONDecodeError) as error:
             raise ManifestError(f"{self.path}: damaged: {error}") from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All that happens inside, or nothing of it.
+
+        Raises:
+            ManifestError: the file cannot be written: disk full, read-only, or in use for too long.
+        """
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                raise ManifestError(
+                    f"{self.path}: {error}; make room or change the rights, then run the same command again"
+                ) from error
+            raise
 
     def files(self) -> set[str]:
         """Names of all recorded files."""

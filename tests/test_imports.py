@@ -63,6 +63,7 @@ def test_the_foundations_import_nothing_heavy(name: str) -> None:
         "json",
         "sqlite3",
         "collections",
+        "contextlib",
         "dataclasses",
         "pathlib",
         "types",

@@ -1,0 +1,96 @@
+"""The manifest: what is written is read back, and nothing half-written stays."""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from sdclient.errors import ManifestError
+from sdclient.manifest import ImageRecord, Manifest
+
+RECORD = ImageRecord(
+    file="焊盘/3_1.png",
+    class_name="焊盘",
+    source="焊盘/3.png",
+    source_sha256="a" * 64,
+    k=1,
+    seed=2**32 - 1,
+    key="b" * 64,
+    sha256="c" * 64,
+    width=96,
+    height=64,
+    server="http://127.0.0.1:7860",
+    model="model [abc]",
+    engine="Stable Diffusion WebUI",
+    asked={"prompt": "漏铜", "denoising_strength": 0.25},
+    used={"sampler_name": "DPM++ SDE"},
+    infotext="Steps: 1",
+    created_at="2026-11-23T12:00:00+00:00",
+)
+
+
+def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    with Manifest(tmp_path, create=True) as manifest:
+        manifest.set_run({"parameters": {"prompt": "漏铜"}})
+        manifest.add([RECORD])
+    with Manifest(tmp_path) as manifest:
+        assert list(manifest.images()) == [RECORD]
+        assert manifest.files() == {RECORD.file}
+        assert manifest.run() == {"parameters": {"prompt": "漏铜"}}
+
+
+def test_a_batch_is_recorded_whole_or_not_at_all(tmp_path: Path) -> None:
+    other = dataclasses.replace(RECORD, file="焊盘/3_2.png")
+    with Manifest(tmp_path, create=True) as manifest:
+        manifest.add([RECORD])
+        with pytest.raises(ManifestError, match="already"):
+            manifest.add([other, RECORD])
+        assert manifest.files() == {RECORD.file}
+
+
+def test_forgotten_files_have_no_row(tmp_path: Path) -> None:
+    with Manifest(tmp_path, create=True) as manifest:
+        manifest.add([RECORD])
+        manifest.forget([RECORD.file, "never/was.png"])
+        assert list(manifest.images()) == []
+
+
+def test_a_reader_cannot_write(tmp_path: Path) -> None:
+    Manifest(tmp_path, create=True).close()
+    with Manifest(tmp_path) as manifest, pytest.raises(ManifestError, match="readonly"):
+        manifest.add([RECORD])
+
+
+def test_a_missing_manifest_is_not_made_by_reading(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="sdclient generate"):
+        Manifest(tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_file_that_is_no_manifest_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "manifest.sqlite").write_bytes(b"no database at all, but long enough to be looked at" * 20)
+    with pytest.raises(ManifestError, match=r"manifest\.sqlite"):
+        Manifest(tmp_path)
+
+
+def test_a_newer_manifest_is_refused_with_its_version(tmp_path: Path) -> None:
+    Manifest(tmp_path, create=True).close()
+    database = sqlite3.connect(tmp_path / "manifest.sqlite")
+    database.execute("PRAGMA user_version=99")
+    database.close()
+    with pytest.raises(ManifestError, match="version 99"):
+        Manifest(tmp_path)
+
+
+def test_a_damaged_row_is_said_to_be_damaged(tmp_path: Path) -> None:
+    with Manifest(tmp_path, create=True) as manifest:
+        manifest.add([RECORD])
+    database = sqlite3.connect(tmp_path / "manifest.sqlite")
+    database.execute("UPDATE images SET used = '{'")
+    database.commit()
+    database.close()
+    with Manifest(tmp_path) as manifest, pytest.raises(ManifestError, match="damaged"):
+        list(manifest.images())
