@@ -40,12 +40,12 @@ class LabelledImages:
     @property
     def is_defective(self) -> metrics.BoolArray:
         """(N,) the truth."""
-        return self.true != self.normal
+        return np.not_equal(self.true, self.normal)
 
     @property
     def judged_defective(self) -> metrics.BoolArray:
         """(N,) the judgement: the predicted class is not Normal."""
-        return self.predicted != self.normal
+        return np.not_equal(self.predicted, self.normal)
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,7 @@ def label_images(predictions: Predictions, *, normal: str = NORMAL, abnormal: st
         predicted=np.array([number[name] for name in predictions.predicted], dtype=np.int64),
         normal=number[normal],
         named=coarse == 0,
-        unnamed_reason=f"{coarse} of {len(true)} labels say only {abnormal!r}, not which defect" if coarse
-        else "",
+        unnamed_reason=f"{coarse} of {len(true)} labels say only {abnormal!r}, not which defect" if coarse else "",
     )
 
 

@@ -165,6 +165,31 @@ def macro_f1_of_confusion(confusion: npt.NDArray[np.number]) -> FloatArray:
     return _divide(total, occurs.sum(axis=-1))
 
 
+def binary_rate_of_confusion(confusion: npt.NDArray[np.number], key: str, *, normal: int) -> FloatArray:
+    """One rate of the Normal/Abnormal judgement from confusions.
+
+    Args:
+        confusion: (..., L, K) counts or weights, row = label, column = predicted class.
+        key: "accuracy", "miss_rate" or "overkill_rate".
+        normal: row and column of the Normal class; every other row is a defect.
+
+    Returns:
+        (...); NaN where undefined.
+    """
+    total = confusion.sum(axis=(-2, -1))
+    good = confusion[..., normal, :].sum(axis=-1)
+    passed = confusion[..., :, normal].sum(axis=-1)
+    good_passed = confusion[..., normal, normal]
+    missed = passed - good_passed
+    if key == "miss_rate":
+        return _divide(missed, total - good)
+    if key == "overkill_rate":
+        return _divide(good - good_passed, good)
+    if key == "accuracy":
+        return _divide(total - missed - (good - good_passed), total)
+    raise ValueError(f"{key!r} is not resampled; expected accuracy, miss_rate or overkill_rate")
+
+
 def score_classes(confusion: IntArray, classes: Sequence[str]) -> MulticlassScores:
     """Multi-class scores from a (K, K) confusion matrix (row = true class) and its K class names."""
     f1 = f1_of_confusion(confusion)

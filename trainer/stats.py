@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,10 +27,16 @@ class Interval:
     high: float
 
 
-def clopper_pearson(count: int, of: int, *, confidence: float = CONFIDENCE) -> Interval | None:
+def clopper_pearson(count: float, of: int, *, confidence: float = CONFIDENCE) -> Interval | None:
     """Exact interval of a rate over independent images (Clopper and Pearson, 1934).
 
     It keeps at least its coverage at every size and rate, which Wilson's does not at small rates.
+
+    Args:
+        count: how many images have the property, 0 to `of`. A mean count over several trainings judged on the
+            same `of` images may be fractional: an image then counts once, however many trainings saw it.
+        of: number of images.
+        confidence: coverage, two-sided.
 
     Returns:
         The interval in [0, 1]; None when `of` is 0.
@@ -64,55 +70,53 @@ Statistic = Callable[[npt.NDArray[np.number]], FloatArray]
 """(..., L, K) confusion -> (...) values, NaN where undefined."""
 
 
-def bootstrap_differences(
-    first: FloatArray,
-    second: FloatArray,
+def bootstrap_arms(
+    arms: Sequence[FloatArray],
     statistics: Mapping[str, Statistic],
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
-    confidence: float = CONFIDENCE,
-) -> dict[str, Interval | None]:
-    """Percentile intervals of (second - first), test groups and training seeds both being random.
+) -> dict[str, FloatArray]:
+    """Resampled means of each arm, test groups and training seeds both being random.
 
-    Every resample draws the G groups with replacement, the same draw for all seeds of both arms (which is
-    what pairs them), and draws the seeds of each arm on its own. Of S seeds, S - 1 are drawn (Rao and Wu,
-    1988): the plain draw of S would make the variance too small by (S-1)/S, a third at three seeds. A
-    statistic is computed for each seed drawn and averaged; seeds are never stacked as if they were more
-    images. With one seed an arm has no seed variance to draw from, and the interval speaks for that one
-    training alone.
+    Every resample draws the G groups with replacement, the same draw for all seeds of all arms (which is what
+    pairs them: subtract one arm's row from another's), and draws the seeds of each arm on its own. Of S seeds,
+    S - 1 are drawn (Rao and Wu, 1988): a plain draw of S would make the variance too small by (S-1)/S, a third
+    at three seeds. A statistic is computed for each seed drawn and averaged; seeds are never stacked as if
+    they were more images. One seed has no variance to draw from: the result speaks for that training alone.
 
     Args:
-        first: (S1, G, L, K) confusion counts of the first arm: seed, group, label, predicted class.
-        second: (S2, G, L, K) of the second arm, over the same groups.
+        arms: each (S, G, L, K) confusion counts: seed, group, label, predicted class; G, L, K alike, S free.
         statistics: by name, what to compute from a confusion.
-        resamples: number of draws.
+        resamples: number of draws R.
         seed: of the draws.
-        confidence: coverage, two-sided.
 
     Returns:
-        By name; None with fewer than two groups, or where over 5 % of the resamples leave the statistic
-        undefined.
+        By name (arms, R) values; NaN where a draw leaves the statistic undefined.
     """
-    groups = first.shape[1]
-    if second.shape[1:] != first.shape[1:]:
-        raise ValueError(f"arms differ in shape: {first.shape[1:]} and {second.shape[1:]}")
-    if groups < 2:
-        return dict.fromkeys(statistics)
+    groups = arms[0].shape[1]
+    if any(arm.shape[1:] != arms[0].shape[1:] for arm in arms):
+        raise ValueError(f"arms differ in shape: {[arm.shape[1:] for arm in arms]}")
     rng = np.random.default_rng(seed)
     drawn: dict[str, list[FloatArray]] = {name: [] for name in statistics}
     step = max(1, _CHUNK_CELLS // groups)
     for start in range(0, resamples, step):
         size = min(step, resamples - start)
         weights = rng.multinomial(groups, np.full(groups, 1.0 / groups), size=size).astype(np.float64)
-        resampled = [_resample_groups(arm, weights) for arm in (first, second)]
-        shares = [_draw_seeds(rng, arm.shape[0], size) for arm in (first, second)]
+        resampled = [(_resample_groups(arm, weights), _draw_seeds(rng, arm.shape[0], size)) for arm in arms]
         for name, statistic in statistics.items():
-            means = [
-                (statistic(arm) * share).sum(axis=1) for arm, share in zip(resampled, shares, strict=True)
-            ]
-            drawn[name].append(means[1] - means[0])
-    return {name: _percentiles(np.concatenate(parts), confidence) for name, parts in drawn.items()}
+            drawn[name].append(np.stack([(statistic(arm) * share).sum(axis=1) for arm, share in resampled]))
+    return {name: np.concatenate(parts, axis=1) for name, parts in drawn.items()}
+
+
+def percentile_interval(values: FloatArray, *, confidence: float = CONFIDENCE) -> Interval | None:
+    """The middle `confidence` of resampled values; None where over 5 % of them are undefined (NaN)."""
+    defined = values[~np.isnan(values)]
+    if len(defined) == 0 or len(defined) < _LEAST_DEFINED_SHARE * len(values):
+        return None
+    tail = 100.0 * (1.0 - confidence) / 2.0
+    low, high = np.percentile(defined, [tail, 100.0 - tail])
+    return Interval(float(low), float(high))
 
 
 def _resample_groups(arm: FloatArray, weights: FloatArray) -> FloatArray:
@@ -128,12 +132,3 @@ def _draw_seeds(rng: np.random.Generator, seeds: int, size: int) -> FloatArray:
     draws = max(1, seeds - 1)
     counts = rng.multinomial(draws, np.full(seeds, 1.0 / seeds), size=size)
     return counts.astype(np.float64) / draws
-
-
-def _percentiles(values: FloatArray, confidence: float) -> Interval | None:
-    defined = values[~np.isnan(values)]
-    if len(defined) < _LEAST_DEFINED_SHARE * len(values):
-        return None
-    tail = 100.0 * (1.0 - confidence) / 2.0
-    low, high = np.percentile(defined, [tail, 100.0 - tail])
-    return Interval(float(low), float(high))

@@ -1,0 +1,117 @@
+"""`trainer compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from ..compare import Comparison
+
+
+@click.command()
+@click.argument("baseline", metavar="A", type=click.Path(path_type=Path))
+@click.argument("candidate", metavar="B", type=click.Path(path_type=Path))
+@click.argument("data", required=False, type=click.Path(path_type=Path))
+@click.option("--control", type=click.Path(path_type=Path), help="An arm with as many classically augmented images.")
+@click.option("--normal", default="Normal", show_default=True, help="The class of images without a defect.")
+@click.option("--abnormal", default="Abnormal", show_default=True, help="The label of unnamed defects.")
+@click.option("--report", "report_path", type=click.Path(path_type=Path), help="Write one self-contained HTML file.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def compare(
+    baseline: Path,
+    candidate: Path,
+    data: Path | None,
+    control: Path | None,
+    normal: str,
+    abnormal: str,
+    report_path: Path | None,
+    as_json: bool,
+) -> None:
+    """Say whether B is better than A on the same test images.
+
+    A and B are each a run, a folder of seed-* runs, or a predictions.csv; runs need DATA. Differences are B
+    minus A, with 95 % intervals in which test groups and training seeds are both random.
+
+    \b
+    Examples:
+      trainer compare runs/baseline runs/augmented data --report report.html
+      trainer compare a/predictions.csv b/predictions.csv
+    """
+    import json
+
+    from ..arms import load_arm, name_arms
+    from ..compare import compare as compare_arms
+    from ..comparison_json import comparison_as_json
+
+    paths = [baseline, candidate, *([control] if control else [])]
+    arms = [load_arm(path, data, name=name) for path, name in zip(paths, name_arms(paths), strict=True)]
+    comparison = compare_arms(arms[0], arms[1], arms[2] if control else None, normal=normal, abnormal=abnormal)
+    if report_path is not None:
+        from ..report import collect_inputs, write_report
+
+        write_report(report_path, collect_inputs(comparison, arms, data))
+    if as_json:
+        click.echo(json.dumps(comparison_as_json(comparison), ensure_ascii=False, indent=2))
+    else:
+        _show(comparison)
+        if report_path is not None:
+            click.echo(f"Report: {report_path}")
+
+
+def _show(comparison: Comparison) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from ..metrics import RATE_DEFINITIONS
+    from ..verdict import COMPARED
+    from ._format import number, percent, percent_range, signed, signed_range
+
+    console = Console(highlight=False)
+    table = Table(title=f"Side by side on {comparison.images} test images", title_justify="left")
+    for heading in ("rate", "", "formula"):
+        table.add_column(heading)
+    for arm in comparison.arms:
+        table.add_column(f"{escape(arm.name)}\n({len(arm.seeds)} seed(s))", justify="right")
+    for one in RATE_DEFINITIONS:
+        cells = []
+        for arm in comparison.arms:
+            rate = arm.rates[one.key]
+            spread = f" ± {100 * rate.spread.sd:.2f}" if rate.spread.sd is not None else ""
+            cells.append(
+                f"{percent(rate.spread.mean)}{spread}\n{rate.count:g}/{rate.of}  {percent_range(rate.interval)}"
+            )
+        table.add_row(one.english, one.chinese, one.formula, *cells)
+    spreads = [("macro-F1", [arm.macro_f1 for arm in comparison.arms])]
+    spreads.append(("AUROC of 1-p(Normal)", [arm.auroc for arm in comparison.arms]))
+    for name, values in spreads:
+        table.add_row(
+            name,
+            "",
+            "",
+            *(number(one.mean) + (f" ± {one.sd:.3f}" if one.sd is not None else "") for one in values),
+        )
+    console.print(table)
+    for contrast in (comparison.against_baseline, comparison.against_control):
+        if contrast is None:
+            continue
+        table = Table(title=f"{escape(contrast.second)} minus {escape(contrast.first)}", title_justify="left")
+        table.add_column("figure")
+        for heading in ("difference", "95 % interval"):
+            table.add_column(heading, justify="right")
+        for difference in contrast.differences:
+            name = COMPARED[difference.metric]
+            table.add_row(f"{name.english} {name.chinese}", signed(difference.value), signed_range(difference.interval))
+        console.print(table)
+        for test in contrast.mcnemar:
+            console.print(
+                f"McNemar {escape(test.first_seed)} / {escape(test.second_seed)}: right in "
+                f"{escape(contrast.first)} alone {test.only_first}, in {escape(contrast.second)} alone "
+                f"{test.only_second}, exact p = {test.p_value:.4g}"
+            )
+    for note in comparison.notes:
+        console.print(f"Note: {escape(note)}")
+    console.print(f"[bold]{escape(comparison.verdict.sentence)}[/bold]")

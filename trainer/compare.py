@@ -1,0 +1,365 @@
+"""Arms judged on the same test images -> Comparison; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import metrics
+from .alignment import align, number_groups
+from .arms import Arm
+from .evaluate import ABNORMAL, NORMAL, Evaluation, LabelledImages, evaluate, label_images
+from .metrics import FloatArray, IntArray
+from .predictions import Predictions
+from .stats import (
+    RESAMPLES,
+    Interval,
+    Statistic,
+    bootstrap_arms,
+    clopper_pearson,
+    mcnemar_exact,
+    percentile_interval,
+)
+from .verdict import Difference, Verdict, give_verdict
+
+MACRO_F1 = "macro_f1"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure over the seeds of an arm; None where undefined."""
+
+    mean: float | None
+    least: float | None
+    most: float | None
+    sd: float | None
+    """Sample standard deviation over seeds; None with one seed."""
+
+
+@dataclass(frozen=True)
+class MeanRate:
+    """A rate averaged over seeds, all of which judged the same `of` images."""
+
+    spread: Spread
+    count: float
+    """Mean count over seeds."""
+    of: int
+    interval: Interval | None
+    """Clopper-Pearson of `count` of `of`: each image counts once, however many seeds judged it."""
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """What one arm achieved."""
+
+    name: str
+    seeds: tuple[str, ...]
+    evaluations: tuple[Evaluation, ...]
+    """One a seed, in the order of `seeds`."""
+    rates: Mapping[str, MeanRate]
+    """By the keys of `metrics.RATE_DEFINITIONS`."""
+    macro_f1: Spread
+    weighted_f1: Spread
+    auroc: Spread
+    confusion: tuple[tuple[int, ...], ...]
+    """L x K counts added up over seeds, row = label, column = predicted class."""
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Normal/Abnormal correctness of one training of each arm on the same images."""
+
+    first_seed: str
+    second_seed: str
+    both_right: int
+    only_first: int
+    only_second: int
+    both_wrong: int
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The second arm against the first; every difference is second minus first."""
+
+    first: str
+    second: str
+    differences: tuple[Difference, ...]
+    mcnemar: tuple[McNemar, ...]
+
+
+@dataclass(frozen=True)
+class Flip:
+    """An image that most trainings of one arm judge rightly and most of the other wrongly."""
+
+    image: str
+    label: str
+    first_right: float
+    """Share of the first arm's trainings that judge it rightly (Normal/Abnormal)."""
+    second_right: float
+    first_predicted: str
+    """What the first training of the first arm called it."""
+    second_predicted: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The answer to "did it help?", with everything it rests on."""
+
+    images: int
+    groups: int | None
+    """Number of groups the test images fall into; None when unknown and each image stands alone."""
+    normal: str
+    labels: tuple[str, ...]
+    """Row names of the confusion matrices."""
+    classes: tuple[str, ...]
+    """Column names of the confusion matrices."""
+    baseline: ArmResult
+    candidate: ArmResult
+    control: ArmResult | None
+    against_baseline: Contrast
+    against_control: Contrast | None
+    gained: tuple[Flip, ...]
+    """Wrong in the baseline, right in the candidate."""
+    lost: tuple[Flip, ...]
+    verdict: Verdict
+    notes: tuple[str, ...]
+    """What the reader must know before believing the verdict."""
+    resamples: int
+    bootstrap_seed: int
+
+    @property
+    def arms(self) -> tuple[ArmResult, ...]:
+        """Baseline, candidate and, where given, control."""
+        return (self.baseline, self.candidate, *((self.control,) if self.control else ()))
+
+
+def compare(
+    baseline: Arm,
+    candidate: Arm,
+    control: Arm | None = None,
+    *,
+    normal: str = NORMAL,
+    abnormal: str | None = ABNORMAL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Comparison:
+    """Compare the candidate with the baseline, and with the control where given, image by image.
+
+    Args:
+        baseline: the arm without the change in question.
+        candidate: the arm with it.
+        control: an arm with as many images out of classical augmentation.
+        normal: the class without defects.
+        abnormal: the label of defects whose kind is not said.
+        resamples: bootstrap draws.
+        seed: of the bootstrap.
+
+    Raises:
+        EvaluationError: test images, labels or classes differ between arms, or do not fit `normal`.
+    """
+    arms = [arm for arm in (baseline, candidate, control) if arm is not None]
+    reference = arms[0].seeds[0].predictions
+    sets = [[align(one.predictions, reference, arms[0].name, arm.name) for one in arm.seeds] for arm in arms]
+    labelled = [[label_images(one, normal=normal, abnormal=abnormal) for one in predictions] for predictions in sets]
+    truth = labelled[0][0]
+    group_of, groups = number_groups(arms, reference)
+    counts = [np.stack([_confusion_by_group(one, group_of) for one in seeds]) for seeds in labelled]
+    results = [
+        _sum_up(arm, [evaluate(one, normal=normal, abnormal=abnormal) for one in predictions], table)
+        for arm, predictions, table in zip(arms, sets, counts, strict=True)
+    ]
+    statistics = _statistics(truth)
+    draws = bootstrap_arms(counts, statistics, resamples=resamples, seed=seed)
+    right = [np.stack([one.is_defective == one.judged_defective for one in seeds]) for seeds in labelled]
+    contrasts = [
+        Contrast(
+            first=results[first].name,
+            second=results[1].name,
+            differences=_differences(counts[first], counts[1], statistics, draws, first),
+            mcnemar=_mcnemar_by_seed(arms[first], arms[1], right[first], right[1]),
+        )
+        for first in ([0, 2] if control is not None else [0])
+    ]
+    gained, lost = _flips(sets, right)
+    return Comparison(
+        images=len(reference.images),
+        groups=groups,
+        normal=normal,
+        labels=truth.names,
+        classes=truth.classes,
+        baseline=results[0],
+        candidate=results[1],
+        control=results[2] if control is not None else None,
+        against_baseline=contrasts[0],
+        against_control=contrasts[1] if control is not None else None,
+        gained=gained,
+        lost=lost,
+        verdict=give_verdict(
+            images=len(reference.images),
+            names=[result.name for result in results],
+            seeds=[len(result.seeds) for result in results],
+            against_baseline=contrasts[0].differences,
+            against_control=contrasts[1].differences if control is not None else None,
+        ),
+        notes=_notes(truth, results, groups),
+        resamples=resamples,
+        bootstrap_seed=seed,
+    )
+
+
+def _confusion_by_group(labelled: LabelledImages, group_of: IntArray) -> FloatArray:
+    """(G, L, K) counts."""
+    rows, columns = len(labelled.names), len(labelled.classes)
+    groups = int(group_of.max()) + 1
+    cell = (group_of * rows + labelled.true) * columns + labelled.predicted
+    counted = np.bincount(cell, minlength=groups * rows * columns)
+    return counted.reshape(groups, rows, columns).astype(np.float64)
+
+
+def _statistics(truth: LabelledImages) -> dict[str, Statistic]:
+    """What is resampled, each a function of an (..., L, K) confusion; macro-F1 only where names are known."""
+    normal, size = truth.normal, len(truth.classes)
+    named: dict[str, Statistic] = {MACRO_F1: lambda table: metrics.macro_f1_of_confusion(table[..., :size, :])}
+    return {
+        **(named if truth.named else {}),
+        **{key: _binary_statistic(key, normal) for key in ("accuracy", "miss_rate", "overkill_rate")},
+    }
+
+
+def _binary_statistic(key: str, normal: int) -> Statistic:
+    return lambda table: metrics.binary_rate_of_confusion(table, key, normal=normal)
+
+
+def _differences(
+    first: FloatArray,
+    second: FloatArray,
+    statistics: Mapping[str, Statistic],
+    draws: Mapping[str, FloatArray],
+    first_row: int,
+) -> tuple[Difference, ...]:
+    """Candidate (row 1 of the draws) minus the arm in `first_row`."""
+    found = []
+    for key, statistic in statistics.items():
+        before = float(statistic(first.sum(axis=1)).mean())
+        after = float(statistic(second.sum(axis=1)).mean())
+        defined = not (np.isnan(before) or np.isnan(after))
+        interval = percentile_interval(draws[key][1] - draws[key][first_row]) if first.shape[1] > 1 else None
+        found.append(
+            Difference(
+                metric=key,
+                first=before if defined else None,
+                second=after if defined else None,
+                interval=interval if defined else None,
+            )
+        )
+    return tuple(found)
+
+
+def _mcnemar_by_seed(
+    first: Arm, second: Arm, first_right: metrics.BoolArray, second_right: metrics.BoolArray
+) -> tuple[McNemar, ...]:
+    """One test a pair of trainings: seeds of the same name, or in order where the arms share no name."""
+    names = [one.seed for one in second.seeds]
+    pairs = [(i, names.index(one.seed)) for i, one in enumerate(first.seeds) if one.seed in names]
+    if not pairs:
+        pairs = [(i, i) for i in range(min(len(first.seeds), len(second.seeds)))]
+    tests = []
+    for i, j in pairs:
+        a, b = first_right[i], second_right[j]
+        only_first, only_second = int(np.sum(a & ~b)), int(np.sum(~a & b))
+        tests.append(
+            McNemar(
+                first_seed=first.seeds[i].seed,
+                second_seed=second.seeds[j].seed,
+                both_right=int(np.sum(a & b)),
+                only_first=only_first,
+                only_second=only_second,
+                both_wrong=int(np.sum(~a & ~b)),
+                p_value=mcnemar_exact(only_first, only_second),
+            )
+        )
+    return tuple(tests)
+
+
+def _flips(
+    sets: Sequence[Sequence[Predictions]], right: Sequence[metrics.BoolArray]
+) -> tuple[tuple[Flip, ...], tuple[Flip, ...]]:
+    first, second = right[0].mean(axis=0), right[1].mean(axis=0)
+    reference = sets[0][0]
+    flips = [
+        Flip(
+            image=image,
+            label=reference.labels[n],
+            first_right=float(first[n]),
+            second_right=float(second[n]),
+            first_predicted=reference.predicted[n],
+            second_predicted=sets[1][0].predicted[n],
+        )
+        for n, image in enumerate(reference.images)
+    ]
+    gained = [flip for flip in flips if flip.first_right < 0.5 < flip.second_right]
+    lost = [flip for flip in flips if flip.second_right < 0.5 < flip.first_right]
+    return tuple(gained), tuple(lost)
+
+
+def _sum_up(arm: Arm, evaluations: Sequence[Evaluation], table: FloatArray) -> ArmResult:
+    rates = {}
+    for definition in metrics.RATE_DEFINITIONS:
+        key = definition.key
+        each = [evaluation.binary.rates[key] for evaluation in evaluations]
+        count = sum(rate.count for rate in each) / len(each)
+        rates[key] = MeanRate(
+            spread=_spread([rate.value for rate in each]),
+            count=count,
+            of=each[0].of,
+            interval=clopper_pearson(count, each[0].of),
+        )
+    named = [evaluation.multiclass for evaluation in evaluations]
+    pooled = table.sum(axis=(0, 1)).astype(np.int64)
+    return ArmResult(
+        name=arm.name,
+        seeds=tuple(one.seed for one in arm.seeds),
+        evaluations=tuple(evaluations),
+        rates=rates,
+        macro_f1=_spread([scores.macro_f1 if scores else None for scores in named]),
+        weighted_f1=_spread([scores.weighted_f1 if scores else None for scores in named]),
+        auroc=_spread([evaluation.auroc for evaluation in evaluations]),
+        confusion=tuple(tuple(row) for row in pooled.tolist()),
+    )
+
+
+def _spread(values: Sequence[float | None]) -> Spread:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values) or not known:
+        return Spread(None, None, None, None)
+    sd = float(np.std(known, ddof=1)) if len(known) > 1 else None
+    return Spread(float(np.mean(known)), min(known), max(known), sd)
+
+
+def _notes(truth: LabelledImages, results: Sequence[ArmResult], groups: int | None) -> tuple[str, ...]:
+    notes = []
+    if any(len(result.seeds) == 1 for result in results):
+        notes.append(
+            "Seed variance is not covered: an arm has one training only, so the intervals speak for these trained "
+            "models, not for the way of training. Train with --seed 0 to 4 to know."
+        )
+    if groups is None:
+        notes.append(
+            "No groups are known for the test images, so each was taken as independent; images of one board are "
+            "not, and then the intervals are too narrow."
+        )
+    defects = int(truth.is_defective.sum())
+    if defects < 299:
+        notes.append(
+            f"The test set holds {defects} defects. Even with no miss at all, fewer than 299 cannot prove a miss "
+            "rate under 1 % (one-sided 95 %)."
+        )
+    if truth.unnamed_reason:
+        notes.append(f"Multi-class rates are undefined: {truth.unnamed_reason}.")
+    for result in results:
+        warnings = dict.fromkeys(words for one in result.evaluations for words in one.warnings)
+        notes.extend(f"{result.name}: {words}." for words in warnings)
+    return tuple(notes)

@@ -1,0 +1,82 @@
+"""Comparison -> plain data for `--json` and for the block inside the report."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from .compare import ArmResult, Comparison, Contrast, MeanRate
+from .evaluate import evaluation_as_json
+from .stats import Interval
+
+
+def comparison_as_json(comparison: Comparison) -> dict[str, Any]:
+    """Every figure of a comparison; undefined figures are null."""
+    control, contrast = comparison.control, comparison.against_control
+    return {
+        "verdict": asdict(comparison.verdict),
+        "images": comparison.images,
+        "groups": comparison.groups,
+        "normal": comparison.normal,
+        "labels": list(comparison.labels),
+        "classes": list(comparison.classes),
+        "arms": {
+            "baseline": _arm(comparison.baseline),
+            "candidate": _arm(comparison.candidate),
+            "control": _arm(control) if control else None,
+        },
+        "against_baseline": _contrast(comparison.against_baseline),
+        "against_control": _contrast(contrast) if contrast else None,
+        "gained": [asdict(flip) for flip in comparison.gained],
+        "lost": [asdict(flip) for flip in comparison.lost],
+        "notes": list(comparison.notes),
+        "bootstrap": {"resamples": comparison.resamples, "seed": comparison.bootstrap_seed},
+    }
+
+
+def _arm(result: ArmResult) -> dict[str, Any]:
+    return {
+        "name": result.name,
+        "seeds": {
+            seed: evaluation_as_json(evaluation)
+            for seed, evaluation in zip(result.seeds, result.evaluations, strict=True)
+        },
+        "rates": {key: _mean_rate(rate) for key, rate in result.rates.items()},
+        "macro_f1": asdict(result.macro_f1),
+        "weighted_f1": asdict(result.weighted_f1),
+        "auroc": asdict(result.auroc),
+        "confusion": [list(row) for row in result.confusion],
+    }
+
+
+def _mean_rate(rate: MeanRate) -> dict[str, Any]:
+    return {
+        "value": rate.spread.mean,
+        "count": rate.count,
+        "of": rate.of,
+        **_bounds(rate.interval),
+        "least": rate.spread.least,
+        "most": rate.spread.most,
+        "sd": rate.spread.sd,
+    }
+
+
+def _contrast(contrast: Contrast) -> dict[str, Any]:
+    return {
+        "first": contrast.first,
+        "second": contrast.second,
+        "differences": {
+            one.metric: {
+                "first": one.first,
+                "second": one.second,
+                "value": one.value,
+                **_bounds(one.interval),
+            }
+            for one in contrast.differences
+        },
+        "mcnemar": [asdict(test) for test in contrast.mcnemar],
+    }
+
+
+def _bounds(interval: Interval | None) -> dict[str, float | None]:
+    return {"low": interval.low if interval else None, "high": interval.high if interval else None}
