@@ -1,0 +1,163 @@
+"""Image files in folders: which files count, their order, whether they can be read."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from .errors import OutputError, SourceError
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+"""File name endings of images, lower-case; a file's own ending is compared without regard to case."""
+
+_CLUTTER = frozenset({"thumbs.db", "desktop.ini"})
+# Named, because Pillow would also take documents (EPS starts another program) for images.
+_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "TIFF", "WEBP", "GIF")
+_ORIENTATION_TAG = 0x0112
+_TURNED = frozenset({5, 6, 7, 8})
+_DIGITS = re.compile(r"(\d+)")
+
+
+def natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
+    """Sort key that puts "10" after "9", without regard to case; equal names otherwise fall back to the exact text."""
+    parts = tuple((0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in _DIGITS.split(name))
+    return parts, name
+
+
+def is_image_name(name: str) -> bool:
+    """Whether the file name ends like an image's."""
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def visible_entries(folder: Path) -> list[Path]:
+    """What lies in a folder, in natural order, without hidden files and what file managers leave behind.
+
+    Raises:
+        SourceError: the folder is missing or is a file.
+    """
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "nothing"
+        raise SourceError(f"{folder}: expected a folder, found {found}; check the path")
+    entries = (entry for entry in folder.iterdir() if not _is_clutter(entry.name))
+    return sorted(entries, key=lambda entry: natural_key(entry.name))
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(width, height) in pixels of the upright picture, from the file's header alone.
+
+    Raises:
+        SourceError: not an image that can be read, or too many pixels; the message names the file.
+    """
+    with _in_words(path, refuse_huge=True), Image.open(path, formats=_FORMATS) as image:
+        return _upright_size(image)
+
+
+def huge_image_size(path: Path) -> tuple[int, int]:
+    """As `image_size`, for photographs that are going to be cut and so may be very large.
+
+    Raises:
+        SourceError: not an image that can be read, or too many pixels to be opened at all.
+    """
+    with _in_words(path, refuse_huge=False), Image.open(path, formats=_FORMATS) as image:
+        return _upright_size(image)
+
+
+def read_photo(path: Path, *, refuse_huge: bool = True) -> Image.Image:
+    """Decode an image to its last pixel, turned upright as its EXIF data says.
+
+    Args:
+        path: the image file.
+        refuse_huge: refuse more pixels than any source image needs.
+
+    Raises:
+        SourceError: unreadable, truncated, or too many pixels; the message names the file.
+    """
+    with _in_words(path, refuse_huge=refuse_huge), Image.open(path, formats=_FORMATS) as image:
+        image.load()
+        return ImageOps.exif_transpose(image)
+
+
+def sha256_of(path: Path) -> str:
+    """Hex sha256 of a file's bytes.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def is_storable_name(name: str) -> bool:
+    """Whether a name can be written as UTF-8; one from an old archive with another encoding cannot."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def printable(name: object) -> str:
+    """A path or name that can be printed whatever its bytes are."""
+    return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def check_destination(source: Path, destination: Path) -> None:
+    """Refuse a destination folder that is a file, or that lies within its source or around it.
+
+    Raises:
+        OutputError: the two overlap, or the destination is no folder.
+    """
+    if destination.exists() and not destination.is_dir():
+        raise OutputError(f"{printable(destination)}: is a file, a folder was expected; choose another name")
+    inner, outer = destination.resolve(), source.resolve()
+    if inner == outer or outer in inner.parents or inner in outer.parents:
+        raise OutputError(
+            f"{printable(destination)}: overlaps {printable(source)}, whose files must stay untouched; "
+            "choose a folder beside it"
+        )
+
+
+def _is_clutter(name: str) -> bool:
+    return name.startswith(".") or name.casefold() in _CLUTTER
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    turned = image.getexif().get(_ORIENTATION_TAG) in _TURNED
+    return (height, width) if turned else (width, height)
+
+
+@contextmanager
+def _in_words(path: Path, *, refuse_huge: bool) -> Iterator[None]:
+    """Say in one line what is wrong with an image file."""
+    name = printable(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if refuse_huge:
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        limit = Image.MAX_IMAGE_PIXELS
+        raise SourceError(
+            f"{name}: too many pixels for one source image (more than {limit}); cut it with 'sdclient crop'"
+        ) from error
+    except UnidentifiedImageError as error:
+        what = "an empty file" if path.stat().st_size == 0 else "not an image"
+        raise SourceError(f"{name}: {what}; expected PNG, JPEG, BMP, TIFF or WebP; remove or replace it") from error
+    except OSError as error:
+        if error.filename is not None:
+            raise SourceError(f"{name}: cannot be read: {error.strerror or error}") from error
+        raise SourceError(f"{name}: damaged or truncated image ({error}); remove or replace it") from error
+    # A damaged file makes the decoders raise nearly anything: SyntaxError, struct.error, zlib.error, IndexError...
+    except Exception as error:
+        raise SourceError(f"{name}: damaged image ({error}); remove or replace it") from error

@@ -1,0 +1,211 @@
+"""Class counts -> how many images each source owes. Pure: no file is read or written here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from .errors import PlanError
+
+USUALLY_EXCLUDED = ("Normal",)
+"""Classes that are left out of a plan unless the user names others."""
+
+
+@dataclass(frozen=True)
+class SourceCount:
+    """How many images one source owes."""
+
+    class_name: str
+    source: str
+    """File name inside the class folder."""
+    count: int
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """What a plan does for one class, or for several together."""
+
+    class_name: str
+    original: int
+    to_generate: int
+    planned: bool
+    """False for a class that was left out."""
+    short_of_target: int = 0
+    """Images missing from the target because of the most a source may give."""
+
+    @property
+    def total(self) -> int:
+        """Original and generated images together."""
+        return self.original + self.to_generate
+
+    @property
+    def generated_share(self) -> float | None:
+        """to_generate / total, in [0, 1]; None when there is no image at all."""
+        return self.to_generate / self.total if self.total else None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What each class gets and each source owes."""
+
+    rows: tuple[PlanRow, ...]
+    """One a class, in the order given."""
+    counts: tuple[SourceCount, ...]
+    """The sources that owe at least one image."""
+    target: int | None
+    """Images a class is filled to; None when every source owes the same number."""
+    target_asked: int | None
+    """The target before `min_share` raised it."""
+
+    @property
+    def all_classes(self) -> PlanRow:
+        """Every class together, those left out too."""
+        return _sum("all", self.rows)
+
+    @property
+    def planned_classes(self) -> PlanRow:
+        """The classes that were not left out, together; `min_share` speaks of these."""
+        return _sum("planned", [row for row in self.rows if row.planned])
+
+    @property
+    def short_rows(self) -> tuple[PlanRow, ...]:
+        """Classes that stay below the target."""
+        return tuple(row for row in self.rows if row.short_of_target)
+
+
+def make_plan(
+    sources: Mapping[str, Sequence[str]],
+    *,
+    target: int | None = None,
+    exclude: Collection[str] | None = None,
+    per_source: int | None = None,
+    max_per_source: int | None = None,
+    min_share: float | Fraction | None = None,
+) -> Plan:
+    """Decide how many images each source owes.
+
+    With `target`, every class below it is filled to exactly the target, spread over its sources so that no two
+    differ by more than one (the first ones give the odd images, so a higher target only ever adds to a source);
+    classes at or above it get none. With `min_share`, the target rises to the smallest one at which
+    generated / (original + generated), over the classes that are not left out, reaches it. With `per_source`,
+    every source owes exactly that many.
+
+    Args:
+        sources: names of the source files of each class, in order.
+        target: images a class shall have, original and generated together.
+        exclude: classes left out, each of which must exist; None leaves out "Normal" where there is one.
+        per_source: images each source owes; alone.
+        max_per_source: the most images one source may give.
+        min_share: in [0, 1); a float counts as the decimal number it prints as, so 0.2 is exactly a fifth.
+
+    Raises:
+        PlanError: options that contradict each other, values out of range, an excluded class that is not there,
+            nothing left to plan, or a share that `max_per_source` makes impossible.
+    """
+    _check_options(target, per_source, max_per_source, min_share)
+    excluded = _excluded(sources, exclude)
+    planned = [len(names) for name, names in sources.items() if name not in excluded]
+    if not planned:
+        raise PlanError("every class is excluded, so there is nothing to plan; exclude fewer classes")
+
+    final = target
+    if min_share is not None:
+        final = _raised_target(planned, target or 0, max_per_source, Fraction(str(min_share)))
+
+    rows, counts = [], []
+    for class_name, names in sources.items():
+        original = len(names)
+        wanted = given = 0
+        if class_name not in excluded:
+            wanted = per_source * original if per_source is not None else max(0, (final or 0) - original)
+            given = _capped(wanted, original, max_per_source)
+        rows.append(PlanRow(class_name, original, given, class_name not in excluded, wanted - given))
+        counts += [
+            SourceCount(class_name, name, count)
+            for name, count in zip(names, spread(given, original), strict=True)
+            if count
+        ]
+    return Plan(tuple(rows), tuple(counts), final, target)
+
+
+def spread(images: int, sources: int) -> list[int]:
+    """Share out images over sources so that no two differ by more than one; the first give the odd ones."""
+    if sources == 0:
+        return []
+    base, odd = divmod(images, sources)
+    return [base + (index < odd) for index in range(sources)]
+
+
+def _check_options(
+    target: int | None, per_source: int | None, max_per_source: int | None, min_share: float | Fraction | None
+) -> None:
+    if per_source is not None and not (target is max_per_source is min_share is None):
+        raise PlanError("per_source sets the number alone; leave out target, max_per_source and min_share")
+    if target is None and per_source is None and min_share is None:
+        raise PlanError("no aim given; expected a target, a number per source or a least generated share")
+    for name, value, least in (
+        ("target", target, 1),
+        ("per_source", per_source, 1),
+        ("max_per_source", max_per_source, 1),
+    ):
+        if value is not None and value < least:
+            raise PlanError(f"{name} is {value}; expected {least} or more")
+    if min_share is not None and not 0 <= min_share < 1:
+        raise PlanError(f"min_share is {min_share}; expected at least 0 and below 1")
+
+
+def _excluded(sources: Mapping[str, Sequence[str]], exclude: Collection[str] | None) -> frozenset[str]:
+    if exclude is None:
+        return frozenset(USUALLY_EXCLUDED)
+    absent = [name for name in exclude if name not in sources]
+    if absent:
+        raise PlanError(f"excluded class {absent[0]!r} is not among the sources; expected one of {', '.join(sources)}")
+    return frozenset(exclude)
+
+
+def _raised_target(originals: Sequence[int], target: int, max_per_source: int | None, share: Fraction) -> int:
+    """The smallest target from `target` on at which the generated share is reached."""
+    total = sum(originals)
+
+    def reached(aim: int) -> bool:
+        generated = sum(_capped(max(0, aim - original), original, max_per_source) for original in originals)
+        return generated * share.denominator >= share.numerator * (total + generated)
+
+    # generated >= share / (1 - share) * total is enough, and one class alone can give it at this aim.
+    enough = -(-share.numerator * total // (share.denominator - share.numerator))
+    highest = max(target, max(originals) + enough)
+    if max_per_source is not None:
+        highest = max(highest, max(originals) * (1 + max_per_source))
+    if not reached(highest):
+        best = Fraction(max_per_source or 0, 1 + (max_per_source or 0))
+        raise PlanError(
+            f"a generated share of {float(share):.2%} is out of reach with at most {max_per_source} images a source "
+            f"(at best {float(best):.2%}); allow more per source or ask for a smaller share"
+        )
+    return _first(reached, target, highest)
+
+
+def _first(holds: Callable[[int], bool], low: int, high: int) -> int:
+    """The smallest number in [low, high] for which `holds`, true at `high` and from some number on."""
+    while low < high:
+        middle = (low + high) // 2
+        if holds(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _capped(images: int, sources: int, max_per_source: int | None) -> int:
+    return images if max_per_source is None else min(images, max_per_source * sources)
+
+
+def _sum(name: str, rows: Sequence[PlanRow]) -> PlanRow:
+    return PlanRow(
+        name,
+        sum(row.original for row in rows),
+        sum(row.to_generate for row in rows),
+        any(row.planned for row in rows),
+        sum(row.short_of_target for row in rows),
+    )

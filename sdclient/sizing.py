@@ -1,0 +1,129 @@
+"""The size a model can handle <-> the size of a source image."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from PIL import Image, ImageOps
+
+SMALLEST_SIDE_PX = 64
+_CAMERA_BITS = (8, 10, 12, 14, 16)
+
+
+@dataclass(frozen=True)
+class SourceForm:
+    """What a result must be turned back into: size of the upright source, and grey or colour."""
+
+    width_px: int
+    height_px: int
+    mode: Literal["L", "RGB"]
+
+    @classmethod
+    def of(cls, image: Image.Image) -> SourceForm:
+        """The form of a source image, which may still carry its EXIF rotation."""
+        upright = ImageOps.exif_transpose(image)
+        return cls(upright.width, upright.height, "L" if _is_grey(upright) else "RGB")
+
+
+def generation_size(width_px: int, height_px: int, *, native_px: int = 512, multiple: int = 8) -> tuple[int, int]:
+    """The (width, height) to generate at for a source of the given size.
+
+    Near the area `native_px` squared, both sides multiples of `multiple` and at least 64 px. The aspect is
+    the source's to within one multiple on the longer side; only strips longer than native_px^2 / 64^2 times
+    their width are squeezed, for no side can be under 64 px.
+
+    Raises:
+        ValueError: a size is not positive.
+    """
+    if min(width_px, height_px, native_px, multiple) < 1:
+        raise ValueError(f"sizes must be positive, got {width_px} x {height_px}, native {native_px}, step {multiple}")
+    short, long = sorted((width_px, height_px))
+    floor = math.ceil(SMALLEST_SIDE_PX / multiple) * multiple
+    area = native_px * native_px
+    out_short = max(floor, _nearest(math.sqrt(area * short / long), multiple))
+    # From the rounded short side, so that the error of the aspect stays within half a multiple of the long side.
+    out_long = max(out_short, _nearest(out_short * long / short, multiple))
+    out_long = min(out_long, max(floor, _nearest(area / floor, multiple)))
+    return (out_short, out_long) if width_px <= height_px else (out_long, out_short)
+
+
+def prepare(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The source as the model wants it: upright, 8-bit RGB, scaled to `size`.
+
+    Deep grey is scaled by its camera's depth (8, 10, 12, 14 or 16 bit, the smallest that holds the
+    brightest pixel), alpha is flattened on white as the WebUI does.
+
+    Args:
+        image: a decoded source image of any mode.
+        size: (width, height) in pixels, from `generation_size`.
+    """
+    return _resize(to_rgb(ImageOps.exif_transpose(image)), size)
+
+
+def restore(image: Image.Image, form: SourceForm) -> Image.Image:
+    """A generated image back at its source's size, grey where the source was grey; 8 bit."""
+    return _resize(image.convert("RGB").convert(form.mode), (form.width_px, form.height_px))
+
+
+def native_px_for(model_name: str) -> int:
+    """Side in pixels of the square a checkpoint was trained on, guessed from its name; 512 when nothing tells."""
+    # The hash a WebUI appends in brackets may hold any digits.
+    name = re.sub(r"\[[0-9a-f]*\]", "", model_name.casefold())
+    if "turbo" in name or re.search(r"(?<!\d)512(?!\d)", name):
+        return 512
+    if re.search(r"xl|flux|sd[-_. ]?3|pony|illustrious|noobai|animagine|(?<!\d)1024(?!\d)", name):
+        return 1024
+    if re.search(r"(?<!\d)768(?!\d)|(?:^|[^a-z0-9])(?:sd[-_. ]?)?v?2[-_.][01](?!\d)", name):
+        return 768
+    return 512
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any image mode as 8-bit RGB: deep grey by its camera's depth, alpha on white."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return _eight_bit(image).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Grey of more than 8 bits as "L"."""
+    deep = image if image.mode == "F" else image.convert("I").convert("F")
+    low, high = _finite_range(deep)
+    if high <= 1.0 and image.mode == "F" and low >= 0.0:
+        full = 1.0
+    else:
+        full = next((float(2**bits - 1) for bits in _CAMERA_BITS if high < 2**bits), max(high, 1.0))
+    # "F" to "L" cuts off the fraction and clips to 0..255.
+    return deep.point(lambda value: value * (255.0 / full) + 0.5).convert("L")
+
+
+def _finite_range(image: Image.Image) -> tuple[float, float]:
+    low, high = image.getextrema()
+    if not isinstance(low, (int, float)) or not isinstance(high, (int, float)):
+        raise TypeError("one band expected")
+    return (float(low), float(high)) if math.isfinite(low) and math.isfinite(high) else (0.0, 1.0)
+
+
+def _is_grey(image: Image.Image) -> bool:
+    if image.mode in {"1", "L", "LA", "La", "F"} or image.mode.startswith("I"):
+        return True
+    if image.mode in {"P", "PA"}:
+        colours = image.convert("RGB").getcolors(256) or []
+        return all(isinstance(colour, tuple) and len(set(colour)) == 1 for _, colour in colours)
+    return False
+
+
+def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    # Lanczos widens its kernel with the step when shrinking, so no pixel is skipped and thin lines keep contrast.
+    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _nearest(value: float, multiple: int) -> int:
+    return math.floor(value / multiple + 0.5) * multiple
