@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from .errors import ManifestError
+from .errors import ManifestError as ManifestError  # readers outside the package catch it
 
 MANIFEST_NAME = "manifest.sqlite"
 SCHEMA_VERSION = 1

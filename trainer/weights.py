@@ -1,0 +1,183 @@
+"""Checkpoints: plain tensors and plain values, so that loading one can run no code.
+
+A file is what `torch.save` makes of a dictionary of tensors, strings and numbers. It is read with
+`weights_only=True`, which refuses everything else; upstream's `.pt` files are pickles of whole models and
+are refused with that.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from . import _yolov5
+from ._atomic import write_bytes_atomically
+from .config import MODELS
+from .errors import CheckpointError
+
+BEST_NAME = "best.pt"
+LAST_NAME = "last.pt"
+
+_FORMAT = "sd-defects classifier"
+_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A trained classifier and what is needed to use it."""
+
+    model: str
+    """One of `config.MODELS`."""
+    classes: tuple[str, ...]
+    """In the order of the outputs."""
+    imgsz: int
+    """Side in pixels of the square that images are resized to."""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    """Images in [0, 1] are normalised as (image - mean) / std, per channel R, G, B."""
+    epoch: int
+    """From 1."""
+    val_macro_f1: float
+    state: dict[str, torch.Tensor]
+    """The module's state dict, on the CPU."""
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint atomically.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    content = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "model": checkpoint.model,
+        "classes": list(checkpoint.classes),
+        "imgsz": checkpoint.imgsz,
+        "mean": list(checkpoint.mean),
+        "std": list(checkpoint.std),
+        "epoch": checkpoint.epoch,
+        "val_macro_f1": checkpoint.val_macro_f1,
+        "state_dict": {name: tensor.detach().cpu() for name, tensor in checkpoint.state.items()},
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_bytes_atomically(path, buffer.getvalue())
+
+
+def find_checkpoint(run: Path) -> Path:
+    """The checkpoint of a run: `run/best.pt`, or `run` itself when it is a file.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if run.is_file():
+        return run
+    if (run / BEST_NAME).is_file():
+        return run / BEST_NAME
+    seeds = sorted(folder.name for folder in run.glob("seed-*") if (folder / BEST_NAME).is_file())
+    if seeds:
+        raise CheckpointError(f"{run}: holds {len(seeds)} runs ({', '.join(seeds)}); name one, as {run / seeds[0]}")
+    found = "no such folder or file" if not run.exists() else f"no {BEST_NAME} in it"
+    raise CheckpointError(f"{run}: {found}; expected a run that 'trainer train DATA -o {run}' makes")
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint; no code in the file is run.
+
+    Raises:
+        CheckpointError: no such file, damaged, or not written by this program.
+    """
+    try:
+        with path.open("rb") as file:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such file; expected the {BEST_NAME} or {LAST_NAME} of a run") from error
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: holds more than tensors and plain values, perhaps a whole pickled model as upstream YOLOv5 "
+            "writes; expected a checkpoint of 'trainer train'"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        words = str(error).partition("\n")[0][:120] or type(error).__name__
+        raise CheckpointError(
+            f"{path}: damaged or no checkpoint ({words}); train again or take another copy"
+        ) from error
+    return _to_checkpoint(path, content)
+
+
+def load_classifier(path: Path) -> tuple[nn.Module, Checkpoint]:
+    """The trained network, in evaluation mode on the CPU, and its checkpoint.
+
+    Raises:
+        CheckpointError: as `load_checkpoint`, or the weights do not fit the model they name.
+        ModuleNotFoundError: yolov5 is not installed.
+    """
+    checkpoint = load_checkpoint(path)
+    with torch.random.fork_rng(devices=[]):
+        network = _yolov5.build_classifier(checkpoint.model, len(checkpoint.classes))
+    try:
+        network.load_state_dict(checkpoint.state)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path}: its weights do not fit {checkpoint.model} with {len(checkpoint.classes)} classes; "
+            "expected a checkpoint of 'trainer train'"
+        ) from error
+    return network.eval(), checkpoint
+
+
+def start_from(network: nn.Module, path: Path, *, model: str, classes: tuple[str, ...]) -> None:
+    """Put a checkpoint's weights into `network`; the head stays fresh unless the classes are the same.
+
+    Raises:
+        CheckpointError: as `load_checkpoint`, or it is another model's.
+    """
+    checkpoint = load_checkpoint(path)
+    if checkpoint.model != model:
+        raise CheckpointError(
+            f"{path}: weights of {checkpoint.model}, asked to train {model}; add --model {checkpoint.model}"
+        )
+    own = network.state_dict()
+    head = [name for name in own if own[name].shape[:1] == (len(classes),) and ".linear." in name]
+    kept = checkpoint.state
+    if checkpoint.classes != classes:
+        kept = {name: tensor for name, tensor in checkpoint.state.items() if name not in head}
+    try:
+        network.load_state_dict({**own, **kept})
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: its weights do not fit {model}; take another checkpoint") from error
+
+
+def _to_checkpoint(path: Path, content: Any) -> Checkpoint:
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise CheckpointError(f"{path}: not a checkpoint of this program; expected one that 'trainer train' wrote")
+    if content.get("version") != _VERSION:
+        raise CheckpointError(
+            f"{path}: checkpoint version {content.get('version')}, this program reads {_VERSION}; "
+            "use the version of sd-defects that wrote it"
+        )
+    try:
+        red, green, blue = (float(value) for value in content["mean"])
+        red_std, green_std, blue_std = (float(value) for value in content["std"])
+        checkpoint = Checkpoint(
+            model=str(content["model"]),
+            classes=tuple(str(name) for name in content["classes"]),
+            imgsz=int(content["imgsz"]),
+            mean=(red, green, blue),
+            std=(red_std, green_std, blue_std),
+            epoch=int(content["epoch"]),
+            val_macro_f1=float(content["val_macro_f1"]),
+            state=dict(content["state_dict"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: a part is missing or malformed ({error!r}); take another copy") from error
+    if checkpoint.model not in MODELS:
+        raise CheckpointError(f"{path}: model {checkpoint.model!r} is unknown; expected one of {', '.join(MODELS)}")
+    return checkpoint
