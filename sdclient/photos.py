@@ -18,7 +18,7 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".
 
 _CLUTTER = frozenset({"thumbs.db", "desktop.ini"})
 # Named, because Pillow would also take documents (EPS starts another program) for images.
-_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "TIFF", "WEBP", "GIF")
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
 _ORIENTATION_TAG = 0x0112
 _TURNED = frozenset({5, 6, 7, 8})
 _DIGITS = re.compile(r"(\d+)")

@@ -6,6 +6,9 @@ import click
 
 from .._version import __version__
 from ._group import OneLineErrors
+from .generate import generate
+from .number import number
+from .plan import plan
 
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,6 +23,11 @@ def cli() -> None:
       sdclient plan sources --target 300
       sdclient generate sources output --plan plan.csv --url http://127.0.0.1:7861
     """
+
+
+cli.add_command(generate)
+cli.add_command(number)
+cli.add_command(plan)
 
 
 def main() -> None:

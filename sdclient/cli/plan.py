@@ -1,0 +1,159 @@
+"""`sdclient plan`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ..plan import Plan, PlanRow
+
+EPILOG = """\b
+Examples:
+  sdclient plan sources --target 300
+  sdclient plan sources --target 300 --min-share 0.2 --max-per-source 8
+  sdclient plan sources --per-source 4 --exclude Normal --exclude dirt -o four-each.csv"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("sources", type=click.Path(path_type=Path))
+@click.option("--target", type=click.IntRange(min=1), help="Fill every class below it to exactly this many images.")
+@click.option("--per-source", type=click.IntRange(min=1), help="Instead: exactly N images of every source.")
+@click.option("--max-per-source", type=click.IntRange(min=1), help="At most N images of one source.")
+@click.option(
+    "--min-share",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Raise the target until generated / (original + generated) of the planned classes is at least this.",
+)
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="CLASS",
+    help="Leave a class out; give it again for more. Default: Normal, unless you name others. '' leaves out none.",
+)
+@click.option(
+    "--native-size",
+    "native_px",
+    type=click.IntRange(min=64),
+    default=512,
+    show_default=True,
+    help="Side in px the model was trained on (SDXL 1024); larger sources are warned of.",
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default="plan.csv", show_default=True, help="The file to write."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
+def plan(
+    sources: Path,
+    target: int | None,
+    per_source: int | None,
+    max_per_source: int | None,
+    min_share: float | None,
+    exclude: tuple[str, ...],
+    native_px: int,
+    output: Path,
+    as_json: bool,
+) -> None:
+    """Decide how many images each numbered source in SOURCES owes, and write plan.csv.
+
+    A plan that owes nothing is written too, as a file with its head alone.
+    """
+    if per_source is not None and (target, max_per_source, min_share) != (None, None, None):
+        raise click.UsageError("--per-source stands alone: leave out --target, --max-per-source and --min-share")
+    if target is None and per_source is None and min_share is None:
+        raise click.UsageError("give --target N, --per-source N or --min-share S")
+    from ..plan import make_plan
+    from ..plan_csv import write_plan
+    from ..sources import discover, names_by_class, oversized, oversized_warning
+
+    found = discover(sources)
+    made = make_plan(
+        names_by_class(found),
+        target=target,
+        exclude=[name for name in exclude if name] if exclude else None,
+        per_source=per_source,
+        max_per_source=max_per_source,
+        min_share=min_share,
+    )
+    write_plan(output, made)
+    if as_json:
+        click.echo(json.dumps(_document(made, output), ensure_ascii=False, indent=2))
+    else:
+        _print_table(made)
+        for line in _notes(made, min_share):
+            click.echo(line)
+        click.echo(f"written to {output}")
+    warning = oversized_warning(oversized(found, native_px), native_px)
+    if warning:
+        click.echo(f"Warning: {warning}", err=True)
+
+
+def _notes(made: Plan, min_share: float | None) -> list[str]:
+    notes = []
+    if made.target is not None and made.target != made.target_asked:
+        notes.append(
+            f"the target is {made.target} (from {made.target_asked or 0}) for a generated share of {min_share}"
+        )
+    if not made.counts:
+        notes.append(f"no planned class is below {made.target} images; there is nothing to generate")
+    notes += [
+        f"{row.class_name} stays {row.short_of_target} below the target: {row.total} of {made.target} images"
+        for row in made.short_rows
+    ]
+    return notes
+
+
+def _print_table(made: Plan) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    from ._console import console
+
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("class 类别", overflow="fold")
+    for head in ("original 原始", "to generate 待生成", "total 合计", "generated share 生成占比"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in made.rows:
+        table.add_row(Text(row.class_name), *_cells(row))
+    table.add_section()
+    if not all(row.planned for row in made.rows):
+        table.add_row("planned classes 计划内", *_cells(made.planned_classes))
+    table.add_row("all 全部", *_cells(made.all_classes))
+    console().print(table)
+
+
+def _cells(row: PlanRow) -> tuple[str, str, str, str]:
+    share = row.generated_share
+    return (
+        str(row.original),
+        str(row.to_generate) if row.planned else "not planned",
+        str(row.total),
+        "undefined" if share is None else f"{share:.2%}",
+    )
+
+
+def _document(made: Plan, output: Path) -> dict[str, Any]:
+    return {
+        "target": made.target,
+        "target_asked": made.target_asked,
+        "classes": [_row(row) for row in made.rows],
+        "planned": _row(made.planned_classes),
+        "all": _row(made.all_classes),
+        "plan": str(output),
+    }
+
+
+def _row(row: PlanRow) -> dict[str, Any]:
+    return {
+        "class": row.class_name,
+        "original": row.original,
+        "to_generate": row.to_generate,
+        "total": row.total,
+        "generated_share": row.generated_share,
+        "planned": row.planned,
+        "short_of_target": row.short_of_target,
+    }
