@@ -6,6 +6,9 @@ import os
 import threading
 from pathlib import Path
 
+TEMPORARY_PATTERN = ".*.part-*"
+"""Glob pattern of the temporary names; a killed process may leave one."""
+
 
 def write_bytes_atomically(path: Path, content: bytes) -> None:
     """Put `content` at `path` in one step, making the folder when it is missing.

@@ -1,0 +1,80 @@
+"""A plan turned into images to make and requests to send (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..sources import Source
+from .identity import MOST_IMAGES_PER_SOURCE, image_key, seed_base
+
+
+@dataclass(frozen=True)
+class PlannedImage:
+    """One image to make."""
+
+    source: Source
+    source_sha256: str
+    k: int
+    """Which image of its source, from 1."""
+    seed: int
+    key: str
+
+    @property
+    def file(self) -> str:
+        """Path of the result relative to the output folder, forward slashes."""
+        return f"{self.source.class_name}/{self.source.number}_{self.k}.png"
+
+
+@dataclass(frozen=True)
+class Job:
+    """Images of one source with consecutive seeds: one request."""
+
+    images: tuple[PlannedImage, ...]
+
+    @property
+    def source(self) -> Source:
+        """The source image all of them come from."""
+        return self.images[0].source
+
+    @property
+    def seed(self) -> int:
+        """Seed of the first image."""
+        return self.images[0].seed
+
+
+def plan_images(
+    source: Source, source_sha256: str, count: int, *, run_seed: int, parameters: Mapping[str, Any]
+) -> Iterator[PlannedImage]:
+    """The first `count` images of a source, in order.
+
+    Args:
+        source: where they come from.
+        source_sha256: of the source file's bytes.
+        count: how many.
+        run_seed: the seed of the whole run.
+        parameters: everything else that changes pixels.
+
+    Raises:
+        ValueError: more images of one source than seeds are kept for.
+    """
+    if count > MOST_IMAGES_PER_SOURCE:
+        raise ValueError(f"{source.relative}: {count} images of one source; at most {MOST_IMAGES_PER_SOURCE}")
+    base = seed_base(run_seed, source.class_name, source.number)
+    for k in range(1, count + 1):
+        seed = base + k - 1
+        yield PlannedImage(source, source_sha256, k, seed, image_key(source_sha256, parameters, seed))
+
+
+def pack_jobs(images: Iterable[PlannedImage], batch_size: int) -> Iterator[Job]:
+    """Pack images into requests: only consecutive images of one source share one."""
+    batch: list[PlannedImage] = []
+    for image in images:
+        follows = batch and image.source == batch[-1].source and image.seed == batch[-1].seed + 1
+        if batch and (not follows or len(batch) == batch_size):
+            yield Job(tuple(batch))
+            batch = []
+        batch.append(image)
+    if batch:
+        yield Job(tuple(batch))

@@ -1,0 +1,55 @@
+"""The parameters of a run: fixed for a whole output folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..errors import SettingsError
+from ..models import SIZE_MULTIPLE_PX
+
+SMALLEST_NATIVE_PX = 64
+LARGEST_RUN_SEED = 2**63 - 1
+
+
+class GenerationSettings(BaseModel):
+    """What every image of a run is made with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    denoising_strength: float = Field(0.25, ge=0, le=1)
+    """How far a result may leave its source; 0.2-0.3 keeps a defect a defect."""
+    sampler: str = "DPM++ SDE Karras"
+    """Sampler, alone or with its schedule; "Euler a" gave oil-painted edges, this one is slower and more real."""
+    scheduler: str | None = None
+    """Schedule, where the sampler's name does not hold it."""
+    steps: int = Field(20, ge=1)
+    """Sampling steps; about `denoising_strength` times as many run."""
+    cfg_scale: float = Field(7.0, ge=0)
+    """How strictly the prompt is followed."""
+    prompt: str = ""
+    """What the pictures show."""
+    negative_prompt: str = ""
+    """What they do not show."""
+    seed: int = Field(0, ge=0, le=LARGEST_RUN_SEED)
+    """Run seed, from which every image's own seed follows."""
+    native_px: int | None = Field(None, ge=SMALLEST_NATIVE_PX, multiple_of=SIZE_MULTIPLE_PX)
+    """Side of the square the model was trained on, too small gives rainbow colours; None goes by its name."""
+    batch_size: int = Field(4, ge=1)
+    """Images of one source made at once; changes no pixel by more than rounding, so it may differ on resuming."""
+
+    @classmethod
+    def checked(cls, values: Mapping[str, Any]) -> GenerationSettings:
+        """Make settings out of a user's values.
+
+        Raises:
+            SettingsError: names the first value at fault and what was expected.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = ".".join(str(part) for part in first["loc"])
+            raise SettingsError(f"{name.replace('_', '-')}: {first['input']!r}: {first['msg']}") from error
