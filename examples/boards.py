@@ -1,0 +1,323 @@
+"""Draw a small set of "boards": close-ups of pads and substrate, sound or with one of five defects.
+
+    python examples/boards.py photos --seed 0
+
+The pictures are drawn by this file, not photographed. They stand in for a factory's photographs so that the
+whole chain can be tried with no data: a metal finish and a glass-fibre laminate, uneven light, blur and sensor
+noise, harmless marks on sound boards too, and far more sound images than images of the rarest defect. A result
+measured on them says that the software works; it says nothing about a real board.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+
+SIZE_PX = 96
+SURFACES = ("pad", "substrate")
+COUNTS: dict[str, int] = {
+    "Normal": 400,
+    "scratch": 160,
+    "oxidation": 130,
+    "foreign_fibre": 100,
+    "pit": 80,
+    "exposed_copper": 60,
+}
+"""Images of each class, half of them on each surface."""
+
+Array = NDArray[np.float64]
+Points = Sequence[tuple[float, float]]
+
+_SUPERSAMPLE = 4
+_Y, _X = np.mgrid[0:SIZE_PX, 0:SIZE_PX].astype(np.float64)
+
+
+def draw_boards(dest: Path, seed: int = 0, *, counts: Mapping[str, int] = COUNTS) -> dict[str, int]:
+    """Draw the set into `dest/<class>/<surface>_<number>.png` and return the number of images per class.
+
+    The same seed draws the same pixels; each image depends only on the seed, its class and its number, so a
+    smaller set is a part of a larger one. An image that is there already is drawn again.
+
+    Args:
+        dest: folder to draw into; made when it is not there.
+        seed: 0 or greater.
+        counts: images per class; the classes are those of `COUNTS`.
+
+    Raises:
+        KeyError: a class of `counts` that this file cannot draw.
+    """
+    for name, count in counts.items():
+        folder = dest / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            surface = SURFACES[number % 2]
+            path = folder / f"{surface}_{number // 2 + 1:03d}.png"
+            part = path.with_suffix(".part")
+            draw_board(name, surface, seed=seed, number=number).save(part, format="PNG")
+            part.replace(path)
+    return dict(counts)
+
+
+def draw_board(name: str, surface: str, *, seed: int, number: int) -> Image.Image:
+    """One image, `SIZE_PX` square, RGB.
+
+    Args:
+        name: a class of `COUNTS`.
+        surface: one of `SURFACES`.
+        seed: seed of the whole set.
+        number: which image of its class, from 0.
+    """
+    class_index = list(COUNTS).index(name) if name in COUNTS else -1
+    if class_index < 0:
+        raise KeyError(f"no class {name!r} here; expected one of {', '.join(COUNTS)}")
+    rng = np.random.default_rng([seed, class_index, SURFACES.index(surface), number])
+    picture = _pad(rng) if surface == "pad" else _substrate(rng)
+    picture = _harmless_marks(picture, rng)
+    if name != "Normal":
+        picture = _DEFECTS[name](picture, surface, rng)
+    return _photograph(picture, rng)
+
+
+# Surfaces: (SIZE_PX, SIZE_PX, 3) float, 0-1.
+
+
+def _pad(rng: np.random.Generator) -> Array:
+    """A metal finish, gold or tin, brushed along one direction; sometimes its edge and the mask beside it."""
+    gold, tin = np.array([0.80, 0.64, 0.34]), np.array([0.68, 0.67, 0.64])
+    colour = gold if rng.random() < 0.75 else tin
+    colour = colour * rng.uniform(0.93, 1.06) + rng.normal(0, 0.01, 3)
+    angle_deg = rng.uniform(0, 180)
+    brushed = _rotated(_noise(rng, 1.3, 26, size_px=2 * SIZE_PX), angle_deg)
+    fine = _rotated(_noise(rng, 1, 9, size_px=2 * SIZE_PX), angle_deg)
+    tone = 1 + rng.uniform(0.02, 0.05) * brushed + 0.025 * fine + 0.035 * _noise(rng, 22, 22)
+    picture = tone[..., None] * colour
+    if rng.random() < 0.35:
+        green = np.array([0.10, 0.33, 0.19]) * rng.uniform(0.8, 1.3)
+        mask = (1 + 0.05 * _noise(rng, 3, 3))[..., None] * green
+        depth_px = _half_plane(rng, margin_px=rng.uniform(36, 46))
+        picture = _blend(picture, mask, np.clip(depth_px + 0.5, 0, 1))
+        picture *= (1 - 0.35 * np.exp(-((depth_px / 2.2) ** 2)))[..., None]
+    return picture
+
+
+def _substrate(rng: np.random.Generator) -> Array:
+    """Glass-fibre laminate under green or brown lacquer: a weave, traces that stand out, now and then a via."""
+    colour = np.array([0.13, 0.40, 0.22]) if rng.random() < 0.75 else np.array([0.46, 0.33, 0.17])
+    colour = colour * rng.uniform(0.92, 1.08) + rng.normal(0, 0.008, 3)
+    period_px = rng.uniform(7, 11)
+    turn = math.radians(rng.uniform(-8, 8) + (45 if rng.random() < 0.2 else 0))
+    u = (_X * math.cos(turn) + _Y * math.sin(turn)) * 2 * math.pi / period_px + 0.5 * _noise(rng, 16, 16)
+    v = (_Y * math.cos(turn) - _X * math.sin(turn)) * 2 * math.pi / period_px + 0.5 * _noise(rng, 16, 16)
+    over = 0.5 + 0.5 * np.tanh(3 * np.sin(u / 2) * np.sin(v / 2))
+    weave = over * np.abs(np.sin(u)) + (1 - over) * np.abs(np.sin(v)) - 0.6
+    tone = 1 + rng.uniform(0.05, 0.11) * weave + 0.03 * _noise(rng, 1.5, 1.5) + 0.04 * _noise(rng, 24, 24)
+    picture = tone[..., None] * colour
+    for _ in range(rng.choice([0, 0, 1, 1, 2])):
+        depth_px = np.abs(_half_plane(rng, margin_px=rng.uniform(-30, 30), right_angles=True))
+        half_px = rng.uniform(3, 8)
+        inside = np.clip(half_px - depth_px + 0.5, 0, 1)
+        picture = _blend(picture, picture * 1.12 + np.array([0.05, 0.06, 0.02]), inside)
+        picture *= (1 - 0.22 * np.exp(-(((depth_px - half_px) / 1.1) ** 2)))[..., None]
+    if rng.random() < 0.2:
+        cx, cy = rng.choice([10, SIZE_PX - 10], 2) + rng.normal(0, 4, 2)
+        radius_px = rng.uniform(5, 8)
+        distance_px = np.hypot(_X - cx, _Y - cy)
+        ring = np.clip(radius_px - distance_px + 0.5, 0, 1)
+        hole = np.clip(radius_px * 0.55 - distance_px + 0.5, 0, 1)
+        picture = _blend(picture, np.array([0.66, 0.60, 0.42]), ring)
+        picture = _blend(picture, np.array([0.06, 0.06, 0.05]), hole)
+    return picture
+
+
+def _harmless_marks(picture: Array, rng: np.random.Generator) -> Array:
+    """Dust and faint wear that an inspector passes; on every class, so that a clean image is no cue."""
+    for _ in range(rng.poisson(1.2)):
+        x, y = rng.uniform(0, SIZE_PX, 2)
+        speck = np.exp(-((_X - x) ** 2 + (_Y - y) ** 2) / (2 * rng.uniform(0.6, 1.1) ** 2))
+        picture = picture * (1 + rng.uniform(-0.25, 0.2) * speck)[..., None]
+    if rng.random() < 0.35:
+        wear = _stroke(_curve(rng, rng.uniform(15, 50), bend=0.1), rng.uniform(0.8, 1.6))
+        picture = picture * (1 + rng.uniform(-0.05, 0.05) * wear)[..., None]
+    if rng.random() < 0.3:
+        haze = _blob(rng, rng.uniform(8, 20), softness=0.8)
+        picture = picture * (1 + rng.uniform(-0.06, 0.06) * haze)[..., None]
+    return picture
+
+
+# Defects: each takes the surface's picture and returns it with the defect.
+
+
+def _scratch(picture: Array, surface: str, rng: np.random.Generator) -> Array:
+    """A bright or dark line with a shadow on one side, straight or slightly bent, fading at its ends."""
+    del surface
+    points = _curve(rng, rng.uniform(30, 85), bend=rng.uniform(0, 0.12))
+    width_px = rng.uniform(1.6, 3.2)
+    contrast = rng.uniform(0.26, 0.6) * (1 if rng.random() < 0.7 else -1)
+    for offset_px, amount in ((0.0, contrast), (width_px, -0.5 * contrast)):
+        line = _stroke([(x + offset_px, y + offset_px) for x, y in points], width_px, fade=True)
+        picture = picture * (1 + amount * line)[..., None]
+    return picture
+
+
+def _oxidation(picture: Array, surface: str, rng: np.random.Generator) -> Array:
+    """A soft cloud that turns metal brown or violet, and bleaches or darkens lacquer."""
+    if surface == "pad":
+        tint = np.array([0.40, 0.25, 0.16]) if rng.random() < 0.6 else np.array([0.38, 0.27, 0.36])
+    else:
+        tint = np.array([0.52, 0.53, 0.42]) if rng.random() < 0.5 else np.array([0.16, 0.14, 0.10])
+    cloud = _blob(rng, rng.uniform(11, 28), softness=rng.uniform(0.3, 0.7))
+    cloud = cloud * (1 + 0.35 * _noise(rng, 4, 4))
+    return _blend(picture, tint, np.clip(rng.uniform(0.3, 0.75) * cloud, 0, 1))
+
+
+def _foreign_fibre(picture: Array, surface: str, rng: np.random.Generator) -> Array:
+    """A curled thread that lies on the surface and throws a soft shadow."""
+    del surface
+    colours = ([0.90, 0.90, 0.88], [0.14, 0.14, 0.16], [0.20, 0.30, 0.66])
+    points = _curve(rng, rng.uniform(50, 110), bend=rng.uniform(0.3, 1.0))
+    width_px = rng.uniform(1.4, 2.8)
+    shadow = _stroke([(x + 1.4, y + 1.6) for x, y in points], width_px + 1)
+    thread = _stroke(points, width_px)
+    picture = picture * (1 - rng.uniform(0.1, 0.22) * shadow)[..., None]
+    colour = np.array(colours[rng.integers(len(colours))])
+    return _blend(picture, colour, rng.uniform(0.6, 0.95) * thread)
+
+
+def _pit(picture: Array, surface: str, rng: np.random.Generator) -> Array:
+    """One to three small round hollows: dark, with a bright rim on the side away from the light."""
+    del surface
+    centre = _place(rng)
+    light = rng.uniform(0, 2 * math.pi)
+    for _ in range(rng.choice([1, 1, 1, 2, 3])):
+        x, y = centre + rng.normal(0, 9, 2)
+        radius_px = rng.uniform(3.5, 8.5)
+        stretch, turn = rng.uniform(0.75, 1.0), rng.uniform(0, math.pi)
+        dx = (_X - x) * math.cos(turn) + (_Y - y) * math.sin(turn)
+        dy = (_Y - y) * math.cos(turn) - (_X - x) * math.sin(turn)
+        distance_px = np.hypot(dx * stretch, dy)
+        hollow = 1 / (1 + np.exp((distance_px - radius_px) * 1.4))
+        rim = np.exp(-(((distance_px - radius_px - 1.2) / 1.4) ** 2))
+        side = 0.5 + 0.5 * np.cos(np.arctan2(_Y - y, _X - x) - light)
+        picture = picture * (1 - rng.uniform(0.45, 0.8) * hollow + rng.uniform(0.1, 0.3) * rim * side)[..., None]
+    return picture
+
+
+def _exposed_copper(picture: Array, surface: str, rng: np.random.Generator) -> Array:
+    """A patch where the finish or lacquer is gone: copper, sharply bounded, with a thin dark edge."""
+    del surface
+    copper = np.array([0.80, 0.40, 0.26]) * rng.uniform(0.9, 1.1)
+    patch = _blob(rng, rng.uniform(11, 21), softness=0.08)
+    grain = (1 + 0.06 * _noise(rng, 2, 2))[..., None]
+    picture = _blend(picture, copper * grain, rng.uniform(0.65, 0.95) * patch)
+    edge = 4 * patch * (1 - patch)
+    return picture * (1 - 0.3 * edge)[..., None]
+
+
+_DEFECTS: dict[str, Callable[[Array, str, np.random.Generator], Array]] = {
+    "scratch": _scratch,
+    "oxidation": _oxidation,
+    "foreign_fibre": _foreign_fibre,
+    "pit": _pit,
+    "exposed_copper": _exposed_copper,
+}
+
+
+def _photograph(picture: Array, rng: np.random.Generator) -> Image.Image:
+    """What the camera makes of it: a slope and a spot of light, colour cast, focus, sensor noise."""
+    slope = rng.uniform(0, 0.14) * _half_plane(rng, margin_px=0) / (SIZE_PX / 2)
+    x, y = rng.uniform(-20, SIZE_PX + 20, 2)
+    spot = rng.uniform(0, 0.16) * np.exp(-((_X - x) ** 2 + (_Y - y) ** 2) / (2 * rng.uniform(25, 50) ** 2))
+    lit = picture * (rng.uniform(0.85, 1.1) + slope + spot)[..., None] * rng.normal(1, 0.02, 3)
+    image = Image.fromarray(_to_bytes(lit)).filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 0.8)))
+    seen = np.asarray(image, dtype=np.float64) / 255
+    noise = rng.normal(0, 1, seen.shape) * (rng.uniform(0.008, 0.022) * np.sqrt(seen + 0.1))
+    return Image.fromarray(_to_bytes(seen + noise))
+
+
+# Shapes and fields: (SIZE_PX, SIZE_PX) float.
+
+
+def _noise(rng: np.random.Generator, cell_x_px: float, cell_y_px: float, *, size_px: int = SIZE_PX) -> Array:
+    """Smooth random field of zero mean and unit variance; the cells say how fast it changes along x and y."""
+    cells = (max(2, round(size_px / cell_y_px)), max(2, round(size_px / cell_x_px)))
+    coarse = Image.fromarray(rng.normal(0, 1, cells).astype(np.float32))
+    field = np.asarray(coarse.resize((size_px, size_px), Image.Resampling.BICUBIC), dtype=np.float64)
+    return (field - field.mean()) / (field.std() + 1e-9)
+
+
+def _rotated(field: Array, angle_deg: float) -> Array:
+    """The middle of a field of twice the size, turned."""
+    image = Image.fromarray(field.astype(np.float32)).rotate(angle_deg, Image.Resampling.BILINEAR)
+    start = (field.shape[0] - SIZE_PX) // 2
+    return np.asarray(image, dtype=np.float64)[start : start + SIZE_PX, start : start + SIZE_PX]
+
+
+def _half_plane(rng: np.random.Generator, *, margin_px: float, right_angles: bool = False) -> Array:
+    """Signed distance in px from a straight line that passes `margin_px` from the middle."""
+    angle = rng.uniform(0, 2 * math.pi)
+    if right_angles:
+        angle = rng.integers(0, 8) * math.pi / 4
+    middle = (SIZE_PX - 1) / 2
+    return (_X - middle) * math.cos(angle) + (_Y - middle) * math.sin(angle) - margin_px
+
+
+def _curve(rng: np.random.Generator, length_px: float, *, bend: float) -> Points:
+    """A line of 40 points whose direction drifts; `bend` 0 is straight, 1 curls. Its middle is in the image."""
+    steps = 40
+    drift = np.cumsum(np.cumsum(rng.normal(0, 1, steps)))
+    drift = drift / (np.abs(drift).max() + 1e-9) * bend * math.pi
+    angle = rng.uniform(0, 2 * math.pi) + drift
+    path = np.cumsum(np.stack([np.cos(angle), np.sin(angle)], axis=1) * length_px / steps, axis=0)
+    path += _place(rng) - path[steps // 2]
+    return [(float(x), float(y)) for x, y in path]
+
+
+def _place(rng: np.random.Generator) -> Array:
+    """Where a defect sits, x and y in px: near the middle, as in a crop made around it, but never exactly."""
+    return np.clip(rng.normal(SIZE_PX / 2, 12, 2), 20, SIZE_PX - 20)
+
+
+def _stroke(points: Points, width_px: float, *, fade: bool = False) -> Array:
+    """Coverage 0-1 of a line along the points; `fade` thins it out towards both ends."""
+    canvas = Image.new("L", (SIZE_PX * _SUPERSAMPLE, SIZE_PX * _SUPERSAMPLE))
+    draw = ImageDraw.Draw(canvas)
+    last = len(points) - 1
+    for index in range(last):
+        level = 1 - abs(2 * (index + 0.5) / last - 1) ** 3 if fade else 1.0
+        ends = [(x * _SUPERSAMPLE, y * _SUPERSAMPLE) for x, y in points[index : index + 2]]
+        draw.line(ends, fill=round(255 * level), width=max(1, round(width_px * _SUPERSAMPLE)))
+    return np.asarray(canvas.reduce(_SUPERSAMPLE), dtype=np.float64) / 255
+
+
+def _blob(rng: np.random.Generator, radius_px: float, *, softness: float) -> Array:
+    """Coverage 0-1 of an irregular, stretched patch; `softness` is the width of its edge over its radius."""
+    x, y = _place(rng)
+    turn, stretch = rng.uniform(0, math.pi), rng.uniform(1, 1.5)
+    dx = ((_X - x) * math.cos(turn) + (_Y - y) * math.sin(turn)) / stretch
+    dy = ((_Y - y) * math.cos(turn) - (_X - x) * math.sin(turn)) * stretch
+    cell_px = max(3.0, radius_px * 0.6)
+    distance = np.hypot(dx, dy) / radius_px + 0.28 * _noise(rng, cell_px, cell_px)
+    return np.clip((1 - distance) / softness + 0.5, 0, 1)
+
+
+def _blend(below: Array, above: Array, coverage: Array) -> Array:
+    return below + coverage[..., None] * (above - below)
+
+
+def _to_bytes(picture: Array) -> NDArray[np.uint8]:
+    return np.clip(np.round(picture * 255), 0, 255).astype(np.uint8)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("dest", type=Path, help="folder to draw into")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    drawn = draw_boards(arguments.dest, arguments.seed)
+    print(f"{arguments.dest}: {sum(drawn.values())} images drawn: {drawn}")

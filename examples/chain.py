@@ -1,0 +1,259 @@
+"""From a folder of training images to the report, by the two commands a user would type.
+
+What `demo.py` and `deeppcb.py` share. Nothing here computes anything about images: each step prints a command
+and runs it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parent.parent
+NORMAL = "Normal"
+ARMS = ("baseline", "augmented", "control")
+AT_ONCE = 2
+"""Training processes at a time: small images do not gain from threads, only from processes."""
+
+_MARKER = "chain.json"
+_SERVER_START_S = 60.0
+_POLL_S = 0.25
+
+
+class StepFailed(Exception):
+    """A step of the chain did not end well; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every choice of a run of the chain; an output folder keeps the one it was made with."""
+
+    target: int
+    """Training images each defect class is filled to."""
+    epochs: int
+    images_per_epoch: int
+    """The same for all arms, so that none is trained longer than another."""
+    seeds: int
+    denoising_strength: float = 0.25
+    native_size_px: int = 128
+    """Side at which images are generated; small, because the engine is classical. A real WebUI wants 512."""
+    imgsz: int = 64
+    seed: int = 0
+
+
+def claim(out: Path, recipe: Recipe, what: str) -> None:
+    """Make `out`, or take it up again if the same recipe made it.
+
+    Raises:
+        StepFailed: the folder holds something else.
+    """
+    marker = out / _MARKER
+    words = {"what": what, "recipe": asdict(recipe)}
+    if marker.is_file():
+        if json.loads(marker.read_text(encoding="utf-8")) != words:
+            raise StepFailed(f"{out}: made with other settings; name another folder or delete this one")
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise StepFailed(f"{out}: not empty and not made by this script; name another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    marker.write_text(json.dumps(words, indent=2), encoding="utf-8")
+
+
+def run_chain(data: Path, out: Path, recipe: Recipe) -> Path:
+    """Number, plan, generate, train three arms over several seeds, evaluate, compare.
+
+    Images generated before are kept; the classifiers are trained anew.
+
+    Args:
+        data: folder with `train`, `val` and `test`, one folder per class in each.
+        out: folder for everything else.
+        recipe: every choice.
+
+    Returns:
+        The report's path.
+
+    Raises:
+        StepFailed: a command failed; it has said why.
+    """
+    sources, generated, runs = out / "sources", out / "generated", out / "runs"
+    plan, report = out / "plan.csv", out / "report.html"
+    say("Number the training images: they alone become sources, so no generated image knows a test image")
+    run("sdclient", "number", data / "train", sources)
+    say("Plan how many images each source owes")
+    run("sdclient", "plan", sources, "--target", recipe.target, "-o", plan)
+    say("Generate, on the embedded server: a classical stand-in for a WebUI, not Stable Diffusion")
+    with server(out / "server.log") as url:
+        run(
+            *("sdclient", "generate", sources, generated, "--url", url, "--plan", plan),
+            *("--denoising-strength", recipe.denoising_strength, "--native-size", recipe.native_size_px),
+            *("--steps", 8, "--batch-size", 8, "--seed", recipe.seed),
+        )
+    say(f"Train {len(ARMS)} arms with {recipe.seeds} seeds each, {AT_ONCE} at a time; control repeats sources instead")
+    shutil.rmtree(runs, ignore_errors=True)
+    train_arms(data, generated, runs, recipe)
+    say("Evaluate on real test images")
+    for arm in ARMS[:2]:
+        run("trainer", "evaluate", runs / arm, data, "--normal", NORMAL)
+    say("Compare")
+    run(
+        *("trainer", "compare", runs / "baseline", runs / "augmented", data),
+        *("--control", runs / "control", "--report", report),
+    )
+    return report
+
+
+def train_arms(data: Path, generated: Path, runs: Path, recipe: Recipe) -> None:
+    """Train every arm and seed into `runs/<arm>/seed-<n>`, one thread each, with one progress bar over all.
+
+    Raises:
+        StepFailed: one of them failed; the others are stopped.
+    """
+    extra: dict[str, tuple[object, ...]] = {
+        "baseline": (),
+        "augmented": ("--generated", generated),
+        "control": ("--control-for", generated),
+    }
+    waiting: list[tuple[list[object], Path]] = []
+    for seed in range(recipe.seed, recipe.seed + recipe.seeds):
+        for arm in ARMS:
+            run_folder = runs / arm / f"seed-{seed}"
+            command = ["trainer", "train", data, *extra[arm], "--epochs", recipe.epochs, "--imgsz", recipe.imgsz]
+            command += ["--images-per-epoch", recipe.images_per_epoch, "--threads", 1, "--seed", seed]
+            waiting.append(([*command, "-o", run_folder], run_folder))
+    folders = [folder for _, folder in waiting]
+    waiting.reverse()
+    running: list[tuple[subprocess.Popen[bytes], Path]] = []
+    total = len(folders) * recipe.epochs
+    with tqdm(total=total, unit="epoch", desc="training", smoothing=0.05) as bar:
+        try:
+            while waiting or running:
+                while waiting and len(running) < AT_ONCE:
+                    command, folder = waiting.pop()
+                    tqdm.write(f"$ {as_typed(command)}", file=sys.stdout)
+                    running.append((start(command, _log_of(folder)), folder))
+                time.sleep(_POLL_S)
+                bar.update(sum(map(_epochs_done, folders)) - bar.n)
+                for process, folder in list(running):
+                    if process.poll() is None:
+                        continue
+                    running.remove((process, folder))
+                    if process.returncode != 0:
+                        raise StepFailed(f"training {folder} failed: {last_line(_log_of(folder))}")
+        finally:
+            for process, _ in running:
+                stop(process)
+
+
+def _log_of(run_folder: Path) -> Path:
+    return run_folder.parent / f"{run_folder.name}.log"
+
+
+def _epochs_done(run_folder: Path) -> int:
+    try:
+        return max(0, len((run_folder / "results.csv").read_text(encoding="utf-8-sig").splitlines()) - 1)
+    except OSError:  # not there yet, or being replaced at this moment
+        return 0
+
+
+@contextlib.contextmanager
+def server(log: Path) -> Iterator[str]:
+    """The embedded server on a free loopback port, stopped at the end whatever happens; gives its address.
+
+    Raises:
+        StepFailed: it ended, or did not answer in time.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    command = ["sdclient", "serve", "--port", port]
+    print(f"$ {as_typed(command)}   (in the background; its words go to {log})", flush=True)
+    process = start(command, log)
+    try:
+        # A system proxy must not be asked for a loopback address.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        deadline = time.monotonic() + _SERVER_START_S
+        while True:
+            if process.poll() is not None:
+                raise StepFailed(f"the embedded server ended at once: {last_line(log)}")
+            with contextlib.suppress(urllib.error.URLError, OSError):
+                opener.open(f"{url}/sdapi/v1/options", timeout=5).close()
+                break
+            if time.monotonic() > deadline:
+                raise StepFailed(f"the embedded server did not answer within {_SERVER_START_S:.0f} s; see {log}")
+            time.sleep(_POLL_S)
+        yield url
+    finally:
+        stop(process)
+
+
+def say(words: str) -> None:
+    """Announce a step."""
+    print(f"\n# {words}", flush=True)
+
+
+def run(*command: object) -> None:
+    """Print a command as a user would type it and run it in the foreground.
+
+    Raises:
+        StepFailed: it ended with an exit code other than 0; it has said why.
+    """
+    print(f"$ {as_typed(command)}", flush=True)
+    code = subprocess.run(_argv(command), env=_environment(), check=False).returncode  # noqa: S603 - no shell
+    if code != 0:
+        raise StepFailed(f"'{command[0]} {command[1]}' ended with code {code}; its own words are above")
+
+
+def start(command: Sequence[object], log: Path) -> subprocess.Popen[bytes]:
+    """Start a command in the background, its output in a file."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as sink:
+        return subprocess.Popen(  # noqa: S603 - our own command, no shell
+            _argv(command), env=_environment(), stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT
+        )
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a background process and wait until it is gone."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.wait()
+
+
+def as_typed(command: Sequence[object]) -> str:
+    """A command as a user would type it in this system's shell."""
+    words = [str(word) for word in command]
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+
+
+def last_line(log: Path) -> str:
+    """The last line with words in a log file."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    return next((line for line in reversed(lines) if line), f"no words in {log}")
+
+
+def _argv(command: Sequence[object]) -> list[str]:
+    # The package's own module by this interpreter, so that no console script has to be on the PATH.
+    return [sys.executable, "-m", *map(str, command)]
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
