@@ -14,6 +14,7 @@ import hashlib
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -27,16 +28,23 @@ _OUR_COLUMNS = ("file", "class", "split", "group", "source", "sha256")
 _SPLITS = ("train", "val", "test")
 
 
-def lay_out(source: Path, data: Path, column: str) -> dict[str, Counter[str]]:
+@dataclass(frozen=True)
+class Layout:
+    """What was copied."""
+
+    counts: dict[str, Counter[str]]
+    """Images per split and class."""
+    repeated: Counter[str]
+    """Training images per class whose very bytes are in validation or test too."""
+
+
+def lay_out(source: Path, data: Path, column: str) -> Layout:
     """Copy the images into `data/<split>/<class>/`, with `data/split.csv` in the form of 'trainer split'.
 
     Args:
         source: folder with `images/` and `split.csv`.
         data: folder to fill; files that are there already are written again.
         column: only training rows with "1" in it are taken; "train" takes every training row.
-
-    Returns:
-        Images per split and class.
 
     Raises:
         StepFailed: not such a folder, no such column, a file that is missing, or a group on two sides.
@@ -65,12 +73,14 @@ def lay_out(source: Path, data: Path, column: str) -> dict[str, Counter[str]]:
         digest = hashlib.sha256(content).hexdigest()
         written.append((relative, name, split, row["group"], row["file"], digest))
     if not all(counts.values()):
-        raise StepFailed(f"{source / 'split.csv'}: no images for {[s for s in _SPLITS if not counts[s]]}")
+        raise StepFailed(f"{source / 'split.csv'}: no images for {', '.join(s for s in _SPLITS if not counts[s])}")
+    held_out = {digest for *_, split, _, _, digest in written if split != "train"}
+    repeated = Counter(name for _, name, split, _, _, digest in written if split == "train" and digest in held_out)
     part = data / "split.csv.part"
     with part.open("w", encoding="utf-8-sig", newline="") as file:
         csv.writer(file).writerows([_OUR_COLUMNS, *written])
     part.replace(data / "split.csv")
-    return counts
+    return Layout(counts, repeated)
 
 
 def _read(source: Path, column: str) -> list[dict[str, str]]:
@@ -100,8 +110,11 @@ def main() -> int:
     try:
         claim(asked.out, recipe, f"deeppcb {asked.column}")
         say("Lay out the images by their own split")
-        for split, classes in lay_out(asked.path, asked.out / "data", asked.column).items():
+        layout = lay_out(asked.path, asked.out / "data", asked.column)
+        for split, classes in layout.counts.items():
             print(f"{split}: {', '.join(f'{name} {count}' for name, count in sorted(classes.items()))}", flush=True)
+        for name, count in sorted(layout.repeated.items()):
+            print(f"note: {count} training images of {name} are in val or test byte for byte; the split has them so")
         report = run_chain(asked.out / "data", asked.out, recipe)
     except StepFailed as error:
         print(f"deeppcb stopped: {error}", file=sys.stderr)
