@@ -89,13 +89,13 @@ def assemble(
     train = (*real, *joined, *repeated)
 
     fingerprint = hashlib.sha256()
-    for label, sha256 in [
-        *((image.label, sha256) for image, sha256 in zip(real, hashes, strict=True)),
-        *((image.label, image.sha256) for one in sets for image in one.images),
-        *((image.label, image.source_sha256) for one in control_sets for image in one.images),
-        *((held.parent.name, sha256) for sha256, held in held_out.items()),
+    for origin, label, sha256 in [
+        *(("real", image.label, sha256) for image, sha256 in zip(real, hashes, strict=True)),
+        *(("generated", image.label, image.sha256) for one in sets for image in one.images),
+        *(("repeated", image.label, image.source_sha256) for one in control_sets for image in one.images),
+        *(("held out", held.parent.name, sha256) for sha256, held in held_out.items()),
     ]:
-        fingerprint.update(f"{label}\0{sha256}\n".encode())
+        fingerprint.update(f"{origin}\0{label}\0{sha256}\n".encode())
     summary = {
         "data": data.as_posix(),
         "classes": list(dataset.classes),
