@@ -211,10 +211,10 @@ def _pit(picture: Array, surface: str, rng: np.random.Generator) -> Array:
 def _exposed_copper(picture: Array, surface: str, rng: np.random.Generator) -> Array:
     """A patch where the finish or lacquer is gone: copper, sharply bounded, with a thin dark edge."""
     del surface
-    copper = np.array([0.80, 0.40, 0.26]) * rng.uniform(0.9, 1.1)
-    patch = _blob(rng, rng.uniform(11, 21), softness=0.08)
+    copper = np.array([0.76, 0.42, 0.28]) * rng.uniform(0.9, 1.1)
+    patch = _blob(rng, rng.uniform(11, 21), softness=0.12)
     grain = (1 + 0.06 * _noise(rng, 2, 2))[..., None]
-    picture = _blend(picture, copper * grain, rng.uniform(0.65, 0.95) * patch)
+    picture = _blend(picture, copper * grain, rng.uniform(0.6, 0.92) * patch)
     edge = 4 * patch * (1 - patch)
     return picture * (1 - 0.3 * edge)[..., None]
 

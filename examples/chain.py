@@ -99,8 +99,7 @@ def run_chain(data: Path, out: Path, recipe: Recipe) -> Path:
     with server(out / "server.log") as url:
         run(
             *("sdclient", "generate", sources, generated, "--url", url, "--plan", plan),
-            *("--denoising-strength", recipe.denoising_strength, "--native-size", recipe.native_size_px),
-            *("--steps", 8, "--batch-size", 8, "--seed", recipe.seed),
+            *generation_options(recipe),
         )
     say(f"Train {len(ARMS)} arms with {recipe.seeds} seeds each, {AT_ONCE} at a time; control repeats sources instead")
     shutil.rmtree(runs, ignore_errors=True)
@@ -114,6 +113,13 @@ def run_chain(data: Path, out: Path, recipe: Recipe) -> Path:
         *("--control", runs / "control", "--report", report),
     )
     return report
+
+
+def generation_options(recipe: Recipe) -> list[object]:
+    """The options of `sdclient generate` that decide what an image looks like."""
+    options: list[object] = ["--denoising-strength", recipe.denoising_strength]
+    options += ["--native-size", recipe.native_size_px, "--batch-size", 8, "--seed", recipe.seed]
+    return options
 
 
 def train_arms(data: Path, generated: Path, runs: Path, recipe: Recipe) -> None:

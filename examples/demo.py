@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -23,7 +24,7 @@ VAL_SHARE, TEST_SHARE = 0.15, 0.5
 """Half is kept for the test: these images cost nothing, and few test images make rates that mean nothing."""
 
 
-def demo(out: Path, recipe: Recipe = RECIPE) -> Path:
+def demo(out: Path, recipe: Recipe = RECIPE, *, counts: Mapping[str, int] = boards.COUNTS) -> Path:
     """Draw, check, split, and the chain from there; gives the report's path.
 
     Raises:
@@ -33,7 +34,7 @@ def demo(out: Path, recipe: Recipe = RECIPE) -> Path:
     photos, data = out / "photos", out / "data"
     say("Draw the boards: these pictures are drawn by a program, not photographed")
     print(f"$ python examples/boards.py {photos} --seed {recipe.seed}", flush=True)
-    drawn = boards.draw_boards(photos, recipe.seed)
+    drawn = boards.draw_boards(photos, recipe.seed, counts=counts)
     print(", ".join(f"{name} {count}" for name, count in drawn.items()), flush=True)
     say("Look for unusable files")
     run("trainer", "check", photos)
