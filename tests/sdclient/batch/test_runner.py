@@ -1,0 +1,374 @@
+"""A run makes exactly what is planned, keeps what it made, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from werkzeug import Response
+
+from sdclient import WebUI
+from sdclient.batch import BatchRunner, GenerationSettings
+from sdclient.cli import cli
+from sdclient.errors import IncompleteReply, LossyFormat, OutputError, ServerFault, SettingSubstituted
+from sdclient.manifest import ImageRecord, Manifest
+from sdclient.sources import discover
+
+from .conftest import FakeWebUI
+
+PLANNED = {f"{source}_{k}.png" for source in ("焊盘/2", "焊盘/10", "dirt/1") for k in (1, 2, 3)}
+
+
+def settings(**changes: Any) -> GenerationSettings:
+    return GenerationSettings.checked({"native_px": 64, "batch_size": 2, **changes})
+
+
+def run(webui: WebUI, sources: Path, output: Path, *, per_source: int = 3, **changes: Any) -> list[ImageRecord]:
+    runner = BatchRunner(webui, sources, output, settings(**changes))
+    return list(runner.run([(source, per_source) for source in discover(sources)]))
+
+
+def pictures(output: Path) -> dict[str, str]:
+    """Every file below the output's class folders, with its sha256."""
+    return {
+        path.relative_to(output).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(output.glob("*/*"))
+    }
+
+
+def recorded(output: Path) -> dict[str, str]:
+    with Manifest(output) as manifest:
+        return {record.file: record.sha256 for record in manifest.images()}
+
+
+def test_exactly_the_planned_files_are_made_and_recorded(webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    records = run(webui, sources_folder, output)
+    assert {record.file for record in records} == set(pictures(output)) == PLANNED
+    assert pictures(output) == recorded(output)
+
+
+def test_a_second_run_asks_for_nothing(fake: FakeWebUI, webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
+    run(webui, sources_folder, tmp_path / "out")
+    before = pictures(tmp_path / "out"), len(fake.requests)
+    assert run(webui, sources_folder, tmp_path / "out", batch_size=4) == []
+    assert (pictures(tmp_path / "out"), len(fake.requests)) == before
+
+
+def test_a_larger_plan_makes_only_the_difference(webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
+    run(webui, sources_folder, tmp_path / "out", per_source=1)
+    more = run(webui, sources_folder, tmp_path / "out")
+    assert {record.file for record in more} == {name for name in PLANNED if not name.endswith("_1.png")}
+
+
+def test_images_return_to_their_sources_size_and_mode(webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
+    run(webui, sources_folder, tmp_path / "out")
+    forms = {}
+    for name in ("焊盘/2_1.png", "焊盘/10_1.png", "dirt/1_1.png"):
+        with Image.open(tmp_path / "out" / name) as image:
+            forms[name] = (image.size, image.mode)
+    assert forms == {
+        "焊盘/2_1.png": ((96, 64), "L"),
+        "焊盘/10_1.png": ((64, 64), "RGB"),
+        "dirt/1_1.png": ((80, 80), "L"),
+    }
+
+
+def test_each_image_says_where_it_came_from(webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
+    record = next(r for r in run(webui, sources_folder, tmp_path / "out", prompt="漏铜") if r.file == "焊盘/2_3.png")
+    source_sha256 = hashlib.sha256((sources_folder / "焊盘" / "2.png").read_bytes()).hexdigest()
+    with Image.open(tmp_path / "out" / record.file) as image:
+        lineage = json.loads(image.text["sdclient"])  # type: ignore[attr-defined]
+        assert image.text["parameters"] == record.infotext  # type: ignore[attr-defined]
+    assert lineage == {
+        "class": "焊盘",
+        "source_sha256": source_sha256,
+        "key": record.key,
+        "engine": "Stable Diffusion WebUI",
+    }
+    assert (record.source, record.source_sha256, record.k) == ("焊盘/2.png", source_sha256, 3)
+    assert record.infotext.endswith(f"Seed: {record.seed}")
+    assert record.asked["seed"] == record.used["seed"] == record.seed
+    assert record.asked["prompt"] == "漏铜"
+    assert record.used["extra_generation_params"] == {"Schedule type": "Karras"}
+    assert record.model == "model [abc123]"
+    assert "init_images" not in record.asked
+
+
+def test_requests_hold_consecutive_images_of_one_source(
+    fake: FakeWebUI, webui: WebUI, sources_folder: Path, tmp_path: Path
+) -> None:
+    records = run(webui, sources_folder, tmp_path / "out")
+    assert sorted(request["batch_size"] for request in fake.requests) == [1, 1, 1, 2, 2, 2]
+    made = {
+        seed for request in fake.requests for seed in range(request["seed"], request["seed"] + request["batch_size"])
+    }
+    assert made == {record.seed for record in records}
+
+
+def test_the_next_request_waits_at_the_server_before_the_last_is_answered(
+    fake: FakeWebUI, webui: WebUI, sources_folder: Path, tmp_path: Path
+) -> None:
+    both_there = threading.Barrier(2, timeout=10)
+
+    def meet(number: int) -> None:
+        if number <= 2:
+            both_there.wait()
+
+    fake.before_answer = meet
+    run(webui, sources_folder, tmp_path / "out")
+    assert not both_there.broken
+
+
+def test_what_was_made_before_a_fault_is_kept_and_the_rest_is_made_later(
+    fake: FakeWebUI, webui: WebUI, sources_folder: Path, tmp_path: Path
+) -> None:
+    fake.before_answer = lambda number: Response("{}", status=500) if number == 4 else None
+    with pytest.raises(ServerFault):
+        run(webui, sources_folder, tmp_path / "out")
+    kept = pictures(tmp_path / "out")
+    assert 0 < len(kept) < len(PLANNED)
+    assert kept == recorded(tmp_path / "out")
+    fake.before_answer = lambda number: None
+    run(webui, sources_folder, tmp_path / "out")
+    whole = pictures(tmp_path / "out")
+    assert set(whole) == PLANNED
+    assert kept.items() <= whole.items()
+
+
+def test_stopping_in_the_middle_keeps_what_the_server_was_making(
+    fake: FakeWebUI, webui: WebUI, sources_folder: Path, tmp_path: Path
+) -> None:
+    running = BatchRunner(webui, sources_folder, tmp_path / "out", settings()).run(
+        [(source, 3) for source in discover(sources_folder)]
+    )
+    next(running)
+    with pytest.raises(KeyboardInterrupt):
+        running.throw(KeyboardInterrupt())
+    asked = sum(request["batch_size"] for request in fake.requests)
+    assert len(pictures(tmp_path / "out")) == asked < len(PLANNED)
+    assert pictures(tmp_path / "out") == recorded(tmp_path / "out")
+
+
+def test_a_killed_run_ends_with_the_same_set_after_another_start(
+    fake: FakeWebUI, sources_folder: Path, tmp_path: Path, webui: WebUI
+) -> None:
+    run(webui, sources_folder, tmp_path / "unbroken")
+    output = tmp_path / "out"
+    command = [sys.executable, "-m", "sdclient", "generate", str(sources_folder), str(output), "--per-source", "3"]
+    command += ["--native-size", "64", "--batch-size", "1", "--url", fake.url]
+    for kill_at in (2, 3, 5):
+        fake.requests.clear()
+        arrived = threading.Event()
+
+        def kill_here(number: int, at: int = kill_at, arrived: threading.Event = arrived) -> Response | None:
+            if number >= at:
+                arrived.set()
+                return Response("{}", status=500)
+            return None
+
+        fake.before_answer = kill_here
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            assert arrived.wait(30)
+            process.kill()
+        assert set(recorded(output)) <= set(pictures(output))
+    fake.before_answer = lambda number: None
+    (output / "焊盘" / ".1.part-png").write_bytes(b"half a picture")
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    assert pictures(output) == recorded(output)
+    assert set(pictures(output)) == PLANNED
+    with Manifest(output) as manifest, Manifest(tmp_path / "unbroken") as unbroken:
+        assert [(r.file, r.key, r.seed) for r in manifest.images()] == [
+            (r.file, r.key, r.seed) for r in unbroken.images()
+        ]
+
+
+def test_rows_without_files_and_files_without_rows_are_made_again(
+    webui: WebUI, sources_folder: Path, tmp_path: Path
+) -> None:
+    run(webui, sources_folder, tmp_path / "out")
+    (tmp_path / "out" / "焊盘" / "2_2.png").unlink()
+    with Manifest(tmp_path / "out", create=True) as manifest:
+        manifest.forget(["dirt/1_1.png"])
+    again = run(webui, sources_folder, tmp_path / "out")
+    assert {record.file for record in again} == {"焊盘/2_2.png", "dirt/1_1.png"}
+    assert pictures(tmp_path / "out") == recorded(tmp_path / "out")
+
+
+def test_other_parameters_are_refused_naming_the_difference(webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
+    run(webui, sources_folder, tmp_path / "out")
+    with pytest.raises(OutputError, match=r"denoising_strength was 0\.25, now 0\.3"):
+        run(webui, sources_folder, tmp_path / "out", denoising_strength=0.3)
+
+
+def test_another_model_is_refused_but_its_hash_may_appear(
+    fake: FakeWebUI, webui: WebUI, sources_folder: Path, tmp_path: Path
+) -> None:
+    fake.checkpoint = "model.safetensors"
+    run(webui, sources_folder, tmp_path / "out")
+    fake.checkpoint = "model.safetensors [0123abcdef]"
+    assert run(webui, sources_folder, tmp_path / "out") == []
+    fake.checkpoint = "other.safetensors"
+    with pytest.raises(OutputError, match="model was 'model', now 'other'"):
+        run(webui, sources_folder, tmp_path / "out")
+
+
+def test_both_spellings_of_a_sampler_are_the_same_run(webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
+    run(webui, sources_folder, tmp_path / "out", sampler="DPM++ SDE Karras")
+    assert run(webui, sources_folder, tmp_path / "out", sampler="DPM++ SDE", scheduler="karras") == []
+
+
+def test_a_source_that_changed_is_refused(webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
+    run(webui, sources_folder, tmp_path / "out")
+    Image.new("L", (96, 64), 9).save(sources_folder / "焊盘" / "2.png")
+    with pytest.raises(OutputError, match=r"2_1\.png.*another picture"):
+        run(webui, sources_folder, tmp_path / "out")
+
+
+def test_a_lossy_server_is_refused_naming_the_setting(
+    fake: FakeWebUI, webui: WebUI, sources_folder: Path, tmp_path: Path
+) -> None:
+    fake.samples_format = "jpg"
+    with pytest.raises(LossyFormat, match="samples_format"):
+        run(webui, sources_folder, tmp_path / "out")
+    assert fake.requests == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_lossy_image_is_refused_whatever_the_option_says(
+    fake: FakeWebUI, webui: WebUI, sources_folder: Path, tmp_path: Path
+) -> None:
+    fake.image_format = "JPEG"
+    with pytest.raises(LossyFormat, match="JPEG"):
+        run(webui, sources_folder, tmp_path / "out")
+    assert pictures(tmp_path / "out") == {}
+
+
+def test_a_substituted_sampler_stops_the_run_and_writes_nothing(
+    fake: FakeWebUI, webui: WebUI, sources_folder: Path, tmp_path: Path
+) -> None:
+    fake.info = {"sampler_name": "Euler"}
+    with pytest.raises(SettingSubstituted, match="'Euler' instead of 'DPM\\+\\+ SDE'"):
+        run(webui, sources_folder, tmp_path / "out")
+    assert pictures(tmp_path / "out") == {}
+
+
+def test_a_short_reply_stops_the_run_and_writes_nothing_of_it(
+    fake: FakeWebUI, webui: WebUI, sources_folder: Path, tmp_path: Path
+) -> None:
+    fake.info = {"index_of_first_image": 1}
+    with pytest.raises(IncompleteReply):
+        run(webui, sources_folder, tmp_path / "out")
+    assert pictures(tmp_path / "out") == {}
+
+
+def test_a_stand_in_is_named_in_every_record(
+    fake: FakeWebUI, webui: WebUI, sources_folder: Path, tmp_path: Path
+) -> None:
+    fake.info = {"extra_generation_params": {"Schedule type": "Karras", "Engine": "a toy, not Stable Diffusion"}}
+    records = run(webui, sources_folder, tmp_path / "out")
+    assert {record.engine for record in records} == {"a toy, not Stable Diffusion"}
+
+
+@pytest.mark.parametrize("make", ["file", "folder with other files"])
+def test_an_output_that_is_something_else_is_left_alone(
+    webui: WebUI, sources_folder: Path, tmp_path: Path, make: str
+) -> None:
+    output = tmp_path / "out"
+    if make == "file":
+        output.write_text("mine")
+    else:
+        output.mkdir()
+        (output / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match="out"):
+        run(webui, sources_folder, output)
+
+
+def invoke(fake: FakeWebUI, *arguments: str) -> Any:
+    return CliRunner().invoke(cli, ["generate", *arguments, "--native-size", "64", "--url", fake.url])
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(
+    fake: FakeWebUI, sources_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_bytes
+    written: list[str] = []
+
+    def fill_up(path: Path, data: bytes) -> int:
+        if len(written) == 5:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        written.append(path.name)
+        return write(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", fill_up)
+        result = invoke(fake, str(sources_folder), str(tmp_path / "out"), "--per-source", "3", "--batch-size", "2")
+    assert result.exit_code == 1
+    assert "disk is full" in result.stderr
+    assert "Traceback" not in result.output
+    kept = recorded(tmp_path / "out")
+    assert kept.items() <= pictures(tmp_path / "out").items()
+    assert invoke(fake, str(sources_folder), str(tmp_path / "out"), "--per-source", "3").exit_code == 0
+    assert pictures(tmp_path / "out") == recorded(tmp_path / "out")
+    assert set(pictures(tmp_path / "out")) == PLANNED
+
+
+def test_the_command_follows_a_plan_and_sums_up_in_json(fake: FakeWebUI, sources_folder: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.csv"
+    plan.write_text("class,source,count\n焊盘,10.png,2\ndirt,1.png,1\n", encoding="utf-8-sig")
+    result = invoke(fake, str(sources_folder), str(tmp_path / "out"), "--plan", str(plan), "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) == {
+        "output": str(tmp_path / "out"),
+        "planned": 3,
+        "already_there": 0,
+        "made": 3,
+        "engines": ["Stable Diffusion WebUI"],
+    }
+    assert set(pictures(tmp_path / "out")) == {"焊盘/10_1.png", "焊盘/10_2.png", "dirt/1_1.png"}
+
+
+def test_an_empty_plan_is_said_to_be_one(fake: FakeWebUI, sources_folder: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.csv"
+    plan.write_text("class,source,count\n", encoding="utf-8-sig")
+    result = invoke(fake, str(sources_folder), str(tmp_path / "out"), "--plan", str(plan))
+    assert result.exit_code == 0
+    assert "nothing to do" in result.stdout
+
+
+def test_sources_larger_than_the_model_are_warned_of(fake: FakeWebUI, sources_folder: Path, tmp_path: Path) -> None:
+    result = invoke(fake, str(sources_folder), str(tmp_path / "out"), "--per-source", "1")
+    assert result.exit_code == 0
+    assert "sdclient crop" in result.stderr
+    assert "80 x 80" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "code"),
+    [
+        ([], "either --plan", 2),
+        (["--per-source", "1", "--plan", "x"], "either --plan", 2),
+        (["--per-source", "0"], "per-source", 2),
+        (["--plan", "missing.csv"], r"missing.csv", 1),
+        (["--per-source", "1", "--denoising-strength", "2"], "denoising-strength", 1),
+        (["--per-source", "1", "--sampler", "Nope"], "Nope", 1),
+    ],
+)
+def test_wrong_use_is_one_line(
+    fake: FakeWebUI, sources_folder: Path, tmp_path: Path, arguments: list[str], words: str, code: int
+) -> None:
+    result = invoke(fake, str(sources_folder), str(tmp_path / "out"), *arguments)
+    assert result.exit_code == code
+    assert words in result.stderr
+    assert fake.requests == []
