@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .._version import __version__
-from ._group import OneLineErrors
+from ._group import OneLineErrors, speak_utf8
 from .generate import generate
 from .number import number
 from .plan import plan
@@ -32,4 +32,5 @@ cli.add_command(plan)
 
 def main() -> None:
     """Entry point of the console script."""
+    speak_utf8()
     cli(prog_name="sdclient")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import sys
+from io import TextIOWrapper
 from typing import Any
 
 import click
@@ -27,9 +29,14 @@ def describe_os_error(error: OSError) -> str:
     """What an operating-system error means for the user, in one line."""
     where = f"{error.filename}: " if error.filename else ""
     if error.errno == errno.ENOSPC:
-        return (
-            f"{where}the disk is full; free some space and run the same command again; nothing made is lost"
-        )
+        return f"{where}the disk is full; free some space and run the same command again; nothing made is lost"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{where}{error.strerror}; choose another folder or change its rights"
     return f"{where}{error.strerror or error}"
+
+
+def speak_utf8() -> None:
+    """Write UTF-8 into pipes and files, whatever the system's code page; class names may be Chinese."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and not stream.isatty():
+            stream.reconfigure(encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .. import __version__
-from ._group import OneLineErrors
+from ._group import OneLineErrors, speak_utf8
 
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,4 +25,5 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of the console script."""
+    speak_utf8()
     cli(prog_name="trainer")

@@ -75,11 +75,17 @@ def _json(body: Any) -> Response:
     return Response(json.dumps(body), content_type="application/json")
 
 
-@pytest.fixture
-def fake() -> Iterator[FakeWebUI]:
+@pytest.fixture(scope="session")
+def threaded_server() -> Iterator[HTTPServer]:
     """Threaded, as a WebUI is: requests wait inside it for their turn."""
     with HTTPServer(threaded=True) as server:
-        yield FakeWebUI(server)
+        yield server
+
+
+@pytest.fixture
+def fake(threaded_server: HTTPServer) -> FakeWebUI:
+    threaded_server.clear()
+    return FakeWebUI(threaded_server)
 
 
 @pytest.fixture
