@@ -1,7 +1,7 @@
 """Copy photographs into numbered source folders: `SRC/<class>/anything.png` -> `DEST/<class>/1.png`.
 
-`DEST/mapping.csv` says which copy is which photograph. It is written before the copies of a class, so that an
-interrupted run is taken up where it stopped and a number, once given, stays.
+`DEST/mapping.csv` says which copy is which photograph. It is written before the copies, so that an interrupted
+run is taken up where it stopped and a number, once given, stays.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
 
 from ._atomic import write_bytes_atomically
 from .errors import OutputError, SourceError
 from .photos import (
+    LeftOut,
     check_destination,
     is_image_name,
     is_storable_name,
@@ -26,21 +26,10 @@ from .photos import (
     sha256_of,
     visible_entries,
 )
+from .progress import Track, untracked
 
 MAPPING_NAME = "mapping.csv"
 COLUMNS = ("class", "old_name", "new_name", "sha256")
-
-Track = Callable[[Sequence[Any]], Iterable[Any]]
-"""Passes items on while showing progress; `iter` shows none."""
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A file that was not used, and why."""
-
-    file: str
-    """Path relative to the folder that was read, forward slashes."""
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -65,11 +54,11 @@ class _Row:
     sha256: str
 
     @property
-    def number(self) -> int:
-        return int(Path(self.new_name).stem)
+    def copy(self) -> str:
+        return f"{self.class_name}/{self.new_name}"
 
 
-def number(source: Path, destination: Path, *, track: Track = iter) -> NumberingResult:
+def number(source: Path, destination: Path, *, track: Track = untracked) -> NumberingResult:
     """Copy `source/<class>/*` to `destination/<class>/1.png, 2.jpg, ...` in natural order.
 
     Bytes and endings are kept and `source` is only read. A repeat changes nothing; photographs that came later
@@ -89,46 +78,59 @@ def number(source: Path, destination: Path, *, track: Track = iter) -> Numbering
     check_destination(source, destination)
     rows = _read_mapping(destination / MAPPING_NAME)
     known = {(row.class_name, row.old_name): row for row in rows}
-    copied: list[str] = []
+    free = _FreeNumbers(destination, rows)
     unchanged: list[str] = []
-
-    added: list[tuple[Path, _Row]] = []
-
-    def finish_class() -> None:
-        if added:
-            _write_mapping(destination / MAPPING_NAME, rows)
-        for path, row in added:
-            _copy(path, destination, row)
-            copied.append(f"{row.class_name}/{row.new_name}")
-        added.clear()
-
-    for path in track(photos):
-        class_name, relative = path.parent.name, f"{path.parent.name}/{path.name}"
-        if added and added[-1][1].class_name != class_name:
-            finish_class()
+    missing: list[tuple[Path, _Row]] = []
+    for path in track(photos, "checking"):
+        class_name = path.parent.name
         row = known.get((class_name, path.name))
-        if row is None:
-            try:
+        try:
+            if row is None:
                 read_photo(path)
-                digest = sha256_of(path)
-            except (SourceError, OSError) as error:
-                left_out.append(LeftOut(relative, _reason(error, path)))
-                continue
-            number_ = _next_number(destination / class_name, rows, class_name)
-            row = _Row(class_name, path.name, f"{number_}{path.suffix}", digest)
+            digest = sha256_of(path)
+        except (SourceError, OSError) as error:
+            left_out.append(LeftOut(f"{class_name}/{path.name}", str(error).removeprefix(f"{path}: ")))
+            continue
+        if row is None:
+            row = _Row(class_name, path.name, f"{free.take(class_name)}{path.suffix}", digest)
             rows.append(row)
-            added.append((path, row))
-        elif sha256_of(path) != row.sha256:
+            missing.append((path, row))
+        elif digest != row.sha256:
             reason = f"changed since it became {row.new_name}; to number it anew, save it under another name"
-            left_out.append(LeftOut(relative, reason))
+            left_out.append(LeftOut(f"{class_name}/{path.name}", reason))
         elif _is_in_place(destination, row):
-            unchanged.append(f"{class_name}/{row.new_name}")
+            unchanged.append(row.copy)
         else:
-            added.append((path, row))
-    finish_class()
+            missing.append((path, row))
+    if missing:
+        _write_mapping(destination / MAPPING_NAME, rows)
+    for path, row in track(missing, "copying") if missing else ():
+        _copy(path, destination / row.copy, row.sha256)
     return NumberingResult(
-        tuple(copied), tuple(unchanged), tuple(sorted(left_out, key=lambda item: natural_key(item.file)))
+        tuple(row.copy for _, row in missing),
+        tuple(unchanged),
+        tuple(sorted(left_out, key=lambda item: natural_key(item.file))),
     )
+
+
+class _FreeNumbers:
+    """The next number of each class: one above every number given, and every numbered file lying there."""
+
+    def __init__(self, destination: Path, rows: Iterable[_Row]) -> None:
+        self._destination = destination
+        self._given: dict[str, int] = {}
+        for row in rows:
+            self._given[row.class_name] = max(self._given.get(row.class_name, 0), int(Path(row.new_name).stem))
+        self._looked: set[str] = set()
+
+    def take(self, class_name: str) -> int:
+        given = self._given.get(class_name, 0)
+        if class_name not in self._looked:
+            self._looked.add(class_name)
+            lying = (path.stem for path in (self._destination / class_name).glob("*"))
+            given = max([given, *(int(stem) for stem in lying if stem.isascii() and stem.isdecimal())])
+        self._given[class_name] = given + 1
+        return given + 1
 
 
 def _photographs(source: Path) -> tuple[list[Path], list[LeftOut]]:
@@ -163,15 +165,8 @@ def _photographs(source: Path) -> tuple[list[Path], list[LeftOut]]:
     return found, left_out
 
 
-def _next_number(folder: Path, rows: Sequence[_Row], class_name: str) -> int:
-    """One above every number given in the class and every numbered file that lies there."""
-    given = [row.number for row in rows if row.class_name == class_name]
-    lying = [int(path.stem) for path in folder.glob("*") if path.stem.isascii() and path.stem.isdecimal()]
-    return max([0, *given, *lying]) + 1
-
-
 def _is_in_place(destination: Path, row: _Row) -> bool:
-    copy = destination / row.class_name / row.new_name
+    copy = destination / row.copy
     if not copy.exists():
         return False
     if sha256_of(copy) != row.sha256:
@@ -181,15 +176,11 @@ def _is_in_place(destination: Path, row: _Row) -> bool:
     return True
 
 
-def _copy(path: Path, destination: Path, row: _Row) -> None:
+def _copy(path: Path, copy: Path, sha256: str) -> None:
     content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != row.sha256:
+    if hashlib.sha256(content).hexdigest() != sha256:
         raise SourceError(f"{path}: changed while it was being copied; run the command again when nothing writes to it")
-    write_bytes_atomically(destination / row.class_name / row.new_name, content)
-
-
-def _reason(error: Exception, path: Path) -> str:
-    return str(error).removeprefix(f"{printable(path)}: ")
+    write_bytes_atomically(copy, content)
 
 
 def _write_mapping(path: Path, rows: Iterable[_Row]) -> None:
@@ -214,8 +205,8 @@ def _read_mapping(path: Path) -> list[_Row]:
         raise SourceError(f"{path}: line 1: expected the columns {', '.join(COLUMNS)}; {advice}")
     rows = []
     for index, cells in enumerate(lines[1:], start=2):
-        stem = Path(cells[2]).stem if len(cells) == len(COLUMNS) else ""
-        if not (stem.isascii() and stem.isdecimal()):
+        name = Path(cells[2]) if len(cells) == len(COLUMNS) else Path()
+        if not (name.stem.isascii() and name.stem.isdecimal() and name.name == str(name)):
             raise SourceError(f"{path}: line {index}: found {cells}; expected {', '.join(COLUMNS)}; {advice}")
         rows.append(_Row(*cells))
     return rows

@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -22,6 +23,15 @@ _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
 _ORIENTATION_TAG = 0x0112
 _TURNED = frozenset({5, 6, 7, 8})
 _DIGITS = re.compile(r"(\d+)")
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file that was not used, and why."""
+
+    file: str
+    """Path relative to the folder that was read, forward slashes."""
+    reason: str
 
 
 def natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:

@@ -6,6 +6,7 @@ import click
 
 from .._version import __version__
 from ._group import OneLineErrors, speak_utf8
+from .crop import crop
 from .generate import generate
 from .number import number
 from .plan import plan
@@ -26,6 +27,7 @@ def cli() -> None:
 
 
 cli.add_command(generate)
+cli.add_command(crop)
 cli.add_command(number)
 cli.add_command(plan)
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
-def bar(title: str, unit: str) -> Callable[[Sequence[Any]], Iterable[Any]]:
-    """A function that passes items on while a bar shows their number, rate and the time left."""
+def bar(items: Sequence[T], title: str) -> Iterable[T]:
+    """Pass items on while a bar shows their number, the rate and the time left."""
+    from tqdm import tqdm
 
-    def track(items: Sequence[Any]) -> Iterable[Any]:
-        from tqdm import tqdm
-
-        return tqdm(items, desc=title, unit=unit, unit_scale=False, dynamic_ncols=True)
-
-    return track
+    return tqdm(items, desc=title, dynamic_ncols=True)

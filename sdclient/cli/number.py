@@ -24,7 +24,7 @@ def number(src: Path, dest: Path) -> None:
     from ..numbering import number as number_photos
     from ._progress import bar
 
-    result = number_photos(src, dest, track=bar("numbering", "photo"))
+    result = number_photos(src, dest, track=bar)
     for item in result.left_out:
         click.echo(f"left out: {item.file}: {item.reason}", err=True)
     if not result.usable:

@@ -1,0 +1,238 @@
+"""Cut photographs into sources: around boxes, or into tiles. `DEST/crops.csv` says where each crop comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from ._atomic import write_bytes_atomically
+from ._images import encode_png
+from .box_files import BoxFiles
+from .boxes import Box
+from .crops_csv import CROPS_NAME, CropRow, read_crops, write_crops
+from .cuts import Cut, cut_around, tile_cuts
+from .errors import OutputError, SourceError
+from .photos import (
+    LeftOut,
+    check_destination,
+    huge_image_size,
+    is_image_name,
+    is_storable_name,
+    printable,
+    read_photo,
+    sha256_of,
+    visible_entries,
+)
+from .progress import Track, untracked
+from .sizing import to_rgb
+
+_PNG_MODES = frozenset({"1", "L", "LA", "RGB", "RGBA", "I;16"})
+
+
+@dataclass(frozen=True)
+class CropResult:
+    """What was cut; crops are named relative to DEST with forward slashes."""
+
+    made: tuple[str, ...]
+    unchanged: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
+    """Photos that could not be read, and files that are no photos of a class."""
+    unused_box_files: tuple[str, ...] = ()
+    """Box files that belong to no photo."""
+
+
+@dataclass(frozen=True)
+class _Photo:
+    path: Path
+    relative: str
+    class_name: str | None
+    """The class folder it lies in; None at the top of PHOTOS."""
+
+
+_Piece = tuple[str, Cut, Box | None]
+"""Class, place in the photo, and the box the cut was made for."""
+
+
+def crop_boxes(
+    photos: Path,
+    destination: Path,
+    boxes: Path,
+    *,
+    margin: float = 0.5,
+    size_px: int = 256,
+    track: Track = untracked,
+) -> CropResult:
+    """Cut a square with context around every box; the box gives the class.
+
+    Every box file is read before the first crop is written. A repeat changes nothing.
+
+    Args:
+        photos: photographs, at the top or in class folders.
+        destination: gets `<class>/<photo stem>_<n>.png`, n being the box's place in its file; a photo in a class
+            folder of another name than the box's class puts that folder's name in front.
+        boxes: folder with `<photo stem>.txt` and `classes.txt` (YOLO), or `<photo stem>.xml` (VOC), at the top or
+            in the same class folders as the photos.
+        margin: context on each side, in shares of the box's longer side.
+        size_px: the least side of a crop.
+        track: shows progress over the photographs.
+
+    Raises:
+        BoxError: a photo without a box file, or one that cannot be used; names file and line.
+        SourceError: no photographs, or two crops that would have one name.
+        OutputError: the destination overlaps the photographs or holds other crops.
+        OSError: the destination cannot be written.
+    """
+    files = BoxFiles(boxes)
+
+    def pieces(photo: _Photo, width: int, height: int) -> list[_Piece]:
+        found = files.boxes_of(photo.path, photo.class_name, width, height)
+        return [(box.class_name, cut_around(box, width, height, margin=margin, size_px=size_px), box) for box in found]
+
+    result = _crop(photos, destination, pieces, track)
+    return CropResult(result.made, result.unchanged, result.left_out, files.unused())
+
+
+def crop_tiles(
+    photos: Path, destination: Path, *, tile_px: int = 512, overlap: float = 0.2, track: Track = untracked
+) -> CropResult:
+    """Cut every photo into tiles that cover it; a tile keeps its photo's class folder. A repeat changes nothing.
+
+    Args:
+        photos: one folder of photographs per class.
+        destination: gets `<class>/<photo stem>_<n>.png`, row by row.
+        tile_px: side of a tile.
+        overlap: least share of a tile's side that neighbours have in common, in [0, 1).
+        track: shows progress over the photographs.
+
+    Raises:
+        SourceError: no photographs, one outside the class folders, or two crops that would have one name.
+        OutputError: the destination overlaps the photographs or holds other crops.
+        OSError: the destination cannot be written.
+    """
+
+    def pieces(photo: _Photo, width: int, height: int) -> list[_Piece]:
+        if photo.class_name is None:
+            raise SourceError(
+                f"{photo.path}: outside any class folder, so its tiles have no class; expected PHOTOS/<class>/<photo>"
+            )
+        class_name = photo.class_name
+        return [(class_name, cut, None) for cut in tile_cuts(width, height, tile_px=tile_px, overlap=overlap)]
+
+    return _crop(photos, destination, pieces, track)
+
+
+def _crop(
+    photos: Path, destination: Path, pieces: Callable[[_Photo, int, int], Sequence[_Piece]], track: Track
+) -> CropResult:
+    found, left_out = _photographs(photos)
+    check_destination(photos, destination)
+    former = read_crops(destination / CROPS_NAME)
+    planned: list[tuple[_Photo, list[CropRow]]] = []
+    for photo in track(found, "reading"):
+        try:
+            width, height = huge_image_size(photo.path)
+        except SourceError as error:
+            left_out.append(_left_out(photo, error))
+            continue
+        cuts = pieces(photo, width, height)
+        digest = sha256_of(photo.path) if cuts else ""
+        planned.append((photo, [_row(photo, digest, n, piece) for n, piece in enumerate(cuts, start=1)]))
+    _check_names([row for _, rows in planned for row in rows])
+    _check_former(destination, [row for _, rows in planned for row in rows], former)
+
+    made: list[str] = []
+    unchanged: list[str] = []
+    done: dict[str, CropRow] = dict(former)
+    for photo, rows in track(planned, "cutting"):
+        missing = [row for row in rows if row.crop not in former or not (destination / row.crop).exists()]
+        unchanged += [row.crop for row in rows if row not in missing]
+        if missing:
+            try:
+                image = read_photo(photo.path, refuse_huge=False)
+            except SourceError as error:
+                left_out.append(_left_out(photo, error))
+                continue
+            for row in missing:
+                (made if _write_crop(image, destination, row) else unchanged).append(row.crop)
+        done.update((row.crop, row) for row in rows)
+    if done != former:
+        write_crops(destination / CROPS_NAME, done.values())
+    return CropResult(tuple(made), tuple(unchanged), tuple(left_out))
+
+
+def _photographs(photos: Path) -> tuple[list[_Photo], list[LeftOut]]:
+    found, left_out = [], []
+    for entry in visible_entries(photos):
+        inside = visible_entries(entry) if entry.is_dir() else [entry]
+        for path in inside:
+            relative = path.relative_to(photos).as_posix()
+            if path.is_dir():
+                left_out.append(LeftOut(printable(relative), "a folder inside a class folder; it is not read"))
+            elif is_image_name(path.name) and not is_storable_name(relative):
+                left_out.append(LeftOut(printable(relative), "its name is not valid Unicode; rename it"))
+            elif is_image_name(path.name):
+                found.append(_Photo(path, relative, entry.name if entry.is_dir() else None))
+    if not found:
+        raise SourceError(f"{printable(photos)}: no photograph in it; expected images, at the top or in class folders")
+    return found, left_out
+
+
+def _left_out(photo: _Photo, error: SourceError) -> LeftOut:
+    return LeftOut(photo.relative, str(error).removeprefix(f"{photo.path}: "))
+
+
+def _row(photo: _Photo, digest: str, n: int, piece: _Piece) -> CropRow:
+    class_name, cut, box = piece
+    prefix = f"{photo.class_name}-" if photo.class_name not in (None, class_name) else ""
+    return CropRow.of(f"{class_name}/{prefix}{photo.path.stem}_{n}.png", class_name, photo.relative, digest, cut, box)
+
+
+def _check_names(rows: Sequence[CropRow]) -> None:
+    """No two crops of one name, also where upper and lower case are the same."""
+    by_name: dict[str, CropRow] = {}
+    for row in rows:
+        twin = by_name.setdefault(row.crop.casefold(), row)
+        if twin is not row:
+            raise SourceError(f"{twin.photo} and {row.photo} would both give {row.crop}; rename one of the photos")
+
+
+def _check_former(destination: Path, rows: Sequence[CropRow], former: dict[str, CropRow]) -> None:
+    for row in rows:
+        before = former.get(row.crop, row)
+        if before != row:
+            raise OutputError(
+                f"{destination / row.crop}: is there already, cut {before.place} out of {before.photo}, "
+                f"now wanted {row.place} out of {row.photo}{_changed(before, row)}; choose another DEST"
+            )
+
+
+def _changed(before: CropRow, row: CropRow) -> str:
+    return " whose file has changed" if before.photo == row.photo and before.photo_sha256 != row.photo_sha256 else ""
+
+
+def _write_crop(photo: Image.Image, destination: Path, row: CropRow) -> bool:
+    """Write one crop; False when it is there already, byte for byte."""
+    content = encode_png(_for_png(photo.crop((row.x, row.y, row.x + row.width, row.y + row.height))))
+    path = destination / row.crop
+    if path.exists():
+        if path.read_bytes() != content:
+            raise OutputError(f"{path}: is there already and is another picture; choose another DEST")
+        return False
+    write_bytes_atomically(path, content)
+    return True
+
+
+def _for_png(image: Image.Image) -> Image.Image:
+    """The picture in a mode that PNG holds without loss, or as 8-bit RGB where it holds none."""
+    if image.mode in _PNG_MODES:
+        return image
+    if image.mode == "P":
+        return image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if image.mode.startswith("I;16"):
+        return image.convert("I").convert("I;16")
+    converted = to_rgb(image)
+    converted.info.clear()
+    return converted
