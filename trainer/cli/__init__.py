@@ -23,6 +23,12 @@ def cli() -> None:
     """
 
 
+cli.add_command(check)
+cli.add_command(predict)
+cli.add_command(split)
+cli.add_command(train)
+
+
 def main() -> None:
     """Entry point of the console script."""
     speak_utf8()
