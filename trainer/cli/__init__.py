@@ -6,6 +6,10 @@ import click
 
 from .. import __version__
 from ._group import OneLineErrors, speak_utf8
+from .check import check
+from .predict import predict
+from .split import split
+from .train import train
 
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
