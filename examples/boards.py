@@ -90,14 +90,14 @@ def draw_board(name: str, surface: str, *, seed: int, number: int) -> Image.Imag
 def _pad(rng: np.random.Generator) -> Array:
     """A metal finish, gold or tin, brushed along one direction; sometimes its edge and the mask beside it."""
     gold, tin = np.array([0.80, 0.64, 0.34]), np.array([0.68, 0.67, 0.64])
-    colour = gold if rng.random() < 0.75 else tin
-    colour = colour * rng.uniform(0.93, 1.06) + rng.normal(0, 0.01, 3)
-    angle_deg = rng.uniform(0, 180)
+    colour = gold if rng.random() < 0.8 else tin
+    colour = colour * rng.uniform(0.95, 1.04) + rng.normal(0, 0.008, 3)
+    angle_deg = rng.normal(0, 12) + 90 * rng.integers(0, 2)
     brushed = _rotated(_noise(rng, 1.3, 26, size_px=2 * SIZE_PX), angle_deg)
     fine = _rotated(_noise(rng, 1, 9, size_px=2 * SIZE_PX), angle_deg)
-    tone = 1 + rng.uniform(0.02, 0.05) * brushed + 0.025 * fine + 0.035 * _noise(rng, 22, 22)
+    tone = 1 + rng.uniform(0.015, 0.04) * brushed + 0.025 * fine + 0.035 * _noise(rng, 22, 22)
     picture = tone[..., None] * colour
-    if rng.random() < 0.35:
+    if rng.random() < 0.25:
         green = np.array([0.10, 0.33, 0.19]) * rng.uniform(0.8, 1.3)
         mask = (1 + 0.05 * _noise(rng, 3, 3))[..., None] * green
         depth_px = _half_plane(rng, margin_px=rng.uniform(36, 46))
@@ -108,7 +108,7 @@ def _pad(rng: np.random.Generator) -> Array:
 
 def _substrate(rng: np.random.Generator) -> Array:
     """Glass-fibre laminate under green or brown lacquer: a weave, traces that stand out, now and then a via."""
-    colour = np.array([0.13, 0.40, 0.22]) if rng.random() < 0.75 else np.array([0.46, 0.33, 0.17])
+    colour = np.array([0.13, 0.40, 0.22]) if rng.random() < 0.8 else np.array([0.46, 0.33, 0.17])
     colour = colour * rng.uniform(0.92, 1.08) + rng.normal(0, 0.008, 3)
     period_px = rng.uniform(7, 11)
     turn = math.radians(rng.uniform(-8, 8) + (45 if rng.random() < 0.2 else 0))
@@ -116,15 +116,15 @@ def _substrate(rng: np.random.Generator) -> Array:
     v = (_Y * math.cos(turn) - _X * math.sin(turn)) * 2 * math.pi / period_px + 0.5 * _noise(rng, 16, 16)
     over = 0.5 + 0.5 * np.tanh(3 * np.sin(u / 2) * np.sin(v / 2))
     weave = over * np.abs(np.sin(u)) + (1 - over) * np.abs(np.sin(v)) - 0.6
-    tone = 1 + rng.uniform(0.05, 0.11) * weave + 0.03 * _noise(rng, 1.5, 1.5) + 0.04 * _noise(rng, 24, 24)
+    tone = 1 + rng.uniform(0.04, 0.09) * weave + 0.03 * _noise(rng, 1.5, 1.5) + 0.04 * _noise(rng, 24, 24)
     picture = tone[..., None] * colour
-    for _ in range(rng.choice([0, 0, 1, 1, 2])):
+    for _ in range(rng.choice([0, 0, 1])):
         depth_px = np.abs(_half_plane(rng, margin_px=rng.uniform(-30, 30), right_angles=True))
         half_px = rng.uniform(3, 8)
         inside = np.clip(half_px - depth_px + 0.5, 0, 1)
         picture = _blend(picture, picture * 1.12 + np.array([0.05, 0.06, 0.02]), inside)
         picture *= (1 - 0.22 * np.exp(-(((depth_px - half_px) / 1.1) ** 2)))[..., None]
-    if rng.random() < 0.2:
+    if rng.random() < 0.12:
         cx, cy = rng.choice([10, SIZE_PX - 10], 2) + rng.normal(0, 4, 2)
         radius_px = rng.uniform(5, 8)
         distance_px = np.hypot(_X - cx, _Y - cy)
@@ -156,9 +156,9 @@ def _harmless_marks(picture: Array, rng: np.random.Generator) -> Array:
 def _scratch(picture: Array, surface: str, rng: np.random.Generator) -> Array:
     """A bright or dark line with a shadow on one side, straight or slightly bent, fading at its ends."""
     del surface
-    points = _curve(rng, rng.uniform(30, 85), bend=rng.uniform(0, 0.12))
-    width_px = rng.uniform(1.6, 3.2)
-    contrast = rng.uniform(0.26, 0.6) * (1 if rng.random() < 0.7 else -1)
+    points = _curve(rng, rng.uniform(40, 90), bend=rng.uniform(0, 0.12))
+    width_px = rng.uniform(2.0, 3.8)
+    contrast = rng.uniform(0.3, 0.75) * (1 if rng.random() < 0.7 else -1)
     for offset_px, amount in ((0.0, contrast), (width_px, -0.5 * contrast)):
         line = _stroke([(x + offset_px, y + offset_px) for x, y in points], width_px, fade=True)
         picture = picture * (1 + amount * line)[..., None]
@@ -171,9 +171,9 @@ def _oxidation(picture: Array, surface: str, rng: np.random.Generator) -> Array:
         tint = np.array([0.40, 0.25, 0.16]) if rng.random() < 0.6 else np.array([0.38, 0.27, 0.36])
     else:
         tint = np.array([0.52, 0.53, 0.42]) if rng.random() < 0.5 else np.array([0.16, 0.14, 0.10])
-    cloud = _blob(rng, rng.uniform(11, 28), softness=rng.uniform(0.3, 0.7))
+    cloud = _blob(rng, rng.uniform(14, 30), softness=rng.uniform(0.3, 0.7))
     cloud = cloud * (1 + 0.35 * _noise(rng, 4, 4))
-    return _blend(picture, tint, np.clip(rng.uniform(0.3, 0.75) * cloud, 0, 1))
+    return _blend(picture, tint, np.clip(rng.uniform(0.4, 0.85) * cloud, 0, 1))
 
 
 def _foreign_fibre(picture: Array, surface: str, rng: np.random.Generator) -> Array:
@@ -181,7 +181,7 @@ def _foreign_fibre(picture: Array, surface: str, rng: np.random.Generator) -> Ar
     del surface
     colours = ([0.90, 0.90, 0.88], [0.14, 0.14, 0.16], [0.20, 0.30, 0.66])
     points = _curve(rng, rng.uniform(50, 110), bend=rng.uniform(0.3, 1.0))
-    width_px = rng.uniform(1.4, 2.8)
+    width_px = rng.uniform(1.8, 3.4)
     shadow = _stroke([(x + 1.4, y + 1.6) for x, y in points], width_px + 1)
     thread = _stroke(points, width_px)
     picture = picture * (1 - rng.uniform(0.1, 0.22) * shadow)[..., None]
@@ -196,7 +196,7 @@ def _pit(picture: Array, surface: str, rng: np.random.Generator) -> Array:
     light = rng.uniform(0, 2 * math.pi)
     for _ in range(rng.choice([1, 1, 1, 2, 3])):
         x, y = centre + rng.normal(0, 9, 2)
-        radius_px = rng.uniform(3.5, 8.5)
+        radius_px = rng.uniform(4.5, 10)
         stretch, turn = rng.uniform(0.75, 1.0), rng.uniform(0, math.pi)
         dx = (_X - x) * math.cos(turn) + (_Y - y) * math.sin(turn)
         dy = (_Y - y) * math.cos(turn) - (_X - x) * math.sin(turn)
@@ -204,7 +204,7 @@ def _pit(picture: Array, surface: str, rng: np.random.Generator) -> Array:
         hollow = 1 / (1 + np.exp((distance_px - radius_px) * 1.4))
         rim = np.exp(-(((distance_px - radius_px - 1.2) / 1.4) ** 2))
         side = 0.5 + 0.5 * np.cos(np.arctan2(_Y - y, _X - x) - light)
-        picture = picture * (1 - rng.uniform(0.45, 0.8) * hollow + rng.uniform(0.1, 0.3) * rim * side)[..., None]
+        picture = picture * (1 - rng.uniform(0.5, 0.85) * hollow + rng.uniform(0.1, 0.3) * rim * side)[..., None]
     return picture
 
 
@@ -212,7 +212,7 @@ def _exposed_copper(picture: Array, surface: str, rng: np.random.Generator) -> A
     """A patch where the finish or lacquer is gone: copper, sharply bounded, with a thin dark edge."""
     del surface
     copper = np.array([0.76, 0.42, 0.28]) * rng.uniform(0.9, 1.1)
-    patch = _blob(rng, rng.uniform(11, 21), softness=0.12)
+    patch = _blob(rng, rng.uniform(12, 23), softness=0.12)
     grain = (1 + 0.06 * _noise(rng, 2, 2))[..., None]
     picture = _blend(picture, copper * grain, rng.uniform(0.6, 0.92) * patch)
     edge = 4 * patch * (1 - patch)
@@ -230,10 +230,10 @@ _DEFECTS: dict[str, Callable[[Array, str, np.random.Generator], Array]] = {
 
 def _photograph(picture: Array, rng: np.random.Generator) -> Image.Image:
     """What the camera makes of it: a slope and a spot of light, colour cast, focus, sensor noise."""
-    slope = rng.uniform(0, 0.14) * _half_plane(rng, margin_px=0) / (SIZE_PX / 2)
+    slope = rng.uniform(0, 0.12) * _half_plane(rng, margin_px=0) / (SIZE_PX / 2)
     x, y = rng.uniform(-20, SIZE_PX + 20, 2)
-    spot = rng.uniform(0, 0.16) * np.exp(-((_X - x) ** 2 + (_Y - y) ** 2) / (2 * rng.uniform(25, 50) ** 2))
-    lit = picture * (rng.uniform(0.85, 1.1) + slope + spot)[..., None] * rng.normal(1, 0.02, 3)
+    spot = rng.uniform(0, 0.12) * np.exp(-((_X - x) ** 2 + (_Y - y) ** 2) / (2 * rng.uniform(25, 50) ** 2))
+    lit = picture * (rng.uniform(0.9, 1.06) + slope + spot)[..., None] * rng.normal(1, 0.012, 3)
     image = Image.fromarray(_to_bytes(lit)).filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 0.8)))
     seen = np.asarray(image, dtype=np.float64) / 255
     noise = rng.normal(0, 1, seen.shape) * (rng.uniform(0.008, 0.022) * np.sqrt(seen + 0.1))
@@ -280,7 +280,7 @@ def _curve(rng: np.random.Generator, length_px: float, *, bend: float) -> Points
 
 def _place(rng: np.random.Generator) -> Array:
     """Where a defect sits, x and y in px: near the middle, as in a crop made around it, but never exactly."""
-    return np.clip(rng.normal(SIZE_PX / 2, 12, 2), 20, SIZE_PX - 20)
+    return np.clip(rng.normal(SIZE_PX / 2, 10, 2), 22, SIZE_PX - 22)
 
 
 def _stroke(points: Points, width_px: float, *, fade: bool = False) -> Array:

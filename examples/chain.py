@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import shlex
-import shutil
 import socket
 import subprocess
 import sys
@@ -52,6 +51,8 @@ class Recipe:
     native_size_px: int = 128
     """Side at which images are generated; small, because the engine is classical. A real WebUI wants 512."""
     imgsz: int = 64
+    batch_size: int = 32
+    lr: float = 2e-3
     seed: int = 0
 
 
@@ -76,7 +77,7 @@ def claim(out: Path, recipe: Recipe, what: str) -> None:
 def run_chain(data: Path, out: Path, recipe: Recipe) -> Path:
     """Number, plan, generate, train three arms over several seeds, evaluate, compare.
 
-    Images generated before are kept; the classifiers are trained anew.
+    Taken up again, it keeps the images generated before and the trainings that were finished.
 
     Args:
         data: folder with `train`, `val` and `test`, one folder per class in each.
@@ -102,12 +103,11 @@ def run_chain(data: Path, out: Path, recipe: Recipe) -> Path:
             *generation_options(recipe),
         )
     say(f"Train {len(ARMS)} arms with {recipe.seeds} seeds each, {AT_ONCE} at a time; control repeats sources instead")
-    shutil.rmtree(runs, ignore_errors=True)
     train_arms(data, generated, runs, recipe)
-    say("Evaluate on real test images")
+    say("Evaluate the first seed of either arm on test images, real ones only")
     for arm in ARMS[:2]:
-        run("trainer", "evaluate", runs / arm, data, "--normal", NORMAL)
-    say("Compare")
+        run("trainer", "evaluate", runs / arm / f"seed-{recipe.seed}", data, "--normal", NORMAL)
+    say("Compare all seeds, with the control beside them")
     run(
         *("trainer", "compare", runs / "baseline", runs / "augmented", data),
         *("--control", runs / "control", "--report", report),
@@ -122,8 +122,17 @@ def generation_options(recipe: Recipe) -> list[object]:
     return options
 
 
+def training_options(recipe: Recipe) -> list[object]:
+    """The options of `trainer train` that are the same for every arm and seed."""
+    options: list[object] = ["--epochs", recipe.epochs, "--images-per-epoch", recipe.images_per_epoch]
+    options += ["--imgsz", recipe.imgsz, "--batch-size", recipe.batch_size, "--lr", recipe.lr, "--threads", 1]
+    return options
+
+
 def train_arms(data: Path, generated: Path, runs: Path, recipe: Recipe) -> None:
     """Train every arm and seed into `runs/<arm>/seed-<n>`, one thread each, with one progress bar over all.
+
+    A training that was finished before with the same settings and images is left as it is.
 
     Raises:
         StepFailed: one of them failed; the others are stopped.
@@ -137,8 +146,7 @@ def train_arms(data: Path, generated: Path, runs: Path, recipe: Recipe) -> None:
     for seed in range(recipe.seed, recipe.seed + recipe.seeds):
         for arm in ARMS:
             run_folder = runs / arm / f"seed-{seed}"
-            command = ["trainer", "train", data, *extra[arm], "--epochs", recipe.epochs, "--imgsz", recipe.imgsz]
-            command += ["--images-per-epoch", recipe.images_per_epoch, "--threads", 1, "--seed", seed]
+            command = ["trainer", "train", data, *extra[arm], *training_options(recipe), "--seed", seed, "--overwrite"]
             waiting.append(([*command, "-o", run_folder], run_folder))
     folders = [folder for _, folder in waiting]
     waiting.reverse()

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import boards
 from chain import Recipe, StepFailed, claim, run, run_chain, say
 
-RECIPE = Recipe(target=70, epochs=30, images_per_epoch=320, seeds=3)
+RECIPE = Recipe(target=70, epochs=20, images_per_epoch=320, seeds=3, batch_size=16, lr=1e-3)
 VAL_SHARE, TEST_SHARE = 0.15, 0.5
 """Half is kept for the test: these images cost nothing, and few test images make rates that mean nothing."""
 
