@@ -51,6 +51,18 @@ class MeanRate:
 
 
 @dataclass(frozen=True)
+class ClassMeans:
+    """How well an arm names one class, averaged over seeds."""
+
+    name: str
+    precision: Spread
+    recall: Spread
+    f1: Spread
+    support: int
+    """Test images that bear the name."""
+
+
+@dataclass(frozen=True)
 class ArmResult:
     """What one arm achieved."""
 
@@ -60,9 +72,13 @@ class ArmResult:
     """One a seed, in the order of `seeds`."""
     rates: Mapping[str, MeanRate]
     """By the keys of `metrics.RATE_DEFINITIONS`."""
+    named_wrong: MeanRate | None
+    """Defects called by another defect's name, of all defects; None where names are not known."""
     macro_f1: Spread
     weighted_f1: Spread
     auroc: Spread
+    per_class: tuple[ClassMeans, ...]
+    """In class order; empty when the labels do not name the defects."""
     confusion: tuple[tuple[int, ...], ...]
     """L x K counts added up over seeds, row = label, column = predicted class."""
 
@@ -306,28 +322,46 @@ def _flips(
 
 
 def _sum_up(arm: Arm, evaluations: Sequence[Evaluation], table: FloatArray) -> ArmResult:
-    rates = {}
-    for definition in metrics.RATE_DEFINITIONS:
-        key = definition.key
-        each = [evaluation.binary.rates[key] for evaluation in evaluations]
-        count = sum(rate.count for rate in each) / len(each)
-        rates[key] = MeanRate(
-            spread=_spread([rate.value for rate in each]),
-            count=count,
-            of=each[0].of,
-            interval=clopper_pearson(count, each[0].of),
-        )
+    wrong = [evaluation.named_wrong for evaluation in evaluations if evaluation.named_wrong]
     named = [evaluation.multiclass for evaluation in evaluations]
     pooled = table.sum(axis=(0, 1)).astype(np.int64)
     return ArmResult(
         name=arm.name,
         seeds=tuple(one.seed for one in arm.seeds),
         evaluations=tuple(evaluations),
-        rates=rates,
+        rates={
+            one.key: _average([evaluation.binary.rates[one.key] for evaluation in evaluations])
+            for one in metrics.RATE_DEFINITIONS
+        },
+        named_wrong=_average(wrong) if wrong else None,
         macro_f1=_spread([scores.macro_f1 if scores else None for scores in named]),
         weighted_f1=_spread([scores.weighted_f1 if scores else None for scores in named]),
         auroc=_spread([evaluation.auroc for evaluation in evaluations]),
+        per_class=_average_classes([scores for scores in named if scores]),
         confusion=tuple(tuple(row) for row in pooled.tolist()),
+    )
+
+
+def _average(rates: Sequence[metrics.Rate]) -> MeanRate:
+    count = sum(rate.count for rate in rates) / len(rates)
+    return MeanRate(
+        spread=_spread([rate.value for rate in rates]),
+        count=count,
+        of=rates[0].of,
+        interval=clopper_pearson(count, rates[0].of),
+    )
+
+
+def _average_classes(scores: Sequence[metrics.MulticlassScores]) -> tuple[ClassMeans, ...]:
+    return tuple(
+        ClassMeans(
+            name=same[0].name,
+            precision=_spread([one.precision.value for one in same]),
+            recall=_spread([one.recall.value for one in same]),
+            f1=_spread([one.f1 for one in same]),
+            support=same[0].support,
+        )
+        for same in zip(*(one.per_class for one in scores), strict=True)
     )
 
 

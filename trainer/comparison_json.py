@@ -42,9 +42,11 @@ def _arm(result: ArmResult) -> dict[str, Any]:
             for seed, evaluation in zip(result.seeds, result.evaluations, strict=True)
         },
         "rates": {key: _mean_rate(rate) for key, rate in result.rates.items()},
+        "named_wrong": _mean_rate(result.named_wrong) if result.named_wrong else None,
         "macro_f1": asdict(result.macro_f1),
         "weighted_f1": asdict(result.weighted_f1),
         "auroc": asdict(result.auroc),
+        "per_class": {one.name: asdict(one) for one in result.per_class},
         "confusion": [list(row) for row in result.confusion],
     }
 

@@ -24,7 +24,7 @@ class LabelledImages:
     """Labels and predictions as numbers."""
 
     names: tuple[str, ...]
-    """L names a label can have: the K classes, then the abnormal word when it is not one of them."""
+    """L names of labels: the K classes, then the abnormal word where it is no class and some label says it."""
     classes: tuple[str, ...]
     true: IntArray
     """(N,) in [0, L)."""
@@ -105,7 +105,7 @@ def label_images(predictions: Predictions, *, normal: str = NORMAL, abnormal: st
     true = np.array([number[label] for label in predictions.labels], dtype=np.int64)
     coarse = int(np.sum(true >= len(classes)))
     return LabelledImages(
-        names=tuple(allowed),
+        names=tuple(allowed) if coarse else classes,
         classes=classes,
         true=true,
         predicted=np.array([number[name] for name in predictions.predicted], dtype=np.int64),

@@ -54,6 +54,9 @@ RATE_DEFINITIONS = (
 )
 """The rates of the Normal/Abnormal judgement, in the order they are shown."""
 
+NAMED_WRONG = RateDefinition("named_wrong", "named wrong", "错名", "wrong name/(TP+FN)")
+"""Defects found, but under another defect's name; no miss, so counted apart."""
+
 
 @dataclass(frozen=True)
 class BinaryCounts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .notation import signed
 from .stats import Interval
 
 FINAL_SEEDS = 5
@@ -99,17 +100,20 @@ def give_verdict(
     primary = against_baseline[0]
     miss = _named(against_baseline, "miss_rate")
     word = _word(primary, miss, against_control)
-    provisional = min(seeds) < FINAL_SEEDS
     fewest = min(seeds)
-    sentence = (
-        f"On these {images} test images, {names[1]} against {names[0]}: {word}"
-        + (f" (provisional, {fewest} of {FINAL_SEEDS} seeds)" if provisional else "")
-        + f"; {describe(primary)}"
+    provisional = fewest < FINAL_SEEDS
+    sentence = f"On these {images} test images, {names[1]} against {names[0]}: {word}" + (
+        f" (provisional, {fewest} of {FINAL_SEEDS} seeds)" if provisional else ""
     )
-    if against_control is not None:
-        sentence += f"; against the control {names[2]}, {describe(against_control[0])}"
-    if word == MIXED or (miss is not None and miss is not primary and (miss.rose or miss.fell)):
-        sentence += f"; {describe(miss)}" if miss is not None else ""
+    if against_control is None:
+        sentence += f"; {describe(primary)}"
+    elif primary.rose and word == NO_DIFFERENCE:
+        sentence += f" beyond the control {names[2]}; {describe(against_control[0])} against the control, "
+        sentence += f"though {describe(primary)} against {names[0]}"
+    else:
+        sentence += f"; {describe(primary)}; against the control {names[2]}, {describe(against_control[0])}"
+    if miss is not None and miss is not primary and (miss.rose or miss.fell):
+        sentence += f"; {describe(miss)}" + (f" against {names[0]}" if against_control is not None else "")
     return Verdict(word, provisional, primary.metric, sentence + ".")
 
 
@@ -122,10 +126,10 @@ def describe(difference: Difference) -> str:
     moved = f"rose by {value:.3f}" if value > 0 else f"fell by {-value:.3f}" if value < 0 else "did not move"
     levels = f", from {difference.first:.3f} to {difference.second:.3f}" if value else f" from {difference.first:.3f}"
     if difference.interval is None:
-        return f"{name} {moved}{levels} (no interval: too few groups of test images)"
+        return f"{name} {moved}{levels} (no interval can be told from so few test images)"
     return (
-        f"{name} {moved}{levels} (95 % interval {_signed(difference.interval.low)} to "
-        f"{_signed(difference.interval.high)})"
+        f"{name} {moved}{levels} (95 % interval {signed(difference.interval.low)} to "
+        f"{signed(difference.interval.high)})"
     )
 
 
@@ -143,8 +147,3 @@ def _word(primary: Difference, miss: Difference | None, against_control: Sequenc
 
 def _named(differences: Sequence[Difference], metric: str) -> Difference | None:
     return next((one for one in differences if one.metric == metric), None)
-
-
-def _signed(value: float) -> str:
-    # Rounded first: a bound of -0.0004 is no "-0.000".
-    return f"{round(value, 3) + 0.0:+.3f}"

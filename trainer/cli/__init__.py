@@ -7,6 +7,8 @@ import click
 from .. import __version__
 from ._group import OneLineErrors, speak_utf8
 from .check import check
+from .compare import compare
+from .evaluate import evaluate
 from .predict import predict
 from .split import split
 from .train import train
@@ -28,6 +30,8 @@ def cli() -> None:
 
 
 cli.add_command(check)
+cli.add_command(compare)
+cli.add_command(evaluate)
 cli.add_command(predict)
 cli.add_command(split)
 cli.add_command(train)

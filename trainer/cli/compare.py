@@ -41,6 +41,7 @@ def compare(
       trainer compare a/predictions.csv b/predictions.csv
     """
     import json
+    import shlex
 
     from ..arms import load_arm, name_arms
     from ..compare import compare as compare_arms
@@ -52,9 +53,12 @@ def compare(
     if report_path is not None:
         from ..report import collect_inputs, write_report
 
-        write_report(report_path, collect_inputs(comparison, arms, data))
+        given = [baseline, candidate, *([data] if data else [])]
+        options = [*(["--control", str(control)] if control else []), "--normal", normal, "--abnormal", abnormal]
+        command = shlex.join(["trainer", "compare", *map(str, given), *options, "--report", str(report_path)])
+        write_report(report_path, collect_inputs(comparison, arms, data, commands=[command]))
     if as_json:
-        click.echo(json.dumps(comparison_as_json(comparison), ensure_ascii=False, indent=2))
+        click.echo(json.dumps(comparison_as_json(comparison), indent=2))
     else:
         _show(comparison)
         if report_path is not None:
@@ -62,49 +66,53 @@ def compare(
 
 
 def _show(comparison: Comparison) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    from ..metrics import RATE_DEFINITIONS
+    from ..metrics import NAMED_WRONG, RATE_DEFINITIONS
+    from ..notation import UNDEFINED, count, number, percent, percent_range, signed, signed_range
     from ..verdict import COMPARED
-    from ._format import number, percent, percent_range, signed, signed_range
 
     console = Console(highlight=False)
-    table = Table(title=f"Side by side on {comparison.images} test images", title_justify="left")
-    for heading in ("rate", "", "formula"):
-        table.add_column(heading)
+    console.print(f"Side by side on {comparison.images} test images")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_lines=True)
+    table.add_column("rate\n[dim]formula[/dim]")
     for arm in comparison.arms:
-        table.add_column(f"{escape(arm.name)}\n({len(arm.seeds)} seed(s))", justify="right")
-    for one in RATE_DEFINITIONS:
+        table.add_column(f"{escape(arm.name)}\n[dim]{len(arm.seeds)} seed(s)[/dim]", justify="right")
+    for one in (*RATE_DEFINITIONS, NAMED_WRONG):
         cells = []
         for arm in comparison.arms:
-            rate = arm.rates[one.key]
+            rate = arm.named_wrong if one is NAMED_WRONG else arm.rates[one.key]
+            if rate is None:
+                cells.append(UNDEFINED)
+                continue
             spread = f" ± {100 * rate.spread.sd:.2f}" if rate.spread.sd is not None else ""
             cells.append(
-                f"{percent(rate.spread.mean)}{spread}\n{rate.count:g}/{rate.of}  {percent_range(rate.interval)}"
+                f"{percent(rate.spread.mean)}{spread}  {count(rate.count)}/{rate.of}\n"
+                f"[dim]{percent_range(rate.interval)}[/dim]"
             )
-        table.add_row(one.english, one.chinese, one.formula, *cells)
-    spreads = [("macro-F1", [arm.macro_f1 for arm in comparison.arms])]
-    spreads.append(("AUROC of 1-p(Normal)", [arm.auroc for arm in comparison.arms]))
-    for name, values in spreads:
-        table.add_row(
-            name,
-            "",
-            "",
-            *(number(one.mean) + (f" ± {one.sd:.3f}" if one.sd is not None else "") for one in values),
-        )
+        table.add_row(f"{one.english} {one.chinese}\n[dim]{one.formula}[/dim]", *cells)
+    for name, spreads in (
+        ("macro-F1 宏平均 F1", [arm.macro_f1 for arm in comparison.arms]),
+        ("AUROC of 1-p(Normal)", [arm.auroc for arm in comparison.arms]),
+    ):
+        table.add_row(name, *(number(one.mean) + (f" ± {one.sd:.3f}" if one.sd is not None else "") for one in spreads))
     console.print(table)
     for contrast in (comparison.against_baseline, comparison.against_control):
         if contrast is None:
             continue
-        table = Table(title=f"{escape(contrast.second)} minus {escape(contrast.first)}", title_justify="left")
+        console.print(f"{escape(contrast.second)} minus {escape(contrast.first)}")
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
         table.add_column("figure")
         for heading in ("difference", "95 % interval"):
             table.add_column(heading, justify="right")
         for difference in contrast.differences:
-            name = COMPARED[difference.metric]
-            table.add_row(f"{name.english} {name.chinese}", signed(difference.value), signed_range(difference.interval))
+            metric = COMPARED[difference.metric]
+            table.add_row(
+                f"{metric.english} {metric.chinese}", signed(difference.value), signed_range(difference.interval)
+            )
         console.print(table)
         for test in contrast.mcnemar:
             console.print(

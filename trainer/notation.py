@@ -1,12 +1,9 @@
-"""How figures are written in tables; "undefined" is a word, never a 0."""
+"""How figures are written in tables and reports; "undefined" is a word, never a 0. Pure."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from ..metrics import Rate
-    from ..stats import Interval
+from .metrics import Rate
+from .stats import Interval, clopper_pearson
 
 UNDEFINED = "undefined"
 
@@ -21,6 +18,16 @@ def number(value: float | None) -> str:
     return UNDEFINED if value is None else f"{value:.3f}"
 
 
+def count(value: float) -> str:
+    """A count, or a mean of counts with one decimal."""
+    return str(round(value)) if value == round(value) else f"{value:.1f}"
+
+
+def p_value(value: float) -> str:
+    """0.03125 -> "0.031"; very small ones by their bound."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def counted(rate: Rate) -> str:
     """The counts behind a rate."""
     return f"{rate.count}/{rate.of}"
@@ -28,18 +35,16 @@ def counted(rate: Rate) -> str:
 
 def percent_range(interval: Interval | None) -> str:
     """Both bounds in percent."""
-    return "" if interval is None else f"{100 * interval.low:.2f} – {100 * interval.high:.2f} %"
+    return "" if interval is None else f"{100 * interval.low:.2f}–{100 * interval.high:.2f} %"
 
 
 def interval_of(rate: Rate) -> str:
     """The Clopper-Pearson interval of a rate."""
-    from ..stats import clopper_pearson
-
     return percent_range(clopper_pearson(rate.count, rate.of))
 
 
 def signed(value: float | None) -> str:
-    """0.0417 -> "+0.042"."""
+    """0.0417 -> "+0.042"; what rounds to nothing has a plus, never "-0.000"."""
     return UNDEFINED if value is None else f"{round(value, 3) + 0.0:+.3f}"
 
 

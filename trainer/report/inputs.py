@@ -1,0 +1,120 @@
+"""Everything a report shows, as plain frozen data; nothing here reads a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..compare import Comparison
+
+GENUINE_ENGINE_PREFIX = "Stable Diffusion"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The losses of one training."""
+
+    seed: str
+    epochs: tuple[int, ...]
+    train_loss: tuple[float, ...]
+    val_loss: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """Training images of one class."""
+
+    class_name: str
+    real: int
+    generated: int
+    repeated: int = 0
+    """Real images that stand in the training list once more, in a control arm."""
+
+    @property
+    def total(self) -> int:
+        """Real, generated and repeated."""
+        return self.real + self.generated + self.repeated
+
+    @property
+    def generated_share(self) -> float | None:
+        """In [0, 1]; None without images."""
+        return self.generated / self.total if self.total else None
+
+
+def sum_counts(counts: Sequence[ClassCount]) -> ClassCount:
+    """All classes together."""
+    return ClassCount(
+        "all classes",
+        real=sum(one.real for one in counts),
+        generated=sum(one.generated for one in counts),
+        repeated=sum(one.repeated for one in counts),
+    )
+
+
+@dataclass(frozen=True)
+class ArmFacts:
+    """How one arm was trained; empty parts for predictions that came as a file."""
+
+    name: str
+    counts: tuple[ClassCount, ...] = ()
+    engines: tuple[str, ...] = ()
+    """What made its generated images, in the makers' own words."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Name -> value as text; settings that vary by seed list their values."""
+    curves: tuple[Curve, ...] = ()
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small picture inside the file."""
+
+    data_uri: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class SourceSample:
+    """A source image beside images generated from it."""
+
+    class_name: str
+    source: Thumbnail | None
+    """None when the source file is gone."""
+    source_name: str
+    generated: tuple[Thumbnail, ...]
+
+
+@dataclass(frozen=True)
+class GeneratedSet:
+    """One folder of generated images."""
+
+    folder: str
+    images: int
+    engines: tuple[str, ...]
+    models: tuple[str, ...]
+    parameters: Mapping[str, str]
+    samples: tuple[SourceSample, ...]
+    missing: str = ""
+    """Why samples cannot be shown, in words."""
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """All a report needs."""
+
+    comparison: Comparison
+    arms: tuple[ArmFacts, ...]
+    """In the order of `comparison.arms`."""
+    generated_sets: tuple[GeneratedSet, ...] = ()
+    flip_thumbnails: Mapping[str, str] = field(default_factory=dict)
+    """Test image -> data URI."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    commands: tuple[str, ...] = ()
+    made_at: str = ""
+    title: str = "Did the generated images help?"
+
+    @property
+    def stand_in_engines(self) -> tuple[str, ...]:
+        """Words of every engine that was not Stable Diffusion, each once."""
+        words = [engine for arm in self.arms for engine in arm.engines]
+        words += [engine for one in self.generated_sets for engine in one.engines]
+        return tuple(dict.fromkeys(engine for engine in words if not engine.startswith(GENUINE_ENGINE_PREFIX)))
