@@ -10,6 +10,7 @@ from .crop import crop
 from .generate import generate
 from .number import number
 from .plan import plan
+from .serve import serve
 
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,6 +31,7 @@ cli.add_command(generate)
 cli.add_command(crop)
 cli.add_command(number)
 cli.add_command(plan)
+cli.add_command(serve)
 
 
 def main() -> None:

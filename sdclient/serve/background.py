@@ -1,0 +1,152 @@
+"""Run the embedded server: in a thread for tests and scripts, or until stopped for the command line."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import uvicorn
+
+from ..errors import SettingsError
+from .app import create_app
+from .engines import Engine
+from .jobs import JobBoard
+
+_START_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 30.0
+_GRACE_S = 5
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """A server that answers."""
+
+    url: str
+    """Base address without a slash at the end, as `WebUI(url)` wants it."""
+
+
+class EmbeddedServer(uvicorn.Server):
+    """A uvicorn server that says when it is ready, and that does not let a job hold up its end."""
+
+    def __init__(self, config: uvicorn.Config, board: JobBoard) -> None:
+        super().__init__(config)
+        self.settled = threading.Event()
+        """Set when the server is ready, or has ended without getting there."""
+        self._board = board
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then say so."""
+        await super().startup(sockets=sockets)
+        self.settled.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Interrupt the running job first, so that its client gets an answer."""
+        self._board.interrupt()
+        await super().shutdown(sockets=sockets)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket bound to the address; port 0 takes a free one.
+
+    Raises:
+        SettingsError: the address cannot be used, above all because another program has the port.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise SettingsError(f"--host {host}: no such address ({error.strerror}); try 127.0.0.1") from error
+    bound = socket.socket(family, kind, protocol)
+    try:
+        # On Windows this option would let two servers share one port.
+        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        bound.listen(128)
+    except OSError as error:
+        bound.close()
+        if error.errno == errno.EADDRINUSE:
+            raise SettingsError(
+                f"port {port} on {host} is taken by another program (another 'sdclient serve'?); "
+                f"stop that one, or take another port: --port {port + 1}"
+            ) from error
+        raise SettingsError(
+            f"cannot listen on {host} port {port}: {error.strerror}; try --host 127.0.0.1 --port 7861"
+        ) from error
+    return bound
+
+
+def make_server(
+    bound: socket.socket,
+    *,
+    engine: Engine | None = None,
+    job_ms: float = 0,
+    api_auth: str | None = None,
+) -> EmbeddedServer:
+    """A server for a bound socket, not started yet; start it with `run(sockets=[bound])`."""
+    host, port = bound.getsockname()[:2]
+    app = create_app(engine=engine, job_ms=job_ms, api_auth=api_auth, host=host, port=port)
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        loop="asyncio",
+        ws="none",
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    return EmbeddedServer(config, app.state.board)
+
+
+def url_of(bound: socket.socket) -> str:
+    """The address for a client on this machine."""
+    host, port = bound.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared with, not bound to
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextmanager
+def running_server(
+    *, engine: Engine | None = None, job_ms: float = 0, api_auth: str | None = None
+) -> Iterator[RunningServer]:
+    """Run the server on a free loopback port in a thread of this process, for as long as the block lasts.
+
+    Args:
+        engine: makes the pixels; None is the classical engine.
+        job_ms: what a batch takes at least, in ms.
+        api_auth: "user:password", or None for no authentication.
+
+    Raises:
+        RuntimeError: it did not start; the thread's own traceback says why.
+    """
+    bound = listen("127.0.0.1", 0)
+    server = make_server(bound, engine=engine, job_ms=job_ms, api_auth=api_auth)
+
+    def serve() -> None:
+        try:
+            server.run(sockets=[bound])
+        finally:
+            server.settled.set()
+
+    thread = threading.Thread(target=serve, name="sdclient-serve", daemon=True)
+    thread.start()
+    try:
+        if not server.settled.wait(_START_TIMEOUT_S) or not server.started:
+            raise RuntimeError(f"the embedded server did not start at {url_of(bound)}")
+        yield RunningServer(url_of(bound))
+    finally:
+        server.should_exit = True
+        thread.join(_STOP_TIMEOUT_S)
+        bound.close()
+
+
+def run_until_stopped(bound: socket.socket, *, job_ms: float = 0, api_auth: str | None = None) -> None:
+    """Serve on a bound socket in this thread until Ctrl-C or a termination signal."""
+    with suppress(KeyboardInterrupt):
+        make_server(bound, job_ms=job_ms, api_auth=api_auth).run(sockets=[bound])

@@ -1,0 +1,150 @@
+"""Seeded changes of shape, tone and texture whose size follows the strength. Not Stable Diffusion.
+
+What changes, in this order; every draw is made at full size and scaled by the strength, so that with one
+seed a higher strength goes further along the same way:
+
+shape    a smooth elastic displacement, and a small turn, zoom and shift
+texture  the image's own frequencies with their phases turned at random: the spectrum (grain, pitch, scale)
+         stays, the arrangement goes; fine detail first, coarse structure only at high strength, and at low
+         strength only where the image is busy already, so that flat areas stay flat
+tone     gamma, gain and a shift of colour
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from scipy import fft, ndimage
+
+from ..words import ENGINE
+
+_Pixels: TypeAlias = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far each kind of change goes at strength 1."""
+
+    elastic_rate: float = 0.10
+    """Root mean square displacement as a share of the shorter side."""
+    turn_deg: float = 12.0
+    zoom_rate: float = 0.12
+    shift_rate: float = 0.08
+    gamma_log: float = 0.5
+    gain_rate: float = 0.25
+    colour_levels: float = 24.0
+
+
+class ClassicalEngine:
+    """Classical image processing behind the `Engine` interface."""
+
+    name = ENGINE
+
+    def __init__(self, reach: Reach | None = None) -> None:
+        self._reach = reach or Reach()
+
+    def vary(self, source: Image.Image, *, strength: float, seed: tuple[int, ...]) -> Image.Image:
+        """A sibling of the source; at strength 0 the source itself, at 1 hardly related to it.
+
+        Args:
+            source: RGB of any size.
+            strength: clipped to 0..1.
+            seed: non-negative integers.
+        """
+        strength = min(max(strength, 0.0), 1.0)
+        if strength == 0:
+            return source.copy()
+        rng = np.random.default_rng(seed)
+        pixels: _Pixels = np.asarray(source, dtype=np.float32)
+        grey = bool((pixels[..., :1] == pixels).all())
+        if grey:
+            pixels = pixels[..., :1]
+        pixels = self._reshape(pixels, strength, rng)
+        pixels = _scramble(pixels, strength, rng)
+        pixels = self._retone(pixels, strength, rng)
+        levels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+        return Image.fromarray(np.repeat(levels, 3, axis=2) if grey else levels)
+
+    def _reshape(self, pixels: _Pixels, strength: float, rng: np.random.Generator) -> _Pixels:
+        height, width = pixels.shape[:2]
+        side = min(height, width)
+        reach = self._reach
+        turn = np.deg2rad(reach.turn_deg) * strength * rng.uniform(-1, 1)
+        zoom = 1 + reach.zoom_rate * strength * rng.uniform(-1, 1)
+        shift = reach.shift_rate * strength * side * rng.uniform(-1, 1, 2)
+        coarse = _smooth_field(rng, (height, width), 4)
+        fine = _smooth_field(rng, (height, width), 9)
+        elastic = reach.elastic_rate * strength**1.3 * side * (0.8 * coarse + 0.3 * fine)
+        y, x = np.meshgrid(
+            np.arange(height, dtype=np.float32) - height / 2,
+            np.arange(width, dtype=np.float32) - width / 2,
+            indexing="ij",
+        )
+        cos, sin = np.cos(turn) / zoom, np.sin(turn) / zoom
+        rows = cos * y - sin * x + height / 2 + shift[0] + elastic[0]
+        columns = sin * y + cos * x + width / 2 + shift[1] + elastic[1]
+        return _sample(pixels, rows.astype(np.float32), columns.astype(np.float32))
+
+    def _retone(self, pixels: _Pixels, strength: float, rng: np.random.Generator) -> _Pixels:
+        reach = self._reach
+        gamma = np.exp(reach.gamma_log * strength * rng.uniform(-1, 1))
+        gain = 1 + reach.gain_rate * strength * rng.uniform(-1, 1)
+        shift = reach.colour_levels * strength * (rng.uniform(-1, 1) + 0.5 * rng.uniform(-1, 1, 3))
+        middle = float(pixels.mean())
+        toned = 255 * (np.clip(pixels, 0, 255) / 255) ** gamma
+        toned = middle + gain * (toned - middle) + shift[: pixels.shape[2]]
+        return np.asarray(toned, dtype=np.float32)
+
+
+def _smooth_field(rng: np.random.Generator, shape: tuple[int, int], knots: int) -> _Pixels:
+    """Two smooth random fields of unit variance, (2, H, W), with about `knots` bumps across."""
+    fields = []
+    for _ in range(2):
+        knot_values = rng.standard_normal((knots, knots)).astype(np.float32)
+        grown = Image.fromarray(knot_values).resize(shape[::-1], Image.Resampling.BICUBIC)
+        fields.append(np.asarray(grown, dtype=np.float32))
+    return np.stack(fields)
+
+
+def _sample(pixels: _Pixels, rows: _Pixels, columns: _Pixels) -> _Pixels:
+    """Pixels at fractional places, (H, W, C); outside, the image is mirrored."""
+    planes = [
+        ndimage.map_coordinates(pixels[..., channel], (rows, columns), order=1, mode="mirror")
+        for channel in range(pixels.shape[2])
+    ]
+    return np.stack(planes, axis=-1)
+
+
+def _scramble(pixels: _Pixels, strength: float, rng: np.random.Generator) -> _Pixels:
+    """Turn the phases of the image's frequencies, the fine ones first."""
+    height, width = pixels.shape[:2]
+    spectrum = fft.rfft2(pixels, axes=(0, 1))
+    turned = np.exp(1j * rng.uniform(-np.pi, np.pi, spectrum.shape[:2])).astype(np.complex64)
+    frequency = np.hypot(fft.fftfreq(height)[:, None], fft.rfftfreq(width)[None, :])
+    weight = _phase_weight(frequency * min(height, width), strength)[..., None]
+    weight[0, 0] = 0
+    mixed = spectrum * np.sqrt(1 - weight**2) + np.abs(spectrum) * turned[..., None] * weight
+    scrambled = fft.irfft2(mixed, s=(height, width), axes=(0, 1))
+    share = _busy_share(pixels, strength)[..., None]
+    return np.asarray(pixels + share * (scrambled - pixels), dtype=np.float32)
+
+
+def _phase_weight(cycles: npt.NDArray[Any], strength: float) -> _Pixels:
+    """Share of random phase by cycles across the image: fine detail early, coarse structure late."""
+    onset = 0.55 / (1 + cycles / 4)
+    ramp = np.clip((strength - onset) / (1 - onset), 0, 1)
+    return np.asarray(ramp**1.2, dtype=np.float32)
+
+
+def _busy_share(pixels: _Pixels, strength: float) -> _Pixels:
+    """How much of the scrambling shows, (H, W): at low strength only where the image is busy."""
+    luma = pixels.mean(axis=2)
+    sigma = max(1.0, min(luma.shape) / 48)
+    mean = ndimage.gaussian_filter(luma, sigma)
+    deviation = np.sqrt(np.maximum(ndimage.gaussian_filter(luma**2, sigma) - mean**2, 0))
+    busy = deviation / (deviation + 0.5 * float(deviation.mean()) + 1)
+    return np.asarray(busy + (1 - busy) * strength**2, dtype=np.float32)

@@ -1,0 +1,197 @@
+"""Masks: white is repainted, black is kept, and with no blur kept means kept to the pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+from scipy import ndimage
+
+from .canvas import FILL, resize
+
+_FILL_SURROUNDINGS, _FILL_SOURCE, _FILL_NOISE, _FILL_NOTHING = 0, 1, 2, 3
+_FILL_WORDS = {_FILL_SURROUNDINGS: "fill", _FILL_NOISE: "latent noise", _FILL_NOTHING: "latent nothing"}
+_BLUR_TRUNCATE = 2.5
+_Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class MaskSettings:
+    """The fields of a request that speak of its mask, under the request's names."""
+
+    blur_x: int
+    blur_y: int
+    fill: int
+    full_res: bool
+    padding: int
+    invert: bool
+    round: bool
+    resize_mode: int
+
+
+@dataclass(frozen=True)
+class Repaint:
+    """One source prepared for repainting: what the engine gets, and how its answer is put back."""
+
+    canvas: Image.Image
+    """RGB of the asked size: what the engine varies."""
+    base: Image.Image
+    """RGB; the picture that shows outside of the mask."""
+    alpha: Image.Image
+    """L of the base's size: how much of the engine's answer shows."""
+    box: _Box | None
+    """Where on the base the answer goes; None is everywhere."""
+
+    def finish(self, answer: Image.Image) -> Image.Image:
+        """The answer put into the base where the mask is white."""
+        placed = answer
+        if self.box is not None:
+            left, top, right, bottom = self.box
+            placed = self.base.copy()
+            placed.paste(answer.resize((right - left, bottom - top), Image.Resampling.LANCZOS), (left, top))
+        return Image.composite(placed, self.base, self.alpha)
+
+
+@dataclass(frozen=True)
+class PreparedMask:
+    """A mask made ready once for all sources of a request."""
+
+    mask: Image.Image
+    """L, inverted and blurred as asked, of its own size."""
+    box: _Box | None
+    """The part to repaint at full resolution; None for the whole picture."""
+    settings: MaskSettings
+
+    def apply(self, source: Image.Image, size: tuple[int, int], rng: np.random.Generator) -> Repaint:
+        """Prepare one source.
+
+        Args:
+            source: RGB, of any size.
+            size: (width, height) in px that the engine works at.
+            rng: for the fill with noise.
+        """
+        mode = self.settings.resize_mode
+        if self.box is None:
+            base = resize(source, mode, size)
+            mask = resize(self.mask, mode, size)
+            alpha = mask.point(lambda level: min(255, 2 * level))
+            canvas = base
+        else:
+            base = source
+            alpha = _same_size(self.mask, base, mode)
+            canvas = resize(base.crop(self.box), FILL, size)
+            mask = resize(alpha.crop(self.box), FILL, size)
+        return Repaint(_fill(canvas, mask, self.settings.fill, rng), base, alpha, self.box)
+
+    def words(self, mask_blur: int | None) -> Mapping[str, Any]:
+        """What `extra_generation_params` says about the mask.
+
+        Args:
+            mask_blur: the blur in px where it is the same both ways.
+        """
+        words: dict[str, Any] = {}
+        if self.settings.invert:
+            words["Mask mode"] = "Inpaint not masked"
+        if mask_blur:
+            words["Mask blur"] = mask_blur
+        if self.box is not None:
+            words["Inpaint area"] = "Only masked"
+            words["Masked area padding"] = self.settings.padding
+        if self.settings.fill in _FILL_WORDS:
+            words["Masked content"] = _FILL_WORDS[self.settings.fill]
+        return words
+
+
+def prepare_mask(
+    image: Image.Image, settings: MaskSettings, source_size: tuple[int, int], size: tuple[int, int]
+) -> PreparedMask | None:
+    """Read a mask.
+
+    Args:
+        image: any mode; with transparency its opaque parts count as white.
+        settings: how to treat it.
+        source_size: of the first source, in px.
+        size: (width, height) in px that the engine works at.
+
+    Returns:
+        None when the mask is blank and only its area was to be repainted: then there is no mask.
+    """
+    mask = _to_black_and_white(image, settings.round)
+    if settings.invert:
+        mask = ImageOps.invert(mask)
+    mask = _blur(mask, settings.blur_x, settings.blur_y)
+    if not settings.full_res:
+        return PreparedMask(mask, None, settings)
+    if mask.size != source_size:
+        mask = resize(mask, settings.resize_mode, source_size)
+    bounds = mask.getbbox()
+    if bounds is None:
+        return None
+    return PreparedMask(mask, _expand(bounds, settings.padding, mask.size, size), settings)
+
+
+def _to_black_and_white(image: Image.Image, rounded: bool) -> Image.Image:
+    if image.mode == "RGBA" and image.getchannel("A").getextrema() != (255, 255):
+        mask = image.getchannel("A")
+    else:
+        mask = image.convert("L")
+    return mask.point(lambda level: 255 if level > 128 else 0) if rounded else mask
+
+
+def _blur(mask: Image.Image, blur_x: int, blur_y: int) -> Image.Image:
+    if blur_x <= 0 and blur_y <= 0:
+        return mask
+    sigma = (max(blur_y, 0), max(blur_x, 0))
+    blurred = ndimage.gaussian_filter(np.asarray(mask, dtype=np.float32), sigma, truncate=_BLUR_TRUNCATE, mode="mirror")
+    return Image.fromarray(np.rint(blurred).astype(np.uint8))
+
+
+def _expand(bounds: _Box, padding: int, picture: tuple[int, int], size: tuple[int, int]) -> _Box:
+    """The bounds with padding, grown to the asked shape as far as the picture reaches."""
+    left, top = max(0, bounds[0] - padding), max(0, bounds[1] - padding)
+    right, bottom = min(picture[0], bounds[2] + padding), min(picture[1], bounds[3] + padding)
+    ratio = size[0] / size[1]
+    width, height = right - left, bottom - top
+    if width < height * ratio:
+        left, right = _grow(left, right, round(height * ratio), picture[0])
+    else:
+        top, bottom = _grow(top, bottom, round(width / ratio), picture[1])
+    return left, top, right, bottom
+
+
+def _grow(low: int, high: int, wanted: int, limit: int) -> tuple[int, int]:
+    """A range of the wanted length about the same centre, kept inside 0..limit."""
+    length = min(max(wanted, high - low), limit)
+    start = min(max(0, (low + high - length) // 2), limit - length)
+    return start, start + length
+
+
+def _same_size(mask: Image.Image, picture: Image.Image, mode: int) -> Image.Image:
+    return mask if mask.size == picture.size else resize(mask, mode, picture.size)
+
+
+def _fill(canvas: Image.Image, mask: Image.Image, fill: int, rng: np.random.Generator) -> Image.Image:
+    """What the masked area starts from: its surroundings unless the source, noise or nothing was asked."""
+    white = np.asarray(mask) > 0
+    if fill == _FILL_SOURCE or white.all() or not white.any():
+        return canvas
+    pixels = np.asarray(canvas, dtype=np.float32).copy()
+    kept = pixels[~white]
+    if fill == _FILL_NOISE:
+        pixels[white] = rng.normal(kept.mean(axis=0), kept.std(axis=0) + 1, (int(white.sum()), 3))
+    elif fill == _FILL_NOTHING:
+        pixels[white] = kept.mean(axis=0)
+    else:
+        pixels[white] = _surroundings(pixels, white)[white]
+    return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
+
+
+def _surroundings(pixels: np.ndarray, white: np.ndarray) -> np.ndarray:
+    """Each masked pixel's nearest kept one, smoothed inside the mask."""
+    distance, nearest = ndimage.distance_transform_edt(white, return_indices=True)
+    grown = pixels[tuple(nearest)]
+    sigma = float(distance.max()) / 2
+    return np.asarray(ndimage.gaussian_filter(grown, (sigma, sigma, 0), mode="nearest"))

@@ -1,0 +1,97 @@
+"""What a reply tells about a job: the `info` object and the infotexts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..infotext import Infotext
+from .catalogue import Choice
+from .job import Seeds
+from .settings import MODEL_HASH, Settings
+from .words import ENGINE_KEY, MODEL_NAME, VERSION
+
+
+def extra_parameters(body: Any, choice: Choice, mask_words: Mapping[str, Any], engine_name: str) -> dict[str, Any]:
+    """`extra_generation_params`: the strength, the mask, the schedule, and what made the pixels."""
+    extra: dict[str, Any] = {"Denoising strength": body.denoising_strength, **mask_words}
+    if choice.schedule is not None:
+        extra["Schedule type"] = choice.schedule
+    return {**extra, ENGINE_KEY: engine_name}
+
+
+def infotext(body: Any, choice: Choice, seeds: Seeds, index: int, extra: Mapping[str, Any], settings: Settings) -> str:
+    """The text that image `index` carries, its settings in the WebUI's order."""
+    told: dict[str, Any] = {
+        "Steps": body.steps,
+        "Sampler": choice.sampler,
+        "Schedule type": choice.schedule or "Automatic",
+        "CFG scale": body.cfg_scale,
+        "Seed": seeds.all_seeds[index],
+        "Size": f"{body.width}x{body.height}",
+    }
+    if settings["add_model_hash_to_info"]:
+        told["Model hash"] = MODEL_HASH
+    if settings["add_model_name_to_info"]:
+        told["Model"] = MODEL_NAME
+    if seeds.subseed_strength:
+        told["Variation seed"] = seeds.all_subseeds[index]
+        told["Variation seed strength"] = seeds.subseed_strength
+    told["Denoising strength"] = body.denoising_strength
+    if settings["CLIP_stop_at_last_layers"] > 1:
+        told["Clip skip"] = settings["CLIP_stop_at_last_layers"]
+    told.update(extra)
+    if settings["add_version_to_infotext"]:
+        told["Version"] = VERSION
+    values = {key: str(value) for key, value in told.items()}
+    return str(Infotext(body.prompt, body.negative_prompt or "", values))
+
+
+def info(
+    body: Any,
+    choice: Choice,
+    seeds: Seeds,
+    *,
+    extra: Mapping[str, Any],
+    infotexts: list[str],
+    index_of_first_image: int,
+    timestamp: str,
+    settings: Settings,
+) -> dict[str, Any]:
+    """The `info` of a reply, every key of the genuine one. The seeds are those of the images asked for."""
+    count = len(seeds.all_seeds)
+    negative = body.negative_prompt or ""
+    return {
+        "prompt": body.prompt,
+        "all_prompts": [body.prompt] * count,
+        "negative_prompt": negative,
+        "all_negative_prompts": [negative] * count,
+        "seed": seeds.all_seeds[0],
+        "all_seeds": seeds.all_seeds,
+        "subseed": seeds.all_subseeds[0],
+        "all_subseeds": seeds.all_subseeds,
+        "subseed_strength": seeds.subseed_strength,
+        "width": body.width,
+        "height": body.height,
+        "sampler_name": choice.sampler,
+        "cfg_scale": body.cfg_scale,
+        "steps": body.steps,
+        "batch_size": body.batch_size,
+        "restore_faces": False,
+        "face_restoration_model": None,
+        "sd_model_name": MODEL_NAME,
+        "sd_model_hash": MODEL_HASH,
+        "sd_vae_name": None,
+        "sd_vae_hash": None,
+        "seed_resize_from_w": body.seed_resize_from_w,
+        "seed_resize_from_h": body.seed_resize_from_h,
+        "denoising_strength": body.denoising_strength,
+        "extra_generation_params": dict(extra),
+        "index_of_first_image": index_of_first_image,
+        "infotexts": infotexts,
+        "styles": body.styles or [],
+        "job_timestamp": timestamp,
+        "clip_skip": settings["CLIP_stop_at_last_layers"],
+        "is_using_inpainting_conditioning": False,
+        "version": VERSION,
+    }

@@ -1,0 +1,23 @@
+"""How the embedded server names itself wherever a picture's origin is told; light to import."""
+
+from __future__ import annotations
+
+from .._version import __version__
+
+ENGINE = "classical, not Stable Diffusion"
+"""What made the pixels; in every reply's `extra_generation_params[ENGINE_KEY]` and in every infotext."""
+
+ENGINE_KEY = "Engine"
+"""The name under which `ENGINE` stands in a reply and in an infotext."""
+
+MODEL_NAME = "classical-engine-not-stable-diffusion"
+"""The one "checkpoint" the server lists."""
+
+NOTICE = (
+    "This is NOT Stable Diffusion: images are the source, varied by classical image processing; "
+    "prompts, samplers and steps do not change them."
+)
+"""One sentence for people."""
+
+VERSION = f"sdclient-{__version__}"
+"""Stands where a WebUI gives its own version."""
