@@ -10,6 +10,7 @@ from .dataset import PARTS
 from .errors import SplitError
 
 _MAX_REPAIRS = 1000
+_MAX_ROUNDS = 20
 
 
 def partition(
@@ -18,7 +19,8 @@ def partition(
     """Assign every group to "train", "val" or "test", each class near its shares in every part.
 
     Groups are dealt out one by one, those of rare classes and large ones first, each to the part whose
-    squared distance from its targets, relative to the class sizes, it lessens most. Where every image is its
+    squared distance from its targets, relative to the class sizes, it lessens most; further rounds deal each
+    again until none moves. Where every image is its
     own group the targets are met exactly: round(share x images), at least 1, the rest to train.
 
     Args:
@@ -63,10 +65,20 @@ def partition(
         rarest = min(groups_of[label] for label in content[group])
         return (rarest, -sum(content[group].values()), _chance(group, seed))
 
-    for group in sorted(content, key=urgency):
-        best = max(parts, key=lambda part: gain(group, part))
-        part_of[group] = best
-        held[best].update(content[group])
+    in_order = sorted(content, key=urgency)
+    for _ in range(_MAX_ROUNDS):
+        moved = False
+        for group in in_order:
+            former = part_of.get(group)
+            if former is not None:
+                held[former].subtract(content[group])
+            # A tie stays where it is, so that rounds come to an end.
+            best = max(parts, key=lambda part: (gain(group, part), part == former))
+            held[best].update(content[group])
+            moved |= best != former
+            part_of[group] = best
+        if not moved:
+            break
     _fill_gaps(part_of, content, parts, seed)
     return part_of
 

@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.cli import cli
+from trainer.dataset import read_dataset
+from trainer.errors import DataError, SplitError
+from trainer.partition import partition
+from trainer.split import split
+
+
+def read_table(dest: Path) -> list[dict[str, str]]:
+    with (dest / "split.csv").open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
+    return {
+        path.relative_to(folder).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_each_class_is_divided_by_its_shares(photos: Path, tmp_path: Path) -> None:
+    result = split(photos, tmp_path / "data", val_share=0.15, test_share=0.25)
+    assert result.counts() == {label: {"train": 7, "val": 2, "test": 3} for label in ("Normal", "dirt", "划痕")}
+    assert result.copied == 36
+    dataset = read_dataset(tmp_path / "data")
+    assert dataset.classes == ("Normal", "dirt", "划痕")
+    assert [len(dataset.part(part)) for part in ("train", "val", "test")] == [21, 6, 9]
+
+
+def test_every_file_is_copied_once_byte_for_byte_and_recorded(photos: Path, tmp_path: Path) -> None:
+    before = snapshot(photos)
+    split(photos, tmp_path / "data")
+    rows = read_table(tmp_path / "data")
+    assert list(rows[0]) == ["file", "class", "split", "group", "source", "sha256"]
+    assert sorted(row["source"] for row in rows) == sorted(before)
+    for row in rows:
+        content = (tmp_path / "data" / row["file"]).read_bytes()
+        assert content == before[row["source"]][0]
+        assert hashlib.sha256(content).hexdigest() == row["sha256"]
+        assert row["file"] == f"{row['split']}/{row['source']}"
+        assert row["class"] == row["source"].split("/")[0]
+    assert snapshot(photos) == before
+    assert len(snapshot(tmp_path / "data")) == len(rows) + 1
+
+
+def test_a_repeat_changes_nothing_and_a_lost_file_comes_back(photos: Path, tmp_path: Path) -> None:
+    dest = tmp_path / "data"
+    split(photos, dest)
+    before = snapshot(dest)
+    assert split(photos, dest).copied == 0
+    assert snapshot(dest) == before
+    (dest / read_table(dest)[0]["file"]).unlink()
+    assert split(photos, dest).copied == 1
+    assert {name: content for name, (content, _) in snapshot(dest).items()} == {
+        name: content for name, (content, _) in before.items()
+    }
+
+
+def test_the_order_of_the_file_system_does_not_matter(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split(photos, tmp_path / "one")
+    real_walk, real_iterdir = os.walk, Path.iterdir
+    monkeypatch.setattr(os, "walk", lambda *a, **k: ((p, d[::-1], f[::-1]) for p, d, f in real_walk(*a, **k)))
+    monkeypatch.setattr(Path, "iterdir", lambda self: reversed(list(real_iterdir(self))))
+    split(photos, tmp_path / "two")
+    assert (tmp_path / "one" / "split.csv").read_bytes() == (tmp_path / "two" / "split.csv").read_bytes()
+
+
+def test_another_seed_gives_another_split(photos: Path, tmp_path: Path) -> None:
+    split(photos, tmp_path / "zero", seed=0)
+    split(photos, tmp_path / "one", seed=1)
+    assert read_table(tmp_path / "zero") != read_table(tmp_path / "one")
+
+
+def test_a_folder_that_holds_another_split_is_refused(photos: Path, tmp_path: Path) -> None:
+    split(photos, tmp_path / "data", seed=0)
+    before = snapshot(tmp_path / "data")
+    with pytest.raises(SplitError, match="holds another split"):
+        split(photos, tmp_path / "data", seed=1)
+    assert snapshot(tmp_path / "data") == before
+
+
+def test_a_folder_that_holds_something_else_is_refused(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "thesis.txt").write_text("precious", encoding="utf-8")
+    with pytest.raises(SplitError, match="is there already"):
+        split(photos, tmp_path / "data")
+    (tmp_path / "empty").mkdir()
+    assert split(photos, tmp_path / "empty").copied == 36
+
+
+@pytest.mark.parametrize("dest", ["照片", "照片/data", "."])
+def test_source_and_destination_may_not_nest(photos: Path, tmp_path: Path, dest: str) -> None:
+    with pytest.raises(SplitError, match="beside SRC"):
+        split(photos, tmp_path / dest)
+
+
+def test_an_interrupted_copy_leaves_no_half_split(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import trainer.split as module
+
+    real, calls = module.write_bytes_atomically, []
+
+    def full_disk(path: Path, content: bytes) -> None:
+        calls.append(path)
+        if len(calls) == 10:
+            raise OSError(28, "No space left on device", str(path))
+        real(path, content)
+
+    monkeypatch.setattr(module, "write_bytes_atomically", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        split(photos, tmp_path / "data")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["照片"]
+
+
+def test_groups_named_by_a_pattern_stay_whole(photos: Path, tmp_path: Path) -> None:
+    for path in list(photos.rglob("*.png")):
+        path.rename(path.with_name(f"board{int(path.stem) % 6}_{path.name}"))
+    split(photos, tmp_path / "data", group_pattern=r"^(board\d+)_")
+    parts = defaultdict(set)
+    for row in read_table(tmp_path / "data"):
+        parts[row["group"]].add(row["split"])
+    assert set(parts) == {f"board{k}" for k in range(6)}
+    assert all(len(found) == 1 for found in parts.values())
+
+
+def test_groups_named_by_a_table_stay_whole(photos: Path, tmp_path: Path) -> None:
+    table = tmp_path / "groups.csv"
+    names = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.png"))
+    lines = [f"{name},板{k % 9}" for k, name in enumerate(names)]
+    table.write_text("\n".join(["file,group", *lines]), encoding="utf-8-sig")
+    split(photos, tmp_path / "data", groups_csv=table)
+    rows = read_table(tmp_path / "data")
+    assert {row["source"]: row["group"] for row in rows} == dict(line.split(",") for line in lines)
+    assert all(len({row["split"] for row in rows if row["group"] == f"板{k}"}) == 1 for k in range(9))
+
+
+def test_identical_files_are_one_group_whatever_their_names(photos: Path, tmp_path: Path) -> None:
+    twins = [photos / "dirt" / f"{k}.png" for k in (1, 2, 3, 4)]
+    for twin in twins[1:]:
+        shutil.copy(twins[0], twin)
+    shutil.copy(twins[0], photos / "Normal" / "twin.png")
+    result = split(photos, tmp_path / "data")
+    rows = [row for row in result.rows if row.sha256 == hashlib.sha256(twins[0].read_bytes()).hexdigest()]
+    assert len(rows) == 5
+    assert len({(row.part, row.group) for row in rows}) == 1
+    assert {pair[0] for pair in result.contradictions} == {"Normal/twin.png"}
+    assert len(result.contradictions) == 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"group_pattern": "("}, "not a regular expression"),
+        ({"group_pattern": "board"}, "parentheses"),
+        ({"group_pattern": "(board)"}, "does not match"),
+        ({"val_share": -0.1}, "expected a share"),
+        ({"val_share": float("nan")}, "expected a share"),
+        ({"val_share": 0.5, "test_share": 0.5}, "leave nothing to train on"),
+        ({"groups_csv": Path("nowhere.csv")}, "no such file"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused(
+    photos: Path, tmp_path: Path, settings: dict[str, float | str | Path], words: str
+) -> None:
+    with pytest.raises(SplitError, match=words):
+        split(photos, tmp_path / "data", **settings)  # type: ignore[arg-type]
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("file,group\nNormal/1.png,a\n", "no line for 'Normal/2.png'"),
+        ("file,group\nNormal/1.png,\n", "line 2: 'file' or 'group' is empty"),
+        ("file,group\nNormal/1.png,a\nNormal/1.png,b\n", "line 3: .* is in group 'a' already"),
+        ("name,board\n1,2\n", "columns file and group"),
+        ("", "columns file and group"),
+    ],
+)
+def test_a_groups_table_that_cannot_be_used_is_refused(photos: Path, tmp_path: Path, text: str, words: str) -> None:
+    table = tmp_path / "groups.csv"
+    table.write_text(text, encoding="utf-8")
+    with pytest.raises(SplitError, match=words):
+        split(photos, tmp_path / "data", groups_csv=table)
+
+
+def test_a_class_with_too_few_groups_is_refused(photos: Path, tmp_path: Path) -> None:
+    for path in sorted((photos / "dirt").iterdir())[2:]:
+        path.unlink()
+    with pytest.raises(SplitError, match=r"class 'dirt': 2 group\(s\).*3 needed"):
+        split(photos, tmp_path / "data")
+    assert split(photos, tmp_path / "two", test_share=0).counts()["dirt"] == {"train": 1, "val": 1, "test": 0}
+
+
+def test_an_unreadable_picture_is_refused_with_the_command_that_lists_all(photos: Path, tmp_path: Path) -> None:
+    (photos / "dirt" / "3.png").write_bytes(b"")
+    with pytest.raises(SplitError, match=r"3\.png: zero bytes .*trainer check"):
+        split(photos, tmp_path / "data")
+
+
+def test_empty_class_folders_and_loose_pictures_are_refused(photos: Path, tmp_path: Path) -> None:
+    (photos / "空").mkdir()
+    with pytest.raises(DataError, match="空: no images in this class folder"):
+        split(photos, tmp_path / "data")
+    (photos / "空").rmdir()
+    shutil.copy(photos / "dirt" / "1.png", photos / "loose.png")
+    with pytest.raises(DataError, match=r"'loose\.png'; move each into the folder of its class"):
+        split(photos, tmp_path / "data")
+
+
+def test_the_command_prints_its_table_and_refuses_two_kinds_of_groups(photos: Path, tmp_path: Path) -> None:
+    arguments = ["split", str(photos), str(tmp_path / "data")]
+    first = CliRunner().invoke(cli, arguments)
+    assert first.exit_code == 0, first.output
+    assert "36 images copied" in first.stdout
+    assert "nothing changed" in CliRunner().invoke(cli, arguments).stdout
+    document = json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).stdout)
+    assert document["classes"]["划痕"] == {"train": 7, "val": 2, "test": 3}
+    both = CliRunner().invoke(cli, [*arguments, "--group-by", "(.)", "--groups", "a.csv"])
+    assert both.exit_code == 2
+
+
+@given(
+    sizes=st.dictionaries(st.sampled_from("abcd"), st.integers(3, 60), min_size=1),
+    val_share=st.sampled_from([0.05, 0.15, 0.3]),
+    test_share=st.sampled_from([0.05, 0.25, 0.4]),
+    seed=st.integers(0, 5),
+)
+def test_single_images_meet_their_targets_exactly(
+    sizes: dict[str, int], val_share: float, test_share: float, seed: int
+) -> None:
+    labels = [label for label, count in sizes.items() for _ in range(count)]
+    groups = [f"{label}{k}" for k, label in enumerate(labels)]
+    part_of = partition(groups, labels, val_share=val_share, test_share=test_share, seed=seed)
+    held = Counter((label, part_of[group]) for group, label in zip(groups, labels, strict=True))
+    for label, count in sizes.items():
+        assert held[label, "val"] == max(1, round(count * val_share))
+        assert held[label, "test"] == max(1, round(count * test_share))
+
+
+@given(
+    images=st.lists(st.tuples(st.integers(0, 14), st.sampled_from("abc")), min_size=60, max_size=200),
+    seed=st.integers(0, 3),
+)
+def test_mixed_groups_reach_every_part_or_are_refused(images: list[tuple[int, str]], seed: int) -> None:
+    groups, labels = [f"g{group}" for group, _ in images], [label for _, label in images]
+    try:
+        part_of = partition(groups, labels, val_share=0.15, test_share=0.25, seed=seed)
+    except SplitError:
+        return
+    held = Counter((label, part_of[group]) for group, label in zip(groups, labels, strict=True))
+    assert all(held[label, part] for label in set(labels) for part in ("train", "val", "test"))
+    assert set(part_of) == set(groups)
+
+
+def test_groups_of_real_boards_come_near_their_shares(deeppcb: Path) -> None:
+    with (deeppcb / "split.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    labels, groups = [row["class"] for row in rows], [row["group"] for row in rows]
+    part_of = partition(groups, labels, val_share=0.15, test_share=0.25, seed=0)
+    held = Counter((row["class"], part_of[row["group"]]) for row in rows)
+    for label, count in Counter(labels).items():
+        assert held[label, "val"] / count == pytest.approx(0.15, abs=0.03)
+        assert held[label, "test"] / count == pytest.approx(0.25, abs=0.03)
