@@ -27,7 +27,7 @@ from .photos import (
     visible_entries,
 )
 from .progress import Track, untracked
-from .sizing import to_rgb
+from .sizing import is_grey, to_rgb
 
 _PNG_MODES = frozenset({"1", "L", "LA", "RGB", "RGBA", "I;16"})
 
@@ -226,13 +226,21 @@ def _write_crop(photo: Image.Image, destination: Path, row: CropRow) -> bool:
 
 
 def _for_png(image: Image.Image) -> Image.Image:
-    """The picture in a mode that PNG holds without loss, or as 8-bit RGB where it holds none."""
+    """The picture in a mode that PNG holds without loss, or in 8 bit where there is none."""
     if image.mode in _PNG_MODES:
         return image
-    if image.mode == "P":
+    if image.mode in {"P", "PA"}:
         return image.convert("RGBA" if image.has_transparency_data else "RGB")
-    if image.mode.startswith("I;16"):
+    if _holds_16_bit(image):
         return image.convert("I").convert("I;16")
-    converted = to_rgb(image)
+    converted = to_rgb(image).convert("L" if is_grey(image) else "RGB")
+    # A profile for CMYK or the like does not fit the new mode.
     converted.info.clear()
     return converted
+
+
+def _holds_16_bit(image: Image.Image) -> bool:
+    if image.mode != "I":
+        return image.mode.startswith("I;16")
+    low, high = image.getextrema()
+    return isinstance(low, int) and isinstance(high, int) and low >= 0 and high < 2**16

@@ -25,7 +25,7 @@ class SourceForm:
     def of(cls, image: Image.Image) -> SourceForm:
         """The form of a source image, which may still carry its EXIF rotation."""
         upright = ImageOps.exif_transpose(image)
-        return cls(upright.width, upright.height, "L" if _is_grey(upright) else "RGB")
+        return cls(upright.width, upright.height, "L" if is_grey(upright) else "RGB")
 
 
 def generation_size(width_px: int, height_px: int, *, native_px: int = 512, multiple: int = 8) -> tuple[int, int]:
@@ -92,6 +92,16 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def is_grey(image: Image.Image) -> bool:
+    """Whether the image's mode, or its palette, holds no colour."""
+    if image.mode in {"1", "L", "LA", "F"} or image.mode.startswith("I"):
+        return True
+    if image.mode in {"P", "PA"}:
+        colours = image.convert("RGB").getcolors(256) or []
+        return all(isinstance(colour, tuple) and len(set(colour)) == 1 for _, colour in colours)
+    return False
+
+
 def _eight_bit(image: Image.Image) -> Image.Image:
     """Grey of more than 8 bits as "L"."""
     deep = image if image.mode == "F" else image.convert("I").convert("F")
@@ -111,18 +121,13 @@ def _finite_range(image: Image.Image) -> tuple[float, float]:
     return (float(low), float(high)) if math.isfinite(low) and math.isfinite(high) else (0.0, 1.0)
 
 
-def _is_grey(image: Image.Image) -> bool:
-    if image.mode in {"1", "L", "LA", "La", "F"} or image.mode.startswith("I"):
-        return True
-    if image.mode in {"P", "PA"}:
-        colours = image.convert("RGB").getcolors(256) or []
-        return all(isinstance(colour, tuple) and len(set(colour)) == 1 for _, colour in colours)
-    return False
-
-
 def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    # Lanczos widens its kernel with the step when shrinking, so no pixel is skipped and thin lines keep contrast.
-    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+    if image.size == size:
+        return image
+    # Lanczos widens its kernel with the step when shrinking, so that no pixel is skipped and thin lines keep their
+    # contrast; enlarging with it would draw halos along hard edges, bicubic draws weaker ones.
+    smaller = size[0] * size[1] < image.width * image.height
+    return image.resize(size, Image.Resampling.LANCZOS if smaller else Image.Resampling.BICUBIC)
 
 
 def _nearest(value: float, multiple: int) -> int:

@@ -1,0 +1,192 @@
+"""Sizes a model can handle, and the way there and back."""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from sdclient.sizing import SourceForm, generation_size, native_px_for, prepare, restore
+
+SIDES = st.integers(1, 6000)
+
+
+@pytest.mark.parametrize(
+    ("source", "native", "expected"),
+    [
+        ((512, 512), 512, (512, 512)),
+        ((96, 96), 512, (512, 512)),
+        ((1, 1), 512, (512, 512)),
+        ((4000, 3000), 512, (584, 440)),
+        ((3000, 4000), 512, (440, 584)),
+        ((640, 512), 512, (568, 456)),
+        ((1920, 1080), 1024, (1368, 768)),
+        ((10000, 10), 512, (4096, 64)),
+    ],
+)
+def test_sizes_worked_out_by_hand(source: tuple[int, int], native: int, expected: tuple[int, int]) -> None:
+    assert generation_size(*source, native_px=native) == expected
+
+
+@given(width=SIDES, height=SIDES, native=st.sampled_from([512, 768, 1024]))
+def test_a_size_is_near_the_native_area_with_the_same_aspect(width: int, height: int, native: int) -> None:
+    out = generation_size(width, height, native_px=native)
+    assert all(side % 8 == 0 and side >= 64 for side in out)
+    assert generation_size(height, width, native_px=native) == out[::-1]
+    short, long = sorted(out)
+    aspect = max(width, height) / min(width, height)
+    if aspect <= native * native / 64**2:
+        assert abs(long - short * aspect) <= 8
+        # Rounding the short side by half a step moves the area by twice that share.
+        assert abs(short * long / native**2 - 1) <= 9 / short + 4 / long + 16 / short**2
+    else:
+        assert short * long == native * native
+
+
+@pytest.mark.parametrize("arguments", [(0, 5), (5, 0), (-1, 5)])
+def test_a_size_that_is_none_is_refused(arguments: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="positive"):
+        generation_size(*arguments)
+
+
+MODES: list[tuple[str, Any, tuple[int, int, int], str]] = [
+    ("1", 1, (255, 255, 255), "L"),
+    ("L", 77, (77, 77, 77), "L"),
+    ("LA", (77, 255), (77, 77, 77), "L"),
+    ("LA", (77, 0), (255, 255, 255), "L"),
+    ("RGB", (1, 2, 3), (1, 2, 3), "RGB"),
+    ("RGBA", (1, 2, 3, 255), (1, 2, 3), "RGB"),
+    ("RGBA", (1, 2, 3, 0), (255, 255, 255), "RGB"),
+    ("RGBA", (0, 0, 0, 128), (127, 127, 127), "RGB"),
+    ("CMYK", (0, 0, 0, 255), (0, 0, 0), "RGB"),
+    ("I;16", 65535, (255, 255, 255), "L"),
+    ("I;16", 32896, (128, 128, 128), "L"),
+    ("I;16B", 65535, (255, 255, 255), "L"),
+    ("I;16", 4095, (255, 255, 255), "L"),
+    ("I;16", 200, (200, 200, 200), "L"),
+    ("I;16", 0, (0, 0, 0), "L"),
+    ("I", 65535, (255, 255, 255), "L"),
+    ("I", 2**20, (255, 255, 255), "L"),
+    ("I", -5, (0, 0, 0), "L"),
+    ("F", 0.5, (128, 128, 128), "L"),
+    ("F", 1023.0, (255, 255, 255), "L"),
+]
+
+
+@pytest.mark.parametrize(("mode", "value", "colour", "back"), MODES)
+def test_every_mode_becomes_rgb_and_is_remembered(
+    mode: str, value: Any, colour: tuple[int, int, int], back: str
+) -> None:
+    image = Image.new(mode, (10, 6), value)
+    ready = prepare(image, (64, 64))
+    assert (ready.mode, ready.size) == ("RGB", (64, 64))
+    assert ready.getpixel((5, 5)) == colour
+    form = SourceForm.of(image)
+    assert form == SourceForm(10, 6, back)  # type: ignore[arg-type]
+    restored = restore(ready, form)
+    assert (restored.mode, restored.size) == (back, (10, 6))
+
+
+def test_deep_grey_keeps_its_order_over_the_cameras_whole_depth() -> None:
+    image = Image.new("I;16", (4096, 1))
+    for value in range(4096):
+        image.putpixel((value, 0), value)
+    out = [pixel[0] for pixel in (prepare(image, (4096, 1)).getpixel((x, 0)) for x in range(4096))]  # type: ignore[index]
+    assert out == [math.floor(value * 255 / 4095 + 0.5) for value in range(4096)]
+
+
+def test_not_a_number_in_a_float_picture_does_no_harm() -> None:
+    image = Image.new("F", (4, 4), 0.25)
+    image.putpixel((0, 0), math.nan)
+    assert prepare(image, (64, 64)).mode == "RGB"
+
+
+@pytest.mark.parametrize(("second", "mode"), [((200, 200, 200), "L"), ((200, 0, 0), "RGB")])
+def test_a_palette_is_grey_when_its_colours_are(second: tuple[int, int, int], mode: str) -> None:
+    image = Image.new("RGB", (8, 8), (9, 9, 9))
+    image.putpixel((0, 0), second)
+    palette = image.convert("P", palette=Image.Palette.ADAPTIVE, colors=2)
+    assert palette.mode == "P"
+    assert SourceForm.of(palette).mode == mode
+    assert prepare(palette, (8, 8)).getpixel((0, 0)) == second
+
+
+def test_a_transparent_palette_entry_becomes_white() -> None:
+    image = Image.new("P", (8, 8), 0)
+    image.putpalette([10, 20, 30])
+    image.info["transparency"] = 0
+    assert prepare(image, (8, 8)).getpixel((3, 3)) == (255, 255, 255)
+
+
+def test_the_exif_rotation_is_applied_once(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (40, 20)).save(tmp_path / "turned.png", exif=exif)
+    with Image.open(tmp_path / "turned.png") as image:
+        form = SourceForm.of(image)
+        assert form == SourceForm(20, 40, "L")
+        assert restore(prepare(image, (256, 512)), form).size == (20, 40)
+
+
+def test_a_source_of_the_right_size_passes_unchanged() -> None:
+    image = Image.frombytes("RGB", (64, 64), random.Random(0).randbytes(64 * 64 * 3))
+    assert restore(prepare(image, (64, 64)), SourceForm.of(image)).tobytes() == image.tobytes()
+
+
+def test_a_bright_pixel_survives_the_way_up_and_down() -> None:
+    image = Image.new("L", (96, 96), 40)
+    image.putpixel((50, 41), 240)
+    back = restore(prepare(image, (512, 512)), SourceForm.of(image))
+    peak = max((back.getpixel((x, y)), (x, y)) for x in range(96) for y in range(96))  # type: ignore[type-var]
+    assert peak[1] == (50, 41)
+    assert peak[0] > 180  # type: ignore[operator]
+
+
+def test_shrinking_skips_no_line() -> None:
+    for column in range(300, 308):
+        image = Image.new("L", (2048, 64), 0)
+        image.paste(255, (column, 0, column + 1, 64))
+        assert max(prepare(image, (512, 64)).convert("L").tobytes()) > 40
+
+
+def test_the_way_there_and_back_costs_real_crops_little(deeppcb: Path) -> None:
+    files = sorted((deeppcb / "images").rglob("*.png"))[::200]
+    assert files
+    losses = []
+    for file in files:
+        with Image.open(file) as image:
+            source = image.convert("L")
+        back = restore(prepare(source, (512, 512)), SourceForm.of(source))
+        difference = [abs(a - b) for a, b in zip(source.tobytes(), back.tobytes(), strict=True)]
+        losses.append(sum(difference) / len(difference))
+    # Grey levels of 255, on crops that are nearly black and white and so have the hardest edges there are.
+    assert sum(losses) / len(losses) < 3
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        ("v1-5-pruned-emaonly.safetensors [6ce0161689]", 512),
+        ("v1-5-pruned.ckpt [e1441589a6]", 512),
+        ("dreamshaper_8.safetensors [768102476a]", 512),
+        ("random-v1", 512),
+        ("", 512),
+        ("v2-1_768-ema-pruned.ckpt [ad2a33c361]", 768),
+        ("v2-1_512-ema-pruned.safetensors", 512),
+        ("512-base-ema.ckpt", 512),
+        ("sd2.1.safetensors", 768),
+        ("sd_xl_base_1.0.safetensors [31e35c80fc]", 1024),
+        ("sd_xl_turbo_1.0.safetensors", 512),
+        ("ponyDiffusionV6XL.safetensors", 1024),
+        ("flux1-dev-bnb-nf4.safetensors", 1024),
+        ("sd3_medium.safetensors", 1024),
+    ],
+)
+def test_the_native_size_is_guessed_from_the_models_name(name: str, side: int) -> None:
+    assert native_px_for(name) == side
