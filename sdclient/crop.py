@@ -130,7 +130,7 @@ def _crop(
     found, left_out = _photographs(photos)
     check_destination(photos, destination)
     former = read_crops(destination / CROPS_NAME)
-    planned: list[tuple[_Photo, list[CropRow]]] = []
+    planned: list[tuple[_Photo, tuple[int, int], list[CropRow]]] = []
     for photo in track(found, "reading"):
         try:
             width, height = huge_image_size(photo.path)
@@ -139,19 +139,21 @@ def _crop(
             continue
         cuts = pieces(photo, width, height)
         digest = sha256_of(photo.path) if cuts else ""
-        planned.append((photo, [_row(photo, digest, n, piece) for n, piece in enumerate(cuts, start=1)]))
-    _check_names([row for _, rows in planned for row in rows])
-    _check_former(destination, [row for _, rows in planned for row in rows], former)
+        planned.append(
+            (photo, (width, height), [_row(photo, digest, n, piece) for n, piece in enumerate(cuts, start=1)])
+        )
+    _check_names([row for *_, rows in planned for row in rows])
+    _check_former(destination, [row for *_, rows in planned for row in rows], former)
 
     made: list[str] = []
     unchanged: list[str] = []
     done: dict[str, CropRow] = dict(former)
-    for photo, rows in track(planned, "cutting"):
+    for photo, size, rows in track(planned, "cutting"):
         missing = [row for row in rows if row.crop not in former or not (destination / row.crop).exists()]
         unchanged += [row.crop for row in rows if row not in missing]
         if missing:
             try:
-                image = read_photo(photo.path, refuse_huge=False)
+                image = _read(photo.path, size)
             except SourceError as error:
                 left_out.append(_left_out(photo, error))
                 continue
@@ -178,6 +180,13 @@ def _photographs(photos: Path) -> tuple[list[_Photo], list[LeftOut]]:
     if not found:
         raise SourceError(f"{printable(photos)}: no photograph in it; expected images, at the top or in class folders")
     return found, left_out
+
+
+def _read(path: Path, size: tuple[int, int]) -> Image.Image:
+    image = read_photo(path, refuse_huge=False)
+    if image.size != size:
+        raise SourceError(f"{path}: {size[0]} x {size[1]} px by its header, but {image.width} x {image.height} decoded")
+    return image
 
 
 def _left_out(photo: _Photo, error: SourceError) -> LeftOut:

@@ -138,7 +138,8 @@ def _photographs(source: Path) -> tuple[list[Path], list[LeftOut]]:
     folders, found, left_out = [], [], []
     for entry in visible_entries(source):
         if not entry.is_dir():
-            left_out.append(LeftOut(printable(entry.name), "lies outside any class folder"))
+            if is_image_name(entry.name):
+                left_out.append(LeftOut(printable(entry.name), "lies outside any class folder"))
         elif not is_storable_name(entry.name):
             left_out.append(LeftOut(printable(entry.name), "the folder's name is not valid Unicode; rename it"))
         else:

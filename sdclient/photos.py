@@ -142,7 +142,8 @@ def _is_clutter(name: str) -> bool:
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
     width, height = image.size
-    turned = image.getexif().get(_ORIENTATION_TAG) in _TURNED
+    # The base class's own method, because the one for PNG decodes the whole picture to look behind it.
+    turned = Image.Image.getexif(image).get(_ORIENTATION_TAG) in _TURNED
     return (height, width) if turned else (width, height)
 
 
