@@ -7,13 +7,37 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from ._http import Timeouts as Timeouts
+    from ._retry import RetryPolicy as RetryPolicy
+    from ._watching import JobProgress as JobProgress
+    from .client import GeneratedImage as GeneratedImage
+    from .client import GenerationResult as GenerationResult
     from .client import WebUI as WebUI
     from .errors import SDClientError as SDClientError
     from .models import Img2ImgRequest as Img2ImgRequest
 
-_LAZY = {"WebUI": ".client", "SDClientError": ".errors", "Img2ImgRequest": ".models"}
+_LAZY = {
+    "GeneratedImage": ".client",
+    "GenerationResult": ".client",
+    "Img2ImgRequest": ".models",
+    "JobProgress": "._watching",
+    "RetryPolicy": "._retry",
+    "SDClientError": ".errors",
+    "Timeouts": "._http",
+    "WebUI": ".client",
+}
 
-__all__ = ["Img2ImgRequest", "SDClientError", "WebUI", "__version__"]
+__all__ = [
+    "GeneratedImage",
+    "GenerationResult",
+    "Img2ImgRequest",
+    "JobProgress",
+    "RetryPolicy",
+    "SDClientError",
+    "Timeouts",
+    "WebUI",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:

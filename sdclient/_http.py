@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,16 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 import requests
 
 from . import errors
-
-_WORDS_MAX = 300
-_BASE64_RUN = re.compile(r"[A-Za-z0-9+/=]{120,}")
-_IMAGE_WORDS = (
-    "invalid encoded image",
-    "image file is truncated",
-    "init image not found",
-    "cannot identify image",
-)
-_MEMORY_WORDS = ("out of memory", "unable to allocate", "outofmemoryerror", "memoryerror")
+from ._reply_errors import brief, error_from_reply, without_credentials
 
 
 @dataclass(frozen=True)
@@ -65,16 +55,12 @@ def parse_address(url: str, auth: tuple[str, str] | None = None) -> Address:
     except ValueError as error:
         raise errors.SettingsError(f"server address: {error}; expected like http://127.0.0.1:7860") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise errors.SettingsError(f"server address {_without_credentials(url)!r}: expected like http://127.0.0.1:7860")
+        raise errors.SettingsError(f"server address {without_credentials(url)!r}: expected like http://127.0.0.1:7860")
     if parts.username is not None and auth is None:
         auth = (parts.username, parts.password or "")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     netloc = host if port is None else f"{host}:{port}"
     return Address(urlunsplit((parts.scheme, netloc, parts.path.rstrip("/"), "", "")), auth)
-
-
-def _without_credentials(url: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", url)
 
 
 class Connection:
@@ -101,7 +87,7 @@ class Connection:
         params: Mapping[str, str] | None = None,
         read_s: float | None = None,
     ) -> Any:
-        """Send one request and give the reply's JSON.
+        """Send one request, once, and give the reply's JSON; None for an empty reply.
 
         Raises:
             WebUIError: the leaf that fits; see `sdclient.errors`.
@@ -109,6 +95,8 @@ class Connection:
         reply = self._request(method, path, json=json, params=params, read_s=read_s)
         if reply.status_code >= 300:
             raise self._error_of(reply, path)
+        if not reply.content:
+            return None  # SD.Next answers some calls with an empty 204
         try:
             return reply.json()
         except requests.exceptions.JSONDecodeError as error:
@@ -153,20 +141,23 @@ class Connection:
                 phase="read",
             ) from error
         except requests.exceptions.SSLError as error:
-            raise errors.ServerUnreachable(f"{where}: no secure connection: {_brief(str(error))}") from error
+            raise errors.ServerUnreachable(f"{where}: no secure connection: {brief(str(error))}") from error
         except requests.exceptions.ConnectionError as error:
-            raise errors.ServerUnreachable(self._unreachable(error)) from error
+            raise self._unreachable(error) from error
         except requests.exceptions.RequestException as error:
-            raise errors.UnexpectedReply(f"{where}{path}: {_brief(str(error))}") from error
+            raise errors.UnexpectedReply(f"{where}{path}: {brief(str(error))}") from error
 
-    def _unreachable(self, error: Exception) -> str:
+    def _unreachable(self, error: Exception) -> errors.ServerUnreachable:
         text = str(error)
         where = self.address.url
-        if "Connection aborted" in text or "Connection reset" in text or "RemoteDisconnected" in text:
-            return f"{where}: the server closed the connection without an answer; it may be starting or have stopped"
-        if "resolve" in text.lower() or "getaddrinfo" in text or "name or service" in text.lower():
-            return f"{where}: this host name is not known; check the spelling"
-        return (
+        if any(mark in text for mark in ("Connection aborted", "Connection reset", "RemoteDisconnected")):
+            return errors.ServerUnreachable(
+                f"{where}: the server closed the connection without an answer; it may be starting or have stopped",
+                may_have_arrived=True,
+            )
+        if any(mark in text.lower() for mark in ("resolve", "getaddrinfo", "name or service")):
+            return errors.ServerUnreachable(f"{where}: this host name is not known; check the spelling")
+        return errors.ServerUnreachable(
             f"{where}: nothing answers there; start the WebUI with --api (or 'sdclient serve' for a try without one), "
             "or give its address with --url or SDCLIENT_URL"
         )
@@ -176,7 +167,13 @@ class Connection:
         body = _json_or_none(reply)
         if reply.status_code == 404 and not (isinstance(body, dict) and "error" in body):
             return self._explain_missing_path(path)
-        return error_from_reply(reply.status_code, body, f"{self.address.url}{path}", self.address.auth is not None)
+        return error_from_reply(
+            reply.status_code,
+            body,
+            f"{self.address.url}{path}",
+            has_credentials=self.address.auth is not None,
+            retry_after=reply.headers.get("Retry-After"),
+        )
 
     def _explain_missing_path(self, path: str) -> errors.WebUIError:
         """Why `/sdapi` is not there: another program, a WebUI still starting, or one without its API."""
@@ -209,65 +206,6 @@ class Connection:
             return self._request("GET", "/").text[:20_000]
         except errors.WebUIError:
             return ""
-
-
-def error_from_reply(status: int, body: Any, where: str, has_credentials: bool) -> errors.WebUIError:
-    """Map an unsuccessful reply to the leaf of our tree that says what to do.
-
-    Args:
-        status: HTTP status, 300 or more.
-        body: the parsed JSON body in either of the WebUI's two shapes, or None.
-        where: URL for the message, without credentials.
-        has_credentials: whether a name and password were sent.
-    """
-    words, field = _words_of(body)
-    said = f": {words}" if words else ""
-    head = f"{where}: the server answered {status}{said}"
-    low = words.lower()
-    if status in (401, 403):
-        advice = "name or password is wrong" if has_credentials else "it wants a name and password"
-        return errors.Unauthorized(
-            f"{head}; {advice}: set SDCLIENT_AUTH=name:password as in the WebUI's --api-auth",
-            status=status,
-            server_words=words,
-        )
-    if status in (502, 503, 504):
-        return errors.ServerLoading(f"{head}; it is not ready yet, try again", status=status, server_words=words)
-    if any(hint in low for hint in _IMAGE_WORDS):
-        return errors.BadImage(f"{head}; send a whole PNG or JPEG", status=status, server_words=words)
-    if any(hint in low for hint in _MEMORY_WORDS):
-        return errors.ServerOutOfMemory(
-            f"{head}; use a smaller --batch-size or --native-size", status=status, server_words=words
-        )
-    if "nansexception" in low or "nans was produced" in low or "all nans" in low:
-        return errors.ModelProducedNaN(
-            f"{head}; start the WebUI with --no-half-vae, or use another model",
-            status=status,
-            server_words=words,
-        )
-    if 300 <= status < 500:
-        return errors.RequestRejected(head, status=status, server_words=words, field=field)
-    return errors.ServerFault(head, status=status, server_words=words)
-
-
-def _words_of(body: Any) -> tuple[str, str | None]:
-    """The server's words, and the field it complains about, from either body shape."""
-    if not isinstance(body, dict):
-        return "", None
-    detail = body.get("detail")
-    if isinstance(detail, list):
-        items = [item for item in detail if isinstance(item, dict)]
-        located = [(".".join(str(part) for part in item.get("loc", ())), str(item.get("msg", ""))) for item in items]
-        field = str(items[0]["loc"][-1]) if items and items[0].get("loc") else None
-        return _brief("; ".join(f"{place}: {message}" for place, message in located)), field
-    parts = [str(body.get(name) or "") for name in ("error", "detail", "errors")]
-    return _brief(" ".join(part for part in parts if part and part != "HTTPException")), None
-
-
-def _brief(text: str) -> str:
-    """One line, without image data, of bounded length."""
-    line = " ".join(_BASE64_RUN.sub("<image data>", _without_credentials(text)).split())
-    return line if len(line) <= _WORDS_MAX else f"{line[:_WORDS_MAX]}..."
 
 
 def _json_or_none(reply: requests.Response) -> Any:

@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from PIL import Image
-from pydantic import TypeAdapter, ValidationError
 
 from ._echo import result_images, verify_echo
+from ._generation import JobSender, new_task_id
 from ._http import Connection, Timeouts, parse_address
-from ._images import ImageInput, decode, image_format
-from .dialects import Dialect
+from ._images import decode, image_format
+from ._retry import Retrier, RetryPolicy
+from ._server_calls import API, ServerCalls, parse
+from ._watching import JobProgress, watch
 from .errors import NotFound, SettingsError, UnexpectedReply
-from .models import (
-    CmdFlags,
-    GenerationInfo,
-    GenerationReply,
-    Img2ImgRequest,
-    Memory,
-    Options,
-    PngInfo,
-    PngInfoRequest,
-    Progress,
-    Sampler,
-    Scheduler,
-    SDModel,
-)
+from .models import GenerationInfo, GenerationReply, Img2ImgRequest
 
 DEFAULT_URL = "http://127.0.0.1:7860"
-_API = "/sdapi/v1"
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -71,7 +57,7 @@ class GenerationResult:
     """What was sent, sampler names in the server's own spelling."""
 
 
-class WebUI:
+class WebUI(ServerCalls):
     """A client of one server; no network is touched until the first call. Use as a context manager.
 
     Args:
@@ -79,6 +65,7 @@ class WebUI:
             taken as `auth`. Loopback addresses bypass system proxies.
         auth: name and password of the WebUI's `--api-auth`; default `SDCLIENT_AUTH` (`name:password`).
         timeouts: how long to wait for what.
+        retries: how often to try again after a failure that may pass.
 
     Raises:
         SettingsError: the address or `SDCLIENT_AUTH` cannot be used.
@@ -92,11 +79,17 @@ class WebUI:
     """
 
     def __init__(
-        self, url: str | None = None, *, auth: tuple[str, str] | None = None, timeouts: Timeouts | None = None
+        self,
+        url: str | None = None,
+        *,
+        auth: tuple[str, str] | None = None,
+        timeouts: Timeouts | None = None,
+        retries: RetryPolicy | None = None,
     ) -> None:
         address = parse_address(url or os.environ.get("SDCLIENT_URL") or DEFAULT_URL, auth or _auth_from_environment())
         self.url = address.url
         self._connection = Connection(address, timeouts or Timeouts())
+        self._retrier = Retrier(retries or RetryPolicy())
 
     def __repr__(self) -> str:
         """Names the server, never the credentials."""
@@ -110,11 +103,36 @@ class WebUI:
     ) -> None:
         self.close()
 
+    def interrupt_job(self, task_id: str) -> bool:
+        """Stop a job by its `force_task_id`, only when the server is working on it now; gives whether it was.
+
+        The server's own interrupt stops whatever runs, another client's job too. A WebUI without its page
+        (`--nowebui`) cannot say whose job runs; there this does nothing.
+        """
+        try:
+            answer = self.call("POST", "/internal/progress", json={"id_task": task_id, "live_preview": False})
+        except NotFound:
+            return False
+        if not answer.get("active"):
+            return False
+        self.interrupt()
+        return True
+
     def close(self) -> None:
         """Give back the connections."""
         self._connection.close()
 
-    def img2img(self, request: Img2ImgRequest, *, verify: bool = True) -> GenerationResult:
+    def img2img(
+        self,
+        request: Img2ImgRequest,
+        *,
+        verify: bool = True,
+        on_progress: Callable[[JobProgress], None] | None = None,
+        poll_s: float = 0.5,
+        preview: bool = False,
+        timeout_s: float | None = None,
+        retries: RetryPolicy | None = None,
+    ) -> GenerationResult:
         """Make images from an image.
 
         Sampler and schedule may be in either spelling ("DPM++ SDE Karras", or apart); they are sent as this
@@ -123,6 +141,12 @@ class WebUI:
         Args:
             request: what to make.
             verify: compare what the server says it used with what was asked.
+            on_progress: called in this thread with the progress of this job, and of no other, while it runs.
+            poll_s: seconds between two questions about progress.
+            preview: ask for preview images with the progress; costs the server time.
+            timeout_s: seconds to wait for the answer; default `Timeouts.generate_s`.
+            retries: instead of the client's own policy. A job is sent again only when the server is known not to
+                work on it any more.
 
         Raises:
             UnknownSetting: the server has no such sampler or schedule.
@@ -133,10 +157,21 @@ class WebUI:
         if sampler is not None or scheduler is not None:
             sampler, scheduler = self.dialect.resolve(sampler, scheduler)
             request = request.model_copy(update={"sampler_name": sampler, "scheduler": scheduler})
-        answer = self._connection.send(
-            "POST", f"{_API}/img2img", json=request.payload(), read_s=self._connection.timeouts.generate_s
+        payload = request.payload()
+        task_id = payload.setdefault("force_task_id", new_task_id())
+        wait_s = self._connection.timeouts.generate_s if timeout_s is None else timeout_s
+        sender = JobSender(
+            self._connection, self._retrier if retries is None else replace(self._retrier, policy=retries)
         )
-        reply = _parse(GenerationReply, answer, "img2img")
+
+        def send() -> Any:
+            return sender.send(f"{API}/img2img", payload, read_s=wait_s)
+
+        if on_progress is None:
+            answer = send()
+        else:
+            answer = watch(send, self._connection, task_id, on_progress, poll_s=poll_s, preview=preview)
+        reply = parse(GenerationReply, answer, "img2img")
         if not request.send_images:
             return GenerationResult((), reply.info, request)
         images = result_images(request, reply)
@@ -144,76 +179,8 @@ class WebUI:
             verify_echo(request, reply.info, images)
         return GenerationResult(_attach_seeds(images, reply.info), reply.info, request)
 
-    @cached_property
-    def dialect(self) -> Dialect:
-        """The sampler and schedule names of this server, asked once."""
-        samplers = self.samplers()
-        try:
-            return Dialect(samplers, self.schedulers())
-        except NotFound:
-            return Dialect(samplers, None)
 
-    def samplers(self) -> tuple[Sampler, ...]:
-        """The samplers the server has."""
-        return self._get("/samplers", tuple[Sampler, ...])
-
-    def schedulers(self) -> tuple[Scheduler, ...]:
-        """The noise schedules the server has.
-
-        Raises:
-            NotFound: a server from before samplers and schedules were apart.
-        """
-        return self._get("/schedulers", tuple[Scheduler, ...])
-
-    def options(self) -> Options:
-        """The server's settings."""
-        return self._get("/options", Options)
-
-    def set_options(self, options: Mapping[str, Any]) -> None:
-        """Change settings of the server, for everybody and until they are changed again."""
-        self._connection.send("POST", f"{_API}/options", json=dict(options))
-
-    def sd_models(self) -> tuple[SDModel, ...]:
-        """The checkpoints the server has."""
-        return self._get("/sd-models", tuple[SDModel, ...])
-
-    def progress(self, *, skip_current_image: bool = True) -> Progress:
-        """What the server is doing now, for whomever."""
-        return self._get("/progress", Progress, {"skip_current_image": str(skip_current_image).lower()})
-
-    def interrupt(self) -> None:
-        """Stop the running job, whosever it is; its call then answers with fewer images."""
-        self._connection.send("POST", f"{_API}/interrupt", json={})
-
-    def png_info(self, image: ImageInput) -> PngInfo:
-        """The infotext of an image, parsed by the server."""
-        answer = self._connection.send("POST", f"{_API}/png-info", json=PngInfoRequest(image=image).payload())
-        return _parse(PngInfo, answer, "png-info")
-
-    def cmd_flags(self) -> CmdFlags:
-        """The options the server was started with."""
-        return self._get("/cmd-flags", CmdFlags)
-
-    def memory(self) -> Memory:
-        """Memory of the server's machine and GPU."""
-        return self._get("/memory", Memory)
-
-    def _get(self, path: str, kind: type[_T], params: Mapping[str, str] | None = None) -> _T:
-        return _parse(kind, self._connection.send("GET", _API + path, params=params), path.strip("/"))
-
-
-def _parse(kind: type[_T], answer: Any, call: str) -> _T:
-    try:
-        return TypeAdapter(kind).validate_python(answer)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the reply"
-        raise UnexpectedReply(
-            f"{call}: the reply is not what a WebUI sends ({place}: {first['msg']}); check the address"
-        ) from error
-
-
-def _attach_seeds(images: Any, info: GenerationInfo) -> tuple[GeneratedImage, ...]:
+def _attach_seeds(images: Sequence[bytes], info: GenerationInfo) -> tuple[GeneratedImage, ...]:
     texts = info.infotexts[info.index_of_first_image :]
     if len(info.all_seeds) < len(images) or len(texts) < len(images):
         raise UnexpectedReply("the reply's info lacks a seed or an infotext for some image; check the server's version")

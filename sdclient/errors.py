@@ -10,6 +10,7 @@ Catch `SDClientError` for everything, a branch for a kind, a leaf for one cause:
     │   ├── NotAWebUI                 another program answers at this address
     │   ├── RequestTimedOut           no connection, or no answer, in time
     │   ├── Unauthorized              name or password missing or wrong
+    │   ├── TooManyRequests           a gateway in front of it asks to come back later
     │   ├── RequestRejected           the request itself is wrong; sending it again cannot help
     │   │   ├── NotFound              the path or the thing it names is not there
     │   │   ├── BadImage              an image the server could not read
@@ -55,7 +56,15 @@ class WebUIError(SDClientError):
 
 
 class ServerUnreachable(WebUIError):
-    """Nothing listens at the address, or its name does not resolve."""
+    """Nothing listens at the address, its name does not resolve, or the connection broke.
+
+    Attributes:
+        may_have_arrived: whether the server may have received the request before the connection broke.
+    """
+
+    def __init__(self, message: str, *, may_have_arrived: bool = False) -> None:
+        super().__init__(message)
+        self.may_have_arrived = may_have_arrived
 
 
 class ServerLoading(WebUIError):
@@ -84,6 +93,18 @@ class RequestTimedOut(WebUIError):
 
 class Unauthorized(WebUIError):
     """The server wants a name and password, or refuses the ones given."""
+
+
+class TooManyRequests(WebUIError):
+    """A gateway limits the rate of requests.
+
+    Attributes:
+        retry_after_s: how long it asks to wait, in seconds; None when it does not say.
+    """
+
+    def __init__(self, message: str, *, server_words: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message, status=429, server_words=server_words)
+        self.retry_after_s = retry_after_s
 
 
 class RequestRejected(WebUIError):

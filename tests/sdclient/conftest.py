@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from pytest_httpserver import HTTPServer
 
-from sdclient import WebUI
+from sdclient import RetryPolicy, WebUI
 
 
 def png_bytes(size: tuple[int, int] = (64, 64), mode: str = "RGB", color: Any = None) -> bytes:
@@ -70,5 +70,5 @@ def scripted(httpserver: HTTPServer) -> HTTPServer:
 @pytest.fixture
 def webui(httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebUI]:
     monkeypatch.delenv("SDCLIENT_AUTH", raising=False)
-    with WebUI(httpserver.url_for("")) as client:
+    with WebUI(httpserver.url_for(""), retries=RetryPolicy(attempts=1)) as client:
         yield client

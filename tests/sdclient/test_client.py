@@ -12,8 +12,7 @@ from pydantic import ValidationError
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from sdclient import Img2ImgRequest, WebUI, errors
-from sdclient._http import Timeouts
+from sdclient import Img2ImgRequest, RetryPolicy, Timeouts, WebUI, errors
 from sdclient.models import GenerationReply
 
 from .conftest import png_bytes, reply_body
@@ -330,7 +329,7 @@ def test_a_silent_server_is_said_to_be_loading(httpserver: HTTPServer) -> None:
 def test_a_generation_that_takes_too_long_says_that_it_may_still_run(scripted: HTTPServer) -> None:
     hang(scripted, IMG2IMG)
     with (
-        WebUI(scripted.url_for(""), timeouts=Timeouts(generate_s=0.1)) as webui,
+        WebUI(scripted.url_for(""), timeouts=Timeouts(generate_s=0.1), retries=RetryPolicy(attempts=1)) as webui,
         pytest.raises(errors.RequestTimedOut, match="still be working") as caught,
     ):
         webui.img2img(plain_request())
@@ -432,7 +431,7 @@ def test_the_request_has_every_field_of_the_recorded_contract(webui_recordings: 
 
 def test_each_recorded_refusal_is_refused_here_or_mapped_to_an_error(webui_recordings: Path) -> None:
     """No recorded answer of 400 and more may pass for anything but a leaf of our tree with the server's words."""
-    from sdclient._http import error_from_reply
+    from sdclient._reply_errors import error_from_reply
 
     recorded = json.loads((webui_recordings / "bad_requests.json").read_text(encoding="utf-8"))
     refused = {name: entry for name, entry in recorded.items() if entry["status"] >= 400}
