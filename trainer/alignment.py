@@ -63,7 +63,7 @@ def align(other: Predictions, reference: Predictions, first: str, second: str) -
 def number_groups(arms: Sequence[Arm], reference: Predictions) -> tuple[IntArray, int | None]:
     """(N,) group number of each reference image, and the number of groups when anyone knows them.
 
-    Without groups every image is its own, and the number is None.
+    Where no two images share one, every image stands alone and the number is None.
     """
     for arm in arms:
         for one in arm.seeds:
@@ -71,5 +71,7 @@ def number_groups(arms: Sequence[Arm], reference: Predictions) -> tuple[IntArray
                 group_of = dict(zip(one.predictions.images, one.predictions.groups, strict=True))
                 names = [group_of[image] for image in reference.images]
                 levels, numbers = np.unique(names, return_inverse=True)
-                return numbers.astype(np.int64), len(levels)
+                # A group an image is what one writes who does not know any.
+                known = len(levels) if len(levels) < len(names) else None
+                return numbers.astype(np.int64), known
     return np.arange(len(reference.images), dtype=np.int64), None

@@ -25,6 +25,7 @@ from .stats import (
 from .verdict import Difference, Verdict, give_verdict
 
 MACRO_F1 = "macro_f1"
+_FEW_GROUPS = 20
 
 
 @dataclass(frozen=True)
@@ -378,13 +379,15 @@ def _notes(truth: LabelledImages, results: Sequence[ArmResult], groups: int | No
     if any(len(result.seeds) == 1 for result in results):
         notes.append(
             "Seed variance is not covered: an arm has one training only, so the intervals speak for these trained "
-            "models, not for the way of training. Train with --seed 0 to 4 to know."
+            "models, not for the way of training. Train with --seed 0 --seed 1 ... --seed 4 to know."
         )
     if groups is None:
         notes.append(
-            "No groups are known for the test images, so each was taken as independent; images of one board are "
-            "not, and then the intervals are too narrow."
+            "No two test images share a known group, so each was taken as independent; if several were cut from one "
+            "board or photograph, the intervals are too narrow."
         )
+    elif groups < _FEW_GROUPS:
+        notes.append(f"The test images fall into {groups} groups only; intervals from so few are rough.")
     defects = int(truth.is_defective.sum())
     if defects < 299:
         notes.append(

@@ -108,10 +108,10 @@ def give_verdict(
     if against_control is None:
         sentence += f"; {describe(primary)}"
     elif primary.rose and word == NO_DIFFERENCE:
-        sentence += f" beyond the control {names[2]}; {describe(against_control[0])} against the control, "
+        sentence += f" beyond the control ({names[2]}); {describe(against_control[0])} against the control, "
         sentence += f"though {describe(primary)} against {names[0]}"
     else:
-        sentence += f"; {describe(primary)}; against the control {names[2]}, {describe(against_control[0])}"
+        sentence += f"; {describe(primary)}; against the control ({names[2]}), {describe(against_control[0])}"
     if miss is not None and miss is not primary and (miss.rose or miss.fell):
         sentence += f"; {describe(miss)}" + (f" against {names[0]}" if against_control is not None else "")
     return Verdict(word, provisional, primary.metric, sentence + ".")

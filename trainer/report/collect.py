@@ -85,9 +85,17 @@ def _facts(arm: Arm, summary: Mapping[str, Any]) -> ArmFacts:
             for class_name, counts in summary.get("train", {}).items()
         ),
         engines=tuple(dict.fromkeys(engines)),
-        settings=_merge([dict(_flatten(_read_json(run, "config.json"))) for _, run in runs]),
+        settings=_merge([_read_settings(run) for _, run in runs]),
         curves=tuple(curves),
     )
+
+
+def _read_settings(run: Path) -> dict[str, str]:
+    """What was asked for, and what it was made with."""
+    return {
+        **dict(_flatten(_read_json(run, "config.json"))),
+        **dict(_flatten(_read_json(run, "environment.json"), "environment.")),
+    }
 
 
 def _first_run(arm: Arm) -> Path | None:

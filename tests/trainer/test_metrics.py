@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics as golden
+
+from trainer.metrics import (
+    BinaryCounts,
+    Rate,
+    auroc,
+    binary_rate_of_confusion,
+    confusion_matrix,
+    count_binary,
+    f1_of_confusion,
+    macro_f1_of_confusion,
+    score_classes,
+)
+
+CLASSES = ("Normal", "open", "short", "spur")
+
+
+def labels(seed: int, size: int = 200, kinds: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    true = rng.integers(0, kinds, size)
+    return true, np.where(rng.random(size) < 0.7, true, rng.integers(0, kinds, size))
+
+
+def test_the_rates_of_a_table_computed_by_hand() -> None:
+    rates = BinaryCounts(tp=45, fn=5, fp=20, tn=130).rates
+    assert {key: rate.value for key, rate in rates.items()} == {
+        "accuracy": 175 / 200,
+        "recall": 45 / 50,
+        "miss_rate": 5 / 50,
+        "overkill_rate": 20 / 150,
+        "false_call_filter_rate": 130 / 150,
+        "total_filter_rate": 135 / 200,
+        "escape_fraction": 5 / 200,
+    }
+    assert rates["total_filter_rate"] == Rate(135, 200)
+
+
+def test_a_rate_over_nothing_is_undefined() -> None:
+    good_only = BinaryCounts(tp=0, fn=0, fp=1, tn=9).rates
+    assert good_only["recall"].value is None
+    assert good_only["miss_rate"].value is None
+    assert good_only["overkill_rate"].value == 0.1
+    assert all(rate.value is None for rate in BinaryCounts(0, 0, 0, 0).rates.values())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_confusion_and_scores_agree_with_scikit_learn(seed: int) -> None:
+    true, predicted = labels(seed)
+    confusion = confusion_matrix(true, predicted, rows=4, columns=4)
+    assert np.array_equal(confusion, golden.confusion_matrix(true, predicted, labels=range(4)))
+
+    scores = score_classes(confusion, CLASSES)
+    precision, recall, f1, support = golden.precision_recall_fscore_support(true, predicted, labels=range(4))
+    assert [one.precision.value for one in scores.per_class] == pytest.approx(precision)
+    assert [one.recall.value for one in scores.per_class] == pytest.approx(recall)
+    assert [one.f1 for one in scores.per_class] == pytest.approx(f1)
+    assert [one.support for one in scores.per_class] == support.tolist()
+    assert scores.macro_f1 == pytest.approx(golden.f1_score(true, predicted, average="macro"))
+    assert scores.weighted_f1 == pytest.approx(golden.f1_score(true, predicted, average="weighted"))
+    assert scores.accuracy.value == pytest.approx(golden.accuracy_score(true, predicted))
+
+
+def test_a_class_that_never_occurs_is_undefined_and_outside_the_mean() -> None:
+    true, predicted = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
+    scores = score_classes(confusion_matrix(true, predicted, rows=4, columns=4), CLASSES)
+    absent = scores.per_class[2]
+    assert (absent.precision.value, absent.recall.value, absent.f1, absent.support) == (None, None, None, 0)
+    assert scores.macro_f1 == pytest.approx(
+        golden.f1_score(true, predicted, labels=[0, 1], average="macro", zero_division=np.nan)
+    )
+
+
+def test_a_class_that_is_only_predicted_has_f1_zero_but_stays_outside_the_mean() -> None:
+    true, predicted = np.array([0, 0, 1, 1]), np.array([0, 2, 1, 1])
+    scores = score_classes(confusion_matrix(true, predicted, rows=4, columns=4), CLASSES)
+    assert scores.per_class[2].f1 == 0.0
+    assert scores.per_class[2].recall.value is None
+    assert scores.macro_f1 == pytest.approx(
+        golden.f1_score(true, predicted, labels=[0, 1], average="macro", zero_division=0)
+    )
+
+
+def test_a_class_never_predicted_has_f1_zero_and_undefined_precision() -> None:
+    true, predicted = np.array([0, 0, 1]), np.array([0, 0, 0])
+    scores = score_classes(confusion_matrix(true, predicted, rows=2, columns=2), CLASSES[:2])
+    assert scores.per_class[1].precision.value is None
+    assert scores.per_class[1].f1 == 0.0
+    assert scores.macro_f1 == pytest.approx(0.4)
+
+
+def test_an_empty_test_set_has_no_scores() -> None:
+    scores = score_classes(np.zeros((2, 2), dtype=np.int64), CLASSES[:2])
+    assert (scores.macro_f1, scores.weighted_f1, scores.accuracy.value) == (None, None, None)
+
+
+@pytest.mark.parametrize("levels", [2, 5, 1000])
+def test_auroc_agrees_with_scikit_learn_ties_included(levels: int) -> None:
+    rng = np.random.default_rng(levels)
+    positive = rng.random(300) < 0.3
+    score = np.floor((rng.random(300) + 0.3 * positive) * levels) / levels
+    assert auroc(score, positive) == pytest.approx(golden.roc_auc_score(positive, score))
+
+
+def test_auroc_of_equal_scores_is_a_half_and_of_one_kind_undefined() -> None:
+    assert auroc(np.full(6, 0.3), np.array([True, False] * 3)) == 0.5
+    assert auroc(np.array([0.1, 0.2]), np.array([True, True])) is None
+    assert auroc(np.array([]), np.array([], dtype=bool)) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40))
+def test_rates_hang_together(pairs: list[tuple[int, int]]) -> None:
+    true, predicted = (np.array(side, dtype=np.int64) for side in zip(*pairs, strict=True))
+    counts = count_binary(true != 0, predicted != 0)
+    rates = counts.rates
+    assert counts.n == len(pairs)
+    if rates["recall"].value is not None and rates["miss_rate"].value is not None:
+        assert rates["recall"].value + rates["miss_rate"].value == pytest.approx(1.0)
+    if rates["overkill_rate"].value is not None and rates["false_call_filter_rate"].value is not None:
+        assert rates["overkill_rate"].value + rates["false_call_filter_rate"].value == pytest.approx(1.0)
+    assert (rates["escape_fraction"].value or 0.0) <= (rates["total_filter_rate"].value or 0.0)
+    confusion = confusion_matrix(true, predicted, rows=4, columns=4)
+    for key in ("accuracy", "miss_rate", "overkill_rate"):
+        value = float(binary_rate_of_confusion(confusion, key, normal=0))
+        assert (None if np.isnan(value) else value) == pytest.approx(rates[key].value)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40),
+    st.permutations(range(4)),
+)
+def test_class_order_changes_no_score(pairs: list[tuple[int, int]], order: list[int]) -> None:
+    true, predicted = (np.array(side, dtype=np.int64) for side in zip(*pairs, strict=True))
+    renamed = np.array(order)
+    before = score_classes(confusion_matrix(true, predicted, rows=4, columns=4), CLASSES)
+    after = score_classes(confusion_matrix(renamed[true], renamed[predicted], rows=4, columns=4), CLASSES)
+    assert after.macro_f1 == pytest.approx(before.macro_f1)
+    assert after.weighted_f1 == pytest.approx(before.weighted_f1)
+    assert after.accuracy == before.accuracy
+
+
+def test_many_confusions_at_once_give_what_each_gives() -> None:
+    tables = np.random.default_rng(0).integers(0, 9, (3, 2, 4, 4))
+    tables[0, 0, 1, :] = 0
+    together = macro_f1_of_confusion(tables)
+    assert together.shape == (3, 2)
+    assert f1_of_confusion(tables).shape == (3, 2, 4)
+    for place in np.ndindex(3, 2):
+        assert score_classes(tables[place], CLASSES).macro_f1 == pytest.approx(float(together[place]))
+
+
+def test_a_rate_that_is_not_resampled_is_refused() -> None:
+    with pytest.raises(ValueError, match="escape_fraction"):
+        binary_rate_of_confusion(np.ones((2, 2)), "escape_fraction", normal=0)

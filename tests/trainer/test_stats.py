@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats as golden
+
+from trainer.metrics import binary_rate_of_confusion, macro_f1_of_confusion
+from trainer.stats import (
+    bootstrap_arms,
+    chance_of_at_most,
+    clopper_pearson,
+    mcnemar_exact,
+    percentile_interval,
+)
+
+
+def accuracy(table: np.ndarray) -> np.ndarray:
+    return binary_rate_of_confusion(table, "accuracy", normal=0)
+
+
+def one_table_an_image(right: np.ndarray) -> np.ndarray:
+    """(S, N) right or wrong -> (S, N, 2, 2) counts; every image is Normal."""
+    table = np.zeros((*right.shape, 2, 2))
+    table[..., 0, 0] = right
+    table[..., 0, 1] = ~right
+    return table
+
+
+@given(st.integers(1, 400).flatmap(lambda of: st.tuples(st.integers(0, of), st.just(of))))
+def test_clopper_pearson_agrees_with_scipy(case: tuple[int, int]) -> None:
+    count, of = case
+    interval = clopper_pearson(count, of)
+    expected = golden.binomtest(count, of).proportion_ci(method="exact")
+    assert interval is not None
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    assert 0.0 <= interval.low <= count / of <= interval.high <= 1.0
+
+
+def test_clopper_pearson_over_nothing_is_undefined() -> None:
+    assert clopper_pearson(0, 0) is None
+
+
+def test_no_miss_among_299_defects_is_what_proves_one_percent() -> None:
+    # One-sided 95 % is the upper end of the two-sided 90 % interval.
+    enough, short = clopper_pearson(0, 299, confidence=0.9), clopper_pearson(0, 298, confidence=0.9)
+    assert enough is not None
+    assert short is not None
+    assert enough.high < 0.01 < short.high
+
+
+def test_clopper_pearson_keeps_its_coverage_at_small_rates() -> None:
+    # FACTS: Wilson falls to 91.1 % at n = 50, p = .01. Summed over the binomial itself, so nothing is drawn.
+    n, p = 50, 0.01
+    covered = sum(
+        golden.binom.pmf(k, n, p)
+        for k in range(n + 1)
+        if (interval := clopper_pearson(k, n)) is not None and interval.low <= p <= interval.high
+    )
+    assert covered >= 0.95
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_mcnemar_agrees_with_scipy_and_knows_no_order(a: int, b: int) -> None:
+    expected = golden.binomtest(a, a + b, 0.5).pvalue if a + b else 1.0
+    assert mcnemar_exact(a, b) == pytest.approx(expected)
+    assert mcnemar_exact(b, a) == pytest.approx(expected)
+
+
+def test_mcnemar_by_hand() -> None:
+    assert mcnemar_exact(0, 6) == pytest.approx(2 * 0.5**6)
+    assert mcnemar_exact(0, 0) == 1.0
+
+
+def test_chance_of_at_most_by_hand() -> None:
+    assert chance_of_at_most(1, 3, 0.5) == pytest.approx(0.5)
+
+
+def test_the_same_predictions_differ_by_exactly_nothing() -> None:
+    table = one_table_an_image(np.random.default_rng(0).random((1, 50)) < 0.8)
+    drawn = bootstrap_arms([table, table], {"accuracy": accuracy}, resamples=200)["accuracy"]
+    interval = percentile_interval(drawn[1] - drawn[0])
+    assert interval is not None
+    assert (interval.low, interval.high) == (0.0, 0.0)
+
+
+def test_draws_repeat_with_their_seed_and_not_with_another() -> None:
+    table = one_table_an_image(np.random.default_rng(0).random((2, 50)) < 0.8)
+    first, again, other = (
+        bootstrap_arms([table], {"accuracy": accuracy}, resamples=50, seed=seed)["accuracy"] for seed in (1, 1, 2)
+    )
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_one_training_varies_as_the_binomial_does() -> None:
+    right = np.arange(400) < 320
+    drawn = bootstrap_arms([one_table_an_image(right[None])], {"accuracy": accuracy})["accuracy"][0]
+    assert drawn.mean() == pytest.approx(0.8, abs=0.003)
+    assert drawn.std() == pytest.approx(np.sqrt(0.8 * 0.2 / 400), rel=0.08)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_seed_variance_has_its_full_size(seeds: int) -> None:
+    # Every image alike within a seed, so that all variance is between seeds: s^2 / S, s^2 with S - 1.
+    shares = np.linspace(0.6, 0.9, seeds)
+    table = np.zeros((seeds, 40, 2, 2))
+    table[..., 0, 0] = shares[:, None]
+    table[..., 0, 1] = 1 - shares[:, None]
+    drawn = bootstrap_arms([table], {"accuracy": accuracy}, resamples=20_000)["accuracy"][0]
+    assert drawn.var() == pytest.approx(shares.var(ddof=1) / seeds, rel=0.05)
+
+
+def test_images_of_one_group_are_drawn_together() -> None:
+    right = np.repeat(np.arange(20) < 14, 10)[None]
+    alone = one_table_an_image(right)
+    grouped = alone.reshape(1, 20, 10, 2, 2).sum(axis=2)
+    spread_alone, spread_grouped = (
+        bootstrap_arms([table], {"accuracy": accuracy})["accuracy"].std() for table in (alone, grouped)
+    )
+    assert spread_grouped == pytest.approx(spread_alone * np.sqrt(10), rel=0.1)
+
+
+def test_pairing_takes_out_what_is_common() -> None:
+    rng = np.random.default_rng(3)
+    first = rng.random(300) < 0.7
+    second = first.copy()
+    second[:6] = ~second[:6]
+    tables = [one_table_an_image(right[None]) for right in (first, second)]
+    drawn = bootstrap_arms(tables, {"accuracy": accuracy})["accuracy"]
+    assert (drawn[1] - drawn[0]).std() < 0.4 * drawn[0].std()
+
+
+def test_chunks_make_no_difference_to_the_shape() -> None:
+    table = one_table_an_image(np.ones((1, 3000), dtype=bool))
+    drawn = bootstrap_arms([table, table], {"accuracy": accuracy}, resamples=1500)["accuracy"]
+    assert drawn.shape == (2, 1500)
+    assert np.all(drawn == 1.0)
+
+
+def test_arms_over_other_groups_are_refused() -> None:
+    with pytest.raises(ValueError, match="differ in shape"):
+        bootstrap_arms([np.ones((1, 3, 2, 2)), np.ones((1, 4, 2, 2))], {"accuracy": accuracy})
+
+
+def test_too_many_undefined_draws_leave_no_interval() -> None:
+    values = np.arange(100.0)
+    values[:5] = np.nan
+    assert percentile_interval(values) is not None
+    values[:6] = np.nan
+    assert percentile_interval(values) is None
+    assert percentile_interval(np.array([])) is None
+
+
+def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
+    # 300 small experiments under the null: two arms of 3 seeds, 120 images, the same skill with seed variance.
+    rng = np.random.default_rng(11)
+    covered = 0
+    trials = 300
+    for trial in range(trials):
+        hard = rng.normal(0, 1, 120)
+        tables = []
+        for _ in range(2):
+            skill = rng.normal(1.0, 0.25, (3, 1))
+            tables.append(one_table_an_image(rng.normal(0, 1, (3, 120)) + hard < skill))
+        drawn = bootstrap_arms(tables, {"accuracy": accuracy}, resamples=400, seed=trial)["accuracy"]
+        interval = percentile_interval(drawn[1] - drawn[0])
+        assert interval is not None
+        covered += interval.low <= 0.0 <= interval.high
+    assert 0.88 <= covered / trials <= 0.99
+
+
+def test_macro_f1_is_resampled_over_the_classes_that_were_drawn() -> None:
+    table = np.zeros((1, 3, 3, 3))
+    table[0, 0, 0, 0] = table[0, 1, 1, 1] = table[0, 2, 2, 2] = 1
+    drawn = bootstrap_arms([table], {"f1": macro_f1_of_confusion}, resamples=200)["f1"]
+    assert np.all(drawn == 1.0)
