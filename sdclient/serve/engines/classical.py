@@ -25,6 +25,10 @@ from ..words import ENGINE
 _Pixels: TypeAlias = npt.NDArray[np.float32]
 
 
+_LEAST_ZOOM = -0.25
+"""Zooming in is more likely than out, because what lies beyond the edge can only be guessed."""
+
+
 @dataclass(frozen=True)
 class Reach:
     """How far each kind of change goes at strength 1."""
@@ -74,7 +78,7 @@ class ClassicalEngine:
         side = min(height, width)
         reach = self._reach
         turn = np.deg2rad(reach.turn_deg) * strength * rng.uniform(-1, 1)
-        zoom = 1 + reach.zoom_rate * strength * rng.uniform(-1, 1)
+        zoom = 1 + reach.zoom_rate * strength * rng.uniform(_LEAST_ZOOM, 1)
         shift = reach.shift_rate * strength * side * rng.uniform(-1, 1, 2)
         coarse = _smooth_field(rng, (height, width), 4)
         fine = _smooth_field(rng, (height, width), 9)
@@ -111,9 +115,12 @@ def _smooth_field(rng: np.random.Generator, shape: tuple[int, int], knots: int) 
 
 
 def _sample(pixels: _Pixels, rows: _Pixels, columns: _Pixels) -> _Pixels:
-    """Pixels at fractional places, (H, W, C); outside, the image is mirrored."""
+    """Pixels at fractional places, (H, W, C).
+
+    Outside, the edge goes on: a mirror would draw traces that are not there.
+    """
     planes = [
-        ndimage.map_coordinates(pixels[..., channel], (rows, columns), order=1, mode="mirror")
+        ndimage.map_coordinates(pixels[..., channel], (rows, columns), order=1, mode="nearest")
         for channel in range(pixels.shape[2])
     ]
     return np.stack(planes, axis=-1)
@@ -137,7 +144,7 @@ def _phase_weight(cycles: npt.NDArray[Any], strength: float) -> _Pixels:
     """Share of random phase by cycles across the image: fine detail early, coarse structure late."""
     onset = 0.55 / (1 + cycles / 4)
     ramp = np.clip((strength - onset) / (1 - onset), 0, 1)
-    return np.asarray(ramp**1.2, dtype=np.float32)
+    return np.asarray(ramp**0.85, dtype=np.float32)
 
 
 def _busy_share(pixels: _Pixels, strength: float) -> _Pixels:
