@@ -52,6 +52,15 @@ class _Photo:
     """The class folder it lies in; None at the top of PHOTOS."""
 
 
+@dataclass(frozen=True)
+class _Job:
+    """The crops of one photo."""
+
+    photo: _Photo
+    size: tuple[int, int]
+    rows: tuple[CropRow, ...]
+
+
 _Piece = tuple[str, Cut, Box | None]
 """Class, place in the photo, and the box the cut was made for."""
 
@@ -130,7 +139,7 @@ def _crop(
     found, left_out = _photographs(photos)
     check_destination(photos, destination)
     former = read_crops(destination / CROPS_NAME)
-    planned: list[tuple[_Photo, tuple[int, int], list[CropRow]]] = []
+    jobs: list[_Job] = []
     for photo in track(found, "reading"):
         try:
             width, height = huge_image_size(photo.path)
@@ -139,27 +148,28 @@ def _crop(
             continue
         cuts = pieces(photo, width, height)
         digest = sha256_of(photo.path) if cuts else ""
-        planned.append(
-            (photo, (width, height), [_row(photo, digest, n, piece) for n, piece in enumerate(cuts, start=1)])
-        )
-    _check_names([row for *_, rows in planned for row in rows])
-    _check_former(destination, [row for *_, rows in planned for row in rows], former)
+        rows = tuple(_row(photo, digest, n, piece) for n, piece in enumerate(cuts, start=1))
+        jobs.append(_Job(photo, (width, height), rows))
+    wanted = [row for job in jobs for row in job.rows]
+    _check_names(wanted)
+    _check_former(destination, wanted, former)
 
     made: list[str] = []
     unchanged: list[str] = []
     done: dict[str, CropRow] = dict(former)
-    for photo, size, rows in track(planned, "cutting"):
-        missing = [row for row in rows if row.crop not in former or not (destination / row.crop).exists()]
-        unchanged += [row.crop for row in rows if row not in missing]
-        if missing:
+    for job in track(jobs, "cutting"):
+        present = {row.crop for row in job.rows if row.crop in former and (destination / row.crop).exists()}
+        unchanged += [row.crop for row in job.rows if row.crop in present]
+        if len(present) < len(job.rows):
             try:
-                image = _read(photo.path, size)
+                image = _read(job)
             except SourceError as error:
-                left_out.append(_left_out(photo, error))
+                left_out.append(_left_out(job.photo, error))
                 continue
-            for row in missing:
-                (made if _write_crop(image, destination, row) else unchanged).append(row.crop)
-        done.update((row.crop, row) for row in rows)
+            for row in job.rows:
+                if row.crop not in present:
+                    (made if _write_crop(image, destination, row) else unchanged).append(row.crop)
+        done.update((row.crop, row) for row in job.rows)
     if done != former:
         write_crops(destination / CROPS_NAME, done.values())
     return CropResult(tuple(made), tuple(unchanged), tuple(left_out))
@@ -182,10 +192,13 @@ def _photographs(photos: Path) -> tuple[list[_Photo], list[LeftOut]]:
     return found, left_out
 
 
-def _read(path: Path, size: tuple[int, int]) -> Image.Image:
-    image = read_photo(path, refuse_huge=False)
-    if image.size != size:
-        raise SourceError(f"{path}: {size[0]} x {size[1]} px by its header, but {image.width} x {image.height} decoded")
+def _read(job: _Job) -> Image.Image:
+    image = read_photo(job.photo.path, refuse_huge=False)
+    if image.size != job.size:
+        raise SourceError(
+            f"{job.photo.path}: {job.size[0]} x {job.size[1]} px by its header, but {image.width} x {image.height} "
+            "decoded; save it anew"
+        )
     return image
 
 

@@ -29,7 +29,12 @@ def cut_around(box: Box, width_px: int, height_px: int, *, margin: float, size_p
         height_px: the picture's height.
         margin: context on each side, in shares of the box's longer side; from 0 on.
         size_px: the least side.
+
+    Raises:
+        ValueError: a margin that is negative or not finite, or a side below 1.
     """
+    if not 0 <= margin < math.inf or size_px < 1:
+        raise ValueError(f"expected a margin from 0 on and a size from 1 on, got {margin} and {size_px}")
     left, top, right, bottom = math.floor(box.left), math.floor(box.top), math.ceil(box.right), math.ceil(box.bottom)
     longer = max(right - left, bottom - top)
     side = max(size_px, math.ceil(longer * (1 + 2 * margin)))
@@ -49,7 +54,12 @@ def tile_cuts(width_px: int, height_px: int, *, tile_px: int, overlap: float) ->
         height_px: the picture's height.
         tile_px: side of a tile; a picture smaller than it gives one tile of the picture's own side.
         overlap: in [0, 1).
+
+    Raises:
+        ValueError: a side below 1, or an overlap out of its range.
     """
+    if tile_px < 1 or not 0 <= overlap < 1:
+        raise ValueError(f"expected a tile from 1 px on and an overlap in [0, 1), got {tile_px} and {overlap}")
     width, height = min(tile_px, width_px), min(tile_px, height_px)
     return [
         Cut(x, y, width, height) for y in _starts(height_px, height, overlap) for x in _starts(width_px, width, overlap)

@@ -158,10 +158,8 @@ def _in_words(path: Path, *, refuse_huge: bool) -> Iterator[None]:
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
             yield
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        limit = Image.MAX_IMAGE_PIXELS
-        raise SourceError(
-            f"{name}: too many pixels for one source image (more than {limit}); cut it with 'sdclient crop'"
-        ) from error
+        advice = "cut it with 'sdclient crop'" if refuse_huge else "save it in several parts"
+        raise SourceError(f"{name}: too many pixels for one image; {advice}") from error
     except UnidentifiedImageError as error:
         what = "an empty file" if path.stat().st_size == 0 else "not an image"
         raise SourceError(f"{name}: {what}; expected PNG, JPEG, BMP, TIFF or WebP; remove or replace it") from error

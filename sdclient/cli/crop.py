@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from ._numbers import FiniteRange
+
 EPILOG = """\b
 Examples:
   sdclient crop photos crops --boxes labels
@@ -23,12 +25,12 @@ Boxes are the better choice for defects: a tile keeps its photo's class even whe
     type=click.Path(path_type=Path),
     help="Folder of box files named like the photos: .txt (YOLO, beside classes.txt) or .xml (Pascal VOC).",
 )
-@click.option("--margin", type=click.FloatRange(min=0), help="Context on each side, in box lengths. [default: 0.5]")
+@click.option("--margin", type=FiniteRange(min=0), help="Context on each side, in box lengths. [default: 0.5]")
 @click.option("--size", "size_px", type=click.IntRange(min=1), help="Least side of a crop in px. [default: 256]")
 @click.option("--tile", "tile_px", type=click.IntRange(min=1), help="Instead of boxes: cut tiles of this side in px.")
 @click.option(
     "--overlap",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=FiniteRange(0, 1, max_open=True),
     help="Share of a tile's side that neighbours have in common at least. [default: 0.2]",
 )
 def crop(
@@ -70,11 +72,10 @@ def crop(
         )
     for item in result.left_out:
         click.echo(f"left out: {item.file}: {item.reason}", err=True)
-    if result.unused_box_files:
-        click.echo(
-            f"{len(result.unused_box_files)} box files belong to no photo, for example {result.unused_box_files[0]}",
-            err=True,
-        )
+    unused = result.unused_box_files
+    if unused:
+        belong = "1 box file belongs" if len(unused) == 1 else f"{len(unused)} box files belong"
+        click.echo(f"{belong} to no photo: {', '.join(unused[:3])}{', ...' if len(unused) > 3 else ''}", err=True)
     if not (result.made or result.unchanged):
         raise click.ClickException(f"{photos}: no crop came of it; no photo could be read, or no box file holds a box")
     for class_name, count in sorted(Counter(name.split("/")[0] for name in result.made).items()):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ._numbers import FiniteRange
+
 if TYPE_CHECKING:
     from ..plan import Plan, PlanRow
 
@@ -25,7 +27,7 @@ Examples:
 @click.option("--max-per-source", type=click.IntRange(min=1), help="At most N images of one source.")
 @click.option(
     "--min-share",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=FiniteRange(0, 1, max_open=True),
     help="Raise the target until generated / (original + generated) of the planned classes is at least this.",
 )
 @click.option(

@@ -81,3 +81,15 @@ def test_tiles_cover_everything_and_share_at_least_what_was_asked(
         for (start, side), (following, _) in pairwise(ordered):
             assert side == min(tile, length)
             assert start + side - following >= min(overlap * side, side - 1) - 1e-6
+
+
+@pytest.mark.parametrize(("tile", "overlap"), [(0, 0.0), (5, 1.0), (5, -0.1), (5, float("nan"))])
+def test_tiles_that_make_no_sense_are_refused(tile: int, overlap: float) -> None:
+    with pytest.raises(ValueError, match="expected a tile"):
+        tile_cuts(9, 9, tile_px=tile, overlap=overlap)
+
+
+@pytest.mark.parametrize(("margin", "size"), [(-0.1, 9), (float("nan"), 9), (float("inf"), 9), (0.5, 0)])
+def test_margins_that_make_no_sense_are_refused(margin: float, size: int) -> None:
+    with pytest.raises(ValueError, match="expected a margin"):
+        cut_around(Box("d", 0, 0, 1, 1), 9, 9, margin=margin, size_px=size)
