@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from trainer import notation
+from trainer.metrics import Rate
+from trainer.stats import Interval
+
+
+def test_undefined_is_a_word_never_a_zero() -> None:
+    assert notation.percent(None) == notation.number(None) == notation.signed(None) == "undefined"
+    assert notation.percent(0.0) == "0.00 %"
+
+
+def test_a_difference_that_rounds_to_nothing_has_no_minus() -> None:
+    assert notation.signed(-0.0004) == "+0.000"
+    assert notation.signed(-0.0006) == "-0.001"
+
+
+def test_figures_are_written_alike() -> None:
+    assert notation.percent(0.0417) == "4.17 %"
+    assert notation.count(3.0) == "3"
+    assert notation.count(10 / 3) == "3.3"
+    assert notation.p_value(0.00012) == "< 0.001"
+    assert notation.p_value(0.03125) == "0.031"
+    assert notation.counted(Rate(2, 9)) == "2/9"
+    assert notation.percent_range(Interval(0.1, 0.25)) == "10.00–25.00 %"
+    assert notation.signed_range(Interval(-0.1, 0.25)) == "-0.100 to +0.250"
+    assert notation.signed_range(None) == "none"
+    assert notation.interval_of(Rate(0, 0)) == ""

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+
+from trainer.stats import Interval
+from trainer.verdict import Difference, describe, give_verdict
+
+UP, DOWN, FLAT = Interval(0.01, 0.09), Interval(-0.09, -0.01), Interval(-0.04, 0.06)
+
+
+def difference(metric: str, interval: Interval | None) -> Difference:
+    middle = (interval.low + interval.high) / 2 if interval else 0.01
+    return Difference(metric, 0.5, 0.5 + middle, interval)
+
+
+def verdict(primary, miss=FLAT, control=None, seeds=5):  # type: ignore[no-untyped-def]
+    return give_verdict(
+        images=120,
+        names=["base", "new", "classic"],
+        seeds=[seeds] * 3,
+        against_baseline=[difference("macro_f1", primary), difference("miss_rate", miss)],
+        against_control=None if control is None else [difference("macro_f1", control)],
+    )
+
+
+@pytest.mark.parametrize(
+    ("primary", "miss", "control", "word"),
+    [
+        (UP, FLAT, None, "helped"),
+        (UP, DOWN, None, "helped"),
+        (UP, UP, None, "mixed"),
+        (FLAT, FLAT, None, "no difference shown"),
+        (FLAT, UP, None, "no difference shown"),
+        (None, FLAT, None, "no difference shown"),
+        (DOWN, FLAT, None, "hurt"),
+        (UP, FLAT, UP, "helped"),
+        (UP, FLAT, FLAT, "no difference shown"),
+        (UP, FLAT, DOWN, "mixed"),
+        (UP, UP, UP, "mixed"),
+        (FLAT, FLAT, UP, "no difference shown"),
+        (DOWN, FLAT, UP, "hurt"),
+    ],
+)
+def test_the_word_follows_the_intervals(primary, miss, control, word) -> None:  # type: ignore[no-untyped-def]
+    answer = verdict(primary, miss, control)
+    assert answer.word == word
+    assert word in answer.sentence
+    assert not answer.provisional
+
+
+def test_touching_nothing_is_no_difference() -> None:
+    assert verdict(Interval(0.0, 0.1)).word == "no difference shown"
+    assert verdict(Interval(-0.1, 0.0)).word == "no difference shown"
+
+
+def test_few_seeds_are_provisional() -> None:
+    answer = verdict(UP, seeds=4)
+    assert answer.provisional
+    assert "provisional, 4 of 5 seeds" in answer.sentence
+
+
+def test_the_sentence_speaks_of_these_images_and_gives_the_interval() -> None:
+    assert verdict(UP).sentence == (
+        "On these 120 test images, new against base: helped; macro-F1 rose by 0.050, from 0.500 to 0.550 "
+        "(95 % interval +0.010 to +0.090)."
+    )
+
+
+def test_a_significant_change_of_misses_is_always_said() -> None:
+    assert "miss rate rose by 0.050" in verdict(FLAT, UP).sentence
+    assert "miss rate" not in verdict(FLAT, FLAT).sentence
+
+
+def test_a_gain_that_the_control_shares_is_not_credited() -> None:
+    sentence = verdict(UP, control=FLAT).sentence
+    assert "no difference shown beyond the control (classic)" in sentence
+    assert "though macro-F1 rose by 0.050" in sentence
+
+
+def test_without_macro_f1_the_first_figure_decides() -> None:
+    answer = give_verdict(images=9, names=["a", "b"], seeds=[1, 1], against_baseline=[difference("accuracy", UP)])
+    assert (answer.primary, answer.word) == ("accuracy", "helped")
+
+
+def test_undefined_and_unmoved_have_their_own_words() -> None:
+    assert describe(Difference("miss_rate", None, None, None)) == "miss rate is undefined"
+    assert describe(Difference("miss_rate", 0.2, 0.2, FLAT)).startswith("miss rate did not move from 0.200")
+    assert "no interval" in describe(Difference("miss_rate", 0.2, 0.3, None))
