@@ -1,0 +1,122 @@
+"""The tables and shapes, compared with the genuine server's own."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from sdclient import models
+from sdclient.serve.payload import Img2ImgBody, PngInfoBody
+from sdclient.serve.words import ENGINE, MODEL_NAME
+
+from .conftest import Api, as_base64, picture, recorded, usual
+
+
+@pytest.mark.parametrize(
+    ("schema", "model"),
+    [("StableDiffusionProcessingImg2Img", Img2ImgBody), ("PNGInfoRequest", PngInfoBody)],
+)
+def test_bodies_have_the_fields_types_and_defaults_of_the_contract(schema: str, model: Any) -> None:
+    contract = recorded("openapi.json")["components"]["schemas"][schema]
+    ours = model.model_json_schema()["properties"]
+    assert set(ours) == set(contract["properties"])
+    for name, wanted in contract["properties"].items():
+        variants = ours[name].get("anyOf", [ours[name]])
+        assert wanted["type"] in {variant["type"] for variant in variants}, name
+        assert model.model_fields[name].is_required() == (name in contract.get("required", ())), name
+        if not model.model_fields[name].is_required():
+            assert model.model_fields[name].default == wanted.get("default"), name
+
+
+@pytest.mark.parametrize("path", ["samplers", "schedulers"])
+def test_lists_are_the_recorded_ones(api: Api, path: str) -> None:
+    assert api.get(path) == recorded(f"replies/get_{path}.json")["body"]
+
+
+@pytest.mark.parametrize("path", ["options", "cmd-flags"])
+def test_trimmed_replies_hold_recorded_keys_of_the_recorded_types(api: Api, path: str) -> None:
+    genuine, ours = recorded(f"replies/get_{path}.json")["body"], api.get(path)
+    assert set(ours) <= set(genuine)
+    for name, value in ours.items():
+        if value is not None and genuine[name] is not None and (path, name) != ("cmd-flags", "port"):
+            assert type(value) is type(genuine[name]), name
+
+
+def test_idle_progress_is_the_recorded_one(api: Api) -> None:
+    answer = api.get("progress")
+    answer["state"]["job_timestamp"] = "0"
+    assert answer == recorded("replies/get_progress_idle.json")["body"]
+
+
+def test_the_reply_has_the_recorded_keys(api: Api) -> None:
+    genuine = recorded("replies/post_img2img.json")["body"]
+    reply, info = api.img2img(batch_size=2, n_iter=2, init_images=[as_base64(picture())])
+    assert set(reply) == set(genuine)
+    assert reply["parameters"] == genuine["parameters"]
+    wanted = json.loads(genuine["info"])
+    assert set(info) == set(wanted)
+    own = {"infotexts", "extra_generation_params", "job_timestamp", "version", "subseed", "all_subseeds"}
+    for name in set(wanted) - own - {"sd_model_name", "sd_model_hash"}:
+        assert info[name] == wanted[name], name
+
+
+def test_the_models_list_has_the_recorded_shape(api: Api) -> None:
+    (genuine,), (ours,) = recorded("replies/get_sd-models.json")["body"], api.get("sd-models")
+    assert set(ours) == set(genuine)
+    assert ours["title"] == f"{MODEL_NAME} [{ours['hash']}]" == api.get("options")["sd_model_checkpoint"]
+
+
+def test_memory_tells_sizes_in_bytes_and_no_card(api: Api) -> None:
+    memory = api.get("memory")
+    assert memory["cuda"] == recorded("replies/get_memory.json")["body"]["cuda"]
+    assert "error" in memory["ram"] or 0 < memory["ram"]["free"] <= memory["ram"]["total"]
+
+
+def test_interrupting_nothing_answers_as_recorded(api: Api) -> None:
+    answer = api.post("interrupt", None)
+    assert (answer.status_code, answer.json()) == (200, recorded("replies/post_interrupt_idle.json")["body"])
+
+
+def test_png_info_reads_an_infotext_as_recorded(api: Api) -> None:
+    genuine = recorded("replies/post_png-info.json")["body"]
+    (image, *_) = recorded("replies/post_img2img.json")["body"]["images"]
+    assert api.post("png-info", {"image": image}).json() == genuine
+    assert api.post("png-info", {"image": f"data:image/png;base64,{image}"}).json() == genuine
+
+
+def test_png_info_of_an_image_without_text_is_as_recorded(api: Api) -> None:
+    genuine = recorded("replies/post_png-info_plain.json")["body"]
+    assert api.post("png-info", {"image": as_base64(picture())}).json() == genuine
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [({"image": "nope"}, "bad"), ({}, "missing"), ({"image": None}, "null")],
+)
+def test_png_info_refuses_as_recorded(api: Api, body: dict[str, Any], name: str) -> None:
+    genuine = recorded(f"replies/post_png-info_{name}.json")
+    answer = api.post("png-info", body)
+    assert (answer.status_code, answer.json()) == (genuine["status"], genuine["body"])
+
+
+def test_replies_fit_the_clients_models(api: Api) -> None:
+    for sampler in api.get("samplers"):
+        models.Sampler.model_validate(sampler)
+    for scheduler in api.get("schedulers"):
+        models.Scheduler.model_validate(scheduler)
+    models.Options.model_validate(api.get("options"))
+    models.Progress.model_validate(api.get("progress"))
+    models.CmdFlags.model_validate(api.get("cmd-flags"))
+    models.Memory.model_validate(api.get("memory"))
+    models.SDModel.model_validate(api.get("sd-models")[0])
+    reply = models.GenerationReply.model_validate(api.post("img2img", usual()).json())
+    assert reply.info.extra_generation_params["Engine"] == ENGINE
+
+
+def test_it_never_passes_for_stable_diffusion(api: Api) -> None:
+    _, info = api.img2img()
+    (model,) = api.get("sd-models")
+    for words in (info["infotexts"][0], info["sd_model_name"], model["title"], model["filename"]):
+        assert "not stable diffusion" in words.lower().replace("-", " ")
