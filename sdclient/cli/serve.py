@@ -42,7 +42,7 @@ def serve(host: str, port: int, job_ms: float, api_auth: str | None) -> None:
 
     try:
         from ..serve.background import listen, run_until_stopped, url_of
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingExtra("'sdclient serve'", "serve") from error
     from ..serve.words import NOTICE
 
