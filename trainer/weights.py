@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import pickle
-import zipfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: no such file, damaged, or not written by this program.
     """
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about other pickle protocols; what cannot be read raises
             content = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file; expected the {BEST_NAME} or {LAST_NAME} of a run") from error
@@ -105,7 +106,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"{path}: holds more than tensors and plain values, perhaps a whole pickled model as upstream YOLOv5 "
             "writes; expected a checkpoint of 'trainer train'"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except OSError:
+        raise
+    except Exception as error:  # on foreign bytes the reader fails in many ways
         words = str(error).partition("\n")[0][:120] or type(error).__name__
         raise CheckpointError(
             f"{path}: damaged or no checkpoint ({words}); train again or take another copy"
