@@ -101,6 +101,22 @@ def load_arm(path: Path, data: Path | None, *, name: str, predict: Predictor = p
     )
 
 
+def load_one(path: Path, data: Path | None, *, predict: Predictor = predict_run) -> SeedPredictions:
+    """Predictions of a single training; arguments and errors as for `load_arm`.
+
+    Raises:
+        EvaluationError: also when `path` holds several trainings.
+    """
+    if not (path.is_file() or path.suffix.lower() == ".csv"):
+        runs = find_runs(path)
+        if len(runs) > 1:
+            raise EvaluationError(
+                f"{path} holds {len(runs)} trainings ({', '.join(run.name for run in runs)}); evaluate one, as "
+                f"{runs[0]}, or compare all of them with 'trainer compare'"
+            )
+    return load_arm(path, data, name=path.name, predict=predict).seeds[0]
+
+
 def name_arms(paths: Sequence[Path]) -> list[str]:
     """Short names for arms, all different: the folder's own name, or the whole path where two agree."""
     short = [_short_name(path) for path in paths]

@@ -38,23 +38,15 @@ def evaluate(subject: Path, data: Path | None, normal: str, abnormal: str, as_js
     """
     import json
 
-    from ..arms import load_arm, name_arms
-    from ..errors import EvaluationError
+    from ..arms import load_one, name_arms
     from ..evaluate import evaluate as judge
     from ..evaluate import evaluation_as_json
 
-    arm = load_arm(subject, data, name=name_arms([subject])[0])
-    if len(arm.seeds) > 1:
-        names = ", ".join(one.seed for one in arm.seeds)
-        raise EvaluationError(
-            f"{subject} holds {len(arm.seeds)} trainings ({names}); evaluate one, as {subject / arm.seeds[0].seed}, "
-            "or compare all of them with 'trainer compare'"
-        )
-    evaluation = judge(arm.seeds[0].predictions, normal=normal, abnormal=abnormal)
+    evaluation = judge(load_one(subject, data).predictions, normal=normal, abnormal=abnormal)
     if as_json:
         click.echo(json.dumps(evaluation_as_json(evaluation), indent=2))
     else:
-        _show(arm.name, evaluation)
+        _show(name_arms([subject])[0], evaluation)
 
 
 def _show(name: str, evaluation: Evaluation) -> None:

@@ -82,7 +82,7 @@ def draw_differences(differences: Sequence[Difference], *, identity: str) -> str
             )
         axes.plot([value], [row], marker="o", markersize=7, color=_ARMS[1])
     axes.set_yticks(range(len(shown)), [_with_direction(one.metric) for one, _ in shown])
-    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.set_ylim(max(1, len(shown)) - 0.5, -0.5)
     axes.margins(x=0.08)
     axes.set_xlabel("difference")
     axes.grid(axis="x", color=_LINE, linewidth=0.8)

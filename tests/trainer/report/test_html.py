@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from trainer import notation
+from trainer.compare import compare
+from trainer.comparison_json import comparison_as_json
+from trainer.report import ReportInputs, collect_inputs, render_report, write_report
+from trainer.report.html import MOST_FLIPS
+from trainer.report.inputs import ArmFacts
+
+VOID = {"meta", "img", "br"}
+STYLES: tuple[Callable[[Any], str], ...] = (
+    notation.percent,
+    notation.number,
+    notation.signed,
+    notation.count,
+    notation.p_value,
+)
+
+
+class Page(HTMLParser):
+    """Collects what a test asks of the page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.figures: list[tuple[str, str, str]] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words = ""
+        self.block = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if "data-metric" in dict(attrs):
+            self.figures.append((dict(attrs)["data-metric"] or "", dict(attrs)["data-value"] or "", ""))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        inside = self.open[-1] if self.open else ""
+        if inside == "script":
+            self.block += data
+        elif inside != "style":
+            self.words += data
+        if self.figures and inside and "data-metric" in self.tags[-1][1] and not self.figures[-1][2]:
+            self.figures[-1] = (*self.figures[-1][:2], data.strip())
+
+
+def follow(document: Any, pointer: str) -> Any:
+    for part in pointer.split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        document = document[int(key)] if isinstance(document, list) else document[key]
+    return document
+
+
+@pytest.fixture(scope="module")
+def inputs(make_case) -> ReportInputs:  # type: ignore[no-untyped-def]
+    case = make_case()
+    arms = [
+        case.arm("基线", seeds=3, skill=1.2, generated=False),
+        case.arm("augmented", seeds=3, skill=3.2, generated=True),
+        case.arm("control", seeds=2, skill=1.4, generated=False),
+    ]
+    return collect_inputs(compare(*arms), arms, case.data, commands=["trainer compare a b <data>"])
+
+
+@pytest.fixture(scope="module")
+def single(make_case) -> ReportInputs:  # type: ignore[no-untyped-def]
+    case = make_case()
+    arms = [
+        case.arm("a", seeds=1, skill=0.5, generated=False),
+        case.arm("b", seeds=1, skill=3.0, generated=True),
+    ]
+    return collect_inputs(compare(*arms), arms, case.data)
+
+
+@pytest.fixture(scope="module", params=["inputs", "single"])
+def any_inputs(request: pytest.FixtureRequest) -> ReportInputs:
+    found: ReportInputs = request.getfixturevalue(request.param)
+    return found
+
+
+def test_every_visible_figure_equals_what_the_pure_functions_give(any_inputs: ReportInputs) -> None:
+    page = Page(render_report(any_inputs))
+    block = json.loads(page.block)
+    assert block["comparison"] == json.loads(json.dumps(comparison_as_json(any_inputs.comparison)))
+    assert len(page.figures) > 150
+    for pointer, value, shown in page.figures:
+        expected = follow(block, pointer)
+        assert (float(value) if value else None) == expected, pointer
+        styles = {style(expected) for style in STYLES if expected is not None or style in STYLES[:3]}
+        assert shown in styles, (pointer, shown)
+
+
+def test_the_balance_is_shown_before_and_after(inputs: ReportInputs) -> None:
+    figures = {pointer: shown for pointer, _, shown in Page(render_report(inputs)).figures}
+    assert figures["/balance/基线/classes/焊盘凹凸/total"] == "6"
+    assert figures["/balance/augmented/classes/焊盘凹凸/generated"] == "24"
+    assert figures["/balance/augmented/classes/焊盘凹凸/generated_share"] == "80.00 %"
+    assert figures["/balance/augmented/all/total"] == "150"
+    assert figures["/balance/augmented/all/generated_share"] == notation.percent(46 / 150)
+
+
+def test_the_verdict_comes_first(inputs: ReportInputs) -> None:
+    page = Page(render_report(inputs))
+    assert page.words.index(inputs.comparison.verdict.sentence) < page.words.index("Rates side by side")
+    identities = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
+    assert identities[0] == "verdict"
+    for note in inputs.comparison.notes:
+        assert note in page.words
+
+
+def test_the_page_needs_nothing_from_outside(any_inputs: ReportInputs) -> None:
+    text = render_report(any_inputs)
+    page = Page(text)
+    for tag, attributes in page.tags:
+        for name in ("src", "href", "xlink:href", "data", "action", "srcset", "poster"):
+            target = attributes.get(name)
+            assert target is None or target.startswith(("data:image/", "#")), (tag, target)
+        assert tag not in {"link", "iframe", "object", "embed"}
+        assert not any(name.startswith("on") for name in attributes)
+    assert "@import" not in text
+    assert not re.search(r"url\((?!#)", text)
+    assert ("html", {"lang": "en"}) in page.tags
+
+
+def test_no_identity_is_used_twice(any_inputs: ReportInputs) -> None:
+    page = Page(render_report(any_inputs))
+    identities = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(identities) == len(set(identities))
+    links = {attributes["xlink:href"] for _, attributes in page.tags if "xlink:href" in attributes}
+    assert links
+    assert {str(link).removeprefix("#") for link in links} <= set(identities)
+
+
+def test_every_picture_has_words_for_those_who_do_not_see_it(any_inputs: ReportInputs) -> None:
+    pictures = [attributes for tag, attributes in Page(render_report(any_inputs)).tags if tag == "img"]
+    assert pictures
+    assert all(attributes.get("alt") for attributes in pictures)
+
+
+def test_an_engine_that_is_not_stable_diffusion_is_said_prominently(inputs: ReportInputs) -> None:
+    page = Page(render_report(inputs))
+    assert "The generated images did not come from Stable Diffusion" in page.words
+    assert page.words.index("did not come from") < page.words.index("What changed")
+    assert "“classical, not Stable Diffusion”" in page.words
+
+
+def test_a_genuine_engine_has_no_notice(inputs: ReportInputs) -> None:
+    engines = ("Stable Diffusion WebUI",)
+    genuine = replace(
+        inputs,
+        arms=tuple(replace(arm, engines=engines) for arm in inputs.arms),
+        generated_sets=tuple(replace(one, engines=engines) for one in inputs.generated_sets),
+    )
+    assert "did not come from" not in Page(render_report(genuine)).words
+
+
+def test_sources_stand_beside_their_images_with_strength_and_seed(inputs: ReportInputs) -> None:
+    page = Page(render_report(inputs))
+    assert page.words.count("strength 0.25, seed 1001") == 3
+    alternatives = [attributes.get("alt") for tag, attributes in page.tags if tag == "img"]
+    assert alternatives.count("generated from 焊盘凹凸/1.png") == 4
+
+
+def test_settings_that_differ_between_arms_are_marked(inputs: ReportInputs) -> None:
+    facts = list(inputs.arms)
+    facts[1] = replace(facts[1], settings={**facts[1].settings, "epochs": "99"})
+    marked = Page(render_report(replace(inputs, arms=tuple(facts)))).tags
+    # Seeds differ in number here, so their row is marked too.
+    assert sum(attributes.get("class") == "differs" for _, attributes in marked) == 2
+
+
+def test_words_of_the_user_cannot_become_markup(inputs: ReportInputs) -> None:
+    wicked = '</script><script>alert(1)</script>"&'
+    comparison = replace(inputs.comparison, baseline=replace(inputs.comparison.baseline, name=wicked))
+    text = render_report(replace(inputs, comparison=comparison, commands=(wicked,)))
+    assert "<script>alert" not in text
+    assert json.loads(Page(text).block)["commands"] == [wicked]
+
+
+def test_flipped_images_are_capped_and_all_counted(single: ReportInputs) -> None:
+    flip = single.comparison.gained[0]
+    many = tuple(replace(flip, image=f"{n}.png") for n in range(MOST_FLIPS + 5))
+    words = Page(render_report(replace(single, comparison=replace(single.comparison, gained=many)))).words
+    assert f"Wrong in a, right in b: {MOST_FLIPS + 5}" in words
+    assert f"The first {MOST_FLIPS} are shown." in words
+    assert f"{MOST_FLIPS - 1}.png" in words
+    assert f"{MOST_FLIPS}.png" not in words
+
+
+def test_predictions_alone_make_a_report_without_training_parts(single: ReportInputs) -> None:
+    bare = ReportInputs(comparison=single.comparison, arms=(ArmFacts("a"), ArmFacts("b")))
+    words = Page(render_report(bare)).words
+    assert "Rates side by side" in words
+    for part in ("Training curves", "Training images", "Sources and what", "Training settings", "did not come"):
+        assert part not in words
+
+
+def test_labels_without_names_say_that_rates_by_class_are_undefined(make_case) -> None:  # type: ignore[no-untyped-def]
+    case = make_case()
+    arms = [case.arm(name, seeds=1, skill=skill, generated=False) for name, skill in (("a", 1.0), ("b", 2.0))]
+    coarse = []
+    for arm in arms:
+        one = arm.seeds[0]
+        labels = tuple("Normal" if label == "Normal" else "Abnormal" for label in one.predictions.labels)
+        coarse.append(replace(arm, seeds=(replace(one, predictions=replace(one.predictions, labels=labels)),)))
+    page = Page(render_report(collect_inputs(compare(*coarse), coarse, case.data)))
+    assert "Rates by class are undefined: 36 of 76 labels say only 'Abnormal'" in page.words
+    assert "undefined" in page.words
+    assert "nan" not in page.block.lower().replace("nanosecond", "")
+
+
+def test_the_file_is_written_whole(tmp_path, single: ReportInputs) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "出" / "report.html"
+    write_report(path, single)
+    assert path.read_text(encoding="utf-8").rstrip().endswith("</html>")
+    assert list(path.parent.iterdir()) == [path]
