@@ -23,7 +23,7 @@ Examples:
 @click.command(epilog=EPILOG)
 @click.argument("sources", type=click.Path(path_type=Path))
 @click.option("--target", type=click.IntRange(min=1), help="Fill every class below it to exactly this many images.")
-@click.option("--per-source", type=click.IntRange(min=1), help="Instead: exactly N images of every source.")
+@click.option("--per-source", type=click.IntRange(min=1), help="Instead of a target: exactly N images of every source.")
 @click.option("--max-per-source", type=click.IntRange(min=1), help="At most N images of one source.")
 @click.option(
     "--min-share",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -291,3 +293,57 @@ def test_crops_can_be_numbered_and_walked(tmp_path: Path) -> None:
     assert [source.number for source in found] == list(range(1, 49))
     last = (tmp_path / "crops/脏污/a_48.png").read_bytes()
     assert found[-1].path.read_bytes() == last
+
+
+def test_a_whole_numbers_tiff_keeps_16_bits_and_a_float_one_becomes_grey(tmp_path: Path) -> None:
+    (tmp_path / "photos/dirt").mkdir(parents=True)
+    for stem, mode, value in (("a", "I", 40000), ("b", "I", 70000), ("c", "F", 0.5)):
+        Image.new(mode, (20, 20), value).save(tmp_path / f"photos/dirt/{stem}.tif")
+    crop_tiles(tmp_path / "photos", tmp_path / "out", tile_px=20)
+    found = {}
+    for stem in "abc":
+        with Image.open(tmp_path / f"out/dirt/{stem}_1.png") as cut:
+            found[stem] = (cut.mode[0], cut.getpixel((3, 3)))
+    assert found == {"a": ("I", 40000), "b": ("L", 255), "c": ("L", 128)}
+
+
+def test_a_folder_in_a_class_folder_is_told(tmp_path: Path) -> None:
+    photo(tmp_path / "photos/dirt/a.png")
+    photo(tmp_path / "photos/dirt/more/b.png")
+    result = crop_tiles(tmp_path / "photos", tmp_path / "out", tile_px=80)
+    assert [item.file for item in result.left_out] == ["dirt/more"]
+
+
+def test_a_table_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    photo(tmp_path / "photos/dirt/a.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/crops.csv").write_bytes("脏污".encode("gbk"))
+    with pytest.raises(OutputError, match=r"crops\.csv: not a table that 'sdclient crop' wrote"):
+        crop_tiles(tmp_path / "photos", tmp_path / "out")
+
+
+def test_a_header_that_contradicts_the_pixels_leaves_the_photo_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo(tmp_path / "photos/dirt/a.png")
+    monkeypatch.setattr(crop_module, "huge_image_size", lambda path: (60, 60))
+    result = crop_tiles(tmp_path / "photos", tmp_path / "out", tile_px=50)
+    assert result.made == ()
+    assert "60 x 60 px by its header, but 120 x 80 decoded" in result.left_out[0].reason
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="these file systems hold Unicode names alone")
+def test_names_from_another_encoding_are_left_out_in_words(tmp_path: Path) -> None:
+    photo(tmp_path / "photos/dirt/a.png")
+    odd = os.fsdecode("脏污.png".encode("gbk"))
+    (tmp_path / "photos/dirt" / odd).write_bytes((tmp_path / "photos/dirt/a.png").read_bytes())
+    (tmp_path / "photos" / odd).mkdir()
+    tiles = crop_tiles(tmp_path / "photos", tmp_path / "crops", tile_px=80)
+    numbered = number(tmp_path / "photos", tmp_path / "out")
+    assert numbered.copied == ("dirt/1.png",)
+    for left_out in (tiles.left_out, numbered.left_out):
+        assert "not valid Unicode; rename it" in " ".join(item.reason for item in left_out)
+        assert all(item.file.encode("utf-8") for item in left_out)
+    (tmp_path / "out" / odd).mkdir()
+    with pytest.raises(SourceError, match="not valid Unicode"):
+        discover(tmp_path / "out")

@@ -213,3 +213,12 @@ def test_progress_covers_every_photo(photos: Path, tmp_path: Path) -> None:
 
     number(photos, tmp_path / "out", track=track)
     assert seen == [("checking", 4), ("copying", 4)]
+
+
+def test_a_photo_that_changes_under_way_is_not_copied(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numbering, "sha256_of", lambda path: "0" * 64)
+    with pytest.raises(SourceError, match="changed while it was being copied"):
+        number(photos, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == ["mapping.csv"]

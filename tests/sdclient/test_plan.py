@@ -6,7 +6,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdclient.errors import PlanError
@@ -142,6 +142,7 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, float], words
         make_plan(sources_of({"a": 3}), **options)  # type: ignore[arg-type]
 
 
+@settings(deadline=None)
 @given(images=st.integers(0, 500), sources=st.integers(1, 60))
 def test_spreading_is_even_whole_and_only_grows(images: int, sources: int) -> None:
     parts = spread(images, sources)
@@ -158,6 +159,7 @@ def test_spreading_over_nothing_gives_nothing() -> None:
 class_counts = st.dictionaries(st.sampled_from(["Normal", "a", "b", "c", "脏污"]), st.integers(1, 12), min_size=1)
 
 
+@settings(deadline=None)
 @given(counts=class_counts, target=st.integers(1, 20), cap=st.none() | st.integers(1, 4))
 def test_a_target_is_filled_exactly_or_to_the_cap(counts: dict[str, int], target: int, cap: int | None) -> None:
     counts["a"] = counts.get("a", 3)
@@ -175,6 +177,7 @@ def test_a_target_is_filled_exactly_or_to_the_cap(counts: dict[str, int], target
         assert row.short_of_target == 0 or set(owed) == {cap}
 
 
+@settings(deadline=None)
 @given(
     counts=class_counts,
     target=st.none() | st.integers(1, 15),

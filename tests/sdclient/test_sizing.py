@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -34,6 +34,7 @@ def test_sizes_worked_out_by_hand(source: tuple[int, int], native: int, expected
     assert generation_size(*source, native_px=native) == expected
 
 
+@settings(deadline=None)
 @given(width=SIDES, height=SIDES, native=st.sampled_from([512, 768, 1024]))
 def test_a_size_is_near_the_native_area_with_the_same_aspect(width: int, height: int, native: int) -> None:
     out = generation_size(width, height, native_px=native)
