@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from trainer.cli import cli
+from trainer.cli.train import train as train_command
+from trainer.config import MODELS, TrainConfig
+from trainer.predictions import read_predictions
+
+TINY = ["--epochs", "1", "--imgsz", "32", "--batch-size", "16", "--device", "cpu"]
+
+
+def test_train_then_predict_on_the_command_line(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "运行"
+    done = CliRunner().invoke(cli, ["train", str(data), "-o", str(run), *TINY])
+    assert done.exit_code == 0, done.output
+    assert "best epoch 1 of 1" in done.stdout
+    again = CliRunner().invoke(cli, ["train", str(data), "-o", str(run), *TINY, "--json"])
+    document = json.loads(again.stdout)
+    assert document[0]["was_there"] is True
+    assert document[0]["run"] == run.as_posix()
+
+    table = tmp_path / "predictions.csv"
+    done = CliRunner().invoke(cli, ["predict", str(run), str(data / "test"), "-o", str(table)])
+    assert done.exit_code == 0, done.output
+    with table.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["image", "label", "predicted", "p_Normal", "p_dirt", "p_划痕"]
+    assert len(rows) == 9
+    assert read_predictions(table).labels == tuple(row["label"] for row in rows)
+
+
+def test_several_seeds_on_the_command_line(data: Path, tmp_path: Path) -> None:
+    arguments = ["train", str(data), "-o", str(tmp_path / "runs"), *TINY, "--seed", "0", "--seed", "1", "--json"]
+    done = CliRunner().invoke(cli, arguments)
+    assert [entry["seed"] for entry in json.loads(done.stdout)] == [0, 1]
+    assert (tmp_path / "runs" / "seed-1" / "best.pt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["train", "nowhere", "-o", "run"], 1, "nowhere: no folder train/ in it"),
+        (["train", "nowhere"], 2, "Missing option '-o'"),
+        (["train", "nowhere", "-o", "run", "--model", "resnet"], 2, "'resnet' is not one of"),
+        (["train", "nowhere", "-o", "run", "--imgsz", "50"], 1, "imgsz: found 50"),
+        (["predict", "nowhere", "images"], 1, "nowhere: no such folder or file; expected a run"),
+        (["split", "nowhere", "data"], 1, "nowhere: no such folder"),
+        (["check", "nowhere"], 1, "nowhere: no such folder"),
+    ],
+)
+def test_bad_input_is_one_line_and_an_exit_code(
+    arguments: list[str], code: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == code
+    assert words in done.stderr
+    assert "Traceback" not in done.output
+    if code == 1:
+        assert len(done.stderr.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_options_offer_what_the_configuration_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = next(option for option in train_command.params if option.name == "model")
+    assert tuple(model.type.choices) == MODELS  # type: ignore[attr-defined]
+    asked: list[TrainConfig] = []
+    monkeypatch.setattr("trainer.train.train", lambda data, run, config, **_: asked.append(config) or [])
+    done = CliRunner().invoke(cli, ["train", "data", "-o", "run"])
+    assert done.exit_code == 0, done.output
+    assert asked == [TrainConfig()]

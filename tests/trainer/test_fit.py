@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, f1_score, log_loss
+
+from trainer.config import TrainConfig, make_config
+from trainer.errors import ConfigError
+from trainer.fit import Pictures, fit, lr_share, score
+
+
+def easy_pictures(seed: int, count: int = 16) -> Pictures:
+    """Dark pictures are class 0, light ones class 1."""
+    chance = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 2
+    images = torch.randint(0, 60, (count, 3, 32, 32), generator=chance) + 150 * labels.view(-1, 1, 1, 1)
+    return Pictures(images.to(torch.uint8), torch.arange(count), labels)
+
+
+def settings(**changes: object) -> TrainConfig:
+    return make_config(**{"epochs": 2, "imgsz": 32, "batch_size": 8, "device": "cpu", **changes})
+
+
+def run_fit(config: TrainConfig) -> list[tuple[float, dict[str, torch.Tensor]]]:
+    results = fit(easy_pictures(0), easy_pictures(1, 6), ("dark", "light"), config, progress=False)
+    return [(result.record.train_loss, result.state) for result in results]
+
+
+@pytest.mark.parametrize("balance", [False, True])
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(balance: bool) -> None:
+    one = run_fit(settings(seed=4, balance=balance))
+    torch.manual_seed(12345)
+    np.random.seed(12345)
+    again, other = run_fit(settings(seed=4, balance=balance)), run_fit(settings(seed=5, balance=balance))
+    for (loss, state), (loss_again, state_again) in zip(one, again, strict=True):
+        assert loss == loss_again
+        assert all(torch.equal(state[name], state_again[name]) for name in state)
+    assert one[0][0] != other[0][0]
+
+
+def test_training_leaves_the_callers_chance_and_threads_alone() -> None:
+    torch.manual_seed(1)
+    threads, expected = torch.get_num_threads(), torch.rand(3)
+    torch.manual_seed(1)
+    run_fit(settings(epochs=1, threads=2 if threads == 1 else 1))
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_easy_pictures_are_learnt() -> None:
+    results = list(
+        fit(easy_pictures(0, 32), easy_pictures(1, 8), ("dark", "light"), settings(epochs=12), progress=False)
+    )
+    assert results[-1].record.train_loss < 0.5 * results[0].record.train_loss
+    assert results[-1].record.val_accuracy == 1.0
+    assert [result.record.epoch for result in results] == list(range(1, 13))
+    assert all(result.record.images_per_s > 0 and result.record.seconds > 0 for result in results)
+
+
+def test_a_loss_that_is_no_number_stops_with_advice() -> None:
+    pictures = easy_pictures(0)
+    with pytest.raises(ConfigError, match=r"the loss became .* try --lr"):
+        # A rate this high is beyond what a user may set, so that the loss surely leaves the numbers.
+        list(
+            fit(
+                pictures,
+                pictures,
+                ("dark", "light"),
+                settings(epochs=50).model_copy(update={"lr": 1e30}),
+                progress=False,
+            )
+        )
+
+
+def test_figures_agree_with_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(200, 4)).astype(np.float32)
+    labels = rng.choice([0, 1, 3], size=200)  # class 2 does not occur, but is predicted
+    loss, accuracy, macro_f1 = score(torch.from_numpy(logits), torch.from_numpy(labels))
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert loss == pytest.approx(log_loss(labels, shares, labels=[0, 1, 2, 3]), rel=1e-5)
+    assert accuracy == pytest.approx(accuracy_score(labels, logits.argmax(1)))
+    assert macro_f1 == pytest.approx(f1_score(labels, logits.argmax(1), labels=[0, 1, 3], average="macro"))
+
+
+def test_a_single_image_and_a_tie_have_figures() -> None:
+    loss, accuracy, macro_f1 = score(torch.zeros((1, 2)), torch.tensor([0]))
+    assert (round(loss, 6), accuracy, macro_f1) == (round(math.log(2), 6), 1.0, 1.0)
+    assert score(torch.zeros((1, 2)), torch.tensor([1]))[1:] == (0.0, 0.0)
+
+
+def test_the_learning_rate_rises_then_falls_to_a_hundredth() -> None:
+    config = settings(epochs=10, warmup_epochs=2)
+    shares = [lr_share(step, 5, config) for step in range(50)]
+    assert shares[:10] == pytest.approx([0.1 * k for k in range(1, 11)])
+    assert shares[10] == pytest.approx(1.0)
+    assert shares[10:] == sorted(shares[10:], reverse=True)
+    assert shares[-1] == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(("epochs", "steps", "warmup"), [(1, 1, 2.0), (1, 2, 0.0), (2, 1, 2.0)])
+def test_the_shortest_runs_have_a_learning_rate(epochs: int, steps: int, warmup: float) -> None:
+    config = settings(epochs=epochs, warmup_epochs=warmup)
+    assert all(0 < lr_share(step, steps, config) <= 1 for step in range(epochs * steps))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("epochs", 0), ("imgsz", 33), ("imgsz", 0), ("lr", 0), ("lr", float("nan")), ("batch_size", 1), ("seed", -1)],
+)
+def test_a_setting_out_of_range_is_named(setting: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"^{setting}: found"):
+        make_config(**{setting: value})
+
+
+def test_an_unknown_setting_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"^epoch: "):
+        make_config(epoch=3)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what the test wants missing")
+def test_a_missing_gpu_is_said() -> None:
+    with pytest.raises(ConfigError, match="sees no such device"):
+        run_fit(settings(device="cuda"))

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import trainer.train as train_module
+from trainer.config import TrainConfig, make_config
+from trainer.errors import CheckpointError, ConfigError, DataError, LeakageError
+from trainer.history import read_history
+from trainer.predict import predict_folder
+from trainer.train import train
+from trainer.weights import load_checkpoint
+
+MakeGenerated = Callable[..., Path]
+RUN_FILES = {"config.json", "data.json", "environment.json", "results.csv", "best.pt", "last.pt"}
+
+
+def tiny(**changes: object) -> TrainConfig:
+    return make_config(**{"epochs": 1, "imgsz": 32, "batch_size": 16, "device": "cpu", **changes})
+
+
+def read_json(path: Path) -> dict[str, object]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert isinstance(content, dict)
+    return content
+
+
+def test_a_run_holds_its_six_files_and_they_agree(trained_run: tuple[Path, Path]) -> None:
+    run, _ = trained_run
+    assert {path.name for path in run.iterdir()} == RUN_FILES
+    history = read_history(run)
+    best, last = load_checkpoint(run / "best.pt"), load_checkpoint(run / "last.pt")
+    assert (best.epoch, best.val_macro_f1) == (history.best.epoch, history.best.val_macro_f1)
+    assert last.epoch == len(history.epochs) == 2
+    assert best.classes == ("Normal", "划痕")
+    assert TrainConfig(**read_json(run / "config.json")) == tiny(epochs=2, batch_size=8, seed=3)
+    summary = read_json(run / "data.json")
+    assert summary["classes"] == ["Normal", "划痕"]
+    assert summary["train"] == {name: {"real": 8, "generated": 0, "repeated": 0} for name in ("Normal", "划痕")}
+    assert summary["val"] == summary["test"] == {"Normal": 3, "划痕": 3}
+    assert read_json(run / "environment.json")["torch"] == torch.__version__
+
+
+def test_the_saved_weights_score_what_the_history_says(trained_run: tuple[Path, Path]) -> None:
+    run, data = trained_run
+    found = predict_folder(run, data / "val", progress=False)
+    right = [label == predicted for label, predicted in zip(found.labels, found.predicted, strict=True)]
+    assert sum(right) / len(right) == pytest.approx(read_history(run).best.val_accuracy)
+
+
+def test_several_seeds_are_several_runs_each_like_one_alone(data: Path, tmp_path: Path) -> None:
+    results = train(data, tmp_path / "runs", tiny(), seeds=[0, 5], progress=False)
+    assert [(result.run, result.seed) for result in results] == [
+        (tmp_path / "runs" / "seed-0", 0),
+        (tmp_path / "runs" / "seed-5", 5),
+    ]
+    train(data, tmp_path / "alone", tiny(seed=5), progress=False)
+    assert (tmp_path / "alone" / "best.pt").read_bytes() == (tmp_path / "runs" / "seed-5" / "best.pt").read_bytes()
+    assert (tmp_path / "runs" / "seed-0" / "best.pt").read_bytes() != (tmp_path / "alone" / "best.pt").read_bytes()
+
+
+def test_generated_and_control_arms_show_equally_many_images(
+    data: Path, tmp_path: Path, make_generated: MakeGenerated
+) -> None:
+    output = make_generated([("dirt", data / "train" / "dirt" / f"{k}.png") for k in (1, 2)], count=4)
+    train(data, tmp_path / "augmented", tiny(), generated=[output], progress=False)
+    train(data, tmp_path / "control", tiny(), control_for=[output], progress=False)
+    augmented, control = (read_json(tmp_path / arm / "data.json")["train"] for arm in ("augmented", "control"))
+    assert augmented["dirt"] == {"real": 8, "generated": 8, "repeated": 0}  # type: ignore[index]
+    assert control["dirt"] == {"real": 8, "generated": 0, "repeated": 8}  # type: ignore[index]
+    engines = read_json(tmp_path / "augmented" / "data.json")["generated_sets"]
+    assert engines[0]["engine"] == "classical stand-in, not Stable Diffusion"  # type: ignore[index]
+
+
+def test_leakage_stops_before_anything_is_written(data: Path, tmp_path: Path, make_generated: MakeGenerated) -> None:
+    output = make_generated([("dirt", data / "test" / "dirt" / "12.png")])
+    with pytest.raises(LeakageError, match="held out"):
+        train(data, tmp_path / "run", tiny(), generated=[output], progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_finished_run_is_left_alone_and_another_is_refused(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train(data, tmp_path / "run", tiny(), progress=False)[0]
+    before = (tmp_path / "run" / "best.pt").stat().st_mtime_ns
+    again = train(data, tmp_path / "run", tiny(), progress=False)[0]
+    assert (first.was_there, again.was_there) == (False, True)
+    assert again.best == read_history(tmp_path / "run").best
+    with pytest.raises(ConfigError, match=r"epochs 1, asked for 2; .*--overwrite"):
+        train(data, tmp_path / "run", tiny(epochs=2), progress=False)
+    shutil.copy(data / "train" / "dirt" / "1.png", data / "train" / "dirt" / "2.png")
+    with pytest.raises(ConfigError, match="finished run with other images"):
+        train(data, tmp_path / "run", tiny(), progress=False)
+    assert (tmp_path / "run" / "best.pt").stat().st_mtime_ns == before
+    replaced = train(data, tmp_path / "run", tiny(epochs=2), overwrite=True, progress=False)[0]
+    assert (replaced.was_there, replaced.epochs) == (False, 2)
+
+
+def test_an_interrupted_run_is_trained_anew(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = train_module.write_history, []
+
+    def interrupted(path: Path, epochs: object) -> None:
+        calls.append(path)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        real(path, epochs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(train_module, "write_history", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(data, tmp_path / "run", tiny(epochs=2), progress=False)
+    assert len(read_history(tmp_path / "run").epochs) == 1
+    monkeypatch.undo()
+    result = train(data, tmp_path / "run", tiny(epochs=2), progress=False)[0]
+    assert (result.was_there, len(read_history(tmp_path / "run").epochs)) == (False, 2)
+
+
+def test_a_run_and_a_folder_of_seeds_do_not_mix(data: Path, tmp_path: Path) -> None:
+    train(data, tmp_path / "run", tiny(), progress=False)
+    with pytest.raises(ConfigError, match="is a run itself"):
+        train(data, tmp_path / "run", tiny(), seeds=[0, 1], overwrite=True, progress=False)
+    (tmp_path / "seeds" / "seed-0").mkdir(parents=True)
+    shutil.copy(tmp_path / "run" / "config.json", tmp_path / "seeds" / "seed-0" / "config.json")
+    with pytest.raises(ConfigError, match="holds runs of several seeds"):
+        train(data, tmp_path / "seeds", tiny(), progress=False)
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="file: a file"):
+        train(data, tmp_path / "file", tiny(), progress=False)
+
+
+@pytest.mark.parametrize("seeds", [[], [1, 1]])
+def test_seeds_must_differ(data: Path, tmp_path: Path, seeds: list[int]) -> None:
+    with pytest.raises(ConfigError, match="each once"):
+        train(data, tmp_path / "run", tiny(), seeds=seeds, progress=False)
+
+
+def test_an_unreadable_picture_is_named_before_training(data: Path, tmp_path: Path) -> None:
+    (data / "train" / "dirt" / "3.png").write_bytes(b"\x89PNG\r\n")
+    with pytest.raises(DataError, match=r"3\.png: cannot be read"):
+        train(data, tmp_path / "run", tiny(), progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_starting_weights_are_used(trained_run: tuple[Path, Path], tmp_path: Path) -> None:
+    run, data = trained_run
+    config = tiny(batch_size=8, weights=str(run / "best.pt"), lr=1e-9)
+    train(data, tmp_path / "run", config, progress=False)
+    name = "model.9.linear.weight"
+    before, after = (load_checkpoint(path / "best.pt").state[name] for path in (run, tmp_path / "run"))
+    assert torch.allclose(before, after, atol=1e-6)
+    with pytest.raises(CheckpointError, match="no such file"):
+        train(data, tmp_path / "other", tiny(weights="nowhere.pt"), progress=False)
