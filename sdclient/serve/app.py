@@ -29,7 +29,7 @@ def create_app(
     host: str = "127.0.0.1",
     port: int | None = None,
 ) -> FastAPI:
-    """Make the application.
+    """Make the application. It keeps nothing: `save_images` changes the reply and writes no file.
 
     Args:
         engine: makes the pixels; None is the classical engine.

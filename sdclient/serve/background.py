@@ -44,8 +44,8 @@ class EmbeddedServer(uvicorn.Server):
         self.settled.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Interrupt the running job first, so that its client gets an answer."""
-        self._board.interrupt()
+        """Interrupt all jobs first, so that their clients get an answer."""
+        self._board.close()
         await super().shutdown(sockets=sockets)
 
 

@@ -16,9 +16,9 @@ from .canvas import resize
 from .catalogue import Choice, choose
 from .engines import Engine
 from .inpaint import MaskSettings, PreparedMask, prepare_mask
-from .job import Seeds, check_memory, check_source_count, resolve_seeds, steps_to_run, working_size
 from .jobs import JobBoard
 from .pictures import decode_image, encode_image, to_rgb
+from .resolve import Seeds, check_memory, check_source_count, resolve_seeds, steps_to_run, working_size
 from .scripts import check_scripts
 from .settings import Settings
 

@@ -22,7 +22,9 @@ class JobBoard:
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
+        self._changing = threading.Lock()
         self._interrupted = threading.Event()
+        self._closed = False
         self._state = ProgressState()
         self._started_s = 0.0
         self.current_image: Image.Image | None = None
@@ -41,15 +43,18 @@ class JobBoard:
     def turn(self, *, count: int) -> Iterator[None]:
         """Wait for the running job to end, then be the running job."""
         with self._turn:
-            self._interrupted.clear()
-            self._started_s = time.monotonic()
             stamp = datetime.now().strftime("%Y%m%d%H%M%S")
-            self._state = ProgressState(job="scripts_img2img", job_count=count, job_timestamp=stamp)
+            with self._changing:
+                if not self._closed:
+                    self._interrupted.clear()
+                self._started_s = time.monotonic()
+                self._state = ProgressState(job="scripts_img2img", job_count=count, job_timestamp=stamp)
             try:
                 yield
             finally:
                 self.current_image = None
-                self._state = ProgressState(interrupted=self.interrupted, job_timestamp=stamp)
+                with self._changing:
+                    self._state = ProgressState(interrupted=self.interrupted, job_timestamp=stamp)
 
     def begin_batch(self, number: int, *, steps: int) -> None:
         """Say that batch `number` (from 0) begins, and how many sampling steps it will take."""
@@ -70,6 +75,11 @@ class JobBoard:
         self._interrupted.set()
         self._update(interrupted=True)
 
+    def close(self) -> None:
+        """Interrupt the running job and every one that waits, because the server stops."""
+        self._closed = True
+        self.interrupt()
+
     def progress(self) -> dict[str, Any]:
         """State, share done (0 to 1) and seconds left, as `/sdapi/v1/progress` gives them."""
         state = self._state
@@ -85,4 +95,5 @@ class JobBoard:
         }
 
     def _update(self, **changes: Any) -> None:
-        self._state = self._state.model_copy(update=changes)
+        with self._changing:
+            self._state = self._state.model_copy(update=changes)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..infotext import Infotext
 from .catalogue import Choice
-from .job import Seeds
+from .resolve import Seeds
 from .settings import MODEL_HASH, Settings
 from .words import ENGINE_KEY, MODEL_NAME, VERSION
 

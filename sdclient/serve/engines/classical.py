@@ -35,9 +35,9 @@ class Reach:
 
     elastic_rate: float = 0.10
     """Root mean square displacement as a share of the shorter side."""
-    turn_deg: float = 12.0
+    turn_deg: float = 14.0
     zoom_rate: float = 0.12
-    shift_rate: float = 0.08
+    shift_rate: float = 0.1
     gamma_log: float = 0.5
     gain_rate: float = 0.25
     colour_levels: float = 24.0
@@ -82,7 +82,7 @@ class ClassicalEngine:
         shift = reach.shift_rate * strength * side * rng.uniform(-1, 1, 2)
         coarse = _smooth_field(rng, (height, width), 4)
         fine = _smooth_field(rng, (height, width), 9)
-        elastic = reach.elastic_rate * strength**1.3 * side * (0.8 * coarse + 0.3 * fine)
+        elastic = reach.elastic_rate * strength**1.3 * side * (0.85 * coarse + 0.2 * fine)
         y, x = np.meshgrid(
             np.arange(height, dtype=np.float32) - height / 2,
             np.arange(width, dtype=np.float32) - width / 2,

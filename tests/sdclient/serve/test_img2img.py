@@ -214,3 +214,15 @@ def test_filling_keeps_the_whole_picture_and_repeats_its_edge(api: Api) -> None:
     result = pixels(reply["images"][0])
     assert (result[:36] == (200, 100, 50)).all()
     assert (result[36:] == 0).all()
+
+
+@pytest.mark.parametrize("fields", [{"width": 10**6, "height": 10**6}, {"n_iter": 10**9}])
+def test_more_than_the_memory_holds_is_refused_at_once(api: Api, fields: dict[str, int]) -> None:
+    answer = api.post("img2img", usual(**fields))
+    assert (answer.status_code, answer.json()["error"]) == (500, "MemoryError")
+
+
+@pytest.mark.parametrize("field", ["width", "steps", "batch_size", "n_iter", "cfg_scale", "resize_mode"])
+def test_null_where_a_number_is_needed_never_takes_the_server_down(api: Api, field: str) -> None:
+    assert api.post("img2img", usual(**{field: None})).status_code in (200, 500)
+    assert api.post("img2img", usual()).status_code == 200

@@ -174,6 +174,13 @@ def test_stopping_the_server_ends_a_slow_job(pool: ThreadPoolExecutor) -> None:
     api.session.close()
 
 
+def test_after_closing_every_waiting_job_is_interrupted_too() -> None:
+    board = JobBoard()
+    board.close()
+    with board.turn(count=2):
+        assert board.interrupted
+
+
 def test_progress_never_exceeds_one() -> None:
     board = JobBoard()
     with board.turn(count=1):

@@ -13,6 +13,7 @@ from typing import Any
 from ..models import MAX_SEED, SIZE_MULTIPLE_PX
 
 _LARGEST_BATCH_BYTES = 4 * 2**30
+_LARGEST_IMAGE_BYTES = 256 * 2**20
 _MOST_IMAGES = 10**6
 _FLOAT32_BYTES = 4
 _DRAWN_SEEDS = 2**32 - 2
@@ -69,12 +70,13 @@ def check_memory(batch_size: int, width: int, height: int) -> None:
     """Refuse a batch that would not fit.
 
     Raises:
-        MemoryError: over 4 GiB as floats.
+        MemoryError: over 4 GiB as floats, or over 256 MiB (22 megapixels) a single image.
     """
-    needed = batch_size * 3 * width * height * _FLOAT32_BYTES
-    if needed > _LARGEST_BATCH_BYTES:
+    image = 3 * width * height * _FLOAT32_BYTES
+    needed = batch_size * image
+    if needed > _LARGEST_BATCH_BYTES or image > _LARGEST_IMAGE_BYTES:
         raise MemoryError(
-            f"Unable to allocate {needed / 2**30:.3g} GiB for an array with shape "
+            f"Unable to allocate {needed / 2**30:.1f} GiB for an array with shape "
             f"({batch_size}, 3, {height}, {width}) and data type float32"
         )
 
