@@ -116,9 +116,10 @@ def _print_table(made: Plan) -> None:
     from ._console import console
 
     table = Table(box=SIMPLE_HEAD)
-    table.add_column("class 类别", overflow="fold")
-    for head in ("original 原始", "to generate 待生成", "total 合计", "generated share 生成占比"):
-        table.add_column(head, justify="right", no_wrap=True)
+    # Two lines a head, so that 80 columns leave room for the names of the classes.
+    table.add_column("class\n类别", overflow="fold", min_width=16)
+    for head in ("original\n原始", "to generate\n待生成", "total\n合计", "generated share\n生成占比"):
+        table.add_column(head, justify="right")
     for row in made.rows:
         table.add_row(Text(row.class_name), *_cells(row))
     table.add_section()

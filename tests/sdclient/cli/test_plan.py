@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from rich.cells import cell_len
 
 from sdclient.cli import cli
 
@@ -70,7 +71,7 @@ def test_the_worked_example_prints_its_table_and_writes_the_plan(pads: Path) -> 
         ["1799", "1131", "2930", "38.60%"],
     ]
     assert lines[-1][0] == "all"
-    assert all(word in result.stdout for word in ("generated share 生成占比", "original 原始", *PADS))
+    assert all(word in result.stdout for word in ("generated share", "生成占比", "待生成", *PADS))
     assert result.stderr == ""
     by_class: dict[str, list[int]] = {}
     for (class_name, _), count in owed().items():
@@ -83,6 +84,19 @@ def test_the_worked_example_prints_its_table_and_writes_the_plan(pads: Path) -> 
         "7 焊盘凹凸": 222,
     }
     assert all(max(counts) - min(counts) <= 1 for counts in by_class.values())
+
+
+def test_names_and_numbers_are_whole_in_a_terminal_of_80_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = make_sources(tmp_path, {"movable foreign matter 可移动异物": 2, "Normal": 1})
+    monkeypatch.setattr("sdclient.cli._console._PIPED_WIDTH", 80)
+    result = plan(sources, "--target", 1000000)
+    widths = [cell_len(line) for line in result.stdout.splitlines()]
+    assert len(widths) > 6
+    assert max(widths) <= 80
+    for text in ("movable foreign matter", "可移动异物", "999998", "1000000", "100.00%", "planned classes"):
+        assert text in result.stdout
 
 
 def test_json_is_one_document_and_nothing_else(pads: Path) -> None:
