@@ -25,6 +25,7 @@ from PIL import Image
 from torch import nn
 
 from ._torchvision import import_torchvision
+from .errors import TrainerError
 
 _BACKBONE_LAYERS = 10
 """Where yolov5's own classification training cuts the detector: the layers before its neck."""
@@ -44,6 +45,7 @@ def build_classifier(model: str, n_classes: int) -> nn.Module:
 
     Raises:
         ModuleNotFoundError: yolov5 or torchvision is not installed.
+        TrainerError: it is installed, but a system library is missing.
     """
     yolo = _import_yolo()
     description = Path(str(yolo.__file__)).with_name(f"{model.removesuffix('-cls')}.yaml")
@@ -56,9 +58,17 @@ def build_classifier(model: str, n_classes: int) -> nn.Module:
 def _import_yolo() -> Any:
     name = "yolov5.models.yolo"
     if name not in sys.modules:
-        with _contained():
-            import_torchvision()
-            importlib.import_module(name)
+        try:
+            with _contained():
+                import_torchvision()
+                importlib.import_module(name)
+        except ModuleNotFoundError:
+            raise
+        except ImportError as error:
+            raise TrainerError(
+                f"yolov5 is installed but cannot be loaded: {error}; where OpenCV misses libGL (no display), "
+                "install opencv-python-headless in place of opencv-python"
+            ) from error
         # One line per layer of every model built.
         logging.getLogger("yolov5").setLevel(logging.WARNING)
     return sys.modules[name]
@@ -84,7 +94,8 @@ def _contained() -> Iterator[None]:
             with contextlib.redirect_stdout(io.StringIO()):
                 yield
         finally:
-            os.environ.clear()
+            for name in os.environ.keys() - environment.keys():
+                del os.environ[name]
             os.environ.update(environment)
             sys.path[:] = path
             np.set_printoptions(**numpy_options)

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from .dataset import list_images
 from .device import choose_device, torch_threads
-from .errors import ConfigError, DataError
+from .errors import CheckpointError, ConfigError, DataError
 from .loader import decode, normalise
 from .predictions import Predictions, make_predictions
 from .weights import find_checkpoint, load_classifier
@@ -63,7 +63,7 @@ def predict_folder(
     relative = [path.relative_to(images) for path in paths]
     probabilities = np.concatenate(rows)
     if not np.isfinite(probabilities).all():
-        raise DataError(f"{checkpoint_path}: its weights give no numbers (nan); train again with a lower --lr")
+        raise CheckpointError(f"{checkpoint_path}: its weights give no numbers (nan); train again with a lower --lr")
     return make_predictions(
         images=[path.as_posix() for path in relative],
         labels=[path.parts[0] if len(path.parts) > 1 else "" for path in relative],

@@ -139,9 +139,16 @@ def load_classifier(path: Path) -> tuple[nn.Module, Checkpoint]:
 def start_from(network: nn.Module, path: Path, *, model: str, classes: tuple[str, ...]) -> None:
     """Put a checkpoint's weights into `network`; the head stays fresh unless the classes are the same.
 
+    Args:
+        network: the model that is going to be trained; changed in place.
+        path: a checkpoint, or a run whose `best.pt` is meant.
+        model: name of the network's model.
+        classes: in the order of its outputs.
+
     Raises:
-        CheckpointError: as `load_checkpoint`, or it is another model's.
+        CheckpointError: as `find_checkpoint` and `load_checkpoint`, or it is another model's.
     """
+    path = find_checkpoint(path)
     checkpoint = load_checkpoint(path)
     if checkpoint.model != model:
         raise CheckpointError(

@@ -66,3 +66,20 @@ def test_a_seed_decides_the_fresh_weights() -> None:
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert any(not torch.equal(states[0][name], states[2][name]) for name in states[0])
     assert states[0]["model.9.linear.weight"].shape == (4, 1280)
+
+
+def test_a_missing_system_library_is_said_in_words() -> None:
+    code = (
+        "import sys, importlib.abc\n"
+        "class NoDisplay(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'cv2': raise ImportError('libGL.so.1: cannot open shared object file')\n"
+        "sys.meta_path.insert(0, NoDisplay())\n"
+        "from trainer._yolov5 import build_classifier\n"
+        "from trainer.errors import TrainerError\n"
+        "try: build_classifier('yolov5n-cls', 2)\n"
+        "except TrainerError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert "libGL.so.1" in done.stdout
+    assert "opencv-python-headless" in done.stdout
