@@ -10,13 +10,14 @@ import contextlib
 import json
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -54,6 +55,36 @@ class Recipe:
     batch_size: int = 32
     lr: float = 2e-3
     seed: int = 0
+
+
+def run_script(name: str, work: Callable[[], Path], closing: str) -> int:
+    """Do a script's work from the command line: one line on failure, nothing left running, the time it took.
+
+    Args:
+        name: what the script is called in its messages.
+        work: gives the report's path.
+        closing: what is to be said below the figures.
+
+    Returns:
+        The exit code.
+    """
+    # A polite kill ends like Ctrl-C, so that the server in the background goes too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    began = time.monotonic()
+    try:
+        report = work()
+    except StepFailed as error:
+        print(f"{name} stopped: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{name} stopped: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{name} stopped; what was made is kept, and the same command goes on from there", file=sys.stderr)
+        return 130
+    minutes, seconds = divmod(round(time.monotonic() - began), 60)
+    print(f"\n{closing}\nTook {minutes} min {seconds} s. Report: {report}")
+    return 0
 
 
 def claim(out: Path, recipe: Recipe, what: str) -> None:
@@ -102,7 +133,8 @@ def run_chain(data: Path, out: Path, recipe: Recipe) -> Path:
             *("sdclient", "generate", sources, generated, "--url", url, "--plan", plan),
             *generation_options(recipe),
         )
-    say(f"Train {len(ARMS)} arms with {recipe.seeds} seeds each, {AT_ONCE} at a time; control repeats sources instead")
+    say(f"Train {len(ARMS)} arms, seeds {recipe.seed} to {recipe.seed + recipe.seeds - 1}, {AT_ONCE} at a time")
+    print("baseline: real images; augmented: and generated ones; control: and their sources repeated", flush=True)
     train_arms(data, generated, runs, recipe)
     say("Evaluate the first seed of either arm on test images, real ones only")
     for arm in ARMS[:2]:
@@ -152,7 +184,7 @@ def train_arms(data: Path, generated: Path, runs: Path, recipe: Recipe) -> None:
     waiting.reverse()
     running: list[tuple[subprocess.Popen[bytes], Path]] = []
     total = len(folders) * recipe.epochs
-    with tqdm(total=total, unit="epoch", desc="training", smoothing=0.05) as bar:
+    with tqdm(total=total, unit="epoch", desc="training", smoothing=0.05, mininterval=1.0) as bar:
         try:
             while waiting or running:
                 while waiting and len(running) < AT_ONCE:

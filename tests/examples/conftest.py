@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,3 +15,11 @@ sys.path.insert(0, str(EXAMPLES))
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "chain: runs the whole chain in processes of its own; about a minute")
+
+
+@pytest.fixture(autouse=True)
+def signal_handler_as_before() -> Iterator[None]:
+    """A script's `main` turns a polite kill into Ctrl-C; the test process keeps its own way."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -13,7 +14,7 @@ import demo
 import pytest
 from chain import Recipe, StepFailed
 
-TINY = Recipe(target=6, epochs=1, images_per_epoch=32, seeds=1, native_size_px=64, imgsz=32)
+TINY = Recipe(target=9, epochs=1, images_per_epoch=32, seeds=1, native_size_px=64, imgsz=32)
 
 
 def digests(folder: Path) -> set[str]:
@@ -23,7 +24,7 @@ def digests(folder: Path) -> set[str]:
 def test_a_new_folder_is_made_and_taken_up_again_by_the_same_recipe(tmp_path: Path) -> None:
     for _ in range(2):
         chain.claim(tmp_path / "出" / "demo-out", TINY, "demo")
-    assert json.loads((tmp_path / "出" / "demo-out" / "chain.json").read_text("utf-8"))["recipe"]["target"] == 6
+    assert json.loads((tmp_path / "出" / "demo-out" / "chain.json").read_text("utf-8"))["recipe"]["target"] == 9
 
 
 def test_a_folder_of_other_settings_is_refused(tmp_path: Path) -> None:
@@ -55,6 +56,36 @@ def test_a_background_command_is_gone_after_stop(tmp_path: Path) -> None:
 def test_a_training_that_fails_stops_the_chain_with_its_last_words(tmp_path: Path) -> None:
     with pytest.raises(StepFailed, match=r"^training [^\n]*seed-0 failed: [^\n]+$"):
         chain.train_arms(tmp_path / "no data", tmp_path / "no images", tmp_path / "runs", TINY)
+
+
+def test_a_script_that_is_interrupted_says_so_and_leaves_no_process(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    def work() -> Path:
+        recipe = replace(TINY, seeds=2)
+        original = chain.start
+
+        def start_and_interrupt(command: list[object], log: Path) -> subprocess.Popen[bytes]:
+            if started:
+                raise KeyboardInterrupt
+            # Any process that would go on by itself.
+            started.append(original(["http.server", "--bind", "127.0.0.1", "0"], log))
+            return started[0]
+
+        monkeypatch.setattr(chain, "start", start_and_interrupt)
+        chain.train_arms(tmp_path, tmp_path, tmp_path / "runs", recipe)
+        return tmp_path
+
+    assert chain.run_script("demo", work, "") == 130
+    assert "demo stopped; what was made is kept" in capsys.readouterr().err
+    assert started[0].returncode is not None
+
+
+def test_a_script_says_how_long_it_took_and_where_the_report_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert chain.run_script("demo", lambda: Path("report.html"), "What it means.") == 0
+    assert capsys.readouterr().out == "\nWhat it means.\nTook 0 min 0 s. Report: report.html\n"
 
 
 def test_the_last_line_with_words_is_found(tmp_path: Path) -> None:
