@@ -88,22 +88,25 @@ def _make_all(runner: BatchRunner, owed: list[tuple[Source, int]], output: Path)
 
     planned = made = 0
     engines: set[str] = set()
-    with tqdm(unit="image", desc="generate", smoothing=0.1) as bar:
+    bar: tqdm[Any] | None = None
 
-        def start(all_images: int, missing: int) -> None:
-            nonlocal planned
-            planned = all_images
-            bar.reset(total=missing)
+    def start(all_images: int, missing: int) -> None:
+        nonlocal planned, bar
+        planned = all_images
+        bar = tqdm(total=missing, unit="image", desc="generate", smoothing=0.1, dynamic_ncols=True)
 
-        try:
-            for record in runner.run(owed, on_start=start):
-                made += 1
-                engines.add(record.engine)
+    try:
+        for record in runner.run(owed, on_start=start):
+            made += 1
+            engines.add(record.engine)
+            if bar is not None:
                 bar.update()
-        except KeyboardInterrupt:
+    except KeyboardInterrupt:
+        click.echo(f"\nStopped; what was made is kept in {output}. Run the same command again to go on.", err=True)
+        raise click.exceptions.Exit(_INTERRUPTED) from None
+    finally:
+        if bar is not None:
             bar.close()
-            click.echo(f"Stopped; what was made is kept in {output}. Run the same command again to go on.", err=True)
-            raise click.exceptions.Exit(_INTERRUPTED) from None
     return {
         "output": str(output),
         "planned": planned,
