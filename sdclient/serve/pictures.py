@@ -14,6 +14,8 @@ from .settings import Settings
 
 _EXIF_IFD = 0x8769
 _USER_COMMENT = 0x9286
+_FAST_PNG = 3
+"""zlib level: nearly as small as the usual 6 and nearly twice as fast."""
 _DATA_URL = "data:image/"
 _REMOTE = ("http://", "https://")
 
@@ -74,7 +76,7 @@ def encode_image(image: Image.Image, infotext: str, settings: Settings) -> str:
         chunks = PngInfo()
         if text:
             chunks.add_text("parameters", text)
-        image.save(buffer, "PNG", pnginfo=chunks)
+        image.save(buffer, "PNG", pnginfo=chunks, compress_level=_FAST_PNG)
     elif kind in ("jpg", "jpeg"):
         image.save(buffer, "JPEG", quality=settings["jpeg_quality"], exif=_user_comment(text))
     elif kind == "webp":
