@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
 PNG_KEYWORD = "parameters"
 """Keyword of the PNG text chunk that holds the infotext."""
+EXIF_IFD = 0x8769
+"""EXIF tag of the block that holds the user comment."""
+USER_COMMENT = 0x9286
+"""EXIF tag of the infotext in JPEG and WebP."""
 
 _SETTING = re.compile(r'\s*(\w[\w \-/+]*?):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
 _NEGATIVE = "Negative prompt: "
-_EXIF_IFD = 0x8769
-_USER_COMMENT = 0x9286
 _FEWEST_SETTINGS = 3
 
 
@@ -76,16 +78,19 @@ def read_infotext(image: Image.Image) -> str:
     text = image.info.get(PNG_KEYWORD)
     if isinstance(text, str):
         return text
-    comment = image.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT)
-    return _decode_user_comment(comment) if isinstance(comment, bytes) else ""
+    exif = image.getexif()
+    comment = exif.get_ifd(EXIF_IFD).get(USER_COMMENT)
+    return _decode_user_comment(comment, is_big_endian=exif.endian == ">") if isinstance(comment, bytes) else ""
 
 
-def _decode_user_comment(comment: bytes) -> str:
+def _decode_user_comment(comment: bytes, *, is_big_endian: bool) -> str:
     """Text of an EXIF UserComment; its first eight bytes name the character set (Exif 2.32, table 9)."""
     charset, body = comment[:8], comment[8:]
     if charset == b"UNICODE\0":
-        big_endian = body[:1] == b"\0" or body[1:2] != b"\0"
-        return body.decode("utf-16-be" if big_endian else "utf-16-le", errors="replace").rstrip("\0")
+        # WebUIs write big-endian text, others the order of the block. In a little-endian block it may be either:
+        # most of an infotext is ASCII, whose high byte is 0, so where are more zeros?
+        is_little = not is_big_endian and body[1::2].count(0) > body[::2].count(0)
+        return body.decode("utf-16-le" if is_little else "utf-16-be", errors="replace").rstrip("\0")
     return body.decode("utf-8", errors="replace").rstrip("\0")
 
 

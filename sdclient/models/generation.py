@@ -6,12 +6,16 @@ Field names, types and defaults are those of AUTOMATIC1111 1.10.1; a default tha
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from .._images import from_base64
-from ._base import Reply, Request, SentImage
+from .._images import ImageInput
+from ..infotext import Infotext
+from ..provenance import InfotextSource, load_infotext
+from ._base import Many, ReceivedImage, Reply, Request, SentImage
+from ._infotext import build_request, describe_request
 
 MAX_SEED = 2**63 - 1
 SIZE_MULTIPLE_PX = 8
@@ -24,13 +28,13 @@ class GenerationRequest(Request):
     """What the picture should show."""
     negative_prompt: str = ""
     """What it should not show."""
-    styles: tuple[str, ...] | None = None
+    styles: Many[str] | None = None
     """Names of saved prompt styles to add; an unknown name is ignored by the server."""
-    seed: int = Field(-1, ge=-1, le=MAX_SEED)
+    seed: int = Field(default=-1, ge=-1, le=MAX_SEED)
     """Seed of the first image, each further one has the next; -1 draws one."""
-    subseed: int = Field(-1, ge=-1, le=MAX_SEED)
+    subseed: int = Field(default=-1, ge=-1, le=MAX_SEED)
     """Seed of the variation noise; -1 draws one."""
-    subseed_strength: float = Field(0, ge=0, le=1)
+    subseed_strength: float = Field(default=0, ge=0, le=1)
     """Share of the variation noise."""
     seed_resize_from_h: int = -1
     """Height whose noise the seed should reproduce; -1 off."""
@@ -42,17 +46,17 @@ class GenerationRequest(Request):
     """Former name of `sampler_name`, used by the server where that is None."""
     scheduler: str | None = None
     """Noise schedule as the server lists it ("Karras"); None is the sampler's own (automatic)."""
-    batch_size: int = Field(1, ge=1)
+    batch_size: int = Field(default=1, ge=1)
     """Images made at once; costs memory, and is faster on small images."""
-    n_iter: int = Field(1, ge=1)
+    n_iter: int = Field(default=1, ge=1)
     """Batches made one after the other."""
-    steps: int = Field(50, ge=1)
+    steps: int = Field(default=50, ge=1)
     """Sampling steps; img2img runs about `denoising_strength` times as many."""
-    cfg_scale: float = Field(7.0, ge=0)
+    cfg_scale: float = Field(default=7.0, ge=0)
     """How strictly the prompt is followed."""
-    width: int = Field(512, ge=SIZE_MULTIPLE_PX, multiple_of=SIZE_MULTIPLE_PX)
+    width: int = Field(default=512, ge=SIZE_MULTIPLE_PX, multiple_of=SIZE_MULTIPLE_PX)
     """Width in px; does not follow the source image. The server would round 65 down to 64 silently."""
-    height: int = Field(512, ge=SIZE_MULTIPLE_PX, multiple_of=SIZE_MULTIPLE_PX)
+    height: int = Field(default=512, ge=SIZE_MULTIPLE_PX, multiple_of=SIZE_MULTIPLE_PX)
     """Height in px."""
     restore_faces: bool | None = None
     """Run a face restorer; None is the server's option."""
@@ -80,7 +84,7 @@ class GenerationRequest(Request):
     """Put the options back after the request."""
     refiner_checkpoint: str | None = None
     """Checkpoint that takes over late in sampling."""
-    refiner_switch_at: float | None = Field(None, ge=0, le=1)
+    refiner_switch_at: float | None = Field(default=None, ge=0, le=1)
     """Share of the steps after which it takes over."""
     disable_extra_networks: bool = False
     """Ignore LoRAs and other extra networks named in the prompt."""
@@ -92,7 +96,7 @@ class GenerationRequest(Request):
     """Name for this job, by which its progress can be asked."""
     script_name: str | None = None
     """A selectable script to run."""
-    script_args: tuple[Any, ...] = ()
+    script_args: Many[Any] = ()
     """Arguments of that script, by position."""
     send_images: bool = True
     """Send the images in the reply."""
@@ -103,25 +107,29 @@ class GenerationRequest(Request):
     infotext: str | None = None
     """Infotext whose settings fill the fields that were not given."""
 
+    def to_infotext(self) -> Infotext:
+        """What a WebUI would write about this request; `from_infotext` reads it back."""
+        return describe_request(self)
+
 
 class Img2ImgRequest(GenerationRequest):
     """A request for images made from an image."""
 
-    init_images: tuple[SentImage, ...] = Field(min_length=1)
+    init_images: Many[SentImage] = Field(min_length=1)
     """The source image; several only together with an equal `batch_size`."""
-    denoising_strength: float = Field(0.25, ge=0, le=1)
+    denoising_strength: float = Field(default=0.25, ge=0, le=1)
     """How far the result may leave the source; 0.2-0.3 keeps a defect a defect. Server default: 0.75."""
     resize_mode: Literal[0, 1, 2, 3] = 0
     """How the source meets `width` x `height`: 0 stretch, 1 crop, 2 fill, 3 stretch in latent space."""
-    image_cfg_scale: float | None = Field(None, ge=0)
+    image_cfg_scale: float | None = Field(default=None, ge=0)
     """How strictly the source is followed, for instruct-pix2pix models."""
     mask: SentImage | None = None
     """Where to repaint: white."""
-    mask_blur: int | None = Field(None, ge=0)
+    mask_blur: int | None = Field(default=None, ge=0)
     """Blur of the mask's edge in px, for both directions at once."""
-    mask_blur_x: int = Field(4, ge=0)
+    mask_blur_x: int = Field(default=4, ge=0)
     """Blur in px across."""
-    mask_blur_y: int = Field(4, ge=0)
+    mask_blur_y: int = Field(default=4, ge=0)
     """Blur in px down."""
     mask_round: bool = True
     """Make the mask black and white before use."""
@@ -129,7 +137,7 @@ class Img2ImgRequest(GenerationRequest):
     """What the masked area starts from: 0 its surroundings, 1 the source, 2 noise, 3 nothing."""
     inpaint_full_res: bool = True
     """Repaint the masked area alone at full size; the result then has the source's size."""
-    inpaint_full_res_padding: int = Field(0, ge=0)
+    inpaint_full_res_padding: int = Field(default=0, ge=0)
     """Context around the masked area in px."""
     inpainting_mask_invert: Literal[0, 1] = 0
     """1 repaints what is black."""
@@ -139,6 +147,34 @@ class Img2ImgRequest(GenerationRequest):
     """A mask in latent space."""
     include_init_images: bool = False
     """Echo the source in the reply's `parameters`."""
+
+    @classmethod
+    def from_infotext(
+        cls,
+        source: InfotextSource,
+        *,
+        init_images: Sequence[ImageInput],
+        mask: ImageInput | None = None,
+        **changes: Any,
+    ) -> Img2ImgRequest:
+        """The request that made an image, as far as its infotext tells; the images it was made from are not in it.
+
+        Names of models and samplers stay as they stand there, an old joint sampler name too: the client
+        resolves them. Without "Clip skip" the option is asked for as 1, which is what its absence means. With a
+        mask, or where the text speaks of one, the mask's settings are those the text says or leaves out.
+
+        Args:
+            source: the infotext (a str is taken as the text itself), or an image that carries it: a path,
+                a file's bytes or a PIL image; PNG, JPEG or WebP.
+            init_images: the source image.
+            mask: the mask, if one was used.
+            changes: fields to set instead of what the text says.
+
+        Raises:
+            SettingsError: the image carries no infotext, or it holds no settings or a value that cannot be used.
+            BadImage: the image cannot be read.
+        """
+        return build_request(cls, load_infotext(source), {"init_images": init_images, "mask": mask, **changes})
 
 
 def _load_json(value: object) -> object:
@@ -167,9 +203,6 @@ class GenerationInfo(Reply):
     extra_generation_params: dict[str, Any] = Field(default_factory=dict)
     """"Schedule type" among others; absent when the schedule is automatic."""
     version: str | None = None
-
-
-ReceivedImage = Annotated[bytes, BeforeValidator(lambda v: from_base64(v) if isinstance(v, str) else v)]
 
 
 class GenerationReply(Reply):

@@ -1,0 +1,125 @@
+"""Infotext inside an image file's bytes, put there without touching a pixel.
+
+PNG: a text chunk (PNG, third edition, 11.3.3). JPEG and WebP: the UserComment of an EXIF block (Exif 2.32, 4.6.5;
+JPEG APP1 segment; WebP container specification, chunk "EXIF"). The forms are those a WebUI writes.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+from PIL import Image
+
+from ._images import decode, image_format
+from .errors import BadImage
+from .infotext import EXIF_IFD, PNG_KEYWORD, USER_COMMENT
+
+_EXIF_MARK = b"Exif\0\0"
+_JPEG_LARGEST_SEGMENT = 0xFFFF - 2
+_VP8X_HAS_EXIF = 0x08
+_VP8X_HAS_ALPHA = 0x10
+
+
+def embed_text(data: bytes, text: str) -> bytes:
+    """The image file with the text in it, in place of the text it carried; pixels and other metadata stay.
+
+    Args:
+        data: a PNG, JPEG or WebP file.
+        text: without NUL characters and lone surrogates, which these files cannot hold.
+
+    Raises:
+        BadImage: another format, a damaged file, or a text too long for a JPEG (about 32,000 characters).
+    """
+    decode(data, "the image to write infotext into")  # only whole files are taken apart below
+    kind = image_format(data)
+    try:
+        if kind == "PNG":
+            return _with_png_text(data, text)
+        if kind == "JPEG":
+            return _with_jpeg_exif(data, _exif_block(data, text))
+        if kind == "WEBP":
+            return _with_webp_exif(data, _exif_block(data, text).removeprefix(_EXIF_MARK))
+    except (IndexError, struct.error) as error:
+        raise BadImage(f"the {kind} to write infotext into is damaged: it cannot be taken apart") from error
+    raise BadImage(f"an image of format {kind} cannot carry infotext; expected PNG, JPEG or WebP")
+
+
+def _exif_block(data: bytes, text: str) -> bytes:
+    with Image.open(io.BytesIO(data)) as image:
+        exif = image.getexif()
+    exif.get_ifd(EXIF_IFD)[USER_COMMENT] = b"UNICODE\0" + text.encode("utf-16-be")
+    return exif.tobytes()
+
+
+def _with_png_text(data: bytes, text: str) -> bytes:
+    keyword = PNG_KEYWORD.encode("latin-1")
+    try:
+        kind, body = b"tEXt", keyword + b"\0" + text.encode("latin-1")
+    except UnicodeEncodeError:
+        # No compression, no language, no translated keyword.
+        kind, body = b"iTXt", keyword + b"\0" + b"\0\0" + b"\0\0" + text.encode("utf-8")
+    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    parts, position, is_written = [data[:8]], 8, False
+    while position < len(data):
+        (length,) = struct.unpack_from(">I", data, position)
+        name, end = data[position + 4 : position + 8], position + 12 + length
+        if name == b"IDAT" and not is_written:
+            parts.append(chunk)
+            is_written = True
+        is_former = name in (b"tEXt", b"iTXt", b"zTXt") and data[position + 8 :].startswith(keyword + b"\0")
+        if not is_former:
+            parts.append(data[position:end])
+        position = end
+        if name == b"IEND":
+            break
+    return b"".join([*parts, data[position:]])
+
+
+def _with_jpeg_exif(data: bytes, exif: bytes) -> bytes:
+    if len(exif) > _JPEG_LARGEST_SEGMENT:
+        raise BadImage(
+            f"infotext of {len(exif)} bytes is too long for a JPEG (at most {_JPEG_LARGEST_SEGMENT}); save as PNG"
+        )
+    parts = [data[:2], b"\xff\xe1", struct.pack(">H", len(exif) + 2), exif]
+    position = 2
+    while data[position + 1] != 0xDA:  # until the scan begins
+        if data[position + 1] == 0xFF:  # a fill byte
+            position += 1
+            continue
+        (length,) = struct.unpack_from(">H", data, position + 2)
+        segment = data[position : position + 2 + length]
+        if not (segment[1] == 0xE1 and segment[4:].startswith(_EXIF_MARK)):
+            parts.append(segment)
+        position += 2 + length
+    parts.append(data[position:])
+    return b"".join(parts)
+
+
+def _with_webp_exif(data: bytes, exif: bytes) -> bytes:
+    chunks = [(name, body) for name, body in _riff_chunks(data) if name != b"EXIF"]
+    if chunks[0][0] == b"VP8X":
+        header = bytearray(chunks[0][1])
+        header[0] |= _VP8X_HAS_EXIF
+        chunks[0] = (b"VP8X", bytes(header))
+    else:  # the simple format, which has no place for metadata
+        with Image.open(io.BytesIO(data)) as image:
+            width, height = image.size
+            flags = _VP8X_HAS_EXIF | (_VP8X_HAS_ALPHA if "A" in image.getbands() else 0)
+        size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+        chunks.insert(0, (b"VP8X", bytes([flags, 0, 0, 0]) + size))
+    chunks.append((b"EXIF", exif))
+    body = b"WEBP" + b"".join(
+        name + struct.pack("<I", len(content)) + content + b"\0" * (len(content) % 2) for name, content in chunks
+    )
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def _riff_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
+    chunks, position = [], 12
+    while position + 8 <= len(data):
+        (length,) = struct.unpack_from("<I", data, position + 4)
+        chunks.append((data[position : position + 4], data[position + 8 : position + 8 + length]))
+        position += 8 + length + length % 2
+    return chunks

@@ -1,0 +1,211 @@
+"""Infotext <-> request: which label stands for which field or option.
+
+Labels and what their absence means are those of AUTOMATIC1111 1.10.1 (modules/infotext_utils.py and its replies).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError
+
+from ..errors import SettingsError
+from ..infotext import Infotext
+
+if TYPE_CHECKING:
+    from .generation import GenerationRequest
+
+    _R = TypeVar("_R", bound=GenerationRequest)
+
+_Kind = Callable[[str], Any]
+
+
+def _flag(text: str) -> bool:
+    return {"true": True, "false": False}[text.lower()]
+
+
+_WORDS: Mapping[_Kind, str] = {int: "a whole number", float: "a number", _flag: "True or False", str: "a text"}
+
+_FIELDS: Mapping[str, tuple[str, _Kind]] = {
+    "Steps": ("steps", int),
+    "Sampler": ("sampler_name", str),
+    "Schedule type": ("scheduler", str),
+    "CFG scale": ("cfg_scale", float),
+    "Image CFG scale": ("image_cfg_scale", float),
+    "Seed": ("seed", int),
+    "Variation seed": ("subseed", int),
+    "Variation seed strength": ("subseed_strength", float),
+    "Denoising strength": ("denoising_strength", float),
+    "Noise multiplier": ("initial_noise_multiplier", float),
+    "Mask blur": ("mask_blur", int),
+    "Masked area padding": ("inpaint_full_res_padding", int),
+    "Tiling": ("tiling", _flag),
+    "Eta": ("eta", float),
+    "Sigma churn": ("s_churn", float),
+    "Sigma tmin": ("s_tmin", float),
+    "Sigma tmax": ("s_tmax", float),
+    "Sigma noise": ("s_noise", float),
+    "NGMS": ("s_min_uncond", float),
+    "Refiner": ("refiner_checkpoint", str),
+    "Refiner switch at": ("refiner_switch_at", float),
+    "Hires upscale": ("hr_scale", float),
+    "Hires steps": ("hr_second_pass_steps", int),
+    "Hires upscaler": ("hr_upscaler", str),
+    "Hires checkpoint": ("hr_checkpoint_name", str),
+    "Hires sampler": ("hr_sampler_name", str),
+    "Hires schedule type": ("hr_scheduler", str),
+    "Hires prompt": ("hr_prompt", str),
+    "Hires negative prompt": ("hr_negative_prompt", str),
+}
+_SIZES: Mapping[str, tuple[str, str]] = {
+    "Size": ("width", "height"),
+    "Seed resize from": ("seed_resize_from_w", "seed_resize_from_h"),
+    "First pass size": ("firstphase_width", "firstphase_height"),
+    "Hires resize": ("hr_resize_x", "hr_resize_y"),
+}
+_CHOICES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "Masked content": ("inpainting_fill", ("fill", "original", "latent noise", "latent nothing")),
+    "Mask mode": ("inpainting_mask_invert", ("Inpaint masked", "Inpaint not masked")),
+    "Inpaint area": ("inpaint_full_res", ("Whole picture", "Only masked")),
+}
+_OPTIONS: Mapping[str, tuple[str, _Kind]] = {
+    "Clip skip": ("CLIP_stop_at_last_layers", int),
+    "ENSD": ("eta_noise_seed_delta", int),
+    "VAE": ("sd_vae", str),
+    "RNG": ("randn_source", str),
+    "Conditional mask weight": ("inpainting_mask_weight", float),
+    "Token merging ratio": ("token_merging_ratio", float),
+    "Token merging ratio hr": ("token_merging_ratio_hr", float),
+    "Emphasis": ("emphasis", str),
+    "Face restoration": ("face_restoration_model", str),
+}
+_MASK_LABELS = ("Mask blur", *_CHOICES)
+_MASK_WITHOUT_LABELS = {"mask_blur": 0, "inpainting_fill": 1, "inpainting_mask_invert": 0, "inpaint_full_res": False}
+"""What a WebUI leaves out of the text of an image made with a mask."""
+_HIRES_LABELS = ("Hires upscale", "Hires upscaler", "Hires resize", "First pass size")
+_CLIP_SKIP = _OPTIONS["Clip skip"][0]
+_CHECKPOINT = "sd_model_checkpoint"
+_HASH = re.compile(r"[0-9a-f]{8,64}")
+
+
+def build_request(kind: type[_R], infotext: Infotext, changes: Mapping[str, Any]) -> _R:
+    """The request that an infotext describes, with some fields changed.
+
+    Raises:
+        SettingsError: a value in the text that its field cannot hold.
+    """
+    fields = {"prompt": infotext.prompt, "negative_prompt": infotext.negative_prompt, **_described(infotext.settings)}
+    if "hr_upscaler" in kind.model_fields and any(label in infotext.settings for label in _HIRES_LABELS):
+        fields["enable_hr"] = True
+    if changes.get("mask") is not None or any(label in infotext.settings for label in _MASK_LABELS):
+        fields = {**_MASK_WITHOUT_LABELS, **fields}
+    known = {name: value for name, value in fields.items() if name in kind.model_fields}
+    try:
+        return kind(**{**known, **changes})
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False)[0]
+        name = str(wrong["loc"][0]) if wrong["loc"] else ""
+        if name in changes:
+            raise  # the caller's own value
+        label = _labels().get(name, name)
+        found = f"{label}: {infotext.settings[label]!r}" if label in infotext.settings else "settings"
+        raise SettingsError(f"the infotext's {found} cannot be asked for: {wrong['msg']}") from error
+
+
+def _described(settings: Mapping[str, str]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    options: dict[str, Any] = {_CLIP_SKIP: 1}
+    if model := _model(settings):
+        options[_CHECKPOINT] = model
+    for label, text in settings.items():
+        if label in _FIELDS:
+            name, kind = _FIELDS[label]
+            fields[name] = _read(label, text, kind)
+        elif label in _SIZES:
+            fields.update(zip(_SIZES[label], _read_size(label, text), strict=True))
+            if label == "First pass size" and not any(fields[name] for name in _SIZES[label]):
+                raise SettingsError(f"the infotext's {label}: 0x0 was chosen by a WebUI from before 2023; set the size")
+        elif label in _CHOICES:
+            name, choices = _CHOICES[label]
+            fields[name] = _read_choice(label, text, choices)
+        elif label in _OPTIONS:
+            name, kind = _OPTIONS[label]
+            options[name] = _read(label, text, kind)
+    if "Face restoration" in settings:
+        fields["restore_faces"] = True
+    return {**fields, "override_settings": options}
+
+
+def _read(label: str, text: str, kind: _Kind) -> Any:
+    try:
+        return kind(text)
+    except (ValueError, KeyError) as error:
+        raise SettingsError(f"the infotext's {label}: {text!r} is not {_WORDS[kind]}; correct the text") from error
+
+
+def _read_size(label: str, text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)
+    if match is None:
+        raise SettingsError(f"the infotext's {label}: {text!r} is not a size; expected one such as 512x768")
+    return int(match[1]), int(match[2])
+
+
+def _read_choice(label: str, text: str, choices: tuple[str, ...]) -> int:
+    if text not in choices:
+        raise SettingsError(f"the infotext's {label}: {text!r} is unknown; expected one of {', '.join(choices)}")
+    return choices.index(text)
+
+
+def _model(settings: Mapping[str, str]) -> str:
+    """The checkpoint as the option takes it: name and hash, or the one there is."""
+    name, short_hash = settings.get("Model", ""), settings.get("Model hash", "")
+    return f"{name} [{short_hash}]" if name and short_hash else name or short_hash
+
+
+def describe_request(request: GenerationRequest) -> Infotext:
+    """What a WebUI would write about this request, as far as labels are known."""
+    settings: dict[str, str] = {}
+    unused: tuple[str, ...] = ()
+    if getattr(request, "mask", None) is None:
+        unused += ("mask_", "inpaint")
+    if not getattr(request, "enable_hr", False):
+        unused += ("hr_", "firstphase_")
+    if not request.subseed_strength:
+        unused += ("subseed",)
+    names = [name for name in type(request).model_fields if not name.startswith(unused)]
+    given = {name: value for name in names if (value := getattr(request, name)) is not None}
+    for label, (name, _) in _FIELDS.items():
+        if given.get(name, "") != "":
+            settings[label] = str(given[name])
+    for label, (across, down) in _SIZES.items():
+        size = (given.get(across, 0), given.get(down, 0))
+        if min(size) >= 0 and max(size) > 0:
+            settings[label] = "{}x{}".format(*size)
+    for label, (name, choices) in _CHOICES.items():
+        if name in given:
+            settings[label] = choices[int(given[name])]
+    options = dict(request.override_settings or {})
+    if not request.restore_faces:
+        options.pop(_OPTIONS["Face restoration"][0], None)
+    settings.update(_model_labels(str(options.get(_CHECKPOINT) or "")))
+    settings.update({label: str(options[name]) for label, (name, _) in _OPTIONS.items() if name in options})
+    return Infotext(request.prompt, request.negative_prompt, settings)
+
+
+def _model_labels(checkpoint: str) -> dict[str, str]:
+    title = re.fullmatch(r"(.+) \[([0-9a-f]+)\]", checkpoint)
+    if title:
+        return {"Model hash": title[2], "Model": title[1]}
+    if not checkpoint:
+        return {}
+    return {"Model hash" if _HASH.fullmatch(checkpoint) else "Model": checkpoint}
+
+
+def _labels() -> dict[str, str]:
+    """Label of each field."""
+    labels = {name: label for label, (name, _) in (*_FIELDS.items(), *_CHOICES.items())}
+    for label, names in _SIZES.items():
+        labels.update(dict.fromkeys(names, label))
+    return labels
