@@ -50,7 +50,7 @@ def decode(path: Path, imgsz: int) -> npt.NDArray[np.uint8]:
 
 
 def decode_all(paths: Sequence[Path], imgsz: int, *, progress: bool, words: str = "decode") -> torch.Tensor:
-    """All pictures as one (N, 3, imgsz, imgsz) uint8 tensor.
+    """All pictures as one (N, 3, imgsz, imgsz) uint8 tensor: 12 kB a picture at 64 px, 150 kB at 224.
 
     Raises:
         DataError: one of them cannot be read.

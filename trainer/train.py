@@ -103,8 +103,9 @@ class _Job:
 def _train_one(
     job: _Job, sources: TrainingData, train_pictures: Pictures, val_pictures: Pictures, *, progress: bool
 ) -> TrainResult:
-    for name in _RUN_FILES:
-        (job.run / name).unlink(missing_ok=True)
+    # Whatever an interrupted or replaced training left, a half-written file included.
+    for path in [*(job.run / name for name in _RUN_FILES), *job.run.glob(".*.part")]:
+        path.unlink(missing_ok=True)
     _write_json(job.run / CONFIG_NAME, job.config.model_dump(mode="json"))
     _write_json(job.run / DATA_NAME, sources.summary)
     _write_json(job.run / ENVIRONMENT_NAME, describe_environment(job.config))

@@ -116,8 +116,10 @@ def test_an_interrupted_run_is_trained_anew(data: Path, tmp_path: Path, monkeypa
         train(data, tmp_path / "run", tiny(epochs=2), progress=False)
     assert len(read_history(tmp_path / "run").epochs) == 1
     monkeypatch.undo()
+    (tmp_path / "run" / ".best.pt.77.part").write_bytes(b"half")
     result = train(data, tmp_path / "run", tiny(epochs=2), progress=False)[0]
     assert (result.was_there, len(read_history(tmp_path / "run").epochs)) == (False, 2)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == RUN_FILES
 
 
 def test_a_run_and_a_folder_of_seeds_do_not_mix(data: Path, tmp_path: Path) -> None:

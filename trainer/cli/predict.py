@@ -18,7 +18,7 @@ import click
     type=click.Path(path_type=Path),
     help="CSV to write.",
 )
-@click.option("--batch-size", default=64, show_default=True)
+@click.option("--batch-size", default=64, show_default=True, help="Images a step.")
 @click.option("--threads", default=1, show_default=True, help="CPU threads; small images do not gain from more.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 def predict(run: Path, images: Path, output: Path, batch_size: int, threads: int, device: str) -> None:

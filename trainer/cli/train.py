@@ -34,14 +34,14 @@ _FOLDER = click.Path(path_type=Path)
     type=click.Choice(["yolov5n-cls", "yolov5s-cls", "yolov5m-cls", "yolov5l-cls", "yolov5x-cls"]),
     help="From small and fast to large and slow.",
 )
-@click.option("--epochs", default=30, show_default=True)
+@click.option("--epochs", default=30, show_default=True, help="Rounds of training, each judged on DATA/val.")
 @click.option("--imgsz", default=64, show_default=True, help="Side in pixels images are resized to, 32 times n.")
-@click.option("--batch-size", default=32, show_default=True)
+@click.option("--batch-size", default=32, show_default=True, help="Images a step.")
 @click.option(
     "--seed",
     "seeds",
     default=(0,),
-    show_default="0",
+    show_default=True,
     multiple=True,
     help="Repeat it for several runs, RUN/seed-0, RUN/seed-1, ...",
 )
@@ -50,7 +50,7 @@ _FOLDER = click.Path(path_type=Path)
 )
 @click.option("--lr", default=2e-3, show_default=True, help="Highest learning rate.")
 @click.option("--balance/--no-balance", default=False, show_default=True, help="Draw every class equally often.")
-@click.option("--weights", metavar="FILE", type=_FOLDER, help="Checkpoint of an earlier run to start from.")
+@click.option("--weights", metavar="FILE", type=_FOLDER, help="Run, or checkpoint of one, to start from.")
 @click.option("--threads", default=1, show_default=True, help="CPU threads; small images do not gain from more.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--overwrite", is_flag=True, help="Replace a finished run of other settings or images.")
