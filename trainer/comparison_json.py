@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from .compare import ArmResult, Comparison, Contrast, MeanRate
+from .arm_result import ArmResult, MeanRate
+from .compare import Comparison, Contrast
 from .evaluate import evaluation_as_json
 from .stats import Interval
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -135,7 +136,7 @@ def evaluate(predictions: Predictions, *, normal: str = NORMAL, abnormal: str | 
         named_wrong=named_wrong,
         multiclass=multiclass,
         multiclass_reason=labelled.unnamed_reason,
-        warnings=_warnings(binary, area, multiclass),
+        warnings=_warnings(predictions.predicted, binary, area, multiclass),
     )
 
 
@@ -192,9 +193,20 @@ def _multiclass_as_json(scores: MulticlassScores) -> dict[str, Any]:
     }
 
 
-def _warnings(binary: BinaryCounts, area: float | None, multiclass: MulticlassScores | None) -> tuple[str, ...]:
-    advice = "labels or class order are probably swapped; check the folders and the class list"
+def _warnings(
+    predicted: Sequence[str], binary: BinaryCounts, area: float | None, multiclass: MulticlassScores | None
+) -> tuple[str, ...]:
+    advice = (
+        "labels or class order are probably swapped; check the folders and the class list, and whether the training "
+        "was long enough to learn anything"
+    )
     found = []
+    judged = set(predicted)
+    if len(judged) == 1 and len(predicted) > 1 and binary.n not in (binary.tn, binary.tp):
+        found.append(
+            f"every image is called {judged.pop()!r}, so this model tells nothing apart; train longer, or give the "
+            "other classes more images"
+        )
     if multiclass is not None:
         chance = 1.0 / len(multiclass.per_class)
         rate = multiclass.accuracy

@@ -166,6 +166,13 @@ def test_one_seed_says_that_seed_variance_is_not_covered() -> None:
     assert any("fewer than 299" in note for note in notes)
 
 
+def test_a_warning_names_the_seeds_it_is_about() -> None:
+    stuck = make_predictions(predict(1, 1.5).images, predict(1, 1.5).labels, CLASSES, [[0.8, 0.1, 0.1]] * 120)
+    notes = compare(arm("a", predict(1, 1.5), stuck), arm("b", stuck), resamples=50).notes
+    assert any(note.startswith("a (seed-1): every image is called 'Normal'") for note in notes)
+    assert any(note.startswith("b: every image is called 'Normal'") for note in notes)
+
+
 def test_several_seeds_and_many_groups_do_not(comparison: Comparison) -> None:
     assert not any("Seed variance is not covered" in note for note in comparison.notes[:1])
     assert not any("independent" in note for note in comparison.notes)

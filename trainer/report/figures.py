@@ -60,7 +60,7 @@ def draw_losses(curves: Sequence[Curve], *, arm: int, loss_axis: tuple[float, fl
     axes.set_ylabel("loss")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", color=_LINE, linewidth=0.8)
-    axes.legend(frameon=False, labelcolor=_INK, loc="upper right")
+    axes.legend(frameon=False, labelcolor=_INK, loc="best")
     _quiet(axes)
     return _as_svg(figure, identity)
 
