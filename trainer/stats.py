@@ -85,6 +85,9 @@ def bootstrap_arms(
     at three seeds. A statistic is computed for each seed drawn and averaged; seeds are never stacked as if
     they were more images. One seed has no variance to draw from: the result speaks for that training alone.
 
+    Where trainings disagree image by image at random, that disagreement is drawn with the images and with the
+    seeds, so the spread errs on the wide side (Owen, 2007, on bootstrapping two crossed factors).
+
     Args:
         arms: each (S, G, L, K) confusion counts: seed, group, label, predicted class; G, L, K alike, S free.
         statistics: by name, what to compute from a confusion.
