@@ -10,13 +10,16 @@ if TYPE_CHECKING:
     from ._http import Timeouts as Timeouts
     from ._retry import RetryPolicy as RetryPolicy
     from ._watching import JobProgress as JobProgress
+    from .client import CallOptions as CallOptions
     from .client import GeneratedImage as GeneratedImage
     from .client import GenerationResult as GenerationResult
     from .client import WebUI as WebUI
     from .errors import SDClientError as SDClientError
     from .models import Img2ImgRequest as Img2ImgRequest
+    from .models import Txt2ImgRequest as Txt2ImgRequest
 
 _LAZY = {
+    "CallOptions": ".client",
     "GeneratedImage": ".client",
     "GenerationResult": ".client",
     "Img2ImgRequest": ".models",
@@ -24,10 +27,12 @@ _LAZY = {
     "RetryPolicy": "._retry",
     "SDClientError": ".errors",
     "Timeouts": "._http",
+    "Txt2ImgRequest": ".models",
     "WebUI": ".client",
 }
 
 __all__ = [
+    "CallOptions",
     "GeneratedImage",
     "GenerationResult",
     "Img2ImgRequest",
@@ -35,6 +40,7 @@ __all__ = [
     "RetryPolicy",
     "SDClientError",
     "Timeouts",
+    "Txt2ImgRequest",
     "WebUI",
     "__version__",
 ]

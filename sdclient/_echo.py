@@ -10,10 +10,10 @@ from PIL import Image, UnidentifiedImageError
 
 from .dialects import AUTOMATIC
 from .errors import BadImage, IncompleteReply, SettingSubstituted
-from .models import GenerationInfo, GenerationReply, Img2ImgRequest
+from .models import GenerationInfo, GenerationReply, GenerationRequest, Img2ImgRequest, Txt2ImgRequest
 
 
-def result_images(request: Img2ImgRequest, reply: GenerationReply) -> Sequence[bytes]:
+def result_images(request: GenerationRequest, reply: GenerationReply) -> Sequence[bytes]:
     """The images that were asked for, without a grid in front and without extras behind.
 
     Raises:
@@ -30,7 +30,7 @@ def result_images(request: Img2ImgRequest, reply: GenerationReply) -> Sequence[b
     return images[:asked]
 
 
-def verify_echo(request: Img2ImgRequest, info: GenerationInfo, images: Sequence[bytes]) -> None:
+def verify_echo(request: GenerationRequest, info: GenerationInfo, images: Sequence[bytes]) -> None:
     """Compare what the server says it used with what was asked.
 
     Args:
@@ -53,14 +53,17 @@ def verify_echo(request: Img2ImgRequest, info: GenerationInfo, images: Sequence[
     _verify_sizes(request, images)
 
 
-def _verify_numbers(request: Img2ImgRequest, info: GenerationInfo) -> None:
-    for setting in ("steps", "cfg_scale", "denoising_strength"):
+def _verify_numbers(request: GenerationRequest, info: GenerationInfo) -> None:
+    settings = ["steps", "cfg_scale"]
+    if isinstance(request, Img2ImgRequest) or (isinstance(request, Txt2ImgRequest) and request.enable_hr):
+        settings.append("denoising_strength")
+    for setting in settings:
         asked, used = getattr(request, setting), getattr(info, setting)
         if used is None or not math.isclose(asked, used, rel_tol=1e-6, abs_tol=1e-9):
             raise SettingSubstituted(setting.replace("_", " "), asked, used, "its options may limit this setting")
 
 
-def _verify_seeds(request: Img2ImgRequest, info: GenerationInfo) -> None:
+def _verify_seeds(request: GenerationRequest, info: GenerationInfo) -> None:
     if request.seed == -1 or request.subseed_strength:
         return
     asked = tuple(range(request.seed, request.seed + request.batch_size * request.n_iter))
@@ -68,7 +71,7 @@ def _verify_seeds(request: Img2ImgRequest, info: GenerationInfo) -> None:
         raise SettingSubstituted("seeds", list(asked), list(info.all_seeds), "an extension may change seeds")
 
 
-def _verify_model(request: Img2ImgRequest, info: GenerationInfo) -> None:
+def _verify_model(request: GenerationRequest, info: GenerationInfo) -> None:
     asked = (request.override_settings or {}).get("sd_model_checkpoint")
     if asked is None:
         return
@@ -77,10 +80,12 @@ def _verify_model(request: Img2ImgRequest, info: GenerationInfo) -> None:
         raise SettingSubstituted("model", asked, info.sd_model_name)
 
 
-def _verify_sizes(request: Img2ImgRequest, images: Sequence[bytes]) -> None:
-    """With a mask and `inpaint_full_res` the result has the source's size instead."""
+def _verify_sizes(request: GenerationRequest, images: Sequence[bytes]) -> None:
+    """Sizes are as asked, but where the server decides: "only masked" inpainting and the second pass."""
     expected = (request.width, request.height)
-    if request.mask is not None and request.inpaint_full_res:
+    if isinstance(request, Img2ImgRequest) and request.mask is not None and request.inpaint_full_res:
+        return
+    if isinstance(request, Txt2ImgRequest) and request.enable_hr:
         return
     for data in images:
         try:

@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic, TypedDict, TypeVar
 
 from PIL import Image
+from typing_extensions import Unpack
 
 from ._echo import result_images, verify_echo
 from ._generation import JobSender, new_task_id
@@ -18,9 +19,10 @@ from ._retry import Retrier, RetryPolicy
 from ._server_calls import API, ServerCalls, parse
 from ._watching import JobProgress, watch
 from .errors import NotFound, SettingsError, UnexpectedReply
-from .models import GenerationInfo, GenerationReply, Img2ImgRequest
+from .models import GenerationInfo, GenerationReply, Img2ImgRequest, Txt2ImgRequest
 
 DEFAULT_URL = "http://127.0.0.1:7860"
+_POLL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,35 @@ class GeneratedImage:
         return decode(self.data, "an image of the reply")
 
 
+_R = TypeVar("_R", Img2ImgRequest, Txt2ImgRequest)
+
+
 @dataclass(frozen=True)
-class GenerationResult:
+class GenerationResult(Generic[_R]):
     """What a generating call made."""
 
     images: tuple[GeneratedImage, ...]
     info: GenerationInfo
     """What the server says it did."""
-    request: Img2ImgRequest
+    request: _R
     """What was sent, sampler names in the server's own spelling."""
+
+
+class CallOptions(TypedDict, total=False):
+    """How a generating call is made; each may be left out."""
+
+    verify: bool
+    """Compare what the server says it used with what was asked; default True."""
+    on_progress: Callable[[JobProgress], None]
+    """Called in the caller's thread with the progress of this job, and of no other, while it runs."""
+    poll_s: float
+    """Seconds between two questions about progress; default 0.5."""
+    preview: bool
+    """Ask for preview images with the progress, which costs the server time; default False."""
+    timeout_s: float
+    """Seconds to wait for the answer; default `Timeouts.generate_s`."""
+    retries: RetryPolicy
+    """Instead of the client's own; a job is sent again only when the server no longer works on it."""
 
 
 class WebUI(ServerCalls):
@@ -122,17 +144,7 @@ class WebUI(ServerCalls):
         """Give back the connections."""
         self._connection.close()
 
-    def img2img(
-        self,
-        request: Img2ImgRequest,
-        *,
-        verify: bool = True,
-        on_progress: Callable[[JobProgress], None] | None = None,
-        poll_s: float = 0.5,
-        preview: bool = False,
-        timeout_s: float | None = None,
-        retries: RetryPolicy | None = None,
-    ) -> GenerationResult:
+    def img2img(self, request: Img2ImgRequest, **options: Unpack[CallOptions]) -> GenerationResult[Img2ImgRequest]:
         """Make images from an image.
 
         Sampler and schedule may be in either spelling ("DPM++ SDE Karras", or apart); they are sent as this
@@ -140,44 +152,46 @@ class WebUI(ServerCalls):
 
         Args:
             request: what to make.
-            verify: compare what the server says it used with what was asked.
-            on_progress: called in this thread with the progress of this job, and of no other, while it runs.
-            poll_s: seconds between two questions about progress.
-            preview: ask for preview images with the progress; costs the server time.
-            timeout_s: seconds to wait for the answer; default `Timeouts.generate_s`.
-            retries: instead of the client's own policy. A job is sent again only when the server is known not to
-                work on it any more.
+            options: see `CallOptions`.
 
         Raises:
             UnknownSetting: the server has no such sampler or schedule.
             SettingSubstituted: it used another setting than the one asked for.
             IncompleteReply: it sent fewer images than asked.
         """
+        return self._generate("img2img", request, options)
+
+    def txt2img(self, request: Txt2ImgRequest, **options: Unpack[CallOptions]) -> GenerationResult[Txt2ImgRequest]:
+        """Make images from a prompt; otherwise as `img2img`."""
+        return self._generate("txt2img", request, options)
+
+    def _generate(self, call: str, request: _R, options: CallOptions) -> GenerationResult[_R]:
         sampler, scheduler = request.sampler_name, request.scheduler
         if sampler is not None or scheduler is not None:
             sampler, scheduler = self.dialect.resolve(sampler, scheduler)
             request = request.model_copy(update={"sampler_name": sampler, "scheduler": scheduler})
-        payload = request.payload()
-        task_id = payload.setdefault("force_task_id", new_task_id())
-        wait_s = self._connection.timeouts.generate_s if timeout_s is None else timeout_s
-        sender = JobSender(
-            self._connection, self._retrier if retries is None else replace(self._retrier, policy=retries)
-        )
-
-        def send() -> Any:
-            return sender.send(f"{API}/img2img", payload, read_s=wait_s)
-
-        if on_progress is None:
-            answer = send()
-        else:
-            answer = watch(send, self._connection, task_id, on_progress, poll_s=poll_s, preview=preview)
-        reply = parse(GenerationReply, answer, "img2img")
+        reply = parse(GenerationReply, self._send_job(f"{API}/{call}", request.payload(), options), call)
         if not request.send_images:
             return GenerationResult((), reply.info, request)
         images = result_images(request, reply)
-        if verify:
+        if options.get("verify", True):
             verify_echo(request, reply.info, images)
         return GenerationResult(_attach_seeds(images, reply.info), reply.info, request)
+
+    def _send_job(self, path: str, payload: dict[str, Any], options: CallOptions) -> Any:
+        """Send a job under a name of its own, following its progress where wanted; gives the reply's JSON."""
+        task_id = payload.setdefault("force_task_id", new_task_id())
+        read_s = options.get("timeout_s", self._connection.timeouts.generate_s)
+        retrier = replace(self._retrier, policy=options.get("retries", self._retrier.policy))
+
+        def send() -> Any:
+            return JobSender(self._connection, retrier).send(path, payload, read_s=read_s)
+
+        on_progress = options.get("on_progress")
+        if on_progress is None:
+            return send()
+        poll_s, preview = options.get("poll_s", _POLL_S), options.get("preview", False)
+        return watch(send, self._connection, task_id, on_progress, poll_s=poll_s, preview=preview)
 
 
 def _attach_seeds(images: Sequence[bytes], info: GenerationInfo) -> tuple[GeneratedImage, ...]:

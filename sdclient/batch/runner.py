@@ -35,7 +35,7 @@ class Finished:
     """A request's result, and the form its images are to be brought back to."""
 
     form: sizing.SourceForm
-    result: GenerationResult
+    result: GenerationResult[Img2ImgRequest]
 
 
 class BatchRunner:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from sdclient import Img2ImgRequest, RetryPolicy, Timeouts, WebUI, errors
+from sdclient import Img2ImgRequest, RetryPolicy, Timeouts, Txt2ImgRequest, WebUI, errors
 from sdclient.models import GenerationReply
 
 from .conftest import png_bytes, reply_body
@@ -401,6 +401,28 @@ def test_calls_about_the_server_are_typed(scripted: HTTPServer, webui: WebUI) ->
     assert webui.cmd_flags().api is True
     assert webui.progress().state.job == "Batch 1 out of 1"
     assert webui.png_info(png_bytes()).info == "x"
+
+
+def test_txt2img_is_checked_like_img2img(scripted: HTTPServer, webui: WebUI) -> None:
+    scripted.expect_request("/sdapi/v1/txt2img", method="POST").respond_with_json(reply_body(denoising_strength=None))
+    request = Txt2ImgRequest(prompt="铜箔", sampler_name="k_euler", steps=20, seed=42, width=64, height=64)
+    result = webui.txt2img(request)
+    assert result.request.sampler_name == "Euler"
+    assert result.images[0].seed == 42
+    with pytest.raises(errors.SettingSubstituted, match="steps"):
+        webui.txt2img(request.model_copy(update={"steps": 21}))
+    with pytest.raises(errors.SettingSubstituted, match="size"):
+        webui.txt2img(request.model_copy(update={"width": 128}))
+
+
+def test_the_size_of_a_second_pass_is_left_to_the_server(scripted: HTTPServer, webui: WebUI) -> None:
+    scripted.expect_request("/sdapi/v1/txt2img").respond_with_json(reply_body(size=(96, 96), denoising_strength=0.4))
+    request = Txt2ImgRequest(
+        steps=20, seed=42, width=64, height=64, enable_hr=True, hr_scale=1.5, denoising_strength=0.4
+    )
+    assert webui.txt2img(request).images[0].pil().size == (96, 96)
+    with pytest.raises(errors.SettingSubstituted, match="denoising strength"):
+        webui.txt2img(request.model_copy(update={"denoising_strength": 0.5}))
 
 
 def test_all_recorded_replies_of_img2img_are_parsed_without_loss(webui_recordings: Path) -> None:
