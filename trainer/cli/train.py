@@ -48,8 +48,13 @@ _FOLDER = click.Path(path_type=Path)
 @click.option(
     "--images-per-epoch", type=int, help="Images seen in an epoch; give two arms the same for an equal number of steps."
 )
-@click.option("--lr", default=2e-3, show_default=True, help="Highest learning rate.")
-@click.option("--balance/--no-balance", default=False, show_default=True, help="Draw every class equally often.")
+@click.option("--lr", default=1e-3, show_default=True, help="Highest learning rate.")
+@click.option(
+    "--balance/--no-balance",
+    default=False,
+    show_default=True,
+    help="Draw every class equally often: fewer misses, more overkill.",
+)
 @click.option("--weights", metavar="FILE", type=_FOLDER, help="Run, or checkpoint of one, to start from.")
 @click.option("--threads", default=1, show_default=True, help="CPU threads; small images do not gain from more.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
