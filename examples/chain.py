@@ -19,6 +19,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from io import TextIOWrapper
 from pathlib import Path
 
 from tqdm import tqdm
@@ -70,6 +71,9 @@ def run_script(name: str, work: Callable[[], Path], closing: str) -> int:
     """
     # A polite kill ends like Ctrl-C, so that the server in the background goes too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):  # into a pipe as the commands themselves do, whatever the code page
+        if isinstance(stream, TextIOWrapper) and not stream.isatty():
+            stream.reconfigure(encoding="utf-8")
     began = time.monotonic()
     try:
         report = work()
