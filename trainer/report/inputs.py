@@ -109,6 +109,8 @@ class ReportInputs:
     """Test image -> data URI."""
     versions: Mapping[str, str] = field(default_factory=dict)
     commands: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """The user's own caveats, shown before those of the comparison."""
     made_at: str = ""
     title: str = "Did the generated images help?"
 
