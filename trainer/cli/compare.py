@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 @click.option("--normal", default="Normal", show_default=True, help="The class of images without a defect.")
 @click.option("--abnormal", default="Abnormal", show_default=True, help="The label of unnamed defects.")
 @click.option("--report", "report_path", type=click.Path(path_type=Path), help="Write one self-contained HTML file.")
+@click.option(
+    "--note", "notes", multiple=True, help="A caveat for the report, as 'the boards are drawn'; may be repeated."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def compare(
     baseline: Path,
@@ -28,6 +31,7 @@ def compare(
     normal: str,
     abnormal: str,
     report_path: Path | None,
+    notes: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Say whether B is better than A on the same test images.
@@ -55,8 +59,9 @@ def compare(
 
         given = [baseline, candidate, *([data] if data else [])]
         options = [*(["--control", str(control)] if control else []), "--normal", normal, "--abnormal", abnormal]
+        options += [part for note in notes for part in ("--note", note)]
         command = shlex.join(["trainer", "compare", *map(str, given), *options, "--report", str(report_path)])
-        write_report(report_path, collect_inputs(comparison, arms, data, commands=[command]))
+        write_report(report_path, collect_inputs(comparison, arms, data, commands=[command], notes=notes))
     if as_json:
         click.echo(json.dumps(comparison_as_json(comparison), indent=2))
     else:

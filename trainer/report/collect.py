@@ -22,7 +22,12 @@ _SOFTWARE = ("sd-defects", "torch", "torchvision", "yolov5", "numpy", "scipy", "
 
 
 def collect_inputs(
-    comparison: Comparison, arms: Sequence[Arm], data: Path | None, *, commands: Sequence[str] = ()
+    comparison: Comparison,
+    arms: Sequence[Arm],
+    data: Path | None,
+    *,
+    commands: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> ReportInputs:
     """Gather what a report shows; what is not on disk any more is left out, with words where it is missed.
 
@@ -31,6 +36,7 @@ def collect_inputs(
         arms: baseline, candidate and, where there is one, control.
         data: the DATA folder, for thumbnails of test images; None when there is none.
         commands: lines that make this report again.
+        notes: caveats of the user's own, as that the images are drawn.
 
     Raises:
         DataError: a run's config.json, data.json or results.csv is damaged.
@@ -54,6 +60,7 @@ def collect_inputs(
         flip_thumbnails=thumbnails,
         versions=_versions(),
         commands=tuple(commands),
+        notes=tuple(notes),
         made_at=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     )
 

@@ -27,6 +27,7 @@ def report_data(inputs: ReportInputs) -> dict[str, Any]:
         "settings": {arm.name: dict(arm.settings) for arm in inputs.arms},
         "curves": {arm.name: [asdict(curve) for curve in arm.curves] for arm in inputs.arms},
         "commands": list(inputs.commands),
+        "notes": list(inputs.notes),
         "made_at": inputs.made_at,
     }
 

@@ -100,12 +100,13 @@ def test_compare_ends_with_the_verdict(files: tuple[Path, ...]) -> None:
 
 def test_compare_writes_a_report_and_says_where(files: tuple[Path, ...], tmp_path: Path) -> None:
     report = tmp_path / "报告.html"
-    result = run("compare", *files[:2], "--control", files[2], "--report", report)
+    result = run("compare", *files[:2], "--control", files[2], "--report", report, "--note", "Drawn boards.")
     assert result.exit_code == 0
     assert "报告.html" in result.stdout
     page = report.read_text(encoding="utf-8")
     assert "trainer compare" in page
     assert "C c" in page
+    assert "<li>Drawn boards.</li>" in page
 
 
 def test_compare_json_prints_nothing_else(files: tuple[Path, ...], tmp_path: Path) -> None:
