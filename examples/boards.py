@@ -12,14 +12,18 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageFilter
 
-SIZE_PX = 96
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from shapes import SIZE_PX, Array, X, Y, blob, curve, half_plane, noise, place, rotated, stroke
+
 SURFACES = ("pad", "substrate")
 COUNTS: dict[str, int] = {
     "Normal": 400,
@@ -30,12 +34,6 @@ COUNTS: dict[str, int] = {
     "exposed_copper": 60,
 }
 """Images of each class, half of them on each surface."""
-
-Array = NDArray[np.float64]
-Points = Sequence[tuple[float, float]]
-
-_SUPERSAMPLE = 4
-_Y, _X = np.mgrid[0:SIZE_PX, 0:SIZE_PX].astype(np.float64)
 
 
 def draw_boards(dest: Path, seed: int = 0, *, counts: Mapping[str, int] = COUNTS) -> dict[str, int]:
@@ -93,14 +91,14 @@ def _pad(rng: np.random.Generator) -> Array:
     colour = gold if rng.random() < 0.8 else tin
     colour = colour * rng.uniform(0.95, 1.04) + rng.normal(0, 0.008, 3)
     angle_deg = rng.normal(0, 12) + 90 * rng.integers(0, 2)
-    brushed = _rotated(_noise(rng, 1.3, 26, size_px=2 * SIZE_PX), angle_deg)
-    fine = _rotated(_noise(rng, 1, 9, size_px=2 * SIZE_PX), angle_deg)
-    tone = 1 + rng.uniform(0.015, 0.04) * brushed + 0.025 * fine + 0.035 * _noise(rng, 22, 22)
+    brushed = rotated(noise(rng, 1.3, 26, size_px=2 * SIZE_PX), angle_deg)
+    fine = rotated(noise(rng, 1, 9, size_px=2 * SIZE_PX), angle_deg)
+    tone = 1 + rng.uniform(0.015, 0.04) * brushed + 0.025 * fine + 0.035 * noise(rng, 22, 22)
     picture = tone[..., None] * colour
     if rng.random() < 0.25:
         green = np.array([0.10, 0.33, 0.19]) * rng.uniform(0.8, 1.3)
-        mask = (1 + 0.05 * _noise(rng, 3, 3))[..., None] * green
-        depth_px = _half_plane(rng, margin_px=rng.uniform(36, 46))
+        mask = (1 + 0.05 * noise(rng, 3, 3))[..., None] * green
+        depth_px = half_plane(rng, margin_px=rng.uniform(36, 46))
         picture = _blend(picture, mask, np.clip(depth_px + 0.5, 0, 1))
         picture *= (1 - 0.35 * np.exp(-((depth_px / 2.2) ** 2)))[..., None]
     return picture
@@ -112,14 +110,14 @@ def _substrate(rng: np.random.Generator) -> Array:
     colour = colour * rng.uniform(0.92, 1.08) + rng.normal(0, 0.008, 3)
     period_px = rng.uniform(7, 11)
     turn = math.radians(rng.uniform(-8, 8) + (45 if rng.random() < 0.2 else 0))
-    u = (_X * math.cos(turn) + _Y * math.sin(turn)) * 2 * math.pi / period_px + 0.5 * _noise(rng, 16, 16)
-    v = (_Y * math.cos(turn) - _X * math.sin(turn)) * 2 * math.pi / period_px + 0.5 * _noise(rng, 16, 16)
+    u = (X * math.cos(turn) + Y * math.sin(turn)) * 2 * math.pi / period_px + 0.5 * noise(rng, 16, 16)
+    v = (Y * math.cos(turn) - X * math.sin(turn)) * 2 * math.pi / period_px + 0.5 * noise(rng, 16, 16)
     over = 0.5 + 0.5 * np.tanh(3 * np.sin(u / 2) * np.sin(v / 2))
     weave = over * np.abs(np.sin(u)) + (1 - over) * np.abs(np.sin(v)) - 0.6
-    tone = 1 + rng.uniform(0.04, 0.09) * weave + 0.03 * _noise(rng, 1.5, 1.5) + 0.04 * _noise(rng, 24, 24)
+    tone = 1 + rng.uniform(0.04, 0.09) * weave + 0.03 * noise(rng, 1.5, 1.5) + 0.04 * noise(rng, 24, 24)
     picture = tone[..., None] * colour
     for _ in range(rng.choice([0, 0, 1])):
-        depth_px = np.abs(_half_plane(rng, margin_px=rng.uniform(-30, 30), right_angles=True))
+        depth_px = np.abs(half_plane(rng, margin_px=rng.uniform(-30, 30), right_angles=True))
         half_px = rng.uniform(3, 8)
         inside = np.clip(half_px - depth_px + 0.5, 0, 1)
         picture = _blend(picture, picture * 1.12 + np.array([0.05, 0.06, 0.02]), inside)
@@ -127,7 +125,7 @@ def _substrate(rng: np.random.Generator) -> Array:
     if rng.random() < 0.12:
         cx, cy = rng.choice([10, SIZE_PX - 10], 2) + rng.normal(0, 4, 2)
         radius_px = rng.uniform(5, 8)
-        distance_px = np.hypot(_X - cx, _Y - cy)
+        distance_px = np.hypot(X - cx, Y - cy)
         ring = np.clip(radius_px - distance_px + 0.5, 0, 1)
         hole = np.clip(radius_px * 0.55 - distance_px + 0.5, 0, 1)
         picture = _blend(picture, np.array([0.66, 0.60, 0.42]), ring)
@@ -139,13 +137,13 @@ def _harmless_marks(picture: Array, rng: np.random.Generator) -> Array:
     """Dust and faint wear that an inspector passes; on every class, so that a clean image is no cue."""
     for _ in range(rng.poisson(1.2)):
         x, y = rng.uniform(0, SIZE_PX, 2)
-        speck = np.exp(-((_X - x) ** 2 + (_Y - y) ** 2) / (2 * rng.uniform(0.6, 1.1) ** 2))
+        speck = np.exp(-((X - x) ** 2 + (Y - y) ** 2) / (2 * rng.uniform(0.6, 1.1) ** 2))
         picture = picture * (1 + rng.uniform(-0.25, 0.2) * speck)[..., None]
     if rng.random() < 0.35:
-        wear = _stroke(_curve(rng, rng.uniform(15, 50), bend=0.1), rng.uniform(0.8, 1.6))
+        wear = stroke(curve(rng, rng.uniform(15, 50), bend=0.1), rng.uniform(0.8, 1.6))
         picture = picture * (1 + rng.uniform(-0.05, 0.05) * wear)[..., None]
     if rng.random() < 0.3:
-        haze = _blob(rng, rng.uniform(8, 20), softness=0.8)
+        haze = blob(rng, rng.uniform(8, 20), softness=0.8)
         picture = picture * (1 + rng.uniform(-0.06, 0.06) * haze)[..., None]
     return picture
 
@@ -156,11 +154,11 @@ def _harmless_marks(picture: Array, rng: np.random.Generator) -> Array:
 def _scratch(picture: Array, surface: str, rng: np.random.Generator) -> Array:
     """A bright or dark line with a shadow on one side, straight or slightly bent, fading at its ends."""
     del surface
-    points = _curve(rng, rng.uniform(40, 90), bend=rng.uniform(0, 0.12))
+    points = curve(rng, rng.uniform(40, 90), bend=rng.uniform(0, 0.12))
     width_px = rng.uniform(2.0, 3.8)
     contrast = rng.uniform(0.3, 0.75) * (1 if rng.random() < 0.7 else -1)
     for offset_px, amount in ((0.0, contrast), (width_px, -0.5 * contrast)):
-        line = _stroke([(x + offset_px, y + offset_px) for x, y in points], width_px, fade=True)
+        line = stroke([(x + offset_px, y + offset_px) for x, y in points], width_px, fade=True)
         picture = picture * (1 + amount * line)[..., None]
     return picture
 
@@ -171,8 +169,8 @@ def _oxidation(picture: Array, surface: str, rng: np.random.Generator) -> Array:
         tint = np.array([0.40, 0.25, 0.16]) if rng.random() < 0.6 else np.array([0.38, 0.27, 0.36])
     else:
         tint = np.array([0.52, 0.53, 0.42]) if rng.random() < 0.5 else np.array([0.16, 0.14, 0.10])
-    cloud = _blob(rng, rng.uniform(14, 30), softness=rng.uniform(0.3, 0.7))
-    cloud = cloud * (1 + 0.35 * _noise(rng, 4, 4))
+    cloud = blob(rng, rng.uniform(14, 30), softness=rng.uniform(0.3, 0.7))
+    cloud = cloud * (1 + 0.35 * noise(rng, 4, 4))
     return _blend(picture, tint, np.clip(rng.uniform(0.4, 0.85) * cloud, 0, 1))
 
 
@@ -180,10 +178,10 @@ def _foreign_fibre(picture: Array, surface: str, rng: np.random.Generator) -> Ar
     """A curled thread that lies on the surface and throws a soft shadow."""
     del surface
     colours = ([0.90, 0.90, 0.88], [0.14, 0.14, 0.16], [0.20, 0.30, 0.66])
-    points = _curve(rng, rng.uniform(50, 110), bend=rng.uniform(0.3, 1.0))
+    points = curve(rng, rng.uniform(50, 110), bend=rng.uniform(0.3, 1.0))
     width_px = rng.uniform(1.8, 3.4)
-    shadow = _stroke([(x + 1.4, y + 1.6) for x, y in points], width_px + 1)
-    thread = _stroke(points, width_px)
+    shadow = stroke([(x + 1.4, y + 1.6) for x, y in points], width_px + 1)
+    thread = stroke(points, width_px)
     picture = picture * (1 - rng.uniform(0.1, 0.22) * shadow)[..., None]
     colour = np.array(colours[rng.integers(len(colours))])
     return _blend(picture, colour, rng.uniform(0.6, 0.95) * thread)
@@ -192,18 +190,18 @@ def _foreign_fibre(picture: Array, surface: str, rng: np.random.Generator) -> Ar
 def _pit(picture: Array, surface: str, rng: np.random.Generator) -> Array:
     """One to three small round hollows: dark, with a bright rim on the side away from the light."""
     del surface
-    centre = _place(rng)
+    centre = place(rng)
     light = rng.uniform(0, 2 * math.pi)
     for _ in range(rng.choice([1, 1, 1, 2, 3])):
         x, y = centre + rng.normal(0, 9, 2)
         radius_px = rng.uniform(4.5, 10)
         stretch, turn = rng.uniform(0.75, 1.0), rng.uniform(0, math.pi)
-        dx = (_X - x) * math.cos(turn) + (_Y - y) * math.sin(turn)
-        dy = (_Y - y) * math.cos(turn) - (_X - x) * math.sin(turn)
+        dx = (X - x) * math.cos(turn) + (Y - y) * math.sin(turn)
+        dy = (Y - y) * math.cos(turn) - (X - x) * math.sin(turn)
         distance_px = np.hypot(dx * stretch, dy)
         hollow = 1 / (1 + np.exp((distance_px - radius_px) * 1.4))
         rim = np.exp(-(((distance_px - radius_px - 1.2) / 1.4) ** 2))
-        side = 0.5 + 0.5 * np.cos(np.arctan2(_Y - y, _X - x) - light)
+        side = 0.5 + 0.5 * np.cos(np.arctan2(Y - y, X - x) - light)
         picture = picture * (1 - rng.uniform(0.5, 0.85) * hollow + rng.uniform(0.1, 0.3) * rim * side)[..., None]
     return picture
 
@@ -212,8 +210,8 @@ def _exposed_copper(picture: Array, surface: str, rng: np.random.Generator) -> A
     """A patch where the finish or lacquer is gone: copper, sharply bounded, with a thin dark edge."""
     del surface
     copper = np.array([0.76, 0.42, 0.28]) * rng.uniform(0.9, 1.1)
-    patch = _blob(rng, rng.uniform(12, 23), softness=0.12)
-    grain = (1 + 0.06 * _noise(rng, 2, 2))[..., None]
+    patch = blob(rng, rng.uniform(12, 23), softness=0.12)
+    grain = (1 + 0.06 * noise(rng, 2, 2))[..., None]
     picture = _blend(picture, copper * grain, rng.uniform(0.6, 0.92) * patch)
     edge = 4 * patch * (1 - patch)
     return picture * (1 - 0.3 * edge)[..., None]
@@ -230,80 +228,14 @@ _DEFECTS: dict[str, Callable[[Array, str, np.random.Generator], Array]] = {
 
 def _photograph(picture: Array, rng: np.random.Generator) -> Image.Image:
     """What the camera makes of it: a slope and a spot of light, colour cast, focus, sensor noise."""
-    slope = rng.uniform(0, 0.12) * _half_plane(rng, margin_px=0) / (SIZE_PX / 2)
+    slope = rng.uniform(0, 0.12) * half_plane(rng, margin_px=0) / (SIZE_PX / 2)
     x, y = rng.uniform(-20, SIZE_PX + 20, 2)
-    spot = rng.uniform(0, 0.12) * np.exp(-((_X - x) ** 2 + (_Y - y) ** 2) / (2 * rng.uniform(25, 50) ** 2))
+    spot = rng.uniform(0, 0.12) * np.exp(-((X - x) ** 2 + (Y - y) ** 2) / (2 * rng.uniform(25, 50) ** 2))
     lit = picture * (rng.uniform(0.9, 1.06) + slope + spot)[..., None] * rng.normal(1, 0.012, 3)
     image = Image.fromarray(_to_bytes(lit)).filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 0.8)))
     seen = np.asarray(image, dtype=np.float64) / 255
     noise = rng.normal(0, 1, seen.shape) * (rng.uniform(0.008, 0.022) * np.sqrt(seen + 0.1))
     return Image.fromarray(_to_bytes(seen + noise))
-
-
-# Shapes and fields: (SIZE_PX, SIZE_PX) float.
-
-
-def _noise(rng: np.random.Generator, cell_x_px: float, cell_y_px: float, *, size_px: int = SIZE_PX) -> Array:
-    """Smooth random field of zero mean and unit variance; the cells say how fast it changes along x and y."""
-    cells = (max(2, round(size_px / cell_y_px)), max(2, round(size_px / cell_x_px)))
-    coarse = Image.fromarray(rng.normal(0, 1, cells).astype(np.float32))
-    field = np.asarray(coarse.resize((size_px, size_px), Image.Resampling.BICUBIC), dtype=np.float64)
-    return (field - field.mean()) / (field.std() + 1e-9)
-
-
-def _rotated(field: Array, angle_deg: float) -> Array:
-    """The middle of a field of twice the size, turned."""
-    image = Image.fromarray(field.astype(np.float32)).rotate(angle_deg, Image.Resampling.BILINEAR)
-    start = (field.shape[0] - SIZE_PX) // 2
-    return np.asarray(image, dtype=np.float64)[start : start + SIZE_PX, start : start + SIZE_PX]
-
-
-def _half_plane(rng: np.random.Generator, *, margin_px: float, right_angles: bool = False) -> Array:
-    """Signed distance in px from a straight line that passes `margin_px` from the middle."""
-    angle = rng.uniform(0, 2 * math.pi)
-    if right_angles:
-        angle = rng.integers(0, 8) * math.pi / 4
-    middle = (SIZE_PX - 1) / 2
-    return (_X - middle) * math.cos(angle) + (_Y - middle) * math.sin(angle) - margin_px
-
-
-def _curve(rng: np.random.Generator, length_px: float, *, bend: float) -> Points:
-    """A line of 40 points whose direction drifts; `bend` 0 is straight, 1 curls. Its middle is in the image."""
-    steps = 40
-    drift = np.cumsum(np.cumsum(rng.normal(0, 1, steps)))
-    drift = drift / (np.abs(drift).max() + 1e-9) * bend * math.pi
-    angle = rng.uniform(0, 2 * math.pi) + drift
-    path = np.cumsum(np.stack([np.cos(angle), np.sin(angle)], axis=1) * length_px / steps, axis=0)
-    path += _place(rng) - path[steps // 2]
-    return [(float(x), float(y)) for x, y in path]
-
-
-def _place(rng: np.random.Generator) -> Array:
-    """Where a defect sits, x and y in px: near the middle, as in a crop made around it, but never exactly."""
-    return np.clip(rng.normal(SIZE_PX / 2, 10, 2), 22, SIZE_PX - 22)
-
-
-def _stroke(points: Points, width_px: float, *, fade: bool = False) -> Array:
-    """Coverage 0-1 of a line along the points; `fade` thins it out towards both ends."""
-    canvas = Image.new("L", (SIZE_PX * _SUPERSAMPLE, SIZE_PX * _SUPERSAMPLE))
-    draw = ImageDraw.Draw(canvas)
-    last = len(points) - 1
-    for index in range(last):
-        level = 1 - abs(2 * (index + 0.5) / last - 1) ** 3 if fade else 1.0
-        ends = [(x * _SUPERSAMPLE, y * _SUPERSAMPLE) for x, y in points[index : index + 2]]
-        draw.line(ends, fill=round(255 * level), width=max(1, round(width_px * _SUPERSAMPLE)))
-    return np.asarray(canvas.reduce(_SUPERSAMPLE), dtype=np.float64) / 255
-
-
-def _blob(rng: np.random.Generator, radius_px: float, *, softness: float) -> Array:
-    """Coverage 0-1 of an irregular, stretched patch; `softness` is the width of its edge over its radius."""
-    x, y = _place(rng)
-    turn, stretch = rng.uniform(0, math.pi), rng.uniform(1, 1.5)
-    dx = ((_X - x) * math.cos(turn) + (_Y - y) * math.sin(turn)) / stretch
-    dy = ((_Y - y) * math.cos(turn) - (_X - x) * math.sin(turn)) * stretch
-    cell_px = max(3.0, radius_px * 0.6)
-    distance = np.hypot(dx, dy) / radius_px + 0.28 * _noise(rng, cell_px, cell_px)
-    return np.clip((1 - distance) / softness + 0.5, 0, 1)
 
 
 def _blend(below: Array, above: Array, coverage: Array) -> Array:

@@ -18,7 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from chain import Recipe, StepFailed, claim, run_chain, run_script, say
+from chain import Recipe, claim, run_chain, run_script
+from steps import StepFailed, say
 
 TARGET = 100
 """Training images of each defect type afterwards; generated images are then about a third of all."""

@@ -16,7 +16,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import boards
-from chain import Recipe, claim, run, run_chain, run_script, say
+from chain import Recipe, claim, run_chain, run_script
+from steps import run, say
 
 RECIPE = Recipe(target=70, epochs=20, images_per_epoch=320, seeds=3, batch_size=16, lr=1e-3)
 VAL_SHARE, TEST_SHARE = 0.15, 0.5

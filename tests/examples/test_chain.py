@@ -12,7 +12,9 @@ from pathlib import Path
 import chain
 import demo
 import pytest
-from chain import Recipe, StepFailed
+import steps
+from chain import Recipe
+from steps import StepFailed
 
 TINY = Recipe(target=9, epochs=1, images_per_epoch=32, seeds=1, native_size_px=64, imgsz=32)
 
@@ -42,14 +44,14 @@ def test_a_folder_with_files_of_the_user_is_refused_and_left_alone(tmp_path: Pat
 
 def test_a_command_that_fails_is_named_with_its_code(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(StepFailed, match="'sdclient nonsense' ended with code 2"):
-        chain.run("sdclient", "nonsense")
+        steps.run("sdclient", "nonsense")
     assert capfd.readouterr().out == "$ sdclient nonsense\n"
 
 
 def test_a_background_command_is_gone_after_stop(tmp_path: Path) -> None:
-    process = chain.start(["http.server", "--bind", "127.0.0.1", "0"], tmp_path / "server.log")
+    process = steps.start(["http.server", "--bind", "127.0.0.1", "0"], tmp_path / "server.log")
     assert process.poll() is None
-    chain.stop(process)
+    steps.stop(process)
     assert process.returncode is not None
 
 
@@ -65,7 +67,7 @@ def test_a_script_that_is_interrupted_says_so_and_leaves_no_process(
 
     def work() -> Path:
         recipe = replace(TINY, seeds=2)
-        original = chain.start
+        original = steps.start
 
         def start_and_interrupt(command: list[object], log: Path) -> subprocess.Popen[bytes]:
             if started:
@@ -91,9 +93,9 @@ def test_a_script_says_how_long_it_took_and_where_the_report_is(capsys: pytest.C
 def test_the_last_line_with_words_is_found(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("one\ntwo 二\n\n  \n", encoding="utf-8")
-    assert chain.last_line(log) == "two 二"
+    assert steps.last_line(log) == "two 二"
     log.write_bytes(b"")
-    assert "no words" in chain.last_line(log)
+    assert "no words" in steps.last_line(log)
 
 
 @pytest.mark.chain
@@ -102,7 +104,7 @@ def test_the_server_answers_and_is_stopped_even_when_a_step_fails(tmp_path: Path
     addresses = []
 
     def use_it_and_fail() -> None:
-        with chain.server(tmp_path / "server.log") as url:
+        with steps.server(tmp_path / "server.log") as url:
             addresses.append(f"{url}/sdapi/v1/sd-models")
             with opener.open(addresses[0], timeout=10) as reply:
                 assert reply.status == 200
@@ -133,10 +135,10 @@ def test_the_demo_runs_to_its_report_and_no_source_is_held_out(
     for arm in chain.ARMS:
         assert (out / "runs" / arm / "seed-0" / "best.pt").is_file()
     printed = capfd.readouterr().out
-    assert f"$ trainer split {chain.as_typed([out / 'photos'])} " in printed
-    with chain.server(out / "again.log") as url:
-        chain.run("sdclient", "plan", out / "sources", "--target", TINY.target, "-o", out / "plan.csv")
-        chain.run(
+    assert f"$ trainer split {steps.as_typed([out / 'photos'])} " in printed
+    with steps.server(out / "again.log") as url:
+        steps.run("sdclient", "plan", out / "sources", "--target", TINY.target, "-o", out / "plan.csv")
+        steps.run(
             *("sdclient", "generate", out / "sources", out / "generated", "--url", url, "--plan", out / "plan.csv"),
             *chain.generation_options(TINY),
         )

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import deeppcb
 import pytest
-from chain import StepFailed
 from PIL import Image
+from steps import StepFailed
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "deeppcb"
 HEADER = ["file", "class", "split", "train_longtail", "group"]
