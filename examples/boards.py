@@ -12,16 +12,12 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
 from shapes import SIZE_PX, Array, X, Y, blob, curve, half_plane, noise, place, rotated, stroke
 
 SURFACES = ("pad", "substrate")

@@ -16,11 +16,8 @@ from dataclasses import asdict, dataclass
 from io import TextIOWrapper
 from pathlib import Path
 
-from tqdm import tqdm
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
 from steps import StepFailed, as_typed, last_line, run, say, server, start, stop
+from tqdm import tqdm
 
 NORMAL = "Normal"
 ARMS = ("baseline", "augmented", "control")

@@ -16,8 +16,6 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
 from chain import Recipe, claim, run_chain, run_script
 from steps import StepFailed, say
 

@@ -13,8 +13,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
 import boards
 from chain import Recipe, claim, run_chain, run_script
 from steps import run, say
