@@ -72,6 +72,7 @@ class PngInfoRequest(Request):
     """An image whose infotext the server is to read."""
 
     image: SentImage
+    """The image; one without infotext gives an empty text, not an error."""
 
 
 class PngInfo(Reply):
