@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
 from .dialects import AUTOMATIC
 from .errors import BadImage, IncompleteReply, SettingSubstituted
+from .infotext import Infotext, parse_infotext
 from .models import GenerationInfo, GenerationReply, GenerationRequest, Img2ImgRequest, Txt2ImgRequest
+
+_SCRIPT_ADVICE = "look at the server's log: the extension is missing a model or failed"
 
 
 def result_images(request: GenerationRequest, reply: GenerationReply) -> Sequence[bytes]:
@@ -47,10 +51,30 @@ def verify_echo(request: GenerationRequest, info: GenerationInfo, images: Sequen
         used = info.extra_generation_params.get("Schedule type", AUTOMATIC)
         if str(used).casefold() != request.scheduler.casefold():
             raise SettingSubstituted("scheduler", request.scheduler, used)
+    _verify_scripts(request, info)
     _verify_numbers(request, info)
     _verify_seeds(request, info)
     _verify_model(request, info)
     _verify_sizes(request, images)
+
+
+def _verify_scripts(request: GenerationRequest, info: GenerationInfo) -> None:
+    """ControlNet and ADetailer fail into the server's log alone; what worked stands in the infotext."""
+    text = parse_infotext(info.infotexts[info.index_of_first_image]) if info.infotexts else Infotext()
+    for number, unit in enumerate(_enabled_units(request.alwayson_scripts, "ControlNet")):
+        if f"ControlNet {number}" not in text.settings:
+            raise SettingSubstituted(f"ControlNet unit {number}", unit.get("model"), None, _SCRIPT_ADVICE)
+    if _enabled_units(request.alwayson_scripts, "ADetailer") and "ADetailer model" not in text.settings:
+        raise SettingSubstituted("ADetailer", "on", None, _SCRIPT_ADVICE)
+
+
+def _enabled_units(scripts: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """The units of an always-on script that are switched on; ADetailer's first two arguments are no units."""
+    arguments = (scripts.get(name) or {}).get("args") or []
+    if name == "ADetailer" and arguments[:1] == [False]:
+        return []
+    units = [argument for argument in arguments if isinstance(argument, dict)]
+    return [unit for unit in units if unit.get("enabled", True) and unit.get("ad_model") != "None"]
 
 
 def _verify_numbers(request: GenerationRequest, info: GenerationInfo) -> None:

@@ -13,7 +13,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from sdclient import Img2ImgRequest, RetryPolicy, Timeouts, Txt2ImgRequest, WebUI, errors
-from sdclient.models import GenerationReply
+from sdclient.models import ADetailerUnit, ControlNetUnit, GenerationReply, alwayson
 
 from .conftest import png_bytes, reply_body
 
@@ -413,6 +413,28 @@ def test_txt2img_is_checked_like_img2img(scripted: HTTPServer, webui: WebUI) -> 
         webui.txt2img(request.model_copy(update={"steps": 21}))
     with pytest.raises(errors.SettingSubstituted, match="size"):
         webui.txt2img(request.model_copy(update={"width": 128}))
+
+
+@pytest.mark.parametrize(
+    ("unit", "told"),
+    [
+        (ControlNetUnit(model="canny"), 'ControlNet 0: "Module: canny"'),
+        (ADetailerUnit(ad_model="face_yolov8n.pt"), "ADetailer model: face_yolov8n.pt"),
+    ],
+)
+def test_an_extension_that_did_nothing_is_an_error(scripted: HTTPServer, webui: WebUI, unit: Any, told: str) -> None:
+    worked = "Steps: 20, Sampler: Euler, Seed: 42"
+    scripted.expect_oneshot_request(IMG2IMG).respond_with_json(reply_body(infotexts=[worked]))
+    scripted.expect_oneshot_request(IMG2IMG).respond_with_json(reply_body(infotexts=[f"{worked}, {told}"]))
+    with pytest.raises(errors.SettingSubstituted, match="server's log"):
+        webui.img2img(plain_request(alwayson_scripts=alwayson(unit)))
+    assert len(webui.img2img(plain_request(alwayson_scripts=alwayson(unit))).images) == 1
+
+
+def test_a_unit_that_is_switched_off_is_not_looked_for(scripted: HTTPServer, webui: WebUI) -> None:
+    scripted.expect_request(IMG2IMG).respond_with_json(reply_body())
+    units = alwayson(ControlNetUnit(enabled=False), ADetailerUnit(ad_model="None"))
+    assert len(webui.img2img(plain_request(alwayson_scripts=units)).images) == 1
 
 
 def test_the_size_of_a_second_pass_is_left_to_the_server(scripted: HTTPServer, webui: WebUI) -> None:

@@ -10,7 +10,7 @@ import click
 
 from ..errors import MissingExtra, TrainerError
 
-_TRAIN_EXTRA = {"torch", "torchvision", "yolov5", "numpy", "scipy", "matplotlib", "jinja2"}
+_TRAIN_EXTRA = {"torch", "torchvision", "yolov5", "cv2", "numpy", "scipy", "matplotlib", "jinja2"}
 
 
 class OneLineErrors(click.Group):
