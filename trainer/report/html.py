@@ -45,6 +45,16 @@ class _ArmView:
     losses: Markup | None
 
     @property
+    def generates(self) -> bool:
+        """Whether it was trained on generated images."""
+        return any(one.generated for one in self.facts.counts)
+
+    @property
+    def balance_columns(self) -> int:
+        """Columns it takes in the table of training images: total and bar, and what they are made of."""
+        return 2 + (self.generates or self.repeats) + 2 * self.generates + self.repeats
+
+    @property
     def repeats(self) -> bool:
         """Whether real images stand in its training list more than once."""
         return any(one.repeated for one in self.facts.counts)

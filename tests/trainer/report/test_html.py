@@ -112,10 +112,22 @@ def test_every_visible_figure_equals_what_the_pure_functions_give(any_inputs: Re
 def test_the_balance_is_shown_before_and_after(inputs: ReportInputs) -> None:
     figures = {pointer: shown for pointer, _, shown in Page(render_report(inputs)).figures}
     assert figures["/balance/基线/classes/焊盘凹凸/total"] == "6"
+    assert "/balance/基线/classes/焊盘凹凸/generated" not in figures
     assert figures["/balance/augmented/classes/焊盘凹凸/generated"] == "24"
     assert figures["/balance/augmented/classes/焊盘凹凸/generated_share"] == "80.00 %"
     assert figures["/balance/augmented/all/total"] == "150"
     assert figures["/balance/augmented/all/generated_share"] == notation.percent(46 / 150)
+
+
+def test_a_control_that_repeats_real_images_shows_how_many(inputs: ReportInputs) -> None:
+    facts = list(inputs.arms)
+    facts[2] = replace(facts[2], counts=tuple(replace(one, repeated=5) for one in facts[2].counts))
+    page = Page(render_report(replace(inputs, arms=tuple(facts))))
+    figures = {pointer: shown for pointer, _, shown in page.figures}
+    assert figures["/balance/control/classes/焊盘凹凸/repeated"] == "5"
+    assert figures["/balance/control/all/repeated"] == "20"
+    assert figures["/balance/control/all/total"] == "124"
+    assert not any(pointer.startswith("/balance/augmented") and "repeated" in pointer for pointer in figures)
 
 
 def test_the_verdict_comes_first(inputs: ReportInputs) -> None:
