@@ -8,13 +8,15 @@ from typing import TypeAlias
 from PIL import Image
 
 from ._atomic import write_bytes_atomically
-from ._images import ImageInput, decode, to_bytes
+from ._images import ImageInput, decode, image_format, to_bytes
 from ._metadata import embed_text
 from .errors import OutputError, SettingsError
 from .infotext import Infotext, parse_infotext, read_infotext
 
 InfotextSource: TypeAlias = Infotext | str | Path | bytes | Image.Image
 """Infotext (a str is the text itself), or an image that carries it: a path, a file's bytes or a PIL image."""
+
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
 def load_infotext(source: InfotextSource) -> Infotext:
@@ -71,7 +73,7 @@ def write_infotext(image: ImageInput, text: str | Infotext, path: Path | str | N
         Where the file is.
 
     Raises:
-        SettingsError: no path to write to, or a text that no image file can hold.
+        SettingsError: no path to write to, one named for another format, or a text that no image file can hold.
         BadImage: as `embed_infotext`.
         OutputError: the file cannot be written.
     """
@@ -81,6 +83,9 @@ def write_infotext(image: ImageInput, text: str | Infotext, path: Path | str | N
         path = image
     path = Path(path)
     content = embed_infotext(image, text)
+    kind = image_format(content)
+    if path != image and _FORMATS.get(path.suffix.lower(), kind) != kind:
+        raise SettingsError(f"{path}: its name says another format than the image's own, {kind}; name it accordingly")
     try:
         write_bytes_atomically(path, content)
     except OSError as error:

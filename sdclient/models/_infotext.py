@@ -96,12 +96,14 @@ def build_request(kind: type[_R], infotext: Infotext, changes: Mapping[str, Any]
     Raises:
         SettingsError: a value in the text that its field cannot hold.
     """
-    fields = {"prompt": infotext.prompt, "negative_prompt": infotext.negative_prompt, **_described(infotext.settings)}
-    if "hr_upscaler" in kind.model_fields and any(label in infotext.settings for label in _HIRES_LABELS):
+    wanted = frozenset(kind.model_fields) - changes.keys()
+    fields: dict[str, Any] = {"prompt": infotext.prompt, "negative_prompt": infotext.negative_prompt}
+    if "enable_hr" in wanted and any(label in infotext.settings for label in _HIRES_LABELS):
         fields["enable_hr"] = True
     if changes.get("mask") is not None or any(label in infotext.settings for label in _MASK_LABELS):
-        fields = {**_MASK_WITHOUT_LABELS, **fields}
-    known = {name: value for name, value in fields.items() if name in kind.model_fields}
+        fields.update(_MASK_WITHOUT_LABELS)
+    fields.update(_described(infotext.settings, wanted))
+    known = {name: value for name, value in fields.items() if name in wanted}
     try:
         return kind(**{**known, **changes})
     except ValidationError as error:
@@ -114,41 +116,43 @@ def build_request(kind: type[_R], infotext: Infotext, changes: Mapping[str, Any]
         raise SettingsError(f"the infotext's {found} cannot be asked for: {wrong['msg']}") from error
 
 
-def _described(settings: Mapping[str, str]) -> dict[str, Any]:
+def _described(settings: Mapping[str, str], wanted: frozenset[str]) -> dict[str, Any]:
+    """Values of the wanted fields; what stands for no wanted field is not even looked at."""
     fields: dict[str, Any] = {}
     options: dict[str, Any] = {_CLIP_SKIP: 1}
     if model := _model(settings):
         options[_CHECKPOINT] = model
     for label, text in settings.items():
-        if label in _FIELDS:
+        if label in _FIELDS and _FIELDS[label][0] in wanted:
             name, kind = _FIELDS[label]
-            fields[name] = _read(label, text, kind)
-        elif label in _SIZES:
-            fields.update(zip(_SIZES[label], _read_size(label, text), strict=True))
-            if label == "First pass size" and not any(fields[name] for name in _SIZES[label]):
-                raise SettingsError(f"the infotext's {label}: 0x0 was chosen by a WebUI from before 2023; set the size")
-        elif label in _CHOICES:
+            fields[name] = _read(label, text, kind, name)
+        elif label in _SIZES and wanted.issuperset(_SIZES[label]):
+            fields.update(zip(_SIZES[label], _read_size(label, text, _SIZES[label]), strict=True))
+        elif label in _CHOICES and _CHOICES[label][0] in wanted:
             name, choices = _CHOICES[label]
             fields[name] = _read_choice(label, text, choices)
-        elif label in _OPTIONS:
+        elif label in _OPTIONS and "override_settings" in wanted:
             name, kind = _OPTIONS[label]
-            options[name] = _read(label, text, kind)
+            options[name] = _read(label, text, kind, "override_settings")
     if "Face restoration" in settings:
         fields["restore_faces"] = True
     return {**fields, "override_settings": options}
 
 
-def _read(label: str, text: str, kind: _Kind) -> Any:
+def _read(label: str, text: str, kind: _Kind, field: str) -> Any:
     try:
         return kind(text)
     except (ValueError, KeyError) as error:
-        raise SettingsError(f"the infotext's {label}: {text!r} is not {_WORDS[kind]}; correct the text") from error
+        raise SettingsError(
+            f"the infotext's {label}: {text!r} is not {_WORDS[kind]}; correct the text, or give {field}=..."
+        ) from error
 
 
-def _read_size(label: str, text: str) -> tuple[int, int]:
+def _read_size(label: str, text: str, fields: tuple[str, str]) -> tuple[int, int]:
     match = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)
-    if match is None:
-        raise SettingsError(f"the infotext's {label}: {text!r} is not a size; expected one such as 512x768")
+    if match is None or (label == "First pass size" and text == "0x0"):  # "0x0": a WebUI from before 2023 chose it
+        give = " and ".join(f"{field}=..." for field in fields)
+        raise SettingsError(f"the infotext's {label}: {text!r} is not a size such as 512x768; give {give}")
     return int(match[1]), int(match[2])
 
 

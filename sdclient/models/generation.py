@@ -160,7 +160,8 @@ class Img2ImgRequest(GenerationRequest):
         """The request that made an image, as far as its infotext tells; the images it was made from are not in it.
 
         Names of models and samplers stay as they stand there, an old joint sampler name too: the client
-        resolves them. Without "Clip skip" the option is asked for as 1, which is what its absence means. With a
+        resolves them. Without "Clip skip" the option is asked for as 1, which is what its absence means. Labels of
+        extensions and hashes are left out; `sdclient.provenance.load_infotext` has them. With a
         mask, or where the text speaks of one, the mask's settings are those the text says or leaves out.
 
         Args:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from ._base import Reply, Request, SentImage
+from ._base import ReceivedImage, Reply, Request, SentImage
 
 
 class Sampler(Reply):
@@ -64,7 +64,8 @@ class Progress(Reply):
     eta_relative: float
     """Seconds left, as the server guesses."""
     state: ProgressState
-    current_image: str | None = None
+    current_image: ReceivedImage | None = None
+    """A preview as an image file's bytes; None when there is none yet, or previews are off."""
     textinfo: str | None = None
 
 

@@ -63,7 +63,8 @@ class Txt2ImgRequest(GenerationRequest):
         """The request that made an image, as far as its infotext tells.
 
         Names of models and samplers stay as they stand there, an old joint sampler name too: the client
-        resolves them. Without "Clip skip" the option is asked for as 1, which is what its absence means.
+        resolves them. Without "Clip skip" the option is asked for as 1, which is what its absence means. Labels of
+        extensions and hashes are left out; `sdclient.provenance.load_infotext` has them.
 
         Args:
             source: the infotext (a str is taken as the text itself), or an image that carries it: a path,

@@ -133,6 +133,12 @@ def test_a_pil_image_needs_a_path_to_be_written_to() -> None:
         write_infotext(Image.new("L", (2, 2)), TEXT)
 
 
+def test_a_name_for_another_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"1\.JPG: its name says another format than the image's own, PNG"):
+        write_infotext(Image.new("L", (2, 2)), TEXT, tmp_path / "1.JPG")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_path_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match=r"1\.png: cannot be written"):
@@ -297,15 +303,30 @@ def test_face_restoration_is_asked_for_with_its_model() -> None:
         ("Steps: 0, Seed: 1, Size: 64x64", "Steps: '0' cannot be asked for"),
         ("Steps: 4, Seed: 1, Denoising strength: 1.5", r"Denoising strength: '1\.5' cannot be asked for"),
         ("Steps: 4, Seed: 1, Tiling: perhaps", "Tiling: 'perhaps' is not True or False"),
-        ("Steps: 4, Seed: 1, Masked content: cheese", "Masked content: 'cheese' is unknown; expected one of fill"),
         ("Steps: 4, Seed: 1, Clip skip: two", "Clip skip: 'two' is not a whole number"),
-        ("Steps: 4, Seed: 1, First pass size: 0x0", "First pass size: 0x0"),
+        (
+            "Steps: 4, Seed: 1, First pass size: 0x0",
+            "First pass size: '0x0' is not a size such as .*; give firstphase_width=...",
+        ),
         ("Steps: 4, Seed: 1, Hires upscale: 2", "settings cannot be asked for: .*enable_hr needs denoising_strength"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(labels: str, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         Txt2ImgRequest.from_infotext(f"a pad\n{labels}")
+
+
+def test_an_unknown_way_to_fill_a_mask_is_named() -> None:
+    with pytest.raises(SettingsError, match="Masked content: 'cheese' is unknown; expected one of fill, original"):
+        Img2ImgRequest.from_infotext("Steps: 4, Seed: 1, Masked content: cheese", init_images=[png_bytes()])
+
+
+def test_a_label_that_is_not_asked_about_does_no_harm() -> None:
+    text = "Steps: many, Seed: 1, Size: x, Hires upscale: y, First pass size: 0x0, Clip skip: z"
+    request = Img2ImgRequest.from_infotext(
+        text, init_images=[png_bytes()], steps=3, width=64, height=64, override_settings=None
+    )
+    assert (request.steps, request.seed, request.width, request.override_settings) == (3, 1, 64, None)
 
 
 def test_the_callers_own_mistake_is_not_blamed_on_the_text() -> None:

@@ -24,9 +24,12 @@ alwayson({"model": "x"})
 
 def mypy(file: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     config = folder / "mypy.ini"
-    config.write_text(f"[mypy]\nstrict = True\ncache_dir = {(folder / 'cache').as_posix()}\n", encoding="utf-8")
+    cache = (folder / "cache").as_posix()
+    config.write_text(f"[mypy]\nstrict = True\ncache_dir = {cache}\n", encoding="utf-8")
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file", str(config), str(file)]
-    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=folder, timeout=300, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", cwd=folder, timeout=300, check=False
+    )
 
 
 @pytest.fixture(scope="module")

@@ -111,5 +111,5 @@ def provenance(path: Path, source: Image.Image) -> bytes:
     again = Img2ImgRequest.from_infotext(path, init_images=[source], seed=2)
     other: Txt2ImgRequest = Txt2ImgRequest.from_infotext("Steps: 20, Sampler: Euler, Seed: 1")
     text: Infotext = load_infotext(path)
-    write_infotext(path, text.prompt, path.with_suffix(".webp"))
+    write_infotext(path, text.prompt, path.with_name("copy.png"))
     return embed_infotext(source, again.to_infotext()) + embed_infotext("3.png", str(other.to_infotext()))
