@@ -98,6 +98,25 @@ def test_a_block_of_little_endian_metadata_holds_the_text_too(kind: str, text: s
     assert read_infotext(image) == text
 
 
+def test_fill_bytes_between_a_jpegs_segments_are_passed_over() -> None:
+    table = FILES["JPEG"].index(b"\xff\xdb")
+    padded = FILES["JPEG"][:table] + b"\xff\xff" + FILES["JPEG"][table:]
+    written = opened(embed_infotext(padded, TEXT))
+    assert read_infotext(written) == TEXT
+    assert written.tobytes() == opened(padded).tobytes()
+
+
+def test_what_follows_a_pngs_end_stays() -> None:
+    written = embed_infotext(FILES["PNG"] + b"appended", TEXT)
+    assert written.endswith(b"appended")
+    assert read_infotext(opened(written)) == TEXT
+
+
+def test_a_png_that_ends_in_the_middle_of_a_chunk_is_refused() -> None:
+    with pytest.raises(BadImage):
+        embed_infotext(FILES["PNG"][:-10], TEXT)
+
+
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=200)
 
 
