@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from .dialects import AUTOMATIC
+from .dialects import AUTOMATIC, SDNEXT_AUTOMATIC, SDNEXT_SCHEDULE_IN_INFOTEXT, SDNEXT_SCHEDULE_OPTION
 from .errors import BadImage, IncompleteReply, SettingSubstituted
 from .infotext import Infotext, parse_infotext
 from .models import GenerationInfo, GenerationReply, GenerationRequest, Img2ImgRequest, Txt2ImgRequest
@@ -47,10 +47,7 @@ def verify_echo(request: GenerationRequest, info: GenerationInfo, images: Sequen
     """
     if request.sampler_name is not None and info.sampler_name != request.sampler_name:
         raise SettingSubstituted("sampler", request.sampler_name, info.sampler_name)
-    if request.scheduler is not None and request.scheduler.casefold() != AUTOMATIC.casefold():
-        used = info.extra_generation_params.get("Schedule type", AUTOMATIC)
-        if str(used).casefold() != request.scheduler.casefold():
-            raise SettingSubstituted("scheduler", request.scheduler, used)
+    _verify_schedule(request, info)
     _verify_scripts(request, info)
     _verify_numbers(request, info)
     _verify_seeds(request, info)
@@ -58,9 +55,23 @@ def verify_echo(request: GenerationRequest, info: GenerationInfo, images: Sequen
     _verify_sizes(request, images)
 
 
+def _verify_schedule(request: GenerationRequest, info: GenerationInfo) -> None:
+    """Look where A1111 tells the schedule, and where SD.Next tells it."""
+    if request.scheduler is not None and request.scheduler.casefold() != AUTOMATIC.casefold():
+        used = str(info.extra_generation_params.get("Schedule type", AUTOMATIC))
+        if used.casefold() != request.scheduler.casefold():
+            raise SettingSubstituted("scheduler", request.scheduler, used)
+    asked = (request.override_settings or {}).get(SDNEXT_SCHEDULE_OPTION)
+    if asked is not None and info.infotexts:
+        settings = parse_infotext(info.infotexts[-1]).settings
+        used = settings.get(SDNEXT_SCHEDULE_IN_INFOTEXT, SDNEXT_AUTOMATIC)
+        if used != asked:
+            raise SettingSubstituted("scheduler", asked, used)
+
+
 def _verify_scripts(request: GenerationRequest, info: GenerationInfo) -> None:
     """ControlNet and ADetailer fail into the server's log alone; what worked stands in the infotext."""
-    text = parse_infotext(info.infotexts[info.index_of_first_image]) if info.infotexts else Infotext()
+    text = parse_infotext(info.infotexts[-1]) if info.infotexts else Infotext()
     for number, unit in enumerate(_enabled_units(request.alwayson_scripts, "ControlNet")):
         if f"ControlNet {number}" not in text.settings:
             raise SettingSubstituted(f"ControlNet unit {number}", unit.get("model"), None, _SCRIPT_ADVICE)

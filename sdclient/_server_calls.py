@@ -4,69 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from ._http import Connection
+from ._calls import API as API
+from ._calls import parse as parse
 from ._images import ImageInput
-from ._retry import Retrier, RetryPolicy
-from .dialects import Dialect
-from .errors import NotFound, ServerLoading, ServerUnreachable, UnexpectedReply
+from ._resource_calls import ResourceCalls
+from ._retry import RetryPolicy
+from .dialects import Dialect, resolve_vae
+from .errors import NotFound, ServerFault, ServerLoading, ServerUnreachable, UnexpectedReply
 from .models import (
     CmdFlags,
+    ExtrasBatchReply,
+    ExtrasBatchRequest,
+    ExtrasSingleReply,
+    ExtrasSingleRequest,
+    InternalProgress,
+    InternalProgressRequest,
+    InterrogateReply,
+    InterrogateRequest,
     Memory,
     Options,
+    PendingTasks,
     PngInfo,
     PngInfoRequest,
     Progress,
-    Sampler,
-    Scheduler,
-    SDModel,
 )
+from .server_kind import ServerKind, ServerVersion, detect, find_version
 
-API = "/sdapi/v1"
 _READY_POLL_S = 2.0
-_T = TypeVar("_T")
 
 
-class ServerCalls:
+class ServerCalls(ResourceCalls):
     """Questions to one server, and changes of its state."""
 
-    _connection: Connection
-    _retrier: Retrier
+    @cached_property
+    def kind(self) -> ServerKind:
+        """Which program this server is, asked once; see `sdclient.server_kind`."""
+        return detect(self._ask)
 
-    def call(
-        self,
-        method: Literal["GET", "POST"],
-        path: str,
-        *,
-        json: Mapping[str, Any] | None = None,
-        params: Mapping[str, str] | None = None,
-        timeout_s: float | None = None,
-        retries: RetryPolicy | None = None,
-    ) -> Any:
-        """Any call of the server that has no method of its own, with the same errors, timeouts and retries.
-
-        Args:
-            method: only GET is sent again after a failure; a POST may change something twice.
-            path: from the root, for example "/sdapi/v1/create/embedding".
-            json: the body of a POST.
-            params: the query.
-            timeout_s: seconds to wait for the answer; default `Timeouts.read_s`.
-            retries: instead of the client's own policy.
-
-        Returns:
-            The reply's JSON; None for an empty reply.
-        """
-
-        def attempt() -> Any:
-            return self._connection.send(method, path, json=json, params=params, read_s=timeout_s)
-
-        if method != "GET":
-            return attempt()
-        policy = retries or self._retrier.policy
-        return Retrier(policy, self._retrier.sleep, self._retrier.chance).call(attempt)
+    def version(self) -> ServerVersion:
+        """The server's version, where it tells; takes an A1111 some seconds."""
+        return find_version(self._ask, self.kind.product)
 
     @cached_property
     def dialect(self) -> Dialect:
@@ -74,20 +53,20 @@ class ServerCalls:
         samplers = self.samplers()
         try:
             return Dialect(samplers, self.schedulers())
-        except NotFound:
-            return Dialect(samplers, None)
+        except (NotFound, ServerFault, UnexpectedReply):  # before 1.9.1, or SD.Next
+            return Dialect(samplers, self.kind.schedulers, self.kind.schedule_option)
 
-    def samplers(self) -> tuple[Sampler, ...]:
-        """The samplers the server has."""
-        return self._get("/samplers", tuple[Sampler, ...])
+    def vae_settings(self, *names: str) -> dict[str, Any]:
+        """The `override_settings` that ask this server for a VAE, on Forge for text encoders as well.
 
-    def schedulers(self) -> tuple[Scheduler, ...]:
-        """The noise schedules the server has.
+        Args:
+            names: as the server lists them, or without their suffix; none is the checkpoint's own VAE.
 
         Raises:
-            NotFound: a server from before samplers and schedules were apart.
+            UnknownSetting: the server does not list one, or takes only one.
         """
-        return self._get("/schedulers", tuple[Scheduler, ...])
+        takes_modules = self.kind.takes_modules
+        return resolve_vae(names, self.sd_modules() if takes_modules else self.sd_vaes(), as_modules=takes_modules)
 
     def options(self) -> Options:
         """The server's settings."""
@@ -95,24 +74,62 @@ class ServerCalls:
 
     def set_options(self, options: Mapping[str, Any]) -> None:
         """Change settings of the server, for everybody and until they are changed again."""
-        self._connection.send("POST", f"{API}/options", json=dict(options))
-
-    def sd_models(self) -> tuple[SDModel, ...]:
-        """The checkpoints the server has."""
-        return self._get("/sd-models", tuple[SDModel, ...])
+        self._post("/options", options)
 
     def progress(self, *, skip_current_image: bool = True) -> Progress:
         """What the server is doing now, for whomever."""
         return self._get("/progress", Progress, {"skip_current_image": str(skip_current_image).lower()})
 
+    def task_progress(self, task: InternalProgressRequest) -> InternalProgress:
+        """How far one job is, by its `force_task_id`.
+
+        Raises:
+            NotFound: a WebUI without its page (`--nowebui`).
+        """
+        return parse(InternalProgress, self.call("POST", "/internal/progress", json=task.payload()), "progress")
+
+    def pending_tasks(self) -> PendingTasks:
+        """The jobs that wait for their turn.
+
+        Raises:
+            NotFound: a WebUI without its page (`--nowebui`), or SD.Next.
+        """
+        return parse(PendingTasks, self.call("GET", "/internal/pending-tasks"), "pending-tasks")
+
     def interrupt(self) -> None:
         """Stop the running job, whosever it is; its call then answers with fewer images."""
-        self._connection.send("POST", f"{API}/interrupt", json={})
+        self._post("/interrupt")
+
+    def skip(self) -> None:
+        """Leave the image that is being made unfinished and go on with the next, whosever job it is."""
+        self._post("/skip")
+
+    def reload_checkpoint(self) -> None:
+        """Load the checkpoint back into the GPU after `unload_checkpoint`; takes as long as loading does."""
+        self._post("/reload-checkpoint", read_s=self._connection.timeouts.generate_s)
+
+    def unload_checkpoint(self) -> None:
+        """Take the checkpoint out of the GPU's memory; the next job loads it again."""
+        self._post("/unload-checkpoint", read_s=self._connection.timeouts.generate_s)
 
     def png_info(self, image: ImageInput) -> PngInfo:
         """The infotext of an image, parsed by the server."""
-        answer = self._connection.send("POST", f"{API}/png-info", json=PngInfoRequest(image=image).payload())
-        return parse(PngInfo, answer, "png-info")
+        return parse(PngInfo, self._post("/png-info", PngInfoRequest(image=image).payload()), "png-info")
+
+    def extras(self, request: ExtrasSingleRequest) -> ExtrasSingleReply:
+        """Enlarge a picture or restore faces in it."""
+        answer = self._post("/extra-single-image", request.payload(), self._connection.timeouts.generate_s)
+        return parse(ExtrasSingleReply, answer, "extra-single-image")
+
+    def extras_batch(self, request: ExtrasBatchRequest) -> ExtrasBatchReply:
+        """Enlarge several pictures or restore faces in them."""
+        answer = self._post("/extra-batch-images", request.payload(), self._connection.timeouts.generate_s)
+        return parse(ExtrasBatchReply, answer, "extra-batch-images")
+
+    def interrogate(self, request: InterrogateRequest) -> InterrogateReply:
+        """Put a picture into words."""
+        answer = self._post("/interrogate", request.payload(), self._connection.timeouts.generate_s)
+        return parse(InterrogateReply, answer, "interrogate")
 
     def cmd_flags(self) -> CmdFlags:
         """The options the server was started with."""
@@ -141,16 +158,5 @@ class ServerCalls:
             self._retrier.sleep(_READY_POLL_S)
             waited_s += _READY_POLL_S
 
-    def _get(self, path: str, kind: type[_T], params: Mapping[str, str] | None = None) -> _T:
-        return parse(kind, self.call("GET", API + path, params=params), path.strip("/"))
-
-
-def parse(kind: type[_T], answer: Any, call: str) -> _T:
-    try:
-        return TypeAdapter(kind).validate_python(answer)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the reply"
-        raise UnexpectedReply(
-            f"{call}: the reply is not what a WebUI sends ({place}: {first['msg']}); check the address"
-        ) from error
+    def _ask(self, path: str) -> Any:
+        return self.call("GET", path)

@@ -168,8 +168,8 @@ class WebUI(ServerCalls):
     def _generate(self, call: str, request: _R, options: CallOptions) -> GenerationResult[_R]:
         sampler, scheduler = request.sampler_name, request.scheduler
         if sampler is not None or scheduler is not None:
-            sampler, scheduler = self.dialect.resolve(sampler, scheduler)
-            request = request.model_copy(update={"sampler_name": sampler, "scheduler": scheduler})
+            spoken = self.dialect.fields(sampler, scheduler, request.override_settings)
+            request = request.model_copy(update=spoken)
         reply = parse(GenerationReply, self._send_job(f"{API}/{call}", request.payload(), options), call)
         if not request.send_images:
             return GenerationResult((), reply.info, request)
