@@ -112,7 +112,8 @@ def detect(ask: Ask) -> ServerKind:
     schedulers, how = _schedules(ask)
     if product is Product.FORGE and schedulers is not None and fact == _FORGE_FLAG:
         product, fact = Product.REFORGE, f"{fact}, its options none of Forge's"
-    return ServerKind(product, (fact, how), schedulers, takes_modules=_MODULES_OPTION in options)
+    takes_modules = product is Product.FORGE and _MODULES_OPTION in options
+    return ServerKind(product, (fact, how), schedulers, takes_modules)
 
 
 def find_version(ask: Ask, product: Product) -> ServerVersion:

@@ -8,6 +8,7 @@ from .._version import __version__
 from ._group import OneLineErrors, speak_utf8
 from .crop import crop
 from .generate import generate
+from .info import info
 from .number import number
 from .plan import plan
 from .serve import serve
@@ -28,6 +29,7 @@ def cli() -> None:
 
 
 cli.add_command(generate)
+cli.add_command(info)
 cli.add_command(crop)
 cli.add_command(number)
 cli.add_command(plan)
