@@ -30,7 +30,13 @@ With a password, which other programs of this machine cannot read from an enviro
     envvar="SDCLIENT_SERVE_AUTH",
     help="Ask clients for this user and password [env: SDCLIENT_SERVE_AUTH].",
 )
-def serve(host: str, port: int, job_ms: float, api_auth: str | None) -> None:
+@click.option(
+    "--with-page",
+    is_flag=True,
+    help="Answer /internal/* too, as a WebUI that was started without --nowebui: there clients can ask about a "
+    "job by its name.",
+)
+def serve(host: str, port: int, job_ms: float, api_auth: str | None, with_page: bool) -> None:
     """Run a WebUI-compatible server that needs no GPU and no model. It is NOT Stable Diffusion.
 
     Its images are the source, varied by classical image processing. It is for trying the whole chain, and
@@ -54,4 +60,4 @@ def serve(host: str, port: int, job_ms: float, api_auth: str | None) -> None:
                 + ("" if api_auth else "; it asks for no password (--api-auth)"),
                 err=True,
             )
-        run_until_stopped(bound, job_ms=job_ms, api_auth=api_auth)
+        run_until_stopped(bound, job_ms=job_ms, api_auth=api_auth, with_page=with_page)

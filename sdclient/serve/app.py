@@ -1,7 +1,8 @@
-"""The web application: `/sdapi/v1` as a WebUI started with `--api --nowebui` offers it."""
+"""The web application: `/sdapi/v1` as a WebUI started with `--api` offers it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, FastAPI, Query
@@ -9,15 +10,18 @@ from fastapi import APIRouter, Body, Depends, FastAPI, Query
 from .._images import encode_png, to_base64
 from . import facts
 from .auth import password_check
-from .catalogue import SAMPLERS, SCHEDULERS
 from .engines import Engine
 from .engines.classical import ClassicalEngine
+from .extras import Extras, interrogate
 from .faults import FaultyRoute, add_fault_handlers
 from .img2img import Img2Img
 from .jobs import JobBoard
-from .payload import Img2ImgBody, PngInfoBody
+from .lists import list_router
+from .page import page_router
+from .payload import ExtrasBatchBody, ExtrasSingleBody, Img2ImgBody, InterrogateBody, PngInfoBody, Txt2ImgBody
 from .pictures import decode_image
 from .settings import Settings
+from .txt2img import Txt2Img
 from .words import NOTICE, VERSION
 
 
@@ -28,6 +32,8 @@ def create_app(
     api_auth: str | None = None,
     host: str = "127.0.0.1",
     port: int | None = None,
+    with_page: bool = False,
+    on_job: Callable[[str], None] | None = None,
 ) -> FastAPI:
     """Make the application. It keeps nothing: `save_images` changes the reply and writes no file.
 
@@ -37,31 +43,63 @@ def create_app(
         api_auth: "user:password" that every call must carry; None lets everybody in.
         host: the address it is served at, for `/cmd-flags`.
         port: the same for the port.
+        with_page: answer `/internal/*` too, as a WebUI that was started without `--nowebui`.
+        on_job: called with a generating job's name (its `force_task_id`) when its turn has come, in the thread
+            that works on it.
     """
-    settings, board = Settings(), JobBoard()
-    generation = Img2Img(engine or ClassicalEngine(), settings, board, job_s=job_ms / 1000)
-    router = APIRouter(prefix="/sdapi/v1", route_class=FaultyRoute, dependencies=[Depends(password_check(api_auth))])
+    settings, board = Settings(), JobBoard(on_job)
+    app = FastAPI(title="sdclient serve", description=NOTICE, version=VERSION)
+    check = Depends(password_check(api_auth))
+    app.include_router(_generating(engine or ClassicalEngine(), settings, board, job_ms, check))
+    app.include_router(_telling(settings, board, check, facts.cmd_flags(host=host, port=port, with_page=with_page)))
+    app.include_router(list_router(check))
+    if with_page:
+        app.include_router(page_router(settings, board))
+    add_fault_handlers(app)
+    app.state.board = board
+    return app
 
-    # The one call that takes long runs in a worker thread; the others answer at once, however many wait.
+
+def _generating(engine: Engine, settings: Settings, board: JobBoard, job_ms: float, check: Any) -> APIRouter:
+    """The calls that make or change pictures.
+
+    They take long and run in worker threads; all others answer at once, however many of these wait.
+    """
+    router = APIRouter(prefix="/sdapi/v1", route_class=FaultyRoute, dependencies=[check])
+    from_image = Img2Img(engine, settings, board, job_s=job_ms / 1000)
+    from_words = Txt2Img(engine, settings, board, job_s=job_ms / 1000)
+    extras = Extras(settings, board)
+
     @router.post("/img2img")
     def img2img(body: Annotated[Img2ImgBody, Body()]) -> dict[str, Any]:  # type: ignore[valid-type]
-        return generation.run(body)
+        return from_image.run(body)
+
+    @router.post("/txt2img")
+    def txt2img(body: Annotated[Txt2ImgBody, Body()]) -> dict[str, Any]:  # type: ignore[valid-type]
+        return from_words.run(body)
+
+    @router.post("/extra-single-image")
+    def extra_single_image(body: Annotated[ExtrasSingleBody, Body()]) -> dict[str, Any]:  # type: ignore[valid-type]
+        return extras.single(body)
+
+    @router.post("/extra-batch-images")
+    def extra_batch_images(body: Annotated[ExtrasBatchBody, Body()]) -> dict[str, Any]:
+        return extras.batch(body)
+
+    @router.post("/interrogate")
+    def interrogate_image(body: Annotated[InterrogateBody, Body()]) -> dict[str, str]:  # type: ignore[valid-type]
+        return interrogate(body)
+
+    return router
+
+
+def _telling(settings: Settings, board: JobBoard, check: Any, flags: dict[str, Any]) -> APIRouter:
+    """The calls about an image, about the options and about the running job."""
+    router = APIRouter(prefix="/sdapi/v1", route_class=FaultyRoute, dependencies=[check])
 
     @router.post("/png-info")
     async def png_info(body: Annotated[PngInfoBody, Body()]) -> dict[str, Any]:  # type: ignore[valid-type]
         return facts.png_info(decode_image(body.image.strip()))  # type: ignore[attr-defined]
-
-    @router.get("/samplers")
-    async def samplers() -> list[dict[str, Any]]:
-        return [sampler.model_dump() for sampler in SAMPLERS]
-
-    @router.get("/schedulers")
-    async def schedulers() -> list[dict[str, Any]]:
-        return [scheduler.model_dump() for scheduler in SCHEDULERS]
-
-    @router.get("/sd-models")
-    async def sd_models() -> list[dict[str, Any]]:
-        return facts.sd_models()
 
     @router.get("/options")
     async def options() -> dict[str, Any]:
@@ -82,16 +120,16 @@ def create_app(
         board.interrupt()
         return {}
 
+    @router.post("/skip")
+    async def skip() -> None:
+        board.skip()
+
     @router.get("/memory")
     async def memory() -> dict[str, Any]:
         return facts.memory()
 
     @router.get("/cmd-flags")
     async def cmd_flags() -> dict[str, Any]:
-        return facts.cmd_flags(host=host, port=port)
+        return flags
 
-    app = FastAPI(title="sdclient serve", description=NOTICE, version=VERSION)
-    app.include_router(router)
-    add_fault_handlers(app)
-    app.state.board = board
-    return app
+    return router

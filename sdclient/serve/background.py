@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -87,10 +87,20 @@ def make_server(
     engine: Engine | None = None,
     job_ms: float = 0,
     api_auth: str | None = None,
+    with_page: bool = False,
+    on_job: Callable[[str], None] | None = None,
 ) -> EmbeddedServer:
     """A server for a bound socket, not started yet; start it with `run(sockets=[bound])`."""
     host, port = bound.getsockname()[:2]
-    app = create_app(engine=engine, job_ms=job_ms, api_auth=api_auth, host=host, port=port)
+    app = create_app(
+        engine=engine,
+        job_ms=job_ms,
+        api_auth=api_auth,
+        host=host,
+        port=port,
+        with_page=with_page,
+        on_job=on_job,
+    )
     config = uvicorn.Config(
         app,
         lifespan="off",
@@ -113,7 +123,12 @@ def url_of(bound: socket.socket) -> str:
 
 @contextmanager
 def running_server(
-    *, engine: Engine | None = None, job_ms: float = 0, api_auth: str | None = None
+    *,
+    engine: Engine | None = None,
+    job_ms: float = 0,
+    api_auth: str | None = None,
+    with_page: bool = False,
+    on_job: Callable[[str], None] | None = None,
 ) -> Iterator[RunningServer]:
     """Run the server on a free loopback port in a thread of this process, for as long as the block lasts.
 
@@ -121,12 +136,14 @@ def running_server(
         engine: makes the pixels; None is the classical engine.
         job_ms: what a batch takes at least, in ms.
         api_auth: "user:password", or None for no authentication.
+        with_page: answer `/internal/*` too, as a WebUI that was started without `--nowebui`.
+        on_job: called with a generating job's name when its turn has come, in the thread that works on it.
 
     Raises:
         RuntimeError: it did not start; the thread's own traceback says why.
     """
     bound = listen("127.0.0.1", 0)
-    server = make_server(bound, engine=engine, job_ms=job_ms, api_auth=api_auth)
+    server = make_server(bound, engine=engine, job_ms=job_ms, api_auth=api_auth, with_page=with_page, on_job=on_job)
 
     def serve() -> None:
         try:
@@ -146,7 +163,9 @@ def running_server(
         bound.close()
 
 
-def run_until_stopped(bound: socket.socket, *, job_ms: float = 0, api_auth: str | None = None) -> None:
+def run_until_stopped(
+    bound: socket.socket, *, job_ms: float = 0, api_auth: str | None = None, with_page: bool = False
+) -> None:
     """Serve on a bound socket in this thread until Ctrl-C or a termination signal."""
     with suppress(KeyboardInterrupt):
-        make_server(bound, job_ms=job_ms, api_auth=api_auth).run(sockets=[bound])
+        make_server(bound, job_ms=job_ms, api_auth=api_auth, with_page=with_page).run(sockets=[bound])

@@ -7,6 +7,7 @@ a validator of its own here.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -102,3 +103,27 @@ def loose_type(kind: str, *, nullable: bool) -> Any:
     if nullable:
         return Annotated[bare | None, BeforeValidator(_or_null(read))]
     return Annotated[bare, BeforeValidator(_not_null(read))]
+
+
+def in_range(described: Mapping[str, Any]) -> Callable[[Any], Any]:
+    """A validator that refuses what a JSON schema's bounds or list of values leave out."""
+    allowed = described.get("enum")
+    bounds: tuple[tuple[str, Callable[[Any, Any], bool], str, str], ...] = (
+        ("exclusiveMinimum", operator.gt, "not_gt", "greater than"),
+        ("minimum", operator.ge, "not_ge", "greater than or equal to"),
+        ("maximum", operator.le, "not_le", "less than or equal to"),
+    )
+
+    def validate(value: Any) -> Any:
+        if allowed is not None and value not in allowed:
+            listed = ", ".join(map(str, allowed))
+            context = {"given": value, "permitted": allowed}
+            raise PydanticCustomError("value_error.const", f"unexpected value; permitted: {listed}", context)
+        for bound, holds, kind, words in bounds:
+            limit = described.get(bound)
+            if limit is not None and not holds(value, limit):
+                message = f"ensure this value is {words} {limit:g}"
+                raise PydanticCustomError(f"value_error.number.{kind}", message, {"limit_value": limit})
+        return value
+
+    return validate

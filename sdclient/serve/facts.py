@@ -89,11 +89,11 @@ def memory() -> dict[str, Any]:
     return {"ram": ram, "cuda": {"error": "unavailable"}}
 
 
-def cmd_flags(*, host: str, port: int | None) -> dict[str, Any]:
+def cmd_flags(*, host: str, port: int | None, with_page: bool) -> dict[str, Any]:
     """The flags a WebUI would have been started with to behave as this server does, trimmed."""
     return {
         "api": True,
-        "nowebui": True,
+        "nowebui": not with_page,
         "api_auth": None,
         "api_log": False,
         "listen": False,

@@ -78,4 +78,5 @@ def _in_old_words(item: dict[str, Any], body: Any) -> dict[str, Any]:
         return {"loc": place, "msg": str(error), "type": "value_error.jsondecode", "ctx": context}
     if kind in _NO_OBJECT:
         return {"loc": place, "msg": "value is not a valid dict", "type": "type_error.dict"}
-    return {"loc": place, "msg": item["msg"], "type": kind}
+    told = {"loc": place, "msg": item["msg"], "type": kind}
+    return {**told, "ctx": item["ctx"]} if kind.startswith("value_error.") and "ctx" in item else told

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -12,22 +12,31 @@ from typing import Any
 from PIL import Image
 
 from ..models import ProgressState
+from .tasks import TaskBook
 
 
 class JobBoard:
     """The lock that requests queue on, and the server-wide state of the running job.
 
     A job is a request of `count` batches. Interrupting is server-wide too: it ends whatever runs.
+
+    Args:
+        on_start: called with a job's name when its turn has come, in the thread that works on it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_start: Callable[[str], None] | None = None) -> None:
+        self.tasks = TaskBook()
+        self._on_start = on_start
         self._turn = threading.Lock()
         self._changing = threading.Lock()
         self._interrupted = threading.Event()
+        self._hurry = threading.Event()
         self._closed = False
         self._state = ProgressState()
         self._started_s = 0.0
-        self.current_image: Image.Image | None = None
+        self._current_image: Image.Image | None = None
+        self.preview_number = 0
+        """Grows with each preview of a job, so that a page need not fetch one twice."""
 
     @property
     def interrupted(self) -> bool:
@@ -35,45 +44,80 @@ class JobBoard:
         return self._interrupted.is_set()
 
     @property
+    def hurried(self) -> bool:
+        """Whether the running batch was told to end at the step it has reached."""
+        return self._hurry.is_set()
+
+    @property
     def timestamp(self) -> str:
         """When the running job began, as the WebUI writes it ("20261123170429")."""
         return self._state.job_timestamp
 
+    @property
+    def current_image(self) -> Image.Image | None:
+        """The running job's last image; None before its first."""
+        return self._current_image
+
+    def show(self, image: Image.Image) -> None:
+        """Make this image the preview."""
+        with self._changing:
+            self._current_image = image
+            self.preview_number += 1
+
     @contextmanager
-    def turn(self, *, count: int) -> Iterator[None]:
+    def turn(self, *, count: int, label: str = "scripts_img2img") -> Iterator[None]:
         """Wait for the running job to end, then be the running job."""
         with self._turn:
             stamp = datetime.now().strftime("%Y%m%d%H%M%S")
             with self._changing:
                 if not self._closed:
                     self._interrupted.clear()
+                    self._hurry.clear()
                 self._started_s = time.monotonic()
-                self._state = ProgressState(job="scripts_img2img", job_count=count, job_timestamp=stamp)
+                self.preview_number = 0
+                self._state = ProgressState(job=label, job_count=count, job_timestamp=stamp)
             try:
                 yield
             finally:
-                self.current_image = None
                 with self._changing:
+                    self._current_image = None
                     self._state = ProgressState(interrupted=self.interrupted, job_timestamp=stamp)
+
+    @contextmanager
+    def task(self, name: str) -> Iterator[None]:
+        """Work on the job of this name, within its turn."""
+        self.tasks.start(name)
+        if self._on_start is not None:
+            self._on_start(name)
+        yield
+        self.tasks.finish(name)
 
     def begin_batch(self, number: int, *, steps: int) -> None:
         """Say that batch `number` (from 0) begins, and how many sampling steps it will take."""
         count = self._state.job_count
         label = self._state.job if count == 1 else f"Batch {number + 1} out of {count}"
-        self._update(job=label, job_no=number, sampling_step=0, sampling_steps=steps)
+        if not self.interrupted:
+            self._hurry.clear()
+        self._update(job=label, job_no=number, sampling_step=0, sampling_steps=steps, skipped=False)
 
     def step(self, step: int) -> None:
         """Say that so many sampling steps are done."""
         self._update(sampling_step=step)
 
     def pause(self, duration_s: float) -> None:
-        """Wait, though no longer than until an interrupt."""
-        self._interrupted.wait(duration_s)
+        """Wait, though no longer than until an interrupt or a skip."""
+        self._hurry.wait(duration_s)
 
     def interrupt(self) -> None:
         """Let the running job end with the images it has; without one nothing happens."""
         self._interrupted.set()
+        self._hurry.set()
         self._update(interrupted=True)
+
+    def skip(self) -> None:
+        """Let the running batch end at the step it has reached; its images come, and the next batch begins."""
+        self._hurry.set()
+        self._update(skipped=True)
 
     def close(self) -> None:
         """Interrupt the running job and every one that waits, because the server stops."""
@@ -85,8 +129,7 @@ class JobBoard:
         state = self._state
         if state.job_count == 0:
             return {"progress": 0.0, "eta_relative": 0.0, "state": state.model_dump()}
-        batches_done = state.job_no + state.sampling_step / max(state.sampling_steps, 1)
-        progress = min(0.01 + batches_done / state.job_count, 1.0)
+        progress = min(0.01 + _share_done(state), 1.0)
         elapsed_s = time.monotonic() - self._started_s
         return {
             "progress": progress,
@@ -94,6 +137,18 @@ class JobBoard:
             "state": state.model_dump(),
         }
 
+    def share_and_eta(self) -> tuple[float, float | None]:
+        """Share done and seconds left of the running job, as `/internal/progress` counts them."""
+        share = min(_share_done(self._state), 1.0)
+        elapsed_s = time.monotonic() - self._started_s
+        return share, elapsed_s / share - elapsed_s if share > 0 else None
+
     def _update(self, **changes: Any) -> None:
         with self._changing:
             self._state = self._state.model_copy(update=changes)
+
+
+def _share_done(state: ProgressState) -> float:
+    if state.job_count == 0:
+        return 0.0
+    return (state.job_no + state.sampling_step / max(state.sampling_steps, 1)) / state.job_count

@@ -6,15 +6,22 @@ fields ignored, and the server's defaults: a WebUI takes almost anything and ans
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, create_model, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, create_model, model_validator
 
-from ..models import Img2ImgRequest, PngInfoRequest
-from .coercion import loose_type, to_object
-
-_SERVER_DEFAULTS: dict[str, Any] = {"denoising_strength": 0.75, "init_images": None}
-"""Where the server's default is not the client's."""
+from ..models import (
+    ExtrasRequest,
+    ExtrasSingleRequest,
+    Img2ImgRequest,
+    InternalProgressRequest,
+    InterrogateRequest,
+    PngInfoRequest,
+    Txt2ImgRequest,
+)
+from .coercion import in_range, loose_type, to_object
 
 _NEVER_NULL = frozenset(
     {
@@ -42,15 +49,32 @@ class LooseBody(BaseModel):
         return value if isinstance(value, cls) else to_object(value)
 
 
-def _derive(name: str, client_model: type[BaseModel]) -> type[LooseBody]:
-    """A loose model with the client model's fields; their JSON types come from its schema."""
+def _derive(
+    name: str,
+    client_model: type[BaseModel],
+    *,
+    never_null: frozenset[str] = _NEVER_NULL,
+    server_defaults: Mapping[str, Any] = MappingProxyType({}),
+    ranges: bool = False,
+) -> type[LooseBody]:
+    """A loose model with the client model's fields; their JSON types come from its schema.
+
+    Args:
+        name: of the new model.
+        client_model: what the client sends.
+        never_null: fields that do not accept null.
+        server_defaults: where the server's default is not the client's.
+        ranges: refuse values out of range, which a WebUI does for few calls.
+    """
     schema = client_model.model_json_schema(mode="validation")
     fields: dict[str, Any] = {}
     for field, described in schema["properties"].items():
         kind = _json_type(described)
-        annotation = loose_type(kind, nullable=field not in _NEVER_NULL)
-        if field in _SERVER_DEFAULTS:
-            fields[field] = (annotation, _SERVER_DEFAULTS[field])
+        annotation = loose_type(kind, nullable=field not in never_null)
+        if ranges:
+            annotation = Annotated[annotation, AfterValidator(in_range(described))]
+        if field in server_defaults:
+            fields[field] = (annotation, server_defaults[field])
         elif field in schema.get("required", ()):
             fields[field] = (annotation, ...)
         else:
@@ -64,8 +88,48 @@ def _json_type(described: dict[str, Any]) -> str:
     return next(str(variant["type"]) for variant in variants if variant["type"] != "null")
 
 
-Img2ImgBody = _derive("Img2ImgBody", Img2ImgRequest)
+Img2ImgBody = _derive("Img2ImgBody", Img2ImgRequest, server_defaults={"denoising_strength": 0.75, "init_images": None})
 """Body of `POST /sdapi/v1/img2img`."""
+
+Txt2ImgBody = _derive("Txt2ImgBody", Txt2ImgRequest, never_null=_NEVER_NULL - {"denoising_strength"})
+"""Body of `POST /sdapi/v1/txt2img`."""
 
 PngInfoBody = _derive("PngInfoBody", PngInfoRequest)
 """Body of `POST /sdapi/v1/png-info`."""
+
+InterrogateBody = _derive(
+    "InterrogateBody",
+    InterrogateRequest,
+    never_null=frozenset(InterrogateRequest.model_fields),
+    server_defaults={"image": ""},
+)
+"""Body of `POST /sdapi/v1/interrogate`."""
+
+ExtrasSingleBody = _derive(
+    "ExtrasSingleBody",
+    ExtrasSingleRequest,
+    never_null=frozenset(ExtrasSingleRequest.model_fields),
+    server_defaults={"image": ""},
+    ranges=True,
+)
+"""Body of `POST /sdapi/v1/extra-single-image`."""
+
+
+class FileBody(LooseBody):
+    """One picture of a batch."""
+
+    data: loose_type("string", nullable=False)  # type: ignore[valid-type]
+    name: loose_type("string", nullable=False)  # type: ignore[valid-type]
+
+
+ExtrasBatchBody = create_model(
+    "ExtrasBatchBody",
+    __base__=_derive("ExtrasBody", ExtrasRequest, never_null=frozenset(ExtrasRequest.model_fields), ranges=True),
+    imageList=(list[FileBody], ...),
+)
+"""Body of `POST /sdapi/v1/extra-batch-images`."""
+
+InternalProgressBody = _derive(
+    "InternalProgressBody", InternalProgressRequest, never_null=frozenset(), server_defaults={"id_task": None}
+)
+"""Body of `POST /internal/progress`."""

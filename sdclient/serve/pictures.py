@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping
 
 import numpy as np
 from fastapi import HTTPException
@@ -63,8 +64,16 @@ def to_rgb(image: Image.Image, background: str) -> Image.Image:
     return image.convert("RGB")
 
 
-def encode_image(image: Image.Image, infotext: str, settings: Settings) -> str:
+def encode_image(
+    image: Image.Image, infotext: str, settings: Settings, *, extra_texts: Mapping[str, str] | None = None
+) -> str:
     """The image as base64 in the format of the option `samples_format`, its infotext inside.
+
+    Args:
+        image: what to send.
+        infotext: "" for none.
+        settings: the options in force.
+        extra_texts: further texts by keyword, for PNG only.
 
     Raises:
         HTTPException: 500, a format the WebUI cannot send.
@@ -76,6 +85,8 @@ def encode_image(image: Image.Image, infotext: str, settings: Settings) -> str:
         chunks = PngInfo()
         if text:
             chunks.add_text("parameters", text)
+        for keyword, words in (extra_texts or {}).items():
+            chunks.add_text(keyword, words)
         image.save(buffer, "PNG", pnginfo=chunks, compress_level=_FAST_PNG)
     elif kind in ("jpg", "jpeg"):
         image.save(buffer, "JPEG", quality=settings["jpeg_quality"], exif=_user_comment(text))

@@ -12,9 +12,9 @@ from .settings import MODEL_HASH, Settings
 from .words import ENGINE_KEY, MODEL_NAME, VERSION
 
 
-def extra_parameters(body: Any, choice: Choice, mask_words: Mapping[str, Any], engine_name: str) -> dict[str, Any]:
-    """`extra_generation_params`: the strength, the mask, the schedule, and what made the pixels."""
-    extra: dict[str, Any] = {"Denoising strength": body.denoising_strength, **mask_words}
+def extra_parameters(choice: Choice, words: Mapping[str, Any], engine_name: str) -> dict[str, Any]:
+    """`extra_generation_params`: what the call itself tells, the schedule, and what made the pixels."""
+    extra: dict[str, Any] = dict(words)
     if choice.schedule is not None:
         extra["Schedule type"] = choice.schedule
     return {**extra, ENGINE_KEY: engine_name}
@@ -37,7 +37,8 @@ def infotext(body: Any, choice: Choice, seeds: Seeds, index: int, extra: Mapping
     if seeds.subseed_strength:
         told["Variation seed"] = seeds.all_subseeds[index]
         told["Variation seed strength"] = seeds.subseed_strength
-    told["Denoising strength"] = body.denoising_strength
+    if body.denoising_strength is not None:
+        told["Denoising strength"] = body.denoising_strength
     if settings["CLIP_stop_at_last_layers"] > 1:
         told["Clip skip"] = settings["CLIP_stop_at_last_layers"]
     told.update(extra)

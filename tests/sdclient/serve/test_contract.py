@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from sdclient import models
-from sdclient.serve.payload import Img2ImgBody, PngInfoBody
+from sdclient.serve.payload import (
+    ExtrasBatchBody,
+    ExtrasSingleBody,
+    Img2ImgBody,
+    InterrogateBody,
+    PngInfoBody,
+    Txt2ImgBody,
+)
 from sdclient.serve.words import ENGINE, MODEL_NAME
 
 from .conftest import Api, as_base64, picture, recorded, usual
@@ -16,7 +23,14 @@ from .conftest import Api, as_base64, picture, recorded, usual
 
 @pytest.mark.parametrize(
     ("schema", "model"),
-    [("StableDiffusionProcessingImg2Img", Img2ImgBody), ("PNGInfoRequest", PngInfoBody)],
+    [
+        ("StableDiffusionProcessingImg2Img", Img2ImgBody),
+        ("StableDiffusionProcessingTxt2Img", Txt2ImgBody),
+        ("PNGInfoRequest", PngInfoBody),
+        ("ExtrasSingleImageRequest", ExtrasSingleBody),
+        ("ExtrasBatchImagesRequest", ExtrasBatchBody),
+        ("InterrogateRequest", InterrogateBody),
+    ],
 )
 def test_bodies_have_the_fields_types_and_defaults_of_the_contract(schema: str, model: Any) -> None:
     contract = recorded("openapi.json")["components"]["schemas"][schema]

@@ -1,0 +1,104 @@
+"""Requests of the "Extras" tab (enlarging finished pictures) and of `interrogate`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import HTTPException
+from PIL import Image
+
+from ..infotext import read_infotext
+from .jobs import JobBoard
+from .pictures import decode_image, encode_image, to_rgb
+from .resolve import check_memory
+from .settings import Settings
+from .upscalers import find_upscaler, target_size, upscale_by
+
+_TO_SIZE = 1
+_POSTPROCESSING = "postprocessing"
+_LABEL = "extras"
+
+
+class Extras:
+    """Enlarges pictures, one request at a time, in the queue of all jobs."""
+
+    def __init__(self, settings: Settings, board: JobBoard) -> None:
+        self._settings = settings
+        self._board = board
+
+    def single(self, body: Any) -> dict[str, Any]:
+        """Reply of `/sdapi/v1/extra-single-image`."""
+        source = decode_image(body.image)
+        with self._board.turn(count=1, label=_LABEL):
+            picture, html = self._process(source, body)
+        return {"html_info": html, "image": picture}
+
+    def batch(self, body: Any) -> dict[str, Any]:
+        """Reply of `/sdapi/v1/extra-batch-images`; its words are those of the last picture."""
+        sources = [decode_image(entry.data) for entry in body.imageList]
+        html, pictures = "", []
+        with self._board.turn(count=max(len(sources), 1), label=_LABEL):
+            for source in sources:
+                picture, html = self._process(source, body)
+                pictures.append(picture)
+        return {"html_info": html, "images": pictures}
+
+    def _process(self, source: Image.Image, body: Any) -> tuple[str, str]:
+        for restorer in ("gfpgan", "codeformer"):
+            if getattr(body, f"{restorer}_visibility") > 0:
+                raise RuntimeError(f"no face restorer here: {restorer}_visibility must be 0")
+        image = to_rgb(source, str(self._settings["img2img_background_color"]))
+        image, words = _upscaled(image, body)
+        told = ", ".join(f"{name}: {value}" for name, value in words.items())
+        encoded = encode_image(image, read_infotext(source), self._settings, extra_texts={_POSTPROCESSING: told})
+        return encoded, f"<p>{told}</p>"
+
+
+def _upscaled(image: Image.Image, body: Any) -> tuple[Image.Image, dict[str, Any]]:
+    """The picture, and what was done to it."""
+    first, second = find_upscaler(body.upscaler_1), find_upscaler(body.upscaler_2)
+    words: dict[str, Any] = {}
+    if first is None:
+        return image, words
+    enlarged = _enlarged(image, first, body, words)
+    words["Postprocess upscaler"] = body.upscaler_1
+    share = body.extras_upscaler_2_visibility
+    if second is not None and share > 0:
+        enlarged = Image.blend(enlarged, _enlarged(image, second, body, words), share)
+        words["Postprocess upscaler 2"] = body.upscaler_2
+    return enlarged, words
+
+
+def _enlarged(image: Image.Image, resampling: Image.Resampling, body: Any, words: dict[str, Any]) -> Image.Image:
+    width, height = body.upscaling_resize_w, body.upscaling_resize_h
+    to_size = body.resize_mode == _TO_SIZE
+    factor = max(width / image.width, height / image.height) if to_size else body.upscaling_resize
+    if to_size:
+        words["Postprocess upscale to"] = f"{width}x{height}"
+        check_memory(1, width, height)
+    else:
+        words["Postprocess upscale by"] = factor
+    check_memory(1, *target_size(image.size, factor))
+    enlarged = upscale_by(image, resampling, factor)
+    if to_size and body.upscaling_crop:
+        # Black shows where rounding to multiples of 8 px left the picture too small; the genuine server does so.
+        cropped = Image.new("RGB", (width, height))
+        cropped.paste(enlarged, (width // 2 - enlarged.width // 2, height // 2 - enlarged.height // 2))
+        words["Postprocess crop to"] = f"{width}x{height}"
+        return cropped
+    return enlarged
+
+
+def interrogate(body: Any) -> dict[str, str]:
+    """Reply of `/sdapi/v1/interrogate`: the one of a WebUI that could not load its model.
+
+    Raises:
+        HTTPException: 404, an unknown model.
+        RuntimeError: the other model, which cannot be loaded either.
+    """
+    decode_image(body.image)
+    if body.model == "clip":
+        return {"caption": "<error>"}
+    if body.model == "deepdanbooru":
+        raise RuntimeError("deepdanbooru cannot be loaded: this server has no models")
+    raise HTTPException(404, "Model not found")

@@ -1,0 +1,85 @@
+"""What the server has to offer, and the calls that would look for more: most lists are empty, for it has no models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from . import facts, scripts
+from .catalogue import SAMPLERS, SCHEDULERS
+from .faults import FaultyRoute
+from .upscalers import latent_upscale_modes, upscalers
+
+_EMPTY = (
+    "sd-vae",
+    "hypernetworks",
+    "face-restorers",
+    "realesrgan-models",
+    "prompt-styles",
+    "extensions",
+)
+_REFRESHED = ("refresh-checkpoints", "refresh-vae", "refresh-embeddings")
+
+
+def list_router(check: Any) -> APIRouter:
+    """The routes.
+
+    Args:
+        check: a dependency that lets a request pass or not. As in a WebUI, where an extension adds them, the
+            two calls about LoRAs are open to everybody.
+    """
+    router = APIRouter(prefix="/sdapi/v1", route_class=FaultyRoute)
+    guarded = [check]
+
+    async def empty() -> list[Any]:
+        return []
+
+    async def nothing() -> None:
+        return None
+
+    async def done() -> dict[str, Any]:
+        return {}
+
+    for name in _EMPTY:
+        router.add_api_route(f"/{name}", empty, methods=["GET"], dependencies=guarded)
+    for name in _REFRESHED:
+        router.add_api_route(f"/{name}", nothing, methods=["POST"], dependencies=guarded)
+    for name in ("reload-checkpoint", "unload-checkpoint"):
+        router.add_api_route(f"/{name}", done, methods=["POST"], dependencies=guarded)
+    router.add_api_route("/loras", empty, methods=["GET"])
+    router.add_api_route("/refresh-loras", nothing, methods=["POST"])
+
+    @router.get("/samplers", dependencies=guarded)
+    async def samplers() -> list[dict[str, Any]]:
+        return [sampler.model_dump() for sampler in SAMPLERS]
+
+    @router.get("/schedulers", dependencies=guarded)
+    async def schedulers() -> list[dict[str, Any]]:
+        return [scheduler.model_dump() for scheduler in SCHEDULERS]
+
+    @router.get("/sd-models", dependencies=guarded)
+    async def sd_models() -> list[dict[str, Any]]:
+        return facts.sd_models()
+
+    @router.get("/embeddings", dependencies=guarded)
+    async def embeddings() -> dict[str, Any]:
+        return {"loaded": {}, "skipped": {}}
+
+    @router.get("/upscalers", dependencies=guarded)
+    async def list_upscalers() -> list[dict[str, Any]]:
+        return upscalers()
+
+    @router.get("/latent-upscale-modes", dependencies=guarded)
+    async def list_latent_upscale_modes() -> list[dict[str, Any]]:
+        return latent_upscale_modes()
+
+    @router.get("/scripts", dependencies=guarded)
+    async def list_scripts() -> dict[str, list[str]]:
+        return scripts.titles()
+
+    @router.get("/script-info", dependencies=guarded)
+    async def script_info() -> list[dict[str, Any]]:
+        return scripts.described()
+
+    return router
