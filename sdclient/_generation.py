@@ -92,12 +92,18 @@ def may_have_arrived(error: WebUIError) -> bool:
 def is_busy_with(connection: Connection, task_id: str) -> bool:
     """Whether the server is working on a job or has it in its queue.
 
-    A WebUI without its page (`--nowebui`) cannot tell jobs apart; there, any job counts.
+    Where the server never heard of the job, any job counts: a WebUI without its page (`--nowebui`), SD.Next and an
+    A1111 before 1.8 cannot tell jobs apart (AUTOMATIC1111/stable-diffusion-webui, pull request 14314;
+    vladmandic/sdnext, modules/api/generate.py, 175e9cbe).
     """
     try:
-        state = connection.send("POST", "/internal/progress", json={"id_task": task_id, "live_preview": False})
-        return bool(state.get("active") or state.get("queued"))
+        task = connection.send("POST", "/internal/progress", json={"id_task": task_id, "live_preview": False})
     except NotFound:
-        progress = connection.send("GET", "/sdapi/v1/progress", params={"skip_current_image": "true"})
-        state = progress.get("state") or {}
-        return bool(state.get("job") or state.get("job_count"))
+        task = {}
+    if task.get("active") or task.get("queued"):
+        return True
+    if task.get("completed"):
+        return False
+    progress = connection.send("GET", "/sdapi/v1/progress", params={"skip_current_image": "true"})
+    state = progress.get("state") or {}
+    return bool(state.get("job") or state.get("job_count"))

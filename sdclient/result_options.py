@@ -91,9 +91,11 @@ RESULT_OPTIONS = (
 
 
 def result_options(options: Mapping[str, Any]) -> tuple[OptionState, ...]:
-    """Those of a server's options that change results.
+    """Those of a server's options that change results; Forge keeps `sd_vae` but pays no heed to it.
 
     Args:
         options: as `/sdapi/v1/options` gives them.
     """
-    return tuple(OptionState(known, options[known.name]) for known in RESULT_OPTIONS if known.name in options)
+    unheeded = {"sd_vae"} if "forge_additional_modules" in options else set()
+    known = (option for option in RESULT_OPTIONS if option.name in options and option.name not in unheeded)
+    return tuple(OptionState(option, options[option.name]) for option in known)

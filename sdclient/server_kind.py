@@ -7,13 +7,14 @@ Facts, and where they were read (repository, file, commit):
   (recorded from 1.10.1).
 - Forge and its descendants have the flag `forge_ref_a1111_home` (lllyasviel/stable-diffusion-webui-forge,
   modules/cmd_args.py, 001f2305). Since August 2024 Forge has the hidden options `forge_inference_memory` and others
-  (modules_forge/shared_options.py, 02ffb046), later `forge_additional_modules`, and `/sd-modules` in place of
-  `/sd-vae` (modules/api/api.py, 0bdbe79b).
+  (modules_forge/shared_options.py, 02ffb046), later `forge_additional_modules` (issue 2264), and `/sd-modules` in
+  place of `/sd-vae` (modules/api/api.py, 0bdbe79b).
 - reForge has that flag too, keeps `/sd-vae` and `/schedulers` (Panchovix/stable-diffusion-webui-reForge,
   modules/api/api.py, 440a57e4), and alone has the option `sd_sampling` (modules/shared_options.py, 025b62dc).
 - SD.Next keeps the schedule in the option `schedulers_sigma` (vladmandic/sdnext, modules/sd_samplers_diffusers.py,
   046840c8), has the flags `auth` and `auth_file` and answers `/sdapi/v1/version` (modules/api/api.py, 05659097) with
-  `"app": "sd.next"` (vladmandic/automatic, modules/shared.py and installer.py). Its `/schedulers` lists samplers.
+  `"app": "sd.next"`, the commit as `hash` or `commit` (modules/api/server.py, 0e76332b, from installer.py or
+  modules/shared.py). Its `/schedulers` lists samplers, with a class and no label (modules/api/models.py).
 """
 
 from __future__ import annotations

@@ -169,7 +169,8 @@ class OneJobAtATime:
 
     def _internal(self, request: Request) -> Response:
         assert json.loads(request.get_data())["id_task"] == self.jobs[0]
-        return Response(json.dumps({"active": self._busy(), "queued": False, "completed": False}))
+        busy = self._busy()
+        return Response(json.dumps({"active": busy, "queued": False, "completed": not busy}))
 
     def _progress(self, _: Request) -> Response:
         busy = self._busy()
