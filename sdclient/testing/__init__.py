@@ -1,0 +1,20 @@
+"""A WebUI for tests of your own scripts: the embedded server in this process, and faults on order.
+
+In a `conftest.py`::
+
+    from sdclient.testing import webui_server  # noqa: F401
+
+Then a test takes `webui_server` (see `WebUIServer`), hands `webui_server.url` to the code under test, and plans what
+goes wrong with `webui_server.faults` (see `FaultPlan`). Without pytest, `serve_webui` is a context manager.
+
+Needs pytest and the extra `serve`. The images come from classical image processing; it is not Stable Diffusion.
+"""
+
+from __future__ import annotations
+
+from .faults import FaultPlan, Held
+from .fixtures import webui_server
+from .server import WebUIServer, serve_webui
+from .traffic import Job, Seen
+
+__all__ = ["FaultPlan", "Held", "Job", "Seen", "WebUIServer", "serve_webui", "webui_server"]

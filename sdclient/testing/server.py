@@ -1,0 +1,127 @@
+"""The server that a test talks to: the embedded WebUI behind a gate where things go wrong on order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from .. import RetryPolicy, Timeouts, WebUI
+from ..errors import MissingExtra
+from .door import KNOCKS, Door
+from .faults import FaultPlan
+from .gate import Gate
+from .traffic import Job, Seen
+
+AT_ONCE = RetryPolicy(first_wait_s=0)
+"""Tries three times, as the client does by itself, but without waiting in between."""
+
+
+class _JobHook(Protocol):
+    def __call__(self, task_id: str, /) -> None: ...
+
+
+class WebUIServer:
+    """A WebUI in this process. Made by `serve_webui` and by the fixture `webui_server`."""
+
+    def __init__(self, upstream_url: str, api_auth: str | None) -> None:
+        self._auth = tuple(api_auth.split(":", 1)) if api_auth else None
+        self._refusals_left = 0
+        self.faults: FaultPlan = FaultPlan(self._refuse)
+        """What shall go wrong."""
+        port = urlsplit(upstream_url).port
+        assert port is not None  # noqa: S101 - the server was just started on one
+        self._gate = Gate(port, self.faults)
+        self._door = Door(self._gate.serve)
+        self.url: str = f"http://127.0.0.1:{self._door.port}"
+        """Address for `WebUI(url)` or for the code under test."""
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """The generating requests that reached the server, in the order they came."""
+        return self._gate.log.jobs
+
+    @property
+    def requests(self) -> tuple[Seen, ...]:
+        """All requests that came, in order, and the faults they met; refused connections are not among them."""
+        return self._gate.seen
+
+    def assert_no_job_doubled(self) -> None:
+        """No job was sent while the server was doing the same work.
+
+        Raises:
+            AssertionError: names the jobs.
+        """
+        doubled = [job for job in self.jobs if job.doubled]
+        if doubled:
+            raise AssertionError(f"sent while the same work was being done: {doubled}")
+
+    def client(self, *, timeouts: Timeouts | None = None, retries: RetryPolicy = AT_ONCE) -> WebUI:
+        """A client of this server with its password; close it, or use it in a `with` block."""
+        auth = None if self._auth is None else (self._auth[0], self._auth[1])
+        return WebUI(self.url, auth=auth, timeouts=timeouts, retries=retries)
+
+    @contextmanager
+    def down(self) -> Iterator[None]:
+        """Nothing listens at the address for as long as the block lasts, for any process; not counted as a fault."""
+        self._door.shut()
+        try:
+            yield
+        finally:
+            self._door.open()
+
+    def close(self) -> None:
+        """Release what is held up and stop listening."""
+        self.faults.release_all()
+        KNOCKS.forget(self._door.port)
+        self._door.remove()
+
+    def job_began(self, task_id: str) -> None:
+        """For the embedded server, which says so."""
+        self._gate.job_began(task_id)
+
+    def _refuse(self, times: int) -> None:
+        self._refusals_left += times
+        self._door.shut()
+        KNOCKS.watch(self._door.port, self._knocked)
+
+    def _knocked(self) -> None:
+        """This process is about to connect: the last refusal is over when the next attempt comes."""
+        if self._refusals_left > 0:
+            self._refusals_left -= 1
+            self.faults.count_refusal()
+        else:
+            KNOCKS.forget(self._door.port)
+            self._door.open()
+
+
+@contextmanager
+def serve_webui(*, with_page: bool = True, job_ms: float = 0, api_auth: str | None = None) -> Iterator[WebUIServer]:
+    """Run the embedded server in this process for as long as the block lasts.
+
+    Args:
+        with_page: answer `/internal/*` too, as a WebUI does that was started without `--nowebui`.
+        job_ms: what a batch takes at least, in ms.
+        api_auth: "user:password" that every call must carry; None lets everybody in.
+
+    Raises:
+        MissingExtra: the extra `serve` is not installed.
+    """
+    try:
+        from ..serve.background import running_server
+    except ModuleNotFoundError as error:
+        raise MissingExtra("sdclient.testing", "serve") from error
+    hooks: list[_JobHook] = []
+
+    def on_job(task_id: str) -> None:
+        for hook in hooks:
+            hook(task_id)
+
+    with running_server(with_page=with_page, job_ms=job_ms, api_auth=api_auth, on_job=on_job) as upstream:
+        server = WebUIServer(upstream.url, api_auth)
+        hooks.append(server.job_began)
+        try:
+            yield server
+        finally:
+            server.close()
