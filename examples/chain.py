@@ -38,6 +38,8 @@ class Recipe:
     images_per_epoch: int
     """The same for all arms, so that none is trained longer than another."""
     seeds: int
+    caveat: str
+    """What the reader of the report must know about these pictures."""
     denoising_strength: float = 0.25
     native_size_px: int = 128
     """Side at which images are generated; small, because the engine is classical. A real WebUI wants 512."""
@@ -135,7 +137,7 @@ def run_chain(data: Path, out: Path, recipe: Recipe) -> Path:
     say("Compare all seeds, with the control beside them")
     run(
         *("trainer", "compare", runs / "baseline", runs / "augmented", data),
-        *("--control", runs / "control", "--report", report),
+        *("--control", runs / "control", "--report", report, "--note", recipe.caveat),
     )
     return report
 

@@ -22,6 +22,11 @@ from steps import StepFailed, say
 TARGET = 100
 """Training images of each defect type afterwards; generated images are then about a third of all."""
 
+CAVEAT = (
+    "DeepPCB's boards are real, but its README says that many of its defects were added to the tested images by hand, "
+    "and the images are black and white."
+)
+
 _OUR_COLUMNS = ("file", "class", "split", "group", "source", "sha256")
 _SPLITS = ("train", "val", "test")
 
@@ -103,7 +108,7 @@ def main() -> int:
     parser.add_argument("--column", default="train_longtail", help="marks the training rows; 'train' takes all")
     parser.add_argument("--target", type=int, default=TARGET, help="images to fill each defect type to")
     asked = parser.parse_args()
-    recipe = Recipe(target=asked.target, epochs=asked.epochs, images_per_epoch=704, seeds=asked.seeds)
+    recipe = Recipe(target=asked.target, epochs=asked.epochs, images_per_epoch=704, seeds=asked.seeds, caveat=CAVEAT)
 
     def work() -> Path:
         claim(asked.out, recipe, f"deeppcb {asked.column}")

@@ -17,7 +17,15 @@ import boards
 from chain import Recipe, claim, run_chain, run_script
 from steps import run, say
 
-RECIPE = Recipe(target=70, epochs=20, images_per_epoch=320, seeds=3, batch_size=16, lr=1e-3)
+RECIPE = Recipe(
+    target=70,
+    epochs=20,
+    images_per_epoch=320,
+    seeds=3,
+    caveat="The boards were drawn by a program, not photographed; the figures say nothing about real boards.",
+    batch_size=16,
+    lr=1e-3,
+)
 VAL_SHARE, TEST_SHARE = 0.15, 0.5
 """Half is kept for the test: these images cost nothing, and few test images make rates that mean nothing."""
 

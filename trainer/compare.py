@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -60,8 +61,9 @@ class Flip:
     """Share of the first arm's trainings that judge it rightly (Normal/Abnormal)."""
     second_right: float
     first_predicted: str
-    """What the first training of the first arm called it."""
+    """What most trainings of the first arm called it; of equally many names the earlier training's."""
     second_predicted: str
+    """Likewise of the second arm."""
 
 
 @dataclass(frozen=True)
@@ -255,14 +257,18 @@ def _flips(
             label=reference.labels[n],
             first_right=float(first[n]),
             second_right=float(second[n]),
-            first_predicted=reference.predicted[n],
-            second_predicted=sets[1][0].predicted[n],
+            first_predicted=_most_common(sets[0], n),
+            second_predicted=_most_common(sets[1], n),
         )
         for n, image in enumerate(reference.images)
     ]
     gained = [flip for flip in flips if flip.first_right < 0.5 < flip.second_right]
     lost = [flip for flip in flips if flip.second_right < 0.5 < flip.first_right]
     return tuple(gained), tuple(lost)
+
+
+def _most_common(seeds: Sequence[Predictions], image: int) -> str:
+    return Counter(one.predicted[image] for one in seeds).most_common(1)[0][0]
 
 
 def _notes(truth: LabelledImages, results: Sequence[ArmResult], groups: int | None) -> tuple[str, ...]:

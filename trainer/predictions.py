@@ -174,13 +174,10 @@ def _read_header(path: Path, header: list[str]) -> tuple[dict[str, int], tuple[s
     missing = [name for name in _FIXED_COLUMNS if name not in header]
     if missing:
         raise PredictionsError(
-            f"{path}, line 1: no column {missing[0]!r} among {', '.join(header)}; "
-            f"expected {_expected_columns()}"
+            f"{path}, line 1: no column {missing[0]!r} among {', '.join(header)}; expected {_expected_columns()}"
         )
     columns = {name: place for place, name in enumerate(header)}
-    classes = tuple(
-        name.removeprefix(_PREFIX) for name in header if name.startswith(_PREFIX) and name != _PREFIX
-    )
+    classes = tuple(name.removeprefix(_PREFIX) for name in header if name.startswith(_PREFIX) and name != _PREFIX)
     if len(classes) < 2:
         raise PredictionsError(
             f"{path}, line 1: {len(classes)} probability column(s); expected one p_<class> for each of two or"
@@ -211,16 +208,12 @@ def _read_rows(
                 f"{at}: image {image!r} stands on line {first_line[image]} already; expected every image once"
             )
         first_line[image] = line
-        values = [
-            _read_probability(at, name, row[place]) for name, place in zip(classes, places, strict=True)
-        ]
+        values = [_read_probability(at, name, row[place]) for name, place in zip(classes, places, strict=True)]
         fault = _fault_of_row(values)
         if fault:
             raise PredictionsError(f"{at}: {fault}")
         if said not in classes:
-            raise PredictionsError(
-                f"{at}: predicted {said!r} is not a class; expected one of {', '.join(classes)}"
-            )
+            raise PredictionsError(f"{at}: predicted {said!r} is not a class; expected one of {', '.join(classes)}")
         if values[classes.index(said)] < max(values) - _TIE_TOLERANCE:
             likeliest = classes[int(np.argmax(values))]
             raise PredictionsError(
@@ -243,9 +236,7 @@ def _read_rows(
     )
 
 
-def _read_groups(
-    path: Path, rows: list[tuple[int, list[str]]], columns: dict[str, int]
-) -> tuple[str, ...] | None:
+def _read_groups(path: Path, rows: list[tuple[int, list[str]]], columns: dict[str, int]) -> tuple[str, ...] | None:
     if "group" not in columns:
         return None
     groups = tuple(row[columns["group"]].strip() for _, row in rows)
@@ -263,9 +254,7 @@ def _read_probability(at: str, name: str, cell: str) -> float:
     try:
         value = float(cell)
     except ValueError:
-        raise PredictionsError(
-            f"{at}: {_PREFIX}{name} is {cell!r}; expected a probability from 0 to 1"
-        ) from None
+        raise PredictionsError(f"{at}: {_PREFIX}{name} is {cell!r}; expected a probability from 0 to 1") from None
     if not 0.0 <= value <= 1.0:
         raise PredictionsError(f"{at}: {_PREFIX}{name} is {cell}; expected a probability from 0 to 1")
     return value

@@ -16,7 +16,7 @@ import steps
 from chain import Recipe
 from steps import StepFailed
 
-TINY = Recipe(target=9, epochs=1, images_per_epoch=32, seeds=1, native_size_px=64, imgsz=32)
+TINY = Recipe(target=9, epochs=1, images_per_epoch=32, seeds=1, caveat="A toy.", native_size_px=64, imgsz=32)
 
 
 def digests(folder: Path) -> set[str]:

@@ -117,6 +117,10 @@ def test_flips_are_what_the_majority_of_seeds_changed(comparison: Comparison, se
     a, b = (np.mean([right(one.predictions) for one in given.seeds], axis=0) for given in several[:2])
     assert [flip.image for flip in comparison.gained] == [f"{n}.png" for n in np.flatnonzero((a < 0.5) & (b > 0.5))]
     assert [flip.image for flip in comparison.lost] == [f"{n}.png" for n in np.flatnonzero((a > 0.5) & (b < 0.5))]
+    for flip in (*comparison.gained, *comparison.lost):
+        n = int(flip.image.removesuffix(".png"))
+        names = [one.predictions.predicted[n] for one in several[1].seeds]
+        assert names.count(flip.second_predicted) == max(names.count(name) for name in names)
     assert comparison.gained
 
 

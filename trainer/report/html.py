@@ -51,8 +51,13 @@ class _ArmView:
 
     @property
     def balance_columns(self) -> int:
-        """Columns it takes in the table of training images: total and bar, and what they are made of."""
-        return 2 + (self.generates or self.repeats) + 2 * self.generates + self.repeats
+        """Columns it takes in the table of training images: total, what it is made of, and perhaps a bar."""
+        return 1 + self.has_bar + (self.generates or self.repeats) + 2 * self.generates + self.repeats
+
+    @property
+    def has_bar(self) -> bool:
+        """Whether its training images are drawn too; a control's bars would repeat those of the arm it controls."""
+        return not self.repeats
 
     @property
     def repeats(self) -> bool:

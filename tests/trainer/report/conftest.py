@@ -13,8 +13,10 @@ from PIL import Image, ImageDraw
 
 from sdclient.manifest import ImageRecord, Manifest
 from trainer.arms import Arm, load_arm
+from trainer.compare import compare
 from trainer.history import EpochRecord, write_history
 from trainer.predictions import Predictions, make_predictions
+from trainer.report import ReportInputs, collect_inputs
 
 CLASSES = ("Normal", "mousebite", "open", "焊盘凹凸")
 REAL = (60, 24, 14, 6)
@@ -138,3 +140,14 @@ def build_case(root: Path) -> Case:
             truth[image] = kind
     generate(root / "output", root / "sources", STAND_IN)
     return Case(root, root / "data", root / "output", truth)
+
+
+@pytest.fixture(scope="module")
+def inputs(make_case) -> ReportInputs:  # type: ignore[no-untyped-def]
+    case = make_case()
+    arms = [
+        case.arm("基线", seeds=3, skill=1.2, generated=False),
+        case.arm("augmented", seeds=3, skill=3.2, generated=True),
+        case.arm("control", seeds=2, skill=1.4, generated=False),
+    ]
+    return collect_inputs(compare(*arms), arms, case.data, commands=["trainer compare a b <data>"])

@@ -71,17 +71,6 @@ def follow(document: Any, pointer: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def inputs(make_case) -> ReportInputs:  # type: ignore[no-untyped-def]
-    case = make_case()
-    arms = [
-        case.arm("基线", seeds=3, skill=1.2, generated=False),
-        case.arm("augmented", seeds=3, skill=3.2, generated=True),
-        case.arm("control", seeds=2, skill=1.4, generated=False),
-    ]
-    return collect_inputs(compare(*arms), arms, case.data, commands=["trainer compare a b <data>"])
-
-
-@pytest.fixture(scope="module")
 def single(make_case) -> ReportInputs:  # type: ignore[no-untyped-def]
     case = make_case()
     arms = [
