@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from .._images import ImageInput
 from ..infotext import Infotext
@@ -116,7 +116,7 @@ class Img2ImgRequest(GenerationRequest):
     """A request for images made from an image."""
 
     init_images: Many[SentImage] = Field(min_length=1)
-    """The source image; several only together with an equal `batch_size`."""
+    """The source image; several only together with a `batch_size` as large."""
     denoising_strength: float = Field(default=0.25, ge=0, le=1)
     """How far the result may leave the source; 0.2-0.3 keeps a defect a defect. Server default: 0.75."""
     resize_mode: Literal[0, 1, 2, 3] = 0
@@ -147,6 +147,14 @@ class Img2ImgRequest(GenerationRequest):
     """A mask in latent space."""
     include_init_images: bool = False
     """Echo the source in the reply's `parameters`."""
+
+    @model_validator(mode="after")
+    def _sources_fit_the_batch(self) -> Img2ImgRequest:
+        if len(self.init_images) > self.batch_size:
+            raise ValueError(
+                f"{len(self.init_images)} init_images with batch_size {self.batch_size}; a batch takes as many at most"
+            )
+        return self
 
     @classmethod
     def from_infotext(
