@@ -2,8 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DOCUMENTED := sdclient.client sdclient.models sdclient.errors sdclient.dialects sdclient.server_kind sdclient.provenance \
+	sdclient.infotext sdclient.manifest sdclient.batch sdclient.plan trainer.train trainer.predict trainer.evaluate \
+	trainer.compare trainer.metrics trainer.stats trainer.errors
 
-.PHONY: demo test lint types clean
+.PHONY: demo test lint types docs clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +26,9 @@ lint: $(VENV)/.installed
 
 types: $(VENV)/.installed
 	$(BIN)/mypy
+
+docs: $(VENV)/.installed
+	$(BIN)/pdoc --docformat google --output-directory build/docs $(DOCUMENTED)
 
 clean:
 	rm -rf $(VENV) demo-out build dist
