@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, FastAPI, Query
@@ -15,7 +14,7 @@ from .engines.classical import ClassicalEngine
 from .extras import Extras, interrogate
 from .faults import FaultyRoute, add_fault_handlers
 from .img2img import Img2Img
-from .jobs import JobBoard
+from .jobs import JobBoard, JobWatcher
 from .lists import list_router
 from .page import page_router
 from .payload import ExtrasBatchBody, ExtrasSingleBody, Img2ImgBody, InterrogateBody, PngInfoBody, Txt2ImgBody
@@ -33,7 +32,7 @@ def create_app(
     host: str = "127.0.0.1",
     port: int | None = None,
     with_page: bool = False,
-    on_job: Callable[[str], None] | None = None,
+    watcher: JobWatcher | None = None,
 ) -> FastAPI:
     """Make the application. It keeps nothing: `save_images` changes the reply and writes no file.
 
@@ -44,10 +43,9 @@ def create_app(
         host: the address it is served at, for `/cmd-flags`.
         port: the same for the port.
         with_page: answer `/internal/*` too, as a WebUI that was started without `--nowebui`.
-        on_job: called with a generating job's name (its `force_task_id`) when its turn has come, in the thread
-            that works on it.
+        watcher: is told of each generating job.
     """
-    settings, board = Settings(), JobBoard(on_job)
+    settings, board = Settings(), JobBoard(watcher)
     app = FastAPI(title="sdclient serve", description=NOTICE, version=VERSION)
     check = Depends(password_check(api_auth))
     app.include_router(_generating(engine or ClassicalEngine(), settings, board, job_ms, check))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ import uvicorn
 from ..errors import SettingsError
 from .app import create_app
 from .engines import Engine
-from .jobs import JobBoard
+from .jobs import JobBoard, JobWatcher
 
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 30.0
@@ -88,7 +88,7 @@ def make_server(
     job_ms: float = 0,
     api_auth: str | None = None,
     with_page: bool = False,
-    on_job: Callable[[str], None] | None = None,
+    watcher: JobWatcher | None = None,
 ) -> EmbeddedServer:
     """A server for a bound socket, not started yet; start it with `run(sockets=[bound])`."""
     host, port = bound.getsockname()[:2]
@@ -99,7 +99,7 @@ def make_server(
         host=host,
         port=port,
         with_page=with_page,
-        on_job=on_job,
+        watcher=watcher,
     )
     config = uvicorn.Config(
         app,
@@ -128,7 +128,7 @@ def running_server(
     job_ms: float = 0,
     api_auth: str | None = None,
     with_page: bool = False,
-    on_job: Callable[[str], None] | None = None,
+    watcher: JobWatcher | None = None,
 ) -> Iterator[RunningServer]:
     """Run the server on a free loopback port in a thread of this process, for as long as the block lasts.
 
@@ -137,13 +137,13 @@ def running_server(
         job_ms: what a batch takes at least, in ms.
         api_auth: "user:password", or None for no authentication.
         with_page: answer `/internal/*` too, as a WebUI that was started without `--nowebui`.
-        on_job: called with a generating job's name when its turn has come, in the thread that works on it.
+        watcher: is told of each generating job.
 
     Raises:
         RuntimeError: it did not start; the thread's own traceback says why.
     """
     bound = listen("127.0.0.1", 0)
-    server = make_server(bound, engine=engine, job_ms=job_ms, api_auth=api_auth, with_page=with_page, on_job=on_job)
+    server = make_server(bound, engine=engine, job_ms=job_ms, api_auth=api_auth, with_page=with_page, watcher=watcher)
 
     def serve() -> None:
         try:

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from PIL import Image
 
 from ..models import ProgressState
 from .tasks import TaskBook
+
+
+class JobWatcher(Protocol):
+    """Wants to know of generating jobs, by their names (`force_task_id`), in the thread that works on them."""
+
+    def job_began(self, task: str) -> None:
+        """Its turn has come."""
+        ...
+
+    def job_ended(self, task: str) -> None:
+        """The server no longer works on it; its reply is still to be sent."""
+        ...
 
 
 class JobBoard:
@@ -21,12 +33,12 @@ class JobBoard:
     A job is a request of `count` batches. Interrupting is server-wide too: it ends whatever runs.
 
     Args:
-        on_start: called with a job's name when its turn has come, in the thread that works on it.
+        watcher: is told of each job.
     """
 
-    def __init__(self, on_start: Callable[[str], None] | None = None) -> None:
+    def __init__(self, watcher: JobWatcher | None = None) -> None:
         self.tasks = TaskBook()
-        self._on_start = on_start
+        self._watcher = watcher
         self._turn = threading.Lock()
         self._changing = threading.Lock()
         self._interrupted = threading.Event()
@@ -87,10 +99,14 @@ class JobBoard:
     def task(self, name: str) -> Iterator[None]:
         """Work on the job of this name, within its turn."""
         self.tasks.start(name)
-        if self._on_start is not None:
-            self._on_start(name)
-        yield
-        self.tasks.finish(name)
+        try:
+            if self._watcher is not None:
+                self._watcher.job_began(name)
+            yield
+            self.tasks.finish(name)
+        finally:
+            if self._watcher is not None:
+                self._watcher.job_ended(name)
 
     def begin_batch(self, number: int, *, steps: int) -> None:
         """Say that batch `number` (from 0) begins, and how many sampling steps it will take."""

@@ -131,11 +131,13 @@ class FaultPlan:
         has it made twice.
 
     Args:
-        refuse: called with how many connections to refuse.
+        refuse: called with how many more connections to refuse.
+        stop_refusing: called when none is to be refused any more.
     """
 
-    def __init__(self, refuse: Callable[[int], None]) -> None:
+    def __init__(self, refuse: Callable[[int], None], stop_refusing: Callable[[], None]) -> None:
         self._refuse = refuse
+        self._stop_refusing = stop_refusing
         self._changing = threading.Lock()
         self._planned: list[_Planned] = []
         self._refusals = _Planned(Fault("refuse", Reset(), after=False), frozenset(), 0)
@@ -246,6 +248,14 @@ class FaultPlan:
         """How many faults have happened."""
         with self._changing:
             return sum(planned.used for planned in (*self._planned, self._refusals))
+
+    def clear(self) -> None:
+        """Forget what has not happened, release what is held up, and listen again."""
+        self.release_all()
+        with self._changing:
+            for planned in (*self._planned, self._refusals):
+                planned.times = planned.used
+        self._stop_refusing()
 
     def assert_all_used(self) -> None:
         """Every planned fault has happened as often as planned.

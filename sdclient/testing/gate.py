@@ -59,12 +59,16 @@ class Gate:
         with connection, contextlib.suppress(ConnectionError):  # a client may give up at any time
             _Handler(connection, self)
 
-    def job_began(self, task_id: str) -> None:
+    def job_began(self, task: str) -> None:
         """The server works on this job now: hold it where that was planned. Called in the server's thread."""
         with self._changing:
-            held = self._held_jobs.pop(task_id, None)
+            held = self._held_jobs.pop(task, None)
         if held is not None:
             held.hold()
+
+    def job_ended(self, task: str) -> None:
+        """The server is done with this job."""
+        self.log.ended(task)
 
     def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> tuple[Reply | None, bool]:
         """The reply, None for a connection that breaks, and whether only half of it is to go out."""
@@ -96,14 +100,13 @@ class Gate:
             if held is not None:
                 held.hold()
             return self._forward(method, path, headers, body)
-        changes = dict(effect.changes) if isinstance(effect, Substitute) else {}
+        name = str(asked.get(NAME_FIELD) or f"task({uuid.uuid4().hex})")
+        changes = {**(effect.changes if isinstance(effect, Substitute) else {}), NAME_FIELD: name}
         if held is not None:
-            name = str(asked.get(NAME_FIELD) or f"task({uuid.uuid4().hex})")
-            changes[NAME_FIELD] = name
             with self._changing:
                 self._held_jobs[name] = held
         sent = tampering.swap_request(asked, changes)
-        with self.log.running(path, asked) as outcome:
+        with self.log.running(name, path, asked) as outcome:
             reply = self._forward(method, path, headers, json.dumps(sent).encode("utf-8"))
             answered = _json_object(reply.body)
             images = answered.get("images") if answered is not None and reply.status == http.HTTPStatus.OK else None

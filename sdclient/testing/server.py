@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 from urllib.parse import urlsplit
 
 from .. import RetryPolicy, Timeouts, WebUI
@@ -18,34 +17,43 @@ AT_ONCE = RetryPolicy(first_wait_s=0)
 """Tries three times, as the client does by itself, but without waiting in between."""
 
 
-class _JobHook(Protocol):
-    def __call__(self, task_id: str, /) -> None: ...
+class _Watcher:
+    """Tells the gate of the server's jobs; the server has to be there before its gate."""
+
+    gate: Gate | None = None
+
+    def job_began(self, task: str) -> None:
+        if self.gate is not None:
+            self.gate.job_began(task)
+
+    def job_ended(self, task: str) -> None:
+        if self.gate is not None:
+            self.gate.job_ended(task)
 
 
 class WebUIServer:
     """A WebUI in this process. Made by `serve_webui` and by the fixture `webui_server`."""
 
-    def __init__(self, upstream_url: str, api_auth: str | None) -> None:
+    def __init__(self, upstream_port: int, api_auth: str | None) -> None:
         self._auth = tuple(api_auth.split(":", 1)) if api_auth else None
         self._refusals_left = 0
-        self.faults: FaultPlan = FaultPlan(self._refuse)
+        self.faults: FaultPlan = FaultPlan(self._refuse, self._stop_refusing)
         """What shall go wrong."""
-        port = urlsplit(upstream_url).port
-        assert port is not None  # noqa: S101 - the server was just started on one
-        self._gate = Gate(port, self.faults)
-        self._door = Door(self._gate.serve)
+        self.gate = Gate(upstream_port, self.faults)
+        """For the embedded server, which tells it of its jobs."""
+        self._door = Door(self.gate.serve)
         self.url: str = f"http://127.0.0.1:{self._door.port}"
         """Address for `WebUI(url)` or for the code under test."""
 
     @property
     def jobs(self) -> tuple[Job, ...]:
         """The generating requests that reached the server, in the order they came."""
-        return self._gate.log.jobs
+        return self.gate.log.jobs
 
     @property
     def requests(self) -> tuple[Seen, ...]:
         """All requests that came, in order, and the faults they met; refused connections are not among them."""
-        return self._gate.seen
+        return self.gate.seen
 
     def assert_no_job_doubled(self) -> None:
         """No job was sent while the server was doing the same work.
@@ -77,14 +85,15 @@ class WebUIServer:
         KNOCKS.forget(self._door.port)
         self._door.remove()
 
-    def job_began(self, task_id: str) -> None:
-        """For the embedded server, which says so."""
-        self._gate.job_began(task_id)
-
     def _refuse(self, times: int) -> None:
         self._refusals_left += times
         self._door.shut()
         KNOCKS.watch(self._door.port, self._knocked)
+
+    def _stop_refusing(self) -> None:
+        self._refusals_left = 0
+        KNOCKS.forget(self._door.port)
+        self._door.open()
 
     def _knocked(self) -> None:
         """This process is about to connect: the last refusal is over when the next attempt comes."""
@@ -92,8 +101,7 @@ class WebUIServer:
             self._refusals_left -= 1
             self.faults.count_refusal()
         else:
-            KNOCKS.forget(self._door.port)
-            self._door.open()
+            self._stop_refusing()
 
 
 @contextmanager
@@ -112,15 +120,12 @@ def serve_webui(*, with_page: bool = True, job_ms: float = 0, api_auth: str | No
         from ..serve.background import running_server
     except ModuleNotFoundError as error:
         raise MissingExtra("sdclient.testing", "serve") from error
-    hooks: list[_JobHook] = []
-
-    def on_job(task_id: str) -> None:
-        for hook in hooks:
-            hook(task_id)
-
-    with running_server(with_page=with_page, job_ms=job_ms, api_auth=api_auth, on_job=on_job) as upstream:
-        server = WebUIServer(upstream.url, api_auth)
-        hooks.append(server.job_began)
+    watcher = _Watcher()
+    with running_server(with_page=with_page, job_ms=job_ms, api_auth=api_auth, watcher=watcher) as upstream:
+        port = urlsplit(upstream.url).port
+        assert port is not None  # noqa: S101 - it was just started on one
+        server = WebUIServer(port, api_auth)
+        watcher.gate = server.gate
         try:
             yield server
         finally:

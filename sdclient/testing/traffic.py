@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -45,13 +44,19 @@ class Job:
         return None if name is None else str(name)
 
 
+@dataclass(frozen=True)
+class _Running:
+    name: str
+    work: str
+
+
 class JobLog:
     """Keeps the jobs in the order they came; safe to use from many threads."""
 
     def __init__(self) -> None:
         self._changing = threading.Lock()
         self._jobs: list[Job] = []
-        self._running: Counter[str] = Counter()
+        self._running: list[_Running] = []
 
     @property
     def jobs(self) -> tuple[Job, ...]:
@@ -60,17 +65,27 @@ class JobLog:
             return tuple(self._jobs)
 
     @contextmanager
-    def running(self, path: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Note a job for as long as the server works on it; the block fills in `status` and `images`."""
+    def running(self, name: str, path: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Note a job from its coming to its answer; the block fills in `status` and `images`.
+
+        The server is done with it when it says so with `ended`, which is before its reply has been sent.
+        """
         work = json.dumps([path, {name: value for name, value in body.items() if name != NAME_FIELD}], sort_keys=True)
         outcome: dict[str, Any] = {}
         with self._changing:
             number = len(self._jobs)
-            self._jobs.append(Job(path, body, doubled=self._running[work] > 0))
-            self._running[work] += 1
+            self._jobs.append(Job(path, body, doubled=any(other.work == work for other in self._running)))
+            mine = _Running(name, work)
+            self._running.append(mine)
         try:
             yield outcome
         finally:
             with self._changing:
-                self._running[work] -= 1
+                self._running = [other for other in self._running if other is not mine]
                 self._jobs[number] = replace(self._jobs[number], **outcome)
+
+    def ended(self, name: str) -> None:
+        """The server says that it no longer works on the job of this name; the first of them, where several are."""
+        with self._changing:
+            mine = next((running for running in self._running if running.name == name), None)
+            self._running = [other for other in self._running if other is not mine]

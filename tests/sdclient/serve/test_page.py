@@ -138,8 +138,19 @@ def test_a_skip_ends_the_batch_and_not_the_job() -> None:
     assert len(answer.json()["images"]) == 2
 
 
-def test_whoever_wants_to_know_is_told_when_a_jobs_turn_has_come() -> None:
-    begun: list[str] = []
-    board = JobBoard(begun.append)
+def test_whoever_wants_to_know_is_told_when_a_job_begins_and_ends_even_badly() -> None:
+    told: list[str] = []
+
+    class Watcher:
+        def job_began(self, task: str) -> None:
+            told.append(f"began {task}")
+
+        def job_ended(self, task: str) -> None:
+            told.append(f"ended {task}")
+
+    board = JobBoard(Watcher())
     with board.turn(count=1), board.task("task(x)"):
-        assert begun == ["task(x)"]
+        assert told == ["began task(x)"]
+    with pytest.raises(ZeroDivisionError), board.turn(count=1), board.task("task(y)"):
+        raise ZeroDivisionError
+    assert told == ["began task(x)", "ended task(x)", "began task(y)", "ended task(y)"]

@@ -11,7 +11,7 @@ from sdclient.testing.faults import FaultPlan, Held
 
 @pytest.fixture
 def plan() -> FaultPlan:
-    return FaultPlan(refuse=lambda times: None)
+    return FaultPlan(refuse=lambda times: None, stop_refusing=lambda: None)
 
 
 def names(plan: FaultPlan, *paths: str) -> list[str | None]:

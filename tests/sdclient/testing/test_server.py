@@ -65,6 +65,18 @@ def test_refusals_can_be_planned_again(session: requests.Session, webui_server: 
     assert webui_server.faults.used == 2
 
 
+def test_a_cleared_plan_has_no_faults_left(session: requests.Session, webui_server: WebUIServer) -> None:
+    webui_server.faults.refuse(times=2)
+    webui_server.faults.reset(on="options")
+    webui_server.faults.delay(on="options")
+    with pytest.raises(requests.ConnectionError):
+        options(session, webui_server)
+    webui_server.faults.clear()
+    assert options(session, webui_server).status_code == 200
+    webui_server.faults.assert_all_used()
+    assert webui_server.faults.used == 1
+
+
 def test_down_refuses_uncounted_for_as_long_as_it_lasts(session: requests.Session, webui_server: WebUIServer) -> None:
     with webui_server.down():
         for _ in range(2):
