@@ -6,7 +6,7 @@ import os
 import threading
 from pathlib import Path
 
-TEMPORARY_PATTERN = ".*.part-*"
+TEMPORARY_PATTERN = ".*.part"
 """Glob pattern of the temporary names; a killed process may leave one."""
 
 

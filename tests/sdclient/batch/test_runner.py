@@ -183,7 +183,7 @@ def test_a_killed_run_ends_with_the_same_set_after_another_start(
             process.kill()
         assert set(recorded(output)) <= set(pictures(output))
     fake.before_answer = lambda number: None
-    (output / "焊盘" / ".1.part-png").write_bytes(b"half a picture")
+    (output / "焊盘" / ".1-2.part").write_bytes(b"half a picture")
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
     assert pictures(output) == recorded(output)
@@ -192,6 +192,19 @@ def test_a_killed_run_ends_with_the_same_set_after_another_start(
         assert [(r.file, r.key, r.seed) for r in manifest.images()] == [
             (r.file, r.key, r.seed) for r in unbroken.images()
         ]
+
+
+def test_what_a_killed_write_leaves_is_known_by_its_name(
+    webui: WebUI, sources_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", lambda self, target: (_ for _ in ()).throw(KeyboardInterrupt()))
+        patch.setattr(Path, "unlink", lambda self, missing_ok=False: None)  # a killed process tidies nothing up
+        with pytest.raises(KeyboardInterrupt):
+            run(webui, sources_folder, tmp_path / "out")
+    assert pictures(tmp_path / "out")
+    run(webui, sources_folder, tmp_path / "out")
+    assert set(pictures(tmp_path / "out")) == PLANNED
 
 
 def test_rows_without_files_and_files_without_rows_are_made_again(
