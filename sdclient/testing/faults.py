@@ -145,7 +145,8 @@ class FaultPlan:
     def refuse(self, times: int = 1) -> None:
         """Nothing listens for the next connections: at once, before any other fault, whatever they want to ask.
 
-        Counts the connections of this process; for another process's, see `WebUIServer.down`.
+        Counts the connections of this process, exactly where they are made one after the other; for another
+        process's, see `WebUIServer.down`.
         """
         _check_times(times)
         with self._changing:

@@ -56,7 +56,7 @@ class Gate:
 
     def serve(self, connection: socket.socket) -> None:
         """Answer the one request of a connection and close it."""
-        with connection, contextlib.suppress(ConnectionError):  # a client may give up at any time
+        with connection, contextlib.suppress(OSError, http.client.HTTPException):  # either side may go away
             _Handler(connection, self)
 
     def job_began(self, task: str) -> None:
