@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import tampering
-from .faults import GENERATING, Answer, Delay, Fault, FaultPlan, Held, Reset, ShortReply, Substitute, Truncate
+from .effects import Answer, Delay, Fault, Held, Reset, ShortReply, Substitute, Truncate
+from .faults import GENERATING, FaultPlan
 from .traffic import NAME_FIELD, JobLog, Seen
 
 _OF_ONE_CONNECTION = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
