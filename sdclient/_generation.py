@@ -18,7 +18,6 @@ from .errors import (
 )
 
 _POLL_S = 2.0
-_ASKING_FAILED = (ServerUnreachable, ServerLoading, RequestTimedOut)
 
 
 def new_task_id() -> str:
@@ -73,7 +72,7 @@ class JobSender:
         while waited_s <= self.connection.timeouts.generate_s:
             try:
                 state = job_state(self.connection, task_id)
-            except _ASKING_FAILED:
+            except WebUIError:
                 return False
             unsure = unsure + 1 if state is JobState.UNSURE else 0
             if state is JobState.ENDED or unsure > 1:
