@@ -16,7 +16,7 @@ from .batch.server import check_server
 from .batch.spoiled import SpoiledLimits, examine, reason_spoiled
 from .client import WebUI
 from .errors import ServerFault
-from .models import Img2ImgRequest
+from .models import MAX_SEED, Img2ImgRequest
 from .photos import read_photo
 from .sources import Source, names_by_class
 
@@ -148,7 +148,7 @@ def run_probe(
         if number == 0 and settings:
             _load_model(webui, picture, _with(common, settings[0]))
         for setting in settings:
-            asked = _with(common, setting).model_copy(update={"seed": common.seed + number})
+            asked = _with(common, setting).model_copy(update={"seed": (common.seed + number) % (MAX_SEED + 1)})
             yield _sample(webui, source, picture, setting, asked, limits)
 
 
