@@ -1,0 +1,254 @@
+"""`run.toml`: what the images of a run are made with, for all, by class and by source; docs/run-file.md."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from ..errors import SettingsError
+from ..sources import Source
+from .draws import Choice, Range, draw_number
+from .parameters import ImageParameters
+from .setting_values import IMAGE_NAMES, PROMPT_NAMES, RUN_NAMES, SettingSpec, near_names, read_section, written
+from .settings import GenerationSettings
+from .wildcards import check_placeholders, fill, read_wildcard, wildcard_names, wildcards_of_table
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_CLASS = "class"
+_SOURCE = "source"
+_WILDCARDS = "wildcards"
+
+
+class RunSpec(BaseModel):
+    """Settings of a run: for all its images, and those that a class or a source has of its own.
+
+    Made by `from_settings`, `from_mapping` or `load_run_file`, which check every value.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    common: dict[str, SettingSpec]
+    """Every field of `GenerationSettings`."""
+    classes: dict[str, dict[str, SettingSpec]]
+    """By class, what differs for it."""
+    sources: dict[str, dict[str, SettingSpec]]
+    """By "<class>/<file>", what differs for it; goes before its class's."""
+    wildcards: dict[str, tuple[str, ...]]
+    """The lines that `__name__` in a prompt is drawn from."""
+    origin: str
+    """Where the settings stand, for messages."""
+    folder: Path | None
+    """The run file's folder, beside which more wildcards may lie; None where there is no run file."""
+
+    @classmethod
+    def from_settings(cls, settings: GenerationSettings) -> RunSpec:
+        """The same settings for every image; prompts may hold placeholders.
+
+        Raises:
+            SettingsError: a prompt with an unknown placeholder, or with a wildcard.
+        """
+        return cls.from_mapping(settings.model_dump(), origin="settings")
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], *, origin: str, folder: Path | None = None) -> RunSpec:
+        """Settings in the form of a run file's tables, or of `as_dict`.
+
+        Args:
+            values: settings by name, and "class", "source" and "wildcards" with their tables.
+            origin: where they stand, for messages.
+            folder: where `wildcards/<name>.txt` is looked for.
+
+        Raises:
+            SettingsError: names section and key, what was found and what was expected.
+        """
+        tables = {name: _table(values.get(name, {}), f"{origin}: [{name}]") for name in (_CLASS, _SOURCE, _WILDCARDS)}
+        plain = {name: value for name, value in values.items() if name not in tables}
+        return cls(
+            common={
+                **GenerationSettings().model_dump(),
+                **read_section(plain, origin, (*IMAGE_NAMES, *RUN_NAMES)),
+            },
+            classes=_sections(_CLASS, tables[_CLASS], origin),
+            sources=_sections(_SOURCE, tables[_SOURCE], origin),
+            wildcards=wildcards_of_table(tables[_WILDCARDS], f"{origin}: [{_WILDCARDS}]"),
+            origin=origin,
+            folder=folder,
+        )._with_wildcards_read()
+
+    @property
+    def seed(self) -> int:
+        """The run's seed, from which every image's own follows."""
+        return _whole(self.common["seed"])
+
+    @property
+    def batch_size(self) -> int:
+        """Most images in one request."""
+        return _whole(self.common["batch_size"])
+
+    def with_overrides(self, assignments: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> RunSpec:
+        """The same run with some settings fixed for every image, whatever class and source sections say of them.
+
+        Args:
+            assignments: name and value, as `parse_assignment` gives them; of equal names the last holds.
+
+        Raises:
+            SettingsError: no such setting, or a value that cannot be.
+        """
+        fixed = read_section(dict(assignments), "overrides", (*IMAGE_NAMES, *RUN_NAMES))
+
+        def without_fixed(sections: Mapping[str, Mapping[str, SettingSpec]]) -> dict[str, dict[str, SettingSpec]]:
+            return {
+                section: {name: value for name, value in values.items() if name not in fixed}
+                for section, values in sections.items()
+            }
+
+        return self.model_copy(
+            update={
+                "common": {**self.common, **fixed},
+                "classes": without_fixed(self.classes),
+                "sources": without_fixed(self.sources),
+            }
+        )._with_wildcards_read()
+
+    def check_against(self, sources: Iterable[Source]) -> None:
+        """Refuse sections that no source is meant by.
+
+        Args:
+            sources: all there are, planned or not.
+
+        Raises:
+            SettingsError: names the section and the near names there are.
+        """
+        every = list(sources)
+        known = (
+            (_CLASS, "no such class among the sources", self.classes, {source.class_name: None for source in every}),
+            (_SOURCE, "no such source", self.sources, {source.relative: None for source in every}),
+        )
+        for kind, trouble, sections, names in known:
+            for name in sections:
+                if name not in names:
+                    raise SettingsError(
+                        f"{_where(self.origin, kind, name)}: {trouble}; {near_names(name, list(names))}"
+                    )
+
+    def settings_for(self, source: Source) -> dict[str, SettingSpec]:
+        """What holds for a source, before anything is drawn: its own, else its class's, else the run's."""
+        own = self.sources.get(source.relative, {})
+        merged = {**self.common, **self.classes.get(source.class_name, {}), **own}
+        return {name: merged[name] for name in IMAGE_NAMES}
+
+    def parameters_for(self, source: Source, k: int, seed: int) -> ImageParameters:
+        """What one image is made with.
+
+        Args:
+            source: where it comes from.
+            k: which of the source's images, from 1; for prompts that hold {k}.
+            seed: the image's own; all draws follow from it.
+        """
+        drawn: dict[str, Any] = {
+            name: draw_number(spec, seed, name) if isinstance(spec, (Choice, Range)) else spec
+            for name, spec in self.settings_for(source).items()
+        }
+        values = {"class": source.class_name, "number": source.number, "k": k}
+        for name in PROMPT_NAMES:
+            drawn[name] = fill(drawn[name], name, seed, self.wildcards, values)
+        return ImageParameters(**drawn)
+
+    def samplers_for(self, sources: Iterable[Source]) -> list[tuple[str, str | None]]:
+        """Each (sampler, scheduler) that the sources ask for, once, for a server to be asked about."""
+        settings = (self.settings_for(source) for source in sources)
+        pairs = ((str(one["sampler"]), one["scheduler"]) for one in settings)
+        return list({(sampler, None if scheduler is None else str(scheduler)): None for sampler, scheduler in pairs})
+
+    def as_dict(self) -> dict[str, Any]:
+        """The whole configuration, with defaults and the lines of the wildcards in use; plain JSON.
+
+        It has the form of a run file, and `from_mapping` reads it back.
+        """
+        used = {name for _, text in self._prompts() for name in wildcard_names(text)}
+
+        def plain(values: Mapping[str, SettingSpec]) -> dict[str, Any]:
+            return {name: written(values[name]) for name in sorted(values)}
+
+        return {
+            **plain(self.common),
+            _CLASS: {name: plain(self.classes[name]) for name in sorted(self.classes)},
+            _SOURCE: {name: plain(self.sources[name]) for name in sorted(self.sources)},
+            _WILDCARDS: {name: list(self.wildcards[name]) for name in sorted(used)},
+        }
+
+    def _prompts(self) -> Iterator[tuple[str, str]]:
+        """Every prompt, and where it stands."""
+        places = [
+            (self.origin, self.common),
+            *((_where(self.origin, _CLASS, name), values) for name, values in self.classes.items()),
+            *((_where(self.origin, _SOURCE, name), values) for name, values in self.sources.items()),
+        ]
+        for where, values in places:
+            for name in PROMPT_NAMES:
+                if name in values:
+                    yield f"{where}: {name}", str(values[name])
+
+    def _with_wildcards_read(self) -> RunSpec:
+        """The same, with the lines of every wildcard that a prompt names; checks the prompts on the way."""
+        wildcards = dict(self.wildcards)
+        for where, text in self._prompts():
+            check_placeholders(text, where)
+            for name in wildcard_names(text):
+                if name not in wildcards:
+                    wildcards[name] = read_wildcard(name, self.folder, where)
+        return self.model_copy(update={"wildcards": wildcards})
+
+
+def load_run_file(path: Path) -> RunSpec:
+    """Read a run file, and the wildcards its prompts name.
+
+    Raises:
+        SettingsError: the file is missing, not TOML, or holds what cannot be; names file, section and key.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: not UTF-8; save it as UTF-8") from error
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror or error}; expected a run file (TOML)") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(
+            f"{path}: not TOML: {error}; texts need quotes, and so do names beyond a-z, 0-9, - and _, "
+            'as in [class."焊盘"]'
+        ) from error
+    return RunSpec.from_mapping(values, origin=str(path), folder=path.parent)
+
+
+def _sections(kind: str, tables: Mapping[str, Any], origin: str) -> dict[str, dict[str, SettingSpec]]:
+    sections = {}
+    for name, values in tables.items():
+        where = _where(origin, kind, name)
+        if kind == _SOURCE and not all(name.partition("/")):
+            raise SettingsError(f'{where}: expected [source."<class>/<file>"], as [source."pad/3.png"]')
+        sections[name] = read_section(_table(values, where), where, IMAGE_NAMES)
+    return sections
+
+
+def _table(values: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(values, Mapping):
+        raise SettingsError(f"{where}: found {values!r}; expected a section with settings, as name = value")
+    return values
+
+
+def _where(origin: str, kind: str, name: str) -> str:
+    return f'{origin}: [{kind}."{name}"]'
+
+
+def _whole(spec: SettingSpec) -> int:
+    if not isinstance(spec, int):
+        raise TypeError(f"{spec!r} was not checked")
+    return spec

@@ -1,0 +1,129 @@
+"""Prompts with gaps: `{class}` is filled from the source, `__name__` by a line drawn from a list of that name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from ..errors import SettingsError
+from .draws import draw_index
+
+WILDCARDS_FOLDER = "wildcards"
+"""Folder beside the run file that holds `<name>.txt`, one text a line."""
+PLACEHOLDERS = ("class", "number", "k")
+"""Class name and number of the source, and which of its images this is, from 1."""
+
+_COMMENT = "#"
+_NAME = r"[^\W_](?:[\w-]*?[^\W_])?"
+_WILDCARD = re.compile(f"__({_NAME})__")
+# Braces around anything but one word are left alone: they may be meant for the server.
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+def wildcard_names(text: str) -> Iterator[str]:
+    """Names of the wildcards in a prompt, in order, each as often as it stands there."""
+    return (match[1] for match in _WILDCARD.finditer(text))
+
+
+def fill(
+    text: str, setting: str, seed: int, wildcards: Mapping[str, tuple[str, ...]], values: Mapping[str, object]
+) -> str:
+    """A prompt ready to send.
+
+    Args:
+        text: the prompt, checked with `check_placeholders`.
+        setting: "prompt" or "negative_prompt"; the two draw independently.
+        seed: of the image.
+        wildcards: the lines of each; a wildcard that stands in the text twice is drawn twice.
+        values: what to put for each of `PLACEHOLDERS`.
+    """
+    occurrences: dict[str, int] = {}
+
+    def line(match: re.Match[str]) -> str:
+        name = match[1]
+        occurrences[name] = occurrences.get(name, 0) + 1
+        lines = wildcards[name]
+        return lines[draw_index(seed, f"{setting} __{name}__ {occurrences[name]}", len(lines))]
+
+    # Wildcards first, so that a line may hold {class}, and nothing in a class's name is taken for a wildcard.
+    return _PLACEHOLDER.sub(lambda match: str(values[match[1]]), _WILDCARD.sub(line, text))
+
+
+def check_placeholders(text: str, where: str) -> None:
+    """Refuse a word in braces that cannot be filled in.
+
+    Raises:
+        SettingsError: names it and the ones there are.
+    """
+    for match in _PLACEHOLDER.finditer(text):
+        if match[1] not in PLACEHOLDERS:
+            known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+            raise SettingsError(
+                f"{where}: unknown placeholder {match[0]}; expected one of {known}; write other words without braces"
+            )
+
+
+def wildcards_of_table(table: Mapping[str, object], where: str) -> dict[str, tuple[str, ...]]:
+    """The lines of each wildcard that stands in the run file itself.
+
+    Raises:
+        SettingsError: a name that cannot be a wildcard's, or anything but a list of texts, or an empty one.
+    """
+    return {name: _of_entry(name, entry, where) for name, entry in table.items()}
+
+
+def read_wildcard(name: str, folder: Path | None, where: str) -> tuple[str, ...]:
+    """The lines of `folder/wildcards/<name>.txt`, without blank ones and those that begin with #.
+
+    Args:
+        name: of the wildcard.
+        folder: the run file's; None where there is no run file.
+        where: who asks for it, for the message.
+
+    Raises:
+        SettingsError: no such file, one without lines, or not UTF-8.
+    """
+    if folder is None:
+        raise SettingsError(
+            f"{where}: wildcard __{name}__ has no lines; give them in a run file, as [wildcards] {name} = [...], "
+            f"or beside it as {WILDCARDS_FOLDER}/{name}.txt"
+        )
+    path = folder / WILDCARDS_FOLDER / f"{name}.txt"
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: not UTF-8; save it as UTF-8") from error
+    except OSError as error:
+        raise SettingsError(
+            f"{where}: wildcard __{name}__: {path} cannot be read: {error.strerror or error}; "
+            f"make that file, one text a line, or give [wildcards] {name} = [...] in the run file"
+        ) from error
+    lines = tuple(line for raw in text.splitlines() if (line := raw.strip()) and not line.startswith(_COMMENT))
+    if not lines:
+        raise SettingsError(f"{path}: holds no text; expected one text a line")
+    _check_lines(name, lines, str(path))
+    return lines
+
+
+def _of_entry(name: str, entry: object, where: str) -> tuple[str, ...]:
+    if not re.fullmatch(_NAME, name):
+        raise SettingsError(f"{where}: {name!r} cannot name a wildcard; expected letters, digits, - and _ within")
+    if not isinstance(entry, (list, tuple)) or not all(isinstance(line, str) for line in entry):
+        raise SettingsError(f'{where}: {name} is {entry!r}; expected a list of texts, as {name} = ["one", "another"]')
+    if not entry:
+        raise SettingsError(f"{where}: {name} is an empty list; give at least one text")
+    _check_lines(name, entry, f"{where}: {name}")
+    return tuple(entry)
+
+
+def _check_lines(name: str, lines: Iterable[str], where: str) -> None:
+    """A line's placeholders are filled in, wildcards in it are not; its own name is the way to write it literally."""
+    for line in lines:
+        check_placeholders(line, where)
+        other = next((found for found in wildcard_names(line) if found != name), None)
+        if other is not None:
+            raise SettingsError(
+                f"{where}: the text {line!r} holds the wildcard __{other}__; wildcards inside a wildcard's texts are "
+                "not filled in; write its texts out"
+            )
