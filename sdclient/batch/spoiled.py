@@ -7,9 +7,10 @@ chroma   detail of Cb and Cr in the middle one of the tiles, along the direction
          Noise is everywhere and of all colours; real colour changes at some edges, from one colour to another.
 luma     detail of Y in the quietest quarter of the tiles, in the finest bands alone: noise leaves nothing flat.
 
-What goes beyond `_TOLERATED_RATIO` times the source's own and a margin is excess. The root of its summed squares over
-the bands, divided by the excess that is worth a score of a half, gives x for chroma and for luma; the score is
-x / (1 + x) of their sum. The constants were chosen by `bench/spoiled_pictures.py`; docs/probe.md has its table.
+What goes beyond a tolerated multiple of the source's own is excess; independent noise adds up by squares, so the excess
+is the root of their difference, less a margin. The root of its summed squares over the bands, divided by the excess
+that is worth a score of a half, gives x for chroma and for luma; the score is x / (1 + x) of their sum. The constants
+were chosen by `bench/spoiled_pictures.py`; docs/probe.md has its table.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import accumulate
 
 from PIL import Image, ImageChops
 
@@ -28,15 +29,15 @@ LARGEST_UNIFORM_RANGE = 6
 
 _CHROMA_BANDS = 6
 _LUMA_BANDS = 3
+_LEAST_LUMA_CELLS = 48
+"""A band counts for luma when so many of its cells fit across the picture; coarser ones hold real structure."""
 _TILES = 8
 _CHROMA_TILE = 0.5
 _LUMA_TILE = 0.25
 _LEAST_SIDE_PX = 8
 _LARGEST_MEAN_SIDE_PX = 640
-_TOLERATED_RATIO = 1.5
-_MARGIN_LEVELS = 1.5
-_CHROMA_HALF_LEVELS = 3.0
-_LUMA_HALF_LEVELS = 14.0
+_SPECK_RATE = 0.0015
+"""Share of the darkest and of the brightest pixels of a source that a result may lose without being spoiled."""
 _UNKNOWN_SOURCE_CHROMA_LEVELS = 1.5
 """Taken for the source's own chroma detail where there is no source to look at."""
 _GAIN = 4
@@ -66,6 +67,24 @@ class Findings:
 
 
 @dataclass(frozen=True)
+class _Tolerance:
+    ratio: float
+    """Multiple of the source's own detail that passes."""
+    margin_levels: float
+    half_levels: float
+    """The excess that is worth a score of a half."""
+
+    def excess(self, found: Sequence[float], own: Sequence[float]) -> float:
+        """Excess over all bands, 1 where it is worth a half."""
+        beyond = (math.sqrt(max(0.0, a**2 - (self.ratio * b) ** 2)) for a, b in zip(found, own, strict=False))
+        return math.hypot(*(max(0.0, levels - self.margin_levels) for levels in beyond)) / self.half_levels
+
+
+_CHROMA = _Tolerance(ratio=1.35, margin_levels=1.0, half_levels=3.0)
+_LUMA = _Tolerance(ratio=1.5, margin_levels=1.5, half_levels=14.0)
+
+
+@dataclass(frozen=True)
 class _Detail:
     """Detail by band, fine to coarse, in levels."""
 
@@ -83,9 +102,9 @@ def examine(image: Image.Image, source: Image.Image | None = None) -> Findings:
     """
     rgb = image.convert("RGB")
     source_rgb = None if source is None else source.convert("RGB")
-    is_black, is_uniform = _flatness(rgb)
+    is_black, is_uniform = _flatness(_extremes(rgb))
     if source_rgb is not None and (is_black or is_uniform):
-        source_is_black, source_is_uniform = _flatness(source_rgb)
+        source_is_black, source_is_uniform = _flatness(_extremes_without_specks(source_rgb))
         is_black, is_uniform = is_black and not source_is_black, is_uniform and not source_is_uniform
     return Findings(_noise_score(rgb, source_rgb), is_black, is_uniform)
 
@@ -102,29 +121,36 @@ def reason_spoiled(findings: Findings, limits: SpoiledLimits | None = None) -> s
     return None
 
 
-def _flatness(rgb: Image.Image) -> tuple[bool, bool]:
-    """Whether it is black, and whether it has one colour."""
+def _flatness(extremes: Sequence[tuple[int, int]]) -> tuple[bool, bool]:
+    """Whether a picture with these lowest and highest levels is black, and whether it has one colour."""
+    is_black = all(high <= LARGEST_BLACK_LEVEL for _, high in extremes)
+    return is_black, all(high - low <= LARGEST_UNIFORM_RANGE for low, high in extremes)
+
+
+def _extremes(rgb: Image.Image) -> list[tuple[int, int]]:
     # One band gives one pair, which Pillow's types leave open.
-    extrema: list[tuple[int, int]] = [band.getextrema() for band in rgb.split()]  # type: ignore[misc]
-    is_black = all(high <= LARGEST_BLACK_LEVEL for _, high in extrema)
-    return is_black, all(high - low <= LARGEST_UNIFORM_RANGE for low, high in extrema)
+    return [band.getextrema() for band in rgb.split()]  # type: ignore[misc]
+
+
+def _extremes_without_specks(rgb: Image.Image) -> list[tuple[int, int]]:
+    specks = _SPECK_RATE * rgb.width * rgb.height
+    histograms = [band.histogram() for band in rgb.split()]
+    return [(_first_beyond(specks, counts), 255 - _first_beyond(specks, counts[::-1])) for counts in histograms]
+
+
+def _first_beyond(specks: float, counts: Sequence[int]) -> int:
+    return next(level for level, total in enumerate(accumulate(counts)) if total > specks)
 
 
 def _noise_score(rgb: Image.Image, source: Image.Image | None) -> float:
     found = _detail(rgb)
     if source is None:
-        chroma, luma = _excess(found.chroma, list(repeat(_UNKNOWN_SOURCE_CHROMA_LEVELS, len(found.chroma)))), 0.0
+        own = [_UNKNOWN_SOURCE_CHROMA_LEVELS] * len(found.chroma)
+        total = _CHROMA.excess(found.chroma, own)
     else:
-        own = _detail(source)
-        chroma, luma = _excess(found.chroma, own.chroma), _excess(found.luma, own.luma)
-    total = chroma / _CHROMA_HALF_LEVELS + luma / _LUMA_HALF_LEVELS
+        detail = _detail(source)
+        total = _CHROMA.excess(found.chroma, detail.chroma) + _LUMA.excess(found.luma, detail.luma)
     return total / (1 + total)
-
-
-def _excess(found: Sequence[float], own: Sequence[float]) -> float:
-    """Root of the summed squares of what goes beyond the source's own detail."""
-    pairs = zip(found, own, strict=False)  # a picture too small has fewer bands
-    return math.hypot(*(max(0.0, a - _TOLERATED_RATIO * b - _MARGIN_LEVELS) for a, b in pairs))
 
 
 def _detail(rgb: Image.Image) -> _Detail:
@@ -137,7 +163,8 @@ def _detail(rgb: Image.Image) -> _Detail:
         doubled = coarse.resize((coarse.width * 2, coarse.height * 2), Image.Resampling.NEAREST)
         mean = doubled if doubled.size == picture.size else doubled.crop((0, 0, *picture.size))
         y, cb, cr = ImageChops.subtract_modulo(picture, mean).split()
-        if len(luma) < _LUMA_BANDS:
+        cells = min(picture.size) // 2
+        if len(luma) < _LUMA_BANDS and cells >= _LEAST_LUMA_CELLS:
             luma.append(_tile(y, _LUMA_TILE))
         chroma.append(_least_chroma(cb, cr))
         picture = coarse

@@ -129,3 +129,18 @@ def test_any_mode_is_measured() -> None:
     source = board()
     for mode in ("RGBA", "L", "LA", "YCbCr"):
         assert examine(source.convert(mode), source).noise_score < 0.5
+
+
+def test_a_result_may_lose_a_speck_but_not_a_pinhole() -> None:
+    white, speck, pinhole = (Image.new("RGB", (96, 96), "white") for _ in range(3))
+    speck.putpixel((0, 40), (0, 0, 0))
+    ImageDraw.Draw(pinhole).ellipse((40, 40, 46, 46), fill="black")
+    assert reason_spoiled(examine(white, speck)) is None
+    assert reason_spoiled(examine(white, pinhole)) == "one colour only"
+
+
+def test_noise_over_a_grainy_source_is_not_hidden_by_its_grain() -> None:
+    grainy = half_finished(0.03, 4, board())
+    clean, noisy = (examine(half_finished(share, 4, grainy), grainy).noise_score for share in (0.0, 0.08))
+    assert clean == 0.0
+    assert noisy > 0.1
