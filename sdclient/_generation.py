@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from ._http import Connection
@@ -17,7 +18,6 @@ from .errors import (
 )
 
 _POLL_S = 2.0
-_ASKING_FAILED = (ServerUnreachable, ServerLoading, RequestTimedOut)
 
 
 def new_task_id() -> str:
@@ -68,13 +68,15 @@ class JobSender:
 
     def _wait_until_ended(self, task_id: str) -> bool:
         """Wait until the server no longer has the job; False when that cannot be learnt or takes too long."""
-        waited_s = 0.0
+        waited_s, unsure = 0.0, 0
         while waited_s <= self.connection.timeouts.generate_s:
             try:
-                if not is_busy_with(self.connection, task_id):
-                    return True
-            except _ASKING_FAILED:
+                state = job_state(self.connection, task_id)
+            except WebUIError:
                 return False
+            unsure = unsure + 1 if state is JobState.UNSURE else 0
+            if state is JobState.ENDED or unsure > 1:
+                return True
             self.retrier.sleep(_POLL_S)
             waited_s += _POLL_S
         return False
@@ -89,21 +91,31 @@ def may_have_arrived(error: WebUIError) -> bool:
     return isinstance(error, ServerLoading)  # a gateway's 502 or 504 says nothing about what lies behind it
 
 
-def is_busy_with(connection: Connection, task_id: str) -> bool:
-    """Whether the server is working on a job or has it in its queue.
+class JobState(Enum):
+    """What a server says of a job."""
 
-    Where the server never heard of the job, any job counts: a WebUI without its page (`--nowebui`), SD.Next and an
-    A1111 before 1.8 cannot tell jobs apart (AUTOMATIC1111/stable-diffusion-webui, pull request 14314;
+    WORKING = "the server is working, on this job or on one it cannot tell from it"
+    UNSURE = "the job is in the queue, but nothing runs: between two jobs, or it was dropped without a word"
+    ENDED = "the server no longer has the job"
+
+
+def job_state(connection: Connection, task_id: str) -> JobState:
+    """Ask a server about a job.
+
+    That a job is "active" proves nothing: one that failed stays so until the next begins (lllyasviel/stable-diffusion-
+    webui-forge, modules/api/api.py, calls `finish_task` only on success), so what counts is whether anything runs.
+    Where the server never heard of the job, anything that runs counts: a WebUI without its page (`--nowebui`), SD.Next
+    and an A1111 before 1.8 cannot tell jobs apart (AUTOMATIC1111/stable-diffusion-webui, pull request 14314;
     vladmandic/sdnext, modules/api/generate.py, 175e9cbe).
     """
     try:
         task = connection.send("POST", "/internal/progress", json={"id_task": task_id, "live_preview": False})
     except NotFound:
         task = {}
-    if task.get("active") or task.get("queued"):
-        return True
     if task.get("completed"):
-        return False
+        return JobState.ENDED
     progress = connection.send("GET", "/sdapi/v1/progress", params={"skip_current_image": "true"})
     state = progress.get("state") or {}
-    return bool(state.get("job") or state.get("job_count"))
+    if state.get("job") or state.get("job_count"):
+        return JobState.WORKING
+    return JobState.UNSURE if task.get("queued") else JobState.ENDED

@@ -142,6 +142,10 @@ class Connection:
             ) from error
         except requests.exceptions.SSLError as error:
             raise errors.ServerUnreachable(f"{where}: no secure connection: {brief(str(error))}") from error
+        except requests.exceptions.ChunkedEncodingError as error:
+            raise errors.ServerUnreachable(
+                f"{where}: the connection broke in the middle of the answer to {path}", may_have_arrived=True
+            ) from error
         except requests.exceptions.ConnectionError as error:
             raise self._unreachable(error) from error
         except requests.exceptions.RequestException as error:

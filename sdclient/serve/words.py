@@ -14,8 +14,8 @@ MODEL_NAME = "classical-engine-not-stable-diffusion"
 """The one "checkpoint" the server lists."""
 
 NOTICE = (
-    "This is NOT Stable Diffusion: images are the source, varied by classical image processing; "
-    "prompts, samplers and steps do not change them."
+    "This is NOT Stable Diffusion: images are the source (for txt2img a texture out of the seed), varied by "
+    "classical image processing; prompts, samplers and steps do not change them."
 )
 """One sentence for people."""
 

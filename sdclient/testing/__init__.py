@@ -12,7 +12,8 @@ Needs pytest and the extra `serve`. The images come from classical image process
 
 from __future__ import annotations
 
-from .faults import FaultPlan, Held
+from .effects import Held
+from .faults import FaultPlan
 from .fixtures import webui_server
 from .server import WebUIServer, serve_webui
 from .traffic import Job, Seen

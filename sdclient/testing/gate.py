@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import tampering
-from .faults import GENERATING, Answer, Delay, Fault, FaultPlan, Held, Reset, ShortReply, Substitute, Truncate
+from .effects import Answer, Delay, Fault, Held, Reset, ShortReply, Substitute, Truncate
+from .faults import GENERATING, FaultPlan
 from .traffic import NAME_FIELD, JobLog, Seen
 
 _OF_ONE_CONNECTION = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
@@ -56,7 +57,7 @@ class Gate:
 
     def serve(self, connection: socket.socket) -> None:
         """Answer the one request of a connection and close it."""
-        with connection, contextlib.suppress(ConnectionError):  # a client may give up at any time
+        with connection, contextlib.suppress(OSError, http.client.HTTPException):  # either side may go away
             _Handler(connection, self)
 
     def job_began(self, task: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -37,6 +38,7 @@ class WebUIServer:
     def __init__(self, upstream_port: int, api_auth: str | None) -> None:
         self._auth = tuple(api_auth.split(":", 1)) if api_auth else None
         self._refusals_left = 0
+        self._counting = threading.Lock()
         self.faults: FaultPlan = FaultPlan(self._refuse, self._stop_refusing)
         """What shall go wrong."""
         self.gate = Gate(upstream_port, self.faults)
@@ -97,8 +99,10 @@ class WebUIServer:
 
     def _knocked(self) -> None:
         """This process is about to connect: the last refusal is over when the next attempt comes."""
-        if self._refusals_left > 0:
-            self._refusals_left -= 1
+        with self._counting:
+            refused = self._refusals_left > 0
+            self._refusals_left -= refused
+        if refused:
             self.faults.count_refusal()
         else:
             self._stop_refusing()

@@ -11,7 +11,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from sdclient import RetryPolicy, WebUI
-from sdclient._generation import is_busy_with
+from sdclient._generation import JobState, job_state
 from sdclient.errors import NotFound, UnexpectedReply
 from sdclient.models import ExtrasBatchRequest, ExtrasSingleRequest, InternalProgressRequest, InterrogateRequest
 
@@ -146,19 +146,21 @@ def test_what_sdnext_lists_as_schedules_is_said_to_be_something_else(httpserver:
 
 
 @pytest.mark.parametrize(
-    ("task", "job_count", "busy"),
+    ("task", "job_count", "state"),
     [
-        ({"active": True, "queued": False, "completed": False}, 0, True),
-        ({"active": False, "queued": True, "completed": False}, 0, True),
-        ({"active": False, "queued": False, "completed": True}, 1, False),
-        ({"active": False, "queued": False, "completed": False, "paused": False}, 1, True),
-        ({"active": False, "queued": False, "completed": False, "paused": False}, 0, False),
+        ({"active": True, "queued": False, "completed": False}, 1, JobState.WORKING),
+        ({"active": True, "queued": False, "completed": False}, 0, JobState.ENDED),
+        ({"active": False, "queued": True, "completed": False}, 1, JobState.WORKING),
+        ({"active": False, "queued": True, "completed": False}, 0, JobState.UNSURE),
+        ({"active": False, "queued": False, "completed": True}, 1, JobState.ENDED),
+        ({"active": False, "queued": False, "completed": False, "paused": False}, 1, JobState.WORKING),
+        ({"active": False, "queued": False, "completed": False, "paused": False}, 0, JobState.ENDED),
     ],
 )
-def test_a_server_that_never_heard_of_a_job_may_still_be_working_on_it(
-    httpserver: HTTPServer, task: dict[str, Any], job_count: int, busy: bool
+def test_a_job_is_over_when_nothing_runs_or_it_is_completed(
+    httpserver: HTTPServer, task: dict[str, Any], job_count: int, state: JobState
 ) -> None:
     httpserver.expect_request("/internal/progress").respond_with_json(task)
     httpserver.expect_request("/sdapi/v1/progress").respond_with_json({"state": {"job": "", "job_count": job_count}})
     with WebUI(httpserver.url_for(""), retries=ONCE) as webui:
-        assert is_busy_with(webui._connection, "task(mine)") is busy
+        assert job_state(webui._connection, "task(mine)") is state

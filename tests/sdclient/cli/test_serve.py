@@ -83,3 +83,10 @@ def test_an_open_address_is_warned_about(
     assert given == {"job_ms": 5.0, "api_auth": auth, "with_page": False}
     assert ("warning" in result.output) == (warning is not None)
     assert warning is None or warning in result.output
+
+
+def test_its_page_is_there_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {}
+    monkeypatch.setattr(background, "run_until_stopped", lambda bound, **options: given.update(options))
+    assert CliRunner().invoke(cli, ["serve", "--port", "0", "--with-page"]).exit_code == 0
+    assert given["with_page"] is True

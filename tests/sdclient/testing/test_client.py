@@ -13,6 +13,9 @@ from sdclient.testing import Held, WebUIServer
 
 from .conftest import request
 
+LONG_ENOUGH_S = 1.0
+"""A time-out that a job which is not held up never meets, also on a busy machine."""
+
 
 @pytest.fixture
 def webui(webui_server: WebUIServer) -> Iterator[WebUI]:
@@ -132,7 +135,7 @@ def test_missing_images_are_counted(webui_server: WebUIServer, webui: WebUI) -> 
 
 def test_half_a_reply_is_never_taken_for_a_whole_one(webui_server: WebUIServer, webui: WebUI) -> None:
     webui_server.faults.truncate()
-    with pytest.raises((errors.UnexpectedReply, errors.ServerUnreachable)):
+    with pytest.raises(errors.ServerUnreachable, match="middle of the answer"):
         webui.img2img(request(), retries=NEVER)
     assert images_made(webui_server) == [1]
 
@@ -153,7 +156,7 @@ def test_a_job_that_takes_too_long_is_waited_for_and_not_doubled(webui_server: W
     held = webui_server.faults.delay()
     sleep = _ReleasesWhenAsleep(held)
     webui._retrier = Retrier(RetryPolicy(attempts=2), sleep)
-    assert webui.img2img(request(), timeout_s=0.3).images
+    assert webui.img2img(request(), timeout_s=LONG_ENOUGH_S).images
     assert images_made(webui_server) == [1, 1]
     assert len(sleep.slept) >= 2
     webui_server.assert_no_job_doubled()
@@ -168,13 +171,14 @@ def test_a_job_that_waits_behind_another_is_not_doubled_either(webui_server: Web
             other.img2img(request(seed=1), timeout_s=0.3)
         sleep = _ReleasesWhenAsleep(held)
         webui._retrier = Retrier(RetryPolicy(attempts=2), sleep)
-        assert webui.img2img(request(seed=2), timeout_s=0.3).images
+        assert webui.img2img(request(seed=2), timeout_s=LONG_ENOUGH_S).images
     webui_server.assert_no_job_doubled()
 
 
 def test_a_late_reply_is_a_job_done_so_it_may_be_sent_again(webui_server: WebUIServer, webui: WebUI) -> None:
     with webui_server.faults.delay(after=True):
-        assert webui.img2img(request(), timeout_s=0.3, retries=RetryPolicy(attempts=2, first_wait_s=0)).images
+        policy = RetryPolicy(attempts=2, first_wait_s=0)
+        assert webui.img2img(request(), timeout_s=LONG_ENOUGH_S, retries=policy).images
     assert images_made(webui_server) == [1, 1]
     webui_server.assert_no_job_doubled()
 

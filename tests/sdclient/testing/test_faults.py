@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sdclient.testing.faults import FaultPlan, Held
+from sdclient.testing import FaultPlan, Held
 
 
 @pytest.fixture

@@ -61,6 +61,7 @@ PASSING: dict[str, Callable[[FaultPlan], object]] = {
     "lost": lambda faults: faults.reset(2, after=True),
     "gateway": lambda faults: faults.status(504, 2, after=True),
     "busy": lambda faults: faults.status(429, 2),
+    "half": lambda faults: faults.truncate(2),
 }
 ENDING: dict[str, Callable[[FaultPlan], object]] = {
     "memory": lambda faults: faults.out_of_memory(),
@@ -69,7 +70,6 @@ ENDING: dict[str, Callable[[FaultPlan], object]] = {
     "seed": lambda faults: faults.substitute(seed=1),
     "size": lambda faults: faults.substitute(width=72),
     "short": lambda faults: faults.short_reply(),
-    "half": lambda faults: faults.truncate(3),
     "fault": lambda faults: faults.status(500),
     "away": lambda faults: faults.reset(6, after=True),
 }

@@ -220,6 +220,7 @@ def test_a_password_and_no_page_are_to_be_had(session: requests.Session) -> None
 
 
 def test_it_ends_with_a_job_still_held_and_leaves_nothing_behind(session: requests.Session) -> None:
+    before = set(threading.enumerate())
     with ThreadPoolExecutor(1) as pool:
         with serve_webui() as server:
             held = server.faults.delay()
@@ -227,6 +228,7 @@ def test_it_ends_with_a_job_still_held_and_leaves_nothing_behind(session: reques
             held.wait_until_arrived()
             server.faults.refuse(5)
         assert job.result(30).status_code == 200
-    assert not [thread for thread in threading.enumerate() if thread.name == "sdclient-testing-door"]
+    left = set(threading.enumerate()) - before
+    assert not [thread for thread in left if thread.name == "sdclient-testing-door"]
     with pytest.raises(requests.ConnectionError):
         options(session, server)
