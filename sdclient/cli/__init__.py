@@ -11,6 +11,7 @@ from .generate import generate
 from .info import info
 from .number import number
 from .plan import plan
+from .probe import probe
 from .serve import serve
 
 
@@ -33,6 +34,7 @@ cli.add_command(info)
 cli.add_command(crop)
 cli.add_command(number)
 cli.add_command(plan)
+cli.add_command(probe)
 cli.add_command(serve)
 
 

@@ -1,0 +1,189 @@
+"""`sdclient probe`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import SDClientError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ..probe import Sample, Setting, SettingResult
+    from ..probe_sheet import ProbeFiles
+
+_INTERRUPTED = 130
+
+_EPILOG = """\b
+Examples:
+  sdclient probe sources probe.png
+  sdclient probe sources probe.png --sizes 512 --strengths 0.2,0.25,0.3 --per-class 4 --prompt "circuit board"
+  sdclient probe sources probe-images --samplers "DPM++ SDE Karras,Euler a"
+Then look at the sheet, and give 'sdclient generate' the settings you chose."""
+
+
+class _Listed(click.ParamType):  # type: ignore[type-arg]  # generic in newer click alone
+    """Values parted by commas."""
+
+    name = "list"
+
+    def __init__(self, kind: type[int] | type[float] | type[str]) -> None:
+        self._kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The values, or a usage error that names the one at fault."""
+        values = []
+        for part in (part.strip() for part in str(value).split(",")):
+            try:
+                values.append(self._kind(part))
+            except ValueError:
+                self.fail(f"{part!r} in {value!r}; expected values parted by commas, like {param and param.default}")
+        if not all(str(item) for item in values):
+            self.fail(f"an empty value in {value!r}; expected values parted by commas")
+        return tuple(values)
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("sources", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--url", help="The WebUI's address; default SDCLIENT_URL, else http://127.0.0.1:7860.")
+@click.option("--per-class", type=click.IntRange(min=1), default=2, show_default=True, help="Sources of each class.")
+@click.option("--sizes", type=_Listed(int), default="384,512,768", show_default=True, help="Native sizes in px.")
+@click.option("--strengths", type=_Listed(float), default="0.15,0.25,0.35", show_default=True, help="Strengths.")
+@click.option("--samplers", type=_Listed(str), default="DPM++ SDE Karras", show_default=True, help="By commas.")
+@click.option("--steps", type=int, default=20, show_default=True, help="About strength times as many run.")
+@click.option("--cfg-scale", type=float, default=7.0, show_default=True, help="How strictly the prompt is followed.")
+@click.option("--prompt", default="", help="What the pictures show.")
+@click.option("--negative-prompt", default="", help="What they do not show.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the first source; then one more each.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of the table.")
+def probe(
+    sources: Path,
+    out: Path,
+    url: str | None,
+    per_class: int,
+    sizes: tuple[int, ...],
+    strengths: tuple[float, ...],
+    samplers: tuple[str, ...],
+    as_json: bool,
+    **settings: object,
+) -> None:
+    """Make a few images per class over a grid of settings, and one contact sheet of them to choose by eye.
+
+    OUT is the sheet (ending in .png), or a new folder for the sheet and every image at its source's size. Under each
+    image stands its noise score: 0 is as clean as the source; above 0.5 the image counts as spoiled and has a red
+    frame. What is there already is not overwritten. Every image is one request.
+    """
+    from ..client import WebUI
+    from ..probe import checked_common, grid, own_native_px, pick_sources, run_probe, suggest, summarise
+    from ..probe_sheet import ProbeFiles
+    from ..sources import discover
+
+    columns = grid(sizes, strengths, samplers)
+    common = checked_common(settings, columns)
+    files = ProbeFiles.at(out)
+    picked = pick_sources(discover(sources), per_class)
+    with WebUI(url) as webui:
+        native_px = own_native_px(webui)
+        samples = run_probe(webui, picked, columns, common)
+        made, legend = _make_all(samples, files, columns, len(picked) * len(columns))
+    results = summarise(made)
+    suggested = suggest(results, native_px)
+    if as_json:
+        click.echo(json.dumps(_as_json(files, made, results, suggested), ensure_ascii=False, indent=2))
+    else:
+        _print_table(results)
+        click.echo(_in_words(files, suggested, legend))
+
+
+def _make_all(
+    samples: Iterator[Sample], files: ProbeFiles, columns: Sequence[Setting], total: int
+) -> tuple[list[Sample], Mapping[str, str]]:
+    """Everything with a progress bar; what was made before something went wrong is drawn too."""
+    from tqdm import tqdm
+
+    made: list[Sample] = []
+    try:
+        for sample in tqdm(samples, total=total, unit="image", desc="probe", dynamic_ncols=True):
+            made.append(sample)  # noqa: PERF402 - kept when the server fails half-way
+    except KeyboardInterrupt:
+        if made:
+            files.write(made, columns)
+            click.echo(f"\nStopped; what was made so far is on {files.sheet}.", err=True)
+        raise click.exceptions.Exit(_INTERRUPTED) from None
+    except SDClientError:
+        if made:
+            files.write(made, columns)
+        raise
+    return made, files.write(made, columns)
+
+
+def _print_table(results: Sequence[SettingResult]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from ._console import console
+
+    table = Table()
+    table.add_column("column 列", justify="right")
+    table.add_column("size 尺寸", justify="right")
+    table.add_column("strength 重绘幅度", justify="right")
+    table.add_column("sampler 采样器")
+    for head in ("mean noise score 噪声分", "spoiled 废图", "s/image 秒/张"):
+        table.add_column(head, justify="right")
+    table.add_column("why 原因", overflow="fold")
+    for number, result in enumerate(results, 1):
+        setting = result.setting
+        cells = (
+            str(number),
+            str(setting.native_px),
+            f"{setting.denoising_strength:g}",
+            setting.sampler,
+            _number(result.mean_noise_score),
+            f"{result.spoiled} of {result.images}",
+            _number(result.seconds_per_image),
+            "; ".join(result.reasons),
+        )
+        table.add_row(*(Text(cell) for cell in cells))
+    console().print(table)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _in_words(files: ProbeFiles, suggested: SettingResult | None, legend: Mapping[str, str]) -> str:
+    lines = [f"{key} on the sheet: {label}" for key, label in legend.items()]
+    if suggested is None:
+        lines.append("Every setting spoiled an image; try a size nearer to the model's own, or a lower strength.")
+    else:
+        lines.append(f"The scores speak for: {suggested.setting}; for 'sdclient generate':")
+        lines.append(f"  {suggested.setting.as_options}")
+        lines.append("They tell noise, not whether a defect is still one: look at the sheet before you choose.")
+    return "\n".join([*lines, f"Sheet: {files.sheet}"])
+
+
+def _as_json(
+    files: ProbeFiles, made: Sequence[Sample], results: Sequence[SettingResult], suggested: SettingResult | None
+) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "sheet": str(files.sheet),
+        "settings": [asdict(result) for result in results],
+        "suggested": None if suggested is None else asdict(suggested.setting),
+        "images": [
+            {
+                "source": sample.source.relative,
+                "setting": asdict(sample.setting),
+                "noise_score": sample.noise_score,
+                "reason": sample.reason,
+                "seconds": sample.seconds,
+            }
+            for sample in made
+        ],
+    }

@@ -1,0 +1,274 @@
+"""A few images of each class over a grid of settings, measured: which size, strength and sampler suit this model?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from PIL import Image
+
+from . import sizing
+from ._images import encode_png
+from .batch import GenerationSettings
+from .batch.server import check_server
+from .batch.spoiled import SpoiledLimits, examine, reason_spoiled
+from .client import WebUI
+from .errors import ServerFault
+from .models import MAX_SEED, Img2ImgRequest
+from .photos import read_photo
+from .sources import Source, names_by_class
+
+USUAL_STRENGTH = 0.25
+"""The middle of the strengths that keep a defect a defect."""
+_SAME_SCORE = 0.05
+"""Mean noise scores that differ by less are taken as equal."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One column of the grid."""
+
+    native_px: int
+    """Images have about the area of a square with this side."""
+    denoising_strength: float
+    sampler: str
+
+    def __str__(self) -> str:
+        return f"{self.native_px} px, strength {self.denoising_strength:g}, {self.sampler}"
+
+    @property
+    def as_options(self) -> str:
+        """The options of `sdclient generate` that ask for it."""
+        return (
+            f"--native-size {self.native_px} --denoising-strength {self.denoising_strength:g} "
+            f'--sampler "{self.sampler}"'
+        )
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of the grid."""
+
+    source: Source
+    setting: Setting
+    image: Image.Image | None
+    """At the source's size, grey where the source is; None when the server failed."""
+    noise_score: float | None
+    """See `batch.spoiled.Findings`; None when the server failed."""
+    reason: str | None
+    """Why it cannot be used, None when nothing is wrong with it."""
+    seconds: float
+    """From sending the request to having the image, one image a request."""
+
+
+@dataclass(frozen=True)
+class SettingResult:
+    """What came of one setting over all sources."""
+
+    setting: Setting
+    mean_noise_score: float | None
+    """None when the server made no image."""
+    seconds_per_image: float | None
+    images: int
+    spoiled: int
+    """Of `images`, or failed at the server."""
+    reasons: tuple[str, ...]
+    """Each reason once."""
+
+
+def checked_common(values: Mapping[str, object], settings: Sequence[Setting]) -> GenerationSettings:
+    """What all columns share, after every column has been tried against the ranges of the settings.
+
+    Raises:
+        SettingsError: names the value at fault and what was expected.
+    """
+    for setting in settings:
+        GenerationSettings.checked(
+            {
+                **values,
+                "native_px": setting.native_px,
+                "denoising_strength": setting.denoising_strength,
+                "sampler": setting.sampler,
+            }
+        )
+    return GenerationSettings.checked(values)
+
+
+def own_native_px(webui: WebUI) -> int:
+    """Side in px of the square the server's model was trained on, guessed from its name."""
+    return sizing.native_px_for(webui.options().sd_model_checkpoint or "")
+
+
+def grid(sizes: Sequence[int], strengths: Sequence[float], samplers: Sequence[str]) -> list[Setting]:
+    """Every combination, samplers outermost, strengths innermost; what is given twice counts once."""
+    once = product(dict.fromkeys(samplers), dict.fromkeys(sizes), dict.fromkeys(strengths))
+    return [Setting(size, strength, sampler) for sampler, size, strength in once]
+
+
+def pick_sources(sources: Sequence[Source], per_class: int) -> list[Source]:
+    """Up to `per_class` sources of each class, spread evenly over its numbers."""
+    picked: list[Source] = []
+    for class_name in names_by_class(sources):
+        of_class = [source for source in sources if source.class_name == class_name]
+        count = min(per_class, len(of_class))
+        picked.extend(of_class[index * len(of_class) // count] for index in range(count))
+    return picked
+
+
+def run_probe(
+    webui: WebUI,
+    sources: Sequence[Source],
+    settings: Sequence[Setting],
+    common: GenerationSettings,
+    limits: SpoiledLimits | None = None,
+) -> Iterator[Sample]:
+    """Make one image of each source with each setting, source by source.
+
+    All images of a source have the same seed, so that they differ by their setting alone. What the server fails at
+    (out of memory at a large size, say) is a sample with a reason, and the probe goes on.
+
+    Args:
+        webui: the server.
+        sources: see `pick_sources`.
+        settings: see `grid`.
+        common: steps, CFG scale, prompts and seed; the rest comes from the setting.
+        limits: from where on an image counts as spoiled.
+
+    Raises:
+        UnknownSetting: the server lacks one of the samplers; told before anything is generated.
+        SourceError: a source cannot be read.
+        WebUIError: the server is not there, or does not do what it was asked.
+    """
+    for sampler in dict.fromkeys(setting.sampler for setting in settings):
+        check_server(webui, common.model_copy(update={"sampler": sampler, "scheduler": None}))
+    for number, source in enumerate(sources):
+        picture = read_photo(source.path)
+        if number == 0 and settings:
+            _load_model(webui, picture, _with(common, settings[0]))
+        for setting in settings:
+            asked = _with(common, setting).model_copy(update={"seed": (common.seed + number) % (MAX_SEED + 1)})
+            yield _sample(webui, source, picture, setting, asked, limits)
+
+
+def summarise(samples: Sequence[Sample]) -> list[SettingResult]:
+    """One result for each setting, in the order of their first samples."""
+    results = []
+    for setting in dict.fromkeys(sample.setting for sample in samples):
+        of_setting = [sample for sample in samples if sample.setting == setting]
+        made = [sample for sample in of_setting if sample.noise_score is not None]
+        reasons = [sample.reason for sample in of_setting if sample.reason is not None]
+        results.append(
+            SettingResult(
+                setting=setting,
+                mean_noise_score=sum(sample.noise_score or 0.0 for sample in made) / len(made) if made else None,
+                seconds_per_image=sum(sample.seconds for sample in made) / len(made) if made else None,
+                images=len(of_setting),
+                spoiled=len(reasons),
+                reasons=tuple(dict.fromkeys(reasons)),
+            )
+        )
+    return results
+
+
+def suggest(results: Sequence[SettingResult], native_px: int) -> SettingResult | None:
+    """The setting that the scores speak for, None when each spoiled some image.
+
+    Of those that spoiled none and whose mean score is within 0.05 of the best: the size nearest to the model's own,
+    then the strength nearest to 0.25, then the order given. Whether the defect is still one, no score tells.
+    """
+    clean = [(result.mean_noise_score, result) for result in results if not result.spoiled]
+    scored = [(score, result) for score, result in clean if score is not None]
+    if not scored:
+        return None
+    best = min(score for score, _ in scored)
+    return min(
+        (result for score, result in scored if score <= best + _SAME_SCORE),
+        key=lambda result: (
+            abs(result.setting.native_px - native_px),
+            abs(result.setting.denoising_strength - USUAL_STRENGTH),
+        ),
+    )
+
+
+def timed_probe(webui: WebUI, source: Source, settings: GenerationSettings) -> float:
+    """Seconds per image: one batch of `settings.batch_size` images of the source, timed, and thrown away.
+
+    A request of one step goes before it, for the first one after a start loads the model.
+
+    Raises:
+        SourceError: the source cannot be read.
+        WebUIError: the server is not there, or fails.
+    """
+    native_px = check_server(webui, settings).native_px
+    picture = read_photo(source.path)
+    chosen = settings.model_copy(update={"native_px": native_px})
+    _load_model(webui, picture, chosen)
+    request, _ = _request(picture, chosen)
+    begin = time.perf_counter()
+    webui.img2img(request)
+    return (time.perf_counter() - begin) / settings.batch_size
+
+
+def _with(common: GenerationSettings, setting: Setting) -> GenerationSettings:
+    return common.model_copy(
+        update={
+            "native_px": setting.native_px,
+            "denoising_strength": setting.denoising_strength,
+            "sampler": setting.sampler,
+            "scheduler": None,
+            "batch_size": 1,
+        }
+    )
+
+
+def _load_model(webui: WebUI, picture: Image.Image, settings: GenerationSettings) -> None:
+    """One step, so that the time of loading the model is in no figure."""
+    try:
+        webui.img2img(_request(picture, settings.model_copy(update={"steps": 1, "batch_size": 1}))[0])
+    except ServerFault:
+        return  # the same setting with all its steps is about to tell
+
+
+def _sample(
+    webui: WebUI,
+    source: Source,
+    picture: Image.Image,
+    setting: Setting,
+    asked: GenerationSettings,
+    limits: SpoiledLimits | None,
+) -> Sample:
+    request, prepared = _request(picture, asked)
+    begin = time.perf_counter()
+    try:
+        result = webui.img2img(request)
+    except ServerFault as error:
+        return Sample(source, setting, None, None, f"server failed: {error}", time.perf_counter() - begin)
+    seconds = time.perf_counter() - begin
+    made = result.images[0].pil()
+    findings = examine(made, prepared)
+    restored = sizing.restore(made, sizing.SourceForm.of(picture))
+    return Sample(source, setting, restored, findings.noise_score, reason_spoiled(findings, limits), seconds)
+
+
+def _request(picture: Image.Image, settings: GenerationSettings) -> tuple[Img2ImgRequest, Image.Image]:
+    """The request, and the source as it is sent."""
+    native_px = settings.native_px or sizing.native_px_for("")
+    width, height = sizing.generation_size(picture.width, picture.height, native_px=native_px)
+    prepared = sizing.prepare(picture, (width, height))
+    request = Img2ImgRequest(
+        init_images=(encode_png(prepared),),
+        prompt=settings.prompt,
+        negative_prompt=settings.negative_prompt,
+        sampler_name=settings.sampler,
+        scheduler=settings.scheduler,
+        steps=settings.steps,
+        cfg_scale=settings.cfg_scale,
+        denoising_strength=settings.denoising_strength,
+        seed=settings.seed,
+        batch_size=settings.batch_size,
+        width=width,
+        height=height,
+    )
+    return request, prepared

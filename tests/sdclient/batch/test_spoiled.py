@@ -1,0 +1,131 @@
+"""What counts as a spoiled picture, and what must not."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
+
+from sdclient.batch.spoiled import Findings, SpoiledLimits, examine, reason_spoiled
+from sdclient.serve.engines.classical import ClassicalEngine
+
+SIDE_PX = 256
+
+
+def board(mode: str = "RGB") -> Image.Image:
+    """A gold pad on green with a dark pit, a blue fibre, and a little grain."""
+    picture = Image.new("RGB", (SIDE_PX, SIDE_PX), (40, 100, 55))
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((60, 40, 230, 200), fill=(204, 163, 87))
+    draw.ellipse((120, 90, 150, 120), fill=(30, 25, 20))
+    draw.line((10, 240, 90, 150, 200, 170), fill=(50, 70, 160), width=5)
+    grain = noise(1, levels=4)
+    return Image.blend(picture, grain, 0.03).filter(ImageFilter.GaussianBlur(0.8)).convert(mode).convert("RGB")
+
+
+def noise(blob_px: int, *, levels: int = 3, seed: int = 0) -> Image.Image:
+    """Independent colours in blobs; `levels` 4 is finer grain of the same kind."""
+    side = SIDE_PX // blob_px
+    data = random.Random(seed * 10 + levels).randbytes(side * side * 3)
+    return Image.frombytes("RGB", (side, side), data).resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC)
+
+
+def half_finished(share: float, blob_px: int, source: Image.Image) -> Image.Image:
+    return Image.blend(source, noise(blob_px), share)
+
+
+@pytest.mark.parametrize("blob_px", [1, 2, 4, 8, 16, 32])
+@pytest.mark.parametrize("mode", ["RGB", "L", "1"])
+def test_rainbow_noise_is_told_at_every_blob_size_on_colour_grey_and_black_and_white(blob_px: int, mode: str) -> None:
+    findings = examine(noise(blob_px), board(mode))
+    assert findings.noise_score > 0.7
+    assert (reason_spoiled(findings) or "").startswith("rainbow noise (score 0.")
+
+
+@pytest.mark.parametrize("blob_px", [1, 4, 8, 16])
+@pytest.mark.parametrize("mode", ["RGB", "L", "1"])
+def test_a_picture_half_under_noise_is_told(blob_px: int, mode: str) -> None:
+    source = board(mode)
+    assert reason_spoiled(examine(half_finished(0.5, blob_px, source), source)) is not None
+
+
+def test_the_score_grows_with_the_noise_and_is_zero_without() -> None:
+    source = board()
+    scores = [examine(half_finished(share, 8, source), source).noise_score for share in (0.0, 0.2, 0.4, 0.8)]
+    assert scores[0] == 0.0
+    assert scores == sorted(set(scores))
+    assert scores[-1] < 1.0
+
+
+def test_noise_is_told_without_a_source_and_a_clean_picture_passes() -> None:
+    assert reason_spoiled(examine(noise(8))) is not None
+    assert reason_spoiled(examine(board())) is None
+    assert reason_spoiled(examine(board("1"))) is None
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1"])
+@pytest.mark.parametrize("strength", [0.1, 0.25, 0.5, 0.75])
+def test_siblings_of_the_source_pass(mode: str, strength: float) -> None:
+    source = board(mode)
+    for seed in range(2):
+        sibling = ClassicalEngine().vary(source, strength=strength, seed=(seed,))
+        assert reason_spoiled(examine(sibling, source)) is None
+
+
+@pytest.mark.parametrize("mode", ["RGB", "1"])
+def test_real_changes_of_look_are_no_noise(mode: str) -> None:
+    source = board(mode)
+    changed = {
+        "sharper": source.filter(ImageFilter.UnsharpMask(2, 150, 0)),
+        "more contrast": ImageEnhance.Contrast(source).enhance(1.6),
+        "more colour": ImageEnhance.Color(source).enhance(1.8),
+        "oil painting": source.filter(ImageFilter.MedianFilter(7)),
+        "tinted": ImageOps.colorize(source.convert("L"), (10, 30, 20), (230, 200, 120)),
+        "mirrored": ImageOps.mirror(source),
+    }
+    assert {name: reason_spoiled(examine(image, source)) for name, image in changed.items()} == dict.fromkeys(changed)
+
+
+@pytest.mark.parametrize("level", [0, 3, 10])
+def test_a_black_picture_is_told(level: int) -> None:
+    findings = examine(Image.new("RGB", (64, 64), (level, level, level)), board().resize((64, 64)))
+    assert findings.is_black
+    assert reason_spoiled(findings) == "black picture"
+
+
+def test_one_colour_is_told_and_a_nearly_flat_picture_is_not() -> None:
+    assert reason_spoiled(examine(Image.new("RGB", (64, 64), (200, 30, 90)), board())) == "one colour only"
+    ramp = Image.linear_gradient("L").convert("RGB")
+    assert reason_spoiled(examine(ramp.point([100 + level // 12 for level in range(256)] * 3), ramp)) is None
+
+
+@pytest.mark.parametrize("colour", ["white", "black", (90, 140, 60)])
+def test_a_source_of_one_colour_excuses_the_same_in_its_result(colour: str) -> None:
+    flat = Image.new("RGB", (64, 64), colour)
+    assert examine(flat, flat) == Findings(noise_score=0.0, is_black=False, is_uniform=False)
+    assert reason_spoiled(examine(flat)) is not None
+
+
+def test_a_white_source_does_not_excuse_a_black_result() -> None:
+    black, white = (Image.new("RGB", (64, 64), colour) for colour in ("black", "white"))
+    assert reason_spoiled(examine(black, white)) == "black picture"
+
+
+def test_the_limit_is_the_highest_score_that_passes_and_is_said() -> None:
+    findings = Findings(noise_score=0.5, is_black=False, is_uniform=False)
+    assert reason_spoiled(findings, SpoiledLimits(noise_score=0.5)) is None
+    assert reason_spoiled(findings, SpoiledLimits(noise_score=0.45)) == "rainbow noise (score 0.50, limit 0.45)"
+    assert reason_spoiled(examine(noise(8), board()), SpoiledLimits(noise_score=1)) is None
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (9, 200), (1025, 33), (2000, 1500)])
+def test_odd_sizes_are_measured(size: tuple[int, int]) -> None:
+    picture = board().resize(size)
+    assert examine(picture, picture).noise_score == 0.0
+
+
+def test_any_mode_is_measured() -> None:
+    source = board()
+    for mode in ("RGBA", "L", "LA", "YCbCr"):
+        assert examine(source.convert(mode), source).noise_score < 0.5
