@@ -27,6 +27,7 @@ from .memory_limits import MemoryLimits
 from .server import CheckedServer, check_servers
 from .servers import Server, ServerStatus
 from .settings import GenerationSettings
+from .spoiled import find_spoiled
 from .store import OutputStore, open_store
 
 _LISTEN_S = 0.25
@@ -47,7 +48,7 @@ class BatchRunner:
         patience_s: how long to go on without an image while servers are away.
         durable: wait for the disk at each image, so that even a loss of power undoes nothing.
         allow_mixed: take servers with different models.
-        check: finds spoiled images, which count as failed tries.
+        check: finds spoiled images (black, uniform, rainbow noise), which count as failed tries; None keeps all.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class BatchRunner:
         patience_s: float = 600.0,
         durable: bool = False,
         allow_mixed: bool = False,
-        check: Check | None = None,
+        check: Check | None = find_spoiled,
     ) -> None:
         self._servers = [Server(servers.url, servers)] if isinstance(servers, WebUI) else list(servers)
         self._sources_folder = sources_folder

@@ -102,6 +102,11 @@ def reason_spoiled(findings: Findings, limits: SpoiledLimits | None = None) -> s
     return None
 
 
+def find_spoiled(image: Image.Image, source: Image.Image) -> str | None:
+    """Why an image made from this source is not worth keeping, at the usual limits; None when nothing is wrong."""
+    return reason_spoiled(examine(image, source))
+
+
 def _flatness(rgb: Image.Image) -> tuple[bool, bool]:
     """Whether it is black, and whether it has one colour."""
     # One band gives one pair, which Pillow's types leave open.

@@ -374,6 +374,8 @@ def test_the_command_follows_a_plan_and_sums_up_in_json(fake: FakeWebUI, sources
         "planned": 3,
         "already_there": 0,
         "made": 3,
+        "failed": 0,
+        "failures": [],
         "engines": ["Stable Diffusion WebUI"],
     }
     assert set(pictures(tmp_path / "out")) == {"焊盘/10_1.png", "焊盘/10_2.png", "dirt/1_1.png"}
