@@ -10,10 +10,15 @@ TEMPORARY_PATTERN = ".*.part"
 """Glob pattern of the temporary names; a killed process may leave one."""
 
 
-def write_bytes_atomically(path: Path, content: bytes) -> None:
+def write_bytes_atomically(path: Path, content: bytes, *, durable: bool = False) -> None:
     """Put `content` at `path` in one step, making the folder when it is missing.
 
     A reader sees the former file or the new one, never a part; a failure leaves the former file.
+
+    Args:
+        path: where to.
+        content: what.
+        durable: wait until the file and its name are on the disk, so that a loss of power cannot undo it.
 
     Raises:
         OSError: the folder cannot be made or written, or the disk is full.
@@ -22,7 +27,11 @@ def write_bytes_atomically(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
     try:
         temporary.write_bytes(content)
+        if durable:
+            _to_disk(temporary)
         temporary.replace(path)
+        if durable:
+            _to_disk(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         # With the name the user knows, not the temporary one.
@@ -30,3 +39,17 @@ def write_bytes_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _to_disk(path: Path) -> None:
+    """Flush a file, or a folder's names; a system that cannot open a folder (Windows) keeps names by itself."""
+    try:
+        handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    except PermissionError:
+        if path.is_dir():
+            return
+        raise
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

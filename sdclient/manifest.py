@@ -1,13 +1,13 @@
-"""The record of every generated image, in `OUTPUT/manifest.sqlite`.
+"""The record of every planned and generated image, in `OUTPUT/manifest.sqlite`.
 
 This is the one file format of `sdclient` that others may read; `trainer` does, to learn from which source
 an image descends. Standard library only, so that reading it costs nothing.
 
-Tables (schema version in `PRAGMA user_version`):
+Tables (schema version in `PRAGMA user_version`; an older file is migrated when it is opened for writing):
 
 `run`     one row a key: the parameters of the run as JSON, fixed when the output was made.
-`images`  one row an image that is complete and in place on disk. A file is renamed into place *before*
-          its row is written, so a row never speaks of a file that is not whole.
+`images`  one row an image of the plan. `status` is "planned", "running", "done" or "failed" (with its reason).
+          A file is renamed into place *before* its row says done, so no row speaks of a file that is not whole.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from .errors import ManifestError as ManifestError  # readers outside the package catch it
+from .errors import ManifestError as ManifestError
 
 MANIFEST_NAME = "manifest.sqlite"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-_CREATE = """
-CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE images (
+PLANNED, RUNNING, DONE, FAILED = "planned", "running", "done", "failed"
+
+_IMAGES_COLUMNS = """
     file TEXT PRIMARY KEY,
     class_name TEXT NOT NULL,
     source TEXT NOT NULL,
@@ -36,24 +36,36 @@ CREATE TABLE images (
     k INTEGER NOT NULL,
     seed INTEGER NOT NULL,
     key TEXT NOT NULL,
-    sha256 TEXT NOT NULL,
-    width INTEGER NOT NULL,
-    height INTEGER NOT NULL,
-    server TEXT NOT NULL,
-    model TEXT NOT NULL,
-    engine TEXT NOT NULL,
-    asked TEXT NOT NULL,
-    used TEXT NOT NULL,
-    infotext TEXT NOT NULL,
-    created_at TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX images_by_source ON images (source_sha256);
+    sha256 TEXT,
+    width INTEGER,
+    height INTEGER,
+    server TEXT,
+    model TEXT,
+    engine TEXT,
+    asked TEXT,
+    used TEXT,
+    infotext TEXT,
+    created_at TEXT,
+    status TEXT NOT NULL CHECK (status IN ('planned', 'running', 'done', 'failed')),
+    attempts INTEGER NOT NULL DEFAULT 0,
+    reason TEXT NOT NULL DEFAULT ''
 """
+_CREATE_IMAGES = f"""
+CREATE TABLE images ({_IMAGES_COLUMNS}) WITHOUT ROWID;
+CREATE INDEX images_by_source ON images (source_sha256);
+CREATE INDEX images_unfinished ON images (status) WHERE status != 'done';
+"""
+_CREATE_RUN = "CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+_MIGRATE_1_TO_2 = (
+    "ALTER TABLE images RENAME TO images_1; DROP INDEX images_by_source;"  # noqa: S608 - our own words only
+    + _CREATE_IMAGES
+    + "INSERT INTO images SELECT *, 'done', 0, '' FROM images_1; DROP TABLE images_1;"
+)
 
 
 @dataclass(frozen=True)
-class ImageRecord:
-    """One generated image and where it came from."""
+class PlannedRow:
+    """An image of the plan, made or not."""
 
     file: str
     """Path relative to the output folder, forward slashes: `<class>/<source number>_<k>.png`."""
@@ -66,6 +78,12 @@ class ImageRecord:
     seed: int
     key: str
     """Identity: sha256 over source bytes, every parameter that changes pixels, and the seed."""
+
+
+@dataclass(frozen=True)
+class ImageRecord(PlannedRow):
+    """One generated image and where it came from."""
+
     sha256: str
     """Of the PNG file's bytes."""
     width: int
@@ -85,7 +103,23 @@ class ImageRecord:
     """UTC, ISO 8601."""
 
 
+@dataclass(frozen=True)
+class RowState:
+    """How far one planned image is."""
+
+    file: str
+    class_name: str
+    key: str
+    status: str
+    attempts: int
+    """How often it was tried without success."""
+    reason: str
+    """Why the last try failed; "" when none did."""
+
+
+_PLANNED_COLUMNS = tuple(field.name for field in fields(PlannedRow))
 _COLUMNS = tuple(field.name for field in fields(ImageRecord))
+_STATE_COLUMNS = tuple(field.name for field in fields(RowState))
 _JSON_COLUMNS = ("asked", "used")
 
 
@@ -94,13 +128,15 @@ class Manifest:
 
     Args:
         output: the output folder that holds (or will hold) the manifest.
-        create: make the manifest when it is not there. Without it the file is opened read-only.
+        create: open for writing, making the manifest when it is not there and migrating an older one.
+            Without it the file is opened read-only.
+        durable: make every transaction survive a loss of power, as far as the file system keeps its word.
 
     Raises:
         ManifestError: missing, not a manifest, or written by a newer version.
     """
 
-    def __init__(self, output: Path, *, create: bool = False) -> None:
+    def __init__(self, output: Path, *, create: bool = False, durable: bool = False) -> None:
         self.path = output / MANIFEST_NAME
         if not create and not self.path.is_file():
             raise ManifestError(f"{output}: no {MANIFEST_NAME} here; expected an output folder of 'sdclient generate'")
@@ -110,25 +146,28 @@ class Manifest:
                 f"{self.path.resolve().as_uri()}?mode={mode}", uri=True, timeout=30.0, isolation_level=None
             )
             try:
-                version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
-                if create and version == 0:
-                    self._create()
-                    version = SCHEMA_VERSION
+                self._version = self._prepare(create=create, durable=durable)
             except BaseException:
                 self._db.close()
                 raise
         except sqlite3.DatabaseError as error:
             raise ManifestError(f"{self.path}: cannot be opened as a manifest: {error}") from error
-        if version != SCHEMA_VERSION:
-            self._db.close()
+
+    def _prepare(self, *, create: bool, durable: bool) -> int:
+        version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
+        if version > SCHEMA_VERSION or (version == 0 and not create):
             raise ManifestError(
-                f"{self.path}: schema version {version}, this program reads {SCHEMA_VERSION}; "
+                f"{self.path}: schema version {version}, this program reads 1 to {SCHEMA_VERSION}; "
                 "use the version of sd-defects that wrote it"
             )
-
-    def _create(self) -> None:
+        if not create:
+            return version
         self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.executescript(f"BEGIN;{_CREATE}PRAGMA user_version={SCHEMA_VERSION};COMMIT;")
+        self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        changes = {0: _CREATE_RUN + _CREATE_IMAGES, 1: _MIGRATE_1_TO_2}.get(version)
+        if changes is not None:
+            self._db.executescript(f"BEGIN IMMEDIATE;{changes}PRAGMA user_version={SCHEMA_VERSION};COMMIT;")
+        return SCHEMA_VERSION
 
     def __enter__(self) -> Manifest:
         return self
@@ -154,18 +193,42 @@ class Manifest:
                 [(key, json.dumps(value, ensure_ascii=False)) for key, value in parameters.items()],
             )
 
-    def add(self, records: list[ImageRecord]) -> None:
+    def plan(self, rows: Iterable[PlannedRow]) -> None:
+        """Enter images to be made; files that are entered already stay as they are."""
+        columns = ", ".join(_PLANNED_COLUMNS)
+        places = ", ".join("?" * len(_PLANNED_COLUMNS))
+        insert = f"INSERT OR IGNORE INTO images ({columns}, status) VALUES ({places}, '{PLANNED}')"  # noqa: S608 - our own names
+        with self._transaction():
+            self._db.executemany(insert, ([getattr(row, name) for name in _PLANNED_COLUMNS] for row in rows))
+
+    def mark(self, files: Iterable[str], status: str, *, reason: str | None = None, failures: int = 0) -> None:
+        """Change the state of images that are not done.
+
+        Args:
+            files: which.
+            status: PLANNED, RUNNING or FAILED.
+            reason: why the last try failed; None leaves the former words.
+            failures: added to the number of tries without success.
+        """
+        update = "UPDATE images SET status = ?, attempts = attempts + ?, reason = coalesce(?, reason) WHERE file = ?"
+        with self._transaction():
+            self._db.executemany(update, [(status, failures, reason, file) for file in files])
+
+    def add(self, records: Iterable[ImageRecord]) -> None:
         """Record images whose files are complete and in place; all of them or none.
 
         Raises:
-            ManifestError: an image of that name is recorded already.
+            ManifestError: an image of that name is done already.
         """
-        insert = f"INSERT INTO images ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - our own names
-        try:
-            with self._transaction():
-                self._db.executemany(insert, [_to_row(record) for record in records])
-        except sqlite3.IntegrityError as error:
-            raise ManifestError(f"{self.path}: an image is recorded already: {error}") from error
+        rows = list(records)
+        places = ", ".join("?" * len(_COLUMNS))
+        insert = f"INSERT OR REPLACE INTO images ({', '.join(_COLUMNS)}, status) VALUES ({places}, '{DONE}')"  # noqa: S608 - our own names
+        with self._transaction():
+            for row in rows:
+                known = self._db.execute("SELECT status FROM images WHERE file = ?", (row.file,)).fetchone()
+                if known == (DONE,):
+                    raise ManifestError(f"{self.path}: {row.file} is recorded already")
+            self._db.executemany(insert, [_to_row(row) for row in rows])
 
     def forget(self, files: Iterable[str]) -> None:
         """Remove the rows of these files."""
@@ -173,13 +236,27 @@ class Manifest:
             self._db.executemany("DELETE FROM images WHERE file = ?", [(file,) for file in files])
 
     def images(self) -> Iterator[ImageRecord]:
-        """Every recorded image, ordered by file name."""
-        query = f"SELECT {', '.join(_COLUMNS)} FROM images ORDER BY file"  # noqa: S608 - our own column names
+        """Every image that is done, ordered by file name."""
+        where = f"WHERE status = '{DONE}'" if self._version > 1 else ""
+        query = f"SELECT {', '.join(_COLUMNS)} FROM images {where} ORDER BY file"  # noqa: S608 - our own column names
         try:
             for row in self._db.execute(query):
                 yield _from_row(row)
         except (sqlite3.DatabaseError, json.JSONDecodeError) as error:
             raise ManifestError(f"{self.path}: damaged: {error}") from error
+
+    def states(self) -> Iterator[RowState]:
+        """How far every planned image is, ordered by file name."""
+        columns = ", ".join(_STATE_COLUMNS) if self._version > 1 else f"file, class_name, key, '{DONE}', 0, ''"
+        try:
+            for row in self._db.execute(f"SELECT {columns} FROM images ORDER BY file"):  # noqa: S608 - our own names
+                yield RowState(*row)
+        except sqlite3.DatabaseError as error:
+            raise ManifestError(f"{self.path}: damaged: {error}") from error
+
+    def files(self) -> set[str]:
+        """Names of all files that are done."""
+        return {state.file for state in self.states() if state.status == DONE}
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -200,10 +277,6 @@ class Manifest:
                     f"{self.path}: {error}; make room or change the rights, then run the same command again"
                 ) from error
             raise
-
-    def files(self) -> set[str]:
-        """Names of all recorded files."""
-        return {file for (file,) in self._db.execute("SELECT file FROM images")}
 
 
 def _to_row(record: ImageRecord) -> tuple[Any, ...]:

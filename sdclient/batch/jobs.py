@@ -33,6 +33,10 @@ class Job:
 
     images: tuple[PlannedImage, ...]
 
+    def split(self, most: int) -> tuple[Job, ...]:
+        """The same images in jobs of at most `most` each."""
+        return tuple(Job(self.images[start : start + most]) for start in range(0, len(self.images), most))
+
     @property
     def source(self) -> Source:
         """The source image all of them come from."""

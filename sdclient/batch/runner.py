@@ -1,155 +1,171 @@
-"""Walks a plan: requests go out ahead, finished images are written while the server works on the next."""
+"""Walks a plan over one or many servers; what is made is never lost, doubled or half-written."""
 
 from __future__ import annotations
 
-from collections import deque
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from .. import sizing
-from .._images import LOSSLESS_FORMATS, encode_png
-from ..client import GenerationResult, WebUI
-from ..errors import LossyFormat, SDClientError
+from .._generation import new_task_id
+from .._images import encode_png
+from ..client import WebUI
+from ..errors import SDClientError, WebUIError
 from ..manifest import ImageRecord
-from ..models import GenerationInfo, Img2ImgRequest
-from ..photos import read_photo, sha256_of
+from ..models import Img2ImgRequest
+from ..photos import image_size, read_photo, sha256_of
 from ..sources import Source
+from .crew import Crew, Outcome, Started
+from .failures import Meaning, meaning_of
+from .finish import Answer, Check, MadeImage, SpoiledImage
+from .job_queue import JobQueue
 from .jobs import Job, PlannedImage, pack_jobs, plan_images
-from .server import CheckedServer, check_server
+from .memory_limits import MemoryLimits
+from .server import CheckedServer, check_servers
+from .servers import Server, ServerStatus
 from .settings import GenerationSettings
+from .spoiled import find_spoiled
 from .store import OutputStore, open_store
 
-ENGINE_PARAMETER = "Engine"
-"""Key in a reply's `extra_generation_params` by which a stand-in says that it is not Stable Diffusion."""
-GENUINE_ENGINE = "Stable Diffusion WebUI"
-_USED = ("sampler_name", "steps", "cfg_scale", "denoising_strength", "width", "height", "version")
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A request's result, and the form its images are to be brought back to."""
-
-    form: sizing.SourceForm
-    result: GenerationResult[Img2ImgRequest]
+_LISTEN_S = 0.25
+_HOPELESS_TRIES = 12
+"""Failed tries, without one success, after which a run is stopped: what fails every image is no bad luck."""
 
 
 class BatchRunner:
     """Makes the images of a plan that are not there yet.
 
     Args:
-        webui: the server to ask.
+        servers: one server or several.
         sources_folder: folder of numbered sources; recorded, so that a report can show a source.
         output: folder for the images and their manifest.
         settings: what every image is made with.
-        max_in_flight: requests at the server at once: one it works on, the others waiting behind its lock.
+        max_in_flight: requests at a server at once: one it works on, the others waiting behind its lock.
+        tries: how often an image is tried before it is marked as failed.
+        patience_s: how long to go on without an image while servers are away.
+        durable: wait for the disk at each image, so that even a loss of power undoes nothing.
+        allow_mixed: take servers with different models.
+        check: finds spoiled images (black, uniform, rainbow noise), which count as failed tries; None keeps all.
     """
 
     def __init__(
         self,
-        webui: WebUI,
+        servers: WebUI | Sequence[Server],
         sources_folder: Path,
         output: Path,
         settings: GenerationSettings,
         *,
         max_in_flight: int = 2,
+        tries: int = 3,
+        patience_s: float = 600.0,
+        durable: bool = False,
+        allow_mixed: bool = False,
+        check: Check | None = find_spoiled,
     ) -> None:
-        self._webui = webui
+        self._servers = [Server(servers.url, servers)] if isinstance(servers, WebUI) else list(servers)
         self._sources_folder = sources_folder
         self._output = output
         self._settings = settings
         self._max_in_flight = max_in_flight
+        self._tries = tries
+        self._patience_s = patience_s
+        self._durable = durable
+        self._allow_mixed = allow_mixed
+        self._check = check
+        self._crew: Crew | None = None
+        self._attempts: Counter[str] = Counter()
+        self._limits = MemoryLimits(settings.batch_size)
+        self._running: dict[str, Server] = {}
+        self.failed: dict[str, str] = {}
+        """Images given up in this run: file -> reason."""
+
+    @cached_property
+    def server(self) -> CheckedServer:
+        """What the servers' answers make of the settings; asked once, on first use.
+
+        Raises:
+            WebUIError: a server is not there, or would spoil the run.
+            SettingsError: servers differ.
+        """
+        return check_servers(self._servers, self._settings, allow_mixed=self._allow_mixed)
+
+    def statuses(self) -> list[ServerStatus]:
+        """How each server is doing; empty before the run."""
+        return [health.status() for health in self._crew.health] if self._crew is not None else []
 
     def run(
         self, owed: Sequence[tuple[Source, int]], *, on_start: Callable[[int, int], None] | None = None
     ) -> Iterator[ImageRecord]:
         """Make what is missing; yields each image once its file and its row are in place.
 
+        Images that fail again and again are given up and the run goes on; see `failed`. Stopping the iteration (or
+        Ctrl-C) sends nothing more and keeps what the servers are making; a second Ctrl-C interrupts our own jobs there.
+
         Args:
             owed: each source and how many images it owes; see `sdclient.plan_csv.match_plan`.
             on_start: called once with (images planned, images missing) before the first request.
 
         Raises:
-            WebUIError: the server failed; images that were already on their way are kept.
-            OutputError: the output folder does not belong to this run.
+            WebUIError: no server answers any more, or what was asked would fail for every image.
+            OutputError: the output folder does not belong to this run, or another run is at work there.
             SourceError: a source cannot be read.
         """
         description = {"parameters": self.server.parameters, "sources": str(self._sources_folder.resolve())}
-        with open_store(self._output, description) as store:
-            store.repair()
-            missing = self._missing(store, owed)
+        with open_store(self._output, description, durable=self._durable) as store:
+            self._limits = MemoryLimits(self._settings.batch_size, store.batch_limits())
+            missing = store.enter_plan(self._planned(owed))
             if on_start is not None:
                 on_start(sum(count for _, count in owed), len(missing))
-            yield from self._work(store, pack_jobs(missing, self._settings.batch_size))
+            yield from self._work(store, missing)
 
-    @cached_property
-    def server(self) -> CheckedServer:
-        """What the server's answers make of the settings; asked once, on first use.
-
-        Raises:
-            WebUIError: the server is not there, or would spoil the run.
-        """
-        return check_server(self._webui, self._settings)
-
-    def _missing(self, store: OutputStore, owed: Sequence[tuple[Source, int]]) -> list[PlannedImage]:
-        """The planned images that are not made yet, in the plan's order."""
-        missing: list[PlannedImage] = []
+    def _planned(self, owed: Sequence[tuple[Source, int]]) -> Iterator[PlannedImage]:
         for source, count in owed:
-            images = plan_images(
-                source,
-                sha256_of(source.path),
-                count,
-                run_seed=self._settings.seed,
-                parameters=self.server.parameters,
-            )
-            missing.extend(image for image in images if not store.is_done(image.file, image.key))
-        return missing
+            sha256 = sha256_of(source.path)
+            parameters = self.server.parameters
+            yield from plan_images(source, sha256, count, run_seed=self._settings.seed, parameters=parameters)
 
-    def _work(self, store: OutputStore, jobs: Iterator[Job]) -> Iterator[ImageRecord]:
-        """Keep `max_in_flight` requests at the server; write a finished one only after the next is on its way."""
-        in_flight: deque[tuple[Job, Future[Finished]]] = deque()
-        with ThreadPoolExecutor(self._max_in_flight) as pool:
+    def _work(self, store: OutputStore, missing: Sequence[PlannedImage]) -> Iterator[ImageRecord]:
+        jobs = JobQueue(
+            pack_jobs(missing, self._settings.batch_size), lambda job: self._limits.most(self._size_of(job.source))
+        )
+        crew = Crew(self._servers, jobs, self._ask, self._check, max_in_flight=self._max_in_flight)
+        self._crew = crew
+        progress = _Progress(self._patience_s)
+        if missing:
+            crew.start()
+        try:
+            while missing and not jobs.is_finished:
+                message = crew.next_message(_LISTEN_S)
+                if isinstance(message, Started):
+                    store.start(message.job.images)
+                elif isinstance(message, Outcome):
+                    yield from self._settle(store, jobs, message, progress)
+                progress.give_up_if_hopeless()
+        except BaseException:
+            self._bring_home(store, jobs, crew)
+            raise
+        finally:
+            crew.stop()
+        if missing:
+            crew.join()
 
-            def send_next() -> None:
-                job = next(jobs, None)
-                if job is not None:
-                    in_flight.append((job, pool.submit(self._generate, job)))
+    def _size_of(self, source: Source) -> tuple[int, int]:
+        """The size to generate at."""
+        width_px, height_px = image_size(source.path)
+        return sizing.generation_size(width_px, height_px, native_px=self.server.native_px)
 
-            try:
-                for _ in range(self._max_in_flight):
-                    send_next()
-                while in_flight:
-                    finished = in_flight[0][1].result()
-                    job, _ = in_flight.popleft()
-                    send_next()
-                    yield from self._save(store, job, finished)
-            except BaseException:
-                self._keep_finished(store, in_flight)
-                raise
-
-    def _keep_finished(self, store: OutputStore, in_flight: deque[tuple[Job, Future[Finished]]]) -> None:
-        """On the way out: drop what has not been sent, keep what the server is making already."""
-        for job, future in in_flight:
-            if future.cancel():
-                continue
-            try:
-                self._save(store, job, future.result())
-            except (SDClientError, OSError):
-                continue  # the first error is the one to tell; what is missing is made on the next start
-
-    def _generate(self, job: Job) -> Finished:
-        """One request; runs beside the thread that writes."""
-        source = job.source
-        image = read_photo(source.path)
-        form = sizing.SourceForm.of(image)
-        width, height = sizing.generation_size(form.width_px, form.height_px, native_px=self.server.native_px)
+    def _ask(self, server: Server, job: Job) -> Answer:
+        """Prepare a job's source and send it; runs in a thread of the server's."""
+        source = read_photo(job.source.path)
+        form = sizing.SourceForm.of(source)
+        size = self._size_of(job.source)
+        prepared = sizing.prepare(source, size)
         settings = self._settings
         request = Img2ImgRequest(
-            init_images=(encode_png(sizing.prepare(image, (width, height))),),
+            init_images=(encode_png(prepared),),
             prompt=settings.prompt,
             negative_prompt=settings.negative_prompt,
             sampler_name=settings.sampler,
@@ -159,62 +175,138 @@ class BatchRunner:
             denoising_strength=settings.denoising_strength,
             seed=job.seed,
             batch_size=len(job.images),
-            width=width,
-            height=height,
+            width=size[0],
+            height=size[1],
+            force_task_id=new_task_id(),
         )
-        return Finished(form, self._webui.img2img(request))
+        task_id = str(request.force_task_id)
+        self._running[task_id] = server
+        try:
+            return Answer(job, server.webui.url, prepared, form, server.webui.img2img(request))
+        finally:
+            del self._running[task_id]
 
-    def _save(self, store: OutputStore, job: Job, finished: Finished) -> list[ImageRecord]:
-        """Bring the images back to their source's form, write them, and enter them in the manifest."""
-        result = finished.result
-        engine = str(result.info.extra_generation_params.get(ENGINE_PARAMETER, GENUINE_ENGINE))
-        asked = result.request.model_dump(
-            mode="json", exclude={"init_images", "mask", "latent_mask", "firstpass_image"}, exclude_none=True
-        )
-        records = []
-        for planned, generated in zip(job.images, result.images, strict=True):
-            if generated.format not in LOSSLESS_FORMATS:
-                raise LossyFormat(f"{self._webui.url}: sent {generated.format}; set its option samples_format to 'png'")
-            image = sizing.restore(generated.pil(), finished.form)
-            lineage = {
-                "class": planned.source.class_name,
-                "source_sha256": planned.source_sha256,
-                "key": planned.key,
-                "engine": engine,
-            }
-            sha256 = store.write_png(planned.file, image, infotext=generated.infotext, lineage=lineage)
-            records.append(
-                ImageRecord(
-                    file=planned.file,
-                    class_name=planned.source.class_name,
-                    source=planned.source.relative,
-                    source_sha256=planned.source_sha256,
-                    k=planned.k,
-                    seed=planned.seed,
-                    key=planned.key,
-                    sha256=sha256,
-                    width=image.width,
-                    height=image.height,
-                    server=self._webui.url,
-                    model=_model_name(result.info),
-                    engine=engine,
-                    asked={**asked, "seed": planned.seed},
-                    used=_used(result.info, generated.seed),
-                    infotext=generated.infotext,
-                    created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                )
-            )
-        store.record(records)
-        return records
+    def _settle(
+        self, store: OutputStore, jobs: JobQueue, outcome: Outcome, progress: _Progress
+    ) -> Iterator[ImageRecord]:
+        """Write what came back, and decide about what did not."""
+        again: list[Job] = []
+        try:
+            if outcome.error is None:
+                records = store.save([image for image in outcome.images if isinstance(image, MadeImage)])
+                if records:
+                    progress.made()
+                for image in outcome.images:
+                    if isinstance(image, SpoiledImage):
+                        again += self._try_again(store, [image.planned], image.reason, progress, None)
+                yield from records
+            else:
+                again = self._after_error(store, outcome, outcome.error, progress)
+        finally:
+            jobs.settle(*again)
+
+    def _after_error(self, store: OutputStore, outcome: Outcome, error: Exception, progress: _Progress) -> list[Job]:
+        """The jobs to do instead of one that failed.
+
+        Raises:
+            SDClientError: the failure would be the same for every image, or is one of the user's files.
+            OSError: a source cannot be read.
+        """
+        job = outcome.job
+        meaning = meaning_of(error) if isinstance(error, WebUIError) else Meaning.STOP
+        if meaning is Meaning.STOP or not isinstance(error, WebUIError):
+            store.put_off(job.images, str(error), failures=0)
+            raise error
+        if meaning is Meaning.SERVER_AWAY:
+            outcome.health.set_aside(error)
+            progress.was_away(error)
+            store.put_off(job.images, str(error), failures=0)
+            return [job]
+        if meaning is Meaning.SMALLER_BATCH and len(job.images) > 1:
+            self._limits.exceeded(self._size_of(job.source), len(job.images))
+            store.keep_batch_limits(self._limits.as_dict())
+            store.put_off(job.images, str(error), failures=0)
+            return [job]  # the queue splits it
+        return self._try_again(store, job.images, str(error), progress, error)
+
+    def _try_again(
+        self,
+        store: OutputStore,
+        images: Sequence[PlannedImage],
+        reason: str,
+        progress: _Progress,
+        error: WebUIError | None,
+    ) -> list[Job]:
+        """Images within their budget one by one; the others are given up."""
+        again = []
+        for image in images:
+            self._attempts[image.file] += 1
+            if self._attempts[image.file] < self._tries:
+                again.append(image)
+            else:
+                store.failed([image], reason)
+                self.failed[image.file] = reason
+        store.put_off(again, reason, failures=1)
+        progress.failed(len(images), error)
+        return [Job((image,)) for image in again]
+
+    def _bring_home(self, store: OutputStore, jobs: JobQueue, crew: Crew) -> None:
+        """On the way out: send nothing more, keep what the servers are making already."""
+        crew.stop()
+        while not jobs.is_finished:
+            try:
+                message = crew.next_message(_LISTEN_S)
+            except KeyboardInterrupt:
+                self._interrupt_our_jobs()
+                continue
+            if isinstance(message, Outcome):
+                try:
+                    # The first error is the one to tell; what cannot be written is made on the next start.
+                    with suppress(SDClientError, OSError, KeyboardInterrupt):
+                        store.save([image for image in message.images if isinstance(image, MadeImage)])
+                finally:
+                    jobs.settle()
+
+    def _interrupt_our_jobs(self) -> None:
+        for task_id, server in list(self._running.items()):
+            with suppress(WebUIError):
+                server.webui.interrupt_job(task_id)
 
 
-def _model_name(info: GenerationInfo) -> str:
-    return " ".join(
-        part for part in (info.sd_model_name, f"[{info.sd_model_hash}]" if info.sd_model_hash else "") if part
-    )
+class _Progress:
+    """Whether a run still gets anywhere."""
 
+    def __init__(self, patience_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._patience_s = patience_s
+        self._clock = clock
+        self._last_made = clock()
+        self._away: WebUIError | None = None
+        self._tries_in_vain = 0
+        self._any_made = False
+        self._error: WebUIError | None = None
 
-def _used(info: GenerationInfo, seed: int) -> dict[str, Any]:
-    """What the server says it used, for the manifest."""
-    used = {name: getattr(info, name) for name in _USED}
-    return {**used, "seed": seed, "extra_generation_params": info.extra_generation_params}
+    def made(self) -> None:
+        """Images were made."""
+        self._last_made = self._clock()
+        self._away = None
+        self._any_made = True
+
+    def was_away(self, error: WebUIError) -> None:
+        """A server did not answer."""
+        self._away = error
+
+    def failed(self, tries: int, error: WebUIError | None) -> None:
+        """Tries failed; `error` is the server's fault, None for spoiled images."""
+        self._tries_in_vain += tries
+        self._error = error
+
+    def give_up_if_hopeless(self) -> None:
+        """Stop a run that makes nothing.
+
+        Raises:
+            WebUIError: servers were away for too long, or every try has failed from the start.
+        """
+        if self._away is not None and self._clock() - self._last_made > self._patience_s:
+            raise self._away
+        if not self._any_made and self._error is not None and self._tries_in_vain >= _HOPELESS_TRIES:
+            raise self._error

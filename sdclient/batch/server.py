@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..client import WebUI
-from ..errors import LossyFormat
+from ..errors import LossyFormat, SettingsError
 from ..sizing import native_px_for
+from .servers import Server
 from .settings import GenerationSettings
 
 _LOSSLESS_FORMAT = "png"
@@ -25,6 +27,33 @@ class CheckedServer:
 
     parameters: dict[str, Any]
     native_px: int
+
+
+def check_servers(servers: Sequence[Server], settings: GenerationSettings, *, allow_mixed: bool) -> CheckedServer:
+    """Check each server, and that all would make the same images.
+
+    Args:
+        servers: one or more.
+        settings: the run's.
+        allow_mixed: take servers with different models or dialects; the record of each image tells which made it.
+
+    Raises:
+        SettingsError: servers differ, and `allow_mixed` is not given.
+        WebUIError: one of them is not there, or would spoil the run.
+    """
+    checked = [check_server(server.webui, settings) for server in servers]
+    kinds = [server.webui.kind.product if len(servers) > 1 else None for server in servers]
+    for server, found, kind in zip(servers[1:], checked[1:], kinds[1:], strict=True):
+        same = found.parameters == checked[0].parameters and kind == kinds[0]
+        if not same and not allow_mixed:
+            names = [name for name, value in found.parameters.items() if value != checked[0].parameters[name]]
+            what = f"{names[0]} {found.parameters[names[0]]!r}" if names else f"kind {kind}"
+            base = checked[0].parameters[names[0]] if names else kinds[0]
+            raise SettingsError(
+                f"{server.name} has {what}, {servers[0].name} has {base!r}; make them alike, or add --allow-mixed"
+            )
+    models = sorted({str(found.parameters["model"]) for found in checked})
+    return CheckedServer({**checked[0].parameters, "model": " | ".join(models)}, checked[0].native_px)
 
 
 def check_server(webui: WebUI, settings: GenerationSettings) -> CheckedServer:

@@ -121,6 +121,11 @@ def reason_spoiled(findings: Findings, limits: SpoiledLimits | None = None) -> s
     return None
 
 
+def find_spoiled(image: Image.Image, source: Image.Image) -> str | None:
+    """Why an image made from this source is not worth keeping, at the usual limits; None when nothing is wrong."""
+    return reason_spoiled(examine(image, source))
+
+
 def _flatness(extremes: Sequence[tuple[int, int]]) -> tuple[bool, bool]:
     """Whether a picture with these lowest and highest levels is black, and whether it has one colour."""
     is_black = all(high <= LARGEST_BLACK_LEVEL for _, high in extremes)

@@ -2,101 +2,135 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
-
 from .._atomic import TEMPORARY_PATTERN, write_bytes_atomically
 from ..errors import OutputError
-from ..infotext import PNG_KEYWORD
-from ..manifest import MANIFEST_NAME, ImageRecord, Manifest
+from ..manifest import DONE, FAILED, MANIFEST_NAME, PLANNED, RUNNING, ImageRecord, Manifest, PlannedRow
+from .finish import MadeImage
+from .jobs import PlannedImage
+from .lock import sole_runner
 
-LINEAGE_KEYWORD = "sdclient"
-"""Keyword of the PNG text chunk that holds class, source sha256, key and engine as JSON."""
+_PLAN_CHUNK = 5000
+_BATCH_LIMITS = "batch_limits"
 
 
 class OutputStore:
-    """An output folder that belongs to this run.
+    """An output folder that belongs to this run, and to no other process.
 
     Args:
         output: the folder; must exist.
-        manifest: its open manifest.
+        manifest: its manifest, open for writing.
+        durable: wait for the disk at each image.
     """
 
-    def __init__(self, output: Path, manifest: Manifest) -> None:
+    def __init__(self, output: Path, manifest: Manifest, *, durable: bool = False) -> None:
         self.output = output
         self._manifest = manifest
-        self._keys = {record.file: record.key for record in manifest.images()}
+        self._durable = durable
 
-    def is_done(self, file: str, key: str) -> bool:
-        """Whether this image is made already.
+    def enter_plan(self, images: Iterable[PlannedImage]) -> list[PlannedImage]:
+        """Enter what is planned and mend what a killed run left; gives the images that are to be made.
 
         Raises:
-            OutputError: the file is there, but was made from another source or with other parameters.
+            OutputError: an image of that name was made from another source or with other parameters.
         """
-        known = self._keys.get(file)
-        if known is not None and known != key:
-            raise OutputError(
-                f"{self.output / file}: was made from another picture than the source of that number now; "
-                "use a new output folder, or put the former source back"
-            )
-        return known is not None
+        self._remove_temporary_files()
+        known = {state.file: (state.key, state.status) for state in self._manifest.states()}
+        missing, new, again = [], [], []
+        for image in images:
+            key, status = known.get(image.file, (image.key, None))
+            if key != image.key:
+                raise OutputError(
+                    f"{self.output / image.file}: was made from another picture than the source of that number now; "
+                    "use a new output folder, or put the former source back"
+                )
+            if status == FAILED or (status == DONE and (self.output / image.file).is_file()):
+                continue
+            missing.append(image)
+            if status is None:
+                new.append(image)
+            elif status in (DONE, RUNNING):
+                again.append(image)
+        for start in range(0, len(new), _PLAN_CHUNK):
+            self._manifest.plan(_row(image) for image in new[start : start + _PLAN_CHUNK])
+        self._manifest.forget(image.file for image in again)
+        self._manifest.plan(_row(image) for image in again)
+        return missing
 
-    def repair(self) -> int:
-        """Remove what a killed run left: temporary files, and rows whose file is gone. Gives the rows removed."""
+    def start(self, images: Iterable[PlannedImage]) -> None:
+        """These are on their way."""
+        self._manifest.mark([image.file for image in images], RUNNING)
+
+    def save(self, made: Sequence[MadeImage]) -> list[ImageRecord]:
+        """Put image files in place, then enter them; a kill in between leaves files that are made again."""
+        for image in made:
+            write_bytes_atomically(self.output / image.record.file, image.data, durable=self._durable)
+        records = [image.record for image in made]
+        self._manifest.add(records)
+        return records
+
+    def failed(self, images: Iterable[PlannedImage], reason: str) -> None:
+        """These are given up."""
+        self._manifest.mark([image.file for image in images], FAILED, reason=reason, failures=1)
+
+    def put_off(self, images: Iterable[PlannedImage], reason: str, *, failures: int) -> None:
+        """These are to be tried again."""
+        self._manifest.mark([image.file for image in images], PLANNED, reason=reason, failures=failures)
+
+    def batch_limits(self) -> dict[str, int]:
+        """Batch sizes that an earlier run learnt from a server's memory, by generation size."""
+        limits = self._manifest.run().get(_BATCH_LIMITS)
+        return dict(limits) if isinstance(limits, dict) else {}
+
+    def keep_batch_limits(self, limits: Mapping[str, int]) -> None:
+        """Remember them for the next run."""
+        self._manifest.set_run({_BATCH_LIMITS: dict(limits)})
+
+    def _remove_temporary_files(self) -> None:
         for temporary in self.output.glob(f"*/{TEMPORARY_PATTERN}"):
             temporary.unlink(missing_ok=True)
-        gone = [file for file in self._keys if not (self.output / file).is_file()]
-        self._manifest.forget(gone)
-        for file in gone:
-            del self._keys[file]
-        return len(gone)
-
-    def write_png(self, file: str, image: Image.Image, *, infotext: str, lineage: Mapping[str, Any]) -> str:
-        """Write an image completely under a temporary name, then put it in place; gives its sha256."""
-        chunks = PngInfo()
-        chunks.add_text(PNG_KEYWORD, infotext)
-        chunks.add_text(LINEAGE_KEYWORD, json.dumps(lineage, sort_keys=True))
-        buffer = io.BytesIO()
-        image.save(buffer, format="PNG", pnginfo=chunks)
-        data = buffer.getvalue()
-        write_bytes_atomically(self.output / file, data)
-        return hashlib.sha256(data).hexdigest()
-
-    def record(self, records: Sequence[ImageRecord]) -> None:
-        """Enter images whose files are in place."""
-        self._manifest.add(list(records))
-        self._keys.update({record.file: record.key for record in records})
 
 
 @contextmanager
-def open_store(output: Path, run: Mapping[str, Any]) -> Iterator[OutputStore]:
+def open_store(output: Path, run: Mapping[str, Any], *, durable: bool = False) -> Iterator[OutputStore]:
     """Open an output folder for a run, making it when it is new.
 
     Args:
         output: the folder.
         run: the run's description; `run["parameters"]` must equal that of an existing output.
+        durable: wait for the disk at each image.
 
     Raises:
-        OutputError: the folder holds a run with other parameters, or files that are no run at all.
+        OutputError: another process is at work there, or the folder holds a run with other parameters, or files that
+            are no run at all.
         ManifestError: its manifest is damaged or of a newer version.
     """
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output}: is a file; expected a folder for the images")
-    if output.is_dir() and not (output / MANIFEST_NAME).exists() and any(output.iterdir()):
+    foreign = [path for path in output.iterdir() if not path.name.startswith(".")] if output.is_dir() else []
+    if foreign and not (output / MANIFEST_NAME).exists():
         raise OutputError(f"{output}: holds files but no {MANIFEST_NAME}; choose an empty or new folder for the images")
     output.mkdir(parents=True, exist_ok=True)
-    with Manifest(output, create=True) as manifest:
+    with sole_runner(output), Manifest(output, create=True, durable=durable) as manifest:
         _refuse_other_parameters(output, manifest.run(), run)
         manifest.set_run(run)
-        yield OutputStore(output, manifest)
+        yield OutputStore(output, manifest, durable=durable)
+
+
+def _row(image: PlannedImage) -> PlannedRow:
+    return PlannedRow(
+        file=image.file,
+        class_name=image.source.class_name,
+        source=image.source.relative,
+        source_sha256=image.source_sha256,
+        k=image.k,
+        seed=image.seed,
+        key=image.key,
+    )
 
 
 def _refuse_other_parameters(output: Path, former: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,18 @@ Run the same command again after an interruption: only what is missing is made."
 @click.command(epilog=_EPILOG)
 @click.argument("sources", type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option("--url", help="The WebUI's address; default SDCLIENT_URL, else http://127.0.0.1:7860.")
+@click.option(
+    "--url",
+    "urls",
+    multiple=True,
+    help="The WebUI's address; default SDCLIENT_URL, else http://127.0.0.1:7860. Repeat it to share the work.",
+)
+@click.option(
+    "--servers",
+    "servers_file",
+    type=click.Path(path_type=Path),
+    help="servers.toml instead of --url: [[server]] tables with url, name, weight, user, password.",
+)
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="plan.csv of 'sdclient plan'.")
 @click.option("--per-source", type=click.IntRange(min=1), help="Instead of a plan: N images of every source.")
 @click.option("--denoising-strength", type=float, default=0.25, show_default=True, help="0.2-0.3 keeps a defect.")
@@ -42,24 +55,45 @@ Run the same command again after an interruption: only what is missing is made."
     help="Side in px the model was trained on; default by its name (512, 768 or 1024). Results return to the "
     "source's size.",
 )
+@click.option("--max-in-flight", type=click.IntRange(min=1), default=2, show_default=True, help="Requests at a server.")
+@click.option("--tries", type=click.IntRange(min=1), default=3, show_default=True, help="Then an image is given up.")
+@click.option(
+    "--patience",
+    "patience_minutes",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    help="Minutes to go on without an image while servers are away.",
+)
+@click.option("--durable", is_flag=True, help="Wait for the disk at each image: even a loss of power undoes nothing.")
+@click.option("--allow-mixed", is_flag=True, help="Take servers with different models.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary instead of words.")
 def generate(
     sources: Path,
     output: Path,
-    url: str | None,
+    urls: tuple[str, ...],
+    servers_file: Path | None,
     plan_file: Path | None,
     per_source: int | None,
+    max_in_flight: int,
+    tries: int,
+    patience_minutes: float,
+    durable: bool,
+    allow_mixed: bool,
     as_json: bool,
     **settings: object,
 ) -> None:
     """Make images from every numbered source image, N each, into OUTPUT.
 
     Writes OUTPUT/<class>/<source number>_<k>.png and OUTPUT/manifest.sqlite, which says of each image where it came
-    from. Name and password of the WebUI go into the environment variable SDCLIENT_AUTH (name:password).
+    from. An image that fails again and again is marked as failed and the run goes on; then the exit code is 1. Name and
+    password of the WebUI go into the environment variable SDCLIENT_AUTH (name:password).
     """
     if (plan_file is None) == (per_source is None):
         raise click.UsageError("give either --plan plan.csv or --per-source N")
-    from ..batch import BatchRunner, GenerationSettings
+    if urls and servers_file is not None:
+        raise click.UsageError("give either --url or --servers")
+    from ..batch import BatchRunner, GenerationSettings, Server, load_servers
     from ..client import WebUI
     from ..plan_csv import match_plan, read_plan
     from ..sources import discover
@@ -67,11 +101,32 @@ def generate(
     checked = GenerationSettings.checked(settings)
     found = discover(sources)
     owed = match_plan(read_plan(plan_file), found) if plan_file else [(source, per_source or 0) for source in found]
-    with WebUI(url) as webui:
-        runner = BatchRunner(webui, sources, output, checked)
+    with ExitStack() as opened:
+        if servers_file is not None:
+            servers = load_servers(servers_file)
+        else:
+            servers = [Server(webui.url, webui) for webui in (WebUI(url) for url in urls or (None,))]
+        for server in servers:
+            opened.enter_context(server.webui)
+        runner = BatchRunner(
+            servers,
+            sources,
+            output,
+            checked,
+            max_in_flight=max_in_flight,
+            tries=tries,
+            patience_s=60 * patience_minutes,
+            durable=durable,
+            allow_mixed=allow_mixed,
+        )
         _warn_of_oversized([source for source, _ in owed], runner.server.native_px)
         summary = _make_all(runner, owed, output)
-    click.echo(json.dumps(summary, ensure_ascii=False) if as_json else _in_words(summary))
+    if as_json:
+        click.echo(json.dumps(summary, ensure_ascii=False))
+    else:
+        _tell(summary, runner)
+    if summary["failed"]:
+        raise click.exceptions.Exit(1)
 
 
 def _warn_of_oversized(sources: list[Source], native_px: int) -> None:
@@ -86,14 +141,14 @@ def _make_all(runner: BatchRunner, owed: list[tuple[Source, int]], output: Path)
     """Run with a progress bar; gives the summary."""
     from tqdm import tqdm
 
-    planned = made = 0
+    planned = missing = made = 0
     engines: set[str] = set()
     bar: tqdm[Any] | None = None
 
-    def start(all_images: int, missing: int) -> None:
-        nonlocal planned, bar
-        planned = all_images
-        bar = tqdm(total=missing, unit="image", desc="generate", smoothing=0.1, dynamic_ncols=True)
+    def start(all_images: int, still_missing: int) -> None:
+        nonlocal planned, missing, bar
+        planned, missing = all_images, still_missing
+        bar = tqdm(total=still_missing, unit="image", desc="generate", smoothing=0.1, dynamic_ncols=True)
 
     try:
         for record in runner.run(owed, on_start=start):
@@ -107,20 +162,53 @@ def _make_all(runner: BatchRunner, owed: list[tuple[Source, int]], output: Path)
     finally:
         if bar is not None:
             bar.close()
+    failures = _failures(output)
+    failed_before = len(failures) - len(runner.failed)
     return {
         "output": str(output),
         "planned": planned,
-        "already_there": planned - made,
+        "already_there": planned - missing - failed_before,
         "made": made,
+        "failed": len(failures),
+        "failures": [
+            {"class": name, "reason": reason, "images": count}
+            for (name, reason), count in sorted(Counter(failures).items())
+        ],
         "engines": sorted(engines),
     }
 
 
-def _in_words(summary: dict[str, Any]) -> str:
+def _failures(output: Path) -> list[tuple[str, str]]:
+    """(class, reason) of every image that was given up, in this run or before."""
+    from ..manifest import FAILED, Manifest
+
+    with Manifest(output) as manifest:
+        return [(state.class_name, state.reason) for state in manifest.states() if state.status == FAILED]
+
+
+def _tell(summary: dict[str, Any], runner: BatchRunner) -> None:
+    """The summary in words, with a table of the servers where there are several and one of what failed."""
     if summary["planned"] == 0:
-        return "The plan owes no images; nothing to do."
-    made_with = "".join(f"\nEngine: {engine}" for engine in summary["engines"])
-    return (
+        click.echo("The plan owes no images; nothing to do.")
+        return
+    from rich.table import Table
+
+    from ._console import console
+
+    statuses = runner.statuses()
+    if len(statuses) > 1:
+        table = Table("server 服务器", "state 状态", "images 图片", "images/s", "errors 错误")
+        for one in statuses:
+            table.add_row(one.name, one.state, str(one.made), f"{one.images_per_s:.2f}", str(one.errors))
+        console().print(table)
+    if summary["failures"]:
+        table = Table("class 类别", "failed 失败", "reason 原因")
+        for row in summary["failures"]:
+            table.add_row(row["class"], str(row["images"]), row["reason"])
+        console().print(table)
+    click.echo(
         f"{summary['made']} images made, {summary['already_there']} were there already, "
-        f"{summary['planned']} planned, in {summary['output']}{made_with}"
+        f"{summary['planned']} planned, {summary['failed']} failed, in {summary['output']}"
     )
+    for engine in summary["engines"]:
+        click.echo(f"Engine: {engine}")

@@ -30,6 +30,7 @@ class FakeWebUI:
         self.info: dict[str, Any] = {}
         self.before_answer: Callable[[int], Response | None] = lambda number: None
         self._lock = threading.Lock()
+        server.expect_request("/internal/progress").respond_with_json({"active": False, "completed": True})
         server.expect_request("/sdapi/v1/options").respond_with_handler(self._options)
         server.expect_request("/sdapi/v1/samplers").respond_with_json([{"name": "DPM++ SDE"}, {"name": "Euler"}])
         server.expect_request("/sdapi/v1/schedulers").respond_with_json([{"name": "karras", "label": "Karras"}])
@@ -89,6 +90,13 @@ def fake(threaded_server: HTTPServer) -> FakeWebUI:
 
 
 @pytest.fixture
+def second() -> Iterator[FakeWebUI]:
+    """Another server."""
+    with HTTPServer(threaded=True) as server:
+        yield FakeWebUI(server)
+
+
+@pytest.fixture
 def webui(fake: FakeWebUI) -> Iterator[WebUI]:
     with WebUI(fake.url) as client:
         yield client
@@ -104,3 +112,9 @@ def sources_folder(tmp_path: Path) -> Path:
     Image.effect_noise((64, 64), 40).convert("RGB").save(folder / "焊盘" / "10.png")
     Image.new("I;16", (80, 80), 30000).save(folder / "dirt" / "1.png")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that was set aside is probed at once, not after seconds."""
+    monkeypatch.setattr("sdclient.batch.servers.FIRST_PROBE_S", 0.02)

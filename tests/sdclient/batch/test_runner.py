@@ -20,7 +20,14 @@ from werkzeug import Response
 from sdclient import WebUI
 from sdclient.batch import BatchRunner, GenerationSettings
 from sdclient.cli import cli
-from sdclient.errors import IncompleteReply, LossyFormat, OutputError, ServerFault, SettingSubstituted
+from sdclient.errors import (
+    IncompleteReply,
+    LossyFormat,
+    OutputError,
+    RequestRejected,
+    ServerLoading,
+    SettingSubstituted,
+)
 from sdclient.manifest import ImageRecord, Manifest
 from sdclient.sources import discover
 
@@ -33,8 +40,10 @@ def settings(**changes: Any) -> GenerationSettings:
     return GenerationSettings.checked({"native_px": 64, "batch_size": 2, **changes})
 
 
-def run(webui: WebUI, sources: Path, output: Path, *, per_source: int = 3, **changes: Any) -> list[ImageRecord]:
-    runner = BatchRunner(webui, sources, output, settings(**changes))
+def run(
+    webui: WebUI, sources: Path, output: Path, *, per_source: int = 3, patience_s: float = 60.0, **changes: Any
+) -> list[ImageRecord]:
+    runner = BatchRunner(webui, sources, output, settings(**changes), patience_s=patience_s)
     return list(runner.run([(source, per_source) for source in discover(sources)]))
 
 
@@ -130,12 +139,23 @@ def test_the_next_request_waits_at_the_server_before_the_last_is_answered(
     assert not both_there.broken
 
 
-def test_what_was_made_before_a_fault_is_kept_and_the_rest_is_made_later(
+def test_a_fault_that_passes_costs_no_image(
     fake: FakeWebUI, webui: WebUI, sources_folder: Path, tmp_path: Path
 ) -> None:
     fake.before_answer = lambda number: Response("{}", status=500) if number == 4 else None
-    with pytest.raises(ServerFault):
-        run(webui, sources_folder, tmp_path / "out")
+    assert len(run(webui, sources_folder, tmp_path / "out")) == len(PLANNED)
+    assert pictures(tmp_path / "out") == recorded(tmp_path / "out")
+    assert set(pictures(tmp_path / "out")) == PLANNED
+
+
+@pytest.mark.parametrize(("status", "error"), [(422, RequestRejected), (503, ServerLoading)])
+def test_what_was_made_before_the_end_is_kept_and_the_rest_is_made_later(
+    fake: FakeWebUI, webui: WebUI, sources_folder: Path, tmp_path: Path, status: int, error: type[Exception]
+) -> None:
+    """A request that is refused stops the run at once; a server that stays away, after some patience."""
+    fake.before_answer = lambda number: Response("{}", status=status) if number >= 4 else None
+    with pytest.raises(error):
+        run(webui, sources_folder, tmp_path / "out", patience_s=0.0)
     kept = pictures(tmp_path / "out")
     assert 0 < len(kept) < len(PLANNED)
     assert kept == recorded(tmp_path / "out")
@@ -197,8 +217,15 @@ def test_a_killed_run_ends_with_the_same_set_after_another_start(
 def test_what_a_killed_write_leaves_is_known_by_its_name(
     webui: WebUI, sources_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    put_in_place = Path.replace
+
+    def killed(temporary: Path, target: Path) -> Path:
+        if target.suffix == ".png":
+            raise KeyboardInterrupt
+        return put_in_place(temporary, target)
+
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", lambda self, target: (_ for _ in ()).throw(KeyboardInterrupt()))
+        patch.setattr(Path, "replace", killed)
         patch.setattr(Path, "unlink", lambda self, missing_ok=False: None)  # a killed process tidies nothing up
         with pytest.raises(KeyboardInterrupt):
             run(webui, sources_folder, tmp_path / "out")
@@ -347,6 +374,8 @@ def test_the_command_follows_a_plan_and_sums_up_in_json(fake: FakeWebUI, sources
         "planned": 3,
         "already_there": 0,
         "made": 3,
+        "failed": 0,
+        "failures": [],
         "engines": ["Stable Diffusion WebUI"],
     }
     assert set(pictures(tmp_path / "out")) == {"焊盘/10_1.png", "焊盘/10_2.png", "dirt/1_1.png"}

@@ -22,6 +22,11 @@ PLANNED = {f"{source}_{k}.png" for source in ("焊盘/1", "焊盘/2", "pit/7") f
 AT_ONCE = RetryPolicy(first_wait_s=0)
 
 
+@pytest.fixture(autouse=True)
+def _quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdclient.batch.servers.FIRST_PROBE_S", 0.02)
+
+
 @pytest.fixture
 def sources(tmp_path: Path) -> Path:
     folder = tmp_path / "sources"
@@ -32,12 +37,12 @@ def sources(tmp_path: Path) -> Path:
 
 
 def start(
-    server: WebUIServer, sources: Path, output: Path, *, retries: RetryPolicy = AT_ONCE, max_in_flight: int = 2
+    server: WebUIServer, sources: Path, output: Path, *, retries: RetryPolicy = AT_ONCE, patience_s: float = 60.0
 ) -> list[str]:
     """One start of a run; gives the files it made. Fifteen images in nine jobs."""
     settings = GenerationSettings.checked({"native_px": 64, "batch_size": 2, "steps": 4})
     with server.client(retries=retries) as webui:
-        runner = BatchRunner(webui, sources, output, settings, max_in_flight=max_in_flight)
+        runner = BatchRunner(webui, sources, output, settings, patience_s=patience_s)
         return [record.file for record in runner.run([(source, 5) for source in discover(sources)])]
 
 
@@ -63,7 +68,7 @@ PASSING: dict[str, Callable[[FaultPlan], object]] = {
     "busy": lambda faults: faults.status(429, 2),
     "half": lambda faults: faults.truncate(2),
 }
-ENDING: dict[str, Callable[[FaultPlan], object]] = {
+TRIED_AGAIN: dict[str, Callable[[FaultPlan], object]] = {
     "memory": lambda faults: faults.out_of_memory(),
     "nan": lambda faults: faults.nan(),
     "sampler": lambda faults: faults.substitute(sampler="Euler"),
@@ -87,41 +92,22 @@ def test_faults_that_pass_are_not_even_noticed(
     webui_server.assert_no_job_doubled()
 
 
-@pytest.mark.parametrize("name", ENDING)
-def test_faults_that_end_a_run_lose_nothing_and_the_next_start_makes_the_rest(
+@pytest.mark.parametrize("name", TRIED_AGAIN)
+def test_a_job_that_fails_is_tried_again_and_the_run_goes_on(
     webui_server: WebUIServer, sources: Path, tmp_path: Path, name: str
 ) -> None:
     output = tmp_path / "out"
-    start_part(webui_server, sources, output)
-    ENDING[name](webui_server.faults)
-    with pytest.raises(errors.WebUIError):
-        start(webui_server, sources, output)
-    kept = on_disk(output)
-    assert kept == in_manifest(output)
-    assert 1 <= len(kept) < len(PLANNED)
-    jobs_before = len(webui_server.jobs)
-    webui_server.faults.clear()
+    TRIED_AGAIN[name](webui_server.faults)
     made = start(webui_server, sources, output)
-    assert sorted(made) == sorted(PLANNED - set(kept))
-    finished = on_disk(output)
-    assert finished == in_manifest(output)
-    assert set(finished) == PLANNED
-    assert {file: finished[file] for file in kept} == kept
-    asked = sum(job.body["batch_size"] for job in webui_server.jobs[jobs_before:])
-    assert asked == len(made)
+    assert sorted(made) == sorted(PLANNED)
+    assert on_disk(output) == in_manifest(output)
+    assert set(on_disk(output)) == PLANNED
+    webui_server.faults.assert_all_used()
     webui_server.assert_no_job_doubled()
+    assert start(webui_server, sources, output) == []
 
 
-def start_part(server: WebUIServer, sources: Path, output: Path) -> None:
-    """One image of each source."""
-    settings = GenerationSettings.checked({"native_px": 64, "batch_size": 2, "steps": 4})
-    with server.client() as webui:
-        list(BatchRunner(webui, sources, output, settings).run([(source, 1) for source in discover(sources)]))
-
-
-def test_a_run_through_many_faults_and_starts_ends_complete(
-    webui_server: WebUIServer, sources: Path, tmp_path: Path
-) -> None:
+def test_a_run_through_many_faults_ends_complete(webui_server: WebUIServer, sources: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     faults = webui_server.faults
     faults.reset(after=True)
@@ -131,18 +117,10 @@ def test_a_run_through_many_faults_and_starts_ends_complete(
     faults.substitute(scheduler="Exponential")
     faults.truncate()
     faults.nan()
-    made: Counter[str] = Counter()
-    failures = 0
-    while True:
-        try:
-            made.update(start(webui_server, sources, output, retries=NEVER, max_in_flight=1))
-            break
-        except errors.WebUIError:
-            failures += 1
-        assert on_disk(output) == in_manifest(output)
+    made = start(webui_server, sources, output, retries=NEVER)
+    assert Counter(made) == Counter(PLANNED)
     faults.assert_all_used()
-    assert failures == faults.used == 7
-    assert set(on_disk(output)) == PLANNED
+    assert faults.used == 7
     assert on_disk(output) == in_manifest(output)
     webui_server.assert_no_job_doubled()
     assert start(webui_server, sources, output) == []
@@ -157,7 +135,7 @@ def test_a_server_that_goes_down_in_the_middle_keeps_what_is_made(
 
     def run() -> None:
         try:
-            start(webui_server, sources, output, retries=NEVER)
+            start(webui_server, sources, output, retries=NEVER, patience_s=0.0)
         except errors.ServerUnreachable as error:
             ended.append(error)
 

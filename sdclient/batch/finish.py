@@ -1,0 +1,142 @@
+"""A reply turned into files to write and rows to enter; runs beside the threads that ask and the one that writes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from .. import sizing
+from .._images import LOSSLESS_FORMATS
+from ..client import GeneratedImage, GenerationResult
+from ..errors import LossyFormat
+from ..infotext import PNG_KEYWORD
+from ..manifest import ImageRecord
+from ..models import GenerationInfo, Img2ImgRequest
+from .jobs import Job, PlannedImage
+
+LINEAGE_KEYWORD = "sdclient"
+"""Keyword of the PNG text chunk that holds class, source sha256, key and engine as JSON."""
+ENGINE_PARAMETER = "Engine"
+"""Key in a reply's `extra_generation_params` by which a stand-in says that it is not Stable Diffusion."""
+GENUINE_ENGINE = "Stable Diffusion WebUI"
+
+_USED = ("sampler_name", "steps", "cfg_scale", "denoising_strength", "width", "height", "version")
+_NOT_ASKED = {"init_images", "mask", "latent_mask", "firstpass_image", "force_task_id"}
+
+Check = Callable[[Image.Image, Image.Image], str | None]
+"""(image as the server sent it, source as it was sent) -> why the image is spoiled, or None."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A server's reply to a job, and what is needed to finish it."""
+
+    job: Job
+    server: str
+    """Address, without credentials."""
+    prepared: Image.Image
+    """The source as it was sent."""
+    form: sizing.SourceForm
+    """What the images are brought back to."""
+    result: GenerationResult[Img2ImgRequest]
+
+
+@dataclass(frozen=True)
+class MadeImage:
+    """An image that is ready to be written."""
+
+    record: ImageRecord
+    data: bytes
+    """The whole PNG file."""
+
+
+@dataclass(frozen=True)
+class SpoiledImage:
+    """An image that is not worth keeping."""
+
+    planned: PlannedImage
+    reason: str
+
+
+def finish(answer: Answer, check: Check | None = None) -> list[MadeImage | SpoiledImage]:
+    """Decode, check, bring back to the source's form, and encode each image of a reply.
+
+    Raises:
+        LossyFormat: the images came in a format that loses detail.
+        BadImage: one cannot be decoded.
+    """
+    return [
+        _finish_one(answer, planned, generated, check)
+        for planned, generated in zip(answer.job.images, answer.result.images, strict=True)
+    ]
+
+
+def _finish_one(
+    answer: Answer, planned: PlannedImage, generated: GeneratedImage, check: Check | None
+) -> MadeImage | SpoiledImage:
+    if generated.format not in LOSSLESS_FORMATS:
+        raise LossyFormat(f"{answer.server}: sent {generated.format}; set its option samples_format to 'png'")
+    picture = generated.pil()
+    reason = check(picture, answer.prepared) if check is not None else None
+    if reason is not None:
+        return SpoiledImage(planned, reason)
+    info = answer.result.info
+    engine = str(info.extra_generation_params.get(ENGINE_PARAMETER, GENUINE_ENGINE))
+    image = sizing.restore(picture, answer.form)
+    lineage = {
+        "class": planned.source.class_name,
+        "source_sha256": planned.source_sha256,
+        "key": planned.key,
+        "engine": engine,
+    }
+    data = encode_png(image, infotext=generated.infotext, lineage=lineage)
+    asked = answer.result.request.model_dump(mode="json", exclude=_NOT_ASKED, exclude_none=True)
+    record = ImageRecord(
+        file=planned.file,
+        class_name=planned.source.class_name,
+        source=planned.source.relative,
+        source_sha256=planned.source_sha256,
+        k=planned.k,
+        seed=planned.seed,
+        key=planned.key,
+        sha256=hashlib.sha256(data).hexdigest(),
+        width=image.width,
+        height=image.height,
+        server=answer.server,
+        model=_model_name(info),
+        engine=engine,
+        asked={**asked, "seed": planned.seed},
+        used=_used(info, generated.seed),
+        infotext=generated.infotext,
+        created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+    return MadeImage(record, data)
+
+
+def encode_png(image: Image.Image, *, infotext: str, lineage: Mapping[str, Any]) -> bytes:
+    """A PNG file with its infotext and its lineage."""
+    chunks = PngInfo()
+    chunks.add_text(PNG_KEYWORD, infotext)
+    chunks.add_text(LINEAGE_KEYWORD, json.dumps(lineage, sort_keys=True))
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", pnginfo=chunks)
+    return buffer.getvalue()
+
+
+def _model_name(info: GenerationInfo) -> str:
+    parts = (info.sd_model_name, f"[{info.sd_model_hash}]" if info.sd_model_hash else "")
+    return " ".join(part for part in parts if part)
+
+
+def _used(info: GenerationInfo, seed: int) -> dict[str, Any]:
+    """What the server says it used, for the manifest."""
+    used = {name: getattr(info, name) for name in _USED}
+    return {**used, "seed": seed, "extra_generation_params": info.extra_generation_params}

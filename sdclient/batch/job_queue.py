@@ -1,0 +1,69 @@
+"""The jobs that wait to be sent; every server's threads take from here."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from .jobs import Job
+
+
+class JobQueue:
+    """A plan's jobs, handed out one by one; a job that failed may come back.
+
+    Args:
+        jobs: in the order in which they are to be made; read only as far as needed, so a long plan costs nothing.
+        most: how many images of a job may be asked for at once; a larger one is split.
+    """
+
+    def __init__(self, jobs: Iterator[Job], most: Callable[[Job], int]) -> None:
+        self._jobs = jobs
+        self._most = most
+        self._again: deque[Job] = deque()
+        self._out = 0
+        self._closed = False
+        self._ended = False
+        self._changed = threading.Condition()
+
+    def take(self) -> Job | None:
+        """The next job; waits while others may still come back. None when all is done, or the queue was closed."""
+        with self._changed:
+            while not self._closed:
+                job = self._again.popleft() if self._again else next(self._jobs, None)
+                if job is not None:
+                    first, *rest = job.split(self._most(job))
+                    self._again.extendleft(reversed(rest))
+                    self._out += 1
+                    return first
+                if self._out == 0:
+                    self._ended = True
+                    self._changed.notify_all()
+                    return None
+                self._changed.wait()
+            return None
+
+    def settle(self, *again: Job) -> None:
+        """A job that was taken is over; what is left of it is given back."""
+        with self._changed:
+            self._again.extend(again)
+            self._out -= 1
+            self._changed.notify_all()
+
+    @property
+    def outstanding(self) -> int:
+        """Jobs that were taken and are not settled."""
+        with self._changed:
+            return self._out
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every job was taken and settled, or none is handed out any more and none is outstanding."""
+        with self._changed:
+            return self._out == 0 and (self._closed or self._ended)
+
+    def close(self) -> None:
+        """Hand out nothing more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

@@ -1,0 +1,300 @@
+"""Failures that belong to an image, to a server's memory, or to a server; and one runner an output."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+from PIL import Image
+from werkzeug import Response
+
+from sdclient import WebUI
+from sdclient.batch import BatchRunner, GenerationSettings, Server, load_servers
+from sdclient.batch.identity import seed_base
+from sdclient.batch.lock import LOCK_NAME
+from sdclient.errors import OutputError, SettingsError, SettingSubstituted
+from sdclient.manifest import DONE, FAILED, PLANNED, RUNNING, Manifest
+from sdclient.sources import discover
+
+from .conftest import FakeWebUI
+from .test_runner import PLANNED as PLANNED_FILES
+from .test_runner import invoke, pictures, recorded, settings
+
+
+def runner(webui: WebUI, sources: Path, output: Path, **options: Any) -> BatchRunner:
+    return BatchRunner(webui, sources, output, settings(), **options)
+
+
+def owed(sources: Path) -> list[Any]:
+    return [(source, 3) for source in discover(sources)]
+
+
+def states(output: Path) -> dict[str, tuple[str, int, str]]:
+    with Manifest(output) as manifest:
+        return {state.file: (state.status, state.attempts, state.reason) for state in manifest.states()}
+
+
+def fail_for_wide(fake: FakeWebUI, body: dict[str, Any]) -> None:
+    """Every request for an image of 焊盘/2, the wide source, fails."""
+    base = seed_base(0, "焊盘", 2)
+
+    def answer(number: int) -> Response | None:
+        wrong = base <= fake.requests[number - 1]["seed"] < base + 3
+        return Response(json.dumps(body), status=500, content_type="application/json") if wrong else None
+
+    fake.before_answer = answer
+
+
+NAN = {"error": "NansException", "detail": "", "errors": "A tensor with all NaNs was produced in Unet."}
+
+
+def test_an_image_that_always_fails_is_given_up_with_its_reason_and_the_run_goes_on(
+    fake: FakeWebUI, webui: WebUI, sources_folder: Path, tmp_path: Path
+) -> None:
+    run = runner(webui, sources_folder, tmp_path / "out", max_in_flight=1)
+    first = fake.before_answer
+    made = run.run(owed(sources_folder))
+    assert next(made).file.startswith("dirt/")  # something was made, so this is no hopeless run
+    fail_for_wide(fake, NAN)
+    rest = [record.file for record in made]
+    wide = {name for name in PLANNED_FILES if name.startswith("焊盘/2_")}
+    assert set(run.failed) == wide
+    assert set(recorded(tmp_path / "out")) == PLANNED_FILES - wide == set(pictures(tmp_path / "out"))
+    assert {status for status, _, _ in states(tmp_path / "out").values()} == {DONE, FAILED}
+    assert all(
+        (attempts, "NansException" in reason) == (3, True)
+        for status, attempts, reason in states(tmp_path / "out").values()
+        if status == FAILED
+    )
+    assert rest
+    fake.before_answer = first
+    assert list(runner(webui, sources_folder, tmp_path / "out").run(owed(sources_folder))) == []  # not asked for again
+
+
+def test_what_fails_for_every_image_stops_the_run(
+    fake: FakeWebUI, webui: WebUI, sources_folder: Path, tmp_path: Path
+) -> None:
+    fake.info = {"sampler_name": "Euler"}
+    with pytest.raises(SettingSubstituted):
+        list(runner(webui, sources_folder, tmp_path / "out").run(owed(sources_folder)))
+    assert len(fake.requests) < 3 * len(PLANNED_FILES)
+    assert pictures(tmp_path / "out") == {}
+
+
+def test_out_of_memory_halves_the_batch_of_that_size_and_is_remembered(
+    fake: FakeWebUI, webui: WebUI, sources_folder: Path, tmp_path: Path
+) -> None:
+    def too_large(number: int) -> Response | None:
+        if fake.requests[number - 1]["batch_size"] > 1:
+            return Response(json.dumps({"error": "OutOfMemoryError", "errors": "CUDA out of memory."}), status=500)
+        return None
+
+    fake.before_answer = too_large
+    run = BatchRunner(webui, sources_folder, tmp_path / "out", settings(batch_size=3), max_in_flight=1)
+    assert len(list(run.run(owed(sources_folder)))) == len(PLANNED_FILES)
+    assert run.failed == {}
+    sizes = [(request["width"], request["height"], request["batch_size"]) for request in fake.requests]
+    assert len([size for size in sizes if size[2] > 1]) <= 2 * len({size[:2] for size in sizes})
+    fake.requests.clear()
+    larger = [(source, 5) for source in discover(sources_folder)]
+    again = BatchRunner(webui, sources_folder, tmp_path / "out", settings(batch_size=3), max_in_flight=1)
+    assert len(list(again.run(larger))) == 6
+    assert {request["batch_size"] for request in fake.requests} == {1}
+
+
+def test_spoiled_images_are_tried_again_and_then_given_up(
+    fake: FakeWebUI, webui: WebUI, sources_folder: Path, tmp_path: Path
+) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def check(image: Image.Image, source: Image.Image) -> str | None:
+        assert image.size == source.size
+        seen.append(image.size)
+        return "rainbow noise" if image.width > image.height else None
+
+    run = BatchRunner(webui, sources_folder, tmp_path / "out", settings(native_px=128), check=check)
+    list(run.run(owed(sources_folder)))
+    assert set(run.failed.values()) == {"rainbow noise"}
+    assert len([size for size in seen if size[0] > size[1]]) == 3 * 3
+    assert set(pictures(tmp_path / "out")) == PLANNED_FILES - set(run.failed)
+
+
+def test_a_plan_that_was_not_met_is_summed_up_and_exits_1(
+    fake: FakeWebUI, sources_folder: Path, tmp_path: Path
+) -> None:
+    fail_for_wide(fake, NAN)
+    output = str(tmp_path / "out")
+    arguments = (str(sources_folder), output, "--per-source", "3", "--max-in-flight", "1", "--batch-size", "1")
+    result = invoke(fake, *arguments)
+    assert result.exit_code == 1
+    assert "NansException" in result.stdout
+    assert "6 images made, 0 were there already, 9 planned, 3 failed" in result.stdout
+    again = invoke(fake, *arguments, "--json")
+    summary = json.loads(again.stdout)
+    assert again.exit_code == 1
+    assert (summary["made"], summary["already_there"], summary["failed"]) == (0, 6, 3)
+    assert [(row["class"], row["images"]) for row in summary["failures"]] == [("焊盘", 3)]
+
+
+def test_a_second_runner_is_told_who_the_first_is(webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    running = runner(webui, sources_folder, output).run(owed(sources_folder))
+    next(running)
+    with pytest.raises(OutputError, match=r"another run is at work there \(pid \d+ on "):
+        next(runner(webui, sources_folder, output).run(owed(sources_folder)))
+    running.close()
+    assert len(list(runner(webui, sources_folder, output).run(owed(sources_folder)))) > 0
+
+
+def test_a_lock_left_by_a_killed_process_is_none(webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    code = (
+        "import sys; from filelock import FileLock; lock = FileLock(sys.argv[1]); lock.acquire();"
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "out" / LOCK_NAME)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(OutputError, match="not said who"):
+            next(runner(webui, sources_folder, tmp_path / "out").run(owed(sources_folder)))
+        holder.kill()
+    assert len(list(runner(webui, sources_folder, tmp_path / "out").run(owed(sources_folder)))) == len(PLANNED_FILES)
+    assert not FileLock(tmp_path / "out" / LOCK_NAME).is_locked
+
+
+def test_the_manifest_knows_what_is_on_its_way(
+    fake: FakeWebUI, webui: WebUI, sources_folder: Path, tmp_path: Path
+) -> None:
+    seen: list[set[str]] = []
+
+    def look(number: int) -> None:
+        if number == 3:
+            seen.append({status for status, _, _ in states(tmp_path / "out").values()})
+
+    fake.before_answer = look
+    list(runner(webui, sources_folder, tmp_path / "out", max_in_flight=1).run(owed(sources_folder)))
+    assert {PLANNED, DONE} <= seen[0] <= {PLANNED, RUNNING, DONE}
+    assert {status for status, _, _ in states(tmp_path / "out").values()} == {DONE}
+
+
+def test_a_durable_run_makes_the_same_files(webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
+    list(runner(webui, sources_folder, tmp_path / "out", durable=True).run(owed(sources_folder)))
+    assert pictures(tmp_path / "out") == recorded(tmp_path / "out")
+
+
+def test_an_output_of_the_first_version_is_taken_up(webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
+    """As 0.1.0's first manifests were: no states, every row an image that is done."""
+    output = tmp_path / "out"
+    list(runner(webui, sources_folder, output).run(owed(sources_folder)))
+    database = sqlite3.connect(output / "manifest.sqlite")
+    kept = (
+        "file, class_name, source, source_sha256, k, seed, key, sha256, width, height, server, model, engine, "
+        "asked, used, infotext, created_at"
+    )
+    database.executescript(
+        f"CREATE TABLE old AS SELECT {kept} FROM images WHERE k < 3; DROP TABLE images;"
+        "ALTER TABLE old RENAME TO images; CREATE INDEX images_by_source ON images (source_sha256);"
+        "PRAGMA user_version = 1;"
+    )
+    database.close()
+    with Manifest(output) as manifest:  # a reader migrates nothing
+        assert len(list(manifest.images())) == 6
+        assert {state.status for state in manifest.states()} == {DONE}
+    again = list(runner(webui, sources_folder, output).run(owed(sources_folder)))
+    assert {record.k for record in again} == {3}
+    assert pictures(output) == recorded(output)
+
+
+def test_two_servers_share_the_work_and_a_dead_ones_part_is_done_elsewhere(
+    fake: FakeWebUI, second: FakeWebUI, sources_folder: Path, tmp_path: Path
+) -> None:
+    second.before_answer = lambda number: Response("{}", status=503) if number > 1 else None
+    with WebUI(fake.url) as one, WebUI(second.url) as two:
+        run = BatchRunner(
+            [Server("one", one), Server("two", two)], sources_folder, tmp_path / "out", settings(batch_size=1)
+        )
+        records = list(run.run(owed(sources_folder)))
+    assert {record.file for record in records} == PLANNED_FILES
+    assert pictures(tmp_path / "out") == recorded(tmp_path / "out")
+    assert {record.server for record in records} <= {one.url, two.url}
+    table = {status.name: status for status in run.statuses()}
+    assert table["one"].made + table["two"].made == len(PLANNED_FILES)
+    assert table["two"].errors >= 1
+
+
+def test_a_server_that_comes_back_works_again(
+    fake: FakeWebUI, webui: WebUI, sources_folder: Path, tmp_path: Path
+) -> None:
+    fake.before_answer = lambda number: Response("{}", status=503) if 3 <= number <= 8 else None
+    records = list(runner(webui, sources_folder, tmp_path / "out").run(owed(sources_folder)))
+    assert {record.file for record in records} == PLANNED_FILES
+
+
+def test_servers_with_different_models_are_refused_unless_allowed(
+    fake: FakeWebUI, second: FakeWebUI, sources_folder: Path, tmp_path: Path
+) -> None:
+    second.checkpoint = "other.safetensors"
+    with WebUI(fake.url) as one, WebUI(second.url) as two:
+        servers = [Server("one", one), Server("two", two)]
+        with pytest.raises(SettingsError, match=r"two has model 'other', one has 'model'.*--allow-mixed"):
+            list(BatchRunner(servers, sources_folder, tmp_path / "out", settings()).run(owed(sources_folder)))
+        mixed = BatchRunner(servers, sources_folder, tmp_path / "out", settings(), allow_mixed=True)
+        assert len(list(mixed.run(owed(sources_folder)))) == len(PLANNED_FILES)
+
+
+def test_the_command_takes_several_addresses_and_shows_each_server(
+    fake: FakeWebUI, second: FakeWebUI, sources_folder: Path, tmp_path: Path
+) -> None:
+    result = invoke(fake, str(sources_folder), str(tmp_path / "out"), "--per-source", "3", "--url", second.url)
+    assert result.exit_code == 0, result.output
+    assert fake.url.rstrip("/") in result.stdout
+    assert second.url.rstrip("/") in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "one \\[\\[server\\]\\] table"),
+        ("server = 3", "one \\[\\[server\\]\\] table"),
+        ("[[server]]\nname = 'a'", "server 1: url"),
+        ("[[server]]\nurl = 'h'\nspeed = 3", "server 1: speed"),
+        ("[[server]]\nurl = 'h'\nweight = 0", "server 1: weight"),
+        ("[[server]]\nurl = 'h'\n[[server]]\nurl = 'http://h'", "two servers are called"),
+        ("[[server", "not TOML"),
+    ],
+)
+def test_a_servers_file_that_cannot_be_used_is_told(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "servers.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError, match=words):
+        load_servers(path)
+    with pytest.raises(SettingsError, match="missing"):
+        load_servers(tmp_path / "missing.toml")
+
+
+def test_a_servers_file_names_servers_and_keeps_their_passwords(tmp_path: Path) -> None:
+    path = tmp_path / "servers.toml"
+    path.write_text(
+        "[[server]]\nurl = 'gpu-1:7860'\nname = '一号'\nweight = 2\nuser = 'u'\npassword = 's3cret'\n"
+        "[[server]]\nurl = 'gpu-2'\n",
+        encoding="utf-8",
+    )
+    first, second = load_servers(path)
+    assert (first.name, first.weight, first.webui.url) == ("一号", 2.0, "http://gpu-1:7860")
+    assert second.name == "http://gpu-2"
+    assert "s3cret" not in repr(first)
+
+
+def test_nothing_of_a_run_stays_behind(webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
+    before = threading.active_count()
+    list(runner(webui, sources_folder, tmp_path / "out").run(owed(sources_folder)))
+    assert threading.active_count() <= before + 1  # the test's own server may have one at work
+    assert GenerationSettings().batch_size == 4
