@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import random
 import socket
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image, ImageDraw
 
+from sdclient import probe as probing
 from sdclient.cli import cli
+from sdclient.errors import ServerUnreachable
 from sdclient.serve.background import running_server
 from sdclient.serve.engines.classical import ClassicalEngine
 
@@ -159,3 +163,24 @@ def test_no_server_is_one_line(sources: Path, tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
     assert "nothing answers there" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code"), [(KeyboardInterrupt(), 130), (ServerUnreachable("the server is gone"), 1)]
+)
+def test_what_was_made_before_the_end_is_drawn(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: BaseException, code: int
+) -> None:
+    whole = probing.run_probe
+
+    def broken_off(*arguments: object) -> Iterator[probing.Sample]:
+        yield from islice(whole(*arguments), 4)  # type: ignore[arg-type]
+        raise trouble
+
+    monkeypatch.setattr(probing, "run_probe", broken_off)
+    with running_server() as server:
+        result = probe(sources, tmp_path / "out", "--url", server.url, "--sizes", "64", "--strengths", "0.1,0.2,0.3")
+    assert result.exit_code == code
+    assert "Traceback" not in result.output
+    files = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png"))
+    assert files == ["contact_sheet.png", *(f"scratch/{name}.png" for name in ("1_1", "1_2", "1_3", "2_1"))]
