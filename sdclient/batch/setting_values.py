@@ -24,6 +24,7 @@ PROMPT_NAMES = ("prompt", "negative_prompt")
 IMAGE_NAMES = tuple(name for name in GenerationSettings.model_fields if name not in RUN_NAMES)
 """Settings that a class or a source may have of its own."""
 
+_SHOWN_NAMES = 12
 _EXPECTED = {
     "denoising_strength": 'a number from 0 to 1, a list of them, or a range as "0.2:0.3"',
     "cfg_scale": 'a number from 0 on, a list of them, or a range as "5:8"',
@@ -103,10 +104,12 @@ def written(spec: SettingSpec) -> Any:
 
 def near_names(name: str, known: Sequence[str]) -> str:
     """Words to put after "there is no such name": the near ones, or those there are."""
+    if not known:
+        return "there are none"
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
-    shown = list(known[:12])
+    shown = list(known[:_SHOWN_NAMES])
     return f"expected one of {', '.join(shown)}" + (", ..." if len(known) > len(shown) else "")
 
 

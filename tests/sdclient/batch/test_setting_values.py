@@ -1,0 +1,136 @@
+"""A setting as a user writes it: what it means, and what is said of one that cannot be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdclient.batch.draws import Choice, Range
+from sdclient.batch.setting_values import (
+    IMAGE_NAMES,
+    RUN_NAMES,
+    SettingSpec,
+    near_names,
+    parse_assignment,
+    read_section,
+    read_value,
+    written,
+)
+from sdclient.batch.settings import GenerationSettings
+from sdclient.errors import SettingsError
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("denoising_strength=0.25", ("denoising_strength", 0.25)),
+        ("denoising-strength=0.2:0.3", ("denoising_strength", Range(0.2, 0.3))),
+        (" cfg_scale = 5 : 7.5 ", ("cfg_scale", Range(5.0, 7.5))),
+        ("denoising_strength=0.2, 0.25,0.3", ("denoising_strength", Choice((0.2, 0.25, 0.3)))),
+        ("cfg_scale=7", ("cfg_scale", 7.0)),
+        ("steps=30", ("steps", 30)),
+        ("native_px=768", ("native_px", 768)),
+        ("seed=9", ("seed", 9)),
+        ("prompt=a, b: c=d", ("prompt", "a, b: c=d")),
+        ("negative_prompt=", ("negative_prompt", "")),
+        ("sampler=Euler a", ("sampler", "Euler a")),
+    ],
+)
+def test_an_assignment_is_read(text: str, expected: tuple[str, SettingSpec]) -> None:
+    name, value = parse_assignment(text)
+    assert (name, value) == expected
+    assert type(value) is type(expected[1])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("steps", "--set steps: expected name=value"),
+        ("=3", "unknown setting ''"),
+        ("step=3", "--set step=3: unknown setting 'step'; did you mean 'steps'"),
+        ("steps=0", "steps is '0'; expected a whole number from 1 on"),
+        ("steps=2.5", "expected a whole number"),
+        ("steps=20,30", "steps is '20,30'; expected a whole number"),
+        ("denoising_strength=", "denoising_strength is ''; expected a number from 0 to 1"),
+        ("denoising_strength=1.1", "from 0 to 1"),
+        ("denoising_strength=0.2:1.1", "denoising_strength is '1.1'"),
+        ("denoising_strength=0.2,,0.3", "denoising_strength is ''"),
+        ("denoising_strength=0.2:", "denoising_strength is ''"),
+        ("denoising_strength=0.3:0.2", "lower end 0.3 is above its upper end 0.2; swap them"),
+        ("denoising_strength=0.2005:0.3", "0.2005; expected ends of a range with at most 3 digits"),
+        ("cfg_scale=nan", "cfg_scale is 'nan'"),
+        ("cfg_scale=inf", "cfg_scale is 'inf'"),
+        ("cfg_scale=5:inf", "cfg_scale is 'inf'"),
+        ("cfg_scale=1:2:3", "cfg_scale is '2:3'"),
+        ("native_px=500", "native_px is '500'; expected a multiple of 8"),
+        ("batch_size=0", "batch_size is '0'"),
+        ("seed=-1", "seed is '-1'"),
+    ],
+)
+def test_an_assignment_that_cannot_be_is_named(text: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        parse_assignment(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("steps", True, "steps is True; expected a whole number"),
+        ("denoising_strength", False, "denoising_strength is False"),
+        ("denoising_strength", [0.2, True], "denoising_strength is True"),
+        ("denoising_strength", [], "denoising_strength is an empty list"),
+        ("denoising_strength", [[0.2]], r"denoising_strength is \[0.2\]"),
+        ("denoising_strength", {"min": 0.2}, ".*; expected a range as {min = 0.2, max = 0.3}"),
+        ("denoising_strength", {"min": 0.2, "max": 0.3, "step": 1}, ".*; expected a range as"),
+        ("denoising_strength", None, "denoising_strength is None"),
+        ("steps", [20, 30], r"steps is \[20, 30\]"),
+        ("prompt", 3, "prompt is 3; expected a text"),
+        ("sampler", None, "sampler is None"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named(name: str, value: object, words: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^run\.toml: {words}"):
+        read_value(name, value, "run.toml")
+
+
+@pytest.mark.parametrize("name", [*IMAGE_NAMES, *RUN_NAMES])
+def test_every_setting_takes_its_default_and_says_what_it_expects(name: str) -> None:
+    default = getattr(GenerationSettings(), name)
+    read = read_value(name, default, "here")
+    assert read == default
+    assert type(read) is type(default)
+    with pytest.raises(SettingsError, match=f"here: {name} is .*; expected (a|text)"):
+        read_value(name, object(), "here")
+
+
+def test_a_setting_of_the_whole_run_cannot_stand_in_a_section() -> None:
+    with pytest.raises(SettingsError, match=r"seed holds for the whole run.*above the first \[section\]"):
+        read_section({"seed": 3}, 'run.toml: [class."a"]', IMAGE_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("denoising", "did you mean 'denoising_strength'"), ("xyz", "expected one of denoising_strength")],
+)
+def test_an_unknown_name_is_answered_with_near_ones_or_all(name: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=f"unknown setting '{name}'; {words}"):
+        read_section({name: 1}, "run.toml", IMAGE_NAMES)
+
+
+def test_a_long_list_of_names_is_cut() -> None:
+    assert near_names("zzz", [str(number) for number in range(40)]).endswith("10, 11, ...")
+
+
+numbers = st.floats(0, 1)
+steps = st.integers(0, 1000)
+ranges = st.tuples(steps, steps).map(lambda ends: {"min": min(ends) / 1000, "max": max(ends) / 1000})
+
+
+@given(st.one_of(numbers, st.lists(numbers, min_size=1), ranges))
+def test_what_is_written_is_read_back(value: Any) -> None:
+    read = read_value("denoising_strength", value, "here")
+    assert written(read) == value
+    assert read_value("denoising_strength", read, "here") == read
