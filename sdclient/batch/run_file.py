@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict
 
@@ -86,12 +86,12 @@ class RunSpec(BaseModel):
     @property
     def seed(self) -> int:
         """The run's seed, from which every image's own follows."""
-        return _whole(self.common["seed"])
+        return cast("int", self.common["seed"])
 
     @property
     def batch_size(self) -> int:
         """Most images in one request."""
-        return _whole(self.common["batch_size"])
+        return cast("int", self.common["batch_size"])
 
     def with_overrides(self, assignments: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> RunSpec:
         """The same run with some settings fixed for every image, whatever class and source sections say of them.
@@ -246,9 +246,3 @@ def _table(values: object, where: str) -> Mapping[str, Any]:
 
 def _where(origin: str, kind: str, name: str) -> str:
     return f'{origin}: [{kind}."{name}"]'
-
-
-def _whole(spec: SettingSpec) -> int:
-    if not isinstance(spec, int):
-        raise TypeError(f"{spec!r} was not checked")
-    return spec

@@ -33,7 +33,7 @@ _EXPECTED = {
     "steps": "a whole number from 1 on",
     "prompt": "a text",
     "negative_prompt": "a text",
-    "seed": "a whole number from 0 on",
+    "seed": "a whole number from 0 to 2^63 - 1",
     "native_px": "a multiple of 8 from 64 on, as 512, 768 or 1024",
     "batch_size": "a whole number from 1 on",
 }

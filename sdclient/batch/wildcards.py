@@ -15,7 +15,8 @@ PLACEHOLDERS = ("class", "number", "k")
 """Class name and number of the source, and which of its images this is, from 1."""
 
 _COMMENT = "#"
-_NAME = r"[^\W_](?:[\w-]*?[^\W_])?"
+# Never two underscores together, nor one at an end: those close the wildcard.
+_NAME = r"[^\W_](?:_?[^\W_]|_?-)*"
 _WILDCARD = re.compile(f"__({_NAME})__")
 # Braces around anything but one word are left alone: they may be meant for the server.
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")

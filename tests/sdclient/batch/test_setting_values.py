@@ -68,6 +68,7 @@ def test_an_assignment_is_read(text: str, expected: tuple[str, SettingSpec]) -> 
         ("native_px=500", "native_px is '500'; expected a multiple of 8"),
         ("batch_size=0", "batch_size is '0'"),
         ("seed=-1", "seed is '-1'"),
+        (f"seed={2**63}", r"expected a whole number from 0 to 2\^63 - 1"),
     ],
 )
 def test_an_assignment_that_cannot_be_is_named(text: str, words: str) -> None:
@@ -88,6 +89,8 @@ def test_an_assignment_that_cannot_be_is_named(text: str, words: str) -> None:
         ("denoising_strength", None, "denoising_strength is None"),
         ("steps", [20, 30], r"steps is \[20, 30\]"),
         ("prompt", 3, "prompt is 3; expected a text"),
+        ("cfg_scale", 10**400, "cfg_scale is 10+;"),
+        ("cfg_scale", float("nan"), "cfg_scale is nan;"),
         ("sampler", None, "sampler is None"),
     ],
 )

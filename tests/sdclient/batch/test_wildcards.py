@@ -71,6 +71,9 @@ def test_a_line_may_hold_a_placeholder_but_a_class_name_is_never_filled_in() -> 
         ("__a-b_c__ __2__", ["a-b_c", "2"]),
         ("__a__ and __a__", ["a", "a"]),
         ("___a___", ["a"]),
+        ("__a____b__", ["a", "b"]),
+        ("__a__b__", ["a"]),
+        ("__a_b___c__", ["a_b"]),
     ],
 )
 def test_wildcards_are_found(text: str, names: list[str]) -> None:
@@ -129,6 +132,8 @@ def test_a_line_may_hold_its_own_name_which_stays_text() -> None:
         ({"light": ["ring", 3]}, "expected a list of texts"),
         ({"a b": ["ring"]}, "'a b' cannot name a wildcard"),
         ({"_a": ["ring"]}, "'_a' cannot name a wildcard"),
+        ({"a_": ["ring"]}, "'a_' cannot name a wildcard"),
+        ({"a__b": ["ring"]}, "'a__b' cannot name a wildcard"),
         ({"light": ["__side__"]}, "__side__"),
         ({"light": ["{kind}"]}, r"unknown placeholder \{kind\}"),
     ],
