@@ -9,10 +9,13 @@ from ._group import OneLineErrors, speak_utf8
 from .crop import crop
 from .generate import generate
 from .info import info
+from .manifest import manifest
 from .number import number
 from .plan import plan
 from .probe import probe
 from .serve import serve
+from .status import retry, status
+from .verify import verify
 
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,6 +39,8 @@ cli.add_command(number)
 cli.add_command(plan)
 cli.add_command(probe)
 cli.add_command(serve)
+for command in (manifest, retry, status, verify):
+    cli.add_command(command)
 
 
 def main() -> None:

@@ -1,0 +1,31 @@
+"""`sdclient manifest`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command(epilog="Example: sdclient manifest output --csv -o images.csv")
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--csv", "kind", flag_value="csv", help="A table that opens in a spreadsheet.")
+@click.option("--jsonl", "kind", flag_value="jsonl", default="jsonl", help="One JSON object a line (the default).")
+@click.option(
+    "-o", "target", type=click.Path(path_type=Path, dir_okay=False), help="File to write; default the screen."
+)
+def manifest(output: Path, kind: str, target: Path | None) -> None:
+    """Export the record of every image of OUTPUT that is done."""
+    import io
+
+    from .._atomic import write_bytes_atomically
+    from ..manifest_export import export_csv, export_jsonl
+
+    text = io.StringIO(newline="")
+    count = (export_csv if kind == "csv" else export_jsonl)(output, text)
+    if target is None:
+        sys.stdout.write(text.getvalue())
+        return
+    write_bytes_atomically(target, text.getvalue().encode("utf-8-sig" if kind == "csv" else "utf-8"))
+    click.echo(f"{count} images written to {target}")

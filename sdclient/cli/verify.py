@@ -1,0 +1,33 @@
+"""`sdclient verify`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+
+@click.command(epilog="Example: sdclient verify output --repair")
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--repair", is_flag=True, help="Plan damaged images again and move files without a row to .orphans.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify(output: Path, repair: bool, as_json: bool) -> None:
+    """Read every file of OUTPUT against its manifest: bytes, size, infotext; exit code 1 when one does not fit."""
+    from ..verify import verify as verify_output
+    from ._progress import bar
+
+    found = verify_output(output, repair=repair, track=bar)
+    if as_json:
+        click.echo(json.dumps({**asdict(found), "sound": found.is_sound}, ensure_ascii=False))
+    else:
+        for finding in (*found.damaged, *found.orphans):
+            click.echo(f"{finding.file}: {finding.problem}")
+        click.echo(
+            f"{found.images} images read: {len(found.damaged)} damaged, {len(found.orphans)} files without a row"
+        )
+        if repair and not found.is_sound:
+            click.echo("repaired; run the same 'sdclient generate' command to make what is missing")
+    if not found.is_sound and not repair:
+        raise click.exceptions.Exit(1)

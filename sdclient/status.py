@@ -1,0 +1,66 @@
+"""How far an output is, by class and by reason; and a second chance for what failed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from .batch.lock import sole_runner
+from .errors import OutputError
+from .manifest import DONE, FAILED, PLANNED, RUNNING, Manifest
+
+STATUSES = (DONE, RUNNING, PLANNED, FAILED)
+
+
+@dataclass(frozen=True)
+class OutputStatus:
+    """Counts over the rows of a manifest."""
+
+    by_class: dict[str, dict[str, int]]
+    """class -> status -> images; every status is there."""
+    failures: dict[tuple[str, str], int]
+    """(class, reason) -> images that were given up."""
+
+    def total(self, status: str) -> int:
+        """Images of all classes with this status."""
+        return sum(counts[status] for counts in self.by_class.values())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every planned image is done."""
+        return all(self.total(status) == 0 for status in STATUSES if status != DONE)
+
+
+def read_status(output: Path) -> OutputStatus:
+    """Count an output's rows; may be asked at any time, also while a run is at work.
+
+    Raises:
+        ManifestError: no manifest, or a damaged one.
+    """
+    by_class: dict[str, Counter[str]] = {}
+    failures: Counter[tuple[str, str]] = Counter()
+    with Manifest(output) as manifest:
+        for state in manifest.states():
+            by_class.setdefault(state.class_name, Counter())[state.status] += 1
+            if state.status == FAILED:
+                failures[state.class_name, state.reason] += 1
+    filled = {name: {status: counts[status] for status in STATUSES} for name, counts in by_class.items()}
+    return OutputStatus(filled, dict(failures))
+
+
+def retry_failed(output: Path) -> int:
+    """Plan the images that were given up once more, with a fresh budget; gives how many.
+
+    Raises:
+        ManifestError: no manifest, or a damaged one.
+        OutputError: a run is at work.
+    """
+    if not output.is_dir():
+        raise OutputError(f"{output}: no such folder; expected an output of 'sdclient generate'")
+    with Manifest(output):
+        pass
+    with sole_runner(output), Manifest(output, create=True) as manifest:
+        failed = [state.file for state in manifest.states() if state.status == FAILED]
+        manifest.mark(failed, PLANNED)
+    return len(failed)

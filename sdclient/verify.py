@@ -1,0 +1,128 @@
+"""Reads every file of an output folder against its manifest, and mends what does not fit."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from ._atomic import TEMPORARY_PATTERN
+from .batch.lock import sole_runner
+from .errors import OutputError
+from .infotext import read_infotext
+from .manifest import PLANNED, RUNNING, ImageRecord, Manifest
+from .photos import IMAGE_SUFFIXES
+from .progress import Track, untracked
+
+ORPHANS_FOLDER = ".orphans"
+"""Where `repair` puts image files that no row speaks of."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that does not fit."""
+
+    file: str
+    """Relative to the output folder, forward slashes."""
+    problem: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a sweep over an output found."""
+
+    images: int
+    """Rows that say done."""
+    damaged: tuple[Finding, ...]
+    """Rows whose file is missing, or is not the file that was recorded."""
+    orphans: tuple[Finding, ...]
+    """Image files without a row that says done, and temporary files."""
+    repaired: bool
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether everything fits."""
+        return not self.damaged and not self.orphans
+
+
+def verify(output: Path, *, repair: bool = False, track: Track = untracked) -> Verification:
+    """Compare every file with its row: bytes, size in pixels, infotext; and look for files without a row.
+
+    With `repair` images that do not fit are planned again, so that the next 'sdclient generate' makes them anew, rows
+    that a killed run left running are planned too, temporary files are removed, and image files without a row are
+    moved into `OUTPUT/.orphans`.
+
+    Raises:
+        ManifestError: no manifest, or a damaged one.
+        OutputError: a repair is wanted while a run is at work.
+    """
+    if not repair:
+        with Manifest(output) as manifest:
+            return _sweep(output, manifest, track)
+    if not output.is_dir():
+        raise OutputError(f"{output}: no such folder; expected an output of 'sdclient generate'")
+    with Manifest(output):  # an error here, and not a manifest made by looking
+        pass
+    with sole_runner(output), Manifest(output, create=True) as manifest:
+        found = _sweep(output, manifest, track)
+        _repair(output, manifest, found)
+    return Verification(found.images, found.damaged, found.orphans, repaired=True)
+
+
+def _sweep(output: Path, manifest: Manifest, track: Track) -> Verification:
+    records = list(manifest.images())
+    damaged = []
+    for record in track(records, "verify"):
+        problem = _problem(output / record.file, record)
+        if problem is not None:
+            damaged.append(Finding(record.file, problem))
+    known = {record.file for record in records}
+    orphans = [Finding(name, problem) for name, problem in _unknown_files(output, known)]
+    return Verification(len(records), tuple(damaged), tuple(orphans), repaired=False)
+
+
+def _problem(path: Path, record: ImageRecord) -> str | None:
+    """Why a file is not what was recorded, or None."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return "the file is missing"
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    if hashlib.sha256(data).hexdigest() != record.sha256:
+        return f"{len(data)} bytes that are not those recorded"
+    with Image.open(io.BytesIO(data)) as image:
+        if image.size != (record.width, record.height):
+            return f"{image.width} x {image.height} px, recorded {record.width} x {record.height}"
+        if read_infotext(image) != record.infotext:
+            return "another infotext than recorded"
+    return None
+
+
+def _unknown_files(output: Path, known: set[str]) -> Iterator[tuple[str, str]]:
+    for path in sorted(output.glob("*/*")):
+        name = path.relative_to(output).as_posix()
+        if name in known or path.parent.name == ORPHANS_FOLDER or not path.is_file():
+            continue
+        if path.match(TEMPORARY_PATTERN):
+            yield name, "a temporary file of a killed run"
+        elif path.suffix.lower() in IMAGE_SUFFIXES:
+            yield name, "an image without a row that says done"
+
+
+def _repair(output: Path, manifest: Manifest, found: Verification) -> None:
+    for orphan in found.orphans:
+        path = output / orphan.file
+        if path.match(TEMPORARY_PATTERN):
+            path.unlink(missing_ok=True)
+        else:
+            target = output / ORPHANS_FOLDER / orphan.file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+    for finding in found.damaged:
+        manifest.mark([finding.file], PLANNED, reason=finding.problem)
+    manifest.mark([state.file for state in manifest.states() if state.status == RUNNING], PLANNED)
