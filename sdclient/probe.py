@@ -141,8 +141,7 @@ def run_probe(
         SourceError: a source cannot be read.
         WebUIError: the server is not there, or does not do what it was asked.
     """
-    for sampler in dict.fromkeys(setting.sampler for setting in settings):
-        check_server(webui, common.model_copy(update={"sampler": sampler, "scheduler": None}))
+    check_server(webui, [(sampler, None) for sampler in dict.fromkeys(setting.sampler for setting in settings)])
     for number, source in enumerate(sources):
         picture = read_photo(source.path)
         if number == 0 and settings:
@@ -201,7 +200,8 @@ def timed_probe(webui: WebUI, source: Source, settings: GenerationSettings) -> f
         SourceError: the source cannot be read.
         WebUIError: the server is not there, or fails.
     """
-    native_px = check_server(webui, settings).native_px
+    server = check_server(webui, [(settings.sampler, settings.scheduler)])
+    native_px = settings.native_px or server.native_px
     picture = read_photo(source.path)
     chosen = settings.model_copy(update={"native_px": native_px})
     _load_model(webui, picture, chosen)

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from .run_file import RunSpec, load_run_file
 from .runner import BatchRunner
 from .servers import Server, ServerStatus, load_servers
 from .settings import GenerationSettings
 
-__all__ = ["BatchRunner", "GenerationSettings", "Server", "ServerStatus", "load_servers"]
+__all__ = [
+    "BatchRunner",
+    "GenerationSettings",
+    "RunSpec",
+    "Server",
+    "ServerStatus",
+    "load_run_file",
+    "load_servers",
+]

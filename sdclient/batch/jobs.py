@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..sources import Source
 from .identity import MOST_IMAGES_PER_SOURCE, image_key, seed_base
+from .parameters import ImageParameters
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class PlannedImage:
     """Which image of its source, from 1."""
     seed: int
     key: str
+    parameters: ImageParameters
+    """What it is made with."""
 
     @property
     def file(self) -> str:
@@ -43,13 +46,24 @@ class Job:
         return self.images[0].source
 
     @property
+    def parameters(self) -> ImageParameters:
+        """What all of them are made with."""
+        return self.images[0].parameters
+
+    @property
     def seed(self) -> int:
         """Seed of the first image."""
         return self.images[0].seed
 
 
 def plan_images(
-    source: Source, source_sha256: str, count: int, *, run_seed: int, parameters: Mapping[str, Any]
+    source: Source,
+    source_sha256: str,
+    count: int,
+    *,
+    run_seed: int,
+    parameters_for: Callable[[Source, int, int], ImageParameters],
+    identity: Callable[[ImageParameters], Mapping[str, Any]],
 ) -> Iterator[PlannedImage]:
     """The first `count` images of a source, in order.
 
@@ -58,7 +72,8 @@ def plan_images(
         source_sha256: of the source file's bytes.
         count: how many.
         run_seed: the seed of the whole run.
-        parameters: everything else that changes pixels.
+        parameters_for: (source, k, seed) -> what the image is made with.
+        identity: everything that changes pixels, in one spelling whatever the server's dialect.
 
     Raises:
         ValueError: more images of one source than seeds are kept for.
@@ -68,14 +83,21 @@ def plan_images(
     base = seed_base(run_seed, source.class_name, source.number)
     for k in range(1, count + 1):
         seed = base + k - 1
-        yield PlannedImage(source, source_sha256, k, seed, image_key(source_sha256, parameters, seed))
+        parameters = parameters_for(source, k, seed)
+        key = image_key(source_sha256, identity(parameters), seed)
+        yield PlannedImage(source, source_sha256, k, seed, key, parameters)
 
 
 def pack_jobs(images: Iterable[PlannedImage], batch_size: int) -> Iterator[Job]:
-    """Pack images into requests: only consecutive images of one source share one."""
+    """Pack images into requests: only consecutive images of one source, made alike, share one."""
     batch: list[PlannedImage] = []
     for image in images:
-        follows = batch and image.source == batch[-1].source and image.seed == batch[-1].seed + 1
+        follows = (
+            batch
+            and image.source == batch[-1].source
+            and image.seed == batch[-1].seed + 1
+            and image.parameters == batch[-1].parameters
+        )
         if batch and (not follows or len(batch) == batch_size):
             yield Job(tuple(batch))
             batch = []

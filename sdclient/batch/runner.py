@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
 
 from .. import sizing
@@ -24,6 +23,7 @@ from .finish import Answer, Check, MadeImage, SpoiledImage
 from .job_queue import JobQueue
 from .jobs import Job, PlannedImage, pack_jobs, plan_images
 from .memory_limits import MemoryLimits
+from .run_file import RunSpec
 from .server import CheckedServer, check_servers
 from .servers import Server, ServerStatus
 from .settings import GenerationSettings
@@ -42,7 +42,7 @@ class BatchRunner:
         servers: one server or several.
         sources_folder: folder of numbered sources; recorded, so that a report can show a source.
         output: folder for the images and their manifest.
-        settings: what every image is made with.
+        settings: what every image is made with; a `RunSpec` tells it by class, source and draw.
         max_in_flight: requests at a server at once: one it works on, the others waiting behind its lock.
         tries: how often an image is tried before it is marked as failed.
         patience_s: how long to go on without an image while servers are away.
@@ -56,7 +56,7 @@ class BatchRunner:
         servers: WebUI | Sequence[Server],
         sources_folder: Path,
         output: Path,
-        settings: GenerationSettings,
+        settings: GenerationSettings | RunSpec,
         *,
         max_in_flight: int = 2,
         tries: int = 3,
@@ -68,7 +68,7 @@ class BatchRunner:
         self._servers = [Server(servers.url, servers)] if isinstance(servers, WebUI) else list(servers)
         self._sources_folder = sources_folder
         self._output = output
-        self._settings = settings
+        self._spec = RunSpec.from_settings(settings) if isinstance(settings, GenerationSettings) else settings
         self._max_in_flight = max_in_flight
         self._tries = tries
         self._patience_s = patience_s
@@ -76,21 +76,21 @@ class BatchRunner:
         self._allow_mixed = allow_mixed
         self._check = check
         self._crew: Crew | None = None
+        self._server: CheckedServer
         self._attempts: Counter[str] = Counter()
-        self._limits = MemoryLimits(settings.batch_size)
+        self._limits = MemoryLimits(self._spec.batch_size)
         self._running: dict[str, Server] = {}
         self.failed: dict[str, str] = {}
         """Images given up in this run: file -> reason."""
 
-    @cached_property
-    def server(self) -> CheckedServer:
-        """What the servers' answers make of the settings; asked once, on first use.
+    def check(self, sources: Iterable[Source]) -> CheckedServer:
+        """Ask the servers what they make of the settings of these sources.
 
         Raises:
             WebUIError: a server is not there, or would spoil the run.
-            SettingsError: servers differ.
+            SettingsError: servers differ, or a section of the run file names no source.
         """
-        return check_servers(self._servers, self._settings, allow_mixed=self._allow_mixed)
+        return check_servers(self._servers, self._spec.samplers_for(sources), allow_mixed=self._allow_mixed)
 
     def statuses(self) -> list[ServerStatus]:
         """How each server is doing; empty before the run."""
@@ -113,9 +113,13 @@ class BatchRunner:
             OutputError: the output folder does not belong to this run, or another run is at work there.
             SourceError: a source cannot be read.
         """
-        description = {"parameters": self.server.parameters, "sources": str(self._sources_folder.resolve())}
+        self._server = self.check([source for source, _ in owed])
+        description = {
+            "parameters": self._server.describe_run(self._spec),
+            "sources": str(self._sources_folder.resolve()),
+        }
         with open_store(self._output, description, durable=self._durable) as store:
-            self._limits = MemoryLimits(self._settings.batch_size, store.batch_limits())
+            self._limits = MemoryLimits(self._spec.batch_size, store.batch_limits())
             missing = store.enter_plan(self._planned(owed))
             if on_start is not None:
                 on_start(sum(count for _, count in owed), len(missing))
@@ -123,14 +127,17 @@ class BatchRunner:
 
     def _planned(self, owed: Sequence[tuple[Source, int]]) -> Iterator[PlannedImage]:
         for source, count in owed:
-            sha256 = sha256_of(source.path)
-            parameters = self.server.parameters
-            yield from plan_images(source, sha256, count, run_seed=self._settings.seed, parameters=parameters)
+            yield from plan_images(
+                source,
+                sha256_of(source.path),
+                count,
+                run_seed=self._spec.seed,
+                parameters_for=self._spec.parameters_for,
+                identity=lambda parameters: self._server.identity(parameters, self._spec.seed),
+            )
 
     def _work(self, store: OutputStore, missing: Sequence[PlannedImage]) -> Iterator[ImageRecord]:
-        jobs = JobQueue(
-            pack_jobs(missing, self._settings.batch_size), lambda job: self._limits.most(self._size_of(job.source))
-        )
+        jobs = JobQueue(pack_jobs(missing, self._spec.batch_size), lambda job: self._limits.most(self._size_of(job)))
         crew = Crew(self._servers, jobs, self._ask, self._check, max_in_flight=self._max_in_flight)
         self._crew = crew
         progress = _Progress(self._patience_s)
@@ -152,27 +159,28 @@ class BatchRunner:
         if missing:
             crew.join()
 
-    def _size_of(self, source: Source) -> tuple[int, int]:
+    def _size_of(self, job: Job) -> tuple[int, int]:
         """The size to generate at."""
-        width_px, height_px = image_size(source.path)
-        return sizing.generation_size(width_px, height_px, native_px=self.server.native_px)
+        width_px, height_px = image_size(job.source.path)
+        native_px = job.parameters.native_px or self._server.native_px
+        return sizing.generation_size(width_px, height_px, native_px=native_px)
 
     def _ask(self, server: Server, job: Job) -> Answer:
         """Prepare a job's source and send it; runs in a thread of the server's."""
         source = read_photo(job.source.path)
         form = sizing.SourceForm.of(source)
-        size = self._size_of(job.source)
+        size = self._size_of(job)
         prepared = sizing.prepare(source, size)
-        settings = self._settings
+        made_with = job.parameters
         request = Img2ImgRequest(
             init_images=(encode_png(prepared),),
-            prompt=settings.prompt,
-            negative_prompt=settings.negative_prompt,
-            sampler_name=settings.sampler,
-            scheduler=settings.scheduler,
-            steps=settings.steps,
-            cfg_scale=settings.cfg_scale,
-            denoising_strength=settings.denoising_strength,
+            prompt=made_with.prompt,
+            negative_prompt=made_with.negative_prompt,
+            sampler_name=made_with.sampler,
+            scheduler=made_with.scheduler,
+            steps=made_with.steps,
+            cfg_scale=made_with.cfg_scale,
+            denoising_strength=made_with.denoising_strength,
             seed=job.seed,
             batch_size=len(job.images),
             width=size[0],
@@ -223,7 +231,7 @@ class BatchRunner:
             store.put_off(job.images, str(error), failures=0)
             return [job]
         if meaning is Meaning.SMALLER_BATCH and len(job.images) > 1:
-            self._limits.exceeded(self._size_of(job.source), len(job.images))
+            self._limits.exceeded(self._size_of(job), len(job.images))
             store.keep_batch_limits(self._limits.as_dict())
             store.put_off(job.images, str(error), failures=0)
             return [job]  # the queue splits it

@@ -3,65 +3,88 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..client import WebUI
 from ..errors import LossyFormat, SettingsError
 from ..sizing import native_px_for
+from .parameters import ImageParameters
+from .run_file import RunSpec
 from .servers import Server
-from .settings import GenerationSettings
 
 _LOSSLESS_FORMAT = "png"
 
 
 @dataclass(frozen=True)
 class CheckedServer:
-    """A server that can do the run.
+    """What a server makes of a run's settings.
 
     Attributes:
-        parameters: everything that changes pixels, in one spelling whatever the server's dialect.
-        native_px: side of the square the model was trained on.
+        model: the checkpoint's bare name.
+        native_px: side of the square the model was trained on, by its name.
+        joint_names: (sampler, scheduler) as the user wrote them -> both in one name, whatever the server's dialect.
     """
 
-    parameters: dict[str, Any]
+    model: str
     native_px: int
+    joint_names: Mapping[tuple[str, str | None], str]
+
+    def identity(self, parameters: ImageParameters, run_seed: int) -> dict[str, Any]:
+        """Everything that changes an image's pixels, in one spelling."""
+        plain = asdict(parameters)
+        del plain["scheduler"]
+        return {
+            **plain,
+            "sampler": self.joint_names[parameters.sampler, parameters.scheduler],
+            "native_px": parameters.native_px or self.native_px,
+            "model": self.model,
+            "seed": run_seed,
+        }
+
+    def describe_run(self, spec: RunSpec) -> dict[str, Any]:
+        """The run's settings as they are kept with its output: those that change pixels, sections only if any."""
+        kept = {name: value for name, value in spec.as_dict().items() if value != {} and name != "batch_size"}
+        scheduler = kept.pop("scheduler", None)
+        sampler = self.joint_names.get((str(kept["sampler"]), scheduler), kept["sampler"])
+        return {**kept, "sampler": sampler, "native_px": kept["native_px"] or self.native_px, "model": self.model}
 
 
-def check_servers(servers: Sequence[Server], settings: GenerationSettings, *, allow_mixed: bool) -> CheckedServer:
+def check_servers(
+    servers: Sequence[Server], samplers: Sequence[tuple[str, str | None]], *, allow_mixed: bool
+) -> CheckedServer:
     """Check each server, and that all would make the same images.
 
     Args:
         servers: one or more.
-        settings: the run's.
+        samplers: every (sampler, scheduler) of the run.
         allow_mixed: take servers with different models or dialects; the record of each image tells which made it.
 
     Raises:
         SettingsError: servers differ, and `allow_mixed` is not given.
         WebUIError: one of them is not there, or would spoil the run.
     """
-    checked = [check_server(server.webui, settings) for server in servers]
-    kinds = [server.webui.kind.product if len(servers) > 1 else None for server in servers]
-    for server, found, kind in zip(servers[1:], checked[1:], kinds[1:], strict=True):
-        same = found.parameters == checked[0].parameters and kind == kinds[0]
-        if not same and not allow_mixed:
-            names = [name for name, value in found.parameters.items() if value != checked[0].parameters[name]]
-            what = f"{names[0]} {found.parameters[names[0]]!r}" if names else f"kind {kind}"
-            base = checked[0].parameters[names[0]] if names else kinds[0]
-            raise SettingsError(
-                f"{server.name} has {what}, {servers[0].name} has {base!r}; make them alike, or add --allow-mixed"
-            )
-    models = sorted({str(found.parameters["model"]) for found in checked})
-    return CheckedServer({**checked[0].parameters, "model": " | ".join(models)}, checked[0].native_px)
+    checked = [check_server(server.webui, samplers) for server in servers]
+    if not allow_mixed:
+        kinds = [server.webui.kind.product if len(servers) > 1 else "" for server in servers]
+        for server, found, kind in zip(servers[1:], checked[1:], kinds[1:], strict=True):
+            for what, here, there in (("model", found.model, checked[0].model), ("kind", kind, kinds[0])):
+                if here != there:
+                    raise SettingsError(
+                        f"{server.name} has {what} {here!r}, {servers[0].name} has {there!r}; "
+                        "make them alike, or add --allow-mixed"
+                    )
+    models = sorted({found.model for found in checked})
+    return replace(checked[0], model=" | ".join(models))
 
 
-def check_server(webui: WebUI, settings: GenerationSettings) -> CheckedServer:
+def check_server(webui: WebUI, samplers: Sequence[tuple[str, str | None]]) -> CheckedServer:
     """Refuse what would spoil a long run before it starts.
 
     Raises:
         LossyFormat: the server sends images in a format that loses detail.
-        UnknownSetting: the server lacks the sampler or schedule.
+        UnknownSetting: the server lacks a sampler or schedule.
         WebUIError: the server is not there or not ready.
     """
     options = webui.options()
@@ -70,11 +93,9 @@ def check_server(webui: WebUI, settings: GenerationSettings) -> CheckedServer:
             f"{webui.url}: its option samples_format is {options.samples_format!r}, which may lose detail; "
             "set it to 'png' (Settings > Saving images/grids > File format for images)"
         )
-    sampler = " ".join(part for part in webui.dialect.resolve(settings.sampler, settings.scheduler) if part)
+    joint = {pair: " ".join(part for part in webui.dialect.resolve(*pair) if part) for pair in samplers}
     model = checkpoint_name(options.sd_model_checkpoint or "unknown")
-    native_px = settings.native_px or native_px_for(model)
-    parameters = settings.model_dump(mode="json", exclude={"batch_size", "scheduler"})
-    return CheckedServer({**parameters, "sampler": sampler, "native_px": native_px, "model": model}, native_px)
+    return CheckedServer(model, native_px_for(model), joint)
 
 
 def checkpoint_name(title: str) -> str:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ..batch import BatchRunner
+    from ..batch import BatchRunner, RunSpec
+    from ..client import WebUI
     from ..sources import Source
 
 _INTERRUPTED = 130
@@ -55,6 +56,23 @@ Run the same command again after an interruption: only what is missing is made."
     help="Side in px the model was trained on; default by its name (512, 768 or 1024). Results return to the "
     "source's size.",
 )
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="run.toml: settings by class and by source, ranges drawn by seed. Options given here win over it.",
+)
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting as a value, a list or a range: --set denoising_strength=0.2:0.3. Repeatable.",
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Show the whole configuration, the time and the disk it takes; one image is made to time it, and thrown away.",
+)
 @click.option("--max-in-flight", type=click.IntRange(min=1), default=2, show_default=True, help="Requests at a server.")
 @click.option("--tries", type=click.IntRange(min=1), default=3, show_default=True, help="Then an image is given up.")
 @click.option(
@@ -80,6 +98,9 @@ def generate(
     patience_minutes: float,
     durable: bool,
     allow_mixed: bool,
+    config: Path | None,
+    assignments: tuple[str, ...],
+    dry_run: bool,
     as_json: bool,
     **settings: object,
 ) -> None:
@@ -93,13 +114,23 @@ def generate(
         raise click.UsageError("give either --plan plan.csv or --per-source N")
     if urls and servers_file is not None:
         raise click.UsageError("give either --url or --servers")
-    from ..batch import BatchRunner, GenerationSettings, Server, load_servers
+    from ..batch import BatchRunner, GenerationSettings, RunSpec, Server, load_run_file, load_servers
+    from ..batch.setting_values import parse_assignment
     from ..client import WebUI
     from ..plan_csv import match_plan, read_plan
     from ..sources import discover
 
-    checked = GenerationSettings.checked(settings)
+    context = click.get_current_context()
+    given = {
+        name: value
+        for name, value in settings.items()
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+    }
+    GenerationSettings.checked(given)
+    spec = load_run_file(config) if config is not None else RunSpec.from_settings(GenerationSettings())
+    spec = spec.with_overrides(given).with_overrides(parse_assignment(text) for text in assignments)
     found = discover(sources)
+    spec.check_against(found)
     owed = match_plan(read_plan(plan_file), found) if plan_file else [(source, per_source or 0) for source in found]
     with ExitStack() as opened:
         if servers_file is not None:
@@ -112,14 +143,18 @@ def generate(
             servers,
             sources,
             output,
-            checked,
+            spec,
             max_in_flight=max_in_flight,
             tries=tries,
             patience_s=60 * patience_minutes,
             durable=durable,
             allow_mixed=allow_mixed,
         )
-        _warn_of_oversized([source for source, _ in owed], runner.server.native_px)
+        native_px = spec.settings_for(found[0])["native_px"] or runner.check(found).native_px
+        _warn_of_oversized([source for source, _ in owed], int(str(native_px)))
+        if dry_run:
+            click.echo(_dry_run(servers[0].webui, spec, owed, output, as_json))
+            return
         summary = _make_all(runner, owed, output)
     if as_json:
         click.echo(json.dumps(summary, ensure_ascii=False))
@@ -127,6 +162,40 @@ def generate(
         _tell(summary, runner)
     if summary["failed"]:
         raise click.exceptions.Exit(1)
+
+
+def _dry_run(webui: WebUI, spec: RunSpec, owed: list[tuple[Source, int]], output: Path, as_json: bool) -> str:
+    """What a run would do, in words or as JSON."""
+    from dataclasses import asdict
+
+    from ..batch import GenerationSettings
+    from ..batch.estimate import disk_free, dry_run
+    from ..probe import timed_probe
+
+    summary: dict[str, Any] = {"configuration": spec.as_dict()}
+    if owed:
+        source = owed[0][0]
+        plain = asdict(spec.parameters_for(source, 1, 0))
+        settings = GenerationSettings.checked({**plain, "batch_size": spec.batch_size})
+        place = next(folder for folder in (output, *output.resolve().parents) if folder.is_dir())
+        found = dry_run(
+            owed,
+            seconds_per_image=timed_probe(webui, source, settings),
+            bytes_per_image=sum(one.path.stat().st_size for one, _ in owed) / len(owed),
+            disk_free_bytes=disk_free(place),
+        )
+        summary |= {**asdict(found), "fits_on_disk": found.fits_on_disk}
+    if as_json:
+        return json.dumps(summary, ensure_ascii=False)
+    lines = [json.dumps(summary["configuration"], ensure_ascii=False, indent=2)]
+    lines += [f"{name}: {images} images" for name, images in summary.get("images_by_class", {}).items()]
+    if "estimate" in summary:
+        estimate = summary["estimate"]
+        lines.append(
+            f"{estimate['images']} images, about {estimate['time_s'] / 60:.1f} minutes at {webui.url} alone, "
+            f"{estimate['disk_bytes'] / 2**20:.1f} MiB of {summary['disk_free_bytes'] / 2**20:.0f} MiB free"
+        )
+    return "\n".join(lines)
 
 
 def _warn_of_oversized(sources: list[Source], native_px: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,13 @@ from hypothesis import strategies as st
 
 from sdclient.batch.identity import MOST_IMAGES_PER_SOURCE, image_key, seed_base
 from sdclient.batch.jobs import PlannedImage, pack_jobs, plan_images
+from sdclient.batch.parameters import ImageParameters
 from sdclient.batch.settings import GenerationSettings
 from sdclient.errors import SettingsError
 from sdclient.sources import Source
 
 PARAMETERS = {"denoising_strength": 0.25, "model": "m"}
+ALIKE = ImageParameters(0.25, "Euler", None, 20, 7.0, "", "", None)
 
 
 def source(number: int = 3, class_name: str = "焊盘") -> Source:
@@ -22,7 +25,9 @@ def source(number: int = 3, class_name: str = "焊盘") -> Source:
 
 
 def planned(of: Source, sha256: str, count: int) -> list[PlannedImage]:
-    return list(plan_images(of, sha256, count, run_seed=7, parameters=PARAMETERS))
+    return list(
+        plan_images(of, sha256, count, run_seed=7, parameters_for=lambda *_: ALIKE, identity=lambda _: PARAMETERS)
+    )
 
 
 @given(st.integers(0, 2**63 - 1), st.text(), st.integers(0, 10**9))
@@ -78,6 +83,13 @@ def test_every_missing_image_is_in_exactly_one_request_with_consecutive_seeds(ke
     for job in jobs:
         assert 1 <= len(job.images) <= size
         assert [image.seed for image in job.images] == list(range(job.seed, job.seed + len(job.images)))
+
+
+def test_images_that_are_made_differently_never_share_a_request() -> None:
+    stronger = dataclasses.replace(ALIKE, denoising_strength=0.3)
+    images = planned(source(), "ab", 4)
+    images[2:] = [dataclasses.replace(image, parameters=stronger) for image in images[2:]]
+    assert [len(job.images) for job in pack_jobs(images, 8)] == [2, 2]
 
 
 def test_images_of_two_sources_never_share_a_request() -> None:

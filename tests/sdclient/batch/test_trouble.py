@@ -58,12 +58,11 @@ NAN = {"error": "NansException", "detail": "", "errors": "A tensor with all NaNs
 def test_an_image_that_always_fails_is_given_up_with_its_reason_and_the_run_goes_on(
     fake: FakeWebUI, webui: WebUI, sources_folder: Path, tmp_path: Path
 ) -> None:
-    run = runner(webui, sources_folder, tmp_path / "out", max_in_flight=1)
     first = fake.before_answer
-    made = run.run(owed(sources_folder))
-    assert next(made).file.startswith("dirt/")  # something was made, so this is no hopeless run
+    list(runner(webui, sources_folder, tmp_path / "out").run([(discover(sources_folder)[0], 1)]))
     fail_for_wide(fake, NAN)
-    rest = [record.file for record in made]
+    run = runner(webui, sources_folder, tmp_path / "out")
+    rest = [record.file for record in run.run(owed(sources_folder))]
     wide = {name for name in PLANNED_FILES if name.startswith("焊盘/2_")}
     assert set(run.failed) == wide
     assert set(recorded(tmp_path / "out")) == PLANNED_FILES - wide == set(pictures(tmp_path / "out"))
@@ -174,15 +173,23 @@ def test_a_lock_left_by_a_killed_process_is_none(webui: WebUI, sources_folder: P
 def test_the_manifest_knows_what_is_on_its_way(
     fake: FakeWebUI, webui: WebUI, sources_folder: Path, tmp_path: Path
 ) -> None:
-    seen: list[set[str]] = []
+    seen: set[str] = set()
 
     def look(number: int) -> None:
-        if number == 3:
-            seen.append({status for status, _, _ in states(tmp_path / "out").values()})
+        """Hold the first answer until its images are said to be running."""
+        for _ in range(500 if number == 1 else 0):
+            if (tmp_path / "out" / "manifest.sqlite").exists():
+                seen.update(status for status, _, _ in states(tmp_path / "out").values())
+            if RUNNING in seen:
+                return
+            threading.Event().wait(0.01)
 
     fake.before_answer = look
-    list(runner(webui, sources_folder, tmp_path / "out", max_in_flight=1).run(owed(sources_folder)))
-    assert {PLANNED, DONE} <= seen[0] <= {PLANNED, RUNNING, DONE}
+    running = runner(webui, sources_folder, tmp_path / "out", max_in_flight=1).run(owed(sources_folder))
+    first = next(running)
+    assert {PLANNED, RUNNING} <= seen
+    assert states(tmp_path / "out")[first.file][0] == DONE
+    list(running)
     assert {status for status, _, _ in states(tmp_path / "out").values()} == {DONE}
 
 
