@@ -203,6 +203,7 @@ def test_a_killed_run_ends_with_the_same_set_after_another_start(
             process.kill()
         assert set(recorded(output)) <= set(pictures(output))
     fake.before_answer = lambda number: None
+    (output / "焊盘").mkdir(exist_ok=True)
     (output / "焊盘" / ".1-2.part").write_bytes(b"half a picture")
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
