@@ -69,6 +69,8 @@ class Crew:
         ]
         # Bounds the answers held in memory when the disk is slower than the servers.
         self._held = threading.BoundedSemaphore(_HELD_PER_ASKER * len(self._threads) + _FINISHERS)
+        self._counting = threading.Lock()
+        self._finishing = 0
         self._finishers = ThreadPoolExecutor(_FINISHERS, thread_name_prefix="finish")
 
     def start(self) -> None:
@@ -90,6 +92,13 @@ class Crew:
         """Send nothing more; what is at the servers is still brought back."""
         self.stopped.set()
         self._jobs.close()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything may still come."""
+        with self._counting:
+            finishing = self._finishing > 0
+        return finishing or any(thread.is_alive() for thread in self._threads) or not self._box.empty()
 
     def join(self) -> None:
         """Wait for the end of all threads."""
@@ -117,6 +126,8 @@ class Crew:
                 raise
             else:
                 health.answered(len(job.images))
+                with self._counting:
+                    self._finishing += 1
                 self._finishers.submit(self._finish, answer, health)
 
     def _finish(self, answer: Answer, health: ServerHealth) -> None:
@@ -129,3 +140,6 @@ class Crew:
             raise
         else:
             self._box.put(Outcome(answer.job, health, images=images))
+        finally:
+            with self._counting:
+                self._finishing -= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -80,6 +81,8 @@ class BatchRunner:
         self._attempts: Counter[str] = Counter()
         self._limits = MemoryLimits(self._spec.batch_size)
         self._running: dict[str, Server] = {}
+        self.stopped = threading.Event()
+        """Set by `stop`."""
         self.failed: dict[str, str] = {}
         """Images given up in this run: file -> reason."""
 
@@ -101,8 +104,8 @@ class BatchRunner:
     ) -> Iterator[ImageRecord]:
         """Make what is missing; yields each image once its file and its row are in place.
 
-        Images that fail again and again are given up and the run goes on; see `failed`. Stopping the iteration (or
-        Ctrl-C) sends nothing more and keeps what the servers are making; a second Ctrl-C interrupts our own jobs there.
+        Images that fail again and again are given up and the run goes on; see `failed`. Stopping the iteration, or
+        calling `stop`, sends nothing more and keeps what the servers are making.
 
         Args:
             owed: each source and how many images it owes; see `sdclient.plan_csv.match_plan`.
@@ -144,18 +147,15 @@ class BatchRunner:
         if missing:
             crew.start()
         try:
-            while missing and not jobs.is_finished:
+            while missing and not jobs.is_finished and not self.stopped.is_set():
                 message = crew.next_message(_LISTEN_S)
                 if isinstance(message, Started):
                     store.start(message.job.images)
                 elif isinstance(message, Outcome):
                     yield from self._settle(store, jobs, message, progress)
                 progress.give_up_if_hopeless()
-        except BaseException:
-            self._bring_home(store, jobs, crew)
-            raise
         finally:
-            crew.stop()
+            self._bring_home(store, crew)
         if missing:
             crew.join()
 
@@ -258,24 +258,26 @@ class BatchRunner:
         progress.failed(len(images), error)
         return [Job((image,)) for image in again]
 
-    def _bring_home(self, store: OutputStore, jobs: JobQueue, crew: Crew) -> None:
+    def _bring_home(self, store: OutputStore, crew: Crew) -> None:
         """On the way out: send nothing more, keep what the servers are making already."""
         crew.stop()
-        while not jobs.is_finished:
+        while crew.is_busy:
             try:
                 message = crew.next_message(_LISTEN_S)
             except KeyboardInterrupt:
-                self._interrupt_our_jobs()
+                self.interrupt_jobs()
                 continue
             if isinstance(message, Outcome):
-                try:
-                    # The first error is the one to tell; what cannot be written is made on the next start.
-                    with suppress(SDClientError, OSError, KeyboardInterrupt):
-                        store.save([image for image in message.images if isinstance(image, MadeImage)])
-                finally:
-                    jobs.settle()
+                # The first error is the one to tell; what cannot be written is made on the next start.
+                with suppress(SDClientError, OSError, KeyboardInterrupt):
+                    store.save([image for image in message.images if isinstance(image, MadeImage)])
 
-    def _interrupt_our_jobs(self) -> None:
+    def stop(self) -> None:
+        """Send nothing more, keep what the servers are making, and end; for a signal handler or another thread."""
+        self.stopped.set()
+
+    def interrupt_jobs(self) -> None:
+        """Interrupt our own jobs at the servers, and nobody else's; what they were making is made on the next start."""
         for task_id, server in list(self._running.items()):
             with suppress(WebUIError):
                 server.webui.interrupt_job(task_id)

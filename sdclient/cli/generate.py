@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -219,18 +221,30 @@ def _make_all(runner: BatchRunner, owed: list[tuple[Source, int]], output: Path)
         planned, missing = all_images, still_missing
         bar = tqdm(total=still_missing, unit="image", desc="generate", smoothing=0.1, dynamic_ncols=True)
 
+    def interrupted(*_: object) -> None:
+        """The first Ctrl-C finishes the jobs in hand; the second interrupts ours at the servers."""
+        if runner.stopped.is_set():
+            threading.Thread(target=runner.interrupt_jobs, daemon=True).start()
+        runner.stop()
+
+    former = signal.signal(signal.SIGINT, interrupted)
     try:
         for record in runner.run(owed, on_start=start):
             made += 1
             engines.add(record.engine)
             if bar is not None:
                 bar.update()
-    except KeyboardInterrupt:
-        click.echo(f"\nStopped; what was made is kept in {output}. Run the same command again to go on.", err=True)
-        raise click.exceptions.Exit(_INTERRUPTED) from None
     finally:
+        signal.signal(signal.SIGINT, former)
         if bar is not None:
             bar.close()
+    if runner.stopped.is_set():
+        click.echo(
+            f"Stopped; what was made is kept in {output}, {missing - made} images or fewer are left. "
+            "Run the same command again to go on.",
+            err=True,
+        )
+        raise click.exceptions.Exit(_INTERRUPTED)
     failures = _failures(output)
     failed_before = len(failures) - len(runner.failed)
     return {

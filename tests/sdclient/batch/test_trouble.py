@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -299,6 +300,33 @@ def test_a_servers_file_names_servers_and_keeps_their_passwords(tmp_path: Path) 
     assert (first.name, first.weight, first.webui.url) == ("一号", 2.0, "http://gpu-1:7860")
     assert second.name == "http://gpu-2"
     assert "s3cret" not in repr(first)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to one process")
+def test_ctrl_c_finishes_the_jobs_in_hand_and_exits_130(fake: FakeWebUI, sources_folder: Path, tmp_path: Path) -> None:
+    third, interrupted = threading.Event(), threading.Event()
+
+    def hold(number: int) -> None:
+        if number == 3:
+            third.set()
+            interrupted.wait(10)
+
+    fake.before_answer = hold
+    output = tmp_path / "out"
+    command = [sys.executable, "-m", "sdclient", "generate", str(sources_folder), str(output), "--per-source", "9"]
+    command += ["--native-size", "64", "--batch-size", "1", "--url", fake.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert third.wait(30)
+        process.send_signal(signal.SIGINT)
+        threading.Event().wait(0.5)  # the signal is on its way
+        interrupted.set()
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "what was made is kept" in told
+    assert "Traceback" not in told
+    asked = len(fake.requests)
+    assert len(recorded(output)) == asked < 27
+    assert recorded(output) == pictures(output)
 
 
 def test_nothing_of_a_run_stays_behind(webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
