@@ -170,13 +170,13 @@ def test_stopping_in_the_middle_keeps_what_the_server_was_making(
     fake: FakeWebUI, webui: WebUI, sources_folder: Path, tmp_path: Path
 ) -> None:
     running = BatchRunner(webui, sources_folder, tmp_path / "out", settings()).run(
-        [(source, 3) for source in discover(sources_folder)]
+        [(source, 20) for source in discover(sources_folder)]  # more than may wait to be written
     )
     next(running)
     with pytest.raises(KeyboardInterrupt):
         running.throw(KeyboardInterrupt())
     asked = sum(request["batch_size"] for request in fake.requests)
-    assert len(pictures(tmp_path / "out")) == asked < len(PLANNED)
+    assert len(pictures(tmp_path / "out")) == asked < 60
     assert pictures(tmp_path / "out") == recorded(tmp_path / "out")
 
 
