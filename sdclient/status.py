@@ -6,8 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from .batch.lock import sole_runner
-from .errors import OutputError
+from .batch.store import manifest_for_upkeep
 from .manifest import DONE, FAILED, PLANNED, RUNNING, Manifest
 
 STATUSES = (DONE, RUNNING, PLANNED, FAILED)
@@ -56,11 +55,7 @@ def retry_failed(output: Path) -> int:
         ManifestError: no manifest, or a damaged one.
         OutputError: a run is at work.
     """
-    if not output.is_dir():
-        raise OutputError(f"{output}: no such folder; expected an output of 'sdclient generate'")
-    with Manifest(output):
-        pass
-    with sole_runner(output), Manifest(output, create=True) as manifest:
+    with manifest_for_upkeep(output) as manifest:
         failed = [state.file for state in manifest.states() if state.status == FAILED]
         manifest.mark(failed, PLANNED)
     return len(failed)

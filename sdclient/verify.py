@@ -11,8 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from ._atomic import TEMPORARY_PATTERN
-from .batch.lock import sole_runner
-from .errors import OutputError
+from .batch.store import manifest_for_upkeep
 from .infotext import read_infotext
 from .manifest import PLANNED, RUNNING, ImageRecord, Manifest
 from .photos import IMAGE_SUFFIXES
@@ -63,11 +62,7 @@ def verify(output: Path, *, repair: bool = False, track: Track = untracked) -> V
     if not repair:
         with Manifest(output) as manifest:
             return _sweep(output, manifest, track)
-    if not output.is_dir():
-        raise OutputError(f"{output}: no such folder; expected an output of 'sdclient generate'")
-    with Manifest(output):  # an error here, and not a manifest made by looking
-        pass
-    with sole_runner(output), Manifest(output, create=True) as manifest:
+    with manifest_for_upkeep(output) as manifest:
         found = _sweep(output, manifest, track)
         _repair(output, manifest, found)
     return Verification(found.images, found.damaged, found.orphans, repaired=True)

@@ -51,12 +51,6 @@ class JobQueue:
             self._changed.notify_all()
 
     @property
-    def outstanding(self) -> int:
-        """Jobs that were taken and are not settled."""
-        with self._changed:
-            return self._out
-
-    @property
     def is_finished(self) -> bool:
         """Whether every job was taken and settled, or none is handed out any more and none is outstanding."""
         with self._changed:

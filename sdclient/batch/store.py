@@ -121,6 +121,19 @@ def open_store(output: Path, run: Mapping[str, Any], *, durable: bool = False) -
         yield OutputStore(output, manifest, durable=durable)
 
 
+@contextmanager
+def manifest_for_upkeep(output: Path) -> Iterator[Manifest]:
+    """The manifest of an existing output, open for changes while no run is at work.
+
+    Raises:
+        ManifestError: no manifest, or a damaged one; none is made by looking.
+        OutputError: a run is at work.
+    """
+    Manifest(output).close()
+    with sole_runner(output), Manifest(output, create=True) as manifest:
+        yield manifest
+
+
 def _row(image: PlannedImage) -> PlannedRow:
     return PlannedRow(
         file=image.file,
