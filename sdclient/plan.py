@@ -18,7 +18,7 @@ class SourceCount:
 
     class_name: str
     source: str
-    """File name inside the class folder."""
+    """File name inside the class folder, or the source's number alone."""
     count: int
 
 
@@ -57,6 +57,47 @@ class Plan:
     """Images a class is filled to; None when every source owes the same number."""
     target_asked: int | None
     """The target before `min_share` raised it."""
+
+    @classmethod
+    def from_counts(
+        cls,
+        counts: Mapping[str, int],
+        *,
+        target: int | None = None,
+        exclude: Collection[str] | None = None,
+        per_source: int | None = None,
+        max_per_source: int | None = None,
+        min_share: float | Fraction | None = None,
+    ) -> Plan:
+        """The plan for classes of so many sources each, numbered from 1 on without gaps.
+
+        Args:
+            counts: class -> number of sources; their names in the plan are "1", "2", ...
+            target: as for `make_plan`, and so are the options after it.
+            exclude: see `make_plan`.
+            per_source: see `make_plan`.
+            max_per_source: see `make_plan`.
+            min_share: see `make_plan`.
+
+        Raises:
+            PlanError: a count below 0, or as `make_plan`.
+        """
+        for class_name, count in counts.items():
+            if count < 0:
+                raise PlanError(f"class {class_name!r} has {count} sources; expected 0 or more")
+        return make_plan(
+            {class_name: [str(number) for number in range(1, count + 1)] for class_name, count in counts.items()},
+            target=target,
+            exclude=exclude,
+            per_source=per_source,
+            max_per_source=max_per_source,
+            min_share=min_share,
+        )
+
+    @property
+    def owed(self) -> dict[tuple[str, str], int]:
+        """(class, source) -> images, as `plan_csv.read_plan` reads them from a file."""
+        return {(row.class_name, row.source): row.count for row in self.counts}
 
     @property
     def all_classes(self) -> PlanRow:

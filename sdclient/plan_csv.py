@@ -62,17 +62,27 @@ def read_plan(path: Path) -> dict[tuple[str, str], int]:
 def match_plan(owed: Mapping[tuple[str, str], int], sources: Sequence[Source]) -> list[tuple[Source, int]]:
     """Each source that owes images and how many, in the order of the sources.
 
+    Args:
+        owed: images by (class, source), the source by its file name ("3.png") or its number alone ("3").
+        sources: those there are.
+
     Raises:
-        PlanError: the plan names a source that is not there.
+        PlanError: the plan names a source that is not there, or one both by name and by number.
     """
     known = {(source.class_name, source.name): source for source in sources}
-    for class_name, name in owed:
-        if (class_name, name) not in known:
+    known |= {(source.class_name, str(source.number)): source for source in sources}
+    counts: dict[Source, int] = {}
+    for (class_name, name), count in owed.items():
+        source = known.get((class_name, name))
+        if source is None:
             raise PlanError(
                 f"the plan names {class_name}/{name}, which is not among the sources; "
                 "make the plan anew with 'sdclient plan'"
             )
-    return [(source, count) for key, source in known.items() if (count := owed.get(key, 0))]
+        if source in counts:
+            raise PlanError(f"the plan names {source.relative} twice, by name and by number; keep one of them")
+        counts[source] = count
+    return [(source, counts[source]) for source in sources if counts.get(source)]
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:

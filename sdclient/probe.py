@@ -10,8 +10,8 @@ from itertools import product
 from PIL import Image
 
 from . import sizing
-from ._images import encode_png
 from .batch import GenerationSettings
+from .batch.request import prepare_request
 from .batch.server import check_server
 from .batch.spoiled import SpoiledLimits, examine, reason_spoiled
 from .client import WebUI
@@ -253,22 +253,10 @@ def _sample(
 
 
 def _request(picture: Image.Image, settings: GenerationSettings) -> tuple[Img2ImgRequest, Image.Image]:
-    """The request, and the source as it is sent."""
-    native_px = settings.native_px or sizing.native_px_for("")
-    width, height = sizing.generation_size(picture.width, picture.height, native_px=native_px)
-    prepared = sizing.prepare(picture, (width, height))
-    request = Img2ImgRequest(
-        init_images=(encode_png(prepared),),
-        prompt=settings.prompt,
-        negative_prompt=settings.negative_prompt,
-        sampler_name=settings.sampler,
-        scheduler=settings.scheduler,
-        steps=settings.steps,
-        cfg_scale=settings.cfg_scale,
-        denoising_strength=settings.denoising_strength,
+    return prepare_request(
+        picture,
+        settings.parameters,
+        native_px=sizing.native_px_for(""),
         seed=settings.seed,
         batch_size=settings.batch_size,
-        width=width,
-        height=height,
     )
-    return request, prepared

@@ -5,25 +5,28 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
+
+from tqdm import tqdm
 
 from .. import sizing
 from .._generation import new_task_id
-from .._images import encode_png
 from ..client import WebUI
 from ..errors import SDClientError, WebUIError
 from ..manifest import ImageRecord
-from ..models import Img2ImgRequest
 from ..photos import image_size, read_photo, sha256_of
-from ..sources import Source
+from ..plan import Plan
+from ..plan_csv import match_plan
+from ..sources import Source, discover
 from .crew import Crew, Outcome, Started
 from .failures import Meaning, meaning_of
 from .finish import Answer, Check, MadeImage, SpoiledImage
 from .job_queue import JobQueue
 from .jobs import Job, PlannedImage, pack_jobs, plan_images
 from .memory_limits import MemoryLimits
+from .request import prepare_request
 from .run_file import RunSpec
 from .server import CheckedServer, check_servers
 from .servers import Server, ServerStatus
@@ -100,7 +103,11 @@ class BatchRunner:
         return [health.status() for health in self._crew.health] if self._crew is not None else []
 
     def run(
-        self, owed: Sequence[tuple[Source, int]], *, on_start: Callable[[int, int], None] | None = None
+        self,
+        plan: Plan | Sequence[tuple[Source, int]],
+        *,
+        on_start: Callable[[int, int], None] | None = None,
+        progress: bool = False,
     ) -> Iterator[ImageRecord]:
         """Make what is missing; yields each image once its file and its row are in place.
 
@@ -108,14 +115,17 @@ class BatchRunner:
         calling `stop`, sends nothing more and keeps what the servers are making.
 
         Args:
-            owed: each source and how many images it owes; see `sdclient.plan_csv.match_plan`.
+            plan: what each source owes; or the sources themselves, each with the number of its images.
             on_start: called once with (images planned, images missing) before the first request.
+            progress: show a bar on stderr.
 
         Raises:
+            PlanError: the plan names a source that is not in the sources folder.
             WebUIError: no server answers any more, or what was asked would fail for every image.
             OutputError: the output folder does not belong to this run, or another run is at work there.
             SourceError: a source cannot be read.
         """
+        owed = match_plan(plan.owed, discover(self._sources_folder)) if isinstance(plan, Plan) else plan
         self._server = self.check([source for source, _ in owed])
         description = {
             "parameters": self._server.describe_run(self._spec),
@@ -126,7 +136,11 @@ class BatchRunner:
             missing = store.enter_plan(self._planned(owed))
             if on_start is not None:
                 on_start(sum(count for _, count in owed), len(missing))
-            yield from self._work(store, missing)
+            bar = tqdm(total=len(missing), desc="generate", unit="image", dynamic_ncols=True, disable=not progress)
+            with bar, closing(self._work(store, missing)) as made:
+                for record in made:
+                    bar.update()
+                    yield record
 
     def _planned(self, owed: Sequence[tuple[Source, int]]) -> Iterator[PlannedImage]:
         for source, count in owed:
@@ -139,7 +153,7 @@ class BatchRunner:
                 identity=lambda parameters: self._server.identity(parameters, self._spec.seed),
             )
 
-    def _work(self, store: OutputStore, missing: Sequence[PlannedImage]) -> Iterator[ImageRecord]:
+    def _work(self, store: OutputStore, missing: Sequence[PlannedImage]) -> Generator[ImageRecord]:
         jobs = JobQueue(pack_jobs(missing, self._spec.batch_size), lambda job: self._limits.most(self._size_of(job)))
         crew = Crew(self._servers, jobs, self._ask, self._check, max_in_flight=self._max_in_flight)
         self._crew = crew
@@ -169,25 +183,15 @@ class BatchRunner:
         """Prepare a job's source and send it; runs in a thread of the server's."""
         source = read_photo(job.source.path)
         form = sizing.SourceForm.of(source)
-        size = self._size_of(job)
-        prepared = sizing.prepare(source, size)
-        made_with = job.parameters
-        request = Img2ImgRequest(
-            init_images=(encode_png(prepared),),
-            prompt=made_with.prompt,
-            negative_prompt=made_with.negative_prompt,
-            sampler_name=made_with.sampler,
-            scheduler=made_with.scheduler,
-            steps=made_with.steps,
-            cfg_scale=made_with.cfg_scale,
-            denoising_strength=made_with.denoising_strength,
+        task_id = new_task_id()
+        request, prepared = prepare_request(
+            source,
+            job.parameters,
+            native_px=self._server.native_px,
             seed=job.seed,
             batch_size=len(job.images),
-            width=size[0],
-            height=size[1],
-            force_task_id=new_task_id(),
+            task_id=task_id,
         )
-        task_id = str(request.force_task_id)
         self._running[task_id] = server
         try:
             return Answer(job, server.webui.url, prepared, form, server.webui.img2img(request))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import SettingsError
 from ..models import SIZE_MULTIPLE_PX
+from .parameters import ImageParameters
 
 SMALLEST_NATIVE_PX = 64
 LARGEST_RUN_SEED = 2**63 - 1
@@ -53,3 +55,8 @@ class GenerationSettings(BaseModel):
             first = error.errors(include_url=False)[0]
             name = ".".join(str(part) for part in first["loc"])
             raise SettingsError(f"{name.replace('_', '-')}: {first['input']!r}: {first['msg']}") from error
+
+    @property
+    def parameters(self) -> ImageParameters:
+        """What an image is made with, prompts as they stand here."""
+        return ImageParameters(**{field.name: getattr(self, field.name) for field in fields(ImageParameters)})

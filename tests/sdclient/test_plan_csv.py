@@ -86,3 +86,10 @@ def test_sources_that_owe_images_come_in_the_order_of_the_sources() -> None:
 def test_a_plan_of_other_sources_is_refused() -> None:
     with pytest.raises(PlanError, match=r"names a/3\.png, which is not among the sources"):
         match_plan({("a", "3.png"): 1}, [Source("a", 2, Path("a/2.png"))])
+
+
+def test_a_source_may_be_named_by_its_number_but_not_twice() -> None:
+    sources = [Source("a", n, Path(f"a/{n}.jpg")) for n in (2, 10)]
+    assert match_plan({("a", "10"): 1, ("a", "2.jpg"): 3}, sources) == [(sources[0], 3), (sources[1], 1)]
+    with pytest.raises(PlanError, match=r"names a/2\.jpg twice"):
+        match_plan({("a", "2"): 1, ("a", "2.jpg"): 1}, sources)
