@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .run_file import RunSpec, load_run_file
-from .runner import BatchRunner
+from .runner import BatchRunner, RunStart
 from .servers import Server, ServerStatus, load_servers
 from .settings import GenerationSettings
 
@@ -11,6 +11,7 @@ __all__ = [
     "BatchRunner",
     "GenerationSettings",
     "RunSpec",
+    "RunStart",
     "Server",
     "ServerStatus",
     "load_run_file",

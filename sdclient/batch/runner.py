@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
@@ -37,6 +38,18 @@ from .store import OutputStore, open_store
 _LISTEN_S = 0.25
 _HOPELESS_TRIES = 12
 """Failed tries, without one success, after which a run is stopped: what fails every image is no bad luck."""
+
+
+@dataclass(frozen=True)
+class RunStart:
+    """What a run is about to do."""
+
+    planned: int
+    """Images the plan asks for."""
+    missing: int
+    """Those that are not there yet and will be made."""
+    native_px: int
+    """Side of the square the server's model was trained on; settings may name another."""
 
 
 class BatchRunner:
@@ -106,7 +119,7 @@ class BatchRunner:
         self,
         plan: Plan | Sequence[tuple[Source, int]],
         *,
-        on_start: Callable[[int, int], None] | None = None,
+        on_start: Callable[[RunStart], None] | None = None,
         progress: bool = False,
     ) -> Iterator[ImageRecord]:
         """Make what is missing; yields each image once its file and its row are in place.
@@ -116,7 +129,7 @@ class BatchRunner:
 
         Args:
             plan: what each source owes; or the sources themselves, each with the number of its images.
-            on_start: called once with (images planned, images missing) before the first request.
+            on_start: called once before the first request.
             progress: show a bar on stderr.
 
         Raises:
@@ -135,7 +148,7 @@ class BatchRunner:
             self._limits = MemoryLimits(self._spec.batch_size, store.batch_limits())
             missing = store.enter_plan(self._planned(owed))
             if on_start is not None:
-                on_start(sum(count for _, count in owed), len(missing))
+                on_start(RunStart(sum(count for _, count in owed), len(missing), self._server.native_px))
             bar = tqdm(total=len(missing), desc="generate", unit="image", dynamic_ncols=True, disable=not progress)
             with bar, closing(self._work(store, missing)) as made:
                 for record in made:

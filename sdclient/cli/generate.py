@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
-from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ..batch import BatchRunner, RunSpec
+    from ..batch import RunSpec
     from ..client import WebUI
     from ..sources import Source
 
-_INTERRUPTED = 130
 _EPILOG = """\b
 Examples:
   sdclient generate sources output --plan plan.csv
@@ -121,6 +117,7 @@ def generate(
     from ..client import WebUI
     from ..plan_csv import match_plan, read_plan
     from ..sources import discover
+    from ._generating import make_all, tell, warn_of_oversized
 
     context = click.get_current_context()
     given = {
@@ -152,16 +149,15 @@ def generate(
             durable=durable,
             allow_mixed=allow_mixed,
         )
-        native_px = spec.settings_for(found[0])["native_px"] or runner.check(found).native_px
-        _warn_of_oversized([source for source, _ in owed], int(str(native_px)))
         if dry_run:
+            warn_of_oversized(spec, owed, runner.check(found).native_px)
             click.echo(_dry_run(servers[0].webui, spec, owed, output, as_json))
             return
-        summary = _make_all(runner, owed, output)
+        summary = make_all(runner, len(servers), spec, owed, output)
     if as_json:
         click.echo(json.dumps(summary, ensure_ascii=False))
     else:
-        _tell(summary, runner)
+        tell(summary, runner)
     if summary["failed"]:
         raise click.exceptions.Exit(1)
 
@@ -198,100 +194,3 @@ def _dry_run(webui: WebUI, spec: RunSpec, owed: list[tuple[Source, int]], output
             f"{estimate['disk_bytes'] / 2**20:.1f} MiB of {summary['disk_free_bytes'] / 2**20:.0f} MiB free"
         )
     return "\n".join(lines)
-
-
-def _warn_of_oversized(sources: list[Source], native_px: int) -> None:
-    from ..sources import oversized, oversized_warning
-
-    warning = oversized_warning(oversized(sources, native_px), native_px)
-    if warning:
-        click.echo(f"Warning: {warning}", err=True)
-
-
-def _make_all(runner: BatchRunner, owed: list[tuple[Source, int]], output: Path) -> dict[str, Any]:
-    """Run with a progress bar; gives the summary."""
-    from tqdm import tqdm
-
-    planned = missing = made = 0
-    engines: set[str] = set()
-    bar: tqdm[Any] | None = None
-
-    def start(all_images: int, still_missing: int) -> None:
-        nonlocal planned, missing, bar
-        planned, missing = all_images, still_missing
-        bar = tqdm(total=still_missing, unit="image", desc="generate", smoothing=0.1, dynamic_ncols=True)
-
-    def interrupted(*_: object) -> None:
-        """The first Ctrl-C finishes the jobs in hand; the second interrupts ours at the servers."""
-        if runner.stopped.is_set():
-            threading.Thread(target=runner.interrupt_jobs, daemon=True).start()
-        runner.stop()
-
-    former = signal.signal(signal.SIGINT, interrupted)
-    try:
-        for record in runner.run(owed, on_start=start):
-            made += 1
-            engines.add(record.engine)
-            if bar is not None:
-                bar.update()
-    finally:
-        signal.signal(signal.SIGINT, former)
-        if bar is not None:
-            bar.close()
-    if runner.stopped.is_set():
-        click.echo(
-            f"Stopped; what was made is kept in {output}, {missing - made} images or fewer are left. "
-            "Run the same command again to go on.",
-            err=True,
-        )
-        raise click.exceptions.Exit(_INTERRUPTED)
-    failures = _failures(output)
-    failed_before = len(failures) - len(runner.failed)
-    return {
-        "output": str(output),
-        "planned": planned,
-        "already_there": planned - missing - failed_before,
-        "made": made,
-        "failed": len(failures),
-        "failures": [
-            {"class": name, "reason": reason, "images": count}
-            for (name, reason), count in sorted(Counter(failures).items())
-        ],
-        "engines": sorted(engines),
-    }
-
-
-def _failures(output: Path) -> list[tuple[str, str]]:
-    """(class, reason) of every image that was given up, in this run or before."""
-    from ..manifest import FAILED, Manifest
-
-    with Manifest(output) as manifest:
-        return [(state.class_name, state.reason) for state in manifest.states() if state.status == FAILED]
-
-
-def _tell(summary: dict[str, Any], runner: BatchRunner) -> None:
-    """The summary in words, with a table of the servers where there are several and one of what failed."""
-    if summary["planned"] == 0:
-        click.echo("The plan owes no images; nothing to do.")
-        return
-    from rich.table import Table
-
-    from ._console import console
-
-    statuses = runner.statuses()
-    if len(statuses) > 1:
-        table = Table("server 服务器", "state 状态", "images 图片", "images/s", "errors 错误")
-        for one in statuses:
-            table.add_row(one.name, one.state, str(one.made), f"{one.images_per_s:.2f}", str(one.errors))
-        console().print(table)
-    if summary["failures"]:
-        table = Table("class 类别", "failed 失败", "reason 原因")
-        for row in summary["failures"]:
-            table.add_row(row["class"], str(row["images"]), row["reason"])
-        console().print(table)
-    click.echo(
-        f"{summary['made']} images made, {summary['already_there']} were there already, "
-        f"{summary['planned']} planned, {summary['failed']} failed, in {summary['output']}"
-    )
-    for engine in summary["engines"]:
-        click.echo(f"Engine: {engine}")

@@ -1,0 +1,127 @@
+"""A run from the command line: shown while it goes on, stopped by Ctrl-C, summed up at the end."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ..batch import BatchRunner, RunSpec, RunStart
+    from ..sources import Source
+
+_INTERRUPTED = 130
+
+
+def warn_of_oversized(spec: RunSpec, owed: list[tuple[Source, int]], servers_native_px: int) -> None:
+    """Say which sources are larger than what the model makes, as far as settings are the same for all."""
+    from ..sources import oversized, oversized_warning
+
+    chosen = spec.common["native_px"]
+    native_px = chosen if isinstance(chosen, int) else servers_native_px
+    warning = oversized_warning(oversized((source for source, _ in owed), native_px), native_px)
+    if warning:
+        click.echo(f"Warning: {warning}", err=True)
+
+
+def make_all(
+    runner: BatchRunner, servers: int, spec: RunSpec, owed: list[tuple[Source, int]], output: Path
+) -> dict[str, Any]:
+    """Run while it is shown; gives the summary.
+
+    Raises:
+        Exit: stopped by Ctrl-C, with code 130.
+    """
+    from rich.console import Console
+
+    from ._run_view import watched
+
+    planned = missing = made = 0
+    engines: set[str] = set()
+    view = ExitStack()
+    image_made: Callable[[], object] | None = None
+
+    def start(run: RunStart) -> None:
+        nonlocal planned, missing, image_made
+        planned, missing = run.planned, run.missing
+        warn_of_oversized(spec, owed, run.native_px)
+        image_made = view.enter_context(watched(missing, servers, runner.statuses, Console(stderr=True)))
+
+    def interrupted(*_: object) -> None:
+        """The first Ctrl-C finishes the jobs in hand; the second interrupts ours at the servers."""
+        if runner.stopped.is_set():
+            threading.Thread(target=runner.interrupt_jobs, daemon=True).start()
+        runner.stop()
+
+    former = signal.signal(signal.SIGINT, interrupted)
+    try:
+        with view:
+            for record in runner.run(owed, on_start=start):
+                made += 1
+                engines.add(record.engine)
+                if image_made is not None:
+                    image_made()
+    finally:
+        signal.signal(signal.SIGINT, former)
+    if runner.stopped.is_set():
+        click.echo(
+            f"Stopped; what was made is kept in {output}, {missing - made} images or fewer are left. "
+            "Run the same command again to go on.",
+            err=True,
+        )
+        raise click.exceptions.Exit(_INTERRUPTED)
+    failures = _failures(output)
+    failed_before = len(failures) - len(runner.failed)
+    return {
+        "output": str(output),
+        "planned": planned,
+        "already_there": planned - missing - failed_before,
+        "made": made,
+        "failed": len(failures),
+        "failures": [
+            {"class": name, "reason": reason, "images": count}
+            for (name, reason), count in sorted(Counter(failures).items())
+        ],
+        "engines": sorted(engines),
+    }
+
+
+def _failures(output: Path) -> list[tuple[str, str]]:
+    """(class, reason) of every image that was given up, in this run or before."""
+    from ..manifest import FAILED, Manifest
+
+    with Manifest(output) as manifest:
+        return [(state.class_name, state.reason) for state in manifest.states() if state.status == FAILED]
+
+
+def tell(summary: dict[str, Any], runner: BatchRunner) -> None:
+    """The summary in words, with a table of the servers where there are several and one of what failed."""
+    if summary["planned"] == 0:
+        click.echo("The plan owes no images; nothing to do.")
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    from ._console import console
+    from ._run_view import servers_table
+
+    statuses = runner.statuses()
+    if len(statuses) > 1:
+        console().print(servers_table(statuses))
+    if summary["failures"]:
+        table = Table("class 类别", "failed 失败", "reason 原因")
+        for row in summary["failures"]:
+            table.add_row(Text(row["class"]), str(row["images"]), Text(row["reason"]))
+        console().print(table)
+    click.echo(
+        f"{summary['made']} images made, {summary['already_there']} were there already, "
+        f"{summary['planned']} planned, {summary['failed']} failed, in {summary['output']}"
+    )
+    for engine in summary["engines"]:
+        click.echo(f"Engine: {engine}")
