@@ -1,0 +1,192 @@
+"""Image files -> fingerprints: bytes, pixels, look, size; and which of them look alike.
+
+Every file is decoded once. Worker processes may share the reading; what comes back does not depend on their number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from .decoding import upright_rgb
+from .unusable import Unusable, find_oddities, opened_picture
+from .workers import map_files
+
+GRID = 8
+"""Cells a side of the coarse picture that a fingerprint keeps."""
+
+_HASH_SIDE_PX = 32
+_HASH_FREQUENCIES = 8
+# Row k: the k-th cosine of the type II discrete cosine transform, without a norm.
+_COSINES = 2 * np.cos(
+    np.pi * np.arange(_HASH_FREQUENCIES)[:, None] * (2 * np.arange(_HASH_SIDE_PX) + 1) / (2 * _HASH_SIDE_PX)
+)
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What is known of one file after reading it once."""
+
+    path: Path
+    error: str | None = None
+    """Why it cannot be trained on; then all below is empty."""
+    sha256: str = ""
+    """Of the file's bytes."""
+    pixel_sha256: str = ""
+    """Of the upright RGB pixels and their size."""
+    perceptual_hash: int = 0
+    """64 bits; see `perceptual_hash`."""
+    size: tuple[int, int] = (0, 0)
+    """Width and height in pixels, upright."""
+    mode: str = ""
+    """Pillow's word for the pixels as stored."""
+    oddities: tuple[str, ...] = ()
+    """Keys of `trainer.unusable.ODDITIES`."""
+    contrast: float = 0.0
+    """Standard deviation of the grey levels at 32 x 32, in [0, 127.5]; near 0 the perceptual hash means nothing."""
+    grid: bytes = b""
+    """8 x 8 RGB means, row by row, uint8."""
+
+
+def pixel_sha256(path: Path) -> str:
+    """SHA-256 of the decoded, upright RGB pixels with their size; the same for one picture in PNG and BMP.
+
+    Raises:
+        Unusable: the file is no picture that can be read to its end.
+    """
+    with opened_picture(path) as (picture, _):
+        return _hash_pixels(upright_rgb(picture))
+
+
+def perceptual_hash(path: Path) -> int:
+    """64 bits that change little when a picture is scaled, compressed or brightened.
+
+    The signs, against their median, of the lowest 8 x 8 frequencies of the cosine transform of the picture at
+    32 x 32 grey levels (Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010).
+    A flat picture has no signs to speak of: heed `Fingerprint.contrast`.
+
+    Raises:
+        Unusable: the file is no picture that can be read to its end.
+    """
+    with opened_picture(path) as (picture, _):
+        return _hash_look(_small_grey(upright_rgb(picture)))
+
+
+def fingerprint(path: Path) -> Fingerprint:
+    """Read one file; what cannot be used has its reason in `error`."""
+    try:
+        with opened_picture(path) as (picture, file):
+            oddities = find_oddities(picture, path.suffix)
+            mode = picture.mode
+            pixels = upright_rgb(picture)
+            grey = _small_grey(pixels)
+            grid = pixels.resize((GRID, GRID), Image.Resampling.BOX).tobytes()
+            file.seek(0)
+            return Fingerprint(
+                path,
+                sha256=_hash_stream(iter(lambda: file.read(1 << 20), b"")),
+                pixel_sha256=_hash_pixels(pixels),
+                perceptual_hash=_hash_look(grey),
+                size=pixels.size,
+                mode=mode,
+                oddities=oddities,
+                contrast=float(grey.std()),
+                grid=grid,
+            )
+    except Unusable as why:
+        return Fingerprint(path, error=str(why))
+
+
+def fingerprint_files(
+    paths: Sequence[Path], *, workers: int = 0, progress: bool = False, label: str = "read"
+) -> list[Fingerprint]:
+    """Read every file; one fingerprint a file, in the order of `paths`, whatever the number of workers.
+
+    Args:
+        paths: files of any kind.
+        workers: processes that share the reading. 0 reads in this process, which is quickest for few files;
+            with 1 or more a file that crashes its process, or that the system kills for its hunger, is one file
+            with an error.
+        progress: show a bar on stderr.
+        label: what the bar is called.
+    """
+    results = map_files(fingerprint, paths, workers=workers, progress=progress, label=label)
+    return [
+        result if isinstance(result, Fingerprint) else Fingerprint(path, error=result.reason)
+        for path, result in zip(paths, results, strict=True)
+    ]
+
+
+def near_pairs(hashes: Sequence[int], *, max_distance: int) -> list[tuple[int, int, int]]:
+    """Pairs of hashes that differ in no more than `max_distance` bits: (first, second, bits), first < second.
+
+    Time grows with the square of the number of hashes (20,000 take about two seconds), memory with the pairs:
+    where all look alike there are n (n - 1) / 2 of them, so prefer `near_rows`, which keeps none.
+    """
+    return [
+        (first, int(second), int(bits))
+        for first, seconds, distances in near_rows(hashes, max_distance=max_distance)
+        for second, bits in zip(seconds, distances, strict=True)
+    ]
+
+
+def near_rows(
+    hashes: Sequence[int], *, max_distance: int
+) -> Iterator[tuple[int, npt.NDArray[np.int64], npt.NDArray[np.uint8]]]:
+    """For each hash that has any: its place, the later places within `max_distance` bits, and the bits.
+
+    Raises:
+        ValueError: `max_distance` is not in [0, 64].
+    """
+    if not 0 <= max_distance <= 64:
+        raise ValueError(f"max_distance: found {max_distance}; expected 0 to 64 bits")
+    table = np.array(hashes, dtype=np.uint64)
+    for first in range(len(table) - 1):
+        bits = count_bits(table[first + 1 :] ^ table[first])
+        near = np.flatnonzero(bits <= max_distance)
+        if near.size:
+            yield first, near + first + 1, bits[near]
+
+
+def count_bits(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
+    """Set bits of each word."""
+    if hasattr(np, "bitwise_count"):
+        return np.asarray(np.bitwise_count(words), dtype=np.uint8)
+    return _count_bits_by_sums(words)  # numpy < 2
+
+
+def _count_bits_by_sums(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
+    """Adds neighbouring bits, pairs and fours, then all bytes at once (Warren, Hacker's Delight, figure 5-2)."""
+    one, two, four = np.uint64(1), np.uint64(2), np.uint64(4)
+    words = words - ((words >> one) & np.uint64(0x5555555555555555))
+    words = (words & np.uint64(0x3333333333333333)) + ((words >> two) & np.uint64(0x3333333333333333))
+    words = (words + (words >> four)) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return ((words * np.uint64(0x0101010101010101)) >> np.uint64(56)).astype(np.uint8)
+
+
+def _small_grey(pixels: Image.Image) -> npt.NDArray[np.float64]:
+    side = (_HASH_SIDE_PX, _HASH_SIDE_PX)
+    return np.asarray(pixels.convert("L").resize(side, Image.Resampling.LANCZOS), dtype=np.float64)
+
+
+def _hash_look(grey: npt.NDArray[np.float64]) -> int:
+    # Rounded, so that what is 0 in truth is 0 on every machine.
+    low = np.round(_COSINES @ grey @ _COSINES.T, 3)
+    return int.from_bytes(np.packbits(low > np.median(low)).tobytes(), "big")
+
+
+def _hash_pixels(pixels: Image.Image) -> str:
+    return _hash_stream(iter([f"{pixels.width}x{pixels.height};".encode(), pixels.tobytes()]))
+
+
+def _hash_stream(pieces: Iterator[bytes]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,120 @@
+"""Why a file cannot be trained on, in words, and what about a picture that can surprises."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image, UnidentifiedImageError
+from PIL.ExifTags import Base
+
+from .dataset import IMAGE_SUFFIXES, is_junk
+
+_SUFFIXES_OF = {
+    "PNG": frozenset({".png"}),
+    "JPEG": frozenset({".jpg", ".jpeg"}),
+    "MPO": frozenset({".jpg", ".jpeg"}),  # a JPEG with a second picture behind it, as telephones write them
+    "BMP": frozenset({".bmp"}),
+    "DIB": frozenset({".bmp"}),
+    "TIFF": frozenset({".tif", ".tiff"}),
+    "WEBP": frozenset({".webp"}),
+}
+"""The suffixes by which other programs know a content."""
+
+ODDITIES = {
+    "disguised": "the name says another format than the content has; programs that go by the name refuse the file",
+    "huge": "so many pixels that Pillow warns of a decompression bomb",
+    "deep": "more than 8 bits a channel; training sees 8",
+    "cmyk": "colours of print; the way to RGB is a guess",
+    "palette": "a colour table; other programs may read its numbers as grey levels",
+    "alpha": "transparent; training lays it on white, other programs on black",
+    "frames": "several frames; only the first is used",
+    "turned": "upright only by its EXIF note, which other programs may not heed",
+}
+"""Kinds of pictures that can be read to their end and still surprise."""
+
+
+class Unusable(Exception):
+    """A file that cannot be trained on; the message is the reason."""
+
+
+def reason_unusable(path: Path) -> str | None:
+    """Why a file cannot be trained on, in words; None for a picture that can be read to its end."""
+    try:
+        with opened_picture(path):
+            return None
+    except Unusable as why:
+        return str(why)
+
+
+@contextmanager
+def opened_picture(path: Path) -> Iterator[tuple[Image.Image, BinaryIO]]:
+    """The picture of a file, read to its end, and the file itself.
+
+    What goes wrong in the body of the `with` counts as a fault of the file too: a picture may well be read and
+    then be too large to convert.
+
+    Raises:
+        Unusable: the file cannot be trained on.
+    """
+    if is_junk(path.name):
+        raise Unusable("left behind by an operating system, not a picture; delete it")
+    has_image_name = path.suffix.lower() in IMAGE_SUFFIXES
+    try:
+        if path.stat().st_size == 0:
+            raise Unusable("zero bytes")
+        # Odd metadata and mere size are no faults; what matters raises.
+        with warnings.catch_warnings(), path.open("rb") as file:
+            warnings.simplefilter("ignore")
+            with Image.open(file) as picture:
+                if not has_image_name:
+                    raise Unusable(f"a {picture.format} picture whose name does not end like one; rename it")
+                picture.load()
+                yield picture, file
+    except Unusable:
+        raise
+    except FileNotFoundError as error:
+        raise Unusable("a link to nothing" if path.is_symlink() else "gone while checking") from error
+    except UnidentifiedImageError as error:
+        raise Unusable("not an image, whatever its name says" if has_image_name else "not an image") from error
+    except Image.DecompressionBombError as error:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise Unusable(f"says to have more than {most} pixels: damaged, or a decompression bomb") from error
+    except MemoryError as error:
+        raise Unusable("too large for the memory of this machine") from error
+    except Exception as error:  # Pillow raises many kinds on damaged files
+        raise Unusable(_words_of(error)) from error
+
+
+def find_oddities(picture: Image.Image, suffix: str) -> tuple[str, ...]:
+    """The keys of `ODDITIES` that a picture has, in their order.
+
+    Args:
+        picture: as opened; its mode and notes tell.
+        suffix: of its file's name, with the dot.
+    """
+    mode = picture.mode
+    limit = Image.MAX_IMAGE_PIXELS
+    has = {
+        "disguised": suffix.lower() not in _SUFFIXES_OF.get(picture.format or "", frozenset()),
+        "huge": limit is not None and picture.width * picture.height > limit,
+        "deep": mode.startswith("I") or mode == "F",
+        "cmyk": mode == "CMYK",
+        "palette": mode in ("P", "PA"),
+        "alpha": mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info,
+        "frames": getattr(picture, "n_frames", 1) > 1,
+        "turned": picture.getexif().get(Base.Orientation, 1) in range(2, 9),
+    }
+    return tuple(kind for kind in ODDITIES if has[kind])
+
+
+def _words_of(error: Exception) -> str:
+    words = str(error).strip() or type(error).__name__
+    if isinstance(error, PermissionError):
+        return "cannot be opened: permission denied"
+    if any(sign in words.lower() for sign in ("truncated", "not enough image data", "unexpected end", "incomplete")):
+        return f"truncated: {words}"
+    return f"damaged: {words}"
