@@ -9,6 +9,7 @@ from ._group import OneLineErrors, speak_utf8
 from .check import check
 from .compare import compare
 from .evaluate import evaluate
+from .explain import explain
 from .predict import predict
 from .split import split
 from .train import train
@@ -32,6 +33,7 @@ def cli() -> None:
 cli.add_command(check)
 cli.add_command(compare)
 cli.add_command(evaluate)
+cli.add_command(explain)
 cli.add_command(predict)
 cli.add_command(split)
 cli.add_command(train)

@@ -1,0 +1,257 @@
+"""Where the classifier looked: heat maps, and a box around what speaks most for a defect."""
+
+from __future__ import annotations
+
+import csv
+import io
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageOps
+from torch import nn
+from tqdm import tqdm
+
+from ._atomic import write_bytes_atomically
+from .dataset import list_images
+from .device import choose_device, torch_threads
+from .errors import CheckpointError, ConfigError, DataError
+from .evaluate import NORMAL
+from .heat_box import HeatBox, find_hot_box, scale_box
+from .heat_map import heat_maps
+from .loader import _to_rgb, decode, normalise
+from .weights import Checkpoint, find_checkpoint, load_classifier
+
+FloatArray = npt.NDArray[np.float64]
+
+ANY_DEFECT = "any defect"
+"""What is explained when no class is named: all classes but Normal together."""
+
+COLUMNS = (
+    "image", "predicted", "p", "explained", "p_explained", "width", "height",
+    "peak_x", "peak_y", "x0", "y0", "x1", "y1", "heat_share", "note",
+)  # fmt: skip
+"""Of explain.csv. Pixels of the upright picture; the box is columns x0 to x1 - 1, rows y0 to y1 - 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """One picture, what the classifier says of it, and where that comes from."""
+
+    path: Path
+    image: str
+    """Relative to the folder, forward slashes."""
+    size: tuple[int, int]
+    """Width and height in pixels, upright (a turn noted by the camera carried out), as the box means them."""
+    predicted: str
+    probability: float
+    """Of the predicted class."""
+    explained: str
+    """The class asked for, `ANY_DEFECT`, the predicted class where there is no Normal; "" for nothing."""
+    explained_probability: float | None
+    """p of the class explained, or 1 - p(Normal)."""
+    heat: FloatArray | None
+    """(imgsz, imgsz) in [0, 1] over the whole picture, 1 at its hottest; None when nothing was explained."""
+    box: HeatBox | None
+    """In pixels of the picture."""
+    note: str
+    """Why there is no box; "" when there is one."""
+
+
+def explain(
+    run: Path,
+    images: Path,
+    *,
+    class_name: str | None = None,
+    normal: str = NORMAL,
+    even_normal: bool = False,
+    limit: int | None = None,
+    batch_size: int = 32,
+    device: str = "auto",
+    threads: int = 1,
+    progress: bool = True,
+) -> Iterator[Explanation]:
+    """Explain every image below a folder, one after another; what is wrong with the settings is raised at once.
+
+    Unless a class is named, the question is "why not Normal?", for all defect classes together: measured, that
+    points better than the evidence for the predicted class alone. Images that are predicted Normal have no box.
+
+    Args:
+        run: a run folder, or a checkpoint file.
+        images: a folder, walked in natural order of the relative paths; or one image.
+        class_name: explain this class, in every image; against Normal, or Normal against all others.
+        normal: the class without defects. Where no class has this name the predicted class is explained.
+        even_normal: images predicted Normal too: what in them speaks most for a defect?
+        limit: the first so many images.
+        batch_size: images a step.
+        device: "auto", "cpu" or "cuda".
+        threads: CPU threads of torch while a batch is computed.
+        progress: show a bar on stderr.
+
+    Raises:
+        CheckpointError: the checkpoint is missing, damaged, not ours, or gives no numbers.
+        DataError: no such folder, no image in it, or one that cannot be read.
+        ConfigError: a class that the run does not know, a setting out of range, or "cuda" where there is none.
+    """
+    if batch_size < 1:
+        raise ConfigError(f"batch_size: found {batch_size}; expected 1 or more")
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit: found {limit}; expected 1 or more")
+    checkpoint_path = find_checkpoint(run)
+    root, paths = _find_images(images)
+    chosen = choose_device(device)
+    network, checkpoint = load_classifier(checkpoint_path)
+    if class_name is not None and class_name not in checkpoint.classes:
+        raise ConfigError(
+            f"class {class_name!r} is not among the trained classes; expected one of {', '.join(checkpoint.classes)}"
+        )
+    question = _Question(checkpoint.classes, class_name, normal, even_normal)
+    explainer = _Explainer(checkpoint_path, network.to(chosen), checkpoint, chosen, question)
+    return _walk(explainer, root, paths[:limit], batch_size, threads, progress=progress)
+
+
+def write_explanations(path: Path, rows: Iterable[Explanation]) -> None:
+    """Write explain.csv atomically, UTF-8 with a mark that spreadsheets understand.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS)
+    writer.writeheader()
+    writer.writerows(explanation_as_row(row) for row in rows)
+    write_bytes_atomically(path, text.getvalue().encode("utf-8-sig", "surrogateescape"))
+
+
+def explanation_as_row(found: Explanation) -> dict[str, str | int | float]:
+    """The values of explain.csv; "" where there is none."""
+    box, p = found.box, found.explained_probability
+    return {
+        "image": found.image,
+        "predicted": found.predicted,
+        "p": round(found.probability, 6),
+        "explained": found.explained,
+        "p_explained": "" if p is None else round(p, 6),
+        "width": found.size[0],
+        "height": found.size[1],
+        "peak_x": box.peak_x if box else "",
+        "peak_y": box.peak_y if box else "",
+        "x0": box.x0 if box else "",
+        "y0": box.y0 if box else "",
+        "x1": box.x1 if box else "",
+        "y1": box.y1 if box else "",
+        "heat_share": round(box.share, 4) if box else "",
+        "note": found.note,
+    }
+
+
+@dataclass(frozen=True)
+class _Question:
+    classes: tuple[str, ...]
+    class_name: str | None
+    normal: str
+    even_normal: bool
+
+    def about(self, predicted: int) -> tuple[str, tuple[int, ...], tuple[int, ...]] | None:
+        """What is explained of an image: words, the classes for it and those against it; None for nothing."""
+        everything = range(len(self.classes))
+        normal = self.classes.index(self.normal) if self.normal in self.classes else None
+        if self.class_name is not None:
+            wanted = self.classes.index(self.class_name)
+            others = tuple(k for k in everything if k != wanted)
+            return self.class_name, (wanted,), others if normal in (None, wanted) else (normal,)
+        if normal is None:
+            return self.classes[predicted], (predicted,), tuple(k for k in everything if k != predicted)
+        if predicted == normal and not self.even_normal:
+            return None
+        return ANY_DEFECT, tuple(k for k in everything if k != normal), (normal,)
+
+
+@dataclass(frozen=True, eq=False)
+class _Explainer:
+    checkpoint_path: Path
+    network: nn.Module
+    checkpoint: Checkpoint
+    device: torch.device
+    question: _Question
+
+    def explain_batch(self, root: Path, paths: Sequence[Path]) -> Iterator[Explanation]:
+        imgsz = self.checkpoint.imgsz
+        pictures = torch.from_numpy(np.stack([decode(path, imgsz) for path in paths])).to(self.device)
+        pixels = normalise(pictures, self.checkpoint.mean, self.checkpoint.std)
+        with torch.no_grad():
+            # In double precision, as 'trainer predict' has it.
+            probabilities = torch.softmax(self.network(pixels).double(), dim=1).cpu().numpy()
+        if not np.isfinite(probabilities).all():
+            raise CheckpointError(
+                f"{self.checkpoint_path}: its weights give no numbers (nan); train again with a lower --lr"
+            )
+        predicted = probabilities.argmax(axis=1)
+        questions = [self.question.about(int(k)) for k in predicted]
+        heat: dict[int, FloatArray] = {}
+        for asked in dict.fromkeys(question for question in questions if question is not None):
+            places = [place for place, question in enumerate(questions) if question == asked]
+            heat.update(zip(places, heat_maps(self.network, pixels[places], asked[1], asked[2]), strict=True))
+        for place, (path, asked_here) in enumerate(zip(paths, questions, strict=True)):
+            row = probabilities[place]
+            size = read_upright(path).size
+            found = find_hot_box(heat[place]) if place in heat else None
+            yield Explanation(
+                path=path,
+                image=path.relative_to(root).as_posix(),
+                size=size,
+                predicted=self.checkpoint.classes[int(predicted[place])],
+                probability=float(row[predicted[place]]),
+                explained=asked_here[0] if asked_here else "",
+                explained_probability=float(row[list(asked_here[1])].sum()) if asked_here else None,
+                heat=heat.get(place),
+                box=scale_box(found, size=(imgsz, imgsz), to=size) if found else None,
+                note=_say_why_no_box(asked_here is not None, found is not None),
+            )
+
+
+def read_upright(path: Path) -> Image.Image:
+    """The picture as `loader.decode` sees it, in RGB at its own size.
+
+    Raises:
+        DataError: missing or no readable picture.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd metadata; what cannot be decoded raises
+            with Image.open(path) as picture:
+                return _to_rgb(ImageOps.exif_transpose(picture))
+    except Exception as error:  # Pillow raises many kinds on damaged files
+        raise DataError(f"{path}: cannot be read as a picture ({type(error).__name__}: {error})") from error
+
+
+def _say_why_no_box(asked: bool, found: bool) -> str:
+    if not asked:
+        return "predicted to be without a defect"
+    return "" if found else "no place speaks for it"
+
+
+def _find_images(images: Path) -> tuple[Path, list[Path]]:
+    if images.is_file():
+        return images.parent, [images]
+    paths = list_images(images)
+    if not paths:
+        raise DataError(f"{images}: no images in this folder; expected .png, .jpg or the like, or folders of them")
+    return images, paths
+
+
+def _walk(
+    explainer: _Explainer, root: Path, paths: Sequence[Path], batch_size: int, threads: int, *, progress: bool
+) -> Iterator[Explanation]:
+    with tqdm(total=len(paths), desc="explain", unit="image", disable=not progress) as bar:
+        for start in range(0, len(paths), batch_size):
+            # A whole batch at once, so that no setting of torch's outlives a step of this generator.
+            with torch_threads(threads):
+                found = list(explainer.explain_batch(root, paths[start : start + batch_size]))
+            for one in found:
+                yield one
+                bar.update()
