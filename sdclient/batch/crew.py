@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ..errors import OutputError, SDClientError
+from ..errors import OutputError, SDClientError, WebUIError
+from .failures import Meaning, meaning_of
 from .finish import Answer, Check, MadeImage, SpoiledImage, finish
 from .job_queue import JobQueue
 from .jobs import Job
+from .preparing import ReadyJob
 from .servers import Server, ServerHealth
 
 _FINISHERS = 2
@@ -37,12 +39,13 @@ class Outcome:
 
 
 class Crew:
-    """Keeps each server busy: some requests at it, the next already waiting, finishing done beside them.
+    """Keeps each server busy: some requests at it, the next one ready to be sent, finishing done beside them.
 
     Args:
         servers: whom to ask.
         jobs: what to ask for.
-        ask: sends one job to one server and gives its answer.
+        prepare: makes one job ready to be sent.
+        send: sends a ready job to one server and gives its answer.
         check: finds spoiled images.
         max_in_flight: requests at a server of weight 1.
     """
@@ -51,7 +54,8 @@ class Crew:
         self,
         servers: Sequence[Server],
         jobs: JobQueue,
-        ask: Callable[[Server, Job], Answer],
+        prepare: Callable[[Job], ReadyJob],
+        send: Callable[[Server, ReadyJob], Answer],
         check: Check | None,
         *,
         max_in_flight: int,
@@ -59,14 +63,21 @@ class Crew:
         self.health = [ServerHealth(server) for server in servers]
         self.stopped = threading.Event()
         self._jobs = jobs
-        self._ask = ask
+        self._prepare = prepare
+        self._send = send
         self._check = check
         self._box: queue.SimpleQueue[Started | Outcome] = queue.SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._work, args=(health,), name=f"{health.server.name} {n}", daemon=True)
-            for health in self.health
-            for n in range(max(1, round(max_in_flight * health.server.weight)))
-        ]
+        self._threads = []
+        for health in self.health:
+            most = max(1, round(max_in_flight * health.server.weight))
+            places = threading.Semaphore(most)
+            # One thread more than there are places: it has the next request ready when a place falls free.
+            self._threads += [
+                threading.Thread(
+                    target=self._work, args=(health, places), name=f"{health.server.name} {n}", daemon=True
+                )
+                for n in range(most + 1)
+            ]
         # Bounds the answers held in memory when the disk is slower than the servers.
         self._held = threading.BoundedSemaphore(_HELD_PER_ASKER * len(self._threads) + _FINISHERS)
         self._counting = threading.Lock()
@@ -106,29 +117,43 @@ class Crew:
             thread.join()
         self._finishers.shutdown()
 
-    def _work(self, health: ServerHealth) -> None:
+    def _work(self, health: ServerHealth, places: threading.Semaphore) -> None:
         while not self.stopped.is_set():
             health.wait_until_back(self.stopped)
             job = None if self.stopped.is_set() else self._jobs.take()
             if job is None:
                 return
             self._held.acquire()
-            self._box.put(Started(job))
-            health.asked()
             try:
-                answer = self._ask(health.server, job)
+                ready = self._prepare(job)
+                with places:
+                    if self.stopped.is_set() or health.away is not None or not self._jobs.fits(job):
+                        self._held.release()
+                        self._jobs.settle(job)
+                        continue
+                    answer = self._ask(health, ready)
             except (SDClientError, OSError) as error:
-                health.answered(0)
+                if isinstance(error, WebUIError) and meaning_of(error) is Meaning.SERVER_AWAY:
+                    health.set_aside(error)
                 self._box.put(Outcome(job, health, error=error))
             except BaseException as error:  # a fault of ours must end the run, not leave it waiting
-                health.answered(0)
                 self._box.put(Outcome(job, health, error=OutputError(f"unexpected failure: {error!r}")))
                 raise
             else:
-                health.answered(len(job.images))
                 with self._counting:
                     self._finishing += 1
                 self._finishers.submit(self._finish, answer, health)
+
+    def _ask(self, health: ServerHealth, ready: ReadyJob) -> Answer:
+        self._box.put(Started(ready.job))
+        made = 0
+        health.asked()
+        try:
+            answer = self._send(health.server, ready)
+            made = len(ready.job.images)
+            return answer
+        finally:
+            health.answered(made)
 
     def _finish(self, answer: Answer, health: ServerHealth) -> None:
         try:

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from ..errors import SDClientError
 from .jobs import Job
 
 
@@ -32,7 +33,7 @@ class JobQueue:
             while not self._closed:
                 job = self._again.popleft() if self._again else next(self._jobs, None)
                 if job is not None:
-                    first, *rest = job.split(self._most(job))
+                    first, *rest = job.split(self._most_of(job))
                     self._again.extendleft(reversed(rest))
                     self._out += 1
                     return first
@@ -42,6 +43,16 @@ class JobQueue:
                     return None
                 self._changed.wait()
             return None
+
+    def fits(self, job: Job) -> bool:
+        """Whether a job that was taken may still be asked for at once; else it is to be given back, to be split."""
+        return len(job.images) <= self._most_of(job)
+
+    def _most_of(self, job: Job) -> int:
+        try:
+            return self._most(job)
+        except (SDClientError, OSError):
+            return len(job.images)  # its source cannot be read: whoever prepares the job meets that, and tells it
 
     def settle(self, *again: Job) -> None:
         """A job that was taken is over; what is left of it is given back."""

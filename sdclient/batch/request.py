@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+
 from PIL import Image
 
 from .. import sizing
-from .._images import encode_png
 from ..models import Img2ImgRequest
 from .parameters import ImageParameters
+
+_QUICK_PNG = 1
+"""zlib level."""
 
 
 def prepare_request(
@@ -31,8 +35,31 @@ def prepare_request(
     """
     size = sizing.generation_size(picture.width, picture.height, native_px=parameters.native_px or native_px)
     prepared = sizing.prepare(picture, size)
-    request = Img2ImgRequest(
-        init_images=(encode_png(prepared),),
+    request = build_request(
+        encode_source(prepared), parameters, size=size, seed=seed, batch_size=batch_size, task_id=task_id
+    )
+    return request, prepared
+
+
+def encode_source(prepared: Image.Image) -> bytes:
+    """A source as the PNG file that is sent: a quick one, for it is read once and thrown away."""
+    buffer = io.BytesIO()
+    prepared.save(buffer, format="PNG", compress_level=_QUICK_PNG)
+    return buffer.getvalue()
+
+
+def build_request(
+    data: bytes,
+    parameters: ImageParameters,
+    *,
+    size: tuple[int, int],
+    seed: int,
+    batch_size: int,
+    task_id: str | None = None,
+) -> Img2ImgRequest:
+    """What asks for `batch_size` images of the source in `data`, a PNG file of the generation `size`."""
+    return Img2ImgRequest(
+        init_images=(data,),
         prompt=parameters.prompt,
         negative_prompt=parameters.negative_prompt,
         sampler_name=parameters.sampler,
@@ -46,4 +73,3 @@ def prepare_request(
         height=size[1],
         force_task_id=task_id,
     )
-    return request, prepared

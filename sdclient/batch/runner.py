@@ -12,12 +12,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .. import sizing
-from .._generation import new_task_id
 from ..client import WebUI
-from ..errors import SDClientError, WebUIError
+from ..errors import IncompleteReply, SDClientError, ServerOutOfMemory, WebUIError
 from ..manifest import ImageRecord
-from ..photos import image_size, read_photo, sha256_of
+from ..photos import sha256_of
 from ..plan import Plan
 from ..plan_csv import match_plan
 from ..sources import Source, discover
@@ -27,7 +25,7 @@ from .finish import Answer, Check, MadeImage, SpoiledImage
 from .job_queue import JobQueue
 from .jobs import Job, PlannedImage, pack_jobs, plan_images
 from .memory_limits import MemoryLimits
-from .request import prepare_request
+from .preparing import Preparer, ReadyJob
 from .run_file import RunSpec
 from .server import CheckedServer, check_servers
 from .servers import Server, ServerStatus
@@ -36,6 +34,7 @@ from .spoiled import find_spoiled
 from .store import OutputStore, open_store
 
 _LISTEN_S = 0.25
+_INTERRUPT_AGAIN_S = 0.25
 _HOPELESS_TRIES = 12
 """Failed tries, without one success, after which a run is stopped: what fails every image is no bad luck."""
 
@@ -94,9 +93,11 @@ class BatchRunner:
         self._check = check
         self._crew: Crew | None = None
         self._server: CheckedServer
+        self._preparer: Preparer
         self._attempts: Counter[str] = Counter()
         self._limits = MemoryLimits(self._spec.batch_size)
         self._running: dict[str, Server] = {}
+        self._interrupted: set[str] = set()
         self.stopped = threading.Event()
         """Set by `stop`."""
         self.failed: dict[str, str] = {}
@@ -167,8 +168,9 @@ class BatchRunner:
             )
 
     def _work(self, store: OutputStore, missing: Sequence[PlannedImage]) -> Generator[ImageRecord]:
-        jobs = JobQueue(pack_jobs(missing, self._spec.batch_size), lambda job: self._limits.most(self._size_of(job)))
-        crew = Crew(self._servers, jobs, self._ask, self._check, max_in_flight=self._max_in_flight)
+        preparer = self._preparer = Preparer(self._server.native_px)
+        jobs = JobQueue(pack_jobs(missing, self._spec.batch_size), lambda job: self._limits.most(preparer.size_of(job)))
+        crew = Crew(self._servers, jobs, preparer.prepare, self._send, self._check, max_in_flight=self._max_in_flight)
         self._crew = crew
         progress = _Progress(self._patience_s)
         if missing:
@@ -186,30 +188,28 @@ class BatchRunner:
         if missing:
             crew.join()
 
-    def _size_of(self, job: Job) -> tuple[int, int]:
-        """The size to generate at."""
-        width_px, height_px = image_size(job.source.path)
-        native_px = job.parameters.native_px or self._server.native_px
-        return sizing.generation_size(width_px, height_px, native_px=native_px)
+    def _send(self, server: Server, ready: ReadyJob) -> Answer:
+        """Send a job; runs in a thread of the server's.
 
-    def _ask(self, server: Server, job: Job) -> Answer:
-        """Prepare a job's source and send it; runs in a thread of the server's."""
-        source = read_photo(job.source.path)
-        form = sizing.SourceForm.of(source)
-        task_id = new_task_id()
-        request, prepared = prepare_request(
-            source,
-            job.parameters,
-            native_px=self._server.native_px,
-            seed=job.seed,
-            batch_size=len(job.images),
-            task_id=task_id,
-        )
-        self._running[task_id] = server
+        Raises:
+            IncompleteReply: its jobs were interrupted meanwhile, and what was half done must not be kept.
+            WebUIError: as the client.
+        """
+        self._running[ready.task_id] = server
         try:
-            return Answer(job, server.webui.url, prepared, form, server.webui.img2img(request))
+            result = server.webui.img2img(ready.request)
+        except ServerOutOfMemory:
+            if len(ready.job.images) > 1:  # at once, before the next job of this size goes out
+                self._limits.exceeded(self._preparer.size_of(ready.job), len(ready.job.images))
+            raise
         finally:
-            del self._running[task_id]
+            del self._running[ready.task_id]
+        if server.name in self._interrupted:
+            asked = len(ready.job.images)
+            raise IncompleteReply(
+                f"{server.name}: interrupted; its {asked} images may be unfinished", asked=asked, got=0
+            )
+        return Answer(ready.job, server.webui.url, ready.source, result)
 
     def _settle(
         self, store: OutputStore, jobs: JobQueue, outcome: Outcome, progress: _Progress
@@ -243,12 +243,10 @@ class BatchRunner:
             store.put_off(job.images, str(error), failures=0)
             raise error
         if meaning is Meaning.SERVER_AWAY:
-            outcome.health.set_aside(error)
             progress.was_away(error)
             store.put_off(job.images, str(error), failures=0)
             return [job]
         if meaning is Meaning.SMALLER_BATCH and len(job.images) > 1:
-            self._limits.exceeded(self._size_of(job), len(job.images))
             store.keep_batch_limits(self._limits.as_dict())
             store.put_off(job.images, str(error), failures=0)
             return [job]  # the queue splits it
@@ -295,9 +293,15 @@ class BatchRunner:
 
     def interrupt_jobs(self) -> None:
         """Interrupt our own jobs at the servers, and nobody else's; what they were making is made on the next start."""
-        for task_id, server in list(self._running.items()):
-            with suppress(WebUIError):
-                server.webui.interrupt_job(task_id)
+        while self._running:
+            for task_id, server in list(self._running.items()):
+                # An interrupted batch comes whole but unfinished, so nothing that comes from now on may be kept.
+                before = server.name in self._interrupted
+                self._interrupted.add(server.name)
+                with suppress(WebUIError):
+                    if not server.webui.interrupt_job(task_id) and not before:
+                        self._interrupted.discard(server.name)
+            time.sleep(_INTERRUPT_AGAIN_S)  # another of ours may have waited behind it
 
 
 class _Progress:

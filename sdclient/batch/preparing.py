@@ -1,0 +1,102 @@
+"""Jobs made ready to be sent before it is their turn; a source is read, checked and encoded once for all its jobs."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from PIL import Image
+
+from .. import sizing
+from .._generation import new_task_id
+from ..errors import SourceError
+from ..models import Img2ImgRequest
+from ..photos import image_size, read_photo, sha256_of
+from .jobs import Job
+from .request import build_request, encode_source
+
+_SOURCES_KEPT = 8
+_SIZES_KEPT = 1024
+
+
+@dataclass(frozen=True)
+class PreparedSource:
+    """A source as it is sent."""
+
+    picture: Image.Image
+    data: bytes
+    """The same as a PNG file."""
+    form: sizing.SourceForm
+    """What its images are brought back to."""
+
+
+@dataclass(frozen=True)
+class ReadyJob:
+    """A job that needs nothing more but to be sent."""
+
+    job: Job
+    source: PreparedSource
+    request: Img2ImgRequest
+    task_id: str
+    """The job's name at the server."""
+
+
+class Preparer:
+    """Makes jobs ready; for many threads.
+
+    Args:
+        native_px: side of the square the model was trained on, used where a job's parameters name none.
+    """
+
+    def __init__(self, native_px: int) -> None:
+        self._native_px = native_px
+        self._size_of_file = lru_cache(_SIZES_KEPT)(image_size)
+        self._working = threading.Lock()
+        self._kept: OrderedDict[tuple[Path, str, tuple[int, int]], PreparedSource] = OrderedDict()
+
+    def size_of(self, job: Job) -> tuple[int, int]:
+        """The (width, height) a job generates at, px.
+
+        Raises:
+            SourceError: the source cannot be read.
+        """
+        width_px, height_px = self._size_of_file(job.source.path)
+        native_px = job.parameters.native_px or self._native_px
+        return sizing.generation_size(width_px, height_px, native_px=native_px)
+
+    def prepare(self, job: Job) -> ReadyJob:
+        """Make a job ready.
+
+        Raises:
+            SourceError: the source cannot be read, or is no longer the file that was planned with.
+            OSError: the same, from the system.
+        """
+        size = self.size_of(job)
+        # One at a time: the jobs of a source follow each other, and the second one finds what the first one made.
+        with self._working:
+            source = self._source(job, size)
+        task_id = new_task_id()
+        request = build_request(
+            source.data, job.parameters, size=size, seed=job.seed, batch_size=len(job.images), task_id=task_id
+        )
+        return ReadyJob(job, source, request, task_id)
+
+    def _source(self, job: Job, size: tuple[int, int]) -> PreparedSource:
+        path, sha256 = job.source.path, job.images[0].source_sha256
+        found = self._kept.get((path, sha256, size))
+        if found is None:
+            photo = read_photo(path)
+            if sha256_of(path) != sha256:
+                raise SourceError(
+                    f"{path}: changed while the run was going on; put the former file back, or use a new output folder"
+                )
+            picture = sizing.prepare(photo, size)
+            found = PreparedSource(picture, encode_source(picture), sizing.SourceForm.of(photo))
+            self._kept[path, sha256, size] = found
+            while len(self._kept) > _SOURCES_KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end((path, sha256, size))
+        return found
