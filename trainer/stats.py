@@ -80,13 +80,13 @@ def bootstrap_arms(
     """Resampled means of each arm, test groups and training seeds both being random.
 
     Every resample draws the G groups with replacement, the same draw for all seeds of all arms (which is what
-    pairs them: subtract one arm's row from another's), and draws the seeds of each arm on its own. Of S seeds,
-    S - 1 are drawn (Rao and Wu, 1988): a plain draw of S would make the variance too small by (S-1)/S, a third
-    at three seeds. A statistic is computed for each seed drawn and averaged; seeds are never stacked as if
-    they were more images. One seed has no variance to draw from: the result speaks for that training alone.
-
-    Where trainings disagree image by image at random, that disagreement is drawn with the images and with the
-    seeds, so the spread errs on the wide side (Owen, 2007, on bootstrapping two crossed factors).
+    pairs them: subtract one arm's row from another's). A statistic is computed for each seed and averaged; seeds
+    are never stacked as if they were more images. To that mean comes what other seeds would have changed: a draw
+    of Student's t with S - 1 degrees of freedom, each arm its own, scaled by the square root of v / S. Here v is
+    the variance between the seeds' values less what the interaction of seeds and groups gives it, which the
+    drawing of groups brings in already; it is taken from the resamples, and no less than 0. These are the
+    components of variance of readers and cases in multi-reader studies (Dorfman, Berbaum and Metz, 1992), seeds
+    in the place of readers. One seed has no variance to draw from: the result speaks for that training alone.
 
     Args:
         arms: each (S, G, L, K) confusion counts: seed, group, label, predicted class; G, L, K alike, S free.
@@ -101,15 +101,25 @@ def bootstrap_arms(
     if any(arm.shape[1:] != arms[0].shape[1:] for arm in arms):
         raise ValueError(f"arms differ in shape: {[arm.shape[1:] for arm in arms]}")
     rng = np.random.default_rng(seed)
-    drawn: dict[str, list[FloatArray]] = {name: [] for name in statistics}
+    drawn: dict[str, list[list[FloatArray]]] = {name: [[] for _ in arms] for name in statistics}
     step = max(1, _CHUNK_CELLS // groups)
     for start in range(0, resamples, step):
         size = min(step, resamples - start)
         weights = rng.multinomial(groups, np.full(groups, 1.0 / groups), size=size).astype(np.float64)
-        resampled = [(_resample_groups(arm, weights), _draw_seeds(rng, arm.shape[0], size)) for arm in arms]
-        for name, statistic in statistics.items():
-            drawn[name].append(np.stack([(statistic(arm) * share).sum(axis=1) for arm, share in resampled]))
-    return {name: np.concatenate(parts, axis=1) for name, parts in drawn.items()}
+        for row, arm in enumerate(arms):
+            resampled = _resample_groups(arm, weights)
+            for name, statistic in statistics.items():
+                drawn[name][row].append(statistic(resampled))
+    luck = [rng.standard_t(max(1, arm.shape[0] - 1), size=resamples) for arm in arms]
+    return {
+        name: np.stack(
+            [
+                _with_seed_variance(statistic(arm.sum(axis=1)), np.concatenate(parts), luck_of_arm)
+                for arm, parts, luck_of_arm in zip(arms, drawn[name], luck, strict=True)
+            ]
+        )
+        for name, statistic in statistics.items()
+    }
 
 
 def percentile_interval(values: FloatArray, *, confidence: float = CONFIDENCE) -> Interval | None:
@@ -130,8 +140,22 @@ def _resample_groups(arm: FloatArray, weights: FloatArray) -> FloatArray:
     return product.reshape(len(weights), seeds, labels, classes)
 
 
-def _draw_seeds(rng: np.random.Generator, seeds: int, size: int) -> FloatArray:
-    """(size, seeds) shares, each row adding up to 1."""
-    draws = max(1, seeds - 1)
-    counts = rng.multinomial(draws, np.full(seeds, 1.0 / seeds), size=size)
-    return counts.astype(np.float64) / draws
+def _with_seed_variance(observed: FloatArray, resampled: FloatArray, luck: FloatArray) -> FloatArray:
+    """Means over seeds, varied by what other seeds would have given.
+
+    Args:
+        observed: (S,) the statistic of each seed on all groups.
+        resampled: (R, S) the same on drawn groups.
+        luck: (R,) draws of Student's t.
+
+    Returns:
+        (R,)
+    """
+    seeds = len(observed)
+    means: FloatArray = resampled.mean(axis=1)
+    if seeds == 1:
+        return means
+    apart = resampled - means[:, None]
+    interaction = np.nanvar(apart, axis=0).mean() * seeds / (seeds - 1) if not np.isnan(apart).all() else np.nan
+    between = np.maximum(0.0, observed.var(ddof=1) - interaction)
+    return means + luck * np.sqrt(between / seeds)

@@ -102,14 +102,30 @@ def test_one_training_varies_as_the_binomial_does() -> None:
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
-def test_seed_variance_has_its_full_size(seeds: int) -> None:
-    # Every image alike within a seed, so that all variance is between seeds: s^2 / S, s^2 with S - 1.
+def test_pure_seed_variance_gives_the_interval_of_the_t_test(seeds: int) -> None:
+    # Every image alike within a seed, so that all variance is between seeds, and the groups tell nothing.
     shares = np.linspace(0.6, 0.9, seeds)
     table = np.zeros((seeds, 40, 2, 2))
     table[..., 0, 0] = shares[:, None]
     table[..., 0, 1] = 1 - shares[:, None]
-    drawn = bootstrap_arms([table], {"accuracy": accuracy}, resamples=20_000)["accuracy"][0]
-    assert drawn.var() == pytest.approx(shares.var(ddof=1) / seeds, rel=0.05)
+    drawn = bootstrap_arms([table], {"accuracy": accuracy}, resamples=40_000)["accuracy"][0]
+    interval = percentile_interval(drawn)
+    expected = golden.t.interval(0.95, seeds - 1, loc=shares.mean(), scale=golden.sem(shares))
+    assert interval is not None
+    assert (interval.low, interval.high) == pytest.approx(expected, abs=0.1 * (expected[1] - expected[0]))
+
+
+def test_seeds_that_differ_by_the_luck_of_images_alone_add_no_variance_of_their_own() -> None:
+    # Each seed errs on images of its own: the mean over seeds varies as S times as many images would.
+    rng = np.random.default_rng(5)
+    spreads = []
+    for _ in range(40):
+        table = one_table_an_image(rng.random((5, 200)) < 0.8)
+        spreads.append(
+            np.subtract(*np.percentile(bootstrap_arms([table], {"a": accuracy}, resamples=400)["a"][0], [84, 16]))
+        )
+    expected = 2 * golden.norm.ppf(0.84) * np.sqrt(0.8 * 0.2 / (5 * 200))
+    assert np.mean(spreads) == pytest.approx(expected, rel=0.25)
 
 
 def test_images_of_one_group_are_drawn_together() -> None:
