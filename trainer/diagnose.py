@@ -32,11 +32,13 @@ class Thresholds:
     """Of the epochs after the warm-up that the window takes."""
     most_window: int = 25
     """Epochs in the window at most."""
-    least_change: float = 0.05
-    """Of a logarithm over the window: a slope that is sure but smaller than this is no rise and no fall."""
-    flat_change: float = 0.15
-    """Of a logarithm over the window: flat when the whole interval is within this of 0."""
-    least_rise: float = 0.02
+    least_fall: float = 0.05
+    """Of a logarithm over the window: a slope that is sure but smaller than this is no fall."""
+    least_rise: float = 0.1
+    """Of a logarithm over the window: a slope that is sure but smaller than this is no rise."""
+    flat_change: float = 0.2
+    """Of a logarithm over the window: flat when the change is surely no larger than this, either way."""
+    least_rise_nats: float = 0.02
     """In nats over the window: a rise of a loss near 0 may be large as a share and nothing as a loss."""
     overfit_rise: float = 0.15
     """Of the logarithm of validation loss above its lowest level, for a rise that lies before the window."""
@@ -153,7 +155,7 @@ def _risen(epochs: Sequence[EpochRecord], column: str, least: float, limits: Thr
     # A median of n has about 1.25 sd / sqrt(n); there are two of them.
     uncertain = 1.25 * noise * math.sqrt(2.0 / SMOOTH_OVER)
     now = level_now(epochs, column)
-    big = math.exp(now) - math.exp(lowest) >= limits.least_rise
+    big = math.exp(now) - math.exp(lowest) >= limits.least_rise_nats
     return place if big and now - lowest >= max(least, limits.level_noises * uncertain) else None
 
 
@@ -162,17 +164,17 @@ def _fell_while_val_rose(epochs: Sequence[EpochRecord], limits: Thresholds, nois
     if place is None:
         return False
     around = epochs[place - SMOOTH_OVER // 2 : place + SMOOTH_OVER // 2 + 1]
-    return level_now(epochs, "train_loss") <= level_now(around, "train_loss") - limits.least_change
+    return level_now(epochs, "train_loss") <= level_now(around, "train_loss") - limits.least_fall
 
 
 def _rises(trend: Trend, limits: Thresholds) -> bool:
     rise = math.exp(trend.level) - math.exp(trend.level - trend.change)
-    return trend.low > 0.0 and trend.change >= limits.least_change and rise >= limits.least_rise
+    return trend.low > 0.0 and trend.change >= limits.least_rise and rise >= limits.least_rise_nats
 
 
 def _falls(trend: Trend, limits: Thresholds) -> bool:
-    return trend.high < 0.0 and trend.change <= -limits.least_change
+    return trend.high < 0.0 and trend.change <= -limits.least_fall
 
 
 def _flat(trend: Trend, limits: Thresholds) -> bool:
-    return -limits.flat_change <= trend.change_low and trend.change_high <= limits.flat_change
+    return trend.steepest * (trend.last - trend.first) <= limits.flat_change

@@ -33,6 +33,9 @@ class Trend:
     """Lower end of the slope's interval."""
     high: float
     """Upper end of the slope's interval."""
+    steepest: float
+    """The slope is no steeper than this either way, by two one-sided intervals of the same confidence (Schuirmann,
+    1987)."""
     level: float
     """Height of the line at the last epoch."""
     noise: float
@@ -82,20 +85,26 @@ def robust_trend(epochs: Sequence[int], values: Sequence[float], *, confidence: 
     offset = float(np.median(y - plain.slope * x))
     rest = y - (offset + plain.slope * x)
     correlation = _lag_one(rest)
-    z = float(scipy_stats.norm.ppf((1.0 + confidence) / 2.0)) * math.sqrt((1.0 + correlation) / (1.0 - correlation))
-    # The function widens by a normal quantile alone, so the wider interval is asked for by its coverage.
-    alpha = max(2.0 * float(scipy_stats.norm.sf(z)), 1e-300)
-    wide = scipy_stats.theilslopes(y, x, alpha=alpha)
+    widening = math.sqrt((1.0 + correlation) / (1.0 - correlation))
+    low, high = _interval(x, y, float(scipy_stats.norm.ppf((1.0 + confidence) / 2.0)) * widening)
+    inner_low, inner_high = _interval(x, y, float(scipy_stats.norm.ppf(confidence)) * widening)
     return Trend(
         first=int(x[0]),
         last=int(x[-1]),
         slope=float(plain.slope),
-        low=float(wide.low_slope),
-        high=float(wide.high_slope),
+        low=low,
+        high=high,
+        steepest=max(abs(inner_low), abs(inner_high)),
         level=float(offset + plain.slope * x[-1]),
         noise=float(_NORMAL_MAD * np.median(np.abs(rest - np.median(rest)))),
         correlation=correlation,
     )
+
+
+def _interval(x: FloatArray, y: FloatArray, z: float) -> tuple[float, float]:
+    """Sen's interval at z standard deviations; the function takes them as the coverage that they are of a normal."""
+    found = scipy_stats.theilslopes(y, x, alpha=max(2.0 * float(scipy_stats.norm.sf(z)), 1e-300))
+    return float(found.low_slope), float(found.high_slope)
 
 
 def _lag_one(rest: FloatArray) -> float:
