@@ -34,7 +34,7 @@ class Thresholds:
     """Epochs in the window at most."""
     least_fall: float = 0.05
     """Of a logarithm over the window: a slope that is sure but smaller than this is no fall."""
-    least_rise: float = 0.1
+    least_rise: float = 0.15
     """Of a logarithm over the window: a slope that is sure but smaller than this is no rise."""
     flat_change: float = 0.2
     """Of a logarithm over the window: flat when the change is surely no larger than this, either way."""
