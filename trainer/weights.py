@@ -1,14 +1,15 @@
 """Checkpoints: plain tensors and plain values, so that loading one can run no code.
 
 A file is what `torch.save` makes of a dictionary of tensors, strings and numbers. It is read with
-`weights_only=True`, which refuses everything else; upstream's `.pt` files are pickles of whole models and
-are refused with that.
+`weights_only=True`, which refuses everything else; upstream's `.pt` files are pickles of whole models, and
+are read by `upstream_weights` alone.
 """
 
 from __future__ import annotations
 
 import io
 import pickle
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +25,11 @@ from .errors import CheckpointError
 
 BEST_NAME = "best.pt"
 LAST_NAME = "last.pt"
+UPSTREAM_RELEASE = "https://github.com/ultralytics/yolov5/releases/tag/v7.0"
 
 _FORMAT = "sd-defects classifier"
 _VERSION = 1
+_UPSTREAM_NAME = re.compile(r"yolov5[nsmlx]6?(-cls|-seg)?\.pt")
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +88,11 @@ def find_checkpoint(run: Path) -> Path:
     seeds = sorted(folder.name for folder in run.glob("seed-*") if (folder / BEST_NAME).is_file())
     if seeds:
         raise CheckpointError(f"{run}: holds {len(seeds)} runs ({', '.join(seeds)}); name one, as {run / seeds[0]}")
+    if not run.exists() and _UPSTREAM_NAME.fullmatch(run.name):
+        raise CheckpointError(
+            f"{run}: no such file, and none is downloaded here; fetch it from {UPSTREAM_RELEASE} and give the path of "
+            "your copy"
+        )
     found = "no such folder or file" if not run.exists() else f"no {BEST_NAME} in it"
     raise CheckpointError(f"{run}: {found}; expected a run that 'trainer train DATA -o {run}' makes")
 
