@@ -57,7 +57,7 @@ def write_folder(output: Path, explanations: Iterable[Explanation]) -> WrittenEx
         OSError: a file cannot be written.
     """
     rows: list[Explanation] = []
-    tiles: dict[str, list[Group]] = {}
+    tiles: dict[str, list[Tile]] = {}
     counts: dict[str, int] = {}
     legend: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="trainer-explain-") as scratch:
@@ -67,28 +67,25 @@ def write_folder(output: Path, explanations: Iterable[Explanation]) -> WrittenEx
             sheet = draw_overlay(picture, found.heat, found.box, _lines(found, names))
             _save(output / OVERLAYS_NAME / f"{found.image}.png", sheet)
             counts[found.predicted] = counts.get(found.predicted, 0) + 1
-            shown = tiles.setdefault(found.predicted, [])
-            if len(shown) < _SHOWN_A_CLASS:
-                group = [Tile("", found.path)]
+            if counts[found.predicted] <= _SHOWN_A_CLASS:
+                shown = tiles.setdefault(found.predicted, [])
+                shown.append(Tile(found.image, found.path, _words(found)))
                 if found.heat is not None:
                     panel = Path(scratch, f"{len(rows)}.png")
                     blend_heat(picture, found.heat, found.box).save(panel)
-                    group.append(Tile("", panel, _words(found)))
-                else:
-                    group[0] = Tile("", found.path, _words(found))
-                shown.append(Group(tuple(group), title=found.image))
+                    shown.append(Tile("heat", panel, _place(found)))
             rows.append(replace(found, heat=None))
         write_explanations(output / TABLE_NAME, rows)
+        boxed = {row.predicted for row in rows if row.box is not None}
         sections = [
             Section(
                 title=name,
                 chinese="",
                 words=f"{counts[name]} predicted {name}.",
                 total=counts[name],
-                groups=tuple(groups),
-                more=counts[name] - len(groups),
+                groups=(Group(tuple(tiles[name]), more=max(0, counts[name] - _SHOWN_A_CLASS)),),
             )
-            for name, groups in sorted(tiles.items())
+            for name in sorted(tiles, key=lambda name: (name not in boxed, name))
         ]
         write_sheet(
             output / PAGE_NAME,
@@ -124,15 +121,17 @@ def _lines(found: Explanation, names: dict[str, str]) -> list[Line]:
 
 
 def _words(found: Explanation) -> str:
-    about = f"{found.explained} {found.explained_probability:.3f}; " if found.explained_probability is not None else ""
-    return f"p = {found.probability:.3f}; {about}{_place(found)}"
+    words = f"p = {found.probability:.3f}"
+    if found.explained_probability is None:
+        return f"{words}; {found.note}"
+    return f"{words}; {found.explained} {found.explained_probability:.3f}"
 
 
 def _place(found: Explanation) -> str:
     box = found.box
     if box is None:
         return found.note
-    return f"box x {box.x0}-{box.x1}, y {box.y0}-{box.y1}; {100 * box.share:.0f} % of the heat is in it"
+    return f"box x {box.x0}-{box.x1}, y {box.y0}-{box.y1}; {100 * box.share:.0f} % of the heat"
 
 
 def _save(path: Path, sheet: Image.Image) -> None:
