@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 PNG_KEYWORD = "parameters"
 """Keyword of the PNG text chunk that holds the infotext."""
+ENGINE_KEY = "Engine"
+"""Setting by which a stand-in says, in infotexts and in a reply's `extra_generation_params`, what made the pixels."""
 EXIF_IFD = 0x8769
 """EXIF tag of the block that holds the user comment."""
 USER_COMMENT = 0x9286

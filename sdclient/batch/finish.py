@@ -17,7 +17,7 @@ from .. import sizing
 from .._images import LOSSLESS_FORMATS
 from ..client import GeneratedImage, GenerationResult
 from ..errors import LossyFormat
-from ..infotext import PNG_KEYWORD
+from ..infotext import ENGINE_KEY, PNG_KEYWORD
 from ..manifest import ImageRecord
 from ..models import GenerationInfo, Img2ImgRequest
 from .jobs import Job, PlannedImage
@@ -25,8 +25,6 @@ from .preparing import PreparedSource
 
 LINEAGE_KEYWORD = "sdclient"
 """Keyword of the PNG text chunk that holds class, source sha256, key and engine as JSON."""
-ENGINE_PARAMETER = "Engine"
-"""Key in a reply's `extra_generation_params` by which a stand-in says that it is not Stable Diffusion."""
 GENUINE_ENGINE = "Stable Diffusion WebUI"
 
 _PNG_LEVEL = 4
@@ -95,7 +93,7 @@ def _finish_one(
     if reason is not None:
         return SpoiledImage(planned, reason)
     info = answer.result.info
-    engine = str(info.extra_generation_params.get(ENGINE_PARAMETER, GENUINE_ENGINE))
+    engine = str(info.extra_generation_params.get(ENGINE_KEY, GENUINE_ENGINE))
     image = sizing.restore(picture, answer.source.form)
     lineage = {
         "class": planned.source.class_name,

@@ -16,6 +16,8 @@ were chosen by `bench/spoiled_pictures.py`; docs/probe.md has its table.
 from __future__ import annotations
 
 import math
+import weakref
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -92,13 +94,31 @@ class _Detail:
     luma: tuple[float, ...]
 
 
-def examine(image: Image.Image, source: Image.Image | None = None) -> Findings:
+class _LastSources:
+    """Detail of the last sources asked about, for as long as these are alive."""
+
+    def __init__(self) -> None:
+        self._kept: deque[tuple[weakref.ref[Image.Image], _Detail]] = deque(maxlen=8)
+
+    def detail_of(self, source: Image.Image) -> _Detail:
+        found = next((detail for kept, detail in tuple(self._kept) if kept() is source), None)
+        if found is None:
+            found = _detail(source.convert("RGB"))
+            self._kept.append((weakref.ref(source), found))
+        return found
+
+
+_LAST_SOURCES = _LastSources()
+
+
+def examine(image: Image.Image, source: Image.Image | None = None, *, source_detail: _Detail | None = None) -> Findings:
     """Measure a generated picture against its source.
 
     Args:
         image: as the server sent it, before it is brought back to the source's size and mode.
         source: as it was sent to the server (`sizing.prepare`), of the same size. Without one, any black or
             one-coloured picture is told, and noise by its colour alone, for grey noise may be a real texture.
+        source_detail: the source's, where it is known already.
     """
     rgb = image.convert("RGB")
     source_rgb = None if source is None else source.convert("RGB")
@@ -106,7 +126,7 @@ def examine(image: Image.Image, source: Image.Image | None = None) -> Findings:
     if source_rgb is not None and (is_black or is_uniform):
         source_is_black, source_is_uniform = _flatness(_extremes_without_specks(source_rgb))
         is_black, is_uniform = is_black and not source_is_black, is_uniform and not source_is_uniform
-    return Findings(_noise_score(rgb, source_rgb), is_black, is_uniform)
+    return Findings(_noise_score(rgb, source_rgb, source_detail), is_black, is_uniform)
 
 
 def reason_spoiled(findings: Findings, limits: SpoiledLimits | None = None) -> str | None:
@@ -122,8 +142,12 @@ def reason_spoiled(findings: Findings, limits: SpoiledLimits | None = None) -> s
 
 
 def find_spoiled(image: Image.Image, source: Image.Image) -> str | None:
-    """Why an image made from this source is not worth keeping, at the usual limits; None when nothing is wrong."""
-    return reason_spoiled(examine(image, source))
+    """Why an image made from this source is not worth keeping, at the usual limits; None when nothing is wrong.
+
+    A run asks about many images of one source one after the other: what was found in the last few sources is kept, so
+    the picture given as `source` must not be changed in place between two calls.
+    """
+    return reason_spoiled(examine(image, source, source_detail=_LAST_SOURCES.detail_of(source)))
 
 
 def _flatness(extremes: Sequence[tuple[int, int]]) -> tuple[bool, bool]:
@@ -147,13 +171,13 @@ def _first_beyond(specks: float, counts: Sequence[int]) -> int:
     return next(level for level, total in enumerate(accumulate(counts)) if total > specks)
 
 
-def _noise_score(rgb: Image.Image, source: Image.Image | None) -> float:
+def _noise_score(rgb: Image.Image, source: Image.Image | None, source_detail: _Detail | None) -> float:
     found = _detail(rgb)
     if source is None:
         own = [_UNKNOWN_SOURCE_CHROMA_LEVELS] * len(found.chroma)
         total = _CHROMA.excess(found.chroma, own)
     else:
-        detail = _detail(source)
+        detail = source_detail or _detail(source)
         total = _CHROMA.excess(found.chroma, detail.chroma) + _LUMA.excess(found.luma, detail.luma)
     return total / (1 + total)
 

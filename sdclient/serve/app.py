@@ -22,6 +22,7 @@ from .pictures import decode_image
 from .settings import Settings
 from .txt2img import Txt2Img
 from .words import NOTICE, VERSION
+from .work_clock import clock_router
 
 
 def create_app(
@@ -51,6 +52,7 @@ def create_app(
     app.include_router(_generating(engine or ClassicalEngine(), settings, board, job_ms, check))
     app.include_router(_telling(settings, board, check, facts.cmd_flags(host=host, port=port, with_page=with_page)))
     app.include_router(list_router(check))
+    app.include_router(clock_router(board.clock, check))
     if with_page:
         app.include_router(page_router(settings, board))
     add_fault_handlers(app)

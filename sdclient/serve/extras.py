@@ -50,7 +50,9 @@ class Extras:
         image = to_rgb(source, str(self._settings["img2img_background_color"]))
         image, words = _upscaled(image, body)
         told = ", ".join(f"{name}: {value}" for name, value in words.items())
-        encoded = encode_image(image, read_infotext(source), self._settings, extra_texts={_POSTPROCESSING: told})
+        encoded = encode_image(
+            image, read_infotext(source), self._settings.snapshot(), extra_texts={_POSTPROCESSING: told}
+        )
         return encoded, f"<p>{told}</p>"
 
 

@@ -6,7 +6,7 @@ import json
 import math
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -34,6 +34,15 @@ class Work:
     """What the reply tells beside sampler and schedule."""
     draw: Callable[[int, tuple[int, ...]], Image.Image]
     """Makes one image, given its place in its batch and what fixes it."""
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What a job made."""
+
+    pairs: Sequence[tuple[Image.Image, str]]
+    """Images to send, with their infotexts."""
+    info: Mapping[str, Any]
 
 
 class GeneratingCall(ABC):
@@ -72,7 +81,14 @@ class GeneratingCall(ABC):
             overrides = body.override_settings or {}
             restore = body.override_settings_restore_afterwards is not False
             with self._board.task(task), self.settings.overridden(overrides, restore=restore):
-                return self._generate(body, choice, inputs)
+                made = self._generate(body, choice, inputs)
+                options = self.settings.snapshot()
+        # After its turn, as in the WebUI: the next job is worked on while this one's images are encoded.
+        return {
+            "images": [encode_image(image, text, options) for image, text in made.pairs],
+            "parameters": self.echo(body),
+            "info": json.dumps(made.info),
+        }
 
     @abstractmethod
     def check(self, body: Any) -> Any:
@@ -90,7 +106,7 @@ class GeneratingCall(ABC):
     def echo(self, body: Any) -> dict[str, Any]:
         """The reply's `parameters`."""
 
-    def _generate(self, body: Any, choice: Choice, inputs: Any) -> dict[str, Any]:
+    def _generate(self, body: Any, choice: Choice, inputs: Any) -> _Made:
         if body.prompt is None:
             raise AssertionError
         seeds = resolve_seeds(body)
@@ -113,12 +129,7 @@ class GeneratingCall(ABC):
             timestamp=self._board.timestamp,
             settings=self.settings,
         )
-        pairs = zip(made, infotexts, strict=True) if body.send_images else ()
-        return {
-            "images": [encode_image(image, text, self.settings) for image, text in pairs],
-            "parameters": self.echo(body),
-            "info": json.dumps(info),
-        }
+        return _Made(list(zip(made, infotexts, strict=True)) if body.send_images else [], info)
 
     def _batches(self, body: Any, work: Work, seeds: Seeds) -> Iterator[Image.Image]:
         """The images of all batches; an interrupt lets the running batch end and starts no other."""

@@ -13,6 +13,7 @@ from PIL import Image
 
 from ..models import ProgressState
 from .tasks import TaskBook
+from .work_clock import WorkClock
 
 
 class JobWatcher(Protocol):
@@ -38,6 +39,7 @@ class JobBoard:
 
     def __init__(self, watcher: JobWatcher | None = None) -> None:
         self.tasks = TaskBook()
+        self.clock = WorkClock()
         self._watcher = watcher
         self._turn = threading.Lock()
         self._changing = threading.Lock()
@@ -79,7 +81,7 @@ class JobBoard:
     @contextmanager
     def turn(self, *, count: int, label: str = "scripts_img2img") -> Iterator[None]:
         """Wait for the running job to end, then be the running job."""
-        with self._turn:
+        with self._turn, self.clock.job():
             stamp = datetime.now().strftime("%Y%m%d%H%M%S")
             with self._changing:
                 if not self._closed:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from fastapi import HTTPException
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
-
-from .settings import Settings
 
 _EXIF_IFD = 0x8769
 _USER_COMMENT = 0x9286
@@ -65,14 +64,14 @@ def to_rgb(image: Image.Image, background: str) -> Image.Image:
 
 
 def encode_image(
-    image: Image.Image, infotext: str, settings: Settings, *, extra_texts: Mapping[str, str] | None = None
+    image: Image.Image, infotext: str, settings: Mapping[str, Any], *, extra_texts: Mapping[str, str] | None = None
 ) -> str:
     """The image as base64 in the format of the option `samples_format`, its infotext inside.
 
     Args:
         image: what to send.
         infotext: "" for none.
-        settings: the options in force.
+        settings: the options in force, by name.
         extra_texts: further texts by keyword, for PNG only.
 
     Raises:

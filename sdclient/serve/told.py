@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..infotext import Infotext
+from ..infotext import ENGINE_KEY, Infotext
 from .catalogue import Choice
 from .resolve import Seeds
 from .settings import MODEL_HASH, Settings
-from .words import ENGINE_KEY, MODEL_NAME, VERSION
+from .words import MODEL_NAME, VERSION
 
 
 def extra_parameters(choice: Choice, words: Mapping[str, Any], engine_name: str) -> dict[str, Any]:

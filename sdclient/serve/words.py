@@ -7,9 +7,6 @@ from .._version import __version__
 ENGINE = "classical, not Stable Diffusion"
 """What made the pixels; in every reply's `extra_generation_params[ENGINE_KEY]` and in every infotext."""
 
-ENGINE_KEY = "Engine"
-"""The name under which `ENGINE` stands in a reply and in an infotext."""
-
 MODEL_NAME = "classical-engine-not-stable-diffusion"
 """The one "checkpoint" the server lists."""
 

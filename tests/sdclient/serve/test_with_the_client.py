@@ -9,10 +9,11 @@ import pytest
 
 from sdclient import WebUI
 from sdclient.errors import RequestRejected, ServerFault, Unauthorized, UnknownSetting
+from sdclient.infotext import ENGINE_KEY
 from sdclient.models import Img2ImgRequest
 from sdclient.serve.background import running_server
 from sdclient.serve.catalogue import SAMPLERS
-from sdclient.serve.words import ENGINE, ENGINE_KEY, MODEL_NAME
+from sdclient.serve.words import ENGINE, MODEL_NAME
 
 from .conftest import picture
 
