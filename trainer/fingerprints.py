@@ -46,6 +46,8 @@ class Fingerprint:
     """Width and height in pixels, upright."""
     mode: str = ""
     """Pillow's word for the pixels as stored."""
+    format: str = ""
+    """Pillow's word for the content, such as JPEG."""
     oddities: tuple[str, ...] = ()
     """Keys of `trainer.unusable.ODDITIES`."""
     contrast: float = 0.0
@@ -83,7 +85,7 @@ def fingerprint(path: Path) -> Fingerprint:
     try:
         with opened_picture(path) as (picture, file):
             oddities = find_oddities(picture, path.suffix)
-            mode = picture.mode
+            mode, kind = picture.mode, picture.format or ""
             pixels = upright_rgb(picture)
             grey = _small_grey(pixels)
             grid = pixels.resize((GRID, GRID), Image.Resampling.BOX).tobytes()
@@ -95,6 +97,7 @@ def fingerprint(path: Path) -> Fingerprint:
                 perceptual_hash=_hash_look(grey),
                 size=pixels.size,
                 mode=mode,
+                format=kind,
                 oddities=oddities,
                 contrast=float(grey.std()),
                 grid=grid,

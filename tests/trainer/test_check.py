@@ -132,4 +132,7 @@ def test_the_command_ends_with_one_when_anything_is_bad(folder: Path) -> None:
 def test_the_command_prints_one_json_document(folder: Path) -> None:
     (folder / "b.png").touch()
     done = CliRunner().invoke(cli, ["check", str(folder), "--json"])
-    assert json.loads(done.stdout) == {"good": 2, "bad": [{"file": "b.png", "reason": "zero bytes"}]}
+    found = json.loads(done.stdout)
+    assert (found["good"], found["bad"]) == (2, [{"file": "b.png", "reason": "zero bytes"}])
+    assert found["totals"] == {"blank": 1, "class": 1}
+    assert [(one["kind"], one["files"]) for one in found["findings"]] == [("blank", ["Normal/好.png"]), ("class", [])]

@@ -8,8 +8,11 @@ from .. import __version__
 from ._group import OneLineErrors, speak_utf8
 from .check import check
 from .compare import compare
+from .counts import counts
+from .diagnose import diagnose
 from .evaluate import evaluate
 from .explain import explain
+from .export import export
 from .predict import predict
 from .split import split
 from .train import train
@@ -32,8 +35,11 @@ def cli() -> None:
 
 cli.add_command(check)
 cli.add_command(compare)
+cli.add_command(counts)
+cli.add_command(diagnose)
 cli.add_command(evaluate)
 cli.add_command(explain)
+cli.add_command(export)
 cli.add_command(predict)
 cli.add_command(split)
 cli.add_command(train)

@@ -3,45 +3,128 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from ..check import CheckResult
+
 _SHOWN = 20
+_SHOWN_A_KIND = 3
 
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option(
+    "--sheet",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a page of thumbnails, such as check.html: all kinds of findings, in one file that loads nothing.",
+)
+@click.option(
+    "--near",
+    metavar="BITS",
+    default=4,
+    show_default=True,
+    type=click.IntRange(0, 16),
+    help="Bits of 64 by which the perceptual hashes of look-alikes may differ; more finds more, and more wrongly.",
+)
+@click.option("--no-near", is_flag=True, help="Do not look for look-alikes.")
+@click.option(
+    "--workers",
+    metavar="N",
+    type=click.IntRange(0, 64),
+    help="Processes that read; 0 reads in this one, where a picture that crashes its decoder ends the check.  "
+    "[default: one a core, at most 8; 0 below 500 files]",
+)
+@click.option("--strict", is_flag=True, help="Exit code 1 for warnings too.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with every file and finding.")
 @click.pass_context
-def check(ctx: click.Context, folder: Path, as_json: bool) -> None:
-    """Find the files below DIR that cannot be trained on; nothing is changed.
+def check(
+    ctx: click.Context,
+    folder: Path,
+    sheet: Path | None,
+    near: int,
+    no_near: bool,
+    workers: int | None,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Find what is wrong with the pictures below DIR; no picture is changed.
 
-    Every file is read to its end. Broken and empty pictures, files that are no pictures, and what operating
-    systems leave behind (.DS_Store, Thumbs.db and their kin) go to DIR/check_error.txt, one a line with its
-    reason. Exit code 1 when there is any; otherwise the check_error.txt of an earlier check is removed.
+    DIR is a DATA folder (train, val, test), a folder of class folders, or any other. Every file is read to its
+    end.
+
+    Errors are files that cannot be trained on, or that training would pass over: broken, truncated and empty
+    pictures, decompression bombs, files that are no pictures or whose name does not end like one, and what
+    operating systems leave behind (.DS_Store, Thumbs.db and their kin). They go to DIR/check_error.txt, one a line
+    with its reason, and the exit code is 1; without any, the check_error.txt of an earlier check is removed.
+
+    Warnings are pictures that can be trained on and deserve a look, the worst first: the same picture in two
+    splits or in two classes, look-alikes across splits, copies and look-alikes within one, blank pictures, sizes and
+    looks far from their class, names that belie the content (a JPEG called .png), 16 bits, CMYK, palettes,
+    transparency, several frames, EXIF turns, and classes out of balance.
 
     \b
-    Example:
+    Examples:
       trainer check photos
+      trainer check data --sheet check.html
     """
     import json
 
-    from ..check import REPORT_NAME, check_folder, write_report
+    from ..check import REPORT_NAME, check_as_json, check_folder, write_report
 
-    result = check_folder(folder, progress=True)
+    result = check_folder(folder, near_bits=None if no_near else near, workers=workers, progress=True)
     if as_json:
-        bad = [{"file": entry.file, "reason": entry.reason} for entry in result.bad]
-        click.echo(json.dumps({"good": result.good, "bad": bad}, ensure_ascii=False, indent=2))
+        click.echo(json.dumps(check_as_json(result), ensure_ascii=False, indent=2))
     else:
         for entry in result.bad[:_SHOWN]:
             click.echo(f"{entry.file}: {entry.reason}")
         if len(result.bad) > _SHOWN:
             click.echo(f"... and {len(result.bad) - _SHOWN} more")
+        _show_findings(result)
     was_there = (folder / REPORT_NAME).is_file()
     report = write_report(result)
     if not as_json:
-        click.echo(f"{result.good} good pictures, {len(result.bad)} bad files" + (f": see {report}" if report else ""))
+        click.echo(
+            f"{result.good} good pictures, {len(result.bad)} bad files"
+            + (f": see {report}" if report else "")
+            + f"; {_counted(len(result.findings), 'warning')}"
+        )
         if was_there and report is None:
             click.echo(f"removed {folder / REPORT_NAME}, it was of an earlier check")
-    if result.bad:
+    if sheet is not None:
+        from ..report.check_sheet import write_check_sheet
+
+        write_check_sheet(sheet, result)
+        click.echo(f"sheet: {sheet}", err=as_json)
+    elif not as_json and (result.bad or result.findings):
+        click.echo("to see them: --sheet check.html")
+    if result.bad or (strict and result.findings):
         ctx.exit(1)
+
+
+def _show_findings(result: CheckResult) -> None:
+    from ..check import files_by_kind
+    from ..findings import KINDS
+
+    totals = files_by_kind(result.findings)
+    for kind, head in KINDS.items():
+        found = result.of_kind(kind)
+        if not found:
+            continue
+        groups = f" in {_counted(len(found), 'group')}" if any(len(one.files) > 1 for one in found) else ""
+        number = f"{_counted(totals[kind], 'file')}{groups}" if found[0].files else str(len(found))
+        click.echo(f"\n{head.title} {head.chinese}: {number}")
+        for one in found[:_SHOWN_A_KIND]:
+            names = ", ".join(one.files[:3]) + (", ..." if len(one.files) > 3 else "")
+            click.echo(f"  {names}: {one.words}" if names else f"  {one.words}")
+        if len(found) > _SHOWN_A_KIND:
+            click.echo(f"  ... and {len(found) - _SHOWN_A_KIND} more")
+    if totals:
+        click.echo()
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
