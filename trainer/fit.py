@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 import math
+import os
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
-from torch import nn
-from torch.nn import functional
 from tqdm import tqdm
 
-from . import _yolov5
 from .config import TrainConfig
 from .device import choose_device, torch_threads
 from .errors import ConfigError
 from .history import EpochRecord
-from .loader import EpochOrder, augment, normalise
-from .weights import start_from
+from .score import predict_logits, score
+from .session import Pictures, Session
 
-_LAST_LR_SHARE = 0.01
-
-_BATCH_NORM_MOMENTUM = 0.1
-"""Upstream's 0.03 leaves a quarter of the initial statistics after 50 steps, and small sets train that short."""
-
-
-@dataclass(frozen=True, eq=False)
-class Pictures:
-    """Decoded images and their classes; an image may be listed more than once."""
-
-    images: torch.Tensor
-    """(M, 3, S, S) uint8."""
-    places: torch.Tensor
-    """(N,) int64, the image of each entry."""
-    labels: torch.Tensor
-    """(N,) int64, the class of each entry."""
+_LOOK_EVERY = 8
+"""Steps between two looks at the loss: each makes a GPU wait for the CPU."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,161 +32,121 @@ class EpochResult:
     record: EpochRecord
     state: dict[str, torch.Tensor]
     """State dict of the averaged weights, on the CPU."""
+    resume: Callable[[], dict[str, Any]]
+    """What `fit` goes on from; to be called before the next epoch is asked for."""
 
 
 def fit(
-    train: Pictures, val: Pictures, classes: tuple[str, ...], config: TrainConfig, *, progress: bool
-) -> Iterator[EpochResult]:
+    train: Pictures,
+    val: Pictures,
+    classes: tuple[str, ...],
+    config: TrainConfig,
+    *,
+    progress: bool,
+    resume_from: dict[str, Any] | None = None,
+    epochs_done: int = 0,
+    asked_to_stop: Callable[[], bool] = lambda: False,
+) -> Generator[EpochResult, None, None]:
     """Train a classifier, yielding after each epoch.
 
-    AdamW with a linear warm-up and a cosine decay per step; the weights that are validated and yielded are an
+    AdamW with a linear warm-up and a decay per step; the weights that are validated and yielded are an
     exponential moving average. On a CPU the same config, pictures and versions give the same bits.
+
+    Args:
+        train: what is learnt from.
+        val: what each epoch is judged on.
+        classes: names in the order of the outputs.
+        config: with a batch size that is a number.
+        progress: show a bar for each epoch on stderr.
+        resume_from: what `EpochResult.resume` gave at the end of epoch `epochs_done`; None starts afresh.
+        epochs_done: epochs that lie behind `resume_from`.
+        asked_to_stop: looked at after each step; the loop then ends there, in the middle of an epoch.
 
     Raises:
         ConfigError: the loss is no longer a number, or the device is not there.
         CheckpointError: `config.weights` cannot be used.
     """
     device = choose_device(config.device)
-    with (
-        torch_threads(config.threads),
-        torch.random.fork_rng(),
-        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
-    ):
+    with torch_threads(config.threads), torch.random.fork_rng(), _kernels(device, deterministic=config.deterministic):
         torch.manual_seed(config.seed)
-        network = _yolov5.build_classifier(config.model, len(classes))
-        if config.weights is not None:
-            start_from(network, Path(config.weights), model=config.model, classes=classes)
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.momentum = _BATCH_NORM_MOMENTUM
-        network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        average = _MovingAverage(network, config.ema_decay)
-        optimizer = torch.optim.AdamW(_parameter_groups(network, config.weight_decay), lr=config.lr)
-        chance = torch.Generator().manual_seed(config.seed)
-        order = EpochOrder(
-            train.labels.tolist(),
-            batch_size=config.batch_size,
-            images_per_epoch=config.images_per_epoch,
-            balance=config.balance,
-            generator=chance,
-        )
-        step = 0
-        for epoch in range(1, config.epochs + 1):
+        session = Session(train, classes, config, device)
+        if resume_from is not None:
+            session.restore(resume_from)
+        elif session.started_from and progress:
+            tqdm.write(session.started_from, file=sys.stderr)
+        for epoch in range(epochs_done + 1, config.epochs + 1):
             begin = time.perf_counter()
-            network.train()
-            batches = order.next_epoch()
-            total, seen, lr = 0.0, 0, config.lr
-            with _bar(batches, epoch, config.epochs, progress) as bar:
-                for batch in batches:
-                    lr = config.lr * lr_share(step, order.steps, config)
-                    for group in optimizer.param_groups:
-                        group["lr"] = lr
-                    pixels = augment(train.images[train.places[batch]].to(device), config.augment, chance)
-                    loss = functional.cross_entropy(
-                        network(normalise(pixels).contiguous(memory_format=torch.channels_last)),
-                        train.labels[batch].to(device),
-                        label_smoothing=config.label_smoothing,
-                    )
-                    optimizer.zero_grad(set_to_none=True)
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    optimizer.step()
-                    average.update(network)
-                    step += 1
-                    value = loss.item()
-                    if not math.isfinite(value):
-                        raise ConfigError(
-                            f"lr: the loss became {value} in epoch {epoch} with lr {config.lr}; try --lr "
-                            f"{config.lr / 10:g}"
-                        )
-                    total, seen = total + value * len(batch), seen + len(batch)
-                    bar.update(len(batch))
-                    bar.set_postfix(loss=f"{total / seen:.3f}", refresh=False)
+            train_loss, seen = _train_epoch(session, epoch, config, progress, asked_to_stop)
+            if asked_to_stop():
+                return
             trained = time.perf_counter()
-            logits = predict_logits(average.network, val, device, 2 * config.batch_size)
-            val_loss, val_accuracy, val_macro_f1 = score(logits, val.labels)
+            network = session.average.network
+            measured = score(predict_logits(network, val, device, 2 * config.images_a_step), val.labels, classes)
             yield EpochResult(
                 EpochRecord(
                     epoch=epoch,
-                    train_loss=total / seen,
-                    val_loss=val_loss,
-                    val_accuracy=val_accuracy,
-                    val_macro_f1=val_macro_f1,
-                    lr=lr,
+                    train_loss=train_loss,
+                    val_loss=measured.loss,
+                    val_accuracy=measured.accuracy,
+                    val_macro_f1=measured.macro_f1,
+                    lr=session.lr,
                     images_per_s=seen / (trained - begin),
                     seconds=time.perf_counter() - begin,
+                    val_miss_rate=measured.miss_rate,
+                    val_overkill_rate=measured.overkill_rate,
                 ),
-                {name: tensor.detach().cpu().clone() for name, tensor in average.network.state_dict().items()},
+                {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()},
+                session.state,
             )
 
 
-def lr_share(step: int, steps_per_epoch: int, config: TrainConfig) -> float:
-    """Share of the highest learning rate at a step, counted from 0: a line up, then half a cosine down to 0.01."""
-    all_steps = config.epochs * steps_per_epoch
-    # A short run warms up over a third of itself at most.
-    warmup = min(round(config.warmup_epochs * steps_per_epoch), all_steps // 3)
-    if step < warmup:
-        return (step + 1) / warmup
-    done = (step - warmup) / max(1, all_steps - 1 - warmup)
-    return _LAST_LR_SHARE + (1 - _LAST_LR_SHARE) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+def _train_epoch(
+    session: Session, epoch: int, config: TrainConfig, progress: bool, asked_to_stop: Callable[[], bool]
+) -> tuple[float, int]:
+    """Mean loss of the epoch's images, and how many they were."""
+    batches = session.start_epoch()
+    total, seen = 0.0, 0
+    waiting: list[tuple[torch.Tensor, int]] = []
+    with _bar(batches, epoch, config.epochs, progress) as bar:
+        for number, batch in enumerate(batches, start=1):
+            waiting.append((session.step(batch), len(batch)))
+            if asked_to_stop():
+                break
+            if number % _LOOK_EVERY and number != len(batches):
+                continue
+            for value, count in zip(torch.stack([loss for loss, _ in waiting]).tolist(), waiting, strict=True):
+                if not math.isfinite(value):
+                    raise ConfigError(
+                        f"lr: the loss became {value} in epoch {epoch} with lr {config.lr}; try --lr {config.lr / 10:g}"
+                    )
+                total, seen = total + value * count[1], seen + count[1]
+            bar.update(sum(count for _, count in waiting))
+            bar.set_postfix(loss=f"{total / seen:.3f}", refresh=False)
+            waiting.clear()
+    return total / max(1, seen), seen
 
 
-def predict_logits(network: nn.Module, pictures: Pictures, device: torch.device, batch_size: int) -> torch.Tensor:
-    """(N, K) float32 on the CPU, of the entries in order."""
-    rows = []
-    with torch.inference_mode():
-        for places in torch.split(pictures.places, batch_size):
-            pixels = normalise(pictures.images[places].to(device))
-            rows.append(network(pixels.contiguous(memory_format=torch.channels_last)).cpu())
-    return torch.cat(rows)
+@contextmanager
+def _kernels(device: torch.device, *, deterministic: bool) -> Iterator[None]:
+    """Choose between the same bits every time and the fastest kernels, and leave torch as it was.
 
-
-def score(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float, float, float]:
-    """Mean cross-entropy, accuracy, and macro-F1 over the classes that occur in `labels`.
-
-    F1 of a class = 2 TP / (2 TP + FP + FN).
-
-    Args:
-        logits: (N, K), N >= 1.
-        labels: (N,) int64.
+    A CPU with a fixed number of threads gives the same bits anyway. On CUDA an operation that knows no
+    deterministic way is named in a warning.
     """
-    predicted = logits.argmax(dim=1)
-    f1 = []
-    for k in sorted(set(labels.tolist())):
-        hits = ((predicted == k) & (labels == k)).sum().item()
-        f1.append(2 * hits / ((predicted == k).sum().item() + (labels == k).sum().item()))
-    loss = functional.cross_entropy(logits.double(), labels).item()
-    return loss, (predicted == labels).double().mean().item(), sum(f1) / len(f1)
-
-
-class _MovingAverage:
-    """Exponential moving average of a network's weights and batch statistics.
-
-    After t updates the decay is min(decay, (1 + t) / (10 + t)): early weights, which are noise, are soon
-    forgotten.
-    """
-
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.network = copy.deepcopy(network).eval()
-        self._decay = decay
-        self._updates = 0
-
-    def update(self, network: nn.Module) -> None:
-        self._updates += 1
-        decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
-        with torch.no_grad():
-            own, new = self.network.state_dict(), network.state_dict()
-            floats = [name for name in own if own[name].is_floating_point()]
-            torch._foreach_lerp_([own[name] for name in floats], [new[name] for name in floats], 1 - decay)
-            for name in own.keys() - set(floats):
-                own[name].copy_(new[name])
-
-
-def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    parameters = list(network.parameters())
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    workspace = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS sums in one order only with this
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=not deterministic, deterministic=deterministic):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        if workspace is None:
+            del os.environ["CUBLAS_WORKSPACE_CONFIG"]
 
 
 def _bar(batches: list[torch.Tensor], epoch: int, epochs: int, progress: bool) -> tqdm[NoReturn]:

@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-import json
-import platform
+import hashlib
+import sys
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
-import torch
+from tqdm import tqdm
 
-from . import __version__
-from ._atomic import write_bytes_atomically
 from .assemble import TrainingData, assemble
 from .config import TrainConfig
 from .device import choose_device
-from .errors import ConfigError
-from .fit import Pictures, fit
-from .history import HISTORY_NAME, EpochRecord, rank_of, read_history, write_history
-from .loader import MEAN, STD, decode_all
-from .weights import BEST_NAME, LAST_NAME, Checkpoint, save_checkpoint
-
-CONFIG_NAME = "config.json"
-DATA_NAME = "data.json"
-ENVIRONMENT_NAME = "environment.json"
-
-_RUN_FILES = (CONFIG_NAME, DATA_NAME, ENVIRONMENT_NAME, HISTORY_NAME, BEST_NAME, LAST_NAME)
-_PACKAGES = ("torch", "torchvision", "yolov5", "numpy", "pillow")
+from .errors import CheckpointError, ConfigError
+from .event_log import open_event_log, require_tensorboard
+from .fit import EpochResult, fit
+from .history import HISTORY_NAME, EpochRecord, History, write_history
+from .interrupt import Interrupted, deferred_interrupts
+from .loader import MEAN, STD
+from .resume import RESUME_NAME, Progress, load_progress, save_progress
+from .run_folder import (
+    CURVES_NAME,
+    EXAMPLES_NAME,
+    clear_parts,
+    clear_run,
+    describe_environment,
+    finished_epochs,
+    read_config,
+    refuse_mixed_layout,
+    refuse_other_machine,
+    what_changed,
+    write_facts,
+)
+from .run_plots import draw_curves, draw_examples
+from .stopping import Watch
+from .training_pictures import TrainingPictures, read_pictures
+from .tuning import tune
+from .weights import BEST_NAME, LAST_NAME, Checkpoint, find_checkpoint, save_checkpoint
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,12 @@ class TrainResult:
     """Median over the epochs, training alone."""
     was_there: bool
     """The run had been trained before, of the same config and data, and was left as it is."""
+    resumed_after: int = 0
+    """Epochs that an interrupted training had done before this one went on."""
+    stopped: str = ""
+    """Why it ended before its last epoch, in words; "" when it did not."""
+    diagnosis: str = ""
+    """What its loss curves say, in one sentence."""
 
 
 def train(
@@ -56,11 +72,14 @@ def train(
     control_for: Sequence[Path] = (),
     overwrite: bool = False,
     progress: bool = True,
+    cache_gb: float | None = None,
+    tensorboard: bool = False,
 ) -> list[TrainResult]:
     """Train on a DATA folder, once a seed.
 
     With one seed `run` is the run itself; with several each is `run/seed-<seed>`. A finished run of the same
-    config and data is left as it is; one that was interrupted is trained anew.
+    config and data is left as it is; one that was interrupted goes on after its last whole epoch, and ends with
+    the bits that an unbroken one has on a CPU.
 
     Args:
         data: folder with `train/`, `val/` and perhaps `test/`.
@@ -69,29 +88,41 @@ def train(
         seeds: one or more, no two alike.
         generated: output folders whose images join training.
         control_for: output folders whose sources join training once more per generated image.
-        overwrite: replace a finished run of another config or data.
-        progress: show bars on stderr.
+        overwrite: replace a run of another config or data, and start an interrupted one anew.
+        progress: show bars on stderr, and a line of diagnosis when it changes.
+        cache_gb: most memory in GB for decoded pictures, the rest goes into a file; None: half of what is free.
+        tensorboard: write `run/tensorboard/` too.
 
     Raises:
         DataError: the data cannot be used (with its branches LeakageError and GeneratedSetError).
         ConfigError: the run folder holds another run, seeds repeat, or the loss is no longer a number.
-        CheckpointError: the weights to start from cannot be used.
+        CheckpointError: the weights to start from, or the state to go on from, cannot be used.
+        MissingExtra: `tensorboard` without the package.
+        Interrupted: Ctrl-C; the epochs that were done are saved.
     """
     wanted = [config.seed] if seeds is None else list(seeds)
     if not wanted or len(set(wanted)) != len(wanted):
         raise ConfigError(f"seed: found {wanted}; expected one or more, each once")
     choose_device(config.device)
-    _refuse_mixed_layout(run, several=len(wanted) > 1)
+    if tensorboard:
+        require_tensorboard()
+    refuse_mixed_layout(run, several=len(wanted) > 1)
+    config = _with_weights_hash(config)
     sources = assemble(data, generated=generated, control_for=control_for, progress=progress)
     jobs = [
         _Job(run if len(wanted) == 1 else run / f"seed-{seed}", config.model_copy(update={"seed": seed}))
         for seed in wanted
     ]
-    done = {job.run: _finished(job, sources.summary, overwrite=overwrite) for job in jobs}
-    if all(done.values()):
-        return [result for result in done.values() if result is not None]
-    pictures = _decode(sources, config.imgsz, progress)
-    return [done[job.run] or _train_one(job, sources, *pictures, progress=progress) for job in jobs]
+    found = [_look_up(job, sources, overwrite=overwrite) for job in jobs]
+    pictures: TrainingPictures | None = None
+    results = []
+    for job, there in zip(jobs, found, strict=True):
+        if isinstance(there, TrainResult):
+            results.append(there)
+            continue
+        pictures = pictures or read_pictures(sources, config, cache_gb=cache_gb, progress=progress)
+        results.append(_train_one(job, there, sources, pictures, progress=progress, tensorboard=tensorboard))
+    return results
 
 
 @dataclass(frozen=True)
@@ -100,124 +131,136 @@ class _Job:
     config: TrainConfig
 
 
-def _train_one(
-    job: _Job, sources: TrainingData, train_pictures: Pictures, val_pictures: Pictures, *, progress: bool
-) -> TrainResult:
-    # Whatever an interrupted or replaced training left, a half-written file included.
-    for path in [*(job.run / name for name in _RUN_FILES), *job.run.glob(".*.part")]:
-        path.unlink(missing_ok=True)
-    _write_json(job.run / CONFIG_NAME, job.config.model_dump(mode="json"))
-    _write_json(job.run / DATA_NAME, sources.summary)
-    _write_json(job.run / ENVIRONMENT_NAME, describe_environment(job.config))
-    records: list[EpochRecord] = []
-    best: EpochRecord | None = None
-    for result in fit(train_pictures, val_pictures, sources.classes, job.config, progress=progress):
-        checkpoint = Checkpoint(
-            model=job.config.model,
-            classes=sources.classes,
-            imgsz=job.config.imgsz,
-            mean=MEAN,
-            std=STD,
-            epoch=result.record.epoch,
-            val_macro_f1=result.record.val_macro_f1,
-            state=result.state,
+def _look_up(job: _Job, sources: TrainingData, *, overwrite: bool) -> TrainResult | Progress | None:
+    """What is there already of a run: all of it, some epochs, or (None) nothing that is wanted."""
+    epochs = finished_epochs(job.run)
+    broken_off = (job.run / RESUME_NAME).is_file()
+    if not epochs and not broken_off:
+        return None
+    changed = what_changed(job.run, job.config, sources.summary["fingerprint"])
+    if changed is None and epochs:
+        watch = Watch(job.config, epochs, n_classes=len(sources.classes), announce=False)
+        return _result(job, epochs, watch, was_there=True)
+    if overwrite:
+        return None
+    if changed is None:
+        return load_progress(job.run / RESUME_NAME)
+    if epochs:
+        raise ConfigError(
+            f"{job.run}: holds a finished run with {changed}; choose another -o, or add --overwrite to replace it"
         )
-        if best is None or rank_of(result.record) > rank_of(best):
-            best = result.record
-            save_checkpoint(job.run / BEST_NAME, checkpoint)
-        save_checkpoint(job.run / LAST_NAME, checkpoint)
-        records.append(result.record)
-        # Last, so that a history of all epochs says that the weights are in place.
-        write_history(job.run / HISTORY_NAME, records)
-    return _result(job, records, was_there=False)
+    raise ConfigError(
+        f"{job.run}: holds an interrupted run with {changed}, and going on would mix the two; give what it was "
+        "started with, choose another -o, or add --overwrite to start anew"
+    )
 
 
-def _result(job: _Job, records: Sequence[EpochRecord], *, was_there: bool) -> TrainResult:
+def _train_one(
+    job: _Job,
+    before: Progress | None,
+    sources: TrainingData,
+    pictures: TrainingPictures,
+    *,
+    progress: bool,
+    tensorboard: bool,
+) -> TrainResult:
+    run, n_classes = job.run, len(sources.classes)
+    if before is None:
+        n_images = job.config.images_per_epoch or len(sources.train)
+        config = tune(job.config, n_images=n_images, n_classes=n_classes, progress=progress)
+        environment = describe_environment(config, pictures=pictures.where)
+        clear_run(run)
+        write_facts(run, config, sources.summary, environment)
+        draw_examples(run / EXAMPLES_NAME, pictures.train, config)
+    else:
+        clear_parts(run)
+        # The same weights may have moved.
+        config = read_config(run).model_copy(update={"weights": job.config.weights})
+        refuse_other_machine(run, describe_environment(config, pictures=pictures.where))
+        _say(f"{run}: goes on after epoch {len(before.epochs)} of {config.epochs}", progress)
+    records = list(before.epochs) if before else []
+    watch = Watch(config, records, n_classes=n_classes, announce=progress)
+    with ExitStack() as stack:
+        asked_to_stop = stack.enter_context(deferred_interrupts())
+        log = stack.enter_context(open_event_log(run, wanted=tensorboard, epochs_done=len(records)))
+        results = fit(
+            pictures.train,
+            pictures.val,
+            sources.classes,
+            config,
+            progress=progress,
+            resume_from=before.session if before else None,
+            epochs_done=len(records),
+            asked_to_stop=asked_to_stop,
+        )
+        stack.enter_context(closing(results))
+        while watch.reason is None and (result := next(results, None)) is not None:
+            _save_epoch(run, result, records, config, sources.classes)
+            log.add(result.record)
+            watch.look(records)
+        if watch.reason is None and len(records) < config.epochs:
+            raise Interrupted(run, len(records))
+    write_history(run / HISTORY_NAME, records)
+    draw_curves(run / CURVES_NAME, records, monitor=config.monitor)
+    # Last: while it is there, the run counts as interrupted.
+    (run / RESUME_NAME).unlink()
+    return _result(job, records, watch, resumed_after=len(before.epochs) if before else 0)
+
+
+def _save_epoch(
+    run: Path, result: EpochResult, records: list[EpochRecord], config: TrainConfig, classes: tuple[str, ...]
+) -> None:
+    """Put an epoch on disk and into `records`; broken off anywhere, the epoch is trained again and written over."""
+    checkpoint = Checkpoint(
+        model=config.model,
+        classes=classes,
+        imgsz=config.imgsz,
+        mean=MEAN,
+        std=STD,
+        epoch=result.record.epoch,
+        val_macro_f1=result.record.val_macro_f1,
+        state=result.state,
+    )
+    records.append(result.record)
+    if History(tuple(records)).best_by(config.monitor) is result.record:
+        save_checkpoint(run / BEST_NAME, checkpoint)
+    save_checkpoint(run / LAST_NAME, checkpoint)
+    save_progress(run / RESUME_NAME, records, result.resume())
+    # After the state to go on from: a history without one would pass for a finished run.
+    write_history(run / HISTORY_NAME, records)
+
+
+def _result(
+    job: _Job, records: Sequence[EpochRecord], watch: Watch, *, was_there: bool = False, resumed_after: int = 0
+) -> TrainResult:
     rates = sorted(record.images_per_s for record in records)
     return TrainResult(
         run=job.run,
         seed=job.config.seed,
-        best=max(records, key=rank_of),
+        best=History(tuple(records)).best_by(job.config.monitor),
         epochs=len(records),
         images_per_s=rates[len(rates) // 2],
         was_there=was_there,
+        resumed_after=resumed_after,
+        stopped=watch.reason or "",
+        diagnosis=watch.line,
     )
 
 
-def _finished(job: _Job, summary: dict[str, Any], *, overwrite: bool) -> TrainResult | None:
-    """The run that is there already, when it is whole and the same; None when there is (or may be) work to do."""
-    if not (job.run / HISTORY_NAME).is_file() or not (job.run / BEST_NAME).is_file():
-        return None
-    records = read_history(job.run).epochs
-    config, data = _read_json(job.run / CONFIG_NAME), _read_json(job.run / DATA_NAME)
-    if len(records) < int(config.get("epochs", 0)) or not records:
-        return None
-    wanted = job.config.model_dump(mode="json")
-    changed = sorted(name for name in wanted if config.get(name) != wanted[name])
-    if not changed and data.get("fingerprint") == summary["fingerprint"]:
-        return _result(job, records, was_there=True)
-    if overwrite:
-        return None
-    what = f"{changed[0]} {config.get(changed[0])!r}, asked for {wanted[changed[0]]!r}" if changed else "other images"
-    raise ConfigError(
-        f"{job.run}: holds a finished run with {what}; choose another -o, or add --overwrite to replace it"
-    )
-
-
-def _refuse_mixed_layout(run: Path, *, several: bool) -> None:
-    if run.exists() and not run.is_dir():
-        raise ConfigError(f"{run}: a file; expected a folder to write the run into, choose another -o")
-    if several and (run / CONFIG_NAME).is_file():
-        raise ConfigError(f"{run}: is a run itself, so runs of several seeds cannot go into it; choose another -o")
-    if not several and any(run.glob(f"seed-*/{CONFIG_NAME}")):
-        raise ConfigError(f"{run}: holds runs of several seeds, so it cannot become one itself; choose another -o")
-
-
-def _decode(sources: TrainingData, imgsz: int, progress: bool) -> tuple[Pictures, Pictures]:
-    index = {name: k for k, name in enumerate(sources.classes)}
-
-    def read(entries: Sequence[tuple[Path, str]], words: str) -> Pictures:
-        place = {path: k for k, path in enumerate(dict.fromkeys(path for path, _ in entries))}
-        return Pictures(
-            images=decode_all(list(place), imgsz, progress=progress, words=words),
-            places=torch.tensor([place[path] for path, _ in entries]),
-            labels=torch.tensor([index[label] for _, label in entries]),
+def _with_weights_hash(config: TrainConfig) -> TrainConfig:
+    """The config with the hash of its starting weights, by which a run knows them again."""
+    if config.weights is None:
+        return config
+    file = find_checkpoint(Path(config.weights))
+    found = hashlib.sha256(file.read_bytes()).hexdigest()
+    if config.weights_sha256 not in (None, found):
+        raise CheckpointError(
+            f"{file}: sha256 {found[:12]}..., expected {config.weights_sha256}; the file is another one than the "
+            "settings were saved with"
         )
-
-    return (
-        read([(image.path, image.label) for image in sources.train], "read training"),
-        read([(image.path, image.label) for image in sources.val], "read validation"),
-    )
+    return config.model_copy(update={"weights_sha256": found})
 
 
-def describe_environment(config: TrainConfig) -> dict[str, Any]:
-    """Versions and processor that a run was made with; goes into `environment.json`."""
-    device = choose_device(config.device)
-    return {
-        "sd-defects": __version__,
-        "python": platform.python_version(),
-        "system": platform.system(),
-        "machine": platform.machine(),
-        **{name: _version_or_none(name) for name in _PACKAGES},
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "threads": config.threads,
-    }
-
-
-def _version_or_none(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    write_bytes_atomically(path, (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode())
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+def _say(words: str, progress: bool) -> None:
+    if progress:
+        tqdm.write(words, file=sys.stderr)

@@ -5,11 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, f1_score, log_loss
+from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score
 
 from trainer.config import TrainConfig, make_config
 from trainer.errors import ConfigError
-from trainer.fit import Pictures, fit, lr_share, score
+from trainer.fit import fit
+from trainer.schedule import lr_share
+from trainer.score import score
+from trainer.session import Pictures
 
 
 def easy_pictures(seed: int, count: int = 16) -> Pictures:
@@ -79,17 +82,24 @@ def test_figures_agree_with_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(200, 4)).astype(np.float32)
     labels = rng.choice([0, 1, 3], size=200)  # class 2 does not occur, but is predicted
-    loss, accuracy, macro_f1 = score(torch.from_numpy(logits), torch.from_numpy(labels))
+    found = score(torch.from_numpy(logits), torch.from_numpy(labels), ("a", "Normal", "b", "c"))
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    assert loss == pytest.approx(log_loss(labels, shares, labels=[0, 1, 2, 3]), rel=1e-5)
-    assert accuracy == pytest.approx(accuracy_score(labels, logits.argmax(1)))
-    assert macro_f1 == pytest.approx(f1_score(labels, logits.argmax(1), labels=[0, 1, 3], average="macro"))
+    assert found.loss == pytest.approx(log_loss(labels, shares, labels=[0, 1, 2, 3]), rel=1e-5)
+    assert found.accuracy == pytest.approx(accuracy_score(labels, logits.argmax(1)))
+    assert found.macro_f1 == pytest.approx(f1_score(labels, logits.argmax(1), labels=[0, 1, 3], average="macro"))
+    defective, called = labels != 1, logits.argmax(1) != 1
+    assert found.miss_rate == pytest.approx(1 - recall_score(defective, called))
+    assert found.overkill_rate == pytest.approx(1 - recall_score(~defective, ~called))
 
 
 def test_a_single_image_and_a_tie_have_figures() -> None:
-    loss, accuracy, macro_f1 = score(torch.zeros((1, 2)), torch.tensor([0]))
-    assert (round(loss, 6), accuracy, macro_f1) == (round(math.log(2), 6), 1.0, 1.0)
-    assert score(torch.zeros((1, 2)), torch.tensor([1]))[1:] == (0.0, 0.0)
+    classes = ("Normal", "dirt")
+    tie = score(torch.zeros((1, 2)), torch.tensor([0]), classes)
+    assert (round(tie.loss, 6), tie.accuracy, tie.macro_f1) == (round(math.log(2), 6), 1.0, 1.0)
+    assert (tie.miss_rate, tie.overkill_rate) == (None, 0.0)  # no defect there: undefined, not 0
+    missed = score(torch.zeros((1, 2)), torch.tensor([1]), classes)
+    assert (missed.accuracy, missed.macro_f1, missed.miss_rate, missed.overkill_rate) == (0.0, 0.0, 1.0, None)
+    assert score(torch.zeros((1, 2)), torch.tensor([1]), ("a", "b")).miss_rate is None
 
 
 def test_the_learning_rate_rises_then_falls_to_a_hundredth() -> None:

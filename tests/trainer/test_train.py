@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-import trainer.train as train_module
 from trainer.config import TrainConfig, make_config
 from trainer.errors import CheckpointError, ConfigError, DataError, LeakageError
 from trainer.history import read_history
@@ -17,7 +16,9 @@ from trainer.train import train
 from trainer.weights import load_checkpoint
 
 MakeGenerated = Callable[..., Path]
-RUN_FILES = {"config.json", "data.json", "environment.json", "results.csv", "best.pt", "last.pt"}
+RUN_FILES = {
+    *("config.json", "data.json", "environment.json", "results.csv", "best.pt", "last.pt", "curves.png", "examples.png")
+}
 
 
 def tiny(**changes: object) -> TrainConfig:
@@ -30,7 +31,7 @@ def read_json(path: Path) -> dict[str, object]:
     return content
 
 
-def test_a_run_holds_its_six_files_and_they_agree(trained_run: tuple[Path, Path]) -> None:
+def test_a_run_holds_its_files_and_they_agree(trained_run: tuple[Path, Path]) -> None:
     run, _ = trained_run
     assert {path.name for path in run.iterdir()} == RUN_FILES
     history = read_history(run)
@@ -38,7 +39,7 @@ def test_a_run_holds_its_six_files_and_they_agree(trained_run: tuple[Path, Path]
     assert (best.epoch, best.val_macro_f1) == (history.best.epoch, history.best.val_macro_f1)
     assert last.epoch == len(history.epochs) == 2
     assert best.classes == ("Normal", "划痕")
-    assert TrainConfig(**read_json(run / "config.json")) == tiny(epochs=2, batch_size=8, seed=3)
+    assert TrainConfig(**read_json(run / "config.json")) == tiny(epochs=2, batch_size=8, seed=3, layout="channels_last")
     summary = read_json(run / "data.json")
     assert summary["classes"] == ["Normal", "划痕"]
     assert summary["train"] == {name: {"real": 8, "generated": 0, "repeated": 0} for name in ("Normal", "划痕")}
@@ -100,26 +101,6 @@ def test_a_finished_run_is_left_alone_and_another_is_refused(
     assert (tmp_path / "run" / "best.pt").stat().st_mtime_ns == before
     replaced = train(data, tmp_path / "run", tiny(epochs=2), overwrite=True, progress=False)[0]
     assert (replaced.was_there, replaced.epochs) == (False, 2)
-
-
-def test_an_interrupted_run_is_trained_anew(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = train_module.write_history, []
-
-    def interrupted(path: Path, epochs: object) -> None:
-        calls.append(path)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        real(path, epochs)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(train_module, "write_history", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        train(data, tmp_path / "run", tiny(epochs=2), progress=False)
-    assert len(read_history(tmp_path / "run").epochs) == 1
-    monkeypatch.undo()
-    (tmp_path / "run" / ".best.pt.77.part").write_bytes(b"half")
-    result = train(data, tmp_path / "run", tiny(epochs=2), progress=False)[0]
-    assert (result.was_there, len(read_history(tmp_path / "run").epochs)) == (False, 2)
-    assert {path.name for path in (tmp_path / "run").iterdir()} == RUN_FILES
 
 
 def test_a_run_and_a_folder_of_seeds_do_not_mix(data: Path, tmp_path: Path) -> None:

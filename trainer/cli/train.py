@@ -9,8 +9,51 @@ import click
 
 _FOLDER = click.Path(path_type=Path)
 
+_GROUPS = {
+    "What is trained": ("run", "generated", "control_for", "generated_share", "model", "imgsz", "weights", "freeze"),
+    "How": (
+        "epochs",
+        "batch_size",
+        "images_per_epoch",
+        "lr",
+        "schedule",
+        "label_smoothing",
+        "clip_norm",
+        "balance",
+        "class_weights",
+    ),
+    "How images are varied": ("flips", "quarter_turns", "hue", "saturation"),
+    "When it ends, and which epoch is best": ("monitor", "patience", "stop_on"),
+    "Repetition and the machine": (
+        "seeds",
+        "device",
+        "threads",
+        "amp",
+        "layout",
+        "deterministic",
+        "cache_gb",
+    ),
+    "Output": ("overwrite", "tensorboard", "as_json"),
+}
 
-@click.command()
+
+class _GroupedOptions(click.Command):
+    """A command whose help lists its options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, each under its heading."""
+        records = {
+            param.name: param.get_help_record(ctx) for param in self.get_params(ctx) if isinstance(param, click.Option)
+        }
+        for heading, names in _GROUPS.items():
+            rows = [records.pop(name) for name in names]
+            if heading == "Output":
+                rows += records.values()
+            with formatter.section(heading):
+                formatter.write_dl([row for row in rows if row is not None])
+
+
+@click.command(cls=_GroupedOptions)
 @click.argument("data", metavar="DATA", type=_FOLDER)
 @click.option("-o", "--output", "run", metavar="RUN", required=True, type=_FOLDER, help="Folder to write the run into.")
 @click.option(
@@ -28,15 +71,88 @@ _FOLDER = click.Path(path_type=Path)
     help="For each image of this folder its real source joins once more: as many images, real pixels only.",
 )
 @click.option(
+    "--generated-share",
+    type=float,
+    metavar="P",
+    help="Draw an image that joined with this probability, a real one otherwise. Without it all are drawn alike.",
+)
+@click.option(
     "--model",
     default="yolov5n-cls",
     show_default=True,
     type=click.Choice(["yolov5n-cls", "yolov5s-cls", "yolov5m-cls", "yolov5l-cls", "yolov5x-cls"]),
     help="From small and fast to large and slow.",
 )
-@click.option("--epochs", default=30, show_default=True, help="Rounds of training, each judged on DATA/val.")
 @click.option("--imgsz", default=64, show_default=True, help="Side in pixels images are resized to, 32 times n.")
-@click.option("--batch-size", default=32, show_default=True, help="Images a step.")
+@click.option("--weights", metavar="FILE", type=_FOLDER, help="Run, or checkpoint, to start from.")
+@click.option(
+    "--freeze",
+    default=0,
+    show_default=True,
+    metavar="LAYERS",
+    help="First layers of the backbone that stay as --weights has them, 0 to 9.",
+)
+@click.option("--epochs", default=30, show_default=True, help="Rounds of training, each judged on DATA/val.")
+@click.option(
+    "--batch-size",
+    default="32",
+    show_default=True,
+    metavar="N|auto",
+    help="Images a step. auto: what fits a CUDA device; 32 on the CPU.",
+)
+@click.option(
+    "--images-per-epoch", type=int, help="Images seen in an epoch; give two arms the same for an equal number of steps."
+)
+@click.option("--lr", default=1e-3, show_default=True, help="Highest learning rate.")
+@click.option(
+    "--schedule",
+    default="cosine",
+    show_default=True,
+    type=click.Choice(["cosine", "linear"]),
+    help="How the learning rate falls to a hundredth.",
+)
+@click.option("--label-smoothing", default=0.1, show_default=True, help="0 to below 1; 0 for none.")
+@click.option("--clip-norm", default=50.0, show_default=True, help="Longest gradient; 0 for no limit.")
+@click.option(
+    "--balance/--no-balance",
+    default=False,
+    show_default=True,
+    help="Draw every class equally often: fewer misses, more overkill.",
+)
+@click.option(
+    "--class-weights",
+    default="none",
+    show_default=True,
+    type=click.Choice(["none", "balanced"]),
+    help="balanced: weigh the loss by inverse class frequency. Not together with --balance.",
+)
+@click.option("--flips/--no-flips", default=True, show_default=True, help="Mirror images left-right and up-down.")
+@click.option(
+    "--quarter-turns/--no-quarter-turns",
+    default=True,
+    show_default=True,
+    help="Turn images by 90 degrees; leave out where a board has one right way up.",
+)
+@click.option(
+    "--hue",
+    default=0.0,
+    show_default=True,
+    help="Turn colours by at most this part of the circle, 0 to 0.5. Not for defects that are colours.",
+)
+@click.option(
+    "--saturation", default=0.0, show_default=True, help="Make colours stronger or weaker by at most this share."
+)
+@click.option(
+    "--monitor",
+    default="val_macro_f1",
+    show_default=True,
+    type=click.Choice(["val_macro_f1", "val_loss", "val_accuracy"]),
+    help="What chooses the best epoch.",
+)
+@click.option("--patience", type=int, metavar="EPOCHS", help="Stop after this many epochs without a better one.")
+@click.option(
+    "--stop-on", type=click.Choice(["overfit"]), help="Stop when the curves say that nothing new is learnt any more."
+)
 @click.option(
     "--seed",
     "seeds",
@@ -45,22 +161,54 @@ _FOLDER = click.Path(path_type=Path)
     multiple=True,
     help="Repeat it for several runs, RUN/seed-0, RUN/seed-1, ...",
 )
-@click.option(
-    "--images-per-epoch", type=int, help="Images seen in an epoch; give two arms the same for an equal number of steps."
-)
-@click.option("--lr", default=1e-3, show_default=True, help="Highest learning rate.")
-@click.option(
-    "--balance/--no-balance",
-    default=False,
-    show_default=True,
-    help="Draw every class equally often: fewer misses, more overkill.",
-)
-@click.option("--weights", metavar="FILE", type=_FOLDER, help="Run, or checkpoint of one, to start from.")
-@click.option("--threads", default=1, show_default=True, help="CPU threads; small images do not gain from more.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
-@click.option("--overwrite", is_flag=True, help="Replace a finished run of other settings or images.")
+@click.option("--threads", default=1, show_default=True, help="CPU threads; small images do not gain from more.")
+@click.option("--amp/--no-amp", default=True, show_default=True, help="Mixed precision, on CUDA alone.")
+@click.option(
+    "--layout",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "channels_last", "contiguous"]),
+    help="Order of numbers in memory. auto: channels_last, or with --no-deterministic what a short trial finds faster.",
+)
+@click.option(
+    "--deterministic/--no-deterministic",
+    default=True,
+    show_default=True,
+    help="The same bits every time. Always so on the CPU; on CUDA it takes slower kernels.",
+)
+@click.option(
+    "--cache-gb",
+    type=float,
+    metavar="GB",
+    help="Most memory for decoded pictures; more go into a file. Without it: half of the free memory.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace a run of other settings or images; start a stopped one anew.")
+@click.option("--tensorboard", is_flag=True, help="Write RUN/tensorboard/ too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def train(
+@click.pass_context
+def train(ctx: click.Context, /, **options: Any) -> None:
+    """Train a YOLOv5 classifier on DATA/train; DATA/val chooses the best epoch, DATA/test is left alone.
+
+    RUN gets config.json, data.json, environment.json, results.csv, best.pt, last.pt, curves.png and examples.png.
+    Started again, a finished run of the same settings and images is left as it is, and one that was stopped
+    (Ctrl-C will do) goes on after its last whole epoch.
+
+    \b
+    Examples:
+      trainer train data -o runs/baseline
+      trainer train data --generated output -o runs/augmented --seed 0 --seed 1 --seed 2
+      trainer train data --control-for output -o runs/control
+      trainer train data -o runs/long --epochs 300 --patience 40
+    """
+    try:
+        _train(**options)
+    except KeyboardInterrupt as stop:
+        click.echo(str(stop) or "stopped; the same command goes on", err=True)
+        ctx.exit(130)
+
+
+def _train(
     data: Path,
     run: Path,
     generated: tuple[Path, ...],
@@ -69,25 +217,17 @@ def train(
     weights: Path | None,
     overwrite: bool,
     as_json: bool,
+    cache_gb: float | None,
+    tensorboard: bool,
     **settings: Any,
 ) -> None:
-    """Train a YOLOv5 classifier on DATA/train; DATA/val chooses the best epoch, DATA/test is left alone.
-
-    RUN gets config.json, data.json, environment.json, results.csv, best.pt and last.pt. Started again, a
-    finished run of the same settings and images is left as it is, and an interrupted one is trained anew.
-
-    \b
-    Examples:
-      trainer train data -o runs/baseline
-      trainer train data --generated output -o runs/augmented --seed 0 --seed 1 --seed 2
-      trainer train data --control-for output -o runs/control
-    """
     import json
 
     from ..config import make_config
     from ..train import train as train_runs
 
-    config = make_config(seed=seeds[0], weights=None if weights is None else str(weights), **settings)
+    augment = {name: settings.pop(name) for name in ("flips", "quarter_turns", "hue", "saturation")}
+    config = make_config(seed=seeds[0], weights=None if weights is None else str(weights), augment=augment, **settings)
     results = train_runs(
         data,
         run,
@@ -97,6 +237,8 @@ def train(
         control_for=control_for,
         overwrite=overwrite,
         progress=True,
+        cache_gb=cache_gb,
+        tensorboard=tensorboard,
     )
     if as_json:
         document = [
@@ -107,8 +249,13 @@ def train(
                 "best_epoch": result.best.epoch,
                 "val_macro_f1": result.best.val_macro_f1,
                 "val_accuracy": result.best.val_accuracy,
+                "val_miss_rate": result.best.val_miss_rate,
+                "val_overkill_rate": result.best.val_overkill_rate,
                 "images_per_s": result.images_per_s,
                 "was_there": result.was_there,
+                "resumed_after": result.resumed_after,
+                "stopped": result.stopped,
+                "diagnosis": result.diagnosis,
             }
             for result in results
         ]
@@ -120,3 +267,6 @@ def train(
             f"{result.run}: best epoch {result.best.epoch} of {result.epochs}, "
             f"validation macro-F1 {result.best.val_macro_f1:.3f}, accuracy {result.best.val_accuracy:.3f} ({state})"
         )
+        if result.stopped:
+            click.echo(f"  stopped early: {result.stopped}")
+        click.echo(f"  {result.diagnosis}")

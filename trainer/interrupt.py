@@ -1,0 +1,48 @@
+"""Ctrl-C during a training: the step in hand is finished, and what was saved is said."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C stopped a training; its message says what is saved and how to go on."""
+
+    def __init__(self, run: Path, epochs_done: int) -> None:
+        self.run, self.epochs_done = run, epochs_done
+        if epochs_done:
+            kept = f"epoch 1 is saved in {run}" if epochs_done == 1 else f"epochs 1 to {epochs_done} are saved in {run}"
+            super().__init__(f"stopped; {kept}, and the same command goes on after that")
+        else:
+            super().__init__(f"stopped before the first epoch of {run} was finished; the same command starts it again")
+
+
+@contextmanager
+def deferred_interrupts() -> Iterator[Callable[[], bool]]:
+    """Within this, the first Ctrl-C only makes the given function say True; the second one stops at once.
+
+    An exception between any two instructions could leave a half-made step; so the loop asks, and ends where it
+    is whole. Off the main thread, where Python hands out no signals, nothing is changed.
+    """
+    asked = threading.Event()
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        print("\nstopping after this step; Ctrl-C again stops at once", file=sys.stderr, flush=True)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+    former = signal.signal(signal.SIGINT, note)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, former)

@@ -1,0 +1,179 @@
+"""The files of a run: which there are, what they say of a training, and whether it is the one asked for."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import __version__
+from ._atomic import write_bytes_atomically
+from .config import TrainConfig, make_config
+from .device import choose_device
+from .errors import ConfigError
+from .event_log import clear_events
+from .history import HISTORY_NAME, EpochRecord, read_history
+from .precision import Precision
+from .resume import RESUME_NAME
+from .weights import BEST_NAME, LAST_NAME
+
+CONFIG_NAME = "config.json"
+DATA_NAME = "data.json"
+ENVIRONMENT_NAME = "environment.json"
+CURVES_NAME = "curves.png"
+EXAMPLES_NAME = "examples.png"
+
+_RUN_FILES = (
+    RESUME_NAME,
+    HISTORY_NAME,
+    BEST_NAME,
+    LAST_NAME,
+    CURVES_NAME,
+    EXAMPLES_NAME,
+    CONFIG_NAME,
+    DATA_NAME,
+    ENVIRONMENT_NAME,
+)
+_PACKAGES = ("torch", "torchvision", "yolov5", "numpy", "pillow")
+
+
+def clear_run(run: Path) -> None:
+    """Remove whatever an interrupted or replaced training left."""
+    for name in _RUN_FILES:
+        (run / name).unlink(missing_ok=True)
+    clear_events(run)
+    clear_parts(run)
+
+
+def clear_parts(run: Path) -> None:
+    """Remove files that were broken off half-written."""
+    for path in run.glob(".*.part"):
+        path.unlink(missing_ok=True)
+
+
+def write_facts(run: Path, config: TrainConfig, data: dict[str, Any], environment: dict[str, Any]) -> None:
+    """Write `config.json`, `data.json` and `environment.json`."""
+    _write_json(run / CONFIG_NAME, config.model_dump(mode="json"))
+    _write_json(run / DATA_NAME, data)
+    _write_json(run / ENVIRONMENT_NAME, environment)
+
+
+def finished_epochs(run: Path) -> tuple[EpochRecord, ...]:
+    """The epochs of a training that came to its end; empty when there is none, or it was interrupted."""
+    if (run / RESUME_NAME).is_file() or not ((run / HISTORY_NAME).is_file() and (run / BEST_NAME).is_file()):
+        return ()
+    epochs = read_history(run).epochs
+    config = read_json(run / CONFIG_NAME)
+    may_stop_early = config.get("patience") is not None or config.get("stop_on") is not None
+    return epochs if may_stop_early or len(epochs) >= int(config.get("epochs", 0)) else ()
+
+
+def what_changed(run: Path, config: TrainConfig, fingerprint: str) -> str | None:
+    """What of a run's settings and images is not as asked for, in words; None when all is.
+
+    A setting that a run of an older version does not name had its default value, and "auto" takes what is there.
+    """
+    there = read_json(run / CONFIG_NAME)
+    if not there:
+        return f"no readable {CONFIG_NAME}"
+    asked = config.model_dump(mode="json")
+    names = set(asked)
+    if there.get("weights_sha256"):
+        names.discard("weights")  # the same weights under another name
+    elif "weights_sha256" not in there:
+        names.discard("weights_sha256")
+    defaults = TrainConfig().model_dump(mode="json")
+    for name in sorted(names):
+        found = there.get(name, defaults[name])
+        if isinstance(found, dict):
+            found = {**defaults[name], **found}
+        if found != asked[name] and not (asked[name] == "auto" and name in ("batch_size", "layout")):
+            if isinstance(found, dict):
+                part = next(key for key in asked[name] if found.get(key) != asked[name][key])
+                return f"{name}.{part} {found.get(part)!r}, asked for {asked[name][part]!r}"
+            return f"{name} {found!r}, asked for {asked[name]!r}"
+    return None if read_json(run / DATA_NAME).get("fingerprint") == fingerprint else "other images"
+
+
+def read_config(run: Path) -> TrainConfig:
+    """The settings a run was started with, every "auto" resolved.
+
+    Raises:
+        ConfigError: `config.json` is missing or was changed.
+    """
+    return make_config(**read_json(run / CONFIG_NAME))
+
+
+def refuse_other_machine(run: Path, environment: dict[str, Any]) -> None:
+    """Let an interrupted run go on only where it comes to the same bits.
+
+    Raises:
+        ConfigError: another torch, processor or number format than it was started with.
+    """
+    there = read_json(run / ENVIRONMENT_NAME)
+    for name in ("torch", "device", "precision"):
+        if there.get(name) != environment[name]:
+            raise ConfigError(
+                f"{run}: was interrupted with {name} {there.get(name)}, here it is {environment[name]}; go on there, "
+                "or add --overwrite to start anew"
+            )
+
+
+def refuse_mixed_layout(run: Path, *, several: bool) -> None:
+    """Keep a run and a folder of runs apart.
+
+    Raises:
+        ConfigError: `run` is a file, or is the one where the other is to be made.
+    """
+    if run.exists() and not run.is_dir():
+        raise ConfigError(f"{run}: a file; expected a folder to write the run into, choose another -o")
+    if several and (run / CONFIG_NAME).is_file():
+        raise ConfigError(f"{run}: is a run itself, so runs of several seeds cannot go into it; choose another -o")
+    if not several and any(run.glob(f"seed-*/{CONFIG_NAME}")):
+        raise ConfigError(f"{run}: holds runs of several seeds, so it cannot become one itself; choose another -o")
+
+
+def describe_environment(config: TrainConfig, *, pictures: str) -> dict[str, Any]:
+    """Versions, processor and choices that a run was made with; goes into `environment.json`.
+
+    Args:
+        config: of the run, tuned for this machine.
+        pictures: where the decoded training pictures lie.
+    """
+    device = choose_device(config.device)
+    return {
+        "sd-defects": __version__,
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        **{name: _version_or_none(name) for name in _PACKAGES},
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": config.threads,
+        "precision": Precision(device, amp=config.amp).name,
+        "layout": config.layout,
+        "pictures": pictures,
+    }
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty when it is not there or not readable."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _version_or_none(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    write_bytes_atomically(path, (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode())

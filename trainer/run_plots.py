@@ -1,0 +1,96 @@
+"""The pictures of a run: its curves, and its first batch as the network sees it.
+
+Class names may be in any script, which the drawing library's own font lacks; so figures carry English words and
+class numbers alone.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from ._atomic import write_bytes_atomically
+from .augment import augment
+from .config import TrainConfig
+from .history import EpochRecord, History
+from .session import Pictures, order_of
+
+_LEAST_TILE_PX = 96
+_MOST_TILES = 64
+_LABEL_PX = 16
+_BLUE, _ORANGE, _GREEN, _RED = "#1f6fb4", "#c8641e", "#3a8f4d", "#b03030"
+
+
+def draw_curves(path: Path, epochs: Sequence[EpochRecord], *, monitor: str) -> None:
+    """Losses, validation figures and learning rate over the epochs, the best one marked, as PNG.
+
+    Args:
+        path: file to write.
+        epochs: one or more.
+        monitor: the figure that chose the best epoch.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    panels: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
+        ("loss", (("train_loss", "training", _ORANGE), ("val_loss", "validation", _BLUE))),
+        (
+            "validation",
+            (
+                ("val_macro_f1", "macro-F1", _BLUE),
+                ("val_accuracy", "accuracy", _GREEN),
+                ("val_miss_rate", "miss rate", _RED),
+                ("val_overkill_rate", "overkill rate", _ORANGE),
+            ),
+        ),
+        ("learning rate", (("lr", "", _BLUE),)),
+    )
+    best = History(tuple(epochs)).best_by(monitor).epoch
+    figure = Figure(figsize=(12, 3.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, (title, lines) in zip(figure.subplots(1, 3), panels, strict=True):
+        for name, words, colour in lines:
+            points = [(one.epoch, getattr(one, name)) for one in epochs if getattr(one, name) is not None]
+            if points:
+                axes.plot(*zip(*points, strict=True), color=colour, marker="." if len(points) < 3 else "", label=words)
+        axes.axvline(best, color="0.6", linewidth=1, linestyle=":")
+        axes.set_title(title)
+        axes.set_xlabel("epoch")
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(axis="y", color="0.9")
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        if any(words for _, words, _ in lines):
+            axes.legend(frameon=False)
+    figure.suptitle(f"best epoch by {monitor}: {best}", fontsize=10)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
+    write_bytes_atomically(path, content.getvalue())
+
+
+def draw_examples(path: Path, train: Pictures, config: TrainConfig) -> None:
+    """The first batch of the training, varied as it will be, each image with the number of its class, as PNG."""
+    chance = torch.Generator().manual_seed(config.seed)
+    batch = order_of(train, config, chance).next_epoch()[0]
+    varied = augment(train.images[train.places[batch]].cpu(), config.augment, chance)[:_MOST_TILES]
+    tile = max(_LEAST_TILE_PX, config.imgsz)
+    columns = math.ceil(math.sqrt(2 * len(varied)))
+    rows = math.ceil(len(varied) / columns)
+    sheet = Image.new("RGB", (columns * (tile + 4) + 4, rows * (tile + _LABEL_PX + 4) + 4), "white")
+    pen = ImageDraw.Draw(sheet)
+    for place, (pixels, label) in enumerate(zip(varied, train.labels[batch].tolist(), strict=False)):
+        x, y = 4 + place % columns * (tile + 4), 4 + place // columns * (tile + _LABEL_PX + 4)
+        picture = Image.fromarray(pixels.round().to(torch.uint8).permute(1, 2, 0).numpy().astype(np.uint8))
+        sheet.paste(picture.resize((tile, tile), Image.Resampling.NEAREST), (x, y + _LABEL_PX))
+        pen.text((x, y + 2), f"class {label}", fill="black")
+    content = io.BytesIO()
+    sheet.save(content, "PNG")
+    write_bytes_atomically(path, content.getvalue())
