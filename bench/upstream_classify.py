@@ -1,0 +1,97 @@
+"""Upstream's classification training and prediction as it ships, with what a machine without a network needs.
+
+    python bench/upstream_classify.py train DATA PROJECT SEED EPOCHS IMGSZ BATCH
+    python bench/upstream_classify.py predict BEST.PT IMAGES PREDICTIONS.CSV IMGSZ
+
+Started by trainer_vs_upstream.py. The weights it starts from are fresh ones (--pretrained False), written to a file
+since upstream takes nothing else; the only files unpickled here are those this script has just made.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="upstream-settings-")
+os.environ["YOLO_OFFLINE"] = "true"
+
+import numpy as np
+import torch
+
+from trainer._torchvision import import_torchvision
+from trainer.dataset import list_images
+from trainer.predictions import write_predictions
+
+
+def train(data: Path, project: Path, seed: int, epochs: int, imgsz: int, batch: int) -> None:
+    """Run upstream's own main."""
+    from yolov5.classify import train as upstream
+    from yolov5.models.yolo import ClassificationModel, DetectionModel
+
+    classes = sum(1 for folder in (data / "train").iterdir() if folder.is_dir())
+    description = Path(sys.modules[DetectionModel.__module__].__file__ or "").with_name("yolov5n.yaml")
+    model = ClassificationModel(model=DetectionModel(str(description), ch=3, nc=80), nc=classes, cutoff=10)
+    start = project.parent / "yolov5n-cls.pt"
+    torch.save({"model": model, "ema": None}, start)
+    # These ask the network: for a model of this name, for newer releases, for missing packages.
+    upstream.attempt_download_from_hub = lambda *_, **__: None
+    upstream.check_git_status = upstream.check_requirements = lambda *_, **__: None
+    options = upstream.parse_opt(known=True)
+    vars(options).update(
+        model=str(start.resolve()),
+        data=str(data.resolve()),
+        project=str(project.resolve()),
+        name="exp",
+        pretrained="False",
+        seed=seed,
+        epochs=epochs,
+        imgsz=imgsz,
+        batch_size=batch,
+        device="cpu",
+    )
+    upstream.main(options)
+
+
+def predict(best: Path, images: Path, output: Path, imgsz: int) -> None:
+    """Probabilities by upstream's model through upstream's own transforms."""
+    from PIL import Image
+    from yolov5.models.experimental import attempt_load
+    from yolov5.utils.augmentations import classify_transforms
+
+    model = attempt_load(str(best), device="cpu", fuse=False).float().eval()
+    names = model.names if isinstance(model.names, list) else [model.names[k] for k in sorted(model.names)]
+    transform = classify_transforms(imgsz)
+    paths = list_images(images)
+    rows = []
+    with torch.inference_mode():
+        for path in paths:
+            bgr = np.asarray(Image.open(path).convert("RGB"))[:, :, ::-1]  # upstream reads with OpenCV
+            rows.append(torch.softmax(model(transform(bgr)[None])[0].double(), 0).numpy())
+    relative = [path.relative_to(images) for path in paths]
+    write_predictions(
+        output, [path.as_posix() for path in relative], [path.parts[0] for path in relative], names, np.stack(rows)
+    )
+
+
+def main() -> None:
+    """Dispatch."""
+    torch.set_num_threads(1)
+    import_torchvision()
+    load: Any = torch.load
+    torch.load = functools.partial(load, weights_only=False)
+    action, *words = sys.argv[1:]
+    sys.argv = sys.argv[:1]
+    if action == "train":
+        train(Path(words[0]), Path(words[1]), *(int(word) for word in words[2:6]))
+    else:
+        predict(Path(words[0]), Path(words[1]), Path(words[2]), int(words[3]))
+
+
+if __name__ == "__main__":
+    main()
