@@ -136,11 +136,10 @@ def print_table(cells: list[dict[str, Any]]) -> None:
         of = {name: [one for one in cells if (one["column"], one["trainer"]) == (column, name)] for name in TRAINERS}
         for name, rows in of.items():
             if rows:
-                scores = " | ".join(spread(rows, key) for key in ("accuracy", "macro_f1", "miss_rate", "overkill_rate"))
-                minutes = statistics.mean(row["seconds"] for row in rows) / 60
-                print(
-                    f"| {column} | {name} | {len(rows)} | {scores} | {minutes:.1f} | {spread(rows, 'images_per_s', 0)} |"
-                )
+                scores = [spread(rows, key) for key in ("accuracy", "macro_f1", "miss_rate", "overkill_rate")]
+                minutes = f"{statistics.mean(row['seconds'] for row in rows) / 60:.1f}"
+                cells_of_row = [column, name, str(len(rows)), *scores, minutes, spread(rows, "images_per_s", 0)]
+                print(f"| {' | '.join(cells_of_row)} |")
         pairs = [
             one["images_per_s"] / other["images_per_s"]
             for one in of["ours"]
