@@ -8,6 +8,7 @@
     │   └── LeakageError       a generated image that would let training see a test image
     ├── ConfigError            a setting that cannot be used
     ├── CheckpointError        weights that are missing, damaged, or not ours
+    ├── ExportError            an exported file that does not do what the classifier does
     ├── PredictionsError       a predictions file that cannot be used, with its line
     ├── EvaluationError        labels and classes that do not fit together
     ├── GeneratedSetError      a generated output folder or its manifest that cannot be used
@@ -41,6 +42,10 @@ class ConfigError(TrainerError):
 
 class CheckpointError(TrainerError):
     """Weights are missing, damaged, or not written by this program."""
+
+
+class ExportError(TrainerError):
+    """A classifier cannot be exported, or the exported file answers otherwise than torch."""
 
 
 class PredictionsError(TrainerError):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +17,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ._atomic import write_bytes_atomically
 from .errors import PredictionsError
+from .prediction_rows import FIXED_COLUMNS, PROBABILITY_PREFIX, fault_of_row, first_repeat, open_predictions
 
 FloatArray = npt.NDArray[np.float64]
 
-SUM_TOLERANCE = 1e-3
-"""How far the probabilities of one image may be from adding up to 1 (files round them)."""
-
 _TIE_TOLERANCE = 1e-9
-_FIXED_COLUMNS = ("image", "label", "predicted")
-_PREFIX = "p_"
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,14 +75,14 @@ def make_predictions(
             f"{len(images)} images, {len(labels)} labels and {len(classes)} classes do not fit probabilities "
             f"of shape {table.shape}; expected one label and one row an image, one column a class"
         )
-    repeated = _first_repeat(classes)
+    repeated = first_repeat(classes)
     if repeated is not None:
         raise PredictionsError(f"class {repeated!r} is named twice; expected every class once")
-    repeated = _first_repeat(images)
+    repeated = first_repeat(images)
     if repeated is not None:
         raise PredictionsError(f"image {repeated!r} is listed twice; expected every image once")
     for image, row in zip(images, table.tolist(), strict=True):
-        fault = _fault_of_row(row)
+        fault = fault_of_row(row)
         if fault:
             raise PredictionsError(f"image {image!r}: {fault}")
     chosen = table.argmax(axis=1) if len(images) else np.zeros(0, dtype=np.int64)
@@ -115,19 +109,10 @@ def write_predictions(
         OSError: the file cannot be written.
     """
     predictions = make_predictions(images, labels, classes, probabilities)
-    text = io.StringIO(newline="")
-    rows = csv.writer(text, lineterminator="\r\n")
-    rows.writerow([*_FIXED_COLUMNS, *(f"{_PREFIX}{name}" for name in predictions.classes)])
-    for image, label, predicted, row in zip(
-        predictions.images,
-        predictions.labels,
-        predictions.predicted,
-        predictions.probabilities.tolist(),
-        strict=True,
-    ):
-        # Nine significant digits bring a 32-bit probability back exactly.
-        rows.writerow([image, label, predicted, *(f"{value:.9g}" for value in row)])
-    write_bytes_atomically(path, text.getvalue().encode("utf-8-sig"))
+    rows = zip(predictions.images, predictions.labels, predictions.probabilities.tolist(), strict=True)
+    with open_predictions(path, predictions.classes) as writer:
+        for image, label, row in rows:
+            writer.write(image, label, row)
     return predictions
 
 
@@ -168,16 +153,20 @@ def _expected_columns() -> str:
 
 
 def _read_header(path: Path, header: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
-    repeated = _first_repeat(header)
+    repeated = first_repeat(header)
     if repeated is not None:
         raise PredictionsError(f"{path}, line 1: column {repeated!r} stands there twice; expected it once")
-    missing = [name for name in _FIXED_COLUMNS if name not in header]
+    missing = [name for name in FIXED_COLUMNS if name not in header]
     if missing:
         raise PredictionsError(
             f"{path}, line 1: no column {missing[0]!r} among {', '.join(header)}; expected {_expected_columns()}"
         )
     columns = {name: place for place, name in enumerate(header)}
-    classes = tuple(name.removeprefix(_PREFIX) for name in header if name.startswith(_PREFIX) and name != _PREFIX)
+    classes = tuple(
+        name.removeprefix(PROBABILITY_PREFIX)
+        for name in header
+        if name.startswith(PROBABILITY_PREFIX) and name != PROBABILITY_PREFIX
+    )
     if len(classes) < 2:
         raise PredictionsError(
             f"{path}, line 1: {len(classes)} probability column(s); expected one p_<class> for each of two or"
@@ -195,12 +184,12 @@ def _read_rows(
 ) -> Predictions:
     first_line: dict[str, int] = {}
     images, labels, predicted, table = [], [], [], []
-    places = [columns[f"{_PREFIX}{name}"] for name in classes]
+    places = [columns[f"{PROBABILITY_PREFIX}{name}"] for name in classes]
     for line, row in rows:
         at = f"{path}, line {line}"
         if len(row) != width:
             raise PredictionsError(f"{at}: {len(row)} cells; expected {width}, as many as the header has")
-        image, label, said = (row[columns[name]].strip() for name in _FIXED_COLUMNS)
+        image, label, said = (row[columns[name]].strip() for name in FIXED_COLUMNS)
         if not image:
             raise PredictionsError(f"{at}: the column 'image' is empty; expected the image's relative path")
         if image in first_line:
@@ -209,7 +198,7 @@ def _read_rows(
             )
         first_line[image] = line
         values = [_read_probability(at, name, row[place]) for name, place in zip(classes, places, strict=True)]
-        fault = _fault_of_row(values)
+        fault = fault_of_row(values)
         if fault:
             raise PredictionsError(f"{at}: {fault}")
         if said not in classes:
@@ -254,26 +243,9 @@ def _read_probability(at: str, name: str, cell: str) -> float:
     try:
         value = float(cell)
     except ValueError:
-        raise PredictionsError(f"{at}: {_PREFIX}{name} is {cell!r}; expected a probability from 0 to 1") from None
+        raise PredictionsError(
+            f"{at}: {PROBABILITY_PREFIX}{name} is {cell!r}; expected a probability from 0 to 1"
+        ) from None
     if not 0.0 <= value <= 1.0:
-        raise PredictionsError(f"{at}: {_PREFIX}{name} is {cell}; expected a probability from 0 to 1")
+        raise PredictionsError(f"{at}: {PROBABILITY_PREFIX}{name} is {cell}; expected a probability from 0 to 1")
     return value
-
-
-def _fault_of_row(values: Sequence[float]) -> str:
-    for value in values:
-        if not 0.0 <= value <= 1.0:
-            return f"a probability is {value}; expected 0 to 1"
-    total = math.fsum(values)
-    if abs(total - 1.0) > SUM_TOLERANCE:
-        return f"the probabilities add up to {total:.4f}; expected 1 (within {SUM_TOLERANCE})"
-    return ""
-
-
-def _first_repeat(names: Sequence[str]) -> str | None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            return name
-        seen.add(name)
-    return None

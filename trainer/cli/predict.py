@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from ..image_list import ImageList, Labels
+
+_STDIN = "-"
 
 
 @click.command()
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
-@click.argument("images", metavar="IMAGES", type=click.Path(path_type=Path))
+@click.argument("images", metavar="IMAGES...", nargs=-1, required=True)
 @click.option(
     "-o",
     "--output",
@@ -18,22 +25,84 @@ import click
     type=click.Path(path_type=Path),
     help="CSV to write.",
 )
+@click.option(
+    "--features",
+    type=click.Path(path_type=Path),
+    metavar="NPZ",
+    help="Also write what the last layer sees of each image: features (N, D) float32, images, labels, classes.",
+)
+@click.option(
+    "--labels",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "parent", "none"]),
+    help="True classes: of a single folder, the names of the folders in it (auto); each image's own folder"
+    " (parent); or none.",
+)
+@click.option("--skip-unreadable", is_flag=True, help="Pass over images that cannot be read; exit code 1 if any.")
 @click.option("--batch-size", default=64, show_default=True, help="Images a step.")
 @click.option("--threads", default=1, show_default=True, help="CPU threads; small images do not gain from more.")
+@click.option("--workers", default=1, show_default=True, help="Threads that read images while the network works.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
-def predict(run: Path, images: Path, output: Path, batch_size: int, threads: int, device: str) -> None:
-    """Let the classifier of RUN (a run folder, or a .pt file of one) look at every image below IMAGES.
+def predict(
+    run: Path,
+    images: tuple[str, ...],
+    output: Path,
+    features: Path | None,
+    labels: Labels,
+    skip_unreadable: bool,
+    batch_size: int,
+    threads: int,
+    workers: int,
+    device: str,
+) -> None:
+    """Let the classifier of RUN look at IMAGES.
 
-    The CSV has the columns image (relative to IMAGES), label (the name of the folder an image lies in, empty
-    for one that lies directly in IMAGES), predicted, and one p_<class> per class.
+    RUN is a run folder, a .pt file of one, or a file that 'trainer export' made (a TorchScript file is a program:
+    use none that you do not trust). IMAGES are folders, image files, patterns in quotes such as
+    'photos/**/*.png', or - for a list on standard input: UTF-8, one path a line, or each ended by NUL.
+
+    The CSV has the columns image (relative to IMAGES where that is a single folder, else the path as named),
+    label (see --labels; empty when unknown), predicted, one p_<class> per class, and, where an operating point
+    was chosen for RUN, decision: NG when 1 - p(Normal) reaches its cut, else OK. An image named twice is
+    predicted once. Memory does not grow with the number of images beyond the list of their names.
 
     \b
-    Example:
+    Examples:
       trainer predict runs/baseline data/test -o predictions.csv
+      trainer predict runs/baseline "line3/**/*.bmp" line4 --skip-unreadable
+      find photos -name "*.png" -print0 | trainer predict runs/baseline/best.onnx -
     """
-    from ..predict import predict_folder
-    from ..predictions import write_predictions
+    from ..predict import predict as look
+    from ..predict import write_stream
 
-    found = predict_folder(run, images, batch_size=batch_size, threads=threads, device=device, progress=True)
-    write_predictions(output, found.images, found.labels, found.classes, found.probabilities)
-    click.echo(f"{len(found.images)} images, predictions in {output}")
+    stream = look(
+        run,
+        _list(images, labels),
+        batch_size=batch_size,
+        device=device,
+        threads=threads,
+        workers=workers,
+        with_features=features is not None,
+        skip_unreadable=skip_unreadable,
+        progress=True,
+    )
+    count = write_stream(stream, output, features=features)
+    click.echo(f"{count} images, predictions in {output}" + (f", features in {features}" if features else ""))
+    if stream.repeats:
+        click.echo(f"{stream.repeats} named more than once, predicted once", err=True)
+    if stream.unreadable:
+        for one in stream.unreadable:
+            click.echo(one.reason, err=True)
+        click.echo(f"{len(stream.unreadable)} of {stream.total} images were passed over, named above", err=True)
+        raise click.exceptions.Exit(1)
+
+
+def _list(images: tuple[str, ...], labels: Labels) -> ImageList:
+    from ..image_list import list_files, list_named_images, read_paths
+
+    if _STDIN not in images:
+        return list_named_images(images, labels=labels)
+    if len(images) > 1:
+        raise click.UsageError("'-' reads the whole list from standard input; name nothing beside it")
+    return list_files(read_paths(sys.stdin.buffer), labels=labels, source="standard input")

@@ -1,0 +1,314 @@
+"""A run -> one ONNX or TorchScript file that another program can use without this one.
+
+The graph takes pixels as every image library gives them and ends in probabilities, so that nobody has to
+repeat the normalisation; what else a user of it must know is embedded. Every export is run and compared with
+torch before it gets its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from . import __version__
+from ._atomic import replaced_when_done
+from .classifier import finite, operating_point_of
+from .config import IMGSZ_MULTIPLE_PX
+from .device import torch_threads
+from .errors import ConfigError, DataError, ExportError, MissingExtra
+from .exported import (
+    FORMAT_KEY,
+    FORMAT_NAME,
+    FORMATS,
+    INPUT_NAME,
+    METADATA_FILE,
+    OUTPUT_NAME,
+    VERSION,
+    Format,
+    OnnxClassifier,
+    TorchScriptClassifier,
+)
+from .image_list import list_named_images
+from .loader import decode, normalise
+from .operating_point_file import ChosenPoint
+from .weights import Checkpoint, find_checkpoint, load_classifier
+
+PARITY_TOLERANCE = 1e-4
+"""How far a probability of the exported file may be from torch's."""
+
+PARITY_IMAGES = 64
+"""Images compared at most, taken evenly over those there are."""
+
+_OPSET = 17
+_SUFFIX: dict[Format, str] = {"onnx": ".onnx", "torchscript": ".torchscript"}
+
+
+@dataclass(frozen=True)
+class Export:
+    """An exported file and how near it comes to the run."""
+
+    path: Path
+    format: Format
+    size_bytes: int
+    classes: tuple[str, ...]
+    imgsz: int
+    checkpoint: Path
+    checkpoint_sha256: str
+    parity_images: int
+    """Real images that were compared."""
+    parity_source: Path
+    """The folder they lie in."""
+    max_abs_difference: float
+    """Largest difference of a probability between the file and torch, over all images and classes."""
+    point: ChosenPoint | None
+    """The embedded operating point."""
+
+
+class _Deployed(nn.Module):
+    """Pixels to probabilities."""
+
+    offset: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("offset", torch.tensor(mean).view(1, 3, 1, 1) * 255)
+        self.register_buffer("scale", torch.tensor(std).view(1, 3, 1, 1) * 255)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, 3, S, S) uint8, R, G, B -> (N, K) float32."""
+        logits = self.network((images.to(torch.float32) - self.offset) / self.scale)
+        return torch.softmax(logits, dim=1)
+
+
+def export(
+    run: Path,
+    output: Path | None = None,
+    *,
+    format: Format = "onnx",  # noqa: A002 - the word of the command line
+    images: Path | None = None,
+    threads: int = 1,
+) -> Export:
+    """Write a run's classifier as one file with all that is needed to use it, and check it on real images.
+
+    The input `images` is (N, 3, S, S) uint8: R, G, B from 0 to 255, any N; the normalisation is part of the
+    graph. The output `probabilities` is (N, K) float32. The file holds the class names, size, way of resizing,
+    mean and std, the operating point if the run has one, model, version and the checkpoint's sha256.
+
+    Args:
+        run: a run folder or a checkpoint file.
+        output: the file to write; None: beside the checkpoint, under its name with .onnx or .torchscript.
+        format: "onnx" or "torchscript".
+        images: a folder of real images for the check; None: `val/` of the data the run was trained on.
+        threads: CPU threads of the check.
+
+    Raises:
+        ExportError: the file and torch differ by more than 1e-4, or the model cannot be exported; no file is left.
+        CheckpointError: the checkpoint is missing, damaged or not ours.
+        DataError: there are no real images to check with, or one cannot be read.
+        ConfigError: an unknown format, or an unusable operating point.
+        MissingExtra: "onnx", and onnx or onnxruntime is not installed.
+        OSError: the file cannot be written.
+    """
+    if format not in FORMATS:
+        raise ConfigError(f"format: found {format!r}; expected {' or '.join(FORMATS)}")
+    if format == "onnx":
+        _require_onnx()
+    source = find_checkpoint(Path(run))
+    network, checkpoint = load_classifier(source)
+    point = operating_point_of(source, checkpoint.classes)
+    sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
+    folder = images if images is not None else _validation_images(source)
+    pictures = _pictures(folder, checkpoint.imgsz)
+    path = output if output is not None else source.with_suffix(_SUFFIX[format])
+    if path.resolve() == source.resolve():
+        raise ConfigError(f"{path}: is the checkpoint itself; name another file with -o")
+
+    expected = _torch_probabilities(network, checkpoint, pictures, source, threads)
+    metadata = _metadata(checkpoint, point, sha256)
+    deployed = _Deployed(network, checkpoint.mean, checkpoint.std).eval()
+    with replaced_when_done(path) as temporary:
+        with torch_threads(threads):
+            temporary.write_bytes(_to_bytes(format, deployed, checkpoint.imgsz, metadata))
+        difference = _difference(format, temporary, pictures, expected, threads)
+        if not difference <= PARITY_TOLERANCE:
+            raise ExportError(
+                f"{path}: the exported file differs from torch by {difference:.3g} in a probability, over "
+                f"{len(pictures)} images of {folder}; at most {PARITY_TOLERANCE:g} is allowed, so no file was kept; "
+                "try the other --format or another version of torch"
+            )
+        size = temporary.stat().st_size
+    return Export(
+        path=path,
+        format=format,
+        size_bytes=size,
+        classes=checkpoint.classes,
+        imgsz=checkpoint.imgsz,
+        checkpoint=source,
+        checkpoint_sha256=sha256,
+        parity_images=len(pictures),
+        parity_source=folder,
+        max_abs_difference=difference,
+        point=point,
+    )
+
+
+def export_as_json(done: Export) -> dict[str, Any]:
+    """An export as plain values, paths with forward slashes."""
+    found = asdict(done) | {"parity_tolerance": PARITY_TOLERANCE, "operating_point": None}
+    if found.pop("point") is not None and done.point is not None:
+        found["operating_point"] = asdict(done.point)
+    return {name: value.as_posix() if isinstance(value, Path) else value for name, value in found.items()}
+
+
+def _require_onnx() -> None:
+    import importlib.util
+
+    for name in ("onnx", "onnxruntime"):
+        if importlib.util.find_spec(name) is None:
+            raise MissingExtra(f"export to ONNX ({name})", "export")
+
+
+def _validation_images(checkpoint: Path) -> Path:
+    words = "name a folder of real images with --images, since every export is checked on some"
+    record = checkpoint.parent / "data.json"
+    try:
+        named = json.loads(record.read_text(encoding="utf-8"))["data"]
+        folder = Path(named) / "val"
+    except FileNotFoundError as error:
+        raise DataError(f"{checkpoint.parent}: no data.json that tells where its images lie; {words}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{record}: does not tell where the images lie ({error!r}); {words}") from error
+    if not folder.is_dir():
+        raise DataError(f"{folder}: the run was trained on this data, and it is not there any more; {words}")
+    return folder
+
+
+def _pictures(folder: Path, imgsz: int) -> npt.NDArray[np.uint8]:
+    files = [image.file for image in list_named_images([folder]).images]
+    places = np.unique(np.linspace(0, len(files) - 1, min(PARITY_IMAGES, len(files))).round().astype(int))
+    return np.stack([decode(Path(files[place]), imgsz) for place in places.tolist()])
+
+
+def _torch_probabilities(
+    network: nn.Module, checkpoint: Checkpoint, pictures: npt.NDArray[np.uint8], source: Path, threads: int
+) -> npt.NDArray[np.float64]:
+    with torch_threads(threads), torch.inference_mode():
+        pixels = normalise(torch.from_numpy(pictures), checkpoint.mean, checkpoint.std)
+        return finite(torch.softmax(network(pixels).double(), dim=1).numpy(), source)
+
+
+def _metadata(checkpoint: Checkpoint, point: ChosenPoint | None, sha256: str) -> dict[str, str]:
+    texts = {
+        FORMAT_KEY: FORMAT_NAME,
+        "format_version": VERSION,
+        "classes": json.dumps(list(checkpoint.classes), ensure_ascii=False),
+        "imgsz": json.dumps(checkpoint.imgsz),
+        "input": f"{INPUT_NAME}: uint8 (N, 3, {checkpoint.imgsz}, {checkpoint.imgsz}), R, G, B from 0 to 255",
+        "output": f"{OUTPUT_NAME}: float32 (N, {len(checkpoint.classes)}), softmax, in the order of classes",
+        "resize": "to the square, sides apart, no crop, no bars; Pillow BILINEAR (antialiased when it shrinks)",
+        "normalisation": "inside the graph: (image / 255 - mean) / std",
+        "mean": json.dumps(list(checkpoint.mean)),
+        "std": json.dumps(list(checkpoint.std)),
+        "model": checkpoint.model,
+        "epoch": json.dumps(checkpoint.epoch),
+        "checkpoint_sha256": sha256,
+        "program": f"sd-defects {__version__}",
+        "torch": str(torch.__version__),
+    }
+    if point is not None:
+        texts["operating_point"] = json.dumps(asdict(point), ensure_ascii=False)
+    return texts
+
+
+def _to_bytes(format: Format, network: nn.Module, imgsz: int, metadata: dict[str, str]) -> bytes:  # noqa: A002
+    assert imgsz % IMGSZ_MULTIPLE_PX == 0  # noqa: S101 - held by the config
+    # Two images, so that the first axis is not taken for a constant 1.
+    example = torch.zeros((2, 3, imgsz, imgsz), dtype=torch.uint8)
+    try:
+        with _quiet(), torch.no_grad():
+            return _ONE[format](network, example, metadata)
+    except Exception as error:  # the exporters raise many kinds
+        words = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+        raise ExportError(
+            f"torch {torch.__version__} cannot export this model to {format} ({words}); try the other --format"
+        ) from error
+
+
+def _to_onnx(network: nn.Module, example: torch.Tensor, metadata: dict[str, str]) -> bytes:
+    import onnx
+
+    # The exporter that traces: every torch this program allows has it, the newer one's options change from
+    # version to version. torch 2.4 does not know the argument yet.
+    known = inspect.signature(torch.onnx.export).parameters
+    choice: dict[str, Any] = {"dynamo": False} if "dynamo" in known else {}
+    buffer = io.BytesIO()
+    torch.onnx.export(
+        network,
+        (example,),
+        buffer,  # type: ignore[arg-type]
+        input_names=[INPUT_NAME],
+        output_names=[OUTPUT_NAME],
+        dynamic_axes={INPUT_NAME: {0: "N"}, OUTPUT_NAME: {0: "N"}},
+        opset_version=_OPSET,
+        **choice,
+    )
+    model = onnx.load_model_from_string(buffer.getvalue())
+    onnx.helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def _to_torchscript(network: nn.Module, example: torch.Tensor, metadata: dict[str, str]) -> bytes:
+    jit: Any = torch.jit  # untyped
+    traced = jit.trace(network, (example,), check_trace=False)
+    buffer = io.BytesIO()
+    text = json.dumps(metadata, ensure_ascii=False, indent=2)
+    jit.save(traced, buffer, _extra_files={METADATA_FILE: text.encode()})
+    return buffer.getvalue()
+
+
+_ONE = {"onnx": _to_onnx, "torchscript": _to_torchscript}
+
+
+def _difference(
+    format: Format,  # noqa: A002
+    path: Path,
+    pictures: npt.NDArray[np.uint8],
+    expected: npt.NDArray[np.float64],
+    threads: int,
+) -> float:
+    exported = (OnnxClassifier if format == "onnx" else TorchScriptClassifier)(path, device="cpu", threads=threads)
+    # All at once and one alone: a batch size that got stuck in the graph shows here.
+    together = exported(pictures).probabilities
+    alone = exported(pictures[:1]).probabilities
+    return float(max(np.abs(together - expected).max(), np.abs(alone - expected[:1]).max()))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to itself what the exporters warn of and print."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        log.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            log.setLevel(level)
