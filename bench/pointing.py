@@ -40,7 +40,7 @@ from trainer.weights import Checkpoint, find_checkpoint, load_classifier
 
 Array = npt.NDArray[np.float64]
 SETS = ("centred", "shifted", "window")
-LEVELS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
+LEVELS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 _WINDOW_PX = 64
 _BATCH = 32
 _OCCLUDED_EVERY = 4

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 FloatArray = npt.NDArray[np.float64]
 
-LEVEL = 0.15
+LEVEL = 0.05
 """The hottest region reaches down to this share of the peak; chosen on validation images by bench/pointing.py."""
 
 
