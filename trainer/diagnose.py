@@ -22,6 +22,10 @@ STOP_AFTER = 3
 """Epochs in a row that must say the same before a training is stopped for it."""
 
 
+_STILL_GUESSING = 0.75
+"""Times the loss of guessing: who knows only how frequent each class is may be this low."""
+
+
 @dataclass(frozen=True)
 class Thresholds:
     """The numbers in the rule; the defaults were chosen on synthetic curves (bench/diagnosis_on_synthetic.py)."""
@@ -48,6 +52,8 @@ class Thresholds:
     """A rise of a level counts from this many times the noise of the level on."""
     decayed_share: float = 0.1
     """Of the highest learning rate: at or below it the rate is spent."""
+    exploded: float = 3.0
+    """Times the loss of guessing: a training loss that was this high, and is not below guessing now, diverged."""
     near_floor: float = 0.1
     """Nats above the least possible training loss within which everything is learned."""
 
@@ -102,14 +108,25 @@ def diagnose(
 
 
 def should_stop(diagnoses: Sequence[Diagnosis], *, kind: Kind = "overfitting", after: int = STOP_AFTER) -> bool:
-    """Whether a training that is diagnosed after each epoch should stop: the last `after` all say `kind`.
+    """Whether a training that is diagnosed after each epoch should stop.
+
+    It should when the last `after` diagnoses all say `kind` and none of those epochs was the best so far: a network
+    that grows too sure of itself may still decide better and better, and then it is left to go on.
 
     Args:
         diagnoses: one an epoch, in order.
         kind: what to stop for.
         after: how many in a row, 1 or more.
+
+    Raises:
+        ValueError: `after` is below 1.
     """
-    return len(diagnoses) >= max(1, after) and all(one.kind == kind for one in diagnoses[-max(1, after) :])
+    if after < 1:
+        raise ValueError(f"after: found {after}; expected 1 epoch or more")
+    if len(diagnoses) < after or any(one.kind != kind for one in diagnoses[-after:]):
+        return False
+    best_ago = diagnoses[-1].evidence.best_ago
+    return best_ago is None or best_ago >= after
 
 
 def _judge(epochs: Sequence[EpochRecord], evidence: Evidence, limits: Thresholds) -> tuple[Kind, Reason]:
@@ -117,6 +134,8 @@ def _judge(epochs: Sequence[EpochRecord], evidence: Evidence, limits: Thresholds
         return "inconclusive", "no_epochs"
     if first_not_finite(epochs) is not None:
         return "diverging", "not_finite"
+    if _exploded(epochs, evidence, limits):
+        return "diverging", "exploded"
     train, val = evidence.train, evidence.val
     if train is None or val is None:
         return "inconclusive", "few_epochs"
@@ -137,6 +156,8 @@ def _judge(epochs: Sequence[EpochRecord], evidence: Evidence, limits: Thresholds
         return "learning", "trend"
     if not val_falls and _fell_while_val_rose(after, limits, val.noise):
         return "overfitting", "level"
+    if learned and not val_falls and evidence.guess is not None and math.exp(val.level) >= evidence.guess:
+        return "overfitting", "memorised"
     decayed = evidence.lr_share is not None and evidence.lr_share <= limits.decayed_share
     if decayed:
         return "finished", "decayed"
@@ -147,6 +168,13 @@ def _judge(epochs: Sequence[EpochRecord], evidence: Evidence, limits: Thresholds
     if train_falls and _flat(val, limits):
         return "inconclusive", "val_flat"
     return "inconclusive", "noise"
+
+
+def _exploded(epochs: Sequence[EpochRecord], evidence: Evidence, limits: Thresholds) -> bool:
+    """The loss may have come back to that of guessing as the rate decayed; the weights are lost all the same."""
+    guess = evidence.guess or epochs[0].train_loss
+    highest = max(one.train_loss for one in epochs)
+    return highest >= limits.exploded * guess and math.exp(level_now(epochs, "train_loss")) >= _STILL_GUESSING * guess
 
 
 def _risen(epochs: Sequence[EpochRecord], column: str, least: float, limits: Thresholds, noise: float) -> int | None:

@@ -22,7 +22,18 @@ CHINESE: Mapping[Kind, str] = {
 }
 
 Reason = Literal[
-    "trend", "level", "not_finite", "decayed", "learned", "no_epochs", "few_epochs", "val_flat", "val_rises", "noise"
+    "trend",
+    "level",
+    "not_finite",
+    "exploded",
+    "memorised",
+    "decayed",
+    "learned",
+    "no_epochs",
+    "few_epochs",
+    "val_flat",
+    "val_rises",
+    "noise",
 ]
 """Which part of the rule spoke."""
 
@@ -57,6 +68,11 @@ def _facts(reason: Reason, epochs: Sequence[EpochRecord], evidence: Evidence) ->
         if math.isfinite(value):
             name, value = ("validation", broken.val_loss)
         return f"the {name} loss is {value} in epoch {broken.epoch}"
+    if reason == "exploded":
+        worst = max(epochs, key=lambda one: one.train_loss)
+        now = epochs[-1].train_loss
+        guess = "" if evidence.guess is None else f"; guessing has {evidence.guess:.2f}"
+        return f"the training loss went up to {worst.train_loss:.3g} in epoch {worst.epoch} and is {now:.3g} now{guess}"
     train, val = evidence.train, evidence.val
     if train is None or val is None:
         have = len(epochs) - evidence.warmup
@@ -70,6 +86,11 @@ def _facts(reason: Reason, epochs: Sequence[EpochRecord], evidence: Evidence) ->
         return f"{text}; the learning rate is spent ({_share(evidence)} of its highest)"
     if reason == "learned" and evidence.floor is not None:
         return f"{text}; training loss {math.exp(train.level):.3f}, least possible {evidence.floor:.3f}"
+    if reason == "memorised" and evidence.guess is not None:
+        return (
+            f"{text}; training is learned ({math.exp(train.level):.3f}), but validation loss {math.exp(val.level):.2f} "
+            f"is no better than guessing ({evidence.guess:.2f})"
+        )
     if reason == "level" and evidence.rise_since_lowest is not None and evidence.rise_since_lowest > 0.0:
         rise = 100.0 * math.expm1(evidence.rise_since_lowest)
         return f"{text}; validation loss is {rise:.0f} % above its level about epoch {evidence.lowest_epoch}"
@@ -114,7 +135,7 @@ def _overfitting(
     if evidence.best_epoch is not None:
         advice.append(f"Nothing is lost: best.pt holds epoch {evidence.best_epoch}. trainer evaluate RUN DATA")
     advice.append("More training images, generated ones among them: trainer train DATA --generated OUTPUT -o NEW_RUN.")
-    if evidence.lowest_epoch is not None and evidence.lowest_epoch < len(epochs):
+    if reason != "memorised" and evidence.lowest_epoch is not None and evidence.lowest_epoch < len(epochs):
         advice.append(
             f"Or fewer epochs, so that the learning rate falls in time: trainer train DATA -o NEW_RUN --epochs "
             f"{max(LEAST_WINDOW, evidence.lowest_epoch + 5)}; or --stop-on overfit."
@@ -160,7 +181,7 @@ def _finished(reason: Reason, epochs: Sequence[EpochRecord], evidence: Evidence,
     left = None if evidence.floor is None else level - evidence.floor
     if reason == "decayed":
         advice.append(
-            f"The curves are flat because the learning rate is down to {_share(evidence)} of its highest; "
+            f"The learning rate is down to {_share(evidence)} of its highest, so the curves can hardly move any more: "
             "this is the end of the schedule and no plateau, and a lower rate would gain nothing."
         )
     else:
