@@ -60,8 +60,9 @@ def find_look_alikes(pictures: Sequence[Seen], *, max_distance: int) -> list[Fin
     """Groups of pictures that look alike but are no copies, and held-out pictures that look like a training one.
 
     Two look alike when their perceptual hashes differ in at most `max_distance` bits and their 8 x 8 colour means
-    on average by at most a quarter of what these vary within the plainer of the two, from 2 to 12 grey levels. Each group gathers around its first picture, so that no chain of small
-    steps joins what is far apart. Of copies the first of each split stands for all; blank pictures take no part.
+    on average by at most a quarter of what these vary within the plainer of the two, from 2 to 12 grey levels.
+    Each group gathers around its first picture, so that no chain of small steps joins what is far apart. Of copies
+    the first of each split stands for all; blank pictures take no part.
 
     Time grows with the square of the number of pictures (20,000 take a few seconds), memory with the number.
     """

@@ -7,9 +7,10 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from trainer.check import REPORT_NAME, check_folder, reason_unusable, write_report
+from trainer.check import REPORT_NAME, SHEET_NAME, check_as_json, check_folder, reason_unusable, write_report
 from trainer.cli import cli
 from trainer.errors import DataError
+from trainer.findings import KINDS
 
 
 @pytest.fixture
@@ -136,3 +137,71 @@ def test_the_command_prints_one_json_document(folder: Path) -> None:
     assert (found["good"], found["bad"]) == (2, [{"file": "b.png", "reason": "zero bytes"}])
     assert found["totals"] == {"blank": 1, "class": 1}
     assert [(one["kind"], one["files"]) for one in found["findings"]] == [("blank", ["Normal/好.png"]), ("class", [])]
+
+
+@pytest.fixture
+def planted(data: Path) -> Path:
+    """The DATA folder with one fault of many kinds."""
+    train = data / "train" / "划痕"
+    (data / "test" / "划痕" / "copy.png").write_bytes((train / "1.png").read_bytes())
+    with Image.open(train / "2.png") as picture:
+        picture.save(data / "val" / "dirt" / "same.bmp")
+        picture.resize((96, 96), Image.Resampling.NEAREST).save(train / "large.png")
+        picture.save(train / "jpeg.png", "JPEG", quality=95)
+        picture.convert("RGBA").save(train / "alpha.png")
+    (train / "empty.png").touch()
+    return data
+
+
+def by_kind(folder: Path, **options: int) -> dict[str, list[tuple[str, ...]]]:
+    found: dict[str, list[tuple[str, ...]]] = {}
+    for finding in check_folder(folder, **options).findings:  # type: ignore[arg-type]
+        found.setdefault(finding.kind, []).append(finding.files)
+    return found
+
+
+def test_planted_faults_are_found_across_splits_first(planted: Path) -> None:
+    found = by_kind(planted)
+    assert list(found) == [kind for kind in KINDS if kind in found], "in the order of KINDS"
+    assert found["copy_across"] == [
+        ("test/划痕/copy.png", "train/划痕/1.png"),
+        ("train/划痕/2.png", "train/划痕/alpha.png", "val/dirt/same.bmp"),
+    ]
+    assert found["contradiction"] == [("train/划痕/2.png", "train/划痕/alpha.png", "val/dirt/same.bmp")]
+    assert found["size"] == [("train/划痕/large.png",)]
+    assert found["disguised"] == [("train/划痕/jpeg.png",)]
+    assert found["alpha"] == [("train/划痕/alpha.png",)]
+    assert ("train/划痕/2.png", "train/划痕/jpeg.png", "train/划痕/large.png") in found["near"]
+
+
+def test_workers_change_nothing_in_a_check(planted: Path) -> None:
+    assert check_folder(planted, workers=2) == check_folder(planted)
+
+
+def test_a_check_changes_no_picture(planted: Path) -> None:
+    before = {path: path.read_bytes() for path in planted.rglob("*.*")}
+    write_report(check_folder(planted))
+    after = {path: path.read_bytes() for path in planted.rglob("*.*") if path.name != REPORT_NAME}
+    assert after == before
+
+
+def test_look_alikes_can_be_left_out(planted: Path) -> None:
+    assert not {"near", "near_across"} & check_as_json(check_folder(planted, near_bits=None))["totals"].keys()
+    with pytest.raises(ValueError, match="found 65; expected 0 to 64"):
+        check_folder(planted, near_bits=65)
+
+
+def test_the_sheet_of_the_command_is_no_stranger_and_shows_every_kind(planted: Path) -> None:
+    sheet = planted / SHEET_NAME
+    done = CliRunner().invoke(cli, ["check", str(planted), "--sheet", str(sheet), "--strict"])
+    assert done.exit_code == 1
+    html = sheet.read_text(encoding="utf-8")
+    for kind in check_as_json(check_folder(planted))["totals"]:
+        assert KINDS[kind].title in html
+        assert KINDS[kind].title in done.stdout
+    assert [entry.file for entry in check_folder(planted).bad] == ["train/划痕/empty.png"]
+
+
+def test_warnings_alone_end_with_zero_unless_strict(folder: Path) -> None:
+    assert CliRunner().invoke(cli, ["check", str(folder)]).exit_code == 0
+    assert CliRunner().invoke(cli, ["check", str(folder), "--strict"]).exit_code == 1

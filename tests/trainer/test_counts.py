@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from trainer.cli import cli
+from trainer.counts import count_images, counts_as_json, notes_on, tally
+from trainer.errors import DataError
+
+
+def places(**images: int) -> list[tuple[str, str]]:
+    """`train__open=3` -> three pairs ("train", "open")."""
+    return [tuple(name.split("__")) for name, number in images.items() for _ in range(number)]  # type: ignore[misc]
+
+
+def test_a_data_folder_is_counted_by_part(data: Path) -> None:
+    counts = count_images(data)
+    assert counts.parts == ("train", "val", "test")
+    assert counts.images["划痕"] == {"train": 8, "val": 3, "test": 3}
+    assert (counts.total, counts.of_class("划痕"), counts.of_part("val")) == (42, 14, 9)
+    assert counts.share("划痕", "train") == pytest.approx(1 / 3)
+    assert counts.ratio("train") == 1
+
+
+def test_class_folders_are_one_part(photos: Path) -> None:
+    counts = count_images(photos)
+    assert counts.parts == ("all",)
+    assert {label: dict(row) for label, row in counts.images.items()} == {
+        "Normal": {"all": 12},
+        "dirt": {"all": 12},
+        "划痕": {"all": 12},
+    }
+
+
+def test_an_empty_class_folder_is_a_class_without_images(photos: Path) -> None:
+    (photos / "short").mkdir()
+    counts = count_images(photos)
+    assert counts.images["short"] == {"all": 0}
+    assert counts.ratio("all") == 1, "the smallest class that has any"
+    assert "short: 0 images; fewer than 10 teach little" in notes_on(counts)
+
+
+def test_images_outside_of_classes_are_said(photos: Path, draw) -> None:  # type: ignore[no-untyped-def]
+    draw(photos / "loose.png", "dirt", 1)
+    counts = count_images(photos)
+    assert (counts.unplaced, counts.total) == (1, 36)
+    assert notes_on(counts)[-1] == "1 image in no class folder"
+
+
+def test_shares_and_ratio_of_nothing_are_undefined() -> None:
+    counts = tally([], ("train", "val"), classes=["open"])
+    assert counts.share("open", "train") is None
+    assert counts.ratio("val") is None
+    assert counts.total == 0
+
+
+def test_imbalance_is_said_beyond_ten_times() -> None:
+    assert notes_on(tally(places(all__a=200, all__b=20), ("all",))) == []
+    assert notes_on(tally(places(all__a=201, all__b=20), ("all",))) == [
+        "b: 20 images where a has 201, 10 times as many"
+    ]
+
+
+def test_a_class_missing_from_a_part_is_said_but_not_when_the_part_is_empty() -> None:
+    counts = tally(places(train__a=20, train__b=20, val__a=3), ("train", "val", "test"))
+    assert notes_on(counts) == ["b: no image in val"]
+
+
+def test_a_test_set_that_names_no_defects_is_no_class_to_learn() -> None:
+    counts = tally(places(train__Normal=20, train__a=20, test__Normal=5, test__Abnormal=5), ("train", "test"))
+    assert notes_on(counts) == ["a: no image in test"]
+
+
+@pytest.mark.parametrize("make", [True, False])
+def test_a_folder_without_classes_or_none_at_all_is_refused(tmp_path: Path, make: bool) -> None:
+    folder = tmp_path / "nowhere"
+    if make:
+        folder.mkdir()
+    with pytest.raises(DataError, match="no class folders" if make else "no such folder"):
+        count_images(folder)
+
+
+def test_the_command_prints_a_row_a_class(data: Path) -> None:
+    done = CliRunner().invoke(cli, ["counts", str(data)])
+    assert done.exit_code == 0
+    row = next(line for line in done.stdout.splitlines() if "划痕" in line)
+    assert row.split() == ["划痕", "8", "33.3", "%", "3", "33.3", "%", "3", "33.3", "%", "14"]
+
+
+def test_the_command_prints_one_json_document_and_draws(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "counts.svg"
+    done = CliRunner().invoke(cli, ["counts", str(data), "--json", "-o", str(out)])
+    assert json.loads(done.stdout) == counts_as_json(count_images(data))
+    assert json.loads(done.stdout)["classes"]["划痕"]["val"] == {"images": 3, "share": 3 / 9}
+    assert "划痕" in out.read_text(encoding="utf-8")
+
+
+def test_a_drawing_among_the_images_is_refused(data: Path) -> None:
+    done = CliRunner().invoke(cli, ["counts", str(data), "-o", str(data / "counts.png")])
+    assert done.exit_code == 1
+    assert "would count as an image" in done.stderr
+    assert not (data / "counts.png").exists()
