@@ -144,35 +144,6 @@ def load_classifier(path: Path) -> tuple[nn.Module, Checkpoint]:
     return network.eval(), checkpoint
 
 
-def start_from(network: nn.Module, path: Path, *, model: str, classes: tuple[str, ...]) -> None:
-    """Put a checkpoint's weights into `network`; the head stays fresh unless the classes are the same.
-
-    Args:
-        network: the model that is going to be trained; changed in place.
-        path: a checkpoint, or a run whose `best.pt` is meant.
-        model: name of the network's model.
-        classes: in the order of its outputs.
-
-    Raises:
-        CheckpointError: as `find_checkpoint` and `load_checkpoint`, or it is another model's.
-    """
-    path = find_checkpoint(path)
-    checkpoint = load_checkpoint(path)
-    if checkpoint.model != model:
-        raise CheckpointError(
-            f"{path}: weights of {checkpoint.model}, asked to train {model}; add --model {checkpoint.model}"
-        )
-    own = network.state_dict()
-    head = [name for name in own if own[name].shape[:1] == (len(classes),) and ".linear." in name]
-    kept = checkpoint.state
-    if checkpoint.classes != classes:
-        kept = {name: tensor for name, tensor in checkpoint.state.items() if name not in head}
-    try:
-        network.load_state_dict({**own, **kept})
-    except RuntimeError as error:
-        raise CheckpointError(f"{path}: its weights do not fit {model}; take another checkpoint") from error
-
-
 def _to_checkpoint(path: Path, content: Any) -> Checkpoint:
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint of this program; expected one that 'trainer train' wrote")

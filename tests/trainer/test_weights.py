@@ -11,7 +11,8 @@ from torch import nn
 
 from trainer._yolov5 import build_classifier
 from trainer.errors import CheckpointError
-from trainer.weights import find_checkpoint, load_checkpoint, load_classifier, save_checkpoint, start_from
+from trainer.start import start_from
+from trainer.weights import find_checkpoint, load_checkpoint, load_classifier, save_checkpoint
 
 
 @pytest.fixture
