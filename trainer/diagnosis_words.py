@@ -40,6 +40,9 @@ Reason = Literal[
 _GOOD_SHARE = 0.5
 """Of the way from guessing to the floor; a training loss that has not come half of it is high."""
 
+_STILL_FALLS = 0.05
+"""Of a logarithm over the window."""
+
 _WIDE_GAP = 0.3
 """Nats by which validation is above what training has left to learn."""
 

@@ -132,6 +132,10 @@ def test_advice_takes_the_schedule_and_the_level_into_account() -> None:
     assert "let it end" in halfway.advice[0]
     high = diagnose(records(FLAT, FLAT, lr=COSINE), SEVEN)
     assert any("train longer (--epochs 60), faster (--lr 0.003)" in sentence for sentence in high.advice)
+    assert not any("longer schedule" in sentence for sentence in high.advice)
+    falling = diagnose(records(FLAT, FALL, lr=COSINE), SEVEN)
+    assert falling.kind == "finished"
+    assert any("longer schedule may gain more" in sentence for sentence in falling.advice)
     unknown = diagnose(records(FLAT, FLAT, lr=COSINE))
     assert any("unknown" in sentence for sentence in unknown.advice)
     assert "--epochs 60" in diagnose(records(FALL, FALL), SEVEN).advice[0]
