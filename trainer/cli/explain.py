@@ -55,6 +55,7 @@ def explain(
     """
     import json
 
+    from ..explain import ANY_DEFECT
     from ..explain import explain as explain_images
     from ..explain import explanation_as_row
     from ..report.explanations import PAGE_NAME, check_output, write_folder
@@ -73,6 +74,12 @@ def explain(
         progress=True,
     )
     written = write_folder(output, found)
+    if class_name is None and any(row.explained not in ("", ANY_DEFECT) for row in written.rows):
+        click.echo(
+            f"No class is named {normal!r}, so the predicted class is explained in every image; "
+            "name the class without defects with --normal",
+            err=True,
+        )
     if as_json:
         click.echo(json.dumps([explanation_as_row(row) for row in written.rows], ensure_ascii=False, indent=2))
         return

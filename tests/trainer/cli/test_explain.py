@@ -53,9 +53,7 @@ def test_json_is_one_document_of_the_tables_rows(trained_run: Trained, tmp_path:
     assert len(document) == 4
 
 
-def test_images_predicted_normal_have_no_box_and_it_is_said(
-    trained_run: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_predicted_normal_have_no_box_and_it_is_said(trained_run: Trained, tmp_path: Path) -> None:
     trained, data = trained_run
     # Whatever the short training says of them, that class is the one without defects.
     first = json.loads(run(trained, data / "test" / "Normal", "-o", tmp_path / "a", "--json").stdout)[0]["predicted"]
@@ -97,6 +95,17 @@ def test_a_class_that_is_not_known_is_one_line(trained_run: Trained, tmp_path: P
     assert result.exit_code == 1
     assert "'nothing' is not among the trained classes; expected one of Normal, 划痕" in result.stderr
     assert not (tmp_path / "o").exists()
+
+
+def test_without_a_normal_class_it_is_said_that_the_predicted_one_is_explained(
+    trained_run: Trained, tmp_path: Path
+) -> None:
+    trained, data = trained_run
+    result = run(trained, data / "test", "-o", tmp_path / "o", "--normal", "good", "--limit", 2)
+    assert "No class is named 'good', so the predicted class is explained" in result.stderr
+    assert all(row["explained"] == row["predicted"] for row in rows_of(tmp_path / "o"))
+    named = run(trained, data / "test", "-o", tmp_path / "p", "--class", "划痕", "--limit", 1)
+    assert "No class is named" not in named.stderr
 
 
 def test_a_long_page_says_what_it_leaves_out(
