@@ -189,6 +189,11 @@ def _finished(reason: Reason, epochs: Sequence[EpochRecord], evidence: Evidence,
         )
     else:
         advice.append("The training images are learned as far as label smoothing allows; a lower rate gains nothing.")
+    if reason == "decayed" and val.high < 0.0 and val.change <= -_STILL_FALLS:
+        advice.append(
+            "Validation loss still fell to the end, so a longer schedule may gain more: "
+            f"trainer train DATA -o NEW_RUN --epochs {2 * len(epochs)}."
+        )
     if (
         left is not None
         and evidence.guess is not None
