@@ -55,9 +55,8 @@ def explain(
     """
     import json
 
-    from ..explain import ANY_DEFECT
+    from ..explain import ANY_DEFECT, explanation_as_row
     from ..explain import explain as explain_images
-    from ..explain import explanation_as_row
     from ..report.explanations import PAGE_NAME, check_output, write_folder
 
     check_output(output, images)
