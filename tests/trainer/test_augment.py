@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import math
+from colorsys import rgb_to_hsv
+
 import torch
 
-from trainer.augment import augment
+from trainer.augment import augment, colour_matrix
 from trainer.config import AugmentConfig
 
 STILL = AugmentConfig(flips=False, quarter_turns=False, warp_rate=0, brightness=0, contrast=0)
@@ -53,3 +56,59 @@ def test_the_generator_alone_decides() -> None:
     assert not torch.equal(one, augment(images, AugmentConfig(), torch.Generator().manual_seed(6)))
     assert one.min() >= 0
     assert one.max() <= 255
+
+
+def test_a_defect_at_the_very_margin_mostly_stays_visible() -> None:
+    images = torch.zeros((2000, 3, 64, 64), dtype=torch.uint8)
+    images[:, :, 0:4, 0:4] = 200  # in the corner, the worst place
+    varied = augment(images, AugmentConfig(brightness=0, contrast=0), torch.Generator().manual_seed(0))
+    area = varied.sum(dim=(1, 2, 3)) / images.sum(dim=(1, 2, 3))
+    assert (area > 0.5).float().mean() >= 0.7
+    images[:, :, 0:4, 0:4] = 0
+    images[:, :, 8:12, 8:12] = 200  # an eighth of the side away from it
+    varied = augment(images, AugmentConfig(brightness=0, contrast=0), torch.Generator().manual_seed(0))
+    area = varied.sum(dim=(1, 2, 3)) / images.sum(dim=(1, 2, 3))
+    assert (area > 0.5).float().mean() >= 0.99
+
+
+def test_the_default_warp_never_shows_less_than_four_fifths_of_the_area() -> None:
+    assert 1 / (1 + AugmentConfig().scale) ** 2 >= 0.8
+
+
+def hues(pixels: torch.Tensor) -> list[float]:
+    return [rgb_to_hsv(*(pixels[:, 4, 4] / 255).tolist())[0] for pixels in pixels]
+
+
+def test_hue_turns_on_request_by_as_much_as_asked_and_keeps_grey() -> None:
+    red = torch.tensor([160, 60, 60], dtype=torch.uint8).view(1, 3, 1, 1).expand(200, 3, 8, 8)
+    config = STILL.model_copy(update={"hue": 0.1})
+    turned = hues(augment(red, config, torch.Generator().manual_seed(0)))
+    off_red = [min(hue, 1 - hue) for hue in turned]
+    assert 0.08 < max(off_red) < 0.12
+    assert any(hue < 0.5 for hue in turned)
+    assert any(hue > 0.5 for hue in turned)
+    grey = torch.full((4, 3, 8, 8), 90, dtype=torch.uint8)
+    assert torch.allclose(augment(grey, config, torch.Generator().manual_seed(0)), grey.float(), atol=1e-2)
+
+
+def test_a_turn_by_a_third_of_the_circle_swaps_the_channels() -> None:
+    matrix = colour_matrix(torch.tensor([2 * math.pi / 3]), torch.ones(1))[0]
+    assert torch.allclose(matrix @ torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 0.0]), atol=1e-6)
+
+
+def test_no_saturation_is_grey_and_full_is_the_image() -> None:
+    colours = torch.rand(3, 5, generator=torch.Generator().manual_seed(0))
+    greyed = colour_matrix(torch.zeros(1), torch.zeros(1))[0] @ colours
+    assert torch.allclose(greyed, colours.mean(dim=0).expand(3, -1), atol=1e-6)
+    assert torch.allclose(colour_matrix(torch.zeros(1), torch.ones(1))[0] @ colours, colours, atol=1e-6)
+    red = torch.tensor([160, 60, 60], dtype=torch.uint8).view(1, 3, 1, 1).expand(100, 3, 8, 8)
+    varied = augment(red, STILL.model_copy(update={"saturation": 0.5}), torch.Generator().manual_seed(0))
+    spread = (varied[:, 0] - varied[:, 1]).amax(dim=(1, 2))
+    assert 45 < spread.min() < 60 < 140 < spread.max() < 155
+
+
+def test_colour_is_drawn_last_so_that_an_image_lies_the_same_without_it() -> None:
+    grey = torch.randint(60, 200, (8, 1, 16, 16), dtype=torch.uint8).expand(-1, 3, -1, -1)
+    plain = augment(grey, AugmentConfig(), torch.Generator().manual_seed(0))
+    coloured = augment(grey, AugmentConfig(hue=0.2), torch.Generator().manual_seed(0))
+    assert torch.allclose(plain, coloured, atol=1e-2)
