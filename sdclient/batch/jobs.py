@@ -11,7 +11,7 @@ from .identity import MOST_IMAGES_PER_SOURCE, image_key, seed_base
 from .parameters import ImageParameters
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a long plan holds one for each of its images
 class PlannedImage:
     """One image to make."""
 
@@ -81,9 +81,13 @@ def plan_images(
     if count > MOST_IMAGES_PER_SOURCE:
         raise ValueError(f"{source.relative}: {count} images of one source; at most {MOST_IMAGES_PER_SOURCE}")
     base = seed_base(run_seed, source.class_name, source.number)
+    former: ImageParameters | None = None
     for k in range(1, count + 1):
         seed = base + k - 1
         parameters = parameters_for(source, k, seed)
+        if parameters == former:
+            parameters = former  # one object for all images made alike
+        former = parameters
         key = image_key(source_sha256, identity(parameters), seed)
         yield PlannedImage(source, source_sha256, k, seed, key, parameters)
 

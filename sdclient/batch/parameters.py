@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageParameters:
     """Plain values that change pixels; images of one source with equal parameters can share a request.
 
