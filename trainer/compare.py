@@ -17,6 +17,7 @@ from .metrics import FloatArray, IntArray
 from .predictions import Predictions
 from .stats import (
     RESAMPLES,
+    Resampled,
     Statistic,
     bootstrap_arms,
     mcnemar_exact,
@@ -199,7 +200,7 @@ def _differences(
     first: FloatArray,
     second: FloatArray,
     statistics: Mapping[str, Statistic],
-    draws: Mapping[str, FloatArray],
+    draws: Mapping[str, Resampled],
     first_row: int,
 ) -> tuple[Difference, ...]:
     """Candidate (row 1 of the draws) minus the arm in `first_row`."""
@@ -208,7 +209,9 @@ def _differences(
         before = float(statistic(first.sum(axis=1)).mean())
         after = float(statistic(second.sum(axis=1)).mean())
         defined = not (np.isnan(before) or np.isnan(after))
-        interval = percentile_interval(draws[key][1] - draws[key][first_row]) if first.shape[1] > 1 else None
+        interval = (
+            percentile_interval(draws[key].values[1] - draws[key].values[first_row]) if first.shape[1] > 1 else None
+        )
         found.append(
             Difference(
                 metric=key,

@@ -66,6 +66,23 @@ def chance_of_at_most(count: int, of: int, rate: float) -> float:
     return float(scipy_stats.binom.cdf(count, of, rate))
 
 
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """A statistic of A arms over R resamples, images and seeds apart."""
+
+    by_images: FloatArray
+    """(A, R) means over seeds on drawn groups; NaN where a draw leaves the statistic undefined."""
+    seed_error: FloatArray
+    """(A,) standard error of the mean that other seeds would bring; 0 for an arm of one seed."""
+    seed_luck: FloatArray
+    """(A, R) draws of Student's t by which `seed_error` is scaled; 0 for an arm of one seed."""
+
+    @property
+    def values(self) -> FloatArray:
+        """(A, R) with both in them; what intervals are made from."""
+        return self.by_images + self.seed_luck * self.seed_error[:, None]
+
+
 Statistic = Callable[[npt.NDArray[np.number]], FloatArray]
 """(..., L, K) confusion -> (...) values, NaN where undefined."""
 
@@ -76,7 +93,7 @@ def bootstrap_arms(
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> dict[str, FloatArray]:
+) -> dict[str, Resampled]:
     """Resampled means of each arm, test groups and training seeds both being random.
 
     Every resample draws the G groups with replacement, the same draw for all seeds of all arms (which is what
@@ -95,7 +112,7 @@ def bootstrap_arms(
         seed: of the draws.
 
     Returns:
-        By name (arms, R) values; NaN where a draw leaves the statistic undefined.
+        By name, rows in the order of `arms`.
     """
     groups = arms[0].shape[1]
     if any(arm.shape[1:] != arms[0].shape[1:] for arm in arms):
@@ -110,16 +127,15 @@ def bootstrap_arms(
             resampled = _resample_groups(arm, weights)
             for name, statistic in statistics.items():
                 drawn[name][row].append(statistic(resampled))
-    luck = [rng.standard_t(max(1, arm.shape[0] - 1), size=resamples) for arm in arms]
-    return {
-        name: np.stack(
-            [
-                _with_seed_variance(statistic(arm.sum(axis=1)), np.concatenate(parts), luck_of_arm)
-                for arm, parts, luck_of_arm in zip(arms, drawn[name], luck, strict=True)
-            ]
-        )
-        for name, statistic in statistics.items()
-    }
+    seeds = [arm.shape[0] for arm in arms]
+    luck = np.stack([rng.standard_t(n - 1, size=resamples) if n > 1 else np.zeros(resamples) for n in seeds])
+    found = {}
+    for name, statistic in statistics.items():
+        resampled_by_arm = [np.concatenate(parts) for parts in drawn[name]]
+        observed_by_arm = [statistic(arm.sum(axis=1)) for arm in arms]
+        errors = [_seed_error(*both) for both in zip(observed_by_arm, resampled_by_arm, strict=True)]
+        found[name] = Resampled(np.stack([one.mean(axis=1) for one in resampled_by_arm]), np.array(errors), luck)
+    return found
 
 
 def percentile_interval(values: FloatArray, *, confidence: float = CONFIDENCE) -> Interval | None:
@@ -132,6 +148,32 @@ def percentile_interval(values: FloatArray, *, confidence: float = CONFIDENCE) -
     return Interval(float(low), float(high))
 
 
+def bootstrap_p(values: FloatArray) -> float | None:
+    """Two-sided p-value of "no difference" from resampled differences: 2 min(P(d <= 0), P(d >= 0)), at most 1.
+
+    Each count has one added to it and to R, so that no p-value is 0 (Davison and Hinkley, 1997, 4.2). None where
+    `percentile_interval` gives none.
+    """
+    defined = values[~np.isnan(values)]
+    if len(defined) == 0 or len(defined) < _LEAST_DEFINED_SHARE * len(values):
+        return None
+    fewer = min(int(np.sum(defined <= 0)), int(np.sum(defined >= 0)))
+    return min(1.0, 2.0 * (fewer + 1) / (len(defined) + 1))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values adjusted for how many there are (Holm, 1979), in the order given.
+
+    The i-th smallest of m, counted from 0, is multiplied by m - i; none may be below a smaller one's.
+    """
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    for place, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, p_values[index] * (len(p_values) - place)))
+        adjusted[index] = highest
+    return adjusted
+
+
 def _resample_groups(arm: FloatArray, weights: FloatArray) -> FloatArray:
     """(S, G, L, K) counts and (R, G) weights -> (R, S, L, K)."""
     seeds, groups, labels, classes = arm.shape
@@ -140,22 +182,17 @@ def _resample_groups(arm: FloatArray, weights: FloatArray) -> FloatArray:
     return product.reshape(len(weights), seeds, labels, classes)
 
 
-def _with_seed_variance(observed: FloatArray, resampled: FloatArray, luck: FloatArray) -> FloatArray:
-    """Means over seeds, varied by what other seeds would have given.
+def _seed_error(observed: FloatArray, resampled: FloatArray) -> float:
+    """Standard error of a mean over seeds that is the seeds' own, not the images'.
 
     Args:
         observed: (S,) the statistic of each seed on all groups.
         resampled: (R, S) the same on drawn groups.
-        luck: (R,) draws of Student's t.
-
-    Returns:
-        (R,)
     """
     seeds = len(observed)
-    means: FloatArray = resampled.mean(axis=1)
     if seeds == 1:
-        return means
-    apart = resampled - means[:, None]
-    interaction = np.nanvar(apart, axis=0).mean() * seeds / (seeds - 1) if not np.isnan(apart).all() else np.nan
-    between = np.maximum(0.0, observed.var(ddof=1) - interaction)
-    return means + luck * np.sqrt(between / seeds)
+        return 0.0
+    apart = resampled - resampled.mean(axis=1, keepdims=True)
+    defined = apart[~np.isnan(apart).any(axis=1)]
+    interaction = defined.var(axis=0).mean() * seeds / (seeds - 1) if len(defined) else np.nan
+    return float(np.sqrt(np.maximum(0.0, observed.var(ddof=1) - interaction) / seeds))

@@ -9,8 +9,10 @@ from scipy import stats as golden
 from trainer.metrics import binary_rate_of_confusion, macro_f1_of_confusion
 from trainer.stats import (
     bootstrap_arms,
+    bootstrap_p,
     chance_of_at_most,
     clopper_pearson,
+    holm,
     mcnemar_exact,
     percentile_interval,
 )
@@ -79,7 +81,7 @@ def test_chance_of_at_most_by_hand() -> None:
 
 def test_the_same_predictions_differ_by_exactly_nothing() -> None:
     table = one_table_an_image(np.random.default_rng(0).random((1, 50)) < 0.8)
-    drawn = bootstrap_arms([table, table], {"accuracy": accuracy}, resamples=200)["accuracy"]
+    drawn = bootstrap_arms([table, table], {"accuracy": accuracy}, resamples=200)["accuracy"].values
     interval = percentile_interval(drawn[1] - drawn[0])
     assert interval is not None
     assert (interval.low, interval.high) == (0.0, 0.0)
@@ -88,7 +90,8 @@ def test_the_same_predictions_differ_by_exactly_nothing() -> None:
 def test_draws_repeat_with_their_seed_and_not_with_another() -> None:
     table = one_table_an_image(np.random.default_rng(0).random((2, 50)) < 0.8)
     first, again, other = (
-        bootstrap_arms([table], {"accuracy": accuracy}, resamples=50, seed=seed)["accuracy"] for seed in (1, 1, 2)
+        bootstrap_arms([table], {"accuracy": accuracy}, resamples=50, seed=seed)["accuracy"].values
+        for seed in (1, 1, 2)
     )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -96,7 +99,7 @@ def test_draws_repeat_with_their_seed_and_not_with_another() -> None:
 
 def test_one_training_varies_as_the_binomial_does() -> None:
     right = np.arange(400) < 320
-    drawn = bootstrap_arms([one_table_an_image(right[None])], {"accuracy": accuracy})["accuracy"][0]
+    drawn = bootstrap_arms([one_table_an_image(right[None])], {"accuracy": accuracy})["accuracy"].values[0]
     assert drawn.mean() == pytest.approx(0.8, abs=0.003)
     assert drawn.std() == pytest.approx(np.sqrt(0.8 * 0.2 / 400), rel=0.08)
 
@@ -108,7 +111,7 @@ def test_pure_seed_variance_gives_the_interval_of_the_t_test(seeds: int) -> None
     table = np.zeros((seeds, 40, 2, 2))
     table[..., 0, 0] = shares[:, None]
     table[..., 0, 1] = 1 - shares[:, None]
-    drawn = bootstrap_arms([table], {"accuracy": accuracy}, resamples=40_000)["accuracy"][0]
+    drawn = bootstrap_arms([table], {"accuracy": accuracy}, resamples=40_000)["accuracy"].values[0]
     interval = percentile_interval(drawn)
     expected = golden.t.interval(0.95, seeds - 1, loc=shares.mean(), scale=golden.sem(shares))
     assert interval is not None
@@ -122,7 +125,9 @@ def test_seeds_that_differ_by_the_luck_of_images_alone_add_no_variance_of_their_
     for _ in range(40):
         table = one_table_an_image(rng.random((5, 200)) < 0.8)
         spreads.append(
-            np.subtract(*np.percentile(bootstrap_arms([table], {"a": accuracy}, resamples=400)["a"][0], [84, 16]))
+            np.subtract(
+                *np.percentile(bootstrap_arms([table], {"a": accuracy}, resamples=400)["a"].values[0], [84, 16])
+            )
         )
     expected = 2 * golden.norm.ppf(0.84) * np.sqrt(0.8 * 0.2 / (5 * 200))
     assert np.mean(spreads) == pytest.approx(expected, rel=0.25)
@@ -133,7 +138,7 @@ def test_images_of_one_group_are_drawn_together() -> None:
     alone = one_table_an_image(right)
     grouped = alone.reshape(1, 20, 10, 2, 2).sum(axis=2)
     spread_alone, spread_grouped = (
-        bootstrap_arms([table], {"accuracy": accuracy})["accuracy"].std() for table in (alone, grouped)
+        bootstrap_arms([table], {"accuracy": accuracy})["accuracy"].values.std() for table in (alone, grouped)
     )
     assert spread_grouped == pytest.approx(spread_alone * np.sqrt(10), rel=0.1)
 
@@ -144,13 +149,13 @@ def test_pairing_takes_out_what_is_common() -> None:
     second = first.copy()
     second[:6] = ~second[:6]
     tables = [one_table_an_image(right[None]) for right in (first, second)]
-    drawn = bootstrap_arms(tables, {"accuracy": accuracy})["accuracy"]
+    drawn = bootstrap_arms(tables, {"accuracy": accuracy})["accuracy"].values
     assert (drawn[1] - drawn[0]).std() < 0.4 * drawn[0].std()
 
 
 def test_chunks_make_no_difference_to_the_shape() -> None:
     table = one_table_an_image(np.ones((1, 3000), dtype=bool))
-    drawn = bootstrap_arms([table, table], {"accuracy": accuracy}, resamples=1500)["accuracy"]
+    drawn = bootstrap_arms([table, table], {"accuracy": accuracy}, resamples=1500)["accuracy"].values
     assert drawn.shape == (2, 1500)
     assert np.all(drawn == 1.0)
 
@@ -180,7 +185,7 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
         for _ in range(2):
             skill = rng.normal(1.0, 0.25, (3, 1))
             tables.append(one_table_an_image(rng.normal(0, 1, (3, 120)) + hard < skill))
-        drawn = bootstrap_arms(tables, {"accuracy": accuracy}, resamples=400, seed=trial)["accuracy"]
+        drawn = bootstrap_arms(tables, {"accuracy": accuracy}, resamples=400, seed=trial)["accuracy"].values
         interval = percentile_interval(drawn[1] - drawn[0])
         assert interval is not None
         covered += interval.low <= 0.0 <= interval.high
@@ -190,5 +195,30 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
 def test_macro_f1_is_resampled_over_the_classes_that_were_drawn() -> None:
     table = np.zeros((1, 3, 3, 3))
     table[0, 0, 0, 0] = table[0, 1, 1, 1] = table[0, 2, 2, 2] = 1
-    drawn = bootstrap_arms([table], {"f1": macro_f1_of_confusion}, resamples=200)["f1"]
+    drawn = bootstrap_arms([table], {"f1": macro_f1_of_confusion}, resamples=200)["f1"].values
     assert np.all(drawn == 1.0)
+
+
+def test_holm_by_hand_and_in_the_order_given() -> None:
+    # Sorted .01 .02 .03 .04: x4 = .04, x3 = .06, x2 = .06, x1 = .04 -> not below .06.
+    assert holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([]) == []
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_never_lowers_a_p_value_and_keeps_their_order(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    assert all(q >= p for p, q in zip(p_values, adjusted, strict=True))
+    assert min(adjusted) == pytest.approx(min(1.0, len(p_values) * min(p_values)))
+    order = np.argsort(p_values, kind="stable")
+    assert np.all(np.diff(np.array(adjusted)[order]) >= 0)
+
+
+def test_a_bootstrap_p_value_is_small_only_where_the_interval_leaves_zero_out() -> None:
+    values = np.arange(-24, 976) / 1000  # 25 of 1000 at or below 0
+    assert bootstrap_p(values) == pytest.approx(2 * 26 / 1001)
+    assert bootstrap_p(np.zeros(50)) == 1.0
+    assert bootstrap_p(np.ones(999)) == pytest.approx(2 / 1000)
+    assert bootstrap_p(np.full(10, np.nan)) is None
+    assert bootstrap_p(np.array([])) is None
