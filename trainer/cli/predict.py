@@ -73,12 +73,14 @@ def predict(
       trainer predict runs/baseline "line3/**/*.bmp" line4 --skip-unreadable
       find photos -name "*.png" -print0 | trainer predict runs/baseline/best.onnx -
     """
+    listed = _list(images, labels)  # before the heavy libraries, so that a slip of the pen shows at once
+
     from ..predict import predict as look
     from ..predict import write_stream
 
     stream = look(
         run,
-        _list(images, labels),
+        listed,
         batch_size=batch_size,
         device=device,
         threads=threads,
