@@ -18,7 +18,7 @@ from .decoding import upright_rgb
 from .unusable import Unusable, find_oddities, opened_picture
 from .workers import map_files
 
-GRID = 8
+GRID = 16
 """Cells a side of the coarse picture that a fingerprint keeps."""
 
 _HASH_SIDE_PX = 32
@@ -53,7 +53,7 @@ class Fingerprint:
     contrast: float = 0.0
     """Standard deviation of the grey levels at 32 x 32, in [0, 127.5]; near 0 the perceptual hash means nothing."""
     grid: bytes = b""
-    """8 x 8 RGB means, row by row, uint8."""
+    """16 x 16 RGB means, row by row, uint8."""
 
 
 def pixel_sha256(path: Path) -> str:

@@ -76,7 +76,7 @@ def find_size_outliers(pictures: Sequence[Seen]) -> list[Finding]:
 def find_look_outliers(pictures: Sequence[Seen]) -> list[Finding]:
     """Pictures far from the rest of their class in brightness, contrast, saturation or coarse layout.
 
-    Layout is the mean difference of the 8 x 8 colour means from their medians over the class. Far: 6 spreads from
+    Layout is the mean difference of the 16 x 16 colour means from their medians over the class. Far: 6 spreads from
     the median; a spread is the larger of 1.4826 times the median absolute deviation and of the span between the
     quantiles at 5 and 95 % over 3.29, since classes have tails. Classes of fewer than 20 are not judged.
     """

@@ -13,6 +13,7 @@ from PIL import Image
 
 from sdclient.manifest import ImageRecord, Manifest, ManifestError
 
+from ..decoding import upright_rgb
 from .inputs import GeneratedSet, SourceSample, Thumbnail
 
 SIDE_PX = 160
@@ -59,7 +60,7 @@ def embed_image(path: Path) -> str | None:
     """A picture file as a data URI, shrunk to a thumbnail; None when it is gone or unreadable."""
     try:
         with Image.open(path) as image:
-            picture = image.convert("RGB")
+            picture = upright_rgb(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     picture.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS)
