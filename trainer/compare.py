@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,44 +12,15 @@ from . import metrics
 from .alignment import align, number_groups
 from .arm_result import ArmResult, sum_up
 from .arms import Arm
+from .contrast import Contrast, Side, contrast_of
 from .evaluate import ABNORMAL, NORMAL, LabelledImages, evaluate, label_images
 from .metrics import FloatArray, IntArray
 from .predictions import Predictions
-from .stats import (
-    RESAMPLES,
-    Resampled,
-    Statistic,
-    bootstrap_arms,
-    mcnemar_exact,
-    percentile_interval,
-)
-from .verdict import Difference, Verdict, give_verdict
+from .stats import RESAMPLES, Statistic, bootstrap_arms
+from .verdict import Verdict, give_verdict
 
 MACRO_F1 = "macro_f1"
 _FEW_GROUPS = 20
-
-
-@dataclass(frozen=True)
-class McNemar:
-    """Normal/Abnormal correctness of one training of each arm on the same images."""
-
-    first_seed: str
-    second_seed: str
-    both_right: int
-    only_first: int
-    only_second: int
-    both_wrong: int
-    p_value: float
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """The second arm against the first; every difference is second minus first."""
-
-    first: str
-    second: str
-    differences: tuple[Difference, ...]
-    mcnemar: tuple[McNemar, ...]
 
 
 @dataclass(frozen=True)
@@ -108,6 +79,7 @@ def compare(
     abnormal: str | None = ABNORMAL,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    worth: float | None = None,
 ) -> Comparison:
     """Compare the candidate with the baseline, and with the control where given, image by image.
 
@@ -119,8 +91,11 @@ def compare(
         abnormal: the label of defects whose kind is not said.
         resamples: bootstrap draws.
         seed: of the bootstrap.
+        worth: the smallest difference of the primary metric worth having, in (0, 1); adds what it would take to
+            see it.
 
     Raises:
+        ConfigError: `worth` is out of range.
         EvaluationError: test images, labels or classes differ between arms, or do not fit `normal`.
     """
     arms = [arm for arm in (baseline, candidate, control) if arm is not None]
@@ -134,16 +109,12 @@ def compare(
         sum_up(arm, [evaluate(one, normal=normal, abnormal=abnormal) for one in predictions], table)
         for arm, predictions, table in zip(arms, sets, counts, strict=True)
     ]
-    statistics = _statistics(truth)
-    draws = bootstrap_arms(counts, statistics, resamples=resamples, seed=seed)
+    statistics, recalls = _statistics(truth), _recalls(truth)
+    draws = bootstrap_arms(counts, {**statistics, **recalls}, resamples=resamples, seed=seed)
     right = [np.stack([one.is_defective == one.judged_defective for one in seeds]) for seeds in labelled]
+    sides = [Side(*parts, row=row) for row, parts in enumerate(zip(arms, counts, right, strict=True))]
     contrasts = [
-        Contrast(
-            first=results[first].name,
-            second=results[1].name,
-            differences=_differences(counts[first], counts[1], statistics, draws, first),
-            mcnemar=_mcnemar_by_seed(arms[first], arms[1], right[first], right[1]),
-        )
+        contrast_of(sides[first], sides[1], statistics, recalls, draws, worth=worth)
         for first in ([0, 2] if control is not None else [0])
     ]
     gained, lost = _flips(sets, right)
@@ -192,61 +163,18 @@ def _statistics(truth: LabelledImages) -> dict[str, Statistic]:
     }
 
 
+def _recalls(truth: LabelledImages) -> dict[str, Statistic]:
+    """The recall of every class, where names are known."""
+    size = len(truth.classes) if truth.named else 0
+    return {f"recall {truth.classes[k]}": _recall_statistic(k) for k in range(size)}
+
+
+def _recall_statistic(k: int) -> Statistic:
+    return lambda table: metrics.recall_of_confusion(table, k)
+
+
 def _binary_statistic(key: str, normal: int) -> Statistic:
     return lambda table: metrics.binary_rate_of_confusion(table, key, normal=normal)
-
-
-def _differences(
-    first: FloatArray,
-    second: FloatArray,
-    statistics: Mapping[str, Statistic],
-    draws: Mapping[str, Resampled],
-    first_row: int,
-) -> tuple[Difference, ...]:
-    """Candidate (row 1 of the draws) minus the arm in `first_row`."""
-    found = []
-    for key, statistic in statistics.items():
-        before = float(statistic(first.sum(axis=1)).mean())
-        after = float(statistic(second.sum(axis=1)).mean())
-        defined = not (np.isnan(before) or np.isnan(after))
-        interval = (
-            percentile_interval(draws[key].values[1] - draws[key].values[first_row]) if first.shape[1] > 1 else None
-        )
-        found.append(
-            Difference(
-                metric=key,
-                first=before if defined else None,
-                second=after if defined else None,
-                interval=interval if defined else None,
-            )
-        )
-    return tuple(found)
-
-
-def _mcnemar_by_seed(
-    first: Arm, second: Arm, first_right: metrics.BoolArray, second_right: metrics.BoolArray
-) -> tuple[McNemar, ...]:
-    """One test a pair of trainings: seeds of the same name, or in order where the arms share no name."""
-    names = [one.seed for one in second.seeds]
-    pairs = [(i, names.index(one.seed)) for i, one in enumerate(first.seeds) if one.seed in names]
-    if not pairs:
-        pairs = [(i, i) for i in range(min(len(first.seeds), len(second.seeds)))]
-    tests = []
-    for i, j in pairs:
-        a, b = first_right[i], second_right[j]
-        only_first, only_second = int(np.sum(a & ~b)), int(np.sum(~a & b))
-        tests.append(
-            McNemar(
-                first_seed=first.seeds[i].seed,
-                second_seed=second.seeds[j].seed,
-                both_right=int(np.sum(a & b)),
-                only_first=only_first,
-                only_second=only_second,
-                both_wrong=int(np.sum(~a & ~b)),
-                p_value=mcnemar_exact(only_first, only_second),
-            )
-        )
-    return tuple(tests)
 
 
 def _flips(

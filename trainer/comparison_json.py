@@ -6,7 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from .arm_result import ArmResult, MeanRate
-from .compare import Comparison, Contrast
+from .compare import Comparison
+from .contrast import Contrast
 from .evaluate import evaluation_as_json
 from .stats import Interval
 
@@ -77,7 +78,20 @@ def _contrast(contrast: Contrast) -> dict[str, Any]:
             }
             for one in contrast.differences
         },
+        "recalls": {
+            one.name: {
+                "first": one.first,
+                "second": one.second,
+                "value": one.value,
+                **_bounds(one.interval),
+                "support": one.support,
+                "p_value": one.p_value,
+                "p_holm": one.p_holm,
+            }
+            for one in contrast.recalls
+        },
         "mcnemar": [asdict(test) for test in contrast.mcnemar],
+        "worth": {**asdict(contrast.worth), "sentence": contrast.worth.sentence} if contrast.worth else None,
     }
 
 

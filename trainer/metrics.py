@@ -168,6 +168,11 @@ def macro_f1_of_confusion(confusion: npt.NDArray[np.number]) -> FloatArray:
     return _divide(total, occurs.sum(axis=-1))
 
 
+def recall_of_confusion(confusion: npt.NDArray[np.number], k: int) -> FloatArray:
+    """Share of the images of class k that are given its name; (..., L, K) -> (...), NaN where none bears it."""
+    return _divide(confusion[..., k, k], confusion[..., k, :].sum(axis=-1))
+
+
 def binary_rate_of_confusion(confusion: npt.NDArray[np.number], key: str, *, normal: int) -> FloatArray:
     """One rate of the Normal/Abnormal judgement from confusions.
 

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from ..compare import Comparison
+    from ..contrast import Contrast
 
 
 @click.command()
@@ -22,6 +25,11 @@ if TYPE_CHECKING:
 @click.option(
     "--note", "notes", multiple=True, help="A caveat for the report, as 'the boards are drawn'; may be repeated."
 )
+@click.option(
+    "--worth",
+    type=float,
+    help="A difference worth having, as 0.02: says how many test images it takes to see it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def compare(
     baseline: Path,
@@ -32,6 +40,7 @@ def compare(
     abnormal: str,
     report_path: Path | None,
     notes: tuple[str, ...],
+    worth: float | None,
     as_json: bool,
 ) -> None:
     """Say whether B is better than A on the same test images.
@@ -53,12 +62,15 @@ def compare(
 
     paths = [baseline, candidate, *([control] if control else [])]
     arms = [load_arm(path, data, name=name) for path, name in zip(paths, name_arms(paths), strict=True)]
-    comparison = compare_arms(arms[0], arms[1], arms[2] if control else None, normal=normal, abnormal=abnormal)
+    comparison = compare_arms(
+        arms[0], arms[1], arms[2] if control else None, normal=normal, abnormal=abnormal, worth=worth
+    )
     if report_path is not None:
         from ..report import collect_inputs, write_report
 
         given = [baseline, candidate, *([data] if data else [])]
         options = [*(["--control", str(control)] if control else []), "--normal", normal, "--abnormal", abnormal]
+        options += ["--worth", f"{worth:g}"] if worth is not None else []
         options += [part for note in notes for part in ("--note", note)]
         command = shlex.join(["trainer", "compare", *map(str, given), *options, "--report", str(report_path)])
         write_report(report_path, collect_inputs(comparison, arms, data, commands=[command], notes=notes))
@@ -119,12 +131,34 @@ def _show(comparison: Comparison) -> None:
                 f"{metric.english} {metric.chinese}", signed(difference.value), signed_range(difference.interval)
             )
         console.print(table)
+        if contrast.recalls:
+            console.print(_recalls(contrast))
         for test in contrast.mcnemar:
             console.print(
                 f"McNemar {escape(test.first_seed)} / {escape(test.second_seed)}: right in "
                 f"{escape(contrast.first)} alone {test.only_first}, in {escape(contrast.second)} alone "
                 f"{test.only_second}, exact p = {test.p_value:.4g}"
             )
+        if contrast.worth is not None:
+            console.print(contrast.worth.sentence)
     for note in comparison.notes:
         console.print(f"Note: {escape(note)}")
     console.print(f"[bold]{escape(comparison.verdict.sentence)}[/bold]")
+
+
+def _recalls(contrast: Contrast) -> Table:
+    """Recall by class, with p-values corrected for their number."""
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    from ..notation import signed, signed_range
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("recall 召回率 of class")
+    for heading in ("images", "difference", "95 % interval", "p", "p (Holm)"):
+        table.add_column(heading, justify="right")
+    for one in contrast.recalls:
+        p_values = ["undefined" if p is None else f"{p:.3g}" for p in (one.p_value, one.p_holm)]
+        table.add_row(escape(one.name), str(one.support), signed(one.value), signed_range(one.interval), *p_values)
+    return table

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from .. import notation
 from .._atomic import write_bytes_atomically
 from ..arm_result import ArmResult
-from ..compare import Contrast
+from ..contrast import Contrast
 from ..metrics import NAMED_WRONG, RATE_DEFINITIONS
 from ..verdict import COMPARED, HELPED, HURT, MIXED, NO_DIFFERENCE
 from .data import report_data
