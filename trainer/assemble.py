@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from .dataset import Dataset, LabelledImage, read_dataset
+from .dataset import PARTS, Dataset, LabelledImage, read_dataset
 from .errors import GeneratedSetError
 from .generated import GeneratedSet, read_generated
-from .leakage import hash_held_out, refuse_known_sources
+from .leakage import hash_held_out, refuse_known_sources, refuse_shared_pixels
 
 Origin = Literal["real", "generated", "repeated"]
 
@@ -66,7 +66,8 @@ def assemble(
 
     Raises:
         DataError: the layout is not as it should be.
-        LeakageError: a generated image is, or descends from, a validation or test image.
+        LeakageError: a generated image is, or descends from, a validation or test image, or the same
+            pixels lie in two parts.
         GeneratedSetError: a set cannot be used, has a class that training does not know, or (for a control)
             a source that is not in `train/`.
     """
@@ -75,6 +76,9 @@ def assemble(
     control_sets = [read_generated(path, progress=progress) for path in control_for]
     held_out = hash_held_out([image.path for image in (*dataset.val, *dataset.test)], progress=progress)
     refuse_known_sources([*sets, *control_sets], held_out)
+    flat = refuse_shared_pixels(
+        {part: [image.path for image in dataset.part(part)] for part in PARTS}, progress=progress
+    )
     for generated_set in [*sets, *control_sets]:
         _refuse_unknown_classes(generated_set, dataset)
 
@@ -104,6 +108,7 @@ def assemble(
         "test": _count(dataset.test),
         "generated_sets": [one.summary() for one in sets],
         "control_for": [one.summary() for one in control_sets],
+        "single_coloured_across_parts": flat,
         "fingerprint": fingerprint.hexdigest(),
     }
     return TrainingData(dataset, train, summary)

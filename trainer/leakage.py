@@ -1,16 +1,21 @@
-"""No generated image may know a validation or test image."""
+"""No generated image may know a validation or test image, and no picture may lie in two parts."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from PIL import Image
 from tqdm import tqdm
 
 from .errors import LeakageError
+from .fingerprints import fingerprint_files
 from .generated import GeneratedSet
+
+_NAMED = 3
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 # The chunk by which a generated PNG tells its origin: type, keyword, end of keyword.
@@ -60,3 +65,50 @@ def refuse_known_sources(generated: Iterable[GeneratedSet], held_out: Mapping[st
                 f"({len(leaks)} of {len(generated_set.images)} images of {generated_set.path} are); "
                 "number and generate from DATA/train only"
             )
+
+
+def refuse_shared_pixels(parts: Mapping[str, Sequence[Path]], *, progress: bool = False) -> int:
+    """Refuse a picture that lies in two parts, whatever its file names and formats.
+
+    A picture of a single colour says nothing of the part it came from: such ones are counted, not refused.
+    Files that cannot be decoded are passed over here; reading them refuses them.
+
+    Args:
+        parts: part -> its files.
+        progress: show a bar on stderr.
+
+    Returns:
+        How many files are single-coloured pictures that lie in another part too.
+
+    Raises:
+        LeakageError: names the first pictures, each with its twin, and how many there are.
+    """
+    paths = [path for files in parts.values() for path in files]
+    part_of = [part for part, files in parts.items() for _ in files]
+    same: dict[str, list[tuple[str, Path]]] = defaultdict(list)
+    prints = fingerprint_files(paths, progress=progress, label="compare pixels")
+    for part, one in zip(part_of, prints, strict=True):
+        if one.error is None:
+            same[one.pixel_sha256].append((part, one.path))
+    flat, twins = 0, []
+    for files in same.values():
+        first_part, first = files[0]
+        other = next((path for part, path in files if part != first_part), None)
+        if other is None:
+            continue
+        if _is_single_coloured(first):
+            flat += len(files)
+        else:
+            twins.append(f"{first} = {other}")
+    if twins:
+        named = "; ".join(twins[:_NAMED]) + ("; ..." if len(twins) > _NAMED else "")
+        raise LeakageError(
+            f"{named}: the same pixels in two of {', '.join(parts)} ({len(twins)} such picture(s)), so a network is "
+            "judged by what it has seen; remove one of each two, or divide anew with 'trainer split'"
+        )
+    return flat
+
+
+def _is_single_coloured(path: Path) -> bool:
+    with Image.open(path) as picture:
+        return len(picture.convert("RGB").getcolors(maxcolors=1) or ()) == 1
