@@ -99,6 +99,44 @@ def test_differences_are_second_minus_first_inside_their_interval(comparison: Co
             assert one.interval.low <= one.value <= one.interval.high
 
 
+def test_recall_differences_agree_with_scikit_learn(comparison: Comparison, several: tuple[Arm, ...]) -> None:
+    rows = comparison.against_baseline.recalls
+    assert [row.name for row in rows] == list(CLASSES)
+    means = [
+        np.mean(
+            [
+                golden.recall_score(one.predictions.labels, one.predictions.predicted, labels=CLASSES, average=None)
+                for one in given.seeds
+            ],
+            axis=0,
+        )
+        for given in several[:2]
+    ]
+    labels = several[0].seeds[0].predictions.labels
+    for row, first, second in zip(rows, *means, strict=True):
+        assert (row.first, row.second, row.value) == pytest.approx((first, second, second - first))
+        assert row.support == labels.count(row.name)
+        assert row.interval is not None
+        assert row.p_value is not None
+        assert row.p_holm is not None
+        assert (row.p_value < 0.05) == (row.interval.low > 0 or row.interval.high < 0)
+    # Holm by its definition: the smallest of three p-values is tripled.
+    p_values = [row.p_value or 0.0 for row in rows]
+    smallest = int(np.argmin(p_values))
+    assert rows[smallest].p_holm == pytest.approx(min(1.0, 3 * p_values[smallest]))
+
+
+def test_classes_are_not_compared_by_name_where_names_are_not_known() -> None:
+    coarse = [
+        replace(one, labels=tuple("Abnormal" if label != "Normal" else label for label in one.labels))
+        for one in (predict(1, 1.0), predict(2, 2.0))
+    ]
+    found = compare(arm("a", coarse[0]), arm("b", coarse[1]), worth=0.05)
+    assert found.against_baseline.recalls == ()
+    assert found.against_baseline.worth is not None
+    assert found.against_baseline.worth.images_now == 120
+
+
 def test_mcnemar_counts_every_pair_of_seeds(comparison: Comparison, several: tuple[Arm, ...]) -> None:
     tests = comparison.against_baseline.mcnemar
     assert [(one.first_seed, one.second_seed) for one in tests] == [(f"seed-{n}",) * 2 for n in range(3)]
