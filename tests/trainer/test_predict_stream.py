@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import csv
+import shutil
+import threading
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from trainer.cli import cli
+from trainer.errors import ConfigError, DataError, PredictionsError
+from trainer.image_list import list_files
+from trainer.loader import decode
+from trainer.operating_point_file import ChosenPoint, write_operating_point
+from trainer.predict import predict, predict_folder, write_stream
+from trainer.prediction_rows import open_predictions
+from trainer.predictions import read_predictions
+from trainer.weights import load_classifier
+
+Trained = tuple[Path, Path]
+
+
+def test_the_file_says_what_the_collected_form_says(trained_run: Trained, tmp_path: Path) -> None:
+    run, data = trained_run
+    collected = predict_folder(run, data / "test", progress=False)
+    assert write_stream(predict(run, data / "test", batch_size=4), tmp_path / "结果" / "p.csv") == 6
+    read = read_predictions(tmp_path / "结果" / "p.csv")
+    assert (read.images, read.labels, read.classes) == (collected.images, collected.labels, collected.classes)
+    assert read.predicted == collected.predicted
+    assert np.allclose(read.probabilities, collected.probabilities, atol=1e-6)
+    assert (tmp_path / "结果" / "p.csv").read_bytes().startswith(b"\xef\xbb\xbfimage,label,predicted,p_Normal,")
+    assert [path.name for path in (tmp_path / "结果").iterdir()] == ["p.csv"]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_order_is_as_listed_however_many_threads_read(trained_run: Trained, workers: int) -> None:
+    run, data = trained_run
+    files = [str(data / "test" / label / f"{k}.png") for k in (2, 0, 1) for label in ("划痕", "Normal")]
+    found = list(predict(run, list_files(files, labels="parent"), batch_size=2, workers=workers))
+    assert [row.file for row in found] == files
+    assert [row.label for row in found] == ["划痕", "Normal"] * 3
+    network, checkpoint = load_classifier(run / "best.pt")
+    pixels = torch.from_numpy(np.stack([decode(Path(file), checkpoint.imgsz) for file in files])) / 255
+    with torch.inference_mode():
+        expected = network((pixels - 0.5) / 0.25).softmax(1).numpy()
+    assert np.allclose([row.probabilities for row in found], expected, atol=1e-5)
+
+
+def test_only_a_few_images_are_read_ahead(
+    trained_run: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, data = trained_run
+    read: list[Path] = []
+    monkeypatch.setattr("trainer.predict.decode", lambda path, imgsz: (read.append(path), decode(path, imgsz))[1])
+    for number in range(60):
+        shutil.copy(data / "test" / "Normal" / "0.png", tmp_path / f"{number}.png")
+    stream = predict(run, tmp_path, batch_size=2, workers=2)
+    next(iter(stream))
+    assert len(read) <= 8
+    stream.close()
+    assert not [one for one in threading.enumerate() if one.name.startswith("decode")]
+
+
+def test_reading_in_threads_leaves_the_warning_filters(trained_run: Trained) -> None:
+    run, data = trained_run
+    before = list(warnings.filters)
+    list(predict(run, data / "train", workers=4, batch_size=3))
+    assert warnings.filters == before
+
+
+def test_features_are_what_the_last_layer_sees(trained_run: Trained, tmp_path: Path) -> None:
+    run, data = trained_run
+    stream = predict(run, data / "test", batch_size=4, with_features=True)
+    write_stream(stream, tmp_path / "p.csv", features=tmp_path / "f.npz")
+    with np.load(tmp_path / "f.npz", allow_pickle=False) as archive:
+        found = {name: archive[name] for name in archive.files}
+    network, checkpoint = load_classifier(run / "best.pt")
+    pooled: list[torch.Tensor] = []
+    network.model[-1].pool.register_forward_hook(lambda _, __, out: pooled.append(out.flatten(1)))
+    files = [data / "test" / name for name in found["images"].tolist()]
+    pixels = torch.from_numpy(np.stack([decode(file, checkpoint.imgsz) for file in files])) / 255
+    with torch.inference_mode():
+        logits = network((pixels - 0.5) / 0.25)
+    assert found["features"].dtype == np.float32
+    assert np.allclose(found["features"], pooled[0].numpy(), atol=1e-4)
+    head = network.model[-1].linear
+    again = torch.from_numpy(found["features"]) @ head.weight.T + head.bias
+    assert torch.allclose(again, logits, atol=1e-3)
+    assert found["classes"].tolist() == ["Normal", "划痕"]
+    assert tuple(found["images"]) == read_predictions(tmp_path / "p.csv").images
+    assert tuple(found["labels"]) == read_predictions(tmp_path / "p.csv").labels
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f.npz", "p.csv"]
+
+
+def test_features_of_a_stream_without_are_refused(trained_run: Trained, tmp_path: Path) -> None:
+    run, data = trained_run
+    with pytest.raises(ConfigError, match="made without features"):
+        write_stream(predict(run, data / "test"), tmp_path / "p.csv", features=tmp_path / "f.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unreadable_image_stops_all_and_leaves_no_file(trained_run: Trained, tmp_path: Path) -> None:
+    run, data = trained_run
+    shutil.copytree(data / "test", tmp_path / "in")
+    (tmp_path / "in" / "划痕" / "9.png").write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"9\.png: cannot be read as a picture"):
+        write_stream(predict(run, tmp_path / "in"), tmp_path / "p.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_unreadable_images_can_be_passed_over_and_are_named(trained_run: Trained, tmp_path: Path) -> None:
+    run, data = trained_run
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"broken")
+    good = data / "test" / "Normal" / "0.png"
+    names = f"{broken}\n{good}\n{tmp_path / 'nowhere.png'}\n{good}\n"
+    arguments = ["predict", str(run), "-", "-o", str(tmp_path / "p.csv"), "--skip-unreadable"]
+    done = CliRunner().invoke(cli, arguments, input=names.encode())
+    assert done.exit_code == 1
+    assert "broken.png: cannot be read as a picture" in done.stderr
+    assert "nowhere.png: no such file" in done.stderr
+    assert "2 of 3 images were passed over" in done.stderr
+    assert "1 named more than once" in done.stderr
+    assert read_predictions(tmp_path / "p.csv").images == (good.as_posix(),)
+    done = CliRunner().invoke(
+        cli, ["predict", str(run), str(broken), "-o", str(tmp_path / "q.csv"), "--skip-unreadable"]
+    )
+    assert done.exit_code == 1
+    assert "none of 1 images could be read" in done.stderr
+    assert not (tmp_path / "q.csv").exists()
+
+
+def test_an_operating_point_decides_and_the_table_stays_readable(trained_run: Trained, tmp_path: Path) -> None:
+    run, data = trained_run
+    own = tmp_path / "run"
+    own.mkdir()
+    shutil.copy(run / "best.pt", own / "best.pt")
+    shutil.copy(run / "best.pt", own / "last.pt")
+    scores = sorted(1 - row.probabilities[0] for row in predict(own, data / "test"))
+    write_operating_point(own, ChosenPoint("Normal", float(scores[2] + scores[3]) / 2))
+    write_stream(predict(own, data / "test"), tmp_path / "p.csv")
+    with (tmp_path / "p.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    cut = (scores[2] + scores[3]) / 2
+    assert [row["decision"] for row in rows] == ["NG" if 1 - float(row["p_Normal"]) >= cut else "OK" for row in rows]
+    assert sorted(row["decision"] for row in rows) == ["NG"] * 3 + ["OK"] * 3
+    assert len(read_predictions(tmp_path / "p.csv").images) == 6
+    assert {row.decision for row in predict(own / "last.pt", data / "test")} == {""}
+    write_operating_point(own, ChosenPoint("other", 0.5))
+    with pytest.raises(ConfigError, match="calls 'other' normal"):
+        predict(own, data / "test")
+
+
+@pytest.mark.parametrize(("setting", "words"), [("workers", "workers: found -1"), ("threads", "threads: found -1")])
+def test_settings_that_cannot_be_are_refused(trained_run: Trained, setting: str, words: str) -> None:
+    run, data = trained_run
+    with pytest.raises(ConfigError, match=words):
+        predict(run, data / "test", **{setting: -1})
+
+
+def write_two(path: Path, *rows: tuple[str, list[float]]) -> None:
+    with open_predictions(path, ["x", "y"]) as table:
+        for image, row in rows:
+            table.write(image, "", row)
+
+
+def test_a_row_that_is_wrong_leaves_the_former_file(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("former", encoding="utf-8")
+    wrong = [
+        ("a.png", [0.5, 0.4], "add up"),
+        ("a.png", [1.0], "1 probabilities; expected 2"),
+        ("b", [0.0, 1.0], "twice"),
+    ]
+    for image, row, words in [*wrong, ("\udcff.png", [0.0, 1.0], "not UTF-8")]:
+        with pytest.raises(PredictionsError, match=words):
+            write_two(path, ("b", [1.0, 0.0]), (image, row))
+    assert path.read_text(encoding="utf-8") == "former"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_of_one_image_is_enough(trained_run: Trained, tmp_path: Path) -> None:
+    run, _ = trained_run
+    Image.new("L", (50, 20), 7).save(tmp_path / "一.png")
+    (row,) = predict(run, tmp_path)
+    assert (row.image, row.label, row.decision) == ("一.png", "", "")
+    assert row.probabilities.sum() == pytest.approx(1)
