@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import os
 import re
 import shutil
 from collections import Counter
@@ -49,7 +50,7 @@ class SplitResult:
     dest: Path
     rows: tuple[SplitRow, ...]
     copied: int
-    """Files copied now; 0 when everything was there already."""
+    """Files copied or linked now; 0 when everything was there already."""
     contradictions: tuple[tuple[str, str], ...]
     """Pairs of source files with the same bytes in different classes: one of the two labels is wrong."""
 
@@ -70,6 +71,8 @@ def split(
     seed: int = 0,
     group_pattern: str | None = None,
     groups_csv: Path | None = None,
+    group_column: str = "group",
+    link: bool = False,
     progress: bool = False,
 ) -> SplitResult:
     """Copy class folders into `dest/train`, `dest/val` and `dest/test`, stratified by class and whole by group.
@@ -85,7 +88,9 @@ def split(
         seed: which split of the many possible.
         group_pattern: regular expression searched in an image's path below its class folder; its first group
             is the name of the image's group.
-        groups_csv: CSV with the columns `file` (path relative to SRC) and `group`.
+        groups_csv: CSV with the columns `file` (path relative to SRC) and `group_column`.
+        group_column: the column of `groups_csv` that names the groups.
+        link: make hard links, which need no space, instead of copies; SRC and DEST then share each file.
         progress: show bars on stderr.
 
     Raises:
@@ -98,14 +103,14 @@ def split(
     images = list_labelled_images(source)
     hashes = _read_all(source, images, progress=progress)
     names = [image.path.relative_to(source).as_posix() for image in images]
-    groups = _join_identical(names, hashes, _name_groups(images, names, group_pattern, groups_csv))
+    groups = _join_identical(names, hashes, _name_groups(images, names, group_pattern, groups_csv, group_column))
     labels = [image.label for image in images]
     part_of = partition(groups, labels, val_share=val_share, test_share=test_share, seed=seed)
     rows = tuple(
         SplitRow(f"{part_of[group]}/{name}", label, part_of[group], group, name, sha256)
         for name, label, group, sha256 in zip(names, labels, groups, hashes, strict=True)
     )
-    copied = _put_in_place(source, dest, rows, progress=progress)
+    copied = _put_in_place(source, dest, rows, link=link, progress=progress)
     return SplitResult(dest, rows, copied, _contradictions(rows))
 
 
@@ -146,12 +151,12 @@ def _read_all(source: Path, images: Sequence[LabelledImage], *, progress: bool) 
 
 
 def _name_groups(
-    images: Sequence[LabelledImage], names: Sequence[str], pattern: str | None, table: Path | None
+    images: Sequence[LabelledImage], names: Sequence[str], pattern: str | None, table: Path | None, column: str
 ) -> list[str]:
     if pattern is not None and table is not None:
         raise SplitError("both a group pattern and a groups file are given; expected one of them")
     if table is not None:
-        group_of = _read_groups(table)
+        group_of = _read_groups(table, column)
         for name in names:
             if name not in group_of:
                 raise SplitError(f"{table}: no line for {name!r}; expected every image of SRC in its column 'file'")
@@ -173,20 +178,20 @@ def _name_groups(
     return found
 
 
-def _read_groups(table: Path) -> dict[str, str]:
+def _read_groups(table: Path, column: str) -> dict[str, str]:
     try:
         rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8-sig"), newline="")))
     except FileNotFoundError as error:
-        raise SplitError(f"{table}: no such file; expected a CSV with the columns file and group") from error
+        raise SplitError(f"{table}: no such file; expected a CSV with the columns file and {column}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise SplitError(f"{table}: not readable as CSV in UTF-8: {error}") from error
-    if not rows or not {"file", "group"} <= rows[0].keys():
-        raise SplitError(f"{table}: expected the columns file and group, and one line an image")
+    if not rows or not {"file", column} <= rows[0].keys():
+        raise SplitError(f"{table}: expected the columns file and {column}, and one line an image")
     groups: dict[str, str] = {}
     for line, row in enumerate(rows, start=2):
-        file, group = (row["file"] or "").replace("\\", "/"), row["group"] or ""
+        file, group = (row["file"] or "").replace("\\", "/"), row[column] or ""
         if not file or not group:
-            raise SplitError(f"{table}, line {line}: 'file' or 'group' is empty; expected both")
+            raise SplitError(f"{table}, line {line}: 'file' or {column!r} is empty; expected both")
         if groups.setdefault(file, group) != group:
             raise SplitError(f"{table}, line {line}: {file!r} is in group {groups[file]!r} already; expected one group")
     return groups
@@ -208,7 +213,7 @@ def _join_identical(names: Sequence[str], hashes: Sequence[str], groups: Sequenc
     return [find(group) for group in groups]
 
 
-def _put_in_place(source: Path, dest: Path, rows: Sequence[SplitRow], *, progress: bool) -> int:
+def _put_in_place(source: Path, dest: Path, rows: Sequence[SplitRow], *, link: bool, progress: bool) -> int:
     table = _to_csv(rows)
     if (dest / SPLIT_NAME).is_file():
         if (dest / SPLIT_NAME).read_bytes() != table:
@@ -217,7 +222,7 @@ def _put_in_place(source: Path, dest: Path, rows: Sequence[SplitRow], *, progres
                 "choose a new DEST"
             )
         missing = [row for row in rows if not (dest / row.file).is_file()]
-        _copy(source, dest, missing, progress=progress)
+        _copy(source, dest, missing, link=link, progress=progress)
         return len(missing)
     if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
         raise SplitError(f"{dest}: is there already and is no split of ours; choose a new or empty DEST")
@@ -227,7 +232,7 @@ def _put_in_place(source: Path, dest: Path, rows: Sequence[SplitRow], *, progres
     if partial.exists():
         shutil.rmtree(partial)
     try:
-        _copy(source, partial, rows, progress=progress)
+        _copy(source, partial, rows, link=link, progress=progress)
         write_bytes_atomically(partial / SPLIT_NAME, table)
         if dest.exists():
             dest.rmdir()
@@ -238,12 +243,26 @@ def _put_in_place(source: Path, dest: Path, rows: Sequence[SplitRow], *, progres
     return len(rows)
 
 
-def _copy(source: Path, dest: Path, rows: Sequence[SplitRow], *, progress: bool) -> None:
+def _copy(source: Path, dest: Path, rows: Sequence[SplitRow], *, link: bool, progress: bool) -> None:
     for row in tqdm(rows, desc="copy", unit="image", disable=not progress):
         content = (source / row.source).read_bytes()
         if hashlib.sha256(content).hexdigest() != row.sha256:
             raise SplitError(f"{source / row.source}: changed while being copied; run the same command again")
-        write_bytes_atomically(dest / row.file, content)
+        if link:
+            _link(source / row.source, dest / row.file)
+        else:
+            write_bytes_atomically(dest / row.file, content)
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source.resolve(), target)
+    except OSError as error:
+        raise SplitError(
+            f"{target}: cannot be a hard link to {source}: {error.strerror}; expected SRC and DEST on one drive "
+            "that has hard links; leave out --link to copy"
+        ) from error
 
 
 def _to_csv(rows: Sequence[SplitRow]) -> bytes:

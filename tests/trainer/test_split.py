@@ -152,6 +152,37 @@ def test_groups_named_by_a_table_stay_whole(photos: Path, tmp_path: Path) -> Non
     assert all(len({row["split"] for row in rows if row["group"] == f"板{k}"}) == 1 for k in range(9))
 
 
+def test_another_column_may_name_the_groups(photos: Path, tmp_path: Path) -> None:
+    names = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.png"))
+    table = tmp_path / "boards.csv"
+    table.write_text("\n".join(["file,board", *(f"{n},b{k % 9}" for k, n in enumerate(names))]), encoding="utf-8")
+    command = ["split", str(photos), str(tmp_path / "data"), "--group-column", "board"]
+    assert CliRunner().invoke(cli, command).exit_code == 2
+    assert CliRunner().invoke(cli, [*command, "--groups", str(table)]).exit_code == 0
+    assert {row["group"] for row in read_table(tmp_path / "data")} == {f"b{k}" for k in range(9)}
+
+
+def test_links_share_the_file_and_give_the_same_split(photos: Path, tmp_path: Path) -> None:
+    split(photos, tmp_path / "copies")
+    split(photos, tmp_path / "links", link=True)
+    assert read_table(tmp_path / "copies") == read_table(tmp_path / "links")
+    for row in read_table(tmp_path / "links"):
+        assert (tmp_path / "links" / row["file"]).samefile(photos / row["source"])
+        assert not (tmp_path / "copies" / row["file"]).samefile(photos / row["source"])
+
+
+def test_where_links_are_not_possible_nothing_is_left(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other_drive(*_: object) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", other_drive)
+    with pytest.raises(SplitError, match="leave out --link to copy"):
+        split(photos, tmp_path / "data", link=True)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["照片"]
+
+
 def test_identical_files_are_one_group_whatever_their_names(photos: Path, tmp_path: Path) -> None:
     twins = [photos / "dirt" / f"{k}.png" for k in (1, 2, 3, 4)]
     for twin in twins[1:]:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Table with the columns file (relative to SRC) and group.",
 )
+@click.option("--group-column", metavar="NAME", help="Column of --groups that names the group.  [default: group]")
+@click.option(
+    "--link", is_flag=True, help="Hard links instead of copies: no space, but SRC and DEST share each file's content."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def split(
     source: Path,
@@ -37,6 +41,8 @@ def split(
     seed: int,
     group_by: str | None,
     groups: Path | None,
+    group_column: str | None,
+    link: bool,
     as_json: bool,
 ) -> None:
     """Copy SRC/<class>/* into DEST/train, DEST/val and DEST/test, by class and by group.
@@ -56,6 +62,8 @@ def split(
 
     if group_by is not None and groups is not None:
         raise click.UsageError("--group-by and --groups are both given; use one of them")
+    if group_column is not None and groups is None:
+        raise click.UsageError("--group-column names a column of --groups; give --groups too")
     result = divide(
         source,
         dest,
@@ -64,17 +72,19 @@ def split(
         seed=seed,
         group_pattern=group_by,
         groups_csv=groups,
+        group_column=group_column or "group",
+        link=link,
         progress=True,
     )
     if as_json:
         click.echo(json.dumps({"classes": result.counts(), "copied": result.copied}, ensure_ascii=False, indent=2))
     else:
-        _show(result)
+        _show(result, "linked" if link else "copied")
     for one, other in result.contradictions:
         click.echo(f"Warning: {one} and {other} are the same picture in two classes; one label is wrong", err=True)
 
 
-def _show(result: SplitResult) -> None:
+def _show(result: SplitResult, done: str) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -92,6 +102,6 @@ def _show(result: SplitResult) -> None:
     table.add_row("all classes", *map(str, totals), str(sum(totals)))
     Console(highlight=False).print(table)
     if result.copied:
-        click.echo(f"{result.copied} images copied to {result.dest}")
+        click.echo(f"{result.copied} images {done} to {result.dest}")
     else:
         click.echo(f"{result.dest} holds this split already; nothing changed")
