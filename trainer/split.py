@@ -1,7 +1,7 @@
 """Divide class folders of images into train, val and test without tearing a group apart.
 
 Images of one board, or of one photograph, are not independent: a group never lies in two parts. Files with
-identical bytes are one group always.
+identical decoded pixels are one group always.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from ._atomic import write_bytes_atomically
 from .check import reason_unusable
 from .dataset import PARTS, LabelledImage, list_labelled_images
 from .errors import SplitError
+from .fingerprints import pixel_sha256
 from .partition import partition
 
 SPLIT_NAME = "split.csv"
@@ -101,9 +102,9 @@ def split(
     _check_shares(val_share, test_share)
     _refuse_nesting(source, dest)
     images = list_labelled_images(source)
-    hashes = _read_all(source, images, progress=progress)
+    hashes, pixels = _read_all(source, images, progress=progress)
     names = [image.path.relative_to(source).as_posix() for image in images]
-    groups = _join_identical(names, hashes, _name_groups(images, names, group_pattern, groups_csv, group_column))
+    groups = _join_identical(names, pixels, _name_groups(images, names, group_pattern, groups_csv, group_column))
     labels = [image.label for image in images]
     part_of = partition(groups, labels, val_share=val_share, test_share=test_share, seed=seed)
     rows = tuple(
@@ -133,12 +134,13 @@ def _refuse_nesting(source: Path, dest: Path) -> None:
         )
 
 
-def _read_all(source: Path, images: Sequence[LabelledImage], *, progress: bool) -> list[str]:
-    hashes, unusable = [], []
+def _read_all(source: Path, images: Sequence[LabelledImage], *, progress: bool) -> tuple[list[str], list[str]]:
+    hashes, pixels, unusable = [], [], []
     for image in tqdm(images, desc="read", unit="image", disable=not progress):
         reason = reason_unusable(image.path)
         if reason is None:
             hashes.append(hashlib.sha256(image.path.read_bytes()).hexdigest())
+            pixels.append(pixel_sha256(image.path))
         else:
             unusable.append((image.path, reason))
     if unusable:
@@ -147,7 +149,7 @@ def _read_all(source: Path, images: Sequence[LabelledImage], *, progress: bool) 
             f"{path}: {reason} ({len(unusable)} such file(s)); 'trainer check {source}' lists them all: "
             "repair or remove them first"
         )
-    return hashes
+    return hashes, pixels
 
 
 def _name_groups(
@@ -198,7 +200,7 @@ def _read_groups(table: Path, column: str) -> dict[str, str]:
 
 
 def _join_identical(names: Sequence[str], hashes: Sequence[str], groups: Sequence[str]) -> list[str]:
-    """Group names such that files of the same bytes share theirs: the first in order of the groups they join."""
+    """Group names such that files of the same pixels share theirs: the first in order of the groups they join."""
     leader: dict[str, str] = {}
 
     def find(group: str) -> str:

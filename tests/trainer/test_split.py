@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from trainer.cli import cli
 from trainer.dataset import read_dataset
@@ -194,6 +195,15 @@ def test_identical_files_are_one_group_whatever_their_names(photos: Path, tmp_pa
     assert len({(row.part, row.group) for row in rows}) == 1
     assert {pair[0] for pair in result.contradictions} == {"Normal/twin.png"}
     assert len(result.contradictions) == 4
+
+
+def test_the_same_pixels_in_another_format_are_one_group(photos: Path, tmp_path: Path) -> None:
+    for number in range(1, 9):
+        with Image.open(photos / "dirt" / f"{number}.png") as picture:
+            picture.convert("RGB").save(photos / "dirt" / f"twin{number}.bmp")
+    group_of = {row.source: (row.group, row.part) for row in split(photos, tmp_path / "data").rows}
+    for number in range(1, 9):
+        assert group_of[f"dirt/{number}.png"] == group_of[f"dirt/twin{number}.bmp"]
 
 
 @pytest.mark.parametrize(

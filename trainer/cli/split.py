@@ -48,7 +48,7 @@ def split(
     """Copy SRC/<class>/* into DEST/train, DEST/val and DEST/test, by class and by group.
 
     Images of one board or one photograph belong together: name their group, and no group is torn apart. Files
-    with identical bytes are one group always. The same names, bytes, shares and seed give the same split, which
+    with identical pixels are one group always. The same names, bytes, shares and seed give the same split, which
     DEST/split.csv records.
 
     \b
