@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score
+from torch import nn
 
 from trainer.config import TrainConfig, make_config
+from trainer.ema import MovingAverage
 from trainer.errors import ConfigError
 from trainer.fit import fit
 from trainer.schedule import lr_share
 from trainer.score import score
-from trainer.session import Pictures
+from trainer.session import Pictures, Session
+from trainer.weights import load_checkpoint
 
 
 def easy_pictures(seed: int, count: int = 16) -> Pictures:
@@ -109,6 +113,107 @@ def test_the_learning_rate_rises_then_falls_to_a_hundredth() -> None:
     assert shares[10] == pytest.approx(1.0)
     assert shares[10:] == sorted(shares[10:], reverse=True)
     assert shares[-1] == pytest.approx(0.01)
+
+
+def test_a_linear_schedule_falls_by_the_same_amount_each_step() -> None:
+    config = settings(epochs=10, warmup_epochs=2, schedule="linear")
+    shares = [lr_share(step, 5, config) for step in range(50)]
+    assert shares[10] == pytest.approx(1.0)
+    assert np.diff(shares[10:]) == pytest.approx(np.full(39, -0.99 / 39))
+    assert shares[-1] == pytest.approx(0.01)
+
+
+def session(**changes: object) -> Session:
+    torch.manual_seed(0)
+    config = settings(**{"layout": "channels_last", **changes})
+    return Session(easy_pictures(0), ("dark", "light"), config, torch.device("cpu"))
+
+
+def gradients(one: Session) -> torch.Tensor:
+    return torch.cat([weight.grad.flatten() for weight in one.network.parameters() if weight.grad is not None])
+
+
+def test_both_layouts_find_the_same_loss_and_gradient_within_rounding() -> None:
+    one, other = session(), session(layout="contiguous")
+    losses = [each.step(each.start_epoch()[0]).item() for each in (one, other)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert (gradients(one) - gradients(other)).norm() < 1e-3 * gradients(one).norm()
+
+
+def test_a_long_gradient_is_shortened_and_a_short_one_left() -> None:
+    free, held, short = session(clip_norm=0), session(clip_norm=0.01), session(clip_norm=1e6)
+    for one in (free, held, short):
+        one.step(one.start_epoch()[0])
+    assert gradients(free).norm() > 0.02
+    assert gradients(held).norm().item() == pytest.approx(0.01, rel=1e-3)
+    assert gradients(short).norm() == gradients(free).norm()
+
+
+def test_weighted_loss_is_the_weighted_mean() -> None:
+    labels = torch.tensor([0] * 12 + [1] * 4)
+    pictures = Pictures(easy_pictures(0).images, torch.arange(16), labels)
+    config = settings(layout="channels_last", class_weights="balanced", label_smoothing=0, clip_norm=0)
+    torch.manual_seed(0)
+    one = Session(pictures, ("dark", "light"), config, torch.device("cpu"))
+    seen: list[torch.Tensor] = []
+    one.network.register_forward_hook(lambda _module, _inputs, output: seen.append(output.detach()))
+    batch = one.start_epoch()[0]
+    loss = one.step(batch).item()
+    shares = torch.log_softmax(seen[0].double(), dim=1)
+    weights = torch.tensor([16 / (2 * 12), 16 / (2 * 4)], dtype=torch.float64)[labels[batch]]
+    expected = -(weights * shares[torch.arange(len(batch)), labels[batch]]).sum() / weights.sum()
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_average_follows_the_formula() -> None:
+    one = nn.Linear(2, 1)
+    average = MovingAverage(one, 0.9)
+    expected = one.weight.detach().clone()
+    for step in range(1, 200):
+        with torch.no_grad():
+            one.weight += 0.1
+        average.update(one)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * one.weight.detach()
+    kept = average.network.state_dict()["weight"]
+    assert torch.allclose(kept, expected, atol=1e-4)
+    other = MovingAverage(nn.Linear(2, 1), 0.9)
+    other.restore(average.state())
+    average.update(one)
+    other.update(one)
+    assert torch.equal(other.network.state_dict()["weight"], average.network.state_dict()["weight"])
+
+
+def test_frozen_layers_stay_to_the_last_bit_and_the_rest_learns(trained_run: tuple[Path, Path]) -> None:
+    start = load_checkpoint(trained_run[0] / "best.pt")
+    config = settings(epochs=1, weights=str(trained_run[0]), freeze=5, imgsz=32)
+    (result,) = fit(easy_pictures(0), easy_pictures(1, 6), ("dark", "light"), config, progress=False)
+    for name, tensor in result.state.items():
+        layer = int(name.split(".")[1])
+        same = torch.equal(tensor, start.state[name])
+        assert same or layer >= 5, name
+        assert not same or layer < 5 or "num_batches" in name or not tensor.is_floating_point(), name
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"balance": True, "class_weights": "balanced"}, "balance and class_weights both"),
+        ({"balance": True, "generated_share": 0.5}, "balance and generated_share both"),
+        ({"freeze": 3}, "freeze 3: layers of fresh weights"),
+        ({"batch_size": "many"}, "^batch_size: found 'many'"),
+        ({"augment": {"hue": 2}}, "^augment.hue: found 2"),
+        ({"generated_share": 1.5}, "^generated_share: found 1.5"),
+    ],
+)
+def test_settings_that_contradict_are_refused_in_words(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        make_config(**changes)
+
+
+def test_a_batch_size_still_open_is_refused() -> None:
+    with pytest.raises(ConfigError, match="found 'auto'"):
+        run_fit(settings(batch_size="auto"))
 
 
 @pytest.mark.parametrize(("epochs", "steps", "warmup"), [(1, 1, 2.0), (1, 2, 0.0), (2, 1, 2.0)])

@@ -23,6 +23,29 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert read_history(tmp_path / "results.csv").epochs[0] == epochs[0]
 
 
+def test_rates_are_read_again_and_undefined_ones_stay_so(tmp_path: Path) -> None:
+    epochs = (
+        EpochRecord(1, 1.0, 1.0, 0.5, 0.5, 1e-3, 10.0, 1.0, 0.125, 1 / 3),
+        EpochRecord(2, 1.0, 1.0, 0.5, 0.5, 1e-3, 10.0, 1.0, None, 0.0),
+    )
+    write_history(tmp_path / "results.csv", epochs)
+    assert read_history(tmp_path).epochs == epochs
+    assert (tmp_path / "results.csv").read_text(encoding="utf-8-sig").splitlines()[2].endswith(",1.00,,0")
+
+
+def test_a_record_from_before_the_rates_is_read(tmp_path: Path) -> None:
+    old = "epoch,train_loss,val_loss,val_accuracy,val_macro_f1,lr,images_per_s,seconds\n1,2,3,0.5,0.25,0.001,100,2\n"
+    (tmp_path / "results.csv").write_text(old, encoding="utf-8-sig")
+    assert read_history(tmp_path).epochs == (EpochRecord(1, 2, 3, 0.5, 0.25, 0.001, 100, 2, None, None),)
+
+
+def test_epochs_since_the_best_are_counted() -> None:
+    epochs = (record(1, 0.5, 0.1), record(2, 0.8, 0.9), record(3, 0.7, 0.4))
+    assert History(epochs).epochs_since_best("val_macro_f1") == 1
+    assert History(epochs).epochs_since_best("val_loss") == 2
+    assert History(()).epochs_since_best("val_loss") == 0
+
+
 def test_the_best_epoch_has_the_highest_f1_then_the_lowest_loss_then_comes_first() -> None:
     epochs = (record(1, 0.5, 0.1), record(2, 0.8, 0.9), record(3, 0.8, 0.4), record(4, 0.8, 0.4), record(5, 0.7, 0.0))
     assert History(epochs).best.epoch == 3

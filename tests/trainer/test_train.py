@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
+import trainer.train as train_module
 from trainer.config import TrainConfig, make_config
-from trainer.errors import CheckpointError, ConfigError, DataError, LeakageError
+from trainer.errors import CheckpointError, ConfigError, DataError, LeakageError, MissingExtra
 from trainer.history import read_history
 from trainer.predict import predict_folder
 from trainer.train import train
@@ -138,3 +140,78 @@ def test_starting_weights_are_used(trained_run: tuple[Path, Path], tmp_path: Pat
     assert torch.allclose(before, after, atol=1e-6)
     with pytest.raises(CheckpointError, match=r"nowhere\.pt: no such folder or file"):
         train(data, tmp_path / "other", tiny(weights="nowhere.pt"), progress=False)
+
+
+def test_generated_images_can_be_all_that_is_drawn(data: Path, tmp_path: Path, make_generated: MakeGenerated) -> None:
+    output = make_generated([("dirt", data / "train" / "dirt" / "1.png")], count=4)
+    mixed = train(data, tmp_path / "mixed", tiny(generated_share=1.0), generated=[output], progress=False)
+    assert mixed[0].epochs == 1
+    assert json.loads((tmp_path / "mixed" / "config.json").read_text(encoding="utf-8"))["generated_share"] == 1.0
+    with pytest.raises(ConfigError, match=r"generated_share: 0\.5 asked for, but no generated images"):
+        train(data, tmp_path / "plain", tiny(generated_share=0.5), progress=False)
+
+
+def test_patience_ends_a_run_which_then_counts_as_finished(data: Path, tmp_path: Path) -> None:
+    # Nothing is learnt at this rate, so no epoch is better than the first by more than noise of its loss.
+    config = tiny(epochs=40, patience=2, lr=1e-12, warmup_epochs=0, monitor="val_accuracy", ema_decay=0)
+    first = train(data, tmp_path / "run", config, progress=False)[0]
+    assert 3 <= first.epochs < 40
+    assert first.stopped == "no better val_accuracy in 2 epochs"
+    assert first.best.epoch == first.epochs - 2
+    again = train(data, tmp_path / "run", config, progress=False)[0]
+    assert (again.was_there, again.stopped, again.best) == (True, first.stopped, again.best)
+    assert load_checkpoint(tmp_path / "run" / "best.pt").epoch == first.best.epoch
+
+
+def test_the_plots_are_pictures_of_the_run(trained_run: tuple[Path, Path]) -> None:
+    with Image.open(trained_run[0] / "curves.png") as curves, Image.open(trained_run[0] / "examples.png") as examples:
+        assert curves.size[0] > 1000
+        # Eight images of 96 px in four columns, each with a line of words above.
+        assert examples.size == (4 * 100 + 4, 2 * 116 + 4)
+
+
+def test_events_are_written_on_request_and_go_on_after_a_break(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = tiny(epochs=3)
+    real, calls = train_module.save_progress, []
+
+    def failing(*arguments: object) -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError("broken off")
+        real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(train_module, "save_progress", failing)
+    with pytest.raises(OSError, match="broken off"):
+        train(data, tmp_path / "run", config, progress=False, tensorboard=True)
+    monkeypatch.undo()
+    train(data, tmp_path / "run", config, progress=False, tensorboard=True)
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    history = read_history(tmp_path / "run").epochs
+    assert [point.step for point in events.Scalars("val_loss")] == [1, 2, 3]
+    assert [point.value for point in events.Scalars("val_loss")] == pytest.approx([one.val_loss for one in history])
+
+
+def test_events_without_their_package_are_refused_first(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"--tensorboard needs the extra 'tensorboard': pip install"):
+        train(data, tmp_path / "run", tiny(), progress=False, tensorboard=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_an_older_version_is_known_by_the_defaults(trained_run: tuple[Path, Path], tmp_path: Path) -> None:
+    shutil.copytree(trained_run[0], tmp_path / "run")
+    old = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
+    for name in ("schedule", "clip_norm", "patience", "layout", "weights_sha256"):
+        del old[name]
+    del old["augment"]["hue"]
+    (tmp_path / "run" / "config.json").write_text(json.dumps(old), encoding="utf-8")
+    config = tiny(epochs=2, batch_size=8, seed=3)
+    assert train(trained_run[1], tmp_path / "run", config, progress=False)[0].was_there
+    with pytest.raises(ConfigError, match="schedule 'cosine', asked for 'linear'"):
+        train(trained_run[1], tmp_path / "run", tiny(epochs=2, batch_size=8, seed=3, schedule="linear"), progress=False)
