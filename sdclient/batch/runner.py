@@ -25,6 +25,7 @@ from .finish import Answer, Check, MadeImage, SpoiledImage
 from .job_queue import JobQueue
 from .jobs import Job, PlannedImage, pack_jobs, plan_images
 from .memory_limits import MemoryLimits
+from .patience import Patience
 from .preparing import Preparer, ReadyJob
 from .run_file import RunSpec
 from .server import CheckedServer, check_servers
@@ -35,8 +36,6 @@ from .store import OutputStore, open_store
 
 _LISTEN_S = 0.25
 _INTERRUPT_AGAIN_S = 0.25
-_HOPELESS_TRIES = 12
-"""Failed tries, without one success, after which a run is stopped: what fails every image is no bad luck."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,7 @@ class BatchRunner:
         jobs = JobQueue(pack_jobs(missing, self._spec.batch_size), lambda job: self._limits.most(preparer.size_of(job)))
         crew = Crew(self._servers, jobs, preparer.prepare, self._send, self._check, max_in_flight=self._max_in_flight)
         self._crew = crew
-        progress = _Progress(self._patience_s)
+        patience = Patience(self._patience_s)
         if missing:
             crew.start()
         try:
@@ -181,8 +180,8 @@ class BatchRunner:
                 if isinstance(message, Started):
                     store.start(message.job.images)
                 elif isinstance(message, Outcome):
-                    yield from self._settle(store, jobs, message, progress)
-                progress.give_up_if_hopeless()
+                    yield from self._settle(store, jobs, message, patience)
+                patience.give_up_if_hopeless()
         finally:
             self._bring_home(store, crew)
         if missing:
@@ -212,7 +211,7 @@ class BatchRunner:
         return Answer(ready.job, server.webui.url, ready.source, result)
 
     def _settle(
-        self, store: OutputStore, jobs: JobQueue, outcome: Outcome, progress: _Progress
+        self, store: OutputStore, jobs: JobQueue, outcome: Outcome, patience: Patience
     ) -> Iterator[ImageRecord]:
         """Write what came back, and decide about what did not."""
         again: list[Job] = []
@@ -220,17 +219,17 @@ class BatchRunner:
             if outcome.error is None:
                 records = store.save([image for image in outcome.images if isinstance(image, MadeImage)])
                 if records:
-                    progress.made()
+                    patience.made()
                 for image in outcome.images:
                     if isinstance(image, SpoiledImage):
-                        again += self._try_again(store, [image.planned], image.reason, progress, None)
+                        again += self._try_again(store, [image.planned], image.reason, patience, None)
                 yield from records
             else:
-                again = self._after_error(store, outcome, outcome.error, progress)
+                again = self._after_error(store, outcome, outcome.error, patience)
         finally:
             jobs.settle(*again)
 
-    def _after_error(self, store: OutputStore, outcome: Outcome, error: Exception, progress: _Progress) -> list[Job]:
+    def _after_error(self, store: OutputStore, outcome: Outcome, error: Exception, patience: Patience) -> list[Job]:
         """The jobs to do instead of one that failed.
 
         Raises:
@@ -243,21 +242,21 @@ class BatchRunner:
             store.put_off(job.images, str(error), failures=0)
             raise error
         if meaning is Meaning.SERVER_AWAY:
-            progress.was_away(error)
+            patience.was_away(error)
             store.put_off(job.images, str(error), failures=0)
             return [job]
         if meaning is Meaning.SMALLER_BATCH and len(job.images) > 1:
             store.keep_batch_limits(self._limits.as_dict())
             store.put_off(job.images, str(error), failures=0)
             return [job]  # the queue splits it
-        return self._try_again(store, job.images, str(error), progress, error)
+        return self._try_again(store, job.images, str(error), patience, error)
 
     def _try_again(
         self,
         store: OutputStore,
         images: Sequence[PlannedImage],
         reason: str,
-        progress: _Progress,
+        patience: Patience,
         error: WebUIError | None,
     ) -> list[Job]:
         """Images within their budget one by one; the others are given up."""
@@ -270,7 +269,7 @@ class BatchRunner:
                 store.failed([image], reason)
                 self.failed[image.file] = reason
         store.put_off(again, reason, failures=1)
-        progress.failed(len(images), error)
+        patience.failed(len(images), error)
         return [Job((image,)) for image in again]
 
     def _bring_home(self, store: OutputStore, crew: Crew) -> None:
@@ -302,42 +301,3 @@ class BatchRunner:
                     if not server.webui.interrupt_job(task_id) and not before:
                         self._interrupted.discard(server.name)
             time.sleep(_INTERRUPT_AGAIN_S)  # another of ours may have waited behind it
-
-
-class _Progress:
-    """Whether a run still gets anywhere."""
-
-    def __init__(self, patience_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._patience_s = patience_s
-        self._clock = clock
-        self._last_made = clock()
-        self._away: WebUIError | None = None
-        self._tries_in_vain = 0
-        self._any_made = False
-        self._error: WebUIError | None = None
-
-    def made(self) -> None:
-        """Images were made."""
-        self._last_made = self._clock()
-        self._away = None
-        self._any_made = True
-
-    def was_away(self, error: WebUIError) -> None:
-        """A server did not answer."""
-        self._away = error
-
-    def failed(self, tries: int, error: WebUIError | None) -> None:
-        """Tries failed; `error` is the server's fault, None for spoiled images."""
-        self._tries_in_vain += tries
-        self._error = error
-
-    def give_up_if_hopeless(self) -> None:
-        """Stop a run that makes nothing.
-
-        Raises:
-            WebUIError: servers were away for too long, or every try has failed from the start.
-        """
-        if self._away is not None and self._clock() - self._last_made > self._patience_s:
-            raise self._away
-        if not self._any_made and self._error is not None and self._tries_in_vain >= _HOPELESS_TRIES:
-            raise self._error

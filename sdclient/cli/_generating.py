@@ -55,8 +55,9 @@ def make_all(
 
     def interrupted(*_: object) -> None:
         """The first Ctrl-C finishes the jobs in hand; the second interrupts ours at the servers."""
-        if runner.stopped.is_set():
-            threading.Thread(target=runner.interrupt_jobs, daemon=True).start()
+        # In threads: what the signal broke into may be in the middle of a line, or of a request.
+        first = not runner.stopped.is_set()
+        threading.Thread(target=_announce_stop if first else runner.interrupt_jobs, daemon=True).start()
         runner.stop()
 
     former = signal.signal(signal.SIGINT, interrupted)
@@ -90,6 +91,10 @@ def make_all(
         ],
         "engines": sorted(engines),
     }
+
+
+def _announce_stop() -> None:
+    click.echo("\nFinishing the jobs in hand; press Ctrl-C again to interrupt them at the server.", err=True)
 
 
 def _failures(output: Path) -> list[tuple[str, str]]:

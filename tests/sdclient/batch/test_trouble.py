@@ -322,6 +322,7 @@ def test_ctrl_c_finishes_the_jobs_in_hand_and_exits_130(fake: FakeWebUI, sources
         interrupted.set()
         _, told = process.communicate(timeout=30)
     assert process.returncode == 130
+    assert "press Ctrl-C again" in told
     assert "what was made is kept" in told
     assert "Traceback" not in told
     asked = len(fake.requests)
