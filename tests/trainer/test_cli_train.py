@@ -4,12 +4,14 @@ import csv
 import json
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from trainer.cli import cli
 from trainer.cli.train import train as train_command
-from trainer.config import MODELS, TrainConfig
+from trainer.config import MODELS, AugmentConfig, TrainConfig
+from trainer.interrupt import Interrupted
 from trainer.predictions import read_predictions
 
 TINY = ["--epochs", "1", "--imgsz", "32", "--batch-size", "16", "--device", "cpu"]
@@ -49,7 +51,7 @@ def test_several_seeds_on_the_command_line(data: Path, tmp_path: Path) -> None:
         (["train", "nowhere"], 2, "Missing option '-o'"),
         (["train", "nowhere", "-o", "run", "--model", "resnet"], 2, "'resnet' is not one of"),
         (["train", "nowhere", "-o", "run", "--imgsz", "50"], 1, "imgsz: found 50"),
-        (["predict", "nowhere", "images"], 1, "nowhere: no such folder or file; expected a run"),
+        (["predict", "nowhere", "images"], 1, "images: no such file or folder; expected images"),
         (["split", "nowhere", "data"], 1, "nowhere: no such folder"),
         (["check", "nowhere"], 1, "nowhere: no such folder"),
     ],
@@ -75,3 +77,66 @@ def test_the_options_offer_what_the_configuration_has(monkeypatch: pytest.Monkey
     done = CliRunner().invoke(cli, ["train", "data", "-o", "run"])
     assert done.exit_code == 0, done.output
     assert asked == [TrainConfig()]
+
+
+def test_every_option_stands_under_a_heading() -> None:
+    context = click.Context(train_command, info_name="train")
+    words = train_command.get_help(context)
+    for option in train_command.params:
+        if isinstance(option, click.Option):
+            assert words.count(f" {option.opts[-1]} ") >= 1, option.name
+    output = words[words.index("\nOutput:") :]
+    assert output.count("\n  -") == 4  # overwrite, tensorboard, json, help: nothing was left over
+
+
+def test_options_reach_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[TrainConfig, dict[str, object]]] = []
+    monkeypatch.setattr("trainer.train.train", lambda data, run, config, **rest: asked.append((config, rest)) or [])
+    arguments = (
+        "train data -o run --batch-size auto --patience 7 --monitor val_loss --stop-on overfit --schedule linear "
+        "--class-weights balanced --clip-norm 0 --generated-share 0.5 --no-flips --no-quarter-turns --hue 0.05 "
+        "--saturation 0.2 --no-amp --layout contiguous --no-deterministic --cache-gb 1.5 --tensorboard "
+        "--weights start.pt --freeze 9 --label-smoothing 0"
+    )
+    done = CliRunner().invoke(cli, arguments.split())
+    assert done.exit_code == 0, done.output
+    ((config, rest),) = asked
+    assert config == TrainConfig(
+        batch_size="auto",
+        patience=7,
+        monitor="val_loss",
+        stop_on="overfit",
+        schedule="linear",
+        class_weights="balanced",
+        clip_norm=0,
+        generated_share=0.5,
+        augment=AugmentConfig(flips=False, quarter_turns=False, hue=0.05, saturation=0.2),
+        amp=False,
+        layout="contiguous",
+        deterministic=False,
+        weights="start.pt",
+        freeze=9,
+        label_smoothing=0,
+    )
+    assert (rest["cache_gb"], rest["tensorboard"]) == (1.5, True)
+
+
+@pytest.mark.parametrize(
+    ("stop", "words"),
+    [
+        (
+            Interrupted(Path("run"), 3),
+            "stopped; epochs 1 to 3 are saved in run, and the same command goes on after that",
+        ),
+        (KeyboardInterrupt(), "stopped; the same command goes on"),
+    ],
+)
+def test_ctrl_c_ends_with_words_and_130(stop: KeyboardInterrupt, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise stop
+
+    monkeypatch.setattr("trainer.train.train", stopped)
+    done = CliRunner().invoke(cli, ["train", "data", "-o", "run"])
+    assert done.exit_code == 130
+    assert done.stderr.strip() == words
+    assert done.stdout == ""

@@ -26,9 +26,8 @@ TIMES = ("images_per_s", "seconds")
 
 
 def settings(**changes: object) -> TrainConfig:
-    return make_config(
-        **{"epochs": 4, "imgsz": 32, "batch_size": 8, "device": "cpu", "images_per_epoch": 18, **changes}
-    )
+    tiny = {"epochs": 3, "imgsz": 32, "batch_size": 8, "device": "cpu", "images_per_epoch": 18}
+    return make_config(**{**tiny, **changes})
 
 
 @pytest.fixture(scope="module")
