@@ -12,15 +12,13 @@ from . import metrics
 from .alignment import align, number_groups
 from .arm_result import ArmResult, sum_up
 from .arms import Arm
+from .confusions import compared_statistics, confusion_by_group, recall_statistics
 from .contrast import Contrast, Side, contrast_of
-from .evaluate import ABNORMAL, NORMAL, LabelledImages, evaluate, label_images
-from .metrics import FloatArray, IntArray
+from .evaluate import ABNORMAL, NORMAL, evaluate, label_images
+from .notes import notes_on
 from .predictions import Predictions
-from .stats import RESAMPLES, Statistic, bootstrap_arms
+from .stats import RESAMPLES, bootstrap_arms
 from .verdict import Verdict, give_verdict
-
-MACRO_F1 = "macro_f1"
-_FEW_GROUPS = 20
 
 
 @dataclass(frozen=True)
@@ -104,12 +102,12 @@ def compare(
     labelled = [[label_images(one, normal=normal, abnormal=abnormal) for one in predictions] for predictions in sets]
     truth = labelled[0][0]
     group_of, groups = number_groups(arms, reference)
-    counts = [np.stack([_confusion_by_group(one, group_of) for one in seeds]) for seeds in labelled]
+    counts = [np.stack([confusion_by_group(one, group_of) for one in seeds]) for seeds in labelled]
     results = [
         sum_up(arm, [evaluate(one, normal=normal, abnormal=abnormal) for one in predictions], table)
         for arm, predictions, table in zip(arms, sets, counts, strict=True)
     ]
-    statistics, recalls = _statistics(truth), _recalls(truth)
+    statistics, recalls = compared_statistics(truth), recall_statistics(truth)
     draws = bootstrap_arms(counts, {**statistics, **recalls}, resamples=resamples, seed=seed)
     right = [np.stack([one.is_defective == one.judged_defective for one in seeds]) for seeds in labelled]
     sides = [Side(*parts, row=row) for row, parts in enumerate(zip(arms, counts, right, strict=True))]
@@ -138,43 +136,10 @@ def compare(
             against_baseline=contrasts[0].differences,
             against_control=contrasts[1].differences if control is not None else None,
         ),
-        notes=_notes(truth, results, groups),
+        notes=notes_on(truth, results, groups),
         resamples=resamples,
         bootstrap_seed=seed,
     )
-
-
-def _confusion_by_group(labelled: LabelledImages, group_of: IntArray) -> FloatArray:
-    """(G, L, K) counts."""
-    rows, columns = len(labelled.names), len(labelled.classes)
-    groups = int(group_of.max()) + 1
-    cell = (group_of * rows + labelled.true) * columns + labelled.predicted
-    counted = np.bincount(cell, minlength=groups * rows * columns)
-    return counted.reshape(groups, rows, columns).astype(np.float64)
-
-
-def _statistics(truth: LabelledImages) -> dict[str, Statistic]:
-    """What is resampled, each a function of an (..., L, K) confusion; macro-F1 only where names are known."""
-    normal, size = truth.normal, len(truth.classes)
-    named: dict[str, Statistic] = {MACRO_F1: lambda table: metrics.macro_f1_of_confusion(table[..., :size, :])}
-    return {
-        **(named if truth.named else {}),
-        **{key: _binary_statistic(key, normal) for key in ("accuracy", "miss_rate", "overkill_rate")},
-    }
-
-
-def _recalls(truth: LabelledImages) -> dict[str, Statistic]:
-    """The recall of every class, where names are known."""
-    size = len(truth.classes) if truth.named else 0
-    return {f"recall {truth.classes[k]}": _recall_statistic(k) for k in range(size)}
-
-
-def _recall_statistic(k: int) -> Statistic:
-    return lambda table: metrics.recall_of_confusion(table, k)
-
-
-def _binary_statistic(key: str, normal: int) -> Statistic:
-    return lambda table: metrics.binary_rate_of_confusion(table, key, normal=normal)
 
 
 def _flips(
@@ -200,36 +165,3 @@ def _flips(
 
 def _most_common(seeds: Sequence[Predictions], image: int) -> str:
     return Counter(one.predicted[image] for one in seeds).most_common(1)[0][0]
-
-
-def _notes(truth: LabelledImages, results: Sequence[ArmResult], groups: int | None) -> tuple[str, ...]:
-    notes = []
-    if any(len(result.seeds) == 1 for result in results):
-        notes.append(
-            "Seed variance is not covered: an arm has one training only, so the intervals speak for these trained "
-            "models, not for the way of training. Train with --seed 0 --seed 1 ... --seed 4 to know."
-        )
-    if groups is None:
-        notes.append(
-            "No two test images share a known group, so each was taken as independent; if several were cut from one "
-            "board or photograph, the intervals are too narrow."
-        )
-    elif groups < _FEW_GROUPS:
-        notes.append(f"The test images fall into {groups} groups only; intervals from so few are rough.")
-    defects = int(truth.is_defective.sum())
-    if defects < 299:
-        notes.append(
-            f"The test set holds {defects} defects. Even with no miss at all, fewer than 299 cannot prove a miss "
-            "rate under 1 % (one-sided 95 %)."
-        )
-    if truth.unnamed_reason:
-        notes.append(f"Multi-class rates are undefined: {truth.unnamed_reason}.")
-    for result in results:
-        seeds_of: dict[str, list[str]] = {}
-        for seed, evaluation in zip(result.seeds, result.evaluations, strict=True):
-            for words in evaluation.warnings:
-                seeds_of.setdefault(words, []).append(seed)
-        for words, seeds in seeds_of.items():
-            which = "" if len(seeds) == len(result.seeds) else f" ({', '.join(seeds)})"
-            notes.append(f"{result.name}{which}: {words}.")
-    return tuple(notes)
