@@ -156,12 +156,12 @@ def _make(file: Path, shape: tuple[int, ...], paths: Sequence[Path], imgsz: int,
     free = shutil.disk_usage(file.parent).free
     if needed > free:
         raise DataError(
-            f"{file.parent}: {needed / 1e9:.1f} GB are needed for the decoded pictures and {free / 1e9:.1f} GB are "
+            f"{file.parent}: {needed / 1e6:.0f} MB are needed for the decoded pictures and {free / 1e6:.0f} MB are "
             f"free; make room, name another folder in {CACHE_FOLDER_VARIABLE}, or raise --cache-gb"
         )
     if progress:
         tqdm.write(
-            f"{words}: {needed / 1e9:.2f} GB of pictures go into {file}; it may be deleted after training",
+            f"{words}: {needed / 1e6:.0f} MB of pictures go into {file}; it may be deleted after training",
             file=sys.stderr,
         )
     part = file.with_name(f".{file.name}.{os.getpid()}.part")

@@ -151,7 +151,9 @@ class _GroupedOptions(click.Command):
 )
 @click.option("--patience", type=int, metavar="EPOCHS", help="Stop after this many epochs without a better one.")
 @click.option(
-    "--stop-on", type=click.Choice(["overfit"]), help="Stop when the curves say that nothing new is learnt any more."
+    "--stop-on",
+    type=click.Choice(["overfit"]),
+    help="Stop when the curves say that it only learns the training images by heart.",
 )
 @click.option(
     "--seed",
