@@ -23,9 +23,9 @@ def comparison_as_json(comparison: Comparison) -> dict[str, Any]:
         "labels": list(comparison.labels),
         "classes": list(comparison.classes),
         "arms": {
-            "baseline": _arm(comparison.baseline),
-            "candidate": _arm(comparison.candidate),
-            "control": _arm(control) if control else None,
+            "baseline": arm_result_as_json(comparison.baseline),
+            "candidate": arm_result_as_json(comparison.candidate),
+            "control": arm_result_as_json(control) if control else None,
         },
         "against_baseline": _contrast(comparison.against_baseline),
         "against_control": _contrast(contrast) if contrast else None,
@@ -36,7 +36,8 @@ def comparison_as_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _arm(result: ArmResult) -> dict[str, Any]:
+def arm_result_as_json(result: ArmResult) -> dict[str, Any]:
+    """Every figure of an arm, by seed and averaged."""
     return {
         "name": result.name,
         "seeds": {

@@ -1,0 +1,1 @@
+"""Arms x seeds (x folds) -> one judgement: did the generated images help?"""
