@@ -11,8 +11,8 @@ from pathlib import Path
 
 from .errors import DataError, EvaluationError
 from .predictions import Predictions, read_predictions
+from .run_names import BEST_NAME, RESUME_NAME
 
-CHECKPOINT_NAME = "best.pt"
 SPLIT_NAME = "split.csv"
 TEST_FOLDER = "test"
 
@@ -50,23 +50,33 @@ def find_runs(path: Path) -> list[Path]:
     """The runs at `path`: itself, or its `seed-*` folders in the order of their numbers.
 
     Raises:
-        EvaluationError: neither is there.
+        EvaluationError: neither is there, or a training is unfinished.
     """
-    if (path / CHECKPOINT_NAME).is_file():
+    if (path / BEST_NAME).is_file():
+        _refuse_unfinished(path)
         return [path]
     seeds = sorted((folder for folder in path.glob("seed-*") if folder.is_dir()), key=_natural_key)
     for seed in seeds:
-        if not (seed / CHECKPOINT_NAME).is_file():
+        if not (seed / BEST_NAME).is_file():
             raise EvaluationError(
-                f"{seed}: no {CHECKPOINT_NAME} here, so this training has not finished an epoch; "
+                f"{seed}: no {BEST_NAME} here, so this training has not finished an epoch; "
                 "run the same 'trainer train' again, or remove the folder"
             )
+        _refuse_unfinished(seed)
     if not seeds:
         raise EvaluationError(
-            f"{path}: neither a run ({CHECKPOINT_NAME}), nor a folder of seed-* runs, nor a predictions file; "
+            f"{path}: neither a run ({BEST_NAME}), nor a folder of seed-* runs, nor a predictions file; "
             "make one with 'trainer train' or 'trainer predict'"
         )
     return seeds
+
+
+def _refuse_unfinished(run: Path) -> None:
+    if (run / RESUME_NAME).is_file():
+        raise EvaluationError(
+            f"{run}: this training was interrupted, so its best epoch may be yet to come; run the same 'trainer train' "
+            "again to finish it"
+        )
 
 
 def load_arm(path: Path, data: Path | None, *, name: str, predict: Predictor = predict_run) -> Arm:

@@ -15,7 +15,8 @@ from .device import choose_device, torch_threads
 from .errors import CheckpointError, ConfigError
 from .loader import normalise
 from .operating_point_file import ChosenPoint, read_operating_point, require_class
-from .weights import BEST_NAME, find_checkpoint, load_classifier
+from .run_names import BEST_NAME
+from .weights import find_checkpoint, load_classifier
 
 
 @dataclass(frozen=True, eq=False)

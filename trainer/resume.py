@@ -15,8 +15,6 @@ from ._atomic import write_bytes_atomically
 from .errors import CheckpointError
 from .history import EpochRecord
 
-RESUME_NAME = "resume.pt"
-
 _FORMAT = "sd-defects training in progress"
 _VERSION = 1
 

@@ -18,8 +18,7 @@ from .errors import ConfigError
 from .event_log import clear_events
 from .history import HISTORY_NAME, EpochRecord, read_history
 from .precision import Precision
-from .resume import RESUME_NAME
-from .weights import BEST_NAME, LAST_NAME
+from .run_names import BEST_NAME, LAST_NAME, RESUME_NAME
 
 CONFIG_NAME = "config.json"
 DATA_NAME = "data.json"

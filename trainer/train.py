@@ -20,7 +20,7 @@ from .fit import EpochResult, fit
 from .history import HISTORY_NAME, EpochRecord, History, write_history
 from .interrupt import Interrupted, deferred_interrupts
 from .loader import MEAN, STD
-from .resume import RESUME_NAME, Progress, load_progress, save_progress
+from .resume import Progress, load_progress, save_progress
 from .run_folder import (
     CURVES_NAME,
     EXAMPLES_NAME,
@@ -34,11 +34,12 @@ from .run_folder import (
     what_changed,
     write_facts,
 )
+from .run_names import BEST_NAME, LAST_NAME, RESUME_NAME
 from .run_plots import draw_curves, draw_examples
 from .stopping import Watch
 from .training_pictures import TrainingPictures, read_pictures
 from .tuning import tune
-from .weights import BEST_NAME, LAST_NAME, Checkpoint, find_checkpoint, save_checkpoint
+from .weights import Checkpoint, find_checkpoint, save_checkpoint
 
 
 @dataclass(frozen=True)

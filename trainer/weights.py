@@ -22,9 +22,8 @@ from . import _yolov5
 from ._atomic import write_bytes_atomically
 from .config import MODELS
 from .errors import CheckpointError
+from .run_names import BEST_NAME, LAST_NAME
 
-BEST_NAME = "best.pt"
-LAST_NAME = "last.pt"
 UPSTREAM_RELEASE = "https://github.com/ultralytics/yolov5/releases/tag/v7.0"
 
 _FORMAT = "sd-defects classifier"

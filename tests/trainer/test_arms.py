@@ -96,6 +96,15 @@ def test_a_seed_that_has_not_finished_is_named(tmp_path: Path) -> None:
         find_runs(tmp_path)
 
 
+def test_an_unfinished_training_is_refused_alone_and_among_seeds(tmp_path: Path) -> None:
+    make_run(tmp_path / "arm" / "seed-0")
+    run = make_run(tmp_path / "arm" / "seed-1")
+    (run / "resume.pt").write_bytes(b"")
+    for path in (run, run.parent):
+        with pytest.raises(EvaluationError, match=r"seed-1: this training was interrupted.*trainer train"):
+            find_runs(path)
+
+
 def test_a_missing_predictions_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PredictionsError, match="no such file"):
         load_arm(tmp_path / "none.csv", None, name="a", predict=predict)
