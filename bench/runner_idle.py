@@ -1,6 +1,6 @@
 """How long a server waits for the runner: idle share by the server's own clock, speed, and what the client costs.
 
-    python bench/runner_idle.py [--repeats 5] [--seconds 10] [--max-in-flight 2] [--json FILE]
+    python bench/runner_idle.py [--repeats 5] [--seconds 10] [--max-in-flight 3] [--json FILE]
 
 Each run starts a fresh embedded server in a process of its own and a fresh output. In place of a model an engine stands
 that takes a batch's time without using a core, as a GPU does, and moves the source by some pixels. A job counts as work

@@ -73,7 +73,7 @@ class BatchRunner:
         output: Path,
         settings: GenerationSettings | RunSpec,
         *,
-        max_in_flight: int = 2,
+        max_in_flight: int = 3,
         tries: int = 3,
         patience_s: float = 600.0,
         durable: bool = False,

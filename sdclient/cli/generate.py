@@ -71,7 +71,7 @@ Run the same command again after an interruption: only what is missing is made."
     is_flag=True,
     help="Show the whole configuration, the time and the disk it takes; one image is made to time it, and thrown away.",
 )
-@click.option("--max-in-flight", type=click.IntRange(min=1), default=2, show_default=True, help="Requests at a server.")
+@click.option("--max-in-flight", type=click.IntRange(min=1), default=3, show_default=True, help="Requests at a server.")
 @click.option("--tries", type=click.IntRange(min=1), default=3, show_default=True, help="Then an image is given up.")
 @click.option(
     "--patience",

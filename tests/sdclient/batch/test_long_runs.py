@@ -202,7 +202,7 @@ def test_a_second_ctrl_c_interrupts_our_jobs_and_keeps_nothing_unfinished(source
     jobs, output = _Jobs(), tmp_path / "out"
     with running_server(with_page=True, job_ms=600_000, watcher=jobs) as server:
         command = [sys.executable, "-m", "sdclient", "generate", str(sources_folder), str(output), "--url", server.url]
-        command += ["--native-size", "64", "--per-source", "20", "--batch-size", "2"]
+        command += ["--native-size", "64", "--per-source", "20", "--batch-size", "2", "--max-in-flight", "2"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             assert jobs.began.wait(30)
             for _ in range(100):  # two that come at once are one
