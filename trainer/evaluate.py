@@ -10,9 +10,11 @@ import numpy as np
 
 from . import metrics
 from .errors import EvaluationError
+from .evaluation_intervals import EvaluationIntervals, intervals_of
 from .metrics import BinaryCounts, FloatArray, IntArray, MulticlassScores, Rate
 from .predictions import Predictions
-from .stats import chance_of_at_most, clopper_pearson
+from .ranking import auroc, average_precision
+from .stats import RESAMPLES, Interval, chance_of_at_most
 
 NORMAL = "Normal"
 ABNORMAL = "Abnormal"
@@ -58,11 +60,14 @@ class Evaluation:
     binary: BinaryCounts
     auroc: float | None
     """Of 1 - p(Normal) as a score for defective; None when all images are good or all defective."""
+    average_precision: float | None
+    """Of the same score; the share of defects is what guessing gets."""
     named_wrong: Rate | None
     """Defects judged defective under another defect's name, of all defects; None without names."""
     multiclass: MulticlassScores | None
     multiclass_reason: str
     """Why `multiclass` is None; "" otherwise."""
+    intervals: EvaluationIntervals
     warnings: tuple[str, ...]
 
 
@@ -116,8 +121,26 @@ def label_images(predictions: Predictions, *, normal: str = NORMAL, abnormal: st
     )
 
 
-def evaluate(predictions: Predictions, *, normal: str = NORMAL, abnormal: str | None = ABNORMAL) -> Evaluation:
-    """Judge predictions; arguments and errors as for `label_images`."""
+def evaluate(
+    predictions: Predictions,
+    *,
+    normal: str = NORMAL,
+    abnormal: str | None = ABNORMAL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Evaluation:
+    """Judge predictions; where their groups are known, every interval heeds them.
+
+    Args:
+        predictions: as for `label_images`.
+        normal: as for `label_images`.
+        abnormal: as for `label_images`.
+        resamples: bootstrap draws, for the intervals of F1 means, AUROC and average precision.
+        seed: of the bootstrap.
+
+    Raises:
+        EvaluationError: as for `label_images`.
+    """
     labelled = label_images(predictions, normal=normal, abnormal=abnormal)
     multiclass = named_wrong = None
     if labelled.named:
@@ -127,15 +150,27 @@ def evaluate(predictions: Predictions, *, normal: str = NORMAL, abnormal: str | 
         wrong = labelled.is_defective & labelled.judged_defective & (labelled.true != labelled.predicted)
         named_wrong = Rate(int(wrong.sum()), int(labelled.is_defective.sum()))
     binary = metrics.count_binary(labelled.is_defective, labelled.judged_defective)
-    area = metrics.auroc(defect_scores(predictions, labelled.normal), labelled.is_defective)
+    scores = defect_scores(predictions, labelled.normal)
+    area = auroc(scores, labelled.is_defective)
     return Evaluation(
         images=len(predictions.images),
         normal=normal,
         binary=binary,
         auroc=area,
+        average_precision=average_precision(scores, labelled.is_defective),
         named_wrong=named_wrong,
         multiclass=multiclass,
         multiclass_reason=labelled.unnamed_reason,
+        intervals=intervals_of(
+            labelled.true,
+            labelled.predicted,
+            scores,
+            normal=labelled.normal,
+            classes=len(labelled.classes) if labelled.named else None,
+            groups=predictions.groups,
+            resamples=resamples,
+            seed=seed,
+        ),
         warnings=_warnings(predictions.predicted, binary, area, multiclass),
     )
 
@@ -146,47 +181,53 @@ def defect_scores(predictions: Predictions, normal: int) -> FloatArray:
     return scores
 
 
-def rate_as_json(rate: Rate) -> dict[str, Any]:
-    """A rate with its counts and 95 % Clopper-Pearson bounds; value and bounds null when undefined."""
-    bounds = clopper_pearson(rate.count, rate.of)
-    return {
-        "value": rate.value,
-        "count": rate.count,
-        "of": rate.of,
-        "low": bounds.low if bounds else None,
-        "high": bounds.high if bounds else None,
-    }
+def rate_as_json(rate: Rate, interval: Interval | None) -> dict[str, Any]:
+    """A rate with its counts and the bounds of its interval; value and bounds null when undefined."""
+    return {"value": rate.value, "count": rate.count, "of": rate.of, **interval_as_json(interval)}
+
+
+def interval_as_json(interval: Interval | None) -> dict[str, float | None]:
+    """Both bounds; null where there is no interval."""
+    return {"low": interval.low if interval else None, "high": interval.high if interval else None}
 
 
 def evaluation_as_json(evaluation: Evaluation) -> dict[str, Any]:
     """The evaluation as plain data; the rates of the Normal/Abnormal judgement stand at the top level."""
-    multiclass = evaluation.multiclass
+    multiclass, wrong, bounds = evaluation.multiclass, evaluation.named_wrong, evaluation.intervals
     return {
         "images": evaluation.images,
+        "groups": bounds.groups,
         "normal": evaluation.normal,
-        **{key: rate_as_json(rate) for key, rate in evaluation.binary.rates.items()},
+        **{key: rate_as_json(rate, bounds.rates[key]) for key, rate in evaluation.binary.rates.items()},
         "counts": asdict(evaluation.binary),
         "auroc": evaluation.auroc,
-        "named_wrong": rate_as_json(evaluation.named_wrong) if evaluation.named_wrong else None,
-        "multiclass": _multiclass_as_json(multiclass) if multiclass else None,
+        "auroc_interval": interval_as_json(bounds.auroc),
+        "average_precision": evaluation.average_precision,
+        "average_precision_interval": interval_as_json(bounds.average_precision),
+        "named_wrong": rate_as_json(wrong, bounds.rates["named_wrong"]) if wrong else None,
+        "multiclass": _multiclass_as_json(multiclass, bounds) if multiclass else None,
         "multiclass_reason": evaluation.multiclass_reason,
+        "interval_method": {"rates": bounds.rates_by, "scores": bounds.scores_by},
         "warnings": list(evaluation.warnings),
     }
 
 
-def _multiclass_as_json(scores: MulticlassScores) -> dict[str, Any]:
+def _multiclass_as_json(scores: MulticlassScores, bounds: EvaluationIntervals) -> dict[str, Any]:
     return {
-        "accuracy": rate_as_json(scores.accuracy),
+        "accuracy": rate_as_json(scores.accuracy, bounds.accuracy),
         "macro_f1": scores.macro_f1,
+        "macro_f1_interval": interval_as_json(bounds.macro_f1),
         "weighted_f1": scores.weighted_f1,
+        "weighted_f1_interval": interval_as_json(bounds.weighted_f1),
         "per_class": {
             one.name: {
-                "precision": rate_as_json(one.precision),
-                "recall": rate_as_json(one.recall),
+                "precision": rate_as_json(one.precision, sure.precision),
+                "recall": rate_as_json(one.recall, sure.recall),
                 "f1": one.f1,
+                "f1_interval": interval_as_json(sure.f1),
                 "support": one.support,
             }
-            for one in scores.per_class
+            for one, sure in zip(scores.per_class, bounds.per_class, strict=True)
         },
         "classes": [one.name for one in scores.per_class],
         "confusion": [list(row) for row in scores.confusion],

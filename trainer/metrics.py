@@ -168,6 +168,12 @@ def macro_f1_of_confusion(confusion: npt.NDArray[np.number]) -> FloatArray:
     return _divide(total, occurs.sum(axis=-1))
 
 
+def weighted_f1_of_confusion(confusion: npt.NDArray[np.number]) -> FloatArray:
+    """Mean F1, each class weighted by how often it occurs; (..., K, K) -> (...), NaN where none occurs."""
+    support = confusion.sum(axis=-1)
+    return _divide((np.nan_to_num(f1_of_confusion(confusion)) * support).sum(axis=-1), support.sum(axis=-1))
+
+
 def recall_of_confusion(confusion: npt.NDArray[np.number], k: int) -> FloatArray:
     """Share of the images of class k that are given its name; (..., L, K) -> (...), NaN where none bears it."""
     return _divide(confusion[..., k, k], confusion[..., k, :].sum(axis=-1))
@@ -204,7 +210,6 @@ def score_classes(confusion: IntArray, classes: Sequence[str]) -> MulticlassScor
     support = confusion.sum(axis=1)
     named = confusion.sum(axis=0)
     total = int(support.sum())
-    weighted = float(np.nan_to_num(f1) @ support) / total if total else None
     return MulticlassScores(
         per_class=tuple(
             ClassScores(
@@ -217,32 +222,10 @@ def score_classes(confusion: IntArray, classes: Sequence[str]) -> MulticlassScor
             for k, name in enumerate(classes)
         ),
         macro_f1=_defined(macro_f1_of_confusion(confusion)),
-        weighted_f1=weighted,
+        weighted_f1=_defined(weighted_f1_of_confusion(confusion)),
         accuracy=Rate(int(np.trace(confusion)), total),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
     )
-
-
-def auroc(score: FloatArray, is_positive: BoolArray) -> float | None:
-    """Chance that a random positive scores above a random negative, a tie counting half: U / (P N).
-
-    Args:
-        score: (N,) float, higher = more likely positive.
-        is_positive: (N,) bool.
-
-    Returns:
-        In [0, 1]; None when one of the two kinds is absent.
-    """
-    positives = int(is_positive.sum())
-    negatives = len(is_positive) - positives
-    if positives == 0 or negatives == 0:
-        return None
-    levels, level_of = np.unique(score, return_inverse=True)
-    positives_at = np.bincount(level_of[is_positive], minlength=len(levels))
-    negatives_at = np.bincount(level_of[~is_positive], minlength=len(levels))
-    negatives_below = np.cumsum(negatives_at) - negatives_at
-    wins = float(positives_at @ negatives_below) + 0.5 * float(positives_at @ negatives_at)
-    return wins / (positives * negatives)
 
 
 def _divide(part: npt.NDArray[np.number], whole: npt.NDArray[np.number]) -> FloatArray:

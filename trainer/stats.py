@@ -27,7 +27,7 @@ class Interval:
     high: float
 
 
-def clopper_pearson(count: float, of: int, *, confidence: float = CONFIDENCE) -> Interval | None:
+def clopper_pearson(count: float, of: float, *, confidence: float = CONFIDENCE) -> Interval | None:
     """Exact interval of a rate over independent images (Clopper and Pearson, 1934).
 
     It keeps at least its coverage at every size and rate, which Wilson's does not at small rates.
@@ -35,7 +35,7 @@ def clopper_pearson(count: float, of: int, *, confidence: float = CONFIDENCE) ->
     Args:
         count: how many images have the property, 0 to `of`. A mean count over several trainings judged on the
             same `of` images may be fractional: an image then counts once, however many trainings saw it.
-        of: number of images.
+        of: number of images; fractional where it is an effective number (see `intervals.effective_images`).
         confidence: coverage, two-sided.
 
     Returns:

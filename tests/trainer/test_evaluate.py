@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,9 @@ def test_every_figure_agrees_with_scikit_learn_and_scipy(seed: int) -> None:
         assert document[key]["value"] == pytest.approx(count / of)
         assert (document[key]["low"], document[key]["high"]) == pytest.approx((bounds.low, bounds.high))
     assert document["recall"]["value"] == pytest.approx(golden.recall_score(bad, judged))
-    assert document["auroc"] == pytest.approx(golden.roc_auc_score(bad, 1 - predictions.probabilities[:, 0]))
+    score = 1 - predictions.probabilities[:, 0]
+    assert document["auroc"] == pytest.approx(golden.roc_auc_score(bad, score))
+    assert document["average_precision"] == pytest.approx(golden.average_precision_score(bad, score))
     multiclass = document["multiclass"]
     report = golden.classification_report(predictions.labels, predictions.predicted, output_dict=True)
     for name in CLASSES:
@@ -80,6 +83,96 @@ def test_every_figure_agrees_with_scikit_learn_and_scipy(seed: int) -> None:
         multiclass["confusion"]
         == golden.confusion_matrix(predictions.labels, predictions.predicted, labels=CLASSES).tolist()
     )
+
+
+def in_boards(predictions: Predictions, size: int) -> Predictions:
+    return replace(predictions, groups=tuple(f"board {n // size}" for n in range(len(predictions.images))))
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_intervals_of_means_and_rankings_agree_with_resampled_scikit_learn(size: int) -> None:
+    predictions = in_boards(random_predictions(5, 90), size)
+    document = evaluation_as_json(evaluate(predictions))
+    labels, said = np.array(predictions.labels), np.array(predictions.predicted)
+    score = 1 - predictions.probabilities[:, 0]
+    rng = np.random.default_rng(1)
+    drawn = []
+    for _ in range(400):
+        boards = rng.integers(0, 90 // size, 90 // size)
+        rows = (boards[:, None] * size + np.arange(size)).ravel()
+        bad = labels[rows] != "Normal"
+        drawn.append(
+            (
+                golden.roc_auc_score(bad, score[rows]),
+                golden.average_precision_score(bad, score[rows]),
+                golden.f1_score(labels[rows], said[rows], average="macro"),
+                golden.f1_score(labels[rows], said[rows], average="weighted"),
+            )
+        )
+    low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
+    found = [
+        document["auroc_interval"],
+        document["average_precision_interval"],
+        document["multiclass"]["macro_f1_interval"],
+        document["multiclass"]["weighted_f1_interval"],
+    ]
+    assert [one["low"] for one in found] == pytest.approx(low.tolist(), abs=0.02)
+    assert [one["high"] for one in found] == pytest.approx(high.tolist(), abs=0.02)
+
+
+def test_every_figure_lies_in_its_interval_and_the_method_is_named() -> None:
+    for predictions in (random_predictions(2), in_boards(random_predictions(2), 5)):
+        document = evaluation_as_json(evaluate(predictions))
+        multiclass = document["multiclass"]
+        shares = [document[key] for key in (*RATES, "named_wrong")] + [multiclass["accuracy"]]
+        for one in multiclass["per_class"].values():
+            shares += [one["precision"], one["recall"], {"value": one["f1"], **one["f1_interval"]}]
+        for key, where in (("auroc", document), ("average_precision", document), ("macro_f1", multiclass)):
+            shares.append({"value": where[key], **where[f"{key}_interval"]})
+        assert all(0.0 <= one["low"] < one["value"] < one["high"] <= 1.0 for one in shares)
+    assert document["groups"] == 30
+    assert "effective number" in document["interval_method"]["rates"]
+    assert document["interval_method"]["scores"] == "bootstrap of groups, percentile"
+
+
+def test_boards_whose_images_are_alike_widen_the_intervals_of_rates() -> None:
+    pairs = [("open", "Normal" if n < 20 else "open") for n in range(60)] + [("Normal", "Normal")] * 60
+    alone = evaluation_as_json(evaluate(predicted_as(pairs)))
+    boards = evaluation_as_json(evaluate(in_boards(predicted_as(pairs), 10)))
+    assert alone["miss_rate"]["value"] == boards["miss_rate"]["value"]
+    assert boards["miss_rate"]["low"] < alone["miss_rate"]["low"]
+    assert boards["miss_rate"]["high"] > alone["miss_rate"]["high"]
+    assert alone["groups"] is None
+
+
+def test_a_group_an_image_says_no_more_than_no_group() -> None:
+    predictions = random_predictions(3)
+    assert evaluation_as_json(evaluate(in_boards(predictions, 1))) == evaluation_as_json(evaluate(predictions))
+
+
+def test_f1_has_the_interval_of_the_share_it_is_made_of() -> None:
+    # open: 6 right, 2 under another name, 1 wrongly called open. J = 6/9, F1 = 12/15.
+    pairs = [("open", "open")] * 6 + [("open", "short")] * 2 + [("Normal", "open"), ("Normal", "Normal")]
+    one = evaluation_as_json(evaluate(predicted_as(pairs)))["multiclass"]["per_class"]["open"]
+    share = golden_stats.binomtest(6, 9).proportion_ci(method="exact")
+    assert one["f1"] == pytest.approx(12 / 15)
+    assert one["f1_interval"]["low"] == pytest.approx(2 * share.low / (1 + share.low))
+    assert one["f1_interval"]["high"] == pytest.approx(2 * share.high / (1 + share.high))
+
+
+def test_no_error_at_all_is_no_certainty() -> None:
+    document = evaluation_as_json(evaluate(predicted_as([(name, name) for name in CLASSES for _ in range(20)])))
+    assert document["miss_rate"]["value"] == 0.0
+    assert document["miss_rate"]["high"] == pytest.approx(1 - 0.025 ** (1 / 40))
+    # Each class by itself at 1 - 0.05 / 3, and the mean of the three.
+    share = (0.05 / 3 / 2) ** (1 / 20)
+    for key in ("macro_f1", "weighted_f1"):
+        assert document["multiclass"][key] == 1.0
+        assert document["multiclass"][f"{key}_interval"]["low"] == pytest.approx(2 * share / (1 + share))
+        assert document["multiclass"][f"{key}_interval"]["high"] == 1.0
+    assert document["auroc"] == document["average_precision"] == 1.0
+    assert document["auroc_interval"]["low"] == pytest.approx(0.025 ** (1 / 20))
+    assert document["average_precision_interval"] == {"low": None, "high": None}
 
 
 def test_a_wrong_defect_name_is_no_miss_and_is_counted_apart() -> None:
@@ -150,6 +243,9 @@ def test_one_kind_alone_is_undefined_not_zero() -> None:
     document = evaluation_as_json(evaluate(predicted_as([("Normal", "Normal"), ("Normal", "open")])))
     assert document["recall"] == {"value": None, "count": 0, "of": 0, "low": None, "high": None}
     assert document["auroc"] is None
+    assert document["average_precision"] is None
+    assert document["auroc_interval"] == document["average_precision_interval"] == {"low": None, "high": None}
+    assert document["multiclass"]["per_class"]["short"]["f1_interval"] == {"low": None, "high": None}
     assert any("no test image shows a defect" in words for words in document["warnings"])
 
 

@@ -9,7 +9,6 @@ from sklearn import metrics as golden
 from trainer.metrics import (
     BinaryCounts,
     Rate,
-    auroc,
     binary_rate_of_confusion,
     confusion_matrix,
     count_binary,
@@ -97,20 +96,6 @@ def test_a_class_never_predicted_has_f1_zero_and_undefined_precision() -> None:
 def test_an_empty_test_set_has_no_scores() -> None:
     scores = score_classes(np.zeros((2, 2), dtype=np.int64), CLASSES[:2])
     assert (scores.macro_f1, scores.weighted_f1, scores.accuracy.value) == (None, None, None)
-
-
-@pytest.mark.parametrize("levels", [2, 5, 1000])
-def test_auroc_agrees_with_scikit_learn_ties_included(levels: int) -> None:
-    rng = np.random.default_rng(levels)
-    positive = rng.random(300) < 0.3
-    score = np.floor((rng.random(300) + 0.3 * positive) * levels) / levels
-    assert auroc(score, positive) == pytest.approx(golden.roc_auc_score(positive, score))
-
-
-def test_auroc_of_equal_scores_is_a_half_and_of_one_kind_undefined() -> None:
-    assert auroc(np.full(6, 0.3), np.array([True, False] * 3)) == 0.5
-    assert auroc(np.array([0.1, 0.2]), np.array([True, True])) is None
-    assert auroc(np.array([]), np.array([], dtype=bool)) is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40))

@@ -1,0 +1,192 @@
+"""Interval of every figure of an evaluation; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import intervals, metrics
+from .intervals import rate_interval
+from .metrics import BoolArray, FloatArray, IntArray
+from .ranking import Ranking
+from .stats import CONFIDENCE, RESAMPLES, Interval, percentile_interval
+
+
+@dataclass(frozen=True)
+class ClassIntervals:
+    """Of how well one class is named."""
+
+    precision: Interval | None
+    recall: Interval | None
+    f1: Interval | None
+    """F1 is 2 J / (1 + J), J being the share rightly named of the images that bear or are given the name; so the
+    interval of that share gives it."""
+
+
+@dataclass(frozen=True)
+class EvaluationIntervals:
+    """95 % intervals; None where a figure is undefined, or no interval can be given."""
+
+    rates_by: str
+    """How the intervals of rates, precision, recall and F1 were made, in words."""
+    scores_by: str
+    """How those of macro-F1, weighted F1, AUROC and average precision were made."""
+    groups: int | None
+    """Number of groups the images fall into; None when unknown."""
+    rates: Mapping[str, Interval | None]
+    """By the keys of `metrics.RATE_DEFINITIONS`, and "named_wrong"."""
+    accuracy: Interval | None
+    """Of the multi-class accuracy."""
+    per_class: tuple[ClassIntervals, ...]
+    """In class order; empty when the labels do not name the defects."""
+    macro_f1: Interval | None
+    weighted_f1: Interval | None
+    auroc: Interval | None
+    average_precision: Interval | None
+
+
+def binary_intervals(
+    is_defective: BoolArray, judged_defective: BoolArray, groups: IntArray | None
+) -> dict[str, Interval | None]:
+    """Intervals of the seven rates by the keys of `metrics.RATE_DEFINITIONS`.
+
+    Args:
+        is_defective: (N,) the truth.
+        judged_defective: (N,) the judgement.
+        groups: (N,) number of each image's group; None when the images are independent.
+    """
+    bad, caught = is_defective, judged_defective
+    everything = np.ones(len(bad), dtype=bool)
+    shares = {
+        "accuracy": (bad == caught, everything),
+        "recall": (caught, bad),
+        "miss_rate": (~caught, bad),
+        "overkill_rate": (caught, ~bad),
+        "false_call_filter_rate": (~caught, ~bad),
+        "total_filter_rate": (~caught, everything),
+        "escape_fraction": (bad & ~caught, everything),
+    }
+    return {key: share_interval(has, among, groups) for key, (has, among) in shares.items()}
+
+
+def share_interval(
+    has: BoolArray, among: BoolArray, groups: IntArray | None, *, confidence: float = CONFIDENCE
+) -> Interval | None:
+    """Interval of the share with `has` of the images in `among`, all (N,)."""
+    return rate_interval(has[among], None if groups is None else groups[among], confidence=confidence)
+
+
+def intervals_of(
+    true: IntArray,
+    predicted: IntArray,
+    score: FloatArray,
+    *,
+    normal: int,
+    classes: int | None,
+    groups: Sequence[str] | None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> EvaluationIntervals:
+    """Intervals of everything that is said about one set of predictions.
+
+    Args:
+        true: (N,) number of each label.
+        predicted: (N,) number of each predicted class.
+        score: (N,) how likely each image is defective.
+        normal: number of the Normal class.
+        classes: how many there are; None when labels do not name the defects.
+        groups: N names of what each image was cut from; None when unknown.
+        resamples: bootstrap draws.
+        seed: of the bootstrap.
+    """
+    group_of = intervals.known_groups(None if groups is None else tuple(groups))
+    bad, judged = true != normal, predicted != normal
+    rates = binary_intervals(bad, judged, group_of)
+    rates["named_wrong"] = None if classes is None else share_interval(judged & (true != predicted), bad, group_of)
+    names = range(classes or 0)
+    scores = _score_intervals(
+        true, predicted, score, bad, classes=classes, groups=group_of, resamples=resamples, seed=seed
+    )
+    return EvaluationIntervals(
+        rates_by=intervals.RATES_OF_IMAGES if group_of is None else intervals.RATES_OF_GROUPS,
+        scores_by=intervals.SCORES_OF_IMAGES if group_of is None else intervals.SCORES_OF_GROUPS,
+        groups=None if group_of is None else int(group_of.max()) + 1,
+        rates=rates,
+        accuracy=None if classes is None else rate_interval(true == predicted, group_of),
+        per_class=tuple(_class_intervals(true == k, predicted == k, group_of) for k in names),
+        **scores,
+    )
+
+
+def _class_intervals(bears: BoolArray, given: BoolArray, groups: IntArray | None) -> ClassIntervals:
+    return ClassIntervals(
+        precision=share_interval(bears, given, groups),
+        recall=share_interval(given, bears, groups),
+        f1=_f1_interval(bears, given, groups),
+    )
+
+
+def _f1_interval(
+    bears: BoolArray, given: BoolArray, groups: IntArray | None, *, confidence: float = CONFIDENCE
+) -> Interval | None:
+    share = share_interval(bears & given, bears | given, groups, confidence=confidence)
+    return None if share is None else Interval(_f1_of_share(share.low), _f1_of_share(share.high))
+
+
+def _f1_of_share(share: float) -> float:
+    return 2.0 * share / (1.0 + share)
+
+
+def _score_intervals(
+    true: IntArray,
+    predicted: IntArray,
+    score: FloatArray,
+    is_defective: BoolArray,
+    *,
+    classes: int | None,
+    groups: IntArray | None,
+    resamples: int,
+    seed: int,
+) -> dict[str, Interval | None]:
+    ranking = Ranking(score, is_defective)
+    cell = true * (classes or 1) + predicted
+    order = np.argsort(cell, kind="stable")
+    cells, starts = np.unique(cell[order], return_index=True)
+    drawn: dict[str, list[FloatArray]] = {"macro_f1": [], "weighted_f1": [], "auroc": [], "average_precision": []}
+    for weights in intervals.draw_weights(len(true), groups, resamples=resamples, seed=seed):
+        quality = ranking.judge(weights)
+        drawn["auroc"].append(quality.auroc)
+        drawn["average_precision"].append(quality.average_precision)
+        if classes is not None:
+            counts = np.zeros((len(weights), classes * classes))
+            counts[:, cells] = np.add.reduceat(weights[:, order], starts, axis=1)
+            table = counts.reshape(-1, classes, classes)
+            drawn["macro_f1"].append(metrics.macro_f1_of_confusion(table))
+            drawn["weighted_f1"].append(metrics.weighted_f1_of_confusion(table))
+    values = {key: np.concatenate(parts) if parts else np.array([]) for key, parts in drawn.items()}
+    found = {key: None if _all_alike(one) else percentile_interval(one) for key, one in values.items()}
+    # Where every draw gives the same, the draws know of no doubt, which is not the same as that there is none.
+    if _all_alike(values["auroc"]) and values["auroc"][0] in (0.0, 1.0):
+        found["auroc"] = intervals.separated_interval(values["auroc"][0] == 1.0, is_defective, groups)
+    for key, by_support in (("macro_f1", False), ("weighted_f1", True)):
+        if classes is not None and _all_alike(values[key]):
+            found[key] = _mean_f1_interval(true, predicted, groups, by_support=by_support)
+    return found
+
+
+def _all_alike(values: FloatArray) -> bool:
+    return len(values) > 0 and bool(np.ptp(values) < 1e-12)
+
+
+def _mean_f1_interval(
+    true: IntArray, predicted: IntArray, groups: IntArray | None, *, by_support: bool
+) -> Interval | None:
+    """Mean of the intervals of each class's F1, all of which hold at once (Bonferroni)."""
+    occurring, support = np.unique(true, return_counts=True)
+    confidence = 1.0 - (1.0 - CONFIDENCE) / len(occurring)
+    found = [_f1_interval(true == k, predicted == k, groups, confidence=confidence) for k in occurring.tolist()]
+    ends = np.array([(one.low, one.high) for one in found if one is not None])
+    low, high = np.average(ends, axis=0, weights=support if by_support else None)
+    return Interval(float(low), float(high))
