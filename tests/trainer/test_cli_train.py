@@ -94,8 +94,8 @@ def test_options_reach_the_configuration(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("trainer.train.train", lambda data, run, config, **rest: asked.append((config, rest)) or [])
     arguments = (
         "train data -o run --batch-size auto --patience 7 --monitor val_loss --stop-on overfit --schedule linear "
-        "--class-weights balanced --clip-norm 0 --generated-share 0.5 --no-flips --no-quarter-turns --hue 0.05 "
-        "--saturation 0.2 --no-amp --layout contiguous --no-deterministic --cache-gb 1.5 --tensorboard "
+        "--class-weights balanced --clip-norm 0 --generated-share 0.5 --no-flips --no-quarter-turns --shift 0.2 "
+        "--hue 0.05 --saturation 0.2 --no-amp --layout contiguous --no-deterministic --cache-gb 1.5 --tensorboard "
         "--weights start.pt --freeze 9 --label-smoothing 0"
     )
     done = CliRunner().invoke(cli, arguments.split())
@@ -110,7 +110,7 @@ def test_options_reach_the_configuration(monkeypatch: pytest.MonkeyPatch) -> Non
         class_weights="balanced",
         clip_norm=0,
         generated_share=0.5,
-        augment=AugmentConfig(flips=False, quarter_turns=False, hue=0.05, saturation=0.2),
+        augment=AugmentConfig(flips=False, quarter_turns=False, shift=0.2, hue=0.05, saturation=0.2),
         amp=False,
         layout="contiguous",
         deterministic=False,

@@ -22,7 +22,7 @@ _GROUPS = {
         "balance",
         "class_weights",
     ),
-    "How images are varied": ("flips", "quarter_turns", "hue", "saturation"),
+    "How images are varied": ("flips", "quarter_turns", "shift", "hue", "saturation"),
     "When it ends, and which epoch is best": ("monitor", "patience", "stop_on"),
     "Repetition and the machine": (
         "seeds",
@@ -134,6 +134,12 @@ class _GroupedOptions(click.Command):
     help="Turn images by 90 degrees; leave out where a board has one right way up.",
 )
 @click.option(
+    "--shift",
+    default=0.08,
+    show_default=True,
+    help="Move half of the images by at most this share of the side, 0 to 0.5; more where defects lie off the centre.",
+)
+@click.option(
     "--hue",
     default=0.0,
     show_default=True,
@@ -228,7 +234,7 @@ def _train(
     from ..config import make_config
     from ..train import train as train_runs
 
-    augment = {name: settings.pop(name) for name in ("flips", "quarter_turns", "hue", "saturation")}
+    augment = {name: settings.pop(name) for name in ("flips", "quarter_turns", "shift", "hue", "saturation")}
     config = make_config(seed=seeds[0], weights=None if weights is None else str(weights), augment=augment, **settings)
     results = train_runs(
         data,
