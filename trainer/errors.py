@@ -11,6 +11,7 @@
     ├── ExportError            an exported file that does not do what the classifier does
     ├── PredictionsError       a predictions file that cannot be used, with its line
     ├── EvaluationError        labels and classes that do not fit together
+    │   └── TooFewDefects      a miss rate that so few defects cannot promise
     ├── GeneratedSetError      a generated output folder or its manifest that cannot be used
     └── MissingExtra           a part of the software that is not installed
 
@@ -54,6 +55,10 @@ class PredictionsError(TrainerError):
 
 class EvaluationError(TrainerError):
     """Labels, classes and the Normal class do not fit together."""
+
+
+class TooFewDefects(EvaluationError):
+    """There are too few validation defects to promise the miss rate that was asked for."""
 
 
 class GeneratedSetError(TrainerError):

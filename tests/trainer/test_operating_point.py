@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as golden
+
+from trainer.errors import ConfigError, TooFewDefects
+from trainer.operating_point import (
+    OperatingPoint,
+    defects_needed,
+    least_promise,
+    miss_overkill_curve,
+    operating_point,
+)
+
+
+def choose(scores: list[float], max_miss_rate: float) -> OperatingPoint:
+    return operating_point(np.array(scores), np.ones(len(scores), dtype=bool), max_miss_rate=max_miss_rate)
+
+
+def test_the_cut_is_the_kth_smallest_score_of_the_defects() -> None:
+    scores, bad = np.array([0.9, 0.05, 0.3, 0.7, 0.2, 0.01]), np.array([1, 0, 1, 1, 1, 0], dtype=bool)
+    found = operating_point(scores, bad, max_miss_rate=0.4)
+    assert found == OperatingPoint(cut=0.3, k=2, n_defects=4, max_miss_rate=0.4)
+    assert found.promised_miss_rate == 0.4
+
+
+@pytest.mark.parametrize("percent", range(1, 100))
+def test_k_is_counted_with_the_number_as_it_is_written(percent: int) -> None:
+    # In floating point 0.29 * 100 is 28.999999999999996.
+    found = choose(np.linspace(0, 1, 99).tolist(), percent / 100)
+    assert (found.k, found.promised_miss_rate) == (percent, percent / 100)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.integers(0, 6), min_size=2, max_size=25), st.integers(1, 99))
+def test_a_new_defect_is_missed_no_more_than_promised_whatever_the_scores(levels: list[int], percent: int) -> None:
+    # Exchangeable: each of the n + 1 is as likely to be the new one. So leave out each in turn, and count exactly.
+    scores, promise = [float(one) for one in levels], Fraction(percent, 100)
+    n = len(scores) - 1
+    if promise * (n + 1) < 1:
+        with pytest.raises(TooFewDefects):
+            choose(scores[1:], percent / 100)
+        return
+    missed = sum(
+        new < choose(scores[:place] + scores[place + 1 :], percent / 100).cut for place, new in enumerate(scores)
+    )
+    assert Fraction(missed, n + 1) <= promise
+
+
+def test_without_ties_the_promise_is_used_up() -> None:
+    scores = np.random.default_rng(0).permutation(100).astype(float).tolist()
+    cuts = [choose(scores[:place] + scores[place + 1 :], 0.07).cut for place in range(100)]
+    assert sum(new < cut for new, cut in zip(scores, cuts, strict=True)) == 7
+
+
+@pytest.mark.parametrize(("n", "promise"), [(99, 0.01), (150, 0.01), (60, 0.05)])
+def test_simulated_misses_keep_the_promise_where_an_interpolated_quantile_breaks_it(n: int, promise: float) -> None:
+    rng = np.random.default_rng(n)
+    old, new = rng.beta(4, 1, (20_000, n)), rng.beta(4, 1, 20_000)
+    cuts = np.array([choose(row.tolist(), promise).cut for row in old[:3000]])
+    # The miss rate of a cut under this distribution is known: its distribution function, cut ** 4.
+    expected = (cuts**4).mean()
+    k = int(promise * (n + 1) + 1e-9)
+    assert expected == pytest.approx(k / (n + 1), rel=0.06)
+    assert (new[:3000] < cuts).mean() <= promise + 3 * np.sqrt(promise / 3000)
+    interpolated = np.quantile(old, promise, axis=1)
+    assert (interpolated**4).mean() > promise * 1.02
+
+
+def test_tied_scores_at_the_cut_are_all_defective() -> None:
+    scores = [0.0] * 3 + [0.5] * 97
+    found = choose(scores, 0.05)
+    assert found.cut == 0.5
+    assert sum(one < found.cut for one in scores) == 3
+    assert choose([0.5] * 99, 0.9).cut == 0.5
+
+
+@pytest.mark.parametrize(
+    ("n", "words"),
+    [
+        (98, "a miss rate of 1 % cannot be promised from 98 defects: that takes 99 or more.*--max-miss-rate 0.0102"),
+        (60, r"the least that 60 can promise is 1.64 % \(1 in 61\), so ask for --max-miss-rate 0.0164"),
+        (1, r"from 1 defect: .*50 % \(1 in 2\), so ask for --max-miss-rate 0.5"),
+        (0, "cannot be promised from 0 defects: that takes 99 or more in validation; add some"),
+    ],
+)
+def test_too_few_defects_are_told_what_they_can_promise(n: int, words: str) -> None:
+    with pytest.raises(TooFewDefects, match=words):
+        choose([0.5] * n, 0.01)
+    assert choose([0.5] * 99, 0.01).k == 1
+
+
+@given(st.integers(1, 5000))
+def test_the_least_promise_can_be_kept_and_is_hardly_more_than_it_must_be(n: int) -> None:
+    least = least_promise(n)
+    assert least is not None
+    assert choose([0.5] * n, least).k == 1
+    assert least <= 1.1 / (n + 1)
+    assert defects_needed(least) <= n
+
+
+def test_promises_that_take_their_number_of_defects() -> None:
+    assert [defects_needed(one) for one in (0.01, 0.05, 0.3, 0.5, 0.001)] == [99, 19, 3, 1, 999]
+    assert least_promise(0) is None
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, 1.5, float("nan")])
+def test_a_rate_that_is_none_is_refused(rate: float) -> None:
+    with pytest.raises(ConfigError, match="expected a number between 0 and 1"):
+        choose([0.5] * 10, rate)
+
+
+def test_a_score_that_is_no_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        choose([0.5, float("nan")], 0.5)
+
+
+@pytest.mark.parametrize("levels", [3, 10_000])
+def test_the_curve_agrees_with_scikit_learn(levels: int) -> None:
+    rng = np.random.default_rng(levels)
+    bad = rng.random(200) < 0.4
+    score = np.floor((rng.random(200) + 0.4 * bad) * levels) / levels
+    found = miss_overkill_curve(score, bad)
+    false, hit, cuts = golden.roc_curve(bad, score, drop_intermediate=False)
+    assert found.cuts == pytest.approx(cuts[::-1])
+    assert found.overkill_rate == pytest.approx(false[::-1])
+    assert found.miss_rate == pytest.approx(1 - hit[::-1])
+    false_positive, false_negative, thresholds = golden.det_curve(bad, score)
+    place = {cut: at for at, cut in enumerate(found.cuts.tolist())}
+    rows = [place[cut] for cut in thresholds.tolist()]
+    assert found.overkill_rate[rows] == pytest.approx(false_positive)
+    assert found.miss_rate[rows] == pytest.approx(false_negative)
+
+
+def test_a_curve_of_one_kind_alone_is_undefined_on_the_other_axis() -> None:
+    found = miss_overkill_curve(np.array([0.1, 0.2]), np.array([True, True]))
+    assert found.miss_rate.tolist() == [0.0, 0.5, 1.0]
+    assert np.isnan(found.overkill_rate).all()
+    assert np.isnan(miss_overkill_curve(np.array([0.1]), np.array([False])).miss_rate).all()
+    assert miss_overkill_curve(np.array([]), np.array([], dtype=bool)).cuts.tolist() == [np.inf]
