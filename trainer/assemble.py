@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from tqdm import tqdm
-
-from .dataset import PARTS, Dataset, LabelledImage, read_dataset
-from .errors import GeneratedSetError
+from .dataset import Dataset, LabelledImage, read_dataset
+from .descent import describe_marked
+from .errors import DataError, GeneratedSetError
+from .findings import Finding
+from .fingerprints import Fingerprint, fingerprint_files
 from .generated import GeneratedSet, read_generated
-from .leakage import hash_held_out, refuse_known_sources, refuse_shared_pixels
+from .leakage import guard
+from .leakage_words import refuse_doubtful, words_on
+from .near import find_near_across, write_near_sheet
 
 Origin = Literal["real", "generated", "repeated"]
 
@@ -36,6 +39,10 @@ class TrainingData:
     train: tuple[TrainingImage, ...]
     summary: dict[str, Any]
     """The content of `data.json`."""
+    near: tuple[Finding, ...] = ()
+    """Validation and test pictures that look like one that is trained on."""
+    warnings: tuple[str, ...] = ()
+    """What the guard against leakage let pass, a sentence each; `data.json` has them too."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -53,65 +60,104 @@ def assemble(
     *,
     generated: Sequence[Path] = (),
     control_for: Sequence[Path] = (),
+    strict: bool = False,
+    near_sheet: Path | None = None,
     progress: bool = False,
 ) -> TrainingData:
     """List what an arm trains on.
+
+    An image in `train/` that was generated (its text chunk says so, or its bytes or pixels are those of a generated
+    set) counts as generated, never as real.
 
     Args:
         data: a DATA folder with `train/`, `val/` and perhaps `test/`.
         generated: output folders whose images join training.
         control_for: output folders for each of whose images its *source* joins training once more: as many
             images as in the arm with generated ones, and nothing but real pixels.
+        strict: refuse look-alikes and single-coloured pictures across parts, too.
+        near_sheet: page to write when there are look-alikes across parts, before they are refused.
         progress: show bars on stderr.
 
     Raises:
-        DataError: the layout is not as it should be.
+        DataError: the layout is not as it should be, or a file cannot be opened.
         LeakageError: a generated image is, or descends from, a validation or test image, or the same
-            pixels lie in two parts.
+            pixels lie in two parts; see `trainer.leakage`.
         GeneratedSetError: a set cannot be used, has a class that training does not know, or (for a control)
             a source that is not in `train/`.
+        OSError: the page cannot be written.
     """
     dataset = read_dataset(data)
     sets = [read_generated(path, progress=progress) for path in generated]
     control_sets = [read_generated(path, progress=progress) for path in control_for]
-    held_out = hash_held_out([image.path for image in (*dataset.val, *dataset.test)], progress=progress)
-    refuse_known_sources([*sets, *control_sets], held_out)
-    flat = refuse_shared_pixels(
-        {part: [image.path for image in dataset.part(part)] for part in PARTS}, progress=progress
-    )
+    prints = _read_prints(dataset, [*sets, *control_sets], progress=progress)
+    guarded = guard(dataset, [*sets, *control_sets], prints)
     for generated_set in [*sets, *control_sets]:
         _refuse_unknown_classes(generated_set, dataset)
+    near = find_near_across(dataset, sets, prints)
+    held_out = [*dataset.val, *dataset.test]
+    if near and near_sheet is not None:
+        write_near_sheet(near_sheet, data, near, pictures=len(held_out))
+    if strict:
+        refuse_doubtful(dataset, guarded, near, near_sheet)
 
-    hashes = [
-        hashlib.sha256(image.path.read_bytes()).hexdigest()
-        for image in tqdm(dataset.train, desc="hash training", unit="image", disable=not progress)
-    ]
-    real = [TrainingImage(image.path, image.label, "real") for image in dataset.train]
-    by_hash = {(image.label, sha256): image.path for image, sha256 in zip(real, hashes, strict=True)}
+    marked = set(guarded.marked)
+    own = [TrainingImage(one.path, one.label, "generated" if one in marked else "real") for one in dataset.train]
+    by_hash = {(image.label, prints[image.path].sha256): image.path for image in own}
     joined = [TrainingImage(image.path, image.label, "generated") for one in sets for image in one.images]
     repeated = [image for one in control_sets for image in _repeat_sources(one, by_hash, dataset)]
-    train = (*real, *joined, *repeated)
+    train = (*own, *joined, *repeated)
 
     fingerprint = hashlib.sha256()
     for origin, label, sha256 in [
-        *(("real", image.label, sha256) for image, sha256 in zip(real, hashes, strict=True)),
+        *((image.origin, image.label, prints[image.path].sha256) for image in own),
         *(("generated", image.label, image.sha256) for one in sets for image in one.images),
         *(("repeated", image.label, image.source_sha256) for one in control_sets for image in one.images),
-        *(("held out", held.parent.name, sha256) for sha256, held in held_out.items()),
+        *(("held out", held.parent.name, sha256) for sha256, held in _first_of_each(held_out, prints).items()),
     ]:
         fingerprint.update(f"{origin}\0{label}\0{sha256}\n".encode())
+    unread = [image.path for image in held_out if prints[image.path].error is not None]
+    warnings = words_on(dataset, guarded, near, unread)
     summary = {
         "data": data.as_posix(),
         "classes": list(dataset.classes),
         "train": _count_origins(train, dataset.classes),
         "val": _count(dataset.val),
         "test": _count(dataset.test),
-        "generated_sets": [one.summary() for one in sets],
+        "generated_sets": [
+            *(one.summary() for one in sets),
+            *([describe_marked(dataset, guarded.marked)] if guarded.marked else []),
+        ],
         "control_for": [one.summary() for one in control_sets],
-        "single_coloured_across_parts": flat,
+        "single_coloured_across_parts": guarded.single_coloured,
+        "look_alikes_across_parts": len(near),
+        "warnings": warnings,
         "fingerprint": fingerprint.hexdigest(),
     }
-    return TrainingData(dataset, train, summary)
+    return TrainingData(dataset, train, summary, near, tuple(warnings))
+
+
+def _read_prints(dataset: Dataset, sets: Sequence[GeneratedSet], *, progress: bool) -> dict[Path, Fingerprint]:
+    """Every file read and decoded once, for all that looks at it; the bytes of what cannot be decoded count too."""
+    paths = [image.path for image in (*dataset.train, *dataset.val, *dataset.test)]
+    paths += [image.path for one in sets for image in one.images]
+    prints = {}
+    for one in fingerprint_files(list(dict.fromkeys(paths)), progress=progress, label="check leakage"):
+        prints[one.path] = one if one.error is None else replace(one, sha256=_sha256_of(one.path))
+    return prints
+
+
+def _sha256_of(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}; repair or remove it") from error
+
+
+def _first_of_each(images: Sequence[LabelledImage], prints: Mapping[Path, Fingerprint]) -> dict[str, Path]:
+    first: dict[str, Path] = {}
+    for image in images:
+        first.setdefault(prints[image.path].sha256, image.path)
+    return first
 
 
 def _refuse_unknown_classes(generated_set: GeneratedSet, dataset: Dataset) -> None:

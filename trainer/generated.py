@@ -25,6 +25,8 @@ class GeneratedImage:
     sha256: str
     source_sha256: str
     """Of the bytes of the real image it was made from."""
+    source: Path | None = None
+    """Where that image lay; None where the manifest does not say. It may be gone or changed since."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def read_generated(output: Path, *, progress: bool = False) -> GeneratedSet:
         ) from error
     if not records:
         raise GeneratedSetError(f"{output}: its manifest records no image; run 'sdclient generate' to the end first")
+    sources = output / str(asked["sources"]) if "sources" in asked else None
     images = []
     for record in tqdm(records, desc="check generated", unit="image", disable=not progress):
         path = output / record.file
@@ -81,7 +84,8 @@ def read_generated(output: Path, *, progress: bool = False) -> GeneratedSet:
                 f"{path}: the file {found}; put it back, or generate into a new folder "
                 "(to leave images out on purpose, use a review, not the file manager)"
             )
-        images.append(GeneratedImage(path, record.class_name, record.sha256, record.source_sha256))
+        source = sources / record.source if sources is not None else None
+        images.append(GeneratedImage(path, record.class_name, record.sha256, record.source_sha256, source))
     return GeneratedSet(
         path=output,
         images=tuple(images),

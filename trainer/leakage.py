@@ -1,73 +1,88 @@
-"""No generated image may know a validation or test image, and no picture may lie in two parts."""
+"""No generated image may know a validation or test image, and no picture may lie in two parts.
+
+What refuses a training: a generated image in val or test; a generated image, joined or lying in train, that descends
+from a file of val or test; the same decoded pixels in two parts. What is said, and refused when asked for strictness:
+single-coloured pictures in two parts, and look-alikes across parts.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-from tqdm import tqdm
-
+from .dataset import Dataset, LabelledImage
+from .decoding import upright_rgb
+from .descent import Trace, Traces, recorded_below
 from .errors import LeakageError
-from .fingerprints import fingerprint_files
+from .fingerprints import Fingerprint, fingerprint
 from .generated import GeneratedSet
+from .lineage import generated_source_of
+from .unusable import opened_picture
 
 _NAMED = 3
 
-_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-# The chunk by which a generated PNG tells its origin: type, keyword, end of keyword.
-_GENERATED_MARK = re.compile(rb"(?:tEXt|zTXt|iTXt)sdclient\x00")
+Prints = Mapping[Path, Fingerprint]
 
 
-def is_marked_generated(content: bytes) -> bool:
-    """Whether a file's bytes are a PNG that carries the text chunk `sdclient`."""
-    return content.startswith(_PNG_MAGIC) and _GENERATED_MARK.search(content) is not None
+@dataclass(frozen=True)
+class Guarded:
+    """What the guard let pass, and must be said."""
+
+    marked: tuple[LabelledImage, ...]
+    """Images in `train/` that were generated; they descend from no file of val or test."""
+    foreign: int
+    """How many of them descend from a source that is not in `train/` either."""
+    single_coloured: int
+    """Files of a single colour that lie in another part too."""
+    sources_gone: int
+    """Sources of generated images, not in `train/`, that could be compared by their bytes alone."""
 
 
-def hash_held_out(paths: Sequence[Path], *, progress: bool = False) -> dict[str, Path]:
-    """SHA-256 of every validation and test file, each with one file that has it.
-
-    Raises:
-        LeakageError: one of the files was generated; judging by it would say nothing about real images.
-    """
-    known: dict[str, Path] = {}
-    for path in tqdm(paths, desc="check leakage", unit="image", disable=not progress):
-        content = path.read_bytes()
-        if is_marked_generated(content):
-            raise LeakageError(
-                f"{path}: a generated image (it carries an sdclient text chunk) among validation or test images; "
-                "move it out: generated images belong to training only, by --generated"
-            )
-        known.setdefault(hashlib.sha256(content).hexdigest(), path)
-    return known
+@dataclass(frozen=True)
+class _HeldOut:
+    by_bytes: Mapping[str, Path]
+    by_pixels: Mapping[str, Path]
 
 
-def refuse_known_sources(generated: Iterable[GeneratedSet], held_out: Mapping[str, Path]) -> None:
-    """Refuse a generated set of which an image is, or descends from, a held-out file.
+def guard(dataset: Dataset, sets: Sequence[GeneratedSet], prints: Prints) -> Guarded:
+    """Refuse whatever would let a training see validation or test images.
 
     Args:
-        generated: the sets that would join training.
-        held_out: SHA-256 -> file, of validation and test.
+        dataset: the parts.
+        sets: generated folders that join training, or whose control does.
+        prints: of every file of the dataset and of the sets.
 
     Raises:
-        LeakageError: names the first such image, its source and how many there are.
+        LeakageError: names the first files, how many there are, why it matters and what to do.
+        DataError: a file cannot be read.
+        GeneratedSetError: a manifest that lies below DATA cannot be read.
     """
-    for generated_set in generated:
-        leaks = [image for image in generated_set.images if {image.source_sha256, image.sha256} & held_out.keys()]
-        if leaks:
-            first = leaks[0]
-            source = held_out.get(first.source_sha256) or held_out[first.sha256]
-            raise LeakageError(
-                f"{first.path}: made from {source}, which is held out for validation or test "
-                f"({len(leaks)} of {len(generated_set.images)} images of {generated_set.path} are); "
-                "number and generate from DATA/train only"
-            )
+    traces = Traces(sets, recorded_below(dataset.root), prints)
+    held_paths = [image.path for image in (*dataset.val, *dataset.test)]
+    _refuse_generated((traces.of_bytes(path, prints[path].sha256) for path in held_paths), len(held_paths))
+    in_train = {prints[image.path].sha256 for image in dataset.train}
+    held_out = _index(held_paths, prints, in_train)
+    gone = 0
+    for generated_set in sets:
+        gone += _refuse_descendants(generated_set, held_out, in_train)
+    by_pixels = (traces.of_pixels(path, prints[path]) for path in held_paths)
+    _refuse_generated((one for one in by_pixels if one and not is_single_coloured(one.path)), len(held_paths))
+    marked, foreign = _marked_in_train(dataset, traces, prints, held_out, in_train)
+    joined = [image.path for one in sets for image in one.images]
+    flat = refuse_shared_pixels(
+        {
+            "train": [*(image.path for image in dataset.train), *joined],
+            "val": [image.path for image in dataset.val],
+            "test": [image.path for image in dataset.test],
+        },
+        prints,
+    )
+    return Guarded(marked, foreign, flat, gone)
 
 
-def refuse_shared_pixels(parts: Mapping[str, Sequence[Path]], *, progress: bool = False) -> int:
+def refuse_shared_pixels(parts: Mapping[str, Sequence[Path]], prints: Prints) -> int:
     """Refuse a picture that lies in two parts, whatever its file names and formats.
 
     A picture of a single colour says nothing of the part it came from: such ones are counted, not refused.
@@ -75,7 +90,7 @@ def refuse_shared_pixels(parts: Mapping[str, Sequence[Path]], *, progress: bool 
 
     Args:
         parts: part -> its files.
-        progress: show a bar on stderr.
+        prints: of every file.
 
     Returns:
         How many files are single-coloured pictures that lie in another part too.
@@ -83,32 +98,126 @@ def refuse_shared_pixels(parts: Mapping[str, Sequence[Path]], *, progress: bool 
     Raises:
         LeakageError: names the first pictures, each with its twin, and how many there are.
     """
-    paths = [path for files in parts.values() for path in files]
-    part_of = [part for part, files in parts.items() for _ in files]
     same: dict[str, list[tuple[str, Path]]] = defaultdict(list)
-    prints = fingerprint_files(paths, progress=progress, label="compare pixels")
-    for part, one in zip(part_of, prints, strict=True):
-        if one.error is None:
-            same[one.pixel_sha256].append((part, one.path))
+    for part, paths in parts.items():
+        for path in paths:
+            if prints[path].error is None:
+                same[prints[path].pixel_sha256].append((part, path))
     flat, twins = 0, []
     for files in same.values():
         first_part, first = files[0]
         other = next((path for part, path in files if part != first_part), None)
         if other is None:
             continue
-        if _is_single_coloured(first):
+        if is_single_coloured(first):
             flat += len(files)
         else:
             twins.append(f"{first} = {other}")
     if twins:
-        named = "; ".join(twins[:_NAMED]) + ("; ..." if len(twins) > _NAMED else "")
         raise LeakageError(
-            f"{named}: the same pixels in two of {', '.join(parts)} ({len(twins)} such picture(s)), so a network is "
-            "judged by what it has seen; remove one of each two, or divide anew with 'trainer split'"
+            f"{named(twins)}: the same pixels in two of {', '.join(parts)} ({len(twins)} such picture(s)), so a "
+            "network is judged by what it has seen; remove one of each two, or divide anew with 'trainer split'"
         )
     return flat
 
 
-def _is_single_coloured(path: Path) -> bool:
-    with Image.open(path) as picture:
-        return len(picture.convert("RGB").getcolors(maxcolors=1) or ()) == 1
+def is_single_coloured(path: Path) -> bool:
+    """Whether every pixel of a readable picture is the same."""
+    with opened_picture(path) as (picture, _):
+        return len(upright_rgb(picture).getcolors(maxcolors=1) or ()) == 1
+
+
+def _refuse_generated(traces: Iterable[Trace | None], total: int) -> None:
+    found = [trace for trace in traces if trace is not None]
+    if found:
+        raise LeakageError(
+            f"{named([f'{one.path}: a generated image ({one.how})' for one in found])}: {len(found)} of {total} "
+            "validation and test images were generated, and judging by them says nothing about real ones; "
+            "move them out: generated images belong to training only, by --generated"
+        )
+
+
+def _index(paths: Sequence[Path], prints: Prints, in_train: set[str]) -> _HeldOut:
+    """Val and test, without the single-coloured files that train has too: of those none knows anything."""
+    by_bytes: dict[str, Path] = {}
+    by_pixels: dict[str, Path] = {}
+    for path in paths:
+        one = prints[path]
+        if one.error is None and one.sha256 in in_train and is_single_coloured(path):
+            continue
+        by_bytes.setdefault(one.sha256, path)
+        if one.error is None:
+            by_pixels.setdefault(one.pixel_sha256, path)
+    return _HeldOut(by_bytes, by_pixels)
+
+
+def _refuse_descendants(generated_set: GeneratedSet, held_out: _HeldOut, in_train: set[str]) -> int:
+    """Refuse a set of which an image descends from a held-out file; how many sources could not be looked at."""
+    ancestor_of: dict[str, Path | None] = {}
+    gone = 0
+    for image in generated_set.images:
+        source = image.source_sha256
+        if source in ancestor_of:
+            continue
+        ancestor_of[source] = held_out.by_bytes.get(source)
+        if ancestor_of[source] is None and source not in in_train:
+            one = fingerprint(image.source) if image.source is not None else None
+            if one is None or one.error is not None or one.sha256 != source:
+                gone += 1
+            else:
+                ancestor_of[source] = _held_ancestor(one, held_out)
+    leaks = [image for image in generated_set.images if ancestor_of[image.source_sha256] is not None]
+    if leaks:
+        words = named([f"{image.path}: made from {ancestor_of[image.source_sha256]}" for image in leaks])
+        raise LeakageError(
+            f"{words}, which is held out for validation or test ({len(leaks)} of {len(generated_set.images)} images "
+            f"of {generated_set.path} are), so training would see what it is judged by; number and generate from "
+            "DATA/train only"
+        )
+    return gone
+
+
+def _held_ancestor(source: Fingerprint, held_out: _HeldOut) -> Path | None:
+    """The held-out file whose pixels a source outside of DATA has, or from which it was itself generated."""
+    twin = held_out.by_pixels.get(source.pixel_sha256)
+    if twin is not None and not is_single_coloured(twin):
+        return twin
+    return held_out.by_bytes.get(generated_source_of(source.path) or "")
+
+
+def _marked_in_train(
+    dataset: Dataset, traces: Traces, prints: Prints, held_out: _HeldOut, in_train: set[str]
+) -> tuple[tuple[LabelledImage, ...], int]:
+    marked, leaks, unknown, foreign = [], [], [], 0
+    for image in dataset.train:
+        one = prints[image.path]
+        trace = traces.of_bytes(image.path, one.sha256)
+        if trace is None:
+            trace = traces.of_pixels(image.path, one)
+            if trace is None or is_single_coloured(image.path):
+                continue
+        marked.append(image)
+        if not trace.source_sha256:
+            unknown.append(str(image.path))
+        elif trace.source_sha256 in held_out.by_bytes:
+            leaks.append(f"{image.path}: generated ({trace.how}) from {held_out.by_bytes[trace.source_sha256]}")
+        elif trace.source_sha256 not in in_train:
+            foreign += 1
+    if leaks:
+        raise LeakageError(
+            f"{named(leaks)}, which is held out for validation or test ({len(leaks)} such image(s) in "
+            f"{dataset.root / 'train'}), so training would see what it is judged by; remove them, and generate from "
+            "DATA/train only"
+        )
+    if unknown:
+        raise LeakageError(
+            f"{named(unknown)}: generated, for it carries an sdclient text chunk, but that names no source "
+            f"({len(unknown)} such image(s) in {dataset.root / 'train'}), so nobody can tell whether it knows a "
+            "validation or test image; remove them, and generate anew"
+        )
+    return tuple(marked), foreign
+
+
+def named(words: Sequence[str]) -> str:
+    """The first few, and whether there are more."""
+    return "; ".join(words[:_NAMED]) + ("; ..." if len(words) > _NAMED else "")
