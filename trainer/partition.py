@@ -1,122 +1,232 @@
-"""Which group of images goes to which part (pure)."""
+"""How many images of each class every part gets, and which group of images goes where (pure)."""
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from .dataset import PARTS
+from .dealing import contents, deal
 from .errors import SplitError
 
-_MAX_REPAIRS = 1000
-_MAX_ROUNDS = 20
+_NAMED = 4
 
 
 def partition(
     groups: Sequence[str], labels: Sequence[str], *, val_share: float, test_share: float, seed: int
 ) -> dict[str, str]:
-    """Assign every group to "train", "val" or "test", each class near its shares in every part.
-
-    Groups are dealt out one by one, those of rare classes and large ones first, each to the part whose
-    squared distance from its targets, relative to the class sizes, it lessens most; further rounds deal each
-    again until none moves. Where every image is its
-    own group the targets are met exactly: round(share x images), at least 1, the rest to train.
+    """Assign every group to "train", "val" or "test", each class near what is asked in every part.
 
     Args:
         groups: (N,) name of each image's group.
         labels: (N,) class of each image.
-        val_share: in [0, 1); 0 leaves the part empty.
-        test_share: in [0, 1).
+        val_share: as in `part_sizes`; 0 leaves the part empty.
+        test_share: as in `part_sizes`.
         seed: which of the possible assignments.
 
     Returns:
-        Group name -> part. Every class has a group in every part whose share is over 0.
+        Group name -> part. Every class has a group in every part that is not left empty.
 
     Raises:
-        SplitError: a class has fewer groups than there are parts, or its groups cannot be spread over them.
+        SplitError: as `part_sizes`; a class has fewer groups than there are parts, or its groups cannot be spread.
     """
-    shares = {"train": 1.0 - val_share - test_share, "val": val_share, "test": test_share}
-    parts = [part for part in PARTS if shares[part] > 0]
-    content: dict[str, Counter[str]] = defaultdict(Counter)
-    for group, label in zip(groups, labels, strict=True):
-        content[group][label] += 1
-    sizes = Counter(labels)
-    groups_of = Counter(label for counts in content.values() for label in counts)
-    for label in sorted(sizes):
-        if groups_of[label] < len(parts):
+    sizes = part_sizes(labels, val_share=val_share, test_share=test_share)
+    require_groups(groups, labels, val_share=val_share, test_share=test_share)
+    return deal(contents(groups, labels), _without_empty(sizes), seed=str(seed))
+
+
+def partition_folds(
+    groups: Sequence[str], labels: Sequence[str], *, folds: int, val_share: float, seed: int
+) -> list[dict[str, str]]:
+    """Assign every group to the test part of one fold, and in each other fold to "train" or "val".
+
+    Args:
+        groups: (N,) name of each image's group.
+        labels: (N,) class of each image.
+        folds: how many, 2 or more.
+        val_share: of each class, as in `part_sizes`; taken from what is not the fold's test part.
+        seed: which of the possible assignments.
+
+    Returns:
+        For each fold: group name -> part. Each class has a group in each part of each fold.
+
+    Raises:
+        SplitError: a class has fewer groups than that takes, or its groups cannot be spread.
+    """
+    _require_fold_count(folds)
+    require_fold_groups(groups, labels, folds=folds, val_share=val_share)
+    names = [str(fold) for fold in range(folds)]
+    content = contents(groups, labels)
+    least = 2 if folds == 2 and val_share > 0 else 1
+    test_fold = deal(content, _even_sizes(labels, names), seed=f"{seed}/folds", least=least)
+    found = []
+    for name in names:
+        rest = {group: counts for group, counts in content.items() if test_fold[group] != name}
+        left = Counter(dict.fromkeys(labels, 0))
+        for counts in rest.values():
+            left.update(counts)
+        sizes = {}
+        for label, total in Counter(labels).items():
+            wanted = _wanted(label, total, "val", val_share)
+            if left[label] <= wanted:
+                wanted = _shrunk(label, left[label], wanted, val_share, name)
+            sizes[label] = {"train": left[label] - wanted, "val": wanted}
+        try:
+            part_of = deal(rest, _without_empty(sizes), seed=f"{seed}/val/{name}")
+        except SplitError as error:
+            raise SplitError(f"fold {name}: {error}") from error
+        found.append({group: part_of.get(group, "test") for group in content})
+    return found
+
+
+def part_sizes(labels: Iterable[str], *, val_share: float, test_share: float) -> dict[str, dict[str, int]]:
+    """Images of each class that every part is to have; what groups allow may differ.
+
+    Args:
+        labels: class of each image.
+        val_share: a share of each class in [0, 1), or, as an `int` of 1 or more, images of each class. A share
+            gives round(share x images), at least 1, less where a small class could not be trained on.
+        test_share: likewise.
+
+    Returns:
+        Class -> part -> images, for "train", "val" and "test".
+
+    Raises:
+        SplitError: neither a share nor a count, nothing left to train on, or fewer images in a class than asked.
+    """
+    check_amounts(val_share=val_share, test_share=test_share)
+    amounts = {"val": val_share, "test": test_share}
+    sizes = {}
+    for label, total in sorted(Counter(labels).items()):
+        wanted = {part: _wanted(label, total, part, amount) for part, amount in amounts.items()}
+        # Small classes with large shares: the held-out parts give back what training must have.
+        shares = [part for part in wanted if not is_count(amounts[part])]
+        while sum(wanted.values()) >= total and any(wanted[part] > 1 for part in shares):
+            wanted[max(shares, key=lambda part: wanted[part])] -= 1
+        if sum(wanted.values()) >= total and any(is_count(amount) for amount in amounts.values()):
+            asked = " and ".join(f"{count} for {part}" for part, count in wanted.items() if count)
             raise SplitError(
-                f"class {label!r}: {groups_of[label]} group(s) of images ({sizes[label]} images), "
-                f"{len(parts)} needed, one each for {', '.join(parts)}; add images, leave the class out, "
-                "or set a share to 0"
+                f"class {label!r}: {total} images, but {asked} leave none to train on; "
+                "ask for fewer, or for shares such as 0.15"
             )
-    targets = {label: _targets(count, shares, parts) for label, count in sizes.items()}
-    held: dict[str, Counter[str]] = {part: Counter() for part in parts}
-    part_of: dict[str, str] = {}
+        sizes[label] = {"train": total - sum(wanted.values()), **wanted}
+    return sizes
 
-    def gain(group: str, part: str) -> float:
-        # How much the squared distance from the targets falls when the group joins the part.
-        return sum(
-            count * (2 * (targets[label][part] - held[part][label]) - count) / sizes[label] ** 2
-            for label, count in content[group].items()
+
+def check_amounts(**amounts: float) -> None:
+    """Refuse what is neither a share in [0, 1) nor a whole number of images, and shares that leave nothing.
+
+    Args:
+        amounts: named `<part>_share`.
+
+    Raises:
+        SplitError: names the part and what was found.
+    """
+    for name, amount in amounts.items():
+        if is_count(amount) or (not isinstance(amount, bool) and 0 <= amount < 1):
+            continue
+        raise SplitError(
+            f"{name.removesuffix('_share')}: found {amount}; expected a share from 0 to less than 1 (0.15 is 15 %), "
+            "or a whole number without a point: images of each class"
         )
-
-    def urgency(group: str) -> tuple[int, int, str]:
-        rarest = min(groups_of[label] for label in content[group])
-        return (rarest, -sum(content[group].values()), _chance(group, seed))
-
-    in_order = sorted(content, key=urgency)
-    for _ in range(_MAX_ROUNDS):
-        moved = False
-        for group in in_order:
-            former = part_of.get(group)
-            if former is not None:
-                held[former].subtract(content[group])
-            # A tie stays where it is, so that rounds come to an end.
-            best = max(parts, key=lambda part: (gain(group, part), part == former))
-            held[best].update(content[group])
-            moved |= best != former
-            part_of[group] = best
-        if not moved:
-            break
-    _fill_gaps(part_of, content, parts, seed)
-    return part_of
+    shares = {name.removesuffix("_share"): amount for name, amount in amounts.items() if not is_count(amount)}
+    if math.fsum(shares.values()) >= 1:
+        named = " and ".join(f"{name} {share}" for name, share in shares.items())
+        raise SplitError(f"{named} leave nothing to train on; expected less than 1 together")
 
 
-def _targets(count: int, shares: dict[str, float], parts: Sequence[str]) -> dict[str, int]:
-    targets = {part: max(1, round(count * shares[part])) for part in parts if part != "train"}
-    # Small classes with large shares: the held-out parts give back what training must have.
-    while count - sum(targets.values()) < 1 and max(targets.values(), default=0) > 1:
-        targets[max(targets, key=lambda part: targets[part])] -= 1
-    return {**targets, "train": count - sum(targets.values())}
+def is_count(amount: float) -> bool:
+    """Whether an amount is a number of images, not a share: 1 is one image of each class, 1.0 is neither."""
+    return isinstance(amount, int) and not isinstance(amount, bool) and amount >= 1
 
 
-def _fill_gaps(part_of: dict[str, str], content: dict[str, Counter[str]], parts: Sequence[str], seed: int) -> None:
-    """Move groups until every class has one in every part; changes `part_of`."""
-    tally = Counter((label, part_of[group]) for group, counts in content.items() for label in counts)
-    labels = sorted({label for counts in content.values() for label in counts})
-    for _ in range(_MAX_REPAIRS):
-        gap = next(((label, part) for label in labels for part in parts if not tally[label, part]), None)
-        if gap is None:
-            return
-        label, part = gap
-        movable = [
-            (sum(counts.values()), _chance(group, seed), group)
-            for group, counts in content.items()
-            if label in counts and all(tally[other, part_of[group]] > 1 for other in counts)
-        ]
-        if not movable:
-            break
-        group = min(movable)[2]
-        for other in content[group]:
-            tally[other, part_of[group]] -= 1
-            tally[other, part] += 1
-        part_of[group] = part
-    raise SplitError(
-        f"the groups cannot be spread over {', '.join(parts)} so that every class is in each of them"
-        f" (class {label!r} in {part} is one that fails); use smaller groups, or set a share to 0"
+def require_groups(groups: Sequence[str], labels: Sequence[str], *, val_share: float, test_share: float) -> None:
+    """Refuse classes with fewer groups than there are parts.
+
+    Raises:
+        SplitError: names the classes, their groups and what to do.
+    """
+    amounts = {"train": 1.0, "val": val_share, "test": test_share}
+    parts = [part for part in PARTS if amounts[part] > 0]
+    _require(
+        groups,
+        labels,
+        len(parts),
+        f"one each for {', '.join(parts)}",
+        "add images, leave the class out, use smaller groups, or set a share to 0",
     )
 
 
-def _chance(group: str, seed: int) -> str:
-    return hashlib.sha256(f"{seed}\0{group}".encode()).hexdigest()
+def require_fold_groups(groups: Sequence[str], labels: Sequence[str], *, folds: int, val_share: float) -> None:
+    """Refuse classes with fewer groups than the folds take.
+
+    Raises:
+        SplitError: names the classes, their groups and what to do.
+    """
+    _require_fold_count(folds)
+    check_amounts(val_share=val_share)
+    if folds == 2 and val_share > 0:
+        # What is not tested in a fold is what the other one tests: it must hold a group to train on and one for val.
+        why, needed = "two each for 2 folds, since train and val share what a fold does not test", 4
+    else:
+        why, needed = f"one each for the test parts of {folds} folds", folds
+    fewest = min(_groups_of(groups, labels).values(), default=0)
+    instead = f"--folds {fewest}, " if 3 <= fewest < needed else ""
+    _require(groups, labels, needed, why, f"use {instead}smaller groups, add images, or leave the class out")
+
+
+def _require_fold_count(folds: int) -> None:
+    if folds < 2:
+        raise SplitError(f"folds: found {folds}; expected 2 or more, 5 as a rule")
+
+
+def _require(groups: Sequence[str], labels: Sequence[str], needed: int, why: str, advice: str) -> None:
+    images, found = Counter(labels), _groups_of(groups, labels)
+    short = [label for label in sorted(found) if found[label] < needed]
+    if short:
+        named = "; ".join(
+            f"class {label!r}: {found[label]} group(s) of images ({images[label]} images)" for label in short[:_NAMED]
+        )
+        more = f"; and {len(short) - _NAMED} more" if len(short) > _NAMED else ""
+        raise SplitError(f"{named}{more}; {needed} needed, {why}; {advice}")
+
+
+def _groups_of(groups: Sequence[str], labels: Sequence[str]) -> Counter[str]:
+    return Counter(label for _, label in set(zip(groups, labels, strict=True)))
+
+
+def _wanted(label: str, total: int, part: str, amount: float) -> int:
+    if not is_count(amount):
+        return max(1, round(total * amount)) if amount > 0 else 0
+    if amount >= total:
+        raise SplitError(
+            f"class {label!r}: {total} images, but {int(amount)} for {part} alone leave none to train on; "
+            "ask for fewer, or for a share such as 0.15"
+        )
+    return int(amount)
+
+
+def _shrunk(label: str, left: int, wanted: int, val_share: float, fold: str) -> int:
+    if is_count(val_share):
+        raise SplitError(
+            f"class {label!r}: {left} images are left beside the test part of fold {fold}, but {wanted} for val leave "
+            "none to train on; ask for fewer, or for a share such as 0.15"
+        )
+    return left - 1
+
+
+def _without_empty(sizes: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    """Without the parts that are left empty, so that nothing is dealt to them."""
+    return {label: {part: count for part, count in wanted.items() if count} for label, wanted in sizes.items()}
+
+
+def _even_sizes(labels: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Each class evenly over the bins; what is over goes to the next bins in turn, so that all get alike in sum."""
+    sizes, turn = {}, 0
+    for label, total in sorted(Counter(labels).items()):
+        each, over = divmod(total, len(names))
+        extra = {(turn + k) % len(names) for k in range(over)}
+        turn += over
+        sizes[label] = {name: each + (place in extra) for place, name in enumerate(names)}
+    return sizes

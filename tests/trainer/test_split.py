@@ -18,6 +18,7 @@ from trainer.cli import cli
 from trainer.dataset import read_dataset
 from trainer.errors import DataError, SplitError
 from trainer.partition import partition
+from trainer.source_images import GroupBy
 from trainer.split import split
 
 
@@ -37,7 +38,7 @@ def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
 def test_each_class_is_divided_by_its_shares(photos: Path, tmp_path: Path) -> None:
     result = split(photos, tmp_path / "data", val_share=0.15, test_share=0.25)
     assert result.counts() == {label: {"train": 7, "val": 2, "test": 3} for label in ("Normal", "dirt", "划痕")}
-    assert result.copied == 36
+    assert result.placed.copied == 36
     dataset = read_dataset(tmp_path / "data")
     assert dataset.classes == ("Normal", "dirt", "划痕")
     assert [len(dataset.part(part)) for part in ("train", "val", "test")] == [21, 6, 9]
@@ -63,10 +64,10 @@ def test_a_repeat_changes_nothing_and_a_lost_file_comes_back(photos: Path, tmp_p
     dest = tmp_path / "data"
     split(photos, dest)
     before = snapshot(dest)
-    assert split(photos, dest).copied == 0
+    assert split(photos, dest).placed.copied == 0
     assert snapshot(dest) == before
     (dest / read_table(dest)[0]["file"]).unlink()
-    assert split(photos, dest).copied == 1
+    assert split(photos, dest).placed.copied == 1
     assert {name: content for name, (content, _) in snapshot(dest).items()} == {
         name: content for name, (content, _) in before.items()
     }
@@ -103,7 +104,7 @@ def test_a_folder_that_holds_something_else_is_refused(photos: Path, tmp_path: P
     with pytest.raises(SplitError, match="is there already"):
         split(photos, tmp_path / "data")
     (tmp_path / "empty").mkdir()
-    assert split(photos, tmp_path / "empty").copied == 36
+    assert split(photos, tmp_path / "empty").placed.copied == 36
 
 
 @pytest.mark.parametrize("dest", ["照片", "照片/data", "."])
@@ -115,7 +116,7 @@ def test_source_and_destination_may_not_nest(photos: Path, tmp_path: Path, dest:
 def test_an_interrupted_copy_leaves_no_half_split(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import trainer.split as module
+    import trainer.placing as module
 
     real, calls = module.write_bytes_atomically, []
 
@@ -134,7 +135,7 @@ def test_an_interrupted_copy_leaves_no_half_split(
 def test_groups_named_by_a_pattern_stay_whole(photos: Path, tmp_path: Path) -> None:
     for path in list(photos.rglob("*.png")):
         path.rename(path.with_name(f"board{int(path.stem) % 6}_{path.name}"))
-    split(photos, tmp_path / "data", group_pattern=r"^(board\d+)_")
+    split(photos, tmp_path / "data", group_by=GroupBy(pattern=r"^(board\d+)_"))
     parts = defaultdict(set)
     for row in read_table(tmp_path / "data"):
         parts[row["group"]].add(row["split"])
@@ -147,7 +148,7 @@ def test_groups_named_by_a_table_stay_whole(photos: Path, tmp_path: Path) -> Non
     names = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.png"))
     lines = [f"{name},板{k % 9}" for k, name in enumerate(names)]
     table.write_text("\n".join(["file,group", *lines]), encoding="utf-8-sig")
-    split(photos, tmp_path / "data", groups_csv=table)
+    split(photos, tmp_path / "data", group_by=GroupBy(table=table))
     rows = read_table(tmp_path / "data")
     assert {row["source"]: row["group"] for row in rows} == dict(line.split(",") for line in lines)
     assert all(len({row["split"] for row in rows if row["group"] == f"板{k}"}) == 1 for k in range(9))
@@ -165,7 +166,7 @@ def test_another_column_may_name_the_groups(photos: Path, tmp_path: Path) -> Non
 
 def test_links_share_the_file_and_give_the_same_split(photos: Path, tmp_path: Path) -> None:
     split(photos, tmp_path / "copies")
-    split(photos, tmp_path / "links", link=True)
+    split(photos, tmp_path / "links", manner="link")
     assert read_table(tmp_path / "copies") == read_table(tmp_path / "links")
     for row in read_table(tmp_path / "links"):
         assert (tmp_path / "links" / row["file"]).samefile(photos / row["source"])
@@ -180,7 +181,7 @@ def test_where_links_are_not_possible_nothing_is_left(
 
     monkeypatch.setattr(os, "link", other_drive)
     with pytest.raises(SplitError, match="leave out --link to copy"):
-        split(photos, tmp_path / "data", link=True)
+        split(photos, tmp_path / "data", manner="link")
     assert [entry.name for entry in tmp_path.iterdir()] == ["照片"]
 
 
@@ -209,17 +210,17 @@ def test_the_same_pixels_in_another_format_are_one_group(photos: Path, tmp_path:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"group_pattern": "("}, "not a regular expression"),
-        ({"group_pattern": "board"}, "parentheses"),
-        ({"group_pattern": "(board)"}, "does not match"),
+        ({"group_by": GroupBy(pattern="(")}, "not a regular expression"),
+        ({"group_by": GroupBy(pattern="board")}, "parentheses"),
+        ({"group_by": GroupBy(pattern="(board)")}, "does not match"),
         ({"val_share": -0.1}, "expected a share"),
         ({"val_share": float("nan")}, "expected a share"),
         ({"val_share": 0.5, "test_share": 0.5}, "leave nothing to train on"),
-        ({"groups_csv": Path("nowhere.csv")}, "no such file"),
+        ({"group_by": GroupBy(table=Path("nowhere.csv"))}, "no such file"),
     ],
 )
 def test_settings_that_cannot_be_used_are_refused(
-    photos: Path, tmp_path: Path, settings: dict[str, float | str | Path], words: str
+    photos: Path, tmp_path: Path, settings: dict[str, float | GroupBy], words: str
 ) -> None:
     with pytest.raises(SplitError, match=words):
         split(photos, tmp_path / "data", **settings)  # type: ignore[arg-type]
@@ -240,7 +241,7 @@ def test_a_groups_table_that_cannot_be_used_is_refused(photos: Path, tmp_path: P
     table = tmp_path / "groups.csv"
     table.write_text(text, encoding="utf-8")
     with pytest.raises(SplitError, match=words):
-        split(photos, tmp_path / "data", groups_csv=table)
+        split(photos, tmp_path / "data", group_by=GroupBy(table=table))
 
 
 def test_a_class_with_too_few_groups_is_refused(photos: Path, tmp_path: Path) -> None:

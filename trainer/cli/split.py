@@ -3,24 +3,53 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from ..folds import FoldsResult
+    from ..placing import Placed
     from ..split import SplitResult
+
+
+def amount(text: str) -> float:
+    """A share such as 0.15 as `float`, a whole number of images without a point as `int`."""
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"found {text!r}; expected a share such as 0.15, or a whole number of images of each class such as 20"
+        ) from None
 
 
 @click.command()
 @click.argument("source", metavar="SRC", type=click.Path(path_type=Path))
 @click.argument("dest", metavar="DEST", type=click.Path(path_type=Path))
-@click.option("--val", default=0.15, show_default=True, help="Share of each class for validation.")
-@click.option("--test", default=0.25, show_default=True, help="Share of each class for testing.")
+@click.option(
+    "--val",
+    type=amount,
+    default="0.15",
+    show_default=True,
+    help="For validation: a share of each class (0.15), or images of each class (20; 1 is one image). 0: no val.",
+)
+@click.option(
+    "--test",
+    type=amount,
+    help="For testing, likewise; with --folds each image is tested once instead.  [default: 0.25]",
+)
+@click.option(
+    "--folds",
+    metavar="K",
+    type=int,
+    help="Make DEST/fold-0 to DEST/fold-(K-1), each with train, val and test, every image in the test of one of them.",
+)
 @click.option("--seed", default=0, show_default=True, help="Which split of the many possible.")
 @click.option(
     "--group-by",
     metavar="PATTERN",
-    help="Regular expression searched in each file name; what its first parentheses match names the image's group.",
+    help="Regular expression searched in each file name (for numbered sources, in the name before); what its first "
+    "parentheses match names the image's group.",
 )
 @click.option(
     "--groups",
@@ -30,61 +59,125 @@ if TYPE_CHECKING:
 )
 @click.option("--group-column", metavar="NAME", help="Column of --groups that names the group.  [default: group]")
 @click.option(
-    "--link", is_flag=True, help="Hard links instead of copies: no space, but SRC and DEST share each file's content."
+    "--crops",
+    metavar="CSV",
+    type=click.Path(path_type=Path),
+    help="The crops.csv of 'sdclient crop' where it does not lie in SRC: crops of one photograph are one group.",
+)
+@click.option(
+    "--link/--copy",
+    "link",
+    default=None,
+    help="--link: hard links instead of copies; they need no space, but SRC and DEST then share each file's content: "
+    "who edits one edits both. --copy: a copy for every file.  [default: copies; with --folds one copy of each image "
+    "in DEST, hard-linked into all folds]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def split(
     source: Path,
     dest: Path,
     val: float,
-    test: float,
+    test: float | None,
+    folds: int | None,
     seed: int,
     group_by: str | None,
     groups: Path | None,
     group_column: str | None,
-    link: bool,
+    crops: Path | None,
+    link: bool | None,
     as_json: bool,
 ) -> None:
     """Copy SRC/<class>/* into DEST/train, DEST/val and DEST/test, by class and by group.
 
-    Images of one board or one photograph belong together: name their group, and no group is torn apart. Files
-    with identical pixels are one group always. The same names, bytes, shares and seed give the same split, which
-    DEST/split.csv records.
+    Images of one board or one photograph belong together: name their group by --group-by or --groups, and no group
+    is torn apart. Without them SRC tells: a crops.csv ('sdclient crop') and a mapping.csv ('sdclient number') lying
+    in it make all crops of one photograph one group; else each image stands by itself. Files with identical pixels
+    are one group always. Groups stay whole, so shares and counts are met as nearly as they allow; the table says
+    what was asked.
+
+    Generated images are refused: val and test must be real. Split the real ones, then 'trainer train DATA
+    --generated OUTPUT'.
+
+    The same names, bytes, amounts, groups and seed give the same split on every machine; DEST/split.csv (with
+    --folds DEST/folds.csv too) records it. DEST appears when it is complete, or not at all.
 
     \b
     Examples:
       trainer split photos data --val 0.15 --test 0.25 --seed 0
+      trainer split photos data --val 20 --test 30
       trainer split photos data --group-by "^(board[0-9]+)_"
+      trainer split photos folds --folds 5
     """
     import json
 
-    from ..split import split as divide
+    from ..source_images import GroupBy
 
     if group_by is not None and groups is not None:
         raise click.UsageError("--group-by and --groups are both given; use one of them")
     if group_column is not None and groups is None:
         raise click.UsageError("--group-column names a column of --groups; give --groups too")
-    result = divide(
-        source,
-        dest,
-        val_share=val,
-        test_share=test,
-        seed=seed,
-        group_pattern=group_by,
-        groups_csv=groups,
-        group_column=group_column or "group",
-        link=link,
-        progress=True,
-    )
-    if as_json:
-        click.echo(json.dumps({"classes": result.counts(), "copied": result.copied}, ensure_ascii=False, indent=2))
+    if crops is not None and (group_by is not None or groups is not None):
+        raise click.UsageError("--crops groups by photograph; leave out --group-by and --groups")
+    if folds is not None and test is not None:
+        raise click.UsageError("--test has no meaning with --folds: each image is tested once; leave it out")
+    by = GroupBy(group_by, groups, group_column or "group", crops)
+    result: SplitResult | FoldsResult
+    if folds is None:
+        from ..split import split as divide
+
+        result = divide(
+            source,
+            dest,
+            val_share=val,
+            test_share=0.25 if test is None else test,
+            seed=seed,
+            group_by=by,
+            manner="link" if link else "copy",
+            progress=True,
+        )
+        document: dict[str, Any] = {"classes": result.counts(), "asked": result.asked}
     else:
-        _show(result, "linked" if link else "copied")
+        from ..folds import split_folds
+
+        result = split_folds(
+            source,
+            dest,
+            folds=folds,
+            val_share=val,
+            seed=seed,
+            group_by=by,
+            manner={None: "share", True: "link", False: "copy"}[link],  # type: ignore[arg-type]
+            progress=True,
+        )
+        document = {"folds": [{"path": fold.path.as_posix(), "classes": fold.counts()} for fold in result.folds]}
+    if as_json:
+        document |= {
+            "groups": result.grouping,
+            "notes": list(result.notes),
+            "copied": result.placed.copied,
+            "linked": result.placed.linked,
+        }
+        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+    else:
+        _show(result)
     for one, other in result.contradictions:
         click.echo(f"Warning: {one} and {other} are the same picture in two classes; one label is wrong", err=True)
 
 
-def _show(result: SplitResult, done: str) -> None:
+def _show(result: SplitResult | FoldsResult) -> None:
+    from ..split import SplitResult
+
+    if isinstance(result, SplitResult):
+        _show_parts(result)
+    else:
+        _show_folds(result)
+    click.echo(f"groups: {result.grouping}")
+    for note in result.notes:
+        click.echo(f"note: {note}")
+    click.echo(_done(result.placed, result.dest))
+
+
+def _show_parts(result: SplitResult) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -96,12 +189,38 @@ def _show(result: SplitResult, done: str) -> None:
     for part in (*PARTS, "all"):
         table.add_column(part, justify="right")
     for label, row in counts.items():
-        table.add_row(escape(label), *(str(row[part]) for part in PARTS), str(sum(row.values())))
+        asked = result.asked[label]
+        cells = [str(row[part]) if row[part] == asked[part] else f"{row[part]} (of {asked[part]})" for part in PARTS]
+        table.add_row(escape(label), *cells, str(sum(row.values())))
     totals = [sum(row[part] for row in counts.values()) for part in PARTS]
     table.add_section()
     table.add_row("all classes", *map(str, totals), str(sum(totals)))
     Console(highlight=False).print(table)
-    if result.copied:
-        click.echo(f"{result.copied} images {done} to {result.dest}")
-    else:
-        click.echo(f"{result.dest} holds this split already; nothing changed")
+    if counts != result.asked:
+        click.echo("(of n): n images were asked for; groups stay whole, so this is as near as they allow")
+
+
+def _show_folds(result: FoldsResult) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from ..dataset import PARTS
+
+    counts = [fold.counts() for fold in result.folds]
+    table = Table("class")
+    for number in range(len(counts)):
+        table.add_column(f"fold-{number}", justify="right")
+    for label in counts[0]:
+        table.add_row(escape(label), *("/".join(str(one[label][part]) for part in PARTS) for one in counts))
+    table.add_section()
+    totals = ["/".join(str(sum(row[part] for row in one.values())) for part in PARTS) for one in counts]
+    table.add_row("all classes", *totals)
+    Console(highlight=False).print(table)
+    click.echo(f"each cell: {'/'.join(PARTS)}; every image is a test image of one fold")
+
+
+def _done(placed: Placed, dest: Path) -> str:
+    made = [f"{placed.copied} images copied"] if placed.copied else []
+    made += [f"{placed.linked} {'files' if made else 'images'} linked"] if placed.linked else []
+    return f"{', '.join(made)} to {dest}" if made else f"{dest} holds this split already; nothing changed"
