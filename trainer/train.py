@@ -20,8 +20,10 @@ from .fit import EpochResult, fit
 from .history import HISTORY_NAME, EpochRecord, History, write_history
 from .interrupt import Interrupted, deferred_interrupts
 from .loader import MEAN, STD
+from .near import NEAR_NAME, write_near_sheet
 from .resume import Progress, load_progress, save_progress
 from .run_folder import (
+    CONFIG_NAME,
     CURVES_NAME,
     EXAMPLES_NAME,
     clear_parts,
@@ -71,6 +73,7 @@ def train(
     seeds: Sequence[int] | None = None,
     generated: Sequence[Path] = (),
     control_for: Sequence[Path] = (),
+    strict: bool = False,
     overwrite: bool = False,
     progress: bool = True,
     cache_gb: float | None = None,
@@ -89,6 +92,8 @@ def train(
         seeds: one or more, no two alike.
         generated: output folders whose images join training.
         control_for: output folders whose sources join training once more per generated image.
+        strict: refuse look-alikes and single-coloured pictures across train, val and test, which are otherwise said;
+            `run/near_duplicates.html` then shows the look-alikes, unless the folder holds a run.
         overwrite: replace a run of another config or data, and start an interrupted one anew.
         progress: show bars on stderr, and a line of diagnosis when it changes.
         cache_gb: most memory in GB for decoded pictures, the rest goes into a file; None: half of what is free.
@@ -109,7 +114,16 @@ def train(
         require_tensorboard()
     refuse_mixed_layout(run, several=len(wanted) > 1)
     config = _with_weights_hash(config)
-    sources = assemble(data, generated=generated, control_for=control_for, progress=progress)
+    sources = assemble(
+        data,
+        generated=generated,
+        control_for=control_for,
+        strict=strict,
+        near_sheet=run / NEAR_NAME if strict and not (run / CONFIG_NAME).exists() else None,
+        progress=progress,
+    )
+    for words in sources.warnings:
+        _say(f"warning: {data}: {words}", progress)
     jobs = [
         _Job(run if len(wanted) == 1 else run / f"seed-{seed}", config.model_copy(update={"seed": seed}))
         for seed in wanted
@@ -172,6 +186,9 @@ def _train_one(
         environment = describe_environment(config, pictures=pictures.where)
         clear_run(run)
         write_facts(run, config, sources.summary, environment)
+        if sources.near:
+            held_out = len(sources.dataset.val) + len(sources.dataset.test)
+            write_near_sheet(run / NEAR_NAME, sources.dataset.root, sources.near, pictures=held_out)
         draw_examples(run / EXAMPLES_NAME, pictures.train, config)
     else:
         clear_parts(run)

@@ -10,7 +10,17 @@ import click
 _FOLDER = click.Path(path_type=Path)
 
 _GROUPS = {
-    "What is trained": ("run", "generated", "control_for", "generated_share", "model", "imgsz", "weights", "freeze"),
+    "What is trained": (
+        "run",
+        "generated",
+        "control_for",
+        "strict",
+        "generated_share",
+        "model",
+        "imgsz",
+        "weights",
+        "freeze",
+    ),
     "How": (
         "epochs",
         "batch_size",
@@ -69,6 +79,11 @@ class _GroupedOptions(click.Command):
     multiple=True,
     type=_FOLDER,
     help="For each image of this folder its real source joins once more: as many images, real pixels only.",
+)
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Refuse pictures of val and test that look like a training one, and blank ones in several parts, too.",
 )
 @click.option(
     "--generated-share",
@@ -202,6 +217,10 @@ def train(ctx: click.Context, /, **options: Any) -> None:
     Started again, a finished run of the same settings and images is left as it is, and one that was stopped
     (Ctrl-C will do) goes on after its last whole epoch.
 
+    Nothing is trained when the same pixels lie in two of train, val and test, when a generated image lies in val or
+    test, or when one that would be trained on was made from a picture there. Pictures that merely look alike are
+    said and shown in RUN/near_duplicates.html; --strict refuses them.
+
     \b
     Examples:
       trainer train data -o runs/baseline
@@ -221,6 +240,7 @@ def _train(
     run: Path,
     generated: tuple[Path, ...],
     control_for: tuple[Path, ...],
+    strict: bool,
     seeds: tuple[int, ...],
     weights: Path | None,
     overwrite: bool,
@@ -243,6 +263,7 @@ def _train(
         seeds=seeds,
         generated=generated,
         control_for=control_for,
+        strict=strict,
         overwrite=overwrite,
         progress=True,
         cache_gb=cache_gb,
