@@ -79,7 +79,9 @@ def _refuse_unfinished(run: Path) -> None:
         )
 
 
-def load_arm(path: Path, data: Path | None, *, name: str, predict: Predictor = predict_run) -> Arm:
+def load_arm(
+    path: Path, data: Path | None, *, name: str, predict: Predictor = predict_run, part: str = TEST_FOLDER
+) -> Arm:
     """Predictions of one arm on `DATA/test`, one set a seed; a predictions file is one set as it stands.
 
     Args:
@@ -87,31 +89,34 @@ def load_arm(path: Path, data: Path | None, *, name: str, predict: Predictor = p
         data: the DATA folder; may be None for a predictions file.
         name: what the arm is called in tables.
         predict: runs a model over a folder.
+        part: which part of DATA, "test" or "val".
 
     Raises:
         EvaluationError: no run there, or a run without DATA.
-        DataError: DATA has no test folder, or its split.csv cannot be read.
+        DataError: DATA has no such folder, or its split.csv cannot be read.
         PredictionsError: the predictions file cannot be used.
     """
     if path.is_file() or path.suffix.lower() == ".csv":
-        return Arm(name, (SeedPredictions("file", _with_groups(read_predictions(path), data), None),))
+        return Arm(name, (SeedPredictions("file", _with_groups(read_predictions(path), data, part), None),))
     runs = find_runs(path)
     if data is None:
         raise EvaluationError(
-            f"{path} is a run, and there is no DATA to judge it on; add the folder that holds {TEST_FOLDER}/"
+            f"{path} is a run, and there is no DATA to judge it on; add the folder that holds {part}/"
         )
-    images = data / TEST_FOLDER
+    images = data / part
     if not images.is_dir():
         raise DataError(
             f"{images}: no such folder; expected DATA to hold train/, val/ and test/ as 'trainer split' makes them"
         )
     return Arm(
         name,
-        tuple(SeedPredictions(run.name, _with_groups(predict(run, images), data), run) for run in runs),
+        tuple(SeedPredictions(run.name, _with_groups(predict(run, images), data, part), run) for run in runs),
     )
 
 
-def load_one(path: Path, data: Path | None, *, predict: Predictor = predict_run) -> SeedPredictions:
+def load_one(
+    path: Path, data: Path | None, *, predict: Predictor = predict_run, part: str = TEST_FOLDER
+) -> SeedPredictions:
     """Predictions of a single training; arguments and errors as for `load_arm`.
 
     Raises:
@@ -124,7 +129,7 @@ def load_one(path: Path, data: Path | None, *, predict: Predictor = predict_run)
                 f"{path} holds {len(runs)} trainings ({', '.join(run.name for run in runs)}); evaluate one, as "
                 f"{runs[0]}, or compare all of them with 'trainer compare'"
             )
-    return load_arm(path, data, name=path.name, predict=predict).seeds[0]
+    return load_arm(path, data, name=path.name, predict=predict, part=part).seeds[0]
 
 
 def name_arms(paths: Sequence[Path]) -> list[str]:
@@ -135,8 +140,8 @@ def name_arms(paths: Sequence[Path]) -> list[str]:
     ]
 
 
-def read_groups(split_csv: Path) -> dict[str, str]:
-    """Image -> group out of a `split.csv`, keyed by the path below `DATA/test`.
+def read_groups(split_csv: Path, part: str = TEST_FOLDER) -> dict[str, str]:
+    """Image -> group out of a `split.csv`, keyed by the path below `DATA/test`, or below another part.
 
     Raises:
         DataError: the file cannot be read, or has no columns `file` and `group`.
@@ -151,16 +156,16 @@ def read_groups(split_csv: Path) -> dict[str, str]:
             "run 'trainer split' again"
         )
     return {
-        row["file"].removeprefix(f"{TEST_FOLDER}/"): row["group"]
+        row["file"].removeprefix(f"{part}/"): row["group"]
         for row in rows
-        if row["group"] and row.get("split", TEST_FOLDER) == TEST_FOLDER
+        if row["group"] and row.get("split", part) == part
     }
 
 
-def _with_groups(predictions: Predictions, data: Path | None) -> Predictions:
+def _with_groups(predictions: Predictions, data: Path | None, part: str) -> Predictions:
     if predictions.groups is not None or data is None or not (data / SPLIT_NAME).is_file():
         return predictions
-    group_of = read_groups(data / SPLIT_NAME)
+    group_of = read_groups(data / SPLIT_NAME, part)
     if not any(image in group_of for image in predictions.images):
         return predictions
     # An image that the split does not know stands alone; its own path cannot be another's group.

@@ -11,6 +11,8 @@ from ._atomic import write_bytes_atomically
 from .errors import ConfigError
 
 OPERATING_POINT_NAME = "operating_point.json"
+VALIDATION_PREDICTIONS_NAME = "val_predictions.csv"
+"""In a run folder, what the operating point was chosen from."""
 
 PASS = "OK"  # noqa: S105 - what a line's display says, no password
 REJECT = "NG"

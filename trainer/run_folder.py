@@ -17,8 +17,8 @@ from .device import choose_device
 from .errors import ConfigError
 from .event_log import clear_events
 from .history import HISTORY_NAME, EpochRecord, read_history
-from .operating_point_file import OPERATING_POINT_NAME, VALIDATION_PREDICTIONS_NAME
 from .near import NEAR_NAME
+from .operating_point_file import OPERATING_POINT_NAME, VALIDATION_PREDICTIONS_NAME
 from .precision import Precision
 from .run_names import BEST_NAME, LAST_NAME, RESUME_NAME
 
@@ -39,6 +39,8 @@ _RUN_FILES = (
     DATA_NAME,
     ENVIRONMENT_NAME,
     NEAR_NAME,
+    OPERATING_POINT_NAME,
+    VALIDATION_PREDICTIONS_NAME,
 )
 _PACKAGES = ("torch", "torchvision", "yolov5", "numpy", "pillow")
 

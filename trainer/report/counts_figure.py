@@ -61,7 +61,7 @@ def draw_counts(path: Path, counts: Counts, *, title: str = "") -> Drawn:
         raise ConfigError(f"{path}: found the suffix {suffix!r}; expected one of {', '.join(SUFFIXES)}")
     labels = list(counts.images)
     # In an SVG words stay words, which the reader's program draws in fonts of its own.
-    families = [_PLAIN] if suffix == ".svg" else _families_for("".join(labels) + title)
+    families = [_PLAIN] if suffix == ".svg" else families_for("".join(labels) + title)
     numbered = families is None
     names = [str(place) for place, _ in enumerate(labels, start=1)] if numbered else labels
     content = io.BytesIO()
@@ -108,7 +108,7 @@ def _draw(counts: Counts, names: list[str], title: str) -> Figure:
     return figure
 
 
-def _families_for(text: str) -> list[str] | None:
+def families_for(text: str) -> list[str] | None:
     """Fonts that together have every letter; None when those at hand do not."""
     letters = {ord(letter) for letter in text}
     families = _families_at_hand(letters)

@@ -1,0 +1,167 @@
+"""The validation predictions that an operating point is chosen from, and saving it with its run."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from .arms import Predictor, load_one, predict_run
+from .at_cut import choose_point
+from .errors import EvaluationError, PredictionsError
+from .evaluate import ABNORMAL, NORMAL
+from .operating_point_file import VALIDATION_PREDICTIONS_NAME, ChosenPoint, write_operating_point
+from .predictions import Predictions, write_predictions
+
+VALIDATION_FOLDER = "val"
+
+_BEST_EPOCH_NOTE = (
+    "the best epoch was chosen on the same validation images, which flatters their scores a little; the fewer, the more"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """An operating point and what it was chosen from."""
+
+    point: ChosenPoint
+    validation: Predictions
+    notes: tuple[str, ...]
+    """What speaks against taking the promise at its word."""
+
+
+def choose_for_run(
+    run: Path,
+    data: Path,
+    *,
+    max_miss_rate: float,
+    normal: str = NORMAL,
+    abnormal: str | None = ABNORMAL,
+    predict: Predictor = predict_run,
+) -> Choice:
+    """Let a run look at `DATA/val` and choose its operating point there.
+
+    Args:
+        run: a run folder.
+        data: a DATA folder with `val/`.
+        max_miss_rate: in (0, 1).
+        normal: the class of images without a defect.
+        abnormal: the label of defects whose kind is not said.
+        predict: runs a model over a folder.
+
+    Raises:
+        ConfigError: `max_miss_rate` is out of range.
+        TooFewDefects: so few defects cannot promise it.
+        EvaluationError: no single run there, or labels that do not fit.
+        DataError: DATA has no `val/`.
+    """
+    validation = load_one(run, data, predict=predict, part=VALIDATION_FOLDER).predictions
+    point = choose_point(
+        validation,
+        max_miss_rate=max_miss_rate,
+        normal=normal,
+        abnormal=abnormal,
+        predictions_sha256=hashlib.sha256(_as_file(validation)).hexdigest(),
+    )
+    return Choice(point, validation, (_BEST_EPOCH_NOTE, *_note_other_images(run, data / VALIDATION_FOLDER, validation)))
+
+
+def choose_from_file(
+    path: Path,
+    test: Predictions,
+    data: Path | None = None,
+    *,
+    max_miss_rate: float,
+    normal: str = NORMAL,
+    abnormal: str | None = ABNORMAL,
+) -> Choice:
+    """Choose the operating point from a predictions file of validation images.
+
+    Args:
+        path: the file.
+        test: what the point will be judged on; refused where it is the same.
+        data: a DATA folder whose split.csv knows the groups of the images, if any.
+        max_miss_rate: in (0, 1).
+        normal: the class of images without a defect.
+        abnormal: the label of defects whose kind is not said.
+
+    Raises:
+        ConfigError: `max_miss_rate` is out of range.
+        TooFewDefects: so few defects cannot promise it.
+        EvaluationError: labels that do not fit, other classes than in `test`, or the same predictions.
+        PredictionsError: the file cannot be used.
+    """
+    if not path.is_file():
+        raise PredictionsError(
+            f"{path}: no such file; expected a predictions file of validation images, as 'trainer predict RUN "
+            "DATA/val' writes it"
+        )
+    validation = load_one(path, data, part=VALIDATION_FOLDER).predictions
+    if set(validation.classes) != set(test.classes):
+        raise EvaluationError(
+            f"{path} has the classes {', '.join(validation.classes)}, the test predictions "
+            f"{', '.join(test.classes)}; choose the cut on predictions of the same model"
+        )
+    if _rows(validation) == _rows(test):
+        raise EvaluationError(
+            f"{path} holds the very predictions that are to be judged; a cut chosen on test images promises nothing, "
+            "so give predictions of validation images"
+        )
+    point = choose_point(
+        validation,
+        max_miss_rate=max_miss_rate,
+        normal=normal,
+        abnormal=abnormal,
+        predictions_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
+    return Choice(point, validation, ())
+
+
+def save_choice(run: Path, choice: Choice) -> Path:
+    """Write `operating_point.json` and the validation predictions it came from into a run; return the former's path.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    _write(run / VALIDATION_PREDICTIONS_NAME, choice.validation)
+    return write_operating_point(run, choice.point)
+
+
+def _write(path: Path, predictions: Predictions) -> None:
+    write_predictions(
+        path, predictions.images, predictions.labels, predictions.classes, predictions.probabilities.tolist()
+    )
+
+
+def _as_file(predictions: Predictions) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / VALIDATION_PREDICTIONS_NAME
+        _write(path, predictions)
+        return path.read_bytes()
+
+
+def _rows(predictions: Predictions) -> set[tuple[str, str, tuple[float, ...]]]:
+    columns = [predictions.classes.index(name) for name in sorted(predictions.classes)]
+    values = predictions.probabilities[:, columns].tolist()
+    return {
+        (image, label, tuple(row))
+        for image, label, row in zip(predictions.images, predictions.labels, values, strict=True)
+    }
+
+
+def _note_other_images(run: Path, images: Path, validation: Predictions) -> list[str]:
+    """Whether `DATA/val` is not what it was when the run was trained, by the counts that the run keeps."""
+    from .run_folder import DATA_NAME, read_json
+
+    there = read_json(run / DATA_NAME).get("val")
+    here = Counter(validation.labels)
+    if not isinstance(there, dict) or there == dict(here):
+        return []
+    name = next(one for one in sorted({*there, *here}) if there.get(one, 0) != here[one])
+    words = (
+        f"{images} is not what it was when this run was trained ({name}: {there.get(name, 0)} images then, "
+        f"{here[name]} now); the promise holds only if training saw none of these images"
+    )
+    return [words]
