@@ -15,6 +15,8 @@ from .errors import SplitError
 _MAX_ROUNDS = 20
 _MAX_REPAIRS = 1000
 _MAX_TRIES = 10
+_MAX_SWAPS = 100_000
+"""Pairs of groups looked at in a round; all there are up to about 450 groups."""
 
 
 def contents(groups: Sequence[str], labels: Sequence[str]) -> dict[str, Counter[str]]:
@@ -31,8 +33,8 @@ def deal(
     """Assign every group to a bin, no class missing in a bin.
 
     Groups are dealt out one by one, those of rare classes and large ones first, each to the bin whose squared
-    distance from its targets, relative to the class sizes, it lessens most; further rounds move single groups
-    until none gains. Where every image is its own group the targets are met exactly.
+    distance from its targets, relative to the class sizes, it lessens most; further rounds move single groups, or
+    let two change places, until nothing gains. Where every image is its own group the targets are met exactly.
 
     Args:
         content: group -> class -> images.
@@ -96,19 +98,56 @@ class _Table:
         self.improve()
 
     def improve(self) -> None:
-        """Move single groups while that helps and takes no class's last group out of a bin."""
+        """Move single groups and swap pairs while that helps and takes no class's last group out of a bin."""
         for _ in range(_MAX_ROUNDS):
-            moved = False
-            for group in self._order:
-                former = self.bin_of[group]
-                if any(self._tally[label, former] <= self._least for label in self._content[group]):
-                    continue
-                self._take(group)
-                best = self._best(group, former)
-                self._put(group, best)
-                moved |= best != former
-            if not moved:
+            if not self._move_each() and not self._swap_pairs():
                 return
+
+    def _move_each(self) -> bool:
+        moved = False
+        for group in self._order:
+            former = self.bin_of[group]
+            if any(self._tally[label, former] <= self._least for label in self._content[group]):
+                continue
+            self._take(group)
+            best = self._best(group, former)
+            self._put(group, best)
+            moved |= best != former
+        return moved
+
+    def _swap_pairs(self) -> bool:
+        if not any(self._excess(label, place) for label in self._targets for place in self._bins):
+            return False
+        swapped = False
+        # Neighbours in this order are alike, so that swapping them makes small steps.
+        reach = max(1, _MAX_SWAPS // max(1, len(self._order)))
+        for position, one in enumerate(self._order):
+            for other in self._order[position + 1 : position + 1 + reach]:
+                if self.bin_of[one] != self.bin_of[other] and self._gains_by_swap(one, other):
+                    here, there = self.bin_of[one], self.bin_of[other]
+                    self._take(one)
+                    self._take(other)
+                    self._put(one, there)
+                    self._put(other, here)
+                    swapped = True
+        return swapped
+
+    def _gains_by_swap(self, one: str, other: str) -> bool:
+        """Whether the squared distance falls when two groups change places, and no class goes missing."""
+        here, there = self.bin_of[one], self.bin_of[other]
+        mine, theirs = self._content[one], self._content[other]
+        rise = 0
+        for label in {**mine, **theirs}:
+            less = mine.get(label, 0) - theirs.get(label, 0)
+            rise += less * (less - self._excess(label, here) + self._excess(label, there)) * self._weight[label]
+        return (
+            rise < 0
+            and all(label in theirs or self._tally[label, here] > self._least for label in mine)
+            and all(label in mine or self._tally[label, there] > self._least for label in theirs)
+        )
+
+    def _excess(self, label: str, place: str) -> int:
+        return self._held[label][place] - self._targets[label][place]
 
     def fill_gaps(self) -> tuple[str, str] | None:
         """Move groups until every class is in each of its bins; the (class, bin) that stays empty, if one does."""
