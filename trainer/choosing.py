@@ -34,7 +34,7 @@ class Choice:
 
 def choose_for_run(
     run: Path,
-    data: Path,
+    data: Path | None,
     *,
     max_miss_rate: float,
     normal: str = NORMAL,
@@ -45,7 +45,7 @@ def choose_for_run(
 
     Args:
         run: a run folder.
-        data: a DATA folder with `val/`.
+        data: a DATA folder with `val/`; refused in words when None.
         max_miss_rate: in (0, 1).
         normal: the class of images without a defect.
         abnormal: the label of defects whose kind is not said.
@@ -65,7 +65,8 @@ def choose_for_run(
         abnormal=abnormal,
         predictions_sha256=hashlib.sha256(_as_file(validation)).hexdigest(),
     )
-    return Choice(point, validation, (_BEST_EPOCH_NOTE, *_note_other_images(run, data / VALIDATION_FOLDER, validation)))
+    notes = (_BEST_EPOCH_NOTE, *_note_other_images(run, f"{data}/{VALIDATION_FOLDER}", validation))
+    return Choice(point, validation, notes)
 
 
 def choose_from_file(
@@ -151,7 +152,7 @@ def _rows(predictions: Predictions) -> set[tuple[str, str, tuple[float, ...]]]:
     }
 
 
-def _note_other_images(run: Path, images: Path, validation: Predictions) -> list[str]:
+def _note_other_images(run: Path, images: str, validation: Predictions) -> list[str]:
     """Whether `DATA/val` is not what it was when the run was trained, by the counts that the run keeps."""
     from .run_folder import DATA_NAME, read_json
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .metrics import Rate
-from .stats import Interval, clopper_pearson
+from .stats import Interval
 
 UNDEFINED = "undefined"
 
@@ -33,14 +33,14 @@ def counted(rate: Rate) -> str:
     return f"{rate.count}/{rate.of}"
 
 
-def percent_range(interval: Interval | None) -> str:
+def percent_range(interval: Interval | None, *, digits: int = 2) -> str:
     """Both bounds in percent."""
-    return "" if interval is None else f"{100 * interval.low:.2f}–{100 * interval.high:.2f} %"
+    return "" if interval is None else f"{100 * interval.low:.{digits}f}–{100 * interval.high:.{digits}f} %"
 
 
-def interval_of(rate: Rate) -> str:
-    """The Clopper-Pearson interval of a rate."""
-    return percent_range(clopper_pearson(rate.count, rate.of))
+def plain_range(interval: Interval | None) -> str:
+    """Both bounds of a figure that is not written in percent; "none" where there is no interval."""
+    return "none" if interval is None else f"{interval.low:.3f}–{interval.high:.3f}"
 
 
 def signed(value: float | None) -> str:

@@ -25,4 +25,7 @@ def test_figures_are_written_alike() -> None:
     assert notation.percent_range(Interval(0.1, 0.25)) == "10.00–25.00 %"
     assert notation.signed_range(Interval(-0.1, 0.25)) == "-0.100 to +0.250"
     assert notation.signed_range(None) == "none"
-    assert notation.interval_of(Rate(0, 0)) == ""
+    assert notation.percent_range(None) == ""
+    assert notation.percent_range(Interval(0.123, 1.0), digits=1) == "12.3–100.0 %"
+    assert notation.plain_range(Interval(0.1, 0.25)) == "0.100–0.250"
+    assert notation.plain_range(None) == "none"

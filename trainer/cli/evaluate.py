@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from ..evaluate import Evaluation
-    from ..metrics import MulticlassScores
+    from ..arms import SeedPredictions
+    from ..at_cut import AtCut
+    from ..choosing import Choice
 
 
 @click.command()
@@ -24,99 +23,145 @@ if TYPE_CHECKING:
     show_default=True,
     help="The label of defects whose kind the test set does not name.",
 )
+@click.option(
+    "--max-miss-rate",
+    type=float,
+    metavar="RATE",
+    help="Choose the cut through 1 - p(Normal) that keeps this expected miss rate for new defects, as 0.01 for 1 %.",
+)
+@click.option(
+    "--validation",
+    type=click.Path(path_type=Path),
+    metavar="CSV",
+    help="Predictions to choose the cut on, where the subject is a predictions file; a run looks at DATA/val.",
+)
+@click.option(
+    "--save/--no-save",
+    default=True,
+    show_default=True,
+    help="Keep the chosen cut with the run, for 'trainer predict' and the next 'trainer evaluate'.",
+)
+@click.option(
+    "--curve",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Draw miss rate against overkill with the cut marked: PNG, SVG or PDF.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def evaluate(subject: Path, data: Path | None, normal: str, abnormal: str, as_json: bool) -> None:
+def evaluate(
+    subject: Path,
+    data: Path | None,
+    normal: str,
+    abnormal: str,
+    max_miss_rate: float | None,
+    validation: Path | None,
+    save: bool,
+    curve: Path | None,
+    as_json: bool,
+) -> None:
     """Judge one model on DATA/test, or a predictions file.
 
-    An image counts as defective when its predicted class is not the Normal class. Labels may be the defect
-    classes, or only Normal and Abnormal; then rates by defect name are undefined.
+    An image counts as defective when its predicted class is not the Normal class; with --max-miss-rate also when
+    1 - p(Normal) reaches a cut, which is chosen on validation images and applied to the test images. A run that
+    has a cut already is judged by it too. Labels may be the defect classes, or only Normal and Abnormal; then rates
+    by defect name are undefined. Where a column 'group', or DATA/split.csv, says which images were cut from one
+    board, every interval heeds it.
 
     \b
     Examples:
       trainer evaluate runs/baseline data
+      trainer evaluate runs/baseline data --max-miss-rate 0.01 --curve curve.png
+      trainer evaluate test.csv --validation val.csv --max-miss-rate 0.01
       trainer evaluate predictions.csv --normal good --json
     """
+    if validation is not None and max_miss_rate is None:
+        raise click.UsageError("--validation needs --max-miss-rate: the cut is chosen there to keep that rate")
+
     import json
 
     from ..arms import load_one, name_arms
+    from ..at_cut import at_cut_as_json, judge_at
     from ..evaluate import evaluate as judge
     from ..evaluate import evaluation_as_json
+    from ..operating_point_file import read_operating_point
 
-    evaluation = judge(load_one(subject, data).predictions, normal=normal, abnormal=abnormal)
-    if as_json:
-        click.echo(json.dumps(evaluation_as_json(evaluation), indent=2))
-    else:
-        _show(name_arms([subject])[0], evaluation)
+    if max_miss_rate is not None:
+        from ..operating_point import defects_needed
 
+        defects_needed(max_miss_rate)  # refuses a rate that is none before any work
+    if curve is not None:
+        from ..report.cut_figure import check_suffix
 
-def _show(name: str, evaluation: Evaluation) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from ..metrics import NAMED_WRONG, RATE_DEFINITIONS
-    from ..notation import counted, interval_of, number, percent
-
-    console = Console(highlight=False)
-    console.print(f"[bold]{escape(name)}[/bold]: Normal/Abnormal on {evaluation.images} images")
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in ("rate", "", "formula"):
-        table.add_column(heading)
-    for heading in ("value", "count", "95 % interval"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    rows = [(one.english, one.chinese, one.formula, evaluation.binary.rates[one.key]) for one in RATE_DEFINITIONS]
-    if evaluation.named_wrong is not None:
-        rows.append((NAMED_WRONG.english, NAMED_WRONG.chinese, NAMED_WRONG.formula, evaluation.named_wrong))
-    for english, chinese, formula, rate in rows:
-        table.add_row(english, chinese, formula, percent(rate.value), counted(rate), interval_of(rate))
-    table.add_row("AUROC", "曲线下面积", "of 1-p(Normal)", number(evaluation.auroc), "", "")
-    console.print(table)
-    counts = evaluation.binary
-    console.print(
-        f"TP {counts.tp}  FN {counts.fn}  FP {counts.fp}  TN {counts.tn}. Defective: predicted class is not "
-        f"{escape(evaluation.normal)}. Intervals: Clopper-Pearson, images taken as independent."
-    )
-    scores = evaluation.multiclass
-    if scores is None:
-        console.print(f"Multi-class rates are undefined: {escape(evaluation.multiclass_reason)}.")
-    else:
-        _show_classes(console, scores)
-    for warning in evaluation.warnings:
-        console.print(f"[bold]Note:[/bold] {escape(warning)}.")
-
-
-def _show_classes(console: Console, scores: MulticlassScores) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
-    from ..notation import counted, number, percent
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("class")
-    for heading in ("precision", "", "recall", "", "F1", "support"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for one in scores.per_class:
-        table.add_row(
-            escape(one.name),
-            percent(one.precision.value),
-            counted(one.precision),
-            percent(one.recall.value),
-            counted(one.recall),
-            number(one.f1),
-            str(one.support),
+        check_suffix(curve)
+    is_file = subject.is_file() or subject.suffix.lower() == ".csv"
+    choice = None
+    if max_miss_rate is not None and not is_file:
+        choice = _choose_for_run(subject, data, validation, normal, abnormal, max_miss_rate)
+    tested = load_one(subject, data)
+    if max_miss_rate is not None and choice is None:
+        choice = _choose_from_file(validation, tested, data, normal, abnormal, max_miss_rate)
+    evaluation = judge(tested.predictions, normal=normal, abnormal=abnormal)
+    point = choice.point if choice else read_operating_point(tested.run) if tested.run else None
+    at_cut = None
+    if point is not None:
+        at_cut = judge_at(
+            point,
+            tested.predictions,
+            choice.validation if choice else None,
+            normal=normal,
+            abnormal=abnormal,
+            notes=choice.notes if choice else (),
         )
-    console.print(table)
-    console.print(
-        f"macro-F1 {number(scores.macro_f1)}  weighted F1 {number(scores.weighted_f1)}  "
-        f"multi-class accuracy {percent(scores.accuracy.value)} ({counted(scores.accuracy)})"
-    )
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title="rows: true; columns: predicted", title_justify="left")
-    table.add_column("")
-    # Columns go by number: names of many classes would not fit a terminal.
-    for place in range(1, len(scores.per_class) + 1):
-        table.add_column(str(place), justify="right")
-    for place, (one, row) in enumerate(zip(scores.per_class, scores.confusion, strict=True), start=1):
-        table.add_row(f"{place} {escape(one.name)}", *(str(cell) for cell in row))
-    console.print(table)
+    saved = _save(tested, choice) if save else None
+    if curve is not None:
+        _draw(curve, at_cut)
+    if as_json:
+        cut = at_cut_as_json(at_cut) | {"saved": saved.as_posix() if saved else None} if at_cut else None
+        click.echo(json.dumps(evaluation_as_json(evaluation) | {"operating_point": cut}, indent=2))
+        return
+
+    from ._evaluation import show_at_cut, show_evaluation
+
+    show_evaluation(name_arms([subject])[0], evaluation)
+    if at_cut is not None:
+        show_at_cut(evaluation, at_cut)
+    if saved is not None:
+        click.echo(f"Saved as {saved}; 'trainer predict' decides by it.")
+    if curve is not None:
+        click.echo(f"Curve: {curve}")
+
+
+def _choose_for_run(
+    run: Path, data: Path | None, validation: Path | None, normal: str, abnormal: str, max_miss_rate: float
+) -> Choice:
+    from ..choosing import choose_for_run
+
+    if validation is not None:
+        raise click.UsageError(f"{run} is a run, which looks at DATA/val itself; leave --validation out")
+    return choose_for_run(run, data, max_miss_rate=max_miss_rate, normal=normal, abnormal=abnormal)
+
+
+def _choose_from_file(
+    validation: Path | None, tested: SeedPredictions, data: Path | None, normal: str, abnormal: str, rate: float
+) -> Choice:
+    from ..choosing import choose_from_file
+
+    if validation is None:
+        raise click.UsageError(
+            "a cut is chosen on validation images, never on test images; add --validation with their predictions"
+        )
+    return choose_from_file(validation, tested.predictions, data, max_miss_rate=rate, normal=normal, abnormal=abnormal)
+
+
+def _save(tested: SeedPredictions, choice: Choice | None) -> Path | None:
+    from ..choosing import save_choice
+
+    return save_choice(tested.run, choice) if choice is not None and tested.run is not None else None
+
+
+def _draw(curve: Path, at_cut: AtCut | None) -> None:
+    from ..report.cut_figure import draw_curve
+
+    if at_cut is None:
+        raise click.UsageError("--curve marks the cut that was chosen, and there is none; add --max-miss-rate")
+    draw_curve(curve, at_cut)
