@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 @click.option("--control", type=click.Path(path_type=Path), help="An arm with as many classically augmented images.")
 @click.option("--normal", default="Normal", show_default=True, help="The class of images without a defect.")
 @click.option("--abnormal", default="Abnormal", show_default=True, help="The label of unnamed defects.")
-@click.option("--report", "report_path", type=click.Path(path_type=Path), help="Write one self-contained HTML file.")
+@click.option(
+    "--report",
+    "report_path",
+    type=click.Path(path_type=Path),
+    help="Write one self-contained file: HTML, or Markdown or JSON by its ending .md or .json.",
+)
+@click.option("--format", "kind", type=click.Choice(["html", "md", "json"]), help="Of the report, whatever its ending.")
+@click.option(
+    "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the report; zh is Chinese."
+)
 @click.option(
     "--note", "notes", multiple=True, help="A caveat for the report, as 'the boards are drawn'; may be repeated."
 )
@@ -39,6 +48,8 @@ def compare(
     normal: str,
     abnormal: str,
     report_path: Path | None,
+    kind: Literal["html", "md", "json"] | None,
+    lang: Literal["en", "zh"],
     notes: tuple[str, ...],
     worth: float | None,
     as_json: bool,
@@ -51,6 +62,7 @@ def compare(
     \b
     Examples:
       trainer compare runs/baseline runs/augmented data --report report.html
+      trainer compare runs/baseline runs/augmented data --report report.html --lang zh
       trainer compare a/predictions.csv b/predictions.csv
     """
     import json
@@ -60,6 +72,13 @@ def compare(
     from ..compare import compare as compare_arms
     from ..comparison_json import comparison_as_json
 
+    if report_path is not None:
+        from ..report.formats import choose_format
+
+        # Before the models are run, which takes long.
+        choose_format(report_path, kind)
+    elif kind is not None:
+        raise click.UsageError("--format is of the report; name its file with --report")
     paths = [baseline, candidate, *([control] if control else [])]
     arms = [load_arm(path, data, name=name) for path, name in zip(paths, name_arms(paths), strict=True)]
     comparison = compare_arms(
@@ -72,8 +91,11 @@ def compare(
         options = [*(["--control", str(control)] if control else []), "--normal", normal, "--abnormal", abnormal]
         options += ["--worth", f"{worth:g}"] if worth is not None else []
         options += [part for note in notes for part in ("--note", note)]
+        options += ["--format", kind] if kind is not None else []
+        options += ["--lang", lang] if lang != "en" else []
         command = shlex.join(["trainer", "compare", *map(str, given), *options, "--report", str(report_path)])
-        write_report(report_path, collect_inputs(comparison, arms, data, commands=[command], notes=notes))
+        inputs = collect_inputs(comparison, arms, data, commands=[command], notes=notes, abnormal=abnormal)
+        write_report(report_path, inputs, language=lang, kind=kind)
     if as_json:
         click.echo(json.dumps(comparison_as_json(comparison), indent=2))
     else:

@@ -10,13 +10,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ..arms import TEST_FOLDER, Arm
+from ..arms import TEST_FOLDER, Arm, SeedPredictions
 from ..compare import Comparison
-from ..errors import DataError
-from ..history import HISTORY_NAME, read_history
-from .html import MOST_FLIPS
-from .inputs import ArmFacts, ClassCount, Curve, ReportInputs
+from ..diagnose import diagnose
+from ..errors import ConfigError, DataError
+from ..evaluate import ABNORMAL
+from ..history import HISTORY_NAME
+from ..operating_point_file import read_operating_point
+from ..recorded import find_recorded
+from .compare_page import MOST_FLIPS
+from .inputs import ArmFacts, ClassCount, Curve, ReportInputs, SeedDiagnosis
+from .operating import OperatingCurve, operating_curve
 from .samples import collect_generated_set, embed_image
+from .worst import MOST_WORST, worst_mistakes
 
 _SOFTWARE = ("sd-defects", "torch", "torchvision", "yolov5", "numpy", "scipy", "pillow")
 
@@ -28,6 +34,7 @@ def collect_inputs(
     *,
     commands: Sequence[str] = (),
     notes: Sequence[str] = (),
+    abnormal: str | None = ABNORMAL,
 ) -> ReportInputs:
     """Gather what a report shows; what is not on disk any more is left out, with words where it is missed.
 
@@ -37,8 +44,10 @@ def collect_inputs(
         data: the DATA folder, for thumbnails of test images; None when there is none.
         commands: lines that make this report again.
         notes: caveats of the user's own, as that the images are drawn.
+        abnormal: the label of defects without a name.
 
     Raises:
+        ConfigError: a run's operating_point.json cannot be used.
         DataError: a run's config.json, data.json or results.csv is damaged.
     """
     summaries = [_read_json(_first_run(arm), "data.json") for arm in arms]
@@ -46,39 +55,68 @@ def collect_inputs(
     for summary in summaries:
         for one in summary.get("generated_sets", []):
             sets.setdefault(str(one["path"]), one)
-    flips = [*comparison.gained[:MOST_FLIPS], *comparison.lost[:MOST_FLIPS]]
-    thumbnails = {}
-    if data is not None:
-        for flip in flips:
-            uri = embed_image(data / TEST_FOLDER / flip.image)
-            if uri is not None:
-                thumbnails[flip.image] = uri
+    worst = worst_mistakes(arms[1], normal=comparison.normal, abnormal=abnormal)
+    shown = [flip.image for flips in (comparison.gained, comparison.lost) for flip in flips[:MOST_FLIPS]]
+    shown += [one.image for mistakes in (worst.misses, worst.overkill) for one in mistakes[:MOST_WORST]]
     return ReportInputs(
         comparison=comparison,
-        arms=tuple(_facts(arm, summary) for arm, summary in zip(arms, summaries, strict=True)),
+        arms=tuple(
+            _facts(arm, summary, normal=comparison.normal, abnormal=abnormal)
+            for arm, summary in zip(arms, summaries, strict=True)
+        ),
         generated_sets=tuple(collect_generated_set(one) for one in sets.values()),
-        flip_thumbnails=thumbnails,
-        versions=_versions(),
+        worst=worst,
+        thumbnails=embed_test_images(shown, data),
+        versions=software_versions(),
         commands=tuple(commands),
         notes=tuple(notes),
         made_at=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     )
 
 
-def _facts(arm: Arm, summary: Mapping[str, Any]) -> ArmFacts:
+def embed_test_images(images: Iterable[str], data: Path | None) -> dict[str, str]:
+    """Thumbnails of test images by name; those that are gone are left out."""
+    if data is None:
+        return {}
+    uris = {image: embed_image(data / TEST_FOLDER / image) for image in dict.fromkeys(images)}
+    return {image: uri for image, uri in uris.items() if uri is not None}
+
+
+def read_curves(seed: str, run: Path) -> tuple[Curve, SeedDiagnosis] | None:
+    """The losses of a training with their diagnosis; None when no epoch was recorded.
+
+    Raises:
+        DataError: its results.csv, config.json or data.json is damaged.
+    """
+    if not (run / HISTORY_NAME).is_file():
+        return None
+    recorded = find_recorded(run)[0]
+    epochs = recorded.history.epochs
+    found = diagnose(epochs, recorded.conditions)
+    curve = Curve(
+        seed=seed,
+        epochs=tuple(one.epoch for one in epochs),
+        train_loss=tuple(one.train_loss for one in epochs),
+        val_loss=tuple(one.val_loss for one in epochs),
+    )
+    return curve, SeedDiagnosis(seed, found.kind, found.line, found.advice)
+
+
+def _curve_of(one: SeedPredictions, *, normal: str, abnormal: str | None) -> OperatingCurve:
+    point = None if one.run is None else read_operating_point(one.run)
+    if point is not None and point.normal != normal:
+        raise ConfigError(
+            f"{one.run}: its operating point calls {point.normal!r} normal, but --normal is {normal!r}; choose the "
+            "operating point again"
+        )
+    return operating_curve(one.seed, one.predictions, normal=normal, abnormal=abnormal, point=point)
+
+
+def _facts(arm: Arm, summary: Mapping[str, Any], *, normal: str, abnormal: str | None) -> ArmFacts:
     runs = [(one.seed, one.run) for one in arm.seeds if one.run is not None]
-    curves = []
-    for seed, run in runs:
-        if (run / HISTORY_NAME).is_file():
-            epochs = read_history(run).epochs
-            curves.append(
-                Curve(
-                    seed=seed,
-                    epochs=tuple(one.epoch for one in epochs),
-                    train_loss=tuple(one.train_loss for one in epochs),
-                    val_loss=tuple(one.val_loss for one in epochs),
-                )
-            )
+    # Damaged settings are named before anything is made of them.
+    settings = _merge([_read_settings(run) for _, run in runs])
+    recorded = [found for seed, run in runs if (found := read_curves(seed, run)) is not None]
     engines = [part for one in summary.get("generated_sets", []) for part in str(one["engine"]).split("; ")]
     return ArmFacts(
         name=arm.name,
@@ -92,8 +130,10 @@ def _facts(arm: Arm, summary: Mapping[str, Any]) -> ArmFacts:
             for class_name, counts in summary.get("train", {}).items()
         ),
         engines=tuple(dict.fromkeys(engines)),
-        settings=_merge([_read_settings(run) for _, run in runs]),
-        curves=tuple(curves),
+        settings=settings,
+        curves=tuple(curve for curve, _ in recorded),
+        diagnoses=tuple(found for _, found in recorded),
+        operating=tuple(_curve_of(one, normal=normal, abnormal=abnormal) for one in arm.seeds),
     )
 
 
@@ -136,7 +176,8 @@ def _merge(settings: Sequence[Mapping[str, str]]) -> dict[str, str]:
     return {name: ", ".join(dict.fromkeys(one.get(name, "") for one in settings)) for name in names}
 
 
-def _versions() -> dict[str, str]:
+def software_versions() -> dict[str, str]:
+    """What this report was made with."""
     installed = {one.metadata["Name"]: one.version for one in metadata.distributions()}
     return {
         "Python": platform.python_version(),

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..compare import Comparison
+from .operating import OperatingCurve
+from .worst import WorstMistakes
 
 GENUINE_ENGINE_PREFIX = "Stable Diffusion"
 
@@ -21,17 +23,28 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class SeedDiagnosis:
+    """What the loss curves of one training say."""
+
+    seed: str
+    kind: str
+    line: str
+    """One sentence with its figures."""
+    advice: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ClassCount:
-    """Training images of one class."""
+    """Training images of one class; whole numbers, or means over folds."""
 
     class_name: str
-    real: int
-    generated: int
-    repeated: int = 0
+    real: float
+    generated: float
+    repeated: float = 0
     """Real images that stand in the training list once more, in a control arm."""
 
     @property
-    def total(self) -> int:
+    def total(self) -> float:
         """Real, generated and repeated."""
         return self.real + self.generated + self.repeated
 
@@ -62,14 +75,20 @@ class ArmFacts:
     settings: Mapping[str, str] = field(default_factory=dict)
     """Name -> value as text; settings that vary by seed list their values."""
     curves: tuple[Curve, ...] = ()
+    diagnoses: tuple[SeedDiagnosis, ...] = ()
+    operating: tuple[OperatingCurve, ...] = ()
+    """One a training, on the test images."""
 
 
 @dataclass(frozen=True)
-class Thumbnail:
-    """A small picture inside the file."""
+class MadeImage:
+    """A small picture of a generated image, inside the file."""
 
     data_uri: str
-    caption: str
+    file: str
+    strength: float | None
+    """Denoising strength it was asked for; None when the manifest does not say."""
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -77,10 +96,10 @@ class SourceSample:
     """A source image beside images generated from it."""
 
     class_name: str
-    source: Thumbnail | None
-    """None when the source file is gone."""
+    source: str | None
+    """Data URI; None when the source file is gone."""
     source_name: str
-    generated: tuple[Thumbnail, ...]
+    generated: tuple[MadeImage, ...]
 
 
 @dataclass(frozen=True)
@@ -105,18 +124,23 @@ class ReportInputs:
     arms: tuple[ArmFacts, ...]
     """In the order of `comparison.arms`."""
     generated_sets: tuple[GeneratedSet, ...] = ()
-    flip_thumbnails: Mapping[str, str] = field(default_factory=dict)
-    """Test image -> data URI."""
+    worst: WorstMistakes | None = None
+    """Of the candidate; None when its predictions are not at hand."""
+    thumbnails: Mapping[str, str] = field(default_factory=dict)
+    """Test image -> data URI, of those that are shown."""
     versions: Mapping[str, str] = field(default_factory=dict)
     commands: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """The user's own caveats, shown before those of the comparison."""
     made_at: str = ""
-    title: str = "Did the generated images help?"
 
     @property
     def stand_in_engines(self) -> tuple[str, ...]:
         """Words of every engine that was not Stable Diffusion, each once."""
-        words = [engine for arm in self.arms for engine in arm.engines]
-        words += [engine for one in self.generated_sets for engine in one.engines]
-        return tuple(dict.fromkeys(engine for engine in words if not engine.startswith(GENUINE_ENGINE_PREFIX)))
+        return stand_ins([*(arm.engines for arm in self.arms), *(one.engines for one in self.generated_sets)])
+
+
+def stand_ins(engines: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Words of every engine that was not Stable Diffusion, each once."""
+    words = dict.fromkeys(engine for one in engines for engine in one)
+    return tuple(engine for engine in words if not engine.startswith(GENUINE_ENGINE_PREFIX))

@@ -14,7 +14,7 @@ from PIL import Image
 from sdclient.manifest import ImageRecord, Manifest, ManifestError
 
 from ..decoding import upright_rgb
-from .inputs import GeneratedSet, SourceSample, Thumbnail
+from .inputs import GeneratedSet, MadeImage, SourceSample
 
 SIDE_PX = 160
 """Longest side of an embedded picture; smaller ones stay as they are."""
@@ -85,7 +85,7 @@ def _pick(records: list[ImageRecord], folder: Path, sources: Path | None) -> tup
         samples.append(
             SourceSample(
                 class_name=class_name,
-                source=Thumbnail(uri, source) if uri else None,
+                source=uri,
                 source_name=source,
                 generated=tuple(
                     thumbnail for one in siblings[:_IMAGES_A_SOURCE] if (thumbnail := _thumbnail(folder, one))
@@ -95,8 +95,8 @@ def _pick(records: list[ImageRecord], folder: Path, sources: Path | None) -> tup
     return tuple(samples)
 
 
-def _thumbnail(folder: Path, record: ImageRecord) -> Thumbnail | None:
+def _thumbnail(folder: Path, record: ImageRecord) -> MadeImage | None:
     uri = embed_image(folder / record.file)
     strength = record.asked.get("denoising_strength")
-    words = f"strength {strength}, seed {record.seed}" if strength is not None else f"seed {record.seed}"
-    return Thumbnail(uri, words) if uri else None
+    known = float(strength) if isinstance(strength, int | float) and not isinstance(strength, bool) else None
+    return MadeImage(uri, record.file, known, record.seed) if uri else None

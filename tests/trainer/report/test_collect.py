@@ -37,7 +37,9 @@ def test_what_the_runs_recorded_is_gathered(case, arms) -> None:  # type: ignore
     assert [one.folder for one in inputs.generated_sets] == [case.output.as_posix()]
     assert inputs.generated_sets[0].parameters["sampler"] == "DPM++ SDE Karras"
     assert "prompt" not in inputs.generated_sets[0].parameters
-    assert set(inputs.flip_thumbnails) == {flip.image for flip in (*inputs.comparison.gained, *inputs.comparison.lost)}
+    assert inputs.worst is not None
+    shown = (*inputs.comparison.gained, *inputs.comparison.lost, *inputs.worst.misses, *inputs.worst.overkill)
+    assert set(inputs.thumbnails) == {one.image for one in shown}
     assert {"Python", "numpy", "sd-defects"} <= set(inputs.versions)
 
 

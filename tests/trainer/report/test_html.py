@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
-from typing import Any
 
 import pytest
 
@@ -13,61 +10,10 @@ from trainer import notation
 from trainer.compare import compare
 from trainer.comparison_json import comparison_as_json
 from trainer.report import ReportInputs, collect_inputs, render_report, write_report
-from trainer.report.html import MOST_FLIPS
+from trainer.report.compare_page import MOST_FLIPS
 from trainer.report.inputs import ArmFacts
 
-VOID = {"meta", "img", "br"}
-STYLES: tuple[Callable[[Any], str], ...] = (
-    notation.percent,
-    notation.number,
-    notation.signed,
-    notation.count,
-    notation.p_value,
-)
-
-
-class Page(HTMLParser):
-    """Collects what a test asks of the page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.figures: list[tuple[str, str, str]] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.words = ""
-        self.block = ""
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-        if "data-metric" in dict(attrs):
-            self.figures.append((dict(attrs)["data-metric"] or "", dict(attrs)["data-value"] or "", ""))
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        inside = self.open[-1] if self.open else ""
-        if inside == "script":
-            self.block += data
-        elif inside != "style":
-            self.words += data
-        if self.figures and inside and "data-metric" in self.tags[-1][1] and not self.figures[-1][2]:
-            self.figures[-1] = (*self.figures[-1][:2], data.strip())
-
-
-def follow(document: Any, pointer: str) -> Any:
-    for part in pointer.split("/")[1:]:
-        key = part.replace("~1", "/").replace("~0", "~")
-        document = document[int(key)] if isinstance(document, list) else document[key]
-    return document
+from .page import STYLES, Page, follow
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +122,7 @@ def test_a_genuine_engine_has_no_notice(inputs: ReportInputs) -> None:
 
 def test_sources_stand_beside_their_images_with_strength_and_seed(inputs: ReportInputs) -> None:
     page = Page(render_report(inputs))
-    assert page.words.count("strength 0.25, seed 1001") == 3
+    assert page.words.count("strength 0.25seed 1001") == 3
     alternatives = [attributes.get("alt") for tag, attributes in page.tags if tag == "img"]
     assert alternatives.count("generated from 焊盘凹凸/1.png") == 4
 

@@ -1,0 +1,63 @@
+"""What a test asks of a rendered page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html.parser import HTMLParser
+from typing import Any
+
+from trainer import notation
+
+VOID = {"meta", "img", "br"}
+STYLES: tuple[Callable[[Any], str], ...] = (
+    notation.percent,
+    notation.number,
+    notation.signed,
+    notation.count,
+    notation.p_value,
+    "{:g}".format,
+)
+
+
+class Page(HTMLParser):
+    """Collects what a test asks of the page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.figures: list[tuple[str, str, str]] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words = ""
+        self.block = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if "data-metric" in dict(attrs):
+            self.figures.append((dict(attrs)["data-metric"] or "", dict(attrs)["data-value"] or "", ""))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        inside = self.open[-1] if self.open else ""
+        if inside == "script":
+            self.block += data
+        elif inside != "style":
+            self.words += data
+        if self.figures and inside and "data-metric" in self.tags[-1][1] and not self.figures[-1][2]:
+            self.figures[-1] = (*self.figures[-1][:2], data.strip())
+
+
+def follow(document: Any, pointer: str) -> Any:
+    for part in pointer.split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        document = document[int(key)] if isinstance(document, list) else document[key]
+    return document
