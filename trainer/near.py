@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from .check import NEAR_BITS, CheckResult
@@ -46,7 +47,7 @@ def write_near_sheet(path: Path, root: Path, found: Sequence[Finding], *, pictur
     Args:
         path: where to.
         root: DATA.
-        found: of `find_near_across`.
+        found: of `find_near_across`, one or more.
         pictures: how many are held out in all.
 
     Raises:
@@ -56,8 +57,9 @@ def write_near_sheet(path: Path, root: Path, found: Sequence[Finding], *, pictur
     from .report.sheet import write_sheet
 
     words = f"{len(found)} of {pictures} validation and test pictures look like one that is trained on"
-    result = CheckResult(root, pictures, (), tuple(found))
-    write_sheet(path, f"Look-alikes across the splits of {root.resolve().name}", sections_of(result), words=words)
+    (section,) = sections_of(CheckResult(root, pictures, (), tuple(found)))
+    sections = [replace(section, total=len(found))]  # held-out pictures, not files
+    write_sheet(path, f"Look-alikes across the splits of {root.resolve().name}", sections, words=words)
 
 
 def _relative(path: Path, root: Path) -> str:

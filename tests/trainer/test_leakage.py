@@ -272,7 +272,7 @@ def test_look_alikes_across_parts_are_said_shown_and_refused_when_strict(data: P
     assert words.startswith("1 of 19 validation and test pictures look like one that is trained on, the first is val/")
     page = (tmp_path / "a" / "near.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 2
-    assert "跨集近似" in page
+    assert 'lang="zh">跨集近似</span><b>1</b>' in page
     with pytest.raises(LeakageError, match=r"val/dirt/90\.png looks like train/dirt/1\.png: 1 of 19 .*trainer check"):
         assemble(data, strict=True)
     with pytest.raises(LeakageError, match=r"; see \S+near\.html, "):
