@@ -1,0 +1,114 @@
+"""One cell of an experiment: train, then predict the test images; `cell.json` says how far it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .._atomic import write_bytes_atomically
+from ..config import TrainConfig
+
+PREDICTIONS_NAME = "predictions.csv"
+CELL_NAME = "cell.json"
+
+
+@dataclass(frozen=True)
+class CellJob:
+    """What a process needs to work a cell; plain data that travels."""
+
+    name: str
+    folder: Path
+    """The run folder."""
+    data: Path
+    """DATA folder of the fold."""
+    config: TrainConfig
+    joins: Path | None
+    """Folder of images that join the real ones."""
+    identity: str
+    """SHA-256 over settings and images."""
+
+
+def identity_of(config: TrainConfig, fold_fingerprint: str, set_identity: str) -> str:
+    """SHA-256 over what decides a cell's outcome.
+
+    Args:
+        config: with seed, steps and the hash of its starting weights.
+        fold_fingerprint: of the data.
+        set_identity: of the images that join; "" for none.
+    """
+    settings = config.model_dump(mode="json", exclude={"threads", "weights"})
+    text = json.dumps([settings, fold_fingerprint, set_identity], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def started_identity(folder: Path) -> str | None:
+    """Identity of the training in a folder, done or not; None when there is none."""
+    content = _read(folder)
+    return None if content is None else str(content.get("identity"))
+
+
+def read_done(folder: Path) -> dict[str, Any] | None:
+    """What `cell.json` says of a cell that is done, its predictions being those it knew; None otherwise."""
+    content = _read(folder)
+    if content is None or content.get("state") != "done":
+        return None
+    try:
+        predictions = (folder / PREDICTIONS_NAME).read_bytes()
+    except OSError:
+        return None
+    return content if content.get("predictions_sha256") == hashlib.sha256(predictions).hexdigest() else None
+
+
+def work(job: CellJob) -> None:
+    """Train the cell, or go on where it was broken off, and predict its test images; the libraries load only now.
+
+    A training of another identity that lies there is replaced.
+
+    Raises:
+        TrainerError: as `trainer.train.train` and `trainer.predict.predict_folder` do.
+    """
+    from ..predict import predict_folder
+    from ..predictions import write_predictions
+    from ..train import train
+
+    another = started_identity(job.folder) not in (None, job.identity)
+    _write(job.folder, {"state": "started", "identity": job.identity})
+    (result,) = train(
+        job.data,
+        job.folder,
+        job.config,
+        generated=[job.joins] if job.joins else [],
+        progress=False,
+        overwrite=another,
+    )
+    said = predict_folder(
+        job.folder, job.data / "test", device=job.config.device, threads=job.config.threads, progress=False
+    )
+    write_predictions(job.folder / PREDICTIONS_NAME, said.images, said.labels, said.classes, said.probabilities)
+    written = (job.folder / PREDICTIONS_NAME).read_bytes()
+    _write(
+        job.folder,
+        {
+            "state": "done",
+            "identity": job.identity,
+            "predictions_sha256": hashlib.sha256(written).hexdigest(),
+            "images_per_s": result.images_per_s,
+            "diagnosis": result.diagnosis,
+        },
+    )
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads((folder / CELL_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _write(folder: Path, content: dict[str, Any]) -> None:
+    text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
+    write_bytes_atomically(folder / CELL_NAME, text.encode())

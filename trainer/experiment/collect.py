@@ -1,0 +1,316 @@
+"""Finished cells on disk -> ExperimentResult."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ..alignment import align, number_groups
+from ..arm_result import sum_up
+from ..arms import Arm, SeedPredictions, load_arm
+from ..confusions import confusion_by_group
+from ..errors import EvaluationError
+from ..evaluate import evaluate, label_images
+from ..history import read_history
+from ..loader import decode
+from ..notes import notes_on
+from ..predictions import Predictions
+from ..run_folder import DATA_NAME, ENVIRONMENT_NAME, read_config, read_json
+from ..stats import RESAMPLES
+from .cell import PREDICTIONS_NAME, read_done
+from .declare import Declaration, as_declared
+from .judge import JudgedArm, judge
+from .plan import Cell, PlannedArm
+from .prepare import Prepared, steps_of
+from .result import ArmOutcome, CellResult, ExperimentResult, Separability
+from .separability import separability
+from .sets import ArmSet
+from .texture import describe_texture
+
+_MOST_TO_LOOK_AT = 2000
+"""Images of either kind that are looked at to tell real from generated."""
+
+
+def collect(
+    prepared: Prepared,
+    joined: Mapping[tuple[str, int | None], ArmSet],
+    declaration: Declaration,
+    *,
+    progress: bool = False,
+) -> ExperimentResult:
+    """Read every cell, pool folds, judge.
+
+    Args:
+        prepared: the experiment, all of its cells done.
+        joined: (arm, fold) -> the folder of images that joined.
+        declaration: of the primary metric.
+        progress: show bars on stderr.
+
+    Raises:
+        EvaluationError: a cell is not done, or was trained for another number of steps.
+        PredictionsError: predictions that cannot be read.
+    """
+    config = prepared.config
+    cells = [_read_cell(prepared, cell) for cell in prepared.cells]
+    arms = [_read_arm(prepared, arm) for arm in prepared.arms]
+    reference = arms[0].seeds[0].predictions
+    sets = [[align(one.predictions, reference, arms[0].name, arm.name) for one in arm.seeds] for arm in arms]
+    labelled = [
+        [label_images(one, normal=config.normal, abnormal=config.abnormal) for one in predictions]
+        for predictions in sets
+    ]
+    truth = labelled[0][0]
+    group_of, groups = number_groups(arms, reference)
+    counts = [np.stack([confusion_by_group(one, group_of) for one in seeds]) for seeds in labelled]
+    judgements = judge(
+        [JudgedArm(arm.name, arm.kind, arm.controls, table) for arm, table in zip(prepared.arms, counts, strict=True)],
+        primary=config.primary,
+        normal=truth.normal,
+        classes=len(truth.classes),
+        images=len(reference.images),
+        seed=config.seed,
+    )
+    looked = _Looker(prepared, progress=progress)
+    outcomes = []
+    for planned, arm, predictions, table in zip(prepared.arms, arms, sets, counts, strict=True):
+        result = sum_up(
+            arm, [evaluate(one, normal=config.normal, abnormal=config.abnormal) for one in predictions], table
+        )
+        outcomes.append(_outcome(prepared, planned, arm, result, joined, looked))
+    return ExperimentResult(
+        primary=config.primary,
+        normal=config.normal,
+        images=len(reference.images),
+        groups=groups,
+        labels=truth.names,
+        classes=truth.classes,
+        seeds=config.seeds,
+        folds=config.folds,
+        steps=prepared.steps,
+        images_per_epoch=prepared.images_per_epoch,
+        arms=tuple(outcomes),
+        judgements=judgements,
+        notes=(
+            *declaration.notes(),
+            *_notes(prepared, outcomes),
+            *notes_on(truth, [one.result for one in outcomes], groups),
+            *prepared.warnings,
+        ),
+        cells=tuple(cells),
+        config=as_declared(config),
+        declared=declaration.declared,
+        revisions=declaration.revisions,
+        data=_describe_data(prepared),
+        environment=read_json(prepared.output / prepared.cells[0].folder / ENVIRONMENT_NAME),
+        resamples=RESAMPLES,
+        bootstrap_seed=config.seed,
+    )
+
+
+def _read_cell(prepared: Prepared, cell: Cell) -> CellResult:
+    folder = prepared.output / cell.folder
+    done = read_done(folder)
+    if done is None:
+        raise EvaluationError(f"{folder}: not finished; run the same 'trainer experiment' again")
+    history = read_history(folder)
+    trained = read_config(folder)
+    steps = steps_of(trained) // trained.epochs * len(history.epochs)
+    if steps != prepared.steps:
+        raise EvaluationError(
+            f"{folder}: trained for {steps} steps, expected {prepared.steps} as in every other cell; remove the folder "
+            "and run the same command again"
+        )
+    best = history.best_by(trained.monitor)
+    facts = read_json(folder / DATA_NAME)
+    return CellResult(
+        arm=cell.arm.name,
+        seed=cell.seed,
+        fold=cell.fold,
+        folder=cell.folder,
+        steps=steps,
+        best_epoch=best.epoch,
+        val_macro_f1=best.val_macro_f1,
+        seconds=sum(one.seconds for one in history.epochs),
+        images_per_s=float(done["images_per_s"]),
+        train=_by_origin(facts["train"], cell.arm),
+        fingerprint=str(facts["fingerprint"]),
+        predictions_sha256=str(done["predictions_sha256"]),
+        diagnosis=str(done["diagnosis"]),
+    )
+
+
+def _by_origin(counts: Mapping[str, Mapping[str, int]], arm: PlannedArm) -> dict[str, dict[str, int]]:
+    """What a run's data.json counts, with classical images under their own name."""
+    added = "classical" if arm.kind == "classical" else "generated"
+    return {name: {"real": of["real"], added: of["generated"]} for name, of in counts.items()}
+
+
+def _read_arm(prepared: Prepared, arm: PlannedArm) -> Arm:
+    seeds = []
+    for seed in prepared.config.seeds:
+        cells = [cell for cell in prepared.cells if cell.arm == arm and cell.seed == seed]
+        parts = []
+        for cell in cells:
+            path = prepared.output / cell.folder / PREDICTIONS_NAME
+            root = prepared.fold(cell.fold).dataset.root
+            parts.append(load_arm(path, root, name=arm.name).seeds[0].predictions)
+        run = prepared.output / cells[0].folder if len(cells) == 1 else None
+        seeds.append(SeedPredictions(f"seed-{seed}", pool(parts), run))
+    return Arm(arm.name, tuple(seeds))
+
+
+def pool(parts: Sequence[Predictions]) -> Predictions:
+    """The predictions of one seed's folds as one set; each image is tested in one of them.
+
+    Groups are kept where every part knows them.
+
+    Raises:
+        EvaluationError: an image is in two parts, or classes differ.
+    """
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    images = [image for part in parts for image in part.images]
+    twice = next((image for image, count in Counter(images).items() if count > 1), None)
+    if twice is not None:
+        raise EvaluationError(f"image {twice!r} is tested in two folds; expected each once; divide the data anew")
+    if any(part.classes != first.classes for part in parts):
+        raise EvaluationError(f"folds have different classes; expected {', '.join(first.classes)} in each")
+    known = [part.groups for part in parts]
+    groups = None if any(one is None for one in known) else tuple(group for one in known for group in one or ())
+    return replace(
+        first,
+        images=tuple(images),
+        labels=tuple(label for part in parts for label in part.labels),
+        predicted=tuple(name for part in parts for name in part.predicted),
+        probabilities=np.concatenate([part.probabilities for part in parts]),
+        groups=groups,
+        origin=None,
+        lines=(),
+    )
+
+
+def _outcome(
+    prepared: Prepared,
+    planned: PlannedArm,
+    arm: Arm,
+    result: Any,
+    joined: Mapping[tuple[str, int | None], ArmSet],
+    looked: _Looker,
+) -> ArmOutcome:
+    real: Counter[str] = Counter()
+    added: Counter[str] = Counter()
+    for fold in prepared.folds:
+        of_real, of_added = prepared.counts(planned, fold)
+        real.update(of_real)
+        added.update(of_added)
+    number = len(prepared.folds)
+    engines = {prepared.sets[path].engine for path in planned.sets} if planned.kind == "generated" else set()
+    return ArmOutcome(
+        name=planned.name,
+        kind=planned.kind,
+        controls=planned.controls,
+        sets=planned.sets,
+        engines=tuple(sorted(engines)),
+        share=planned.share,
+        added={name: count / number for name, count in sorted(added.items())},
+        real={name: count / number for name, count in sorted(real.items())},
+        result=result,
+        arm=arm,
+        separability=looked.tell(planned, joined) if planned.sets else None,
+        defects_only=planned.kind == "generated" and prepared.config.normal not in added,
+    )
+
+
+class _Looker:
+    """Tells images that join from real ones; every file is described once."""
+
+    def __init__(self, prepared: Prepared, *, progress: bool) -> None:
+        self._prepared = prepared
+        self._progress = progress
+        self._known: dict[str, Any] = {}
+
+    def tell(self, arm: PlannedArm, joined: Mapping[tuple[str, int | None], ArmSet]) -> Separability:
+        """Of an arm's images over all folds against the real training images of all folds."""
+        from ..generated import read_generated
+
+        prepared = self._prepared
+        real = {key: path for fold in prepared.folds for key, path in fold.sources.items()}
+        rows = [(path, label, sha256, sha256, False) for (label, sha256), path in real.items()]
+        # The sets' own folders, since with folds an image may stand in several.
+        added = {
+            one.sha256: (one.path, one.label, one.sha256, one.source_sha256, True)
+            for fold in prepared.folds
+            for one in read_generated(joined[arm.name, fold.number].path).images
+        }
+        classes = {label for _, label, *_ in added.values()}
+        rows = _thin([row for row in rows if row[1] in classes]) + _thin(list(added.values()))
+        features = []
+        imgsz = prepared.config.train.imgsz
+        for path, _, sha256, _, _ in tqdm(
+            rows, desc=f"look at {arm.name}", unit="image", disable=not self._progress, leave=False
+        ):
+            if sha256 not in self._known:
+                self._known[sha256] = describe_texture(decode(path, imgsz))
+            features.append(self._known[sha256])
+        return separability(
+            np.stack(features),
+            [row[4] for row in rows],
+            [row[1] for row in rows],
+            [row[3] for row in rows],
+            seed=prepared.config.seed,
+        )
+
+
+def _thin(rows: list[Any]) -> list[Any]:
+    """As many as are looked at, chosen by their hash."""
+    return sorted(rows, key=lambda row: hashlib.sha256(row[2].encode()).hexdigest())[:_MOST_TO_LOOK_AT]
+
+
+def _notes(prepared: Prepared, outcomes: Sequence[ArmOutcome]) -> list[str]:
+    notes = []
+    for one in outcomes:
+        if one.defects_only:
+            told = one.separability.auroc if one.separability else None
+            words = f" (told from real ones by texture alone with AUROC {told:.2f})" if told is not None else ""
+            notes.append(
+                f"{one.name}: its generated images are of defect classes only{words}, so a network may learn "
+                "'generated' where it should learn 'defect'. Regenerate Normal images too, and add an arm "
+                "of the same share with normal = true."
+            )
+        notes += [f"{one.name}: its images were made by: {engine}." for engine in one.engines]
+    if prepared.config.folds:
+        notes.append(
+            f"Predictions of {prepared.config.folds} folds are pooled before any rate; the models of two folds share "
+            "most of their training images, which the intervals do not know."
+        )
+    return notes
+
+
+def _describe_data(prepared: Prepared) -> dict[str, Any]:
+    return {
+        "path": prepared.config.data,
+        "folds": [
+            {
+                "fold": fold.number,
+                "train": len(fold.dataset.train),
+                "val": len(fold.dataset.val),
+                "test": len(fold.dataset.test),
+                "fingerprint": fold.fingerprint,
+            }
+            for fold in prepared.folds
+        ],
+        "sets": [
+            {
+                **one.summary(),
+                "fingerprint": hashlib.sha256("\n".join(image.sha256 for image in one.images).encode()).hexdigest(),
+            }
+            for one in prepared.sets.values()
+        ],
+    }

@@ -1,0 +1,119 @@
+"""What was decided before the first run, in `experiment.json`, and that it stays decided."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .._atomic import write_bytes_atomically
+from ..errors import ConfigError
+from .as_json import EXPERIMENT_NAME, FORMAT, VERSION
+from .config import ExperimentConfig
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """The metric declared, and whether the file was changed since."""
+
+    declared: dict[str, Any]
+    """`primary`, `at` (UTC, ISO 8601) and `sha256` of the settings as understood."""
+    revisions: tuple[dict[str, Any], ...]
+    """Changes while finished cells were there: `at`, `sha256`, `changed` keys, `finished` cells."""
+    late: int
+    """Cells that were finished before anything was declared; 0 as it should be."""
+
+    def notes(self) -> list[str]:
+        """What a reader must know of it."""
+        words = []
+        if self.late:
+            words.append(
+                f"{self.late} cells were finished when the primary metric was declared ({EXPERIMENT_NAME} was "
+                "missing), so nothing shows that it was chosen beforehand."
+            )
+        words += [
+            f"The experiment file was changed ({', '.join(one['changed'])}) when {one['finished']} cells were "
+            "finished; what is chosen after results are known makes p-values too small."
+            for one in self.revisions
+        ]
+        return words
+
+
+def declare(config: ExperimentConfig, *, finished: int, now: str) -> Declaration:
+    """Write the declaration, or hold the file to the one that is there.
+
+    Args:
+        config: the experiment.
+        finished: cells that are done already.
+        now: UTC, ISO 8601.
+
+    Raises:
+        ConfigError: another primary metric than was declared before the finished cells, or an `experiment.json`
+            that is not ours.
+        OSError: it cannot be written.
+    """
+    path = Path(config.output) / EXPERIMENT_NAME
+    there = _read(path)
+    content = as_declared(config)
+    digest = sha256_of(content)
+    if there is None or not finished:
+        made = Declaration({"primary": config.primary, "at": now, "sha256": digest}, (), finished)
+    else:
+        declared = there["declared"]
+        if declared["primary"] != config.primary:
+            raise ConfigError(
+                f"primary: found {config.primary!r}, but {path} declared {declared['primary']!r} on {declared['at']}, "
+                f"before {finished} cells were finished; put that back, or start anew with another 'output'"
+            )
+        revisions = list(there.get("revisions", []))
+        before = there.get("config", {})
+        if sha256_of(before) != digest:
+            changed = sorted(key for key in {*before, *content} if before.get(key) != content.get(key))
+            revisions.append({"at": now, "sha256": digest, "changed": changed, "finished": finished})
+        made = Declaration(declared, tuple(revisions), int(there.get("late", 0)))
+    write_json(
+        path,
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "state": "running",
+            "declared": made.declared,
+            "revisions": list(made.revisions),
+            "late": made.late,
+            "config": content,
+        },
+    )
+    return made
+
+
+def as_declared(config: ExperimentConfig) -> dict[str, Any]:
+    """The settings as plain data; where the output lies decides nothing."""
+    content = config.model_dump(mode="json", exclude={"output"})
+    content["train"].pop("threads")
+    return content
+
+
+def sha256_of(content: dict[str, Any]) -> str:
+    """Of settings in a fixed form."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write an object atomically."""
+    write_bytes_atomically(path, (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode())
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT or not {"primary", "at"} <= content["declared"].keys():
+            raise ValueError("not of this program")
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"{path}: not an {EXPERIMENT_NAME} of this program ({error}); choose another 'output', or remove it"
+        ) from error
+    return dict(content)

@@ -1,0 +1,93 @@
+"""The experiment file -> its arms and its cells, each cell one training; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import ConfigError
+from .config import ArmConfig, ExperimentConfig, is_folder_name
+from .judge import Kind
+
+CELLS_FOLDER = "cells"
+
+
+@dataclass(frozen=True)
+class PlannedArm:
+    """One way of training; a table with several shares makes several."""
+
+    name: str
+    """Unique, and fit for a folder."""
+    kind: Kind
+    sets: tuple[str, ...] = ()
+    """Folders of generated images; of a classical arm those of the arm it controls."""
+    share: float | None = None
+    """Of the training list that is to be generated; None: all images there are."""
+    normal: bool | None = None
+    """Whether generated Normal images are used; None: where there are any."""
+    controls: str = ""
+    """For a classical arm: the generated arm whose count it has."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training: an arm, a seed, and with folds one of them."""
+
+    arm: PlannedArm
+    seed: int
+    fold: int | None
+
+    @property
+    def folder(self) -> str:
+        """Relative to the output folder, forward slashes."""
+        return "/".join((CELLS_FOLDER, self.arm.name, f"seed-{self.seed}", *_fold_name(self.fold)))
+
+    @property
+    def name(self) -> str:
+        """What the cell is called in messages."""
+        return " ".join((self.arm.name, f"seed-{self.seed}", *_fold_name(self.fold)))
+
+
+def _fold_name(fold: int | None) -> tuple[str, ...]:
+    return () if fold is None else (f"fold-{fold}",)
+
+
+def plan_arms(config: ExperimentConfig) -> tuple[PlannedArm, ...]:
+    """Every arm, in the order of the file; the classical table becomes one control for each generated arm.
+
+    Raises:
+        ConfigError: two arms would have one name.
+    """
+    generated = [one for arm in config.arm if arm.kind == "generated" for one in _shares_of(arm)]
+    arms: list[PlannedArm] = []
+    for table in config.arm:
+        if table.kind == "generated":
+            arms += _shares_of(table)
+        elif table.kind == "classical":
+            several = len(generated) > 1
+            for controlled in generated:
+                name = f"{table.title} {controlled.name}" if several else table.title
+                arms.append(PlannedArm(name, "classical", controlled.sets, controls=controlled.name))
+        else:
+            arms.append(PlannedArm(table.title, table.kind))
+    names = [arm.name.casefold() for arm in arms]
+    for arm in arms:
+        if names.count(arm.name.casefold()) > 1 or not is_folder_name(arm.name):
+            raise ConfigError(
+                f"[[arm]] name: {arm.name!r} would be the name of two arms, or is too long; give them other names"
+            )
+    return tuple(arms)
+
+
+def _shares_of(arm: ArmConfig) -> list[PlannedArm]:
+    shares: tuple[float | None, ...] = arm.share or (None,)
+    several = len(shares) > 1
+    return [
+        PlannedArm(f"{arm.title} {share:g}" if several else arm.title, "generated", arm.sets, share, arm.normal)
+        for share in shares
+    ]
+
+
+def plan_cells(config: ExperimentConfig, arms: tuple[PlannedArm, ...]) -> tuple[Cell, ...]:
+    """Every cell, seed by seed, so that a broken-off experiment has whole seeds; pure."""
+    folds: tuple[int | None, ...] = tuple(range(config.folds)) if config.folds else (None,)
+    return tuple(Cell(arm, seed, fold) for seed in config.seeds for fold in folds for arm in arms)

@@ -1,0 +1,136 @@
+"""The experiment file and what lies on disk -> every cell with its settings and images; nothing is written yet."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..assemble import assemble
+from ..config import AugmentConfig, TrainConfig
+from ..errors import ConfigError
+from ..generated import GeneratedImage, GeneratedSet
+from ..weights import find_checkpoint
+from .classical import stronger
+from .config import ExperimentConfig
+from .material import Fold, images_of_arm, read_folds, read_sets
+from .plan import Cell, PlannedArm, plan_arms, plan_cells
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """All that is decided before the first cell starts."""
+
+    config: ExperimentConfig
+    arms: tuple[PlannedArm, ...]
+    cells: tuple[Cell, ...]
+    folds: tuple[Fold, ...]
+    sets: Mapping[str, GeneratedSet]
+    joining: Mapping[tuple[str, int | None], tuple[GeneratedImage, ...]]
+    """(arm, fold) -> generated images that join; of a classical arm those that it has the count of."""
+    augment: AugmentConfig
+    """Of the classical control."""
+    images_per_epoch: int
+    """The same for every cell."""
+    warnings: tuple[str, ...]
+    """What the guard against leakage let pass."""
+
+    @property
+    def output(self) -> Path:
+        """Where everything goes."""
+        return Path(self.config.output)
+
+    @property
+    def steps(self) -> int:
+        """Steps of the optimizer in every cell."""
+        return steps_of(self.settings(self.cells[0]))
+
+    def fold(self, number: int | None) -> Fold:
+        """The fold of that number."""
+        return self.folds[number or 0]
+
+    def settings(self, cell: Cell) -> TrainConfig:
+        """What a cell is trained with."""
+        return self.config.train.model_copy(
+            update={
+                "seed": cell.seed,
+                "images_per_epoch": self.images_per_epoch,
+                "balance": cell.arm.kind == "oversampling",
+            }
+        )
+
+    def counts(self, arm: PlannedArm, fold: Fold) -> tuple[Counter[str], Counter[str]]:
+        """Real images by class, and those that join."""
+        real = Counter(image.label for image in fold.dataset.train)
+        return real, Counter(image.label for image in self.joining.get((arm.name, fold.number), ()))
+
+
+def prepare(config: ExperimentConfig, *, progress: bool = False) -> Prepared:
+    """Read data and sets, check them for leakage, and settle what every cell trains on.
+
+    Raises:
+        DataError: the data cannot be used (with its branch LeakageError).
+        GeneratedSetError: a set cannot be used, or has too few images for a share.
+        ConfigError: a setting that cannot be used.
+        EvaluationError: Normal class or primary metric do not fit the data.
+    """
+    _refuse_nesting(config)
+    config = config.model_copy(update={"train": _with_weights_hash(config.train)})
+    arms = plan_arms(config)
+    folds = read_folds(config, progress=progress)
+    sets = read_sets(arms, progress=progress)
+    joining: dict[tuple[str, int | None], tuple[GeneratedImage, ...]] = {}
+    for arm in arms:
+        if arm.kind == "generated":
+            for fold in folds:
+                joining[arm.name, fold.number] = images_of_arm(arm, fold, sets, config)
+    for arm in arms:
+        if arm.controls:
+            joining.update({(arm.name, fold.number): joining[arm.controls, fold.number] for fold in folds})
+    warnings = []
+    for fold in folds:
+        # With folds a set descends from test images of other folds; what joins here is guarded by the cells.
+        whole = [Path(path) for path in sets] if fold.number is None else []
+        checked = assemble(fold.dataset.root, generated=whole, progress=progress)
+        warnings += [f"{fold.dataset.root}: {words}" for words in checked.warnings]
+    largest = max(fold.real + len(joining.get((arm.name, fold.number), ())) for arm in arms for fold in folds)
+    return Prepared(
+        config=config,
+        arms=arms,
+        cells=plan_cells(config, arms),
+        folds=folds,
+        sets=sets,
+        joining=joining,
+        augment=config.classical or stronger(config.train.augment),
+        images_per_epoch=config.train.images_per_epoch or largest,
+        warnings=tuple(warnings),
+    )
+
+
+def steps_of(config: TrainConfig) -> int:
+    """Steps of the optimizer in a whole training, as `trainer.sampling.EpochOrder` makes them.
+
+    Raises:
+        ConfigError: images per epoch, or the batch size, are not numbers.
+    """
+    count = config.images_per_epoch
+    if count is None:
+        raise ConfigError("images_per_epoch: not set; an experiment sets it for every arm")
+    return config.epochs * max(1, min(math.ceil(count / config.images_a_step), count // 2))
+
+
+def _refuse_nesting(config: ExperimentConfig) -> None:
+    output = Path(config.output).resolve()
+    for name, path in (("data", config.data), *(("sets", each) for arm in config.arm for each in arm.sets)):
+        if output.is_relative_to(Path(path).resolve()):
+            raise ConfigError(f"output: {config.output} lies in the {name} folder {path}; choose one beside it")
+
+
+def _with_weights_hash(config: TrainConfig) -> TrainConfig:
+    if config.weights is None:
+        return config
+    content = find_checkpoint(Path(config.weights)).read_bytes()
+    return config.model_copy(update={"weights_sha256": hashlib.sha256(content).hexdigest()})

@@ -1,0 +1,233 @@
+"""An experiment from its file to its result: sets, cells in parallel, judgement; taken up again where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from ..device import choose_device
+from ..errors import ConfigError
+from ..history import HISTORY_NAME
+from .as_json import EXPERIMENT_NAME, experiment_as_json
+from .cell import CELL_NAME, CellJob, identity_of, read_done, started_identity, work
+from .collect import collect
+from .config import ExperimentConfig
+from .declare import declare, write_json
+from .plan import CELLS_FOLDER
+from .prepare import Prepared, prepare
+from .processes import run_jobs, sensible_processes
+from .result import ExperimentResult
+from .sets import ArmSet, classical_set, generated_set
+
+SETS_FOLDER = "sets"
+_LOCK_NAME = ".lock"
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C stopped an experiment; its message says what is kept."""
+
+
+@dataclass(frozen=True)
+class Hands:
+    """Processes that work the cells."""
+
+    processes: int
+    gpus: tuple[str, ...]
+    """CUDA devices dealt out to them; empty on a CPU."""
+
+
+def run_experiment(
+    config: ExperimentConfig,
+    *,
+    processes: int | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+    work_cell: Callable[[CellJob], None] = work,
+) -> ExperimentResult:
+    """Run every cell that is not done, then judge; writes `OUTPUT/experiment.json`.
+
+    Args:
+        config: the experiment.
+        processes: cells at a time, each in a process with its own threads; None: one a physical core, or one a GPU;
+            0 works in this process.
+        overwrite: replace cells that were trained with other settings or images.
+        progress: show bars on stderr.
+        work_cell: trains and predicts one cell.
+
+    Raises:
+        DataError: the data cannot be used (with its branch LeakageError).
+        GeneratedSetError: a set cannot be used.
+        ConfigError: a setting that cannot be used, cells of other settings, or another declared metric.
+        EvaluationError: labels, Normal class or primary metric do not fit together.
+        JobFailed: a cell failed; it is named, and finished ones are kept.
+        Stopped: Ctrl-C; finished cells and epochs are kept.
+    """
+    hands = choose_hands(config, processes)
+    prepared = prepare(config, progress=progress)
+    with _alone(prepared.output):
+        cells = (prepared.output / CELLS_FOLDER).rglob(CELL_NAME)
+        finished = sum(read_done(path.parent) is not None for path in cells)
+        declaration = declare(prepared.config, finished=finished, now=_now())
+        joined = make_sets(prepared, progress=progress)
+        jobs = _jobs(prepared, joined)
+        _refuse_others(jobs, overwrite=overwrite)
+        todo = [job for job in jobs if not is_done(job)]
+        _run(todo, jobs, hands, prepared.config.train.epochs, work_cell, progress=progress)
+        result = collect(prepared, joined, declaration, progress=progress)
+        write_json(prepared.output / EXPERIMENT_NAME, {**experiment_as_json(result), "late": declaration.late})
+        return result
+
+
+def choose_hands(config: ExperimentConfig, processes: int | None) -> Hands:
+    """How many cells at a time, and on which devices.
+
+    Raises:
+        ConfigError: a negative number, or a device that is not there.
+    """
+    if processes is not None and processes < 0:
+        raise ConfigError(f"processes: found {processes}; expected 0 or more")
+    if choose_device(config.train.device).type != "cuda":
+        return Hands(sensible_processes() if processes is None else processes, ())
+    import os
+
+    import torch
+
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    gpus = tuple(named.split(",")) if named else tuple(str(n) for n in range(torch.cuda.device_count()))
+    return Hands(len(gpus) if processes is None else processes, gpus)
+
+
+def make_sets(prepared: Prepared, *, progress: bool = False) -> dict[tuple[str, int | None], ArmSet]:
+    """The folders of images that join, for every arm and fold that has any; those that are there are kept."""
+    made = {}
+    for arm in prepared.arms:
+        for fold in prepared.folds:
+            images = prepared.joining.get((arm.name, fold.number))
+            if images is None:
+                continue
+            folder = prepared.output / SETS_FOLDER / arm.name
+            folder = folder if fold.number is None else folder / f"fold-{fold.number}"
+            if arm.kind == "generated":
+                one = generated_set(folder, images, [prepared.sets[path] for path in arm.sets], progress=progress)
+            else:
+                one = classical_set(
+                    folder,
+                    images,
+                    fold,
+                    config=prepared.augment,
+                    imgsz=prepared.config.train.imgsz,
+                    seed=prepared.config.seed,
+                    progress=progress,
+                )
+            made[arm.name, fold.number] = one
+    return made
+
+
+def is_done(job: CellJob) -> bool:
+    """Whether the cell is finished with these very settings and images."""
+    done = read_done(job.folder)
+    return done is not None and done.get("identity") == job.identity
+
+
+def _jobs(prepared: Prepared, joined: dict[tuple[str, int | None], ArmSet]) -> list[CellJob]:
+    jobs = []
+    for cell in prepared.cells:
+        fold = prepared.fold(cell.fold)
+        joins = joined.get((cell.arm.name, cell.fold))
+        config = prepared.settings(cell)
+        jobs.append(
+            CellJob(
+                name=cell.name,
+                folder=prepared.output / cell.folder,
+                data=fold.dataset.root,
+                config=config,
+                joins=joins.path if joins else None,
+                identity=identity_of(config, fold.fingerprint, joins.identity if joins else ""),
+            )
+        )
+    return jobs
+
+
+def _refuse_others(jobs: Sequence[CellJob], *, overwrite: bool) -> None:
+    others = [job for job in jobs if started_identity(job.folder) not in (None, job.identity)]
+    if others and not overwrite:
+        raise ConfigError(
+            f"{others[0].folder}: trained with other settings or images, as are {len(others)} of {len(jobs)} cells; "
+            "put them back, choose another 'output', or add --overwrite to train these cells anew"
+        )
+
+
+def _run(
+    todo: Sequence[CellJob],
+    jobs: Sequence[CellJob],
+    hands: Hands,
+    epochs: int,
+    work_cell: Callable[[CellJob], None],
+    *,
+    progress: bool,
+) -> None:
+    left = {job.folder for job in todo}
+    kept = {job.folder: epochs for job in jobs if job.folder not in left}
+    kept.update({job.folder: _epochs_done(job) for job in todo})
+    with tqdm(
+        total=len(jobs) * epochs,
+        initial=sum(kept.values()),
+        desc=f"{len(jobs)} cells",
+        unit="epoch",
+        disable=not progress,
+        smoothing=0.05,
+        mininterval=1.0,
+    ) as bar:
+
+        def show() -> None:
+            bar.set_postfix_str(f"{len(jobs) - len(left)} done", refresh=False)
+            bar.update(sum(kept.values()) - bar.n)
+
+        def done(job: CellJob) -> None:
+            left.discard(job.folder)
+            kept[job.folder] = epochs
+            show()
+
+        def look(running: Sequence[CellJob]) -> None:
+            kept.update({job.folder: _epochs_done(job) for job in running})
+            show()
+
+        try:
+            run_jobs(todo, work_cell, processes=hands.processes, gpus=hands.gpus, done=done, look=look)
+        except KeyboardInterrupt as stop:
+            raise Stopped(
+                f"stopped; {len(jobs) - len(left)} of {len(jobs)} cells are done and every finished epoch is saved; "
+                "the same command goes on"
+            ) from stop
+
+
+def _epochs_done(job: CellJob) -> int:
+    try:
+        return max(0, len((job.folder / HISTORY_NAME).read_text(encoding="utf-8-sig").splitlines()) - 1)
+    except OSError:  # not there yet, or being replaced at this moment
+        return 0
+
+
+@contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """No second experiment in the same folder at the same time."""
+    output.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(output / _LOCK_NAME)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ConfigError(f"{output}: another 'trainer experiment' is at work here; wait for it, or stop it") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

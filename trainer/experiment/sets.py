@@ -1,0 +1,189 @@
+"""The images that join an arm, as a folder with a manifest of its own: `trainer train --generated` takes it too."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from PIL import PngImagePlugin
+from tqdm import tqdm
+
+from sdclient.manifest import MANIFEST_NAME, ImageRecord, Manifest, ManifestError
+
+from ..config import AugmentConfig
+from ..errors import GeneratedSetError
+from ..generated import GeneratedImage, GeneratedSet
+from .classical import ENGINE, vary
+from .material import Fold
+
+_IDENTITY = "experiment"
+"""Key in the manifest's run under which a set knows what it was made from."""
+
+
+@dataclass(frozen=True)
+class ArmSet:
+    """A folder of images that join an arm's real ones."""
+
+    path: Path
+    identity: str
+    """SHA-256 over what the set is made from; equal sets have equal ones."""
+    bytes: int
+    """What its files take on disk, where they are not links."""
+
+
+def generated_set(
+    folder: Path, images: Sequence[GeneratedImage], sets: Sequence[GeneratedSet], *, progress: bool = False
+) -> ArmSet:
+    """Put an arm's generated images into a folder, as links where the drive has them; nothing if they are there.
+
+    Args:
+        folder: appears when it is complete.
+        images: which, out of `sets`.
+        sets: where they come from; their records are taken over.
+        progress: show a bar on stderr.
+
+    Raises:
+        GeneratedSetError: a set's manifest cannot be read.
+        OSError: the folder cannot be written.
+    """
+    lines = [f"generated\0{one.label}\0{one.sha256}\0{one.source_sha256}" for one in images]
+    identity = _hash(lines)
+    records: dict[Path, ImageRecord] = {}
+    for one in sets:
+        try:
+            with Manifest(one.path) as manifest:
+                records.update({one.path / record.file: record for record in manifest.images()})
+        except ManifestError as error:
+            raise GeneratedSetError(str(error)) from error
+    numbers = {one.path: number for number, one in enumerate(sets)}
+
+    def fill(partial: Path) -> list[ImageRecord]:
+        written = []
+        for image in tqdm(images, desc=f"gather {folder.name}", unit="image", disable=not progress):
+            record = records[image.path]
+            root = next(path for path in numbers if image.path.is_relative_to(path))
+            file = f"{image.label}/{numbers[root]}-{image.path.name}"
+            _link_or_copy(image.path, partial / file)
+            written.append(replace(record, file=file))
+        return written
+
+    _make(folder, identity, fill)
+    return ArmSet(folder, identity, sum(image.path.stat().st_size for image in images))
+
+
+def classical_set(
+    folder: Path,
+    images: Sequence[GeneratedImage],
+    fold: Fold,
+    *,
+    config: AugmentConfig,
+    imgsz: int,
+    seed: int,
+    progress: bool = False,
+) -> ArmSet:
+    """Write, for every generated image, one classically augmented image of its source.
+
+    Args:
+        folder: appears when it is complete.
+        images: of the generated arm that is controlled.
+        fold: holds the sources.
+        config: how images are varied.
+        imgsz: side in pixels.
+        seed: of the experiment.
+        progress: show a bar on stderr.
+
+    Raises:
+        DataError: a source cannot be read.
+        OSError: the folder cannot be written.
+    """
+    settings = config.model_dump_json()
+    lines = [f"classical\0{one.label}\0{one.source_sha256}\0{one.sha256}" for one in images]
+    identity = _hash([f"{settings}\0{imgsz}\0{seed}", *lines])
+
+    def fill(partial: Path) -> list[ImageRecord]:
+        written = []
+        for number, image in enumerate(
+            tqdm(images, desc=f"augment {folder.name}", unit="image", disable=not progress), start=1
+        ):
+            source = fold.sources[image.label, image.source_sha256]
+            chance = f"{seed}\0{image.sha256}\0{number}"
+            buffer = io.BytesIO()
+            chunks = PngImagePlugin.PngInfo()
+            # So that it is refused among validation and test images, like a generated one.
+            chunks.add_itxt("sdclient", f'{{"engine": "{ENGINE}", "source_sha256": "{image.source_sha256}"}}')
+            vary(source, config=config, imgsz=imgsz, chance=chance).save(buffer, "PNG", pnginfo=chunks)
+            file = f"{image.label}/{number}-{source.stem}.png"
+            (partial / file).parent.mkdir(parents=True, exist_ok=True)
+            (partial / file).write_bytes(buffer.getvalue())
+            written.append(
+                ImageRecord(
+                    file=file,
+                    class_name=image.label,
+                    source=f"{image.label}/{source.name}",
+                    source_sha256=image.source_sha256,
+                    k=number,
+                    seed=seed,
+                    key=_hash([identity, chance]),
+                    sha256=hashlib.sha256(buffer.getvalue()).hexdigest(),
+                    width=imgsz,
+                    height=imgsz,
+                    server="",
+                    model="",
+                    engine=ENGINE,
+                    asked=config.model_dump(mode="json"),
+                    used={},
+                    infotext="",
+                    created_at="",
+                )
+            )
+        return written
+
+    _make(folder, identity, fill)
+    return ArmSet(folder, identity, sum(path.stat().st_size for path in folder.rglob("*.png")))
+
+
+def _make(folder: Path, identity: str, fill: Callable[[Path], list[ImageRecord]]) -> None:
+    """Have `folder` filled under another name, so that one cut short is never taken for a whole one."""
+    if _identity_of(folder) == identity:
+        return
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        records = fill(partial)
+        with Manifest(partial, create=True) as manifest:
+            manifest.set_run({_IDENTITY: identity})
+            manifest.add(records)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _identity_of(folder: Path) -> str | None:
+    if not (folder / MANIFEST_NAME).is_file():
+        return None
+    try:
+        with Manifest(folder) as manifest:
+            return str(manifest.run().get(_IDENTITY))
+    except ManifestError:
+        return None
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source.resolve(), target)
+    except OSError:  # another drive, or one without links: the same bytes either way
+        shutil.copyfile(source, target)
+
+
+def _hash(lines: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
