@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 
 from .errors import ConfigError
-from .evaluate import ABNORMAL, NORMAL, LabelledImages, defect_scores, label_images, rate_as_json
+from .evaluate import ABNORMAL, NORMAL, LabelledImages, defect_scores, interval_as_json, label_images, rate_as_json
 from .evaluation_intervals import binary_intervals
 from .intervals import known_groups
 from .metrics import BinaryCounts, FloatArray, count_binary
-from .operating_point import MissOverkillCurve, miss_overkill_curve, operating_point
+from .operating_point import MissOverkillCurve, chance_of_misses, miss_overkill_curve, operating_point, promise_range
 from .operating_point_file import ChosenPoint, require_class
 from .predictions import Predictions
 from .stats import Interval
+
+_HARDLY = 0.01
+"""How unlikely so many misses must be before test defects are called unlike those of validation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +41,8 @@ class AtCut:
     point: ChosenPoint
     promised_miss_rate: float | None
     """What the expected miss rate on new defects does not exceed; None when the point does not say."""
+    promise_range: Interval | None
+    """Between what the miss rate of one such cut lies in 95 % of validation sets; None when the point does not say."""
     test: CutRates
     validation: CutRates | None
     """Where the cut was chosen; None for one that was chosen earlier."""
@@ -105,13 +110,16 @@ def judge_at(
         )
     judged = _judge(test, point.cut, normal, abnormal)
     known = None if validation is None else _judge(validation, point.cut, normal, abnormal)
-    promised = point.max_miss_rate
+    promised, promise = point.max_miss_rate, None
     if point.k is not None and point.n_defects is not None:
         promised = point.k / (point.n_defects + 1)
+        promise = promise_range(point.k, point.n_defects)
     found = [*notes]
     if validation is not None:
         found += _note_groups(validation, label_images(validation, normal=normal, abnormal=abnormal))
-    return AtCut(point, promised, judged, known, (*found, *_notes(point, judged, normal)))
+    independent = known_groups(test.groups) is None and (validation is None or known_groups(validation.groups) is None)
+    found += _notes(point, judged, normal, independent=independent)
+    return AtCut(point, promised, promise, judged, known, tuple(found))
 
 
 def at_cut_as_json(at_cut: AtCut) -> dict[str, Any]:
@@ -119,6 +127,7 @@ def at_cut_as_json(at_cut: AtCut) -> dict[str, Any]:
     return {
         **asdict(at_cut.point),
         "promised_miss_rate": at_cut.promised_miss_rate,
+        "promise_range": interval_as_json(at_cut.promise_range),
         **_rates_as_json(at_cut.test),
         "validation": _rates_as_json(at_cut.validation) if at_cut.validation else None,
         "curve": {
@@ -153,19 +162,22 @@ def _note_groups(validation: Predictions, labelled: LabelledImages) -> list[str]
     return [words]
 
 
-def _notes(point: ChosenPoint, test: CutRates, normal: str) -> list[str]:
+def _notes(point: ChosenPoint, test: CutRates, normal: str, *, independent: bool) -> list[str]:
     found = []
     if point.cut == 0.0:
         found.append(
-            f"the cut is 0, so every image is called defective and nothing is filtered: the classifier is certain that "
+            "the cut is 0, so every image is called defective and nothing is filtered: the classifier is certain that "
             f"{point.k or 'some'} validation defect(s) are {normal}; look at these, or train longer"
         )
-    bounds = test.intervals["miss_rate"]
-    if bounds is not None and point.max_miss_rate is not None and bounds.low > point.max_miss_rate:
-        found.append(
-            f"on test more is missed than was promised, by more than chance ({100 * bounds.low:.2f} % at least, "
-            f"{100 * point.max_miss_rate:.4g} % promised): test defects are not like those of validation"
-        )
+    missed = test.binary.rates["miss_rate"]
+    if independent and point.k is not None and point.n_defects is not None:
+        chance = chance_of_misses(missed.count, missed.of, k=point.k, n_defects=point.n_defects)
+        if chance < _HARDLY:
+            found.append(
+                f"{missed.count} of {missed.of} test defects are missed; were they like those of validation, so many "
+                f"would be missed with a chance of {100 * chance:.2g} %: they are not alike, and the promise does not "
+                "hold for them"
+            )
     return found
 
 

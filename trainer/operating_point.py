@@ -14,9 +14,11 @@ from fractions import Fraction
 from math import ceil, floor
 
 import numpy as np
+from scipy import stats as scipy_stats
 
 from .errors import ConfigError, TooFewDefects
 from .metrics import BoolArray, FloatArray
+from .stats import CONFIDENCE, Interval
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,30 @@ def least_promise(n_defects: int) -> float | None:
     ):
         digits += 1
     return float(shown)
+
+
+def promise_range(k: int, n_defects: int, *, confidence: float = CONFIDENCE) -> Interval:
+    """Between what the true miss rate of one such cut lies: the promise is kept on average over validation sets.
+
+    The share of all defects below the k-th smallest of n is Beta(k, n + 1 - k) distributed; its mean is the promise.
+    Tied scores can only lower it.
+
+    Args:
+        k: the cut is the k-th smallest score.
+        n_defects: of so many.
+        confidence: in this share of validation sets, two-sided.
+    """
+    tail = (1.0 - confidence) / 2.0
+    low, high = scipy_stats.beta.ppf([tail, 1.0 - tail], k, n_defects + 1 - k)
+    return Interval(float(low), float(high))
+
+
+def chance_of_misses(misses: int, of: int, *, k: int, n_defects: int) -> float:
+    """Chance that so many or more of `of` new defects fall below the k-th smallest of n, all being exchangeable.
+
+    The number is beta-binomially distributed, with Beta(k, n + 1 - k).
+    """
+    return float(scipy_stats.betabinom.sf(misses - 1, of, k, n_defects + 1 - k))
 
 
 def miss_overkill_curve(ng_score: FloatArray, is_ng: BoolArray) -> MissOverkillCurve:

@@ -11,10 +11,12 @@ from sklearn import metrics as golden
 from trainer.errors import ConfigError, TooFewDefects
 from trainer.operating_point import (
     OperatingPoint,
+    chance_of_misses,
     defects_needed,
     least_promise,
     miss_overkill_curve,
     operating_point,
+    promise_range,
 )
 
 
@@ -143,3 +145,19 @@ def test_a_curve_of_one_kind_alone_is_undefined_on_the_other_axis() -> None:
     assert np.isnan(found.overkill_rate).all()
     assert np.isnan(miss_overkill_curve(np.array([0.1]), np.array([False])).miss_rate).all()
     assert miss_overkill_curve(np.array([]), np.array([], dtype=bool)).cuts.tolist() == [np.inf]
+
+
+@pytest.mark.parametrize(("n", "k"), [(99, 1), (340, 3)])
+def test_the_range_of_the_promise_is_that_of_simulated_validation_sets(n: int, k: int) -> None:
+    cuts = np.sort(np.random.default_rng(n).random((20_000, n)), axis=1)[:, k - 1]
+    found = promise_range(k, n)
+    assert (cuts < found.low).mean() == pytest.approx(0.025, abs=0.005)
+    assert (cuts > found.high).mean() == pytest.approx(0.025, abs=0.005)
+
+
+def test_the_chance_of_misses_is_that_of_simulated_tests() -> None:
+    rng = np.random.default_rng(4)
+    cuts = np.sort(rng.random((20_000, 60)), axis=1)[:, 2]
+    misses = rng.binomial(100, cuts)
+    for count in (0, 5, 12):
+        assert chance_of_misses(count, 100, k=3, n_defects=60) == pytest.approx((misses >= count).mean(), abs=0.01)

@@ -69,8 +69,9 @@ def show_at_cut(evaluation: Evaluation, at_cut: AtCut) -> None:
     if point.k is not None and point.n_defects is not None and point.max_miss_rate is not None:
         console.print(
             f"The cut is number {point.k} from below of {point.n_defects} validation defects' scores: of new defects "
-            f"like them, no more than {percent(at_cut.promised_miss_rate)} are missed on average (asked for: "
-            f"{100 * point.max_miss_rate:.4g} %)."
+            f"like them, no more than {percent(at_cut.promised_miss_rate)} are missed on average over validation sets "
+            f"(asked for: {100 * point.max_miss_rate:.4g} %); one cut from {point.n_defects} has its own miss rate, "
+            f"{percent_range(at_cut.promise_range)} in 95 of 100 cases."
         )
     rates = test.binary.rates
     table = _table("rate on test", "", right=("by class", "at the cut", "count", "95 % interval"))

@@ -75,8 +75,8 @@ def _draw(at_cut: AtCut, *, chinese: bool) -> Figure:
             color=colour,
             linestyle=line,
             linewidth=1.6,
-            # Between two cuts nothing else can be had, so the line goes by steps.
-            drawstyle="steps-post",
+            # Between two cuts nothing better can be had, so the line goes round the worse corner.
+            drawstyle="steps-pre",
             label=f"{name}: {bad} defects, {rates.images - bad} good images",
         )
         miss, overkill = _at(rates)
@@ -97,7 +97,7 @@ def _draw(at_cut: AtCut, *, chinese: bool) -> Figure:
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.legend(frameon=False, fontsize=9, labelcolor=_INK, loc="upper right")
+    figure.legend(frameon=False, fontsize=9, labelcolor=_INK, loc="outside lower left", ncols=2)
     return figure
 
 
