@@ -5,11 +5,11 @@ Each fold is a DATA folder of its own, `DEST/fold-0` and so on; `DEST/folds.csv`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .partition import partition_folds, require_fold_groups
+from .partition import partition_folds, require_fold_groups, val_sizes
 from .placing import Manner, Placed, Placement, put_in_place, refuse_nesting
 from .source_images import GroupBy, read_source
 from .split import SPLIT_NAME, SplitRow, count_parts, csv_bytes, rows_of, split_table
@@ -39,6 +39,8 @@ class FoldsResult:
     folds: tuple[Fold, ...]
     placed: Placed
     """What was copied or linked now; nothing when everything was there already."""
+    asked_val: Mapping[str, int]
+    """Class -> images that each fold's val aimed at; the folds' `counts` tell what whole groups allowed."""
     grouping: str
     """In one line: how many groups, and by what."""
     notes: tuple[str, ...]
@@ -97,7 +99,8 @@ def split_folds(
         Placement(f"{fold.path.name}/{row.file}", row.source, row.sha256) for fold in made for row in fold.rows
     ]
     placed = put_in_place(source, dest, placements, tables, manner=manner, progress=progress)
-    return FoldsResult(dest, made, placed, images.grouping, images.notes, images.contradictions())
+    asked_val = val_sizes(images.labels, val_share=val_share)
+    return FoldsResult(dest, made, placed, asked_val, images.grouping, images.notes, images.contradictions())
 
 
 def _folds_table(folds: Sequence[Fold]) -> bytes:

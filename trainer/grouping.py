@@ -58,7 +58,7 @@ def name_groups(
         found = tuple(_by_pattern(names, pattern, photos))
         renamed = sum(photos.former_name(name) != name for name in names)
         if renamed:
-            notes += (f"the pattern was searched in the names of {renamed} images before their numbering",)
+            notes += (f"the pattern was searched in the names that {renamed} image(s) had before numbering",)
         return Grouping(found, f"pattern {pattern!r}", notes)
     if photos.crops_path is not None:
         return _by_photo(names, photos)

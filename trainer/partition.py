@@ -67,10 +67,14 @@ def partition_folds(
         for counts in rest.values():
             left.update(counts)
         sizes = {}
-        for label, total in Counter(labels).items():
-            wanted = _wanted(label, total, "val", val_share)
+        for label, wanted in val_sizes(labels, val_share=val_share).items():
             if left[label] <= wanted:
-                wanted = _shrunk(label, left[label], wanted, val_share, name)
+                if is_count(val_share):
+                    raise SplitError(
+                        f"class {label!r}: {left[label]} images are left beside the test part of fold {name}, but "
+                        f"{wanted} for val leave none to train on; ask for fewer, or for a share such as 0.15"
+                    )
+                wanted = left[label] - 1
             sizes[label] = {"train": left[label] - wanted, "val": wanted}
         try:
             part_of = deal(rest, _without_empty(sizes), seed=f"{seed}/val/{name}")
@@ -78,6 +82,16 @@ def partition_folds(
             raise SplitError(f"fold {name}: {error}") from error
         found.append({group: part_of.get(group, "test") for group in content})
     return found
+
+
+def val_sizes(labels: Iterable[str], *, val_share: float) -> dict[str, int]:
+    """Images of each class that the val part of every fold is to have; `val_share` as in `part_sizes`.
+
+    Raises:
+        SplitError: neither a share nor a count, or fewer images in a class than asked.
+    """
+    check_amounts(val_share=val_share)
+    return {label: _wanted(label, total, "val", val_share) for label, total in sorted(Counter(labels).items())}
 
 
 def part_sizes(labels: Iterable[str], *, val_share: float, test_share: float) -> dict[str, dict[str, int]]:
@@ -165,7 +179,7 @@ def require_fold_groups(groups: Sequence[str], labels: Sequence[str], *, folds: 
         SplitError: names the classes, their groups and what to do.
     """
     _require_fold_count(folds)
-    check_amounts(val_share=val_share)
+    val_sizes(labels, val_share=val_share)
     if folds == 2 and val_share > 0:
         # What is not tested in a fold is what the other one tests: it must hold a group to train on and one for val.
         why, needed = "two each for 2 folds, since train and val share what a fold does not test", 4
@@ -205,15 +219,6 @@ def _wanted(label: str, total: int, part: str, amount: float) -> int:
             "ask for fewer, or for a share such as 0.15"
         )
     return int(amount)
-
-
-def _shrunk(label: str, left: int, wanted: int, val_share: float, fold: str) -> int:
-    if is_count(val_share):
-        raise SplitError(
-            f"class {label!r}: {left} images are left beside the test part of fold {fold}, but {wanted} for val leave "
-            "none to train on; ask for fewer, or for a share such as 0.15"
-        )
-    return left - 1
 
 
 def _without_empty(sizes: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:

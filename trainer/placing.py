@@ -114,6 +114,7 @@ def _refuse_another(dest: Path, tables: Mapping[str, bytes]) -> None:
 
 def _fill(source: Path, dest: Path, placements: Sequence[Placement], *, manner: Manner, progress: bool) -> Placed:
     copied = linked = 0
+    checked: set[str] = set()
     first_of: dict[str, Path] = {}
     files: dict[str, set[tuple[int, int]]] = {}
     for placement in tqdm(placements, desc="link" if manner == "link" else "copy", unit="image", disable=not progress):
@@ -124,8 +125,9 @@ def _fill(source: Path, dest: Path, placements: Sequence[Placement], *, manner: 
             twin = first_of.setdefault(placement.source, target) if manner == "share" else None
         if twin is not None and twin != target:
             if not (target.is_file() and target.samefile(twin)):
-                if twin is origin:
+                if twin is origin and placement.source not in checked:
                     _read_unchanged(origin, placement.sha256)
+                    checked.add(placement.source)
                 _link(twin, target, manner)
                 linked += 1
             continue

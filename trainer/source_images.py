@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from .dataset import LabelledImage, list_labelled_images
 from .errors import GeneratedSetError, SplitError
 from .fingerprints import Fingerprint, fingerprint_files
 from .grouping import join_equal, name_groups
+from .leakage import is_single_coloured
 from .lineage import generated_source_of, manifest_folders, recorded_images
 from .photo_tables import PhotoTables, read_photo_tables
 from .workers import sensible_workers
@@ -82,15 +84,25 @@ def read_source(
     labels = [image.label for image in images]
     photos = read_photo_tables(source, group_by.crops)
     grouping = name_groups(names, pattern=group_by.pattern, table=group_by.table, column=group_by.column, photos=photos)
+    if group_by.crops is not None and not any(photos.photo_of(name) for name in names):
+        raise SplitError(
+            f"{group_by.crops}: names none of the images of {source}; expected the table of the 'sdclient crop' that "
+            "cut them (for numbered ones, with mapping.csv in SRC)"
+        )
     require(grouping.groups, labels)
     _refuse_generated(source, images, progress=progress)
     prints = _read_all(source, images, progress=progress)
     _refuse_renumbered(source, names, prints, photos)
-    groups = join_equal(grouping.groups, [one.pixel_sha256 for one in prints], names=names)
+    plain = _plain_across_groups(grouping.groups, prints)
+    keys = [None if one.pixel_sha256 in plain else one.pixel_sha256 for one in prints]
+    groups = join_equal(grouping.groups, keys, names=names)
     notes = grouping.notes
     joined = len(set(grouping.groups)) - len(set(groups))
     if joined:
         notes += (f"{joined} groups were joined to others, since they hold images with identical pixels",)
+    if plain:
+        number = sum(key is None for key in keys)
+        notes += (f"{number} identical pictures of a single colour lie in several groups and were let stay there",)
     return SourceImages(
         tuple(names),
         tuple(labels),
@@ -103,22 +115,26 @@ def read_source(
 
 def _refuse_generated(source: Path, images: Sequence[LabelledImage], *, progress: bool) -> None:
     """Refuse images that say themselves, or of which a manifest in SRC says, that they were generated."""
-    recorded = {}
+    recorded: dict[Path, Path] = {}
     for output in manifest_folders(source):
         try:
             recorded.update({one.path.resolve(): output for one in recorded_images(output)})
         except GeneratedSetError as error:
             raise SplitError(f"{error}; or take it out of {source}") from error
+
+    def output_of(path: Path) -> Path | None:
+        return recorded.get(path.resolve()) if recorded else None
+
     found = []
     for image in tqdm(images, desc="look for generated", unit="image", disable=not progress):
         try:
             marked = generated_source_of(image.path) is not None
         except OSError:
             continue  # reading it says why
-        if marked or image.path.resolve() in recorded:
+        if marked or output_of(image.path) is not None:
             found.append(image.path)
     if found:
-        sets = [recorded[path.resolve()] for path in found if path.resolve() in recorded]
+        sets = [one for one in map(output_of, found) if one is not None]
         told = "as a manifest in SRC says" if sets else "by its text chunk 'sdclient'"
         raise SplitError(
             f"{found[0]}: a generated image, {told} ({len(found)} such image(s)); results on val and test must come "
@@ -137,6 +153,19 @@ def _read_all(source: Path, images: Sequence[LabelledImage], *, progress: bool) 
             "them all: repair or remove them first"
         )
     return prints
+
+
+def _plain_across_groups(groups: Sequence[str], prints: Sequence[Fingerprint]) -> set[str]:
+    """Pixels of single-coloured pictures in several groups; they tell nothing of where they come from.
+
+    One blank tile of each photograph would else make one group of all photographs.
+    """
+    groups_of: dict[str, set[str]] = defaultdict(set)
+    path_of = {}
+    for group, one in zip(groups, prints, strict=True):
+        groups_of[one.pixel_sha256].add(group)
+        path_of[one.pixel_sha256] = one.path
+    return {pixels for pixels, found in groups_of.items() if len(found) > 1 and is_single_coloured(path_of[pixels])}
 
 
 def _refuse_renumbered(source: Path, names: Sequence[str], prints: Sequence[Fingerprint], photos: PhotoTables) -> None:

@@ -1,7 +1,7 @@
 """Divide class folders of images into train, val and test without tearing a group apart.
 
 Images of one board, or of one photograph, are not independent: a group never lies in two parts. Files with
-identical decoded pixels are one group always.
+identical decoded pixels are one group always, but for pictures of a single colour, which tell nothing of their origin.
 """
 
 from __future__ import annotations

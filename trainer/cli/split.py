@@ -92,8 +92,8 @@ def split(
     Images of one board or one photograph belong together: name their group by --group-by or --groups, and no group
     is torn apart. Without them SRC tells: a crops.csv ('sdclient crop') and a mapping.csv ('sdclient number') lying
     in it make all crops of one photograph one group; else each image stands by itself. Files with identical pixels
-    are one group always. Groups stay whole, so shares and counts are met as nearly as they allow; the table says
-    what was asked.
+    are one group always, but for pictures of a single colour. Groups stay whole, so shares and counts are met as
+    nearly as they allow; the table says what was asked.
 
     Generated images are refused: val and test must be real. Split the real ones, then 'trainer train DATA
     --generated OUTPUT'.
@@ -149,7 +149,10 @@ def split(
             manner={None: "share", True: "link", False: "copy"}[link],  # type: ignore[arg-type]
             progress=True,
         )
-        document = {"folds": [{"path": fold.path.as_posix(), "classes": fold.counts()} for fold in result.folds]}
+        document = {
+            "folds": [{"path": fold.path.as_posix(), "classes": fold.counts()} for fold in result.folds],
+            "asked_val": result.asked_val,
+        }
     if as_json:
         document |= {
             "groups": result.grouping,
@@ -211,13 +214,15 @@ def _show_folds(result: FoldsResult) -> None:
     table = Table("class")
     for number in range(len(counts)):
         table.add_column(f"fold-{number}", justify="right")
-    for label in counts[0]:
-        table.add_row(escape(label), *("/".join(str(one[label][part]) for part in PARTS) for one in counts))
+    table.add_column("val asked", justify="right")
+    for label, asked in result.asked_val.items():
+        cells = ["/".join(str(one[label][part]) for part in PARTS) for one in counts]
+        table.add_row(escape(label), *cells, str(asked))
     table.add_section()
     totals = ["/".join(str(sum(row[part] for row in one.values())) for part in PARTS) for one in counts]
     table.add_row("all classes", *totals)
     Console(highlight=False).print(table)
-    click.echo(f"each cell: {'/'.join(PARTS)}; every image is a test image of one fold")
+    click.echo(f"each cell: {'/'.join(PARTS)} images; every image is a test image of one fold; groups stay whole")
 
 
 def _done(placed: Placed, dest: Path) -> str:
