@@ -11,6 +11,7 @@ from .compare import compare
 from .counts import counts
 from .diagnose import diagnose
 from .evaluate import evaluate
+from .experiment import experiment
 from .explain import explain
 from .export import export
 from .predict import predict
@@ -38,6 +39,7 @@ cli.add_command(compare)
 cli.add_command(counts)
 cli.add_command(diagnose)
 cli.add_command(evaluate)
+cli.add_command(experiment)
 cli.add_command(explain)
 cli.add_command(export)
 cli.add_command(predict)
