@@ -32,6 +32,8 @@ _OWN_RECORDS = frozenset(
         REPORT_NAME,
         SHEET_NAME,
         "split.csv",
+        "folds.csv",
+        "crops.csv",
         "mapping.csv",
         "plan.csv",
         "predictions.csv",

@@ -85,8 +85,8 @@ def split_folds(
     """
     refuse_nesting(source, dest)
 
-    def require(groups: Sequence[str], labels: Sequence[str]) -> None:
-        require_fold_groups(groups, labels, folds=folds, val_share=val_share)
+    def require(groups: Sequence[str], labels: Sequence[str], basis: str) -> None:
+        require_fold_groups(groups, labels, folds=folds, val_share=val_share, basis=basis)
 
     images = read_source(source, group_by or GroupBy(), require=require, progress=progress)
     part_of = partition_folds(images.groups, images.labels, folds=folds, val_share=val_share, seed=seed)

@@ -155,8 +155,10 @@ def is_count(amount: float) -> bool:
     return isinstance(amount, int) and not isinstance(amount, bool) and amount >= 1
 
 
-def require_groups(groups: Sequence[str], labels: Sequence[str], *, val_share: float, test_share: float) -> None:
-    """Refuse classes with fewer groups than there are parts.
+def require_groups(
+    groups: Sequence[str], labels: Sequence[str], *, val_share: float, test_share: float, basis: str = ""
+) -> None:
+    """Refuse classes with fewer groups than there are parts; `basis` says in words what names the groups.
 
     Raises:
         SplitError: names the classes, their groups and what to do.
@@ -169,11 +171,14 @@ def require_groups(groups: Sequence[str], labels: Sequence[str], *, val_share: f
         len(parts),
         f"one each for {', '.join(parts)}",
         "add images, leave the class out, use smaller groups, or set a share to 0",
+        basis,
     )
 
 
-def require_fold_groups(groups: Sequence[str], labels: Sequence[str], *, folds: int, val_share: float) -> None:
-    """Refuse classes with fewer groups than the folds take.
+def require_fold_groups(
+    groups: Sequence[str], labels: Sequence[str], *, folds: int, val_share: float, basis: str = ""
+) -> None:
+    """Refuse classes with fewer groups than the folds take; `basis` says in words what names the groups.
 
     Raises:
         SplitError: names the classes, their groups and what to do.
@@ -187,7 +192,7 @@ def require_fold_groups(groups: Sequence[str], labels: Sequence[str], *, folds: 
         why, needed = f"one each for the test parts of {folds} folds", folds
     fewest = min(_groups_of(groups, labels).values(), default=0)
     instead = f"--folds {fewest}, " if 3 <= fewest < needed else ""
-    _require(groups, labels, needed, why, f"use {instead}smaller groups, add images, or leave the class out")
+    _require(groups, labels, needed, why, f"use {instead}smaller groups, add images, or leave the class out", basis)
 
 
 def _require_fold_count(folds: int) -> None:
@@ -195,7 +200,7 @@ def _require_fold_count(folds: int) -> None:
         raise SplitError(f"folds: found {folds}; expected 2 or more, 5 as a rule")
 
 
-def _require(groups: Sequence[str], labels: Sequence[str], needed: int, why: str, advice: str) -> None:
+def _require(groups: Sequence[str], labels: Sequence[str], needed: int, why: str, advice: str, basis: str) -> None:
     images, found = Counter(labels), _groups_of(groups, labels)
     short = [label for label in sorted(found) if found[label] < needed]
     if short:
@@ -203,7 +208,8 @@ def _require(groups: Sequence[str], labels: Sequence[str], needed: int, why: str
             f"class {label!r}: {found[label]} group(s) of images ({images[label]} images)" for label in short[:_NAMED]
         )
         more = f"; and {len(short) - _NAMED} more" if len(short) > _NAMED else ""
-        raise SplitError(f"{named}{more}; {needed} needed, {why}; {advice}")
+        grouped = f" (groups: {basis})" if basis else ""
+        raise SplitError(f"{named}{more}; {needed} needed, {why}{grouped}; {advice}")
 
 
 def _groups_of(groups: Sequence[str], labels: Sequence[str]) -> Counter[str]:

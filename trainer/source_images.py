@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .dataset import LabelledImage, list_labelled_images
+from .dataset import PARTS, LabelledImage, list_labelled_images
 from .errors import GeneratedSetError, SplitError
 from .fingerprints import Fingerprint, fingerprint_files
 from .grouping import join_equal, name_groups
@@ -62,7 +62,7 @@ def read_source(
     source: Path,
     group_by: GroupBy,
     *,
-    require: Callable[[Sequence[str], Sequence[str]], object],
+    require: Callable[[Sequence[str], Sequence[str], str], object],
     progress: bool = False,
 ) -> SourceImages:
     """List, group and read the images of SRC.
@@ -70,8 +70,8 @@ def read_source(
     Args:
         source: one folder per class.
         group_by: what names the groups.
-        require: called with groups and classes before the images are read, which may take long; raises where a
-            class has too few groups.
+        require: called with groups, classes and what names the groups, before the images are read, which may take
+            long, and again when identical ones are joined; raises where a class has too few groups.
         progress: show bars on stderr.
 
     Raises:
@@ -80,6 +80,11 @@ def read_source(
         DataError: SRC has no class folders, or an empty one.
     """
     images = list_labelled_images(source)
+    if {"train", "val"} <= {image.label for image in images} <= set(PARTS):
+        raise SplitError(
+            f"{source}: its folders are train, val and test, so it is divided already; expected one folder per class, "
+            f"such as {source / 'train'} has"
+        )
     names = [image.path.relative_to(source).as_posix() for image in images]
     labels = [image.label for image in images]
     photos = read_photo_tables(source, group_by.crops)
@@ -89,7 +94,7 @@ def read_source(
             f"{group_by.crops}: names none of the images of {source}; expected the table of the 'sdclient crop' that "
             "cut them (for numbered ones, with mapping.csv in SRC)"
         )
-    require(grouping.groups, labels)
+    require(grouping.groups, labels, grouping.basis)
     _refuse_generated(source, images, progress=progress)
     prints = _read_all(source, images, progress=progress)
     _refuse_renumbered(source, names, prints, photos)
@@ -100,6 +105,7 @@ def read_source(
     joined = len(set(grouping.groups)) - len(set(groups))
     if joined:
         notes += (f"{joined} groups were joined to others, since they hold images with identical pixels",)
+        require(groups, labels, f"{grouping.basis}; images with identical pixels are one group")
     if plain:
         number = sum(key is None for key in keys)
         notes += (f"{number} identical pictures of a single colour lie in several groups and were let stay there",)

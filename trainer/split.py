@@ -93,9 +93,9 @@ def split(
     check_amounts(val_share=val_share, test_share=test_share)
     refuse_nesting(source, dest)
 
-    def require(groups: Sequence[str], labels: Sequence[str]) -> None:
+    def require(groups: Sequence[str], labels: Sequence[str], basis: str) -> None:
         part_sizes(labels, val_share=val_share, test_share=test_share)
-        require_groups(groups, labels, val_share=val_share, test_share=test_share)
+        require_groups(groups, labels, val_share=val_share, test_share=test_share, basis=basis)
 
     images = read_source(source, group_by or GroupBy(), require=require, progress=progress)
     part_of = partition(images.groups, images.labels, val_share=val_share, test_share=test_share, seed=seed)

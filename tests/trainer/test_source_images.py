@@ -104,3 +104,20 @@ def test_too_few_groups_are_refused_before_the_images_are_read(photos: Path, tmp
     (photos / "dirt" / "3.png").write_bytes(b"no picture")
     with pytest.raises(SplitError, match=r"class 'Normal': 1 group\(s\)"):
         split(photos, tmp_path / "data", group_by=GroupBy(pattern=r"\.(png)$"))
+
+
+def test_groups_that_identical_pictures_make_too_few_are_explained(photos: Path, tmp_path: Path) -> None:
+    for path in (photos / "划痕").glob("*.png"):
+        if path.name != "1.png":
+            shutil.copy(photos / "划痕" / "1.png", path)
+    with pytest.raises(SplitError, match=r"class '划痕': 1 group\(s\) .*12 images.*identical pixels are one group\)"):
+        split(photos, tmp_path / "data")
+
+
+def test_a_folder_that_is_divided_already_is_refused(photos: Path, tmp_path: Path) -> None:
+    split(photos, tmp_path / "data")
+    with pytest.raises(SplitError, match="it is divided already; expected one folder per class"):
+        split(tmp_path / "data", tmp_path / "again")
+    split(photos, tmp_path / "two", test_share=0)
+    with pytest.raises(SplitError, match="divided already"):
+        split(tmp_path / "two", tmp_path / "again")
