@@ -41,11 +41,11 @@ def align(other: Predictions, reference: Predictions, first: str, second: str) -
         )
     rows = [place[image] for image in reference.images]
     labels = tuple(other.labels[row] for row in rows)
-    for image, expected, found in zip(reference.images, reference.labels, labels, strict=True):
+    for row, expected, found in zip(rows, reference.labels, labels, strict=True):
         if expected != found:
             raise EvaluationError(
-                f"the test sets differ: {image!r} is labelled {expected!r} in {first} and {found!r} in {second}; "
-                "judge both on the same DATA"
+                f"the test sets differ: {other.where(row)} is labelled {found!r} in {second} and {expected!r} in "
+                f"{first}; judge both on the same DATA"
             )
     columns = [other.classes.index(name) for name in reference.classes]
     return replace(

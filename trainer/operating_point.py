@@ -89,15 +89,13 @@ def defects_needed(max_miss_rate: float) -> int:
 
 
 def least_promise(n_defects: int) -> float | None:
-    """The lowest miss rate that n defects can promise, 1 / (n + 1), rounded up to four digits; None where none is."""
+    """The lowest miss rate that n defects can promise, 1 / (n + 1), rounded up to three digits; None where none is."""
     if n_defects == 0:
         return None
-    digits = 4
-    while (shown := Fraction(ceil(Fraction(10**digits, n_defects + 1)), 10**digits)) > Fraction(11, 10) / (
-        n_defects + 1
-    ):
-        digits += 1
-    return float(shown)
+    scale = 1
+    while scale < 100 * (n_defects + 1):
+        scale *= 10
+    return ceil(Fraction(scale, n_defects + 1)) / scale
 
 
 def promise_range(k: int, n_defects: int, *, confidence: float = CONFIDENCE) -> Interval:

@@ -271,7 +271,7 @@ def test_other_test_images_are_refused_by_name() -> None:
 def test_other_labels_are_refused_by_name() -> None:
     first, second = predict(1, 1.5), predict(2, 1.5)
     second = replace(second, labels=("open" if second.labels[0] != "open" else "Normal", *second.labels[1:]))
-    with pytest.raises(EvaluationError, match=r"'0\.png' is labelled '.*' in a and '.*' in b"):
+    with pytest.raises(EvaluationError, match=r"'0\.png' is labelled '.*' in b and '.*' in a"):
         compare(arm("a", first), arm("b", second))
 
 

@@ -102,7 +102,7 @@ def test_the_least_promise_can_be_kept_and_is_hardly_more_than_it_must_be(n: int
     least = least_promise(n)
     assert least is not None
     assert choose([0.5] * n, least).k == 1
-    assert least <= 1.1 / (n + 1)
+    assert least <= 1.01 / (n + 1)
     assert defects_needed(least) <= n
 
 
