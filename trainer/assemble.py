@@ -82,8 +82,8 @@ def assemble(
         DataError: the layout is not as it should be, or a file cannot be opened.
         LeakageError: a generated image is, or descends from, a validation or test image, or the same
             pixels lie in two parts; see `trainer.leakage`.
-        GeneratedSetError: a set cannot be used, has a class that training does not know, or (for a control)
-            a source that is not in `train/`.
+        GeneratedSetError: a set cannot be used, has a class that training does not know, joins an image that
+            lies in `train/` already, or (for a control) has a source that is not in `train/`.
         OSError: the page cannot be written.
     """
     dataset = read_dataset(data)
@@ -93,6 +93,7 @@ def assemble(
     guarded = guard(dataset, [*sets, *control_sets], prints)
     for generated_set in [*sets, *control_sets]:
         _refuse_unknown_classes(generated_set, dataset)
+    _refuse_double(dataset, sets, prints)
     near = find_near_across(dataset, sets, prints)
     held_out = [*dataset.val, *dataset.test]
     if near and near_sheet is not None:
@@ -166,6 +167,16 @@ def _refuse_unknown_classes(generated_set: GeneratedSet, dataset: Dataset) -> No
         raise GeneratedSetError(
             f"{generated_set.path}: class {unknown[0]!r} is not in {dataset.root / 'train'} "
             f"({', '.join(dataset.classes)}); generate from this DATA's train folder"
+        )
+
+
+def _refuse_double(dataset: Dataset, sets: Sequence[GeneratedSet], prints: Mapping[Path, Fingerprint]) -> None:
+    there = {prints[image.path].sha256: image.path for image in dataset.train}
+    twice = [image for one in sets for image in one.images if image.sha256 in there]
+    if twice:
+        raise GeneratedSetError(
+            f"{twice[0].path}: lies in training already, as {there[twice[0].sha256]} ({len(twice)} such image(s)), and "
+            "would be trained on twice; remove it there, or leave out --generated"
         )
 
 

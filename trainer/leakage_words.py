@@ -31,8 +31,8 @@ def words_on(dataset: Dataset, guarded: Guarded, near: Sequence[Finding], unread
         )
     if guarded.sources_gone:
         words.append(
-            f"{guarded.sources_gone} sources of generated images are neither in {train} nor where they were generated "
-            "from: they were compared with validation and test by their bytes alone"
+            f"{guarded.sources_gone} source(s) of generated images: neither in {train} nor where they were generated "
+            "from, so compared with validation and test by their bytes alone"
         )
     if guarded.single_coloured:
         words.append(

@@ -13,9 +13,10 @@ from PIL import Image, ImageFile, PngImagePlugin
 from sdclient.batch.finish import encode_png
 from sdclient.manifest import Manifest
 from trainer.assemble import assemble
-from trainer.errors import DataError, LeakageError
+from trainer.errors import DataError, GeneratedSetError, LeakageError
 from trainer.fingerprints import fingerprint_files
 from trainer.leakage import refuse_shared_pixels
+from trainer.report.samples import collect_generated_set
 
 MakeGenerated = Callable[..., Path]
 
@@ -181,7 +182,7 @@ def test_a_source_that_cannot_be_looked_at_is_said(
     elif change == "changed":
         nudge(source, source)
     (words,) = assemble(data, generated=[output]).warnings
-    assert words.startswith("1 sources of generated images are neither in ")
+    assert words.startswith("1 source(s) of generated images: neither in ")
 
 
 def test_a_blank_source_that_test_has_too_betrays_nothing(data: Path, make_generated: MakeGenerated) -> None:
@@ -257,6 +258,23 @@ def test_a_source_stays_real_where_a_generated_image_has_its_very_pixels(
     output = make_generated([("dirt", source)], count=1)
     strip_text(output, pixels_of=source)
     assert assemble(data, generated=[output]).summary["train"]["dirt"] == {"real": 8, "generated": 1, "repeated": 0}
+
+
+def test_a_generated_image_that_lies_in_train_does_not_join_once_more(
+    data: Path, make_generated: MakeGenerated
+) -> None:
+    output = make_generated([("dirt", data / "train" / "dirt" / "1.png")])
+    shutil.copy(output / "dirt" / "1_1.png", data / "train" / "dirt" / "90.png")
+    with pytest.raises(GeneratedSetError, match=r"1_1\.png: lies in training already, as \S+90\.png \(1 such image"):
+        assemble(data, generated=[output])
+    # The control repeats its source, not the image.
+    assert assemble(data, control_for=[output]).summary["train"]["dirt"] == {"real": 8, "generated": 1, "repeated": 2}
+
+
+def test_a_report_names_the_engine_of_generated_images_in_train(data: Path) -> None:
+    write_generated(data / "train" / "dirt" / "99.png", sha256_of(data / "train" / "dirt" / "1.png"))
+    shown = collect_generated_set(assemble(data).summary["generated_sets"][0])
+    assert (shown.images, shown.engines, shown.samples) == (1, ("classical stand-in",), ())
 
 
 # Look-alikes across parts
