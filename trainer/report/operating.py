@@ -8,6 +8,7 @@ import numpy as np
 
 from ..evaluate import ABNORMAL, defect_scores, label_images
 from ..metrics import BoolArray, FloatArray, Rate
+from ..operating_point import miss_overkill_curve
 from ..operating_point_file import ChosenPoint
 from ..predictions import Predictions
 
@@ -71,15 +72,10 @@ def operating_curve(
 
 
 def _corners(scores: FloatArray, is_defective: BoolArray) -> tuple[FloatArray, FloatArray]:
-    defects = int(is_defective.sum())
-    good = len(is_defective) - defects
-    if defects == 0 or good == 0:
+    if not is_defective.any() or is_defective.all():
         return np.zeros(0), np.zeros(0)
-    levels, level_of = np.unique(-scores, return_inverse=True)
-    found = np.cumsum(np.bincount(level_of[is_defective], minlength=len(levels)))
-    overkilled = np.cumsum(np.bincount(level_of[~is_defective], minlength=len(levels)))
-    overkill = np.concatenate([[0.0], overkilled / good])
-    miss = np.concatenate([[1.0], 1.0 - found / defects])
+    curve = miss_overkill_curve(scores, is_defective)
+    overkill, miss = curve.overkill_rate[::-1], curve.miss_rate[::-1]
     # A point in the middle of a straight horizontal or vertical stretch shows nothing.
     flat, steep = np.diff(miss) == 0, np.diff(overkill) == 0
     inner = (flat[:-1] & flat[1:]) | (steep[:-1] & steep[1:])

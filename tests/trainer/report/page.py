@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from typing import Any
@@ -29,6 +30,9 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.words = ""
         self.block = ""
+        self.rows: list[tuple[str, ...]] = []
+        """Of all tables' bodies, each cell `bare`."""
+        self._cells: list[str] = []
         self.feed(text)
         self.close()
         assert self.open == []
@@ -37,6 +41,10 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
+        if tag == "tr":
+            self._cells = []
+        if tag in ("td", "th"):
+            self._cells.append("")
         if "data-metric" in dict(attrs):
             self.figures.append((dict(attrs)["data-metric"] or "", dict(attrs)["data-value"] or "", ""))
 
@@ -45,6 +53,8 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+        if tag == "tr" and "tbody" in self.open:
+            self.rows.append(tuple(bare(cell) for cell in self._cells if bare(cell)))
 
     def handle_data(self, data: str) -> None:
         inside = self.open[-1] if self.open else ""
@@ -52,6 +62,8 @@ class Page(HTMLParser):
             self.block += data
         elif inside != "style":
             self.words += data
+        if self._cells and "tr" in self.open:
+            self._cells[-1] += data
         if self.figures and inside and "data-metric" in self.tags[-1][1] and not self.figures[-1][2]:
             self.figures[-1] = (*self.figures[-1][:2], data.strip())
 
@@ -61,3 +73,22 @@ def follow(document: Any, pointer: str) -> Any:
         key = part.replace("~1", "/").replace("~0", "~")
         document = document[int(key)] if isinstance(document, list) else document[key]
     return document
+
+
+def bare(words: str) -> str:
+    """Words without what a page and Markdown write differently: blanks, brackets, escapes."""
+    return re.sub(r"[\s()\\]", "", words)
+
+
+def markdown_rows(text: str) -> list[tuple[str, ...]]:
+    """The rows of all tables, heads left out, each cell `bare`, sorted."""
+    rows, before = [], []
+    for line in text.splitlines():
+        if not line.startswith("| "):
+            before = []
+            continue
+        cells = [bare(cell) for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        before.append(cells)
+        if len(before) > 2:
+            rows.append(tuple(cell for cell in cells if cell))
+    return sorted(rows)

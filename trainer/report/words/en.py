@@ -108,7 +108,7 @@ WORDS = {
     "operating": "Misses against overkill on the test images as the cut through the defect score 1 - p({normal}) "
     "moves; a line a training. Lower left is better.",
     "operating_none": "No cut was chosen for any of these trainings, so none is marked; the rates above go by the "
-    "predicted class. 'trainer operating-point' chooses one on validation images.",
+    "predicted class. 'trainer evaluate RUN DATA --max-miss-rate 0.01 --save' chooses one on validation images.",
     "operating_chosen": "A ring is the cut that was chosen on validation images for a promised miss rate; here is what "
     "it does on the test images.",
     "operating_drawn": "Miss rate against overkill rate",
@@ -160,4 +160,45 @@ WORDS = {
     "image": "image",
     "label": "label",
     "predicted": "predicted",
+    # Experiments
+    "experiment": "{arms} arms, {seeds}{folds}, {images} test images",
+    "folds": ", {folds} folds",
+    "no_generated": "No arm has generated images, so there is nothing to judge; the rates below stand for themselves.",
+    "design": "Every training takes {steps} steps of the optimizer, {per_epoch} images an epoch. The metric that decides, "
+    "{primary}, was written down at {at}.",
+    "against_title": "Each generated arm beside the others",
+    "against_words": "The metric that decides, generated minus other, with a 95 % interval from {resamples} bootstrap "
+    "draws of {units}, to which each arm adds the chance of its own training seeds. p (Holm) is p corrected for all "
+    "generated arms, for baselines and controls apart; verdicts rest on it. Oversampling is shown and decides nothing.",
+    "arm": "arm",
+    "other": "beside",
+    "oversampling": "oversampling",
+    "classical": "classical",
+    "all_metrics": "All figures: {second} minus {first}",
+    "added": "added",
+    "added_share": "share added",
+    "experiment_balance": "Real training images and those that joined them, by class{folds}.",
+    "mean_of_folds": ", means over folds",
+    "apart_title": "Can generated images be told from real ones?",
+    "apart": "By their texture alone, whatever they show; sources kept apart. AUROC 0.5: not at all; 1: without fault. The "
+    "nearer to 1, the more easily a network learns “generated” in place of “defect”, above all where only defects were "
+    "generated.",
+    "defects_only": "defects only",
+    "real_images": "real images",
+    "generated_images": "generated images",
+    "cells_title": "Trainings",
+    "cells": "One line a training; the best epoch is that of the highest validation macro-F1.",
+    "fold": "fold",
+    "best_epoch": "best epoch",
+    "val_macro_f1": "validation macro-F1",
+    "minutes": "minutes",
+    "lineage_title": "Lineage of the sets",
+    "lineage": "Every folder of generated images, what made it, and the arms that drew from it.",
+    "folder": "folder",
+    "engine": "engine",
+    "model": "model",
+    "arms": "arms",
+    "fingerprint": "fingerprint",
+    "declared_title": "What was declared",
+    "environment_title": "Machine and software of the trainings",
 }

@@ -36,6 +36,23 @@ SENTENCES = {
     "召回率和漏检率未定义。",
     "{arm}: no test image is Normal: overkill and false-call filter rate are undefined.": "{arm}:测试图像中没有良品,"
     "过杀率和假点过滤率未定义。",
+    # trainer.experiment
+    "{arm}: its generated images are of defect classes only (told from real ones by texture alone with AUROC {area}), so "
+    "a network may learn 'generated' where it should learn 'defect'. Regenerate Normal images too, and add an arm of the "
+    "same share with normal = true.": "{arm}:生成图像只有缺陷类别(仅凭纹理与真实图区分的 AUROC 为 {area}),网络可能学到“是生成的”而不是“有缺陷”。"
+    "请也生成 Normal 图像,并加一组占比相同、设 normal = true 的实验组。",
+    "{arm}: its generated images are of defect classes only, so a network may learn 'generated' where it should learn "
+    "'defect'. Regenerate Normal images too, and add an arm of the same share with normal = true.": "{arm}:"
+    "生成图像只有缺陷类别,网络可能学到“是生成的”而不是“有缺陷”。请也生成 Normal 图像,并加一组占比相同、设 normal = true 的实验组。",
+    "{arm}: its images were made by: {engine}.": "{arm}:其图像的生成引擎为:{engine}。",
+    "Predictions of {folds} folds are pooled before any rate; the models of two folds share most of their training "
+    "images, which the intervals do not know.": "各项指标先合并 {folds} 折的预测再计算;任意两折的模型共用大部分训练图像,区间没有计入这一点。",
+    "{late} cells were finished when the primary metric was declared ({file} was missing), so nothing shows that it was "
+    "chosen beforehand.": "写定决定性指标时已有 {late} 次训练完成(缺少 {file}),因此无法证明它是事先选定的。",
+    "The experiment file was changed ({changed}) when {finished} cells were finished; what is chosen after results are "
+    "known makes p-values too small.": "完成 {finished} 次训练后实验文件有改动({changed});知道结果之后再做的选择会使 p 值偏小。",
+    "no class has {real} real and {generated} generated images": "没有一个类别同时有 {real} 张真实图和 {generated} 张生成图",
+    "{count} source images; fewer than {least} say nothing of others": "只有 {count} 张源图;少于 {least} 张不能说明其他源图",
     # trainer.worth
     "To see a difference of {worth} in {power} of 100 such comparisons, no number of test images is enough with {seeds} "
     "seeds an arm: the seeds differ too much; train with {needed} or more.": "要在 100 次这样的比较中有 {power} 次看出 {worth} "
