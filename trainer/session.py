@@ -174,6 +174,17 @@ def _build(classes: tuple[str, ...], config: TrainConfig) -> tuple[nn.Module, st
     return network, words
 
 
+def refuse_unusable_weights(classes: tuple[str, ...], config: TrainConfig) -> None:
+    """Try the weights that a training is to start from, before anything is read or replaced for it.
+
+    Raises:
+        CheckpointError: they cannot be used.
+    """
+    if config.weights is not None:
+        with torch.random.fork_rng(devices=[]):
+            _build(classes, config)
+
+
 def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     parameters = [one for one in network.parameters() if one.requires_grad]
     return [

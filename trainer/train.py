@@ -38,6 +38,7 @@ from .run_folder import (
 )
 from .run_names import BEST_NAME, LAST_NAME, RESUME_NAME
 from .run_plots import draw_curves, draw_examples
+from .session import refuse_unusable_weights
 from .stopping import Watch
 from .training_pictures import TrainingPictures, read_pictures
 from .tuning import tune
@@ -129,6 +130,8 @@ def train(
         for seed in wanted
     ]
     found = [_look_up(job, sources, overwrite=overwrite) for job in jobs]
+    if not all(isinstance(there, TrainResult) for there in found):
+        refuse_unusable_weights(sources.classes, config)
     pictures: TrainingPictures | None = None
     results = []
     for job, there in zip(jobs, found, strict=True):

@@ -142,6 +142,15 @@ def test_starting_weights_are_used(trained_run: tuple[Path, Path], tmp_path: Pat
         train(data, tmp_path / "other", tiny(weights="nowhere.pt"), progress=False)
 
 
+def test_a_run_is_not_replaced_for_weights_that_cannot_be_used(trained_run: tuple[Path, Path], tmp_path: Path) -> None:
+    run, data = trained_run
+    (tmp_path / "damaged.pt").write_bytes(b"PK\x03\x04 half")
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    with pytest.raises(CheckpointError, match=r"damaged\.pt"):
+        train(data, run, tiny(weights=str(tmp_path / "damaged.pt")), overwrite=True, progress=False)
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+
+
 def test_generated_images_can_be_all_that_is_drawn(data: Path, tmp_path: Path, make_generated: MakeGenerated) -> None:
     output = make_generated([("dirt", data / "train" / "dirt" / "1.png")], count=4)
     mixed = train(data, tmp_path / "mixed", tiny(generated_share=1.0), generated=[output], progress=False)
