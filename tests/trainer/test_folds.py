@@ -157,7 +157,13 @@ def test_the_command_makes_folds_and_says_so(photos: Path, tmp_path: Path) -> No
     first = CliRunner().invoke(cli, arguments)
     assert first.exit_code == 0, first.output
     assert "36 images copied, 108 files linked" in first.stdout
-    assert first.stdout.count("6/3/3") == 12
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in first.stdout.splitlines() if "│" in line]
+    assert rows == [
+        ["Normal", "6", "3", "3", "12"],
+        ["dirt", "6", "3", "3", "12"],
+        ["划痕", "6", "3", "3", "12"],
+        ["all classes", "18", "9", "9", "36"],
+    ]
     assert "nothing changed" in CliRunner().invoke(cli, arguments).stdout
     document = json.loads(CliRunner().invoke(cli, [*arguments, "--json", "--link"]).stdout)
     assert (document["copied"], document["linked"]) == (0, 144)
@@ -165,3 +171,14 @@ def test_the_command_makes_folds_and_says_so(photos: Path, tmp_path: Path) -> No
     refused = CliRunner().invoke(cli, [*arguments, "--test", "0.2"])
     assert refused.exit_code == 2
     assert "each image is tested once" in refused.stderr
+
+
+def test_the_table_tells_fewest_and_most_and_what_val_was_to_have(photos: Path, tmp_path: Path) -> None:
+    for path in list(photos.rglob("*.png")):
+        path.rename(path.with_name(f"b{int(path.stem) // 5}_{path.name}"))  # 4, 5 and 3 of each class
+    command = ["split", str(photos), str(tmp_path / "folds"), "--folds", "3", "--val", "2", "--group-by", "^(b[0-9])_"]
+    shown = CliRunner().invoke(cli, command).stdout
+    # Each group is tested once; the smaller of the two others is val.
+    assert [line.split("│")[1:6] for line in shown.splitlines() if "dirt" in line] == [
+        [" dirt        ", "   4-5 ", " 3-4 (of 2) ", "  3-5 ", "  12 "]
+    ]

@@ -212,17 +212,25 @@ def _show_folds(result: FoldsResult) -> None:
 
     counts = [fold.counts() for fold in result.folds]
     table = Table("class")
-    for number in range(len(counts)):
-        table.add_column(f"fold-{number}", justify="right")
-    table.add_column("val asked", justify="right")
+    for part in (*PARTS, "all"):
+        table.add_column(part, justify="right")
     for label, asked in result.asked_val.items():
-        cells = ["/".join(str(one[label][part]) for part in PARTS) for one in counts]
-        table.add_row(escape(label), *cells, str(asked))
+        spans = {part: _span([one[label][part] for one in counts]) for part in PARTS}
+        if spans["val"] != str(asked):
+            spans["val"] += f" (of {asked})"
+        table.add_row(escape(label), *spans.values(), str(sum(counts[0][label].values())))
     table.add_section()
-    totals = ["/".join(str(sum(row[part] for row in one.values())) for part in PARTS) for one in counts]
-    table.add_row("all classes", *totals)
+    totals = [_span([sum(row[part] for row in one.values()) for one in counts]) for part in PARTS]
+    table.add_row("all classes", *totals, str(sum(sum(row.values()) for row in counts[0].values())))
     Console(highlight=False).print(table)
-    click.echo(f"each cell: {'/'.join(PARTS)} images; every image is a test image of one fold; groups stay whole")
+    click.echo(
+        f"images in each of the {len(counts)} folds, fewest-most; every image is a test image of one fold; "
+        "groups stay whole, so (of n), what val was to have, is met as nearly as they allow"
+    )
+
+
+def _span(numbers: list[int]) -> str:
+    return str(numbers[0]) if len(set(numbers)) == 1 else f"{min(numbers)}-{max(numbers)}"
 
 
 def _done(placed: Placed, dest: Path) -> str:
