@@ -11,7 +11,7 @@ from . import intervals, metrics
 from .intervals import rate_interval
 from .metrics import BoolArray, FloatArray, IntArray
 from .ranking import Ranking
-from .stats import CONFIDENCE, RESAMPLES, Interval, percentile_interval
+from .stats import CONFIDENCE, RESAMPLES, Interval
 
 
 @dataclass(frozen=True)
@@ -150,34 +150,45 @@ def _score_intervals(
     resamples: int,
     seed: int,
 ) -> dict[str, Interval | None]:
-    ranking = Ranking(score, is_defective)
-    cell = true * (classes or 1) + predicted
-    order = np.argsort(cell, kind="stable")
-    cells, starts = np.unique(cell[order], return_index=True)
-    drawn: dict[str, list[FloatArray]] = {"macro_f1": [], "weighted_f1": [], "auroc": [], "average_precision": []}
-    for weights in intervals.draw_weights(len(true), groups, resamples=resamples, seed=seed):
-        quality = ranking.judge(weights)
-        drawn["auroc"].append(quality.auroc)
-        drawn["average_precision"].append(quality.average_precision)
-        if classes is not None:
-            counts = np.zeros((len(weights), classes * classes))
-            counts[:, cells] = np.add.reduceat(weights[:, order], starts, axis=1)
-            table = counts.reshape(-1, classes, classes)
-            drawn["macro_f1"].append(metrics.macro_f1_of_confusion(table))
-            drawn["weighted_f1"].append(metrics.weighted_f1_of_confusion(table))
-    values = {key: np.concatenate(parts) if parts else np.array([]) for key, parts in drawn.items()}
-    found = {key: None if _all_alike(one) else percentile_interval(one) for key, one in values.items()}
+    figures = _Figures(true, predicted, Ranking(score, is_defective), classes)
+    observed = {key: float(one[0]) for key, one in figures.of(np.ones((1, len(true)))).items()}
+    parts = [
+        figures.of(weights) for weights in intervals.draw_weights(len(true), groups, resamples=resamples, seed=seed)
+    ]
+    units = len(true) if groups is None else int(groups.max()) + 1
+    found: dict[str, Interval | None] = dict.fromkeys(("macro_f1", "weighted_f1", "auroc", "average_precision"))
+    for key, value in observed.items():
+        draws = np.concatenate([part[key] for part in parts])
+        found[key] = intervals.logit_interval(value, draws, units=units)
     # Where every draw gives the same, the draws know of no doubt, which is not the same as that there is none.
-    if _all_alike(values["auroc"]) and values["auroc"][0] in (0.0, 1.0):
-        found["auroc"] = intervals.separated_interval(values["auroc"][0] == 1.0, is_defective, groups)
+    if observed["auroc"] in (0.0, 1.0):
+        found["auroc"] = intervals.separated_interval(observed["auroc"] == 1.0, is_defective, groups)
     for key, by_support in (("macro_f1", False), ("weighted_f1", True)):
-        if classes is not None and _all_alike(values[key]):
+        if classes is not None and found[key] is None:
             found[key] = _mean_f1_interval(true, predicted, groups, by_support=by_support)
     return found
 
 
-def _all_alike(values: FloatArray) -> bool:
-    return len(values) > 0 and bool(np.ptp(values) < 1e-12)
+class _Figures:
+    """What is resampled."""
+
+    def __init__(self, true: IntArray, predicted: IntArray, ranking: Ranking, classes: int | None) -> None:
+        self._ranking, self._classes = ranking, classes
+        cell = true * (classes or 1) + predicted
+        self._order = np.argsort(cell, kind="stable")
+        self._cells, self._starts = np.unique(cell[self._order], return_index=True)
+
+    def of(self, weights: FloatArray) -> dict[str, FloatArray]:
+        """(R, N) weights -> (R,) values of each figure; the F1 means only where defects have names."""
+        quality = self._ranking.judge(weights)
+        found = {"auroc": quality.auroc, "average_precision": quality.average_precision}
+        if self._classes is not None:
+            counts = np.zeros((len(weights), self._classes**2))
+            counts[:, self._cells] = np.add.reduceat(weights[:, self._order], self._starts, axis=1)
+            table = counts.reshape(-1, self._classes, self._classes)
+            found["macro_f1"] = metrics.macro_f1_of_confusion(table)
+            found["weighted_f1"] = metrics.weighted_f1_of_confusion(table)
+        return found
 
 
 def _mean_f1_interval(

@@ -15,7 +15,9 @@ CONFIDENCE = 0.95
 """Coverage of every interval in reports, two-sided."""
 
 RESAMPLES = 2000
-_LEAST_DEFINED_SHARE = 0.95
+LEAST_DEFINED_SHARE = 0.95
+"""Of the resamples; where fewer are defined, no interval is made from them."""
+
 _CHUNK_CELLS = 4_000_000
 
 
@@ -141,7 +143,7 @@ def bootstrap_arms(
 def percentile_interval(values: FloatArray, *, confidence: float = CONFIDENCE) -> Interval | None:
     """The middle `confidence` of resampled values; None where over 5 % of them are undefined (NaN)."""
     defined = values[~np.isnan(values)]
-    if len(defined) == 0 or len(defined) < _LEAST_DEFINED_SHARE * len(values):
+    if len(defined) == 0 or len(defined) < LEAST_DEFINED_SHARE * len(values):
         return None
     tail = 100.0 * (1.0 - confidence) / 2.0
     low, high = np.percentile(defined, [tail, 100.0 - tail])
@@ -155,7 +157,7 @@ def bootstrap_p(values: FloatArray) -> float | None:
     `percentile_interval` gives none.
     """
     defined = values[~np.isnan(values)]
-    if len(defined) == 0 or len(defined) < _LEAST_DEFINED_SHARE * len(values):
+    if len(defined) == 0 or len(defined) < LEAST_DEFINED_SHARE * len(values):
         return None
     fewer = min(int(np.sum(defined <= 0)), int(np.sum(defined >= 0)))
     return min(1.0, 2.0 * (fewer + 1) / (len(defined) + 1))

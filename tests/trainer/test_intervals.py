@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats as golden
 
-from trainer.intervals import draw_weights, effective_images, known_groups, rate_interval, separated_interval
+from trainer.intervals import (
+    draw_weights,
+    effective_images,
+    known_groups,
+    logit_interval,
+    rate_interval,
+    separated_interval,
+)
 
 
 def exact(count: int, of: int) -> tuple[float, float]:
@@ -76,6 +83,28 @@ def test_a_perfect_ranking_of_few_images_is_not_sure_to_be_perfect() -> None:
     assert boards is not None
     assert boards.low == pytest.approx(0.025 ** (1 / 3))
     assert separated_interval(True, positive, np.zeros(100, dtype=np.int64)) is None
+
+
+def test_an_area_near_one_has_an_interval_that_stays_below_it() -> None:
+    draws = np.random.default_rng(0).normal(0.99, 0.01, 2000)
+    found = logit_interval(0.99, draws, units=50)
+    assert found is not None
+    reach = golden.t.ppf(0.975, 49) * draws.std(ddof=1) / (0.99 * 0.01)
+    odds = [99 * np.exp(sign * reach) for sign in (-1, 1)]
+    assert (found.low, found.high) == pytest.approx([one / (1 + one) for one in odds])
+    assert found.high < 1.0
+
+
+def test_resamples_that_know_of_no_doubt_give_no_interval() -> None:
+    assert logit_interval(0.5, np.full(100, 0.5), units=20) is None
+    assert logit_interval(1.0, np.ones(100), units=20) is None
+    assert logit_interval(0.5, np.full(100, np.nan), units=20) is None
+    assert logit_interval(0.5, np.array([]), units=20) is None
+    draws = np.linspace(0.4, 0.6, 100)
+    draws[:6] = np.nan
+    assert logit_interval(0.5, draws, units=20) is None
+    draws[5] = 0.4
+    assert logit_interval(0.5, draws, units=20) is not None
 
 
 @pytest.mark.parametrize("groups", [None, np.array([0, 0, 1, 2, 2, 2])])
