@@ -238,3 +238,30 @@ def test_groups_that_cannot_be_spread_are_refused() -> None:
     with pytest.raises(SplitError, match="cannot be spread over train, val, test so that every class is in each"):
         partition(groups, labels, val_share=0.3, test_share=0.3, seed=0)
     assert partition(groups[:6], labels[:6], val_share=0.3, test_share=0.3, seed=0)
+
+
+def test_a_split_of_few_groups_is_refused_only_where_there_is_none() -> None:
+    rng = random.Random(1)
+    outcomes = Counter[bool]()
+    for _ in range(40):
+        groups, labels = [], []
+        for group in range(rng.randint(4, 7)):
+            for label in rng.sample("abc", rng.randint(1, 3)):
+                number = rng.randint(1, 4)
+                groups += [f"g{group}"] * number
+                labels += [label] * number
+        classes = [set(counts) for counts in contents(groups, labels).values()]
+        possible = any(
+            all(
+                set().union(*(found for found, part in zip(classes, parts, strict=True) if part == k)) == set(labels)
+                for k in range(3)
+            )
+            for parts in product(range(3), repeat=len(classes))
+        )
+        outcomes[possible] += 1
+        if possible:
+            partition(groups, labels, val_share=0.2, test_share=0.2, seed=0)
+        else:
+            with pytest.raises(SplitError, match=r"needed, one each|cannot be spread"):
+                partition(groups, labels, val_share=0.2, test_share=0.2, seed=0)
+    assert min(outcomes[True], outcomes[False]) > 10
