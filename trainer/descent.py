@@ -12,7 +12,6 @@ from typing import Any
 from PIL import Image
 
 from .dataset import Dataset, LabelledImage
-from .errors import DataError
 from .fingerprints import Fingerprint
 from .generated import GeneratedImage, GeneratedSet
 from .lineage import generated_source_of, manifest_folders, recorded_images
@@ -56,12 +55,9 @@ class Traces:
         """The trace in a file's own bytes: its text chunk, or a manifest that records these very bytes.
 
         Raises:
-            DataError: the file cannot be read.
+            OSError: the file cannot be read.
         """
-        try:
-            source = generated_source_of(path)
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror}; repair or remove it") from error
+        source = generated_source_of(path)
         image = self._by_bytes.get(sha256)
         recorded = image.source_sha256 if image is not None else self._recorded.get(sha256, "")
         if source is not None:

@@ -56,7 +56,7 @@ def guard(dataset: Dataset, sets: Sequence[GeneratedSet], prints: Prints) -> Gua
 
     Raises:
         LeakageError: names the first files, how many there are, why it matters and what to do.
-        DataError: a file cannot be read.
+        OSError: a file cannot be read.
         GeneratedSetError: a manifest that lies below DATA cannot be read.
     """
     traces = Traces(sets, recorded_below(dataset.root), prints)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -128,6 +129,21 @@ def test_a_generated_image_that_lost_its_text_is_known_by_its_pixels(
     words = rf"{name}: a generated image \(its pixels are those of \S+1_2\.png\): 1 of 19 .*move them out"
     with pytest.raises(LeakageError, match=words):
         assemble(data, **{role: [output]})
+
+
+def test_a_generated_image_without_a_text_chunk_is_known_by_its_bytes_even_undecodable(
+    data: Path, make_generated: MakeGenerated
+) -> None:
+    output = make_generated([("dirt", data / "train" / "dirt" / "1.png")], count=1)
+    with Manifest(output, create=True) as manifest:
+        record = next(manifest.images())
+        (output / record.file).write_bytes(b"no picture")
+        manifest.forget([record.file])
+        manifest.add([replace(record, sha256=sha256_of(output / record.file))])
+    assert len(assemble(data, generated=[output]).train) == 25  # decoding it for training refuses it
+    shutil.copy(output / "dirt" / "1_1.png", data / "test" / "dirt" / "99.png")
+    with pytest.raises(LeakageError, match=r"99\.png: a generated image \(its very bytes are \S+1_1\.png\)"):
+        assemble(data, generated=[output])
 
 
 def test_a_manifest_below_data_tells_of_bytes_without_a_text_chunk(data: Path, make_generated: MakeGenerated) -> None:
@@ -307,6 +323,23 @@ def test_a_generated_image_that_looks_like_a_test_image_is_a_look_alike(
     assert (tmp_path / "near.html").read_text(encoding="utf-8").count("data:image/png;base64,") == 2
     # The control arm does not train on it.
     assert assemble(data, control_for=[output]).near == ()
+
+
+def test_a_generated_set_on_another_drive_is_named_in_full(
+    data: Path, make_generated: MakeGenerated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = make_generated([("dirt", data / "train" / "dirt" / "1.png")], count=1)
+    nudge(output / "dirt" / "1_1.png", data / "test" / "dirt" / "90.png")
+    real = os.path.relpath
+
+    def relpath(path: Path, start: Path) -> str:
+        if not Path(path).is_relative_to(start):
+            raise ValueError("path is on mount 'D:', start on mount 'C:'")
+        return real(path, start)
+
+    monkeypatch.setattr("trainer.near.os.path.relpath", relpath)
+    (found,) = assemble(data, generated=[output]).near
+    assert found.files == ("test/dirt/90.png", (output / "dirt" / "1_1.png").resolve().as_posix())
 
 
 def test_no_sheet_is_written_when_nothing_looks_alike(data: Path, tmp_path: Path) -> None:
