@@ -61,11 +61,11 @@ def evaluate(
 ) -> None:
     """Judge one model on DATA/test, or a predictions file.
 
-    An image counts as defective when its predicted class is not the Normal class; with --max-miss-rate also when
-    1 - p(Normal) reaches a cut, which is chosen on validation images and applied to the test images. A run that
-    has a cut already is judged by it too. Labels may be the defect classes, or only Normal and Abnormal; then rates
-    by defect name are undefined. Where a column 'group', or DATA/split.csv, says which images were cut from one
-    board, every interval heeds it.
+    An image counts as defective when its predicted class is not the Normal class. With --max-miss-rate a second
+    judgement stands beside it: defective when 1 - p(Normal) reaches a cut, which is chosen on validation images and
+    applied to the test images; so it does where the run has a cut already. Labels may be the defect classes, or only
+    Normal and Abnormal; then rates by defect name are undefined. Where a column 'group', or DATA/split.csv, says
+    which images were cut from one board, every interval heeds it.
 
     \b
     Examples:
