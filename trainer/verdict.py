@@ -112,23 +112,23 @@ def give_verdict(
     sentence = f"On these {images} test images, {names[1]} against {names[0]}: {word}" + (
         f" (provisional, {fewest} of {FINAL_SEEDS} seeds)" if provisional else ""
     )
-    chinese = f"在这 {images} 张测试图像上,{names[1]} 与 {names[0]} 相比:{CHINESE[word]}" + (
-        f"(暂定,{FINAL_SEEDS} 个种子中只有 {fewest} 个)" if provisional else ""
+    chinese = f"在这 {images} 张测试图像上，{names[1]} 与 {names[0]} 相比：{CHINESE[word]}" + (
+        f"（暂定，{FINAL_SEEDS} 个种子中只有 {fewest} 个）" if provisional else ""
     )
     if control is None:
         sentence += f"; {describe(primary)}"
-        chinese += f";{describe_in_chinese(primary)}"
+        chinese += f"；{describe_in_chinese(primary)}"
     elif only_baseline:
         sentence += f" beyond the control ({names[2]}); {describe(control)} against the control, "
         sentence += f"though {describe(primary)} against {names[0]}"
-        chinese += f",没有超出对照({names[2]});与对照相比,{describe_in_chinese(control)},"
-        chinese += f"而与 {names[0]} 相比,{describe_in_chinese(primary)}"
+        chinese += f"，没有超出对照（{names[2]}）；与对照相比，{describe_in_chinese(control)}，"
+        chinese += f"而与 {names[0]} 相比，{describe_in_chinese(primary)}"
     else:
         sentence += f"; {describe(primary)}; against the control ({names[2]}), {describe(control)}"
-        chinese += f";{describe_in_chinese(primary)};与对照({names[2]})相比,{describe_in_chinese(control)}"
+        chinese += f"；{describe_in_chinese(primary)}；与对照（{names[2]}）相比，{describe_in_chinese(control)}"
     if miss is not None and miss is not primary and (miss.rose or miss.fell):
         sentence += f"; {describe(miss)}" + (f" against {names[0]}" if control is not None else "")
-        chinese += ";" + (f"与 {names[0]} 相比," if control is not None else "") + describe_in_chinese(miss)
+        chinese += "；" + (f"与 {names[0]} 相比，" if control is not None else "") + describe_in_chinese(miss)
     return Verdict(word, provisional, primary.metric, sentence + ".", chinese + "。")
 
 
@@ -149,16 +149,18 @@ def describe(difference: Difference) -> str:
 
 
 def describe_in_chinese(difference: Difference) -> str:
-    """The same in Chinese, as "宏平均 F1 上升 0.042,从 0.781 到 0.823(95 % 区间 +0.011 至 +0.072)"."""
+    """The same in Chinese, as "宏平均 F1 上升 0.042，从 0.781 到 0.823（95 % 区间 +0.011 至 +0.072）"."""
     name = COMPARED[difference.metric].chinese
     if difference.value is None:
         return f"{name}未定义"
     value = round(difference.value, 3)
     moved = f"上升 {value:.3f}" if value > 0 else f"下降 {-value:.3f}" if value < 0 else "没有变化"
-    levels = f",从 {difference.first:.3f} 到 {difference.second:.3f}" if value else f",为 {difference.first:.3f}"
+    levels = f"，从 {difference.first:.3f} 到 {difference.second:.3f}" if value else f"，为 {difference.first:.3f}"
     if difference.interval is None:
-        return f"{name} {moved}{levels}(测试图像太少,给不出区间)"
-    return f"{name} {moved}{levels}(95 % 区间 {signed(difference.interval.low)} 至 {signed(difference.interval.high)})"
+        return f"{name} {moved}{levels}（测试图像太少，给不出区间）"
+    return (
+        f"{name} {moved}{levels}（95 % 区间 {signed(difference.interval.low)} 至 {signed(difference.interval.high)}）"
+    )
 
 
 def _word(primary: Difference, miss: Difference | None, against_control: Sequence[Difference] | None) -> str:

@@ -15,7 +15,7 @@ from .figures import draw_balance, draw_differences, draw_losses, draw_operating
 from .inputs import ReportInputs
 from .operating_table import operating_table
 from .pieces import ArmName, Figure, Table, Verbatim
-from .rate_tables import ArmColumn, classes_table, confusion_table, figure, rates_table
+from .rate_tables import ArmColumn, classes_tables, confusion_table, figure, rates_tables
 from .training_tables import balance_table, diagnoses_table, pairs_table, settings_table, trained_arm
 from .words import Words
 from .worst import MOST_WORST
@@ -69,9 +69,9 @@ def compare_context(inputs: ReportInputs, words: Words, *, draw: bool) -> dict[s
         "images": Figure(f"{_ROOT}/images", comparison.images, str(comparison.images)),
         "tiles": _tiles(inputs, words),
         "contrasts": _contrasts(inputs, words, draw=draw),
-        "rates": rates_table(columns, normal=comparison.normal, words=words),
+        "rates": rates_tables(columns, normal=comparison.normal, words=words),
         "balance": balance_table(trained, words),
-        "classes": classes_table(columns, words),
+        "classes": classes_tables(columns, words),
         "confusions": [
             (
                 one.label,

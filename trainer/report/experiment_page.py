@@ -23,7 +23,7 @@ from .figures import draw_intervals, draw_losses, draw_operating, loss_range
 from .formats import Format
 from .page import render_markdown, render_page
 from .pieces import ArmName, Figure, Verbatim, pointer_part
-from .rate_tables import ArmColumn, classes_table, confusion_table, rates_table
+from .rate_tables import ArmColumn, classes_tables, confusion_table, rates_tables
 from .training_tables import pairs_table
 from .words import Language, Words
 
@@ -65,10 +65,10 @@ def _context(inputs: ExperimentInputs, words: Words, *, draw: bool) -> dict[str,
         "resamples": Figure(f"{_ROOT}/bootstrap/resamples", result.resamples, str(result.resamples)),
         "judgements": judgements_table(result, labels, words),
         "contrasts": list(_contrasts(inputs, words)),
-        "rates": rates_table(columns, normal=result.normal, words=words),
+        "rates": rates_tables(columns, normal=result.normal, words=words),
         "training_images": training_images_table(arms, words),
         "separability": separability_table(arms, words),
-        "classes": classes_table(columns, words),
+        "classes": classes_tables(columns, words),
         "confusions": [
             (
                 one.label,

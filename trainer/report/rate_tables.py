@@ -12,6 +12,7 @@ from ..stats import Interval
 from .pieces import ArmName, Cell, Figure, Piece, Row, Table, Verbatim, head, number, pointer_part, row_head
 from .words import Words
 
+_ARMS_ABREAST = 3
 _MEANS = ("macro_f1", "weighted_f1", "auroc")
 
 
@@ -38,17 +39,20 @@ def bounds(pointer: str, interval: Interval, write: Callable[[float], str], word
     return words("bounds", low=low, high=Figure(f"{pointer}/high", interval.high, write(interval.high)))
 
 
-def rates_table(arms: Sequence[ArmColumn], *, normal: str, words: Words) -> Table:
-    """The rates of the Normal/Abnormal judgement, and the means that need no cut or all names."""
-    first = head(words("rate"))
-    columns = [
-        head(
-            one.label,
-            sub=(words(one.role), " ", words.gloss(one.role), ", ", words.several("seeds", len(one.result.seeds))),
-            number=True,
-        )
-        for one in arms
+def rates_tables(arms: Sequence[ArmColumn], *, normal: str, words: Words) -> list[Table]:
+    """The rates of the Normal/Abnormal judgement, and the means that need no cut or all names.
+
+    A table for every three arms, so that each is as wide as a sheet of paper.
+    """
+    return [
+        _rates_table(arms[place : place + _ARMS_ABREAST], f"rates-{place}" if place else "rates", normal, words)
+        for place in range(0, len(arms), _ARMS_ABREAST)
     ]
+
+
+def _rates_table(arms: Sequence[ArmColumn], identity: str, normal: str, words: Words) -> Table:
+    first = head(words("rate"))
+    columns = [head(one.label, sub=(_role(one, words),), number=True) for one in arms]
     rows = []
     for one in (*RATE_DEFINITIONS, NAMED_WRONG):
         name, gloss = words.term(one.english, one.chinese)
@@ -58,13 +62,21 @@ def rates_table(arms: Sequence[ArmColumn], *, normal: str, words: Words) -> Tabl
             rate = arm.result.named_wrong if own else arm.result.rates[one.key]
             place = arm.pointer if own else f"{arm.pointer}/rates"
             cells.append(_rate_cell(rate, f"{place}/{one.key}", words))
-        rows.append(Row((row_head(name, sub=(gloss, " ", Verbatim(one.formula, "formula"))), *cells)))
+        formula = words("named_wrong_formula") if one is NAMED_WRONG else one.formula
+        rows.append(Row((row_head(name, sub=(gloss, " ", Verbatim(str(formula), "formula"))), *cells)))
     for key in _MEANS:
         formula = words(f"{key}_formula", normal=normal) if key == "auroc" else words(f"{key}_formula")
         means = [_spread_cell(getattr(arm.result, key), f"{arm.pointer}/{key}", words) for arm in arms]
         gloss = words.gloss(key)
         rows.append(Row((row_head(words(key), sub=(gloss, " ", Verbatim(str(formula), "formula"))), *means)))
-    return Table("rates", ((first, *columns),), tuple(rows))
+    return Table(identity, ((first, *columns),), tuple(rows))
+
+
+def _role(one: ArmColumn, words: Words) -> str:
+    """What the arm is for, and how often it was trained."""
+    role = str(words(one.role))
+    gloss = words.gloss(one.role).text
+    return words("role", role=f"{role} {gloss}".strip(), seeds=words.several("seeds", len(one.result.seeds)))
 
 
 def _rate_cell(rate: MeanRate | None, pointer: str, words: Words) -> Cell:
@@ -94,8 +106,17 @@ def _spread_cell(spread: Spread, pointer: str, words: Words) -> Cell:
     return number(*main, sub=(words("bounds_seeds", low=low, high=high),))
 
 
-def classes_table(arms: Sequence[ArmColumn], words: Words) -> Table:
-    """Precision, recall and F1 of every class; without rows where labels do not name the defects."""
+def classes_tables(arms: Sequence[ArmColumn], words: Words) -> list[Table]:
+    """Precision, recall and F1 of every class, three arms a table; none where labels do not name the defects."""
+    if not arms[0].result.per_class:
+        return []
+    return [
+        _classes_table(arms[place : place + _ARMS_ABREAST], f"per-class-{place}" if place else "per-class", words)
+        for place in range(0, len(arms), _ARMS_ABREAST)
+    ]
+
+
+def _classes_table(arms: Sequence[ArmColumn], identity: str, words: Words) -> Table:
     keys = ("precision", "recall", "f1")
     first = (head(words("class"), rows=2), head(words("test_images"), number=True, rows=2))
     upper = [head(one.label, number=True, columns=len(keys)) for one in arms]
@@ -112,7 +133,7 @@ def classes_table(arms: Sequence[ArmColumn], words: Words) -> Table:
                 pointer = f"{arm.pointer}/per_class/{part}/{key}/mean"
                 cells.append(number(figure(pointer, mean, text, words), divides=key == keys[0]))
         rows.append(Row((row_head(Verbatim(same.name)), *cells)))
-    return Table("per-class", ((*first, *upper), tuple(lower)), tuple(rows))
+    return Table(identity, ((*first, *upper), tuple(lower)), tuple(rows))
 
 
 def confusion_table(

@@ -24,7 +24,7 @@ class Mistake:
     image: str
     label: str
     predicted: str
-    """What most trainings called it; of equally many names the earlier training's."""
+    """What most of those that judge it wrongly called it; of equally many names the earlier training's."""
     sureness: float
     """What they gave the wrong judgement, on average: p(Normal) of a miss, 1 - p(Normal) of overkill."""
 
@@ -55,7 +55,8 @@ def worst_mistakes(arm: Arm, *, normal: str = NORMAL, abnormal: str | None = ABN
     seeds = [align(one.predictions, reference, arm.name, arm.name) for one in arm.seeds]
     labelled = [label_images(one, normal=normal, abnormal=abnormal) for one in seeds]
     is_defective = labelled[0].is_defective
-    wrong = np.stack([one.judged_defective != is_defective for one in labelled]).mean(axis=0) > 0.5
+    wrongly = np.stack([one.judged_defective != is_defective for one in labelled])
+    wrong = wrongly.mean(axis=0) > 0.5
     score = np.stack([defect_scores(one, labelled[0].normal) for one in seeds]).mean(axis=0)
 
     def ordered(chosen: BoolArray, sureness: Sequence[float]) -> tuple[Mistake, ...]:
@@ -63,7 +64,7 @@ def worst_mistakes(arm: Arm, *, normal: str = NORMAL, abnormal: str | None = ABN
             Mistake(
                 reference.images[n],
                 reference.labels[n],
-                Counter(one.predicted[n] for one in seeds).most_common(1)[0][0],
+                _most_common([one.predicted[n] for one, is_wrong in zip(seeds, wrongly, strict=True) if is_wrong[n]]),
                 float(sureness[n]),
             )
             for n in np.flatnonzero(chosen).tolist()
@@ -75,3 +76,7 @@ def worst_mistakes(arm: Arm, *, normal: str = NORMAL, abnormal: str | None = ABN
         ordered(wrong & is_defective, (1.0 - score).tolist()),
         ordered(wrong & ~is_defective, score.tolist()),
     )
+
+
+def _most_common(names: Sequence[str]) -> str:
+    return Counter(names).most_common(1)[0][0]
