@@ -185,6 +185,11 @@ def require_fold_groups(
     """
     _require_fold_count(folds)
     val_sizes(labels, val_share=val_share)
+    if not is_count(val_share) and val_share >= 1 - 1 / folds:
+        raise SplitError(
+            f"val {val_share} and a test part of 1/{folds} leave nothing to train on; expected a val share of less "
+            f"than {1 - 1 / folds:.2f}"
+        )
     if folds == 2 and val_share > 0:
         # What is not tested in a fold is what the other one tests: it must hold a group to train on and one for val.
         why, needed = "two each for 2 folds, since train and val share what a fold does not test", 4

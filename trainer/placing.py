@@ -83,7 +83,7 @@ def put_in_place(
         _refuse_another(dest, tables)
         return _fill(source, dest, placements, manner=manner, progress=progress)
     if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
-        raise SplitError(f"{dest}: is there already and is no split of ours; choose a new or empty DEST")
+        raise SplitError(f"{dest}: is there already and holds something else; choose a new or empty DEST")
     # Filled under another name, so that a split cut short is never taken for a whole one.
     dest = dest.resolve()
     partial = dest.with_name(f".{dest.name}.partial")

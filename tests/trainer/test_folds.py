@@ -152,6 +152,16 @@ def test_fewer_than_two_folds_are_refused(photos: Path, tmp_path: Path, folds: i
         split_folds(photos, tmp_path / "folds", folds=folds)
 
 
+def test_a_val_share_that_leaves_nothing_to_train_on_is_refused(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(SplitError, match=r"val 0\.5 and a test part of 1/2 leave nothing .* less than 0\.50"):
+        split_folds(photos, tmp_path / "folds", folds=2, val_share=0.5)
+    with pytest.raises(SplitError, match="12 images, but 12 for val alone"):
+        split_folds(photos, tmp_path / "folds", folds=2, val_share=12)
+    with pytest.raises(SplitError, match="9 images are left beside the test part of fold 0, but 9 for val leave none"):
+        split_folds(photos, tmp_path / "folds", folds=4, val_share=9)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["照片"]
+
+
 def test_the_command_makes_folds_and_says_so(photos: Path, tmp_path: Path) -> None:
     arguments = ["split", str(photos), str(tmp_path / "folds"), "--folds", "4", "--val", "3"]
     first = CliRunner().invoke(cli, arguments)
