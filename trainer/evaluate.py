@@ -10,11 +10,11 @@ import numpy as np
 
 from . import metrics
 from .errors import EvaluationError
-from .evaluation_intervals import EvaluationIntervals, intervals_of
+from .evaluation_intervals import DRAWS, EvaluationIntervals, intervals_of
 from .metrics import BinaryCounts, FloatArray, IntArray, MulticlassScores, Rate
 from .predictions import Predictions
 from .ranking import auroc, average_precision
-from .stats import RESAMPLES, Interval, chance_of_at_most
+from .stats import Interval, chance_of_at_most
 
 NORMAL = "Normal"
 ABNORMAL = "Abnormal"
@@ -126,7 +126,7 @@ def evaluate(
     *,
     normal: str = NORMAL,
     abnormal: str | None = ABNORMAL,
-    resamples: int = RESAMPLES,
+    resamples: int = DRAWS,
     seed: int = 0,
 ) -> Evaluation:
     """Judge predictions; where their groups are known, every interval heeds them.

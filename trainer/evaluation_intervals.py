@@ -11,7 +11,10 @@ from . import intervals, metrics
 from .intervals import rate_interval
 from .metrics import BoolArray, FloatArray, IntArray
 from .ranking import Ranking
-from .stats import CONFIDENCE, RESAMPLES, Interval
+from .stats import CONFIDENCE, Interval
+
+DRAWS = 1000
+"""Resamples of one set of predictions: they tell a standard error to about 2 %."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def intervals_of(
     normal: int,
     classes: int | None,
     groups: Sequence[str] | None,
-    resamples: int = RESAMPLES,
+    resamples: int = DRAWS,
     seed: int = 0,
 ) -> EvaluationIntervals:
     """Intervals of everything that is said about one set of predictions.
