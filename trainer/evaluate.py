@@ -219,6 +219,12 @@ def _multiclass_as_json(scores: MulticlassScores, bounds: EvaluationIntervals) -
         "macro_f1_interval": interval_as_json(bounds.macro_f1),
         "weighted_f1": scores.weighted_f1,
         "weighted_f1_interval": interval_as_json(bounds.weighted_f1),
+        "macro_precision": scores.macro_precision,
+        "macro_precision_interval": interval_as_json(bounds.macro_precision),
+        "macro_recall": scores.macro_recall,
+        "macro_recall_interval": interval_as_json(bounds.macro_recall),
+        "weighted_precision": scores.weighted_precision,
+        "weighted_precision_interval": interval_as_json(bounds.weighted_precision),
         "per_class": {
             one.name: {
                 "precision": rate_as_json(one.precision, sure.precision),

@@ -11,10 +11,19 @@ from . import intervals, metrics
 from .intervals import rate_interval
 from .metrics import BoolArray, FloatArray, IntArray
 from .ranking import Ranking
-from .stats import CONFIDENCE, Interval
+from .stats import CONFIDENCE, Interval, Statistic
 
 DRAWS = 1000
 """Resamples of one set of predictions: they tell a standard error to about 2 %."""
+
+_MEANS: Mapping[str, Statistic] = {
+    "macro_f1": metrics.macro_f1_of_confusion,
+    "weighted_f1": metrics.weighted_f1_of_confusion,
+    "macro_precision": metrics.mean_precision_of_confusion,
+    "macro_recall": metrics.macro_recall_of_confusion,
+    "weighted_precision": lambda table: metrics.mean_precision_of_confusion(table, by_support=True),
+}
+"""Means over classes, by the names they have in `MulticlassScores`."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,7 @@ class EvaluationIntervals:
     rates_by: str
     """How the intervals of rates, precision, recall and F1 were made, in words."""
     scores_by: str
-    """How those of macro-F1, weighted F1, AUROC and average precision were made."""
+    """How those of means over classes, AUROC and average precision were made."""
     groups: int | None
     """Number of groups the images fall into; None when unknown."""
     rates: Mapping[str, Interval | None]
@@ -46,6 +55,9 @@ class EvaluationIntervals:
     """In class order; empty when the labels do not name the defects."""
     macro_f1: Interval | None
     weighted_f1: Interval | None
+    macro_precision: Interval | None
+    macro_recall: Interval | None
+    weighted_precision: Interval | None
     auroc: Interval | None
     average_precision: Interval | None
 
@@ -159,16 +171,16 @@ def _score_intervals(
         figures.of(weights) for weights in intervals.draw_weights(len(true), groups, resamples=resamples, seed=seed)
     ]
     units = len(true) if groups is None else int(groups.max()) + 1
-    found: dict[str, Interval | None] = dict.fromkeys(("macro_f1", "weighted_f1", "auroc", "average_precision"))
+    found: dict[str, Interval | None] = dict.fromkeys((*_MEANS, "auroc", "average_precision"))
     for key, value in observed.items():
         draws = np.concatenate([part[key] for part in parts])
         found[key] = intervals.logit_interval(value, draws, units=units)
     # Where every draw gives the same, the draws know of no doubt, which is not the same as that there is none.
     if observed["auroc"] in (0.0, 1.0):
         found["auroc"] = intervals.separated_interval(observed["auroc"] == 1.0, is_defective, groups)
-    for key, by_support in (("macro_f1", False), ("weighted_f1", True)):
-        if classes is not None and found[key] is None:
-            found[key] = _mean_f1_interval(true, predicted, groups, by_support=by_support)
+    for key in _MEANS:
+        if classes is not None and found[key] is None and not np.isnan(observed[key]):
+            found[key] = _mean_interval(key, true, predicted, groups)
     return found
 
 
@@ -182,25 +194,32 @@ class _Figures:
         self._cells, self._starts = np.unique(cell[self._order], return_index=True)
 
     def of(self, weights: FloatArray) -> dict[str, FloatArray]:
-        """(R, N) weights -> (R,) values of each figure; the F1 means only where defects have names."""
+        """(R, N) weights -> (R,) values of each figure; the means only where defects have names."""
         quality = self._ranking.judge(weights)
         found = {"auroc": quality.auroc, "average_precision": quality.average_precision}
         if self._classes is not None:
             counts = np.zeros((len(weights), self._classes**2))
             counts[:, self._cells] = np.add.reduceat(weights[:, self._order], self._starts, axis=1)
             table = counts.reshape(-1, self._classes, self._classes)
-            found["macro_f1"] = metrics.macro_f1_of_confusion(table)
-            found["weighted_f1"] = metrics.weighted_f1_of_confusion(table)
+            found |= {key: mean(table) for key, mean in _MEANS.items()}
         return found
 
 
-def _mean_f1_interval(
-    true: IntArray, predicted: IntArray, groups: IntArray | None, *, by_support: bool
-) -> Interval | None:
-    """Mean of the intervals of each class's F1, all of which hold at once (Bonferroni)."""
+def _mean_interval(key: str, true: IntArray, predicted: IntArray, groups: IntArray | None) -> Interval | None:
+    """Mean of the intervals of each class that occurs, all of which hold at once (Bonferroni)."""
     occurring, support = np.unique(true, return_counts=True)
     confidence = 1.0 - (1.0 - CONFIDENCE) / len(occurring)
-    found = [_f1_interval(true == k, predicted == k, groups, confidence=confidence) for k in occurring.tolist()]
+    found = [_class_interval(key, true == k, predicted == k, groups, confidence=confidence) for k in occurring.tolist()]
     ends = np.array([(one.low, one.high) for one in found if one is not None])
-    low, high = np.average(ends, axis=0, weights=support if by_support else None)
+    low, high = np.average(ends, axis=0, weights=support if key.startswith("weighted") else None)
     return Interval(float(low), float(high))
+
+
+def _class_interval(
+    key: str, bears: BoolArray, given: BoolArray, groups: IntArray | None, *, confidence: float
+) -> Interval | None:
+    if key.endswith("precision"):
+        return share_interval(bears, given, groups, confidence=confidence)
+    if key.endswith("recall"):
+        return share_interval(given, bears, groups, confidence=confidence)
+    return _f1_interval(bears, given, groups, confidence=confidence)

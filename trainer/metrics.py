@@ -115,6 +115,12 @@ class MulticlassScores:
     """Mean F1 of the classes that occur in the test set; None for an empty test set."""
     weighted_f1: float | None
     """The same, each class weighted by its support."""
+    macro_precision: float | None
+    """Mean precision of the classes that occur; None where one of them is never predicted."""
+    macro_recall: float | None
+    """Mean recall of the classes that occur."""
+    weighted_precision: float | None
+    """As `macro_precision`, each class weighted by its support; weighted recall is the accuracy."""
     accuracy: Rate
     confusion: tuple[tuple[int, ...], ...]
     """K x K counts, row = true class, column = predicted class, both in class order."""
@@ -174,6 +180,26 @@ def weighted_f1_of_confusion(confusion: npt.NDArray[np.number]) -> FloatArray:
     return _divide((np.nan_to_num(f1_of_confusion(confusion)) * support).sum(axis=-1), support.sum(axis=-1))
 
 
+def macro_recall_of_confusion(confusion: npt.NDArray[np.number]) -> FloatArray:
+    """Mean recall over the classes that occur; (..., K, K) -> (...), NaN where none occurs."""
+    support = confusion.sum(axis=-1)
+    recall = np.nan_to_num(_divide(np.diagonal(confusion, axis1=-2, axis2=-1), support))
+    return _divide(recall.sum(axis=-1), (support > 0).sum(axis=-1))
+
+
+def mean_precision_of_confusion(confusion: npt.NDArray[np.number], *, by_support: bool = False) -> FloatArray:
+    """Mean precision over the classes that occur; (..., K, K) -> (...), NaN where one of them is never predicted.
+
+    Args:
+        confusion: counts or weights, row = true class.
+        by_support: weight each class by how often it occurs.
+    """
+    support = confusion.sum(axis=-1)
+    weight = support if by_support else (support > 0).astype(np.float64)
+    precision = _divide(np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(axis=-2))
+    return _divide((np.where(support > 0, precision, 0.0) * weight).sum(axis=-1), weight.sum(axis=-1))
+
+
 def recall_of_confusion(confusion: npt.NDArray[np.number], k: int) -> FloatArray:
     """Share of the images of class k that are given its name; (..., L, K) -> (...), NaN where none bears it."""
     return _divide(confusion[..., k, k], confusion[..., k, :].sum(axis=-1))
@@ -223,6 +249,9 @@ def score_classes(confusion: IntArray, classes: Sequence[str]) -> MulticlassScor
         ),
         macro_f1=_defined(macro_f1_of_confusion(confusion)),
         weighted_f1=_defined(weighted_f1_of_confusion(confusion)),
+        macro_precision=_defined(mean_precision_of_confusion(confusion)),
+        macro_recall=_defined(macro_recall_of_confusion(confusion)),
+        weighted_precision=_defined(mean_precision_of_confusion(confusion, by_support=True)),
         accuracy=Rate(int(np.trace(confusion)), total),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
     )

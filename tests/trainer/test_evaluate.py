@@ -98,7 +98,7 @@ def test_intervals_of_means_and_rankings_agree_with_resampled_scikit_learn(size:
     score = 1 - predictions.probabilities[:, 0]
     rng = np.random.default_rng(1)
     drawn = []
-    for _ in range(300):
+    for _ in range(200):
         boards = rng.integers(0, 90 // size, 90 // size)
         rows = (boards[:, None] * size + np.arange(size)).ravel()
         bad = labels[rows] != "Normal"
@@ -108,6 +108,9 @@ def test_intervals_of_means_and_rankings_agree_with_resampled_scikit_learn(size:
                 golden.average_precision_score(bad, score[rows]),
                 golden.f1_score(labels[rows], said[rows], average="macro"),
                 golden.f1_score(labels[rows], said[rows], average="weighted"),
+                golden.precision_score(labels[rows], said[rows], average="macro"),
+                golden.recall_score(labels[rows], said[rows], average="macro"),
+                golden.precision_score(labels[rows], said[rows], average="weighted"),
             )
         )
     bad = labels != "Normal"
@@ -117,6 +120,9 @@ def test_intervals_of_means_and_rankings_agree_with_resampled_scikit_learn(size:
             golden.average_precision_score(bad, score),
             golden.f1_score(labels, said, average="macro"),
             golden.f1_score(labels, said, average="weighted"),
+            golden.precision_score(labels, said, average="macro"),
+            golden.recall_score(labels, said, average="macro"),
+            golden.precision_score(labels, said, average="weighted"),
         ]
     )
     reach = golden_stats.t.ppf(0.975, 90 // size - 1) * np.std(drawn, axis=0, ddof=1) / (values * (1 - values))
@@ -126,6 +132,9 @@ def test_intervals_of_means_and_rankings_agree_with_resampled_scikit_learn(size:
         document["average_precision_interval"],
         document["multiclass"]["macro_f1_interval"],
         document["multiclass"]["weighted_f1_interval"],
+        document["multiclass"]["macro_precision_interval"],
+        document["multiclass"]["macro_recall_interval"],
+        document["multiclass"]["weighted_precision_interval"],
     ]
     assert [one["low"] for one in found] == pytest.approx(low.tolist(), abs=0.02)
     assert [one["high"] for one in found] == pytest.approx(high.tolist(), abs=0.02)
@@ -181,6 +190,9 @@ def test_no_error_at_all_is_no_certainty() -> None:
         assert document["multiclass"][key] == 1.0
         assert document["multiclass"][f"{key}_interval"]["low"] == pytest.approx(2 * share / (1 + share))
         assert document["multiclass"][f"{key}_interval"]["high"] == 1.0
+    for key in ("macro_precision", "macro_recall", "weighted_precision"):
+        assert document["multiclass"][key] == 1.0
+        assert document["multiclass"][f"{key}_interval"] == pytest.approx({"low": share, "high": 1.0})
     assert document["auroc"] == document["average_precision"] == 1.0
     assert document["auroc_interval"]["low"] == pytest.approx(0.025 ** (1 / 20))
     assert document["average_precision_interval"] == {"low": None, "high": None}

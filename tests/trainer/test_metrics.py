@@ -62,6 +62,12 @@ def test_confusion_and_scores_agree_with_scikit_learn(seed: int) -> None:
     assert [one.support for one in scores.per_class] == support.tolist()
     assert scores.macro_f1 == pytest.approx(golden.f1_score(true, predicted, average="macro"))
     assert scores.weighted_f1 == pytest.approx(golden.f1_score(true, predicted, average="weighted"))
+    for mean, found in (
+        ("macro", (scores.macro_precision, scores.macro_recall)),
+        ("weighted", (scores.weighted_precision, scores.accuracy.value)),
+    ):
+        expected = golden.precision_recall_fscore_support(true, predicted, average=mean)[:2]
+        assert found == pytest.approx(expected)
     assert scores.accuracy.value == pytest.approx(golden.accuracy_score(true, predicted))
 
 
@@ -91,6 +97,7 @@ def test_a_class_never_predicted_has_f1_zero_and_undefined_precision() -> None:
     assert scores.per_class[1].precision.value is None
     assert scores.per_class[1].f1 == 0.0
     assert scores.macro_f1 == pytest.approx(0.4)
+    assert (scores.macro_precision, scores.weighted_precision, scores.macro_recall) == (None, None, 0.5)
 
 
 def test_an_empty_test_set_has_no_scores() -> None:

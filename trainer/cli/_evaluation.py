@@ -124,6 +124,12 @@ def _show_classes(console: Console, scores: MulticlassScores, bounds: Evaluation
             str(one.support),
         )
     console.print(table)
+    means = (
+        ("macro precision", scores.macro_precision, bounds.macro_precision),
+        ("macro recall", scores.macro_recall, bounds.macro_recall),
+        ("weighted precision", scores.weighted_precision, bounds.weighted_precision),
+    )
+    console.print("  ".join(f"{name} {number(value)} ({plain_range(interval)})" for name, value, interval in means))
     console.print(
         f"macro-F1 {number(scores.macro_f1)} ({plain_range(bounds.macro_f1)})  weighted F1 "
         f"{number(scores.weighted_f1)} ({plain_range(bounds.weighted_f1)})  multi-class accuracy "
