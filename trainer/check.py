@@ -85,7 +85,7 @@ def check_folder(
         progress: show a bar on stderr.
 
     Raises:
-        DataError: no such folder.
+        DataError: no such folder, or one that holds folds.
         ValueError: `near_bits` or `workers` out of range.
     """
     if not root.is_dir():

@@ -57,7 +57,7 @@ def count_images(root: Path) -> Counts:
     """Count the images of a DATA folder, or of a folder of class folders, by their names; none is opened.
 
     Raises:
-        DataError: no such folder, or no class folder in it.
+        DataError: no such folder, no class folder in it, or one that holds folds.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; expected a DATA folder, or one with one folder per class")

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .layout import FOLDS_NAME
 from .partition import partition_folds, require_fold_groups, val_sizes
 from .placing import Manner, Placed, Placement, put_in_place, refuse_nesting
 from .source_images import GroupBy, read_source
 from .split import SPLIT_NAME, SplitRow, count_parts, csv_bytes, rows_of, split_table
 
-FOLDS_NAME = "folds.csv"
 _COLUMNS = ("source", "class", "group", "fold", "sha256")
 
 

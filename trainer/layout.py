@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path, PurePath
 
 from .dataset import PARTS
+from .errors import DataError
+
+FOLDS_NAME = "folds.csv"
+"""Of `trainer split --folds`, beside the folds."""
 
 ALL = "all"
 """The one part of a folder that is not divided."""
@@ -14,7 +18,12 @@ def parts_of(root: Path) -> tuple[str, ...]:
     """Of "train", "val" and "test" those that a DATA folder has; `(ALL,)` for any other folder.
 
     DATA is told by its `train/` with folders in it.
+
+    Raises:
+        DataError: the folder holds folds, in which every image lies several times.
     """
+    if (root / FOLDS_NAME).is_file():
+        raise DataError(f"{root}: holds folds, which share their images; give one of them, as {root / 'fold-0'}")
     train = root / "train"
     if not (train.is_dir() and any(entry.is_dir() for entry in train.iterdir())):
         return (ALL,)

@@ -4,6 +4,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from trainer.errors import DataError
 from trainer.layout import parts_of, place_of
 
 
@@ -34,3 +35,11 @@ def test_part_and_class_stand_in_the_path(file: str, expected: tuple[str, str]) 
 def test_without_parts_the_first_folder_is_the_class() -> None:
     assert place_of(PurePosixPath("open/deep/a.png"), ("all",)) == ("all", "open")
     assert place_of(PurePosixPath("a.png"), ("all",)) == ("all", "")
+
+
+def test_a_folder_of_folds_is_no_data_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "fold-0" / "train" / "Normal").mkdir(parents=True)
+    (tmp_path / "folds.csv").write_text("source,class,group,fold,sha256\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"holds folds, which share their images; give one of them, as .*fold-0"):
+        parts_of(tmp_path)
+    assert parts_of(tmp_path / "fold-0") == ("train",)
