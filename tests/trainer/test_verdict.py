@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from trainer.stats import Interval
-from trainer.verdict import Difference, describe, give_verdict
+from trainer.verdict import CHINESE, Difference, describe, describe_in_chinese, give_verdict
 
 UP, DOWN, FLAT = Interval(0.01, 0.09), Interval(-0.09, -0.01), Interval(-0.04, 0.06)
 
@@ -86,3 +88,34 @@ def test_undefined_and_unmoved_have_their_own_words() -> None:
     assert describe(Difference("miss_rate", None, None, None)) == "miss rate is undefined"
     assert describe(Difference("miss_rate", 0.2, 0.2, FLAT)).startswith("miss rate did not move from 0.200")
     assert "no interval" in describe(Difference("miss_rate", 0.2, 0.3, None))
+
+
+@pytest.mark.parametrize("control", [None, UP, FLAT, DOWN])
+@pytest.mark.parametrize("miss", [FLAT, UP, DOWN])
+@pytest.mark.parametrize("primary", [UP, FLAT, DOWN, None])
+@pytest.mark.parametrize("seeds", [4, 5])
+def test_the_chinese_sentence_says_the_same_with_the_same_figures(primary, miss, control, seeds) -> None:  # type: ignore[no-untyped-def]
+    answer = verdict(primary, miss, control, seeds=seeds)
+    assert CHINESE[answer.word] in answer.chinese
+    assert ("暂定" in answer.chinese) == answer.provisional
+    figures = [
+        sorted(re.findall(r"[+-]?\d+(?:\.\d+)?", words.replace("F1", "")))
+        for words in (answer.sentence, answer.chinese)
+    ]
+    assert figures[0] == figures[1]
+    for name in ("base", "new", *(["classic"] if control else [])):
+        assert name in answer.chinese
+    assert ("没有超出对照" in answer.chinese) == ("beyond the control" in answer.sentence)
+    assert answer.chinese.endswith("。")
+    assert answer.chinese.count("漏检率") == answer.sentence.count("miss rate")
+
+
+def test_chinese_words_for_what_did_not_move_or_is_undefined() -> None:
+    assert (
+        describe_in_chinese(Difference("miss_rate", 0.25, 0.25, UP))
+        == "漏检率 没有变化，为 0.250（95 % 区间 +0.010 至 +0.090）"
+    )
+    assert describe_in_chinese(Difference("accuracy", 0.5, 0.75, None)) == (
+        "正确率 上升 0.250，从 0.500 到 0.750（测试图像太少，给不出区间）"
+    )
+    assert describe_in_chinese(Difference("accuracy", None, 0.75, None)) == "正确率未定义"

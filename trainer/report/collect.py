@@ -102,7 +102,12 @@ def read_curves(seed: str, run: Path) -> tuple[Curve, SeedDiagnosis] | None:
     return curve, SeedDiagnosis(seed, found.kind, found.line, found.advice)
 
 
-def _curve_of(one: SeedPredictions, *, normal: str, abnormal: str | None) -> OperatingCurve:
+def curve_of(one: SeedPredictions, *, normal: str, abnormal: str | None) -> OperatingCurve:
+    """The operating curve of a training, with the cut that was chosen for its run, if any.
+
+    Raises:
+        ConfigError: its operating_point.json cannot be used, or is of another Normal class.
+    """
     point = None if one.run is None else read_operating_point(one.run)
     if point is not None and point.normal != normal:
         raise ConfigError(
@@ -133,7 +138,7 @@ def _facts(arm: Arm, summary: Mapping[str, Any], *, normal: str, abnormal: str |
         settings=settings,
         curves=tuple(curve for curve, _ in recorded),
         diagnoses=tuple(found for _, found in recorded),
-        operating=tuple(_curve_of(one, normal=normal, abnormal=abnormal) for one in arm.seeds),
+        operating=tuple(curve_of(one, normal=normal, abnormal=abnormal) for one in arm.seeds),
     )
 
 

@@ -3,8 +3,19 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from trainer.report.figures import draw_differences, draw_losses, loss_range
-from trainer.report.inputs import Curve
+from trainer.metrics import Rate
+from trainer.report.figures import (
+    draw_balance,
+    draw_differences,
+    draw_intervals,
+    draw_losses,
+    draw_operating,
+    loss_range,
+)
+from trainer.report.inputs import ArmFacts, ClassCount, Curve
+from trainer.report.operating import ChosenCut, OperatingCurve
+from trainer.report.pieces import ArmName
+from trainer.report.svg import Lettering
 from trainer.report.words import Words
 from trainer.stats import Interval
 from trainer.verdict import Difference
@@ -56,3 +67,55 @@ def test_differences_without_a_value_or_an_interval_are_drawn_too() -> None:
     assert "macro-F1 (higher is better)" in svg
     assert "miss rate" not in svg
     ElementTree.fromstring(draw_differences([Difference("miss_rate", None, None, None)], identity="e", words=WORDS))
+
+
+def texts(svg: str) -> list[str]:
+    return [element.text or "" for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_words_of_any_script_are_in_the_drawing_as_they_are() -> None:
+    zh = draw_losses([CURVE], arm=0, loss_axis=(0, 2), identity="one", words=Words("zh"))
+    assert {"轮次", "损失", "训练", "验证"} <= set(texts(zh))
+    strange = "焊盘 <凹凸> & $x$"
+    named = [(strange, Difference("macro_f1", 0.5, 0.6, None)), ("$y$", Difference("macro_f1", 0.5, 0.7, None))]
+    drawn = texts(draw_intervals(named, [3, 11], identity="two", words=WORDS))
+    assert {strange, "$y$"} <= set(drawn)
+    assert not any(set(text) <= set("m@W") for text in drawn if text)
+
+
+def test_stand_ins_are_all_different_and_as_wide_as_their_words() -> None:
+    lettering = Lettering()
+    words = [f"焊{chr(0x4E00 + n)}" for n in range(40)]
+    stand_ins = [lettering(word) for word in words]
+    assert len(set(stand_ins)) == 40
+    assert lettering(words[3]) == stand_ins[3]
+    assert {len(one) for one in stand_ins[:9]} == {2}
+    assert lettering("plain") == "plain"
+    assert lettering("") == ""
+    assert lettering.restore(f"<text>{stand_ins[5]}</text>") == f"<text>{words[5]}</text>"
+
+
+def test_the_balance_before_and_after_has_its_numbers() -> None:
+    before = ArmFacts("a", (ClassCount("漏铜", 80, 0), ClassCount("dirt", 506, 0)))
+    after = ArmFacts("b", (ClassCount("漏铜", 80, 220), ClassCount("dirt", 506, 0), ClassCount("new", 0, 7.5)))
+    names = [ArmName(0, "基线"), ArmName(1, "b")]
+    drawn = texts(draw_balance(before, after, names, identity="x", words=WORDS))
+    assert {"漏铜", "dirt", "new", "A 基线: total", "B b: generated"} <= set(drawn)
+    assert {"80", "300", "506", "7.5", "0"} <= set(drawn)
+
+
+def test_a_ring_marks_each_chosen_cut() -> None:
+    def curve(chosen: ChosenCut | None) -> OperatingCurve:
+        return OperatingCurve("seed-0", (0.0, 0.5, 1.0), (1.0, 0.25, 0.0), chosen)
+
+    def rings(chosen: ChosenCut | None) -> int:
+        arms = [(ArmName(0, "a"), [curve(None)]), (ArmName(2, "c"), [curve(chosen)])]
+        svg = draw_operating(arms, identity="x", words=WORDS)
+        assert {"var(--arm-0)", "var(--arm-2)"} <= colours(svg)
+        assert {"A a", "C c", "miss rate", "overkill rate"} <= set(texts(svg))
+        return svg.count("<use")
+
+    none = rings(None)
+    assert rings(ChosenCut(0.5, 0.05, Rate(1, 4), Rate(1, 2))) == none + 1
+    # A rate over nothing has no place.
+    assert rings(ChosenCut(0.5, 0.05, Rate(0, 0), Rate(1, 2))) == none

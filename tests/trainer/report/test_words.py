@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from html.parser import HTMLParser
+from string import Formatter
+
+import numpy as np
+import pytest
+
+from trainer.compare import compare
+from trainer.diagnose import diagnose
+from trainer.evidence import Conditions
+from trainer.history import EpochRecord
+from trainer.predictions import make_predictions
+from trainer.report import ReportInputs, collect_experiment, render_experiment, render_report
+from trainer.report.words import CHINESE, ENGLISH, Words
+from trainer.report.words.sentences import SENTENCES, in_chinese
+from trainer.stats import Resampled
+from trainer.worth import images_needed
+
+from .experiment_case import PLANNED, make_experiment
+
+TERMS = (
+    "Normal Abnormal F1 AUROC McNemar Holm Clopper Pearson Stable Diffusion TP FP FN TN UTC trainer evaluate RUN DATA"
+)
+TERMS += " max miss rate save format html seed"
+VOID = {"meta", "img", "br"}
+
+
+class ToTranslate(HTMLParser):
+    """The words of a page that are not marked as staying as they are."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self._open: list[bool] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        stays = dict(attrs).get("translate") == "no" or tag in ("style", "script") or any(self._open)
+        if tag not in VOID:
+            self._open.append(stays)
+        self.words += [value or "" for name, value in attrs if name in ("alt", "aria-label") and not stays]
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if not any(self._open):
+            self.words.append(data)
+
+
+def placeholders(text: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(text) if name is not None}
+
+
+def left_in_english(page: str, names: Sequence[str]) -> set[str]:
+    text = "\n".join(ToTranslate(page).words)
+    for name in sorted(names, key=len, reverse=True):
+        text = text.replace(name, "")
+    return set(re.findall(r"[A-Za-z]{2,}", text)) - set(TERMS.split())
+
+
+def test_both_catalogues_have_the_same_keys_and_placeholders() -> None:
+    assert list(ENGLISH) == list(CHINESE)
+    for key, english in ENGLISH.items():
+        assert placeholders(english) == placeholders(CHINESE[key]), key
+        assert english.strip()
+        assert key in ("p", "p_holm", "f1", "auroc_formula", "role") or re.search(r"[\u4e00-\u9fff]", CHINESE[key]), key
+
+
+def test_sentences_and_their_chinese_name_the_same_figures() -> None:
+    for english, chinese in SENTENCES.items():
+        dropped = placeholders(english) - placeholders(chinese)
+        assert placeholders(chinese) <= placeholders(english), english
+        assert dropped <= {"kind"}, english
+
+
+def test_no_english_sentence_is_left_on_the_chinese_page(inputs: ReportInputs) -> None:
+    names = [*(arm.name for arm in inputs.arms), *inputs.comparison.classes, "mousebite/1.png", "open/1.png", "/1.png"]
+    assert left_in_english(render_report(inputs, language="zh"), names) == set()
+    assert "against" in left_in_english(render_report(inputs), names)
+
+
+def test_no_english_sentence_is_left_in_an_experiment(make_case) -> None:  # type: ignore[no-untyped-def]
+    case = make_case()
+    inputs = collect_experiment(make_experiment(case), output=case.root)
+    names = [*(name for name, *_ in PLANNED), *inputs.result.classes, "/1.png"]
+    assert left_in_english(render_experiment(inputs, language="zh"), names) == set()
+
+
+def test_the_language_is_said_to_the_browser(inputs: ReportInputs) -> None:
+    assert '<html lang="zh">' in render_report(inputs, language="zh")
+    assert 'lang="zh"' not in render_report(inputs, language="zh").replace('<html lang="zh">', "")
+
+
+def test_a_sentence_nobody_translated_is_marked_as_english() -> None:
+    found = Words("zh").sentence("Something <new>.")
+    assert Words("zh")("classes_undefined", reason=found) == (
+        '各类别的指标未定义：<span lang="en">Something &lt;new&gt;.</span>。'
+    )
+    assert in_chinese("") is None
+
+
+def test_what_is_put_into_words_cannot_become_markup() -> None:
+    assert "&lt;b&gt;" in Words()("gained", first="<b>", second="x", count=1)
+    assert "<b>" in Words(markup=False)("gained", first="<b>", second="x", count=1)
+    with pytest.raises(KeyError):
+        Words()("gained", first="a")
+
+
+def test_every_note_of_a_comparison_is_known_in_chinese(make_case) -> None:  # type: ignore[no-untyped-def]
+    case = make_case()
+    arms = [case.arm(name, seeds=1, skill=1.0, generated=False) for name in ("a", "b")]
+    notes = list(compare(*arms, resamples=20).notes)
+
+    def changed(**changes):  # type: ignore[no-untyped-def]
+        swapped = []
+        for arm in arms:
+            one = arm.seeds[0].predictions
+            fresh = make_predictions(
+                one.images,
+                changes.get("labels", one.labels),
+                one.classes,
+                changes.get("table", one.probabilities),
+            )
+            fresh = replace(fresh, groups=changes.get("groups"))
+            swapped.append(replace(arm, seeds=(replace(arm.seeds[0], predictions=fresh),)))
+        return compare(*swapped, resamples=20).notes
+
+    truth = arms[0].seeds[0].predictions
+    good = ["Normal"] * len(truth.images)
+    notes += changed(groups=tuple(str(n % 5) for n in range(len(good))))
+    notes += changed(labels=[name if name == "Normal" else "Abnormal" for name in truth.labels])
+    notes += changed(labels=good)
+    notes += changed(labels=["open"] * len(good))
+    notes += changed(table=np.tile([1.0, 0.0, 0.0, 0.0], (len(good), 1)))
+    notes += changed(table=np.roll(np.eye(4)[[truth.classes.index(name) for name in truth.labels]], 1, axis=1))
+    assert len(set(notes)) >= 11
+    for note in notes:
+        assert in_chinese(note) is not None, note
+        assert re.findall(r"\d+", in_chinese(note) or "") == re.findall(r"\d+", note) or "{" not in note
+
+
+def test_what_a_difference_takes_is_known_in_chinese() -> None:
+    draws = np.stack([np.zeros(400), np.linspace(-0.02, 0.02, 400)])
+    for error, images in ((0.0, 10), (0.0, 100_000), (0.2, 10)):
+        found = images_needed(0.02, Resampled(draws, np.array([0.0, error]), np.zeros((2, 400))), rows=(0, 1),
+                              images=images, seeds=3)  # fmt: skip
+        assert found is not None
+        chinese = in_chinese(found.sentence)
+        assert chinese is not None
+        assert sorted(re.findall(r"[\d.]*\d", chinese)) == sorted(re.findall(r"[\d.]*\d", found.sentence))
+
+
+def epochs(train: Sequence[float], val: Sequence[float], lr: Sequence[float]) -> list[EpochRecord]:
+    rows = zip(train, val, lr, strict=True)
+    return [EpochRecord(n, float(t), float(v), 0.5, 0.5, float(r), 1.0, 1.0) for n, (t, v, r) in enumerate(rows, 1)]
+
+
+def test_every_diagnosis_is_known_in_chinese() -> None:
+    time = np.arange(30.0)
+    fall, flat, rate = 0.45 + 1.55 * np.exp(-time / 15), np.full(30, 1.4), np.full(30, 1e-3)
+    bowl, spent = 1 + 0.05 * np.abs(time - 10), 1e-3 * np.linspace(1, 0.01, 30)
+    seven = Conditions(classes=7, label_smoothing=0.1, epochs_planned=30)
+    lines = [
+        diagnose(rows, conditions).line
+        for rows, conditions in (
+            ([], None),
+            (epochs(fall[:3], fall[:3], rate[:3]), None),
+            (epochs(fall, fall, rate), seven),
+            (epochs(fall, bowl, rate), seven),
+            (epochs(flat, flat, rate), seven),
+            (epochs(flat, flat, spent), seven),
+            (epochs(np.full(30, 0.47), np.full(30, 0.5), rate), seven),
+            (epochs(np.full(30, 0.47), np.full(30, 2.4), rate), seven),
+            (epochs([*fall[:5], float("nan")], fall[:6], rate[:6]), None),
+            (epochs(fall[:6], [*fall[:5], float("inf")], rate[:6]), None),
+            (epochs([*fall[:9], *np.full(21, 9.0)], flat, rate), seven),
+            (epochs([*fall[:9], *np.full(21, 9.0)], flat, rate), None),
+        )
+    ]
+    for line in lines:
+        chinese = in_chinese(line)
+        assert chinese is not None, line
+        assert re.findall(r"\d+\.\d+", chinese) == re.findall(r"\d+\.\d+", line)
+        assert not re.search(r"[a-z]{4,}", chinese), chinese
