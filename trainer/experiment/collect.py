@@ -42,6 +42,7 @@ def collect(
     joined: Mapping[tuple[str, int | None], ArmSet],
     declaration: Declaration,
     *,
+    resamples: int = RESAMPLES,
     progress: bool = False,
 ) -> ExperimentResult:
     """Read every cell, pool folds, judge.
@@ -50,6 +51,7 @@ def collect(
         prepared: the experiment, all of its cells done.
         joined: (arm, fold) -> the folder of images that joined.
         declaration: of the primary metric.
+        resamples: bootstrap draws.
         progress: show bars on stderr.
 
     Raises:
@@ -74,14 +76,16 @@ def collect(
         normal=truth.normal,
         classes=len(truth.classes),
         images=len(reference.images),
+        resamples=resamples,
         seed=config.seed,
     )
     looked = _Looker(prepared, progress=progress)
     outcomes = []
     for planned, arm, predictions, table in zip(prepared.arms, arms, sets, counts, strict=True):
-        result = sum_up(
-            arm, [evaluate(one, normal=config.normal, abnormal=config.abnormal) for one in predictions], table
-        )
+        judged = [
+            evaluate(one, normal=config.normal, abnormal=config.abnormal, resamples=resamples) for one in predictions
+        ]
+        result = sum_up(arm, judged, table)
         outcomes.append(_outcome(prepared, planned, arm, result, joined, looked))
     return ExperimentResult(
         primary=config.primary,
@@ -108,7 +112,7 @@ def collect(
         revisions=declaration.revisions,
         data=_describe_data(prepared),
         environment=read_json(prepared.output / prepared.cells[0].folder / ENVIRONMENT_NAME),
-        resamples=RESAMPLES,
+        resamples=resamples,
         bootstrap_seed=config.seed,
     )
 

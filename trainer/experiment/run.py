@@ -14,6 +14,7 @@ from tqdm import tqdm
 from ..device import choose_device
 from ..errors import ConfigError
 from ..history import HISTORY_NAME
+from ..stats import RESAMPLES
 from .as_json import EXPERIMENT_NAME, experiment_as_json
 from .cell import CELL_NAME, CellJob, identity_of, read_done, started_identity, work
 from .collect import collect
@@ -47,6 +48,7 @@ def run_experiment(
     *,
     processes: int | None = None,
     overwrite: bool = False,
+    resamples: int = RESAMPLES,
     progress: bool = True,
     work_cell: Callable[[CellJob], None] = work,
 ) -> ExperimentResult:
@@ -57,6 +59,7 @@ def run_experiment(
         processes: cells at a time, each in a process with its own threads; None: one a physical core, or one a GPU;
             0 works in this process.
         overwrite: replace cells that were trained with other settings or images.
+        resamples: bootstrap draws of the judgement.
         progress: show bars on stderr.
         work_cell: trains and predicts one cell.
 
@@ -79,7 +82,7 @@ def run_experiment(
         _refuse_others(jobs, overwrite=overwrite)
         todo = [job for job in jobs if not is_done(job)]
         _run(todo, jobs, hands, prepared.config.train.epochs, work_cell, progress=progress)
-        result = collect(prepared, joined, declaration, progress=progress)
+        result = collect(prepared, joined, declaration, resamples=resamples, progress=progress)
         write_json(prepared.output / EXPERIMENT_NAME, {**experiment_as_json(result), "late": declaration.late})
         return result
 

@@ -1,0 +1,99 @@
+"""An experiment on drawn pictures, and a stand-in for training that writes what a cell leaves behind."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trainer.assemble import assemble
+from trainer.experiment.cell import CELL_NAME, CellJob
+from trainer.experiment.config import ExperimentConfig, make_experiment
+from trainer.history import HISTORY_NAME, EpochRecord, write_history
+from trainer.predictions import write_predictions
+from trainer.run_folder import write_facts
+
+MakeExperiment = Callable[..., ExperimentConfig]
+
+TRAIN = {"epochs": 1, "imgsz": 32, "batch_size": 8, "device": "cpu"}
+
+
+@pytest.fixture
+def generated_folder(data: Path, make_generated: Callable[..., Path]) -> Path:
+    """Two images of each of five sources of two defect classes."""
+    sources = [(label, data / "train" / label / f"{n}.png") for label in ("划痕", "dirt") for n in range(1, 6)]
+    return make_generated(sources)
+
+
+@pytest.fixture
+def make(tmp_path: Path, data: Path, generated_folder: Path) -> MakeExperiment:
+    """An experiment with all kinds of arms, 2 seeds; settings replace others."""
+
+    def make_config(**settings: Any) -> ExperimentConfig:
+        values = {
+            "data": "data",
+            "output": "out",
+            "primary": "macro_f1",
+            "seeds": 2,
+            "train": TRAIN,
+            "arm": [
+                {"kind": "baseline"},
+                {"kind": "oversampling"},
+                {"kind": "classical"},
+                {"kind": "generated", "sets": ["output"]},
+            ],
+        }
+        return make_experiment({**values, **settings}, origin="experiment.toml", folder=tmp_path)
+
+    return make_config
+
+
+class FakeWork:
+    """Works a cell without a network: the baseline is right in half of the images, other arms in all."""
+
+    def __init__(self) -> None:
+        self.worked: list[str] = []
+        self.fail: str | None = None
+        self.error: BaseException = RuntimeError("no error was set")
+        self.steps_too_few: str | None = None
+
+    def __call__(self, job: CellJob) -> None:
+        if job.name == self.fail:
+            raise self.error
+        self.worked.append(job.name)
+        found = assemble(job.data, generated=[job.joins] if job.joins else [])
+        epochs = job.config.epochs if job.name != self.steps_too_few else job.config.epochs - 1
+        write_facts(job.folder, job.config, found.summary, {"python": "3"})
+        write_history(
+            job.folder / HISTORY_NAME, [EpochRecord(n + 1, 1.0, 1.0, 0.5, 0.5, 1e-3, 100.0, 1.0) for n in range(epochs)]
+        )
+        images = list(found.dataset.test)
+        rng = np.random.default_rng([job.config.seed, sum(map(ord, job.name.split()[0]))])
+        table = np.full((len(images), len(found.classes)), 0.1)
+        for row, image in zip(table, images, strict=True):
+            right = found.classes.index(image.label)
+            wrong = job.name.startswith("baseline") and rng.random() < 0.5
+            row[(right + wrong) % len(found.classes)] += 1 - row.sum()
+        write_predictions(
+            job.folder / "predictions.csv",
+            [image.path.relative_to(job.data / "test").as_posix() for image in images],
+            [image.label for image in images],
+            found.classes,
+            table,
+        )
+        digest = hashlib.sha256((job.folder / "predictions.csv").read_bytes()).hexdigest()
+        content = {"state": "done", "identity": job.identity, "predictions_sha256": digest}
+        (job.folder / CELL_NAME).write_text(
+            json.dumps({**content, "images_per_s": 100.0, "diagnosis": "still falling"}), encoding="utf-8"
+        )
+
+
+@pytest.fixture
+def fake() -> FakeWork:
+    """The stand-in; it notes the cells it worked."""
+    return FakeWork()
