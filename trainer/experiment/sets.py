@@ -16,6 +16,7 @@ from tqdm import tqdm
 from sdclient.manifest import MANIFEST_NAME, ImageRecord, Manifest, ManifestError
 
 from ..config import AugmentConfig
+from ..device import torch_threads
 from ..errors import GeneratedSetError
 from ..generated import GeneratedImage, GeneratedSet
 from .classical import ENGINE, vary
@@ -143,7 +144,8 @@ def classical_set(
             )
         return written
 
-    _make(folder, identity, fill)
+    with torch_threads(1):  # small pictures do not gain from more
+        _make(folder, identity, fill)
     return ArmSet(folder, identity, sum(path.stat().st_size for path in folder.rglob("*.png")))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from trainer.errors import ConfigError
-from trainer.experiment.config import ExperimentConfig, make_experiment
+from trainer.experiment.config import ExperimentConfig, make_experiment, read_experiment
 from trainer.experiment.plan import plan_arms, plan_cells
 
 BASE: dict[str, Any] = {"data": "d", "output": "o", "primary": "macro_f1"}
@@ -70,3 +70,15 @@ def test_a_name_that_a_share_makes_twice_is_refused() -> None:
     )
     with pytest.raises(ConfigError, match=r"'classical generated 0\.1' would be the name of two arms"):
         plan_arms(config)
+
+
+def test_the_example_file_is_one() -> None:
+    config = read_experiment(Path(__file__).parents[3] / "examples" / "experiment.toml")
+    arms = plan_arms(config)
+    assert [one.name for one in arms if one.kind == "generated"] == [
+        "generated 0.1",
+        "generated 0.3",
+        "generated 0.5",
+        "with Normal",
+    ]
+    assert len(plan_cells(config, arms)) == 10 * 5
