@@ -15,6 +15,7 @@ from sdclient.manifest import ImageRecord, Manifest
 from trainer.arms import Arm, load_arm
 from trainer.compare import compare
 from trainer.history import EpochRecord, write_history
+from trainer.operating_point_file import ChosenPoint, write_operating_point
 from trainer.predictions import Predictions, make_predictions
 from trainer.report import ReportInputs, collect_inputs
 
@@ -147,7 +148,10 @@ def inputs(make_case) -> ReportInputs:  # type: ignore[no-untyped-def]
     case = make_case()
     arms = [
         case.arm("基线", seeds=3, skill=1.2, generated=False),
-        case.arm("augmented", seeds=3, skill=3.2, generated=True),
+        case.arm("augmented", seeds=3, skill=2.6, generated=True),
         case.arm("control", seeds=2, skill=1.4, generated=False),
     ]
-    return collect_inputs(compare(*arms), arms, case.data, commands=["trainer compare a b <data>"])
+    for one in arms[1].seeds:
+        assert one.run is not None
+        write_operating_point(one.run, ChosenPoint("Normal", 0.5, 0.05, 3, 60))
+    return collect_inputs(compare(*arms, worth=0.05), arms, case.data, commands=["trainer compare a b <data>"])

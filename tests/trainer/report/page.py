@@ -8,6 +8,8 @@ from html.parser import HTMLParser
 from typing import Any
 
 from trainer import notation
+from trainer.report import ReportInputs, render_report
+from trainer.report.words import Language
 
 VOID = {"meta", "img", "br"}
 STYLES: tuple[Callable[[Any], str], ...] = (
@@ -92,3 +94,14 @@ def markdown_rows(text: str) -> list[tuple[str, ...]]:
         if len(before) > 2:
             rows.append(tuple(cell for cell in cells if cell))
     return sorted(rows)
+
+
+_PAGES: dict[tuple[int, str], tuple[ReportInputs, Page]] = {}
+
+
+def page_of(inputs: ReportInputs, language: Language = "en") -> Page:
+    """The page of a report, drawn once however many tests look at it."""
+    key = (id(inputs), language)
+    if key not in _PAGES:
+        _PAGES[key] = (inputs, Page(render_report(inputs, language=language)))
+    return _PAGES[key][1]

@@ -72,12 +72,12 @@ def browse(page: Path, profile: Path, *options: str) -> subprocess.CompletedProc
     )
 
 
-def look(html: str, folder: Path, *options: str) -> dict[str, Any]:
+def look(html: str, folder: Path, *options: str, widths: tuple[int, ...] = WIDTHS) -> dict[str, Any]:
     """What the page says of itself at each width; a frame may be narrower than any window of Chromium."""
     assert html.rstrip().endswith("</html>")
     probed = escape(html.replace("</body>", f"{PROBE}</body>"))
     frames = "".join(
-        f'<iframe width="{width}" height="900" style="border:0" srcdoc="{probed}"></iframe>' for width in WIDTHS
+        f'<iframe width="{width}" height="900" style="border:0" srcdoc="{probed}"></iframe>' for width in widths
     )
     page = folder / "frames.html"
     page.write_text(FRAMES % frames, encoding="utf-8")
@@ -86,7 +86,7 @@ def look(html: str, folder: Path, *options: str) -> dict[str, Any]:
     title = re.search(r"<title>(\{.*?\})</title>", done.stdout, re.DOTALL)
     assert title is not None, done.stderr
     found: dict[str, Any] = json.loads(title.group(1).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
-    assert sorted(map(int, found)) == list(WIDTHS)
+    assert sorted(map(int, found)) == list(widths)
     return found
 
 
@@ -127,6 +127,15 @@ def test_the_probe_sees_a_fault(tmp_path: Path) -> None:
 def test_an_error_on_the_console_is_seen(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="CONSOLE"):
         look("<!doctype html><html><body><p>x</p><script>nothing.here()</script></body></html>", tmp_path)
+
+
+def test_on_paper_no_table_is_cut_off(inputs: ReportInputs, make_case, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """A4 between margins of 1 cm is 718 px wide; what holds for paper is made to hold for the window."""
+    case = make_case()
+    experiment = collect_experiment(make_experiment(case), output=case.root)
+    for html in (render_report(inputs), render_experiment(experiment)):
+        said = look(html.replace("@media print", "@media all"), tmp_path, widths=(718,))["718"]
+        assert (said["scrolling"], said["overlapping"], said["outside"]) == (0, 0, [])
 
 
 def test_it_prints(inputs: ReportInputs, tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def test_every_arm_training_and_set_is_named(inputs: ExperimentInputs, page: Pag
     assert "abababababababab" in page.words
     assert "trainer experiment e.toml" in page.words
     assert "2026-01-01T00:00:00+00:00" in page.words
+    assert [row[4] for row in page.rows if "finished已收敛" in row[-1]] == ["1.5"] * 12
     assert (
         sum(attributes.get("alt", "").startswith("generated from") for tag, attributes in page.tags if tag == "img")
         == 12

@@ -14,7 +14,7 @@ from trainer.report.formats import choose_format
 from trainer.report.markdown import as_line, as_table
 from trainer.report.pieces import Cell, Row, Table, head, number, row_head
 
-from .page import Page, markdown_rows
+from .page import markdown_rows, page_of
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_contradiction_is_refused_in_words(name: str, asked, words: str) -> No
 
 
 def test_json_is_the_block_of_the_page_in_either_language(inputs: ReportInputs) -> None:
-    block = json.loads(Page(render_report(inputs)).block)
+    block = json.loads(page_of(inputs).block)
     assert json.loads(render_report(inputs, kind="json")) == block
     assert render_report(inputs, kind="json", language="zh") == render_report(inputs, kind="json")
 
@@ -54,7 +54,7 @@ def test_json_is_the_block_of_the_page_in_either_language(inputs: ReportInputs) 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_markdown_has_every_table_of_the_page(inputs: ReportInputs, language) -> None:  # type: ignore[no-untyped-def]
     text = render_report(inputs, kind="md", language=language)
-    page = Page(render_report(inputs, language=language))
+    page = page_of(inputs, language)
     assert len(page.rows) > 50
     assert markdown_rows(text) == sorted(page.rows)
     verdict = inputs.comparison.verdict

@@ -13,7 +13,7 @@ from trainer.report import ReportInputs, collect_inputs, render_report, write_re
 from trainer.report.compare_page import MOST_FLIPS
 from trainer.report.inputs import ArmFacts
 
-from .page import STYLES, Page, follow
+from .page import STYLES, Page, follow, page_of
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def any_inputs(request: pytest.FixtureRequest) -> ReportInputs:
 
 
 def test_every_visible_figure_equals_what_the_pure_functions_give(any_inputs: ReportInputs) -> None:
-    page = Page(render_report(any_inputs))
+    page = page_of(any_inputs)
     block = json.loads(page.block)
     assert block["comparison"] == json.loads(json.dumps(comparison_as_json(any_inputs.comparison)))
     assert len(page.figures) > 150
@@ -44,8 +44,66 @@ def test_every_visible_figure_equals_what_the_pure_functions_give(any_inputs: Re
         assert shown in styles, (pointer, shown)
 
 
+def test_recalls_stand_with_their_corrected_p_values(inputs: ReportInputs) -> None:
+    figures = {pointer: shown for pointer, _, shown in page_of(inputs).figures}
+    for key, contrast in (
+        ("against_baseline", inputs.comparison.against_baseline),
+        ("against_control", inputs.comparison.against_control),
+    ):
+        assert contrast is not None
+        assert [one.name for one in contrast.recalls] == list(inputs.comparison.classes)
+        for one in contrast.recalls:
+            place = f"/comparison/{key}/recalls/{one.name}"
+            assert one.p_holm is not None
+            assert figures[f"{place}/p_holm"] == notation.p_value(one.p_holm)
+            assert figures[f"{place}/second"] == notation.percent(one.second)
+            assert figures[f"{place}/support"] == str(one.support)
+
+
+def test_what_a_difference_takes_is_said_where_it_was_asked(inputs: ReportInputs, single: ReportInputs) -> None:
+    worth = inputs.comparison.against_baseline.worth
+    assert worth is not None
+    assert worth.sentence in page_of(inputs).words
+    assert "To see a difference of" not in page_of(single).words
+
+
+def test_every_training_has_its_diagnosis(inputs: ReportInputs) -> None:
+    page = page_of(inputs)
+    lines = [one.line for arm in inputs.arms for one in arm.diagnoses]
+    assert len(lines) == 8
+    for line in lines:
+        assert line in page.words
+
+
+def test_chosen_cuts_are_judged_on_test_images_or_missed_in_words(inputs: ReportInputs, single: ReportInputs) -> None:
+    page = page_of(inputs)
+    figures = {pointer: shown for pointer, _, shown in page.figures}
+    truth = inputs.arms[1].operating[2].chosen
+    assert truth is not None
+    assert figures["/operating/augmented/2/chosen/miss_rate/value"] == notation.percent(truth.miss_rate.value)
+    assert figures["/operating/augmented/2/chosen/overkill_rate/count"] == str(truth.overkill_rate.count)
+    assert figures["/operating/augmented/2/chosen/promised"] == "5.00 %"
+    assert "No cut was chosen" not in page.words
+    assert "No cut was chosen" in page_of(single).words
+
+
+def test_the_worst_mistakes_are_shown_with_how_sure_they_are(single: ReportInputs) -> None:
+    inputs, page = single, page_of(single)
+    assert inputs.worst is not None
+    assert f"Missed defects: {len(inputs.worst.misses)}" in page.words
+    assert f"Good images called defective: {len(inputs.worst.overkill)}" in page.words
+    shown = [(one.image, one.sureness) for one in (*inputs.worst.misses[:12], *inputs.worst.overkill[:12])]
+    assert shown
+    alternatives = [attributes.get("alt") for tag, attributes in page.tags if tag == "img"]
+    for image, sureness in shown:
+        assert image in alternatives
+        assert f"{notation.percent(sureness)} sure" in page.words
+    bare = Page(render_report(replace(inputs, worst=None))).words
+    assert "Worst mistakes" not in bare
+
+
 def test_the_balance_is_shown_before_and_after(inputs: ReportInputs) -> None:
-    figures = {pointer: shown for pointer, _, shown in Page(render_report(inputs)).figures}
+    figures = {pointer: shown for pointer, _, shown in page_of(inputs).figures}
     assert figures["/balance/基线/classes/焊盘凹凸/total"] == "6"
     assert "/balance/基线/classes/焊盘凹凸/generated" not in figures
     assert figures["/balance/augmented/classes/焊盘凹凸/generated"] == "24"
@@ -66,7 +124,7 @@ def test_a_control_that_repeats_real_images_shows_how_many(inputs: ReportInputs)
 
 
 def test_the_verdict_comes_first(inputs: ReportInputs) -> None:
-    page = Page(render_report(inputs))
+    page = page_of(inputs)
     assert page.words.index(inputs.comparison.verdict.sentence) < page.words.index("Rates side by side")
     identities = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
     assert identities[0] == "verdict"
@@ -76,7 +134,7 @@ def test_the_verdict_comes_first(inputs: ReportInputs) -> None:
 
 def test_the_page_needs_nothing_from_outside(any_inputs: ReportInputs) -> None:
     text = render_report(any_inputs)
-    page = Page(text)
+    page = page_of(any_inputs)
     for tag, attributes in page.tags:
         for name in ("src", "href", "xlink:href", "data", "action", "srcset", "poster"):
             target = attributes.get(name)
@@ -89,7 +147,7 @@ def test_the_page_needs_nothing_from_outside(any_inputs: ReportInputs) -> None:
 
 
 def test_no_identity_is_used_twice(any_inputs: ReportInputs) -> None:
-    page = Page(render_report(any_inputs))
+    page = page_of(any_inputs)
     identities = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(identities) == len(set(identities))
     links = {attributes["xlink:href"] for _, attributes in page.tags if "xlink:href" in attributes}
@@ -98,13 +156,13 @@ def test_no_identity_is_used_twice(any_inputs: ReportInputs) -> None:
 
 
 def test_every_picture_has_words_for_those_who_do_not_see_it(any_inputs: ReportInputs) -> None:
-    pictures = [attributes for tag, attributes in Page(render_report(any_inputs)).tags if tag == "img"]
+    pictures = [attributes for tag, attributes in page_of(any_inputs).tags if tag == "img"]
     assert pictures
     assert all(attributes.get("alt") for attributes in pictures)
 
 
 def test_an_engine_that_is_not_stable_diffusion_is_said_prominently(inputs: ReportInputs) -> None:
-    page = Page(render_report(inputs))
+    page = page_of(inputs)
     assert "The generated images did not come from Stable Diffusion" in page.words
     assert page.words.index("did not come from") < page.words.index("What changed")
     assert "“classical, not Stable Diffusion”" in page.words
@@ -121,7 +179,7 @@ def test_a_genuine_engine_has_no_notice(inputs: ReportInputs) -> None:
 
 
 def test_sources_stand_beside_their_images_with_strength_and_seed(inputs: ReportInputs) -> None:
-    page = Page(render_report(inputs))
+    page = page_of(inputs)
     assert page.words.count("strength 0.25seed 1001") == 3
     alternatives = [attributes.get("alt") for tag, attributes in page.tags if tag == "img"]
     assert alternatives.count("generated from 焊盘凹凸/1.png") == 4
