@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -24,47 +24,81 @@ if TYPE_CHECKING:
     help="Cells at a time, each in a process of its own. Without it: one a physical core, or one a GPU.",
 )
 @click.option("--overwrite", is_flag=True, help="Train cells anew that were trained with other settings or images.")
+@click.option(
+    "--report",
+    "report_path",
+    type=click.Path(path_type=Path),
+    help="Where the report goes: .html, .md or .json.  [default: OUTPUT/report.html]",
+)
+@click.option(
+    "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the report; zh is Chinese."
+)
+@click.option(
+    "--note", "notes", multiple=True, help="A caveat for the report, as 'the boards are drawn'; may be repeated."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
-def experiment(
-    ctx: click.Context, file: Path, dry_run: bool, processes: int | None, overwrite: bool, as_json: bool
-) -> None:
+def experiment(ctx: click.Context, /, file: Path, dry_run: bool, processes: int | None, **options: Any) -> None:
     """Train arms x seeds (x folds) and say whether the generated images helped.
 
     The file names the data, the arms (baseline, oversampling, classical control, generated sets at their shares)
     and the one metric that decides. Every arm is trained for the same number of steps. Stopped (Ctrl-C will do),
-    the same command goes on; finished cells are left as they are. OUTPUT/experiment.json holds every figure.
+    the same command goes on; finished cells are left as they are. OUTPUT gets experiment.json with every figure,
+    and report.html.
 
     \b
     Examples:
       trainer experiment experiment.toml --dry-run
       trainer experiment experiment.toml
+      trainer experiment experiment.toml --report 报告.html --lang zh
     """
     from ..experiment.config import read_experiment
 
     config = read_experiment(file)
     if dry_run:
-        _dry_run(config, processes, as_json=as_json)
+        _dry_run(config, processes, as_json=options["as_json"])
         return
     try:
-        _run(config, processes, overwrite=overwrite, as_json=as_json)
+        _run(file, config, processes, **options)
     except KeyboardInterrupt as stop:
         click.echo(str(stop) or "stopped; the same command goes on", err=True)
         ctx.exit(130)
 
 
-def _run(config: ExperimentConfig, processes: int | None, *, overwrite: bool, as_json: bool) -> None:
+def _run(
+    file: Path,
+    config: ExperimentConfig,
+    processes: int | None,
+    *,
+    overwrite: bool,
+    report_path: Path | None,
+    lang: Literal["en", "zh"],
+    notes: tuple[str, ...],
+    as_json: bool,
+) -> None:
     import json
+    import shlex
 
     from ..experiment.as_json import EXPERIMENT_NAME, experiment_as_json
     from ..experiment.run import run_experiment
+    from ..report import write_experiment_report
+    from ..report.formats import choose_format
 
+    output = Path(config.output)
+    report = report_path or output / "report.html"
+    choose_format(report)  # a mistake in it must not cost a whole experiment
     result = run_experiment(config, processes=processes, overwrite=overwrite)
+    options = ["--report", str(report_path)] if report_path else []
+    options += ["--lang", lang] if lang != "en" else []
+    options += [part for note in notes for part in ("--note", note)]
+    command = shlex.join(["trainer", "experiment", str(file), *options])
+    write_experiment_report(report, result, output=output, language=lang, commands=[command], notes=notes)
     if as_json:
         click.echo(json.dumps(experiment_as_json(result), ensure_ascii=False, indent=2))
         return
     _show(result)
-    click.echo(f"All figures: {Path(config.output) / EXPERIMENT_NAME}")
+    click.echo(f"All figures: {output / EXPERIMENT_NAME}")
+    click.echo(f"Report: {report}")
 
 
 def _dry_run(config: ExperimentConfig, processes: int | None, *, as_json: bool) -> None:
@@ -178,20 +212,20 @@ def _rates(result: ExperimentResult) -> Table:
 
     table = _table(
         "arm",
-        "real + added",
+        "real\n+ added",
         "macro-F1\n宏平均 F1",
         "accuracy\n正确率",
         "miss rate\n漏检率",
-        "overkill rate\n过杀率",
+        "overkill\n过杀率",
         "real or added?\nAUROC",
     )
     for arm in result.arms:
         scores = arm.result.macro_f1
-        cells = [f"{number(scores.mean)} ± {scores.sd:.3f}" if scores.sd is not None else number(scores.mean)]
+        cells = [number(scores.mean) + (f"\n± {scores.sd:.3f}" if scores.sd is not None else "")]
         for key in ("accuracy", "miss_rate", "overkill_rate"):
             spread = arm.result.rates[key].spread
-            cells.append(percent(spread.mean) + (f" ± {100 * spread.sd:.2f}" if spread.sd is not None else ""))
-        counts = f"{sum(arm.real.values()):.0f} + {sum(arm.added.values()):.0f}"
+            cells.append(percent(spread.mean) + (f"\n± {100 * spread.sd:.2f}" if spread.sd is not None else ""))
+        counts = f"{sum(arm.real.values()):.0f}\n+ {sum(arm.added.values()):.0f}"
         table.add_row(escape(arm.name), counts, *cells, _told(arm.separability))
     return table
 
@@ -201,40 +235,41 @@ def _told(one: Separability | None) -> str:
         return ""
     if one.auroc is None:
         return "undefined"
-    between = f" ({one.interval.low:.2f} to {one.interval.high:.2f})" if one.interval else ""
+    between = f"\n{one.interval.low:.2f} to {one.interval.high:.2f}" if one.interval else ""
     return f"{one.auroc:.2f}{between}"
 
 
 def _differences(result: ExperimentResult) -> Table:
-    """Every generated arm against the others, the primary metric and the miss rate."""
+    """Every generated arm against the others: the primary metric, and misses and overkill."""
     from rich.markup import escape
 
     from ..verdict import COMPARED
 
-    table = _table("arm minus", "other", "figure", "difference", "95 % interval", "p", "p (Holm)")
+    shown = list(dict.fromkeys((result.primary, "miss_rate", "overkill_rate")))
+    headings = [f"{COMPARED[key].english}\n{COMPARED[key].chinese}" for key in shown]
+    table = _table("arm minus other", headings[0], "p\np (Holm)", *headings[1:])
     for judgement in result.judgements:
         for against in (judgement.baseline, judgement.control, *judgement.oversampling):
-            wanted = dict.fromkeys((result.primary, "miss_rate", "overkill_rate"))
-            for key in wanted:
-                metric = COMPARED[key]
-                name = f"{metric.english} {metric.chinese}"
-                table.add_row(escape(judgement.arm), escape(against.other), name, *_figures(against, key))
+            figures = [_figure(against, key) for key in shown]
+            p_values = "\n".join("" if p is None else f"{p:.3g}" for p in (against.p_value, against.p_holm))
+            arms = f"{escape(judgement.arm)}\n- {escape(against.other)}"
+            table.add_row(arms, figures[0], p_values, *figures[1:])
     return table
 
 
-def _figures(against: Against, key: str) -> list[str]:
+def _figure(against: Against, key: str) -> str:
+    """A difference above its interval."""
     from ..notation import signed, signed_range
 
     one = next(each for each in against.differences if each.metric == key)
-    p_values = [against.p_value, against.p_holm] if one is against.primary else [None, None]
-    return [signed(one.value), signed_range(one.interval), *("" if p is None else f"{p:.3g}" for p in p_values)]
+    return f"{signed(one.value)}\n[dim]{signed_range(one.interval)}[/dim]"
 
 
 def _table(*headings: str) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_lines=any("\n" in heading for heading in headings))
     for place, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if place == 0 else "right")
+        table.add_column(heading, justify="left" if place == 0 else "right", no_wrap=place > 0)
     return table

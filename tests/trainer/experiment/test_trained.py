@@ -62,7 +62,7 @@ def test_an_experiment_trains_is_interrupted_and_goes_on(file: Path, monkeypatch
     assert stopped.exit_code == 130
     assert "stopped; 1 of 6 cells are done" in stopped.stderr
     before = (file.parent / "out/cells/baseline/seed-0/best.pt").read_bytes()
-    finished = runner.invoke(cli, ["experiment", str(file), "--processes", "1", "--json"])
+    finished = runner.invoke(cli, ["experiment", str(file), "--processes", "0", "--json"])
     assert finished.exit_code == 0, finished.output
     content = json.loads(finished.stdout)
     assert (file.parent / "out/cells/baseline/seed-0/best.pt").read_bytes() == before
@@ -74,7 +74,10 @@ def test_an_experiment_trains_is_interrupted_and_goes_on(file: Path, monkeypatch
     assert content["cells"][2]["train"]["dirt"] == {"real": 8, "generated": 10}
     assert content["environment"]["device"] == "cpu"
     assert content["verdicts"]["generated"]["provisional"]
-    shown = runner.invoke(cli, ["experiment", str(file), "--processes", "0"])
+    assert "On these 9 test images" in (file.parent / "out/report.html").read_text(encoding="utf-8")
+    chinese = ["--report", str(file.parent / "报告.md"), "--lang", "zh"]
+    shown = runner.invoke(cli, ["experiment", str(file), "--processes", "0", *chinese])
+    assert "漏检率" in (file.parent / "报告.md").read_text(encoding="utf-8")
     assert "漏检率" in shown.stdout
     assert "On these 9 test images, generated against baseline" in " ".join(shown.stdout.split())
 
@@ -92,6 +95,13 @@ def test_a_dry_run_lists_the_cells_and_writes_nothing(file: Path) -> None:
     assert plan["to_train"] == 6
     assert plan["estimate"]["seconds"] > 0
     assert plan["estimate"]["processes"] == 2
+    assert not (file.parent / "out").exists()
+
+
+def test_a_report_of_no_known_kind_is_refused_before_anything_runs(file: Path) -> None:
+    done = CliRunner().invoke(cli, ["experiment", str(file), "--report", "report.doc"])
+    assert done.exit_code == 1
+    assert "found the ending .doc" in done.stderr
     assert not (file.parent / "out").exists()
 
 
