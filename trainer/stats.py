@@ -70,7 +70,7 @@ def chance_of_at_most(count: int, of: int, rate: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Resampled:
-    """A statistic of A arms over R resamples, images and seeds apart."""
+    """A rate of A arms over R resamples, images and seeds apart."""
 
     by_images: FloatArray
     """(A, R) means over seeds on drawn groups; NaN where a draw leaves the statistic undefined."""
@@ -81,8 +81,8 @@ class Resampled:
 
     @property
     def values(self) -> FloatArray:
-        """(A, R) with both in them; what intervals are made from."""
-        return self.by_images + self.seed_luck * self.seed_error[:, None]
+        """(A, R) with both in them, in [0, 1]; what intervals are made from."""
+        return np.clip(self.by_images + self.seed_luck * self.seed_error[:, None], 0.0, 1.0)
 
 
 Statistic = Callable[[npt.NDArray[np.number]], FloatArray]
@@ -109,7 +109,7 @@ def bootstrap_arms(
 
     Args:
         arms: each (S, G, L, K) confusion counts: seed, group, label, predicted class; G, L, K alike, S free.
-        statistics: by name, what to compute from a confusion.
+        statistics: by name, what to compute from a confusion; rates, in [0, 1].
         resamples: number of draws R.
         seed: of the draws.
 

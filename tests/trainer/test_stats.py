@@ -107,7 +107,7 @@ def test_one_training_varies_as_the_binomial_does() -> None:
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_pure_seed_variance_gives_the_interval_of_the_t_test(seeds: int) -> None:
     # Every image alike within a seed, so that all variance is between seeds, and the groups tell nothing.
-    shares = np.linspace(0.6, 0.9, seeds)
+    shares = np.linspace(0.49, 0.51, seeds)
     table = np.zeros((seeds, 40, 2, 2))
     table[..., 0, 0] = shares[:, None]
     table[..., 0, 1] = 1 - shares[:, None]
@@ -116,6 +116,18 @@ def test_pure_seed_variance_gives_the_interval_of_the_t_test(seeds: int) -> None
     expected = golden.t.interval(0.95, seeds - 1, loc=shares.mean(), scale=golden.sem(shares))
     assert interval is not None
     assert (interval.low, interval.high) == pytest.approx(expected, abs=0.1 * (expected[1] - expected[0]))
+
+
+def test_two_seeds_that_differ_much_leave_no_interval_beyond_what_a_rate_can_be() -> None:
+    shares = np.array([0.5, 0.95])
+    table = np.zeros((2, 40, 2, 2))
+    table[..., 0, 0] = shares[:, None]
+    table[..., 0, 1] = 1 - shares[:, None]
+    drawn = bootstrap_arms([table, table], {"accuracy": accuracy})["accuracy"].values
+    assert (drawn.min(), drawn.max()) == (0.0, 1.0)
+    interval = percentile_interval(drawn[1] - drawn[0])
+    assert interval is not None
+    assert -1 <= interval.low < -0.5 < 0.5 < interval.high <= 1
 
 
 def test_seeds_that_differ_by_the_luck_of_images_alone_add_no_variance_of_their_own() -> None:
