@@ -117,7 +117,7 @@ def _drawings(inputs: ExperimentInputs, labels: Mapping[str, ArmName], words: Wo
             colours.append(labels[one.arm].colour)
     if named:
         plain = [(str(Markup(name).striptags()), difference) for name, difference in named]  # noqa: S704 - our words
-        drawn["differences"] = _svg(draw_intervals(plain, colours, identity="differences", words=words))
+        drawn["differences"] = _svg(draw_intervals(plain, colours, identity="differences", words=words, width_in=7.4))
     axis = loss_range([curve for arm in inputs.arms for curve in arm.curves])
     for place, facts in enumerate(inputs.arms):
         if facts.curves:

@@ -25,7 +25,7 @@ def judgement_sentence(one: Judgement, language: Language, *, images: int, seeds
         words += f"，没有超出传统增广对照（{control.other}）"
     if one.provisional:
         words += f"（暂定，{FINAL_SEEDS} 个种子中只有 {seeds} 个）"
-    words += f";{describe_in_chinese(baseline.primary)},{_p_words(baseline, family)}"
+    words += f"；{describe_in_chinese(baseline.primary)}，{_p_words(baseline, family)}"
     words += (
         f"；与传统增广对照（{control.other}）相比，{describe_in_chinese(control.primary)}，{_p_words(control, family)}"
     )

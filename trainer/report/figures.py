@@ -67,7 +67,12 @@ def draw_differences(differences: Sequence[Difference], *, identity: str, words:
 
 
 def draw_intervals(
-    named: Sequence[tuple[str, Difference]], colours: Sequence[int], *, identity: str, words: Words
+    named: Sequence[tuple[str, Difference]],
+    colours: Sequence[int],
+    *,
+    identity: str,
+    words: Words,
+    width_in: float = 5.4,
 ) -> str:
     """Each defined difference under its name with its interval, beside a line at 0.
 
@@ -76,11 +81,12 @@ def draw_intervals(
         colours: which of the page's colours each has.
         identity: a word of its own in the page.
         words: of the page.
+        width_in: of the drawing, in inches.
     """
     lettering = Lettering()
     shown = [(*pair, pair[1].value, colour) for pair, colour in zip(named, colours, strict=True)]
     rows = [(name, one, value, ARMS[colour % COLOURS]) for name, one, value, colour in shown if value is not None]
-    figure = Figure(figsize=(5.4, 0.75 + 0.42 * max(1, len(rows))), layout="constrained")
+    figure = Figure(figsize=(width_in, 0.75 + 0.42 * max(1, len(rows))), layout="constrained")
     axes = figure.add_subplot()
     axes.axvline(0.0, color=INK, linewidth=1.0)
     for row, (_, one, value, colour) in enumerate(rows):

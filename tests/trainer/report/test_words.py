@@ -187,3 +187,16 @@ def test_every_diagnosis_is_known_in_chinese() -> None:
         assert chinese is not None, line
         assert re.findall(r"\d+\.\d+", chinese) == re.findall(r"\d+\.\d+", line)
         assert not re.search(r"[a-z]{4,}", chinese), chinese
+
+
+def test_chinese_has_its_own_punctuation(make_case, inputs: ReportInputs) -> None:  # type: ignore[no-untyped-def]
+    case = make_case()
+    experiment = collect_experiment(make_experiment(case), output=case.root)
+    for text in (
+        render_report(inputs, language="zh", kind="md"),
+        render_experiment(experiment, language="zh", kind="md"),
+        *CHINESE.values(),
+        *SENTENCES.values(),
+    ):
+        prose = "\n".join(line for line in text.splitlines() if not line.startswith("|"))
+        assert not re.search(r"[\u4e00-\u9fff）][,;?!(]|[,;?!][\u4e00-\u9fff（]", prose), prose

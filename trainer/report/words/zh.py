@@ -155,7 +155,7 @@ WORDS = {
     "experiment": "{arms} 组，{seeds}{folds}，{images} 张测试图像",
     "folds": "，{folds} 折",
     "no_generated": "没有一组使用生成图像，因此没有可判断的；下面只列出各项指标。",
-    "design": "每次训练都走 {steps} 步优化，每轮 {per_epoch} 张图像。决定性指标{primary}写定于 {at}。",
+    "design": "每次训练都走 {steps} 步优化，每轮 {per_epoch} 张图像。决定性指标“{primary}”写定于 {at}。",
     "against_title": "各生成组与其他组相比",
     "against_words": "决定性指标，生成组减其他组，附 95 % 区间，由 {resamples} 次自助抽样得到：对{units}重抽，再加上每组自己的训练种子"
     "带来的随机性。p (Holm) 已按全部生成组校正，与基线、与对照分开计算；结论依据它。过采样只作展示，不参与结论。",
