@@ -4,15 +4,22 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from string import Formatter
 
 import numpy as np
 import pytest
 
 from trainer.compare import compare
+from trainer.dataset import Dataset, LabelledImage
 from trainer.diagnose import diagnose
 from trainer.evidence import Conditions
+from trainer.experiment.declare import Declaration
+from trainer.experiment.separability import separability
+from trainer.findings import Finding
 from trainer.history import EpochRecord
+from trainer.leakage import Guarded
+from trainer.leakage_words import words_on
 from trainer.predictions import make_predictions
 from trainer.report import ReportInputs, collect_experiment, render_experiment, render_report
 from trainer.report.words import CHINESE, ENGLISH, Words
@@ -153,6 +160,33 @@ def test_what_a_difference_takes_is_known_in_chinese() -> None:
         chinese = in_chinese(found.sentence)
         assert chinese is not None
         assert sorted(re.findall(r"[\d.]*\d", chinese)) == sorted(re.findall(r"[\d.]*\d", found.sentence))
+
+
+def test_what_the_guard_let_pass_is_known_in_chinese() -> None:
+    image = LabelledImage(Path("data/train/open/1.png"), "open")
+    dataset = Dataset(Path("data"), ("Normal", "open"), (image,) * 25, (image,) * 9, (image,) * 10)
+    sentences = [
+        f"data: {words}"
+        for foreign in (0, 3)
+        for words in words_on(
+            dataset,
+            Guarded((image, image), foreign, 4, 5),
+            [Finding("near", "", ("val/open/2.png", "train/open/1.png"))],
+            [Path("data/val/open/7.png")],
+        )
+    ]
+    assert len(set(sentences)) == 6
+    for sentence in sentences:
+        chinese = in_chinese(sentence)
+        assert chinese is not None, sentence
+        assert sorted(re.findall(r"\d+", chinese)) == sorted(re.findall(r"\d+", sentence))
+
+
+def test_what_an_experiment_says_of_itself_is_known_in_chinese() -> None:
+    declaration = Declaration({}, ({"changed": ["seeds", "arm"], "finished": 3},), late=2)
+    few = separability(np.zeros((2, 3)), [True, False], ["open"] * 2, ["a", "b"], seed=0)
+    for sentence in (*declaration.notes(), few.reason):
+        assert in_chinese(sentence) is not None, sentence
 
 
 def epochs(train: Sequence[float], val: Sequence[float], lr: Sequence[float]) -> list[EpochRecord]:

@@ -53,6 +53,23 @@ SENTENCES = {
     "known makes p-values too small.": "完成 {finished} 次训练后实验文件有改动（{changed}）；知道结果之后再做的选择会使 p 值偏小。",
     "no class has {real} real and {generated} generated images": "没有一个类别同时有 {real} 张真实图和 {generated} 张生成图",
     "{count} source images; fewer than {least} say nothing of others": "只有 {count} 张源图；少于 {least} 张不能说明其他源图",
+    # trainer.leakage_words, which an experiment says of its data
+    "{data}: {count} of {all} images in {train} were generated ({foreign} of them from sources that are not there), the "
+    "first is {first}: they count as generated, not as real": "{data}：{train} 的 {all} 张图像中有 {count} 张是生成的（其中 {foreign} 张的源图"
+    "不在那里），第一张为 {first}：按生成图计，不按真实图计",
+    "{data}: {count} of {all} images in {train} were generated, the first is {first}: they count as generated, not as "
+    "real": "{data}：{train} 的 {all} 张图像中有 {count} 张是生成的，第一张为 {first}：按生成图计，不按真实图计",
+    "{data}: {count} source(s) of generated images: neither in {train} nor where they were generated from, so compared "
+    "with validation and test by their bytes alone": "{data}：{count} 张生成图像的源图既不在 {train}，也不在生成时的位置，因此只按字节与验证集、测试集比对",
+    "{data}: {count} single-coloured pictures have a twin in another of train, val and test: allowed, since they tell "
+    "nothing of what they were taken of; --strict refuses them": "{data}：{count} 张单色图像在训练、验证、测试的另一部分中有相同的一张：予以放行，因为看不出拍的是什么；"
+    "--strict 会拒绝它们",
+    "{data}: {count} of {all} validation and test pictures look like one that is trained on, the first is {first}: "
+    "perhaps the same part twice (aligned boards all look alike); {file} in the run shows them, --strict refuses "
+    "them": "{data}：{all} 张验证和测试图像中有 {count} 张与某张训练图像相似，第一张为 {first}：也许是同一部位拍了两次（对齐的板看上去都差不多）；"
+    "运行文件夹中的 {file} 列出了它们，--strict 会拒绝它们",
+    "{data}: {count} of {all} validation and test pictures cannot be decoded, the first is {first}: compared by their "
+    "bytes alone; 'trainer check' lists them": "{data}：{all} 张验证和测试图像中有 {count} 张无法解码，第一张为 {first}：只按字节比对；'trainer check' 会列出它们",
     # trainer.worth
     "To see a difference of {worth} in {power} of 100 such comparisons, no number of test images is enough with {seeds} "
     "seeds an arm: the seeds differ too much; train with {needed} or more.": "要在 100 次这样的比较中有 {power} 次看出 {worth} "
