@@ -104,19 +104,22 @@ def _run(
 def _dry_run(config: ExperimentConfig, processes: int | None, *, as_json: bool) -> None:
     import json
 
-    from ..experiment.cell import read_done
+    from ..experiment.cell import started_identity
     from ..experiment.estimate import estimate
     from ..experiment.prepare import prepare
-    from ..experiment.run import choose_hands
+    from ..experiment.run import choose_hands, is_done, plan_jobs, plan_sets
 
     hands = choose_hands(config, processes)
     prepared = prepare(config, progress=True)
     cells: list[dict[str, Any]] = []
     todo = []
-    for cell in prepared.cells:
+    for cell, job in zip(prepared.cells, plan_jobs(prepared, plan_sets(prepared)), strict=True):
         real, added = prepared.counts(cell.arm, prepared.fold(cell.fold))
-        done = read_done(prepared.output / cell.folder) is not None
-        if not done:
+        there = started_identity(job.folder)
+        state = "to train" if there is None else "begun" if there == job.identity else "other settings"
+        if is_done(job):
+            state = "done"
+        else:
             todo.append(cell)
         cells.append(
             {
@@ -128,7 +131,7 @@ def _dry_run(config: ExperimentConfig, processes: int | None, *, as_json: bool) 
                 "real": sum(real.values()),
                 "added": sum(added.values()),
                 "added_by_class": dict(sorted(added.items())),
-                "done": done,
+                "state": state,
             }
         )
     cost = estimate(prepared, todo, processes=max(1, hands.processes))
@@ -163,8 +166,7 @@ def _show_plan(plan: dict[str, Any]) -> None:
     shown = set()
     for one in plan["cells"]:
         folder = one["folder"].partition("/")[2]
-        state = "done" if one["done"] else "to train"
-        table.add_row(escape(folder), str(one["real"]), str(one["added"]), state)
+        table.add_row(escape(folder), str(one["real"]), str(one["added"]), one["state"])
     console.print(table)
     for one in plan["cells"]:
         if one["added_by_class"] and one["arm"] not in shown:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -24,7 +24,7 @@ from .plan import CELLS_FOLDER
 from .prepare import Prepared, prepare
 from .processes import run_jobs, sensible_processes
 from .result import ExperimentResult
-from .sets import ArmSet, classical_set, generated_set
+from .sets import ArmSet, classical_identity, classical_set, generated_identity, generated_set
 
 SETS_FOLDER = "sets"
 _LOCK_NAME = ".lock"
@@ -77,9 +77,10 @@ def run_experiment(
         cells = (prepared.output / CELLS_FOLDER).rglob(CELL_NAME)
         finished = sum(read_done(path.parent) is not None for path in cells)
         declaration = declare(prepared.config, finished=finished, now=_now())
-        joined = make_sets(prepared, progress=progress)
-        jobs = _jobs(prepared, joined)
+        joined = plan_sets(prepared)
+        jobs = plan_jobs(prepared, joined)
         _refuse_others(jobs, overwrite=overwrite)
+        make_sets(prepared, joined, progress=progress)
         todo = [job for job in jobs if not is_done(job)]
         _run(todo, jobs, hands, prepared.config.train.epochs, work_cell, progress=progress)
         result = collect(prepared, joined, declaration, resamples=resamples, progress=progress)
@@ -106,21 +107,43 @@ def choose_hands(config: ExperimentConfig, processes: int | None) -> Hands:
     return Hands(len(gpus) if processes is None else processes, gpus)
 
 
-def make_sets(prepared: Prepared, *, progress: bool = False) -> dict[tuple[str, int | None], ArmSet]:
-    """The folders of images that join, for every arm and fold that has any; those that are there are kept."""
-    made = {}
+def plan_sets(prepared: Prepared) -> dict[tuple[str, int | None], ArmSet]:
+    """The folders of images that join, for every arm and fold that has any, whether they are there or not."""
+    planned = {}
     for arm in prepared.arms:
         for fold in prepared.folds:
             images = prepared.joining.get((arm.name, fold.number))
             if images is None:
                 continue
             folder = prepared.output / SETS_FOLDER / arm.name
-            folder = folder if fold.number is None else folder / f"fold-{fold.number}"
             if arm.kind == "generated":
-                one = generated_set(folder, images, [prepared.sets[path] for path in arm.sets], progress=progress)
+                identity = generated_identity(images)
             else:
-                one = classical_set(
-                    folder,
+                identity = classical_identity(
+                    images,
+                    config=prepared.augment,
+                    imgsz=prepared.config.train.imgsz,
+                    seed=prepared.config.seed,
+                )
+            planned[arm.name, fold.number] = ArmSet(
+                folder if fold.number is None else folder / f"fold-{fold.number}", identity
+            )
+    return planned
+
+
+def make_sets(prepared: Prepared, planned: Mapping[tuple[str, int | None], ArmSet], *, progress: bool = False) -> None:
+    """Make the planned folders; those that are there are kept."""
+    for arm in prepared.arms:
+        for fold in prepared.folds:
+            one = planned.get((arm.name, fold.number))
+            if one is None:
+                continue
+            images = prepared.joining[arm.name, fold.number]
+            if arm.kind == "generated":
+                generated_set(one.path, images, [prepared.sets[path] for path in arm.sets], progress=progress)
+            else:
+                classical_set(
+                    one.path,
                     images,
                     fold,
                     config=prepared.augment,
@@ -128,8 +151,6 @@ def make_sets(prepared: Prepared, *, progress: bool = False) -> dict[tuple[str, 
                     seed=prepared.config.seed,
                     progress=progress,
                 )
-            made[arm.name, fold.number] = one
-    return made
 
 
 def is_done(job: CellJob) -> bool:
@@ -138,7 +159,8 @@ def is_done(job: CellJob) -> bool:
     return done is not None and done.get("identity") == job.identity
 
 
-def _jobs(prepared: Prepared, joined: dict[tuple[str, int | None], ArmSet]) -> list[CellJob]:
+def plan_jobs(prepared: Prepared, joined: Mapping[tuple[str, int | None], ArmSet]) -> list[CellJob]:
+    """What every cell is worked with, in the order of the cells; nothing is written."""
     jobs = []
     for cell in prepared.cells:
         fold = prepared.fold(cell.fold)

@@ -33,8 +33,17 @@ class ArmSet:
     path: Path
     identity: str
     """SHA-256 over what the set is made from; equal sets have equal ones."""
-    bytes: int
-    """What its files take on disk, where they are not links."""
+
+
+def generated_identity(images: Sequence[GeneratedImage]) -> str:
+    """SHA-256 over the images of a generated arm."""
+    return _hash([f"generated\0{one.label}\0{one.sha256}\0{one.source_sha256}" for one in images])
+
+
+def classical_identity(images: Sequence[GeneratedImage], *, config: AugmentConfig, imgsz: int, seed: int) -> str:
+    """SHA-256 over what decides the images of a classical arm; arguments as for `classical_set`."""
+    lines = [f"classical\0{one.label}\0{one.source_sha256}\0{one.sha256}" for one in images]
+    return _hash([f"{config.model_dump_json()}\0{imgsz}\0{seed}", *lines])
 
 
 def generated_set(
@@ -52,8 +61,7 @@ def generated_set(
         GeneratedSetError: a set's manifest cannot be read.
         OSError: the folder cannot be written.
     """
-    lines = [f"generated\0{one.label}\0{one.sha256}\0{one.source_sha256}" for one in images]
-    identity = _hash(lines)
+    identity = generated_identity(images)
     records: dict[Path, ImageRecord] = {}
     for one in sets:
         try:
@@ -74,7 +82,7 @@ def generated_set(
         return written
 
     _make(folder, identity, fill)
-    return ArmSet(folder, identity, sum(image.path.stat().st_size for image in images))
+    return ArmSet(folder, identity)
 
 
 def classical_set(
@@ -102,9 +110,7 @@ def classical_set(
         DataError: a source cannot be read.
         OSError: the folder cannot be written.
     """
-    settings = config.model_dump_json()
-    lines = [f"classical\0{one.label}\0{one.source_sha256}\0{one.sha256}" for one in images]
-    identity = _hash([f"{settings}\0{imgsz}\0{seed}", *lines])
+    identity = classical_identity(images, config=config, imgsz=imgsz, seed=seed)
 
     def fill(partial: Path) -> list[ImageRecord]:
         written = []
@@ -146,7 +152,7 @@ def classical_set(
 
     with torch_threads(1):  # small pictures do not gain from more
         _make(folder, identity, fill)
-    return ArmSet(folder, identity, sum(path.stat().st_size for path in folder.rglob("*.png")))
+    return ArmSet(folder, identity)
 
 
 def _make(folder: Path, identity: str, fill: Callable[[Path], list[ImageRecord]]) -> None:

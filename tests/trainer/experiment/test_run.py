@@ -16,7 +16,8 @@ from trainer.experiment.config import ExperimentConfig
 from trainer.experiment.prepare import prepare
 from trainer.experiment.processes import JobFailed
 from trainer.experiment.result import ExperimentResult
-from trainer.experiment.run import Stopped, choose_hands, run_experiment
+from trainer.experiment.run import Stopped, choose_hands, is_done, plan_jobs, plan_sets, run_experiment
+from trainer.folds import split_folds
 from trainer.generated import read_generated
 
 Work = Any
@@ -364,3 +365,18 @@ def test_fewer_folds_than_there_are_are_refused(make: MakeExperiment, folds: Pat
     shutil.copytree(folds / "fold-1", folds / "fold-2")
     with pytest.raises(DataError, match=r"found 3 folders fold-\*, expected fold-0 to fold-1"):
         prepare(make(data="folds", folds=2, arm=[{"kind": "baseline"}]))
+
+
+def test_folds_as_trainer_split_makes_them_fit(make: MakeExperiment, photos: Path, tmp_path: Path) -> None:
+    split_folds(photos, tmp_path / "made", folds=3)
+    prepared = prepare(make(data="made", folds=3, arm=[{"kind": "baseline"}]))
+    assert sum(len(fold.dataset.test) for fold in prepared.folds) == 36
+    assert [cell.fold for cell in prepared.cells] == [0, 1, 2, 0, 1, 2]
+
+
+def test_a_cell_of_other_settings_is_known_before_it_is_run(make: MakeExperiment, fake: Work) -> None:
+    config = make()
+    go(config, fake)
+    prepared, other = prepare(config), prepare(make(train={"epochs": 2, "imgsz": 32, "device": "cpu"}))
+    assert all(is_done(job) for job in plan_jobs(prepared, plan_sets(prepared)))
+    assert not any(is_done(job) for job in plan_jobs(other, plan_sets(other)))

@@ -15,7 +15,7 @@ FILE = """
 data = "data"
 output = "out"
 primary = "accuracy"
-seeds = 2
+seeds = 1
 
 [train]
 epochs = 1
@@ -60,7 +60,7 @@ def test_an_experiment_trains_is_interrupted_and_goes_on(file: Path, monkeypatch
     monkeypatch.setattr(run, "run_jobs", interrupted)
     stopped = runner.invoke(cli, ["experiment", str(file), "--processes", "1"])
     assert stopped.exit_code == 130
-    assert "stopped; 1 of 6 cells are done" in stopped.stderr
+    assert "stopped; 1 of 3 cells are done" in stopped.stderr
     before = (file.parent / "out/cells/baseline/seed-0/best.pt").read_bytes()
     finished = runner.invoke(cli, ["experiment", str(file), "--processes", "0", "--json"])
     assert finished.exit_code == 0, finished.output
@@ -92,7 +92,8 @@ def test_a_dry_run_lists_the_cells_and_writes_nothing(file: Path) -> None:
         "cells/generated/seed-0",
     ]
     assert [(one["real"], one["added"]) for one in plan["cells"]][:3] == [(24, 0), (24, 20), (24, 20)]
-    assert plan["to_train"] == 6
+    assert plan["to_train"] == 3
+    assert {one["state"] for one in plan["cells"]} == {"to train"}
     assert plan["estimate"]["seconds"] > 0
     assert plan["estimate"]["processes"] == 2
     assert not (file.parent / "out").exists()
