@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -162,6 +163,8 @@ class _Hand:
 def _serve(connection: Connection[Any, Any], work: Callable[[Any], None], gpu: str | None) -> None:
     """What a process does: jobs in, "" or the words of an error out, until None comes or nobody is there."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asked; it ends this one
+    # Ended in order, so that what it holds of the system is given back without a warning.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     while True:
