@@ -131,6 +131,8 @@ class ExperimentConfig(BaseModel):
             if value < 1:
                 raise ValueError("expected 1 or more, or a list such as [0, 1, 2]")
             return tuple(range(value))
+        if not isinstance(value, (list, tuple)):
+            raise ValueError("expected a number of seeds, or a list such as [0, 1, 2]")
         return value
 
     @field_validator("seeds")
@@ -239,6 +241,9 @@ def _check_train(train: dict[str, Any], origin: str) -> None:
     for key, why in _DECIDED_ELSEWHERE.items():
         if key in train:
             raise ConfigError(f"{origin}: [train] {key}: found {train[key]!r}; leave it out, {why}")
+    for key in train:
+        if key not in TrainConfig.model_fields:
+            raise ConfigError(f"{origin}: [train] {key}: no such key; expected {_keys(TrainConfig)}")
     if train.get("batch_size") == "auto":
         raise ConfigError(f"{origin}: [train] batch_size: found 'auto'; expected a number, the same for every arm")
     try:
@@ -255,22 +260,32 @@ def _words(fault: Any, origin: str) -> str:
     """One line from a fault that the checker found: file, table, key, found, expected."""
     location = [str(part) for part in fault["loc"]]
     where = origin
+    table: type[BaseModel] = ExperimentConfig
     if location[:1] == ["arm"] and len(location) > 1:
         where += f": [[arm]] number {int(location[1]) + 1}"
-        location = location[2:]
+        location, table = location[2:], ArmConfig
     elif location[:1] in (["train"], ["classical"]) and len(location) > 1:
         where += f": [{location[0]}]"
-        location = location[1:]
+        location, table = location[1:], AugmentConfig
     message = fault["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:] if fault["type"] != "value_error" else message
+    if fault["type"] != "value_error":
+        message = (
+            f"expected{message.removeprefix('Input should be')}" if "Input should be" in message else message.lower()
+        )
     if not location:
         return f"{where}: {message}"
     key = ".".join(location)
     if fault["type"] == "missing":
         return f"{where}: {key}: missing; expected it in the file"
     if fault["type"] == "extra_forbidden":
-        return f"{where}: {key}: no such key; expected one that the documentation of experiment.toml lists"
+        return f"{where}: {key}: no such key; expected {_keys(table)}"
     return f"{where}: {key}: found {_short(fault['input'])}; {message}"
+
+
+def _keys(table: type[BaseModel]) -> str:
+    return "one of " + ", ".join(
+        key for key in table.model_fields if key not in _DECIDED_ELSEWHERE or table is not TrainConfig
+    )
 
 
 def _short(value: object) -> str:
