@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from .pieces import Cell, Table
 
-_SPECIAL = re.compile(r"([\\`*_\[\]<>|#~])")
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|#~$])")
 
 
 def as_line(words: object) -> str:

@@ -126,7 +126,7 @@ class Cell:
     @property
     def words(self) -> str:
         """Main line and, in brackets, the second one."""
-        main, sub = "".join(map(str, self.main)), "".join(map(str, self.sub))
+        main, sub = ("".join(map(str, pieces)).strip() for pieces in (self.main, self.sub))
         return f"{main} ({sub})" if main and sub else main or sub
 
 

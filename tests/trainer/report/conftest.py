@@ -154,4 +154,6 @@ def inputs(make_case) -> ReportInputs:  # type: ignore[no-untyped-def]
     for one in arms[1].seeds:
         assert one.run is not None
         write_operating_point(one.run, ChosenPoint("Normal", 0.5, 0.05, 3, 60))
-    return collect_inputs(compare(*arms, worth=0.05), arms, case.data, commands=["trainer compare a b <data>"])
+    return collect_inputs(
+        compare(*arms, worth=0.05), arms, case.data, commands=["trainer compare a b <data> " + 40 * "--note drawn "]
+    )

@@ -65,8 +65,8 @@ def test_markdown_has_every_table_of_the_page(inputs: ReportInputs, language) ->
 
 
 def test_signs_of_markdown_in_names_stay_letters() -> None:
-    assert as_line("a|b *c*\n<d> `e` [f]") == r"a\|b \*c\* \<d\> \`e\` \[f\]"
-    table = Table("", ((head("a|b"),),), (Row((row_head("x\ny", sub=("z",)),)),))
+    assert as_line("a|b *c*\n<d> `e` [f] $g$") == r"a\|b \*c\* \<d\> \`e\` \[f\] \$g\$"
+    table = Table("", ((head("a|b"),),), (Row((row_head("x\ny", sub=("", " ", "z")),)),))
     assert as_table(table) == "| a\\|b |\n| --- |\n| x y (z) |"
 
 
