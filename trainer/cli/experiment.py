@@ -213,13 +213,12 @@ def _rates(result: ExperimentResult) -> Table:
     from ..notation import number, percent
 
     table = _table(
-        "arm",
-        "real\n+ added",
+        "arm\nreal + added images",
         "macro-F1\n宏平均 F1",
         "accuracy\n正确率",
         "miss rate\n漏检率",
         "overkill\n过杀率",
-        "real or added?\nAUROC",
+        "AUROC real\nor added",
     )
     for arm in result.arms:
         scores = arm.result.macro_f1
@@ -227,8 +226,8 @@ def _rates(result: ExperimentResult) -> Table:
         for key in ("accuracy", "miss_rate", "overkill_rate"):
             spread = arm.result.rates[key].spread
             cells.append(percent(spread.mean) + (f"\n± {100 * spread.sd:.2f}" if spread.sd is not None else ""))
-        counts = f"{sum(arm.real.values()):.0f}\n+ {sum(arm.added.values()):.0f}"
-        table.add_row(escape(arm.name), counts, *cells, _told(arm.separability))
+        counts = f"{sum(arm.real.values()):.0f} + {sum(arm.added.values()):.0f}"
+        table.add_row(f"{escape(arm.name)}\n[dim]{counts}[/dim]", *cells, _told(arm.separability))
     return table
 
 
@@ -249,13 +248,13 @@ def _differences(result: ExperimentResult) -> Table:
 
     shown = list(dict.fromkeys((result.primary, "miss_rate", "overkill_rate")))
     headings = [f"{COMPARED[key].english}\n{COMPARED[key].chinese}" for key in shown]
-    table = _table("arm minus other", headings[0], "p\np (Holm)", *headings[1:])
+    table = _table("arm minus other", f"{headings[0]}\nraw p, p (Holm)", *headings[1:])
     for judgement in result.judgements:
         for against in (judgement.baseline, judgement.control, *judgement.oversampling):
             figures = [_figure(against, key) for key in shown]
-            p_values = "\n".join("" if p is None else f"{p:.3g}" for p in (against.p_value, against.p_holm))
+            p_values = ", ".join(f"{p:.3g}" for p in (against.p_value, against.p_holm) if p is not None)
             arms = f"{escape(judgement.arm)}\n- {escape(against.other)}"
-            table.add_row(arms, figures[0], p_values, *figures[1:])
+            table.add_row(arms, f"{figures[0]}\n{p_values}", *figures[1:])
     return table
 
 
@@ -272,6 +271,7 @@ def _table(*headings: str) -> Table:
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_lines=any("\n" in heading for heading in headings))
-    for place, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if place == 0 else "right", no_wrap=place > 0)
+    table.add_column(headings[0], min_width=13, overflow="fold")
+    for heading in headings[1:]:
+        table.add_column(heading, justify="right", no_wrap=True)
     return table
