@@ -34,11 +34,11 @@ def spotted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that knows a bright spot, anywhere, from plain noise."""
     root = tmp_path_factory.mktemp("spots")
     rng = np.random.default_rng(0)
-    for part, count in (("train", 64), ("val", 16)):
+    for part, count, first in (("train", 64, 0), ("val", 16, 500)):
         for number in range(count):
             spot = (int(rng.integers(64 - SPOT_PX)), int(rng.integers(64 - SPOT_PX)))
-            draw_spot(root / "data" / part / "Normal" / f"{number}.png", (64, 64), None, number)
-            draw_spot(root / "data" / part / "亮点" / f"{number}.png", (64, 64), spot, 1000 + number)
+            draw_spot(root / "data" / part / "Normal" / f"{number}.png", (64, 64), None, first + number)
+            draw_spot(root / "data" / part / "亮点" / f"{number}.png", (64, 64), spot, 1000 + first + number)
     config = make_config(epochs=8, imgsz=64, batch_size=16, seed=0, device="cpu", ema_decay=0.9, lr=2e-3)
     train(root / "data", root / "run", config, progress=False)
     return root / "run"
