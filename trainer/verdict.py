@@ -129,6 +129,9 @@ def give_verdict(
     if miss is not None and miss is not primary and (miss.rose or miss.fell):
         sentence += f"; {describe(miss)}" + (f" against {names[0]}" if control is not None else "")
         chinese += "；" + (f"与 {names[0]} 相比，" if control is not None else "") + describe_in_chinese(miss)
+    if max(seeds) == 1:
+        sentence += "; this speaks of these trained models only, not of the ways they were trained"
+        chinese += "；这只说明这几个训练好的模型，不说明训练方法"
     return Verdict(word, provisional, primary.metric, sentence + ".", chinese + "。")
 
 

@@ -119,3 +119,11 @@ def test_chinese_words_for_what_did_not_move_or_is_undefined() -> None:
         "正确率 上升 0.250，从 0.500 到 0.750（测试图像太少，给不出区间）"
     )
     assert describe_in_chinese(Difference("accuracy", None, 0.75, None)) == "正确率未定义"
+
+
+def test_one_training_each_is_a_verdict_on_these_models_alone() -> None:
+    alone, several = verdict(UP, seeds=1), verdict(UP, seeds=2)
+    assert alone.sentence.endswith("; this speaks of these trained models only, not of the ways they were trained.")
+    assert "只说明这几个训练好的模型" in alone.chinese
+    assert "these trained models" not in several.sentence
+    assert "这几个训练好的模型" not in several.chinese
