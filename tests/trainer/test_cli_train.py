@@ -73,7 +73,7 @@ def test_the_options_offer_what_the_configuration_has(monkeypatch: pytest.Monkey
     model = next(option for option in train_command.params if option.name == "model")
     assert tuple(model.type.choices) == MODELS  # type: ignore[attr-defined]
     asked: list[TrainConfig] = []
-    monkeypatch.setattr("trainer.train.train", lambda data, run, config, **_: asked.append(config) or [])
+    monkeypatch.setattr("trainer.seeds.train_seeds", lambda data, run, config, **_: asked.append(config) or [])
     done = CliRunner().invoke(cli, ["train", "data", "-o", "run"])
     assert done.exit_code == 0, done.output
     assert asked == [TrainConfig()]
@@ -91,12 +91,14 @@ def test_every_option_stands_under_a_heading() -> None:
 
 def test_options_reach_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[TrainConfig, dict[str, object]]] = []
-    monkeypatch.setattr("trainer.train.train", lambda data, run, config, **rest: asked.append((config, rest)) or [])
+    monkeypatch.setattr(
+        "trainer.seeds.train_seeds", lambda data, run, config, **rest: asked.append((config, rest)) or []
+    )
     arguments = (
         "train data -o run --batch-size auto --patience 7 --monitor val_loss --stop-on overfit --schedule linear "
         "--class-weights balanced --clip-norm 0 --generated-share 0.5 --no-flips --no-quarter-turns --shift 0.2 "
         "--hue 0.05 --saturation 0.2 --no-amp --layout contiguous --no-deterministic --cache-gb 1.5 --tensorboard "
-        "--weights start.pt --freeze 9 --label-smoothing 0"
+        "--weights start.pt --freeze 9 --label-smoothing 0 --processes 2"
     )
     done = CliRunner().invoke(cli, arguments.split())
     assert done.exit_code == 0, done.output
@@ -118,7 +120,7 @@ def test_options_reach_the_configuration(monkeypatch: pytest.MonkeyPatch) -> Non
         freeze=9,
         label_smoothing=0,
     )
-    assert (rest["cache_gb"], rest["tensorboard"]) == (1.5, True)
+    assert (rest["cache_gb"], rest["tensorboard"], rest["processes"]) == (1.5, True, 2)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,7 @@ def test_ctrl_c_ends_with_words_and_130(stop: KeyboardInterrupt, words: str, mon
     def stopped(*_: object, **__: object) -> None:
         raise stop
 
-    monkeypatch.setattr("trainer.train.train", stopped)
+    monkeypatch.setattr("trainer.seeds.train_seeds", stopped)
     done = CliRunner().invoke(cli, ["train", "data", "-o", "run"])
     assert done.exit_code == 130
     assert done.stderr.strip() == words

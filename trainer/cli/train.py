@@ -36,6 +36,7 @@ _GROUPS = {
     "When it ends, and which epoch is best": ("monitor", "patience", "stop_on"),
     "Repetition and the machine": (
         "seeds",
+        "processes",
         "device",
         "threads",
         "amp",
@@ -184,6 +185,12 @@ class _GroupedOptions(click.Command):
     multiple=True,
     help="Repeat it for several runs, RUN/seed-0, RUN/seed-1, ...",
 )
+@click.option(
+    "--processes",
+    type=int,
+    metavar="N",
+    help="Seeds trained at a time. Without it: one a physical core on the CPU, one on a GPU.",
+)
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--threads", default=1, show_default=True, help="CPU threads; small images do not gain from more.")
 @click.option("--amp/--no-amp", default=True, show_default=True, help="Mixed precision, on CUDA alone.")
@@ -242,6 +249,7 @@ def _train(
     control_for: tuple[Path, ...],
     strict: bool,
     seeds: tuple[int, ...],
+    processes: int | None,
     weights: Path | None,
     overwrite: bool,
     as_json: bool,
@@ -252,15 +260,16 @@ def _train(
     import json
 
     from ..config import make_config
-    from ..train import train as train_runs
+    from ..seeds import train_seeds
 
     augment = {name: settings.pop(name) for name in ("flips", "quarter_turns", "shift", "hue", "saturation")}
     config = make_config(seed=seeds[0], weights=None if weights is None else str(weights), augment=augment, **settings)
-    results = train_runs(
+    results = train_seeds(
         data,
         run,
         config,
         seeds=seeds,
+        processes=processes,
         generated=generated,
         control_for=control_for,
         strict=strict,

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from ..device import choose_device
 from ..errors import ConfigError
 from ..history import HISTORY_NAME
+from ..processes import run_jobs, sensible_processes
 from ..stats import RESAMPLES
 from .as_json import EXPERIMENT_NAME, experiment_as_json
 from .cell import CELL_NAME, CellJob, identity_of, read_done, started_identity, work
@@ -22,7 +23,6 @@ from .config import ExperimentConfig
 from .declare import declare, write_json
 from .plan import CELLS_FOLDER
 from .prepare import Prepared, prepare
-from .processes import run_jobs, sensible_processes
 from .result import ExperimentResult
 from .sets import ArmSet, classical_identity, classical_set, generated_identity, generated_set
 

@@ -14,11 +14,11 @@ from trainer.errors import ConfigError, DataError, EvaluationError, GeneratedSet
 from trainer.experiment.cell import CellJob
 from trainer.experiment.config import ExperimentConfig
 from trainer.experiment.prepare import prepare
-from trainer.experiment.processes import JobFailed
 from trainer.experiment.result import ExperimentResult
 from trainer.experiment.run import Stopped, choose_hands, is_done, plan_jobs, plan_sets, run_experiment
 from trainer.folds import split_folds
 from trainer.generated import read_generated
+from trainer.processes import JobFailed
 
 Work = Any
 MakeExperiment = Callable[..., ExperimentConfig]

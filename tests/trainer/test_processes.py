@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trainer.errors import ConfigError
-from trainer.experiment.processes import ERROR_NAME, JobFailed, run_jobs, sensible_processes
+from trainer.processes import ERROR_NAME, JobFailed, run_jobs, sensible_processes
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from ..errors import TrainerError
+from .errors import TrainerError
 
 _LOOK_EVERY_S = 0.5
 _END_S = 10.0
