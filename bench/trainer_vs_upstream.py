@@ -3,11 +3,11 @@
     python bench/trainer_vs_upstream.py PATH [--out bench-trainer] [--seeds 3] [--columns train_longtail train]
 
 PATH is a DeepPCB folder as examples/deeppcb.py takes it. Both train yolov5n from scratch at 64 px, batch 32; the test
-folder is hidden from upstream, which would choose its best epoch by it. Each trainer does all seeds as it ships: upstream
-one command a seed, with a process that loads images beside it; ours one command for all, a seed a core. One torch thread
-a process. What is done is left alone. images/s = seeds x epochs x training images / seconds of the commands, start and
-validation included. Upstream 7.0.14 trains without any augmentation where albumentations is missing; result.json says
-whether it was there.
+folder is hidden from upstream, which would choose its best epoch by it. Each trainer does all seeds as it ships:
+upstream one command a seed, with a process that loads images beside it; ours one command for all, a seed a core. One
+torch thread a process. What is done is left alone. images/s = seeds x epochs x training images / seconds of the
+commands, start and validation included. Upstream 7.0.14 trains without any augmentation where albumentations is missing;
+result.json says whether it was there.
 """
 
 from __future__ import annotations
