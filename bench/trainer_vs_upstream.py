@@ -6,7 +6,7 @@ PATH is a DeepPCB folder as examples/deeppcb.py takes it. Both train yolov5n fro
 folder is hidden from upstream, which would choose its best epoch by it. Each trainer does all seeds as it ships:
 upstream one command a seed, with a process that loads images beside it; ours one command for all, a seed a core. One
 torch thread a process. What is done is left alone. images/s = seeds x epochs x training images / seconds of the
-commands, start and validation included. Upstream 7.0.14 trains without any augmentation where albumentations is missing;
+commands, start and validation included. Without albumentations upstream 7.0.14 trains with no augmentation at all;
 result.json says whether it was there.
 """
 
