@@ -12,18 +12,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import nn
 from tqdm import tqdm
 
 from ._atomic import write_bytes_atomically
 from .dataset import list_images
+from .decoding import upright_rgb
 from .device import choose_device, torch_threads
 from .errors import CheckpointError, ConfigError, DataError
 from .evaluate import NORMAL
 from .heat_box import HeatBox, find_hot_box, scale_box
 from .heat_map import heat_maps
-from .loader import _to_rgb, decode, normalise
+from .loader import decode, normalise
 from .weights import Checkpoint, find_checkpoint, load_classifier
 
 FloatArray = npt.NDArray[np.float64]
@@ -224,7 +225,7 @@ def read_upright(path: Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata; what cannot be decoded raises
             with Image.open(path) as picture:
-                return _to_rgb(ImageOps.exif_transpose(picture))
+                return upright_rgb(picture)
     except Exception as error:  # Pillow raises many kinds on damaged files
         raise DataError(f"{path}: cannot be read as a picture ({type(error).__name__}: {error})") from error
 

@@ -137,6 +137,14 @@ def _to_cell(name: str, value: float | None) -> str:
 _FORMATS = {"epoch": "d", "images_per_s": ".1f", "seconds": ".2f"}
 
 
+def count_epochs(run: Path) -> int:
+    """Epochs that a run in progress has recorded; for a bar, so what cannot be read at this moment counts as none."""
+    try:
+        return max(0, len((run / HISTORY_NAME).read_text(encoding="utf-8-sig").splitlines()) - 1)
+    except OSError:  # not there yet, or being replaced at this moment
+        return 0
+
+
 def _to_record(path: Path, line: int, header: tuple[str, ...], row: list[str]) -> EpochRecord:
     try:
         cells = dict(zip(header, row, strict=True))

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
+from .decoding import upright_rgb
 from .errors import DataError
 
 MEAN = (0.5, 0.5, 0.5)
@@ -34,8 +35,7 @@ def decode(path: Path, imgsz: int) -> npt.NDArray[np.uint8]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata; what cannot be decoded raises
             with Image.open(path) as picture:
-                upright = ImageOps.exif_transpose(picture)
-                square = _to_rgb(upright).resize((imgsz, imgsz), Image.Resampling.BILINEAR)
+                square = upright_rgb(picture).resize((imgsz, imgsz), Image.Resampling.BILINEAR)
     except Exception as error:  # Pillow raises many kinds on damaged files
         raise DataError(
             f"{path}: cannot be read as a picture ({type(error).__name__}: {error}); "
@@ -53,14 +53,3 @@ def normalise(
     scale = torch.tensor(std, device=images.device).view(1, 3, 1, 1) * 255
     offset = torch.tensor(mean, device=images.device).view(1, 3, 1, 1) * 255
     return (images.to(torch.float32) - offset) / scale
-
-
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I"):
-        # Pillow clips 16 bits at 255 where it should scale them.
-        deep = np.asarray(picture).astype(np.int64)
-        picture = Image.fromarray((deep >> 8 if deep.max(initial=0) > 255 else deep).clip(0, 255).astype(np.uint8))
-    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-        clear = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
-    return picture.convert("RGB")

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from .config import TrainConfig
 from .device import choose_device
 from .errors import ConfigError
-from .history import HISTORY_NAME
+from .history import count_epochs
 from .pictures import memory_limit
 from .processes import run_jobs, sensible_processes
 from .run_folder import DATA_NAME, refuse_mixed_layout
@@ -138,7 +138,7 @@ def _run(jobs: Sequence[_SeedJob], several: int, epochs: int, *, progress: bool)
             bar.update(sum(done_epochs.values()) - bar.n)
 
         def look(running: Sequence[_SeedJob]) -> None:
-            done_epochs.update({job.folder: _epochs_in(job.folder) for job in running})
+            done_epochs.update({job.folder: count_epochs(job.folder) for job in running})
             bar.update(sum(done_epochs.values()) - bar.n)
 
         try:
@@ -160,13 +160,6 @@ def _train_one_seed(job: _SeedJob) -> None:
         cache_gb=job.cache_gb,
         tensorboard=job.tensorboard,
     )
-
-
-def _epochs_in(run: Path) -> int:
-    try:
-        return max(0, len((run / HISTORY_NAME).read_text(encoding="utf-8-sig").splitlines()) - 1)
-    except OSError:  # not there yet, or being replaced at this moment
-        return 0
 
 
 def _written_at(run: Path) -> int | None:

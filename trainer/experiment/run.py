@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ..device import choose_device
 from ..errors import ConfigError
-from ..history import HISTORY_NAME
+from ..history import count_epochs
 from ..processes import run_jobs, sensible_processes
 from ..stats import RESAMPLES
 from .as_json import EXPERIMENT_NAME, experiment_as_json
@@ -199,7 +199,7 @@ def _run(
 ) -> None:
     left = {job.folder for job in todo}
     kept = {job.folder: epochs for job in jobs if job.folder not in left}
-    kept.update({job.folder: _epochs_done(job) for job in todo})
+    kept.update({job.folder: count_epochs(job.folder) for job in todo})
     with tqdm(
         total=len(jobs) * epochs,
         initial=sum(kept.values()),
@@ -220,7 +220,7 @@ def _run(
             show()
 
         def look(running: Sequence[CellJob]) -> None:
-            kept.update({job.folder: _epochs_done(job) for job in running})
+            kept.update({job.folder: count_epochs(job.folder) for job in running})
             show()
 
         try:
@@ -230,13 +230,6 @@ def _run(
                 f"stopped; {len(jobs) - len(left)} of {len(jobs)} cells are done and every finished epoch is saved; "
                 "the same command goes on"
             ) from stop
-
-
-def _epochs_done(job: CellJob) -> int:
-    try:
-        return max(0, len((job.folder / HISTORY_NAME).read_text(encoding="utf-8-sig").splitlines()) - 1)
-    except OSError:  # not there yet, or being replaced at this moment
-        return 0
 
 
 @contextmanager
