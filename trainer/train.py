@@ -143,6 +143,19 @@ def train(
     return results
 
 
+def read_result(run: Path, config: TrainConfig, *, n_classes: int) -> TrainResult:
+    """What a finished run achieved, from its own record.
+
+    Args:
+        run: a finished run.
+        config: what it was trained with.
+        n_classes: that it tells apart.
+    """
+    epochs = finished_epochs(run)
+    watch = Watch(config, epochs, n_classes=n_classes, announce=False)
+    return _result(_Job(run, config), epochs, watch, was_there=True)
+
+
 @dataclass(frozen=True)
 class _Job:
     run: Path
@@ -157,8 +170,7 @@ def _look_up(job: _Job, sources: TrainingData, *, overwrite: bool) -> TrainResul
         return None
     changed = what_changed(job.run, job.config, sources.summary["fingerprint"])
     if changed is None and epochs:
-        watch = Watch(job.config, epochs, n_classes=len(sources.classes), announce=False)
-        return _result(job, epochs, watch, was_there=True)
+        return read_result(job.run, job.config, n_classes=len(sources.classes))
     if overwrite:
         return None
     if changed is None:
