@@ -28,6 +28,7 @@ Catch `SDClientError` for everything, a branch for a kind, a leaf for one cause:
         ├── PlanError                 a plan that is not possible or does not fit the sources
         ├── OutputError               an output folder that cannot be written or does not fit the run
         ├── ManifestError             a manifest that is missing, broken or from a newer version
+        ├── ReviewConflict            a decision about an image that was decided elsewhere meanwhile
         ├── SettingsError             a value among the user's own settings that cannot be used
         └── MissingExtra              a part of the software that is not installed
 
@@ -208,6 +209,10 @@ class OutputError(ProjectError):
 
 class ManifestError(ProjectError):
     """A manifest is missing, damaged, or written by a newer version."""
+
+
+class ReviewConflict(ProjectError):
+    """A person's decision about an image that was decided on another page meanwhile."""
 
 
 class SettingsError(ProjectError):

@@ -8,13 +8,15 @@ Tables (schema version in `PRAGMA user_version`; an older file is migrated when 
 `run`     one row a key: the parameters of the run as JSON, fixed when the output was made.
 `images`  one row an image of the plan. `status` is "planned", "running", "done" or "failed" (with its reason).
           A file is renamed into place *before* its row says done, so no row speaks of a file that is not whole.
+`scores`, `filter_verdicts`, `reviews`, `review_log`
+          what curation knows of the images; read and written by `sdclient.manifest_curation`.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -24,7 +26,7 @@ from typing import Any
 from .errors import ManifestError as ManifestError
 
 MANIFEST_NAME = "manifest.sqlite"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 PLANNED, RUNNING, DONE, FAILED = "planned", "running", "done", "failed"
 
@@ -48,7 +50,9 @@ _IMAGES_COLUMNS = """
     created_at TEXT,
     status TEXT NOT NULL CHECK (status IN ('planned', 'running', 'done', 'failed')),
     attempts INTEGER NOT NULL DEFAULT 0,
-    reason TEXT NOT NULL DEFAULT ''
+    reason TEXT NOT NULL DEFAULT '',
+    mask TEXT NOT NULL DEFAULT '',
+    other_parents TEXT NOT NULL DEFAULT '[]'
 """
 _CREATE_IMAGES = f"""
 CREATE TABLE images ({_IMAGES_COLUMNS}) WITHOUT ROWID;
@@ -56,10 +60,30 @@ CREATE INDEX images_by_source ON images (source_sha256);
 CREATE INDEX images_unfinished ON images (status) WHERE status != 'done';
 """
 _CREATE_RUN = "CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
-_MIGRATE_1_TO_2 = (
+_CREATE_CURATION = """
+CREATE TABLE scores (file TEXT PRIMARY KEY, sha256 TEXT NOT NULL, scores TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE filter_verdicts (
+    file TEXT PRIMARY KEY, sha256 TEXT NOT NULL, verdict TEXT NOT NULL CHECK (verdict IN ('accepted', 'rejected')),
+    reasons TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE reviews (
+    file TEXT PRIMARY KEY, sha256 TEXT NOT NULL, verdict TEXT NOT NULL CHECK (verdict IN ('', 'accepted', 'rejected')),
+    revision INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE review_log (
+    revision INTEGER PRIMARY KEY AUTOINCREMENT, file TEXT NOT NULL, sha256 TEXT NOT NULL, former TEXT NOT NULL,
+    verdict TEXT NOT NULL, tab TEXT NOT NULL, reviewed_at TEXT NOT NULL
+);
+"""
+_MIGRATE_1_TO_3 = (
     "ALTER TABLE images RENAME TO images_1; DROP INDEX images_by_source;"  # noqa: S608 - our own words only
     + _CREATE_IMAGES
-    + "INSERT INTO images SELECT *, 'done', 0, '' FROM images_1; DROP TABLE images_1;"
+    + "INSERT INTO images SELECT *, 'done', 0, '', '', '[]' FROM images_1; DROP TABLE images_1;"
+    + _CREATE_CURATION
+)
+_MIGRATE_2_TO_3 = (
+    "ALTER TABLE images ADD COLUMN mask TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE images ADD COLUMN other_parents TEXT NOT NULL DEFAULT '[]';" + _CREATE_CURATION
 )
 
 
@@ -78,6 +102,16 @@ class PlannedRow:
     seed: int
     key: str
     """Identity: sha256 over source bytes, every parameter that changes pixels, and the seed."""
+
+
+@dataclass(frozen=True)
+class Parent:
+    """An image that another one was made from."""
+
+    source: str
+    """Its path, forward slashes."""
+    sha256: str
+    """Of the file's bytes."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +135,15 @@ class ImageRecord(PlannedRow):
     infotext: str
     created_at: str
     """UTC, ISO 8601."""
+    mask: str = ""
+    """Path of the mask inside which it was changed (white), relative to the output folder; "" where all was."""
+    other_parents: tuple[Parent, ...] = ()
+    """Further images whose pixels it holds, as the good one that a defect was put into."""
+
+    @property
+    def parents_sha256(self) -> tuple[str, ...]:
+        """SHA-256 of every image it was made from, its source first."""
+        return (self.source_sha256, *(parent.sha256 for parent in self.other_parents))
 
 
 @dataclass(frozen=True)
@@ -120,7 +163,8 @@ class RowState:
 _PLANNED_COLUMNS = tuple(field.name for field in fields(PlannedRow))
 _COLUMNS = tuple(field.name for field in fields(ImageRecord))
 _STATE_COLUMNS = tuple(field.name for field in fields(RowState))
-_JSON_COLUMNS = ("asked", "used")
+_JSON_COLUMNS = ("asked", "used", "other_parents")
+_NEW_IN_3 = {"mask": "''", "other_parents": "'[]'"}
 
 
 class Manifest:
@@ -164,7 +208,11 @@ class Manifest:
             return version
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-        changes = {0: _CREATE_RUN + _CREATE_IMAGES, 1: _MIGRATE_1_TO_2}.get(version)
+        changes = {
+            0: _CREATE_RUN + _CREATE_IMAGES + _CREATE_CURATION,
+            1: _MIGRATE_1_TO_3,
+            2: _MIGRATE_2_TO_3,
+        }.get(version)
         if changes is not None:
             self._db.executescript(f"BEGIN IMMEDIATE;{changes}PRAGMA user_version={SCHEMA_VERSION};COMMIT;")
         return SCHEMA_VERSION
@@ -181,13 +229,29 @@ class Manifest:
         """Close the file; the manifest cannot be used afterwards."""
         self._db.close()
 
+    @property
+    def version(self) -> int:
+        """Schema version of the file as it is open."""
+        return self._version
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """Rows of a question in SQL, for the other modules of the manifest.
+
+        Raises:
+            ManifestError: the file is damaged.
+        """
+        try:
+            yield from self._db.execute(sql, values)
+        except sqlite3.DatabaseError as error:
+            raise ManifestError(f"{self.path}: damaged: {error}") from error
+
     def run(self) -> dict[str, Any]:
         """The run's parameters; empty for a manifest that was just made."""
         return {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM run")}
 
     def set_run(self, parameters: Mapping[str, Any]) -> None:
         """Write the run's parameters, each key replacing its former value."""
-        with self._transaction():
+        with self.transaction():
             self._db.executemany(
                 "INSERT OR REPLACE INTO run VALUES (?, ?)",
                 [(key, json.dumps(value, ensure_ascii=False)) for key, value in parameters.items()],
@@ -198,7 +262,7 @@ class Manifest:
         columns = ", ".join(_PLANNED_COLUMNS)
         places = ", ".join("?" * len(_PLANNED_COLUMNS))
         insert = f"INSERT OR IGNORE INTO images ({columns}, status) VALUES ({places}, '{PLANNED}')"  # noqa: S608 - our own names
-        with self._transaction():
+        with self.transaction():
             self._db.executemany(insert, ([getattr(row, name) for name in _PLANNED_COLUMNS] for row in rows))
 
     def mark(self, files: Iterable[str], status: str, *, reason: str | None = None, failures: int = 0) -> None:
@@ -211,7 +275,7 @@ class Manifest:
             failures: added to the number of tries without success.
         """
         update = "UPDATE images SET status = ?, attempts = attempts + ?, reason = coalesce(?, reason) WHERE file = ?"
-        with self._transaction():
+        with self.transaction():
             self._db.executemany(update, [(status, failures, reason, file) for file in files])
 
     def add(self, records: Iterable[ImageRecord]) -> None:
@@ -223,7 +287,7 @@ class Manifest:
         rows = list(records)
         places = ", ".join("?" * len(_COLUMNS))
         insert = f"INSERT OR REPLACE INTO images ({', '.join(_COLUMNS)}, status) VALUES ({places}, '{DONE}')"  # noqa: S608 - our own names
-        with self._transaction():
+        with self.transaction():
             for row in rows:
                 known = self._db.execute("SELECT status FROM images WHERE file = ?", (row.file,)).fetchone()
                 if known == (DONE,):
@@ -232,13 +296,14 @@ class Manifest:
 
     def forget(self, files: Iterable[str]) -> None:
         """Remove the rows of these files."""
-        with self._transaction():
+        with self.transaction():
             self._db.executemany("DELETE FROM images WHERE file = ?", [(file,) for file in files])
 
     def images(self) -> Iterator[ImageRecord]:
         """Every image that is done, ordered by file name."""
         where = f"WHERE status = '{DONE}'" if self._version > 1 else ""
-        query = f"SELECT {', '.join(_COLUMNS)} FROM images {where} ORDER BY file"  # noqa: S608 - our own column names
+        columns = ", ".join(_COLUMNS if self._version > 2 else (_NEW_IN_3.get(name, name) for name in _COLUMNS))
+        query = f"SELECT {columns} FROM images {where} ORDER BY file"  # noqa: S608 - our own column names
         try:
             for row in self._db.execute(query):
                 yield _from_row(row)
@@ -259,7 +324,7 @@ class Manifest:
         return {state.file for state in self.states() if state.status == DONE}
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
         """All that happens inside, or nothing of it.
 
         Raises:
@@ -267,7 +332,7 @@ class Manifest:
         """
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            yield
+            yield self._db
             self._db.execute("COMMIT")
         except BaseException as error:
             if self._db.in_transaction:
@@ -290,4 +355,5 @@ def _from_row(row: tuple[Any, ...]) -> ImageRecord:
     values = dict(zip(_COLUMNS, row, strict=True))
     for name in _JSON_COLUMNS:
         values[name] = json.loads(values[name])
+    values["other_parents"] = tuple(Parent(**parent) for parent in values["other_parents"])
     return ImageRecord(**values)

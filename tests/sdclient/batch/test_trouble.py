@@ -211,6 +211,7 @@ def test_an_output_of_the_first_version_is_taken_up(webui: WebUI, sources_folder
     database.executescript(
         f"CREATE TABLE old AS SELECT {kept} FROM images WHERE k < 3; DROP TABLE images;"
         "ALTER TABLE old RENAME TO images; CREATE INDEX images_by_source ON images (source_sha256);"
+        "DROP TABLE scores; DROP TABLE filter_verdicts; DROP TABLE reviews; DROP TABLE review_log;"
         "PRAGMA user_version = 1;"
     )
     database.close()
