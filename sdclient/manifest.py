@@ -305,19 +305,16 @@ class Manifest:
         columns = ", ".join(_COLUMNS if self._version > 2 else (_NEW_IN_3.get(name, name) for name in _COLUMNS))
         query = f"SELECT {columns} FROM images {where} ORDER BY file"  # noqa: S608 - our own column names
         try:
-            for row in self._db.execute(query):
+            for row in self.query(query):
                 yield _from_row(row)
-        except (sqlite3.DatabaseError, json.JSONDecodeError) as error:
+        except json.JSONDecodeError as error:
             raise ManifestError(f"{self.path}: damaged: {error}") from error
 
     def states(self) -> Iterator[RowState]:
         """How far every planned image is, ordered by file name."""
         columns = ", ".join(_STATE_COLUMNS) if self._version > 1 else f"file, class_name, key, '{DONE}', 0, ''"
-        try:
-            for row in self._db.execute(f"SELECT {columns} FROM images ORDER BY file"):  # noqa: S608 - our own names
-                yield RowState(*row)
-        except sqlite3.DatabaseError as error:
-            raise ManifestError(f"{self.path}: damaged: {error}") from error
+        for row in self.query(f"SELECT {columns} FROM images ORDER BY file"):  # noqa: S608 - our own names
+            yield RowState(*row)
 
     def files(self) -> set[str]:
         """Names of all files that are done."""
