@@ -25,6 +25,7 @@ Catch `SDClientError` for everything, a branch for a kind, a leaf for one cause:
     └── ProjectError                  something about the user's own files
         ├── SourceError               source images: missing, unreadable, empty class, not numbered
         ├── BoxError                  a YOLO or VOC box file that cannot be used
+        ├── MaskError                 a mask that is missing, empty, or does not fit its picture
         ├── PlanError                 a plan that is not possible or does not fit the sources
         ├── OutputError               an output folder that cannot be written or does not fit the run
         ├── ManifestError             a manifest that is missing, broken or from a newer version
@@ -197,6 +198,10 @@ class SourceError(ProjectError):
 
 class BoxError(ProjectError):
     """A box file (YOLO or VOC) is missing, malformed, or points outside its picture."""
+
+
+class MaskError(ProjectError):
+    """A mask is missing, unreadable, empty, or does not fit its picture."""
 
 
 class PlanError(ProjectError):
