@@ -24,7 +24,7 @@ os.environ["YOLO_OFFLINE"] = "true"
 import numpy as np
 import torch
 
-from trainer._torchvision import import_torchvision
+from torchvision_repair import import_torchvision
 from trainer.dataset import list_images
 from trainer.predictions import write_predictions
 

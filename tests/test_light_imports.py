@@ -23,6 +23,10 @@ HEAVY = {
     "uvicorn",
     "jinja2",
     "sklearn",
+    "diffusers",
+    "transformers",
+    "accelerate",
+    "peft",
 }
 
 
@@ -41,12 +45,13 @@ def modules_after(code: str) -> set[str]:
         "import sdclient; sdclient.WebUI",
         "import sys; sys.argv=['sdclient', '--help']; import sdclient.__main__",
         "import sys; sys.argv=['trainer', '--help']; import trainer.__main__",
+        "import sys; sys.argv=['generator', '--help']; import generator.__main__",
         "import sdclient.manifest",
     ],
 )
 def test_heavy_modules_stay_out(code: str) -> None:
     loaded = modules_after(code)
-    assert "sdclient" in loaded or "trainer" in loaded
+    assert loaded & {"sdclient", "trainer", "generator"}
     assert not loaded & HEAVY
 
 
@@ -54,7 +59,7 @@ def test_reading_a_manifest_needs_the_standard_library_alone() -> None:
     assert not modules_after("import sdclient.manifest") & {"requests", "pydantic", "PIL", "click", "rich", "tqdm"}
 
 
-@pytest.mark.parametrize("program", ["sdclient", "trainer"])
+@pytest.mark.parametrize("program", ["sdclient", "trainer", "generator"])
 def test_help_needs_neither_client_nor_pictures(program: str) -> None:
     code = f"import sys; sys.argv=['{program}', '--help']; import {program}.__main__"
     assert not modules_after(code) & {"requests", "pydantic", "PIL", "tqdm"}

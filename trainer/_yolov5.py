@@ -24,7 +24,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ._torchvision import import_torchvision
+from torchvision_repair import import_torchvision
+
 from .errors import TrainerError
 
 _BACKBONE_LAYERS = 10

@@ -1,8 +1,11 @@
 """Makes `import torchvision` work beside a torch it was not compiled for.
 
 A CPU-only torch with a CUDA-built torchvision cannot load torchvision's compiled operators, and the import
-then stops at "operator torchvision::nms does not exist". Classification needs none of these operators, only
-that their names are known. Where the compiled operators load, nothing is done.
+then stops at "operator torchvision::nms does not exist". Neither classification (yolov5) nor diffusion (diffusers,
+which reaches torchvision through transformers) needs these operators, only that their names are known. Where the
+compiled operators load, nothing is done.
+
+A package of its own, because every other one here may need it and they do not import one another.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ import sys
 import warnings
 
 import torch
+
+__all__ = ["import_torchvision"]
 
 _OPERATORS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",

@@ -11,9 +11,7 @@ def run(code: str) -> str:
 
 
 def test_torchvision_imports_whether_or_not_its_operators_load() -> None:
-    code = (
-        "from trainer._torchvision import import_torchvision as i; i(); i(); import torchvision.models as m; print(m)"
-    )
+    code = "from torchvision_repair import import_torchvision as i; i(); i(); import torchvision.models as m; print(m)"
     assert "torchvision" in run(code)
 
 
@@ -21,14 +19,14 @@ def test_where_the_import_works_nothing_is_defined() -> None:
     # A stand-in for a torchvision whose operators load.
     code = (
         "import sys, types; sys.modules['torchvision'] = types.ModuleType('torchvision')\n"
-        "import trainer._torchvision as t; t.import_torchvision(); print(t._kept_alive)"
+        "import torchvision_repair as t; t.import_torchvision(); print(t._kept_alive)"
     )
     assert run(code) == "[]"
 
 
 def test_another_failure_of_the_import_is_not_hidden() -> None:
     code = (
-        "import importlib, trainer._torchvision as t\n"
+        "import importlib, torchvision_repair as t\n"
         "def broken(name): raise RuntimeError('out of patience')\n"
         "importlib.import_module = broken\n"
         "try: t.import_torchvision()\n"

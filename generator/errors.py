@@ -1,0 +1,57 @@
+"""The whole error tree of `generator`.
+
+::
+
+    GeneratorError
+    ├── DataError              the training images: missing, unreadable, wrong layout
+    │   ├── TooFewImages       a class, or the whole set, is too small to learn from
+    │   └── GeneratedImages    pictures that were generated themselves, offered as training data
+    ├── ConfigError            a setting that cannot be used
+    ├── ModelError             a saved model, base model or state that is missing, damaged, a pickle or does not fit
+    ├── OutOfMemory            the device's memory does not hold this size and batch
+    ├── TrainingDiverged       the loss is no longer a number
+    └── MissingExtra           a part of the software that is not installed
+
+Every message names the thing, what was found, what was expected and what to do next, in one line.
+"""
+
+from __future__ import annotations
+
+
+class GeneratorError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class DataError(GeneratorError):
+    """The training images are missing, unreadable or laid out wrongly."""
+
+
+class TooFewImages(DataError):
+    """A class, or the whole set, is too small to learn from."""
+
+
+class GeneratedImages(DataError):
+    """Pictures that were generated themselves lie among the training images."""
+
+
+class ConfigError(GeneratorError):
+    """A setting has a value that cannot be used."""
+
+
+class ModelError(GeneratorError):
+    """A saved model, a base model or a training's state is missing, damaged, a pickle, or does not fit."""
+
+
+class OutOfMemory(GeneratorError):
+    """The device's memory does not hold this size and batch."""
+
+
+class TrainingDiverged(GeneratorError):
+    """The loss is no longer a number."""
+
+
+class MissingExtra(GeneratorError):
+    """A part of the software is not installed; the message gives the command that installs it."""
+
+    def __init__(self, what: str, extra: str = "diffusion") -> None:
+        super().__init__(f"{what} needs the extra '{extra}': pip install \"sd-defects[{extra}]\"")
