@@ -7,6 +7,7 @@ again has neither scores nor verdict until it is looked at again. Standard libra
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -114,7 +115,7 @@ class Curation:
         """Files that are accepted; those nobody judged are not."""
         return {one.file for one in self.verdicts() if one.verdict == ACCEPTED}
 
-    def review(self, file: str, verdict: str, *, tab: str, seen_revision: int) -> int:
+    def review(self, file: str, verdict: str, *, tab: str, seen_revision: int, seen_sha256: str | None = None) -> int:
         """Write a person's decision; gives its revision.
 
         Args:
@@ -122,44 +123,63 @@ class Curation:
             verdict: ACCEPTED, REJECTED, or UNDECIDED to leave it to the filters again.
             tab: which of the open pages decided, for `undo`.
             seen_revision: of the decision that the person saw.
+            seen_sha256: of the image's bytes that the person saw; None does not ask.
 
         Raises:
-            ReviewConflict: it was decided on another page meanwhile, or there is no such image.
+            ReviewConflict: it was decided on another page or made again meanwhile, or there is no such image.
         """
         with self._manifest.transaction() as db:
-            row = db.execute("SELECT sha256 FROM images WHERE file = ? AND status = 'done'", (file,)).fetchone()
-            if row is None:
-                raise ReviewConflict(f"{self._manifest.path}: {file}: no such image is done; load the page again")
-            former, revision = db.execute(
-                "SELECT verdict, revision FROM reviews WHERE file = ? AND sha256 = ?", (file, row[0])
-            ).fetchone() or (UNDECIDED, 0)
-            if revision != seen_revision:
-                raise ReviewConflict(f"{file}: was decided elsewhere meanwhile ({former or 'undecided'}); look again")
-            now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            cursor = db.execute(
-                "INSERT INTO review_log (file, sha256, former, verdict, tab, reviewed_at) VALUES (?, ?, ?, ?, ?, ?)",
-                (file, row[0], former, verdict, tab, now),
-            )
-            new = int(cursor.lastrowid or 0)
-            db.execute("INSERT OR REPLACE INTO reviews VALUES (?, ?, ?, ?)", (file, row[0], verdict, new))
-        return new
+            return write_review(db, file, verdict, tab=tab, seen_revision=seen_revision, seen_sha256=seen_sha256)
 
     def undo(self, tab: str) -> str | None:
         """Take back the last decision of a page that nobody changed since; gives the file, None where there is none."""
         with self._manifest.transaction() as db:
-            row = db.execute(
-                "SELECT review_log.file, review_log.sha256, former, review_log.revision FROM review_log "
-                "JOIN reviews ON reviews.file = review_log.file AND reviews.revision = review_log.revision "
-                "WHERE tab = ? ORDER BY review_log.revision DESC LIMIT 1",
-                (tab,),
-            ).fetchone()
-            if row is None:
-                return None
-            file, sha256, former, revision = row
-            before = db.execute(
-                "SELECT max(revision) FROM review_log WHERE file = ? AND sha256 = ? AND revision < ?",
-                (file, sha256, revision),
-            ).fetchone()[0]
-            db.execute("DELETE FROM review_log WHERE revision = ?", (revision,))
-            db.execute("INSERT OR REPLACE INTO reviews VALUES (?, ?, ?, ?)", (file, sha256, former, before or 0))
-        return str(file)
+            return take_back_review(db, tab)
+
+
+def write_review(
+    db: sqlite3.Connection, file: str, verdict: str, *, tab: str, seen_revision: int, seen_sha256: str | None = None
+) -> int:
+    """`Curation.review` within a transaction that is open already.
+
+    Raises:
+        ReviewConflict: as there; nothing was written then.
+    """
+    row = db.execute("SELECT sha256 FROM images WHERE file = ? AND status = 'done'", (file,)).fetchone()
+    if row is None:
+        raise ReviewConflict(f"{file}: no such image is done; load the page again")
+    if seen_sha256 is not None and row[0] != seen_sha256:
+        raise ReviewConflict(f"{file}: was made again meanwhile; look again")
+    former, revision = db.execute(
+        "SELECT verdict, revision FROM reviews WHERE file = ? AND sha256 = ?", (file, row[0])
+    ).fetchone() or (UNDECIDED, 0)
+    if revision != seen_revision:
+        raise ReviewConflict(f"{file}: was decided elsewhere meanwhile ({former or 'undecided'}); look again")
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    cursor = db.execute(
+        "INSERT INTO review_log (file, sha256, former, verdict, tab, reviewed_at) VALUES (?, ?, ?, ?, ?, ?)",
+        (file, row[0], former, verdict, tab, now),
+    )
+    new = int(cursor.lastrowid or 0)
+    db.execute("INSERT OR REPLACE INTO reviews VALUES (?, ?, ?, ?)", (file, row[0], verdict, new))
+    return new
+
+
+def take_back_review(db: sqlite3.Connection, tab: str) -> str | None:
+    """`Curation.undo` within a transaction that is open already."""
+    row = db.execute(
+        "SELECT review_log.file, review_log.sha256, former, review_log.revision FROM review_log "
+        "JOIN reviews ON reviews.file = review_log.file AND reviews.revision = review_log.revision "
+        "WHERE tab = ? ORDER BY review_log.revision DESC LIMIT 1",
+        (tab,),
+    ).fetchone()
+    if row is None:
+        return None
+    file, sha256, former, revision = row
+    before = db.execute(
+        "SELECT max(revision) FROM review_log WHERE file = ? AND sha256 = ? AND revision < ?",
+        (file, sha256, revision),
+    ).fetchone()[0]
+    db.execute("DELETE FROM review_log WHERE revision = ?", (revision,))
+    db.execute("INSERT OR REPLACE INTO reviews VALUES (?, ?, ?, ?)", (file, sha256, former, before or 0))
+    return str(file)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,7 +10,8 @@ from dataclasses import dataclass
 
 import uvicorn
 
-from ..errors import SettingsError
+from .._listening import listen as listen
+from .._listening import url_of as url_of
 from .app import create_app
 from .engines import Engine
 from .jobs import JobBoard, JobWatcher
@@ -49,38 +49,6 @@ class EmbeddedServer(uvicorn.Server):
         await super().shutdown(sockets=sockets)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket bound to the address; port 0 takes a free one.
-
-    Raises:
-        SettingsError: the address cannot be used, above all because another program has the port.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except OSError as error:
-        raise SettingsError(f"--host {host}: no such address ({error.strerror}); try 127.0.0.1") from error
-    bound = socket.socket(family, kind, protocol)
-    try:
-        # On Windows this option would let two servers share one port.
-        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        else:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-        bound.listen(128)
-    except OSError as error:
-        bound.close()
-        if error.errno == errno.EADDRINUSE:
-            raise SettingsError(
-                f"port {port} on {host} is taken by another program (another 'sdclient serve'?); "
-                f"stop that one, or take another port: --port {port + 1}"
-            ) from error
-        raise SettingsError(
-            f"cannot listen on {host} port {port}: {error.strerror}; try --host 127.0.0.1 --port 7861"
-        ) from error
-    return bound
-
-
 def make_server(
     bound: socket.socket,
     *,
@@ -111,14 +79,6 @@ def make_server(
         timeout_graceful_shutdown=_GRACE_S,
     )
     return EmbeddedServer(config, app.state.board)
-
-
-def url_of(bound: socket.socket) -> str:
-    """The address for a client on this machine."""
-    host, port = bound.getsockname()[:2]
-    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared with, not bound to
-        host = "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 @contextmanager

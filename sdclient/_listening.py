@@ -1,0 +1,54 @@
+"""A socket to serve on, and its address."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from .errors import SettingsError
+
+
+def listen(host: str, port: int, *, command: str = "sdclient serve", usual_port: int = 7861) -> socket.socket:
+    """A socket bound to the address; port 0 takes a free one.
+
+    Args:
+        host: name or address.
+        port: which port.
+        command: who asks, for the error's words.
+        usual_port: what the error advises.
+
+    Raises:
+        SettingsError: the address cannot be used, above all because another program has the port.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise SettingsError(f"--host {host}: no such address ({error.strerror}); try 127.0.0.1") from error
+    bound = socket.socket(family, kind, protocol)
+    try:
+        # On Windows this option would let two servers share one port.
+        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        bound.listen(128)
+    except OSError as error:
+        bound.close()
+        if error.errno == errno.EADDRINUSE:
+            raise SettingsError(
+                f"port {port} on {host} is taken by another program (another '{command}'?); "
+                f"stop that one, or take another port: --port {port + 1}"
+            ) from error
+        raise SettingsError(
+            f"cannot listen on {host} port {port}: {error.strerror}; try 127.0.0.1 and --port {usual_port}"
+        ) from error
+    return bound
+
+
+def url_of(bound: socket.socket) -> str:
+    """The address for a client on this machine."""
+    host, port = bound.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared with, not bound to
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
