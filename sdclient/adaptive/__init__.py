@@ -1,0 +1,1 @@
+"""Generating until enough images are accepted, with a strength that follows each source."""
