@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from ..errors import SDClientError
 from .jobs import Job
@@ -14,12 +14,13 @@ class JobQueue:
     """A plan's jobs, handed out one by one; a job that failed may come back.
 
     Args:
-        jobs: in the order in which they are to be made; read only as far as needed, so a long plan costs nothing.
+        next_job: gives the next job, read only as far as needed, so a long plan costs nothing. None says that there is
+            none for now; it is asked again when a job that is out is settled, and when none is out, that was the end.
         most: how many images of a job may be asked for at once; a larger one is split.
     """
 
-    def __init__(self, jobs: Iterator[Job], most: Callable[[Job], int]) -> None:
-        self._jobs = jobs
+    def __init__(self, next_job: Callable[[], Job | None], most: Callable[[Job], int]) -> None:
+        self._next_job = next_job
         self._most = most
         self._again: deque[Job] = deque()
         self._out = 0
@@ -31,7 +32,7 @@ class JobQueue:
         """The next job; waits while others may still come back. None when all is done, or the queue was closed."""
         with self._changed:
             while not self._closed:
-                job = self._again.popleft() if self._again else next(self._jobs, None)
+                job = self._again.popleft() if self._again else self._next_job()
                 if job is not None:
                     first, *rest = job.split(self._most_of(job))
                     self._again.extendleft(reversed(rest))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -20,10 +20,10 @@ from ..plan import Plan
 from ..plan_csv import match_plan
 from ..sources import Source, discover
 from .crew import Crew, Outcome, Started
-from .failures import Meaning, meaning_of
-from .finish import Answer, Check, MadeImage, SpoiledImage
+from .feed import Feed, PlannedFeed
+from .finish import Answer, Check, MadeImage
 from .job_queue import JobQueue
-from .jobs import Job, PlannedImage, pack_jobs, plan_images
+from .jobs import PlannedImage, pack_jobs, plan_images
 from .memory_limits import MemoryLimits
 from .patience import Patience
 from .preparing import Preparer, ReadyJob
@@ -31,6 +31,7 @@ from .run_file import RunSpec
 from .server import CheckedServer, check_servers
 from .servers import Server, ServerStatus
 from .settings import GenerationSettings
+from .settling import Settlement
 from .spoiled import find_spoiled
 from .store import OutputStore, open_store
 
@@ -93,7 +94,6 @@ class BatchRunner:
         self._crew: Crew | None = None
         self._server: CheckedServer
         self._preparer: Preparer
-        self._attempts: Counter[str] = Counter()
         self._limits = MemoryLimits(self._spec.batch_size)
         self._running: dict[str, Server] = {}
         self._interrupted: set[str] = set()
@@ -139,21 +139,50 @@ class BatchRunner:
             SourceError: a source cannot be read.
         """
         owed = match_plan(plan.owed, discover(self._sources_folder)) if isinstance(plan, Plan) else plan
-        self._server = self.check([source for source, _ in owed])
-        description = {
-            "parameters": self._server.describe_run(self._spec),
-            "sources": str(self._sources_folder.resolve()),
-        }
-        with open_store(self._output, description, durable=self._durable) as store:
-            self._limits = MemoryLimits(self._spec.batch_size, store.batch_limits())
+        with self._opened([source for source, _ in owed], {}) as store:
             missing = store.enter_plan(self._planned(owed))
             if on_start is not None:
                 on_start(RunStart(sum(count for _, count in owed), len(missing), self._server.native_px))
             bar = tqdm(total=len(missing), desc="generate", unit="image", dynamic_ncols=True, disable=not progress)
-            with bar, closing(self._work(store, missing)) as made:
+            feed = PlannedFeed(pack_jobs(missing, self._spec.batch_size))
+            with bar, closing(self._work(store, feed) if missing else _nothing()) as made:
                 for record in made:
                     bar.update()
                     yield record
+
+    def run_feed(
+        self,
+        sources: Sequence[Source],
+        open_feed: Callable[[OutputStore, CheckedServer], Feed],
+        *,
+        parameters: Mapping[str, Any],
+    ) -> Iterator[ImageRecord]:
+        """Make what a feed asks for, until it asks for nothing more; otherwise as `run`.
+
+        Args:
+            sources: those it may ask for.
+            open_feed: makes the feed out of the open output and what the servers make of the settings.
+            parameters: what decides its images besides the settings; kept with the output like these.
+
+        Raises:
+            As `run`, and what the feed raises.
+        """
+        with (
+            self._opened(sources, parameters) as store,
+            closing(self._work(store, open_feed(store, self._server))) as made,
+        ):
+            yield from made
+
+    @contextmanager
+    def _opened(self, sources: Sequence[Source], parameters: Mapping[str, Any]) -> Iterator[OutputStore]:
+        self._server = self.check(sources)
+        description = {
+            "parameters": {**self._server.describe_run(self._spec), **parameters},
+            "sources": str(self._sources_folder.resolve()),
+        }
+        with open_store(self._output, description, durable=self._durable) as store:
+            self._limits = MemoryLimits(self._spec.batch_size, store.batch_limits())
+            yield store
 
     def _planned(self, owed: Sequence[tuple[Source, int]]) -> Iterator[PlannedImage]:
         for source, count in owed:
@@ -166,26 +195,26 @@ class BatchRunner:
                 identity=lambda parameters: self._server.identity(parameters, self._spec.seed),
             )
 
-    def _work(self, store: OutputStore, missing: Sequence[PlannedImage]) -> Generator[ImageRecord]:
+    def _work(self, store: OutputStore, feed: Feed) -> Generator[ImageRecord]:
         preparer = self._preparer = Preparer(self._server.native_px)
-        jobs = JobQueue(pack_jobs(missing, self._spec.batch_size), lambda job: self._limits.most(preparer.size_of(job)))
+        jobs = JobQueue(feed.next_job, lambda job: self._limits.most(preparer.size_of(job)))
         crew = Crew(self._servers, jobs, preparer.prepare, self._send, self._check, max_in_flight=self._max_in_flight)
         self._crew = crew
         patience = Patience(self._patience_s)
-        if missing:
-            crew.start()
+        settlement = Settlement(store, feed, jobs, self._limits, patience, tries=self._tries)
+        self.failed = settlement.failed
+        crew.start()
         try:
-            while missing and not jobs.is_finished and not self.stopped.is_set():
+            while not jobs.is_finished and not self.stopped.is_set():
                 message = crew.next_message(_LISTEN_S)
                 if isinstance(message, Started):
                     store.start(message.job.images)
                 elif isinstance(message, Outcome):
-                    yield from self._settle(store, jobs, message, patience)
+                    yield from settlement.settle(message)
                 patience.give_up_if_hopeless()
         finally:
             self._bring_home(store, crew)
-        if missing:
-            crew.join()
+        crew.join()
 
     def _send(self, server: Server, ready: ReadyJob) -> Answer:
         """Send a job; runs in a thread of the server's.
@@ -209,68 +238,6 @@ class BatchRunner:
                 f"{server.name}: interrupted; its {asked} images may be unfinished", asked=asked, got=0
             )
         return Answer(ready.job, server.webui.url, ready.source, result)
-
-    def _settle(
-        self, store: OutputStore, jobs: JobQueue, outcome: Outcome, patience: Patience
-    ) -> Iterator[ImageRecord]:
-        """Write what came back, and decide about what did not."""
-        again: list[Job] = []
-        try:
-            if outcome.error is None:
-                records = store.save([image for image in outcome.images if isinstance(image, MadeImage)])
-                if records:
-                    patience.made()
-                for image in outcome.images:
-                    if isinstance(image, SpoiledImage):
-                        again += self._try_again(store, [image.planned], image.reason, patience, None)
-                yield from records
-            else:
-                again = self._after_error(store, outcome, outcome.error, patience)
-        finally:
-            jobs.settle(*again)
-
-    def _after_error(self, store: OutputStore, outcome: Outcome, error: Exception, patience: Patience) -> list[Job]:
-        """The jobs to do instead of one that failed.
-
-        Raises:
-            SDClientError: the failure would be the same for every image, or is one of the user's files.
-            OSError: a source cannot be read.
-        """
-        job = outcome.job
-        meaning = meaning_of(error) if isinstance(error, WebUIError) else Meaning.STOP
-        if meaning is Meaning.STOP or not isinstance(error, WebUIError):
-            store.put_off(job.images, str(error), failures=0)
-            raise error
-        if meaning is Meaning.SERVER_AWAY:
-            patience.was_away(error)
-            store.put_off(job.images, str(error), failures=0)
-            return [job]
-        if meaning is Meaning.SMALLER_BATCH and len(job.images) > 1:
-            store.keep_batch_limits(self._limits.as_dict())
-            store.put_off(job.images, str(error), failures=0)
-            return [job]  # the queue splits it
-        return self._try_again(store, job.images, str(error), patience, error)
-
-    def _try_again(
-        self,
-        store: OutputStore,
-        images: Sequence[PlannedImage],
-        reason: str,
-        patience: Patience,
-        error: WebUIError | None,
-    ) -> list[Job]:
-        """Images within their budget one by one; the others are given up."""
-        again = []
-        for image in images:
-            self._attempts[image.file] += 1
-            if self._attempts[image.file] < self._tries:
-                again.append(image)
-            else:
-                store.failed([image], reason)
-                self.failed[image.file] = reason
-        store.put_off(again, reason, failures=1)
-        patience.failed(len(images), error)
-        return [Job((image,)) for image in again]
 
     def _bring_home(self, store: OutputStore, crew: Crew) -> None:
         """On the way out: send nothing more, keep what the servers are making already."""
@@ -301,3 +268,8 @@ class BatchRunner:
                     if not server.webui.interrupt_job(task_id) and not before:
                         self._interrupted.discard(server.name)
             time.sleep(_INTERRUPT_AGAIN_S)  # another of ours may have waited behind it
+
+
+def _nothing() -> Generator[ImageRecord]:
+    """What a run makes that misses nothing."""
+    yield from ()
