@@ -43,6 +43,8 @@ class TrainingData:
     """Validation and test pictures that look like one that is trained on."""
     warnings: tuple[str, ...] = ()
     """What the guard against leakage let pass, a sentence each; `data.json` has them too."""
+    notes: tuple[str, ...] = ()
+    """How many images of each generated set were taken, a sentence each."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -58,8 +60,9 @@ class TrainingData:
 def assemble(
     data: Path,
     *,
-    generated: Sequence[Path] = (),
+    generated: Sequence[Path | GeneratedSet] = (),
     control_for: Sequence[Path] = (),
+    uncurated: bool = False,
     strict: bool = False,
     near_sheet: Path | None = None,
     progress: bool = False,
@@ -71,9 +74,11 @@ def assemble(
 
     Args:
         data: a DATA folder with `train/`, `val/` and perhaps `test/`.
-        generated: output folders whose images join training.
-        control_for: output folders for each of whose images its *source* joins training once more: as many
-            images as in the arm with generated ones, and nothing but real pixels.
+        generated: output folders, or sets read from such, whose images join training: the accepted ones, once they
+            have been curated.
+        control_for: output folders for each of whose images, as for `generated`, its *source* joins training once
+            more: as many images as in the arm with generated ones, and nothing but real pixels.
+        uncurated: take every image of these folders, accepted or not.
         strict: refuse look-alikes and single-coloured pictures across parts, too.
         near_sheet: page to write when there are look-alikes across parts, before they are refused.
         progress: show bars on stderr.
@@ -82,13 +87,16 @@ def assemble(
         DataError: the layout is not as it should be, or a file cannot be opened.
         LeakageError: a generated image is, or descends from, a validation or test image, or the same
             pixels lie in two parts; see `trainer.leakage`.
-        GeneratedSetError: a set cannot be used, has a class that training does not know, joins an image that
-            lies in `train/` already, or (for a control) has a source that is not in `train/`.
+        GeneratedSetError: a set cannot be used, has no accepted image or a class that training does not know, joins
+            an image that lies in `train/` already, or (for a control) has a source that is not in `train/`.
         OSError: the page cannot be written.
     """
     dataset = read_dataset(data)
-    sets = [read_generated(path, progress=progress) for path in generated]
-    control_sets = [read_generated(path, progress=progress) for path in control_for]
+    sets = [
+        one if isinstance(one, GeneratedSet) else read_generated(one, uncurated=uncurated, progress=progress)
+        for one in generated
+    ]
+    control_sets = [read_generated(path, uncurated=uncurated, progress=progress) for path in control_for]
     prints = _read_prints(dataset, [*sets, *control_sets], progress=progress)
     guarded = guard(dataset, [*sets, *control_sets], prints)
     for generated_set in [*sets, *control_sets]:
@@ -134,7 +142,21 @@ def assemble(
         "warnings": warnings,
         "fingerprint": fingerprint.hexdigest(),
     }
-    return TrainingData(dataset, train, summary, near, tuple(warnings))
+    return TrainingData(dataset, train, summary, near, tuple(warnings), notes_on_sets(summary))
+
+
+def notes_on_sets(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """How many images of each curated set were taken, a sentence each.
+
+    Args:
+        summary: the content of `data.json`.
+    """
+    curated = [one for one in (*summary["generated_sets"], *summary["control_for"]) if one.get("curated")]
+    return tuple(
+        f"{one['path']}: {one['count']} of {one['recorded']} images are accepted and taken; "
+        f"{one['recorded'] - one['count'] - one['undecided']} rejected, {one['undecided']} undecided"
+        for one in curated
+    )
 
 
 def _read_prints(dataset: Dataset, sets: Sequence[GeneratedSet], *, progress: bool) -> dict[Path, Fingerprint]:

@@ -34,6 +34,7 @@ _OWN_RECORDS = frozenset(
         "split.csv",
         "folds.csv",
         "crops.csv",
+        "exported.csv",
         "mapping.csv",
         "plan.csv",
         "predictions.csv",

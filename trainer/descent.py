@@ -14,7 +14,7 @@ from PIL import Image
 from .dataset import Dataset, LabelledImage
 from .fingerprints import Fingerprint
 from .generated import GeneratedImage, GeneratedSet
-from .lineage import generated_source_of, manifest_folders, recorded_images
+from .lineage import RecordedImage, generated_parents_of, record_folders, recorded_images
 
 NO_ENGINE = "not recorded"
 
@@ -26,8 +26,8 @@ class Trace:
     path: Path
     how: str
     """In words: "it carries an sdclient text chunk", ..."""
-    source_sha256: str
-    """Of the bytes of the image it was made from; "" where that is not told."""
+    parents: tuple[str, ...]
+    """SHA-256 of the bytes of every image it was made from; none where that is not told."""
 
 
 class Traces:
@@ -35,55 +35,69 @@ class Traces:
 
     Args:
         sets: generated folders given by the user, joined or as control.
-        recorded: SHA-256 of an image -> of its source, of the manifests that lie below DATA.
+        recorded: what manifests and exports below DATA record.
         prints: of the sets' images, by path.
     """
 
     def __init__(
-        self, sets: Iterable[GeneratedSet], recorded: Mapping[str, str], prints: Mapping[Path, Fingerprint]
+        self, sets: Sequence[GeneratedSet], recorded: Iterable[RecordedImage], prints: Mapping[Path, Fingerprint]
     ) -> None:
         images = [image for one in sets for image in one.images]
-        self._recorded = dict(recorded)
         self._by_bytes = {image.sha256: image for image in images}
         self._by_pixels: dict[str, GeneratedImage] = {}
         for image in images:
             if prints[image.path].error is None:
                 self._by_pixels.setdefault(prints[image.path].pixel_sha256, image)
-        self._sources = {image.source_sha256 for image in images} | set(recorded.values())
+        self._recorded_bytes: dict[str, RecordedImage] = {}
+        self._recorded_places: dict[Path, RecordedImage] = {}
+        for record in (*recorded, *(image for one in sets for image in one.left_out)):
+            self._recorded_bytes[record.sha256] = record
+            self._recorded_places[record.path.resolve()] = record
+        self._parents = {parent.sha256 for image in images for parent in image.parents}
+        self._parents.update(parent for one in self._recorded_bytes.values() for parent in one.parents)
 
     def of_bytes(self, path: Path, sha256: str) -> Trace | None:
-        """The trace in a file's own bytes: its text chunk, or a manifest that records these very bytes.
+        """The trace in a file's own bytes or place: its text chunk, or a record of these bytes or of this very file.
 
         Raises:
             OSError: the file cannot be read.
         """
-        source = generated_source_of(path)
-        image = self._by_bytes.get(sha256)
-        recorded = image.source_sha256 if image is not None else self._recorded.get(sha256, "")
-        if source is not None:
-            return Trace(path, "it carries an sdclient text chunk", source or recorded)
+        told = generated_parents_of(path)
+        image, record = self._by_bytes.get(sha256), self._recorded_bytes.get(sha256)
+        if record is None and self._recorded_places:
+            record = self._recorded_places.get(path.resolve())
+        known = [parent.sha256 for parent in image.parents] if image is not None else []
+        known += record.parents if record is not None else []
+        parents = tuple(dict.fromkeys([*(told or ()), *known]))
+        if told is not None:
+            return Trace(path, "it carries an sdclient text chunk", parents)
         if image is not None:
-            return Trace(path, f"its very bytes are {image.path}", recorded)
-        return Trace(path, "a manifest below DATA records its bytes", recorded) if recorded else None
+            return Trace(path, f"its very bytes are {image.path}", parents)
+        if record is None:
+            return None
+        what = "its bytes" if record.sha256 == sha256 else "an image in its place"
+        return Trace(path, f"a manifest or an export records {what}", parents)
 
     def of_pixels(self, path: Path, one: Fingerprint) -> Trace | None:
         """The trace in a file's pixels: they are those of a generated image, saved anew without its text.
 
-        A file that itself is a source, and of which nothing but a copy was generated, is not meant.
+        A file that itself is a parent, and of which nothing but a copy was generated, is not meant.
         """
-        if one.error is not None or one.sha256 in self._sources:
+        if one.error is not None or one.sha256 in self._parents:
             return None
         image = self._by_pixels.get(one.pixel_sha256)
-        return Trace(path, f"its pixels are those of {image.path}", image.source_sha256) if image else None
+        if image is None:
+            return None
+        return Trace(path, f"its pixels are those of {image.path}", tuple(each.sha256 for each in image.parents))
 
 
-def recorded_below(root: Path) -> dict[str, str]:
-    """SHA-256 of each image -> SHA-256 of its source, of every manifest at or below a folder.
+def recorded_below(root: Path) -> list[RecordedImage]:
+    """What every manifest and every export at or below a folder records.
 
     Raises:
-        GeneratedSetError: a manifest cannot be read.
+        GeneratedSetError: one cannot be read.
     """
-    return {image.sha256: image.source_sha256 for folder in manifest_folders(root) for image in recorded_images(folder)}
+    return [image for folder in record_folders(root) for image in recorded_images(folder)]
 
 
 def describe_marked(dataset: Dataset, marked: Sequence[LabelledImage]) -> dict[str, Any]:

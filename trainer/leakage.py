@@ -18,7 +18,7 @@ from .descent import Trace, Traces, recorded_below
 from .errors import LeakageError
 from .fingerprints import Fingerprint, fingerprint
 from .generated import GeneratedSet
-from .lineage import generated_source_of
+from .lineage import generated_parents_of
 from .unusable import opened_picture
 
 _NAMED = 3
@@ -33,11 +33,11 @@ class Guarded:
     marked: tuple[LabelledImage, ...]
     """Images in `train/` that were generated; they descend from no file of val or test."""
     foreign: int
-    """How many of them descend from a source that is not in `train/` either."""
+    """How many of them have a parent that is not in `train/` either."""
     single_coloured: int
     """Files of a single colour that lie in another part too."""
     sources_gone: int
-    """Sources of generated images, not in `train/`, that could be compared by their bytes alone."""
+    """Parents of generated images, not in `train/`, that could be compared by their bytes alone."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def guard(dataset: Dataset, sets: Sequence[GeneratedSet], prints: Prints) -> Gua
     Raises:
         LeakageError: names the first files, how many there are, why it matters and what to do.
         OSError: a file cannot be read.
-        GeneratedSetError: a manifest that lies below DATA cannot be read.
+        GeneratedSetError: a manifest or an export that lies below DATA cannot be read.
     """
     traces = Traces(sets, recorded_below(dataset.root), prints)
     held_paths = [image.path for image in (*dataset.val, *dataset.test)]
@@ -152,37 +152,43 @@ def _index(paths: Sequence[Path], prints: Prints, in_train: set[str]) -> _HeldOu
 
 
 def _refuse_descendants(generated_set: GeneratedSet, held_out: _HeldOut, in_train: set[str]) -> int:
-    """Refuse a set of which an image descends from a held-out file; how many sources could not be looked at."""
+    """Refuse a set of which an image descends from a held-out file; how many parents could not be looked at."""
     ancestor_of: dict[str, Path | None] = {}
     gone = 0
-    for image in generated_set.images:
-        source = image.source_sha256
-        if source in ancestor_of:
+    for parent in (parent for image in generated_set.images for parent in image.parents):
+        if parent.sha256 in ancestor_of:
             continue
-        ancestor_of[source] = held_out.by_bytes.get(source)
-        if ancestor_of[source] is None and source not in in_train:
-            one = fingerprint(image.source) if image.source is not None else None
-            if one is None or one.error is not None or one.sha256 != source:
+        ancestor_of[parent.sha256] = held_out.by_bytes.get(parent.sha256)
+        if ancestor_of[parent.sha256] is None and parent.sha256 not in in_train:
+            one = fingerprint(parent.path) if parent.path is not None else None
+            if one is None or one.error is not None or one.sha256 != parent.sha256:
                 gone += 1
             else:
-                ancestor_of[source] = _held_ancestor(one, held_out)
-    leaks = [image for image in generated_set.images if ancestor_of[image.source_sha256] is not None]
+                ancestor_of[parent.sha256] = _held_ancestor(one, held_out)
+    leaks = []
+    for image in generated_set.images:
+        ancestor = next((found for parent in image.parents if (found := ancestor_of[parent.sha256])), None)
+        if ancestor is not None:
+            leaks.append(f"{image.path}: made from {ancestor}")
     if leaks:
-        words = named([f"{image.path}: made from {ancestor_of[image.source_sha256]}" for image in leaks])
         raise LeakageError(
-            f"{words}, which is held out for validation or test ({len(leaks)} of {len(generated_set.images)} images "
-            f"of {generated_set.path} are), so training would see what it is judged by; number and generate from "
-            "DATA/train only"
+            f"{named(leaks)}, which is held out for validation or test ({len(leaks)} of {len(generated_set.images)} "
+            f"images of {generated_set.path} are), so training would see what it is judged by; number and generate "
+            "from DATA/train only"
         )
     return gone
 
 
-def _held_ancestor(source: Fingerprint, held_out: _HeldOut) -> Path | None:
-    """The held-out file whose pixels a source outside of DATA has, or from which it was itself generated."""
-    twin = held_out.by_pixels.get(source.pixel_sha256)
+def _held_ancestor(parent: Fingerprint, held_out: _HeldOut) -> Path | None:
+    """The held-out file whose pixels a parent outside of DATA has, or from which it was itself generated."""
+    twin = held_out.by_pixels.get(parent.pixel_sha256)
     if twin is not None and not is_single_coloured(twin):
         return twin
-    return held_out.by_bytes.get(generated_source_of(source.path) or "")
+    return _held_among(generated_parents_of(parent.path) or (), held_out)
+
+
+def _held_among(parents: Iterable[str], held_out: _HeldOut) -> Path | None:
+    return next((held_out.by_bytes[one] for one in parents if one in held_out.by_bytes), None)
 
 
 def _marked_in_train(
@@ -197,11 +203,12 @@ def _marked_in_train(
             if trace is None or is_single_coloured(image.path):
                 continue
         marked.append(image)
-        if not trace.source_sha256:
+        ancestor = _held_among(trace.parents, held_out)
+        if not trace.parents:
             unknown.append(str(image.path))
-        elif trace.source_sha256 in held_out.by_bytes:
-            leaks.append(f"{image.path}: generated ({trace.how}) from {held_out.by_bytes[trace.source_sha256]}")
-        elif trace.source_sha256 not in in_train:
+        elif ancestor is not None:
+            leaks.append(f"{image.path}: generated ({trace.how}) from {ancestor}")
+        elif not in_train.issuperset(trace.parents):
             foreign += 1
     if leaks:
         raise LeakageError(

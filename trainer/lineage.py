@@ -1,4 +1,4 @@
-"""Which images were generated, and from which source: by their own text chunk, and by a manifest beside them."""
+"""Which images were generated, and from which others: by their own text chunk, or by a manifest or an export."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sdclient.manifest import MANIFEST_NAME, Manifest, ManifestError
+from sdclient.manifest_exported import EXPORTED_NAME, read_exported
 
 from .errors import GeneratedSetError
 
@@ -25,21 +26,22 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class RecordedImage:
-    """One generated image, as its manifest records it."""
+    """One generated image, as a manifest or an export records it."""
 
     path: Path
     """Where it was written; it may be gone or changed since."""
     sha256: str
-    source_sha256: str
-    """Of the bytes of the real image it was made from."""
+    parents: tuple[str, ...]
+    """SHA-256 of the bytes of every image it was made from, its source first."""
 
 
-def generated_source_of(path: Path) -> str | None:
-    """SHA-256 of the source that an image's text chunk `sdclient` names; no pixel is decoded.
+def generated_parents_of(path: Path) -> tuple[str, ...] | None:
+    """SHA-256 of every image that an image's text chunk `sdclient` names as its parent; no pixel is decoded.
 
     Returns:
-        64 hexadecimal digits; "" for an image that carries the chunk, so was generated, but names no source in it;
-        None for one without it: a real image, or a generated one that another program saved anew.
+        64 hexadecimal digits each, the source first; none for an image that carries the chunk, so was generated, but
+        does not name its parents in full; None for one without the chunk: a real image, or a generated one that
+        another program saved anew.
 
     Raises:
         OSError: the file cannot be read.
@@ -47,33 +49,41 @@ def generated_source_of(path: Path) -> str | None:
     with path.open("rb") as file:
         for text in _own_texts(file):
             try:
-                told = json.loads(text).get("source_sha256")
-            except (ValueError, AttributeError, RecursionError):
-                return ""
-            return told if isinstance(told, str) and _SHA256.fullmatch(told) else ""
+                told = json.loads(text)
+                parents = [told["source_sha256"], *told.get("parents_sha256", ())]
+            except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
+                return ()
+            whole = all(isinstance(one, str) and _SHA256.fullmatch(one) for one in parents)
+            return tuple(dict.fromkeys(parents)) if whole else ()
     return None
 
 
-def manifest_folders(root: Path) -> list[Path]:
-    """The output folders of `sdclient generate` at and below `root`: those with a manifest, sorted."""
-    return sorted(Path(place) for place, _, files in os.walk(root) if MANIFEST_NAME in files)
+def record_folders(root: Path) -> list[Path]:
+    """Folders at and below `root` that record generated images, as a manifest or as an export does; sorted."""
+    return sorted(Path(place) for place, _, files in os.walk(root) if {MANIFEST_NAME, EXPORTED_NAME} & set(files))
 
 
-def recorded_images(output: Path) -> tuple[RecordedImage, ...]:
-    """Every image that the manifest of an output folder records as made; none of the files is read.
+def recorded_images(folder: Path) -> tuple[RecordedImage, ...]:
+    """Every image that a folder's manifest records as made, or its export as put there; none of the files is read.
 
     Raises:
-        GeneratedSetError: no manifest, or one that cannot be read.
+        GeneratedSetError: neither manifest nor export, or one that cannot be read.
     """
+    found: list[RecordedImage] = []
     try:
-        with Manifest(output) as manifest:
-            return tuple(
-                RecordedImage(output / record.file, record.sha256, record.source_sha256) for record in manifest.images()
-            )
+        if (folder / EXPORTED_NAME).is_file():
+            found += [RecordedImage(folder / row.file, row.sha256, row.parents_sha256) for row in read_exported(folder)]
+        if not found or (folder / MANIFEST_NAME).is_file():
+            with Manifest(folder) as manifest:
+                found += [
+                    RecordedImage(folder / record.file, record.sha256, record.parents_sha256)
+                    for record in manifest.images()
+                ]
     except ManifestError as error:
         raise GeneratedSetError(str(error)) from error
     except (sqlite3.Error, ValueError) as error:
-        raise GeneratedSetError(f"{output}: its manifest cannot be read: {error}; restore {MANIFEST_NAME}") from error
+        raise GeneratedSetError(f"{folder}: its manifest cannot be read: {error}; restore {MANIFEST_NAME}") from error
+    return tuple(found)
 
 
 def _own_texts(file: BinaryIO) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from .assemble import notes_on_sets
 from .config import TrainConfig
 from .device import choose_device
 from .errors import ConfigError
@@ -30,6 +31,7 @@ class _SeedJob:
     config: TrainConfig
     generated: tuple[Path, ...]
     control_for: tuple[Path, ...]
+    uncurated: bool
     strict: bool
     overwrite: bool
     cache_gb: float
@@ -63,6 +65,7 @@ def train_seeds(
     processes: int | None = None,
     generated: Sequence[Path] = (),
     control_for: Sequence[Path] = (),
+    uncurated: bool = False,
     strict: bool = False,
     overwrite: bool = False,
     progress: bool = True,
@@ -81,6 +84,7 @@ def train_seeds(
         processes: at a time; None: one a physical core on the CPU, one on a GPU.
         generated: see `train`.
         control_for: see `train`.
+        uncurated: see `train`.
         strict: see `train`.
         overwrite: see `train`.
         progress: show a bar over the epochs of all seeds on stderr.
@@ -92,7 +96,7 @@ def train_seeds(
         KeyboardInterrupt: Ctrl-C; every finished epoch is saved.
     """
     several = processes_for(config, seeds, processes)
-    common = {"strict": strict, "overwrite": overwrite, "tensorboard": tensorboard}
+    common = {"uncurated": uncurated, "strict": strict, "overwrite": overwrite, "tensorboard": tensorboard}
     if several <= 1 or len(set(seeds)) < len(seeds):
         return train(
             data,
@@ -122,6 +126,8 @@ def train_seeds(
     _run(jobs, several, config.epochs, progress=progress)
     facts = json.loads((jobs[0].folder / DATA_NAME).read_text(encoding="utf-8"))
     if progress:
+        for words in notes_on_sets(facts):
+            tqdm.write(words, file=sys.stderr)
         for words in facts.get("warnings", []):
             tqdm.write(f"warning: {data}: {words}", file=sys.stderr)
     results = [read_result(job.folder, job.config, n_classes=len(facts["classes"])) for job in jobs]
@@ -153,6 +159,7 @@ def _train_one_seed(job: _SeedJob) -> None:
         job.config,
         generated=job.generated,
         control_for=job.control_for,
+        uncurated=job.uncurated,
         strict=job.strict,
         overwrite=job.overwrite,
         progress=False,

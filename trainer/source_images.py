@@ -9,12 +9,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from sdclient.manifest import MANIFEST_NAME
+
 from .dataset import PARTS, LabelledImage, list_labelled_images
 from .errors import GeneratedSetError, SplitError
 from .fingerprints import Fingerprint, fingerprint_files
 from .grouping import join_equal, name_groups
 from .leakage import is_single_coloured
-from .lineage import generated_source_of, manifest_folders, recorded_images
+from .lineage import generated_parents_of, record_folders, recorded_images
 from .photo_tables import PhotoTables, read_photo_tables
 from .workers import sensible_workers
 
@@ -120,9 +122,9 @@ def read_source(
 
 
 def _refuse_generated(source: Path, images: Sequence[LabelledImage], *, progress: bool) -> None:
-    """Refuse images that say themselves, or of which a manifest in SRC says, that they were generated."""
+    """Refuse images that say themselves, or of which a manifest or an export in SRC says, that they were generated."""
     recorded: dict[Path, Path] = {}
-    for output in manifest_folders(source):
+    for output in record_folders(source):
         try:
             recorded.update({one.path.resolve(): output for one in recorded_images(output)})
         except GeneratedSetError as error:
@@ -134,14 +136,15 @@ def _refuse_generated(source: Path, images: Sequence[LabelledImage], *, progress
     found = []
     for image in tqdm(images, desc="look for generated", unit="image", disable=not progress):
         try:
-            marked = generated_source_of(image.path) is not None
+            marked = generated_parents_of(image.path) is not None
         except OSError:
             continue  # reading it says why
         if marked or output_of(image.path) is not None:
             found.append(image.path)
     if found:
-        sets = [one for one in map(output_of, found) if one is not None]
-        told = "as a manifest in SRC says" if sets else "by its text chunk 'sdclient'"
+        records = [one for one in map(output_of, found) if one is not None]
+        sets = [one for one in records if (one / MANIFEST_NAME).is_file()]
+        told = f"as a record in {records[0]} says" if records else "by its text chunk 'sdclient'"
         raise SplitError(
             f"{found[0]}: a generated image, {told} ({len(found)} such image(s)); results on val and test must come "
             f"from real images alone: take them out of {source}, split the real ones, and train with "

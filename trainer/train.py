@@ -74,6 +74,7 @@ def train(
     seeds: Sequence[int] | None = None,
     generated: Sequence[Path] = (),
     control_for: Sequence[Path] = (),
+    uncurated: bool = False,
     strict: bool = False,
     overwrite: bool = False,
     progress: bool = True,
@@ -91,8 +92,9 @@ def train(
         run: where to write.
         config: its `seed` is used when `seeds` is None.
         seeds: one or more, no two alike.
-        generated: output folders whose images join training.
-        control_for: output folders whose sources join training once more per generated image.
+        generated: output folders whose images join training; the accepted ones, once they have been curated.
+        control_for: output folders whose sources join training once more per generated image, likewise.
+        uncurated: take every image of these folders, accepted or not.
         strict: refuse look-alikes and single-coloured pictures across train, val and test, which are otherwise said;
             `run/near_duplicates.html` then shows the look-alikes, unless the folder holds a run.
         overwrite: replace a run of another config or data, and start an interrupted one anew.
@@ -119,10 +121,13 @@ def train(
         data,
         generated=generated,
         control_for=control_for,
+        uncurated=uncurated,
         strict=strict,
         near_sheet=run / NEAR_NAME if strict and not (run / CONFIG_NAME).exists() else None,
         progress=progress,
     )
+    for words in sources.notes:
+        _say(words, progress)
     for words in sources.warnings:
         _say(f"warning: {data}: {words}", progress)
     jobs = [

@@ -44,6 +44,9 @@ def test_generated_images_join_training_only(data: Path, make_generated: MakeGen
             "engine": "classical stand-in, not Stable Diffusion",
             "model": "classical stand-in",
             "count": 9,
+            "recorded": 9,
+            "curated": False,
+            "undecided": 0,
             "classes": {"dirt": 6, "划痕": 3},
             "asked": {"denoising_strength": 0.25},
         }

@@ -14,6 +14,7 @@ _GROUPS = {
         "run",
         "generated",
         "control_for",
+        "uncurated",
         "strict",
         "generated_share",
         "model",
@@ -72,15 +73,17 @@ class _GroupedOptions(click.Command):
     metavar="OUTPUT",
     multiple=True,
     type=_FOLDER,
-    help="Folder of 'sdclient generate' whose images join training only. May be repeated.",
+    help="Folder of 'sdclient generate' whose images join training only: the accepted ones, once 'sdclient curate' or "
+    "'sdclient review' judged them. May be repeated.",
 )
 @click.option(
     "--control-for",
     metavar="OUTPUT",
     multiple=True,
     type=_FOLDER,
-    help="For each image of this folder its real source joins once more: as many images, real pixels only.",
+    help="For each image of this folder, as above, its real source joins once more: as many images, real pixels only.",
 )
+@click.option("--uncurated", is_flag=True, help="Take every image of these folders: rejected and undecided ones, too.")
 @click.option(
     "--strict",
     is_flag=True,
@@ -247,6 +250,7 @@ def _train(
     run: Path,
     generated: tuple[Path, ...],
     control_for: tuple[Path, ...],
+    uncurated: bool,
     strict: bool,
     seeds: tuple[int, ...],
     processes: int | None,
@@ -272,6 +276,7 @@ def _train(
         processes=processes,
         generated=generated,
         control_for=control_for,
+        uncurated=uncurated,
         strict=strict,
         overwrite=overwrite,
         progress=True,

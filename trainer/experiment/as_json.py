@@ -55,6 +55,7 @@ def _arm(one: ArmOutcome) -> dict[str, Any]:
         "kind": one.kind,
         "controls": one.controls or None,
         "sets": list(one.sets),
+        "curated": one.curated,
         "engines": list(one.engines),
         "share_asked": one.share,
         "share": one.added_share,

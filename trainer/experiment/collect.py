@@ -215,12 +215,13 @@ def _outcome(
         real.update(of_real)
         added.update(of_added)
     number = len(prepared.folds)
-    engines = {prepared.sets[path].engine for path in planned.sets} if planned.kind == "generated" else set()
+    engines = {prepared.sets[key].engine for key in planned.set_keys} if planned.kind == "generated" else set()
     return ArmOutcome(
         name=planned.name,
         kind=planned.kind,
         controls=planned.controls,
         sets=planned.sets,
+        curated=planned.curated,
         engines=tuple(sorted(engines)),
         share=planned.share,
         added={name: count / number for name, count in sorted(added.items())},
@@ -280,6 +281,7 @@ def _thin(rows: list[Any]) -> list[Any]:
 def _notes(prepared: Prepared, outcomes: Sequence[ArmOutcome]) -> list[str]:
     notes = []
     for one in outcomes:
+        notes += _notes_on_sets(prepared, one) if one.kind == "generated" else []
         if one.defects_only:
             told = one.separability.auroc if one.separability else None
             words = f" (told from real ones by texture alone with AUROC {told:.2f})" if told is not None else ""
@@ -295,6 +297,23 @@ def _notes(prepared: Prepared, outcomes: Sequence[ArmOutcome]) -> list[str]:
             "most of their training images, which the intervals do not know."
         )
     return notes
+
+
+def _notes_on_sets(prepared: Prepared, arm: ArmOutcome) -> list[str]:
+    """Which images of its sets an arm could draw from, where a judgement, or the file, decided that."""
+    sets = [prepared.sets[path, arm.curated] for path in arm.sets]
+    if not arm.curated:
+        return [
+            f"{arm.name}: draws from all {len(one.images)} images of {one.path.as_posix()}, accepted or not "
+            "(curated = false)."
+            for one in sets
+        ]
+    return [
+        f"{arm.name}: draws from the {len(one.images)} accepted of {len(one.images) + len(one.left_out)} images of "
+        f"{one.path.as_posix()}."
+        for one in sets
+        if one.curated
+    ]
 
 
 def _describe_data(prepared: Prepared) -> dict[str, Any]:
@@ -313,8 +332,9 @@ def _describe_data(prepared: Prepared) -> dict[str, Any]:
         "sets": [
             {
                 **one.summary(),
+                "accepted_only": accepted_only,
                 "fingerprint": hashlib.sha256("\n".join(image.sha256 for image in one.images).encode()).hexdigest(),
             }
-            for one in prepared.sets.values()
+            for (_, accepted_only), one in prepared.sets.items()
         ],
     }

@@ -54,6 +54,8 @@ class ArmConfig(BaseModel):
     one arm with all images there are."""
     normal: bool | None = None
     """Of a generated arm: whether generated Normal images are used; not said: where there are any."""
+    curated: bool = True
+    """Of a generated arm: of a set that filters or a person have judged, only the accepted images; false takes all."""
 
     @field_validator("share", mode="before")
     @classmethod
@@ -85,7 +87,7 @@ class ArmConfig(BaseModel):
             if len(set(self.sets)) < len(self.sets):
                 raise ValueError("sets: a folder stands there twice; expected each once")
             return self
-        for key in ("sets", "share", "normal"):
+        for key in ("sets", "share", "normal", "curated"):
             if key in self.model_fields_set:
                 raise ValueError(f'{key}: only an arm of kind = "generated" has it, this one is {self.kind!r}')
         return self

@@ -92,6 +92,9 @@ def as_declared(config: ExperimentConfig) -> dict[str, Any]:
     """The settings as plain data; where the output lies decides nothing."""
     content = config.model_dump(mode="json", exclude={"output"})
     content["train"].pop("threads")
+    for arm in content["arm"]:
+        if arm["curated"]:
+            arm.pop("curated")  # what a file says that does not name it
     return content
 
 

@@ -13,7 +13,7 @@ from ..dataset import PARTS, Dataset, read_dataset
 from ..errors import DataError, EvaluationError, GeneratedSetError, LeakageError
 from ..generated import GeneratedImage, GeneratedSet, read_generated
 from .config import ExperimentConfig
-from .plan import PlannedArm
+from .plan import PlannedArm, SetKey
 from .subset import choose_images
 
 
@@ -67,43 +67,47 @@ def read_folds(config: ExperimentConfig, *, progress: bool = False) -> tuple[Fol
     return tuple(folds)
 
 
-def read_sets(arms: Sequence[PlannedArm], *, progress: bool = False) -> dict[str, GeneratedSet]:
-    """Every generated set that an arm names, read once.
+def read_sets(arms: Sequence[PlannedArm], *, progress: bool = False) -> dict[SetKey, GeneratedSet]:
+    """Every generated set that an arm names, read once as a whole and once by what is accepted, as far as needed.
 
     Raises:
         GeneratedSetError: a set cannot be used.
     """
-    return {path: read_generated(Path(path), progress=progress) for arm in arms for path in dict.fromkeys(arm.sets)}
+    keys = dict.fromkeys(key for arm in arms for key in arm.set_keys)
+    return {key: read_generated(Path(key[0]), uncurated=not key[1], progress=progress) for key in keys}
 
 
 def images_of_arm(
-    arm: PlannedArm, fold: Fold, sets: Mapping[str, GeneratedSet], config: ExperimentConfig
+    arm: PlannedArm, fold: Fold, sets: Mapping[SetKey, GeneratedSet], config: ExperimentConfig
 ) -> tuple[GeneratedImage, ...]:
     """The generated images that an arm trains on in a fold.
 
-    With folds, images whose source is not in the fold's training part stay out; without, one such is an error.
+    With folds, images with a parent outside of the fold's training part stay out; without, one such is an error.
 
     Raises:
         LeakageError: an image is, or descends from, a validation or test image (without folds).
         GeneratedSetError: an unknown class or source, or too few images for the share.
     """
     where = f"arm {arm.name!r}" + ("" if fold.number is None else f", fold {fold.number}")
+    in_train = {sha256 for _, sha256 in fold.sources}
     usable = []
-    for image in (image for path in arm.sets for image in sets[path].images):
+    for image in (image for key in arm.set_keys for image in sets[key].images):
         if image.label not in fold.dataset.classes:
             raise GeneratedSetError(
                 f"{image.path}: class {image.label!r} is not in {fold.dataset.root / 'train'} "
                 f"({', '.join(fold.dataset.classes)}); generate from this data"
             )
         # In train and held out at once are single-coloured pictures alone; the guard of every training sees to that.
-        if (image.label, image.source_sha256) not in fold.sources:
-            if {image.sha256, image.source_sha256} & fold.held_out:
-                if fold.number is not None:
-                    continue
-                raise LeakageError(
-                    f"{image.path}: it is, or was made from, a validation or test image of {fold.dataset.root}; "
-                    "number and generate from its train folder only"
-                )
+        of_others = {parent.sha256 for parent in image.others} & fold.held_out - in_train
+        has_source = (image.label, image.source_sha256) in fold.sources
+        if of_others or (not has_source and {image.sha256, image.source_sha256} & fold.held_out):
+            if fold.number is not None:
+                continue
+            raise LeakageError(
+                f"{image.path}: it is, or was made from, a validation or test image of {fold.dataset.root}; "
+                "number and generate from its train folder only"
+            )
+        if not has_source:
             raise GeneratedSetError(
                 f"{image.path}: its source (sha256 {image.source_sha256[:12]}...) is not among the "
                 f"{image.label!r} images of {fold.dataset.root}; the classical control needs the very sources"

@@ -10,6 +10,9 @@ from .judge import Kind
 
 CELLS_FOLDER = "cells"
 
+SetKey = tuple[str, bool]
+"""A folder of generated images, and whether only its accepted images are meant."""
+
 
 @dataclass(frozen=True)
 class PlannedArm:
@@ -26,6 +29,13 @@ class PlannedArm:
     """Whether generated Normal images are used; None: where there are any."""
     controls: str = ""
     """For a classical arm: the generated arm whose count it has."""
+    curated: bool = True
+    """Whether only the accepted images of its sets are taken, once they have been curated."""
+
+    @property
+    def set_keys(self) -> tuple[SetKey, ...]:
+        """What the arm draws from."""
+        return tuple((path, self.curated) for path in self.sets)
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,9 @@ def plan_arms(config: ExperimentConfig) -> tuple[PlannedArm, ...]:
             several = len(generated) > 1
             for controlled in generated:
                 name = f"{table.title} {controlled.name}" if several else table.title
-                arms.append(PlannedArm(name, "classical", controlled.sets, controls=controlled.name))
+                arms.append(
+                    PlannedArm(name, "classical", controlled.sets, controls=controlled.name, curated=controlled.curated)
+                )
         else:
             arms.append(PlannedArm(table.title, table.kind))
     names = [arm.name.casefold() for arm in arms]
@@ -82,7 +94,14 @@ def _shares_of(arm: ArmConfig) -> list[PlannedArm]:
     shares: tuple[float | None, ...] = arm.share or (None,)
     several = len(shares) > 1
     return [
-        PlannedArm(f"{arm.title} {share:g}" if several else arm.title, "generated", arm.sets, share, arm.normal)
+        PlannedArm(
+            f"{arm.title} {share:g}" if several else arm.title,
+            "generated",
+            arm.sets,
+            share,
+            arm.normal,
+            curated=arm.curated,
+        )
         for share in shares
     ]
 

@@ -17,7 +17,7 @@ from ..weights import find_checkpoint
 from .classical import stronger
 from .config import ExperimentConfig
 from .material import Fold, images_of_arm, read_folds, read_sets
-from .plan import Cell, PlannedArm, plan_arms, plan_cells
+from .plan import Cell, PlannedArm, SetKey, plan_arms, plan_cells
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Prepared:
     arms: tuple[PlannedArm, ...]
     cells: tuple[Cell, ...]
     folds: tuple[Fold, ...]
-    sets: Mapping[str, GeneratedSet]
+    sets: Mapping[SetKey, GeneratedSet]
     joining: Mapping[tuple[str, int | None], tuple[GeneratedImage, ...]]
     """(arm, fold) -> generated images that join; of a classical arm those that it has the count of."""
     augment: AugmentConfig
@@ -93,7 +93,7 @@ def prepare(config: ExperimentConfig, *, progress: bool = False) -> Prepared:
     warnings = []
     for fold in folds:
         # With folds a set descends from test images of other folds; what joins here is guarded by the cells.
-        whole = [Path(path) for path in sets] if fold.number is None else []
+        whole = _widest(sets) if fold.number is None else []
         checked = assemble(fold.dataset.root, generated=whole, progress=progress)
         warnings += [f"{fold.dataset.root}: {words}" for words in checked.warnings]
     largest = max(fold.real + len(joining.get((arm.name, fold.number), ())) for arm in arms for fold in folds)
@@ -108,6 +108,11 @@ def prepare(config: ExperimentConfig, *, progress: bool = False) -> Prepared:
         images_per_epoch=config.train.images_per_epoch or largest,
         warnings=tuple(warnings),
     )
+
+
+def _widest(sets: Mapping[SetKey, GeneratedSet]) -> list[GeneratedSet]:
+    """Each folder once: as a whole where an arm takes all of it, else by what is accepted."""
+    return [one for (path, curated), one in sets.items() if not curated or (path, False) not in sets]
 
 
 def steps_of(config: TrainConfig) -> int:

@@ -95,6 +95,8 @@ class ArmOutcome:
     """For a generated arm."""
     defects_only: bool
     """A generated arm without generated Normal images: "generated" may become a cue for "defect"."""
+    curated: bool = True
+    """Whether it takes only the accepted images of its sets, where those have been curated."""
 
     @property
     def added_share(self) -> float:

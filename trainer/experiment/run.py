@@ -140,7 +140,7 @@ def make_sets(prepared: Prepared, planned: Mapping[tuple[str, int | None], ArmSe
                 continue
             images = prepared.joining[arm.name, fold.number]
             if arm.kind == "generated":
-                generated_set(one.path, images, [prepared.sets[path] for path in arm.sets], progress=progress)
+                generated_set(one.path, images, [prepared.sets[key] for key in arm.set_keys], progress=progress)
             else:
                 classical_set(
                     one.path,

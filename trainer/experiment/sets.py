@@ -78,7 +78,7 @@ def generated_set(
             root = next(path for path in numbers if image.path.is_relative_to(path))
             file = f"{image.label}/{numbers[root]}-{image.path.name}"
             _link_or_copy(image.path, partial / file)
-            written.append(replace(record, file=file))
+            written.append(replace(record, file=file, mask=""))
         return written
 
     _make(folder, identity, fill)

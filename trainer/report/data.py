@@ -49,6 +49,7 @@ def generated_set_as_json(one: GeneratedSet) -> dict[str, Any]:
     return {
         "folder": one.folder,
         "images": one.images,
+        "recorded": one.recorded,
         "engines": list(one.engines),
         "models": list(one.models),
         "parameters": dict(one.parameters),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .. import notation
 from ..experiment.judge import Against
@@ -130,7 +131,7 @@ def lineage_table(result: ExperimentResult, labels: Mapping[str, ArmName], words
         root = f"{_ROOT}/data/sets/{place}"
         users: list[Piece] = []
         for arm in result.arms:
-            if one["path"] in arm.sets and arm.kind == "generated":
+            if one["path"] in arm.sets and arm.kind == "generated" and arm.curated == one.get("accepted_only", True):
                 users += [", "] * bool(users) + [labels[arm.name]]
         rows.append(
             Row(
@@ -138,7 +139,7 @@ def lineage_table(result: ExperimentResult, labels: Mapping[str, ArmName], words
                     row_head(Verbatim(str(one["path"]))),
                     Cell((Verbatim(str(one["engine"])),)),
                     Cell((Verbatim(str(one.get("model") or "–")),)),
-                    number(Figure(f"{root}/count", one["count"], str(one["count"]))),
+                    number(Figure(f"{root}/count", one["count"], str(one["count"])), sub=_accepted(one, root, words)),
                     Cell(tuple(users)),
                     Cell((Verbatim(str(one["fingerprint"])[:16]),)),
                 )
@@ -147,3 +148,10 @@ def lineage_table(result: ExperimentResult, labels: Mapping[str, ArmName], words
     keys = ("folder", "engine", "model", "images", "arms", "fingerprint")
     tops = tuple(head(words(key), number=key == "images") for key in keys)
     return Table("lineage", (tops,), tuple(rows))
+
+
+def _accepted(one: Mapping[str, Any], root: str, words: Words) -> tuple[Piece, ...]:
+    """Of how many images those of a curated set are the accepted ones."""
+    if not one.get("curated"):
+        return ()
+    return (words("accepted_of", recorded=Figure(f"{root}/recorded", one["recorded"], str(one["recorded"]))),)

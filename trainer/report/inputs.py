@@ -114,6 +114,8 @@ class GeneratedSet:
     samples: tuple[SourceSample, ...]
     missing: str = ""
     """Why samples cannot be shown, in words."""
+    recorded: int | None = None
+    """Of a curated set: how many images there are, accepted or not; None where all were taken."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 from sdclient.manifest import ImageRecord, Manifest, ManifestError
+from sdclient.manifest_curation import Curation
 
 from ..decoding import upright_rgb
 from .inputs import GeneratedSet, MadeImage, SourceSample
@@ -25,18 +26,21 @@ _IMAGES_A_SOURCE = 5
 
 
 def collect_generated_set(summary: Mapping[str, Any]) -> GeneratedSet:
-    """One source of each class beside images made from it.
+    """One source of each class beside images made from it; of a curated set, accepted ones.
 
     Args:
         summary: a set as a run's data.json records it: path, engine, model, count.
     """
     folder = Path(str(summary["path"]))
+    curated = bool(summary.get("curated"))
     records: list[ImageRecord] = []
     run: dict[str, Any] = {}
     missing = ""
     try:
         with Manifest(folder) as manifest:
-            run, records = manifest.run(), list(manifest.images())
+            accepted = Curation(manifest).accepted_files() if curated else None
+            run = manifest.run()
+            records = [record for record in manifest.images() if accepted is None or record.file in accepted]
     except (ManifestError, sqlite3.Error, ValueError) as error:
         missing = f"Samples cannot be shown: {error}."
     sources = folder / str(run["sources"]) if "sources" in run else None
@@ -53,6 +57,7 @@ def collect_generated_set(summary: Mapping[str, Any]) -> GeneratedSet:
         parameters={name: str(value) for name, value in parameters.items() if value not in (None, "")},
         samples=samples,
         missing=missing,
+        recorded=int(summary["recorded"]) if curated else None,
     )
 
 

@@ -79,6 +79,7 @@ WORDS = {
     # Samples
     "samples_title": "Sources and what was made from them",
     "set": "{images} images. Engine: {engine}.",
+    "set_accepted": " They are the accepted ones of {recorded}.",
     "set_model": " Model: {model}.",
     "set_samples": " Source on the left, images made from it on the right, each with its denoising strength and seed.",
     "unknown": "unknown",
@@ -201,6 +202,7 @@ WORDS = {
     "model": "model",
     "arms": "arms",
     "fingerprint": "fingerprint",
+    "accepted_of": "accepted of {recorded}",
     "declared_title": "What was declared",
     "environment_title": "Machine and software of the trainings",
 }

@@ -45,6 +45,9 @@ SENTENCES = {
     "'defect'. Regenerate Normal images too, and add an arm of the same share with normal = true.": "{arm}："
     "生成图像只有缺陷类别，网络可能学到“是生成的”而不是“有缺陷”。请也生成 Normal 图像，并加一组占比相同、设 normal = true 的实验组。",
     "{arm}: its images were made by: {engine}.": "{arm}：其图像的生成引擎为：{engine}。",
+    "{arm}: draws from all {count} images of {path}, accepted or not (curated = false).": "{arm}：使用 {path} 的全部 {count} 张图像，"
+    "不论是否已接受（curated = false）。",
+    "{arm}: draws from the {count} accepted of {all} images of {path}.": "{arm}：{path} 的 {all} 张图像中，使用已接受的 {count} 张。",
     "Predictions of {folds} folds are pooled before any rate; the models of two folds share most of their training "
     "images, which the intervals do not know.": "各项指标先合并 {folds} 折的预测再计算；任意两折的模型共用大部分训练图像，区间没有计入这一点。",
     "{late} cells were finished when the primary metric was declared ({file} was missing), so nothing shows that it was "

@@ -75,6 +75,7 @@ WORDS = {
     # Samples
     "samples_title": "源图与生成图",
     "set": "{images} 张图像。引擎：{engine}。",
+    "set_accepted": "它们是 {recorded} 张中已接受的图像。",
     "set_model": "模型：{model}。",
     "set_samples": "左为源图，右为由它生成的图像，各附重绘强度和种子。",
     "unknown": "未知",
@@ -187,6 +188,7 @@ WORDS = {
     "model": "模型",
     "arms": "组",
     "fingerprint": "指纹",
+    "accepted_of": "已接受，共 {recorded} 张",
     "declared_title": "事先写定的内容",
     "environment_title": "训练所用的机器与软件",
 }

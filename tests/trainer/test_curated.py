@@ -1,0 +1,282 @@
+"""Accepted images only, once a set has been curated; and a guard that heeds every parent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from sdclient.batch.finish import encode_png
+from sdclient.manifest import Manifest, Parent
+from sdclient.manifest_curation import ACCEPTED, REJECTED, Curation, FilterVerdict
+from sdclient.manifest_exported import EXPORTED_NAME, ExportedImage, write_exported
+from trainer.assemble import assemble
+from trainer.cli import cli
+from trainer.errors import GeneratedSetError, LeakageError, SplitError
+from trainer.generated import read_generated
+from trainer.report.samples import collect_generated_set
+from trainer.split import split
+
+MakeGenerated = Callable[..., Path]
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def judge(output: Path, *, accepted: Iterable[str] = (), rejected: Iterable[str] = ()) -> None:
+    with Manifest(output, create=True) as manifest:
+        hashes = {record.file: record.sha256 for record in manifest.images()}
+        Curation(manifest).set_filter_verdicts(
+            [
+                *(FilterVerdict(file, hashes[file], ()) for file in accepted),
+                *(FilterVerdict(file, hashes[file], ("noise",)) for file in rejected),
+            ]
+        )
+
+
+@pytest.fixture
+def output(data: Path, make_generated: MakeGenerated) -> Path:
+    """Six images of "dirt": two accepted, three rejected, one nobody judged; a rejected one was deleted."""
+    folder = make_generated([("dirt", data / "train" / "dirt" / f"{n}.png") for n in (1, 2)], count=3)
+    judge(folder, accepted=["dirt/1_1.png", "dirt/2_1.png"], rejected=["dirt/1_2.png", "dirt/1_3.png", "dirt/2_2.png"])
+    (folder / "dirt" / "1_2.png").unlink()
+    return folder
+
+
+def add_parent(output: Path, file: str, parent: Path, *, folder: Path | None = None) -> None:
+    """Have the manifest say that an image holds pixels of another one, too."""
+    with Manifest(output, create=True) as manifest:
+        record = next(one for one in manifest.images() if one.file == file)
+        manifest.forget([file])
+        name = parent.name if folder is not None else "Normal/1.png"
+        manifest.add([replace(record, other_parents=(Parent(name, sha256_of(parent)),))])
+        if folder is not None:
+            manifest.set_run({"other_sources": str(folder)})
+
+
+def test_only_accepted_images_join_and_rejected_ones_may_be_gone(data: Path, output: Path) -> None:
+    arm = assemble(data, generated=[output])
+    joined = sorted(image.path.name for image in arm.train if image.origin == "generated")
+    assert joined == ["1_1.png", "2_1.png"]
+    (said,) = arm.summary["generated_sets"]
+    assert {key: said[key] for key in ("count", "recorded", "curated", "undecided", "classes")} == {
+        "count": 2,
+        "recorded": 6,
+        "curated": True,
+        "undecided": 1,
+        "classes": {"dirt": 2},
+    }
+    assert arm.notes == (
+        f"{output.as_posix()}: 2 of 6 images are accepted and taken; 3 rejected, 1 undecided",
+    )  # fmt: skip
+
+
+def test_a_person_decides_over_the_filters(data: Path, output: Path) -> None:
+    with Manifest(output, create=True) as manifest:
+        curation = Curation(manifest)
+        curation.review("dirt/1_1.png", REJECTED, tab="a", seen_revision=0)
+        curation.review("dirt/2_3.png", ACCEPTED, tab="a", seen_revision=0)
+    assert sorted(image.path.name for image in read_generated(output).images) == ["2_1.png", "2_3.png"]
+
+
+def test_the_control_repeats_the_sources_of_accepted_images_alone(data: Path, output: Path) -> None:
+    arm = assemble(data, control_for=[output])
+    repeated = Counter(image.path.name for image in arm.train if image.origin == "repeated")
+    assert repeated == {"1.png": 1, "2.png": 1}
+    assert len(arm.notes) == 1
+
+
+def test_an_accepted_image_must_be_whole(data: Path, output: Path) -> None:
+    (output / "dirt" / "1_1.png").unlink()
+    with pytest.raises(GeneratedSetError, match=r"1_1\.png: the file is recorded, but not there.*sdclient review"):
+        assemble(data, generated=[output])
+
+
+def test_all_can_be_taken_on_purpose_and_then_all_must_be_whole(data: Path, output: Path) -> None:
+    with pytest.raises(GeneratedSetError, match=r"1_2\.png: the file is recorded, but not there"):
+        assemble(data, generated=[output], uncurated=True)
+    with Manifest(output, create=True) as manifest:
+        manifest.forget(["dirt/1_2.png"])
+    arm = assemble(data, generated=[output], uncurated=True)
+    assert sum(image.origin == "generated" for image in arm.train) == 5
+    assert arm.notes == ()
+    assert arm.summary["fingerprint"] != assemble(data, generated=[output]).summary["fingerprint"]
+
+
+def test_a_set_of_which_nothing_is_accepted_is_refused(data: Path, make_generated: MakeGenerated) -> None:
+    output = make_generated([("dirt", data / "train" / "dirt" / "1.png")], count=1)
+    judge(output, rejected=["dirt/1_1.png"])
+    with pytest.raises(GeneratedSetError, match=r"none of its 1 images is accepted; .*--uncurated"):
+        assemble(data, generated=[output])
+
+
+def test_a_report_shows_accepted_samples_and_how_many_there_are(data: Path, output: Path) -> None:
+    summary = assemble(data, generated=[output]).summary["generated_sets"][0]
+    shown = collect_generated_set(summary)
+    assert (shown.images, shown.recorded) == (2, 6)
+    assert [one.file for sample in shown.samples for one in sample.generated] == ["dirt/1_1.png"]
+
+
+def test_a_rejected_image_in_val_is_known_though_its_file_is_gone(data: Path, output: Path) -> None:
+    # The manifest still has its bytes, even where the text chunk is not read any more.
+    content = (output / "dirt" / "1_3.png").read_bytes()
+    (output / "dirt" / "1_3.png").unlink()
+    (data / "val" / "dirt" / "90.png").write_bytes(content)
+    with pytest.raises(LeakageError, match=r"90\.png: a generated image"):
+        assemble(data, generated=[output])
+
+
+def test_the_command_says_how_many_and_has_the_flag(
+    data: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, object] = {}
+
+    def train_seeds(*_: object, **options: object) -> list[object]:
+        asked.update(options)
+        return []
+
+    monkeypatch.setattr("trainer.seeds.train_seeds", train_seeds)
+    command = ["train", str(data), "--generated", str(output), "-o", str(tmp_path / "run")]
+    assert CliRunner().invoke(cli, command).exit_code == 0
+    assert asked["uncurated"] is False
+    assert CliRunner().invoke(cli, [*command, "--uncurated"]).exit_code == 0
+    assert asked["uncurated"] is True
+
+
+# Every parent counts
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+@pytest.mark.parametrize("role", ["generated", "control_for"])
+def test_a_defect_put_into_a_held_out_good_image_is_refused_by_the_manifest(
+    data: Path, make_generated: MakeGenerated, part: str, role: str
+) -> None:
+    output = make_generated([("dirt", data / "train" / "dirt" / "1.png")])
+    good = data / part / "Normal" / ("9.png" if part == "val" else "12.png")
+    add_parent(output, "dirt/1_2.png", good)
+    with pytest.raises(LeakageError, match=rf"1_2\.png: made from \S+{good.name}, which is held out .*1 of 2 images"):
+        assemble(data, **{role: [output]})
+
+
+def test_a_good_parent_saved_anew_is_known_by_its_pixels(
+    data: Path, tmp_path: Path, make_generated: MakeGenerated
+) -> None:
+    output = make_generated([("dirt", data / "train" / "dirt" / "1.png")], count=1)
+    goods = tmp_path / "goods"
+    goods.mkdir()
+    with Image.open(data / "test" / "Normal" / "12.png") as picture:
+        picture.save(goods / "1.bmp")
+    add_parent(output, "dirt/1_1.png", goods / "1.bmp", folder=goods)
+    with pytest.raises(LeakageError, match=r"1_1\.png: made from \S+12\.png"):
+        assemble(data, generated=[output])
+
+
+def test_a_good_parent_that_cannot_be_looked_at_is_said(
+    data: Path, tmp_path: Path, make_generated: Callable[..., Path]
+) -> None:
+    output = make_generated([("dirt", data / "train" / "dirt" / "1.png")], count=1)
+    Image.new("RGB", (9, 9), "red").save(tmp_path / "elsewhere.png")
+    add_parent(output, "dirt/1_1.png", tmp_path / "elsewhere.png")
+    (words,) = assemble(data, generated=[output]).warnings
+    assert words.startswith("1 source(s) of generated images: neither in ")
+
+
+def moved(path: Path, *parents: Path) -> Path:
+    """A picture whose text chunk names its parents as a transplant's does."""
+    hashes = [sha256_of(parent) for parent in parents]
+    lineage = {"class": "dirt", "source_sha256": hashes[0], "parents_sha256": hashes, "engine": "transplant"}
+    pixels = np.random.default_rng(5).integers(0, 255, (32, 32, 3)).astype(np.uint8)
+    path.write_bytes(encode_png(Image.fromarray(pixels), infotext="", lineage=lineage))
+    return path
+
+
+def test_a_train_image_whose_chunk_names_a_held_out_second_parent_is_refused(data: Path) -> None:
+    good = data / "test" / "Normal" / "12.png"
+    moved(data / "train" / "dirt" / "99.png", data / "train" / "dirt" / "1.png", good)
+    with pytest.raises(LeakageError, match=r"99\.png: generated \(it carries .*\) from \S+12\.png"):
+        assemble(data)
+
+
+def test_a_train_image_with_both_parents_in_train_counts_as_generated(data: Path) -> None:
+    moved(data / "train" / "dirt" / "99.png", data / "train" / "dirt" / "1.png", data / "train" / "Normal" / "1.png")
+    arm = assemble(data)
+    assert arm.summary["train"]["dirt"] == {"real": 8, "generated": 1, "repeated": 0}
+    (words,) = arm.warnings
+    assert "sources that are not there" not in words
+
+
+# What `sdclient export` puts into train
+
+
+def exported(data: Path, *, other: Path | None = None, chunk: bool = False) -> Path:
+    """A picture in train, with or without a text chunk, that only the table of exports tells of."""
+    source = data / "train" / "dirt" / "1.png"
+    path = data / "train" / "dirt" / "gen-1_1-00.png"
+    moved(path, source)
+    if not chunk:
+        with Image.open(path) as picture:
+            picture.load()
+            Image.fromarray(np.asarray(picture)).save(path)
+    parents = (Parent("Normal/1.png", sha256_of(other)),) if other else ()
+    row = ExportedImage(
+        "dirt/gen-1_1-00.png", "dirt", sha256_of(path), "", "", "/output", "dirt/1_1.png", "e", "dirt/1.png",
+        sha256_of(source), parents,
+    )  # fmt: skip
+    write_exported(data / "train", [row])
+    return path
+
+
+@pytest.mark.parametrize("chunk", [True, False])
+def test_an_exported_image_counts_as_generated_by_chunk_or_by_table(data: Path, chunk: bool) -> None:
+    path = exported(data, chunk=chunk)
+    arm = assemble(data)
+    assert [image.path for image in arm.train if image.origin == "generated"] == [path]
+
+
+def test_an_exported_image_that_was_edited_is_known_by_its_place(data: Path) -> None:
+    path = exported(data)
+    Image.new("RGB", (32, 32), "teal").save(path)
+    assert [image.path for image in assemble(data).train if image.origin == "generated"] == [path]
+
+
+def test_the_table_tells_of_a_held_out_second_parent(data: Path) -> None:
+    exported(data, other=data / "val" / "Normal" / "9.png", chunk=True)
+    with pytest.raises(LeakageError, match=r"gen-1_1-00\.png: generated \(it carries .*\) from \S+9\.png"):
+        assemble(data)
+
+
+def test_an_exported_image_moved_to_val_is_refused(data: Path) -> None:
+    path = exported(data)
+    path.rename(data / "val" / "dirt" / path.name)
+    with pytest.raises(LeakageError, match=r"gen-1_1-00\.png: a generated image \(a manifest or an export records its"):
+        assemble(data)
+
+
+def test_a_table_that_cannot_be_read_is_refused_in_words(data: Path) -> None:
+    exported(data)
+    (data / "train" / EXPORTED_NAME).write_text("file,class\n", encoding="utf-8")
+    with pytest.raises(
+        GeneratedSetError, match=r"exported\.csv: line 1: expected the columns file, class, .*restore it"
+    ):
+        assemble(data)
+
+
+def test_exported_images_are_not_divided_into_parts(data: Path, tmp_path: Path) -> None:
+    exported(data)
+    with pytest.raises(SplitError, match=r"gen-1_1-00\.png: a generated image, as a record in \S+train says"):
+        split(data / "train", tmp_path / "anew")
+
+
+def test_a_finished_run_tells_its_sets(data: Path, output: Path) -> None:
+    # data.json goes through JSON and back.
+    summary = json.loads(json.dumps(assemble(data, generated=[output]).summary))
+    assert summary["generated_sets"][0]["recorded"] == 6
