@@ -64,16 +64,18 @@ def plan_images(
     run_seed: int,
     parameters_for: Callable[[Source, int, int], ImageParameters],
     identity: Callable[[ImageParameters], Mapping[str, Any]],
+    first: int = 1,
 ) -> Iterator[PlannedImage]:
-    """The first `count` images of a source, in order.
+    """Images `first` to `count` of a source, in order.
 
     Args:
         source: where they come from.
         source_sha256: of the source file's bytes.
-        count: how many.
+        count: the number of the last one.
         run_seed: the seed of the whole run.
         parameters_for: (source, k, seed) -> what the image is made with.
         identity: everything that changes pixels, in one spelling whatever the server's dialect.
+        first: the number of the first one, from 1.
 
     Raises:
         ValueError: more images of one source than seeds are kept for.
@@ -82,7 +84,7 @@ def plan_images(
         raise ValueError(f"{source.relative}: {count} images of one source; at most {MOST_IMAGES_PER_SOURCE}")
     base = seed_base(run_seed, source.class_name, source.number)
     former: ImageParameters | None = None
-    for k in range(1, count + 1):
+    for k in range(first, count + 1):
         seed = base + k - 1
         parameters = parameters_for(source, k, seed)
         if parameters == former:

@@ -156,6 +156,7 @@ class BatchRunner:
         open_feed: Callable[[OutputStore, CheckedServer], Feed],
         *,
         parameters: Mapping[str, Any],
+        on_end: Callable[[OutputStore], object],
     ) -> Iterator[ImageRecord]:
         """Make what a feed asks for, until it asks for nothing more; otherwise as `run`.
 
@@ -163,15 +164,18 @@ class BatchRunner:
             sources: those it may ask for.
             open_feed: makes the feed out of the open output and what the servers make of the settings.
             parameters: what decides its images besides the settings; kept with the output like these.
+            on_end: called last, however the run ends, while the output is still open.
 
         Raises:
             As `run`, and what the feed raises.
         """
-        with (
-            self._opened(sources, parameters) as store,
-            closing(self._work(store, open_feed(store, self._server))) as made,
-        ):
-            yield from made
+        with self._opened(sources, parameters) as store:
+            feed = open_feed(store, self._server)
+            try:
+                with closing(self._work(store, feed)) as made:
+                    yield from made
+            finally:
+                on_end(store)
 
     @contextmanager
     def _opened(self, sources: Sequence[Source], parameters: Mapping[str, Any]) -> Iterator[OutputStore]:

@@ -61,8 +61,30 @@ class OutputStore:
         self._manifest.plan(_row(image) for image in again)
         return missing
 
-    def start(self, images: Iterable[PlannedImage]) -> None:
-        """These are on their way."""
+    @property
+    def manifest(self) -> Manifest:
+        """The output's manifest, open for writing."""
+        return self._manifest
+
+    def forget_unfinished(self) -> None:
+        """Take back what a killed run had decided to make and had not made; for a run that decides anew.
+
+        An image that is recorded but no longer there is forgotten too; a file that was written and not recorded goes.
+        """
+        self._remove_temporary_files()
+        there = {state.file: state.status for state in self._manifest.states()}
+        gone = [
+            file
+            for file, status in there.items()
+            if status in (PLANNED, RUNNING) or (status == DONE and not (self.output / file).is_file())
+        ]
+        for file in gone:
+            (self.output / file).unlink(missing_ok=True)
+        self._manifest.forget(gone)
+
+    def start(self, images: Sequence[PlannedImage]) -> None:
+        """These are on their way; those that were not planned before are entered."""
+        self._manifest.plan(_row(image) for image in images)
         self._manifest.mark([image.file for image in images], RUNNING)
 
     def save(self, made: Sequence[MadeImage]) -> list[ImageRecord]:

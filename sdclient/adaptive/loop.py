@@ -1,0 +1,119 @@
+"""`sdclient generate --until-accepted`: makes, judges, and makes again what was rejected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..batch.jobs import PlannedImage, plan_images
+from ..batch.parameters import ImageParameters
+from ..batch.run_file import RunSpec
+from ..batch.runner import BatchRunner
+from ..batch.server import CheckedServer
+from ..batch.store import OutputStore
+from ..manifest import ImageRecord, Manifest
+from ..photos import sha256_of
+from ..sources import Source
+from .debts import Debts
+from .feed import AcceptanceFeed, Judge
+from .history import History
+from .learned import LEARNED_KEY, LearnedClass, as_json, learned
+from .strengths import Strengths
+
+OpenJudge = Callable[[Path, Manifest], Judge]
+"""Makes the judge of an output, whose manifest is open for writing."""
+
+
+class AcceptanceLoop:
+    """Runs until each class has its planned number of accepted images, or its budget ends.
+
+    Args:
+        runner: asks the servers; best without a check of its own, so that every image is judged in one place.
+        output: the runner's output folder.
+        spec: the runner's settings.
+        owed: accepted images wanted of each source.
+        strengths: which strength suits a source.
+        parameters: what decides the strengths, kept with the output: another run with others is refused.
+        budget: images to make at most, for each planned one of a class.
+        open_judge: makes the judge.
+    """
+
+    def __init__(
+        self,
+        runner: BatchRunner,
+        output: Path,
+        spec: RunSpec,
+        owed: Sequence[tuple[Source, int]],
+        strengths: Strengths,
+        *,
+        parameters: dict[str, Any],
+        budget: float,
+        open_judge: OpenJudge,
+    ) -> None:
+        self._runner = runner
+        self._output = output
+        self._spec = spec
+        self._owed = [(source, count) for source, count in owed if count]
+        self._strengths = strengths
+        self._parameters = parameters
+        self._debts = Debts(((one.class_name, one.name, count) for one, count in self._owed), budget)
+        self._open_judge = open_judge
+
+    def learned(self) -> list[LearnedClass]:
+        """How far each class is by now."""
+        return learned(self._debts, self._strengths)
+
+    def run(self, *, on_start: Callable[[], object] | None = None) -> Iterator[ImageRecord]:
+        """Yields each image made, accepted or not, once it is in place and judged.
+
+        Args:
+            on_start: called once what the output holds already has been judged.
+
+        Raises:
+            As `BatchRunner.run`, and what the judge raises.
+        """
+
+        def open_feed(store: OutputStore, server: CheckedServer) -> AcceptanceFeed:
+            store.forget_unfinished()
+            feed = self._feed(store, server)
+            if on_start is not None:
+                on_start()
+            return feed
+
+        yield from self._runner.run_feed(
+            [source for source, _ in self._owed],
+            open_feed,
+            parameters={"until_accepted": self._parameters},
+            on_end=lambda store: store.manifest.set_run({LEARNED_KEY: as_json(self.learned())}),
+        )
+
+    def _feed(self, store: OutputStore, server: CheckedServer) -> AcceptanceFeed:
+        sha256 = {source: sha256_of(source.path) for source, _ in self._owed}
+
+        def images(source: Source, first: int, last: int, strength: float) -> list[PlannedImage]:
+            def parameters(one: Source, k: int, seed: int) -> ImageParameters:
+                return replace(self._spec.parameters_for(one, k, seed), denoising_strength=strength)
+
+            return list(
+                plan_images(
+                    source,
+                    sha256[source],
+                    last,
+                    first=first,
+                    run_seed=self._spec.seed,
+                    parameters_for=parameters,
+                    identity=lambda given: server.identity(given, self._spec.seed),
+                )
+            )
+
+        return AcceptanceFeed(
+            [source for source, _ in self._owed],
+            self._debts,
+            self._strengths,
+            History.of(store.manifest),
+            self._open_judge(self._output, store.manifest),
+            images,
+            batch_size=self._spec.batch_size,
+        )

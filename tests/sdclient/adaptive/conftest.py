@@ -1,0 +1,98 @@
+"""A judge whose limits a test sets, on the embedded server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sdclient.adaptive.feed import Judge
+from sdclient.adaptive.loop import AcceptanceLoop
+from sdclient.adaptive.strengths import FollowedStrengths, Strengths
+from sdclient.batch import BatchRunner, GenerationSettings, RunSpec
+from sdclient.manifest import Manifest
+from sdclient.sources import discover
+from sdclient.testing import WebUIServer
+from sdclient.testing import webui_server as webui_server
+
+
+@dataclass(frozen=True)
+class Verdict:
+    file: str
+    class_name: str
+    source: str
+    is_too_alike: bool
+    is_unreal: bool
+
+    @property
+    def is_accepted(self) -> bool:
+        return not self.is_too_alike and not self.is_unreal
+
+
+@dataclass
+class Limits:
+    """Judges by the strength that an image was made with."""
+
+    alike_below: float = 0.0
+    unreal_above: float = 1.0
+    by_source: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def open(self, _: Path, manifest: Manifest) -> Judge:
+        def judge() -> Iterable[Verdict]:
+            for record in manifest.images():
+                low, high = self.by_source.get(record.source, (self.alike_below, self.unreal_above))
+                strength = record.asked["denoising_strength"]
+                yield Verdict(record.file, record.class_name, record.source, strength < low, strength > high)
+
+        return judge
+
+
+MakeLoop = Callable[..., AcceptanceLoop]
+
+
+@pytest.fixture
+def sources_folder(tmp_path: Path) -> Path:
+    """Class 焊盘 with two sources, pit with one."""
+    folder = tmp_path / "sources"
+    for name in ("焊盘/1", "焊盘/2", "pit/7"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((64, 64), 40).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture
+def make_loop(webui_server: WebUIServer, sources_folder: Path, tmp_path: Path) -> Iterator[MakeLoop]:
+    """Makes a loop over all sources into `tmp_path / "out"`."""
+
+    def make(
+        limits: Limits,
+        *,
+        per_source: int = 2,
+        budget: float = 6,
+        strengths: Strengths | None = None,
+        **settings: object,
+    ) -> AcceptanceLoop:
+        spec = RunSpec.from_settings(
+            GenerationSettings.checked({"native_px": 64, "batch_size": 2, "steps": 4, **settings})
+        )
+        found = discover(sources_folder)
+        output = tmp_path / "out"
+        webui = clients.enter_context(webui_server.client())
+        runner = BatchRunner(webui, sources_folder, output, spec, check=None, tries=2)
+        return AcceptanceLoop(
+            runner,
+            output,
+            spec,
+            [(source, per_source) for source in found],
+            strengths or FollowedStrengths(spec, found, low=0.15, high=0.45),
+            parameters={"strength_range": [0.15, 0.45]},
+            budget=budget,
+            open_judge=limits.open,
+        )
+
+    with ExitStack() as clients:
+        yield make

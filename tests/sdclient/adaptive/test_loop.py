@@ -1,0 +1,147 @@
+"""Images are made until enough are accepted; what is learnt is kept, and a killed run goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from sdclient.adaptive.learned import LEARNED_KEY
+from sdclient.adaptive.strengths import FixedStrength
+from sdclient.errors import OutputError
+from sdclient.manifest import DONE, FAILED, RUNNING, Manifest
+from sdclient.testing import WebUIServer
+
+from .conftest import Limits, MakeLoop
+
+
+def counts(loop: object) -> dict[str, tuple[int, int]]:
+    """Class -> accepted, made."""
+    return {one.class_name: (one.accepted, one.made) for one in loop.learned()}  # type: ignore[attr-defined]
+
+
+def strengths(output: Path, source: str) -> list[float]:
+    with Manifest(output) as manifest:
+        found = sorted((r.k, r.asked["denoising_strength"]) for r in manifest.images() if r.source == source)
+    return [strength for _, strength in found]
+
+
+def test_nothing_is_made_in_vain_where_all_is_accepted(make_loop: MakeLoop) -> None:
+    loop = make_loop(Limits())
+    assert len(list(loop.run())) == 6
+    assert counts(loop) == {"pit": (2, 2), "焊盘": (4, 4)}
+
+
+def test_rejected_images_are_made_again_with_another_strength(make_loop: MakeLoop, tmp_path: Path) -> None:
+    loop = make_loop(Limits(by_source={"pit/7.png": (0.33, 1.0), "焊盘/1.png": (0.0, 0.2)}))
+    list(loop.run())
+    assert all(one.is_complete for one in loop.learned())
+    pit, pad = strengths(tmp_path / "out", "pit/7.png"), strengths(tmp_path / "out", "焊盘/1.png")
+    assert pit[0] == pad[0] == 0.25
+    assert pit[-1] >= 0.33
+    assert pad[-1] <= 0.2
+    assert strengths(tmp_path / "out", "焊盘/2.png") != pad
+
+
+def test_what_was_learnt_is_kept_in_the_manifest(make_loop: MakeLoop, tmp_path: Path) -> None:
+    loop = make_loop(Limits(alike_below=0.3))
+    list(loop.run())
+    with Manifest(tmp_path / "out") as manifest:
+        kept = {one["class_name"]: one for one in manifest.run()[LEARNED_KEY]}
+        made = [record for record in manifest.images() if record.class_name == "pit"]
+    accepted = [record for record in made if record.asked["denoising_strength"] >= 0.3]
+    assert (kept["pit"]["accepted"], kept["pit"]["made"]) == (len(accepted), len(made)) == (2, len(made))
+    assert kept["pit"]["is_complete"] is True
+    (source,) = kept["pit"]["sources"]
+    assert source["source"] == "7.png"
+    assert source["strength"] > 0.25
+
+
+def test_a_class_ends_with_its_budget(make_loop: MakeLoop) -> None:
+    loop = make_loop(Limits(alike_below=0.9), budget=3)
+    list(loop.run())
+    assert counts(loop) == {"pit": (0, 6), "焊盘": (0, 12)}
+    assert not any(one.is_complete for one in loop.learned())
+
+
+def test_a_hopeless_sources_images_come_from_another_of_its_class(make_loop: MakeLoop) -> None:
+    loop = make_loop(Limits(by_source={"焊盘/1.png": (0.9, 1.0)}), budget=8)
+    list(loop.run())
+    pad = next(one for one in loop.learned() if one.class_name == "焊盘")
+    one, two = pad.sources
+    assert pad.is_complete
+    assert (one.accepted, one.is_hopeless, two.accepted) == (0, True, 4)
+
+
+def test_a_second_run_makes_nothing(make_loop: MakeLoop, webui_server: WebUIServer) -> None:
+    list(make_loop(Limits(alike_below=0.3)).run())
+    jobs = len(webui_server.jobs)
+    again = make_loop(Limits(alike_below=0.3))
+    assert list(again.run()) == []
+    assert len(webui_server.jobs) == jobs
+    assert all(one.is_complete for one in again.learned())
+
+
+def test_a_larger_plan_goes_on_with_what_was_learnt(make_loop: MakeLoop, tmp_path: Path) -> None:
+    list(make_loop(Limits(alike_below=0.3)).run())
+    before = len(strengths(tmp_path / "out", "pit/7.png"))
+    list(make_loop(Limits(alike_below=0.3), per_source=4).run())
+    assert all(strength >= 0.3 for strength in strengths(tmp_path / "out", "pit/7.png")[before:])
+
+
+def test_a_run_that_was_stopped_goes_on_and_doubles_nothing(make_loop: MakeLoop, tmp_path: Path) -> None:
+    list(islice(make_loop(Limits(alike_below=0.3)).run(), 2))
+    loop = make_loop(Limits(alike_below=0.3))
+    list(loop.run())
+    with Manifest(tmp_path / "out") as manifest:
+        rows = list(manifest.images())
+        assert {state.status for state in manifest.states()} == {DONE}
+    on_disk = {
+        path.relative_to(tmp_path / "out").as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (tmp_path / "out").glob("*/*.png")
+    }
+    assert on_disk == {row.file: row.sha256 for row in rows}
+    assert len({(row.source, row.seed) for row in rows}) == len(rows)
+    assert all(one.is_complete for one in loop.learned())
+
+
+def test_what_a_kill_left_half_way_is_taken_back(make_loop: MakeLoop, tmp_path: Path) -> None:
+    list(make_loop(Limits()).run())
+    with Manifest(tmp_path / "out", create=True) as manifest:
+        record = next(record for record in manifest.images() if record.source == "pit/7.png")
+        manifest.forget([record.file])
+        manifest.plan([record])
+        manifest.mark([record.file], RUNNING)  # its file is in place, its row does not say so yet
+    loop = make_loop(Limits())
+    made = list(loop.run())
+    assert len(made) == 1
+    with Manifest(tmp_path / "out") as manifest:
+        assert manifest.files() == {
+            path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").glob("*/*.png")
+        }
+
+
+def test_images_that_never_come_count_against_the_budget(
+    make_loop: MakeLoop, webui_server: WebUIServer, tmp_path: Path
+) -> None:
+    webui_server.faults.status(500, 4)
+    loop = make_loop(Limits(), per_source=1)
+    list(loop.run())
+    with Manifest(tmp_path / "out") as manifest:
+        failed = [state for state in manifest.states() if state.status == FAILED]
+    assert sum(one.failed for one in loop.learned()) == len(failed) == 2
+    assert all(one.is_complete for one in loop.learned())
+
+
+def test_an_output_with_other_ranges_is_refused(make_loop: MakeLoop) -> None:
+    list(make_loop(Limits(), per_source=1).run())
+    loop = make_loop(Limits(), per_source=1, denoising_strength=0.3)
+    with pytest.raises(OutputError, match=r"denoising_strength was 0\.25, now 0\.3"):
+        list(loop.run())
+
+
+def test_a_fixed_strength_stays_what_it_is(make_loop: MakeLoop, tmp_path: Path) -> None:
+    list(make_loop(Limits(alike_below=0.9), strengths=FixedStrength(0.2), budget=2).run())
+    assert set(strengths(tmp_path / "out", "pit/7.png")) == {0.2}
