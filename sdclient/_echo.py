@@ -13,6 +13,7 @@ from .dialects import AUTOMATIC, SDNEXT_AUTOMATIC, SDNEXT_SCHEDULE_IN_INFOTEXT, 
 from .errors import BadImage, IncompleteReply, SettingSubstituted
 from .infotext import Infotext, parse_infotext
 from .models import GenerationInfo, GenerationReply, GenerationRequest, Img2ImgRequest, Txt2ImgRequest
+from .photos import upright_size
 
 _SCRIPT_ADVICE = "look at the server's log: the extension is missing a model or failed"
 
@@ -116,17 +117,24 @@ def _verify_model(request: GenerationRequest, info: GenerationInfo) -> None:
 
 
 def _verify_sizes(request: GenerationRequest, images: Sequence[bytes]) -> None:
-    """Sizes are as asked, but where the server decides: "only masked" inpainting and the second pass."""
-    expected = (request.width, request.height)
-    if isinstance(request, Img2ImgRequest) and request.mask is not None and request.inpaint_full_res:
-        return
+    """Sizes are as asked; the source's where only its masked area is repainted; the server's after a second pass."""
     if isinstance(request, Txt2ImgRequest) and request.enable_hr:
         return
+    expected = {(request.width, request.height)}
+    if isinstance(request, Img2ImgRequest) and request.mask is not None and request.inpaint_full_res:
+        # With a mask that is blank for it, the server makes the whole picture after all, at the size asked.
+        expected |= {_size_of(image) for image in request.init_images if isinstance(image, bytes)}
     for data in images:
         try:
-            with Image.open(io.BytesIO(data)) as image:
-                size = image.size
+            size = _size_of(data)
         except (UnidentifiedImageError, OSError) as error:
             raise BadImage(f"an image of the reply cannot be read: {error}") from error
-        if size != expected:
-            raise SettingSubstituted("size", "{}x{}".format(*expected), "{}x{}".format(*size))
+        if size not in expected:
+            asked = " or ".join("{}x{}".format(*one) for one in sorted(expected))
+            raise SettingSubstituted("size", asked, "{}x{}".format(*size))
+
+
+def _size_of(data: bytes) -> tuple[int, int]:
+    """Of the picture as it is shown; the server turns a source upright."""
+    with Image.open(io.BytesIO(data)) as image:
+        return upright_size(image)

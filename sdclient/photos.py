@@ -65,7 +65,7 @@ def image_size(path: Path) -> tuple[int, int]:
         SourceError: not an image that can be read, or too many pixels; the message names the file.
     """
     with _in_words(path, refuse_huge=True), Image.open(path, formats=_FORMATS) as image:
-        return _upright_size(image)
+        return upright_size(image)
 
 
 def huge_image_size(path: Path) -> tuple[int, int]:
@@ -75,7 +75,15 @@ def huge_image_size(path: Path) -> tuple[int, int]:
         SourceError: not an image that can be read, or too many pixels to be opened at all.
     """
     with _in_words(path, refuse_huge=False), Image.open(path, formats=_FORMATS) as image:
-        return _upright_size(image)
+        return upright_size(image)
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) in px of an image as it is shown, which need not be decoded."""
+    width, height = image.size
+    # The base class's own method, because the one for PNG decodes the whole picture to look behind it.
+    turned = Image.Image.getexif(image).get(_ORIENTATION_TAG) in _TURNED
+    return (height, width) if turned else (width, height)
 
 
 def read_photo(path: Path, *, refuse_huge: bool = True) -> Image.Image:
@@ -138,13 +146,6 @@ def check_destination(source: Path, destination: Path) -> None:
 
 def _is_clutter(name: str) -> bool:
     return name.startswith(".") or name.casefold() in _CLUTTER
-
-
-def _upright_size(image: Image.Image) -> tuple[int, int]:
-    width, height = image.size
-    # The base class's own method, because the one for PNG decodes the whole picture to look behind it.
-    turned = Image.Image.getexif(image).get(_ORIENTATION_TAG) in _TURNED
-    return (height, width) if turned else (width, height)
 
 
 @contextmanager

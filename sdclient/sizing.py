@@ -63,6 +63,12 @@ def prepare(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return _resize(to_rgb(ImageOps.exif_transpose(image)), size)
 
 
+def eight_bit(image: Image.Image) -> Image.Image:
+    """A source image in the form its results have: upright, 8 bit, grey where it is grey, of its own size."""
+    upright = ImageOps.exif_transpose(image)
+    return to_rgb(upright).convert("L" if is_grey(upright) else "RGB")
+
+
 def restore(image: Image.Image, form: SourceForm) -> Image.Image:
     """A generated image back at its source's size, grey where the source was grey; 8 bit."""
     return _resize(image.convert("RGB").convert(form.mode), (form.width_px, form.height_px))

@@ -11,10 +11,13 @@ from pathlib import Path
 from PIL import Image
 
 from ._atomic import TEMPORARY_PATTERN
+from .batch.finish import MASK_SHA256
 from .batch.store import manifest_for_upkeep
+from .errors import MaskError
 from .infotext import read_infotext
 from .manifest import PLANNED, RUNNING, ImageRecord, Manifest
-from .photos import IMAGE_SUFFIXES
+from .masks import MASKS_FOLDER, read_mask
+from .photos import IMAGE_SUFFIXES, sha256_of
 from .progress import Track, untracked
 
 ORPHANS_FOLDER = ".orphans"
@@ -39,7 +42,7 @@ class Verification:
     damaged: tuple[Finding, ...]
     """Rows whose file is missing, or is not the file that was recorded."""
     orphans: tuple[Finding, ...]
-    """Image files without a row that says done, and temporary files."""
+    """Image and mask files without a row that says done, and temporary files."""
     repaired: bool
 
     @property
@@ -49,7 +52,7 @@ class Verification:
 
 
 def verify(output: Path, *, repair: bool = False, track: Track = untracked) -> Verification:
-    """Compare every file with its row: bytes, size in pixels, infotext; and look for files without a row.
+    """Compare every file with its row: bytes, size in pixels, infotext, its mask; and look for files without a row.
 
     With `repair` images that do not fit are planned again, so that the next 'sdclient generate' makes them anew, rows
     that a killed run left running are planned too, temporary files are removed, and image files without a row are
@@ -72,10 +75,10 @@ def _sweep(output: Path, manifest: Manifest, track: Track) -> Verification:
     records = list(manifest.images())
     damaged = []
     for record in track(records, "verify"):
-        problem = _problem(output / record.file, record)
+        problem = _problem(output / record.file, record) or _mask_problem(output, record)
         if problem is not None:
             damaged.append(Finding(record.file, problem))
-    known = {record.file for record in records}
+    known = {file for record in records for file in (record.file, record.mask)}
     orphans = [Finding(name, problem) for name, problem in _unknown_files(output, known)]
     return Verification(len(records), tuple(damaged), tuple(orphans), repaired=False)
 
@@ -98,15 +101,33 @@ def _problem(path: Path, record: ImageRecord) -> str | None:
     return None
 
 
+def _mask_problem(output: Path, record: ImageRecord) -> str | None:
+    """Why an image's mask is not what was recorded, or None."""
+    if not record.mask:
+        return None
+    path = output / record.mask
+    if not path.is_file():
+        return f"its mask {record.mask} is missing"
+    recorded = record.asked.get(MASK_SHA256)
+    if recorded is not None and sha256_of(path) != recorded:
+        return f"its mask {record.mask} has other bytes than those recorded"
+    try:
+        read_mask(path, (record.width, record.height))
+    except MaskError as error:
+        return f"its mask cannot be used: {error}"
+    return None
+
+
 def _unknown_files(output: Path, known: set[str]) -> Iterator[tuple[str, str]]:
-    for path in sorted(output.glob("*/*")):
+    for path in sorted([*output.glob("*/*"), *output.glob(f"{MASKS_FOLDER}/*/*")]):
         name = path.relative_to(output).as_posix()
-        if name in known or path.parent.name == ORPHANS_FOLDER or not path.is_file():
+        if name in known or name.startswith(f"{ORPHANS_FOLDER}/") or not path.is_file():
             continue
         if path.match(TEMPORARY_PATTERN):
             yield name, "a temporary file of a killed run"
         elif path.suffix.lower() in IMAGE_SUFFIXES:
-            yield name, "an image without a row that says done"
+            what = "a mask" if name.startswith(f"{MASKS_FOLDER}/") else "an image"
+            yield name, f"{what} without a row that says done"
 
 
 def _repair(output: Path, manifest: Manifest, found: Verification) -> None:

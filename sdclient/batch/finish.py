@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TypeAlias
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -19,12 +19,16 @@ from ..client import GeneratedImage, GenerationResult
 from ..errors import LossyFormat
 from ..infotext import ENGINE_KEY, PNG_KEYWORD
 from ..manifest import ImageRecord
+from ..masks import mask_file_of
 from ..models import GenerationInfo, Img2ImgRequest
 from .jobs import Job, PlannedImage
+from .masking import Box
 from .preparing import PreparedSource
 
 LINEAGE_KEYWORD = "sdclient"
 """Keyword of the PNG text chunk that holds class, source sha256, key and engine as JSON."""
+MASK_SHA256 = "mask_sha256"
+"""Key, in what was asked for an image, of the sha256 of its mask file's bytes."""
 GENUINE_ENGINE = "Stable Diffusion WebUI"
 
 _PNG_LEVEL = 4
@@ -32,8 +36,9 @@ _PNG_LEVEL = 4
 _USED = ("sampler_name", "steps", "cfg_scale", "denoising_strength", "width", "height", "version")
 _NOT_ASKED = {"init_images", "mask", "latent_mask", "firstpass_image", "force_task_id"}
 
-Check = Callable[[Image.Image, Image.Image], str | None]
-"""(image as the server sent it, source as it was sent) -> why the image is spoiled, or None."""
+Check: TypeAlias = "Callable[[Image.Image, Image.Image, Box | None], str | None]"
+"""(image as the server sent it, source as it was sent, box outside of which the one is the other) -> why the image is
+spoiled, or None. The box is None where the whole picture was made anew."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class MadeImage:
     record: ImageRecord
     data: bytes
     """The whole PNG file."""
+    mask: bytes | None = None
+    """The mask's whole PNG file, where the image has one."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +95,15 @@ def _finish_one(
 ) -> MadeImage | SpoiledImage:
     if generated.format not in LOSSLESS_FORMATS:
         raise LossyFormat(f"{answer.server}: sent {generated.format}; set its option samples_format to 'png'")
-    picture = generated.pil()
-    reason = check(picture, answer.source.picture) if check is not None else None
+    picture, mask = generated.pil(), answer.source.mask
+    reason = _reason_spoiled(picture, answer.source, check)
     if reason is not None:
         return SpoiledImage(planned, reason)
     info = answer.result.info
     engine = str(info.extra_generation_params.get(ENGINE_KEY, GENUINE_ENGINE))
     image = sizing.restore(picture, answer.source.form)
+    if mask is not None:
+        image = mask.put_back(image)
     lineage = {
         "class": planned.source.class_name,
         "source_sha256": planned.source_sha256,
@@ -116,12 +125,19 @@ def _finish_one(
         server=answer.server,
         model=_model_name(info),
         engine=engine,
-        asked={**asked, "seed": planned.seed},
+        asked={**asked, "seed": planned.seed, **({} if mask is None else {MASK_SHA256: mask.sha256})},
         used=_used(info, generated.seed),
         infotext=generated.infotext,
         created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        mask="" if mask is None else mask_file_of(planned.file),
     )
-    return MadeImage(record, data)
+    return MadeImage(record, data, None if mask is None else mask.data)
+
+
+def _reason_spoiled(picture: Image.Image, source: PreparedSource, check: Check | None) -> str | None:
+    if check is None:
+        return None
+    return check(picture, source.picture, None if source.mask is None else source.mask.sent_box)
 
 
 def encode_png(image: Image.Image, *, infotext: str, lineage: Mapping[str, Any]) -> bytes:

@@ -7,18 +7,23 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeAlias
 
 from PIL import Image
 
 from .. import sizing
 from .._generation import new_task_id
-from ..errors import SourceError
+from ..errors import MaskError, SourceError
 from ..models import Img2ImgRequest
 from ..photos import image_size, read_photo, sha256_of
 from .jobs import Job
+from .mask_files import MaskFiles
+from .masking import SourceMask, mask_source, picture_to_send
+from .parameters import Inpainting
 from .request import build_request, encode_source
 
 _SOURCES_KEPT = 8
+_PIXELS_KEPT = 2**25
 _SIZES_KEPT = 1024
 
 
@@ -31,6 +36,14 @@ class PreparedSource:
     """The same as a PNG file."""
     form: sizing.SourceForm
     """What its images are brought back to."""
+    mask: SourceMask | None = None
+    """Where it is repainted; None is everywhere."""
+    mask_data: bytes | None = None
+    """The mask as it is sent, a PNG file."""
+
+
+_Wanted: TypeAlias = "tuple[Path, str, tuple[int, int], Inpainting | None]"
+"""Source file, sha256 of its bytes, size to generate at, way of repainting."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +62,15 @@ class Preparer:
 
     Args:
         native_px: side of the square the model was trained on, used where a job's parameters name none.
+        masks: where the masks are of jobs that have one.
     """
 
-    def __init__(self, native_px: int) -> None:
+    def __init__(self, native_px: int, masks: MaskFiles | None = None) -> None:
         self._native_px = native_px
+        self._masks = masks
         self._size_of_file = lru_cache(_SIZES_KEPT)(image_size)
         self._working = threading.Lock()
-        self._kept: OrderedDict[tuple[Path, str, tuple[int, int]], PreparedSource] = OrderedDict()
+        self._kept: OrderedDict[_Wanted, PreparedSource] = OrderedDict()
 
     def size_of(self, job: Job) -> tuple[int, int]:
         """The (width, height) a job generates at, px.
@@ -72,6 +87,7 @@ class Preparer:
 
         Raises:
             SourceError: the source cannot be read, or is no longer the file that was planned with.
+            MaskError: the same of its mask.
             OSError: the same, from the system.
         """
         size = self.size_of(job)
@@ -80,23 +96,45 @@ class Preparer:
             source = self._source(job, size)
         task_id = new_task_id()
         request = build_request(
-            source.data, job.parameters, size=size, seed=job.seed, batch_size=len(job.images), task_id=task_id
+            source.data,
+            job.parameters,
+            size=size,
+            seed=job.seed,
+            batch_size=len(job.images),
+            task_id=task_id,
+            mask=source.mask_data,
         )
         return ReadyJob(job, source, request, task_id)
 
     def _source(self, job: Job, size: tuple[int, int]) -> PreparedSource:
         path, sha256 = job.source.path, job.images[0].source_sha256
-        found = self._kept.get((path, sha256, size))
+        inpainting = job.parameters.inpainting
+        wanted = (path, sha256, size, inpainting)
+        found = self._kept.get(wanted)
         if found is None:
             photo = read_photo(path)
             if sha256_of(path) != sha256:
                 raise SourceError(
                     f"{path}: changed while the run was going on; put the former file back, or use a new output folder"
                 )
-            picture = sizing.prepare(photo, size)
-            found = PreparedSource(picture, encode_source(picture), sizing.SourceForm.of(photo))
-            self._kept[path, sha256, size] = found
-            while len(self._kept) > _SOURCES_KEPT:
+            if inpainting is None:
+                picture = sizing.prepare(photo, size)
+                found = PreparedSource(picture, encode_source(picture), sizing.SourceForm.of(photo))
+            else:
+                found = self._masked(job, photo, inpainting, size)
+            self._kept[wanted] = found
+            while len(self._kept) > 1 and (len(self._kept) > _SOURCES_KEPT or self._pixels_kept() > _PIXELS_KEPT):
                 self._kept.popitem(last=False)
-        self._kept.move_to_end((path, sha256, size))
+        self._kept.move_to_end(wanted)
         return found
+
+    def _masked(self, job: Job, photo: Image.Image, inpainting: Inpainting, size: tuple[int, int]) -> PreparedSource:
+        if self._masks is None:
+            raise MaskError(f"{job.source.relative}: its images have a mask, but the run was given none")
+        mask = mask_source(photo, self._masks.read(job.source, inpainting.mask_sha256), inpainting, size)
+        picture = picture_to_send(photo, inpainting, size)
+        form = sizing.SourceForm.of(photo)
+        return PreparedSource(picture, encode_source(picture), form, mask, encode_source(mask.sent))
+
+    def _pixels_kept(self) -> int:
+        return sum(source.picture.width * source.picture.height for source in self._kept.values())

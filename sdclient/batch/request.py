@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 from PIL import Image
 
 from .. import sizing
 from ..models import Img2ImgRequest
-from .parameters import ImageParameters
+from .parameters import ImageParameters, InpaintFill, Inpainting
 
 _QUICK_PNG = 1
 """zlib level."""
+_FILL_NUMBERS: dict[InpaintFill, int] = {"fill": 0, "original": 1, "latent-noise": 2, "latent-nothing": 3}
 
 
 def prepare_request(
@@ -56,8 +58,20 @@ def build_request(
     seed: int,
     batch_size: int,
     task_id: str | None = None,
+    mask: bytes | None = None,
 ) -> Img2ImgRequest:
-    """What asks for `batch_size` images of the source in `data`, a PNG file of the generation `size`."""
+    """What asks for `batch_size` images of the source in `data`, a PNG file of the generation `size`.
+
+    Args:
+        data: the source.
+        parameters: what the images are made with.
+        size: (width, height) to generate at, px.
+        seed: of the first image; each further one has the next.
+        batch_size: how many images.
+        task_id: a name for the job.
+        mask: a PNG file as large as the source, white where to repaint; needs `parameters.inpainting`. With the area
+            "masked" both have the source's own size, from which the server cuts and enlarges what it repaints.
+    """
     return Img2ImgRequest(
         init_images=(data,),
         prompt=parameters.prompt,
@@ -72,4 +86,19 @@ def build_request(
         width=size[0],
         height=size[1],
         force_task_id=task_id,
+        **_inpainting_fields(parameters.inpainting, mask),
     )
+
+
+def _inpainting_fields(inpainting: Inpainting | None, mask: bytes | None) -> dict[str, Any]:
+    """The request's fields about a mask; without one they are left as the API has them."""
+    if inpainting is None or mask is None:
+        return {}
+    return {
+        "mask": mask,
+        # The feather is ours, at the source's resolution; the server's own would blend a second time.
+        "mask_blur": 0,
+        "inpainting_fill": _FILL_NUMBERS[inpainting.inpaint_fill],
+        "inpaint_full_res": inpainting.inpaint_area == "masked",
+        "inpaint_full_res_padding": inpainting.inpaint_padding,
+    }

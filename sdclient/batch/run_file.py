@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from ..errors import SettingsError
 from ..sources import Source
 from .draws import Choice, Range, draw_number
-from .parameters import ImageParameters
+from .parameters import INPAINTING_NAMES, ImageParameters, Inpainting
 from .setting_values import IMAGE_NAMES, PROMPT_NAMES, RUN_NAMES, SettingSpec, near_names, read_section, written
 from .settings import GenerationSettings
 from .wildcards import check_placeholders, fill, read_wildcard, wildcard_names, wildcards_of_table
@@ -145,13 +145,29 @@ class RunSpec(BaseModel):
         merged = {**self.common, **self.classes.get(source.class_name, {}), **own}
         return {name: merged[name] for name in IMAGE_NAMES}
 
-    def parameters_for(self, source: Source, k: int, seed: int) -> ImageParameters:
+    def refuse_inpainting(self) -> None:
+        """Refuse settings of inpainting where there are no masks: they would change nothing.
+
+        Raises:
+            SettingsError: names the first of them.
+        """
+        usual = GenerationSettings()
+        unusual = {name: self.common[name] for name in INPAINTING_NAMES if self.common[name] != getattr(usual, name)}
+        for where, values in ((self.origin, unusual), *self._all_sections()):
+            name = next((name for name in values if name in INPAINTING_NAMES), None)
+            if name is not None:
+                raise SettingsError(
+                    f"{where}: {name} is {values[name]!r}, but the run has no masks; add --masks DIR, or remove it"
+                )
+
+    def parameters_for(self, source: Source, k: int, seed: int, *, mask_sha256: str | None = None) -> ImageParameters:
         """What one image is made with.
 
         Args:
             source: where it comes from.
             k: which of the source's images, from 1; for prompts that hold {k}.
             seed: the image's own; all draws follow from it.
+            mask_sha256: of the bytes of the source's mask, where it has one.
         """
         drawn: dict[str, Any] = {
             name: draw_number(spec, seed, name) if isinstance(spec, (Choice, Range)) else spec
@@ -160,6 +176,9 @@ class RunSpec(BaseModel):
         values = {"class": source.class_name, "number": source.number, "k": k}
         for name in PROMPT_NAMES:
             drawn[name] = fill(drawn[name], name, seed, self.wildcards, values)
+        inpainting = {name: drawn.pop(name) for name in INPAINTING_NAMES}
+        if mask_sha256 is not None:
+            drawn["inpainting"] = Inpainting(**inpainting, mask_sha256=mask_sha256)
         return ImageParameters(**drawn)
 
     def samplers_for(self, sources: Iterable[Source]) -> list[tuple[str, str | None]]:
@@ -187,15 +206,16 @@ class RunSpec(BaseModel):
 
     def _prompts(self) -> Iterator[tuple[str, str]]:
         """Every prompt, and where it stands."""
-        places = [
-            (self.origin, self.common),
-            *((_where(self.origin, _CLASS, name), values) for name, values in self.classes.items()),
-            *((_where(self.origin, _SOURCE, name), values) for name, values in self.sources.items()),
-        ]
-        for where, values in places:
+        for where, values in ((self.origin, self.common), *self._all_sections()):
             for name in PROMPT_NAMES:
                 if name in values:
                     yield f"{where}: {name}", str(values[name])
+
+    def _all_sections(self) -> Iterator[tuple[str, dict[str, SettingSpec]]]:
+        """Where each section of a class or a source stands, and what it holds."""
+        for kind, sections in ((_CLASS, self.classes), (_SOURCE, self.sources)):
+            for name, values in sections.items():
+                yield _where(self.origin, kind, name), values
 
     def _with_wildcards_read(self) -> RunSpec:
         """The same, with the lines of every wildcard that a prompt names; checks the prompts on the way."""

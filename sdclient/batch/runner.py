@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from .feed import Feed, PlannedFeed
 from .finish import Answer, Check, MadeImage
 from .job_queue import JobQueue
 from .jobs import PlannedImage, pack_jobs, plan_images
+from .mask_files import MaskFiles, Unmasked, mask_plan
 from .memory_limits import MemoryLimits
 from .patience import Patience
 from .preparing import Preparer, ReadyJob
@@ -49,6 +51,8 @@ class RunStart:
     """Those that are not there yet and will be made."""
     native_px: int
     """Side of the square the server's model was trained on; settings may name another."""
+    masks: MaskFiles | None = None
+    """The masks in use; None where whole pictures are made anew."""
 
 
 class BatchRunner:
@@ -65,6 +69,8 @@ class BatchRunner:
         durable: wait for the disk at each image, so that even a loss of power undoes nothing.
         allow_mixed: take servers with different models.
         check: finds spoiled images (black, uniform, rainbow noise), which count as failed tries; None keeps all.
+        masks: folder of masks (`sdclient mask`): images are repainted inside them, and are their source elsewhere.
+        unmasked: with masks, what to do about sources that have none.
     """
 
     def __init__(
@@ -80,6 +86,8 @@ class BatchRunner:
         durable: bool = False,
         allow_mixed: bool = False,
         check: Check | None = find_spoiled,
+        masks: Path | None = None,
+        unmasked: Unmasked = "refuse",
     ) -> None:
         self._servers = [Server(servers.url, servers)] if isinstance(servers, WebUI) else list(servers)
         self._sources_folder = sources_folder
@@ -91,6 +99,8 @@ class BatchRunner:
         self._durable = durable
         self._allow_mixed = allow_mixed
         self._check = check
+        self._masks_folder = masks
+        self._unmasked = unmasked
         self._crew: Crew | None = None
         self._server: CheckedServer
         self._preparer: Preparer
@@ -101,6 +111,8 @@ class BatchRunner:
         """Set by `stop`."""
         self.failed: dict[str, str] = {}
         """Images given up in this run: file -> reason."""
+        self.masks: MaskFiles | None = None
+        """The masks in use; known once a run has begun."""
 
     def check(self, sources: Iterable[Source]) -> CheckedServer:
         """Ask the servers what they make of the settings of these sources.
@@ -137,12 +149,16 @@ class BatchRunner:
             WebUIError: no server answers any more, or what was asked would fail for every image.
             OutputError: the output folder does not belong to this run, or another run is at work there.
             SourceError: a source cannot be read.
+            MaskError: a source has no mask, or one that cannot be used.
+            SettingsError: settings of inpainting, but no masks.
         """
         owed = match_plan(plan.owed, discover(self._sources_folder)) if isinstance(plan, Plan) else plan
+        owed = self._with_masks_found(owed)
         with self._opened([source for source, _ in owed], {}) as store:
             missing = store.enter_plan(self._planned(owed))
             if on_start is not None:
-                on_start(RunStart(sum(count for _, count in owed), len(missing), self._server.native_px))
+                planned = sum(count for _, count in owed)
+                on_start(RunStart(planned, len(missing), self._server.native_px, self.masks))
             bar = tqdm(total=len(missing), desc="generate", unit="image", dynamic_ncols=True, disable=not progress)
             feed = PlannedFeed(pack_jobs(missing, self._spec.batch_size))
             with bar, closing(self._work(store, feed) if missing else _nothing()) as made:
@@ -161,14 +177,16 @@ class BatchRunner:
         """Make what a feed asks for, until it asks for nothing more; otherwise as `run`.
 
         Args:
-            sources: those it may ask for.
-            open_feed: makes the feed out of the open output and what the servers make of the settings.
+            sources: those it may ask for; with masks, those that are skipped for want of one must not be.
+            open_feed: makes the feed out of the open output and what the servers make of the settings; `masks` are
+                known by then.
             parameters: what decides its images besides the settings; kept with the output like these.
             on_end: called last, however the run ends, while the output is still open.
 
         Raises:
             As `run`, and what the feed raises.
         """
+        sources = [source for source, _ in self._with_masks_found([(source, 1) for source in sources])]
         with self._opened(sources, parameters) as store:
             feed = open_feed(store, self._server)
             try:
@@ -181,26 +199,38 @@ class BatchRunner:
     def _opened(self, sources: Sequence[Source], parameters: Mapping[str, Any]) -> Iterator[OutputStore]:
         self._server = self.check(sources)
         description = {
-            "parameters": {**self._server.describe_run(self._spec), **parameters},
+            "parameters": {
+                **self._server.describe_run(self._spec, with_masks=self.masks is not None),
+                **parameters,
+            },
             "sources": str(self._sources_folder.resolve()),
         }
         with open_store(self._output, description, durable=self._durable) as store:
             self._limits = MemoryLimits(self._spec.batch_size, store.batch_limits())
             yield store
 
+    def _with_masks_found(self, owed: Sequence[tuple[Source, int]]) -> Sequence[tuple[Source, int]]:
+        """What is owed, without the sources that are skipped for want of a mask."""
+        if self._masks_folder is None:
+            self._spec.refuse_inpainting()
+            return owed
+        self.masks, owed = mask_plan(self._masks_folder, owed, unmasked=self._unmasked)
+        return owed
+
     def _planned(self, owed: Sequence[tuple[Source, int]]) -> Iterator[PlannedImage]:
         for source, count in owed:
+            mask_sha256 = self.masks.sha256_of(source) if self.masks is not None else None
             yield from plan_images(
                 source,
                 sha256_of(source.path),
                 count,
                 run_seed=self._spec.seed,
-                parameters_for=self._spec.parameters_for,
+                parameters_for=partial(self._spec.parameters_for, mask_sha256=mask_sha256),
                 identity=lambda parameters: self._server.identity(parameters, self._spec.seed),
             )
 
     def _work(self, store: OutputStore, feed: Feed) -> Generator[ImageRecord]:
-        preparer = self._preparer = Preparer(self._server.native_px)
+        preparer = self._preparer = Preparer(self._server.native_px, self.masks)
         jobs = JobQueue(feed.next_job, lambda job: self._limits.most(preparer.size_of(job)))
         crew = Crew(self._servers, jobs, preparer.prepare, self._send, self._check, max_in_flight=self._max_in_flight)
         self._crew = crew

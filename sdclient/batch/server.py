@@ -10,7 +10,7 @@ from typing import Any
 from ..client import WebUI
 from ..errors import LossyFormat, SettingsError
 from ..sizing import native_px_for
-from .parameters import ImageParameters
+from .parameters import INPAINTING_NAMES, ImageParameters
 from .run_file import RunSpec
 from .servers import Server
 
@@ -35,17 +35,20 @@ class CheckedServer:
         """Everything that changes an image's pixels, in one spelling."""
         plain = asdict(parameters)
         del plain["scheduler"]
+        inpainting = plain.pop("inpainting")  # left out where there is none, so that keys stay what they were
         return {
             **plain,
+            **(inpainting or {}),
             "sampler": self.joint_names[parameters.sampler, parameters.scheduler],
             "native_px": parameters.native_px or self.native_px,
             "model": self.model,
             "seed": run_seed,
         }
 
-    def describe_run(self, spec: RunSpec) -> dict[str, Any]:
+    def describe_run(self, spec: RunSpec, *, with_masks: bool = False) -> dict[str, Any]:
         """The run's settings as they are kept with its output: those that change pixels, sections only if any."""
-        kept = {name: value for name, value in spec.as_dict().items() if value != {} and name != "batch_size"}
+        idle = {"batch_size"} if with_masks else {"batch_size", *INPAINTING_NAMES}
+        kept = {name: value for name, value in spec.as_dict().items() if value != {} and name not in idle}
         scheduler = kept.pop("scheduler", None)
         sampler = self.joint_names.get((str(kept["sampler"]), scheduler), kept["sampler"])
         return {**kept, "sampler": sampler, "native_px": kept["native_px"] or self.native_px, "model": self.model}

@@ -34,6 +34,10 @@ _EXPECTED = {
     "prompt": "a text",
     "negative_prompt": "a text",
     "seed": "a whole number from 0 to 2^63 - 1",
+    "inpaint_fill": "a text: original, fill, latent-noise or latent-nothing",
+    "inpaint_area": "a text: masked or whole",
+    "inpaint_padding": "a whole number of px from 0 on",
+    "mask_blur": "a whole number of px from 0 on",
     "native_px": "a multiple of 8 from 64 on, as 512, 768 or 1024",
     "batch_size": "a whole number from 1 on",
 }

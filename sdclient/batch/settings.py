@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import SettingsError
 from ..models import SIZE_MULTIPLE_PX
-from .parameters import ImageParameters
+from .parameters import INPAINTING_NAMES, ImageParameters, InpaintArea, InpaintFill
 
 SMALLEST_NATIVE_PX = 64
 LARGEST_RUN_SEED = 2**63 - 1
@@ -39,6 +38,14 @@ class GenerationSettings(BaseModel):
     """Run seed, from which every image's own seed follows."""
     native_px: int | None = Field(None, ge=SMALLEST_NATIVE_PX, multiple_of=SIZE_MULTIPLE_PX)
     """Side of the square the model was trained on, too small gives rainbow colours; None goes by its name."""
+    inpaint_fill: InpaintFill = "original"
+    """What the area inside a mask starts from: the source, its surroundings, noise, or nothing."""
+    inpaint_area: InpaintArea = "masked"
+    """Repaint the mask's surroundings alone, enlarged to the model's size, or the whole picture."""
+    inpaint_padding: int = Field(32, ge=0)
+    """With the area "masked": context around the mask, in px of the source."""
+    mask_blur: int = Field(2, ge=0)
+    """How softly a mask at least ends, in px of the source; a mask that has a feather of its own keeps it."""
     batch_size: int = Field(4, ge=1)
     """Images of one source made at once; changes no pixel by more than rounding, so it may differ on resuming."""
 
@@ -58,5 +65,5 @@ class GenerationSettings(BaseModel):
 
     @property
     def parameters(self) -> ImageParameters:
-        """What an image is made with, prompts as they stand here."""
-        return ImageParameters(**{field.name: getattr(self, field.name) for field in fields(ImageParameters)})
+        """What an image without a mask is made with, prompts as they stand here."""
+        return ImageParameters(**self.model_dump(exclude={*INPAINTING_NAMES, "seed", "batch_size"}))

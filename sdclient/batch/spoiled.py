@@ -19,7 +19,7 @@ import math
 import weakref
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from PIL import Image, ImageChops
@@ -94,17 +94,20 @@ class _Detail:
     luma: tuple[float, ...]
 
 
+_Box = tuple[int, int, int, int]
+
+
 class _LastSources:
     """Detail of the last sources asked about, for as long as these are alive."""
 
     def __init__(self) -> None:
-        self._kept: deque[tuple[weakref.ref[Image.Image], _Detail]] = deque(maxlen=8)
+        self._kept: deque[tuple[weakref.ref[Image.Image], _Box, _Detail]] = deque(maxlen=8)
 
-    def detail_of(self, source: Image.Image) -> _Detail:
-        found = next((detail for kept, detail in tuple(self._kept) if kept() is source), None)
+    def detail_of(self, source: Image.Image, box: _Box) -> _Detail:
+        found = next((detail for kept, of, detail in tuple(self._kept) if kept() is source and of == box), None)
         if found is None:
-            found = _detail(source.convert("RGB"))
-            self._kept.append((weakref.ref(source), found))
+            found = _detail(source.crop(box).convert("RGB"))
+            self._kept.append((weakref.ref(source), box, found))
         return found
 
 
@@ -141,13 +144,25 @@ def reason_spoiled(findings: Findings, limits: SpoiledLimits | None = None) -> s
     return None
 
 
-def find_spoiled(image: Image.Image, source: Image.Image) -> str | None:
+def find_spoiled(image: Image.Image, source: Image.Image, changed: _Box | None = None) -> str | None:
     """Why an image made from this source is not worth keeping, at the usual limits; None when nothing is wrong.
 
     A run asks about many images of one source one after the other: what was found in the last few sources is kept, so
     the picture given as `source` must not be changed in place between two calls.
+
+    Args:
+        image: as the server sent it.
+        source: as it was sent, of the same size.
+        changed: (left, top, right, bottom) of the part that was made anew, where the rest is the source: that part
+            alone is looked at, lest noise in it vanish among the rest. It may have one colour, as sound copper has.
     """
-    return reason_spoiled(examine(image, source, source_detail=_LAST_SOURCES.detail_of(source)))
+    whole = (0, 0, *source.size)
+    box = changed or whole
+    detail = _LAST_SOURCES.detail_of(source, box)
+    if box == whole:
+        return reason_spoiled(examine(image, source, source_detail=detail))
+    findings = examine(image.crop(box), source.crop(box), source_detail=detail)
+    return reason_spoiled(replace(findings, is_uniform=False))
 
 
 def _flatness(extremes: Sequence[tuple[int, int]]) -> tuple[bool, bool]:

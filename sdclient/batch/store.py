@@ -10,6 +10,7 @@ from typing import Any
 from .._atomic import TEMPORARY_PATTERN, write_bytes_atomically
 from ..errors import OutputError
 from ..manifest import DONE, FAILED, MANIFEST_NAME, PLANNED, RUNNING, ImageRecord, Manifest, PlannedRow
+from ..masks import MASKS_FOLDER, mask_file_of
 from .finish import MadeImage
 from .jobs import PlannedImage
 from .lock import sole_runner
@@ -45,10 +46,10 @@ class OutputStore:
             key, status = known.get(image.file, (image.key, None))
             if key != image.key:
                 raise OutputError(
-                    f"{self.output / image.file}: was made from another picture than the source of that number now; "
-                    "use a new output folder, or put the former source back"
+                    f"{self.output / image.file}: was made from another picture, or with another mask, than the source "
+                    "of that number has now; use a new output folder, or put the former file back"
                 )
-            if status == FAILED or (status == DONE and (self.output / image.file).is_file()):
+            if status == FAILED or (status == DONE and self._is_whole(image)):
                 continue
             missing.append(image)
             if status is None:
@@ -88,8 +89,10 @@ class OutputStore:
         self._manifest.mark([image.file for image in images], RUNNING)
 
     def save(self, made: Sequence[MadeImage]) -> list[ImageRecord]:
-        """Put image files in place, then enter them; a kill in between leaves files that are made again."""
+        """Put files in place, masks first, then enter them; a kill in between leaves files that are made again."""
         for image in made:
+            if image.mask is not None:
+                write_bytes_atomically(self.output / image.record.mask, image.mask, durable=self._durable)
             write_bytes_atomically(self.output / image.record.file, image.data, durable=self._durable)
         records = [image.record for image in made]
         self._manifest.add(records)
@@ -113,8 +116,15 @@ class OutputStore:
         self._manifest.set_run({_BATCH_LIMITS: dict(limits)})
 
     def _remove_temporary_files(self) -> None:
-        for temporary in self.output.glob(f"*/{TEMPORARY_PATTERN}"):
-            temporary.unlink(missing_ok=True)
+        for pattern in (f"*/{TEMPORARY_PATTERN}", f"{MASKS_FOLDER}/*/{TEMPORARY_PATTERN}"):
+            for temporary in self.output.glob(pattern):
+                temporary.unlink(missing_ok=True)
+
+    def _is_whole(self, image: PlannedImage) -> bool:
+        """Whether the files of an image that is done are there."""
+        has_mask = image.parameters.inpainting is not None
+        files = (image.file, mask_file_of(image.file)) if has_mask else (image.file,)
+        return all((self.output / file).is_file() for file in files)
 
 
 @contextmanager

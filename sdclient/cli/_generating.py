@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,24 +14,42 @@ import click
 
 if TYPE_CHECKING:
     from ..batch import BatchRunner, RunSpec, RunStart
+    from ..batch.mask_files import MaskFiles
     from ..sources import Source
 
 _INTERRUPTED = 130
 
 
-def warn_of_oversized(spec: RunSpec, owed: list[tuple[Source, int]], servers_native_px: int) -> None:
-    """Say which sources are larger than what the model makes, as far as settings are the same for all."""
+def warn_of_sources(
+    spec: RunSpec, owed: Sequence[tuple[Source, int]], servers_native_px: int, masks: MaskFiles | None
+) -> None:
+    """Say which sources are larger than what the model makes, and which masks are none to speak of."""
     from ..sources import oversized, oversized_warning
 
     chosen = spec.common["native_px"]
     native_px = chosen if isinstance(chosen, int) else servers_native_px
-    warning = oversized_warning(oversized((source for source, _ in owed), native_px), native_px)
+    # Of a source whose masked area alone is repainted, nothing is shrunk but that.
+    shrunk = [source for source, _ in owed if masks is None or masks.sha256_of(source) is None]
+    if masks is not None and spec.common["inpaint_area"] == "whole":
+        shrunk = [source for source, _ in owed]
+    warning = oversized_warning(oversized(shrunk, native_px), native_px)
     if warning:
         click.echo(f"Warning: {warning}", err=True)
+    if masks is not None and masks.without:
+        click.echo(f"Without a mask: {_some(masks.without)}", err=True)
+    if masks is not None and masks.covering_all:
+        click.echo(
+            f"Warning: masks that are nowhere black keep nothing of their source: {_some(masks.covering_all)}", err=True
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    """How many, and the first of them."""
+    return f"{len(names)} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
 
 
 def make_all(
-    runner: BatchRunner, servers: int, spec: RunSpec, owed: list[tuple[Source, int]], output: Path
+    runner: BatchRunner, servers: int, spec: RunSpec, owed: Sequence[tuple[Source, int]], output: Path
 ) -> dict[str, Any]:
     """Run while it is shown; gives the summary.
 
@@ -50,7 +68,7 @@ def make_all(
     def start(run: RunStart) -> None:
         nonlocal planned, missing, image_made
         planned, missing = run.planned, run.missing
-        warn_of_oversized(spec, owed, run.native_px)
+        warn_of_sources(spec, owed, run.native_px, run.masks)
         image_made = view.enter_context(watched(missing, servers, runner.statuses, Console(stderr=True)))
 
     def interrupted(*_: object) -> None:

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..batch import RunSpec
+    from ..batch.mask_files import Unmasked
     from ..client import WebUI
     from ..sources import Source
 
@@ -18,6 +21,7 @@ _EPILOG = """\b
 Examples:
   sdclient generate sources output --plan plan.csv
   sdclient generate sources output --per-source 8 --denoising-strength 0.3 --url http://gpu-pc:7860
+  sdclient generate sources output --plan plan.csv --masks masks
 Run the same command again after an interruption: only what is missing is made."""
 
 
@@ -53,6 +57,38 @@ Run the same command again after an interruption: only what is missing is made."
     type=int,
     help="Side in px the model was trained on; default by its name (512, 768 or 1024). Results return to the "
     "source's size.",
+)
+@click.option(
+    "--masks",
+    type=click.Path(path_type=Path),
+    help="Folder of 'sdclient mask': repaint inside the masks alone (white), keep every pixel where they are black.",
+)
+@click.option(
+    "--unmasked",
+    type=click.Choice(["refuse", "skip", "allow"]),
+    default="refuse",
+    show_default=True,
+    help="Sources without a mask: stop before anything is made, make none of their images, or make whole ones.",
+)
+@click.option(
+    "--inpaint-fill",
+    type=click.Choice(["original", "fill", "latent-noise", "latent-nothing"]),
+    default="original",
+    show_default=True,
+    help="What the masked area starts from; all but original need a strength of about 0.6 and more.",
+)
+@click.option(
+    "--inpaint-area",
+    type=click.Choice(["masked", "whole"]),
+    default="masked",
+    show_default=True,
+    help="Enlarge the masked area to the model's size, which small defects need, or make the whole picture.",
+)
+@click.option(
+    "--inpaint-padding", type=int, default=32, show_default=True, help="Context around the mask, in px of the source."
+)
+@click.option(
+    "--mask-blur", type=int, default=2, show_default=True, help="Least softness of a mask's edge, in px of the source."
 )
 @click.option(
     "--config",
@@ -96,6 +132,8 @@ def generate(
     patience_minutes: float,
     durable: bool,
     allow_mixed: bool,
+    masks: Path | None,
+    unmasked: Unmasked,
     config: Path | None,
     assignments: tuple[str, ...],
     dry_run: bool,
@@ -112,12 +150,15 @@ def generate(
         raise click.UsageError("give either --plan plan.csv or --per-source N")
     if urls and servers_file is not None:
         raise click.UsageError("give either --url or --servers")
+    if masks is None and unmasked != "refuse":
+        raise click.UsageError("--unmasked belongs to --masks")
     from ..batch import BatchRunner, GenerationSettings, RunSpec, Server, load_run_file, load_servers
+    from ..batch.mask_files import mask_plan
     from ..batch.setting_values import parse_assignment
     from ..client import WebUI
     from ..plan_csv import match_plan, read_plan
     from ..sources import discover
-    from ._generating import make_all, tell, warn_of_oversized
+    from ._generating import make_all, tell, warn_of_sources
 
     context = click.get_current_context()
     given = {
@@ -130,7 +171,9 @@ def generate(
     spec = spec.with_overrides(given).with_overrides(parse_assignment(text) for text in assignments)
     found = discover(sources)
     spec.check_against(found)
-    owed = match_plan(read_plan(plan_file), found) if plan_file else [(source, per_source or 0) for source in found]
+    owed: Sequence[tuple[Source, int]] = [(source, per_source or 0) for source in found]
+    if plan_file is not None:
+        owed = match_plan(read_plan(plan_file), found)
     with ExitStack() as opened:
         if servers_file is not None:
             servers = load_servers(servers_file)
@@ -148,9 +191,14 @@ def generate(
             patience_s=60 * patience_minutes,
             durable=durable,
             allow_mixed=allow_mixed,
+            masks=masks,
+            unmasked=unmasked,
         )
         if dry_run:
-            warn_of_oversized(spec, owed, runner.check(found).native_px)
+            files = None
+            if masks is not None:
+                files, owed = mask_plan(masks, owed, unmasked=unmasked)
+            warn_of_sources(spec, owed, runner.check(found).native_px, files)
             click.echo(_dry_run(servers[0].webui, spec, owed, output, as_json))
             return
         summary = make_all(runner, len(servers), spec, owed, output)
@@ -162,7 +210,7 @@ def generate(
         raise click.exceptions.Exit(1)
 
 
-def _dry_run(webui: WebUI, spec: RunSpec, owed: list[tuple[Source, int]], output: Path, as_json: bool) -> str:
+def _dry_run(webui: WebUI, spec: RunSpec, owed: Sequence[tuple[Source, int]], output: Path, as_json: bool) -> str:
     """What a run would do, in words or as JSON."""
     from dataclasses import asdict
 
@@ -174,6 +222,7 @@ def _dry_run(webui: WebUI, spec: RunSpec, owed: list[tuple[Source, int]], output
     if owed:
         source = owed[0][0]
         plain = asdict(spec.parameters_for(source, 1, 0))
+        del plain["inpainting"]  # with a mask, an image takes as long
         settings = GenerationSettings.checked({**plain, "batch_size": spec.batch_size})
         place = next(folder for folder in (output, *output.resolve().parents) if folder.is_dir())
         found = dry_run(

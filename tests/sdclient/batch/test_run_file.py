@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdclient.batch.identity import seed_base
-from sdclient.batch.parameters import ImageParameters
+from sdclient.batch.parameters import INPAINTING_NAMES, ImageParameters, Inpainting
 from sdclient.batch.run_file import RunSpec, load_run_file
 from sdclient.batch.setting_values import IMAGE_NAMES, parse_assignment
 from sdclient.batch.settings import GenerationSettings
@@ -137,13 +137,15 @@ def test_plain_settings_come_out_as_they_went_in(settings: GenerationSettings, k
     """To the letter, for keys are made of them: 7.0 must not become 7."""
     spec = RunSpec.from_settings(settings)
     out = asdict(spec.parameters_for(source(), k, seed))
-    expected = settings.model_dump(mode="json", exclude={"seed", "batch_size"})
+    expected = settings.model_dump(mode="json", exclude={"seed", "batch_size", *INPAINTING_NAMES})
+    assert out.pop("inpainting") is None
     assert json.dumps(out, sort_keys=True) == json.dumps(expected, sort_keys=True)
     assert (spec.seed, spec.batch_size) == (settings.seed, settings.batch_size)
 
 
 def test_parameters_are_what_a_section_may_hold() -> None:
-    assert {field.name for field in fields(ImageParameters)} == set(IMAGE_NAMES)
+    names = {field.name for of in (ImageParameters, Inpainting) for field in fields(of)}
+    assert names - {"inpainting", "mask_sha256"} == set(IMAGE_NAMES)
 
 
 def test_integers_and_numbers_of_a_file_become_what_the_settings_say() -> None:
@@ -220,6 +222,10 @@ def test_the_configuration_is_complete_and_can_be_read_back(spec: RunSpec) -> No
         "batch_size": 4,
         "cfg_scale": [6.0, 7.5, 9.0],
         "denoising_strength": {"min": 0.2, "max": 0.3},
+        "inpaint_area": "masked",
+        "inpaint_fill": "original",
+        "inpaint_padding": 32,
+        "mask_blur": 2,
         "native_px": None,
         "negative_prompt": "__side__",
         "prompt": "macro photo of {class}, __light__",

@@ -52,6 +52,7 @@ def pictures(output: Path) -> dict[str, str]:
     return {
         path.relative_to(output).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(output.glob("*/*"))
+        if path.is_file()
     }
 
 

@@ -19,14 +19,17 @@ from sdclient import RetryPolicy
 from sdclient.batch import BatchRunner, GenerationSettings, Server
 from sdclient.errors import ManifestError
 from sdclient.manifest import Manifest
+from sdclient.masks import mask_path, write_mask
 from sdclient.serve.background import running_server
 from sdclient.sources import discover
 from sdclient.testing import WebUIServer, serve_webui
 
+from .masked import check_masks
 from .test_runner import pictures, recorded
 
 SOURCES, EACH = 20, 10
 KILLS = 60
+KILLS_WITH_MASKS = 20
 
 
 @pytest.fixture
@@ -41,6 +44,20 @@ def many_sources(tmp_path: Path) -> Path:
 
 def planned(sources: Path) -> set[str]:
     return {f"{source.class_name}/{source.number}_{k}.png" for source in discover(sources) for k in range(1, EACH + 1)}
+
+
+def masks_of(sources: Path) -> Path:
+    """A folder with a mask of every source."""
+    masks = sources.parent / "masks"
+    for source in discover(sources):
+        mask = Image.new("L", (64, 64))
+        mask.paste(255, (10, source.number, 40, 50))
+        write_mask(mask_path(masks, source), mask)
+    return masks
+
+
+def masks_in(output: Path) -> set[str]:
+    return {path.relative_to(output).as_posix() for path in (output / "_masks").glob("*/*.png")}
 
 
 def is_begun(output: Path) -> bool:
@@ -65,15 +82,20 @@ def check_whole(output: Path, expected: set[str]) -> None:
     assert set(keys.values()) == {1}
 
 
-def test_sixty_kills_at_random_instants_lose_and_double_nothing(many_sources: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("masked", "least_kills"), [(False, KILLS), (True, KILLS_WITH_MASKS)])
+def test_kills_at_random_instants_lose_and_double_nothing(
+    many_sources: Path, tmp_path: Path, masked: bool, least_kills: int
+) -> None:
     output = tmp_path / "out"
     chance = random.Random(20261123)
     expected = planned(many_sources)
     with running_server() as server:
         command = [sys.executable, "-m", "sdclient", "generate", str(many_sources), str(output)]
         command += ["--per-source", str(EACH), "--native-size", "64", "--batch-size", "4", "--url", server.url]
+        if masked:
+            command += ["--masks", str(masks_of(many_sources))]
         kills = starts = 0
-        while kills < KILLS:
+        while kills < least_kills:
             with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
                 starts += 1
                 try:
@@ -84,12 +106,16 @@ def test_sixty_kills_at_random_instants_lose_and_double_nothing(many_sources: Pa
             if is_begun(output):
                 rows = recorded(output)
                 assert rows.items() <= pictures(output).items()  # no row without its whole file
-                if set(rows) == expected and kills < KILLS:
+                if masked and rows:
+                    assert {f"_masks/{file}" for file in rows} <= masks_in(output)
+                if set(rows) == expected and kills < least_kills:
                     shutil.rmtree(output)  # nothing is left to kill: begin anew
         done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
-    assert starts >= KILLS
+    assert starts >= least_kills
     check_whole(output, expected)
+    if masked:
+        check_masks(output)
 
 
 @pytest.fixture

@@ -114,8 +114,9 @@ def test_spoiled_images_are_tried_again_and_then_given_up(
 ) -> None:
     seen: list[tuple[int, int]] = []
 
-    def check(image: Image.Image, source: Image.Image) -> str | None:
+    def check(image: Image.Image, source: Image.Image, changed: object) -> str | None:
         assert image.size == source.size
+        assert changed is None
         seen.append(image.size)
         return "rainbow noise" if image.width > image.height else None
 
