@@ -137,10 +137,16 @@ def _share(text: str, where: str) -> float:
     return value
 
 
-def _check_class_name(name: str, path: Path, line: int) -> None:
-    """Class names become folder names, on Windows too."""
+def is_class_name(name: str) -> bool:
+    """Whether a class can have this name: class names become folder names, on Windows too."""
     reserved = name.split(".")[0].casefold() in _RESERVED
-    if not name or name[0] == "." or name[-1] in ". " or reserved or any(c in _ILLEGAL or c < " " for c in name):
+    return not (
+        not name or name[0] == "." or name[-1] in ". " or reserved or any(c in _ILLEGAL or c < " " for c in name)
+    )
+
+
+def _check_class_name(name: str, path: Path, line: int) -> None:
+    if not is_class_name(name):
         raise BoxError(
             f"{path}: line {line}: class name {name!r} cannot be the name of a folder; "
             'expected one without < > : " / \\ | ? * and no dot at either end'

@@ -28,6 +28,7 @@ Catch `SDClientError` for everything, a branch for a kind, a leaf for one cause:
         ├── MaskError                 a mask that is missing, empty, or does not fit its picture
         ├── PlanError                 a plan that is not possible or does not fit the sources
         ├── OutputError               an output folder that cannot be written or does not fit the run
+        ├── ExportError               images that cannot be exported, or a folder that must not take them
         ├── ManifestError             a manifest that is missing, broken or from a newer version
         ├── ReviewConflict            a decision about an image that was decided elsewhere meanwhile
         ├── SettingsError             a value among the user's own settings that cannot be used
@@ -210,6 +211,10 @@ class PlanError(ProjectError):
 
 class OutputError(ProjectError):
     """An output folder cannot be written, or holds a run with other parameters."""
+
+
+class ExportError(ProjectError):
+    """Images cannot be exported as asked, or the folder named must not take generated ones."""
 
 
 class ManifestError(ProjectError):

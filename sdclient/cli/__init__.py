@@ -7,6 +7,7 @@ import click
 from .._version import __version__
 from ._group import OneLineErrors, speak_utf8
 from .crop import crop
+from .export import export
 from .generate import generate
 from .info import info
 from .manifest import manifest
@@ -39,7 +40,7 @@ cli.add_command(number)
 cli.add_command(plan)
 cli.add_command(probe)
 cli.add_command(serve)
-for command in (manifest, retry, status, verify):
+for command in (export, manifest, retry, status, verify):
     cli.add_command(command)
 
 

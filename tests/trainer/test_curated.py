@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from sdclient.batch.finish import encode_png
+from sdclient.export import export
 from sdclient.manifest import Manifest, Parent
 from sdclient.manifest_curation import ACCEPTED, REJECTED, Curation, FilterVerdict
 from sdclient.manifest_exported import EXPORTED_NAME, ExportedImage, write_exported
@@ -280,3 +281,16 @@ def test_a_finished_run_tells_its_sets(data: Path, output: Path) -> None:
     # data.json goes through JSON and back.
     summary = json.loads(json.dumps(assemble(data, generated=[output]).summary))
     assert summary["generated_sets"][0]["recorded"] == 6
+
+
+def test_what_the_client_exports_counts_as_generated_and_is_guarded(data: Path, output: Path) -> None:
+    export(output, data / "train")
+    arm = assemble(data)
+    assert arm.summary["train"]["dirt"] == {"real": 8, "generated": 2, "repeated": 0}
+    with pytest.raises(GeneratedSetError, match=r"lies in training already, as \S+generated-\S+\.png \(2 such"):
+        assemble(data, generated=[output])
+    # Whatever is done to its text, an exported image moved away is still known by the table.
+    (path, *_) = (data / "train" / "dirt").glob("generated-*")
+    path.rename(data / "test" / "dirt" / path.name)
+    with pytest.raises(LeakageError, match=rf"{path.name}: a generated image"):
+        assemble(data)

@@ -1,0 +1,18 @@
+"""Accepted images into a training folder: by class for `trainer`, or with boxes for the training of a detector.
+
+`run.export` is what `sdclient export` calls::
+
+    result = export(Path("output"), Path("data/train"))
+    detection = export(Path("output"), Path("detection"), Labels(kind="yolo"))
+
+What an export put there stands in its table `exported.csv` (`sdclient.manifest_exported`), which is written before the
+files: whatever moment it is stopped at, a repeat knows its own files and goes on.
+"""
+
+from __future__ import annotations
+
+from .balance import ClassBalance
+from .run import ExportResult, export
+from .settings import Labels
+
+__all__ = ["ClassBalance", "ExportResult", "Labels", "export"]

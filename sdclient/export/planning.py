@@ -1,0 +1,155 @@
+"""What an export has to do: which images to copy, which boxes to write, what to take out again."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import ExportError
+from ..manifest_exported import ExportedImage, read_exported
+from ..progress import Track
+from .layout import Layout
+from .places import Places
+from .selection import Chosen, Selection
+from .settings import Labels
+from .state import State, state_of
+
+
+@dataclass
+class Work:
+    """What is to be done, and the table of exports before and after."""
+
+    former: tuple[ExportedImage, ...]
+    rows: dict[str, ExportedImage]
+    """By file, as they will be."""
+    copies: list[tuple[Chosen, ExportedImage]] = field(default_factory=list)
+    labels: dict[str, bytes] = field(default_factory=dict)
+    """Box file -> its content, of those to write."""
+    unchanged: list[str] = field(default_factory=list)
+    relabelled: list[str] = field(default_factory=list)
+    removals: list[ExportedImage] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    edited: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+
+def plan_work(
+    selection: Selection, layout: Layout, places: Places | None, labels: Labels | None, *, keep: bool, track: Track
+) -> Work:
+    """Compare what is wanted with what lies there; nothing is written.
+
+    Args:
+        selection: the output's images.
+        layout: of the training folder.
+        places: finds boxes; None for a layout without any.
+        labels: what becomes of an image without a place of its defect.
+        keep: remove nothing.
+        track: shows progress.
+
+    Raises:
+        ExportError: a file of the output that is missing or changed, one in the way, or no place of a defect.
+        ManifestError: a table of exports that cannot be read.
+    """
+    former = read_exported(layout.root)
+    work = Work(former, {row.file: row for row in former})
+    known = dict(work.rows)
+    wanted = set()
+    title = "check" if places is None else "find boxes"
+    for image in track(selection.chosen, title):
+        path = selection.output / image.file
+        if _sha256(path) != image.sha256:
+            raise ExportError(
+                f"{path}: {'is not the file that was recorded' if path.is_file() else 'is recorded, but not there'}; "
+                f"put it back, or run 'sdclient verify {selection.output} --repair' and generate it anew"
+            )
+        label = b""
+        file, label_file = layout.place(image.class_name, image.name)
+        if places is not None and labels is not None:
+            try:
+                placed = places.of(image)
+            except ExportError as error:
+                if labels.unlabelled == "skip":
+                    work.left_out.append(str(error))
+                    continue
+                raise ExportError(f"{error}; reject it, or leave such images out with --unlabelled skip") from error
+            label = layout.label(image.name, placed.boxes, placed.size, placed.channels)
+        wanted.add(file)
+        row = _row(selection, image, file, label_file, label)
+        _plan_one(work, layout.root, known.get(file), image, row, label)
+    for old in former:
+        if old.file not in wanted and _is_ours(old, selection):
+            _plan_removal(work, layout.root, old, keep=keep)
+    return work
+
+
+def _row(selection: Selection, image: Chosen, file: str, label_file: str, label: bytes) -> ExportedImage:
+    return ExportedImage(
+        file=file,
+        class_name=image.class_name,
+        sha256=image.sha256,
+        label_file=label_file,
+        label_sha256=hashlib.sha256(label).hexdigest() if label_file else "",
+        output=selection.output.resolve().as_posix(),
+        output_file=image.file,
+        engine=image.engine,
+        source=image.source,
+        source_sha256=image.source_sha256,
+        other_parents=image.other_parents,
+    )
+
+
+def _plan_one(
+    work: Work, root: Path, old: ExportedImage | None, image: Chosen, row: ExportedImage, label: bytes
+) -> None:
+    """Decide what becomes of an image that is wanted."""
+    state = state_of(root, row)
+    if old is None and State.OTHER in (state.image, state.label):
+        raise ExportError(
+            f"{root / (row.file if state.image is State.OTHER else row.label_file)}: is there already and is not ours; "
+            "move it away"
+        )
+    if old is not None and State.OTHER in (state.image, state.label):
+        now = state_of(root, old)
+        if State.OTHER in (now.image, now.label):
+            work.edited.append(row.file)
+            return
+    work.rows[row.file] = row
+    if state.image is State.MISSING:
+        work.copies.append((image, row))
+    elif state.label is State.SAME:
+        work.unchanged.append(row.file)
+    else:
+        work.relabelled.append(row.file)
+    if row.label_file and state.label is not State.SAME:
+        work.labels[row.label_file] = label
+
+
+def _plan_removal(work: Work, root: Path, old: ExportedImage, *, keep: bool) -> None:
+    """Decide what becomes of an image that this output put there and that is not wanted any more."""
+    state = state_of(root, old)
+    if state.image is State.MISSING and state.label is not State.OTHER:
+        work.removals.append(old)
+    elif State.OTHER in (state.image, state.label):
+        work.edited.append(old.file)
+        return
+    elif keep:
+        work.kept.append(old.file)
+        return
+    else:
+        work.removals.append(old)
+    del work.rows[old.file]
+
+
+def _is_ours(row: ExportedImage, selection: Selection) -> bool:
+    """Whether a row is of this output; one that was moved is known by its images."""
+    if row.output == selection.output.resolve().as_posix():
+        return True
+    return row.sha256 in selection.recorded_sha256 and not Path(row.output).is_dir()
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,45 @@
+"""Whether the files of an exported image are there, and still what they were."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from ..manifest_exported import ExportedImage
+
+
+class State(Enum):
+    """Of one file."""
+
+    MISSING = "missing"
+    SAME = "same"
+    """The bytes of the row; of a row without a box file, that there is none to be."""
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class RowState:
+    """Of the two files of a row."""
+
+    image: State
+    label: State
+
+
+def state_of(root: Path, row: ExportedImage) -> RowState:
+    """Read a row's files.
+
+    Raises:
+        OSError: one is there and cannot be read.
+    """
+    label = _state(root / row.label_file, row.label_sha256) if row.label_file else State.SAME
+    return RowState(_state(root / row.file, row.sha256), label)
+
+
+def _state(path: Path, sha256: str) -> State:
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return State.MISSING
+    return State.SAME if found == sha256 else State.OTHER
