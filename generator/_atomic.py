@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+TEMPORARY_PATTERN = ".*.part"
+"""Glob pattern of the temporary names; a killed process may leave one."""
 
-def write_bytes_atomically(path: Path, content: bytes) -> None:
+
+def write_bytes_atomically(path: Path, content: bytes | memoryview) -> None:
     """Put `content` at `path` in one step, making the folder when it is missing.
 
     A reader sees the former file or the new one, never a part; a failure leaves the former file.
@@ -16,24 +17,15 @@ def write_bytes_atomically(path: Path, content: bytes) -> None:
     Raises:
         OSError: the folder cannot be made or written, or the disk is full.
     """
-    with replaced_when_done(path) as temporary:
-        temporary.write_bytes(content)
-
-
-@contextmanager
-def replaced_when_done(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`; what lies there when the block ends without an error takes its place.
-
-    Close the file before the block ends: Windows renames none that is open.
-
-    Raises:
-        OSError: the folder cannot be made or written, or the disk is full.
-    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        yield temporary
+        temporary.write_bytes(content)
         temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        # With the name the user knows, not the temporary one.
+        raise OSError(error.errno, error.strerror, str(path)) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

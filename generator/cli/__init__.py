@@ -6,12 +6,23 @@ import click
 
 from .. import __version__
 from ._group import OneLineErrors, speak_utf8
+from .train import train
 
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="generator")
 def cli() -> None:
-    """Train diffusion models on your own defect pictures."""
+    """Train diffusion models on your own defect pictures.
+
+    \b
+    A first model, and pictures from it:
+      generator train data/train -o models/pads --minutes 30
+      sdclient serve --engine diffusion --model models/pads     (in another terminal)
+      sdclient generate sources output --per-source 4 --native-size 64 --url http://127.0.0.1:7861
+    """
+
+
+cli.add_command(train)
 
 
 def main() -> None:

@@ -1,0 +1,131 @@
+"""`generator train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+_FOLDER = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("data", metavar="DATA/train", type=_FOLDER)
+@click.option("-o", "--output", "folder", metavar="MODEL", required=True, type=_FOLDER, help="Folder for the model.")
+@click.option("--minutes", type=float, help="Train so long; time of earlier starts counts.")
+@click.option("--steps", type=int, help="Train so many steps.")
+@click.option("--size", "size_px", default=64, show_default=True, help="Side in pixels of the square it learns on.")
+@click.option("--flips", is_flag=True, help="Mirror pictures; only where a mirrored part could be a real one.")
+@click.option(
+    "--quarter-turns", is_flag=True, help="Turn pictures by 90 degrees; only where parts lie in any direction."
+)
+@click.option(
+    "--val",
+    metavar="FOLDER",
+    type=_FOLDER,
+    help="Held-out images, one folder per class. Without it: 'val' beside 'train', else --val-share.",
+)
+@click.option("--val-share", default=0.1, show_default=True, help="Share of each class held out where there is no val.")
+@click.option(
+    "--balance/--no-balance", default=True, show_default=True, help="Draw every class equally often, not every image."
+)
+@click.option("--batch-size", default=32, show_default=True, help="Images a step.")
+@click.option("--lr", default=5e-4, show_default=True, help="Highest learning rate.")
+@click.option(
+    "--widths",
+    default="96,128,192",
+    show_default=True,
+    metavar="N,N,..",
+    help="Channels of the network's levels. 64,64,96 makes a small model of a few MB.",
+)
+@click.option("--layers", default=2, show_default=True, help="Residual blocks a level.")
+@click.option(
+    "--packing",
+    default=4,
+    show_default=True,
+    help="So many pixels each way become one place of the network; 2 is slower and finer.",
+)
+@click.option(
+    "--keep",
+    default="best",
+    show_default=True,
+    type=click.Choice(["best", "last"]),
+    help="Save the weights of the lowest validation loss, or the latest.",
+)
+@click.option("--half", is_flag=True, help="Save the weights in 16 bits: half the size.")
+@click.option("--save-every", default=100, show_default=True, metavar="STEPS", help="Validate and save.")
+@click.option(
+    "--sheet-every", default=500, show_default=True, metavar="STEPS", help="Draw sample pictures; 0: at the end."
+)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
+@click.option("--threads", type=int, help="CPU threads. Without it: all that this process may use.")
+@click.option("--amp/--no-amp", default=True, show_default=True, help="Mixed precision, on CUDA alone.")
+@click.option("--overwrite", is_flag=True, help="Replace what is in MODEL.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
+def train(ctx: click.Context, /, **options: Any) -> None:
+    """Train a diffusion model on the class folders of DATA/train; the held-out pictures only judge it.
+
+    MODEL gets the weights in diffusers' own layout, generator.json, history.csv and sheet.png. Started again, an
+    interrupted training goes on where it was saved last; with more --minutes or --steps a finished one does too.
+    'sdclient serve --engine diffusion --model MODEL' then makes pictures with it.
+
+    Never give it test images: what it has seen, its pictures know. Generated pictures are refused.
+
+    \b
+    Examples:
+      generator train data/train -o models/pads --minutes 30 --flips --quarter-turns
+      generator train data/train -o models/small --widths 64,64,96 --half --steps 3000
+    """
+    try:
+        _train(**options)
+    except KeyboardInterrupt as stop:
+        click.echo(str(stop) or "stopped; the same command goes on", err=True)
+        ctx.exit(130)
+
+
+def _train(
+    data: Path, folder: Path, val: Path | None, overwrite: bool, as_json: bool, widths: str, **settings: Any
+) -> None:
+    import json
+
+    from ..config import make_config
+    from ..train import train as run
+
+    network = {name: settings.pop(name) for name in ("size_px", "packing", "layers")}
+    network["widths"] = _parse_widths(widths)
+    config = make_config(network=network, **settings)
+    result = run(data, folder, config, val=val, overwrite=overwrite, progress=True)
+    if as_json:
+        document = {
+            "model": result.folder.as_posix(),
+            "steps": result.steps,
+            "minutes": result.minutes,
+            "train_loss": result.train_loss,
+            "val_loss": result.val_loss,
+            "weights_of_step": result.weights_of_step,
+            "images_per_s": result.images_per_s,
+            "resumed_after": result.resumed_after,
+            "was_there": result.was_there,
+            "notes": list(result.notes),
+        }
+        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        return
+    state = "was trained already, left as it is" if result.was_there else f"{result.images_per_s:.0f} images/s"
+    judged = "nothing held out" if result.val_loss is None else f"validation loss {result.val_loss:.3f}"
+    click.echo(
+        f"{result.folder}: {result.steps} steps in {result.minutes:.1f} min, training loss {result.train_loss:.3f}, "
+        f"{judged} (weights of step {result.weights_of_step}; {state})"
+    )
+    for words in result.notes:
+        click.echo(f"  note: {words}")
+    click.echo(f"  next: sdclient serve --engine diffusion --model {result.folder}")
+
+
+def _parse_widths(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}: expected numbers like 96,128,192", param_hint="--widths") from error

@@ -1,0 +1,143 @@
+"""How a diffusion model is trained: frozen settings, saved with it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import ConfigError
+
+NORM_GROUPS = 32
+"""The networks normalise their channels in so many groups, as all of diffusers' own do."""
+
+
+class NetworkConfig(BaseModel):
+    """The shape of the network; decides what its weights fit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size_px: int = Field(64, ge=16, le=1024)
+    """Side of the square it learns on."""
+    packing: Literal[1, 2, 4, 8] = 4
+    """So many pixels each way become channels of one place: at 64 px, 4 gives 16 x 16 places, five times as fast
+    on a CPU as 64 x 64."""
+    widths: tuple[int, ...] = (96, 128, 192)
+    """Channels of its levels, from full to coarsest; each level halves the places of the one before."""
+    layers: int = Field(2, ge=1, le=4)
+    """Residual blocks a level."""
+    head_channels: int = Field(32, ge=1)
+    """Channels of an attention head; all levels but the first attend."""
+
+    @property
+    def multiple_px(self) -> int:
+        """What sides of pictures must be a multiple of."""
+        return self.packing * int(2 ** (len(self.widths) - 1))
+
+    @model_validator(mode="after")
+    def _refuse_what_cannot_be_built(self) -> NetworkConfig:
+        if not 1 <= len(self.widths) <= 5:
+            raise ValueError(f"widths: {len(self.widths)} levels; expected 1 to 5")
+        groups = min(NORM_GROUPS, *self.widths)
+        for width in self.widths:
+            if width < 1 or width % groups or (width % self.head_channels and width > self.head_channels):
+                raise ValueError(
+                    f"widths: {width} is no multiple of {groups} (groups that are normalised) and of "
+                    f"{self.head_channels} (channels of a head); take another"
+                )
+        if self.size_px % self.multiple_px:
+            lower = max(self.multiple_px, self.size_px - self.size_px % self.multiple_px)
+            raise ValueError(
+                f"size_px: {self.size_px} is no multiple of {self.multiple_px}, which packing {self.packing} and "
+                f"{len(self.widths)} levels need; take {lower} or {lower + self.multiple_px}"
+            )
+        return self
+
+
+class TrainConfig(BaseModel):
+    """Everything that decides what a training computes, apart from its pictures."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    network: NetworkConfig = NetworkConfig()
+    steps: int | None = Field(None, ge=1)
+    """End after this many; one of `steps` and `minutes` is needed, with both the first that is reached counts."""
+    minutes: float | None = Field(None, gt=0)
+    """End after this long, the time of earlier starts of the same training counted in."""
+    batch_size: int = Field(32, ge=1)
+    seed: int = Field(0, ge=0, lt=2**32)
+    lr: float = Field(5e-4, gt=0, le=1)
+    """Highest learning rate."""
+    warmup_steps: int = Field(50, ge=0)
+    decay_share: float = Field(0.3, ge=0, le=1)
+    """In the last part of the training, this large, the learning rate falls to a hundredth along a cosine."""
+    weight_decay: float = Field(0.01, ge=0)
+    clip_norm: float = Field(1.0, ge=0)
+    """Gradients longer than this are shortened to it; 0 leaves them."""
+    ema_decay: float = Field(0.999, ge=0, lt=1)
+    """Of the averaged weights that are validated and saved; starts lower and warms up to this."""
+    drop_class: float = Field(0.1, ge=0, lt=1)
+    """Share of the images shown without their class, so that guidance (cfg_scale) has something to lead away from."""
+    balance: bool = True
+    """Draw every class equally often instead of every image."""
+    flips: bool = False
+    """Mirror left-right and up-down; only where a mirrored part could be a real one."""
+    quarter_turns: bool = False
+    """Turn by 90, 180 or 270 degrees; only where parts lie in any direction."""
+    val_share: float = Field(0.1, ge=0, le=0.5)
+    """Share of each class held out where there is no folder of validation images; 0 holds none out."""
+    keep: Literal["best", "last"] = "best"
+    """Which weights are saved: those of the lowest validation loss, or the latest."""
+    half: bool = False
+    """Save weights in 16 bits: half the size, the same pictures to within a grey level."""
+    save_every: int = Field(100, ge=1)
+    """Steps between two validations; the state to go on from is saved at each."""
+    sheet_every: int = Field(500, ge=0)
+    """Steps between two sheets of sample pictures; 0 draws one at the end only."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    amp: bool = True
+    """Mixed precision, on CUDA alone."""
+    threads: int | None = Field(None, ge=1)
+    """CPU threads of torch; None: as many as this process may use."""
+
+    @model_validator(mode="after")
+    def _refuse_no_end(self) -> TrainConfig:
+        if self.steps is None and self.minutes is None:
+            raise ValueError("no end: give --minutes or --steps")
+        return self
+
+
+NOT_COMPUTED = frozenset({"steps", "minutes", "sheet_every", "device", "amp", "threads", "half", "keep"})
+"""Settings that may differ when an earlier training goes on."""
+
+
+def make_config(**settings: Any) -> TrainConfig:
+    """A `TrainConfig` from settings as a user gave them.
+
+    Raises:
+        ConfigError: a setting is unknown or out of range; the message names the first one at fault.
+    """
+    try:
+        return TrainConfig.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        words = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "value_error":
+            raise ConfigError(words) from error
+        raise ConfigError(f"{'.'.join(map(str, first['loc']))}: found {first['input']!r}; {words.lower()}") from error
+
+
+def what_differs(there: dict[str, Any], asked: TrainConfig) -> str | None:
+    """The first setting that decides what is computed and is not as asked for, in words; None when all are.
+
+    Args:
+        there: settings an earlier training was started with, as `model_dump(mode="json")` gave them.
+        asked: the ones of now.
+    """
+    wanted = asked.model_dump(mode="json", exclude=set(NOT_COMPUTED))
+    flat_there = {**there, **there.get("network", {})}
+    flat_wanted = {**wanted, **wanted["network"]}
+    for name, value in flat_wanted.items():
+        if name != "network" and flat_there.get(name) != value:
+            return f"{name} {flat_there.get(name)!r}, asked for {value!r}"
+    return None
