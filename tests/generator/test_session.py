@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from generator.average import MovingAverage
+from generator.config import TrainConfig
+from generator.dataset import TrainingSet, read_training_set
+from generator.device import Precision
+from generator.errors import TrainingDiverged
+from generator.network import build_network, build_schedule
+from generator.pixels import measure_code
+from generator.session import Session, lr_share, velocity_loss
+from generator.validation import Validation, take_by_turns
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def pictures(photos: Path) -> TrainingSet:
+    return read_training_set(photos, size_px=16, val_folder=None, val_share=0.2, seed=0, progress=False)
+
+
+def make_session(pictures: TrainingSet, config: TrainConfig) -> Session:
+    code = measure_code((picture.pixels for picture in pictures.train), config.network.packing)
+    return Session(pictures, code, config, CPU)
+
+
+def test_the_loss_falls(pictures: TrainingSet, tiny: Callable[..., TrainConfig]) -> None:
+    session = make_session(pictures, tiny(batch_size=8, lr=2e-3))
+    losses = [session.step(0.0) for _ in range(100)]
+    assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
+
+
+def test_the_loss_is_the_error_of_the_velocity(tiny: Callable[..., TrainConfig]) -> None:
+    """v = sqrt(a) noise - sqrt(1 - a) clean, a the product of 1 - beta (Salimans and Ho 2022)."""
+    network = build_network(tiny().network, channels=1, n_classes=2)
+    chance = torch.Generator().manual_seed(0)
+    clean, noise = torch.randn(3, 16, 4, 4, generator=chance), torch.randn(3, 16, 4, 4, generator=chance)
+    times, labels = torch.tensor([0, 400, 999]), torch.tensor([0, 1, 2])
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    share = torch.cumprod(1 - betas, dim=0)[times].view(-1, 1, 1, 1).float()
+    with torch.no_grad():
+        found = network(share.sqrt() * clean + (1 - share).sqrt() * noise, times, class_labels=labels).sample
+        expected = (found - (share.sqrt() * noise - (1 - share).sqrt() * clean)).square().mean()
+        loss = velocity_loss(network, build_schedule(), Precision(CPU, amp=True), clean, noise, times, labels)
+    assert float(loss) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_the_noise_is_finite_and_stable_diffusions_own() -> None:
+    share = build_schedule().alphas_cumprod
+    sigma = ((1 - share) / share).sqrt()
+    assert (float(sigma[0]), float(sigma[-1])) == (pytest.approx(0.0292, abs=1e-4), pytest.approx(14.6146, abs=1e-3))
+
+
+def test_classes_are_dropped_as_often_as_asked(
+    pictures: TrainingSet, tiny: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = make_session(pictures, tiny(drop_class=0.25, batch_size=64))
+    seen: list[int] = []
+    network = session.network.forward
+
+    def watched(noised: torch.Tensor, times: torch.Tensor, class_labels: torch.Tensor) -> object:
+        seen.extend(class_labels.tolist())
+        return network(noised, times, class_labels=class_labels)
+
+    monkeypatch.setattr(session.network, "forward", watched)
+    for _ in range(5):
+        session.step(0.0)
+    assert seen.count(3) / len(seen) == pytest.approx(0.25, abs=0.08)
+    rest = [label for label in seen if label < 3]
+    assert all(rest.count(label) / len(rest) == pytest.approx(1 / 3, abs=0.08) for label in range(3))
+
+
+def test_a_loss_that_is_no_number_stops_with_advice(pictures: TrainingSet, tiny: Callable[..., TrainConfig]) -> None:
+    session = make_session(pictures, tiny())
+    with torch.no_grad():
+        next(iter(session.network.parameters())).fill_(float("nan"))
+    with pytest.raises(TrainingDiverged, match=r"step 1: the loss is nan.*--lr 0\.000125"):
+        session.step(0.0)
+
+
+def test_the_rate_warms_up_stays_and_falls(tiny: Callable[..., TrainConfig]) -> None:
+    config = tiny(warmup_steps=10, decay_share=0.4)
+    assert lr_share(0, 0.0, config) == pytest.approx(0.1)
+    assert lr_share(10, 0.5, config) == 1.0
+    assert lr_share(10, 0.8, config) == pytest.approx(0.01 + 0.99 / 2)
+    assert lr_share(10, 1.0, config) == pytest.approx(0.01)
+
+
+def test_the_average_follows_its_formula() -> None:
+    network = torch.nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        network.weight.fill_(0.0)
+        average = MovingAverage(network, 0.2)
+        expected = 0.0
+        for update in range(1, 6):
+            network.weight.fill_(float(update))
+            average.update(network)
+            decay = min(0.2, (1 + update) / (10 + update))
+            expected = decay * expected + (1 - decay) * update
+    assert float(average.network.weight) == pytest.approx(expected)
+
+
+def test_validation_gives_the_same_figure_again_whatever_the_batch(
+    pictures: TrainingSet, tiny: Callable[..., TrainConfig]
+) -> None:
+    config = tiny()
+    session = make_session(pictures, config)
+    code = measure_code((picture.pixels for picture in pictures.train), 4)
+    first = Validation(pictures, code, size_px=16, device=CPU)
+    session.network.eval()
+    losses = [first.loss(session.network, session.precision, batch_size=size) for size in (4, 3, 100)]
+    losses.append(
+        Validation(pictures, code, size_px=16, device=CPU).loss(session.network, session.precision, batch_size=4)
+    )
+    assert losses == pytest.approx([losses[0]] * 4, rel=1e-5)
+    assert 0.5 < losses[0] < 2  # of an untrained network: about the variance of the velocity
+
+
+def test_held_out_pictures_are_taken_from_each_class_in_turn(pictures: TrainingSet) -> None:
+    taken = take_by_turns(pictures.train, 5)
+    assert [picture.label for picture in taken] == [0, 1, 2, 0, 1]
+    assert len(take_by_turns(pictures.train, 1000)) == len(pictures.train)
