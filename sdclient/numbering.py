@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ._atomic import write_bytes_atomically
 from .errors import OutputError, SourceError
+from .manifest_exported import EXPORTED_NAME, read_exported
 from .photos import (
     LeftOut,
     check_destination,
@@ -62,7 +63,8 @@ def number(source: Path, destination: Path, *, track: Track = untracked) -> Numb
     """Copy `source/<class>/*` to `destination/<class>/1.png, 2.jpg, ...` in natural order.
 
     Bytes and endings are kept and `source` is only read. A repeat changes nothing; photographs that came later
-    get numbers after those that were given. Files that cannot be read to their last pixel are left out.
+    get numbers after those that were given. Files that cannot be read to their last pixel are left out, and so are
+    generated images that an export put among them.
 
     Args:
         source: folder with one folder of photographs per class.
@@ -71,17 +73,23 @@ def number(source: Path, destination: Path, *, track: Track = untracked) -> Numb
 
     Raises:
         SourceError: no class folder, or a mapping that cannot be read.
+        ManifestError: a table of exports that cannot be read.
         OutputError: the folders overlap, or the destination holds other files than this made.
         OSError: the destination cannot be written.
     """
     photos, left_out = _photographs(source)
     check_destination(source, destination)
+    exported = {row.file for row in read_exported(source)}
+    real = [path for path in photos if f"{path.parent.name}/{path.name}" not in exported]
+    if len(real) < len(photos):
+        count = len(photos) - len(real)
+        left_out.append(LeftOut(EXPORTED_NAME, f"lists {count} generated images here, which do not become sources"))
     rows = _read_mapping(destination / MAPPING_NAME)
     known = {(row.class_name, row.old_name): row for row in rows}
     free = _FreeNumbers(destination, rows)
     unchanged: list[str] = []
     missing: list[tuple[Path, _Row]] = []
-    for path in track(photos, "checking"):
+    for path in track(real, "checking"):
         class_name = path.parent.name
         row = known.get((class_name, path.name))
         try:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from sdclient import numbering
 from sdclient.errors import OutputError, SourceError
+from sdclient.manifest_exported import ExportedImage, write_exported
 from sdclient.numbering import number
 from sdclient.sources import discover
 
@@ -222,3 +223,17 @@ def test_a_photo_that_changes_under_way_is_not_copied(
     with pytest.raises(SourceError, match="changed while it was being copied"):
         number(photos, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == ["mapping.csv"]
+
+
+def test_exported_images_do_not_become_sources(photos: Path, tmp_path: Path) -> None:
+    class_folder = next(entry for entry in sorted(photos.iterdir()) if entry.is_dir())
+    name = f"{class_folder.name}/generated-1_1-{'a' * 16}.png"
+    Image.new("RGB", (8, 8)).save(photos / name)
+    usable = number(photos, tmp_path / "all").usable
+    digest = hashlib.sha256((photos / name).read_bytes()).hexdigest()
+    row = ExportedImage(name, class_folder.name, digest, "", "", "/o", "x/1_1.png", "e", "x/1.png", digest)
+    write_exported(photos, [row])
+    result = number(photos, tmp_path / "real")
+    assert result.usable == usable - 1
+    told = [item.reason for item in result.left_out if item.file == "exported.csv"]
+    assert told == ["lists 1 generated images here, which do not become sources"]
