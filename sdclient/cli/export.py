@@ -43,6 +43,11 @@ Examples:
     help="With --labels, levels from which on a pixel inside the mask counts as changed.  [default: 1]",
 )
 @click.option(
+    "--source-masks",
+    type=_PATH,
+    help="With --labels, the folder of 'sdclient mask': what it marks on a source and was not repainted has a box too.",
+)
+@click.option(
     "--classes", type=_PATH, help="With --labels yolo, a classes.txt with the numbers that your own boxes have."
 )
 @click.option("--dry-run", is_flag=True, help="Check all and show what would be done; write nothing.")

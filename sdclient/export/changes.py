@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from ..errors import ExportError
 
+_HALF = 128
 _TOUCHING = np.ones((3, 3), dtype=np.bool_)
 
 
@@ -49,6 +50,25 @@ def changed_boxes(
         for found in ndimage.find_objects(areas)
         if found is not None
         for down, across in [found]
+    ]
+
+
+def kept_boxes(of_source: Image.Image, mask: Image.Image) -> list[tuple[int, int, int, int]]:
+    """A box around every connected area of a source's mask that an image's mask does not touch: what stayed as it was.
+
+    Args:
+        of_source: mode "L", where the source's defect is; its soft edge does not count.
+        mask: mode "L", of the same size, where the image was repainted.
+
+    Returns:
+        As `changed_boxes`.
+    """
+    areas, _ = ndimage.label(np.asarray(of_source) >= _HALF, structure=_TOUCHING)
+    touched = set(np.unique(areas[np.asarray(mask) > 0]).tolist())
+    return [
+        (across.start, down.start, across.stop, down.stop)
+        for number, (down, across) in enumerate(ndimage.find_objects(areas), start=1)
+        if number not in touched
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from PIL import Image
@@ -42,10 +42,10 @@ class Places:
 
     def __init__(self, output: Path, run: Mapping[str, Any], labels: Labels) -> None:
         try:
-            from .changes import changed_boxes
+            from .changes import changed_boxes, kept_boxes
         except ModuleNotFoundError as error:
             raise MissingExtra("writing boxes", "curate") from error
-        self._find = changed_boxes
+        self._find, self._find_kept = changed_boxes, kept_boxes
         self._output, self._run, self._labels = output, run, labels
         # Images of one source follow each other.
         self._last: tuple[tuple[Path, str], Image.Image] | None = None
@@ -67,6 +67,12 @@ class Places:
     def _boxes(self, image: Chosen, made: Image.Image) -> tuple[Box, ...]:
         if not image.mask:
             raise ExportError("it has no mask, so where its defect lies is not known")
+        masks = self._labels.source_masks
+        if image.keeps_source_defect and masks is None:
+            raise ExportError(
+                f"it shows the defect of {image.source} too, where that was; give the sources' masks with "
+                "--source-masks"
+            )
         base = self._base(image).convert(made.mode)
         mask = read_mask(self._output / image.mask, made.size)
         found = self._find(made, base, mask, min_change=self._labels.min_change)
@@ -76,6 +82,9 @@ class Places:
                 f"nothing in it differs by {least} levels or more from the picture it was made on, so where its defect "
                 "lies is not known"
             )
+        if image.is_on_source and masks is not None:
+            of_source = read_mask(masks / PurePosixPath(image.source).with_suffix(".png"), made.size)
+            found += self._find_kept(of_source, mask)
         return tuple(Box(image.class_name, *map(float, edges)) for edges in found)
 
     def _base(self, image: Chosen) -> Image.Image:

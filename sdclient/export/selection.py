@@ -32,6 +32,8 @@ class Chosen:
     """Path of its mask relative to the output folder; "" where it has none."""
     is_on_source: bool
     """Whether the picture whose pixels stay outside of the mask is the source, or the first other parent."""
+    keeps_source_defect: bool
+    """Whether it shows the defect of its source too, where that was: a transplant onto the defect's own picture."""
 
     @property
     def name(self) -> str:
@@ -114,4 +116,5 @@ def _chosen(record: ImageRecord) -> Chosen:
         other_parents=record.other_parents,
         mask=record.mask,
         is_on_source=not record.other_parents or record.asked.get("base") == "source",
+        keeps_source_defect=record.asked.get("base") == "source",
     )

@@ -22,5 +22,7 @@ class Labels:
     """What becomes of an image whose place of the defect is not known."""
     min_change: int = 1
     """A pixel counts as changed from this many levels on, 1 to 255, in any channel."""
+    source_masks: Path | None = None
+    """A folder of the sources' masks, `<class>/<number>.png`: what they show of a source that stayed has a box too."""
     classes: Path | None = None
     """A `classes.txt` with the numbers of the classes, where the data set has none of its own yet."""

@@ -157,8 +157,18 @@ def test_a_defect_on_a_good_image_is_found_against_the_good_one(make_output: Mak
     on_its_own = output.add("漏铜", 1, 2, areas=[(20, 3, 30, 9)], others=other, asked={"base": "source"})
     with Manifest(output.root, create=True) as manifest:
         manifest.set_run({"other_sources": str(output.sources)})
-    export(output.root, tmp_path / "d", labels=YOLO, uncurated=True)
+    with pytest.raises(ExportError, match=r"1_2\.png: it shows the defect of 漏铜/1\.png too.*--source-masks"):
+        export(output.root, tmp_path / "d", labels=YOLO, uncurated=True)
+    of_source = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
+    of_source[12:18, 4:11] = 40  # a soft edge
+    of_source[14:16, 5:9] = 255
+    (tmp_path / "masks" / "漏铜").mkdir(parents=True)
+    Image.fromarray(of_source).save(tmp_path / "masks" / "漏铜" / "1.png")
+    labels = Labels("yolo", source_masks=tmp_path / "masks")
+    export(output.root, tmp_path / "d", labels=labels, uncurated=True)
     boxes = boxes_of(tmp_path / "d", tmp_path / "d" / "labels" / "train", tmp_path / "d" / "images" / "train")
+    old = boxes[on_its_own].pop()
+    assert (old.left, old.top, old.right, old.bottom) == pytest.approx((5, 14, 9, 16), abs=1e-4)
     for file in (onto_good, on_its_own):
         with (
             Image.open(output.root / file) as made,
