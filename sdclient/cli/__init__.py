@@ -14,6 +14,7 @@ from .manifest import manifest
 from .number import number
 from .plan import plan
 from .probe import probe
+from .review import review
 from .serve import serve
 from .status import retry, status
 from .verify import verify
@@ -39,6 +40,7 @@ cli.add_command(crop)
 cli.add_command(number)
 cli.add_command(plan)
 cli.add_command(probe)
+cli.add_command(review)
 cli.add_command(serve)
 for command in (export, manifest, retry, status, verify):
     cli.add_command(command)

@@ -1,0 +1,71 @@
+"""`sdclient review`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+EPILOG = """\b
+Example:
+  sdclient review output
+  sdclient review output --masks masks --lang zh"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--sources", type=click.Path(path_type=Path), help="Where the sources are now, if they were moved.")
+@click.option(
+    "--masks",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for masks: the page then lets you draw on the sources.",
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, show_default="a free one", help="Port on this machine."
+)
+@click.option("--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Language of the page.")
+@click.option("--no-browser", is_flag=True, help="Do not open the page in the browser.")
+@click.option("--json", "as_json", is_flag=True, help="The address as JSON, then at the end what was decided.")
+def review(
+    output: Path,
+    sources: Path | None,
+    masks: Path | None,
+    port: int,
+    lang: Literal["en", "zh"],
+    no_browser: bool,
+    as_json: bool,
+) -> None:
+    """Go through the images of OUTPUT on a page in the browser, by key: accept, reject, undo.
+
+    The page is served on this machine alone and its address holds a secret. Every key is kept in the manifest, so that
+    closing loses nothing and two pages do not overwrite each other. Stop it with Ctrl-C.
+    """
+    import json
+
+    from ..errors import MissingExtra
+    from ._browser import announce
+
+    try:
+        from ..curate.review import serve_review
+    except ModuleNotFoundError as error:
+        raise MissingExtra("'sdclient review'", "curate") from error
+    done = serve_review(
+        output,
+        sources=sources,
+        masks=masks,
+        port=port,
+        language=lang,
+        on_ready=announce("sdclient review", open_browser=not no_browser, as_json=as_json),
+    )
+    decided = done.decided
+    if as_json:
+        counts = {"accepted": decided.accepted, "rejected": decided.rejected, "cleared": decided.cleared}
+        click.echo(json.dumps({**counts, "masks": done.masks}))
+        return
+    total = decided.accepted + decided.rejected
+    click.echo(f"decided {total}: {decided.accepted} accepted 采用, {decided.rejected} rejected 剔除")
+    if decided.cleared:
+        click.echo(f"{decided.cleared} given back to the filters")
+    if masks is not None:
+        click.echo(f"masks drawn for {done.masks} sources in {masks}")

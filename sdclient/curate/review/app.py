@@ -1,0 +1,229 @@
+"""The web application of the review and of drawing masks: routes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, FastAPI, HTTPException, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from ...errors import MaskError, SDClientError
+from ...manifest_review import Order, ReviewFilter, Seen, State
+from .desk import ReviewDesk
+from .drawing import Drawing, MaskDesk
+from .guard import Guard, Secrets
+from .page import Language, render
+from .pictures import Shown
+
+_STATIC = Path(__file__).parent / "static"
+_KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_FOR_GOOD = "private, max-age=31536000, immutable"
+_ASK_AGAIN = "private, no-cache"
+_MOST_ROWS = 1000
+
+_Tab = Annotated[str, Field(pattern=r"^[0-9a-z-]{8,64}$")]
+_Files = Annotated[list[str], Field(max_length=_MOST_ROWS)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RowsBody(_Body):
+    """Which images the page wants to know of."""
+
+    files: _Files
+
+
+class SeenBody(_Body):
+    """An image as the person saw it."""
+
+    file: str
+    sha256: str
+    revision: int = Field(ge=0)
+
+
+class DecideBody(_Body):
+    """One decision of a person about one image or some."""
+
+    tab: _Tab
+    verdict: Annotated[str, Field(pattern="^(accepted|rejected|)$")]
+    images: Annotated[list[SeenBody], Field(min_length=1, max_length=_MOST_ROWS)]
+
+
+class UndoBody(_Body):
+    """Which page takes its last step back."""
+
+    tab: _Tab
+
+
+def create_app(
+    own: Secrets,
+    *,
+    port: int,
+    desk: ReviewDesk | None = None,
+    masks: MaskDesk | None = None,
+    language: Language = "en",
+) -> Guard:
+    """The application within its guard.
+
+    Args:
+        own: token and key of this start.
+        port: that it is served at, on 127.0.0.1.
+        desk: the output under review; None is a page for drawing alone.
+        masks: sources to draw on; None offers no drawing.
+        language: of the page, unless its address says otherwise.
+    """
+    app = FastAPI(openapi_url=None)
+    app.include_router(_static())
+    if desk is not None:
+        app.include_router(_pages(own, desk, masks, language))
+        app.include_router(_review(desk))
+    if masks is not None:
+        app.include_router(_drawing(own, masks, language, beside_review=desk is not None))
+
+    @app.exception_handler(SDClientError)
+    def in_words(request: Request, error: SDClientError) -> JSONResponse:
+        del request
+        return JSONResponse({"detail": str(error)}, 422 if isinstance(error, MaskError) else 409)
+
+    @app.exception_handler(OSError)
+    def of_the_system(request: Request, error: OSError) -> JSONResponse:
+        del request
+        where = f"{error.filename}: " if error.filename else ""
+        return JSONResponse({"detail": f"{where}{error.strerror or error}; make room or change the rights"}, 507)
+
+    return Guard(app, own=own, port=port)
+
+
+def _static() -> APIRouter:
+    router = APIRouter()
+    files = {path.name: path for path in _STATIC.iterdir() if path.suffix in _KINDS}
+
+    @router.get("/static/{name}")
+    def static(name: str) -> Response:
+        if name not in files:
+            raise HTTPException(404)
+        path = files[name]
+        return Response(path.read_bytes(), media_type=_KINDS[path.suffix], headers={"Cache-Control": "no-cache"})
+
+    return router
+
+
+def _pages(own: Secrets, desk: ReviewDesk, masks: MaskDesk | None, usual: Language) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/", response_class=HTMLResponse)
+    def page(lang: Language | None = None) -> str:
+        return render(
+            "review.html.j2",
+            lang or usual,
+            key=own.key,
+            name=desk.output.resolve().name,
+            classes=[counts.class_name for counts in desk.counts()],
+            can_draw=masks is not None,
+        )
+
+    return router
+
+
+def _review(desk: ReviewDesk) -> APIRouter:
+    router = APIRouter(prefix="/api")
+
+    @router.get("/counts")
+    def counts() -> list[dict[str, Any]]:
+        return [asdict(one) for one in desk.counts()]
+
+    @router.get("/facets")
+    def facets() -> dict[str, Any]:
+        return desk.facets()
+
+    @router.get("/list")
+    def listed(
+        class_name: Annotated[str | None, Query(alias="class")] = None,
+        state: State = "all",
+        reason: str | None = None,
+        score: str | None = None,
+        low: float | None = None,
+        high: float | None = None,
+        order: Order = "name",
+    ) -> dict[str, Any]:
+        return asdict(desk.find(ReviewFilter(class_name, state, reason, score, low, high, order)))
+
+    @router.post("/rows")
+    def rows(body: RowsBody) -> list[dict[str, Any]]:
+        return desk.rows(body.files)
+
+    @router.post("/decide")
+    def decide(body: DecideBody) -> dict[str, Any]:
+        seen = [Seen(one.file, one.sha256, one.revision) for one in body.images]
+        done = desk.decide(seen, body.verdict, tab=body.tab)
+        return {
+            "written": len(done.written),
+            "conflicts": [{"file": file, "why": why} for file, why in done.conflicts],
+            "rows": desk.rows([one.file for one in seen]),
+        }
+
+    @router.post("/undo")
+    def undo(body: UndoBody) -> list[dict[str, Any]]:
+        return desk.rows(desk.undo(body.tab))
+
+    @router.get("/picture")
+    def picture(request: Request, file: str, what: str, version: str = "", small: bool = False) -> Response:
+        return _sent(request, desk.picture(file, what, small=small), version)
+
+    return router
+
+
+def _drawing(own: Secrets, masks: MaskDesk, usual: Language, *, beside_review: bool) -> APIRouter:
+    router = APIRouter()
+
+    def page(lang: Language | None = None) -> str:
+        return render("draw.html.j2", lang or usual, key=own.key, name=masks.masks.name, beside_review=beside_review)
+
+    router.add_api_route("/draw", page, response_class=HTMLResponse)
+    if not beside_review:
+        router.add_api_route("/", page, response_class=HTMLResponse)
+
+    @router.get("/api/sources")
+    def sources() -> list[dict[str, Any]]:
+        return masks.names()
+
+    @router.get("/api/source")
+    def source(name: str) -> Mapping[str, Any]:
+        return _found(masks.source(name))
+
+    @router.get("/api/source-picture")
+    def source_picture(request: Request, name: str, version: str = "", mask: bool = False) -> Response:
+        return _sent(request, masks.picture(name, of_mask=mask), version)
+
+    @router.post("/api/mask")
+    def save(name: str, body: Annotated[Drawing, Body()]) -> Mapping[str, Any]:
+        return _found(masks.save(name, body))
+
+    @router.delete("/api/mask")
+    def delete(name: str) -> Mapping[str, Any]:
+        return _found(masks.delete(name))
+
+    return router
+
+
+def _found(thing: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if thing is None:
+        raise HTTPException(404, "no such source")
+    return thing
+
+
+def _sent(request: Request, shown: Shown | None, version: str) -> Response:
+    """The picture, for good where the page asked for these very bytes, or the word that it is unchanged."""
+    if shown is None:
+        raise HTTPException(404, "no such picture")
+    is_that = bool(version) and shown.etag.partition("-")[2].startswith(version)
+    headers = {"ETag": f'"{shown.etag}"', "Cache-Control": _FOR_GOOD if is_that else _ASK_AGAIN}
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    return Response(shown.data, media_type=shown.media_type, headers=headers)

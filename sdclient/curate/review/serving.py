@@ -1,0 +1,194 @@
+"""Serve the review page, or the page for drawing masks, on this machine alone until it is stopped."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from ..._listening import listen, url_of
+from .app import create_app
+from .desk import Made, ReviewDesk
+from .drawing import MaskDesk, mask_desk
+from .guard import Secrets
+from .page import Language
+
+_HOST = "127.0.0.1"
+_GRACE_S = 2
+_START_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """What a person did on the page until it was stopped."""
+
+    decided: Made
+    masks: int
+    """Sources that a mask was drawn for."""
+
+
+def serve_review(
+    output: Path,
+    *,
+    sources: Path | None = None,
+    masks: Path | None = None,
+    port: int = 0,
+    language: Language = "en",
+    on_ready: Callable[[str], None] = lambda url: None,
+) -> Reviewed:
+    """Serve the review page of an output until Ctrl-C.
+
+    Args:
+        output: the output folder.
+        sources: where its sources are now; None takes the folder that the manifest names.
+        masks: folder for masks that are drawn on the page; None offers no drawing.
+        port: 0 takes a free one.
+        language: of the page.
+        on_ready: called once with the page's address, its token included, when it answers.
+
+    Raises:
+        ManifestError: no manifest, or it cannot be written.
+        SourceError: masks are wanted and the sources are not there.
+        SettingsError: the port is taken.
+    """
+    with review_application(output, sources=sources, masks=masks, port=port, language=language) as running:
+        running.serve(on_ready)
+        drawn = running.masks.saved if running.masks else 0
+        return Reviewed(running.desk.made if running.desk else Made(0, 0, 0), drawn)
+
+
+def serve_drawing(
+    sources: Path,
+    masks: Path,
+    *,
+    port: int = 0,
+    language: Language = "en",
+    on_ready: Callable[[str], None] = lambda url: None,
+) -> int:
+    """Serve a page for drawing masks on numbered sources until Ctrl-C; gives for how many one was saved.
+
+    Args:
+        sources: folder of numbered sources.
+        masks: folder the masks go to, as `MASKS/<class>/<source number>.png`.
+        port: 0 takes a free one.
+        language: of the page.
+        on_ready: called once with the page's address, its token included, when it answers.
+
+    Raises:
+        SourceError: no numbered sources there.
+        SettingsError: the port is taken.
+    """
+    with drawing_application(sources, masks, port=port, language=language) as running:
+        running.serve(on_ready)
+        return running.masks.saved if running.masks else 0
+
+
+class Application:
+    """A page that has its address and is ready to be served.
+
+    Attributes:
+        url: its address with the token.
+        desk: the output under review, if any.
+        masks: the sources that can be drawn on, if any.
+    """
+
+    def __init__(
+        self, port: int, command: str, desk: ReviewDesk | None, masks: MaskDesk | None, language: Language
+    ) -> None:
+        self.desk, self.masks = desk, masks
+        self._socket = listen(_HOST, port, command=command, usual_port=0)
+        own = Secrets()
+        self.url = f"{url_of(self._socket)}/?token={own.token}"
+        bound = int(self._socket.getsockname()[1])
+        self._server = _Server(create_app(own, port=bound, desk=desk, masks=masks, language=language))
+
+    def serve(self, on_ready: Callable[[str], None] = lambda url: None) -> None:
+        """Serve in this thread until Ctrl-C or a termination signal."""
+        self._server.when_ready = lambda: on_ready(self.url)
+        with suppress(KeyboardInterrupt):
+            self._server.run(sockets=[self._socket])
+
+    @contextmanager
+    def in_background(self) -> Iterator[str]:
+        """Serve in a thread for as long as the block lasts; gives the address.
+
+        Raises:
+            RuntimeError: it did not start.
+        """
+        ready = threading.Event()
+        self._server.when_ready = ready.set
+        thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
+        thread.start()
+        try:
+            if not ready.wait(_START_TIMEOUT_S):
+                raise RuntimeError("the page did not start")
+            yield self.url
+        finally:
+            self._server.should_exit = True
+            thread.join(_START_TIMEOUT_S)
+
+    def close(self) -> None:
+        """Give the port back."""
+        self._socket.close()
+
+
+@contextmanager
+def review_application(
+    output: Path,
+    *,
+    sources: Path | None = None,
+    masks: Path | None = None,
+    port: int = 0,
+    language: Language = "en",
+) -> Iterator[Application]:
+    """The review page of an output; arguments and errors as of `serve_review`."""
+    with ReviewDesk(output, sources=sources) as desk:
+        drawing = None if masks is None else mask_desk(desk.sources(), masks, pictures=desk.pictures)
+        application = Application(port, "sdclient review", desk, drawing, language)
+        try:
+            yield application
+        finally:
+            application.close()
+
+
+@contextmanager
+def drawing_application(
+    sources: Path, masks: Path, *, port: int = 0, language: Language = "en"
+) -> Iterator[Application]:
+    """The page for drawing masks; arguments and errors as of `serve_drawing`."""
+    application = Application(port, "sdclient mask", None, MaskDesk(sources, masks), language)
+    try:
+        yield application
+    finally:
+        application.close()
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that says when it answers."""
+
+    when_ready: Callable[[], object]
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                lifespan="off",
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                loop="asyncio",
+                ws="none",
+                timeout_graceful_shutdown=_GRACE_S,
+            )
+        )
+
+    async def startup(self, sockets: list[Any] | None = None) -> None:
+        """Start, then say so."""
+        await super().startup(sockets=sockets)
+        self.when_ready()

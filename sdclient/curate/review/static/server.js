@@ -1,0 +1,68 @@
+// The server's answers, and the words of the page. Nothing here knows what is shown.
+
+const words = JSON.parse(document.getElementById("words").textContent);
+const key = document.querySelector('meta[name="review-key"]').content;
+
+/** The server could not be reached, or refused; `message` says why. */
+export class NotAnswered extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** The words under a name, with the values that they name. */
+export function say(name, values = {}) {
+  return words[name].replace(/\{(\w+)\}/g, (_, value) => values[value]);
+}
+
+/** A reason or a score in words; one that is not known stands for itself. */
+export const termOf = (kind, name) => words[kind][name] ?? name;
+
+export const get = (path, query = {}) => ask("GET", path, query);
+export const post = (path, body, query = {}) => ask("POST", path, query, body);
+export const remove = (path, query) => ask("DELETE", path, query, {});
+
+/** The address of a picture that may be kept for good, because it names its bytes. */
+export function address(path, query) {
+  return `${path}?${new URLSearchParams(query)}`;
+}
+
+async function ask(method, path, query, body) {
+  let reply;
+  try {
+    reply = await fetch(address(path, query), {
+      method,
+      headers: body === undefined ? {} : { "Content-Type": "application/json", "X-Review-Key": key },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch {
+    throw new NotAnswered(say("no_answer"), 0);
+  }
+  if (reply.ok) return reply.json();
+  const text = await reply.text();
+  let words = text.trim();
+  try {
+    const { detail } = JSON.parse(text);
+    words = typeof detail === "string" ? detail : JSON.stringify(detail);
+  } catch { /* plain words */ }
+  throw new NotAnswered(words || `HTTP ${reply.status}`, reply.status);
+}
+
+/** Which of the open pages this is: kept over a reload, new for a copy of the page. */
+export async function tabName() {
+  const known = sessionStorage.getItem("tab");
+  const name = known && (await isFree(known)) ? known : crypto.randomUUID();
+  if (name !== known) await isFree(name);
+  sessionStorage.setItem("tab", name);
+  return name;
+}
+
+function isFree(name) {
+  return new Promise((answer) => {
+    navigator.locks.request(name, { ifAvailable: true }, (lock) => {
+      answer(lock !== null);
+      return lock === null ? undefined : new Promise(() => {}); // held as long as the page lives
+    });
+  });
+}
