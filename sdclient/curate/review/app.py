@@ -16,8 +16,9 @@ from ...manifest_review import Order, ReviewFilter, Seen, State
 from .desk import ReviewDesk
 from .drawing import Drawing, MaskDesk
 from .guard import Guard, Secrets
-from .page import Language, render
+from .page import render
 from .pictures import Shown
+from .words import Language
 
 _STATIC = Path(__file__).parent / "static"
 _KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -122,7 +123,7 @@ def _pages(own: Secrets, desk: ReviewDesk, masks: MaskDesk | None, usual: Langua
         return render(
             "review.html.j2",
             lang or usual,
-            key=own.key,
+            page_key=own.key,
             name=desk.output.resolve().name,
             classes=[counts.class_name for counts in desk.counts()],
             can_draw=masks is not None,
@@ -183,7 +184,7 @@ def _drawing(own: Secrets, masks: MaskDesk, usual: Language, *, beside_review: b
     router = APIRouter()
 
     def page(lang: Language | None = None) -> str:
-        return render("draw.html.j2", lang or usual, key=own.key, name=masks.masks.name, beside_review=beside_review)
+        return render("draw.html.j2", lang or usual, page_key=own.key, name=masks.masks.name, beside_review=beside_review)
 
     router.add_api_route("/draw", page, response_class=HTMLResponse)
     if not beside_review:

@@ -1,7 +1,7 @@
 """What the review page does with one output: rows for the page, pictures by name, decisions. No HTTP here.
 
-A request names an image as the manifest does, and its pictures by what they are to it; paths come from the manifest alone
-and stay within the output and the folders of sources.
+A request names an image as the manifest does, and its pictures by what they are to it; paths come from the manifest
+alone and stay within the output and the folders of sources.
 """
 
 from __future__ import annotations

@@ -26,14 +26,18 @@ def render(template: str, language: Language, **values: Any) -> str:
         values: what the template names.
     """
     other: Language = "zh" if language == "en" else "en"
-    return _environment().get_template(template).render(
-        t=WORDS[language],
-        language=language,
-        tag=TAGS[language],
-        other=other,
-        other_tag=TAGS[other],
-        catalogue=_catalogue(language),
-        **values,
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            t=WORDS[language],
+            language=language,
+            tag=TAGS[language],
+            other=other,
+            other_tag=TAGS[other],
+            catalogue=_catalogue(language),
+            **values,
+        )
     )
 
 

@@ -17,7 +17,7 @@ from .app import create_app
 from .desk import Made, ReviewDesk
 from .drawing import MaskDesk, mask_desk
 from .guard import Secrets
-from .page import Language
+from .words import Language
 
 _HOST = "127.0.0.1"
 _GRACE_S = 2

@@ -45,28 +45,43 @@ export function drawDifferences(canvas, found, gain) {
   canvas.getContext("2d").putImageData(picture, 0, 0);
 }
 
-/** The outline of all pixels of a mask above 0, as the path of an SVG in pixels of the picture. */
+/** The outline of all pixels of a mask above 0, as closed lines of an SVG path in pixels of the picture. */
 export function outline(mask) {
   const { naturalWidth: width, naturalHeight: height } = mask;
   const { data } = pixelsOf(mask, width, height);
   const inside = (x, y) => x >= 0 && y >= 0 && x < width && y < height && data[(y * width + x) * 4] > 0;
-  const parts = [];
-  const collect = (lines, places, differs, path) => {
-    for (let line = 0; line <= lines; line += 1) {
-      let start = -1;
-      for (let place = 0; place <= places; place += 1) {
-        const isEdge = place < places && differs(line, place);
-        if (isEdge && start < 0) start = place;
-        if (!isEdge && start >= 0) {
-          parts.push(path(line, start, place));
-          start = -1;
-        }
-      }
-    }
+  const from = new Map(); // corner -> where the edges that start there end; inside is at their right
+  const edge = (x, y, right, bottom) => {
+    const start = y * (width + 1) + x;
+    from.set(start, [...(from.get(start) ?? []), [right, bottom]]);
   };
-  collect(height, width, (y, x) => inside(x, y) !== inside(x, y - 1), (y, from, to) => `M${from} ${y}H${to}`);
-  collect(width, height, (x, y) => inside(x, y) !== inside(x - 1, y), (x, from, to) => `M${x} ${from}V${to}`);
-  return parts.join("");
+  for (let y = 0; y < height; y += 1) {
+    for (let x = 0; x < width; x += 1) {
+      if (!inside(x, y)) continue;
+      if (!inside(x, y - 1)) edge(x, y, x + 1, y);
+      if (!inside(x + 1, y)) edge(x + 1, y, x + 1, y + 1);
+      if (!inside(x, y + 1)) edge(x + 1, y + 1, x, y + 1);
+      if (!inside(x - 1, y)) edge(x, y + 1, x, y);
+    }
+  }
+  let path = "";
+  for (const [start, ends] of from) while (ends.length) path += closedLine(from, start, width + 1);
+  return path;
+}
+
+/** One way around, its edges taken away; what runs straight on is one line. */
+function closedLine(from, start, columns) {
+  let [x, y] = [start % columns, Math.floor(start / columns)];
+  let path = `M${x} ${y}`;
+  let way = null;
+  for (let at = start; ;) {
+    const [right, bottom] = from.get(at).pop();
+    const now = `${right - x},${bottom - y}`;
+    if (way !== null && now !== way) path += `L${x} ${y}`;
+    [x, y, way] = [right, bottom, now];
+    at = y * columns + x;
+    if (at === start) return `${path}Z`;
+  }
 }
 
 const SVG = "http://www.w3.org/2000/svg";

@@ -83,7 +83,7 @@ export class Single {
     const size = this.pictures.mask ? [this.pictures.mask.naturalWidth, this.pictures.mask.naturalHeight] : [1, 1];
     for (const svg of this.panes.querySelectorAll(".outline")) showOutline(svg, this.path, ...size);
     $("mask-toggle").disabled = !this.path;
-    $("other-parent").disabled = !row.pictures.parent1;
+    $("other-parent").hidden = !row.pictures.parent1;
     $("other-parent").setAttribute("aria-pressed", String(parent !== row.base));
     $("base-label").textContent = baseName;
     $("base-name").textContent = row.pictures[parent].name;

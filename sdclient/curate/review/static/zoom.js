@@ -86,6 +86,7 @@ export class Zoom extends EventTarget {
       const { style, classList } = window.querySelector(".layer");
       style.width = `${this.width}px`;
       style.height = `${this.height}px`;
+      style.setProperty("--thin", 1 / this.scale); // for lines that are to stay as wide
       style.transform = `translate(${this.x}px, ${this.y}px) scale(${this.scale})`;
       classList.toggle("enlarged", this.scale > 1);
     }
