@@ -184,7 +184,9 @@ def _drawing(own: Secrets, masks: MaskDesk, usual: Language, *, beside_review: b
     router = APIRouter()
 
     def page(lang: Language | None = None) -> str:
-        return render("draw.html.j2", lang or usual, page_key=own.key, name=masks.masks.name, beside_review=beside_review)
+        return render(
+            "draw.html.j2", lang or usual, page_key=own.key, name=masks.masks.name, beside_review=beside_review
+        )
 
     router.add_api_route("/draw", page, response_class=HTMLResponse)
     if not beside_review:

@@ -152,7 +152,6 @@ ENGLISH = {
     "images": "Images",
     "open": "Open",
     # Drawing
-    "draw_on": "Draw on the source",
     "tool": "Tool",
     "rectangle": "Rectangle",
     "area": "Lasso",
@@ -226,7 +225,6 @@ ENGLISH = {
     "key_save": "save, next",
     "key_drop": "drop the polygon",
     "space": "Space",
-    "hold": "hold",
 }
 
 CHINESE = {
@@ -375,7 +373,6 @@ CHINESE = {
     "images": "图像",
     "open": "打开",
     # Drawing
-    "draw_on": "在源图上绘制",
     "tool": "工具",
     "rectangle": "矩形",
     "area": "套索",
@@ -448,7 +445,6 @@ CHINESE = {
     "key_save": "保存，下一张",
     "key_drop": "放弃多边形",
     "space": "空格",
-    "hold": "按住",
 }
 
 WORDS: dict[Language, dict[str, str]] = {"en": ENGLISH, "zh": CHINESE}

@@ -30,7 +30,7 @@ export class Filters {
     this.ranges = scores;
     this.fill("reason", Object.entries(reasons).map(([word, count]) => [word, `${termOf("reasons", word)} (${count})`]), 2);
     this.fill("score", Object.keys(scores).map((name) => [name, termOf("scores", name)]), 1);
-    this.write();
+    this.extent();
   }
 
   /** Take another filter, as from the table of classes. */

@@ -24,6 +24,7 @@ const decisions = new Decisions(store, await tabName(), showFile);
 const filters = new Filters(store, (filter) => refilter(filter));
 let mode = "single";
 let index = 0;
+let looking;
 
 /** Show an image of the list, alone or in the grid. */
 async function go(to, how = mode, options = {}) {
@@ -74,8 +75,9 @@ async function refilter(filter) {
 /** Ask for the list anew and stay at a file where it is still in it. */
 async function reload(file = store.files[index]) {
   try {
-    await Promise.all([store.load(), filters.load()]);
+    const [isWanted] = await Promise.all([store.load(), filters.load()]);
     hush("not-loaded");
+    if (!isWanted) return;
   } catch (error) {
     alarm("not-loaded", error.message, { label: say("retry"), run: () => reload(file) });
     return;
@@ -222,8 +224,9 @@ store.addEventListener("change", () => {
   }
 });
 
-/** See now and then what other pages and programs did. */
+/** See now and then what other pages and programs did, and when the person comes back to the page. */
 async function lookAgain() {
+  clearTimeout(looking);
   if (document.visibilityState === "visible" && decisions.isIdle) {
     const files = mode === "grid" ? grid.files : store.files.slice(index, index + 1);
     const before = decisions.count;
@@ -238,12 +241,14 @@ async function lookAgain() {
       alarm("gone", error.message);
     }
   }
-  setTimeout(lookAgain, LOOK_AGAIN_MS);
+  looking = setTimeout(lookAgain, LOOK_AGAIN_MS);
 }
 
 const place = new URLSearchParams(location.hash.slice(1));
 for (const name of Object.keys(NO_FILTER)) if (place.has(name)) store.filter[name] = place.get(name);
 mode = place.get("mode") === "grid" ? "grid" : "single";
 await reload(place.get("file") ?? undefined);
+filters.write();
 document.documentElement.dataset.ready = "yes";
-setTimeout(lookAgain, LOOK_AGAIN_MS);
+looking = setTimeout(lookAgain, LOOK_AGAIN_MS);
+addEventListener("focus", lookAgain);

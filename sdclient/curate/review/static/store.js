@@ -18,16 +18,20 @@ export class Store extends EventTarget {
     this.counts = [];
     this.listedOf = 0;
     this.asked = new Map();
+    this.wanted = null;
   }
 
-  /** Ask for the list of the present filter anew. */
+  /** Ask for the list of the present filter anew; gives whether this was still wanted when it came. */
   async load() {
+    const asked = { ...this.filter };
+    this.wanted = asked;
     const { class: name, state, reason, score, low, high, order } = this.filter;
     const query = { state };
     if (name) query.class = name;
     if (reason !== "all") query.reason = reason === "any" ? "" : reason;
     if (score) Object.assign(query, { score, order }, low === "" ? {} : { low }, high === "" ? {} : { high });
     const [list] = await Promise.all([get("/api/list", query), this.loadCounts()]);
+    if (this.wanted !== asked) return false;
     this.files = list.files;
     this.indexes = new Map(list.files.map((file, index) => [file, index]));
     this.starts = list.starts;
@@ -36,6 +40,7 @@ export class Store extends EventTarget {
     this.rows.clear();
     this.asked.clear();
     this.changed();
+    return true;
   }
 
   async loadCounts(isWanted = () => true) {

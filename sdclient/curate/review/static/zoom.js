@@ -39,7 +39,7 @@ export class Zoom extends EventTarget {
   zoom(direction, at) {
     const box = this.visible().getBoundingClientRect();
     const [x, y] = at ?? [box.width / 2, box.height / 2];
-    const scale = Math.min(LARGEST, Math.max(this.fitting() / 4, this.scale * STEP ** direction));
+    const scale = Math.min(LARGEST, Math.max(Math.min(1, this.fitting()) / 4, this.scale * STEP ** direction));
     this.x = x - ((x - this.x) * scale) / this.scale;
     this.y = y - ((y - this.y) * scale) / this.scale;
     this.scale = scale;
