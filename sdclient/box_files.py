@@ -37,7 +37,13 @@ class BoxFiles:
         Raises:
             BoxError: no box file, several, one that another photo uses, or one that cannot be used.
         """
-        path = self._file_of(photo, class_name)
+        path = self.find(photo, class_name)
+        if path is None:
+            folder = self._folder if class_name is None else self._folder / class_name
+            raise BoxError(
+                f"{folder / photo.stem}.txt: not there, nor an .xml; expected a box file for {photo}; "
+                "an empty .txt says that a photo shows no defect"
+            )
         other = self._used.setdefault(path, photo)
         if other != photo:
             raise BoxError(
@@ -60,7 +66,12 @@ class BoxFiles:
             if path.suffix in _SUFFIXES and path.name != CLASSES_NAME and path not in self._used
         )
 
-    def _file_of(self, photo: Path, class_name: str | None) -> Path:
+    def find(self, photo: Path, class_name: str | None) -> Path | None:
+        """The box file of a photo, or None.
+
+        Raises:
+            BoxError: several.
+        """
         folders = [self._folder] if class_name is None else [self._folder / class_name, self._folder]
         for folder in folders:
             found = [path for suffix in _SUFFIXES if (path := folder / f"{photo.stem}{suffix}").is_file()]
@@ -68,7 +79,4 @@ class BoxFiles:
                 raise BoxError(f"{found[0]}: stands beside {found[1].name}; keep one box file for {photo.name}")
             if found:
                 return found[0]
-        raise BoxError(
-            f"{folders[0] / photo.stem}.txt: not there, nor an .xml; expected a box file for {photo}; "
-            "an empty .txt says that a photo shows no defect"
-        )
+        return None

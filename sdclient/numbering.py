@@ -121,6 +121,18 @@ def number(source: Path, destination: Path, *, track: Track = untracked) -> Numb
     )
 
 
+def original_names(mapping: Path) -> dict[str, str]:
+    """What numbered sources were called before: "<class>/<number>.png" -> old file name.
+
+    Args:
+        mapping: `mapping.csv` beside the class folders; a missing one gives no names.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    return {row.copy: row.old_name for row in _read_mapping(mapping)}
+
+
 class _FreeNumbers:
     """The next number of each class: one above every number given, and every numbered file lying there."""
 

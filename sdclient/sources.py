@@ -15,6 +15,7 @@ __all__ = [
     "discover",
     "names_by_class",
     "natural_key",
+    "of_classes",
     "oversized",
     "oversized_warning",
     "sha256_of",
@@ -68,6 +69,20 @@ def discover(sources: Path) -> list[Source]:
             f"{printable(sources)}: no class folder in it; expected SOURCES/<class>/1.png, as 'sdclient number' makes"
         )
     return [source for folder in folders for source in _in_class(folder)]
+
+
+def of_classes(sources: Iterable[Source], classes: Sequence[str]) -> list[Source]:
+    """The sources of these classes; of all when none is named.
+
+    Raises:
+        SourceError: a class that no source has.
+    """
+    every = list(sources)
+    known = {source.class_name for source in every}
+    unknown = next((name for name in classes if name not in known), None)
+    if unknown is not None:
+        raise SourceError(f"no class {unknown!r} among the sources; expected one of {', '.join(sorted(known))}")
+    return [source for source in every if not classes or source.class_name in classes]
 
 
 def names_by_class(sources: Iterable[Source]) -> dict[str, list[str]]:

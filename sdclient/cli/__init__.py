@@ -11,6 +11,7 @@ from .export import export
 from .generate import generate
 from .info import info
 from .manifest import manifest
+from .mask import mask
 from .number import number
 from .plan import plan
 from .probe import probe
@@ -37,6 +38,7 @@ def cli() -> None:
 cli.add_command(generate)
 cli.add_command(info)
 cli.add_command(crop)
+cli.add_command(mask)
 cli.add_command(number)
 cli.add_command(plan)
 cli.add_command(probe)

@@ -1,0 +1,158 @@
+"""`sdclient mask`."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ._numbers import FiniteRange
+
+if TYPE_CHECKING:
+    from ..masking import MaskingResult
+
+_EPILOG = """\b
+Examples:
+  sdclient mask sources masks --boxes labels --sheet masks.png
+  sdclient mask sources masks --boxes crops            (the folder that 'sdclient crop' made)
+  sdclient mask sources masks --from-masks annotations --label 3
+  sdclient mask sources masks --good good-boards --feather 4
+then: sdclient generate sources output --plan plan.csv --masks masks"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("sources", type=click.Path(path_type=Path))
+@click.argument("masks", type=click.Path(path_type=Path))
+@click.option(
+    "--boxes",
+    type=click.Path(path_type=Path),
+    help="Folder of box files (YOLO .txt beside classes.txt, VOC .xml), or crops.csv of 'sdclient crop'.",
+)
+@click.option("--any-class", is_flag=True, help="With --boxes: boxes of other classes than the source's folder too.")
+@click.option(
+    "--from-masks",
+    type=click.Path(path_type=Path),
+    help="Folder of masks of any tool, of the sources' size; what is not black is the defect.",
+)
+@click.option(
+    "--label", metavar="COLOUR|NUMBER", help="With --from-masks: the one colour or number that is the defect."
+)
+@click.option("--inverted", is_flag=True, help="With --from-masks: black is the defect.")
+@click.option(
+    "--good",
+    type=click.Path(path_type=Path),
+    help="A good image of the same place, or a folder of them: the difference is the defect.",
+)
+@click.option("--max-shift", type=FiniteRange(min=0), help="With --good: px it may lie off. [default: 10]")
+@click.option("--grow", "grow_px", type=click.IntRange(0, 4096), default=2, show_default=True, help="Margin in px.")
+@click.option(
+    "--feather",
+    "feather_px",
+    type=click.IntRange(0, 4096),
+    default=3,
+    show_default=True,
+    help="Width in px of the ramp around that.",
+)
+@click.option("--class", "classes", multiple=True, help="Only sources of this class. Repeatable.")
+@click.option("--overwrite", is_flag=True, help="Replace other masks that are there, drawn by hand perhaps.")
+@click.option(
+    "--sheet", type=click.Path(path_type=Path), help="Also write a contact sheet of the masks' outlines (PNG)."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def mask(
+    sources: Path,
+    masks: Path,
+    boxes: Path | None,
+    any_class: bool,
+    from_masks: Path | None,
+    label: str | None,
+    inverted: bool,
+    good: Path | None,
+    max_shift: float | None,
+    grow_px: int,
+    feather_px: int,
+    classes: tuple[str, ...],
+    overwrite: bool,
+    sheet: Path | None,
+    as_json: bool,
+) -> None:
+    """Make MASKS/<class>/<number>.png, white where a numbered source of SOURCES has its defect.
+
+    Files are looked for by the photographs' names (SOURCES/mapping.csv tells them), else by the sources' numbers. What
+    is there already stays as it is; sources without a defect get no mask.
+    """
+    if sum(origin is not None for origin in (boxes, from_masks, good)) != 1:
+        raise click.UsageError("give one of --boxes, --from-masks and --good")
+    if any_class and boxes is None:
+        raise click.UsageError("--any-class belongs to --boxes")
+    if (label is not None or inverted) and from_masks is None:
+        raise click.UsageError("--label and --inverted belong to --from-masks")
+    if max_shift is not None and good is None:
+        raise click.UsageError("--max-shift belongs to --good")
+    from ..masking import BoxMasks, DifferenceMasks, ForeignMasks, MaskOrigin, make_masks
+    from ..masking.from_difference import MAX_SHIFT_PX
+    from ..sources import discover, of_classes
+    from ._progress import bar
+
+    wanted = of_classes(discover(sources), classes)
+    origin: MaskOrigin
+    if boxes is not None:
+        origin = BoxMasks(boxes, sources, wanted, any_class=any_class)
+    elif from_masks is not None:
+        origin = ForeignMasks(from_masks, sources, wanted, label=label, inverted=inverted)
+    else:
+        shift = MAX_SHIFT_PX if max_shift is None else max_shift
+        origin = DifferenceMasks(good or Path(), sources, wanted, max_shift_px=shift)
+    result = make_masks(
+        sources, wanted, masks, origin, grow_px=grow_px, feather_px=feather_px, overwrite=overwrite, track=bar
+    )
+    legend = {}
+    if sheet is not None:
+        from ..masking.sheet import write_mask_sheet
+
+        legend = dict(write_mask_sheet(sheet, wanted, masks))
+    if as_json:
+        click.echo(json.dumps({**asdict(result), "sheet": str(sheet) if sheet else None}, ensure_ascii=False))
+    else:
+        _tell(result, sources, masks)
+        for key, name in legend.items():
+            click.echo(f"{key} on the sheet: {name}")
+        if sheet is not None:
+            click.echo(f"Sheet: {sheet}")
+    if not result.usable:
+        raise click.ClickException(f"{sources}: no source got a mask; the reasons stand above")
+
+
+def _tell(result: MaskingResult, sources: Path, masks: Path) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from ._console import console
+
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for item in result.left_out:
+        class_name, _, name = item.file.partition("/")
+        reasons.setdefault((class_name, item.reason), []).append(name)
+    if reasons:
+        table = Table("class 类别", "without a mask 无掩膜", "reason 原因", "sources 原图")
+        for (class_name, reason), names in reasons.items():
+            shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+            table.add_row(Text(class_name), str(len(names)), Text(reason), Text(shown))
+        console().print(table)
+    for note in result.notes:
+        click.echo(note, err=True)
+    if result.covering_all:
+        some = ", ".join(result.covering_all[:3])
+        click.echo(f"Warning: nowhere black, so nothing of the source would be kept: {some}", err=True)
+    for class_name, count in sorted(Counter(name.split("/")[0] for name in result.made).items()):
+        click.echo(f"{class_name}: {count} new masks")
+    click.echo(
+        f"{len(result.made)} masks made, {len(result.unchanged)} unchanged, {len(result.left_out)} sources without; "
+        f"next: sdclient generate {sources} output --plan plan.csv --masks {masks}"
+    )
+    if result.kept:
+        click.echo(f"{len(result.kept)} other masks that were there stayed as they are; --overwrite replaces them")

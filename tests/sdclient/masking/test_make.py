@@ -1,0 +1,85 @@
+"""Masks are made once, and what was there stays unless it is to be replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from sdclient.errors import OutputError
+from sdclient.masking import MaskingResult, NoMask, make_masks
+from sdclient.masks import box_of, read_mask, write_mask
+from sdclient.sources import Source, discover
+
+
+class Dots:
+    """A mask of one pixel at (10, 10) for every source but one."""
+
+    def __init__(self, without: str = "") -> None:
+        self._without = without
+
+    def mask_of(self, source: Source, size: tuple[int, int]) -> Image.Image:
+        if source.relative == self._without:
+            raise NoMask("nobody drew one")
+        mask = Image.new("L", size)
+        mask.putpixel((10, 10), 255)
+        return mask
+
+    def notes(self) -> Iterator[str]:
+        yield "made of dots"
+
+
+def make(project: Path, origin: Any = None, **options: Any) -> MaskingResult:
+    folder = project / "sources"
+    return make_masks(folder, discover(folder), project / "masks", origin or Dots(), **options)
+
+
+def files(project: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((project / "masks").rglob("*.png"))}
+
+
+def test_a_repeat_changes_nothing(project: Path) -> None:
+    first = make(project)
+    assert first.made == ("pad/1.png", "pad/2.png", "漏铜/1.png", "漏铜/2.png")
+    assert first.notes == ("made of dots",)
+    before = files(project)
+    again = make(project)
+    assert (again.made, again.unchanged, again.usable) == ((), first.made, 4)
+    assert files(project) == before
+
+
+def test_masks_are_grown_and_feathered(project: Path) -> None:
+    make(project, grow_px=1, feather_px=2)
+    mask = read_mask(project / "masks" / "pad" / "1.png", (50, 50))
+    assert box_of(mask) == (7, 7, 14, 14)
+    assert mask.getpixel((11, 10)) == 255
+
+
+def test_another_mask_that_is_there_stays_unless_it_is_to_be_replaced(project: Path) -> None:
+    drawn = Image.new("L", (50, 50))
+    drawn.paste(255, (0, 0, 9, 9))
+    write_mask(project / "masks" / "pad" / "1.png", drawn)
+    result = make(project)
+    assert result.kept == ("pad/1.png",)
+    assert read_mask(project / "masks" / "pad" / "1.png", (50, 50)).tobytes() == drawn.tobytes()
+    assert "pad/1.png" in make(project, overwrite=True).made
+    assert read_mask(project / "masks" / "pad" / "1.png", (50, 50)).tobytes() != drawn.tobytes()
+
+
+def test_a_source_without_a_mask_stops_nothing(project: Path) -> None:
+    result = make(project, Dots(without="pad/2.png"))
+    assert [(item.file, item.reason) for item in result.left_out] == [("pad/2.png", "nobody drew one")]
+    assert result.usable == 3
+
+
+def test_a_mask_that_covers_everything_is_made_and_told(project: Path) -> None:
+    result = make(project, grow_px=60)
+    assert result.covering_all == result.made
+
+
+def test_masks_among_the_sources_are_refused(project: Path) -> None:
+    with pytest.raises(OutputError, match="overlaps"):
+        make_masks(project / "sources", [], project / "sources" / "masks", Dots())
