@@ -33,7 +33,7 @@ class AcceptanceLoop:
         runner: asks the servers; best without a check of its own, so that every image is judged in one place.
         output: the runner's output folder.
         spec: the runner's settings.
-        owed: accepted images wanted of each source.
+        owed: accepted images wanted of each source; with masks, without the sources that `mask_plan` skips.
         strengths: which strength suits a source.
         parameters: what decides the strengths, kept with the output: another run with others is refused.
         budget: images to make at most, for each planned one of a class.
@@ -91,10 +91,13 @@ class AcceptanceLoop:
 
     def _feed(self, store: OutputStore, server: CheckedServer) -> AcceptanceFeed:
         sha256 = {source: sha256_of(source.path) for source, _ in self._owed}
+        masks = self._runner.masks
 
         def images(source: Source, first: int, last: int, strength: float) -> list[PlannedImage]:
             def parameters(one: Source, k: int, seed: int) -> ImageParameters:
-                return replace(self._spec.parameters_for(one, k, seed), denoising_strength=strength)
+                mask = None if masks is None else masks.sha256_of(one)
+                planned = self._spec.parameters_for(one, k, seed, mask_sha256=mask)
+                return replace(planned, denoising_strength=strength)
 
             return list(
                 plan_images(

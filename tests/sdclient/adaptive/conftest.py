@@ -74,6 +74,7 @@ def make_loop(webui_server: WebUIServer, sources_folder: Path, tmp_path: Path) -
         per_source: int = 2,
         budget: float = 6,
         strengths: Strengths | None = None,
+        masks: Path | None = None,
         **settings: object,
     ) -> AcceptanceLoop:
         spec = RunSpec.from_settings(
@@ -82,7 +83,7 @@ def make_loop(webui_server: WebUIServer, sources_folder: Path, tmp_path: Path) -
         found = discover(sources_folder)
         output = tmp_path / "out"
         webui = clients.enter_context(webui_server.client())
-        runner = BatchRunner(webui, sources_folder, output, spec, check=None, tries=2)
+        runner = BatchRunner(webui, sources_folder, output, spec, check=None, tries=2, masks=masks)
         return AcceptanceLoop(
             runner,
             output,

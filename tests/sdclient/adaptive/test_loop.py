@@ -7,11 +7,14 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageChops
 
 from sdclient.adaptive.learned import LEARNED_KEY
 from sdclient.adaptive.strengths import FixedStrength
 from sdclient.errors import OutputError
 from sdclient.manifest import DONE, FAILED, RUNNING, Manifest
+from sdclient.masks import mask_path, write_mask
+from sdclient.sources import discover
 from sdclient.testing import WebUIServer
 
 from .conftest import Limits, MakeLoop
@@ -145,3 +148,20 @@ def test_an_output_with_other_ranges_is_refused(make_loop: MakeLoop) -> None:
 def test_a_fixed_strength_stays_what_it_is(make_loop: MakeLoop, tmp_path: Path) -> None:
     list(make_loop(Limits(alike_below=0.9), strengths=FixedStrength(0.2), budget=2).run())
     assert set(strengths(tmp_path / "out", "pit/7.png")) == {0.2}
+
+
+def test_images_are_repainted_inside_masks(make_loop: MakeLoop, sources_folder: Path, tmp_path: Path) -> None:
+    for source in discover(sources_folder):
+        mask = Image.new("L", (64, 64))
+        mask.paste(255, (20, 20, 40, 40))
+        write_mask(mask_path(tmp_path / "masks", source), mask)
+    list(make_loop(Limits(alike_below=0.3), masks=tmp_path / "masks").run())
+    with Manifest(tmp_path / "out") as manifest:
+        records = list(manifest.images())
+    assert len({record.asked["denoising_strength"] for record in records}) > 1
+    for record in records:
+        with Image.open(sources_folder / record.source) as source, Image.open(tmp_path / "out" / record.file) as made:
+            left, top, right, bottom = ImageChops.difference(source, made).getbbox() or (0, 0, 0, 0)
+        assert min(left, top) >= 18
+        assert max(right, bottom) <= 42
+        assert (tmp_path / "out" / record.mask).is_file()
