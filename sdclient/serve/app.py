@@ -11,23 +11,25 @@ from . import facts
 from .auth import password_check
 from .engines import Engine
 from .engines.classical import ClassicalEngine
+from .engines.one_by_one import OneByOne
 from .extras import Extras, interrogate
 from .faults import FaultyRoute, add_fault_handlers
 from .img2img import Img2Img
 from .jobs import JobBoard, JobWatcher
 from .lists import list_router
 from .page import page_router
+from .painting import Painter
 from .payload import ExtrasBatchBody, ExtrasSingleBody, Img2ImgBody, InterrogateBody, PngInfoBody, Txt2ImgBody
 from .pictures import decode_image
 from .settings import Settings
 from .txt2img import Txt2Img
-from .words import NOTICE, VERSION
+from .words import VERSION
 from .work_clock import clock_router
 
 
 def create_app(
     *,
-    engine: Engine | None = None,
+    engine: Engine | Painter | None = None,
     job_ms: float = 0,
     api_auth: str | None = None,
     host: str = "127.0.0.1",
@@ -46,28 +48,29 @@ def create_app(
         with_page: answer `/internal/*` too, as a WebUI that was started without `--nowebui`.
         watcher: is told of each generating job.
     """
-    settings, board = Settings(), JobBoard(watcher)
-    app = FastAPI(title="sdclient serve", description=NOTICE, version=VERSION)
+    painter = engine if isinstance(engine, Painter) else OneByOne(engine or ClassicalEngine())
+    settings, board = Settings(painter.model), JobBoard(watcher)
+    app = FastAPI(title="sdclient serve", description=painter.notice, version=VERSION)
     check = Depends(password_check(api_auth))
-    app.include_router(_generating(engine or ClassicalEngine(), settings, board, job_ms, check))
+    app.include_router(_generating(painter, settings, board, job_ms, check))
     app.include_router(_telling(settings, board, check, facts.cmd_flags(host=host, port=port, with_page=with_page)))
-    app.include_router(list_router(check))
+    app.include_router(list_router(painter, check))
     app.include_router(clock_router(board.clock, check))
     if with_page:
-        app.include_router(page_router(settings, board))
+        app.include_router(page_router(settings, board, painter.notice))
     add_fault_handlers(app)
     app.state.board = board
     return app
 
 
-def _generating(engine: Engine, settings: Settings, board: JobBoard, job_ms: float, check: Any) -> APIRouter:
+def _generating(painter: Painter, settings: Settings, board: JobBoard, job_ms: float, check: Any) -> APIRouter:
     """The calls that make or change pictures.
 
     They take long and run in worker threads; all others answer at once, however many of these wait.
     """
     router = APIRouter(prefix="/sdapi/v1", route_class=FaultyRoute, dependencies=[check])
-    from_image = Img2Img(engine, settings, board, job_s=job_ms / 1000)
-    from_words = Txt2Img(engine, settings, board, job_s=job_ms / 1000)
+    from_image = Img2Img(painter, settings, board, job_s=job_ms / 1000)
+    from_words = Txt2Img(painter, settings, board, job_s=job_ms / 1000)
     extras = Extras(settings, board)
 
     @router.post("/img2img")

@@ -15,6 +15,7 @@ from .._listening import url_of as url_of
 from .app import create_app
 from .engines import Engine
 from .jobs import JobBoard, JobWatcher
+from .painting import Painter
 
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 30.0
@@ -52,7 +53,7 @@ class EmbeddedServer(uvicorn.Server):
 def make_server(
     bound: socket.socket,
     *,
-    engine: Engine | None = None,
+    engine: Engine | Painter | None = None,
     job_ms: float = 0,
     api_auth: str | None = None,
     with_page: bool = False,
@@ -84,7 +85,7 @@ def make_server(
 @contextmanager
 def running_server(
     *,
-    engine: Engine | None = None,
+    engine: Engine | Painter | None = None,
     job_ms: float = 0,
     api_auth: str | None = None,
     with_page: bool = False,
@@ -124,8 +125,13 @@ def running_server(
 
 
 def run_until_stopped(
-    bound: socket.socket, *, job_ms: float = 0, api_auth: str | None = None, with_page: bool = False
+    bound: socket.socket,
+    *,
+    engine: Engine | Painter | None = None,
+    job_ms: float = 0,
+    api_auth: str | None = None,
+    with_page: bool = False,
 ) -> None:
     """Serve on a bound socket in this thread until Ctrl-C or a termination signal."""
     with suppress(KeyboardInterrupt):
-        make_server(bound, job_ms=job_ms, api_auth=api_auth, with_page=with_page).run(sockets=[bound])
+        make_server(bound, engine=engine, job_ms=job_ms, api_auth=api_auth, with_page=with_page).run(sockets=[bound])

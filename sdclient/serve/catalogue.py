@@ -1,12 +1,14 @@
 """The samplers and schedulers the server lists, and how it settles on one of each.
 
-The table and the rules are those of AUTOMATIC1111 1.10.1. Nothing here changes a pixel of the classical
-engine; it is there so that a client meets the names and the silent substitutions it will meet later.
+The table and the rules are those of AUTOMATIC1111 1.10.1. For the classical engine they change no pixel; they are
+there so that a client meets the names and the silent substitutions it will meet later. The diffusion engine has some
+of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..models import Sampler, Scheduler
@@ -81,33 +83,50 @@ class Choice(NamedTuple):
     """Label of the schedule; None when it is automatic or the sampler takes none."""
 
 
-def choose(asked_sampler: str | None, asked_schedule: str | None) -> Choice:
-    """Settle on a sampler and a schedule, silently, as a WebUI does.
+@dataclass(frozen=True)
+class Catalogue:
+    """The samplers and schedules an engine has, in the order they are listed."""
 
-    A name it does not know becomes the first sampler of the list; aliases and other spellings are not
-    known. The former joint names ("DPM++ SDE Karras") are split; a schedule asked for by itself wins over
-    the one in a joint name. An unknown schedule becomes automatic, which is the sampler's own.
-    """
-    name = asked_sampler or SAMPLERS[0].name
-    schedule = _AUTOMATIC
-    for candidate in SCHEDULERS:
-        ending = next((f" {word}" for word in _names(candidate) if name.endswith(f" {word}")), None)
-        if ending is not None:
-            name, schedule = name.removesuffix(ending), candidate
-            break
-    sampler = next((known for known in SAMPLERS if known.name == name), SAMPLERS[0])
-    if asked_schedule:
-        schedule = find_schedule(asked_schedule) or _AUTOMATIC
-    if schedule is _AUTOMATIC:
-        schedule = find_schedule(sampler.options.get("scheduler", "")) or _AUTOMATIC
-    if schedule is _AUTOMATIC or sampler.name in _WITHOUT_SCHEDULES:
-        return Choice(sampler.name, None)
-    return Choice(sampler.name, schedule.label)
+    samplers: tuple[Sampler, ...]
+    schedulers: tuple[Scheduler, ...]
+
+    def of(self, samplers: Collection[str], schedulers: Collection[str]) -> Catalogue:
+        """Those of these names."""
+        return Catalogue(
+            tuple(known for known in self.samplers if known.name in samplers),
+            tuple(known for known in self.schedulers if known.name in schedulers),
+        )
+
+    def choose(self, asked_sampler: str | None, asked_schedule: str | None) -> Choice:
+        """Settle on a sampler and a schedule, silently, as a WebUI does.
+
+        A name it does not know becomes the first sampler of the list; aliases and other spellings are not
+        known. The former joint names ("DPM++ SDE Karras") are split; a schedule asked for by itself wins over
+        the one in a joint name. An unknown schedule becomes automatic, which is the sampler's own.
+        """
+        name = asked_sampler or self.samplers[0].name
+        schedule: Scheduler | None = None
+        for candidate in SCHEDULERS:
+            ending = next((f" {word}" for word in _names(candidate) if name.endswith(f" {word}")), None)
+            if ending is not None:
+                name, schedule = name.removesuffix(ending), self.find_schedule(candidate.name)
+                break
+        sampler = next((known for known in self.samplers if known.name == name), self.samplers[0])
+        if asked_schedule:
+            schedule = self.find_schedule(asked_schedule)
+        if schedule is None or schedule is _AUTOMATIC:
+            schedule = self.find_schedule(sampler.options.get("scheduler", ""))
+        if schedule is None or sampler.name in _WITHOUT_SCHEDULES:
+            return Choice(sampler.name, None)
+        return Choice(sampler.name, schedule.label)
+
+    def find_schedule(self, name: str) -> Scheduler | None:
+        """The scheduler of this internal name or label, or None."""
+        return next((known for known in self.schedulers if name in (known.name, known.label)), None)
 
 
-def find_schedule(name: str) -> Scheduler | None:
-    """The scheduler of this internal name or label, or None."""
-    return next((known for known in SCHEDULERS if name in (known.name, known.label)), None)
+EVERYTHING = Catalogue(SAMPLERS, SCHEDULERS)
+"""All that AUTOMATIC1111 1.10.1 lists."""
 
 
 def _names(scheduler: Scheduler) -> Iterator[str]:

@@ -9,8 +9,7 @@ from typing import Any
 from PIL import Image
 
 from ..infotext import PNG_KEYWORD, parse_infotext, read_infotext
-from .settings import MODEL_SHA256, MODEL_TITLE
-from .words import MODEL_NAME, NOTICE
+from .painting import ModelCard
 
 _SIZE = re.compile(r"(\d+)x(\d+)")
 _DEFAULT_PARAMETERS: dict[str, Any] = {
@@ -64,15 +63,15 @@ def png_info(image: Image.Image) -> dict[str, Any]:
     return {"info": text, "items": items, "parameters": {**_DEFAULT_PARAMETERS, **parameters}}
 
 
-def sd_models() -> list[dict[str, Any]]:
-    """The one "model"; its file name says that there is none."""
+def sd_models(model: ModelCard) -> list[dict[str, Any]]:
+    """The one model; where there is no file, its file name says so."""
     return [
         {
-            "title": MODEL_TITLE,
-            "model_name": MODEL_NAME,
-            "hash": MODEL_SHA256[:10],
-            "sha256": MODEL_SHA256,
-            "filename": f"(no file) {NOTICE}",
+            "title": model.title,
+            "model_name": model.name,
+            "hash": model.hash,
+            "sha256": model.sha256,
+            "filename": model.filename,
             "config": None,
         }
     ]

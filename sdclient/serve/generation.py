@@ -6,20 +6,23 @@ import json
 import math
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from PIL import Image
 
 from . import told
-from .catalogue import Choice, choose
-from .engines import Engine
-from .jobs import JobBoard
+from .catalogue import Choice
+from .jobs import JobBoard, StepWalk
+from .painting import ImageSeed, Painter, Recipe, Walk
 from .pictures import encode_image
 from .resolve import Seeds, resolve_seeds
 from .scripts import check_scripts
 from .settings import Settings
+
+_CFG_SCALE = 7.0
+"""The WebUI's own, where a request says null."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,8 @@ class Work:
     """Images of a batch."""
     words: Mapping[str, Any]
     """What the reply tells beside sampler and schedule."""
-    draw: Callable[[int, tuple[int, ...]], Image.Image]
-    """Makes one image, given its place in its batch and what fixes it."""
+    draw: Callable[[Sequence[ImageSeed], Walk], Iterable[Image.Image]]
+    """Makes the images of a batch, given what fixes each."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class GeneratingCall(ABC):
     """Runs requests of one call, one at a time.
 
     Args:
-        engine: makes the pixels.
+        painter: makes the pixels.
         settings: the server's options.
         board: the lock and the state that `/progress` shows.
         job_s: how long a batch takes at least; real servers take seconds.
@@ -58,8 +61,8 @@ class GeneratingCall(ABC):
     label: ClassVar[str]
     """The job's name in `/progress`."""
 
-    def __init__(self, engine: Engine, settings: Settings, board: JobBoard, *, job_s: float) -> None:
-        self.engine = engine
+    def __init__(self, painter: Painter, settings: Settings, board: JobBoard, *, job_s: float) -> None:
+        self.painter = painter
         self.settings = settings
         self._board = board
         self._job_s = job_s
@@ -73,7 +76,7 @@ class GeneratingCall(ABC):
         """
         checked = self.check(body)
         check_scripts(body.script_name, body.alwayson_scripts)
-        choice = choose(body.sampler_name or body.sampler_index, body.scheduler)
+        choice = self.painter.catalogue.choose(body.sampler_name or body.sampler_index, body.scheduler)
         task = body.force_task_id or f"task({uuid.uuid4().hex})"
         self._board.tasks.add(task)
         with self._board.turn(count=max(body.n_iter, 1), label=self.label):
@@ -99,7 +102,7 @@ class GeneratingCall(ABC):
         """Decode the other images of the request, now that it is its turn."""
 
     @abstractmethod
-    def prepare(self, body: Any, inputs: Any) -> Work:
+    def prepare(self, body: Any, inputs: Any, choice: Choice) -> Work:
         """Make the request ready under the options in force."""
 
     @abstractmethod
@@ -110,10 +113,11 @@ class GeneratingCall(ABC):
         if body.prompt is None:
             raise AssertionError
         seeds = resolve_seeds(body)
-        work = self.prepare(body, inputs)
-        extra = told.extra_parameters(choice, work.words, self.engine.name)
+        work = self.prepare(body, inputs, choice)
+        extra = told.extra_parameters(choice, work.words, self.painter.name)
         made = list(self._batches(body, work, seeds))
-        infotexts = [told.infotext(body, choice, seeds, index, extra, self.settings) for index in range(len(made))]
+        about: dict[str, Any] = {"extra": extra, "settings": self.settings, "model": self.painter.model}
+        infotexts = [told.infotext(body, choice, seeds, index, **about) for index in range(len(made))]
         first = 0
         if body.save_images and len(made) > 1 and self.settings["return_grid"]:
             made.insert(0, _grid(made))
@@ -123,11 +127,10 @@ class GeneratingCall(ABC):
             body,
             choice,
             seeds,
-            extra=extra,
             infotexts=infotexts,
             index_of_first_image=first,
             timestamp=self._board.timestamp,
-            settings=self.settings,
+            **about,
         )
         return _Made(list(zip(made, infotexts, strict=True)) if body.send_images else [], info)
 
@@ -137,21 +140,27 @@ class GeneratingCall(ABC):
             if self._board.interrupted:
                 return
             self._board.begin_batch(number, steps=work.steps)
-            self._walk_steps(work.steps)
-            for place in range(work.batch):
-                image = work.draw(place, seeds.of(number * body.batch_size + place))
+            of_batch = [seeds.of(number * body.batch_size + place) for place in range(work.batch)]
+            for image in work.draw(of_batch, StepWalk(self._board, work.steps, self._job_s)):
                 self._board.show(image)
                 yield image
 
-    def _walk_steps(self, steps: int) -> None:
-        """Spend the batch's time, step by step as far as people can tell."""
-        if self._job_s > 0:
-            for step in range(steps):
-                if self._board.hurried:
-                    return
-                self._board.pause(self._job_s / steps)
-                self._board.step(step + 1)
-        self._board.step(steps)
+
+def make_recipe(
+    body: Any, choice: Choice, *, size: tuple[int, int], strength: float, steps: int, schedule_steps: int
+) -> Recipe:
+    """What a request asks of the painter."""
+    return Recipe(
+        size=size,
+        strength=strength,
+        steps=steps,
+        schedule_steps=schedule_steps,
+        sampler=choice.sampler,
+        schedule=choice.schedule,
+        cfg_scale=body.cfg_scale if body.cfg_scale is not None else _CFG_SCALE,
+        prompt=body.prompt or "",
+        negative_prompt=body.negative_prompt or "",
+    )
 
 
 def _grid(images: list[Image.Image]) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,12 @@ from fastapi import HTTPException
 from PIL import Image
 
 from .canvas import resize
-from .generation import GeneratingCall, Work
+from .catalogue import Choice
+from .generation import GeneratingCall, Work, make_recipe
 from .inpaint import MaskSettings, PreparedMask, prepare_mask
+from .painting import ImageSeed, Picture, Walk
 from .pictures import decode_image, to_rgb
-from .resolve import check_memory, check_source_count, steps_to_run, working_size
+from .resolve import check_memory, check_source_count, schedule_steps, steps_to_run, working_size
 
 
 @dataclass(frozen=True)
@@ -39,23 +42,46 @@ class Img2Img(GeneratingCall):
         """Decode the sources."""
         return Inputs([decode_image(text) for text in body.init_images], checked)
 
-    def prepare(self, body: Any, inputs: Inputs) -> Work:
+    def prepare(self, body: Any, inputs: Inputs, choice: Choice) -> Work:
         """Resolve sizes and steps, and make the mask ready."""
         size = working_size(body.width, body.height)
         check_source_count(len(inputs.sources), body.batch_size)
         check_memory(body.batch_size, *size)
-        steps = steps_to_run(body.steps, body.denoising_strength, fix_steps=bool(self.settings["img2img_fix_steps"]))
+        strength, fix_steps = body.denoising_strength, bool(self.settings["img2img_fix_steps"])
+        steps = steps_to_run(body.steps, strength, fix_steps=fix_steps)
         background = str(self.settings["img2img_background_color"])
-        pictures = [to_rgb(source, background) for source in inputs.sources]
-        prepared = _prepared_mask(body, inputs.mask, pictures[0].size, size)
+        sources = [to_rgb(source, background) for source in inputs.sources]
+        prepared = _prepared_mask(body, inputs.mask, sources[0].size, size)
+        recipe = make_recipe(
+            body,
+            choice,
+            size=size,
+            strength=strength,
+            steps=steps,
+            schedule_steps=schedule_steps(body.steps, strength, fix_steps=fix_steps),
+        )
 
-        def draw(place: int, seed: tuple[int, ...]) -> Image.Image:
-            return self._vary(body, pictures[place % len(pictures)], prepared, size, seed)
+        def draw(seeds: Sequence[ImageSeed], walk: Walk) -> Iterator[Image.Image]:
+            of_batch = [sources[place % len(sources)] for place in range(len(seeds))]
+            if prepared is None:
+                starts = [resize(source, body.resize_mode, size) for source in of_batch]
+                pictures = [Picture(start, seed) for start, seed in zip(starts, seeds, strict=True)]
+                yield from self.painter.paint(pictures, recipe, walk)
+                return
+            repaints = [
+                prepared.apply(source, size, np.random.default_rng(seed.numbers))
+                for source, seed in zip(of_batch, seeds, strict=True)
+            ]
+            pictures = [
+                Picture(repaint.canvas, seed, repaint.where) for repaint, seed in zip(repaints, seeds, strict=True)
+            ]
+            for repaint, answer in zip(repaints, self.painter.paint(pictures, recipe, walk), strict=True):
+                yield repaint.finish(answer)
 
         return Work(
             steps=steps,
-            batch=body.batch_size if len(pictures) == 1 else len(pictures),
-            words={"Denoising strength": body.denoising_strength, **_mask_words(body, prepared)},
+            batch=body.batch_size if len(sources) == 1 else len(sources),
+            words={"Denoising strength": strength, **_mask_words(body, prepared), **self.painter.told(recipe)},
             draw=draw,
         )
 
@@ -65,21 +91,6 @@ class Img2Img(GeneratingCall):
         if not body.include_init_images:
             echo["init_images"] = echo["mask"] = None
         return echo
-
-    def _vary(
-        self,
-        body: Any,
-        picture: Image.Image,
-        prepared: PreparedMask | None,
-        size: tuple[int, int],
-        seed: tuple[int, ...],
-    ) -> Image.Image:
-        strength = body.denoising_strength
-        if prepared is None:
-            canvas = resize(picture, body.resize_mode, size)
-            return self.engine.vary(canvas, strength=strength, seed=seed)
-        repaint = prepared.apply(picture, size, np.random.default_rng(seed))
-        return repaint.finish(self.engine.vary(repaint.canvas, strength=strength, seed=seed))
 
 
 def _mask_blur(body: Any) -> tuple[int, int]:

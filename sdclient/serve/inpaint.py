@@ -38,6 +38,8 @@ class Repaint:
 
     canvas: Image.Image
     """RGB of the asked size: what the engine varies."""
+    where: Image.Image
+    """L of the asked size: how much of the engine's answer will show at each place."""
     base: Image.Image
     """RGB; the picture that shows outside of the mask."""
     alpha: Image.Image
@@ -77,14 +79,14 @@ class PreparedMask:
         if self.box is None:
             base = resize(source, mode, size)
             mask = resize(self.mask, mode, size)
-            alpha = mask.point(lambda level: min(255, 2 * level))
+            alpha = where = mask.point(lambda level: min(255, 2 * level))
             canvas = base
         else:
             base = source
             alpha = _same_size(self.mask, base, mode)
             canvas = resize(base.crop(self.box), FILL, size)
-            mask = resize(alpha.crop(self.box), FILL, size)
-        return Repaint(_fill(canvas, mask, self.settings.fill, rng), base, alpha, self.box)
+            mask = where = resize(alpha.crop(self.box), FILL, size)
+        return Repaint(_fill(canvas, mask, self.settings.fill, rng), where, base, alpha, self.box)
 
     def words(self, mask_blur: int | None) -> Mapping[str, Any]:
         """What `extra_generation_params` says about the mask.

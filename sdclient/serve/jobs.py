@@ -166,6 +166,44 @@ class JobBoard:
             self._state = self._state.model_copy(update=changes)
 
 
+class StepWalk:
+    """The steps of one batch, as the board shows them.
+
+    Args:
+        board: where they are shown, and where an interrupt comes from.
+        steps: how many the batch takes.
+        batch_s: what the batch takes at least.
+    """
+
+    def __init__(self, board: JobBoard, steps: int, batch_s: float) -> None:
+        self._board = board
+        self._step_s = batch_s / max(steps, 1)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the batch was told to end at the step it has reached."""
+        return self._board.hurried
+
+    def step(self, done: int) -> None:
+        """Say that so many steps are done; each takes its share of the least time."""
+        if self._step_s > 0:
+            self._board.pause(self._step_s)
+        self._board.step(done)
+
+    def show(self, image: Image.Image) -> None:
+        """Make this image the preview."""
+        self._board.show(image)
+
+    def spend(self, steps: int) -> None:
+        """Let the time of so many steps pass, one by one as far as people can tell."""
+        if self._step_s > 0:
+            for done in range(1, steps + 1):
+                if self.is_stopped:
+                    return
+                self.step(done)
+        self._board.step(steps)
+
+
 def _share_done(state: ProgressState) -> float:
     if state.job_count == 0:
         return 0.0

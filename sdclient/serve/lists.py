@@ -1,4 +1,4 @@
-"""What the server has to offer, and the calls that would look for more: most lists are empty, for it has no models."""
+"""What the server has to offer, and the calls that would look for more: most lists are empty, for it has one model."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 from fastapi import APIRouter
 
 from . import facts, scripts
-from .catalogue import SAMPLERS, SCHEDULERS
 from .faults import FaultyRoute
+from .painting import Painter
 from .upscalers import latent_upscale_modes, upscalers
 
 _EMPTY = (
@@ -22,10 +22,11 @@ _EMPTY = (
 _REFRESHED = ("refresh-checkpoints", "refresh-vae", "refresh-embeddings")
 
 
-def list_router(check: Any) -> APIRouter:
+def list_router(painter: Painter, check: Any) -> APIRouter:
     """The routes.
 
     Args:
+        painter: what makes the pixels; its samplers, schedules and model are listed.
         check: a dependency that lets a request pass or not. As in a WebUI, where an extension adds them, the
             two calls about LoRAs are open to everybody.
     """
@@ -52,15 +53,15 @@ def list_router(check: Any) -> APIRouter:
 
     @router.get("/samplers", dependencies=guarded)
     async def samplers() -> list[dict[str, Any]]:
-        return [sampler.model_dump() for sampler in SAMPLERS]
+        return [sampler.model_dump() for sampler in painter.catalogue.samplers]
 
     @router.get("/schedulers", dependencies=guarded)
     async def schedulers() -> list[dict[str, Any]]:
-        return [scheduler.model_dump() for scheduler in SCHEDULERS]
+        return [scheduler.model_dump() for scheduler in painter.catalogue.schedulers]
 
     @router.get("/sd-models", dependencies=guarded)
     async def sd_models() -> list[dict[str, Any]]:
-        return facts.sd_models()
+        return facts.sd_models(painter.model)
 
     @router.get("/embeddings", dependencies=guarded)
     async def embeddings() -> dict[str, Any]:
@@ -80,6 +81,6 @@ def list_router(check: Any) -> APIRouter:
 
     @router.get("/script-info", dependencies=guarded)
     async def script_info() -> list[dict[str, Any]]:
-        return scripts.described()
+        return scripts.described(painter.catalogue)
 
     return router

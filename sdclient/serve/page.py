@@ -13,21 +13,20 @@ from .faults import FaultyRoute
 from .jobs import JobBoard
 from .payload import InternalProgressBody
 from .settings import Settings
-from .words import NOTICE
 
-_PAGE = f"""<!doctype html>
+_PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>sdclient serve</title>
-<p>{html.escape(NOTICE)}</p><p>The API is at <a href="docs">/docs</a>.</p></html>
+<p>{notice}</p><p>The API is at <a href="docs">/docs</a>.</p></html>
 """
 
 
-def page_router(settings: Settings, board: JobBoard) -> APIRouter:
-    """The routes of a server with its page."""
+def page_router(settings: Settings, board: JobBoard, notice: str) -> APIRouter:
+    """The routes of a server with its page, which shows the notice."""
     router = APIRouter(route_class=FaultyRoute)
 
     @router.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> str:
-        return _PAGE
+        return _PAGE.format(notice=html.escape(notice))
 
     @router.get("/internal/ping", include_in_schema=False)
     async def ping() -> dict[str, Any]:

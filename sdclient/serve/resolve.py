@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..models import MAX_SEED, SIZE_MULTIPLE_PX
+from .painting import ImageSeed
 
 _LARGEST_BATCH_BYTES = 4 * 2**30
 _LARGEST_IMAGE_BYTES = 256 * 2**20
@@ -27,12 +28,9 @@ class Seeds:
     all_subseeds: list[int]
     subseed_strength: float
 
-    def of(self, index: int) -> tuple[int, ...]:
+    def of(self, index: int) -> ImageSeed:
         """What fixes image `index`: its seed, and the variation where there is one."""
-        if self.subseed_strength == 0:
-            return (self.all_seeds[index],)
-        share = round(abs(self.subseed_strength) * 1e6)
-        return self.all_seeds[index], self.all_subseeds[index], share
+        return ImageSeed(self.all_seeds[index], self.all_subseeds[index], self.subseed_strength)
 
 
 def resolve_seeds(body: Any) -> Seeds:
@@ -116,6 +114,21 @@ def steps_to_run(steps: int, strength: float, *, fix_steps: bool) -> int:
     if last < -1:
         raise IndexError("index 0 is out of bounds for dimension 0 with size 0")
     return last + 1
+
+
+def schedule_steps(steps: int, strength: float, *, fix_steps: bool) -> int:
+    """Steps of the whole noise schedule, of which img2img runs the last.
+
+    As many as asked; with the option `img2img_fix_steps` so many more that those asked run.
+
+    Args:
+        steps: as asked, 1 or more.
+        strength: 0 or more.
+        fix_steps: the option.
+    """
+    if not fix_steps or strength <= 0:
+        return steps
+    return max(steps, int(steps / min(strength, 0.999)))
 
 
 def check_source_count(sources: int, batch_size: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from .catalogue import SAMPLERS, SCHEDULERS
+from .catalogue import Catalogue
 
 _ALWAYS_ON = ("sampler", "seed")
 _SELECTABLE = frozenset(
@@ -36,10 +36,10 @@ def titles() -> dict[str, list[str]]:
     return {"txt2img": list(_ALWAYS_ON), "img2img": list(_ALWAYS_ON)}
 
 
-def described() -> list[dict[str, Any]]:
+def described(catalogue: Catalogue) -> list[dict[str, Any]]:
     """Reply of `/sdapi/v1/script-info`: each script with its arguments, for txt2img and for img2img."""
-    samplers = [sampler.name for sampler in SAMPLERS]
-    schedules = [scheduler.label for scheduler in SCHEDULERS]
+    samplers = [sampler.name for sampler in catalogue.samplers]
+    schedules = [scheduler.label for scheduler in catalogue.schedulers]
     args = {
         "sampler": [
             _arg("Sampling steps", 20, 1, 150, 1),

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from .words import MODEL_NAME
-
-MODEL_SHA256 = hashlib.sha256(MODEL_NAME.encode("ascii")).hexdigest()
-"""There is no model file; the hash of its name stands in."""
-MODEL_HASH = MODEL_SHA256[:10]
-MODEL_TITLE = f"{MODEL_NAME} [{MODEL_HASH}]"
+from .painting import ModelCard
 
 _CHECKPOINT = "sd_model_checkpoint"
 _DEFAULTS: dict[str, Any] = {
@@ -40,7 +34,7 @@ _DEFAULTS: dict[str, Any] = {
     "face_restoration_model": "CodeFormer",
     "api_enable_requests": True,
     "api_forbid_local_requests": True,
-    _CHECKPOINT: MODEL_TITLE,
+    _CHECKPOINT: "",
     "sd_checkpoints_limit": 1,
     "sd_vae": "Automatic",
     "sd_vae_overrides_per_model_preferences": True,
@@ -79,15 +73,20 @@ _DEFAULTS: dict[str, Any] = {
     "hide_samplers": [],
     "disabled_extensions": [],
     "disable_all_extensions": "none",
-    "sd_checkpoint_hash": MODEL_SHA256,
+    "sd_checkpoint_hash": "",
 }
 
 
 class Settings:
-    """The options in force; start values are the WebUI's."""
+    """The options in force; start values are the WebUI's.
 
-    def __init__(self) -> None:
-        self._values = dict(_DEFAULTS)
+    Args:
+        model: the one checkpoint there is.
+    """
+
+    def __init__(self, model: ModelCard) -> None:
+        self._model = model
+        self._values = {**_DEFAULTS, _CHECKPOINT: model.title, "sd_checkpoint_hash": model.sha256}
 
     def __getitem__(self, key: str) -> Any:
         return self._values[key]
@@ -104,7 +103,7 @@ class Settings:
             RuntimeError: a checkpoint that does not exist.
         """
         checkpoint = changes.get(_CHECKPOINT)
-        if checkpoint is not None and not is_model(checkpoint):
+        if checkpoint is not None and not self._model.is_named(checkpoint):
             raise RuntimeError(f"model {checkpoint!r} not found")
         self._set(changes)
 
@@ -115,7 +114,7 @@ class Settings:
         Raises:
             KeyError: an option that does not exist.
         """
-        known = {k: v for k, v in changes.items() if k != _CHECKPOINT or is_model(v)}
+        known = {k: v for k, v in changes.items() if k != _CHECKPOINT or self._model.is_named(v)}
         before = self.snapshot()
         try:
             self._set(known)
@@ -128,9 +127,4 @@ class Settings:
         for key, value in changes.items():
             if key not in self._values:
                 raise KeyError(key)
-            self._values[key] = MODEL_TITLE if key == _CHECKPOINT else value
-
-
-def is_model(name: object) -> bool:
-    """Whether this names the one model, by title, name or hash."""
-    return name in (MODEL_TITLE, MODEL_NAME, MODEL_HASH)
+            self._values[key] = self._model.title if key == _CHECKPOINT else value

@@ -7,9 +7,10 @@ from typing import Any
 
 from ..infotext import ENGINE_KEY, Infotext
 from .catalogue import Choice
+from .painting import ModelCard
 from .resolve import Seeds
-from .settings import MODEL_HASH, Settings
-from .words import MODEL_NAME, VERSION
+from .settings import Settings
+from .words import VERSION
 
 
 def extra_parameters(choice: Choice, words: Mapping[str, Any], engine_name: str) -> dict[str, Any]:
@@ -20,7 +21,16 @@ def extra_parameters(choice: Choice, words: Mapping[str, Any], engine_name: str)
     return {**extra, ENGINE_KEY: engine_name}
 
 
-def infotext(body: Any, choice: Choice, seeds: Seeds, index: int, extra: Mapping[str, Any], settings: Settings) -> str:
+def infotext(
+    body: Any,
+    choice: Choice,
+    seeds: Seeds,
+    index: int,
+    *,
+    extra: Mapping[str, Any],
+    settings: Settings,
+    model: ModelCard,
+) -> str:
     """The text that image `index` carries, its settings in the WebUI's order."""
     told: dict[str, Any] = {
         "Steps": body.steps,
@@ -31,9 +41,9 @@ def infotext(body: Any, choice: Choice, seeds: Seeds, index: int, extra: Mapping
         "Size": f"{body.width}x{body.height}",
     }
     if settings["add_model_hash_to_info"]:
-        told["Model hash"] = MODEL_HASH
+        told["Model hash"] = model.hash
     if settings["add_model_name_to_info"]:
-        told["Model"] = MODEL_NAME
+        told["Model"] = model.name
     if seeds.subseed_strength:
         told["Variation seed"] = seeds.all_subseeds[index]
         told["Variation seed strength"] = seeds.subseed_strength
@@ -58,6 +68,7 @@ def info(
     index_of_first_image: int,
     timestamp: str,
     settings: Settings,
+    model: ModelCard,
 ) -> dict[str, Any]:
     """The `info` of a reply, every key of the genuine one. The seeds are those of the images asked for."""
     count = len(seeds.all_seeds)
@@ -80,8 +91,8 @@ def info(
         "batch_size": body.batch_size,
         "restore_faces": False,
         "face_restoration_model": None,
-        "sd_model_name": MODEL_NAME,
-        "sd_model_hash": MODEL_HASH,
+        "sd_model_name": model.name,
+        "sd_model_hash": model.hash,
         "sd_vae_name": None,
         "sd_vae_hash": None,
         "seed_resize_from_w": body.seed_resize_from_w,

@@ -1,22 +1,22 @@
-"""A request of `POST /sdapi/v1/txt2img`: pictures out of seeds, for the prompt has no influence here."""
+"""A request of `POST /sdapi/v1/txt2img`: pictures out of a seed, and of the prompt where the engine heeds one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from PIL import Image
 
-from .engines.texture import texture
-from .generation import GeneratingCall, Work
-from .resolve import check_memory, steps_to_run, working_size
+from .catalogue import Choice
+from .generation import GeneratingCall, Work, make_recipe
+from .painting import ImageSeed, Picture, Recipe, Walk
+from .resolve import check_memory, schedule_steps, steps_to_run, working_size
 from .upscalers import enlarge, find_second_pass_upscaler
-
-_DEPARTURE = 0.5
-"""How far the engine takes its start image, as img2img's strength; fixed, for txt2img has none."""
 
 
 class Txt2Img(GeneratingCall):
-    """Makes images out of nothing but seeds; on demand enlarges them and goes over them once more."""
+    """Makes images without a source; on demand enlarges them and goes over them once more."""
 
     label = "scripts_txt2img"
 
@@ -26,34 +26,59 @@ class Txt2Img(GeneratingCall):
     def read_inputs(self, body: Any, checked: None) -> None:
         """There are no images to decode."""
 
-    def prepare(self, body: Any, inputs: None) -> Work:
+    def prepare(self, body: Any, inputs: None, choice: Choice) -> Work:
         """Resolve sizes, and say what a second pass will do."""
         del inputs
         size = working_size(body.width, body.height)
         final = _final_size(body, size)
         check_memory(body.batch_size, *final)
         steps = steps_to_run(body.steps, 1.0, fix_steps=True)
+        first = make_recipe(body, choice, size=size, strength=1.0, steps=steps, schedule_steps=steps)
         words: dict[str, Any] = {}
+        second: Recipe | None = None
         if body.enable_hr:
             words = {"Denoising strength": body.denoising_strength, **_second_pass_words(body)}
-            if body.denoising_strength is None:
-                raise TypeError("'<' not supported between instances of 'NoneType' and 'int'")
+            second = _second_recipe(body, choice, final, fix_steps=bool(self.settings["img2img_fix_steps"]))
             find_second_pass_upscaler(body.hr_upscaler)
 
-        def draw(place: int, seed: tuple[int, ...]) -> Image.Image:
-            del place
-            image = self.engine.vary(texture(size, seed), strength=_DEPARTURE, seed=seed)
-            if not body.enable_hr:
-                return image
-            enlarged = enlarge(image, find_second_pass_upscaler(body.hr_upscaler), final)
-            return self.engine.vary(enlarged, strength=body.denoising_strength, seed=(*seed, 1))
+        def draw(seeds: Sequence[ImageSeed], walk: Walk) -> Iterator[Image.Image]:
+            made = self.painter.paint([Picture(None, seed) for seed in seeds], first, walk)
+            if second is None:
+                yield from made
+                return
+            upscaler = find_second_pass_upscaler(body.hr_upscaler)
+            enlarged = [enlarge(image, upscaler, final) for image in made]
+            again = [
+                Picture(image, replace(seed, is_second_pass=True)) for image, seed in zip(enlarged, seeds, strict=True)
+            ]
+            yield from self.painter.paint(again, second, walk)
 
-        return Work(steps=steps, batch=body.batch_size, words=words, draw=draw)
+        return Work(steps=steps, batch=body.batch_size, words={**words, **self.painter.told(first)}, draw=draw)
 
     def echo(self, body: Any) -> dict[str, Any]:
         """The request as it was read."""
         echo: dict[str, Any] = body.model_dump()
         return echo
+
+
+def _second_recipe(body: Any, choice: Choice, size: tuple[int, int], *, fix_steps: bool) -> Recipe:
+    """The second pass: img2img of the enlarged picture.
+
+    Raises:
+        TypeError: no strength was given, in the WebUI's words.
+    """
+    strength = body.denoising_strength
+    if strength is None:
+        raise TypeError("'<' not supported between instances of 'NoneType' and 'int'")
+    asked = body.hr_second_pass_steps or body.steps
+    return make_recipe(
+        body,
+        choice,
+        size=size,
+        strength=strength,
+        steps=steps_to_run(asked, strength, fix_steps=fix_steps),
+        schedule_steps=schedule_steps(asked, strength, fix_steps=fix_steps),
+    )
 
 
 def _final_size(body: Any, size: tuple[int, int]) -> tuple[int, int]:

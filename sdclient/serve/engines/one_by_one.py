@@ -1,0 +1,54 @@
+"""An engine that varies one picture at a time, behind the interface of one that makes batches."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from PIL import Image
+
+from ..catalogue import EVERYTHING
+from ..painting import ModelCard, Picture, Recipe, Walk
+from ..words import MODEL_NAME, NOTICE
+from . import Engine
+from .texture import texture
+
+_DEPARTURE = 0.5
+"""How far the engine takes a texture, as img2img's strength; fixed, for txt2img has none."""
+
+NO_MODEL = ModelCard(MODEL_NAME, hashlib.sha256(MODEL_NAME.encode("ascii")).hexdigest(), f"(no file) {NOTICE}")
+"""There is no model file; the hash of its name stands in."""
+
+
+class OneByOne:
+    """Has the engine vary each picture; where there is none to start from, a texture out of the seed.
+
+    Samplers, schedules and prompts are met and told, and change nothing.
+
+    Args:
+        engine: makes the pixels.
+    """
+
+    notice = NOTICE
+    model = NO_MODEL
+    catalogue = EVERYTHING
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.name = engine.name
+
+    def paint(self, pictures: Sequence[Picture], recipe: Recipe, walk: Walk) -> Iterator[Image.Image]:
+        """Each picture as soon as it is made."""
+        walk.spend(recipe.steps)
+        for picture in pictures:
+            seed = picture.seed.numbers
+            if picture.start is None:
+                yield self._engine.vary(texture(recipe.size, seed), strength=_DEPARTURE, seed=seed)
+            else:
+                yield self._engine.vary(picture.start, strength=recipe.strength, seed=seed)
+
+    def told(self, recipe: Recipe) -> Mapping[str, Any]:
+        """Nothing."""
+        del recipe
+        return {}
