@@ -1,0 +1,153 @@
+"""Where on a picture a defect may go: inside of it, on free and allowed surface that fits, drawn by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ..batch.draws import draw_index
+from .cut import Cutout
+from .pixels import Area, Plane
+from .pose import Pose, posed
+from .surface import Surface, mismatch_map, touches
+
+USUAL_LIMIT = 0.7
+"""Highest mismatch of a place, unless said otherwise; docs/transplant.md tells how it was chosen."""
+
+_SEARCHED_SIDE_PX = 512
+"""A longer side is searched in a smaller picture first."""
+_LEAST_RING_PX = 3
+_LOOKED_AT_CLOSELY = 8
+_BEST_SHARE = 0.25
+_SLACK = 1.25
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A place for a cutout's window; its ring may reach over the border, its support never does."""
+
+    top: int
+    left: int
+    mismatch: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search came to."""
+
+    spot: Spot | None
+    reason: str
+    """Why there is none; "" where there is one."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """Mismatch of every window whose support lies in the picture, infinite where it may not go."""
+
+    scores: Plane
+    top: int
+    left: int
+    """Of the window that the first element speaks of."""
+
+
+def find_spot(surface: Surface, cutout: Cutout, closed: Area, *, limit: float | None, seed: int, name: str) -> Found:
+    """Find a place whose surroundings fit.
+
+    Among the places within the limit the quarter that fits best is kept, and those within 1.25 times the best
+    mismatch; one of these is drawn.
+
+    Args:
+        surface: the picture.
+        cutout: the defect in its pose.
+        closed: (H, W) where nothing may change.
+        limit: highest mismatch; None takes any.
+        seed: of the image.
+        name: of the draw.
+    """
+    factor = _factor(surface, cutout)
+    coarse = surface if factor == 1 else surface.reduced(factor)
+    small = cutout if factor == 1 else posed(cutout, Pose(scale=1 / factor))
+    height, width = _extent(small.support)
+    if height > coarse.size[0] or width > coarse.size[1]:
+        return Found(None, "the defect is larger than the picture")
+    places = _places(coarse, small, closed if factor == 1 else _reduced(closed, coarse.size))
+    if not np.isfinite(places.scores).any():
+        return Found(None, "no free or allowed area is large enough for the defect")
+    if limit is not None and places.scores.min() > limit:
+        return Found(None, f"no surface fits (best mismatch {places.scores.min():.2f}, limit {limit:g})")
+    best = np.inf
+    for spot in _drawn(places, limit, seed, name):
+        if factor == 1:
+            return Found(spot, "")
+        near = _refined(surface, cutout, closed, spot, factor)
+        if near is not None and (limit is None or near.mismatch <= limit):
+            return Found(near, "")
+        best = min(best, near.mismatch if near is not None else np.inf)
+    if not np.isfinite(best):
+        return Found(None, "no free or allowed area is large enough for the defect")
+    return Found(None, f"no surface fits (best mismatch {best:.2f}, limit {limit:g})")
+
+
+def _factor(surface: Surface, cutout: Cutout) -> int:
+    """How many times smaller the picture is searched in first; the ring must not vanish."""
+    wanted = -(-max(surface.size) // _SEARCHED_SIDE_PX)
+    return max(1, min(wanted, cutout.ring_px // _LEAST_RING_PX))
+
+
+def _places(surface: Surface, cutout: Cutout, closed: Area, within: tuple[int, int, int, int] | None = None) -> _Places:
+    """Every window, or those whose corner lies in rows and columns `within` (top, left, bottom, right; the last out)."""
+    support = cutout.support
+    rows, columns = np.flatnonzero(support.any(axis=1)), np.flatnonzero(support.any(axis=0))
+    height, width = surface.size
+    top, left = -int(rows[0]), -int(columns[0])
+    bottom, right = height - int(rows[-1]), width - int(columns[-1])
+    if within is not None:
+        top, left = max(top, within[0]), max(left, within[1])
+        bottom, right = min(bottom, within[2]), min(right, within[3])
+    if top >= bottom or left >= right:
+        return _Places(np.full((1, 1), np.inf, dtype=np.float32), 0, 0)
+    tall, wide = bottom - top + support.shape[0] - 1, right - left + support.shape[1] - 1
+    scores = mismatch_map(surface.planes(top, left, tall, wide), cutout)
+    shut = np.ones((tall, wide), dtype=np.bool_)
+    inner = (slice(max(0, top), min(height, top + tall)), slice(max(0, left), min(width, left + wide)))
+    part = closed[inner]
+    shut[inner[0].start - top :, inner[1].start - left :][: part.shape[0], : part.shape[1]] = part
+    return _Places(np.where(touches(shut, support), np.inf, scores).astype(np.float32), top, left)
+
+
+def _drawn(places: _Places, limit: float | None, seed: int, name: str) -> Iterator[Spot]:
+    """A few of the places that fit best, in the order of the draw."""
+    scores = places.scores.ravel()
+    fitting = np.flatnonzero(np.isfinite(scores) & (scores <= (np.inf if limit is None else limit)))
+    ordered = fitting[np.argsort(scores[fitting], kind="stable")]
+    slack = int(np.searchsorted(scores[ordered], _SLACK * scores[ordered[0]], side="right"))
+    kept = ordered[: max(slack, round(_BEST_SHARE * ordered.size), 1)]
+    for number in range(min(_LOOKED_AT_CLOSELY, kept.size)):
+        place = int(kept[draw_index(seed, f"{name} {number}", kept.size)])
+        row, column = divmod(place, places.scores.shape[1])
+        yield Spot(places.top + row, places.left + column, float(scores[place]))
+
+
+def _refined(surface: Surface, cutout: Cutout, closed: Area, coarse: Spot, factor: int) -> Spot | None:
+    """The best place at full size near one that was found in the smaller picture."""
+    top, left = coarse.top * factor, coarse.left * factor
+    reach = 2 * factor
+    places = _places(surface, cutout, closed, (top - reach, left - reach, top + reach + 1, left + reach + 1))
+    place = int(places.scores.argmin())
+    row, column = divmod(place, places.scores.shape[1])
+    mismatch = float(places.scores[row, column])
+    return Spot(places.top + row, places.left + column, mismatch) if np.isfinite(mismatch) else None
+
+
+def _extent(support: Area) -> tuple[int, int]:
+    rows, columns = np.flatnonzero(support.any(axis=1)), np.flatnonzero(support.any(axis=0))
+    return int(rows[-1] - rows[0] + 1), int(columns[-1] - columns[0] + 1)
+
+
+def _reduced(closed: Area, size: tuple[int, int]) -> Area:
+    """The same in the smaller picture: a pixel is closed when at least half of it is."""
+    share = cv2.resize(closed.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_AREA)
+    return np.asarray(share >= 0.5, dtype=np.bool_)
