@@ -67,15 +67,26 @@ def draw_board(name: str, surface: str, *, seed: int, number: int) -> Image.Imag
         seed: seed of the whole set.
         number: which image of its class, from 0.
     """
+    return draw_pair(name, surface, seed=seed, number=number)[0]
+
+
+def draw_pair(name: str, surface: str, *, seed: int, number: int) -> tuple[Image.Image, Image.Image]:
+    """The image of `draw_board`, and the same board without the defect in the same light: where they differ it is.
+
+    Arguments as for `draw_board`; the two of a Normal board are equal.
+    """
     class_index = list(COUNTS).index(name) if name in COUNTS else -1
     if class_index < 0:
         raise KeyError(f"no class {name!r} here; expected one of {', '.join(COUNTS)}")
     rng = np.random.default_rng([seed, class_index, SURFACES.index(surface), number])
     picture = _pad(rng) if surface == "pad" else _substrate(rng)
-    picture = _harmless_marks(picture, rng)
+    good = picture = _harmless_marks(picture, rng)
     if name != "Normal":
         picture = _DEFECTS[name](picture, surface, rng)
-    return _photograph(picture, rng)
+    camera = rng.bit_generator.state
+    photograph = _photograph(picture, rng)
+    rng.bit_generator.state = camera
+    return photograph, _photograph(good, rng)
 
 
 # Surfaces: (SIZE_PX, SIZE_PX, 3) float, 0-1.

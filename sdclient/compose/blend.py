@@ -7,16 +7,19 @@ from typing import Literal
 
 import cv2
 import numpy as np
+from PIL import Image
 
-from .pixels import Area, Pixels, Plane, to_bytes
+from ..masks import composite
+from .pixels import Area, Levels, Pixels, Plane, to_bytes, to_levels, to_picture
 from .seam import gradient_across, seam_score
 from .settings import Blend
 
 Way = Literal["feather", "clone", "mixed"]
 WAYS: tuple[Way, ...] = ("feather", "clone", "mixed")
 
-_LEAST_KEPT = 0.75
-"""A way of joining that leaves less of the defect's contrast is not taken, however little its seam."""
+_LEAST_KEPT_RATE = 0.75
+_LEAST_LIKENESS = 0.98
+"""A way of joining that leaves less of the defect is not taken, however little its seam."""
 _LEAST_CLONED_PX = 4
 
 
@@ -24,12 +27,14 @@ _LEAST_CLONED_PX = 4
 class Blended:
     """A window with the defect in it."""
 
-    pixels: Pixels
+    levels: Levels
     way: Way
     seam: float
     """`seam_score` of it."""
     kept_rate: float
     """Share of the defect's contrast that is left; about 1 where nothing is lost."""
+    likeness: float
+    """Correlation of the levels inside the mask with the defect's own, -1 to 1; 1 where it only changed tone."""
 
 
 def blend(patch: Pixels, there: Pixels, alpha: Plane, ring: Area, *, own_gradient: float, how: Blend) -> Blended:
@@ -49,18 +54,17 @@ def blend(patch: Pixels, there: Pixels, alpha: Plane, ring: Area, *, own_gradien
     """
     ways = WAYS if how == "auto" else (how,)
     tried = [_one(way, patch, there, alpha, ring, own_gradient) for way in ways]
-    keeping = [one for one in tried if one.kept_rate >= _LEAST_KEPT] or tried[:1]
-    return min(keeping, key=lambda one: one.seam)
+    keeping = [one for one in tried if one.kept_rate >= _LEAST_KEPT_RATE and one.likeness >= _LEAST_LIKENESS]
+    return min(keeping or tried[:1], key=lambda one: one.seam)
 
 
 def _one(way: Way, patch: Pixels, there: Pixels, alpha: Plane, ring: Area, own_gradient: float) -> Blended:
     joined = patch if way == "feather" else _cloned(patch, there, alpha > 0, way)
-    weight = alpha[..., None]
-    pixels = np.where(weight > 0, there + weight * (joined - there), there).astype(np.float32)
-    pixels = to_bytes(pixels).astype(np.float32)
-    return Blended(
-        pixels, way, seam_score(gradient_across(pixels, alpha), own_gradient), _kept(patch, pixels, alpha, ring)
-    )
+    mask = Image.fromarray(to_bytes(255 * alpha))
+    levels = to_levels(composite(to_picture(to_bytes(there)), to_picture(to_bytes(joined)), mask))
+    pixels = levels.astype(np.float32)
+    seam = seam_score(gradient_across(pixels, alpha), own_gradient)
+    return Blended(levels, way, seam, *_kept(patch, pixels, alpha, ring))
 
 
 def _cloned(patch: Pixels, there: Pixels, support: Area, way: Way) -> Pixels:
@@ -77,15 +81,19 @@ def _cloned(patch: Pixels, there: Pixels, support: Area, way: Way) -> Pixels:
     return np.asarray(cloned, dtype=np.float32)[..., : patch.shape[2]]
 
 
-def _kept(patch: Pixels, result: Pixels, alpha: Plane, ring: Area) -> float:
-    """Slope of the result's levels on the patch's inside the mask, both taken from the surroundings' median.
+def _kept(patch: Pixels, result: Pixels, alpha: Plane, ring: Area) -> tuple[float, float]:
+    """How much of the defect is left inside the mask, as (slope, correlation) of the result's levels on the patch's.
 
-    Where the defect hardly differs from its surroundings there is no contrast to lose: 1.
+    The slope is taken through the surroundings' median, the correlation through the means. Where the defect hardly
+    differs from its surroundings there is nothing to lose: 1 and 1.
     """
     inside = alpha > 0.5
     if not inside.any() or not ring.any():
-        return 1.0
-    wanted = patch[inside] - np.median(patch[ring], axis=0)
-    found = result[inside] - np.median(result[ring], axis=0)
+        return 1.0, 1.0
+    wanted = (patch[inside] - np.median(patch[ring], axis=0)).astype(np.float64)
+    found = (result[inside] - np.median(result[ring], axis=0)).astype(np.float64)
     power = float((wanted**2).sum())
-    return float((wanted * found).sum() / power) if power > wanted.size else 1.0
+    slope = float((wanted * found).sum() / power) if power > wanted.size else 1.0
+    apart, found_apart = wanted - wanted.mean(axis=0), found - found.mean(axis=0)
+    spread = float(np.sqrt((apart**2).sum() * (found_apart**2).sum()))
+    return slope, float((apart * found_apart).sum() / spread) if spread > wanted.size else 1.0

@@ -10,9 +10,10 @@ import numpy as np
 from PIL import Image
 
 from ..errors import SourceError
-from .pixels import Area, Pixels, Plane, to_pixels
+from .pixels import Area, Pixels, Plane, to_levels
 
 _RING_RATE = 0.2
+_FEWEST_RING_PIXELS = 16
 _NARROWEST_RING_PX, _WIDEST_RING_PX = 5, 64
 
 
@@ -41,19 +42,20 @@ class Cutout:
         return np.asarray((reach <= self.ring_px) & ~support & self.is_known, dtype=np.bool_)
 
 
-def cut(picture: Image.Image, mask: Image.Image, name: str) -> Cutout:
+def cut(picture: Image.Image, mask: Image.Image, name: str, *, fade_px: int = 0) -> Cutout:
     """Cut a defect out.
 
     Args:
         picture: "L" or "RGB".
         mask: "L", of the same size: white the defect, grey its soft edge.
         name: what to call it in an error.
+        fade_px: where the picture ends within the defect, the alpha falls to 0 over this, so that no edge is hard.
 
     Raises:
         SourceError: the mask is empty, or leaves no surface around the defect to compare.
     """
-    pixels = to_pixels(picture)
-    alpha = _soft_at_the_border(np.asarray(mask, dtype=np.float32) / 255)
+    pixels = to_levels(picture).astype(np.float32)
+    alpha = _fading_at_the_border(np.asarray(mask, dtype=np.float32) / np.float32(255), fade_px)
     rows, columns = np.flatnonzero(alpha.max(axis=1)), np.flatnonzero(alpha.max(axis=0))
     if not rows.size:
         raise SourceError(f"{name}: the mask is empty, so there is nothing to cut; draw the defect white")
@@ -68,7 +70,7 @@ def cut(picture: Image.Image, mask: Image.Image, name: str) -> Cutout:
         is_known=known[window],
         ring_px=ring_px,
     )
-    if np.count_nonzero(cutout.ring) < max(16, np.count_nonzero(cutout.support) // 20):
+    if int(cutout.ring.sum()) < max(_FEWEST_RING_PIXELS, int(cutout.support.sum()) // 20):
         raise SourceError(
             f"{name}: the mask covers nearly the whole picture, so nothing shows what surface the defect lies on; "
             "give a narrower mask, or a larger picture"
@@ -76,14 +78,7 @@ def cut(picture: Image.Image, mask: Image.Image, name: str) -> Cutout:
     return cutout
 
 
-def _soft_at_the_border(alpha: Plane) -> Plane:
-    """Where the picture ends within the defect the cut would be hard; it fades over the same width as elsewhere."""
-    soft = np.count_nonzero((alpha > 0) & (alpha < 1))
-    edge = np.count_nonzero(np.diff(np.pad(alpha > 0.5, 1).astype(np.int8), axis=1)) or 1
-    width_px = soft / edge / 2
-    if width_px < 1:
-        return alpha
-    down = np.minimum(np.arange(alpha.shape[0]), np.arange(alpha.shape[0])[::-1])
-    across = np.minimum(np.arange(alpha.shape[1]), np.arange(alpha.shape[1])[::-1])
-    ramp = np.clip((np.minimum(down[:, None], across[None, :]) + 0.5) / width_px, 0, 1)
+def _fading_at_the_border(alpha: Plane, fade_px: int) -> Plane:
+    down, across = (np.minimum(np.arange(side), np.arange(side)[::-1]) for side in alpha.shape)
+    ramp = np.clip((np.minimum(down[:, None], across[None, :]) + 1) / (fade_px + 1), 0, 1)
     return (alpha * ramp).astype(np.float32)

@@ -1,8 +1,8 @@
 """Pictures as arrays of levels, and back: every picture of a transplant takes the form of its base picture.
 
-The form is 8 bit, grey where the base picture is grey and colour where it has colour, as results of `generate` have it:
-deep grey is scaled by its camera's depth, alpha lies on white (`sdclient.sizing`). A colour defect that goes onto a grey
-picture becomes grey; a grey one that goes onto a colour picture takes that one's colour by the match of its tone.
+The form is 8 bit, grey where the base picture is grey and colour where it has colour, as results of `generate` have
+it: deep grey is scaled by its camera's depth, alpha lies on white (`sdclient.sizing`). A colour defect that goes onto
+a grey picture becomes grey; a grey one that goes onto a colour picture takes that one's colour by the match of tone.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from .. import sizing
 
 Pixels: TypeAlias = NDArray[np.float32]
 """(H, W, C) levels 0-255; C is 1 (grey) or 3 (R, G, B)."""
+Levels: TypeAlias = NDArray[np.uint8]
+"""The same in 8 bits."""
 Plane: TypeAlias = NDArray[np.float32]
 """(H, W)."""
 Area: TypeAlias = NDArray[np.bool_]
@@ -34,18 +36,17 @@ def in_form(picture: Image.Image, form: Form) -> Image.Image:
     return sizing.to_rgb(picture).convert(form)
 
 
-def to_pixels(picture: Image.Image) -> Pixels:
+def to_levels(picture: Image.Image) -> Levels:
     """Levels of a picture that is "L" or "RGB"."""
-    levels = np.asarray(picture, dtype=np.float32)
+    levels = np.asarray(picture, dtype=np.uint8)
     return levels[..., None] if levels.ndim == 2 else levels
 
 
-def to_picture(pixels: Pixels) -> Image.Image:
-    """The picture of these levels, rounded and cut off at 0 and 255."""
-    levels = to_bytes(pixels)
-    return Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)
-
-
-def to_bytes(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Levels rounded to 8 bits."""
+def to_bytes(pixels: NDArray[np.float32]) -> Levels:
+    """Levels rounded to 8 bits and cut off at 0 and 255."""
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+def to_picture(levels: Levels) -> Image.Image:
+    """The picture of these levels."""
+    return Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)

@@ -14,7 +14,7 @@ from .pixels import Area, Plane
 from .pose import Pose, posed
 from .surface import Surface, mismatch_map, touches
 
-USUAL_LIMIT = 0.7
+USUAL_LIMIT = 0.3
 """Highest mismatch of a place, unless said otherwise; docs/transplant.md tells how it was chosen."""
 
 _SEARCHED_SIDE_PX = 512
@@ -98,7 +98,7 @@ def _factor(surface: Surface, cutout: Cutout) -> int:
 
 
 def _places(surface: Surface, cutout: Cutout, closed: Area, within: tuple[int, int, int, int] | None = None) -> _Places:
-    """Every window, or those whose corner lies in rows and columns `within` (top, left, bottom, right; the last out)."""
+    """Every window; or those whose corner is `within` (top, left, bottom, right), the latter two exclusive."""
     support = cutout.support
     rows, columns = np.flatnonzero(support.any(axis=1)), np.flatnonzero(support.any(axis=0))
     height, width = surface.size
@@ -110,7 +110,7 @@ def _places(surface: Surface, cutout: Cutout, closed: Area, within: tuple[int, i
     if top >= bottom or left >= right:
         return _Places(np.full((1, 1), np.inf, dtype=np.float32), 0, 0)
     tall, wide = bottom - top + support.shape[0] - 1, right - left + support.shape[1] - 1
-    scores = mismatch_map(surface.planes(top, left, tall, wide), cutout)
+    scores = mismatch_map(surface.window(top, left, tall, wide), cutout)
     shut = np.ones((tall, wide), dtype=np.bool_)
     inner = (slice(max(0, top), min(height, top + tall)), slice(max(0, left), min(width, left + wide)))
     part = closed[inner]

@@ -14,9 +14,6 @@ from ..batch.draws import Range, draw_index, draw_number
 from .cut import Cutout
 from .settings import ComposeSettings
 
-_LEAST_ALPHA = 0.5 / 255
-"""Less than this is 0 in a mask file, and so changes nothing."""
-
 
 @dataclass(frozen=True)
 class Pose:
@@ -52,10 +49,9 @@ def posed(cutout: Cutout, pose: Pose) -> Cutout:
         planes = _scaled(planes, pose.scale)
     quarters = pose.angle_degrees / 90
     planes = np.rot90(planes, round(quarters)) if quarters.is_integer() else _turned(planes, pose.angle_degrees)
-    alpha = np.clip(planes[..., -2], 0, 1)
     return Cutout(
         pixels=np.ascontiguousarray(np.clip(planes[..., :-2], 0, 255)),
-        alpha=np.where(alpha < _LEAST_ALPHA, 0, alpha).astype(np.float32),
+        alpha=(np.rint(255 * np.clip(planes[..., -2], 0, 1)) / 255).astype(np.float32),
         is_known=planes[..., -1] > 0.999,
         ring_px=max(2, round(cutout.ring_px * pose.scale)),
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from .pixels import Area, Pixels, Plane
 
@@ -44,7 +47,7 @@ def gradient_across(pixels: Pixels, alpha: Plane) -> float:
 
 
 def seam_score(here: float, own: float) -> float:
-    """Gradient across the border of the result over that across the defect's own border; 1: no more of a seam than real.
+    """Gradient across the result's border over that across the defect's own; 1 is no more of a seam than real.
 
     Args:
         here: `gradient_across` of the result.
@@ -53,7 +56,7 @@ def seam_score(here: float, own: float) -> float:
     return (here + _CALM_LEVELS) / (own + _CALM_LEVELS)
 
 
-def _gradient(plane: Plane) -> tuple[Plane, Plane]:
+def _gradient(plane: NDArray[Any]) -> tuple[Plane, Plane]:
     x, y = (
         np.asarray(cv2.Sobel(plane, cv2.CV_32F, *order, ksize=3, scale=1 / 8), dtype=np.float32)
         for order in ((1, 0), (0, 1))

@@ -14,68 +14,69 @@ unrelated places of a busy one are at about 1.4.
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from .cut import Cutout
-from .pixels import Area, Pixels, Plane
+from .pixels import Area, Levels, Pixels, Plane
 
-FLOOR_LEVELS = 8.0
+FLOOR_LEVELS = 40.0
 _TONE_WEIGHT = 0.25
 _SMOOTH_SIGMA_PX = 1.0
 
 
 class Surface:
-    """A picture that defects may be put on, prepared once for many of them.
+    """A picture that defects may be put on.
 
     Args:
-        pixels: its levels.
+        levels: (H, W, C), 8 bit.
     """
 
-    def __init__(self, pixels: Pixels) -> None:
-        self.pixels = pixels
-        smooth = _smoothed(pixels)
-        self._planes = np.dstack([smooth, _squared_detail(pixels, smooth)])
+    def __init__(self, levels: Levels) -> None:
+        self.levels = levels
         self._reduced: dict[int, Surface] = {}
 
     @property
     def size(self) -> tuple[int, int]:
         """(height, width), px."""
-        return self.pixels.shape[0], self.pixels.shape[1]
+        return self.levels.shape[0], self.levels.shape[1]
 
     def reduced(self, factor: int) -> Surface:
         """The same picture so many times smaller."""
         if factor not in self._reduced:
             height, width = self.size
             size = (max(1, width // factor), max(1, height // factor))
-            small = cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA)
-            self._reduced[factor] = Surface(np.asarray(small, dtype=np.float32).reshape(size[1], size[0], -1))
+            small = cv2.resize(self.levels, size, interpolation=cv2.INTER_AREA)
+            self._reduced[factor] = Surface(np.asarray(small, dtype=np.uint8).reshape(size[1], size[0], -1))
         return self._reduced[factor]
 
-    def planes(self, top: int, left: int, height: int, width: int) -> Pixels:
-        """Smoothed levels and, last, squared detail of a window; mirrored where it reaches over the border."""
+    def window(self, top: int, left: int, height: int, width: int) -> Pixels:
+        """Levels of a window; mirrored where it reaches over the border."""
         rows, columns = self.size
         down = _mirrored(np.arange(top, top + height), rows)
         across = _mirrored(np.arange(left, left + width), columns)
-        return np.ascontiguousarray(self._planes[down[:, None], across[None, :]])
+        return self.levels[down[:, None], across[None, :]].astype(np.float32)
 
 
-def mismatch_map(planes: Pixels, cutout: Cutout) -> Plane:
+def mismatch_map(pixels: Pixels, cutout: Cutout) -> Plane:
     """The mismatch of each place; element (y, x) is that of the window whose upper left corner lies at (y, x).
 
     Args:
-        planes: `Surface.planes` of where to look, no smaller than the cutout.
+        pixels: of the picture, or of the part of it to look at; no smaller than the cutout.
         cutout: the defect in its pose, in as many channels as the surface.
     """
     ring = cutout.ring
     weight = ring.astype(np.float32) / max(1, int(ring.sum()))
+    smooth = _smoothed(pixels)
     own = _smoothed_within(cutout.pixels, ring)
     total = np.zeros((), dtype=np.float32)
     tone = np.zeros((), dtype=np.float32)
     variance = 0.0
     for channel in range(own.shape[2]):
-        mine, there = own[..., channel], np.ascontiguousarray(planes[..., channel])
+        mine, there = own[..., channel], smooth[..., channel]
         mean = float((weight * mine).sum())
         spread = float((weight * (mine - mean) ** 2).sum())
         # Levels around a middle one: squares of small numbers lose fewer digits.
@@ -87,7 +88,7 @@ def mismatch_map(planes: Pixels, cutout: Cutout) -> Plane:
         tone = tone + level**2
         variance += spread
     channels = own.shape[2]
-    fine = np.sqrt(np.maximum(_correlated(np.ascontiguousarray(planes[..., -1]), weight), 0))
+    fine = np.sqrt(np.maximum(_correlated(_squared_detail(pixels, smooth), weight), 0))
     own_fine = float(np.sqrt((weight * _squared_detail(cutout.pixels, own)).sum()))
     levels = np.sqrt((total + _TONE_WEIGHT**2 * tone) / channels + (fine - own_fine) ** 2)
     return np.asarray(levels / np.hypot(FLOOR_LEVELS, np.sqrt(variance / channels)), dtype=np.float32)
@@ -98,11 +99,12 @@ def touches(area: Area, support: Area) -> Area:
     if not area.any():
         shape = (area.shape[0] - support.shape[0] + 1, area.shape[1] - support.shape[1] + 1)
         return np.zeros(shape, dtype=np.bool_)
-    return np.asarray(_correlated(area.astype(np.float32), support.astype(np.float32)) > 0.5, dtype=np.bool_)
+    return np.asarray(_correlated(area, support) > 0.5, dtype=np.bool_)
 
 
-def _correlated(plane: Plane, kernel: Plane) -> Plane:
-    return np.asarray(cv2.matchTemplate(plane, kernel, cv2.TM_CCORR), dtype=np.float32)
+def _correlated(plane: NDArray[Any], kernel: NDArray[Any]) -> Plane:
+    there, own = (np.ascontiguousarray(one, dtype=np.float32) for one in (plane, kernel))
+    return np.asarray(cv2.matchTemplate(there, own, cv2.TM_CCORR), dtype=np.float32)
 
 
 def _smoothed(pixels: Pixels) -> Pixels:
