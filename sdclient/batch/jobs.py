@@ -11,9 +11,9 @@ from .identity import MOST_IMAGES_PER_SOURCE, image_key, seed_base
 from .parameters import ImageParameters
 
 
-@dataclass(frozen=True, slots=True)  # a long plan holds one for each of its images
-class PlannedImage:
-    """One image to make."""
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """One image to make, whatever makes it."""
 
     source: Source
     source_sha256: str
@@ -21,13 +21,24 @@ class PlannedImage:
     """Which image of its source, from 1."""
     seed: int
     key: str
-    parameters: ImageParameters
-    """What it is made with."""
 
     @property
     def file(self) -> str:
         """Path of the result relative to the output folder, forward slashes."""
         return f"{self.source.class_name}/{self.source.number}_{self.k}.png"
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether a mask lies beside the result."""
+        return False
+
+
+@dataclass(frozen=True, slots=True)  # a long plan holds one for each of its images
+class PlannedImage(PlannedFile):
+    """One image to ask a server for."""
+
+    parameters: ImageParameters
+    """What it is made with."""
 
 
 @dataclass(frozen=True)

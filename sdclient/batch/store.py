@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .._atomic import TEMPORARY_PATTERN, write_bytes_atomically
 from ..errors import OutputError
 from ..manifest import DONE, FAILED, MANIFEST_NAME, PLANNED, RUNNING, ImageRecord, Manifest, PlannedRow
 from ..masks import MASKS_FOLDER, mask_file_of
 from .finish import MadeImage
-from .jobs import PlannedImage
+from .jobs import PlannedFile
 from .lock import sole_runner
 
 _PLAN_CHUNK = 5000
 _BATCH_LIMITS = "batch_limits"
+
+Planned = TypeVar("Planned", bound=PlannedFile)
 
 
 class OutputStore:
@@ -33,7 +35,7 @@ class OutputStore:
         self._manifest = manifest
         self._durable = durable
 
-    def enter_plan(self, images: Iterable[PlannedImage]) -> list[PlannedImage]:
+    def enter_plan(self, images: Iterable[Planned]) -> list[Planned]:
         """Enter what is planned and mend what a killed run left; gives the images that are to be made.
 
         Raises:
@@ -83,7 +85,7 @@ class OutputStore:
             (self.output / file).unlink(missing_ok=True)
         self._manifest.forget(gone)
 
-    def start(self, images: Sequence[PlannedImage]) -> None:
+    def start(self, images: Sequence[PlannedFile]) -> None:
         """These are on their way; those that were not planned before are entered."""
         self._manifest.plan(_row(image) for image in images)
         self._manifest.mark([image.file for image in images], RUNNING)
@@ -98,11 +100,11 @@ class OutputStore:
         self._manifest.add(records)
         return records
 
-    def failed(self, images: Iterable[PlannedImage], reason: str) -> None:
+    def failed(self, images: Iterable[PlannedFile], reason: str) -> None:
         """These are given up."""
         self._manifest.mark([image.file for image in images], FAILED, reason=reason, failures=1)
 
-    def put_off(self, images: Iterable[PlannedImage], reason: str, *, failures: int) -> None:
+    def put_off(self, images: Iterable[PlannedFile], reason: str, *, failures: int) -> None:
         """These are to be tried again."""
         self._manifest.mark([image.file for image in images], PLANNED, reason=reason, failures=failures)
 
@@ -120,10 +122,9 @@ class OutputStore:
             for temporary in self.output.glob(pattern):
                 temporary.unlink(missing_ok=True)
 
-    def _is_whole(self, image: PlannedImage) -> bool:
+    def _is_whole(self, image: PlannedFile) -> bool:
         """Whether the files of an image that is done are there."""
-        has_mask = image.parameters.inpainting is not None
-        files = (image.file, mask_file_of(image.file)) if has_mask else (image.file,)
+        files = (image.file, mask_file_of(image.file)) if image.has_mask else (image.file,)
         return all((self.output / file).is_file() for file in files)
 
 
@@ -166,7 +167,7 @@ def manifest_for_upkeep(output: Path) -> Iterator[Manifest]:
         yield manifest
 
 
-def _row(image: PlannedImage) -> PlannedRow:
+def _row(image: PlannedFile) -> PlannedRow:
     return PlannedRow(
         file=image.file,
         class_name=image.source.class_name,

@@ -6,6 +6,7 @@ import click
 
 from .._version import __version__
 from ._group import OneLineErrors, speak_utf8
+from .compose import compose
 from .crop import crop
 from .export import export
 from .generate import generate
@@ -35,6 +36,7 @@ def cli() -> None:
     """
 
 
+cli.add_command(compose)
 cli.add_command(generate)
 cli.add_command(info)
 cli.add_command(crop)

@@ -12,7 +12,7 @@ from .settings import Onto
 
 # The plane's two irrational steps with the least gaps, after Roberts (2018): 1/p and 1/p^2 for p^3 = p + 1, in 2^-64.
 _SOURCE_STEP = 0xC13FA9A902A6328F
-_IMAGE_STEP = 0x91E10DA5C79E7B1D
+_IMAGE_STEP = 0x91E10DA5C79E7B1C
 _WHOLE = 2**64
 
 
@@ -36,29 +36,40 @@ def is_on_own(onto: Onto, number: int, k: int) -> bool:
     return onto == "own" or (onto == "both" and (number + k) % 2 == 1)
 
 
-def good_order(good: int, tries: int, *, run_seed: int, class_name: str, number: int, k: int) -> Iterator[int]:
-    """Places in the list of good images to try for an image, the first one first.
+class GoodDeck:
+    """The good images for the defects of one class, in an order of the run's own.
 
-    The first is spread evenly: the images of a class step through the list, in an order of the run's own, by a
-    sequence that leaves no gap, so that no good image is used much more often than another. Any further ones are
-    drawn. Each depends on the run's seed, the class, the source's number and k alone, besides the length of the list.
+    The images of the class step through the deck by a sequence that leaves no gap, so that none is used much more often
+    than another. Where one lands depends on the run's seed, the class, the source's number and k, and on how many good
+    images there are; on nothing else.
 
     Args:
-        good: how many good images there are, at least 1.
-        tries: how many to name at most.
+        good: how many there are, at least 1.
         run_seed: seed of the run.
-        class_name: of the defect.
-        number: of the source.
-        k: which image of the source.
+        class_name: of the defects.
     """
-    seed = seed_base(run_seed, class_name, 0)
-    offset = draw_index(seed, "first good image", _WHOLE)
-    place = (offset + number * _SOURCE_STEP + k * _IMAGE_STEP) % _WHOLE * good // _WHOLE
-    own_seed = seed_base(run_seed, class_name, number) + k
-    left = list(range(good))
-    # Neighbours in the list are often pictures of one board: its order is shuffled first.
-    left.sort(key=lambda index: draw_index(seed, f"order {index}", _WHOLE))
-    for attempt in range(min(tries, good)):
-        yield left.pop(place)
-        if left:
-            place = draw_index(own_seed, f"good image {attempt}", len(left))
+
+    def __init__(self, good: int, *, run_seed: int, class_name: str) -> None:
+        seed = seed_base(run_seed, class_name, 0)
+        # Neighbours in the folder are often pictures of one board.
+        self._order = sorted(range(good), key=lambda index: draw_index(seed, f"order {index}", _WHOLE))
+        self._offset = draw_index(seed, "first good image", _WHOLE)
+
+    def tries(self, number: int, k: int, seed: int, most: int) -> Iterator[int]:
+        """Places in the list of good images, each once, the one to try first as the first.
+
+        Args:
+            number: of the source.
+            k: which image of it.
+            seed: of the image; the further ones are drawn by it.
+            most: how many at most.
+        """
+        good = len(self._order)
+        place = (self._offset + number * _SOURCE_STEP + k * _IMAGE_STEP) % _WHOLE * good // _WHOLE
+        seen: set[int] = set()
+        while len(seen) < min(most, good):
+            while place in seen:
+                place = (place + 1) % good
+            seen.add(place)
+            yield self._order[place]
+            place = draw_index(seed, f"good image {len(seen)}", good)

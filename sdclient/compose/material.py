@@ -13,6 +13,8 @@ from ..photos import is_image_name, printable, sha256_of, visible_entries
 from ..progress import Track, untracked
 from ..sources import Source
 
+_A_DEFECT = "defects, not good images; expected good ones alone: give their folder, as sources/Normal"
+
 
 @dataclass(frozen=True)
 class GoodImage:
@@ -53,14 +55,25 @@ def read_defects(sources: Iterable[Source], masks: Path, *, track: Track = untra
     ]
 
 
-def read_good(folder: Path, defects: Collection[Defect], *, track: Track = untracked) -> list[GoodImage]:
+def read_good(
+    folder: Path, defects: Collection[Defect], classes: Collection[str], *, track: Track = untracked
+) -> list[GoodImage]:
     """The good images of a folder and of the folders in it, in natural order.
+
+    Args:
+        folder: of images, or of class folders with images.
+        defects: those that will be put on them.
+        classes: names of all defect classes, none of which may be a folder among the good ones.
+        track: shows how far reading them is.
 
     Raises:
         SourceError: there is none, or one of them is a defect's picture.
         OSError: a file cannot be read.
     """
     found: list[GoodImage] = []
+    of_defects = next((entry for entry in visible_entries(folder) if entry.is_dir() and entry.name in classes), None)
+    if of_defects is not None:
+        raise SourceError(f"{printable(of_defects)}: {_A_DEFECT}")
     files = list(_images_in(folder))
     if not files:
         raise SourceError(f"{printable(folder)}: no image in it; expected good images, as {folder}/1.png")
@@ -69,10 +82,7 @@ def read_good(folder: Path, defects: Collection[Defect], *, track: Track = untra
         relative = path.relative_to(folder).as_posix()
         sha256 = sha256_of(path)
         if sha256 in by_sha256:
-            raise SourceError(
-                f"{printable(path)}: the picture of a defect, {by_sha256[sha256]}; expected good images alone; give the "
-                "folder of these, as sources/Normal"
-            )
+            raise SourceError(f"{printable(path)}: {_A_DEFECT} ({by_sha256[sha256]})")
         found.append(GoodImage(relative, path, sha256))
     return found
 

@@ -1,0 +1,229 @@
+"""`sdclient compose`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ._numbers import FiniteRange, NumberPair
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..compose import Composer, ComposeStart
+    from ..sources import Source
+
+_INTERRUPTED = 130
+
+_EPILOG = """\b
+Examples:
+  sdclient mask sources masks --boxes labels
+  sdclient compose sources sources/Normal transplants --masks masks --per-class 100 --sheet sheet.png
+  sdclient compose sources sources/Normal transplants --masks masks --plan plan.csv --right-angles --scale 1:1
+Then, as for images of 'sdclient generate': sdclient curate, review, export; trainer train data --generated transplants.
+Run the same command again after an interruption: only what is missing is made."""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("defects", type=click.Path(path_type=Path))
+@click.argument("good", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "--masks",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="MASKS/<class>/<number>.png for every source that gives images: the defect white.",
+)
+@click.option("--per-class", type=click.IntRange(min=1), help="N images of each class, shared out over its sources.")
+@click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="Instead: plan.csv of 'sdclient plan'.")
+@click.option(
+    "--onto",
+    type=click.Choice(["good", "own", "both"]),
+    default="good",
+    show_default=True,
+    help="On a good image, elsewhere on the defect's own picture, or by turns. With 'own', GOOD is not read.",
+)
+@click.option(
+    "--allowed",
+    type=click.Path(path_type=Path),
+    help="Masks named as the pictures in GOOD: defects go where they are white. Without one, the texture decides.",
+)
+@click.option(
+    "--rotate", "rotation_degrees", type=FiniteRange(0, 180), default=180.0, show_default=True, help="At most."
+)
+@click.option("--right-angles", is_flag=True, help="Quarter turns alone: for boards whose traces run straight.")
+@click.option(
+    "--scale", type=NumberPair(float), default="0.9:1.1", show_default=True, help="Smallest and largest size."
+)
+@click.option("--flip/--no-flip", default=True, show_default=True, help="Mirror some of them.")
+@click.option("--copies", type=NumberPair(int), default="1:1", show_default=True, help="Places of it on one image.")
+@click.option(
+    "--tone",
+    type=click.Choice(["full", "mean", "none"]),
+    default="full",
+    show_default=True,
+    help="Bring level and contrast of the defect's surroundings to the new place's, or the level alone.",
+)
+@click.option(
+    "--blend",
+    type=click.Choice(["auto", "feather", "clone", "mixed"]),
+    default="auto",
+    show_default=True,
+    help="By its own soft edge, by seamless cloning, or each by what shows least.",
+)
+@click.option(
+    "--match-limit",
+    type=FiniteRange(min=0, min_open=True),
+    help="Highest mismatch of the surroundings. [default: 0.3; none where --allowed has a mask]",
+)
+@click.option("--grow", "grow_px", type=click.IntRange(0, 500), default=2, show_default=True, help="Grow masks by, px.")
+@click.option(
+    "--feather", "feather_px", type=click.IntRange(0, 500), default=3, show_default=True, help="Soft edge, px."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Run seed; every draw follows from it.")
+@click.option("--tries", type=click.IntRange(min=1), default=20, show_default=True, help="Good images tried for one.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes. [default: one for each core, at most 8]")
+@click.option("--durable", is_flag=True, help="Wait for the disk at each image: even a loss of power undoes nothing.")
+@click.option(
+    "--sheet", type=click.Path(path_type=Path, dir_okay=False), help="Write a contact sheet (.png) at the end."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON summary instead of words.")
+def compose(
+    defects: Path,
+    good: Path,
+    output: Path,
+    masks: Path,
+    per_class: int | None,
+    plan_file: Path | None,
+    allowed: Path | None,
+    tries: int,
+    workers: int | None,
+    durable: bool,
+    sheet: Path | None,
+    as_json: bool,
+    **settings: object,
+) -> None:
+    """Put the defects of numbered sources on good images: cut by their masks, turned, toned and blended in.
+
+    DEFECTS is a folder as 'sdclient number' makes it (its Normal class gives nothing), GOOD one of images without
+    defects. Writes OUTPUT/<class>/<source number>_<k>.png, OUTPUT/_masks with the changed area of each, and
+    OUTPUT/manifest.sqlite with both parents. No WebUI is needed. A defect goes only where the surface around it fits;
+    an image that finds no place is marked as failed and the run goes on; then the exit code is 1.
+    """
+    if (plan_file is None) == (per_class is None):
+        raise click.UsageError("give either --per-class N or --plan plan.csv")
+    from ..errors import MissingExtra
+    from ..plan_csv import match_plan, read_plan
+    from ..sources import discover
+
+    try:
+        from ..compose import Composer, ComposeSettings, share_out
+    except ModuleNotFoundError as error:
+        raise MissingExtra("'sdclient compose'", "curate") from error
+    found = discover(defects)
+    owed = match_plan(read_plan(plan_file), found) if plan_file is not None else share_out(found, per_class or 0)
+    composer = Composer(
+        defects,
+        masks,
+        good,
+        output,
+        ComposeSettings.checked(settings),
+        allowed=allowed,
+        tries=tries,
+        workers=workers or _usual_workers(),
+        durable=durable,
+    )
+    summary = _make_all(composer, owed, output)
+    if sheet is not None and summary["planned"]:
+        summary["sheet"] = _write_sheet(sheet, output)
+    if as_json:
+        click.echo(json.dumps(summary, ensure_ascii=False))
+    else:
+        _tell(summary)
+    if summary["failed"]:
+        raise click.exceptions.Exit(1)
+
+
+def _usual_workers() -> int:
+    import os
+
+    return min(8, os.cpu_count() or 1)
+
+
+def _make_all(composer: Composer, owed: list[tuple[Source, int]], output: Path) -> dict[str, Any]:
+    """Run with a bar; gives the summary."""
+    from tqdm import tqdm
+
+    from ..status import read_status
+    from ._progress import bar
+
+    begun: list[ComposeStart] = []
+    made = 0
+    progress: tqdm[Any] | None = None
+
+    def start(run: ComposeStart) -> None:
+        nonlocal progress
+        begun.append(run)
+        progress = tqdm(total=run.missing, unit="image", desc="compose", dynamic_ncols=True)
+
+    try:
+        for _ in composer.run(owed, on_start=start, on_settled=lambda: progress and progress.update(), track=bar):
+            made += 1
+    except KeyboardInterrupt:
+        click.echo(f"\nStopped; what was made is kept in {output}. Run the same command again to go on.", err=True)
+        raise click.exceptions.Exit(_INTERRUPTED) from None
+    finally:
+        if progress is not None:
+            progress.close()
+    run = begun[0]
+    failures = read_status(output).failures
+    failed = sum(failures.values())
+    return {
+        "output": str(output),
+        "planned": run.planned,
+        "already_there": run.planned - run.missing - (failed - len(composer.failed)),
+        "made": made,
+        "failed": failed,
+        "failures": [
+            {"class": name, "reason": reason, "images": count} for (name, reason), count in sorted(failures.items())
+        ],
+        "good_images": run.good,
+        "with_allowed_area": run.allowed,
+    }
+
+
+def _write_sheet(sheet: Path, output: Path) -> str:
+    from ..compose.sheet import write_sheet
+
+    for key, label in write_sheet(sheet, output).items():
+        click.echo(f"{key} on the sheet: {label}", err=True)
+    return str(sheet)
+
+
+def _tell(summary: Mapping[str, Any]) -> None:
+    if summary["planned"] == 0:
+        click.echo("The plan owes no images; nothing to do.")
+        return
+    if summary["failures"]:
+        from rich.table import Table
+        from rich.text import Text
+
+        from ._console import console
+
+        table = Table("class 类别", "failed 失败", "reason 原因")
+        for row in summary["failures"]:
+            table.add_row(Text(row["class"]), str(row["images"]), Text(row["reason"]))
+        console().print(table)
+        click.echo(
+            "Those find no place: give more good images, --allowed, a higher --match-limit or other rotations, in a new "
+            f"output folder; or more --tries here, after 'sdclient retry {summary['output']}'"
+        )
+    click.echo(
+        f"{summary['made']} images made, {summary['already_there']} were there already, "
+        f"{summary['planned']} planned, {summary['failed']} failed, in {summary['output']}"
+    )
+    if "sheet" in summary:
+        click.echo(f"Sheet: {summary['sheet']}")

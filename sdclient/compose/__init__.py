@@ -1,0 +1,9 @@
+"""Transplants: a defect cut out by its mask and put on a good picture, or elsewhere on its own; no WebUI is needed."""
+
+from __future__ import annotations
+
+from .draws import share_out
+from .run import Composer, ComposeStart
+from .settings import ComposeSettings
+
+__all__ = ["ComposeSettings", "ComposeStart", "Composer", "share_out"]

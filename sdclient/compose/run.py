@@ -1,0 +1,185 @@
+"""A whole run of transplants: what is made is never lost, doubled or half-written, however often it is killed."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..batch.finish import MadeImage
+from ..batch.store import OutputStore, open_store
+from ..errors import SettingsError
+from ..manifest import ImageRecord
+from ..photos import visible_entries
+from ..plan import USUALLY_EXCLUDED
+from ..progress import Track, untracked
+from ..sources import Source
+from .material import Defect, GoodImage, check_allowed, describe_allowed, describe_good, read_defects, read_good
+from .plan import PlannedTransplant, plan_transplants
+from .record import ENGINE
+from .settings import ComposeSettings
+from .work import Ground, Maker, Unplaced, make_in_helper, start_helper
+
+USUAL_TRIES = 20
+_AHEAD = 4
+"""Images a helper may be ahead of the one that is written next."""
+_FEWEST_FOR_HELPERS = 64
+"""Fewer images are made before helpers have even started."""
+
+
+@dataclass(frozen=True)
+class ComposeStart:
+    """What a run is about to do."""
+
+    planned: int
+    missing: int
+    """Those that are not there yet and will be made."""
+    good: int
+    """Good images at hand; 0 where none is needed."""
+    allowed: int
+    """Pictures that have an allowed area."""
+
+
+class Composer:
+    """Puts defects on other surfaces.
+
+    Args:
+        defects: folder of numbered sources by class.
+        masks: folder of their masks, `MASKS/<class>/<number>.png`.
+        good: folder of good images, with or without class folders.
+        output: folder for the images, their masks and their manifest.
+        settings: how.
+        allowed: folder of allowed areas, named as the pictures are; white where a defect may go.
+        tries: good images that are tried for one image before it is given up; changes no image that finds its place.
+        workers: processes; 1 makes them in this one.
+        durable: wait for the disk at each image.
+    """
+
+    def __init__(
+        self,
+        defects: Path,
+        masks: Path,
+        good: Path,
+        output: Path,
+        settings: ComposeSettings,
+        *,
+        allowed: Path | None = None,
+        tries: int = USUAL_TRIES,
+        workers: int = 1,
+        durable: bool = False,
+    ) -> None:
+        if tries < 1 or workers < 1:
+            raise SettingsError(f"tries {tries}, workers {workers}: expected 1 or more of each")
+        self._defects, self._masks, self._good, self._output = defects, masks, good, output
+        self._settings = settings
+        self._allowed = allowed
+        self._tries = tries
+        self._workers = workers
+        self._durable = durable
+        self.failed: dict[str, str] = {}
+        """Images of this run for which no place was found: file -> reason."""
+
+    def run(
+        self,
+        owed: Sequence[tuple[Source, int]],
+        *,
+        on_start: Callable[[ComposeStart], None] | None = None,
+        on_settled: Callable[[], object] | None = None,
+        track: Track = untracked,
+    ) -> Iterator[ImageRecord]:
+        """Make what is missing; yields each image once its files and its row are in place.
+
+        An image that finds no place is marked as failed and the run goes on; see `failed`.
+
+        Args:
+            owed: sources, each with the number of its images.
+            on_start: called once before the first image.
+            on_settled: called for each image that was made or given up.
+            track: shows how far reading the inputs is.
+
+        Raises:
+            SourceError: a picture cannot be used.
+            MaskError: a mask is missing or cannot be used.
+            OutputError: the output folder does not belong to this run, or another run is at work there.
+        """
+        counted = [(source, count) for source, count in owed if count]
+        defects = read_defects((source for source, _ in counted), self._masks, track=track)
+        good = self._read_good(defects, track) if self._settings.onto != "own" else []
+        relatives = self._relatives(defects, good)
+        allowed = check_allowed(self._allowed, relatives) if self._allowed is not None and relatives else 0
+        parameters = self._parameters(good, relatives)
+        description = {
+            "parameters": parameters,
+            "sources": str(self._defects.resolve()),
+            **({"other_sources": str(self._good.resolve())} if good else {}),
+        }
+        planned = list(
+            plan_transplants(
+                [(defect, count) for defect, (_, count) in zip(defects, counted, strict=True)],
+                self._settings,
+                parameters,
+            )
+        )
+        with open_store(self._output, description, durable=self._durable) as store:
+            missing = store.enter_plan(planned)
+            if on_start is not None:
+                on_start(ComposeStart(len(planned), len(missing), len(good), allowed))
+            ground = Ground(self._settings, tuple(good), self._allowed, self._tries)
+            with closing(self._made(ground, missing)) as results:
+                for made in results:
+                    records = self._settle(store, made)
+                    if on_settled is not None:
+                        on_settled()
+                    yield from records
+
+    def _read_good(self, defects: Sequence[Defect], track: Track) -> list[GoodImage]:
+        classes = {entry.name for entry in visible_entries(self._defects) if entry.is_dir()} - {*USUALLY_EXCLUDED}
+        return read_good(self._good, defects, classes, track=track)
+
+    def _relatives(self, defects: Sequence[Defect], good: Sequence[GoodImage]) -> list[str]:
+        """Pictures that something may be put on, by the names their allowed areas have."""
+        own = [defect.source.relative for defect in defects] if self._settings.onto != "good" else []
+        return [*(one.relative for one in good), *own]
+
+    def _parameters(self, good: Sequence[GoodImage], relatives: Sequence[str]) -> dict[str, Any]:
+        return {
+            "made_by": ENGINE,
+            **self._settings.model_dump(mode="json"),
+            "good": describe_good(good),
+            "allowed": describe_allowed(self._allowed, relatives),
+        }
+
+    def _made(
+        self, ground: Ground, missing: Sequence[PlannedTransplant]
+    ) -> Generator[MadeImage | Unplaced, None, None]:
+        """Every missing image, in order."""
+        if self._workers == 1 or len(missing) < _FEWEST_FOR_HELPERS:
+            maker = Maker(ground)
+            for planned in missing:
+                yield maker.make(planned)
+            return
+        # Spawned on every system: a forked process may hold locks of threads that it does not have.
+        context = multiprocessing.get_context("spawn")
+        helpers = ProcessPoolExecutor(self._workers, mp_context=context, initializer=start_helper, initargs=(ground,))
+        try:
+            under_way: deque[Future[MadeImage | Unplaced]] = deque()
+            for planned in missing:
+                under_way.append(helpers.submit(make_in_helper, planned))
+                if len(under_way) >= _AHEAD * self._workers:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            helpers.shutdown(cancel_futures=True)
+
+    def _settle(self, store: OutputStore, made: MadeImage | Unplaced) -> list[ImageRecord]:
+        if isinstance(made, MadeImage):
+            return store.save([made])
+        store.failed([made.planned], made.reason)
+        self.failed[made.planned.file] = made.reason
+        return []

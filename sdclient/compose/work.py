@@ -1,0 +1,182 @@
+"""Makes one planned image: for a run's own process or its helpers, which share nothing but what is on the disk."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ..batch.finish import MadeImage
+from ..errors import SourceError
+from ..masks import grow_and_feather, read_mask
+from ..photos import read_photo, sha256_of
+from .cut import Cutout, cut
+from .draws import GoodDeck
+from .last_read import LastRead
+from .material import GoodImage, allowed_path
+from .pixels import Area, Form, Levels, form_of, in_form, to_levels
+from .plan import PlannedTransplant
+from .record import finished
+from .settings import ComposeSettings
+from .surface import Surface
+from .transplant import Transplanted, transplant
+
+_HALF = 128
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What all images of a run are made on and with."""
+
+    settings: ComposeSettings
+    good: tuple[GoodImage, ...]
+    allowed: Path | None
+    tries: int
+    """Good images that are tried for one image."""
+
+
+@dataclass(frozen=True)
+class Unplaced:
+    """An image for which no place was found."""
+
+    planned: PlannedTransplant
+    reason: str
+
+
+class Maker:
+    """Makes images one by one and keeps the last pictures it read.
+
+    Args:
+        ground: what they are made on and with.
+    """
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._pictures: LastRead[Image.Image] = LastRead(lambda picture: picture.width * picture.height)
+        self._surfaces: LastRead[Surface] = LastRead(lambda surface: surface.levels.size)
+        self._cutouts: LastRead[Cutout] = LastRead(lambda cutout: cutout.pixels.size * 2)
+        self._decks: dict[str, GoodDeck] = {}
+
+    def make(self, planned: PlannedTransplant) -> MadeImage | Unplaced:
+        """The image, or why there is none.
+
+        Raises:
+            SourceError: a picture cannot be read, or is no longer the file that was planned with.
+            MaskError: a mask cannot be used.
+            OSError: as the system says.
+        """
+        reasons: dict[str, int] = {}
+        for good in self._bases(planned):
+            done = self._on(planned, good)
+            if isinstance(done, Transplanted):
+                return finished(planned, done, good, self._ground.settings, sum(reasons.values()) + 1)
+            reasons[done] = reasons.get(done, 0) + 1
+        # The last numbers of each try differ; the words before them tell what was in the way.
+        words = sorted({reason.partition(" (")[0] for reason in reasons})
+        where = "on its own picture" if planned.is_on_own else f"on {sum(reasons.values())} good images"
+        return Unplaced(planned, f"no place {where}: {'; '.join(words)}")
+
+    def _bases(self, planned: PlannedTransplant) -> Iterator[GoodImage | None]:
+        """What to put it on, the first one first; None is its own picture."""
+        if planned.is_on_own:
+            yield None
+            return
+        name, ground = planned.source.class_name, self._ground
+        if name not in self._decks:
+            self._decks[name] = GoodDeck(len(ground.good), run_seed=ground.settings.seed, class_name=name)
+        for place in self._decks[name].tries(planned.source.number, planned.k, planned.seed, ground.tries):
+            yield ground.good[place]
+
+    def _on(self, planned: PlannedTransplant, good: GoodImage | None) -> Transplanted | str:
+        """The defect on one picture, or why not."""
+        if good is None:
+            path, sha256, relative = planned.source.path, planned.source_sha256, planned.source.relative
+        else:
+            path, sha256, relative = good.path, good.sha256, good.relative
+        form = form_of(self._picture(path, sha256))
+        surface = self._surfaces.get((path, sha256), lambda: Surface(self._levels(path, sha256, form)))
+        cutout = self._cutouts.get((planned.source.path, planned.mask, form), lambda: self._cut(planned, form))
+        closed = self._mask(planned) if good is None else np.zeros(surface.size, dtype=np.bool_)
+        allowed = self._allowed(relative, surface)
+        return transplant(
+            cutout,
+            surface,
+            self._ground.settings,
+            closed=closed if allowed is None else closed | ~allowed,
+            has_allowed=allowed is not None,
+            seed=planned.seed,
+        )
+
+    def _picture(self, path: Path, sha256: str) -> Image.Image:
+        def read() -> Image.Image:
+            picture = read_photo(path)
+            _check_unchanged(path, sha256)
+            return picture
+
+        return self._pictures.get((path, sha256), read)
+
+    def _levels(self, path: Path, sha256: str, form: Form) -> Levels:
+        return to_levels(in_form(self._picture(path, sha256), form))
+
+    def _cut(self, planned: PlannedTransplant, form: Form) -> Cutout:
+        picture = in_form(self._picture(planned.source.path, planned.source_sha256), form)
+        mask = read_mask(planned.mask, picture.size)
+        _check_unchanged(planned.mask, planned.mask_sha256)
+        settings = self._ground.settings
+        soft = grow_and_feather(mask, grow_px=settings.grow_px, feather_px=settings.feather_px)
+        return cut(picture, soft, planned.source.relative, fade_px=settings.feather_px)
+
+    def _mask(self, planned: PlannedTransplant) -> Area:
+        """Where the defect's own picture shows it."""
+        picture = self._picture(planned.source.path, planned.source_sha256)
+        return np.asarray(read_mask(planned.mask, picture.size), dtype=np.uint8) > 0
+
+    def _allowed(self, relative: str, surface: Surface) -> Area | None:
+        folder = self._ground.allowed
+        if folder is None or not (path := allowed_path(folder, relative)).is_file():
+            return None
+        height, width = surface.size
+        return np.asarray(read_mask(path, (width, height)), dtype=np.uint8) >= _HALF
+
+
+def _check_unchanged(path: Path, sha256: str) -> None:
+    if sha256_of(path) != sha256:
+        raise SourceError(
+            f"{path}: changed while the run was going on; put the former file back, or use a new output folder"
+        )
+
+
+_maker: Maker | None = None
+"""Of a helper process."""
+
+
+def start_helper(ground: Ground) -> None:
+    """Make this process ready to make images; called once in each helper."""
+    global _maker  # a helper process has no other place to keep it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the run's own to answer
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    cv2.setNumThreads(1)
+    _maker = Maker(ground)
+
+
+def make_in_helper(planned: PlannedTransplant) -> MadeImage | Unplaced:
+    """Make an image in a helper process."""
+    if _maker is None:
+        raise RuntimeError("start_helper was not called")
+    return _maker.make(planned)
+
+
+def _end_with_parent() -> None:
+    """A run that was killed cannot tell its helpers, who would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
