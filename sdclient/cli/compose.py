@@ -79,6 +79,12 @@ Run the same command again after an interruption: only what is missing is made."
     type=FiniteRange(min=0, min_open=True),
     help="Highest mismatch of the surroundings. [default: 0.3; none where --allowed has a mask]",
 )
+@click.option(
+    "--tighten/--no-tighten",
+    default=True,
+    show_default=True,
+    help="Draw masks that are plain boxes in to what differs in them from its surroundings.",
+)
 @click.option("--grow", "grow_px", type=click.IntRange(0, 500), default=2, show_default=True, help="Grow masks by, px.")
 @click.option(
     "--feather", "feather_px", type=click.IntRange(0, 500), default=3, show_default=True, help="Soft edge, px."
@@ -218,8 +224,8 @@ def _tell(summary: Mapping[str, Any]) -> None:
             table.add_row(Text(row["class"]), str(row["images"]), Text(row["reason"]))
         console().print(table)
         click.echo(
-            "Those find no place: give more good images, --allowed, a higher --match-limit or other rotations, in a new "
-            f"output folder; or more --tries here, after 'sdclient retry {summary['output']}'"
+            "Those find no place: give more good images, --allowed, a higher --match-limit or other rotations, in a "
+            f"new output folder; or more --tries here, after 'sdclient retry {summary['output']}'"
         )
     click.echo(
         f"{summary['made']} images made, {summary['already_there']} were there already, "

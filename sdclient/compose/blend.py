@@ -17,8 +17,8 @@ from .settings import Blend
 Way = Literal["feather", "clone", "mixed"]
 WAYS: tuple[Way, ...] = ("feather", "clone", "mixed")
 
-_LEAST_KEPT_RATE = 0.75
-_LEAST_LIKENESS = 0.98
+_LEAST_KEPT_RATE = 0.9
+_LEAST_LIKENESS = 0.99
 """A way of joining that leaves less of the defect is not taken, however little its seam."""
 _LEAST_CLONED_PX = 4
 
@@ -55,7 +55,8 @@ def blend(patch: Pixels, there: Pixels, alpha: Plane, ring: Area, *, own_gradien
     ways = WAYS if how == "auto" else (how,)
     tried = [_one(way, patch, there, alpha, ring, own_gradient) for way in ways]
     keeping = [one for one in tried if one.kept_rate >= _LEAST_KEPT_RATE and one.likeness >= _LEAST_LIKENESS]
-    return min(keeping or tried[:1], key=lambda one: one.seam)
+    # Less of a seam than a real defect has is no gain; the first way, which changes the defect least, wins a tie.
+    return min(keeping or tried[:1], key=lambda one: max(1.0, one.seam))
 
 
 def _one(way: Way, patch: Pixels, there: Pixels, alpha: Plane, ring: Area, own_gradient: float) -> Blended:

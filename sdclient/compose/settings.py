@@ -41,6 +41,8 @@ class ComposeSettings(BaseModel):
     match_limit: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Highest mismatch of the surroundings that a place may have; None: the usual one, and none where an allowed area
     says where."""
+    tighten: bool = True
+    """A mask that is a plain box is drawn in to what differs in it from its surroundings."""
     grow_px: int = Field(2, ge=0, le=500)
     """The mask is grown by this before the cut."""
     feather_px: int = Field(3, ge=0, le=500)

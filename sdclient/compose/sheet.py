@@ -16,7 +16,7 @@ from ..masks import box_of, read_mask
 from ..photos import read_photo
 from .pixels import form_of, in_form
 
-_COLUMNS = ("defect 缺陷", "put on 底图", "result 结果", "changed 改动区")
+_COLUMNS = ("defect", "put on", "result", "changed")
 _OUTLINE = (255, 0, 0)
 
 

@@ -10,7 +10,7 @@ from .settings import Tone
 
 _CALM_LEVELS = 6.0
 """Added to both spreads before their ratio is taken: the noise of two plain surfaces says nothing of contrast."""
-_LEAST_GAIN, _MOST_GAIN = 0.6, 1.6
+_LEAST_GAIN, _MOST_GAIN = 0.7, 1.4
 _ROUNDS = 4
 
 
@@ -18,7 +18,7 @@ def match_tone(pixels: Pixels, there: Pixels, ring: Area, how: Tone) -> Pixels:
     """The defect's window as it would look at the new place.
 
     Around the defect and around the new place each channel has a level and all channels together a spread. The
-    contrast becomes `(spread there + 6) / (own spread + 6)` times as strong, within 0.6 to 1.6, around the defect's
+    contrast becomes `(spread there + 6) / (own spread + 6)` times as strong, within 0.7 to 1.4, around the defect's
     surroundings; and the level becomes that of the new place, which may slope: a plane is fitted to the differences
     on the ring, robustly (Huber's weights), so that a trace that differs moves nothing.
 
@@ -41,8 +41,11 @@ def match_tone(pixels: Pixels, there: Pixels, ring: Area, how: Tone) -> Pixels:
 
 
 def _spread(levels: NDArray[np.float64]) -> float:
-    """Root of the mean variance of the channels."""
-    return float(np.sqrt(levels.var(axis=0).mean()))
+    """Robust deviation (1.4826 times the median absolute one), as the mean over the channels.
+
+    A trace at the rim of one ring and not of the other would make most of a variance.
+    """
+    return float(1.4826 * np.median(np.abs(levels - np.median(levels, axis=0)), axis=0).mean())
 
 
 def _plane(differences: NDArray[np.float64], ring: Area) -> NDArray[np.float64]:

@@ -27,6 +27,7 @@ from .plan import PlannedTransplant
 from .record import finished
 from .settings import ComposeSettings
 from .surface import Surface
+from .tighten import is_box, tightened
 from .transplant import Transplanted, transplant
 
 _HALF = 128
@@ -131,6 +132,8 @@ class Maker:
         mask = read_mask(planned.mask, picture.size)
         _check_unchanged(planned.mask, planned.mask_sha256)
         settings = self._ground.settings
+        if settings.tighten and is_box(mask):
+            mask = tightened(picture, mask)
         soft = grow_and_feather(mask, grow_px=settings.grow_px, feather_px=settings.feather_px)
         return cut(picture, soft, planned.source.relative, fade_px=settings.feather_px)
 
