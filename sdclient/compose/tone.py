@@ -11,7 +11,7 @@ from .settings import Tone
 _CALM_LEVELS = 6.0
 """Added to both spreads before their ratio is taken: the noise of two plain surfaces says nothing of contrast."""
 _LEAST_GAIN, _MOST_GAIN = 0.7, 1.4
-_ROUNDS = 4
+_ROUNDS = 6
 
 
 def match_tone(pixels: Pixels, there: Pixels, ring: Area, how: Tone) -> Pixels:
@@ -20,7 +20,7 @@ def match_tone(pixels: Pixels, there: Pixels, ring: Area, how: Tone) -> Pixels:
     Around the defect and around the new place each channel has a level and all channels together a spread. The
     contrast becomes `(spread there + 6) / (own spread + 6)` times as strong, within 0.7 to 1.4, around the defect's
     surroundings; and the level becomes that of the new place, which may slope: a plane is fitted to the differences
-    on the ring, robustly (Huber's weights), so that a trace that differs moves nothing.
+    on the ring, robustly, so that a trace that differs moves nothing.
 
     Args:
         pixels: (H, W, C) the defect in its pose.
@@ -51,8 +51,9 @@ def _spread(levels: NDArray[np.float64]) -> float:
 def _plane(differences: NDArray[np.float64], ring: Area) -> NDArray[np.float64]:
     """(H, W, C) plane a + b x + c y fitted to differences on the ring, by iteratively reweighted least squares.
 
-    Weights after Huber (1964): 1 up to a residual of 1.5 robust deviations, beyond that inversely to it. A slope
-    needs surroundings on more than one side, so it is held to what the ring shows: a weak ridge draws b and c to 0.
+    Weights after Huber (1964) first: 1 up to a residual of 1.5 robust deviations, beyond that inversely to it; then
+    Tukey's (1974), which leave out what lies beyond 4.685 of them. A weak ridge draws b and c to 0, for a ring that
+    lies on one side alone says little of a slope.
     """
     height, width = ring.shape
     y, x = np.nonzero(ring)
@@ -67,10 +68,13 @@ def _plane(differences: NDArray[np.float64], ring: Area) -> NDArray[np.float64]:
     for channel in range(differences.shape[1]):
         values = differences[:, channel]
         coefficients = np.array([np.median(values), 0.0, 0.0])
-        for _ in range(_ROUNDS):
+        for turn in range(_ROUNDS):
             residuals = np.abs(values - design @ coefficients)
             deviation = 1.4826 * float(np.median(residuals)) + 0.5
-            weights = np.minimum(1.0, 1.5 * deviation / np.maximum(residuals, 1e-9))
+            if turn < _ROUNDS // 2:
+                weights = np.minimum(1.0, 1.5 * deviation / np.maximum(residuals, 1e-9))
+            else:
+                weights = np.maximum(0.0, 1 - (residuals / (4.685 * deviation)) ** 2) ** 2
             weighted = design * weights[:, None]
             normal = weighted.T @ design / weights.sum() + ridge
             coefficients = np.linalg.solve(normal, weighted.T @ values / weights.sum())

@@ -1,0 +1,61 @@
+"""A defect is cut out with the surface around it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sdclient.compose.cut import cut
+from sdclient.errors import SourceError
+
+from .conftest import disc, surface, to_image
+
+
+def mask_of(area: np.ndarray) -> Image.Image:  # type: ignore[type-arg]
+    return Image.fromarray(area.astype(np.uint8) * np.uint8(255))
+
+
+def test_the_window_holds_the_pictures_own_pixels_and_the_mask() -> None:
+    levels, area = surface(0), disc((64, 64), (30, 34), 6)
+    cutout = cut(to_image(levels), mask_of(area), "1.png")
+    ring = cutout.ring_px
+    assert np.array_equal(cutout.pixels, levels[28 - ring : 41 + ring, 24 - ring : 37 + ring].astype(np.float32))
+    assert np.array_equal(cutout.support, area[28 - ring : 41 + ring, 24 - ring : 37 + ring])
+    assert cutout.is_known.all()
+
+
+def test_the_ring_lies_around_the_defect_and_not_on_it() -> None:
+    cutout = cut(to_image(surface(0)), mask_of(disc((64, 64), (30, 34), 6)), "1.png")
+    y, x = np.nonzero(cutout.ring)
+    centre = cutout.ring_px + 6
+    distance = np.hypot(x - centre, y - centre)
+    assert distance.min() > 6
+    assert distance.max() <= 6 + cutout.ring_px + 0.5
+    assert not (cutout.ring & cutout.support).any()
+
+
+def test_beyond_the_pictures_border_nothing_is_known() -> None:
+    cutout = cut(to_image(surface(0)), mask_of(disc((64, 64), (2, 34), 6)), "1.png")
+    assert not cutout.is_known[:, : cutout.ring_px].any()
+    assert not cutout.ring[:, : cutout.ring_px].any()
+
+
+def test_a_defect_that_the_border_cuts_through_fades_out_there() -> None:
+    area = disc((64, 64), (2, 34), 6)
+    hard = cut(to_image(surface(0)), mask_of(area), "1.png")
+    soft = cut(to_image(surface(0)), mask_of(area), "1.png", fade_px=3)
+    row = soft.alpha.shape[0] // 2
+    first = soft.ring_px
+    assert hard.alpha[row, first] == 1
+    assert soft.alpha[row, first : first + 4].tolist() == pytest.approx([0.25, 0.5, 0.75, 1])
+
+
+def test_an_empty_mask_is_refused() -> None:
+    with pytest.raises(SourceError, match=r"pit/2.png: the mask is empty"):
+        cut(to_image(surface(0)), Image.new("L", (64, 64)), "pit/2.png")
+
+
+def test_a_mask_over_the_whole_picture_is_refused() -> None:
+    with pytest.raises(SourceError, match="covers nearly the whole picture"):
+        cut(to_image(surface(0)), Image.new("L", (64, 64), 255), "pit/2.png")
