@@ -40,6 +40,11 @@ class PlannedImage(PlannedFile):
     parameters: ImageParameters
     """What it is made with."""
 
+    @property
+    def has_mask(self) -> bool:
+        """Whether it is made inside a mask."""
+        return self.parameters.inpainting is not None
+
 
 @dataclass(frozen=True)
 class Job:

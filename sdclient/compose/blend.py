@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,8 +18,8 @@ from .settings import Blend
 Way = Literal["feather", "clone", "mixed"]
 WAYS: tuple[Way, ...] = ("feather", "clone", "mixed")
 
-_LEAST_KEPT_RATE = 0.9
-_LEAST_LIKENESS = 0.99
+LEAST_KEPT_RATE = 0.9
+LEAST_LIKENESS = 0.99
 """A way of joining that leaves less of the defect is not taken, however little its seam."""
 _LEAST_CLONED_PX = 4
 
@@ -49,13 +50,19 @@ def blend(patch: Pixels, there: Pixels, alpha: Plane, ring: Area, *, own_gradien
         there: (H, W, C) the new place's.
         alpha: (H, W) in steps of 1/255, as the mask file has it.
         ring: (H, W) the surroundings.
-        own_gradient: `seam.gradient_across` of the defect where it really lies.
+        own_gradient: `seam.gradient_across` of the defect where it really lies, in its pose.
         how: which way.
     """
     ways = WAYS if how == "auto" else (how,)
-    tried = [_one(way, patch, there, alpha, ring, own_gradient) for way in ways]
-    keeping = [one for one in tried if one.kept_rate >= _LEAST_KEPT_RATE and one.likeness >= _LEAST_LIKENESS]
-    # Less of a seam than a real defect has is no gain; the first way, which changes the defect least, wins a tie.
+    return choose([_one(way, patch, there, alpha, ring, own_gradient) for way in ways])
+
+
+def choose(tried: Sequence[Blended]) -> Blended:
+    """The one with the least seam among those that keep the defect; the first one where none does.
+
+    Less of a seam than a real defect has is no gain: of those the first is taken.
+    """
+    keeping = [one for one in tried if one.kept_rate >= LEAST_KEPT_RATE and one.likeness >= LEAST_LIKENESS]
     return min(keeping or tried[:1], key=lambda one: max(1.0, one.seam))
 
 
@@ -78,7 +85,9 @@ def _cloned(patch: Pixels, there: Pixels, support: Area, way: Way) -> Pixels:
     # It puts the middle of the mask's bounding box at this point of the picture: where it is already.
     middle = (int(left + (right - left) // 2), int(top + (bottom - top) // 2))
     flag = cv2.NORMAL_CLONE if way == "clone" else cv2.MIXED_CLONE
-    cloned = cv2.seamlessClone(colours[0], colours[1], support.astype(np.uint8) * 255, middle, flag)
+    # Three channels: with a mask of one, OpenCV 5.0 gives the surface back and says nothing.
+    mask = np.repeat(support.astype(np.uint8)[..., None] * np.uint8(255), 3, axis=2)
+    cloned = cv2.seamlessClone(colours[0], colours[1], mask, middle, flag)
     return np.asarray(cloned, dtype=np.float32)[..., : patch.shape[2]]
 
 

@@ -6,7 +6,7 @@ import hashlib
 from datetime import datetime, timezone
 from typing import Any
 
-from ..batch.finish import MadeImage, encode_png
+from ..batch.finish import MASK_SHA256, MadeImage, encode_png
 from ..infotext import ENGINE_KEY, Infotext
 from ..manifest import ImageRecord, Parent
 from ..masks import box_of, encode_mask, mask_file_of
@@ -17,8 +17,6 @@ from .transplant import Transplanted
 
 ENGINE = "transplant (classical, no generator)"
 """What made the pixels, in records, texts and reports."""
-MASK_SHA256 = "mask_sha256"
-"""Key, in what was asked for an image, of the sha256 of its source's mask file."""
 
 
 def finished(
@@ -45,6 +43,7 @@ def finished(
     }
     if others:
         lineage["parents_sha256"] = [planned.source_sha256, *(parent.sha256 for parent in others)]
+    mask = encode_mask(done.mask)
     data = encode_png(done.picture, infotext=infotext, lineage=lineage)
     record = ImageRecord(
         file=planned.file,
@@ -64,7 +63,8 @@ def finished(
             **settings.model_dump(mode="json"),
             "base": "source" if good is None else "other",
             "seed": planned.seed,
-            MASK_SHA256: planned.mask_sha256,
+            "source_mask_sha256": planned.mask_sha256,
+            MASK_SHA256: hashlib.sha256(mask).hexdigest(),
         },
         used={"places": list(done.places), "pictures_tried": tried, "box": list(box_of(done.mask))},
         infotext=infotext,
@@ -72,4 +72,4 @@ def finished(
         mask=mask_file_of(planned.file),
         other_parents=others,
     )
-    return MadeImage(record, data, encode_mask(done.mask))
+    return MadeImage(record, data, mask)

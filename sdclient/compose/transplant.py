@@ -63,14 +63,13 @@ def transplant(
     limit = settings.match_limit or (None if has_allowed else USUAL_LIMIT)
     low, high = settings.copies
     wanted = low + draw_index(seed, "copies", high - low + 1)
-    own_gradient = gradient_across(cutout.pixels, cutout.alpha)
     levels = surface.levels.copy()
     mask = np.zeros(surface.size, dtype=np.uint8)
     shut = _widened(closed)
     places: list[dict[str, Any]] = []
     reason = ""
     for copy in range(wanted):
-        joined = _join(cutout, surface, settings, shut, limit, seed, copy, own_gradient)
+        joined = _join(cutout, surface, settings, shut, limit, seed, copy)
         if isinstance(joined, str):
             reason = joined
             break
@@ -110,7 +109,6 @@ def _join(
     limit: float | None,
     seed: int,
     copy: int,
-    own_gradient: float,
 ) -> _Joined | str:
     """The first of a few poses that finds a place and shows no seam there; else the last one's reason.
 
@@ -129,10 +127,12 @@ def _join(
             continue
         there = surface.window(found.spot.top, found.spot.left, *turned.alpha.shape)
         toned = match_tone(turned.pixels, there, turned.ring, settings.tone)
+        # In its pose, so that what turning it does to the picture counts on both sides.
+        own_gradient = gradient_across(turned.pixels, turned.alpha)
         blended = blend(toned, there, turned.alpha, turned.ring, own_gradient=own_gradient, how=settings.blend)
         if limit is None or blended.seam <= LARGEST_SEAM:
             return _Joined(pose, found.spot, to_bytes(255 * turned.alpha), blended)
-        reason = f"no surface fits (seam {blended.seam:.2f}, limit {LARGEST_SEAM:g})"
+        reason = f"the seam would show (score {blended.seam:.2f}, limit {LARGEST_SEAM:g})"
     return reason
 
 

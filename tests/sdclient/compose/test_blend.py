@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sdclient.compose.blend import WAYS, Way, blend
+from sdclient.compose.blend import WAYS, Blended, Way, blend, choose
 
 from .conftest import disc, surface
 
@@ -47,11 +47,30 @@ def test_the_feather_is_the_share_of_the_defect() -> None:
 
 
 def test_cloning_follows_a_tone_that_the_feather_shows_a_seam_at() -> None:
-    there = surface(5, SIZE, (90, 120, 60)).astype(np.float32)
-    feather, clone = (blend(with_spot(0, 230), there, ALPHA, RING, own_gradient=1.0, how=way) for way in WAYS[:2])
+    y, x = np.mgrid[0:48, 0:48]
+    bump = 90 * np.exp(-((x - 26) ** 2 + (y - 22) ** 2) / 18)
+    patch = (120 + bump)[..., None].astype(np.float32)
+    there = np.full((*SIZE, 1), 108, dtype=np.float32)
+    feather, clone = (blend(patch, there, ALPHA, RING, own_gradient=0.0, how=way) for way in WAYS[:2])
     assert clone.seam < 0.7 * feather.seam
-    best = blend(with_spot(0, 230), there, ALPHA, RING, own_gradient=1.0, how="auto")
-    assert best.seam == min(feather.seam, clone.seam)
+
+
+def tried(way: Way, seam: float, kept_rate: float = 1.0, likeness: float = 1.0) -> Blended:
+    return Blended(np.zeros((1, 1, 1), dtype=np.uint8), way, seam, kept_rate, likeness)
+
+
+@pytest.mark.parametrize(
+    ("ways", "chosen"),
+    [
+        ([tried("feather", 1.4), tried("clone", 1.2), tried("mixed", 1.3)], "clone"),
+        ([tried("feather", 0.95), tried("clone", 0.6)], "feather"),
+        ([tried("feather", 1.4), tried("clone", 1.0, kept_rate=0.8), tried("mixed", 1.3)], "mixed"),
+        ([tried("feather", 1.4), tried("clone", 1.0, likeness=0.95)], "feather"),
+        ([tried("feather", 1.4, likeness=0.5), tried("clone", 1.0, likeness=0.5)], "feather"),
+    ],
+)
+def test_the_least_seam_wins_among_those_that_keep_the_defect(ways: list[Blended], chosen: str) -> None:
+    assert choose(ways).way == chosen
 
 
 def test_a_way_that_wipes_the_defect_out_is_not_taken() -> None:

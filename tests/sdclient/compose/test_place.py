@@ -76,9 +76,7 @@ def test_it_goes_where_the_surroundings_are_the_same() -> None:
 def test_where_nothing_fits_the_best_mismatch_is_told() -> None:
     with_trace = surface(1)
     with_trace[:, 30:] = 30
-    found = find_spot(
-        Surface(surface(2)), cutout_of(with_trace, (30, 30)), free(), limit=0.3, seed=0, name="place"
-    )
+    found = find_spot(Surface(surface(2)), cutout_of(with_trace, (30, 30)), free(), limit=0.3, seed=0, name="place")
     assert found.spot is None
     assert found.reason.startswith("no surface fits (best mismatch 0.")
 
