@@ -1,0 +1,202 @@
+"""The base model: a Stable Diffusion of the user's own, loaded from one file or a diffusers folder, offline."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from .._diffusers import import_diffusers
+from ..errors import ModelError
+from .checkpoint import Described, describe_base
+from .families import Family, model_index
+from .vocabulary import find_vocabulary
+
+Prediction = Literal["epsilon", "v_prediction"]
+_BLOCK = 1 << 20
+
+
+@dataclass(eq=False)
+class Base:
+    """A loaded base, its weights frozen.
+
+    Attributes:
+        name: of its file or folder.
+        sha256: of its file; of its UNet's file where it is a folder.
+        text_encoders: one, or two for SDXL.
+        tokenizers: one for each.
+        schedule: diffusers' `DDPMScheduler` with the noise levels it was trained on.
+    """
+
+    name: str
+    sha256: str
+    family: Family
+    unet: Any
+    vae: Any
+    text_encoders: tuple[Any, ...]
+    tokenizers: tuple[Any, ...]
+    schedule: Any
+
+    @property
+    def prediction(self) -> Prediction:
+        """What the UNet tells: the noise, or the velocity."""
+        prediction: Prediction = self.schedule.config.prediction_type
+        return prediction
+
+
+def load_base(
+    path: Path,
+    *,
+    tokenizer: Path | None = None,
+    config: Path | None = None,
+    prediction: Prediction | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Base:
+    """Load a base, without any network.
+
+    Args:
+        path: a checkpoint in one .safetensors file, or a diffusers folder.
+        tokenizer: where the text encoder's vocabulary is; for a checkpoint in one file, see `find_vocabulary`.
+        config: a diffusers folder that tells how the networks of a checkpoint in one file are put together, where it
+            is not the usual; its weights are not read, and may be missing.
+        prediction: what the UNet tells, where the base does not say it rightly.
+        dtype: of the weights.
+
+    Raises:
+        ModelError: the base is missing, a pickle, another kind of model or damaged; or the vocabulary is missing.
+    """
+    described = describe_base(path)
+    import_diffusers()
+    with warnings.catch_warnings(), _told(path):
+        warnings.simplefilter("ignore")  # about other packages' versions; what cannot be loaded raises
+        parts = (
+            _load_folder(path, dtype) if described.is_folder else _load_file(path, described, tokenizer, config, dtype)
+        )
+    encoders = (parts["text_encoder"], *([parts["text_encoder_2"]] if described.family.is_sdxl else []))
+    tokenizers = (parts["tokenizer"], *([parts["tokenizer_2"]] if described.family.is_sdxl else []))
+    for module in (parts["unet"], parts["vae"], *encoders):
+        module.requires_grad_(False).eval()
+    return Base(
+        name=path.stem if path.is_file() else path.resolve().name,
+        sha256=_sha256(path if path.is_file() else sorted((path / "unet").glob("*.safetensors"))[0]),
+        family=described.family,
+        unet=parts["unet"],
+        vae=parts["vae"],
+        text_encoders=encoders,
+        tokenizers=tokenizers,
+        schedule=_schedule(parts["scheduler"], described, prediction),
+    )
+
+
+def _load_file(
+    path: Path, described: Described, tokenizer: Path | None, config: Path | None, dtype: torch.dtype
+) -> dict[str, Any]:
+    diffusers = import_diffusers()
+    family = described.family
+    if config is None and not family.components:
+        raise ModelError(
+            f"--base {path}: a {family.name} in one file does not tell which of its kinds it is; give it as a "
+            "diffusers folder, or its folder of configurations with --base-config"
+        )
+    pipeline = diffusers.StableDiffusionXLPipeline if family.is_sdxl else diffusers.StableDiffusionPipeline
+    with tempfile.TemporaryDirectory(prefix="generator-base-") as made:
+        folder = config or _write_configuration(Path(made), family, tokenizer)
+        loaded = pipeline.from_single_file(str(path), config=str(folder), local_files_only=True, torch_dtype=dtype)
+    parts: dict[str, Any] = loaded.components
+    return parts
+
+
+def _write_configuration(folder: Path, family: Family, tokenizer: Path | None) -> Path:
+    """A diffusers folder without weights, for diffusers to build the networks by."""
+    vocabulary = find_vocabulary(tokenizer)
+    (folder / "model_index.json").write_text(json.dumps(model_index(family)), encoding="utf-8")
+    for name, values in family.components.items():
+        (folder / name).mkdir()
+        file = "scheduler_config.json" if name == "scheduler" else "config.json"
+        (folder / name / file).write_text(json.dumps(values), encoding="utf-8")
+    vocabulary.write(folder / "tokenizer", pad_token="<|endoftext|>")  # noqa: S106 - a token of a text
+    if family.is_sdxl:
+        vocabulary.write(folder / "tokenizer_2", pad_token="!")  # noqa: S106
+    return folder
+
+
+def _load_folder(path: Path, dtype: torch.dtype) -> dict[str, Any]:
+    """Each part by itself: a folder may name a safety checker, of which nothing is needed."""
+    diffusers, transformers = import_diffusers(), importlib.import_module("transformers")
+    index = json.loads((path / "model_index.json").read_text(encoding="utf-8"))
+    parts: dict[str, Any] = {
+        name: getattr(diffusers, kind).from_pretrained(
+            str(path),
+            subfolder=name,
+            local_files_only=True,
+            use_safetensors=True,
+            torch_dtype=dtype,
+            variant=_variant(path / name),
+        )
+        for name, kind in (("unet", "UNet2DConditionModel"), ("vae", "AutoencoderKL"))
+    }
+    parts["scheduler"] = diffusers.DDPMScheduler.from_pretrained(
+        str(path), subfolder="scheduler", local_files_only=True
+    )
+    for name in ("text_encoder", "text_encoder_2"):
+        if name in index:
+            kind = "CLIPTextModelWithProjection" if name == "text_encoder_2" else "CLIPTextModel"
+            parts[name] = getattr(transformers, kind).from_pretrained(
+                str(path / name),
+                local_files_only=True,
+                use_safetensors=True,
+                torch_dtype=dtype,
+                variant=_variant(path / name),
+            )
+            tokens = path / name.replace("text_encoder", "tokenizer")
+            parts[tokens.name] = transformers.CLIPTokenizer.from_pretrained(str(tokens), local_files_only=True)
+    return parts
+
+
+def _variant(folder: Path) -> str | None:
+    """The middle of the weights' names where all have one, as in `model.fp16.safetensors`."""
+    names = [file.name.split(".") for file in folder.glob("*.safetensors")]
+    return None if any(len(parts) == 2 for parts in names) else names[0][1]
+
+
+def _schedule(loaded: Any, described: Described, prediction: Prediction | None) -> Any:
+    diffusers = import_diffusers()
+    told: Prediction = "v_prediction" if described.predicts_v else "epsilon"
+    # The base's own noise levels, and none of the settings that only sampling needs.
+    names = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
+    levels = {name: loaded.config[name] for name in names if name in loaded.config}
+    return diffusers.DDPMScheduler(
+        **levels,
+        clip_sample=False,
+        prediction_type=prediction or told,
+        rescale_betas_zero_snr=described.zero_snr,
+    )
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Foreign errors about a base's content, in one line."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        words = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+        raise ModelError(f"--base {path}: cannot be loaded ({words}); copy or download it again") from error
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,279 @@
+"""Training a LoRA, from a folder of class folders to a file a WebUI loads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from .._atomic import write_bytes_atomically
+from ..device import choose_device
+from ..errors import ConfigError
+from .adapters import adapter_tensors, add_adapters
+from .base import Base, Prediction, load_base
+from .captions import Captions, check_classes
+from .latents import encode_all
+from .layout import file_tensors
+from .metadata import describe, file_bytes
+from .pictures import TrainingImage, find_images, fingerprint
+from .place import TrainingFolder
+from .precision import DTYPES, Exact, choose_precision
+from .samples import sample_sheet
+from .session import Session
+from .settings import LoraSettings
+from .state import Reached, load_state, read_identity, save_state
+from .texts import check_lengths
+
+
+@dataclass(frozen=True)
+class BaseChoice:
+    """Which base, and what it does not say itself; see `load_base`."""
+
+    path: Path
+    tokenizer: Path | None = None
+    config: Path | None = None
+    prediction: Prediction | None = None
+
+
+@dataclass(frozen=True)
+class LoraResult:
+    """What a training came to."""
+
+    output: Path
+    family: str
+    images: int
+    classes: dict[str, int]
+    steps: int
+    seconds: float
+    first_loss: float
+    """Mean over the first tenth of the steps."""
+    last_loss: float
+    """Mean over the last tenth."""
+    stopped: bool
+    """It was stopped before its end; the same command goes on."""
+
+
+def train_lora(
+    data: Path,
+    output: Path,
+    base: BaseChoice,
+    settings: LoraSettings,
+    captions: Captions | None = None,
+    *,
+    device: str = "auto",
+    half: bool = False,
+    restart: bool = False,
+    progress: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> LoraResult:
+    """Adapt a Stable Diffusion to the pictures of DATA/<class>/ and write the LoRA file.
+
+    What was reached is kept in `<name>-training/` beside it; called again, it goes on from there, to the same numbers
+    as without the interruption (on a CPU to the same bits).
+
+    Args:
+        data: folder of class folders, real pictures alone.
+        output: the file, `<name>.safetensors`.
+        base: the model to adapt; its weights stay as they are.
+        settings: of the training.
+        captions: what pictures are said to show.
+        device: "auto", "cpu" or "cuda".
+        half: write float16: half the size, not quite the numbers that were trained.
+        restart: begin anew, whatever was reached.
+        progress: show bars on stderr.
+        should_stop: asked after each step.
+
+    Raises:
+        DataError: the pictures cannot be used.
+        ConfigError: a setting cannot be used, or differs from what an interrupted training was started with.
+        ModelError: the base or the state cannot be used.
+        OutOfMemory: the device's memory does not hold a step.
+        TrainingDiverged: the loss is no number any more.
+        OSError: a file cannot be written; what was saved before is still there.
+    """
+    rules = captions or Captions()
+    folder = TrainingFolder(output)
+    folder.check(restart=restart)
+    where = choose_device(device)
+    precision = choose_precision(settings.precision, where)
+    images = find_images(data, rules)
+    classes = sorted({image.class_name for image in images})
+    check_classes(rules, classes)
+    loaded = load_base(
+        base.path, tokenizer=base.tokenizer, config=base.config, prediction=base.prediction, dtype=DTYPES[precision]
+    )
+    check_lengths(loaded, dict.fromkeys(image.caption for image in images))
+    identity = _identity(loaded, settings, images, precision)
+    goes_on = folder.state.exists() and not restart
+    if goes_on:
+        _check_same(folder, identity)
+    training = _Training(folder, loaded, settings, images, rules, where, precision, half, progress)
+    return training.run(identity, goes_on=goes_on, should_stop=should_stop)
+
+
+def _identity(base: Base, settings: LoraSettings, images: list[TrainingImage], precision: Exact) -> dict[str, object]:
+    return {
+        **settings.identity(),
+        "precision": precision,
+        "base": base.sha256,
+        "prediction": base.prediction,
+        "data": fingerprint(images),
+        "captions": sorted({f"{image.class_name}: {image.caption}" for image in images}),
+    }
+
+
+def _check_same(folder: TrainingFolder, identity: dict[str, object]) -> None:
+    former = read_identity(folder.state)
+    differing = [name for name in identity if former.get(name) != identity[name]]
+    if differing:
+        name = differing[0]
+        found, expected = str(identity[name])[:60], str(former.get(name))[:60]
+        raise ConfigError(
+            f"{folder.path}: this training was started with {name.replace('_', '-')} {expected}, now it is {found}; "
+            "give the same, another -o, or --restart to begin anew"
+        )
+
+
+class _Training:
+    def __init__(
+        self,
+        folder: TrainingFolder,
+        base: Base,
+        settings: LoraSettings,
+        images: list[TrainingImage],
+        captions: Captions,
+        device: torch.device,
+        precision: Exact,
+        half: bool,
+        progress: bool,
+    ) -> None:
+        self._folder, self._base, self._settings, self._images = folder, base, settings, images
+        self._device, self._precision, self._half, self._progress = device, precision, half, progress
+        self._size_px = settings.size_px or base.family.native_px
+        classes = dict.fromkeys(image.class_name for image in images)
+        self._samples = {name: captions.of_class(name) for name in classes}
+        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.write_run_file(captions, list(classes))
+
+    def run(self, identity: dict[str, object], *, goes_on: bool, should_stop: Callable[[], bool]) -> LoraResult:
+        session = self._prepare()
+        reached = load_state(self._folder.state, session) if goes_on else Reached(0, 0.0, time.time(), ())
+        begun, former_s = time.monotonic(), reached.seconds
+        batch, stopped = self._settings.batch, False
+        with tqdm(
+            desc="train", unit="image", initial=reached.steps * batch, dynamic_ncols=True, disable=not self._progress
+        ) as bar:
+            while not self._is_done(reached):
+                loss = session.step(reached.steps)
+                seconds = former_s + time.monotonic() - begun
+                reached = replace(reached, steps=reached.steps + 1, seconds=seconds, losses=(*reached.losses, loss))
+                bar.total = round(batch * self._expected_steps(reached))
+                bar.set_postfix(loss=f"{_mean_of_last(reached.losses):.4f}", refresh=False)
+                bar.update(batch)
+                stopped = should_stop()
+                if stopped or self._is_due(self._settings.save_every, reached):
+                    self._save(session, reached, identity)
+                if self._is_due(self._settings.sample_every, reached):
+                    sheet = sample_sheet(session, self._samples, size_px=self._size_px, device=self._device)
+                    write_bytes_atomically(self._folder.sheet(reached.steps), sheet)
+                if stopped:
+                    break
+        self._save(session, reached, identity)
+        self._write_file(session, reached)
+        return self._result(reached, stopped=stopped and not self._is_done(reached))
+
+    def _prepare(self) -> Session:
+        settings, base = self._settings, self._base
+        cache = encode_all(
+            base.vae,
+            self._images,
+            native_px=self._size_px,
+            flips=settings.flips,
+            device=self._device,
+            progress=self._progress,
+        )
+        for module in (base.unet, *base.text_encoders):
+            module.to(self._device)
+        add_adapters(base, settings, seed=settings.seed)
+        if settings.gradient_checkpointing:
+            self._checkpoint_gradients()
+        return Session(base, settings, self._images, cache, device=self._device, dtype=DTYPES[self._precision])
+
+    def _checkpoint_gradients(self) -> None:
+        # Both compute parts twice only while they are in training mode; neither has a dropout that it would switch on.
+        self._base.unet.train()
+        self._base.unet.enable_gradient_checkpointing()
+        if self._settings.text_encoder:
+            for encoder in self._base.text_encoders:
+                encoder.train()
+                encoder.gradient_checkpointing_enable({"use_reentrant": False})
+
+    def _is_done(self, reached: Reached) -> bool:
+        steps, minutes = self._settings.steps, self._settings.minutes
+        return (steps is not None and reached.steps >= steps) or (
+            minutes is not None and reached.seconds >= 60 * minutes
+        )
+
+    def _expected_steps(self, reached: Reached) -> float:
+        """How many steps there will be, as far as can be told by now."""
+        ends = [] if self._settings.steps is None else [float(self._settings.steps)]
+        if self._settings.minutes is not None:
+            ends.append(max(reached.steps, reached.steps * 60 * self._settings.minutes / max(reached.seconds, 1e-9)))
+        return min(ends)
+
+    @staticmethod
+    def _is_due(every: int, reached: Reached) -> bool:
+        return every > 0 and reached.steps % every == 0
+
+    def _save(self, session: Session, reached: Reached, identity: dict[str, object]) -> None:
+        save_state(self._folder.state, session, reached, identity)
+        self._folder.write_log(reached.losses)
+
+    def _write_file(self, session: Session, reached: Reached) -> None:
+        base, settings = self._base, self._settings
+        dtype = torch.float16 if self._half else torch.float32
+        tensors: dict[str, torch.Tensor] = {}
+        for prefix, model in session.models:
+            own = adapter_tensors(model)
+            tensors |= file_tensors(prefix, own, settings.scale, is_sdxl=base.family.is_sdxl, dtype=dtype)
+        sizes = session.sizes
+        fields = describe(
+            self._folder.name,
+            base,
+            settings,
+            self._images,
+            sizes,
+            reached,
+            precision=self._precision,
+            finished_at=time.time(),
+        )
+        write_bytes_atomically(self._folder.output, file_bytes(tensors, fields))
+
+    def _result(self, reached: Reached, *, stopped: bool) -> LoraResult:
+        tenth = max(1, len(reached.losses) // 10)
+        counts: dict[str, int] = {}
+        for image in self._images:
+            counts[image.class_name] = counts.get(image.class_name, 0) + 1
+        return LoraResult(
+            output=self._folder.output,
+            family=self._base.family.name,
+            images=len(self._images),
+            classes=counts,
+            steps=reached.steps,
+            seconds=reached.seconds,
+            first_loss=_mean(reached.losses[:tenth]),
+            last_loss=_mean(reached.losses[-tenth:]),
+            stopped=stopped,
+        )
+
+
+def _mean(losses: tuple[float, ...]) -> float:
+    return sum(losses) / len(losses)
+
+
+def _mean_of_last(losses: tuple[float, ...]) -> float:
+    return _mean(losses[-50:])

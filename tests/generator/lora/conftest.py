@@ -1,0 +1,79 @@
+"""Tiny bases and pictures."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+
+def _beside(name: str) -> ModuleType:
+    """A module of this folder; tests are imported by path, not as packages."""
+    spec = importlib.util.spec_from_file_location(f"lora_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def tiny() -> ModuleType:
+    return _beside("tiny")
+
+
+@pytest.fixture(scope="session")
+def original() -> ModuleType:
+    return _beside("original")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def sd1(tmp_path_factory: pytest.TempPathFactory, tiny: ModuleType) -> Path:
+    return Path(tiny.write_sd1(tmp_path_factory.mktemp("base") / "sd1"))
+
+
+@pytest.fixture(scope="session")
+def sdxl(tmp_path_factory: pytest.TempPathFactory, tiny: ModuleType) -> Path:
+    return Path(tiny.write_sdxl(tmp_path_factory.mktemp("base") / "sdxl"))
+
+
+@pytest.fixture
+def make_data(tmp_path: Path) -> Callable[..., Path]:
+    """Writes random pictures into class folders."""
+
+    def make(
+        classes: tuple[str, ...] = ("open", "short"),
+        *,
+        each: int = 3,
+        size: tuple[int, int] = (48, 48),
+        keyword: str | None = None,
+    ) -> Path:
+        rng = np.random.default_rng(0)
+        for name in classes:
+            (tmp_path / "data" / name).mkdir(parents=True, exist_ok=True)
+            for number in range(each):
+                pixels = rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+                chunks = PngInfo()
+                if keyword and number == 0:
+                    chunks.add_text(keyword, "{}")
+                Image.fromarray(pixels).save(tmp_path / "data" / name / f"{number}.png", pnginfo=chunks)
+        return tmp_path / "data"
+
+    return make
