@@ -13,6 +13,7 @@ from ._resource_calls import ResourceCalls
 from ._retry import RetryPolicy
 from .dialects import Dialect, resolve_vae
 from .errors import NotFound, ServerFault, ServerLoading, ServerUnreachable, UnexpectedReply
+from .loras import HASH_OPTION
 from .models import (
     CmdFlags,
     ExtrasBatchReply,
@@ -30,7 +31,7 @@ from .models import (
     PngInfoRequest,
     Progress,
 )
-from .server_kind import ServerKind, ServerVersion, detect, find_version
+from .server_kind import Product, ServerKind, ServerVersion, detect, find_version
 
 _READY_POLL_S = 2.0
 
@@ -55,6 +56,19 @@ class ServerCalls(ResourceCalls):
             return Dialect(samplers, self.schedulers())
         except (NotFound, ServerFault, UnexpectedReply):  # before 1.9.1, or SD.Next
             return Dialect(samplers, self.kind.schedulers, self.kind.schedule_option)
+
+    @cached_property
+    def tells_loras(self) -> bool:
+        """Whether infotexts of this server name the LoRAs that an image was made with, asked once."""
+        if self.kind.product is Product.SDNEXT:  # which has names of its own for them
+            return False
+        options = self.options().model_dump()
+        if not options.get(HASH_OPTION):
+            return False
+        try:
+            return not self.cmd_flags().model_dump().get("no_hashing")
+        except (NotFound, UnexpectedReply):
+            return True
 
     def vae_settings(self, *names: str) -> dict[str, Any]:
         """The `override_settings` that ask this server for a VAE, on Forge for text encoders as well.

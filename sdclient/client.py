@@ -19,6 +19,7 @@ from ._retry import Retrier, RetryPolicy
 from ._server_calls import API, ServerCalls, parse
 from ._watching import JobProgress, watch
 from .errors import NotFound, SettingsError, UnexpectedReply
+from .loras import loras_in, verify_loras
 from .models import GenerationInfo, GenerationReply, Img2ImgRequest, Txt2ImgRequest
 
 DEFAULT_URL = "http://127.0.0.1:7860"
@@ -170,12 +171,16 @@ class WebUI(ServerCalls):
         if sampler is not None or scheduler is not None:
             spoken = self.dialect.fields(sampler, scheduler, request.override_settings)
             request = request.model_copy(update=spoken)
+        verify = options.get("verify", True)
+        tells_loras = verify and bool(loras_in(request.prompt)) and self.tells_loras
         reply = parse(GenerationReply, self._send_job(f"{API}/{call}", request.payload(), options), call)
         if not request.send_images:
             return GenerationResult((), reply.info, request)
         images = result_images(request, reply)
-        if options.get("verify", True):
+        if verify:
             verify_echo(request, reply.info, images)
+        if tells_loras:
+            verify_loras(request.prompt, reply.info)
         return GenerationResult(_attach_seeds(images, reply.info), reply.info, request)
 
     def _send_job(self, path: str, payload: dict[str, Any], options: CallOptions) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict
 
 from ..errors import SettingsError
+from ..loras import loras_in, tag, with_loras
 from ..sources import Source
 from .draws import Choice, Range, draw_number
 from .parameters import INPAINTING_NAMES, ImageParameters, Inpainting
@@ -176,6 +177,7 @@ class RunSpec(BaseModel):
         values = {"class": source.class_name, "number": source.number, "k": k}
         for name in PROMPT_NAMES:
             drawn[name] = fill(drawn[name], name, seed, self.wildcards, values)
+        drawn["prompt"] = with_loras(drawn["prompt"], drawn.pop("loras"))
         inpainting = {name: drawn.pop(name) for name in INPAINTING_NAMES}
         if mask_sha256 is not None:
             drawn["inpainting"] = Inpainting(**inpainting, mask_sha256=mask_sha256)
@@ -186,6 +188,18 @@ class RunSpec(BaseModel):
         settings = (self.settings_for(source) for source in sources)
         pairs = ((str(one["sampler"]), one["scheduler"]) for one in settings)
         return list({(sampler, None if scheduler is None else str(scheduler)): None for sampler, scheduler in pairs})
+
+    def loras_for(self, sources: Iterable[Source]) -> list[str]:
+        """Names of the LoRAs that the sources' prompts ask for, written there or given as a setting."""
+        names: dict[str, None] = {}
+        for source in sources:
+            settings = self.settings_for(source)
+            prompt = str(settings["prompt"])
+            texts = [prompt, *(line for name in wildcard_names(prompt) for line in self.wildcards[name])]
+            texts += [tag(text) for text in cast("tuple[str, ...]", settings["loras"])]
+            for text in texts:
+                names |= dict.fromkeys(loras_in(text.replace("{class}", source.class_name)))
+        return list(names)
 
     def as_dict(self) -> dict[str, Any]:
         """The whole configuration, with defaults and the lines of the wildcards in use; plain JSON.

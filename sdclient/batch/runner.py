@@ -121,7 +121,9 @@ class BatchRunner:
             WebUIError: a server is not there, or would spoil the run.
             SettingsError: servers differ, or a section of the run file names no source.
         """
-        return check_servers(self._servers, self._spec.samplers_for(sources), allow_mixed=self._allow_mixed)
+        asked = list(sources)
+        samplers, loras = self._spec.samplers_for(asked), self._spec.loras_for(asked)
+        return check_servers(self._servers, samplers, loras, allow_mixed=self._allow_mixed)
 
     def statuses(self) -> list[ServerStatus]:
         """How each server is doing; empty before the run."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ..client import WebUI
 from ..errors import LossyFormat, SettingsError
+from ..loras import check_loras
 from ..sizing import native_px_for
 from .parameters import INPAINTING_NAMES, ImageParameters
 from .run_file import RunSpec
@@ -25,11 +26,13 @@ class CheckedServer:
         model: the checkpoint's bare name.
         native_px: side of the square the model was trained on, by its name.
         joint_names: (sampler, scheduler) as the user wrote them -> both in one name, whatever the server's dialect.
+        lora_hashes: name of each LoRA in use -> hash of its weights, where its file tells.
     """
 
     model: str
     native_px: int
     joint_names: Mapping[tuple[str, str | None], str]
+    lora_hashes: Mapping[str, str] = field(default_factory=dict)
 
     def identity(self, parameters: ImageParameters, run_seed: int) -> dict[str, Any]:
         """Everything that changes an image's pixels, in one spelling."""
@@ -48,27 +51,32 @@ class CheckedServer:
     def describe_run(self, spec: RunSpec, *, with_masks: bool = False) -> dict[str, Any]:
         """The run's settings as they are kept with its output: those that change pixels, sections only if any."""
         idle = {"batch_size"} if with_masks else {"batch_size", *INPAINTING_NAMES}
-        kept = {name: value for name, value in spec.as_dict().items() if value != {} and name not in idle}
+        kept = {name: value for name, value in spec.as_dict().items() if value not in ({}, []) and name not in idle}
         scheduler = kept.pop("scheduler", None)
         sampler = self.joint_names.get((str(kept["sampler"]), scheduler), kept["sampler"])
         return {**kept, "sampler": sampler, "native_px": kept["native_px"] or self.native_px, "model": self.model}
 
 
 def check_servers(
-    servers: Sequence[Server], samplers: Sequence[tuple[str, str | None]], *, allow_mixed: bool
+    servers: Sequence[Server],
+    samplers: Sequence[tuple[str, str | None]],
+    loras: Sequence[str] = (),
+    *,
+    allow_mixed: bool,
 ) -> CheckedServer:
     """Check each server, and that all would make the same images.
 
     Args:
         servers: one or more.
         samplers: every (sampler, scheduler) of the run.
+        loras: the name of every LoRA of the run.
         allow_mixed: take servers with different models or dialects; the record of each image tells which made it.
 
     Raises:
         SettingsError: servers differ, and `allow_mixed` is not given.
         WebUIError: one of them is not there, or would spoil the run.
     """
-    checked = [check_server(server.webui, samplers) for server in servers]
+    checked = [check_server(server.webui, samplers, loras) for server in servers]
     if not allow_mixed:
         kinds = [server.webui.kind.product if len(servers) > 1 else "" for server in servers]
         for server, found, kind in zip(servers[1:], checked[1:], kinds[1:], strict=True):
@@ -78,16 +86,27 @@ def check_servers(
                         f"{server.name} has {what} {here!r}, {servers[0].name} has {there!r}; "
                         "make them alike, or add --allow-mixed"
                     )
+            _refuse_other_loras(server, found, servers[0], checked[0])
     models = sorted({found.model for found in checked})
     return replace(checked[0], model=" | ".join(models))
 
 
-def check_server(webui: WebUI, samplers: Sequence[tuple[str, str | None]]) -> CheckedServer:
+def _refuse_other_loras(server: Server, found: CheckedServer, first: Server, checked: CheckedServer) -> None:
+    for name, here in found.lora_hashes.items():
+        there = checked.lora_hashes.get(name, here)
+        if here != there:
+            raise SettingsError(
+                f"{server.name} has another LoRA {name!r} (hash {here[:12]}) than {first.name} ({there[:12]}); "
+                "copy the same file to both, or add --allow-mixed"
+            )
+
+
+def check_server(webui: WebUI, samplers: Sequence[tuple[str, str | None]], loras: Sequence[str] = ()) -> CheckedServer:
     """Refuse what would spoil a long run before it starts.
 
     Raises:
         LossyFormat: the server sends images in a format that loses detail.
-        UnknownSetting: the server lacks a sampler or schedule.
+        UnknownSetting: the server lacks a sampler, a schedule or a LoRA.
         WebUIError: the server is not there or not ready.
     """
     options = webui.options()
@@ -98,7 +117,7 @@ def check_server(webui: WebUI, samplers: Sequence[tuple[str, str | None]]) -> Ch
         )
     joint = {pair: " ".join(part for part in webui.dialect.resolve(*pair) if part) for pair in samplers}
     model = checkpoint_name(options.sd_model_checkpoint or "unknown")
-    return CheckedServer(model, native_px_for(model), joint)
+    return CheckedServer(model, native_px_for(model), joint, check_loras(webui, loras))
 
 
 def checkpoint_name(title: str) -> str:

@@ -13,8 +13,8 @@ from ..errors import SettingsError
 from .draws import DRAWN_DIGITS, Choice, Range
 from .settings import GenerationSettings
 
-SettingSpec: TypeAlias = "float | int | str | Choice | Range | None"
-"""A plain value, or what one is drawn from."""
+SettingSpec: TypeAlias = "float | int | str | tuple[str, ...] | Choice | Range | None"
+"""A plain value, several, or what one is drawn from."""
 
 RUN_NAMES = ("seed", "batch_size")
 """Settings of the whole run, which no class or source can have of its own."""
@@ -33,6 +33,7 @@ _EXPECTED = {
     "steps": "a whole number from 1 on",
     "prompt": "a text",
     "negative_prompt": "a text",
+    "loras": 'a list of texts, each NAME or NAME:WEIGHT, as ["defects:0.8"]',
     "seed": "a whole number from 0 to 2^63 - 1",
     "inpaint_fill": "a text: original, fill, latent-noise or latent-nothing",
     "inpaint_area": "a text: masked or whole",
@@ -103,7 +104,7 @@ def written(spec: SettingSpec) -> Any:
         return list(spec.values)
     if isinstance(spec, Range):
         return {"min": spec.low, "max": spec.high}
-    return spec
+    return list(spec) if isinstance(spec, tuple) else spec
 
 
 def near_names(name: str, known: Sequence[str]) -> str:

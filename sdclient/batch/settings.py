@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ..errors import SettingsError
+from ..loras import tag, with_loras
 from ..models import SIZE_MULTIPLE_PX
 from .parameters import INPAINTING_NAMES, ImageParameters, InpaintArea, InpaintFill
 
@@ -34,6 +35,8 @@ class GenerationSettings(BaseModel):
     """What the pictures show."""
     negative_prompt: str = ""
     """What they do not show."""
+    loras: tuple[str, ...] = ()
+    """LoRAs to use, each "name" or "name:weight"; they go behind the prompt."""
     seed: int = Field(0, ge=0, le=LARGEST_RUN_SEED)
     """Run seed, from which every image's own seed follows."""
     native_px: int | None = Field(None, ge=SMALLEST_NATIVE_PX, multiple_of=SIZE_MULTIPLE_PX)
@@ -48,6 +51,18 @@ class GenerationSettings(BaseModel):
     """How softly a mask at least ends, in px of the source; a mask that has a feather of its own keeps it."""
     batch_size: int = Field(4, ge=1)
     """Images of one source made at once; changes no pixel by more than rounding, so it may differ on resuming."""
+
+    @field_validator("loras", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("loras")
+    @classmethod
+    def _can_be_asked_for(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            tag(text)
+        return tuple(text.strip() for text in value)
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> GenerationSettings:
@@ -65,5 +80,6 @@ class GenerationSettings(BaseModel):
 
     @property
     def parameters(self) -> ImageParameters:
-        """What an image without a mask is made with, prompts as they stand here."""
-        return ImageParameters(**self.model_dump(exclude={*INPAINTING_NAMES, "seed", "batch_size"}))
+        """What an image without a mask is made with, LoRAs behind the prompt; prompts as they stand here."""
+        values = self.model_dump(exclude={*INPAINTING_NAMES, "loras", "seed", "batch_size"})
+        return ImageParameters(**{**values, "prompt": with_loras(self.prompt, self.loras)})

@@ -49,6 +49,13 @@ Run the same command again after an interruption: only what is missing is made."
 @click.option("--cfg-scale", type=float, default=7.0, show_default=True, help="How strictly the prompt is followed.")
 @click.option("--prompt", default="", help="What the pictures show.")
 @click.option("--negative-prompt", default="", help="What they do not show.")
+@click.option(
+    "--lora",
+    "loras",
+    multiple=True,
+    metavar="NAME[:WEIGHT]",
+    help="A LoRA that every server lists, as defects:0.8; see 'generator lora'. Repeatable.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Run seed; every image's own follows from it.")
 @click.option("--batch-size", type=int, default=4, show_default=True, help="Images of a source made at once.")
 @click.option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, FastAPI, Query
@@ -36,6 +37,7 @@ def create_app(
     port: int | None = None,
     with_page: bool = False,
     watcher: JobWatcher | None = None,
+    loras: Sequence[str] = (),
 ) -> FastAPI:
     """Make the application. It keeps nothing: `save_images` changes the reply and writes no file.
 
@@ -47,14 +49,15 @@ def create_app(
         port: the same for the port.
         with_page: answer `/internal/*` too, as a WebUI that was started without `--nowebui`.
         watcher: is told of each generating job.
+        loras: names to list and to tell of as used, for trying clients; they change no pixel.
     """
     painter = engine if isinstance(engine, Painter) else OneByOne(engine or ClassicalEngine())
-    settings, board = Settings(painter.model), JobBoard(watcher)
+    settings, board = Settings(painter.model, loras), JobBoard(watcher)
     app = FastAPI(title="sdclient serve", description=painter.notice, version=VERSION)
     check = Depends(password_check(api_auth))
     app.include_router(_generating(painter, settings, board, job_ms, check))
     app.include_router(_telling(settings, board, check, facts.cmd_flags(host=host, port=port, with_page=with_page)))
-    app.include_router(list_router(painter, check))
+    app.include_router(list_router(painter, check, settings.loras))
     app.include_router(clock_router(board.clock, check))
     if with_page:
         app.include_router(page_router(settings, board, painter.notice))

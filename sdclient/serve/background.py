@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -58,6 +58,7 @@ def make_server(
     api_auth: str | None = None,
     with_page: bool = False,
     watcher: JobWatcher | None = None,
+    loras: Sequence[str] = (),
 ) -> EmbeddedServer:
     """A server for a bound socket, not started yet; start it with `run(sockets=[bound])`."""
     host, port = bound.getsockname()[:2]
@@ -69,6 +70,7 @@ def make_server(
         port=port,
         with_page=with_page,
         watcher=watcher,
+        loras=loras,
     )
     config = uvicorn.Config(
         app,
@@ -90,6 +92,7 @@ def running_server(
     api_auth: str | None = None,
     with_page: bool = False,
     watcher: JobWatcher | None = None,
+    loras: Sequence[str] = (),
 ) -> Iterator[RunningServer]:
     """Run the server on a free loopback port in a thread of this process, for as long as the block lasts.
 
@@ -99,12 +102,21 @@ def running_server(
         api_auth: "user:password", or None for no authentication.
         with_page: answer `/internal/*` too, as a WebUI that was started without `--nowebui`.
         watcher: is told of each generating job.
+        loras: names to list and to tell of as used; they change no pixel.
 
     Raises:
         RuntimeError: it did not start; the thread's own traceback says why.
     """
     bound = listen("127.0.0.1", 0)
-    server = make_server(bound, engine=engine, job_ms=job_ms, api_auth=api_auth, with_page=with_page, watcher=watcher)
+    server = make_server(
+        bound,
+        engine=engine,
+        job_ms=job_ms,
+        api_auth=api_auth,
+        with_page=with_page,
+        watcher=watcher,
+        loras=loras,
+    )
 
     def serve() -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from typing import Any
@@ -75,6 +76,21 @@ def sd_models(model: ModelCard) -> list[dict[str, Any]]:
             "config": None,
         }
     ]
+
+
+def lora(name: str) -> dict[str, Any]:
+    """An entry of the list of LoRAs; no file is behind it, and the hash is that of its name."""
+    return {
+        "name": name,
+        "alias": name,
+        "path": "(no file) listed to try clients; it changes no pixel",
+        "metadata": {"ss_output_name": name, "sshs_model_hash": lora_hash(name)},
+    }
+
+
+def lora_hash(name: str) -> str:
+    """What stands in for the hash of a LoRA's weights."""
+    return hashlib.sha256(name.encode("utf-8")).hexdigest()
 
 
 def memory() -> dict[str, Any]:

@@ -114,7 +114,8 @@ class GeneratingCall(ABC):
             raise AssertionError
         seeds = resolve_seeds(body)
         work = self.prepare(body, inputs, choice)
-        extra = told.extra_parameters(choice, work.words, self.painter.name)
+        words = {**work.words, **told.lora_hashes(body.prompt, self.settings)}
+        extra = told.extra_parameters(choice, words, self.painter.name)
         made = list(self._batches(body, work, seeds))
         about: dict[str, Any] = {"extra": extra, "settings": self.settings, "model": self.painter.model}
         infotexts = [told.infotext(body, choice, seeds, index, **about) for index in range(len(made))]

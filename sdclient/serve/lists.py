@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter
@@ -22,13 +23,14 @@ _EMPTY = (
 _REFRESHED = ("refresh-checkpoints", "refresh-vae", "refresh-embeddings")
 
 
-def list_router(painter: Painter, check: Any) -> APIRouter:
+def list_router(painter: Painter, check: Any, loras: Sequence[str] = ()) -> APIRouter:
     """The routes.
 
     Args:
         painter: what makes the pixels; its samplers, schedules and model are listed.
         check: a dependency that lets a request pass or not. As in a WebUI, where an extension adds them, the
             two calls about LoRAs are open to everybody.
+        loras: names to list.
     """
     router = APIRouter(prefix="/sdapi/v1", route_class=FaultyRoute)
     guarded = [check]
@@ -48,7 +50,11 @@ def list_router(painter: Painter, check: Any) -> APIRouter:
         router.add_api_route(f"/{name}", nothing, methods=["POST"], dependencies=guarded)
     for name in ("reload-checkpoint", "unload-checkpoint"):
         router.add_api_route(f"/{name}", done, methods=["POST"], dependencies=guarded)
-    router.add_api_route("/loras", empty, methods=["GET"])
+
+    @router.get("/loras")
+    async def list_loras() -> list[dict[str, Any]]:
+        return [facts.lora(name) for name in loras]
+
     router.add_api_route("/refresh-loras", nothing, methods=["POST"])
 
     @router.get("/samplers", dependencies=guarded)

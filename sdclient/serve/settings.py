@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from ..loras import HASH_OPTION
 from .painting import ModelCard
 
 _CHECKPOINT = "sd_model_checkpoint"
@@ -66,6 +67,7 @@ _DEFAULTS: dict[str, Any] = {
     "add_model_name_to_info": True,
     "add_model_hash_to_info": True,
     "add_version_to_infotext": True,
+    HASH_OPTION: True,
     "live_previews_enable": True,
     "show_progress_every_n_steps": 10,
     "show_progress_type": "Approx NN",
@@ -82,9 +84,11 @@ class Settings:
 
     Args:
         model: the one checkpoint there is.
+        loras: names of the LoRAs the server lists.
     """
 
-    def __init__(self, model: ModelCard) -> None:
+    def __init__(self, model: ModelCard, loras: Sequence[str] = ()) -> None:
+        self.loras = tuple(loras)
         self._model = model
         self._values = {**_DEFAULTS, _CHECKPOINT: model.title, "sd_checkpoint_hash": model.sha256}
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..infotext import ENGINE_KEY, Infotext
+from ..loras import HASH_LABEL, HASH_OPTION, loras_in
 from .catalogue import Choice
+from .facts import lora_hash
 from .painting import ModelCard
 from .resolve import Seeds
 from .settings import Settings
@@ -19,6 +21,14 @@ def extra_parameters(choice: Choice, words: Mapping[str, Any], engine_name: str)
     if choice.schedule is not None:
         extra["Schedule type"] = choice.schedule
     return {**extra, ENGINE_KEY: engine_name}
+
+
+def lora_hashes(prompt: str, settings: Settings) -> dict[str, str]:
+    """What is told of the LoRAs a prompt names; those that are not listed are left out without a word, as there."""
+    used = [name for name in loras_in(prompt) if name in settings.loras]
+    if not used or not settings[HASH_OPTION]:
+        return {}
+    return {HASH_LABEL: ", ".join(f"{name}: {lora_hash(name)[:12]}" for name in used)}
 
 
 def infotext(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -109,13 +109,16 @@ class WebUIServer:
 
 
 @contextmanager
-def serve_webui(*, with_page: bool = True, job_ms: float = 0, api_auth: str | None = None) -> Iterator[WebUIServer]:
+def serve_webui(
+    *, with_page: bool = True, job_ms: float = 0, api_auth: str | None = None, loras: Sequence[str] = ()
+) -> Iterator[WebUIServer]:
     """Run the embedded server in this process for as long as the block lasts.
 
     Args:
         with_page: answer `/internal/*` too, as a WebUI does that was started without `--nowebui`.
         job_ms: what a batch takes at least, in ms.
         api_auth: "user:password" that every call must carry; None lets everybody in.
+        loras: names to list and to tell of as used, as a WebUI does; they change no pixel.
 
     Raises:
         MissingExtra: the extra `serve` is not installed.
@@ -125,7 +128,9 @@ def serve_webui(*, with_page: bool = True, job_ms: float = 0, api_auth: str | No
     except ModuleNotFoundError as error:
         raise MissingExtra("sdclient.testing", "serve") from error
     watcher = _Watcher()
-    with running_server(with_page=with_page, job_ms=job_ms, api_auth=api_auth, watcher=watcher) as upstream:
+    with running_server(
+        with_page=with_page, job_ms=job_ms, api_auth=api_auth, watcher=watcher, loras=loras
+    ) as upstream:
         port = urlsplit(upstream.url).port
         assert port is not None  # noqa: S101 - it was just started on one
         server = WebUIServer(port, api_auth)

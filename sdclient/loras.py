@@ -1,0 +1,127 @@
+"""LoRAs in prompts: asked for as `<lora:name:weight>`, looked up before, and checked in the reply.
+
+A WebUI leaves out a LoRA that it does not have without a word. What it has it lists; which ones an image was made with
+stands under "Lora hashes" in the infotext, unless its option `lora_add_hashes_to_infotext` is off, or it was started
+with `--no-hashing` (AUTOMATIC1111/stable-diffusion-webui, extensions-builtin/Lora/extra_networks_lora.py, networks.py).
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from .errors import NotFound, SettingSubstituted, UnknownSetting
+from .infotext import parse_infotext
+
+if TYPE_CHECKING:
+    from .client import WebUI
+    from .models import GenerationInfo, Lora
+
+HASH_OPTION = "lora_add_hashes_to_infotext"
+HASH_LABEL = "Lora hashes"
+
+_TAG = re.compile(r"<(?:lora|lyco):([^:>]+)(?::[^>]*)?>")
+_NAME = re.compile(r"[^:<>,]+")
+_SHOWN = 8
+
+
+def tag(text: str) -> str:
+    """What a prompt says to use a LoRA.
+
+    Args:
+        text: "name" or "name:weight", as after `--lora`; without a weight it is 1.
+
+    Raises:
+        ValueError: says what was expected.
+    """
+    name, colon, weight = text.strip().partition(":")
+    try:
+        value = float(weight) if colon else 1.0
+    except ValueError:
+        value = math.nan
+    if not _NAME.fullmatch(name) or not math.isfinite(value):
+        raise ValueError("expected NAME or NAME:WEIGHT, as defects:0.8")
+    return f"<lora:{name}:{value:g}>"
+
+
+def with_loras(prompt: str, loras: Iterable[str]) -> str:
+    """The prompt with tags behind it, for those that it does not hold yet."""
+    missing = [one for one in map(tag, loras) if one not in prompt]
+    return " ".join(part for part in (prompt, *missing) if part)
+
+
+def loras_in(prompt: str) -> list[str]:
+    """Names of the LoRAs that a prompt asks for, each once."""
+    return list(dict.fromkeys(name.strip() for name in _TAG.findall(prompt)))
+
+
+def check_loras(webui: WebUI, names: Sequence[str]) -> dict[str, str]:
+    """Make sure that a server lists LoRAs; makes it look once more for those it does not.
+
+    Returns:
+        Name -> hash of the weights, for those whose file tells it.
+
+    Raises:
+        UnknownSetting: it does not list one; names the near ones.
+    """
+    if not names:
+        return {}
+    try:
+        found = _by_name(webui.loras())
+        if any(name not in found for name in names):
+            webui.refresh_loras()
+            found = _by_name(webui.loras())
+    except NotFound as error:
+        raise UnknownSetting(
+            f"{webui.url}: lists no LoRAs, so whether it has {', '.join(map(repr, names))} cannot be told; update it",
+            field="prompt",
+        ) from error
+    for name in names:
+        if name not in found:
+            raise UnknownSetting(f"{webui.url}: no LoRA {name!r}; {_near(name, found)}", field="prompt")
+    hashes = {name: str(found[name].metadata.get("sshs_model_hash") or "") for name in names}
+    return {name: value for name, value in hashes.items() if value}
+
+
+def verify_loras(prompt: str, info: GenerationInfo) -> None:
+    """Compare what a server that tells its LoRAs says it used with what the prompt asked for.
+
+    Raises:
+        SettingSubstituted: it made the image without one of them.
+    """
+    names = loras_in(prompt)
+    told = info.extra_generation_params.get(HASH_LABEL)
+    if told is None and info.infotexts:
+        told = parse_infotext(info.infotexts[-1]).settings.get(HASH_LABEL)
+    used = {entry.partition(":")[0].strip() for entry in str(told or "").split(",")}
+    for name in names:
+        if name.replace(",", "").strip() not in used:
+            raise SettingSubstituted(
+                f"LoRA {name!r}", "on", None, "see whether the server lists it and its log says why it was left out"
+            )
+
+
+def _by_name(loras: Iterable[Lora]) -> Mapping[str, Lora]:
+    """What prompts may call them: the file's name, or an alias that only one file has."""
+    listed = list(loras)
+    aliases = Counter(lora.alias.casefold() for lora in listed if lora.alias)
+    found = {lora.alias: lora for lora in listed if lora.alias and aliases[lora.alias.casefold()] == 1}
+    return {**found, **{lora.name: lora for lora in listed}}
+
+
+def _near(name: str, known: Mapping[str, Lora]) -> str:
+    if not known:
+        return "it has none; copy the file into its folder models/Lora"
+    near = difflib.get_close_matches(name.casefold(), {one.casefold(): one for one in known}, n=3, cutoff=0.6)
+    spelled = [one for one in known if one.casefold() in near]
+    if spelled:
+        return f"did you mean {' or '.join(map(repr, spelled))}? Otherwise copy the file into its folder models/Lora"
+    shown = sorted(known)[:_SHOWN]
+    return (
+        f"it has {', '.join(shown)}{', ...' if len(known) > len(shown) else ''}; "
+        "copy the file into its folder models/Lora, or give one of these"
+    )
