@@ -67,7 +67,7 @@ class ServerCalls(ResourceCalls):
             return False
         try:
             return not self.cmd_flags().model_dump().get("no_hashing")
-        except (NotFound, UnexpectedReply):
+        except (NotFound, ServerFault, UnexpectedReply):  # a server without that call
             return True
 
     def vae_settings(self, *names: str) -> dict[str, Any]:

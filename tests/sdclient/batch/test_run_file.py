@@ -137,7 +137,7 @@ def test_plain_settings_come_out_as_they_went_in(settings: GenerationSettings, k
     """To the letter, for keys are made of them: 7.0 must not become 7."""
     spec = RunSpec.from_settings(settings)
     out = asdict(spec.parameters_for(source(), k, seed))
-    expected = settings.model_dump(mode="json", exclude={"seed", "batch_size", *INPAINTING_NAMES})
+    expected = settings.model_dump(mode="json", exclude={"seed", "batch_size", "loras", *INPAINTING_NAMES})
     assert out.pop("inpainting") is None
     assert json.dumps(out, sort_keys=True) == json.dumps(expected, sort_keys=True)
     assert (spec.seed, spec.batch_size) == (settings.seed, settings.batch_size)
@@ -145,7 +145,8 @@ def test_plain_settings_come_out_as_they_went_in(settings: GenerationSettings, k
 
 def test_parameters_are_what_a_section_may_hold() -> None:
     names = {field.name for of in (ImageParameters, Inpainting) for field in fields(of)}
-    assert names - {"inpainting", "mask_sha256"} == set(IMAGE_NAMES)
+    # A LoRA becomes a part of the prompt.
+    assert names - {"inpainting", "mask_sha256"} == set(IMAGE_NAMES) - {"loras"}
 
 
 def test_integers_and_numbers_of_a_file_become_what_the_settings_say() -> None:
@@ -225,6 +226,7 @@ def test_the_configuration_is_complete_and_can_be_read_back(spec: RunSpec) -> No
         "inpaint_area": "masked",
         "inpaint_fill": "original",
         "inpaint_padding": 32,
+        "loras": [],
         "mask_blur": 2,
         "native_px": None,
         "negative_prompt": "__side__",
