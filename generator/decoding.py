@@ -23,6 +23,21 @@ _LONGEST_SHAPE = 8
 """A picture longer than this many times its width is cut to it about its middle."""
 
 
+_CAMERA_BITS = (8, 10, 12, 14, 16)
+
+
+@dataclass(frozen=True, eq=False)
+class Upright:
+    """One picture as it is shown."""
+
+    picture: Image.Image
+    """RGB."""
+    sha256: str
+    """Of the file's bytes."""
+    generated_by: str | None
+    """Why it counts as generated, in words; None for a picture that does not."""
+
+
 @dataclass(frozen=True, eq=False)
 class Decoded:
     """One picture, its shorter side brought to the size asked."""
@@ -38,7 +53,19 @@ class Decoded:
 
 
 def decode(path: Path, size_px: int) -> Decoded:
-    """Read a picture upright, in RGB, transparency on white, 16 bits brought to 8, the shorter side `size_px`.
+    """Read a picture as `read_upright` does, and bring its shorter side to `size_px`.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    read = read_upright(path)
+    pixels = np.asarray(_scaled(read.picture, size_px))
+    is_grey = bool((pixels[..., :1] == pixels).all())
+    return Decoded(pixels, is_grey, read.sha256, read.generated_by)
+
+
+def read_upright(path: Path) -> Upright:
+    """Read a picture upright, in RGB, transparency on white, deep grey brought to 8 bits.
 
     Raises:
         DataError: it cannot be read.
@@ -54,18 +81,17 @@ def decode(path: Path, size_px: int) -> Decoded:
             f"{path}: cannot be read as a picture ({error}); remove it, 'trainer check' lists all such files"
         ) from error
     told = next((words for key, words in _GENERATED_KEYWORDS.items() if key in picture.info), None)
-    rgb = _scaled(_upright_rgb(picture), size_px)
-    pixels = np.asarray(rgb)
-    is_grey = bool((pixels[..., :1] == pixels).all())
-    return Decoded(pixels, is_grey, hashlib.sha256(content).hexdigest(), told)
+    return Upright(_upright_rgb(picture), hashlib.sha256(content).hexdigest(), told)
 
 
 def _upright_rgb(picture: Image.Image) -> Image.Image:
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I"):
-        # Pillow clips 16 bits at 255 where it should scale them.
+        # Pillow clips 16 bits at 255. A camera of 12 bits would be near black by the high byte; by the depth that
+        # holds the brightest pixel, it is as 'sdclient generate' sends it to a server.
         deep = np.asarray(picture).astype(np.int64)
-        picture = Image.fromarray((deep >> 8 if deep.max(initial=0) > 255 else deep).clip(0, 255).astype(np.uint8))
+        bits = next((bits for bits in _CAMERA_BITS if deep.max(initial=0) < 2**bits), _CAMERA_BITS[-1])
+        picture = Image.fromarray((deep.clip(0) >> (bits - 8)).clip(0, 255).astype(np.uint8))
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         clear = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")

@@ -6,6 +6,7 @@ import click
 
 from .. import __version__
 from ._group import OneLineErrors, speak_utf8
+from .lora import lora
 from .train import train
 
 
@@ -19,10 +20,13 @@ def cli() -> None:
       generator train data/train -o models/pads --minutes 30
       sdclient serve --engine diffusion --model models/pads     (in another terminal)
       sdclient generate sources output --per-source 4 --native-size 64 --url http://127.0.0.1:7861
+    Your own Stable Diffusion, taught your defects, for a WebUI:
+      generator lora data/train --base v1-5.safetensors -o defects.safetensors
     """
 
 
 cli.add_command(train)
+cli.add_command(lora)
 
 
 def main() -> None:

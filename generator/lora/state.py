@@ -85,7 +85,10 @@ def load_state(path: Path, session: Session) -> Reached:
             load_adapter_tensors(model, own)
         former = session.optimizer.state_dict()
         former["state"] = {
-            int(number): {"step": torch.tensor(step), **{name: tensors[f"optimizer/{number}/{name}"] for name in _MOMENTS}}
+            int(number): {
+                "step": torch.tensor(step),
+                **{name: tensors[f"optimizer/{number}/{name}"] for name in _MOMENTS},
+            }
             for number, step in values["optimizer_steps"].items()
         }
         session.optimizer.load_state_dict(former)

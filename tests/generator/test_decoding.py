@@ -42,6 +42,13 @@ def test_sixteen_bits_keep_their_high_byte_and_transparency_lies_on_white(tmp_pa
     assert (decode(tmp_path / "clear.png", 16).pixels == 255).all()
 
 
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_the_depth_of_a_camera_is_taken_from_its_brightest_pixel(tmp_path: Path, bits: int) -> None:
+    values = np.linspace(0, 2**bits - 1, 256).astype(np.uint16).reshape(16, 16)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    assert (decode(tmp_path / "deep.png", 16).pixels[..., 0] == values >> (bits - 8)).all()
+
+
 def test_a_photograph_is_turned_as_its_camera_noted(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
