@@ -66,6 +66,10 @@ class Findings:
     """No pixel is above `LARGEST_BLACK_LEVEL`, though the source has some."""
     is_uniform: bool
     """One colour only, though the source has more."""
+    luma_score: float = 0.0
+    """The part of the noise score that is grey noise, from 0 to below 1."""
+    chroma_score: float = 0.0
+    """The part that is noise of colour, from 0 to below 1."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,8 @@ def examine(image: Image.Image, source: Image.Image | None = None, *, source_det
     if source_rgb is not None and (is_black or is_uniform):
         source_is_black, source_is_uniform = _flatness(_extremes_without_specks(source_rgb))
         is_black, is_uniform = is_black and not source_is_black, is_uniform and not source_is_uniform
-    return Findings(_noise_score(rgb, source_rgb, source_detail), is_black, is_uniform)
+    luma, chroma = _excess(rgb, source_rgb, source_detail)
+    return Findings(_score(luma + chroma), is_black, is_uniform, _score(luma), _score(chroma))
 
 
 def reason_spoiled(findings: Findings, limits: SpoiledLimits | None = None) -> str | None:
@@ -156,13 +161,18 @@ def find_spoiled(image: Image.Image, source: Image.Image, changed: _Box | None =
         changed: (left, top, right, bottom) of the part that was made anew, where the rest is the source: that part
             alone is looked at, lest noise in it vanish among the rest. It may have one colour, as sound copper has.
     """
+    return reason_spoiled(examine_sibling(image, source, changed))
+
+
+def examine_sibling(image: Image.Image, source: Image.Image, changed: _Box | None = None) -> Findings:
+    """What `find_spoiled` judges by; arguments as there."""
     whole = (0, 0, *source.size)
     box = changed or whole
     detail = _LAST_SOURCES.detail_of(source, box)
     if box == whole:
-        return reason_spoiled(examine(image, source, source_detail=detail))
+        return examine(image, source, source_detail=detail)
     findings = examine(image.crop(box), source.crop(box), source_detail=detail)
-    return reason_spoiled(replace(findings, is_uniform=False))
+    return replace(findings, is_uniform=False)
 
 
 def _flatness(extremes: Sequence[tuple[int, int]]) -> tuple[bool, bool]:
@@ -186,15 +196,17 @@ def _first_beyond(specks: float, counts: Sequence[int]) -> int:
     return next(level for level, total in enumerate(accumulate(counts)) if total > specks)
 
 
-def _noise_score(rgb: Image.Image, source: Image.Image | None, source_detail: _Detail | None) -> float:
+def _excess(rgb: Image.Image, source: Image.Image | None, source_detail: _Detail | None) -> tuple[float, float]:
+    """Excess of luma and of chroma, each 1 where it is worth a half."""
     found = _detail(rgb)
     if source is None:
-        own = [_UNKNOWN_SOURCE_CHROMA_LEVELS] * len(found.chroma)
-        total = _CHROMA.excess(found.chroma, own)
-    else:
-        detail = source_detail or _detail(source)
-        total = _CHROMA.excess(found.chroma, detail.chroma) + _LUMA.excess(found.luma, detail.luma)
-    return total / (1 + total)
+        return 0.0, _CHROMA.excess(found.chroma, [_UNKNOWN_SOURCE_CHROMA_LEVELS] * len(found.chroma))
+    detail = source_detail or _detail(source)
+    return _LUMA.excess(found.luma, detail.luma), _CHROMA.excess(found.chroma, detail.chroma)
+
+
+def _score(excess: float) -> float:
+    return excess / (1 + excess)
 
 
 def _detail(rgb: Image.Image) -> _Detail:
