@@ -1,7 +1,7 @@
 """Keeps the good ones of what was generated: scores, limits from real images, verdicts with their reasons.
 
-`curator.Curator` is what the command, the regenerate loop and tests share. It works on a manifest that is open already,
-so a loop calls it after each round::
+`Curator` is what the command, the regenerate loop and tests share. It works on a manifest that is open already, so a
+loop calls it after each round::
 
     with Manifest(output, create=True) as manifest:
         curator = Curator(output, manifest)
@@ -12,7 +12,21 @@ so a loop calls it after each round::
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from .judged import Judged
 from .reasons import REASONS, Direction, Reason
 
-__all__ = ["REASONS", "Direction", "Judged", "Reason"]
+if TYPE_CHECKING:
+    from .curator import Curator as Curator
+
+__all__ = ["REASONS", "Curator", "Direction", "Judged", "Reason"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs the extra on first use, so that the words of the reasons cost nothing."""
+    if name != "Curator":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .curator import Curator
+
+    return Curator

@@ -1,0 +1,238 @@
+"""Scores what has no scores yet, and judges everything from the stored scores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from ..manifest import Manifest, Parent
+from ..manifest_curation import ACCEPTED, REJECTED
+from ..manifest_fingerprints import Fingerprint, Twin
+from ..photos import natural_key
+from ..progress import Track, untracked
+from . import reasons as words
+from .decide import Limits, own_reasons, twin_limit
+from .judged import Judged
+from .knowledge import RealKnowledge
+from .ledger import DoneImage, Ledger, ScoreTable
+from .opinion import Opinions
+from .scoring import PairJob, ScoreJob, ScoringPool, check_recorded, default_workers, scoring
+from .settings import CurationSettings
+from .twins import duplicates, pairs_to_compare
+
+RUN_KEY = "curation"
+"""Key of the manifest's run table that keeps the limits chosen."""
+
+_LEAST_LIKENESS = 0.6
+"""Pairs less alike are not kept; no limit is so low."""
+_BATCH = 128
+
+
+class Curator:
+    """The filters of one output, whose manifest is open.
+
+    The first question reads the real images, or what was measured of them before; later calls are cheap.
+
+    Args:
+        output: the output folder.
+        manifest: its manifest, open for writing; for reading is enough for a dry run.
+        settings: what a person chose.
+        is_dry_run: write nothing.
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        manifest: Manifest,
+        settings: CurationSettings | None = None,
+        *,
+        is_dry_run: bool = False,
+    ) -> None:
+        self._output = output
+        self._manifest = manifest
+        self._settings = settings or CurationSettings()
+        self._is_dry_run = is_dry_run
+        self._run = manifest.run()
+        self._ledger = Ledger(manifest, is_dry_run=is_dry_run)
+        self._real = RealKnowledge(output, self._run, self._settings, is_dry_run=is_dry_run)
+        self._opinions = Opinions(output, self._settings)
+
+    def check_files(self, track: Track = untracked) -> None:
+        """Read the bytes of every image that is done.
+
+        Raises:
+            OutputError: one is missing or was changed; the message names it.
+        """
+        for one in track(self._ledger.done(), "check files"):
+            check_recorded(self._output, one.file, one.sha256)
+
+    def score_missing(self, track: Track = untracked) -> int:
+        """Score every image whose bytes have no scores yet; gives their number.
+
+        What was scored is kept batch by batch, so that an interrupted call loses little.
+
+        Raises:
+            OutputError: an image or the picture it was made from is missing or was changed.
+            SourceError: no real images, or one that cannot be read.
+            MissingExtra: faces are to be looked for, and the detector is not installed.
+        """
+        basis, prints = self._real.basis, self._ledger.prints()
+        scored = self._ledger.scores(prints, basis)
+        done = self._ledger.done()
+        if all(one.file in scored and prints[one.file].twins is not None for one in done):
+            return 0
+        jobs = {job.file: job for job in self._jobs()}
+        missing = sorted(
+            (job for file, job in jobs.items() if file not in scored), key=lambda job: (job.base, natural_key(job.file))
+        )
+        with scoring(
+            self._output,
+            self._real.measures(track),
+            with_faces=words.FACE not in self._settings.skip,
+            images=len(missing),
+            workers=self._settings.workers or default_workers(),
+        ) as pool:
+            for batch in _batches(_tracked(pool.score(missing), len(missing), track, "score")):
+                former = (prints.get(job.file) for job, _ in batch)
+                self._ledger.keep(
+                    {job.file: scores.scores for job, scores in batch},
+                    {
+                        job.file: Fingerprint(job.file, job.sha256, basis, scores.hash, one.twins if one else None)
+                        for (job, scores), one in zip(batch, former, strict=True)
+                    },
+                )
+            self._find_twins(pool, jobs, track)
+        return len(missing)
+
+    def judge(self, track: Track = untracked) -> list[Judged]:
+        """Judge every image that has scores, from these alone, and write what the filters say.
+
+        The earlier of two near duplicates stays, by the time they were made; a person's decision comes before the
+        filters', so that nothing is a duplicate of an image that a person rejected.
+
+        Raises:
+            SettingsError: the predictions or features cannot be used.
+            SourceError: no real images, or one that cannot be read.
+        """
+        done, prints = self._ledger.done(), self._ledger.prints()
+        scores = self._with_opinions(self._ledger.scores(prints, self._real.basis), prints, done)
+        by_person = self._ledger.persons_verdicts()
+        by_class: dict[str, list[DoneImage]] = {}
+        for one in done:
+            if one.file in scores:
+                by_class.setdefault(one.class_name, []).append(one)
+        limits = self.limits(track)
+        judged = [
+            one
+            for name, images in by_class.items()
+            for one in self._judge_class(images, scores, prints, limits[name], by_person)
+        ]
+        self._ledger.say(judged)
+        return judged
+
+    def limits(self, track: Track = untracked) -> dict[str, Limits]:
+        """Limits of every class of the output, learnt or given; kept in the manifest's run table.
+
+        Raises:
+            SourceError: no real images, or one that cannot be read.
+            SettingsError: the features of real images cannot be used.
+        """
+        classes = sorted({one.class_name for one in self._ledger.done()}, key=natural_key)
+        found = self._real.limits(classes, self._opinions.limits(), track)
+        chosen = {
+            "real": str(self._real.folder),
+            "basis": self._real.basis,
+            "skip": sorted(self._settings.skip),
+            "limits": {name: asdict(limits) for name, limits in found.items()},
+        }
+        # As it comes back from JSON, in which a tuple is a list.
+        as_kept = json.loads(json.dumps(chosen))
+        if not self._is_dry_run and self._run.get(RUN_KEY) != as_kept:
+            self._manifest.set_run({RUN_KEY: as_kept})
+            self._run[RUN_KEY] = as_kept
+        return found
+
+    def _judge_class(
+        self,
+        images: Sequence[DoneImage],
+        scores: ScoreTable,
+        prints: Mapping[str, Fingerprint],
+        limits: Limits,
+        by_person: Mapping[str, str],
+    ) -> Iterator[Judged]:
+        skip = self._settings.skip
+        own = {
+            one.file: own_reasons(
+                scores[one.file], limits, is_normal=one.class_name == self._settings.normal, skip=skip
+            )
+            for one in images
+        }
+        found: set[str] = set()
+        if words.NEAR_DUPLICATE not in skip:
+            found = duplicates(
+                images,
+                (file for file, reasons in own.items() if reasons),
+                prints,
+                lambda one, other: twin_limit(scores[one], limits, scores.get(other, {})),
+                by_person,
+            )
+        for one in images:
+            reasons = {*own[one.file], *((words.NEAR_DUPLICATE,) if one.file in found else ())}
+            ordered = tuple(word for word in words.REASONS if word in reasons)
+            verdict = by_person.get(one.file, REJECTED if ordered else ACCEPTED)
+            yield Judged(one.file, one.class_name, one.source, one.sha256, ordered, scores[one.file], verdict)
+
+    def _find_twins(self, pool: ScoringPool, jobs: Mapping[str, ScoreJob], track: Track) -> None:
+        """Compare images that were never compared with those of their class whose hash is close."""
+        prints = self._ledger.prints()
+        pairs = pairs_to_compare(prints, {file: job.class_name for file, job in jobs.items()})
+        twins: dict[str, list[Twin]] = {file: [] for file, one in prints.items() if one.twins is None and file in jobs}
+        compared = pool.compare([PairJob(jobs[one], jobs[other]) for one, other in pairs])
+        for pair, likeness in _tracked(compared, len(pairs), track, "compare"):
+            if likeness >= _LEAST_LIKENESS:
+                twins[pair.one.file].append(Twin(pair.other.file, pair.other.sha256, round(likeness, 6)))
+        self._ledger.keep({}, {file: replace(prints[file], twins=tuple(found)) for file, found in twins.items()})
+
+    def _with_opinions(
+        self, scores: ScoreTable, prints: Mapping[str, Fingerprint], done: Sequence[DoneImage]
+    ) -> ScoreTable:
+        """Scores with what the classifier says; what is new of it is kept with them."""
+        said = self._opinions.scores({one.file: one.class_name for one in done})
+        merged = {file: {**scores[file], **opinion} for file, opinion in said.items() if file in scores}
+        changed = {file: row for file, row in merged.items() if row != scores[file]}
+        if changed:
+            self._ledger.keep(changed, {file: prints[file] for file in changed})
+        return {**scores, **changed}
+
+    def _jobs(self) -> Iterator[ScoreJob]:
+        """Every image that is done, with the picture it was made on."""
+        sources = self._settings.sources or Path(str(self._run.get("sources", "")))
+        others = Path(str(self._run.get("other_sources", "")))
+        for record in self._manifest.images():
+            base, folder = Parent(record.source, record.source_sha256), sources
+            if record.asked.get("base") == "other" and record.other_parents:
+                base, folder = record.other_parents[0], others
+            yield ScoreJob(
+                record.file, record.sha256, record.class_name, str(folder / base.source), base.sha256, record.mask
+            )
+
+
+def _tracked(answers: Iterator[Sequence[Any]], total: int, track: Track, title: str) -> Iterator[Any]:
+    """One item after the other, while something shows the progress."""
+    items = (item for chunk in answers for item in chunk)
+    for _ in track(range(total), title):
+        yield next(items)
+
+
+def _batches(items: Iterator[Any]) -> Iterator[list[Any]]:
+    batch: list[Any] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) >= _BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,235 @@
+"""What a classifier thinks of the images, read from the files that `trainer predict` writes.
+
+`predictions.csv` has the columns `image` and one `p_<class>` a class; a features file (`numpy.savez`, no pickles) holds
+`features` (N, D), `images` and `labels` (N,). Any other program may write them.
+
+An image is named as `trainer predict OUTPUT` names it, relative to the output folder; a path that leads into the output
+folder is understood too.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import SettingsError
+from .limits import Limit, upper_limits
+from .settings import CurationSettings
+
+_PREFIX = "p_"
+_SUM_TOLERANCE = 1e-3
+_NEAREST = 3
+
+Features = npt.NDArray[np.float64]
+
+
+Opinion = dict[str, float | None]
+"""`p_class`, `p_normal`, `p_other` (the highest of the rest): probabilities, None where the classifier knows none."""
+
+
+class Opinions:
+    """What a classifier says of an output, from the files a person gave; read when first asked.
+
+    Args:
+        output: the output folder.
+        settings: names the files.
+    """
+
+    def __init__(self, output: Path, settings: CurationSettings) -> None:
+        self._output = output
+        self._settings = settings
+        self._space: FeatureSpace | None = None
+        self._limits: dict[str, Limit] = {}
+
+    def scores(self, class_of: Mapping[str, str]) -> dict[str, Opinion]:
+        """Scores by file, of images that the files name; empty where no file was given.
+
+        Args:
+            class_of: class of every image of the output.
+
+        Raises:
+            SettingsError: a file that cannot be used.
+        """
+        settings = self._settings
+        found: dict[str, Opinion] = {}
+        if settings.predictions is not None:
+            found = read_opinions(settings.predictions, self._output, class_of, normal=settings.normal)
+        space = self._read_space()
+        if space is not None and settings.features is not None:
+            names, _, features = read_features(settings.features)
+            for name, row in zip(names, features, strict=True):
+                file = resolve(name, self._output, class_of)
+                if file is not None:
+                    found.setdefault(file, {})["feature_distance"] = space.distance(class_of[file], row)
+        return found
+
+    def limits(self) -> dict[str, Limit]:
+        """Upper limit of the feature distance by class; empty where no features were given.
+
+        Raises:
+            SettingsError: the file of real features cannot be used.
+        """
+        self._read_space()
+        return self._limits
+
+    def _read_space(self) -> FeatureSpace | None:
+        if self._space is None and self._settings.real_features is not None:
+            self._space = read_real_features(self._settings.real_features)
+            self._limits = self._space.limits()
+        return self._space
+
+
+def read_opinions(path: Path, output: Path, class_of: Mapping[str, str], *, normal: str) -> dict[str, Opinion]:
+    """Opinions by file, of those images of the output that the table names.
+
+    Args:
+        path: the CSV.
+        output: the output folder.
+        class_of: class of every image of the output.
+        normal: name of the class of good boards.
+
+    Raises:
+        SettingsError: no such file, or a line that cannot be used; the message names it.
+    """
+    opinions = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            classes = _classes(path, reader.fieldnames)
+            for row in reader:
+                name = resolve(row["image"] or "", output, class_of)
+                if name is not None:
+                    at = f"{path}, line {reader.line_num}"
+                    opinions[name] = _opinion(at, row, classes, class_of[name], normal)
+    except FileNotFoundError as error:
+        raise SettingsError(f"{path}: no such file; make it with 'trainer predict RUN {output} -o {path}'") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SettingsError(f"{path}: not a CSV in UTF-8 ({error}); expected what 'trainer predict' writes") from error
+    return opinions
+
+
+class FeatureSpace:
+    """Features of real images by class; distances to them.
+
+    A distance is the mean cosine distance, 0 to 2, to the three nearest real images of the class.
+
+    Args:
+        real: (N, D) of each class.
+    """
+
+    def __init__(self, real: Mapping[str, Features]) -> None:
+        self._real = {name: _unit(rows) for name, rows in real.items() if len(rows)}
+
+    def distance(self, class_name: str, features: Features) -> float | None:
+        """How far an image's features (D,) are from its class; None for a class without real images."""
+        rows = self._real.get(class_name)
+        return None if rows is None else _mean_of_nearest(1 - rows @ _unit(features[None])[0])
+
+    def limits(self) -> dict[str, Limit]:
+        """Upper limit of each class, each real image measured with itself left out."""
+        found = {}
+        for name, rows in self._real.items():
+            distances = 1 - rows @ rows.T
+            np.fill_diagonal(distances, np.inf)
+            found[name] = np.array([_mean_of_nearest(row[np.isfinite(row)]) for row in distances if len(row) > 1])
+        return upper_limits(found, least=0.0)
+
+
+def read_features(path: Path) -> tuple[list[str], list[str], Features]:
+    """Names, labels and (N, D) features.
+
+    Raises:
+        SettingsError: no such file, or not such a file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            names = [str(name) for name in archive["images"]]
+            labels = [str(label) for label in archive["labels"]]
+            features = np.asarray(archive["features"], dtype=np.float64)
+    except FileNotFoundError as error:
+        raise SettingsError(f"{path}: no such file; make it with 'trainer predict RUN FOLDER --features'") from error
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise SettingsError(f"{path}: not a features file of 'trainer predict' ({error})") from error
+    if features.ndim != 2 or not len(names) == len(labels) == len(features):
+        raise SettingsError(
+            f"{path}: features of shape {features.shape} for {len(names)} images; expected one row each"
+        )
+    if not np.isfinite(features).all():
+        raise SettingsError(f"{path}: holds features that are no numbers; expected finite ones")
+    return names, labels, features
+
+
+def read_real_features(path: Path) -> FeatureSpace:
+    """The features of real images; the class is the label, or where it is empty the folder that holds the image.
+
+    Raises:
+        SettingsError: as `read_features`.
+    """
+    names, labels, features = read_features(path)
+    by_class: dict[str, list[Features]] = {}
+    for name, label, row in zip(names, labels, features, strict=True):
+        by_class.setdefault(label or PurePosixPath(name).parent.name, []).append(row)
+    return FeatureSpace({name: np.stack(rows) for name, rows in by_class.items()})
+
+
+def resolve(name: str, output: Path, class_of: Mapping[str, str]) -> str | None:
+    """The file of the output that a table's name stands for, or None."""
+    if name in class_of:
+        return name
+    path = Path(name)
+    if not path.is_absolute() and path.parts[: len(output.parts)] == output.parts:
+        inside = PurePosixPath(*path.parts[len(output.parts) :]).as_posix()
+        return inside if inside in class_of else None
+    try:
+        inside = path.resolve().relative_to(output.resolve()).as_posix()
+    except ValueError:
+        return None
+    return inside if inside in class_of else None
+
+
+def _classes(path: Path, columns: object) -> list[str]:
+    names = [str(name) for name in columns] if isinstance(columns, list) else []
+    classes = [name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX) and name != _PREFIX]
+    if "image" not in names or len(classes) < 2:
+        raise SettingsError(
+            f"{path}, line 1: columns {', '.join(names) or 'none'}; expected image and two or more of p_<class>, "
+            "as 'trainer predict' writes"
+        )
+    return classes
+
+
+def _opinion(at: str, row: Mapping[str, str], classes: list[str], class_name: str, normal: str) -> Opinion:
+    values = {name: _probability(at, name, row[f"{_PREFIX}{name}"]) for name in classes}
+    total = sum(values.values())
+    if abs(total - 1) > _SUM_TOLERANCE:
+        raise SettingsError(f"{at}: the probabilities add up to {total:.4f}; expected 1")
+    others = [value for name, value in values.items() if name not in (class_name, normal)]
+    return {
+        "p_class": values.get(class_name),
+        "p_normal": values.get(normal),
+        "p_other": max(others, default=None),
+    }
+
+
+def _probability(at: str, name: str, cell: str | None) -> float:
+    try:
+        value = float(cell or "")
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise SettingsError(f"{at}: {_PREFIX}{name} is {cell!r}; expected a probability from 0 to 1")
+    return value
+
+
+def _unit(rows: Features) -> Features:
+    lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.asarray(rows / np.where(lengths > 0, lengths, 1), dtype=np.float64)
+
+
+def _mean_of_nearest(distances: Features) -> float:
+    nearest = np.sort(distances)[:_NEAREST]
+    return float(np.clip(nearest.mean(), 0, 2))

@@ -1,0 +1,109 @@
+"""How like two pictures are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image, ImageChops, ImageDraw
+from skimage.metrics import structural_similarity
+
+from sdclient.curate.likeness import likeness, likeness_of_retakes, noise_level, retakes
+from sdclient.curate.pixels import grey_of
+
+from .pictures import image_of, noisy, sibling, surface
+
+
+def rectangle(size: int, box: tuple[int, int, int, int]) -> Image.Image:
+    mask = Image.new("L", (size, size))
+    ImageDraw.Draw(mask).rectangle((box[0], box[1], box[2] - 1, box[3] - 1), fill=255)
+    return mask
+
+
+def test_a_copy_is_as_like_as_can_be() -> None:
+    found = likeness(surface(1), surface(1))
+    assert found.inside == pytest.approx(1.0)
+    assert found.outside is None
+
+
+def test_without_shift_or_exposure_it_is_the_librarys_structural_similarity() -> None:
+    one, other = grey_of(surface(1)), grey_of(noisy(surface(1), 6, in_colour=False))
+    gain = ((one - one.mean()) * (other - other.mean())).mean() / other.var()
+    exposed = np.clip((other - other.mean()) * gain + one.mean(), 0, 255)
+    expected = structural_similarity(one, exposed.astype(np.float32), data_range=255, full=True)[1].mean()
+    found = likeness(noisy(surface(1), 6, in_colour=False), surface(1)).inside
+    assert found == pytest.approx(float(expected), abs=1e-6)
+
+
+@pytest.mark.parametrize("shift", [(1, 0), (0, -1), (2, 2), (-2, 1)])
+def test_a_shift_within_two_pixels_is_undone(shift: tuple[int, int]) -> None:
+    moved = ImageChops.offset(surface(2), *shift)
+    assert likeness(moved, surface(2)).inside > 0.99
+
+
+def test_brightness_and_contrast_are_undone() -> None:
+    base = surface(2)
+    assert likeness(base.point(lambda level: level * 0.8 + 20), base).inside > 0.99
+
+
+def test_two_boards_have_little_in_common() -> None:
+    assert likeness(surface(1), surface(2)).inside < 0.5
+
+
+def test_a_size_that_differs_is_brought_to_the_bases() -> None:
+    base = surface(3)
+    assert likeness(base.resize((96, 96), Image.Resampling.BICUBIC), base).inside > 0.95
+
+
+def test_an_edit_shows_inside_its_mask_and_not_outside() -> None:
+    base, mask = surface(4), rectangle(64, (20, 20, 40, 40))
+    edited = base.copy()
+    edited.paste(surface(5).crop((20, 20, 40, 40)), (20, 20))
+    found = likeness(edited, base, mask)
+    assert found.inside < 0.6
+    assert found.outside == pytest.approx(1.0)
+    assert likeness(edited, base).inside > found.inside
+
+
+def test_an_untouched_picture_is_alike_inside_and_outside() -> None:
+    found = likeness(surface(4), surface(4), rectangle(64, (20, 20, 40, 40)))
+    assert (found.inside, found.outside) == (pytest.approx(1.0), pytest.approx(1.0))
+
+
+@pytest.mark.parametrize("box", [(0, 0, 64, 64), (0, 0, 0, 0)])
+def test_a_mask_of_all_or_of_nothing_leaves_no_outside(box: tuple[int, int, int, int]) -> None:
+    mask = rectangle(64, box) if box[2] else Image.new("L", (64, 64))
+    assert likeness(surface(1), surface(1), mask).outside is None
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 40), (6, 6)])
+def test_pictures_too_small_for_a_window_are_compared_all_the_same(size: tuple[int, int]) -> None:
+    black, white = Image.new("L", size, 0), Image.new("L", size, 255)
+    assert likeness(black, black).inside == pytest.approx(1.0)
+    assert likeness(white, black).inside <= 1.0
+
+
+def test_flat_pictures_are_alike_whatever_their_level() -> None:
+    assert likeness(Image.new("L", (32, 32), 90), Image.new("L", (32, 32), 100)).inside == pytest.approx(1.0)
+
+
+def test_a_picture_taken_again_is_above_the_floor_and_a_sibling_below() -> None:
+    for seed in range(4):
+        base = surface(seed)
+        floor = likeness_of_retakes(base)
+        assert all(likeness(retake, base).inside > floor for retake in retakes(base))
+        assert likeness(ImageChops.offset(base, 1, 0), base).inside > floor
+        assert likeness(sibling(base, seed), base).inside < floor
+
+
+def test_the_floor_leaves_a_quarter_more_than_the_worst_retake_lost() -> None:
+    base = surface(1)
+    lowest = min(likeness(retake, base).inside for retake in retakes(base))
+    assert likeness_of_retakes(base) == pytest.approx(1 - 1.25 * (1 - lowest))
+
+
+def test_the_noise_level_is_what_was_added() -> None:
+    flat = np.full((200, 200), 120.0)
+    flat[:, 100:] = 200
+    for deviation in (2, 8):
+        noise = np.random.default_rng(1).normal(0, deviation, flat.shape)
+        assert noise_level(grey_of(image_of(flat + noise))) == pytest.approx(deviation, rel=0.1)

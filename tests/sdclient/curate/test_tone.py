@@ -1,0 +1,46 @@
+"""Distributions of brightness and colour."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.stats import wasserstein_distance
+
+from sdclient.curate.tone import colour_distances, is_grey, look_of, tone_distances
+
+from .pictures import surface
+
+
+def test_the_distance_in_tone_is_the_earth_movers() -> None:
+    one, other = surface(1), surface(2).point(lambda level: level * 0.6)
+    expected = wasserstein_distance(np.asarray(one.convert("L")).ravel(), np.asarray(other.convert("L")).ravel())
+    found = tone_distances(look_of(one), look_of(other)[None])[0]
+    assert found == pytest.approx(expected, rel=0.05)
+
+
+def test_brighter_by_ten_levels_is_ten_levels_away() -> None:
+    one = surface(1).convert("L")
+    other = one.point(lambda level: level + 10)
+    assert tone_distances(look_of(one), look_of(other)[None])[0] == pytest.approx(10, abs=0.6)
+
+
+def test_colour_counts_together_with_tone() -> None:
+    one = surface(1)
+    swapped = Image.merge("RGB", one.split()[::-1])
+    looks = look_of(swapped)[None]
+    by_plane = np.abs(look_of(one) - looks[0]).mean(axis=1)
+    assert colour_distances(look_of(one), looks)[0] == pytest.approx(float(np.hypot.reduce(by_plane)), rel=1e-5)
+    assert colour_distances(look_of(one), looks)[0] > 2 * tone_distances(look_of(one), looks)[0]
+
+
+def test_grey_is_known_whatever_the_mode() -> None:
+    assert is_grey(look_of(surface(1).convert("L")))
+    assert is_grey(look_of(surface(1).convert("L").convert("RGB")))
+    assert not is_grey(look_of(surface(1)))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "I;16"])
+def test_every_mode_has_a_look(mode: str) -> None:
+    picture = Image.new("I;16", (8, 8), 300) if mode == "I;16" else surface(1).convert(mode)
+    assert look_of(picture).shape == (3, 32)
