@@ -8,6 +8,7 @@ from .._version import __version__
 from ._group import OneLineErrors, speak_utf8
 from .compose import compose
 from .crop import crop
+from .curate import curate
 from .export import export
 from .generate import generate
 from .info import info
@@ -41,6 +42,7 @@ cli.add_command(generate)
 cli.add_command(info)
 cli.add_command(crop)
 cli.add_command(mask)
+cli.add_command(curate)
 cli.add_command(number)
 cli.add_command(plan)
 cli.add_command(probe)

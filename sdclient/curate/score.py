@@ -103,9 +103,9 @@ def _against_base(
         return dict.fromkeys(names), False
     found = likeness(image, base.picture, mask)
     rgb = to_rgb(image)
-    garbage = examine_sibling(
-        rgb if rgb.size == base.rgb.size else rgb.resize(base.rgb.size, Image.Resampling.BICUBIC), base.rgb
-    )
+    if rgb.size != base.rgb.size:
+        rgb = rgb.resize(base.rgb.size, Image.Resampling.BICUBIC)
+    garbage = examine_sibling(rgb, base.rgb, None if mask is None else mask.getbbox())
     floor = base.likeness_of_retakes if mask is None else likeness_of_retakes(base.picture, mask)
     compared = {
         "ssim_inside": found.inside,

@@ -1,0 +1,194 @@
+"""`sdclient curate`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ._numbers import FiniteRange
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ..curate import Judged
+    from ..curate.decide import Limits
+
+_EPILOG = """\b
+Examples:
+  sdclient curate output --dry-run --sheet sheets
+  sdclient curate output --real data/train
+  sdclient curate output --predictions predictions.csv --skip-filter face --max-tone 30
+A person's decisions on the review page go first; docs/curation.md tells what each filter measures."""
+
+_RATE = FiniteRange(0, 1)
+_LEVELS = FiniteRange(min=0)
+_LIMITS: tuple[tuple[str, FiniteRange, str], ...] = (
+    ("max-ssim", FiniteRange(-1, 1), "Too like its source from this likeness on. [default: of each source]"),
+    ("max-twin-ssim", FiniteRange(-1, 1), "Near duplicates from this likeness on. [default: of each source]"),
+    ("max-noise", _RATE, "Highest score of grey noise. [default: 0.5]"),
+    ("max-colour-garbage", _RATE, "Highest score of colour noise. [default: 0.5]"),
+    ("max-grain", _LEVELS, "Highest unrest of quiet parts, levels. [default: learnt]"),
+    ("min-sharpness", _LEVELS, "Lowest sharpness. [default: learnt]"),
+    ("min-texture", _LEVELS, "Lowest fine texture, levels. [default: learnt]"),
+    ("max-tone", _LEVELS, "Largest distance in tone, levels. [default: learnt]"),
+    ("max-colour", _LEVELS, "Largest distance in colour, levels. [default: learnt]"),
+    ("max-face", _RATE, "A face from this confidence on. [default: 0.7]"),
+    ("min-p-class", _RATE, "Lowest probability of its class. [default: the most probable class]"),
+    ("max-p-normal", _RATE, "Highest probability of Normal. [default: not the most probable class]"),
+    ("max-feature-distance", FiniteRange(0, 2), "Largest distance of features. [default: learnt]"),
+)
+
+
+def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for name, kind, text in reversed(_LIMITS):
+        command = click.option(f"--{name}", type=kind, help=text)(command)
+    return command
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "--real",
+    type=click.Path(path_type=Path),
+    help="Real images to learn limits from: REAL/<class>/*.png. [default: the run's sources]",
+)
+@click.option("--sources", type=click.Path(path_type=Path), help="Where the numbered sources are, if they were moved.")
+@click.option(
+    "--predictions", type=click.Path(path_type=Path), help="A classifier's opinion: 'trainer predict RUN OUTPUT'."
+)
+@click.option(
+    "--features", type=click.Path(path_type=Path), help="Its features of OUTPUT: 'trainer predict ... --features'."
+)
+@click.option("--real-features", type=click.Path(path_type=Path), help="Its features of real images, by class folder.")
+@click.option("--normal", default="Normal", show_default=True, help="The class of good boards.")
+@_limit_options
+@click.option("--skip-filter", "skip", multiple=True, metavar="NAME", help="Leave out a filter, by its reason; repeat.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes for scoring. [default: one a core, up to 4]")
+@click.option("--sheet", type=click.Path(path_type=Path, file_okay=False), help="Folder for a contact sheet per class.")
+@click.option("--dry-run", is_flag=True, help="Write nothing into OUTPUT; show what would be.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of tables.")
+def curate(
+    output: Path,
+    sheet: Path | None,
+    dry_run: bool,
+    as_json: bool,
+    skip: tuple[str, ...],
+    **chosen: Any,
+) -> None:
+    """Keep the good images of OUTPUT: score each one, and reject what is too like its source or unreal.
+
+    Scores are computed once and kept in the manifest, so that another limit costs a moment. What is unreal is learnt
+    from real images of the class; what is too alike, from each source taken again (JPEG, sensor noise, a shift).
+    """
+    from ..errors import MissingExtra
+
+    try:
+        from ..curate.curator import Curator
+        from ..curate.decide import GivenLimits
+        from ..curate.settings import CurationSettings
+        from ..curate.sheet import write_sheets
+    except ImportError as error:
+        raise MissingExtra("'sdclient curate'", "curate") from error
+    from ..curate.opening import manifest_for_curation
+    from ._progress import bar
+
+    given = GivenLimits(**{name.replace("-", "_"): chosen.pop(name.replace("-", "_")) for name, _, _ in _LIMITS})
+    settings = CurationSettings(limits=given, skip=frozenset(skip), **chosen)
+    with manifest_for_curation(output, is_dry_run=dry_run) as manifest:
+        curator = Curator(output, manifest, settings, is_dry_run=dry_run)
+        curator.check_files(bar)
+        scored = curator.score_missing(bar)
+        judged = curator.judge(bar)
+        limits = curator.limits()
+        sources = settings.sources or Path(str(manifest.run().get("sources", "")))
+    legends = write_sheets(sheet, output, judged, sources) if sheet is not None else {}
+    if as_json:
+        click.echo(json.dumps(_as_json(judged, limits, scored, dry_run), ensure_ascii=False))
+        return
+    _print_limits(limits)
+    _print_verdicts(judged)
+    for path, legend in legends.items():
+        told = "".join(f"; {key}: {text}" for key, text in legend.items())
+        click.echo(f"Sheet: {path}{told}")
+    accepted = sum(one.is_accepted for one in judged)
+    click.echo(
+        f"{scored} images scored, {len(judged)} judged: {accepted} accepted, {len(judged) - accepted} rejected"
+        + ("; a dry run, nothing was written" if dry_run else f"; next: sdclient review {output}")
+    )
+
+
+def _print_verdicts(judged: Sequence[Judged]) -> None:
+    from collections import Counter
+
+    from rich.table import Table
+    from rich.text import Text
+
+    from ..curate.reasons import label_of
+    from ..photos import natural_key
+    from ._console import console
+
+    table = Table("class 类别", "verdict 判定", "images 数量", "share 比例")
+    for name in sorted({one.class_name for one in judged}, key=natural_key):
+        own = [one for one in judged if one.class_name == name]
+        rejected = [one for one in own if not one.is_accepted]
+        reasons = Counter(word for one in rejected for word in one.reasons)
+        lines = [
+            ("accepted 接受", len(own) - len(rejected)),
+            ("rejected 拒绝", len(rejected)),
+            *((f"  {label_of(word)}", count) for word, count in reasons.most_common()),
+            *((("  by a person 人工", count),) if (count := sum(not one.reasons for one in rejected)) else ()),
+        ]
+        for number, (verdict, count) in enumerate(lines):
+            table.add_row(Text(name if number == 0 else ""), verdict, str(count), f"{count / len(own):.1%}")
+    console().print(table)
+
+
+def _print_limits(limits: Mapping[str, Limits]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from ._console import console
+
+    heads = {
+        "min_sharpness": "sharpness ≥ 锐度",
+        "min_texture": "texture ≥ 纹理",
+        "max_grain": "grain ≤ 颗粒",
+        "max_tone": "tone ≤ 明暗",
+        "max_colour": "colour ≤ 颜色",
+        "max_feature_distance": "features ≤ 特征",
+    }
+    table = Table("class 类别", "real 真实图", *heads.values())
+    for name, limit in limits.items():
+        values = (getattr(limit, field) for field in heads)
+        marks = ("*" if field in limit.pooled else "" for field in heads)
+        cells = ("-" if value is None else f"{value:.3g}{mark}" for value, mark in zip(values, marks, strict=True))
+        table.add_row(Text(name), str(limit.real_images), *cells)
+    console().print(table)
+    if any(limit.pooled for limit in limits.values()):
+        click.echo("* too few real images of that class: other classes were asked too")
+
+
+def _as_json(judged: Sequence[Judged], limits: Mapping[str, Limits], scored: int, is_dry_run: bool) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "scored": scored,
+        "judged": len(judged),
+        "accepted": sum(one.is_accepted for one in judged),
+        "dry_run": is_dry_run,
+        "limits": {name: asdict(limit) for name, limit in limits.items()},
+        "images": [
+            {
+                "file": one.file,
+                "class": one.class_name,
+                "verdict": one.verdict,
+                "reasons": list(one.reasons),
+                "scores": dict(one.scores),
+            }
+            for one in judged
+        ],
+    }
