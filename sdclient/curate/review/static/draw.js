@@ -279,6 +279,7 @@ $("by-numbers").addEventListener("submit", (event) => {
 });
 addEventListener("beforeunload", (event) => { if (shapes.length) event.preventDefault(); });
 if (matchMedia("(max-width: 900px)").matches) $("source-panel").open = false;
+if ($("review-link")) $("review-link").hash = sessionStorage.getItem("place") ?? "";
 
 sources = await get("/api/sources");
 const asked = new URLSearchParams(location.hash.slice(1)).get("file");

@@ -100,6 +100,7 @@ function remember() {
   const kept = Object.entries(store.filter).filter(([name, value]) => value !== NO_FILTER[name]);
   const place = new URLSearchParams([...kept, ["mode", mode], ["file", store.files[index] ?? ""]]);
   history.replaceState(null, "", `${location.pathname}${location.search}#${place}`);
+  sessionStorage.setItem("place", place); // for the way back from drawing
   $("language-link").hash = place;
   if ($("draw-link")) $("draw-link").hash = new URLSearchParams({ file: store.rows.get(store.files[index])?.facts.source ?? "" });
 }
