@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -21,6 +21,7 @@ Examples:
   sdclient mask sources masks --boxes crops            (the folder that 'sdclient crop' made)
   sdclient mask sources masks --from-masks annotations --label 3
   sdclient mask sources masks --good good-boards --feather 4
+  sdclient mask sources masks --draw                   (by hand, on a page in the browser)
 then: sdclient generate sources output --plan plan.csv --masks masks"""
 
 
@@ -47,6 +48,7 @@ then: sdclient generate sources output --plan plan.csv --masks masks"""
     type=click.Path(path_type=Path),
     help="A good image of the same place, or a folder of them: the difference is the defect.",
 )
+@click.option("--draw", is_flag=True, help="Draw them by hand on a page in the browser; stop it with Ctrl-C.")
 @click.option("--max-shift", type=FiniteRange(min=0), help="With --good: px it may lie off. [default: 10]")
 @click.option("--grow", "grow_px", type=click.IntRange(0, 4096), default=2, show_default=True, help="Margin in px.")
 @click.option(
@@ -62,6 +64,9 @@ then: sdclient generate sources output --plan plan.csv --masks masks"""
 @click.option(
     "--sheet", type=click.Path(path_type=Path), help="Also write a contact sheet of the masks' outlines (PNG)."
 )
+@click.option("--port", type=click.IntRange(0, 65535), help="With --draw: port on this machine. [default: a free one]")
+@click.option("--lang", type=click.Choice(["en", "zh"]), help="With --draw: language of the page. [default: en]")
+@click.option("--no-browser", is_flag=True, help="With --draw: do not open the page in the browser.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def mask(
     sources: Path,
@@ -72,12 +77,16 @@ def mask(
     label: str | None,
     inverted: bool,
     good: Path | None,
+    draw: bool,
     max_shift: float | None,
     grow_px: int,
     feather_px: int,
     classes: tuple[str, ...],
     overwrite: bool,
     sheet: Path | None,
+    port: int | None,
+    lang: Literal["en", "zh"] | None,
+    no_browser: bool,
     as_json: bool,
 ) -> None:
     """Make MASKS/<class>/<number>.png, white where a numbered source of SOURCES has its defect.
@@ -85,14 +94,22 @@ def mask(
     Files are looked for by the photographs' names (SOURCES/mapping.csv tells them), else by the sources' numbers. What
     is there already stays as it is; sources without a defect get no mask.
     """
-    if sum(origin is not None for origin in (boxes, from_masks, good)) != 1:
-        raise click.UsageError("give one of --boxes, --from-masks and --good")
+    if sum(origin is not None for origin in (boxes, from_masks, good)) + draw != 1:
+        raise click.UsageError("give one of --boxes, --from-masks, --good and --draw")
     if any_class and boxes is None:
         raise click.UsageError("--any-class belongs to --boxes")
     if (label is not None or inverted) and from_masks is None:
         raise click.UsageError("--label and --inverted belong to --from-masks")
     if max_shift is not None and good is None:
         raise click.UsageError("--max-shift belongs to --good")
+    if not draw and (port is not None or lang is not None or no_browser):
+        raise click.UsageError("--port, --lang and --no-browser belong to --draw")
+    if draw:
+        if overwrite or sheet is not None:
+            raise click.UsageError("--overwrite and --sheet do not go with --draw")
+        options = {"classes": classes, "grow_px": grow_px, "feather_px": feather_px}
+        _draw(sources, masks, port or 0, lang or "en", not no_browser, as_json, options)
+        return
     from ..masking import BoxMasks, DifferenceMasks, ForeignMasks, MaskOrigin, make_masks
     from ..masking.from_difference import MAX_SHIFT_PX
     from ..sources import discover, of_classes
@@ -125,6 +142,30 @@ def mask(
             click.echo(f"Sheet: {sheet}")
     if not result.usable:
         raise click.ClickException(f"{sources}: no source got a mask; the reasons stand above")
+
+
+def _draw(
+    sources: Path,
+    masks: Path,
+    port: int,
+    language: Literal["en", "zh"],
+    open_browser: bool,
+    as_json: bool,
+    options: dict[str, Any],
+) -> None:
+    from ..errors import MissingExtra
+    from ._browser import announce
+
+    try:
+        from ..curate.review import serve_drawing
+    except ModuleNotFoundError as error:
+        raise MissingExtra("'sdclient mask --draw'", "curate") from error
+    on_ready = announce("sdclient mask", open_browser=open_browser, as_json=as_json)
+    drawn = serve_drawing(sources, masks, port=port, language=language, on_ready=on_ready, **options)
+    if as_json:
+        click.echo(json.dumps({"drawn": drawn}))
+    else:
+        click.echo(f"{drawn} masks drawn; next: sdclient generate {sources} output --plan plan.csv --masks {masks}")
 
 
 def _tell(result: MaskingResult, sources: Path, masks: Path) -> None:

@@ -185,7 +185,13 @@ def _drawing(own: Secrets, masks: MaskDesk, usual: Language, *, beside_review: b
 
     def page(lang: Language | None = None) -> str:
         return render(
-            "draw.html.j2", lang or usual, page_key=own.key, name=masks.masks.name, beside_review=beside_review
+            "draw.html.j2",
+            lang or usual,
+            page_key=own.key,
+            name=masks.masks.resolve().name,
+            beside_review=beside_review,
+            grow_px=masks.grow_px,
+            feather_px=masks.feather_px,
         )
 
     router.add_api_route("/draw", page, response_class=HTMLResponse)

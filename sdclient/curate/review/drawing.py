@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from ...errors import MaskError, SourceError
 from ...masks import grow_and_feather, mask_path, read_mask, write_mask
 from ...photos import image_size
-from ...sources import Source, discover
+from ...sources import Source, discover, of_classes
 from .pictures import Pictures, Shown
 
-LARGEST_GROW_PX = 256
-LARGEST_FEATHER_PX = 256
+GROW_PX, FEATHER_PX = 2, 3
+LARGEST_GROW_PX = LARGEST_FEATHER_PX = 4096
 _MOST_SHAPES = 2000
 _MOST_POINTS = 20_000
 
@@ -64,15 +64,28 @@ class MaskDesk:
     Args:
         sources: folder of numbered sources.
         masks: folder of the masks, made with the first of them.
+        classes: only sources of these classes; none takes all.
+        grow_px: what the page begins with, px.
+        feather_px: the same of the feather.
         pictures: shares its cache with a review page.
 
     Raises:
-        SourceError: the sources are not numbered ones.
+        SourceError: the sources are not numbered ones, or there is no such class.
     """
 
-    def __init__(self, sources: Path, masks: Path, *, pictures: Pictures | None = None) -> None:
+    def __init__(
+        self,
+        sources: Path,
+        masks: Path,
+        *,
+        classes: Sequence[str] = (),
+        grow_px: int = GROW_PX,
+        feather_px: int = FEATHER_PX,
+        pictures: Pictures | None = None,
+    ) -> None:
         self.masks = masks
-        self._sources = {source.relative: source for source in discover(sources)}
+        self.grow_px, self.feather_px = grow_px, feather_px
+        self._sources = {source.relative: source for source in of_classes(discover(sources), classes)}
         self._pictures = pictures or Pictures()
         self._saved: set[str] = set()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from ..._listening import listen, url_of
 from .app import create_app
 from .desk import Made, ReviewDesk
-from .drawing import MaskDesk, mask_desk
+from .drawing import FEATHER_PX, GROW_PX, MaskDesk, mask_desk
 from .guard import Secrets
 from .words import Language
 
@@ -67,6 +67,9 @@ def serve_drawing(
     sources: Path,
     masks: Path,
     *,
+    classes: Sequence[str] = (),
+    grow_px: int = GROW_PX,
+    feather_px: int = FEATHER_PX,
     port: int = 0,
     language: Language = "en",
     on_ready: Callable[[str], None] = lambda url: None,
@@ -76,17 +79,21 @@ def serve_drawing(
     Args:
         sources: folder of numbered sources.
         masks: folder the masks go to, as `MASKS/<class>/<source number>.png`.
+        classes: only sources of these classes; none takes all.
+        grow_px: how far the page begins to grow what is drawn, px.
+        feather_px: how wide a feather it begins with, px.
         port: 0 takes a free one.
         language: of the page.
         on_ready: called once with the page's address, its token included, when it answers.
 
     Raises:
-        SourceError: no numbered sources there.
+        SourceError: no numbered sources there, or no such class.
         SettingsError: the port is taken.
     """
-    with drawing_application(sources, masks, port=port, language=language) as running:
+    desk = MaskDesk(sources, masks, classes=classes, grow_px=grow_px, feather_px=feather_px)
+    with drawing_application(desk, port=port, language=language) as running:
         running.serve(on_ready)
-        return running.masks.saved if running.masks else 0
+    return desk.saved
 
 
 class Application:
@@ -158,11 +165,9 @@ def review_application(
 
 
 @contextmanager
-def drawing_application(
-    sources: Path, masks: Path, *, port: int = 0, language: Language = "en"
-) -> Iterator[Application]:
+def drawing_application(desk: MaskDesk, *, port: int = 0, language: Language = "en") -> Iterator[Application]:
     """The page for drawing masks; arguments and errors as of `serve_drawing`."""
-    application = Application(port, "sdclient mask", None, MaskDesk(sources, masks), language)
+    application = Application(port, "sdclient mask", None, desk, language)
     try:
         yield application
     finally:

@@ -65,12 +65,15 @@ def test_json_and_a_class_of_its_own(project: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ((), "give one of --boxes, --from-masks and --good"),
-        (("--boxes", "a", "--good", "b"), "give one of --boxes, --from-masks and --good"),
+        ((), "give one of --boxes, --from-masks, --good and --draw"),
+        (("--boxes", "a", "--good", "b"), "give one of --boxes, --from-masks, --good and --draw"),
         (("--good", "a", "--any-class"), "--any-class belongs to --boxes"),
         (("--boxes", "a", "--inverted"), "--label and --inverted belong to --from-masks"),
         (("--boxes", "a", "--label", "3"), "--label and --inverted belong to --from-masks"),
         (("--boxes", "a", "--max-shift", "3"), "--max-shift belongs to --good"),
+        (("--boxes", "a", "--draw"), "give one of --boxes, --from-masks, --good and --draw"),
+        (("--boxes", "a", "--port", "1"), "--port, --lang and --no-browser belong to --draw"),
+        (("--draw", "--overwrite"), "--overwrite and --sheet do not go with --draw"),
         (("--boxes", "a", "--grow", "-1"), "-1 is not in the range"),
     ],
 )
@@ -127,3 +130,28 @@ def test_a_sheet_shows_a_part_of_a_large_class(tmp_path: Path) -> None:
     write_mask_sheet(tmp_path / "sheet.png", discover(tmp_path / "sources"), tmp_path / "masks")
     with Image.open(tmp_path / "sheet.png") as image:
         assert 4 * 192 < image.height < 6 * 192
+
+
+def test_drawing_by_hand_is_a_page(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def serve(sources: Path, masks: Path, *, on_ready: Any, **options: Any) -> int:
+        asked.update(options, folders=(sources, masks))
+        on_ready("http://127.0.0.1:5/?token=t")
+        return 2
+
+    monkeypatch.setattr("sdclient.curate.review.serve_drawing", serve)
+    result = mask(project, "--draw", "--no-browser", "--lang", "zh", "--class", "pad", "--grow", "6")
+    assert result.exit_code == 0, result.output
+    assert asked == {
+        "folders": (project / "sources", project / "masks"),
+        "port": 0,
+        "language": "zh",
+        "classes": ("pad",),
+        "grow_px": 6,
+        "feather_px": 3,
+    }
+    assert result.stdout.startswith("sdclient mask: http://127.0.0.1:5/?token=t\n")
+    assert "2 masks drawn; next: sdclient generate" in result.stdout
+    as_json = mask(project, "--draw", "--no-browser", "--json").stdout.splitlines()
+    assert [json.loads(line) for line in as_json] == [{"url": "http://127.0.0.1:5/?token=t"}, {"drawn": 2}]

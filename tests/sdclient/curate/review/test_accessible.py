@@ -87,7 +87,7 @@ def test_every_page_can_be_read(browser: Browser, url: str, scheme: str, width: 
 def test_the_checks_see_faults(browser: Browser, url: str) -> None:
     person = visit(browser, url)
     person.value("document.querySelector('main').insertAdjacentHTML('beforeend',"
-                 "'<button></button><p class=\"place\" id=\"listed\">pale</p><img>')")  # fmt: skip
+                 "'<button></button><p class=\"place\" id=\"listed\">pale</p><img><a href=\"#\">i</a>')")  # fmt: skip
     person.value("document.querySelector('main > p.place').style.setProperty('color', '#999')")
     person.value("document.querySelector('main > p.place').style.setProperty('width', '3000px')")
     found = person.value(LOOK)

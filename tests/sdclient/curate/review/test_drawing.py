@@ -122,7 +122,7 @@ def test_an_empty_drawing_is_refused_and_changes_nothing(desk: MaskDesk) -> None
         {"shapes": [{"kind": "area", "points": [[1e9, 0]]}]},
         {"shapes": [{"kind": "stroke", "points": [[0, 0]], "width_px": 0}]},
         {"shapes": [], "grow_px": -1},
-        {"shapes": [], "feather_px": 10_000},
+        {"shapes": [], "feather_px": 5000},
     ],
 )
 def test_a_malformed_drawing_is_refused(bad: dict[str, Any]) -> None:
@@ -156,7 +156,7 @@ def test_the_mask_of_a_turned_photograph_is_upright(tmp_path: Path) -> None:
 def page(tmp_path: Path) -> Iterator[Page]:
     build_output(tmp_path)
     with (
-        drawing_application(tmp_path / "sources", tmp_path / "masks") as application,
+        drawing_application(MaskDesk(tmp_path / "sources", tmp_path / "masks")) as application,
         application.in_background() as url,
     ):
         page = Page(url)
@@ -197,5 +197,5 @@ def test_an_empty_drawing_is_told_in_words(page: Page) -> None:
 
 
 def test_sources_that_are_not_numbered_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError), drawing_application(tmp_path, tmp_path / "masks"):
+    with pytest.raises(SourceError), drawing_application(MaskDesk(tmp_path, tmp_path / "masks")):
         pass

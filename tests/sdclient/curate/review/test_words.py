@@ -39,9 +39,8 @@ def test_every_word_is_used_and_every_used_word_is_there() -> None:
 @pytest.mark.parametrize("template", ["review.html.j2", "draw.html.j2"])
 def test_names_from_outside_are_escaped(template: str) -> None:
     bad = "<script>alert(1)</script>"
-    html = render(
-        template, "en", page_key="key", name=bad, classes=[bad, '"><img src=x>'], can_draw=True, beside_review=True
-    )
+    values = {"classes": [bad, '"><img src=x>'], "can_draw": True, "beside_review": True, "grow_px": 1, "feather_px": 1}
+    html = render(template, "en", page_key="key", name=bad, **values)
     assert bad not in html
     assert "<img src=x>" not in html
     assert "&lt;script&gt;" in html
