@@ -123,10 +123,10 @@ def _finish_one(
         width=image.width,
         height=image.height,
         server=answer.server,
-        model=_model_name(info),
+        model=model_name(info),
         engine=engine,
         asked={**asked, "seed": planned.seed, **({} if mask is None else {MASK_SHA256: mask.sha256})},
-        used=_used(info, generated.seed),
+        used=used_settings(info, generated.seed),
         infotext=generated.infotext,
         created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         mask="" if mask is None else mask_file_of(planned.file),
@@ -150,12 +150,13 @@ def encode_png(image: Image.Image, *, infotext: str, lineage: Mapping[str, Any])
     return buffer.getvalue()
 
 
-def _model_name(info: GenerationInfo) -> str:
+def model_name(info: GenerationInfo) -> str:
+    """The checkpoint's name and hash, as the server tells them."""
     parts = (info.sd_model_name, f"[{info.sd_model_hash}]" if info.sd_model_hash else "")
     return " ".join(part for part in parts if part)
 
 
-def _used(info: GenerationInfo, seed: int) -> dict[str, Any]:
+def used_settings(info: GenerationInfo, seed: int) -> dict[str, Any]:
     """What the server says it used, for the manifest."""
     used = {name: getattr(info, name) for name in _USED}
     return {**used, "seed": seed, "extra_generation_params": info.extra_generation_params}

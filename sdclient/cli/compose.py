@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +90,11 @@ Run the same command again after an interruption: only what is missing is made."
 @click.option(
     "--feather", "feather_px", type=click.IntRange(0, 500), default=3, show_default=True, help="Soft edge, px."
 )
+@click.option("--refine-url", help="A WebUI that goes over each seam, after the transplant.")
+@click.option("--refine-strength", type=float, default=0.15, show_default=True, help="Its denoising strength.")
+@click.option("--refine-prompt", default="", help="What the pictures show.")
+@click.option("--refine-sampler", default="DPM++ SDE Karras", show_default=True, help="With or without its schedule.")
+@click.option("--refine-steps", type=int, default=20, show_default=True, help="About strength times as many run.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Run seed; every draw follows from it.")
 @click.option("--tries", type=click.IntRange(min=1), default=20, show_default=True, help="Good images tried for one.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes. [default: one for each core, at most 8]")
@@ -105,6 +111,11 @@ def compose(
     per_class: int | None,
     plan_file: Path | None,
     allowed: Path | None,
+    refine_url: str | None,
+    refine_strength: float,
+    refine_prompt: str,
+    refine_sampler: str,
+    refine_steps: int,
     tries: int,
     workers: int | None,
     durable: bool,
@@ -131,18 +142,35 @@ def compose(
         raise MissingExtra("'sdclient compose'", "curate") from error
     found = discover(defects)
     owed = match_plan(read_plan(plan_file), found) if plan_file is not None else share_out(found, per_class or 0)
-    composer = Composer(
-        defects,
-        masks,
-        good,
-        output,
-        ComposeSettings.checked(settings),
-        allowed=allowed,
-        tries=tries,
-        workers=workers or _usual_workers(),
-        durable=durable,
-    )
-    summary = _make_all(composer, owed, output)
+    with ExitStack() as opened:
+        refiner = None
+        if refine_url is not None:
+            from ..batch import GenerationSettings
+            from ..client import WebUI
+            from ..compose.refine import SeamRefiner
+
+            how = GenerationSettings.checked(
+                {
+                    "denoising_strength": refine_strength,
+                    "prompt": refine_prompt,
+                    "sampler": refine_sampler,
+                    "steps": refine_steps,
+                }
+            )
+            refiner = SeamRefiner(opened.enter_context(WebUI(refine_url)), how)
+        composer = Composer(
+            defects,
+            masks,
+            good,
+            output,
+            ComposeSettings.checked(settings),
+            allowed=allowed,
+            refiner=refiner,
+            tries=tries,
+            workers=workers or _usual_workers(),
+            durable=durable,
+        )
+        summary = _make_all(composer, owed, output)
     if sheet is not None and summary["planned"]:
         summary["sheet"] = _write_sheet(sheet, output)
     if as_json:

@@ -117,12 +117,9 @@ def describe_good(good: Sequence[GoodImage]) -> str:
     return f"{len(good)} images, {digest(f'{one.relative} {one.sha256}' for one in good)[:16]}"
 
 
-def describe_allowed(allowed: Path | None, relatives: Sequence[str]) -> str:
-    """The allowed areas in one line that changes with any of them; "" without them."""
-    if allowed is None:
-        return ""
-    paths = {relative: allowed_path(allowed, relative) for relative in relatives}
-    lines = [f"{relative} {sha256_of(path)}" for relative, path in paths.items() if path.is_file()]
+def describe_allowed(allowed: Path) -> str:
+    """The allowed areas of a folder in one line that changes with any of them."""
+    lines = [f"{path.relative_to(allowed).as_posix()} {sha256_of(path)}" for path in _images_in(allowed)]
     return f"{len(lines)} areas, {digest(lines)[:16]}"
 
 

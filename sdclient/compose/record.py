@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
+
+from PIL import Image
 
 from ..batch.finish import MASK_SHA256, MadeImage, encode_png
 from ..infotext import ENGINE_KEY, Infotext
@@ -19,32 +22,41 @@ ENGINE = "transplant (classical, no generator)"
 """What made the pixels, in records, texts and reports."""
 
 
+@dataclass(frozen=True)
+class Unplaced:
+    """An image that could not be made."""
+
+    reason: str
+
+
 def finished(
-    planned: PlannedTransplant, done: Transplanted, good: GoodImage | None, settings: ComposeSettings, tried: int
+    planned: PlannedTransplant,
+    done: Transplanted,
+    good: GoodImage | None,
+    settings: ComposeSettings,
+    *,
+    tried: int,
+    own_box: tuple[int, int, int, int] | None,
 ) -> MadeImage:
-    """The image and its mask as files, with its record."""
-    others = () if good is None else (Parent(good.relative, good.sha256),)
-    infotext = str(
-        Infotext(
-            f"{planned.source.relative} on {'its own picture' if good is None else good.relative}",
-            settings={
-                ENGINE_KEY: ENGINE,
-                "Seed": str(planned.seed),
-                "Size": f"{done.picture.width}x{done.picture.height}",
-                "Blend": ", ".join(str(place["blend"]) for place in done.places),
-            },
-        )
+    """The image and its mask as files, with its record.
+
+    Args:
+        planned: which image.
+        done: what it became.
+        good: the good image it is on; None: its own picture.
+        settings: of the run.
+        tried: pictures that were tried until one had a place.
+        own_box: (left, top, right, bottom) of the defect that its own picture still shows; None on a good image.
+    """
+    infotext = Infotext(
+        f"{planned.source.relative} on {'its own picture' if good is None else good.relative}",
+        settings={
+            ENGINE_KEY: ENGINE,
+            "Seed": str(planned.seed),
+            "Size": f"{done.picture.width}x{done.picture.height}",
+            "Blend": ", ".join(str(place["blend"]) for place in done.places),
+        },
     )
-    lineage: dict[str, Any] = {
-        "class": planned.source.class_name,
-        "source_sha256": planned.source_sha256,
-        "key": planned.key,
-        "engine": ENGINE,
-    }
-    if others:
-        lineage["parents_sha256"] = [planned.source_sha256, *(parent.sha256 for parent in others)]
-    mask = encode_mask(done.mask)
-    data = encode_png(done.picture, infotext=infotext, lineage=lineage)
     record = ImageRecord(
         file=planned.file,
         class_name=planned.source.class_name,
@@ -53,7 +65,7 @@ def finished(
         k=planned.k,
         seed=planned.seed,
         key=planned.key,
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256="",
         width=done.picture.width,
         height=done.picture.height,
         server="",
@@ -64,12 +76,36 @@ def finished(
             "base": "source" if good is None else "other",
             "seed": planned.seed,
             "source_mask_sha256": planned.mask_sha256,
-            MASK_SHA256: hashlib.sha256(mask).hexdigest(),
         },
-        used={"places": list(done.places), "pictures_tried": tried, "box": list(box_of(done.mask))},
-        infotext=infotext,
+        used={
+            "places": list(done.places),
+            "pictures_tried": tried,
+            **({} if own_box is None else {"own_box": list(own_box)}),
+        },
+        infotext=str(infotext),
         created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         mask=mask_file_of(planned.file),
-        other_parents=others,
+        other_parents=() if good is None else (Parent(good.relative, good.sha256),),
     )
-    return MadeImage(record, data, mask)
+    return as_files(record, done.picture, done.mask)
+
+
+def as_files(record: ImageRecord, picture: Image.Image, mask: Image.Image) -> MadeImage:
+    """A picture and its mask as files, and the record with what speaks of their bytes."""
+    lineage: dict[str, Any] = {
+        "class": record.class_name,
+        "source_sha256": record.source_sha256,
+        "key": record.key,
+        "engine": record.engine,
+    }
+    if record.other_parents:
+        lineage["parents_sha256"] = list(record.parents_sha256)
+    mask_data = encode_mask(mask)
+    data = encode_png(picture, infotext=record.infotext, lineage=lineage)
+    record = replace(
+        record,
+        sha256=hashlib.sha256(data).hexdigest(),
+        asked={**record.asked, MASK_SHA256: hashlib.sha256(mask_data).hexdigest()},
+        used={**record.used, "box": list(box_of(mask))},
+    )
+    return MadeImage(record, data, mask_data)

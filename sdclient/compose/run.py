@@ -6,6 +6,7 @@ import multiprocessing
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from ..batch.finish import MadeImage
 from ..batch.store import OutputStore, open_store
-from ..errors import SettingsError
+from ..errors import OutputError, SettingsError
 from ..manifest import ImageRecord
 from ..photos import visible_entries
 from ..plan import USUALLY_EXCLUDED
@@ -21,9 +22,10 @@ from ..progress import Track, untracked
 from ..sources import Source
 from .material import Defect, GoodImage, check_allowed, describe_allowed, describe_good, read_defects, read_good
 from .plan import PlannedTransplant, plan_transplants
-from .record import ENGINE
+from .record import ENGINE, Unplaced
+from .refine import SeamRefiner
 from .settings import ComposeSettings
-from .work import Ground, Maker, Unplaced, make_in_helper, start_helper
+from .work import Ground, Maker, make_in_helper, start_helper
 
 USUAL_TRIES = 20
 _AHEAD = 4
@@ -55,6 +57,7 @@ class Composer:
         output: folder for the images, their masks and their manifest.
         settings: how.
         allowed: folder of allowed areas, named as the pictures are; white where a defect may go.
+        refiner: goes over each seam by a WebUI; None leaves them as they are.
         tries: good images that are tried for one image before it is given up; changes no image that finds its place.
         workers: processes; 1 makes them in this one.
         durable: wait for the disk at each image.
@@ -69,6 +72,7 @@ class Composer:
         settings: ComposeSettings,
         *,
         allowed: Path | None = None,
+        refiner: SeamRefiner | None = None,
         tries: int = USUAL_TRIES,
         workers: int = 1,
         durable: bool = False,
@@ -78,6 +82,7 @@ class Composer:
         self._defects, self._masks, self._good, self._output = defects, masks, good, output
         self._settings = settings
         self._allowed = allowed
+        self._refiner = refiner
         self._tries = tries
         self._workers = workers
         self._durable = durable
@@ -105,6 +110,7 @@ class Composer:
         Raises:
             SourceError: a picture cannot be used.
             MaskError: a mask is missing or cannot be used.
+            WebUIError: the WebUI that refines seams is away, or would spoil every image.
             OutputError: the output folder does not belong to this run, or another run is at work there.
         """
         counted = [(source, count) for source, count in owed if count]
@@ -112,7 +118,7 @@ class Composer:
         good = self._read_good(defects, track) if self._settings.onto != "own" else []
         relatives = self._relatives(defects, good)
         allowed = check_allowed(self._allowed, relatives) if self._allowed is not None and relatives else 0
-        parameters = self._parameters(good, relatives)
+        parameters = self._parameters(good)
         description = {
             "parameters": parameters,
             "sources": str(self._defects.resolve()),
@@ -131,8 +137,8 @@ class Composer:
                 on_start(ComposeStart(len(planned), len(missing), len(good), allowed))
             ground = Ground(self._settings, tuple(good), self._allowed, self._tries)
             with closing(self._made(ground, missing)) as results:
-                for made in results:
-                    records = self._settle(store, made)
+                for image, made in zip(missing, results, strict=True):
+                    records = self._settle(store, image, made)
                     if on_settled is not None:
                         on_settled()
                     yield from records
@@ -146,12 +152,13 @@ class Composer:
         own = [defect.source.relative for defect in defects] if self._settings.onto != "good" else []
         return [*(one.relative for one in good), *own]
 
-    def _parameters(self, good: Sequence[GoodImage], relatives: Sequence[str]) -> dict[str, Any]:
+    def _parameters(self, good: Sequence[GoodImage]) -> dict[str, Any]:
         return {
             "made_by": ENGINE,
+            **({} if self._refiner is None else {"refine": self._refiner.description}),
             **self._settings.model_dump(mode="json"),
             "good": describe_good(good),
-            "allowed": describe_allowed(self._allowed, relatives),
+            "allowed": "" if self._allowed is None else describe_allowed(self._allowed),
         }
 
     def _made(
@@ -174,12 +181,19 @@ class Composer:
                     yield under_way.popleft().result()
             while under_way:
                 yield under_way.popleft().result()
+        except BrokenProcessPool as error:
+            raise OutputError(
+                f"{self._output}: a helper process was ended from outside, perhaps for want of memory; what was made "
+                "is kept: run the same command again with --workers 1"
+            ) from error
         finally:
             helpers.shutdown(cancel_futures=True)
 
-    def _settle(self, store: OutputStore, made: MadeImage | Unplaced) -> list[ImageRecord]:
+    def _settle(self, store: OutputStore, planned: PlannedTransplant, made: MadeImage | Unplaced) -> list[ImageRecord]:
+        if isinstance(made, MadeImage) and self._refiner is not None:
+            made = self._refiner.refine(made)
         if isinstance(made, MadeImage):
             return store.save([made])
-        store.failed([made.planned], made.reason)
-        self.failed[made.planned.file] = made.reason
+        store.failed([planned], made.reason)
+        self.failed[planned.file] = made.reason
         return []

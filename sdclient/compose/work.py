@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..batch.finish import MadeImage
 from ..errors import SourceError
-from ..masks import grow_and_feather, read_mask
+from ..masks import box_of, grow_and_feather, read_mask
 from ..photos import read_photo, sha256_of
 from .cut import Cutout, cut
 from .draws import GoodDeck
@@ -24,7 +24,7 @@ from .last_read import LastRead
 from .material import GoodImage, allowed_path
 from .pixels import Area, Form, Levels, form_of, in_form, to_levels
 from .plan import PlannedTransplant
-from .record import finished
+from .record import Unplaced, finished
 from .settings import ComposeSettings
 from .surface import Surface
 from .tighten import is_box, tightened
@@ -42,14 +42,6 @@ class Ground:
     allowed: Path | None
     tries: int
     """Good images that are tried for one image."""
-
-
-@dataclass(frozen=True)
-class Unplaced:
-    """An image for which no place was found."""
-
-    planned: PlannedTransplant
-    reason: str
 
 
 class Maker:
@@ -78,12 +70,14 @@ class Maker:
         for good in self._bases(planned):
             done = self._on(planned, good)
             if isinstance(done, Transplanted):
-                return finished(planned, done, good, self._ground.settings, sum(reasons.values()) + 1)
+                own_box = box_of(self._own_mask(planned)) if good is None else None
+                tried = sum(reasons.values()) + 1
+                return finished(planned, done, good, self._ground.settings, tried=tried, own_box=own_box)
             reasons[done] = reasons.get(done, 0) + 1
         # The last numbers of each try differ; the words before them tell what was in the way.
         words = sorted({reason.partition(" (")[0] for reason in reasons})
         where = "on its own picture" if planned.is_on_own else f"on {sum(reasons.values())} good images"
-        return Unplaced(planned, f"no place {where}: {'; '.join(words)}")
+        return Unplaced(f"no place {where}: {'; '.join(words)}")
 
     def _bases(self, planned: PlannedTransplant) -> Iterator[GoodImage | None]:
         """What to put it on, the first one first; None is its own picture."""
@@ -105,7 +99,9 @@ class Maker:
         form = form_of(self._picture(path, sha256))
         surface = self._surfaces.get((path, sha256), lambda: Surface(self._levels(path, sha256, form)))
         cutout = self._cutouts.get((planned.source.path, planned.mask, form), lambda: self._cut(planned, form))
-        closed = self._mask(planned) if good is None else np.zeros(surface.size, dtype=np.bool_)
+        closed = np.zeros(surface.size, dtype=np.bool_)
+        if good is None:
+            closed = np.asarray(self._own_mask(planned), dtype=np.uint8) > 0
         allowed = self._allowed(relative, surface)
         return transplant(
             cutout,
@@ -137,10 +133,9 @@ class Maker:
         soft = grow_and_feather(mask, grow_px=settings.grow_px, feather_px=settings.feather_px)
         return cut(picture, soft, planned.source.relative, fade_px=settings.feather_px)
 
-    def _mask(self, planned: PlannedTransplant) -> Area:
+    def _own_mask(self, planned: PlannedTransplant) -> Image.Image:
         """Where the defect's own picture shows it."""
-        picture = self._picture(planned.source.path, planned.source_sha256)
-        return np.asarray(read_mask(planned.mask, picture.size), dtype=np.uint8) > 0
+        return read_mask(planned.mask, self._picture(planned.source.path, planned.source_sha256).size)
 
     def _allowed(self, relative: str, surface: Surface) -> Area | None:
         folder = self._ground.allowed

@@ -1,0 +1,157 @@
+"""The seam of a transplant, gone over by a WebUI at a low strength; the defect and the rest stay as they are."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image, ImageChops
+
+from .. import sizing
+from .._images import LOSSLESS_FORMATS
+from ..batch.failures import Meaning, meaning_of
+from ..batch.finish import GENUINE_ENGINE, MadeImage, model_name, used_settings
+from ..batch.masking import SourceMask, mask_source, picture_to_send
+from ..batch.parameters import Inpainting
+from ..batch.request import build_request, encode_source
+from ..batch.server import check_server
+from ..batch.settings import GenerationSettings
+from ..batch.spoiled import find_spoiled
+from ..client import GeneratedImage, WebUI
+from ..errors import LossyFormat, WebUIError
+from ..infotext import ENGINE_KEY, parse_infotext
+from .record import ENGINE, Unplaced, as_files
+from .seam import border_of
+
+USUAL_STRENGTH = 0.15
+TRIES = 3
+"""How often an image is sent before it is given up."""
+
+_SEAM_PX = 3
+"""The mask's soft edge is repainted, and so much outside of it; of the defect itself a pixel."""
+
+
+class SeamRefiner:
+    """Sends each transplant to a WebUI with the border of its mask as the mask.
+
+    Args:
+        webui: which one; it is asked at once whether it has what the settings name.
+        settings: how; `denoising_strength` 0.15 or so.
+
+    Raises:
+        WebUIError: it is not there, or would spoil the run.
+    """
+
+    def __init__(self, webui: WebUI, settings: GenerationSettings) -> None:
+        self._webui = webui
+        self._server = check_server(webui, [(settings.sampler, settings.scheduler)])
+        self._parameters = replace(
+            settings.parameters,
+            inpainting=Inpainting(
+                settings.inpaint_fill, settings.inpaint_area, settings.inpaint_padding, settings.mask_blur, ""
+            ),
+        )
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """Everything that changes pixels, for the run's parameters."""
+        told = self._server.identity(self._parameters, 0)
+        return {name: value for name, value in told.items() if name not in {"mask_sha256", "seed"}}
+
+    def refine(self, made: MadeImage) -> MadeImage | Unplaced:
+        """The image with its seam gone over; or, after three tries, why not.
+
+        Raises:
+            WebUIError: the server is away, or the same would happen to every image.
+        """
+        picture, mask = (_decoded(data) for data in (made.data, made.mask or b""))
+        ring = _ring(mask)
+        inpainting = self._parameters.inpainting
+        native_px = self._parameters.native_px or self._server.native_px
+        size = sizing.generation_size(picture.width, picture.height, native_px=native_px)
+        if inpainting is None:
+            raise TypeError("a refiner always has a way of inpainting")
+        masked = mask_source(picture, ring, inpainting, size)
+        sent = picture_to_send(picture, inpainting, size)
+        request = build_request(
+            encode_source(sent),
+            self._parameters,
+            size=size,
+            seed=made.record.seed,
+            batch_size=1,
+            mask=encode_source(masked.sent),
+        )
+        reason = ""
+        for _ in range(TRIES):
+            try:
+                result = self._webui.img2img(request)
+                generated = result.images[0]
+                restored = self._restored(generated, sent, masked, picture)
+            except WebUIError as error:
+                if meaning_of(error) not in (Meaning.TRY_AGAIN, Meaning.SMALLER_BATCH):
+                    raise
+                reason = str(error)
+                continue
+            if isinstance(restored, Image.Image):
+                told: Mapping[str, Any] = {
+                    "engine": str(result.info.extra_generation_params.get(ENGINE_KEY, GENUINE_ENGINE)),
+                    "used": used_settings(result.info, generated.seed),
+                    "model": model_name(result.info),
+                }
+                return self._record(made, restored, ImageChops.lighter(mask, masked.shown), generated, told)
+            reason = restored
+        return Unplaced(f"seam not refined: {reason}")
+
+    def _restored(
+        self, generated: GeneratedImage, sent: Image.Image, masked: SourceMask, picture: Image.Image
+    ) -> Image.Image | str:
+        """The picture with what came back inside the mask; or why that is not worth keeping."""
+        if generated.format not in LOSSLESS_FORMATS:
+            raise LossyFormat(f"{self._webui.url}: sent {generated.format}; set its option samples_format to 'png'")
+        image = generated.pil()
+        spoiled = find_spoiled(image, sent, masked.sent_box) if image.size == sent.size else None
+        if spoiled is not None:
+            return spoiled
+        return masked.put_back(sizing.restore(image, sizing.SourceForm.of(picture)))
+
+    def _record(
+        self,
+        made: MadeImage,
+        picture: Image.Image,
+        mask: Image.Image,
+        generated: GeneratedImage,
+        told: Mapping[str, Any],
+    ) -> MadeImage:
+        engine = f"{ENGINE}; seam refined by {told['engine']}"
+        own = parse_infotext(made.record.infotext)
+        settings = {**parse_infotext(generated.infotext).settings, **own.settings, ENGINE_KEY: engine}
+        record = replace(
+            made.record,
+            server=self._webui.url,
+            model=str(told["model"]),
+            engine=engine,
+            asked={**made.record.asked, "refine": self.description},
+            used={**made.record.used, "refine": told["used"]},
+            infotext=str(replace(own, settings=settings)),
+        )
+        return as_files(record, picture, mask)
+
+
+def _decoded(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def _ring(mask: Image.Image) -> Image.Image:
+    """The border of a transplant's mask and a little outside of it, white."""
+    alpha = np.asarray(mask, dtype=np.float32) / np.float32(255)
+    border = border_of(alpha)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _SEAM_PX + 1, 2 * _SEAM_PX + 1))
+    wide = np.asarray(cv2.dilate(border.astype(np.uint8), kernel), dtype=np.uint8)
+    wide[(alpha >= 1) & ~border] = 0
+    return Image.fromarray(wide * np.uint8(255))
