@@ -10,9 +10,7 @@ from typing import Any
 from ..batch.jobs import PlannedImage, plan_images
 from ..batch.parameters import ImageParameters
 from ..batch.run_file import RunSpec
-from ..batch.runner import BatchRunner
-from ..batch.server import CheckedServer
-from ..batch.store import OutputStore
+from ..batch.runner import BatchRunner, FeedStart
 from ..manifest import ImageRecord, Manifest
 from ..photos import sha256_of
 from ..sources import Source
@@ -33,7 +31,7 @@ class AcceptanceLoop:
         runner: asks the servers; best without a check of its own, so that every image is judged in one place.
         output: the runner's output folder.
         spec: the runner's settings.
-        owed: accepted images wanted of each source; with masks, without the sources that `mask_plan` skips.
+        owed: accepted images wanted of each source.
         strengths: which strength suits a source.
         parameters: what decides the strengths, kept with the output: another run with others is refused.
         budget: images to make at most, for each planned one of a class.
@@ -58,7 +56,8 @@ class AcceptanceLoop:
         self._owed = [(source, count) for source, count in owed if count]
         self._strengths = strengths
         self._parameters = parameters
-        self._debts = Debts(((one.class_name, one.name, count) for one, count in self._owed), budget)
+        self._budget = budget
+        self._debts = Debts((), budget)
         self._open_judge = open_judge
 
     def learned(self) -> list[LearnedClass]:
@@ -75,29 +74,30 @@ class AcceptanceLoop:
             As `BatchRunner.run`, and what the judge raises.
         """
 
-        def open_feed(store: OutputStore, server: CheckedServer) -> AcceptanceFeed:
-            store.forget_unfinished()
-            feed = self._feed(store, server)
+        def open_feed(start: FeedStart) -> AcceptanceFeed:
+            start.store.forget_unfinished()
+            self._debts = Debts(((one.class_name, one.name, count) for one, count in start.owed), self._budget)
+            feed = self._feed(start)
             if on_start is not None:
                 on_start()
             return feed
 
         yield from self._runner.run_feed(
-            [source for source, _ in self._owed],
+            self._owed,
             open_feed,
             parameters={"until_accepted": self._parameters},
             on_end=lambda store: store.manifest.set_run({LEARNED_KEY: as_json(self.learned())}),
         )
 
-    def _feed(self, store: OutputStore, server: CheckedServer) -> AcceptanceFeed:
-        sha256 = {source: sha256_of(source.path) for source, _ in self._owed}
-        masks = self._runner.masks
+    def _feed(self, start: FeedStart) -> AcceptanceFeed:
+        sha256 = {source: sha256_of(source.path) for source, _ in start.owed}
 
         def images(source: Source, first: int, last: int, strength: float) -> list[PlannedImage]:
+            mask_sha256 = start.masks.sha256_of(source) if start.masks is not None else None
+
             def parameters(one: Source, k: int, seed: int) -> ImageParameters:
-                mask = None if masks is None else masks.sha256_of(one)
-                planned = self._spec.parameters_for(one, k, seed, mask_sha256=mask)
-                return replace(planned, denoising_strength=strength)
+                usual = self._spec.parameters_for(one, k, seed, mask_sha256=mask_sha256)
+                return replace(usual, denoising_strength=strength)
 
             return list(
                 plan_images(
@@ -107,16 +107,16 @@ class AcceptanceLoop:
                     first=first,
                     run_seed=self._spec.seed,
                     parameters_for=parameters,
-                    identity=lambda given: server.identity(given, self._spec.seed),
+                    identity=lambda given: start.server.identity(given, self._spec.seed),
                 )
             )
 
         return AcceptanceFeed(
-            [source for source, _ in self._owed],
+            [source for source, _ in start.owed],
             self._debts,
             self._strengths,
-            History.of(store.manifest),
-            self._open_judge(self._output, store.manifest),
+            History.of(start.store.manifest),
+            self._open_judge(self._output, start.store.manifest),
             images,
             batch_size=self._spec.batch_size,
         )

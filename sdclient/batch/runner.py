@@ -55,6 +55,19 @@ class RunStart:
     """The masks in use; None where whole pictures are made anew."""
 
 
+@dataclass(frozen=True)
+class FeedStart:
+    """What a feed is made with."""
+
+    store: OutputStore
+    """The open output."""
+    server: CheckedServer
+    """What the servers make of the settings."""
+    owed: Sequence[tuple[Source, int]]
+    """Images wanted of each source, without those that are skipped for want of a mask."""
+    masks: MaskFiles | None
+
+
 class BatchRunner:
     """Makes the images of a plan that are not there yet.
 
@@ -170,8 +183,8 @@ class BatchRunner:
 
     def run_feed(
         self,
-        sources: Sequence[Source],
-        open_feed: Callable[[OutputStore, CheckedServer], Feed],
+        owed: Sequence[tuple[Source, int]],
+        open_feed: Callable[[FeedStart], Feed],
         *,
         parameters: Mapping[str, Any],
         on_end: Callable[[OutputStore], object],
@@ -179,18 +192,17 @@ class BatchRunner:
         """Make what a feed asks for, until it asks for nothing more; otherwise as `run`.
 
         Args:
-            sources: those it may ask for; with masks, those that are skipped for want of one must not be.
-            open_feed: makes the feed out of the open output and what the servers make of the settings; `masks` are
-                known by then.
+            owed: the sources it may ask for, each with the number of images that are wanted of it.
+            open_feed: makes the feed.
             parameters: what decides its images besides the settings; kept with the output like these.
             on_end: called last, however the run ends, while the output is still open.
 
         Raises:
             As `run`, and what the feed raises.
         """
-        sources = [source for source, _ in self._with_masks_found([(source, 1) for source in sources])]
-        with self._opened(sources, parameters) as store:
-            feed = open_feed(store, self._server)
+        owed = self._with_masks_found(owed)
+        with self._opened([source for source, _ in owed], parameters) as store:
+            feed = open_feed(FeedStart(store, self._server, owed, self.masks))
             try:
                 with closing(self._work(store, feed)) as made:
                     yield from made

@@ -5,10 +5,10 @@ from __future__ import annotations
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -63,7 +63,7 @@ def make_all(
     planned = missing = made = 0
     engines: set[str] = set()
     view = ExitStack()
-    image_made: Callable[[], object] | None = None
+    image_made: Callable[[int], object] | None = None
 
     def start(run: RunStart) -> None:
         nonlocal planned, missing, image_made
@@ -71,30 +71,14 @@ def make_all(
         warn_of_sources(spec, owed, run.native_px, run.masks)
         image_made = view.enter_context(watched(missing, servers, runner.statuses, Console(stderr=True)))
 
-    def interrupted(*_: object) -> None:
-        """The first Ctrl-C finishes the jobs in hand; the second interrupts ours at the servers."""
-        # In threads: what the signal broke into may be in the middle of a line, or of a request.
-        first = not runner.stopped.is_set()
-        threading.Thread(target=_announce_stop if first else runner.interrupt_jobs, daemon=True).start()
-        runner.stop()
-
-    former = signal.signal(signal.SIGINT, interrupted)
-    try:
-        with view:
-            for record in runner.run(owed, on_start=start):
-                made += 1
-                engines.add(record.engine)
-                if image_made is not None:
-                    image_made()
-    finally:
-        signal.signal(signal.SIGINT, former)
+    with stopped_by_interrupt(runner), view:
+        for record in runner.run(owed, on_start=start):
+            made += 1
+            engines.add(record.engine)
+            if image_made is not None:
+                image_made(1)
     if runner.stopped.is_set():
-        click.echo(
-            f"Stopped; what was made is kept in {output}, {missing - made} images or fewer are left. "
-            "Run the same command again to go on.",
-            err=True,
-        )
-        raise click.exceptions.Exit(_INTERRUPTED)
+        end_stopped(f"what was made is kept in {output}, {missing - made} images or fewer are left")
     failures = _failures(output)
     failed_before = len(failures) - len(runner.failed)
     return {
@@ -109,6 +93,29 @@ def make_all(
         ],
         "engines": sorted(engines),
     }
+
+
+@contextmanager
+def stopped_by_interrupt(runner: BatchRunner) -> Iterator[None]:
+    """The first Ctrl-C finishes the jobs in hand; the second interrupts ours at the servers."""
+
+    def interrupted(*_: object) -> None:
+        # In threads: what the signal broke into may be in the middle of a line, or of a request.
+        first = not runner.stopped.is_set()
+        threading.Thread(target=_announce_stop if first else runner.interrupt_jobs, daemon=True).start()
+        runner.stop()
+
+    former = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+def end_stopped(what: str) -> NoReturn:
+    """Say that a run was stopped, and what is kept; end with code 130."""
+    click.echo(f"Stopped; {what}. Run the same command again to go on.", err=True)
+    raise click.exceptions.Exit(_INTERRUPTED)
 
 
 def _announce_stop() -> None:

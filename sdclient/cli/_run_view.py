@@ -18,8 +18,8 @@ _REFRESHES_PER_S = 2
 @contextmanager
 def watched(
     total: int, servers: int, statuses: Callable[[], Sequence[ServerStatus]], console: Console
-) -> Iterator[Callable[[], object]]:
-    """Show how far a run is; gives what to call for each image made.
+) -> Iterator[Callable[[int], object]]:
+    """Show how far a run is; gives what to call with the number of images that are there more.
 
     On a terminal, several servers are shown in a table that is kept up to date; else there is a bar alone.
 
@@ -62,7 +62,7 @@ def servers_table(statuses: Sequence[ServerStatus]) -> Table:
 @contextmanager
 def _live_table(
     total: int, statuses: Callable[[], Sequence[ServerStatus]], console: Console
-) -> Iterator[Callable[[], object]]:
+) -> Iterator[Callable[[int], object]]:
     from rich.console import Group
     from rich.live import Live
     from rich.progress import (
@@ -91,4 +91,4 @@ def _live_table(
         return Group(servers_table(now), progress)
 
     with Live(get_renderable=picture, console=console, refresh_per_second=_REFRESHES_PER_S, transient=True):
-        yield lambda: progress.advance(task)
+        yield lambda images: progress.advance(task, images)

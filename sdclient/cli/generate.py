@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ._numbers import FiniteRange
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -17,11 +19,13 @@ if TYPE_CHECKING:
     from ..client import WebUI
     from ..sources import Source
 
+_STRENGTH = "denoising_strength"
 _EPILOG = """\b
 Examples:
   sdclient generate sources output --plan plan.csv
   sdclient generate sources output --per-source 8 --denoising-strength 0.3 --url http://gpu-pc:7860
   sdclient generate sources output --plan plan.csv --masks masks
+  sdclient generate sources output --plan plan.csv --until-accepted --strength-range 0.15:0.45
 Run the same command again after an interruption: only what is missing is made."""
 
 
@@ -126,6 +130,23 @@ Run the same command again after an interruption: only what is missing is made."
 )
 @click.option("--durable", is_flag=True, help="Wait for the disk at each image: even a loss of power undoes nothing.")
 @click.option("--allow-mixed", is_flag=True, help="Take servers with different models.")
+@click.option(
+    "--until-accepted",
+    is_flag=True,
+    help="Judge each image by the filters of 'sdclient curate', and make images until the planned number is accepted. "
+    "Too alike raises a source's strength, unreal lowers it.",
+)
+@click.option(
+    "--strength-range",
+    metavar="LOW:HIGH",
+    help="With --until-accepted: where strengths may go, from --denoising-strength on if given, else from the middle. "
+    "A class whose strength is a range in --config keeps to that.  [default: 0.15:0.45]",
+)
+@click.option(
+    "--budget",
+    type=FiniteRange(min=1),
+    help="With --until-accepted: images of a class to make at most, for each planned one.  [default: 6]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary instead of words.")
 def generate(
     sources: Path,
@@ -144,6 +165,9 @@ def generate(
     config: Path | None,
     assignments: tuple[str, ...],
     dry_run: bool,
+    until_accepted: bool,
+    strength_range: str | None,
+    budget: float | None,
     as_json: bool,
     **settings: object,
 ) -> None:
@@ -159,13 +183,17 @@ def generate(
         raise click.UsageError("give either --url or --servers")
     if masks is None and unmasked != "refuse":
         raise click.UsageError("--unmasked belongs to --masks")
+    if not until_accepted and (strength_range is not None or budget is not None):
+        raise click.UsageError("--strength-range and --budget need --until-accepted")
     from ..batch import BatchRunner, GenerationSettings, RunSpec, Server, load_run_file, load_servers
     from ..batch.mask_files import mask_plan
     from ..batch.setting_values import parse_assignment
+    from ..batch.spoiled import find_spoiled
     from ..client import WebUI
     from ..plan_csv import match_plan, read_plan
     from ..sources import discover
     from ._generating import make_all, tell, warn_of_sources
+    from ._until_accepted import STRENGTH_RANGE, make_until_accepted
 
     context = click.get_current_context()
     given = {
@@ -175,7 +203,10 @@ def generate(
     }
     GenerationSettings.checked(given)
     spec = load_run_file(config) if config is not None else RunSpec.from_settings(GenerationSettings())
-    spec = spec.with_overrides(given).with_overrides(parse_assignment(text) for text in assignments)
+    assigned = [parse_assignment(text) for text in assignments]
+    spec = spec.with_overrides(given).with_overrides(assigned)
+    if until_accepted and config is None and _STRENGTH not in {*given, *dict(assigned)}:
+        spec = spec.with_overrides({_STRENGTH: strength_range or STRENGTH_RANGE})  # begun in its middle
     found = discover(sources)
     spec.check_against(found)
     owed: Sequence[tuple[Source, int]] = [(source, per_source or 0) for source in found]
@@ -200,6 +231,7 @@ def generate(
             allow_mixed=allow_mixed,
             masks=masks,
             unmasked=unmasked,
+            check=None if until_accepted else find_spoiled,  # there, the filters judge every image
         )
         if dry_run:
             files = None
@@ -207,6 +239,18 @@ def generate(
                 files, owed = mask_plan(masks, owed, unmasked=unmasked)
             warn_of_sources(spec, owed, runner.check(found).native_px, files)
             click.echo(_dry_run(servers[0].webui, spec, owed, output, as_json))
+            return
+        if until_accepted:
+            make_until_accepted(
+                runner,
+                spec,
+                owed,
+                output,
+                servers=len(servers),
+                strengths=strength_range or STRENGTH_RANGE,
+                budget=budget,
+                as_json=as_json,
+            )
             return
         summary = make_all(runner, len(servers), spec, owed, output)
     if as_json:

@@ -14,6 +14,7 @@ from sdclient.adaptive.feed import Judge
 from sdclient.adaptive.loop import AcceptanceLoop
 from sdclient.adaptive.strengths import FollowedStrengths, Strengths
 from sdclient.batch import BatchRunner, GenerationSettings, RunSpec
+from sdclient.batch.mask_files import Unmasked
 from sdclient.manifest import Manifest
 from sdclient.sources import discover
 from sdclient.testing import WebUIServer
@@ -75,6 +76,7 @@ def make_loop(webui_server: WebUIServer, sources_folder: Path, tmp_path: Path) -
         budget: float = 6,
         strengths: Strengths | None = None,
         masks: Path | None = None,
+        unmasked: Unmasked = "refuse",
         **settings: object,
     ) -> AcceptanceLoop:
         spec = RunSpec.from_settings(
@@ -83,7 +85,7 @@ def make_loop(webui_server: WebUIServer, sources_folder: Path, tmp_path: Path) -
         found = discover(sources_folder)
         output = tmp_path / "out"
         webui = clients.enter_context(webui_server.client())
-        runner = BatchRunner(webui, sources_folder, output, spec, check=None, tries=2, masks=masks)
+        runner = BatchRunner(webui, sources_folder, output, spec, check=None, tries=2, masks=masks, unmasked=unmasked)
         return AcceptanceLoop(
             runner,
             output,

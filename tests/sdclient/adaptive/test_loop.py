@@ -165,3 +165,11 @@ def test_images_are_repainted_inside_masks(make_loop: MakeLoop, sources_folder: 
         assert min(left, top) >= 18
         assert max(right, bottom) <= 42
         assert (tmp_path / "out" / record.mask).is_file()
+
+
+def test_sources_without_a_mask_can_be_skipped(make_loop: MakeLoop, sources_folder: Path, tmp_path: Path) -> None:
+    for source in discover(sources_folder)[:2]:
+        write_mask(mask_path(tmp_path / "masks", source), Image.new("L", (64, 64), 255))
+    loop = make_loop(Limits(), masks=tmp_path / "masks", unmasked="skip")
+    list(loop.run())
+    assert sum(one.planned for one in loop.learned()) == sum(one.accepted for one in loop.learned()) == 4

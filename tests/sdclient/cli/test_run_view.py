@@ -42,8 +42,8 @@ def test_the_table_on_a_terminal_is_asked_for_anew_while_images_come() -> None:
         return [ServerStatus("one", "working", asked, 1.0, 1, 0), STATUSES[0]]
 
     with watched(2, 2, statuses, console) as made:
-        made()
-        made()
+        made(1)
+        made(1)
     assert asked >= 2
     assert "2/2" in text_of(console)
     assert "queue 排队" in text_of(console)
@@ -52,7 +52,7 @@ def test_the_table_on_a_terminal_is_asked_for_anew_while_images_come() -> None:
 def test_one_server_has_a_bar_alone() -> None:
     console = screen()
     with watched(3, 1, lambda: STATUSES[:1], console) as made:
-        made()
+        made(1)
     assert "1/3" in text_of(console)
     assert "queue" not in text_of(console)
 
@@ -60,6 +60,6 @@ def test_one_server_has_a_bar_alone() -> None:
 def test_what_is_piped_gets_a_bar_and_no_table() -> None:
     console = Console(file=io.StringIO(), width=120)
     with watched(3, 2, lambda: STATUSES, console) as made:
-        made()
+        made(1)
     assert "1/3" in text_of(console)
     assert "queue" not in text_of(console)

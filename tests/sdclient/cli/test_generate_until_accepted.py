@@ -1,0 +1,89 @@
+"""`sdclient generate --until-accepted` on the embedded server, with the filters of `sdclient curate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image, ImageDraw, ImageFilter
+
+from sdclient.cli import cli
+from sdclient.manifest import Manifest
+from sdclient.manifest_curation import Curation
+from sdclient.testing import WebUIServer
+from sdclient.testing import webui_server as webui_server
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """Five grainy plates with a scratch each."""
+    folder = tmp_path / "sources" / "scratch"
+    folder.mkdir(parents=True)
+    for number in range(1, 6):
+        grain = np.random.default_rng(number).normal(120, 18, (64, 64)).clip(0, 255).astype(np.uint8)
+        plate = Image.fromarray(grain).filter(ImageFilter.GaussianBlur(0.8))
+        ImageDraw.Draw(plate).line((8, 6 * number, 56, 60 - 6 * number), fill=230, width=3)
+        plate.save(folder / f"{number}.png")
+    return folder.parent
+
+
+def generate(server: WebUIServer, sources: Path, output: Path, *options: str) -> Result:
+    command = ["generate", str(sources), str(output), "--url", server.url, "--native-size", "64", "--steps", "4"]
+    return CliRunner().invoke(cli, [*command, "--per-source", "2", "--batch-size", "2", *options])
+
+
+def test_it_ends_when_the_planned_number_is_accepted(webui_server: WebUIServer, sources: Path, tmp_path: Path) -> None:
+    done = generate(webui_server, sources, tmp_path / "out", "--until-accepted", "--json")
+    assert done.exit_code == 0, done.output
+    summary = json.loads(done.stdout)
+    with Manifest(tmp_path / "out") as manifest:
+        accepted = Curation(manifest).accepted_files()
+        made = list(manifest.images())
+    assert summary["planned"] == 10
+    assert summary["accepted"] == min(10, len(accepted)) == 10
+    assert summary["made"] == len(made)
+    assert {source["owed"] for source in summary["classes"][0]["sources"]} == {2}
+    assert any(record.asked["denoising_strength"] == 0.3 for record in made)
+
+
+def test_a_class_that_falls_short_is_told_and_ends_with_1(
+    webui_server: WebUIServer, sources: Path, tmp_path: Path
+) -> None:
+    options = ("--until-accepted", "--strength-range", "0.01:0.02", "--budget", "1")
+    done = generate(webui_server, sources, tmp_path / "out", *options)
+    assert done.exit_code == 1
+    assert "its budget of 10 images is spent" in done.stdout
+    assert "--budget" in done.stdout
+    assert "Traceback" not in done.output
+
+
+def test_a_given_strength_is_where_it_begins(webui_server: WebUIServer, sources: Path, tmp_path: Path) -> None:
+    generate(webui_server, sources, tmp_path / "out", "--until-accepted", "--denoising-strength", "0.35", "--json")
+    with Manifest(tmp_path / "out") as manifest:
+        first = next(record for record in manifest.images() if record.k == 1)
+    assert first.asked["denoising_strength"] == 0.35
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--strength-range", "0.2:0.3"), "need --until-accepted"),
+        (("--budget", "3"), "need --until-accepted"),
+        (("--until-accepted", "--strength-range", "0.4"), "low:high"),
+        (("--until-accepted", "--strength-range", "0.4:0.2"), "above its upper end"),
+        (("--until-accepted", "--denoising-strength", "0.6"), "outside the strength range"),
+        (("--until-accepted", "--set", "denoising_strength=0.2,0.3"), "is a list"),
+        (("--until-accepted", "--budget", "0.5"), "x>=1"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_in_one_line(
+    webui_server: WebUIServer, sources: Path, tmp_path: Path, options: tuple[str, ...], words: str
+) -> None:
+    done = generate(webui_server, sources, tmp_path / "out", *options)
+    assert done.exit_code != 0
+    assert words in done.output
+    assert "Traceback" not in done.output
+    assert not (tmp_path / "out").exists()
