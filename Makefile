@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DOCUMENTED := sdclient.client sdclient.models sdclient.errors sdclient.dialects sdclient.server_kind sdclient.provenance \
-	sdclient.infotext sdclient.manifest sdclient.batch sdclient.plan trainer.check trainer.split trainer.folds \
-	trainer.train trainer.config trainer.diagnose trainer.predict trainer.export trainer.explain trainer.evaluate \
+	sdclient.infotext sdclient.manifest sdclient.batch sdclient.plan sdclient.export \
+	trainer.check trainer.split trainer.folds trainer.train trainer.config trainer.diagnose trainer.predict trainer.export trainer.explain trainer.evaluate \
 	trainer.operating_point trainer.compare trainer.experiment trainer.metrics trainer.stats trainer.errors
 
 .PHONY: demo test lint types docs clean
