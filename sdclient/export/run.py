@@ -168,7 +168,7 @@ def _carry_out(work: Work, selection: Selection, layout: Layout, track: Track) -
 def _clear_temporaries(root: Path, rows: Iterable[ExportedImage]) -> None:
     """Remove what a killed export left half-written; nobody else writes here now."""
     folders = {(root / file).parent for row in rows for file in (row.file, row.label_file) if file}
-    for folder in folders:
+    for folder in {root, *folders}:
         for path in folder.glob(TEMPORARY_PATTERN):
             path.unlink(missing_ok=True)
 

@@ -174,7 +174,8 @@ def test_a_stop_between_files_is_made_good_by_a_repeat(
     def stop(path: Path, content: bytes) -> None:
         if len(written) == whole:
             path.parent.mkdir(exist_ok=True)
-            (path.parent / ".77-1.part").write_bytes(content[:9])  # what a kill leaves behind
+            for folder in (path.parent, train):
+                (folder / ".77-1.part").write_bytes(content[:9])  # what a kill leaves behind
             raise KeyboardInterrupt
         real(path, content)
         written.append(path)
