@@ -55,8 +55,10 @@ def test_heavy_modules_stay_out(code: str) -> None:
     assert not loaded & HEAVY
 
 
-def test_reading_a_manifest_needs_the_standard_library_alone() -> None:
-    assert not modules_after("import sdclient.manifest") & {"requests", "pydantic", "PIL", "click", "rich", "tqdm"}
+@pytest.mark.parametrize("module", ["manifest", "manifest_curation", "manifest_exported"])
+def test_reading_a_manifest_needs_the_standard_library_alone(module: str) -> None:
+    loaded = modules_after(f"import sdclient.{module}")
+    assert not loaded & {"requests", "pydantic", "PIL", "click", "rich", "tqdm", "numpy"}
 
 
 @pytest.mark.parametrize("program", ["sdclient", "trainer", "generator"])

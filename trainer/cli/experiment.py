@@ -149,6 +149,10 @@ def _dry_run(config: ExperimentConfig, processes: int | None, *, as_json: bool) 
             "bytes": cost.bytes,
             "how": cost.how,
         },
+        "sets": [
+            {name: one.summary()[name] for name in ("path", "curated", "count", "recorded", "undecided")}
+            for one in prepared.sets.values()
+        ],
         "warnings": list(prepared.warnings),
     }
     if as_json:
@@ -173,6 +177,9 @@ def _show_plan(plan: dict[str, Any]) -> None:
             shown.add(one["arm"])
             by_class = ", ".join(f"{name} {count}" for name, count in one["added_by_class"].items())
             console.print(f"{escape(one['arm'])} ({one['kind']}): {escape(by_class)}")
+    for one in plan["sets"]:
+        which = f"the {one['count']} accepted of {one['recorded']}" if one["curated"] else f"all {one['count']}"
+        console.print(escape(f"{one['path']}: {which} images, {one['undecided']} undecided"))
     cost = plan["estimate"]
     minutes, seconds = divmod(round(cost["seconds"]), 60)
     console.print(

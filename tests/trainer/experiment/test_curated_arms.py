@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from sdclient.manifest import Manifest, Parent
 from sdclient.manifest_curation import Curation, FilterVerdict
+from trainer.cli import cli
 from trainer.errors import ConfigError, LeakageError
 from trainer.experiment.as_json import experiment_as_json
 from trainer.experiment.config import ExperimentConfig
@@ -50,6 +53,18 @@ def test_a_pair_of_arms_takes_accepted_images_and_all(make: MakeExperiment, judg
 def test_rejected_images_may_be_gone_where_no_arm_takes_them(make: MakeExperiment, judged: Path) -> None:
     (judged / "dirt" / "1_2.png").unlink()
     assert len(prepare(make()).joining["generated", None]) == 10
+
+
+def test_a_dry_run_says_how_many_are_accepted(make: MakeExperiment, judged: Path, tmp_path: Path) -> None:
+    lines = ['data = "data"', 'output = "out"', 'primary = "macro_f1"', "seeds = 1", "[train]", "epochs = 1"]
+    lines += ["imgsz = 32", "batch_size = 8", 'device = "cpu"']
+    lines += [line for arm in PAIR for line in ("[[arm]]", *(f"{key} = {json.dumps(arm[key])}" for key in arm))]
+    (tmp_path / "experiment.toml").write_text("\n".join(lines), encoding="utf-8")
+    found = CliRunner().invoke(cli, ["experiment", str(tmp_path / "experiment.toml"), "--dry-run"])
+    assert found.exit_code == 0, found.output
+    words = " ".join(found.stdout.split())
+    assert "the 10 accepted of 20 images, 0 undecided" in words
+    assert "all 20 images" in words
 
 
 def test_result_and_report_say_how_many_are_accepted(
