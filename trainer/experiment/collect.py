@@ -71,7 +71,10 @@ def collect(
     group_of, groups = number_groups(arms, reference)
     counts = [np.stack([confusion_by_group(one, group_of) for one in seeds]) for seeds in labelled]
     judgements = judge(
-        [JudgedArm(arm.name, arm.kind, arm.controls, table) for arm, table in zip(prepared.arms, counts, strict=True)],
+        [
+            JudgedArm(arm.name, arm.kind, arm.controls, table, arm.shares_control)
+            for arm, table in zip(prepared.arms, counts, strict=True)
+        ],
         primary=config.primary,
         normal=truth.normal,
         classes=len(truth.classes),

@@ -56,6 +56,9 @@ class ArmConfig(BaseModel):
     """Of a generated arm: whether generated Normal images are used; not said: where there are any."""
     curated: bool = True
     """Of a generated arm: of a set that filters or a person have judged, only the accepted images; false takes all."""
+    control: str = ""
+    """Of a generated arm: another generated arm, with as many images of each class, whose classical control it shares;
+    "" gives it one of its own."""
 
     @field_validator("share", mode="before")
     @classmethod
@@ -87,7 +90,7 @@ class ArmConfig(BaseModel):
             if len(set(self.sets)) < len(self.sets):
                 raise ValueError("sets: a folder stands there twice; expected each once")
             return self
-        for key in ("sets", "share", "normal", "curated"):
+        for key in ("sets", "share", "normal", "curated", "control"):
             if key in self.model_fields_set:
                 raise ValueError(f'{key}: only an arm of kind = "generated" has it, this one is {self.kind!r}')
         return self

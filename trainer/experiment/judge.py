@@ -32,6 +32,8 @@ class JudgedArm:
     """For a classical arm: the generated arm whose count it has. "" otherwise."""
     counts: FloatArray
     """(S, G, L, K) confusion counts: seed, group of test images, label, predicted class; G, L, K alike."""
+    shares_control: str = ""
+    """For a generated arm: the one whose classical control it shares; "" where it has its own."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def judge(
     meeting.
 
     Args:
-        arms: one baseline, any number of others, and one classical control for every generated arm.
+        arms: one baseline, any number of others, and one classical control for every generated arm that shares none.
         primary: a key of `COMPARED`.
         normal: number of the Normal class.
         classes: K; labels beyond K are defects without a name.
@@ -130,7 +132,10 @@ def judge(
     baseline = _the_one([row for row, arm in enumerate(arms) if arm.kind == "baseline"], "baseline")
     rows = [row for row, arm in enumerate(arms) if arm.kind == "generated"]
     controls = [
-        _the_one([n for n, arm in enumerate(arms) if arm.controls == arms[row].name], f"control for {arms[row].name}")
+        _the_one(
+            [n for n, arm in enumerate(arms) if arm.controls == (arms[row].shares_control or arms[row].name)],
+            f"control for {arms[row].name}",
+        )
         for row in rows
     ]
     others = [row for row, arm in enumerate(arms) if arm.kind == "oversampling"]

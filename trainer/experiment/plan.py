@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import ConfigError
@@ -31,6 +32,8 @@ class PlannedArm:
     """For a classical arm: the generated arm whose count it has."""
     curated: bool = True
     """Whether only the accepted images of its sets are taken, once they have been curated."""
+    shares_control: str = ""
+    """For a generated arm: the one whose classical control it shares; "" where it has its own."""
 
     @property
     def set_keys(self) -> tuple[SetKey, ...]:
@@ -62,19 +65,21 @@ def _fold_name(fold: int | None) -> tuple[str, ...]:
 
 
 def plan_arms(config: ExperimentConfig) -> tuple[PlannedArm, ...]:
-    """Every arm, in the order of the file; the classical table becomes one control for each generated arm.
+    """Every arm, in the order of the file; the classical table gives each generated arm a control, unless it shares one.
 
     Raises:
-        ConfigError: two arms would have one name.
+        ConfigError: two arms would have one name, or an arm shares the control of one that is not there.
     """
     generated = [one for arm in config.arm if arm.kind == "generated" for one in _shares_of(arm)]
+    controlled_by_own = [one for one in generated if not one.shares_control]
+    _check_controls(generated, controlled_by_own)
     arms: list[PlannedArm] = []
     for table in config.arm:
         if table.kind == "generated":
             arms += _shares_of(table)
         elif table.kind == "classical":
-            several = len(generated) > 1
-            for controlled in generated:
+            several = len(controlled_by_own) > 1
+            for controlled in controlled_by_own:
                 name = f"{table.title} {controlled.name}" if several else table.title
                 arms.append(
                     PlannedArm(name, "classical", controlled.sets, controls=controlled.name, curated=controlled.curated)
@@ -90,6 +95,16 @@ def plan_arms(config: ExperimentConfig) -> tuple[PlannedArm, ...]:
     return tuple(arms)
 
 
+def _check_controls(generated: Sequence[PlannedArm], controlled: Sequence[PlannedArm]) -> None:
+    names = [one.name for one in controlled]
+    for one in generated:
+        if one.shares_control and one.shares_control not in names:
+            raise ConfigError(
+                f"[[arm]] {one.name!r}: control = {one.shares_control!r} is no generated arm with a control of its "
+                f"own; expected one of {', '.join(names) or 'none, for no arm has one'}"
+            )
+
+
 def _shares_of(arm: ArmConfig) -> list[PlannedArm]:
     shares: tuple[float | None, ...] = arm.share or (None,)
     several = len(shares) > 1
@@ -101,6 +116,7 @@ def _shares_of(arm: ArmConfig) -> list[PlannedArm]:
             share,
             arm.normal,
             curated=arm.curated,
+            shares_control=arm.control,
         )
         for share in shares
     ]

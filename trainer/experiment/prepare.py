@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +88,8 @@ def prepare(config: ExperimentConfig, *, progress: bool = False) -> Prepared:
             for fold in folds:
                 joining[arm.name, fold.number] = images_of_arm(arm, fold, sets, config)
     for arm in arms:
+        if arm.shares_control:
+            _refuse_other_counts(arm, folds, joining)
         if arm.controls:
             joining.update({(arm.name, fold.number): joining[arm.controls, fold.number] for fold in folds})
     warnings = []
@@ -108,6 +110,24 @@ def prepare(config: ExperimentConfig, *, progress: bool = False) -> Prepared:
         images_per_epoch=config.train.images_per_epoch or largest,
         warnings=tuple(warnings),
     )
+
+
+def _refuse_other_counts(
+    arm: PlannedArm,
+    folds: Sequence[Fold],
+    joining: Mapping[tuple[str, int | None], tuple[GeneratedImage, ...]],
+) -> None:
+    """A control says something only where it adds as many images of each class."""
+    for fold in folds:
+        own, other = (
+            Counter(image.label for image in joining[name, fold.number]) for name in (arm.name, arm.shares_control)
+        )
+        for label in sorted({*own, *other}):
+            if own[label] != other[label]:
+                raise ConfigError(
+                    f"[[arm]] {arm.name!r}: has {own[label]} generated images of {label!r}, but "
+                    f"{arm.shares_control!r}, whose control it shares, has {other[label]}; generate by one plan, or leave 'control' out"
+                )
 
 
 def _widest(sets: Mapping[SetKey, GeneratedSet]) -> list[GeneratedSet]:

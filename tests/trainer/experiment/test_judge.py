@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
@@ -204,3 +206,14 @@ def test_better_needs_a_corrected_p_value() -> None:
     assert not Against("b", "baseline", (difference,), 0.01, None).better
     assert not Against("b", "baseline", (difference,), 0.01, 0.0501).better
     assert Against("b", "baseline", (difference,), 0.01, 0.05).better
+
+
+def test_two_arms_that_share_a_control_are_judged_against_it() -> None:
+    arms = arms_of({"baseline": POOR, "classical low": POOR, "low": GOOD, "high": POOR})
+    arms[3] = replace(arms[3], shares_control="low")
+    low, high = judge(arms, primary="macro_f1", normal=NORMAL, classes=2, images=int(arms[0].counts[0].sum()))
+    assert low.control.other == high.control.other == "classical low"
+    assert (low.word, high.word) == (HELPED, NO_DIFFERENCE)
+    apart = [*arms[:3], replace(arms[3], shares_control=""), replace(arms[1], name="classical high", controls="high")]
+    alone = judge(apart, primary="macro_f1", normal=NORMAL, classes=2, images=int(arms[0].counts[0].sum()))
+    assert alone[1].control.primary.value == high.control.primary.value

@@ -37,6 +37,36 @@ def test_each_share_is_an_arm_with_a_control_of_its_own() -> None:
     assert [one.normal for one in arms if one.kind == "generated"] == [None, None, False]
 
 
+def test_arms_may_share_a_control() -> None:
+    arms = plan_arms(
+        config_of(
+            {"kind": "baseline"},
+            {"kind": "classical"},
+            {"kind": "generated", "name": "low", "sets": ["s"]},
+            {"kind": "generated", "name": "high", "sets": ["t"], "control": "low"},
+        )
+    )
+    assert [(one.name, one.controls, one.shares_control) for one in arms] == [
+        ("baseline", "", ""),
+        ("classical", "low", ""),
+        ("low", "", ""),
+        ("high", "", "low"),
+    ]
+
+
+@pytest.mark.parametrize("control", ["nobody", "high", "third"])
+def test_a_control_that_is_not_there_cannot_be_shared(control: str) -> None:
+    config = config_of(
+        {"kind": "baseline"},
+        {"kind": "classical"},
+        {"kind": "generated", "name": "low", "sets": ["s"]},
+        {"kind": "generated", "name": "high", "sets": ["t"], "control": control},
+        {"kind": "generated", "name": "third", "sets": ["u"], "control": "low"},
+    )
+    with pytest.raises(ConfigError, match=rf"'high': control = '{control}'.*expected one of low"):
+        plan_arms(config)
+
+
 def test_one_generated_arm_leaves_names_short() -> None:
     generated = {"kind": "generated", "sets": ["s"], "share": 0.2}
     arms = plan_arms(config_of({"kind": "baseline"}, generated, {"kind": "classical"}))

@@ -380,3 +380,17 @@ def test_a_cell_of_other_settings_is_known_before_it_is_run(make: MakeExperiment
     prepared, other = prepare(config), prepare(make(train={"epochs": 2, "imgsz": 32, "device": "cpu"}))
     assert all(is_done(job) for job in plan_jobs(prepared, plan_sets(prepared)))
     assert not any(is_done(job) for job in plan_jobs(other, plan_sets(other)))
+
+
+def test_arms_that_share_a_control_must_have_as_many_images_of_each_class(make: MakeExperiment, fake: Work) -> None:
+    arms: list[dict[str, Any]] = [
+        {"kind": "baseline"},
+        {"kind": "classical"},
+        {"kind": "generated", "name": "low", "sets": ["output"]},
+        {"kind": "generated", "name": "high", "sets": ["output"], "control": "low"},
+    ]
+    result = go(make(arm=arms, seeds=1), fake)
+    assert [one.control.other for one in result.judgements] == ["classical", "classical"]
+    arms[3]["share"] = 0.2
+    with pytest.raises(ConfigError, match=r"'high': has \d+ generated images of 'dirt', but 'low'.*has 10"):
+        prepare(make(arm=arms, seeds=1, output="other"))
