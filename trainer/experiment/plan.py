@@ -65,7 +65,7 @@ def _fold_name(fold: int | None) -> tuple[str, ...]:
 
 
 def plan_arms(config: ExperimentConfig) -> tuple[PlannedArm, ...]:
-    """Every arm, in the order of the file; the classical table gives each generated arm a control, unless it shares one.
+    """Every arm, in the order of the file; the classical table gives a control to each generated arm that shares none.
 
     Raises:
         ConfigError: two arms would have one name, or an arm shares the control of one that is not there.

@@ -126,7 +126,8 @@ def _refuse_other_counts(
             if own[label] != other[label]:
                 raise ConfigError(
                     f"[[arm]] {arm.name!r}: has {own[label]} generated images of {label!r}, but "
-                    f"{arm.shares_control!r}, whose control it shares, has {other[label]}; generate by one plan, or leave 'control' out"
+                    f"{arm.shares_control!r}, whose control it shares, has {other[label]}; generate by one plan, or "
+                    "leave 'control' out"
                 )
 
 
