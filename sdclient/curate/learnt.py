@@ -13,9 +13,9 @@ from .tone import Distances, Look, Looks, colour_distances, is_grey, tone_distan
 
 OWN_LOOKS = 100
 """A class with fewer real images is compared with the looks of all classes: nearest neighbours in a handful are far."""
-LEAST_TONE_LEVELS = 12.0
+LEAST_TONE_LEVELS = 16.0
 """No limit of tone is below this: another exposure is no fault."""
-LEAST_COLOUR_LEVELS = 8.0
+LEAST_COLOUR_LEVELS = 10.0
 LEAST_GRAIN_LEVELS = 2.0
 MOST_SHARPNESS = 0.9
 _UNKNOWN = ""
@@ -112,5 +112,5 @@ def _known(values: Distances) -> Distances:
 
 
 def _soft(values: Distances) -> float | None:
-    """Seven tenths of the median: an edge of that sharpness has lost a good part of its finest detail."""
-    return 0.7 * float(np.median(values)) if len(values) else None
+    """A little under the median: with texture gone, edges that are no crisper than this were blurred, not painted."""
+    return 0.85 * float(np.median(values)) if len(values) else None

@@ -75,8 +75,9 @@ def likeness_of_retakes(base: Image.Image, mask: Image.Image | None = None) -> f
     """The lowest likeness inside the area that taking the picture again alone brings about, in [-1, 1].
 
     Taken again as JPEG of quality 90, and with sensor noise: of the picture's own strength (Immerkaer 1996, times the
-    root of two, since the noise is in both), 2 levels at least. A shift by one pixel lowers nothing, for alignment
-    undoes it. A quarter of what is missing to 1 is allowed on top, for another draw of the noise is not the same.
+    root of two, since the noise is in both), 2 levels at least, and not clipped, for black and white would hide it. A
+    shift by one pixel lowers nothing, for alignment undoes it. A quarter of what is missing to 1 is allowed on top, for
+    another draw of the noise is not the same.
 
     Args:
         base: of any mode.
@@ -87,14 +88,14 @@ def likeness_of_retakes(base: Image.Image, mask: Image.Image | None = None) -> f
 
 
 def retakes(base: Image.Image) -> tuple[Image.Image, Image.Image]:
-    """The picture as JPEG, and with sensor noise; grey."""
+    """The picture as JPEG, mode "L", and with sensor noise, mode "F"."""
     grey = grey_of(base)
     picture = Image.fromarray(levels_of(grey))
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=JPEG_QUALITY)
     deviation = max(SENSOR_NOISE_LEVELS, float(np.sqrt(2)) * noise_level(grey))
-    noise = np.random.default_rng(0).standard_normal(grey.shape)
-    return Image.open(buffer), Image.fromarray(levels_of(grey + deviation * noise))
+    noise = np.random.default_rng(0).standard_normal(grey.shape, dtype=np.float32)
+    return Image.open(buffer), Image.fromarray(grey + np.float32(deviation) * noise)
 
 
 def noise_level(grey: Grey) -> float:
@@ -126,7 +127,9 @@ def comparable_area(mask: Image.Image) -> Mask:
 
 
 def _small_grey(picture: Image.Image) -> Grey:
-    return grey_of(fit_within(picture, LARGEST_SIDE_PX))
+    small = fit_within(picture, LARGEST_SIDE_PX)
+    # Our own retake: levels already, and not to be clipped.
+    return np.asarray(small, dtype=np.float32) if small.mode == "F" else grey_of(small)
 
 
 def _grown(box: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -176,7 +179,7 @@ def _like_exposed(moved: Grey, fixed: Grey) -> Grey:
     spread = float(moved.var())
     gain = float(((moved - mean) * (fixed - target)).mean()) / spread if spread > 0 else 1.0
     gain = min(max(gain, _GAINS[0]), _GAINS[1])
-    return np.asarray(np.clip((moved - mean) * gain + target, 0, 255), dtype=np.float32)
+    return np.asarray((moved - mean) * gain + target, dtype=np.float32)
 
 
 def _similarity_map(one: Grey, other: Grey) -> Grey:

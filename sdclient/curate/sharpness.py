@@ -18,7 +18,7 @@ _FINE_PX, _COARSE_PX = 0.7, 1.4
 _LEAST_DETAIL_LEVELS = 0.5
 """Less detail than this along a direction says nothing about sharpness."""
 _ROUNDING_VARIANCE = 1 / 12
-_WINDOW_PX = 5
+_WINDOW_PX = 7
 _QUIET_RATE = 0.1
 
 
@@ -45,7 +45,7 @@ def texture(grey: Grey) -> float:
 
 
 def grain(grey: Grey) -> float:
-    """Deviation within 5 x 5 px that a tenth of the places stays below, in levels from 0.
+    """Deviation within 7 x 7 px that a tenth of the places stays below, in levels from 0.
 
     Real surfaces have quiet places; noise, fine or in blobs, has none.
     """

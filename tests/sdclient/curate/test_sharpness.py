@@ -66,6 +66,6 @@ def test_the_texture_is_the_median_of_what_a_gaussian_takes_away() -> None:
 
 def test_the_grain_is_the_tenth_quietest_place() -> None:
     grey = grey_of(surface(1)).astype(np.float64)
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(grey, 2, mode="edge"), (5, 5))
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(grey, 3, mode="edge"), (7, 7))
     expected = np.quantile(windows.std(axis=(2, 3)), 0.1)
     assert grain(grey_of(surface(1))) == pytest.approx(float(expected), rel=1e-3)
