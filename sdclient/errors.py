@@ -31,6 +31,7 @@ Catch `SDClientError` for everything, a branch for a kind, a leaf for one cause:
         ├── ExportError               images that cannot be exported, or a folder that must not take them
         ├── ManifestError             a manifest that is missing, broken or from a newer version
         ├── ReviewConflict            a decision about an image that was decided elsewhere meanwhile
+        ├── ModelFileError            a saved diffusion model that cannot be used, or a pickle
         ├── SettingsError             a value among the user's own settings that cannot be used
         └── MissingExtra              a part of the software that is not installed
 
@@ -223,6 +224,10 @@ class ManifestError(ProjectError):
 
 class ReviewConflict(ProjectError):
     """A person's decision about an image that was decided on another page meanwhile."""
+
+
+class ModelFileError(ProjectError):
+    """A saved diffusion model is missing, damaged, a pickle, or its parts do not fit together."""
 
 
 class SettingsError(ProjectError):

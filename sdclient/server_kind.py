@@ -29,7 +29,7 @@ from pydantic import TypeAdapter, ValidationError
 from .dialects import AUTOMATIC, SDNEXT_SCHEDULE_OPTION, SDNEXT_SCHEDULES
 from .errors import RequestRejected, ServerFault, UnexpectedReply
 from .models import Scheduler
-from .serve.words import MODEL_NAME
+from .serve.words import NOT_STABLE_DIFFUSION
 
 Ask = Callable[[str], Any]
 """GET a path of the server and give the reply's JSON; raises as `Connection.send` does."""
@@ -139,8 +139,10 @@ _UNTOLD = "neither its options nor its flags are those of a known program"
 
 
 def _by_options(options: Mapping[str, Any]) -> tuple[Product, str] | None:
-    if str(options.get("sd_model_checkpoint") or "").startswith(MODEL_NAME):
-        return Product.EMBEDDED, f"its model is {MODEL_NAME}"
+    # Without the hash in brackets.
+    model = str(options.get("sd_model_checkpoint") or "").partition(" [")[0]
+    if model.endswith(NOT_STABLE_DIFFUSION):
+        return Product.EMBEDDED, f"its model is {model}"
     marks = (
         (Product.SDNEXT, SDNEXT_SCHEDULE_OPTION),
         (Product.REFORGE, "sd_sampling"),

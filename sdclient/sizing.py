@@ -78,6 +78,9 @@ def native_px_for(model_name: str) -> int:
     """Side in pixels of the square a checkpoint was trained on, guessed from its name; 512 when nothing tells."""
     # The hash a WebUI appends in brackets may hold any digits.
     name = re.sub(r"\[[0-9a-f]*\]", "", model_name.casefold())
+    # A model of one's own, on the embedded server, tells its size.
+    if told := re.search(r"(?<!\d)(\d+)px-not-stable-diffusion", name):
+        return int(told.group(1))
     if "turbo" in name or re.search(r"(?<!\d)512(?!\d)", name):
         return 512
     if re.search(r"xl|flux|sd[-_. ]?3|pony|illustrious|noobai|animagine|(?<!\d)1024(?!\d)", name):

@@ -7,8 +7,11 @@ from .._version import __version__
 ENGINE = "classical, not Stable Diffusion"
 """What made the pixels; in every reply's `extra_generation_params[ENGINE_KEY]` and in every infotext."""
 
-MODEL_NAME = "classical-engine-not-stable-diffusion"
-"""The one "checkpoint" the server lists."""
+NOT_STABLE_DIFFUSION = "not-stable-diffusion"
+"""How the names of all this server's models end; by it a client knows the server."""
+
+MODEL_NAME = f"classical-engine-{NOT_STABLE_DIFFUSION}"
+"""The one "checkpoint" the server lists with its classical engine."""
 
 NOTICE = (
     "This is NOT Stable Diffusion: images are the source (for txt2img a texture out of the seed), varied by "

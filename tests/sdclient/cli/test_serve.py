@@ -80,7 +80,7 @@ def test_an_open_address_is_warned_about(
     monkeypatch.setattr(background, "run_until_stopped", lambda bound, **options: given.update(options))
     result = CliRunner().invoke(cli, ["serve", "--port", "0", "--job-ms", "5", *arguments], env=env)
     assert result.exit_code == 0
-    assert given == {"job_ms": 5.0, "api_auth": auth, "with_page": False}
+    assert given == {"engine": None, "job_ms": 5.0, "api_auth": auth, "with_page": False}
     assert ("warning" in result.output) == (warning is not None)
     assert warning is None or warning in result.output
 

@@ -1,0 +1,123 @@
+"""What the network says of a noisy picture: guided towards a class, tile by tile, true to what must stay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from .tiles import tile_starts, tile_weight
+
+_MOST_AT_ONCE = 64
+"""Tiles that go through the network together."""
+
+
+@dataclass(frozen=True, eq=False)
+class Keep:
+    """What of the pictures must stay."""
+
+    clean: torch.Tensor
+    """(N, C, h, w) the pictures as the network sees them."""
+    change: torch.Tensor
+    """(N, C, h, w) from 0 (stays) to 1 (may change)."""
+
+
+class Denoiser:
+    """Predicts velocities of a batch.
+
+    Args:
+        network: class-conditional.
+        schedule: its noise schedule, as saved.
+        tile: side of the square it was trained on, in places.
+        label: of the class to make.
+        against: of the class to lead away from, or of none.
+        guidance: 1 makes what the class asks for; above it, what the class asks for more than `against` does.
+        keep: what must stay, or None.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        schedule: Mapping[str, Any],
+        *,
+        tile: int,
+        label: int,
+        against: int,
+        guidance: float,
+        keep: Keep | None = None,
+    ) -> None:
+        self._network, self._tile = network, tile
+        self._label, self._against, self._guidance, self._keep = label, against, guidance, keep
+        self._log_sigmas = _log_sigmas(schedule)
+        self.clean: torch.Tensor | None = None
+        """The clean pictures as the last prediction has them, (N, C, h, w)."""
+
+    def velocity(self, noisy: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        """The velocity v = alpha noise - sigma clean, with alpha^2 + sigma^2 = 1.
+
+        Args:
+            noisy: (N, C, h, w), alpha clean + sigma noise.
+            time: the timestep, a fraction where noise levels lie between two.
+        """
+        found = self._guided(noisy, time)
+        alpha, sigma = self._levels(time)
+        clean = alpha * noisy - sigma * found
+        if self._keep is not None:
+            clean = self._keep.change * clean + (1 - self._keep.change) * self._keep.clean
+            found = (alpha * noisy - clean) / sigma
+        self.clean = clean
+        return found
+
+    def _guided(self, noisy: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        """Classifier-free guidance (Ho and Salimans 2022)."""
+        if self._guidance == 1 or self._label == self._against:
+            return self._tiled(noisy, time, self._label)
+        wanted, unwanted = self._tiled(noisy, time, self._label), self._tiled(noisy, time, self._against)
+        return unwanted + self._guidance * (wanted - unwanted)
+
+    def _tiled(self, noisy: torch.Tensor, time: torch.Tensor, label: int) -> torch.Tensor:
+        """The network's answer; where the pictures are larger than a tile, the blended answers of overlapping ones.
+
+        (MultiDiffusion, Bar-Tal et al. 2023.)
+        """
+        tile = self._tile
+        count, _, height, width = noisy.shape
+        places = [(top, left) for top in tile_starts(height, tile) for left in tile_starts(width, tile)]
+        if len(places) == 1:
+            return torch.cat([self._ask(part, time, label) for part in torch.split(noisy, _MOST_AT_ONCE)])
+        weight = tile_weight(tile).to(noisy.device)
+        total, weights = torch.zeros_like(noisy), torch.zeros(height, width, device=noisy.device)
+        at_once = max(1, _MOST_AT_ONCE // count)
+        for start in range(0, len(places), at_once):
+            group = places[start : start + at_once]
+            tiles = torch.cat([noisy[:, :, top : top + tile, left : left + tile] for top, left in group])
+            answers = torch.cat([self._ask(part, time, label) for part in torch.split(tiles, _MOST_AT_ONCE)])
+            for (top, left), answer in zip(group, torch.split(answers, count), strict=True):
+                total[:, :, top : top + tile, left : left + tile] += weight * answer
+                weights[top : top + tile, left : left + tile] += weight
+        return total / weights
+
+    def _ask(self, noisy: torch.Tensor, time: torch.Tensor, label: int) -> torch.Tensor:
+        labels = torch.full((len(noisy),), label, dtype=torch.long, device=noisy.device)
+        answer: torch.Tensor = self._network(noisy, time, class_labels=labels).sample
+        return answer.float()
+
+    def _levels(self, time: torch.Tensor) -> tuple[float, float]:
+        """Alpha and sigma at a timestep; between two, the logarithm of their ratio is interpolated."""
+        place = min(max(float(time), 0.0), len(self._log_sigmas) - 1.0)
+        low = min(int(place), len(self._log_sigmas) - 2)
+        share = place - low
+        ratio = torch.exp((1 - share) * self._log_sigmas[low] + share * self._log_sigmas[low + 1])
+        alpha = float(1 / torch.sqrt(1 + ratio**2))
+        return alpha, float(ratio) * alpha
+
+
+def _log_sigmas(schedule: Mapping[str, Any]) -> torch.Tensor:
+    """Logarithms of sigma / alpha at each timestep, of a scaled-linear schedule."""
+    low, high, count = schedule["beta_start"], schedule["beta_end"], schedule["num_train_timesteps"]
+    betas = torch.linspace(low**0.5, high**0.5, count, dtype=torch.float64) ** 2
+    kept = torch.cumprod(1 - betas, dim=0)
+    return torch.log(torch.sqrt((1 - kept) / kept))

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from generator.model_files import read_described
+from generator.pixels import PixelCode as TrainersCode
+from sdclient.errors import ModelFileError
+from sdclient.serve.engines.diffusion.pixel_code import PixelCode
+from sdclient.serve.engines.diffusion.saved_model import load_model
+
+from .conftest import CLASSES, drawn
+
+WEIGHTS = Path("unet", "diffusion_pytorch_model.safetensors")
+
+
+@pytest.fixture
+def copy(model_folder: Path, tmp_path: Path) -> Path:
+    shutil.copytree(model_folder, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def change(path: Path, **values: Any) -> None:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**content, **values}), encoding="utf-8")
+
+
+def test_what_the_trainer_saved_is_read(model_folder: Path) -> None:
+    model, told = load_model(model_folder), read_described(model_folder)
+    assert model.classes == CLASSES
+    assert (model.no_class, model.size_px, model.channels, model.images) == (3, 32, 3, 12)
+    assert model.sha256 == hashlib.sha256((model_folder / WEIGHTS).read_bytes()).hexdigest()
+    assert model.fingerprint == told["data"]["fingerprint"]
+    saved = load_file(model_folder / WEIGHTS)
+    assert all(torch.equal(one, saved[name]) for name, one in model.network.state_dict().items())
+    assert not model.network.training
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_pixels_are_put_as_the_trainer_puts_them(colour: bool) -> None:
+    mean, std = ((0.4, 0.5, 0.6), (0.1, 0.2, 0.3)) if colour else ((0.4,), (0.2,))
+    image = drawn("open", 1)
+    levels = np.array(image if colour else image.convert("L")).reshape(32, 32, -1)
+    theirs = TrainersCode(mean, std, 4).encode(torch.from_numpy(levels).permute(2, 0, 1)[None])[0]
+    code = PixelCode(mean, std, 4)
+    assert torch.allclose(code.encode(image), theirs, atol=1e-6)
+    back = code.decode(code.encode(image))
+    assert np.array_equal(np.asarray(back), np.asarray(image if colour else image.convert("L").convert("RGB")))
+
+
+def test_a_mask_lies_where_its_pixels_do() -> None:
+    mask = Image.new("L", (32, 32), 0)
+    mask.putpixel((5, 9), 255)
+    code = PixelCode((0.5,) * 3, (0.2,) * 3, 4)
+    found = code.encode_mask(mask)
+    marked = code.encode(Image.merge("RGB", [mask] * 3))
+    assert torch.equal(found == 1, marked == marked.max())
+    assert float(found.sum()) == 3
+
+
+def test_half_weights_are_read_as_whole_ones(copy: Path) -> None:
+    half = {name: one.half() for name, one in load_file(copy / WEIGHTS).items()}
+    save_file(half, copy / WEIGHTS)
+    assert {one.dtype for one in load_model(copy).network.state_dict().values()} == {torch.float32}
+
+
+def _without(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+def _cut(folder: Path) -> None:
+    (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:5000])
+
+
+def _misshapen(folder: Path) -> None:
+    weights = load_file(folder / WEIGHTS)
+    weights["conv_in.weight"] = weights["conv_in.weight"][:8].clone()
+    save_file(weights, folder / WEIGHTS)
+
+
+def _as_pickle(folder: Path) -> None:
+    (folder / WEIGHTS).rename(folder / "unet" / "diffusion_pytorch_model.bin")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (_without("generator.json"), r"generator\.json: not there; expected a folder that 'generator train' wrote"),
+        (_without("unet/config.json"), r"config\.json: not there"),
+        (_without("scheduler/scheduler_config.json"), r"scheduler_config\.json: not there"),
+        (_without(WEIGHTS.as_posix()), r"no unet/diffusion_pytorch_model\.safetensors in it"),
+        (_as_pickle, r"model\.bin: a pickle, which can run code.*only weights in safetensors are loaded"),
+        (_cut, r"safetensors: cannot be read"),
+        (_misshapen, r"weights and config\.json do not fit together"),
+        (lambda folder: (folder / "generator.json").write_text("{", encoding="utf-8"), r"generator\.json: cannot be"),
+        (lambda folder: (folder / "generator.json").write_text("[]", encoding="utf-8"), "not a JSON object"),
+        (lambda folder: change(folder / "generator.json", version=9), r"version 9; expected"),
+        (lambda folder: change(folder / "generator.json", format="other"), r"format 'other'"),
+        (lambda folder: change(folder / "generator.json", mean=None), r"generator\.json: "),
+        (lambda folder: change(folder / "generator.json", mean=[0.5]), r"do not fit together"),
+        (
+            lambda folder: change(folder / "generator.json", size_px=64),
+            r"sample_size is 16, but by generator\.json it is 32",
+        ),
+        (
+            lambda folder: change(folder / "generator.json", classes=["a", "b"], no_class=2),
+            r"num_class_embeds is 4, but by generator\.json it is 3; the two are of different models",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_words(copy: Path, damage: Callable[[Path], None], words: str) -> None:
+    damage(copy)
+    with pytest.raises(ModelFileError, match=words):
+        load_model(copy)
+
+
+@pytest.mark.parametrize(("name", "words"), [("model.ckpt", "a pickle, which can run code"), ("m.txt", "a file")])
+def test_a_file_is_no_model_and_a_pickle_is_never_opened(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / name).write_bytes(b"\x80\x04")
+    with pytest.raises(ModelFileError, match=words):
+        load_model(tmp_path / name)
+    with pytest.raises(ModelFileError, match="no such folder"):
+        load_model(tmp_path / "nowhere")
+
+
+def test_a_missing_package_is_one_line(model_folder: Path) -> None:
+    code = (
+        "import sys; sys.modules['diffusers'] = None; sys.argv = ['sdclient', 'serve', '--engine', 'diffusion', "
+        f"'--model', {str(model_folder)!r}]; import sdclient.__main__"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].endswith('pip install "sd-defects[diffusion]"')
+    assert "Traceback" not in done.stderr
