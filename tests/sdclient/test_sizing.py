@@ -173,6 +173,9 @@ def test_the_way_there_and_back_costs_real_crops_little(deeppcb: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "side"),
     [
+        ("boards-64px-not-stable-diffusion [0f1e2d3c4b]", 64),
+        ("xl-1024-96px-not-stable-diffusion", 96),
+        ("classical-engine-not-stable-diffusion [0f1e2d3c4b]", 512),
         ("v1-5-pruned-emaonly.safetensors [6ce0161689]", 512),
         ("v1-5-pruned.ckpt [e1441589a6]", 512),
         ("dreamshaper_8.safetensors [768102476a]", 512),

@@ -90,3 +90,17 @@ def test_its_page_is_there_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background, "run_until_stopped", lambda bound, **options: given.update(options))
     assert CliRunner().invoke(cli, ["serve", "--port", "0", "--with-page"]).exit_code == 0
     assert given["with_page"] is True
+
+
+@pytest.mark.parametrize("arguments", [["--engine", "diffusion"], ["--model", "somewhere"]])
+def test_a_diffusion_engine_needs_its_model_and_the_classical_one_none(arguments: list[str]) -> None:
+    result = CliRunner().invoke(cli, ["serve", *arguments])
+    assert result.exit_code == 2
+    assert "--engine diffusion and --model MODEL go together" in result.output
+
+
+def test_a_model_that_is_not_there_is_one_line() -> None:
+    result = CliRunner().invoke(cli, ["serve", "--engine", "diffusion", "--model", "nowhere"])
+    assert result.exit_code == 1
+    assert result.output.count("\n") == 1
+    assert "nowhere: no such folder; expected one that 'generator train' wrote" in result.output

@@ -32,7 +32,7 @@ def test_the_live_suite_passes(grey_engine: DiffusionEngine) -> None:
             capture_output=True,
             text=True,
             encoding="utf-8",
-            timeout=300,
+            timeout=1200,
             check=False,
         )
     assert done.returncode == 0, done.stdout + done.stderr
