@@ -6,7 +6,7 @@ DOCUMENTED := sdclient.client sdclient.models sdclient.errors sdclient.dialects 
 	sdclient.infotext sdclient.manifest sdclient.batch sdclient.plan sdclient.export \
 	trainer.check trainer.split trainer.folds trainer.train trainer.config trainer.diagnose trainer.predict trainer.export \
 	trainer.explain trainer.evaluate trainer.operating_point trainer.compare trainer.experiment trainer.metrics trainer.stats \
-	trainer.errors
+	trainer.errors generator.train generator.config generator.errors
 
 .PHONY: demo test lint types docs clean
 

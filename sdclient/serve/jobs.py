@@ -190,10 +190,6 @@ class StepWalk:
             self._board.pause(self._step_s)
         self._board.step(done)
 
-    def show(self, image: Image.Image) -> None:
-        """Make this image the preview."""
-        self._board.show(image)
-
     def spend(self, steps: int) -> None:
         """Let the time of so many steps pass, one by one as far as people can tell."""
         if self._step_s > 0:

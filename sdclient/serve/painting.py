@@ -103,10 +103,6 @@ class Walk(Protocol):
         """Say that so many steps are done."""
         ...
 
-    def show(self, image: Image.Image) -> None:
-        """Offer a preview."""
-        ...
-
     def spend(self, steps: int) -> None:
         """Let the time of so many steps pass, for an engine that takes none."""
         ...

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from generator import run as run_module
 from generator import train as train_module
 from generator.config import TrainConfig
 from generator.errors import ConfigError, ModelError, OutOfMemory
@@ -189,7 +190,7 @@ def test_a_disk_that_is_full_beforehand_is_told_before_the_work(
     photos: Path, tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=1 << 20)
-    monkeypatch.setattr(train_module.shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(run_module.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(ConfigError, match=r"1 MiB free on this disk, but saving takes \d+"):
         train(photos, tmp_path / "m", tiny(), progress=False)
 
@@ -219,7 +220,7 @@ def test_a_rising_validation_loss_is_said_and_the_best_weights_are_kept(
     photos: Path, tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = iter([0.5, 0.3, 0.9])
-    monkeypatch.setattr(train_module.Validation, "loss", lambda *args, **options: next(losses))
+    monkeypatch.setattr(run_module.Validation, "loss", lambda *args, **options: next(losses))
     result = train(photos, tmp_path / "m", tiny(steps=6), progress=False)
     assert (result.weights_of_step, result.val_loss) == (4, 0.3)
     assert "lowest at step 4 (0.300) and rose to 0.900" in result.notes[0]

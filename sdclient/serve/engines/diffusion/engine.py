@@ -207,6 +207,9 @@ class DiffusionEngine:
         try:
             with torch.inference_mode():
                 yield
+        except torch.cuda.OutOfMemoryError:
+            torch.cuda.empty_cache()  # what the failed batch held, or the next one would fail too
+            raise
         finally:
             torch.set_num_threads(before)
 

@@ -132,9 +132,6 @@ class Watched:
     def step(self, done: int) -> None:
         self.steps.append(done)
 
-    def show(self, image: Image.Image) -> None:
-        raise AssertionError("no preview is shown in mid-batch")
-
     def spend(self, steps: int) -> None:
         raise AssertionError("it takes time of its own")
 

@@ -7,16 +7,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import torch
 from PIL import Image
 
-from sdclient import WebUI
+from sdclient import Txt2ImgRequest, WebUI
 from sdclient.batch import BatchRunner, GenerationSettings
+from sdclient.errors import ServerOutOfMemory
 from sdclient.serve.background import running_server
 from sdclient.serve.engines.diffusion.engine import DiffusionEngine
 from sdclient.server_kind import Product
 from sdclient.sources import discover
 
-from .conftest import drawn
+from .conftest import CPU, drawn, known_model
 
 ROOT = Path(__file__).parents[5]
 
@@ -38,6 +41,19 @@ def test_the_live_suite_passes(grey_engine: DiffusionEngine) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     summary = done.stdout.partition(f"live suite against {server.url}")[2]
     assert "0 failed, 0 error, 2 skipped" in summary
+
+
+def test_memory_that_runs_out_is_told_as_a_webui_tells_it() -> None:
+    model = known_model()
+
+    def fails(*arguments: object, **named: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    model.network.forward = fails  # type: ignore[method-assign]
+    with running_server(engine=DiffusionEngine(model, device=CPU)) as server, WebUI(server.url) as webui:
+        with pytest.raises(ServerOutOfMemory):
+            webui.txt2img(Txt2ImgRequest(prompt="high", steps=2, width=64, height=64))
+        assert webui.progress().state.job_count == 0
 
 
 def test_a_batch_of_this_client_runs_at_the_models_own_size(grey_engine: DiffusionEngine, tmp_path: Path) -> None:
