@@ -26,10 +26,10 @@ _CLIP = 1.0
 
 
 class Session:
-    """One training, ready for its next step; its base holds the updates already.
+    """One training, ready for its next step.
 
     Args:
-        base: on its device.
+        base: holds the updates already; goes to the device.
         settings: of the training.
         images: the pictures.
         cache: their latents.
@@ -59,7 +59,11 @@ class Session:
         self.sizes = cache.sizes
         """(width, height) in px each picture is trained at."""
         self._alphas = base.schedule.alphas_cumprod.to(device)
+        for encoder in base.text_encoders:
+            encoder.to(device)
+        # Before the UNet comes too: SDXL's and its text encoders together would be the most the device ever holds.
         self._known = None if settings.text_encoder else self._encode_once()
+        base.unet.to(device)
         rates = (settings.lr, *[settings.text_encoder_lr] * (len(self.models) - 1))
         groups = [
             {"params": list(trained(model)), "lr": rate, "full_lr": rate}

@@ -196,8 +196,6 @@ class _Training:
             device=self._device,
             progress=self._progress,
         )
-        for module in (base.unet, *base.text_encoders):
-            module.to(self._device)
         add_adapters(base, settings, seed=settings.seed)
         if settings.gradient_checkpointing:
             self._checkpoint_gradients()
