@@ -114,6 +114,12 @@ def curate(
     for path, legend in legends.items():
         told = "".join(f"; {key}: {text}" for key, text in legend.items())
         click.echo(f"Sheet: {path}{told}")
+    unknown = sum(one.scores.get("p_class") is None for one in judged)
+    if settings.predictions is not None and unknown:
+        click.echo(
+            f"{unknown} images have no probability of their class in {settings.predictions}: not named there, made "
+            "later, or of a class that the classifier does not know"
+        )
     accepted = sum(one.is_accepted for one in judged)
     click.echo(
         f"{scored} images scored, {len(judged)} judged: {accepted} accepted, {len(judged) - accepted} rejected"

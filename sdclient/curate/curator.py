@@ -200,7 +200,7 @@ class Curator:
         self, scores: ScoreTable, prints: Mapping[str, Fingerprint], done: Sequence[DoneImage]
     ) -> ScoreTable:
         """Scores with what the classifier says; what is new of it is kept with them."""
-        said = self._opinions.scores({one.file: one.class_name for one in done})
+        said = self._opinions.scores(done)
         merged = {file: {**scores[file], **opinion} for file, opinion in said.items() if file in scores}
         changed = {file: row for file, row in merged.items() if row != scores[file]}
         if changed:

@@ -59,16 +59,16 @@ def likeness(picture: Image.Image, base: Image.Image, mask: Image.Image | None =
         picture = picture.resize(base.size, Image.Resampling.BICUBIC)
     box = None if mask is None else mask.getbbox()
     if mask is None or box is None:
-        return Likeness(_aligned_similarity(_small_grey(picture), _small_grey(base)), None)
+        return Likeness(pair_likeness(comparable(picture), comparable(base)), None)
     window = _grown(box, base.size)
     area = comparable_area(mask.crop(window))
-    inside = _aligned_similarity(_small_grey(picture.crop(window)), _small_grey(base.crop(window)), area)
+    inside = pair_likeness(comparable(picture.crop(window)), comparable(base.crop(window)), area)
     touched = comparable_area(mask)
     # A window that reaches into the changed area sees the change, too.
     outside = ~ndimage.maximum_filter(touched, _WINDOW_PX, mode="nearest")
     if not outside.any():
         return Likeness(inside, None)
-    return Likeness(inside, _mean(_similarity_map(_small_grey(picture), _small_grey(base)), outside))
+    return Likeness(inside, _mean(_similarity_map(comparable(picture), comparable(base)), outside))
 
 
 def likeness_of_retakes(base: Image.Image, mask: Image.Image | None = None) -> float:
@@ -106,30 +106,31 @@ def noise_level(grey: Grey) -> float:
 
 
 def pair_likeness(one: Grey, other: Grey, area: Mask | None = None) -> float:
-    """Likeness of two pictures of one size, in [-1, 1].
+    """Likeness of two pictures of one size after alignment, in [-1, 1].
 
     Args:
         one: (H, W), as `comparable` gives it.
         other: (H, W).
         area: (H, W), where to compare; everywhere by default.
     """
-    return _aligned_similarity(one, other, area)
+    if min(one.shape) < 2 * REACH_PX + _WINDOW_PX:
+        return _mean(_similarity_map(one, other), area)
+    mine, its = _overlap(one.shape, *_best_shift(one, other))
+    moved, fixed = one[mine], other[its]
+    part = None if area is None else area[its]
+    return _mean(_similarity_map(_like_exposed(moved, fixed), fixed), part)
 
 
 def comparable(picture: Image.Image) -> Grey:
     """The picture as `pair_likeness` wants it."""
-    return _small_grey(picture)
+    small = fit_within(picture, LARGEST_SIDE_PX)
+    # Our own retake: levels already, and not to be clipped.
+    return np.asarray(small, dtype=np.float32) if small.mode == "F" else grey_of(small)
 
 
 def comparable_area(mask: Image.Image) -> Mask:
     """Where a mask is above 0, at the size of `comparable`."""
     return np.asarray(fit_within(mask, LARGEST_SIDE_PX)) > 0
-
-
-def _small_grey(picture: Image.Image) -> Grey:
-    small = fit_within(picture, LARGEST_SIDE_PX)
-    # Our own retake: levels already, and not to be clipped.
-    return np.asarray(small, dtype=np.float32) if small.mode == "F" else grey_of(small)
 
 
 def _grown(box: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -140,15 +141,6 @@ def _grown(box: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[int, 
         min(size[0], right + _MARGIN_PX),
         min(size[1], bottom + _MARGIN_PX),
     )
-
-
-def _aligned_similarity(one: Grey, other: Grey, area: Mask | None = None) -> float:
-    if min(one.shape) < 2 * REACH_PX + _WINDOW_PX:
-        return _mean(_similarity_map(one, other), area)
-    mine, its = _overlap(one.shape, *_best_shift(one, other))
-    moved, fixed = one[mine], other[its]
-    part = None if area is None else area[its]
-    return _mean(_similarity_map(_like_exposed(moved, fixed), fixed), part)
 
 
 def _best_shift(one: Grey, other: Grey) -> tuple[int, int]:

@@ -10,13 +10,15 @@ folder is understood too.
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import SettingsError
+from .ledger import DoneImage
 from .limits import Limit, upper_limits
 from .settings import CurationSettings
 
@@ -45,11 +47,13 @@ class Opinions:
         self._space: FeatureSpace | None = None
         self._limits: dict[str, Limit] = {}
 
-    def scores(self, class_of: Mapping[str, str]) -> dict[str, Opinion]:
+    def scores(self, done: Sequence[DoneImage]) -> dict[str, Opinion]:
         """Scores by file, of images that the files name; empty where no file was given.
 
+        The files know images by name alone, so an image that was made after a file was written is not in it.
+
         Args:
-            class_of: class of every image of the output.
+            done: every image of the output.
 
         Raises:
             SettingsError: a file that cannot be used.
@@ -57,10 +61,12 @@ class Opinions:
         settings = self._settings
         found: dict[str, Opinion] = {}
         if settings.predictions is not None:
+            class_of = _made_before(settings.predictions, done)
             found = read_opinions(settings.predictions, self._output, class_of, normal=settings.normal)
         space = self._read_space()
         if space is not None and settings.features is not None:
             names, _, features = read_features(settings.features)
+            class_of = _made_before(settings.features, done)
             for name, row in zip(names, features, strict=True):
                 file = resolve(name, self._output, class_of)
                 if file is not None:
@@ -189,6 +195,14 @@ def resolve(name: str, output: Path, class_of: Mapping[str, str]) -> str | None:
     except ValueError:
         return None
     return inside if inside in class_of else None
+
+
+def _made_before(path: Path, done: Sequence[DoneImage]) -> dict[str, str]:
+    """Class by file of the images that were there when a file was written."""
+    if not path.is_file():
+        return {}
+    written = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc).isoformat(timespec="seconds")
+    return {one.file: one.class_name for one in done if one.created_at <= written}
 
 
 def _classes(path: Path, columns: object) -> list[str]:

@@ -14,6 +14,8 @@ from sdclient.errors import SettingsError
 from sdclient.manifest import Manifest
 from sdclient.manifest_curation import Curation
 
+from .pictures import add_images, sibling, surface
+
 CLASS_OF = {"pit/1_1.png": "pit", "pit/2_1.png": "pit", "pit/3_1.png": "pit"}
 HEADER = "image,label,predicted,p_Normal,p_pit,p_stain\n"
 
@@ -115,6 +117,17 @@ def test_the_opinion_decides_and_is_kept_for_the_next_time(output: Path, tmp_pat
             curator.score_missing()
             assert {one.file: one.reasons for one in curator.judge()} == expected
             assert Curation(manifest).scores()["pit/2_1.png"]["p_other"] == 0.7
+
+
+def test_an_image_made_after_the_table_is_not_in_it(output: Path, sources: Path, tmp_path: Path) -> None:
+    path = table(tmp_path, "pit/1_1.png,,Normal,.7,.2,.1\npit/4_1.png,,Normal,.7,.2,.1\n")
+    add_images(output, sources, {"pit/4_1.png": sibling(surface(4), 4)}, created_at="2999-01-01T00:00:00+00:00")
+    with Manifest(output, create=True) as manifest:
+        curator = Curator(output, manifest, CurationSettings(predictions=path))
+        curator.score_missing()
+        judged = {one.file: one.reasons for one in curator.judge()}
+    assert judged["pit/1_1.png"] == ("looks_normal",)
+    assert judged["pit/4_1.png"] == ()
 
 
 def test_features_far_from_the_class_reject(output: Path, tmp_path: Path) -> None:
