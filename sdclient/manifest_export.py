@@ -31,7 +31,7 @@ def export_jsonl(output: Path, stream: TextIO) -> int:
 
 
 def export_csv(output: Path, stream: TextIO) -> int:
-    """Write a CSV with one line for every image that is done, JSON in the columns asked and used; gives how many.
+    """Write a CSV with one line for every image that is done, JSON in the columns asked, used and other_parents; gives how many.
 
     Raises:
         ManifestError: no manifest, or a damaged one.
@@ -40,7 +40,7 @@ def export_csv(output: Path, stream: TextIO) -> int:
     writer.writeheader()
     count = 0
     for count, row in enumerate(_rows(output), 1):  # noqa: B007 - the count is the result
-        for name in ("asked", "used"):
+        for name in ("asked", "used", "other_parents"):
             row[name] = json.dumps(row[name], ensure_ascii=False, sort_keys=True)
         writer.writerow(row)
     return count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from collections.abc import Callable
@@ -290,6 +291,9 @@ def test_an_output_can_be_verified_exported_and_curated(composed: Composed) -> N
     assert found.images == 4
     text = io.StringIO(newline="")
     assert export_csv(material.output, text) == 4
+    text.seek(0)
+    parents = [json.loads(row["other_parents"])[0]["source"] for row in csv.DictReader(text)]
+    assert parents == [record.other_parents[0].source for record in records_of(material.output).values()]
     with Manifest(material.output, create=True) as manifest:
         curation = Curation(manifest)
         record = next(manifest.images())
