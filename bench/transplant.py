@@ -1,6 +1,6 @@
 """How real transplants are: seams, pixels outside the mask, places found, speed, and what a classifier calls them.
 
-    python bench/transplant.py DEEPPCB OUT [--per-class 24] [--epochs 20]
+    python bench/transplant.py DEEPPCB OUT [--per-class 24] [--epochs 8]
 
 DEEPPCB is the folder of crops with split.csv; masks come from its boxes. The other material are the boards that
 `examples/boards.py` draws, whose masks are where a board differs from itself without its defect. OUT keeps the
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("deeppcb", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--per-class", type=int, default=24)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=8)
     arguments = parser.parse_args()
     out = arguments.out
     pcb, boards = out / "deeppcb", out / "boards"

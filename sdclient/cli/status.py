@@ -46,7 +46,7 @@ def status(output: Path, as_json: bool) -> None:
         click.echo(f"'sdclient retry {output}' plans the failed ones again")
 
 
-@click.command(epilog="Example: sdclient retry output, then the same 'sdclient generate' command again")
+@click.command(epilog="Example: sdclient retry output, then the same command as before again")
 @click.argument("output", type=click.Path(path_type=Path))
 def retry(output: Path) -> None:
     """Plan the images of OUTPUT that were given up once more."""
@@ -54,6 +54,6 @@ def retry(output: Path) -> None:
 
     images = retry_failed(output)
     if images:
-        click.echo(f"{images} failed images are planned again; run the same 'sdclient generate' command to make them")
+        click.echo(f"{images} failed images are planned again; run the command that made OUTPUT again to make them")
     else:
         click.echo("no image has failed; nothing to do")

@@ -28,6 +28,6 @@ def verify(output: Path, repair: bool, as_json: bool) -> None:
             f"{found.images} images read: {len(found.damaged)} damaged, {len(found.orphans)} files without a row"
         )
         if repair and not found.is_sound:
-            click.echo("repaired; run the same 'sdclient generate' command to make what is missing")
+            click.echo("repaired; run the command that made OUTPUT again to make what is missing")
     if not found.is_sound and not repair:
         raise click.exceptions.Exit(1)
