@@ -76,15 +76,15 @@ def main() -> None:
         make_boards(boards, arguments.per_class)
     cv2.setNumThreads(1)
     print(
-        "| set | case | planned | made | places found | seam 10 % | median | 90 % | outside | images per CPU second |"
+        "| set | case | planned | made | places found | seam 10 % | median | 90 % | contrast kept | outside | images per CPU second |"
     )
-    print(f"|{'---|' * 10}")
+    print(f"|{'---|' * 11}")
     for folder, board in ((pcb, {"right_angles": True, "scale": (1, 1)}), (boards, {})):
         for case in CASES:
             if folder == boards and "tighten" in case.settings:
                 continue
             print(row(folder, case, board, arguments.per_class), flush=True)
-        write_sheet(out / f"{folder.name}.png", output_of(folder, CASES[5]))
+        write_sheet(out / f"{folder.name}.png", output_of(folder, CASES[5]), per_class=1)
     by_class(output_of(pcb, CASES[5]))
     classify(pcb, arguments.epochs)
 
@@ -110,9 +110,10 @@ def row(folder: Path, case: Case, common: dict[str, Any], per_class: int) -> str
     begin = time.process_time()  # of this process alone, whatever else the machine does
     made = sum(1 for _ in composer.run(planned))
     seconds = time.process_time() - begin
-    seams, outside, total = [], 0, 0
+    seams, kept_rates, outside, total = [], [], 0, 0
     for record, result, base, mask in opened(output):
         seams += [place["seam_score"] for place in record.used["places"]]
+        kept_rates += [place["kept_rate"] for place in record.used["places"]]
         kept = np.asarray(mask) == 0
         outside += int((np.asarray(result) != np.asarray(base)).reshape(*kept.shape, -1).any(axis=2)[kept].sum())
         total += 1
@@ -121,7 +122,7 @@ def row(folder: Path, case: Case, common: dict[str, Any], per_class: int) -> str
     rate = f"{made / seconds:.1f}" if made else "-"
     return (
         f"| {folder.name} | {case.name} | {owed} | {total} | {total / owed:.0%} | {low:.2f} | {middle:.2f} "
-        f"| {high:.2f} | {outside} px | {rate} |"
+        f"| {high:.2f} | {np.median(kept_rates):.2f} | {outside} px | {rate} |"
     )
 
 

@@ -31,7 +31,9 @@ def export_jsonl(output: Path, stream: TextIO) -> int:
 
 
 def export_csv(output: Path, stream: TextIO) -> int:
-    """Write a CSV with one line for every image that is done, JSON in the columns asked, used and other_parents; gives how many.
+    """Write a CSV with one line for every image that is done; gives how many.
+
+    What has parts (asked, used, other_parents) is JSON in its cell.
 
     Raises:
         ManifestError: no manifest, or a damaged one.
