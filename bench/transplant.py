@@ -76,7 +76,7 @@ def main() -> None:
         make_boards(boards, arguments.per_class)
     cv2.setNumThreads(1)
     print(
-        "| set | case | planned | made | places found | seam 10 % | median | 90 % | contrast kept | outside | images per CPU second |"
+        "| set | case | planned | made | found | seam 10 % | median | 90 % | contrast kept | outside | images/CPU s |"
     )
     print(f"|{'---|' * 11}")
     for folder, board in ((pcb, {"right_angles": True, "scale": (1, 1)}), (boards, {})):

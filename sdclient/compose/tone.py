@@ -10,6 +10,7 @@ from .settings import Tone
 
 _CALM_LEVELS = 6.0
 """Added to both spreads before their ratio is taken: the noise of two plain surfaces says nothing of contrast."""
+_SAME_STRUCTURE = 0.7
 _LEAST_GAIN, _MOST_GAIN = 0.7, 1.4
 _ROUNDS = 6
 
@@ -18,9 +19,10 @@ def match_tone(pixels: Pixels, there: Pixels, ring: Area, how: Tone) -> Pixels:
     """The defect's window as it would look at the new place.
 
     Around the defect and around the new place each channel has a level and all channels together a spread. The
-    contrast becomes `(spread there + 6) / (own spread + 6)` times as strong, within 0.7 to 1.4, around the defect's
-    surroundings; and the level becomes that of the new place, which may slope: a plane is fitted to the differences
-    on the ring, robustly, so that a trace that differs moves nothing.
+    contrast around the level becomes `(spread there + 6) / (own spread + 6)` times as strong, within 0.7 to 1.4; where
+    both rings show the same structure (a correlation of 0.7), the ratio is that of least squares. The level becomes
+    that of the new place, which may slope: a plane is fitted to the differences on the ring, robustly, so that a trace
+    that differs moves nothing.
 
     Args:
         pixels: (H, W, C) the defect in its pose.
@@ -32,12 +34,23 @@ def match_tone(pixels: Pixels, there: Pixels, ring: Area, how: Tone) -> Pixels:
         return pixels
     own, other = pixels[ring].astype(np.float64), there[ring].astype(np.float64)
     level = np.median(own, axis=0)
-    gain = 1.0
-    if how == "full":
-        gain = float(np.clip((_spread(other) + _CALM_LEVELS) / (_spread(own) + _CALM_LEVELS), _LEAST_GAIN, _MOST_GAIN))
+    gain = _gain(own, other) if how == "full" else 1.0
     around = level + gain * (own - level)
     slope = _plane(other - around, ring)
     return (level + gain * (pixels - level) + slope).astype(np.float32)
+
+
+def _gain(own: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """How many times as strong the contrast is there; the rings' levels are (N, C)."""
+    own_apart, other_apart = own - own.mean(axis=0), other - other.mean(axis=0)
+    power, other_power = float((own_apart**2).mean()), float((other_apart**2).mean())
+    together = float((own_apart * other_apart).mean())
+    calm = _CALM_LEVELS**2
+    if together**2 > _SAME_STRUCTURE**2 * power * other_power and together > 0:
+        gain = (together + calm) / (power + calm)
+    else:
+        gain = (_spread(other) + _CALM_LEVELS) / (_spread(own) + _CALM_LEVELS)
+    return float(np.clip(gain, _LEAST_GAIN, _MOST_GAIN))
 
 
 def _spread(levels: NDArray[np.float64]) -> float:

@@ -63,3 +63,15 @@ def test_grey_defects_take_the_colour_of_the_surface() -> None:
     there = grain(1, 0, 2) + np.array([60, 140, 70], dtype=np.float32)
     matched = match_tone(own, there, ring_around(), "full")
     assert matched.mean(axis=(0, 1)) == pytest.approx([60, 140, 70], abs=2)
+
+
+def test_the_same_trace_around_both_keeps_the_contrast_of_two_level_pictures() -> None:
+    """Half black, half white: a robust deviation jumps from 0 to all there is when a few pixels change sides."""
+    own = np.zeros((*SIZE, 1), dtype=np.float32)
+    own[:, 18:] = 255
+    there = np.zeros((*SIZE, 1), dtype=np.float32)
+    there[:, 17:] = 255
+    matched = match_tone(own, there, ring_around(), "full")
+    assert np.abs(matched - own).max() < 6
+    paler = match_tone(own, 0.8 * there, ring_around(), "full")
+    assert np.ptp(paler) == pytest.approx(0.8 * 255, rel=0.06)
