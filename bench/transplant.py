@@ -45,19 +45,21 @@ class Case:
 
     name: str
     settings: dict[str, Any]
-    anywhere: bool = False
-    """Wherever there is room, whatever the surface: what care is measured against."""
+    allowed: str = ""
+    """Folder of allowed areas: "anywhere", whatever the surface, or "middle", where a crop has its defect."""
 
 
 CASES = (
-    Case("pasted anywhere, no tone", {"blend": "feather", "tone": "none"}, anywhere=True),
+    Case("pasted anywhere, no tone", {"blend": "feather", "tone": "none"}, "anywhere"),
     Case("placed, no tone", {"blend": "feather", "tone": "none"}),
     Case("feather", {"blend": "feather"}),
     Case("clone", {"blend": "clone"}),
     Case("mixed", {"blend": "mixed"}),
     Case("auto (the default)", {}),
     Case("auto, boxes as they are", {"tighten": False}),
+    Case("auto, in the middle", {"match_limit": 0.3}, "middle"),
 )
+_OF_CROPS_ALONE = ("auto, boxes as they are", "auto, in the middle")
 
 
 def main() -> None:
@@ -81,7 +83,7 @@ def main() -> None:
     print(f"|{'---|' * 11}")
     for folder, board in ((pcb, {"right_angles": True, "scale": (1, 1)}), (boards, {})):
         for case in CASES:
-            if folder == boards and "tighten" in case.settings:
+            if folder == boards and case.name in _OF_CROPS_ALONE:
                 continue
             print(row(folder, case, board, arguments.per_class), flush=True)
         write_sheet(out / f"{folder.name}.png", output_of(folder, CASES[5]), per_class=1)
@@ -104,7 +106,7 @@ def row(folder: Path, case: Case, common: dict[str, Any], per_class: int) -> str
         folder / "sources" / "Normal",
         output,
         ComposeSettings.checked({**common, **case.settings}),
-        allowed=folder / "anywhere" if case.anywhere else None,
+        allowed=folder / case.allowed if case.allowed else None,
     )
     planned = share_out(sources, per_class)
     begin = time.process_time()  # of this process alone, whatever else the machine does
@@ -163,8 +165,8 @@ def classify(pcb: Path, epochs: int) -> None:
         (run / "done").touch()
     print(f"\nyolov5n, 64 px, {epochs} epochs, one seed, trained on real images alone\n")
     print("| images | class | number | called it | called Normal | mean p(class) |\n|---|---|---|---|---|---|")
-    looks = {"real test images": pcb / "data" / "test"}
-    looks |= {f"transplants, {case.name}": output_of(pcb, case) for case in CASES}
+    looks = {"real test images": pcb / "data" / "test", "the same, moved aside": moved_aside(pcb)}
+    looks |= {f"transplants, {case.name}": output_of(pcb, case) for case in (CASES[0], CASES[5], CASES[7])}
     for name, folder in looks.items():
         images = pcb / "looked-at" / folder.name
         shutil.rmtree(images, ignore_errors=True)
@@ -186,6 +188,27 @@ def classify(pcb: Path, epochs: int) -> None:
             print(f"| {name} | {label} | {own.sum()} | {right:.1%} | {missed:.1%} | {mean:.2f} |")
 
 
+def moved_aside(pcb: Path) -> Path:
+    """The real defects of the test part as far from the middle as transplants are, the rest mirrored into the gap."""
+    places = [record.used["box"] for record, *_ in opened(output_of(pcb, CASES[5]))]
+    folder = pcb / "moved"
+    shutil.rmtree(folder, ignore_errors=True)
+    rng = np.random.default_rng(0)
+    for path in sorted((pcb / "data" / "test").glob("*/*.png")):
+        if path.parent.name == "Normal":
+            continue
+        levels = np.asarray(Image.open(path))
+        left, top, right, bottom = places[rng.integers(len(places))]
+        side = levels.shape[0]
+        across, down = round((left + right - side) / 2), round((top + bottom - side) / 2)
+        wide = np.pad(levels, side // 2, mode="reflect")
+        start = side // 2 - down, side // 2 - across
+        (folder / path.parent.name).mkdir(parents=True, exist_ok=True)
+        moved = wide[start[0] : start[0] + side, start[1] : start[1] + side]
+        Image.fromarray(moved).save(folder / path.parent.name / path.name)
+    return folder
+
+
 def make_deeppcb(crops: Path, folder: Path, per_class: int) -> None:
     """DATA by split, and numbered sources with masks out of its test part, which no training has seen."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -202,6 +225,8 @@ def make_deeppcb(crops: Path, folder: Path, per_class: int) -> None:
             size = picture.size
         if name == "Normal":
             write_mask(folder / "anywhere" / f"{numbers[name]}.png", Image.new("L", size, 255))
+            middle = Box(name, 0.2 * size[0], 0.2 * size[1], 0.8 * size[0], 0.8 * size[1])
+            write_mask(folder / "middle" / f"{numbers[name]}.png", rectangles_mask([middle], size))
         else:
             box = Box(name, *(int(line[side]) for side in ("bx1", "by1", "bx2", "by2")))
             write_mask(folder / "masks" / relative, rectangles_mask([box], size))
