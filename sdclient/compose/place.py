@@ -12,10 +12,13 @@ from ..batch.draws import draw_index
 from .cut import Cutout
 from .pixels import Area, Plane
 from .pose import Pose, posed
-from .surface import Surface, mismatch_map, touches
+from .surface import Surface, mismatch_map, touches, worst_mismatch
 
 USUAL_LIMIT = 0.3
 """Highest mismatch of a place, unless said otherwise; docs/transplant.md tells how it was chosen."""
+
+WORST_LIMITS = 1.5
+"""The worst twentieth of the surroundings may lie so many limits apart."""
 
 _SEARCHED_SIDE_PX = 512
 """A longer side is searched in a smaller picture first."""
@@ -78,17 +81,21 @@ def find_spot(surface: Surface, cutout: Cutout, closed: Area, *, limit: float | 
         return Found(None, "no free or allowed area is large enough for the defect")
     if limit is not None and places.scores.min() > limit:
         return Found(None, f"no surface fits (best mismatch {places.scores.min():.2f}, limit {limit:g})")
-    best = np.inf
     for spot in _drawn(places, limit, seed, name):
-        if factor == 1:
-            return Found(spot, "")
-        near = _refined(surface, cutout, closed, spot, factor)
-        if near is not None and (limit is None or near.mismatch <= limit):
+        near = spot if factor == 1 else _refined(surface, cutout, closed, spot, factor)
+        if near is not None and (limit is None or _fits(surface, cutout, near, limit)):
             return Found(near, "")
-        best = min(best, near.mismatch if near is not None else np.inf)
-    if not np.isfinite(best):
+    if limit is None:
         return Found(None, "no free or allowed area is large enough for the defect")
-    return Found(None, f"no surface fits (best mismatch {best:.2f}, limit {limit:g})")
+    return Found(None, f"no surface fits (a structure of it ends at the border, limit {limit:g})")
+
+
+def _fits(surface: Surface, cutout: Cutout, spot: Spot, limit: float) -> bool:
+    """Whether a place keeps the limit as a whole, and a wider one in its worst parts."""
+    if spot.mismatch > limit:
+        return False
+    there = surface.window(spot.top, spot.left, *cutout.alpha.shape)
+    return worst_mismatch(there, cutout) <= WORST_LIMITS * limit
 
 
 def _factor(surface: Surface, cutout: Cutout) -> int:

@@ -26,6 +26,7 @@ from .pixels import Area, Levels, Pixels, Plane
 FLOOR_LEVELS = 40.0
 _TONE_WEIGHT = 0.25
 _SMOOTH_SIGMA_PX = 1.0
+_WORST_SHARE = 0.95
 
 
 class Surface:
@@ -92,6 +93,23 @@ def mismatch_map(pixels: Pixels, cutout: Cutout) -> Plane:
     own_fine = float(np.sqrt((weight * _squared_detail(cutout.pixels, own)).sum()))
     levels = np.sqrt((total + _TONE_WEIGHT**2 * tone) / channels + (fine - own_fine) ** 2)
     return np.asarray(levels / np.hypot(FLOOR_LEVELS, np.sqrt(variance / channels)), dtype=np.float32)
+
+
+def worst_mismatch(pixels: Pixels, cutout: Cutout) -> float:
+    """The mismatch of the ring's worst parts, where a trace ends at the border though most of the ring fits.
+
+    The 95 % quantile, over the ring, of how far the smoothed levels lie apart after their mean levels are brought
+    together (the mean over the channels), in the same unit as the mismatch.
+
+    Args:
+        pixels: the new place's window, as large as the cutout's.
+        cutout: the defect in its pose.
+    """
+    ring = cutout.ring
+    own = _smoothed_within(cutout.pixels, ring)[ring]
+    apart = _smoothed(pixels)[ring] - own
+    worst = float(np.quantile(np.abs(apart - apart.mean(axis=0)).mean(axis=1), _WORST_SHARE))
+    return worst / float(np.hypot(FLOOR_LEVELS, np.sqrt(own.var(axis=0).mean())))
 
 
 def touches(area: Area, support: Area) -> Area:

@@ -8,7 +8,7 @@ from PIL import Image
 from scipy import ndimage
 
 from sdclient.compose.cut import Cutout, cut
-from sdclient.compose.surface import Surface, mismatch_map, touches
+from sdclient.compose.surface import Surface, mismatch_map, touches, worst_mismatch
 
 from .conftest import Levels, disc, surface, to_image
 
@@ -69,6 +69,24 @@ def test_another_texture_is_no_match_though_its_level_is() -> None:
     rng = np.random.default_rng(0)
     woven = np.clip(surface(2).astype(float) + rng.normal(0, 25, (64, 64, 1)), 0, 255).astype(np.float32)
     assert mismatch_map(woven, cutout).min() > 3 * mismatch_map(surface(2).astype(np.float32), cutout).min()
+
+
+def test_a_trace_that_ends_at_the_border_is_seen_though_most_of_the_ring_fits() -> None:
+    plain = surface(1, colour=(120,))
+    crossed = plain.copy()
+    crossed[26:35, 30:] = 150  # a trace that reaches the defect from one side
+    defect = crossed.copy()
+    defect[disc((64, 64), (30, 30), 12)] = 250
+    cutout = cut_disc(defect, (30, 30), 13)
+    top = left = 30 - 13 - cutout.ring_px
+    height, width = cutout.ring.shape
+    there = surface(2, colour=(120,))
+    apart = mismatch_map(there.astype(np.float32), cutout)[top, left]
+    worst = worst_mismatch(there[top : top + height, left : left + width].astype(np.float32), cutout)
+    same = worst_mismatch(crossed[top : top + height, left : left + width].astype(np.float32), cutout)
+    assert apart < 0.3
+    assert worst > 0.4
+    assert same < 0.2
 
 
 def test_touching_is_counted_pixel_by_pixel() -> None:
