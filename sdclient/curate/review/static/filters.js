@@ -1,6 +1,6 @@
 // The filter's form, the table of classes, and the counters that are always in sight.
 
-import { get, say, termOf } from "./server.js";
+import { get, ordered, say, termOf } from "./server.js";
 import { NO_FILTER } from "./store.js";
 import { element } from "./telling.js";
 
@@ -28,8 +28,9 @@ export class Filters {
   async load() {
     const { reasons, scores } = await get("/api/facets");
     this.ranges = scores;
-    this.fill("reason", Object.entries(reasons).map(([word, count]) => [word, `${termOf("reasons", word)} (${count})`]), 2);
-    this.fill("score", Object.keys(scores).map((name) => [name, termOf("scores", name)]), 1);
+    const words = ordered("reasons", Object.keys(reasons));
+    this.fill("reason", words.map((word) => [word, `${termOf("reasons", word)} (${reasons[word]})`]), 2);
+    this.fill("score", ordered("scores", Object.keys(scores)).map((name) => [name, termOf("scores", name)]), 1);
     this.extent();
   }
 

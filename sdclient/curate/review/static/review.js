@@ -75,13 +75,13 @@ async function refilter(filter) {
 /** Ask for the list anew and stay at a file where it is still in it. */
 async function reload(file = store.files[index]) {
   try {
-    const [isWanted] = await Promise.all([store.load(), filters.load()]);
+    if (!(await store.load())) return;
     hush("not-loaded");
-    if (!isWanted) return;
   } catch (error) {
     alarm("not-loaded", error.message, { label: say("retry"), run: () => reload(file) });
     return;
   }
+  filters.load().catch((error) => alarm("not-loaded", error.message)); // nobody waits for the choices
   grid.forget();
   const at = store.indexOf(file);
   await go(at >= 0 ? at : store.first ?? 0, mode, { focus: false });

@@ -19,6 +19,12 @@ export function say(name, values = {}) {
 /** A reason or a score in words; one that is not known stands for itself. */
 export const termOf = (kind, name) => words[kind][name] ?? name;
 
+/** Names in the order of their words, those that are not known last. */
+export function ordered(kind, names) {
+  const known = Object.keys(words[kind]).filter((name) => names.includes(name));
+  return [...known, ...names.filter((name) => !known.includes(name))];
+}
+
 export const get = (path, query = {}) => ask("GET", path, query);
 export const post = (path, body, query = {}) => ask("POST", path, query, body);
 export const remove = (path, query) => ask("DELETE", path, query, {});

@@ -1,7 +1,7 @@
 // One image beside its source: views, zoom, and what is known of it.
 
 import { differences, drawDifferences, outline, showOutline } from "./pixels.js";
-import { address, say, termOf } from "./server.js";
+import { address, ordered, say, termOf } from "./server.js";
 import { element, tell } from "./telling.js";
 import { Zoom } from "./zoom.js";
 
@@ -197,7 +197,7 @@ function put(image, loaded, alt) {
 }
 
 function scoreTable(scores) {
-  const names = Object.keys(scores);
+  const names = ordered("scores", Object.keys(scores));
   if (!names.length) return element("p", { class: "quiet" }, say("no_scores"));
   return element("table", {}, element("tbody", {}, ...names.map((name) => {
     const value = scores[name] === null ? say("not_applicable") : Number(scores[name].toFixed(4));

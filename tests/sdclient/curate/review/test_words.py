@@ -6,11 +6,11 @@ from string import Formatter
 
 import pytest
 
-from sdclient.curate.review import words
+from sdclient.curate.review import page, words
 from sdclient.curate.review.page import render
 
-STATIC = Path(words.__file__).parent / "static"
-TEMPLATES = Path(words.__file__).parent / "templates"
+STATIC = Path(page.__file__).parent / "static"
+TEMPLATES = Path(page.__file__).parent / "templates"
 MADE_UP = {"said_", "said_many_", "state_", "fact_"}
 
 
