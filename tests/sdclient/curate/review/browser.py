@@ -11,6 +11,10 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
+PATIENCE_MS = 60_000
+"""Only a fault waits so long; a machine that is busy with other things is none."""
+expect.set_options(timeout=PATIENCE_MS)
+
 WATCH = """
 window.violations = [];
 document.addEventListener("securitypolicyviolation", (event) => window.violations.push(event.violatedDirective));
@@ -70,7 +74,8 @@ def chromium() -> Iterator[Browser]:
 def visit(browser: Browser, url: str, **options: Any) -> Person:
     """A person with a window of their own."""
     context: BrowserContext = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE_MS)
+    context.set_default_navigation_timeout(PATIENCE_MS)
     return Person(context.new_page()).open(url)
 
 

@@ -47,7 +47,7 @@ def decided(output: Path) -> dict[str, str]:
 
 def soon(found: Callable[[], object], expected: object, person: Person) -> None:
     """Wait until the page's decision has reached the manifest."""
-    for _ in range(200):
+    for _ in range(3000):
         if found() == expected:
             return
         person.page.wait_for_timeout(10)
