@@ -23,8 +23,12 @@ class StepFailed(Exception):
 
 
 @contextlib.contextmanager
-def server(log: Path) -> Iterator[str]:
+def server(log: Path, *options: object) -> Iterator[str]:
     """The embedded server on a free loopback port, stopped at the end whatever happens; gives its address.
+
+    Args:
+        log: file for its words.
+        options: further ones of `sdclient serve`.
 
     Raises:
         StepFailed: it ended, or did not answer in time.
@@ -33,7 +37,7 @@ def server(log: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    command = ["sdclient", "serve", "--port", port]
+    command = ["sdclient", "serve", "--port", port, *options]
     print(f"$ {as_typed(command)}   (in the background; its words go to {log})", flush=True)
     process = start(command, log)
     try:
