@@ -2,10 +2,10 @@
 
     python examples/deeppcb_experiment.py PATH --model MODEL [--out deeppcb-experiment]
 
-PATH holds DeepPCB's `images/<class>/*.png` and `split.csv`; MODEL is what `generator train OUT/data/train -o MODEL` made
-of the long tail's training images and of nothing else. The script lays the data out, makes the sets that
-`deeppcb_experiment.toml` names with the commands a user would type, and runs the experiment. Stopped, the same command goes
-on where it was.
+PATH holds DeepPCB's `images/<class>/*.png` and `split.csv`; MODEL is what `generator train OUT/data/train -o MODEL`
+made of the long tail's training images and of nothing else. The script lays the data out, makes the sets that
+`deeppcb_experiment.toml` names with the commands a user would type, and runs the experiment. Stopped, the same command
+goes on where it was.
 """
 
 from __future__ import annotations
@@ -103,7 +103,9 @@ def refuse_other_model(model: Path, data: Path) -> None:
     """
     record = model / "generator.json"
     if not record.is_file():
-        raise StepFailed(f"{model}: no generator.json; train a model first: generator train {data / 'train'} -o {model}")
+        raise StepFailed(
+            f"{model}: no generator.json; train a model first: generator train {data / 'train'} -o {model}"
+        )
     learned_from = json.loads(record.read_text(encoding="utf-8"))["data"]["learned_from"]
     seen = {image["sha256"] for image in learned_from}
     with (data / "split.csv").open(encoding="utf-8-sig", newline="") as file:
