@@ -63,15 +63,19 @@ def say(words: str) -> None:
     print(f"\n# {words}", flush=True)
 
 
-def run(*command: object) -> None:
+def run(*command: object, may_fall_short: bool = False) -> None:
     """Print a command as a user would type it and run it in the foreground.
 
+    Args:
+        command: its words.
+        may_fall_short: take exit code 1 too, with which a command says that it made less than was planned.
+
     Raises:
-        StepFailed: it ended with an exit code other than 0; it has said why.
+        StepFailed: it ended with another exit code than 0; it has said why.
     """
     print(f"$ {as_typed(command)}", flush=True)
     code = subprocess.run(_argv(command), env=_environment(), check=False).returncode  # noqa: S603 - no shell
-    if code != 0:
+    if code != 0 and not (may_fall_short and code == 1):
         raise StepFailed(f"'{command[0]} {command[1]}' ended with code {code}; its own words are above")
 
 
