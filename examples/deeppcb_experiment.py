@@ -2,7 +2,7 @@
 
     python examples/deeppcb_experiment.py PATH --model MODEL [--out deeppcb-experiment]
 
-PATH holds DeepPCB's `images/<class>/*.png` and `split.csv`; MODEL is what `generator train OUT/data/train -o MODEL`
+PATH holds DeepPCB's `images/<class>/*.png` and `split.csv`; MODEL is what `generator train OUT/crops/train -o MODEL`
 made of the long tail's training images and of nothing else. The script lays the data out, makes the sets that
 `deeppcb_experiment.toml` names with the commands a user would type, and runs the experiment. Stopped, the same command
 goes on where it was.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import json
 import shutil
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from chain import Recipe, claim, run_script
 from deeppcb import CAVEAT, lay_out
+from PIL import Image
 from steps import StepFailed, run, say, server
 
 TARGET, LARGER_TARGET = 100, 150
@@ -42,8 +44,13 @@ class Folders:
     out: Path
 
     @property
+    def crops(self) -> Path:
+        """train/, val/ and test/ as DeepPCB has them, 96 px."""
+        return self.out / "crops"
+
+    @property
     def data(self) -> Path:
-        """train/, val/ and test/."""
+        """The same at the model's size, so that nothing is enlarged, which would blur generated images alone."""
         return self.out / "data"
 
     @property
@@ -60,8 +67,9 @@ def prepare(path: Path, model: Path, folders: Folders, *, threads: int) -> None:
     """
     out, sources = folders.out, folders.sources
     say("Lay out the long tail by its own split")
-    lay_out(path, folders.data, "train_longtail")
-    refuse_other_model(model, folders.data)
+    lay_out(path, folders.crops, "train_longtail")
+    refuse_other_model(model, folders.crops)
+    shrink(folders.crops, folders.data)
     run("sdclient", "number", folders.data / "train", sources)
     plan, larger, of_normal = out / "plan.csv", out / "larger.csv", out / "normal.csv"
     run("sdclient", "plan", sources, "--target", TARGET, "-o", plan)
@@ -119,6 +127,18 @@ def refuse_other_model(model: Path, data: Path) -> None:
         )
 
 
+def shrink(crops: Path, data: Path) -> None:
+    """Every crop at the model's size; those that are there stay."""
+    for path in sorted(crops.glob("*/*/*.png")):
+        target = data / path.relative_to(crops)
+        if not target.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = target.with_suffix(".part")
+            with Image.open(path) as image:
+                image.resize((NATIVE_PX, NATIVE_PX), Image.Resampling.LANCZOS).save(part, format="PNG")
+            part.replace(target)
+
+
 def write_boxes(table: Path, labels: Path) -> None:
     """DeepPCB's boxes as YOLO files, named as the crops are."""
     with table.open(encoding="utf-8-sig", newline="") as file:
@@ -137,8 +157,11 @@ def write_boxes(table: Path, labels: Path) -> None:
 
 def write_plan_of_normal(path: Path, folders: Folders) -> None:
     """One image each of the first Normal sources that are not, byte for byte, in validation or test too."""
-    with (folders.data / "split.csv").open(encoding="utf-8-sig", newline="") as file:
-        held_out = {row["sha256"] for row in csv.DictReader(file) if row["split"] != "train"}
+    held_out = {
+        hashlib.sha256(image.read_bytes()).hexdigest()
+        for split in ("val", "test")
+        for image in (folders.data / split).glob("*/*.png")
+    }
     with (folders.sources / "mapping.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["class"] == NORMAL and row["sha256"] not in held_out]
     with path.open("w", encoding="utf-8-sig", newline="") as file:
