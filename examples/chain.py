@@ -47,6 +47,8 @@ class Recipe:
     batch_size: int = 32
     lr: float = 2e-3
     seed: int = 0
+    model: str = ""
+    """Folder of a model of the diffusion engine, relative to this file; "" is the classical engine."""
 
 
 def run_script(name: str, work: Callable[[], Path], closing: str) -> int:
@@ -122,8 +124,11 @@ def run_chain(data: Path, out: Path, recipe: Recipe) -> Path:
     run("sdclient", "number", data / "train", sources)
     say("Plan how many images each source owes")
     run("sdclient", "plan", sources, "--target", recipe.target, "-o", plan)
-    say("Generate, on the embedded server: a classical stand-in for a WebUI, not Stable Diffusion")
-    with server(out / "server.log") as url:
+    if recipe.model:
+        say("Generate, on the embedded server: a small diffusion model of these boards, not Stable Diffusion")
+    else:
+        say("Generate, on the embedded server: a classical stand-in for a WebUI, not Stable Diffusion")
+    with server(out / "server.log", *engine_options(recipe)) as url:
         run(
             *("sdclient", "generate", sources, generated, "--url", url, "--plan", plan),
             *generation_options(recipe),
@@ -146,7 +151,14 @@ def generation_options(recipe: Recipe) -> list[object]:
     """The options of `sdclient generate` that decide what an image looks like."""
     options: list[object] = ["--denoising-strength", recipe.denoising_strength]
     options += ["--native-size", recipe.native_size_px, "--batch-size", 8, "--seed", recipe.seed]
+    if recipe.model:  # the prompt tells it the class
+        options += ["--prompt", "{class}", "--cfg-scale", 2]
     return options
+
+
+def engine_options(recipe: Recipe) -> list[object]:
+    """The options of `sdclient serve` that decide what makes the pixels."""
+    return ["--engine", "diffusion", "--model", Path(__file__).parent / recipe.model] if recipe.model else []
 
 
 def training_options(recipe: Recipe) -> list[object]:
