@@ -4,6 +4,9 @@ What is sent is a mask in black and white, a little larger than what will show: 
 repaints cells of 8 x 8 px of the picture it makes, by whether more than half of a cell is white, and a thin mask would
 vanish in that. What shows is decided here, at the source's resolution: where the feathered mask is 0, the pixel is the
 source's own.
+
+A model also shifts the tone of all it makes a little. Along the feather, where result and source should meet, the
+median of their difference tells by how much, in each of R, G and B, and the result is shifted back before it is put in.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from .parameters import Inpainting
 
 Box = tuple[int, int, int, int]
 
+_LARGEST_DRIFT_LEVELS = 32
+"""Where result and source differ by more along the feather, they do not show the same there, and nothing is shifted."""
 _LATENT_MARGIN_PX = 6
 """In px of the picture that is made: a single pixel grown by this covers more than half of some cell of 8 x 8."""
 
@@ -53,7 +58,7 @@ class SourceMask:
 
     def put_back(self, restored: Image.Image) -> Image.Image:
         """A result at the source's size, with the source's own pixels where the mask is 0."""
-        return composite(self.kept, restored, self.shown)
+        return composite(self.kept, _without_drift(restored, self.kept, self.shown), self.shown)
 
 
 def mask_source(photo: Image.Image, mask: Image.Image, inpainting: Inpainting, size: tuple[int, int]) -> SourceMask:
@@ -80,8 +85,33 @@ def picture_to_send(photo: Image.Image, inpainting: Inpainting, size: tuple[int,
 
 
 def soften(mask: Image.Image, blur_px: int) -> Image.Image:
-    """The mask with a ramp of at least `blur_px` around its hard area; nothing gets darker."""
-    return ImageChops.lighter(mask, grow_and_feather(mask, grow_px=0, feather_px=blur_px))
+    """The mask with a ramp of at least `blur_px` around what is white; nothing gets darker."""
+    white = mask.point([0] * 255 + [255])
+    return ImageChops.lighter(mask, grow_and_feather(white, grow_px=0, feather_px=blur_px))
+
+
+def _without_drift(restored: Image.Image, kept: Image.Image, shown: Image.Image) -> Image.Image:
+    """The result, its tone shifted so that along the feather it meets the source's."""
+    feather = shown.point([0] + [255] * 254 + [0])
+    drifts = [_median_difference(made, own, feather) for made, own in zip(restored.split(), kept.split(), strict=True)]
+    if not any(drifts) or max(map(abs, drifts)) > _LARGEST_DRIFT_LEVELS:
+        return restored
+    return restored.point([min(255, max(0, level - drift)) for drift in drifts for level in range(256)])
+
+
+def _median_difference(one: Image.Image, other: Image.Image, where: Image.Image) -> int:
+    """Median of `one` - `other` over the white pixels of a mask, levels; 0 where there are none."""
+    above = ImageChops.subtract(one, other).histogram(where)
+    below = ImageChops.subtract(other, one).histogram(where)
+    # Both count the pixels that are equal or lie on the other side as 0.
+    equal = sum(above) - sum(above[1:]) - sum(below[1:])
+    counts = [*reversed(below[1:]), equal, *above[1:]]
+    half, total = sum(counts) / 2, 0
+    for difference, count in enumerate(counts, start=-255):
+        total += count
+        if count and total >= half:
+            return difference
+    return 0
 
 
 def _magnification(white: Image.Image, inpainting: Inpainting, size: tuple[int, int]) -> float:

@@ -111,7 +111,7 @@ def mask(
         _draw(sources, masks, port or 0, lang or "en", not no_browser, as_json, options)
         return
     from ..masking import BoxMasks, DifferenceMasks, ForeignMasks, MaskOrigin, make_masks
-    from ..masking.from_difference import MAX_SHIFT_PX
+    from ..masking.alignment import MAX_SHIFT_PX
     from ..sources import discover, of_classes
     from ._progress import bar
 

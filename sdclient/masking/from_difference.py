@@ -1,16 +1,14 @@
 """Masks out of the difference between a defect image and a good image of the same place.
 
-The good image is laid over the other by phase correlation (Guizar-Sicairos et al. 2008, `skimage.registration`) and its
-brightness is fitted. A pixel then differs by how far it lies outside of the range that the good image has within one
-pixel around it, so that an edge that is half a pixel off is no difference. What stands out against the noise of the two
-images is the defect; faint surroundings that hang on to it belong to it (hysteresis), crumbs do not.
+The good image is laid over the other (`alignment`) and put into its light. A pixel then differs by how far it lies
+outside of the range that the good image has within one pixel around it, so that an edge that is half a pixel off is no
+difference. What stands out against the noise of the two images is the defect; faint surroundings that hang on to it
+belong to it (hysteresis), crumbs do not.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +18,7 @@ from .. import sizing
 from ..errors import MaskError, MissingExtra
 from ..photos import printable, read_photo
 from ..sources import Source
+from .alignment import LEAST_CORRELATION, MAX_SHIFT_PX, align, seen_by_both
 from .make import NoMask
 from .names import NamedImages, Names, choose_names
 
@@ -29,41 +28,16 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-MAX_SHIFT_PX = 10.0
-
 _LEAST_LEVELS = 16.0
 _FAINT = 0.5
 _NOISE_TIMES = 5.0
+_NOISE_PX = 2.0
 _MAD_TO_SIGMA = 1.4826
-_UPSAMPLE = 10
-_TRIMMED = 0.9
-_STRUCTURE_LEVELS = 6.0
-_LEAST_CORRELATION = 0.6
+_TRIMMED = 0.75
+_FITTED_PIXELS = 20_000
 _MOST_CHANGED = 0.4
 _LEAST_AREA_PX = 5
 _CLOSE_STEPS = 2
-
-
-@dataclass(frozen=True)
-class Alignment:
-    """How a good image lies over a defect image."""
-
-    down_px: float
-    right_px: float
-    correlation: float
-    """Of what both show, the defect left out; from -1 to 1."""
-    structure_levels: float
-    """How much there is to align by: the standard deviation of the good image, smoothed."""
-
-    @property
-    def shift_px(self) -> float:
-        """How far the good image had to be moved."""
-        return math.hypot(self.down_px, self.right_px)
-
-    @property
-    def is_sure(self) -> bool:
-        """Whether the two show the same; on a surface without structure there is nothing to tell it by."""
-        return self.structure_levels < _STRUCTURE_LEVELS or self.correlation >= _LEAST_CORRELATION
 
 
 class DifferenceMasks:
@@ -137,12 +111,11 @@ def difference_mask(defect: Image.Image, good: Image.Image, *, max_shift_px: flo
     from scipy import ndimage
 
     ours, theirs = _alike(defect, good)
-    grey, grey_good = ours.mean(axis=2), theirs.mean(axis=2)
-    found = align(grey, grey_good)
+    found = align(ours.mean(axis=2), theirs.mean(axis=2), max_shift_px=max_shift_px)
     if not found.is_sure:
         raise MaskError(
             f"they do not show the same place (correlation {found.correlation:.2f}, expected "
-            f"{_LEAST_CORRELATION} or more); give the good image of this very place"
+            f"{LEAST_CORRELATION} or more); give the good image of this very place"
         )
     if found.shift_px > max_shift_px:
         raise MaskError(
@@ -150,10 +123,10 @@ def difference_mask(defect: Image.Image, good: Image.Image, *, max_shift_px: flo
             "cut both alike, or raise --max-shift"
         )
     moved = ndimage.shift(theirs, (found.down_px, found.right_px, 0), order=1, mode="nearest")
-    pairs = [(ours[..., band], _fitted(moved[..., band], ours[..., band])) for band in range(ours.shape[2])]
-    noise = max(_noise(picture - fitted) for picture, fitted in pairs)
-    differs = np.max([_beyond(picture, fitted) for picture, fitted in pairs], axis=0)
-    differs[~_seen_by_both(differs.shape, found)] = 0
+    pairs = [(ours[..., band], _in_the_light_of(ours[..., band], moved[..., band])) for band in range(ours.shape[2])]
+    noise = max(_noise(picture - lit) for picture, lit in pairs)
+    differs = np.max([_beyond(picture, lit) for picture, lit in pairs], axis=0)
+    differs[~seen_by_both(differs.shape, found)] = 0
     area = _cleaned(differs, max(_LEAST_LEVELS, _NOISE_TIMES * noise))
     changed = float(area.mean())
     if changed > _MOST_CHANGED:
@@ -163,65 +136,26 @@ def difference_mask(defect: Image.Image, good: Image.Image, *, max_shift_px: flo
     return Image.fromarray(area.astype(np.uint8) * 255)
 
 
-def align(grey: Array, good: Array) -> Alignment:
-    """How to move a good image so that it lies over another.
+def _in_the_light_of(picture: Array, good: Array) -> Array:
+    """The good image with the light of the other: a gain and an offset that change smoothly over the picture.
 
-    Args:
-        grey: (H, W) levels.
-        good: the same.
+    By least squares, twice more without the pixels that are far off: the defect must not bend the light.
     """
     import numpy as np
-    from scipy import ndimage
-    from skimage.registration import phase_cross_correlation
 
-    window = np.outer(np.hanning(grey.shape[0] + 2)[1:-1], np.hanning(grey.shape[1] + 2)[1:-1])
-    seen, wanted = (window * (picture - picture.mean()) for picture in (grey, good))
-    shifts = [(0.0, 0.0)]
-    if seen.any() and wanted.any():
-        for normalization in ("phase", None):
-            shift, _, _ = phase_cross_correlation(  # type: ignore[no-untyped-call]
-                seen, wanted, upsample_factor=_UPSAMPLE, normalization=normalization
-            )
-            shifts.append((float(shift[0]), float(shift[1])))
-    smooth, smooth_good = (ndimage.gaussian_filter(picture, 1.0) for picture in (grey, good))
-    best = max(shifts, key=lambda shift: _correlation(smooth, smooth_good, shift))
-    return Alignment(*best, _correlation(smooth, smooth_good, best), float(smooth_good.std()))
-
-
-def _correlation(picture: Array, good: Array, shift: tuple[float, float]) -> float:
-    """Pearson's, over what both show, without the tenth of the pixels that differ most: the defect is among them."""
-    import numpy as np
-    from scipy import ndimage
-
-    moved = ndimage.shift(good, shift, order=1, mode="nearest")
-    seen = _seen_by_both(picture.shape, Alignment(*shift, 0, 0))
-    if seen.sum() < 2:
-        return -1.0
-    one, other = picture[seen], moved[seen]
-    off = np.abs(one - _fitted(other, one))
-    alike = off <= np.quantile(off, _TRIMMED)
-    one, other = one[alike], other[alike]
-    if one.std() == 0 or other.std() == 0:
-        return 1.0 if one.std() == other.std() else 0.0
-    return float(np.corrcoef(one, other)[0, 1])
-
-
-def _fitted(good: Array, picture: Array) -> Array:
-    """The good image in the other's light: gain and offset by least squares, once more without what is far off."""
-    import numpy as np
-
-    flat, wanted = good.ravel(), picture.ravel()
-    keep = np.ones(flat.shape, dtype=bool)
-    gain, offset = 1.0, 0.0
-    for _ in range(2):
-        x, y = flat[keep], wanted[keep]
-        if x.std() > 1:
-            gain, offset = (float(value) for value in np.polyfit(x, y, 1))
-        else:
-            gain, offset = 1.0, float(np.median(y - x))
-        off = np.abs(gain * flat + offset - wanted)
+    down, right = np.meshgrid(*(np.linspace(-1, 1, length) for length in picture.shape), indexing="ij")
+    level = good / 255
+    terms = (np.ones_like(level), down, right, down * right, down**2, right**2, level, level * down, level * right)
+    every = np.stack([term.ravel() for term in terms], axis=1)
+    wanted = picture.ravel()
+    some = np.arange(0, wanted.size, max(1, wanted.size // _FITTED_PIXELS))
+    keep = np.ones(some.size, dtype=bool)
+    for _ in range(3):
+        chosen = some[keep]
+        factors, *_ = np.linalg.lstsq(every[chosen], wanted[chosen], rcond=None)
+        off = np.abs(every[some] @ factors - wanted[some])
         keep = off <= np.quantile(off, _TRIMMED)
-    return np.asarray(gain * good + offset)
+    return np.asarray((every @ factors).reshape(picture.shape))
 
 
 def _beyond(picture: Array, good: Array) -> Array:
@@ -234,26 +168,16 @@ def _beyond(picture: Array, good: Array) -> Array:
 
 
 def _noise(off: Array) -> float:
-    """Standard deviation of a difference, from its median so that a defect does not count."""
+    """Standard deviation of the fine part of a difference, by its median, so that no defect counts, not a wide one."""
     import numpy as np
+    from scipy import ndimage
 
-    return float(_MAD_TO_SIGMA * np.median(np.abs(off - np.median(off))))
-
-
-def _seen_by_both(shape: tuple[int, ...], found: Alignment) -> Any:
-    """Where the moved good image has pixels of its own, (H, W) bool."""
-    import numpy as np
-
-    seen = np.ones(shape[:2], dtype=bool)
-    for axis, shift in enumerate((found.down_px, found.right_px)):
-        edge = min(math.ceil(abs(shift)), shape[axis])
-        gone = slice(0, edge) if shift > 0 else slice(shape[axis] - edge, shape[axis])
-        seen[gone if axis == 0 else (slice(None), gone)] = False
-    return seen
+    fine = off - ndimage.gaussian_filter(off, _NOISE_PX)
+    return float(_MAD_TO_SIGMA * np.median(np.abs(fine)))
 
 
 def _cleaned(differs: Array, least_levels: float) -> Any:
-    """(H, W) bool: what stands out and what hangs on to it, closed, filled, without crumbs."""
+    """(H, W) bool: what stands out and what hangs on to it, closed, filled; no crumbs, and no slivers along edges."""
     import numpy as np
     from scipy import ndimage
     from skimage.filters import apply_hysteresis_threshold
@@ -266,8 +190,10 @@ def _cleaned(differs: Array, least_levels: float) -> Any:
         _CLOSE_STEPS:-_CLOSE_STEPS, _CLOSE_STEPS:-_CLOSE_STEPS
     ]
     filled = ndimage.binary_fill_holes(closed)
-    pieces, _ = ndimage.label(filled, structure=np.ones((3, 3)))
-    large = np.bincount(pieces.ravel()) >= _LEAST_AREA_PX
+    pieces, count = ndimage.label(filled, structure=np.ones((3, 3)))
+    thick = ndimage.binary_opening(area, structure=np.ones((2, 2)))
+    large = np.bincount(pieces.ravel(), minlength=count + 1) >= _LEAST_AREA_PX
+    large &= np.bincount(pieces[thick], minlength=count + 1) > 0
     large[0] = False
     return large[pieces]
 

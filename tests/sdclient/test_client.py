@@ -103,6 +103,21 @@ def test_another_size_than_asked_is_an_error(scripted: HTTPServer, webui: WebUI)
         webui.img2img(plain_request())
 
 
+@pytest.mark.parametrize("size", [(96, 80), (64, 64)], ids=["the source's", "the one asked, as with a blank mask"])
+def test_repainting_the_masked_area_gives_the_sources_size(
+    scripted: HTTPServer, webui: WebUI, size: tuple[int, int]
+) -> None:
+    scripted.expect_request(IMG2IMG).respond_with_json(reply_body(size=size))
+    request = plain_request(init_images=[png_bytes((96, 80))], mask=png_bytes((96, 80)), inpaint_full_res=True)
+    assert webui.img2img(request).images[0].pil().size == size
+
+
+def test_repainting_the_masked_area_gives_no_other_size(scripted: HTTPServer, webui: WebUI) -> None:
+    scripted.expect_request(IMG2IMG).respond_with_json(reply_body(size=(80, 96)))
+    with pytest.raises(errors.SettingSubstituted, match="size '80x96' instead of '64x64 or 96x80'"):
+        webui.img2img(plain_request(init_images=[png_bytes((96, 80))], mask=png_bytes((96, 80))))
+
+
 def test_the_model_asked_for_by_its_title_counts_as_used(scripted: HTTPServer, webui: WebUI) -> None:
     scripted.expect_request(IMG2IMG).respond_with_json(reply_body())
     webui.img2img(plain_request(override_settings={"sd_model_checkpoint": "model.safetensors [abc123]"}))

@@ -18,7 +18,7 @@ from sdclient.batch.server import CheckedServer
 from sdclient.batch.spoiled import find_spoiled
 from sdclient.errors import MaskError, OutputError, SettingsError
 from sdclient.manifest import Manifest
-from sdclient.masks import box_of, mask_path, read_mask, write_mask
+from sdclient.masks import box_of, grow_and_feather, mask_path, read_mask, write_mask
 from sdclient.sizing import generation_size
 from sdclient.sources import Source, discover
 from sdclient.testing import WebUIServer, serve_webui
@@ -175,8 +175,12 @@ def test_a_feather_of_its_own_is_kept(webui: WebUI, tmp_path: Path) -> None:
     soft.paste(90, (30, 30, 70, 70))
     soft.paste(255, (40, 40, 60, 60))
     write_mask(tmp_path / "masks" / "pad" / "1.png", soft)
-    (record,) = repaint(webui, tmp_path, per_source=1, mask_blur=0)
-    assert read_mask(tmp_path / "out" / record.mask, (96, 96)).tobytes() == soft.tobytes()
+    (record,) = repaint(webui, tmp_path, per_source=1)
+    assert read_mask(tmp_path / "out" / record.mask, (96, 96)).tobytes() != soft.tobytes()  # 10 px of 90 are no ramp
+    feathered = grow_and_feather(soft, grow_px=0, feather_px=3)
+    write_mask(tmp_path / "masks" / "pad" / "1.png", feathered)
+    (record,) = repaint(webui, tmp_path, per_source=1, out="other")
+    assert read_mask(tmp_path / "other" / record.mask, (96, 96)).tobytes() == feathered.tobytes()
 
 
 def test_a_second_run_asks_for_nothing(server: WebUIServer, webui: WebUI, tmp_path: Path) -> None:

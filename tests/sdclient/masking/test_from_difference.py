@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from sdclient.errors import MaskError, MissingExtra, SourceError
 from sdclient.masking import DifferenceMasks, MaskingResult, difference_mask, make_masks
-from sdclient.masking.from_difference import align
+from sdclient.masking.alignment import align
 from sdclient.masks import box_of, read_mask
 from sdclient.numbering import number
 from sdclient.sources import discover
