@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DOCUMENTED := sdclient.client sdclient.models sdclient.errors sdclient.dialects sdclient.server_kind sdclient.provenance \
-	sdclient.infotext sdclient.manifest sdclient.batch sdclient.curate.curator sdclient.compose sdclient.plan sdclient.export \
+	sdclient.infotext sdclient.manifest sdclient.batch sdclient.curate.curator sdclient.compose sdclient.plan \
+	sdclient.export sdclient.masks sdclient.masking \
 	trainer.check trainer.split trainer.folds trainer.train trainer.config trainer.diagnose trainer.predict trainer.export \
 	trainer.explain trainer.evaluate trainer.operating_point trainer.compare trainer.experiment trainer.metrics trainer.stats \
 	trainer.errors generator.train generator.config generator.errors

@@ -11,9 +11,11 @@ from PIL import Image
 
 from . import sizing
 from .batch import GenerationSettings
+from .batch.mask_files import MaskFiles
+from .batch.masking import SourceMask
 from .batch.request import prepare_request
 from .batch.server import check_server
-from .batch.spoiled import SpoiledLimits, examine, reason_spoiled
+from .batch.spoiled import SpoiledLimits, examine_sibling, reason_spoiled
 from .client import WebUI
 from .errors import ServerFault
 from .models import MAX_SEED, Img2ImgRequest
@@ -123,6 +125,7 @@ def run_probe(
     settings: Sequence[Setting],
     common: GenerationSettings,
     limits: SpoiledLimits | None = None,
+    masks: MaskFiles | None = None,
 ) -> Iterator[Sample]:
     """Make one image of each source with each setting, source by source.
 
@@ -135,6 +138,7 @@ def run_probe(
         settings: see `grid`.
         common: steps, CFG scale, prompts and seed; the rest comes from the setting.
         limits: from where on an image counts as spoiled.
+        masks: of the sources, which then are repainted inside them.
 
     Raises:
         UnknownSetting: the server lacks one of the samplers; told before anything is generated.
@@ -144,11 +148,13 @@ def run_probe(
     check_server(webui, [(sampler, None) for sampler in dict.fromkeys(setting.sampler for setting in settings)])
     for number, source in enumerate(sources):
         picture = read_photo(source.path)
+        sha256 = None if masks is None else masks.sha256_of(source)
+        mask = None if masks is None or sha256 is None else masks.read(source, sha256)
         if number == 0 and settings:
             _load_model(webui, picture, _with(common, settings[0]))
         for setting in settings:
             asked = _with(common, setting).model_copy(update={"seed": (common.seed + number) % (MAX_SEED + 1)})
-            yield _sample(webui, source, picture, setting, asked, limits)
+            yield _sample(webui, source, picture, setting, asked, limits, mask)
 
 
 def summarise(samples: Sequence[Sample]) -> list[SettingResult]:
@@ -205,7 +211,7 @@ def timed_probe(webui: WebUI, source: Source, settings: GenerationSettings) -> f
     picture = read_photo(source.path)
     chosen = settings.model_copy(update={"native_px": native_px})
     _load_model(webui, picture, chosen)
-    request, _ = _request(picture, chosen)
+    request, _, _ = _request(picture, chosen)
     begin = time.perf_counter()
     webui.img2img(request)
     return (time.perf_counter() - begin) / settings.batch_size
@@ -238,8 +244,9 @@ def _sample(
     setting: Setting,
     asked: GenerationSettings,
     limits: SpoiledLimits | None,
+    mask: Image.Image | None,
 ) -> Sample:
-    request, prepared = _request(picture, asked)
+    request, prepared, source_mask = _request(picture, asked, mask)
     begin = time.perf_counter()
     try:
         result = webui.img2img(request)
@@ -247,16 +254,21 @@ def _sample(
         return Sample(source, setting, None, None, f"server failed: {error}", time.perf_counter() - begin)
     seconds = time.perf_counter() - begin
     made = result.images[0].pil()
-    findings = examine(made, prepared)
+    findings = examine_sibling(made, prepared, None if source_mask is None else source_mask.sent_box)
     restored = sizing.restore(made, sizing.SourceForm.of(picture))
+    if source_mask is not None:
+        restored = source_mask.put_back(restored)
     return Sample(source, setting, restored, findings.noise_score, reason_spoiled(findings, limits), seconds)
 
 
-def _request(picture: Image.Image, settings: GenerationSettings) -> tuple[Img2ImgRequest, Image.Image]:
+def _request(
+    picture: Image.Image, settings: GenerationSettings, mask: Image.Image | None = None
+) -> tuple[Img2ImgRequest, Image.Image, SourceMask | None]:
     return prepare_request(
         picture,
-        settings.parameters,
+        settings.parameters if mask is None else settings.parameters_with(""),
         native_px=sizing.native_px_for(""),
         seed=settings.seed,
         batch_size=settings.batch_size,
+        mask=mask,
     )

@@ -9,6 +9,7 @@ from PIL import Image
 
 from .. import sizing
 from ..models import Img2ImgRequest
+from .masking import SourceMask, mask_source, picture_to_send
 from .parameters import ImageParameters, InpaintFill, Inpainting
 
 _QUICK_PNG = 1
@@ -24,8 +25,9 @@ def prepare_request(
     seed: int,
     batch_size: int,
     task_id: str | None = None,
-) -> tuple[Img2ImgRequest, Image.Image]:
-    """What asks for `batch_size` images of one source, and the source as it is sent.
+    mask: Image.Image | None = None,
+) -> tuple[Img2ImgRequest, Image.Image, SourceMask | None]:
+    """What asks for `batch_size` images of one source, the source as it is sent, and its mask.
 
     Args:
         picture: the source as `photos.read_photo` gives it.
@@ -34,13 +36,25 @@ def prepare_request(
         seed: of the first image; each further one has the next.
         batch_size: how many images.
         task_id: a name for the job, so that it can be told from others' at the server.
+        mask: mode "L", of the source's size, where `parameters` say how to repaint.
     """
     size = sizing.generation_size(picture.width, picture.height, native_px=parameters.native_px or native_px)
+    inpainting = parameters.inpainting
+    source_mask = None
     prepared = sizing.prepare(picture, size)
+    if mask is not None and inpainting is not None:
+        source_mask = mask_source(picture, mask, inpainting, size)
+        prepared = picture_to_send(picture, inpainting, size)
     request = build_request(
-        encode_source(prepared), parameters, size=size, seed=seed, batch_size=batch_size, task_id=task_id
+        encode_source(prepared),
+        parameters,
+        size=size,
+        seed=seed,
+        batch_size=batch_size,
+        task_id=task_id,
+        mask=None if source_mask is None else encode_source(source_mask.sent),
     )
-    return request, prepared
+    return request, prepared, source_mask
 
 
 def encode_source(prepared: Image.Image) -> bytes:

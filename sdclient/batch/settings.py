@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ..errors import SettingsError
 from ..loras import tag, with_loras
 from ..models import SIZE_MULTIPLE_PX
-from .parameters import INPAINTING_NAMES, ImageParameters, InpaintArea, InpaintFill
+from .parameters import INPAINTING_NAMES, ImageParameters, InpaintArea, InpaintFill, Inpainting
 
 SMALLEST_NATIVE_PX = 64
 LARGEST_RUN_SEED = 2**63 - 1
@@ -83,3 +84,8 @@ class GenerationSettings(BaseModel):
         """What an image without a mask is made with, LoRAs behind the prompt; prompts as they stand here."""
         values = self.model_dump(exclude={*INPAINTING_NAMES, "loras", "seed", "batch_size"})
         return ImageParameters(**{**values, "prompt": with_loras(self.prompt, self.loras)})
+
+    def parameters_with(self, mask_sha256: str) -> ImageParameters:
+        """What an image with a mask is made with."""
+        inpainting = Inpainting(**self.model_dump(include=set(INPAINTING_NAMES)), mask_sha256=mask_sha256)
+        return replace(self.parameters, inpainting=inpainting)

@@ -60,6 +60,12 @@ class _Listed(click.ParamType):  # type: ignore[type-arg]  # generic in newer cl
 @click.option("--prompt", default="", help="What the pictures show.")
 @click.option("--negative-prompt", default="", help="What they do not show.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the first source; then one more each.")
+@click.option(
+    "--masks",
+    "masks_folder",
+    type=click.Path(path_type=Path),
+    help="Folder of 'sdclient mask': of the sources that have one, repaint inside their masks.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of the table.")
 def probe(
     sources: Path,
@@ -69,6 +75,7 @@ def probe(
     sizes: tuple[int, ...],
     strengths: tuple[float, ...],
     samplers: tuple[str, ...],
+    masks_folder: Path | None,
     as_json: bool,
     **settings: object,
 ) -> None:
@@ -78,6 +85,7 @@ def probe(
     image stands its noise score: 0 is as clean as the source; above 0.5 the image counts as spoiled and has a red
     frame. What is there already is not overwritten. Every image is one request.
     """
+    from ..batch.mask_files import find_masks
     from ..client import WebUI
     from ..probe import checked_common, grid, own_native_px, pick_sources, run_probe, suggest, summarise
     from ..probe_sheet import ProbeFiles
@@ -86,10 +94,15 @@ def probe(
     columns = grid(sizes, strengths, samplers)
     common = checked_common(settings, columns)
     files = ProbeFiles.at(out)
-    picked = pick_sources(discover(sources), per_class)
+    found = discover(sources)
+    masks = None
+    if masks_folder is not None:
+        masks = find_masks(masks_folder, found, unmasked="skip")
+        found = [source for source in found if source.relative not in masks.without]
+    picked = pick_sources(found, per_class)
     with WebUI(url) as webui:
         native_px = own_native_px(webui)
-        samples = run_probe(webui, picked, columns, common)
+        samples = run_probe(webui, picked, columns, common, masks=masks)
         made, legend = _make_all(samples, files, columns, len(picked) * len(columns))
     results = summarise(made)
     suggested = suggest(results, native_px)

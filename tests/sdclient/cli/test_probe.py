@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from PIL import Image, ImageDraw
+from PIL import Image, ImageChops, ImageDraw
 
 from sdclient import probe as probing
 from sdclient.cli import cli
 from sdclient.errors import ServerUnreachable
+from sdclient.masks import write_mask
 from sdclient.serve.background import running_server
 from sdclient.serve.engines.classical import ClassicalEngine
 
@@ -173,8 +174,8 @@ def test_what_was_made_before_the_end_is_drawn(
 ) -> None:
     whole = probing.run_probe
 
-    def broken_off(*arguments: object) -> Iterator[probing.Sample]:
-        yield from islice(whole(*arguments), 4)  # type: ignore[arg-type]
+    def broken_off(*arguments: object, **options: object) -> Iterator[probing.Sample]:
+        yield from islice(whole(*arguments, **options), 4)  # type: ignore[arg-type]
         raise trouble
 
     monkeypatch.setattr(probing, "run_probe", broken_off)
@@ -184,3 +185,30 @@ def test_what_was_made_before_the_end_is_drawn(
     assert "Traceback" not in result.output
     files = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png"))
     assert files == ["contact_sheet.png", *(f"scratch/{name}.png" for name in ("1_1", "1_2", "1_3", "2_1"))]
+
+
+def test_with_masks_sources_are_repainted_inside_them(sources: Path, tmp_path: Path) -> None:
+    mask = Image.new("L", (48, 48))
+    mask.paste(255, (12, 12, 28, 28))
+    write_mask(tmp_path / "masks" / "scratch" / "2.png", mask)
+    out = tmp_path / "out"
+    with running_server() as server:
+        result = probe(
+            sources, out, "--masks", tmp_path / "masks", "--url", server.url, "--sizes", "64,128", "--strengths", "0.5"
+        )
+    assert result.exit_code == 0, result.output
+    with Image.open(sources / "scratch" / "2.png") as image:
+        original = image.convert("L")
+    made = sorted(path.relative_to(out).as_posix() for path in out.glob("*/*.png"))
+    assert made == ["scratch/2_1.png", "scratch/2_2.png"]
+    for name in made:
+        with Image.open(out / name) as image:
+            left, top, right, bottom = ImageChops.difference(image.convert("L"), original).getbbox() or (0, 0, 0, 0)
+        assert min(left, top) >= 9
+        assert max(right, bottom) <= 31
+
+
+def test_a_folder_without_masks_is_told(sources: Path, tmp_path: Path) -> None:
+    result = probe(sources, tmp_path / "out.png", "--masks", tmp_path / "nowhere")
+    assert result.exit_code == 1
+    assert "no such folder; expected masks as nowhere/<class>/1.png" in result.stderr
