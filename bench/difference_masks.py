@@ -35,6 +35,7 @@ from sdclient.masks import grow_and_feather
 
 SHIFT_PX = (1.5, -2.5)
 _NEAR_PX = 3
+_DRAWN_LEVELS = 12
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,9 @@ def board_cases(each: int) -> Iterator[Case]:
     for name in COUNTS:
         for number in range(each if name != "Normal" else 0):
             surface = SURFACES[number % 2]
-            defect, good, truth = draw_pair(name, surface, seed=0, number=number // 2)
-            if truth.getbbox() is not None:
-                yield Case(f"boards, {name}", defect, moved(good, number), np.asarray(truth) > 0)
+            defect, good = draw_pair(name, surface, seed=0, number=number // 2)
+            off = np.abs(np.asarray(defect, dtype=float) - np.asarray(good, dtype=float)).max(axis=2)
+            yield Case(f"boards, {name}", defect, moved(good, number), off > _DRAWN_LEVELS)
 
 
 def deeppcb_cases(folder: Path) -> Iterator[Case]:
@@ -94,10 +95,11 @@ def deeppcb_cases(folder: Path) -> Iterator[Case]:
 
 
 def moved(good: Image.Image, seed: int) -> Image.Image:
-    """A good image as another photograph would show it: elsewhere, darker, noisy."""
+    """A good image as another photograph would show it: elsewhere, darker and more so to one side, noisy."""
     levels = np.atleast_3d(np.asarray(good, dtype=np.float64))
     levels = ndimage.shift(levels, (*SHIFT_PX, 0), order=1, mode="nearest")
-    noisy = 0.93 * levels + 4 + np.random.default_rng(seed).normal(0, 3, levels.shape)
+    light = np.linspace(0.98, 0.86, levels.shape[1])[None, :, None]
+    noisy = light * levels + 4 + np.random.default_rng(seed).normal(0, 4, levels.shape)
     return Image.fromarray(np.clip(np.rint(noisy), 0, 255).astype(np.uint8).squeeze())
 
 

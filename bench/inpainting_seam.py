@@ -46,6 +46,7 @@ EDGES = {"hard": (0, 0), "feather 3 px (usual)": (3, 2), "feather 6 px": (6, 2)}
 AREAS = ("masked", "whole")
 FILLS = ("original", "fill")
 _BESIDE_PX = 6
+_DRAWN_LEVELS = 12
 
 
 @dataclass
@@ -84,8 +85,9 @@ def boards(folder: Path, each: int) -> None:
     """Sources and defects of the demo's boards."""
     for name in (name for name in COUNTS if name != "Normal"):
         for number in range(each):
-            defect, _, truth = draw_pair(name, SURFACES[number % 2], seed=0, number=number // 2)
-            put(folder, name, number + 1, defect, truth)
+            defect, good = draw_pair(name, SURFACES[number % 2], seed=0, number=number // 2)
+            off = np.abs(np.asarray(defect, dtype=float) - np.asarray(good, dtype=float)).max(axis=2)
+            put(folder, name, number + 1, defect, Image.fromarray((off > _DRAWN_LEVELS).astype(np.uint8) * 255))
 
 
 def deeppcb(folder: Path, crops: Path, each: int) -> None:
