@@ -219,6 +219,8 @@ class BatchRunner:
             },
             "sources": str(self._sources_folder.resolve()),
         }
+        if self._masks_folder is not None:
+            description["masks"] = str(self._masks_folder.resolve())
         with open_store(self._output, description, durable=self._durable) as store:
             self._limits = MemoryLimits(self._spec.batch_size, store.batch_limits())
             yield store

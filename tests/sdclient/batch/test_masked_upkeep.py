@@ -170,6 +170,8 @@ def test_the_command_repaints_inside_masks(webui_server: WebUIServer, folder: Pa
     check_masks(folder / "out")
     again = generate(webui_server, folder, "--masks", masks, "--inpaint-fill", "fill", "--mask-blur", "1", "--json")
     assert json.loads(again.stdout)["already_there"] == 4
+    with Manifest(folder / "out") as manifest:
+        assert manifest.run()["masks"] == str((folder / "masks").resolve())
 
 
 def test_the_command_names_what_is_wrong_with_masks(webui_server: WebUIServer, folder: Path) -> None:
