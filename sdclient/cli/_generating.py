@@ -23,7 +23,7 @@ _INTERRUPTED = 130
 def warn_of_sources(
     spec: RunSpec, owed: Sequence[tuple[Source, int]], servers_native_px: int, masks: MaskFiles | None
 ) -> None:
-    """Say which sources are larger than what the model makes, and which masks are none to speak of."""
+    """Say which sources are larger than what the model makes, and what is odd about masks."""
     from ..sources import oversized, oversized_warning
 
     chosen = spec.common["native_px"]
@@ -35,9 +35,15 @@ def warn_of_sources(
     warning = oversized_warning(oversized(shrunk, native_px), native_px)
     if warning:
         click.echo(f"Warning: {warning}", err=True)
-    if masks is not None and masks.without:
+    if masks is not None:
+        warn_of_masks(masks)
+
+
+def warn_of_masks(masks: MaskFiles) -> None:
+    """Say which sources have no mask, and which one that is none to speak of."""
+    if masks.without:
         click.echo(f"Without a mask: {_some(masks.without)}", err=True)
-    if masks is not None and masks.covering_all:
+    if masks.covering_all:
         click.echo(
             f"Warning: masks that are nowhere black keep nothing of their source: {_some(masks.covering_all)}", err=True
         )

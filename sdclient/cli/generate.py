@@ -192,7 +192,7 @@ def generate(
     from ..client import WebUI
     from ..plan_csv import match_plan, read_plan
     from ..sources import discover
-    from ._generating import make_all, tell, warn_of_sources
+    from ._generating import make_all, tell, warn_of_masks, warn_of_sources
     from ._until_accepted import STRENGTH_RANGE, make_until_accepted
 
     context = click.get_current_context()
@@ -233,14 +233,16 @@ def generate(
             unmasked=unmasked,
             check=None if until_accepted else find_spoiled,  # there, the filters judge every image
         )
+        files = None
+        if masks is not None and (dry_run or until_accepted):  # a plain run finds them itself
+            files, owed = mask_plan(masks, owed, unmasked=unmasked)
         if dry_run:
-            files = None
-            if masks is not None:
-                files, owed = mask_plan(masks, owed, unmasked=unmasked)
             warn_of_sources(spec, owed, runner.check(found).native_px, files)
             click.echo(_dry_run(servers[0].webui, spec, owed, output, as_json))
             return
         if until_accepted:
+            if files is not None:
+                warn_of_masks(files)
             make_until_accepted(
                 runner,
                 spec,

@@ -187,6 +187,16 @@ def test_the_command_names_what_is_wrong_with_masks(webui_server: WebUIServer, f
     assert "2 images made" in skipped.stdout
 
 
+def test_until_accepted_skips_sources_without_a_mask_too(webui_server: WebUIServer, folder: Path) -> None:
+    (folder / "masks" / "pad" / "2.png").unlink()
+    options = ["--masks", str(folder / "masks"), "--unmasked", "skip", "--until-accepted", "--budget", "1"]
+    result = generate(webui_server, folder, *options)
+    assert "Without a mask: 1 (pad/2.png)" in result.stderr, result.output
+    with Manifest(folder / "out") as manifest:
+        assert {record.file for record in manifest.images()} == {"pad/1_1.png", "pad/1_2.png"}
+    check_masks(folder / "out")
+
+
 def test_the_command_refuses_options_of_masks_without_any(webui_server: WebUIServer, folder: Path) -> None:
     result = generate(webui_server, folder, "--inpaint-fill", "fill")
     assert result.exit_code == 1
