@@ -8,6 +8,7 @@
     │   └── GeneratedImages    pictures that were generated themselves, offered as training data
     ├── ConfigError            a setting that cannot be used
     ├── ModelError             a saved model, base model or state that is missing, damaged, a pickle or does not fit
+    ├── ClassifierError        a classifier's file that is missing, damaged, a program or of another class set
     ├── OutOfMemory            the device's memory does not hold this size and batch
     ├── TrainingDiverged       the loss is no longer a number
     └── MissingExtra           a part of the software that is not installed
@@ -40,6 +41,10 @@ class ConfigError(GeneratorError):
 
 class ModelError(GeneratorError):
     """A saved model, a base model or a training's state is missing, damaged, a pickle, or does not fit."""
+
+
+class ClassifierError(GeneratorError):
+    """A classifier's file is missing, damaged, a program, without features, or of another class set."""
 
 
 class OutOfMemory(GeneratorError):

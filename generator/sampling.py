@@ -30,6 +30,8 @@ def sample(
     seeds: Sequence[int],
     precision: Precision,
     device: torch.device,
+    steps: int = STEPS,
+    guidance: float = GUIDANCE,
 ) -> torch.Tensor:
     """Siblings of pictures: noised as far as `strength` says, then cleaned (SDEdit, Meng et al. 2021).
 
@@ -45,6 +47,8 @@ def sample(
         seeds: of the noise of each.
         precision: in which format the network computes.
         device: where the network is.
+        steps: of the whole schedule; a strength runs its share of them.
+        guidance: 1 makes what the class asks for; above it, what the class asks for more than none does.
 
     Returns:
         (N, C, H, W) uint8 on the CPU.
@@ -55,8 +59,8 @@ def sample(
         scheduler = import_diffusers().DPMSolverMultistepScheduler(
             **{name: value for name, value in SCHEDULE.items() if name != "clip_sample"}, use_karras_sigmas=True
         )
-        scheduler.set_timesteps(STEPS, device=device)
-        begin = STEPS - int(min(strength, 0.999) * STEPS) - 1
+        scheduler.set_timesteps(steps, device=device)
+        begin = steps - int(min(strength, 0.999) * steps) - 1
         scheduler.set_begin_index(begin)
         times = scheduler.timesteps[begin:]
         clean = code.encode(levels[part].to(device))
@@ -71,7 +75,7 @@ def sample(
             with precision.autocast():
                 found = network(torch.cat([current, current]), time, class_labels=both).sample.float()
             of_class, of_none = found.chunk(2)
-            velocity = of_none + GUIDANCE * (of_class - of_none)
+            velocity = of_none + guidance * (of_class - of_none)
             current = scheduler.step(velocity, time, current).prev_sample
         made.append(code.decode(current).cpu())
     return torch.cat(made)

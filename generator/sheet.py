@@ -71,19 +71,29 @@ def sample_rows(
             )
         )
     return [
-        SheetRow(pictures.classes[label], tuple(_to_image(column[row]) for column in columns))
+        SheetRow(pictures.classes[label], tuple(to_image(column[row]) for column in columns))
         for row, label in enumerate(labels)
     ]
 
 
-def draw_sheet(rows: Sequence[SheetRow], title: str) -> bytes:
+def heads_of(strengths: Sequence[float], pure: int) -> list[str]:
+    """What stands above the columns of a sheet.
+
+    Args:
+        strengths: of the siblings.
+        pure: columns of pictures out of noise.
+    """
+    return ["source", *(f"strength {strength:g}" for strength in strengths), *["from noise"] * pure]
+
+
+def draw_sheet(rows: Sequence[SheetRow], title: str, heads: Sequence[str] = tuple(heads_of(STRENGTHS, PURE))) -> bytes:
     """The rows as one PNG file.
 
     Args:
         rows: one or more.
         title: written above.
+        heads: one above each column of pictures.
     """
-    heads = ["source", *(f"strength {strength:g}" for strength in STRENGTHS), *["from noise"] * PURE]
     width = _LABEL_PX + len(heads) * (_CELL_PX + _GAP_PX)
     sheet = Image.new("RGB", (width, 2 * _HEAD_PX + len(rows) * (_CELL_PX + _GAP_PX)), "white")
     draw = ImageDraw.Draw(sheet)
@@ -101,7 +111,7 @@ def draw_sheet(rows: Sequence[SheetRow], title: str) -> bytes:
     return buffer.getvalue()
 
 
-def _to_image(levels: torch.Tensor) -> Image.Image:
+def to_image(levels: torch.Tensor) -> Image.Image:
     """A picture from (C, H, W) uint8."""
     array = levels.permute(1, 2, 0).contiguous().numpy()
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)

@@ -64,11 +64,11 @@ def open_classifier(source: Path, *, device: str = "auto", threads: int = 1, wit
             a TorchScript file is a program: open none that you do not trust.
         device: "auto", "cpu" or "cuda".
         threads: CPU threads while it computes.
-        with_features: give the features of every image too; only a run can.
+        with_features: give the features of every image too; an exported file can when it was exported with them.
 
     Raises:
         CheckpointError: it is missing, damaged or not ours.
-        ConfigError: "cuda" where there is none, features of an exported file, or an unusable operating point.
+        ConfigError: "cuda" where there is none, features of a file exported without, or an unusable operating point.
         MissingExtra: an ONNX file, and onnxruntime is not installed.
     """
     from .exported import is_exported, open_exported
@@ -77,11 +77,7 @@ def open_classifier(source: Path, *, device: str = "auto", threads: int = 1, wit
         raise ConfigError(f"threads: found {threads}; expected 1 or more")
     if not is_exported(source):
         return RunClassifier(source, device=device, threads=threads, with_features=with_features)
-    if with_features:
-        raise ConfigError(
-            f"{source}: an exported file gives probabilities alone; for features name the run it was exported from"
-        )
-    return open_exported(source, device=device, threads=threads)
+    return open_exported(source, device=device, threads=threads, with_features=with_features)
 
 
 class RunClassifier:

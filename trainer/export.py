@@ -26,11 +26,12 @@ from torch import nn
 
 from . import __version__
 from ._atomic import replaced_when_done
-from .classifier import finite, operating_point_of
+from .classifier import Answer, finite, last_linear, operating_point_of
 from .config import IMGSZ_MULTIPLE_PX
 from .device import torch_threads
 from .errors import ConfigError, DataError, ExportError, MissingExtra
 from .exported import (
+    FEATURES_NAME,
     FORMAT_KEY,
     FORMAT_NAME,
     FORMATS,
@@ -48,7 +49,7 @@ from .operating_point_file import ChosenPoint
 from .weights import Checkpoint, find_checkpoint, load_classifier
 
 PARITY_TOLERANCE = 1e-4
-"""How far a probability of the exported file may be from torch's."""
+"""How far a probability of the exported file may be from torch's, and a feature, in parts of the largest one."""
 
 PARITY_IMAGES = 64
 """Images compared at most, taken evenly over those there are."""
@@ -74,26 +75,41 @@ class Export:
     """The folder they lie in."""
     max_abs_difference: float
     """Largest difference of a probability between the file and torch, over all images and classes."""
+    features_difference: float | None
+    """Largest difference of a feature, in parts of the largest feature; None for a file without features."""
     point: ChosenPoint | None
     """The embedded operating point."""
 
 
 class _Deployed(nn.Module):
-    """Pixels to probabilities."""
+    """Pixels to probabilities, and to features where the last linear layer is given.
+
+    What that layer sees is taken from its input as the network runs, which the exporters follow.
+    """
 
     offset: torch.Tensor
     scale: torch.Tensor
 
-    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self, network: nn.Module, mean: Sequence[float], std: Sequence[float], linear: nn.Linear | None = None
+    ) -> None:
         super().__init__()
         self.network = network
+        self.with_features = linear is not None
+        self._seen: list[torch.Tensor] = []
+        if linear is not None:
+            linear.register_forward_pre_hook(self._keep)
         self.register_buffer("offset", torch.tensor(mean).view(1, 3, 1, 1) * 255)
         self.register_buffer("scale", torch.tensor(std).view(1, 3, 1, 1) * 255)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, 3, S, S) uint8, R, G, B -> (N, K) float32."""
+    def forward(self, images: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """(N, 3, S, S) uint8, R, G, B -> (N, K) float32, with features (N, D) float32 after them."""
         logits = self.network((images.to(torch.float32) - self.offset) / self.scale)
-        return torch.softmax(logits, dim=1)
+        probabilities = torch.softmax(logits, dim=1)
+        return (probabilities, self._seen.pop()) if self.with_features else probabilities
+
+    def _keep(self, _: nn.Module, inputs: Any) -> None:
+        self._seen[:] = [inputs[0]]
 
 
 def export(
@@ -103,6 +119,7 @@ def export(
     format: Format = "onnx",  # noqa: A002 - the word of the command line
     images: Path | None = None,
     threads: int = 1,
+    with_features: bool = False,
 ) -> Export:
     """Write a run's classifier as one file with all that is needed to use it, and check it on real images.
 
@@ -116,6 +133,7 @@ def export(
         format: "onnx" or "torchscript".
         images: a folder of real images for the check; None: `val/` of the data the run was trained on.
         threads: CPU threads of the check.
+        with_features: a second output `features`, (N, D) float32: what the last linear layer sees.
 
     Raises:
         ExportError: the file and torch differ by more than 1e-4, or the model cannot be exported; no file is left.
@@ -139,18 +157,25 @@ def export(
     if path.resolve() == source.resolve():
         raise ConfigError(f"{path}: is the checkpoint itself; name another file with -o")
 
-    expected = _torch_probabilities(network, checkpoint, pictures, source, threads)
-    metadata = _metadata(checkpoint, point, sha256)
-    deployed = _Deployed(network, checkpoint.mean, checkpoint.std).eval()
+    linear = last_linear(network, source) if with_features else None
+    expected = _torch_answer(network, linear, checkpoint, pictures, source, threads)
+    metadata = _metadata(checkpoint, point, sha256, None if linear is None else linear.in_features)
+    deployed = _Deployed(network, checkpoint.mean, checkpoint.std, linear).eval()
     with replaced_when_done(path) as temporary:
         with torch_threads(threads):
             temporary.write_bytes(_to_bytes(format, deployed, checkpoint.imgsz, metadata))
-        difference = _difference(format, temporary, pictures, expected, threads)
+        difference, features_difference = _differences(format, temporary, pictures, expected, threads)
         if not difference <= PARITY_TOLERANCE:
             raise ExportError(
                 f"{path}: the exported file differs from torch by {difference:.3g} in a probability, over "
                 f"{len(pictures)} images of {folder}; at most {PARITY_TOLERANCE:g} is allowed, so no file was kept; "
                 "try the other --format or another version of torch"
+            )
+        if features_difference is not None and not features_difference <= PARITY_TOLERANCE:
+            raise ExportError(
+                f"{path}: a feature of the exported file differs from torch by {features_difference:.3g} of the "
+                f"largest one, over {len(pictures)} images of {folder}; at most {PARITY_TOLERANCE:g} is allowed, so no "
+                "file was kept; export without --features, or with another version of torch"
             )
         size = temporary.stat().st_size
     return Export(
@@ -164,6 +189,7 @@ def export(
         parity_images=len(pictures),
         parity_source=folder,
         max_abs_difference=difference,
+        features_difference=features_difference,
         point=point,
     )
 
@@ -205,15 +231,25 @@ def _pictures(folder: Path, imgsz: int) -> npt.NDArray[np.uint8]:
     return np.stack([decode(Path(files[place]), imgsz) for place in places.tolist()])
 
 
-def _torch_probabilities(
-    network: nn.Module, checkpoint: Checkpoint, pictures: npt.NDArray[np.uint8], source: Path, threads: int
-) -> npt.NDArray[np.float64]:
+def _torch_answer(
+    network: nn.Module,
+    linear: nn.Linear | None,
+    checkpoint: Checkpoint,
+    pictures: npt.NDArray[np.uint8],
+    source: Path,
+    threads: int,
+) -> Answer:
+    seen: list[torch.Tensor] = []
+    hook = linear.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) if linear is not None else None
     with torch_threads(threads), torch.inference_mode():
         pixels = normalise(torch.from_numpy(pictures), checkpoint.mean, checkpoint.std)
-        return finite(torch.softmax(network(pixels).double(), dim=1).numpy(), source)
+        probabilities = finite(torch.softmax(network(pixels).double(), dim=1).numpy(), source)
+    if hook is not None:
+        hook.remove()
+    return Answer(probabilities, seen[0].numpy() if seen else None)
 
 
-def _metadata(checkpoint: Checkpoint, point: ChosenPoint | None, sha256: str) -> dict[str, str]:
+def _metadata(checkpoint: Checkpoint, point: ChosenPoint | None, sha256: str, n_features: int | None) -> dict[str, str]:
     texts = {
         FORMAT_KEY: FORMAT_NAME,
         "format_version": VERSION,
@@ -231,6 +267,8 @@ def _metadata(checkpoint: Checkpoint, point: ChosenPoint | None, sha256: str) ->
         "program": f"sd-defects {__version__}",
         "torch": str(torch.__version__),
     }
+    if n_features is not None:
+        texts[FEATURES_NAME] = f"{FEATURES_NAME}: float32 (N, {n_features}), what the last linear layer sees"
     if point is not None:
         texts["operating_point"] = json.dumps(asdict(point), ensure_ascii=False)
     return texts
@@ -257,14 +295,15 @@ def _to_onnx(network: nn.Module, example: torch.Tensor, metadata: dict[str, str]
     # version to version. torch 2.4 does not know the argument yet.
     known = inspect.signature(torch.onnx.export).parameters
     choice: dict[str, Any] = {"dynamo": False} if "dynamo" in known else {}
+    outputs = [OUTPUT_NAME, FEATURES_NAME] if FEATURES_NAME in metadata else [OUTPUT_NAME]
     buffer = io.BytesIO()
     torch.onnx.export(
         network,
         (example,),
         buffer,  # type: ignore[arg-type]
         input_names=[INPUT_NAME],
-        output_names=[OUTPUT_NAME],
-        dynamic_axes={INPUT_NAME: {0: "N"}, OUTPUT_NAME: {0: "N"}},
+        output_names=outputs,
+        dynamic_axes={name: {0: "N"} for name in (INPUT_NAME, *outputs)},
         opset_version=_OPSET,
         **choice,
     )
@@ -286,17 +325,26 @@ def _to_torchscript(network: nn.Module, example: torch.Tensor, metadata: dict[st
 _ONE = {"onnx": _to_onnx, "torchscript": _to_torchscript}
 
 
-def _difference(
+def _differences(
     format: Format,  # noqa: A002
     path: Path,
     pictures: npt.NDArray[np.uint8],
-    expected: npt.NDArray[np.float64],
+    expected: Answer,
     threads: int,
-) -> float:
-    exported = (OnnxClassifier if format == "onnx" else TorchScriptClassifier)(path, device="cpu", threads=threads)
+) -> tuple[float, float | None]:
+    """Of probabilities, and of features in parts of the largest."""
+    kind = OnnxClassifier if format == "onnx" else TorchScriptClassifier
+    exported = kind(path, device="cpu", threads=threads, with_features=expected.features is not None)
     # All at once and one alone: a batch size that got stuck in the graph shows here.
-    together = exported(pictures).probabilities
-    alone = exported(pictures[:1]).probabilities
+    together, alone = exported(pictures), exported(pictures[:1])
+    probabilities = _largest_difference(together.probabilities, alone.probabilities, expected.probabilities)
+    if expected.features is None or together.features is None or alone.features is None:
+        return probabilities, None
+    scale = max(float(np.abs(expected.features).max()), 1e-12)
+    return probabilities, _largest_difference(together.features, alone.features, expected.features) / scale
+
+
+def _largest_difference(together: npt.NDArray[Any], alone: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
     return float(max(np.abs(together - expected).max(), np.abs(alone - expected[:1]).max()))
 
 

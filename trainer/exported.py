@@ -32,6 +32,8 @@ METADATA_FILE = "sd-defects.json"
 
 INPUT_NAME = "images"
 OUTPUT_NAME = "probabilities"
+FEATURES_NAME = "features"
+"""The second output, of a file that was exported with it."""
 
 _untyped_jit: Any = torch.jit
 
@@ -48,6 +50,8 @@ class ExportedMetadata:
     model: str
     checkpoint_sha256: str
     """Of the checkpoint it was exported from."""
+    has_features: bool
+    """Whether it also gives what its last linear layer sees."""
 
 
 def is_exported(source: Path) -> bool:
@@ -57,14 +61,16 @@ def is_exported(source: Path) -> bool:
     return source.suffix.lower() in (".onnx", ".torchscript") or _torchscript_folder(source) is not None
 
 
-def open_exported(source: Path, *, device: str = "auto", threads: int = 1) -> OnnxClassifier | TorchScriptClassifier:
+def open_exported(
+    source: Path, *, device: str = "auto", threads: int = 1, with_features: bool = False
+) -> OnnxClassifier | TorchScriptClassifier:
     """The classifier in an exported file; arguments and errors as for `classifier.open_classifier`."""
     if not source.is_file():
         raise CheckpointError(f"{source}: no such file; expected one that 'trainer export RUN' makes")
     if _torchscript_folder(source) is not None:
-        return TorchScriptClassifier(source, device=device, threads=threads)
+        return TorchScriptClassifier(source, device=device, threads=threads, with_features=with_features)
     if source.suffix.lower() == ".onnx":
-        return OnnxClassifier(source, device=device, threads=threads)
+        return OnnxClassifier(source, device=device, threads=threads, with_features=with_features)
     raise CheckpointError(
         f"{source}: damaged or no TorchScript file; expected one of 'trainer export RUN --format torchscript'"
     )
@@ -73,7 +79,7 @@ def open_exported(source: Path, *, device: str = "auto", threads: int = 1) -> On
 class OnnxClassifier:
     """Prediction with an ONNX file, by onnxruntime on the CPU."""
 
-    def __init__(self, source: Path, *, device: str = "auto", threads: int = 1) -> None:
+    def __init__(self, source: Path, *, device: str = "auto", threads: int = 1, with_features: bool = False) -> None:
         try:
             import onnxruntime
         except ModuleNotFoundError as error:
@@ -99,13 +105,15 @@ class OnnxClassifier:
                 f"{source}: its inputs are {inputs}; expected one, {INPUT_NAME!r} of uint8, and the output "
                 f"{OUTPUT_NAME!r}, as 'trainer export' makes them"
             )
+        _require_features(metadata, source, wanted=with_features)
+        self._outputs = [OUTPUT_NAME, FEATURES_NAME] if with_features else [OUTPUT_NAME]
         self.source, self.metadata = source, metadata
         self.classes, self.imgsz, self.point = metadata.classes, metadata.imgsz, metadata.point
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> Answer:
         """Look at (N, 3, imgsz, imgsz) uint8 images, R, G, B."""
         try:
-            (found,) = self._session.run([OUTPUT_NAME], {INPUT_NAME: images})
+            found = self._session.run(self._outputs, {INPUT_NAME: images})
         except Exception as error:
             raise CheckpointError(f"{self.source}: fails on images ({_first_words(error)}); export again") from error
         return _answer(found, len(images), self.classes, self.source)
@@ -114,8 +122,9 @@ class OnnxClassifier:
 class TorchScriptClassifier:
     """Prediction with a TorchScript file, by torch. The file is a program: open none that you do not trust."""
 
-    def __init__(self, source: Path, *, device: str = "auto", threads: int = 1) -> None:
+    def __init__(self, source: Path, *, device: str = "auto", threads: int = 1, with_features: bool = False) -> None:
         metadata = read_metadata(_torchscript_metadata(source), source)
+        _require_features(metadata, source, wanted=with_features)
         self._device = choose_device(device)
         try:
             with source.open("rb") as file, warnings.catch_warnings():
@@ -125,7 +134,7 @@ class TorchScriptClassifier:
             raise
         except Exception as error:  # on foreign bytes the reader fails in many ways
             raise CheckpointError(f"{source}: damaged TorchScript file ({_first_words(error)})") from error
-        self._threads = threads
+        self._threads, self._with_features = threads, with_features
         self.source, self.metadata = source, metadata
         self.classes, self.imgsz, self.point = metadata.classes, metadata.imgsz, metadata.point
 
@@ -134,10 +143,12 @@ class TorchScriptClassifier:
         try:
             # Fusing recompiles at every new batch size; these networks gain nothing by it.
             with torch_threads(self._threads), torch.inference_mode(), _untyped_jit.optimized_execution(False):
-                found = self._network(torch.from_numpy(images).to(self._device)).cpu().numpy()
+                answer = self._network(torch.from_numpy(images).to(self._device))
+                tensors = answer if self.metadata.has_features else (answer,)
+                found = [one.cpu().numpy() for one in tensors]
         except Exception as error:
             raise CheckpointError(f"{self.source}: fails on images ({_first_words(error)}); export again") from error
-        return _answer(found, len(images), self.classes, self.source)
+        return _answer(found[: 1 + self._with_features], len(images), self.classes, self.source)
 
 
 def read_metadata(texts: dict[str, str], source: Path) -> ExportedMetadata:
@@ -177,14 +188,28 @@ def read_metadata(texts: dict[str, str], source: Path) -> ExportedMetadata:
     if point is not None:
         chosen = to_chosen_point(point, f"{source}: operating_point")
         require_class(chosen, tuple(classes), str(source))
-    return ExportedMetadata(tuple(classes), imgsz, chosen, texts["model"], texts["checkpoint_sha256"])
+    return ExportedMetadata(
+        tuple(classes), imgsz, chosen, texts["model"], texts["checkpoint_sha256"], FEATURES_NAME in texts
+    )
+
+
+def _require_features(metadata: ExportedMetadata, source: Path, *, wanted: bool) -> None:
+    if wanted and not metadata.has_features:
+        raise ConfigError(
+            f"{source}: gives probabilities alone; for features export the run again with --features, or name the run"
+        )
 
 
 def _answer(found: Any, count: int, classes: tuple[str, ...], source: Path) -> Answer:
-    if not isinstance(found, np.ndarray) or found.shape != (count, len(classes)):
-        shape = getattr(found, "shape", type(found).__name__)
+    """What a file said, as an answer: probabilities, then features where they were asked for."""
+    probabilities, *more = found
+    if not isinstance(probabilities, np.ndarray) or probabilities.shape != (count, len(classes)):
+        shape = getattr(probabilities, "shape", type(probabilities).__name__)
         raise CheckpointError(f"{source}: answers {shape} for {count} images and {len(classes)} classes; export again")
-    return Answer(finite(found.astype(np.float64), source), None)
+    for one in more:
+        if one.ndim != 2 or len(one) != count:
+            raise CheckpointError(f"{source}: gives features {one.shape} for {count} images; export again")
+    return Answer(finite(probabilities.astype(np.float64), source), more[0].astype(np.float32) if more else None)
 
 
 def _torchscript_folder(source: Path) -> str | None:

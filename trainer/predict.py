@@ -164,7 +164,7 @@ def predict(
         device: "auto", "cpu" or "cuda".
         threads: CPU threads of the network.
         workers: threads that read images while the network works; 0 reads them in between.
-        with_features: give the input of the last linear layer too; not for an exported file.
+        with_features: give the input of the last linear layer too; an exported file must have been made with it.
         skip_unreadable: pass over images that cannot be read, and note them in `unreadable`.
         progress: show a bar on stderr.
 

@@ -7,6 +7,7 @@ import click
 from .. import __version__
 from ._group import OneLineErrors, speak_utf8
 from .lora import lora
+from .report import report
 from .train import train
 
 
@@ -20,6 +21,9 @@ def cli() -> None:
       generator train data/train -o models/pads --minutes 30
       sdclient serve --engine diffusion --model models/pads     (in another terminal)
       sdclient generate sources output --per-source 4 --native-size 64 --url http://127.0.0.1:7861
+    Is it any good, does it copy, which strengths suit each class:
+      trainer export runs/real-only --features
+      generator report models/pads data --classifier runs/real-only/best.onnx
     Your own Stable Diffusion, taught your defects, for a WebUI:
       generator lora data/train --base v1-5.safetensors -o defects.safetensors
     """
@@ -27,6 +31,7 @@ def cli() -> None:
 
 cli.add_command(train)
 cli.add_command(lora)
+cli.add_command(report)
 
 
 def main() -> None:

@@ -11,7 +11,18 @@ import click
 
 from ..errors import GeneratorError, MissingExtra
 
-_EXTRA = {"accelerate", "diffusers", "numpy", "peft", "safetensors", "scipy", "torch", "torchsde", "transformers"}
+_EXTRA = {
+    "accelerate",
+    "diffusers",
+    "jinja2",
+    "numpy",
+    "peft",
+    "safetensors",
+    "scipy",
+    "torch",
+    "torchsde",
+    "transformers",
+}
 
 
 class OneLineErrors(click.Group):

@@ -93,6 +93,31 @@ def test_a_torchscript_file_needs_nothing_of_ours(trained_run: Trained, exported
 
 
 @pytest.mark.parametrize("kind", FORMATS)
+def test_a_file_exported_with_features_gives_those_of_the_run(
+    trained_run: Trained, tmp_path: Path, kind: Format
+) -> None:
+    run, data = trained_run
+    done = export(run, tmp_path / f"m.{kind}", format=kind, with_features=True)
+    assert done.features_difference is not None
+    assert done.features_difference <= 1e-4
+    expected = {row.image: row for row in predict(run, data / "test", with_features=True)}
+    for row in predict(done.path, data / "test", with_features=True, batch_size=4):
+        assert row.features is not None
+        assert row.features == pytest.approx(expected[row.image].features, abs=1e-4)
+        assert row.probabilities == pytest.approx(expected[row.image].probabilities, abs=1e-4)
+    assert all(row.features is None for row in predict(done.path, data / "test"))
+
+
+def test_features_that_differ_are_not_kept(
+    trained_run: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.export._Deployed._keep", lambda self, _, inputs: self._seen.append(inputs[0] + 0.5))
+    with pytest.raises(ExportError, match=r"a feature .* differs from torch .*no file was kept"):
+        export(trained_run[0], tmp_path / "m.onnx", with_features=True)
+    assert not (tmp_path / "m.onnx").exists()
+
+
+@pytest.mark.parametrize("kind", FORMATS)
 def test_a_file_that_answers_otherwise_is_not_kept(
     trained_run: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Format
 ) -> None:
@@ -154,7 +179,9 @@ def test_foreign_and_damaged_files_are_refused_in_words(
         predict(tmp_path / "noise.torchscript", data)
     with pytest.raises(CheckpointError, match=r"none\.onnx: no such file"):
         predict(tmp_path / "none.onnx", data)
-    with pytest.raises(ConfigError, match="gives probabilities alone"):
+    with pytest.raises(
+        ConfigError, match="gives probabilities alone; for features export the run again with --features"
+    ):
         predict(exported["onnx"], data, with_features=True)
     with pytest.raises(ConfigError, match="run on the CPU"):
         predict(exported["onnx"], data, device="cuda")

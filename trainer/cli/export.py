@@ -26,9 +26,20 @@ if TYPE_CHECKING:
     metavar="FOLDER",
     help="Real images for the check.  [default: val/ of the data RUN was trained on]",
 )
+@click.option(
+    "--features", "with_features", is_flag=True, help="A second output: what the last linear layer sees, (N, D)."
+)
 @click.option("--threads", default=1, show_default=True, help="CPU threads of the check.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
-def export(run: Path, kind: Format, output: Path | None, images: Path | None, threads: int, as_json: bool) -> None:
+def export(
+    run: Path,
+    kind: Format,
+    output: Path | None,
+    images: Path | None,
+    with_features: bool,
+    threads: int,
+    as_json: bool,
+) -> None:
     """Write the classifier of RUN as one ONNX or TorchScript file for another program.
 
     Its input `images` is uint8 (N, 3, size, size): R, G, B from 0 to 255, any N; it normalises by itself. Its
@@ -42,6 +53,7 @@ def export(run: Path, kind: Format, output: Path | None, images: Path | None, th
     \b
     Examples:
       trainer export runs/baseline
+      trainer export runs/baseline --features              (for 'generator report --classifier')
       trainer export runs/baseline --format torchscript -o baseline.torchscript --images photos
     """
     import json
@@ -49,7 +61,7 @@ def export(run: Path, kind: Format, output: Path | None, images: Path | None, th
     from ..export import PARITY_TOLERANCE, export_as_json
     from ..export import export as write
 
-    done = write(run, output, format=kind, images=images, threads=threads)
+    done = write(run, output, format=kind, images=images, threads=threads, with_features=with_features)
     if as_json:
         click.echo(json.dumps(export_as_json(done), ensure_ascii=False, indent=2))
         return
@@ -58,5 +70,7 @@ def export(run: Path, kind: Format, output: Path | None, images: Path | None, th
         f"largest difference from torch: {done.max_abs_difference:.2g} in a probability, over {done.parity_images} "
         f"images of {done.parity_source} (allowed: {PARITY_TOLERANCE:g})"
     )
+    if done.features_difference is not None:
+        click.echo(f"largest difference of a feature: {done.features_difference:.2g} of the largest feature")
     if done.point is not None:
         click.echo(f"operating point: NG when 1 - p({done.point.normal}) >= {done.point.cut:.6g}")

@@ -1,0 +1,108 @@
+"""`generator report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ..report.results import Findings
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("model", metavar="MODEL", type=_PATH)
+@click.argument("data", metavar="DATA", type=_PATH)
+@click.option(
+    "--classifier",
+    metavar="FILE",
+    required=True,
+    type=_PATH,
+    help="ONNX file of 'trainer export RUN --features'; RUN trained on real images alone.",
+)
+@click.option("-o", "--output", metavar="FOLDER", type=_PATH, help="Where to write.  [default: MODEL/report]")
+@click.option(
+    "--per-class", default=24, show_default=True, help="Sources of each class, and pictures of each from noise."
+)
+@click.option("--strengths", metavar="N,N,..", help="Denoising strengths to test.  [default: 0.1 to 0.9, and 0.25]")
+@click.option(
+    "--asked",
+    default="0.25:0.5",
+    show_default=True,
+    metavar="LOW:HIGH",
+    help="Strengths over which keeping and changing are answered.",
+)
+@click.option("--keep", "keep_rate", default=0.9, show_default=True, help="Share of images that must keep their class.")
+@click.option("--change", "change_rate", default=0.5, show_default=True, help="Share that must not be too alike.")
+@click.option("--k", default=3, show_default=True, help="Neighbour that gives the radius of the manifolds' balls.")
+@click.option("--steps", default=20, show_default=True, help="Sampling steps, DPM++ 2M Karras.")
+@click.option("--cfg-scale", default=2.0, show_default=True, help="Guidance towards the class; 1 is none.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
+@click.option("--threads", type=int, help="CPU threads. Without it: all that this process may use.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON document.")
+def report(
+    model: Path,
+    data: Path,
+    classifier: Path,
+    output: Path | None,
+    strengths: str | None,
+    asked: str,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """How good MODEL's pictures are, whether it copies, and which denoising strengths suit each class.
+
+    DATA is the data set MODEL was trained on, with train/ and, for an honest measure, val/; test/ is left alone. Writes
+    report.html, report.json, sheet.png, and recommended.toml for 'sdclient generate --config'.
+
+    \b
+    Examples:
+      trainer export runs/real-only --features
+      generator report models/pads data --classifier runs/real-only/best.onnx
+      sdclient generate sources output --plan plan.csv --config models/pads/report/recommended.toml
+    """
+    import json
+
+    from ..report.run import report as judge
+    from ..report.run import write_report
+    from ..report.settings import make_settings
+
+    if strengths is not None:
+        settings["strengths"] = _numbers(strengths, ",", "--strengths")
+    settings["asked"] = _numbers(asked, ":", "--asked")
+    findings = judge(model, data, classifier, make_settings(**settings), progress=True)
+    written = write_report(findings, output or model / "report")
+    if as_json:
+        click.echo(json.dumps(findings.as_json(), ensure_ascii=False, indent=2))
+        return
+    click.echo(_words(findings))
+    click.echo(f"Wrote {written[0]} and, beside it, {', '.join(path.name for path in written[1:])}")
+
+
+def _numbers(text: str, between: str, option: str) -> tuple[float, ...]:
+    from ..errors import ConfigError
+
+    try:
+        return tuple(float(part) for part in text.split(between))
+    except ValueError as error:
+        raise ConfigError(
+            f"{option}: found {text!r}; expected numbers with {between!r} between, as 0.2{between}0.4"
+        ) from error
+
+
+def _words(findings: Findings) -> str:
+    from ..report.words import answer_in_words, figure_in_words, limits_in_words, share_in_words
+
+    lines = answer_in_words(findings.answer)
+    lines.append("Recommended denoising strengths 推荐重绘幅度:")
+    lines += [f"  {one.name}: {limits_in_words(one.limits)}" for one in findings.classes]
+    lines.append("Copies of pictures learned from 复制训练图像, and distance to them by that of real pictures 距离比:")
+    lines += [
+        f"  {one.name}: {share_in_words(one.nearness.copies)}, {figure_in_words(one.nearness.pixel_ratio)}"
+        for one in findings.classes
+    ]
+    return "\n".join([*lines, *findings.notes])

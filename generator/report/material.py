@@ -1,0 +1,131 @@
+"""The real pictures of a report: those the model learned from, and those it never saw."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..dataset import Picture, read_training_set
+from ..drawing import middle_square
+from ..errors import DataError
+from ..saved_model import SavedModel
+
+Pixels = npt.NDArray[np.uint8]
+_GROUPS_FILE = "split.csv"
+
+
+@dataclass(frozen=True, eq=False)
+class RealPicture:
+    """A real picture as the model sees one."""
+
+    pixels: Pixels
+    """(C, S, S), the middle square."""
+    label: int
+    file: str
+    """Relative to DATA."""
+    group: str
+    """Pictures of one group, as of one board, hang together."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a report compares with."""
+
+    learned: tuple[RealPicture, ...]
+    held_out: tuple[RealPicture, ...]
+    notes: tuple[str, ...]
+    """What the user should know, in sentences."""
+
+    def of_class(self, label: int) -> tuple[tuple[RealPicture, ...], tuple[RealPicture, ...]]:
+        """Learned and held-out pictures of a class."""
+        learned = tuple(one for one in self.learned if one.label == label)
+        return learned, tuple(one for one in self.held_out if one.label == label)
+
+
+def read_material(data: Path, model: SavedModel, *, progress: bool = True) -> Material:
+    """Read DATA/train and, where it is there, DATA/val; DATA/test is left alone.
+
+    Which of them the model learned from is told by its own record, by content; of files of the same bytes one counts.
+    Groups are those of DATA/split.csv, as `trainer split` writes it; without it each picture is a group of its own.
+
+    Args:
+        data: the folder that holds train/.
+        model: what it is compared with.
+        progress: show a bar on stderr.
+
+    Raises:
+        DataError: a folder or file cannot be used, the classes are others, or the model learned from other pictures.
+    """
+    train = data / "train"
+    if not train.is_dir():
+        raise DataError(f"{data}: no folder 'train' in it; expected the data set that the model was trained on")
+    pictures = read_training_set(
+        train, size_px=model.size_px, val_folder=None, val_share=0.0, seed=0, progress=progress
+    )
+    _refuse_other_classes(train, pictures.classes, model)
+    if pictures.channels > model.channels:
+        raise DataError(
+            f"{train}: pictures in colour; {model.folder} learned from grey ones; give the data it learned from"
+        )
+    groups = read_groups(data)
+    learned, held_out, seen = [], [], set()
+    for folder, found in (("train", pictures.train), ("val", pictures.val)):
+        for one in found:
+            if one.sha256 in seen:  # a copy would be its own neighbour
+                continue
+            seen.add(one.sha256)
+            file = f"{folder}/{one.file}"
+            label = model.classes.index(pictures.classes[one.label])
+            real = RealPicture(_square(one, model), label, file, groups.get(file, file))
+            (learned if one.sha256 in model.learned_from else held_out).append(real)
+    if not learned:
+        raise DataError(
+            f"{train}: {model.folder} learned from none of these pictures (its {len(model.learned_from)} are others, "
+            "by content); give the data set that it was trained on"
+        )
+    notes = list(pictures.notes)
+    missing = len(model.learned_from - seen)
+    if missing:
+        notes.append(f"{missing} picture(s) that the model learned from are not in {data}; copies of those go unseen.")
+    if not held_out:
+        notes.append("No held-out pictures, so nothing tells how far real pictures differ from those learned from.")
+    return Material(tuple(learned), tuple(held_out), tuple(notes))
+
+
+def read_groups(data: Path) -> Mapping[str, str]:
+    """Group of each file by DATA/split.csv; empty where there is no such file.
+
+    Raises:
+        DataError: it cannot be read, or has no columns "file" and "group".
+    """
+    path = data / _GROUPS_FILE
+    if not path.is_file():
+        return {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return {row["file"].replace("\\", "/"): row["group"] for row in csv.DictReader(file)}
+    except (UnicodeDecodeError, csv.Error, KeyError) as error:
+        raise DataError(
+            f"{path}: cannot be read ({error}); expected columns 'file' and 'group', as 'trainer split' writes them; "
+            "restore or remove it"
+        ) from error
+
+
+def _refuse_other_classes(train: Path, classes: tuple[str, ...], model: SavedModel) -> None:
+    if set(classes) == set(model.classes):
+        return
+    extra, missing = sorted(set(classes) - set(model.classes)), sorted(set(model.classes) - set(classes))
+    words = f"class {extra[0]!r} is not one of the model's" if extra else f"the model's class {missing[0]!r} is missing"
+    raise DataError(
+        f"{train}: {words} ({', '.join(model.classes)}, by {model.folder}); give the data set that it was trained on"
+    )
+
+
+def _square(picture: Picture, model: SavedModel) -> Pixels:
+    pixels = np.asarray(middle_square(picture.pixels, model.size_px).numpy())
+    return np.repeat(pixels, model.channels, axis=0) if len(pixels) < model.channels else pixels

@@ -1,0 +1,115 @@
+"""Precision, recall and kernel distance against plain loops, known cases and scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from generator.report.halves import draw_halves
+from generator.report.manifold import compare_sets, kernel_distance, precision_and_recall
+
+
+def brute_force(made: np.ndarray, real: np.ndarray, k: int) -> tuple[float, float]:
+    """Kynkaanniemi's definition, one pair of pictures after another."""
+
+    def inside(point: np.ndarray, centres: np.ndarray) -> bool:
+        for place, centre in enumerate(centres):
+            others = [float(np.linalg.norm(centre - one)) for other, one in enumerate(centres) if other != place]
+            if np.linalg.norm(point - centre) <= sorted(others)[k - 1]:
+                return True
+        return False
+
+    return (
+        sum(inside(one, real) for one in made) / len(made),
+        sum(inside(one, made) for one in real) / len(real),
+    )
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+@pytest.mark.parametrize("shift", [0.0, 1.5])
+def test_precision_and_recall_are_those_of_the_definition(k: int, shift: float) -> None:
+    chance = np.random.default_rng(k)
+    made, real = chance.normal(shift, 0.7, (9, 3)), chance.normal(0, 1, (12, 3))
+    assert precision_and_recall(made, real, k) == pytest.approx(brute_force(made, real, k))
+
+
+def test_identical_sets_agree_and_disjoint_ones_do_not() -> None:
+    points = np.random.default_rng(0).normal(size=(10, 4))
+    assert precision_and_recall(points, points.copy(), 3) == (1.0, 1.0)
+    assert precision_and_recall(points, points + 100, 3) == (0.0, 0.0)
+
+
+def test_a_set_that_shows_one_real_picture_alone_is_precise_and_recalls_little() -> None:
+    real = np.arange(20, dtype=float)[:, None]
+    made = real[10] + np.linspace(-0.01, 0.01, 8)[:, None]
+    precision, recall = precision_and_recall(made, real, 3)
+    assert precision == 1.0
+    assert recall == 1 / 20
+
+
+def test_too_few_pictures_for_k_are_undefined_not_zero() -> None:
+    points = np.random.default_rng(0).normal(size=(10, 4))
+    assert precision_and_recall(points[:3], points, 3) == (None, None)
+    assert precision_and_recall(points[:4], points, 3) != (None, None)
+    found = compare_sets(points[:1], points, made_groups=["0"], real_groups=[str(one) for one in range(10)], k=3)
+    assert (found.precision.value, found.recall.value, found.kernel_distance.value) == (None, None, None)
+
+
+def test_the_kernel_distance_is_that_of_scikit_learns_kernel() -> None:
+    pairwise = pytest.importorskip("sklearn.metrics.pairwise")
+    chance = np.random.default_rng(3)
+    made, real = chance.normal(0.3, 1, (7, 5)), chance.normal(0, 1, (11, 5))
+
+    def kernel(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        return pairwise.polynomial_kernel(one, other, degree=3, gamma=1 / 5, coef0=1)
+
+    within = [kernel(one, one)[~np.eye(len(one), dtype=bool)].mean() for one in (made, real)]
+    assert kernel_distance(made, real) == pytest.approx(sum(within) - 2 * kernel(made, real).mean())
+    assert kernel_distance(made[:1], real) is None
+
+
+def test_the_kernel_distance_of_one_distribution_is_zero_on_average() -> None:
+    chance = np.random.default_rng(5)
+    found = [kernel_distance(chance.normal(size=(12, 3)), chance.normal(size=(12, 3))) or 0.0 for _ in range(400)]
+    assert abs(np.mean(found)) < 3 * np.std(found) / 20
+
+
+def test_halves_keep_groups_together_and_draw_nothing_twice() -> None:
+    groups = ["a", "a", "b", "c", "c", "c", "d"]
+    sizes = set()
+    for half in draw_halves(groups, 60, np.random.default_rng(0)):
+        names = {groups[place] for place in half}
+        assert sorted(half) == [place for place, name in enumerate(groups) if name in names]
+        sizes.add(len(names))
+    assert sizes == {2}
+
+
+def test_intervals_of_the_kernel_distance_cover_the_truth() -> None:
+    # Of normal features in one dimension, (x y + 1)^3 has a closed form: moments of N(0, 1) and N(1/2, 1).
+    def moments(mean: float) -> tuple[float, float, float]:
+        return mean, mean**2 + 1, mean**3 + 3 * mean
+
+    def expected(one: float, other: float) -> float:
+        return 1 + sum(c * a * b for c, a, b in zip((3, 3, 1), moments(one), moments(other), strict=True))
+
+    truth = expected(0.5, 0.5) + expected(0, 0) - 2 * expected(0.5, 0)
+    chance = np.random.default_rng(11)
+    names = [str(one) for one in range(40)]
+    covered = 0
+    for number in range(60):
+        made, real = chance.normal(0.5, 1, (40, 1)), chance.normal(0, 1, (40, 1))
+        found = compare_sets(made, real, made_groups=names, real_groups=names, k=3, draws=60, seed=number)
+        assert found.kernel_distance.low is not None
+        assert found.kernel_distance.high is not None
+        covered += found.kernel_distance.low <= truth <= found.kernel_distance.high
+    assert covered >= 50
+
+
+def test_a_share_of_all_is_no_surer_than_its_count_allows() -> None:
+    points = np.random.default_rng(0).normal(size=(10, 4))
+    names = [str(one) for one in range(10)]
+    found = compare_sets(points, points.copy(), made_groups=names, real_groups=names, k=3, draws=20)
+    assert found.precision.value == 1.0
+    assert found.precision.low is not None
+    assert found.precision.low <= 0.692  # 0.025 ** (1 / 10)
+    assert found.precision.high == 1.0

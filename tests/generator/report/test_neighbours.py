@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from generator.report.neighbours import (
+    nearer_rate,
+    nearest_in_features,
+    nearest_in_pixels,
+    ratio_of_medians,
+    turned_towards,
+)
+
+
+def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
+    return list(np.random.default_rng(seed).integers(0, 256, (count, 1, 8, 8)).astype(np.uint8))
+
+
+def test_distances_in_pixels_are_root_mean_squares() -> None:
+    made, learned = pictures(3, 1), pictures(5, 2)
+    found = nearest_in_pixels(made, learned, flips=False, quarter_turns=False)
+    expected = np.array([[np.sqrt(((one.astype(float) - other) ** 2).mean()) for other in learned] for one in made])
+    assert found.distance == pytest.approx(expected.min(axis=1), rel=1e-5)
+    assert found.place.tolist() == expected.argmin(axis=1).tolist()
+
+
+def test_a_turned_and_mirrored_copy_is_found_where_the_training_showed_such() -> None:
+    learned = pictures(5)
+    copy = np.ascontiguousarray(np.rot90(learned[3], 1, axes=(1, 2))[:, :, ::-1])
+    plain = nearest_in_pixels([copy], learned, flips=False, quarter_turns=False)
+    turned = nearest_in_pixels([copy], learned, flips=True, quarter_turns=True)
+    assert plain.distance[0] > 10
+    assert (turned.place[0], turned.distance[0]) == (3, pytest.approx(0, abs=0.1))
+    assert (turned_towards(copy, learned[3], flips=True, quarter_turns=True) == learned[3]).all()
+
+
+def test_a_picture_is_not_its_own_neighbour_when_told() -> None:
+    learned = pictures(4)
+    found = nearest_in_pixels(learned, learned, flips=False, quarter_turns=False, not_itself=[0, 1, 2, 3])
+    assert (found.place != np.arange(4)).all()
+    points = np.array([[0.0], [1.0], [5.0]])
+    assert nearest_in_features(points, points, not_itself=[0, 1, 2]).distance.tolist() == [1, 1, 4]
+
+
+def test_copies_lie_nearer_than_real_pictures_and_fresh_ones_do_not() -> None:
+    chance = np.random.default_rng(2)
+    real = chance.uniform(5, 10, 60)
+    groups = [str(one) for one in range(60)]
+    copies, fresh = (
+        ratio_of_medians(real[:30] / 20, real, groups),
+        ratio_of_medians(chance.uniform(5, 10, 40), real, groups),
+    )
+    assert copies.value is not None
+    assert copies.high is not None
+    assert copies.high < 0.1
+    assert fresh.low is not None
+    assert fresh.high is not None
+    assert fresh.low < 1 < fresh.high
+    assert nearer_rate(real / 20, real) == 1.0
+    assert nearer_rate(real, real) == 0.5
+    assert nearer_rate(np.zeros(0), real) is None
+    assert ratio_of_medians(real, real[:2], groups[:2]).value is None
+
+
+def test_the_bootstrap_of_the_ratio_covers_the_truth() -> None:
+    chance = np.random.default_rng(7)
+    names = [str(one) for one in range(40)]
+    covered = 0
+    for number in range(40):
+        found = ratio_of_medians(chance.exponential(1.0, 40), chance.exponential(2.0, 40), names, seed=number)
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low <= 0.5 <= found.high
+    assert covered >= 34
