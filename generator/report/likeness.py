@@ -4,8 +4,9 @@ Likeness is the mean structural similarity (Wang et al. 2004: uniform windows of
 of the luma, after what a second photograph changes anyway has been undone: the shift within 2 px and the brightness
 and contrast (least squares, gain 0.5 to 2) that bring the two closest. A picture is too alike when its likeness to its
 source is not below that of the source to its own retakes: shifted by a pixel (which alignment undoes), as JPEG of
-quality 90, and with sensor noise of the source's own strength, 2 levels at least (Immerkaer 1996). A quarter of what
-they miss to 1 is allowed on top. It is the floor that 'sdclient curate' uses for "too alike".
+quality 90, and with sensor noise of the source's own strength (Immerkaer 1996), 2 levels at least, not clipped, for
+black and white would hide it. A quarter of what they miss to 1 is allowed on top. It is the floor that 'sdclient
+curate' uses for "too alike".
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 def luma_of(pixels: npt.NDArray[np.uint8]) -> Grey:
     """Luma by ITU-R BT.601 of (C, H, W) pixels, C 1 or 3."""
     if len(pixels) == 1:
-        return pixels[0].astype(np.float32)
+        return np.asarray(pixels[0], dtype=np.float32)
     return np.asarray(Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))).convert("L"), dtype=np.float32)
 
 
@@ -89,8 +90,8 @@ def _retakes(source: Grey) -> tuple[Grey, Grey]:
     Image.fromarray(_levels(source)).save(buffer, "JPEG", quality=JPEG_QUALITY)
     # A noisy picture has its noise in both takes, which counts twice in variance.
     deviation = max(SENSOR_NOISE_LEVELS, float(np.sqrt(2)) * _noise_level(source))
-    noise = np.random.default_rng(0).standard_normal(source.shape)
-    return np.asarray(Image.open(buffer), dtype=np.float32), _levels(source + deviation * noise).astype(np.float32)
+    noise = np.random.default_rng(0).standard_normal(source.shape, dtype=np.float32)
+    return np.asarray(Image.open(buffer), dtype=np.float32), source + np.float32(deviation) * noise
 
 
 def _noise_level(grey: Grey) -> float:
@@ -127,8 +128,8 @@ def _like_exposed(one: Grey, other: Grey) -> Grey:
     mean, target, spread = float(one.mean()), float(other.mean()), float(one.var())
     gain = float(((one - mean) * (other - target)).mean()) / spread if spread > 0 else 1.0
     gain = min(max(gain, _GAINS[0]), _GAINS[1])
-    return np.asarray(np.clip((one - mean) * gain + target, 0, 255), dtype=np.float32)
+    return np.asarray((one - mean) * gain + target, dtype=np.float32)
 
 
 def _levels(values: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(values), 0, 255), dtype=np.uint8)

@@ -73,10 +73,11 @@ def read_material(data: Path, model: SavedModel, *, progress: bool = True) -> Ma
             f"{train}: pictures in colour; {model.folder} learned from grey ones; give the data it learned from"
         )
     groups = read_groups(data)
-    learned, held_out, seen = [], [], set()
+    learned, held_out, seen, copies = [], [], set(), 0
     for folder, found in (("train", pictures.train), ("val", pictures.val)):
         for one in found:
             if one.sha256 in seen:  # a copy would be its own neighbour
+                copies += 1
                 continue
             seen.add(one.sha256)
             file = f"{folder}/{one.file}"
@@ -88,7 +89,9 @@ def read_material(data: Path, model: SavedModel, *, progress: bool = True) -> Ma
             f"{train}: {model.folder} learned from none of these pictures (its {len(model.learned_from)} are others, "
             "by content); give the data set that it was trained on"
         )
-    notes = list(pictures.notes)
+    notes = []
+    if copies:
+        notes.append(f"{copies} picture(s) are copies of others, byte for byte; of those the first counts.")
     missing = len(model.learned_from - seen)
     if missing:
         notes.append(f"{missing} picture(s) that the model learned from are not in {data}; copies of those go unseen.")

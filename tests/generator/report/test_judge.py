@@ -91,7 +91,12 @@ def test_sets_are_compared_with_the_held_out_pictures_of_the_class(judge: Judge)
     for found in (opened.at[0].compared, opened.floor_sources):
         assert (found.precision.value, found.recall.value) == pytest.approx(expected)
         assert (found.made, found.real) == (6, 8)
-    assert opened.at[2].compared.precision.value == 0.0
+    others = np.stack([features_by_hand(real(0, 70 + number).pixels) for number in range(6, 12)])
+    found = opened.at[2].compared
+    assert (found.precision.value, found.recall.value) == pytest.approx(precision_and_recall(others, held, 3))
+    assert found.recall.value == 0.0
+    distances = [one.compared.kernel_distance.value or 0.0 for one in opened.at]
+    assert distances[2] > 5 * max(abs(one) for one in distances[:2])
     assert (opened.floor_held_out.made, opened.floor_held_out.real) == (4, 4)
 
 
