@@ -19,17 +19,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from . import __version__
 from ._atomic import replaced_when_done
-from .classifier import Answer, finite, last_linear, operating_point_of
+from .classifier import last_linear, operating_point_of
 from .config import IMGSZ_MULTIPLE_PX
 from .device import torch_threads
-from .errors import ConfigError, DataError, ExportError, MissingExtra
+from .errors import ConfigError, ExportError, MissingExtra
+from .export_parity import PARITY_TOLERANCE, differences, pictures_to_compare, torch_answer, validation_images
 from .exported import (
     FEATURES_NAME,
     FORMAT_KEY,
@@ -40,19 +39,9 @@ from .exported import (
     OUTPUT_NAME,
     VERSION,
     Format,
-    OnnxClassifier,
-    TorchScriptClassifier,
 )
-from .image_list import list_named_images
-from .loader import decode, normalise
 from .operating_point_file import ChosenPoint
 from .weights import Checkpoint, find_checkpoint, load_classifier
-
-PARITY_TOLERANCE = 1e-4
-"""How far a probability of the exported file may be from torch's, and a feature, in parts of the largest one."""
-
-PARITY_IMAGES = 64
-"""Images compared at most, taken evenly over those there are."""
 
 _OPSET = 17
 _SUFFIX: dict[Format, str] = {"onnx": ".onnx", "torchscript": ".torchscript"}
@@ -151,20 +140,20 @@ def export(
     network, checkpoint = load_classifier(source)
     point = operating_point_of(source, checkpoint.classes)
     sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
-    folder = images if images is not None else _validation_images(source)
-    pictures = _pictures(folder, checkpoint.imgsz)
+    folder = images if images is not None else validation_images(source)
+    pictures = pictures_to_compare(folder, checkpoint.imgsz)
     path = output if output is not None else source.with_suffix(_SUFFIX[format])
     if path.resolve() == source.resolve():
         raise ConfigError(f"{path}: is the checkpoint itself; name another file with -o")
 
     linear = last_linear(network, source) if with_features else None
-    expected = _torch_answer(network, linear, checkpoint, pictures, source, threads)
+    expected = torch_answer(network, linear, checkpoint, pictures, source, threads)
     metadata = _metadata(checkpoint, point, sha256, None if linear is None else linear.in_features)
     deployed = _Deployed(network, checkpoint.mean, checkpoint.std, linear).eval()
     with replaced_when_done(path) as temporary:
         with torch_threads(threads):
             temporary.write_bytes(_to_bytes(format, deployed, checkpoint.imgsz, metadata))
-        difference, features_difference = _differences(format, temporary, pictures, expected, threads)
+        difference, features_difference = differences(format, temporary, pictures, expected, threads)
         if not difference <= PARITY_TOLERANCE:
             raise ExportError(
                 f"{path}: the exported file differs from torch by {difference:.3g} in a probability, over "
@@ -208,45 +197,6 @@ def _require_onnx() -> None:
     for name in ("onnx", "onnxruntime"):
         if importlib.util.find_spec(name) is None:
             raise MissingExtra(f"export to ONNX ({name})", "export")
-
-
-def _validation_images(checkpoint: Path) -> Path:
-    words = "name a folder of real images with --images, since every export is checked on some"
-    record = checkpoint.parent / "data.json"
-    try:
-        named = json.loads(record.read_text(encoding="utf-8"))["data"]
-        folder = Path(named) / "val"
-    except FileNotFoundError as error:
-        raise DataError(f"{checkpoint.parent}: no data.json that tells where its images lie; {words}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{record}: does not tell where the images lie ({error!r}); {words}") from error
-    if not folder.is_dir():
-        raise DataError(f"{folder}: the run was trained on this data, and it is not there any more; {words}")
-    return folder
-
-
-def _pictures(folder: Path, imgsz: int) -> npt.NDArray[np.uint8]:
-    files = [image.file for image in list_named_images([folder]).images]
-    places = np.unique(np.linspace(0, len(files) - 1, min(PARITY_IMAGES, len(files))).round().astype(int))
-    return np.stack([decode(Path(files[place]), imgsz) for place in places.tolist()])
-
-
-def _torch_answer(
-    network: nn.Module,
-    linear: nn.Linear | None,
-    checkpoint: Checkpoint,
-    pictures: npt.NDArray[np.uint8],
-    source: Path,
-    threads: int,
-) -> Answer:
-    seen: list[torch.Tensor] = []
-    hook = linear.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) if linear is not None else None
-    with torch_threads(threads), torch.inference_mode():
-        pixels = normalise(torch.from_numpy(pictures), checkpoint.mean, checkpoint.std)
-        probabilities = finite(torch.softmax(network(pixels).double(), dim=1).numpy(), source)
-    if hook is not None:
-        hook.remove()
-    return Answer(probabilities, seen[0].numpy() if seen else None)
 
 
 def _metadata(checkpoint: Checkpoint, point: ChosenPoint | None, sha256: str, n_features: int | None) -> dict[str, str]:
@@ -323,29 +273,6 @@ def _to_torchscript(network: nn.Module, example: torch.Tensor, metadata: dict[st
 
 
 _ONE = {"onnx": _to_onnx, "torchscript": _to_torchscript}
-
-
-def _differences(
-    format: Format,  # noqa: A002
-    path: Path,
-    pictures: npt.NDArray[np.uint8],
-    expected: Answer,
-    threads: int,
-) -> tuple[float, float | None]:
-    """Of probabilities, and of features in parts of the largest."""
-    kind = OnnxClassifier if format == "onnx" else TorchScriptClassifier
-    exported = kind(path, device="cpu", threads=threads, with_features=expected.features is not None)
-    # All at once and one alone: a batch size that got stuck in the graph shows here.
-    together, alone = exported(pictures), exported(pictures[:1])
-    probabilities = _largest_difference(together.probabilities, alone.probabilities, expected.probabilities)
-    if expected.features is None or together.features is None or alone.features is None:
-        return probabilities, None
-    scale = max(float(np.abs(expected.features).max()), 1e-12)
-    return probabilities, _largest_difference(together.features, alone.features, expected.features) / scale
-
-
-def _largest_difference(together: npt.NDArray[Any], alone: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
-    return float(max(np.abs(together - expected).max(), np.abs(alone - expected[:1]).max()))
 
 
 @contextmanager

@@ -73,7 +73,10 @@ def read_material(data: Path, model: SavedModel, *, progress: bool = True) -> Ma
             f"{train}: pictures in colour; {model.folder} learned from grey ones; give the data it learned from"
         )
     groups = read_groups(data)
-    learned, held_out, seen, copies = [], [], set(), 0
+    learned: list[RealPicture] = []
+    held_out: list[RealPicture] = []
+    seen: set[str] = set()
+    copies = 0
     for folder, found in (("train", pictures.train), ("val", pictures.val)):
         for one in found:
             if one.sha256 in seen:  # a copy would be its own neighbour

@@ -14,6 +14,7 @@ from .making import MadePictures
 from .material import Material
 from .neighbours import (
     Nearest,
+    Symmetry,
     nearer_rate,
     nearest_in_features,
     nearest_in_pixels,
@@ -36,8 +37,7 @@ class NearnessJudge:
         learned: what the classifier says of the pictures learned from.
         held_out: of the held-out ones.
         pure: of those out of noise.
-        flips: whether the training showed mirrored pictures.
-        quarter_turns: whether it showed turned ones.
+        symmetry: which orientations the training showed.
     """
 
     def __init__(
@@ -49,14 +49,13 @@ class NearnessJudge:
         learned: Opinions,
         held_out: Opinions,
         pure: Opinions,
-        flips: bool,
-        quarter_turns: bool,
+        symmetry: Symmetry,
     ) -> None:
         self._classes, self._material, self._made = classes, material, made
-        self._orientation = {"flips": flips, "quarter_turns": quarter_turns}
+        self._symmetry = symmetry
         self._known = [one.pixels for one in material.learned]
         self._learned_features = learned.features
-        self._in_pixels = nearest_in_pixels(made.pure, self._known, **self._orientation)
+        self._in_pixels = nearest_in_pixels(made.pure, self._known, symmetry=self._symmetry)
         self._in_features = nearest_in_features(pure.features, learned.features)
         self._held_out_features = held_out.features
         self._is_copy = np.array([self._copies(place) for place in range(len(made.pure))], dtype=bool)
@@ -92,7 +91,7 @@ class NearnessJudge:
         usual = float(np.median(self._real[label][0])) if len(self._real[label][0]) else 0.0
         return NearPair(
             class_name=self._classes[label],
-            made=turned_towards(self._made.pure[place], by_pixels.pixels, **self._orientation),
+            made=turned_towards(self._made.pure[place], by_pixels.pixels, self._symmetry),
             in_pixels=by_pixels.pixels,
             in_features=by_features.pixels,
             in_pixels_file=by_pixels.file,
@@ -104,7 +103,7 @@ class NearnessJudge:
 
     def _copies(self, place: int) -> bool:
         nearest = self._known[int(self._in_pixels.place[place])]
-        turned = turned_towards(self._made.pure[place], nearest, **self._orientation)
+        turned = turned_towards(self._made.pure[place], nearest, self._symmetry)
         return not is_changed(luma_of(turned), luma_of(nearest))
 
     def _real_distances(self, label: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], list[str], str]:
@@ -112,7 +111,7 @@ class NearnessJudge:
         held = [place for place, one in enumerate(self._material.held_out) if one.label == label]
         if len(held) >= _LEAST_HELD_OUT:
             real = [self._material.held_out[place] for place in held]
-            pixels = nearest_in_pixels([one.pixels for one in real], self._known, **self._orientation)
+            pixels = nearest_in_pixels([one.pixels for one in real], self._known, symmetry=self._symmetry)
             features = nearest_in_features(self._held_out_features[held], self._learned_features)
             words = "held-out real pictures"
         else:
@@ -122,7 +121,7 @@ class NearnessJudge:
                 nothing = Nearest(np.zeros(0, dtype=np.intp), np.zeros(0))
                 return nothing.distance, nothing.distance, [], "none"
             pixels = nearest_in_pixels(
-                [one.pixels for one in real], self._known, **self._orientation, not_itself=itself
+                [one.pixels for one in real], self._known, symmetry=self._symmetry, not_itself=itself
             )
             features = nearest_in_features(self._learned_features[itself], self._learned_features, not_itself=itself)
             words = "pictures learned from, each without itself"

@@ -21,6 +21,14 @@ _LEAST_REAL = 4
 """Fewer real pictures than this give no median to compare with."""
 
 
+@dataclass(frozen=True)
+class Symmetry:
+    """Which orientations of a picture count as the same, for the training showed all of them."""
+
+    flips: bool = False
+    quarter_turns: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Nearest:
     """The nearest picture learned from, of each of N pictures."""
@@ -35,8 +43,7 @@ def nearest_in_pixels(
     pictures: Sequence[Pixels],
     learned: Sequence[Pixels],
     *,
-    flips: bool,
-    quarter_turns: bool,
+    symmetry: Symmetry,
     not_itself: Sequence[int] | None = None,
 ) -> Nearest:
     """By root mean square of levels, 0 to 255.
@@ -44,15 +51,14 @@ def nearest_in_pixels(
     Args:
         pictures: (C, S, S) each.
         learned: (C, S, S) each, one or more.
-        flips: mirrored pictures count as the same.
-        quarter_turns: turned ones do.
+        symmetry: which orientations count as the same.
         not_itself: place in `learned` of each picture, which does not count as its neighbour; -1 for none.
     """
     flat = np.stack([one.reshape(-1) for one in learned]).astype(np.float32)
     lengths = (flat.astype(np.float64) ** 2).sum(axis=1)
     found = np.empty((len(pictures), len(learned)))
     for row, picture in enumerate(pictures):
-        turned = np.stack([one.reshape(-1) for one in _orientations(picture, flips, quarter_turns)]).astype(np.float32)
+        turned = np.stack([one.reshape(-1) for one in _orientations(picture, symmetry)]).astype(np.float32)
         own = (turned.astype(np.float64) ** 2).sum(axis=1)
         squares = own[:, None] + lengths[None] - 2 * (turned @ flat.T)
         found[row] = np.sqrt(np.clip(squares.min(axis=0), 0, None) / flat.shape[1])
@@ -105,19 +111,17 @@ def nearer_rate(made: npt.NDArray[np.float64], real: npt.NDArray[np.float64]) ->
     return float((less + 0.5 * equal).mean())
 
 
-def turned_towards(picture: Pixels, target: Pixels, *, flips: bool, quarter_turns: bool) -> Pixels:
+def turned_towards(picture: Pixels, target: Pixels, symmetry: Symmetry) -> Pixels:
     """The picture in that one of its orientations which is nearest to the target."""
     aim = target.astype(np.float64)
-    return min(
-        _orientations(picture, flips, quarter_turns), key=lambda one: float(((one.astype(np.float64) - aim) ** 2).sum())
-    )
+    return min(_orientations(picture, symmetry), key=lambda one: float(((one.astype(np.float64) - aim) ** 2).sum()))
 
 
-def _orientations(picture: Pixels, flips: bool, quarter_turns: bool) -> list[Pixels]:
+def _orientations(picture: Pixels, symmetry: Symmetry) -> list[Pixels]:
     """The picture itself first, then what the training made of it; none twice."""
-    mirrored = [(False, False), (True, False), (False, True), (True, True)] if flips else [(False, False)]
+    mirrored = [(False, False), (True, False), (False, True), (True, True)] if symmetry.flips else [(False, False)]
     found: dict[bytes, Pixels] = {}
-    for turns in range(4 if quarter_turns else 1):
+    for turns in range(4 if symmetry.quarter_turns else 1):
         for sideways, upside_down in mirrored:
             one = np.rot90(picture, turns, axes=(1, 2))
             one = one[:, :, ::-1] if sideways else one

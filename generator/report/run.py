@@ -18,6 +18,7 @@ from .judge import Judge, Looked, mean_comparison
 from .making import MadePictures, make_pictures
 from .material import Material, read_material
 from .nearness import NearnessJudge
+from .neighbours import Symmetry
 from .page import draw_page
 from .results import Findings
 from .run_file import RUN_FILE_NAME, SamplingWords, recommended_run_file
@@ -67,8 +68,7 @@ def report(
         learned=looked.learned,
         held_out=looked.held_out,
         pure=looked.pure,
-        flips=model.flips,
-        quarter_turns=model.quarter_turns,
+        symmetry=Symmetry(model.flips, model.quarter_turns),
     )
     judge = Judge(model.classes, material, made, looked, settings, nearness, progress=progress)
     classes = judge.classes()

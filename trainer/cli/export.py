@@ -58,8 +58,9 @@ def export(
     """
     import json
 
-    from ..export import PARITY_TOLERANCE, export_as_json
     from ..export import export as write
+    from ..export import export_as_json
+    from ..export_parity import PARITY_TOLERANCE
 
     done = write(run, output, format=kind, images=images, threads=threads, with_features=with_features)
     if as_json:

@@ -13,6 +13,7 @@ from generator.report.making import MadePictures
 from generator.report.manifold import precision_and_recall
 from generator.report.material import Material, RealPicture
 from generator.report.nearness import NearnessJudge
+from generator.report.neighbours import Symmetry
 from generator.report.settings import make_settings
 
 from ..conftest import CLASSES, drawn
@@ -53,8 +54,7 @@ def judge(make_classifier: MakeClassifier) -> Judge:
         learned=looked.learned,
         held_out=looked.held_out,
         pure=looked.pure,
-        flips=True,
-        quarter_turns=False,
+        symmetry=Symmetry(flips=True),
     )
     settings = make_settings(strengths=(0.3, 0.5, 0.7), asked=(0.3, 0.5), per_class=6, draws=20)
     return Judge(CLASSES, material, made, looked, settings, nearness, progress=False)

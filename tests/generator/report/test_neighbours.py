@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from generator.report.neighbours import (
+    Symmetry,
     nearer_rate,
     nearest_in_features,
     nearest_in_pixels,
@@ -18,7 +19,7 @@ def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
 
 def test_distances_in_pixels_are_root_mean_squares() -> None:
     made, learned = pictures(3, 1), pictures(5, 2)
-    found = nearest_in_pixels(made, learned, flips=False, quarter_turns=False)
+    found = nearest_in_pixels(made, learned, symmetry=Symmetry())
     expected = np.array([[np.sqrt(((one.astype(float) - other) ** 2).mean()) for other in learned] for one in made])
     assert found.distance == pytest.approx(expected.min(axis=1), rel=1e-5)
     assert found.place.tolist() == expected.argmin(axis=1).tolist()
@@ -27,16 +28,16 @@ def test_distances_in_pixels_are_root_mean_squares() -> None:
 def test_a_turned_and_mirrored_copy_is_found_where_the_training_showed_such() -> None:
     learned = pictures(5)
     copy = np.ascontiguousarray(np.rot90(learned[3], 1, axes=(1, 2))[:, :, ::-1])
-    plain = nearest_in_pixels([copy], learned, flips=False, quarter_turns=False)
-    turned = nearest_in_pixels([copy], learned, flips=True, quarter_turns=True)
+    plain = nearest_in_pixels([copy], learned, symmetry=Symmetry())
+    turned = nearest_in_pixels([copy], learned, symmetry=Symmetry(flips=True, quarter_turns=True))
     assert plain.distance[0] > 10
     assert (turned.place[0], turned.distance[0]) == (3, pytest.approx(0, abs=0.1))
-    assert (turned_towards(copy, learned[3], flips=True, quarter_turns=True) == learned[3]).all()
+    assert (turned_towards(copy, learned[3], Symmetry(True, True)) == learned[3]).all()
 
 
 def test_a_picture_is_not_its_own_neighbour_when_told() -> None:
     learned = pictures(4)
-    found = nearest_in_pixels(learned, learned, flips=False, quarter_turns=False, not_itself=[0, 1, 2, 3])
+    found = nearest_in_pixels(learned, learned, symmetry=Symmetry(), not_itself=[0, 1, 2, 3])
     assert (found.place != np.arange(4)).all()
     points = np.array([[0.0], [1.0], [5.0]])
     assert nearest_in_features(points, points, not_itself=[0, 1, 2]).distance.tolist() == [1, 1, 4]
