@@ -1,6 +1,6 @@
 """The filters of `sdclient curate` on planted faults, good siblings and held-out real images: recall, false rejects.
 
-    python bench/curation_filters.py DEEPPCB WORK [--per-class 12] [--epochs 30] [--sheets DIR]
+    python bench/curation_filters.py DEEPPCB WORK [--per-class 12] [--epochs 30] [--only boards] [--sheets DIR]
 
 DEEPPCB is a folder with `images/<class>/*.png` and `split.csv` (columns file, class, split, train_longtail, sha256);
 boards are drawn by `examples/boards.py`. For each of the two, WORK gets a data folder, an output with all planted
@@ -60,12 +60,15 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, default=12, help="sources of each class that faults are planted into")
     parser.add_argument("--epochs", type=int, default=0, help="train a classifier so long; 0 does without")
     parser.add_argument("--sheets", type=Path, help="folder for contact sheets")
+    parser.add_argument("--only", choices=("deeppcb", "boards"), help="one of the two sets")
     arguments = parser.parse_args()
     layouts: dict[str, Callable[[Path], None]] = {
         "deeppcb": lambda data: lay_out_deeppcb(arguments.deeppcb, data),
         "boards": lay_out_boards,
     }
     for name, lay_out in layouts.items():
+        if arguments.only not in (None, name):
+            continue
         folder = arguments.work / name
         if not (folder / "data").is_dir():
             lay_out(folder / "data")

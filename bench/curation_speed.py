@@ -19,17 +19,23 @@ from PIL import Image
 from planted_faults import sibling
 
 from sdclient.batch.spoiled import examine_sibling
+from sdclient.curate import Curator
 from sdclient.curate.faces import face_score
 from sdclient.curate.fingerprints import BITS, close_pairs, hash_of
+from sdclient.curate.knowledge import RealKnowledge
 from sdclient.curate.learnt import Learnt
 from sdclient.curate.likeness import comparable, likeness, likeness_of_retakes, pair_likeness
 from sdclient.curate.pixels import grey_of
 from sdclient.curate.real import measure_pictures
 from sdclient.curate.score import Base, score_image
 from sdclient.curate.scoring import ScoreJob, scoring
+from sdclient.curate.settings import CurationSettings
 from sdclient.curate.sharpness import grain, sharpness, texture
 from sdclient.curate.tone import look_of
 from sdclient.curate.twins import HASH_RADIUS, MOST_TWINS
+from sdclient.manifest import ImageRecord, Manifest
+from sdclient.manifest_curation import Curation
+from sdclient.manifest_fingerprints import Fingerprint, Fingerprints
 from sdclient.photos import read_photo, sha256_of
 from sdclient.sizing import to_rgb
 
@@ -51,6 +57,7 @@ def main() -> None:
         sources = [photo.resize((side, side), Image.Resampling.BICUBIC) for photo in photos]
         print_scores(side, [(sibling(one, 0.25, number), one) for number, one in enumerate(sources)])
     print_hashes(10_000)
+    print_judging(10_000, photos)
     print_workers(arguments.images, photos)
 
 
@@ -98,6 +105,59 @@ def print_hashes(count: int) -> None:
         begin = time.process_time()
         close_pairs(known, radius=HASH_RADIUS, most=MOST_TWINS, first_new=first)
         print(f"| {name} | {time.process_time() - begin:.2f} |")
+
+
+def print_judging(count: int, photos: list[Image.Image]) -> None:
+    """Seconds of processor time that a loop pays at each call when nothing is new, with so many images."""
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        root, output = Path(folder), Path(folder, "output")
+        (root / "sources" / "all").mkdir(parents=True)
+        output.mkdir()
+        for number, photo in enumerate(photos, 1):
+            photo.save(root / "sources" / "all" / f"{number}.png")
+        source = sha256_of(root / "sources" / "all" / "1.png")
+        files = [f"all/1_{k}.png" for k in range(count)]
+        with Manifest(output, create=True) as manifest:
+            manifest.set_run({"sources": str(root / "sources")})
+            manifest.add(record(file, k, source) for k, file in enumerate(files))
+            knowledge = RealKnowledge(output, manifest.run(), CurationSettings(), is_dry_run=False)
+            scores = score_image(photos[0], Base(photos[0]), "all", Learnt(knowledge.measures())).scores
+            Curation(manifest).set_scores((file, file, scores) for file in files)
+            hashes = (rng.bytes(BITS // 8).hex() for _ in files)
+            Fingerprints(manifest).keep(
+                Fingerprint(file, file, knowledge.basis, digits, ()) for file, digits in zip(files, hashes, strict=True)
+            )
+            curator = Curator(output, manifest)
+            print(f"\n| nothing new, {count} images of one class | CPU s |\n|---|---|")
+            for name in ("first call", "next call"):
+                begin = time.process_time()
+                curator.score_missing()
+                curator.judge()
+                print(f"| {name} | {time.process_time() - begin:.2f} |")
+
+
+def record(file: str, k: int, source_sha256: str) -> ImageRecord:
+    """A row whose image has the file's name for its bytes."""
+    return ImageRecord(
+        file=file,
+        class_name="all",
+        source="all/1.png",
+        source_sha256=source_sha256,
+        k=k,
+        seed=k,
+        key=file,
+        sha256=file,
+        width=96,
+        height=96,
+        server="",
+        model="",
+        engine="",
+        asked={},
+        used={},
+        infotext="",
+        created_at="2026-01-01T00:00:00+00:00",
+    )
 
 
 def print_workers(count: int, photos: list[Image.Image]) -> None:
