@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from planted_faults import copies, faults, good_siblings, retake, sibling
+from planted_faults import copies, faults, good_siblings, retake
 from scipy import stats
 from tqdm import tqdm
 
@@ -50,6 +50,9 @@ class Case:
     name: str
     reasons: tuple[str, ...]
     """Words that name its fault rightly; none for one that is good."""
+
+
+RETAKEN = Case("img2img at 0.25, to be taken again", ())
 
 
 def main() -> None:
@@ -135,10 +138,11 @@ def pictures(data: Path, class_name: str, per_class: int) -> Iterator[tuple[Case
     picked = [train[place] for place in sorted(rng.choice(len(train), min(per_class, len(train)), replace=False))]
     for number, path in enumerate(tqdm(picked, desc=class_name)):
         source = read_photo(path)
-        for seed in (2 * number, 2 * number + 1):
-            for one in good_siblings(source, seed):
-                yield Case(one.case, ()), path, one.picture
-        yield Case(DUPLICATE, ("near_duplicate",)), path, retake(sibling(source, 0.25, 6 * number), rng)
+        good = [one for seed in (2 * number, 2 * number + 1) for one in good_siblings(source, seed)]
+        yield RETAKEN, path, good[0].picture
+        for one in good[1:]:
+            yield Case(one.case, ()), path, one.picture
+        yield Case(DUPLICATE, ("near_duplicate",)), path, retake(good[0].picture, rng)
         for one in (*copies(source, rng), *faults(source, 1000 * (number + 1), rng)):
             yield Case(one.case, one.reasons), path, one.picture
     for path in sorted((data / "test" / class_name).iterdir()):
@@ -198,7 +202,10 @@ def classifier_settings(folder: Path, epochs: int) -> CurationSettings:
         if not features.is_file():
             subprocess.run([*trainer, "predict", run, images, "-o", table, "--features", features], check=True)
     return CurationSettings(
-        predictions=folder / "output.csv", features=folder / "output.npz", real_features=folder / "real.npz"
+        predictions=folder / "output.csv",
+        features=folder / "output.npz",
+        real_predictions=folder / "real.csv",
+        real_features=folder / "real.npz",
     )
 
 
@@ -220,9 +227,12 @@ def report(judged: Sequence[Judged], cases: Mapping[str, Case], *, with_opinion:
     for one in judged:
         by_case[cases[one.file]].append(one)
     print("| planted | should say | images | says so | rejected at all | other reasons |\n|---|---|---|---|---|---|")
-    for case, found in by_case.items():
+    accepted = {(one.class_name, one.source) for one in by_case[RETAKEN] if one.is_accepted}
+    for case, images in by_case.items():
         if not case.reasons or (case.name in (WRONG, NORMAL) and not with_opinion):
             continue
+        # Nothing is a duplicate of what was itself rejected.
+        found = [one for one in images if case.name != DUPLICATE or (one.class_name, one.source) in accepted]
         right = sum(bool(set(one.reasons) & set(case.reasons)) for one in found)
         # A real image stands for one of the wrong class, as its own base; that it is alike says nothing.
         counted = [_unreal(one) if case.name in (WRONG, NORMAL) else list(one.reasons) for one in found]

@@ -37,8 +37,8 @@ _LIMITS: tuple[tuple[str, FiniteRange, str], ...] = (
     ("max-tone", _LEVELS, "Largest distance in tone, levels. [default: learnt]"),
     ("max-colour", _LEVELS, "Largest distance in colour, levels. [default: learnt]"),
     ("max-face", _RATE, "A face from this confidence on. [default: 0.7]"),
-    ("min-p-class", _RATE, "Lowest probability of its class. [default: the most probable class]"),
-    ("max-p-normal", _RATE, "Highest probability of Normal. [default: not the most probable class]"),
+    ("min-p-class", _RATE, "Lowest probability of its class. [default: learnt, else the most probable class]"),
+    ("max-p-normal", _RATE, "Highest probability of Normal. [default: learnt, else not the most probable class]"),
     ("max-feature-distance", FiniteRange(0, 2), "Largest distance of features. [default: learnt]"),
 )
 
@@ -64,6 +64,11 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--features", type=click.Path(path_type=Path), help="Its features of OUTPUT: 'trainer predict ... --features'."
 )
 @click.option("--real-features", type=click.Path(path_type=Path), help="Its features of real images, by class folder.")
+@click.option(
+    "--real-predictions",
+    type=click.Path(path_type=Path),
+    help="Its opinion of real images by class folder, to learn the limits of its opinion from.",
+)
 @click.option("--normal", default="Normal", show_default=True, help="The class of good boards.")
 @_limit_options
 @click.option("--skip-filter", "skip", multiple=True, metavar="NAME", help="Leave out a filter, by its reason; repeat.")
@@ -165,12 +170,15 @@ def _print_limits(limits: Mapping[str, Limits]) -> None:
         "max_grain": "grain ≤ 颗粒",
         "max_tone": "tone ≤ 明暗",
         "max_colour": "colour ≤ 颜色",
+        "min_p_class": "p(class) ≥ 本类概率",
+        "max_p_normal": "p(Normal) ≤ 正常概率",
         "max_feature_distance": "features ≤ 特征",
     }
-    table = Table("class 类别", "real 真实图", *heads.values())
+    shown = [field for field in heads if any(getattr(limit, field) is not None for limit in limits.values())]
+    table = Table("class 类别", "real 真实图", *(heads[field] for field in shown))
     for name, limit in limits.items():
-        values = (getattr(limit, field) for field in heads)
-        marks = ("*" if field in limit.pooled else "" for field in heads)
+        values = (getattr(limit, field) for field in shown)
+        marks = ("*" if field in limit.pooled else "" for field in shown)
         cells = ("-" if value is None else f"{value:.3g}{mark}" for value, mark in zip(values, marks, strict=True))
         table.add_row(Text(name), str(limit.real_images), *cells)
     console().print(table)

@@ -64,16 +64,27 @@ class Limits:
 
     @classmethod
     def of(
-        cls, given: GivenLimits, learnt: LearntLimits, real_images: int, *, feature_distance: Limit | None = None
+        cls,
+        given: GivenLimits,
+        learnt: LearntLimits,
+        real_images: int,
+        opinion: Mapping[str, Limit | None] | None = None,
     ) -> Limits:
-        """What was given, else what was learnt."""
+        """What was given, else what was learnt.
+
+        Args:
+            given: a person's limits.
+            learnt: from real images of the class.
+            real_images: how many these are.
+            opinion: learnt limits of a classifier's opinion, by their names here.
+        """
         from_real = {
             "max_grain": learnt.grain,
             "min_sharpness": learnt.sharpness,
             "min_texture": learnt.texture,
             "max_tone": learnt.tone_distance,
             "max_colour": learnt.colour_distance,
-            "max_feature_distance": feature_distance,
+            **(opinion or {}),
         }
         defaults = {"max_noise": DEFAULT_NOISE, "max_colour_garbage": DEFAULT_NOISE, "max_face": DEFAULT_FACE}
         values: dict[str, float | None] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from ..photos import printable
 from ..progress import Track, untracked
 from .decide import Limits
 from .learnt import Learnt
-from .limits import Limit
+from .opinion import OpinionLimits
 from .real import RealClass, RealFolder, keep_measures, load_measures
 from .settings import CurationSettings
 
@@ -81,10 +82,13 @@ class RealKnowledge:
                     keep_measures(self._output, basis, self._measures)
         return self._measures or {}
 
-    def limits(
-        self, classes: Iterable[str], feature_distances: Mapping[str, Limit], track: Track = untracked
-    ) -> dict[str, Limits]:
+    def limits(self, classes: Iterable[str], opinion: OpinionLimits, track: Track = untracked) -> dict[str, Limits]:
         """Every limit of these classes, given or learnt.
+
+        Args:
+            classes: which.
+            opinion: what the classifier's opinion of real images taught.
+            track: shows the progress.
 
         Raises:
             SourceError: no real images, or one that cannot be read.
@@ -97,7 +101,7 @@ class RealKnowledge:
                 self._settings.limits,
                 learnt.limits_for(name),
                 learnt.counts.get(name, 0),
-                feature_distance=feature_distances.get(name),
+                {field.name: getattr(opinion, field.name).get(name) for field in fields(OpinionLimits)},
             )
             for name in classes
         }

@@ -25,13 +25,14 @@ REACH_PX = 2
 LARGEST_SIDE_PX = 512
 """Larger pictures are shrunk to this before they are compared."""
 JPEG_QUALITY = 90
-SENSOR_NOISE_LEVELS = 2.0
+SENSOR_NOISE_LEVELS = 1.5
 """Least standard deviation of the noise that a camera adds; a noisier source is taken again with its own."""
 
 _WINDOW_PX = 7
 _MARGIN_PX = 8
 _SLACK_RATE = 0.25
 _GAINS = (0.5, 2.0)
+_EDITED_RATE = 0.1
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 _Window: TypeAlias = tuple[slice, slice]
@@ -75,7 +76,7 @@ def likeness_of_retakes(base: Image.Image, mask: Image.Image | None = None) -> f
     """The lowest likeness inside the area that taking the picture again alone brings about, in [-1, 1].
 
     Taken again as JPEG of quality 90, and with sensor noise: of the picture's own strength (Immerkaer 1996, times the
-    root of two, since the noise is in both), 2 levels at least, and not clipped, for black and white would hide it. A
+    root of two, since the noise is in both), 1.5 levels at least, and not clipped, for black and white would hide it. A
     shift by one pixel lowers nothing, for alignment undoes it. A quarter of what is missing to 1 is allowed on top, for
     another draw of the noise is not the same.
 
@@ -166,12 +167,24 @@ def _overlap(shape: tuple[int, ...], dy: int, dx: int) -> tuple[_Window, _Window
 
 
 def _like_exposed(moved: Grey, fixed: Grey) -> Grey:
-    """The first in the brightness and contrast that bring it closest to the second."""
+    """The first in the brightness and contrast that bring it closest to the second.
+
+    Fitted twice, the second time without the tenth of the pixels that fits worst: an edit is no exposure.
+    """
+    gain, offset = _fit(moved, fixed)
+    residual = np.abs(moved * gain + offset - fixed)
+    kept = residual <= np.quantile(residual, 1 - _EDITED_RATE)
+    gain, offset = _fit(moved[kept], fixed[kept])
+    return np.asarray(moved * gain + offset, dtype=np.float32)
+
+
+def _fit(moved: npt.NDArray[np.float32], fixed: npt.NDArray[np.float32]) -> tuple[float, float]:
+    """Gain and offset of least squares, the gain within bounds."""
     mean, target = float(moved.mean()), float(fixed.mean())
     spread = float(moved.var())
     gain = float(((moved - mean) * (fixed - target)).mean()) / spread if spread > 0 else 1.0
     gain = min(max(gain, _GAINS[0]), _GAINS[1])
-    return np.asarray((moved - mean) * gain + target, dtype=np.float32)
+    return gain, target - gain * mean
 
 
 def _similarity_map(one: Grey, other: Grey) -> Grey:

@@ -15,7 +15,8 @@ class CurationSettings:
     """Files to compare with, limits, and filters to leave out.
 
     Raises:
-        SettingsError: an unknown word in `skip`, or features without those of real images, or the other way round.
+        SettingsError: an unknown word in `skip`, features without those of real images or the other way round, or
+            predictions of real images alone.
     """
 
     real: Path | None = None
@@ -26,6 +27,8 @@ class CurationSettings:
     """What a classifier says of the output's images."""
     features: Path | None = None
     """Its features of the output's images."""
+    real_predictions: Path | None = None
+    """What it says of real images; the limits of its opinion are then learnt from these."""
     real_features: Path | None = None
     """Its features of real images."""
     limits: GivenLimits = field(default_factory=GivenLimits)
@@ -41,6 +44,8 @@ class CurationSettings:
         unknown = sorted(self.skip - REASONS.keys())
         if unknown:
             raise SettingsError(f"skip-filter {unknown[0]!r}: no such filter; expected one of {', '.join(REASONS)}")
+        if self.real_predictions is not None and self.predictions is None:
+            raise SettingsError("predictions of real images alone judge nothing; give --predictions of the output, too")
         if (self.features is None) != (self.real_features is None):
             raise SettingsError(
                 "features of the output and of real images belong together; give both --features and --real-features, "

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from sdclient.curate import Curator
-from sdclient.curate.opinion import FeatureSpace, read_features, read_opinions, resolve
+from sdclient.curate.features import FeatureSpace, read_features
+from sdclient.curate.opinion import read_opinions, resolve
 from sdclient.curate.settings import CurationSettings
 from sdclient.errors import SettingsError
 from sdclient.manifest import Manifest
@@ -117,6 +118,32 @@ def test_the_opinion_decides_and_is_kept_for_the_next_time(output: Path, tmp_pat
             curator.score_missing()
             assert {one.file: one.reasons for one in curator.judge()} == expected
             assert Curation(manifest).scores()["pit/2_1.png"]["p_other"] == 0.7
+
+
+def test_what_real_images_are_given_teaches_the_limits(output: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    rows = []
+    for k in range(60):
+        normal, stain = 0.3 * rng.random(2)
+        rows.append(f"pit/{k}.png,pit,pit,{normal:.6f},{1 - normal - stain:.6f},{stain:.6f}")
+    real = tmp_path / "real.csv"
+    real.write_text(HEADER + "\n".join(rows), encoding="utf-8")
+    path = table(tmp_path, "pit/1_1.png,,stain,.02,.48,.5\npit/2_1.png,,stain,.05,.15,.8\npit/3_1.png,,a,.7,.2,.1\n")
+    with Manifest(output, create=True) as manifest:
+        curator = Curator(output, manifest, CurationSettings(predictions=path, real_predictions=real))
+        curator.score_missing()
+        limits = curator.limits()["pit"]
+        judged = {one.file: one.reasons for one in curator.judge()}
+    assert limits.min_p_class is not None
+    assert 0.4 < limits.min_p_class < 0.48
+    assert limits.max_p_normal == pytest.approx(0.5)
+    # Real ones are doubted as much as the first, which without them would be of the wrong class.
+    assert judged == {"pit/1_1.png": (), "pit/2_1.png": ("wrong_class",), "pit/3_1.png": ("looks_normal",)}
+
+
+def test_opinions_of_real_images_alone_are_refused() -> None:
+    with pytest.raises(SettingsError, match="give --predictions of the output"):
+        CurationSettings(real_predictions=Path("real.csv"))
 
 
 def test_an_image_made_after_the_table_is_not_in_it(output: Path, sources: Path, tmp_path: Path) -> None:
