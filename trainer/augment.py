@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
@@ -10,20 +11,36 @@ from torch.nn import functional
 from .config import AugmentConfig
 
 
-def augment(images: torch.Tensor, config: AugmentConfig, generator: torch.Generator) -> torch.Tensor:
-    """Vary a batch of training images.
+@dataclass(frozen=True, eq=False)
+class Variation:
+    """How each image of a batch is varied; on the CPU."""
 
-    Chance is drawn on the CPU, so a seed means the same on every device.
+    maps: torch.Tensor
+    """(N, 2, 3), where each place of the picture comes from, its side counted as 2."""
+    gain: torch.Tensor
+    """(N,) factor of the contrast around the image's own mean."""
+    lift: torch.Tensor
+    """(N,) added to every value of 0 to 255."""
+    colour: torch.Tensor | None
+    """(N, 3, 3) maps of R, G, B; None leaves colours alone."""
+
+    def part(self, images: slice) -> Variation:
+        """That of some images of the batch."""
+        colour = None if self.colour is None else self.colour[images]
+        return Variation(self.maps[images], self.gain[images], self.lift[images], colour)
+
+
+def draw_variation(count: int, config: AugmentConfig, generator: torch.Generator) -> Variation:
+    """Draw how so many images are varied.
+
+    Chance is drawn on the CPU, so a seed means the same on every device; and for a whole batch, so it means the same
+    in however many parts the batch is worked through.
 
     Args:
-        images: (N, 3, S, S) uint8.
+        count: images in the batch.
         config: which changes, and how strong.
         generator: where chance comes from.
-
-    Returns:
-        (N, 3, S, S) float32 in [0, 255].
     """
-    count = len(images)
 
     def within(limit: float) -> torch.Tensor:
         return (torch.rand(count, generator=generator) * 2 - 1) * limit
@@ -42,20 +59,50 @@ def augment(images: torch.Tensor, config: AugmentConfig, generator: torch.Genera
         torch.stack([cos * flip_x / zoom, -sin * flip_y / zoom, 2 * warped * within(config.shift)], dim=1),
         torch.stack([sin * flip_x / zoom, cos * flip_y / zoom, 2 * warped * within(config.shift)], dim=1),
     ]
-    grid = functional.affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
-    floats = images.to(torch.float32)
-    moved = functional.grid_sample(
-        floats, grid.to(images.device), mode="bilinear", padding_mode="reflection", align_corners=False
-    )
-    gain = (1 + within(config.contrast)).view(-1, 1, 1, 1).to(images.device)
-    lift = (255 * within(config.brightness)).view(-1, 1, 1, 1).to(images.device)
-    middle = moved.mean(dim=(1, 2, 3), keepdim=True)
-    varied = (moved - middle) * gain + middle + lift
+    gain = 1 + within(config.contrast)
+    lift = 255 * within(config.brightness)
+    colour = None
     if config.hue or config.saturation:
         # Drawn last and only on request, so that other runs keep their chance.
-        turn, keep = within(2 * math.pi * config.hue), 1 + within(config.saturation)
-        varied = torch.einsum("nij,njhw->nihw", colour_matrix(turn, keep).to(images.device), varied)
+        colour = colour_matrix(within(2 * math.pi * config.hue), 1 + within(config.saturation))
+    return Variation(torch.stack(rows, dim=1), gain, lift, colour)
+
+
+def vary(images: torch.Tensor, variation: Variation) -> torch.Tensor:
+    """Vary training images, on the device they are on.
+
+    Args:
+        images: (N, 3, S, S) uint8.
+        variation: of these N images.
+
+    Returns:
+        (N, 3, S, S) float32 in [0, 255].
+    """
+    device = images.device
+    grid = functional.affine_grid(variation.maps, list(images.shape), align_corners=False)
+    moved = functional.grid_sample(
+        images.to(torch.float32), grid.to(device), mode="bilinear", padding_mode="reflection", align_corners=False
+    )
+    gain, lift = (one.view(-1, 1, 1, 1).to(device) for one in (variation.gain, variation.lift))
+    middle = moved.mean(dim=(1, 2, 3), keepdim=True)
+    varied = (moved - middle) * gain + middle + lift
+    if variation.colour is not None:
+        varied = torch.einsum("nij,njhw->nihw", variation.colour.to(device), varied)
     return varied.clamp_(0, 255)
+
+
+def augment(images: torch.Tensor, config: AugmentConfig, generator: torch.Generator) -> torch.Tensor:
+    """Vary a batch of training images: `draw_variation`, then `vary`.
+
+    Args:
+        images: (N, 3, S, S) uint8.
+        config: which changes, and how strong.
+        generator: where chance comes from.
+
+    Returns:
+        (N, 3, S, S) float32 in [0, 255].
+    """
+    return vary(images, draw_variation(len(images), config, generator))
 
 
 def colour_matrix(turn: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:

@@ -60,7 +60,13 @@ class TrainConfig(BaseModel):
     imgsz: int = Field(64, ge=32, multiple_of=IMGSZ_MULTIPLE_PX)
     """Side in pixels of the square every image is resized to."""
     batch_size: Annotated[int, Field(ge=2)] | Literal["auto"] = 32
-    """Images a step. "auto" fills the memory of a CUDA device, and is 32 on the CPU, where more gains nothing."""
+    """Images a step, over all parts and all processes. "auto" fills the memory of a CUDA device, and is 32 on the CPU,
+    where more gains nothing."""
+    accumulate: int = Field(1, ge=1)
+    """Parts that a step's images are worked through in, one after the other, so that memory need hold one part alone;
+    each has batch statistics of its own."""
+    sync_bn: bool = False
+    """Batch statistics over the parts of all processes; on CUDA, with several processes, alone."""
     seed: int = Field(0, ge=0, lt=2**32)
     lr: float = Field(1e-3, gt=0, le=1)
     """Highest learning rate, reached at the end of the warm-up; the schedule then takes it down to a hundredth."""
@@ -117,6 +123,12 @@ class TrainConfig(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _refuse_torn_parts(self) -> TrainConfig:
+        if self.batch_size != "auto":
+            require_whole_parts(self.batch_size, self.accumulate)
+        return self
+
     @property
     def images_a_step(self) -> int:
         """The batch size as a number.
@@ -127,6 +139,27 @@ class TrainConfig(BaseModel):
         if self.batch_size == "auto":
             raise ConfigError("batch_size: found 'auto' where a number is needed; resolve it for a device first")
         return self.batch_size
+
+
+def require_whole_parts(batch_size: int, accumulate: int, processes: int = 1) -> None:
+    """Hold a step's images to parts of one size, two images or more each, which batch normalisation needs.
+
+    Args:
+        batch_size: images a step.
+        accumulate: parts in each process.
+        processes: that train together.
+
+    Raises:
+        ValueError: they do not divide, or leave fewer than two images a part.
+    """
+    parts = accumulate * processes
+    if batch_size % parts or batch_size < 2 * parts:
+        by = f"{accumulate} parts (accumulate)" if processes == 1 else f"{processes} processes"
+        by += f" x {accumulate} parts" if processes > 1 and accumulate > 1 else ""
+        near = max(2, round(batch_size / parts)) * parts
+        raise ValueError(
+            f"batch_size: {batch_size} images a step do not make {by} of two or more images and one size; take {near}"
+        )
 
 
 def make_config(**settings: Any) -> TrainConfig:

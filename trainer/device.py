@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -24,6 +24,15 @@ def choose_device(name: str) -> torch.device:
             "or install a torch built for your GPU"
         )
     return torch.device(name)
+
+
+def kept_chance(device: torch.device) -> AbstractContextManager[None]:
+    """Within this, torch's global chance may be seeded and drawn from; afterwards it is as before.
+
+    Args:
+        device: that draws, besides the CPU.
+    """
+    return torch.random.fork_rng(devices=[torch.cuda.current_device()] if device.type == "cuda" else [])
 
 
 @contextmanager

@@ -13,6 +13,8 @@
     ├── EvaluationError        labels and classes that do not fit together
     │   └── TooFewDefects      a miss rate that so few defects cannot promise
     ├── GeneratedSetError      a generated output folder or its manifest that cannot be used
+    ├── RankFailed             one of the processes that train together could not go on
+    ├── SaidElsewhere          another of these processes failed, and says why
     └── MissingExtra           a part of the software that is not installed
 
 Every message names the thing, what was found, what was expected and what to do next, in one line.
@@ -63,6 +65,17 @@ class TooFewDefects(EvaluationError):
 
 class GeneratedSetError(TrainerError):
     """A folder of generated images, or its manifest, cannot be used."""
+
+
+class RankFailed(TrainerError):
+    """One of the processes that train together could not go on; the message says which, and why."""
+
+
+class SaidElsewhere(TrainerError):
+    """Another of the processes that train together failed and says why; this one ends without a word."""
+
+    def __init__(self) -> None:
+        super().__init__("another process of this training failed; its own words say why")
 
 
 class MissingExtra(TrainerError):

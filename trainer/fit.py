@@ -15,14 +15,15 @@ import torch
 from tqdm import tqdm
 
 from .config import TrainConfig
-from .device import choose_device, torch_threads
+from .device import choose_device, kept_chance, torch_threads
 from .errors import ConfigError
+from .group import ALONE, Group
 from .history import EpochRecord
 from .score import predict_logits, score
 from .session import Pictures, Session
 
 _LOOK_EVERY = 8
-"""Steps between two looks at the loss: each makes a GPU wait for the CPU."""
+"""Steps between two looks at the loss: each makes a GPU wait for the CPU, and the processes for each other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +47,14 @@ def fit(
     resume_from: dict[str, Any] | None = None,
     epochs_done: int = 0,
     asked_to_stop: Callable[[], bool] = lambda: False,
+    group: Group = ALONE,
 ) -> Generator[EpochResult, None, None]:
     """Train a classifier, yielding after each epoch.
 
     AdamW with a linear warm-up and a decay per step; the weights that are validated and yielded are an
     exponential moving average. On a CPU the same config, pictures and versions give the same bits.
+
+    Several processes share the images of each step and of the validation, and yield the same, but for the times.
 
     Args:
         train: what is learnt from.
@@ -60,28 +64,29 @@ def fit(
         progress: show a bar for each epoch on stderr.
         resume_from: what `EpochResult.resume` gave at the end of epoch `epochs_done`; None starts afresh.
         epochs_done: epochs that lie behind `resume_from`.
-        asked_to_stop: looked at after each step; the loop then ends there, in the middle of an epoch.
+        asked_to_stop: looked at after each step; the loop then ends there, in the middle of an epoch. Of several
+            processes it is enough that one is asked.
+        group: the processes that train together, each calling this with the same.
 
     Raises:
         ConfigError: the loss is no longer a number, or the device is not there.
         CheckpointError: `config.weights` cannot be used.
     """
     device = choose_device(config.device)
-    with torch_threads(config.threads), torch.random.fork_rng(), _kernels(device, deterministic=config.deterministic):
+    with torch_threads(config.threads), kept_chance(device), _kernels(device, deterministic=config.deterministic):
         torch.manual_seed(config.seed)
-        session = Session(train, classes, config, device)
+        session = Session(train, classes, config, device, group)
         if resume_from is not None:
             session.restore(resume_from)
         elif session.started_from and progress:
             tqdm.write(session.started_from, file=sys.stderr)
         for epoch in range(epochs_done + 1, config.epochs + 1):
             begin = time.perf_counter()
-            train_loss, seen = _train_epoch(session, epoch, config, progress, asked_to_stop)
-            if asked_to_stop():
+            train_loss, seen, stopped = _train_epoch(session, epoch, config, progress, asked_to_stop, group)
+            if stopped:
                 return
             trained = time.perf_counter()
-            network = session.average.network
-            measured = score(predict_logits(network, val, device, 2 * config.images_a_step), val.labels, classes)
+            measured = score(_validate(session, val, config, device, group), val.labels, classes)
             yield EpochResult(
                 EpochRecord(
                     epoch=epoch,
@@ -95,35 +100,63 @@ def fit(
                     val_miss_rate=measured.miss_rate,
                     val_overkill_rate=measured.overkill_rate,
                 ),
-                {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()},
+                {name: tensor.detach().cpu().clone() for name, tensor in session.average.network.state_dict().items()},
                 session.state,
             )
 
 
+def _validate(session: Session, val: Pictures, config: TrainConfig, device: torch.device, group: Group) -> torch.Tensor:
+    """(N, K) logits of all validation images, in order and each once; the processes share the work."""
+    own = group.share_of(len(val.places))
+    at_once = max(2, 2 * config.images_a_step // (config.accumulate * group.count))
+    logits = predict_logits(session.average.network, val.part(own), device, at_once)
+    return group.gather(logits, len(val.places))
+
+
 def _train_epoch(
-    session: Session, epoch: int, config: TrainConfig, progress: bool, asked_to_stop: Callable[[], bool]
-) -> tuple[float, int]:
-    """Mean loss of the epoch's images, and how many they were."""
+    session: Session,
+    epoch: int,
+    config: TrainConfig,
+    progress: bool,
+    asked_to_stop: Callable[[], bool],
+    group: Group,
+) -> tuple[float, int, bool]:
+    """Mean loss of the epoch's images, how many they were, and whether it was broken off."""
     batches = session.start_epoch()
+    # On a CPU a step takes long beside a word between the processes, so that they can end at once.
+    every = 1 if group.count > 1 and choose_device(config.device).type == "cpu" else _LOOK_EVERY
     total, seen = 0.0, 0
     waiting: list[tuple[torch.Tensor, int]] = []
     with _bar(batches, epoch, config.epochs, progress) as bar:
         for number, batch in enumerate(batches, start=1):
             waiting.append((session.step(batch), len(batch)))
-            if asked_to_stop():
-                break
-            if number % _LOOK_EVERY and number != len(batches):
+            if group.count == 1 and asked_to_stop():
+                return total / max(1, seen), seen, True
+            if number % every and number != len(batches):
                 continue
-            for value, count in zip(torch.stack([loss for loss, _ in waiting]).tolist(), waiting, strict=True):
+            values, stopped = _agree(torch.stack([loss for loss, _ in waiting]), asked_to_stop, group)
+            for value, (_, count) in zip(values, waiting, strict=True):
                 if not math.isfinite(value):
                     raise ConfigError(
                         f"lr: the loss became {value} in epoch {epoch} with lr {config.lr}; try --lr {config.lr / 10:g}"
                     )
-                total, seen = total + value * count[1], seen + count[1]
+                total, seen = total + value * count, seen + count
+            if stopped:
+                return total / seen, seen, True
             bar.update(sum(count for _, count in waiting))
             bar.set_postfix(loss=f"{total / seen:.3f}", refresh=False)
             waiting.clear()
-    return total / max(1, seen), seen
+    return total / seen, seen, False
+
+
+def _agree(losses: torch.Tensor, asked_to_stop: Callable[[], bool], group: Group) -> tuple[list[float], bool]:
+    """The losses over all processes, and whether one of these was asked to stop, so that all end after this step."""
+    if group.count == 1:
+        return losses.tolist(), False
+    *values, asked = group.sum(
+        torch.cat([losses.detach().cpu().double(), torch.tensor([float(asked_to_stop())])])
+    ).tolist()
+    return values, asked > 0
 
 
 @contextmanager

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,6 +20,7 @@ import torch
 from tqdm import tqdm
 
 from .errors import DataError
+from .group import Group
 from .loader import decode
 
 CACHE_FOLDER_VARIABLE = "SD_DEFECTS_CACHE"
@@ -29,7 +32,7 @@ _DEVICE_SHARE = 0.4
 _THREADS = min(8, os.cpu_count() or 1)
 """Pillow lets other threads run while it decodes."""
 
-Where = Literal["memory", "mapped file", "device"]
+Where = Literal["memory", "shared file", "mapped file", "device"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +77,59 @@ def decode_all(
         _fill(images, paths, imgsz, progress=progress, words=words)
         return Decoded(torch.from_numpy(images), "memory")
     file = (folder or cache_folder()) / f"pictures-{_key(paths, imgsz)}.npy"
-    if not _is_whole(file, shape):
-        _make(file, shape, paths, imgsz, progress=progress, words=words)
-    elif progress:
-        tqdm.write(f"{words}: from {file}", file=sys.stderr)
-    # Copy on write: torch wants memory it may write to, and the file stays as it is.
-    return Decoded(torch.from_numpy(np.load(file, mmap_mode="c")), "mapped file")
+    _ensure(file, shape, paths, imgsz, progress=progress, words=words)
+    return Decoded(_map(file), "mapped file")
+
+
+def decode_shared(
+    paths: Sequence[Path],
+    imgsz: int,
+    *,
+    group: Group,
+    progress: bool,
+    words: str = "decode",
+    limit_bytes: int | None = None,
+    folder: Path | None = None,
+) -> Decoded:
+    """As `decode_all`, but once a machine: one of its processes decodes, and all map the same file.
+
+    What would fit into memory goes into a file that has no name any more once all have mapped it: the system keeps
+    it in memory while there is room, and it is gone with the processes, however they end.
+
+    Args:
+        paths: see `decode_all`, as are all but one.
+        imgsz: see there.
+        group: the processes that train together.
+        progress: see there.
+        words: see there.
+        limit_bytes: see there; for all processes of the machine together.
+        folder: see there.
+
+    Raises:
+        DataError: as `decode_all` does.
+    """
+    if group.count == 1:
+        return decode_all(paths, imgsz, progress=progress, words=words, limit_bytes=limit_bytes, folder=folder)
+    shape = (len(paths), 3, imgsz, imgsz)
+    folder = folder or cache_folder()
+    kept = folder / f"pictures-{_key(paths, imgsz)}.npy"
+    lent = folder / f".lent-{group.first_does(lambda: secrets.token_hex(8))}.npy"
+    fits = len(paths) * 3 * imgsz * imgsz <= (memory_limit() if limit_bytes is None else limit_bytes)
+    try:
+        if group.ranks.leads_machine:
+            if fits and not _is_whole(kept, shape):
+                _write(lent, shape, paths, imgsz, progress=progress, words=words)
+            else:
+                _ensure(kept, shape, paths, imgsz, progress=progress, words=words)
+        group.wait()
+        where: Where = "shared file" if lent.is_file() else "mapped file"
+        images = _map(lent if where == "shared file" else kept)
+        group.wait()
+    finally:
+        if group.ranks.leads_machine:
+            with suppress(PermissionError):  # Windows removes no file that is mapped; it may be deleted later
+                lent.unlink(missing_ok=True)
+    return Decoded(images, where)
 
 
 def memory_limit(cache_gb: float | None = None) -> int:
@@ -150,7 +200,27 @@ def _is_whole(file: Path, shape: tuple[int, ...]) -> bool:
     return bool(there.shape == shape and there.dtype == np.uint8)
 
 
-def _make(file: Path, shape: tuple[int, ...], paths: Sequence[Path], imgsz: int, *, progress: bool, words: str) -> None:
+def _map(file: Path) -> torch.Tensor:
+    # Copy on write: torch wants memory it may write to, and the file stays as it is.
+    return torch.from_numpy(np.load(file, mmap_mode="c"))
+
+
+def _ensure(
+    file: Path, shape: tuple[int, ...], paths: Sequence[Path], imgsz: int, *, progress: bool, words: str
+) -> None:
+    """A file of decoded pictures that stays: the one that is there, or a new one."""
+    there = _is_whole(file, shape)
+    if progress:
+        size = f"{int(np.prod(shape)) / 1e6:.0f} MB of pictures"
+        said = f"from {file}" if there else f"{size} go into {file}; it may be deleted after training"
+        tqdm.write(f"{words}: {said}", file=sys.stderr)
+    if not there:
+        _write(file, shape, paths, imgsz, progress=progress, words=words)
+
+
+def _write(
+    file: Path, shape: tuple[int, ...], paths: Sequence[Path], imgsz: int, *, progress: bool, words: str
+) -> None:
     needed = int(np.prod(shape))
     file.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(file.parent).free
@@ -158,11 +228,6 @@ def _make(file: Path, shape: tuple[int, ...], paths: Sequence[Path], imgsz: int,
         raise DataError(
             f"{file.parent}: {needed / 1e6:.0f} MB are needed for the decoded pictures and {free / 1e6:.0f} MB are "
             f"free; make room, name another folder in {CACHE_FOLDER_VARIABLE}, or raise --cache-gb"
-        )
-    if progress:
-        tqdm.write(
-            f"{words}: {needed / 1e6:.0f} MB of pictures go into {file}; it may be deleted after training",
-            file=sys.stderr,
         )
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:

@@ -116,9 +116,15 @@ def refuse_other_machine(run: Path, environment: dict[str, Any]) -> None:
     """Let an interrupted run go on only where it comes to the same bits.
 
     Raises:
-        ConfigError: another torch, processor or number format than it was started with.
+        ConfigError: another torch, processor, number format or number of processes than it was started with.
     """
-    there = read_json(run / ENVIRONMENT_NAME)
+    there = {"processes": 1, **read_json(run / ENVIRONMENT_NAME)}
+    if there["processes"] != environment["processes"]:
+        raise ConfigError(
+            f"{run}: was interrupted with {there['processes']} process(es), here there are {environment['processes']}, "
+            "and batch statistics would be of other parts; go on with as many (torchrun --nproc-per-node), or add "
+            "--overwrite to start anew"
+        )
     for name in ("torch", "device", "precision"):
         if there.get(name) != environment[name]:
             raise ConfigError(
@@ -141,12 +147,13 @@ def refuse_mixed_layout(run: Path, *, several: bool) -> None:
         raise ConfigError(f"{run}: holds runs of several seeds, so it cannot become one itself; choose another -o")
 
 
-def describe_environment(config: TrainConfig, *, pictures: str) -> dict[str, Any]:
+def describe_environment(config: TrainConfig, *, pictures: str, processes: int = 1) -> dict[str, Any]:
     """Versions, processor and choices that a run was made with; goes into `environment.json`.
 
     Args:
         config: of the run, tuned for this machine.
         pictures: where the decoded training pictures lie.
+        processes: that train together.
     """
     device = choose_device(config.device)
     return {
@@ -156,6 +163,7 @@ def describe_environment(config: TrainConfig, *, pictures: str) -> dict[str, Any
         "machine": platform.machine(),
         **{name: _version_or_none(name) for name in _PACKAGES},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "processes": processes,
         "threads": config.threads,
         "precision": Precision(device, amp=config.amp).name,
         "layout": config.layout,

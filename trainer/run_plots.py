@@ -76,10 +76,17 @@ def draw_curves(path: Path, epochs: Sequence[EpochRecord], *, monitor: str) -> N
     write_bytes_atomically(path, content.getvalue())
 
 
-def draw_examples(path: Path, train: Pictures, config: TrainConfig) -> None:
-    """The first batch of the training, varied as it will be, each image with the number of its class, as PNG."""
+def draw_examples(path: Path, train: Pictures, config: TrainConfig, *, parts: int) -> None:
+    """The first batch of the training, varied as it will be, each image with the number of its class, as PNG.
+
+    Args:
+        path: file to write.
+        train: the pictures.
+        config: of the training.
+        parts: that a step is worked through in, over all processes.
+    """
     chance = torch.Generator().manual_seed(config.seed)
-    batch = order_of(train, config, chance).next_epoch()[0]
+    batch = order_of(train, config, chance, parts=parts).next_epoch()[0]
     varied = augment(train.images[train.places[batch]].cpu(), config.augment, chance)[:_MOST_TILES]
     tile = max(_LEAST_TILE_PX, config.imgsz)
     columns = math.ceil(math.sqrt(2 * len(varied)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,11 @@ class EpochOrder:
         generator: where chance comes from.
         added_share: probability that an entry drawn is one of the added images; None draws from all alike.
         added: (N,) whether an entry was added to the real images; only read with `added_share`.
+        parts: that each step is worked through in, over all processes.
 
     Raises:
-        ConfigError: `added_share` asks for images of a kind that is not there.
+        ConfigError: `added_share` asks for images of a kind that is not there, or an epoch has fewer than two images
+            a part.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class EpochOrder:
         generator: torch.Generator,
         added_share: float | None = None,
         added: Sequence[bool] = (),
+        parts: int = 1,
     ) -> None:
         places = np.arange(len(labels))
         self._share = added_share
@@ -55,8 +59,7 @@ class EpochOrder:
         self._rounds = [_ShuffledRounds(pool, generator) for pool in pools]
         self._pool_order = _ShuffledRounds(np.arange(len(pools)), generator)
         self._count = images_per_epoch or len(labels)
-        # Batch normalisation needs two images a step.
-        self.steps = max(1, min(math.ceil(self._count / batch_size), self._count // 2))
+        self.steps = steps_in_epoch(self._count, batch_size, parts=parts)
 
     def next_epoch(self) -> list[torch.Tensor]:
         """The batches of the next epoch, each (B,) int64 indices."""
@@ -78,6 +81,36 @@ class EpochOrder:
         self._pool_order.restore(state["pool_order"])
         for one, its_state in zip(self._rounds, state["rounds"], strict=True):
             one.restore(its_state)
+
+
+def steps_in_epoch(count: int, batch_size: int, *, parts: int = 1) -> int:
+    """Steps of the optimizer in an epoch; their images differ by one at most.
+
+    Args:
+        count: images in the epoch.
+        batch_size: images a step, at most.
+        parts: that each step is worked through in; batch normalisation needs two images in each.
+
+    Raises:
+        ConfigError: there are not two images for each of several parts.
+    """
+    if parts > 1 and count < 2 * parts:
+        raise ConfigError(
+            f"accumulate: {parts} parts a step, over all processes, need {2 * parts} images an epoch, and there are "
+            f"{count}; take fewer parts or processes, or raise --images-per-epoch"
+        )
+    return max(1, min(math.ceil(count / batch_size), count // (2 * parts)))
+
+
+def parts_of(count: int, parts: int) -> list[slice]:
+    """So many entries in consecutive parts, whose sizes differ by one at most.
+
+    Args:
+        count: entries, 0 or more.
+        parts: 1 or more; where there are fewer entries, some are empty.
+    """
+    ends = [count * k // parts for k in range(parts + 1)]
+    return [slice(begin, end) for begin, end in pairwise(ends)]
 
 
 class _ShuffledRounds:

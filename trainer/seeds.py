@@ -17,9 +17,11 @@ from .errors import ConfigError
 from .history import count_epochs
 from .pictures import memory_limit
 from .processes import run_jobs, sensible_processes
+from .ranks import read_ranks
 from .run_folder import DATA_NAME, refuse_mixed_layout
 from .run_names import BEST_NAME
-from .train import TrainResult, read_result, train
+from .train import train
+from .train_result import TrainResult, read_result
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,21 @@ class _SeedJob:
 def processes_for(config: TrainConfig, seeds: Sequence[int], processes: int | None = None) -> int:
     """How many seeds are trained at a time: as many as asked; else one a physical core on the CPU, one on a GPU.
 
+    One where torchrun started this process, since all of its processes then train each seed together.
+
     Raises:
-        ConfigError: fewer than 1 were asked for, or the device is not there.
+        ConfigError: fewer than 1 were asked for, any where torchrun decides, or the device is not there.
     """
     if processes is not None and processes < 1:
         raise ConfigError(f"processes: found {processes}; expected 1 or more")
+    together = read_ranks().count
+    if together > 1 and processes is not None:
+        raise ConfigError(
+            f"processes: found {processes}, but torchrun started {together}, which train each seed together; leave out "
+            "--processes, or start without torchrun to train several seeds at a time"
+        )
+    if together > 1:
+        return 1
     if processes is None:
         on_gpu = choose_device(config.device).type == "cuda"
         processes = 1 if on_gpu else max(1, sensible_processes() // config.threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,16 @@ from torch import nn
 from torch.nn import functional
 
 from . import _yolov5
-from .augment import augment
+from .augment import draw_variation, vary
+from .batch_norm import StepStatistics
 from .config import TrainConfig
 from .ema import MovingAverage
+from .group import ALONE, Group
 from .loader import normalise
 from .precision import Precision
-from .sampling import EpochOrder, class_weights
+from .sampling import EpochOrder, class_weights, parts_of
 from .schedule import lr_share
-from .start import freeze_backbone, start_from
+from .start import BATCH_NORMS, freeze_backbone, start_from
 
 _BATCH_NORM_MOMENTUM = 0.1
 """Upstream's 0.03 leaves a quarter of the initial statistics after 50 steps, and small sets train that short."""
@@ -37,19 +40,33 @@ class Pictures:
     added: torch.Tensor | None = None
     """(N,) bool, whether the entry joined the real images: a generated image, or a source repeated as control."""
 
+    def part(self, entries: slice) -> Pictures:
+        """Some of the entries, of the same images."""
+        added = None if self.added is None else self.added[entries]
+        return Pictures(self.images, self.places[entries], self.labels[entries], added)
+
 
 class Session:
     """A training in progress: network, average, optimizer, chance and order.
 
-    Build it, and call `step`, with torch's global generator seeded and kept apart; `fit` does both.
+    Build it, and call `step`, with torch's global generator seeded and kept apart; `fit` does both. Of several
+    processes each has its own, draws the same chance and order, and works through its parts of each batch; after a
+    step all hold the same network, average and optimizer.
 
     Raises:
         CheckpointError: `config.weights` cannot be used.
         ConfigError: the pictures do not fit the config.
     """
 
-    def __init__(self, train: Pictures, classes: tuple[str, ...], config: TrainConfig, device: torch.device) -> None:
-        self._train, self._config, self._device = train, config, device
+    def __init__(
+        self,
+        train: Pictures,
+        classes: tuple[str, ...],
+        config: TrainConfig,
+        device: torch.device,
+        group: Group = ALONE,
+    ) -> None:
+        self._train, self._config, self._device, self._group = train, config, device, group
         self.memory_format = memory_format(config.layout)
         network, self.started_from = _build(classes, config)
         self.network = network.to(device, memory_format=self.memory_format)  # type: ignore[call-overload]
@@ -57,15 +74,17 @@ class Session:
         self._optimizer = torch.optim.AdamW(_parameter_groups(self.network, config.weight_decay), lr=config.lr)
         self._precision = Precision(device, amp=config.amp)
         self._chance = torch.Generator().manual_seed(config.seed)
-        self._order = order_of(train, config, self._chance)
-        self._weights = (
-            class_weights(train.labels.tolist(), len(classes)).to(device)
-            if config.class_weights == "balanced"
-            else None
-        )
+        self._parts = config.accumulate * group.count
+        self._order = order_of(train, config, self._chance, parts=self._parts)
+        self._weights = class_weights(train.labels.tolist(), len(classes)) if config.class_weights != "none" else None
+        self._weights_there = None if self._weights is None else self._weights.to(device)
         self._steps_done = 0
         self.lr = config.lr
         """Learning rate of the last step."""
+        self._statistics = StepStatistics(self.network, parts=config.accumulate, group=group)
+        self._parallel = group.parallel(self.network, device)
+        if group.count > 1:
+            self._settle()
 
     def start_epoch(self) -> list[torch.Tensor]:
         """The batches of the next epoch, each (B,) int64 indices; the network is put into training mode."""
@@ -73,32 +92,71 @@ class Session:
         return self._order.next_epoch()
 
     def step(self, batch: torch.Tensor) -> torch.Tensor:
-        """One step of the optimizer on a batch of indices; its mean loss, a scalar on the device."""
+        """One step of the optimizer on a batch of indices.
+
+        Returns:
+            The part of the batch's mean loss that this process worked out, a scalar on the device; over the processes
+            they add up to that mean.
+        """
         config = self._config
         self.lr = config.lr * lr_share(self._steps_done, self._order.steps, config)
         for group in self._optimizer.param_groups:
             group["lr"] = self.lr
-        pixels = augment(
-            take_images(self._train, self._train.places[batch], self._device), config.augment, self._chance
-        )
-        with self._precision.autocast():
-            loss = functional.cross_entropy(
-                self.network(normalise(pixels).contiguous(memory_format=self.memory_format)),
-                self._train.labels[batch].to(self._device, non_blocking=True),
-                weight=self._weights,
-                label_smoothing=config.label_smoothing,
-            )
+        variation = draw_variation(len(batch), config.augment, self._chance)
+        own = parts_of(len(batch), self._parts)[self._group.ranks.rank * config.accumulate :][: config.accumulate]
         self._optimizer.zero_grad(set_to_none=True)
-        scaler = self._precision.scaler
-        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        scaler, losses = self._precision.scaler, []
+        for number, part in enumerate(own, start=1):
+            pixels = vary(take_images(self._train, self._train.places[batch[part]], self._device), variation.part(part))
+            with self._statistics.of_part(number), self._gradients(stay_here=number < len(own)):
+                loss = self._loss(pixels, batch, part)
+                # The gradients of all processes are averaged where they are to be added.
+                scaler.scale(loss * self._group.count).backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
         if config.clip_norm:
             scaler.unscale_(self._optimizer)
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm)
         scaler.step(self._optimizer)
         scaler.update()
+        self._statistics.share()
         self.average.update(self.network)
         self._steps_done += 1
-        return loss.detach()
+        return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+
+    def _loss(self, pixels: torch.Tensor, batch: torch.Tensor, part: slice) -> torch.Tensor:
+        """The loss of a part, as a share of the batch's mean."""
+        labels = self._train.labels[batch]
+        with self._precision.autocast():
+            mean = functional.cross_entropy(
+                self._parallel(normalise(pixels).contiguous(memory_format=self.memory_format)),
+                labels[part].to(self._device, non_blocking=True),
+                weight=self._weights_there,
+                label_smoothing=self._config.label_smoothing,
+            )
+        if self._parts == 1:
+            return mean
+        if self._weights is None:
+            return mean * (len(labels[part]) / len(labels))
+        # A weighted mean is divided by the weights of its images, so a part counts by its own.
+        return mean * float(self._weights[labels[part]].sum() / self._weights[labels].sum())
+
+    def _gradients(self, *, stay_here: bool) -> AbstractContextManager[object]:
+        """Around a part's pass: whether the processes' gradients are averaged at its end."""
+        return self._parallel.no_sync() if stay_here and self._group.count > 1 else nullcontext()  # type: ignore
+
+    def _settle(self) -> None:
+        """One pass that is thrown away, since the first of DistributedDataParallel settles how gradients are grouped.
+
+        Floats of three processes and more add up to other bits in other groups, and a training that is gone on with
+        has to come to the bits of one that never was interrupted.
+        """
+        before = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+        side = self._config.imgsz
+        images = torch.zeros((2, 3, side, side), device=self._device).contiguous(memory_format=self.memory_format)
+        self.network.train()
+        self._parallel(images).sum().backward()
+        self.network.load_state_dict(before)
+        self._optimizer.zero_grad(set_to_none=True)
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values from which `restore` goes on as if nothing had come between.
@@ -131,8 +189,14 @@ class Session:
             torch.cuda.set_rng_state_all(state["cuda_chance"])
 
 
-def order_of(train: Pictures, config: TrainConfig, chance: torch.Generator) -> EpochOrder:
+def order_of(train: Pictures, config: TrainConfig, chance: torch.Generator, *, parts: int) -> EpochOrder:
     """The order in which a training of this config shows its pictures.
+
+    Args:
+        train: the pictures.
+        config: of the training.
+        chance: where chance comes from.
+        parts: that a step is worked through in, over all processes.
 
     Raises:
         ConfigError: the pictures do not fit the config.
@@ -145,6 +209,7 @@ def order_of(train: Pictures, config: TrainConfig, chance: torch.Generator) -> E
         generator=chance,
         added_share=config.generated_share,
         added=[] if train.added is None else train.added.tolist(),
+        parts=parts,
     )
 
 
@@ -167,8 +232,10 @@ def _build(classes: tuple[str, ...], config: TrainConfig) -> tuple[nn.Module, st
     words = ""
     if config.weights is not None:
         words = start_from(network, Path(config.weights), model=config.model, classes=classes).line
+    if config.sync_bn:
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, BATCH_NORMS):
             module.momentum = _BATCH_NORM_MOMENTUM
     freeze_backbone(network, config.freeze)
     return network, words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from .config import TrainConfig
 from .errors import CheckpointError, ConfigError
 from .loader import MEAN, STD
 from .upstream_weights import read_upstream
@@ -107,6 +109,9 @@ def start_from(network: nn.Module, path: Path, *, model: str, classes: tuple[str
     )
 
 
+BATCH_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
+
+
 def freeze_backbone(network: nn.Module, layers: int) -> None:
     """Keep the first layers as they are: no gradients, and batch statistics that no training mode changes.
 
@@ -130,7 +135,7 @@ def freeze_backbone(network: nn.Module, layers: int) -> None:
     for part in list(parts)[:layers]:
         part.requires_grad_(False)
         for module in part.modules():
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, BATCH_NORMS):
                 module.eval()
                 module.register_forward_pre_hook(_stay_in_evaluation)
 
@@ -183,3 +188,21 @@ def _renormalise(state: dict[str, torch.Tensor], mean: tuple[float, ...], std: t
     state[_FIRST] = weight * scale.view(1, 3, 1, 1)
     if _FIRST_MEAN in state:
         state[_FIRST_MEAN] = state[_FIRST_MEAN] - (weight.sum(dim=(2, 3)) * shift).sum(dim=1)
+
+
+def with_weights_hash(config: TrainConfig) -> TrainConfig:
+    """The config with the hash of its starting weights, by which a training knows them again.
+
+    Raises:
+        CheckpointError: there is no such file, or it is another one than the config was saved with.
+    """
+    if config.weights is None:
+        return config
+    file = find_checkpoint(Path(config.weights))
+    found = hashlib.sha256(file.read_bytes()).hexdigest()
+    if config.weights_sha256 not in (None, found):
+        raise CheckpointError(
+            f"{file}: sha256 {found[:12]}..., expected {config.weights_sha256}; the file is another one than the "
+            "settings were saved with"
+        )
+    return config.model_copy(update={"weights_sha256": found})

@@ -11,7 +11,8 @@ import torch
 from .assemble import TrainingData
 from .config import TrainConfig
 from .device import choose_device
-from .pictures import Where, bring_to, decode_all, memory_limit
+from .group import ALONE, Group
+from .pictures import Where, bring_to, decode_shared, memory_limit
 from .session import Pictures
 
 
@@ -26,15 +27,16 @@ class TrainingPictures:
 
 
 def read_pictures(
-    sources: TrainingData, config: TrainConfig, *, cache_gb: float | None, progress: bool
+    sources: TrainingData, config: TrainConfig, *, cache_gb: float | None, progress: bool, group: Group = ALONE
 ) -> TrainingPictures:
-    """Decode every picture once, however often it is listed.
+    """Decode every picture once, however often it is listed and by however many processes it is looked at.
 
     Args:
         sources: what to read.
         config: with the side in pixels and the device.
         cache_gb: most memory in GB to take; None: half of what is free.
         progress: show bars on stderr.
+        group: the processes that train together.
 
     Raises:
         DataError: a picture cannot be read, or the disk has no room for what memory does not hold.
@@ -42,11 +44,12 @@ def read_pictures(
     train_place = _places(image.path for image in sources.train)
     val_place = _places(image.path for image in sources.val)
     device, left = choose_device(config.device), memory_limit(cache_gb)
+    side = config.imgsz
     words = "read training"
-    train = decode_all(list(train_place), config.imgsz, progress=progress, words=words, limit_bytes=left)
-    left -= train.images.nbytes if train.where == "memory" else 0
+    train = decode_shared(list(train_place), side, group=group, progress=progress, words=words, limit_bytes=left)
+    left -= train.images.nbytes if train.where in ("memory", "shared file") else 0
     words = "read validation"
-    val = decode_all(list(val_place), config.imgsz, progress=progress, words=words, limit_bytes=left)
+    val = decode_shared(list(val_place), side, group=group, progress=progress, words=words, limit_bytes=left)
     train, val = bring_to(train, device), bring_to(val, device)
     number = {name: k for k, name in enumerate(sources.classes)}
     return TrainingPictures(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import sys
 import time
@@ -15,7 +16,8 @@ from tqdm import tqdm
 
 from . import _yolov5
 from .config import TrainConfig
-from .device import choose_device, torch_threads
+from .device import choose_device, kept_chance, torch_threads
+from .group import ALONE, Group
 from .precision import Precision
 from .session import memory_format
 
@@ -28,31 +30,37 @@ _MEMORY_SHARE = 0.8
 _TIMED_STEPS = 5
 
 
-def tune(config: TrainConfig, *, n_images: int, n_classes: int, progress: bool) -> TrainConfig:
+def tune(config: TrainConfig, *, n_images: int, n_classes: int, progress: bool, group: Group = ALONE) -> TrainConfig:
     """The config with every "auto" that concerns speed replaced by what is used on this machine.
+
+    Of several processes each tries its own device; the smallest batch and the first one's layout hold for all.
 
     Args:
         config: as asked for.
         n_images: images in an epoch.
         n_classes: outputs of the network.
         progress: say on stderr what was measured.
+        group: the processes that train together.
     """
     device = choose_device(config.device)
+    parts = config.accumulate * group.count
     changes: dict[str, Any] = {}
-    with torch_threads(config.threads), torch.random.fork_rng():
+    with torch_threads(config.threads), kept_chance(device):
         if config.batch_size == "auto":
-            changes["batch_size"] = CPU_BATCH_SIZE
+            changes["batch_size"] = max(2, math.ceil(CPU_BATCH_SIZE / parts)) * parts
             if device.type == "cuda":
-                changes["batch_size"] = largest_batch(
-                    lambda size: _fits(config, size, n_classes, device), most=max(2, n_images // _LEAST_STEPS)
+                largest = largest_batch(
+                    lambda size: _fits(config, size, n_classes, device), most=max(2, n_images // (_LEAST_STEPS * parts))
                 )
+                changes["batch_size"] = group.least(largest) * parts
                 _say(f"batch size {changes['batch_size']}: the largest that fits", progress)
             config = config.model_copy(update=changes)
         if config.layout == "auto":
             # Measured on a CPU, yolov5n: 367 against 320 images/s at 64 px, 43 against 39 at 224 px.
             changes["layout"] = "channels_last"
             if not config.deterministic:
-                changes["layout"], seconds = faster_layout(lambda layout: _step_s(config, layout, n_classes, device))
+                found = faster_layout(lambda layout: _step_s(config, layout, n_classes, device, parts))
+                changes["layout"], seconds = group.first_does(lambda: found)
                 words = ", ".join(f"{name} {1e3 * taken:.1f} ms a step" for name, taken in seconds.items())
                 _say(f"layout {changes['layout']}: {words}", progress)
     return config.model_copy(update=changes)
@@ -93,8 +101,8 @@ def _fits(config: TrainConfig, size: int, n_classes: int, device: torch.device) 
     return torch.cuda.max_memory_allocated(device) <= _MEMORY_SHARE * free
 
 
-def _step_s(config: TrainConfig, layout: str, n_classes: int, device: torch.device) -> float:
-    trial = _Trial(config, layout, n_classes, device, config.images_a_step)
+def _step_s(config: TrainConfig, layout: str, n_classes: int, device: torch.device, parts: int) -> float:
+    trial = _Trial(config, layout, n_classes, device, config.images_a_step // parts)
     trial.step()  # the first one also chooses kernels and takes memory
     return statistics.median(trial.step() for _ in range(_TIMED_STEPS))
 

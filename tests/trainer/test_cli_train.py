@@ -98,7 +98,7 @@ def test_options_reach_the_configuration(monkeypatch: pytest.MonkeyPatch) -> Non
         "train data -o run --batch-size auto --patience 7 --monitor val_loss --stop-on overfit --schedule linear "
         "--class-weights balanced --clip-norm 0 --generated-share 0.5 --no-flips --no-quarter-turns --shift 0.2 "
         "--hue 0.05 --saturation 0.2 --no-amp --layout contiguous --no-deterministic --cache-gb 1.5 --tensorboard "
-        "--weights start.pt --freeze 9 --label-smoothing 0 --processes 2"
+        "--weights start.pt --accumulate 2 --sync-bn --freeze 9 --label-smoothing 0 --processes 2"
     )
     done = CliRunner().invoke(cli, arguments.split())
     assert done.exit_code == 0, done.output
@@ -117,6 +117,8 @@ def test_options_reach_the_configuration(monkeypatch: pytest.MonkeyPatch) -> Non
         layout="contiguous",
         deterministic=False,
         weights="start.pt",
+        accumulate=2,
+        sync_bn=True,
         freeze=9,
         label_smoothing=0,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from .. import __version__
+from ..ranks import refuse_torchrun
 from ._group import OneLineErrors, speak_utf8
 from .check import check
 from .compare import compare
@@ -21,7 +22,8 @@ from .train import train
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="trainer")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Train, judge and compare defect classifiers.
 
     \b
@@ -32,6 +34,8 @@ def cli() -> None:
       trainer train data --generated output -o runs/augmented
       trainer compare runs/baseline runs/augmented data
     """
+    if ctx.invoked_subcommand != "train":
+        refuse_torchrun(str(ctx.invoked_subcommand))
 
 
 cli.add_command(check)

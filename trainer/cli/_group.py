@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from ..errors import MissingExtra, TrainerError
+from ..errors import ConfigError, MissingExtra, RankFailed, SaidElsewhere, TrainerError
+from ..ranks import read_ranks
 
 _TRAIN_EXTRA = {"torch", "torchvision", "yolov5", "cv2", "numpy", "scipy", "matplotlib", "jinja2"}
 
@@ -21,6 +22,10 @@ class OneLineErrors(click.Group):
         try:
             return super().invoke(ctx)
         except TrainerError as error:
+            if isinstance(error, SaidElsewhere) or not (_speaks() or isinstance(error, RankFailed)):
+                ctx.exit(1)
+            if isinstance(error, RankFailed):
+                click.echo(err=True)  # off the line of the bar that another process may have drawn
             raise click.ClickException(str(error)) from error
         except ModuleNotFoundError as error:
             if (error.name or "").split(".")[0] in {
@@ -36,6 +41,14 @@ class OneLineErrors(click.Group):
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             raise click.ClickException(f"{where}{error.strerror or error}") from error
+
+
+def _speaks() -> bool:
+    """Whether this process says what all of those started with it on this machine would say."""
+    try:
+        return read_ranks().leads_machine
+    except ConfigError:
+        return True
 
 
 def speak_utf8() -> None:

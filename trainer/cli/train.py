@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from ..ranks import read_ranks
+
 _FOLDER = click.Path(path_type=Path)
 
 _GROUPS = {
@@ -25,6 +27,7 @@ _GROUPS = {
     "How": (
         "epochs",
         "batch_size",
+        "accumulate",
         "images_per_epoch",
         "lr",
         "schedule",
@@ -43,6 +46,7 @@ _GROUPS = {
         "amp",
         "layout",
         "deterministic",
+        "sync_bn",
         "cache_gb",
     ),
     "Output": ("overwrite", "tensorboard", "as_json"),
@@ -117,7 +121,14 @@ class _GroupedOptions(click.Command):
     default="32",
     show_default=True,
     metavar="N|auto",
-    help="Images a step. auto: what fits a CUDA device; 32 on the CPU.",
+    help="Images a step, of all processes together. auto: what fits a CUDA device; 32 on the CPU.",
+)
+@click.option(
+    "--accumulate",
+    default=1,
+    show_default=True,
+    metavar="PARTS",
+    help="Work through a step's images in so many parts, to need less memory; each has its own batch statistics.",
 )
 @click.option(
     "--images-per-epoch", type=int, help="Images seen in an epoch; give two arms the same for an equal number of steps."
@@ -211,6 +222,11 @@ class _GroupedOptions(click.Command):
     help="The same bits every time. Always so on the CPU; on CUDA it takes slower kernels.",
 )
 @click.option(
+    "--sync-bn",
+    is_flag=True,
+    help="Batch statistics over the images of all processes instead of each its own; on CUDA, with torchrun, alone.",
+)
+@click.option(
     "--cache-gb",
     type=float,
     metavar="GB",
@@ -237,11 +253,15 @@ def train(ctx: click.Context, /, **options: Any) -> None:
       trainer train data --generated output -o runs/augmented --seed 0 --seed 1 --seed 2
       trainer train data --control-for output -o runs/control
       trainer train data -o runs/long --epochs 300 --patience 40
+      torchrun --nproc-per-node 2 -m trainer train data -o runs/large --model yolov5l-cls --batch-size 128
+
+    Started by torchrun, its processes share the images of each step, one GPU each.
     """
     try:
         _train(**options)
     except KeyboardInterrupt as stop:
-        click.echo(str(stop) or "stopped; the same command goes on", err=True)
+        if read_ranks().first:
+            click.echo(str(stop) or "stopped; the same command goes on", err=True)
         ctx.exit(130)
 
 
@@ -283,6 +303,8 @@ def _train(
         cache_gb=cache_gb,
         tensorboard=tensorboard,
     )
+    if not read_ranks().first:
+        return
     if as_json:
         document = [
             {

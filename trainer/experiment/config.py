@@ -26,6 +26,7 @@ _DECIDED_ELSEWHERE = {
     "seed": "the experiment's 'seeds' give it",
     "balance": 'it is what [[arm]] kind = "oversampling" does',
     "generated_share": "an arm's 'share' says how many generated images there are",
+    "sync_bn": "it is for several processes of one training, and each cell has one",
     "patience": "it would end arms after unequal numbers of steps",
     "stop_on": "it would end arms after unequal numbers of steps",
     "weights_sha256": "it is filled in",

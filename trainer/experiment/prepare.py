@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +11,8 @@ from ..assemble import assemble
 from ..config import AugmentConfig, TrainConfig
 from ..errors import ConfigError
 from ..generated import GeneratedImage, GeneratedSet
-from ..weights import find_checkpoint
+from ..sampling import steps_in_epoch
+from ..start import with_weights_hash
 from .classical import stronger
 from .config import ExperimentConfig
 from .material import Fold, images_of_arm, read_folds, read_sets
@@ -78,7 +77,7 @@ def prepare(config: ExperimentConfig, *, progress: bool = False) -> Prepared:
         EvaluationError: Normal class or primary metric do not fit the data.
     """
     _refuse_nesting(config)
-    config = config.model_copy(update={"train": _with_weights_hash(config.train)})
+    config = config.model_copy(update={"train": with_weights_hash(config.train)})
     arms = plan_arms(config)
     folds = read_folds(config, progress=progress)
     sets = read_sets(arms, progress=progress)
@@ -145,7 +144,7 @@ def steps_of(config: TrainConfig) -> int:
     count = config.images_per_epoch
     if count is None:
         raise ConfigError("images_per_epoch: not set; an experiment sets it for every arm")
-    return config.epochs * max(1, min(math.ceil(count / config.images_a_step), count // 2))
+    return config.epochs * steps_in_epoch(count, config.images_a_step, parts=config.accumulate)
 
 
 def _refuse_nesting(config: ExperimentConfig) -> None:
@@ -153,10 +152,3 @@ def _refuse_nesting(config: ExperimentConfig) -> None:
     for name, path in (("data", config.data), *(("sets", each) for arm in config.arm for each in arm.sets)):
         if output.is_relative_to(Path(path).resolve()):
             raise ConfigError(f"output: {config.output} lies in the {name} folder {path}; choose one beside it")
-
-
-def _with_weights_hash(config: TrainConfig) -> TrainConfig:
-    if config.weights is None:
-        return config
-    content = find_checkpoint(Path(config.weights)).read_bytes()
-    return config.model_copy(update={"weights_sha256": hashlib.sha256(content).hexdigest()})

@@ -15,6 +15,7 @@ from ..device import choose_device
 from ..errors import ConfigError
 from ..history import count_epochs
 from ..processes import run_jobs, sensible_processes
+from ..ranks import refuse_torchrun
 from ..stats import RESAMPLES
 from .as_json import EXPERIMENT_NAME, experiment_as_json
 from .cell import CELL_NAME, CellJob, identity_of, read_done, started_identity, work
@@ -71,6 +72,7 @@ def run_experiment(
         JobFailed: a cell failed; it is named, and finished ones are kept.
         Stopped: Ctrl-C; finished cells and epochs are kept.
     """
+    refuse_torchrun("experiment")
     hands = choose_hands(config, processes)
     prepared = prepare(config, progress=progress)
     with _alone(prepared.output):

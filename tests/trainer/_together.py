@@ -1,0 +1,155 @@
+"""What the two processes of test_together.py do; started by torchrun, every part ends in files that the tests read.
+
+python -m torch.distributed.run --nproc-per-node 2 _together.py FOLDER
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import trainer.fit as fit_module
+import trainer.session as session_module
+import trainer.train as train_module
+from trainer.config import TrainConfig, make_config
+from trainer.errors import TrainerError
+from trainer.group import joined
+from trainer.pictures import decode_shared
+from trainer.session import Pictures, Session
+from trainer.train import train
+
+RANK = int(os.environ["RANK"])
+
+
+def settings(**changes: object) -> TrainConfig:
+    tiny = {"epochs": 2, "imgsz": 32, "batch_size": 8, "device": "cpu", "class_weights": "balanced", "seed": 1}
+    return make_config(**{**tiny, "augment": {"hue": 0.1}, **changes})
+
+
+def pictures_of(labels: list[int], added: list[bool] | None = None) -> Pictures:
+    chance = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 255, (len(labels), 3, 32, 32), generator=chance).to(torch.uint8)
+    flags = None if added is None else torch.tensor(added)
+    return Pictures(images, torch.arange(len(labels)), torch.tensor(labels), flags)
+
+
+ORDERS: dict[str, tuple[dict[str, object], list[int], list[bool] | None]] = {
+    "plain": ({}, [0] * 13 + [1] * 6, None),
+    "balanced": ({"balance": True, "class_weights": "none", "images_per_epoch": 22}, [0] * 15 + [1] * 4, None),
+    "share": ({"generated_share": 0.5}, [0] * 11 + [1] * 8, [False] * 14 + [True] * 5),
+}
+
+
+def drawn(session: Session, epochs: int) -> list[list[int]]:
+    """The entries that this process sees in each step."""
+    real, seen = session_module.take_images, []
+
+    def noting(pictures: Pictures, places: torch.Tensor, device: torch.device) -> torch.Tensor:
+        seen.append(places.tolist())
+        return real(pictures, places, device)
+
+    session_module.take_images = noting
+    try:
+        for _ in range(epochs):
+            for batch in session.start_epoch():
+                session.step(batch)
+    finally:
+        session_module.take_images = real
+    return seen
+
+
+def failure_of(**arguments: Any) -> str:
+    """Kind and words of the error that a training ends with."""
+    try:
+        train(**arguments, progress=False)
+    except (TrainerError, OSError) as error:
+        return f"{type(error).__name__}: {error}"
+    return "none"
+
+
+def break_in(name: str, call: int) -> None:
+    """Let the `call`th call of a function of `trainer.train` fail in the first process, and any call in the other."""
+    real, calls = getattr(train_module, name), []
+
+    def failing(*arguments: object, **named: object) -> None:
+        calls.append(name)
+        if RANK or len(calls) == call:
+            raise OSError("broken off")
+        real(*arguments, **named)
+
+    setattr(train_module, name, failing)
+
+
+def main(folder: Path) -> None:
+    """All parts, in the same order in both processes."""
+    data, facts = folder / "data", {}
+    validated: list[int] = []
+    predict = fit_module.predict_logits
+
+    def noting(network: Any, pictures: Pictures, *rest: Any) -> torch.Tensor:
+        validated.append(len(pictures.places))
+        return predict(network, pictures, *rest)
+
+    fit_module.predict_logits = noting
+    whole = train(data, folder / "whole", settings(), progress=False)
+    facts["results"] = [{**asdict(one), "run": str(one.run)} for one in whole]
+    facts["validated"] = validated[:2]
+
+    writers = {name: getattr(train_module, name) for name in ("save_checkpoint", "save_progress", "write_history")}
+    for name, call in (("save_checkpoint", 99), ("write_history", 99), ("save_progress", 2)):
+        break_in(name, call)
+    facts["broken off"] = failure_of(data=data, run=folder / "gone on", config=settings())
+    if not RANK:
+        shutil.copytree(folder / "gone on", folder / "left")
+    for name, real in writers.items():
+        setattr(train_module, name, real)
+    gone_on = train(data, folder / "gone on", settings(), progress=False)
+    facts["resumed after"] = [one.resumed_after for one in gone_on]
+    facts["there"] = [one.was_there for one in train(data, folder / "gone on", settings(), progress=False)]
+    stopping = settings(epochs=30, patience=2, lr=1e-12, warmup_epochs=0, monitor="val_accuracy", ema_decay=0)
+    if RANK:
+        train_module.Watch.look = None  # type: ignore[assignment, method-assign] # decided once, by the other one
+    facts["stopped"] = [
+        (one.seed, one.epochs, one.stopped)
+        for one in train(data, folder / "stopped", stopping, seeds=[1, 2], progress=False)
+    ]
+
+    facts["refused"] = {
+        "batch": failure_of(data=data, run=folder / "no", config=settings(batch_size=9)),
+        "sync_bn": failure_of(data=data, run=folder / "no", config=settings(sync_bn=True)),
+        "few": failure_of(data=data, run=folder / "no", config=settings(images_per_epoch=3)),
+        "folder": failure_of(data=folder / "nowhere", run=folder / "no", config=settings()),
+        "other": failure_of(data=data, run=folder / "no", config=settings(lr=0.001 * (1 + RANK))),
+    }
+
+    with joined("cpu") as group:
+        facts["gathered"] = {}
+        for n in (1, 2, 5):
+            own = torch.arange(2.0 * n).view(n, 2)[group.share_of(n)]
+            facts["gathered"][n] = group.gather(own, n).tolist()
+        facts["orders"] = {}
+        for name, (changes, labels, added) in ORDERS.items():
+            torch.manual_seed(0)
+            config = settings(layout="channels_last", **changes)
+            session = Session(pictures_of(labels, added), ("a", "b"), config, torch.device("cpu"), group)
+            facts["orders"][name] = drawn(session, 2)
+        paths = sorted((data / "val").glob("*/*.png"))
+        for words, limit in (("lent", 10**9), ("kept", 0)):
+            found = decode_shared(
+                paths, 32, group=group, progress=False, limit_bytes=limit, folder=folder / f"cache {words}"
+            )
+            facts[words] = (found.where, found.images.long().sum(dim=(1, 2, 3)).tolist())
+            group.wait()
+            facts[f"{words} files"] = len(list((folder / f"cache {words}").iterdir()))
+    (folder / f"facts-{RANK}.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

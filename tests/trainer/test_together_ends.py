@@ -1,0 +1,41 @@
+"""However one of two processes ends, so does the other, in order; each case is a launch of torchrun."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trainer.history import read_history
+
+SCRIPT = Path(__file__).with_name("_together_ends.py")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to pass on")
+@pytest.mark.parametrize(
+    ("what", "codes", "words"),
+    [
+        ("stop", {"0": "130", "1": "130"}, "stopped; epochs 1 to 2 are saved in {run}, and the same command goes on"),
+        ("fail", {"0": "1", "1": "1"}, "Error: process 1 of 2 (counted from 0): this picture cannot be had here"),
+        ("die", {"0": "1"}, "Error: process 0 of 2 (counted from 0): another one died without a word"),
+    ],
+)
+def test_all_end_with_one_line(what: str, codes: dict[str, str], words: str, data: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [*command, what, str(tmp_path)], capture_output=True, text=True, encoding="utf-8", env=environment, timeout=300
+    )
+    assert done.returncode == 1, done.stderr
+    assert {path.name[-1]: path.read_text(encoding="utf-8") for path in tmp_path.glob("exit-*")} == codes
+    lines = done.stderr.splitlines()
+    said = [line for line in lines if line.startswith(("Error:", "stopped"))]
+    assert len(said) == 1
+    assert said[0].startswith(words.format(run=tmp_path / "run"))
+    # Torchrun's own words have a traceback of its own, and none of ours.
+    assert not [line for line in lines if 'File "' in line and str(Path(__file__).parents[2] / "trainer") in line]
+    assert len(read_history(tmp_path / "run").epochs) == 2
+    assert (tmp_path / "run" / "resume.pt").is_file()
