@@ -1,18 +1,21 @@
 """Upstream's classification training and prediction as it ships, with what a machine without a network needs.
 
-    python bench/upstream_classify.py train DATA PROJECT SEED EPOCHS IMGSZ BATCH
+    python bench/upstream_classify.py train DATA PROJECT SEED EPOCHS IMGSZ BATCH [DEVICE]
     python bench/upstream_classify.py predict BEST.PT IMAGES PREDICTIONS.CSV IMGSZ
 
-Started by trainer_vs_upstream.py. The weights it starts from are fresh ones (--pretrained False), written to a file
+Started by trainer_vs_upstream.py and ddp.py; beside PROJECT it writes epoch_ends.json, the time before the first epoch
+and at the end of each. The weights it starts from are fresh ones (--pretrained False), written to a file
 since upstream takes nothing else; the only files unpickled here are those this script has just made.
 """
 
 from __future__ import annotations
 
 import functools
+import json
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +32,8 @@ from trainer.dataset import list_images
 from trainer.predictions import write_predictions
 
 
-def train(data: Path, project: Path, seed: int, epochs: int, imgsz: int, batch: int) -> None:
-    """Run upstream's own main."""
+def train(data: Path, project: Path, seed: int, epochs: int, imgsz: int, batch: int, device: str = "cpu") -> None:
+    """Run upstream's own main, with a clock in its log."""
     from yolov5.classify import train as upstream
     from yolov5.models.yolo import ClassificationModel, DetectionModel
 
@@ -42,6 +45,20 @@ def train(data: Path, project: Path, seed: int, epochs: int, imgsz: int, batch: 
     # These ask the network: for a model of this name, for newer releases, for missing packages.
     upstream.attempt_download_from_hub = lambda *_, **__: None
     upstream.check_git_status = upstream.check_requirements = lambda *_, **__: None
+    ends: list[float] = []
+    log = upstream.GenericLogger
+
+    class Clocked(log):  # type: ignore[misc, valid-type]
+        def log_graph(self, *arguments: Any) -> None:
+            super().log_graph(*arguments)
+            ends.append(time.perf_counter())
+
+        def log_metrics(self, *arguments: Any) -> None:
+            super().log_metrics(*arguments)
+            ends.append(time.perf_counter())
+            (project.parent / "epoch_ends.json").write_text(json.dumps(ends), encoding="utf-8")
+
+    upstream.GenericLogger = Clocked
     options = upstream.parse_opt(known=True)
     vars(options).update(
         model=str(start.resolve()),
@@ -53,7 +70,7 @@ def train(data: Path, project: Path, seed: int, epochs: int, imgsz: int, batch: 
         epochs=epochs,
         imgsz=imgsz,
         batch_size=batch,
-        device="cpu",
+        device="0" if device == "cuda" else device,
     )
     upstream.main(options)
 
@@ -88,7 +105,8 @@ def main() -> None:
     action, *words = sys.argv[1:]
     sys.argv = sys.argv[:1]
     if action == "train":
-        train(Path(words[0]), Path(words[1]), *(int(word) for word in words[2:6]))
+        seed, epochs, imgsz, batch = (int(word) for word in words[2:6])
+        train(Path(words[0]), Path(words[1]), seed, epochs, imgsz, batch, *words[6:])
     else:
         predict(Path(words[0]), Path(words[1]), Path(words[2]), int(words[3]))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import signal
 import threading
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -178,11 +180,13 @@ def joined(device_name: str) -> Iterator[Group]:
         with _terminations_as_interrupts():
             yield Group(ranks)
         whole = True
-    except SaidElsewhere:
-        raise
     except BaseException as error:
+        _drop_locals(error)
+        if isinstance(error, SaidElsewhere):
+            raise
         _end(error, ranks, store)
     finally:
+        gc.collect()
         if whole or device.type == "cpu":  # nccl might wait here for one that died
             dist.destroy_process_group()
 
@@ -261,6 +265,18 @@ def _end(error: BaseException, ranks: Ranks, store: Any) -> NoReturn:
     if isinstance(error, (TrainerError, OSError)) and not (ranks.first or isinstance(error, RankFailed)):
         raise RankFailed(f"{_name(ranks)}: {error}") from error
     raise error
+
+
+def _drop_locals(error: BaseException) -> None:
+    """Let go of what the frames of an error hold, DistributedDataParallel among it.
+
+    Gone after the collectives are ended, it would be their last owner and wait, with Python's lock in hand, for a
+    thread of theirs that wants that lock: for ever (torch 2.13).
+    """
+    found: BaseException | None = error
+    while found is not None:
+        traceback.clear_frames(found.__traceback__)
+        found = found.__cause__ or found.__context__
 
 
 def _is_lost_peer(error: RuntimeError) -> bool:

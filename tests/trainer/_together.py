@@ -5,6 +5,7 @@ python -m torch.distributed.run --nproc-per-node 2 _together.py FOLDER
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 import trainer.fit as fit_module
 import trainer.session as session_module
@@ -91,6 +93,14 @@ def main(folder: Path) -> None:
     """All parts, in the same order in both processes."""
     data, facts = folder / "data", {}
     validated: list[int] = []
+    wrapped: list[int] = []
+    end = torch.distributed.destroy_process_group
+
+    def counting() -> None:
+        wrapped.append(sum(isinstance(one, nn.parallel.DistributedDataParallel) for one in gc.get_objects()))
+        end()
+
+    torch.distributed.destroy_process_group = counting  # type: ignore[assignment]
     predict = fit_module.predict_logits
 
     def noting(network: Any, pictures: Pictures, *rest: Any) -> torch.Tensor:
@@ -113,12 +123,12 @@ def main(folder: Path) -> None:
     gone_on = train(data, folder / "gone on", settings(), progress=False)
     facts["resumed after"] = [one.resumed_after for one in gone_on]
     facts["there"] = [one.was_there for one in train(data, folder / "gone on", settings(), progress=False)]
-    stopping = settings(epochs=30, patience=2, lr=1e-12, warmup_epochs=0, monitor="val_accuracy", ema_decay=0)
+    stopping = settings(epochs=8, patience=1, lr=1e-12, warmup_epochs=0, monitor="val_accuracy", ema_decay=0)
     if RANK:
         train_module.Watch.look = None  # type: ignore[assignment, method-assign] # decided once, by the other one
     facts["stopped"] = [
         (one.seed, one.epochs, one.stopped)
-        for one in train(data, folder / "stopped", stopping, seeds=[1, 2], progress=False)
+        for one in train(data, folder / "stopped", stopping, seeds=[2, 3], progress=False)
     ]
 
     facts["refused"] = {
@@ -128,6 +138,8 @@ def main(folder: Path) -> None:
         "folder": failure_of(data=folder / "nowhere", run=folder / "no", config=settings()),
         "other": failure_of(data=data, run=folder / "no", config=settings(lr=0.001 * (1 + RANK))),
     }
+
+    facts["wrapped"] = list(wrapped)
 
     with joined("cpu") as group:
         facts["gathered"] = {}

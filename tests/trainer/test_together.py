@@ -161,10 +161,10 @@ def test_a_finished_run_is_known_by_one_process_too(folder: Path, script: Module
 def test_stopping_early_is_decided_once(facts: tuple[dict[str, Any], ...]) -> None:
     one, other = facts
     assert one["stopped"] == other["stopped"]
-    assert [seed for seed, _, _ in one["stopped"]] == [1, 2]
+    assert [seed for seed, _, _ in one["stopped"]] == [2, 3]
     for _, epochs, words in one["stopped"]:
-        assert epochs < 30
-        assert words == "no better val_accuracy in 2 epochs"
+        assert epochs < 8
+        assert words == "no better val_accuracy in 1 epochs"
 
 
 def test_what_is_refused_is_said_by_one_process_alone(facts: tuple[dict[str, Any], ...], folder: Path) -> None:
@@ -188,3 +188,8 @@ def test_pictures_are_decoded_once_a_machine_and_leave_no_file_but_what_is_too_l
     assert (one["lent"][0], one["kept"][0]) == ("shared file", "mapped file")
     assert one["lent"][1] == one["kept"][1]
     assert (one["lent files"], one["kept files"]) == (0, 1)
+
+
+def test_nothing_is_left_that_would_outlive_the_collectives(facts: tuple[dict[str, Any], ...]) -> None:
+    # Torch deadlocks now and then where it does; a training that was broken off is among these.
+    assert [each["wrapped"] for each in facts] == [[0] * 10, [0] * 10]

@@ -1,0 +1,183 @@
+"""Training in one process and in two that torchrun starts, ours and upstream's, as ratios of images/s in one run.
+
+    python bench/ddp.py [--rounds 3] [--images 480] [--epochs 4] [--imgsz 64] [--processes 2] [--device cpu]
+                        [--json FILE]
+
+Every contender trains yolov5n from scratch on the same pictures of noise by a command of its own, with one torch thread
+a process and batch 32, the trainers one after the other in each round. images/s = training images of an epoch / seconds
+of that epoch with its validation and its files, the median of all epochs but the first; starting is left out.
+
+    one          trainer train
+    halves       trainer train --accumulate 2 (the same parts as two processes)
+    together     torchrun --nproc-per-node 2 -m trainer train
+    upstream     yolov5.classify.train with the loader it ships (a worker process a core)
+    upstream x2  the same by torchrun; it takes CUDA alone, and what it says on a CPU is recorded
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime, timezone
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+BATCH = 32
+RATIOS = (("together", "one"), ("together", "halves"), ("together", "upstream"), ("one", "upstream"))
+
+
+def main() -> None:
+    """Run the rounds, print the tables, save what was found."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--images", type=int, default=480)
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--imgsz", type=int, default=64)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--json", type=Path, default=Path("bench-ddp.json"))
+    asked = parser.parse_args()
+    if asked.epochs < 2:
+        parser.error("--epochs: found 1; the first epoch is left out, so give 2 or more")
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="bench-ddp-") as name:
+        folder = Path(name)
+        draw_pictures(folder / "data", asked.images, asked.imgsz)
+        refusal = ""
+        for number in range(asked.rounds):
+            for contender in ("one", "halves", "together", "upstream"):
+                rows.append(measure(contender, folder, number, asked))
+                print(f"round {number + 1}: {contender} {rows[-1]['images_per_s']:.0f} images/s", flush=True)
+            if not refusal:
+                try:
+                    rows.append(measure("upstream x2", folder, number, asked))
+                except Refused as why:
+                    refusal = str(why)
+    result = {
+        "what": "images/s of a training epoch, yolov5n-cls, whole command but its start",
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+        "versions": {name: version(name) for name in ("torch", "yolov5", "numpy", "pillow")},
+        "settings": {name: str(value) for name, value in vars(asked).items() if name != "json"},
+        "rows": rows,
+        "ratios": {f"{one} / {other}": ratios(rows, one, other) for one, other in RATIOS},
+        "upstream x2": refusal or "ran",
+    }
+    asked.json.write_text(json.dumps(result, indent=2), encoding="utf-8")
+    print_tables(rows, refusal)
+
+
+class Refused(Exception):
+    """A command ended with an error; its last words."""
+
+
+def draw_pictures(data: Path, images: int, side: int) -> None:
+    """Noise of two grey levels, half each; 32 for validation."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", images), ("val", 32)):
+        for label, level in (("Normal", 90), ("defect", 160)):
+            folder = data / part / label
+            folder.mkdir(parents=True)
+            for number in range(count // 2):
+                pixels = rng.integers(level - 60, level + 60, (side, side, 3)).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+
+
+def measure(contender: str, folder: Path, number: int, asked: argparse.Namespace) -> dict[str, Any]:
+    """One training; its images/s and the load of the machine around it."""
+    run = folder / f"{contender.replace(' ', '-')}-{number}"
+    together = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    together += ["--nproc-per-node", str(asked.processes)]
+    if contender.startswith("upstream"):
+        run.mkdir()
+        words = ["train", folder / "data", run / "run", 0, asked.epochs, asked.imgsz, BATCH, asked.device]
+        script = [str(ROOT / "bench" / "upstream_classify.py"), *map(str, words)]
+        command = [*(together if contender == "upstream x2" else [sys.executable]), *script]
+    else:
+        options = f"--epochs {asked.epochs} --imgsz {asked.imgsz} --batch-size {BATCH} --device {asked.device}".split()
+        if contender == "halves":
+            options += ["--accumulate", str(asked.processes)]
+        start = together if contender == "together" else [sys.executable]
+        command = [*start, "-m", "trainer", "train", str(folder / "data"), "-o", str(run), *options]
+    load, began = load_now(), time.perf_counter()
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, encoding="utf-8"
+    )
+    if done.returncode:
+        errors = [line.strip() for line in done.stderr.splitlines() if "Error" in line]
+        if contender == "upstream x2":
+            raise Refused(errors[0] if errors else "no words")
+        raise SystemExit(f"{contender} failed: {done.stderr[-1500:]}")
+    seconds = upstream_epochs(run) if contender.startswith("upstream") else own_epochs(run)
+    return {
+        "contender": contender,
+        "round": number,
+        "images_per_s": asked.images / statistics.median(seconds[1:]),
+        "epoch_s": seconds,
+        "command_s": time.perf_counter() - began,
+        "load_before": load,
+        "load_after": load_now(),
+    }
+
+
+def own_epochs(run: Path) -> list[float]:
+    """Seconds of each epoch, validation included, from the run's own record."""
+    with (run / "results.csv").open(encoding="utf-8-sig", newline="") as file:
+        return [float(row["seconds"]) for row in csv.DictReader(file)]
+
+
+def upstream_epochs(run: Path) -> list[float]:
+    """Seconds between the ends of upstream's epochs; the first counts from the start of its training."""
+    ends: list[float] = json.loads((run / "epoch_ends.json").read_text(encoding="utf-8"))
+    return [after - before for before, after in pairwise(ends)]
+
+
+def load_now() -> float | None:
+    """Processes that want a core, over the last minute."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def ratios(rows: list[dict[str, Any]], one: str, other: str) -> list[float]:
+    """Of images/s, round by round."""
+    by_round = {(row["contender"], row["round"]): row["images_per_s"] for row in rows}
+    return [rate / by_round[other, number] for (name, number), rate in by_round.items() if name == one]
+
+
+def print_tables(rows: list[dict[str, Any]], refusal: str) -> None:
+    """Images/s, then the ratios; medians with the least and the most over the rounds."""
+    print("\n| contender | images/s | whole command, s |\n|---|---|---|")
+    for name in dict.fromkeys(row["contender"] for row in rows):
+        own = [row for row in rows if row["contender"] == name]
+        rates, commands = ([row[key] for row in own] for key in ("images_per_s", "command_s"))
+        print(f"| {name} | {spread(rates, 0)} | {spread(commands, 0)} |")
+    print("\n| ratio of images/s | median (least to most) |\n|---|---|")
+    for one, other in RATIOS:
+        print(f"| {one} / {other} | {spread(ratios(rows, one, other), 2)} |")
+    loads = [row["load_before"] for row in rows if row["load_before"] is not None]
+    if loads:
+        print(f"\nload while measuring: {min(loads):.1f} to {max(loads):.1f} on {os.cpu_count()} cores")
+    if refusal:
+        print(f"upstream by torchrun: {refusal}")
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Median, least and most."""
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""How much of what the device could do the training loop reaches: its images/s over those of forward and backward.
+
+    python bench/training_limit.py [--models n] [--imgsz 64] [--batch 32] [--rounds 5] [--images 320] [--device auto]
+                                   [--threads 1] [--json FILE]
+
+The limit is the same network in the same number format and layout, forward and backward on one batch that lies ready
+on the device: nothing is fetched, varied, optimised, averaged or looked at. The loop is `trainer.fit`, as every
+training runs it, with pictures where a training would have them. Both take turns, a round each, in one process and
+with as many threads, so that the share is of the same machine at the same time. On CUDA the utilisation that
+nvidia-smi tells during the loop stands beside (written without a GPU at hand, so that part is untried).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from trainer.config import TrainConfig, make_config
+from trainer.device import choose_device
+from trainer.fit import fit
+from trainer.pictures import Decoded, bring_to
+from trainer.precision import Precision
+from trainer.session import Pictures, Session, memory_format
+
+CLASSES = ("Normal", "defect")
+
+
+def main() -> None:
+    """Print one row a model, and save all rounds."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--models", nargs="+", default=["n"], choices=list("nsmlx"))
+    parser.add_argument("--imgsz", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=320)
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path, default=Path("bench-training-limit.json"))
+    asked = parser.parse_args()
+    device = choose_device(asked.device)
+    print("| model | limit, images/s | loop, images/s | share of the limit | GPU utilisation |\n|---|---|---|---|---|")
+    rows = []
+    for model in asked.models:
+        config = make_config(
+            model=f"yolov5{model}-cls",
+            imgsz=asked.imgsz,
+            batch_size=asked.batch,
+            epochs=asked.rounds + 1,
+            device=asked.device,
+            threads=asked.threads,
+            layout="channels_last",
+            deterministic=device.type == "cpu",
+        )
+        rounds = measure(config, asked.images, device)
+        rows.append({"model": config.model, "rounds": rounds})
+        limits, loops = ([one[name] for one in rounds] for name in ("limit_images_per_s", "loop_images_per_s"))
+        shares = [loop / limit for loop, limit in zip(loops, limits, strict=True)]
+        busy = [one["gpu_utilisation"] for one in rounds if one["gpu_utilisation"] is not None]
+        cells = [config.model, spread(limits, 0), spread(loops, 0), spread(shares, 2), spread(busy, 2) if busy else "-"]
+        print(f"| {' | '.join(cells)} |", flush=True)
+    result = {
+        "what": "images/s of trainer.fit over images/s of forward and backward on one resident batch",
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "versions": {name: version(name) for name in ("torch", "yolov5")},
+        "settings": {name: str(value) for name, value in vars(asked).items() if name != "json"},
+        "rows": rows,
+    }
+    asked.json.write_text(json.dumps(result, indent=2), encoding="utf-8")
+
+
+def measure(config: TrainConfig, images: int, device: torch.device) -> list[dict[str, float | None]]:
+    """Loop and limit in turn; the first round, which also chooses kernels, is left out."""
+    chance = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (images, 3, config.imgsz, config.imgsz), generator=chance, dtype=torch.uint8)
+    labels = torch.arange(images) % len(CLASSES)
+    ready = bring_to(Decoded(pixels, "memory"), device).images
+    train = Pictures(ready, torch.arange(images), labels)
+    val = Pictures(ready, torch.arange(2), labels[:2])
+    rounds: list[dict[str, float | None]] = []
+    results = fit(train, val, CLASSES, config, progress=False)
+    limit: Limit | None = None
+    while True:
+        with utilisation(device) as used:
+            result = next(results, None)
+        if result is None:
+            return rounds[1:]
+        limit = limit or Limit(train, config, device)
+        rounds.append(
+            {
+                "loop_images_per_s": result.record.images_per_s,
+                "limit_images_per_s": limit.images_per_s(images // config.images_a_step),
+                "gpu_utilisation": statistics.mean(used) if used else None,
+            }
+        )
+
+
+class Limit:
+    """Forward and backward of the same network on one batch, over and over."""
+
+    def __init__(self, train: Pictures, config: TrainConfig, device: torch.device) -> None:
+        # The session of a training, so that network, momentum and layout are the very same.
+        self._network = Session(train, CLASSES, config, device).network.train()
+        self._precision, self._device, self._batch = Precision(device, amp=config.amp), device, config.images_a_step
+        shape = (self._batch, 3, config.imgsz, config.imgsz)
+        self._images = torch.randn(shape, device=device).contiguous(memory_format=memory_format(config.layout))
+        self._labels = torch.arange(self._batch, device=device) % len(CLASSES)
+        self.images_per_s(2)
+
+    def images_per_s(self, steps: int) -> float:
+        """Over so many steps."""
+        self._wait()
+        began = time.perf_counter()
+        for _ in range(steps):
+            with self._precision.autocast():
+                loss = functional.cross_entropy(self._network(self._images), self._labels)
+            self._network.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+        self._wait()
+        return steps * self._batch / (time.perf_counter() - began)
+
+    def _wait(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+
+@contextmanager
+def utilisation(device: torch.device) -> Iterator[list[float]]:
+    """Shares of time in which the GPU had work, in [0, 1], filled in at the end; none on a CPU."""
+    found: list[float] = []
+    if device.type != "cuda":
+        yield found
+        return
+    command = ["nvidia-smi", f"--id={torch.cuda.current_device()}", "--query-gpu=utilization.gpu"]
+    command += ["--format=csv,noheader,nounits", "--loop-ms=200"]
+    watch = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        yield found
+    finally:
+        watch.terminate()
+        found += [float(line) / 100 for line in watch.communicate()[0].split()]
+
+
+def spread(values: list[Any], digits: int) -> str:
+    """Median, least and most."""
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+if __name__ == "__main__":
+    main()
