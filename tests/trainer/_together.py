@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,10 @@ import trainer.train as train_module
 from trainer.config import TrainConfig, make_config
 from trainer.errors import TrainerError
 from trainer.group import joined
+from trainer.history import EpochRecord
 from trainer.pictures import decode_shared
 from trainer.session import Pictures, Session
+from trainer.stopping import Watch
 from trainer.train import train
 
 RANK = int(os.environ["RANK"])
@@ -123,13 +126,15 @@ def main(folder: Path) -> None:
     gone_on = train(data, folder / "gone on", settings(), progress=False)
     facts["resumed after"] = [one.resumed_after for one in gone_on]
     facts["there"] = [one.was_there for one in train(data, folder / "gone on", settings(), progress=False)]
-    stopping = settings(epochs=8, patience=1, lr=1e-12, warmup_epochs=0, monitor="val_accuracy", ema_decay=0)
-    if RANK:
-        train_module.Watch.look = None  # type: ignore[assignment, method-assign] # decided once, by the other one
-    facts["stopped"] = [
-        (one.seed, one.epochs, one.stopped)
-        for one in train(data, folder / "stopped", stopping, seeds=[2, 3], progress=False)
-    ]
+
+    def look(self: Watch, epochs: Sequence[EpochRecord]) -> None:
+        assert not RANK, "decided by the first process alone"
+        self.reason = "seen enough" if len(epochs) == 2 else None
+
+    judge, Watch.look = Watch.look, look  # type: ignore[method-assign]
+    stopped = train(data, folder / "stopped", settings(epochs=9, patience=8), seeds=[1, 2], progress=False)
+    facts["stopped"] = [(one.seed, one.epochs, one.stopped) for one in stopped]
+    Watch.look = judge  # type: ignore[method-assign]
 
     facts["refused"] = {
         "batch": failure_of(data=data, run=folder / "no", config=settings(batch_size=9)),

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -29,7 +30,7 @@ def start_two(script: Path, *arguments: object) -> subprocess.CompletedProcess[s
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.run(
-        [*command, *map(str, arguments)], capture_output=True, text=True, encoding="utf-8", env=environment, timeout=600
+        [*command, *map(str, arguments)], capture_output=True, text=True, encoding="utf-8", env=environment, timeout=1800
     )
 
 
@@ -37,12 +38,13 @@ def start_two(script: Path, *arguments: object) -> subprocess.CompletedProcess[s
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the two processes left; see _together.py."""
     root = tmp_path_factory.mktemp("一起")
+    rng = np.random.default_rng(0)
     for part, count in (("train", 7), ("val", 3)):
         for label, level in (("Normal", 60), ("dirt", 130), ("划痕", 190)):
             for number in range(count - (part == "val" and label == "dirt")):
                 path = root / "data" / part / label / f"{number}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                Image.effect_noise((36, 36), 40).point(lambda grey, add=level - 128: grey + add).save(path)
+                Image.fromarray(rng.integers(level - 40, level + 40, (36, 36, 3)).astype(np.uint8)).save(path)
     done = start_two(SCRIPT, root)
     assert done.returncode == 0, done.stderr
     return root
@@ -161,10 +163,7 @@ def test_a_finished_run_is_known_by_one_process_too(folder: Path, script: Module
 def test_stopping_early_is_decided_once(facts: tuple[dict[str, Any], ...]) -> None:
     one, other = facts
     assert one["stopped"] == other["stopped"]
-    assert [seed for seed, _, _ in one["stopped"]] == [2, 3]
-    for _, epochs, words in one["stopped"]:
-        assert epochs < 8
-        assert words == "no better val_accuracy in 1 epochs"
+    assert one["stopped"] == [[1, 2, "seen enough"], [2, 2, "seen enough"]]
 
 
 def test_what_is_refused_is_said_by_one_process_alone(facts: tuple[dict[str, Any], ...], folder: Path) -> None:

@@ -27,7 +27,7 @@ def test_all_end_with_one_line(what: str, codes: dict[str, str], words: str, dat
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
-        [*command, what, str(tmp_path)], capture_output=True, text=True, encoding="utf-8", env=environment, timeout=300
+        [*command, what, str(tmp_path)], capture_output=True, text=True, encoding="utf-8", env=environment, timeout=900
     )
     assert done.returncode == 1, done.stderr
     assert {path.name[-1]: path.read_text(encoding="utf-8") for path in tmp_path.glob("exit-*")} == codes
