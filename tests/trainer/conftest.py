@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,6 +126,29 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     config = make_config(epochs=2, imgsz=32, batch_size=8, seed=3, device="cpu")
     train(root / "data", root / "run", config, progress=False)
     return root / "run", root / "data"
+
+
+@pytest.fixture(scope="session")
+def two_processes() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a script in two processes of one thread each, by torchrun, until both end."""
+
+    def run(script: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+        command += map(str, arguments)
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            command, stdout=pipe, stderr=pipe, text=True, encoding="utf-8", env=environment
+        ) as process:
+            try:
+                out, words = process.communicate(timeout=1800)
+            except BaseException:
+                process.terminate()  # torchrun then ends the two
+                process.communicate()
+                raise
+        return subprocess.CompletedProcess(command, process.returncode, out, words)
+
+    return run
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
-import os
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,20 +21,12 @@ from trainer.sampling import EpochOrder
 from trainer.train import train
 from trainer.weights import load_checkpoint
 
+TwoProcesses = Callable[..., subprocess.CompletedProcess[str]]
 SCRIPT = Path(__file__).with_name("_together.py")
 
 
-def start_two(script: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Torchrun with two processes of one thread each, until it ends."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.run(
-        [*command, *map(str, arguments)], capture_output=True, text=True, encoding="utf-8", env=environment, timeout=1800
-    )
-
-
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, two_processes: TwoProcesses) -> Path:
     """What the two processes left; see _together.py."""
     root = tmp_path_factory.mktemp("一起")
     rng = np.random.default_rng(0)
@@ -45,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 path = root / "data" / part / label / f"{number}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(rng.integers(level - 40, level + 40, (36, 36, 3)).astype(np.uint8)).save(path)
-    done = start_two(SCRIPT, root)
+    done = two_processes(SCRIPT, root)
     assert done.returncode == 0, done.stderr
     return root
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from trainer.history import read_history
 
+TwoProcesses = Callable[..., subprocess.CompletedProcess[str]]
 SCRIPT = Path(__file__).with_name("_together_ends.py")
 
 
@@ -23,12 +24,10 @@ SCRIPT = Path(__file__).with_name("_together_ends.py")
         ("die", {"0": "1"}, "Error: process 0 of 2 (counted from 0): another one died without a word"),
     ],
 )
-def test_all_end_with_one_line(what: str, codes: dict[str, str], words: str, data: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(
-        [*command, what, str(tmp_path)], capture_output=True, text=True, encoding="utf-8", env=environment, timeout=900
-    )
+def test_all_end_with_one_line(
+    what: str, codes: dict[str, str], words: str, data: Path, tmp_path: Path, two_processes: TwoProcesses
+) -> None:
+    done = two_processes(SCRIPT, what, tmp_path)
     assert done.returncode == 1, done.stderr
     assert {path.name[-1]: path.read_text(encoding="utf-8") for path in tmp_path.glob("exit-*")} == codes
     lines = done.stderr.splitlines()
