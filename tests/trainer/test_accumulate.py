@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from trainer.augment import augment, draw_variation, vary
 from trainer.config import AugmentConfig, TrainConfig, make_config
+from trainer.device import torch_threads
 from trainer.errors import ConfigError
 from trainer.group import ALONE
 from trainer.loader import normalise
@@ -18,6 +19,13 @@ from trainer.sampling import parts_of, steps_in_epoch
 from trainer.session import Pictures, Session, _build
 
 LABELS = torch.tensor([0, 0, 0, 1, 0, 1, 1])
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As a training has."""
+    with torch_threads(1):
+        yield
 
 
 def pictures() -> Pictures:
