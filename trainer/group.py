@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import gc
-import itertools
-import signal
-import threading
-import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from datetime import timedelta
-from functools import cache
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed as dist
 from torch import nn
 
-from .device import choose_device
-from .errors import ConfigError, RankFailed, SaidElsewhere, TrainerError
-from .ranks import Ranks, read_ranks
+from .errors import ConfigError, SaidElsewhere
+from .ranks import Ranks
 from .sampling import parts_of
 
 Result = TypeVar("Result")
-
-_PATIENCE = timedelta(hours=6)
-"""The others wait while one checks and decodes a large data set; a process that dies is noticed at once anyway."""
-_FAILED = "failed"
-_MEETINGS = itertools.count()
 
 
 class Group:
@@ -152,45 +139,6 @@ class Group:
 ALONE = Group()
 
 
-@contextmanager
-def joined(device_name: str) -> Iterator[Group]:
-    """The processes that torchrun started with this one, until the block ends; `ALONE` where it started none.
-
-    The first of them to fail says why, and the others end without a word. SIGTERM, which torchrun sends when it is
-    ended itself, counts as Ctrl-C.
-
-    Args:
-        device_name: "auto", "cpu" or "cuda"; on CUDA each process takes the device of its number on the machine.
-
-    Raises:
-        ConfigError: torchrun's variables are not whole, or there are fewer devices than processes.
-        RankFailed: this process failed, and is not the first one; or another one died without a word.
-        SaidElsewhere: another process failed.
-    """
-    ranks = read_ranks()
-    if ranks.count == 1:
-        yield ALONE
-        return
-    device = choose_device(device_name)
-    if device.type == "cuda":
-        _take_device(ranks)
-    store = _meet(ranks, device)
-    whole = False
-    try:
-        with _terminations_as_interrupts():
-            yield Group(ranks)
-        whole = True
-    except BaseException as error:
-        _drop_locals(error)
-        if isinstance(error, SaidElsewhere):
-            raise
-        _end(error, ranks, store)
-    finally:
-        gc.collect()
-        if whole or device.type == "cpu":  # nccl might wait here for one that died
-            dist.destroy_process_group()
-
-
 def refuse_other_command(group: Group, facts: dict[str, Any]) -> None:
     """See that all processes were given the same.
 
@@ -205,101 +153,3 @@ def refuse_other_command(group: Group, facts: dict[str, Any]) -> None:
     for name, value in facts.items():
         if first.get(name) != value:
             raise ConfigError(f"{name}: {value!r} here, {first.get(name)!r} in the first process; start all alike")
-
-
-def _take_device(ranks: Ranks) -> None:
-    there = torch.cuda.device_count()
-    if ranks.local_count > there:
-        raise ConfigError(
-            f"device: {ranks.local_count} processes on this machine and {there} CUDA device(s); take "
-            f"--nproc-per-node {there}, or --device cpu"
-        )
-    torch.cuda.set_device(ranks.local_rank)
-
-
-def _meet(ranks: Ranks, device: torch.device) -> Any:
-    """Start the collectives; the store in which a failure is told."""
-    try:
-        # A name of its own each time: what an earlier training left there would mislead.
-        store = dist.PrefixStore(f"trainer-{next(_MEETINGS)}", _store())  # type: ignore[attr-defined]
-        # What lies on the CPU goes through gloo on any machine.
-        dist.init_process_group(
-            "gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl",
-            store=store,
-            rank=ranks.rank,
-            world_size=ranks.count,
-            timeout=_PATIENCE,
-        )
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).partition("\n")[0][:160]
-        raise RankFailed(
-            f"{_name(ranks)}: cannot reach the others ({reason}); see that MASTER_ADDR and MASTER_PORT can be reached "
-            "from every machine, and name the network in GLOO_SOCKET_IFNAME where there are several"
-        ) from error
-    return store
-
-
-@cache
-def _store() -> Any:
-    """Where the processes find each other; one a process, since the first one may have to hold it for the others."""
-    from torch.distributed.rendezvous import rendezvous
-
-    store, _, _ = next(rendezvous("env://"))
-    return store
-
-
-def _end(error: BaseException, ranks: Ranks, store: Any) -> NoReturn:
-    """Say why this process ends, unless another one has failed before."""
-    failure = 0 if isinstance(error, KeyboardInterrupt) else 1
-    try:
-        failed_before = store.add(_FAILED, failure) > failure
-    except RuntimeError:  # torchrun is gone, and the store with it
-        failed_before = False
-    if failed_before:
-        raise SaidElsewhere from error
-    if isinstance(error, RuntimeError) and _is_lost_peer(error):
-        raise RankFailed(
-            f"{_name(ranks)}: another one died without a word, perhaps for want of memory; every finished epoch is "
-            "saved, and the same command goes on after it"
-        ) from error
-    if isinstance(error, (TrainerError, OSError)) and not (ranks.first or isinstance(error, RankFailed)):
-        raise RankFailed(f"{_name(ranks)}: {error}") from error
-    raise error
-
-
-def _drop_locals(error: BaseException) -> None:
-    """Let go of what the frames of an error hold, DistributedDataParallel among it.
-
-    Gone after the collectives are ended, it would be their last owner and wait, with Python's lock in hand, for a
-    thread of theirs that wants that lock: for ever (torch 2.13).
-    """
-    found: BaseException | None = error
-    while found is not None:
-        traceback.clear_frames(found.__traceback__)
-        found = found.__cause__ or found.__context__
-
-
-def _is_lost_peer(error: RuntimeError) -> bool:
-    words = str(error).lower()
-    return isinstance(error, dist.DistError) or "gloo" in words or "connection closed" in words
-
-
-def _name(ranks: Ranks) -> str:
-    return f"process {ranks.rank} of {ranks.count} (counted from 0)"
-
-
-@contextmanager
-def _terminations_as_interrupts() -> Iterator[None]:
-    """Let SIGTERM raise KeyboardInterrupt; off the main thread, where Python hands out no signals, nothing changes."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    former = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)

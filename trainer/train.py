@@ -13,7 +13,7 @@ from .device import choose_device
 from .errors import ConfigError
 from .event_log import EventLog, open_event_log, require_tensorboard
 from .fit import EpochResult, fit
-from .group import Group, joined, refuse_other_command
+from .group import Group, refuse_other_command
 from .history import HISTORY_NAME, EpochRecord, History, write_history
 from .interrupt import Interrupted, deferred_interrupts
 from .loader import MEAN, STD
@@ -34,6 +34,7 @@ from .run_plots import draw_curves, draw_examples
 from .sampling import steps_in_epoch
 from .start import with_weights_hash
 from .stopping import Watch
+from .torchrun import joined
 from .train_jobs import Job, jobs_of, prepare, say
 from .train_result import TrainResult, make_result
 from .training_pictures import TrainingPictures, read_pictures

@@ -23,11 +23,11 @@ import trainer.session as session_module
 import trainer.train as train_module
 from trainer.config import TrainConfig, make_config
 from trainer.errors import TrainerError
-from trainer.group import joined
 from trainer.history import EpochRecord
 from trainer.pictures import decode_shared
 from trainer.session import Pictures, Session
 from trainer.stopping import Watch
+from trainer.torchrun import joined
 from trainer.train import train
 
 RANK = int(os.environ["RANK"])
