@@ -128,7 +128,7 @@ def refuse_other_model(model: Path, data: Path) -> None:
 
 
 def shrink(crops: Path, data: Path) -> None:
-    """Every crop at the model's size; those that are there stay."""
+    """Every crop at the model's size, and `split.csv` with its groups; pictures that are there stay."""
     for path in sorted(crops.glob("*/*/*.png")):
         target = data / path.relative_to(crops)
         if not target.is_file():
@@ -137,6 +137,17 @@ def shrink(crops: Path, data: Path) -> None:
             with Image.open(path) as image:
                 image.resize((NATIVE_PX, NATIVE_PX), Image.Resampling.LANCZOS).save(part, format="PNG")
             part.replace(target)
+    with (crops / "split.csv").open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        rows, columns = list(reader), list(reader.fieldnames or ())
+    for row in rows:
+        row["sha256"] = hashlib.sha256((data / row["file"]).read_bytes()).hexdigest()
+    part = data / "split.csv.part"
+    with part.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    part.replace(data / "split.csv")
 
 
 def write_boxes(table: Path, labels: Path) -> None:
