@@ -40,7 +40,7 @@ def test_generated_images_are_refused_by_a_manifest_in_the_source(
             plain = picture.convert("RGB")
         plain.info.clear()
         plain.save(path)  # as another program would, without the chunk
-    with pytest.raises(SplitError, match=r"as a manifest in SRC says \(2 such .*--generated .*output'"):
+    with pytest.raises(SplitError, match=r"as a record in .*output says \(2 such .*--generated .*output'"):
         split(photos, tmp_path / "data")
     (output / "manifest.sqlite").write_bytes(b"nothing" * 1000)
     with pytest.raises(SplitError, match=r"manifest\.sqlite.*; or take it out of .*照片"):
