@@ -147,7 +147,7 @@ def _summary(result: LoraResult) -> dict[str, Any]:
 
 
 def _words(result: LoraResult) -> str:
-    name = result.output.stem
+    run_file = result.output.with_name(f"{result.output.stem}-training") / "run.toml"
     lines = [
         f"{result.family}: {result.images} images 图像, {result.steps} steps 步, {result.seconds / 60:.1f} min 分钟",
         f"Loss 损失: {result.first_loss:.4f} at first, {result.last_loss:.4f} at last (means of a tenth of the steps)",
@@ -156,5 +156,5 @@ def _words(result: LoraResult) -> str:
         lines.append(f"Stopped; {result.output} holds what was reached, and the same command goes on from there.")
     else:
         lines.append(f"Wrote {result.output}. Copy it into the WebUI's models/Lora, then for example:")
-        lines.append(f"  sdclient generate SOURCES OUTPUT --plan plan.csv --config {name}-training/run.toml")
+        lines.append(f"  sdclient generate SOURCES OUTPUT --plan plan.csv --config {run_file}")
     return "\n".join(lines)
