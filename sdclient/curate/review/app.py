@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -91,6 +92,11 @@ def create_app(
     def in_words(request: Request, error: SDClientError) -> JSONResponse:
         del request
         return JSONResponse({"detail": str(error)}, 422 if isinstance(error, MaskError) else 409)
+
+    @app.exception_handler(sqlite3.Error)
+    def of_the_manifest(request: Request, error: sqlite3.Error) -> JSONResponse:
+        del request
+        return JSONResponse({"detail": f"the manifest cannot be read or written: {error}"}, 409)
 
     @app.exception_handler(OSError)
     def of_the_system(request: Request, error: OSError) -> JSONResponse:

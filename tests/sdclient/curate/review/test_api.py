@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -189,6 +190,15 @@ def test_a_file_that_is_no_picture_is_told_in_words(page: Page, output: Path) ->
     assert "not an image" in reply.json()["detail"]
 
 
+def test_a_damaged_manifest_is_told_in_words(page: Page, output: Path) -> None:
+    db = sqlite3.connect(output / "manifest.sqlite")
+    db.executescript("DROP TABLE run")
+    db.close()
+    reply = page.post("/api/rows", {"files": FILES})
+    assert reply.status_code == 409
+    assert "no such table: run" in reply.json()["detail"]
+
+
 def test_it_sees_what_a_run_and_the_filters_add(page: Page, output: Path) -> None:
     with Manifest(output, create=True) as manifest:
         first = next(manifest.images())
@@ -228,8 +238,6 @@ def test_it_counts_what_was_decided_each_image_once(output: Path) -> None:
 
 
 def test_an_old_manifest_is_migrated(output: Path) -> None:
-    import sqlite3
-
     db = sqlite3.connect(output / "manifest.sqlite")
     db.executescript(
         "ALTER TABLE images DROP COLUMN mask; ALTER TABLE images DROP COLUMN other_parents; DROP TABLE scores;"

@@ -213,8 +213,11 @@ def test_the_mask_is_drawn_around_what_is_white(person: Person) -> None:
 def test_the_other_parent(person: Person) -> None:
     expect(person.page.locator("#other-parent")).to_be_hidden()
     person.select("class", "漏铜")
+    person.sees("漏铜/1_1.png")
     person.page.locator("#stage").focus()
-    person.press("ArrowRight", "ArrowRight")
+    person.press("ArrowRight")
+    person.sees("漏铜/1_2.png")
+    person.press("ArrowRight")
     person.sees("漏铜/1_3.png")
     person.reads("#base-name", "Normal/5.png")
     person.press("o")
