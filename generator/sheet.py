@@ -95,7 +95,9 @@ def draw_sheet(rows: Sequence[SheetRow], title: str, heads: Sequence[str] = tupl
         heads: one above each column of pictures.
     """
     width = _LABEL_PX + len(heads) * (_CELL_PX + _GAP_PX)
-    sheet = Image.new("RGB", (width, 2 * _HEAD_PX + len(rows) * (_CELL_PX + _GAP_PX)), "white")
+    # A sheet of grey pictures is a third as large in grey.
+    mode = "L" if all(cell.mode == "L" for row in rows for cell in row.cells) else "RGB"
+    sheet = Image.new(mode, (width, 2 * _HEAD_PX + len(rows) * (_CELL_PX + _GAP_PX)), "white")
     draw = ImageDraw.Draw(sheet)
     draw.text((_GAP_PX, 3), title, fill="black", font=_font(title))
     for column, head in enumerate(heads):
@@ -104,7 +106,7 @@ def draw_sheet(rows: Sequence[SheetRow], title: str, heads: Sequence[str] = tupl
         top = 2 * _HEAD_PX + number * (_CELL_PX + _GAP_PX)
         draw.text((_GAP_PX, top + _CELL_PX // 2 - 8), row.label, fill="black", font=_font(row.label))
         for column, cell in enumerate(row.cells):
-            shown = cell.convert("RGB").resize((_CELL_PX, _CELL_PX), Image.Resampling.NEAREST)
+            shown = cell.convert(mode).resize((_CELL_PX, _CELL_PX), Image.Resampling.NEAREST)
             sheet.paste(shown, (_LABEL_PX + column * (_CELL_PX + _GAP_PX), top))
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")

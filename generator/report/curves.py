@@ -52,7 +52,7 @@ def draw_curves(at: Sequence[AtStrength], limits: StrengthLimits, *, keep_rate: 
     parts.append(_line(axes.x(0), axes.y(keep_rate), axes.x(1), axes.y(keep_rate), _KEPT, dashed=True))
     parts.append(_line(axes.x(0), axes.y(change_rate), axes.x(1), axes.y(change_rate), _CHANGED, dashed=True))
     strengths = [one.strength for one in at]
-    parts += _curve(axes, strengths, [one.kept for one in at], _KEPT)
+    parts += _curve(axes, strengths, [one.kept_of_named for one in at], _KEPT)
     parts += _curve(axes, strengths, [one.changed for one in at], _CHANGED)
     return "".join([*parts, "</svg>"])
 

@@ -41,6 +41,8 @@ class _Flags:
 
     kept: Flags
     changed: Flags
+    named: Flags
+    """(sources,) whether the classifier calls the source itself by its class."""
 
 
 class Judge:
@@ -74,6 +76,7 @@ class Judge:
         self._flags = _Flags(
             np.stack([one.predicted == self._labels for one in looked.by_strength]),
             _changed(made, progress=progress),
+            looked.learned.predicted[self._places_of(made.sources)] == self._labels,
         )
 
     def classes(self) -> tuple[ClassFindings, ...]:
@@ -109,9 +112,11 @@ class Judge:
         chosen = np.ones(len(self._labels), dtype=bool) if among is None else among
         groups = np.tile(self._groups[chosen], len(inside)).tolist()
         kept, changed = (flags[inside][:, chosen].ravel() for flags in (self._flags.kept, self._flags.changed))
+        named = np.tile(self._flags.named[chosen], len(inside))
         return Answer(
             tuple(self._settings.strengths[place] for place in inside),
             share_of(kept, groups),
+            share_of(kept[named], np.array(groups)[named].tolist()),
             share_of(changed, groups),
             share_of(kept & changed, groups),
             self._settings.keep_rate,
@@ -122,7 +127,7 @@ class Judge:
         """The strengths to be recommended by these counts."""
         return find_limits(
             [one.strength for one in at],
-            [one.kept for one in at],
+            [one.kept_of_named for one in at],
             [one.changed for one in at],
             keep_rate=self._settings.keep_rate,
             change_rate=self._settings.change_rate,
@@ -151,6 +156,7 @@ class Judge:
             learned=len(learned),
             held_out=len(held),
             sources=len(sources),
+            sources_named=share_of(self._flags.named[of_class], groups),
             named=share_of(named, held_groups),
             floor_sources=compare(looked.learned.features[self._places_of(sources)], groups),
             floor_held_out=self._floor(held_features, held_groups),
@@ -167,9 +173,14 @@ class Judge:
         place_of = {one.file: place for place, one in enumerate(self._material.learned)}
         return [place_of[one.file] for one in sources]
 
-    def _shares(self, place: int, among: Flags) -> tuple[Share, Share]:
-        groups = self._groups[among].tolist()
-        return share_of(self._flags.kept[place, among], groups), share_of(self._flags.changed[place, among], groups)
+    def _shares(self, place: int, among: Flags) -> tuple[Share, Share, Share]:
+        """Kept, kept of those whose source is named rightly, and changed."""
+
+        def share(flags: Flags, chosen: Flags) -> Share:
+            return share_of(flags[place, chosen], self._groups[chosen].tolist())
+
+        kept, changed, named = self._flags.kept, self._flags.changed, among & self._flags.named
+        return share(kept, among), share(kept, named), share(changed, among)
 
     def _floor(self, features: npt.NDArray[np.float32], groups: Sequence[str]) -> SetComparison:
         """Held-out pictures against one another: whole groups on one side, up to as many as were made."""

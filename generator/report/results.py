@@ -22,6 +22,8 @@ class AtStrength:
     strength: float
     kept: Share
     """Called their class by the classifier."""
+    kept_of_named: Share
+    """The same, of the pictures whose source it calls by its class: no other can lose what it sees."""
     changed: Share
     """Differ from their source by more than taking it again would change."""
     compared: SetComparison
@@ -63,8 +65,10 @@ class ClassFindings:
     learned: int
     held_out: int
     sources: int
+    sources_named: Share
+    """Sources that the classifier calls by their class."""
     named: Share
-    """Held-out real pictures that the classifier calls by their class: what keeping can be measured by."""
+    """Held-out real pictures that it calls by their class: how far keeping can be measured."""
     floor_sources: SetComparison
     """The sources themselves against held-out pictures: what strength 0 gives."""
     floor_held_out: SetComparison
@@ -82,6 +86,8 @@ class Answer:
 
     strengths: tuple[float, ...]
     kept: Share
+    kept_of_named: Share
+    """Of the pictures whose source the classifier calls by its class."""
     changed: Share
     both: Share
     keep_rate: float

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .strengths import StrengthLimits
+from .strengths import LEAST_IMAGES, StrengthLimits
 
 RUN_FILE_NAME = "recommended.toml"
 
@@ -61,8 +61,10 @@ def recommended_run_file(
 
 def describe_no_range(limits: StrengthLimits) -> str:
     """Why a class has no range, in words."""
-    if not limits.images:
-        return "undefined, no images to judge by"
+    if limits.images < LEAST_IMAGES:
+        return (
+            f"undefined, {limits.images} images whose source the classifier calls by its class; {LEAST_IMAGES} needed"
+        )
     if limits.high is None:
         return "no range: its class is lost at the least tested strength already"
     if limits.low is None:

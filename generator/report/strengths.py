@@ -15,6 +15,8 @@ from .figures import Share
 
 KEEP_RATE = 0.9
 CHANGE_RATE = 0.5
+LEAST_IMAGES = 5
+"""With fewer at a strength, nothing is said of it."""
 _DIGITS = 2
 
 
@@ -27,7 +29,7 @@ class StrengthLimits:
     high: float | None
     """Up to here at least the share asked for keeps its class; None: not even at the least tested strength."""
     images: int
-    """Images at each strength."""
+    """Images at each strength that could lose their class; no limit is told where they are fewer than five."""
 
     @property
     def is_range(self) -> bool:
@@ -47,14 +49,15 @@ def find_limits(
 
     Args:
         strengths: growing.
-        kept: images that keep their class at each.
+        kept: images that keep their class at each, of those whose source is called by its class.
         changed: images that changed by more than taking the source again would.
         keep_rate: share that must keep its class.
         change_rate: share that must change.
     """
-    tested = [place for place, share in enumerate(kept) if share.of and changed[place].of]
+    least = min((share.of for share in kept), default=0)
+    tested = [place for place, share in enumerate(kept) if share.of >= LEAST_IMAGES <= changed[place].of]
     if not tested:
-        return StrengthLimits(None, None, 0)
+        return StrengthLimits(None, None, least)
     at = [strengths[place] for place in tested]
     falling = [-value for value in _isotonic([-_rate(kept[place]) for place in tested])]
     rising = _isotonic([_rate(changed[place]) for place in tested])
@@ -63,7 +66,7 @@ def find_limits(
     return StrengthLimits(
         low=None if low is None else math.ceil(round(low * scale, 6)) / scale,
         high=None if high is None else math.floor(round(high * scale, 6)) / scale,
-        images=min(kept[place].of for place in tested),
+        images=least,
     )
 
 

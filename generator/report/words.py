@@ -41,9 +41,11 @@ def answer_in_words(answer: Answer) -> list[str]:
     if not answer.strengths:
         return ["None of the tested strengths lies between those asked about: undefined 未定义."]
     over = f"strengths {answer.strengths[0]:g} to {answer.strengths[-1]:g} 重绘幅度"
+    of_named = share_in_words(answer.kept_of_named)
     changes = _verdict(answer.changed, answer.change_rate, answer.changes)
     return [
         f"Keeps its class 保持类别, {over}: {_verdict(answer.kept, answer.keep_rate, answer.keeps)}",
+        f"  of images whose source the classifier names rightly 其中源图判对者: {of_named}",
         f"Over the floor for 'too alike' 超出过于相似下限, {over}: {changes}",
         f"Both 两者皆是: {share_in_words(answer.both)}",
     ]

@@ -79,7 +79,33 @@ def test_counts_are_those_of_the_pictures(judge: Judge) -> None:
     answer = judge.answer()
     assert (answer.kept.count, answer.kept.of, answer.strengths) == (24, 24, (0.3, 0.5))
     assert answer.keeps is True
+    assert (answer.kept_of_named.count, answer.kept_of_named.of) == (24, 24)
     assert answer.both.count == answer.changed.count == sum(one.at[1].changed.count for one in (normal, opened))
+
+
+def test_a_source_that_the_classifier_does_not_name_loses_nothing(make_classifier: MakeClassifier) -> None:
+    # Seven openings, two of them too faint to be seen as such; all that is made of them looks normal.
+    sources = [real(1, number) for number in range(5)]
+    faint = [RealPicture(real(0, number).pixels, 1, f"faint {number}", f"faint {number}") for number in (7, 8)]
+    normal = tuple(real(0, number).pixels for number in range(20, 27))
+    same = tuple(one.pixels for one in (*sources, *faint))
+    made = MadePictures((*sources, *faint), (same, normal), same[:1], (1,))
+    material, classifier = Material((*sources, *faint), (), ()), Classifier(make_classifier(), CLASSES)
+    pictures = [one.pixels for one in material.learned]
+    learned, nothing = classifier.look_at(pictures), classifier.look_at([])
+    looked = Looked(
+        learned, nothing, tuple(classifier.look_at(one) for one in made.by_strength), classifier.look_at(same[:1])
+    )
+    nearness = NearnessJudge(
+        CLASSES, material, made, learned=learned, held_out=nothing, pure=looked.pure, symmetry=Symmetry()
+    )
+    judge = Judge(CLASSES, material, made, looked, make_settings(strengths=(0.3, 0.5)), nearness, progress=False)
+    opened = judge.classes()[1]
+    assert (opened.sources_named.count, opened.sources_named.of) == (5, 7)
+    assert [(one.kept.count, one.kept.of) for one in opened.at] == [(5, 7), (0, 7)]
+    assert [(one.kept_of_named.count, one.kept_of_named.of) for one in opened.at] == [(5, 5), (0, 5)]
+    assert opened.limits.high == 0.32  # on the line from all at 0.3 to none at 0.5
+    assert opened.limits.images == 5
 
 
 def test_sets_are_compared_with_the_held_out_pictures_of_the_class(judge: Judge) -> None:
@@ -125,4 +151,4 @@ def test_a_strength_range_nobody_tested_is_undefined(tmp_path: Path) -> None:
     from generator.report.words import answer_in_words
 
     nothing = share_of([], [])
-    assert "undefined" in answer_in_words(Answer((), nothing, nothing, nothing, 0.9, 0.5))[0]
+    assert "undefined" in answer_in_words(Answer((), nothing, nothing, nothing, nothing, 0.9, 0.5))[0]
