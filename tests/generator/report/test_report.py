@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from generator.cli import cli
+from generator.cli.report import report
 from generator.errors import ClassifierError
 from generator.report.classifier import Classifier
 from generator.report.run_file import SamplingWords, recommended_run_file
@@ -86,6 +88,15 @@ def test_the_run_file_is_one_that_generate_reads(tmp_path: Path) -> None:
     strengths.FollowedStrengths(spec, [deep, lost], low=0.1, high=0.9)  # --until-accepted searches within
     assert "its class is lost at the least tested strength" in text
     assert "undefined" in text
+
+
+def test_every_option_on_the_page_is_there() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "generator.md").read_text(encoding="utf-8")
+    _, _, section = page.partition("\n## Report: ")
+    known = {name for param in report.params for name in param.opts}
+    elsewhere = {"--features", "--imgsz", "--plan", "--config", "--until-accepted", "--engine", "--model", "--epochs"}
+    assert section
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", section)) <= known | elsewhere
 
 
 def test_without_held_out_pictures_comparisons_are_undefined(
