@@ -4,8 +4,8 @@ Likeness is the mean structural similarity (Wang et al. 2004: uniform windows of
 of the luma, after what a second photograph changes anyway has been undone: the shift within 2 px and the brightness
 and contrast (least squares, gain 0.5 to 2) that bring the two closest. A picture is too alike when its likeness to its
 source is not below that of the source to its own retakes: shifted by a pixel (which alignment undoes), as JPEG of
-quality 90, and with sensor noise of the source's own strength (Immerkaer 1996), 2 levels at least, not clipped, for
-black and white would hide it. A quarter of what they miss to 1 is allowed on top. It is the floor that 'sdclient
+quality 90, and with sensor noise of the source's own strength (Immerkaer 1996), 1.5 levels at least, not clipped,
+for black and white would hide it. A quarter of what they miss to 1 is allowed on top. It is the floor that 'sdclient
 curate' uses for "too alike".
 """
 
@@ -22,10 +22,11 @@ Grey = npt.NDArray[np.float32]
 
 REACH_PX = 2
 JPEG_QUALITY = 90
-SENSOR_NOISE_LEVELS = 2.0
+SENSOR_NOISE_LEVELS = 1.5
 _WINDOW_PX = 7
 _SLACK_RATE = 0.25
 _GAINS = (0.5, 2.0)
+_EDITED_RATE = 0.1
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
@@ -124,11 +125,23 @@ def _overlap(shape: tuple[int, ...], dy: int, dx: int) -> tuple[tuple[slice, sli
 
 
 def _like_exposed(one: Grey, other: Grey) -> Grey:
-    """The first in the brightness and contrast that bring it closest to the second."""
+    """The first in the brightness and contrast that bring it closest to the second.
+
+    A second fit leaves out the tenth of the pixels that the first one fits worst, for an edit is no exposure.
+    """
+    gain, offset = _exposure(one, other)
+    left = np.abs(one * gain + offset - other)
+    unedited = left <= np.quantile(left, 1 - _EDITED_RATE)
+    gain, offset = _exposure(one[unedited], other[unedited])
+    return np.asarray(one * gain + offset, dtype=np.float32)
+
+
+def _exposure(one: Grey, other: Grey) -> tuple[float, float]:
+    """(gain, offset) of least squares from the first to the second, the gain within `_GAINS`."""
     mean, target, spread = float(one.mean()), float(other.mean()), float(one.var())
     gain = float(((one - mean) * (other - target)).mean()) / spread if spread > 0 else 1.0
     gain = min(max(gain, _GAINS[0]), _GAINS[1])
-    return np.asarray((one - mean) * gain + target, dtype=np.float32)
+    return gain, target - gain * mean
 
 
 def _levels(values: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
