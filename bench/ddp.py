@@ -115,7 +115,13 @@ def measure(contender: str, folder: Path, number: int, asked: argparse.Namespace
         command = [*start, "-m", "trainer", "train", str(folder / "data"), "-o", str(run), *options]
     load, began = load_now(), time.perf_counter()
     done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, encoding="utf-8"
+        command,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        start_new_session=True,  # as torchrun starts its own: Linux deals out a busy machine's time by session
     )
     if done.returncode:
         errors = [line.strip() for line in done.stderr.splitlines() if "Error" in line]
