@@ -60,6 +60,16 @@ class AcceptanceLoop:
         self._debts = Debts((), budget)
         self._open_judge = open_judge
 
+    @property
+    def planned(self) -> int:
+        """Accepted images wanted of all classes together; known once a run has begun."""
+        return sum(one.planned for one in self._debts.classes())
+
+    @property
+    def accepted(self) -> int:
+        """Those that are accepted by now, no more of a class than are planned."""
+        return sum(min(one.accepted, one.planned) for one in self._debts.classes())
+
     def learned(self) -> list[LearnedClass]:
         """How far each class is by now."""
         return learned(self._debts, self._strengths)

@@ -90,24 +90,23 @@ def _make(loop: AcceptanceLoop, runner: BatchRunner, servers: int, output: Path)
 
         def start() -> None:
             nonlocal advance, shown
-            shown = _accepted(loop)
-            planned = sum(one.planned for one in loop.learned())
-            advance = view.enter_context(watched(planned - shown, servers, runner.statuses, Console(stderr=True)))
+            shown = loop.accepted
+            advance = view.enter_context(watched(loop.planned - shown, servers, runner.statuses, Console(stderr=True)))
 
         for record in loop.run(on_start=start):
             made += 1
             engines.add(record.engine)
-            accepted = _accepted(loop)
+            accepted = loop.accepted
             if advance is not None and accepted != shown:
                 advance(accepted - shown)
                 shown = accepted
     if runner.stopped.is_set():
-        end_stopped(f"what was made is kept in {output}, {_accepted(loop)} images are accepted")
+        end_stopped(f"what was made is kept in {output}, {loop.accepted} images are accepted")
     classes = loop.learned()
     return {
         "output": str(output),
-        "planned": sum(one.planned for one in classes),
-        "accepted": _accepted(loop),
+        "planned": loop.planned,
+        "accepted": loop.accepted,
         "made": made,
         "failed": sum(one.failed for one in classes),
         "is_complete": all(one.is_complete for one in classes),
@@ -144,10 +143,6 @@ def _tell(loop: AcceptanceLoop, summary: dict[str, Any]) -> None:
         )
     for engine in summary["engines"]:
         click.echo(f"Engine: {engine}")
-
-
-def _accepted(loop: AcceptanceLoop) -> int:
-    return sum(min(one.accepted, one.planned) for one in loop.learned())
 
 
 def _some(names: Sequence[str]) -> str:

@@ -173,3 +173,10 @@ def test_sources_without_a_mask_can_be_skipped(make_loop: MakeLoop, sources_fold
     loop = make_loop(Limits(), masks=tmp_path / "masks", unmasked="skip")
     list(loop.run())
     assert sum(one.planned for one in loop.learned()) == sum(one.accepted for one in loop.learned()) == 4
+
+
+def test_what_is_accepted_is_counted_up_to_the_plan(make_loop: MakeLoop) -> None:
+    loop = make_loop(Limits(alike_below=0.3))
+    counted = [loop.accepted for _ in loop.run()]
+    assert loop.planned == sum(one.planned for one in loop.learned()) == 6
+    assert counted[-1] == loop.accepted == sum(min(one.accepted, one.planned) for one in loop.learned()) == 6
