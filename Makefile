@@ -9,7 +9,7 @@ DOCUMENTED := sdclient.client sdclient.models sdclient.errors sdclient.dialects 
 	trainer.explain trainer.evaluate trainer.operating_point trainer.compare trainer.experiment trainer.metrics trainer.stats \
 	trainer.errors generator.train generator.config generator.errors
 
-.PHONY: demo test lint types docs clean
+.PHONY: demo test lint types docs bench clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -33,5 +33,8 @@ types: $(VENV)/.installed
 docs: $(VENV)/.installed
 	$(BIN)/pdoc --docformat google --output-directory build/docs $(DOCUMENTED)
 
+bench: $(VENV)/.installed
+	$(BIN)/python bench/run_all.py --output bench-results
+
 clean:
-	rm -rf $(VENV) demo-out build dist
+	rm -rf $(VENV) demo-out bench-results build dist
