@@ -25,6 +25,7 @@ const filters = new Filters(store, (filter) => refilter(filter));
 let mode = "single";
 let index = 0;
 let looking;
+let listing = Promise.resolve(); // done once the list of the present filter is shown
 
 /** Show an image of the list, alone or in the grid. */
 async function go(to, how = mode, options = {}) {
@@ -73,7 +74,12 @@ async function refilter(filter) {
 }
 
 /** Ask for the list anew and stay at a file where it is still in it. */
-async function reload(file = store.files[index]) {
+function reload(file = store.files[index]) {
+  listing = list(file);
+  return listing;
+}
+
+async function list(file) {
   try {
     if (!(await store.load())) return;
     hush("not-loaded");
@@ -142,6 +148,7 @@ function undo() {
 }
 
 async function step(by) {
+  await listing; // the step is meant in the list that was asked for
   const to = index + by;
   if (to < 0) tell(say("start"));
   else if (to >= store.files.length) tell(say("end"));
@@ -149,6 +156,7 @@ async function step(by) {
 }
 
 async function stepClass(by) {
+  await listing;
   const { filter, counts, starts } = store;
   if (filter.class) {
     const at = counts.findIndex((one) => one.class_name === filter.class) + by;

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from playwright.sync_api import Route
 
 from sdclient.curate.review.serving import review_application
 from sdclient.manifest import Manifest
@@ -262,6 +263,19 @@ def test_filters(person: Person) -> None:
     person.select("state", "reviewed")
     person.reads("#nothing", "No image fits this filter.")
     person.press("a")  # nothing to decide about
+
+
+def test_a_step_waits_for_the_list_that_was_asked_for(person: Person) -> None:
+    held: list[Route] = []
+    person.page.route("**/api/list*", lambda route: held.append(route))
+    person.select("state", "undecided")
+    person.page.locator("#stage").focus()
+    person.press("n", "j")
+    person.page.wait_for_timeout(50)
+    assert person.value("document.querySelector('#stage').dataset.shown") == "pad/1_1.png"
+    held[0].continue_()
+    person.sees("漏铜/1_3.png")
+    person.reads("#listed", "5 images listed")
 
 
 def cell(person: Person, file: str) -> str:
