@@ -20,20 +20,18 @@ import argparse
 import csv
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import datetime, timezone
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from report import Report, load, spread
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCH = 32
@@ -49,10 +47,12 @@ def main() -> None:
     parser.add_argument("--imgsz", type=int, default=64)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--json", type=Path, default=Path("bench-ddp.json"))
+    parser.add_argument("--json", type=Path, help="every run, for scripts")
     asked = parser.parse_args()
     if asked.epochs < 2:
         parser.error("--epochs: found 1; the first epoch is left out, so give 2 or more")
+    what = "images/s of a training epoch, yolov5n-cls: one process, two by torchrun, upstream"
+    report = Report("ddp", what, packages=("torch", "yolov5", "numpy", "pillow"), settings=vars(asked))
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="bench-ddp-") as name:
         folder = Path(name)
@@ -67,18 +67,9 @@ def main() -> None:
                     rows.append(measure("upstream x2", folder, number, asked))
                 except Refused as why:
                     refusal = str(why)
-    result = {
-        "what": "images/s of a training epoch, yolov5n-cls, whole command but its start",
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
-        "versions": {name: version(name) for name in ("torch", "yolov5", "numpy", "pillow")},
-        "settings": {name: str(value) for name, value in vars(asked).items() if name != "json"},
-        "rows": rows,
-        "ratios": {f"{one} / {other}": ratios(rows, one, other) for one, other in RATIOS},
-        "upstream x2": refusal or "ran",
-    }
-    asked.json.write_text(json.dumps(result, indent=2), encoding="utf-8")
-    print_tables(rows, refusal)
+    print_tables(report, rows, refusal)
+    report.goal("images/s, one / upstream", ratios(rows, "one", "upstream"), at_least=1)
+    report.finish(asked.json, {"rows": rows, "upstream x2": refusal or "ran"})
 
 
 class Refused(Exception):
@@ -113,7 +104,7 @@ def measure(contender: str, folder: Path, number: int, asked: argparse.Namespace
             options += ["--accumulate", str(asked.processes)]
         start = together if contender == "together" else [sys.executable]
         command = [*start, "-m", "trainer", "train", str(folder / "data"), "-o", str(run), *options]
-    load, began = load_now(), time.perf_counter()
+    load_before, began = load(), time.perf_counter()
     done = subprocess.run(
         command,
         cwd=ROOT,
@@ -135,8 +126,8 @@ def measure(contender: str, folder: Path, number: int, asked: argparse.Namespace
         "images_per_s": asked.images / statistics.median(seconds[1:]),
         "epoch_s": seconds,
         "command_s": time.perf_counter() - began,
-        "load_before": load,
-        "load_after": load_now(),
+        "load_before": load_before,
+        "load_after": load(),
     }
 
 
@@ -152,37 +143,24 @@ def upstream_epochs(run: Path) -> list[float]:
     return [after - before for before, after in pairwise(ends)]
 
 
-def load_now() -> float | None:
-    """Processes that want a core, over the last minute."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-
-
 def ratios(rows: list[dict[str, Any]], one: str, other: str) -> list[float]:
     """Of images/s, round by round."""
     by_round = {(row["contender"], row["round"]): row["images_per_s"] for row in rows}
     return [rate / by_round[other, number] for (name, number), rate in by_round.items() if name == one]
 
 
-def print_tables(rows: list[dict[str, Any]], refusal: str) -> None:
+def print_tables(report: Report, rows: list[dict[str, Any]], refusal: str) -> None:
     """Images/s, then the ratios; medians with the least and the most over the rounds."""
-    print("\n| contender | images/s | whole command, s |\n|---|---|---|")
+    lines = []
     for name in dict.fromkeys(row["contender"] for row in rows):
         own = [row for row in rows if row["contender"] == name]
         rates, commands = ([row[key] for row in own] for key in ("images_per_s", "command_s"))
-        print(f"| {name} | {spread(rates, 0)} | {spread(commands, 0)} |")
-    print("\n| ratio of images/s | median (least to most) |\n|---|---|")
-    for one, other in RATIOS:
-        print(f"| {one} / {other} | {spread(ratios(rows, one, other), 2)} |")
-    loads = [row["load_before"] for row in rows if row["load_before"] is not None]
-    if loads:
-        print(f"\nload while measuring: {min(loads):.1f} to {max(loads):.1f} on {os.cpu_count()} cores")
+        lines.append([name, spread(rates, 0), spread(commands, 0)])
+    report.table("Training", ["contender", "images/s", "whole command, s"], lines)
+    pairs = [[f"{one} / {other}", spread(ratios(rows, one, other))] for one, other in RATIOS]
+    report.table("Ratios of images/s", ["ratio", "median (least to most)"], pairs)
     if refusal:
         print(f"upstream by torchrun: {refusal}")
-
-
-def spread(values: list[float], digits: int) -> str:
-    """Median, least and most."""
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 if __name__ == "__main__":

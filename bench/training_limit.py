@@ -13,20 +13,15 @@ nvidia-smi tells during the loop stands beside (written without a GPU at hand, s
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
+from report import Report, spread
 from torch.nn import functional
 
 from trainer.config import TrainConfig, make_config
@@ -49,11 +44,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=320)
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", type=Path, default=Path("bench-training-limit.json"))
+    parser.add_argument("--json", type=Path, help="every run, for scripts")
     asked = parser.parse_args()
     device = choose_device(asked.device)
-    print("| model | limit, images/s | loop, images/s | share of the limit | GPU utilisation |\n|---|---|---|---|---|")
-    rows = []
+    what = "images/s of trainer.fit over images/s of forward and backward on one resident batch"
+    report = Report("training-limit", what, packages=("torch", "yolov5"), settings=vars(asked))
+    rows, lines = [], []
     for model in asked.models:
         config = make_config(
             model=f"yolov5{model}-cls",
@@ -67,22 +63,17 @@ def main() -> None:
         )
         rounds = measure(config, asked.images, device)
         rows.append({"model": config.model, "rounds": rounds})
-        limits, loops = ([one[name] for one in rounds] for name in ("limit_images_per_s", "loop_images_per_s"))
+        limits, loops = (
+            [float(one[name] or 0) for one in rounds] for name in ("limit_images_per_s", "loop_images_per_s")
+        )
         shares = [loop / limit for loop, limit in zip(loops, limits, strict=True)]
         busy = [one["gpu_utilisation"] for one in rounds if one["gpu_utilisation"] is not None]
-        cells = [config.model, spread(limits, 0), spread(loops, 0), spread(shares, 2), spread(busy, 2) if busy else "-"]
-        print(f"| {' | '.join(cells)} |", flush=True)
-    result = {
-        "what": "images/s of trainer.fit over images/s of forward and backward on one resident batch",
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "versions": {name: version(name) for name in ("torch", "yolov5")},
-        "settings": {name: str(value) for name, value in vars(asked).items() if name != "json"},
-        "rows": rows,
-    }
-    asked.json.write_text(json.dumps(result, indent=2), encoding="utf-8")
+        used = spread(busy, 0, "%") if busy else "-"
+        lines.append([config.model, spread(limits, 0), spread(loops, 0), spread(shares, 0, "%"), used])
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
+    columns = ["model", "limit, images/s", "loop, images/s", "share of the limit", "GPU utilisation"]
+    report.table(f"Training on {name}", columns, lines)
+    report.finish(asked.json, rows)
 
 
 def measure(config: TrainConfig, images: int, device: torch.device) -> list[dict[str, float | None]]:
@@ -155,11 +146,6 @@ def utilisation(device: torch.device) -> Iterator[list[float]]:
     finally:
         watch.terminate()
         found += [float(line) / 100 for line in watch.communicate()[0].split()]
-
-
-def spread(values: list[Any], digits: int) -> str:
-    """Median, least and most."""
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 if __name__ == "__main__":
