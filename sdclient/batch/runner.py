@@ -39,6 +39,7 @@ from .store import OutputStore, open_store
 
 _LISTEN_S = 0.25
 _INTERRUPT_AGAIN_S = 0.25
+_SETTLED_TOGETHER = 32
 
 
 @dataclass(frozen=True)
@@ -260,11 +261,22 @@ class BatchRunner:
                 if isinstance(message, Started):
                     store.start(message.job.images)
                 elif isinstance(message, Outcome):
-                    yield from settlement.settle(message)
+                    yield from settlement.settle([message, *self._waiting(store, crew)])
                 patience.give_up_if_hopeless()
         finally:
             self._bring_home(store, crew)
         crew.join()
+
+    def _waiting(self, store: OutputStore, crew: Crew) -> Iterator[Outcome]:
+        """What came while the last was settled: a feed that judges after each job would fall behind fast servers."""
+        for _ in range(_SETTLED_TOGETHER - 1):
+            message = crew.next_message(0)
+            if message is None:
+                return
+            if isinstance(message, Started):
+                store.start(message.job.images)
+            else:
+                yield message
 
     def _send(self, server: Server, ready: ReadyJob) -> Answer:
         """Send a job; runs in a thread of the server's.

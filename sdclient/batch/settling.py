@@ -50,27 +50,33 @@ class Settlement:
         self._tries = tries
         self._attempts: Counter[str] = Counter()
 
-    def settle(self, outcome: Outcome) -> Iterator[ImageRecord]:
-        """Settle one job; gives the images that are in place.
+    def settle(self, outcomes: Sequence[Outcome]) -> Iterator[ImageRecord]:
+        """Settle jobs that are over, of which the feed hears all at once; gives the images that are in place.
 
         Raises:
-            SDClientError: the failure would be the same for every image, or is one of the user's files.
+            SDClientError: the failure would be the same for every image, or is one of the user's files; what came
+                beside it is in place.
             OSError: a source cannot be read, or the output not written.
         """
         again: list[Job] = []
+        records: list[ImageRecord] = []
         try:
-            if outcome.error is None:
-                records = self._store.save([image for image in outcome.images if isinstance(image, MadeImage)])
-                if records:
-                    self._patience.made()
-                    self._feed.saved(records)
-                for image in outcome.images:
-                    if isinstance(image, SpoiledImage):
-                        again += self._try_again([image.planned], image.reason, None)
-                yield from records
-            else:
-                again = self._after_error(outcome, outcome.error)
+            for outcome in outcomes:
+                if made := [image for image in outcome.images if isinstance(image, MadeImage)]:
+                    records += self._store.save(made)
+            if records:
+                self._patience.made()
+                self._feed.saved(records)
+            for image in (image for outcome in outcomes for image in outcome.images):
+                if isinstance(image, SpoiledImage):
+                    again += self._try_again([image.planned], image.reason, None)
+            yield from records
+            for outcome in outcomes:
+                if outcome.error is not None:
+                    again += self._after_error(outcome, outcome.error)
         finally:
+            for _ in outcomes[1:]:
+                self._jobs.settle()
             self._jobs.settle(*again)
 
     def _after_error(self, outcome: Outcome, error: Exception) -> list[Job]:
