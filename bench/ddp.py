@@ -1,11 +1,11 @@
 """Training in one process and in two that torchrun starts, ours and upstream's, as ratios of images/s in one run.
 
-    python bench/ddp.py [--rounds 3] [--images 480] [--epochs 4] [--imgsz 64] [--processes 2] [--device cpu]
-                        [--json FILE]
+    python bench/ddp.py [--rounds 3] [--images 480] [--epochs 4] [--imgsz 64] [--model n] [--processes 2]
+                        [--contenders one,upstream] [--device cpu] [--json FILE]
 
-Every contender trains yolov5n from scratch on the same pictures of noise by a command of its own, with one torch thread
-a process and batch 32, the trainers one after the other in each round. images/s = training images of an epoch / seconds
-of that epoch with its validation and its files, the median of all epochs but the first; starting is left out.
+Every contender trains the same network from scratch on the same pictures of noise by a command of its own, with one
+torch thread a process and the same batch, one after the other in each round. images/s = training images of an epoch /
+seconds of that epoch with its validation and its files, the median of all epochs but the first; starting is left out.
 
     one          trainer train
     halves       trainer train --accumulate 2 (the same parts as two processes)
@@ -34,7 +34,7 @@ from PIL import Image
 from report import Report, load, spread
 
 ROOT = Path(__file__).resolve().parents[1]
-BATCH = 32
+CONTENDERS = ("one", "halves", "together", "upstream", "upstream x2")
 RATIOS = (("together", "one"), ("together", "halves"), ("together", "upstream"), ("one", "upstream"))
 
 
@@ -45,13 +45,19 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=480)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--imgsz", type=int, default=64)
+    parser.add_argument("--model", default="n", choices=list("nsmlx"))
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--contenders", default=",".join(CONTENDERS), help="some of them; default all")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--json", type=Path, help="every run, for scripts")
     asked = parser.parse_args()
+    chosen = asked.contenders.split(",")
+    if unknown := set(chosen) - set(CONTENDERS):
+        parser.error(f"--contenders: found {', '.join(sorted(unknown))}; expected some of {', '.join(CONTENDERS)}")
     if asked.epochs < 2:
         parser.error("--epochs: found 1; the first epoch is left out, so give 2 or more")
-    what = "images/s of a training epoch, yolov5n-cls: one process, two by torchrun, upstream"
+    what = f"images/s of a training epoch, yolov5{asked.model}-cls at {asked.imgsz} px: one process, several, upstream"
     report = Report("ddp", what, packages=("torch", "yolov5", "numpy", "pillow"), settings=vars(asked))
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="bench-ddp-") as name:
@@ -59,16 +65,17 @@ def main() -> None:
         draw_pictures(folder / "data", asked.images, asked.imgsz)
         refusal = ""
         for number in range(asked.rounds):
-            for contender in ("one", "halves", "together", "upstream"):
+            for contender in (one for one in chosen if one != "upstream x2"):
                 rows.append(measure(contender, folder, number, asked))
                 print(f"round {number + 1}: {contender} {rows[-1]['images_per_s']:.0f} images/s", flush=True)
-            if not refusal:
+            if "upstream x2" in chosen and not refusal:
                 try:
                     rows.append(measure("upstream x2", folder, number, asked))
                 except Refused as why:
                     refusal = str(why)
     print_tables(report, rows, refusal)
-    report.goal("images/s, one / upstream", ratios(rows, "one", "upstream"), at_least=1)
+    if {"one", "upstream"} <= set(chosen):
+        report.goal("images/s, one / upstream", ratios(rows, "one", "upstream"), at_least=1)
     report.finish(asked.json, {"rows": rows, "upstream x2": refusal or "ran"})
 
 
@@ -95,11 +102,13 @@ def measure(contender: str, folder: Path, number: int, asked: argparse.Namespace
     together += ["--nproc-per-node", str(asked.processes)]
     if contender.startswith("upstream"):
         run.mkdir()
-        words = ["train", folder / "data", run / "run", 0, asked.epochs, asked.imgsz, BATCH, asked.device]
+        words = ["train", folder / "data", run / "run", 0, asked.epochs, asked.imgsz, asked.batch, asked.device]
+        words.append(asked.model)
         script = [str(ROOT / "bench" / "upstream_classify.py"), *map(str, words)]
         command = [*(together if contender == "upstream x2" else [sys.executable]), *script]
     else:
-        options = f"--epochs {asked.epochs} --imgsz {asked.imgsz} --batch-size {BATCH} --device {asked.device}".split()
+        options = f"--epochs {asked.epochs} --imgsz {asked.imgsz} --batch-size {asked.batch}".split()
+        options += ["--device", asked.device, "--model", f"yolov5{asked.model}-cls"]
         if contender == "halves":
             options += ["--accumulate", str(asked.processes)]
         start = together if contender == "together" else [sys.executable]
@@ -157,7 +166,8 @@ def print_tables(report: Report, rows: list[dict[str, Any]], refusal: str) -> No
         rates, commands = ([row[key] for row in own] for key in ("images_per_s", "command_s"))
         lines.append([name, spread(rates, 0), spread(commands, 0)])
     report.table("Training", ["contender", "images/s", "whole command, s"], lines)
-    pairs = [[f"{one} / {other}", spread(ratios(rows, one, other))] for one, other in RATIOS]
+    ran = {row["contender"] for row in rows}
+    pairs = [[f"{one} / {other}", spread(ratios(rows, one, other))] for one, other in RATIOS if {one, other} <= ran]
     report.table("Ratios of images/s", ["ratio", "median (least to most)"], pairs)
     if refusal:
         print(f"upstream by torchrun: {refusal}")

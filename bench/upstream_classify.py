@@ -1,6 +1,6 @@
 """Upstream's classification training and prediction as it ships, with what a machine without a network needs.
 
-    python bench/upstream_classify.py train DATA PROJECT SEED EPOCHS IMGSZ BATCH [DEVICE]
+    python bench/upstream_classify.py train DATA PROJECT SEED EPOCHS IMGSZ BATCH [DEVICE [MODEL]]
     python bench/upstream_classify.py predict BEST.PT IMAGES PREDICTIONS.CSV IMGSZ
 
 Started by trainer_vs_upstream.py and ddp.py; beside PROJECT it writes epoch_ends.json, the time before the first epoch
@@ -32,16 +32,18 @@ from trainer.dataset import list_images
 from trainer.predictions import write_predictions
 
 
-def train(data: Path, project: Path, seed: int, epochs: int, imgsz: int, batch: int, device: str = "cpu") -> None:
-    """Run upstream's own main, with a clock in its log."""
+def train(
+    data: Path, project: Path, seed: int, epochs: int, imgsz: int, batch: int, device: str = "cpu", model: str = "n"
+) -> None:
+    """Run upstream's own main, with a clock in its log; `model` is a letter of n, s, m, l, x."""
     from yolov5.classify import train as upstream
     from yolov5.models.yolo import ClassificationModel, DetectionModel
 
     classes = sum(1 for folder in (data / "train").iterdir() if folder.is_dir())
-    description = Path(sys.modules[DetectionModel.__module__].__file__ or "").with_name("yolov5n.yaml")
-    model = ClassificationModel(model=DetectionModel(str(description), ch=3, nc=80), nc=classes, cutoff=10)
-    start = project.parent / "yolov5n-cls.pt"
-    torch.save({"model": model, "ema": None}, start)
+    description = Path(sys.modules[DetectionModel.__module__].__file__ or "").with_name(f"yolov5{model}.yaml")
+    fresh = ClassificationModel(model=DetectionModel(str(description), ch=3, nc=80), nc=classes, cutoff=10)
+    start = project.parent / f"yolov5{model}-cls.pt"
+    torch.save({"model": fresh, "ema": None}, start)
     # These ask the network: for a model of this name, for newer releases, for missing packages.
     upstream.attempt_download_from_hub = lambda *_, **__: None
     upstream.check_git_status = upstream.check_requirements = lambda *_, **__: None
