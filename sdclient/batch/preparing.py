@@ -6,8 +6,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from PIL import Image
 
@@ -16,6 +15,7 @@ from .._generation import new_task_id
 from ..errors import MaskError, SourceError
 from ..models import Img2ImgRequest
 from ..photos import image_size, read_photo, sha256_of
+from ..sources import Source
 from .jobs import Job
 from .mask_files import MaskFiles
 from .masking import SourceMask, mask_source, picture_to_send
@@ -42,8 +42,8 @@ class PreparedSource:
     """The mask as it is sent, a PNG file."""
 
 
-_Wanted: TypeAlias = "tuple[Path, str, tuple[int, int], Inpainting | None]"
-"""Source file, sha256 of its bytes, size to generate at, way of repainting."""
+_Wanted: TypeAlias = "tuple[Source, str, tuple[int, int], Inpainting | None]"
+"""Source, sha256 of its file's bytes, size to generate at, way of repainting."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +57,78 @@ class ReadyJob:
     """The job's name at the server."""
 
 
+class SourcePictures(Protocol):
+    """Where the pictures of sources come from."""
+
+    def size(self, source: Source) -> tuple[int, int]:
+        """(width, height) of the upright picture, px.
+
+        Raises:
+            SourceError: it cannot be read.
+        """
+
+    def photo(self, source: Source, sha256: str) -> Image.Image:
+        """The upright picture, from a file whose bytes have this sha256.
+
+        Raises:
+            SourceError: it cannot be read, or is another file now.
+        """
+
+    def mask(self, source: Source, sha256: str) -> Image.Image:
+        """Its mask, mode "L", from a file whose bytes have this sha256.
+
+        Raises:
+            MaskError: there is none, or it is another file now.
+        """
+
+
+class SourcesOnDisk:
+    """The sources and masks of a run, on this machine.
+
+    Args:
+        masks: where the masks are of sources that have one.
+    """
+
+    def __init__(self, masks: MaskFiles | None = None) -> None:
+        self._masks = masks
+        self._size_of_file = lru_cache(_SIZES_KEPT)(image_size)
+
+    def size(self, source: Source) -> tuple[int, int]:
+        """From the file's header."""
+        return self._size_of_file(source.path)
+
+    def photo(self, source: Source, sha256: str) -> Image.Image:
+        """Read now, and compared with the file that was planned with."""
+        photo = read_photo(source.path)
+        if sha256_of(source.path) != sha256:
+            raise source_changed(source)
+        return photo
+
+    def mask(self, source: Source, sha256: str) -> Image.Image:
+        """The same of its mask."""
+        if self._masks is None:
+            raise MaskError(f"{source.relative}: its images have a mask, but the run was given none")
+        return self._masks.read(source, sha256)
+
+
+def source_changed(source: Source) -> SourceError:
+    """What to say of a source that is no longer the file that was planned with."""
+    return SourceError(
+        f"{source.path}: changed while the run was going on; put the former file back, or use a new output folder"
+    )
+
+
 class Preparer:
     """Makes jobs ready; for many threads.
 
     Args:
         native_px: side of the square the model was trained on, used where a job's parameters name none.
-        masks: where the masks are of jobs that have one.
+        pictures: where the sources' pictures come from.
     """
 
-    def __init__(self, native_px: int, masks: MaskFiles | None = None) -> None:
+    def __init__(self, native_px: int, pictures: SourcePictures) -> None:
         self._native_px = native_px
-        self._masks = masks
-        self._size_of_file = lru_cache(_SIZES_KEPT)(image_size)
+        self._pictures = pictures
         self._working = threading.Lock()
         self._kept: OrderedDict[_Wanted, PreparedSource] = OrderedDict()
 
@@ -78,7 +138,7 @@ class Preparer:
         Raises:
             SourceError: the source cannot be read.
         """
-        width_px, height_px = self._size_of_file(job.source.path)
+        width_px, height_px = self._pictures.size(job.source)
         native_px = job.parameters.native_px or self._native_px
         return sizing.generation_size(width_px, height_px, native_px=native_px)
 
@@ -107,16 +167,12 @@ class Preparer:
         return ReadyJob(job, source, request, task_id)
 
     def _source(self, job: Job, size: tuple[int, int]) -> PreparedSource:
-        path, sha256 = job.source.path, job.images[0].source_sha256
+        sha256 = job.images[0].source_sha256
         inpainting = job.parameters.inpainting
-        wanted = (path, sha256, size, inpainting)
+        wanted = (job.source, sha256, size, inpainting)
         found = self._kept.get(wanted)
         if found is None:
-            photo = read_photo(path)
-            if sha256_of(path) != sha256:
-                raise SourceError(
-                    f"{path}: changed while the run was going on; put the former file back, or use a new output folder"
-                )
+            photo = self._pictures.photo(job.source, sha256)
             if inpainting is None:
                 picture = sizing.prepare(photo, size)
                 found = PreparedSource(picture, encode_source(picture), sizing.SourceForm.of(photo))
@@ -129,9 +185,7 @@ class Preparer:
         return found
 
     def _masked(self, job: Job, photo: Image.Image, inpainting: Inpainting, size: tuple[int, int]) -> PreparedSource:
-        if self._masks is None:
-            raise MaskError(f"{job.source.relative}: its images have a mask, but the run was given none")
-        mask = mask_source(photo, self._masks.read(job.source, inpainting.mask_sha256), inpainting, size)
+        mask = mask_source(photo, self._pictures.mask(job.source, inpainting.mask_sha256), inpainting, size)
         picture = picture_to_send(photo, inpainting, size)
         form = sizing.SourceForm.of(photo)
         return PreparedSource(picture, encode_source(picture), form, mask, encode_source(mask.sent))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -14,31 +13,31 @@ from typing import Any
 from tqdm import tqdm
 
 from ..client import WebUI
-from ..errors import IncompleteReply, SDClientError, ServerOutOfMemory, WebUIError
+from ..errors import SDClientError
 from ..manifest import ImageRecord
 from ..photos import sha256_of
 from ..plan import Plan
 from ..plan_csv import match_plan
 from ..sources import Source, discover
-from .crew import Crew, Outcome, Started
+from .crew import Crew, Fleet, Orders, Outcome, Started
 from .feed import Feed, PlannedFeed
-from .finish import Answer, Check, MadeImage
+from .finish import Check, MadeImage
 from .job_queue import JobQueue
 from .jobs import PlannedImage, pack_jobs, plan_images
 from .mask_files import MaskFiles, Unmasked, mask_plan
 from .memory_limits import MemoryLimits
 from .patience import Patience
-from .preparing import Preparer, ReadyJob
+from .preparing import Preparer, SourcesOnDisk
 from .run_file import RunSpec
-from .server import CheckedServer, check_servers
+from .server import CheckedServer
 from .servers import Server, ServerStatus
 from .settings import GenerationSettings
 from .settling import Settlement
 from .spoiled import find_spoiled
 from .store import OutputStore, open_store
+from .threads import Servers
 
 _LISTEN_S = 0.25
-_INTERRUPT_AGAIN_S = 0.25
 _SETTLED_TOGETHER = 32
 
 
@@ -73,7 +72,7 @@ class BatchRunner:
     """Makes the images of a plan that are not there yet.
 
     Args:
-        servers: one server or several.
+        servers: one server or several, or a fleet of them elsewhere.
         sources_folder: folder of numbered sources; recorded, so that a report can show a source.
         output: folder for the images and their manifest.
         settings: what every image is made with; a `RunSpec` tells it by class, source and draw.
@@ -89,7 +88,7 @@ class BatchRunner:
 
     def __init__(
         self,
-        servers: WebUI | Sequence[Server],
+        servers: WebUI | Sequence[Server] | Fleet,
         sources_folder: Path,
         output: Path,
         settings: GenerationSettings | RunSpec,
@@ -103,7 +102,7 @@ class BatchRunner:
         masks: Path | None = None,
         unmasked: Unmasked = "refuse",
     ) -> None:
-        self._servers = [Server(servers.url, servers)] if isinstance(servers, WebUI) else list(servers)
+        self._fleet = _fleet_of(servers)
         self._sources_folder = sources_folder
         self._output = output
         self._spec = RunSpec.from_settings(settings) if isinstance(settings, GenerationSettings) else settings
@@ -117,10 +116,7 @@ class BatchRunner:
         self._unmasked = unmasked
         self._crew: Crew | None = None
         self._server: CheckedServer
-        self._preparer: Preparer
         self._limits = MemoryLimits(self._spec.batch_size)
-        self._running: dict[str, Server] = {}
-        self._interrupted: set[str] = set()
         self.stopped = threading.Event()
         """Set by `stop`."""
         self.failed: dict[str, str] = {}
@@ -137,11 +133,11 @@ class BatchRunner:
         """
         asked = list(sources)
         samplers, loras = self._spec.samplers_for(asked), self._spec.loras_for(asked)
-        return check_servers(self._servers, samplers, loras, allow_mixed=self._allow_mixed)
+        return self._fleet.check(samplers, loras, allow_mixed=self._allow_mixed)
 
     def statuses(self) -> list[ServerStatus]:
         """How each server is doing; empty before the run."""
-        return [health.status() for health in self._crew.health] if self._crew is not None else []
+        return self._crew.statuses() if self._crew is not None else []
 
     def run(
         self,
@@ -247,10 +243,12 @@ class BatchRunner:
             )
 
     def _work(self, store: OutputStore, feed: Feed) -> Generator[ImageRecord]:
-        preparer = self._preparer = Preparer(self._server.native_px, self.masks)
+        preparer = Preparer(self._server.native_px, SourcesOnDisk(self.masks))
         jobs = JobQueue(feed.next_job, lambda job: self._limits.most(preparer.size_of(job)))
-        crew = Crew(self._servers, jobs, preparer.prepare, self._send, self._check, max_in_flight=self._max_in_flight)
-        self._crew = crew
+        orders = Orders(
+            jobs, self._server.native_px, preparer, self.masks, self._limits, self._check, self._max_in_flight
+        )
+        crew = self._crew = self._fleet.crew(orders)
         patience = Patience(self._patience_s)
         settlement = Settlement(store, feed, jobs, self._limits, patience, tries=self._tries)
         self.failed = settlement.failed
@@ -278,29 +276,6 @@ class BatchRunner:
             else:
                 yield message
 
-    def _send(self, server: Server, ready: ReadyJob) -> Answer:
-        """Send a job; runs in a thread of the server's.
-
-        Raises:
-            IncompleteReply: its jobs were interrupted meanwhile, and what was half done must not be kept.
-            WebUIError: as the client.
-        """
-        self._running[ready.task_id] = server
-        try:
-            result = server.webui.img2img(ready.request)
-        except ServerOutOfMemory:
-            if len(ready.job.images) > 1:  # at once, before the next job of this size goes out
-                self._limits.exceeded(self._preparer.size_of(ready.job), len(ready.job.images))
-            raise
-        finally:
-            del self._running[ready.task_id]
-        if server.name in self._interrupted:
-            asked = len(ready.job.images)
-            raise IncompleteReply(
-                f"{server.name}: interrupted; its {asked} images may be unfinished", asked=asked, got=0
-            )
-        return Answer(ready.job, server.webui.url, ready.source, result)
-
     def _bring_home(self, store: OutputStore, crew: Crew) -> None:
         """On the way out: send nothing more, keep what the servers are making already."""
         crew.stop()
@@ -321,15 +296,14 @@ class BatchRunner:
 
     def interrupt_jobs(self) -> None:
         """Interrupt our own jobs at the servers, and nobody else's; what they were making is made on the next start."""
-        while self._running:
-            for task_id, server in list(self._running.items()):
-                # An interrupted batch comes whole but unfinished, so nothing that comes from now on may be kept.
-                before = server.name in self._interrupted
-                self._interrupted.add(server.name)
-                with suppress(WebUIError):
-                    if not server.webui.interrupt_job(task_id) and not before:
-                        self._interrupted.discard(server.name)
-            time.sleep(_INTERRUPT_AGAIN_S)  # another of ours may have waited behind it
+        if self._crew is not None:
+            self._crew.interrupt_jobs()
+
+
+def _fleet_of(servers: WebUI | Sequence[Server] | Fleet) -> Fleet:
+    if isinstance(servers, WebUI):
+        return Servers([Server(servers.url, servers)])
+    return Servers(servers) if isinstance(servers, Sequence) else servers
 
 
 def _nothing() -> Generator[ImageRecord]:

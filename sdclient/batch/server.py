@@ -57,6 +57,16 @@ class CheckedServer:
         return {**kept, "sampler": sampler, "native_px": kept["native_px"] or self.native_px, "model": self.model}
 
 
+@dataclass(frozen=True)
+class ServerLook:
+    """What was found at one server of several."""
+
+    name: str
+    kind: str
+    """Its product; "" where it was not asked."""
+    checked: CheckedServer
+
+
 def check_servers(
     servers: Sequence[Server],
     samplers: Sequence[tuple[str, str | None]],
@@ -76,27 +86,53 @@ def check_servers(
         SettingsError: servers differ, and `allow_mixed` is not given.
         WebUIError: one of them is not there, or would spoil the run.
     """
-    checked = [check_server(server.webui, samplers, loras) for server in servers]
+    with_kind = len(servers) > 1
+    return agree([look_at(server, samplers, loras, with_kind=with_kind) for server in servers], allow_mixed=allow_mixed)
+
+
+def look_at(
+    server: Server, samplers: Sequence[tuple[str, str | None]], loras: Sequence[str] = (), *, with_kind: bool
+) -> ServerLook:
+    """Check one server of several.
+
+    Raises:
+        WebUIError: as `check_server`.
+    """
+    checked = check_server(server.webui, samplers, loras)
+    return ServerLook(server.name, server.webui.kind.product.value if with_kind else "", checked)
+
+
+def agree(looks: Sequence[ServerLook], *, allow_mixed: bool) -> CheckedServer:
+    """What the servers of a run make of its settings together.
+
+    Args:
+        looks: at each of them, at least one.
+        allow_mixed: take servers with different models or dialects.
+
+    Raises:
+        SettingsError: they differ, and `allow_mixed` is not given.
+    """
+    first = looks[0]
     if not allow_mixed:
-        kinds = [server.webui.kind.product if len(servers) > 1 else "" for server in servers]
-        for server, found, kind in zip(servers[1:], checked[1:], kinds[1:], strict=True):
-            for what, here, there in (("model", found.model, checked[0].model), ("kind", kind, kinds[0])):
+        for look in looks[1:]:
+            facts = (("model", look.checked.model, first.checked.model), ("kind", look.kind, first.kind))
+            for what, here, there in facts:
                 if here != there:
                     raise SettingsError(
-                        f"{server.name} has {what} {here!r}, {servers[0].name} has {there!r}; "
+                        f"{look.name} has {what} {here!r}, {first.name} has {there!r}; "
                         "make them alike, or add --allow-mixed"
                     )
-            _refuse_other_loras(server, found, servers[0], checked[0])
-    models = sorted({found.model for found in checked})
-    return replace(checked[0], model=" | ".join(models))
+            _refuse_other_loras(look, first)
+    models = sorted({look.checked.model for look in looks})
+    return replace(first.checked, model=" | ".join(models))
 
 
-def _refuse_other_loras(server: Server, found: CheckedServer, first: Server, checked: CheckedServer) -> None:
-    for name, here in found.lora_hashes.items():
-        there = checked.lora_hashes.get(name, here)
+def _refuse_other_loras(look: ServerLook, first: ServerLook) -> None:
+    for name, here in look.checked.lora_hashes.items():
+        there = first.checked.lora_hashes.get(name, here)
         if here != there:
             raise SettingsError(
-                f"{server.name} has another LoRA {name!r} (hash {here[:12]}) than {first.name} ({there[:12]}); "
+                f"{look.name} has another LoRA {name!r} (hash {here[:12]}) than {first.name} ({there[:12]}); "
                 "copy the same file to both, or add --allow-mixed"
             )
 

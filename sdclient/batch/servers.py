@@ -85,7 +85,7 @@ class ServerStatus:
 
     name: str
     state: str
-    """"working", or "away" with the reason."""
+    """"working", or "away" or "lost" with the reason."""
     made: int
     """Images made by it in this run."""
     images_per_s: float
@@ -99,16 +99,19 @@ class ServerHealth:
     """Whether one server can be asked, shared by the threads that ask it.
 
     Args:
-        server: which.
+        name: what it is called.
+        probe: a call that a server answers which is back; a `WebUIError` says that it is not.
         clock: seconds, monotonic.
     """
 
-    def __init__(self, server: Server, clock: Callable[[], float] = time.monotonic) -> None:
-        self.server = server
+    def __init__(self, name: str, probe: Callable[[], object], clock: Callable[[], float] = time.monotonic) -> None:
+        self.name = name
+        self._ask = probe
         self._clock = clock
         self._changed = threading.Condition()
         self._begun = clock()
         self._away: WebUIError | None = None
+        self._is_lost = False
         self._probe_s = FIRST_PROBE_S
         self._probing = False
         self._made = self._errors = self._waiting = 0
@@ -136,11 +139,18 @@ class ServerHealth:
         with self._changed:
             self._away = error
 
+    def lose(self, error: WebUIError) -> None:
+        """It does not come back."""
+        with self._changed:
+            self._away = error
+            self._is_lost = True
+            self._changed.notify_all()
+
     def wait_until_back(self, stopped: threading.Event) -> None:
-        """Return at once while it works; otherwise probe it, one thread for all, until it is back or all stops."""
+        """Return at once while it works, or is lost; else one thread probes it for all, until it is back or all stops."""
         while not stopped.is_set():
             with self._changed:
-                if self._away is None:
+                if self._away is None or self._is_lost:
                     return
                 if self._probing:
                     self._changed.wait(timeout=FIRST_PROBE_S)
@@ -152,13 +162,13 @@ class ServerHealth:
             with self._changed:
                 self._probing = False
                 self._probe_s = FIRST_PROBE_S if back else min(2 * self._probe_s, LONGEST_PROBE_S)
-                if back:
+                if back and not self._is_lost:
                     self._away = None
                 self._changed.notify_all()
 
     def _probe(self) -> bool:
         try:
-            self.server.webui.samplers()
+            self._ask()
         except WebUIError:
             return False
         return True
@@ -167,5 +177,6 @@ class ServerHealth:
         """Its row in the table."""
         with self._changed:
             seconds = max(self._clock() - self._begun, 1e-9)
-            state = "working" if self._away is None else f"away: {self._away}"
-            return ServerStatus(self.server.name, state, self._made, self._made / seconds, self._waiting, self._errors)
+            gone = "lost" if self._is_lost else "away"
+            state = "working" if self._away is None else f"{gone}: {self._away}"
+            return ServerStatus(self.name, state, self._made, self._made / seconds, self._waiting, self._errors)

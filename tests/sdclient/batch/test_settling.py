@@ -64,12 +64,12 @@ class Bench:
         job = self.out[number]
         assert job is not None
         records = [SimpleNamespace(file=image.file) for image in job.images]
-        return Outcome(job, cast(Any, None), images=[MadeImage(cast(Any, record), b"") for record in records])
+        return Outcome(job, images=[MadeImage(cast(Any, record), b"") for record in records])
 
     def failed(self, number: int, error: Exception) -> Outcome:
         job = self.out[number]
         assert job is not None
-        return Outcome(job, cast(Any, None), error=error)
+        return Outcome(job, error=error)
 
 
 def test_a_feed_hears_at_once_of_all_that_came() -> None:
