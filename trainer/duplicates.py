@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from near_hashes import HashIndex
+
 from .findings import Finding, Seen
-from .fingerprints import count_bits
+from .grids import Grids
 
 LEAST_CONTRAST = 2.0
 """Grey levels; a flatter picture's perceptual hash means nothing."""
-MOST_GRID_DIFFERENCE = 12.0
-"""Grey levels that the 16 x 16 colour means of look-alikes may differ on average.
-
-The hash alone takes simple pictures, such as one trace on a bare board, for others that are far from them.
-"""
-MOST_GRID_SHARE = 0.25
-"""The same, as a share of what the means vary within the plainer of the two: a small spot on white must fit, too."""
-LEAST_GRID_DIFFERENCE = 2.0
-"""What compression and rounding may do to the plainest picture."""
 
 _BLOCK = 256
+
+_Places = npt.NDArray[np.int64]
 
 
 def find_copies(pictures: Sequence[Seen]) -> list[Finding]:
@@ -64,7 +59,7 @@ def find_look_alikes(pictures: Sequence[Seen], *, max_distance: int) -> list[Fin
     Each group gathers around its first picture, so that no chain of small steps joins what is far apart. Of copies
     the first of each split stands for all; blank pictures take no part.
 
-    Time grows with the square of the number of pictures (20,000 take a few seconds), memory with the number.
+    No pair is compared that an index does not suggest (`near_hashes`); memory grows with the number of pictures.
     """
     seen: set[tuple[str, str]] = set()
     kept = []
@@ -76,17 +71,14 @@ def find_look_alikes(pictures: Sequence[Seen], *, max_distance: int) -> list[Fin
     if len(kept) < 2:
         return []
     search = _Search(kept, max_distance)
-    held_out = [place for place, one in enumerate(kept) if one.part in ("val", "test")]
-    train = np.array([place for place, one in enumerate(kept) if one.part == "train"], dtype=np.int64)
-    findings = []
-    if train.size:
-        for place in held_out:
-            found = search.nearest(place, train)
-            if found is not None:
-                other, bits = found
-                findings.append(
-                    Finding("near_across", _bits(bits), (kept[place].file, kept[other].file), ("held out", "training"))
-                )
+    held_out, train = (
+        np.array([place for place, one in enumerate(kept) if one.part in parts], dtype=np.int64)
+        for parts in (("val", "test"), ("train",))
+    )
+    findings = [
+        Finding("near_across", _bits(bits), (kept[place].file, kept[other].file), ("held out", "training"))
+        for place, other, bits in search.nearest(held_out, train)
+    ]
     for part in _listed(one.part for one in kept):
         places = np.array([place for place, one in enumerate(kept) if one.part == part], dtype=np.int64)
         for members, distances in search.groups(places):
@@ -108,43 +100,42 @@ class _Search:
     """Looks for look-alikes among pictures; places are theirs in the list given."""
 
     def __init__(self, pictures: Sequence[Seen], max_distance: int) -> None:
-        self._hashes = np.array([one.print.perceptual_hash for one in pictures], dtype=np.uint64)
-        self._grids = np.stack([np.frombuffer(one.print.grid, dtype=np.uint8) for one in pictures])
-        # One by one: all at once would take eight times their memory.
-        cells = (grid.reshape(-1, 3) for grid in self._grids)
-        varied = np.array([np.abs(one - one.mean(axis=0)).mean() for one in cells])
-        self._most = np.clip(MOST_GRID_SHARE * varied, LEAST_GRID_DIFFERENCE, MOST_GRID_DIFFERENCE)
+        self._hashes = np.array([[one.print.perceptual_hash] for one in pictures], dtype=np.uint64)
+        self._grids = Grids([one.print.grid for one in pictures])
         self._pixels = [one.print.pixel_sha256 for one in pictures]
         self._max_distance = max_distance
 
-    def nearest(self, place: int, among: npt.NDArray[np.int64]) -> tuple[int, int] | None:
-        """The look-alike of fewest bits, the first of equals, and its bits; None when there is none or a copy."""
-        bits = count_bits(self._hashes[among] ^ self._hashes[place])
-        near = np.flatnonzero(bits <= self._max_distance)
-        near = near[np.argsort(bits[near], kind="stable")]
-        for start in range(0, len(near), _BLOCK):
-            block = near[start : start + _BLOCK]
-            alike = block[self._grids_agree(place, among[block])]
-            if alike.size:
-                other = int(among[alike[0]])
-                return None if self._pixels[other] == self._pixels[place] else (other, int(bits[alike[0]]))
-        return None
+    def nearest(self, places: _Places, among: _Places) -> Iterator[tuple[int, int, int]]:
+        """(place, its look-alike of fewest bits, the first of equals, its bits), where there is one and no copy."""
+        index = HashIndex(self._hashes[among], radius=self._max_distance)
+        for place, (near, bits) in zip(places.tolist(), index.near(self._hashes[places]), strict=True):
+            order = np.argsort(bits, kind="stable")
+            for start in range(0, len(order), _BLOCK):
+                block = order[start : start + _BLOCK]
+                alike = block[self._grids.agree(place, among[near[block]])]
+                if alike.size:
+                    other = int(among[near[alike[0]]])
+                    if self._pixels[other] != self._pixels[place]:
+                        yield place, other, int(bits[alike[0]])
+                    break
 
-    def groups(self, places: npt.NDArray[np.int64]) -> Iterable[tuple[list[int], list[int]]]:
+    def groups(self, places: _Places) -> Iterator[tuple[list[int], list[int]]]:
         """Members of each group of two or more, its first in front, and the bits of the others."""
-        free = places
-        while free.size > 1:
-            first, free = int(free[0]), free[1:]
-            bits = count_bits(self._hashes[free] ^ self._hashes[first])
-            near = np.flatnonzero(bits <= self._max_distance)
-            near = near[self._grids_agree(first, free[near])]
-            if near.size:
-                yield [first, *free[near].tolist()], bits[near].tolist()
-                free = np.delete(free, near)
-
-    def _grids_agree(self, place: int, others: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        difference = np.abs(self._grids[others].astype(np.int16) - self._grids[place])
-        return np.asarray(difference.mean(axis=1) <= np.minimum(self._most[others], self._most[place]))
+        hashes = self._hashes[places]
+        index = HashIndex(hashes, radius=self._max_distance)
+        is_free = np.ones(len(places), dtype=np.bool_)
+        while (firsts := np.flatnonzero(is_free)[:_BLOCK]).size:
+            for first, (near, bits) in zip(firsts.tolist(), index.near(hashes[firsts]), strict=True):
+                if not is_free[first]:
+                    continue
+                is_free[first] = False
+                left = is_free[near]
+                near, bits = near[left], bits[left]
+                agree = self._grids.agree(int(places[first]), places[near])
+                near, bits = near[agree], bits[agree]
+                if near.size:
+                    yield [int(places[first]), *places[near].tolist()], bits.tolist()
+                    is_free[near] = False
 
 
 def _contradict(group: Sequence[Seen], known: set[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Image files -> fingerprints: bytes, pixels, look, size; and which of them look alike.
+"""Image files -> fingerprints: bytes, pixels, look, size.
 
 Every file is decoded once. Worker processes may share the reading; what comes back does not depend on their number.
 """
@@ -124,53 +124,6 @@ def fingerprint_files(
         result if isinstance(result, Fingerprint) else Fingerprint(path, error=result.reason)
         for path, result in zip(paths, results, strict=True)
     ]
-
-
-def near_pairs(hashes: Sequence[int], *, max_distance: int) -> list[tuple[int, int, int]]:
-    """Pairs of hashes that differ in no more than `max_distance` bits: (first, second, bits), first < second.
-
-    Time grows with the square of the number of hashes (20,000 take about two seconds), memory with the pairs:
-    where all look alike there are n (n - 1) / 2 of them, so prefer `near_rows`, which keeps none.
-    """
-    return [
-        (first, int(second), int(bits))
-        for first, seconds, distances in near_rows(hashes, max_distance=max_distance)
-        for second, bits in zip(seconds, distances, strict=True)
-    ]
-
-
-def near_rows(
-    hashes: Sequence[int], *, max_distance: int
-) -> Iterator[tuple[int, npt.NDArray[np.int64], npt.NDArray[np.uint8]]]:
-    """For each hash that has any: its place, the later places within `max_distance` bits, and the bits.
-
-    Raises:
-        ValueError: `max_distance` is not in [0, 64].
-    """
-    if not 0 <= max_distance <= 64:
-        raise ValueError(f"max_distance: found {max_distance}; expected 0 to 64 bits")
-    table = np.array(hashes, dtype=np.uint64)
-    for first in range(len(table) - 1):
-        bits = count_bits(table[first + 1 :] ^ table[first])
-        near = np.flatnonzero(bits <= max_distance)
-        if near.size:
-            yield first, near + first + 1, bits[near]
-
-
-def count_bits(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
-    """Set bits of each word."""
-    if hasattr(np, "bitwise_count"):
-        return np.asarray(np.bitwise_count(words), dtype=np.uint8)
-    return _count_bits_by_sums(words)  # numpy < 2
-
-
-def _count_bits_by_sums(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
-    """Adds neighbouring bits, pairs and fours, then all bytes at once (Warren, Hacker's Delight, figure 5-2)."""
-    one, two, four = np.uint64(1), np.uint64(2), np.uint64(4)
-    words = words - ((words >> one) & np.uint64(0x5555555555555555))
-    words = (words & np.uint64(0x3333333333333333)) + ((words >> two) & np.uint64(0x3333333333333333))
-    words = (words + (words >> four)) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return ((words * np.uint64(0x0101010101010101)) >> np.uint64(56)).astype(np.uint8)
 
 
 def _small_grey(pixels: Image.Image) -> npt.NDArray[np.float64]:

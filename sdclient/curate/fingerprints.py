@@ -1,8 +1,7 @@
 """Perceptual hashes: a picture's structure in 256 bits, and which of many hashes lie close together. Pure.
 
 The hash is imagehash's `phash` of 16 x 16: the signs of the lowest frequencies of the cosine transform against their
-median. Close ones are found by one matrix product a block: for vectors of +1 and -1, the bits that differ are
-(256 - product) / 2. That is all pairs, but at 10,000 pictures it takes about a second (`bench/curation_filters.py`).
+median. Close ones are found by an index (`near_hashes`), exactly and without comparing all pairs.
 """
 
 from __future__ import annotations
@@ -12,14 +11,14 @@ from dataclasses import dataclass
 
 import imagehash
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
+
+from near_hashes import HashIndex, Words
 
 from .pixels import grey_of, levels_of
 
 BITS = 256
 _SIDE = 16
-_BLOCK = 512
 
 
 @dataclass(frozen=True)
@@ -51,22 +50,20 @@ def close_pairs(hashes: Sequence[str], *, radius: int, most: int, first_new: int
         most: how many earlier ones each keeps, the nearest first, of a tie the earliest.
         first_new: place of the first new one; pairs among those before it are known already.
     """
-    signs = _signs(hashes)
+    words = _words(hashes)
+    index = HashIndex(words, radius=radius)
     pairs: list[ClosePair] = []
-    for start in range(first_new, len(hashes), _BLOCK):
-        block = signs[start : start + _BLOCK]
-        before = signs[: start + len(block)]
-        distances = ((BITS - block @ before.T) / 2).round().astype(np.int64)
-        for row, near in enumerate(distances):
-            later = start + row
-            places = np.flatnonzero(near[:later] <= radius)
-            nearest = places[np.argsort(near[places], kind="stable")[:most]]
-            pairs.extend(ClosePair(later, int(place), int(near[place])) for place in nearest)
+    for later, (places, bits) in enumerate(index.near(words[first_new:]), first_new):
+        earlier = places < later
+        # The nearest, of a tie the earliest; among thousands of look-alikes a full sort would take longer than to
+        # find them.
+        ranks = bits[earlier] * len(words) + places[earlier]
+        if len(ranks) > most:
+            ranks = np.partition(ranks, most)[:most]
+        pairs.extend(ClosePair(later, rank % len(words), rank // len(words)) for rank in np.sort(ranks).tolist())
     return pairs
 
 
-def _signs(hashes: Sequence[str]) -> npt.NDArray[np.float32]:
-    if not hashes:
-        return np.zeros((0, BITS), dtype=np.float32)
-    octets = np.frombuffer(bytes.fromhex("".join(hashes)), dtype=np.uint8).reshape(len(hashes), -1)
-    return np.unpackbits(octets, axis=1).astype(np.float32) * 2 - 1
+def _words(hashes: Sequence[str]) -> Words:
+    words = np.frombuffer(bytes.fromhex("".join(hashes)), dtype=np.uint64) if hashes else np.zeros(0, dtype=np.uint64)
+    return words.reshape(len(hashes), BITS // 64)

@@ -8,7 +8,7 @@ from trainer.duplicates import find_copies, find_look_alikes
 from trainer.findings import Seen
 from trainer.fingerprints import Fingerprint
 
-WAVE = bytes(np.tile(np.array([40, 200], dtype=np.uint8), 96).tolist())
+WAVE = bytes([40, 200] * 384)
 
 
 def seen(
@@ -80,11 +80,11 @@ def test_equal_hashes_of_other_layout_are_no_look_alikes() -> None:
 
 
 def test_a_plain_picture_must_fit_more_closely() -> None:
-    white = np.full(192, 255, dtype=np.uint8)
+    white = np.full(768, 255, dtype=np.uint8)
     one, other = white.copy(), white.copy()
-    one[:24], other[24:48] = 100, 100
+    one[:96], other[96:192] = 100, 100
     assert np.abs(one.astype(int) - other).mean() > 12, "far apart in any case"
-    one[:24], other[24:48] = 225, 225
+    one[:96], other[96:192] = 225, 225
     assert np.abs(one.astype(int) - other).mean() < 12, "near in grey levels, but each has its own spot"
     pictures = [seen("all/a/1", grid=one.tobytes()), seen("all/a/2", grid=other.tobytes())]
     assert find_look_alikes(pictures, max_distance=4) == []

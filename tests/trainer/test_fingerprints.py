@@ -9,12 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer import fingerprints
 from trainer.fingerprints import (
-    count_bits,
     fingerprint,
     fingerprint_files,
-    near_pairs,
     perceptual_hash,
     pixel_sha256,
 )
@@ -112,42 +109,6 @@ def test_what_cannot_be_read_has_its_reason_and_nothing_else(tmp_path: Path) -> 
     for function in (pixel_sha256, perceptual_hash):
         with pytest.raises(Unusable, match="zero bytes"):
             function(tmp_path / "a.png")
-
-
-def slow_pairs(hashes: list[int], most: int) -> list[tuple[int, int, int]]:
-    return [
-        (i, j, (hashes[i] ^ hashes[j]).bit_count())
-        for i in range(len(hashes))
-        for j in range(i + 1, len(hashes))
-        if (hashes[i] ^ hashes[j]).bit_count() <= most
-    ]
-
-
-@pytest.mark.parametrize("most", [0, 3, 26, 64])
-def test_near_pairs_are_those_of_a_plain_double_loop(most: int) -> None:
-    rng = np.random.default_rng(most)
-    hashes = [int(word) for word in rng.integers(0, 1 << 64, 60, dtype=np.uint64)]
-    hashes += [hashes[0], hashes[1] ^ 5, 0, (1 << 64) - 1]
-    assert near_pairs(hashes, max_distance=most) == slow_pairs(hashes, most)
-
-
-def test_no_hash_or_one_has_no_pair() -> None:
-    assert near_pairs([], max_distance=64) == []
-    assert near_pairs([5], max_distance=64) == []
-
-
-@pytest.mark.parametrize("most", [-1, 65])
-def test_a_distance_out_of_range_is_refused(most: int) -> None:
-    with pytest.raises(ValueError, match=f"found {most}; expected 0 to 64"):
-        near_pairs([1, 2], max_distance=most)
-
-
-def test_bits_are_counted_alike_by_old_and_new_numpy() -> None:
-    words = np.random.default_rng(0).integers(0, 1 << 64, 1000, dtype=np.uint64)
-    words[:2] = (0, (1 << 64) - 1)
-    expected = [int(word).bit_count() for word in words]
-    assert count_bits(words).tolist() == expected
-    assert fingerprints._count_bits_by_sums(words).tolist() == expected
 
 
 def test_workers_change_nothing(tmp_path: Path) -> None:
