@@ -1,6 +1,6 @@
 """Infotext inside an image file's bytes, put there without touching a pixel.
 
-PNG: a text chunk (PNG, third edition, 11.3.3). JPEG and WebP: the UserComment of an EXIF block (Exif 2.32, 4.6.5;
+PNG: a text chunk (`_png`). JPEG and WebP: the UserComment of an EXIF block (Exif 2.32, 4.6.5;
 JPEG APP1 segment; WebP container specification, chunk "EXIF"). The forms are those a WebUI writes.
 """
 
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 
 from PIL import Image
 
 from ._images import decode, image_format
+from ._png import PngFile
 from .errors import BadImage
 from .infotext import EXIF_IFD, PNG_KEYWORD, USER_COMMENT
 
@@ -36,7 +36,7 @@ def embed_text(data: bytes, text: str) -> bytes:
     kind = image_format(data)
     try:
         if kind == "PNG":
-            return _with_png_text(data, text)
+            return PngFile(data).with_texts({PNG_KEYWORD: text})
         if kind == "JPEG":
             return _with_jpeg_exif(data, _exif_block(data, text))
         if kind == "WEBP":
@@ -51,30 +51,6 @@ def _exif_block(data: bytes, text: str) -> bytes:
         exif = image.getexif()
     exif.get_ifd(EXIF_IFD)[USER_COMMENT] = b"UNICODE\0" + text.encode("utf-16-be")
     return exif.tobytes()
-
-
-def _with_png_text(data: bytes, text: str) -> bytes:
-    keyword = PNG_KEYWORD.encode("latin-1")
-    try:
-        kind, body = b"tEXt", keyword + b"\0" + text.encode("latin-1")
-    except UnicodeEncodeError:
-        # No compression, no language, no translated keyword.
-        kind, body = b"iTXt", keyword + b"\0" + b"\0\0" + b"\0\0" + text.encode("utf-8")
-    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    parts, position, is_written = [data[:8]], 8, False
-    while position < len(data):
-        (length,) = struct.unpack_from(">I", data, position)
-        name, end = data[position + 4 : position + 8], position + 12 + length
-        if name == b"IDAT" and not is_written:
-            parts.append(chunk)
-            is_written = True
-        is_former = name in (b"tEXt", b"iTXt", b"zTXt") and data[position + 8 :].startswith(keyword + b"\0")
-        if not is_former:
-            parts.append(data[position:end])
-        position = end
-        if name == b"IEND":
-            break
-    return b"".join([*parts, data[position:]])
 
 
 def _with_jpeg_exif(data: bytes, exif: bytes) -> bytes:

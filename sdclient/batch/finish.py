@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,16 +10,18 @@ from datetime import datetime, timezone
 from typing import Any, TypeAlias
 
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from .. import sizing
 from .._images import LOSSLESS_FORMATS
+from .._images import encode_png as encode_pixels
+from .._png import PngFile
 from ..client import GeneratedImage, GenerationResult
 from ..errors import LossyFormat
 from ..infotext import ENGINE_KEY, PNG_KEYWORD
 from ..manifest import ImageRecord
 from ..masks import mask_file_of
 from ..models import GenerationInfo, Img2ImgRequest
+from ..photos import is_upright
 from .jobs import Job, PlannedImage
 from .masking import Box
 from .preparing import PreparedSource
@@ -73,11 +74,14 @@ class SpoiledImage:
 
 
 def finish(answer: Answer, check: Check | None = None) -> list[MadeImage | SpoiledImage]:
-    """Decode, check, bring back to the source's form, and encode each image of a reply.
+    """Decode and check each image of a reply, and bring it back to the source's form.
+
+    An image that has this form already keeps the server's own compressed pixels and gets its texts alone; encoding
+    costs more than all else together.
 
     Raises:
         LossyFormat: the images came in a format that loses detail.
-        BadImage: one cannot be decoded.
+        BadImage: one cannot be decoded, or does not fit its check sums.
     """
     asked = answer.result.request.model_dump(mode="json", exclude=_NOT_ASKED, exclude_none=True)
     return [
@@ -95,22 +99,25 @@ def _finish_one(
 ) -> MadeImage | SpoiledImage:
     if generated.format not in LOSSLESS_FORMATS:
         raise LossyFormat(f"{answer.server}: sent {generated.format}; set its option samples_format to 'png'")
+    file = PngFile(generated.data) if generated.format == "PNG" else None
     picture, mask = generated.pil(), answer.source.mask
     reason = _reason_spoiled(picture, answer.source, check)
     if reason is not None:
         return SpoiledImage(planned, reason)
     info = answer.result.info
     engine = str(info.extra_generation_params.get(ENGINE_KEY, GENUINE_ENGINE))
-    image = sizing.restore(picture, answer.source.form)
-    if mask is not None:
-        image = mask.put_back(image)
     lineage = {
         "class": planned.source.class_name,
         "source_sha256": planned.source_sha256,
         "key": planned.key,
         "engine": engine,
     }
-    data = encode_png(image, infotext=generated.infotext, lineage=lineage)
+    texts = _texts(generated.infotext, lineage)
+    form = answer.source.form
+    data = _kept(file, picture, form, texts) if file is not None and mask is None else None
+    if data is None:
+        image = sizing.restore(picture, form)
+        data = _encoded(image if mask is None else mask.put_back(image), texts)
     record = ImageRecord(
         file=planned.file,
         class_name=planned.source.class_name,
@@ -120,8 +127,8 @@ def _finish_one(
         seed=planned.seed,
         key=planned.key,
         sha256=hashlib.sha256(data).hexdigest(),
-        width=image.width,
-        height=image.height,
+        width=form.width_px,
+        height=form.height_px,
         server=answer.server,
         model=model_name(info),
         engine=engine,
@@ -142,12 +149,29 @@ def _reason_spoiled(picture: Image.Image, source: PreparedSource, check: Check |
 
 def encode_png(image: Image.Image, *, infotext: str, lineage: Mapping[str, Any]) -> bytes:
     """A PNG file with its infotext and its lineage."""
-    chunks = PngInfo()
-    chunks.add_text(PNG_KEYWORD, infotext)
-    chunks.add_text(LINEAGE_KEYWORD, json.dumps(lineage, sort_keys=True))
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", pnginfo=chunks, compress_level=_PNG_LEVEL)
-    return buffer.getvalue()
+    return _encoded(image, _texts(infotext, lineage))
+
+
+def _texts(infotext: str, lineage: Mapping[str, Any]) -> dict[str, str]:
+    return {PNG_KEYWORD: infotext, LINEAGE_KEYWORD: json.dumps(lineage, sort_keys=True)}
+
+
+def _encoded(image: Image.Image, texts: Mapping[str, str]) -> bytes:
+    return PngFile(encode_pixels(image, level=_PNG_LEVEL)).with_texts(texts)
+
+
+def _kept(file: PngFile, picture: Image.Image, form: sizing.SourceForm, texts: Mapping[str, str]) -> bytes | None:
+    """The server's own file with our texts, where it shows just what `sizing.restore` would make of it; else None.
+
+    Args:
+        file: as it came.
+        picture: the same, decoded.
+        form: what is to be kept.
+        texts: by keyword.
+    """
+    fits = file.plain_mode == form.mode and picture.size == (form.width_px, form.height_px)
+    # `restore` knows nothing of a turn in the EXIF data, which other programs would follow.
+    return file.with_texts(texts) if fits and is_upright(picture) else None
 
 
 def model_name(info: GenerationInfo) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 from PIL import Image
 
 from .. import sizing
+from .._images import encode_png
 from ..models import Img2ImgRequest
 from .masking import SourceMask, mask_source, picture_to_send
 from .parameters import ImageParameters, InpaintFill, Inpainting
@@ -59,9 +59,7 @@ def prepare_request(
 
 def encode_source(prepared: Image.Image) -> bytes:
     """A source as the PNG file that is sent: a quick one, for it is read once and thrown away."""
-    buffer = io.BytesIO()
-    prepared.save(buffer, format="PNG", compress_level=_QUICK_PNG)
-    return buffer.getvalue()
+    return encode_png(prepared, level=_QUICK_PNG)
 
 
 def build_request(
