@@ -1,7 +1,8 @@
 """Is a generated picture spoiled: black, one colour, or the rainbow noise of an unfinished one? Pure; Pillow alone.
 
 The noise score compares picture and source by scale. Both are split into bands of detail, each twice as coarse as the
-one before (what averaging 2 x 2 pixels loses). The absolute detail is averaged over 8 x 8 tiles, in levels of 0-255:
+one before (what averaging 2 x 2 pixels loses). The absolute detail is averaged over 8 x 8 tiles, in levels of 0-255, in
+the fine bands of a large picture over some of its rows, which costs a third:
 
 chroma   detail of Cb and Cr in the middle one of the tiles, along the direction of colour that shows least of it.
          Noise is everywhere and of all colours; real colour changes at some edges, from one colour to another.
@@ -18,7 +19,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -38,6 +39,10 @@ _CHROMA_TILE = 0.5
 _LUMA_TILE = 0.25
 _LEAST_SIDE_PX = 8
 _LARGEST_MEAN_SIDE_PX = 640
+_SAMPLED_PX = 2**14
+"""So many pixels of a band are looked at, or all where it has fewer: means over tiles need no more."""
+_LEAST_ROWS = 32
+_FEW_PX = 64
 _SPECK_RATE = 0.0015
 """Share of the darkest and of the brightest pixels of a source that a result may lose without being spoiled."""
 _UNKNOWN_SOURCE_CHROMA_LEVELS = 1.5
@@ -46,6 +51,15 @@ _GAIN = 4
 """Absolute detail is stored in 8 bits; multiplied by this, a tile's mean keeps a quarter level."""
 _AMPLIFY = [min(255, _GAIN * min(level, 256 - level)) for level in range(256)]
 """Signed detail, kept modulo 256, to its absolute value times the gain."""
+
+
+_DIRECTIONS: tuple[tuple[Callable[[Image.Image, Image.Image], Image.Image], float], ...] = (
+    (lambda cb, cr: cb, 1.0),
+    (lambda cb, cr: cr, 1.0),
+    (ImageChops.add_modulo, math.sqrt(2)),
+    (ImageChops.subtract_modulo, math.sqrt(2)),
+)
+"""How to combine Cb and Cr, and by how much that lengthens them."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +94,10 @@ class _Tolerance:
     half_levels: float
     """The excess that is worth a score of a half."""
 
+    def tolerated(self, own: float) -> float:
+        """The most detail that is no excess, where the source has so much."""
+        return math.hypot(self.ratio * own, self.margin_levels)
+
     def excess(self, found: Sequence[float], own: Sequence[float]) -> float:
         """Excess over all bands, 1 where it is worth a half."""
         beyond = (math.sqrt(max(0.0, a**2 - (self.ratio * b) ** 2)) for a, b in zip(found, own, strict=False))
@@ -110,7 +128,7 @@ class _LastSources:
     def detail_of(self, source: Image.Image, box: _Box) -> _Detail:
         found = next((detail for kept, of, detail in tuple(self._kept) if kept() is source and of == box), None)
         if found is None:
-            found = _detail(source.crop(box).convert("RGB"))
+            found = _detail(_as_rgb(source.crop(box)))
             self._kept.append((weakref.ref(source), box, found))
         return found
 
@@ -127,9 +145,12 @@ def examine(image: Image.Image, source: Image.Image | None = None, *, source_det
             one-coloured picture is told, and noise by its colour alone, for grey noise may be a real texture.
         source_detail: the source's, where it is known already.
     """
-    rgb = image.convert("RGB")
-    source_rgb = None if source is None else source.convert("RGB")
-    is_black, is_uniform = _flatness(_extremes(rgb))
+    rgb = _as_rgb(image)
+    source_rgb = None if source is None else _as_rgb(source)
+    few = rgb.resize((_FEW_PX, _FEW_PX), Image.Resampling.NEAREST)
+    is_black, is_uniform = _flatness(_extremes(few))
+    if is_black or is_uniform:  # what some pixels refute, all of them would
+        is_black, is_uniform = _flatness(_extremes(rgb))
     if source_rgb is not None and (is_black or is_uniform):
         source_is_black, source_is_uniform = _flatness(_extremes_without_specks(source_rgb))
         is_black, is_uniform = is_black and not source_is_black, is_uniform and not source_is_uniform
@@ -175,6 +196,10 @@ def examine_sibling(image: Image.Image, source: Image.Image, changed: _Box | Non
     return replace(findings, is_uniform=False)
 
 
+def _as_rgb(image: Image.Image) -> Image.Image:
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
 def _flatness(extremes: Sequence[tuple[int, int]]) -> tuple[bool, bool]:
     """Whether a picture with these lowest and highest levels is black, and whether it has one colour."""
     is_black = all(high <= LARGEST_BLACK_LEVEL for _, high in extremes)
@@ -198,43 +223,68 @@ def _first_beyond(specks: float, counts: Sequence[int]) -> int:
 
 def _excess(rgb: Image.Image, source: Image.Image | None, source_detail: _Detail | None) -> tuple[float, float]:
     """Excess of luma and of chroma, each 1 where it is worth a half."""
-    found = _detail(rgb)
     if source is None:
-        return 0.0, _CHROMA.excess(found.chroma, [_UNKNOWN_SOURCE_CHROMA_LEVELS] * len(found.chroma))
-    detail = source_detail or _detail(source)
-    return _LUMA.excess(found.luma, detail.luma), _CHROMA.excess(found.chroma, detail.chroma)
+        own = _Detail((_UNKNOWN_SOURCE_CHROMA_LEVELS,) * _CHROMA_BANDS, ())
+        return 0.0, _CHROMA.excess(_detail(rgb, own).chroma, own.chroma)
+    own = source_detail or _detail(source)
+    found = _detail(rgb, own)
+    return _LUMA.excess(found.luma, own.luma), _CHROMA.excess(found.chroma, own.chroma)
 
 
 def _score(excess: float) -> float:
     return excess / (1 + excess)
 
 
-def _detail(rgb: Image.Image) -> _Detail:
+def _detail(rgb: Image.Image, own: _Detail | None = None) -> _Detail:
+    """The detail of a picture.
+
+    Args:
+        rgb: the picture.
+        own: its source's, where only what goes beyond counts: the least chroma is then looked for no further than to
+            where it is tolerated, which in a good picture is the first direction.
+    """
     factor = math.ceil(math.sqrt(rgb.width * rgb.height) / _LARGEST_MEAN_SIDE_PX)
-    picture = (rgb.reduce(factor) if factor > 1 else rgb).convert("YCbCr")
+    picture = rgb.reduce(factor) if factor > 1 else rgb
     chroma: list[float] = []
     luma: list[float] = []
     while len(chroma) < _CHROMA_BANDS and min(picture.size) >= _LEAST_SIDE_PX:
         coarse = picture.reduce(2)
-        doubled = coarse.resize((coarse.width * 2, coarse.height * 2), Image.Resampling.NEAREST)
-        mean = doubled if doubled.size == picture.size else doubled.crop((0, 0, *picture.size))
-        y, cb, cr = ImageChops.subtract_modulo(picture, mean).split()
+        y, cb, cr = _signed_detail(picture, coarse).split()
         cells = min(picture.size) // 2
         if len(luma) < _LUMA_BANDS and cells >= _LEAST_LUMA_CELLS:
             luma.append(_tile(y, _LUMA_TILE))
-        chroma.append(_least_chroma(cb, cr))
+        of_source = own.chroma[len(chroma) :] if own is not None else ()
+        chroma.append(_least_chroma(cb, cr, _CHROMA.tolerated(of_source[0]) if of_source else 0.0))
         picture = coarse
     return _Detail(tuple(chroma), tuple(luma))
 
 
-def _least_chroma(cb: Image.Image, cr: Image.Image) -> float:
+def _signed_detail(picture: Image.Image, coarse: Image.Image) -> Image.Image:
+    """Y, Cb and Cr less the mean of their cell of 2 x 2 px, modulo 256; of a large picture some rows, spread evenly.
+
+    Args:
+        picture: RGB.
+        coarse: the same, reduced by 2.
+    """
+    width, height = picture.size
+    size = (width, min(height, max(_LEAST_ROWS, _SAMPLED_PX // width)))
+    # The nearest of a row in one is the cell of the nearest row in the other; halves, for a last cell may be cut off.
+    own = picture if size == picture.size else picture.resize(size, Image.Resampling.NEAREST)
+    mean = coarse.resize(size, Image.Resampling.NEAREST, box=(0, 0, width / 2, height / 2))
+    return ImageChops.subtract_modulo(own.convert("YCbCr"), mean.convert("YCbCr"))
+
+
+def _least_chroma(cb: Image.Image, cr: Image.Image, tolerated: float) -> float:
     """Chroma detail along the one of four directions in the plane of Cb and Cr that shows least.
 
     Colouring, from one colour to another, lies along a line and nearly vanishes across it; noise does not.
     """
-    straight = min(_tile(cb, _CHROMA_TILE), _tile(cr, _CHROMA_TILE))
-    both = (ImageChops.add_modulo(cb, cr), ImageChops.subtract_modulo(cb, cr))
-    return min(straight, *(_tile(band, _CHROMA_TILE) / math.sqrt(2) for band in both))
+    least = math.inf
+    for combine, scale in _DIRECTIONS:
+        least = min(least, _tile(combine(cb, cr), _CHROMA_TILE) / scale)
+        if least <= tolerated:
+            break
+    return least
 
 
 def _tile(band: Image.Image, share: float) -> float:
