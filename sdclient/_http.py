@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json as json_format
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,9 @@ import requests
 
 from . import errors
 from ._reply_errors import brief, error_from_reply, without_credentials
+
+
+_READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,23 @@ def parse_address(url: str, auth: tuple[str, str] | None = None) -> Address:
     return Address(urlunsplit((parts.scheme, netloc, parts.path.rstrip("/"), "", "")), auth)
 
 
+@dataclass(frozen=True)
+class _Reply:
+    """A whole reply."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body's JSON.
+
+        Raises:
+            ValueError: it is none.
+        """
+        return json_format.loads(self.body)
+
+
 class Connection:
     """A session with one server."""
 
@@ -93,13 +114,13 @@ class Connection:
             WebUIError: the leaf that fits; see `sdclient.errors`.
         """
         reply = self._request(method, path, json=json, params=params, read_s=read_s)
-        if reply.status_code >= 300:
+        if reply.status >= 300:
             raise self._error_of(reply, path)
-        if not reply.content:
+        if not reply.body:
             return None  # SD.Next answers some calls with an empty 204
         try:
             return reply.json()
-        except requests.exceptions.JSONDecodeError as error:
+        except ValueError as error:
             raise errors.NotAWebUI(
                 f"{self.address.url}{path}: the reply is not JSON; expected a Stable Diffusion WebUI at this address"
             ) from error
@@ -112,18 +133,22 @@ class Connection:
         json: Mapping[str, Any] | None = None,
         params: Mapping[str, str] | None = None,
         read_s: float | None = None,
-    ) -> requests.Response:
+    ) -> _Reply:
         where = self.address.url
         wait_s = self.timeouts.read_s if read_s is None else read_s
         try:
-            return self._session.request(
+            with self._session.request(
                 method,
                 where + path,
                 json=json,
                 params=params,
                 timeout=(self.timeouts.connect_s, wait_s),
                 allow_redirects=False,
-            )
+                stream=True,
+            ) as reply:
+                # By itself it would read 10 KiB at a time, and images are megabytes.
+                body = b"".join(reply.iter_content(_READ_BYTES))
+                return _Reply(reply.status_code, reply.headers, body)
         except requests.exceptions.ConnectTimeout as error:
             raise errors.RequestTimedOut(
                 f"{where}: no connection within {self.timeouts.connect_s:g} s; check the address and the network",
@@ -166,13 +191,13 @@ class Connection:
             "or give its address with --url or SDCLIENT_URL"
         )
 
-    def _error_of(self, reply: requests.Response, path: str) -> errors.WebUIError:
+    def _error_of(self, reply: _Reply, path: str) -> errors.WebUIError:
         """The error that an unsuccessful reply means."""
         body = _json_or_none(reply)
-        if reply.status_code == 404 and not (isinstance(body, dict) and "error" in body):
+        if reply.status == 404 and not (isinstance(body, dict) and "error" in body):
             return self._explain_missing_path(path)
         return error_from_reply(
-            reply.status_code,
+            reply.status,
             body,
             f"{self.address.url}{path}",
             has_credentials=self.address.auth is not None,
@@ -201,19 +226,19 @@ class Connection:
 
     def _status(self, path: str) -> int:
         try:
-            return self._request("GET", path).status_code
+            return self._request("GET", path).status
         except errors.WebUIError:
             return 0
 
     def _page(self) -> str:
         try:
-            return self._request("GET", "/").text[:20_000]
+            return self._request("GET", "/").body[:20_000].decode("utf-8", errors="replace")
         except errors.WebUIError:
             return ""
 
 
-def _json_or_none(reply: requests.Response) -> Any:
+def _json_or_none(reply: _Reply) -> Any:
     try:
         return reply.json()
-    except requests.exceptions.JSONDecodeError:
+    except ValueError:
         return None
