@@ -14,7 +14,6 @@ import requests
 from . import errors
 from ._reply_errors import brief, error_from_reply, without_credentials
 
-
 _READ_BYTES = 1 << 20
 
 
