@@ -21,6 +21,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 QUICK: dict[str, tuple[str, ...]] = {
     "ddp": ("ddp.py", "--rounds", "1", "--images", "320", "--epochs", "3"),
+    "check": ("check_speed.py", "--cleanvision", "2000", "--rounds", "1"),
     "near-duplicates": ("near_duplicates.py", "--rounds", "1"),
     "training-limit": ("training_limit.py", "--rounds", "3"),
 }

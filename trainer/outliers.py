@@ -119,13 +119,16 @@ def _size_words(name: str, one: Seen, typical: float) -> str:
 
 
 def _look_features(group: Sequence[Seen]) -> dict[str, _Array]:
-    cells = np.stack([np.frombuffer(one.print.grid, dtype=np.uint8).reshape(-1, 3) for one in group]).astype(np.float64)
-    layout = np.abs(cells - np.median(cells, axis=0)).mean(axis=(1, 2))
+    cells = np.frombuffer(b"".join(one.print.grid for one in group), dtype=np.uint8).reshape(len(group), -1, 3)
+    # Bytes and whole numbers all the way: a median of doubles takes eight times the memory and five times as long.
+    by_cell = np.ascontiguousarray(cells.reshape(len(group), -1).T)
+    doubled = (2 * np.median(by_cell, axis=1)).astype(np.int16).reshape(-1, 3)
+    layout = [np.abs(2 * one.astype(np.int16) - doubled).sum(dtype=np.int64) for one in cells]
     return {
         "brightness": cells.mean(axis=(1, 2)),
         "contrast": np.log([one.print.contrast for one in group]),
         "saturation": (cells.max(axis=2) - cells.min(axis=2)).mean(axis=1),
-        "layout": np.log1p(layout),
+        "layout": np.log1p(np.array(layout) / doubled.size / 2),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,6 +38,10 @@ ODDITIES = {
 """Kinds of pictures that can be read to their end and still surprise."""
 
 
+_READ_WHOLE = 64 << 20
+"""Bytes; a file no larger is read once and by one call, where Pillow reads it in many pieces."""
+
+
 class Unusable(Exception):
     """A file that cannot be trained on; the message is the reason."""
 
@@ -64,11 +69,13 @@ def opened_picture(path: Path) -> Iterator[tuple[Image.Image, BinaryIO]]:
         raise Unusable("left behind by an operating system, not a picture; delete it")
     has_image_name = path.suffix.lower() in IMAGE_SUFFIXES
     try:
-        if path.stat().st_size == 0:
+        size = path.stat().st_size
+        if size == 0:
             raise Unusable("zero bytes")
         # Odd metadata and mere size are no faults; what matters raises.
-        with warnings.catch_warnings(), path.open("rb") as file:
+        with warnings.catch_warnings(), path.open("rb") as stored:
             warnings.simplefilter("ignore")
+            file: BinaryIO = BytesIO(stored.read()) if size <= _READ_WHOLE else stored
             with Image.open(file) as picture:
                 if not has_image_name:
                     raise Unusable(f"a {picture.format} picture whose name does not end like one; rename it")

@@ -375,14 +375,14 @@ def test_every_picture_is_decoded_once(
     data: Path, make_generated: MakeGenerated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = make_generated([("dirt", data / "train" / "dirt" / "1.png")])
-    read: list[str] = []
+    read: list[bytes] = []
     real = ImageFile.ImageFile.load
 
     def load(picture: ImageFile.ImageFile) -> object:
         if picture.tile:
-            read.append(picture.fp.name)
+            read.append(picture.fp.getvalue())
         return real(picture)
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", load)
     assemble(data, generated=[output], control_for=[output])
-    assert sorted(read) == sorted(str(path) for path in [*data.rglob("*.png"), *output.rglob("*.png")])
+    assert sorted(read) == sorted(path.read_bytes() for path in [*data.rglob("*.png"), *output.rglob("*.png")])
