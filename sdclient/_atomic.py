@@ -10,6 +10,11 @@ TEMPORARY_PATTERN = ".*.part"
 """Glob pattern of the temporary names; a killed process may leave one."""
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a file's name fits `TEMPORARY_PATTERN`."""
+    return name.startswith(".") and name.endswith(".part")
+
+
 def write_bytes_atomically(path: Path, content: bytes, *, durable: bool = False) -> None:
     """Put `content` at `path` in one step, making the folder when it is missing.
 

@@ -163,6 +163,7 @@ class RowState:
 _PLANNED_COLUMNS = tuple(field.name for field in fields(PlannedRow))
 _COLUMNS = tuple(field.name for field in fields(ImageRecord))
 _STATE_COLUMNS = tuple(field.name for field in fields(RowState))
+_STATES_OF_1 = f"SELECT file, class_name, key, '{DONE}', 0, '' FROM images ORDER BY file"  # noqa: S608 - our own names
 _JSON_COLUMNS = ("asked", "used", "other_parents")
 _NEW_IN_3 = {"mask": "''", "other_parents": "'[]'"}
 
@@ -257,13 +258,16 @@ class Manifest:
                 [(key, json.dumps(value, ensure_ascii=False)) for key, value in parameters.items()],
             )
 
-    def plan(self, rows: Iterable[PlannedRow]) -> None:
-        """Enter images to be made; files that are entered already stay as they are."""
+    def start(self, rows: Iterable[PlannedRow]) -> None:
+        """These are on their way; those that have no row yet get one."""
         columns = ", ".join(_PLANNED_COLUMNS)
         places = ", ".join("?" * len(_PLANNED_COLUMNS))
-        insert = f"INSERT OR IGNORE INTO images ({columns}, status) VALUES ({places}, '{PLANNED}')"  # noqa: S608 - our own names
+        insert = f"INSERT INTO images ({columns}, status) VALUES ({places}, '{RUNNING}')"  # noqa: S608 - our own names
         with self.transaction():
-            self._db.executemany(insert, ([getattr(row, name) for name in _PLANNED_COLUMNS] for row in rows))
+            self._db.executemany(
+                f"{insert} ON CONFLICT (file) DO UPDATE SET status = excluded.status",
+                [[getattr(row, name) for name in _PLANNED_COLUMNS] for row in rows],
+            )
 
     def mark(self, files: Iterable[str], status: str, *, reason: str | None = None, failures: int = 0) -> None:
         """Change the state of images that are not done.
@@ -310,15 +314,24 @@ class Manifest:
         except json.JSONDecodeError as error:
             raise ManifestError(f"{self.path}: damaged: {error}") from error
 
-    def states(self) -> Iterator[RowState]:
-        """How far every planned image is, ordered by file name."""
-        columns = ", ".join(_STATE_COLUMNS) if self._version > 1 else f"file, class_name, key, '{DONE}', 0, ''"
-        for row in self.query(f"SELECT {columns} FROM images ORDER BY file"):  # noqa: S608 - our own names
+    def states(self, *unfinished: str) -> Iterator[RowState]:
+        """How far every planned image is, ordered by file name.
+
+        Args:
+            unfinished: PLANNED, RUNNING, FAILED: only those images, which are found without reading all rows.
+        """
+        if self._version == 1:  # which knew no others than those that are done
+            yield from (RowState(*row) for row in self.query(_STATES_OF_1)) if not unfinished else ()
+            return
+        where = f"WHERE status != '{DONE}' AND status IN ({', '.join('?' * len(unfinished))})" if unfinished else ""
+        columns = ", ".join(_STATE_COLUMNS)
+        for row in self.query(f"SELECT {columns} FROM images {where} ORDER BY file", unfinished):  # noqa: S608 - our own names
             yield RowState(*row)
 
     def files(self) -> set[str]:
         """Names of all files that are done."""
-        return {state.file for state in self.states() if state.status == DONE}
+        every = {str(file) for (file,) in self.query("SELECT file FROM images")}
+        return every.difference(state.file for state in self.states(PLANNED, RUNNING, FAILED))
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

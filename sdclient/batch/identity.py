@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 MOST_IMAGES_PER_SOURCE = 10**6
@@ -25,5 +25,17 @@ def image_key(source_sha256: str, parameters: Mapping[str, Any], seed: int) -> s
 
     Never over the result: the same request gives bytes that differ by a level from time to time.
     """
-    text = json.dumps([source_sha256, dict(parameters), seed], ensure_ascii=False, sort_keys=True)
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return image_keys(source_sha256, parameters)(seed)
+
+
+def image_keys(source_sha256: str, parameters: Mapping[str, Any]) -> Callable[[int], str]:
+    """`image_key` for many seeds: what comes before the seed is written out and hashed once."""
+    text = json.dumps([source_sha256, dict(parameters)], ensure_ascii=False, sort_keys=True)
+    before_seed = hashlib.sha256(f"{text[:-1]}, ".encode())
+
+    def key(seed: int) -> str:
+        digest = before_seed.copy()
+        digest.update(b"%d]" % seed)
+        return digest.hexdigest()
+
+    return key

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, Generic, TypeVar
 
 from ..sources import Source
-from .identity import MOST_IMAGES_PER_SOURCE, image_key, seed_base
+from .identity import MOST_IMAGES_PER_SOURCE, image_keys, seed_base
 from .parameters import ImageParameters
+
+FILE_ENDING = ".png"
+_KINDS_KEPT = 1024
+"""Different parameters of one source whose keys are prepared; drawn ones come again and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,25 +31,110 @@ class PlannedFile:
     @property
     def file(self) -> str:
         """Path of the result relative to the output folder, forward slashes."""
-        return f"{self.source.class_name}/{self.source.number}_{self.k}.png"
-
-    @property
-    def has_mask(self) -> bool:
-        """Whether a mask lies beside the result."""
-        return False
+        return f"{file_stem(self.source)}{self.k}{FILE_ENDING}"
 
 
-@dataclass(frozen=True, slots=True)  # a long plan holds one for each of its images
+@dataclass(frozen=True, slots=True)
 class PlannedImage(PlannedFile):
     """One image to ask a server for."""
 
     parameters: ImageParameters
     """What it is made with."""
 
+
+def file_stem(source: Source) -> str:
+    """What the paths of all results of a source begin with; the number of the image and `FILE_ENDING` follow."""
+    return f"{source.class_name}/{source.number}_"
+
+
+Planned = TypeVar("Planned", bound=PlannedFile)
+
+
+@dataclass(frozen=True)
+class SourcePlan(ABC, Generic[Planned]):
+    """Images 1 to `count` of one source; each is made up when it is asked for, so that a long plan takes no memory.
+
+    Raises:
+        ValueError: more images than seeds are kept for.
+    """
+
+    source: Source
+    source_sha256: str
+    """Of the source file's bytes."""
+    count: int
+    run_seed: int
+    """The seed of the whole run."""
+
+    def __post_init__(self) -> None:
+        if self.count > MOST_IMAGES_PER_SOURCE:
+            raise ValueError(
+                f"{self.source.relative}: {self.count} images of one source; at most {MOST_IMAGES_PER_SOURCE}"
+            )
+
     @property
-    def has_mask(self) -> bool:
-        """Whether it is made inside a mask."""
-        return self.parameters.inpainting is not None
+    @abstractmethod
+    def has_masks(self) -> bool:
+        """Whether a mask lies beside each result."""
+
+    @abstractmethod
+    def images(self, ks: Iterable[int]) -> Iterator[Planned]:
+        """The images with these numbers."""
+
+    def identities(self, ks: Iterable[int]) -> Iterator[tuple[int, int, str]]:
+        """Number, seed and key of each: what the manifest is to know of it."""
+        for image in self.images(ks):
+            yield image.k, image.seed, image.key
+
+    def file_of(self, k: int) -> str:
+        """Path of the result with this number, relative to the output folder."""
+        return f"{file_stem(self.source)}{k}{FILE_ENDING}"
+
+    def _base(self) -> int:
+        """The seed of image number 0, so to say."""
+        return seed_base(self.run_seed, self.source.class_name, self.source.number) - 1
+
+
+@dataclass(frozen=True)
+class GenerationPlan(SourcePlan[PlannedImage]):
+    """Images to ask a server for."""
+
+    parameters_for: Callable[[int, int], ImageParameters]
+    """(number, seed) -> what the image is made with."""
+    identity: Callable[[ImageParameters], Mapping[str, Any]]
+    """Everything that changes pixels, in one spelling whatever the server's dialect."""
+    mask_sha256: str | None = None
+    """Of the bytes of the source's mask; None where whole pictures are made."""
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether they are made inside a mask."""
+        return self.mask_sha256 is not None
+
+    def images(self, ks: Iterable[int]) -> Iterator[PlannedImage]:
+        """The images with these numbers."""
+        for k, seed, key, parameters in self._made_up(ks):
+            yield PlannedImage(self.source, self.source_sha256, k, seed, key, parameters)
+
+    def identities(self, ks: Iterable[int]) -> Iterator[tuple[int, int, str]]:
+        """Number, seed and key of each, without an object for each."""
+        for k, seed, key, _ in self._made_up(ks):
+            yield k, seed, key
+
+    def _made_up(self, ks: Iterable[int]) -> Iterator[tuple[int, int, str, ImageParameters]]:
+        base, parameters_for = self._base(), self.parameters_for
+        kind_of = lru_cache(_KINDS_KEPT)(self._kind)
+        former: ImageParameters | None = None
+        for k in ks:
+            seed = base + k
+            found = parameters_for(k, seed)
+            if found is not former:
+                parameters, key = kind_of(found)  # one object for all images made alike
+                former = found
+            yield k, seed, key(seed), parameters
+
+    def _kind(self, parameters: ImageParameters) -> tuple[ImageParameters, Callable[[int], str]]:
+        """Parameters, and what gives the keys of the images made with them."""
+        return parameters, image_keys(self.source_sha256, self.identity(parameters))
 
 
 @dataclass(frozen=True)
@@ -96,18 +187,8 @@ def plan_images(
     Raises:
         ValueError: more images of one source than seeds are kept for.
     """
-    if count > MOST_IMAGES_PER_SOURCE:
-        raise ValueError(f"{source.relative}: {count} images of one source; at most {MOST_IMAGES_PER_SOURCE}")
-    base = seed_base(run_seed, source.class_name, source.number)
-    former: ImageParameters | None = None
-    for k in range(first, count + 1):
-        seed = base + k - 1
-        parameters = parameters_for(source, k, seed)
-        if parameters == former:
-            parameters = former  # one object for all images made alike
-        former = parameters
-        key = image_key(source_sha256, identity(parameters), seed)
-        yield PlannedImage(source, source_sha256, k, seed, key, parameters)
+    plan = GenerationPlan(source, source_sha256, count, run_seed, partial(parameters_for, source), identity)
+    return plan.images(range(first, count + 1))
 
 
 def pack_jobs(images: Iterable[PlannedImage], batch_size: int) -> Iterator[Job]:

@@ -10,13 +10,14 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict
 
 from ..errors import SettingsError
-from ..loras import loras_in, tag, with_loras
+from ..loras import loras_in, tag
 from ..sources import Source
-from .draws import Choice, Range, draw_number
-from .parameters import INPAINTING_NAMES, ImageParameters, Inpainting
+from .draws import Choice, Range  # noqa: F401 - pydantic looks up here what SettingSpec names
+from .parameters import INPAINTING_NAMES, ImageParameters
+from .recipe import Recipe
 from .setting_values import IMAGE_NAMES, PROMPT_NAMES, RUN_NAMES, SettingSpec, near_names, read_section, written
 from .settings import GenerationSettings
-from .wildcards import check_placeholders, fill, read_wildcard, wildcard_names, wildcards_of_table
+from .wildcards import check_placeholders, read_wildcard, wildcard_names, wildcards_of_table
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -170,18 +171,16 @@ class RunSpec(BaseModel):
             seed: the image's own; all draws follow from it.
             mask_sha256: of the bytes of the source's mask, where it has one.
         """
-        drawn: dict[str, Any] = {
-            name: draw_number(spec, seed, name) if isinstance(spec, (Choice, Range)) else spec
-            for name, spec in self.settings_for(source).items()
-        }
-        values = {"class": source.class_name, "number": source.number, "k": k}
-        for name in PROMPT_NAMES:
-            drawn[name] = fill(drawn[name], name, seed, self.wildcards, values)
-        drawn["prompt"] = with_loras(drawn["prompt"], drawn.pop("loras"))
-        inpainting = {name: drawn.pop(name) for name in INPAINTING_NAMES}
-        if mask_sha256 is not None:
-            drawn["inpainting"] = Inpainting(**inpainting, mask_sha256=mask_sha256)
-        return ImageParameters(**drawn)
+        return self.recipe_for(source, mask_sha256=mask_sha256).parameters_for(k, seed)
+
+    def recipe_for(self, source: Source, *, mask_sha256: str | None = None) -> Recipe:
+        """What all images of a source are made with, for many of them.
+
+        Args:
+            source: where they come from.
+            mask_sha256: of the bytes of the source's mask, where it has one.
+        """
+        return Recipe(source, self.settings_for(source), self.wildcards, mask_sha256)
 
     def samplers_for(self, sources: Iterable[Source]) -> list[tuple[str, str | None]]:
         """Each (sampler, scheduler) that the sources ask for, once, for a server to be asked about."""

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from .crew import Crew, Fleet, Orders, Outcome, Started
 from .feed import Feed, PlannedFeed
 from .finish import Check, MadeImage
 from .job_queue import JobQueue
-from .jobs import PlannedImage, pack_jobs, plan_images
+from .jobs import GenerationPlan, pack_jobs
 from .mask_files import MaskFiles, Unmasked, mask_plan
 from .memory_limits import MemoryLimits
 from .patience import Patience
@@ -230,16 +229,17 @@ class BatchRunner:
         self.masks, owed = mask_plan(self._masks_folder, owed, unmasked=self._unmasked)
         return owed
 
-    def _planned(self, owed: Sequence[tuple[Source, int]]) -> Iterator[PlannedImage]:
+    def _planned(self, owed: Sequence[tuple[Source, int]]) -> Iterator[GenerationPlan]:
         for source, count in owed:
             mask_sha256 = self.masks.sha256_of(source) if self.masks is not None else None
-            yield from plan_images(
+            yield GenerationPlan(
                 source,
                 sha256_of(source.path),
                 count,
-                run_seed=self._spec.seed,
-                parameters_for=partial(self._spec.parameters_for, mask_sha256=mask_sha256),
-                identity=lambda parameters: self._server.identity(parameters, self._spec.seed),
+                self._spec.seed,
+                self._spec.recipe_for(source, mask_sha256=mask_sha256).parameters_for,
+                lambda parameters: self._server.identity(parameters, self._spec.seed),
+                mask_sha256,
             )
 
     def _work(self, store: OutputStore, feed: Feed) -> Generator[ImageRecord]:

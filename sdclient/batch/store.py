@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import compress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, NoReturn
 
-from .._atomic import TEMPORARY_PATTERN, write_bytes_atomically
+from .._atomic import write_bytes_atomically
 from ..errors import OutputError
 from ..manifest import DONE, FAILED, MANIFEST_NAME, PLANNED, RUNNING, ImageRecord, Manifest, PlannedRow
-from ..masks import MASKS_FOLDER, mask_file_of
+from ..manifest_progress import BYTE_OF, NEW, enter, file_of_other_bytes, key_of, states_of_source
 from .finish import MadeImage
-from .jobs import PlannedFile
+from .jobs import FILE_ENDING, Planned, PlannedFile, SourcePlan, file_stem
 from .lock import sole_runner
+from .missing import Missing
+from .on_disk import FilesThere, remove_temporary_files
 
-_PLAN_CHUNK = 5000
 _BATCH_LIMITS = "batch_limits"
-
-Planned = TypeVar("Planned", bound=PlannedFile)
+_GONE: Final = 255
+"""State of an image whose row says done and whose file is not there."""
+_DONE: Final = BYTE_OF[DONE]
+_AGAIN: Final = (_GONE, BYTE_OF[RUNNING])
+"""States of images that get a new row: nothing is known of what became of them."""
+_MISSING: Final = (NEW, BYTE_OF[PLANNED], *_AGAIN)
 
 
 class OutputStore:
@@ -35,34 +42,68 @@ class OutputStore:
         self._manifest = manifest
         self._durable = durable
 
-    def enter_plan(self, images: Iterable[Planned]) -> list[Planned]:
+    def enter_plan(self, plans: Iterable[SourcePlan[Planned]]) -> Missing[Planned]:
         """Enter what is planned and mend what a killed run left; gives the images that are to be made.
 
         Raises:
             OutputError: an image of that name was made from another source or with other parameters.
         """
-        self._remove_temporary_files()
-        known = {state.file: (state.key, state.status) for state in self._manifest.states()}
-        missing, new, again = [], [], []
-        for image in images:
-            key, status = known.get(image.file, (image.key, None))
-            if key != image.key:
-                raise OutputError(
-                    f"{self.output / image.file}: was made from another picture, or with another mask, than the source "
-                    "of that number has now; use a new output folder, or put the former file back"
-                )
-            if status == FAILED or (status == DONE and self._is_whole(image)):
-                continue
-            missing.append(image)
-            if status is None:
-                new.append(image)
-            elif status in (DONE, RUNNING):
-                again.append(image)
-        for start in range(0, len(new), _PLAN_CHUNK):
-            self._manifest.plan(_row(image) for image in new[start : start + _PLAN_CHUNK])
-        self._manifest.forget(image.file for image in again)
-        self._manifest.plan(_row(image) for image in again)
-        return missing
+        every = [plan for plan in plans if plan.count]
+        there = FilesThere(self.output, every)
+        missing: list[tuple[SourcePlan[Planned], Sequence[int]]] = []
+        to_enter: list[tuple[SourcePlan[Planned], Sequence[int]]] = []
+        again: list[str] = []
+        for plan in every:
+            states = self._states(plan, there)
+            if ks := _numbers(states, _MISSING):
+                missing.append((plan, ks))
+                again += [plan.file_of(k) for k in _numbers(states, _AGAIN)]
+                to_enter.append((plan, _numbers(states, (NEW, *_AGAIN))))
+        self._enter(to_enter, again)
+        return Missing(missing)
+
+    def _states(self, plan: SourcePlan[Planned], there: FilesThere) -> bytearray:
+        """How far each image of a source is, by a byte; `_GONE` where a row says done and its file is not there.
+
+        Rows with the hash of other bytes are taken for missing here, and refused by `_enter`. What else decides the key
+        of an image is the same for all rows of a source: the run's parameters, which never change in an output, and
+        the source's mask, for a start with another one is refused here. So one row's key tells for all.
+
+        Raises:
+            OutputError: that key is another one.
+        """
+        states = states_of_source(self._manifest, file_stem(plan.source), plan.source_sha256, plan.count)
+        first = plan.count - len(states.lstrip(bytes([NEW]))) + 1
+        if first <= plan.count:
+            ((_, _, key),) = plan.identities([first])
+            if key_of(self._manifest, plan.file_of(first)) != key:
+                self._refuse(plan.file_of(first))
+        if _DONE in states:
+            files = there.of(plan)
+            absent = files.find(0)
+            while absent >= 0:
+                if states[absent] == _DONE:
+                    states[absent] = _GONE
+                absent = files.find(0, absent + 1)
+        return states
+
+    def _enter(self, plans: Sequence[tuple[SourcePlan[Planned], Sequence[int]]], again: Sequence[str]) -> None:
+        """Enter these, all or none; those that are to be made again lose their former rows."""
+        if not any(ks for _, ks in plans):
+            return
+        self._manifest.forget(again)  # killed here, they are new to the next start
+        with self._manifest.transaction() as database:
+            for plan, ks in plans:
+                if enter(database, _rows(plan, ks)) < len(ks):
+                    other = file_of_other_bytes(self._manifest, file_stem(plan.source), plan.source_sha256)
+                    if other is not None:
+                        self._refuse(other)
+
+    def _refuse(self, file: str) -> NoReturn:
+        raise OutputError(
+            f"{self.output / file}: was made from another picture, or with another mask, than the source "
+            "of that number has now; use a new output folder, or put the former file back"
+        )
 
     @property
     def manifest(self) -> Manifest:
@@ -74,21 +115,16 @@ class OutputStore:
 
         An image that is recorded but no longer there is forgotten too; a file that was written and not recorded goes.
         """
-        self._remove_temporary_files()
-        there = {state.file: state.status for state in self._manifest.states()}
-        gone = [
-            file
-            for file, status in there.items()
-            if status in (PLANNED, RUNNING) or (status == DONE and not (self.output / file).is_file())
-        ]
+        remove_temporary_files(self.output)
+        gone = [state.file for state in self._manifest.states(PLANNED, RUNNING)]
+        gone += [file for file in self._manifest.files() if not (self.output / file).is_file()]
         for file in gone:
             (self.output / file).unlink(missing_ok=True)
         self._manifest.forget(gone)
 
     def start(self, images: Sequence[PlannedFile]) -> None:
         """These are on their way; those that were not planned before are entered."""
-        self._manifest.plan(_row(image) for image in images)
-        self._manifest.mark([image.file for image in images], RUNNING)
+        self._manifest.start(_row(image) for image in images)
 
     def save(self, made: Sequence[MadeImage]) -> list[ImageRecord]:
         """Put files in place, masks first, then enter them; a kill in between leaves files that are made again."""
@@ -116,16 +152,6 @@ class OutputStore:
     def keep_batch_limits(self, limits: Mapping[str, int]) -> None:
         """Remember them for the next run."""
         self._manifest.set_run({_BATCH_LIMITS: dict(limits)})
-
-    def _remove_temporary_files(self) -> None:
-        for pattern in (f"*/{TEMPORARY_PATTERN}", f"{MASKS_FOLDER}/*/{TEMPORARY_PATTERN}"):
-            for temporary in self.output.glob(pattern):
-                temporary.unlink(missing_ok=True)
-
-    def _is_whole(self, image: PlannedFile) -> bool:
-        """Whether the files of an image that is done are there."""
-        files = (image.file, mask_file_of(image.file)) if image.has_mask else (image.file,)
-        return all((self.output / file).is_file() for file in files)
 
 
 @contextmanager
@@ -165,6 +191,25 @@ def manifest_for_upkeep(output: Path) -> Iterator[Manifest]:
     Manifest(output).close()
     with sole_runner(output), Manifest(output, create=True) as manifest:
         yield manifest
+
+
+def _numbers(states: bytearray, wanted: Sequence[int]) -> Sequence[int]:
+    """Numbers of the images whose state is one of these, in order; a stretch without gaps takes no memory."""
+    flags = states.translate(bytes(byte in wanted for byte in range(256)))
+    first, last, count = flags.find(1) + 1, flags.rfind(1) + 1, flags.count(1)
+    if count == 0:
+        return ()
+    if count == last - first + 1:
+        return range(first, last + 1)
+    return array("L", compress(range(1, len(flags) + 1), flags))
+
+
+def _rows(plan: SourcePlan[Planned], ks: Sequence[int]) -> Iterator[tuple[str, str, str, str, int, int, str]]:
+    """The values of a `PlannedRow` of each image, without an object for each."""
+    stem, source, sha256 = file_stem(plan.source), plan.source, plan.source_sha256
+    class_name, relative = source.class_name, source.relative
+    for k, seed, key in plan.identities(ks):
+        yield f"{stem}{k}{FILE_ENDING}", class_name, relative, sha256, k, seed, key
 
 
 def _row(image: PlannedFile) -> PlannedRow:

@@ -27,6 +27,11 @@ def wildcard_names(text: str) -> Iterator[str]:
     return (match[1] for match in _WILDCARD.finditer(text))
 
 
+def is_filled_anew(text: str) -> bool:
+    """Whether a prompt differs between images of one source: it draws a line, or holds {k}."""
+    return _WILDCARD.search(text) is not None or "{k}" in text
+
+
 def fill(
     text: str, setting: str, seed: int, wildcards: Mapping[str, tuple[str, ...]], values: Mapping[str, object]
 ) -> str:

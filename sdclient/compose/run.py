@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..batch.finish import MadeImage
+from ..batch.missing import Missing
 from ..batch.store import OutputStore, open_store
 from ..errors import OutputError, SettingsError
 from ..manifest import ImageRecord
@@ -124,17 +125,13 @@ class Composer:
             "sources": str(self._defects.resolve()),
             **({"other_sources": str(self._good.resolve())} if good else {}),
         }
-        planned = list(
-            plan_transplants(
-                [(defect, count) for defect, (_, count) in zip(defects, counted, strict=True)],
-                self._settings,
-                parameters,
-            )
+        plans = plan_transplants(
+            [(defect, count) for defect, (_, count) in zip(defects, counted, strict=True)], self._settings, parameters
         )
         with open_store(self._output, description, durable=self._durable) as store:
-            missing = store.enter_plan(planned)
+            missing = store.enter_plan(plans)
             if on_start is not None:
-                on_start(ComposeStart(len(planned), len(missing), len(good), allowed))
+                on_start(ComposeStart(sum(plan.count for plan in plans), len(missing), len(good), allowed))
             ground = Ground(self._settings, tuple(good), self._allowed, self._tries)
             with closing(self._made(ground, missing)) as results:
                 for image, made in zip(missing, results, strict=True):
@@ -161,9 +158,7 @@ class Composer:
             "allowed": "" if self._allowed is None else describe_allowed(self._allowed),
         }
 
-    def _made(
-        self, ground: Ground, missing: Sequence[PlannedTransplant]
-    ) -> Generator[MadeImage | Unplaced, None, None]:
+    def _made(self, ground: Ground, missing: Missing[PlannedTransplant]) -> Generator[MadeImage | Unplaced, None, None]:
         """Every missing image, in order."""
         if self._workers == 1 or len(missing) < _FEWEST_FOR_HELPERS:
             maker = Maker(ground)

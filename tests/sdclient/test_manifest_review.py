@@ -23,7 +23,7 @@ FILES = [f"{name}/{number}_{k}.png" for name, number, k in NAMES]
 @pytest.fixture
 def manifest(tmp_path: Path) -> Iterator[Manifest]:
     with Manifest(tmp_path, create=True) as manifest:
-        manifest.plan([PlannedRow("pad/99_1.png", "pad", "pad/99.png", "s", 1, 1, "planned")])
+        manifest.start([PlannedRow("pad/99_1.png", "pad", "pad/99.png", "s", 1, 1, "planned")])
         manifest.add(
             replace(RECORD, file=file, class_name=name, source=f"{name}/{number}.png", k=k, key=file, sha256=f"h{file}")
             for file, (name, number, k) in zip(FILES, NAMES, strict=True)

@@ -12,7 +12,7 @@ from PIL import Image, ImageChops
 from sdclient.adaptive.learned import LEARNED_KEY
 from sdclient.adaptive.strengths import FixedStrength
 from sdclient.errors import OutputError
-from sdclient.manifest import DONE, FAILED, RUNNING, Manifest
+from sdclient.manifest import DONE, FAILED, Manifest
 from sdclient.masks import mask_path, write_mask
 from sdclient.sources import discover
 from sdclient.testing import WebUIServer
@@ -115,8 +115,7 @@ def test_what_a_kill_left_half_way_is_taken_back(make_loop: MakeLoop, tmp_path: 
     with Manifest(tmp_path / "out", create=True) as manifest:
         record = next(record for record in manifest.images() if record.source == "pit/7.png")
         manifest.forget([record.file])
-        manifest.plan([record])
-        manifest.mark([record.file], RUNNING)  # its file is in place, its row does not say so yet
+        manifest.start([record])  # its file is in place, its row does not say so yet
     loop = make_loop(Limits())
     made = list(loop.run())
     assert len(made) == 1

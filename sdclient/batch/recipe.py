@@ -1,0 +1,66 @@
+"""What the images of one source are made with: what they all share is worked out once, the rest for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from ..loras import with_loras
+from ..sources import Source
+from .draws import Choice, Range, draw_number
+from .parameters import INPAINTING_NAMES, ImageParameters, Inpainting
+from .setting_values import PROMPT_NAMES, SettingSpec
+from .wildcards import fill, is_filled_anew
+
+
+class Recipe:
+    """Turns a source's settings into the parameters of each of its images.
+
+    Args:
+        source: where the images come from.
+        settings: what holds for it, before anything is drawn.
+        wildcards: the lines of each wildcard that a prompt names.
+        mask_sha256: of the bytes of the source's mask, where it has one.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        settings: Mapping[str, SettingSpec],
+        wildcards: Mapping[str, tuple[str, ...]],
+        mask_sha256: str | None,
+    ) -> None:
+        self._wildcards = wildcards
+        self._fillings = {"class": source.class_name, "number": source.number}
+        self._loras = cast("tuple[str, ...]", settings["loras"])
+        self._drawn = {name: spec for name, spec in settings.items() if isinstance(spec, (Choice, Range))}
+        self._prompts = {name: str(settings[name]) for name in PROMPT_NAMES}
+        self._plain: dict[str, Any] = {
+            name: spec
+            for name, spec in settings.items()
+            if name not in {"loras", *INPAINTING_NAMES, *self._drawn, *self._prompts}
+        }
+        if mask_sha256 is not None:
+            inpainting: dict[str, Any] = {name: settings[name] for name in INPAINTING_NAMES}
+            self._plain["inpainting"] = Inpainting(**inpainting, mask_sha256=mask_sha256)
+        differ = bool(self._drawn) or any(map(is_filled_anew, self._prompts.values()))
+        self._shared = None if differ else self._made(1, 0)
+
+    def parameters_for(self, k: int, seed: int) -> ImageParameters:
+        """What one image is made with; one object for all where nothing differs from image to image.
+
+        Args:
+            k: which of the source's images, from 1; for prompts that hold {k}.
+            seed: the image's own; all draws follow from it.
+        """
+        return self._shared or self._made(k, seed)
+
+    def _made(self, k: int, seed: int) -> ImageParameters:
+        made = dict(self._plain)
+        for name, spec in self._drawn.items():
+            made[name] = draw_number(spec, seed, name)
+        values = {**self._fillings, "k": k}
+        for name, text in self._prompts.items():
+            made[name] = fill(text, name, seed, self._wildcards, values)
+        made["prompt"] = with_loras(made["prompt"], self._loras)
+        return ImageParameters(**made)

@@ -1,0 +1,112 @@
+"""How far the images of a manifest are, told from its indexes, for what is recorded of each one is long to read.
+
+Standard library only, as the manifest itself. `Manifest.states` tells the same one by one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+from .manifest import DONE, FAILED, PLANNED, RUNNING, Manifest
+
+STATUSES = (DONE, RUNNING, PLANNED, FAILED)
+
+NEW: Final = 0
+"""The byte of an image that has no row."""
+BYTE_OF: Final = {status: number for number, status in enumerate(STATUSES, 1)}
+"""status -> its byte in what `states_of_source` gives."""
+
+_AFTER_UNDERSCORE = "`"  # the sign that follows it in Unicode, and so in the order of SQLite
+_NUMBER = "CAST(substr(file, ?) AS INTEGER)"
+_OF_SOURCE = "FROM images INDEXED BY images_by_source WHERE source_sha256 = ? AND file > ? AND file < ?"
+_COUNT = f"SELECT count(*) {_OF_SOURCE} AND {_NUMBER} BETWEEN 1 AND ?"
+_NUMBERS = f"SELECT {_NUMBER} {_OF_SOURCE}"
+_UNFINISHED = f"""
+SELECT {_NUMBER}, status FROM images INDEXED BY images_unfinished
+WHERE status != 'done' AND status IN ('planned', 'running', 'failed') AND file > ? AND file < ?
+"""  # noqa: S608 - our own words only
+_CLASS = "substr(file, 1, instr(file, '/') - 1)"  # the folder, which every index holds
+_ALL_BY_CLASS = f"SELECT {_CLASS}, count(*) FROM images GROUP BY 1"  # noqa: S608 - our own words only
+_UNFINISHED_BY_CLASS = f"SELECT {_CLASS}, status, count(*) FROM images WHERE status != 'done' GROUP BY 1, 2"  # noqa: S608 - our own words only
+_ENTER = f"""
+INSERT OR IGNORE INTO images (file, class_name, source, source_sha256, k, seed, key, status)
+VALUES (?, ?, ?, ?, ?, ?, ?, '{PLANNED}')
+"""  # noqa: S608 - our own words only
+
+
+def states_of_source(manifest: Manifest, stem: str, source_sha256: str, count: int) -> bytearray:
+    """How far images 1 to `count` of a source are: one byte each, `NEW` where no row was entered with its bytes.
+
+    Args:
+        manifest: of the current schema, as it is when open for writing.
+        stem: what the source's files begin with, "<class>/<number>_".
+        source_sha256: of the source's bytes; rows with other ones are passed over.
+        count: of the images that are asked about.
+
+    Raises:
+        ManifestError: the manifest is damaged.
+    """
+    within = (stem, stem[:-1] + _AFTER_UNDERSCORE)
+    after_stem = len(stem) + 1
+    ((entered,),) = manifest.query(_COUNT, (source_sha256, *within, after_stem, count))
+    if entered == count:
+        states = bytearray([BYTE_OF[DONE]]) * count
+    else:
+        states = bytearray(count)
+        for (k,) in manifest.query(_NUMBERS, (after_stem, source_sha256, *within)):
+            if 1 <= k <= count:
+                states[k - 1] = BYTE_OF[DONE]
+    if entered:
+        for k, status in manifest.query(_UNFINISHED, (after_stem, *within)):
+            if 1 <= k <= count and states[k - 1] != NEW:
+                states[k - 1] = BYTE_OF[status]
+    return states
+
+
+def key_of(manifest: Manifest, file: str) -> str | None:
+    """The key that an image was entered with; None where it was not."""
+    return next((str(key) for (key,) in manifest.query("SELECT key FROM images WHERE file = ?", (file,))), None)
+
+
+def file_of_other_bytes(manifest: Manifest, stem: str, source_sha256: str) -> str | None:
+    """An image whose name begins so that was entered with other bytes of its source; None where there is none."""
+    query = "SELECT file FROM images WHERE file > ? AND file < ? AND source_sha256 != ? ORDER BY k LIMIT 1"
+    rows = manifest.query(query, (stem, stem[:-1] + _AFTER_UNDERSCORE, source_sha256))
+    return next((str(file) for (file,) in rows), None)
+
+
+def enter(database: sqlite3.Connection, rows: Iterable[tuple[str, str, str, str, int, int, str]]) -> int:
+    """Enter images to be made, those alone that have no row; gives how many these were.
+
+    Args:
+        database: in a transaction of `Manifest.transaction`.
+        rows: the values of a `PlannedRow`, in its order.
+    """
+    return database.executemany(_ENTER, rows).rowcount
+
+
+def count_by_class(manifest: Manifest) -> dict[str, Counter[str]]:
+    """Images by class and status, classes in the order of their names.
+
+    Raises:
+        ManifestError: the manifest is damaged.
+    """
+    counts = {name: Counter({DONE: rows}) for name, rows in manifest.query(_ALL_BY_CLASS)}
+    for name, status, rows in manifest.query(_UNFINISHED_BY_CLASS) if manifest.version > 1 else ():
+        counts[name].update({status: rows, DONE: -rows})
+    return counts
+
+
+def count_failures(manifest: Manifest) -> Counter[tuple[str, str]]:
+    """Images that were given up, by class and reason.
+
+    Raises:
+        ManifestError: the manifest is damaged.
+    """
+    failures: Counter[tuple[str, str]] = Counter()
+    for state in manifest.states(FAILED):
+        failures[state.class_name, state.reason] += 1
+    return failures
