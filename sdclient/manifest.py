@@ -28,6 +28,9 @@ from .errors import ManifestError as ManifestError
 MANIFEST_NAME = "manifest.sqlite"
 SCHEMA_VERSION = 3
 
+_PAGE_BYTES = 16384
+"""A row is kept in one piece up to a quarter of it: with 4096, as SQLite has it, a row of 2 KB takes two pages and 5 KB."""
+
 PLANNED, RUNNING, DONE, FAILED = "planned", "running", "done", "failed"
 
 _IMAGES_COLUMNS = """
@@ -207,6 +210,7 @@ class Manifest:
             )
         if not create:
             return version
+        self._db.execute(f"PRAGMA page_size={_PAGE_BYTES}")  # of a file that is new, before anything else
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         changes = {
@@ -229,6 +233,10 @@ class Manifest:
     def close(self) -> None:
         """Close the file; the manifest cannot be used afterwards."""
         self._db.close()
+
+    def shrink_log(self) -> None:
+        """Put what was written into the file itself and empty the log beside it, which the next start would have to read."""
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     @property
     def version(self) -> int:

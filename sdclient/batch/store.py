@@ -98,6 +98,7 @@ class OutputStore:
                     other = file_of_other_bytes(self._manifest, file_stem(plan.source), plan.source_sha256)
                     if other is not None:
                         self._refuse(other)
+        self._manifest.shrink_log()
 
     def _refuse(self, file: str) -> NoReturn:
         raise OutputError(
