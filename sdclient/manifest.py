@@ -29,7 +29,7 @@ MANIFEST_NAME = "manifest.sqlite"
 SCHEMA_VERSION = 3
 
 _PAGE_BYTES = 16384
-"""A row is kept in one piece up to a quarter of it: with 4096, as SQLite has it, a row of 2 KB takes two pages and 5 KB."""
+"""Of a new file. A row is kept in one piece up to a quarter of it; with SQLite's own 4096, one of 2 KB takes up 5."""
 
 PLANNED, RUNNING, DONE, FAILED = "planned", "running", "done", "failed"
 
@@ -235,7 +235,7 @@ class Manifest:
         self._db.close()
 
     def shrink_log(self) -> None:
-        """Put what was written into the file itself and empty the log beside it, which the next start would have to read."""
+        """Put what was written into the file itself and empty the log beside it, which the next start would read."""
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     @property
