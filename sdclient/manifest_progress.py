@@ -29,7 +29,7 @@ SELECT {_NUMBER}, status FROM images INDEXED BY images_unfinished
 WHERE status != 'done' AND status IN ('planned', 'running', 'failed') AND file > ? AND file < ?
 """  # noqa: S608 - our own words only
 _CLASS = "substr(file, 1, instr(file, '/') - 1)"  # the folder, which every index holds
-_ALL_BY_CLASS = f"SELECT {_CLASS}, count(*) FROM images GROUP BY 1"  # noqa: S608 - our own words only
+_ALL_BY_CLASS = f"SELECT {_CLASS}, '{DONE}', count(*) FROM images GROUP BY 1"  # noqa: S608 - our own words only
 _UNFINISHED_BY_CLASS = f"SELECT {_CLASS}, status, count(*) FROM images WHERE status != 'done' GROUP BY 1, 2"  # noqa: S608 - our own words only
 _ENTER = f"""
 INSERT OR IGNORE INTO images (file, class_name, source, source_sha256, k, seed, key, status)
@@ -94,9 +94,13 @@ def count_by_class(manifest: Manifest) -> dict[str, Counter[str]]:
     Raises:
         ManifestError: the manifest is damaged.
     """
-    counts = {name: Counter({DONE: rows}) for name, rows in manifest.query(_ALL_BY_CLASS)}
-    for name, status, rows in manifest.query(_UNFINISHED_BY_CLASS) if manifest.version > 1 else ():
-        counts[name].update({status: rows, DONE: -rows})
+    # In one question, for a run may be at work. The first manifests knew no images but those that are done.
+    query = _ALL_BY_CLASS if manifest.version == 1 else f"{_ALL_BY_CLASS} UNION ALL {_UNFINISHED_BY_CLASS}"
+    counts: dict[str, Counter[str]] = {}
+    for name, status, rows in manifest.query(query):
+        counts.setdefault(name, Counter())[status] += rows
+        if status != DONE:
+            counts[name][DONE] -= rows
     return counts
 
 

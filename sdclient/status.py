@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from .batch.store import manifest_for_upkeep
-from .manifest import DONE, FAILED, PLANNED, RUNNING, Manifest
-
-STATUSES = (DONE, RUNNING, PLANNED, FAILED)
+from .manifest import DONE, FAILED, PLANNED, Manifest
+from .manifest_progress import STATUSES, count_by_class, count_failures
 
 
 @dataclass(frozen=True)
@@ -37,13 +35,8 @@ def read_status(output: Path) -> OutputStatus:
     Raises:
         ManifestError: no manifest, or a damaged one.
     """
-    by_class: dict[str, Counter[str]] = {}
-    failures: Counter[tuple[str, str]] = Counter()
     with Manifest(output) as manifest:
-        for state in manifest.states():
-            by_class.setdefault(state.class_name, Counter())[state.status] += 1
-            if state.status == FAILED:
-                failures[state.class_name, state.reason] += 1
+        by_class, failures = count_by_class(manifest), count_failures(manifest)
     filled = {name: {status: counts[status] for status in STATUSES} for name, counts in by_class.items()}
     return OutputStatus(filled, dict(failures))
 
@@ -56,6 +49,6 @@ def retry_failed(output: Path) -> int:
         OutputError: a run is at work.
     """
     with manifest_for_upkeep(output) as manifest:
-        failed = [state.file for state in manifest.states() if state.status == FAILED]
+        failed = [state.file for state in manifest.states(FAILED)]
         manifest.mark(failed, PLANNED)
     return len(failed)

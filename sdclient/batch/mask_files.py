@@ -100,7 +100,8 @@ def mask_plan(
     masks = find_masks(folder, [source for source, count in owed if count], unmasked=unmasked)
     if unmasked == "allow":
         return masks, owed
-    return masks, [(source, count) for source, count in owed if source.relative not in masks.without]
+    without = {*masks.without}
+    return masks, [(source, count) for source, count in owed if source.relative not in without]
 
 
 def _words_of_unmasked(folder: Path, without: Sequence[Source], unmasked: Unmasked) -> str:

@@ -86,16 +86,16 @@ def make_all(
     if runner.stopped.is_set():
         end_stopped(f"what was made is kept in {output}, {missing - made} images or fewer are left")
     failures = _failures(output)
-    failed_before = len(failures) - len(runner.failed)
+    failed = sum(failures.values())
+    failed_before = failed - len(runner.failed)
     return {
         "output": str(output),
         "planned": planned,
         "already_there": planned - missing - failed_before,
         "made": made,
-        "failed": len(failures),
+        "failed": failed,
         "failures": [
-            {"class": name, "reason": reason, "images": count}
-            for (name, reason), count in sorted(Counter(failures).items())
+            {"class": name, "reason": reason, "images": count} for (name, reason), count in sorted(failures.items())
         ],
         "engines": sorted(engines),
     }
@@ -128,12 +128,13 @@ def _announce_stop() -> None:
     click.echo("\nFinishing the jobs in hand; press Ctrl-C again to interrupt them at the server.", err=True)
 
 
-def _failures(output: Path) -> list[tuple[str, str]]:
-    """(class, reason) of every image that was given up, in this run or before."""
-    from ..manifest import FAILED, Manifest
+def _failures(output: Path) -> Counter[tuple[str, str]]:
+    """Images that were given up, in this run or before, by class and reason."""
+    from ..manifest import Manifest
+    from ..manifest_progress import count_failures
 
     with Manifest(output) as manifest:
-        return [(state.class_name, state.reason) for state in manifest.states() if state.status == FAILED]
+        return count_failures(manifest)
 
 
 def tell(summary: dict[str, Any], runner: BatchRunner) -> None:

@@ -13,7 +13,8 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(output: Path, as_json: bool) -> None:
     """Show how far OUTPUT is, by class, and why images were given up; also while a run is at work."""
-    from ..status import STATUSES, read_status
+    from ..manifest_progress import STATUSES
+    from ..status import read_status
 
     found = read_status(output)
     if as_json:
