@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 
 DRAWN_DIGITS = 3
 """Digits after the point of a number drawn from a range, so that the number in an image's text is the one used."""
 _STEPS_PER_UNIT: int = 10**DRAWN_DIGITS
+_NAMES_KEPT = 256
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,13 @@ def draw_index(seed: int, name: str, count: int) -> int:
         name: of what is drawn; other names give independent draws.
         count: how many there are to draw from, at least 1.
     """
-    text = json.dumps([seed, name], ensure_ascii=False)
+    text = f"[{seed}, {_quoted(name)}]"  # as JSON has a list of both
     return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "big") % count
+
+
+@lru_cache(_NAMES_KEPT)
+def _quoted(name: str) -> str:
+    return json.dumps(name, ensure_ascii=False)
 
 
 def draw_number(spec: Choice | Range, seed: int, name: str) -> float:

@@ -34,17 +34,19 @@ class Recipe:
         self._fillings = {"class": source.class_name, "number": source.number}
         self._loras = cast("tuple[str, ...]", settings["loras"])
         self._drawn = {name: spec for name, spec in settings.items() if isinstance(spec, (Choice, Range))}
-        self._prompts = {name: str(settings[name]) for name in PROMPT_NAMES}
-        self._plain: dict[str, Any] = {
+        prompts = {name: str(settings[name]) for name in PROMPT_NAMES}
+        self._filled_anew = {name: text for name, text in prompts.items() if is_filled_anew(text)}
+        self._shared: dict[str, Any] = {
             name: spec
             for name, spec in settings.items()
-            if name not in {"loras", *INPAINTING_NAMES, *self._drawn, *self._prompts}
+            if name not in {"loras", *INPAINTING_NAMES, *self._drawn, *self._filled_anew}
         }
+        for name in prompts.keys() - self._filled_anew.keys():
+            self._shared[name] = self._prompt(name, prompts[name], k=1, seed=0)
         if mask_sha256 is not None:
             inpainting: dict[str, Any] = {name: settings[name] for name in INPAINTING_NAMES}
-            self._plain["inpainting"] = Inpainting(**inpainting, mask_sha256=mask_sha256)
-        differ = bool(self._drawn) or any(map(is_filled_anew, self._prompts.values()))
-        self._shared = None if differ else self._made(1, 0)
+            self._shared["inpainting"] = Inpainting(**inpainting, mask_sha256=mask_sha256)
+        self._same_for_all = None if self._drawn or self._filled_anew else ImageParameters(**self._shared)
 
     def parameters_for(self, k: int, seed: int) -> ImageParameters:
         """What one image is made with; one object for all where nothing differs from image to image.
@@ -53,14 +55,13 @@ class Recipe:
             k: which of the source's images, from 1; for prompts that hold {k}.
             seed: the image's own; all draws follow from it.
         """
-        return self._shared or self._made(k, seed)
+        if self._same_for_all is not None:
+            return self._same_for_all
+        own: dict[str, Any] = {name: draw_number(spec, seed, name) for name, spec in self._drawn.items()}
+        for name, text in self._filled_anew.items():
+            own[name] = self._prompt(name, text, k=k, seed=seed)
+        return ImageParameters(**self._shared, **own)
 
-    def _made(self, k: int, seed: int) -> ImageParameters:
-        made = dict(self._plain)
-        for name, spec in self._drawn.items():
-            made[name] = draw_number(spec, seed, name)
-        values = {**self._fillings, "k": k}
-        for name, text in self._prompts.items():
-            made[name] = fill(text, name, seed, self._wildcards, values)
-        made["prompt"] = with_loras(made["prompt"], self._loras)
-        return ImageParameters(**made)
+    def _prompt(self, name: str, text: str, *, k: int, seed: int) -> str:
+        filled = fill(text, name, seed, self._wildcards, {**self._fillings, "k": k})
+        return with_loras(filled, self._loras) if name == "prompt" else filled
