@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 TEMPORARY_PATTERN = ".*.part"
 """Glob pattern of the temporary names; a killed process may leave one."""
@@ -12,7 +15,7 @@ TEMPORARY_PATTERN = ".*.part"
 
 def is_temporary(name: str) -> bool:
     """Whether a file's name fits `TEMPORARY_PATTERN`."""
-    return name.startswith(".") and name.endswith(".part")
+    return name[:1] == "." and name[1:].endswith(".part")
 
 
 def write_bytes_atomically(path: Path, content: bytes, *, durable: bool = False) -> None:
@@ -40,6 +43,27 @@ def write_bytes_atomically(path: Path, content: bytes, *, durable: bool = False)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         # With the name the user knows, not the temporary one.
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def open_atomically(path: Path, *, encoding: str) -> Iterator[TextIO]:
+    """A text file that is at `path` once it is written to its end; line ends stay as they are written.
+
+    Raises:
+        OSError: the folder cannot be made or written, or the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        with temporary.open("w", encoding=encoding, newline="") as stream:
+            yield stream
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from error
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -31,6 +31,9 @@ SCHEMA_VERSION = 3
 _PAGE_BYTES = 16384
 """Of a new file. A row is kept in one piece up to a quarter of it; with SQLite's own 4096, one of 2 KB takes up 5."""
 
+_PATIENCE_S = 30.0
+"""How long to wait while another process writes."""
+
 PLANNED, RUNNING, DONE, FAILED = "planned", "running", "done", "failed"
 
 _IMAGES_COLUMNS = """
@@ -191,7 +194,7 @@ class Manifest:
         mode = "rwc" if create else "ro"
         try:
             self._db = sqlite3.connect(
-                f"{self.path.resolve().as_uri()}?mode={mode}", uri=True, timeout=30.0, isolation_level=None
+                f"{self.path.resolve().as_uri()}?mode={mode}", uri=True, timeout=_PATIENCE_S, isolation_level=None
             )
             try:
                 self._version = self._prepare(create=create, durable=durable)
@@ -236,7 +239,9 @@ class Manifest:
 
     def shrink_log(self) -> None:
         """Put what was written into the file itself and empty the log beside it, which the next start would read."""
+        self._db.execute("PRAGMA busy_timeout = 0")  # where somebody is reading it, it stays as it is
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._db.execute(f"PRAGMA busy_timeout = {_PATIENCE_S * 1000:.0f}")
 
     @property
     def version(self) -> int:

@@ -71,6 +71,14 @@ def key_of(manifest: Manifest, file: str) -> str | None:
     return next((str(key) for (key,) in manifest.query("SELECT key FROM images WHERE file = ?", (file,))), None)
 
 
+def mask_of(manifest: Manifest, file: str) -> str | None:
+    """The mask of an image that is done, "" where it has none; None where no row says done."""
+    mask = "mask" if manifest.version > 2 else "''"
+    done = f"AND status = '{DONE}'" if manifest.version > 1 else ""
+    rows = manifest.query(f"SELECT {mask} FROM images WHERE file = ? {done}", (file,))  # noqa: S608 - our own words only
+    return next((str(found) for (found,) in rows), None)
+
+
 def file_of_other_bytes(manifest: Manifest, stem: str, source_sha256: str) -> str | None:
     """An image whose name begins so that was entered with other bytes of its source; None where there is none."""
     query = "SELECT file FROM images WHERE file > ? AND file < ? AND source_sha256 != ? ORDER BY k LIMIT 1"

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from ._atomic import TEMPORARY_PATTERN
+from ._atomic import is_temporary
 from .batch.finish import MASK_SHA256
 from .batch.store import manifest_for_upkeep
 from .errors import MaskError
 from .infotext import read_infotext
-from .manifest import PLANNED, RUNNING, ImageRecord, Manifest
+from .manifest import DONE, PLANNED, RUNNING, ImageRecord, Manifest
+from .manifest_progress import count_by_class, mask_of
 from .masks import MASKS_FOLDER, read_mask
-from .photos import IMAGE_SUFFIXES, sha256_of
+from .photos import is_image_name, sha256_of
 from .progress import Track, untracked
 
 ORPHANS_FOLDER = ".orphans"
@@ -72,15 +74,15 @@ def verify(output: Path, *, repair: bool = False, track: Track = untracked) -> V
 
 
 def _sweep(output: Path, manifest: Manifest, track: Track) -> Verification:
-    records = list(manifest.images())
+    images = sum(counts[DONE] for counts in count_by_class(manifest).values())
     damaged = []
-    for record in track(records, "verify"):
+    # One by one, for the records of a long output would fill the memory; a run may add to them meanwhile.
+    for _, record in zip(track(range(images), "verify"), manifest.images(), strict=False):
         problem = _problem(output / record.file, record) or _mask_problem(output, record)
         if problem is not None:
             damaged.append(Finding(record.file, problem))
-    known = {file for record in records for file in (record.file, record.mask)}
-    orphans = [Finding(name, problem) for name, problem in _unknown_files(output, known)]
-    return Verification(len(records), tuple(damaged), tuple(orphans), repaired=False)
+    orphans = [Finding(name, problem) for name, problem in _unknown_files(output, manifest)]
+    return Verification(images, tuple(damaged), tuple(orphans), repaired=False)
 
 
 def _problem(path: Path, record: ImageRecord) -> str | None:
@@ -118,22 +120,32 @@ def _mask_problem(output: Path, record: ImageRecord) -> str | None:
     return None
 
 
-def _unknown_files(output: Path, known: set[str]) -> Iterator[tuple[str, str]]:
-    for path in sorted([*output.glob("*/*"), *output.glob(f"{MASKS_FOLDER}/*/*")]):
-        name = path.relative_to(output).as_posix()
-        if name in known or name.startswith(f"{ORPHANS_FOLDER}/") or not path.is_file():
+def _unknown_files(output: Path, manifest: Manifest) -> Iterator[tuple[str, str]]:
+    for folder in sorted(path for path in (*output.glob("*"), *output.glob(f"{MASKS_FOLDER}/*")) if path.is_dir()):
+        if folder.name == ORPHANS_FOLDER:
             continue
-        if path.match(TEMPORARY_PATTERN):
-            yield name, "a temporary file of a killed run"
-        elif path.suffix.lower() in IMAGE_SUFFIXES:
-            what = "a mask" if name.startswith(f"{MASKS_FOLDER}/") else "an image"
-            yield name, f"{what} without a row that says done"
+        with os.scandir(folder) as entries:  # their names alone, for a folder may hold a million files
+            names = sorted(entry.name for entry in entries if entry.is_file())
+        for name in names:
+            file = (folder / name).relative_to(output).as_posix()
+            if is_temporary(name):
+                yield file, "a temporary file of a killed run"
+            elif is_image_name(name) and not _is_known(manifest, file):
+                what = "a mask" if file.startswith(f"{MASKS_FOLDER}/") else "an image"
+                yield file, f"{what} without a row that says done"
+
+
+def _is_known(manifest: Manifest, file: str) -> bool:
+    """Whether a row that says done speaks of a file: of an image by its name, of a mask by the name of its image."""
+    image = file.removeprefix(f"{MASKS_FOLDER}/")
+    mask = mask_of(manifest, image)
+    return mask is not None and file in (image, mask)
 
 
 def _repair(output: Path, manifest: Manifest, found: Verification) -> None:
     for orphan in found.orphans:
         path = output / orphan.file
-        if path.match(TEMPORARY_PATTERN):
+        if is_temporary(path.name):
             path.unlink(missing_ok=True)
         else:
             target = output / ORPHANS_FOLDER / orphan.file
@@ -141,4 +153,4 @@ def _repair(output: Path, manifest: Manifest, found: Verification) -> None:
             path.replace(target)
     for finding in found.damaged:
         manifest.mark([finding.file], PLANNED, reason=finding.problem)
-    manifest.mark([state.file for state in manifest.states() if state.status == RUNNING], PLANNED)
+    manifest.mark([state.file for state in manifest.states(RUNNING)], PLANNED)

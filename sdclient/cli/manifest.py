@@ -17,15 +17,13 @@ import click
 )
 def manifest(output: Path, kind: str, target: Path | None) -> None:
     """Export the record of every image of OUTPUT that is done."""
-    import io
-
-    from .._atomic import write_bytes_atomically
+    from .._atomic import open_atomically
     from ..manifest_export import export_csv, export_jsonl
 
-    text = io.StringIO(newline="")
-    count = (export_csv if kind == "csv" else export_jsonl)(output, text)
+    export = export_csv if kind == "csv" else export_jsonl
     if target is None:
-        sys.stdout.write(text.getvalue())
+        export(output, sys.stdout)
         return
-    write_bytes_atomically(target, text.getvalue().encode("utf-8-sig" if kind == "csv" else "utf-8"))
+    with open_atomically(target, encoding="utf-8-sig" if kind == "csv" else "utf-8") as stream:
+        count = export(output, stream)
     click.echo(f"{count} images written to {target}")
