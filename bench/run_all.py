@@ -24,6 +24,7 @@ QUICK: dict[str, tuple[str, ...]] = {
     "check": ("check_speed.py", "--cleanvision", "2000", "--rounds", "1"),
     "near-duplicates": ("near_duplicates.py", "--rounds", "1"),
     "training-limit": ("training_limit.py", "--rounds", "3"),
+    "million": ("million.py", "--rounds", "2"),
 }
 """name -> script and the arguments that keep it short."""
 
