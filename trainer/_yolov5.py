@@ -56,6 +56,17 @@ def build_classifier(model: str, n_classes: int) -> nn.Module:
     return classifier.train()
 
 
+def fuse(network: nn.Module) -> None:
+    """Fold batch norms into the convolutions before them, for use alone: the answers stay the same but for rounding.
+
+    Args:
+        network: of `build_classifier`, in evaluation mode; changed in place, and no longer one to load a state into.
+    """
+    assert isinstance(network, _import_yolo().ClassificationModel)  # noqa: S101 - as above
+    with torch.no_grad():
+        network.fuse()
+
+
 def _import_yolo() -> Any:
     name = "yolov5.models.yolo"
     if name not in sys.modules:

@@ -113,7 +113,7 @@ class OnnxClassifier:
     def __call__(self, images: npt.NDArray[np.uint8]) -> Answer:
         """Look at (N, 3, imgsz, imgsz) uint8 images, R, G, B."""
         try:
-            found = self._session.run(self._outputs, {INPUT_NAME: images})
+            found = self._session.run(self._outputs, {INPUT_NAME: np.ascontiguousarray(images)})
         except Exception as error:
             raise CheckpointError(f"{self.source}: fails on images ({_first_words(error)}); export again") from error
         return _answer(found, len(images), self.classes, self.source)

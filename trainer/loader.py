@@ -31,6 +31,15 @@ def decode(path: Path, imgsz: int) -> npt.NDArray[np.uint8]:
     Raises:
         DataError: the file is missing or no readable picture.
     """
+    return np.ascontiguousarray(decode_rows(path, imgsz).transpose(2, 0, 1))
+
+
+def decode_rows(path: Path, imgsz: int) -> npt.NDArray[np.uint8]:
+    """The same as (imgsz, imgsz, 3), not to be written to: the order in which it comes, and which channels_last wants.
+
+    Raises:
+        DataError: as `decode`.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata; what cannot be decoded raises
@@ -41,7 +50,7 @@ def decode(path: Path, imgsz: int) -> npt.NDArray[np.uint8]:
             f"{path}: cannot be read as a picture ({type(error).__name__}: {error}); "
             f"run 'trainer check {path.parent}' for all such files"
         ) from error
-    return np.ascontiguousarray(np.asarray(square, dtype=np.uint8).transpose(2, 0, 1))
+    return np.asarray(square, dtype=np.uint8)
 
 
 def normalise(
@@ -52,4 +61,4 @@ def normalise(
     """(N, 3, H, W) uint8 or float in [0, 255] -> float32 as the network takes it."""
     scale = torch.tensor(std, device=images.device).view(1, 3, 1, 1) * 255
     offset = torch.tensor(mean, device=images.device).view(1, 3, 1, 1) * 255
-    return (images.to(torch.float32) - offset) / scale
+    return (images.to(torch.float32) - offset).div_(scale)

@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from .classifier import Classifier, open_classifier
+from .classifier import Answer, Classifier, open_classifier
+from .device import choose_device
 from .errors import ConfigError, DataError
 from .features_file import open_features
 from .image_list import ImageList, ImageToPredict, Labels, list_named_images
-from .loader import decode
+from .lanes import Batch, look_at, sensible_batch, sensible_lanes
 from .operating_point_file import ChosenPoint
 from .prediction_rows import open_predictions
 from .predictions import Predictions, make_predictions
 
-_BATCHES_AHEAD = 2
-"""Decoded images waiting for the network: enough that it does not wait for them."""
-
-Picture = npt.NDArray[np.uint8]
 Inputs = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | ImageList
 
 
@@ -74,6 +67,7 @@ class PredictionStream:
         *,
         batch_size: int,
         workers: int,
+        threads: int,
         with_features: bool,
         skip_unreadable: bool,
         progress: bool,
@@ -85,7 +79,8 @@ class PredictionStream:
         self.repeats = listed.repeats
         self.with_features = with_features
         self.unreadable: list[UnreadableImage] = []
-        self._answers = self._run(classifier, listed.images, batch_size, workers, skip_unreadable, progress)
+        batches = look_at(classifier, listed.images, batch_size=batch_size, workers=workers, threads=threads)
+        self._answers = self._run(batches, skip_unreadable, progress)
 
     def __iter__(self) -> Iterator[PredictedImage]:
         """The images that are left, each with its answer."""
@@ -96,39 +91,24 @@ class PredictionStream:
         self._answers.close()
 
     def _run(
-        self,
-        classifier: Classifier,
-        images: tuple[ImageToPredict, ...],
-        batch_size: int,
-        workers: int,
-        skip_unreadable: bool,
-        progress: bool,
+        self, batches: Generator[Batch, None, None], skip_unreadable: bool, progress: bool
     ) -> Generator[PredictedImage, None, None]:
-        bar = tqdm(total=len(images), desc="predict", unit="image", disable=not progress)
-        decoded = _decode_ahead(images, classifier.imgsz, workers=workers, ahead=batch_size * _BATCHES_AHEAD)
-        with bar:
-            try:
-                while batch := list(islice(decoded, batch_size)):
-                    readable = []
-                    for image, picture in batch:
-                        if isinstance(picture, DataError):
-                            if not skip_unreadable:
-                                raise picture
-                            self.unreadable.append(UnreadableImage(image.name, str(picture)))
-                        else:
-                            readable.append((image, picture))
-                    if readable:
-                        yield from self._look(classifier, readable)
-                    bar.update(len(batch))
-            finally:
-                decoded.close()
+        with (
+            tqdm(total=self.total, desc="predict", unit="image", disable=not progress) as bar,
+            closing(batches),
+        ):
+            for batch in batches:
+                for image, error in batch.unreadable:
+                    if not skip_unreadable:
+                        raise error
+                    self.unreadable.append(UnreadableImage(image.name, str(error)))
+                if batch.answer is not None:
+                    yield from self._rows(batch.images, batch.answer)
+                bar.update(len(batch.images) + len(batch.unreadable))
 
-    def _look(
-        self, classifier: Classifier, batch: Sequence[tuple[ImageToPredict, Picture]]
-    ) -> Iterator[PredictedImage]:
-        answer = classifier(np.stack([picture for _, picture in batch]))
+    def _rows(self, images: Sequence[ImageToPredict], answer: Answer) -> Iterator[PredictedImage]:
         normal = self.classes.index(self.point.normal) if self.point is not None else 0
-        for place, (image, _) in enumerate(batch):
+        for place, image in enumerate(images):
             row = answer.probabilities[place]
             yield PredictedImage(
                 image=image.name,
@@ -146,10 +126,10 @@ def predict(
     images: Inputs,
     *,
     labels: Labels = "auto",
-    batch_size: int = 64,
+    batch_size: int | None = None,
     device: str = "auto",
     threads: int = 1,
-    workers: int = 1,
+    workers: int | None = None,
     with_features: bool = False,
     skip_unreadable: bool = False,
     progress: bool = False,
@@ -160,10 +140,12 @@ def predict(
         run: a run folder, a checkpoint file, or a file that `trainer export` made.
         images: a folder, an image file, a pattern such as "photos/**/*.png", several of these, or an `ImageList`.
         labels: where true classes come from; see `list_named_images`.
-        batch_size: images a step; the answer depends on it by rounding only.
+        batch_size: images a step; the answer depends on it by rounding only. None: 64 of 64 px, 16 of 224 px on a CPU,
+            which is quickest; 64 on a GPU.
         device: "auto", "cpu" or "cuda".
-        threads: CPU threads of the network.
-        workers: threads that read images while the network works; 0 reads them in between.
+        threads: CPU threads of the network in each worker.
+        workers: threads, each of which reads a batch and looks at it; 0 does all in this one. None: as many as there
+            are cores for, at most 8.
         with_features: give the input of the last linear layer too; an exported file must have been made with it.
         skip_unreadable: pass over images that cannot be read, and note them in `unreadable`.
         progress: show a bar on stderr.
@@ -177,9 +159,9 @@ def predict(
         ConfigError: a setting that cannot be used, such as "cuda" where there is none.
         MissingExtra: an ONNX file, and onnxruntime is not installed.
     """
-    if batch_size < 1:
+    if batch_size is not None and batch_size < 1:
         raise ConfigError(f"batch_size: found {batch_size}; expected 1 or more")
-    if workers < 0:
+    if workers is not None and workers < 0:
         raise ConfigError(f"workers: found {workers}; expected 0 or more")
     if isinstance(images, str | os.PathLike):
         images = [images]
@@ -188,8 +170,9 @@ def predict(
     return PredictionStream(
         classifier,
         listed,
-        batch_size=batch_size,
-        workers=workers,
+        batch_size=batch_size or sensible_batch(classifier.imgsz, choose_device(device)),
+        workers=sensible_lanes(threads) if workers is None else workers,
+        threads=threads,
         with_features=with_features,
         skip_unreadable=skip_unreadable,
         progress=progress,
@@ -200,10 +183,10 @@ def predict_folder(
     run: Path,
     images: Path,
     *,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     device: str = "auto",
     threads: int = 1,
-    workers: int = 1,
+    workers: int | None = None,
     progress: bool = True,
 ) -> Predictions:
     """Class probabilities for every image below a folder, collected.
@@ -259,38 +242,3 @@ def write_stream(stream: PredictionStream, output: Path, *, features: Path | Non
             first = stream.unreadable[0].reason if stream.unreadable else "the stream was at its end already"
             raise DataError(f"none of {stream.total} images could be read, the first because: {first}")
     return count
-
-
-def _decode_ahead(
-    images: Sequence[ImageToPredict], imgsz: int, *, workers: int, ahead: int
-) -> Generator[tuple[ImageToPredict, Picture | DataError], None, None]:
-    """Every image with its pixels, or with why it has none, in order; threads read up to `ahead` of them ahead."""
-    if workers == 0:
-        for image in images:
-            yield image, _decode_or_reason(image.file, imgsz)
-        return
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-    # Threads that silence warnings at once leave one another's filters behind; they are put back here.
-    with warnings.catch_warnings():
-        try:
-            waiting: deque[tuple[ImageToPredict, Future[Picture | DataError]]] = deque()
-            for image in images:
-                waiting.append((image, pool.submit(_decode_or_reason, image.file, imgsz)))
-                if len(waiting) > ahead:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            while waiting:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _decode_or_reason(file: str, imgsz: int) -> Picture | DataError:
-    path = Path(file)
-    if not path.is_file():
-        return DataError(f"{file}: no such file; expected an image; check the list, or add --skip-unreadable")
-    try:
-        return decode(path, imgsz)
-    except DataError as error:
-        return error

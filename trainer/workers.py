@@ -41,10 +41,12 @@ class Crashed:
 
 def sensible_workers(files: int) -> int:
     """Worker processes for so many files: none for few, else one a core that this process may use, at most 8."""
-    if files < FEW_FILES:
-        return 0
-    may_use = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MOST_BY_DEFAULT, may_use)
+    return 0 if files < FEW_FILES else min(MOST_BY_DEFAULT, usable_cores())
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_files(

@@ -15,7 +15,8 @@ from PIL import Image
 from trainer.cli import cli
 from trainer.errors import ConfigError, DataError, PredictionsError
 from trainer.image_list import list_files
-from trainer.loader import decode
+from trainer.lanes import sensible_batch, sensible_lanes
+from trainer.loader import decode, decode_rows
 from trainer.operating_point_file import ChosenPoint, write_operating_point
 from trainer.predict import predict, predict_folder, write_stream
 from trainer.prediction_rows import open_predictions
@@ -56,14 +57,14 @@ def test_only_a_few_images_are_read_ahead(
 ) -> None:
     run, data = trained_run
     read: list[Path] = []
-    monkeypatch.setattr("trainer.predict.decode", lambda path, imgsz: (read.append(path), decode(path, imgsz))[1])
+    monkeypatch.setattr("trainer.lanes.decode_rows", lambda path, px: (read.append(path), decode_rows(path, px))[1])
     for number in range(60):
         shutil.copy(data / "test" / "Normal" / "0.png", tmp_path / f"{number}.png")
     stream = predict(run, tmp_path, batch_size=2, workers=2)
     next(iter(stream))
     assert len(read) <= 8
     stream.close()
-    assert not [one for one in threading.enumerate() if one.name.startswith("decode")]
+    assert not [one for one in threading.enumerate() if one.name.startswith("lane")]
 
 
 def test_reading_in_threads_leaves_the_warning_filters(trained_run: Trained) -> None:
@@ -71,6 +72,31 @@ def test_reading_in_threads_leaves_the_warning_filters(trained_run: Trained) -> 
     before = list(warnings.filters)
     list(predict(run, data / "train", workers=4, batch_size=3))
     assert warnings.filters == before
+
+
+def test_threads_change_no_bit_and_leave_torch_as_it_was(trained_run: Trained) -> None:
+    run, data = trained_run
+    before = torch.get_num_threads()
+    alone, together = (
+        list(predict(run, data / "train", workers=workers, batch_size=2, with_features=True)) for workers in (0, 3)
+    )
+    assert torch.get_num_threads() == before
+    assert [row.image for row in together] == [row.image for row in alone]
+    for one, other in zip(alone, together, strict=True):
+        assert np.array_equal(one.probabilities, other.probabilities)
+        assert np.array_equal(one.features, other.features)
+
+
+def test_by_default_batches_shrink_with_the_size_of_the_images_on_a_cpu_alone() -> None:
+    sizes = (32, 64, 128, 224, 640, 1280)
+    assert [sensible_batch(size, torch.device("cpu")) for size in sizes] == [64, 64, 49, 16, 1, 1]
+    assert {sensible_batch(size, torch.device("cuda")) for size in sizes} == {64}
+
+
+def test_by_default_threads_and_workers_together_fill_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cores, threads, lanes in ((1, 1, 1), (2, 1, 2), (6, 2, 3), (2, 4, 1), (64, 1, 8)):
+        monkeypatch.setattr("trainer.lanes.usable_cores", lambda cores=cores: cores)
+        assert sensible_lanes(threads) == lanes
 
 
 def test_features_are_what_the_last_layer_sees(trained_run: Trained, tmp_path: Path) -> None:
