@@ -109,7 +109,7 @@ class WebUI(ServerCalls):
         timeouts: Timeouts | None = None,
         retries: RetryPolicy | None = None,
     ) -> None:
-        address = parse_address(url or os.environ.get("SDCLIENT_URL") or DEFAULT_URL, auth or _auth_from_environment())
+        address = parse_address(url or os.environ.get("SDCLIENT_URL") or DEFAULT_URL, auth or auth_from_environment())
         self.url = address.url
         self._connection = Connection(address, timeouts or Timeouts())
         self._retrier = Retrier(retries or RetryPolicy())
@@ -206,7 +206,12 @@ def _attach_seeds(images: Sequence[bytes], info: GenerationInfo) -> tuple[Genera
     return tuple(GeneratedImage(data, info.all_seeds[i], texts[i]) for i, data in enumerate(images))
 
 
-def _auth_from_environment() -> tuple[str, str] | None:
+def auth_from_environment() -> tuple[str, str] | None:
+    """Name and password in `SDCLIENT_AUTH`; None where it is not set.
+
+    Raises:
+        SettingsError: no colon in it.
+    """
     value = os.environ.get("SDCLIENT_AUTH")
     if not value:
         return None

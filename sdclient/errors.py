@@ -40,9 +40,22 @@ Every message names the thing, what was found, what was expected and what to do 
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class SDClientError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error this package raises on purpose; each survives the way to another process."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By itself an exception is made anew from its message alone, which those with more arguments do not take.
+        return _made_anew, (type(self), self.args, self.__dict__)
+
+
+def _made_anew(kind: type[SDClientError], args: tuple[Any, ...], facts: dict[str, Any]) -> SDClientError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(facts)
+    return error
 
 
 class WebUIError(SDClientError):

@@ -17,7 +17,7 @@ from ._atomic import write_bytes_atomically
 from ._images import encode_png
 from .boxes import Box
 from .errors import MaskError, SourceError
-from .photos import printable, read_photo
+from .photos import decode_photo, printable, read_photo
 from .sources import Source
 
 MASKS_FOLDER = "_masks"
@@ -59,6 +59,38 @@ def read_mask(path: Path, size: tuple[int, int]) -> Image.Image:
         image = read_photo(path)
     except SourceError as error:
         raise MaskError(str(error)) from error
+    return mask_of(image, name, size)
+
+
+def decode_mask(data: bytes, name: str, size: tuple[int, int]) -> Image.Image:
+    """As `read_mask`, from a file's bytes.
+
+    Args:
+        data: the whole file.
+        name: what the file is called in an error.
+        size: (width, height) of the upright picture it belongs to, px.
+
+    Raises:
+        MaskError: as `read_mask`.
+    """
+    try:
+        image = decode_photo(data, name)
+    except SourceError as error:
+        raise MaskError(str(error)) from error
+    return mask_of(image, name, size)
+
+
+def mask_of(image: Image.Image, name: str, size: tuple[int, int]) -> Image.Image:
+    """An upright image as a mask.
+
+    Args:
+        image: any colourless image without transparency.
+        name: what it is called in an error.
+        size: (width, height) of the upright picture it belongs to, px.
+
+    Raises:
+        MaskError: of another size, or not colourless.
+    """
     if image.size != size:
         raise MaskError(
             f"{name}: a mask of {image.width} x {image.height} px; expected {size[0]} x {size[1]} px, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 import warnings
 from collections.abc import Iterator
@@ -107,6 +108,35 @@ def read_photo(path: Path, *, refuse_huge: bool = True) -> Image.Image:
         return ImageOps.exif_transpose(image)
 
 
+def size_in(data: bytes, name: str) -> tuple[int, int]:
+    """As `image_size`, from a file's bytes.
+
+    Args:
+        data: the whole file.
+        name: what the file is called in an error.
+
+    Raises:
+        SourceError: as `image_size`.
+    """
+    with _in_words(name, refuse_huge=True), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        return upright_size(image)
+
+
+def decode_photo(data: bytes, name: str) -> Image.Image:
+    """As `read_photo`, from a file's bytes.
+
+    Args:
+        data: the whole file.
+        name: what the file is called in an error.
+
+    Raises:
+        SourceError: as `read_photo`.
+    """
+    with _in_words(name, refuse_huge=True), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        image.load()
+        return ImageOps.exif_transpose(image)
+
+
 def sha256_of(path: Path) -> str:
     """Hex sha256 of a file's bytes.
 
@@ -155,7 +185,7 @@ def _is_clutter(name: str) -> bool:
 
 
 @contextmanager
-def _in_words(path: Path, *, refuse_huge: bool) -> Iterator[None]:
+def _in_words(path: Path | str, *, refuse_huge: bool) -> Iterator[None]:
     """Say in one line what is wrong with an image file."""
     name = printable(path)
     try:
@@ -168,7 +198,8 @@ def _in_words(path: Path, *, refuse_huge: bool) -> Iterator[None]:
         advice = "cut it with 'sdclient crop'" if refuse_huge else "save it in several parts"
         raise SourceError(f"{name}: too many pixels for one image; {advice}") from error
     except UnidentifiedImageError as error:
-        what = "an empty file" if path.stat().st_size == 0 else "not an image"
+        is_empty = isinstance(path, Path) and path.stat().st_size == 0
+        what = "an empty file" if is_empty else "not an image"
         raise SourceError(f"{name}: {what}; expected PNG, JPEG, BMP, TIFF or WebP; remove or replace it") from error
     except OSError as error:
         if error.filename is not None:

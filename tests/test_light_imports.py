@@ -27,6 +27,7 @@ HEAVY = {
     "transformers",
     "accelerate",
     "peft",
+    "ray",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,10 +46,23 @@ class MaskFiles:
         path = mask_path(self.folder, source)
         mask = _read(path, source)
         if sha256_of(path) != sha256:
-            raise MaskError(
-                f"{path}: changed while the run was going on; put the former file back, or use a new output folder"
-            )
+            raise _changed(path)
         return mask
+
+    def data(self, source: Source, sha256: str) -> bytes:
+        """The bytes of the file.
+
+        Raises:
+            MaskError: it is no longer the file that was found.
+        """
+        path = mask_path(self.folder, source)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise MaskError(f"{path}: cannot be read: {error.strerror or error}") from error
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise _changed(path)
+        return data
 
 
 def find_masks(folder: Path, sources: Iterable[Source], *, unmasked: Unmasked = "refuse") -> MaskFiles:
@@ -112,6 +126,12 @@ def _words_of_unmasked(folder: Path, without: Sequence[Source], unmasked: Unmask
     return (
         f"{first}: no such mask{more}; make them with 'sdclient mask', or add --unmasked skip (no images of these "
         "sources) or --unmasked allow (images without a mask)"
+    )
+
+
+def _changed(path: Path) -> MaskError:
+    return MaskError(
+        f"{path}: changed while the run was going on; put the former file back, or use a new output folder"
     )
 
 

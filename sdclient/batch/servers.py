@@ -122,6 +122,12 @@ class ServerHealth:
         with self._changed:
             return self._away
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it does not come back."""
+        with self._changed:
+            return self._is_lost
+
     def asked(self) -> None:
         """A request is on its way."""
         with self._changed:
@@ -147,7 +153,7 @@ class ServerHealth:
             self._changed.notify_all()
 
     def wait_until_back(self, stopped: threading.Event) -> None:
-        """Return at once while it works, or is lost; else one thread probes it for all, until it is back or all stops."""
+        """Return at once if it works or is lost; else probe it, one thread for all, until it is back or all stops."""
         while not stopped.is_set():
             with self._changed:
                 if self._away is None or self._is_lost:

@@ -30,9 +30,8 @@ def make_until_accepted(
     servers: int,
     strengths: str,
     budget: float | None,
-    as_json: bool,
-) -> None:
-    """Run until enough is accepted, and say what became of it.
+) -> tuple[AcceptanceLoop, dict[str, Any]]:
+    """Run until enough is accepted while it is shown; gives the loop and the summary.
 
     Args:
         runner: one that checks nothing itself.
@@ -42,10 +41,9 @@ def make_until_accepted(
         servers: how many there are.
         strengths: "low:high".
         budget: images for each planned one; None is the usual number.
-        as_json: print JSON instead of words.
 
     Raises:
-        Exit: with code 1 when a class falls short, with 130 when stopped by Ctrl-C.
+        Exit: stopped by Ctrl-C, with code 130.
         SettingsError: strengths that cannot be.
         MissingExtra: the filters' extra is not installed.
     """
@@ -66,7 +64,15 @@ def make_until_accepted(
         budget=_BUDGET if budget is None else budget,
         open_judge=open_filters,
     )
-    summary = _make(loop, runner, servers, output)
+    return loop, _make(loop, runner, servers, output)
+
+
+def tell_until_accepted(loop: AcceptanceLoop, summary: dict[str, Any], *, as_json: bool) -> None:
+    """Say what became of it, in words or as JSON.
+
+    Raises:
+        Exit: a class falls short, with code 1.
+    """
     if as_json:
         click.echo(json.dumps(summary, ensure_ascii=False))
     else:

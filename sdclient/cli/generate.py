@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ Examples:
   sdclient generate sources output --plan plan.csv
   sdclient generate sources output --per-source 8 --denoising-strength 0.3 --url http://gpu-pc:7860
   sdclient generate sources output --plan plan.csv --masks masks
+  sdclient generate sources output --plan plan.csv --ray auto
   sdclient generate sources output --plan plan.csv --until-accepted --strength-range 0.15:0.45
 Run the same command again after an interruption: only what is missing is made."""
 
@@ -43,6 +43,13 @@ Run the same command again after an interruption: only what is missing is made."
     "servers_file",
     type=click.Path(path_type=Path),
     help="servers.toml instead of --url: [[server]] tables with url, name, weight, user, password.",
+)
+@click.option(
+    "--ray",
+    "ray_address",
+    metavar="ADDRESS",
+    help="Work with the WebUIs on the nodes of a Ray cluster: auto, or the head's HOST:PORT. --url is then where each "
+    "node has its own; default the SDCLIENT_URL of 'ray start' there.",
 )
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="plan.csv of 'sdclient plan'.")
 @click.option("--per-source", type=click.IntRange(min=1), help="Instead of a plan: N images of every source.")
@@ -153,6 +160,7 @@ def generate(
     output: Path,
     urls: tuple[str, ...],
     servers_file: Path | None,
+    ray_address: str | None,
     plan_file: Path | None,
     per_source: int | None,
     max_in_flight: int,
@@ -181,19 +189,23 @@ def generate(
         raise click.UsageError("give either --plan plan.csv or --per-source N")
     if urls and servers_file is not None:
         raise click.UsageError("give either --url or --servers")
+    if ray_address is not None and servers_file is not None:
+        raise click.UsageError("--servers names servers of this machine; with --ray, give --url")
+    if ray_address is not None and dry_run:
+        raise click.UsageError("--dry-run times one server; give its --url without --ray")
     if masks is None and unmasked != "refuse":
         raise click.UsageError("--unmasked belongs to --masks")
     if not until_accepted and (strength_range is not None or budget is not None):
         raise click.UsageError("--strength-range and --budget need --until-accepted")
-    from ..batch import BatchRunner, GenerationSettings, RunSpec, Server, load_run_file, load_servers
+    from ..batch import BatchRunner, GenerationSettings, RunSpec, load_run_file
     from ..batch.mask_files import mask_plan
     from ..batch.setting_values import parse_assignment
     from ..batch.spoiled import find_spoiled
-    from ..client import WebUI
     from ..plan_csv import match_plan, read_plan
     from ..sources import discover
     from ._generating import make_all, tell, warn_of_masks, warn_of_sources
-    from ._until_accepted import STRENGTH_RANGE, make_until_accepted
+    from ._servers import opened_servers
+    from ._until_accepted import STRENGTH_RANGE, make_until_accepted, tell_until_accepted
 
     context = click.get_current_context()
     given = {
@@ -212,15 +224,9 @@ def generate(
     owed: Sequence[tuple[Source, int]] = [(source, per_source or 0) for source in found]
     if plan_file is not None:
         owed = match_plan(read_plan(plan_file), found)
-    with ExitStack() as opened:
-        if servers_file is not None:
-            servers = load_servers(servers_file)
-        else:
-            servers = [Server(webui.url, webui) for webui in (WebUI(url) for url in urls or (None,))]
-        for server in servers:
-            opened.enter_context(server.webui)
+    with opened_servers(urls, servers_file, ray_address) as servers:
         runner = BatchRunner(
-            servers,
+            servers.fleet,
             sources,
             output,
             spec,
@@ -233,28 +239,30 @@ def generate(
             unmasked=unmasked,
             check=None if until_accepted else find_spoiled,  # there, the filters judge every image
         )
-        files = None
+        files = loop = None
         if masks is not None and (dry_run or until_accepted):  # a plain run finds them itself
             files, owed = mask_plan(masks, owed, unmasked=unmasked)
-        if dry_run:
+        if servers.first is not None and dry_run:
             warn_of_sources(spec, owed, runner.check(found).native_px, files)
-            click.echo(_dry_run(servers[0].webui, spec, owed, output, as_json))
+            click.echo(_dry_run(servers.first, spec, owed, output, as_json))
             return
         if until_accepted:
             if files is not None:
                 warn_of_masks(files)
-            make_until_accepted(
+            loop, summary = make_until_accepted(
                 runner,
                 spec,
                 owed,
                 output,
-                servers=len(servers),
+                servers=servers.count,
                 strengths=strength_range or STRENGTH_RANGE,
                 budget=budget,
-                as_json=as_json,
             )
-            return
-        summary = make_all(runner, len(servers), spec, owed, output)
+        else:
+            summary = make_all(runner, servers.count, spec, owed, output)
+    if loop is not None:
+        tell_until_accepted(loop, summary, as_json=as_json)
+        return
     if as_json:
         click.echo(json.dumps(summary, ensure_ascii=False))
     else:

@@ -1,0 +1,74 @@
+"""The servers that a command names: WebUIs by address or in a file, or those of a Ray cluster."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from ..batch import Server
+    from ..batch.crew import Fleet
+    from ..client import WebUI
+
+_SEVERAL = 2
+"""Stands for the servers of a cluster, which come and go: they are shown in a table, even while there is one."""
+
+
+@dataclass(frozen=True)
+class OpenedServers:
+    """What a run works with."""
+
+    fleet: Sequence[Server] | Fleet
+    count: int
+    first: WebUI | None
+    """None in a cluster, whose WebUIs are not reached from here."""
+
+
+@contextmanager
+def opened_servers(urls: Sequence[str], servers_file: Path | None, ray: str | None) -> Iterator[OpenedServers]:
+    """The servers for as long as the block lasts.
+
+    Args:
+        urls: addresses; none for the usual one.
+        servers_file: a file that names servers.
+        ray: address of a Ray cluster.
+
+    Raises:
+        SettingsError: an address that cannot be used, or no such cluster.
+        MissingExtra: Ray is not installed.
+    """
+    with ExitStack() as opened:
+        if ray is not None:
+            from ..cluster.connection import connected
+
+            opened.enter_context(_ray_told_apart())
+            opened.enter_context(connected(ray))
+            from ..client import auth_from_environment
+            from ..cluster.fleet import RayFleet
+
+            fleet = RayFleet(urls, auth=auth_from_environment(), tell=lambda words: click.echo(words, err=True))
+            yield OpenedServers(fleet, _SEVERAL, None)
+            return
+        from ..batch import Server, load_servers
+        from ..client import WebUI
+
+        if servers_file is not None:
+            servers = load_servers(servers_file)
+        else:
+            servers = [Server(webui.url, webui) for webui in (WebUI(url) for url in urls or (None,))]
+        for server in servers:
+            opened.enter_context(server.webui)
+        yield OpenedServers(servers, len(servers), servers[0].webui)
+
+
+@contextmanager
+def _ray_told_apart() -> Iterator[None]:
+    """Ray tells of lost nodes on stdout, which belongs to the command's own result."""
+    with redirect_stdout(sys.stderr):
+        yield

@@ -1,0 +1,122 @@
+"""What runs on a node: asks the WebUI beside it, and finishes the images there. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from PIL import Image
+
+from ..batch.finish import finish
+from ..batch.preparing import Preparer
+from ..batch.sending import Sender
+from ..batch.server import ServerLook, look_at
+from ..batch.servers import Server
+from ..client import WebUI
+from ..errors import MaskError, SDClientError, WebUIError
+from ..masks import decode_mask
+from ..photos import decode_photo, size_in
+from ..sources import Source
+from .wire import Place, Reply, SentJob, SourceFiles, WorkerOrders
+
+
+def look(place: Place, samplers: Sequence[tuple[str, str | None]], loras: Sequence[str]) -> ServerLook | SDClientError:
+    """What a WebUI makes of a run's settings, or why it cannot be used."""
+    try:
+        with WebUI(place.url, auth=place.auth) as webui:
+            return look_at(Server(place.name, webui), samplers, loras, with_kind=True)
+    except SDClientError as error:
+        return named(error, place)
+
+
+class Worker:
+    """Asks one WebUI; for as many threads as there are calls at once.
+
+    Args:
+        orders: which one, and how.
+    """
+
+    def __init__(self, orders: WorkerOrders) -> None:
+        self._place = orders.place
+        self._check = orders.check
+        self._server = Server(orders.place.name, WebUI(orders.place.url, auth=orders.place.auth))
+        self._pictures = _SentPictures()
+        self._preparer = Preparer(orders.native_px, self._pictures)
+        self._sender = Sender(lambda job: None)  # the owner learns it from the error
+        # A call more than there are places has its request ready when one falls free; another one finishes meanwhile.
+        self._places = threading.Semaphore(orders.most)
+        self._stopped = threading.Event()
+
+    def make(self, sent: SentJob, files: SourceFiles) -> Reply:
+        """Prepare, send and finish one job."""
+        try:
+            with self._pictures.of(files):
+                ready = self._preparer.prepare(sent.job())
+            with self._places:
+                if self._stopped.is_set():
+                    return Reply(is_unsent=True)
+                answer = self._sender.send(self._server, ready)
+            return Reply.of(finish(replace(answer, server=self._place.name), self._check))
+        except SDClientError as error:
+            return Reply(error=named(error, self._place))
+
+    def probe(self) -> WebUIError | None:
+        """Why the WebUI does not answer; None when it does."""
+        try:
+            self._server.webui.samplers()
+        except WebUIError as error:
+            return error
+        return None
+
+    def stop(self) -> None:
+        """Send nothing more; what is at the WebUI is still brought back."""
+        self._stopped.set()
+
+    def interrupt_jobs(self) -> None:
+        """Interrupt our own jobs at the WebUI, and nobody else's; returns when none is there any more."""
+        self.stop()
+        self._sender.interrupt_jobs()
+
+
+def named(error: SDClientError, place: Place) -> SDClientError:
+    """The same error, saying on which node it was met: many have a WebUI at the same loopback address."""
+    if isinstance(error, WebUIError):
+        error.args = (f"on {place.node}: {error}", *error.args[1:])
+    return error
+
+
+class _SentPictures:
+    """The pictures of the source whose files came with the call; each thread has its own."""
+
+    def __init__(self) -> None:
+        self._call = threading.local()
+
+    @contextmanager
+    def of(self, files: SourceFiles) -> Iterator[None]:
+        """These are the files of this thread's job, for as long as the block lasts."""
+        self._call.files = files
+        try:
+            yield
+        finally:
+            del self._call.files
+
+    def size(self, source: Source) -> tuple[int, int]:
+        """From the file's header."""
+        return size_in(self._files.data, source.relative)
+
+    def photo(self, source: Source, sha256: str) -> Image.Image:
+        """Decoded from the bytes, which the owner has compared with the sha256."""
+        return decode_photo(self._files.data, source.relative)
+
+    def mask(self, source: Source, sha256: str) -> Image.Image:
+        """The same of its mask."""
+        if self._files.mask is None:
+            raise MaskError(f"{source.relative}: its images have a mask, but none was sent")
+        return decode_mask(self._files.mask, f"mask of {source.relative}", self.size(source))
+
+    @property
+    def _files(self) -> SourceFiles:
+        files: SourceFiles = self._call.files
+        return files
