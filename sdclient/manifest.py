@@ -314,7 +314,7 @@ class Manifest:
     def forget(self, files: Iterable[str]) -> None:
         """Remove the rows of these files."""
         with self.transaction():
-            self._db.executemany("DELETE FROM images WHERE file = ?", [(file,) for file in files])
+            self._db.executemany("DELETE FROM images WHERE file = ?", ((file,) for file in files))
 
     def images(self) -> Iterator[ImageRecord]:
         """Every image that is done, ordered by file name."""
@@ -348,11 +348,14 @@ class Manifest:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All that happens inside, or nothing of it.
+        """All that happens inside, or nothing of it; one within another is a part of that.
 
         Raises:
             ManifestError: the file cannot be written: disk full, read-only, or in use for too long.
         """
+        if self._db.in_transaction:
+            yield self._db
+            return
         try:
             self._db.execute("BEGIN IMMEDIATE")
             yield self._db

@@ -52,12 +52,12 @@ class OutputStore:
         there = FilesThere(self.output, every)
         missing: list[tuple[SourcePlan[Planned], Sequence[int]]] = []
         to_enter: list[tuple[SourcePlan[Planned], Sequence[int]]] = []
-        again: list[str] = []
+        again: list[tuple[SourcePlan[Planned], Sequence[int]]] = []
         for plan in every:
             states = self._states(plan, there)
             if ks := _numbers(states, _MISSING):
                 missing.append((plan, ks))
-                again += [plan.file_of(k) for k in _numbers(states, _AGAIN)]
+                again.append((plan, _numbers(states, _AGAIN)))
                 to_enter.append((plan, _numbers(states, (NEW, *_AGAIN))))
         self._enter(to_enter, again)
         return Missing(missing)
@@ -87,12 +87,16 @@ class OutputStore:
                 absent = files.find(0, absent + 1)
         return states
 
-    def _enter(self, plans: Sequence[tuple[SourcePlan[Planned], Sequence[int]]], again: Sequence[str]) -> None:
-        """Enter these, all or none; those that are to be made again lose their former rows."""
+    def _enter(
+        self,
+        plans: Sequence[tuple[SourcePlan[Planned], Sequence[int]]],
+        again: Sequence[tuple[SourcePlan[Planned], Sequence[int]]],
+    ) -> None:
+        """Enter these, all or none; those among them that are made again lose their former rows."""
         if not any(ks for _, ks in plans):
             return
-        self._manifest.forget(again)  # killed here, they are new to the next start
         with self._manifest.transaction() as database:
+            self._manifest.forget(plan.file_of(k) for plan, ks in again for k in ks)
             for plan, ks in plans:
                 if enter(database, _rows(plan, ks)) < len(ks):
                     other = file_of_other_bytes(self._manifest, file_stem(plan.source), plan.source_sha256)

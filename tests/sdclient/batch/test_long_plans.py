@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import tracemalloc
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -218,6 +218,7 @@ def test_one_row_of_another_picture_is_enough_to_refuse_and_nothing_is_entered(
             store.start(list(other.images([k])))
             store.manifest.mark([other.file_of(k)], status)
         store.enter_plan([plan_of(1, 2)])
+        finish(store, output, plan_of(1, 2), [1], with_file=False)  # which a start that is not refused makes again
         before = rows(output)
         with pytest.raises(OutputError, match=rf"2_{k}\.png: was made from another picture"):
             store.enter_plan([plan_of(1, 9), plan_of(2, 5), plan_of(3, 9)])
@@ -297,3 +298,32 @@ def test_keys_made_together_are_those_made_one_by_one(sha256: str, values: Mappi
     for seed in seeds:
         text = json.dumps([sha256, values, seed], ensure_ascii=False, sort_keys=True)
         assert key(seed) == hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+class Killed(GenerationPlan):
+    """Ends the process, so to say, at its third image."""
+
+    def identities(self, ks: Iterable[int]) -> Iterator[tuple[int, int, str]]:
+        for number, found in enumerate(super().identities(ks)):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield found
+
+
+def test_a_start_that_is_killed_while_it_enters_a_plan_has_entered_nothing(tmp_path: Path) -> None:
+    output, first, second = tmp_path / "out", plan_of(1, 5), plan_of(2, 5)
+    with opened(output) as store:
+        store.enter_plan([first])
+        finish(store, output, first, [1, 2])
+        finish(store, output, first, [3], with_file=False)
+        store.start(list(first.images([4])))
+        expected = [*first.images([3, 4, 5]), *second.images(range(1, 6))]
+        with pytest.raises(KeyboardInterrupt):
+            store.enter_plan([first, Killed(**vars(second))])
+        assert not [file for file in rows(output) if file.startswith("焊盘/2_")]
+        assert list(store.enter_plan([first, second])) == expected
+    assert {file: state.status for file, state in rows(output).items()} == {
+        image.file: DONE if image in first.images([1, 2]) else PLANNED
+        for plan in (first, second)
+        for image in plan.images(range(1, 6))
+    }
