@@ -53,6 +53,13 @@ With a diffusion model of your own pictures (extra 'diffusion'):
     help="What a batch takes at least, in milliseconds, to try a pipeline against a slow server.",
 )
 @click.option(
+    "--image-ms",
+    type=click.FloatRange(min=0),
+    default=0,
+    show_default=True,
+    help="What each image of a batch adds to that, in milliseconds.",
+)
+@click.option(
     "--api-auth",
     metavar="USER:PASSWORD",
     envvar="SDCLIENT_SERVE_AUTH",
@@ -72,6 +79,7 @@ def serve(
     host: str,
     port: int,
     job_ms: float,
+    image_ms: float,
     api_auth: str | None,
     with_page: bool,
 ) -> None:
@@ -108,4 +116,6 @@ def serve(
                 + ("" if api_auth else "; it asks for no password (--api-auth)"),
                 err=True,
             )
-        run_until_stopped(bound, engine=engine, job_ms=job_ms, api_auth=api_auth, with_page=with_page)
+        run_until_stopped(
+            bound, engine=engine, job_ms=job_ms, image_ms=image_ms, api_auth=api_auth, with_page=with_page
+        )

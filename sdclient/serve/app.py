@@ -15,6 +15,7 @@ from .engines.classical import ClassicalEngine
 from .engines.one_by_one import OneByOne
 from .extras import Extras, interrogate
 from .faults import FaultyRoute, add_fault_handlers
+from .generation import BatchTime
 from .img2img import Img2Img
 from .jobs import JobBoard, JobWatcher
 from .lists import list_router
@@ -32,6 +33,7 @@ def create_app(
     *,
     engine: Engine | Painter | None = None,
     job_ms: float = 0,
+    image_ms: float = 0,
     api_auth: str | None = None,
     host: str = "127.0.0.1",
     port: int | None = None,
@@ -44,6 +46,7 @@ def create_app(
     Args:
         engine: makes the pixels; None is the classical engine.
         job_ms: what a batch takes at least, in ms, to try a pipeline against a server that is not instant.
+        image_ms: what each image of a batch adds to that; a GPU makes four small images in less than four times one's.
         api_auth: "user:password" that every call must carry; None lets everybody in.
         host: the address it is served at, for `/cmd-flags`.
         port: the same for the port.
@@ -55,7 +58,7 @@ def create_app(
     settings, board = Settings(painter.model, loras), JobBoard(watcher)
     app = FastAPI(title="sdclient serve", description=painter.notice, version=VERSION)
     check = Depends(password_check(api_auth))
-    app.include_router(_generating(painter, settings, board, job_ms, check))
+    app.include_router(_generating(painter, settings, board, BatchTime(job_ms / 1000, image_ms / 1000), check))
     app.include_router(_telling(settings, board, check, facts.cmd_flags(host=host, port=port, with_page=with_page)))
     app.include_router(list_router(painter, check, settings.loras))
     app.include_router(clock_router(board.clock, check))
@@ -66,14 +69,14 @@ def create_app(
     return app
 
 
-def _generating(painter: Painter, settings: Settings, board: JobBoard, job_ms: float, check: Any) -> APIRouter:
+def _generating(painter: Painter, settings: Settings, board: JobBoard, time: BatchTime, check: Any) -> APIRouter:
     """The calls that make or change pictures.
 
     They take long and run in worker threads; all others answer at once, however many of these wait.
     """
     router = APIRouter(prefix="/sdapi/v1", route_class=FaultyRoute, dependencies=[check])
-    from_image = Img2Img(painter, settings, board, job_s=job_ms / 1000)
-    from_words = Txt2Img(painter, settings, board, job_s=job_ms / 1000)
+    from_image = Img2Img(painter, settings, board, time=time)
+    from_words = Txt2Img(painter, settings, board, time=time)
     extras = Extras(settings, board)
 
     @router.post("/img2img")

@@ -55,6 +55,7 @@ def make_server(
     *,
     engine: Engine | Painter | None = None,
     job_ms: float = 0,
+    image_ms: float = 0,
     api_auth: str | None = None,
     with_page: bool = False,
     watcher: JobWatcher | None = None,
@@ -65,6 +66,7 @@ def make_server(
     app = create_app(
         engine=engine,
         job_ms=job_ms,
+        image_ms=image_ms,
         api_auth=api_auth,
         host=host,
         port=port,
@@ -89,6 +91,7 @@ def running_server(
     *,
     engine: Engine | Painter | None = None,
     job_ms: float = 0,
+    image_ms: float = 0,
     api_auth: str | None = None,
     with_page: bool = False,
     watcher: JobWatcher | None = None,
@@ -99,6 +102,7 @@ def running_server(
     Args:
         engine: makes the pixels; None is the classical engine.
         job_ms: what a batch takes at least, in ms.
+        image_ms: what each of its images adds to that.
         api_auth: "user:password", or None for no authentication.
         with_page: answer `/internal/*` too, as a WebUI that was started without `--nowebui`.
         watcher: is told of each generating job.
@@ -112,6 +116,7 @@ def running_server(
         bound,
         engine=engine,
         job_ms=job_ms,
+        image_ms=image_ms,
         api_auth=api_auth,
         with_page=with_page,
         watcher=watcher,
@@ -141,9 +146,13 @@ def run_until_stopped(
     *,
     engine: Engine | Painter | None = None,
     job_ms: float = 0,
+    image_ms: float = 0,
     api_auth: str | None = None,
     with_page: bool = False,
 ) -> None:
     """Serve on a bound socket in this thread until Ctrl-C or a termination signal."""
     with suppress(KeyboardInterrupt):
-        make_server(bound, engine=engine, job_ms=job_ms, api_auth=api_auth, with_page=with_page).run(sockets=[bound])
+        server = make_server(
+            bound, engine=engine, job_ms=job_ms, image_ms=image_ms, api_auth=api_auth, with_page=with_page
+        )
+        server.run(sockets=[bound])

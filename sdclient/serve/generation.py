@@ -26,6 +26,19 @@ _CFG_SCALE = 7.0
 
 
 @dataclass(frozen=True)
+class BatchTime:
+    """What a batch takes at least, in seconds."""
+
+    batch_s: float = 0.0
+    image_s: float = 0.0
+    """What each of its images adds."""
+
+    def of(self, images: int) -> float:
+        """For a batch of so many images."""
+        return self.batch_s + images * self.image_s
+
+
+@dataclass(frozen=True)
 class Work:
     """A request made ready: what is left is to draw its images."""
 
@@ -55,17 +68,17 @@ class GeneratingCall(ABC):
         painter: makes the pixels.
         settings: the server's options.
         board: the lock and the state that `/progress` shows.
-        job_s: how long a batch takes at least; real servers take seconds.
+        time: what a batch takes at least; real servers take seconds.
     """
 
     label: ClassVar[str]
     """The job's name in `/progress`."""
 
-    def __init__(self, painter: Painter, settings: Settings, board: JobBoard, *, job_s: float) -> None:
+    def __init__(self, painter: Painter, settings: Settings, board: JobBoard, *, time: BatchTime) -> None:
         self.painter = painter
         self.settings = settings
         self._board = board
-        self._job_s = job_s
+        self._time = time
 
     def run(self, body: Any) -> dict[str, Any]:
         """The reply to a request.
@@ -142,7 +155,7 @@ class GeneratingCall(ABC):
                 return
             self._board.begin_batch(number, steps=work.steps)
             of_batch = [seeds.of(number * body.batch_size + place) for place in range(work.batch)]
-            for image in work.draw(of_batch, StepWalk(self._board, work.steps, self._job_s)):
+            for image in work.draw(of_batch, StepWalk(self._board, work.steps, self._time.of(work.batch))):
                 self._board.show(image)
                 yield image
 

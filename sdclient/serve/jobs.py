@@ -16,6 +16,10 @@ from .tasks import TaskBook
 from .work_clock import WorkClock
 
 
+_HAND_OVER_S = 0.1
+"""Long enough on a busy machine; whoever queues takes the lock at once."""
+
+
 class JobWatcher(Protocol):
     """Wants to know of generating jobs, by their names (`force_task_id`), in the thread that works on them."""
 
@@ -26,6 +30,43 @@ class JobWatcher(Protocol):
     def job_ended(self, task: str) -> None:
         """The server no longer works on it; its reply is still to be sent."""
         ...
+
+
+class Turn:
+    """A lock that the next in the queue gets before the former holder goes on.
+
+    What the former holder does next, encoding images, holds Python's own lock for milliseconds: a GPU's next job would
+    stand still for that long, and a clock would count it as waiting for the client.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counting = threading.Lock()
+        self._queued = 0
+        self._taken = threading.Event()
+        """Set once the lock is taken again; a new one for each time it is let go."""
+
+    @property
+    def queued(self) -> int:
+        """How many wait for the lock."""
+        return self._queued
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Wait for the lock and hold it for as long as the block lasts."""
+        with self._counting:
+            self._queued += 1
+        self._lock.acquire()
+        with self._counting:
+            self._queued -= 1
+        self._taken.set()
+        try:
+            yield
+        finally:
+            taken = self._taken = threading.Event()
+            self._lock.release()
+            if self._queued:
+                taken.wait(_HAND_OVER_S)
 
 
 class JobBoard:
@@ -41,7 +82,7 @@ class JobBoard:
         self.tasks = TaskBook()
         self.clock = WorkClock()
         self._watcher = watcher
-        self._turn = threading.Lock()
+        self._turn = Turn()
         self._changing = threading.Lock()
         self._interrupted = threading.Event()
         self._hurry = threading.Event()
@@ -81,7 +122,7 @@ class JobBoard:
     @contextmanager
     def turn(self, *, count: int, label: str = "scripts_img2img") -> Iterator[None]:
         """Wait for the running job to end, then be the running job."""
-        with self._turn, self.clock.job():
+        with self._turn.held(), self.clock.job():
             stamp = datetime.now().strftime("%Y%m%d%H%M%S")
             with self._changing:
                 if not self._closed:

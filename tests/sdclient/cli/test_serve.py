@@ -78,9 +78,9 @@ def test_an_open_address_is_warned_about(
 ) -> None:
     given = {}
     monkeypatch.setattr(background, "run_until_stopped", lambda bound, **options: given.update(options))
-    result = CliRunner().invoke(cli, ["serve", "--port", "0", "--job-ms", "5", *arguments], env=env)
+    result = CliRunner().invoke(cli, ["serve", "--port", "0", "--job-ms", "5", "--image-ms", "2", *arguments], env=env)
     assert result.exit_code == 0
-    assert given == {"engine": None, "job_ms": 5.0, "api_auth": auth, "with_page": False}
+    assert given == {"engine": None, "job_ms": 5.0, "image_ms": 2.0, "api_auth": auth, "with_page": False}
     assert ("warning" in result.output) == (warning is not None)
     assert warning is None or warning in result.output
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from sdclient.serve.background import running_server
-from sdclient.serve.jobs import JobBoard
+from sdclient.serve.jobs import JobBoard, Turn
 
 from .conftest import Api, recorded, usual
 
@@ -172,6 +172,35 @@ def test_stopping_the_server_ends_a_slow_job(pool: ThreadPoolExecutor) -> None:
             pass
     assert job.result(TIMEOUT_S).status_code == 200
     api.session.close()
+
+
+def test_the_next_in_the_queue_begins_before_the_former_goes_on(pool: ThreadPoolExecutor) -> None:
+    turn, began, may_end = Turn(), threading.Event(), threading.Event()
+
+    def follow() -> None:
+        with turn.held():
+            began.set()
+            may_end.wait(TIMEOUT_S)
+
+    with turn.held():
+        follower = pool.submit(follow)
+        while turn.queued == 0:
+            pass
+        assert not began.is_set()
+    assert turn.queued == 0
+    assert began.wait(TIMEOUT_S)
+    may_end.set()
+    follower.result(TIMEOUT_S)
+
+
+def test_a_batch_takes_its_time_and_that_of_its_images() -> None:
+    with running_server(job_ms=10, image_ms=30) as server:
+        api = Api(server.url)
+        for count in (1, 3):
+            assert api.post("img2img", usual(batch_size=count)).status_code == 200
+        busy_s = api.call("GET", "/sdclient/clock").json()["busy_s"]
+        api.session.close()
+    assert busy_s >= (10 + 30 + 10 + 90) / 1000
 
 
 def test_after_closing_every_waiting_job_is_interrupted_too() -> None:
