@@ -1,7 +1,7 @@
-"""Embedded servers in processes of their own whose jobs take a set time and no core, as a GPU's do; and sources for them.
+"""Embedded servers in processes of their own whose jobs take a set time and no core, as a GPU's do; sources for them.
 
-For the benchmarks of the runner. A job takes `job_ms` and `image_ms` more for each of its images; in place of a model an
-engine stands that moves the source by some pixels.
+For the benchmarks of the runner. A job takes `job_ms` and `image_ms` more for each of its images; in place of a model
+an engine stands that moves the source by some pixels.
 """
 
 from __future__ import annotations

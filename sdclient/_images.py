@@ -6,6 +6,7 @@ import base64
 import binascii
 import io
 import warnings
+import zlib
 from pathlib import Path
 from typing import TypeAlias
 
@@ -80,10 +81,16 @@ def from_base64(text: str) -> bytes:
         raise BadImage(f"an image in the reply is not base64: {error}") from error
 
 
-def encode_png(image: Image.Image, *, level: int = 6) -> bytes:
-    """The image as PNG bytes, without metadata, at a zlib level: 1 is quick, 9 is small."""
+def encode_png(image: Image.Image, *, level: int = 6, strategy: int = zlib.Z_DEFAULT_STRATEGY) -> bytes:
+    """The image as PNG bytes, without metadata.
+
+    Args:
+        image: what to encode.
+        level: of zlib: 1 is quick, 9 is small.
+        strategy: of zlib: `zlib.Z_RLE` looks for no repetition but of the last byte.
+    """
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", compress_level=level)
+    image.save(buffer, format="PNG", compress_level=level, compress_type=strategy)
     return buffer.getvalue()
 
 

@@ -13,8 +13,10 @@ _SIGNATURE_BYTES = 8
 _AROUND_BODY_BYTES = 12
 """Length and name before a chunk's body, check sum behind it."""
 _TEXT_CHUNKS = (b"tEXt", b"iTXt", b"zTXt")
-_NOT_PLAIN = (b"acTL", b"tRNS")
-"""Chunks of an animation, and of transparency."""
+_NOT_PLAIN = (b"acTL", b"tRNS", b"eXIf")
+"""Chunks of an animation, of transparency, and of EXIF data."""
+_TURNING_TEXTS = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
+"""Texts that may say, as EXIF data may, that a picture is to be turned."""
 _PLAIN_MODES = {(8, 0): "L", (8, 2): "RGB"}
 """(bits a sample, colour type) -> what Pillow calls it."""
 
@@ -42,8 +44,11 @@ class PngFile:
 
     @property
     def plain_mode(self) -> str | None:
-        """The mode of one still picture of 8 bits without transparency, "L" or "RGB"; None of any other."""
-        if any(chunk.name in _NOT_PLAIN for chunk in self._chunks):
+        """The mode of a picture that every program shows as its pixels lie there, "L" or "RGB"; None of any other.
+
+        It is one still picture of 8 bits, without transparency, and without EXIF or XMP data, which may turn it.
+        """
+        if any(chunk.name in _NOT_PLAIN or self._is_text(chunk, _TURNING_TEXTS) for chunk in self._chunks):
             return None
         bits, colour_type = self._data[24], self._data[25]  # of the header, which comes first and has a fixed form
         return _PLAIN_MODES.get((bits, colour_type))
@@ -60,9 +65,12 @@ class PngFile:
             if chunk.name == b"IDAT" and not is_written:
                 parts += [_text_chunk(keyword, text) for keyword, text in texts.items()]
                 is_written = True
-            if not (chunk.name in _TEXT_CHUNKS and self._data.startswith(former, chunk.begin + 8)):
+            if not self._is_text(chunk, former):
                 parts.append(self._data[chunk.begin : chunk.end])
         return b"".join([*parts, self._data[self._chunks[-1].end :]])
+
+    def _is_text(self, chunk: _Chunk, starts: tuple[bytes, ...]) -> bool:
+        return chunk.name in _TEXT_CHUNKS and self._data.startswith(starts, chunk.begin + 8)
 
 
 def _chunks(data: bytes) -> Iterator[_Chunk]:

@@ -22,7 +22,6 @@ _CLUTTER = frozenset({"thumbs.db", "desktop.ini"})
 # Named, because Pillow would also take documents (EPS starts another program) for images.
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
 _ORIENTATION_TAG = 0x0112
-_AS_IT_LIES = 1
 _TURNED = frozenset({5, 6, 7, 8})
 _DIGITS = re.compile(r"(\d+)")
 
@@ -86,11 +85,6 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     # The base class's own method, because the one for PNG decodes the whole picture to look behind it.
     turned = Image.Image.getexif(image).get(_ORIENTATION_TAG) in _TURNED
     return (height, width) if turned else (width, height)
-
-
-def is_upright(image: Image.Image) -> bool:
-    """Whether a decoded image is shown as it lies in its file, neither turned nor mirrored by its metadata."""
-    return bool(image.getexif().get(_ORIENTATION_TAG, _AS_IT_LIES) == _AS_IT_LIES)
 
 
 def read_photo(path: Path, *, refuse_huge: bool = True) -> Image.Image:

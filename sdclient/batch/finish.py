@@ -21,7 +21,6 @@ from ..infotext import ENGINE_KEY, PNG_KEYWORD
 from ..manifest import ImageRecord
 from ..masks import mask_file_of
 from ..models import GenerationInfo, Img2ImgRequest
-from ..photos import is_upright
 from .jobs import Job, PlannedImage
 from .masking import Box
 from .preparing import PreparedSource
@@ -170,8 +169,7 @@ def _kept(file: PngFile, picture: Image.Image, form: sizing.SourceForm, texts: M
         texts: by keyword.
     """
     fits = file.plain_mode == form.mode and picture.size == (form.width_px, form.height_px)
-    # `restore` knows nothing of a turn in the EXIF data, which other programs would follow.
-    return file.with_texts(texts) if fits and is_upright(picture) else None
+    return file.with_texts(texts) if fits else None
 
 
 def model_name(info: GenerationInfo) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from PIL import Image
 
 from .. import sizing
 from .._generation import new_task_id
-from ..errors import MaskError, SourceError
+from .._images import image_format
+from .._png import PngFile
+from ..errors import BadImage, MaskError, SourceError
 from ..models import Img2ImgRequest
 from ..photos import image_size, read_photo, sha256_of
 from ..sources import Source
@@ -74,6 +77,13 @@ class SourcePictures(Protocol):
             SourceError: it cannot be read, or is another file now.
         """
 
+    def file_bytes(self, source: Source, sha256: str) -> bytes:
+        """The whole file, which has this sha256.
+
+        Raises:
+            SourceError: it is another file now.
+        """
+
     def mask(self, source: Source, sha256: str) -> Image.Image:
         """Its mask, mode "L", from a file whose bytes have this sha256.
 
@@ -103,6 +113,13 @@ class SourcesOnDisk:
         if sha256_of(source.path) != sha256:
             raise source_changed(source)
         return photo
+
+    def file_bytes(self, source: Source, sha256: str) -> bytes:
+        """Read and compared, too."""
+        data = source.path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise source_changed(source)
+        return data
 
     def mask(self, source: Source, sha256: str) -> Image.Image:
         """The same of its mask."""
@@ -175,7 +192,8 @@ class Preparer:
             photo = self._pictures.photo(job.source, sha256)
             if inpainting is None:
                 picture = sizing.prepare(photo, size)
-                found = PreparedSource(picture, encode_source(picture), sizing.SourceForm.of(photo))
+                data = self._own_file(job.source, sha256) if photo.size == size else None
+                found = PreparedSource(picture, data or encode_source(picture), sizing.SourceForm.of(photo))
             else:
                 found = self._masked(job, photo, inpainting, size)
             self._kept[wanted] = found
@@ -183,6 +201,16 @@ class Preparer:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(wanted)
         return found
+
+    def _own_file(self, source: Source, sha256: str) -> bytes | None:
+        """A source's file where it is a PNG of the very pixels that are sent: nothing is encoded then."""
+        data = self._pictures.file_bytes(source, sha256)
+        if image_format(data) != "PNG":
+            return None
+        try:
+            return data if PngFile(data).plain_mode is not None else None
+        except BadImage:  # Pillow could read it all the same, a server may not
+            return None
 
     def _masked(self, job: Job, photo: Image.Image, inpainting: Inpainting, size: tuple[int, int]) -> PreparedSource:
         mask = mask_source(photo, self._pictures.mask(job.source, inpainting.mask_sha256), inpainting, size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 from PIL import Image
@@ -59,7 +60,7 @@ def prepare_request(
 
 def encode_source(prepared: Image.Image) -> bytes:
     """A source as the PNG file that is sent: a quick one, for it is read once and thrown away."""
-    return encode_png(prepared, level=_QUICK_PNG)
+    return encode_png(prepared, level=_QUICK_PNG, strategy=zlib.Z_RLE)
 
 
 def build_request(

@@ -15,7 +15,6 @@ from ..models import ProgressState
 from .tasks import TaskBook
 from .work_clock import WorkClock
 
-
 _HAND_OVER_S = 0.1
 """Long enough on a busy machine; whoever queues takes the lock at once."""
 
