@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
-import json as json_format
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import pydantic_core
 import requests
 
 from . import errors
 from ._reply_errors import brief, error_from_reply, without_credentials
-
-_READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,13 @@ class _Reply:
         Raises:
             ValueError: it is none.
         """
-        return json_format.loads(self.body)
+        try:
+            return pydantic_core.from_json(self.body)  # nine times as fast with megabytes of base64
+        except ValueError:
+            return json.loads(self.body)  # takes what JSON allows and UTF-8 does not, such as half a surrogate pair
+
+
+_JSON_HEADERS = {"Content-Type": "application/json"}
 
 
 class Connection:
@@ -112,7 +117,7 @@ class Connection:
         Raises:
             WebUIError: the leaf that fits; see `sdclient.errors`.
         """
-        reply = self._request(method, path, json=json, params=params, read_s=read_s)
+        reply = self._request(method, path, content=json, params=params, read_s=read_s)
         if reply.status >= 300:
             raise self._error_of(reply, path)
         if not reply.body:
@@ -129,7 +134,7 @@ class Connection:
         method: str,
         path: str,
         *,
-        json: Mapping[str, Any] | None = None,
+        content: Mapping[str, Any] | None = None,
         params: Mapping[str, str] | None = None,
         read_s: float | None = None,
     ) -> _Reply:
@@ -139,14 +144,15 @@ class Connection:
             with self._session.request(
                 method,
                 where + path,
-                json=json,
+                data=None if content is None else _encode(content),
+                headers=None if content is None else _JSON_HEADERS,
                 params=params,
                 timeout=(self.timeouts.connect_s, wait_s),
                 allow_redirects=False,
                 stream=True,
             ) as reply:
-                # By itself it would read 10 KiB at a time, and images are megabytes.
-                body = b"".join(reply.iter_content(_READ_BYTES))
+                # In one piece: by itself it would take 10 KiB at a time, and images are megabytes.
+                body = b"".join(reply.iter_content(None))
                 return _Reply(reply.status_code, reply.headers, body)
         except requests.exceptions.ConnectTimeout as error:
             raise errors.RequestTimedOut(
@@ -154,7 +160,7 @@ class Connection:
                 phase="connect",
             ) from error
         except requests.exceptions.ReadTimeout as error:
-            if json is None:
+            if content is None:
                 raise errors.ServerLoading(
                     f"{where}: connected, but no answer to {path} within {wait_s:g} s; the WebUI may still be "
                     "loading its model: wait until its window says it is ready and try again"
@@ -234,6 +240,14 @@ class Connection:
             return self._request("GET", "/").body[:20_000].decode("utf-8", errors="replace")
         except errors.WebUIError:
             return ""
+
+
+def _encode(content: Mapping[str, Any]) -> bytes:
+    """JSON, as `_Reply.json` reads it."""
+    try:
+        return pydantic_core.to_json(content)
+    except ValueError:
+        return json.dumps(content, allow_nan=False).encode("ascii")
 
 
 def _json_or_none(reply: _Reply) -> Any:

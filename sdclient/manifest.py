@@ -371,7 +371,8 @@ class Manifest:
 
 
 def _to_row(record: ImageRecord) -> tuple[Any, ...]:
-    values = asdict(record)
+    values = {name: getattr(record, name) for name in _COLUMNS}
+    values["other_parents"] = [asdict(parent) for parent in record.other_parents]
     for name in _JSON_COLUMNS:
         values[name] = json.dumps(values[name], ensure_ascii=False, sort_keys=True)
     return tuple(values[name] for name in _COLUMNS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,17 @@ def test_unknown_fields_and_impossible_values_are_refused_when_the_request_is_bu
             plain_request(**changes)
     with pytest.raises(ValidationError):
         Img2ImgRequest(init_images=[])
+
+
+def test_half_a_surrogate_pair_goes_out_and_comes_back(scripted: HTTPServer, webui: WebUI) -> None:
+    """JSON can say it, UTF-8 cannot; a prompt pasted out of a damaged text may hold one."""
+    scripted.expect_request("/echo", method="POST").respond_with_data(
+        '{"text": "\\ud83d", "nan": NaN}', content_type="application/json"
+    )
+    answer = webui.call("POST", "/echo", json={"prompt": "\ud83d 焊盘"})
+    assert sent_json(scripted) == {"prompt": "\ud83d 焊盘"}
+    assert answer["text"] == "\ud83d"
+    assert math.isnan(answer["nan"])
 
 
 def test_a_request_cannot_be_changed_afterwards() -> None:
