@@ -166,10 +166,10 @@ def test_unknown_fields_and_impossible_values_are_refused_when_the_request_is_bu
 
 def test_half_a_surrogate_pair_goes_out_and_comes_back(scripted: HTTPServer, webui: WebUI) -> None:
     """JSON can say it, UTF-8 cannot; a prompt pasted out of a damaged text may hold one."""
-    scripted.expect_request("/echo", method="POST").respond_with_data(
+    scripted.expect_request(IMG2IMG, method="POST").respond_with_data(
         '{"text": "\\ud83d", "nan": NaN}', content_type="application/json"
     )
-    answer = webui.call("POST", "/echo", json={"prompt": "\ud83d 焊盘"})
+    answer = webui.call("POST", IMG2IMG, json={"prompt": "\ud83d 焊盘"})
     assert sent_json(scripted) == {"prompt": "\ud83d 焊盘"}
     assert answer["text"] == "\ud83d"
     assert math.isnan(answer["nan"])
