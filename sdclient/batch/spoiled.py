@@ -1,8 +1,6 @@
 """Is a generated picture spoiled: black, one colour, or the rainbow noise of an unfinished one? Pure; Pillow alone.
 
-The noise score compares picture and source by scale. Both are split into bands of detail, each twice as coarse as the
-one before (what averaging 2 x 2 pixels loses). The absolute detail is averaged over 8 x 8 tiles, in levels of 0-255, in
-the fine bands of a large picture over some of its rows, which costs a third:
+The noise score compares the detail of picture and source by scale (`detail`), in levels of 0-255:
 
 chroma   detail of Cb and Cr in the middle one of the tiles, along the direction of colour that shows least of it.
          Noise is everywhere and of all colours; real colour changes at some edges, from one colour to another.
@@ -19,47 +17,24 @@ from __future__ import annotations
 import math
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from PIL import Image, ImageChops
+from PIL import Image
+
+from .detail import CHROMA_BANDS, ChromaDetail, Detail, measure_detail
 
 LARGEST_BLACK_LEVEL = 10
 """A picture without a pixel above this level (0-255) is black."""
 LARGEST_UNIFORM_RANGE = 6
 """A picture whose levels differ by no more than this in each of R, G and B has one colour."""
 
-_CHROMA_BANDS = 6
-_LUMA_BANDS = 3
-_LEAST_LUMA_CELLS = 48
-"""A band counts for luma when so many of its cells fit across the picture; coarser ones hold real structure."""
-_TILES = 8
-_CHROMA_TILE = 0.5
-_LUMA_TILE = 0.25
-_LEAST_SIDE_PX = 8
-_LARGEST_MEAN_SIDE_PX = 640
-_SAMPLED_PX = 2**14
-"""So many pixels of a band are looked at, or all where it has fewer: means over tiles need no more."""
-_LEAST_ROWS = 32
 _FEW_PX = 64
 _SPECK_RATE = 0.0015
 """Share of the darkest and of the brightest pixels of a source that a result may lose without being spoiled."""
-_UNKNOWN_SOURCE_CHROMA_LEVELS = 1.5
-"""Taken for the source's own chroma detail where there is no source to look at."""
-_GAIN = 4
-"""Absolute detail is stored in 8 bits; multiplied by this, a tile's mean keeps a quarter level."""
-_AMPLIFY = [min(255, _GAIN * min(level, 256 - level)) for level in range(256)]
-"""Signed detail, kept modulo 256, to its absolute value times the gain."""
-
-
-_DIRECTIONS: tuple[tuple[Callable[[Image.Image, Image.Image], Image.Image], float], ...] = (
-    (lambda cb, cr: cb, 1.0),
-    (lambda cb, cr: cr, 1.0),
-    (ImageChops.add_modulo, math.sqrt(2)),
-    (ImageChops.subtract_modulo, math.sqrt(2)),
-)
-"""How to combine Cb and Cr, and by how much that lengthens them."""
+_UNKNOWN_SOURCE = Detail((ChromaDetail(1.5, 0),) * CHROMA_BANDS, ())
+"""Taken for the source's own detail where there is no source to look at."""
 
 
 @dataclass(frozen=True)
@@ -108,14 +83,6 @@ _CHROMA = _Tolerance(ratio=1.35, margin_levels=1.0, half_levels=3.0)
 _LUMA = _Tolerance(ratio=1.5, margin_levels=1.5, half_levels=14.0)
 
 
-@dataclass(frozen=True)
-class _Detail:
-    """Detail by band, fine to coarse, in levels."""
-
-    chroma: tuple[float, ...]
-    luma: tuple[float, ...]
-
-
 _Box = tuple[int, int, int, int]
 
 
@@ -123,12 +90,12 @@ class _LastSources:
     """Detail of the last sources asked about, for as long as these are alive."""
 
     def __init__(self) -> None:
-        self._kept: deque[tuple[weakref.ref[Image.Image], _Box, _Detail]] = deque(maxlen=8)
+        self._kept: deque[tuple[weakref.ref[Image.Image], _Box, Detail]] = deque(maxlen=8)
 
-    def detail_of(self, source: Image.Image, box: _Box) -> _Detail:
+    def detail_of(self, source: Image.Image, box: _Box) -> Detail:
         found = next((detail for kept, of, detail in tuple(self._kept) if kept() is source and of == box), None)
         if found is None:
-            found = _detail(_as_rgb(source.crop(box)))
+            found = measure_detail(_as_rgb(source.crop(box)))
             self._kept.append((weakref.ref(source), box, found))
         return found
 
@@ -136,7 +103,7 @@ class _LastSources:
 _LAST_SOURCES = _LastSources()
 
 
-def examine(image: Image.Image, source: Image.Image | None = None, *, source_detail: _Detail | None = None) -> Findings:
+def examine(image: Image.Image, source: Image.Image | None = None, *, source_detail: Detail | None = None) -> Findings:
     """Measure a generated picture against its source.
 
     Args:
@@ -221,74 +188,15 @@ def _first_beyond(specks: float, counts: Sequence[int]) -> int:
     return next(level for level, total in enumerate(accumulate(counts)) if total > specks)
 
 
-def _excess(rgb: Image.Image, source: Image.Image | None, source_detail: _Detail | None) -> tuple[float, float]:
+def _excess(rgb: Image.Image, source: Image.Image | None, source_detail: Detail | None) -> tuple[float, float]:
     """Excess of luma and of chroma, each 1 where it is worth a half."""
-    if source is None:
-        own = _Detail((_UNKNOWN_SOURCE_CHROMA_LEVELS,) * _CHROMA_BANDS, ())
-        return 0.0, _CHROMA.excess(_detail(rgb, own).chroma, own.chroma)
-    own = source_detail or _detail(source)
-    found = _detail(rgb, own)
-    return _LUMA.excess(found.luma, own.luma), _CHROMA.excess(found.chroma, own.chroma)
+    own = source_detail or (_UNKNOWN_SOURCE if source is None else measure_detail(source))
+    # No more than the tolerated is as good as none, and in a good picture found at once.
+    enough = [ChromaDetail(_CHROMA.tolerated(band.levels), band.direction) for band in own.chroma]
+    found = measure_detail(rgb, enough)
+    luma = 0.0 if source is None else _LUMA.excess(found.luma, own.luma)
+    return luma, _CHROMA.excess([band.levels for band in found.chroma], [band.levels for band in own.chroma])
 
 
 def _score(excess: float) -> float:
     return excess / (1 + excess)
-
-
-def _detail(rgb: Image.Image, own: _Detail | None = None) -> _Detail:
-    """The detail of a picture.
-
-    Args:
-        rgb: the picture.
-        own: its source's, where only what goes beyond counts: the least chroma is then looked for no further than to
-            where it is tolerated, which in a good picture is the first direction.
-    """
-    factor = math.ceil(math.sqrt(rgb.width * rgb.height) / _LARGEST_MEAN_SIDE_PX)
-    picture = rgb.reduce(factor) if factor > 1 else rgb
-    chroma: list[float] = []
-    luma: list[float] = []
-    while len(chroma) < _CHROMA_BANDS and min(picture.size) >= _LEAST_SIDE_PX:
-        coarse = picture.reduce(2)
-        y, cb, cr = _signed_detail(picture, coarse).split()
-        cells = min(picture.size) // 2
-        if len(luma) < _LUMA_BANDS and cells >= _LEAST_LUMA_CELLS:
-            luma.append(_tile(y, _LUMA_TILE))
-        of_source = own.chroma[len(chroma) :] if own is not None else ()
-        chroma.append(_least_chroma(cb, cr, _CHROMA.tolerated(of_source[0]) if of_source else 0.0))
-        picture = coarse
-    return _Detail(tuple(chroma), tuple(luma))
-
-
-def _signed_detail(picture: Image.Image, coarse: Image.Image) -> Image.Image:
-    """Y, Cb and Cr less the mean of their cell of 2 x 2 px, modulo 256; of a large picture some rows, spread evenly.
-
-    Args:
-        picture: RGB.
-        coarse: the same, reduced by 2.
-    """
-    width, height = picture.size
-    size = (width, min(height, max(_LEAST_ROWS, _SAMPLED_PX // width)))
-    # The nearest of a row in one is the cell of the nearest row in the other; halves, for a last cell may be cut off.
-    own = picture if size == picture.size else picture.resize(size, Image.Resampling.NEAREST)
-    mean = coarse.resize(size, Image.Resampling.NEAREST, box=(0, 0, width / 2, height / 2))
-    return ImageChops.subtract_modulo(own.convert("YCbCr"), mean.convert("YCbCr"))
-
-
-def _least_chroma(cb: Image.Image, cr: Image.Image, tolerated: float) -> float:
-    """Chroma detail along the one of four directions in the plane of Cb and Cr that shows least.
-
-    Colouring, from one colour to another, lies along a line and nearly vanishes across it; noise does not.
-    """
-    least = math.inf
-    for combine, scale in _DIRECTIONS:
-        least = min(least, _tile(combine(cb, cr), _CHROMA_TILE) / scale)
-        if least <= tolerated:
-            break
-    return least
-
-
-def _tile(band: Image.Image, share: float) -> float:
-    """Mean absolute detail of the tile that `share` of the tiles do not exceed."""
-    tile = (max(1, band.width // _TILES), max(1, band.height // _TILES))
-    means = sorted(band.point(_AMPLIFY).reduce(tile).tobytes())
-    return means[math.ceil(share * len(means)) - 1] / _GAIN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,8 +15,8 @@ from PIL.PngImagePlugin import PngInfo
 
 _EXIF_IFD = 0x8769
 _USER_COMMENT = 0x9286
-_FAST_PNG = 3
-"""zlib level: nearly as small as the usual 6 and nearly twice as fast."""
+_FAST_PNG = {"compress_level": 1, "compress_type": zlib.Z_RLE}
+"""More than twice as fast as the usual level 6; as small where there is grain, a third larger where there is none."""
 _DATA_URL = "data:image/"
 _REMOTE = ("http://", "https://")
 
@@ -86,7 +87,7 @@ def encode_image(
             chunks.add_text("parameters", text)
         for keyword, words in (extra_texts or {}).items():
             chunks.add_text(keyword, words)
-        image.save(buffer, "PNG", pnginfo=chunks, compress_level=_FAST_PNG)
+        image.save(buffer, "PNG", pnginfo=chunks, **_FAST_PNG)
     elif kind in ("jpg", "jpeg"):
         image.save(buffer, "JPEG", quality=settings["jpeg_quality"], exif=_user_comment(text))
     elif kind == "webp":
