@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from runner_idle import a_server
+from timed_servers import JobTime, one_server
 
 from sdclient import WebUI
 from sdclient.batch import BatchRunner, GenerationSettings, RunStart
@@ -44,7 +44,7 @@ def main() -> None:
 
 def run(images: int, size_px: int, make: bool) -> None:
     """One run in this process, which makes its images or stops before the first one."""
-    with tempfile.TemporaryDirectory() as folder, a_server(0) as (url, _), WebUI(url) as webui:
+    with tempfile.TemporaryDirectory() as folder, one_server(JobTime(0)) as url, WebUI(url) as webui:
         sources = Path(folder) / "sources"
         (sources / "spot").mkdir(parents=True)
         for number in range(1, SOURCES + 1):

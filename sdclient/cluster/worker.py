@@ -110,6 +110,10 @@ class _SentPictures:
         """Decoded from the bytes, which the owner has compared with the sha256."""
         return decode_photo(self._files.data, source.relative)
 
+    def file_bytes(self, source: Source, sha256: str) -> bytes:
+        """The bytes that came."""
+        return self._files.data
+
     def mask(self, source: Source, sha256: str) -> Image.Image:
         """The same of its mask."""
         if self._files.mask is None:
