@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
@@ -240,7 +240,8 @@ class Manifest:
     def shrink_log(self) -> None:
         """Put what was written into the file itself and empty the log beside it, which the next start would read."""
         self._db.execute("PRAGMA busy_timeout = 0")  # where somebody is reading it, it stays as it is
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with suppress(sqlite3.OperationalError):  # and where the disk has no room for both, which the next image tells
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.execute(f"PRAGMA busy_timeout = {_PATIENCE_S * 1000:.0f}")
 
     @property

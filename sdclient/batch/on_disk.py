@@ -25,7 +25,8 @@ class FilesThere:
         for plan in plans:
             name, number = plan.source.class_name, str(plan.source.number)
             for wanted in (self._images, self._masks) if plan.has_masks else (self._images,):
-                wanted.setdefault(name, {})[number] = bytearray(plan.count)
+                of_class = wanted.setdefault(name, {})
+                of_class[number] = bytearray(max(plan.count, len(of_class.get(number, b""))))
         for folder, wanted in ((output, self._images), (output / MASKS_FOLDER, self._masks)):
             for name, flags in wanted.items():
                 _sweep(folder / name, flags)
@@ -34,7 +35,7 @@ class FilesThere:
     def of(self, plan: SourcePlan[Planned]) -> bytes | bytearray:
         """One byte for each image of the plan: 1 where its files are there."""
         name, number = plan.source.class_name, str(plan.source.number)
-        images = self._images[name][number]
+        images = self._images[name][number][: plan.count]
         if not plan.has_masks:
             return images
         return bytes(map(int.__and__, images, self._masks[name][number]))

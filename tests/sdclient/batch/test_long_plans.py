@@ -249,6 +249,17 @@ def test_two_sources_may_have_the_same_bytes(tmp_path: Path) -> None:
         ]
 
 
+def test_a_source_that_is_planned_twice_is_looked_at_twice(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    with opened(output) as store:
+        finish(store, output, plan_of(1, 5), [1, 2], with_file=False)
+        finish(store, output, plan_of(1, 5), [3])
+        for counts in ((2, 5), (5, 2)):
+            assert [image.k for image in store.enter_plan(plan_of(1, count) for count in counts)] == [
+                k for count in counts for k in (1, 2, 4, 5) if k <= count
+            ]
+
+
 def test_the_log_is_short_once_a_plan_is_entered(tmp_path: Path) -> None:
     """A killed run's next start reads it through."""
     with opened(tmp_path / "out") as store:
