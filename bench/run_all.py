@@ -35,6 +35,7 @@ QUICK: dict[str, tuple[str, ...]] = {
         "--without",
         "upstream, saving",
     ),
+    "diffusion": ("diffusion_speed.py", "--rounds", "3", "--packings", "4", "--samplers"),
     "near-duplicates": ("near_duplicates.py", "--rounds", "1"),
     "training-limit": ("training_limit.py", "--rounds", "3"),
     "million": ("million.py", "--rounds", "2"),

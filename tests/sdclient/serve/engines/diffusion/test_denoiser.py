@@ -41,13 +41,21 @@ def test_guidance_goes_on_from_the_class_led_away_from() -> None:
     assert torch.allclose(guided, unwanted + 4 * (wanted - unwanted), atol=1e-4)
 
 
-@pytest.mark.parametrize(("guidance", "against", "calls"), [(1.0, 1, 1), (7.0, 0, 1), (7.0, 1, 2), (0.0, 1, 2)])
-def test_the_network_is_asked_once_where_guidance_changes_nothing(guidance: float, against: int, calls: int) -> None:
+def test_guidance_of_many_pictures_is_asked_for_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = denoiser(label=0, against=1, guidance=4.0).velocity(noisy(), torch.tensor(300.0))
+    monkeypatch.setattr("sdclient.serve.engines.diffusion.denoiser._MOST_AT_ONCE", 3)
+    assert torch.allclose(denoiser(label=0, against=1, guidance=4.0).velocity(noisy(), torch.tensor(300.0)), whole)
+
+
+@pytest.mark.parametrize(("guidance", "against", "looks"), [(1.0, 1, 1), (7.0, 0, 1), (7.0, 1, 2), (0.0, 1, 2)])
+def test_both_classes_are_asked_for_in_one_call_and_one_alone_where_guidance_changes_nothing(
+    guidance: float, against: int, looks: int
+) -> None:
     model = known_model()
     assert isinstance(model.network, KnownNetwork)
     one = Denoiser(model.network, model.schedule, tile=4, label=0, against=against, guidance=guidance)
     one.velocity(noisy(), torch.tensor(300.0))
-    assert len(model.network.calls) == calls
+    assert model.network.calls == [(300.0, 0, looks * len(noisy()))]
 
 
 def test_what_must_stay_is_predicted_as_it_is() -> None:
