@@ -28,7 +28,8 @@ from sdclient.curate.likeness import comparable, likeness, likeness_of_retakes, 
 from sdclient.curate.pixels import grey_of
 from sdclient.curate.real import measure_pictures
 from sdclient.curate.score import Base, score_image
-from sdclient.curate.scoring import ScoreJob, scoring
+from sdclient.curate.scorer import ScoreJob
+from sdclient.curate.scoring import scoring
 from sdclient.curate.settings import CurationSettings
 from sdclient.curate.sharpness import grain, sharpness, texture
 from sdclient.curate.tone import look_of

@@ -21,6 +21,7 @@ _EPILOG = """\b
 Examples:
   sdclient curate output --dry-run --sheet sheets
   sdclient curate output --real data/train
+  sdclient curate output --ray auto
   sdclient curate output --predictions predictions.csv --skip-filter face --max-tone 30
 A person's decisions on the review page go first; docs/curation.md tells what each filter measures."""
 
@@ -73,6 +74,12 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_limit_options
 @click.option("--skip-filter", "skip", multiple=True, metavar="NAME", help="Leave out a filter, by its reason; repeat.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes for scoring. [default: one a core, up to 4]")
+@click.option(
+    "--ray",
+    "ray_address",
+    metavar="ADDRESS",
+    help="Score on all nodes of a Ray cluster: auto, or the head's HOST:PORT.",
+)
 @click.option("--sheet", type=click.Path(path_type=Path, file_okay=False), help="Folder for a contact sheet per class.")
 @click.option("--dry-run", is_flag=True, help="Write nothing into OUTPUT; show what would be.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of tables.")
@@ -82,6 +89,7 @@ def curate(
     dry_run: bool,
     as_json: bool,
     skip: tuple[str, ...],
+    ray_address: str | None,
     **chosen: Any,
 ) -> None:
     """Keep the good images of OUTPUT: score each one, and reject what is too like its source or unreal.
@@ -91,6 +99,10 @@ def curate(
     """
     from ..errors import MissingExtra
 
+    if ray_address is not None and chosen["workers"] is not None:
+        raise click.UsageError(
+            "--workers are processes of this machine; with --ray, each node's --num-cpus says how many"
+        )
     try:
         from ..curate.curator import Curator
         from ..curate.decide import GivenLimits
@@ -100,11 +112,15 @@ def curate(
         raise MissingExtra("'sdclient curate'", "curate") from error
     from ..curate.opening import manifest_for_curation
     from ._progress import bar
+    from ._workplaces import scoring_on
 
     given = GivenLimits(**{name.replace("-", "_"): chosen.pop(name.replace("-", "_")) for name, _, _ in _LIMITS})
     settings = CurationSettings(limits=given, skip=frozenset(skip), **chosen)
-    with manifest_for_curation(output, is_dry_run=dry_run) as manifest:
-        curator = Curator(output, manifest, settings, is_dry_run=dry_run)
+    with (
+        scoring_on(ray_address, output) as open_scoring,
+        manifest_for_curation(output, is_dry_run=dry_run) as manifest,
+    ):
+        curator = Curator(output, manifest, settings, is_dry_run=dry_run, open_scoring=open_scoring)
         curator.check_files(bar)
         scored = curator.score_missing(bar)
         judged = curator.judge(bar)

@@ -204,8 +204,8 @@ def generate(
     from ..plan_csv import match_plan, read_plan
     from ..sources import discover
     from ._generating import make_all, tell, warn_of_masks, warn_of_sources
-    from ._servers import opened_servers
     from ._until_accepted import STRENGTH_RANGE, make_until_accepted, tell_until_accepted
+    from ._workplaces import opened_servers
 
     context = click.get_current_context()
     given = {

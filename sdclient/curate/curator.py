@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from .judged import Judged
 from .knowledge import RealKnowledge
 from .ledger import DoneImage, Ledger, ScoreTable
 from .opinion import Opinions
-from .scoring import PairJob, ScoreJob, ScoringPool, check_recorded, default_workers, scoring
+from .real import RealClass
+from .scorer import PairJob, ScoreJob, check_recorded
+from .scoring import OpenScoring, ScoringPool, default_workers, scoring
 from .settings import CurationSettings
 from .twins import duplicates, pairs_to_compare
 
@@ -41,6 +44,7 @@ class Curator:
         manifest: its manifest, open for writing; for reading is enough for a dry run.
         settings: what a person chose.
         is_dry_run: write nothing.
+        open_scoring: where images are scored; by default on this machine.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class Curator:
         settings: CurationSettings | None = None,
         *,
         is_dry_run: bool = False,
+        open_scoring: OpenScoring | None = None,
     ) -> None:
         self._output = output
         self._manifest = manifest
@@ -59,6 +64,7 @@ class Curator:
         self._ledger = Ledger(manifest, is_dry_run=is_dry_run)
         self._real = RealKnowledge(output, self._run, self._settings, is_dry_run=is_dry_run)
         self._opinions = Opinions(output, self._settings)
+        self._open_scoring = open_scoring or self._scoring_here
 
     def check_files(self, track: Track = untracked) -> None:
         """Read the bytes of every image that is done.
@@ -88,12 +94,8 @@ class Curator:
         missing = sorted(
             (job for file, job in jobs.items() if file not in scored), key=lambda job: (job.base, natural_key(job.file))
         )
-        with scoring(
-            self._output,
-            self._real.measures(track),
-            with_faces=words.FACE not in self._settings.skip,
-            images=len(missing),
-            workers=self._settings.workers or default_workers(),
+        with self._open_scoring(
+            self._real.measures(track), words.FACE not in self._settings.skip, len(missing)
         ) as pool:
             for batch in _batches(_tracked(pool.score(missing), len(missing), track, "score")):
                 former = (prints.get(job.file) for job, _ in batch)
@@ -206,6 +208,12 @@ class Curator:
         if changed:
             self._ledger.keep(changed, {file: prints[file] for file in changed})
         return {**scores, **changed}
+
+    def _scoring_here(
+        self, real: dict[str, RealClass], with_faces: bool, images: int
+    ) -> AbstractContextManager[ScoringPool]:
+        workers = self._settings.workers or default_workers()
+        return scoring(self._output, real, with_faces=with_faces, images=images, workers=workers)
 
     def _jobs(self) -> Iterator[ScoreJob]:
         """Every image that is done, with the picture it was made on."""

@@ -2,140 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from PIL import Image
-
-from .._images import decode
-from ..errors import BadImage, OutputError
-from ..masks import read_mask
-from ..photos import printable, read_photo, sha256_of
-from .learnt import Learnt
-from .likeness import comparable, comparable_area, pair_likeness
 from .real import RealClass
-from .score import Base, Scored, score_image
+from .score import Scored
+from .scorer import PairJob, PicturesOnDisk, ScoreJob, Scorer
 
 WORTH_WORKERS = 500
 """Fewer images are scored in this process: starting two others takes as long as 500 small images (3 to 4 s)."""
 CHUNK = 32
-_BASES_KEPT = 8
-_PICTURES_KEPT = 64
 
-_Answer = list[tuple["ScoreJob", Scored]]
+_Item = TypeVar("_Item")
 
 
-@dataclass(frozen=True)
-class ScoreJob:
-    """One image to score."""
+class ScoringPool(Protocol):
+    """Scores and compares, wherever that is done."""
 
-    file: str
-    sha256: str
-    class_name: str
-    base: str
-    """Path of the picture it was made on."""
-    base_sha256: str
-    mask: str
-    """Relative to the output folder; "" where all was changed."""
+    def score(self, jobs: Sequence[ScoreJob]) -> Iterator[list[tuple[ScoreJob, Scored]]]:
+        """Scores, some images at a time, in the order of the jobs."""
+
+    def compare(self, pairs: Sequence[PairJob]) -> Iterator[list[tuple[PairJob, float]]]:
+        """Likenesses, some pairs at a time, in the order of the pairs."""
 
 
-@dataclass(frozen=True)
-class PairJob:
-    """Two images to compare."""
-
-    one: ScoreJob
-    other: ScoreJob
-
-
-class Scorer:
-    """Reads and scores images of one output.
-
-    Args:
-        output: the output folder.
-        real: measures of real images by class.
-        with_faces: whether to look for faces.
-    """
-
-    def __init__(self, output: Path, real: dict[str, RealClass], *, with_faces: bool) -> None:
-        self._output = output
-        self._learnt = Learnt(real)
-        self._with_faces = with_faces
-        self._base = lru_cache(maxsize=_BASES_KEPT)(_read_base)
-        self._picture = lru_cache(maxsize=_PICTURES_KEPT)(self._read_comparable)
-
-    def score(self, job: ScoreJob) -> Scored:
-        """Scores of one image.
-
-        Raises:
-            OutputError: the image or its base is missing or not the one that was recorded.
-            MaskError: its mask cannot be read.
-        """
-        image = read_recorded(self._output, job.file, job.sha256)
-        base = self._base(job.base, job.base_sha256, job.file)
-        mask = read_mask(self._output / job.mask, base.picture.size) if job.mask else None
-        return score_image(image, base, job.class_name, self._learnt, mask=mask, with_faces=self._with_faces)
-
-    def compare(self, pair: PairJob) -> float:
-        """Likeness of two images: where either was changed if they have one base, else everywhere.
-
-        Raises:
-            OutputError: one of them is missing or not the one that was recorded.
-        """
-        one, other = self._picture(pair.one.file, pair.one.sha256), self._picture(pair.other.file, pair.other.sha256)
-        if one.shape != other.shape:
-            return 0.0
-        area = None
-        if pair.one.mask and pair.other.mask and pair.one.base_sha256 == pair.other.base_sha256:
-            base = self._base(pair.one.base, pair.one.base_sha256, pair.one.file)
-            masks = [read_mask(self._output / job.mask, base.picture.size) for job in (pair.one, pair.other)]
-            both = comparable_area(masks[0]) | comparable_area(masks[1])
-            area = both if both.shape == one.shape else None
-        return pair_likeness(one, other, area)
-
-    def _read_comparable(self, file: str, sha256: str) -> Any:
-        return comparable(read_recorded(self._output, file, sha256))
-
-
-def read_recorded(output: Path, file: str, sha256: str) -> Image.Image:
-    """An image of an output, its bytes checked.
-
-    Raises:
-        OutputError: it is missing, changed, or cannot be decoded.
-    """
-    path = output / file
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise _unfit(path, f"cannot be read: {error.strerror or error}") from error
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise _unfit(path, "was changed since it was generated")
-    try:
-        return decode(data, printable(path))
-    except BadImage as error:
-        raise _unfit(path, "cannot be decoded") from error
-
-
-def check_recorded(output: Path, file: str, sha256: str) -> None:
-    """Refuse an image of an output that is missing or changed.
-
-    Raises:
-        OutputError: it is.
-    """
-    path = output / file
-    try:
-        found = sha256_of(path)
-    except OSError as error:
-        raise _unfit(path, f"cannot be read: {error.strerror or error}") from error
-    if found != sha256:
-        raise _unfit(path, "was changed since it was generated")
+OpenScoring = Callable[[dict[str, RealClass], bool, int], AbstractContextManager[ScoringPool]]
+"""(measures of real images by class, whether to look for faces, how many images) -> what scores them."""
 
 
 def default_workers() -> int:
@@ -149,51 +46,62 @@ def scoring(
 ) -> Iterator[ScoringPool]:
     """What scores images, in this process where there are few or one worker is wanted."""
     if workers < 2 or images < WORTH_WORKERS:
-        yield ScoringPool(Scorer(output, real, with_faces=with_faces), None)
+        yield _Here(Scorer(PicturesOnDisk(output), real, with_faces=with_faces))
         return
     # A fresh interpreter each, as on Windows: a forked one would share the parent's open manifest.
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(output, real, with_faces)
     ) as pool:
         try:
-            yield ScoringPool(None, pool)
+            yield _InProcesses(pool)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
 
 
-class ScoringPool:
-    """Scores and compares, in this process or in others."""
+def chunks_of(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    """The items, as many at a time as are worth a message."""
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]
 
-    def __init__(self, here: Scorer | None, pool: ProcessPoolExecutor | None) -> None:
-        self._here = here
+
+class _Here:
+    """In this process."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+
+    def score(self, jobs: Sequence[ScoreJob]) -> Iterator[list[tuple[ScoreJob, Scored]]]:
+        for chunk in chunks_of(jobs):
+            yield [(job, self._scorer.score(job)) for job in chunk]
+
+    def compare(self, pairs: Sequence[PairJob]) -> Iterator[list[tuple[PairJob, float]]]:
+        for chunk in chunks_of(pairs):
+            yield [(pair, self._scorer.compare(pair)) for pair in chunk]
+
+
+class _InProcesses:
+    """In others on this machine."""
+
+    def __init__(self, pool: ProcessPoolExecutor) -> None:
         self._pool = pool
 
-    def score(self, jobs: Sequence[ScoreJob]) -> Iterator[_Answer]:
-        """Scores, some images at a time, in the order of the jobs."""
+    def score(self, jobs: Sequence[ScoreJob]) -> Iterator[list[tuple[ScoreJob, Scored]]]:
         yield from self._map(_score_chunk, jobs)
 
     def compare(self, pairs: Sequence[PairJob]) -> Iterator[list[tuple[PairJob, float]]]:
-        """Likenesses, some pairs at a time, in the order of the pairs."""
         yield from self._map(_compare_chunk, pairs)
 
     def _map(self, work: Any, items: Sequence[Any]) -> Iterator[Any]:
-        chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
-        if self._pool is None:
-            for chunk in chunks:
-                yield work(chunk, self._here)
-        else:
-            yield from self._pool.map(work, chunks)
+        yield from self._pool.map(work, list(chunks_of(items)))
 
 
-def _score_chunk(jobs: Sequence[ScoreJob], scorer: Scorer | None = None) -> _Answer:
-    at_work = scorer or _in_worker()
-    return [(job, at_work.score(job)) for job in jobs]
+def _score_chunk(jobs: Sequence[ScoreJob]) -> list[tuple[ScoreJob, Scored]]:
+    return [(job, _in_worker().score(job)) for job in jobs]
 
 
-def _compare_chunk(pairs: Sequence[PairJob], scorer: Scorer | None = None) -> list[tuple[PairJob, float]]:
-    at_work = scorer or _in_worker()
-    return [(pair, at_work.compare(pair)) for pair in pairs]
+def _compare_chunk(pairs: Sequence[PairJob]) -> list[tuple[PairJob, float]]:
+    return [(pair, _in_worker().compare(pair)) for pair in pairs]
 
 
 _WORKER: list[Scorer] = []
@@ -201,30 +109,8 @@ _WORKER: list[Scorer] = []
 
 
 def _start_worker(output: Path, real: dict[str, RealClass], with_faces: bool) -> None:
-    _WORKER[:] = [Scorer(output, real, with_faces=with_faces)]
+    _WORKER[:] = [Scorer(PicturesOnDisk(output), real, with_faces=with_faces)]
 
 
 def _in_worker() -> Scorer:
     return _WORKER[0]
-
-
-def _read_base(path: str, sha256: str, file: str) -> Base:
-    base = Path(path)
-    try:
-        found = sha256_of(base)
-    except OSError as error:
-        raise OutputError(
-            f"{printable(base)}: the picture that {file} was made from cannot be read "
-            f"({error.strerror or error}); put it back, or give its folder with --sources"
-        ) from error
-    if found != sha256:
-        raise OutputError(f"{printable(base)}: was changed since {file} was made from it; put the former picture back")
-    return Base(read_photo(base))
-
-
-def _unfit(path: Path, what: str) -> OutputError:
-    folder = path.parent.parent
-    return OutputError(
-        f"{printable(path)}: {what}; run 'sdclient verify {printable(folder)} --repair', generate what is missing, and "
-        "curate again"
-    )

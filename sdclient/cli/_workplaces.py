@@ -1,4 +1,4 @@
-"""The servers that a command names: WebUIs by address or in a file, or those of a Ray cluster."""
+"""Where a command's work is done: at WebUIs named by address or in a file, or on the nodes of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ..batch import Server
     from ..batch.crew import Fleet
     from ..client import WebUI
+    from ..curate.scoring import OpenScoring
 
 _SEVERAL = 2
 """Stands for the servers of a cluster, which come and go: they are shown in a table, even while there is one."""
@@ -65,6 +67,29 @@ def opened_servers(urls: Sequence[str], servers_file: Path | None, ray: str | No
         for server in servers:
             opened.enter_context(server.webui)
         yield OpenedServers(servers, len(servers), servers[0].webui)
+
+
+@contextmanager
+def scoring_on(ray: str | None, output: Path) -> Iterator[OpenScoring | None]:
+    """Where an output is scored, for as long as the block lasts: on a Ray cluster; None where it is this machine.
+
+    Args:
+        ray: address of the cluster; None for this machine.
+        output: the output folder.
+
+    Raises:
+        SettingsError: no such cluster.
+        MissingExtra: Ray is not installed.
+    """
+    if ray is None:
+        yield None
+        return
+    from ..cluster.connection import connected
+
+    with _ray_told_apart(), connected(ray):
+        from ..cluster.scoring import ray_scoring
+
+        yield partial(ray_scoring, output)
 
 
 @contextmanager

@@ -1,0 +1,152 @@
+"""Scoring on a cluster: Ray's tasks with the files sent along, as many at once as keep its processors busy."""
+
+from __future__ import annotations
+
+import uuid
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import ray
+from ray.exceptions import RayError
+
+from .._version import __version__
+from ..curate.real import RealClass
+from ..curate.score import Scored
+from ..curate.scorer import PairJob, ScoreJob, base_bytes, recorded_bytes
+from ..curate.scoring import ScoringPool, chunks_of
+from ..errors import MaskError, OutputError, SDClientError, SettingsError
+from ..photos import printable
+from .nodes import alive_nodes, hail, refuse_other_version
+from .scorer import ScoringSetup, SentPictures, compare_chunk, score_chunk
+
+_TRIES = 5
+"""How often Ray does a chunk again whose node or process was lost."""
+_AT_ONCE = 2
+"""Chunks a processor: the next one's files are on their way while one is worked on."""
+_LISTEN_S = 5.0
+_BASES_KEPT = 64
+
+_Item = TypeVar("_Item", ScoreJob, PairJob)
+
+
+@contextmanager
+def ray_scoring(output: Path, real: dict[str, RealClass], with_faces: bool, images: int) -> Iterator[ScoringPool]:
+    """What scores the images of an output on all nodes of the cluster; see `curate.scoring.OpenScoring`.
+
+    Args:
+        output: the output folder, on this machine.
+        real: measures of real images by class.
+        with_faces: whether to look for faces.
+        images: how many.
+
+    Raises:
+        SettingsError: no node has processors, or one has another version of this software.
+    """
+    if images:
+        workers = [node for node in alive_nodes() if node.cpus]
+        if not workers:
+            raise SettingsError("no node of the cluster has processors to score with; start one without --num-cpus 0")
+        for hailed in hail(workers, ()):
+            refuse_other_version(hailed)
+    yield _RayPool(output, ScoringSetup(uuid.uuid4().hex, __version__, real, with_faces))
+
+
+class _RayPool:
+    """Scores and compares on the cluster."""
+
+    def __init__(self, output: Path, setup: ScoringSetup) -> None:
+        self._output = output
+        self._setup = ray.put(setup)
+        self._bases: OrderedDict[str, Any] = OrderedDict()
+
+    def score(self, jobs: Sequence[ScoreJob]) -> Iterator[list[tuple[ScoreJob, Scored]]]:
+        """Scores, some images at a time, in the order of the jobs."""
+        yield from self._map(score_chunk, jobs, lambda job: (job,), _without_path)
+
+    def compare(self, pairs: Sequence[PairJob]) -> Iterator[list[tuple[PairJob, float]]]:
+        """Likenesses, some pairs at a time, in the order of the pairs."""
+        yield from self._map(
+            compare_chunk,
+            pairs,
+            lambda pair: (pair.one, pair.other),
+            lambda pair: PairJob(_without_path(pair.one), _without_path(pair.other)),
+        )
+
+    def _map(
+        self,
+        work: Callable[..., Any],
+        items: Sequence[_Item],
+        jobs_of: Callable[[_Item], Iterable[ScoreJob]],
+        sent: Callable[[_Item], _Item],
+    ) -> Iterator[Any]:
+        remote = ray.remote(work).options(num_cpus=1, max_retries=_TRIES, scheduling_strategy="SPREAD")
+        waiting: deque[tuple[Sequence[_Item], Any]] = deque()
+        for chunk in chunks_of(items):
+            while len(waiting) >= self._most_at_once():
+                yield self._answer(*waiting.popleft())
+            jobs = list(dict.fromkeys(job for item in chunk for job in jobs_of(item)))
+            bases = {job.base_sha256: self._base(job) for job in jobs}
+            ref = remote.remote(
+                self._setup, [sent(item) for item in chunk], self._pictures(jobs), tuple(bases), *bases.values()
+            )
+            waiting.append((chunk, ref))
+        while waiting:
+            yield self._answer(*waiting.popleft())
+
+    def _answer(self, chunk: Sequence[_Item], ref: Any) -> list[tuple[_Item, Any]]:
+        """What a task gives, in order.
+
+        Raises:
+            SDClientError: as the scorer; or the cluster did not do it.
+        """
+        try:
+            while not ray.wait([ref], timeout=_LISTEN_S)[0]:
+                if not any(node.cpus for node in alive_nodes()):
+                    raise OutputError("no node of the cluster is left to score with; join one and curate again")
+            answer = ray.get(ref)
+        except RayError as error:
+            lines = str(error).strip().splitlines()
+            words = lines[-1].strip() if lines else repr(error)
+            raise OutputError(
+                f"scoring failed on the cluster ({type(error).__name__}: {words}); what was scored before is kept; "
+                "curate again, or without --ray"
+            ) from error
+        if isinstance(answer, SDClientError):
+            raise answer
+        return list(zip(chunk, answer, strict=True))
+
+    def _most_at_once(self) -> int:
+        return max(2, _AT_ONCE * int(sum(node.cpus for node in alive_nodes())))
+
+    def _base(self, job: ScoreJob) -> Any:
+        """A reference to the bytes of a job's base, which a node gets once."""
+        if job.base_sha256 not in self._bases:
+            self._bases[job.base_sha256] = ray.put(base_bytes(job))
+            while len(self._bases) > _BASES_KEPT:
+                self._bases.popitem(last=False)
+        self._bases.move_to_end(job.base_sha256)
+        return self._bases[job.base_sha256]
+
+    def _pictures(self, jobs: Iterable[ScoreJob]) -> SentPictures:
+        images, masks = {}, {}
+        for job in jobs:
+            images[job.file] = recorded_bytes(self._output, job.file, job.sha256)
+            if job.mask:
+                masks[job.mask] = self._mask(job.mask)
+        return SentPictures(images, masks)
+
+    def _mask(self, file: str) -> bytes:
+        path = self._output / file
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise MaskError(f"{printable(path)}: cannot be read: {error.strerror or error}") from error
+
+
+def _without_path(job: ScoreJob) -> ScoreJob:
+    """The same, for another machine: its base is known by its bytes alone."""
+    return replace(job, base="")
