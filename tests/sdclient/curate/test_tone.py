@@ -44,3 +44,13 @@ def test_grey_is_known_whatever_the_mode() -> None:
 def test_every_mode_has_a_look(mode: str) -> None:
     picture = Image.new("I;16", (8, 8), 300) if mode == "I;16" else surface(1).convert(mode)
     assert look_of(picture).shape == (3, 32)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (5, 13), (64, 64), (37, 101)])
+def test_a_look_holds_the_quantiles_that_numpy_finds_by_sorting(size: tuple[int, int]) -> None:
+    chance = np.random.default_rng(sum(size))
+    for levels in (1, 4, 256):
+        picture = Image.fromarray(chance.integers(0, levels, (*size, 3)).astype(np.uint8))
+        planes = np.asarray(picture.convert("YCbCr")).reshape(-1, 3)
+        expected = np.quantile(planes, (np.arange(32) + 0.5) / 32, axis=0, method="inverted_cdf").T
+        assert np.array_equal(look_of(picture), expected)
