@@ -104,6 +104,16 @@ def test_rows_that_are_there_are_not_entered_again(manifest: Manifest) -> None:
     assert states["pad/3_7.png"].status == PLANNED
 
 
+@pytest.mark.parametrize("count", [0, 49, 50, 51, 120])
+def test_however_many_rows_are_entered_each_is(manifest: Manifest, count: int) -> None:
+    rows = [(f"new/1_{k}.png", "new", "new/1.png", "s", k, k + 7, f"key {k}") for k in range(1, count + 1)]
+    with manifest.transaction() as database:
+        assert manifest_progress.enter(database, rows) == count
+        assert manifest_progress.enter(database, rows) == 0
+    columns = "file, class_name, source, source_sha256, k, seed, key"
+    assert list(manifest.query(f"SELECT {columns} FROM images WHERE class_name = 'new' ORDER BY k")) == rows
+
+
 def test_an_image_that_starts_keeps_what_is_known_of_its_tries(manifest: Manifest) -> None:
     manifest.start([row("pad/3_2.png"), row("pad/3_8.png")])
     states = {state.file: state for state in manifest.states(RUNNING)}
