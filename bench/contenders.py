@@ -1,6 +1,6 @@
-"""One run of one contender in this process, for `bench/client.py`: prints what it gave as JSON.
+"""One run of one contender in this process, for `client.py` and `servers.py`: prints what it gave as JSON.
 
-    python bench/contenders.py runner|webuiapi|bytes '{"url": ..., "sources": ..., "output": ..., ...}'
+    python bench/contenders.py runner|webuiapi|bytes '{"urls": [...], "sources": ..., "output": ..., ...}'
 
 A process of its own, so that its memory and its CPU time are its own. Only what the contender needs is imported.
 """
@@ -12,15 +12,15 @@ import io
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 
-def run_sdclient(asked: dict[str, Any]) -> Callable[[], int]:
+def run_sdclient(asked: dict[str, Any]) -> Callable[[], Iterator[object]]:
     """`sdclient`'s runner as `sdclient generate` uses it."""
     from sdclient import WebUI
-    from sdclient.batch import BatchRunner, GenerationSettings
+    from sdclient.batch import BatchRunner, GenerationSettings, Server
     from sdclient.sources import discover
 
     settings = GenerationSettings(sampler="Euler", native_px=asked["px"], batch_size=asked["batch"])
@@ -28,28 +28,27 @@ def run_sdclient(asked: dict[str, Any]) -> Callable[[], int]:
     if asked["max_in_flight"] is not None:
         options["max_in_flight"] = asked["max_in_flight"]
 
-    def run() -> int:
+    def run() -> Iterator[object]:
         sources = Path(asked["sources"])
-        with WebUI(asked["url"]) as webui:
-            runner = BatchRunner(webui, sources, Path(asked["output"]), settings, **options)
-            owed = [(source, asked["each"]) for source in discover(sources)[: asked["n_sources"]]]
-            return sum(1 for _ in runner.run(owed))
+        servers = [Server(url, WebUI(url)) for url in asked["urls"]]
+        runner = BatchRunner(servers, sources, Path(asked["output"]), settings, **options)
+        yield from runner.run([(source, asked["each"]) for source in discover(sources)[: asked["n_sources"]]])
 
     return run
 
 
-def run_webuiapi(asked: dict[str, Any]) -> Callable[[], int]:
+def run_webuiapi(asked: dict[str, Any]) -> Callable[[], Iterator[object]]:
     """A plain loop over webuiapi: one image a call, saved as its examples do."""
     from urllib.parse import urlsplit
 
     import webuiapi
     from PIL import Image
 
-    def run() -> int:
-        address = urlsplit(asked["url"])
+    def run() -> Iterator[object]:
+        address = urlsplit(asked["urls"][0])
         api = webuiapi.WebUIApi(host=address.hostname, port=address.port, sampler="Euler", steps=20)
         api.session.trust_env = False  # as ours: no look for a proxy before each call to this machine
-        output, made = Path(asked["output"]), 0
+        output = Path(asked["output"])
         output.mkdir(parents=True)
         paths = sorted((Path(asked["sources"]) / "spot").glob("*.png"), key=lambda path: int(path.stem))
         for path in paths[: asked["n_sources"]]:
@@ -63,13 +62,12 @@ def run_webuiapi(asked: dict[str, Any]) -> Callable[[], int]:
                         height=asked["px"],
                     )
                     reply.image.save(output / f"{path.stem}_{k + 1}.png")
-                    made += 1
-        return made
+                    yield reply
 
     return run
 
 
-def run_bytes(asked: dict[str, Any]) -> Callable[[], int]:
+def run_bytes(asked: dict[str, Any]) -> Callable[[], Iterator[object]]:
     """The least that must be done: decode base64, verify by decoding the picture, and write the bytes atomically."""
     from PIL import Image
 
@@ -78,18 +76,18 @@ def run_bytes(asked: dict[str, Any]) -> Callable[[], int]:
     files = sorted(Path(asked["images"]).glob("*/*.png"))
     texts = [base64.b64encode(path.read_bytes()).decode("ascii") for path in files]
 
-    def run() -> int:
+    def run() -> Iterator[object]:
         for path, text in zip(files, texts, strict=True):
             data = base64.b64decode(text)
             with Image.open(io.BytesIO(data)) as picture:
                 picture.load()
             write_bytes_atomically(Path(asked["output"]) / path.name, data)
-        return len(files)
+            yield path
 
     return run
 
 
-CONTENDERS: dict[str, Callable[[dict[str, Any]], Callable[[], int]]] = {
+CONTENDERS: dict[str, Callable[[dict[str, Any]], Callable[[], Iterator[object]]]] = {
     "runner": run_sdclient,
     "webuiapi": run_webuiapi,
     "bytes": run_bytes,
@@ -101,10 +99,23 @@ def main() -> None:
     run = CONTENDERS[sys.argv[1]](json.loads(sys.argv[2]))
     before_mib = peak_mib()
     begun, cpu = time.perf_counter(), time.process_time()
-    images = run()
+    came_s = [time.perf_counter() - begun for _ in run()]
     wall_s, cpu_s = time.perf_counter() - begun, time.process_time() - cpu
-    told = {"images": images, "wall_s": wall_s, "cpu_s": cpu_s, "peak_mib": peak_mib(), "before_mib": before_mib}
+    told = {
+        "images": len(came_s),
+        "wall_s": wall_s,
+        "cpu_s": cpu_s,
+        "peak_mib": peak_mib(),
+        "before_mib": before_mib,
+        "middle_images_per_s": middle_rate(came_s),
+    }
     print(json.dumps(told))
+
+
+def middle_rate(came_s: list[float]) -> float:
+    """Images/s from a tenth to nine tenths of the images: begin and end of a run do not grow with it."""
+    first, last = len(came_s) // 10, len(came_s) * 9 // 10
+    return (last - first) / (came_s[last] - came_s[first])
 
 
 def peak_mib() -> float | None:
