@@ -7,6 +7,7 @@
     onnxruntime       a loop over the same exported file: our decoding, batches of 64, its own choice of threads
     upstream          yolov5.classify.predict as it ships but for --nosave: one image after the other
     upstream, saving  the same with its default, which writes every image with its classes drawn into it
+    limit             the network alone, as ours runs it, on batches that are in memory: what no reading can exceed
 
 Each is a process of its own that says how long the images took, the start (imports, reading the weights) left out; the
 whole command is timed from outside. Images are PNG and JPEG of 96 px, half each. Upstream is given one torch thread, a
@@ -250,6 +251,27 @@ def _upstream(place: Path, images: Path, size: int, *, nosave: bool) -> dict[str
     return said(sum(1 for _ in images.rglob("*.*")), begun[0])
 
 
+def limit(place: Path, images: Path, size: int) -> dict[str, Any]:
+    """The same classifier in the same threads, again and again on one batch each."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import numpy as np
+    import torch
+
+    from trainer.classifier import open_classifier
+    from trainer.lanes import sensible_batch, sensible_lanes
+
+    classifier = open_classifier(place / "run")
+    lanes, count = sensible_lanes(1), sensible_batch(size, torch.device("cpu"))
+    pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3)).astype(np.uint8).transpose(0, 3, 1, 2)
+    batches = max(lanes, sum(1 for _ in images.rglob("*.*")) // count)
+    with ThreadPoolExecutor(lanes, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        list(pool.map(classifier, [pixels] * lanes))
+        began = time.perf_counter()
+        list(pool.map(classifier, [pixels] * batches))
+        return said(batches * count, began)
+
+
 def said(images: int, began: float) -> dict[str, Any]:
     """What a contender prints."""
     seconds = time.perf_counter() - began
@@ -265,6 +287,7 @@ CONTENDERS = {
     "onnxruntime": onnxruntime_loop,
     "upstream": upstream,
     "upstream, saving": upstream_saving,
+    "limit": limit,
 }
 
 
