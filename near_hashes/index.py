@@ -49,48 +49,58 @@ class HashIndex:
                 for of_band, width, flips in zip(keys, widths, banding.flips, strict=False)
             ]
 
-    def near(self, queries: Words) -> Iterator[tuple[Places, Places]]:
+    def near(self, queries: Words, *, before: Places | None = None) -> Iterator[tuple[Places, Places]]:
         """For each query in turn: the places of all hashes within the radius, ascending, and the bits that differ.
 
         Args:
             queries: (M, W).
+            before: (M,) only places below this are looked at; None: all.
         """
+        ends = np.full(len(queries), len(self._hashes)) if before is None else before
         if self._banding is None:
-            yield from map(self._scan, queries)
+            yield from map(self._scan, queries, ends.tolist())
             return
         keys = _band_keys(queries, self._banding)
-        candidates = sum(band.count(of_band) for band, of_band in zip(self._bands, keys, strict=True))
-        is_scanned = np.asarray(candidates) > SCAN_COST * len(self._hashes)
+        candidates = np.asarray(sum(band.count(of_band) for band, of_band in zip(self._bands, keys, strict=True)))
+        is_scanned = candidates > SCAN_COST * len(self._hashes)
         start = 0
         while start < len(queries):
             if is_scanned[start]:
-                yield self._scan(queries[start])
+                yield self._scan(queries[start], int(ends[start]))
                 start += 1
                 continue
-            end = start + _run_length(is_scanned[start:], np.asarray(candidates)[start:])
-            yield from self._look_up(queries[start:end], keys[:, start:end])
+            end = start + _run_length(is_scanned[start:], candidates[start:])
+            yield from self._look_up(queries[start:end], keys[:, start:end], ends[start:end])
             start = end
 
-    def _scan(self, query: Words) -> tuple[Places, Places]:
-        half = max(1, len(query) // 2)
-        # Most are further away by half of the words already.
-        places = np.flatnonzero(count_differing_bits(query[:half], self._columns[:, :half]) <= self._radius)
-        bits = count_differing_bits(query, np.take(self._hashes, places, axis=0))
-        near = bits <= self._radius
-        return places[near], bits[near].astype(np.int64)
+    def _scan(self, query: Words, end: int) -> tuple[Places, Places]:
+        half, columns = max(1, len(query) // 2), self._columns[:end]
+        bits = count_differing_bits(query[:half], columns[:, :half])
+        # Most are further away by half of the words already, where they are not all alike.
+        places = np.flatnonzero(bits <= self._radius)
+        if half < len(query):
+            if 2 * len(places) > end:
+                bits += count_differing_bits(query[half:], columns[:, half:])
+                places = np.flatnonzero(bits <= self._radius)
+            else:
+                bits[places] = count_differing_bits(query, np.take(self._hashes, places, axis=0))
+                places = places[bits[places] <= self._radius]
+        return places, bits[places].astype(np.int64)
 
-    def _look_up(self, queries: Words, keys: npt.NDArray[np.uint32]) -> Iterator[tuple[Places, Places]]:
+    def _look_up(self, queries: Words, keys: npt.NDArray[np.uint32], ends: Places) -> Iterator[tuple[Places, Places]]:
         found = [np.zeros(0, dtype=np.int64)]
         for band, of_band in zip(self._bands, keys, strict=True):
             rows, places = band.candidates(of_band)
+            is_before = places < np.take(ends, rows)
+            rows, places = rows[is_before], places[is_before]
             near = self._distances(queries, rows, places) <= self._radius
             found.append(rows[near] * len(self._hashes) + places[near])
         # What several bands gave counts once.
         rows, places = np.divmod(np.unique(np.concatenate(found)), len(self._hashes))
         bits = self._distances(queries, rows, places).astype(np.int64)
-        ends = np.searchsorted(rows, np.arange(len(queries)), side="right").tolist()
-        for start, end in zip([0, *ends[:-1]], ends, strict=True):
-            yield places[start:end], bits[start:end]
+        stops = np.searchsorted(rows, np.arange(len(queries)), side="right").tolist()
+        for start, stop in zip([0, *stops[:-1]], stops, strict=True):
+            yield places[start:stop], bits[start:stop]
 
     def _distances(self, queries: Words, rows: Places, places: Places) -> npt.NDArray[np.uint16]:
         # `take` gathers rows several times as fast as an index does.

@@ -53,11 +53,11 @@ def close_pairs(hashes: Sequence[str], *, radius: int, most: int, first_new: int
     words = _words(hashes)
     index = HashIndex(words, radius=radius)
     pairs: list[ClosePair] = []
-    for later, (places, bits) in enumerate(index.near(words[first_new:]), first_new):
-        earlier = places < later
+    new = np.arange(first_new, len(words))
+    for later, (places, bits) in enumerate(index.near(words[first_new:], before=new), first_new):
         # The nearest, of a tie the earliest; among thousands of look-alikes a full sort would take longer than to
         # find them.
-        ranks = bits[earlier] * len(words) + places[earlier]
+        ranks = bits * len(words) + places
         if len(ranks) > most:
             ranks = np.partition(ranks, most)[:most]
         pairs.extend(ClosePair(later, rank % len(words), rank // len(words)) for rank in np.sort(ranks).tolist())

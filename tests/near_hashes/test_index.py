@@ -113,6 +113,17 @@ def test_pairs_are_compared_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) ->
     assert found_by(HashIndex(hashes, radius=4), hashes) == whole
 
 
+@pytest.mark.parametrize("are_alike", [False, True])
+@pytest.mark.parametrize("words", [1, 4])
+def test_what_comes_later_can_be_left_out(words: int, are_alike: bool) -> None:
+    hashes = planted(random_hashes(1, words).repeat(900, axis=0) if are_alike else random_hashes(3000, words), 4)
+    before = np.arange(len(hashes))
+    for radius in (4, 20):
+        found = HashIndex(hashes, radius=radius).near(hashes, before=before)
+        pairs = [(row, place) for row, (places, _) in enumerate(found) for place in places.tolist()]
+        assert pairs == [(row, place) for row, place, _ in all_pairs(hashes, hashes, radius) if place < row]
+
+
 def test_a_radius_too_wide_for_bands_compares_with_all() -> None:
     hashes = random_hashes(300, 1)
     assert bands.choose_banding(300, 64, 30) is None
