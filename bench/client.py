@@ -185,6 +185,9 @@ class Bench:
     def __init__(self, case: Case, max_in_flight: int | None) -> None:
         self._case = case
         self._max_in_flight = max_in_flight
+        self._runs = 0
+        self._last_made: Path | None = None
+        """What the runner made last."""
 
     def __enter__(self) -> Bench:
         self._folder = Path(tempfile.mkdtemp(prefix="bench-client-"))
@@ -226,13 +229,14 @@ class Bench:
         each = EACH if images >= EACH * 2 else PACKED
         n_sources = min(SOURCES, -(-images // each))
         each = -(-images // n_sources // contender.batch) * contender.batch
-        made = self._folder / contender.kind
-        shutil.rmtree(made, ignore_errors=True)
+        # A folder of its own each time, removed at the end: a file system is slow to take up what was just let go of.
+        self._runs += 1
+        made = self._folder / f"{self._runs}-{contender.kind}"
         settings = {
             "urls": [url],
             "sources": str(self._folder / "sources"),
             "output": str(made),
-            "images": str(self._folder / "runner"),  # what the runner made last
+            "images": str(self._last_made),
             "px": self._case.size_px,
             "batch": contender.batch,
             "check": contender.check,
@@ -241,6 +245,8 @@ class Bench:
             "each": each,
         }
         told = run_contender(contender.kind, settings)
+        if contender.kind == "runner":
+            self._last_made = made
         made_images = told["images"]
         return Run(
             made_images,

@@ -106,7 +106,7 @@ def measure_all(size_px: int, counts: Sequence[int], asked: argparse.Namespace) 
 
 def measure(folder: Path, size_px: int, count: int, images: int, job_ms: float) -> Run:
     """One run that makes about so many images on so many servers."""
-    output = folder / "out"
+    output = Path(tempfile.mkdtemp(dir=folder)) / "out"
     with server_processes([[JobTime(job_ms)]] * count) as processes:
         cpu_s = sum(process.cpu_s() for process in processes)
         settings = {
@@ -123,7 +123,7 @@ def measure(folder: Path, size_px: int, count: int, images: int, job_ms: float) 
         told = run_contender("runner", settings)
         cpu_s = sum(process.cpu_s() for process in processes) - cpu_s
     made = told["images"]
-    run = Run(
+    return Run(
         count,
         made,
         told["middle_images_per_s"],
@@ -133,8 +133,6 @@ def measure(folder: Path, size_px: int, count: int, images: int, job_ms: float) 
         mean_bytes(output),
         mean_bytes(folder / "sources"),
     )
-    shutil.rmtree(output)
-    return run
 
 
 def show(report: Report, size_px: int, found: dict[int, list[Run]]) -> None:

@@ -21,9 +21,9 @@ _CHROMA_TILE = 0.5
 _LUMA_TILE = 0.25
 _LEAST_SIDE_PX = 8
 _LARGEST_MEAN_SIDE_PX = 640
-_SAMPLED_PX = 2**14
+_SAMPLED_PX = 2**13
 """So many pixels of a band are looked at, or all where it has fewer: means over tiles need no more."""
-_LEAST_ROWS = 32
+_LEAST_ROWS = 16
 _GAIN = 4
 """Absolute detail is stored in 8 bits; multiplied by this, a tile's mean keeps a quarter level."""
 _AMPLIFY = [min(255, _GAIN * min(level, 256 - level)) for level in range(256)]
@@ -69,6 +69,8 @@ def measure_detail(rgb: Image.Image, enough: Sequence[ChromaDetail] = ()) -> Det
     chroma: list[ChromaDetail] = []
     luma: list[float] = []
     while len(chroma) < CHROMA_BANDS and min(picture.size) >= _LEAST_SIDE_PX:
+        if _rows(picture) == picture.height:  # of all of it, so that its reductions need not be converted again
+            picture = _ycbcr(picture)
         coarse = picture.reduce(2)
         y, cb, cr = _signed_detail(picture, coarse).split()
         cells = min(picture.size) // 2
@@ -80,19 +82,31 @@ def measure_detail(rgb: Image.Image, enough: Sequence[ChromaDetail] = ()) -> Det
     return Detail(tuple(chroma), tuple(luma))
 
 
+def _rows(picture: Image.Image) -> int:
+    """How many rows of a picture are looked at."""
+    return min(picture.height, max(_LEAST_ROWS, _SAMPLED_PX // picture.width))
+
+
 def _signed_detail(picture: Image.Image, coarse: Image.Image) -> Image.Image:
     """Y, Cb and Cr less the mean of their cell of 2 x 2 px, modulo 256; of a large picture some rows, spread evenly.
 
     Args:
-        picture: RGB.
+        picture: RGB or YCbCr.
         coarse: the same, reduced by 2.
     """
-    width, height = picture.size
-    size = (width, min(height, max(_LEAST_ROWS, _SAMPLED_PX // width)))
-    # The nearest of a row in one is the cell of the nearest row in the other; halves, for a last cell may be cut off.
-    own = picture if size == picture.size else picture.resize(size, Image.Resampling.NEAREST)
-    mean = coarse.resize(size, Image.Resampling.NEAREST, box=(0, 0, width / 2, height / 2))
-    return ImageChops.subtract_modulo(own.convert("YCbCr"), mean.convert("YCbCr"))
+    (width, height), rows, half = picture.size, _rows(picture), picture.height / 2
+    if rows < height:
+        # The nearest of a row in one is the cell of the nearest row in the other.
+        picture = picture.resize((width, rows), Image.Resampling.NEAREST)
+        coarse = coarse.resize((coarse.width, rows), Image.Resampling.NEAREST, box=(0, 0, coarse.width, half))
+        half = rows
+    # Halves, for a last cell may be cut off.
+    mean = _ycbcr(coarse).resize((width, rows), Image.Resampling.NEAREST, box=(0, 0, width / 2, half))
+    return ImageChops.subtract_modulo(_ycbcr(picture), mean)
+
+
+def _ycbcr(picture: Image.Image) -> Image.Image:
+    return picture if picture.mode == "YCbCr" else picture.convert("YCbCr")
 
 
 def _least_chroma(cb: Image.Image, cr: Image.Image, enough: ChromaDetail) -> ChromaDetail:
