@@ -85,7 +85,7 @@ class ServerStatus:
 
     name: str
     state: str
-    """"working", or "away" or "lost" with the reason."""
+    """"working"; "starting"; or "away", "lost" or "left out", with the reason."""
     made: int
     """Images made by it in this run."""
     images_per_s: float

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 LOOK_S = 15.0
 """Seconds between two looks for nodes that joined."""
+START_S = 300.0
+"""Seconds in which the first worker must have started."""
 _AHEAD = 2
 """Jobs at a worker beyond those at its WebUI: one that is ready to be sent, one that is being finished."""
 _HELD_PER_SLOT = 2
@@ -44,12 +48,18 @@ class _Member:
         self.actor = actor
         self.slots = slots
         self.busy = 0
+        self.is_up = False
         self.health = ServerHealth(place.name, self._probe)
 
     @property
     def free(self) -> int:
         """How many jobs it takes now."""
-        return 0 if self.health.away is not None else self.slots - self.busy
+        return self.slots - self.busy if self.is_up and self.health.away is None else 0
+
+    def status(self) -> ServerStatus:
+        """Its row in the table."""
+        row = self.health.status()
+        return row if self.is_up or self.health.is_lost else replace(row, state="starting")
 
     def call(self, method: str) -> Any:
         """Call a method beside the jobs; gives the reference."""
@@ -87,6 +97,7 @@ class RayCrew:
         self._stopped = threading.Event()
         self._changed = threading.Condition()
         self._members: list[_Member] = []
+        self._begun = time.monotonic()
         self._under_way = 0
         self._unread = 0
         self._threads = [
@@ -106,10 +117,12 @@ class RayCrew:
 
         Raises:
             OutputError: handing out failed in a way that was not foreseen.
+            ServerUnreachable: no worker has started, for so long that none will.
         """
         try:
             message = self._box.get(timeout=timeout_s)
         except queue.Empty:
+            self._refuse_endless_start()
             return None
         if isinstance(message, Exception):
             raise message
@@ -118,6 +131,16 @@ class RayCrew:
                 self._unread -= 1
                 self._changed.notify_all()
         return message
+
+    def _refuse_endless_start(self) -> None:
+        if time.monotonic() - self._begun < START_S or self._stopped.is_set():
+            return
+        with self._changed:
+            if not any(member.is_up for member in self._members):
+                raise ServerUnreachable(
+                    f"no worker started on any node within {START_S:g} s; look into Ray's logs on the nodes "
+                    "(/tmp/ray/session_latest/logs), and run the same command again"
+                )
 
     def stop(self) -> None:
         """Send nothing more; what is at the WebUIs is still brought back."""
@@ -158,7 +181,7 @@ class RayCrew:
         with self._changed:
             members = list(self._members)
         refused = self._fleet.refused.items()
-        return [member.health.status() for member in members] + [
+        return [member.status() for member in members] + [
             ServerStatus(name, f"left out: {reason}", 0, 0.0, 0, 0) for name, reason in refused
         ]
 
@@ -172,9 +195,25 @@ class RayCrew:
             .options(num_cpus=0, max_restarts=-1, max_concurrency=slots, scheduling_strategy=at(place.node_id))
             .remote(orders)
         )
+        member = _Member(place, actor, slots)
         with self._changed:
-            self._members.append(_Member(place, actor, slots))
+            self._members.append(member)
+        # A worker's process may take long to start on a busy node, and would hold up the jobs it had been given.
+        member.call("probe").future().add_done_callback(lambda future: self._came_up(member, future))
+
+    def _came_up(self, member: _Member, future: Future[WebUIError | None]) -> None:
+        """A worker has started, or cannot; runs in a thread of Ray's."""
+        failed = future.exception()
+        error = _gone(member.place, failed) if failed is not None else future.result()
+        if isinstance(failed, _FOR_GOOD):
+            member.health.lose(_gone(member.place, failed))
+            self._fleet.lost(member.place)
+            return
+        with self._changed:
+            member.is_up = True
             self._changed.notify_all()
+        if error is not None:
+            self._set_aside(member, error)
 
     def _hand_out(self) -> None:
         try:

@@ -9,11 +9,14 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from sdclient.batch import BatchRunner, GenerationSettings
+from sdclient.adaptive.loop import AcceptanceLoop
+from sdclient.adaptive.strengths import FollowedStrengths
+from sdclient.batch import BatchRunner, GenerationSettings, RunSpec
 from sdclient.cluster import crew, nodes
 from sdclient.cluster.fleet import RayFleet
 from sdclient.errors import ManifestError, ServerUnreachable, SettingsError, Unauthorized
@@ -22,6 +25,7 @@ from sdclient.photos import sha256_of
 from sdclient.sources import discover
 from sdclient.testing import WebUIServer
 
+from ..adaptive.conftest import Limits
 from ..batch.masked import add_source, board
 from .conftest import AUTH, LocalCluster, until
 
@@ -126,6 +130,33 @@ def test_images_are_those_of_a_run_without_a_cluster(cluster: LocalCluster, tmp_
     assert {one.file: (one.sha256, one.key, one.asked, one.used, one.mask) for one in made} == wanted
     masks = {one.mask: sha256_of(tmp_path / "local" / one.mask) for one in expected}
     assert {name: sha256_of(tmp_path / "out" / name) for name in masks} == masks
+
+
+def test_a_loop_until_accepted_works_on_a_cluster_too(
+    cluster: LocalCluster, sources_folder: Path, tmp_path: Path
+) -> None:
+    spec = RunSpec.from_settings(SETTINGS)
+    found = discover(sources_folder)
+    loop = AcceptanceLoop(
+        BatchRunner(RayFleet(), sources_folder, tmp_path / "out", spec, check=None),
+        tmp_path / "out",
+        spec,
+        [(source, 4) for source in found],
+        FollowedStrengths(spec, found, low=0.15, high=0.45),
+        parameters={},
+        budget=6,
+        open_judge=Limits(alike_below=0.2).open,
+    )
+    made = list(loop.run())
+    assert loop.accepted == loop.planned == 12
+    assert len(records_of(tmp_path / "out", len(made))) >= 12
+
+
+def test_a_worker_that_never_starts_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "START_S", 0.0)
+    idle = crew.RayCrew(RayFleet(), cast(Any, SimpleNamespace(masks=None)))
+    with pytest.raises(ServerUnreachable, match=r"no worker started on any node within 0 s; look into Ray's logs"):
+        idle.next_message(0)
 
 
 def test_a_stopped_run_goes_on_where_it_was(cluster: LocalCluster, sources_folder: Path, tmp_path: Path) -> None:
