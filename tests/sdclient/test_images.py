@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import random
 
 import pytest
 from PIL import Image
@@ -46,9 +48,17 @@ def test_what_is_not_a_whole_image_is_refused_by_name(data: bytes) -> None:
         decode(data, "pad 3")
 
 
-def test_what_is_not_base64_is_refused() -> None:
+def test_base64_gives_the_bytes_that_pythons_own_module_gives() -> None:
+    data = random.Random(0).randbytes(3001)
+    for length in (0, 1, 2, 3, 64, 3001):
+        text = base64.b64encode(data[:length]).decode("ascii")
+        assert from_base64(text) == base64.b64decode(text, validate=True) == data[:length]
+
+
+@pytest.mark.parametrize("text", ["!!!", "!!!!", "abc", "QUI", "QUJD\n", "Q=UI", "焊盘焊盘", "\ud83dabc"])
+def test_what_is_not_base64_is_refused(text: str) -> None:
     with pytest.raises(BadImage, match="base64"):
-        from_base64("!!!")
+        from_base64(text)
 
 
 def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
