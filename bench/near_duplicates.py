@@ -22,6 +22,7 @@ import numpy.typing as npt
 from report import Report, spread
 
 from near_hashes import HashIndex, Words
+from near_hashes.bits import count_bits
 from sdclient.curate.fingerprints import close_pairs
 from sdclient.curate.twins import HASH_RADIUS, MOST_TWINS
 from trainer.check import NEAR_BITS
@@ -134,9 +135,7 @@ def near(hashes: Words, radius: int) -> Any:
 def pairs_by_counting(hashes: Words, radius: int) -> Pairs:
     """The same pairs, each 64-bit hash against all before it."""
     words = hashes[:, 0]
-    found = [
-        (later, np.flatnonzero(np.bitwise_count(words[:later] ^ words[later]) <= radius)) for later in range(len(words))
-    ]
+    found = [(later, np.flatnonzero(count_bits(words[:later] ^ words[later]) <= radius)) for later in range(len(words))]
     return listed(found)
 
 
