@@ -130,6 +130,8 @@ class _Search:
                     continue
                 is_free[first] = False
                 left = is_free[near]
+                if not left.any():  # as for most: nothing near it but itself
+                    continue
                 near, bits = near[left], bits[left]
                 agree = self._grids.agree(int(places[first]), places[near])
                 near, bits = near[agree], bits[agree]
