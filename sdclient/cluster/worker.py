@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 from PIL import Image
 
@@ -20,6 +21,8 @@ from ..masks import decode_mask
 from ..photos import decode_photo, size_in
 from ..sources import Source
 from .wire import Place, Reply, SentJob, SourceFiles, WorkerOrders
+
+_Error = TypeVar("_Error", bound=SDClientError)
 
 
 def look(place: Place, samplers: Sequence[tuple[str, str | None]], loras: Sequence[str]) -> ServerLook | SDClientError:
@@ -67,7 +70,7 @@ class Worker:
         try:
             self._server.webui.samplers()
         except WebUIError as error:
-            return error
+            return named(error, self._place)
         return None
 
     def stop(self) -> None:
@@ -80,7 +83,7 @@ class Worker:
         self._sender.interrupt_jobs()
 
 
-def named(error: SDClientError, place: Place) -> SDClientError:
+def named(error: _Error, place: Place) -> _Error:
     """The same error, saying on which node it was met: many have a WebUI at the same loopback address."""
     if isinstance(error, WebUIError):
         error.args = (f"on {place.node}: {error}", *error.args[1:])

@@ -102,7 +102,9 @@ def test_a_worker_that_is_stopped_sends_nothing_more(worker: Worker, webui_serve
 def test_a_probe_says_whether_the_webui_answers(worker: Worker, webui_server: WebUIServer) -> None:
     assert worker.probe() is None
     with webui_server.down():
-        assert isinstance(worker.probe(), ServerUnreachable)
+        found = worker.probe()
+    assert isinstance(found, ServerUnreachable)
+    assert str(found).startswith("on bench-2: ")
 
 
 def test_a_look_at_a_webui_that_is_not_there_names_the_node(webui_server: WebUIServer) -> None:
