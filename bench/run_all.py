@@ -20,7 +20,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 QUICK: dict[str, tuple[str, ...]] = {
-    "client": ("client.py", "--rounds", "1", "--seconds", "4", "--cpu-images", "96"),
+    "client": ("client.py", "--rounds", "1", "--seconds", "3.5", "--cpu-images", "160"),
     "servers": ("servers.py", "--rounds", "2", "--seconds", "3.5"),
     "ddp": ("ddp.py", "--rounds", "1", "--images", "320", "--epochs", "3"),
     "check": ("check_speed.py", "--cleanvision", "2000", "--rounds", "1"),

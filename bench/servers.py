@@ -74,9 +74,9 @@ def main() -> None:
         settings=vars(asked),
     )
     small = measure_all(SMALL_PX, asked.servers or (1, 2, 4, 8, 16), asked)
-    show(report, SMALL_PX, small)
+    show(report, SMALL_PX, small, asked.job_ms)
     large = measure_all(LARGE_PX, asked.large_servers or (1, 2, 4), asked)
-    show(report, LARGE_PX, large)
+    show(report, LARGE_PX, large, asked.job_ms)
     show_reach(report, large, asked)
     for count in small:
         if count > 1 and 1 in small:
@@ -135,13 +135,15 @@ def measure(folder: Path, size_px: int, count: int, images: int, job_ms: float) 
     )
 
 
-def show(report: Report, size_px: int, found: dict[int, list[Run]]) -> None:
+def show(report: Report, size_px: int, found: dict[int, list[Run]], job_ms: float) -> None:
     """Print one row a number of servers."""
+    most_per_s = 1000 * BATCH / job_ms
     rows = [
         [
             str(count),
             spread([run.images_per_s for run in runs], 1),
             spread(linear_shares(found, count), 1, "%") if 1 in found else "",
+            spread([run.images_per_s / (count * most_per_s) for run in runs], 1, "%"),
             middle([run.cpu_ms for run in runs]),
             middle([run.server_cpu_ms for run in runs]),
             middle([run.cores for run in runs]),
@@ -153,6 +155,7 @@ def show(report: Report, size_px: int, found: dict[int, list[Run]]) -> None:
         "servers",
         "images/s",
         "of linear",
+        f"of {most_per_s:g}/s each",
         "CPU ms/image",
         "servers'",
         "cores used",
