@@ -10,6 +10,8 @@ from typing import Literal
 from PIL import Image, ImageOps
 
 SMALLEST_SIDE_PX = 64
+SENT_MODE = "RGB"
+"""What every server takes; grey ones are not sent as such."""
 _CAMERA_BITS = (8, 10, 12, 14, 16)
 
 

@@ -208,7 +208,7 @@ class Preparer:
         if image_format(data) != "PNG":
             return None
         try:
-            return data if PngFile(data).plain_mode is not None else None
+            return data if PngFile(data).plain_mode == sizing.SENT_MODE else None
         except BadImage:  # Pillow could read it all the same, a server may not
             return None
 
