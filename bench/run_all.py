@@ -42,7 +42,7 @@ QUICK: dict[str, tuple[str, ...]] = {
     "near-duplicates": ("near_duplicates.py", "--rounds", "1"),
     "training-limit": ("training_limit.py", "--rounds", "3"),
     "million": ("million.py", "--rounds", "2"),
-    "ray": ("ray_cluster.py", "--rounds", "2", "--images", "120"),
+    "ray": ("ray_cluster.py", "--rounds", "2", "--images", "150", "--curated", "400"),
 }
 """name -> script and the arguments that keep it short."""
 
