@@ -10,9 +10,9 @@
     limit             the network alone, as ours runs it, on batches that are in memory: what no reading can exceed
 
 Each is a process of its own that says how long the images took, the start (imports, reading the weights) left out; the
-whole command is timed from outside. Images are PNG and JPEG of 96 px, half each. Upstream is given one torch thread, a
-font, which it would download, and fewer images (--upstream), since it is slow. What uses onnxruntime needs the extra
-`export`.
+whole command is timed from outside. Images are PNG and JPEG of 96 px, half each. Upstream has its own choice of threads
+(or --upstream-threads: on a busy machine its batches of one wait for one another), is given a font, which it would
+download, and fewer images (--upstream), since it is slow. What uses onnxruntime needs the extra `export`.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 224], help="px of the network")
     parser.add_argument("--images", type=int, nargs="+", default=[4000, 1000], help="one number a size")
     parser.add_argument("--upstream", type=int, nargs="+", default=[1000, 300], help="its images, one number a size")
+    parser.add_argument("--upstream-threads", type=int, help="default: its own choice")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--without", nargs="*", default=[], choices=list(CONTENDERS), help="left out")
     parser.add_argument("--json", type=Path)
@@ -77,7 +78,7 @@ def main() -> None:
             draw(place / "fewer", upstream, broken_every=0)
             make_weights(place, size, onnx=any("onnx" in one for one in chosen))
             for number in range(asked.rounds):
-                runs += [measure(contender, place, size, number) for contender in chosen]
+                runs += [measure(contender, place, size, number, asked.upstream_threads) for contender in chosen]
     tabulate(report, runs, asked.sizes, chosen)
     report.finish(asked.json, runs)
 
@@ -104,16 +105,16 @@ def make_weights(place: Path, size: int, *, onnx: bool) -> None:
         export(best, place / "best.onnx", images=place / "fewer")
 
 
-def measure(contender: str, place: Path, size: int, number: int) -> dict[str, Any]:
+def measure(contender: str, place: Path, size: int, number: int, upstream_threads: int | None) -> dict[str, Any]:
     """One process; images/s without and with its start."""
     images = place / ("fewer" if contender.startswith("upstream") else "images")
     words = [contender, str(place), str(images), str(size)]
+    is_limited = upstream_threads is not None and contender.startswith("upstream")
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, str(Path(__file__).resolve()), *words],
         cwd=place,
-        # Upstream's batches of one gain nothing by more threads, and wait for one another where others run.
-        env={**os.environ, "OMP_NUM_THREADS": "1"} if contender.startswith("upstream") else None,
+        env={**os.environ, "OMP_NUM_THREADS": str(upstream_threads)} if is_limited else None,
         capture_output=True,
         text=True,
         encoding="utf-8",
