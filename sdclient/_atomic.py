@@ -31,22 +31,8 @@ def write_bytes_atomically(path: Path, content: bytes, *, durable: bool = False)
     Raises:
         OSError: the folder cannot be made or written, or the disk is full.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
-    try:
+    with _in_place_of(path, durable=durable) as temporary:
         temporary.write_bytes(content)
-        if durable:
-            _to_disk(temporary)
-        temporary.replace(path)
-        if durable:
-            _to_disk(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        # With the name the user knows, not the temporary one.
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 @contextmanager
@@ -56,14 +42,25 @@ def open_atomically(path: Path, *, encoding: str) -> Iterator[TextIO]:
     Raises:
         OSError: the folder cannot be made or written, or the disk is full.
     """
+    with _in_place_of(path) as temporary, temporary.open("w", encoding=encoding, newline="") as stream:
+        yield stream
+
+
+@contextmanager
+def _in_place_of(path: Path, *, durable: bool = False) -> Iterator[Path]:
+    """A temporary file's path; what was written there is put at `path` at the end, or removed where that fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
     try:
-        with temporary.open("w", encoding=encoding, newline="") as stream:
-            yield stream
+        yield temporary
+        if durable:
+            _to_disk(temporary)
         temporary.replace(path)
+        if durable:
+            _to_disk(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
+        # With the name the user knows, not the temporary one.
         raise OSError(error.errno, error.strerror, str(path)) from error
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -123,9 +123,20 @@ class SourcesOnDisk:
 
     def mask(self, source: Source, sha256: str) -> Image.Image:
         """The same of its mask."""
+        return self._masks_of(source).read(source, sha256)
+
+    def mask_bytes(self, source: Source, sha256: str) -> bytes:
+        """The whole file of its mask, which has this sha256.
+
+        Raises:
+            MaskError: there is none, or it is another file now.
+        """
+        return self._masks_of(source).data(source, sha256)
+
+    def _masks_of(self, source: Source) -> MaskFiles:
         if self._masks is None:
             raise MaskError(f"{source.relative}: its images have a mask, but the run was given none")
-        return self._masks.read(source, sha256)
+        return self._masks
 
 
 def source_changed(source: Source) -> SourceError:

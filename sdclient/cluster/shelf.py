@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from typing import Any
 
@@ -10,8 +9,7 @@ import ray
 
 from ..batch.jobs import Job
 from ..batch.mask_files import MaskFiles
-from ..batch.preparing import source_changed
-from ..errors import MaskError
+from ..batch.preparing import SourcesOnDisk
 from .wire import SourceFiles
 
 _BYTES_KEPT = 2**25
@@ -26,7 +24,7 @@ class Shelf:
     """
 
     def __init__(self, masks: MaskFiles | None) -> None:
-        self._masks = masks
+        self._pictures = SourcesOnDisk(masks)
         self._kept: OrderedDict[tuple[str, str, str], tuple[Any, int]] = OrderedDict()
 
     def files_of(self, job: Job) -> Any:
@@ -50,15 +48,11 @@ class Shelf:
         return found[0]
 
     def _read(self, job: Job) -> SourceFiles:
-        data = job.source.path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != job.images[0].source_sha256:
-            raise source_changed(job.source)
-        inpainting = job.parameters.inpainting
+        source, inpainting = job.source, job.parameters.inpainting
+        data = self._pictures.file_bytes(source, job.images[0].source_sha256)
         if inpainting is None:
             return SourceFiles(data)
-        if self._masks is None:
-            raise MaskError(f"{job.source.relative}: its images have a mask, but the run was given none")
-        return SourceFiles(data, self._masks.data(job.source, inpainting.mask_sha256))
+        return SourceFiles(data, self._pictures.mask_bytes(source, inpainting.mask_sha256))
 
     def _bytes_kept(self) -> int:
         return sum(size for _, size in self._kept.values())

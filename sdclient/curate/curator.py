@@ -21,7 +21,7 @@ from .knowledge import RealKnowledge
 from .ledger import DoneImage, Ledger, ScoreTable
 from .opinion import Opinions
 from .real import RealClass
-from .scorer import PairJob, ScoreJob, check_recorded
+from .scorer import PairJob, ScoreJob, recorded_bytes
 from .scoring import OpenScoring, ScoringPool, default_workers, scoring
 from .settings import CurationSettings
 from .twins import duplicates, pairs_to_compare
@@ -73,7 +73,7 @@ class Curator:
             OutputError: one is missing or was changed; the message names it.
         """
         for one in track(self._ledger.done(), "check files"):
-            check_recorded(self._output, one.file, one.sha256)
+            recorded_bytes(self._output, one.file, one.sha256)
 
     def score_missing(self, track: Track = untracked) -> int:
         """Score every image whose bytes have no scores yet; gives their number.

@@ -14,7 +14,7 @@ from PIL import Image
 from .._images import decode
 from ..errors import BadImage, OutputError
 from ..masks import read_mask
-from ..photos import decode_photo, printable, sha256_of
+from ..photos import decode_photo, printable
 from .learnt import Learnt
 from .likeness import comparable, comparable_area, pair_likeness
 from .real import RealClass
@@ -174,21 +174,6 @@ def recorded_bytes(output: Path, file: str, sha256: str) -> bytes:
     if hashlib.sha256(data).hexdigest() != sha256:
         raise unfit(printable(path), "was changed since it was generated", printable(output))
     return data
-
-
-def check_recorded(output: Path, file: str, sha256: str) -> None:
-    """Refuse an image of an output that is missing or changed.
-
-    Raises:
-        OutputError: it is.
-    """
-    path = output / file
-    try:
-        found = sha256_of(path)
-    except OSError as error:
-        raise unfit(printable(path), f"cannot be read: {error.strerror or error}", printable(output)) from error
-    if found != sha256:
-        raise unfit(printable(path), "was changed since it was generated", printable(output))
 
 
 def base_bytes(job: ScoreJob) -> bytes:

@@ -1,4 +1,4 @@
-"""A scripted WebUI: the replies a client test needs, built by hand."""
+"""A scripted WebUI: the replies a client test needs, built by hand; and a folder of sources."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,3 +73,15 @@ def webui(httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[W
     monkeypatch.delenv("SDCLIENT_AUTH", raising=False)
     with WebUI(httpserver.url_for(""), retries=RetryPolicy(attempts=1)) as client:
         yield client
+
+
+@pytest.fixture
+def sources_folder(tmp_path: Path) -> Path:
+    """Two classes: 焊盘 with 2 (grey, 96x64) and 10 (colour, 64x64), dirt with 1 (16-bit grey)."""
+    folder = tmp_path / "sources"
+    (folder / "焊盘").mkdir(parents=True)
+    (folder / "dirt").mkdir()
+    Image.effect_noise((96, 64), 40).save(folder / "焊盘" / "2.png")
+    Image.effect_noise((64, 64), 40).convert("RGB").save(folder / "焊盘" / "10.png")
+    Image.new("I;16", (80, 80), 30000).save(folder / "dirt" / "1.png")
+    return folder

@@ -7,7 +7,6 @@ import io
 import json
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,18 +99,6 @@ def second() -> Iterator[FakeWebUI]:
 def webui(fake: FakeWebUI) -> Iterator[WebUI]:
     with WebUI(fake.url) as client:
         yield client
-
-
-@pytest.fixture
-def sources_folder(tmp_path: Path) -> Path:
-    """Two classes: 焊盘 with 2 (grey, 96x64) and 10 (colour, 64x64), dirt with 1 (16-bit grey)."""
-    folder = tmp_path / "sources"
-    (folder / "焊盘").mkdir(parents=True)
-    (folder / "dirt").mkdir()
-    Image.effect_noise((96, 64), 40).save(folder / "焊盘" / "2.png")
-    Image.effect_noise((64, 64), 40).convert("RGB").save(folder / "焊盘" / "10.png")
-    Image.new("I;16", (80, 80), 30000).save(folder / "dirt" / "1.png")
-    return folder
 
 
 @pytest.fixture(autouse=True)

@@ -8,11 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from sdclient.testing import WebUIServer, serve_webui
 
@@ -109,15 +107,3 @@ def until(holds: Callable[[], object], *, within_s: float = 60.0) -> None:
 def cluster(started_cluster: LocalCluster) -> LocalCluster:
     """Three nodes at least; a test that kills one adds it first."""
     return started_cluster
-
-
-@pytest.fixture
-def sources_folder(tmp_path: Path) -> Path:
-    """Two classes: 焊盘 with 2 (grey, 96x64) and 10 (colour, 64x64), dirt with 1 (16-bit grey)."""
-    folder = tmp_path / "sources"
-    (folder / "焊盘").mkdir(parents=True)
-    (folder / "dirt").mkdir()
-    Image.effect_noise((96, 64), 40).save(folder / "焊盘" / "2.png")
-    Image.effect_noise((64, 64), 40).convert("RGB").save(folder / "焊盘" / "10.png")
-    Image.new("I;16", (80, 80), 30000).save(folder / "dirt" / "1.png")
-    return folder
