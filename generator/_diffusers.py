@@ -31,9 +31,9 @@ def import_diffusers() -> ModuleType:
             diffusers = importlib.import_module("diffusers")
             _ = diffusers.UNet2DModel  # its parts are lazy; now is the time to find one missing
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"diffusion ({error.name})") from error
+        raise MissingExtra(f"diffusion ({error.name})", "diffusion") from error
     except RuntimeError as error:
-        raise MissingExtra(f"diffusion ({str(error).splitlines()[-1]})") from error
+        raise MissingExtra(f"diffusion ({str(error).splitlines()[-1]})", "diffusion") from error
     diffusers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.disable_progress_bar()
     return diffusers

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from .errors import ConfigError
+from .errors import SettingsError
 
 NORM_GROUPS = 32
 """The networks normalise their channels in so many groups, as all of diffusers' own do."""
@@ -115,7 +115,7 @@ def make_config(**settings: Any) -> TrainConfig:
     """A `TrainConfig` from settings as a user gave them.
 
     Raises:
-        ConfigError: a setting is unknown or out of range; the message names the first one at fault.
+        SettingsError: a setting is unknown or out of range; the message names the first one at fault.
     """
     try:
         return TrainConfig.model_validate(settings)
@@ -123,8 +123,8 @@ def make_config(**settings: Any) -> TrainConfig:
         first = error.errors(include_url=False)[0]
         words = first["msg"].removeprefix("Value error, ")
         if first["type"] == "value_error":
-            raise ConfigError(words) from error
-        raise ConfigError(f"{'.'.join(map(str, first['loc']))}: found {first['input']!r}; {words.lower()}") from error
+            raise SettingsError(words) from error
+        raise SettingsError(f"{'.'.join(map(str, first['loc']))}: found {first['input']!r}; {words.lower()}") from error
 
 
 def what_differs(there: dict[str, Any], asked: TrainConfig) -> str | None:

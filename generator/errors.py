@@ -6,7 +6,7 @@
     ├── DataError              the training images: missing, unreadable, wrong layout
     │   ├── TooFewImages       a class, or the whole set, is too small to learn from
     │   └── GeneratedImages    pictures that were generated themselves, offered as training data
-    ├── ConfigError            a setting that cannot be used
+    ├── SettingsError          a setting that cannot be used
     ├── ModelError             a saved model, base model or state that is missing, damaged, a pickle or does not fit
     ├── ClassifierError        a classifier's file that is missing, damaged, a program or of another class set
     ├── OutOfMemory            the device's memory does not hold this size and batch
@@ -18,9 +18,12 @@ Every message names the thing, what was found, what was expected and what to do 
 
 from __future__ import annotations
 
+from sdcore.errors import MissingExtra as MissingExtra
+from sdcore.errors import SDError
+from sdcore.errors import SettingsError as SettingsError
 
-class GeneratorError(Exception):
-    """Base of every error this package raises on purpose."""
+GeneratorError = SDError
+"""Base of every error this package raises on purpose."""
 
 
 class DataError(GeneratorError):
@@ -33,10 +36,6 @@ class TooFewImages(DataError):
 
 class GeneratedImages(DataError):
     """Pictures that were generated themselves lie among the training images."""
-
-
-class ConfigError(GeneratorError):
-    """A setting has a value that cannot be used."""
 
 
 class ModelError(GeneratorError):
@@ -53,10 +52,3 @@ class OutOfMemory(GeneratorError):
 
 class TrainingDiverged(GeneratorError):
     """The loss is no longer a number."""
-
-
-class MissingExtra(GeneratorError):
-    """A part of the software is not installed; the message gives the command that installs it."""
-
-    def __init__(self, what: str, extra: str = "diffusion") -> None:
-        super().__init__(f"{what} needs the extra '{extra}': pip install \"sd-defects[{extra}]\"")

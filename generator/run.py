@@ -17,7 +17,7 @@ from .bar import TrainingBar
 from .budget import Budget
 from .config import TrainConfig
 from .dataset import TrainingSet
-from .errors import ConfigError
+from .errors import SettingsError
 from .interrupt import Interrupted
 from .model_files import ModelFacts, save_model
 from .pixels import measure_code
@@ -80,12 +80,12 @@ class Run:
         """Ask for room before the work, not after it.
 
         Raises:
-            ConfigError: there is too little.
+            SettingsError: there is too little.
         """
         weights = sum(one.numel() for one in self._session.network.parameters())
         needed, free = 4 * weights * _COPIES_ON_DISK, shutil.disk_usage(self.folder).free
         if free < needed:
-            raise ConfigError(
+            raise SettingsError(
                 f"{self.folder}: {free / 2**20:.0f} MiB free on this disk, but saving takes {needed / 2**20:.0f}; "
                 "free some, or choose another -o"
             )

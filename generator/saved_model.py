@@ -85,7 +85,7 @@ def _read_network(folder: Path, *, n_classes: int, channels: int) -> nn.Module:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
     except ModuleNotFoundError as error:
-        raise MissingExtra("a saved model (safetensors)") from error
+        raise MissingExtra("a saved model (safetensors)", "diffusion") from error
     try:
         config = json.loads((folder / UNET_CONFIG).read_text(encoding="utf-8"))
         if config["num_class_embeds"] != n_classes + 1 or config["in_channels"] != channels:

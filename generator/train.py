@@ -9,7 +9,7 @@ from .budget import Budget
 from .config import TrainConfig, what_differs
 from .dataset import read_training_set
 from .device import choose_device, memory_in_words, torch_threads, usable_threads
-from .errors import ConfigError
+from .errors import SettingsError
 from .interrupt import deferred_interrupts
 from .model_files import GENERATOR_NAME, clear_model, prepare_folder
 from .record import HISTORY_NAME, Report, best_of
@@ -62,7 +62,7 @@ def train(
 
     Raises:
         DataError: the pictures cannot be used (with its branches TooFewImages and GeneratedImages).
-        ConfigError: the folder holds a training of other settings or pictures, the disk has no room, no such device.
+        SettingsError: the folder holds a training of other settings or pictures, the disk has no room, no such device.
         ModelError: the folder is a file, or the state to go on from cannot be read.
         OutOfMemory: the batch does not fit.
         TrainingDiverged: the loss is no longer a number.
@@ -81,7 +81,7 @@ def train(
         progress=progress,
     )
     if before is not None and before.fingerprint != pictures.fingerprint:
-        raise ConfigError(
+        raise SettingsError(
             f"{folder}: its training began with other pictures than {data} holds now; give the same ones, choose "
             "another -o, or add --overwrite to start anew"
         )
@@ -109,7 +109,7 @@ def _look_up(folder: Path, config: TrainConfig, *, overwrite: bool) -> Progress 
     path = folder / RESUME_NAME
     if not path.is_file():
         if (folder / GENERATOR_NAME).is_file():
-            raise ConfigError(
+            raise SettingsError(
                 f"{folder}: holds a model but not its {RESUME_NAME} to go on from; choose another -o, or add "
                 "--overwrite to replace it"
             )
@@ -117,7 +117,7 @@ def _look_up(folder: Path, config: TrainConfig, *, overwrite: bool) -> Progress 
     before = load_progress(path)
     differs = what_differs(before.config, config)
     if differs is not None:
-        raise ConfigError(
+        raise SettingsError(
             f"{folder}: holds a training with {differs}; give what it was started with, choose another -o, or add "
             "--overwrite to start anew"
         )

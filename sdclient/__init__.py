@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._version import __version__
+from sdcore import __version__
 
 if TYPE_CHECKING:
     from ._http import Timeouts as Timeouts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .boxes import CLASSES_NAME, Box, read_class_names, read_voc, read_yolo
-from .errors import BoxError
+from .errors import AnnotationError
 from .photos import visible_entries
 
 _SUFFIXES = (".txt", ".xml")
@@ -15,12 +15,12 @@ class BoxFiles:
     """The box files of a folder: `<photo stem>.txt` or `.xml`, at its top or in class folders as the photos have.
 
     Raises:
-        BoxError: the folder is not there.
+        AnnotationError: the folder is not there.
     """
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
-            raise BoxError(f"{folder}: not there; expected the folder with the box files")
+            raise AnnotationError(f"{folder}: not there; expected the folder with the box files")
         self._folder = folder
         self._class_names: list[str] | None = None
         self._used: dict[Path, Path] = {}
@@ -35,18 +35,18 @@ class BoxFiles:
             height_px: its height.
 
         Raises:
-            BoxError: no box file, several, one that another photo uses, or one that cannot be used.
+            AnnotationError: no box file, several, one that another photo uses, or one that cannot be used.
         """
         path = self.find(photo, class_name)
         if path is None:
             folder = self._folder if class_name is None else self._folder / class_name
-            raise BoxError(
+            raise AnnotationError(
                 f"{folder / photo.stem}.txt: not there, nor an .xml; expected a box file for {photo}; "
                 "an empty .txt says that a photo shows no defect"
             )
         other = self._used.setdefault(path, photo)
         if other != photo:
-            raise BoxError(
+            raise AnnotationError(
                 f"{path}: would belong to {other} and {photo}; rename one of them, "
                 "or put the box files into class folders as the photos"
             )
@@ -70,13 +70,13 @@ class BoxFiles:
         """The box file of a photo, or None.
 
         Raises:
-            BoxError: several.
+            AnnotationError: several.
         """
         folders = [self._folder] if class_name is None else [self._folder / class_name, self._folder]
         for folder in folders:
             found = [path for suffix in _SUFFIXES if (path := folder / f"{photo.stem}{suffix}").is_file()]
             if len(found) > 1:
-                raise BoxError(f"{found[0]}: stands beside {found[1].name}; keep one box file for {photo.name}")
+                raise AnnotationError(f"{found[0]}: stands beside {found[1].name}; keep one box file for {photo.name}")
             if found:
                 return found[0]
         return None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import BoxError
+from .errors import AnnotationError
 from .voc import read_voc_file
 
 CLASSES_NAME = "classes.txt"
@@ -35,14 +35,14 @@ def read_class_names(folder: Path) -> list[str]:
     """The lines of `classes.txt`; a YOLO box speaks of the class by its number from 0.
 
     Raises:
-        BoxError: missing, unreadable, empty, or a name that cannot be a folder's.
+        AnnotationError: missing, unreadable, empty, or a name that cannot be a folder's.
     """
     path = folder / CLASSES_NAME
     lines = _lines(path, missing="YOLO boxes need it: one class name a line, in the order of the numbers")
     while lines and not lines[-1].strip():
         lines.pop()
     if not lines:
-        raise BoxError(f"{path}: empty; expected one class name a line")
+        raise AnnotationError(f"{path}: empty; expected one class name a line")
     for number, line in enumerate(lines, start=1):
         _check_class_name(line.strip(), path, number)
     return [line.strip() for line in lines]
@@ -58,7 +58,7 @@ def read_yolo(path: Path, class_names: Sequence[str], width_px: int, height_px: 
         height_px: its height.
 
     Raises:
-        BoxError: names file and line of what is wrong.
+        AnnotationError: names file and line of what is wrong.
     """
     boxes = []
     for number, line in enumerate(_lines(path, missing="expected a YOLO box file"), start=1):
@@ -68,15 +68,17 @@ def read_yolo(path: Path, class_names: Sequence[str], width_px: int, height_px: 
         fields = line.split()
         if len(fields) != 5:
             hint = " (outlines of a segmentation?)" if len(fields) > 6 else ""
-            raise BoxError(f"{where}: {len(fields)} fields{hint}; expected class, centre x, centre y, width, height")
+            raise AnnotationError(
+                f"{where}: {len(fields)} fields{hint}; expected class, centre x, centre y, width, height"
+            )
         if not (fields[0].isascii() and fields[0].isdecimal() and int(fields[0]) < len(class_names)):
-            raise BoxError(
+            raise AnnotationError(
                 f"{where}: class {fields[0]}; expected a number from 0 to {len(class_names) - 1}, "
                 f"for {CLASSES_NAME} has {len(class_names)} lines"
             )
         x, y, width, height = (_share(text, where) for text in fields[1:])
         if not (width > 0 and height > 0):
-            raise BoxError(f"{where}: width {width} and height {height}; expected both above 0")
+            raise AnnotationError(f"{where}: width {width} and height {height}; expected both above 0")
         boxes.append(
             Box(
                 class_names[int(fields[0])],
@@ -98,11 +100,11 @@ def read_voc(path: Path, width_px: int, height_px: int) -> list[Box]:
         height_px: its height.
 
     Raises:
-        BoxError: names file and line of what is wrong, also when the file speaks of a picture of another size.
+        AnnotationError: names file and line of what is wrong, also when the file speaks of a picture of another size.
     """
     found = read_voc_file(path)
     if found.width_px and found.height_px and (found.width_px, found.height_px) != (width_px, height_px):
-        raise BoxError(
+        raise AnnotationError(
             f"{path}: drawn on a picture of {found.width_px} x {found.height_px} px, but the upright photo has "
             f"{width_px} x {height_px}; draw the boxes on the photo as it is now"
         )
@@ -111,13 +113,13 @@ def read_voc(path: Path, width_px: int, height_px: int) -> list[Box]:
         _check_class_name(item.name, path, item.line)
         left, top, right, bottom = (item.edges[edge] for edge in ("xmin", "ymin", "xmax", "ymax"))
         if not (left < right and top < bottom):
-            raise BoxError(
+            raise AnnotationError(
                 f"{path}: line {item.line}: box from ({left:g}, {top:g}) to ({right:g}, {bottom:g}); "
                 "expected xmin below xmax and ymin below ymax"
             )
         beyond = max(-left, -top, right - width_px, bottom - height_px)
         if beyond > _TOLERANCE_PX or left >= width_px or top >= height_px or right <= 0 or bottom <= 0:
-            raise BoxError(
+            raise AnnotationError(
                 f"{path}: line {item.line}: box from ({left:g}, {top:g}) to ({right:g}, {bottom:g}); "
                 f"expected it within the photo's {width_px} x {height_px} px"
             )
@@ -133,7 +135,7 @@ def _share(text: str, where: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value <= 1:
-        raise BoxError(f"{where}: found {text!r}; expected a number from 0 to 1, a share of the picture's side")
+        raise AnnotationError(f"{where}: found {text!r}; expected a number from 0 to 1, a share of the picture's side")
     return value
 
 
@@ -147,7 +149,7 @@ def is_class_name(name: str) -> bool:
 
 def _check_class_name(name: str, path: Path, line: int) -> None:
     if not is_class_name(name):
-        raise BoxError(
+        raise AnnotationError(
             f"{path}: line {line}: class name {name!r} cannot be the name of a folder; "
             'expected one without < > : " / \\ | ? * and no dot at either end'
         )
@@ -157,8 +159,8 @@ def _lines(path: Path, *, missing: str) -> list[str]:
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
-        raise BoxError(f"{path}: not there; {missing}") from error
+        raise AnnotationError(f"{path}: not there; {missing}") from error
     except UnicodeDecodeError as error:
-        raise BoxError(f"{path}: not UTF-8 text; save it as UTF-8") from error
+        raise AnnotationError(f"{path}: not UTF-8 text; save it as UTF-8") from error
     except OSError as error:
-        raise BoxError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise AnnotationError(f"{path}: cannot be read: {error.strerror or error}") from error

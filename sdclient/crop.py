@@ -89,7 +89,7 @@ def crop_boxes(
         track: shows progress over the photographs.
 
     Raises:
-        BoxError: a photo without a box file, or one that cannot be used; names file and line.
+        AnnotationError: a photo without a box file, or one that cannot be used; names file and line.
         SourceError: no photographs, or two crops that would have one name.
         OutputError: the destination overlaps the photographs or holds other crops.
         OSError: the destination cannot be written.

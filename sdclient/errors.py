@@ -24,7 +24,7 @@ Catch `SDClientError` for everything, a branch for a kind, a leaf for one cause:
     │   └── UnexpectedReply           a reply that is not what the contract says
     └── ProjectError                  something about the user's own files
         ├── SourceError               source images: missing, unreadable, empty class, not numbered
-        ├── BoxError                  a YOLO or VOC box file that cannot be used
+        ├── AnnotationError           a YOLO or VOC box file that cannot be used
         ├── MaskError                 a mask that is missing, empty, or does not fit its picture
         ├── PlanError                 a plan that is not possible or does not fit the sources
         ├── OutputError               an output folder that cannot be written or does not fit the run
@@ -33,6 +33,8 @@ Catch `SDClientError` for everything, a branch for a kind, a leaf for one cause:
         ├── ReviewConflict            a decision about an image that was decided elsewhere meanwhile
         ├── ModelFileError            a saved diffusion model that cannot be used, or a pickle
         ├── SettingsError             a value among the user's own settings that cannot be used
+        ├── UnreadableImage           a file that cannot be decoded as an image
+        ├── FolderInUse               another process writes into the same folder
         └── MissingExtra              a part of the software that is not installed
 
 Every message names the thing, what was found, what was expected and what to do next, in one line.
@@ -40,22 +42,17 @@ Every message names the thing, what was found, what was expected and what to do 
 
 from __future__ import annotations
 
-from typing import Any
+from sdcore.errors import AnnotationError as AnnotationError
+from sdcore.errors import FolderInUse as FolderInUse
+from sdcore.errors import MissingExtra as MissingExtra
+from sdcore.errors import ModelFileError as ModelFileError
+from sdcore.errors import ProjectError as ProjectError
+from sdcore.errors import SDError
+from sdcore.errors import SettingsError as SettingsError
+from sdcore.errors import UnreadableImage as UnreadableImage
 
-
-class SDClientError(Exception):
-    """Base of every error this package raises on purpose; each survives the way to another process."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # By itself an exception is made anew from its message alone, which those with more arguments do not take.
-        return _made_anew, (type(self), self.args, self.__dict__)
-
-
-def _made_anew(kind: type[SDClientError], args: tuple[Any, ...], facts: dict[str, Any]) -> SDClientError:
-    error = kind.__new__(kind, *args)
-    error.args = args
-    error.__dict__.update(facts)
-    return error
+SDClientError = SDError
+"""Base of every error this package raises on purpose; each survives pickling."""
 
 
 class WebUIError(SDClientError):
@@ -203,16 +200,8 @@ class UnexpectedReply(WebUIError):
     """The reply does not have the shape that the contract promises."""
 
 
-class ProjectError(SDClientError):
-    """Something about the user's own files or settings."""
-
-
 class SourceError(ProjectError):
     """Source images are missing, unreadable, not numbered, or a class folder is empty."""
-
-
-class BoxError(ProjectError):
-    """A box file (YOLO or VOC) is missing, malformed, or points outside its picture."""
 
 
 class MaskError(ProjectError):
@@ -237,18 +226,3 @@ class ManifestError(ProjectError):
 
 class ReviewConflict(ProjectError):
     """A person's decision about an image that was decided on another page meanwhile."""
-
-
-class ModelFileError(ProjectError):
-    """A saved diffusion model is missing, damaged, a pickle, or its parts do not fit together."""
-
-
-class SettingsError(ProjectError):
-    """A value among the user's own settings cannot be used."""
-
-
-class MissingExtra(ProjectError):
-    """A part of the software is not installed; the message gives the command that installs it."""
-
-    def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs the extra '{extra}': pip install \"sd-defects[{extra}]\"")

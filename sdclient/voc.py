@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.parsers import expat
 
-from .errors import BoxError
+from .errors import AnnotationError
 
 _ENCODING = re.compile(rb"""^\s*<\?xml[^>]*encoding=["']([A-Za-z0-9._-]+)["']""")
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
@@ -36,7 +36,7 @@ def read_voc_file(path: Path) -> VocFile:
     """Parse an annotation file; whether the boxes fit the picture is not looked at.
 
     Raises:
-        BoxError: unreadable, not VOC, or an object without a name or a whole box; names file and line.
+        AnnotationError: unreadable, not VOC, or an object without a name or a whole box; names file and line.
     """
     return _Reader(path).read()
 
@@ -68,7 +68,7 @@ class _Reader:
         try:
             data = self._path.read_bytes()
         except OSError as error:
-            raise BoxError(f"{self._path}: cannot be read: {error.strerror or error}") from error
+            raise AnnotationError(f"{self._path}: cannot be read: {error.strerror or error}") from error
         declared = _ENCODING.match(data)
         encoding = declared.group(1).decode("ascii") if declared else "utf-8"
         try:
@@ -120,5 +120,5 @@ class _Reader:
     def _refuse_doctype(self, *_: object) -> None:
         raise self._error(self._parser.CurrentLineNumber, "has a document type (<!DOCTYPE ...>); remove it")
 
-    def _error(self, line: int, problem: str) -> BoxError:
-        return BoxError(f"{self._path}: line {line}: {problem}")
+    def _error(self, line: int, problem: str) -> AnnotationError:
+        return AnnotationError(f"{self._path}: line {line}: {problem}")

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("sdclient", "trainer", "generator", "near_hashes", "torchvision_repair")
+PACKAGES = ("sdcore", "sdclient", "trainer", "generator", "near_hashes", "torchvision_repair")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 MAY_IMPORT = {
-    "sdclient": {"near_hashes", "torchvision_repair"},
-    "trainer": {"sdclient", "near_hashes", "torchvision_repair"},  # of sdclient the manifest alone
-    "generator": {"torchvision_repair"},
+    "sdcore": set(),
+    "sdclient": {"sdcore", "near_hashes", "torchvision_repair"},
+    "trainer": {"sdcore", "sdclient", "near_hashes", "torchvision_repair"},  # of sdclient the manifest alone
+    "generator": {"sdcore", "torchvision_repair"},
     "near_hashes": set(),
     "torchvision_repair": set(),
 }
@@ -81,6 +82,7 @@ def test_the_foundations_import_nothing_heavy(name: str) -> None:
         "pathlib",
         "types",
         "typing",
+        "sdcore",
     }
     imported = imported_modules(ROOT / "sdclient" / name)
     assert {n.removeprefix("sdclient.").split(".")[0] for n in imported} <= allowed

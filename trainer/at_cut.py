@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ConfigError
+from .errors import SettingsError
 from .evaluate import ABNORMAL, NORMAL, LabelledImages, defect_scores, interval_as_json, label_images, rate_as_json
 from .evaluation_intervals import binary_intervals
 from .intervals import known_groups
@@ -68,7 +68,7 @@ def choose_point(
         predictions_sha256: of the file that holds `validation`.
 
     Raises:
-        ConfigError: `max_miss_rate` is out of range.
+        SettingsError: `max_miss_rate` is out of range.
         TooFewDefects: so few defects cannot promise it.
         EvaluationError: labels, classes and `normal` do not fit together.
     """
@@ -98,13 +98,13 @@ def judge_at(
         notes: what is known about the choice already.
 
     Raises:
-        ConfigError: the point is of other classes, or calls another one normal.
+        SettingsError: the point is of other classes, or calls another one normal.
         EvaluationError: labels, classes and `normal` do not fit together.
     """
     where = str(test.origin or "the predictions")
     require_class(point, test.classes, where)
     if point.normal != normal:
-        raise ConfigError(
+        raise SettingsError(
             f"{where}: the operating point calls {point.normal!r} normal, but --normal is {normal!r}; "
             "name the same class, or choose the operating point again"
         )

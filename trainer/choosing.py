@@ -52,7 +52,7 @@ def choose_for_run(
         predict: runs a model over a folder.
 
     Raises:
-        ConfigError: `max_miss_rate` is out of range.
+        SettingsError: `max_miss_rate` is out of range.
         TooFewDefects: so few defects cannot promise it.
         EvaluationError: no single run there, or labels that do not fit.
         DataError: DATA has no `val/`.
@@ -89,7 +89,7 @@ def choose_from_file(
         abnormal: the label of defects whose kind is not said.
 
     Raises:
-        ConfigError: `max_miss_rate` is out of range.
+        SettingsError: `max_miss_rate` is out of range.
         TooFewDefects: so few defects cannot promise it.
         EvaluationError: labels that do not fit, other classes than in `test`, or the same predictions.
         PredictionsError: the file cannot be used.

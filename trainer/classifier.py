@@ -14,7 +14,7 @@ from torch import nn
 
 from . import _yolov5
 from .device import choose_device, torch_threads
-from .errors import CheckpointError, ConfigError
+from .errors import CheckpointError, SettingsError
 from .loader import normalise
 from .operating_point_file import ChosenPoint, read_operating_point, require_class
 from .run_names import BEST_NAME
@@ -70,13 +70,13 @@ def open_classifier(source: Path, *, device: str = "auto", threads: int = 1, wit
 
     Raises:
         CheckpointError: it is missing, damaged or not ours.
-        ConfigError: "cuda" where there is none, features of a file exported without, or an unusable operating point.
+        SettingsError: "cuda" where there is none, features of a file exported without, or an unusable operating point.
         MissingExtra: an ONNX file, and onnxruntime is not installed.
     """
     from .exported import is_exported, open_exported
 
     if threads < 1:
-        raise ConfigError(f"threads: found {threads}; expected 1 or more")
+        raise SettingsError(f"threads: found {threads}; expected 1 or more")
     if not is_exported(source):
         return RunClassifier(source, device=device, threads=threads, with_features=with_features)
     return open_exported(source, device=device, threads=threads, with_features=with_features)
@@ -122,7 +122,7 @@ def operating_point_of(checkpoint: Path, classes: tuple[str, ...]) -> ChosenPoin
     """The operating point chosen for a checkpoint; it belongs to the best epoch of a run and to no other.
 
     Raises:
-        ConfigError: the file is unusable or of other classes.
+        SettingsError: the file is unusable or of other classes.
     """
     point = read_operating_point(checkpoint.parent) if checkpoint.name == BEST_NAME else None
     if point is not None:

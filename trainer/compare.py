@@ -93,7 +93,7 @@ def compare(
             see it.
 
     Raises:
-        ConfigError: `worth` is out of range.
+        SettingsError: `worth` is out of range.
         EvaluationError: test images, labels or classes differ between arms, or do not fit `normal`.
     """
     arms = [arm for arm in (baseline, candidate, control) if arm is not None]

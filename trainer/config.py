@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from .errors import ConfigError
+from .errors import SettingsError
 
 MODELS = ("yolov5n-cls", "yolov5s-cls", "yolov5m-cls", "yolov5l-cls", "yolov5x-cls")
 """From small and fast to large and slow."""
@@ -134,10 +134,10 @@ class TrainConfig(BaseModel):
         """The batch size as a number.
 
         Raises:
-            ConfigError: it is still "auto".
+            SettingsError: it is still "auto".
         """
         if self.batch_size == "auto":
-            raise ConfigError("batch_size: found 'auto' where a number is needed; resolve it for a device first")
+            raise SettingsError("batch_size: found 'auto' where a number is needed; resolve it for a device first")
         return self.batch_size
 
 
@@ -166,13 +166,13 @@ def make_config(**settings: Any) -> TrainConfig:
     """A `TrainConfig` from settings as a user gave them.
 
     Raises:
-        ConfigError: a setting is unknown or out of range; the message names the first one at fault.
+        SettingsError: a setting is unknown or out of range; the message names the first one at fault.
     """
     try:
         return TrainConfig(**settings)
     except ValidationError as error:
         first = error.errors()[0]
         if not first["loc"]:
-            raise ConfigError(first["msg"].removeprefix("Value error, ")) from error
+            raise SettingsError(first["msg"].removeprefix("Value error, ")) from error
         name = ".".join(str(part) for part in first["loc"] if part not in _UNION_BRANCHES)
-        raise ConfigError(f"{name}: found {first['input']!r}; {first['msg'].lower()}") from error
+        raise SettingsError(f"{name}: found {first['input']!r}; {first['msg'].lower()}") from error

@@ -7,19 +7,19 @@ from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
-from .errors import ConfigError
+from .errors import SettingsError
 
 
 def choose_device(name: str) -> torch.device:
     """The torch device for "auto", "cpu" or "cuda".
 
     Raises:
-        ConfigError: "cuda" is asked for where torch sees none.
+        SettingsError: "cuda" is asked for where torch sees none.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(
+        raise SettingsError(
             f"device: 'cuda' asked for, but torch {torch.__version__} sees no such device here; use --device cpu, "
             "or install a torch built for your GPU"
         )

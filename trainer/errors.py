@@ -6,7 +6,7 @@
     ├── DataError              the image folders: missing, empty, wrong layout, unreadable files
     │   ├── SplitError         a split that is not possible, or a folder that holds another one
     │   └── LeakageError       a generated image that would let training see a test image
-    ├── ConfigError            a setting that cannot be used
+    ├── SettingsError          a setting that cannot be used
     ├── CheckpointError        weights that are missing, damaged, or not ours
     ├── ExportError            an exported file that does not do what the classifier does
     ├── PredictionsError       a predictions file that cannot be used, with its line
@@ -22,9 +22,12 @@ Every message names the thing, what was found, what was expected and what to do 
 
 from __future__ import annotations
 
+from sdcore.errors import MissingExtra as MissingExtra
+from sdcore.errors import SDError
+from sdcore.errors import SettingsError as SettingsError
 
-class TrainerError(Exception):
-    """Base of every error this package raises on purpose."""
+TrainerError = SDError
+"""Base of every error this package raises on purpose."""
 
 
 class DataError(TrainerError):
@@ -37,10 +40,6 @@ class SplitError(DataError):
 
 class LeakageError(DataError):
     """Training would see an image that descends from validation or test data."""
-
-
-class ConfigError(TrainerError):
-    """A setting has a value that cannot be used."""
 
 
 class CheckpointError(TrainerError):
@@ -76,10 +75,3 @@ class SaidElsewhere(TrainerError):
 
     def __init__(self) -> None:
         super().__init__("another process of this training failed; its own words say why")
-
-
-class MissingExtra(TrainerError):
-    """A part of the software is not installed; the message gives the command that installs it."""
-
-    def __init__(self, what: str, extra: str = "train") -> None:
-        super().__init__(f"{what} needs the extra '{extra}': pip install \"sd-defects[{extra}]\"")

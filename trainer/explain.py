@@ -20,7 +20,7 @@ from ._atomic import write_bytes_atomically
 from .dataset import list_images
 from .decoding import upright_rgb
 from .device import choose_device, torch_threads
-from .errors import CheckpointError, ConfigError, DataError
+from .errors import CheckpointError, DataError, SettingsError
 from .evaluate import NORMAL
 from .heat_box import HeatBox, find_hot_box, scale_box
 from .heat_map import heat_maps
@@ -96,18 +96,18 @@ def explain(
     Raises:
         CheckpointError: the checkpoint is missing, damaged, not ours, or gives no numbers.
         DataError: no such folder, no image in it, or one that cannot be read.
-        ConfigError: a class that the run does not know, a setting out of range, or "cuda" where there is none.
+        SettingsError: a class that the run does not know, a setting out of range, or "cuda" where there is none.
     """
     if batch_size < 1:
-        raise ConfigError(f"batch_size: found {batch_size}; expected 1 or more")
+        raise SettingsError(f"batch_size: found {batch_size}; expected 1 or more")
     if limit is not None and limit < 1:
-        raise ConfigError(f"limit: found {limit}; expected 1 or more")
+        raise SettingsError(f"limit: found {limit}; expected 1 or more")
     checkpoint_path = find_checkpoint(run)
     root, paths = _find_images(images)
     chosen = choose_device(device)
     network, checkpoint = load_classifier(checkpoint_path)
     if class_name is not None and class_name not in checkpoint.classes:
-        raise ConfigError(
+        raise SettingsError(
             f"class {class_name!r} is not among the trained classes; expected one of {', '.join(checkpoint.classes)}"
         )
     question = _Question(checkpoint.classes, class_name, normal, even_normal)

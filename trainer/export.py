@@ -27,7 +27,7 @@ from ._atomic import replaced_when_done
 from .classifier import last_linear, operating_point_of
 from .config import IMGSZ_MULTIPLE_PX
 from .device import torch_threads
-from .errors import ConfigError, ExportError, MissingExtra
+from .errors import ExportError, MissingExtra, SettingsError
 from .export_parity import PARITY_TOLERANCE, differences, pictures_to_compare, torch_answer, validation_images
 from .exported import (
     FEATURES_NAME,
@@ -128,12 +128,12 @@ def export(
         ExportError: the file and torch differ by more than 1e-4, or the model cannot be exported; no file is left.
         CheckpointError: the checkpoint is missing, damaged or not ours.
         DataError: there are no real images to check with, or one cannot be read.
-        ConfigError: an unknown format, or an unusable operating point.
+        SettingsError: an unknown format, or an unusable operating point.
         MissingExtra: "onnx", and onnx or onnxruntime is not installed.
         OSError: the file cannot be written.
     """
     if format not in FORMATS:
-        raise ConfigError(f"format: found {format!r}; expected {' or '.join(FORMATS)}")
+        raise SettingsError(f"format: found {format!r}; expected {' or '.join(FORMATS)}")
     if format == "onnx":
         _require_onnx()
     source = find_checkpoint(Path(run))
@@ -144,7 +144,7 @@ def export(
     pictures = pictures_to_compare(folder, checkpoint.imgsz)
     path = output if output is not None else source.with_suffix(_SUFFIX[format])
     if path.resolve() == source.resolve():
-        raise ConfigError(f"{path}: is the checkpoint itself; name another file with -o")
+        raise SettingsError(f"{path}: is the checkpoint itself; name another file with -o")
 
     linear = last_linear(network, source) if with_features else None
     expected = torch_answer(network, linear, checkpoint, pictures, source, threads)

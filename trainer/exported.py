@@ -18,7 +18,7 @@ import torch
 
 from .classifier import Answer, finite
 from .device import choose_device, torch_threads
-from .errors import CheckpointError, ConfigError, MissingExtra
+from .errors import CheckpointError, MissingExtra, SettingsError
 from .operating_point_file import ChosenPoint, require_class, to_chosen_point
 
 Format = Literal["onnx", "torchscript"]
@@ -85,7 +85,7 @@ class OnnxClassifier:
         except ModuleNotFoundError as error:
             raise MissingExtra(f"prediction with an ONNX file ({error.name})", "export") from error
         if device == "cuda":
-            raise ConfigError(f"{source}: an ONNX file is run on the CPU here; use --device cpu, or name the run")
+            raise SettingsError(f"{source}: an ONNX file is run on the CPU here; use --device cpu, or name the run")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -160,7 +160,7 @@ def read_metadata(texts: dict[str, str], source: Path) -> ExportedMetadata:
 
     Raises:
         CheckpointError: it is not ours, of another version, or a key is missing or malformed.
-        ConfigError: its operating point cannot be used.
+        SettingsError: its operating point cannot be used.
     """
     if texts.get(FORMAT_KEY) != FORMAT_NAME:
         raise CheckpointError(
@@ -195,7 +195,7 @@ def read_metadata(texts: dict[str, str], source: Path) -> ExportedMetadata:
 
 def _require_features(metadata: ExportedMetadata, source: Path, *, wanted: bool) -> None:
     if wanted and not metadata.has_features:
-        raise ConfigError(
+        raise SettingsError(
             f"{source}: gives probabilities alone; for features export the run again with --features, or name the run"
         )
 

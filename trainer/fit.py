@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from .config import TrainConfig
 from .device import choose_device, kept_chance, torch_threads
-from .errors import ConfigError
+from .errors import SettingsError
 from .group import ALONE, Group
 from .history import EpochRecord
 from .score import predict_logits, score
@@ -69,7 +69,7 @@ def fit(
         group: the processes that train together, each calling this with the same.
 
     Raises:
-        ConfigError: the loss is no longer a number, or the device is not there.
+        SettingsError: the loss is no longer a number, or the device is not there.
         CheckpointError: `config.weights` cannot be used.
     """
     device = choose_device(config.device)
@@ -137,7 +137,7 @@ def _train_epoch(
             values, stopped = _agree(torch.stack([loss for loss, _ in waiting]), asked_to_stop, group)
             for value, (_, count) in zip(values, waiting, strict=True):
                 if not math.isfinite(value):
-                    raise ConfigError(
+                    raise SettingsError(
                         f"lr: the loss became {value} in epoch {epoch} with lr {config.lr}; try --lr {config.lr / 10:g}"
                     )
                 total, seen = total + value * count, seen + count

@@ -11,7 +11,7 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
-from .errors import ConfigError, SaidElsewhere
+from .errors import SaidElsewhere, SettingsError
 from .ranks import Ranks
 from .sampling import parts_of
 
@@ -147,9 +147,9 @@ def refuse_other_command(group: Group, facts: dict[str, Any]) -> None:
         facts: what decides the training, by name.
 
     Raises:
-        ConfigError: this one was given something else than the first.
+        SettingsError: this one was given something else than the first.
     """
     first = group.first_does(lambda: facts)
     for name, value in facts.items():
         if first.get(name) != value:
-            raise ConfigError(f"{name}: {value!r} here, {first.get(name)!r} in the first process; start all alike")
+            raise SettingsError(f"{name}: {value!r} here, {first.get(name)!r} in the first process; start all alike")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from .dataset import IMAGE_SUFFIXES, is_junk, list_images, natural_key
-from .errors import ConfigError, DataError
+from .errors import DataError, SettingsError
 
 Labels = Literal["auto", "parent", "none"]
 LABELS: tuple[Labels, ...] = ("auto", "parent", "none")
@@ -57,10 +57,10 @@ def list_named_images(inputs: Sequence[str | os.PathLike[str]], *, labels: Label
 
     Raises:
         DataError: nothing named, a missing file or folder, a folder without images, or a pattern that finds none.
-        ConfigError: an unknown word for `labels`.
+        SettingsError: an unknown word for `labels`.
     """
     if labels not in LABELS:
-        raise ConfigError(f"labels: found {labels!r}; expected one of {', '.join(LABELS)}")
+        raise SettingsError(f"labels: found {labels!r}; expected one of {', '.join(LABELS)}")
     if not inputs:
         raise DataError("no images named; expected a folder, image files, or a pattern such as 'photos/**/*.png'")
     named = [os.fspath(one) for one in inputs]
@@ -83,10 +83,10 @@ def list_files(paths: Sequence[str], *, labels: Labels = "auto", source: str = "
 
     Raises:
         DataError: an empty list, or a folder without images. A missing file shows when it is read.
-        ConfigError: an unknown word for `labels`.
+        SettingsError: an unknown word for `labels`.
     """
     if labels not in LABELS:
-        raise ConfigError(f"labels: found {labels!r}; expected one of {', '.join(LABELS)}")
+        raise SettingsError(f"labels: found {labels!r}; expected one of {', '.join(LABELS)}")
     if not paths:
         raise DataError(f"{source}: no paths in it; expected one image a line")
     return _unique((file for one in paths for file in _expand(one, patterns=False)), labels)

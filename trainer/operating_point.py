@@ -16,7 +16,7 @@ from math import ceil, floor
 import numpy as np
 from scipy import stats as scipy_stats
 
-from .errors import ConfigError, TooFewDefects
+from .errors import SettingsError, TooFewDefects
 from .metrics import BoolArray, FloatArray
 from .stats import CONFIDENCE, Interval
 
@@ -64,7 +64,7 @@ def operating_point(ng_score: FloatArray, is_ng: BoolArray, *, max_miss_rate: fl
         max_miss_rate: in (0, 1), read as the decimal number it is written as.
 
     Raises:
-        ConfigError: `max_miss_rate` is out of range.
+        SettingsError: `max_miss_rate` is out of range.
         TooFewDefects: k is 0, so no cut can promise this rate.
         ValueError: a score is NaN.
     """
@@ -83,7 +83,7 @@ def defects_needed(max_miss_rate: float) -> int:
     """How many defects it takes to promise a miss rate: the least n with max_miss_rate * (n + 1) >= 1.
 
     Raises:
-        ConfigError: `max_miss_rate` is out of range.
+        SettingsError: `max_miss_rate` is out of range.
     """
     return ceil(1 / _as_promised(max_miss_rate)) - 1
 
@@ -137,7 +137,7 @@ def miss_overkill_curve(ng_score: FloatArray, is_ng: BoolArray) -> MissOverkillC
 
 def _as_promised(max_miss_rate: float) -> Fraction:
     if not 0.0 < max_miss_rate < 1.0:
-        raise ConfigError(f"max_miss_rate: found {max_miss_rate}; expected a number between 0 and 1, as 0.01 for 1 %")
+        raise SettingsError(f"max_miss_rate: found {max_miss_rate}; expected a number between 0 and 1, as 0.01 for 1 %")
     # 0.07 * 100 is 7.000000000000001, and 0.29 * 100 is 28.999999999999996: so count with what was written.
     return Fraction(repr(float(max_miss_rate)))
 

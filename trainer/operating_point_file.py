@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from ._atomic import write_bytes_atomically
-from .errors import ConfigError
+from .errors import SettingsError
 
 OPERATING_POINT_NAME = "operating_point.json"
 VALIDATION_PREDICTIONS_NAME = "val_predictions.csv"
@@ -57,7 +57,7 @@ def read_operating_point(run: Path) -> ChosenPoint | None:
     """The operating point of a run folder, or None when none was chosen.
 
     Raises:
-        ConfigError: the file cannot be used.
+        SettingsError: the file cannot be used.
     """
     path = run / OPERATING_POINT_NAME
     if not path.is_file():
@@ -65,7 +65,7 @@ def read_operating_point(run: Path) -> ChosenPoint | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
-        raise ConfigError(f"{path}: not readable as JSON ({error}); choose the operating point again") from error
+        raise SettingsError(f"{path}: not readable as JSON ({error}); choose the operating point again") from error
     return to_chosen_point(content, str(path))
 
 
@@ -77,24 +77,24 @@ def to_chosen_point(content: Any, where: str) -> ChosenPoint:
         where: what it is called in messages.
 
     Raises:
-        ConfigError: a key is missing, or has a value that cannot be.
+        SettingsError: a key is missing, or has a value that cannot be.
     """
     if not isinstance(content, dict):
-        raise ConfigError(f"{where}: found {type(content).__name__}; expected an object with normal and cut")
+        raise SettingsError(f"{where}: found {type(content).__name__}; expected an object with normal and cut")
     normal, cut = content.get("normal"), content.get("cut")
     if not isinstance(normal, str) or not normal:
-        raise ConfigError(f"{where}: normal is {normal!r}; expected the name of the class without a defect")
+        raise SettingsError(f"{where}: normal is {normal!r}; expected the name of the class without a defect")
     if not _is_number(cut) or not 0.0 <= cut <= 1.0:
-        raise ConfigError(f"{where}: cut is {cut!r}; expected a number from 0 to 1")
+        raise SettingsError(f"{where}: cut is {cut!r}; expected a number from 0 to 1")
     rate, k, count = content.get("max_miss_rate"), content.get("k"), content.get("n_defects")
     if rate is not None and (not _is_number(rate) or not 0.0 < rate < 1.0):
-        raise ConfigError(f"{where}: max_miss_rate is {rate!r}; expected a number between 0 and 1")
+        raise SettingsError(f"{where}: max_miss_rate is {rate!r}; expected a number between 0 and 1")
     for name, value in (("k", k), ("n_defects", count)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise ConfigError(f"{where}: {name} is {value!r}; expected a whole number from 1 on")
+            raise SettingsError(f"{where}: {name} is {value!r}; expected a whole number from 1 on")
     sha256 = content.get("predictions_sha256")
     if sha256 is not None and not isinstance(sha256, str):
-        raise ConfigError(f"{where}: predictions_sha256 is {sha256!r}; expected a text")
+        raise SettingsError(f"{where}: predictions_sha256 is {sha256!r}; expected a text")
     return ChosenPoint(normal, float(cut), None if rate is None else float(rate), k, count, sha256)
 
 
@@ -102,10 +102,10 @@ def require_class(point: ChosenPoint, classes: tuple[str, ...], where: str) -> N
     """Refuse an operating point of other classes.
 
     Raises:
-        ConfigError: its Normal class is none of `classes`.
+        SettingsError: its Normal class is none of `classes`.
     """
     if point.normal not in classes:
-        raise ConfigError(
+        raise SettingsError(
             f"{where}: its operating point calls {point.normal!r} normal, but the classes are {', '.join(classes)}; "
             "choose the operating point again"
         )

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from .classifier import Answer, Classifier, open_classifier
 from .device import choose_device
-from .errors import ConfigError, DataError
+from .errors import DataError, SettingsError
 from .features_file import open_features
 from .image_list import ImageList, ImageToPredict, Labels, list_named_images
 from .lanes import Batch, look_at, sensible_batch, sensible_lanes
@@ -156,13 +156,13 @@ def predict(
     Raises:
         CheckpointError: the classifier is missing, damaged or not ours, or gives no numbers.
         DataError: no such folder, no image in it, or an image that cannot be read.
-        ConfigError: a setting that cannot be used, such as "cuda" where there is none.
+        SettingsError: a setting that cannot be used, such as "cuda" where there is none.
         MissingExtra: an ONNX file, and onnxruntime is not installed.
     """
     if batch_size is not None and batch_size < 1:
-        raise ConfigError(f"batch_size: found {batch_size}; expected 1 or more")
+        raise SettingsError(f"batch_size: found {batch_size}; expected 1 or more")
     if workers is not None and workers < 0:
-        raise ConfigError(f"workers: found {workers}; expected 0 or more")
+        raise SettingsError(f"workers: found {workers}; expected 0 or more")
     if isinstance(images, str | os.PathLike):
         images = [images]
     listed = images if isinstance(images, ImageList) else list_named_images(images, labels=labels)
@@ -223,12 +223,12 @@ def write_stream(stream: PredictionStream, output: Path, *, features: Path | Non
 
     Raises:
         DataError: not one image could be read; nothing is written.
-        ConfigError: features of a stream without.
+        SettingsError: features of a stream without.
         PredictionsError: an image's name cannot be written.
         OSError: a file cannot be written.
     """
     if features is not None and not stream.with_features:
-        raise ConfigError(f"{features}: this stream was made without features; expected one made with them")
+        raise SettingsError(f"{features}: this stream was made without features; expected one made with them")
     count = 0
     with ExitStack() as files:
         table = files.enter_context(open_predictions(output, stream.classes, decisions=stream.point is not None))

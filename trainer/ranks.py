@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .errors import ConfigError
+from .errors import SettingsError
 
 _MARK = "TORCHELASTIC_RUN_ID"
 """Only torchrun sets it; RANK and WORLD_SIZE are set by job schedulers, too, for processes of other kinds."""
@@ -43,7 +43,7 @@ def read_ranks(environment: Mapping[str, str] | None = None) -> Ranks:
         environment: variables; None: those of this process.
 
     Raises:
-        ConfigError: torchrun's variables are incomplete or contradict each other.
+        SettingsError: torchrun's variables are incomplete or contradict each other.
     """
     found = os.environ if environment is None else environment
     if _MARK not in found:
@@ -52,12 +52,12 @@ def read_ranks(environment: Mapping[str, str] | None = None) -> Ranks:
     try:
         rank, count, local_rank, local_count = (int(found[name]) for name in names)
     except (KeyError, ValueError) as error:
-        raise ConfigError(
+        raise SettingsError(
             f"environment: {_MARK} is set, but {', '.join(names)} are not four numbers ({error}); "
             "start with torchrun, or without its variables"
         ) from error
     if not (0 <= local_rank < local_count <= count and 0 <= rank < count):
-        raise ConfigError(
+        raise SettingsError(
             f"environment: RANK {rank} of WORLD_SIZE {count}, LOCAL_RANK {local_rank} of LOCAL_WORLD_SIZE "
             f"{local_count} contradict each other; start with torchrun, or without its variables"
         )
@@ -71,11 +71,11 @@ def refuse_torchrun(what: str) -> None:
         what: is refused, as the message begins.
 
     Raises:
-        ConfigError: torchrun started several processes, of which this is one.
+        SettingsError: torchrun started several processes, of which this is one.
     """
     ranks = read_ranks()
     if ranks.count > 1:
-        raise ConfigError(
+        raise SettingsError(
             f"{what}: torchrun started {ranks.count} processes, and each would do the same work; start it without "
             "torchrun, which is for 'trainer train' alone"
         )

@@ -14,7 +14,7 @@ from . import __version__
 from ._atomic import write_bytes_atomically
 from .config import TrainConfig, make_config
 from .device import choose_device
-from .errors import ConfigError
+from .errors import SettingsError
 from .event_log import clear_events
 from .history import HISTORY_NAME, EpochRecord, read_history
 from .near import NEAR_NAME
@@ -107,7 +107,7 @@ def read_config(run: Path) -> TrainConfig:
     """The settings a run was started with, every "auto" resolved.
 
     Raises:
-        ConfigError: `config.json` is missing or was changed.
+        SettingsError: `config.json` is missing or was changed.
     """
     return make_config(**read_json(run / CONFIG_NAME))
 
@@ -116,18 +116,18 @@ def refuse_other_machine(run: Path, environment: dict[str, Any]) -> None:
     """Let an interrupted run go on only where it comes to the same bits.
 
     Raises:
-        ConfigError: another torch, processor, number format or number of processes than it was started with.
+        SettingsError: another torch, processor, number format or number of processes than it was started with.
     """
     there = {"processes": 1, **read_json(run / ENVIRONMENT_NAME)}
     if there["processes"] != environment["processes"]:
-        raise ConfigError(
+        raise SettingsError(
             f"{run}: was interrupted with {there['processes']} process(es), here there are {environment['processes']}, "
             "and batch statistics would be of other parts; go on with as many (torchrun --nproc-per-node), or add "
             "--overwrite to start anew"
         )
     for name in ("torch", "device", "precision"):
         if there.get(name) != environment[name]:
-            raise ConfigError(
+            raise SettingsError(
                 f"{run}: was interrupted with {name} {there.get(name)}, here it is {environment[name]}; go on there, "
                 "or add --overwrite to start anew"
             )
@@ -137,14 +137,14 @@ def refuse_mixed_layout(run: Path, *, several: bool) -> None:
     """Keep a run and a folder of runs apart.
 
     Raises:
-        ConfigError: `run` is a file, or is the one where the other is to be made.
+        SettingsError: `run` is a file, or is the one where the other is to be made.
     """
     if run.exists() and not run.is_dir():
-        raise ConfigError(f"{run}: a file; expected a folder to write the run into, choose another -o")
+        raise SettingsError(f"{run}: a file; expected a folder to write the run into, choose another -o")
     if several and (run / CONFIG_NAME).is_file():
-        raise ConfigError(f"{run}: is a run itself, so runs of several seeds cannot go into it; choose another -o")
+        raise SettingsError(f"{run}: is a run itself, so runs of several seeds cannot go into it; choose another -o")
     if not several and any(run.glob(f"seed-*/{CONFIG_NAME}")):
-        raise ConfigError(f"{run}: holds runs of several seeds, so it cannot become one itself; choose another -o")
+        raise SettingsError(f"{run}: holds runs of several seeds, so it cannot become one itself; choose another -o")
 
 
 def describe_environment(config: TrainConfig, *, pictures: str, processes: int = 1) -> dict[str, Any]:

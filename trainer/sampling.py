@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .errors import ConfigError
+from .errors import SettingsError
 
 
 class EpochOrder:
@@ -31,7 +31,7 @@ class EpochOrder:
         parts: that each step is worked through in, over all processes.
 
     Raises:
-        ConfigError: `added_share` asks for images of a kind that is not there, or an epoch has fewer than two images
+        SettingsError: `added_share` asks for images of a kind that is not there, or an epoch has fewer than two images
             a part.
     """
 
@@ -92,10 +92,10 @@ def steps_in_epoch(count: int, batch_size: int, *, parts: int = 1) -> int:
         parts: that each step is worked through in; batch normalisation needs two images in each.
 
     Raises:
-        ConfigError: there are not two images for each of several parts.
+        SettingsError: there are not two images for each of several parts.
     """
     if parts > 1 and count < 2 * parts:
-        raise ConfigError(
+        raise SettingsError(
             f"accumulate: {parts} parts a step, over all processes, need {2 * parts} images an epoch, and there are "
             f"{count}; take fewer parts or processes, or raise --images-per-epoch"
         )
@@ -140,11 +140,11 @@ def _real_and_added(
 ) -> list[npt.NDArray[np.int64]]:
     pools = [places[~added], places[added]]
     if share > 0 and not len(pools[1]):
-        raise ConfigError(
+        raise SettingsError(
             f"generated_share: {share:g} asked for, but no generated images join the training; add --generated OUTPUT"
         )
     if share < 1 and not len(pools[0]):
-        raise ConfigError(f"generated_share: {share:g} asked for, but there are no real images to take the rest from")
+        raise SettingsError(f"generated_share: {share:g} asked for, but there are no real images to take the rest from")
     return pools
 
 

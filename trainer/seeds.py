@@ -13,7 +13,7 @@ from tqdm import tqdm
 from .assemble import notes_on_sets
 from .config import TrainConfig
 from .device import choose_device
-from .errors import ConfigError
+from .errors import SettingsError
 from .history import count_epochs
 from .pictures import memory_limit
 from .processes import run_jobs, sensible_processes
@@ -50,13 +50,13 @@ def processes_for(config: TrainConfig, seeds: Sequence[int], processes: int | No
     One where torchrun started this process, since all of its processes then train each seed together.
 
     Raises:
-        ConfigError: fewer than 1 were asked for, any where torchrun decides, or the device is not there.
+        SettingsError: fewer than 1 were asked for, any where torchrun decides, or the device is not there.
     """
     if processes is not None and processes < 1:
-        raise ConfigError(f"processes: found {processes}; expected 1 or more")
+        raise SettingsError(f"processes: found {processes}; expected 1 or more")
     together = read_ranks().count
     if together > 1 and processes is not None:
-        raise ConfigError(
+        raise SettingsError(
             f"processes: found {processes}, but torchrun started {together}, which train each seed together; leave out "
             "--processes, or start without torchrun to train several seeds at a time"
         )

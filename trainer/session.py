@@ -55,7 +55,7 @@ class Session:
 
     Raises:
         CheckpointError: `config.weights` cannot be used.
-        ConfigError: the pictures do not fit the config.
+        SettingsError: the pictures do not fit the config.
     """
 
     def __init__(
@@ -199,7 +199,7 @@ def order_of(train: Pictures, config: TrainConfig, chance: torch.Generator, *, p
         parts: that a step is worked through in, over all processes.
 
     Raises:
-        ConfigError: the pictures do not fit the config.
+        SettingsError: the pictures do not fit the config.
     """
     return EpochOrder(
         train.labels.tolist(),

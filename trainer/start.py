@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from .config import TrainConfig
-from .errors import CheckpointError, ConfigError
+from .errors import CheckpointError, SettingsError
 from .loader import MEAN, STD
 from .upstream_weights import read_upstream
 from .weights import UPSTREAM_RELEASE, find_checkpoint, load_checkpoint
@@ -123,12 +123,12 @@ def freeze_backbone(network: nn.Module, layers: int) -> None:
         layers: how many, counted from the image.
 
     Raises:
-        ConfigError: below 0, or so many that the head would be frozen too.
+        SettingsError: below 0, or so many that the head would be frozen too.
     """
     parts: Any = network.model
     most = len(parts) - 1
     if not 0 <= layers <= most:
-        raise ConfigError(
+        raise SettingsError(
             f"freeze: {layers} layers; expected 0 to {most}: the model has {most} before its head, "
             f"and {most} freezes all of them"
         )

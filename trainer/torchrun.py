@@ -17,7 +17,7 @@ import torch
 from torch import distributed as dist
 
 from .device import choose_device
-from .errors import ConfigError, RankFailed, SaidElsewhere, TrainerError
+from .errors import RankFailed, SaidElsewhere, SettingsError, TrainerError
 from .group import ALONE, Group
 from .ranks import Ranks, read_ranks
 
@@ -38,7 +38,7 @@ def joined(device_name: str) -> Iterator[Group]:
         device_name: "auto", "cpu" or "cuda"; on CUDA each process takes the device of its number on the machine.
 
     Raises:
-        ConfigError: torchrun's variables are not whole, or there are fewer devices than processes.
+        SettingsError: torchrun's variables are not whole, or there are fewer devices than processes.
         RankFailed: this process failed, and is not the first one; or another one died without a word.
         SaidElsewhere: another process failed.
     """
@@ -73,7 +73,7 @@ def joined(device_name: str) -> Iterator[Group]:
 def _take_device(ranks: Ranks) -> None:
     there = torch.cuda.device_count()
     if ranks.local_count > there:
-        raise ConfigError(
+        raise SettingsError(
             f"device: {ranks.local_count} processes on this machine and {there} CUDA device(s); take "
             f"--nproc-per-node {there}, or --device cpu"
         )

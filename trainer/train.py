@@ -10,7 +10,7 @@ from pathlib import Path
 from .assemble import TrainingData
 from .config import TrainConfig, require_whole_parts
 from .device import choose_device
-from .errors import ConfigError
+from .errors import SettingsError
 from .event_log import EventLog, open_event_log, require_tensorboard
 from .fit import EpochResult, fit
 from .group import Group, refuse_other_command
@@ -83,7 +83,7 @@ def train(
 
     Raises:
         DataError: the data cannot be used (with its branches LeakageError and GeneratedSetError).
-        ConfigError: the run folder holds another run, seeds repeat, or the loss is no longer a number.
+        SettingsError: the run folder holds another run, seeds repeat, or the loss is no longer a number.
         CheckpointError: the weights to start from, or the state to go on from, cannot be used.
         MissingExtra: `tensorboard` without the package.
         Interrupted: Ctrl-C; the epochs that were done are saved.
@@ -91,7 +91,7 @@ def train(
     """
     wanted = [config.seed] if seeds is None else list(seeds)
     if not wanted or len(set(wanted)) != len(wanted):
-        raise ConfigError(f"seed: found {wanted}; expected one or more, each once")
+        raise SettingsError(f"seed: found {wanted}; expected one or more, each once")
     if tensorboard:
         require_tensorboard()
     with joined(config.device) as group:
@@ -131,16 +131,16 @@ def _refuse_for_processes(config: TrainConfig, group: Group) -> None:
     """Refuse what several processes cannot do together, or one cannot do alone.
 
     Raises:
-        ConfigError: a step's images do not divide, or batch statistics cannot be had over the processes.
+        SettingsError: a step's images do not divide, or batch statistics cannot be had over the processes.
     """
     if config.sync_bn and (group.count == 1 or choose_device(config.device).type != "cuda"):
         found = "one process" if group.count == 1 else "the CPU"
-        raise ConfigError(f"sync_bn: found {found}; it is for several processes on CUDA, leave it out")
+        raise SettingsError(f"sync_bn: found {found}; it is for several processes on CUDA, leave it out")
     if config.batch_size != "auto":
         try:
             require_whole_parts(config.batch_size, config.accumulate, group.count)
         except ValueError as error:
-            raise ConfigError(str(error)) from error
+            raise SettingsError(str(error)) from error
 
 
 def _train_one(

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from .assemble import TrainingData, assemble
 from .config import TrainConfig
-from .errors import ConfigError
+from .errors import SettingsError
 from .near import NEAR_NAME
 from .resume import Progress, load_progress
 from .run_folder import CONFIG_NAME, finished_epochs, refuse_mixed_layout, what_changed
@@ -63,7 +63,7 @@ def prepare(
 
     Raises:
         DataError: the data cannot be used (with its branches LeakageError and GeneratedSetError).
-        ConfigError: a run folder holds another run.
+        SettingsError: a run folder holds another run.
         CheckpointError: the weights to start from, or the state to go on from, cannot be used.
     """
     refuse_mixed_layout(run, several=len(seeds) > 1)
@@ -98,10 +98,10 @@ def _look_up(job: Job, sources: TrainingData, *, overwrite: bool) -> TrainResult
     if changed is None:
         return load_progress(job.run / RESUME_NAME)
     if epochs:
-        raise ConfigError(
+        raise SettingsError(
             f"{job.run}: holds a finished run with {changed}; choose another -o, or add --overwrite to replace it"
         )
-    raise ConfigError(
+    raise SettingsError(
         f"{job.run}: holds an interrupted run with {changed}, and going on would mix the two; give what it was "
         "started with, choose another -o, or add --overwrite to start anew"
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats as scipy_stats
 
-from .errors import ConfigError
+from .errors import SettingsError
 from .stats import CONFIDENCE, Resampled
 
 POWER = 0.8
@@ -59,10 +59,10 @@ def images_needed(worth: float, draws: Resampled, *, rows: tuple[int, int], imag
         None where the metric is undefined.
 
     Raises:
-        ConfigError: `worth` is not between 0 and 1.
+        SettingsError: `worth` is not between 0 and 1.
     """
     if not 0 < worth < 1:
-        raise ConfigError(f"worth: found {worth:g}; expected a difference between 0 and 1, as 0.02")
+        raise SettingsError(f"worth: found {worth:g}; expected a difference between 0 and 1, as 0.02")
     first, second = rows
     apart = draws.by_images[second] - draws.by_images[first]
     if np.isnan(apart).all() or np.isnan(draws.seed_error[[first, second]]).any():

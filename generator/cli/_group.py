@@ -36,7 +36,7 @@ class OneLineErrors(click.Group):
             raise click.ClickException(str(error)) from error
         except ModuleNotFoundError as error:
             if (error.name or "").split(".")[0] in _EXTRA:
-                raise click.ClickException(str(MissingExtra(f"this command ({error.name})"))) from error
+                raise click.ClickException(str(MissingExtra(f"this command ({error.name})", "diffusion"))) from error
             raise
         except OSError as error:
             raise click.ClickException(_describe(error)) from error

@@ -84,12 +84,12 @@ def report(
 
 
 def _numbers(text: str, between: str, option: str) -> tuple[float, ...]:
-    from ..errors import ConfigError
+    from ..errors import SettingsError
 
     try:
         return tuple(float(part) for part in text.split(between))
     except ValueError as error:
-        raise ConfigError(
+        raise SettingsError(
             f"{option}: found {text!r}; expected numbers with {between!r} between, as 0.2{between}0.4"
         ) from error
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import ConfigError
+from ..errors import SettingsError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -46,7 +46,7 @@ class Captions:
         """The caption of one picture.
 
         Raises:
-            ConfigError: the text beside it cannot be read.
+            SettingsError: the text beside it cannot be read.
         """
         beside = picture.with_suffix(".txt")
         try:
@@ -54,7 +54,7 @@ class Captions:
         except FileNotFoundError:
             return self.of_class(class_name)
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{beside}: the caption cannot be read ({error}); save it as UTF-8 text") from error
+            raise SettingsError(f"{beside}: the caption cannot be read ({error}); save it as UTF-8 text") from error
         return own or self.of_class(class_name)
 
 
@@ -62,24 +62,24 @@ def read_captions(file: Path | None, template: str = DEFAULT_TEMPLATE) -> Captio
     """Captions by a template, and by a TOML file with [class] (words) and [caption] (whole captions) by class name.
 
     Raises:
-        ConfigError: the file cannot be read, or holds something else; names section and key.
+        SettingsError: the file cannot be read, or holds something else; names section and key.
     """
     if file is None:
         return Captions(template)
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(
+        raise SettingsError(
             f"{file}: captions cannot be read ({error}); expected TOML with [class] and [caption], "
             'as "漏铜" = "exposed copper"'
         ) from error
     tables: dict[str, dict[str, str]] = {name: {} for name in _SECTIONS}
     for section, table in content.items():
         if section not in tables or not isinstance(table, dict):
-            raise ConfigError(f"{file}: found {section!r}; expected the sections [class] and [caption]")
+            raise SettingsError(f"{file}: found {section!r}; expected the sections [class] and [caption]")
         for name, text in table.items():
             if not isinstance(text, str) or not text.strip():
-                raise ConfigError(f"{file}: [{section}] {name}: found {text!r}; expected a text")
+                raise SettingsError(f"{file}: [{section}] {name}: found {text!r}; expected a text")
             if section == "caption":
                 _check(text, f"{file}: [caption] {name}")
             tables[section][name] = text
@@ -90,15 +90,15 @@ def check_classes(captions: Captions, classes: list[str]) -> None:
     """Refuse rules for classes that there are not, which are most likely misspelt.
 
     Raises:
-        ConfigError: names them.
+        SettingsError: names them.
     """
     unknown = sorted({*captions.words, *captions.whole} - set(classes))
     if unknown:
-        raise ConfigError(f"captions for {', '.join(unknown)}: no such class; there are {', '.join(classes)}")
+        raise SettingsError(f"captions for {', '.join(unknown)}: no such class; there are {', '.join(classes)}")
 
 
 def _check(text: str, where: str) -> None:
     wrong = [name for name in _PLACEHOLDER.findall(text) if name != "class"]
     if wrong or not text.strip():
         found = f"{{{wrong[0]}}}" if wrong else "an empty text"
-        raise ConfigError(f"{where}: found {found}; expected a caption, with {{class}} where the class's word goes")
+        raise SettingsError(f"{where}: found {found}; expected a caption, with {{class}} where the class's word goes")

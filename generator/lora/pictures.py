@@ -39,7 +39,7 @@ def find_images(data: Path, captions: Captions) -> list[TrainingImage]:
         DataError: the folder is laid out otherwise, or a picture cannot be read.
         GeneratedImages: a picture tells that it was generated.
         TooFewImages: a class with fewer than two pictures.
-        ConfigError: a caption that cannot be read.
+        SettingsError: a caption that cannot be read.
     """
     listed = list_labelled_images(data)
     for label, count in Counter(image.label for image in listed).items():

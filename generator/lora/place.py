@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .._atomic import write_bytes_atomically
-from ..errors import ConfigError
+from ..errors import SettingsError
 from .captions import Captions
 
 
@@ -54,16 +54,16 @@ class TrainingFolder:
         """Refuse a name that cannot be used, and to overwrite a file that is not of this training.
 
         Raises:
-            ConfigError: says which name would do.
+            SettingsError: says which name would do.
         """
         if self.output.suffix.lower() != ".safetensors":
-            raise ConfigError(f"-o {self.output}: expected a name that ends in .safetensors, as defects.safetensors")
+            raise SettingsError(f"-o {self.output}: expected a name that ends in .safetensors, as defects.safetensors")
         if any(sign in self.name for sign in ":<>,"):
-            raise ConfigError(
+            raise SettingsError(
                 f"-o {self.output}: prompts name the file as <lora:{self.name}:0.8>; leave out : < > and ,"
             )
         if self.output.exists() and not restart and not self.state.exists():
-            raise ConfigError(
+            raise SettingsError(
                 f"-o {self.output}: there is such a file, and no training in {self.path} to go on with; take another "
                 "name, or add --restart to replace it"
             )

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from ..errors import ConfigError
+from ..errors import SettingsError
 from .settings import Precision
 
 Exact = Literal["fp32", "fp16", "bf16"]
@@ -20,11 +20,13 @@ def choose_precision(asked: Precision, device: torch.device) -> Exact:
     computes in float32, everything else being slower there.
 
     Raises:
-        ConfigError: half precision is asked for on a CPU.
+        SettingsError: half precision is asked for on a CPU.
     """
     if device.type != "cuda":
         if asked in ("fp16", "bf16"):
-            raise ConfigError(f"--precision {asked}: only a CUDA device gains by it; use --precision fp32 on {device}")
+            raise SettingsError(
+                f"--precision {asked}: only a CUDA device gains by it; use --precision fp32 on {device}"
+            )
         return "fp32"
     if asked != "auto":
         return asked

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ..errors import ConfigError
+from ..errors import SettingsError
 
 Flip = Literal["horizontal", "vertical"]
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
@@ -66,13 +66,13 @@ class LoraSettings:
         optional = ("alpha", "steps", "minutes", "micro_batch", "size_px", "min_snr")
         for name in (*positive, *(name for name in optional if getattr(self, name) is not None)):
             if not getattr(self, name) > 0:
-                raise ConfigError(f"{_option(name)}: found {getattr(self, name)}; expected a value above 0")
+                raise SettingsError(f"{_option(name)}: found {getattr(self, name)}; expected a value above 0")
         if self.steps is None and self.minutes is None:
-            raise ConfigError("neither --steps nor --minutes; give at least one of them")
+            raise SettingsError("neither --steps nor --minutes; give at least one of them")
         if self.size_px is not None and self.size_px % 64:
-            raise ConfigError(f"--size: found {self.size_px}; expected a multiple of 64, as 512, 768 or 1024")
+            raise SettingsError(f"--size: found {self.size_px}; expected a multiple of 64, as 512, 768 or 1024")
         if self.warmup_steps < 0 or self.sample_every < 0 or self.seed < 0:
-            raise ConfigError("--warmup-steps, --sample-every and --seed: expected 0 or more")
+            raise SettingsError("--warmup-steps, --sample-every and --seed: expected 0 or more")
 
     @property
     def scale(self) -> float:

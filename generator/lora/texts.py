@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..errors import ConfigError
+from ..errors import SettingsError
 from .base import Base
 
 _TOKENS = 75
@@ -33,12 +33,12 @@ def check_lengths(base: Base, captions: Iterable[str]) -> None:
     """Refuse captions whose end the text encoder would not see.
 
     Raises:
-        ConfigError: names the first.
+        SettingsError: names the first.
     """
     for caption in captions:
         tokens = max(len(tokenizer(caption).input_ids) - 2 for tokenizer in base.tokenizers)
         if tokens > _TOKENS:
-            raise ConfigError(f"caption {caption!r}: {tokens} tokens; at most {_TOKENS} are read, make it shorter")
+            raise SettingsError(f"caption {caption!r}: {tokens} tokens; at most {_TOKENS} are read, make it shorter")
 
 
 def encode_texts(base: Base, captions: Sequence[str], *, clip_skip: int) -> Encoded:

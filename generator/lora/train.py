@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from .._atomic import write_bytes_atomically
 from ..device import choose_device
-from ..errors import ConfigError
+from ..errors import SettingsError
 from .adapters import adapter_tensors, add_adapters
 from .base import Base, Prediction, load_base
 from .captions import Captions, check_classes
@@ -89,7 +89,7 @@ def train_lora(
 
     Raises:
         DataError: the pictures cannot be used.
-        ConfigError: a setting cannot be used, or differs from what an interrupted training was started with.
+        SettingsError: a setting cannot be used, or differs from what an interrupted training was started with.
         ModelError: the base or the state cannot be used.
         OutOfMemory: the device's memory does not hold a step.
         TrainingDiverged: the loss is no number any more.
@@ -132,7 +132,7 @@ def _check_same(folder: TrainingFolder, identity: dict[str, object]) -> None:
     if differing:
         name = differing[0]
         found, expected = str(identity[name])[:60], str(former.get(name))[:60]
-        raise ConfigError(
+        raise SettingsError(
             f"{folder.path}: this training was started with {name.replace('_', '-')} {expected}, now it is {found}; "
             "give the same, another -o, or --restart to begin anew"
         )

@@ -46,7 +46,7 @@ def make_pictures(
         progress: show a bar on stderr.
 
     Raises:
-        ConfigError: there is no such device.
+        SettingsError: there is no such device.
         OutOfMemory: the device's memory does not hold a batch.
     """
     sources = [one for label in range(len(model.classes)) for one in _choose(material, label, settings)]

@@ -31,7 +31,7 @@ def draw_page(findings: Findings) -> str:
     try:
         import jinja2
     except ModuleNotFoundError as error:
-        raise MissingExtra("the report's page (jinja2)") from error
+        raise MissingExtra("the report's page (jinja2)", "diffusion") from error
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("generator.report", "templates"),
         autoescape=True,

@@ -46,7 +46,7 @@ def report(
         ModelError: the model cannot be used.
         DataError: the data cannot, or is not what the model learned from.
         ClassifierError: the classifier cannot, or is of another class set.
-        ConfigError: a setting cannot be used.
+        SettingsError: a setting cannot be used.
         OutOfMemory: memory does not hold a batch.
         MissingExtra: diffusers or onnxruntime is not installed.
     """

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..errors import ConfigError
+from ..errors import SettingsError
 from ..sampling import GUIDANCE, STEPS
 from .strengths import CHANGE_RATE, KEEP_RATE
 
@@ -51,7 +51,7 @@ def make_settings(**settings: Any) -> ReportSettings:
     """`ReportSettings` from what a user gave.
 
     Raises:
-        ConfigError: a setting is out of range; the message names the first one at fault.
+        SettingsError: a setting is out of range; the message names the first one at fault.
     """
     try:
         return ReportSettings.model_validate(settings)
@@ -59,5 +59,5 @@ def make_settings(**settings: Any) -> ReportSettings:
         first = error.errors(include_url=False)[0]
         words = first["msg"].removeprefix("Value error, ")
         if first["type"] == "value_error":
-            raise ConfigError(words) from error
-        raise ConfigError(f"{'.'.join(map(str, first['loc']))}: found {first['input']!r}; {words.lower()}") from error
+            raise SettingsError(words) from error
+        raise SettingsError(f"{'.'.join(map(str, first['loc']))}: found {first['input']!r}; {words.lower()}") from error

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from .._version import __version__
+from sdcore import __version__
+
 from ._group import OneLineErrors, speak_utf8
 from .compose import compose
 from .crop import crop

@@ -12,8 +12,9 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from sdcore import __version__
+
 from .._http import parse_address
-from .._version import __version__
 from ..client import DEFAULT_URL
 from ..errors import SettingsError
 from .wire import Place
@@ -167,7 +168,7 @@ def _say() -> Callable[..., Any]:
             return True
 
         try:
-            from sdclient._version import __version__ as version
+            from sdcore import __version__ as version
         except ImportError:
             version = ""
         own = [part.strip() for part in os.environ.get("SDCLIENT_URL", "").split(",") if part.strip()]

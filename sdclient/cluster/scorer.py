@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from PIL import Image
 
+from sdcore import __version__
+
 from .._images import decode
-from .._version import __version__
 from ..errors import BadImage, MissingExtra, OutputError, SDClientError, SettingsError
 from ..masks import decode_mask
 from ..photos import decode_photo

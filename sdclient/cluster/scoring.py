@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import RayError
 
-from .._version import __version__
+from sdcore import __version__
+
 from ..curate.real import RealClass
 from ..curate.score import Scored
 from ..curate.scorer import PairJob, ScoreJob, base_bytes, recorded_bytes

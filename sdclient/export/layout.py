@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from ..boxes import CLASSES_NAME, Box, is_class_name, read_class_names, read_yolo
-from ..errors import BoxError, ExportError
+from ..errors import AnnotationError, ExportError
 from ..photos import is_image_name, visible_entries
 from ..voc import read_voc_file
 from .labels import MARK, data_yaml, voc_text, yolo_text
@@ -109,12 +109,12 @@ class YoloFolders:
 
         Raises:
             ExportError: numbers are not known, or a class is new to a data set whose `data.yaml` is the user's own.
-            BoxError: a `classes.txt` that cannot be used, or a class name that cannot stand in one.
+            AnnotationError: a `classes.txt` that cannot be used, or a class name that cannot stand in one.
         """
         wanted = sorted(classes - {self._normal})
         for name in wanted:
             if not is_class_name(name):
-                raise BoxError(f"class {name!r} cannot stand in a {CLASSES_NAME}; rename the class")
+                raise AnnotationError(f"class {name!r} cannot stand in a {CLASSES_NAME}; rename the class")
         self.classes = self._known_classes()
         new = [name for name in wanted if name not in self.classes]
         if new and self._is_foreign_yaml():
@@ -187,11 +187,11 @@ class VocFolders:
         """Names stand in the boxes themselves; those that could not be a folder's are refused, as when they are read.
 
         Raises:
-            BoxError: such a name.
+            AnnotationError: such a name.
         """
         for name in sorted(classes):
             if not is_class_name(name):
-                raise BoxError(f"class {name!r} cannot stand in a box file; rename the class")
+                raise AnnotationError(f"class {name!r} cannot stand in a box file; rename the class")
 
     def place(self, class_name: str, name: str) -> tuple[str, str]:
         """All classes together."""

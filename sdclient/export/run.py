@@ -82,7 +82,7 @@ def export(
             these images; or where a defect lies is not known.
         ManifestError: no manifest, or a table of exports that cannot be read.
         OutputError: the destination is a file, overlaps the output, or another export is at work there.
-        BoxError: box files or class names that cannot be used.
+        AnnotationError: box files or class names that cannot be used.
         MissingExtra: boxes are wanted and what finds them is not installed.
         OSError: the destination cannot be written.
     """

@@ -32,7 +32,7 @@ class BoxMasks:
         any_class: take boxes of every class.
 
     Raises:
-        BoxError: the folder is not there.
+        AnnotationError: the folder is not there.
         OutputError: `crops.csv` cannot be read.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._version import __version__
+from sdcore import __version__
 
 ENGINE = "classical, not Stable Diffusion"
 """What made the pixels; in every reply's `extra_generation_params[ENGINE_KEY]` and in every infotext."""

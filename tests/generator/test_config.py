@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from generator.config import make_config, what_differs
-from generator.errors import ConfigError
+from generator.errors import SettingsError
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from generator.errors import ConfigError
     ],
 )
 def test_what_cannot_be_used_is_named_with_what_was_found(settings: dict[str, Any], words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(SettingsError, match=words):
         make_config(**settings)
 
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from generator import run as run_module
 from generator import train as train_module
 from generator.config import TrainConfig
-from generator.errors import ConfigError, ModelError, OutOfMemory
+from generator.errors import ModelError, OutOfMemory, SettingsError
 from generator.interrupt import Interrupted
 from generator.session import Session
 from generator.train import train
@@ -129,7 +129,9 @@ def test_another_setting_is_refused_until_overwritten(
     photos: Path, tmp_path: Path, tiny: Tiny, changed: dict[str, Any]
 ) -> None:
     train(photos, tmp_path / "m", tiny(), progress=False)
-    with pytest.raises(ConfigError, match=r"holds a training with (size_px 16, asked for 32|lr 0\.0005).*--overwrite"):
+    with pytest.raises(
+        SettingsError, match=r"holds a training with (size_px 16, asked for 32|lr 0\.0005).*--overwrite"
+    ):
         train(photos, tmp_path / "m", tiny(**changed), progress=False)
     assert not train(photos, tmp_path / "m", tiny(**changed), overwrite=True, progress=False).was_there
 
@@ -137,17 +139,17 @@ def test_another_setting_is_refused_until_overwritten(
 def test_other_pictures_or_classes_are_refused_until_overwritten(photos: Path, tmp_path: Path, tiny: Tiny) -> None:
     train(photos, tmp_path / "m", tiny(), progress=False)
     draw_classes(photos, {"open": 7})
-    with pytest.raises(ConfigError, match="other pictures"):
+    with pytest.raises(SettingsError, match="other pictures"):
         train(photos, tmp_path / "m", tiny(steps=9), progress=False)
     shutil.rmtree(photos / "裂纹")
-    with pytest.raises(ConfigError, match="other pictures"):
+    with pytest.raises(SettingsError, match="other pictures"):
         train(photos, tmp_path / "m", tiny(steps=9), progress=False)
 
 
 def test_a_model_without_its_state_is_not_trained_over(photos: Path, tmp_path: Path, tiny: Tiny) -> None:
     train(photos, tmp_path / "m", tiny(), progress=False)
     (tmp_path / "m" / "resume.pt").unlink()
-    with pytest.raises(ConfigError, match=r"not its resume\.pt"):
+    with pytest.raises(SettingsError, match=r"not its resume\.pt"):
         train(photos, tmp_path / "m", tiny(), progress=False)
 
 
@@ -191,7 +193,7 @@ def test_a_disk_that_is_full_beforehand_is_told_before_the_work(
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=1 << 20)
     monkeypatch.setattr(run_module.shutil, "disk_usage", lambda folder: usage)
-    with pytest.raises(ConfigError, match=r"1 MiB free on this disk, but saving takes \d+"):
+    with pytest.raises(SettingsError, match=r"1 MiB free on this disk, but saving takes \d+"):
         train(photos, tmp_path / "m", tiny(), progress=False)
 
 
@@ -212,7 +214,7 @@ def test_memory_that_runs_out_is_told_with_a_smaller_batch(
 def test_a_device_that_is_not_there_is_refused(photos: Path, tmp_path: Path, tiny: Tiny) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
-    with pytest.raises(ConfigError, match="'cuda' asked for"):
+    with pytest.raises(SettingsError, match="'cuda' asked for"):
         train(photos, tmp_path / "m", tiny(device="cuda"), progress=False)
 
 

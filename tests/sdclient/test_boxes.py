@@ -8,7 +8,7 @@ import pytest
 
 from sdclient.box_files import BoxFiles
 from sdclient.boxes import Box, read_class_names, read_voc, read_yolo
-from sdclient.errors import BoxError
+from sdclient.errors import AnnotationError
 
 NAMES = ["dirt", "脏污"]
 
@@ -59,7 +59,7 @@ def test_an_empty_box_file_means_no_defect(tmp_path: Path) -> None:
 )
 def test_a_yolo_mistake_names_file_and_line(tmp_path: Path, line: str, words: str) -> None:
     path = text_file(tmp_path / "a.txt", f"0 0.5 0.5 0.2 0.1\n{line}\n")
-    with pytest.raises(BoxError) as caught:
+    with pytest.raises(AnnotationError) as caught:
         read_yolo(path, NAMES, 200, 100)
     assert f"a.txt: line 2: {words}" in str(caught.value)
 
@@ -82,16 +82,16 @@ def test_class_names_are_the_lines_of_classes_txt(tmp_path: Path) -> None:
 )
 def test_names_that_cannot_be_folders_are_refused(tmp_path: Path, text: str, words: str) -> None:
     text_file(tmp_path / "classes.txt", text)
-    with pytest.raises(BoxError) as caught:
+    with pytest.raises(AnnotationError) as caught:
         read_class_names(tmp_path)
     assert f"classes.txt: {words}" in str(caught.value)
 
 
 def test_missing_or_foreign_text_is_said_to_be_so(tmp_path: Path) -> None:
-    with pytest.raises(BoxError, match=r"classes\.txt: not there; YOLO boxes need it"):
+    with pytest.raises(AnnotationError, match=r"classes\.txt: not there; YOLO boxes need it"):
         read_class_names(tmp_path)
     (tmp_path / "classes.txt").write_bytes("脏污".encode("gbk"))
-    with pytest.raises(BoxError, match=r"classes\.txt: not UTF-8"):
+    with pytest.raises(AnnotationError, match=r"classes\.txt: not UTF-8"):
         read_class_names(tmp_path)
 
 
@@ -133,7 +133,7 @@ def test_voc_in_the_encoding_it_declares_is_read(tmp_path: Path) -> None:
 )
 def test_a_voc_mistake_names_file_and_line(tmp_path: Path, text: str, words: str) -> None:
     path = text_file(tmp_path / "a.xml", text)
-    with pytest.raises(BoxError) as caught:
+    with pytest.raises(AnnotationError) as caught:
         read_voc(path, 200, 100)
     assert f"a.xml: {words}" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -157,9 +157,9 @@ def test_box_files_are_found_at_the_top_or_in_the_photos_class_folder(tmp_path: 
 
 
 def test_a_photo_without_a_box_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BoxError, match=r"a\.txt: not there, nor an \.xml; expected a box file for .*a\.jpg"):
+    with pytest.raises(AnnotationError, match=r"a\.txt: not there, nor an \.xml; expected a box file for .*a\.jpg"):
         BoxFiles(tmp_path).boxes_of(Path("p/a.jpg"), None, 9, 9)
-    with pytest.raises(BoxError, match="labels: not there"):
+    with pytest.raises(AnnotationError, match="labels: not there"):
         BoxFiles(tmp_path / "labels")
 
 
@@ -168,8 +168,8 @@ def test_two_box_files_for_a_photo_and_two_photos_for_one_are_refused(tmp_path: 
     text_file(tmp_path / "a.txt", "")
     files = BoxFiles(tmp_path)
     files.boxes_of(Path("p/x/a.jpg"), "x", 9, 9)
-    with pytest.raises(BoxError, match=r"a\.txt: would belong to .*a\.jpg and .*a\.jpg"):
+    with pytest.raises(AnnotationError, match=r"a\.txt: would belong to .*a\.jpg and .*a\.jpg"):
         files.boxes_of(Path("p/y/a.jpg"), "y", 9, 9)
     text_file(tmp_path / "a.xml", voc())
-    with pytest.raises(BoxError, match=r"a\.txt: stands beside a\.xml"):
+    with pytest.raises(AnnotationError, match=r"a\.txt: stands beside a\.xml"):
         BoxFiles(tmp_path).boxes_of(Path("p/a.jpg"), None, 9, 9)

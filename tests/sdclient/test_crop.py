@@ -13,7 +13,7 @@ from PIL import Image
 
 from sdclient import crop as crop_module
 from sdclient.crop import crop_boxes, crop_tiles
-from sdclient.errors import BoxError, OutputError, SourceError
+from sdclient.errors import AnnotationError, OutputError, SourceError
 from sdclient.numbering import number
 from sdclient.sources import discover
 
@@ -169,7 +169,7 @@ def test_a_box_error_stops_before_anything_is_written(tmp_path: Path) -> None:
     photo(tmp_path / "photos/a.png")
     photo(tmp_path / "photos/b.png")
     boxes = labels(tmp_path / "labels", a="0 0.5 0.5 0.1 0.1\n", b="0 0.5 0.5 0.1\n")
-    with pytest.raises(BoxError, match=r"b\.txt: line 1: 4 fields"):
+    with pytest.raises(AnnotationError, match=r"b\.txt: line 1: 4 fields"):
         crop_boxes(tmp_path / "photos", tmp_path / "out", boxes)
     assert not (tmp_path / "out").exists()
 

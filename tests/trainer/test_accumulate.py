@@ -12,7 +12,7 @@ from torch.nn import functional
 from trainer.augment import augment, draw_variation, vary
 from trainer.config import AugmentConfig, TrainConfig, make_config
 from trainer.device import torch_threads
-from trainer.errors import ConfigError
+from trainer.errors import SettingsError
 from trainer.group import ALONE
 from trainer.loader import normalise
 from trainer.sampling import parts_of, steps_in_epoch
@@ -109,7 +109,7 @@ def test_every_part_of_every_step_has_two_images(count: int) -> None:
 
 def test_too_few_images_for_the_parts_are_refused() -> None:
     with pytest.raises(
-        ConfigError, match=r"4 parts a step, over all processes, need 8 images an epoch, and there are 7"
+        SettingsError, match=r"4 parts a step, over all processes, need 8 images an epoch, and there are 7"
     ):
         steps_in_epoch(7, 8, parts=4)
 
@@ -123,7 +123,7 @@ def test_too_few_images_for_the_parts_are_refused() -> None:
     ],
 )
 def test_parts_that_do_not_divide_the_batch_are_refused(batch_size: int, accumulate: int, words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(SettingsError, match=words):
         make_config(batch_size=batch_size, accumulate=accumulate)
 
 

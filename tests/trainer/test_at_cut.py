@@ -9,7 +9,7 @@ from scipy import stats as golden_stats
 from sklearn import metrics as golden
 
 from trainer.at_cut import at_cut_as_json, choose_point, judge_at
-from trainer.errors import ConfigError, TooFewDefects
+from trainer.errors import SettingsError, TooFewDefects
 from trainer.operating_point_file import ChosenPoint
 from trainer.predictions import Predictions, make_predictions
 
@@ -129,9 +129,9 @@ def test_a_cut_that_filters_nothing_says_so() -> None:
 
 
 def test_a_point_of_other_classes_or_another_normal_is_refused() -> None:
-    with pytest.raises(ConfigError, match="calls 'good' normal, but the classes are Normal, open, short"):
+    with pytest.raises(SettingsError, match="calls 'good' normal, but the classes are Normal, open, short"):
         judge_at(ChosenPoint("good", 0.5), drawn(1))
-    with pytest.raises(ConfigError, match="calls 'open' normal, but --normal is 'Normal'"):
+    with pytest.raises(SettingsError, match="calls 'open' normal, but --normal is 'Normal'"):
         judge_at(ChosenPoint("open", 0.5), drawn(1))
 
 

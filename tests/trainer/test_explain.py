@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from trainer.config import make_config
-from trainer.errors import CheckpointError, ConfigError, DataError
+from trainer.errors import CheckpointError, DataError, SettingsError
 from trainer.explain import ANY_DEFECT, Explanation, explain, read_upright, write_explanations
 from trainer.predict import predict_folder
 from trainer.train import train
@@ -129,11 +129,13 @@ def test_one_image_alone_is_enough(spotted: Path) -> None:
 
 def test_what_cannot_be_explained_is_said_before_anything_is_computed(spotted: Path, tmp_path: Path) -> None:
     images = spotted.parent / "data" / "val"
-    with pytest.raises(ConfigError, match=r"'scratch' is not among the trained classes; expected one of Normal, 亮点"):
+    with pytest.raises(
+        SettingsError, match=r"'scratch' is not among the trained classes; expected one of Normal, 亮点"
+    ):
         explain(spotted, images, class_name="scratch")
-    with pytest.raises(ConfigError, match="limit: found 0"):
+    with pytest.raises(SettingsError, match="limit: found 0"):
         explain(spotted, images, limit=0)
-    with pytest.raises(ConfigError, match="batch_size: found 0"):
+    with pytest.raises(SettingsError, match="batch_size: found 0"):
         explain(spotted, images, batch_size=0)
     with pytest.raises(CheckpointError, match="no such folder or file"):
         explain(tmp_path / "nowhere", images)

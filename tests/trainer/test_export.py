@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from trainer.cli import cli
-from trainer.errors import CheckpointError, ConfigError, DataError, ExportError, MissingExtra
+from trainer.errors import CheckpointError, DataError, ExportError, MissingExtra, SettingsError
 from trainer.export import export
 from trainer.exported import FORMAT_NAME, VERSION, Format, read_metadata
 from trainer.loader import decode
@@ -145,9 +145,9 @@ def test_without_real_images_nothing_is_exported(trained_run: Trained, tmp_path:
 
 
 def test_an_unknown_format_and_the_checkpoint_itself_are_refused(trained_run: Trained) -> None:
-    with pytest.raises(ConfigError, match="format: found 'tflite'; expected onnx or torchscript"):
+    with pytest.raises(SettingsError, match="format: found 'tflite'; expected onnx or torchscript"):
         export(trained_run[0], format="tflite")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="is the checkpoint itself"):
+    with pytest.raises(SettingsError, match="is the checkpoint itself"):
         export(trained_run[0], trained_run[0] / "best.pt", format="torchscript")
 
 
@@ -180,10 +180,10 @@ def test_foreign_and_damaged_files_are_refused_in_words(
     with pytest.raises(CheckpointError, match=r"none\.onnx: no such file"):
         predict(tmp_path / "none.onnx", data)
     with pytest.raises(
-        ConfigError, match="gives probabilities alone; for features export the run again with --features"
+        SettingsError, match="gives probabilities alone; for features export the run again with --features"
     ):
         predict(exported["onnx"], data, with_features=True)
-    with pytest.raises(ConfigError, match="run on the CPU"):
+    with pytest.raises(SettingsError, match="run on the CPU"):
         predict(exported["onnx"], data, device="cuda")
 
 
@@ -226,7 +226,7 @@ def test_wrong_metadata_is_refused(change: dict[str, str | None], words: str) ->
     }
     read_metadata({key: text for key, text in texts.items() if text is not None}, Path("m.onnx"))
     texts |= change
-    with pytest.raises((CheckpointError, ConfigError), match=words):
+    with pytest.raises((CheckpointError, SettingsError), match=words):
         read_metadata({key: text for key, text in texts.items() if text is not None}, Path("m.onnx"))
 
 

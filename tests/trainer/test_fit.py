@@ -11,7 +11,7 @@ from torch import nn
 
 from trainer.config import TrainConfig, make_config
 from trainer.ema import MovingAverage
-from trainer.errors import ConfigError
+from trainer.errors import SettingsError
 from trainer.fit import fit
 from trainer.schedule import lr_share
 from trainer.score import score
@@ -69,7 +69,7 @@ def test_easy_pictures_are_learnt() -> None:
 
 def test_a_loss_that_is_no_number_stops_with_advice() -> None:
     pictures = easy_pictures(0)
-    with pytest.raises(ConfigError, match=r"the loss became .* try --lr"):
+    with pytest.raises(SettingsError, match=r"the loss became .* try --lr"):
         # A rate this high is beyond what a user may set, so that the loss surely leaves the numbers.
         list(
             fit(
@@ -207,12 +207,12 @@ def test_frozen_layers_stay_to_the_last_bit_and_the_rest_learns(trained_run: tup
     ],
 )
 def test_settings_that_contradict_are_refused_in_words(changes: dict[str, object], words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(SettingsError, match=words):
         make_config(**changes)
 
 
 def test_a_batch_size_still_open_is_refused() -> None:
-    with pytest.raises(ConfigError, match="found 'auto'"):
+    with pytest.raises(SettingsError, match="found 'auto'"):
         run_fit(settings(batch_size="auto"))
 
 
@@ -227,16 +227,16 @@ def test_the_shortest_runs_have_a_learning_rate(epochs: int, steps: int, warmup:
     [("epochs", 0), ("imgsz", 33), ("imgsz", 0), ("lr", 0), ("lr", float("nan")), ("batch_size", 1), ("seed", -1)],
 )
 def test_a_setting_out_of_range_is_named(setting: str, value: float) -> None:
-    with pytest.raises(ConfigError, match=f"^{setting}: found"):
+    with pytest.raises(SettingsError, match=f"^{setting}: found"):
         make_config(**{setting: value})
 
 
 def test_an_unknown_setting_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"^epoch: "):
+    with pytest.raises(SettingsError, match=r"^epoch: "):
         make_config(epoch=3)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what the test wants missing")
 def test_a_missing_gpu_is_said() -> None:
-    with pytest.raises(ConfigError, match="sees no such device"):
+    with pytest.raises(SettingsError, match="sees no such device"):
         run_fit(settings(device="cuda"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.errors import ConfigError, DataError
+from trainer.errors import DataError, SettingsError
 from trainer.image_list import list_files, list_named_images, read_paths
 
 
@@ -86,7 +86,7 @@ def test_an_empty_list_and_an_unknown_word_are_refused(pictures: Path) -> None:
     with pytest.raises(DataError, match="standard input: no paths in it"):
         list_files([], source="standard input")
     for listing in (list_named_images, list_files):
-        with pytest.raises(ConfigError, match="labels: found 'top'"):
+        with pytest.raises(SettingsError, match="labels: found 'top'"):
             listing(["线"], labels="top")
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as golden
 
-from trainer.errors import ConfigError, TooFewDefects
+from trainer.errors import SettingsError, TooFewDefects
 from trainer.operating_point import (
     OperatingPoint,
     chance_of_misses,
@@ -113,7 +113,7 @@ def test_promises_that_take_their_number_of_defects() -> None:
 
 @pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, 1.5, float("nan")])
 def test_a_rate_that_is_none_is_refused(rate: float) -> None:
-    with pytest.raises(ConfigError, match="expected a number between 0 and 1"):
+    with pytest.raises(SettingsError, match="expected a number between 0 and 1"):
         choose([0.5] * 10, rate)
 
 

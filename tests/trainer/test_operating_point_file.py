@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.errors import ConfigError
+from trainer.errors import SettingsError
 from trainer.operating_point_file import (
     OPERATING_POINT_NAME,
     ChosenPoint,
@@ -51,14 +51,14 @@ def test_a_score_at_the_cut_is_defective() -> None:
 )
 def test_a_wrong_file_is_refused_with_its_name(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / OPERATING_POINT_NAME).write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigError, match=words) as caught:
+    with pytest.raises(SettingsError, match=words) as caught:
         read_operating_point(tmp_path)
     assert str(tmp_path / OPERATING_POINT_NAME) in str(caught.value)
 
 
 def test_a_point_of_other_classes_is_refused() -> None:
     require_class(ChosenPoint("a", 0.5), ("a", "b"), "run")
-    with pytest.raises(ConfigError, match=r"run: its operating point calls 'c' normal, but the classes are a, b"):
+    with pytest.raises(SettingsError, match=r"run: its operating point calls 'c' normal, but the classes are a, b"):
         require_class(ChosenPoint("c", 0.5), ("a", "b"), "run")
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trainer.errors import CheckpointError, ConfigError, DataError
+from trainer.errors import CheckpointError, DataError, SettingsError
 from trainer.loader import decode
 from trainer.predict import predict_folder
 from trainer.weights import load_classifier
@@ -69,7 +69,7 @@ def test_what_cannot_be_predicted_is_said(trained_run: Trained, tmp_path: Path) 
         predict_folder(run, tmp_path / "nowhere", progress=False)
     with pytest.raises(DataError, match="no images in this folder"):
         predict_folder(run, tmp_path, progress=False)
-    with pytest.raises(ConfigError, match="batch_size: found 0"):
+    with pytest.raises(SettingsError, match="batch_size: found 0"):
         predict_folder(run, data / "test", batch_size=0, progress=False)
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"")

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from trainer.cli import cli
-from trainer.errors import ConfigError, DataError, PredictionsError
+from trainer.errors import DataError, PredictionsError, SettingsError
 from trainer.image_list import list_files
 from trainer.lanes import sensible_batch, sensible_lanes
 from trainer.loader import decode, decode_rows
@@ -125,7 +125,7 @@ def test_features_are_what_the_last_layer_sees(trained_run: Trained, tmp_path: P
 
 def test_features_of_a_stream_without_are_refused(trained_run: Trained, tmp_path: Path) -> None:
     run, data = trained_run
-    with pytest.raises(ConfigError, match="made without features"):
+    with pytest.raises(SettingsError, match="made without features"):
         write_stream(predict(run, data / "test"), tmp_path / "p.csv", features=tmp_path / "f.npz")
     assert list(tmp_path.iterdir()) == []
 
@@ -178,14 +178,14 @@ def test_an_operating_point_decides_and_the_table_stays_readable(trained_run: Tr
     assert len(read_predictions(tmp_path / "p.csv").images) == 6
     assert {row.decision for row in predict(own / "last.pt", data / "test")} == {""}
     write_operating_point(own, ChosenPoint("other", 0.5))
-    with pytest.raises(ConfigError, match="calls 'other' normal"):
+    with pytest.raises(SettingsError, match="calls 'other' normal"):
         predict(own, data / "test")
 
 
 @pytest.mark.parametrize(("setting", "words"), [("workers", "workers: found -1"), ("threads", "threads: found -1")])
 def test_settings_that_cannot_be_are_refused(trained_run: Trained, setting: str, words: str) -> None:
     run, data = trained_run
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(SettingsError, match=words):
         predict(run, data / "test", **{setting: -1})
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.errors import ConfigError
+from trainer.errors import SettingsError
 from trainer.processes import ERROR_NAME, JobFailed, run_jobs, sensible_processes
 
 
@@ -70,7 +70,7 @@ def test_without_processes_it_is_done_here(tmp_path: Path) -> None:
     assert here == ["a", "b"]
 
     def fail(job: PathJob) -> None:
-        raise ConfigError("lr: too high")
+        raise SettingsError("lr: too high")
 
     with pytest.raises(JobFailed, match=r"^a: lr: too high$"):
         run_jobs(jobs_in(tmp_path, "a"), fail, processes=0, done=lambda job: None, look=print)

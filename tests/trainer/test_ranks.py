@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from trainer.cli import cli
 from trainer.config import make_config
-from trainer.errors import ConfigError, RankFailed, SaidElsewhere
+from trainer.errors import RankFailed, SaidElsewhere, SettingsError
 from trainer.experiment.config import ExperimentConfig
 from trainer.experiment.run import run_experiment
 from trainer.interrupt import deferred_interrupts
@@ -52,16 +52,16 @@ def test_a_scheduler_that_is_not_torchrun_is_not_heeded() -> None:
     ],
 )
 def test_variables_that_make_no_sense_are_named(changes: dict[str, str], words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(SettingsError, match=words):
         read_ranks({**SECOND_OF_FOUR, **changes})
     incomplete = {name: value for name, value in SECOND_OF_FOUR.items() if name != "LOCAL_RANK"}
-    with pytest.raises(ConfigError, match="LOCAL_RANK"):
+    with pytest.raises(SettingsError, match="LOCAL_RANK"):
         read_ranks(incomplete)
 
 
 def test_torchrun_and_processes_are_refused_together(monkeypatch: pytest.MonkeyPatch) -> None:
     set_ranks(monkeypatch)
-    with pytest.raises(ConfigError, match=r"processes: found 2, but torchrun started 4.*leave out --processes"):
+    with pytest.raises(SettingsError, match=r"processes: found 2, but torchrun started 4.*leave out --processes"):
         processes_for(make_config(), [0, 1], 2)
     assert processes_for(make_config(), [0, 1]) == 1
 
@@ -73,7 +73,7 @@ def test_only_trainings_run_under_torchrun(monkeypatch: pytest.MonkeyPatch, tmp_
         assert done.exit_code == 1
         assert done.stderr.startswith(f"Error: {command}: torchrun started 4 processes, and each would do the same")
     config = ExperimentConfig.model_construct()
-    with pytest.raises(ConfigError, match="experiment: torchrun started 4 processes"):
+    with pytest.raises(SettingsError, match="experiment: torchrun started 4 processes"):
         run_experiment(config)
 
 

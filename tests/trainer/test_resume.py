@@ -15,7 +15,7 @@ from PIL import Image
 
 import trainer.train as train_module
 from trainer.config import TrainConfig, make_config
-from trainer.errors import CheckpointError, ConfigError
+from trainer.errors import CheckpointError, SettingsError
 from trainer.history import read_history
 from trainer.interrupt import Interrupted
 from trainer.resume import load_progress
@@ -133,9 +133,9 @@ def broken_off(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_other_settings_are_refused_until_overwrite_is_given(pictures: Path, broken_off: Path) -> None:
-    with pytest.raises(ConfigError, match=r"interrupted run with lr 0.001, asked for 0.002, .*--overwrite"):
+    with pytest.raises(SettingsError, match=r"interrupted run with lr 0.001, asked for 0.002, .*--overwrite"):
         train(pictures, broken_off, settings(lr=0.002), progress=False)
-    with pytest.raises(ConfigError, match=r"augment.hue 0.0, asked for 0.1"):
+    with pytest.raises(SettingsError, match=r"augment.hue 0.0, asked for 0.1"):
         train(pictures, broken_off, settings(augment={"hue": 0.1}), progress=False)
     result = train(pictures, broken_off, settings(lr=0.002), overwrite=True, progress=False)[0]
     assert (result.resumed_after, result.epochs) == (0, 3)
@@ -145,14 +145,14 @@ def test_other_settings_are_refused_until_overwrite_is_given(pictures: Path, bro
 def test_other_images_are_refused(pictures: Path, broken_off: Path, tmp_path: Path) -> None:
     shutil.copytree(pictures, tmp_path / "other")
     (tmp_path / "other" / "train" / "Normal" / "图0.png").unlink()
-    with pytest.raises(ConfigError, match="interrupted run with other images"):
+    with pytest.raises(SettingsError, match="interrupted run with other images"):
         train(tmp_path / "other", broken_off, settings(), progress=False)
 
 
 def test_another_torch_is_refused(pictures: Path, broken_off: Path) -> None:
     facts = json.loads((broken_off / "environment.json").read_text(encoding="utf-8"))
     (broken_off / "environment.json").write_text(json.dumps({**facts, "torch": "2.0.0"}), encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"with torch 2\.0\.0, here it is"):
+    with pytest.raises(SettingsError, match=r"with torch 2\.0\.0, here it is"):
         train(pictures, broken_off, settings(), progress=False)
 
 
@@ -182,7 +182,7 @@ def test_moved_weights_are_known_by_their_content_and_changed_ones_too(
     if load_checkpoint(unbroken / "last.pt").epoch == load_checkpoint(unbroken / "best.pt").epoch:
         content = torch.load(tmp_path / "b.pt", weights_only=True)
         torch.save({**content, "val_macro_f1": 0.0}, tmp_path / "b.pt")
-    with pytest.raises(ConfigError, match=r"finished run with weights_sha256"):
+    with pytest.raises(SettingsError, match=r"finished run with weights_sha256"):
         train(pictures, tmp_path / "run", moved, progress=False)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
-from trainer.errors import ConfigError
+from trainer.errors import SettingsError
 from trainer.sampling import EpochOrder, class_weights
 
 
@@ -75,7 +75,7 @@ def test_without_a_share_added_images_are_drawn_like_any_other() -> None:
     [(0.5, [False] * 4, "no generated images join"), (0.0, [True] * 4, "no real images"), (0.5, [], "no generated")],
 )
 def test_a_share_of_images_that_are_not_there_is_refused(share: float, added: list[bool], words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(SettingsError, match=words):
         order_of([0] * 4 if added else [], added_share=share, added=added)
 
 

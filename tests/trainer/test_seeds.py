@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from trainer.config import TrainConfig, make_config
-from trainer.errors import ConfigError
+from trainer.errors import SettingsError
 from trainer.processes import JobFailed
 from trainer.seeds import processes_for, train_seeds
 from trainer.train import train
@@ -46,5 +46,5 @@ def test_no_more_processes_than_seeds_and_none_below_one() -> None:
     assert processes_for(tiny(), [0, 1, 2], 8) == 3
     assert processes_for(tiny(), [0], None) == 1
     assert processes_for(tiny(threads=10_000), [0, 1]) == 1
-    with pytest.raises(ConfigError, match="processes: found 0; expected 1 or more"):
+    with pytest.raises(SettingsError, match="processes: found 0; expected 1 or more"):
         processes_for(tiny(), [0, 1], 0)

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from trainer._yolov5 import build_classifier
-from trainer.errors import CheckpointError, ConfigError
+from trainer.errors import CheckpointError, SettingsError
 from trainer.loader import MEAN, STD
 from trainer.start import freeze_backbone, start_from
 from trainer.upstream_weights import is_allowed, read_upstream
@@ -404,5 +404,5 @@ def test_no_layer_frozen_leaves_all_to_learn_and_too_many_are_refused() -> None:
     freeze_backbone(network, 0)
     assert all(one.requires_grad for one in network.parameters())
     for layers in (-1, 10):
-        with pytest.raises(ConfigError, match=rf"freeze: {layers} layers; expected 0 to 9"):
+        with pytest.raises(SettingsError, match=rf"freeze: {layers} layers; expected 0 to 9"):
             freeze_backbone(network, layers)

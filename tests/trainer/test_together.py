@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trainer.errors import ConfigError
+from trainer.errors import SettingsError
 from trainer.sampling import EpochOrder
 from trainer.train import train
 from trainer.weights import load_checkpoint
@@ -141,7 +141,7 @@ def test_a_training_gone_on_with_ends_with_the_bits_of_an_unbroken_one(
 
 def test_another_number_of_processes_does_not_go_on(folder: Path, script: ModuleType) -> None:
     with pytest.raises(
-        ConfigError, match=r"left: was interrupted with 2 process\(es\), here there are 1, .*--overwrite"
+        SettingsError, match=r"left: was interrupted with 2 process\(es\), here there are 1, .*--overwrite"
     ):
         train(folder / "data", folder / "left", script.settings(), progress=False)
     assert (folder / "left" / "resume.pt").is_file()
@@ -159,9 +159,11 @@ def test_stopping_early_is_decided_once(facts: tuple[dict[str, Any], ...]) -> No
 
 def test_what_is_refused_is_said_by_one_process_alone(facts: tuple[dict[str, Any], ...], folder: Path) -> None:
     one, other = (each["refused"] for each in facts)
-    assert one["batch"].startswith("ConfigError: batch_size: 9 images a step do not make 2 processes of two or more")
-    assert one["sync_bn"].startswith("ConfigError: sync_bn: found the CPU; it is for several processes on CUDA")
-    assert one["few"].startswith("ConfigError: accumulate: 2 parts a step, over all processes, need 4 images an epoch")
+    assert one["batch"].startswith("SettingsError: batch_size: 9 images a step do not make 2 processes of two or more")
+    assert one["sync_bn"].startswith("SettingsError: sync_bn: found the CPU; it is for several processes on CUDA")
+    assert one["few"].startswith(
+        "SettingsError: accumulate: 2 parts a step, over all processes, need 4 images an epoch"
+    )
     assert "nowhere: no folder train/ in it" in one["folder"]
     assert other["other"].startswith("RankFailed: process 1 of 2 (counted from 0): lr: 0.002 here, 0.001 in the first")
     silent = [other[name] for name in ("batch", "sync_bn", "few", "folder")] + [one["other"]]

@@ -11,7 +11,7 @@ from PIL import Image
 
 import trainer.train as train_module
 from trainer.config import TrainConfig, make_config
-from trainer.errors import CheckpointError, ConfigError, DataError, LeakageError, MissingExtra
+from trainer.errors import CheckpointError, DataError, LeakageError, MissingExtra, SettingsError
 from trainer.history import read_history
 from trainer.predict import predict_folder
 from trainer.train import train
@@ -95,10 +95,10 @@ def test_a_finished_run_is_left_alone_and_another_is_refused(
     again = train(data, tmp_path / "run", tiny(), progress=False)[0]
     assert (first.was_there, again.was_there) == (False, True)
     assert again.best == read_history(tmp_path / "run").best
-    with pytest.raises(ConfigError, match=r"epochs 1, asked for 2; .*--overwrite"):
+    with pytest.raises(SettingsError, match=r"epochs 1, asked for 2; .*--overwrite"):
         train(data, tmp_path / "run", tiny(epochs=2), progress=False)
     shutil.copy(data / "train" / "dirt" / "1.png", data / "train" / "dirt" / "2.png")
-    with pytest.raises(ConfigError, match="finished run with other images"):
+    with pytest.raises(SettingsError, match="finished run with other images"):
         train(data, tmp_path / "run", tiny(), progress=False)
     assert (tmp_path / "run" / "best.pt").stat().st_mtime_ns == before
     replaced = train(data, tmp_path / "run", tiny(epochs=2), overwrite=True, progress=False)[0]
@@ -107,20 +107,20 @@ def test_a_finished_run_is_left_alone_and_another_is_refused(
 
 def test_a_run_and_a_folder_of_seeds_do_not_mix(data: Path, tmp_path: Path) -> None:
     train(data, tmp_path / "run", tiny(), progress=False)
-    with pytest.raises(ConfigError, match="is a run itself"):
+    with pytest.raises(SettingsError, match="is a run itself"):
         train(data, tmp_path / "run", tiny(), seeds=[0, 1], overwrite=True, progress=False)
     (tmp_path / "seeds" / "seed-0").mkdir(parents=True)
     shutil.copy(tmp_path / "run" / "config.json", tmp_path / "seeds" / "seed-0" / "config.json")
-    with pytest.raises(ConfigError, match="holds runs of several seeds"):
+    with pytest.raises(SettingsError, match="holds runs of several seeds"):
         train(data, tmp_path / "seeds", tiny(), progress=False)
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match="file: a file"):
+    with pytest.raises(SettingsError, match="file: a file"):
         train(data, tmp_path / "file", tiny(), progress=False)
 
 
 @pytest.mark.parametrize("seeds", [[], [1, 1]])
 def test_seeds_must_differ(data: Path, tmp_path: Path, seeds: list[int]) -> None:
-    with pytest.raises(ConfigError, match="each once"):
+    with pytest.raises(SettingsError, match="each once"):
         train(data, tmp_path / "run", tiny(), seeds=seeds, progress=False)
 
 
@@ -156,7 +156,7 @@ def test_generated_images_can_be_all_that_is_drawn(data: Path, tmp_path: Path, m
     mixed = train(data, tmp_path / "mixed", tiny(generated_share=1.0), generated=[output], progress=False)
     assert mixed[0].epochs == 1
     assert json.loads((tmp_path / "mixed" / "config.json").read_text(encoding="utf-8"))["generated_share"] == 1.0
-    with pytest.raises(ConfigError, match=r"generated_share: 0\.5 asked for, but no generated images"):
+    with pytest.raises(SettingsError, match=r"generated_share: 0\.5 asked for, but no generated images"):
         train(data, tmp_path / "plain", tiny(generated_share=0.5), progress=False)
 
 
@@ -222,5 +222,5 @@ def test_a_run_of_an_older_version_is_known_by_the_defaults(trained_run: tuple[P
     (tmp_path / "run" / "config.json").write_text(json.dumps(old), encoding="utf-8")
     config = tiny(epochs=2, batch_size=8, seed=3)
     assert train(trained_run[1], tmp_path / "run", config, progress=False)[0].was_there
-    with pytest.raises(ConfigError, match="schedule 'cosine', asked for 'linear'"):
+    with pytest.raises(SettingsError, match="schedule 'cosine', asked for 'linear'"):
         train(trained_run[1], tmp_path / "run", tiny(epochs=2, batch_size=8, seed=3, schedule="linear"), progress=False)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats as golden
 
-from trainer.errors import ConfigError
+from trainer.errors import SettingsError
 from trainer.metrics import binary_rate_of_confusion
 from trainer.stats import Resampled, bootstrap_arms
 from trainer.worth import images_needed
@@ -73,7 +73,7 @@ def test_so_many_images_do_see_the_difference_four_times_in_five() -> None:
 
 @pytest.mark.parametrize("worth", [0.0, 1.0, -0.1, float("nan")])
 def test_a_difference_out_of_range_is_refused(worth: float) -> None:
-    with pytest.raises(ConfigError, match="expected a difference between 0 and 1"):
+    with pytest.raises(SettingsError, match="expected a difference between 0 and 1"):
         images_needed(worth, resampled(0.01), rows=(0, 1), images=10, seeds=1)
 
 

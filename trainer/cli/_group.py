@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..errors import ConfigError, MissingExtra, RankFailed, SaidElsewhere, TrainerError
+from ..errors import MissingExtra, RankFailed, SaidElsewhere, SettingsError, TrainerError
 from ..ranks import read_ranks
 
 _TRAIN_EXTRA = {"torch", "torchvision", "yolov5", "cv2", "numpy", "scipy", "matplotlib", "jinja2"}
@@ -36,7 +36,7 @@ class OneLineErrors(click.Group):
                 "scipy",
                 "jinja2",
             }:
-                raise click.ClickException(str(MissingExtra(f"this command ({error.name})"))) from error
+                raise click.ClickException(str(MissingExtra(f"this command ({error.name})", "train"))) from error
             raise
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
@@ -47,7 +47,7 @@ def _speaks() -> bool:
     """Whether this process says what all of those started with it on this machine would say."""
     try:
         return read_ranks().leads_machine
-    except ConfigError:
+    except SettingsError:
         return True
 
 

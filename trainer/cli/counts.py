@@ -35,10 +35,10 @@ def counts(folder: Path, output: Path | None, as_json: bool) -> None:
     import json
 
     from ..counts import count_images, counts_as_json
-    from ..errors import ConfigError
+    from ..errors import SettingsError
 
     if output is not None and output.resolve().is_relative_to(folder.resolve()):
-        raise ConfigError(f"{output}: lies in {folder}, where it would count as an image; write it elsewhere")
+        raise SettingsError(f"{output}: lies in {folder}, where it would count as an image; write it elsewhere")
     found = count_images(folder)
     if as_json:
         click.echo(json.dumps(counts_as_json(found), ensure_ascii=False, indent=2))

@@ -76,11 +76,11 @@ def diagnose(
 def _draw(figure: Path, results: list[tuple[Recorded, Diagnosis]]) -> dict[Path, Path]:
     """results.csv -> its drawing; with several runs, the run's name is put before the suffix."""
     from .._atomic import write_bytes_atomically
-    from ..errors import ConfigError
+    from ..errors import SettingsError
     from ..report.diagnosis_figure import draw_diagnosis
 
     if figure.suffix.lower() != ".png":
-        raise ConfigError(f"-o {figure}: found the ending {figure.suffix or 'none'}; expected a file name in .png")
+        raise SettingsError(f"-o {figure}: found the ending {figure.suffix or 'none'}; expected a file name in .png")
     drawings = {}
     for one, diagnosis in results:
         if not one.history.epochs:

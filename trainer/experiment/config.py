@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..config import AugmentConfig, TrainConfig, make_config
-from ..errors import ConfigError
+from ..errors import SettingsError
 from .judge import Kind
 
 if sys.version_info >= (3, 11):
@@ -197,18 +197,18 @@ def read_experiment(path: Path) -> ExperimentConfig:
     """Read `experiment.toml`; folders in it are meant from where it lies.
 
     Raises:
-        ConfigError: missing, not TOML, or something in it cannot be; names file, table and key.
+        SettingsError: missing, not TOML, or something in it cannot be; names file, table and key.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8; save it as UTF-8") from error
+        raise SettingsError(f"{path}: not UTF-8; save it as UTF-8") from error
     except OSError as error:
-        raise ConfigError(
+        raise SettingsError(
             f"{path}: cannot be read: {error.strerror or error}; expected an experiment file (TOML)"
         ) from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not TOML: {error}; texts need quotes") from error
+        raise SettingsError(f"{path}: not TOML: {error}; texts need quotes") from error
     return make_experiment(values, origin=str(path), folder=path.parent)
 
 
@@ -221,7 +221,7 @@ def make_experiment(values: dict[str, Any], *, origin: str, folder: Path) -> Exp
         folder: where relative paths start.
 
     Raises:
-        ConfigError: something cannot be; names origin, table and key.
+        SettingsError: something cannot be; names origin, table and key.
     """
     train = values.get("train", {})
     if isinstance(train, dict):
@@ -230,7 +230,7 @@ def make_experiment(values: dict[str, Any], *, origin: str, folder: Path) -> Exp
     try:
         config = ExperimentConfig.model_validate({**values, "train": train})
     except ValidationError as error:
-        raise ConfigError(_words(error.errors()[0], origin)) from error
+        raise SettingsError(_words(error.errors()[0], origin)) from error
     return config.model_copy(
         update={
             "data": _resolve(folder, config.data),
@@ -246,16 +246,16 @@ def make_experiment(values: dict[str, Any], *, origin: str, folder: Path) -> Exp
 def _check_train(train: dict[str, Any], origin: str) -> None:
     for key, why in _DECIDED_ELSEWHERE.items():
         if key in train:
-            raise ConfigError(f"{origin}: [train] {key}: found {train[key]!r}; leave it out, {why}")
+            raise SettingsError(f"{origin}: [train] {key}: found {train[key]!r}; leave it out, {why}")
     for key in train:
         if key not in TrainConfig.model_fields:
-            raise ConfigError(f"{origin}: [train] {key}: no such key; expected {_keys(TrainConfig)}")
+            raise SettingsError(f"{origin}: [train] {key}: no such key; expected {_keys(TrainConfig)}")
     if train.get("batch_size") == "auto":
-        raise ConfigError(f"{origin}: [train] batch_size: found 'auto'; expected a number, the same for every arm")
+        raise SettingsError(f"{origin}: [train] batch_size: found 'auto'; expected a number, the same for every arm")
     try:
         make_config(**train)
-    except ConfigError as error:
-        raise ConfigError(f"{origin}: [train] {error}") from error
+    except SettingsError as error:
+        raise SettingsError(f"{origin}: [train] {error}") from error
 
 
 def _resolve(folder: Path, path: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .._atomic import write_bytes_atomically
-from ..errors import ConfigError
+from ..errors import SettingsError
 from .as_json import EXPERIMENT_NAME, FORMAT, VERSION
 from .config import ExperimentConfig
 
@@ -50,7 +50,7 @@ def declare(config: ExperimentConfig, *, finished: int, now: str) -> Declaration
         now: UTC, ISO 8601.
 
     Raises:
-        ConfigError: another primary metric than was declared before the finished cells, or an `experiment.json`
+        SettingsError: another primary metric than was declared before the finished cells, or an `experiment.json`
             that is not ours.
         OSError: it cannot be written.
     """
@@ -63,7 +63,7 @@ def declare(config: ExperimentConfig, *, finished: int, now: str) -> Declaration
     else:
         declared = there["declared"]
         if declared["primary"] != config.primary:
-            raise ConfigError(
+            raise SettingsError(
                 f"primary: found {config.primary!r}, but {path} declared {declared['primary']!r} on {declared['at']}, "
                 f"before {finished} cells were finished; put that back, or start anew with another 'output'"
             )
@@ -116,7 +116,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(
+        raise SettingsError(
             f"{path}: not an {EXPERIMENT_NAME} of this program ({error}); choose another 'output', or remove it"
         ) from error
     return dict(content)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import ConfigError
+from ..errors import SettingsError
 from .config import ArmConfig, ExperimentConfig, is_folder_name
 from .judge import Kind
 
@@ -68,7 +68,7 @@ def plan_arms(config: ExperimentConfig) -> tuple[PlannedArm, ...]:
     """Every arm, in the order of the file; the classical table gives a control to each generated arm that shares none.
 
     Raises:
-        ConfigError: two arms would have one name, or an arm shares the control of one that is not there.
+        SettingsError: two arms would have one name, or an arm shares the control of one that is not there.
     """
     generated = [one for arm in config.arm if arm.kind == "generated" for one in _shares_of(arm)]
     controlled_by_own = [one for one in generated if not one.shares_control]
@@ -89,7 +89,7 @@ def plan_arms(config: ExperimentConfig) -> tuple[PlannedArm, ...]:
     names = [arm.name.casefold() for arm in arms]
     for arm in arms:
         if names.count(arm.name.casefold()) > 1 or not is_folder_name(arm.name):
-            raise ConfigError(
+            raise SettingsError(
                 f"[[arm]] name: {arm.name!r} would be the name of two arms, or is too long; give them other names"
             )
     return tuple(arms)
@@ -99,7 +99,7 @@ def _check_controls(generated: Sequence[PlannedArm], controlled: Sequence[Planne
     names = [one.name for one in controlled]
     for one in generated:
         if one.shares_control and one.shares_control not in names:
-            raise ConfigError(
+            raise SettingsError(
                 f"[[arm]] {one.name!r}: control = {one.shares_control!r} is no generated arm with a control of its "
                 f"own; expected one of {', '.join(names) or 'none, for no arm has one'}"
             )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..assemble import assemble
 from ..config import AugmentConfig, TrainConfig
-from ..errors import ConfigError
+from ..errors import SettingsError
 from ..generated import GeneratedImage, GeneratedSet
 from ..sampling import steps_in_epoch
 from ..start import with_weights_hash
@@ -73,7 +73,7 @@ def prepare(config: ExperimentConfig, *, progress: bool = False) -> Prepared:
     Raises:
         DataError: the data cannot be used (with its branch LeakageError).
         GeneratedSetError: a set cannot be used, or has too few images for a share.
-        ConfigError: a setting that cannot be used.
+        SettingsError: a setting that cannot be used.
         EvaluationError: Normal class or primary metric do not fit the data.
     """
     _refuse_nesting(config)
@@ -123,7 +123,7 @@ def _refuse_other_counts(
         )
         for label in sorted({*own, *other}):
             if own[label] != other[label]:
-                raise ConfigError(
+                raise SettingsError(
                     f"[[arm]] {arm.name!r}: has {own[label]} generated images of {label!r}, but "
                     f"{arm.shares_control!r}, whose control it shares, has {other[label]}; generate by one plan, or "
                     "leave 'control' out"
@@ -139,11 +139,11 @@ def steps_of(config: TrainConfig) -> int:
     """Steps of the optimizer in a whole training, as `trainer.sampling.EpochOrder` makes them.
 
     Raises:
-        ConfigError: images per epoch, or the batch size, are not numbers.
+        SettingsError: images per epoch, or the batch size, are not numbers.
     """
     count = config.images_per_epoch
     if count is None:
-        raise ConfigError("images_per_epoch: not set; an experiment sets it for every arm")
+        raise SettingsError("images_per_epoch: not set; an experiment sets it for every arm")
     return config.epochs * steps_in_epoch(count, config.images_a_step, parts=config.accumulate)
 
 
@@ -151,4 +151,4 @@ def _refuse_nesting(config: ExperimentConfig) -> None:
     output = Path(config.output).resolve()
     for name, path in (("data", config.data), *(("sets", each) for arm in config.arm for each in arm.sets)):
         if output.is_relative_to(Path(path).resolve()):
-            raise ConfigError(f"output: {config.output} lies in the {name} folder {path}; choose one beside it")
+            raise SettingsError(f"output: {config.output} lies in the {name} folder {path}; choose one beside it")

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from ..device import choose_device
-from ..errors import ConfigError
+from ..errors import SettingsError
 from ..history import count_epochs
 from ..processes import run_jobs, sensible_processes
 from ..ranks import refuse_torchrun
@@ -67,7 +67,7 @@ def run_experiment(
     Raises:
         DataError: the data cannot be used (with its branch LeakageError).
         GeneratedSetError: a set cannot be used.
-        ConfigError: a setting that cannot be used, cells of other settings, or another declared metric.
+        SettingsError: a setting that cannot be used, cells of other settings, or another declared metric.
         EvaluationError: labels, Normal class or primary metric do not fit together.
         JobFailed: a cell failed; it is named, and finished ones are kept.
         Stopped: Ctrl-C; finished cells and epochs are kept.
@@ -94,10 +94,10 @@ def choose_hands(config: ExperimentConfig, processes: int | None) -> Hands:
     """How many cells at a time, and on which devices.
 
     Raises:
-        ConfigError: a negative number, or a device that is not there.
+        SettingsError: a negative number, or a device that is not there.
     """
     if processes is not None and processes < 0:
-        raise ConfigError(f"processes: found {processes}; expected 0 or more")
+        raise SettingsError(f"processes: found {processes}; expected 0 or more")
     if choose_device(config.train.device).type != "cuda":
         return Hands(sensible_processes() if processes is None else processes, ())
     import os
@@ -184,7 +184,7 @@ def plan_jobs(prepared: Prepared, joined: Mapping[tuple[str, int | None], ArmSet
 def _refuse_others(jobs: Sequence[CellJob], *, overwrite: bool) -> None:
     others = [job for job in jobs if started_identity(job.folder) not in (None, job.identity)]
     if others and not overwrite:
-        raise ConfigError(
+        raise SettingsError(
             f"{others[0].folder}: trained with other settings or images, as are {len(others)} of {len(jobs)} cells; "
             "put them back, choose another 'output', or add --overwrite to train these cells anew"
         )
@@ -242,7 +242,9 @@ def _alone(output: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise ConfigError(f"{output}: another 'trainer experiment' is at work here; wait for it, or stop it") from error
+        raise SettingsError(
+            f"{output}: another 'trainer experiment' is at work here; wait for it, or stop it"
+        ) from error
     try:
         yield
     finally:

@@ -13,7 +13,7 @@ from typing import Any
 from ..arms import TEST_FOLDER, Arm, SeedPredictions
 from ..compare import Comparison
 from ..diagnose import diagnose
-from ..errors import ConfigError, DataError
+from ..errors import DataError, SettingsError
 from ..evaluate import ABNORMAL
 from ..history import HISTORY_NAME
 from ..operating_point_file import read_operating_point
@@ -47,7 +47,7 @@ def collect_inputs(
         abnormal: the label of defects without a name.
 
     Raises:
-        ConfigError: a run's operating_point.json cannot be used.
+        SettingsError: a run's operating_point.json cannot be used.
         DataError: a run's config.json, data.json or results.csv is damaged.
     """
     summaries = [_read_json(_first_run(arm), "data.json") for arm in arms]
@@ -106,11 +106,11 @@ def curve_of(one: SeedPredictions, *, normal: str, abnormal: str | None) -> Oper
     """The operating curve of a training, with the cut that was chosen for its run, if any.
 
     Raises:
-        ConfigError: its operating_point.json cannot be used, or is of another Normal class.
+        SettingsError: its operating_point.json cannot be used, or is of another Normal class.
     """
     point = None if one.run is None else read_operating_point(one.run)
     if point is not None and point.normal != normal:
-        raise ConfigError(
+        raise SettingsError(
             f"{one.run}: its operating point calls {point.normal!r} normal, but --normal is {normal!r}; choose the "
             "operating point again"
         )

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from .._atomic import write_bytes_atomically
 from ..counts import Counts
-from ..errors import ConfigError
+from ..errors import SettingsError
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -53,12 +53,12 @@ def draw_counts(path: Path, counts: Counts, *, title: str = "") -> Drawn:
     """A bar for each class and part, with its number; the suffix of `path` chooses PNG, SVG or PDF.
 
     Raises:
-        ConfigError: another suffix.
+        SettingsError: another suffix.
         OSError: the file cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise ConfigError(f"{path}: found the suffix {suffix!r}; expected one of {', '.join(SUFFIXES)}")
+        raise SettingsError(f"{path}: found the suffix {suffix!r}; expected one of {', '.join(SUFFIXES)}")
     labels = list(counts.images)
     # In an SVG words stay words, which the reader's program draws in fonts of its own.
     families = [_PLAIN] if suffix == ".svg" else families_for("".join(labels) + title)

@@ -13,7 +13,7 @@ from matplotlib.ticker import PercentFormatter
 
 from .._atomic import write_bytes_atomically
 from ..at_cut import AtCut, CutRates
-from ..errors import ConfigError, EvaluationError
+from ..errors import EvaluationError, SettingsError
 from .counts_figure import SUFFIXES, families_for
 
 _INK = "#333333"
@@ -29,17 +29,17 @@ def check_suffix(path: Path) -> None:
     """Refuse a file name before any work is done.
 
     Raises:
-        ConfigError: it is neither PNG nor SVG nor PDF.
+        SettingsError: it is neither PNG nor SVG nor PDF.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise ConfigError(f"{path}: found the suffix {path.suffix!r}; expected one of {', '.join(SUFFIXES)}")
+        raise SettingsError(f"{path}: found the suffix {path.suffix!r}; expected one of {', '.join(SUFFIXES)}")
 
 
 def draw_curve(path: Path, at_cut: AtCut) -> None:
     """Draw the curves of test and, where known, validation images, the chosen cut marked on each.
 
     Raises:
-        ConfigError: the suffix is none of PNG, SVG and PDF.
+        SettingsError: the suffix is none of PNG, SVG and PDF.
         EvaluationError: there are no defects, or no good images, so that there is no curve.
         OSError: the file cannot be written.
     """

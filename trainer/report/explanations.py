@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from .._atomic import write_bytes_atomically
-from ..errors import ConfigError
+from ..errors import SettingsError
 from ..explain import Explanation, read_upright, write_explanations
 from .overlay import Line, blend_heat, can_write, draw_overlay
 from .sheet import Group, Section, Tile, write_sheet
@@ -37,13 +37,13 @@ def check_output(output: Path, images: Path) -> None:
     """Refuse a folder that must not be written.
 
     Raises:
-        ConfigError: it is not empty, or lies among the images, which would be explained with the next ones.
+        SettingsError: it is not empty, or lies among the images, which would be explained with the next ones.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         what = "holds files already" if output.is_dir() else "is a file"
-        raise ConfigError(f"{output}: {what}; expected a new or empty folder, choose another -o")
+        raise SettingsError(f"{output}: {what}; expected a new or empty folder, choose another -o")
     if images.is_dir() and images.resolve() in (output.resolve(), *output.resolve().parents):
-        raise ConfigError(f"{output}: lies among the images of {images}; choose an -o outside of it")
+        raise SettingsError(f"{output}: lies among the images of {images}; choose an -o outside of it")
 
 
 def write_folder(output: Path, explanations: Iterable[Explanation]) -> WrittenExplanations:

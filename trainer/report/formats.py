@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, get_args
 
-from ..errors import ConfigError
+from ..errors import SettingsError
 
 Format = Literal["html", "md", "json"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -17,18 +17,18 @@ def choose_format(path: Path, asked: Format | None = None) -> Format:
     """The kind that was asked for, or the one that the file's ending says.
 
     Raises:
-        ConfigError: the two contradict each other, or neither says anything.
+        SettingsError: the two contradict each other, or neither says anything.
     """
     found = _ENDINGS.get(path.suffix.lower())
     if asked is None:
         if found is None:
-            raise ConfigError(
+            raise SettingsError(
                 f"{path}: found the ending {path.suffix or 'none'}; expected {', '.join(_ENDINGS)}, or --format with "
                 f"one of {', '.join(FORMATS)}"
             )
         return found
     if found is not None and found != asked:
-        raise ConfigError(
+        raise SettingsError(
             f"{path}: its ending says {found}, but --format says {asked}; name the file .{asked}, or leave out --format"
         )
     return asked

@@ -25,7 +25,7 @@ def write_report(path: Path, inputs: ReportInputs, *, language: Language = "en",
         kind: "html", "md" or "json".
 
     Raises:
-        ConfigError: the ending and `kind` contradict each other, or neither says anything.
+        SettingsError: the ending and `kind` contradict each other, or neither says anything.
         OSError: the file cannot be written.
     """
     kind = choose_format(path, kind)
@@ -54,7 +54,7 @@ def write_experiment_report(
         notes: caveats of the user's own.
 
     Raises:
-        ConfigError: the ending and `kind` contradict each other, or neither says anything.
+        SettingsError: the ending and `kind` contradict each other, or neither says anything.
         DataError: a cell's record is damaged.
         OSError: the file cannot be written.
     """

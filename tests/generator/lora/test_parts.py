@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generator._diffusers import import_diffusers
-from generator.errors import ConfigError
+from generator.errors import SettingsError
 from generator.lora.captions import Captions, read_captions
 from generator.lora.draws import Draw, micro_batches
 from generator.lora.objective import add_noise, target, weights
@@ -29,7 +29,7 @@ def test_the_text_beside_a_picture_goes_before_its_class_and_that_before_the_tem
     (tmp_path / "1.txt").write_text("  \n", encoding="utf-8")
     assert captions.of("dirt", tmp_path / "1.png") == "dust on dirt"
     (tmp_path / "1.txt").write_bytes("缺陷".encode("gbk"))
-    with pytest.raises(ConfigError, match=r"1\.txt: the caption cannot be read"):
+    with pytest.raises(SettingsError, match=r"1\.txt: the caption cannot be read"):
         captions.of("dirt", tmp_path / "1.png")
 
 
@@ -44,7 +44,7 @@ def test_the_text_beside_a_picture_goes_before_its_class_and_that_before_the_tem
 )
 def test_a_captions_file_with_a_mistake_is_named(text: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(SettingsError, match=words):
         read_captions(tmp_path / "c.toml")
 
 
@@ -116,7 +116,7 @@ def test_min_snr_weights_are_those_of_the_paper() -> None:
     ],
 )
 def test_settings_that_cannot_be_are_refused(changes: dict[str, Any], words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(SettingsError, match=words):
         LoraSettings(**changes)
 
 

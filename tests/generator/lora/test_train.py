@@ -14,7 +14,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from generator.errors import ConfigError, DataError, GeneratedImages, ModelError, TooFewImages, TrainingDiverged
+from generator.errors import DataError, GeneratedImages, ModelError, SettingsError, TooFewImages, TrainingDiverged
 from generator.lora.adapters import add_adapters
 from generator.lora.base import Base, load_base
 from generator.lora.captions import Captions
@@ -150,14 +150,16 @@ def test_another_setting_picture_or_base_does_not_go_on(
     data, output = make_data(), tmp_path / "defects.safetensors"
     train_lora(data, output, BaseChoice(sd1), settings(steps=1))
     before = output.read_bytes()
-    with pytest.raises(ConfigError, match="started with rank 2, now it is 4; give the same, another -o, or --restart"):
+    with pytest.raises(
+        SettingsError, match="started with rank 2, now it is 4; give the same, another -o, or --restart"
+    ):
         train_lora(data, output, BaseChoice(sd1), settings(rank=4))
-    with pytest.raises(ConfigError, match="started with base"):
+    with pytest.raises(SettingsError, match="started with base"):
         train_lora(data, output, BaseChoice(sdxl), settings())
-    with pytest.raises(ConfigError, match="started with captions"):
+    with pytest.raises(SettingsError, match="started with captions"):
         train_lora(data, output, BaseChoice(sd1), settings(), Captions("{class}"))
     (data / "open" / "0.png").unlink()
-    with pytest.raises(ConfigError, match="started with data"):
+    with pytest.raises(SettingsError, match="started with data"):
         train_lora(data, output, BaseChoice(sd1), settings())
     assert output.read_bytes() == before
     assert train_lora(data, output, BaseChoice(sd1), settings(rank=4, steps=1), restart=True).steps == 1
@@ -203,11 +205,11 @@ def test_a_full_disk_leaves_what_was_saved(
 def test_a_foreign_file_is_not_overwritten(sd1: Path, make_data: Callable[..., Path], tmp_path: Path) -> None:
     data, output = make_data(), tmp_path / "defects.safetensors"
     output.write_bytes(b"someone's")
-    with pytest.raises(ConfigError, match=r"no training in .* to go on with; take another name"):
+    with pytest.raises(SettingsError, match=r"no training in .* to go on with; take another name"):
         train_lora(data, output, BaseChoice(sd1), settings())
     assert output.read_bytes() == b"someone's"
     for name, words in (("defects.pt", "ends in .safetensors"), ("a,b.safetensors", "leave out")):
-        with pytest.raises(ConfigError, match=words):
+        with pytest.raises(SettingsError, match=words):
             train_lora(data, tmp_path / name, BaseChoice(sd1), settings())
 
 
@@ -332,9 +334,9 @@ def test_unusable_pictures_are_named(sd1: Path, make_data: Callable[..., Path], 
 
 def test_captions_that_cannot_be_are_refused(sd1: Path, make_data: Callable[..., Path], tmp_path: Path) -> None:
     data = make_data()
-    with pytest.raises(ConfigError, match=r"captions for opne: no such class; there are open, short"):
+    with pytest.raises(SettingsError, match=r"captions for opne: no such class; there are open, short"):
         train_lora(data, tmp_path / "d.safetensors", BaseChoice(sd1), settings(), Captions(words={"opne": "x"}))
-    with pytest.raises(ConfigError, match="tokens; at most 75"):
+    with pytest.raises(SettingsError, match="tokens; at most 75"):
         train_lora(data, tmp_path / "d.safetensors", BaseChoice(sd1), settings(), Captions("many words " * 20))
 
 

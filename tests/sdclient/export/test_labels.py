@@ -19,7 +19,7 @@ from PIL import Image
 from sdclient.box_files import BoxFiles
 from sdclient.boxes import Box
 from sdclient.cli import cli
-from sdclient.errors import BoxError, ExportError, MissingExtra
+from sdclient.errors import AnnotationError, ExportError, MissingExtra
 from sdclient.export import Labels, export
 from sdclient.export import run as run_module
 from sdclient.export.changes import changed_boxes
@@ -389,7 +389,7 @@ def test_a_class_name_that_no_reader_takes_is_refused(make_output: MakeOutput, t
     output = make_output()
     output.add("con", 1, areas=[(1, 1, 4, 4)])
     for kind in ("yolo", "voc"):
-        with pytest.raises(BoxError, match="class 'con' cannot stand in a"):
+        with pytest.raises(AnnotationError, match="class 'con' cannot stand in a"):
             export(output.root, tmp_path / kind, labels=Labels(kind), uncurated=True)  # type: ignore[arg-type]
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from sdclient.crop import crop_boxes
-from sdclient.errors import BoxError, MaskError
+from sdclient.errors import AnnotationError, MaskError
 from sdclient.masking import BoxMasks, MaskingResult, make_masks
 from sdclient.masks import box_of, read_mask
 from sdclient.numbering import number
@@ -93,9 +93,9 @@ def test_an_empty_box_file_means_no_defect(project: Path) -> None:
 
 def test_a_box_file_that_cannot_be_used_is_named(project: Path) -> None:
     yolo(project / "labels", "pad/IMG_20.txt", "0 0.5 0.5 0.5")
-    with pytest.raises(BoxError, match=r"IMG_20\.txt: line 1: 4 fields"):
+    with pytest.raises(AnnotationError, match=r"IMG_20\.txt: line 1: 4 fields"):
         make(project, project / "labels")
-    with pytest.raises(BoxError, match="not there; expected the folder with the box files"):
+    with pytest.raises(AnnotationError, match="not there; expected the folder with the box files"):
         make(project, project / "nowhere")
 
 

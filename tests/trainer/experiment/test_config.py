@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.errors import ConfigError
+from trainer.errors import SettingsError
 from trainer.experiment.config import is_folder_name, read_experiment
 
 ARMS = """
@@ -84,17 +84,17 @@ def test_seeds_may_be_named(tmp_path: Path) -> None:
 )
 def test_a_mistake_is_one_line_with_file_table_key_found_and_expected(tmp_path: Path, text: str, words: str) -> None:
     path = write(tmp_path, text)
-    with pytest.raises(ConfigError, match=words) as caught:
+    with pytest.raises(SettingsError, match=words) as caught:
         read_experiment(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_no_file_and_no_utf8_are_said(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"none\.toml: cannot be read"):
+    with pytest.raises(SettingsError, match=r"none\.toml: cannot be read"):
         read_experiment(tmp_path / "none.toml")
     (tmp_path / "x.toml").write_bytes(b'data = "\xff"')
-    with pytest.raises(ConfigError, match=r"x\.toml: not UTF-8"):
+    with pytest.raises(SettingsError, match=r"x\.toml: not UTF-8"):
         read_experiment(tmp_path / "x.toml")
 
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from sdclient.manifest import Manifest, Parent
 from sdclient.manifest_curation import Curation, FilterVerdict
 from trainer.cli import cli
-from trainer.errors import ConfigError, LeakageError
+from trainer.errors import LeakageError, SettingsError
 from trainer.experiment.as_json import experiment_as_json
 from trainer.experiment.config import ExperimentConfig
 from trainer.experiment.declare import as_declared
@@ -97,7 +97,7 @@ def test_a_file_without_the_key_is_declared_as_before(make: MakeExperiment) -> N
 
 
 def test_only_a_generated_arm_has_the_key(make: MakeExperiment) -> None:
-    with pytest.raises(ConfigError, match=r"curated: only an arm of kind = \"generated\" has it"):
+    with pytest.raises(SettingsError, match=r"curated: only an arm of kind = \"generated\" has it"):
         make(arm=[{"kind": "baseline", "curated": False}, *PAIR[1:]])
 
 

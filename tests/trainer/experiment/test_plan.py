@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from trainer.errors import ConfigError
+from trainer.errors import SettingsError
 from trainer.experiment.config import ExperimentConfig, make_experiment, read_experiment
 from trainer.experiment.plan import plan_arms, plan_cells
 
@@ -63,7 +63,7 @@ def test_a_control_that_is_not_there_cannot_be_shared(control: str) -> None:
         {"kind": "generated", "name": "high", "sets": ["t"], "control": control},
         {"kind": "generated", "name": "third", "sets": ["u"], "control": "low"},
     )
-    with pytest.raises(ConfigError, match=rf"'high': control = '{control}'.*expected one of low"):
+    with pytest.raises(SettingsError, match=rf"'high': control = '{control}'.*expected one of low"):
         plan_arms(config)
 
 
@@ -98,7 +98,7 @@ def test_a_name_that_a_share_makes_twice_is_refused() -> None:
         {"kind": "generated", "sets": ["s"], "share": [0.1, 0.2]},
         {"kind": "generated", "name": "generated 0.1", "sets": ["t"]},
     )
-    with pytest.raises(ConfigError, match=r"'classical generated 0\.1' would be the name of two arms"):
+    with pytest.raises(SettingsError, match=r"'classical generated 0\.1' would be the name of two arms"):
         plan_arms(config)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from trainer.errors import ConfigError, DataError, EvaluationError, GeneratedSetError, LeakageError
+from trainer.errors import DataError, EvaluationError, GeneratedSetError, LeakageError, SettingsError
 from trainer.experiment.cell import CellJob
 from trainer.experiment.config import ExperimentConfig
 from trainer.experiment.prepare import prepare
@@ -100,7 +100,7 @@ def test_only_what_is_missing_is_worked(make: MakeExperiment, fake: Work) -> Non
 
 def test_a_failed_cell_is_named_and_the_finished_ones_are_kept(make: MakeExperiment, fake: Work) -> None:
     config = make()
-    fake.fail, fake.error = "oversampling seed-1", ConfigError("lr: the loss became nan")
+    fake.fail, fake.error = "oversampling seed-1", SettingsError("lr: the loss became nan")
     with pytest.raises(JobFailed, match=r"^oversampling seed-1: lr: the loss became nan$"):
         go(config, fake)
     assert told(config)["state"] == "running"
@@ -119,7 +119,7 @@ def test_ctrl_c_says_what_is_done(make: MakeExperiment, fake: Work) -> None:
 def test_cells_of_other_settings_are_refused_unless_told(make: MakeExperiment, fake: Work) -> None:
     go(make(), fake)
     other = make(train={"epochs": 1, "imgsz": 64, "batch_size": 8})
-    with pytest.raises(ConfigError, match=r"seed-0: trained with other settings or images, as are 8 of 8 cells"):
+    with pytest.raises(SettingsError, match=r"seed-0: trained with other settings or images, as are 8 of 8 cells"):
         go(other, fake)
     fake.worked.clear()
     go(other, fake, overwrite=True)
@@ -137,13 +137,13 @@ def test_the_metric_is_declared_before_the_first_cell_and_stays(make: MakeExperi
     go(config, work)
     assert seen == ["macro_f1"] * 8
     declared = told(config)["declared"]
-    with pytest.raises(ConfigError, match=r"primary: found 'accuracy', but .* declared 'macro_f1' .* before 8"):
+    with pytest.raises(SettingsError, match=r"primary: found 'accuracy', but .* declared 'macro_f1' .* before 8"):
         go(make(primary="accuracy"), fake)
     assert told(config)["declared"] == declared
 
 
 def test_before_any_cell_is_finished_the_metric_may_change(make: MakeExperiment, fake: Work) -> None:
-    fake.fail, fake.error = CELLS[0], ConfigError("no")
+    fake.fail, fake.error = CELLS[0], SettingsError("no")
     with pytest.raises(JobFailed):
         go(make(), fake)
     fake.fail = None
@@ -169,7 +169,7 @@ def test_a_foreign_experiment_json_is_refused(make: MakeExperiment, fake: Work) 
     config = make()
     Path(config.output).mkdir()
     (Path(config.output) / "experiment.json").write_text("[1]", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"experiment\.json: not an experiment\.json of this program"):
+    with pytest.raises(SettingsError, match=r"experiment\.json: not an experiment\.json of this program"):
         go(config, fake)
 
 
@@ -177,7 +177,7 @@ def test_two_at_once_in_one_folder_are_refused(make: MakeExperiment, fake: Work)
     config = make()
 
     def work(job: CellJob) -> None:
-        with pytest.raises(ConfigError, match="another 'trainer experiment' is at work here"):
+        with pytest.raises(SettingsError, match="another 'trainer experiment' is at work here"):
             go(config, fake)
         fake(job)
 
@@ -293,12 +293,12 @@ def test_macro_f1_without_defect_names_is_refused_before_training(make: MakeExpe
 
 
 def test_output_inside_the_data_is_refused(make: MakeExperiment) -> None:
-    with pytest.raises(ConfigError, match=r"output: .* lies in the data folder"):
+    with pytest.raises(SettingsError, match=r"output: .* lies in the data folder"):
         prepare(make(output="data/out"))
 
 
 def test_processes_may_not_be_negative(make: MakeExperiment) -> None:
-    with pytest.raises(ConfigError, match=r"processes: found -1"):
+    with pytest.raises(SettingsError, match=r"processes: found -1"):
         choose_hands(make(train={"device": "cpu"}), -1)
     assert choose_hands(make(train={"device": "cpu"}), None).processes >= 1
 
@@ -392,5 +392,5 @@ def test_arms_that_share_a_control_must_have_as_many_images_of_each_class(make: 
     result = go(make(arm=arms, seeds=1), fake)
     assert [one.control.other for one in result.judgements] == ["classical", "classical"]
     arms[3]["share"] = 0.2
-    with pytest.raises(ConfigError, match=r"'high': has \d+ generated images of 'dirt', but 'low'.*has 10"):
+    with pytest.raises(SettingsError, match=r"'high': has \d+ generated images of 'dirt', but 'low'.*has 10"):
         prepare(make(arm=arms, seeds=1, output="other"))

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from trainer.counts import Counts, tally
-from trainer.errors import ConfigError
+from trainer.errors import SettingsError
 from trainer.report import counts_figure
 from trainer.report.counts_figure import draw_counts
 
@@ -42,6 +42,6 @@ def test_names_that_no_font_can_draw_become_numbers_and_it_is_said(
 
 
 def test_another_suffix_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"found the suffix '\.bmp'; expected one of \.png"):
+    with pytest.raises(SettingsError, match=r"found the suffix '\.bmp'; expected one of \.png"):
         draw_counts(tmp_path / "a.bmp", counts("open"))
     assert list(tmp_path.iterdir()) == []

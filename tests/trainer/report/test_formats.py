@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from trainer.cli import cli
-from trainer.errors import ConfigError
+from trainer.errors import SettingsError
 from trainer.predictions import write_predictions
 from trainer.report import ReportInputs, render_report
 from trainer.report.formats import choose_format
@@ -41,7 +41,7 @@ def test_the_ending_or_the_option_says_the_format(name: str, asked, kind: str) -
     ],
 )
 def test_a_contradiction_is_refused_in_words(name: str, asked, words: str) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(SettingsError, match=words):
         choose_format(Path(name), asked)
 
 

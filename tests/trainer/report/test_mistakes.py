@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import roc_curve
 
 from trainer.arms import Arm, SeedPredictions
-from trainer.errors import ConfigError
+from trainer.errors import SettingsError
 from trainer.operating_point_file import ChosenPoint, write_operating_point
 from trainer.predictions import Predictions, make_predictions
 from trainer.report.collect import curve_of
@@ -94,5 +94,5 @@ def test_without_defects_or_without_good_images_there_is_no_curve() -> None:
 def test_a_chosen_point_of_another_normal_class_is_refused(tmp_path: Path) -> None:
     write_operating_point(tmp_path, ChosenPoint("open", 0.5))
     one = SeedPredictions("seed-0", said([0.7] * 6, LABELS), tmp_path)
-    with pytest.raises(ConfigError, match=r"calls 'open' normal, but --normal is 'Normal'"):
+    with pytest.raises(SettingsError, match=r"calls 'open' normal, but --normal is 'Normal'"):
         curve_of(one, normal="Normal", abnormal=None)
