@@ -12,6 +12,8 @@ from fastapi import APIRouter, Body, FastAPI, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from sdcore.messages import Language
+
 from ...errors import MaskError, SDClientError
 from ...manifest_review import Order, ReviewFilter, Seen, State
 from .desk import ReviewDesk
@@ -19,7 +21,6 @@ from .drawing import Drawing, MaskDesk
 from .guard import Guard, Secrets
 from .page import render
 from .pictures import Shown
-from .words import Language
 
 _STATIC = Path(__file__).parent / "static"
 _KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}

@@ -10,9 +10,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from sdcore.messages import Language
+
 from ..reasons import REASONS
 from ..score_names import SCORES
-from .words import WORDS, Language
+from .words import WORDS
 
 TAGS: dict[Language, str] = {"en": "en", "zh": "zh-Hans"}
 
@@ -30,7 +32,7 @@ def render(template: str, language: Language, **values: Any) -> str:
         _environment()
         .get_template(template)
         .render(
-            t=WORDS[language],
+            t=WORDS.by_key(language),
             language=language,
             tag=TAGS[language],
             other=other,
@@ -46,7 +48,7 @@ def _catalogue(language: Language) -> Markup:
     """All words for the page's script, as the text of a data block."""
     is_english = language == "en"
     told = {
-        **WORDS[language],
+        **WORDS.by_key(language),
         "reasons": {word: one.english if is_english else one.chinese for word, one in REASONS.items()},
         "scores": {name: one.english if is_english else one.chinese for name, one in SCORES.items()},
     }

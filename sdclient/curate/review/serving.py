@@ -12,12 +12,13 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
+from sdcore.messages import Language
+
 from ..._listening import listen, url_of
 from .app import create_app
 from .desk import Made, ReviewDesk
 from .drawing import FEATHER_PX, GROW_PX, MaskDesk, mask_desk
 from .guard import Secrets
-from .words import Language
 
 _HOST = "127.0.0.1"
 _GRACE_S = 2
