@@ -48,7 +48,7 @@ from sdclient.manifest import ImageRecord, Manifest
 from sdclient.manifest_curation import Curation
 from sdclient.manifest_fingerprints import Fingerprint, Fingerprints
 from sdclient.photos import read_photo, sha256_of
-from sdclient.sizing import to_rgb
+from sdcore.images.decode import to_rgb
 
 Pair = tuple[Image.Image, Image.Image]
 

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from sdcore.images.decode import to_rgb
+
 from .errors import DataError
 
 _GENERATED_KEYWORDS = {
@@ -21,9 +23,6 @@ _GENERATED_KEYWORDS = {
 """PNG text chunks that only generated pictures carry."""
 _LONGEST_SHAPE = 8
 """A picture longer than this many times its width is cut to it about its middle."""
-
-
-_CAMERA_BITS = (8, 10, 12, 14, 16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,21 +80,7 @@ def read_upright(path: Path) -> Upright:
             f"{path}: cannot be read as a picture ({error}); remove it, 'trainer check' lists all such files"
         ) from error
     told = next((words for key, words in _GENERATED_KEYWORDS.items() if key in picture.info), None)
-    return Upright(_upright_rgb(picture), hashlib.sha256(content).hexdigest(), told)
-
-
-def _upright_rgb(picture: Image.Image) -> Image.Image:
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I"):
-        # Pillow clips 16 bits at 255. A camera of 12 bits would be near black by the high byte; by the depth that
-        # holds the brightest pixel, it is as 'sdclient generate' sends it to a server.
-        deep = np.asarray(picture).astype(np.int64)
-        bits = next((bits for bits in _CAMERA_BITS if deep.max(initial=0) < 2**bits), _CAMERA_BITS[-1])
-        picture = Image.fromarray((deep.clip(0) >> (bits - 8)).clip(0, 255).astype(np.uint8))
-    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-        clear = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
-    return picture.convert("RGB")
+    return Upright(to_rgb(picture), hashlib.sha256(content).hexdigest(), told)
 
 
 def _scaled(picture: Image.Image, size_px: int) -> Image.Image:

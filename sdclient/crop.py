@@ -8,6 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from sdcore.images.decode import is_grey, to_rgb
+
 from ._atomic import write_bytes_atomically
 from ._images import encode_png
 from .box_files import BoxFiles
@@ -27,7 +29,6 @@ from .photos import (
     visible_entries,
 )
 from .progress import Track, untracked
-from .sizing import is_grey, to_rgb
 
 _PNG_MODES = frozenset({"1", "L", "LA", "RGB", "RGBA", "I;16"})
 

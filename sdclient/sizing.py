@@ -9,10 +9,11 @@ from typing import Literal
 
 from PIL import Image, ImageOps
 
+from sdcore.images.decode import is_grey, to_rgb
+
 SMALLEST_SIDE_PX = 64
 SENT_MODE = "RGB"
 """What every server takes; grey ones are not sent as such."""
-_CAMERA_BITS = (8, 10, 12, 14, 16)
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,7 @@ def prepare(image: Image.Image, size: tuple[int, int]) -> Image.Image:
         image: a decoded source image of any mode.
         size: (width, height) in pixels, from `generation_size`.
     """
-    return _resize(to_rgb(ImageOps.exif_transpose(image)), size)
-
-
-def eight_bit(image: Image.Image) -> Image.Image:
-    """A source image in the form its results have: upright, 8 bit, grey where it is grey, of its own size."""
-    upright = ImageOps.exif_transpose(image)
-    return to_rgb(upright).convert("L" if is_grey(upright) else "RGB")
+    return _resize(to_rgb(image), size)
 
 
 def restore(image: Image.Image, form: SourceForm) -> Image.Image:
@@ -90,46 +85,6 @@ def native_px_for(model_name: str) -> int:
     if re.search(r"(?<!\d)768(?!\d)|(?:^|[^a-z0-9])(?:sd[-_. ]?)?v?2[-_.][01](?!\d)", name):
         return 768
     return 512
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Any image mode as 8-bit RGB: deep grey by its camera's depth, alpha on white."""
-    if image.mode.startswith("I") or image.mode == "F":
-        return _eight_bit(image).convert("RGB")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
-
-
-def is_grey(image: Image.Image) -> bool:
-    """Whether the image's mode, or its palette, holds no colour."""
-    if image.mode in {"1", "L", "LA", "F"} or image.mode.startswith("I"):
-        return True
-    if image.mode in {"P", "PA"}:
-        colours = image.convert("RGB").getcolors(256) or []
-        return all(isinstance(colour, tuple) and len(set(colour)) == 1 for _, colour in colours)
-    return False
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Grey of more than 8 bits as "L"."""
-    deep = image if image.mode == "F" else image.convert("I").convert("F")
-    low, high = _finite_range(deep)
-    if high <= 1.0 and image.mode == "F" and low >= 0.0:
-        full = 1.0
-    else:
-        full = next((float(2**bits - 1) for bits in _CAMERA_BITS if high < 2**bits), max(high, 1.0))
-    # "F" to "L" cuts off the fraction and clips to 0..255.
-    return deep.point(lambda value: value * (255.0 / full) + 0.5).convert("L")
-
-
-def _finite_range(image: Image.Image) -> tuple[float, float]:
-    low, high = image.getextrema()
-    if not isinstance(low, (int, float)) or not isinstance(high, (int, float)):
-        raise TypeError("one band expected")
-    return (float(low), float(high)) if math.isfinite(low) and math.isfinite(high) else (0.0, 1.0)
 
 
 def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:

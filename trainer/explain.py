@@ -16,9 +16,10 @@ from PIL import Image
 from torch import nn
 from tqdm import tqdm
 
+from sdcore.images.decode import to_rgb
+
 from ._atomic import write_bytes_atomically
 from .dataset import list_images
-from .decoding import upright_rgb
 from .device import choose_device, torch_threads
 from .errors import CheckpointError, DataError, SettingsError
 from .evaluate import NORMAL
@@ -225,7 +226,7 @@ def read_upright(path: Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata; what cannot be decoded raises
             with Image.open(path) as picture:
-                return upright_rgb(picture)
+                return to_rgb(picture)
     except Exception as error:  # Pillow raises many kinds on damaged files
         raise DataError(f"{path}: cannot be read as a picture ({type(error).__name__}: {error})") from error
 

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from .decoding import upright_rgb
+from sdcore.images.decode import to_rgb
+
 from .unusable import Unusable, find_oddities, opened_picture
 from .workers import map_files
 
@@ -63,7 +64,7 @@ def pixel_sha256(path: Path) -> str:
         Unusable: the file is no picture that can be read to its end.
     """
     with opened_picture(path) as (picture, _):
-        return _hash_pixels(upright_rgb(picture))
+        return _hash_pixels(to_rgb(picture))
 
 
 def perceptual_hash(path: Path) -> int:
@@ -77,7 +78,7 @@ def perceptual_hash(path: Path) -> int:
         Unusable: the file is no picture that can be read to its end.
     """
     with opened_picture(path) as (picture, _):
-        return _hash_look(_small_grey(upright_rgb(picture)))
+        return _hash_look(_small_grey(to_rgb(picture)))
 
 
 def fingerprint(path: Path) -> Fingerprint:
@@ -86,7 +87,7 @@ def fingerprint(path: Path) -> Fingerprint:
         with opened_picture(path) as (picture, file):
             oddities = find_oddities(picture, path.suffix)
             mode, kind = picture.mode, picture.format or ""
-            pixels = upright_rgb(picture)
+            pixels = to_rgb(picture)
             grey = _small_grey(pixels)
             grid = pixels.resize((GRID, GRID), Image.Resampling.BOX).tobytes()
             file.seek(0)

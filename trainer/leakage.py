@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdcore.images.decode import to_rgb
+
 from .dataset import Dataset, LabelledImage
-from .decoding import upright_rgb
 from .descent import Trace, Traces, recorded_below
 from .errors import LeakageError
 from .fingerprints import Fingerprint, fingerprint
@@ -124,7 +125,7 @@ def refuse_shared_pixels(parts: Mapping[str, Sequence[Path]], prints: Prints) ->
 def is_single_coloured(path: Path) -> bool:
     """Whether every pixel of a readable picture is the same."""
     with opened_picture(path) as (picture, _):
-        return len(upright_rgb(picture).getcolors(maxcolors=1) or ()) == 1
+        return len(to_rgb(picture).getcolors(maxcolors=1) or ()) == 1
 
 
 def _refuse_generated(traces: Iterable[Trace | None], total: int) -> None:

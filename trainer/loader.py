@@ -14,7 +14,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from .decoding import upright_rgb
+from sdcore.images.decode import to_rgb
+
 from .errors import DataError
 
 MEAN = (0.5, 0.5, 0.5)
@@ -25,8 +26,8 @@ STD = (0.25, 0.25, 0.25)
 def decode(path: Path, imgsz: int) -> npt.NDArray[np.uint8]:
     """Read one picture as (3, imgsz, imgsz) uint8, R, G, B.
 
-    Grey is repeated over the channels, 16 bits are brought to 8, transparency lies on white, and a turn
-    noted by the camera is carried out.
+    The image is decoded as `sdcore.images.decode.to_rgb` says: upright, deep grey by its camera's depth, transparency
+    on white.
 
     Raises:
         DataError: the file is missing or no readable picture.
@@ -44,7 +45,7 @@ def decode_rows(path: Path, imgsz: int) -> npt.NDArray[np.uint8]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata; what cannot be decoded raises
             with Image.open(path) as picture:
-                square = upright_rgb(picture).resize((imgsz, imgsz), Image.Resampling.BILINEAR)
+                square = to_rgb(picture).resize((imgsz, imgsz), Image.Resampling.BILINEAR)
     except Exception as error:  # Pillow raises many kinds on damaged files
         raise DataError(
             f"{path}: cannot be read as a picture ({type(error).__name__}: {error}); "

@@ -18,6 +18,8 @@ from functools import cached_property
 
 from PIL import Image, ImageChops
 
+from sdcore.images.decode import to_8_bit
+
 from .. import sizing
 from ..masks import box_of, composite, encode_mask, grow_and_feather
 from .parameters import Inpainting
@@ -76,7 +78,7 @@ def mask_source(photo: Image.Image, mask: Image.Image, inpainting: Inpainting, s
     magnification = _magnification(white, inpainting, size)
     grown = grow_and_feather(white, grow_px=math.ceil(_LATENT_MARGIN_PX / magnification), feather_px=0)
     sent = grown.resize(sent_size, Image.Resampling.BOX).point([0] + [255] * 255)
-    return SourceMask(shown, sent, sizing.eight_bit(photo))
+    return SourceMask(shown, sent, to_8_bit(photo))
 
 
 def picture_to_send(photo: Image.Image, inpainting: Inpainting, size: tuple[int, int]) -> Image.Image:

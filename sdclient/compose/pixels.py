@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sdcore.images.decode import to_rgb
+
 from .. import sizing
 
 Pixels: TypeAlias = NDArray[np.float32]
@@ -33,7 +35,7 @@ def form_of(picture: Image.Image) -> Form:
 
 def in_form(picture: Image.Image, form: Form) -> Image.Image:
     """An upright picture of any mode in 8 bits, grey or colour."""
-    return sizing.to_rgb(picture).convert(form)
+    return to_rgb(picture).convert(form)
 
 
 def to_levels(picture: Image.Image) -> Levels:

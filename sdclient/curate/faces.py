@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from sdcore.images.decode import to_rgb
+
 from ..errors import MissingExtra
-from ..sizing import to_rgb
 
 SIDES_PX = (192, 384)
 """The longer side is brought between these before it is searched."""

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..sizing import to_rgb
+from sdcore.images.decode import to_rgb
 
 Grey: TypeAlias = npt.NDArray[np.float32]
 """(H, W) luma in levels of 0-255, weighted as in ITU-R BT.601."""
@@ -19,7 +19,7 @@ def grey_of(image: Image.Image) -> Grey:
     """The picture's luma.
 
     Args:
-        image: of any mode; deep grey and transparency as `sizing.to_rgb` takes them.
+        image: of any mode; deep grey and transparency as `sdcore.images.decode.to_rgb` takes them.
     """
     return np.asarray(_flat(image).convert("L"), dtype=np.float32)
 

@@ -15,8 +15,9 @@ from functools import cached_property
 
 from PIL import Image
 
+from sdcore.images.decode import to_rgb
+
 from ..batch.spoiled import examine_sibling
-from ..sizing import to_rgb
 from .faces import face_score
 from .fingerprints import hash_distance, hash_of
 from .learnt import Learnt

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..sizing import to_rgb
+from sdcore.images.decode import to_rgb
 
 QUANTILES = 32
 """Those at (i + 1/2) / 32."""

@@ -9,11 +9,12 @@ from typing import Any
 
 from PIL import Image
 
+from sdcore.images.decode import to_rgb
+
 from ..boxes import Box
 from ..errors import ExportError, MaskError, MissingExtra, SourceError
 from ..masks import read_mask
 from ..photos import read_photo, sha256_of
-from ..sizing import to_rgb
 from .selection import Chosen
 from .settings import Labels
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from .. import sizing
+from sdcore.images.decode import to_8_bit
+
 from ..errors import MaskError, MissingExtra
 from ..photos import printable, read_photo
 from ..sources import Source
@@ -202,7 +203,7 @@ def _alike(defect: Image.Image, good: Image.Image) -> tuple[Array, Array]:
     """Both as (H, W, bands) levels: in colour if both are, else in grey."""
     import numpy as np
 
-    pictures = [sizing.eight_bit(image) for image in (defect, good)]
+    pictures = [to_8_bit(image) for image in (defect, good)]
     mode = "RGB" if all(picture.mode == "RGB" for picture in pictures) else "L"
     ours, theirs = (np.atleast_3d(np.asarray(picture.convert(mode), dtype=np.float64)) for picture in pictures)
     return ours, theirs

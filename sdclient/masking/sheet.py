@@ -7,12 +7,13 @@ from pathlib import Path
 
 from PIL import Image, ImageChops, ImageFilter
 
+from sdcore.images.decode import to_rgb
+
 from .._atomic import write_bytes_atomically
 from .._images import encode_png
 from ..contact_sheet import CELL_PX, Cell, Row, draw_sheet
 from ..masks import mask_path, read_mask
 from ..photos import read_photo
-from ..sizing import to_rgb
 from ..sources import Source
 
 MOST_PER_CLASS = 24

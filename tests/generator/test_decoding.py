@@ -35,10 +35,10 @@ def test_a_line_of_pixels_is_cut_before_it_fills_the_memory(tmp_path: Path) -> N
     assert decode(tmp_path / "a.png", 16).pixels.shape[:2] == (16, 128)
 
 
-def test_sixteen_bits_keep_their_high_byte_and_transparency_lies_on_white(tmp_path: Path) -> None:
+def test_sixteen_bits_are_scaled_and_transparency_lies_on_white(tmp_path: Path) -> None:
     Image.fromarray(np.full((16, 16), 40_000, dtype=np.uint16)).save(tmp_path / "deep.png")
     Image.new("RGBA", (16, 16), (10, 20, 30, 0)).save(tmp_path / "clear.png")
-    assert (decode(tmp_path / "deep.png", 16).pixels == 40_000 >> 8).all()
+    assert (decode(tmp_path / "deep.png", 16).pixels == 156).all()
     assert (decode(tmp_path / "clear.png", 16).pixels == 255).all()
 
 
@@ -46,7 +46,8 @@ def test_sixteen_bits_keep_their_high_byte_and_transparency_lies_on_white(tmp_pa
 def test_the_depth_of_a_camera_is_taken_from_its_brightest_pixel(tmp_path: Path, bits: int) -> None:
     values = np.linspace(0, 2**bits - 1, 256).astype(np.uint16).reshape(16, 16)
     Image.fromarray(values).save(tmp_path / "deep.png")
-    assert (decode(tmp_path / "deep.png", 16).pixels[..., 0] == values >> (bits - 8)).all()
+    expected = np.floor(values * (255 / (2**bits - 1)) + 0.5)
+    assert (decode(tmp_path / "deep.png", 16).pixels[..., 0] == expected).all()
 
 
 def test_a_photograph_is_turned_as_its_camera_noted(tmp_path: Path) -> None:

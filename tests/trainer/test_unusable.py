@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.decoding import upright_rgb
 from trainer.unusable import ODDITIES, Unusable, find_oddities, opened_picture, reason_unusable
 
 
@@ -74,15 +73,3 @@ def test_running_out_of_memory_after_reading_is_a_fault_of_the_file(tmp_path: Pa
     noise().save(tmp_path / "a.png")
     with pytest.raises(Unusable, match="too large for the memory"), opened_picture(tmp_path / "a.png"):
         raise MemoryError
-
-
-def test_sixteen_bits_are_scaled_and_small_values_kept() -> None:
-    deep = Image.fromarray(np.array([[0, 256, 65535]], dtype=np.uint16))
-    assert np.asarray(upright_rgb(deep))[0, :, 0].tolist() == [0, 1, 255]
-    small = Image.fromarray(np.array([[0, 7, 255]], dtype=np.uint16))
-    assert np.asarray(upright_rgb(small))[0, :, 0].tolist() == [0, 7, 255]
-
-
-def test_transparency_lies_on_white() -> None:
-    clear = Image.new("RGBA", (2, 2), (10, 20, 30, 0))
-    assert upright_rgb(clear).getpixel((0, 0)) == (255, 255, 255)

@@ -13,8 +13,8 @@ from PIL import Image
 
 from sdclient.manifest import ImageRecord, Manifest, ManifestError
 from sdclient.manifest_curation import Curation
+from sdcore.images.decode import to_rgb
 
-from ..decoding import upright_rgb
 from .inputs import GeneratedSet, MadeImage, SourceSample
 
 SIDE_PX = 160
@@ -65,7 +65,7 @@ def embed_image(path: Path) -> str | None:
     """A picture file as a data URI, shrunk to a thumbnail; None when it is gone or unreadable."""
     try:
         with Image.open(path) as image:
-            picture = upright_rgb(image)
+            picture = to_rgb(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     picture.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS)

@@ -12,9 +12,10 @@ from typing import Literal
 
 from PIL import Image
 
+from sdcore.images.decode import to_rgb
+
 from ..._images import encode_png
 from ...photos import read_photo, sha256_of
-from ...sizing import to_rgb
 
 FileState = Literal["ok", "missing", "changed", "outside"]
 """`outside`: the recorded path leads out of its folder, so nobody looks."""

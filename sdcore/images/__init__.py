@@ -1,0 +1,1 @@
+"""Image files: decoded, listed, and the text inside them."""
