@@ -4,14 +4,35 @@ from __future__ import annotations
 
 import click
 
+from sdcore.cli import CommandGroup, use_utf8
+
 from .. import __version__
-from ._group import OneLineErrors, speak_utf8
 from .lora import lora
 from .report import report
 from .train import train
 
+_EXTRA_MODULES = frozenset(
+    {
+        "accelerate",
+        "diffusers",
+        "jinja2",
+        "numpy",
+        "peft",
+        "safetensors",
+        "scipy",
+        "torch",
+        "torchsde",
+        "transformers",
+    }
+)
 
-@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(
+    cls=CommandGroup,
+    extra="diffusion",
+    extra_modules=_EXTRA_MODULES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="generator")
 def cli() -> None:
     """Train diffusion models on your own defect pictures.
@@ -36,5 +57,5 @@ cli.add_command(report)
 
 def main() -> None:
     """Entry point of the console script."""
-    speak_utf8()
+    use_utf8()
     cli(prog_name="generator")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from sdcore import __version__
+from sdcore.cli import CommandGroup, use_utf8
 
-from ._group import OneLineErrors, speak_utf8
 from .compose import compose
 from .crop import crop
 from .curate import curate
@@ -24,7 +24,7 @@ from .status import retry, status
 from .verify import verify
 
 
-@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="sdclient")
 def cli() -> None:
     """Make more pictures of rare defects with a local Stable Diffusion WebUI.
@@ -55,5 +55,5 @@ for command in (export, manifest, retry, status, verify):
 
 def main() -> None:
     """Entry point of the console script."""
-    speak_utf8()
+    use_utf8()
     cli(prog_name="sdclient")

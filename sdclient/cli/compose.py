@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._numbers import FiniteRange, NumberPair
+from sdcore.cli import FiniteRange, NumberPair
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ._numbers import FiniteRange
+from sdcore.cli import FiniteRange
 
 EPILOG = """\b
 Examples:

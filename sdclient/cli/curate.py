@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._numbers import FiniteRange
+from sdcore.cli import FiniteRange
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from ._numbers import FiniteRange
+from sdcore.cli import FiniteRange
 
 if TYPE_CHECKING:
     from ..masking import MaskingResult
@@ -153,14 +153,15 @@ def _draw(
     as_json: bool,
     options: dict[str, Any],
 ) -> None:
+    from sdcore.cli import Output, open_page
+
     from ..errors import MissingExtra
-    from ._browser import announce
 
     try:
         from ..curate.review import serve_drawing
     except ModuleNotFoundError as error:
         raise MissingExtra("'sdclient mask --draw'", "curate") from error
-    on_ready = announce("sdclient mask", open_browser=open_browser, as_json=as_json)
+    on_ready = open_page(Output(json=as_json), "sdclient mask", open_browser=open_browser)
     drawn = serve_drawing(sources, masks, port=port, language=language, on_ready=on_ready, **options)
     if as_json:
         click.echo(json.dumps({"drawn": drawn}))

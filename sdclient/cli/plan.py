@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._numbers import FiniteRange
+from sdcore.cli import FiniteRange
 
 if TYPE_CHECKING:
     from ..plan import Plan, PlanRow

@@ -43,8 +43,9 @@ def review(
     """
     import json
 
+    from sdcore.cli import Output, open_page
+
     from ..errors import MissingExtra
-    from ._browser import announce
 
     try:
         from ..curate.review import serve_review
@@ -56,7 +57,7 @@ def review(
         masks=masks,
         port=port,
         language=lang,
-        on_ready=announce("sdclient review", open_browser=not no_browser, as_json=as_json),
+        on_ready=open_page(Output(json=as_json), "sdclient review", open_browser=not no_browser),
     )
     decided = done.decided
     if as_json:

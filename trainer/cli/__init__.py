@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import click
 
+from sdcore.cli import CommandGroup, use_utf8
+from sdcore.errors import SDError
+
 from .. import __version__
-from ..ranks import refuse_torchrun
-from ._group import OneLineErrors, speak_utf8
+from ..errors import RankFailed, SaidElsewhere, SettingsError
+from ..ranks import read_ranks, refuse_torchrun
 from .check import check
 from .compare import compare
 from .counts import counts
@@ -19,8 +22,30 @@ from .predict import predict
 from .split import split
 from .train import train
 
+_EXTRA_MODULES = frozenset({"torch", "torchvision", "yolov5", "numpy", "scipy", "jinja2"})
 
-@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+
+def _error_text(error: SDError) -> str | None:
+    """What this process prints for an error; None where another one of the same training prints it."""
+    if isinstance(error, SaidElsewhere):
+        return None
+    if isinstance(error, RankFailed):
+        click.echo(err=True)  # off the line of the bar that another process may have drawn
+        return str(error)
+    try:
+        is_reporting = read_ranks().leads_machine
+    except SettingsError:
+        is_reporting = True
+    return str(error) if is_reporting else None
+
+
+@click.group(
+    cls=CommandGroup,
+    extra="train",
+    extra_modules=_EXTRA_MODULES,
+    error_text=_error_text,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="trainer")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
@@ -53,5 +78,5 @@ cli.add_command(train)
 
 def main() -> None:
     """Entry point of the console script."""
-    speak_utf8()
+    use_utf8()
     cli(prog_name="trainer")

@@ -13,8 +13,8 @@ import requests
 from click.testing import CliRunner
 
 from sdclient.cli import cli
-from sdclient.cli._browser import announce
 from sdclient.manifest import Manifest
+from sdcore.cli import Output, open_page
 
 
 def test_it_tells_its_address_serves_and_says_at_the_end_what_was_decided(tmp_path: Path) -> None:
@@ -81,8 +81,8 @@ def test_the_browser_is_opened_unless_it_is_not_wanted(
     opened: list[str] = []
     monkeypatch.setattr(webbrowser, "open", opened.append)
     monkeypatch.setattr("threading.Thread.start", lambda thread: thread.run())
-    announce("sdclient review", open_browser=True, as_json=False)("http://127.0.0.1:1/?token=t")
-    announce("sdclient review", open_browser=False, as_json=True)("http://127.0.0.1:2/?token=t")
+    open_page(Output(), "sdclient review", open_browser=True)("http://127.0.0.1:1/?token=t")
+    open_page(Output(json=True), "sdclient review", open_browser=False)("http://127.0.0.1:2/?token=t")
     assert opened == ["http://127.0.0.1:1/?token=t"]
     first, stop, as_json = capsys.readouterr().out.splitlines()
     assert first == "sdclient review: http://127.0.0.1:1/?token=t"
