@@ -27,13 +27,13 @@ from PIL import Image
 from report import Report, spread
 
 from generator.config import NetworkConfig
-from generator.device import Precision
 from generator.network import SCHEDULE, build_network, build_schedule
 from generator.session import velocity_loss
 from sdclient.serve.engines.diffusion.engine import DiffusionEngine
 from sdclient.serve.engines.diffusion.pixel_code import PixelCode
 from sdclient.serve.engines.diffusion.saved_model import SavedModel
 from sdclient.serve.painting import ImageSeed, Picture, Recipe
+from sdcore.torch_runtime import MixedPrecision
 
 CPU = torch.device("cpu")
 TRAINED, SIDE_PX, PACKING = 32, 64, 4
@@ -120,7 +120,7 @@ def main() -> None:
 def training_step(packing: int) -> Case:
     """One step of training on a batch of noise."""
     network = build_network(NetworkConfig(packing=packing), channels=1, n_classes=len(CLASSES))
-    schedule, precision = build_schedule(), Precision(CPU, amp=False)
+    schedule, precision = build_schedule(), MixedPrecision(CPU, amp=False)
     optimizer = torch.optim.AdamW(network.parameters())
     shape = (TRAINED, packing**2, SIDE_PX // packing, SIDE_PX // packing)
     clean, noise = torch.randn(shape), torch.randn(shape)

@@ -24,11 +24,10 @@ import torch
 from report import Report, spread
 from torch.nn import functional
 
+from sdcore.torch_runtime import MixedPrecision, choose_device
 from trainer.config import TrainConfig, make_config
-from trainer.device import choose_device
 from trainer.fit import fit
 from trainer.pictures import Decoded, bring_to
-from trainer.precision import Precision
 from trainer.session import Pictures, Session, memory_format
 
 CLASSES = ("Normal", "defect")
@@ -108,7 +107,11 @@ class Limit:
     def __init__(self, train: Pictures, config: TrainConfig, device: torch.device) -> None:
         # The session of a training, so that network, momentum and layout are the very same.
         self._network = Session(train, CLASSES, config, device).network.train()
-        self._precision, self._device, self._batch = Precision(device, amp=config.amp), device, config.images_a_step
+        self._precision, self._device, self._batch = (
+            MixedPrecision(device, amp=config.amp),
+            device,
+            config.images_a_step,
+        )
         shape = (self._batch, 3, config.imgsz, config.imgsz)
         self._images = torch.randn(shape, device=device).contiguous(memory_format=memory_format(config.layout))
         self._labels = torch.arange(self._batch, device=device) % len(CLASSES)

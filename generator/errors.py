@@ -19,6 +19,7 @@ Every message names the thing, what was found, what was expected and what to do 
 from __future__ import annotations
 
 from sdcore.errors import MissingExtra as MissingExtra
+from sdcore.errors import OutOfMemory as OutOfMemory
 from sdcore.errors import SDError
 from sdcore.errors import SettingsError as SettingsError
 
@@ -44,10 +45,6 @@ class ModelError(GeneratorError):
 
 class ClassifierError(GeneratorError):
     """A classifier's file is missing, damaged, a program, without features, or of another class set."""
-
-
-class OutOfMemory(GeneratorError):
-    """The device's memory does not hold this size and batch."""
 
 
 class TrainingDiverged(GeneratorError):

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from sdcore.torch_runtime import MixedPrecision
+
 from ._diffusers import import_diffusers
-from .device import Precision
 from .network import SCHEDULE
 from .pixels import PixelCode
 
@@ -28,7 +29,7 @@ def sample(
     no_class: int,
     strength: float,
     seeds: Sequence[int],
-    precision: Precision,
+    precision: MixedPrecision,
     device: torch.device,
     steps: int = STEPS,
     guidance: float = GUIDANCE,

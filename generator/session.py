@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .average import MovingAverage
+from sdcore.torch_runtime import ExponentialMovingAverage, MixedPrecision
+
 from .config import TrainConfig
 from .dataset import TrainingSet
-from .device import Precision
 from .drawing import Order, draw_square
 from .errors import TrainingDiverged
 from .network import TIMESTEPS, build_network, build_schedule
@@ -44,9 +44,9 @@ class Session:
         self._layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
         network = build_network(config.network, channels=pictures.channels, n_classes=n_classes, seed=config.seed)
         self.network: nn.Module = network.to(device, memory_format=self._layout)  # type: ignore[call-overload]
-        self.average = MovingAverage(self.network, config.ema_decay)
+        self.average = ExponentialMovingAverage(self.network, config.ema_decay)
         self.schedule = build_schedule()
-        self.precision = Precision(device, amp=config.amp)
+        self.precision = MixedPrecision(device, amp=config.amp)
         self.steps_done = 0
         self._chance = torch.Generator().manual_seed(config.seed)
         self._optimizer = torch.optim.AdamW(self.network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
@@ -136,7 +136,7 @@ class Session:
 def velocity_loss(
     network: nn.Module,
     schedule: Any,
-    precision: Precision,
+    precision: MixedPrecision,
     clean: torch.Tensor,
     noise: torch.Tensor,
     times: torch.Tensor,

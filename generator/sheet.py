@@ -10,8 +10,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
+from sdcore.torch_runtime import MixedPrecision
+
 from .dataset import TrainingSet
-from .device import Precision
 from .drawing import middle_square
 from .pixels import PixelCode
 from .sampling import sample
@@ -37,7 +38,7 @@ class SheetRow:
 
 
 def sample_rows(
-    network: nn.Module, pictures: TrainingSet, code: PixelCode, *, size_px: int, precision: Precision
+    network: nn.Module, pictures: TrainingSet, code: PixelCode, *, size_px: int, precision: MixedPrecision
 ) -> list[SheetRow]:
     """A row for each of up to 12 classes, of held-out pictures where there are some.
 

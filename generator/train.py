@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdcore.torch_runtime import choose_device, explain_out_of_memory, torch_threads, usable_threads
+
 from .budget import Budget
 from .config import TrainConfig, what_differs
 from .dataset import read_training_set
-from .device import choose_device, memory_in_words, torch_threads, usable_threads
 from .errors import SettingsError
 from .interrupt import deferred_interrupts
 from .model_files import GENERATOR_NAME, clear_model, prepare_folder
@@ -90,7 +91,7 @@ def train(
     threads = config.threads or usable_threads()
     with (
         torch_threads(threads),
-        memory_in_words(batch_size=config.batch_size, size_px=config.network.size_px),
+        explain_out_of_memory(batch_size=config.batch_size, size_px=config.network.size_px),
         deferred_interrupts() as asked_to_stop,
     ):
         prepare_folder(folder)

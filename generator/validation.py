@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
+from sdcore.torch_runtime import MixedPrecision
+
 from .dataset import Picture, TrainingSet
-from .device import Precision
 from .drawing import middle_square
 from .network import TIMESTEPS, build_schedule
 from .pixels import PixelCode
@@ -45,7 +46,7 @@ class Validation:
         self._schedule, self._device = build_schedule(), device
 
     @torch.no_grad()
-    def loss(self, network: nn.Module, precision: Precision, *, batch_size: int) -> float:
+    def loss(self, network: nn.Module, precision: MixedPrecision, *, batch_size: int) -> float:
         """Mean squared error of the predicted velocity; classes are not dropped."""
         total = 0.0
         for part in _slices(len(self._labels), batch_size):

@@ -40,6 +40,10 @@ class ModelFileError(ProjectError):
     """A saved diffusion model is missing, damaged, a pickle, or its parts do not fit together."""
 
 
+class OutOfMemory(ProjectError):
+    """The memory of the device does not hold this size and batch."""
+
+
 class SettingsError(ProjectError):
     """A setting has a value that cannot be used."""
 

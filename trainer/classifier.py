@@ -12,8 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from sdcore.torch_runtime import choose_device, torch_threads
+
 from . import _yolov5
-from .device import choose_device, torch_threads
 from .errors import CheckpointError, SettingsError
 from .loader import normalise
 from .operating_point_file import ChosenPoint, read_operating_point, require_class

@@ -17,10 +17,10 @@ from torch import nn
 from tqdm import tqdm
 
 from sdcore.images.decode import to_rgb
+from sdcore.torch_runtime import choose_device, torch_threads
 
 from ._atomic import write_bytes_atomically
 from .dataset import list_images
-from .device import choose_device, torch_threads
 from .errors import CheckpointError, DataError, SettingsError
 from .evaluate import NORMAL
 from .heat_box import HeatBox, find_hot_box, scale_box

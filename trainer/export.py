@@ -22,11 +22,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from sdcore.torch_runtime import torch_threads
+
 from . import __version__
 from ._atomic import replaced_when_done
 from .classifier import last_linear, operating_point_of
 from .config import IMGSZ_MULTIPLE_PX
-from .device import torch_threads
 from .errors import ExportError, MissingExtra, SettingsError
 from .export_parity import PARITY_TOLERANCE, differences, pictures_to_compare, torch_answer, validation_images
 from .exported import (

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from sdcore.torch_runtime import torch_threads
+
 from .classifier import Answer, finite
-from .device import torch_threads
 from .errors import DataError
 from .exported import Format, OnnxClassifier, TorchScriptClassifier
 from .image_list import list_named_images

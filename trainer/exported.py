@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from sdcore.torch_runtime import choose_device, torch_threads
+
 from .classifier import Answer, finite
-from .device import choose_device, torch_threads
 from .errors import CheckpointError, MissingExtra, SettingsError
 from .operating_point_file import ChosenPoint, require_class, to_chosen_point
 

@@ -14,8 +14,9 @@ from typing import Any, NoReturn
 import torch
 from tqdm import tqdm
 
+from sdcore.torch_runtime import choose_device, isolated_rng, torch_threads
+
 from .config import TrainConfig
-from .device import choose_device, kept_chance, torch_threads
 from .errors import SettingsError
 from .group import ALONE, Group
 from .history import EpochRecord
@@ -73,7 +74,7 @@ def fit(
         CheckpointError: `config.weights` cannot be used.
     """
     device = choose_device(config.device)
-    with torch_threads(config.threads), kept_chance(device), _kernels(device, deterministic=config.deterministic):
+    with torch_threads(config.threads), isolated_rng(device), _kernels(device, deterministic=config.deterministic):
         torch.manual_seed(config.seed)
         session = Session(train, classes, config, device, group)
         if resume_from is not None:

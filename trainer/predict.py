@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from sdcore.torch_runtime import choose_device
+
 from .classifier import Answer, Classifier, open_classifier
-from .device import choose_device
 from .errors import DataError, SettingsError
 from .features_file import open_features
 from .image_list import ImageList, ImageToPredict, Labels, list_named_images

@@ -10,16 +10,16 @@ from typing import Any
 
 import torch
 
+from sdcore.torch_runtime import MixedPrecision, choose_device
+
 from . import __version__
 from ._atomic import write_bytes_atomically
 from .config import TrainConfig, make_config
-from .device import choose_device
 from .errors import SettingsError
 from .event_log import clear_events
 from .history import HISTORY_NAME, EpochRecord, read_history
 from .near import NEAR_NAME
 from .operating_point_file import OPERATING_POINT_NAME, VALIDATION_PREDICTIONS_NAME
-from .precision import Precision
 from .run_names import BEST_NAME, LAST_NAME, RESUME_NAME
 
 CONFIG_NAME = "config.json"
@@ -165,7 +165,7 @@ def describe_environment(config: TrainConfig, *, pictures: str, processes: int =
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "processes": processes,
         "threads": config.threads,
-        "precision": Precision(device, amp=config.amp).name,
+        "precision": MixedPrecision(device, amp=config.amp).name,
         "layout": config.layout,
         "pictures": pictures,
     }

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from sdcore.torch_runtime import choose_device
+
 from .assemble import notes_on_sets
 from .config import TrainConfig
-from .device import choose_device
 from .errors import SettingsError
 from .history import count_epochs
 from .pictures import memory_limit

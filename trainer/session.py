@@ -11,14 +11,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from sdcore.torch_runtime import ExponentialMovingAverage, MixedPrecision
+
 from . import _yolov5
 from .augment import draw_variation, vary
 from .batch_norm import StepStatistics
 from .config import TrainConfig
-from .ema import MovingAverage
 from .group import ALONE, Group
 from .loader import normalise
-from .precision import Precision
 from .sampling import EpochOrder, class_weights, parts_of
 from .schedule import lr_share
 from .start import BATCH_NORMS, freeze_backbone, start_from
@@ -70,9 +70,9 @@ class Session:
         self.memory_format = memory_format(config.layout)
         network, self.started_from = _build(classes, config)
         self.network = network.to(device, memory_format=self.memory_format)  # type: ignore[call-overload]
-        self.average = MovingAverage(self.network, config.ema_decay)
+        self.average = ExponentialMovingAverage(self.network, config.ema_decay)
         self._optimizer = torch.optim.AdamW(_parameter_groups(self.network, config.weight_decay), lr=config.lr)
-        self._precision = Precision(device, amp=config.amp)
+        self._precision = MixedPrecision(device, amp=config.amp)
         self._chance = torch.Generator().manual_seed(config.seed)
         self._parts = config.accumulate * group.count
         self._order = order_of(train, config, self._chance, parts=self._parts)

@@ -16,7 +16,8 @@ from typing import Any, NoReturn
 import torch
 from torch import distributed as dist
 
-from .device import choose_device
+from sdcore.torch_runtime import choose_device
+
 from .errors import RankFailed, SaidElsewhere, SettingsError, TrainerError
 from .group import ALONE, Group
 from .ranks import Ranks, read_ranks

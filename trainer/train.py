@@ -7,9 +7,10 @@ from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
+from sdcore.torch_runtime import choose_device
+
 from .assemble import TrainingData
 from .config import TrainConfig, require_whole_parts
-from .device import choose_device
 from .errors import SettingsError
 from .event_log import EventLog, open_event_log, require_tensorboard
 from .fit import EpochResult, fit

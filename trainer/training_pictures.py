@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 
+from sdcore.torch_runtime import choose_device
+
 from .assemble import TrainingData
 from .config import TrainConfig
-from .device import choose_device
 from .group import ALONE, Group
 from .pictures import Where, bring_to, decode_shared, memory_limit
 from .session import Pictures

@@ -14,11 +14,11 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from sdcore.torch_runtime import MixedPrecision, choose_device, isolated_rng, torch_threads
+
 from . import _yolov5
 from .config import TrainConfig
-from .device import choose_device, kept_chance, torch_threads
 from .group import ALONE, Group
-from .precision import Precision
 from .session import memory_format
 
 CPU_BATCH_SIZE = 32
@@ -45,7 +45,7 @@ def tune(config: TrainConfig, *, n_images: int, n_classes: int, progress: bool, 
     device = choose_device(config.device)
     parts = config.accumulate * group.count
     changes: dict[str, Any] = {}
-    with torch_threads(config.threads), kept_chance(device):
+    with torch_threads(config.threads), isolated_rng(device):
         if config.batch_size == "auto":
             changes["batch_size"] = max(2, math.ceil(CPU_BATCH_SIZE / parts)) * parts
             if device.type == "cuda":
@@ -115,7 +115,7 @@ class _Trial:
         self._network: nn.Module = _yolov5.build_classifier(config.model, n_classes)
         self._network.to(device, memory_format=self._format)  # type: ignore[call-overload]
         self._optimizer = torch.optim.AdamW(self._network.parameters())
-        self._precision = Precision(device, amp=config.amp)
+        self._precision = MixedPrecision(device, amp=config.amp)
         self._images = torch.zeros((size, 3, config.imgsz, config.imgsz), device=device)
         self._labels = torch.zeros(size, dtype=torch.int64, device=device)
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from sdcore.torch_runtime import choose_device
+
 from .._atomic import write_bytes_atomically
-from ..device import choose_device
 from ..errors import SettingsError
 from .adapters import adapter_tensors, add_adapters
 from .base import Base, Prediction, load_base

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..device import Precision, choose_device
+from sdcore.torch_runtime import MixedPrecision, choose_device
+
 from ..sampling import sample
 from ..saved_model import SavedModel
 from .material import Material, Pixels, RealPicture
@@ -69,7 +70,7 @@ def make_pictures(
                 no_class=model.no_class,
                 strength=strength,
                 seeds=range(first_seed + start, first_seed + start + len(wanted[part])),
-                precision=Precision(device, amp=True),
+                precision=MixedPrecision(device, amp=True),
                 device=device,
                 steps=settings.steps,
                 guidance=settings.cfg_scale,

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
+from sdcore.torch_runtime import explain_out_of_memory, torch_threads, usable_threads
+
 from .._atomic import write_bytes_atomically
-from ..device import memory_in_words, torch_threads, usable_threads
 from ..errors import DataError
 from ..saved_model import SavedModel, load_model
 from ..sheet import SheetRow, draw_sheet, heads_of, to_image
@@ -58,7 +59,7 @@ def report(
         )
     classifier = Classifier(classifier_file, model.classes, threads=threads)
     material = read_material(data, model, progress=progress)
-    with torch_threads(threads), memory_in_words(batch_size=32, size_px=model.size_px):
+    with torch_threads(threads), explain_out_of_memory(batch_size=32, size_px=model.size_px):
         made = make_pictures(model, material, settings, progress=progress)
     looked = _look(classifier, material, made)
     nearness = NearnessJudge(

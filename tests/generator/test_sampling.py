@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from generator.config import NetworkConfig
-from generator.device import Precision
 from generator.network import build_network
 from generator.pixels import PixelCode
 from generator.sampling import sample
 from generator.sheet import PURE, STRENGTHS, SheetRow, draw_sheet
+from sdcore.torch_runtime import MixedPrecision
 
 from .conftest import TINY, drawn
 
@@ -25,7 +25,7 @@ def network() -> torch.nn.Module:
 
 def siblings(network: torch.nn.Module, count: int, *, strength: float, first: int = 0) -> torch.Tensor:
     levels = torch.full((count, 1, 16, 16), 100, dtype=torch.uint8)
-    options: dict[str, Any] = {"no_class": 2, "precision": Precision(CPU, amp=False), "device": CPU}
+    options: dict[str, Any] = {"no_class": 2, "precision": MixedPrecision(CPU, amp=False), "device": CPU}
     labels = [(first + number) % 2 for number in range(count)]
     seeds = range(first, first + count)
     return sample(network, CODE, levels, labels, strength=strength, seeds=list(seeds), **options)
@@ -46,7 +46,12 @@ def test_the_distance_grows_with_the_strength(network: torch.nn.Module) -> None:
 
 
 def test_at_full_strength_nothing_of_the_source_is_left(network: torch.nn.Module) -> None:
-    options: dict[str, Any] = {"no_class": 2, "strength": 1.0, "precision": Precision(CPU, amp=False), "device": CPU}
+    options: dict[str, Any] = {
+        "no_class": 2,
+        "strength": 1.0,
+        "precision": MixedPrecision(CPU, amp=False),
+        "device": CPU,
+    }
     made = [
         sample(network, CODE, torch.full((1, 1, 16, 16), level, dtype=torch.uint8), [0], seeds=[4], **options)
         for level in (0, 255)

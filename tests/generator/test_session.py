@@ -6,15 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from generator.average import MovingAverage
 from generator.config import TrainConfig
 from generator.dataset import TrainingSet, read_training_set
-from generator.device import Precision
 from generator.errors import TrainingDiverged
 from generator.network import build_network, build_schedule
 from generator.pixels import measure_code
 from generator.session import Session, lr_share, velocity_loss
 from generator.validation import Validation, take_by_turns
+from sdcore.torch_runtime import MixedPrecision
 
 CPU = torch.device("cpu")
 
@@ -46,7 +45,7 @@ def test_the_loss_is_the_error_of_the_velocity(tiny: Callable[..., TrainConfig])
     with torch.no_grad():
         found = network(share.sqrt() * clean + (1 - share).sqrt() * noise, times, class_labels=labels).sample
         expected = (found - (share.sqrt() * noise - (1 - share).sqrt() * clean)).square().mean()
-        loss = velocity_loss(network, build_schedule(), Precision(CPU, amp=True), clean, noise, times, labels)
+        loss = velocity_loss(network, build_schedule(), MixedPrecision(CPU, amp=True), clean, noise, times, labels)
     assert float(loss) == pytest.approx(float(expected), rel=1e-4)
 
 
@@ -89,20 +88,6 @@ def test_the_rate_warms_up_stays_and_falls(tiny: Callable[..., TrainConfig]) -> 
     assert lr_share(10, 0.5, config) == 1.0
     assert lr_share(10, 0.8, config) == pytest.approx(0.01 + 0.99 / 2)
     assert lr_share(10, 1.0, config) == pytest.approx(0.01)
-
-
-def test_the_average_follows_its_formula() -> None:
-    network = torch.nn.Linear(1, 1, bias=False)
-    with torch.no_grad():
-        network.weight.fill_(0.0)
-        average = MovingAverage(network, 0.2)
-        expected = 0.0
-        for update in range(1, 6):
-            network.weight.fill_(float(update))
-            average.update(network)
-            decay = min(0.2, (1 + update) / (10 + update))
-            expected = decay * expected + (1 - decay) * update
-    assert float(average.network.weight) == pytest.approx(expected)
 
 
 def test_validation_gives_the_same_figure_again_whatever_the_batch(

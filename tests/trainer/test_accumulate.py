@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from sdcore.torch_runtime import torch_threads
 from trainer.augment import augment, draw_variation, vary
 from trainer.config import AugmentConfig, TrainConfig, make_config
-from trainer.device import torch_threads
 from trainer.errors import SettingsError
 from trainer.group import ALONE
 from trainer.loader import normalise

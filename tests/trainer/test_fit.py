@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score
-from torch import nn
 
 from trainer.config import TrainConfig, make_config
-from trainer.ema import MovingAverage
 from trainer.errors import SettingsError
 from trainer.fit import fit
 from trainer.schedule import lr_share
@@ -163,25 +161,6 @@ def test_weighted_loss_is_the_weighted_mean() -> None:
     weights = torch.tensor([16 / (2 * 12), 16 / (2 * 4)], dtype=torch.float64)[labels[batch]]
     expected = -(weights * shares[torch.arange(len(batch)), labels[batch]]).sum() / weights.sum()
     assert loss == pytest.approx(expected.item(), rel=1e-5)
-
-
-def test_the_average_follows_the_formula() -> None:
-    one = nn.Linear(2, 1)
-    average = MovingAverage(one, 0.9)
-    expected = one.weight.detach().clone()
-    for step in range(1, 200):
-        with torch.no_grad():
-            one.weight += 0.1
-        average.update(one)
-        decay = min(0.9, (1 + step) / (10 + step))
-        expected = decay * expected + (1 - decay) * one.weight.detach()
-    kept = average.network.state_dict()["weight"]
-    assert torch.allclose(kept, expected, atol=1e-4)
-    other = MovingAverage(nn.Linear(2, 1), 0.9)
-    other.restore(average.state())
-    average.update(one)
-    other.update(one)
-    assert torch.equal(other.network.state_dict()["weight"], average.network.state_dict()["weight"])
 
 
 def test_frozen_layers_stay_to_the_last_bit_and_the_rest_learns(trained_run: tuple[Path, Path]) -> None:

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from trainer.config import make_config
-from trainer.precision import Precision, autocast_dtype
 from trainer.tuning import CPU_BATCH_SIZE, faster_layout, largest_batch, tune
 
 
@@ -54,28 +53,3 @@ def test_where_bits_may_differ_both_layouts_are_timed(capsys: pytest.CaptureFixt
     assert f"layout {tuned.layout}: channels_last" in words
     assert "ms a step, contiguous" in words
     assert torch.equal(torch.rand(2), expected)
-
-
-@pytest.mark.parametrize(
-    ("device_type", "amp", "bf16", "expected"),
-    [
-        ("cpu", True, True, None),
-        ("cpu", True, False, None),
-        ("cuda", False, True, None),
-        ("cuda", True, True, torch.bfloat16),
-        ("cuda", True, False, torch.float16),
-    ],
-)
-def test_mixed_precision_is_for_cuda_alone(
-    device_type: str, amp: bool, bf16: bool, expected: torch.dtype | None
-) -> None:
-    assert autocast_dtype(device_type, amp=amp, bf16=bf16) == expected
-
-
-def test_on_a_cpu_everything_stays_float32() -> None:
-    precision = Precision(torch.device("cpu"), amp=True)
-    assert precision.name == "float32"
-    with precision.autocast():
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
-    loss = torch.tensor(2.0)
-    assert precision.scaler.scale(loss) is loss

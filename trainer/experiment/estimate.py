@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ..device import choose_device, kept_chance, torch_threads
+from sdcore.torch_runtime import choose_device, isolated_rng, torch_threads
+
 from ..session import Pictures, Session
 from .plan import Cell
 from .prepare import Prepared
@@ -56,7 +57,7 @@ def estimate(prepared: Prepared, cells: Sequence[Cell], *, processes: int) -> Es
         torch.arange(batch) % len(classes),
     )
     config = config.model_copy(update={"images_per_epoch": batch, "balance": False, "layout": "channels_last"})
-    with torch_threads(config.threads), kept_chance(device):
+    with torch_threads(config.threads), isolated_rng(device):
         session = Session(pictures, classes, config, device)
         trained = _steps(session, _WARM_UP_STEPS)
         began = time.perf_counter()

@@ -11,7 +11,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from ..device import choose_device
+from sdcore.torch_runtime import choose_device
+
 from ..errors import SettingsError
 from ..history import count_epochs
 from ..processes import run_jobs, sensible_processes

@@ -14,9 +14,9 @@ from PIL import PngImagePlugin
 from tqdm import tqdm
 
 from sdclient.manifest import MANIFEST_NAME, ImageRecord, Manifest, ManifestError
+from sdcore.torch_runtime import torch_threads
 
 from ..config import AugmentConfig
-from ..device import torch_threads
 from ..errors import GeneratedSetError
 from ..generated import GeneratedImage, GeneratedSet
 from .classical import ENGINE, vary

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from generator.device import Precision
 from generator.sampling import sample
 from generator.saved_model import load_model
 from sdclient.serve.engines.diffusion.engine import DiffusionEngine
+from sdcore.torch_runtime import MixedPrecision
 
 from .conftest import CPU, Watched, drawn, picture, recipe
 
@@ -28,7 +28,7 @@ def test_a_seed_gives_the_reports_picture(model_folder: Path, engine: DiffusionE
         no_class=model.no_class,
         strength=strength,
         seeds=[11],
-        precision=Precision(CPU, amp=False),
+        precision=MixedPrecision(CPU, amp=False),
         device=CPU,
         steps=20,
         guidance=2.0,
