@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .notation import signed
+from .messages import signed
 from .stats import Interval
 
 FINAL_SEEDS = 5

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..messages import counted, number, percent, percent_range, plain_range
 from ..metrics import NAMED_WRONG, RATE_DEFINITIONS, RateDefinition
-from ..notation import counted, number, percent, percent_range, plain_range
 
 if TYPE_CHECKING:
     from ..at_cut import AtCut

@@ -110,8 +110,8 @@ def _show(comparison: Comparison) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from ..messages import UNDEFINED, count, number, percent, percent_range, signed, signed_range
     from ..metrics import NAMED_WRONG, RATE_DEFINITIONS
-    from ..notation import UNDEFINED, count, number, percent, percent_range, signed, signed_range
     from ..verdict import COMPARED
 
     console = Console(highlight=False)
@@ -174,7 +174,7 @@ def _recalls(contrast: Contrast) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from ..notation import signed, signed_range
+    from ..messages import signed, signed_range
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("recall 召回率 of class")

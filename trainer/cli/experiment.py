@@ -217,7 +217,7 @@ def _rates(result: ExperimentResult) -> Table:
     """Means over seeds, with their spread, one row an arm."""
     from rich.markup import escape
 
-    from ..notation import number, percent
+    from ..messages import number, percent
 
     table = _table(
         "arm\nreal + added images",
@@ -267,7 +267,7 @@ def _differences(result: ExperimentResult) -> Table:
 
 def _figure(against: Against, key: str) -> str:
     """A difference above its interval."""
-    from ..notation import signed, signed_range
+    from ..messages import signed, signed_range
 
     one = next(each for each in against.differences if each.metric == key)
     return f"{signed(one.value)}\n[dim]{signed_range(one.interval)}[/dim]"

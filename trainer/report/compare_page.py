@@ -7,17 +7,16 @@ from typing import Any
 
 from markupsafe import Markup
 
-from .. import notation
+from .. import messages
 from ..contrast import Contrast
 from ..verdict import COMPARED
 from .contrast_tables import differences_table, interval_words, mcnemar_table, recalls_table
 from .figures import draw_balance, draw_differences, draw_losses, draw_operating, loss_range
 from .inputs import ReportInputs
 from .operating_table import operating_table
-from .pieces import ArmName, Figure, Table, Verbatim
+from .pieces import ArmName, Figure, ReportWords, Table, Verbatim
 from .rate_tables import ArmColumn, classes_tables, confusion_table, figure, rates_tables
 from .training_tables import balance_table, diagnoses_table, pairs_table, settings_table, trained_arm
-from .words import Words
 from .worst import MOST_WORST
 
 MOST_FLIPS = 24
@@ -40,7 +39,7 @@ class ContrastView:
     """"" where no drawings are wanted."""
 
 
-def compare_context(inputs: ReportInputs, words: Words, *, draw: bool) -> dict[str, Any]:
+def compare_context(inputs: ReportInputs, words: ReportWords, *, draw: bool) -> dict[str, Any]:
     """Everything the templates name.
 
     Args:
@@ -91,13 +90,13 @@ def compare_context(inputs: ReportInputs, words: Words, *, draw: bool) -> dict[s
     }
 
 
-def _units(groups: int | None, words: Words) -> str:
+def _units(groups: int | None, words: ReportWords) -> str:
     if groups is None:
         return words("units_images")
     return words("units_groups", groups=Figure(f"{_ROOT}/groups", groups, str(groups)))
 
 
-def _tiles(inputs: ReportInputs, words: Words) -> list[dict[str, Any]]:
+def _tiles(inputs: ReportInputs, words: ReportWords) -> list[dict[str, Any]]:
     """The compared figures, large."""
     tiles = []
     for one in inputs.comparison.against_baseline.differences:
@@ -107,9 +106,9 @@ def _tiles(inputs: ReportInputs, words: Words) -> list[dict[str, Any]]:
             {
                 "name": name,
                 "gloss": gloss,
-                "value": figure(f"{place}/value", one.value, notation.signed(one.value), words),
-                "first": figure(f"{place}/first", one.first, notation.number(one.first), words),
-                "second": figure(f"{place}/second", one.second, notation.number(one.second), words),
+                "value": figure(f"{place}/value", one.value, messages.signed(one.value), words),
+                "first": figure(f"{place}/first", one.first, messages.number(one.first), words),
+                "second": figure(f"{place}/second", one.second, messages.number(one.second), words),
                 "interval": None if one.interval is None else interval_words(one.interval, place, words),
                 "more_missed": one.metric == "miss_rate" and one.rose,
             }
@@ -117,7 +116,7 @@ def _tiles(inputs: ReportInputs, words: Words) -> list[dict[str, Any]]:
     return tiles
 
 
-def _contrasts(inputs: ReportInputs, words: Words, *, draw: bool) -> list[ContrastView]:
+def _contrasts(inputs: ReportInputs, words: ReportWords, *, draw: bool) -> list[ContrastView]:
     comparison = inputs.comparison
     found: list[tuple[str, Contrast]] = [("against_baseline", comparison.against_baseline)]
     if comparison.against_control is not None:
@@ -139,7 +138,7 @@ def _contrasts(inputs: ReportInputs, words: Words, *, draw: bool) -> list[Contra
     return views
 
 
-def _drawings(inputs: ReportInputs, labels: list[ArmName], words: Words) -> dict[str, Any]:
+def _drawings(inputs: ReportInputs, labels: list[ArmName], words: ReportWords) -> dict[str, Any]:
     drawn: dict[str, Any] = {"losses": [], "balance": None, "operating": None}
     axis = loss_range([curve for arm in inputs.arms for curve in arm.curves])
     for place, (label, facts) in enumerate(zip(labels, inputs.arms, strict=True)):

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .. import notation
+from .. import messages
 from ..contrast import McNemar, RecallDifference
 from ..stats import Interval
 from ..verdict import COMPARED, Difference
-from .pieces import Cell, Figure, Piece, Row, Table, Verbatim, head, number, pointer_part, row_head
+from .pieces import Cell, Figure, Piece, ReportWords, Row, Table, Verbatim, head, number, pointer_part, row_head
 from .rate_tables import bounds, figure
-from .words import Words
 
 
-def differences_table(differences: Sequence[Difference], pointer: str, words: Words) -> Table:
+def differences_table(differences: Sequence[Difference], pointer: str, words: ReportWords) -> Table:
     """Both levels of each compared figure, and the difference with its interval.
 
     Args:
@@ -32,25 +31,25 @@ def differences_table(differences: Sequence[Difference], pointer: str, words: Wo
         place = f"{pointer}/{one.metric}"
         name, gloss = words.term(COMPARED[one.metric].english, COMPARED[one.metric].chinese)
         levels = [
-            number(figure(f"{place}/{key}", value, notation.number(value), words))
+            number(figure(f"{place}/{key}", value, messages.number(value), words))
             for key, value in (("first", one.first), ("second", one.second))
         ]
         rows.append(Row((row_head(name, sub=(gloss,)), *levels, difference_cell(one, place, words))))
     return Table("", (top,), tuple(rows))
 
 
-def difference_cell(one: Difference | RecallDifference, pointer: str, words: Words) -> Cell:
+def difference_cell(one: Difference | RecallDifference, pointer: str, words: ReportWords) -> Cell:
     """A difference with its interval below."""
-    shown = figure(f"{pointer}/value", one.value, notation.signed(one.value), words)
+    shown = figure(f"{pointer}/value", one.value, messages.signed(one.value), words)
     return number(shown, sub=(interval_words(one.interval, pointer, words),))
 
 
-def interval_words(interval: Interval | None, pointer: str, words: Words) -> str:
+def interval_words(interval: Interval | None, pointer: str, words: ReportWords) -> str:
     """An interval of a difference, or that there is none."""
-    return words("no_interval") if interval is None else bounds(pointer, interval, notation.signed, words)
+    return words("no_interval") if interval is None else bounds(pointer, interval, messages.signed, words)
 
 
-def recalls_table(recalls: Sequence[RecallDifference], pointer: str, words: Words) -> Table:
+def recalls_table(recalls: Sequence[RecallDifference], pointer: str, words: ReportWords) -> Table:
     """Recall of every class in both arms, with p-values corrected for the number of classes."""
     top = (
         head(words("class")),
@@ -69,8 +68,8 @@ def recalls_table(recalls: Sequence[RecallDifference], pointer: str, words: Word
                 (
                     row_head(Verbatim(one.name)),
                     number(Figure(f"{place}/support", one.support, str(one.support))),
-                    number(figure(f"{place}/first", one.first, notation.percent(one.first), words)),
-                    number(figure(f"{place}/second", one.second, notation.percent(one.second), words)),
+                    number(figure(f"{place}/first", one.first, messages.percent(one.first), words)),
+                    number(figure(f"{place}/second", one.second, messages.percent(one.second), words)),
                     difference_cell(one, place, words),
                     number(p_figure(f"{place}/p_value", one.p_value, words)),
                     number(p_figure(f"{place}/p_holm", one.p_holm, words)),
@@ -80,12 +79,12 @@ def recalls_table(recalls: Sequence[RecallDifference], pointer: str, words: Word
     return Table("", (top,), tuple(rows))
 
 
-def p_figure(pointer: str, value: float | None, words: Words) -> Figure:
+def p_figure(pointer: str, value: float | None, words: ReportWords) -> Figure:
     """A p-value, or that there is none."""
-    return figure(pointer, value, "" if value is None else notation.p_value(value), words)
+    return figure(pointer, value, "" if value is None else messages.p_value(value), words)
 
 
-def mcnemar_table(tests: Sequence[McNemar], names: tuple[str, str], pointer: str, words: Words) -> Table:
+def mcnemar_table(tests: Sequence[McNemar], names: tuple[str, str], pointer: str, words: ReportWords) -> Table:
     """Images right in both, one or none of two trainings, with the exact test."""
     first, second = (Verbatim(name) for name in names)
     top = (

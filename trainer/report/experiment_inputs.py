@@ -41,7 +41,7 @@ class ExperimentInputs:
 
     @property
     def stand_in_engines(self) -> tuple[str, ...]:
-        """Words of every engine that was not Stable Diffusion, each once."""
+        """ReportWords of every engine that was not Stable Diffusion, each once."""
         return stand_ins([*(arm.engines for arm in self.result.arms), *(one.engines for one in self.generated_sets)])
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from sdcore.messages import Language
+
 from ..verdict import COMPARED, Difference
 from .contrast_tables import differences_table
 from .experiment_inputs import MOST_WORST, ExperimentInputs, experiment_data
@@ -22,10 +24,9 @@ from .experiment_tables import (
 from .figures import draw_intervals, draw_losses, draw_operating, loss_range
 from .formats import Format
 from .page import render_markdown, render_page
-from .pieces import ArmName, Figure, Verbatim, pointer_part
+from .pieces import ArmName, Figure, ReportWords, Verbatim, pointer_part
 from .rate_tables import ArmColumn, classes_tables, confusion_table, rates_tables
 from .training_tables import pairs_table
-from .words import Language, Words
 
 _ROOT = "/experiment"
 
@@ -34,14 +35,14 @@ def render_experiment(inputs: ExperimentInputs, *, language: Language = "en", ki
     """The report of an experiment as text; figures as in `render_report`."""
     if kind == "json":
         return json.dumps(experiment_data(inputs), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
-    words = Words(language, markup=kind == "html")
+    words = ReportWords(language, markup=kind == "html")
     context = _context(inputs, words, draw=kind == "html")
     if kind == "md":
         return render_markdown("experiment.md.j2", words, **context)
     return render_page("experiment.html.j2", words, data=experiment_data(inputs), **context)
 
 
-def _context(inputs: ExperimentInputs, words: Words, *, draw: bool) -> dict[str, Any]:
+def _context(inputs: ExperimentInputs, words: ReportWords, *, draw: bool) -> dict[str, Any]:
     result = inputs.result
     labels = {one.name: ArmName(place, one.name) for place, one in enumerate(result.arms)}
     arms = [(labels[one.name], one) for one in result.arms]
@@ -98,7 +99,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{name}", ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def _contrasts(inputs: ExperimentInputs, words: Words) -> Iterator[tuple[str, Any]]:
+def _contrasts(inputs: ExperimentInputs, words: ReportWords) -> Iterator[tuple[str, Any]]:
     """All compared figures of each generated arm against baseline and control."""
     for one in inputs.result.judgements:
         for key, other in (("against_baseline", one.baseline), ("against_control", one.control)):
@@ -107,7 +108,7 @@ def _contrasts(inputs: ExperimentInputs, words: Words) -> Iterator[tuple[str, An
             yield heading, differences_table(other.differences, pointer, words)
 
 
-def _drawings(inputs: ExperimentInputs, labels: Mapping[str, ArmName], words: Words) -> dict[str, Any]:
+def _drawings(inputs: ExperimentInputs, labels: Mapping[str, ArmName], words: ReportWords) -> dict[str, Any]:
     drawn: dict[str, Any] = {"losses": [], "differences": None, "operating": None}
     named: list[tuple[str, Difference]] = []
     colours = []

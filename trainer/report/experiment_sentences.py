@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from sdcore.messages import Language
+
 from ..experiment.judge import MISS_RATE, Against, Judgement
 from ..verdict import CHINESE, FINAL_SEEDS, NO_DIFFERENCE, describe_in_chinese
-from .words import Language
 
 
 def judgement_sentence(one: Judgement, language: Language, *, images: int, seeds: int, family: int) -> str:

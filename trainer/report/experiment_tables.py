@@ -5,18 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .. import notation
+from .. import messages
 from ..experiment.judge import Against
 from ..experiment.result import ArmOutcome, ExperimentResult
 from .contrast_tables import difference_cell, p_figure
-from .pieces import ArmName, Cell, Figure, Piece, Row, Table, Verbatim, head, number, pointer_part, row_head
+from .pieces import (
+    ArmName,
+    Cell,
+    Figure,
+    Piece,
+    ReportWords,
+    Row,
+    Table,
+    Verbatim,
+    head,
+    number,
+    pointer_part,
+    row_head,
+)
 from .rate_tables import bounds, figure
-from .words import Words
 
 _ROOT = "/experiment"
 
 
-def judgements_table(result: ExperimentResult, labels: Mapping[str, ArmName], words: Words) -> Table:
+def judgements_table(result: ExperimentResult, labels: Mapping[str, ArmName], words: ReportWords) -> Table:
     """The deciding metric of every generated arm beside baseline, control and oversampling."""
     rows = []
     for one in result.judgements:
@@ -30,15 +42,15 @@ def judgements_table(result: ExperimentResult, labels: Mapping[str, ArmName], wo
     return Table("judgements", ((head(words("arm")), head(words("other")), *tops),), tuple(rows))
 
 
-def _against_row(arm: str, one: Against, pointer: str, labels: Mapping[str, ArmName], words: Words) -> Row:
+def _against_row(arm: str, one: Against, pointer: str, labels: Mapping[str, ArmName], words: ReportWords) -> Row:
     primary = one.primary
     place = f"{pointer}/differences/{primary.metric}"
     return Row(
         (
             row_head(labels[arm]),
             Cell((labels[one.other],), (words(one.kind),)),
-            number(figure(f"{place}/first", primary.first, notation.number(primary.first), words)),
-            number(figure(f"{place}/second", primary.second, notation.number(primary.second), words)),
+            number(figure(f"{place}/first", primary.first, messages.number(primary.first), words)),
+            number(figure(f"{place}/second", primary.second, messages.number(primary.second), words)),
             difference_cell(primary, place, words),
             number(p_figure(f"{pointer}/p_value", one.p_value, words)),
             number(p_figure(f"{pointer}/p_holm", one.p_holm, words) if one.p_holm is not None else "–"),
@@ -46,7 +58,7 @@ def _against_row(arm: str, one: Against, pointer: str, labels: Mapping[str, ArmN
     )
 
 
-def training_images_table(arms: Sequence[tuple[ArmName, ArmOutcome]], words: Words) -> Table:
+def training_images_table(arms: Sequence[tuple[ArmName, ArmOutcome]], words: ReportWords) -> Table:
     """Real images and those that joined them: a row an arm, a column a class."""
     classes = list(dict.fromkeys(name for _, one in arms for name in (*one.real, *one.added)))
     rows = []
@@ -56,17 +68,17 @@ def training_images_table(arms: Sequence[tuple[ArmName, ArmOutcome]], words: Wor
         for name in classes:
             part = pointer_part(name)
             real, added = one.real.get(name), one.added.get(name)
-            shown: list[Piece] = ["0" if real is None else Figure(f"{root}/real/{part}", real, notation.count(real))]
+            shown: list[Piece] = ["0" if real is None else Figure(f"{root}/real/{part}", real, messages.count(real))]
             if added is not None:
-                shown += [" + ", Figure(f"{root}/added/{part}", added, notation.count(added))]
+                shown += [" + ", Figure(f"{root}/added/{part}", added, messages.count(added))]
             cells.append(number(*shown))
-        share = Figure(f"{root}/share", one.added_share, notation.percent(one.added_share))
+        share = Figure(f"{root}/share", one.added_share, messages.percent(one.added_share))
         rows.append(Row((row_head(label, sub=(words(one.kind),)), *cells, number(share))))
     top = (head(words("arm")), *(head(Verbatim(name), number=True) for name in classes))
     return Table("training-images", ((*top, head(words("added_share"), number=True)),), tuple(rows))
 
 
-def separability_table(arms: Sequence[tuple[ArmName, ArmOutcome]], words: Words) -> Table:
+def separability_table(arms: Sequence[tuple[ArmName, ArmOutcome]], words: ReportWords) -> Table:
     """How well the images that joined an arm are told from real ones; arms without any are left out."""
     rows = []
     for label, one in arms:
@@ -74,10 +86,10 @@ def separability_table(arms: Sequence[tuple[ArmName, ArmOutcome]], words: Words)
         if found is None:
             continue
         root = f"{_ROOT}/arms/{pointer_part(one.name)}/real_or_generated"
-        interval = "" if found.interval is None else bounds(root, found.interval, notation.number, words)
-        value: Piece = figure(f"{root}/auroc", found.auroc, notation.number(found.auroc), words)
+        interval = "" if found.interval is None else bounds(root, found.interval, messages.number, words)
+        value: Piece = figure(f"{root}/auroc", found.auroc, messages.number(found.auroc), words)
         reason: tuple[Piece, ...] = (words.sentence(found.reason),) if found.reason else (interval,)
-        names = [f"{each.name} {notation.number(each.auroc)}" for each in found.per_class if len(found.per_class) > 1]
+        names = [f"{each.name} {messages.number(each.auroc)}" for each in found.per_class if len(found.per_class) > 1]
         rows.append(
             Row(
                 (
@@ -99,7 +111,7 @@ def separability_table(arms: Sequence[tuple[ArmName, ArmOutcome]], words: Words)
     return Table("separability", (top,), tuple(rows))
 
 
-def cells_table(result: ExperimentResult, labels: Mapping[str, ArmName], words: Words) -> Table:
+def cells_table(result: ExperimentResult, labels: Mapping[str, ArmName], words: ReportWords) -> Table:
     """Every training with its best epoch and what its curves say."""
     rows = []
     for place, one in enumerate(result.cells):
@@ -113,7 +125,7 @@ def cells_table(result: ExperimentResult, labels: Mapping[str, ArmName], words: 
                     number(Figure(f"{root}/seed", one.seed, str(one.seed))),
                     *fold,
                     number(Figure(f"{root}/best_epoch", one.best_epoch, str(one.best_epoch))),
-                    number(Figure(f"{root}/val_macro_f1", one.val_macro_f1, notation.number(one.val_macro_f1))),
+                    number(Figure(f"{root}/val_macro_f1", one.val_macro_f1, messages.number(one.val_macro_f1))),
                     number(minutes),
                     Cell((words.sentence(one.diagnosis),)),
                 )
@@ -124,7 +136,7 @@ def cells_table(result: ExperimentResult, labels: Mapping[str, ArmName], words: 
     return Table("cells", ((head(words("arm")), *tops, head(words("diagnosis"))),), tuple(rows))
 
 
-def lineage_table(result: ExperimentResult, labels: Mapping[str, ArmName], words: Words) -> Table:
+def lineage_table(result: ExperimentResult, labels: Mapping[str, ArmName], words: ReportWords) -> Table:
     """Every set of generated images: what made it, and who drew from it."""
     rows = []
     for place, one in enumerate(result.data.get("sets", ())):
@@ -150,7 +162,7 @@ def lineage_table(result: ExperimentResult, labels: Mapping[str, ArmName], words
     return Table("lineage", (tops,), tuple(rows))
 
 
-def _accepted(one: Mapping[str, Any], root: str, words: Words) -> tuple[Piece, ...]:
+def _accepted(one: Mapping[str, Any], root: str, words: ReportWords) -> tuple[Piece, ...]:
     """Of how many images those of a curated set are the accepted ones."""
     if not one.get("curated"):
         return ()

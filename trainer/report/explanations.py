@@ -30,7 +30,7 @@ class WrittenExplanations:
     rows: tuple[Explanation, ...]
     """In order of the images, without their heat maps."""
     legend: dict[str, str]
-    """Words in the overlays -> the class name they stand for, which no font on this computer can write."""
+    """ReportWords in the overlays -> the class name they stand for, which no font on this computer can write."""
 
 
 def check_output(output: Path, images: Path) -> None:

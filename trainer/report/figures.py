@@ -9,13 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..notation import count
+from ..messages import count
 from ..verdict import COMPARED, Difference
 from .inputs import ArmFacts, Curve
 from .operating import OperatingCurve
-from .pieces import COLOURS, ArmName
+from .pieces import COLOURS, ArmName, ReportWords
 from .svg import ARMS, INK, LINE, Lettering, as_svg, quiet
-from .words import Words
 
 
 def loss_range(curves: Sequence[Curve]) -> tuple[float, float]:
@@ -25,7 +24,7 @@ def loss_range(curves: Sequence[Curve]) -> tuple[float, float]:
 
 
 def draw_losses(
-    curves: Sequence[Curve], *, arm: int, loss_axis: tuple[float, float], identity: str, words: Words
+    curves: Sequence[Curve], *, arm: int, loss_axis: tuple[float, float], identity: str, words: ReportWords
 ) -> str:
     """Training loss (thin, dashed) and validation loss (solid) of each seed of one arm.
 
@@ -56,7 +55,7 @@ def draw_losses(
     return as_svg(figure, identity, lettering)
 
 
-def draw_differences(differences: Sequence[Difference], *, identity: str, words: Words) -> str:
+def draw_differences(differences: Sequence[Difference], *, identity: str, words: ReportWords) -> str:
     """Each defined difference with its interval, beside a line at 0."""
     named = []
     for one in differences:
@@ -71,7 +70,7 @@ def draw_intervals(
     colours: Sequence[int],
     *,
     identity: str,
-    words: Words,
+    words: ReportWords,
     width_in: float = 5.4,
 ) -> str:
     """Each defined difference under its name with its interval, beside a line at 0.
@@ -103,7 +102,9 @@ def draw_intervals(
     return as_svg(figure, identity, lettering)
 
 
-def draw_balance(before: ArmFacts, after: ArmFacts, names: Sequence[ArmName], *, identity: str, words: Words) -> str:
+def draw_balance(
+    before: ArmFacts, after: ArmFacts, names: Sequence[ArmName], *, identity: str, words: ReportWords
+) -> str:
     """Training images of each class in two arms: a pale bar before, one of real and generated images after.
 
     Args:
@@ -147,7 +148,9 @@ def draw_balance(before: ArmFacts, after: ArmFacts, names: Sequence[ArmName], *,
     return as_svg(figure, identity, lettering)
 
 
-def draw_operating(arms: Sequence[tuple[ArmName, Sequence[OperatingCurve]]], *, identity: str, words: Words) -> str:
+def draw_operating(
+    arms: Sequence[tuple[ArmName, Sequence[OperatingCurve]]], *, identity: str, words: ReportWords
+) -> str:
     """Miss rate against overkill rate: a thin line a training, a ring where a cut was chosen."""
     lettering = Lettering()
     figure = Figure(figsize=(5.4, 4.2), layout="constrained")

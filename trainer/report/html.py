@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 
+from sdcore.messages import Language
+
 from .compare_page import compare_context
 from .data import report_data
 from .formats import Format
 from .inputs import ReportInputs
 from .page import render_markdown, render_page
-from .words import Language, Words
+from .pieces import ReportWords
 
 
 def render_report(inputs: ReportInputs, *, language: Language = "en", kind: Format = "html") -> str:
@@ -21,7 +23,7 @@ def render_report(inputs: ReportInputs, *, language: Language = "en", kind: Form
     """
     if kind == "json":
         return json.dumps(report_data(inputs), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
-    words = Words(language, markup=kind == "html")
+    words = ReportWords(language, markup=kind == "html")
     context = compare_context(inputs, words, draw=kind == "html")
     if kind == "md":
         return render_markdown("compare.md.j2", words, **context)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .. import notation
+from .. import messages
 from ..metrics import Rate
 from .inputs import ArmFacts
-from .pieces import ArmName, Cell, Figure, Row, Table, Verbatim, head, number, pointer_part, row_head
+from .pieces import ArmName, Cell, Figure, ReportWords, Row, Table, Verbatim, head, number, pointer_part, row_head
 from .rate_tables import figure
-from .words import Words
 
 
-def operating_table(arms: Sequence[tuple[ArmName, ArmFacts]], words: Words) -> Table:
+def operating_table(arms: Sequence[tuple[ArmName, ArmFacts]], words: ReportWords) -> Table:
     """A row a training that has a chosen cut."""
     rows = []
     for label, facts in arms:
@@ -21,10 +20,10 @@ def operating_table(arms: Sequence[tuple[ArmName, ArmFacts]], words: Words) -> T
                 continue
             pointer = f"/operating/{pointer_part(facts.name)}/{place}/chosen"
             chosen = one.chosen
-            promised = figure(f"{pointer}/promised", chosen.promised, notation.percent(chosen.promised), words)
+            promised = figure(f"{pointer}/promised", chosen.promised, messages.percent(chosen.promised), words)
             cells = (
                 row_head(label, " ", Verbatim(one.seed)),
-                number(Figure(f"{pointer}/cut", chosen.cut, notation.number(chosen.cut))),
+                number(Figure(f"{pointer}/cut", chosen.cut, messages.number(chosen.cut))),
                 number("–" if chosen.promised is None else promised),
                 _rate(chosen.miss_rate, f"{pointer}/miss_rate", words),
                 _rate(chosen.overkill_rate, f"{pointer}/overkill_rate", words),
@@ -35,7 +34,7 @@ def operating_table(arms: Sequence[tuple[ArmName, ArmFacts]], words: Words) -> T
     return Table("operating", (top,), tuple(rows))
 
 
-def _rate(rate: Rate, pointer: str, words: Words) -> Cell:
+def _rate(rate: Rate, pointer: str, words: ReportWords) -> Cell:
     count = Figure(f"{pointer}/count", rate.count, str(rate.count))
     of = Figure(f"{pointer}/of", rate.of, str(rate.of))
-    return number(figure(f"{pointer}/value", rate.value, notation.percent(rate.value), words), sub=(count, " / ", of))
+    return number(figure(f"{pointer}/value", rate.value, messages.percent(rate.value), words), sub=(count, " / ", of))

@@ -8,22 +8,21 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from .. import notation
+from .. import messages
 from ..verdict import HELPED, HURT, MIXED, NO_DIFFERENCE
 from .markdown import as_line, as_table
-from .pieces import Figure, Verbatim
-from .words import Words
+from .pieces import Figure, ReportWords, Verbatim
 
 TONES = {HELPED: "good", HURT: "bad", MIXED: "mixed", NO_DIFFERENCE: "none"}
 """What colour a verdict has."""
 
 
-def render_page(template: str, words: Words, **context: Any) -> str:
+def render_page(template: str, words: ReportWords, **context: Any) -> str:
     """A page of HTML."""
     return _environment(markup=True).get_template(template).render(words=words, **context)
 
 
-def render_markdown(template: str, words: Words, **context: Any) -> str:
+def render_markdown(template: str, words: ReportWords, **context: Any) -> str:
     """A Markdown file, with no two empty lines on end."""
     text = _environment(markup=False).get_template(template).render(words=words, **context)
     lines = [line.rstrip() for line in text.strip().splitlines()]
@@ -41,7 +40,7 @@ def _environment(*, markup: bool) -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(tones=TONES, piece=_piece, verbatim=Verbatim)
-    environment.filters.update(percent=notation.percent, md=as_line, md_table=as_table)
+    environment.filters.update(percent=messages.percent, md=as_line, md_table=as_table)
     return environment
 
 

@@ -10,6 +10,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from sdcore.messages import Language, Message
+
+from ..words_reports import WORDS
+from .sentences import in_chinese
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -169,3 +174,43 @@ def number(*main: Piece, sub: Sequence[Piece] = (), divides: bool = False) -> Ce
 def pointer_part(name: str) -> str:
     """One step of a JSON pointer (RFC 6901)."""
     return name.replace("~", "~0").replace("/", "~1")
+
+
+class ReportWords:
+    """The words of a report in one language.
+
+    Args:
+        language: "en", where terms have their Chinese beside them, or "zh".
+        markup: whether values are put in as markup, escaped (a page), or as text (Markdown).
+    """
+
+    def __init__(self, language: Language = "en", *, markup: bool = True) -> None:
+        self.language = language
+        self._write = WORDS.markup if markup else WORDS.text
+
+    def __call__(self, key: str, **values: object) -> str:
+        """The words under a key, with the values that they name.
+
+        Raises:
+            KeyError: no such key, or a value that the words name is missing.
+        """
+        return self._write(Message(key, values), self.language)
+
+    def gloss(self, key: str) -> Gloss:
+        """The Chinese of a term, where the page is not Chinese already."""
+        return Gloss(WORDS[key].zh if self.language == "en" else "")
+
+    def term(self, english: str, chinese: str) -> tuple[str, Gloss]:
+        """A term that another part names in both languages, and its gloss."""
+        return (english, Gloss(chinese)) if self.language == "en" else (chinese, Gloss(""))
+
+    def sentence(self, english: str) -> Piece:
+        """A sentence that another part wrote in English; marked as English where it is not known in Chinese."""
+        if self.language == "en":
+            return english
+        chinese = in_chinese(english)
+        return Foreign(english) if chinese is None else chinese
+
+    def several(self, key: str, count: int, **values: object) -> str:
+        """The words for one, or for another number of things: `key_one` or `key_many`, with `count`."""
+        return self(f"{key}_one" if count == 1 else f"{key}_many", count=count, **values)

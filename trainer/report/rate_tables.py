@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .. import notation
+from .. import messages
 from ..arm_result import ArmResult, MeanRate, Spread
 from ..metrics import NAMED_WRONG, RATE_DEFINITIONS
 from ..stats import Interval
-from .pieces import ArmName, Cell, Figure, Piece, Row, Table, Verbatim, head, number, pointer_part, row_head
-from .words import Words
+from .pieces import (
+    ArmName,
+    Cell,
+    Figure,
+    Piece,
+    ReportWords,
+    Row,
+    Table,
+    Verbatim,
+    head,
+    number,
+    pointer_part,
+    row_head,
+)
 
 _ARMS_ABREAST = 3
 _MEANS = ("macro_f1", "weighted_f1", "auroc")
@@ -28,18 +40,18 @@ class ArmColumn:
     """A key of the words: baseline, candidate, control, and so on."""
 
 
-def figure(pointer: str, value: float | None, text: str, words: Words) -> Figure:
+def figure(pointer: str, value: float | None, text: str, words: ReportWords) -> Figure:
     """A figure with "undefined" in the page's language."""
     return Figure(pointer, value, words("undefined") if value is None else text)
 
 
-def bounds(pointer: str, interval: Interval, write: Callable[[float], str], words: Words) -> str:
+def bounds(pointer: str, interval: Interval, write: Callable[[float], str], words: ReportWords) -> str:
     """Both ends of an interval, "0.1 to 0.2"."""
     low = Figure(f"{pointer}/low", interval.low, write(interval.low))
     return words("bounds", low=low, high=Figure(f"{pointer}/high", interval.high, write(interval.high)))
 
 
-def rates_tables(arms: Sequence[ArmColumn], *, normal: str, words: Words) -> list[Table]:
+def rates_tables(arms: Sequence[ArmColumn], *, normal: str, words: ReportWords) -> list[Table]:
     """The rates of the Normal/Abnormal judgement, and the means that need no cut or all names.
 
     A table for every three arms, so that each is as wide as a sheet of paper.
@@ -50,7 +62,7 @@ def rates_tables(arms: Sequence[ArmColumn], *, normal: str, words: Words) -> lis
     ]
 
 
-def _rates_table(arms: Sequence[ArmColumn], identity: str, normal: str, words: Words) -> Table:
+def _rates_table(arms: Sequence[ArmColumn], identity: str, normal: str, words: ReportWords) -> Table:
     first = head(words("rate"))
     columns = [head(one.label, sub=(_role(one, words),), number=True) for one in arms]
     rows = []
@@ -72,41 +84,41 @@ def _rates_table(arms: Sequence[ArmColumn], identity: str, normal: str, words: W
     return Table(identity, ((first, *columns),), tuple(rows))
 
 
-def _role(one: ArmColumn, words: Words) -> str:
+def _role(one: ArmColumn, words: ReportWords) -> str:
     """What the arm is for, and how often it was trained."""
     role = str(words(one.role))
     gloss = words.gloss(one.role).text
     return words("role", role=f"{role} {gloss}".strip(), seeds=words.several("seeds", len(one.result.seeds)))
 
 
-def _rate_cell(rate: MeanRate | None, pointer: str, words: Words) -> Cell:
+def _rate_cell(rate: MeanRate | None, pointer: str, words: ReportWords) -> Cell:
     if rate is None:
         return number(words("undefined"))
     mean = rate.spread.mean
-    main: list[Piece] = [figure(f"{pointer}/value", mean, notation.percent(mean), words)]
+    main: list[Piece] = [figure(f"{pointer}/value", mean, messages.percent(mean), words)]
     if rate.spread.sd is not None:
-        main += [" ± ", Figure(f"{pointer}/sd", rate.spread.sd, notation.percent(rate.spread.sd))]
+        main += [" ± ", Figure(f"{pointer}/sd", rate.spread.sd, messages.percent(rate.spread.sd))]
     sub: list[Piece] = [
-        Figure(f"{pointer}/count", rate.count, notation.count(rate.count)),
+        Figure(f"{pointer}/count", rate.count, messages.count(rate.count)),
         " / ",
-        Figure(f"{pointer}/of", rate.of, notation.count(rate.of)),
+        Figure(f"{pointer}/of", rate.of, messages.count(rate.of)),
     ]
     if rate.interval is not None:
-        sub += [", ", bounds(pointer, rate.interval, notation.percent, words)]
+        sub += [", ", bounds(pointer, rate.interval, messages.percent, words)]
     return number(*main, sub=sub)
 
 
-def _spread_cell(spread: Spread, pointer: str, words: Words) -> Cell:
-    main: list[Piece] = [figure(f"{pointer}/mean", spread.mean, notation.number(spread.mean), words)]
+def _spread_cell(spread: Spread, pointer: str, words: ReportWords) -> Cell:
+    main: list[Piece] = [figure(f"{pointer}/mean", spread.mean, messages.number(spread.mean), words)]
     if spread.sd is None:
         return number(*main)
-    main += [" ± ", Figure(f"{pointer}/sd", spread.sd, notation.number(spread.sd))]
-    low = Figure(f"{pointer}/least", spread.least, notation.number(spread.least))
-    high = Figure(f"{pointer}/most", spread.most, notation.number(spread.most))
+    main += [" ± ", Figure(f"{pointer}/sd", spread.sd, messages.number(spread.sd))]
+    low = Figure(f"{pointer}/least", spread.least, messages.number(spread.least))
+    high = Figure(f"{pointer}/most", spread.most, messages.number(spread.most))
     return number(*main, sub=(words("bounds_seeds", low=low, high=high),))
 
 
-def classes_tables(arms: Sequence[ArmColumn], words: Words) -> list[Table]:
+def classes_tables(arms: Sequence[ArmColumn], words: ReportWords) -> list[Table]:
     """Precision, recall and F1 of every class, three arms a table; none where labels do not name the defects."""
     if not arms[0].result.per_class:
         return []
@@ -116,7 +128,7 @@ def classes_tables(arms: Sequence[ArmColumn], words: Words) -> list[Table]:
     ]
 
 
-def _classes_table(arms: Sequence[ArmColumn], identity: str, words: Words) -> Table:
+def _classes_table(arms: Sequence[ArmColumn], identity: str, words: ReportWords) -> Table:
     keys = ("precision", "recall", "f1")
     first = (head(words("class"), rows=2), head(words("test_images"), number=True, rows=2))
     upper = [head(one.label, number=True, columns=len(keys)) for one in arms]
@@ -129,7 +141,7 @@ def _classes_table(arms: Sequence[ArmColumn], identity: str, words: Words) -> Ta
             scores = arm.result.per_class[place]
             for key in keys:
                 mean = getattr(scores, key).mean
-                text = notation.number(mean) if key == "f1" else notation.percent(mean)
+                text = messages.number(mean) if key == "f1" else messages.percent(mean)
                 pointer = f"{arm.pointer}/per_class/{part}/{key}/mean"
                 cells.append(number(figure(pointer, mean, text, words), divides=key == keys[0]))
         rows.append(Row((row_head(Verbatim(same.name)), *cells)))
@@ -137,7 +149,7 @@ def _classes_table(arms: Sequence[ArmColumn], identity: str, words: Words) -> Ta
 
 
 def confusion_table(
-    arm: ArmColumn, *, labels: Sequence[str], classes: Sequence[str], normal: str, words: Words
+    arm: ArmColumn, *, labels: Sequence[str], classes: Sequence[str], normal: str, words: ReportWords
 ) -> Table:
     """Counts of true against predicted names, tinted by how right they are."""
     rows = []

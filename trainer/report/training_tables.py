@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .. import notation
+from .. import messages
 from .inputs import ArmFacts, ClassCount, sum_counts
-from .pieces import ArmName, Cell, Figure, Row, Table, Verbatim, head, number, pointer_part, row_head
+from .pieces import ArmName, Cell, Figure, ReportWords, Row, Table, Verbatim, head, number, pointer_part, row_head
 from .rate_tables import figure
-from .words import Words
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ def trained_arm(label: ArmName, facts: ArmFacts) -> TrainedArm:
     return TrainedArm(label, facts, parts)
 
 
-def balance_table(arms: Sequence[TrainedArm], words: Words) -> Table:
+def balance_table(arms: Sequence[TrainedArm], words: ReportWords) -> Table:
     """A row a class and one for all; no rows when no arm says what it was trained on."""
     shown = [one for one in arms if one.facts.counts]
     upper = [head(words("class"), rows=2), *(head(one.label, columns=len(one.parts)) for one in shown)]
@@ -58,21 +57,21 @@ def balance_table(arms: Sequence[TrainedArm], words: Words) -> Table:
     return Table("balance", (tuple(upper), tuple(lower)), tuple(rows))
 
 
-def _balance_cells(one: TrainedArm, count: ClassCount | None, pointer: str, words: Words) -> list[Cell]:
+def _balance_cells(one: TrainedArm, count: ClassCount | None, pointer: str, words: ReportWords) -> list[Cell]:
     if count is None:
         return [Cell(columns=len(one.parts), divides=True)]
     cells = []
     for part in one.parts:
         value = getattr(count, part)
         if part == "generated_share":
-            shown = figure(f"{pointer}/{part}", value, notation.percent(value), words)
+            shown = figure(f"{pointer}/{part}", value, messages.percent(value), words)
         else:
-            shown = Figure(f"{pointer}/{part}", value, notation.count(value))
+            shown = Figure(f"{pointer}/{part}", value, messages.count(value))
         cells.append(number(shown, divides=part == one.parts[0]))
     return cells
 
 
-def settings_table(arms: Sequence[tuple[ArmName, ArmFacts]], words: Words) -> Table:
+def settings_table(arms: Sequence[tuple[ArmName, ArmFacts]], words: ReportWords) -> Table:
     """A row a setting, marked where the arms differ."""
     names = dict.fromkeys(name for _, facts in arms for name in facts.settings)
     rows = []
@@ -83,7 +82,7 @@ def settings_table(arms: Sequence[tuple[ArmName, ArmFacts]], words: Words) -> Ta
     return Table("settings", ((head(words("setting")), *(head(label) for label, _ in arms)),), tuple(rows))
 
 
-def diagnoses_table(arms: Sequence[tuple[ArmName, ArmFacts]], words: Words) -> Table:
+def diagnoses_table(arms: Sequence[tuple[ArmName, ArmFacts]], words: ReportWords) -> Table:
     """What the loss curves of every training say."""
     rows = [
         Row((row_head(label), Cell((Verbatim(one.seed),)), Cell((words.sentence(one.line),))))
@@ -94,7 +93,7 @@ def diagnoses_table(arms: Sequence[tuple[ArmName, ArmFacts]], words: Words) -> T
     return Table("diagnoses", (top,), tuple(rows))
 
 
-def pairs_table(pairs: Sequence[tuple[str, str]], words: Words) -> Table:
+def pairs_table(pairs: Sequence[tuple[str, str]], words: ReportWords) -> Table:
     """Names with values, both as they are."""
     rows = tuple(Row((row_head(Verbatim(name)), Cell((Verbatim(value),)))) for name, value in pairs)
     return Table("", ((head(words("setting")), head(words("value"))),), rows)

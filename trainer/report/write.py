@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from sdcore.messages import Language
+
 from .._atomic import write_bytes_atomically
 from ..experiment.result import ExperimentResult
 from .experiment_inputs import collect_experiment
@@ -12,7 +14,6 @@ from .experiment_page import render_experiment
 from .formats import Format, choose_format
 from .html import render_report
 from .inputs import ReportInputs
-from .words import Language
 
 
 def write_report(path: Path, inputs: ReportInputs, *, language: Language = "en", kind: Format | None = None) -> None:

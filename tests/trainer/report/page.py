@@ -7,17 +7,17 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from typing import Any
 
-from trainer import notation
+from sdcore.messages import Language
+from trainer import messages
 from trainer.report import ReportInputs, render_report
-from trainer.report.words import Language
 
 VOID = {"meta", "img", "br"}
 STYLES: tuple[Callable[[Any], str], ...] = (
-    notation.percent,
-    notation.number,
-    notation.signed,
-    notation.count,
-    notation.p_value,
+    messages.percent,
+    messages.number,
+    messages.signed,
+    messages.count,
+    messages.p_value,
     "{:g}".format,
 )
 

@@ -14,13 +14,12 @@ from trainer.report.figures import (
 )
 from trainer.report.inputs import ArmFacts, ClassCount, Curve
 from trainer.report.operating import ChosenCut, OperatingCurve
-from trainer.report.pieces import ArmName
+from trainer.report.pieces import ArmName, ReportWords
 from trainer.report.svg import Lettering
-from trainer.report.words import Words
 from trainer.stats import Interval
 from trainer.verdict import Difference
 
-WORDS = Words()
+WORDS = ReportWords()
 CURVE = Curve("seed-0", (1, 2, 3), (1.0, 0.8, 0.6), (1.2, 0.9, 0.7))
 
 
@@ -74,7 +73,7 @@ def texts(svg: str) -> list[str]:
 
 
 def test_words_of_any_script_are_in_the_drawing_as_they_are() -> None:
-    zh = draw_losses([CURVE], arm=0, loss_axis=(0, 2), identity="one", words=Words("zh"))
+    zh = draw_losses([CURVE], arm=0, loss_axis=(0, 2), identity="one", words=ReportWords("zh"))
     assert {"轮次", "损失", "训练", "验证"} <= set(texts(zh))
     strange = "焊盘 <凹凸> & $x$"
     named = [(strange, Difference("macro_f1", 0.5, 0.6, None)), ("$y$", Difference("macro_f1", 0.5, 0.7, None))]

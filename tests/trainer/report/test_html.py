@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from trainer import notation
+from trainer import messages
 from trainer.compare import compare
 from trainer.comparison_json import comparison_as_json
 from trainer.report import ReportInputs, collect_inputs, render_report, write_report
@@ -55,8 +55,8 @@ def test_recalls_stand_with_their_corrected_p_values(inputs: ReportInputs) -> No
         for one in contrast.recalls:
             place = f"/comparison/{key}/recalls/{one.name}"
             assert one.p_holm is not None
-            assert figures[f"{place}/p_holm"] == notation.p_value(one.p_holm)
-            assert figures[f"{place}/second"] == notation.percent(one.second)
+            assert figures[f"{place}/p_holm"] == messages.p_value(one.p_holm)
+            assert figures[f"{place}/second"] == messages.percent(one.second)
             assert figures[f"{place}/support"] == str(one.support)
 
 
@@ -80,7 +80,7 @@ def test_chosen_cuts_are_judged_on_test_images_or_missed_in_words(inputs: Report
     figures = {pointer: shown for pointer, _, shown in page.figures}
     truth = inputs.arms[1].operating[2].chosen
     assert truth is not None
-    assert figures["/operating/augmented/2/chosen/miss_rate/value"] == notation.percent(truth.miss_rate.value)
+    assert figures["/operating/augmented/2/chosen/miss_rate/value"] == messages.percent(truth.miss_rate.value)
     assert figures["/operating/augmented/2/chosen/overkill_rate/count"] == str(truth.overkill_rate.count)
     assert figures["/operating/augmented/2/chosen/promised"] == "5.00 %"
     assert "No cut was chosen" not in page.words
@@ -97,7 +97,7 @@ def test_the_worst_mistakes_are_shown_with_how_sure_they_are(single: ReportInput
     alternatives = [attributes.get("alt") for tag, attributes in page.tags if tag == "img"]
     for image, sureness in shown:
         assert image in alternatives
-        assert f"{notation.percent(sureness)} sure" in page.words
+        assert f"{messages.percent(sureness)} sure" in page.words
     bare = Page(render_report(replace(inputs, worst=None))).words
     assert "Worst mistakes" not in bare
 
@@ -109,7 +109,7 @@ def test_the_balance_is_shown_before_and_after(inputs: ReportInputs) -> None:
     assert figures["/balance/augmented/classes/焊盘凹凸/generated"] == "24"
     assert figures["/balance/augmented/classes/焊盘凹凸/generated_share"] == "80.00 %"
     assert figures["/balance/augmented/all/total"] == "150"
-    assert figures["/balance/augmented/all/generated_share"] == notation.percent(46 / 150)
+    assert figures["/balance/augmented/all/generated_share"] == messages.percent(46 / 150)
 
 
 def test_a_control_that_repeats_real_images_shows_how_many(inputs: ReportInputs) -> None:

@@ -22,9 +22,10 @@ from trainer.leakage import Guarded
 from trainer.leakage_words import words_on
 from trainer.predictions import make_predictions
 from trainer.report import ReportInputs, collect_experiment, render_experiment, render_report
-from trainer.report.words import CHINESE, ENGLISH, Words
-from trainer.report.words.sentences import SENTENCES, in_chinese
+from trainer.report.pieces import ReportWords
+from trainer.report.sentences import SENTENCES, in_chinese
 from trainer.stats import Resampled
+from trainer.words_reports import WORDS
 from trainer.worth import images_needed
 
 from .experiment_case import PLANNED, make_experiment
@@ -70,14 +71,6 @@ def left_in_english(page: str, names: Sequence[str]) -> set[str]:
     return set(re.findall(r"[A-Za-z]{2,}", text)) - set(TERMS.split())
 
 
-def test_both_catalogues_have_the_same_keys_and_placeholders() -> None:
-    assert list(ENGLISH) == list(CHINESE)
-    for key, english in ENGLISH.items():
-        assert placeholders(english) == placeholders(CHINESE[key]), key
-        assert english.strip()
-        assert key in ("p", "p_holm", "f1", "auroc_formula", "role") or re.search(r"[\u4e00-\u9fff]", CHINESE[key]), key
-
-
 def test_sentences_and_their_chinese_name_the_same_figures() -> None:
     for english, chinese in SENTENCES.items():
         dropped = placeholders(english) - placeholders(chinese)
@@ -104,18 +97,18 @@ def test_the_language_is_said_to_the_browser(inputs: ReportInputs) -> None:
 
 
 def test_a_sentence_nobody_translated_is_marked_as_english() -> None:
-    found = Words("zh").sentence("Something <new>.")
-    assert Words("zh")("classes_undefined", reason=found) == (
+    found = ReportWords("zh").sentence("Something <new>.")
+    assert ReportWords("zh")("classes_undefined", reason=found) == (
         '各类别的指标未定义：<span lang="en">Something &lt;new&gt;.</span>。'
     )
     assert in_chinese("") is None
 
 
 def test_what_is_put_into_words_cannot_become_markup() -> None:
-    assert "&lt;b&gt;" in Words()("gained", first="<b>", second="x", count=1)
-    assert "<b>" in Words(markup=False)("gained", first="<b>", second="x", count=1)
+    assert "&lt;b&gt;" in ReportWords()("gained", first="<b>", second="x", count=1)
+    assert "<b>" in ReportWords(markup=False)("gained", first="<b>", second="x", count=1)
     with pytest.raises(KeyError):
-        Words()("gained", first="a")
+        ReportWords()("gained", first="a")
 
 
 def test_every_note_of_a_comparison_is_known_in_chinese(make_case) -> None:  # type: ignore[no-untyped-def]
@@ -229,7 +222,7 @@ def test_chinese_has_its_own_punctuation(make_case, inputs: ReportInputs) -> Non
     for text in (
         render_report(inputs, language="zh", kind="md"),
         render_experiment(experiment, language="zh", kind="md"),
-        *CHINESE.values(),
+        *WORDS.by_key("zh").values(),
         *SENTENCES.values(),
     ):
         prose = "\n".join(line for line in text.splitlines() if not line.startswith("|"))
