@@ -71,7 +71,7 @@ def run_bytes(asked: dict[str, Any]) -> Callable[[], Iterator[object]]:
     """The least that must be done: decode base64, verify by decoding the picture, and write the bytes atomically."""
     from PIL import Image
 
-    from sdclient._atomic import write_bytes_atomically
+    from sdcore.files import write_bytes_atomically
 
     files = sorted(Path(asked["images"]).glob("*/*.png"))
     texts = [base64.b64encode(path.read_bytes()).decode("ascii") for path in files]

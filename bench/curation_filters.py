@@ -33,7 +33,8 @@ from sdclient.curate import REASONS, Curator, Direction, Judged
 from sdclient.curate.settings import CurationSettings
 from sdclient.curate.sheet import write_sheets
 from sdclient.manifest import ImageRecord, Manifest, Parent
-from sdclient.photos import natural_key, read_photo, sha256_of
+from sdclient.photos import natural_key, read_photo
+from sdcore.files import sha256_of
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 

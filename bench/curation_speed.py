@@ -47,7 +47,8 @@ from sdclient.curate.twins import HASH_RADIUS, MOST_TWINS
 from sdclient.manifest import ImageRecord, Manifest
 from sdclient.manifest_curation import Curation
 from sdclient.manifest_fingerprints import Fingerprint, Fingerprints
-from sdclient.photos import read_photo, sha256_of
+from sdclient.photos import read_photo
+from sdcore.files import sha256_of
 from sdcore.images.decode import to_rgb
 
 Pair = tuple[Image.Image, Image.Image]

@@ -40,8 +40,8 @@ from sdclient.cluster.worker import Worker
 from sdclient.curate import Curator
 from sdclient.curate.settings import CurationSettings
 from sdclient.manifest import Manifest
-from sdclient.photos import sha256_of
 from sdclient.sources import discover
+from sdcore.files import sha256_of
 
 NODES = 3
 SOURCES = 10

@@ -15,7 +15,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -25,8 +24,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from sdcore.files import TEMPORARY_PATTERN, read_json, write_bytes_atomically, write_json
+
 from . import __version__
-from ._atomic import TEMPORARY_PATTERN, write_bytes_atomically
 from .config import NetworkConfig
 from .dataset import TrainingSet
 from .errors import ModelError
@@ -99,8 +99,8 @@ def save_model(
         "scheduler": ["diffusers", type(schedule).__name__],
         "unet": ["diffusers", type(network).__name__],
     }
-    _write_json(folder / INDEX_NAME, index)
-    _write_json(folder / GENERATOR_NAME, _described(facts, training, half))
+    write_json(folder / INDEX_NAME, index, indent=1)
+    write_json(folder / GENERATOR_NAME, _described(facts, training, half), indent=1)
 
 
 def _described(facts: ModelFacts, training: Mapping[str, Any], half: bool) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def read_described(folder: Path) -> dict[str, Any]:
     """
     path = folder / GENERATOR_NAME
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         if content["format"] != _FORMAT or content["version"] != _VERSION:
             raise ValueError(f"format {content['format']!r}, version {content['version']}")
     except FileNotFoundError as error:
@@ -138,7 +138,7 @@ def read_described(folder: Path) -> dict[str, Any]:
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: cannot be read ({error}); restore it, or train the model again") from error
-    return dict(content)
+    return content
 
 
 def prepare_folder(folder: Path) -> None:
@@ -158,10 +158,6 @@ def clear_model(folder: Path) -> None:
     """Remove a model; first the file without which the rest is none."""
     for name in (GENERATOR_NAME, INDEX_NAME, UNET_CONFIG, UNET_WEIGHTS, SCHEDULE_CONFIG):
         (folder / name).unlink(missing_ok=True)
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_bytes_atomically(path, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
 
 
 def _version_or_none(package: str) -> str | None:

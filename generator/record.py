@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from ._atomic import write_bytes_atomically
+from sdcore.files import write_bytes_atomically
 
 HISTORY_NAME = "history.csv"
 

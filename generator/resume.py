@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from ._atomic import write_bytes_atomically
+from sdcore.files import write_bytes_atomically
+
 from .errors import ModelError
 from .record import Report
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
+
+from sdcore.files import read_json, sha256_of
 
 from ._diffusers import import_diffusers
 from .errors import MissingExtra, ModelError
@@ -75,7 +75,7 @@ def load_model(folder: Path) -> SavedModel:
         learned_from=learned,
         flips=flips,
         quarter_turns=turns,
-        sha256=hashlib.sha256((folder / UNET_WEIGHTS).read_bytes()).hexdigest(),
+        sha256=sha256_of(folder / UNET_WEIGHTS),
     )
 
 
@@ -87,7 +87,7 @@ def _read_network(folder: Path, *, n_classes: int, channels: int) -> nn.Module:
     except ModuleNotFoundError as error:
         raise MissingExtra("a saved model (safetensors)", "diffusion") from error
     try:
-        config = json.loads((folder / UNET_CONFIG).read_text(encoding="utf-8"))
+        config = read_json(folder / UNET_CONFIG)
         if config["num_class_embeds"] != n_classes + 1 or config["in_channels"] != channels:
             raise ValueError(f"{UNET_CONFIG.as_posix()} is of another class set or size than {GENERATOR_NAME}")
         weights = {name: one.to(torch.float32) for name, one in load_file(folder / UNET_WEIGHTS).items()}

@@ -8,26 +8,16 @@ from pathlib import Path
 
 from PIL import Image
 
+from sdcore.files import is_utf8_name, printable, sha256_of, write_bytes_atomically
 from sdcore.images.decode import is_grey, to_rgb
 
-from ._atomic import write_bytes_atomically
 from ._images import encode_png
 from .box_files import BoxFiles
 from .boxes import Box
 from .crops_csv import CROPS_NAME, CropRow, read_crops, write_crops
 from .cuts import Cut, cut_around, tile_cuts
 from .errors import OutputError, SourceError
-from .photos import (
-    LeftOut,
-    check_destination,
-    huge_image_size,
-    is_image_name,
-    is_storable_name,
-    printable,
-    read_photo,
-    sha256_of,
-    visible_entries,
-)
+from .photos import LeftOut, check_destination, huge_image_size, is_image_name, read_photo, visible_entries
 from .progress import Track, untracked
 
 _PNG_MODES = frozenset({"1", "L", "LA", "RGB", "RGBA", "I;16"})
@@ -184,7 +174,7 @@ def _photographs(photos: Path) -> tuple[list[_Photo], list[LeftOut]]:
             relative = path.relative_to(photos).as_posix()
             if path.is_dir():
                 left_out.append(LeftOut(printable(relative), "a folder inside a class folder; it is not read"))
-            elif is_image_name(path.name) and not is_storable_name(relative):
+            elif is_image_name(path.name) and not is_utf8_name(relative):
                 left_out.append(LeftOut(printable(relative), "its name is not valid Unicode; rename it"))
             elif is_image_name(path.name):
                 found.append(_Photo(path, relative, entry.name if entry.is_dir() else None))

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from ._atomic import write_bytes_atomically
+from sdcore.files import write_bytes_atomically
+
 from .boxes import Box
 from .cuts import Cut
 from .errors import OutputError

@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from ._atomic import write_bytes_atomically
+from sdcore.files import write_bytes_atomically
+
 from .errors import ManifestError
 from .manifest import Parent
 

@@ -13,11 +13,12 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from ._atomic import write_bytes_atomically
+from sdcore.files import printable, write_bytes_atomically
+
 from ._images import encode_png
 from .boxes import Box
 from .errors import MaskError, SourceError
-from .photos import decode_photo, printable, read_photo
+from .photos import decode_photo, read_photo
 from .sources import Source
 
 MASKS_FOLDER = "_masks"

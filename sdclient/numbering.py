@@ -13,20 +13,11 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from ._atomic import write_bytes_atomically
+from sdcore.files import is_utf8_name, printable, sha256_of, write_bytes_atomically
+
 from .errors import OutputError, SourceError
 from .manifest_exported import EXPORTED_NAME, read_exported
-from .photos import (
-    LeftOut,
-    check_destination,
-    is_image_name,
-    is_storable_name,
-    natural_key,
-    printable,
-    read_photo,
-    sha256_of,
-    visible_entries,
-)
+from .photos import LeftOut, check_destination, is_image_name, natural_key, read_photo, visible_entries
 from .progress import Track, untracked
 
 MAPPING_NAME = "mapping.csv"
@@ -160,7 +151,7 @@ def _photographs(source: Path) -> tuple[list[Path], list[LeftOut]]:
         if not entry.is_dir():
             if is_image_name(entry.name):
                 left_out.append(LeftOut(printable(entry.name), "lies outside any class folder"))
-        elif not is_storable_name(entry.name):
+        elif not is_utf8_name(entry.name):
             left_out.append(LeftOut(printable(entry.name), "the folder's name is not valid Unicode; rename it"))
         else:
             folders.append(entry)
@@ -179,7 +170,7 @@ def _photographs(source: Path) -> tuple[list[Path], list[LeftOut]]:
                 left_out.append(LeftOut(name, "a folder inside a class folder; only the files directly in it are read"))
             elif not is_image_name(entry.name):
                 left_out.append(LeftOut(name, "does not end like an image (.png .jpg .jpeg .bmp .tif .tiff .webp)"))
-            elif not is_storable_name(entry.name):
+            elif not is_utf8_name(entry.name):
                 left_out.append(LeftOut(name, "its name is not valid Unicode; rename it"))
             else:
                 found.append(entry)

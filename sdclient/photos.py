@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
 import warnings
@@ -12,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from sdcore.files import printable
 
 from .errors import OutputError, SourceError
 
@@ -129,33 +130,6 @@ def decode_photo(data: bytes, name: str) -> Image.Image:
     with _in_words(name, refuse_huge=True), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
         image.load()
         return ImageOps.exif_transpose(image)
-
-
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file's bytes.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def is_storable_name(name: str) -> bool:
-    """Whether a name can be written as UTF-8; one from an old archive with another encoding cannot."""
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def printable(name: object) -> str:
-    """A path or name that can be printed whatever its bytes are."""
-    return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def check_destination(source: Path, destination: Path) -> None:

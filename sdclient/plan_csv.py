@@ -7,7 +7,8 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ._atomic import write_bytes_atomically
+from sdcore.files import write_bytes_atomically
+
 from .errors import PlanError
 from .plan import Plan
 from .sources import Source

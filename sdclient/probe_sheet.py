@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ._atomic import write_bytes_atomically
+from sdcore.files import printable, write_bytes_atomically
+
 from ._images import encode_png
 from .contact_sheet import Cell, Row, draw_sheet
 from .errors import OutputError
-from .photos import printable, read_photo
+from .photos import read_photo
 from .probe import Sample, Setting
 
 SHEET_NAME = "contact_sheet.png"

@@ -7,7 +7,8 @@ from typing import TypeAlias
 
 from PIL import Image
 
-from ._atomic import write_bytes_atomically
+from sdcore.files import write_bytes_atomically
+
 from ._images import ImageInput, decode, image_format, to_bytes
 from ._metadata import embed_text
 from .errors import OutputError, SettingsError

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdcore.files import is_utf8_name, printable, sha256_of
+
 from .errors import SourceError
-from .photos import image_size, is_image_name, is_storable_name, natural_key, printable, sha256_of, visible_entries
+from .photos import image_size, is_image_name, natural_key, visible_entries
 
 __all__ = [
     "Oversized",
@@ -121,7 +123,7 @@ def oversized_warning(found: Sequence[Oversized], native_px: int = 512) -> str |
 
 
 def _in_class(folder: Path) -> list[Source]:
-    if not is_storable_name(folder.name):
+    if not is_utf8_name(folder.name):
         raise SourceError(f"{printable(folder)}: the folder's name is not valid Unicode; rename it")
     by_number: dict[int, Source] = {}
     for path in visible_entries(folder):

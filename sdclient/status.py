@@ -46,7 +46,7 @@ def retry_failed(output: Path) -> int:
 
     Raises:
         ManifestError: no manifest, or a damaged one.
-        OutputError: a run is at work.
+        FolderInUse: a run is at work.
     """
     with manifest_for_upkeep(output) as manifest:
         failed = [state.file for state in manifest.states(FAILED)]

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from ._atomic import is_temporary
+from sdcore.files import is_temporary, sha256_of
+
 from .batch.finish import MASK_SHA256
 from .batch.store import manifest_for_upkeep
 from .errors import MaskError
@@ -19,7 +20,7 @@ from .infotext import read_infotext
 from .manifest import DONE, PLANNED, RUNNING, ImageRecord, Manifest
 from .manifest_progress import count_by_class, mask_of
 from .masks import MASKS_FOLDER, read_mask
-from .photos import is_image_name, sha256_of
+from .photos import is_image_name
 from .progress import Track, untracked
 
 ORPHANS_FOLDER = ".orphans"
@@ -62,7 +63,7 @@ def verify(output: Path, *, repair: bool = False, track: Track = untracked) -> V
 
     Raises:
         ManifestError: no manifest, or a damaged one.
-        OutputError: a repair is wanted while a run is at work.
+        FolderInUse: a repair is wanted while a run is at work.
     """
     if not repair:
         with Manifest(output) as manifest:

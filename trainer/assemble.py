@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from sdcore.files import sha256_of
+
 from .dataset import Dataset, LabelledImage, read_dataset
 from .descent import describe_marked
 from .errors import DataError, GeneratedSetError
@@ -165,13 +167,13 @@ def _read_prints(dataset: Dataset, sets: Sequence[GeneratedSet], *, progress: bo
     paths += [image.path for one in sets for image in one.images]
     prints = {}
     for one in fingerprint_files(list(dict.fromkeys(paths)), progress=progress, label="check leakage"):
-        prints[one.path] = one if one.error is None else replace(one, sha256=_sha256_of(one.path))
+        prints[one.path] = one if one.error is None else replace(one, sha256=_hash_file(one.path))
     return prints
 
 
-def _sha256_of(path: Path) -> str:
+def _hash_file(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; repair or remove it") from error
 

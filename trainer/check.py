@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ._atomic import write_bytes_atomically
+from sdcore.files import write_bytes_atomically
+
 from .counts import notes_on, tally
 from .dataset import natural_key
 from .duplicates import find_copies, find_look_alikes

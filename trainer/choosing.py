@@ -8,6 +8,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdcore.files import read_json_or_none, sha256_of
+
 from .arms import Predictor, load_one, predict_run
 from .at_cut import choose_point
 from .errors import EvaluationError, PredictionsError
@@ -115,7 +117,7 @@ def choose_from_file(
         max_miss_rate=max_miss_rate,
         normal=normal,
         abnormal=abnormal,
-        predictions_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        predictions_sha256=sha256_of(path),
     )
     return Choice(point, validation, ())
 
@@ -154,9 +156,9 @@ def _rows(predictions: Predictions) -> set[tuple[str, str, tuple[float, ...]]]:
 
 def _note_other_images(run: Path, images: str, validation: Predictions) -> list[str]:
     """Whether `DATA/val` is not what it was when the run was trained, by the counts that the run keeps."""
-    from .run_folder import DATA_NAME, read_json
+    from .run_folder import DATA_NAME
 
-    there = read_json(run / DATA_NAME).get("val")
+    there = (read_json_or_none(run / DATA_NAME) or {}).get("val")
     here = Counter(validation.labels)
     if not isinstance(there, dict) or there == dict(here):
         return []

@@ -7,6 +7,7 @@
     │   ├── SplitError         a split that is not possible, or a folder that holds another one
     │   └── LeakageError       a generated image that would let training see a test image
     ├── SettingsError          a setting that cannot be used
+    ├── FolderInUse            another process writes into the same folder
     ├── CheckpointError        weights that are missing, damaged, or not ours
     ├── ExportError            an exported file that does not do what the classifier does
     ├── PredictionsError       a predictions file that cannot be used, with its line
@@ -22,6 +23,7 @@ Every message names the thing, what was found, what was expected and what to do 
 
 from __future__ import annotations
 
+from sdcore.errors import FolderInUse as FolderInUse
 from sdcore.errors import MissingExtra as MissingExtra
 from sdcore.errors import SDError
 from sdcore.errors import SettingsError as SettingsError

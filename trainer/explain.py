@@ -16,10 +16,10 @@ from PIL import Image
 from torch import nn
 from tqdm import tqdm
 
+from sdcore.files import write_bytes_atomically
 from sdcore.images.decode import to_rgb
 from sdcore.torch_runtime import choose_device, torch_threads
 
-from ._atomic import write_bytes_atomically
 from .dataset import list_images
 from .errors import CheckpointError, DataError, SettingsError
 from .evaluate import NORMAL

@@ -7,7 +7,6 @@ torch before it gets its name.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import io
 import json
@@ -22,10 +21,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from sdcore.files import atomic_path, sha256_of
 from sdcore.torch_runtime import torch_threads
 
 from . import __version__
-from ._atomic import replaced_when_done
 from .classifier import last_linear, operating_point_of
 from .config import IMGSZ_MULTIPLE_PX
 from .errors import ExportError, MissingExtra, SettingsError
@@ -140,7 +139,7 @@ def export(
     source = find_checkpoint(Path(run))
     network, checkpoint = load_classifier(source)
     point = operating_point_of(source, checkpoint.classes)
-    sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
+    sha256 = sha256_of(source)
     folder = images if images is not None else validation_images(source)
     pictures = pictures_to_compare(folder, checkpoint.imgsz)
     path = output if output is not None else source.with_suffix(_SUFFIX[format])
@@ -151,7 +150,7 @@ def export(
     expected = torch_answer(network, linear, checkpoint, pictures, source, threads)
     metadata = _metadata(checkpoint, point, sha256, None if linear is None else linear.in_features)
     deployed = _Deployed(network, checkpoint.mean, checkpoint.std, linear).eval()
-    with replaced_when_done(path) as temporary:
+    with atomic_path(path) as temporary:
         with torch_threads(threads):
             temporary.write_bytes(_to_bytes(format, deployed, checkpoint.imgsz, metadata))
         difference, features_difference = differences(format, temporary, pictures, expected, threads)

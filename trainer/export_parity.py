@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from sdcore.files import read_json
 from sdcore.torch_runtime import torch_threads
 
 from .classifier import Answer, finite
@@ -36,7 +36,7 @@ def validation_images(checkpoint: Path) -> Path:
     words = "name a folder of real images with --images, since every export is checked on some"
     record = checkpoint.parent / "data.json"
     try:
-        named = json.loads(record.read_text(encoding="utf-8"))["data"]
+        named = read_json(record)["data"]
         folder = Path(named) / "val"
     except FileNotFoundError as error:
         raise DataError(f"{checkpoint.parent}: no data.json that tells where its images lie; {words}") from error

@@ -17,7 +17,8 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-from ._atomic import replaced_when_done
+from sdcore.files import atomic_path
+
 from .errors import PredictionsError
 
 _COPY_BYTES = 1 << 20
@@ -60,7 +61,7 @@ def open_features(path: Path, classes: Sequence[str]) -> Iterator[FeaturesWriter
     Raises:
         OSError: the file cannot be written.
     """
-    with replaced_when_done(path) as temporary, tempfile.TemporaryFile(dir=path.parent) as rows:
+    with atomic_path(path) as temporary, tempfile.TemporaryFile(dir=path.parent) as rows:
         writer = FeaturesWriter(rows)
         yield writer
         rows.seek(0)

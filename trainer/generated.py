@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections import Counter
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from tqdm import tqdm
 
 from sdclient.manifest import ImageRecord, Manifest, ManifestError
 from sdclient.manifest_curation import ACCEPTED, UNDECIDED, Curation
+from sdcore.files import sha256_or_none
 
 from .errors import GeneratedSetError
 from .lineage import RecordedImage
@@ -122,7 +122,7 @@ def read_generated(output: Path, *, uncurated: bool = False, progress: bool = Fa
     images = []
     for record in tqdm(taken, desc="check generated", unit="image", disable=not progress):
         path = output / record.file
-        if _sha256_or_none(path) != record.sha256:
+        if sha256_or_none(path) != record.sha256:
             found = "differs from what was generated" if path.is_file() else "is recorded, but not there"
             raise GeneratedSetError(
                 f"{path}: the file {found}; put it back, or generate into a new folder "
@@ -157,13 +157,6 @@ def _parents_of(record: ImageRecord, output: Path, run: dict[str, Any]) -> list[
         ParentImage(record.source_sha256, place("sources", record.source)),
         *(ParentImage(parent.sha256, place("other_sources", parent.source)) for parent in record.other_parents),
     ]
-
-
-def _sha256_or_none(path: Path) -> str | None:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except FileNotFoundError:
-        return None
 
 
 def _distinct(words: Any) -> str:

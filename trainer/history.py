@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
-from ._atomic import write_bytes_atomically
+from sdcore.files import write_bytes_atomically
+
 from .errors import DataError
 
 HISTORY_NAME = "results.csv"

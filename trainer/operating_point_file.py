@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from ._atomic import write_bytes_atomically
+from sdcore.files import read_json, write_json
+
 from .errors import SettingsError
 
 OPERATING_POINT_NAME = "operating_point.json"
@@ -48,8 +48,7 @@ def write_operating_point(run: Path, point: ChosenPoint) -> Path:
         OSError: the file cannot be written.
     """
     path = run / OPERATING_POINT_NAME
-    text = json.dumps(asdict(point), ensure_ascii=False, indent=2)
-    write_bytes_atomically(path, (text + "\n").encode())
+    write_json(path, asdict(point))
     return path
 
 
@@ -63,7 +62,7 @@ def read_operating_point(run: Path) -> ChosenPoint | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_json(path)
     except ValueError as error:
         raise SettingsError(f"{path}: not readable as JSON ({error}); choose the operating point again") from error
     return to_chosen_point(content, str(path))

@@ -12,7 +12,8 @@ from typing import Literal
 
 from tqdm import tqdm
 
-from ._atomic import replaced_when_done, write_bytes_atomically
+from sdcore.files import atomic_path, sha256_of, write_bytes_atomically
+
 from .errors import SplitError
 
 Manner = Literal["copy", "link", "share"]
@@ -136,7 +137,7 @@ def _fill(source: Path, dest: Path, placements: Sequence[Placement], *, manner: 
         if not target.is_file() or _identity(target) in taken:
             write_bytes_atomically(target, _read_unchanged(origin, placement.sha256))
             copied += 1
-        elif hashlib.sha256(target.read_bytes()).hexdigest() != placement.sha256:
+        elif sha256_of(target) != placement.sha256:
             raise SplitError(f"{target}: is no longer the image that was put here; delete it and run the command again")
         taken.add(_identity(target))
     return Placed(copied, linked)
@@ -156,7 +157,7 @@ def _read_unchanged(origin: Path, sha256: str) -> bytes:
 
 def _link(twin: Path, target: Path, manner: Manner) -> None:
     try:
-        with replaced_when_done(target) as temporary:
+        with atomic_path(target) as temporary:
             os.link(twin.resolve(), temporary)
     except OSError as error:
         if manner == "share":

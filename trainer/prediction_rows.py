@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ._atomic import replaced_when_done
+from sdcore.files import atomic_path
+
 from .errors import PredictionsError
 
 FIXED_COLUMNS = ("image", "label", "predicted")
@@ -78,7 +79,7 @@ def open_predictions(path: Path, classes: Sequence[str], *, decisions: bool = Fa
     if repeated is not None:
         raise PredictionsError(f"class {repeated!r} is named twice; expected every class once")
     with (
-        replaced_when_done(path) as temporary,
+        atomic_path(path) as temporary,
         temporary.open("w", encoding="utf-8-sig", newline="") as file,
     ):
         yield PredictionsWriter(csv.writer(file, lineterminator="\r\n").writerow, classes, decisions=decisions)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from sdcore.files import read_json
 
 from .errors import DataError
 from .evidence import Conditions
@@ -77,14 +78,11 @@ def _number(path: Path, content: dict[str, Any], name: str) -> float | None:
 def _read_json(path: Path) -> dict[str, Any]:
     """Empty when there is no such file."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        return read_json(path)
     except FileNotFoundError:
         return {}
     except ValueError as error:
         raise DataError(f"{path}: not readable as JSON ({error}); remove it to judge the curves alone") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: found {type(content).__name__}; expected a JSON object")
-    return content
 
 
 def _seed_number(path: Path) -> tuple[int, str]:

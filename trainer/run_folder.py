@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import Any
 
 import torch
 
+from sdcore.files import TEMPORARY_PATTERN, read_json_or_none, write_json
 from sdcore.torch_runtime import MixedPrecision, choose_device
 
 from . import __version__
-from ._atomic import write_bytes_atomically
 from .config import TrainConfig, make_config
 from .errors import SettingsError
 from .event_log import clear_events
@@ -55,15 +54,15 @@ def clear_run(run: Path) -> None:
 
 def clear_parts(run: Path) -> None:
     """Remove files that were broken off half-written."""
-    for path in run.glob(".*.part"):
+    for path in run.glob(TEMPORARY_PATTERN):
         path.unlink(missing_ok=True)
 
 
 def write_facts(run: Path, config: TrainConfig, data: dict[str, Any], environment: dict[str, Any]) -> None:
     """Write `config.json`, `data.json` and `environment.json`."""
-    _write_json(run / CONFIG_NAME, config.model_dump(mode="json"))
-    _write_json(run / DATA_NAME, data)
-    _write_json(run / ENVIRONMENT_NAME, environment)
+    write_json(run / CONFIG_NAME, config.model_dump(mode="json"))
+    write_json(run / DATA_NAME, data)
+    write_json(run / ENVIRONMENT_NAME, environment)
 
 
 def finished_epochs(run: Path) -> tuple[EpochRecord, ...]:
@@ -71,7 +70,7 @@ def finished_epochs(run: Path) -> tuple[EpochRecord, ...]:
     if (run / RESUME_NAME).is_file() or not ((run / HISTORY_NAME).is_file() and (run / BEST_NAME).is_file()):
         return ()
     epochs = read_history(run).epochs
-    config = read_json(run / CONFIG_NAME)
+    config = read_json_or_none(run / CONFIG_NAME) or {}
     may_stop_early = config.get("patience") is not None or config.get("stop_on") is not None
     return epochs if may_stop_early or len(epochs) >= int(config.get("epochs", 0)) else ()
 
@@ -81,7 +80,7 @@ def what_changed(run: Path, config: TrainConfig, fingerprint: str) -> str | None
 
     A setting that a run of an older version does not name had its default value, and "auto" takes what is there.
     """
-    there = read_json(run / CONFIG_NAME)
+    there = read_json_or_none(run / CONFIG_NAME)
     if not there:
         return f"no readable {CONFIG_NAME}"
     asked = config.model_dump(mode="json")
@@ -100,7 +99,8 @@ def what_changed(run: Path, config: TrainConfig, fingerprint: str) -> str | None
                 part = next(key for key in asked[name] if found.get(key) != asked[name][key])
                 return f"{name}.{part} {found.get(part)!r}, asked for {asked[name][part]!r}"
             return f"{name} {found!r}, asked for {asked[name]!r}"
-    return None if read_json(run / DATA_NAME).get("fingerprint") == fingerprint else "other images"
+    data = read_json_or_none(run / DATA_NAME) or {}
+    return None if data.get("fingerprint") == fingerprint else "other images"
 
 
 def read_config(run: Path) -> TrainConfig:
@@ -109,7 +109,7 @@ def read_config(run: Path) -> TrainConfig:
     Raises:
         SettingsError: `config.json` is missing or was changed.
     """
-    return make_config(**read_json(run / CONFIG_NAME))
+    return make_config(**(read_json_or_none(run / CONFIG_NAME) or {}))
 
 
 def refuse_other_machine(run: Path, environment: dict[str, Any]) -> None:
@@ -118,7 +118,7 @@ def refuse_other_machine(run: Path, environment: dict[str, Any]) -> None:
     Raises:
         SettingsError: another torch, processor, number format or number of processes than it was started with.
     """
-    there = {"processes": 1, **read_json(run / ENVIRONMENT_NAME)}
+    there = {"processes": 1, **(read_json_or_none(run / ENVIRONMENT_NAME) or {})}
     if there["processes"] != environment["processes"]:
         raise SettingsError(
             f"{run}: was interrupted with {there['processes']} process(es), here there are {environment['processes']}, "
@@ -171,21 +171,8 @@ def describe_environment(config: TrainConfig, *, pictures: str, processes: int =
     }
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty when it is not there or not readable."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def _version_or_none(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    write_bytes_atomically(path, (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode())

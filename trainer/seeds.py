@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from sdcore.files import read_json
 from sdcore.torch_runtime import choose_device
 
 from .assemble import notes_on_sets
@@ -137,7 +137,7 @@ def train_seeds(
     ]
     before = {job.folder: _written_at(job.folder) for job in jobs}
     _run(jobs, several, config.epochs, progress=progress)
-    facts = json.loads((jobs[0].folder / DATA_NAME).read_text(encoding="utf-8"))
+    facts = read_json(jobs[0].folder / DATA_NAME)
     if progress:
         for words in notes_on_sets(facts):
             tqdm.write(words, file=sys.stderr)

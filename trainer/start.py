@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import nn
+
+from sdcore.files import sha256_of
 
 from .config import TrainConfig
 from .errors import CheckpointError, SettingsError
@@ -199,7 +200,7 @@ def with_weights_hash(config: TrainConfig) -> TrainConfig:
     if config.weights is None:
         return config
     file = find_checkpoint(Path(config.weights))
-    found = hashlib.sha256(file.read_bytes()).hexdigest()
+    found = sha256_of(file)
     if config.weights_sha256 not in (None, found):
         raise CheckpointError(
             f"{file}: sha256 {found[:12]}..., expected {config.weights_sha256}; the file is another one than the "

@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from sdcore.files import write_bytes_atomically
+
 from . import _yolov5
-from ._atomic import write_bytes_atomically
 from .config import MODELS
 from .errors import CheckpointError
 from .run_names import BEST_NAME, LAST_NAME

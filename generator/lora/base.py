@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import tempfile
@@ -15,6 +14,8 @@ from typing import Any, Literal
 
 import torch
 
+from sdcore.files import read_json, sha256_of
+
 from .._diffusers import import_diffusers
 from ..errors import ModelError
 from .checkpoint import Described, describe_base
@@ -22,7 +23,6 @@ from .families import Family, model_index
 from .vocabulary import find_vocabulary
 
 Prediction = Literal["epsilon", "v_prediction"]
-_BLOCK = 1 << 20
 
 
 @dataclass(eq=False)
@@ -87,7 +87,7 @@ def load_base(
         module.requires_grad_(False).eval()
     return Base(
         name=path.stem if path.is_file() else path.resolve().name,
-        sha256=_sha256(path if path.is_file() else sorted((path / "unet").glob("*.safetensors"))[0]),
+        sha256=sha256_of(path if path.is_file() else sorted((path / "unet").glob("*.safetensors"))[0]),
         family=described.family,
         unet=parts["unet"],
         vae=parts["vae"],
@@ -132,7 +132,7 @@ def _write_configuration(folder: Path, family: Family, tokenizer: Path | None) -
 def _load_folder(path: Path, dtype: torch.dtype) -> dict[str, Any]:
     """Each part by itself: a folder may name a safety checker, of which nothing is needed."""
     diffusers, transformers = import_diffusers(), importlib.import_module("transformers")
-    index = json.loads((path / "model_index.json").read_text(encoding="utf-8"))
+    index = read_json(path / "model_index.json")
     parts: dict[str, Any] = {
         name: getattr(diffusers, kind).from_pretrained(
             str(path),
@@ -192,11 +192,3 @@ def _told(path: Path) -> Iterator[None]:
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
         words = str(error).strip().partition("\n")[0][:200] or type(error).__name__
         raise ModelError(f"--base {path}: cannot be loaded ({words}); copy or download it again") from error
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sdcore.files import read_json
+
 from ..errors import ModelError
 from .families import PIPELINES, SD1, SD2, SDXL, Family, family_of
 
@@ -132,14 +134,11 @@ def _describe_folder(path: Path) -> Described:
 
 def _read_json(file: Path, named: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        return read_json(file)
     except FileNotFoundError as error:
         raise ModelError(f"--base {named}: {file.relative_to(named).as_posix()} is missing; {_WANTED}") from error
     except (OSError, ValueError) as error:
         raise ModelError(f"{file}: cannot be read ({error}); copy the folder again") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{file}: expected a table; copy the folder again")
-    return content
 
 
 def _is_pickle(path: Path) -> bool:

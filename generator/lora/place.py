@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .._atomic import write_bytes_atomically
+from sdcore.files import write_bytes_atomically
+
 from ..errors import SettingsError
 from .captions import Captions
 

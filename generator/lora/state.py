@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from .._atomic import write_bytes_atomically
+from sdcore.files import write_bytes_atomically
+
 from ..errors import ModelError
 from .adapters import adapter_tensors, load_adapter_tensors
 from .session import Session

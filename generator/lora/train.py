@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from sdcore.files import write_bytes_atomically
 from sdcore.torch_runtime import choose_device
 
-from .._atomic import write_bytes_atomically
 from ..errors import SettingsError
 from .adapters import adapter_tensors, add_adapters
 from .base import Base, Prediction, load_base

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
+from sdcore.files import write_bytes_atomically
 from sdcore.torch_runtime import explain_out_of_memory, torch_threads, usable_threads
 
-from .._atomic import write_bytes_atomically
 from ..errors import DataError
 from ..saved_model import SavedModel, load_model
 from ..sheet import SheetRow, draw_sheet, heads_of, to_image

@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sdcore.files import sha256_of
+
 from ..batch.jobs import PlannedImage, plan_images
 from ..batch.parameters import ImageParameters
 from ..batch.run_file import RunSpec
 from ..batch.runner import BatchRunner, FeedStart
 from ..manifest import ImageRecord, Manifest
-from ..photos import sha256_of
 from ..sources import Source
 from .debts import Debts
 from .feed import AcceptanceFeed, Judge

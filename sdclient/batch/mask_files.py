@@ -10,9 +10,11 @@ from typing import Literal, TypeAlias
 
 from PIL import Image
 
+from sdcore.files import sha256_of
+
 from ..errors import MaskError
 from ..masks import mask_path, read_mask
-from ..photos import image_size, sha256_of
+from ..photos import image_size
 from ..sources import Source
 
 Unmasked: TypeAlias = Literal["refuse", "allow", "skip"]

@@ -6,7 +6,8 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from .._atomic import is_temporary
+from sdcore.files import is_temporary
+
 from ..masks import MASKS_FOLDER
 from .jobs import FILE_ENDING, Planned, SourcePlan
 

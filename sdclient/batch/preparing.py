@@ -11,13 +11,15 @@ from typing import Protocol, TypeAlias
 
 from PIL import Image
 
+from sdcore.files import sha256_of
+
 from .. import sizing
 from .._generation import new_task_id
 from .._images import image_format
 from .._png import PngFile
 from ..errors import BadImage, MaskError, SourceError
 from ..models import Img2ImgRequest
-from ..photos import image_size, read_photo, sha256_of
+from ..photos import image_size, read_photo
 from ..sources import Source
 from .jobs import Job
 from .mask_files import MaskFiles

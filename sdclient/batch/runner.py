@@ -11,10 +11,11 @@ from typing import Any
 
 from tqdm import tqdm
 
+from sdcore.files import sha256_of
+
 from ..client import WebUI
 from ..errors import SDClientError
 from ..manifest import ImageRecord
-from ..photos import sha256_of
 from ..plan import Plan
 from ..plan_csv import match_plan
 from ..sources import Source, discover
@@ -158,7 +159,8 @@ class BatchRunner:
         Raises:
             PlanError: the plan names a source that is not in the sources folder.
             WebUIError: no server answers any more, or what was asked would fail for every image.
-            OutputError: the output folder does not belong to this run, or another run is at work there.
+            OutputError: the output folder does not belong to this run.
+            FolderInUse: another run is at work there.
             SourceError: a source cannot be read.
             MaskError: a source has no mask, or one that cannot be used.
             SettingsError: settings of inpainting, but no masks.

@@ -9,13 +9,13 @@ from itertools import compress
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from .._atomic import write_bytes_atomically
+from sdcore.files import lock_folder, write_bytes_atomically
+
 from ..errors import OutputError
 from ..manifest import DONE, FAILED, MANIFEST_NAME, PLANNED, RUNNING, ImageRecord, Manifest, PlannedRow
 from ..manifest_progress import BYTE_OF, NEW, enter, file_of_other_bytes, key_of, states_of_source
 from .finish import MadeImage
 from .jobs import FILE_ENDING, Planned, PlannedFile, SourcePlan, file_stem
-from .lock import sole_runner
 from .missing import Missing
 from .on_disk import FilesThere, remove_temporary_files
 
@@ -169,8 +169,8 @@ def open_store(output: Path, run: Mapping[str, Any], *, durable: bool = False) -
         durable: wait for the disk at each image.
 
     Raises:
-        OutputError: another process is at work there, or the folder holds a run with other parameters, or files that
-            are no run at all.
+        FolderInUse: another process is at work there.
+        OutputError: the folder holds a run with other parameters, or files that are no run at all.
         ManifestError: its manifest is damaged or of a newer version.
     """
     if output.exists() and not output.is_dir():
@@ -179,7 +179,7 @@ def open_store(output: Path, run: Mapping[str, Any], *, durable: bool = False) -
     if foreign and not (output / MANIFEST_NAME).exists():
         raise OutputError(f"{output}: holds files but no {MANIFEST_NAME}; choose an empty or new folder for the images")
     output.mkdir(parents=True, exist_ok=True)
-    with sole_runner(output), Manifest(output, create=True, durable=durable) as manifest:
+    with lock_folder(output), Manifest(output, create=True, durable=durable) as manifest:
         _refuse_other_parameters(output, manifest.run(), run)
         manifest.set_run(run)
         yield OutputStore(output, manifest, durable=durable)
@@ -191,10 +191,10 @@ def manifest_for_upkeep(output: Path) -> Iterator[Manifest]:
 
     Raises:
         ManifestError: no manifest, or a damaged one; none is made by looking.
-        OutputError: a run is at work.
+        FolderInUse: a run is at work.
     """
     Manifest(output).close()
-    with sole_runner(output), Manifest(output, create=True) as manifest:
+    with lock_folder(output), Manifest(output, create=True) as manifest:
         yield manifest
 
 

@@ -17,7 +17,8 @@ import click
 )
 def manifest(output: Path, kind: str, target: Path | None) -> None:
     """Export the record of every image of OUTPUT that is done."""
-    from .._atomic import open_atomically
+    from sdcore.files import open_atomically
+
     from ..manifest_export import export_csv, export_jsonl
 
     export = export_csv if kind == "csv" else export_jsonl

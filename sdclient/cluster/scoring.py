@@ -14,13 +14,13 @@ import ray
 from ray.exceptions import RayError
 
 from sdcore import __version__
+from sdcore.files import printable
 
 from ..curate.real import RealClass
 from ..curate.score import Scored
 from ..curate.scorer import PairJob, ScoreJob, base_bytes, recorded_bytes
 from ..curate.scoring import ScoringPool, chunks_of
 from ..errors import MaskError, OutputError, SDClientError, SettingsError
-from ..photos import printable
 from .nodes import alive_nodes, hail, refuse_other_version
 from .scorer import ScoringSetup, SentPictures, compare_chunk, score_chunk
 

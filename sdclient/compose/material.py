@@ -7,9 +7,11 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdcore.files import printable, sha256_of
+
 from ..errors import MaskError, SourceError
 from ..masks import mask_path
-from ..photos import is_image_name, printable, sha256_of, visible_entries
+from ..photos import is_image_name, visible_entries
 from ..progress import Track, untracked
 from ..sources import Source
 

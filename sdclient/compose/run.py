@@ -112,7 +112,8 @@ class Composer:
             SourceError: a picture cannot be used.
             MaskError: a mask is missing or cannot be used.
             WebUIError: the WebUI that refines seams is away, or would spoil every image.
-            OutputError: the output folder does not belong to this run, or another run is at work there.
+            OutputError: the output folder does not belong to this run.
+            FolderInUse: another run is at work there.
         """
         counted = [(source, count) for source, count in owed if count]
         defects = read_defects((source for source, _ in counted), self._masks, track=track)

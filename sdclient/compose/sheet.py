@@ -8,7 +8,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from .._atomic import write_bytes_atomically
+from sdcore.files import write_bytes_atomically
+
 from ..contact_sheet import Cell, Row, draw_sheet
 from ..errors import SDClientError
 from ..manifest import ImageRecord, Manifest

@@ -14,10 +14,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from sdcore.files import sha256_of
+
 from ..batch.finish import MadeImage
 from ..errors import SourceError
 from ..masks import box_of, grow_and_feather, read_mask
-from ..photos import read_photo, sha256_of
+from ..photos import read_photo
 from .cut import Cutout, cut
 from .draws import GoodDeck
 from .last_read import LastRead

@@ -7,8 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from sdcore.files import printable
+
 from ..errors import SourceError
-from ..photos import printable
 from ..progress import Track, untracked
 from .decide import Limits
 from .learnt import Learnt

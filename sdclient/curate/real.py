@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from .._atomic import write_bytes_atomically
+from sdcore.files import printable, write_bytes_atomically
+
 from ..errors import SourceError
-from ..photos import is_image_name, printable, read_photo, visible_entries
+from ..photos import is_image_name, read_photo, visible_entries
 from ..progress import Track, untracked
 from ..sizing import SourceForm, generation_size, prepare, restore
 from .pixels import grey_of

@@ -11,10 +11,12 @@ from typing import Any, Protocol
 
 from PIL import Image
 
+from sdcore.files import printable
+
 from .._images import decode
 from ..errors import BadImage, OutputError
 from ..masks import read_mask
-from ..photos import decode_photo, printable
+from ..photos import decode_photo
 from .learnt import Learnt
 from .likeness import comparable, comparable_area, pair_likeness
 from .real import RealClass

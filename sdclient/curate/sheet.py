@@ -8,7 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from .._atomic import write_bytes_atomically
+from sdcore.files import write_bytes_atomically
+
 from .._images import encode_png
 from ..contact_sheet import Cell, Row, draw_sheet
 from ..errors import SourceError

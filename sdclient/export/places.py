@@ -9,12 +9,13 @@ from typing import Any
 
 from PIL import Image
 
+from sdcore.files import sha256_of
 from sdcore.images.decode import to_rgb
 
 from ..boxes import Box
 from ..errors import ExportError, MaskError, MissingExtra, SourceError
 from ..masks import read_mask
-from ..photos import read_photo, sha256_of
+from ..photos import read_photo
 from .selection import Chosen
 from .settings import Labels
 

@@ -6,6 +6,8 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sdcore.files import sha256_or_none
+
 from ..errors import ExportError
 from ..manifest_exported import ExportedImage, read_exported
 from ..progress import Track
@@ -58,7 +60,7 @@ def plan_work(
     title = "check" if places is None else "find boxes"
     for image in track(selection.chosen, title):
         path = selection.output / image.file
-        if _sha256(path) != image.sha256:
+        if sha256_or_none(path) != image.sha256:
             raise ExportError(
                 f"{path}: {'is not the file that was recorded' if path.is_file() else 'is recorded, but not there'}; "
                 f"put it back, or run 'sdclient verify {selection.output} --repair' and generate it anew"
@@ -146,10 +148,3 @@ def _is_ours(row: ExportedImage, selection: Selection) -> bool:
     if row.output == selection.output.resolve().as_posix():
         return True
     return row.sha256 in selection.recorded_sha256 and not Path(row.output).is_dir()
-
-
-def _sha256(path: Path) -> str | None:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except FileNotFoundError:
-        return None

@@ -9,8 +9,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from .._atomic import TEMPORARY_PATTERN, write_bytes_atomically
-from ..batch.lock import sole_runner
+from sdcore.files import TEMPORARY_PATTERN, lock_folder, write_bytes_atomically
+
 from ..errors import ExportError
 from ..manifest_exported import ExportedImage, write_exported
 from ..progress import Track, untracked
@@ -81,7 +81,8 @@ def export(
         ExportError: nothing was judged; a file is missing or is not the one recorded; the destination must not take
             these images; or where a defect lies is not known.
         ManifestError: no manifest, or a table of exports that cannot be read.
-        OutputError: the destination is a file, overlaps the output, or another export is at work there.
+        OutputError: the destination is a file or overlaps the output.
+        FolderInUse: another export is at work there.
         AnnotationError: box files or class names that cannot be used.
         MissingExtra: boxes are wanted and what finds them is not installed.
         OSError: the destination cannot be written.
@@ -94,7 +95,7 @@ def export(
     with ExitStack() as held:
         if not dry_run:
             destination.mkdir(parents=True, exist_ok=True)
-            held.enter_context(sole_runner(destination))
+            held.enter_context(lock_folder(destination))
         places = Places(output, selection.run, labels) if labels is not None else None
         work = plan_work(selection, layout, places, labels, keep=keep, track=track)
         real = layout.count_others({*work.rows, *(row.file for row in work.former)})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+
+from sdcore.files import sha256_or_none
 
 from ..manifest_exported import ExportedImage
 
@@ -38,8 +39,7 @@ def state_of(root: Path, row: ExportedImage) -> RowState:
 
 
 def _state(path: Path, sha256: str) -> State:
-    try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-    except FileNotFoundError:
+    found = sha256_or_none(path)
+    if found is None:
         return State.MISSING
     return State.SAME if found == sha256 else State.OTHER

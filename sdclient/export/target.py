@@ -6,9 +6,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from sdcore.files import sha256_of
+
 from ..errors import ExportError
 from ..manifest import MANIFEST_NAME
-from ..photos import check_destination, sha256_of
+from ..photos import check_destination
 from ..progress import Track
 from .layout import images_below
 

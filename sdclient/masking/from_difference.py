@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from sdcore.files import printable
 from sdcore.images.decode import to_8_bit
 
 from ..errors import MaskError, MissingExtra
-from ..photos import printable, read_photo
+from ..photos import read_photo
 from ..sources import Source
 from .alignment import LEAST_CORRELATION, MAX_SHIFT_PX, align, seen_by_both
 from .make import NoMask

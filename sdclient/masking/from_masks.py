@@ -7,8 +7,10 @@ from pathlib import Path
 
 from PIL import Image, ImageChops, ImageColor
 
+from sdcore.files import printable
+
 from ..errors import MaskError, SettingsError
-from ..photos import printable, read_photo
+from ..photos import read_photo
 from ..sources import Source
 from .make import NoMask
 from .names import NamedImages, choose_names

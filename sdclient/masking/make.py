@@ -9,7 +9,8 @@ from typing import Protocol
 
 from PIL import Image
 
-from .._atomic import write_bytes_atomically
+from sdcore.files import write_bytes_atomically
+
 from ..errors import MaskError
 from ..masks import encode_mask, grow_and_feather, mask_path
 from ..photos import LeftOut, check_destination, image_size

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdcore.files import printable
+
 from ..errors import MaskError
 from ..numbering import MAPPING_NAME, original_names
-from ..photos import is_image_name, printable, visible_entries
+from ..photos import is_image_name, visible_entries
 from ..sources import Source
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image, ImageChops, ImageFilter
 
+from sdcore.files import write_bytes_atomically
 from sdcore.images.decode import to_rgb
 
-from .._atomic import write_bytes_atomically
 from .._images import encode_png
 from ..contact_sheet import CELL_PX, Cell, Row, draw_sheet
 from ..masks import mask_path, read_mask

@@ -9,16 +9,7 @@ import pytest
 from PIL import Image
 
 from sdclient.errors import OutputError, SourceError
-from sdclient.photos import (
-    check_destination,
-    huge_image_size,
-    image_size,
-    natural_key,
-    printable,
-    read_photo,
-    sha256_of,
-    visible_entries,
-)
+from sdclient.photos import check_destination, huge_image_size, image_size, natural_key, read_photo, visible_entries
 
 
 def test_ten_comes_after_nine_and_case_does_not_matter() -> None:
@@ -123,16 +114,6 @@ def test_far_too_many_pixels_are_said_in_words(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(SourceError, match="too many pixels"):
         huge_image_size(path)
-
-
-def test_a_sha256_is_the_known_one(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"abc")
-    assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-
-
-def test_a_name_in_another_encoding_can_still_be_printed() -> None:
-    assert printable("\udcba\udcb8.png") == "\\udcba\\udcb8.png"
-    assert printable("焊盘.png") == "焊盘.png"
 
 
 @pytest.mark.parametrize("destination", ["photos", "photos/numbered", "."])

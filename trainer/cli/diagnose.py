@@ -75,7 +75,8 @@ def diagnose(
 
 def _draw(figure: Path, results: list[tuple[Recorded, Diagnosis]]) -> dict[Path, Path]:
     """results.csv -> its drawing; with several runs, the run's name is put before the suffix."""
-    from .._atomic import write_bytes_atomically
+    from sdcore.files import write_bytes_atomically
+
     from ..errors import SettingsError
     from ..report.diagnosis_figure import draw_diagnosis
 

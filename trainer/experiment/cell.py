@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .._atomic import write_bytes_atomically
+from sdcore.files import read_json_or_none, sha256_of, write_json
+
 from ..config import TrainConfig
 
 PREDICTIONS_NAME = "predictions.csv"
@@ -46,20 +47,20 @@ def identity_of(config: TrainConfig, fold_fingerprint: str, set_identity: str) -
 
 def started_identity(folder: Path) -> str | None:
     """Identity of the training in a folder, done or not; None when there is none."""
-    content = _read(folder)
+    content = read_json_or_none(folder / CELL_NAME)
     return None if content is None else str(content.get("identity"))
 
 
 def read_done(folder: Path) -> dict[str, Any] | None:
     """What `cell.json` says of a cell that is done, its predictions being those it knew; None otherwise."""
-    content = _read(folder)
+    content = read_json_or_none(folder / CELL_NAME)
     if content is None or content.get("state") != "done":
         return None
     try:
-        predictions = (folder / PREDICTIONS_NAME).read_bytes()
+        found = sha256_of(folder / PREDICTIONS_NAME)
     except OSError:
         return None
-    return content if content.get("predictions_sha256") == hashlib.sha256(predictions).hexdigest() else None
+    return content if content.get("predictions_sha256") == found else None
 
 
 def work(job: CellJob) -> None:
@@ -75,7 +76,7 @@ def work(job: CellJob) -> None:
     from ..train import train
 
     another = started_identity(job.folder) not in (None, job.identity)
-    _write(job.folder, {"state": "started", "identity": job.identity})
+    write_json(job.folder / CELL_NAME, {"state": "started", "identity": job.identity})
     (result,) = train(
         job.data,
         job.folder,
@@ -88,27 +89,13 @@ def work(job: CellJob) -> None:
         job.folder, job.data / "test", device=job.config.device, threads=job.config.threads, progress=False
     )
     write_predictions(job.folder / PREDICTIONS_NAME, said.images, said.labels, said.classes, said.probabilities)
-    written = (job.folder / PREDICTIONS_NAME).read_bytes()
-    _write(
-        job.folder,
+    write_json(
+        job.folder / CELL_NAME,
         {
             "state": "done",
             "identity": job.identity,
-            "predictions_sha256": hashlib.sha256(written).hexdigest(),
+            "predictions_sha256": sha256_of(job.folder / PREDICTIONS_NAME),
             "images_per_s": result.images_per_s,
             "diagnosis": result.diagnosis,
         },
     )
-
-
-def _read(folder: Path) -> dict[str, Any] | None:
-    try:
-        content = json.loads((folder / CELL_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def _write(folder: Path, content: dict[str, Any]) -> None:
-    text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
-    write_bytes_atomically(folder / CELL_NAME, text.encode())

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from sdcore.files import read_json_or_none
+
 from ..alignment import align, number_groups
 from ..arm_result import sum_up
 from ..arms import Arm, SeedPredictions, load_arm
@@ -21,7 +23,7 @@ from ..history import read_history
 from ..loader import decode
 from ..notes import notes_on
 from ..predictions import Predictions
-from ..run_folder import DATA_NAME, ENVIRONMENT_NAME, read_config, read_json
+from ..run_folder import DATA_NAME, ENVIRONMENT_NAME, read_config
 from ..stats import RESAMPLES
 from .cell import PREDICTIONS_NAME, read_done
 from .declare import Declaration, as_declared
@@ -114,7 +116,7 @@ def collect(
         declared=declaration.declared,
         revisions=declaration.revisions,
         data=_describe_data(prepared),
-        environment=read_json(prepared.output / prepared.cells[0].folder / ENVIRONMENT_NAME),
+        environment=read_json_or_none(prepared.output / prepared.cells[0].folder / ENVIRONMENT_NAME) or {},
         resamples=resamples,
         bootstrap_seed=config.seed,
     )
@@ -134,7 +136,7 @@ def _read_cell(prepared: Prepared, cell: Cell) -> CellResult:
             "and run the same command again"
         )
     best = history.best_by(trained.monitor)
-    facts = read_json(folder / DATA_NAME)
+    facts = read_json_or_none(folder / DATA_NAME) or {}
     return CellResult(
         arm=cell.arm.name,
         seed=cell.seed,

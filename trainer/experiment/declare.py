@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .._atomic import write_bytes_atomically
+from sdcore.files import read_json, write_json
+
 from ..errors import SettingsError
 from .as_json import EXPERIMENT_NAME, FORMAT, VERSION
 from .config import ExperimentConfig
@@ -57,7 +58,7 @@ def declare(config: ExperimentConfig, *, finished: int, now: str) -> Declaration
     path = Path(config.output) / EXPERIMENT_NAME
     there = _read(path)
     content = as_declared(config)
-    digest = sha256_of(content)
+    digest = _hash_settings(content)
     if there is None or not finished:
         made = Declaration({"primary": config.primary, "at": now, "sha256": digest}, (), finished)
     else:
@@ -69,7 +70,7 @@ def declare(config: ExperimentConfig, *, finished: int, now: str) -> Declaration
             )
         revisions = list(there.get("revisions", []))
         before = there.get("config", {})
-        if sha256_of(before) != digest:
+        if _hash_settings(before) != digest:
             changed = sorted(key for key in {*before, *content} if before.get(key) != content.get(key))
             revisions.append({"at": now, "sha256": digest, "changed": changed, "finished": finished})
         made = Declaration(declared, tuple(revisions), int(there.get("late", 0)))
@@ -98,19 +99,14 @@ def as_declared(config: ExperimentConfig) -> dict[str, Any]:
     return content
 
 
-def sha256_of(content: dict[str, Any]) -> str:
-    """Of settings in a fixed form."""
+def _hash_settings(content: dict[str, Any]) -> str:
+    """Hex sha256 of settings in a fixed form."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write an object atomically."""
-    write_bytes_atomically(path, (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode())
 
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         if content["format"] != FORMAT or not {"primary", "at"} <= content["declared"].keys():
             raise ValueError("not of this program")
     except FileNotFoundError:
@@ -119,4 +115,4 @@ def _read(path: Path) -> dict[str, Any] | None:
         raise SettingsError(
             f"{path}: not an {EXPERIMENT_NAME} of this program ({error}); choose another 'output', or remove it"
         ) from error
-    return dict(content)
+    return content

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from sdcore.files import sha256_of
+
 from ..dataset import PARTS, Dataset, read_dataset
 from ..errors import DataError, EvaluationError, GeneratedSetError, LeakageError
 from ..generated import GeneratedImage, GeneratedSet, read_generated
@@ -132,7 +134,7 @@ def _read_fold(root: Path, number: int | None, *, progress: bool) -> Fold:
     images = [(part, image) for part in PARTS for image in dataset.part(part)]
     label = "hash data" if number is None else f"hash fold {number}"
     for part, image in tqdm(images, desc=label, unit="image", disable=not progress):
-        sha256 = hashlib.sha256(image.path.read_bytes()).hexdigest()
+        sha256 = sha256_of(image.path)
         name = image.path.relative_to(root).as_posix()
         fingerprint.update(f"{part}\0{image.label}\0{name}\0{sha256}\n".encode())
         if part == "train":

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
 
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from sdcore.files import lock_folder, write_json
 from sdcore.torch_runtime import choose_device
 
 from ..errors import SettingsError
@@ -22,14 +20,13 @@ from .as_json import EXPERIMENT_NAME, experiment_as_json
 from .cell import CELL_NAME, CellJob, identity_of, read_done, started_identity, work
 from .collect import collect
 from .config import ExperimentConfig
-from .declare import declare, write_json
+from .declare import declare
 from .plan import CELLS_FOLDER
 from .prepare import Prepared, prepare
 from .result import ExperimentResult
 from .sets import ArmSet, classical_identity, classical_set, generated_identity, generated_set
 
 SETS_FOLDER = "sets"
-_LOCK_NAME = ".lock"
 
 
 class Stopped(KeyboardInterrupt):
@@ -72,11 +69,13 @@ def run_experiment(
         EvaluationError: labels, Normal class or primary metric do not fit together.
         JobFailed: a cell failed; it is named, and finished ones are kept.
         Stopped: Ctrl-C; finished cells and epochs are kept.
+        FolderInUse: another experiment writes into the same folder.
     """
     refuse_torchrun("experiment")
     hands = choose_hands(config, processes)
     prepared = prepare(config, progress=progress)
-    with _alone(prepared.output):
+    prepared.output.mkdir(parents=True, exist_ok=True)
+    with lock_folder(prepared.output, busy="another 'trainer experiment' is at work here"):
         cells = (prepared.output / CELLS_FOLDER).rglob(CELL_NAME)
         finished = sum(read_done(path.parent) is not None for path in cells)
         declaration = declare(prepared.config, finished=finished, now=_now())
@@ -233,23 +232,6 @@ def _run(
                 f"stopped; {len(jobs) - len(left)} of {len(jobs)} cells are done and every finished epoch is saved; "
                 "the same command goes on"
             ) from stop
-
-
-@contextmanager
-def _alone(output: Path) -> Iterator[None]:
-    """No second experiment in the same folder at the same time."""
-    output.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(output / _LOCK_NAME)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise SettingsError(
-            f"{output}: another 'trainer experiment' is at work here; wait for it, or stop it"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _now() -> str:

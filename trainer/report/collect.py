@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from sdcore.files import read_json
 
 from ..arms import TEST_FOLDER, Arm, SeedPredictions
 from ..compare import Comparison
@@ -159,12 +160,9 @@ def _read_json(run: Path | None, name: str) -> dict[str, Any]:
     if run is None or not (run / name).is_file():
         return {}
     try:
-        content = json.loads((run / name).read_text(encoding="utf-8-sig"))
+        return read_json(run / name)
     except ValueError as error:
         raise DataError(f"{run / name}: not readable as JSON: {error}; train into a new folder") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{run / name}: found {type(content).__name__}; expected a JSON object")
-    return content
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findSystemFonts, fontManager, get_font
 from matplotlib.ticker import MaxNLocator
 
-from .._atomic import write_bytes_atomically
+from sdcore.files import write_bytes_atomically
+
 from ..counts import Counts
 from ..errors import SettingsError
 

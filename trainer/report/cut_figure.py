@@ -11,7 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from .._atomic import write_bytes_atomically
+from sdcore.files import write_bytes_atomically
+
 from ..at_cut import AtCut, CutRates
 from ..errors import EvaluationError, SettingsError
 from .counts_figure import SUFFIXES, families_for

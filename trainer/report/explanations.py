@@ -10,7 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from .._atomic import write_bytes_atomically
+from sdcore.files import write_bytes_atomically
+
 from ..errors import SettingsError
 from ..explain import Explanation, read_upright, write_explanations
 from .overlay import Line, blend_heat, can_write, draw_overlay

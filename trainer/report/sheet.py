@@ -9,7 +9,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from .._atomic import write_bytes_atomically
+from sdcore.files import write_bytes_atomically
+
 from .samples import embed_image
 
 

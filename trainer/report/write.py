@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from sdcore.files import write_bytes_atomically
 from sdcore.messages import Language
 
-from .._atomic import write_bytes_atomically
 from ..experiment.result import ExperimentResult
 from .experiment_inputs import collect_experiment
 from .experiment_page import render_experiment

@@ -12,10 +12,11 @@ from typing import Literal
 
 from PIL import Image
 
+from sdcore.files import sha256_of
 from sdcore.images.decode import to_rgb
 
 from ..._images import encode_png
-from ...photos import read_photo, sha256_of
+from ...photos import read_photo
 
 FileState = Literal["ok", "missing", "changed", "outside"]
 """`outside`: the recorded path leads out of its folder, so nobody looks."""

@@ -19,10 +19,10 @@ from werkzeug import Response
 from sdclient import WebUI
 from sdclient.batch import BatchRunner, GenerationSettings, Server, load_servers
 from sdclient.batch.identity import seed_base
-from sdclient.batch.lock import LOCK_NAME
-from sdclient.errors import OutputError, SettingsError, SettingSubstituted
+from sdclient.errors import FolderInUse, SettingsError, SettingSubstituted
 from sdclient.manifest import DONE, FAILED, PLANNED, RUNNING, Manifest
 from sdclient.sources import discover
+from sdcore.files import LOCK_NAME
 
 from .conftest import FakeWebUI
 from .test_runner import PLANNED as PLANNED_FILES
@@ -148,7 +148,7 @@ def test_a_second_runner_is_told_who_the_first_is(webui: WebUI, sources_folder: 
     output = tmp_path / "out"
     running = runner(webui, sources_folder, output).run(owed(sources_folder))
     next(running)
-    with pytest.raises(OutputError, match=r"another run is at work there \(pid \d+ on "):
+    with pytest.raises(FolderInUse, match=r"another run is at work there \(pid \d+ on "):
         next(runner(webui, sources_folder, output).run(owed(sources_folder)))
     running.close()
     list(runner(webui, sources_folder, output).run(owed(sources_folder)))
@@ -165,7 +165,7 @@ def test_a_lock_left_by_a_killed_process_is_none(webui: WebUI, sources_folder: P
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(OutputError, match="not said who"):
+        with pytest.raises(FolderInUse, match="not said who"):
             next(runner(webui, sources_folder, tmp_path / "out").run(owed(sources_folder)))
         holder.kill()
     assert len(list(runner(webui, sources_folder, tmp_path / "out").run(owed(sources_folder)))) == len(PLANNED_FILES)

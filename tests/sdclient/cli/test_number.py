@@ -9,7 +9,6 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from sdclient import _atomic
 from sdclient.cli import cli
 
 
@@ -67,7 +66,7 @@ def test_a_destination_that_cannot_be_written_is_said_in_one_line(
             raise OSError(number_of_error, "refused by the system", str(path))
         return write(path, content)
 
-    monkeypatch.setattr(_atomic.Path, "write_bytes", refuse)
+    monkeypatch.setattr(Path, "write_bytes", refuse)
     code, _, err = number(photos, tmp_path / "out")
     assert code == 1
     last = err.splitlines()[-1]

@@ -21,9 +21,9 @@ from sdclient.cluster import crew, nodes
 from sdclient.cluster.fleet import RayFleet
 from sdclient.errors import ManifestError, ServerUnreachable, SettingsError, Unauthorized
 from sdclient.manifest import DONE, ImageRecord, Manifest
-from sdclient.photos import sha256_of
 from sdclient.sources import discover
 from sdclient.testing import WebUIServer
+from sdcore.files import sha256_of
 
 from ..adaptive.conftest import Limits
 from ..batch.masked import add_source, board

@@ -15,10 +15,10 @@ from sdclient.batch.spoiled import find_spoiled
 from sdclient.cluster.wire import Place, Reply, SentJob, SourceFiles, Spoiled, WorkerOrders
 from sdclient.cluster.worker import Worker, look
 from sdclient.errors import ServerOutOfMemory, ServerUnreachable, SourceError
-from sdclient.photos import sha256_of
 from sdclient.sources import discover
 from sdclient.testing import WebUIServer
 from sdclient.testing import webui_server as webui_server
+from sdcore.files import sha256_of
 
 PARAMETERS = ImageParameters(0.3, "DPM++ SDE Karras", None, 2, 7.0, "", "", 64)
 

@@ -20,10 +20,10 @@ from sdclient.manifest import FAILED, ImageRecord, Manifest
 from sdclient.manifest_curation import Curation, FilterVerdict
 from sdclient.manifest_export import export_csv
 from sdclient.masks import box_of, read_mask
-from sdclient.photos import sha256_of
 from sdclient.sources import discover
 from sdclient.status import read_status, retry_failed
 from sdclient.verify import verify
+from sdcore.files import sha256_of
 
 from .conftest import Material, disc, surface, to_image
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter
 from scipy import ndimage
 
 from sdclient.manifest import ImageRecord, Manifest, Parent
-from sdclient.photos import sha256_of
+from sdcore.files import sha256_of
 
 SIDE_PX = 64
 

@@ -70,7 +70,7 @@ def test_a_dry_run_tells_the_same_and_writes_nothing(output: Output, train: Path
     before = tree(train)
     planned = export(output.root, train, dry_run=True)
     assert tree(train) == before
-    assert not list(train.glob(".sdclient*"))
+    assert not list(train.glob(".lock*"))
     done = export(output.root, train)
     assert (planned.copied, planned.balance) == (done.copied, done.balance)
     export(output.root, tmp_path / "nowhere" / "train", dry_run=True)

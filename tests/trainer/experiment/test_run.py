@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from trainer.errors import DataError, EvaluationError, GeneratedSetError, LeakageError, SettingsError
+from trainer.errors import DataError, EvaluationError, FolderInUse, GeneratedSetError, LeakageError, SettingsError
 from trainer.experiment.cell import CellJob
 from trainer.experiment.config import ExperimentConfig
 from trainer.experiment.prepare import prepare
@@ -177,7 +177,7 @@ def test_two_at_once_in_one_folder_are_refused(make: MakeExperiment, fake: Work)
     config = make()
 
     def work(job: CellJob) -> None:
-        with pytest.raises(SettingsError, match="another 'trainer experiment' is at work here"):
+        with pytest.raises(FolderInUse, match="another 'trainer experiment' is at work here"):
             go(config, fake)
         fake(job)
 

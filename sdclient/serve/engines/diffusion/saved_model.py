@@ -5,8 +5,6 @@ The format is described in docs/generator.md; `generator.json` is its version 1.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,8 @@ from typing import Any
 
 import torch
 from torch import nn
+
+from sdcore.files import read_json, sha256_of
 
 from ....errors import MissingExtra, ModelFileError
 from ._diffusers import WHAT, import_diffusers
@@ -96,7 +96,7 @@ def load_model(folder: Path) -> SavedModel:
         code=code,
         network=network,
         schedule=_read_json(folder / SCHEDULE_CONFIG),
-        sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        sha256=sha256_of(weights),
         fingerprint=fingerprint,
         images=images,
     )
@@ -143,14 +143,15 @@ def _refuse_misfit(folder: Path, config: Mapping[str, Any], *, classes: int, cha
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except FileNotFoundError as error:
         raise ModelFileError(f"{path}: not there; expected a folder that 'generator train' wrote") from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise ModelFileError(f"{path}: cannot be read ({error}); restore it, or train the model again") from error
-    if not isinstance(content, dict):
-        raise ModelFileError(f"{path}: not a JSON object; restore it, or train the model again")
-    return content
+    except ValueError as error:
+        raise ModelFileError(
+            f"{path}: cannot be read, not a JSON object ({error}); restore it, or train the model again"
+        ) from error
 
 
 def _read_weights(path: Path) -> dict[str, torch.Tensor]:
