@@ -33,9 +33,9 @@ from ray.cluster_utils import Cluster
 from sdclient import WebUI
 from sdclient.batch import BatchRunner, GenerationSettings, RunSpec, Server
 from sdclient.batch.jobs import Job, plan_images
-from sdclient.cluster.fleet import RayFleet
+from sdclient.cluster.fleet import RayServerPool
 from sdclient.cluster.scoring import ray_scoring
-from sdclient.cluster.wire import Place, SentJob, SourceFiles, WorkerOrders
+from sdclient.cluster.wire import Endpoint, JobMessage, SourceFiles, WorkerContext
 from sdclient.cluster.worker import Worker
 from sdclient.curate import Curator
 from sdclient.curate.settings import CurationSettings
@@ -149,7 +149,7 @@ def run_once(name: str, root: Path, output: Path, urls: list[str], asked: argpar
     settings = GenerationSettings(sampler="Euler", native_px=asked.size, batch_size=BATCH)
     owed = [(source, asked.images // SOURCES) for source in discover(root / "sources")]
     with ExitStack() as opened:
-        servers: Any = RayFleet()
+        servers: Any = RayServerPool()
         if name == "threads":
             servers = [Server(url, opened.enter_context(WebUI(url))) for url in urls]
         begun, cpu = time.perf_counter(), time.process_time()
@@ -177,12 +177,12 @@ def on_the_wire(report: Report, root: Path, url: str, size_px: int) -> dict[str,
     )
     job = Job(tuple(planned))
     files = SourceFiles(source.path.read_bytes())
-    reply = Worker(WorkerOrders(Place("", "node", "", url), size_px, None, 1)).make(SentJob.of(job), files)
+    reply = Worker(WorkerContext(Endpoint("", "node", "", url), size_px, None, 1)).make(JobMessage.of(job), files)
     data = sum(len(one.data) for one in reply.images_of(job) if hasattr(one, "data"))
     found = {
         "source file": len(files.data),
         "source sent, once to a node": len(pickle.dumps(files)),
-        "job sent, an image": len(pickle.dumps(SentJob.of(job))) // BATCH,
+        "job sent, an image": len(pickle.dumps(JobMessage.of(job))) // BATCH,
         "image file": data // BATCH,
         "reply, an image": len(pickle.dumps(reply)) // BATCH,
     }

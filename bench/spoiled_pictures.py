@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from tqdm import tqdm
 
-from sdclient.batch.spoiled import SpoiledLimits, examine, reason_spoiled
+from sdclient.batch.spoiled import ArtifactLimits, examine, reason_spoiled
 from sdclient.photos import is_image_name, natural_key, read_photo
 from sdclient.serve.engines.classical import ClassicalEngine
 from sdclient.sizing import generation_size, prepare
@@ -55,7 +55,7 @@ def main() -> None:
                 f"| {max(values):.2f} | {rejected} |"
             )
     print(
-        f"\nlimit {SpoiledLimits().noise_score}, native size {arguments.size} px, "
+        f"\nlimit {ArtifactLimits().noise_score}, native size {arguments.size} px, "
         f"{1000 * float(np.median(seconds)):.1f} ms of CPU a picture and its source (median of {len(seconds)})"
     )
 

@@ -5,9 +5,9 @@
 Draws boards (`examples/boards.py`) as sources, adds DeepPCB's crops where they are given, and runs `generate
 --until-accepted` on the embedded server's classical engine (not Stable Diffusion) with the filters of `sdclient curate`
 at their usual limits: once with strengths from 0.15 to 0.45 that follow the sources, once with each of the fixed
-strengths 0.2, 0.25 and 0.3, which regenerate with new seeds. Everything else is the same: plan, budget, how a hopeless
-source's debt is passed on. One image a request, so that requests and images are the same number. Needs the extras
-`serve` and `curate`.
+strengths 0.2, 0.25 and 0.3, which regenerate with new seeds. Everything else is the same: plan, budget, how what an
+exhausted source owes is passed on. One image a request, so that requests and images are the same number. Needs the
+extras `serve` and `curate`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from boards import COUNTS, draw_boards  # type: ignore[import-not-found]
 
 from sdclient.adaptive.filters import open_filters
 from sdclient.adaptive.loop import AcceptanceLoop
-from sdclient.adaptive.strengths import FixedStrength, FollowedStrengths, Strengths
+from sdclient.adaptive.strengths import AdaptiveStrength, FixedStrength, StrengthPolicy
 from sdclient.batch import BatchRunner, GenerationSettings, RunSpec
 from sdclient.manifest import Manifest
 from sdclient.sources import discover
@@ -86,8 +86,8 @@ def run(name: str, strengths: float | None, seed: int, sources_folder: Path, per
     spec = RunSpec.from_settings(
         GenerationSettings(native_px=NATIVE_PX, batch_size=1, seed=seed, denoising_strength=(LOW + HIGH) / 2)
     )
-    chosen: Strengths = (
-        FollowedStrengths(spec, sources, low=LOW, high=HIGH) if strengths is None else FixedStrength(strengths)
+    chosen: StrengthPolicy = (
+        AdaptiveStrength(spec, sources, low=LOW, high=HIGH) if strengths is None else FixedStrength(strengths)
     )
     with tempfile.TemporaryDirectory() as folder, serve_webui() as server, server.client() as webui:
         output = Path(folder) / "out"

@@ -11,11 +11,11 @@ from PIL import Image
 
 from . import sizing
 from .batch import GenerationSettings
-from .batch.mask_files import MaskFiles
+from .batch.mask_files import SourceMasks
 from .batch.masking import SourceMask
 from .batch.request import prepare_request
 from .batch.server import check_server
-from .batch.spoiled import SpoiledLimits, examine_sibling, reason_spoiled
+from .batch.spoiled import ArtifactLimits, examine_sibling, reason_spoiled
 from .client import WebUI
 from .errors import ServerFault
 from .models import MAX_SEED, Img2ImgRequest
@@ -124,8 +124,8 @@ def run_probe(
     sources: Sequence[Source],
     settings: Sequence[Setting],
     common: GenerationSettings,
-    limits: SpoiledLimits | None = None,
-    masks: MaskFiles | None = None,
+    limits: ArtifactLimits | None = None,
+    masks: SourceMasks | None = None,
 ) -> Iterator[Sample]:
     """Make one image of each source with each setting, source by source.
 
@@ -243,7 +243,7 @@ def _sample(
     picture: Image.Image,
     setting: Setting,
     asked: GenerationSettings,
-    limits: SpoiledLimits | None,
+    limits: ArtifactLimits | None,
     mask: Image.Image | None,
 ) -> Sample:
     request, prepared, source_mask = _request(picture, asked, mask)

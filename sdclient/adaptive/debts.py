@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-HOPELESS_AFTER = 6
-"""A source none of whose images was accepted after so many has its debt passed on to others of its class."""
+EXHAUSTED_AFTER = 6
+"""A source none of whose images was accepted after so many has what it still owes passed on to others of its class."""
 _LIKELY = 0.5
 """From this probability of being accepted on, several images share a request; before, each waits for the verdict."""
 
@@ -37,14 +37,14 @@ class SourceTally:
         return self.accepted + self.rejected + self.failed + self.in_flight
 
     @property
-    def debt(self) -> int:
+    def still_owed(self) -> int:
         """What is missing if all that is on its way is accepted."""
         return max(0, self.owed - self.accepted - self.in_flight)
 
     @property
-    def is_hopeless(self) -> bool:
+    def is_exhausted(self) -> bool:
         """Whether enough came back of it, and nothing good."""
-        return self.accepted == 0 and self.rejected + self.failed >= HOPELESS_AFTER
+        return self.accepted == 0 and self.rejected + self.failed >= EXHAUSTED_AFTER
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class ClassTally:
         return max(0, self.budget - self.accepted - self.rejected - self.failed - self.in_flight)
 
 
-class Debts:
+class Quotas:
     """What each source still owes.
 
     Args:
@@ -105,8 +105,8 @@ class Debts:
         """Which source is to be asked next, and for how many images; None while there is nothing to ask for.
 
         A class asks for no more than it misses if all that is on its way is accepted, so nothing is made in vain.
-        First every source serves its own debt; that of a hopeless one is passed on to the source with the fewest
-        accepted for what it owes, of equal ones to the one that promises most.
+        First every source makes what it still owes; the rest of an exhausted one is passed on to the source with the
+        fewest accepted for what it owes, of equal ones to the one that promises most.
 
         Args:
             acceptance: what each source promises.
@@ -138,16 +138,16 @@ class Debts:
 
 def _choose(tallies: Sequence[SourceTally], acceptance: Acceptance) -> tuple[SourceTally, int]:
     """A source of a class that misses images, and how many it should make."""
-    hopeful = [tally for tally in tallies if not tally.is_hopeless]
-    if not hopeful:  # whatever is left of the budget is shared evenly
+    not_exhausted = [tally for tally in tallies if not tally.is_exhausted]
+    if not not_exhausted:  # whatever is left of the budget is shared evenly
         return min(tallies, key=lambda tally: tally.tried), 1
-    owing = [tally for tally in hopeful if tally.debt]
+    owing = [tally for tally in not_exhausted if tally.still_owed]
     if owing:
-        behind = max(owing, key=lambda tally: tally.debt / tally.owed)
-        return behind, behind.debt
+        behind = max(owing, key=lambda tally: tally.still_owed / tally.owed)
+        return behind, behind.still_owed
     return (
         min(
-            hopeful,
+            not_exhausted,
             key=lambda tally: (
                 (tally.accepted + tally.in_flight) / max(1, tally.owed),
                 -acceptance(tally.class_name, tally.source),

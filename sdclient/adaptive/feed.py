@@ -11,9 +11,9 @@ from typing import Protocol
 from ..batch.jobs import Job, PlannedImage
 from ..manifest import ImageRecord
 from ..sources import Source
-from .debts import Debts
-from .history import History, SourceKey
-from .strengths import Strengths
+from .debts import Quotas
+from .history import EarlierImages, SourceKey
+from .strengths import StrengthPolicy
 
 
 class JudgedImage(Protocol):
@@ -44,18 +44,18 @@ class JudgedImage(Protocol):
         """Whether it was rejected for being unreal."""
 
 
-Judge = Callable[[], Iterable[JudgedImage]]
+ImageJudge = Callable[[], Iterable[JudgedImage]]
 """Judges every image of the output, those that came since the last call too."""
 MakeImages = Callable[[Source, int, int, float], Sequence[PlannedImage]]
 """(source, number of the first image, number of the last, strength) -> the images."""
 
 
-class AcceptanceFeed:
-    """A feed that asks for an image only while one is missing, with the strength its source has shown to need.
+class AcceptanceJobs:
+    """A job source that asks for an image only while one is missing, with the strength its source has shown to need.
 
     Args:
         sources: those that owe images.
-        debts: what they owe; tallied by this feed.
+        quotas: what they owe; tallied by this object.
         strengths: which strength suits a source.
         history: what the output holds already.
         judge: the filters, and a person's decisions before them.
@@ -66,15 +66,15 @@ class AcceptanceFeed:
     def __init__(
         self,
         sources: Iterable[Source],
-        debts: Debts,
-        strengths: Strengths,
-        history: History,
-        judge: Judge,
+        quotas: Quotas,
+        strengths: StrengthPolicy,
+        history: EarlierImages,
+        judge: ImageJudge,
         make_images: MakeImages,
         *,
         batch_size: int,
     ) -> None:
-        self.debts = debts
+        self.quotas = quotas
         self.strengths = strengths
         self._sources = {(source.class_name, source.name): source for source in sources}
         self._judge = judge
@@ -87,13 +87,13 @@ class AcceptanceFeed:
         self._deciding = threading.Lock()
         for key, count in history.failed.items():
             if key in self._sources:
-                debts.tally(*key).failed = count
+                quotas.tally(*key).failed = count
         self._hear()
 
     def next_job(self) -> Job | None:
         """The next images of one source, as many as share a request."""
         with self._deciding:
-            found = self.debts.next(self._acceptance, self._batch_size)
+            found = self.quotas.next(self._acceptance, self._batch_size)
             if found is None:
                 return None
             tally, count = found
@@ -114,7 +114,7 @@ class AcceptanceFeed:
         """They count as tries."""
         with self._deciding:
             for image in images:
-                tally = self.debts.tally(image.source.class_name, image.source.name)
+                tally = self.quotas.tally(image.source.class_name, image.source.name)
                 tally.in_flight -= 1
                 tally.failed += 1
 
@@ -128,7 +128,7 @@ class AcceptanceFeed:
         rejected: Counter[SourceKey] = Counter()
         with self._deciding:  # in one step, or an image would be neither on its way nor judged, and be asked for again
             for record in arrived:
-                self.debts.tally(record.class_name, PurePosixPath(record.source).name).in_flight -= 1
+                self.quotas.tally(record.class_name, PurePosixPath(record.source).name).in_flight -= 1
             for one in judged:
                 key = (one.class_name, PurePosixPath(one.source).name)
                 if key not in self._sources:
@@ -137,7 +137,7 @@ class AcceptanceFeed:
                 if one.file not in self._observed:
                     self._observed.add(one.file)
                     self._learn(one, key)
-            for tally in self.debts.sources():
+            for tally in self.quotas.sources():
                 tally.accepted = accepted[tally.class_name, tally.source]
                 tally.rejected = rejected[tally.class_name, tally.source]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from ..curate import Judged
 from ..curate.curator import Curator
 from ..manifest import Manifest
-from .feed import Judge
+from .feed import ImageJudge
 
 
-def open_filters(output: Path, manifest: Manifest) -> Judge:
+def open_filters(output: Path, manifest: Manifest) -> ImageJudge:
     """A judge with the usual limits, which come from the output's own sources.
 
     Args:

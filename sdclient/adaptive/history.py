@@ -13,7 +13,7 @@ SourceKey = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class History:
+class EarlierImages:
     """The images that earlier runs made or gave up."""
 
     last_k: Mapping[SourceKey, int]
@@ -24,7 +24,7 @@ class History:
     """Denoising strength by file, of those that are done."""
 
     @classmethod
-    def of(cls, manifest: Manifest) -> History:
+    def of(cls, manifest: Manifest) -> EarlierImages:
         """Read it.
 
         Raises:

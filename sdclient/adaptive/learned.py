@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .debts import ClassTally, Debts, SourceTally
-from .strengths import Strengths
+from .debts import ClassTally, Quotas, SourceTally
+from .strengths import StrengthPolicy
 
 LEARNED_KEY = "learned"
 """Key in the manifest's run under which it is kept."""
 
 
 @dataclass(frozen=True)
-class LearnedSource:
+class SourceOutcome:
     """One source: what became of its images, and the strength its next one would have."""
 
     source: str
@@ -23,12 +23,12 @@ class LearnedSource:
     rejected: int
     failed: int
     strength: float
-    is_hopeless: bool
-    """None of its images was accepted, so its debt was passed on."""
+    is_exhausted: bool
+    """None of its images was accepted, so what it owed was passed on."""
 
 
 @dataclass(frozen=True)
-class LearnedClass:
+class ClassOutcome:
     """One class and its sources."""
 
     class_name: str
@@ -38,7 +38,7 @@ class LearnedClass:
     failed: int
     budget: int
     """Most images that were to be made for it."""
-    sources: tuple[LearnedSource, ...]
+    sources: tuple[SourceOutcome, ...]
 
     @property
     def is_complete(self) -> bool:
@@ -57,22 +57,37 @@ class LearnedClass:
         return min(found), max(found)
 
 
-def learned(debts: Debts, strengths: Strengths) -> list[LearnedClass]:
+def learned(quotas: Quotas, strengths: StrengthPolicy) -> list[ClassOutcome]:
     """How far each class is and what each source was found to need."""
-    sources = debts.sources()
+    sources = quotas.sources()
     return [
         _class(tally, [source for source in sources if source.class_name == tally.class_name], strengths)
-        for tally in debts.classes()
+        for tally in quotas.classes()
     ]
 
 
-def as_json(classes: Sequence[LearnedClass]) -> list[dict[str, Any]]:
+def as_json(classes: Sequence[ClassOutcome]) -> list[dict[str, Any]]:
     """The same for JSON."""
-    return [{**asdict(one), "is_complete": one.is_complete, "made": one.made} for one in classes]
+    return [
+        {
+            **asdict(one),
+            "sources": [_source_as_json(source) for source in one.sources],
+            "is_complete": one.is_complete,
+            "made": one.made,
+        }
+        for one in classes
+    ]
 
 
-def _class(tally: ClassTally, sources: Sequence[SourceTally], strengths: Strengths) -> LearnedClass:
-    return LearnedClass(
+def _source_as_json(source: SourceOutcome) -> dict[str, Any]:
+    """As it stands in manifests since the first version, where an exhausted source is called hopeless."""
+    values = asdict(source)
+    values["is_hopeless"] = values.pop("is_exhausted")
+    return values
+
+
+def _class(tally: ClassTally, sources: Sequence[SourceTally], strengths: StrengthPolicy) -> ClassOutcome:
+    return ClassOutcome(
         tally.class_name,
         tally.planned,
         tally.accepted,
@@ -80,14 +95,14 @@ def _class(tally: ClassTally, sources: Sequence[SourceTally], strengths: Strengt
         tally.failed,
         tally.budget,
         tuple(
-            LearnedSource(
+            SourceOutcome(
                 one.source,
                 one.owed,
                 one.accepted,
                 one.rejected,
                 one.failed,
                 strengths.expect(one.class_name, one.source).strength,
-                one.is_hopeless,
+                one.is_exhausted,
             )
             for one in sources
         ),

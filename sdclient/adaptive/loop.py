@@ -12,16 +12,16 @@ from sdcore.files import sha256_of
 from ..batch.jobs import PlannedImage, plan_images
 from ..batch.parameters import ImageParameters
 from ..batch.run_file import RunSpec
-from ..batch.runner import BatchRunner, FeedStart
+from ..batch.runner import BatchRunner, JobSourceContext
 from ..manifest import ImageRecord, Manifest
 from ..sources import Source
-from .debts import Debts
-from .feed import AcceptanceFeed, Judge
-from .history import History
-from .learned import LEARNED_KEY, LearnedClass, as_json, learned
-from .strengths import Strengths
+from .debts import Quotas
+from .feed import AcceptanceJobs, ImageJudge
+from .history import EarlierImages
+from .learned import LEARNED_KEY, ClassOutcome, as_json, learned
+from .strengths import StrengthPolicy
 
-OpenJudge = Callable[[Path, Manifest], Judge]
+OpenJudge = Callable[[Path, Manifest], ImageJudge]
 """Makes the judge of an output, whose manifest is open for writing."""
 
 
@@ -45,7 +45,7 @@ class AcceptanceLoop:
         output: Path,
         spec: RunSpec,
         owed: Sequence[tuple[Source, int]],
-        strengths: Strengths,
+        strengths: StrengthPolicy,
         *,
         parameters: dict[str, Any],
         budget: float,
@@ -58,22 +58,22 @@ class AcceptanceLoop:
         self._strengths = strengths
         self._parameters = parameters
         self._budget = budget
-        self._debts = Debts((), budget)
+        self._quotas = Quotas((), budget)
         self._open_judge = open_judge
 
     @property
     def planned(self) -> int:
         """Accepted images wanted of all classes together; known once a run has begun."""
-        return sum(one.planned for one in self._debts.classes())
+        return sum(one.planned for one in self._quotas.classes())
 
     @property
     def accepted(self) -> int:
         """Those that are accepted by now, no more of a class than are planned."""
-        return sum(min(one.accepted, one.planned) for one in self._debts.classes())
+        return sum(min(one.accepted, one.planned) for one in self._quotas.classes())
 
-    def learned(self) -> list[LearnedClass]:
+    def learned(self) -> list[ClassOutcome]:
         """How far each class is by now."""
-        return learned(self._debts, self._strengths)
+        return learned(self._quotas, self._strengths)
 
     def run(self, *, on_start: Callable[[], object] | None = None) -> Iterator[ImageRecord]:
         """Yields each image made, accepted or not, once it is in place and judged.
@@ -85,22 +85,22 @@ class AcceptanceLoop:
             As `BatchRunner.run`, and what the judge raises.
         """
 
-        def open_feed(start: FeedStart) -> AcceptanceFeed:
+        def open_job_source(start: JobSourceContext) -> AcceptanceJobs:
             start.store.forget_unfinished()
-            self._debts = Debts(((one.class_name, one.name, count) for one, count in start.owed), self._budget)
-            feed = self._feed(start)
+            self._quotas = Quotas(((one.class_name, one.name, count) for one, count in start.owed), self._budget)
+            job_source = self._job_source(start)
             if on_start is not None:
                 on_start()
-            return feed
+            return job_source
 
-        yield from self._runner.run_feed(
+        yield from self._runner.run_job_source(
             self._owed,
-            open_feed,
+            open_job_source,
             parameters={"until_accepted": self._parameters},
             on_end=lambda store: store.manifest.set_run({LEARNED_KEY: as_json(self.learned())}),
         )
 
-    def _feed(self, start: FeedStart) -> AcceptanceFeed:
+    def _job_source(self, start: JobSourceContext) -> AcceptanceJobs:
         sha256 = {source: sha256_of(source.path) for source, _ in start.owed}
 
         def images(source: Source, first: int, last: int, strength: float) -> list[PlannedImage]:
@@ -122,11 +122,11 @@ class AcceptanceLoop:
                 )
             )
 
-        return AcceptanceFeed(
+        return AcceptanceJobs(
             [source for source, _ in start.owed],
-            self._debts,
+            self._quotas,
             self._strengths,
-            History.of(start.store.manifest),
+            EarlierImages.of(start.store.manifest),
             self._open_judge(self._output, start.store.manifest),
             images,
             batch_size=self._spec.batch_size,

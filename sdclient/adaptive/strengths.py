@@ -14,7 +14,7 @@ from .strength import Expectation, StrengthLearner, StrengthRange
 _NAME = "denoising_strength"
 
 
-class Strengths(Protocol):
+class StrengthPolicy(Protocol):
     """Says which strength to use, and hears how images made with it were judged."""
 
     def expect(self, class_name: str, source: str) -> Expectation:
@@ -24,7 +24,7 @@ class Strengths(Protocol):
         """One image was judged."""
 
 
-class FollowedStrengths:
+class AdaptiveStrength:
     """A learner for each class.
 
     Args:

@@ -1,4 +1,4 @@
-"""What a run works with, wherever its servers are: a fleet is checked, and sends a crew; the crew sends messages."""
+"""The protocols of a run, wherever its servers are: a pool checks them and makes a dispatcher; that sends messages."""
 
 from __future__ import annotations
 
@@ -6,46 +6,46 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from .finish import Check, MadeImage, SpoiledImage
+from .finish import Check, GeneratedFile, RejectedImage
 from .job_queue import JobQueue
 from .jobs import Job
-from .mask_files import MaskFiles
-from .memory_limits import MemoryLimits
-from .preparing import Preparer
-from .server import CheckedServer
+from .mask_files import SourceMasks
+from .memory_limits import BatchSizeLimits
+from .preparing import RequestPreparer
+from .server import ServerFacts
 from .servers import ServerStatus
 
 
 @dataclass(frozen=True)
-class Started:
+class JobStarted:
     """A job is on its way."""
 
     job: Job
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobFinished:
     """A job is over."""
 
     job: Job
-    images: Sequence[MadeImage | SpoiledImage] = ()
+    images: Sequence[GeneratedFile | RejectedImage] = ()
     error: Exception | None = None
     """Why there are no images; a WebUIError, or a fault of the user's files."""
 
 
 @dataclass(frozen=True)
-class Orders:
-    """What a crew is sent out with."""
+class RunContext:
+    """What a dispatcher works with."""
 
     jobs: JobQueue
     """What to ask for."""
     native_px: int
     """Side of the square the servers' model was trained on."""
-    preparer: Preparer
+    preparer: RequestPreparer
     """Makes jobs ready from the sources on this machine."""
-    masks: MaskFiles | None
+    masks: SourceMasks | None
     """Where the masks are of jobs that have one."""
-    limits: MemoryLimits
+    limits: BatchSizeLimits
     """Learns what the servers' memory does not take."""
     check: Check | None
     """Finds spoiled images."""
@@ -58,21 +58,21 @@ class Orders:
             self.limits.exceeded(self.preparer.size_of(job), len(job.images))
 
 
-class Crew(Protocol):
+class Dispatcher(Protocol):
     """Keeps each server busy, and finishes what comes back.
 
-    Its messages are for one thread, the one that writes. Every job that is taken from the queue ends in one `Outcome`,
-    or goes back into the queue; none is dropped.
+    One thread alone reads its messages, the one that writes. Every job that is taken from the queue ends in one
+    `JobFinished`, or goes back into the queue; none is dropped.
     """
 
     def start(self) -> None:
         """Begin to work."""
 
-    def next_message(self, timeout_s: float) -> Started | Outcome | None:
+    def next_message(self, timeout_s: float) -> JobStarted | JobFinished | None:
         """What happened next; None when nothing did within the time.
 
         Raises:
-            OutputError: a fault of the crew itself, after which it does not go on.
+            OutputError: a fault of the dispatcher itself, after which it does not go on.
         """
 
     def stop(self) -> None:
@@ -92,13 +92,13 @@ class Crew(Protocol):
         """How each server is doing."""
 
 
-class Fleet(Protocol):
+class ServerPool(Protocol):
     """The servers of a run."""
 
     def check(
         self, samplers: Sequence[tuple[str, str | None]], loras: Sequence[str], *, allow_mixed: bool
-    ) -> CheckedServer:
+    ) -> ServerFacts:
         """What all of them make of a run's settings; see `server.check_servers`, whose errors are raised."""
 
-    def crew(self, orders: Orders) -> Crew:
-        """Those who ask them; not started yet."""
+    def dispatcher(self, context: RunContext) -> Dispatcher:
+        """The dispatcher that asks them; not started yet."""

@@ -21,7 +21,7 @@ from ..errors import (
 )
 
 
-class Meaning(Enum):
+class FailureKind(Enum):
     """What to do about a failure."""
 
     SERVER_AWAY = "set the server aside and do the work elsewhere"
@@ -34,16 +34,16 @@ _AWAY = (ServerUnreachable, ServerLoading, RequestTimedOut, TooManyRequests, Not
 _AGAIN = (ModelProducedNaN, ServerFault, IncompleteReply, SettingSubstituted, BadImage, UnexpectedReply)
 
 
-def meaning_of(error: WebUIError) -> Meaning:
+def classify_failure(error: WebUIError) -> FailureKind:
     """What a failed request means.
 
     A fault of the image or of the moment may pass; a request that the server refuses, a setting it does not have or a
     password it does not take would fail the whole run the same way.
     """
     if isinstance(error, ServerOutOfMemory):
-        return Meaning.SMALLER_BATCH
+        return FailureKind.SMALLER_BATCH
     if isinstance(error, _AWAY):
-        return Meaning.SERVER_AWAY
+        return FailureKind.SERVER_AWAY
     if isinstance(error, _AGAIN):
-        return Meaning.TRY_AGAIN
-    return Meaning.STOP
+        return FailureKind.TRY_AGAIN
+    return FailureKind.STOP

@@ -9,7 +9,7 @@ from ..manifest import ImageRecord
 from .jobs import Job, PlannedImage
 
 
-class Feed(Protocol):
+class JobSource(Protocol):
     """Decides what is made next, and hears what became of it.
 
     `next_job` is called by the threads that ask the servers, one at a time; the others by the thread that writes.
@@ -25,7 +25,7 @@ class Feed(Protocol):
         """These are given up."""
 
 
-class PlannedFeed:
+class PlannedJobs:
     """Jobs that are known from the start, read only as far as needed."""
 
     def __init__(self, jobs: Iterable[Job]) -> None:

@@ -42,7 +42,7 @@ spoiled, or None. The box is None where the whole picture was made anew."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class ServerReply:
     """A server's reply to a job, and what is needed to finish it."""
 
     job: Job
@@ -54,7 +54,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class MadeImage:
+class GeneratedFile:
     """An image that is ready to be written."""
 
     record: ImageRecord
@@ -65,14 +65,14 @@ class MadeImage:
 
 
 @dataclass(frozen=True)
-class SpoiledImage:
+class RejectedImage:
     """An image that is not worth keeping."""
 
     planned: PlannedImage
     reason: str
 
 
-def finish(answer: Answer, check: Check | None = None) -> list[MadeImage | SpoiledImage]:
+def finish(reply: ServerReply, check: Check | None = None) -> list[GeneratedFile | RejectedImage]:
     """Decode and check each image of a reply, and bring it back to the source's form.
 
     An image that has this form already keeps the server's own compressed pixels and gets its texts alone; encoding
@@ -82,28 +82,28 @@ def finish(answer: Answer, check: Check | None = None) -> list[MadeImage | Spoil
         LossyFormat: the images came in a format that loses detail.
         BadImage: one cannot be decoded, or does not fit its check sums.
     """
-    asked = answer.result.request.model_dump(mode="json", exclude=_NOT_ASKED, exclude_none=True)
+    asked = reply.result.request.model_dump(mode="json", exclude=_NOT_ASKED, exclude_none=True)
     return [
-        _finish_one(answer, planned, generated, asked, check)
-        for planned, generated in zip(answer.job.images, answer.result.images, strict=True)
+        _finish_one(reply, planned, generated, asked, check)
+        for planned, generated in zip(reply.job.images, reply.result.images, strict=True)
     ]
 
 
 def _finish_one(
-    answer: Answer,
+    reply: ServerReply,
     planned: PlannedImage,
     generated: GeneratedImage,
     asked: Mapping[str, Any],
     check: Check | None,
-) -> MadeImage | SpoiledImage:
+) -> GeneratedFile | RejectedImage:
     if generated.format not in LOSSLESS_FORMATS:
-        raise LossyFormat(f"{answer.server}: sent {generated.format}; set its option samples_format to 'png'")
+        raise LossyFormat(f"{reply.server}: sent {generated.format}; set its option samples_format to 'png'")
     file = PngFile(generated.data) if generated.format == "PNG" else None
-    picture, mask = generated.pil(), answer.source.mask
-    reason = _reason_spoiled(picture, answer.source, check)
+    picture, mask = generated.pil(), reply.source.mask
+    reason = _reason_spoiled(picture, reply.source, check)
     if reason is not None:
-        return SpoiledImage(planned, reason)
-    info = answer.result.info
+        return RejectedImage(planned, reason)
+    info = reply.result.info
     engine = str(info.extra_generation_params.get(ENGINE_KEY, GENUINE_ENGINE))
     lineage = {
         "class": planned.source.class_name,
@@ -112,7 +112,7 @@ def _finish_one(
         "engine": engine,
     }
     texts = _texts(generated.infotext, lineage)
-    form = answer.source.form
+    form = reply.source.form
     data = _kept(file, picture, form, texts) if file is not None and mask is None else None
     if data is None:
         image = sizing.restore(picture, form)
@@ -128,7 +128,7 @@ def _finish_one(
         sha256=hashlib.sha256(data).hexdigest(),
         width=form.width_px,
         height=form.height_px,
-        server=answer.server,
+        server=reply.server,
         model=model_name(info),
         engine=engine,
         asked={**asked, "seed": planned.seed, **({} if mask is None else {MASK_SHA256: mask.sha256})},
@@ -137,7 +137,7 @@ def _finish_one(
         created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         mask="" if mask is None else mask_file_of(planned.file),
     )
-    return MadeImage(record, data, None if mask is None else mask.data)
+    return GeneratedFile(record, data, None if mask is None else mask.data)
 
 
 def _reason_spoiled(picture: Image.Image, source: PreparedSource, check: Check | None) -> str | None:

@@ -24,7 +24,7 @@ _HALF = 128
 
 
 @dataclass(frozen=True)
-class MaskFiles:
+class SourceMasks:
     """The masks of some sources."""
 
     folder: Path
@@ -67,7 +67,7 @@ class MaskFiles:
         return data
 
 
-def find_masks(folder: Path, sources: Iterable[Source], *, unmasked: Unmasked = "refuse") -> MaskFiles:
+def find_masks(folder: Path, sources: Iterable[Source], *, unmasked: Unmasked = "refuse") -> SourceMasks:
     """Find and read the mask of every source.
 
     Args:
@@ -101,12 +101,12 @@ def find_masks(folder: Path, sources: Iterable[Source], *, unmasked: Unmasked = 
         sha256_by_source[source.relative] = sha256_of(path)
     if without and (unmasked == "refuse" or not sha256_by_source):
         raise MaskError(_words_of_unmasked(folder, without, unmasked))
-    return MaskFiles(folder, sha256_by_source, tuple(source.relative for source in without), tuple(covering_all))
+    return SourceMasks(folder, sha256_by_source, tuple(source.relative for source in without), tuple(covering_all))
 
 
-def mask_plan(
+def apply_masks(
     folder: Path, owed: Sequence[tuple[Source, int]], *, unmasked: Unmasked
-) -> tuple[MaskFiles, Sequence[tuple[Source, int]]]:
+) -> tuple[SourceMasks, Sequence[tuple[Source, int]]]:
     """The masks of what is owed, and what is owed then: without the sources that are skipped for want of a mask.
 
     Raises:

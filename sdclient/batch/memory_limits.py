@@ -7,7 +7,7 @@ from collections.abc import Mapping
 Size = tuple[int, int]
 
 
-class MemoryLimits:
+class BatchSizeLimits:
     """The largest batch for each generation size.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Generic
 from .jobs import Planned, SourcePlan
 
 
-class Missing(Generic[Planned]):
+class MissingImages(Generic[Planned]):
     """Images to make, in the order of the plan; each is made up when it is its turn.
 
     Args:

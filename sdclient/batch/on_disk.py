@@ -12,7 +12,7 @@ from ..masks import MASKS_FOLDER
 from .jobs import FILE_ENDING, Planned, SourcePlan
 
 
-class FilesThere:
+class ExistingFiles:
     """Looks once at the folders of an output, and removes what killed writes left in any of them.
 
     Args:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from ..errors import WebUIError
 
-_HOPELESS_TRIES = 12
+_MOST_TRIES_IN_VAIN = 12
 """Failed tries, without one success, after which a run is stopped: what fails every image is no bad luck."""
 
 
-class Patience:
+class StallDetector:
     """Whether a run still gets anywhere."""
 
     def __init__(self, patience_s: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -38,7 +38,7 @@ class Patience:
         self._tries_in_vain += tries
         self._error = error
 
-    def give_up_if_hopeless(self) -> None:
+    def give_up_if_stalled(self) -> None:
         """Stop a run that makes nothing.
 
         Raises:
@@ -46,5 +46,5 @@ class Patience:
         """
         if self._away is not None and self._clock() - self._last_made > self._patience_s:
             raise self._away
-        if not self._any_made and self._error is not None and self._tries_in_vain >= _HOPELESS_TRIES:
+        if not self._any_made and self._error is not None and self._tries_in_vain >= _MOST_TRIES_IN_VAIN:
             raise self._error

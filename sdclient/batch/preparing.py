@@ -22,7 +22,7 @@ from ..models import Img2ImgRequest
 from ..photos import image_size, read_photo
 from ..sources import Source
 from .jobs import Job
-from .mask_files import MaskFiles
+from .mask_files import SourceMasks
 from .masking import SourceMask, mask_source, picture_to_send
 from .parameters import Inpainting
 from .request import build_request, encode_source
@@ -52,7 +52,7 @@ _Wanted: TypeAlias = "tuple[Source, str, tuple[int, int], Inpainting | None]"
 
 
 @dataclass(frozen=True)
-class ReadyJob:
+class PreparedJob:
     """A job that needs nothing more but to be sent."""
 
     job: Job
@@ -62,7 +62,7 @@ class ReadyJob:
     """The job's name at the server."""
 
 
-class SourcePictures(Protocol):
+class SourceReader(Protocol):
     """Where the pictures of sources come from."""
 
     def size(self, source: Source) -> tuple[int, int]:
@@ -101,7 +101,7 @@ class SourcesOnDisk:
         masks: where the masks are of sources that have one.
     """
 
-    def __init__(self, masks: MaskFiles | None = None) -> None:
+    def __init__(self, masks: SourceMasks | None = None) -> None:
         self._masks = masks
         self._size_of_file = lru_cache(_SIZES_KEPT)(image_size)
 
@@ -135,7 +135,7 @@ class SourcesOnDisk:
         """
         return self._masks_of(source).data(source, sha256)
 
-    def _masks_of(self, source: Source) -> MaskFiles:
+    def _masks_of(self, source: Source) -> SourceMasks:
         if self._masks is None:
             raise MaskError(f"{source.relative}: its images have a mask, but the run was given none")
         return self._masks
@@ -148,7 +148,7 @@ def source_changed(source: Source) -> SourceError:
     )
 
 
-class Preparer:
+class RequestPreparer:
     """Makes jobs ready; for many threads.
 
     Args:
@@ -156,9 +156,9 @@ class Preparer:
         pictures: where the sources' pictures come from.
     """
 
-    def __init__(self, native_px: int, pictures: SourcePictures) -> None:
+    def __init__(self, native_px: int, pictures: SourceReader) -> None:
         self._native_px = native_px
-        self._pictures = pictures
+        self._sources = pictures
         self._working = threading.Lock()
         self._kept: OrderedDict[_Wanted, PreparedSource] = OrderedDict()
 
@@ -168,11 +168,11 @@ class Preparer:
         Raises:
             SourceError: the source cannot be read.
         """
-        width_px, height_px = self._pictures.size(job.source)
+        width_px, height_px = self._sources.size(job.source)
         native_px = job.parameters.native_px or self._native_px
         return sizing.generation_size(width_px, height_px, native_px=native_px)
 
-    def prepare(self, job: Job) -> ReadyJob:
+    def prepare(self, job: Job) -> PreparedJob:
         """Make a job ready.
 
         Raises:
@@ -194,7 +194,7 @@ class Preparer:
             task_id=task_id,
             mask=source.mask_data,
         )
-        return ReadyJob(job, source, request, task_id)
+        return PreparedJob(job, source, request, task_id)
 
     def _source(self, job: Job, size: tuple[int, int]) -> PreparedSource:
         sha256 = job.images[0].source_sha256
@@ -202,7 +202,7 @@ class Preparer:
         wanted = (job.source, sha256, size, inpainting)
         found = self._kept.get(wanted)
         if found is None:
-            photo = self._pictures.photo(job.source, sha256)
+            photo = self._sources.photo(job.source, sha256)
             if inpainting is None:
                 picture = sizing.prepare(photo, size)
                 data = self._own_file(job.source, sha256) if photo.size == size else None
@@ -217,7 +217,7 @@ class Preparer:
 
     def _own_file(self, source: Source, sha256: str) -> bytes | None:
         """A source's file where it is a PNG of the very pixels that are sent: nothing is encoded then."""
-        data = self._pictures.file_bytes(source, sha256)
+        data = self._sources.file_bytes(source, sha256)
         if image_format(data) != "PNG":
             return None
         try:
@@ -226,7 +226,7 @@ class Preparer:
             return None
 
     def _masked(self, job: Job, photo: Image.Image, inpainting: Inpainting, size: tuple[int, int]) -> PreparedSource:
-        mask = mask_source(photo, self._pictures.mask(job.source, inpainting.mask_sha256), inpainting, size)
+        mask = mask_source(photo, self._sources.mask(job.source, inpainting.mask_sha256), inpainting, size)
         picture = picture_to_send(photo, inpainting, size)
         form = sizing.SourceForm.of(photo)
         return PreparedSource(picture, encode_source(picture), form, mask, encode_source(mask.sent))

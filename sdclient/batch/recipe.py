@@ -13,7 +13,7 @@ from .setting_values import PROMPT_NAMES, SettingSpec
 from .wildcards import fill, is_filled_anew
 
 
-class Recipe:
+class ParameterResolver:
     """Turns a source's settings into the parameters of each of its images.
 
     Args:

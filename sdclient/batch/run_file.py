@@ -14,7 +14,7 @@ from ..loras import loras_in, tag
 from ..sources import Source
 from .draws import Choice, Range  # noqa: F401 - pydantic looks up here what SettingSpec names
 from .parameters import INPAINTING_NAMES, ImageParameters
-from .recipe import Recipe
+from .recipe import ParameterResolver
 from .setting_values import IMAGE_NAMES, PROMPT_NAMES, RUN_NAMES, SettingSpec, near_names, read_section, written
 from .settings import GenerationSettings
 from .wildcards import check_placeholders, read_wildcard, wildcard_names, wildcards_of_table
@@ -173,14 +173,14 @@ class RunSpec(BaseModel):
         """
         return self.recipe_for(source, mask_sha256=mask_sha256).parameters_for(k, seed)
 
-    def recipe_for(self, source: Source, *, mask_sha256: str | None = None) -> Recipe:
+    def recipe_for(self, source: Source, *, mask_sha256: str | None = None) -> ParameterResolver:
         """What all images of a source are made with, for many of them.
 
         Args:
             source: where they come from.
             mask_sha256: of the bytes of the source's mask, where it has one.
         """
-        return Recipe(source, self.settings_for(source), self.wildcards, mask_sha256)
+        return ParameterResolver(source, self.settings_for(source), self.wildcards, mask_sha256)
 
     def samplers_for(self, sources: Iterable[Source]) -> list[tuple[str, str | None]]:
         """Each (sampler, scheduler) that the sources ask for, once, for a server to be asked about."""

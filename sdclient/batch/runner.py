@@ -19,23 +19,23 @@ from ..manifest import ImageRecord
 from ..plan import Plan
 from ..plan_csv import match_plan
 from ..sources import Source, discover
-from .crew import Crew, Fleet, Orders, Outcome, Started
-from .feed import Feed, PlannedFeed
-from .finish import Check, MadeImage
+from .crew import Dispatcher, JobFinished, JobStarted, RunContext, ServerPool
+from .feed import JobSource, PlannedJobs
+from .finish import Check, GeneratedFile
 from .job_queue import JobQueue
 from .jobs import GenerationPlan, pack_jobs
-from .mask_files import MaskFiles, Unmasked, mask_plan
-from .memory_limits import MemoryLimits
-from .patience import Patience
-from .preparing import Preparer, SourcesOnDisk
+from .mask_files import SourceMasks, Unmasked, apply_masks
+from .memory_limits import BatchSizeLimits
+from .patience import StallDetector
+from .preparing import RequestPreparer, SourcesOnDisk
 from .run_file import RunSpec
-from .server import CheckedServer
+from .server import ServerFacts
 from .servers import Server, ServerStatus
 from .settings import GenerationSettings
-from .settling import Settlement
-from .spoiled import find_spoiled
+from .settling import ResultHandler
+from .spoiled import find_artifacts
 from .store import OutputStore, open_store
-from .threads import Servers
+from .threads import LocalServerPool
 
 _LISTEN_S = 0.25
 _SETTLED_TOGETHER = 32
@@ -51,28 +51,28 @@ class RunStart:
     """Those that are not there yet and will be made."""
     native_px: int
     """Side of the square the server's model was trained on; settings may name another."""
-    masks: MaskFiles | None = None
+    masks: SourceMasks | None = None
     """The masks in use; None where whole pictures are made anew."""
 
 
 @dataclass(frozen=True)
-class FeedStart:
-    """What a feed is made with."""
+class JobSourceContext:
+    """What a job source is made with."""
 
     store: OutputStore
     """The open output."""
-    server: CheckedServer
+    server: ServerFacts
     """What the servers make of the settings."""
     owed: Sequence[tuple[Source, int]]
     """Images wanted of each source, without those that are skipped for want of a mask."""
-    masks: MaskFiles | None
+    masks: SourceMasks | None
 
 
 class BatchRunner:
     """Makes the images of a plan that are not there yet.
 
     Args:
-        servers: one server or several, or a fleet of them elsewhere.
+        servers: one server or several, or a pool of them elsewhere.
         sources_folder: folder of numbered sources; recorded, so that a report can show a source.
         output: folder for the images and their manifest.
         settings: what every image is made with; a `RunSpec` tells it by class, source and draw.
@@ -88,7 +88,7 @@ class BatchRunner:
 
     def __init__(
         self,
-        servers: WebUI | Sequence[Server] | Fleet,
+        servers: WebUI | Sequence[Server] | ServerPool,
         sources_folder: Path,
         output: Path,
         settings: GenerationSettings | RunSpec,
@@ -98,11 +98,11 @@ class BatchRunner:
         patience_s: float = 600.0,
         durable: bool = False,
         allow_mixed: bool = False,
-        check: Check | None = find_spoiled,
+        check: Check | None = find_artifacts,
         masks: Path | None = None,
         unmasked: Unmasked = "refuse",
     ) -> None:
-        self._fleet = _fleet_of(servers)
+        self._pool = _pool_of(servers)
         self._sources_folder = sources_folder
         self._output = output
         self._spec = RunSpec.from_settings(settings) if isinstance(settings, GenerationSettings) else settings
@@ -114,17 +114,17 @@ class BatchRunner:
         self._check = check
         self._masks_folder = masks
         self._unmasked = unmasked
-        self._crew: Crew | None = None
-        self._server: CheckedServer
-        self._limits = MemoryLimits(self._spec.batch_size)
+        self._dispatcher: Dispatcher | None = None
+        self._server: ServerFacts
+        self._limits = BatchSizeLimits(self._spec.batch_size)
         self.stopped = threading.Event()
         """Set by `stop`."""
         self.failed: dict[str, str] = {}
         """Images given up in this run: file -> reason."""
-        self.masks: MaskFiles | None = None
+        self.masks: SourceMasks | None = None
         """The masks in use; known once a run has begun."""
 
-    def check(self, sources: Iterable[Source]) -> CheckedServer:
+    def check(self, sources: Iterable[Source]) -> ServerFacts:
         """Ask the servers what they make of the settings of these sources.
 
         Raises:
@@ -133,11 +133,11 @@ class BatchRunner:
         """
         asked = list(sources)
         samplers, loras = self._spec.samplers_for(asked), self._spec.loras_for(asked)
-        return self._fleet.check(samplers, loras, allow_mixed=self._allow_mixed)
+        return self._pool.check(samplers, loras, allow_mixed=self._allow_mixed)
 
     def statuses(self) -> list[ServerStatus]:
         """How each server is doing; empty before the run."""
-        return self._crew.statuses() if self._crew is not None else []
+        return self._dispatcher.statuses() if self._dispatcher is not None else []
 
     def run(
         self,
@@ -173,36 +173,36 @@ class BatchRunner:
                 planned = sum(count for _, count in owed)
                 on_start(RunStart(planned, len(missing), self._server.native_px, self.masks))
             bar = tqdm(total=len(missing), desc="generate", unit="image", dynamic_ncols=True, disable=not progress)
-            feed = PlannedFeed(pack_jobs(missing, self._spec.batch_size))
-            with bar, closing(self._work(store, feed) if missing else _nothing()) as made:
+            job_source = PlannedJobs(pack_jobs(missing, self._spec.batch_size))
+            with bar, closing(self._work(store, job_source) if missing else _nothing()) as made:
                 for record in made:
                     bar.update()
                     yield record
 
-    def run_feed(
+    def run_job_source(
         self,
         owed: Sequence[tuple[Source, int]],
-        open_feed: Callable[[FeedStart], Feed],
+        open_job_source: Callable[[JobSourceContext], JobSource],
         *,
         parameters: Mapping[str, Any],
         on_end: Callable[[OutputStore], object],
     ) -> Iterator[ImageRecord]:
-        """Make what a feed asks for, until it asks for nothing more; otherwise as `run`.
+        """Make what a job source asks for, until it asks for nothing more; otherwise as `run`.
 
         Args:
             owed: the sources it may ask for, each with the number of images that are wanted of it.
-            open_feed: makes the feed.
+            open_job_source: makes the job source.
             parameters: what decides its images besides the settings; kept with the output like these.
             on_end: called last, however the run ends, while the output is still open.
 
         Raises:
-            As `run`, and what the feed raises.
+            As `run`, and what the job source raises.
         """
         owed = self._with_masks_found(owed)
         with self._opened([source for source, _ in owed], parameters) as store:
-            feed = open_feed(FeedStart(store, self._server, owed, self.masks))
+            job_source = open_job_source(JobSourceContext(store, self._server, owed, self.masks))
             try:
-                with closing(self._work(store, feed)) as made:
+                with closing(self._work(store, job_source)) as made:
                     yield from made
             finally:
                 on_end(store)
@@ -220,7 +220,7 @@ class BatchRunner:
         if self._masks_folder is not None:
             description["masks"] = str(self._masks_folder.resolve())
         with open_store(self._output, description, durable=self._durable) as store:
-            self._limits = MemoryLimits(self._spec.batch_size, store.batch_limits())
+            self._limits = BatchSizeLimits(self._spec.batch_size, store.batch_limits())
             yield store
 
     def _with_masks_found(self, owed: Sequence[tuple[Source, int]]) -> Sequence[tuple[Source, int]]:
@@ -228,7 +228,7 @@ class BatchRunner:
         if self._masks_folder is None:
             self._spec.refuse_inpainting()
             return owed
-        self.masks, owed = mask_plan(self._masks_folder, owed, unmasked=self._unmasked)
+        self.masks, owed = apply_masks(self._masks_folder, owed, unmasked=self._unmasked)
         return owed
 
     def _planned(self, owed: Sequence[tuple[Source, int]]) -> Iterator[GenerationPlan]:
@@ -244,53 +244,53 @@ class BatchRunner:
                 mask_sha256,
             )
 
-    def _work(self, store: OutputStore, feed: Feed) -> Generator[ImageRecord]:
-        preparer = Preparer(self._server.native_px, SourcesOnDisk(self.masks))
-        jobs = JobQueue(feed.next_job, lambda job: self._limits.most(preparer.size_of(job)))
-        orders = Orders(
+    def _work(self, store: OutputStore, job_source: JobSource) -> Generator[ImageRecord]:
+        preparer = RequestPreparer(self._server.native_px, SourcesOnDisk(self.masks))
+        jobs = JobQueue(job_source.next_job, lambda job: self._limits.most(preparer.size_of(job)))
+        context = RunContext(
             jobs, self._server.native_px, preparer, self.masks, self._limits, self._check, self._max_in_flight
         )
-        crew = self._crew = self._fleet.crew(orders)
-        patience = Patience(self._patience_s)
-        settlement = Settlement(store, feed, jobs, self._limits, patience, tries=self._tries)
-        self.failed = settlement.failed
-        crew.start()
+        dispatcher = self._dispatcher = self._pool.dispatcher(context)
+        stall_detector = StallDetector(self._patience_s)
+        handler = ResultHandler(store, job_source, jobs, self._limits, stall_detector, tries=self._tries)
+        self.failed = handler.failed
+        dispatcher.start()
         try:
             while not jobs.is_finished and not self.stopped.is_set():
-                message = crew.next_message(_LISTEN_S)
-                if isinstance(message, Started):
+                message = dispatcher.next_message(_LISTEN_S)
+                if isinstance(message, JobStarted):
                     store.start(message.job.images)
-                elif isinstance(message, Outcome):
-                    yield from settlement.settle([message, *self._waiting(store, crew)])
-                patience.give_up_if_hopeless()
+                elif isinstance(message, JobFinished):
+                    yield from handler.settle([message, *self._waiting(store, dispatcher)])
+                stall_detector.give_up_if_stalled()
         finally:
-            self._bring_home(store, crew)
-        crew.join()
+            self._drain(store, dispatcher)
+        dispatcher.join()
 
-    def _waiting(self, store: OutputStore, crew: Crew) -> Iterator[Outcome]:
-        """What came while the last was settled: a feed that judges after each job would fall behind fast servers."""
+    def _waiting(self, store: OutputStore, dispatcher: Dispatcher) -> Iterator[JobFinished]:
+        """What came while the last was settled: a source that judges after each job would fall behind fast servers."""
         for _ in range(_SETTLED_TOGETHER - 1):
-            message = crew.next_message(0)
+            message = dispatcher.next_message(0)
             if message is None:
                 return
-            if isinstance(message, Started):
+            if isinstance(message, JobStarted):
                 store.start(message.job.images)
             else:
                 yield message
 
-    def _bring_home(self, store: OutputStore, crew: Crew) -> None:
+    def _drain(self, store: OutputStore, dispatcher: Dispatcher) -> None:
         """On the way out: send nothing more, keep what the servers are making already."""
-        crew.stop()
-        while crew.is_busy:
+        dispatcher.stop()
+        while dispatcher.is_busy:
             try:
-                message = crew.next_message(_LISTEN_S)
+                message = dispatcher.next_message(_LISTEN_S)
             except KeyboardInterrupt:
                 self.interrupt_jobs()
                 continue
-            if isinstance(message, Outcome):
+            if isinstance(message, JobFinished):
                 # The first error is the one to tell; what cannot be written is made on the next start.
                 with suppress(SDClientError, OSError, KeyboardInterrupt):
-                    store.save([image for image in message.images if isinstance(image, MadeImage)])
+                    store.save([image for image in message.images if isinstance(image, GeneratedFile)])
 
     def stop(self) -> None:
         """Send nothing more, keep what the servers are making, and end; for a signal handler or another thread."""
@@ -298,14 +298,14 @@ class BatchRunner:
 
     def interrupt_jobs(self) -> None:
         """Interrupt our own jobs at the servers, and nobody else's; what they were making is made on the next start."""
-        if self._crew is not None:
-            self._crew.interrupt_jobs()
+        if self._dispatcher is not None:
+            self._dispatcher.interrupt_jobs()
 
 
-def _fleet_of(servers: WebUI | Sequence[Server] | Fleet) -> Fleet:
+def _pool_of(servers: WebUI | Sequence[Server] | ServerPool) -> ServerPool:
     if isinstance(servers, WebUI):
-        return Servers([Server(servers.url, servers)])
-    return Servers(servers) if isinstance(servers, Sequence) else servers
+        return LocalServerPool([Server(servers.url, servers)])
+    return LocalServerPool(servers) if isinstance(servers, Sequence) else servers
 
 
 def _nothing() -> Generator[ImageRecord]:

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from ..errors import IncompleteReply, ServerOutOfMemory, WebUIError
-from .finish import Answer
+from .finish import ServerReply
 from .jobs import Job
-from .preparing import ReadyJob
+from .preparing import PreparedJob
 from .servers import Server
 
 _INTERRUPT_AGAIN_S = 0.25
 
 
-class Sender:
+class JobRunner:
     """Sends jobs, and knows which are at their server; for many threads.
 
     Args:
@@ -27,27 +27,27 @@ class Sender:
         self._running: dict[str, Server] = {}
         self._interrupted: set[str] = set()
 
-    def send(self, server: Server, ready: ReadyJob) -> Answer:
+    def send(self, server: Server, prepared: PreparedJob) -> ServerReply:
         """Send a job and wait for the answer.
 
         Raises:
             IncompleteReply: its jobs were interrupted meanwhile, and what was half done must not be kept.
             WebUIError: as the client.
         """
-        self._running[ready.task_id] = server
+        self._running[prepared.task_id] = server
         try:
-            result = server.webui.img2img(ready.request)
+            result = server.webui.img2img(prepared.request)
         except ServerOutOfMemory:
-            self._too_large(ready.job)
+            self._too_large(prepared.job)
             raise
         finally:
-            del self._running[ready.task_id]
+            del self._running[prepared.task_id]
         if server.name in self._interrupted:
-            asked = len(ready.job.images)
+            asked = len(prepared.job.images)
             raise IncompleteReply(
                 f"{server.name}: interrupted; its {asked} images may be unfinished", asked=asked, got=0
             )
-        return Answer(ready.job, server.webui.url, ready.source, result)
+        return ServerReply(prepared.job, server.webui.url, prepared.source, result)
 
     def interrupt_jobs(self) -> None:
         """Interrupt our own jobs at the servers, and nobody else's; returns when none is there any more."""

@@ -19,7 +19,7 @@ _LOSSLESS_FORMAT = "png"
 
 
 @dataclass(frozen=True)
-class CheckedServer:
+class ServerFacts:
     """What a server makes of a run's settings.
 
     Attributes:
@@ -58,13 +58,13 @@ class CheckedServer:
 
 
 @dataclass(frozen=True)
-class ServerLook:
+class ServerCheck:
     """What was found at one server of several."""
 
     name: str
     kind: str
     """Its product; "" where it was not asked."""
-    checked: CheckedServer
+    checked: ServerFacts
 
 
 def check_servers(
@@ -73,7 +73,7 @@ def check_servers(
     loras: Sequence[str] = (),
     *,
     allow_mixed: bool,
-) -> CheckedServer:
+) -> ServerFacts:
     """Check each server, and that all would make the same images.
 
     Args:
@@ -87,57 +87,59 @@ def check_servers(
         WebUIError: one of them is not there, or would spoil the run.
     """
     with_kind = len(servers) > 1
-    return agree([look_at(server, samplers, loras, with_kind=with_kind) for server in servers], allow_mixed=allow_mixed)
+    return combine_checks(
+        [look_at(server, samplers, loras, with_kind=with_kind) for server in servers], allow_mixed=allow_mixed
+    )
 
 
 def look_at(
     server: Server, samplers: Sequence[tuple[str, str | None]], loras: Sequence[str] = (), *, with_kind: bool
-) -> ServerLook:
+) -> ServerCheck:
     """Check one server of several.
 
     Raises:
         WebUIError: as `check_server`.
     """
     checked = check_server(server.webui, samplers, loras)
-    return ServerLook(server.name, server.webui.kind.product.value if with_kind else "", checked)
+    return ServerCheck(server.name, server.webui.kind.product.value if with_kind else "", checked)
 
 
-def agree(looks: Sequence[ServerLook], *, allow_mixed: bool) -> CheckedServer:
+def combine_checks(checks: Sequence[ServerCheck], *, allow_mixed: bool) -> ServerFacts:
     """What the servers of a run make of its settings together.
 
     Args:
-        looks: at each of them, at least one.
+        checks: of each of them, at least one.
         allow_mixed: take servers with different models or dialects.
 
     Raises:
         SettingsError: they differ, and `allow_mixed` is not given.
     """
-    first = looks[0]
+    first = checks[0]
     if not allow_mixed:
-        for look in looks[1:]:
-            facts = (("model", look.checked.model, first.checked.model), ("kind", look.kind, first.kind))
+        for check in checks[1:]:
+            facts = (("model", check.checked.model, first.checked.model), ("kind", check.kind, first.kind))
             for what, here, there in facts:
                 if here != there:
                     raise SettingsError(
-                        f"{look.name} has {what} {here!r}, {first.name} has {there!r}; "
+                        f"{check.name} has {what} {here!r}, {first.name} has {there!r}; "
                         "make them alike, or add --allow-mixed"
                     )
-            _refuse_other_loras(look, first)
-    models = sorted({look.checked.model for look in looks})
+            _refuse_other_loras(check, first)
+    models = sorted({check.checked.model for check in checks})
     return replace(first.checked, model=" | ".join(models))
 
 
-def _refuse_other_loras(look: ServerLook, first: ServerLook) -> None:
-    for name, here in look.checked.lora_hashes.items():
+def _refuse_other_loras(check: ServerCheck, first: ServerCheck) -> None:
+    for name, here in check.checked.lora_hashes.items():
         there = first.checked.lora_hashes.get(name, here)
         if here != there:
             raise SettingsError(
-                f"{look.name} has another LoRA {name!r} (hash {here[:12]}) than {first.name} ({there[:12]}); "
+                f"{check.name} has another LoRA {name!r} (hash {here[:12]}) than {first.name} ({there[:12]}); "
                 "copy the same file to both, or add --allow-mixed"
             )
 
 
-def check_server(webui: WebUI, samplers: Sequence[tuple[str, str | None]], loras: Sequence[str] = ()) -> CheckedServer:
+def check_server(webui: WebUI, samplers: Sequence[tuple[str, str | None]], loras: Sequence[str] = ()) -> ServerFacts:
     """Refuse what would spoil a long run before it starts.
 
     Raises:
@@ -153,7 +155,7 @@ def check_server(webui: WebUI, samplers: Sequence[tuple[str, str | None]], loras
         )
     joint = {pair: " ".join(part for part in webui.dialect.resolve(*pair) if part) for pair in samplers}
     model = checkpoint_name(options.sd_model_checkpoint or "unknown")
-    return CheckedServer(model, native_px_for(model), joint, check_loras(webui, loras))
+    return ServerFacts(model, native_px_for(model), joint, check_loras(webui, loras))
 
 
 def checkpoint_name(title: str) -> str:

@@ -38,7 +38,7 @@ _UNKNOWN_SOURCE = Detail((ChromaDetail(1.5, 0),) * CHROMA_BANDS, ())
 
 
 @dataclass(frozen=True)
-class SpoiledLimits:
+class ArtifactLimits:
     """From where on a picture counts as spoiled."""
 
     noise_score: float = 0.5
@@ -125,9 +125,9 @@ def examine(image: Image.Image, source: Image.Image | None = None, *, source_det
     return Findings(_score(luma + chroma), is_black, is_uniform, _score(luma), _score(chroma))
 
 
-def reason_spoiled(findings: Findings, limits: SpoiledLimits | None = None) -> str | None:
+def reason_spoiled(findings: Findings, limits: ArtifactLimits | None = None) -> str | None:
     """Why a picture cannot be used, in a few words, or None when nothing is wrong with it."""
-    limit = (limits or SpoiledLimits()).noise_score
+    limit = (limits or ArtifactLimits()).noise_score
     if findings.is_black:
         return "black picture"
     if findings.is_uniform:
@@ -137,7 +137,7 @@ def reason_spoiled(findings: Findings, limits: SpoiledLimits | None = None) -> s
     return None
 
 
-def find_spoiled(image: Image.Image, source: Image.Image, changed: _Box | None = None) -> str | None:
+def find_artifacts(image: Image.Image, source: Image.Image, changed: _Box | None = None) -> str | None:
     """Why an image made from this source is not worth keeping, at the usual limits; None when nothing is wrong.
 
     A run asks about many images of one source one after the other: what was found in the last few sources is kept, so
@@ -153,7 +153,7 @@ def find_spoiled(image: Image.Image, source: Image.Image, changed: _Box | None =
 
 
 def examine_sibling(image: Image.Image, source: Image.Image, changed: _Box | None = None) -> Findings:
-    """What `find_spoiled` judges by; arguments as there."""
+    """What `find_artifacts` judges by; arguments as there."""
     whole = (0, 0, *source.size)
     box = changed or whole
     detail = _LAST_SOURCES.detail_of(source, box)

@@ -14,10 +14,10 @@ from sdcore.files import lock_folder, write_bytes_atomically
 from ..errors import OutputError
 from ..manifest import DONE, FAILED, MANIFEST_NAME, PLANNED, RUNNING, ImageRecord, Manifest, PlannedRow
 from ..manifest_progress import BYTE_OF, NEW, enter, file_of_other_bytes, key_of, states_of_source
-from .finish import MadeImage
+from .finish import GeneratedFile
 from .jobs import FILE_ENDING, Planned, PlannedFile, SourcePlan, file_stem
-from .missing import Missing
-from .on_disk import FilesThere, remove_temporary_files
+from .missing import MissingImages
+from .on_disk import ExistingFiles, remove_temporary_files
 
 _BATCH_LIMITS = "batch_limits"
 _GONE: Final = 255
@@ -42,14 +42,14 @@ class OutputStore:
         self._manifest = manifest
         self._durable = durable
 
-    def enter_plan(self, plans: Iterable[SourcePlan[Planned]]) -> Missing[Planned]:
+    def enter_plan(self, plans: Iterable[SourcePlan[Planned]]) -> MissingImages[Planned]:
         """Enter what is planned and mend what a killed run left; gives the images that are to be made.
 
         Raises:
             OutputError: an image of that name was made from another source or with other parameters.
         """
         every = [plan for plan in plans if plan.count]
-        there = FilesThere(self.output, every)
+        there = ExistingFiles(self.output, every)
         missing: list[tuple[SourcePlan[Planned], Sequence[int]]] = []
         to_enter: list[tuple[SourcePlan[Planned], Sequence[int]]] = []
         again: list[tuple[SourcePlan[Planned], Sequence[int]]] = []
@@ -60,9 +60,9 @@ class OutputStore:
                 again.append((plan, _numbers(states, _AGAIN)))
                 to_enter.append((plan, _numbers(states, (NEW, *_AGAIN))))
         self._enter(to_enter, again)
-        return Missing(missing)
+        return MissingImages(missing)
 
-    def _states(self, plan: SourcePlan[Planned], there: FilesThere) -> bytearray:
+    def _states(self, plan: SourcePlan[Planned], there: ExistingFiles) -> bytearray:
         """How far each image of a source is, by a byte; `_GONE` where a row says done and its file is not there.
 
         Rows with the hash of other bytes are taken for missing here, and refused by `_enter`. What else decides the key
@@ -131,7 +131,7 @@ class OutputStore:
         """These are on their way; those that were not planned before are entered."""
         self._manifest.start(_row(image) for image in images)
 
-    def save(self, made: Sequence[MadeImage]) -> list[ImageRecord]:
+    def save(self, made: Sequence[GeneratedFile]) -> list[ImageRecord]:
         """Put files in place, masks first, then enter them; a kill in between leaves files that are made again."""
         for image in made:
             if image.mask is not None:
@@ -145,7 +145,7 @@ class OutputStore:
         """These are given up."""
         self._manifest.mark([image.file for image in images], FAILED, reason=reason, failures=1)
 
-    def put_off(self, images: Iterable[PlannedFile], reason: str, *, failures: int) -> None:
+    def requeue(self, images: Iterable[PlannedFile], reason: str, *, failures: int) -> None:
         """These are to be tried again."""
         self._manifest.mark([image.file for image in images], PLANNED, reason=reason, failures=failures)
 

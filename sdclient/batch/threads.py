@@ -8,20 +8,20 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from ..errors import OutputError, SDClientError, WebUIError
-from .crew import Orders, Outcome, Started
-from .failures import Meaning, meaning_of
-from .finish import Answer, finish
-from .preparing import ReadyJob
-from .sending import Sender
-from .server import CheckedServer, check_servers
+from .crew import JobFinished, JobStarted, RunContext
+from .failures import FailureKind, classify_failure
+from .finish import ServerReply, finish
+from .preparing import PreparedJob
+from .sending import JobRunner
+from .server import ServerFacts, check_servers
 from .servers import Server, ServerHealth, ServerStatus
 
 _FINISHERS = 2
 _HELD_PER_ASKER = 2
 
 
-class Servers:
-    """Servers that are reached from this machine; a `Fleet`.
+class LocalServerPool:
+    """Servers that are reached from this machine; a `ServerPool`.
 
     Args:
         servers: one or more.
@@ -32,34 +32,34 @@ class Servers:
 
     def check(
         self, samplers: Sequence[tuple[str, str | None]], loras: Sequence[str], *, allow_mixed: bool
-    ) -> CheckedServer:
+    ) -> ServerFacts:
         """See `check_servers`."""
         return check_servers(self._servers, samplers, loras, allow_mixed=allow_mixed)
 
-    def crew(self, orders: Orders) -> ThreadCrew:
+    def dispatcher(self, context: RunContext) -> ThreadDispatcher:
         """Threads that ask them; not started yet."""
-        return ThreadCrew(self._servers, orders)
+        return ThreadDispatcher(self._servers, context)
 
 
-class ThreadCrew:
-    """Some requests at each server, the next one ready to be sent, finishing done beside them; a `Crew`.
+class ThreadDispatcher:
+    """Some requests at each server, the next one ready to be sent, finishing done beside them; a `Dispatcher`.
 
     Args:
         servers: whom to ask.
-        orders: what for.
+        context: what for.
     """
 
-    def __init__(self, servers: Sequence[Server], orders: Orders) -> None:
+    def __init__(self, servers: Sequence[Server], context: RunContext) -> None:
         self._stopped = threading.Event()
-        self._jobs = orders.jobs
-        self._preparer = orders.preparer
-        self._check = orders.check
-        self._sender = Sender(orders.too_large)
+        self._jobs = context.jobs
+        self._preparer = context.preparer
+        self._check = context.check
+        self._runner = JobRunner(context.too_large)
         self._health = [ServerHealth(server.name, server.webui.samplers) for server in servers]
-        self._box: queue.SimpleQueue[Started | Outcome] = queue.SimpleQueue()
+        self._box: queue.SimpleQueue[JobStarted | JobFinished] = queue.SimpleQueue()
         self._threads = []
         for server, health in zip(servers, self._health, strict=True):
-            most = max(1, round(orders.max_in_flight * server.weight))
+            most = max(1, round(context.max_in_flight * server.weight))
             places = threading.Semaphore(most)
             # One thread more than there are places: it has the next request ready when a place falls free.
             self._threads += [
@@ -79,13 +79,13 @@ class ThreadCrew:
         for thread in self._threads:
             thread.start()
 
-    def next_message(self, timeout_s: float) -> Started | Outcome | None:
+    def next_message(self, timeout_s: float) -> JobStarted | JobFinished | None:
         """What happened next; None when nothing did within the time."""
         try:
             message = self._box.get(timeout=timeout_s)
         except queue.Empty:
             return None
-        if isinstance(message, Outcome):
+        if isinstance(message, JobFinished):
             self._held.release()
         return message
 
@@ -109,7 +109,7 @@ class ThreadCrew:
 
     def interrupt_jobs(self) -> None:
         """Interrupt our own jobs at the servers, and nobody else's; returns when none is there any more."""
-        self._sender.interrupt_jobs()
+        self._runner.interrupt_jobs()
 
     def statuses(self) -> list[ServerStatus]:
         """How each server is doing."""
@@ -123,46 +123,46 @@ class ThreadCrew:
                 return
             self._held.acquire()
             try:
-                ready = self._preparer.prepare(job)
+                prepared = self._preparer.prepare(job)
                 with places:
                     if self._stopped.is_set() or health.away is not None or not self._jobs.fits(job):
                         self._held.release()
                         self._jobs.settle(job)
                         continue
-                    answer = self._ask(server, health, ready)
+                    reply = self._ask(server, health, prepared)
             except (SDClientError, OSError) as error:
-                if isinstance(error, WebUIError) and meaning_of(error) is Meaning.SERVER_AWAY:
+                if isinstance(error, WebUIError) and classify_failure(error) is FailureKind.SERVER_AWAY:
                     health.set_aside(error)
-                self._box.put(Outcome(job, error=error))
+                self._box.put(JobFinished(job, error=error))
             except BaseException as error:  # a fault of ours must end the run, not leave it waiting
-                self._box.put(Outcome(job, error=OutputError(f"unexpected failure: {error!r}")))
+                self._box.put(JobFinished(job, error=OutputError(f"unexpected failure: {error!r}")))
                 raise
             else:
                 with self._counting:
                     self._finishing += 1
-                self._finishers.submit(self._finish, answer)
+                self._finishers.submit(self._finish, reply)
 
-    def _ask(self, server: Server, health: ServerHealth, ready: ReadyJob) -> Answer:
-        self._box.put(Started(ready.job))
+    def _ask(self, server: Server, health: ServerHealth, prepared: PreparedJob) -> ServerReply:
+        self._box.put(JobStarted(prepared.job))
         made = 0
         health.asked()
         try:
-            answer = self._sender.send(server, ready)
-            made = len(ready.job.images)
-            return answer
+            reply = self._runner.send(server, prepared)
+            made = len(prepared.job.images)
+            return reply
         finally:
             health.answered(made)
 
-    def _finish(self, answer: Answer) -> None:
+    def _finish(self, reply: ServerReply) -> None:
         try:
-            images = finish(answer, self._check)
+            images = finish(reply, self._check)
         except (SDClientError, OSError) as error:
-            self._box.put(Outcome(answer.job, error=error))
+            self._box.put(JobFinished(reply.job, error=error))
         except BaseException as error:
-            self._box.put(Outcome(answer.job, error=OutputError(f"unexpected failure: {error!r}")))
+            self._box.put(JobFinished(reply.job, error=OutputError(f"unexpected failure: {error!r}")))
             raise
         else:
-            self._box.put(Outcome(answer.job, images=images))
+            self._box.put(JobFinished(reply.job, images=images))
         finally:
             with self._counting:
                 self._finishing -= 1

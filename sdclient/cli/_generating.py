@@ -14,14 +14,14 @@ import click
 
 if TYPE_CHECKING:
     from ..batch import BatchRunner, RunSpec, RunStart
-    from ..batch.mask_files import MaskFiles
+    from ..batch.mask_files import SourceMasks
     from ..sources import Source
 
 _INTERRUPTED = 130
 
 
 def warn_of_sources(
-    spec: RunSpec, owed: Sequence[tuple[Source, int]], servers_native_px: int, masks: MaskFiles | None
+    spec: RunSpec, owed: Sequence[tuple[Source, int]], servers_native_px: int, masks: SourceMasks | None
 ) -> None:
     """Say which sources are larger than what the model makes, and what is odd about masks."""
     from ..sources import oversized, oversized_warning
@@ -39,7 +39,7 @@ def warn_of_sources(
         warn_of_masks(masks)
 
 
-def warn_of_masks(masks: MaskFiles) -> None:
+def warn_of_masks(masks: SourceMasks) -> None:
     """Say which sources have no mask, and which one that is none to speak of."""
     if masks.without:
         click.echo(f"Without a mask: {_some(masks.without)}", err=True)

@@ -50,10 +50,10 @@ def make_until_accepted(
     from ..adaptive.filters import open_filters
     from ..adaptive.loop import AcceptanceLoop
     from ..adaptive.strength import StrengthRange
-    from ..adaptive.strengths import FollowedStrengths
+    from ..adaptive.strengths import AdaptiveStrength
 
     limits = StrengthRange.parse(strengths)
-    followed = FollowedStrengths(spec, (source for source, _ in owed), low=limits.low, high=limits.high)
+    followed = AdaptiveStrength(spec, (source for source, _ in owed), low=limits.low, high=limits.high)
     loop = AcceptanceLoop(
         runner,
         output,
@@ -138,9 +138,11 @@ def _tell(loop: AcceptanceLoop, summary: dict[str, Any]) -> None:
         table.add_row(Text(one.class_name), str(one.planned), str(one.accepted), str(one.made), str(one.failed), words)
     console().print(table)
     click.echo(f"{summary['made']} images made now, {summary['accepted']} of {summary['planned']} planned are accepted")
-    hopeless = [f"{one.class_name}/{source.source}" for one in classes for source in one.sources if source.is_hopeless]
-    if hopeless:
-        click.echo(f"No image was accepted of {_some(hopeless)}; their share was made from others of the class.")
+    exhausted = [
+        f"{one.class_name}/{source.source}" for one in classes for source in one.sources if source.is_exhausted
+    ]
+    if exhausted:
+        click.echo(f"No image was accepted of {_some(exhausted)}; their share was made from others of the class.")
     short = [one for one in classes if not one.is_complete]
     for one in short:
         click.echo(

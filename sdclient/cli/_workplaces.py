@@ -14,7 +14,7 @@ import click
 
 if TYPE_CHECKING:
     from ..batch import Server
-    from ..batch.crew import Fleet
+    from ..batch.crew import ServerPool
     from ..client import WebUI
     from ..curate.scoring import OpenScoring
 
@@ -26,7 +26,7 @@ _SEVERAL = 2
 class OpenedServers:
     """What a run works with."""
 
-    fleet: Sequence[Server] | Fleet
+    pool: Sequence[Server] | ServerPool
     count: int
     first: WebUI | None
     """None in a cluster, whose WebUIs are not reached from here."""
@@ -52,10 +52,10 @@ def opened_servers(urls: Sequence[str], servers_file: Path | None, ray: str | No
             opened.enter_context(_ray_told_apart())
             opened.enter_context(connected(ray))
             from ..client import auth_from_environment
-            from ..cluster.fleet import RayFleet
+            from ..cluster.fleet import RayServerPool
 
-            fleet = RayFleet(urls, auth=auth_from_environment(), tell=lambda words: click.echo(words, err=True))
-            yield OpenedServers(fleet, _SEVERAL, None)
+            pool = RayServerPool(urls, auth=auth_from_environment(), tell=lambda words: click.echo(words, err=True))
+            yield OpenedServers(pool, _SEVERAL, None)
             return
         from ..batch import Server, load_servers
         from ..client import WebUI

@@ -198,9 +198,9 @@ def generate(
     if not until_accepted and (strength_range is not None or budget is not None):
         raise click.UsageError("--strength-range and --budget need --until-accepted")
     from ..batch import BatchRunner, GenerationSettings, RunSpec, load_run_file
-    from ..batch.mask_files import mask_plan
+    from ..batch.mask_files import apply_masks
     from ..batch.setting_values import parse_assignment
-    from ..batch.spoiled import find_spoiled
+    from ..batch.spoiled import find_artifacts
     from ..plan_csv import match_plan, read_plan
     from ..sources import discover
     from ._generating import make_all, tell, warn_of_masks, warn_of_sources
@@ -226,7 +226,7 @@ def generate(
         owed = match_plan(read_plan(plan_file), found)
     with opened_servers(urls, servers_file, ray_address) as servers:
         runner = BatchRunner(
-            servers.fleet,
+            servers.pool,
             sources,
             output,
             spec,
@@ -237,11 +237,11 @@ def generate(
             allow_mixed=allow_mixed,
             masks=masks,
             unmasked=unmasked,
-            check=None if until_accepted else find_spoiled,  # there, the filters judge every image
+            check=None if until_accepted else find_artifacts,  # there, the filters judge every image
         )
         files = loop = None
         if masks is not None and (dry_run or until_accepted):  # a plain run finds them itself
-            files, owed = mask_plan(masks, owed, unmasked=unmasked)
+            files, owed = apply_masks(masks, owed, unmasked=unmasked)
         if servers.first is not None and dry_run:
             warn_of_sources(spec, owed, runner.check(found).native_px, files)
             click.echo(_dry_run(servers.first, spec, owed, output, as_json))

@@ -1,4 +1,4 @@
-"""The crew of a run on a cluster: hands jobs out to the workers, and hears from them; runs on the owner's machine."""
+"""The dispatcher of a run on a cluster: jobs to the workers and back; runs on the owner's machine."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.exceptions import ActorDiedError, ActorUnschedulableError, RayError, RayTaskError
 
-from ..batch.crew import Orders, Outcome, Started
-from ..batch.failures import Meaning, meaning_of
-from ..batch.finish import MadeImage
+from ..batch.crew import JobFinished, JobStarted, RunContext
+from ..batch.failures import FailureKind, classify_failure
+from ..batch.finish import GeneratedFile
 from ..batch.jobs import Job
 from ..batch.servers import ServerHealth, ServerStatus
 from ..errors import OutputError, SDClientError, ServerOutOfMemory, ServerUnreachable, WebUIError
-from .nodes import at
-from .shelf import Shelf
-from .wire import Place, Reply, SentJob, WorkerOrders
+from .nodes import on_node
+from .shelf import SourceCache
+from .wire import Endpoint, JobMessage, JobReply, WorkerContext
 from .worker import Worker
 
 if TYPE_CHECKING:
-    from .fleet import RayFleet
+    from .fleet import RayServerPool
 
-LOOK_S = 15.0
+SEARCH_INTERVAL_S = 15.0
 """Seconds between two looks for nodes that joined."""
 START_S = 300.0
 """Seconds in which the first worker must have started."""
@@ -36,20 +36,20 @@ _AHEAD = 2
 _HELD_PER_SLOT = 2
 _PROBE_ANSWER_S = 60.0
 _CONTROL = "control"
-_FOR_GOOD = (ActorDiedError, ActorUnschedulableError)
+_PERMANENT = (ActorDiedError, ActorUnschedulableError)
 """What Ray says of a worker whose node is gone, or that cannot be started on it."""
 
 
-class _Member:
+class _WorkerHandle:
     """A worker as its owner sees it."""
 
-    def __init__(self, place: Place, actor: Any, slots: int) -> None:
-        self.place = place
+    def __init__(self, endpoint: Endpoint, actor: Any, slots: int) -> None:
+        self.endpoint = endpoint
         self.actor = actor
         self.slots = slots
         self.busy = 0
         self.is_up = False
-        self.health = ServerHealth(place.name, self._probe)
+        self.health = ServerHealth(endpoint.name, self._probe)
 
     @property
     def free(self) -> int:
@@ -68,51 +68,51 @@ class _Member:
     def _probe(self) -> None:
         try:
             error = ray.get(self.call("probe"), timeout=_PROBE_ANSWER_S)
-        except _FOR_GOOD as died:
-            self.health.lose(_gone(self.place, died))
-            raise _gone(self.place, died) from died
+        except _PERMANENT as died:
+            self.health.lose(_unreachable(self.endpoint, died))
+            raise _unreachable(self.endpoint, died) from died
         except RayError as failed:
-            raise _gone(self.place, failed) from failed
+            raise _unreachable(self.endpoint, failed) from failed
         if error is not None:
             raise error
 
 
-class RayCrew:
-    """One worker beside each WebUI, each with as many jobs as keep it busy; a `Crew`.
+class RayDispatcher:
+    """One worker beside each WebUI, each with as many jobs as keep it busy; a `Dispatcher`.
 
     A worker that does not answer any more, whatever happened to its node, gives its jobs back to the queue, as a server
     does that is away. Ray starts the worker anew where only its process ended; a node that joins, or comes back, gets
     workers of its own.
 
     Args:
-        fleet: the WebUIs.
-        orders: what for.
+        pool: the WebUIs.
+        context: what for.
     """
 
-    def __init__(self, fleet: RayFleet, orders: Orders) -> None:
-        self._fleet = fleet
-        self._orders = orders
-        self._shelf = Shelf(orders.masks)
-        self._box: queue.SimpleQueue[Started | Outcome | Exception] = queue.SimpleQueue()
+    def __init__(self, pool: RayServerPool, context: RunContext) -> None:
+        self._pool = pool
+        self._context = context
+        self._source_cache = SourceCache(context.masks)
+        self._box: queue.SimpleQueue[JobStarted | JobFinished | Exception] = queue.SimpleQueue()
         self._stopped = threading.Event()
         self._changed = threading.Condition()
-        self._members: list[_Member] = []
+        self._workers: list[_WorkerHandle] = []
         self._begun = time.monotonic()
         self._under_way = 0
         self._unread = 0
         self._threads = [
-            threading.Thread(target=self._hand_out, name="hand out", daemon=True),
-            threading.Thread(target=self._look_out, name="look for nodes", daemon=True),
+            threading.Thread(target=self._dispatch, name="hand out", daemon=True),
+            threading.Thread(target=self._watch_for_nodes, name="look for nodes", daemon=True),
         ]
 
     def start(self) -> None:
         """Begin to work."""
-        for place in self._fleet.places:
-            self._engage(place)
+        for endpoint in self._pool.endpoints:
+            self._start_worker(endpoint)
         for thread in self._threads:
             thread.start()
 
-    def next_message(self, timeout_s: float) -> Started | Outcome | None:
+    def next_message(self, timeout_s: float) -> JobStarted | JobFinished | None:
         """What happened next; None when nothing did within the time.
 
         Raises:
@@ -126,7 +126,7 @@ class RayCrew:
             return None
         if isinstance(message, Exception):
             raise message
-        if isinstance(message, Outcome):
+        if isinstance(message, JobFinished):
             with self._changed:
                 self._unread -= 1
                 self._changed.notify_all()
@@ -136,7 +136,7 @@ class RayCrew:
         if time.monotonic() - self._begun < START_S or self._stopped.is_set():
             return
         with self._changed:
-            if not any(member.is_up for member in self._members):
+            if not any(worker.is_up for worker in self._workers):
                 raise ServerUnreachable(
                     f"no worker started on any node within {START_S:g} s; look into Ray's logs on the nodes "
                     "(/tmp/ray/session_latest/logs), and run the same command again"
@@ -145,13 +145,13 @@ class RayCrew:
     def stop(self) -> None:
         """Send nothing more; what is at the WebUIs is still brought back."""
         self._stopped.set()
-        self._orders.jobs.close()
+        self._context.jobs.close()
         with self._changed:
-            members = list(self._members)
+            workers = list(self._workers)
             self._changed.notify_all()
-        for member in members:
+        for worker in workers:
             with suppress(RayError):
-                member.call("stop")
+                worker.call("stop")
 
     @property
     def is_busy(self) -> bool:
@@ -165,157 +165,160 @@ class RayCrew:
         self._stopped.set()
         for thread in self._threads:
             thread.join()
-        for member in self._members:
-            ray.kill(member.actor)
+        for worker in self._workers:
+            ray.kill(worker.actor)
 
     def interrupt_jobs(self) -> None:
         """Interrupt our own jobs at the WebUIs, and nobody else's; returns when none is there any more."""
         with self._changed:
-            members = list(self._members)
-        calls = [member.call("interrupt_jobs") for member in members]
+            workers = list(self._workers)
+        calls = [worker.call("interrupt_jobs") for worker in workers]
         if calls:
             ray.wait(calls, num_returns=len(calls))
 
     def statuses(self) -> list[ServerStatus]:
         """How each WebUI is doing, and which ones are not used."""
         with self._changed:
-            members = list(self._members)
-        refused = self._fleet.refused.items()
-        return [member.status() for member in members] + [
+            workers = list(self._workers)
+        refused = self._pool.refused.items()
+        return [worker.status() for worker in workers] + [
             ServerStatus(name, f"left out: {reason}", 0, 0.0, 0, 0) for name, reason in refused
         ]
 
-    def _engage(self, place: Place) -> None:
-        most = self._orders.max_in_flight
+    def _start_worker(self, endpoint: Endpoint) -> None:
+        most = self._context.max_in_flight
         slots = most + _AHEAD
-        orders = WorkerOrders(place, self._orders.native_px, self._orders.check, most)
+        context = WorkerContext(endpoint, self._context.native_px, self._context.check, most)
         remote = ray.remote(concurrency_groups={_CONTROL: 2})  # type: ignore[call-overload]  # its types lack it
         actor = (
             remote(Worker)
-            .options(num_cpus=0, max_restarts=-1, max_concurrency=slots, scheduling_strategy=at(place.node_id))
-            .remote(orders)
+            .options(num_cpus=0, max_restarts=-1, max_concurrency=slots, scheduling_strategy=on_node(endpoint.node_id))
+            .remote(context)
         )
-        member = _Member(place, actor, slots)
+        worker = _WorkerHandle(endpoint, actor, slots)
         with self._changed:
-            self._members.append(member)
+            self._workers.append(worker)
         # A worker's process may take long to start on a busy node, and would hold up the jobs it had been given.
-        member.call("probe").future().add_done_callback(lambda future: self._came_up(member, future))
+        worker.call("probe").future().add_done_callback(lambda future: self._worker_ready(worker, future))
 
-    def _came_up(self, member: _Member, future: Future[WebUIError | None]) -> None:
+    def _worker_ready(self, worker: _WorkerHandle, future: Future[WebUIError | None]) -> None:
         """A worker has started, or cannot; runs in a thread of Ray's."""
         failed = future.exception()
-        error = _gone(member.place, failed) if failed is not None else future.result()
-        if isinstance(failed, _FOR_GOOD):
-            member.health.lose(_gone(member.place, failed))
-            self._fleet.lost(member.place)
+        error = _unreachable(worker.endpoint, failed) if failed is not None else future.result()
+        if isinstance(failed, _PERMANENT):
+            worker.health.lose(_unreachable(worker.endpoint, failed))
+            self._pool.lost(worker.endpoint)
             return
         with self._changed:
-            member.is_up = True
+            worker.is_up = True
             self._changed.notify_all()
         if error is not None:
-            self._set_aside(member, error)
+            self._set_aside(worker, error)
 
-    def _hand_out(self) -> None:
+    def _dispatch(self) -> None:
         try:
             while self._wait_for_a_free_one() is not None:
-                job = self._orders.jobs.take()
+                job = self._context.jobs.take()
                 if job is None:
                     return
-                member = self._wait_for_a_free_one()  # anew, for much may have happened before there was a job
-                if member is None:
-                    self._orders.jobs.settle(job)
+                worker = self._wait_for_a_free_one()  # anew, for much may have happened before there was a job
+                if worker is None:
+                    self._context.jobs.settle(job)
                     return
-                self._send(member, job)
+                self._send(worker, job)
         except BaseException as error:  # a fault of ours must end the run, not leave it waiting
             self._box.put(OutputError(f"unexpected failure: {error!r}"))
             raise
 
-    def _wait_for_a_free_one(self) -> _Member | None:
+    def _wait_for_a_free_one(self) -> _WorkerHandle | None:
         """The member with most room; None when all is to stop."""
         with self._changed:
             while not self._stopped.is_set():
-                free = [member for member in self._members if member.free > 0]
+                free = [worker for worker in self._workers if worker.free > 0]
                 # Bounds the images held in memory when the disk is slower than the cluster.
-                most = _HELD_PER_SLOT * sum(member.slots for member in self._members)
+                most = _HELD_PER_SLOT * sum(worker.slots for worker in self._workers)
                 if free and self._under_way + self._unread < most:
-                    return max(free, key=lambda member: member.free)
+                    return max(free, key=lambda worker: worker.free)
                 self._changed.wait()
         return None
 
-    def _send(self, member: _Member, job: Job) -> None:
+    def _send(self, worker: _WorkerHandle, job: Job) -> None:
         try:
-            files = self._shelf.files_of(job)
+            files = self._source_cache.files_of(job)
         except (SDClientError, OSError) as error:
-            self._tell(Outcome(job, error=error))
+            self._report(JobFinished(job, error=error))
             return
-        self._box.put(Started(job))
-        member.health.asked()
+        self._box.put(JobStarted(job))
+        worker.health.asked()
         with self._changed:
-            member.busy += 1
+            worker.busy += 1
             self._under_way += 1
-        ref = member.actor.make.remote(SentJob.of(job), files)
-        ref.future().add_done_callback(lambda future: self._heard(member, job, future))
+        ref = worker.actor.make.remote(JobMessage.of(job), files)
+        ref.future().add_done_callback(lambda future: self._job_done(worker, job, future))
 
-    def _heard(self, member: _Member, job: Job, future: Future[Reply]) -> None:
+    def _job_done(self, worker: _WorkerHandle, job: Job, future: Future[JobReply]) -> None:
         """A job is over; runs in a thread of Ray's."""
-        outcome = self._outcome_of(member, job, future)
-        made = [] if outcome is None else [image for image in outcome.images if isinstance(image, MadeImage)]
-        member.health.answered(len(made))
-        if outcome is not None:
-            self._tell(outcome)
+        finished = self._finished_job(worker, job, future)
+        made = [] if finished is None else [image for image in finished.images if isinstance(image, GeneratedFile)]
+        worker.health.answered(len(made))
+        if finished is not None:
+            self._report(finished)
         with self._changed:
-            member.busy -= 1
+            worker.busy -= 1
             self._under_way -= 1
             self._changed.notify_all()
 
-    def _outcome_of(self, member: _Member, job: Job, future: Future[Reply]) -> Outcome | None:
+    def _finished_job(self, worker: _WorkerHandle, job: Job, future: Future[JobReply]) -> JobFinished | None:
         """None where nothing was asked, for the run was to stop."""
         failed = future.exception()
         if isinstance(failed, RayTaskError) or (failed is not None and not isinstance(failed, RayError)):
-            return Outcome(job, error=OutputError(f"{member.place.name}: unexpected failure: {_last_line(failed)}"))
+            return JobFinished(
+                job, error=OutputError(f"{worker.endpoint.name}: unexpected failure: {_last_line(failed)}")
+            )
         if failed is not None:
-            error = _gone(member.place, failed)
-            self._set_aside(member, error)
-            return Outcome(job, error=error)
+            error = _unreachable(worker.endpoint, failed)
+            self._set_aside(worker, error)
+            return JobFinished(job, error=error)
         reply = future.result()
         if reply.is_unsent:
             return None
         if isinstance(reply.error, ServerOutOfMemory):
-            self._orders.too_large(job)
-        if isinstance(reply.error, WebUIError) and meaning_of(reply.error) is Meaning.SERVER_AWAY:
-            self._set_aside(member, reply.error)
-        return Outcome(job, reply.images_of(job), reply.error)
+            self._context.too_large(job)
+        if isinstance(reply.error, WebUIError) and classify_failure(reply.error) is FailureKind.SERVER_AWAY:
+            self._set_aside(worker, reply.error)
+        return JobFinished(job, reply.images_of(job), reply.error)
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _report(self, finished: JobFinished) -> None:
         with self._changed:
             self._unread += 1
-        self._box.put(outcome)
+        self._box.put(finished)
 
-    def _set_aside(self, member: _Member, error: WebUIError) -> None:
+    def _set_aside(self, worker: _WorkerHandle, error: WebUIError) -> None:
         """Ask it nothing before it has answered a probe."""
-        is_first = member.health.away is None
-        member.health.set_aside(error)
+        is_first = worker.health.away is None
+        worker.health.set_aside(error)
         if is_first:
-            name = f"probe {member.place.name}"
-            threading.Thread(target=self._wait_until_back, args=(member,), name=name, daemon=True).start()
+            name = f"probe {worker.endpoint.name}"
+            threading.Thread(target=self._wait_until_back, args=(worker,), name=name, daemon=True).start()
 
-    def _wait_until_back(self, member: _Member) -> None:
-        member.health.wait_until_back(self._stopped)
-        if member.health.is_lost:
-            self._fleet.lost(member.place)
+    def _wait_until_back(self, worker: _WorkerHandle) -> None:
+        worker.health.wait_until_back(self._stopped)
+        if worker.health.is_lost:
+            self._pool.lost(worker.endpoint)
         with self._changed:
             self._changed.notify_all()
 
-    def _look_out(self) -> None:
-        while not self._stopped.wait(LOOK_S):
+    def _watch_for_nodes(self) -> None:
+        while not self._stopped.wait(SEARCH_INTERVAL_S):
             with suppress(RayError):
-                for place in self._fleet.newcomers(self._stopped):
-                    self._engage(place)
+                for endpoint in self._pool.find_new_endpoints(self._stopped):
+                    self._start_worker(endpoint)
 
 
-def _gone(place: Place, error: BaseException) -> ServerUnreachable:
+def _unreachable(endpoint: Endpoint, error: BaseException) -> ServerUnreachable:
     return ServerUnreachable(
-        f"{place.name}: the node, or the worker on it, does not answer ({type(error).__name__})", may_have_arrived=True
+        f"{endpoint.name}: the node, or the worker on it, does not answer ({type(error).__name__})",
+        may_have_arrived=True,
     )
 
 

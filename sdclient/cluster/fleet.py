@@ -10,14 +10,14 @@ from typing import Any
 from ray.exceptions import RayError
 
 from .._http import parse_address
-from ..batch.crew import Orders
-from ..batch.failures import Meaning, meaning_of
-from ..batch.server import CheckedServer, ServerLook, agree
+from ..batch.crew import RunContext
+from ..batch.failures import FailureKind, classify_failure
+from ..batch.server import ServerCheck, ServerFacts, combine_checks
 from ..errors import SDClientError, ServerUnreachable, SettingsError, WebUIError
-from .crew import RayCrew
-from .nodes import Hailed, alive_nodes, hail, on_nodes, refuse_other_version
-from .wire import Place
-from .worker import look
+from .crew import RayDispatcher
+from .nodes import NodeReport, alive_nodes, on_nodes, query_nodes, refuse_other_version
+from .wire import Endpoint
+from .worker import check_endpoint
 
 _Key = tuple[str, str]
 
@@ -31,8 +31,8 @@ class _Wanted:
     allow_mixed: bool
 
 
-class RayFleet:
-    """The WebUIs on the nodes of the cluster that this process is connected to; a `Fleet`.
+class RayServerPool:
+    """The WebUIs on the nodes of the cluster that this process is connected to; a `ServerPool`.
 
     Args:
         urls: where a WebUI may be on each node, as the node reaches it; none for what the node's SDCLIENT_URL says (one
@@ -62,14 +62,14 @@ class RayFleet:
         self._auth = auth
         self._tell = tell
         self._wanted: _Wanted | None = None
-        self._first: ServerLook | None = None
-        self._taken: dict[_Key, Place] = {}
+        self._first: ServerCheck | None = None
+        self._taken: dict[_Key, Endpoint] = {}
         self._refused: dict[str, str] = {}
         self._complete: set[str] = set()
         self._guard = threading.Lock()
 
     @property
-    def places(self) -> list[Place]:
+    def endpoints(self) -> list[Endpoint]:
         """The WebUIs in use."""
         with self._guard:
             return list(self._taken.values())
@@ -82,7 +82,7 @@ class RayFleet:
 
     def check(
         self, samplers: Sequence[tuple[str, str | None]], loras: Sequence[str], *, allow_mixed: bool
-    ) -> CheckedServer:
+    ) -> ServerFacts:
         """Find the WebUIs and ask each, from its node, what it makes of a run's settings.
 
         Nodes where none listens, or one that is not ready, are left out and told of.
@@ -93,36 +93,36 @@ class RayFleet:
             SettingsError: they differ, and `allow_mixed` is not given; or a node has another version of this software.
         """
         self._wanted = _Wanted(tuple(samplers), tuple(loras), allow_mixed)
-        hailed = hail(alive_nodes(), self._urls)
-        found = self._places_of(hailed)
-        looks = []
+        reports = query_nodes(alive_nodes(), self._urls)
+        found = self._endpoints_of(reports)
+        checks = []
         taken = {}
-        for place, seen in zip(found, self._looks(found), strict=True):
-            if isinstance(seen, ServerLook):
-                looks.append(seen)
-                taken[_key(place)] = place
-            elif not isinstance(seen, WebUIError) or meaning_of(seen) is not Meaning.SERVER_AWAY:
+        for endpoint, seen in zip(found, self._check_endpoints(found), strict=True):
+            if isinstance(seen, ServerCheck):
+                checks.append(seen)
+                taken[_key(endpoint)] = endpoint
+            elif not isinstance(seen, WebUIError) or classify_failure(seen) is not FailureKind.SERVER_AWAY:
                 raise seen
             else:
                 self._tell(f"Left out: {seen}")
-        if not looks:
-            asked = ", ".join(f"{url} on {one.node.name}" for one in hailed for url in one.addresses)
+        if not checks:
+            asked = ", ".join(f"{url} on {one.node.name}" for one in reports for url in one.addresses)
             raise ServerUnreachable(
                 f"no node of the cluster has a WebUI that answers; looked for {asked or 'nodes, and found none'}; "
                 "start one on each node, and name other addresses with --url, or by SDCLIENT_URL at 'ray start'"
             )
-        checked = agree(looks, allow_mixed=allow_mixed)
+        checked = combine_checks(checks, allow_mixed=allow_mixed)
         with self._guard:
-            self._taken, self._first = taken, looks[0]
-        for one in hailed:
+            self._taken, self._first = taken, checks[0]
+        for one in reports:
             self._note_complete(one)
         return checked
 
-    def crew(self, orders: Orders) -> RayCrew:
+    def dispatcher(self, context: RunContext) -> RayDispatcher:
         """A worker beside each WebUI; not started yet."""
-        return RayCrew(self, orders)
+        return RayDispatcher(self, context)
 
-    def newcomers(self, stopped: threading.Event) -> list[Place]:
+    def find_new_endpoints(self, stopped: threading.Event) -> list[Endpoint]:
         """WebUIs that came since, which fit the run.
 
         Args:
@@ -133,80 +133,87 @@ class RayFleet:
             return []
         nodes = [node for node in alive_nodes() if node.id not in self._complete]
         new = []
-        for one in hail(nodes, self._urls, stopped):
+        for one in query_nodes(nodes, self._urls, stopped):
             try:
-                found = [place for place in self._places_of([one], is_quiet=True) if _key(place) not in self._taken]
+                found = [
+                    endpoint
+                    for endpoint in self._endpoints_of([one], is_quiet=True)
+                    if _key(endpoint) not in self._taken
+                ]
             except SettingsError as error:
                 self._refuse(one.node.name, error)
                 continue
-            for place, seen in zip(found, self._looks(found, stopped), strict=True):
+            for endpoint, seen in zip(found, self._check_endpoints(found, stopped), strict=True):
                 try:
                     if isinstance(seen, SDClientError):
                         raise seen
-                    agree([first, seen], allow_mixed=wanted.allow_mixed)
+                    combine_checks([first, seen], allow_mixed=wanted.allow_mixed)
                 except SDClientError as error:
-                    self._refuse(place.name, error)
+                    self._refuse(endpoint.name, error)
                     continue
                 with self._guard:
-                    self._taken[_key(place)] = place
-                    self._refused.pop(place.name, None)
-                new.append(place)
+                    self._taken[_key(endpoint)] = endpoint
+                    self._refused.pop(endpoint.name, None)
+                new.append(endpoint)
             self._note_complete(one)
         return new
 
-    def lost(self, place: Place) -> None:
+    def lost(self, endpoint: Endpoint) -> None:
         """It is gone for good; when its node comes back, or another reaches it, it is a newcomer."""
         with self._guard:
-            self._taken.pop(_key(place), None)
-            self._complete.discard(place.node_id)
+            self._taken.pop(_key(endpoint), None)
+            self._complete.discard(endpoint.node_id)
 
-    def _note_complete(self, hailed: Hailed) -> None:
+    def _note_complete(self, reports: NodeReport) -> None:
         """A node all of whose WebUIs are in use need not be hailed again."""
-        places = hailed.places(self._auth)
+        endpoints = reports.endpoints(self._auth)
         with self._guard:
-            if len(places) == len(hailed.urls) and all(_key(place) in self._taken for place in places):
-                self._complete.add(hailed.node.id)
+            if len(endpoints) == len(reports.urls) and all(_key(endpoint) in self._taken for endpoint in endpoints):
+                self._complete.add(reports.node.id)
 
     def _refuse(self, name: str, error: SDClientError) -> None:
         with self._guard:
             self._refused[name] = str(error)
 
-    def _places_of(self, hailed: Sequence[Hailed], *, is_quiet: bool = False) -> list[Place]:
+    def _endpoints_of(self, reports: Sequence[NodeReport], *, is_quiet: bool = False) -> list[Endpoint]:
         """Each WebUI once, whichever nodes reach it.
 
         Raises:
             SettingsError: a node that has one has another version of this software.
         """
-        found: dict[_Key, Place] = {}
-        for one in hailed:
-            places = one.places(self._auth)
-            if places:
+        found: dict[_Key, Endpoint] = {}
+        for one in reports:
+            endpoints = one.endpoints(self._auth)
+            if endpoints:
                 refuse_other_version(one)
             elif not is_quiet:
                 self._tell(f"Left out: node {one.node.name}, where nothing listens at {', '.join(one.addresses)}")
-            for place in places:
-                found.setdefault(_key(place), place)
+            for endpoint in endpoints:
+                found.setdefault(_key(endpoint), endpoint)
         return list(found.values())
 
-    def _looks(
-        self, places: Sequence[Place], stopped: threading.Event | None = None
-    ) -> list[ServerLook | SDClientError]:
+    def _check_endpoints(
+        self, endpoints: Sequence[Endpoint], stopped: threading.Event | None = None
+    ) -> list[ServerCheck | SDClientError]:
         wanted = self._wanted
         if wanted is None:
             return []
-        seen = on_nodes([(place.node_id, look, (place, wanted.samplers, wanted.loras)) for place in places], stopped)
-        return [_look_or_error(place, one) for place, one in zip(places, seen, strict=True)]
+        seen = on_nodes(
+            [(endpoint.node_id, check_endpoint, (endpoint, wanted.samplers, wanted.loras)) for endpoint in endpoints],
+            stopped,
+        )
+        return [_check_or_error(endpoint, one) for endpoint, one in zip(endpoints, seen, strict=True)]
 
 
-def _look_or_error(place: Place, seen: Any) -> ServerLook | SDClientError:
+def _check_or_error(endpoint: Endpoint, seen: Any) -> ServerCheck | SDClientError:
     if isinstance(seen, RayError):
         first = str(seen).strip().splitlines()
-        return ServerUnreachable(f"{place.name}: the node does not answer ({first[-1] if first else seen!r})")
-    found: ServerLook | SDClientError = seen
+        return ServerUnreachable(f"{endpoint.name}: the node does not answer ({first[-1] if first else seen!r})")
+    found: ServerCheck | SDClientError = seen
     return found
 
 
-def _key(place: Place) -> _Key:
+def _key(endpoint: Endpoint) -> _Key:
     """What tells WebUIs apart: a loopback address is another one on each machine."""
-    is_loopback = parse_address(place.url).is_loopback
-    return (place.host if is_loopback else "", place.url)
+    is_loopback = parse_address(endpoint.url).is_loopback
+    return (endpoint.host if is_loopback else "", endpoint.url)

@@ -17,7 +17,7 @@ from sdcore import __version__
 from .._http import parse_address
 from ..client import DEFAULT_URL
 from ..errors import SettingsError
-from .wire import Place
+from .wire import Endpoint
 
 _WAIT_S = 0.25
 _ANSWER_S = 60.0
@@ -34,7 +34,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Hailed:
+class NodeReport:
     """What a node says of itself."""
 
     node: Node
@@ -48,7 +48,7 @@ class Hailed:
         """Of the WebUIs it should have, without credentials."""
         return [parse_address(url).url for url, _ in self.urls]
 
-    def places(self, auth: tuple[str, str] | None) -> list[Place]:
+    def endpoints(self, auth: tuple[str, str] | None) -> list[Endpoint]:
         """Where something listens.
 
         Args:
@@ -61,8 +61,8 @@ class Hailed:
         for url, listens in self.urls:
             if listens:
                 address = parse_address(url)
-                place = Place(self.node.id, self.node.name, self.node.host, address.url, address.auth or auth)
-                found.append(place)
+                endpoint = Endpoint(self.node.id, self.node.name, self.node.host, address.url, address.auth or auth)
+                found.append(endpoint)
         return found
 
 
@@ -78,7 +78,7 @@ def alive_nodes() -> list[Node]:
     return sorted(found, key=lambda node: (node.name, node.id))
 
 
-def hail(nodes: Iterable[Node], urls: Sequence[str], stopped: threading.Event | None = None) -> list[Hailed]:
+def query_nodes(nodes: Iterable[Node], urls: Sequence[str], stopped: threading.Event | None = None) -> list[NodeReport]:
     """Ask nodes about themselves; one that goes away meanwhile is left out.
 
     Args:
@@ -91,7 +91,7 @@ def hail(nodes: Iterable[Node], urls: Sequence[str], stopped: threading.Event | 
     # version of it.
     answers = on_nodes([(node.id, _say(), (tuple(urls), DEFAULT_URL)) for node in asked], stopped)
     return [
-        Hailed(node, answer[0], answer[1])
+        NodeReport(node, answer[0], answer[1])
         for node, answer in zip(asked, answers, strict=True)
         if not isinstance(answer, Exception)
     ]
@@ -107,7 +107,7 @@ def on_nodes(
         stopped: ends the wait.
     """
     refs = [
-        _remote(function).options(num_cpus=0, max_retries=0, scheduling_strategy=at(node_id)).remote(*arguments)
+        _remote(function).options(num_cpus=0, max_retries=0, scheduling_strategy=on_node(node_id)).remote(*arguments)
         for node_id, function, arguments in calls
     ]
     waited_s = 0.0
@@ -118,21 +118,21 @@ def on_nodes(
     return [_value_of(ref) if ref in ready else RayError(f"no answer within {_ANSWER_S:g} s") for ref in refs]
 
 
-def at(node_id: str) -> NodeAffinitySchedulingStrategy:
+def on_node(node_id: str) -> NodeAffinitySchedulingStrategy:
     """On this node, and on no other when it is gone."""
     return NodeAffinitySchedulingStrategy(node_id, soft=False)
 
 
-def refuse_other_version(hailed: Hailed) -> None:
+def refuse_other_version(report: NodeReport) -> None:
     """Refuse a node that has not this version.
 
     Raises:
         SettingsError: it has another, or none.
     """
-    if hailed.version != __version__:
-        found = f"sd-defects {hailed.version}" if hailed.version else "no sd-defects"
+    if report.version != __version__:
+        found = f"sd-defects {report.version}" if report.version else "no sd-defects"
         raise SettingsError(
-            f"node {hailed.node.name} ({hailed.node.host}): has {found}, this machine {__version__}; install the same "
+            f"node {report.node.name} ({report.node.host}): has {found}, this machine {__version__}; install the same "
             "version there, in the Python that runs 'ray start'"
         )
 

@@ -37,7 +37,7 @@ class ScoringSetup:
 
 
 @dataclass(frozen=True)
-class SentPictures:
+class SentImages:
     """The files of some jobs; what runs on a node reads them here."""
 
     images: dict[str, bytes] = field(repr=False)
@@ -67,7 +67,7 @@ class SentPictures:
 
 
 def score_chunk(
-    setup: ScoringSetup, jobs: Sequence[ScoreJob], pictures: SentPictures, names: Sequence[str], *bases: bytes
+    setup: ScoringSetup, jobs: Sequence[ScoreJob], pictures: SentImages, names: Sequence[str], *bases: bytes
 ) -> list[Scored] | SDClientError:
     """Scores of some images, in their order; an error is a result, so that it comes back as it is.
 
@@ -82,7 +82,7 @@ def score_chunk(
 
 
 def compare_chunk(
-    setup: ScoringSetup, pairs: Sequence[PairJob], pictures: SentPictures, names: Sequence[str], *bases: bytes
+    setup: ScoringSetup, pairs: Sequence[PairJob], pictures: SentImages, names: Sequence[str], *bases: bytes
 ) -> list[float] | SDClientError:
     """Likenesses of some pairs, in their order; otherwise as `score_chunk`."""
     return _at_work(setup, pictures, names, bases, lambda scorer: [scorer.compare(pair) for pair in pairs])
@@ -90,7 +90,7 @@ def compare_chunk(
 
 def _at_work(
     setup: ScoringSetup,
-    pictures: SentPictures,
+    pictures: SentImages,
     names: Sequence[str],
     bases: Sequence[bytes],
     work: Callable[[Scorer], list[_Found]],

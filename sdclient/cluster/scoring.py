@@ -21,8 +21,8 @@ from ..curate.score import Scored
 from ..curate.scorer import PairJob, ScoreJob, base_bytes, recorded_bytes
 from ..curate.scoring import ScoringPool, chunks_of
 from ..errors import MaskError, OutputError, SDClientError, SettingsError
-from .nodes import alive_nodes, hail, refuse_other_version
-from .scorer import ScoringSetup, SentPictures, compare_chunk, score_chunk
+from .nodes import alive_nodes, query_nodes, refuse_other_version
+from .scorer import ScoringSetup, SentImages, compare_chunk, score_chunk
 
 _TRIES = 5
 """How often Ray does a chunk again whose node or process was lost."""
@@ -51,8 +51,8 @@ def ray_scoring(output: Path, real: dict[str, RealClass], with_faces: bool, imag
         workers = [node for node in alive_nodes() if node.cpus]
         if not workers:
             raise SettingsError("no node of the cluster has processors to score with; start one without --num-cpus 0")
-        for hailed in hail(workers, ()):
-            refuse_other_version(hailed)
+        for report in query_nodes(workers, ()):
+            refuse_other_version(report)
     yield _RayPool(output, ScoringSetup(uuid.uuid4().hex, __version__, real, with_faces))
 
 
@@ -132,13 +132,13 @@ class _RayPool:
         self._bases.move_to_end(job.base_sha256)
         return self._bases[job.base_sha256]
 
-    def _pictures(self, jobs: Iterable[ScoreJob]) -> SentPictures:
+    def _pictures(self, jobs: Iterable[ScoreJob]) -> SentImages:
         images, masks = {}, {}
         for job in jobs:
             images[job.file] = recorded_bytes(self._output, job.file, job.sha256)
             if job.mask:
                 masks[job.mask] = self._mask(job.mask)
-        return SentPictures(images, masks)
+        return SentImages(images, masks)
 
     def _mask(self, file: str) -> bytes:
         path = self._output / file

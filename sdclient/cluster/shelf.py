@@ -8,7 +8,7 @@ from typing import Any
 import ray
 
 from ..batch.jobs import Job
-from ..batch.mask_files import MaskFiles
+from ..batch.mask_files import SourceMasks
 from ..batch.preparing import SourcesOnDisk
 from .wire import SourceFiles
 
@@ -16,15 +16,15 @@ _BYTES_KEPT = 2**25
 _FILES_KEPT = 64
 
 
-class Shelf:
+class SourceCache:
     """References to the files of the last sources asked for; a job holds its own for as long as it is under way.
 
     Args:
         masks: where the masks are of jobs that have one.
     """
 
-    def __init__(self, masks: MaskFiles | None) -> None:
-        self._pictures = SourcesOnDisk(masks)
+    def __init__(self, masks: SourceMasks | None) -> None:
+        self._sources = SourcesOnDisk(masks)
         self._kept: OrderedDict[tuple[str, str, str], tuple[Any, int]] = OrderedDict()
 
     def files_of(self, job: Job) -> Any:
@@ -49,10 +49,10 @@ class Shelf:
 
     def _read(self, job: Job) -> SourceFiles:
         source, inpainting = job.source, job.parameters.inpainting
-        data = self._pictures.file_bytes(source, job.images[0].source_sha256)
+        data = self._sources.file_bytes(source, job.images[0].source_sha256)
         if inpainting is None:
             return SourceFiles(data)
-        return SourceFiles(data, self._pictures.mask_bytes(source, inpainting.mask_sha256))
+        return SourceFiles(data, self._sources.mask_bytes(source, inpainting.mask_sha256))
 
     def _bytes_kept(self) -> int:
         return sum(size for _, size in self._kept.values())

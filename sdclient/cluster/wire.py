@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..batch.finish import Check, MadeImage, SpoiledImage
+from ..batch.finish import Check, GeneratedFile, RejectedImage
 from ..batch.jobs import Job, PlannedImage
 from ..batch.parameters import ImageParameters
 from ..sources import Source
 
 
 @dataclass(frozen=True)
-class Place:
+class Endpoint:
     """A WebUI, and the node that reaches it."""
 
     node_id: str
@@ -34,10 +34,10 @@ class Place:
 
 
 @dataclass(frozen=True)
-class WorkerOrders:
+class WorkerContext:
     """What a worker is sent out with."""
 
-    place: Place
+    endpoint: Endpoint
     native_px: int
     """Side of the square the model was trained on."""
     check: Check | None
@@ -47,7 +47,7 @@ class WorkerOrders:
 
 
 @dataclass(frozen=True)
-class SentJob:
+class JobMessage:
     """A job without the paths of its owner."""
 
     class_name: str
@@ -60,7 +60,7 @@ class SentJob:
     """(k, seed, key) of each."""
 
     @classmethod
-    def of(cls, job: Job) -> SentJob:
+    def of(cls, job: Job) -> JobMessage:
         """What a worker has to know of it."""
         source = job.source
         return cls(
@@ -92,7 +92,7 @@ class SourceFiles:
 
 
 @dataclass(frozen=True)
-class Spoiled:
+class Rejected:
     """An image that is not worth keeping."""
 
     k: int
@@ -100,23 +100,23 @@ class Spoiled:
 
 
 @dataclass(frozen=True)
-class Reply:
+class JobReply:
     """What became of a job."""
 
-    images: tuple[MadeImage | Spoiled, ...] = ()
+    images: tuple[GeneratedFile | Rejected, ...] = ()
     error: Exception | None = None
     """Why there are none."""
     is_unsent: bool = False
     """Nothing was asked of the WebUI, for the run was to stop."""
 
     @classmethod
-    def of(cls, images: Sequence[MadeImage | SpoiledImage]) -> Reply:
+    def of(cls, images: Sequence[GeneratedFile | RejectedImage]) -> JobReply:
         """A reply with images."""
         return cls(
-            tuple(Spoiled(one.planned.k, one.reason) if isinstance(one, SpoiledImage) else one for one in images)
+            tuple(Rejected(one.planned.k, one.reason) if isinstance(one, RejectedImage) else one for one in images)
         )
 
-    def images_of(self, job: Job) -> list[MadeImage | SpoiledImage]:
+    def images_of(self, job: Job) -> list[GeneratedFile | RejectedImage]:
         """The images of the job that was sent."""
         planned = {image.k: image for image in job.images}
-        return [SpoiledImage(planned[one.k], one.reason) if isinstance(one, Spoiled) else one for one in self.images]
+        return [RejectedImage(planned[one.k], one.reason) if isinstance(one, Rejected) else one for one in self.images]

@@ -11,66 +11,68 @@ from typing import TypeVar
 from PIL import Image
 
 from ..batch.finish import finish
-from ..batch.preparing import Preparer
-from ..batch.sending import Sender
-from ..batch.server import ServerLook, look_at
+from ..batch.preparing import RequestPreparer
+from ..batch.sending import JobRunner
+from ..batch.server import ServerCheck, look_at
 from ..batch.servers import Server
 from ..client import WebUI
 from ..errors import MaskError, SDClientError, WebUIError
 from ..masks import decode_mask
 from ..photos import decode_photo, size_in
 from ..sources import Source
-from .wire import Place, Reply, SentJob, SourceFiles, WorkerOrders
+from .wire import Endpoint, JobMessage, JobReply, SourceFiles, WorkerContext
 
 _Error = TypeVar("_Error", bound=SDClientError)
 
 
-def look(place: Place, samplers: Sequence[tuple[str, str | None]], loras: Sequence[str]) -> ServerLook | SDClientError:
+def check_endpoint(
+    endpoint: Endpoint, samplers: Sequence[tuple[str, str | None]], loras: Sequence[str]
+) -> ServerCheck | SDClientError:
     """What a WebUI makes of a run's settings, or why it cannot be used."""
     try:
-        with WebUI(place.url, auth=place.auth) as webui:
-            return look_at(Server(place.name, webui), samplers, loras, with_kind=True)
+        with WebUI(endpoint.url, auth=endpoint.auth) as webui:
+            return look_at(Server(endpoint.name, webui), samplers, loras, with_kind=True)
     except SDClientError as error:
-        return named(error, place)
+        return named(error, endpoint)
 
 
 class Worker:
     """Asks one WebUI; for as many threads as there are calls at once.
 
     Args:
-        orders: which one, and how.
+        context: which one, and how.
     """
 
-    def __init__(self, orders: WorkerOrders) -> None:
-        self._place = orders.place
-        self._check = orders.check
-        self._server = Server(orders.place.name, WebUI(orders.place.url, auth=orders.place.auth))
-        self._pictures = _SentPictures()
-        self._preparer = Preparer(orders.native_px, self._pictures)
-        self._sender = Sender(lambda job: None)  # the owner learns it from the error
+    def __init__(self, context: WorkerContext) -> None:
+        self._endpoint = context.endpoint
+        self._check = context.check
+        self._server = Server(context.endpoint.name, WebUI(context.endpoint.url, auth=context.endpoint.auth))
+        self._sources = _SentSource()
+        self._preparer = RequestPreparer(context.native_px, self._sources)
+        self._runner = JobRunner(lambda job: None)  # the owner learns it from the error
         # A call more than there are places has its request ready when one falls free; another one finishes meanwhile.
-        self._places = threading.Semaphore(orders.most)
+        self._places = threading.Semaphore(context.most)
         self._stopped = threading.Event()
 
-    def make(self, sent: SentJob, files: SourceFiles) -> Reply:
+    def make(self, sent: JobMessage, files: SourceFiles) -> JobReply:
         """Prepare, send and finish one job."""
         try:
-            with self._pictures.of(files):
+            with self._sources.of(files):
                 ready = self._preparer.prepare(sent.job())
             with self._places:
                 if self._stopped.is_set():
-                    return Reply(is_unsent=True)
-                answer = self._sender.send(self._server, ready)
-            return Reply.of(finish(replace(answer, server=self._place.name), self._check))
+                    return JobReply(is_unsent=True)
+                reply = self._runner.send(self._server, ready)
+            return JobReply.of(finish(replace(reply, server=self._endpoint.name), self._check))
         except SDClientError as error:
-            return Reply(error=named(error, self._place))
+            return JobReply(error=named(error, self._endpoint))
 
     def probe(self) -> WebUIError | None:
         """Why the WebUI does not answer; None when it does."""
         try:
             self._server.webui.samplers()
         except WebUIError as error:
-            return named(error, self._place)
+            return named(error, self._endpoint)
         return None
 
     def stop(self) -> None:
@@ -80,17 +82,17 @@ class Worker:
     def interrupt_jobs(self) -> None:
         """Interrupt our own jobs at the WebUI, and nobody else's; returns when none is there any more."""
         self.stop()
-        self._sender.interrupt_jobs()
+        self._runner.interrupt_jobs()
 
 
-def named(error: _Error, place: Place) -> _Error:
+def named(error: _Error, endpoint: Endpoint) -> _Error:
     """The same error, saying on which node it was met: many have a WebUI at the same loopback address."""
     if isinstance(error, WebUIError):
-        error.args = (f"on {place.node}: {error}", *error.args[1:])
+        error.args = (f"on {endpoint.node}: {error}", *error.args[1:])
     return error
 
 
-class _SentPictures:
+class _SentSource:
     """The pictures of the source whose files came with the call; each thread has its own."""
 
     def __init__(self) -> None:

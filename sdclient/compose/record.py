@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..batch.finish import MASK_SHA256, MadeImage, encode_png
+from ..batch.finish import MASK_SHA256, GeneratedFile, encode_png
 from ..infotext import ENGINE_KEY, Infotext
 from ..manifest import ImageRecord, Parent
 from ..masks import box_of, encode_mask, mask_file_of
@@ -37,7 +37,7 @@ def finished(
     *,
     tried: int,
     own_box: tuple[int, int, int, int] | None,
-) -> MadeImage:
+) -> GeneratedFile:
     """The image and its mask as files, with its record.
 
     Args:
@@ -90,7 +90,7 @@ def finished(
     return as_files(record, done.picture, done.mask)
 
 
-def as_files(record: ImageRecord, picture: Image.Image, mask: Image.Image) -> MadeImage:
+def as_files(record: ImageRecord, picture: Image.Image, mask: Image.Image) -> GeneratedFile:
     """A picture and its mask as files, and the record with what speaks of their bytes."""
     lineage: dict[str, Any] = {
         "class": record.class_name,
@@ -108,4 +108,4 @@ def as_files(record: ImageRecord, picture: Image.Image, mask: Image.Image) -> Ma
         asked={**record.asked, MASK_SHA256: hashlib.sha256(mask_data).hexdigest()},
         used={**record.used, "box": list(box_of(mask))},
     )
-    return MadeImage(record, data, mask_data)
+    return GeneratedFile(record, data, mask_data)

@@ -13,14 +13,14 @@ from PIL import Image, ImageChops
 
 from .. import sizing
 from .._images import LOSSLESS_FORMATS
-from ..batch.failures import Meaning, meaning_of
-from ..batch.finish import GENUINE_ENGINE, MadeImage, model_name, used_settings
+from ..batch.failures import FailureKind, classify_failure
+from ..batch.finish import GENUINE_ENGINE, GeneratedFile, model_name, used_settings
 from ..batch.masking import SourceMask, mask_source, picture_to_send
 from ..batch.parameters import Inpainting
 from ..batch.request import build_request, encode_source
 from ..batch.server import check_server
 from ..batch.settings import GenerationSettings
-from ..batch.spoiled import find_spoiled
+from ..batch.spoiled import find_artifacts
 from ..client import GeneratedImage, WebUI
 from ..errors import LossyFormat, WebUIError
 from ..infotext import ENGINE_KEY, parse_infotext
@@ -62,7 +62,7 @@ class SeamRefiner:
         told = self._server.identity(self._parameters, 0)
         return {name: value for name, value in told.items() if name not in {"mask_sha256", "seed"}}
 
-    def refine(self, made: MadeImage) -> MadeImage | Unplaced:
+    def refine(self, made: GeneratedFile) -> GeneratedFile | Unplaced:
         """The image with its seam gone over; or, after three tries, why not.
 
         Raises:
@@ -92,7 +92,7 @@ class SeamRefiner:
                 generated = result.images[0]
                 restored = self._restored(generated, sent, masked, picture)
             except WebUIError as error:
-                if meaning_of(error) not in (Meaning.TRY_AGAIN, Meaning.SMALLER_BATCH):
+                if classify_failure(error) not in (FailureKind.TRY_AGAIN, FailureKind.SMALLER_BATCH):
                     raise
                 reason = str(error)
                 continue
@@ -113,19 +113,19 @@ class SeamRefiner:
         if generated.format not in LOSSLESS_FORMATS:
             raise LossyFormat(f"{self._webui.url}: sent {generated.format}; set its option samples_format to 'png'")
         image = generated.pil()
-        spoiled = find_spoiled(image, sent, masked.sent_box) if image.size == sent.size else None
+        spoiled = find_artifacts(image, sent, masked.sent_box) if image.size == sent.size else None
         if spoiled is not None:
             return spoiled
         return masked.put_back(sizing.restore(image, sizing.SourceForm.of(picture)))
 
     def _record(
         self,
-        made: MadeImage,
+        made: GeneratedFile,
         picture: Image.Image,
         mask: Image.Image,
         generated: GeneratedImage,
         told: Mapping[str, Any],
-    ) -> MadeImage:
+    ) -> GeneratedFile:
         engine = f"{ENGINE}; seam refined by {told['engine']}"
         own = parse_infotext(made.record.infotext)
         settings = {**parse_infotext(generated.infotext).settings, **own.settings, ENGINE_KEY: engine}

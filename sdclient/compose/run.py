@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..batch.finish import MadeImage
-from ..batch.missing import Missing
+from ..batch.finish import GeneratedFile
 from ..batch.store import OutputStore, open_store
 from ..errors import OutputError, SettingsError
 from ..manifest import ImageRecord
@@ -159,7 +158,9 @@ class Composer:
             "allowed": "" if self._allowed is None else describe_allowed(self._allowed),
         }
 
-    def _made(self, ground: Ground, missing: Missing[PlannedTransplant]) -> Generator[MadeImage | Unplaced, None, None]:
+    def _made(
+        self, ground: Ground, missing: MissingImages[PlannedTransplant]
+    ) -> Generator[GeneratedFile | Unplaced, None, None]:
         """Every missing image, in order."""
         if self._workers == 1 or len(missing) < _FEWEST_FOR_HELPERS:
             maker = Maker(ground)
@@ -170,7 +171,7 @@ class Composer:
         context = multiprocessing.get_context("spawn")
         helpers = ProcessPoolExecutor(self._workers, mp_context=context, initializer=start_helper, initargs=(ground,))
         try:
-            under_way: deque[Future[MadeImage | Unplaced]] = deque()
+            under_way: deque[Future[GeneratedFile | Unplaced]] = deque()
             for planned in missing:
                 under_way.append(helpers.submit(make_in_helper, planned))
                 if len(under_way) >= _AHEAD * self._workers:
@@ -185,10 +186,12 @@ class Composer:
         finally:
             helpers.shutdown(cancel_futures=True)
 
-    def _settle(self, store: OutputStore, planned: PlannedTransplant, made: MadeImage | Unplaced) -> list[ImageRecord]:
-        if isinstance(made, MadeImage) and self._refiner is not None:
+    def _settle(
+        self, store: OutputStore, planned: PlannedTransplant, made: GeneratedFile | Unplaced
+    ) -> list[ImageRecord]:
+        if isinstance(made, GeneratedFile) and self._refiner is not None:
             made = self._refiner.refine(made)
-        if isinstance(made, MadeImage):
+        if isinstance(made, GeneratedFile):
             return store.save([made])
         store.failed([planned], made.reason)
         self.failed[planned.file] = made.reason

@@ -16,7 +16,7 @@ from PIL import Image
 
 from sdcore.files import sha256_of
 
-from ..batch.finish import MadeImage
+from ..batch.finish import GeneratedFile
 from ..errors import SourceError
 from ..masks import box_of, grow_and_feather, read_mask
 from ..photos import read_photo
@@ -60,7 +60,7 @@ class Maker:
         self._cutouts: LastRead[Cutout] = LastRead(lambda cutout: cutout.pixels.size * 2)
         self._decks: dict[str, GoodDeck] = {}
 
-    def make(self, planned: PlannedTransplant) -> MadeImage | Unplaced:
+    def make(self, planned: PlannedTransplant) -> GeneratedFile | Unplaced:
         """The image, or why there is none.
 
         Raises:
@@ -167,7 +167,7 @@ def start_helper(ground: Ground) -> None:
     _maker = Maker(ground)
 
 
-def make_in_helper(planned: PlannedTransplant) -> MadeImage | Unplaced:
+def make_in_helper(planned: PlannedTransplant) -> GeneratedFile | Unplaced:
     """Make an image in a helper process."""
     if _maker is None:
         raise RuntimeError("start_helper was not called")

@@ -85,7 +85,7 @@ def test_the_run_file_is_one_that_generate_reads(tmp_path: Path) -> None:
     found = [spec.settings_for(one)["denoising_strength"] for one in (deep, lost)]
     assert [(one.low, one.high) for one in found] == [(0.22, 0.41), (0.2, 0.5)]
     assert spec.common["native_px"] == 64
-    strengths.FollowedStrengths(spec, [deep, lost], low=0.1, high=0.9)  # --until-accepted searches within
+    strengths.AdaptiveStrength(spec, [deep, lost], low=0.1, high=0.9)  # --until-accepted searches within
     assert "its class is lost at the least tested strength" in text
     assert "undefined" in text
 

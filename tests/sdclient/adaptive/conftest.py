@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sdclient.adaptive.feed import Judge
+from sdclient.adaptive.feed import ImageJudge
 from sdclient.adaptive.loop import AcceptanceLoop
-from sdclient.adaptive.strengths import FollowedStrengths, Strengths
+from sdclient.adaptive.strengths import AdaptiveStrength, StrengthPolicy
 from sdclient.batch import BatchRunner, GenerationSettings, RunSpec
 from sdclient.batch.mask_files import Unmasked
 from sdclient.manifest import Manifest
@@ -42,7 +42,7 @@ class Limits:
     unreal_above: float = 1.0
     by_source: dict[str, tuple[float, float]] = field(default_factory=dict)
 
-    def open(self, _: Path, manifest: Manifest) -> Judge:
+    def open(self, _: Path, manifest: Manifest) -> ImageJudge:
         def judge() -> Iterable[Verdict]:
             for record in manifest.images():
                 low, high = self.by_source.get(record.source, (self.alike_below, self.unreal_above))
@@ -74,7 +74,7 @@ def make_loop(webui_server: WebUIServer, sources_folder: Path, tmp_path: Path) -
         *,
         per_source: int = 2,
         budget: float = 6,
-        strengths: Strengths | None = None,
+        strengths: StrengthPolicy | None = None,
         masks: Path | None = None,
         unmasked: Unmasked = "refuse",
         **settings: object,
@@ -91,7 +91,7 @@ def make_loop(webui_server: WebUIServer, sources_folder: Path, tmp_path: Path) -
             output,
             spec,
             [(source, per_source) for source in found],
-            strengths or FollowedStrengths(spec, found, low=0.15, high=0.45),
+            strengths or AdaptiveStrength(spec, found, low=0.15, high=0.45),
             parameters={"strength_range": [0.15, 0.45]},
             budget=budget,
             open_judge=limits.open,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sdclient.adaptive.debts import HOPELESS_AFTER, Debts, SourceTally
+from sdclient.adaptive.debts import EXHAUSTED_AFTER, Quotas, SourceTally
 
 
 def certain(_: str, __: str) -> float:
@@ -13,11 +13,11 @@ def doubtful(_: str, __: str) -> float:
     return 0.3
 
 
-def take(debts: Debts, count: int = 100, acceptance: object = certain, most: int = 4) -> list[tuple[str, int]]:
+def take(quotas: Quotas, count: int = 100, acceptance: object = certain, most: int = 4) -> list[tuple[str, int]]:
     """What is asked for when nothing comes back."""
     asked = []
     for _ in range(count):
-        found = debts.next(acceptance, most)  # type: ignore[arg-type]
+        found = quotas.next(acceptance, most)  # type: ignore[arg-type]
         if found is None:
             break
         tally, images = found
@@ -33,7 +33,7 @@ def judge(tally: SourceTally, *, accepted: int = 0, rejected: int = 0) -> None:
 
 
 def test_each_source_is_asked_for_what_it_owes() -> None:
-    assert take(Debts([("pit", "1", 5), ("pit", "2", 2), ("dirt", "1", 1)], 4)) == [
+    assert take(Quotas([("pit", "1", 5), ("pit", "2", 2), ("dirt", "1", 1)], 4)) == [
         ("1", 4),
         ("2", 2),
         ("1", 1),
@@ -42,54 +42,54 @@ def test_each_source_is_asked_for_what_it_owes() -> None:
 
 
 def test_where_acceptance_is_doubtful_images_go_one_by_one() -> None:
-    assert take(Debts([("pit", "1", 3)], 4), acceptance=doubtful) == [("1", 1)] * 3
+    assert take(Quotas([("pit", "1", 3)], 4), acceptance=doubtful) == [("1", 1)] * 3
 
 
 def test_nothing_more_is_asked_while_all_that_is_missing_is_on_its_way() -> None:
-    debts = Debts([("pit", "1", 2)], 4)
-    take(debts)
-    assert debts.next(certain, 4) is None
-    judge(debts.tally("pit", "1"), accepted=1, rejected=1)
-    assert take(debts) == [("1", 1)]
+    quotas = Quotas([("pit", "1", 2)], 4)
+    take(quotas)
+    assert quotas.next(certain, 4) is None
+    judge(quotas.tally("pit", "1"), accepted=1, rejected=1)
+    assert take(quotas) == [("1", 1)]
 
 
 def test_the_budget_ends_a_class() -> None:
-    debts = Debts([("pit", "1", 4)], 1.5)
+    quotas = Quotas([("pit", "1", 4)], 1.5)
     asked = 0
-    while found := debts.next(certain, 4):
+    while found := quotas.next(certain, 4):
         tally, images = found
         tally.in_flight += images
         asked += images
         judge(tally, rejected=images)
     assert asked == 6
-    (pit,) = debts.classes()
+    (pit,) = quotas.classes()
     assert (pit.planned, pit.budget, pit.budget_left, pit.is_complete) == (4, 6, 0, False)
 
 
 def test_a_hopeless_sources_debt_goes_to_the_one_that_promises_most() -> None:
-    debts = Debts([("pit", "1", 2), ("pit", "2", 1), ("pit", "3", 1)], 10)
-    bad = debts.tally("pit", "1")
-    bad.rejected = HOPELESS_AFTER
-    debts.tally("pit", "2").accepted = debts.tally("pit", "3").accepted = 1
-    found = debts.next(lambda _, source: {"2": 0.6, "3": 0.9}.get(source, 0.0), 4)
+    quotas = Quotas([("pit", "1", 2), ("pit", "2", 1), ("pit", "3", 1)], 10)
+    bad = quotas.tally("pit", "1")
+    bad.rejected = EXHAUSTED_AFTER
+    quotas.tally("pit", "2").accepted = quotas.tally("pit", "3").accepted = 1
+    found = quotas.next(lambda _, source: {"2": 0.6, "3": 0.9}.get(source, 0.0), 4)
     assert found is not None
     assert (found[0].source, found[1]) == ("3", 1)
 
 
 def test_when_all_are_hopeless_the_rest_of_the_budget_is_shared() -> None:
-    debts = Debts([("pit", "1", 2), ("pit", "2", 2)], 10)
+    quotas = Quotas([("pit", "1", 2), ("pit", "2", 2)], 10)
     for source in ("1", "2"):
-        debts.tally("pit", source).rejected = HOPELESS_AFTER
-    assert [source for source, _ in take(debts, 4)] == ["1", "2", "1", "2"]
+        quotas.tally("pit", source).rejected = EXHAUSTED_AFTER
+    assert [source for source, _ in take(quotas, 4)] == ["1", "2", "1", "2"]
 
 
 def test_failed_images_count_against_the_budget() -> None:
-    debts = Debts([("pit", "1", 2)], 2)
-    debts.tally("pit", "1").failed = 4
-    assert debts.next(certain, 4) is None
+    quotas = Quotas([("pit", "1", 2)], 2)
+    quotas.tally("pit", "1").failed = 4
+    assert quotas.next(certain, 4) is None
 
 
 def test_a_plan_that_owes_nothing_asks_for_nothing() -> None:
-    debts = Debts([("pit", "1", 0)], 4)
-    assert debts.next(certain, 4) is None
-    assert debts.classes()[0].is_complete
+    quotas = Quotas([("pit", "1", 0)], 4)
+    assert quotas.next(certain, 4) is None
+    assert quotas.classes()[0].is_complete

@@ -75,7 +75,7 @@ def test_a_hopeless_sources_images_come_from_another_of_its_class(make_loop: Mak
     pad = next(one for one in loop.learned() if one.class_name == "焊盘")
     one, two = pad.sources
     assert pad.is_complete
-    assert (one.accepted, one.is_hopeless, two.accepted) == (0, True, 4)
+    assert (one.accepted, one.is_exhausted, two.accepted) == (0, True, 4)
 
 
 def test_a_second_run_makes_nothing(make_loop: MakeLoop, webui_server: WebUIServer) -> None:

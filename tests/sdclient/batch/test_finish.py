@@ -16,7 +16,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from sdclient import sizing
-from sdclient.batch.finish import Answer, MadeImage, encode_png, finish
+from sdclient.batch.finish import GeneratedFile, ServerReply, encode_png, finish
 from sdclient.batch.jobs import Job, PlannedImage
 from sdclient.batch.preparing import PreparedSource
 from sdclient.batch.settings import GenerationSettings
@@ -39,7 +39,7 @@ def file_of(image: Image.Image, kind: str = "PNG", **how: Any) -> bytes:
     return buffer.getvalue()
 
 
-def made_of(data: bytes, form: sizing.SourceForm | None = None) -> MadeImage:
+def made_of(data: bytes, form: sizing.SourceForm | None = None) -> GeneratedFile:
     """What a reply with this one file becomes, its source having this form."""
     source = Source("焊盘", 3, Path("sources/焊盘/3.png"))
     planned = PlannedImage(source, "a" * 64, 1, 7, "b" * 64, GenerationSettings().parameters)
@@ -47,8 +47,8 @@ def made_of(data: bytes, form: sizing.SourceForm | None = None) -> MadeImage:
     prepared = PreparedSource(sent, file_of(sent), form or sizing.SourceForm(*SIZE, "RGB"))
     request = Img2ImgRequest(init_images=(prepared.data,), seed=7, width=SIZE[0], height=SIZE[1])
     result = GenerationResult((GeneratedImage(data, 7, INFOTEXT),), GenerationInfo(), request)
-    (made,) = finish(Answer(Job((planned,)), "http://server", prepared, result))
-    assert isinstance(made, MadeImage)
+    (made,) = finish(ServerReply(Job((planned,)), "http://server", prepared, result))
+    assert isinstance(made, GeneratedFile)
     return made
 
 

@@ -157,7 +157,7 @@ def leave(store: OutputStore, output: Path, plan: GenerationPlan, k: int, state:
         finish(store, output, plan, [k], with_file=state == "done")
         return
     store.start([image])
-    store.put_off([image], "it failed", failures=1)
+    store.requeue([image], "it failed", failures=1)
     if state in {RUNNING, FAILED}:
         store.manifest.mark([image.file], state)
     if state == "planned, file there":

@@ -19,7 +19,7 @@ from PIL import Image
 
 from sdclient import WebUI
 from sdclient.batch import BatchRunner, preparing
-from sdclient.batch.feed import PlannedFeed
+from sdclient.batch.feed import PlannedJobs
 from sdclient.batch.job_queue import JobQueue
 from sdclient.batch.jobs import pack_jobs
 from sdclient.errors import SourceError
@@ -127,7 +127,7 @@ def test_a_job_whose_size_cannot_be_learnt_is_handed_out_all_the_same() -> None:
     def unreadable(_: Any) -> int:
         raise SourceError("3.png: damaged")
 
-    queue = JobQueue(PlannedFeed(pack_jobs(planned(source(), "a", 4), 4)).next_job, unreadable)
+    queue = JobQueue(PlannedJobs(pack_jobs(planned(source(), "a", 4), 4)).next_job, unreadable)
     job = queue.take()
     assert job is not None
     assert len(job.images) == 4
@@ -136,7 +136,7 @@ def test_a_job_whose_size_cannot_be_learnt_is_handed_out_all_the_same() -> None:
 
 def test_a_job_that_no_longer_fits_comes_back_in_parts() -> None:
     most = [4]
-    queue = JobQueue(PlannedFeed(pack_jobs(planned(source(), "a", 4), 4)).next_job, lambda _: most[0])
+    queue = JobQueue(PlannedJobs(pack_jobs(planned(source(), "a", 4), 4)).next_job, lambda _: most[0])
     job = queue.take()
     assert job is not None
     assert queue.fits(job)

@@ -14,8 +14,8 @@ from PIL import Image
 from sdclient import WebUI
 from sdclient.batch import BatchRunner, GenerationSettings, RunSpec
 from sdclient.batch.identity import image_key
-from sdclient.batch.server import CheckedServer
-from sdclient.batch.spoiled import find_spoiled
+from sdclient.batch.server import ServerFacts
+from sdclient.batch.spoiled import find_artifacts
 from sdclient.errors import MaskError, OutputError, SettingsError
 from sdclient.manifest import Manifest
 from sdclient.masks import box_of, grow_and_feather, mask_path, read_mask, write_mask
@@ -77,8 +77,8 @@ def test_noise_inside_a_small_mask_is_found(webui: WebUI, tmp_path: Path) -> Non
     seen: list[str | None] = []
 
     def check(image: Image.Image, source: Image.Image, changed: tuple[int, int, int, int] | None) -> str | None:
-        assert find_spoiled(image, source) is None
-        seen.append(find_spoiled(image, source, changed))
+        assert find_artifacts(image, source) is None
+        seen.append(find_artifacts(image, source, changed))
         return None
 
     repaint(webui, tmp_path, inpaint_area="whole", inpaint_fill="latent-noise", native_px=256, check=check)
@@ -217,7 +217,7 @@ def test_an_output_without_masks_does_not_go_on_with_them(webui: WebUI, tmp_path
 
 def test_without_masks_keys_and_run_are_what_they_were_before_there_were_any() -> None:
     """The texts below were written by the version before masks; outputs made by it must go on."""
-    server = CheckedServer("model", 512, {("DPM++ SDE Karras", None): "DPM++ SDE Karras"})
+    server = ServerFacts("model", 512, {("DPM++ SDE Karras", None): "DPM++ SDE Karras"})
     spec = RunSpec.from_settings(GenerationSettings())
     parameters = spec.parameters_for(Source("pad", 1, Path("1.png")), 1, 7)
     former = {

@@ -13,7 +13,7 @@ from PIL import Image
 
 from sdclient import sizing
 from sdclient.batch.jobs import Job, PlannedImage
-from sdclient.batch.preparing import PreparedSource, Preparer, SourcesOnDisk
+from sdclient.batch.preparing import PreparedSource, RequestPreparer, SourcesOnDisk
 from sdclient.batch.settings import GenerationSettings
 from sdclient.errors import SourceError
 from sdclient.sources import Source
@@ -32,7 +32,7 @@ def prepared(folder: Path, image: Image.Image, name: str = "1.png", **how: Any) 
     path = folder / name
     image.save(path, **how)
     data = path.read_bytes()
-    ready = Preparer(64, SourcesOnDisk()).prepare(job_of(path, hashlib.sha256(data).hexdigest()))
+    ready = RequestPreparer(64, SourcesOnDisk()).prepare(job_of(path, hashlib.sha256(data).hexdigest()))
     assert ready.request.init_images == (ready.source.data,)
     return ready.source, data
 
@@ -76,7 +76,9 @@ def test_a_file_whose_check_sums_do_not_fit_is_encoded_anew(tmp_path: Path) -> N
     whole = (tmp_path / "1.png").read_bytes()
     damaged = whole[:-16] + bytes([whole[-16] ^ 1]) + whole[-15:]  # Pillow reads it all the same
     (tmp_path / "1.png").write_bytes(damaged)
-    ready = Preparer(64, SourcesOnDisk()).prepare(job_of(tmp_path / "1.png", hashlib.sha256(damaged).hexdigest()))
+    ready = RequestPreparer(64, SourcesOnDisk()).prepare(
+        job_of(tmp_path / "1.png", hashlib.sha256(damaged).hexdigest())
+    )
     with Image.open(io.BytesIO(ready.source.data)) as sent:
         assert sent.tobytes() == picture().tobytes()
     assert ready.source.data != damaged
@@ -88,4 +90,4 @@ def test_another_file_than_was_planned_with_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"1\.png: changed while the run was going on"):
         SourcesOnDisk().file_bytes(source, "0" * 64)
     with pytest.raises(SourceError, match=r"1\.png: changed while the run was going on"):
-        Preparer(64, SourcesOnDisk()).prepare(job_of(source.path, "0" * 64))
+        RequestPreparer(64, SourcesOnDisk()).prepare(job_of(source.path, "0" * 64))

@@ -8,14 +8,14 @@ from typing import Any, cast
 
 import pytest
 
-from sdclient.batch.crew import Outcome
-from sdclient.batch.feed import PlannedFeed
-from sdclient.batch.finish import MadeImage
+from sdclient.batch.crew import JobFinished
+from sdclient.batch.feed import PlannedJobs
+from sdclient.batch.finish import GeneratedFile
 from sdclient.batch.job_queue import JobQueue
 from sdclient.batch.jobs import pack_jobs
-from sdclient.batch.memory_limits import MemoryLimits
-from sdclient.batch.patience import Patience
-from sdclient.batch.settling import Settlement
+from sdclient.batch.memory_limits import BatchSizeLimits
+from sdclient.batch.patience import StallDetector
+from sdclient.batch.settling import ResultHandler
 from sdclient.batch.store import OutputStore
 from sdclient.errors import RequestRejected, ServerUnreachable
 
@@ -33,13 +33,13 @@ class Store:
         self.saved += [image.record.file for image in made]
         return [image.record for image in made]
 
-    def put_off(self, images: Sequence[Any], reason: str, *, failures: int) -> None:
+    def requeue(self, images: Sequence[Any], reason: str, *, failures: int) -> None:
         assert reason
         assert failures == 0
         self.put_off_files += [image.file for image in images]
 
 
-class Feed(PlannedFeed):
+class JobSource(PlannedJobs):
     """Notes how much it hears at once."""
 
     heard: list[int]
@@ -49,33 +49,33 @@ class Feed(PlannedFeed):
 
 
 class Bench:
-    """A settlement between a store and a queue of four jobs that are all out."""
+    """A result handler between a store and a queue of four jobs that are all out."""
 
     def __init__(self) -> None:
         self.store = Store()
-        self.feed = Feed(pack_jobs(planned(source(), "a" * 64, 4), 1))
-        self.jobs = JobQueue(self.feed.next_job, lambda job: len(job.images))
+        self.job_source = JobSource(pack_jobs(planned(source(), "a" * 64, 4), 1))
+        self.jobs = JobQueue(self.job_source.next_job, lambda job: len(job.images))
         self.out = [self.jobs.take() for _ in range(4)]
-        self.settlement = Settlement(
-            cast(OutputStore, self.store), self.feed, self.jobs, MemoryLimits(1), Patience(60), tries=3
+        self.handler = ResultHandler(
+            cast(OutputStore, self.store), self.job_source, self.jobs, BatchSizeLimits(1), StallDetector(60), tries=3
         )
 
-    def came(self, number: int) -> Outcome:
+    def came(self, number: int) -> JobFinished:
         job = self.out[number]
         assert job is not None
         records = [SimpleNamespace(file=image.file) for image in job.images]
-        return Outcome(job, images=[MadeImage(cast(Any, record), b"") for record in records])
+        return JobFinished(job, images=[GeneratedFile(cast(Any, record), b"") for record in records])
 
-    def failed(self, number: int, error: Exception) -> Outcome:
+    def failed(self, number: int, error: Exception) -> JobFinished:
         job = self.out[number]
         assert job is not None
-        return Outcome(job, error=error)
+        return JobFinished(job, error=error)
 
 
 def test_a_feed_hears_at_once_of_all_that_came() -> None:
     bench = Bench()
-    records = list(bench.settlement.settle([bench.came(n) for n in range(4)]))
-    assert bench.feed.heard == [4]
+    records = list(bench.handler.settle([bench.came(n) for n in range(4)]))
+    assert bench.job_source.heard == [4]
     assert [record.file for record in records] == bench.store.saved
     assert len(set(bench.store.saved)) == 4
     assert bench.jobs.take() is None
@@ -84,18 +84,18 @@ def test_a_feed_hears_at_once_of_all_that_came() -> None:
 
 def test_a_failure_that_ends_the_run_costs_nothing_that_came_beside_it() -> None:
     bench = Bench()
-    outcomes = [bench.failed(0, RequestRejected("the same for every image")), bench.came(1), bench.came(2)]
+    finished_jobs = [bench.failed(0, RequestRejected("the same for every image")), bench.came(1), bench.came(2)]
     seen = []
     with pytest.raises(RequestRejected, match="the same for every image"):
-        seen += [record.file for record in bench.settlement.settle(outcomes)]
+        seen += [record.file for record in bench.handler.settle(finished_jobs)]
     assert len(bench.store.saved) == 2
-    assert bench.feed.heard == [2]
+    assert bench.job_source.heard == [2]
 
 
 def test_a_job_whose_server_went_comes_back_beside_those_that_are_done() -> None:
     bench = Bench()
-    outcomes = [bench.came(0), bench.failed(1, ServerUnreachable("gone")), bench.came(2), bench.came(3)]
-    assert len(list(bench.settlement.settle(outcomes))) == 3
+    finished_jobs = [bench.came(0), bench.failed(1, ServerUnreachable("gone")), bench.came(2), bench.came(3)]
+    assert len(list(bench.handler.settle(finished_jobs))) == 3
     again = bench.jobs.take()
     assert again == bench.out[1]
     assert not bench.jobs.is_finished

@@ -7,7 +7,7 @@ import random
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
-from sdclient.batch.spoiled import Findings, SpoiledLimits, examine, reason_spoiled
+from sdclient.batch.spoiled import ArtifactLimits, Findings, examine, reason_spoiled
 from sdclient.serve.engines.classical import ClassicalEngine
 
 SIDE_PX = 256
@@ -114,9 +114,9 @@ def test_a_white_source_does_not_excuse_a_black_result() -> None:
 
 def test_the_limit_is_the_highest_score_that_passes_and_is_said() -> None:
     findings = Findings(noise_score=0.5, is_black=False, is_uniform=False)
-    assert reason_spoiled(findings, SpoiledLimits(noise_score=0.5)) is None
-    assert reason_spoiled(findings, SpoiledLimits(noise_score=0.45)) == "rainbow noise (score 0.50, limit 0.45)"
-    assert reason_spoiled(examine(noise(8), board()), SpoiledLimits(noise_score=1)) is None
+    assert reason_spoiled(findings, ArtifactLimits(noise_score=0.5)) is None
+    assert reason_spoiled(findings, ArtifactLimits(noise_score=0.45)) == "rainbow noise (score 0.50, limit 0.45)"
+    assert reason_spoiled(examine(noise(8), board()), ArtifactLimits(noise_score=1)) is None
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (9, 200), (1025, 33), (2000, 1500)])

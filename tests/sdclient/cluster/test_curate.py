@@ -15,7 +15,7 @@ from PIL import Image
 
 from sdclient.cli import cli
 from sdclient.cluster import nodes
-from sdclient.cluster.scorer import ScoringSetup, SentPictures, score_chunk
+from sdclient.cluster.scorer import ScoringSetup, SentImages, score_chunk
 from sdclient.cluster.scoring import ray_scoring
 from sdclient.curate import Curator
 from sdclient.curate.scorer import ScoreJob
@@ -108,7 +108,7 @@ def test_a_node_with_another_version_is_refused(
 
 def test_a_node_that_joined_with_another_version_says_so() -> None:
     job = ScoreJob("pit/1_1.png", "", "pit", "", "", "")
-    answer = score_chunk(ScoringSetup("call", "99.1", {}, False), [job], SentPictures({}, {}), ())
+    answer = score_chunk(ScoringSetup("call", "99.1", {}, False), [job], SentImages({}, {}), ())
     assert isinstance(answer, SettingsError)
     assert "the owner's machine 99.1" in str(answer)
 

@@ -15,10 +15,10 @@ from typing import Any, cast
 import pytest
 
 from sdclient.adaptive.loop import AcceptanceLoop
-from sdclient.adaptive.strengths import FollowedStrengths
+from sdclient.adaptive.strengths import AdaptiveStrength
 from sdclient.batch import BatchRunner, GenerationSettings, RunSpec
 from sdclient.cluster import crew, nodes
-from sdclient.cluster.fleet import RayFleet
+from sdclient.cluster.fleet import RayServerPool
 from sdclient.errors import ManifestError, ServerUnreachable, SettingsError, Unauthorized
 from sdclient.manifest import DONE, ImageRecord, Manifest
 from sdclient.sources import discover
@@ -32,8 +32,8 @@ from .conftest import AUTH, LocalCluster, until
 SETTINGS = GenerationSettings.checked({"native_px": 64, "steps": 2, "batch_size": 2})
 
 
-def runner_of(sources: Path, output: Path, fleet: RayFleet | None = None, **options: Any) -> BatchRunner:
-    return BatchRunner(fleet or RayFleet(), sources, output, SETTINGS, **options)
+def runner_of(sources: Path, output: Path, pool: RayServerPool | None = None, **options: Any) -> BatchRunner:
+    return BatchRunner(pool or RayServerPool(), sources, output, SETTINGS, **options)
 
 
 def make(runner: BatchRunner, sources: Path, per_source: int) -> list[ImageRecord]:
@@ -87,7 +87,7 @@ def test_a_lost_nodes_work_is_redone_by_the_others(cluster: LocalCluster, source
 def test_a_node_that_joins_later_gets_work(
     cluster: LocalCluster, sources_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew, "LOOK_S", 0.2)
+    monkeypatch.setattr(crew, "SEARCH_INTERVAL_S", 0.2)
     runner = runner_of(sources_folder, tmp_path / "out")
     joined: list[WebUIServer] = []
     for _ in runner.run([(source, 40) for source in discover(sources_folder)]):
@@ -138,11 +138,11 @@ def test_a_loop_until_accepted_works_on_a_cluster_too(
     spec = RunSpec.from_settings(SETTINGS)
     found = discover(sources_folder)
     loop = AcceptanceLoop(
-        BatchRunner(RayFleet(), sources_folder, tmp_path / "out", spec, check=None),
+        BatchRunner(RayServerPool(), sources_folder, tmp_path / "out", spec, check=None),
         tmp_path / "out",
         spec,
         [(source, 4) for source in found],
-        FollowedStrengths(spec, found, low=0.15, high=0.45),
+        AdaptiveStrength(spec, found, low=0.15, high=0.45),
         parameters={},
         budget=6,
         open_judge=Limits(alike_below=0.2).open,
@@ -154,7 +154,7 @@ def test_a_loop_until_accepted_works_on_a_cluster_too(
 
 def test_a_worker_that_never_starts_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crew, "START_S", 0.0)
-    idle = crew.RayCrew(RayFleet(), cast(Any, SimpleNamespace(masks=None)))
+    idle = crew.RayDispatcher(RayServerPool(), cast(Any, SimpleNamespace(masks=None)))
     with pytest.raises(ServerUnreachable, match=r"no worker started on any node within 0 s; look into Ray's logs"):
         idle.next_message(0)
 
@@ -190,16 +190,16 @@ def test_an_interrupted_run_leaves_no_job_at_the_webuis(
 
 def test_a_cluster_without_webuis_is_said_in_one_line(sources_folder: Path, tmp_path: Path) -> None:
     told: list[str] = []
-    fleet = RayFleet(["http://me:hidden@127.0.0.1:9"], tell=told.append)
+    pool = RayServerPool(["http://me:hidden@127.0.0.1:9"], tell=told.append)
     with pytest.raises(ServerUnreachable, match=r"no node .* looked for http://127.0.0.1:9 on head, .*'ray start'$"):
-        make(runner_of(sources_folder, tmp_path / "out", fleet), sources_folder, 1)
+        make(runner_of(sources_folder, tmp_path / "out", pool), sources_folder, 1)
     assert "Left out: node one, where nothing listens at http://127.0.0.1:9" in told
     assert not (tmp_path / "out").exists()
 
 
 def test_an_address_that_all_nodes_share_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"http://gpu-pc:7860 with --ray: every node would ask that one server"):
-        RayFleet(["http://user:hidden@gpu-pc:7860"])
+        RayServerPool(["http://user:hidden@gpu-pc:7860"])
 
 
 def test_a_node_with_another_version_is_refused(
@@ -215,22 +215,22 @@ def test_a_node_with_another_version_is_refused(
 def test_a_wrong_password_stops_the_run_and_is_told_nowhere(
     cluster: LocalCluster, sources_folder: Path, tmp_path: Path
 ) -> None:
-    fleet = RayFleet(auth=("inspector", "wr0ng-word"))
+    pool = RayServerPool(auth=("inspector", "wr0ng-word"))
     with pytest.raises(Unauthorized) as refused:
-        make(runner_of(sources_folder, tmp_path / "out", fleet), sources_folder, 1)
+        make(runner_of(sources_folder, tmp_path / "out", pool), sources_folder, 1)
     assert re.match(r"on \w+: http://127\.0\.0\.1", str(refused.value))
     assert "wr0ng" not in str(refused.value)
-    assert "wr0ng" not in repr(fleet.places)
+    assert "wr0ng" not in repr(pool.places)
 
 
 def test_the_owners_password_serves_all_nodes_and_is_kept_nowhere(
     cluster: LocalCluster, sources_folder: Path, tmp_path: Path
 ) -> None:
     name, word = AUTH.split(":")
-    fleet = RayFleet(auth=(name, word))
-    make(runner_of(sources_folder, tmp_path / "out", fleet), sources_folder, 2)
+    pool = RayServerPool(auth=(name, word))
+    make(runner_of(sources_folder, tmp_path / "out", pool), sources_folder, 2)
     records_of(tmp_path / "out", 6)
-    assert word not in repr(fleet.places)
+    assert word not in repr(pool.places)
     assert word.encode() not in b"".join(path.read_bytes() for path in (tmp_path / "out").glob("*.sqlite*"))
 
 
@@ -277,7 +277,7 @@ def test_all_nodes_lost_ends_the_run_when_patience_does(
     cluster: LocalCluster, sources_folder: Path, tmp_path: Path
 ) -> None:
     only = cluster.add("a-lone-one")
-    runner = runner_of(sources_folder, tmp_path / "out", RayFleet([only.url]), patience_s=0.5)
+    runner = runner_of(sources_folder, tmp_path / "out", RayServerPool([only.url]), patience_s=0.5)
     made = runner.run([(source, 30) for source in discover(sources_folder)])
     next(made)
     cluster.kill("a-lone-one")

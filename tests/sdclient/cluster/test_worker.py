@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sdclient.batch.finish import MadeImage, SpoiledImage
+from sdclient.batch.finish import GeneratedFile, RejectedImage
 from sdclient.batch.jobs import Job, plan_images
 from sdclient.batch.parameters import ImageParameters
-from sdclient.batch.spoiled import find_spoiled
-from sdclient.cluster.wire import Place, Reply, SentJob, SourceFiles, Spoiled, WorkerOrders
-from sdclient.cluster.worker import Worker, look
+from sdclient.batch.spoiled import find_artifacts
+from sdclient.cluster.wire import Endpoint, JobMessage, JobReply, Rejected, SourceFiles, WorkerContext
+from sdclient.cluster.worker import Worker, check_endpoint
 from sdclient.errors import ServerOutOfMemory, ServerUnreachable, SourceError
 from sdclient.sources import discover
 from sdclient.testing import WebUIServer
@@ -23,13 +23,13 @@ from sdcore.files import sha256_of
 PARAMETERS = ImageParameters(0.3, "DPM++ SDE Karras", None, 2, 7.0, "", "", 64)
 
 
-def place_of(server: WebUIServer) -> Place:
-    return Place("f00", "bench-2", "10.0.0.2", server.url, None)
+def place_of(server: WebUIServer) -> Endpoint:
+    return Endpoint("f00", "bench-2", "10.0.0.2", server.url, None)
 
 
 @pytest.fixture
 def worker(webui_server: WebUIServer) -> Worker:
-    return Worker(WorkerOrders(place_of(webui_server), 64, find_spoiled, 1))
+    return Worker(WorkerContext(place_of(webui_server), 64, find_artifacts, 1))
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def files_of(job: Job) -> SourceFiles:
 
 
 def test_a_job_goes_over_without_any_path(job: Job, tmp_path: Path) -> None:
-    sent = pickle.dumps((SentJob.of(job), files_of(job)))
+    sent = pickle.dumps((JobMessage.of(job), files_of(job)))
     assert b"secret-place" not in sent
     assert str(tmp_path).encode() not in sent
     back = pickle.loads(sent)[0].job()
@@ -65,37 +65,37 @@ def test_a_job_goes_over_without_any_path(job: Job, tmp_path: Path) -> None:
 
 
 def test_a_worker_makes_the_images_of_a_job(worker: Worker, job: Job) -> None:
-    reply = pickle.loads(pickle.dumps(worker.make(SentJob.of(job), files_of(job))))
+    reply = pickle.loads(pickle.dumps(worker.make(JobMessage.of(job), files_of(job))))
     made = reply.images_of(job)
-    assert [one.record.file for one in made if isinstance(one, MadeImage)] == ["焊盘/3_1.png", "焊盘/3_2.png"]
-    assert all(one.record.server.endswith(" on bench-2") for one in made if isinstance(one, MadeImage))
+    assert [one.record.file for one in made if isinstance(one, GeneratedFile)] == ["焊盘/3_1.png", "焊盘/3_2.png"]
+    assert all(one.record.server.endswith(" on bench-2") for one in made if isinstance(one, GeneratedFile))
 
 
 def test_a_spoiled_image_is_told_by_its_number(webui_server: WebUIServer, job: Job) -> None:
-    worker = Worker(WorkerOrders(place_of(webui_server), 64, lambda *_: "black picture", 1))
-    reply = worker.make(SentJob.of(job), files_of(job))
-    assert reply.images == (Spoiled(1, "black picture"), Spoiled(2, "black picture"))
-    assert [one.planned for one in reply.images_of(job) if isinstance(one, SpoiledImage)] == list(job.images)
+    worker = Worker(WorkerContext(place_of(webui_server), 64, lambda *_: "black picture", 1))
+    reply = worker.make(JobMessage.of(job), files_of(job))
+    assert reply.images == (Rejected(1, "black picture"), Rejected(2, "black picture"))
+    assert [one.planned for one in reply.images_of(job) if isinstance(one, RejectedImage)] == list(job.images)
 
 
 def test_an_error_of_the_webui_names_the_node_and_survives_the_way_back(
     worker: Worker, webui_server: WebUIServer, job: Job
 ) -> None:
     webui_server.faults.out_of_memory()
-    reply = pickle.loads(pickle.dumps(worker.make(SentJob.of(job), files_of(job))))
+    reply = pickle.loads(pickle.dumps(worker.make(JobMessage.of(job), files_of(job))))
     assert isinstance(reply.error, ServerOutOfMemory)
     assert str(reply.error).startswith("on bench-2: ")
 
 
 def test_a_source_that_is_no_picture_is_named_as_its_owner_names_it(worker: Worker, job: Job) -> None:
-    reply = worker.make(SentJob.of(job), SourceFiles(b"no picture"))
+    reply = worker.make(JobMessage.of(job), SourceFiles(b"no picture"))
     assert isinstance(reply.error, SourceError)
     assert str(reply.error).startswith("焊盘/3.png: not an image")
 
 
 def test_a_worker_that_is_stopped_sends_nothing_more(worker: Worker, webui_server: WebUIServer, job: Job) -> None:
     worker.stop()
-    assert worker.make(SentJob.of(job), files_of(job)) == Reply(is_unsent=True)
+    assert worker.make(JobMessage.of(job), files_of(job)) == JobReply(is_unsent=True)
     assert not webui_server.jobs
 
 
@@ -109,6 +109,6 @@ def test_a_probe_says_whether_the_webui_answers(worker: Worker, webui_server: We
 
 def test_a_look_at_a_webui_that_is_not_there_names_the_node(webui_server: WebUIServer) -> None:
     with webui_server.down():
-        found = look(place_of(webui_server), [("Euler", None)], [])
+        found = check_endpoint(place_of(webui_server), [("Euler", None)], [])
     assert isinstance(found, ServerUnreachable)
     assert str(found).startswith("on bench-2: ")
