@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..batch.finish import GeneratedFile
+from ..batch.missing import MissingImages
 from ..batch.store import OutputStore, open_store
 from ..errors import OutputError, SettingsError
 from ..manifest import ImageRecord
