@@ -5,7 +5,7 @@
 DEEPPCB is a folder with `images/<class>/*.png` and `split.csv` (columns file, class, split, train_longtail, sha256);
 boards are drawn by `examples/boards.py`. For each of the two, WORK gets a data folder, an output with all planted
 pictures, and with --epochs a classifier of `trainer train` on the training part, whose opinion the filters hear. What
-is there is used again. Limits are learnt from the training part; false rejects are counted on the test part.
+is there is used again. Thresholds are learnt from the training part; false rejects are counted on the test part.
 Intervals are Clopper-Pearson, 95 %. Needs the extras `curate`, `serve` and for --epochs `train`.
 """
 
@@ -29,7 +29,7 @@ from scipy import stats
 from tqdm import tqdm
 
 from sdclient._images import encode_png
-from sdclient.curate import REASONS, Curator, Direction, Judged
+from sdclient.curate import REASONS, Curator, Direction, JudgedImage
 from sdclient.curate.settings import CurationSettings
 from sdclient.curate.sheet import write_sheets
 from sdclient.manifest import ImageRecord, Manifest, Parent
@@ -210,7 +210,7 @@ def classifier_settings(folder: Path, epochs: int) -> CurationSettings:
     )
 
 
-def curate(output: Path, settings: CurationSettings) -> list[Judged]:
+def curate(output: Path, settings: CurationSettings) -> list[JudgedImage]:
     """Score and judge, as the command does."""
 
     def bar(items: Sequence[object], title: str) -> Iterator[object]:
@@ -222,9 +222,9 @@ def curate(output: Path, settings: CurationSettings) -> list[Judged]:
         return curator.judge(bar)
 
 
-def report(judged: Sequence[Judged], cases: Mapping[str, Case], *, with_opinion: bool) -> None:
+def report(judged: Sequence[JudgedImage], cases: Mapping[str, Case], *, with_opinion: bool) -> None:
     """The tables: recall by case, false rejects by filter."""
-    by_case: dict[Case, list[Judged]] = defaultdict(list)
+    by_case: dict[Case, list[JudgedImage]] = defaultdict(list)
     for one in judged:
         by_case[cases[one.file]].append(one)
     print("| planted | should say | images | says so | rejected at all | other reasons |\n|---|---|---|---|---|---|")
@@ -258,7 +258,7 @@ def share(count: int, total: int) -> str:
     return f"{count / total:.1%} ({low:.1%} to {high:.1%}; {count}/{total})"
 
 
-def _unreal(one: Judged) -> list[str]:
+def _unreal(one: JudgedImage) -> list[str]:
     return [word for word in one.reasons if REASONS[word].direction is Direction.UNREAL]
 
 

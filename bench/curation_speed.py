@@ -32,8 +32,8 @@ from sdclient.batch.spoiled import examine_sibling
 from sdclient.curate import Curator
 from sdclient.curate.faces import face_score
 from sdclient.curate.fingerprints import BITS, close_pairs, hash_of
-from sdclient.curate.knowledge import RealKnowledge
-from sdclient.curate.learnt import Learnt
+from sdclient.curate.knowledge import ReferenceStatistics
+from sdclient.curate.learnt import ReferenceModel
 from sdclient.curate.likeness import comparable, likeness, likeness_of_retakes, pair_likeness
 from sdclient.curate.pixels import grey_of
 from sdclient.curate.real import measure_pictures
@@ -99,7 +99,7 @@ def read(folder: Path, count: int) -> list[Image.Image]:
 
 def tabulate_scores(report: Report, side: int, pairs: list[Pair], rounds: int) -> dict[str, list[float]]:
     """Milliseconds of processor time an image of each score, and its share of all scores of an image."""
-    learnt = Learnt({"all": measure_pictures([source for _, source in pairs])})
+    learnt = ReferenceModel({"all": measure_pictures([source for _, source in pairs])})
     bases = [Base(source) for _, source in pairs]
     for base in bases:
         _ = base.likeness_of_retakes, base.hash, base.rgb
@@ -172,8 +172,8 @@ def tabulate_judging(report: Report, count: int, photos: list[Image.Image]) -> d
         with Manifest(output, create=True) as manifest:
             manifest.set_run({"sources": str(root / "sources")})
             manifest.add(record(file, k, source) for k, file in enumerate(files))
-            knowledge = RealKnowledge(output, manifest.run(), CurationSettings(), is_dry_run=False)
-            scores = score_image(photos[0], Base(photos[0]), "all", Learnt(knowledge.measures())).scores
+            knowledge = ReferenceStatistics(output, manifest.run(), CurationSettings(), is_dry_run=False)
+            scores = score_image(photos[0], Base(photos[0]), "all", ReferenceModel(knowledge.measures())).scores
             Curation(manifest).set_scores((file, file, scores) for file in files)
             hashes = (rng.bytes(BITS // 8).hex() for _ in files)
             Fingerprints(manifest).keep(

@@ -42,10 +42,10 @@ import numpy as np
 import requests
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
+from sdclient.curate.review.service import ReviewService
 from tqdm import tqdm
 
 from sdclient.curate.reasons import REASONS
-from sdclient.curate.review.desk import ReviewDesk
 from sdclient.curate.review.serving import review_application
 from sdclient.curate.score_names import SCORES
 from sdclient.manifest import ImageRecord, Manifest
@@ -272,8 +272,8 @@ def of_the_server(url: str, repeats: int = 20) -> dict[str, Any]:
 def in_processor_time(output: Path) -> dict[str, Any]:
     """What the server's own work takes of a core, without HTTP; other programs of the machine do not count in."""
     found = {}
-    with ReviewDesk(output) as desk:
-        files = desk.find(ReviewFilter(class_name="class 5")).files[:60]
+    with ReviewService(output) as service:
+        files = service.find(ReviewFilter(class_name="class 5")).files[:60]
 
         def timed(name: str, run: Callable[[], object], repeats: int = 5) -> None:
             values = []
@@ -283,13 +283,13 @@ def in_processor_time(output: Path) -> dict[str, Any]:
                 values.append((time.process_time() - begin) * 1000)
             found[name] = spread(values)
 
-        timed("60 thumbnails, cold", lambda: [desk.picture(file, "candidate", small=True) for file in files], 1)
-        timed("60 thumbnails, kept", lambda: [desk.picture(file, "candidate", small=True) for file in files])
-        timed("60 whole pictures", lambda: [desk.picture(file, "candidate") for file in files], 1)
-        timed("counts by class", desk.counts)
-        timed("list, all", lambda: desk.find(ReviewFilter()))
-        timed("reasons and ranges of scores", desk.facets)
-        timed("rows of 60 images", lambda: desk.rows(files))
+        timed("60 thumbnails, cold", lambda: [service.picture(file, "candidate", small=True) for file in files], 1)
+        timed("60 thumbnails, kept", lambda: [service.picture(file, "candidate", small=True) for file in files])
+        timed("60 whole pictures", lambda: [service.picture(file, "candidate") for file in files], 1)
+        timed("counts by class", service.counts)
+        timed("list, all", lambda: service.find(ReviewFilter()))
+        timed("reasons and ranges of scores", service.facets)
+        timed("rows of 60 images", lambda: service.rows(files))
     return found
 
 

@@ -25,8 +25,8 @@ import numpy as np
 from PIL import Image, ImageChops
 
 from sdclient.boxes import Box
-from sdclient.compose import Composer, ComposeSettings, share_out
-from sdclient.compose.pixels import form_of, in_form
+from sdclient.compose import Composer, ComposeSettings, share_evenly
+from sdclient.compose.pixels import form_of, to_form
 from sdclient.compose.sheet import write_sheet
 from sdclient.manifest import Manifest
 from sdclient.masks import read_mask, rectangles_mask, write_mask
@@ -108,7 +108,7 @@ def row(folder: Path, case: Case, common: dict[str, Any], per_class: int) -> str
         ComposeSettings.checked({**common, **case.settings}),
         allowed=folder / case.allowed if case.allowed else None,
     )
-    planned = share_out(sources, per_class)
+    planned = share_evenly(sources, per_class)
     begin = time.process_time()  # of this process alone, whatever else the machine does
     made = sum(1 for _ in composer.run(planned))
     seconds = time.process_time() - begin
@@ -135,7 +135,7 @@ def opened(output: Path) -> Iterator[tuple[Any, Image.Image, Image.Image, Image.
     for record in records:
         result = Image.open(output / record.file)
         base = Image.open(Path(run["other_sources"]) / record.other_parents[0].source)
-        yield record, result, in_form(base, form_of(base)), read_mask(output / record.mask, result.size)
+        yield record, result, to_form(base, form_of(base)), read_mask(output / record.mask, result.size)
 
 
 def by_class(output: Path) -> None:

@@ -18,7 +18,7 @@ _CREATE = (
 
 
 @dataclass(frozen=True)
-class Twin:
+class NearDuplicate:
     """Another image of the class that looks alike."""
 
     file: str
@@ -39,7 +39,7 @@ class Fingerprint:
     """What its scores were computed with: a version and the real images."""
     hash: str
     """Perceptual hash, hexadecimal."""
-    twins: tuple[Twin, ...] | None
+    twins: tuple[NearDuplicate, ...] | None
     """Images that were there before it and look alike; None while it was not compared yet."""
 
 
@@ -75,11 +75,13 @@ class Fingerprints:
         }
 
 
-def _as_text(twins: tuple[Twin, ...] | None) -> str | None:
+def _as_text(twins: tuple[NearDuplicate, ...] | None) -> str | None:
     return None if twins is None else json.dumps([[twin.file, twin.sha256, twin.likeness] for twin in twins])
 
 
-def _still_there(text: str | None, current: dict[str, str]) -> tuple[Twin, ...] | None:
+def _still_there(text: str | None, current: dict[str, str]) -> tuple[NearDuplicate, ...] | None:
     if text is None:
         return None
-    return tuple(twin for twin in (Twin(*row) for row in json.loads(text)) if current.get(twin.file) == twin.sha256)
+    return tuple(
+        twin for twin in (NearDuplicate(*row) for row in json.loads(text)) if current.get(twin.file) == twin.sha256
+    )

@@ -127,7 +127,7 @@ class ClassCounts:
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenRevision:
     """An image as a person saw it when deciding."""
 
     file: str
@@ -136,7 +136,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Decided:
+class DecisionResult:
     """What became of the decisions of one step."""
 
     written: tuple[str, ...]
@@ -144,7 +144,7 @@ class Decided:
     """(file, why it was not written)."""
 
 
-class Review:
+class ReviewQueries:
     """What a review page asks of an open manifest and writes into it.
 
     Args:
@@ -218,7 +218,7 @@ class Review:
                 found[row[0]] = _to_row(row)
         return [found[file] for file in files if file in found]
 
-    def decide(self, seen: Iterable[Seen], verdict: str, *, tab: str) -> Decided:
+    def decide(self, seen: Iterable[SeenRevision], verdict: str, *, tab: str) -> DecisionResult:
         """Write one decision about some images as a step that `undo` takes back as a whole.
 
         What was decided elsewhere or made again since it was seen stays as it is and is told.
@@ -239,7 +239,7 @@ class Review:
                     written.append(one.file)
                 except ReviewConflict as conflict:
                     conflicts.append((one.file, str(conflict)))
-        return Decided(tuple(written), tuple(conflicts))
+        return DecisionResult(tuple(written), tuple(conflicts))
 
     def undo(self, tab: str) -> tuple[str, ...]:
         """Take back the last step of a page, but for what was decided elsewhere since; gives the files."""

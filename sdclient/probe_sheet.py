@@ -18,7 +18,7 @@ SHEET_NAME = "contact_sheet.png"
 
 
 @dataclass(frozen=True)
-class ProbeFiles:
+class ProbeReport:
     """Where the files of a probe go."""
 
     sheet: Path
@@ -26,7 +26,7 @@ class ProbeFiles:
     """Folder for every image by itself, or None."""
 
     @classmethod
-    def at(cls, out: Path) -> ProbeFiles:
+    def at(cls, out: Path) -> ProbeReport:
         """The files for a sheet's name (ending in .png), or for a folder, new or empty.
 
         Raises:

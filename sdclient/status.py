@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .batch.store import manifest_for_upkeep
+from .batch.store import upkeep_manifest
 from .manifest import DONE, FAILED, PLANNED, Manifest
 from .manifest_progress import STATUSES, count_by_class, count_failures
 
@@ -48,7 +48,7 @@ def retry_failed(output: Path) -> int:
         ManifestError: no manifest, or a damaged one.
         FolderInUse: a run is at work.
     """
-    with manifest_for_upkeep(output) as manifest:
+    with upkeep_manifest(output) as manifest:
         failed = [state.file for state in manifest.states(FAILED)]
         manifest.mark(failed, PLANNED)
     return len(failed)

@@ -14,7 +14,7 @@ from PIL import Image
 from sdcore.files import is_temporary, sha256_of
 
 from .batch.finish import MASK_SHA256
-from .batch.store import manifest_for_upkeep
+from .batch.store import upkeep_manifest
 from .errors import MaskError
 from .infotext import read_infotext
 from .manifest import DONE, PLANNED, RUNNING, ImageRecord, Manifest
@@ -68,7 +68,7 @@ def verify(output: Path, *, repair: bool = False, track: Track = untracked) -> V
     if not repair:
         with Manifest(output) as manifest:
             return _sweep(output, manifest, track)
-    with manifest_for_upkeep(output) as manifest:
+    with upkeep_manifest(output) as manifest:
         found = _sweep(output, manifest, track)
         _repair(output, manifest, found)
     return Verification(found.images, found.damaged, found.orphans, repaired=True)

@@ -186,7 +186,7 @@ def open_store(output: Path, run: Mapping[str, Any], *, durable: bool = False) -
 
 
 @contextmanager
-def manifest_for_upkeep(output: Path) -> Iterator[Manifest]:
+def upkeep_manifest(output: Path) -> Iterator[Manifest]:
     """The manifest of an existing output, open for changes while no run is at work.
 
     Raises:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..batch import Server
     from ..batch.crew import ServerPool
     from ..client import WebUI
-    from ..curate.scoring import OpenScoring
+    from ..curate.scoring import ScoringFactory
 
 _SEVERAL = 2
 """Stands for the servers of a cluster, which come and go: they are shown in a table, even while there is one."""
@@ -70,7 +70,7 @@ def opened_servers(urls: Sequence[str], servers_file: Path | None, ray: str | No
 
 
 @contextmanager
-def scoring_on(ray: str | None, output: Path) -> Iterator[OpenScoring | None]:
+def scoring_on(ray: str | None, output: Path) -> Iterator[ScoringFactory | None]:
     """Where an output is scored, for as long as the block lasts: on a Ray cluster; None where it is this machine.
 
     Args:

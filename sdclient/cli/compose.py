@@ -137,11 +137,11 @@ def compose(
     from ..sources import discover
 
     try:
-        from ..compose import Composer, ComposeSettings, share_out
+        from ..compose import Composer, ComposeSettings, share_evenly
     except ModuleNotFoundError as error:
         raise MissingExtra("'sdclient compose'", "curate") from error
     found = discover(defects)
-    owed = match_plan(read_plan(plan_file), found) if plan_file is not None else share_out(found, per_class or 0)
+    owed = match_plan(read_plan(plan_file), found) if plan_file is not None else share_evenly(found, per_class or 0)
     with ExitStack() as opened:
         refiner = None
         if refine_url is not None:
@@ -230,9 +230,9 @@ def _make_all(composer: Composer, owed: list[tuple[Source, int]], output: Path) 
 
 
 def _write_sheet(sheet: Path, output: Path) -> str:
-    from ..compose.sheet import write_sheet
+    from ..compose.sheet import write_transplant_sheet
 
-    for key, label in write_sheet(sheet, output).items():
+    for key, label in write_transplant_sheet(sheet, output).items():
         click.echo(f"{key} on the sheet: {label}", err=True)
     return str(sheet)
 

@@ -14,8 +14,8 @@ from sdcore.cli import FiniteRange
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..curate import Judged
-    from ..curate.decide import Limits
+    from ..curate import JudgedImage
+    from ..curate.decide import Thresholds
 
 _EPILOG = """\b
 Examples:
@@ -105,20 +105,20 @@ def curate(
         )
     try:
         from ..curate.curator import Curator
-        from ..curate.decide import GivenLimits
+        from ..curate.decide import UserThresholds
         from ..curate.settings import CurationSettings
-        from ..curate.sheet import write_sheets
+        from ..curate.sheet import write_curation_sheets
     except ImportError as error:
         raise MissingExtra("'sdclient curate'", "curate") from error
-    from ..curate.opening import manifest_for_curation
+    from ..curate.opening import curation_manifest
     from ._progress import bar
     from ._workplaces import scoring_on
 
-    given = GivenLimits(**{name.replace("-", "_"): chosen.pop(name.replace("-", "_")) for name, _, _ in _LIMITS})
+    given = UserThresholds(**{name.replace("-", "_"): chosen.pop(name.replace("-", "_")) for name, _, _ in _LIMITS})
     settings = CurationSettings(limits=given, skip=frozenset(skip), **chosen)
     with (
         scoring_on(ray_address, output) as open_scoring,
-        manifest_for_curation(output, is_dry_run=dry_run) as manifest,
+        curation_manifest(output, is_dry_run=dry_run) as manifest,
     ):
         curator = Curator(output, manifest, settings, is_dry_run=dry_run, open_scoring=open_scoring)
         curator.check_files(bar)
@@ -126,7 +126,7 @@ def curate(
         judged = curator.judge(bar)
         limits = curator.limits()
         sources = settings.sources or Path(str(manifest.run().get("sources", "")))
-    legends = write_sheets(sheet, output, judged, sources) if sheet is not None else {}
+    legends = write_curation_sheets(sheet, output, judged, sources) if sheet is not None else {}
     if as_json:
         click.echo(json.dumps(_as_json(judged, limits, scored, dry_run), ensure_ascii=False))
         return
@@ -148,7 +148,7 @@ def curate(
     )
 
 
-def _print_verdicts(judged: Sequence[Judged]) -> None:
+def _print_verdicts(judged: Sequence[JudgedImage]) -> None:
     from collections import Counter
 
     from rich.table import Table
@@ -174,7 +174,7 @@ def _print_verdicts(judged: Sequence[Judged]) -> None:
     console().print(table)
 
 
-def _print_limits(limits: Mapping[str, Limits]) -> None:
+def _print_limits(limits: Mapping[str, Thresholds]) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -202,7 +202,9 @@ def _print_limits(limits: Mapping[str, Limits]) -> None:
         click.echo("* too few real images of that class: other classes were asked too")
 
 
-def _as_json(judged: Sequence[Judged], limits: Mapping[str, Limits], scored: int, is_dry_run: bool) -> dict[str, Any]:
+def _as_json(
+    judged: Sequence[JudgedImage], limits: Mapping[str, Thresholds], scored: int, is_dry_run: bool
+) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {

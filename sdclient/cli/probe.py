@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from ..probe import Sample, Setting, SettingResult
-    from ..probe_sheet import ProbeFiles
+    from ..probe_sheet import ProbeReport
 
 _INTERRUPTED = 130
 
@@ -88,12 +88,12 @@ def probe(
     from ..batch.mask_files import find_masks
     from ..client import WebUI
     from ..probe import checked_common, grid, own_native_px, pick_sources, run_probe, suggest, summarise
-    from ..probe_sheet import ProbeFiles
+    from ..probe_sheet import ProbeReport
     from ..sources import discover
 
     columns = grid(sizes, strengths, samplers)
     common = checked_common(settings, columns)
-    files = ProbeFiles.at(out)
+    files = ProbeReport.at(out)
     found = discover(sources)
     masks = None
     if masks_folder is not None:
@@ -114,7 +114,7 @@ def probe(
 
 
 def _make_all(
-    samples: Iterator[Sample], files: ProbeFiles, columns: Sequence[Setting], total: int
+    samples: Iterator[Sample], files: ProbeReport, columns: Sequence[Setting], total: int
 ) -> tuple[list[Sample], Mapping[str, str]]:
     """Everything with a progress bar; what was made before something went wrong is drawn too."""
     from tqdm import tqdm
@@ -169,7 +169,7 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _in_words(files: ProbeFiles, suggested: SettingResult | None, legend: Mapping[str, str]) -> str:
+def _in_words(files: ProbeReport, suggested: SettingResult | None, legend: Mapping[str, str]) -> str:
     lines = [f"{key} on the sheet: {label}" for key, label in legend.items()]
     if suggested is None:
         lines.append("Every setting spoiled an image; try a size nearer to the model's own, or a lower strength.")
@@ -181,7 +181,7 @@ def _in_words(files: ProbeFiles, suggested: SettingResult | None, legend: Mappin
 
 
 def _as_json(
-    files: ProbeFiles, made: Sequence[Sample], results: Sequence[SettingResult], suggested: SettingResult | None
+    files: ProbeReport, made: Sequence[Sample], results: Sequence[SettingResult], suggested: SettingResult | None
 ) -> dict[str, Any]:
     from dataclasses import asdict
 

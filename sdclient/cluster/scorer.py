@@ -16,7 +16,7 @@ from ..masks import decode_mask
 from ..photos import decode_photo
 
 if TYPE_CHECKING:
-    from ..curate.real import RealClass
+    from ..curate.real import ClassStatistics
     from ..curate.score import Scored
     from ..curate.scorer import PairJob, ScoreJob, Scorer
 
@@ -31,7 +31,7 @@ class ScoringSetup:
     """Tells one call from another."""
     version: str
     """Of the owner's software."""
-    real: dict[str, RealClass] = field(repr=False)
+    real: dict[str, ClassStatistics] = field(repr=False)
     """Measures of real images by class."""
     with_faces: bool
 

@@ -16,7 +16,7 @@ from ray.exceptions import RayError
 from sdcore import __version__
 from sdcore.files import printable
 
-from ..curate.real import RealClass
+from ..curate.real import ClassStatistics
 from ..curate.score import Scored
 from ..curate.scorer import PairJob, ScoreJob, base_bytes, recorded_bytes
 from ..curate.scoring import ScoringPool, chunks_of
@@ -35,8 +35,8 @@ _Item = TypeVar("_Item", ScoreJob, PairJob)
 
 
 @contextmanager
-def ray_scoring(output: Path, real: dict[str, RealClass], with_faces: bool, images: int) -> Iterator[ScoringPool]:
-    """What scores the images of an output on all nodes of the cluster; see `curate.scoring.OpenScoring`.
+def ray_scoring(output: Path, real: dict[str, ClassStatistics], with_faces: bool, images: int) -> Iterator[ScoringPool]:
+    """What scores the images of an output on all nodes of the cluster; see `curate.scoring.ScoringFactory`.
 
     Args:
         output: the output folder, on this machine.

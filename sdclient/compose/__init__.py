@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .draws import share_out
+from .draws import share_evenly
 from .run import Composer, ComposeStart
 from .settings import ComposeSettings
 
-__all__ = ["ComposeSettings", "ComposeStart", "Composer", "share_out"]
+__all__ = ["ComposeSettings", "ComposeStart", "Composer", "share_evenly"]

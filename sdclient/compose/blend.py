@@ -54,10 +54,10 @@ def blend(patch: Pixels, there: Pixels, alpha: Plane, ring: Area, *, own_gradien
         how: which way.
     """
     ways = WAYS if how == "auto" else (how,)
-    return choose([_one(way, patch, there, alpha, ring, own_gradient) for way in ways])
+    return best_blend([_one(way, patch, there, alpha, ring, own_gradient) for way in ways])
 
 
-def choose(tried: Sequence[Blended]) -> Blended:
+def best_blend(tried: Sequence[Blended]) -> Blended:
     """The one with the least seam among those that keep the defect; the first one where none does.
 
     Less of a seam than a real defect has is no gain: of those the first is taken.

@@ -16,7 +16,7 @@ _IMAGE_STEP = 0x91E10DA5C79E7B1C
 _WHOLE = 2**64
 
 
-def share_out(sources: Sequence[Source], per_class: int) -> list[tuple[Source, int]]:
+def share_evenly(sources: Sequence[Source], per_class: int) -> list[tuple[Source, int]]:
     """So many images of each class, no source of a class with more than one more than another; Normal has none.
 
     Args:
@@ -36,7 +36,7 @@ def is_on_own(onto: Onto, number: int, k: int) -> bool:
     return onto == "own" or (onto == "both" and (number + k) % 2 == 1)
 
 
-class GoodDeck:
+class BackgroundOrder:
     """The good images for the defects of one class, in an order of the run's own.
 
     The images of the class step through the deck by a sequence that leaves no gap, so that none is used much more often

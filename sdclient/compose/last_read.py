@@ -11,7 +11,7 @@ _PIXELS_KEPT = 24_000_000
 T = TypeVar("T")
 
 
-class LastRead(Generic[T]):
+class ImageLru(Generic[T]):
     """The last things read, up to so many pixels.
 
     Args:

@@ -19,7 +19,7 @@ _A_DEFECT = "defects, not good images; expected good ones alone: give their fold
 
 
 @dataclass(frozen=True)
-class GoodImage:
+class BackgroundImage:
     """A picture without a defect."""
 
     relative: str
@@ -59,7 +59,7 @@ def read_defects(sources: Iterable[Source], masks: Path, *, track: Track = untra
 
 def read_good(
     folder: Path, defects: Collection[Defect], classes: Collection[str], *, track: Track = untracked
-) -> list[GoodImage]:
+) -> list[BackgroundImage]:
     """The good images of a folder and of the folders in it, in natural order.
 
     Args:
@@ -72,7 +72,7 @@ def read_good(
         SourceError: there is none, or one of them is a defect's picture.
         OSError: a file cannot be read.
     """
-    found: list[GoodImage] = []
+    found: list[BackgroundImage] = []
     of_defects = next((entry for entry in visible_entries(folder) if entry.is_dir() and entry.name in classes), None)
     if of_defects is not None:
         raise SourceError(f"{printable(of_defects)}: {_A_DEFECT}")
@@ -85,7 +85,7 @@ def read_good(
         sha256 = sha256_of(path)
         if sha256 in by_sha256:
             raise SourceError(f"{printable(path)}: {_A_DEFECT} ({by_sha256[sha256]})")
-        found.append(GoodImage(relative, path, sha256))
+        found.append(BackgroundImage(relative, path, sha256))
     return found
 
 
@@ -114,7 +114,7 @@ def digest(lines: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode("utf-8")).hexdigest()
 
 
-def describe_good(good: Sequence[GoodImage]) -> str:
+def describe_good(good: Sequence[BackgroundImage]) -> str:
     """The good images in one line that changes with any of them."""
     return f"{len(good)} images, {digest(f'{one.relative} {one.sha256}' for one in good)[:16]}"
 

@@ -33,7 +33,7 @@ def form_of(picture: Image.Image) -> Form:
     return sizing.SourceForm.of(picture).mode
 
 
-def in_form(picture: Image.Image, form: Form) -> Image.Image:
+def to_form(picture: Image.Image, form: Form) -> Image.Image:
     """An upright picture of any mode in 8 bits, grey or colour."""
     return to_rgb(picture).convert(form)
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..batch.draws import draw_index
 from .cut import Cutout
 from .pixels import Area, Plane
-from .pose import Pose, posed
+from .pose import Pose, apply_pose
 from .surface import Surface, mismatch_map, touches, worst_mismatch
 
 USUAL_LIMIT = 0.3
@@ -29,7 +29,7 @@ _SLACK = 1.25
 
 
 @dataclass(frozen=True)
-class Spot:
+class Placement:
     """A place for a cutout's window; its ring may reach over the border, its support never does."""
 
     top: int
@@ -41,7 +41,7 @@ class Spot:
 class Found:
     """What a search came to."""
 
-    spot: Spot | None
+    spot: Placement | None
     reason: str
     """Why there is none; "" where there is one."""
 
@@ -56,7 +56,9 @@ class _Places:
     """Of the window that the first element speaks of."""
 
 
-def find_spot(surface: Surface, cutout: Cutout, closed: Area, *, limit: float | None, seed: int, name: str) -> Found:
+def find_placement(
+    surface: Surface, cutout: Cutout, closed: Area, *, limit: float | None, seed: int, name: str
+) -> Found:
     """Find a place whose surroundings fit.
 
     Among the places within the limit the quarter that fits best is kept, and those within 1.25 times the best
@@ -72,7 +74,7 @@ def find_spot(surface: Surface, cutout: Cutout, closed: Area, *, limit: float | 
     """
     factor = _factor(surface, cutout)
     coarse = surface if factor == 1 else surface.reduced(factor)
-    small = cutout if factor == 1 else posed(cutout, Pose(scale=1 / factor))
+    small = cutout if factor == 1 else apply_pose(cutout, Pose(scale=1 / factor))
     height, width = _extent(small.support)
     if height > coarse.size[0] or width > coarse.size[1]:
         return Found(None, "the defect is larger than the picture")
@@ -90,7 +92,7 @@ def find_spot(surface: Surface, cutout: Cutout, closed: Area, *, limit: float | 
     return Found(None, f"no surface fits (a structure of it ends at the border, limit {limit:g})")
 
 
-def _fits(surface: Surface, cutout: Cutout, spot: Spot, limit: float) -> bool:
+def _fits(surface: Surface, cutout: Cutout, spot: Placement, limit: float) -> bool:
     """Whether a place keeps the limit as a whole, and a wider one in its worst parts."""
     if spot.mismatch > limit:
         return False
@@ -125,7 +127,7 @@ def _places(surface: Surface, cutout: Cutout, closed: Area, within: tuple[int, i
     return _Places(np.where(touches(shut, support), np.inf, scores).astype(np.float32), top, left)
 
 
-def _drawn(places: _Places, limit: float | None, seed: int, name: str) -> Iterator[Spot]:
+def _drawn(places: _Places, limit: float | None, seed: int, name: str) -> Iterator[Placement]:
     """A few of the places that fit best, in the order of the draw."""
     scores = places.scores.ravel()
     fitting = np.flatnonzero(np.isfinite(scores) & (scores <= (np.inf if limit is None else limit)))
@@ -135,10 +137,10 @@ def _drawn(places: _Places, limit: float | None, seed: int, name: str) -> Iterat
     for number in range(min(_LOOKED_AT_CLOSELY, kept.size)):
         place = int(kept[draw_index(seed, f"{name} {number}", kept.size)])
         row, column = divmod(place, places.scores.shape[1])
-        yield Spot(places.top + row, places.left + column, float(scores[place]))
+        yield Placement(places.top + row, places.left + column, float(scores[place]))
 
 
-def _refined(surface: Surface, cutout: Cutout, closed: Area, coarse: Spot, factor: int) -> Spot | None:
+def _refined(surface: Surface, cutout: Cutout, closed: Area, coarse: Placement, factor: int) -> Placement | None:
     """The best place at full size near one that was found in the smaller picture."""
     top, left = coarse.top * factor, coarse.left * factor
     reach = 2 * factor
@@ -146,7 +148,7 @@ def _refined(surface: Surface, cutout: Cutout, closed: Area, coarse: Spot, facto
     place = int(places.scores.argmin())
     row, column = divmod(place, places.scores.shape[1])
     mismatch = float(places.scores[row, column])
-    return Spot(places.top + row, places.left + column, mismatch) if np.isfinite(mismatch) else None
+    return Placement(places.top + row, places.left + column, mismatch) if np.isfinite(mismatch) else None
 
 
 def _extent(support: Area) -> tuple[int, int]:

@@ -39,7 +39,7 @@ def draw_pose(settings: ComposeSettings, seed: int, attempt: int) -> Pose:
     return Pose(angle, scale, settings.flip and draw_index(seed, f"flip {attempt}", 2) == 1)
 
 
-def posed(cutout: Cutout, pose: Pose) -> Cutout:
+def apply_pose(cutout: Cutout, pose: Pose) -> Cutout:
     """The defect in that pose; quarter turns and mirroring at scale 1 move pixels and compute none."""
     pixels, alpha, known = cutout.pixels, cutout.alpha, cutout.is_known.astype(np.float32)
     if pose.is_flipped:

@@ -13,7 +13,7 @@ from ..batch.finish import MASK_SHA256, GeneratedFile, encode_png
 from ..infotext import ENGINE_KEY, Infotext
 from ..manifest import ImageRecord, Parent
 from ..masks import box_of, encode_mask, mask_file_of
-from .material import GoodImage
+from .material import BackgroundImage
 from .plan import PlannedTransplant
 from .settings import ComposeSettings
 from .transplant import Transplanted
@@ -23,16 +23,16 @@ ENGINE = "transplant (classical, no generator)"
 
 
 @dataclass(frozen=True)
-class Unplaced:
+class NotPlaced:
     """An image that could not be made."""
 
     reason: str
 
 
-def finished(
+def build_record(
     planned: PlannedTransplant,
     done: Transplanted,
-    good: GoodImage | None,
+    good: BackgroundImage | None,
     settings: ComposeSettings,
     *,
     tried: int,
@@ -87,10 +87,10 @@ def finished(
         mask=mask_file_of(planned.file),
         other_parents=() if good is None else (Parent(good.relative, good.sha256),),
     )
-    return as_files(record, done.picture, done.mask)
+    return to_files(record, done.picture, done.mask)
 
 
-def as_files(record: ImageRecord, picture: Image.Image, mask: Image.Image) -> GeneratedFile:
+def to_files(record: ImageRecord, picture: Image.Image, mask: Image.Image) -> GeneratedFile:
     """A picture and its mask as files, and the record with what speaks of their bytes."""
     lineage: dict[str, Any] = {
         "class": record.class_name,

@@ -24,7 +24,7 @@ from ..batch.spoiled import find_artifacts
 from ..client import GeneratedImage, WebUI
 from ..errors import LossyFormat, WebUIError
 from ..infotext import ENGINE_KEY, parse_infotext
-from .record import ENGINE, Unplaced, as_files
+from .record import ENGINE, NotPlaced, to_files
 from .seam import border_of
 
 USUAL_STRENGTH = 0.15
@@ -62,7 +62,7 @@ class SeamRefiner:
         told = self._server.identity(self._parameters, 0)
         return {name: value for name, value in told.items() if name not in {"mask_sha256", "seed"}}
 
-    def refine(self, made: GeneratedFile) -> GeneratedFile | Unplaced:
+    def refine(self, made: GeneratedFile) -> GeneratedFile | NotPlaced:
         """The image with its seam gone over; or, after three tries, why not.
 
         Raises:
@@ -104,7 +104,7 @@ class SeamRefiner:
                 }
                 return self._record(made, restored, ImageChops.lighter(mask, masked.shown), generated, told)
             reason = restored
-        return Unplaced(f"seam not refined: {reason}")
+        return NotPlaced(f"seam not refined: {reason}")
 
     def _restored(
         self, generated: GeneratedImage, sent: Image.Image, masked: SourceMask, picture: Image.Image
@@ -138,7 +138,7 @@ class SeamRefiner:
             used={**made.record.used, "refine": told["used"]},
             infotext=str(replace(own, settings=settings)),
         )
-        return as_files(record, picture, mask)
+        return to_files(record, picture, mask)
 
 
 def _decoded(data: bytes) -> Image.Image:

@@ -21,12 +21,12 @@ from ..photos import visible_entries
 from ..plan import USUALLY_EXCLUDED
 from ..progress import Track, untracked
 from ..sources import Source
-from .material import Defect, GoodImage, check_allowed, describe_allowed, describe_good, read_defects, read_good
+from .material import BackgroundImage, Defect, check_allowed, describe_allowed, describe_good, read_defects, read_good
 from .plan import PlannedTransplant, plan_transplants
-from .record import ENGINE, Unplaced
+from .record import ENGINE, NotPlaced
 from .refine import SeamRefiner
 from .settings import ComposeSettings
-from .work import Ground, Maker, make_in_helper, start_helper
+from .work import MakerContext, TransplantMaker, make_in_helper, start_helper
 
 USUAL_TRIES = 20
 _AHEAD = 4
@@ -133,24 +133,24 @@ class Composer:
             missing = store.enter_plan(plans)
             if on_start is not None:
                 on_start(ComposeStart(sum(plan.count for plan in plans), len(missing), len(good), allowed))
-            ground = Ground(self._settings, tuple(good), self._allowed, self._tries)
-            with closing(self._made(ground, missing)) as results:
+            context = MakerContext(self._settings, tuple(good), self._allowed, self._tries)
+            with closing(self._made(context, missing)) as results:
                 for image, made in zip(missing, results, strict=True):
                     records = self._settle(store, image, made)
                     if on_settled is not None:
                         on_settled()
                     yield from records
 
-    def _read_good(self, defects: Sequence[Defect], track: Track) -> list[GoodImage]:
+    def _read_good(self, defects: Sequence[Defect], track: Track) -> list[BackgroundImage]:
         classes = {entry.name for entry in visible_entries(self._defects) if entry.is_dir()} - {*USUALLY_EXCLUDED}
         return read_good(self._good, defects, classes, track=track)
 
-    def _relatives(self, defects: Sequence[Defect], good: Sequence[GoodImage]) -> list[str]:
+    def _relatives(self, defects: Sequence[Defect], good: Sequence[BackgroundImage]) -> list[str]:
         """Pictures that something may be put on, by the names their allowed areas have."""
         own = [defect.source.relative for defect in defects] if self._settings.onto != "good" else []
         return [*(one.relative for one in good), *own]
 
-    def _parameters(self, good: Sequence[GoodImage]) -> dict[str, Any]:
+    def _parameters(self, good: Sequence[BackgroundImage]) -> dict[str, Any]:
         return {
             "made_by": ENGINE,
             **({} if self._refiner is None else {"refine": self._refiner.description}),
@@ -160,19 +160,19 @@ class Composer:
         }
 
     def _made(
-        self, ground: Ground, missing: MissingImages[PlannedTransplant]
-    ) -> Generator[GeneratedFile | Unplaced, None, None]:
+        self, context: MakerContext, missing: MissingImages[PlannedTransplant]
+    ) -> Generator[GeneratedFile | NotPlaced, None, None]:
         """Every missing image, in order."""
         if self._workers == 1 or len(missing) < _FEWEST_FOR_HELPERS:
-            maker = Maker(ground)
+            maker = TransplantMaker(context)
             for planned in missing:
                 yield maker.make(planned)
             return
         # Spawned on every system: a forked process may hold locks of threads that it does not have.
-        context = multiprocessing.get_context("spawn")
-        helpers = ProcessPoolExecutor(self._workers, mp_context=context, initializer=start_helper, initargs=(ground,))
+        spawn = multiprocessing.get_context("spawn")
+        helpers = ProcessPoolExecutor(self._workers, mp_context=spawn, initializer=start_helper, initargs=(context,))
         try:
-            under_way: deque[Future[GeneratedFile | Unplaced]] = deque()
+            under_way: deque[Future[GeneratedFile | NotPlaced]] = deque()
             for planned in missing:
                 under_way.append(helpers.submit(make_in_helper, planned))
                 if len(under_way) >= _AHEAD * self._workers:
@@ -188,7 +188,7 @@ class Composer:
             helpers.shutdown(cancel_futures=True)
 
     def _settle(
-        self, store: OutputStore, planned: PlannedTransplant, made: GeneratedFile | Unplaced
+        self, store: OutputStore, planned: PlannedTransplant, made: GeneratedFile | NotPlaced
     ) -> list[ImageRecord]:
         if isinstance(made, GeneratedFile) and self._refiner is not None:
             made = self._refiner.refine(made)

@@ -15,13 +15,13 @@ from ..errors import SDClientError
 from ..manifest import ImageRecord, Manifest
 from ..masks import box_of, read_mask
 from ..photos import read_photo
-from .pixels import form_of, in_form
+from .pixels import form_of, to_form
 
 _COLUMNS = ("defect", "put on", "result", "changed")
 _OUTLINE = (255, 0, 0)
 
 
-def write_sheet(path: Path, output: Path, *, per_class: int = 4) -> dict[str, str]:
+def write_transplant_sheet(path: Path, output: Path, *, per_class: int = 4) -> dict[str, str]:
     """Draw some transplants of each class of an output, evenly picked over all that are done.
 
     Args:
@@ -87,4 +87,4 @@ def _read(path: Path) -> Image.Image | None:
         picture = read_photo(path)
     except (SDClientError, OSError):
         return None
-    return in_form(picture, form_of(picture))
+    return to_form(picture, form_of(picture))

@@ -33,7 +33,7 @@ def is_box(mask: Image.Image) -> bool:
     return bool(hard.sum() >= BOX_RATE * box)
 
 
-def tightened(picture: Image.Image, mask: Image.Image) -> Image.Image:
+def tighten_mask(picture: Image.Image, mask: Image.Image) -> Image.Image:
     """The part of the mask in which the picture is not what its surroundings go on as; hard.
 
     The whole mask where hardly anything or nearly everything of it is.

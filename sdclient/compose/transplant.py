@@ -14,8 +14,8 @@ from ..batch.draws import draw_index
 from .blend import Blended, blend
 from .cut import Cutout
 from .pixels import Area, Levels, to_bytes, to_picture
-from .place import USUAL_LIMIT, Spot, find_spot
-from .pose import Pose, draw_pose, posed
+from .place import USUAL_LIMIT, Placement, find_placement
+from .pose import Pose, apply_pose, draw_pose
 from .seam import gradient_across
 from .settings import ComposeSettings
 from .surface import Surface
@@ -96,7 +96,7 @@ class _Joined:
     """One copy at its place."""
 
     pose: Pose
-    spot: Spot
+    spot: Placement
     alpha: Mask
     blended: Blended
 
@@ -117,11 +117,11 @@ def _join(
     reason = ""
     for attempt in range(POSES_TRIED):
         pose = draw_pose(settings, seed, copy * POSES_TRIED + attempt)
-        turned = posed(cutout, pose)
+        turned = apply_pose(cutout, pose)
         if not turned.support.any():
             reason = "nothing is left of the defect at this scale"
             continue
-        found = find_spot(surface, turned, shut, limit=limit, seed=seed, name=f"place {copy} {attempt}")
+        found = find_placement(surface, turned, shut, limit=limit, seed=seed, name=f"place {copy} {attempt}")
         if found.spot is None:
             reason = found.reason
             continue
@@ -149,7 +149,7 @@ def _paste(levels: Levels, mask: Mask, joined: _Joined) -> Area:
 
 
 def _overlap(
-    picture: tuple[int, ...], window: tuple[int, ...], spot: Spot
+    picture: tuple[int, ...], window: tuple[int, ...], spot: Placement
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
     """Where a window lies in the picture, and which part of the window that is."""
     top, left = max(0, spot.top), max(0, spot.left)

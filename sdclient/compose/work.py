@@ -21,46 +21,46 @@ from ..errors import SourceError
 from ..masks import box_of, grow_and_feather, read_mask
 from ..photos import read_photo
 from .cut import Cutout, cut
-from .draws import GoodDeck
-from .last_read import LastRead
-from .material import GoodImage, allowed_path
-from .pixels import Area, Form, Levels, form_of, in_form, to_levels
+from .draws import BackgroundOrder
+from .last_read import ImageLru
+from .material import BackgroundImage, allowed_path
+from .pixels import Area, Form, Levels, form_of, to_form, to_levels
 from .plan import PlannedTransplant
-from .record import Unplaced, finished
+from .record import NotPlaced, build_record
 from .settings import ComposeSettings
 from .surface import Surface
-from .tighten import is_box, tightened
+from .tighten import is_box, tighten_mask
 from .transplant import Transplanted, transplant
 
 _HALF = 128
 
 
 @dataclass(frozen=True)
-class Ground:
+class MakerContext:
     """What all images of a run are made on and with."""
 
     settings: ComposeSettings
-    good: tuple[GoodImage, ...]
+    good: tuple[BackgroundImage, ...]
     allowed: Path | None
     tries: int
     """Good images that are tried for one image."""
 
 
-class Maker:
+class TransplantMaker:
     """Makes images one by one and keeps the last pictures it read.
 
     Args:
         ground: what they are made on and with.
     """
 
-    def __init__(self, ground: Ground) -> None:
-        self._ground = ground
-        self._pictures: LastRead[Image.Image] = LastRead(lambda picture: picture.width * picture.height)
-        self._surfaces: LastRead[Surface] = LastRead(lambda surface: surface.levels.size)
-        self._cutouts: LastRead[Cutout] = LastRead(lambda cutout: cutout.pixels.size * 2)
-        self._decks: dict[str, GoodDeck] = {}
+    def __init__(self, context: MakerContext) -> None:
+        self._context = context
+        self._pictures: ImageLru[Image.Image] = ImageLru(lambda picture: picture.width * picture.height)
+        self._surfaces: ImageLru[Surface] = ImageLru(lambda surface: surface.levels.size)
+        self._cutouts: ImageLru[Cutout] = ImageLru(lambda cutout: cutout.pixels.size * 2)
+        self._decks: dict[str, BackgroundOrder] = {}
 
-    def make(self, planned: PlannedTransplant) -> GeneratedFile | Unplaced:
+    def make(self, planned: PlannedTransplant) -> GeneratedFile | NotPlaced:
         """The image, or why there is none.
 
         Raises:
@@ -74,25 +74,25 @@ class Maker:
             if isinstance(done, Transplanted):
                 own_box = box_of(self._own_mask(planned)) if good is None else None
                 tried = sum(reasons.values()) + 1
-                return finished(planned, done, good, self._ground.settings, tried=tried, own_box=own_box)
+                return build_record(planned, done, good, self._context.settings, tried=tried, own_box=own_box)
             reasons[done] = reasons.get(done, 0) + 1
         # The last numbers of each try differ; the words before them tell what was in the way.
         words = sorted({reason.partition(" (")[0] for reason in reasons})
         where = "on its own picture" if planned.is_on_own else f"on {sum(reasons.values())} good images"
-        return Unplaced(f"no place {where}: {'; '.join(words)}")
+        return NotPlaced(f"no place {where}: {'; '.join(words)}")
 
-    def _bases(self, planned: PlannedTransplant) -> Iterator[GoodImage | None]:
+    def _bases(self, planned: PlannedTransplant) -> Iterator[BackgroundImage | None]:
         """What to put it on, the first one first; None is its own picture."""
         if planned.is_on_own:
             yield None
             return
-        name, ground = planned.source.class_name, self._ground
+        name, context = planned.source.class_name, self._context
         if name not in self._decks:
-            self._decks[name] = GoodDeck(len(ground.good), run_seed=ground.settings.seed, class_name=name)
-        for place in self._decks[name].tries(planned.source.number, planned.k, planned.seed, ground.tries):
-            yield ground.good[place]
+            self._decks[name] = BackgroundOrder(len(context.good), run_seed=context.settings.seed, class_name=name)
+        for place in self._decks[name].tries(planned.source.number, planned.k, planned.seed, context.tries):
+            yield context.good[place]
 
-    def _on(self, planned: PlannedTransplant, good: GoodImage | None) -> Transplanted | str:
+    def _on(self, planned: PlannedTransplant, good: BackgroundImage | None) -> Transplanted | str:
         """The defect on one picture, or why not."""
         if good is None:
             path, sha256, relative = planned.source.path, planned.source_sha256, planned.source.relative
@@ -108,7 +108,7 @@ class Maker:
         return transplant(
             cutout,
             surface,
-            self._ground.settings,
+            self._context.settings,
             closed=closed if allowed is None else closed | ~allowed,
             has_allowed=allowed is not None,
             seed=planned.seed,
@@ -123,15 +123,15 @@ class Maker:
         return self._pictures.get((path, sha256), read)
 
     def _levels(self, path: Path, sha256: str, form: Form) -> Levels:
-        return to_levels(in_form(self._picture(path, sha256), form))
+        return to_levels(to_form(self._picture(path, sha256), form))
 
     def _cut(self, planned: PlannedTransplant, form: Form) -> Cutout:
-        picture = in_form(self._picture(planned.source.path, planned.source_sha256), form)
+        picture = to_form(self._picture(planned.source.path, planned.source_sha256), form)
         mask = read_mask(planned.mask, picture.size)
         _check_unchanged(planned.mask, planned.mask_sha256)
-        settings = self._ground.settings
+        settings = self._context.settings
         if settings.tighten and is_box(mask):
-            mask = tightened(picture, mask)
+            mask = tighten_mask(picture, mask)
         soft = grow_and_feather(mask, grow_px=settings.grow_px, feather_px=settings.feather_px)
         return cut(picture, soft, planned.source.relative, fade_px=settings.feather_px)
 
@@ -140,7 +140,7 @@ class Maker:
         return read_mask(planned.mask, self._picture(planned.source.path, planned.source_sha256).size)
 
     def _allowed(self, relative: str, surface: Surface) -> Area | None:
-        folder = self._ground.allowed
+        folder = self._context.allowed
         if folder is None or not (path := allowed_path(folder, relative)).is_file():
             return None
         height, width = surface.size
@@ -154,20 +154,20 @@ def _check_unchanged(path: Path, sha256: str) -> None:
         )
 
 
-_maker: Maker | None = None
+_maker: TransplantMaker | None = None
 """Of a helper process."""
 
 
-def start_helper(ground: Ground) -> None:
+def start_helper(context: MakerContext) -> None:
     """Make this process ready to make images; called once in each helper."""
     global _maker  # a helper process has no other place to keep it
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the run's own to answer
     threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
-    _maker = Maker(ground)
+    _maker = TransplantMaker(context)
 
 
-def make_in_helper(planned: PlannedTransplant) -> GeneratedFile | Unplaced:
+def make_in_helper(planned: PlannedTransplant) -> GeneratedFile | NotPlaced:
     """Make an image in a helper process."""
     if _maker is None:
         raise RuntimeError("start_helper was not called")

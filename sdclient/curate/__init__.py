@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .judged import Judged
+from .judged import JudgedImage
 from .reasons import REASONS, Direction, Reason
 
 if TYPE_CHECKING:
     from .curator import Curator as Curator
 
-__all__ = ["REASONS", "Curator", "Direction", "Judged", "Reason"]
+__all__ = ["REASONS", "Curator", "Direction", "JudgedImage", "Reason"]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,18 +11,18 @@ from typing import Any
 
 from ..manifest import Manifest, Parent
 from ..manifest_curation import ACCEPTED, REJECTED
-from ..manifest_fingerprints import Fingerprint, Twin
+from ..manifest_fingerprints import Fingerprint, NearDuplicate
 from ..photos import natural_key
 from ..progress import Track, untracked
 from . import reasons as words
-from .decide import Limits, own_reasons, twin_limit
-from .judged import Judged
-from .knowledge import RealKnowledge
-from .ledger import DoneImage, Ledger, ScoreTable
-from .opinion import Opinions
-from .real import RealClass
+from .decide import Thresholds, duplicate_threshold, rejection_reasons
+from .judged import JudgedImage
+from .knowledge import ReferenceStatistics
+from .ledger import CurationStore, ImageRow, ScoreTable
+from .opinion import ClassifierOpinions
+from .real import ClassStatistics
 from .scorer import PairJob, ScoreJob, recorded_bytes
-from .scoring import OpenScoring, ScoringPool, default_workers, scoring
+from .scoring import ScoringFactory, ScoringPool, default_workers, scoring
 from .settings import CurationSettings
 from .twins import duplicates, pairs_to_compare
 
@@ -54,16 +54,16 @@ class Curator:
         settings: CurationSettings | None = None,
         *,
         is_dry_run: bool = False,
-        open_scoring: OpenScoring | None = None,
+        open_scoring: ScoringFactory | None = None,
     ) -> None:
         self._output = output
         self._manifest = manifest
         self._settings = settings or CurationSettings()
         self._is_dry_run = is_dry_run
         self._run = manifest.run()
-        self._ledger = Ledger(manifest, is_dry_run=is_dry_run)
-        self._real = RealKnowledge(output, self._run, self._settings, is_dry_run=is_dry_run)
-        self._opinions = Opinions(output, self._settings)
+        self._store = CurationStore(manifest, is_dry_run=is_dry_run)
+        self._real = ReferenceStatistics(output, self._run, self._settings, is_dry_run=is_dry_run)
+        self._opinions = ClassifierOpinions(output, self._settings)
         self._open_scoring = open_scoring or self._scoring_here
 
     def check_files(self, track: Track = untracked) -> None:
@@ -72,7 +72,7 @@ class Curator:
         Raises:
             OutputError: one is missing or was changed; the message names it.
         """
-        for one in track(self._ledger.done(), "check files"):
+        for one in track(self._store.done(), "check files"):
             recorded_bytes(self._output, one.file, one.sha256)
 
     def score_missing(self, track: Track = untracked) -> int:
@@ -85,9 +85,9 @@ class Curator:
             SourceError: no real images, or one that cannot be read.
             MissingExtra: faces are to be looked for, and the detector is not installed.
         """
-        basis, prints = self._real.basis, self._ledger.prints()
-        scored = self._ledger.scores(prints, basis)
-        done = self._ledger.done()
+        basis, prints = self._real.basis, self._store.prints()
+        scored = self._store.scores(prints, basis)
+        done = self._store.done()
         if all(one.file in scored and prints[one.file].twins is not None for one in done):
             return 0
         jobs = {job.file: job for job in self._jobs()}
@@ -99,7 +99,7 @@ class Curator:
         ) as pool:
             for batch in _batches(_tracked(pool.score(missing), len(missing), track, "score")):
                 former = (prints.get(job.file) for job, _ in batch)
-                self._ledger.keep(
+                self._store.keep(
                     {job.file: scores.scores for job, scores in batch},
                     {
                         job.file: Fingerprint(job.file, job.sha256, basis, scores.hash, one.twins if one else None)
@@ -109,7 +109,7 @@ class Curator:
             self._find_twins(pool, jobs, track)
         return len(missing)
 
-    def judge(self, track: Track = untracked) -> list[Judged]:
+    def judge(self, track: Track = untracked) -> list[JudgedImage]:
         """Judge every image that has scores, from these alone, and write what the filters say.
 
         The earlier of two near duplicates stays, by the time they were made; a person's decision comes before the
@@ -119,10 +119,10 @@ class Curator:
             SettingsError: the predictions or features cannot be used.
             SourceError: no real images, or one that cannot be read.
         """
-        done, prints = self._ledger.done(), self._ledger.prints()
-        scores = self._with_opinions(self._ledger.scores(prints, self._real.basis), prints, done)
-        by_person = self._ledger.persons_verdicts()
-        by_class: dict[str, list[DoneImage]] = {}
+        done, prints = self._store.done(), self._store.prints()
+        scores = self._with_opinions(self._store.scores(prints, self._real.basis), prints, done)
+        by_person = self._store.human_verdicts()
+        by_class: dict[str, list[ImageRow]] = {}
         for one in done:
             if one.file in scores:
                 by_class.setdefault(one.class_name, []).append(one)
@@ -132,17 +132,17 @@ class Curator:
             for name, images in by_class.items()
             for one in self._judge_class(images, scores, prints, limits[name], by_person)
         ]
-        self._ledger.say(judged)
+        self._store.say(judged)
         return judged
 
-    def limits(self, track: Track = untracked) -> dict[str, Limits]:
-        """Limits of every class of the output, learnt or given; kept in the manifest's run table.
+    def limits(self, track: Track = untracked) -> dict[str, Thresholds]:
+        """Thresholds of every class of the output, learnt or given; kept in the manifest's run table.
 
         Raises:
             SourceError: no real images, or one that cannot be read.
             SettingsError: the features of real images cannot be used.
         """
-        classes = sorted({one.class_name for one in self._ledger.done()}, key=natural_key)
+        classes = sorted({one.class_name for one in self._store.done()}, key=natural_key)
         found = self._real.limits(classes, self._opinions.limits(), track)
         chosen = {
             "real": str(self._real.folder),
@@ -159,15 +159,15 @@ class Curator:
 
     def _judge_class(
         self,
-        images: Sequence[DoneImage],
+        images: Sequence[ImageRow],
         scores: ScoreTable,
         prints: Mapping[str, Fingerprint],
-        limits: Limits,
+        limits: Thresholds,
         by_person: Mapping[str, str],
-    ) -> Iterator[Judged]:
+    ) -> Iterator[JudgedImage]:
         skip = self._settings.skip
         own = {
-            one.file: own_reasons(
+            one.file: rejection_reasons(
                 scores[one.file], limits, is_normal=one.class_name == self._settings.normal, skip=skip
             )
             for one in images
@@ -178,39 +178,41 @@ class Curator:
                 images,
                 (file for file, reasons in own.items() if reasons),
                 prints,
-                lambda one, other: twin_limit(scores[one], limits, scores.get(other, {})),
+                lambda one, other: duplicate_threshold(scores[one], limits, scores.get(other, {})),
                 by_person,
             )
         for one in images:
             reasons = {*own[one.file], *((words.NEAR_DUPLICATE,) if one.file in found else ())}
             ordered = tuple(word for word in words.REASONS if word in reasons)
             verdict = by_person.get(one.file, REJECTED if ordered else ACCEPTED)
-            yield Judged(one.file, one.class_name, one.source, one.sha256, ordered, scores[one.file], verdict)
+            yield JudgedImage(one.file, one.class_name, one.source, one.sha256, ordered, scores[one.file], verdict)
 
     def _find_twins(self, pool: ScoringPool, jobs: Mapping[str, ScoreJob], track: Track) -> None:
         """Compare images that were never compared with those of their class whose hash is close."""
-        prints = self._ledger.prints()
+        prints = self._store.prints()
         pairs = pairs_to_compare(prints, {file: job.class_name for file, job in jobs.items()})
-        twins: dict[str, list[Twin]] = {file: [] for file, one in prints.items() if one.twins is None and file in jobs}
+        twins: dict[str, list[NearDuplicate]] = {
+            file: [] for file, one in prints.items() if one.twins is None and file in jobs
+        }
         compared = pool.compare([PairJob(jobs[one], jobs[other]) for one, other in pairs])
         for pair, likeness in _tracked(compared, len(pairs), track, "compare"):
             if likeness >= _LEAST_LIKENESS:
-                twins[pair.one.file].append(Twin(pair.other.file, pair.other.sha256, round(likeness, 6)))
-        self._ledger.keep({}, {file: replace(prints[file], twins=tuple(found)) for file, found in twins.items()})
+                twins[pair.one.file].append(NearDuplicate(pair.other.file, pair.other.sha256, round(likeness, 6)))
+        self._store.keep({}, {file: replace(prints[file], twins=tuple(found)) for file, found in twins.items()})
 
     def _with_opinions(
-        self, scores: ScoreTable, prints: Mapping[str, Fingerprint], done: Sequence[DoneImage]
+        self, scores: ScoreTable, prints: Mapping[str, Fingerprint], done: Sequence[ImageRow]
     ) -> ScoreTable:
         """Scores with what the classifier says; what is new of it is kept with them."""
         said = self._opinions.scores(done)
         merged = {file: {**scores[file], **opinion} for file, opinion in said.items() if file in scores}
         changed = {file: row for file, row in merged.items() if row != scores[file]}
         if changed:
-            self._ledger.keep(changed, {file: prints[file] for file in changed})
+            self._store.keep(changed, {file: prints[file] for file in changed})
         return {**scores, **changed}
 
     def _scoring_here(
-        self, real: dict[str, RealClass], with_faces: bool, images: int
+        self, real: dict[str, ClassStatistics], with_faces: bool, images: int
     ) -> AbstractContextManager[ScoringPool]:
         workers = self._settings.workers or default_workers()
         return scoring(self._output, real, with_faces=with_faces, images=images, workers=workers)

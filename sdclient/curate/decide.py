@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 
 from . import reasons as words
-from .learnt import LearntLimits
-from .limits import Limit
+from .learnt import LearnedThresholds
+from .limits import Threshold
 
 DEFAULT_NOISE = 0.5
 DEFAULT_FACE = 0.7
@@ -17,8 +17,8 @@ Scores = Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
-class GivenLimits:
-    """Limits that a person set; None leaves one to what was learnt, or to its default."""
+class UserThresholds:
+    """Thresholds that a person set; None leaves one to what was learnt, or to its default."""
 
     max_ssim: float | None = None
     """Too alike from here on; learnt from each source taken again."""
@@ -40,7 +40,7 @@ class GivenLimits:
 
 
 @dataclass(frozen=True)
-class Limits:
+class Thresholds:
     """Every limit of one class, as it is applied."""
 
     max_ssim: float | None
@@ -60,16 +60,16 @@ class Limits:
     real_images: int = 0
     """Real images of the class that the limits were learnt from."""
     pooled: tuple[str, ...] = field(default=())
-    """Limits for which other classes were asked too, the class having too few real images."""
+    """Thresholds for which other classes were asked too, the class having too few real images."""
 
     @classmethod
     def of(
         cls,
-        given: GivenLimits,
-        learnt: LearntLimits,
+        given: UserThresholds,
+        learnt: LearnedThresholds,
         real_images: int,
-        opinion: Mapping[str, Limit | None] | None = None,
-    ) -> Limits:
+        opinion: Mapping[str, Threshold | None] | None = None,
+    ) -> Thresholds:
         """What was given, else what was learnt.
 
         Args:
@@ -89,7 +89,7 @@ class Limits:
         defaults = {"max_noise": DEFAULT_NOISE, "max_colour_garbage": DEFAULT_NOISE, "max_face": DEFAULT_FACE}
         values: dict[str, float | None] = {}
         pooled = []
-        for one in fields(GivenLimits):
+        for one in fields(UserThresholds):
             limit = from_real.get(one.name)
             chosen = getattr(given, one.name)
             if chosen is None and limit is not None and limit.is_pooled:
@@ -99,7 +99,9 @@ class Limits:
         return cls(**values, soft=learnt.soft, real_images=real_images, pooled=tuple(pooled))  # type: ignore[arg-type]
 
 
-def own_reasons(scores: Scores, limits: Limits, *, is_normal: bool, skip: frozenset[str] = frozenset()) -> list[str]:
+def rejection_reasons(
+    scores: Scores, limits: Thresholds, *, is_normal: bool, skip: frozenset[str] = frozenset()
+) -> list[str]:
     """Why an image is rejected for itself, in the order of `reasons.REASONS`.
 
     Args:
@@ -112,7 +114,7 @@ def own_reasons(scores: Scores, limits: Limits, *, is_normal: bool, skip: frozen
     return [word for word in words.REASONS if word in found]
 
 
-def twin_limit(scores: Scores, limits: Limits, other: Scores) -> float:
+def duplicate_threshold(scores: Scores, limits: Thresholds, other: Scores) -> float:
     """From which likeness on two images are near duplicates: the lower of what their sources have when taken again."""
     if limits.max_twin_ssim is not None:
         return limits.max_twin_ssim
@@ -120,7 +122,7 @@ def twin_limit(scores: Scores, limits: Limits, other: Scores) -> float:
     return min(floors, default=1.0)
 
 
-def _found(scores: Scores, limits: Limits, is_normal: bool) -> Iterable[str]:
+def _found(scores: Scores, limits: Thresholds, is_normal: bool) -> Iterable[str]:
     alike_from = limits.max_ssim if limits.max_ssim is not None else scores.get("ssim_reimaged")
     inside = scores.get("ssim_inside")
     if inside is not None and alike_from is not None and inside >= alike_from:
@@ -140,7 +142,7 @@ def _found(scores: Scores, limits: Limits, is_normal: bool) -> Iterable[str]:
     yield from _of_opinion(scores, limits, is_normal)
 
 
-def _of_sharpness(scores: Scores, limits: Limits) -> Iterable[str]:
+def _of_sharpness(scores: Scores, limits: Thresholds) -> Iterable[str]:
     """Soft edges are blur; hard ones with nothing between them are an oil painting."""
     sharp = scores.get("sharpness")
     lacks_texture = _below(scores, "texture", limits.min_texture)
@@ -151,7 +153,7 @@ def _of_sharpness(scores: Scores, limits: Limits) -> Iterable[str]:
         yield words.BLURRED if is_soft else words.OIL_PAINT
 
 
-def _of_opinion(scores: Scores, limits: Limits, is_normal: bool) -> Iterable[str]:
+def _of_opinion(scores: Scores, limits: Thresholds, is_normal: bool) -> Iterable[str]:
     own = scores.get("p_class")
     if own is not None:
         normal = 0.0 if is_normal else scores.get("p_normal") or 0.0

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import SettingsError
-from .limits import Limit, upper_limits
+from .limits import Threshold, upper_limits
 
 Features: TypeAlias = npt.NDArray[np.float64]
 
@@ -34,7 +34,7 @@ class FeatureSpace:
         rows = self._real.get(class_name)
         return None if rows is None else _mean_of_nearest(1 - rows @ _unit(features[None])[0])
 
-    def limits(self) -> dict[str, Limit]:
+    def limits(self) -> dict[str, Threshold]:
         """Upper limit of each class, each real image measured with itself left out."""
         found = {}
         for name, rows in self._real.items():

@@ -10,7 +10,7 @@ from .reasons import Direction, fails
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedImage:
     """One image with its scores and what follows from them."""
 
     file: str

@@ -11,17 +11,17 @@ from sdcore.files import printable
 
 from ..errors import SourceError
 from ..progress import Track, untracked
-from .decide import Limits
-from .learnt import Learnt
+from .decide import Thresholds
+from .learnt import ReferenceModel
 from .opinion import OpinionLimits
-from .real import RealClass, RealFolder, keep_measures, load_measures
+from .real import ClassStatistics, ReferenceFolder, keep_measures, load_measures
 from .settings import CurationSettings
 
 SCORES_VERSION = 1
 """Grows when a score comes to mean something else, so that it is computed anew."""
 
 
-class RealKnowledge:
+class ReferenceStatistics:
     """Real images of all classes; read when first asked, or taken from what was measured before.
 
     Args:
@@ -36,10 +36,10 @@ class RealKnowledge:
         self._run = run
         self._settings = settings
         self._is_dry_run = is_dry_run
-        self._listed: RealFolder | None = None
+        self._listed: ReferenceFolder | None = None
         self._signature = ""
-        self._measures: dict[str, RealClass] | None = None
-        self._learnt: Learnt | None = None
+        self._measures: dict[str, ClassStatistics] | None = None
+        self._learnt: ReferenceModel | None = None
 
     @property
     def folder(self) -> Path:
@@ -64,11 +64,11 @@ class RealKnowledge:
             SourceError: no real images.
         """
         if not self._signature:
-            self._listed = RealFolder.of(self.folder)
+            self._listed = ReferenceFolder.of(self.folder)
             self._signature = self._listed.signature()
         return f"{SCORES_VERSION}:{self._signature}"
 
-    def measures(self, track: Track = untracked) -> dict[str, RealClass]:
+    def measures(self, track: Track = untracked) -> dict[str, ClassStatistics]:
         """What was measured of each class.
 
         Raises:
@@ -83,7 +83,7 @@ class RealKnowledge:
                     keep_measures(self._output, basis, self._measures)
         return self._measures or {}
 
-    def limits(self, classes: Iterable[str], opinion: OpinionLimits, track: Track = untracked) -> dict[str, Limits]:
+    def limits(self, classes: Iterable[str], opinion: OpinionLimits, track: Track = untracked) -> dict[str, Thresholds]:
         """Every limit of these classes, given or learnt.
 
         Args:
@@ -95,10 +95,10 @@ class RealKnowledge:
             SourceError: no real images, or one that cannot be read.
         """
         if self._learnt is None:
-            self._learnt = Learnt(self.measures(track))
+            self._learnt = ReferenceModel(self.measures(track))
         learnt = self._learnt
         return {
-            name: Limits.of(
+            name: Thresholds.of(
                 self._settings.limits,
                 learnt.limits_for(name),
                 learnt.counts.get(name, 0),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .limits import Limit, lower_limits, upper_limits
-from .real import RealClass
+from .limits import Threshold, lower_limits, upper_limits
+from .real import ClassStatistics
 from .tone import Distances, Look, Looks, colour_distances, is_grey, tone_distances
 
 OWN_LOOKS = 100
@@ -22,29 +22,29 @@ _UNKNOWN = ""
 
 
 @dataclass(frozen=True)
-class LearntLimits:
-    """Limits of one class; None where the real images do not tell."""
+class LearnedThresholds:
+    """Thresholds of one class; None where the real images do not tell."""
 
-    sharpness: Limit | None
+    sharpness: Threshold | None
     """Lowest that is real."""
     soft: float | None
     """Sharpness below which a picture without texture is called blurred, not an oil painting."""
-    texture: Limit | None
+    texture: Threshold | None
     """Lowest that is real, levels."""
-    grain: Limit | None
+    grain: Threshold | None
     """Highest that is real, levels."""
-    tone_distance: Limit | None
-    colour_distance: Limit | None
+    tone_distance: Threshold | None
+    colour_distance: Threshold | None
 
 
-class Learnt:
+class ReferenceModel:
     """Real images of all classes, and the limits that follow from them.
 
     Args:
         real: measures by class, at least one class with an image.
     """
 
-    def __init__(self, real: Mapping[str, RealClass]) -> None:
+    def __init__(self, real: Mapping[str, ClassStatistics]) -> None:
         self._looks = {name: measured.looks for name, measured in real.items()}
         self._everything: Looks = np.concatenate(list(self._looks.values()))
         self.counts = {name: measured.count for name, measured in real.items()}
@@ -64,11 +64,11 @@ class Learnt:
         looks = self.looks_for(class_name)
         return None if is_grey(look) and is_grey(looks) else float(colour_distances(look, looks).min())
 
-    def limits_for(self, class_name: str) -> LearntLimits:
-        """Limits of a class; one without real images gets those of all classes together."""
+    def limits_for(self, class_name: str) -> LearnedThresholds:
+        """Thresholds of a class; one without real images gets those of all classes together."""
         return self._limits.get(class_name, self._limits[_UNKNOWN])
 
-    def _learn(self, real: Mapping[str, RealClass]) -> dict[str, LearntLimits]:
+    def _learn(self, real: Mapping[str, ClassStatistics]) -> dict[str, LearnedThresholds]:
         sharp = {name: _known(measured.sharpness) for name, measured in real.items()} | {_UNKNOWN: np.zeros(0)}
         texture = {name: measured.texture for name, measured in real.items()} | {_UNKNOWN: np.zeros(0)}
         grain = {name: measured.grain for name, measured in real.items()} | {_UNKNOWN: np.zeros(0)}
@@ -79,7 +79,7 @@ class Learnt:
         colours = upper_limits(self._left_out(colour_distances), least=LEAST_COLOUR_LEVELS)
         everything = np.concatenate(list(sharp.values()))
         return {
-            name: LearntLimits(
+            name: LearnedThresholds(
                 sharpness=sharpness.get(name),
                 soft=_soft(sharp[name] if len(sharp[name]) else everything),
                 texture=textures.get(name),

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from ..manifest import DONE, Manifest
 from ..manifest_curation import Curation, FilterVerdict
 from ..manifest_fingerprints import Fingerprint, Fingerprints
-from .judged import Judged
+from .judged import JudgedImage
 
 ScoreTable = dict[str, dict[str, float | None]]
 """Scores by name, by file."""
 
 
 @dataclass(frozen=True)
-class DoneImage:
+class ImageRow:
     """What judging needs of an image that is done."""
 
     file: str
@@ -25,7 +25,7 @@ class DoneImage:
     created_at: str
 
 
-class Ledger:
+class CurationStore:
     """Scores, fingerprints and verdicts of one output.
 
     Args:
@@ -42,12 +42,12 @@ class Ledger:
         self._unwritten_prints: dict[str, Fingerprint] = {}
         self._said: dict[str, FilterVerdict] = {}
 
-    def done(self) -> list[DoneImage]:
+    def done(self) -> list[ImageRow]:
         """Every image that is done, ordered by file name."""
         rows = self._manifest.query(
             "SELECT file, class_name, source, sha256, created_at FROM images WHERE status = ? ORDER BY file", (DONE,)
         )
-        return [DoneImage(*row) for row in rows]
+        return [ImageRow(*row) for row in rows]
 
     def prints(self) -> dict[str, Fingerprint]:
         """Fingerprints by file, of images whose bytes are still the same."""
@@ -62,7 +62,7 @@ class Ledger:
         known = {**self._curation.scores(), **self._unwritten_scores}
         return {file: row for file, row in known.items() if file in prints and prints[file].basis == basis}
 
-    def persons_verdicts(self) -> dict[str, str]:
+    def human_verdicts(self) -> dict[str, str]:
         """What a person decided, by file."""
         return {one.file: one.verdict for one in self._curation.verdicts() if one.is_by_person}
 
@@ -76,7 +76,7 @@ class Ledger:
         self._curation.set_scores((file, prints[file].sha256, row) for file, row in scores.items())
         self._fingerprints.keep(prints.values())
 
-    def say(self, judged: Iterable[Judged]) -> None:
+    def say(self, judged: Iterable[JudgedImage]) -> None:
         """Write the verdicts that are not written yet."""
         if self._is_dry_run:
             return

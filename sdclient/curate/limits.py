@@ -27,7 +27,7 @@ _QUARTILE = 0.75
 
 
 @dataclass(frozen=True)
-class Limit:
+class Threshold:
     """A bound and where it came from."""
 
     value: float
@@ -37,7 +37,7 @@ class Limit:
     """Whether other classes were asked too."""
 
 
-def upper_limits(values: Mapping[str, npt.ArrayLike], *, least: float, rate: float = RATE) -> dict[str, Limit]:
+def upper_limits(values: Mapping[str, npt.ArrayLike], *, least: float, rate: float = RATE) -> dict[str, Threshold]:
     """Upper limit of each class.
 
     Args:
@@ -62,15 +62,15 @@ def upper_limits(values: Mapping[str, npt.ArrayLike], *, least: float, rate: flo
             bound = max(tail_quantile(array, rate), float(np.median(array)) + tail_quantile(moved, rate))
         else:
             bound = max(tail_quantile(everything, rate), float(array.max(initial=-np.inf)))
-        limits[name] = Limit(max(bound, least), len(array), is_pooled=len(array) < ENOUGH)
+        limits[name] = Threshold(max(bound, least), len(array), is_pooled=len(array) < ENOUGH)
     return limits
 
 
-def lower_limits(values: Mapping[str, npt.ArrayLike], *, most: float, rate: float = RATE) -> dict[str, Limit]:
+def lower_limits(values: Mapping[str, npt.ArrayLike], *, most: float, rate: float = RATE) -> dict[str, Threshold]:
     """Lower limit of each class; as `upper_limits`, with `most` in place of `least`."""
     negated = {name: -np.asarray(found, dtype=np.float64) for name, found in values.items()}
     return {
-        name: Limit(-limit.value, limit.images, limit.is_pooled)
+        name: Threshold(-limit.value, limit.images, limit.is_pooled)
         for name, limit in upper_limits(negated, least=-most, rate=rate).items()
     }
 

@@ -13,7 +13,7 @@ _LEAST_SCHEMA = 2
 
 
 @contextmanager
-def manifest_for_curation(output: Path, *, is_dry_run: bool) -> Iterator[Manifest]:
+def curation_manifest(output: Path, *, is_dry_run: bool) -> Iterator[Manifest]:
     """The manifest of an existing output, for reading alone in a dry run.
 
     A run may be at work there, or a review page: each change is a short transaction of its own, and what is judged is

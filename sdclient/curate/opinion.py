@@ -20,8 +20,8 @@ import numpy as np
 
 from ..errors import SettingsError
 from .features import FeatureSpace, read_features, read_real_features
-from .ledger import DoneImage
-from .limits import Limit, upper_limits
+from .ledger import ImageRow
+from .limits import Threshold, upper_limits
 from .settings import CurationSettings
 
 _PREFIX = "p_"
@@ -38,14 +38,14 @@ Opinion = dict[str, float | None]
 
 @dataclass(frozen=True)
 class OpinionLimits:
-    """Limits by class, as far as real images were given."""
+    """Thresholds by class, as far as real images were given."""
 
-    min_p_class: Mapping[str, Limit]
-    max_p_normal: Mapping[str, Limit]
-    max_feature_distance: Mapping[str, Limit]
+    min_p_class: Mapping[str, Threshold]
+    max_p_normal: Mapping[str, Threshold]
+    max_feature_distance: Mapping[str, Threshold]
 
 
-class Opinions:
+class ClassifierOpinions:
     """What a classifier says of an output, from the files a person gave; read when first asked.
 
     Args:
@@ -59,7 +59,7 @@ class Opinions:
         self._space: FeatureSpace | None = None
         self._limits: OpinionLimits | None = None
 
-    def scores(self, done: Sequence[DoneImage]) -> dict[str, Opinion]:
+    def scores(self, done: Sequence[ImageRow]) -> dict[str, Opinion]:
         """Scores by file, of images that the files name; empty where no file was given.
 
         The files know images by name alone, so an image that was made after a file was written is not in it.
@@ -107,7 +107,7 @@ class Opinions:
 
 
 def read_opinions(path: Path, output: Path, class_of: Mapping[str, str], *, normal: str) -> dict[str, Opinion]:
-    """Opinions by file, of those images of the output that the table names.
+    """ClassifierOpinions by file, of those images of the output that the table names.
 
     Args:
         path: the CSV.
@@ -126,7 +126,7 @@ def read_opinions(path: Path, output: Path, class_of: Mapping[str, str], *, norm
     return opinions
 
 
-def learn_from_predictions(path: Path, *, normal: str) -> tuple[dict[str, Limit], dict[str, Limit]]:
+def learn_from_predictions(path: Path, *, normal: str) -> tuple[dict[str, Threshold], dict[str, Threshold]]:
     """Lowest probability of its own class, and highest of Normal, that is real, by class.
 
     Of real images each costs a share of `OPINION_RATE`: a classifier that errs with real ones may reject little. The
@@ -170,7 +170,7 @@ def resolve(name: str, output: Path, class_of: Mapping[str, str]) -> str | None:
     return inside if inside in class_of else None
 
 
-def _made_before(path: Path, done: Sequence[DoneImage]) -> dict[str, str]:
+def _made_before(path: Path, done: Sequence[ImageRow]) -> dict[str, str]:
     """Class by file of the images that were there when a file was written."""
     if not path.is_file():
         return {}

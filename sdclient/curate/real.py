@@ -32,7 +32,7 @@ _HALF_PIXEL = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class RealClass:
+class ClassStatistics:
     """What was measured of the N real images of a class.
 
     Sharpness and texture are those of the picture taken again: moved by half a pixel, enlarged to the model's size and
@@ -55,7 +55,7 @@ class RealClass:
 
 
 @dataclass(frozen=True)
-class RealFolder:
+class ReferenceFolder:
     """A folder of class folders of real images, and which of them are looked at."""
 
     folder: Path
@@ -63,7 +63,7 @@ class RealFolder:
     """Images by class."""
 
     @classmethod
-    def of(cls, folder: Path, *, most: int = MOST_PER_CLASS) -> RealFolder:
+    def of(cls, folder: Path, *, most: int = MOST_PER_CLASS) -> ReferenceFolder:
         """List a folder.
 
         Raises:
@@ -92,7 +92,7 @@ class RealFolder:
                 digest.update(line.encode("utf-8", "backslashreplace"))
         return digest.hexdigest()
 
-    def measure(self, track: Track = untracked) -> dict[str, RealClass]:
+    def measure(self, track: Track = untracked) -> dict[str, ClassStatistics]:
         """Measure every image that was chosen.
 
         Raises:
@@ -124,7 +124,7 @@ class _Row:
         )
 
 
-def measure_pictures(pictures: Sequence[Image.Image]) -> RealClass:
+def measure_pictures(pictures: Sequence[Image.Image]) -> ClassStatistics:
     """The measures of a class from its pictures in memory, at least one."""
     return _gather([_Row.of(picture) for picture in pictures])
 
@@ -141,7 +141,7 @@ def taken_again(image: Image.Image) -> Image.Image:
     return restore(moved, SourceForm.of(image))
 
 
-def load_measures(output: Path, signature: str) -> dict[str, RealClass] | None:
+def load_measures(output: Path, signature: str) -> dict[str, ClassStatistics] | None:
     """What was measured of the same real images before, or None."""
     try:
         with np.load(output / CACHE_NAME, allow_pickle=False) as archive:
@@ -149,7 +149,9 @@ def load_measures(output: Path, signature: str) -> dict[str, RealClass] | None:
                 return None
             names = [str(name) for name in archive["classes"]]
             return {
-                name: RealClass(**{field.name: archive[f"{field.name}_{number}"] for field in fields(RealClass)})
+                name: ClassStatistics(
+                    **{field.name: archive[f"{field.name}_{number}"] for field in fields(ClassStatistics)}
+                )
                 for number, name in enumerate(names)
             }
     # A cache: whatever is wrong with it, the images themselves are still there.
@@ -157,7 +159,7 @@ def load_measures(output: Path, signature: str) -> dict[str, RealClass] | None:
         return None
 
 
-def keep_measures(output: Path, signature: str, real: Mapping[str, RealClass]) -> None:
+def keep_measures(output: Path, signature: str, real: Mapping[str, ClassStatistics]) -> None:
     """Keep what was measured beside the manifest.
 
     Raises:
@@ -166,15 +168,15 @@ def keep_measures(output: Path, signature: str, real: Mapping[str, RealClass]) -
     arrays = {
         f"{field.name}_{number}": getattr(measured, field.name)
         for number, measured in enumerate(real.values())
-        for field in fields(RealClass)
+        for field in fields(ClassStatistics)
     }
     buffer = io.BytesIO()
     np.savez(buffer, signature=np.array(signature), classes=np.array(list(real)), **arrays)
     write_bytes_atomically(output / CACHE_NAME, buffer.getvalue())
 
 
-def _gather(rows: Sequence[_Row]) -> RealClass:
-    return RealClass(
+def _gather(rows: Sequence[_Row]) -> ClassStatistics:
+    return ClassStatistics(
         sharpness=np.array([row.sharpness for row in rows], dtype=np.float64),
         texture=np.array([row.texture for row in rows], dtype=np.float64),
         grain=np.array([row.grain for row in rows], dtype=np.float64),

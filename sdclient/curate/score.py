@@ -20,7 +20,7 @@ from sdcore.images.decode import to_rgb
 from ..batch.spoiled import examine_sibling
 from .faces import face_score
 from .fingerprints import hash_distance, hash_of
-from .learnt import Learnt
+from .learnt import ReferenceModel
 from .likeness import likeness, likeness_of_retakes
 from .pixels import grey_of
 from .sharpness import grain, sharpness, texture
@@ -62,7 +62,7 @@ def score_image(
     image: Image.Image,
     base: Base | None,
     class_name: str,
-    learnt: Learnt,
+    learnt: ReferenceModel,
     *,
     mask: Image.Image | None = None,
     with_faces: bool = True,

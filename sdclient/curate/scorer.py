@@ -17,9 +17,9 @@ from .._images import decode
 from ..errors import BadImage, OutputError
 from ..masks import read_mask
 from ..photos import decode_photo
-from .learnt import Learnt
+from .learnt import ReferenceModel
 from .likeness import comparable, comparable_area, pair_likeness
-from .real import RealClass
+from .real import ClassStatistics
 from .score import Base, Scored, score_image
 
 _BASES_KEPT = 8
@@ -48,7 +48,7 @@ class PairJob:
     other: ScoreJob
 
 
-class Pictures(Protocol):
+class ImageSource(Protocol):
     """Where the pictures of an output come from."""
 
     def image(self, job: ScoreJob) -> Image.Image:
@@ -102,9 +102,9 @@ class Scorer:
         with_faces: whether to look for faces.
     """
 
-    def __init__(self, pictures: Pictures, real: dict[str, RealClass], *, with_faces: bool) -> None:
+    def __init__(self, pictures: ImageSource, real: dict[str, ClassStatistics], *, with_faces: bool) -> None:
         self.pictures = pictures
-        self._learnt = Learnt(real)
+        self._learnt = ReferenceModel(real)
         self._with_faces = with_faces
         self._bases: OrderedDict[tuple[str, str], Base] = OrderedDict()
         self._comparable = lru_cache(maxsize=_PICTURES_KEPT)(lambda job: comparable(self.pictures.image(job)))

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from .real import RealClass
+from .real import ClassStatistics
 from .score import Scored
 from .scorer import PairJob, PicturesOnDisk, ScoreJob, Scorer
 
@@ -31,7 +31,7 @@ class ScoringPool(Protocol):
         """Likenesses, some pairs at a time, in the order of the pairs."""
 
 
-OpenScoring = Callable[[dict[str, RealClass], bool, int], AbstractContextManager[ScoringPool]]
+ScoringFactory = Callable[[dict[str, ClassStatistics], bool, int], AbstractContextManager[ScoringPool]]
 """(measures of real images by class, whether to look for faces, how many images) -> what scores them."""
 
 
@@ -42,7 +42,7 @@ def default_workers() -> int:
 
 @contextmanager
 def scoring(
-    output: Path, real: dict[str, RealClass], *, with_faces: bool, images: int, workers: int
+    output: Path, real: dict[str, ClassStatistics], *, with_faces: bool, images: int, workers: int
 ) -> Iterator[ScoringPool]:
     """What scores images, in this process where there are few or one worker is wanted."""
     if workers < 2 or images < WORTH_WORKERS:
@@ -108,7 +108,7 @@ _WORKER: list[Scorer] = []
 """The scorer of a worker process; empty elsewhere."""
 
 
-def _start_worker(output: Path, real: dict[str, RealClass], with_faces: bool) -> None:
+def _start_worker(output: Path, real: dict[str, ClassStatistics], with_faces: bool) -> None:
     _WORKER[:] = [Scorer(PicturesOnDisk(output), real, with_faces=with_faces)]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import SettingsError
-from .decide import GivenLimits
+from .decide import UserThresholds
 from .reasons import REASONS
 
 
@@ -31,7 +31,7 @@ class CurationSettings:
     """What it says of real images; the limits of its opinion are then learnt from these."""
     real_features: Path | None = None
     """Its features of real images."""
-    limits: GivenLimits = field(default_factory=GivenLimits)
+    limits: UserThresholds = field(default_factory=UserThresholds)
     skip: frozenset[str] = frozenset()
     """Reasons that are not applied."""
     normal: str = "Normal"

@@ -14,7 +14,7 @@ from .._images import encode_png
 from ..contact_sheet import Cell, Row, draw_sheet
 from ..errors import SourceError
 from ..photos import natural_key, read_photo
-from .judged import Judged
+from .judged import JudgedImage
 from .reasons import (
     BLURRED,
     COLOUR,
@@ -51,8 +51,8 @@ _SCORE_OF = {
 _ILLEGAL = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
 
-def write_sheets(
-    folder: Path, output: Path, judged: Sequence[Judged], sources: Path
+def write_curation_sheets(
+    folder: Path, output: Path, judged: Sequence[JudgedImage], sources: Path
 ) -> Mapping[Path, Mapping[str, str]]:
     """Draw a sheet for each class, `<class>.png`; a former one is replaced.
 
@@ -80,7 +80,7 @@ def write_sheets(
     return written
 
 
-def _rows(judged: Sequence[Judged], output: Path, sources: Path) -> Iterator[Row]:
+def _rows(judged: Sequence[JudgedImage], output: Path, sources: Path) -> Iterator[Row]:
     accepted = [one for one in judged if one.is_accepted]
     yield from _group("accepted\n接受", accepted, output, sources, None)
     by_person = [one for one in judged if not one.is_accepted and not one.reasons]
@@ -92,7 +92,7 @@ def _rows(judged: Sequence[Judged], output: Path, sources: Path) -> Iterator[Row
             yield from _group(f"{reason.english}\n{reason.chinese}", found, output, sources, word)
 
 
-def _group(title: str, images: Sequence[Judged], output: Path, sources: Path, word: str | None) -> Iterator[Row]:
+def _group(title: str, images: Sequence[JudgedImage], output: Path, sources: Path, word: str | None) -> Iterator[Row]:
     shown = _spread(images, PAIRS_PER_ROW * ROWS_PER_GROUP)
     label = f"{title}\n{len(images)}" + (f", {len(shown)} shown" if len(shown) < len(images) else "")
     for start in range(0, max(1, len(shown)), PAIRS_PER_ROW):
@@ -100,14 +100,14 @@ def _group(title: str, images: Sequence[Judged], output: Path, sources: Path, wo
         yield Row(label if start == 0 else "", tuple(cell for pair in pairs for cell in pair))
 
 
-def _pair(one: Judged, output: Path, sources: Path, word: str | None) -> Iterable[Cell]:
+def _pair(one: JudgedImage, output: Path, sources: Path, word: str | None) -> Iterable[Cell]:
     return (
         Cell(_picture(sources / one.source), Path(one.source).name),
         Cell(read_photo(output / one.file), f"{Path(one.file).name}{_why(one, word)}", word is not None),
     )
 
 
-def _why(one: Judged, word: str | None) -> str:
+def _why(one: JudgedImage, word: str | None) -> str:
     if word is None:
         return ""
     value = one.scores.get(_SCORE_OF[word])
@@ -123,7 +123,7 @@ def _picture(path: Path) -> Image.Image | None:
         return None
 
 
-def _spread(images: Sequence[Judged], most: int) -> list[Judged]:
+def _spread(images: Sequence[JudgedImage], most: int) -> list[JudgedImage]:
     if len(images) <= most:
         return list(images)
     return [images[place * len(images) // most] for place in range(most)]

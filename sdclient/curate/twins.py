@@ -8,7 +8,7 @@ from ..manifest_curation import ACCEPTED
 from ..manifest_fingerprints import Fingerprint
 from ..photos import natural_key
 from .fingerprints import close_pairs
-from .ledger import DoneImage
+from .ledger import ImageRow
 
 HASH_RADIUS = 40
 """Bits of 256 that the hashes of near duplicates may differ by; a shift by one pixel alone changes 25, at times 40."""
@@ -41,7 +41,7 @@ def pairs_to_compare(prints: Mapping[str, Fingerprint], class_of: Mapping[str, s
 
 
 def duplicates(
-    images: Sequence[DoneImage],
+    images: Sequence[ImageRow],
     rejected: Iterable[str],
     prints: Mapping[str, Fingerprint],
     limit_of: Callable[[str, str], float],
@@ -71,7 +71,7 @@ def duplicates(
     return found
 
 
-def _neighbours(images: Sequence[DoneImage], prints: Mapping[str, Fingerprint]) -> dict[str, dict[str, float]]:
+def _neighbours(images: Sequence[ImageRow], prints: Mapping[str, Fingerprint]) -> dict[str, dict[str, float]]:
     alike: dict[str, dict[str, float]] = {}
     for one in images:
         for twin in (prints[one.file].twins or ()) if one.file in prints else ():

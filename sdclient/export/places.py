@@ -16,12 +16,12 @@ from ..boxes import Box
 from ..errors import ExportError, MaskError, MissingExtra, SourceError
 from ..masks import read_mask
 from ..photos import read_photo
-from .selection import Chosen
+from .selection import SelectedImage
 from .settings import Labels
 
 
 @dataclass(frozen=True)
-class Placed:
+class ImageBoxes:
     """An image's boxes, and what a box file says of the picture."""
 
     boxes: tuple[Box, ...]
@@ -30,7 +30,7 @@ class Placed:
     channels: int
 
 
-class Places:
+class BoxFinder:
     """Finds the boxes of images of one output.
 
     Args:
@@ -52,7 +52,7 @@ class Places:
         # Images of one source follow each other.
         self._last: tuple[tuple[Path, str], Image.Image] | None = None
 
-    def of(self, image: Chosen) -> Placed:
+    def of(self, image: SelectedImage) -> ImageBoxes:
         """The boxes of an image; none for one of the class without defects.
 
         Raises:
@@ -64,9 +64,9 @@ class Places:
             boxes = () if image.class_name == self._labels.normal else self._boxes(image, made)
         except (ExportError, SourceError, MaskError, OSError) as error:
             raise ExportError(f"{path}: {error}") from error
-        return Placed(boxes, made.size, len(made.getbands()))
+        return ImageBoxes(boxes, made.size, len(made.getbands()))
 
-    def _boxes(self, image: Chosen, made: Image.Image) -> tuple[Box, ...]:
+    def _boxes(self, image: SelectedImage, made: Image.Image) -> tuple[Box, ...]:
         if not image.mask:
             raise ExportError("it has no mask, so where its defect lies is not known")
         masks = self._labels.source_masks
@@ -89,7 +89,7 @@ class Places:
             found += self._find_kept(of_source, mask)
         return tuple(Box(image.class_name, *map(float, edges)) for edges in found)
 
-    def _base(self, image: Chosen) -> Image.Image:
+    def _base(self, image: SelectedImage) -> Image.Image:
         """The picture whose pixels stay where the mask is 0, in colour."""
         key = "sources" if image.is_on_source else "other_sources"
         name, sha256 = image.source, image.source_sha256

@@ -12,20 +12,20 @@ from ..errors import ExportError
 from ..manifest_exported import ExportedImage, read_exported
 from ..progress import Track
 from .layout import Layout
-from .places import Places
-from .selection import Chosen, Selection
+from .places import BoxFinder
+from .selection import SelectedImage, Selection
 from .settings import Labels
-from .state import State, state_of
+from .state import ExportedFileState, state_of
 
 
 @dataclass
-class Work:
+class ExportPlan:
     """What is to be done, and the table of exports before and after."""
 
     former: tuple[ExportedImage, ...]
     rows: dict[str, ExportedImage]
     """By file, as they will be."""
-    copies: list[tuple[Chosen, ExportedImage]] = field(default_factory=list)
+    copies: list[tuple[SelectedImage, ExportedImage]] = field(default_factory=list)
     labels: dict[str, bytes] = field(default_factory=dict)
     """Box file -> its content, of those to write."""
     unchanged: list[str] = field(default_factory=list)
@@ -37,8 +37,8 @@ class Work:
 
 
 def plan_work(
-    selection: Selection, layout: Layout, places: Places | None, labels: Labels | None, *, keep: bool, track: Track
-) -> Work:
+    selection: Selection, layout: Layout, places: BoxFinder | None, labels: Labels | None, *, keep: bool, track: Track
+) -> ExportPlan:
     """Compare what is wanted with what lies there; nothing is written.
 
     Args:
@@ -54,7 +54,7 @@ def plan_work(
         ManifestError: a table of exports that cannot be read.
     """
     former = read_exported(layout.root)
-    work = Work(former, {row.file: row for row in former})
+    work = ExportPlan(former, {row.file: row for row in former})
     known = dict(work.rows)
     wanted = set()
     title = "check" if places is None else "find boxes"
@@ -85,7 +85,7 @@ def plan_work(
     return work
 
 
-def _row(selection: Selection, image: Chosen, file: str, label_file: str, label: bytes) -> ExportedImage:
+def _row(selection: Selection, image: SelectedImage, file: str, label_file: str, label: bytes) -> ExportedImage:
     return ExportedImage(
         file=file,
         class_name=image.class_name,
@@ -102,37 +102,35 @@ def _row(selection: Selection, image: Chosen, file: str, label_file: str, label:
 
 
 def _plan_one(
-    work: Work, root: Path, old: ExportedImage | None, image: Chosen, row: ExportedImage, label: bytes
+    work: ExportPlan, root: Path, old: ExportedImage | None, image: SelectedImage, row: ExportedImage, label: bytes
 ) -> None:
     """Decide what becomes of an image that is wanted."""
     state = state_of(root, row)
-    if old is None and State.OTHER in (state.image, state.label):
-        raise ExportError(
-            f"{root / (row.file if state.image is State.OTHER else row.label_file)}: is there already and is not ours; "
-            "move it away"
-        )
-    if old is not None and State.OTHER in (state.image, state.label):
+    if old is None and ExportedFileState.OTHER in (state.image, state.label):
+        file = row.file if state.image is ExportedFileState.OTHER else row.label_file
+        raise ExportError(f"{root / file}: is there already and is not ours; move it away")
+    if old is not None and ExportedFileState.OTHER in (state.image, state.label):
         now = state_of(root, old)
-        if State.OTHER in (now.image, now.label):
+        if ExportedFileState.OTHER in (now.image, now.label):
             work.edited.append(row.file)
             return
     work.rows[row.file] = row
-    if state.image is State.MISSING:
+    if state.image is ExportedFileState.MISSING:
         work.copies.append((image, row))
-    elif state.label is State.SAME:
+    elif state.label is ExportedFileState.SAME:
         work.unchanged.append(row.file)
     else:
         work.relabelled.append(row.file)
-    if row.label_file and state.label is not State.SAME:
+    if row.label_file and state.label is not ExportedFileState.SAME:
         work.labels[row.label_file] = label
 
 
-def _plan_removal(work: Work, root: Path, old: ExportedImage, *, keep: bool) -> None:
+def _plan_removal(work: ExportPlan, root: Path, old: ExportedImage, *, keep: bool) -> None:
     """Decide what becomes of an image that this output put there and that is not wanted any more."""
     state = state_of(root, old)
-    if state.image is State.MISSING and state.label is not State.OTHER:
+    if state.image is ExportedFileState.MISSING and state.label is not ExportedFileState.OTHER:
         work.removals.append(old)
-    elif State.OTHER in (state.image, state.label):
+    elif ExportedFileState.OTHER in (state.image, state.label):
         work.edited.append(old.file)
         return
     elif keep:

@@ -16,8 +16,8 @@ from ..manifest_exported import ExportedImage, write_exported
 from ..progress import Track, untracked
 from .balance import ClassBalance, balance_of
 from .layout import ClassFolders, Layout, VocFolders, YoloFolders
-from .places import Places
-from .planning import Work, plan_work
+from .places import BoxFinder
+from .planning import ExportPlan, plan_work
 from .selection import Selection, select
 from .settings import Labels
 from .target import held_out_folders, refuse_class_folders, refuse_held_out_parents, refuse_unfit
@@ -96,7 +96,7 @@ def export(
         if not dry_run:
             destination.mkdir(parents=True, exist_ok=True)
             held.enter_context(lock_folder(destination))
-        places = Places(output, selection.run, labels) if labels is not None else None
+        places = BoxFinder(output, selection.run, labels) if labels is not None else None
         work = plan_work(selection, layout, places, labels, keep=keep, track=track)
         real = layout.count_others({*work.rows, *(row.file for row in work.former)})
         before = Counter(row.class_name for row in work.former if (destination / row.file).is_file())
@@ -133,7 +133,7 @@ def _layout(destination: Path, labels: Labels | None, classes: set[str]) -> Layo
     return layout
 
 
-def _carry_out(work: Work, selection: Selection, layout: Layout, track: Track) -> None:
+def _carry_out(work: ExportPlan, selection: Selection, layout: Layout, track: Track) -> None:
     """Table first, then files, then what goes, then the table as it is to stay."""
     root = layout.root
     _clear_temporaries(root, work.rows.values())

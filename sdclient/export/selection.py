@@ -17,7 +17,7 @@ _DIGITS_OF_SHA256 = 16
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SelectedImage:
     """One image that is to be exported."""
 
     file: str
@@ -54,7 +54,7 @@ class Selection:
 
     output: Path
     run: Mapping[str, Any]
-    chosen: tuple[Chosen, ...]
+    chosen: tuple[SelectedImage, ...]
     recorded_sha256: frozenset[str]
     """Of every image that is done."""
     recorded: int
@@ -105,8 +105,8 @@ def select(output: Path, *, uncurated: bool) -> Selection:
     )
 
 
-def _chosen(record: ImageRecord) -> Chosen:
-    return Chosen(
+def _chosen(record: ImageRecord) -> SelectedImage:
+    return SelectedImage(
         file=record.file,
         class_name=record.class_name,
         sha256=record.sha256,

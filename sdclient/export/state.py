@@ -11,7 +11,7 @@ from sdcore.files import sha256_or_none
 from ..manifest_exported import ExportedImage
 
 
-class State(Enum):
+class ExportedFileState(Enum):
     """Of one file."""
 
     MISSING = "missing"
@@ -24,8 +24,8 @@ class State(Enum):
 class RowState:
     """Of the two files of a row."""
 
-    image: State
-    label: State
+    image: ExportedFileState
+    label: ExportedFileState
 
 
 def state_of(root: Path, row: ExportedImage) -> RowState:
@@ -34,12 +34,12 @@ def state_of(root: Path, row: ExportedImage) -> RowState:
     Raises:
         OSError: one is there and cannot be read.
     """
-    label = _state(root / row.label_file, row.label_sha256) if row.label_file else State.SAME
+    label = _state(root / row.label_file, row.label_sha256) if row.label_file else ExportedFileState.SAME
     return RowState(_state(root / row.file, row.sha256), label)
 
 
-def _state(path: Path, sha256: str) -> State:
+def _state(path: Path, sha256: str) -> ExportedFileState:
     found = sha256_or_none(path)
     if found is None:
-        return State.MISSING
-    return State.SAME if found == sha256 else State.OTHER
+        return ExportedFileState.MISSING
+    return ExportedFileState.SAME if found == sha256 else ExportedFileState.OTHER

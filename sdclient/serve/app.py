@@ -10,20 +10,20 @@ from fastapi import APIRouter, Body, Depends, FastAPI, Query
 from .._images import encode_png, to_base64
 from . import facts
 from .auth import password_check
-from .engines import Engine
+from .engines import SingleImageEngine
 from .engines.classical import ClassicalEngine
-from .engines.one_by_one import OneByOne
+from .engines.one_by_one import OneByOneEngine
 from .extras import Extras, interrogate
-from .faults import FaultyRoute, add_fault_handlers
+from .faults import ErrorRoute, add_fault_handlers
 from .generation import BatchTime
 from .img2img import Img2Img
 from .jobs import JobBoard, JobWatcher
 from .lists import list_router
 from .page import page_router
-from .painting import Painter
+from .painting import Engine
 from .payload import ExtrasBatchBody, ExtrasSingleBody, Img2ImgBody, InterrogateBody, PngInfoBody, Txt2ImgBody
-from .pictures import decode_image
-from .settings import Settings
+from .pictures import decode_request_image
+from .settings import ServerOptions
 from .txt2img import Txt2Img
 from .words import VERSION
 from .work_clock import clock_router
@@ -31,7 +31,7 @@ from .work_clock import clock_router
 
 def create_app(
     *,
-    engine: Engine | Painter | None = None,
+    engine: SingleImageEngine | Engine | None = None,
     job_ms: float = 0,
     image_ms: float = 0,
     api_auth: str | None = None,
@@ -54,8 +54,8 @@ def create_app(
         watcher: is told of each generating job.
         loras: names to list and to tell of as used, for trying clients; they change no pixel.
     """
-    painter = engine if isinstance(engine, Painter) else OneByOne(engine or ClassicalEngine())
-    settings, board = Settings(painter.model, loras), JobBoard(watcher)
+    painter = engine if isinstance(engine, Engine) else OneByOneEngine(engine or ClassicalEngine())
+    settings, board = ServerOptions(painter.model, loras), JobBoard(watcher)
     app = FastAPI(title="sdclient serve", description=painter.notice, version=VERSION)
     check = Depends(password_check(api_auth))
     app.include_router(_generating(painter, settings, board, BatchTime(job_ms / 1000, image_ms / 1000), check))
@@ -69,12 +69,12 @@ def create_app(
     return app
 
 
-def _generating(painter: Painter, settings: Settings, board: JobBoard, time: BatchTime, check: Any) -> APIRouter:
+def _generating(painter: Engine, settings: ServerOptions, board: JobBoard, time: BatchTime, check: Any) -> APIRouter:
     """The calls that make or change pictures.
 
     They take long and run in worker threads; all others answer at once, however many of these wait.
     """
-    router = APIRouter(prefix="/sdapi/v1", route_class=FaultyRoute, dependencies=[check])
+    router = APIRouter(prefix="/sdapi/v1", route_class=ErrorRoute, dependencies=[check])
     from_image = Img2Img(painter, settings, board, time=time)
     from_words = Txt2Img(painter, settings, board, time=time)
     extras = Extras(settings, board)
@@ -102,13 +102,13 @@ def _generating(painter: Painter, settings: Settings, board: JobBoard, time: Bat
     return router
 
 
-def _telling(settings: Settings, board: JobBoard, check: Any, flags: dict[str, Any]) -> APIRouter:
+def _telling(settings: ServerOptions, board: JobBoard, check: Any, flags: dict[str, Any]) -> APIRouter:
     """The calls about an image, about the options and about the running job."""
-    router = APIRouter(prefix="/sdapi/v1", route_class=FaultyRoute, dependencies=[check])
+    router = APIRouter(prefix="/sdapi/v1", route_class=ErrorRoute, dependencies=[check])
 
     @router.post("/png-info")
     async def png_info(body: Annotated[PngInfoBody, Body()]) -> dict[str, Any]:  # type: ignore[valid-type]
-        return facts.png_info(decode_image(body.image.strip()))  # type: ignore[attr-defined]
+        return facts.png_info(decode_request_image(body.image.strip()))  # type: ignore[attr-defined]
 
     @router.get("/options")
     async def options() -> dict[str, Any]:

@@ -13,9 +13,9 @@ import uvicorn
 from .._listening import listen as listen
 from .._listening import url_of as url_of
 from .app import create_app
-from .engines import Engine
+from .engines import SingleImageEngine
 from .jobs import JobBoard, JobWatcher
-from .painting import Painter
+from .painting import Engine
 
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 30.0
@@ -53,7 +53,7 @@ class EmbeddedServer(uvicorn.Server):
 def make_server(
     bound: socket.socket,
     *,
-    engine: Engine | Painter | None = None,
+    engine: SingleImageEngine | Engine | None = None,
     job_ms: float = 0,
     image_ms: float = 0,
     api_auth: str | None = None,
@@ -89,7 +89,7 @@ def make_server(
 @contextmanager
 def running_server(
     *,
-    engine: Engine | Painter | None = None,
+    engine: SingleImageEngine | Engine | None = None,
     job_ms: float = 0,
     image_ms: float = 0,
     api_auth: str | None = None,
@@ -144,7 +144,7 @@ def running_server(
 def run_until_stopped(
     bound: socket.socket,
     *,
-    engine: Engine | Painter | None = None,
+    engine: SingleImageEngine | Engine | None = None,
     job_ms: float = 0,
     image_ms: float = 0,
     api_auth: str | None = None,

@@ -8,7 +8,7 @@ from PIL import Image
 STRETCH, CROP, FILL, LATENT = 0, 1, 2, 3
 
 
-def resize(image: Image.Image, mode: int, size: tuple[int, int]) -> Image.Image:
+def resize_source(image: Image.Image, mode: int, size: tuple[int, int]) -> Image.Image:
     """The image at exactly this size.
 
     Args:

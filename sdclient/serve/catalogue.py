@@ -125,7 +125,7 @@ class Catalogue:
         return next((known for known in self.schedulers if name in (known.name, known.label)), None)
 
 
-EVERYTHING = Catalogue(SAMPLERS, SCHEDULERS)
+ALL_SAMPLERS = Catalogue(SAMPLERS, SCHEDULERS)
 """All that AUTOMATIC1111 1.10.1 lists."""
 
 

@@ -9,9 +9,9 @@ from PIL import Image
 
 from ..infotext import read_infotext
 from .jobs import JobBoard
-from .pictures import decode_image, encode_image, to_rgb
+from .pictures import decode_request_image, encode_image, to_rgb
 from .resolve import check_memory
-from .settings import Settings
+from .settings import ServerOptions
 from .upscalers import find_upscaler, target_size, upscale_by
 
 _TO_SIZE = 1
@@ -22,20 +22,20 @@ _LABEL = "extras"
 class Extras:
     """Enlarges pictures, one request at a time, in the queue of all jobs."""
 
-    def __init__(self, settings: Settings, board: JobBoard) -> None:
+    def __init__(self, settings: ServerOptions, board: JobBoard) -> None:
         self._settings = settings
         self._board = board
 
     def single(self, body: Any) -> dict[str, Any]:
         """Reply of `/sdapi/v1/extra-single-image`."""
-        source = decode_image(body.image)
+        source = decode_request_image(body.image)
         with self._board.turn(count=1, label=_LABEL):
             picture, html = self._process(source, body)
         return {"html_info": html, "image": picture}
 
     def batch(self, body: Any) -> dict[str, Any]:
         """Reply of `/sdapi/v1/extra-batch-images`; its words are those of the last picture."""
-        sources = [decode_image(entry.data) for entry in body.imageList]
+        sources = [decode_request_image(entry.data) for entry in body.imageList]
         html, pictures = "", []
         with self._board.turn(count=max(len(sources), 1), label=_LABEL):
             for source in sources:
@@ -98,7 +98,7 @@ def interrogate(body: Any) -> dict[str, str]:
         HTTPException: 404, an unknown model.
         RuntimeError: the other model, which cannot be loaded either.
     """
-    decode_image(body.image)
+    decode_request_image(body.image)
     if body.model == "clip":
         return {"caption": "<error>"}
     if body.model == "deepdanbooru":

@@ -24,7 +24,7 @@ _BROKEN_JSON = "json_invalid"
 _NO_OBJECT = frozenset({"dict_type", "model_type", "model_attributes_type"})
 
 
-class FaultyRoute(APIRoute):
+class ErrorRoute(APIRoute):
     """A route whose failures become the WebUI's error bodies."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

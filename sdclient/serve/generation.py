@@ -14,12 +14,12 @@ from PIL import Image
 
 from . import told
 from .catalogue import Choice
-from .jobs import JobBoard, StepWalk
-from .painting import ImageSeed, Painter, Recipe, Walk
+from .jobs import JobBoard, JobSteps
+from .painting import Engine, GenerationRecipe, ImageSeed, StepMonitor
 from .pictures import encode_image
 from .resolve import Seeds, resolve_seeds
 from .scripts import check_scripts
-from .settings import Settings
+from .settings import ServerOptions
 
 _CFG_SCALE = 7.0
 """The WebUI's own, where a request says null."""
@@ -39,7 +39,7 @@ class BatchTime:
 
 
 @dataclass(frozen=True)
-class Work:
+class PreparedCall:
     """A request made ready: what is left is to draw its images."""
 
     steps: int
@@ -48,7 +48,7 @@ class Work:
     """Images of a batch."""
     words: Mapping[str, Any]
     """What the reply tells beside sampler and schedule."""
-    draw: Callable[[Sequence[ImageSeed], Walk], Iterable[Image.Image]]
+    draw: Callable[[Sequence[ImageSeed], StepMonitor], Iterable[Image.Image]]
     """Makes the images of a batch, given what fixes each."""
 
 
@@ -74,7 +74,7 @@ class GeneratingCall(ABC):
     label: ClassVar[str]
     """The job's name in `/progress`."""
 
-    def __init__(self, painter: Painter, settings: Settings, board: JobBoard, *, time: BatchTime) -> None:
+    def __init__(self, painter: Engine, settings: ServerOptions, board: JobBoard, *, time: BatchTime) -> None:
         self.painter = painter
         self.settings = settings
         self._board = board
@@ -115,7 +115,7 @@ class GeneratingCall(ABC):
         """Decode the other images of the request, now that it is its turn."""
 
     @abstractmethod
-    def prepare(self, body: Any, inputs: Any, choice: Choice) -> Work:
+    def prepare(self, body: Any, inputs: Any, choice: Choice) -> PreparedCall:
         """Make the request ready under the options in force."""
 
     @abstractmethod
@@ -131,13 +131,13 @@ class GeneratingCall(ABC):
         extra = told.extra_parameters(choice, words, self.painter.name)
         made = list(self._batches(body, work, seeds))
         about: dict[str, Any] = {"extra": extra, "settings": self.settings, "model": self.painter.model}
-        infotexts = [told.infotext(body, choice, seeds, index, **about) for index in range(len(made))]
+        infotexts = [told.build_infotext(body, choice, seeds, index, **about) for index in range(len(made))]
         first = 0
         if body.save_images and len(made) > 1 and self.settings["return_grid"]:
             made.insert(0, _grid(made))
             infotexts.insert(0, infotexts[0])
             first = 1
-        info = told.info(
+        info = told.build_info(
             body,
             choice,
             seeds,
@@ -148,23 +148,23 @@ class GeneratingCall(ABC):
         )
         return _Made(list(zip(made, infotexts, strict=True)) if body.send_images else [], info)
 
-    def _batches(self, body: Any, work: Work, seeds: Seeds) -> Iterator[Image.Image]:
+    def _batches(self, body: Any, work: PreparedCall, seeds: Seeds) -> Iterator[Image.Image]:
         """The images of all batches; an interrupt lets the running batch end and starts no other."""
         for number in range(body.n_iter):
             if self._board.interrupted:
                 return
             self._board.begin_batch(number, steps=work.steps)
             of_batch = [seeds.of(number * body.batch_size + place) for place in range(work.batch)]
-            for image in work.draw(of_batch, StepWalk(self._board, work.steps, self._time.of(work.batch))):
+            for image in work.draw(of_batch, JobSteps(self._board, work.steps, self._time.of(work.batch))):
                 self._board.show(image)
                 yield image
 
 
 def make_recipe(
     body: Any, choice: Choice, *, size: tuple[int, int], strength: float, steps: int, schedule_steps: int
-) -> Recipe:
+) -> GenerationRecipe:
     """What a request asks of the painter."""
-    return Recipe(
+    return GenerationRecipe(
         size=size,
         strength=strength,
         steps=steps,

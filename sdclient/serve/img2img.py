@@ -10,12 +10,12 @@ import numpy as np
 from fastapi import HTTPException
 from PIL import Image
 
-from .canvas import resize
+from .canvas import resize_source
 from .catalogue import Choice
-from .generation import GeneratingCall, Work, make_recipe
+from .generation import GeneratingCall, PreparedCall, make_recipe
 from .inpaint import MaskSettings, PreparedMask, prepare_mask
-from .painting import ImageSeed, Picture, Walk
-from .pictures import decode_image, to_rgb
+from .painting import ImageSeed, ImageTask, StepMonitor
+from .pictures import decode_request_image, to_rgb
 from .resolve import check_memory, check_source_count, schedule_steps, steps_to_run, working_size
 
 
@@ -36,13 +36,13 @@ class Img2Img(GeneratingCall):
         """Refuse a request without a source, and a mask that is none; gives the mask."""
         if body.init_images is None:
             raise HTTPException(404, "Init image not found")
-        return decode_image(body.mask) if body.mask else None
+        return decode_request_image(body.mask) if body.mask else None
 
     def read_inputs(self, body: Any, checked: Image.Image | None) -> Inputs:
         """Decode the sources."""
-        return Inputs([decode_image(text) for text in body.init_images], checked)
+        return Inputs([decode_request_image(text) for text in body.init_images], checked)
 
-    def prepare(self, body: Any, inputs: Inputs, choice: Choice) -> Work:
+    def prepare(self, body: Any, inputs: Inputs, choice: Choice) -> PreparedCall:
         """Resolve sizes and steps, and make the mask ready."""
         size = working_size(body.width, body.height)
         check_source_count(len(inputs.sources), body.batch_size)
@@ -61,11 +61,11 @@ class Img2Img(GeneratingCall):
             schedule_steps=schedule_steps(body.steps, strength, fix_steps=fix_steps),
         )
 
-        def draw(seeds: Sequence[ImageSeed], walk: Walk) -> Iterator[Image.Image]:
+        def draw(seeds: Sequence[ImageSeed], walk: StepMonitor) -> Iterator[Image.Image]:
             of_batch = [sources[place % len(sources)] for place in range(len(seeds))]
             if prepared is None:
-                starts = [resize(source, body.resize_mode, size) for source in of_batch]
-                pictures = [Picture(start, seed) for start, seed in zip(starts, seeds, strict=True)]
+                starts = [resize_source(source, body.resize_mode, size) for source in of_batch]
+                pictures = [ImageTask(start, seed) for start, seed in zip(starts, seeds, strict=True)]
                 yield from self.painter.paint(pictures, recipe, walk)
                 return
             repaints = [
@@ -73,12 +73,12 @@ class Img2Img(GeneratingCall):
                 for source, seed in zip(of_batch, seeds, strict=True)
             ]
             pictures = [
-                Picture(repaint.canvas, seed, repaint.where) for repaint, seed in zip(repaints, seeds, strict=True)
+                ImageTask(repaint.canvas, seed, repaint.where) for repaint, seed in zip(repaints, seeds, strict=True)
             ]
             for repaint, answer in zip(repaints, self.painter.paint(pictures, recipe, walk), strict=True):
                 yield repaint.finish(answer)
 
-        return Work(
+        return PreparedCall(
             steps=steps,
             batch=body.batch_size if len(sources) == 1 else len(sources),
             words={"Denoising strength": strength, **_mask_words(body, prepared), **self.painter.told(recipe)},

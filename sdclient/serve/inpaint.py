@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from scipy import ndimage
 
-from .canvas import FILL, resize
+from .canvas import FILL, resize_source
 
 _FILL_SURROUNDINGS, _FILL_SOURCE, _FILL_NOISE, _FILL_NOTHING = 0, 1, 2, 3
 _FILL_WORDS = {_FILL_SURROUNDINGS: "fill", _FILL_NOISE: "latent noise", _FILL_NOTHING: "latent nothing"}
@@ -33,7 +33,7 @@ class MaskSettings:
 
 
 @dataclass(frozen=True)
-class Repaint:
+class InpaintRegion:
     """One source prepared for repainting: what the engine gets, and how its answer is put back."""
 
     canvas: Image.Image
@@ -67,7 +67,7 @@ class PreparedMask:
     """The part to repaint at full resolution; None for the whole picture."""
     settings: MaskSettings
 
-    def apply(self, source: Image.Image, size: tuple[int, int], rng: np.random.Generator) -> Repaint:
+    def apply(self, source: Image.Image, size: tuple[int, int], rng: np.random.Generator) -> InpaintRegion:
         """Prepare one source.
 
         Args:
@@ -77,16 +77,16 @@ class PreparedMask:
         """
         mode = self.settings.resize_mode
         if self.box is None:
-            base = resize(source, mode, size)
-            mask = resize(self.mask, mode, size)
+            base = resize_source(source, mode, size)
+            mask = resize_source(self.mask, mode, size)
             alpha = where = mask.point(lambda level: min(255, 2 * level))
             canvas = base
         else:
             base = source
             alpha = _same_size(self.mask, base, mode)
-            canvas = resize(base.crop(self.box), FILL, size)
-            mask = where = resize(alpha.crop(self.box), FILL, size)
-        return Repaint(_fill(canvas, mask, self.settings.fill, rng), where, base, alpha, self.box)
+            canvas = resize_source(base.crop(self.box), FILL, size)
+            mask = where = resize_source(alpha.crop(self.box), FILL, size)
+        return InpaintRegion(_fill(canvas, mask, self.settings.fill, rng), where, base, alpha, self.box)
 
     def words(self, mask_blur: int | None) -> Mapping[str, Any]:
         """What `extra_generation_params` says about the mask.
@@ -128,7 +128,7 @@ def prepare_mask(
     if not settings.full_res:
         return PreparedMask(mask, None, settings)
     if mask.size != source_size:
-        mask = resize(mask, settings.resize_mode, source_size)
+        mask = resize_source(mask, settings.resize_mode, source_size)
     bounds = mask.getbbox()
     if bounds is None:
         return None
@@ -172,7 +172,7 @@ def _grow(low: int, high: int, wanted: int, limit: int) -> tuple[int, int]:
 
 
 def _same_size(mask: Image.Image, picture: Image.Image, mode: int) -> Image.Image:
-    return mask if mask.size == picture.size else resize(mask, mode, picture.size)
+    return mask if mask.size == picture.size else resize_source(mask, mode, picture.size)
 
 
 def _fill(canvas: Image.Image, mask: Image.Image, fill: int, rng: np.random.Generator) -> Image.Image:

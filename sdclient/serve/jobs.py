@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from ..models import ProgressState
-from .tasks import TaskBook
+from .tasks import TaskHistory
 from .work_clock import WorkClock
 
 _HAND_OVER_S = 0.1
@@ -31,7 +31,7 @@ class JobWatcher(Protocol):
         ...
 
 
-class Turn:
+class FairLock:
     """A lock that the next in the queue gets before the former holder goes on.
 
     What the former holder does next, encoding images, holds Python's own lock for milliseconds: a GPU's next job would
@@ -78,10 +78,10 @@ class JobBoard:
     """
 
     def __init__(self, watcher: JobWatcher | None = None) -> None:
-        self.tasks = TaskBook()
+        self.tasks = TaskHistory()
         self.clock = WorkClock()
         self._watcher = watcher
-        self._turn = Turn()
+        self._turn = FairLock()
         self._changing = threading.Lock()
         self._interrupted = threading.Event()
         self._hurry = threading.Event()
@@ -139,7 +139,7 @@ class JobBoard:
 
     @contextmanager
     def task(self, name: str) -> Iterator[None]:
-        """Work on the job of this name, within its turn."""
+        """PreparedCall on the job of this name, within its turn."""
         self.tasks.start(name)
         try:
             if self._watcher is not None:
@@ -206,7 +206,7 @@ class JobBoard:
             self._state = self._state.model_copy(update=changes)
 
 
-class StepWalk:
+class JobSteps:
     """The steps of one batch, as the board shows them.
 
     Args:

@@ -8,8 +8,8 @@ from typing import Any
 from fastapi import APIRouter
 
 from . import facts, scripts
-from .faults import FaultyRoute
-from .painting import Painter
+from .faults import ErrorRoute
+from .painting import Engine
 from .upscalers import latent_upscale_modes, upscalers
 
 _EMPTY = (
@@ -23,7 +23,7 @@ _EMPTY = (
 _REFRESHED = ("refresh-checkpoints", "refresh-vae", "refresh-embeddings")
 
 
-def list_router(painter: Painter, check: Any, loras: Sequence[str] = ()) -> APIRouter:
+def list_router(painter: Engine, check: Any, loras: Sequence[str] = ()) -> APIRouter:
     """The routes.
 
     Args:
@@ -32,7 +32,7 @@ def list_router(painter: Painter, check: Any, loras: Sequence[str] = ()) -> APIR
             two calls about LoRAs are open to everybody.
         loras: names to list.
     """
-    router = APIRouter(prefix="/sdapi/v1", route_class=FaultyRoute)
+    router = APIRouter(prefix="/sdapi/v1", route_class=ErrorRoute)
     guarded = [check]
 
     async def empty() -> list[Any]:

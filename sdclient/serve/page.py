@@ -9,10 +9,10 @@ from fastapi import APIRouter, Body
 from fastapi.responses import HTMLResponse
 
 from .._images import encode_png, to_base64
-from .faults import FaultyRoute
+from .faults import ErrorRoute
 from .jobs import JobBoard
 from .payload import InternalProgressBody
-from .settings import Settings
+from .settings import ServerOptions
 
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>sdclient serve</title>
@@ -20,9 +20,9 @@ _PAGE = """<!doctype html>
 """
 
 
-def page_router(settings: Settings, board: JobBoard, notice: str) -> APIRouter:
+def page_router(settings: ServerOptions, board: JobBoard, notice: str) -> APIRouter:
     """The routes of a server with its page, which shows the notice."""
-    router = APIRouter(route_class=FaultyRoute)
+    router = APIRouter(route_class=ErrorRoute)
 
     @router.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> str:
@@ -44,7 +44,7 @@ def page_router(settings: Settings, board: JobBoard, notice: str) -> APIRouter:
     return router
 
 
-def _progress(body: Any, settings: Settings, board: JobBoard) -> dict[str, Any]:
+def _progress(body: Any, settings: ServerOptions, board: JobBoard) -> dict[str, Any]:
     """What is known of one job; a name nobody ever sent is simply none of the three."""
     waiting = board.tasks.waiting()
     queued = body.id_task in waiting

@@ -1,7 +1,7 @@
 """What a generating call asks of whatever makes the pixels: one batch of pictures by one recipe.
 
-`engines.Engine` is the small way to make pixels, one picture out of another; `engines.one_by_one` puts such an
-engine behind the interface here. An engine that samples step by step implements `Painter` itself.
+`engines.SingleImageEngine` is the small way to make pixels, one picture out of another; `engines.one_by_one` puts such
+an engine behind the interface here. An engine that samples step by step implements `Engine` itself.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class ImageSeed:
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageTask:
     """One picture to make."""
 
     start: Image.Image | None
@@ -72,7 +72,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class GenerationRecipe:
     """How the pictures of a batch are made."""
 
     size: tuple[int, int]
@@ -91,7 +91,7 @@ class Recipe:
     negative_prompt: str
 
 
-class Walk(Protocol):
+class StepMonitor(Protocol):
     """How a batch is followed from outside, and stopped."""
 
     @property
@@ -109,7 +109,7 @@ class Walk(Protocol):
 
 
 @runtime_checkable
-class Painter(Protocol):
+class Engine(Protocol):
     """Makes batches of pictures. Called by one job at a time."""
 
     name: str
@@ -120,10 +120,12 @@ class Painter(Protocol):
     catalogue: Catalogue
     """Samplers and schedules it has."""
 
-    def paint(self, pictures: Sequence[Picture], recipe: Recipe, walk: Walk) -> Iterable[Image.Image]:
+    def paint(
+        self, pictures: Sequence[ImageTask], recipe: GenerationRecipe, walk: StepMonitor
+    ) -> Iterable[Image.Image]:
         """The pictures, RGB of the recipe's size, in order."""
         ...
 
-    def told(self, recipe: Recipe) -> Mapping[str, Any]:
+    def told(self, recipe: GenerationRecipe) -> Mapping[str, Any]:
         """What else a reply should say about how this recipe was understood."""
         ...

@@ -21,7 +21,7 @@ _DATA_URL = "data:image/"
 _REMOTE = ("http://", "https://")
 
 
-def decode_image(text: str) -> Image.Image:
+def decode_request_image(text: str) -> Image.Image:
     """The image behind base64 text or a `data:image/` URL, upright as its EXIF says.
 
     Addresses are refused: this server fetches nothing.

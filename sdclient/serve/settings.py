@@ -79,7 +79,7 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-class Settings:
+class ServerOptions:
     """The options in force; start values are the WebUI's.
 
     Args:

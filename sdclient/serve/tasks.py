@@ -8,7 +8,7 @@ from collections import deque
 _REMEMBERED = 16
 
 
-class TaskBook:
+class TaskHistory:
     """Names of the running job, of those that wait, and of the last ones that ended well.
 
     Two traps of the genuine server are kept: a job that failed counts as running until another one begins, and

@@ -11,7 +11,7 @@ from .catalogue import Choice
 from .facts import lora_hash
 from .painting import ModelCard
 from .resolve import Seeds
-from .settings import Settings
+from .settings import ServerOptions
 from .words import VERSION
 
 
@@ -23,7 +23,7 @@ def extra_parameters(choice: Choice, words: Mapping[str, Any], engine_name: str)
     return {**extra, ENGINE_KEY: engine_name}
 
 
-def lora_hashes(prompt: str, settings: Settings) -> dict[str, str]:
+def lora_hashes(prompt: str, settings: ServerOptions) -> dict[str, str]:
     """What is told of the LoRAs a prompt names; those that are not listed are left out without a word, as there."""
     used = [name for name in loras_in(prompt) if name in settings.loras]
     if not used or not settings[HASH_OPTION]:
@@ -31,14 +31,14 @@ def lora_hashes(prompt: str, settings: Settings) -> dict[str, str]:
     return {HASH_LABEL: ", ".join(f"{name}: {lora_hash(name)[:12]}" for name in used)}
 
 
-def infotext(
+def build_infotext(
     body: Any,
     choice: Choice,
     seeds: Seeds,
     index: int,
     *,
     extra: Mapping[str, Any],
-    settings: Settings,
+    settings: ServerOptions,
     model: ModelCard,
 ) -> str:
     """The text that image `index` carries, its settings in the WebUI's order."""
@@ -68,7 +68,7 @@ def infotext(
     return str(Infotext(body.prompt, body.negative_prompt or "", values))
 
 
-def info(
+def build_info(
     body: Any,
     choice: Choice,
     seeds: Seeds,
@@ -77,7 +77,7 @@ def info(
     infotexts: list[str],
     index_of_first_image: int,
     timestamp: str,
-    settings: Settings,
+    settings: ServerOptions,
     model: ModelCard,
 ) -> dict[str, Any]:
     """The `info` of a reply, every key of the genuine one. The seeds are those of the images asked for."""

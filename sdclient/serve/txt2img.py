@@ -9,8 +9,8 @@ from typing import Any
 from PIL import Image
 
 from .catalogue import Choice
-from .generation import GeneratingCall, Work, make_recipe
-from .painting import ImageSeed, Picture, Recipe, Walk
+from .generation import GeneratingCall, PreparedCall, make_recipe
+from .painting import GenerationRecipe, ImageSeed, ImageTask, StepMonitor
 from .resolve import check_memory, schedule_steps, steps_to_run, working_size
 from .upscalers import enlarge, find_second_pass_upscaler
 
@@ -26,7 +26,7 @@ class Txt2Img(GeneratingCall):
     def read_inputs(self, body: Any, checked: None) -> None:
         """There are no images to decode."""
 
-    def prepare(self, body: Any, inputs: None, choice: Choice) -> Work:
+    def prepare(self, body: Any, inputs: None, choice: Choice) -> PreparedCall:
         """Resolve sizes, and say what a second pass will do."""
         del inputs
         size = working_size(body.width, body.height)
@@ -35,25 +35,26 @@ class Txt2Img(GeneratingCall):
         steps = steps_to_run(body.steps, 1.0, fix_steps=True)
         first = make_recipe(body, choice, size=size, strength=1.0, steps=steps, schedule_steps=steps)
         words: dict[str, Any] = {}
-        second: Recipe | None = None
+        second: GenerationRecipe | None = None
         if body.enable_hr:
             words = {"Denoising strength": body.denoising_strength, **_second_pass_words(body)}
             second = _second_recipe(body, choice, final, fix_steps=bool(self.settings["img2img_fix_steps"]))
             find_second_pass_upscaler(body.hr_upscaler)
 
-        def draw(seeds: Sequence[ImageSeed], walk: Walk) -> Iterator[Image.Image]:
-            made = self.painter.paint([Picture(None, seed) for seed in seeds], first, walk)
+        def draw(seeds: Sequence[ImageSeed], walk: StepMonitor) -> Iterator[Image.Image]:
+            made = self.painter.paint([ImageTask(None, seed) for seed in seeds], first, walk)
             if second is None:
                 yield from made
                 return
             upscaler = find_second_pass_upscaler(body.hr_upscaler)
             enlarged = [enlarge(image, upscaler, final) for image in made]
             again = [
-                Picture(image, replace(seed, is_second_pass=True)) for image, seed in zip(enlarged, seeds, strict=True)
+                ImageTask(image, replace(seed, is_second_pass=True))
+                for image, seed in zip(enlarged, seeds, strict=True)
             ]
             yield from self.painter.paint(again, second, walk)
 
-        return Work(steps=steps, batch=body.batch_size, words={**words, **self.painter.told(first)}, draw=draw)
+        return PreparedCall(steps=steps, batch=body.batch_size, words={**words, **self.painter.told(first)}, draw=draw)
 
     def echo(self, body: Any) -> dict[str, Any]:
         """The request as it was read."""
@@ -61,7 +62,7 @@ class Txt2Img(GeneratingCall):
         return echo
 
 
-def _second_recipe(body: Any, choice: Choice, size: tuple[int, int], *, fix_steps: bool) -> Recipe:
+def _second_recipe(body: Any, choice: Choice, size: tuple[int, int], *, fix_steps: bool) -> GenerationRecipe:
     """The second pass: img2img of the enlarged picture.
 
     Raises:

@@ -16,6 +16,6 @@ from .effects import Held
 from .faults import FaultPlan
 from .fixtures import webui_server
 from .server import WebUIServer, serve_webui
-from .traffic import Job, Seen
+from .traffic import Job, SeenRequest
 
-__all__ = ["FaultPlan", "Held", "Job", "Seen", "WebUIServer", "serve_webui", "webui_server"]
+__all__ = ["FaultPlan", "Held", "Job", "SeenRequest", "WebUIServer", "serve_webui", "webui_server"]

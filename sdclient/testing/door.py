@@ -1,4 +1,4 @@
-"""A listening socket that can be shut and opened again on the same port, and who knocks meanwhile."""
+"""A listening socket that can be shut and opened again on the same port, and who connects meanwhile."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BACKLOG = 128
 _LOOPBACK = "127.0.0.1"
 
 
-class Door:
+class ReopenablePort:
     """Accepts connections on a free loopback port and hands each to a thread of its own.
 
     While it is shut the port stays taken but nothing listens, so that connections are truly refused.
@@ -32,12 +32,12 @@ class Door:
         self.open()
 
     def open(self) -> None:
-        """Listen; an open door stays open."""
+        """Listen; a port that listens already goes on."""
         with self._changing:
             if self._accepting is not None:
                 return
             self._socket.listen(_BACKLOG)
-            self._accepting = threading.Thread(target=self._accept, name="sdclient-testing-door", daemon=True)
+            self._accepting = threading.Thread(target=self._accept, name="sdclient-testing-port", daemon=True)
             self._accepting.start()
 
     def shut(self) -> None:
@@ -84,7 +84,7 @@ def _bound(port: int) -> socket.socket:
     return bound
 
 
-class _Knocks:
+class _Connections:
     """Who wants to know of connections that this process makes, by port.
 
     Nobody sees a refused connection but the one who makes it. Python reports each attempt as an audit event just
@@ -117,4 +117,4 @@ class _Knocks:
             listener()
 
 
-KNOCKS = _Knocks()
+CONNECTIONS = _Connections()

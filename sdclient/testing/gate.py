@@ -18,7 +18,7 @@ from typing import Any
 from . import tampering
 from .effects import Answer, Delay, Fault, Held, Reset, ShortReply, Substitute, Truncate
 from .faults import GENERATING, FaultPlan
-from .traffic import NAME_FIELD, JobLog, Seen
+from .traffic import NAME_FIELD, JobLog, SeenRequest
 
 _OF_ONE_CONNECTION = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
 _LINGER = "hh" if sys.platform == "win32" else "ii"
@@ -33,7 +33,7 @@ class Reply:
     body: bytes
 
 
-class Gate:
+class FaultProxy:
     """Serves one request a connection.
 
     Args:
@@ -46,11 +46,11 @@ class Gate:
         self.log = JobLog()
         self._upstream_port = upstream_port
         self._changing = threading.Lock()
-        self._seen: list[Seen] = []
+        self._seen: list[SeenRequest] = []
         self._held_jobs: dict[str, Held] = {}
 
     @property
-    def seen(self) -> tuple[Seen, ...]:
+    def seen(self) -> tuple[SeenRequest, ...]:
         """All requests so far, in the order they came."""
         with self._changing:
             return tuple(self._seen)
@@ -76,7 +76,7 @@ class Gate:
         bare = path.partition("?")[0]
         fault = self.plan.take(bare)
         with self._changing:
-            self._seen.append(Seen(method, bare, None if fault is None else fault.name))
+            self._seen.append(SeenRequest(method, bare, None if fault is None else fault.name))
         effect = None if fault is None else fault.effect
         if fault is not None and not fault.after:
             if isinstance(effect, Reset):
@@ -146,12 +146,12 @@ def _json_object(body: bytes) -> dict[str, Any] | None:
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    """Reads one request from a connection and writes what the gate answers."""
+    """Reads one request from a connection and writes what the proxy answers."""
 
     protocol_version = "HTTP/1.0"  # so that each request comes on a connection of its own
 
-    def __init__(self, connection: socket.socket, gate: Gate) -> None:
-        self._gate = gate
+    def __init__(self, connection: socket.socket, proxy: FaultProxy) -> None:
+        self._proxy = proxy
         super().__init__(connection, connection.getpeername(), None)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:  # named by http.server
@@ -165,7 +165,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        reply, only_half = self._gate.answer(self.command, self.path, dict(self.headers.items()), body)
+        reply, only_half = self._proxy.answer(self.command, self.path, dict(self.headers.items()), body)
         if reply is None:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(_LINGER, 1, 0))
             return

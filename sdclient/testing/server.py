@@ -1,4 +1,4 @@
-"""The server that a test talks to: the embedded WebUI behind a gate where things go wrong on order."""
+"""The server that a test talks to: the embedded WebUI behind a proxy where things go wrong on order."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from urllib.parse import urlsplit
 
 from .. import RetryPolicy, Timeouts, WebUI
 from ..errors import MissingExtra
-from .door import KNOCKS, Door
+from .door import CONNECTIONS, ReopenablePort
 from .faults import FaultPlan
-from .gate import Gate
-from .traffic import Job, Seen
+from .gate import FaultProxy
+from .traffic import Job, SeenRequest
 
 AT_ONCE = RetryPolicy(first_wait_s=0)
 """Tries three times, as the client does by itself, but without waiting in between."""
 
 
 class _Watcher:
-    """Tells the gate of the server's jobs; the server has to be there before its gate."""
+    """Tells the proxy of the server's jobs; the server has to be there before its proxy."""
 
-    gate: Gate | None = None
+    proxy: FaultProxy | None = None
 
     def job_began(self, task: str) -> None:
-        if self.gate is not None:
-            self.gate.job_began(task)
+        if self.proxy is not None:
+            self.proxy.job_began(task)
 
     def job_ended(self, task: str) -> None:
-        if self.gate is not None:
-            self.gate.job_ended(task)
+        if self.proxy is not None:
+            self.proxy.job_ended(task)
 
 
 class WebUIServer:
@@ -41,21 +41,21 @@ class WebUIServer:
         self._counting = threading.Lock()
         self.faults: FaultPlan = FaultPlan(self._refuse, self._stop_refusing)
         """What shall go wrong."""
-        self.gate = Gate(upstream_port, self.faults)
+        self.proxy = FaultProxy(upstream_port, self.faults)
         """For the embedded server, which tells it of its jobs."""
-        self._door = Door(self.gate.serve)
-        self.url: str = f"http://127.0.0.1:{self._door.port}"
+        self._port = ReopenablePort(self.proxy.serve)
+        self.url: str = f"http://127.0.0.1:{self._port.port}"
         """Address for `WebUI(url)` or for the code under test."""
 
     @property
     def jobs(self) -> tuple[Job, ...]:
         """The generating requests that reached the server, in the order they came."""
-        return self.gate.log.jobs
+        return self.proxy.log.jobs
 
     @property
-    def requests(self) -> tuple[Seen, ...]:
+    def requests(self) -> tuple[SeenRequest, ...]:
         """All requests that came, in order, and the faults they met; refused connections are not among them."""
-        return self.gate.seen
+        return self.proxy.seen
 
     def assert_no_job_doubled(self) -> None:
         """No job was sent while the server was doing the same work.
@@ -75,27 +75,27 @@ class WebUIServer:
     @contextmanager
     def down(self) -> Iterator[None]:
         """Nothing listens at the address for as long as the block lasts, for any process; not counted as a fault."""
-        self._door.shut()
+        self._port.shut()
         try:
             yield
         finally:
-            self._door.open()
+            self._port.open()
 
     def close(self) -> None:
         """Release what is held up and stop listening."""
         self.faults.release_all()
-        KNOCKS.forget(self._door.port)
-        self._door.remove()
+        CONNECTIONS.forget(self._port.port)
+        self._port.remove()
 
     def _refuse(self, times: int) -> None:
         self._refusals_left += times
-        self._door.shut()
-        KNOCKS.watch(self._door.port, self._knocked)
+        self._port.shut()
+        CONNECTIONS.watch(self._port.port, self._knocked)
 
     def _stop_refusing(self) -> None:
         self._refusals_left = 0
-        KNOCKS.forget(self._door.port)
-        self._door.open()
+        CONNECTIONS.forget(self._port.port)
+        self._port.open()
 
     def _knocked(self) -> None:
         """This process is about to connect: the last refusal is over when the next attempt comes."""
@@ -134,7 +134,7 @@ def serve_webui(
         port = urlsplit(upstream.url).port
         assert port is not None  # noqa: S101 - it was just started on one
         server = WebUIServer(port, api_auth)
-        watcher.gate = server.gate
+        watcher.proxy = server.proxy
         try:
             yield server
         finally:

@@ -14,7 +14,7 @@ NAME_FIELD = "force_task_id"
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenRequest:
     """One request."""
 
     method: str

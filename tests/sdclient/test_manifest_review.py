@@ -8,7 +8,7 @@ import pytest
 
 from sdclient.manifest import ImageRecord, Manifest, Parent, PlannedRow
 from sdclient.manifest_curation import ACCEPTED, REJECTED, UNDECIDED, Curation, FilterVerdict
-from sdclient.manifest_review import ClassCounts, Review, ReviewFilter, Seen
+from sdclient.manifest_review import ClassCounts, ReviewFilter, ReviewQueries, SeenRevision
 
 RECORD = ImageRecord(
     file="pad/1_1.png", class_name="pad", source="pad/1.png", source_sha256="s1", k=1, seed=7, key="k1", sha256="h",
@@ -36,12 +36,12 @@ def manifest(tmp_path: Path) -> Iterator[Manifest]:
         yield manifest
 
 
-def seen(file: str, revision: int = 0) -> Seen:
-    return Seen(file, f"h{file}", revision)
+def seen(file: str, revision: int = 0) -> SeenRevision:
+    return SeenRevision(file, f"h{file}", revision)
 
 
 def test_a_list_goes_class_after_class_and_ten_after_nine(manifest: Manifest) -> None:
-    found = Review(manifest).find(ReviewFilter())
+    found = ReviewQueries(manifest).find(ReviewFilter())
     assert found.files == tuple(FILES)
     assert found.starts == (("pad", 0), ("漏铜", 4))
     assert found.first_unreviewed == 0
@@ -70,11 +70,11 @@ def test_a_list_goes_class_after_class_and_ten_after_nine(manifest: Manifest) ->
     ],
 )  # fmt: skip
 def test_a_filter_takes_what_it_names(manifest: Manifest, wanted: ReviewFilter, expected: list[str]) -> None:
-    assert list(Review(manifest).find(wanted).files) == expected
+    assert list(ReviewQueries(manifest).find(wanted).files) == expected
 
 
 def test_a_persons_word_moves_an_image_between_states(manifest: Manifest) -> None:
-    review = Review(manifest)
+    review = ReviewQueries(manifest)
     review.decide([seen(FILES[0])], ACCEPTED, tab="a")
     assert review.find(ReviewFilter(state="accepted")).files == (FILES[0], FILES[2])
     assert review.find(ReviewFilter(state="reviewed")).files == (FILES[0],)
@@ -84,9 +84,9 @@ def test_a_persons_word_moves_an_image_between_states(manifest: Manifest) -> Non
 
 
 def test_counts_agree_with_the_verdicts_that_training_reads(manifest: Manifest) -> None:
-    Review(manifest).decide([seen(FILES[3]), seen(FILES[2])], REJECTED, tab="a")
+    ReviewQueries(manifest).decide([seen(FILES[3]), seen(FILES[2])], REJECTED, tab="a")
     verdicts = list(Curation(manifest).verdicts())
-    for counts in Review(manifest).counts():
+    for counts in ReviewQueries(manifest).counts():
         own = [one for one in verdicts if one.class_name == counts.class_name]
         assert counts.accepted == sum(one.verdict == ACCEPTED for one in own)
         assert counts.rejected == sum(one.verdict == REJECTED for one in own)
@@ -95,7 +95,7 @@ def test_counts_agree_with_the_verdicts_that_training_reads(manifest: Manifest) 
 
 
 def test_rows_come_in_the_order_asked_for(manifest: Manifest) -> None:
-    review = Review(manifest)
+    review = ReviewQueries(manifest)
     rows = review.rows([FILES[4], "pad/77_1.png", "pad/99_1.png", FILES[0]])
     assert [row.file for row in rows] == [FILES[4], FILES[0]]
     row = rows[1]
@@ -109,13 +109,13 @@ def test_rows_come_in_the_order_asked_for(manifest: Manifest) -> None:
 
 
 def test_reasons_and_ranges_are_of_what_is_there(manifest: Manifest) -> None:
-    review = Review(manifest)
+    review = ReviewQueries(manifest)
     assert review.reasons() == {"face": 1, "noise": 2, "too_alike": 1}
     assert review.score_ranges() == {"noise": (0.1, 0.9), 'od"d': (1.0, 1.0)}
 
 
 def test_a_step_is_undone_as_a_whole(manifest: Manifest) -> None:
-    review = Review(manifest)
+    review = ReviewQueries(manifest)
     review.decide([seen(FILES[3])], ACCEPTED, tab="a")
     assert review.decide([seen(FILES[1]), seen(FILES[2])], REJECTED, tab="a").written == (FILES[1], FILES[2])
     assert review.undo("b") == ()
@@ -127,9 +127,9 @@ def test_a_step_is_undone_as_a_whole(manifest: Manifest) -> None:
 
 
 def test_a_step_leaves_what_was_decided_elsewhere(manifest: Manifest) -> None:
-    review = Review(manifest)
+    review = ReviewQueries(manifest)
     review.decide([seen(FILES[0])], ACCEPTED, tab="b")
-    again = Seen(FILES[2], "other bytes", 0)
+    again = SeenRevision(FILES[2], "other bytes", 0)
     done = review.decide([seen(FILES[0]), seen(FILES[1]), again, seen("pad/9.png")], REJECTED, tab="a")
     assert done.written == (FILES[1],)
     assert [file for file, _ in done.conflicts] == [FILES[0], FILES[2], "pad/9.png"]
@@ -141,7 +141,7 @@ def test_a_step_leaves_what_was_decided_elsewhere(manifest: Manifest) -> None:
 
 
 def test_undo_passes_over_what_another_page_changed_since(manifest: Manifest) -> None:
-    review = Review(manifest)
+    review = ReviewQueries(manifest)
     review.decide([seen(FILES[0]), seen(FILES[1])], ACCEPTED, tab="a")
     now = review.rows([FILES[0]])[0].revision
     review.decide([seen(FILES[0], now)], REJECTED, tab="b")

@@ -15,12 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from sdcore.messages import Language
 
 from ...errors import MaskError, SDClientError
-from ...manifest_review import Order, ReviewFilter, Seen, State
-from .desk import ReviewDesk
-from .drawing import Drawing, MaskDesk
-from .guard import Guard, Secrets
+from ...manifest_review import Order, ReviewFilter, SeenRevision, State
+from .desk import ReviewService
+from .drawing import Drawing, DrawingService
+from .guard import Guard, PageSecrets
 from .page import render
-from .pictures import Shown
+from .pictures import ServedImage
 
 _STATIC = Path(__file__).parent / "static"
 _KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -65,11 +65,11 @@ class UndoBody(_Body):
 
 
 def create_app(
-    own: Secrets,
+    own: PageSecrets,
     *,
     port: int,
-    desk: ReviewDesk | None = None,
-    masks: MaskDesk | None = None,
+    service: ReviewService | None = None,
+    masks: DrawingService | None = None,
     language: Language = "en",
 ) -> Guard:
     """The application within its guard.
@@ -77,17 +77,17 @@ def create_app(
     Args:
         own: token and key of this start.
         port: that it is served at, on 127.0.0.1.
-        desk: the output under review; None is a page for drawing alone.
+        service: the output under review; None is a page for drawing alone.
         masks: sources to draw on; None offers no drawing.
         language: of the page, unless its address says otherwise.
     """
     app = FastAPI(openapi_url=None)
     app.include_router(_static())
-    if desk is not None:
-        app.include_router(_pages(own, desk, masks, language))
-        app.include_router(_review(desk))
+    if service is not None:
+        app.include_router(_pages(own, service, masks, language))
+        app.include_router(_review(service))
     if masks is not None:
-        app.include_router(_drawing(own, masks, language, beside_review=desk is not None))
+        app.include_router(_drawing(own, masks, language, beside_review=service is not None))
 
     @app.exception_handler(SDClientError)
     def in_words(request: Request, error: SDClientError) -> JSONResponse:
@@ -122,7 +122,7 @@ def _static() -> APIRouter:
     return router
 
 
-def _pages(own: Secrets, desk: ReviewDesk, masks: MaskDesk | None, usual: Language) -> APIRouter:
+def _pages(own: PageSecrets, service: ReviewService, masks: DrawingService | None, usual: Language) -> APIRouter:
     router = APIRouter()
 
     @router.get("/", response_class=HTMLResponse)
@@ -131,24 +131,24 @@ def _pages(own: Secrets, desk: ReviewDesk, masks: MaskDesk | None, usual: Langua
             "review.html.j2",
             lang or usual,
             page_key=own.key,
-            name=desk.output.resolve().name,
-            classes=[counts.class_name for counts in desk.counts()],
+            name=service.output.resolve().name,
+            classes=[counts.class_name for counts in service.counts()],
             can_draw=masks is not None,
         )
 
     return router
 
 
-def _review(desk: ReviewDesk) -> APIRouter:
+def _review(service: ReviewService) -> APIRouter:
     router = APIRouter(prefix="/api")
 
     @router.get("/counts")
     def counts() -> list[dict[str, Any]]:
-        return [asdict(one) for one in desk.counts()]
+        return [asdict(one) for one in service.counts()]
 
     @router.get("/facets")
     def facets() -> dict[str, Any]:
-        return desk.facets()
+        return service.facets()
 
     @router.get("/list")
     def listed(
@@ -160,34 +160,34 @@ def _review(desk: ReviewDesk) -> APIRouter:
         high: float | None = None,
         order: Order = "name",
     ) -> dict[str, Any]:
-        return asdict(desk.find(ReviewFilter(class_name, state, reason, score, low, high, order)))
+        return asdict(service.find(ReviewFilter(class_name, state, reason, score, low, high, order)))
 
     @router.post("/rows")
     def rows(body: RowsBody) -> list[dict[str, Any]]:
-        return desk.rows(body.files)
+        return service.rows(body.files)
 
     @router.post("/decide")
     def decide(body: DecideBody) -> dict[str, Any]:
-        seen = [Seen(one.file, one.sha256, one.revision) for one in body.images]
-        done = desk.decide(seen, body.verdict, tab=body.tab)
+        seen = [SeenRevision(one.file, one.sha256, one.revision) for one in body.images]
+        done = service.decide(seen, body.verdict, tab=body.tab)
         return {
             "written": len(done.written),
             "conflicts": [{"file": file, "why": why} for file, why in done.conflicts],
-            "rows": desk.rows([one.file for one in seen]),
+            "rows": service.rows([one.file for one in seen]),
         }
 
     @router.post("/undo")
     def undo(body: UndoBody) -> list[dict[str, Any]]:
-        return desk.rows(desk.undo(body.tab))
+        return service.rows(service.undo(body.tab))
 
     @router.get("/picture")
     def picture(request: Request, file: str, what: str, version: str = "", small: bool = False) -> Response:
-        return _sent(request, desk.picture(file, what, small=small), version)
+        return _sent(request, service.picture(file, what, small=small), version)
 
     return router
 
 
-def _drawing(own: Secrets, masks: MaskDesk, usual: Language, *, beside_review: bool) -> APIRouter:
+def _drawing(own: PageSecrets, masks: DrawingService, usual: Language, *, beside_review: bool) -> APIRouter:
     router = APIRouter()
 
     def page(lang: Language | None = None) -> str:
@@ -234,7 +234,7 @@ def _found(thing: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return thing
 
 
-def _sent(request: Request, shown: Shown | None, version: str) -> Response:
+def _sent(request: Request, shown: ServedImage | None, version: str) -> Response:
     """The picture, for good where the page asked for these very bytes, or the word that it is unchanged."""
     if shown is None:
         raise HTTPException(404, "no such picture")

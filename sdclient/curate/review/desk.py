@@ -15,8 +15,16 @@ from typing import Any
 
 from ...manifest import Manifest
 from ...manifest_curation import ACCEPTED, REJECTED
-from ...manifest_review import ClassCounts, Decided, Review, ReviewFilter, ReviewList, ReviewRow, Seen
-from .pictures import Pictures, Shown, path_within
+from ...manifest_review import (
+    ClassCounts,
+    DecisionResult,
+    ReviewFilter,
+    ReviewList,
+    ReviewQueries,
+    ReviewRow,
+    SeenRevision,
+)
+from .pictures import ImageCache, ServedImage, path_within
 
 CANDIDATE, MASK, PARENT = "candidate", "mask", "parent"
 _ASKED_SHOWN = ("denoising_strength", "sampler_name", "scheduler", "steps", "cfg_scale", "prompt")
@@ -24,7 +32,7 @@ _ETAG_SHOWN = 16
 
 
 @dataclass(frozen=True)
-class Made:
+class DecisionCounts:
     """What was decided on the page since it was started, each image by its last decision."""
 
     accepted: int
@@ -33,7 +41,7 @@ class Made:
     """Given back to the filters, or undone."""
 
 
-class ReviewDesk:
+class ReviewService:
     """One output under review; use as a context manager.
 
     Safe for several threads: each question opens the manifest for itself, as several programs may.
@@ -49,13 +57,13 @@ class ReviewDesk:
     def __init__(self, output: Path, *, sources: Path | None = None) -> None:
         Manifest(output).close()  # so that none is made by looking
         self.output = output
-        self.pictures = Pictures()
+        self.pictures = ImageCache()
         self._given_sources = sources
         self._decided: dict[str, str] = {}
         # Held open all the while, so that the last of the others to close does not fold the journal each time.
         self._held = Manifest(output, create=True)
 
-    def __enter__(self) -> ReviewDesk:
+    def __enter__(self) -> ReviewService:
         return self
 
     def __exit__(
@@ -64,10 +72,10 @@ class ReviewDesk:
         self._held.close()
 
     @property
-    def made(self) -> Made:
+    def made(self) -> DecisionCounts:
         """What was decided since the start."""
         last = list(self._decided.values())
-        return Made(last.count(ACCEPTED), last.count(REJECTED), last.count(""))
+        return DecisionCounts(last.count(ACCEPTED), last.count(REJECTED), last.count(""))
 
     def sources(self) -> Path | None:
         """The folder of numbered sources; None where neither the manifest nor the user names one."""
@@ -92,10 +100,10 @@ class ReviewDesk:
     def rows(self, files: Sequence[str]) -> list[dict[str, Any]]:
         """What the page shows of these images, in their order; those that are gone are left out."""
         with Manifest(self.output) as manifest:
-            rows, folders = Review(manifest).rows(files), self._folders(manifest.run())
+            rows, folders = ReviewQueries(manifest).rows(files), self._folders(manifest.run())
         return [self._told(row, folders) for row in rows]
 
-    def picture(self, file: str, what: str, *, small: bool = False) -> Shown | None:
+    def picture(self, file: str, what: str, *, small: bool = False) -> ServedImage | None:
         """A picture of an image; None where there is no such image or its file is not there.
 
         Args:
@@ -107,14 +115,14 @@ class ReviewDesk:
             SourceError: not an image that can be read.
         """
         with Manifest(self.output) as manifest:
-            row = next(iter(Review(manifest).rows([file])), None)
+            row = next(iter(ReviewQueries(manifest).rows([file])), None)
             folders = self._folders(manifest.run())
         path = None if row is None else self._paths(row, folders).get(what)
         if path is None:
             return None
         return self.pictures.thumb(path) if small else self.pictures.full(path)
 
-    def decide(self, seen: Sequence[Seen], verdict: str, *, tab: str) -> Decided:
+    def decide(self, seen: Sequence[SeenRevision], verdict: str, *, tab: str) -> DecisionResult:
         """Write a decision about images; one whose file is missing or changed cannot be accepted.
 
         Args:
@@ -130,22 +138,22 @@ class ReviewDesk:
                     refused.append((one.file, f"{one.file}: the file is {state}, so it cannot be accepted"))
         names = {file for file, _ in refused}
         with Manifest(self.output, create=True) as manifest:
-            done = Review(manifest).decide([one for one in seen if one.file not in names], verdict, tab=tab)
+            done = ReviewQueries(manifest).decide([one for one in seen if one.file not in names], verdict, tab=tab)
         self._decided |= dict.fromkeys(done.written, verdict)
-        return Decided(done.written, (*refused, *done.conflicts))
+        return DecisionResult(done.written, (*refused, *done.conflicts))
 
     def undo(self, tab: str) -> tuple[str, ...]:
         """Take back the last step of a page; gives the files."""
         with Manifest(self.output, create=True) as manifest:
-            review = Review(manifest)
+            review = ReviewQueries(manifest)
             files = review.undo(tab)
             self._decided |= {row.file: row.person for row in review.rows(files)}
         return files
 
     @contextmanager
-    def _review(self) -> Iterator[Review]:
+    def _review(self) -> Iterator[ReviewQueries]:
         with Manifest(self.output) as manifest:
-            yield Review(manifest)
+            yield ReviewQueries(manifest)
 
     def _folders(self, run: Mapping[str, Any]) -> tuple[Path | None, Path | None]:
         """Of the sources, and of the further parents."""

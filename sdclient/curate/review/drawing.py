@@ -15,7 +15,7 @@ from ...errors import MaskError, SourceError
 from ...masks import grow_and_feather, mask_path, read_mask, write_mask
 from ...photos import image_size
 from ...sources import Source, discover, of_classes
-from .pictures import Pictures, Shown
+from .pictures import ImageCache, ServedImage
 
 GROW_PX, FEATHER_PX = 2, 3
 LARGEST_GROW_PX = LARGEST_FEATHER_PX = 4096
@@ -58,7 +58,7 @@ class _Drawn:
     erased: Image.Image
 
 
-class MaskDesk:
+class DrawingService:
     """Sources to draw on and the folder their masks go to.
 
     Args:
@@ -81,12 +81,12 @@ class MaskDesk:
         classes: Sequence[str] = (),
         grow_px: int = GROW_PX,
         feather_px: int = FEATHER_PX,
-        pictures: Pictures | None = None,
+        pictures: ImageCache | None = None,
     ) -> None:
         self.masks = masks
         self.grow_px, self.feather_px = grow_px, feather_px
         self._sources = {source.relative: source for source in of_classes(discover(sources), classes)}
-        self._pictures = pictures or Pictures()
+        self._pictures = pictures or ImageCache()
         self._saved: set[str] = set()
 
     @property
@@ -110,7 +110,7 @@ class MaskDesk:
         width, height = image_size(source.path)
         return {**self._told(source), "width": width, "height": height, "version": self._pictures.digest(source.path)}
 
-    def picture(self, name: str, *, of_mask: bool = False) -> Shown | None:
+    def picture(self, name: str, *, of_mask: bool = False) -> ServedImage | None:
         """The source, or its mask; None where it is not there.
 
         Raises:
@@ -158,15 +158,15 @@ class MaskDesk:
         return {"name": source.relative, "class": source.class_name, "mask": mask or ""}
 
 
-def mask_desk(sources: Path | None, masks: Path, *, pictures: Pictures | None = None) -> MaskDesk:
-    """The desk for drawing beside a review.
+def drawing_service(sources: Path | None, masks: Path, *, pictures: ImageCache | None = None) -> DrawingService:
+    """The service for drawing beside a review.
 
     Raises:
         SourceError: the sources are not known, not there, or not numbered.
     """
     if sources is None:
         raise SourceError("the manifest does not name its folder of sources; give it with --sources")
-    return MaskDesk(sources, masks, pictures=pictures)
+    return DrawingService(sources, masks, pictures=pictures)
 
 
 def _draw(shapes: Iterable[Shape], size: tuple[int, int]) -> _Drawn:

@@ -39,7 +39,7 @@ _HEADERS = {
 }
 
 
-class Secrets:
+class PageSecrets:
     """The token of the address and the key of the page, new for each start."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Guard:
         port: that the server listens on; its host is 127.0.0.1.
     """
 
-    def __init__(self, app: ASGIApp, *, own: Secrets, port: int) -> None:
+    def __init__(self, app: ASGIApp, *, own: PageSecrets, port: int) -> None:
         self._app = app
         self._own = own
         self._hosts = frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})

@@ -33,7 +33,7 @@ _PNG_GREY, _PNG_RGB = 0, 2
 
 
 @dataclass(frozen=True)
-class Shown:
+class ServedImage:
     """A picture as it is sent."""
 
     data: bytes
@@ -50,7 +50,7 @@ def path_within(folder: Path, relative: str) -> Path | None:
         return None
 
 
-class Pictures:
+class ImageCache:
     """Reads pictures once and keeps what was made of them.
 
     Safe for several threads.
@@ -62,7 +62,7 @@ class Pictures:
     def __init__(self, cache_bytes: int = _CACHE_BYTES) -> None:
         self._bound = cache_bytes
         self._held = 0
-        self._shown: OrderedDict[str, Shown] = OrderedDict()
+        self._shown: OrderedDict[str, ServedImage] = OrderedDict()
         self._digests: OrderedDict[tuple[str, int, int], str] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -98,7 +98,7 @@ class Pictures:
             return "missing"
         return "ok" if sha256 in ("", now) else "changed"
 
-    def full(self, path: Path) -> Shown | None:
+    def full(self, path: Path) -> ServedImage | None:
         """The picture pixel for pixel, 8 bit and upright; None where the file is not there.
 
         Raises:
@@ -106,7 +106,7 @@ class Pictures:
         """
         return self._made("full", path, _as_it_is)
 
-    def thumb(self, path: Path) -> Shown | None:
+    def thumb(self, path: Path) -> ServedImage | None:
         """The picture within `THUMB_PX`; a smaller one keeps its own pixels. None where the file is not there.
 
         Raises:
@@ -114,7 +114,7 @@ class Pictures:
         """
         return self._made("thumb", path, _small)
 
-    def _made(self, kind: str, path: Path, make: Callable[[Path], tuple[bytes, str]]) -> Shown | None:
+    def _made(self, kind: str, path: Path, make: Callable[[Path], tuple[bytes, str]]) -> ServedImage | None:
         digest = self.digest(path)
         if digest is None:
             return None
@@ -123,7 +123,7 @@ class Pictures:
             if etag in self._shown:
                 self._shown.move_to_end(etag)
                 return self._shown[etag]
-        shown = Shown(*make(path), etag)
+        shown = ServedImage(*make(path), etag)
         with self._lock:
             if etag not in self._shown and len(shown.data) <= self._bound:
                 self._shown[etag] = shown

@@ -16,9 +16,9 @@ from sdcore.messages import Language
 
 from ..._listening import listen, url_of
 from .app import create_app
-from .desk import Made, ReviewDesk
-from .drawing import FEATHER_PX, GROW_PX, MaskDesk, mask_desk
-from .guard import Secrets
+from .desk import DecisionCounts, ReviewService
+from .drawing import FEATHER_PX, GROW_PX, DrawingService, drawing_service
+from .guard import PageSecrets
 
 _HOST = "127.0.0.1"
 _GRACE_S = 2
@@ -29,7 +29,7 @@ _START_TIMEOUT_S = 30.0
 class Reviewed:
     """What a person did on the page until it was stopped."""
 
-    decided: Made
+    decided: DecisionCounts
     masks: int
     """Sources that a mask was drawn for."""
 
@@ -61,7 +61,7 @@ def serve_review(
     with review_application(output, sources=sources, masks=masks, port=port, language=language) as running:
         running.serve(on_ready)
         drawn = running.masks.saved if running.masks else 0
-        return Reviewed(running.desk.made if running.desk else Made(0, 0, 0), drawn)
+        return Reviewed(running.service.made if running.service else DecisionCounts(0, 0, 0), drawn)
 
 
 def serve_drawing(
@@ -91,10 +91,10 @@ def serve_drawing(
         SourceError: no numbered sources there, or no such class.
         SettingsError: the port is taken.
     """
-    desk = MaskDesk(sources, masks, classes=classes, grow_px=grow_px, feather_px=feather_px)
-    with drawing_application(desk, port=port, language=language) as running:
+    service = DrawingService(sources, masks, classes=classes, grow_px=grow_px, feather_px=feather_px)
+    with drawing_application(service, port=port, language=language) as running:
         running.serve(on_ready)
-    return desk.saved
+    return service.saved
 
 
 class Application:
@@ -102,19 +102,19 @@ class Application:
 
     Attributes:
         url: its address with the token.
-        desk: the output under review, if any.
+        service: the output under review, if any.
         masks: the sources that can be drawn on, if any.
     """
 
     def __init__(
-        self, port: int, command: str, desk: ReviewDesk | None, masks: MaskDesk | None, language: Language
+        self, port: int, command: str, service: ReviewService | None, masks: DrawingService | None, language: Language
     ) -> None:
-        self.desk, self.masks = desk, masks
+        self.service, self.masks = service, masks
         self._socket = listen(_HOST, port, command=command, usual_port=0)
-        own = Secrets()
+        own = PageSecrets()
         self.url = f"{url_of(self._socket)}/?token={own.token}"
         bound = int(self._socket.getsockname()[1])
-        self._server = _Server(create_app(own, port=bound, desk=desk, masks=masks, language=language))
+        self._server = _Server(create_app(own, port=bound, service=service, masks=masks, language=language))
 
     def serve(self, on_ready: Callable[[str], None] = lambda url: None) -> None:
         """Serve in this thread until Ctrl-C or a termination signal."""
@@ -156,9 +156,9 @@ def review_application(
     language: Language = "en",
 ) -> Iterator[Application]:
     """The review page of an output; arguments and errors as of `serve_review`."""
-    with ReviewDesk(output, sources=sources) as desk:
-        drawing = None if masks is None else mask_desk(desk.sources(), masks, pictures=desk.pictures)
-        application = Application(port, "sdclient review", desk, drawing, language)
+    with ReviewService(output, sources=sources) as service:
+        drawing = None if masks is None else drawing_service(service.sources(), masks, pictures=service.pictures)
+        application = Application(port, "sdclient review", service, drawing, language)
         try:
             yield application
         finally:
@@ -166,9 +166,9 @@ def review_application(
 
 
 @contextmanager
-def drawing_application(desk: MaskDesk, *, port: int = 0, language: Language = "en") -> Iterator[Application]:
+def drawing_application(service: DrawingService, *, port: int = 0, language: Language = "en") -> Iterator[Application]:
     """The page for drawing masks; arguments and errors as of `serve_drawing`."""
-    application = Application(port, "sdclient mask", None, desk, language)
+    application = Application(port, "sdclient mask", None, service, language)
     try:
         yield application
     finally:

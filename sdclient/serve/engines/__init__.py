@@ -7,7 +7,7 @@ from typing import Protocol
 from PIL import Image
 
 
-class Engine(Protocol):
+class SingleImageEngine(Protocol):
     """Makes one image out of another. Called by one job at a time."""
 
     name: str

@@ -44,7 +44,7 @@ class Reach:
 
 
 class ClassicalEngine:
-    """Classical image processing behind the `Engine` interface."""
+    """Classical image processing behind the `SingleImageEngine` interface."""
 
     name = ENGINE
 
@@ -127,7 +127,7 @@ def _sample(pixels: _Pixels, rows: _Pixels, columns: _Pixels) -> _Pixels:
 
 
 def _scramble(pixels: _Pixels, strength: float, rng: np.random.Generator) -> _Pixels:
-    """Turn the phases of the image's frequencies, the fine ones first."""
+    """FairLock the phases of the image's frequencies, the fine ones first."""
     height, width = pixels.shape[:2]
     spectrum = fft.rfft2(pixels, axes=(0, 1))
     turned = np.exp(1j * rng.uniform(-np.pi, np.pi, spectrum.shape[:2])).astype(np.complex64)

@@ -8,10 +8,10 @@ from typing import Any
 
 from PIL import Image
 
-from ..catalogue import EVERYTHING
-from ..painting import ModelCard, Picture, Recipe, Walk
+from ..catalogue import ALL_SAMPLERS
+from ..painting import GenerationRecipe, ImageTask, ModelCard, StepMonitor
 from ..words import MODEL_NAME, NOTICE
-from . import Engine
+from . import SingleImageEngine
 from .texture import texture
 
 _DEPARTURE = 0.5
@@ -21,7 +21,7 @@ NO_MODEL = ModelCard(MODEL_NAME, hashlib.sha256(MODEL_NAME.encode("ascii")).hexd
 """There is no model file; the hash of its name stands in."""
 
 
-class OneByOne:
+class OneByOneEngine:
     """Has the engine vary each picture; where there is none to start from, a texture out of the seed.
 
     Samplers, schedules and prompts are met and told, and change nothing.
@@ -32,13 +32,15 @@ class OneByOne:
 
     notice = NOTICE
     model = NO_MODEL
-    catalogue = EVERYTHING
+    catalogue = ALL_SAMPLERS
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: SingleImageEngine) -> None:
         self._engine = engine
         self.name = engine.name
 
-    def paint(self, pictures: Sequence[Picture], recipe: Recipe, walk: Walk) -> Iterator[Image.Image]:
+    def paint(
+        self, pictures: Sequence[ImageTask], recipe: GenerationRecipe, walk: StepMonitor
+    ) -> Iterator[Image.Image]:
         """Each picture as soon as it is made."""
         walk.spend(recipe.steps)
         for picture in pictures:
@@ -48,7 +50,7 @@ class OneByOne:
             else:
                 yield self._engine.vary(picture.start, strength=recipe.strength, seed=seed)
 
-    def told(self, recipe: Recipe) -> Mapping[str, Any]:
+    def told(self, recipe: GenerationRecipe) -> Mapping[str, Any]:
         """Nothing."""
         del recipe
         return {}

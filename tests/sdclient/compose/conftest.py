@@ -85,12 +85,12 @@ def material(tmp_path: Path) -> Material:
 @pytest.fixture
 def composed(material: Material) -> Callable[..., Material]:
     """Make so many images a class; settings replace the usual ones."""
-    from sdclient.compose import share_out
+    from sdclient.compose import share_evenly
     from sdclient.sources import discover
 
     def run(per_class: int = 2, **settings: object) -> Material:
         composer = material.composer(ComposeSettings.checked(settings))
-        list(composer.run(share_out(discover(material.defects), per_class)))
+        list(composer.run(share_evenly(discover(material.defects), per_class)))
         return material
 
     return run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sdclient.compose.blend import WAYS, Blended, Way, blend, choose
+from sdclient.compose.blend import WAYS, Blended, Way, best_blend, blend
 
 from .conftest import disc, surface
 
@@ -70,7 +70,7 @@ def tried(way: Way, seam: float, kept_rate: float = 1.0, likeness: float = 1.0) 
     ],
 )
 def test_the_least_seam_wins_among_those_that_keep_the_defect(ways: list[Blended], chosen: str) -> None:
-    assert choose(ways).way == chosen
+    assert best_blend(ways).way == chosen
 
 
 def test_a_way_that_wipes_the_defect_out_is_not_taken() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from sdclient.compose.draws import GoodDeck, is_on_own, share_out
+from sdclient.compose.draws import BackgroundOrder, is_on_own, share_evenly
 from sdclient.sources import Source
 
 
@@ -14,7 +14,7 @@ def sources(**counts: int) -> list[Source]:
 
 
 def test_a_class_is_shared_out_over_its_sources_and_normal_gives_none() -> None:
-    owed = share_out(sources(pit=3, scratch=40, Normal=9), 10)
+    owed = share_evenly(sources(pit=3, scratch=40, Normal=9), 10)
     counts = Counter()  # type: ignore[var-annotated]
     for source, count in owed:
         counts[source.class_name] += count
@@ -24,7 +24,7 @@ def test_a_class_is_shared_out_over_its_sources_and_normal_gives_none() -> None:
 
 
 def firsts(good: int, numbers: int, ks: int, **deck: object) -> list[int]:
-    made = GoodDeck(good, **{"run_seed": 0, "class_name": "pit", **deck})  # type: ignore[arg-type]
+    made = BackgroundOrder(good, **{"run_seed": 0, "class_name": "pit", **deck})  # type: ignore[arg-type]
     return [next(made.tries(n, k, 0, 1)) for n in range(1, numbers + 1) for k in range(1, ks + 1)]
 
 
@@ -58,7 +58,7 @@ def test_more_images_or_sources_leave_the_first_ones_draws_as_they_are() -> None
 
 
 def test_further_tries_are_other_images_up_to_all_there_are() -> None:
-    deck = GoodDeck(5, run_seed=0, class_name="pit")
+    deck = BackgroundOrder(5, run_seed=0, class_name="pit")
     assert sorted(deck.tries(1, 1, 3, 20)) == [0, 1, 2, 3, 4]
     assert list(deck.tries(1, 1, 3, 3)) == list(deck.tries(1, 1, 3, 20))[:3]
 

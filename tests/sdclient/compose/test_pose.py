@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from sdclient.compose.cut import Cutout, cut
-from sdclient.compose.pose import Pose, draw_pose, posed
+from sdclient.compose.pose import Pose, apply_pose, draw_pose
 from sdclient.compose.settings import ComposeSettings
 
 from .conftest import disc, surface, to_image
@@ -23,7 +23,7 @@ def cutout() -> Cutout:
 @pytest.mark.parametrize("angle", [0, 90, 180, -90])
 @pytest.mark.parametrize("is_flipped", [False, True])
 def test_quarter_turns_move_pixels_and_compute_none(cutout: Cutout, angle: int, is_flipped: bool) -> None:
-    turned = posed(cutout, Pose(angle, 1.0, is_flipped))
+    turned = apply_pose(cutout, Pose(angle, 1.0, is_flipped))
     image = to_image(cutout.pixels.astype(np.uint8))
     if is_flipped:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -32,7 +32,7 @@ def test_quarter_turns_move_pixels_and_compute_none(cutout: Cutout, angle: int, 
 
 
 def test_a_free_turn_agrees_with_another_implementation(cutout: Cutout) -> None:
-    turned = posed(cutout, Pose(30.0))
+    turned = apply_pose(cutout, Pose(30.0))
     alpha = Image.fromarray(cutout.alpha * 255).rotate(30, Image.Resampling.BILINEAR, expand=True)
     theirs = np.asarray(alpha) / 255
     assert turned.alpha.sum() == pytest.approx(cutout.alpha.sum(), rel=0.02)
@@ -42,18 +42,18 @@ def test_a_free_turn_agrees_with_another_implementation(cutout: Cutout) -> None:
 
 @pytest.mark.parametrize("scale", [0.5, 1.3, 2.0])
 def test_a_scaled_defect_covers_the_square_of_it(cutout: Cutout, scale: float) -> None:
-    turned = posed(cutout, Pose(scale=scale))
+    turned = apply_pose(cutout, Pose(scale=scale))
     assert turned.alpha.sum() == pytest.approx(scale**2 * cutout.alpha.sum(), rel=0.06)
     assert turned.ring_px == round(scale * cutout.ring_px)
 
 
 def test_the_alpha_has_the_steps_of_a_mask_file(cutout: Cutout) -> None:
-    alpha = posed(cutout, Pose(17.0, 1.1)).alpha
+    alpha = apply_pose(cutout, Pose(17.0, 1.1)).alpha
     assert np.abs(alpha * 255 - np.rint(alpha * 255)).max() < 1e-3
 
 
 def test_corners_that_a_turn_brings_in_are_not_known(cutout: Cutout) -> None:
-    turned = posed(cutout, Pose(45.0))
+    turned = apply_pose(cutout, Pose(45.0))
     assert not turned.is_known[0, 0]
     assert turned.is_known[turned.support].all()
 

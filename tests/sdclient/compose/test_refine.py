@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from sdclient.batch import GenerationSettings
-from sdclient.compose import share_out
+from sdclient.compose import share_evenly
 from sdclient.compose.refine import TRIES, SeamRefiner
 from sdclient.errors import OutputError, ServerUnreachable
 from sdclient.manifest import ImageRecord, Manifest
@@ -34,14 +34,14 @@ def server() -> Iterator[WebUIServer]:
 def make(material: Material, server: WebUIServer, per_class: int = 1, **changes: object) -> dict[str, ImageRecord]:
     with server.client() as webui:
         composer = material.composer(refiner=SeamRefiner(webui, HOW.model_copy(update=changes)))
-        list(composer.run(share_out(discover(material.defects), per_class)))
+        list(composer.run(share_evenly(discover(material.defects), per_class)))
     with Manifest(material.output) as manifest:
         return {record.file: record for record in manifest.images()}
 
 
 def test_only_the_seam_changes_and_both_engines_are_named(material: Material, server: WebUIServer) -> None:
     plain = material.composer(output=material.root / "plain")
-    list(plain.run(share_out(discover(material.defects), 1)))
+    list(plain.run(share_evenly(discover(material.defects), 1)))
     for file, record in make(material, server).items():
         before = np.asarray(Image.open(material.root / "plain" / file)).astype(int)
         after = np.asarray(Image.open(material.output / file)).astype(int)

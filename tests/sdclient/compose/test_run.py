@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from sdclient.batch.store import OutputStore
-from sdclient.compose import ComposeSettings, ComposeStart, share_out
+from sdclient.compose import ComposeSettings, ComposeStart, share_evenly
 from sdclient.compose.record import ENGINE
 from sdclient.errors import MaskError, OutputError, SourceError
 from sdclient.manifest import FAILED, ImageRecord, Manifest
@@ -41,7 +41,7 @@ def bytes_of(output: Path) -> dict[str, bytes]:
 
 def make(material: Material, per_class: int = 2, settings: ComposeSettings | None = None, **options: object) -> int:
     composer = material.composer(settings, **options)
-    return sum(1 for _ in composer.run(share_out(discover(material.defects), per_class)))
+    return sum(1 for _ in composer.run(share_evenly(discover(material.defects), per_class)))
 
 
 def test_every_image_has_its_file_mask_and_both_parents(composed: Composed) -> None:
@@ -194,7 +194,7 @@ def test_a_defect_without_a_place_is_reported_and_the_others_are_made(material: 
     striped[:, ::6] = 250
     material.add_defect("pit", 7, to_image(striped), disc((64, 64), (30, 34), 6))
     composer = material.composer()
-    made = list(composer.run(share_out(discover(material.defects), 2)))
+    made = list(composer.run(share_evenly(discover(material.defects), 2)))
     assert sorted(record.file for record in made) == ["pit/2_1.png", "漏铜/1_1.png", "漏铜/3_1.png"]
     assert composer.failed == {"pit/7_1.png": "no place on 6 good images: no surface fits"}
     status = read_status(material.output)
@@ -241,7 +241,7 @@ def test_allowed_areas_are_kept_to(material: Material, tmp_path: Path) -> None:
         Image.fromarray(area).save(allowed / f"{number}.png")
     begun: list[ComposeStart] = []
     composer = material.composer(allowed=allowed)
-    list(composer.run(share_out(discover(material.defects), 6), on_start=begun.append))
+    list(composer.run(share_evenly(discover(material.defects), 6), on_start=begun.append))
     assert begun[0].allowed == 4
     for record in records_of(material.output).values():
         mask = np.asarray(read_mask(material.output / record.mask, (80, 72)))
@@ -276,7 +276,7 @@ def test_a_folder_without_good_images_is_refused(material: Material, tmp_path: P
 
 
 def test_a_picture_that_changes_meanwhile_stops_the_run(material: Material) -> None:
-    images = material.composer().run(share_out(discover(material.defects), 3))
+    images = material.composer().run(share_evenly(discover(material.defects), 3))
     next(images)
     for path in [*material.good.iterdir(), *(material.defects / "漏铜").iterdir()]:
         to_image(surface(77, (80, 72))).save(path)

@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 from PIL import Image
 
-from sdclient.compose.sheet import write_sheet
+from sdclient.compose.sheet import write_transplant_sheet
 
 from .conftest import Material
 
 
 def test_each_class_has_its_rows(composed: Callable[..., Material]) -> None:
     material = composed(4)
-    write_sheet(material.root / "sheet.png", material.output, per_class=2)
+    write_transplant_sheet(material.root / "sheet.png", material.output, per_class=2)
     with Image.open(material.root / "sheet.png") as sheet:
         two = sheet.height
-    write_sheet(material.root / "sheet.png", material.output, per_class=4)
+    write_transplant_sheet(material.root / "sheet.png", material.output, per_class=4)
     with Image.open(material.root / "sheet.png") as sheet:
         assert sheet.height > 1.8 * two
 
@@ -24,5 +24,5 @@ def test_each_class_has_its_rows(composed: Callable[..., Material]) -> None:
 def test_a_picture_that_is_gone_leaves_an_empty_frame(composed: Callable[..., Material]) -> None:
     material = composed(1)
     (material.output / "pit" / "2_1.png").unlink()
-    write_sheet(material.root / "sheet.png", material.output)
+    write_transplant_sheet(material.root / "sheet.png", material.output)
     assert (material.root / "sheet.png").is_file()

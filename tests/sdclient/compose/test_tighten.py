@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from sdclient.boxes import Box
-from sdclient.compose.tighten import is_box, tightened
+from sdclient.compose.tighten import is_box, tighten_mask
 from sdclient.masks import grow_and_feather, rectangles_mask
 
 from .conftest import disc, surface, to_image
@@ -19,7 +19,7 @@ BOX = rectangles_mask([Box("pit", 16, 20, 46, 50)], (64, 64))
 def test_a_spot_on_a_plain_surface_is_found_in_its_box(colour: tuple[int, ...]) -> None:
     levels, spot = surface(0, colour=colour), disc((64, 64), (30, 34), 7)
     levels[spot] = 30
-    found = np.asarray(tightened(to_image(levels), BOX)) > 0
+    found = np.asarray(tighten_mask(to_image(levels), BOX)) > 0
     assert found[spot].mean() > 0.93
     assert not (found & ~disc((64, 64), (30, 34), 9)).any()
 
@@ -28,19 +28,19 @@ def test_a_trace_that_runs_through_the_box_is_not_the_defect() -> None:
     levels, spot = surface(0, colour=(230,)), disc((64, 64), (32, 36), 5)
     levels[:, 32:] = 20
     levels[spot & (np.mgrid[0:64, 0:64][1] >= 32)] = 230
-    found = np.asarray(tightened(to_image(levels), BOX)) > 0
+    found = np.asarray(tighten_mask(to_image(levels), BOX)) > 0
     box = np.asarray(BOX) > 0
     assert found.sum() < 0.4 * box.sum()
     assert found[36, 33:36].all()
 
 
 def test_where_nothing_stands_out_the_box_stays() -> None:
-    assert tightened(to_image(surface(0)), BOX) is BOX
+    assert tighten_mask(to_image(surface(0)), BOX) is BOX
 
 
 def test_a_mask_without_surroundings_stays() -> None:
     full = Image.new("L", (64, 64), 255)
-    assert tightened(to_image(surface(0)), full) is full
+    assert tighten_mask(to_image(surface(0)), full) is full
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from sdclient.compose.cut import cut
-from sdclient.compose.pixels import form_of, in_form, to_levels
+from sdclient.compose.pixels import form_of, to_form, to_levels
 from sdclient.compose.settings import ComposeSettings
 from sdclient.compose.surface import Surface
 from sdclient.compose.transplant import Transplanted, transplant
@@ -45,12 +45,12 @@ def put(
     **settings: object,
 ) -> Transplanted | str:
     form = form_of(base)
-    ground = Surface(to_levels(in_form(base, form)))
+    context = Surface(to_levels(to_form(base, form)))
     return transplant(
-        cut(in_form(defect, form), mask(), "1.png"),
-        ground,
+        cut(to_form(defect, form), mask(), "1.png"),
+        context,
         ComposeSettings.checked(settings),
-        closed=np.zeros(ground.size, dtype=np.bool_) if closed is None else closed,
+        closed=np.zeros(context.size, dtype=np.bool_) if closed is None else closed,
         has_allowed=has_allowed,
         seed=seed,
     )
@@ -94,7 +94,7 @@ def test_results_have_the_base_pictures_form_in_8_bits(defect: str, base: str) -
     form = form_of(BASES[base])
     assert done.picture.mode == form == ("L" if base in {"grey", "16 bit"} else "RGB")
     kept = np.asarray(done.mask) == 0
-    assert np.array_equal(np.asarray(done.picture)[kept], np.asarray(in_form(BASES[base], form))[kept])
+    assert np.array_equal(np.asarray(done.picture)[kept], np.asarray(to_form(BASES[base], form))[kept])
 
 
 def test_a_grey_defect_takes_the_colour_of_a_colour_picture() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops, ImageDraw
 
-from sdclient.curate import Curator, Judged
+from sdclient.curate import Curator, JudgedImage
 from sdclient.curate.curator import RUN_KEY
-from sdclient.curate.decide import GivenLimits
+from sdclient.curate.decide import UserThresholds
 from sdclient.curate.settings import CurationSettings
 from sdclient.errors import OutputError, SettingsError, SourceError
 from sdclient.manifest import Manifest
@@ -33,7 +33,7 @@ class Counter:
         return items
 
 
-def curate(output: Path, settings: CurationSettings | None = None) -> dict[str, Judged]:
+def curate(output: Path, settings: CurationSettings | None = None) -> dict[str, JudgedImage]:
     with Manifest(output, create=True) as manifest:
         curator = Curator(output, manifest, settings)
         curator.score_missing()
@@ -228,7 +228,7 @@ def test_a_dry_run_writes_nothing_and_says_the_same(output: Path, sources: Path)
 
 
 def test_limits_are_kept_with_the_run_and_given_ones_win(output: Path) -> None:
-    curate(output, CurationSettings(limits=GivenLimits(max_tone=33.0), skip=frozenset({"face"})))
+    curate(output, CurationSettings(limits=UserThresholds(max_tone=33.0), skip=frozenset({"face"})))
     with Manifest(output) as manifest:
         kept = manifest.run()[RUN_KEY]
     assert kept["limits"]["pit"]["max_tone"] == 33.0
@@ -240,7 +240,7 @@ def test_limits_are_kept_with_the_run_and_given_ones_win(output: Path) -> None:
 def test_another_limit_costs_no_new_score(output: Path) -> None:
     curate(output)
     with Manifest(output, create=True) as manifest:
-        curator = Curator(output, manifest, CurationSettings(limits=GivenLimits(max_ssim=-1.0)))
+        curator = Curator(output, manifest, CurationSettings(limits=UserThresholds(max_ssim=-1.0)))
         assert curator.score_missing() == 0
         assert {one.reasons for one in curator.judge()} == {("too_alike",)}
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from sdclient.curate.decide import Limits, own_reasons, twin_limit
+from sdclient.curate.decide import Thresholds, duplicate_threshold, rejection_reasons
 
-LIMITS = Limits(
+LIMITS = Thresholds(
     max_ssim=None,
     max_twin_ssim=None,
     max_noise=0.5,
@@ -42,8 +42,10 @@ GOOD = {
 }
 
 
-def reasons(limits: Limits = LIMITS, *, is_normal: bool = False, skip: str = "", **scores: float | None) -> list[str]:
-    return own_reasons({**GOOD, **scores}, limits, is_normal=is_normal, skip=frozenset(skip.split()))
+def reasons(
+    limits: Thresholds = LIMITS, *, is_normal: bool = False, skip: str = "", **scores: float | None
+) -> list[str]:
+    return rejection_reasons({**GOOD, **scores}, limits, is_normal=is_normal, skip=frozenset(skip.split()))
 
 
 @pytest.mark.parametrize(
@@ -75,8 +77,8 @@ def test_each_score_has_its_reason(scores: dict[str, float | None], expected: li
 
 
 def test_an_image_without_scores_is_rejected_for_nothing() -> None:
-    assert own_reasons({}, LIMITS, is_normal=False) == []
-    assert own_reasons(dict.fromkeys(GOOD), LIMITS, is_normal=False) == []
+    assert rejection_reasons({}, LIMITS, is_normal=False) == []
+    assert rejection_reasons(dict.fromkeys(GOOD), LIMITS, is_normal=False) == []
 
 
 def test_a_filter_can_be_left_out() -> None:
@@ -104,6 +106,6 @@ def test_a_limit_of_no_faces_at_all_still_lets_pictures_without_one_pass() -> No
 
 
 def test_two_images_are_twins_from_the_lower_floor_on() -> None:
-    assert twin_limit(GOOD, LIMITS, {"ssim_reimaged": 0.9}) == 0.9
-    assert twin_limit(GOOD, replace(LIMITS, max_twin_ssim=0.8), {}) == 0.8
-    assert twin_limit({}, LIMITS, {}) == 1.0
+    assert duplicate_threshold(GOOD, LIMITS, {"ssim_reimaged": 0.9}) == 0.9
+    assert duplicate_threshold(GOOD, replace(LIMITS, max_twin_ssim=0.8), {}) == 0.8
+    assert duplicate_threshold({}, LIMITS, {}) == 1.0

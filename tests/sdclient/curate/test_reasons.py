@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sdclient.curate import REASONS, Direction, Judged
+from sdclient.curate import REASONS, Direction, JudgedImage
 from sdclient.curate.reasons import label_of
 
 
-def judged(*reasons: str, verdict: str = "rejected") -> Judged:
-    return Judged("pit/1_1.png", "pit", "pit/1.png", "0" * 64, reasons, {}, verdict)
+def judged(*reasons: str, verdict: str = "rejected") -> JudgedImage:
+    return JudgedImage("pit/1_1.png", "pit", "pit/1.png", "0" * 64, reasons, {}, verdict)
 
 
 def test_every_reason_points_one_way_and_has_words_in_both_languages() -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from sdclient.serve.background import running_server
-from sdclient.serve.jobs import JobBoard, Turn
+from sdclient.serve.jobs import FairLock, JobBoard
 
 from .conftest import Api, recorded, usual
 
@@ -175,7 +175,7 @@ def test_stopping_the_server_ends_a_slow_job(pool: ThreadPoolExecutor) -> None:
 
 
 def test_the_next_in_the_queue_begins_before_the_former_goes_on(pool: ThreadPoolExecutor) -> None:
-    turn, began, may_end = Turn(), threading.Event(), threading.Event()
+    turn, began, may_end = FairLock(), threading.Event(), threading.Event()
 
     def follow() -> None:
         with turn.held():

@@ -12,7 +12,7 @@ import pytest
 from sdclient import models
 from sdclient.serve.background import running_server
 from sdclient.serve.jobs import JobBoard
-from sdclient.serve.tasks import TaskBook
+from sdclient.serve.tasks import TaskHistory
 
 from .conftest import Api, recorded, usual
 from .test_jobs import TIMEOUT_S, HeldEngine
@@ -115,7 +115,7 @@ def test_a_job_with_an_unreadable_source_counts_as_waiting_for_ever(paged: Api) 
 
 
 def test_only_the_last_sixteen_jobs_are_remembered() -> None:
-    book = TaskBook()
+    book = TaskHistory()
     for number in range(17):
         book.start(str(number))
         book.finish(str(number))

@@ -9,7 +9,7 @@ import pytest
 
 from sdclient.errors import MissingExtra
 from sdclient.testing import serve_webui, words
-from sdclient.testing.door import Door, _Knocks
+from sdclient.testing.door import ReopenablePort, _Connections
 
 
 def connect(port: int) -> None:
@@ -17,36 +17,36 @@ def connect(port: int) -> None:
 
 
 def test_a_door_keeps_its_port_while_shut_and_opening_or_shutting_twice_is_once() -> None:
-    door = Door(socket.socket.close)
-    connect(door.port)
-    door.shut()
-    door.shut()
+    port = ReopenablePort(socket.socket.close)
+    connect(port.port)
+    port.shut()
+    port.shut()
     with pytest.raises(ConnectionRefusedError):
-        connect(door.port)
+        connect(port.port)
     with socket.socket() as other, pytest.raises(OSError, match=r"in use|permitted"):
-        other.bind(("127.0.0.1", door.port))
-    door.open()
-    door.open()
-    connect(door.port)
-    door.shut()
-    door.remove()
+        other.bind(("127.0.0.1", port.port))
+    port.open()
+    port.open()
+    connect(port.port)
+    port.shut()
+    port.remove()
     with pytest.raises(ConnectionRefusedError):
-        connect(door.port)
+        connect(port.port)
 
 
 def test_only_connections_to_a_watched_port_are_told() -> None:
     """Called by hand: what runs in an audit hook is not seen by coverage."""
-    knocks, told = _Knocks(), []
-    knocks._hear("socket.connect", (None, ("127.0.0.1", 80)))
-    knocks.watch(80, lambda: told.append(80))
-    knocks._hear("socket.bind", (None, ("127.0.0.1", 80)))
-    knocks._hear("socket.connect", (None, "/run/a.socket"))
-    knocks._hear("socket.connect", (None, ("127.0.0.1", 81)))
+    connections, told = _Connections(), []
+    connections._hear("socket.connect", (None, ("127.0.0.1", 80)))
+    connections.watch(80, lambda: told.append(80))
+    connections._hear("socket.bind", (None, ("127.0.0.1", 80)))
+    connections._hear("socket.connect", (None, "/run/a.socket"))
+    connections._hear("socket.connect", (None, ("127.0.0.1", 81)))
     assert told == []
-    knocks._hear("socket.connect", (None, ("::1", 80, 0, 0)))
-    knocks.forget(80)
-    knocks.forget(80)
-    knocks._hear("socket.connect", (None, ("127.0.0.1", 80)))
+    connections._hear("socket.connect", (None, ("::1", 80, 0, 0)))
+    connections.forget(80)
+    connections.forget(80)
+    connections._hear("socket.connect", (None, ("127.0.0.1", 80)))
     assert told == [80]
 
 

@@ -229,6 +229,6 @@ def test_it_ends_with_a_job_still_held_and_leaves_nothing_behind(session: reques
             server.faults.refuse(5)
         assert job.result(30).status_code == 200
     left = set(threading.enumerate()) - before
-    assert not [thread for thread in left if thread.name == "sdclient-testing-door"]
+    assert not [thread for thread in left if thread.name == "sdclient-testing-port"]
     with pytest.raises(requests.ConnectionError):
         options(session, server)

@@ -16,7 +16,7 @@ _MOST_AT_ONCE = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Keep:
+class KeptRegion:
     """What of the pictures must stay."""
 
     clean: torch.Tensor
@@ -47,7 +47,7 @@ class Denoiser:
         label: int,
         against: int,
         guidance: float,
-        keep: Keep | None = None,
+        keep: KeptRegion | None = None,
     ) -> None:
         self._network, self._tile = network, tile
         self._label, self._against, self._guidance, self._keep = label, against, guidance, keep

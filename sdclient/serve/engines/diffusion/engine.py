@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from ....errors import SettingsError
-from ...painting import ImageSeed, ModelCard, Picture, Recipe, Walk
+from ...painting import GenerationRecipe, ImageSeed, ImageTask, ModelCard, StepMonitor
 from ...words import NOT_STABLE_DIFFUSION
-from .denoiser import Denoiser, Keep
+from .denoiser import Denoiser, KeptRegion
 from .prompt_class import class_in_prompt
 from .samplers import CATALOGUE, Sampling, make_sampling
 from .saved_model import UNET_WEIGHTS, SavedModel, load_model
@@ -82,7 +82,7 @@ class DiffusionEngine:
             "nothing else."
         )
 
-    def told(self, recipe: Recipe) -> Mapping[str, Any]:
+    def told(self, recipe: GenerationRecipe) -> Mapping[str, Any]:
         """The classes that the prompts were taken for, and which pictures the model learned from."""
         label, against = self._labels(recipe)
         told: dict[str, Any] = {"Class": self._named(label)}
@@ -92,7 +92,9 @@ class DiffusionEngine:
             told["Trained on"] = self._saved.fingerprint[:_FINGERPRINT_DIGITS]
         return told
 
-    def paint(self, pictures: Sequence[Picture], recipe: Recipe, walk: Walk) -> Iterator[Image.Image]:
+    def paint(
+        self, pictures: Sequence[ImageTask], recipe: GenerationRecipe, walk: StepMonitor
+    ) -> Iterator[Image.Image]:
         """The pictures of a batch; told to stop, as they are at the step it has reached.
 
         Raises:
@@ -107,7 +109,9 @@ class DiffusionEngine:
         for image in images:
             yield image if image.size == recipe.size else image.resize(recipe.size, Image.Resampling.LANCZOS)
 
-    def _sample(self, pictures: Sequence[Picture], recipe: Recipe, size: tuple[int, int], walk: Walk) -> torch.Tensor:
+    def _sample(
+        self, pictures: Sequence[ImageTask], recipe: GenerationRecipe, size: tuple[int, int], walk: StepMonitor
+    ) -> torch.Tensor:
         """Clean pictures as the network sees them, (N, C, h, w)."""
         places = (size[1] // self._saved.code.packing, size[0] // self._saved.code.packing)
         shape = (len(self._saved.code.mean) * self._saved.code.packing**2, *places)
@@ -153,7 +157,7 @@ class DiffusionEngine:
         sampling: Sampling,
         noisy: torch.Tensor,
         generators: list[torch.Generator],
-        walk: Walk,
+        walk: StepMonitor,
     ) -> torch.Tensor:
         scheduler = sampling.scheduler
         noise = {"generator": generators} if sampling.draws_noise else {}
@@ -166,7 +170,7 @@ class DiffusionEngine:
                 return denoiser.clean
         return noisy
 
-    def _keep(self, pictures: Sequence[Picture], clean: torch.Tensor, size: tuple[int, int]) -> Keep | None:
+    def _keep(self, pictures: Sequence[ImageTask], clean: torch.Tensor, size: tuple[int, int]) -> KeptRegion | None:
         """What the pictures' masks say must stay; None without masks."""
         if all(picture.where is None for picture in pictures):
             return None
@@ -175,12 +179,12 @@ class DiffusionEngine:
             self._saved.code.encode_mask(_resized(picture.where, size) if picture.where is not None else everywhere)
             for picture in pictures
         ]
-        return Keep(clean, torch.stack(shares).to(self._device))
+        return KeptRegion(clean, torch.stack(shares).to(self._device))
 
     def _encode(self, image: Image.Image, size: tuple[int, int]) -> torch.Tensor:
         return self._saved.code.encode(_resized(image, size))
 
-    def _labels(self, recipe: Recipe) -> tuple[int, int]:
+    def _labels(self, recipe: GenerationRecipe) -> tuple[int, int]:
         """Labels of the class to make and of the one to lead away from."""
         saved = self._saved
         wanted = class_in_prompt(recipe.prompt, saved.classes)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ...catalogue import EVERYTHING
+from ...catalogue import ALL_SAMPLERS
 from ._diffusers import import_diffusers
 
 
@@ -50,7 +50,7 @@ _SCHEDULES = {
 _EVEN_ALONE = "EulerAncestralDiscreteScheduler"
 """Knows no other spacing than the even one, so it is lent the noise levels of plain Euler."""
 
-CATALOGUE = EVERYTHING.of(_SOLVERS, ("automatic", "uniform", "karras", "exponential"))
+CATALOGUE = ALL_SAMPLERS.of(_SOLVERS, ("automatic", "uniform", "karras", "exponential"))
 """What the diffusion engine has. (In diffusers the Beta schedule spreads noise levels, in a WebUI timesteps.)"""
 
 

@@ -232,8 +232,8 @@ def test_it_counts_what_was_decided_each_image_once(output: Path) -> None:
         page.decide(REJECTED, "pad/1_3.png")
         page.post("/api/undo", {"tab": "a" * 8})
         page.session.close()
-        assert application.desk is not None
-        made = application.desk.made
+        assert application.service is not None
+        made = application.service.made
     assert (made.accepted, made.rejected, made.cleared) == (1, 1, 1)
 
 
@@ -261,8 +261,8 @@ def test_moved_sources_can_be_named(output: Path, tmp_path: Path) -> None:
     (tmp_path / "sources").rename(tmp_path / "moved")
     for sources, state in ((None, "missing"), (tmp_path / "moved", "ok")):
         with review_application(output, sources=sources) as application:
-            assert application.desk is not None
-            assert application.desk.rows(["pad/1_1.png"])[0]["pictures"]["parent0"]["state"] == state
+            assert application.service is not None
+            assert application.service.rows(["pad/1_1.png"])[0]["pictures"]["parent0"]["state"] == state
     with pytest.raises(SourceError), review_application(output, masks=tmp_path / "masks"):
         pass
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sdclient.curate.review.drawing import MaskDesk
+from sdclient.curate.review.drawing import DrawingService
 from sdclient.curate.review.serving import drawing_application, review_application
 from sdclient.masks import read_mask
 
@@ -29,7 +29,7 @@ def browser() -> Iterator[Browser]:
 def person(browser: Browser, tmp_path: Path) -> Iterator[Person]:
     build_output(tmp_path)
     with (
-        drawing_application(MaskDesk(tmp_path / "sources", tmp_path / "masks")) as application,
+        drawing_application(DrawingService(tmp_path / "sources", tmp_path / "masks")) as application,
         application.in_background() as url,
     ):
         person = visit(browser, url)

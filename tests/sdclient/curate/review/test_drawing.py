@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from sdclient.curate.review.drawing import Drawing, MaskDesk, Shape
+from sdclient.curate.review.drawing import Drawing, DrawingService, Shape
 from sdclient.curate.review.serving import drawing_application
 from sdclient.errors import MaskError, SourceError
 from sdclient.masks import read_mask
@@ -23,18 +23,18 @@ NAME = "pad/1.png"
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> MaskDesk:
+def service(tmp_path: Path) -> DrawingService:
     build_output(tmp_path)
-    return MaskDesk(tmp_path / "sources", tmp_path / "masks")
+    return DrawingService(tmp_path / "sources", tmp_path / "masks")
 
 
 def rectangle(left: float, top: float, right: float, bottom: float, *, erases: bool = False) -> Shape:
     return Shape(kind="rectangle", points=((left, top), (right, bottom)), erases=erases)
 
 
-def saved(desk: MaskDesk, *shapes: Shape, **options: Any) -> np.ndarray[Any, Any]:
-    desk.save(NAME, Drawing(shapes=shapes, **options))
-    return np.asarray(read_mask(desk.masks / "pad" / "1.png", SIZE))
+def saved(service: DrawingService, *shapes: Shape, **options: Any) -> np.ndarray[Any, Any]:
+    service.save(NAME, Drawing(shapes=shapes, **options))
+    return np.asarray(read_mask(service.masks / "pad" / "1.png", SIZE))
 
 
 def white(box: tuple[int, int, int, int]) -> np.ndarray[Any, Any]:
@@ -54,27 +54,27 @@ def white(box: tuple[int, int, int, int]) -> np.ndarray[Any, Any]:
     ],
 )
 def test_a_rectangle_covers_the_pixels_it_touches(
-    desk: MaskDesk, corners: tuple[float, float, float, float], box: tuple[int, int, int, int]
+    service: DrawingService, corners: tuple[float, float, float, float], box: tuple[int, int, int, int]
 ) -> None:
-    assert np.array_equal(saved(desk, rectangle(*corners)), white(box))
+    assert np.array_equal(saved(service, rectangle(*corners)), white(box))
 
 
-def test_an_area_covers_what_its_line_encloses(desk: MaskDesk) -> None:
+def test_an_area_covers_what_its_line_encloses(service: DrawingService) -> None:
     area = Shape(kind="area", points=((5, 5), (15, 5), (15, 20), (5, 20)))
-    mask = saved(desk, area)
+    mask = saved(service, area)
     assert set(np.unique(mask)) == {0, 255}
     assert (mask[6:19, 6:14] == 255).all()
     assert (mask[22:] == 0).all()
     assert (mask[:, 17:] == 0).all()
 
 
-def test_a_stroke_is_as_wide_as_its_brush(desk: MaskDesk) -> None:
+def test_a_stroke_is_as_wide_as_its_brush(service: DrawingService) -> None:
     stroke = Shape(kind="stroke", points=((10, 16), (30, 16)), width_px=6)
-    mask = saved(desk, stroke)
+    mask = saved(service, stroke)
     assert 5 <= (mask[:, 20] == 255).sum() <= 7
     across = np.flatnonzero(mask[:, 20])
     assert abs((across[0] + across[-1]) / 2 - 15.5) <= 0.5
-    dot = saved(desk, Shape(kind="stroke", points=((20, 10),), width_px=9))
+    dot = saved(service, Shape(kind="stroke", points=((20, 10),), width_px=9))
     assert dot.any()
     rows, columns = np.nonzero(dot)
     assert abs(rows.mean() - 9.5) <= 0.5
@@ -82,35 +82,35 @@ def test_a_stroke_is_as_wide_as_its_brush(desk: MaskDesk) -> None:
     assert 7 <= columns.max() - columns.min() + 1 <= 10
 
 
-def test_what_is_erased_is_black_again_unless_drawn_later(desk: MaskDesk) -> None:
-    mask = saved(desk, rectangle(0, 0, 20, 20), rectangle(5, 5, 15, 15, erases=True), rectangle(8, 8, 10, 10))
+def test_what_is_erased_is_black_again_unless_drawn_later(service: DrawingService) -> None:
+    mask = saved(service, rectangle(0, 0, 20, 20), rectangle(5, 5, 15, 15, erases=True), rectangle(8, 8, 10, 10))
     expected = white((0, 0, 20, 20))
     expected[5:15, 5:15] = 0
     expected[8:10, 8:10] = 255
     assert np.array_equal(mask, expected)
 
 
-def test_growing_and_feathering_are_chosen(desk: MaskDesk) -> None:
-    mask = saved(desk, rectangle(20, 12, 24, 16), grow_px=2, feather_px=3)
+def test_growing_and_feathering_are_chosen(service: DrawingService) -> None:
+    mask = saved(service, rectangle(20, 12, 24, 16), grow_px=2, feather_px=3)
     row = mask[13].tolist()
     assert row[18:26] == [255] * 8
     assert row[14:18] == [0, 64, 128, 191]
     assert row[:15] == [0] * 15
 
 
-def test_a_drawing_is_added_to_what_is_there_only_when_asked(desk: MaskDesk) -> None:
-    saved(desk, rectangle(0, 0, 10, 10))
-    kept = saved(desk, rectangle(20, 0, 30, 10), rectangle(0, 0, 5, 10, erases=True), keeps_former=True)
+def test_a_drawing_is_added_to_what_is_there_only_when_asked(service: DrawingService) -> None:
+    saved(service, rectangle(0, 0, 10, 10))
+    kept = saved(service, rectangle(20, 0, 30, 10), rectangle(0, 0, 5, 10, erases=True), keeps_former=True)
     assert np.array_equal(kept, white((5, 0, 10, 10)) | white((20, 0, 30, 10)))
-    assert np.array_equal(saved(desk, rectangle(40, 0, 48, 10)), white((40, 0, 48, 10)))
+    assert np.array_equal(saved(service, rectangle(40, 0, 48, 10)), white((40, 0, 48, 10)))
 
 
-def test_an_empty_drawing_is_refused_and_changes_nothing(desk: MaskDesk) -> None:
-    before = saved(desk, rectangle(0, 0, 10, 10))
+def test_an_empty_drawing_is_refused_and_changes_nothing(service: DrawingService) -> None:
+    before = saved(service, rectangle(0, 0, 10, 10))
     for shapes in ((), (rectangle(0, 0, 10, 10), rectangle(0, 0, 10, 10, erases=True)), (rectangle(90, 90, 99, 99),)):
         with pytest.raises(MaskError, match="nothing is drawn"):
-            desk.save(NAME, Drawing(shapes=shapes))
-    assert np.array_equal(np.asarray(read_mask(desk.masks / "pad/1.png", SIZE)), before)
+            service.save(NAME, Drawing(shapes=shapes))
+    assert np.array_equal(np.asarray(read_mask(service.masks / "pad/1.png", SIZE)), before)
 
 
 @pytest.mark.parametrize(
@@ -130,12 +130,12 @@ def test_a_malformed_drawing_is_refused(bad: dict[str, Any]) -> None:
         Drawing.model_validate(bad)
 
 
-def test_a_mask_of_another_size_is_not_added_to(desk: MaskDesk) -> None:
-    (desk.masks / "pad").mkdir(parents=True)
-    Image.new("L", (5, 5), 255).save(desk.masks / "pad" / "1.png")
+def test_a_mask_of_another_size_is_not_added_to(service: DrawingService) -> None:
+    (service.masks / "pad").mkdir(parents=True)
+    Image.new("L", (5, 5), 255).save(service.masks / "pad" / "1.png")
     with pytest.raises(MaskError, match="5 x 5 px"):
-        saved(desk, rectangle(0, 0, 5, 5), keeps_former=True)
-    assert saved(desk, rectangle(0, 0, 5, 5)).shape == (32, 48)
+        saved(service, rectangle(0, 0, 5, 5), keeps_former=True)
+    assert saved(service, rectangle(0, 0, 5, 5)).shape == (32, 48)
 
 
 def test_the_mask_of_a_turned_photograph_is_upright(tmp_path: Path) -> None:
@@ -144,8 +144,8 @@ def test_the_mask_of_a_turned_photograph_is_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (40, 20)).save(folder / "1.jpg", exif=exif)
-    desk = MaskDesk(tmp_path / "sources", tmp_path / "masks")
-    source = desk.save("pad/1.jpg", Drawing(shapes=(rectangle(0, 0, 5, 40),)))
+    service = DrawingService(tmp_path / "sources", tmp_path / "masks")
+    source = service.save("pad/1.jpg", Drawing(shapes=(rectangle(0, 0, 5, 40),)))
     assert source is not None
     assert (source["width"], source["height"]) == (20, 40)
     with Image.open(tmp_path / "masks/pad/1.png") as mask:
@@ -156,7 +156,7 @@ def test_the_mask_of_a_turned_photograph_is_upright(tmp_path: Path) -> None:
 def page(tmp_path: Path) -> Iterator[Page]:
     build_output(tmp_path)
     with (
-        drawing_application(MaskDesk(tmp_path / "sources", tmp_path / "masks")) as application,
+        drawing_application(DrawingService(tmp_path / "sources", tmp_path / "masks")) as application,
         application.in_background() as url,
     ):
         page = Page(url)
@@ -197,5 +197,5 @@ def test_an_empty_drawing_is_told_in_words(page: Page) -> None:
 
 
 def test_sources_that_are_not_numbered_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError), drawing_application(MaskDesk(tmp_path, tmp_path / "masks")):
+    with pytest.raises(SourceError), drawing_application(DrawingService(tmp_path, tmp_path / "masks")):
         pass

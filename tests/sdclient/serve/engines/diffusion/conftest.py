@@ -18,7 +18,7 @@ from generator.train import train
 from sdclient.serve.engines.diffusion.engine import DiffusionEngine, load_engine
 from sdclient.serve.engines.diffusion.pixel_code import PixelCode
 from sdclient.serve.engines.diffusion.saved_model import SavedModel
-from sdclient.serve.painting import ImageSeed, Picture, Recipe
+from sdclient.serve.painting import GenerationRecipe, ImageSeed, ImageTask
 
 SIZE_PX = 32
 CLASSES = ("Normal", "open", "裂纹")
@@ -136,7 +136,7 @@ class Watched:
         raise AssertionError("it takes time of its own")
 
 
-def recipe(**changes: object) -> Recipe:
+def recipe(**changes: object) -> GenerationRecipe:
     """The usual request: strength 0.5 of 10 steps, so 6 run."""
     usual: dict[str, object] = {
         "size": (SIZE_PX, SIZE_PX),
@@ -149,8 +149,8 @@ def recipe(**changes: object) -> Recipe:
         "prompt": "open",
         "negative_prompt": "",
     }
-    return Recipe(**{**usual, **changes})  # type: ignore[arg-type]
+    return GenerationRecipe(**{**usual, **changes})  # type: ignore[arg-type]
 
 
-def picture(seed: int = 1, start: Image.Image | None = None, where: Image.Image | None = None) -> Picture:
-    return Picture(start, ImageSeed(seed), where)
+def picture(seed: int = 1, start: Image.Image | None = None, where: Image.Image | None = None) -> ImageTask:
+    return ImageTask(start, ImageSeed(seed), where)

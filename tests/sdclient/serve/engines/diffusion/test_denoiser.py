@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from generator.network import build_schedule
-from sdclient.serve.engines.diffusion.denoiser import Denoiser, Keep
+from sdclient.serve.engines.diffusion.denoiser import Denoiser, KeptRegion
 
 from .conftest import KnownNetwork, known_model
 
@@ -13,7 +13,7 @@ def noisy() -> torch.Tensor:
     return torch.randn((2, 16, 4, 4), generator=torch.Generator().manual_seed(0))
 
 
-def denoiser(*, label: int = 0, against: int = 1, guidance: float = 1.0, keep: Keep | None = None) -> Denoiser:
+def denoiser(*, label: int = 0, against: int = 1, guidance: float = 1.0, keep: KeptRegion | None = None) -> Denoiser:
     model = known_model()
     return Denoiser(model.network, model.schedule, tile=4, label=label, against=against, guidance=guidance, keep=keep)
 
@@ -62,7 +62,7 @@ def test_what_must_stay_is_predicted_as_it_is() -> None:
     clean = torch.full((2, 16, 4, 4), 0.3)
     change = torch.zeros_like(clean)
     change[:, :, :, 2:] = 1
-    free, kept = denoiser(), denoiser(keep=Keep(clean, change))
+    free, kept = denoiser(), denoiser(keep=KeptRegion(clean, change))
     free.velocity(noisy(), torch.tensor(300.0))
     velocity = kept.velocity(noisy(), torch.tensor(300.0))
     assert free.clean is not None

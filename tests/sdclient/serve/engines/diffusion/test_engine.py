@@ -9,7 +9,7 @@ from PIL import Image
 
 from sdclient.errors import SettingsError
 from sdclient.serve.engines.diffusion.engine import DiffusionEngine, load_engine
-from sdclient.serve.painting import ImageSeed, Painter, Picture
+from sdclient.serve.painting import Engine, ImageSeed, ImageTask
 from sdclient.sizing import native_px_for
 
 from .conftest import CPU, SIZE_PX, KnownNetwork, Watched, drawn, known_model, picture, recipe
@@ -26,7 +26,7 @@ def distance(one: Image.Image, two: Image.Image) -> float:
 
 
 def test_it_is_a_painter_and_says_what_it_is(engine: DiffusionEngine) -> None:
-    assert isinstance(engine, Painter)
+    assert isinstance(engine, Engine)
     assert engine.name == "diffusion model 'boards' of own pictures, not Stable Diffusion"
     assert engine.notice.startswith("This is NOT Stable Diffusion: a diffusion model trained on 12 of your own colour")
     assert "Normal, open, 裂纹" in engine.notice
@@ -155,7 +155,7 @@ def test_a_variation_lies_between_the_pictures_of_its_two_seeds(engine: Diffusio
     start = drawn("open", 1)
 
     def made(seed: ImageSeed) -> Image.Image:
-        return next(iter(engine.paint([Picture(start, seed)], recipe(), Watched())))
+        return next(iter(engine.paint([ImageTask(start, seed)], recipe(), Watched())))
 
     one, other = made(ImageSeed(3)), made(ImageSeed(9))
     near, far = made(ImageSeed(3, 9, 0.1)), made(ImageSeed(3, 9, 0.6))
