@@ -5,7 +5,7 @@
 DEEPPCB is a folder with `images/<class>/*.png` and `split.csv` (columns file, class, split, train_longtail, sha256);
 boards are drawn by `examples/boards.py`. For each of the two, WORK gets a data folder, an output with all planted
 pictures, and with --epochs a classifier of `trainer train` on the training part, whose opinion the filters hear. What
-is there is used again. Thresholds are learnt from the training part; false rejects are counted on the test part.
+is there is used again. Limits are learnt from the training part; false rejects are counted on the test part.
 Intervals are Clopper-Pearson, 95 %. Needs the extras `curate`, `serve` and for --epochs `train`.
 """
 
@@ -31,7 +31,7 @@ from tqdm import tqdm
 from sdclient._images import encode_png
 from sdclient.curate import REASONS, Curator, Direction, JudgedImage
 from sdclient.curate.settings import CurationSettings
-from sdclient.curate.sheet import write_sheets
+from sdclient.curate.sheet import write_curation_sheets
 from sdclient.manifest import ImageRecord, Manifest, Parent
 from sdclient.photos import natural_key, read_photo
 from sdcore.files import sha256_of
@@ -82,7 +82,7 @@ def main() -> None:
         print(f"\n## {name}\n")
         report(judged, made, with_opinion=bool(arguments.epochs))
         if arguments.sheets is not None:
-            write_sheets(arguments.sheets / name, folder / "output", judged, folder / "data" / "train")
+            write_curation_sheets(arguments.sheets / name, folder / "output", judged, folder / "data" / "train")
 
 
 def lay_out_deeppcb(source: Path, data: Path) -> None:

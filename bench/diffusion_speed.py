@@ -32,7 +32,7 @@ from generator.session import velocity_loss
 from sdclient.serve.engines.diffusion.engine import DiffusionEngine
 from sdclient.serve.engines.diffusion.pixel_code import PixelCode
 from sdclient.serve.engines.diffusion.saved_model import SavedModel
-from sdclient.serve.painting import ImageSeed, Picture, Recipe
+from sdclient.serve.painting import GenerationRecipe, ImageSeed, ImageTask
 from sdcore.torch_runtime import MixedPrecision
 
 CPU = torch.device("cpu")
@@ -154,8 +154,10 @@ def serving(engine: DiffusionEngine, sampler: str, cfg_scale: float, count: int)
     """One batch of img2img by the engine."""
     choice = engine.catalogue.choose(sampler, None)
     run = steps_of(STRENGTH, STEPS)
-    recipe = Recipe((SIDE_PX, SIDE_PX), STRENGTH, run, STEPS, choice.sampler, choice.schedule, cfg_scale, "a", "")
-    pictures = [Picture(start, ImageSeed(seed)) for seed, start in enumerate(sources(count))]
+    recipe = GenerationRecipe(
+        (SIDE_PX, SIDE_PX), STRENGTH, run, STEPS, choice.sampler, choice.schedule, cfg_scale, "a", ""
+    )
+    pictures = [ImageTask(start, ImageSeed(seed)) for seed, start in enumerate(sources(count))]
     return lambda: list(engine.paint(pictures, recipe, Unwatched()))
 
 

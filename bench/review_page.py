@@ -42,10 +42,10 @@ import numpy as np
 import requests
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
-from sdclient.curate.review.service import ReviewService
 from tqdm import tqdm
 
 from sdclient.curate.reasons import REASONS
+from sdclient.curate.review.desk import ReviewService
 from sdclient.curate.review.serving import review_application
 from sdclient.curate.score_names import SCORES
 from sdclient.manifest import ImageRecord, Manifest

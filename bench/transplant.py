@@ -27,7 +27,7 @@ from PIL import Image, ImageChops
 from sdclient.boxes import Box
 from sdclient.compose import Composer, ComposeSettings, share_evenly
 from sdclient.compose.pixels import form_of, to_form
-from sdclient.compose.sheet import write_sheet
+from sdclient.compose.sheet import write_transplant_sheet
 from sdclient.manifest import Manifest
 from sdclient.masks import read_mask, rectangles_mask, write_mask
 from sdclient.sources import discover
@@ -86,7 +86,7 @@ def main() -> None:
             if folder == boards and case.name in _OF_CROPS_ALONE:
                 continue
             print(row(folder, case, board, arguments.per_class), flush=True)
-        write_sheet(out / f"{folder.name}.png", output_of(folder, CASES[5]), per_class=1)
+        write_transplant_sheet(out / f"{folder.name}.png", output_of(folder, CASES[5]), per_class=1)
     by_class(output_of(pcb, CASES[5]))
     classify(pcb, arguments.epochs)
 

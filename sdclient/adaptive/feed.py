@@ -6,43 +6,14 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePosixPath
-from typing import Protocol
 
 from ..batch.jobs import Job, PlannedImage
+from ..curate.judged import JudgedImage
 from ..manifest import ImageRecord
 from ..sources import Source
 from .debts import Quotas
 from .history import EarlierImages, SourceKey
 from .strengths import StrengthPolicy
-
-
-class JudgedImage(Protocol):
-    """What has to be known of a judged image; `sdclient.curate.Judged` is one."""
-
-    @property
-    def file(self) -> str:
-        """Relative to the output."""
-
-    @property
-    def class_name(self) -> str:
-        """Its class."""
-
-    @property
-    def source(self) -> str:
-        """Its source, relative to the sources folder."""
-
-    @property
-    def is_accepted(self) -> bool:
-        """Whether it counts."""
-
-    @property
-    def is_too_alike(self) -> bool:
-        """Whether it was rejected for being too alike."""
-
-    @property
-    def is_unreal(self) -> bool:
-        """Whether it was rejected for being unreal."""
-
 
 ImageJudge = Callable[[], Iterable[JudgedImage]]
 """Judges every image of the output, those that came since the last call too."""

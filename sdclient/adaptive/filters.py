@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..curate import Judged
+from ..curate import JudgedImage
 from ..curate.curator import Curator
 from ..manifest import Manifest
 from .feed import ImageJudge
@@ -24,7 +24,7 @@ def open_filters(output: Path, manifest: Manifest) -> ImageJudge:
     """
     curator = Curator(output, manifest)
 
-    def judge() -> Iterable[Judged]:
+    def judge() -> Iterable[JudgedImage]:
         curator.score_missing()
         return curator.judge()
 

@@ -109,11 +109,11 @@ def test_what_cannot_be_used_is_one_line(folder: Path, options: tuple[str, ...],
 
 
 def test_ctrl_c_keeps_what_was_made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sdclient.compose.run import Maker
+    from sdclient.compose.run import TransplantMaker
 
-    real, made = Maker.make, 0
+    real, made = TransplantMaker.make, 0
 
-    def make(self: Maker, planned: object) -> object:
+    def make(self: TransplantMaker, planned: object) -> object:
         nonlocal made
         made += 1
         if made == 3:
@@ -121,7 +121,7 @@ def test_ctrl_c_keeps_what_was_made(folder: Path, monkeypatch: pytest.MonkeyPatc
         return real(self, planned)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(Maker, "make", make)
+        patch.setattr(TransplantMaker, "make", make)
         done = run(folder, "--per-class", "4")
     assert done.exit_code == 130
     assert "what was made is kept" in done.stderr
