@@ -220,7 +220,7 @@ def test_a_wrong_password_stops_the_run_and_is_told_nowhere(
         make(runner_of(sources_folder, tmp_path / "out", pool), sources_folder, 1)
     assert re.match(r"on \w+: http://127\.0\.0\.1", str(refused.value))
     assert "wr0ng" not in str(refused.value)
-    assert "wr0ng" not in repr(pool.places)
+    assert "wr0ng" not in repr(pool.endpoints)
 
 
 def test_the_owners_password_serves_all_nodes_and_is_kept_nowhere(
@@ -230,7 +230,7 @@ def test_the_owners_password_serves_all_nodes_and_is_kept_nowhere(
     pool = RayServerPool(auth=(name, word))
     make(runner_of(sources_folder, tmp_path / "out", pool), sources_folder, 2)
     records_of(tmp_path / "out", 6)
-    assert word not in repr(pool.places)
+    assert word not in repr(pool.endpoints)
     assert word.encode() not in b"".join(path.read_bytes() for path in (tmp_path / "out").glob("*.sqlite*"))
 
 
