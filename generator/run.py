@@ -13,13 +13,13 @@ import torch
 from tqdm import tqdm
 
 from sdcore.files import write_bytes_atomically
+from sdcore.progress import Interrupted
 
 from .bar import TrainingBar
 from .budget import Budget
 from .config import TrainConfig
 from .dataset import TrainingSet
 from .errors import SettingsError
-from .interrupt import Interrupted
 from .model_files import ModelFacts, save_model
 from .pixels import measure_code
 from .record import HISTORY_NAME, Report, best_of, write_history
@@ -114,7 +114,10 @@ class Run:
                 )
                 if asked_to_stop():
                     self._report(is_end=False)
-                    raise Interrupted(self.folder, session.steps_done)
+                    raise Interrupted(
+                        f"stopped after step {session.steps_done}, all of it saved in {self.folder}; "
+                        "the same command goes on"
+                    )
                 is_end = self._budget.share_done(session.steps_done) >= 1
                 if is_end or session.steps_done % config.save_every == 0:
                     self._report(is_end=is_end)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdcore.progress import deferred_interrupts
 from sdcore.torch_runtime import choose_device, explain_out_of_memory, torch_threads, usable_threads
 
 from .budget import Budget
 from .config import TrainConfig, what_differs
 from .dataset import read_training_set
 from .errors import SettingsError
-from .interrupt import deferred_interrupts
 from .model_files import GENERATOR_NAME, clear_model, prepare_folder
 from .record import HISTORY_NAME, Report, best_of
 from .resume import RESUME_NAME, Progress, load_progress

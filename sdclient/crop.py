@@ -10,6 +10,7 @@ from PIL import Image
 
 from sdcore.files import is_utf8_name, printable, sha256_of, write_bytes_atomically
 from sdcore.images.decode import is_grey, to_rgb
+from sdcore.progress import ProgressTracker, no_progress
 
 from ._images import encode_png
 from .box_files import BoxFiles
@@ -18,7 +19,6 @@ from .crops_csv import CROPS_NAME, CropRow, read_crops, write_crops
 from .cuts import Cut, cut_around, tile_cuts
 from .errors import OutputError, SourceError
 from .photos import LeftOut, check_destination, huge_image_size, is_image_name, read_photo, visible_entries
-from .progress import Track, untracked
 
 _PNG_MODES = frozenset({"1", "L", "LA", "RGB", "RGBA", "I;16"})
 
@@ -63,7 +63,7 @@ def crop_boxes(
     *,
     margin: float = 0.5,
     size_px: int = 256,
-    track: Track = untracked,
+    track: ProgressTracker = no_progress,
 ) -> CropResult:
     """Cut a square with context around every box; the box gives the class.
 
@@ -96,7 +96,7 @@ def crop_boxes(
 
 
 def crop_tiles(
-    photos: Path, destination: Path, *, tile_px: int = 512, overlap: float = 0.2, track: Track = untracked
+    photos: Path, destination: Path, *, tile_px: int = 512, overlap: float = 0.2, track: ProgressTracker = no_progress
 ) -> CropResult:
     """Cut every photo into tiles that cover it; a tile keeps its photo's class folder. A repeat changes nothing.
 
@@ -125,7 +125,7 @@ def crop_tiles(
 
 
 def _crop(
-    photos: Path, destination: Path, pieces: Callable[[_Photo, int, int], Sequence[_Piece]], track: Track
+    photos: Path, destination: Path, pieces: Callable[[_Photo, int, int], Sequence[_Piece]], track: ProgressTracker
 ) -> CropResult:
     found, left_out = _photographs(photos)
     check_destination(photos, destination)

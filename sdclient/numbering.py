@@ -14,11 +14,11 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from sdcore.files import is_utf8_name, printable, sha256_of, write_bytes_atomically
+from sdcore.progress import ProgressTracker, no_progress
 
 from .errors import OutputError, SourceError
 from .manifest_exported import EXPORTED_NAME, read_exported
 from .photos import LeftOut, check_destination, is_image_name, natural_key, read_photo, visible_entries
-from .progress import Track, untracked
 
 MAPPING_NAME = "mapping.csv"
 COLUMNS = ("class", "old_name", "new_name", "sha256")
@@ -50,7 +50,7 @@ class _Row:
         return f"{self.class_name}/{self.new_name}"
 
 
-def number(source: Path, destination: Path, *, track: Track = untracked) -> NumberingResult:
+def number(source: Path, destination: Path, *, track: ProgressTracker = no_progress) -> NumberingResult:
     """Copy `source/<class>/*` to `destination/<class>/1.png, 2.jpg, ...` in natural order.
 
     Bytes and endings are kept and `source` is only read. A repeat changes nothing; photographs that came later

@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from sdcore.files import is_temporary, sha256_of
+from sdcore.progress import ProgressTracker, no_progress
 
 from .batch.finish import MASK_SHA256
 from .batch.store import upkeep_manifest
@@ -21,7 +22,6 @@ from .manifest import DONE, PLANNED, RUNNING, ImageRecord, Manifest
 from .manifest_progress import count_by_class, mask_of
 from .masks import MASKS_FOLDER, read_mask
 from .photos import is_image_name
-from .progress import Track, untracked
 
 ORPHANS_FOLDER = ".orphans"
 """Where `repair` puts image files that no row speaks of."""
@@ -54,7 +54,7 @@ class Verification:
         return not self.damaged and not self.orphans
 
 
-def verify(output: Path, *, repair: bool = False, track: Track = untracked) -> Verification:
+def verify(output: Path, *, repair: bool = False, track: ProgressTracker = no_progress) -> Verification:
     """Compare every file with its row: bytes, size in pixels, infotext, its mask; and look for files without a row.
 
     With `repair` images that do not fit are planned again, so that the next 'sdclient generate' makes them anew, rows
@@ -74,7 +74,7 @@ def verify(output: Path, *, repair: bool = False, track: Track = untracked) -> V
     return Verification(found.images, found.damaged, found.orphans, repaired=True)
 
 
-def _sweep(output: Path, manifest: Manifest, track: Track) -> Verification:
+def _sweep(output: Path, manifest: Manifest, track: ProgressTracker) -> Verification:
     images = sum(counts[DONE] for counts in count_by_class(manifest).values())
     damaged = []
     # One by one, for the records of a long output would fill the memory; a run may add to them meanwhile.

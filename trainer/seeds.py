@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from sdcore.files import read_json
+from sdcore.progress import print_note
 from sdcore.torch_runtime import choose_device
 
 from .assemble import notes_on_sets
@@ -138,11 +138,10 @@ def train_seeds(
     before = {job.folder: _written_at(job.folder) for job in jobs}
     _run(jobs, several, config.epochs, progress=progress)
     facts = read_json(jobs[0].folder / DATA_NAME)
-    if progress:
-        for words in notes_on_sets(facts):
-            tqdm.write(words, file=sys.stderr)
-        for words in facts.get("warnings", []):
-            tqdm.write(f"warning: {data}: {words}", file=sys.stderr)
+    for words in notes_on_sets(facts):
+        print_note(words, progress)
+    for words in facts.get("warnings", []):
+        print_note(f"warning: {data}: {words}", progress)
     results = [read_result(job.folder, job.config, n_classes=len(facts["classes"])) for job in jobs]
     return [replace(one, was_there=before[one.run] == _written_at(one.run)) for one in results]
 

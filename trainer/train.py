@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
+from sdcore.progress import Interrupted, deferred_interrupts, print_note
 from sdcore.torch_runtime import choose_device
 
 from .assemble import TrainingData
@@ -16,7 +17,6 @@ from .event_log import EventLog, open_event_log, require_tensorboard
 from .fit import EpochResult, fit
 from .group import Group, refuse_other_command
 from .history import HISTORY_NAME, EpochRecord, History, write_history
-from .interrupt import Interrupted, deferred_interrupts
 from .loader import MEAN, STD
 from .near import NEAR_NAME, write_near_sheet
 from .resume import Progress, save_progress
@@ -36,7 +36,7 @@ from .sampling import steps_in_epoch
 from .start import with_weights_hash
 from .stopping import Watch
 from .torchrun import joined
-from .train_jobs import Job, jobs_of, prepare, say
+from .train_jobs import Job, jobs_of, prepare
 from .train_result import TrainResult, make_result
 from .training_pictures import TrainingPictures, read_pictures
 from .tuning import tune
@@ -162,12 +162,12 @@ def _train_one(
         group.first_does(lambda: _begin(run, config, sources, pictures, processes=group.count))
     else:
         config = group.first_does(lambda: _go_on(job, pictures, processes=group.count))
-        say(f"{run}: goes on after epoch {len(before.epochs)} of {config.epochs}", progress)
+        print_note(f"{run}: goes on after epoch {len(before.epochs)} of {config.epochs}", progress)
     records = list(before.epochs) if before else []
     watch = Watch(config, records, n_classes=n_classes, announce=progress)
     reason = watch.reason
     with ExitStack() as stack:
-        asked_to_stop = stack.enter_context(deferred_interrupts(group.ranks))
+        asked_to_stop = stack.enter_context(deferred_interrupts(several=group.count > 1, announces=group.first))
         log = stack.enter_context(open_event_log(run, wanted=tensorboard and group.first, epochs_done=len(records)))
         results = fit(
             pictures.train,
@@ -186,8 +186,16 @@ def _train_one(
             # Written, judged and, where it ends early, decided once.
             reason = group.first_does(partial(_take, run, result, records, config, sources.classes, log, watch))
         if reason is None and len(records) < config.epochs:
-            raise Interrupted(run, len(records))
+            raise interrupted(run, len(records))
     return group.first_does(lambda: _finish(job, config, records, watch, before))
+
+
+def interrupted(run: Path, epochs_done: int) -> Interrupted:
+    """What a training raises where Ctrl-C stopped it: says what is saved and how to go on."""
+    if not epochs_done:
+        return Interrupted(f"stopped before the first epoch of {run} was finished; the same command starts it again")
+    kept = f"epoch 1 is saved in {run}" if epochs_done == 1 else f"epochs 1 to {epochs_done} are saved in {run}"
+    return Interrupted(f"stopped; {kept}, and the same command goes on after that")
 
 
 def _begin(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
+from sdcore.progress import print_note
 
 from .assemble import TrainingData, assemble
 from .config import TrainConfig
@@ -75,9 +74,9 @@ def prepare(
         **sets,
     )
     for words in sources.notes:
-        say(words, progress)
+        print_note(words, progress)
     for words in sources.warnings:
-        say(f"warning: {data}: {words}", progress)
+        print_note(f"warning: {data}: {words}", progress)
     found = [_look_up(job, sources, overwrite=overwrite) for job in jobs_of(run, config, seeds)]
     if not all(isinstance(there, TrainResult) for there in found):
         refuse_unusable_weights(sources.classes, config)
@@ -105,9 +104,3 @@ def _look_up(job: Job, sources: TrainingData, *, overwrite: bool) -> TrainResult
         f"{job.run}: holds an interrupted run with {changed}, and going on would mix the two; give what it was "
         "started with, choose another -o, or add --overwrite to start anew"
     )
-
-
-def say(words: str, progress: bool) -> None:
-    """A line on stderr, where bars are shown too."""
-    if progress:
-        tqdm.write(words, file=sys.stderr)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
-from tqdm import tqdm
 
+from sdcore.progress import print_note
 from sdcore.torch_runtime import MixedPrecision, choose_device, isolated_rng, torch_threads
 
 from . import _yolov5
@@ -53,7 +52,7 @@ def tune(config: TrainConfig, *, n_images: int, n_classes: int, progress: bool, 
                     lambda size: _fits(config, size, n_classes, device), most=max(2, n_images // (_LEAST_STEPS * parts))
                 )
                 changes["batch_size"] = group.least(largest) * parts
-                _say(f"batch size {changes['batch_size']}: the largest that fits", progress)
+                print_note(f"batch size {changes['batch_size']}: the largest that fits", progress)
             config = config.model_copy(update=changes)
         if config.layout == "auto":
             # Measured on a CPU, yolov5n: 367 against 320 images/s at 64 px, 43 against 39 at 224 px.
@@ -62,7 +61,7 @@ def tune(config: TrainConfig, *, n_images: int, n_classes: int, progress: bool, 
                 found = faster_layout(lambda layout: _step_s(config, layout, n_classes, device, parts))
                 changes["layout"], seconds = group.first_does(lambda: found)
                 words = ", ".join(f"{name} {1e3 * taken:.1f} ms a step" for name, taken in seconds.items())
-                _say(f"layout {changes['layout']}: {words}", progress)
+                print_note(f"layout {changes['layout']}: {words}", progress)
     return config.model_copy(update=changes)
 
 
@@ -83,11 +82,6 @@ def faster_layout(seconds_of: Callable[[str], float]) -> tuple[str, dict[str, fl
     """The layout with the shorter step, channels_last on a tie, and the seconds of both."""
     seconds = {layout: seconds_of(layout) for layout in ("channels_last", "contiguous")}
     return min(seconds, key=lambda layout: seconds[layout]), seconds
-
-
-def _say(words: str, progress: bool) -> None:
-    if progress:
-        tqdm.write(words, file=sys.stderr)
 
 
 def _fits(config: TrainConfig, size: int, n_classes: int, device: torch.device) -> bool:

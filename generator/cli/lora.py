@@ -112,7 +112,8 @@ def lora(
 
     Training needs a GPU to be of use: docs/lora.md says how much memory. BASE stays as it is; nothing is downloaded.
     """
-    from ..interrupt import deferred_interrupts
+    from sdcore.progress import deferred_interrupts
+
     from ..lora.captions import DEFAULT_TEMPLATE, read_captions
     from ..lora.settings import LoraSettings
     from ..lora.train import BaseChoice, train_lora

@@ -191,8 +191,9 @@ def _make_all(composer: Composer, owed: list[tuple[Source, int]], output: Path) 
     """Run with a bar; gives the summary."""
     from tqdm import tqdm
 
+    from sdcore.progress import progress_bar
+
     from ..status import read_status
-    from ._progress import bar
 
     begun: list[ComposeStart] = []
     made = 0
@@ -204,7 +205,9 @@ def _make_all(composer: Composer, owed: list[tuple[Source, int]], output: Path) 
         progress = tqdm(total=run.missing, unit="image", desc="compose", dynamic_ncols=True)
 
     try:
-        for _ in composer.run(owed, on_start=start, on_settled=lambda: progress and progress.update(), track=bar):
+        for _ in composer.run(
+            owed, on_start=start, on_settled=lambda: progress and progress.update(), track=progress_bar
+        ):
             made += 1
     except KeyboardInterrupt:
         click.echo(f"\nStopped; what was made is kept in {output}. Run the same command again to go on.", err=True)

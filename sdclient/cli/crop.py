@@ -53,9 +53,10 @@ def crop(
         raise click.UsageError("--margin and --size belong to --boxes")
     if tile_px is None and overlap is not None:
         raise click.UsageError("--overlap belongs to --tile")
+    from sdcore.progress import progress_bar
+
     from ..crop import crop_boxes, crop_tiles
     from ..crops_csv import CROPS_NAME
-    from ._progress import bar
 
     if boxes is not None:
         result = crop_boxes(
@@ -64,11 +65,11 @@ def crop(
             boxes,
             margin=0.5 if margin is None else margin,
             size_px=256 if size_px is None else size_px,
-            track=bar,
+            track=progress_bar,
         )
     else:
         result = crop_tiles(
-            photos, dest, tile_px=tile_px or 512, overlap=0.2 if overlap is None else overlap, track=bar
+            photos, dest, tile_px=tile_px or 512, overlap=0.2 if overlap is None else overlap, track=progress_bar
         )
     for item in result.left_out:
         click.echo(f"left out: {item.file}: {item.reason}", err=True)

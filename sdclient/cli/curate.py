@@ -110,8 +110,9 @@ def curate(
         from ..curate.sheet import write_curation_sheets
     except ImportError as error:
         raise MissingExtra("'sdclient curate'", "curate") from error
+    from sdcore.progress import progress_bar
+
     from ..curate.opening import curation_manifest
-    from ._progress import bar
     from ._workplaces import scoring_on
 
     given = UserThresholds(**{name.replace("-", "_"): chosen.pop(name.replace("-", "_")) for name, _, _ in _LIMITS})
@@ -121,9 +122,9 @@ def curate(
         curation_manifest(output, is_dry_run=dry_run) as manifest,
     ):
         curator = Curator(output, manifest, settings, is_dry_run=dry_run, open_scoring=open_scoring)
-        curator.check_files(bar)
-        scored = curator.score_missing(bar)
-        judged = curator.judge(bar)
+        curator.check_files(progress_bar)
+        scored = curator.score_missing(progress_bar)
+        judged = curator.judge(progress_bar)
         limits = curator.limits()
         sources = settings.sources or Path(str(manifest.run().get("sources", "")))
     legends = write_curation_sheets(sheet, output, judged, sources) if sheet is not None else {}

@@ -73,9 +73,10 @@ def export(
         raise click.UsageError(f"--{next(iter(given)).replace('_', '-')} belongs to --labels")
     if labels == "voc" and "classes" in given:
         raise click.UsageError("--classes belongs to --labels yolo; VOC boxes name their class")
+    from sdcore.progress import progress_bar
+
     from ..export import Labels
     from ..export import export as export_images
-    from ._progress import bar
 
     result = export_images(
         output,
@@ -84,7 +85,7 @@ def export(
         uncurated=uncurated,
         keep=keep,
         dry_run=dry_run,
-        track=bar,
+        track=progress_bar,
     )
     if as_json:
         click.echo(json.dumps(_as_json(result), ensure_ascii=False))

@@ -110,10 +110,11 @@ def mask(
         options = {"classes": classes, "grow_px": grow_px, "feather_px": feather_px}
         _draw(sources, masks, port or 0, lang or "en", not no_browser, as_json, options)
         return
+    from sdcore.progress import progress_bar
+
     from ..masking import BoxMasks, DifferenceMasks, ForeignMasks, MaskOrigin, make_masks
     from ..masking.alignment import MAX_SHIFT_PX
     from ..sources import discover, of_classes
-    from ._progress import bar
 
     wanted = of_classes(discover(sources), classes)
     origin: MaskOrigin
@@ -125,7 +126,7 @@ def mask(
         shift = MAX_SHIFT_PX if max_shift is None else max_shift
         origin = DifferenceMasks(good or Path(), sources, wanted, max_shift_px=shift)
     result = make_masks(
-        sources, wanted, masks, origin, grow_px=grow_px, feather_px=feather_px, overwrite=overwrite, track=bar
+        sources, wanted, masks, origin, grow_px=grow_px, feather_px=feather_px, overwrite=overwrite, track=progress_bar
     )
     legend = {}
     if sheet is not None:

@@ -20,11 +20,12 @@ def number(src: Path, dest: Path) -> None:
 
     SRC is only read. DEST/mapping.csv tells the old names. Unreadable files are listed and left out.
     """
+    from sdcore.progress import progress_bar
+
     from ..numbering import MAPPING_NAME
     from ..numbering import number as number_photos
-    from ._progress import bar
 
-    result = number_photos(src, dest, track=bar)
+    result = number_photos(src, dest, track=progress_bar)
     for item in result.left_out:
         click.echo(f"left out: {item.file}: {item.reason}", err=True)
     if not result.usable:

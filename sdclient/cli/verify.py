@@ -15,10 +15,11 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(output: Path, repair: bool, as_json: bool) -> None:
     """Read every file of OUTPUT against its manifest: bytes, size, infotext; exit code 1 when one does not fit."""
-    from ..verify import verify as verify_output
-    from ._progress import bar
+    from sdcore.progress import progress_bar
 
-    found = verify_output(output, repair=repair, track=bar)
+    from ..verify import verify as verify_output
+
+    found = verify_output(output, repair=repair, track=progress_bar)
     if as_json:
         click.echo(json.dumps({**asdict(found), "sound": found.is_sound}, ensure_ascii=False))
     else:

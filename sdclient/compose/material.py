@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdcore.files import printable, sha256_of
+from sdcore.progress import ProgressTracker, no_progress
 
 from ..errors import MaskError, SourceError
 from ..masks import mask_path
 from ..photos import is_image_name, visible_entries
-from ..progress import Track, untracked
 from ..sources import Source
 
 _A_DEFECT = "defects, not good images; expected good ones alone: give their folder, as sources/Normal"
@@ -38,7 +38,7 @@ class Defect:
     mask_sha256: str
 
 
-def read_defects(sources: Iterable[Source], masks: Path, *, track: Track = untracked) -> list[Defect]:
+def read_defects(sources: Iterable[Source], masks: Path, *, track: ProgressTracker = no_progress) -> list[Defect]:
     """The defects with their masks.
 
     Raises:
@@ -58,7 +58,7 @@ def read_defects(sources: Iterable[Source], masks: Path, *, track: Track = untra
 
 
 def read_good(
-    folder: Path, defects: Collection[Defect], classes: Collection[str], *, track: Track = untracked
+    folder: Path, defects: Collection[Defect], classes: Collection[str], *, track: ProgressTracker = no_progress
 ) -> list[BackgroundImage]:
     """The good images of a folder and of the folders in it, in natural order.
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sdcore.progress import ProgressTracker, no_progress
+
 from ..batch.finish import GeneratedFile
 from ..batch.missing import MissingImages
 from ..batch.store import OutputStore, open_store
@@ -19,7 +21,6 @@ from ..errors import OutputError, SettingsError
 from ..manifest import ImageRecord
 from ..photos import visible_entries
 from ..plan import USUALLY_EXCLUDED
-from ..progress import Track, untracked
 from ..sources import Source
 from .material import BackgroundImage, Defect, check_allowed, describe_allowed, describe_good, read_defects, read_good
 from .plan import PlannedTransplant, plan_transplants
@@ -96,7 +97,7 @@ class Composer:
         *,
         on_start: Callable[[ComposeStart], None] | None = None,
         on_settled: Callable[[], object] | None = None,
-        track: Track = untracked,
+        track: ProgressTracker = no_progress,
     ) -> Iterator[ImageRecord]:
         """Make what is missing; yields each image once its files and its row are in place.
 
@@ -141,7 +142,7 @@ class Composer:
                         on_settled()
                     yield from records
 
-    def _read_good(self, defects: Sequence[Defect], track: Track) -> list[BackgroundImage]:
+    def _read_good(self, defects: Sequence[Defect], track: ProgressTracker) -> list[BackgroundImage]:
         classes = {entry.name for entry in visible_entries(self._defects) if entry.is_dir()} - {*USUALLY_EXCLUDED}
         return read_good(self._good, defects, classes, track=track)
 

@@ -9,11 +9,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from sdcore.progress import ProgressTracker, no_progress
+
 from ..manifest import Manifest, Parent
 from ..manifest_curation import ACCEPTED, REJECTED
 from ..manifest_fingerprints import Fingerprint, NearDuplicate
 from ..photos import natural_key
-from ..progress import Track, untracked
 from . import reasons as words
 from .decide import Thresholds, duplicate_threshold, rejection_reasons
 from .judged import JudgedImage
@@ -66,7 +67,7 @@ class Curator:
         self._opinions = ClassifierOpinions(output, self._settings)
         self._open_scoring = open_scoring or self._scoring_here
 
-    def check_files(self, track: Track = untracked) -> None:
+    def check_files(self, track: ProgressTracker = no_progress) -> None:
         """Read the bytes of every image that is done.
 
         Raises:
@@ -75,7 +76,7 @@ class Curator:
         for one in track(self._store.done(), "check files"):
             recorded_bytes(self._output, one.file, one.sha256)
 
-    def score_missing(self, track: Track = untracked) -> int:
+    def score_missing(self, track: ProgressTracker = no_progress) -> int:
         """Score every image whose bytes have no scores yet; gives their number.
 
         What was scored is kept batch by batch, so that an interrupted call loses little.
@@ -109,7 +110,7 @@ class Curator:
             self._find_twins(pool, jobs, track)
         return len(missing)
 
-    def judge(self, track: Track = untracked) -> list[JudgedImage]:
+    def judge(self, track: ProgressTracker = no_progress) -> list[JudgedImage]:
         """Judge every image that has scores, from these alone, and write what the filters say.
 
         The earlier of two near duplicates stays, by the time they were made; a person's decision comes before the
@@ -135,7 +136,7 @@ class Curator:
         self._store.say(judged)
         return judged
 
-    def limits(self, track: Track = untracked) -> dict[str, Thresholds]:
+    def limits(self, track: ProgressTracker = no_progress) -> dict[str, Thresholds]:
         """Thresholds of every class of the output, learnt or given; kept in the manifest's run table.
 
         Raises:
@@ -187,7 +188,7 @@ class Curator:
             verdict = by_person.get(one.file, REJECTED if ordered else ACCEPTED)
             yield JudgedImage(one.file, one.class_name, one.source, one.sha256, ordered, scores[one.file], verdict)
 
-    def _find_twins(self, pool: ScoringPool, jobs: Mapping[str, ScoreJob], track: Track) -> None:
+    def _find_twins(self, pool: ScoringPool, jobs: Mapping[str, ScoreJob], track: ProgressTracker) -> None:
         """Compare images that were never compared with those of their class whose hash is close."""
         prints = self._store.prints()
         pairs = pairs_to_compare(prints, {file: job.class_name for file, job in jobs.items()})
@@ -230,7 +231,7 @@ class Curator:
             )
 
 
-def _tracked(answers: Iterator[Sequence[Any]], total: int, track: Track, title: str) -> Iterator[Any]:
+def _tracked(answers: Iterator[Sequence[Any]], total: int, track: ProgressTracker, title: str) -> Iterator[Any]:
     """One item after the other, while something shows the progress."""
     items = (item for chunk in answers for item in chunk)
     for _ in track(range(total), title):

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sdcore.files import printable
+from sdcore.progress import ProgressTracker, no_progress
 
 from ..errors import SourceError
-from ..progress import Track, untracked
 from .decide import Thresholds
 from .learnt import ReferenceModel
 from .opinion import OpinionLimits
@@ -68,7 +68,7 @@ class ReferenceStatistics:
             self._signature = self._listed.signature()
         return f"{SCORES_VERSION}:{self._signature}"
 
-    def measures(self, track: Track = untracked) -> dict[str, ClassStatistics]:
+    def measures(self, track: ProgressTracker = no_progress) -> dict[str, ClassStatistics]:
         """What was measured of each class.
 
         Raises:
@@ -83,7 +83,9 @@ class ReferenceStatistics:
                     keep_measures(self._output, basis, self._measures)
         return self._measures or {}
 
-    def limits(self, classes: Iterable[str], opinion: OpinionLimits, track: Track = untracked) -> dict[str, Thresholds]:
+    def limits(
+        self, classes: Iterable[str], opinion: OpinionLimits, track: ProgressTracker = no_progress
+    ) -> dict[str, Thresholds]:
         """Every limit of these classes, given or learnt.
 
         Args:

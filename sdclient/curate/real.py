@@ -13,10 +13,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from sdcore.files import printable, write_bytes_atomically
+from sdcore.progress import ProgressTracker, no_progress
 
 from ..errors import SourceError
 from ..photos import is_image_name, read_photo, visible_entries
-from ..progress import Track, untracked
 from ..sizing import SourceForm, generation_size, prepare, restore
 from .pixels import grey_of
 from .sharpness import grain, sharpness, texture
@@ -92,7 +92,7 @@ class ReferenceFolder:
                 digest.update(line.encode("utf-8", "backslashreplace"))
         return digest.hexdigest()
 
-    def measure(self, track: Track = untracked) -> dict[str, ClassStatistics]:
+    def measure(self, track: ProgressTracker = no_progress) -> dict[str, ClassStatistics]:
         """Measure every image that was chosen.
 
         Raises:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sdcore.files import sha256_or_none
+from sdcore.progress import ProgressTracker
 
 from ..errors import ExportError
 from ..manifest_exported import ExportedImage, read_exported
-from ..progress import Track
 from .layout import Layout
 from .places import BoxFinder
 from .selection import SelectedImage, Selection
@@ -37,7 +37,13 @@ class ExportPlan:
 
 
 def plan_work(
-    selection: Selection, layout: Layout, places: BoxFinder | None, labels: Labels | None, *, keep: bool, track: Track
+    selection: Selection,
+    layout: Layout,
+    places: BoxFinder | None,
+    labels: Labels | None,
+    *,
+    keep: bool,
+    track: ProgressTracker,
 ) -> ExportPlan:
     """Compare what is wanted with what lies there; nothing is written.
 

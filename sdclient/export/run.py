@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdcore.files import TEMPORARY_PATTERN, lock_folder, write_bytes_atomically
+from sdcore.progress import ProgressTracker, no_progress
 
 from ..errors import ExportError
 from ..manifest_exported import ExportedImage, write_exported
-from ..progress import Track, untracked
 from .balance import ClassBalance, balance_of
 from .layout import ClassFolders, Layout, VocFolders, YoloFolders
 from .places import BoxFinder
@@ -60,7 +60,7 @@ def export(
     uncurated: bool = False,
     keep: bool = False,
     dry_run: bool = False,
-    track: Track = untracked,
+    track: ProgressTracker = no_progress,
 ) -> ExportResult:
     """Copy the accepted images of an output into a training folder; take out what it put there and is not accepted now.
 
@@ -133,7 +133,7 @@ def _layout(destination: Path, labels: Labels | None, classes: set[str]) -> Layo
     return layout
 
 
-def _carry_out(work: ExportPlan, selection: Selection, layout: Layout, track: Track) -> None:
+def _carry_out(work: ExportPlan, selection: Selection, layout: Layout, track: ProgressTracker) -> None:
     """Table first, then files, then what goes, then the table as it is to stay."""
     root = layout.root
     _clear_temporaries(root, work.rows.values())

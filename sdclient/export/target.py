@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from sdcore.files import sha256_of
+from sdcore.progress import ProgressTracker
 
 from ..errors import ExportError
 from ..manifest import MANIFEST_NAME
 from ..photos import check_destination
-from ..progress import Track
 from .layout import images_below
 
 HELD_OUT_NAMES = frozenset({"val", "valid", "validation", "test"})
@@ -74,7 +74,7 @@ def held_out_folders(destination: Path) -> list[Path]:
 
 
 def refuse_held_out_parents(
-    folders: Collection[Path], parents: Mapping[str, str], images: Collection[str], track: Track
+    folders: Collection[Path], parents: Mapping[str, str], images: Collection[str], track: ProgressTracker
 ) -> None:
     """Refuse when a held-out folder has one of the images, or an image that one of them was made from, byte for byte.
 

@@ -10,11 +10,11 @@ from typing import Protocol
 from PIL import Image
 
 from sdcore.files import write_bytes_atomically
+from sdcore.progress import ProgressTracker, no_progress
 
 from ..errors import MaskError
 from ..masks import encode_mask, grow_and_feather, mask_path
 from ..photos import LeftOut, check_destination, image_size
-from ..progress import Track, untracked
 from ..sources import Source
 
 GROW_PX = 2
@@ -80,7 +80,7 @@ def make_masks(
     grow_px: int = GROW_PX,
     feather_px: int = FEATHER_PX,
     overwrite: bool = False,
-    track: Track = untracked,
+    track: ProgressTracker = no_progress,
 ) -> MaskingResult:
     """Make the masks of all sources; a repeat changes nothing.
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from generator import train as train_module
 from generator.cli import cli
-from generator.interrupt import Interrupted
+from sdcore.progress import Interrupted
 
 SMALL = ["--size", "16", "--widths", "32,32", "--layers", "1", "--batch-size", "4", "--threads", "1"]
 
@@ -51,7 +51,11 @@ def test_a_mistake_is_one_line(photos: Path, tmp_path: Path, arguments: list[Any
     [
         (OSError(errno.ENOSPC, "No space left on device", "m/resume.pt"), 1, "m/resume.pt: the disk is full; free"),
         (OSError(errno.EACCES, "Permission denied", "m"), 1, "m: Permission denied"),
-        (Interrupted(Path("m"), 40), 130, "stopped after step 40, all of it saved in m; the same command goes on"),
+        (
+            Interrupted("stopped after step 40, all of it saved in m"),
+            130,
+            "stopped after step 40, all of it saved in m",
+        ),
         (ModuleNotFoundError("no", name="safetensors"), 1, 'pip install "sd-defects[diffusion]"'),
     ],
 )

@@ -17,9 +17,9 @@ from generator import run as run_module
 from generator import train as train_module
 from generator.config import TrainConfig
 from generator.errors import ModelError, OutOfMemory, SettingsError
-from generator.interrupt import Interrupted
 from generator.session import Session
 from generator.train import train
+from sdcore.progress import Interrupted
 
 from .conftest import draw_classes, drawn
 
@@ -82,7 +82,7 @@ def test_stopped_by_ctrl_c_it_goes_on_to_the_same_bits(
     train(photos, tmp_path / "whole", config, progress=False)
     with monkeypatch.context() as patch:
         stop_after(patch, 3)
-        with pytest.raises(Interrupted, match=r"stopped after step 3, all of it saved"):
+        with pytest.raises(Interrupted, match=r"stopped after step 3, all of it saved in .*; the same command goes on"):
             train(photos, tmp_path / "parts", config, progress=False)
     result = train(photos, tmp_path / "parts", config, progress=False)
     assert (result.resumed_after, result.steps) == (3, 7)

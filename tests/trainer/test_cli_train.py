@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from trainer.cli import cli
 from trainer.cli.train import train as train_command
 from trainer.config import MODELS, AugmentConfig, TrainConfig
-from trainer.interrupt import Interrupted
 from trainer.predictions import read_predictions
+from trainer.train import interrupted
 
 TINY = ["--epochs", "1", "--imgsz", "32", "--batch-size", "16", "--device", "cpu"]
 
@@ -129,7 +129,7 @@ def test_options_reach_the_configuration(monkeypatch: pytest.MonkeyPatch) -> Non
     ("stop", "words"),
     [
         (
-            Interrupted(Path("run"), 3),
+            interrupted(Path("run"), 3),
             "stopped; epochs 1 to 3 are saved in run, and the same command goes on after that",
         ),
         (KeyboardInterrupt(), "stopped; the same command goes on"),

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from sdcore.progress import deferred_interrupts
 from trainer.cli import cli
 from trainer.config import make_config
 from trainer.errors import RankFailed, SaidElsewhere, SettingsError
 from trainer.experiment.config import ExperimentConfig
 from trainer.experiment.run import run_experiment
-from trainer.interrupt import deferred_interrupts
 from trainer.ranks import Ranks, read_ranks
 from trainer.seeds import processes_for
 
@@ -120,11 +120,11 @@ def test_of_several_processes_each_heeds_both_signals_and_the_first_one_speaks(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     for ranks, words in ((Ranks(0, 2, 0, 2), "\nstopping after this step\n"), (Ranks(1, 2, 1, 2), "")):
-        with deferred_interrupts(ranks) as asked:
+        with deferred_interrupts(several=True, announces=ranks.first) as asked:
             signal.raise_signal(signal.SIGINT)
             assert asked()
         assert capsys.readouterr().err == words
-        with deferred_interrupts(ranks) as asked:
+        with deferred_interrupts(several=True, announces=ranks.first) as asked:
             signal.raise_signal(signal.SIGTERM)
             assert asked()
         assert capsys.readouterr().err == ""

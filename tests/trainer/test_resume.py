@@ -17,9 +17,8 @@ import trainer.train as train_module
 from trainer.config import TrainConfig, make_config
 from trainer.errors import CheckpointError, SettingsError
 from trainer.history import read_history
-from trainer.interrupt import Interrupted
 from trainer.resume import load_progress
-from trainer.train import train
+from trainer.train import interrupted, train
 from trainer.weights import load_checkpoint
 
 TIMES = ("images_per_s", "seconds")
@@ -231,5 +230,5 @@ def test_a_stopped_process_is_gone_on_with_by_the_same_command(
 
 
 def test_an_interrupt_before_the_first_epoch_says_so() -> None:
-    assert str(Interrupted(Path("run"), 0)).startswith("stopped before the first epoch of run was finished")
-    assert "epoch 1 is saved" in str(Interrupted(Path("run"), 1))
+    assert str(interrupted(Path("run"), 0)).startswith("stopped before the first epoch of run was finished")
+    assert "epoch 1 is saved" in str(interrupted(Path("run"), 1))

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from trainer.interrupt import deferred_interrupts
+from sdcore.progress import deferred_interrupts
 
 
 def test_the_first_interrupt_only_asks_and_the_second_stops(capsys: pytest.CaptureFixture[str]) -> None:
