@@ -31,11 +31,8 @@ from boards import draw_board
 from sdclient.batch.spoiled import examine_sibling
 from sdclient.curate import Curator
 from sdclient.curate.faces import face_score
-from sdclient.curate.fingerprints import BITS, close_pairs, hash_of
 from sdclient.curate.knowledge import ReferenceStatistics
 from sdclient.curate.learnt import ReferenceModel
-from sdclient.curate.likeness import comparable, likeness, likeness_of_retakes, pair_likeness
-from sdclient.curate.pixels import grey_of
 from sdclient.curate.real import measure_pictures
 from sdclient.curate.score import Base, score_image
 from sdclient.curate.scorer import ScoreJob
@@ -50,6 +47,8 @@ from sdclient.manifest_fingerprints import Fingerprint, Fingerprints
 from sdclient.photos import read_photo
 from sdcore.files import sha256_of
 from sdcore.images.decode import to_rgb
+from sdcore.images.hashes import STRUCTURE_BITS, close_pairs, structure_hash
+from sdcore.images.similarity import aligned_similarity, luma_of, retake_similarity, similarity, to_comparable
 
 Pair = tuple[Image.Image, Image.Image]
 
@@ -102,15 +101,15 @@ def tabulate_scores(report: Report, side: int, pairs: list[Pair], rounds: int) -
     learnt = ReferenceModel({"all": measure_pictures([source for _, source in pairs])})
     bases = [Base(source) for _, source in pairs]
     for base in bases:
-        _ = base.likeness_of_retakes, base.hash, base.rgb
+        _ = base.retake_similarity, base.hash, base.rgb
     look = look_of(pairs[0][0])
     each: dict[str, Callable[[int], object]] = {
-        "likeness to the base": lambda k: likeness(*pairs[k]),
+        "likeness to the base": lambda k: similarity(*pairs[k]),
         "noise and colour noise": lambda k: examine_sibling(to_rgb(pairs[k][0]), bases[k].rgb),
-        "perceptual hash": lambda k: hash_of(pairs[k][0]),
-        "sharpness": lambda k: sharpness(grey_of(pairs[k][0])),
-        "texture": lambda k: texture(grey_of(pairs[k][0])),
-        "grain": lambda k: grain(grey_of(pairs[k][0])),
+        "perceptual hash": lambda k: structure_hash(pairs[k][0]),
+        "sharpness": lambda k: sharpness(luma_of(pairs[k][0])),
+        "texture": lambda k: texture(luma_of(pairs[k][0])),
+        "grain": lambda k: grain(luma_of(pairs[k][0])),
         "distributions of tone and colour": lambda k: look_of(pairs[k][0]),
         "their distances to real images": lambda k: (
             learnt.tone_distance("all", look),
@@ -120,9 +119,11 @@ def tabulate_scores(report: Report, side: int, pairs: list[Pair], rounds: int) -
     }
     others: dict[str, Callable[[int], object]] = {
         ALL: lambda k: score_image(pairs[k][0], bases[k], "all", learnt),
-        "once a source: the base taken again": lambda k: likeness_of_retakes(pairs[k][1]),
+        "once a source: the base taken again": lambda k: retake_similarity(pairs[k][1]),
         "once a real image: its measures": lambda k: measure_pictures([pairs[k][1]]),
-        "a near duplicate compared": lambda k: pair_likeness(comparable(pairs[k][0]), comparable(pairs[k][1])),
+        "a near duplicate compared": lambda k: aligned_similarity(
+            to_comparable(pairs[k][0]), to_comparable(pairs[k][1])
+        ),
     }
     taken: dict[str, list[float]] = {name: [] for name in (*each, *others)}
     for number in range(rounds + 1):
@@ -145,7 +146,7 @@ def tabulate_scores(report: Report, side: int, pairs: list[Pair], rounds: int) -
 def tabulate_hashes(report: Report, count: int, rounds: int) -> dict[str, list[float]]:
     """Seconds of processor time for so many hashes against one another, and for 100 new ones against them."""
     rng = np.random.default_rng(0)
-    hashes = [rng.bytes(BITS // 8).hex() for _ in range(count + 100)]
+    hashes = [rng.bytes(STRUCTURE_BITS // 8).hex() for _ in range(count + 100)]
     taken: dict[str, list[float]] = {}
     for name, known, first in (("all new", hashes[:count], 0), ("100 new ones beside them", hashes, count)):
         for _ in range(rounds):
@@ -175,7 +176,7 @@ def tabulate_judging(report: Report, count: int, photos: list[Image.Image]) -> d
             knowledge = ReferenceStatistics(output, manifest.run(), CurationSettings(), is_dry_run=False)
             scores = score_image(photos[0], Base(photos[0]), "all", ReferenceModel(knowledge.measures())).scores
             Curation(manifest).set_scores((file, file, scores) for file in files)
-            hashes = (rng.bytes(BITS // 8).hex() for _ in files)
+            hashes = (rng.bytes(STRUCTURE_BITS // 8).hex() for _ in files)
             Fingerprints(manifest).keep(
                 Fingerprint(file, file, knowledge.basis, digits, ()) for file, digits in zip(files, hashes, strict=True)
             )

@@ -30,12 +30,12 @@ from boards import COUNTS, SURFACES, draw_pair
 
 from sdclient import WebUI
 from sdclient.batch import BatchRunner, GenerationSettings
-from sdclient.contact_sheet import Cell, Row, draw_sheet
 from sdclient.manifest import ImageRecord
 from sdclient.masking.sheet import outlined
 from sdclient.masks import grow_and_feather, mask_path, read_mask, write_mask
 from sdclient.serve.background import running_server
 from sdclient.sources import Source, discover
+from sdcore.images.contact_sheet import Cell, Row, draw_sheet
 
 Levels = NDArray[np.float64]
 

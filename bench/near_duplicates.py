@@ -21,10 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from report import Report, spread
 
-from near_hashes import HashIndex, Words
-from near_hashes.bits import count_bits
-from sdclient.curate.fingerprints import close_pairs
 from sdclient.curate.twins import HASH_RADIUS, MOST_TWINS
+from sdcore.images.hashes import HashIndex, Words, close_pairs, count_bits
 from trainer.check import NEAR_BITS
 from trainer.duplicates import find_look_alikes
 from trainer.findings import Seen

@@ -10,6 +10,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
+from sdcore.images.contact_sheet import Font, find_font
 from sdcore.torch_runtime import MixedPrecision
 
 from .dataset import TrainingSet
@@ -25,8 +26,7 @@ _CELL_PX = 96
 _GAP_PX = 4
 _LABEL_PX = 150
 _HEAD_PX = 22
-# Pillow finds these by file name in the system's font folders; its own font has no Chinese.
-_FONTS = ("msyh.ttc", "PingFang.ttc", "NotoSansCJK-Regular.ttc", "wqy-microhei.ttc", "DroidSansFallbackFull.ttf")
+_TEXT_PX = 13
 
 
 @dataclass(frozen=True)
@@ -120,12 +120,6 @@ def to_image(levels: torch.Tensor) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
-def _font(text: str) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def _font(text: str) -> Font:
     """A font that can write the text; Pillow's own where none is at hand."""
-    if not text.isascii():
-        for name in _FONTS:
-            try:
-                return ImageFont.truetype(name, 13)
-            except OSError:
-                continue
-    return ImageFont.load_default(13)
+    return find_font(text, _TEXT_PX) or ImageFont.load_default(_TEXT_PX)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,13 @@ from PIL import Image
 
 from sdcore.files import is_utf8_name, printable, sha256_of, write_bytes_atomically
 from sdcore.images.decode import is_grey, to_rgb
+from sdcore.images.tiles import Window, tile_windows
 from sdcore.progress import ProgressTracker, no_progress
 
 from ._images import encode_png
 from .box_files import BoxFiles
 from .boxes import Box
 from .crops_csv import CROPS_NAME, CropRow, read_crops, write_crops
-from .cuts import Cut, cut_around, tile_cuts
 from .errors import OutputError, SourceError
 from .photos import LeftOut, check_destination, huge_image_size, is_image_name, read_photo, visible_entries
 
@@ -52,7 +53,7 @@ class _Job:
     rows: tuple[CropRow, ...]
 
 
-_Piece = tuple[str, Cut, Box | None]
+_Piece = tuple[str, Window, Box | None]
 """Class, place in the photo, and the box the cut was made for."""
 
 
@@ -89,7 +90,9 @@ def crop_boxes(
 
     def pieces(photo: _Photo, width: int, height: int) -> list[_Piece]:
         found = files.boxes_of(photo.path, photo.class_name, width, height)
-        return [(box.class_name, cut_around(box, width, height, margin=margin, size_px=size_px), box) for box in found]
+        return [
+            (box.class_name, window_around(box, width, height, margin=margin, size_px=size_px), box) for box in found
+        ]
 
     result = _crop(photos, destination, pieces, track)
     return CropResult(result.made, result.unchanged, result.left_out, files.unused())
@@ -119,7 +122,7 @@ def crop_tiles(
                 f"{photo.path}: outside any class folder, so its tiles have no class; expected PHOTOS/<class>/<photo>"
             )
         class_name = photo.class_name
-        return [(class_name, cut, None) for cut in tile_cuts(width, height, tile_px=tile_px, overlap=overlap)]
+        return [(class_name, cut, None) for cut in tile_windows(width, height, tile_px=tile_px, overlap=overlap)]
 
     return _crop(photos, destination, pieces, track)
 
@@ -257,3 +260,29 @@ def _holds_16_bit(image: Image.Image) -> bool:
         return image.mode.startswith("I;16")
     low, high = image.getextrema()
     return isinstance(low, int) and isinstance(high, int) and low >= 0 and high < 2**16
+
+
+def window_around(box: Box, width_px: int, height_px: int, *, margin: float, size_px: int) -> Window:
+    """A square around a box, moved into the image; no larger than the image on either side.
+
+    Its side is the larger of `size_px` and the box's longer side with `margin` times that side added at both ends.
+
+    Args:
+        box: lies within the image.
+        width_px: the image's width.
+        height_px: the image's height.
+        margin: context on each side, in shares of the box's longer side; from 0 on.
+        size_px: the least side.
+
+    Raises:
+        ValueError: a margin that is negative or not finite, or a side below 1.
+    """
+    if not 0 <= margin < math.inf or size_px < 1:
+        raise ValueError(f"expected a margin from 0 on and a size from 1 on, got {margin} and {size_px}")
+    left, top, right, bottom = math.floor(box.left), math.floor(box.top), math.ceil(box.right), math.ceil(box.bottom)
+    longer = max(right - left, bottom - top)
+    side = max(size_px, math.ceil(longer * (1 + 2 * margin)))
+    width, height = min(side, width_px), min(side, height_px)
+    x = min(max((left + right - width) // 2, 0), width_px - width)
+    y = min(max((top + bottom - height) // 2, 0), height_px - height)
+    return Window(x, y, width, height)

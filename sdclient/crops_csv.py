@@ -9,9 +9,9 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from sdcore.files import write_bytes_atomically
+from sdcore.images.tiles import Window
 
 from .boxes import Box
-from .cuts import Cut
 from .errors import OutputError
 
 CROPS_NAME = "crops.csv"
@@ -38,7 +38,7 @@ class CropRow:
     box_bottom: float | None
 
     @classmethod
-    def of(cls, crop: str, class_name: str, photo: str, photo_sha256: str, cut: Cut, box: Box | None) -> CropRow:
+    def of(cls, crop: str, class_name: str, photo: str, photo_sha256: str, cut: Window, box: Box | None) -> CropRow:
         """A row for a cut and the box it was made for."""
         edges: tuple[float | None, ...] = (None,) * 4
         if box is not None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdcore.files import printable, write_bytes_atomically
+from sdcore.images.contact_sheet import Cell, Row, draw_sheet
 
 from ._images import encode_png
-from .contact_sheet import Cell, Row, draw_sheet
 from .errors import OutputError
 from .photos import read_photo
 from .probe import Sample, Setting

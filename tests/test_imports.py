@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("sdcore", "sdclient", "trainer", "generator", "near_hashes", "torchvision_repair")
+PACKAGES = ("sdcore", "sdclient", "trainer", "generator", "torchvision_repair")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 MAY_IMPORT = {
     "sdcore": set(),
-    "sdclient": {"sdcore", "near_hashes", "torchvision_repair"},
-    "trainer": {"sdcore", "sdclient", "near_hashes", "torchvision_repair"},  # of sdclient the manifest alone
+    "sdclient": {"sdcore", "torchvision_repair"},
+    "trainer": {"sdcore", "sdclient", "torchvision_repair"},  # of sdclient the manifest alone
     "generator": {"sdcore", "torchvision_repair"},
-    "near_hashes": set(),
     "torchvision_repair": set(),
 }
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from near_hashes import HashIndex
+from sdcore.images.hashes import HashIndex
 
 from .findings import Finding, Seen
 from .grids import Grids
@@ -59,7 +59,8 @@ def find_look_alikes(pictures: Sequence[Seen], *, max_distance: int) -> list[Fin
     Each group gathers around its first picture, so that no chain of small steps joins what is far apart. Of copies
     the first of each split stands for all; blank pictures take no part.
 
-    No pair is compared that an index does not suggest (`near_hashes`); memory grows with the number of pictures.
+    No pair is compared that an index does not suggest (`sdcore.images.hashes`); memory grows with the number of
+    pictures.
     """
     seen: set[tuple[str, str]] = set()
     kept = []

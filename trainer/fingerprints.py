@@ -10,24 +10,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from sdcore.images.decode import to_rgb
+from sdcore.images.hashes import perceptual_hash, shrink_to_grey
 
 from .unusable import Unusable, find_oddities, opened_picture
 from .workers import map_files
 
 GRID = 16
 """Cells a side of the coarse picture that a fingerprint keeps."""
-
-_HASH_SIDE_PX = 32
-_HASH_FREQUENCIES = 8
-# Row k: the k-th cosine of the type II discrete cosine transform, without a norm.
-_COSINES = 2 * np.cos(
-    np.pi * np.arange(_HASH_FREQUENCIES)[:, None] * (2 * np.arange(_HASH_SIDE_PX) + 1) / (2 * _HASH_SIDE_PX)
-)
 
 
 @dataclass(frozen=True)
@@ -42,7 +34,7 @@ class Fingerprint:
     pixel_sha256: str = ""
     """Of the upright RGB pixels and their size."""
     perceptual_hash: int = 0
-    """64 bits; see `perceptual_hash`."""
+    """64 bits; see `sdcore.images.hashes.perceptual_hash`."""
     size: tuple[int, int] = (0, 0)
     """Width and height in pixels, upright."""
     mode: str = ""
@@ -67,20 +59,6 @@ def pixel_sha256(path: Path) -> str:
         return _hash_pixels(to_rgb(picture))
 
 
-def perceptual_hash(path: Path) -> int:
-    """64 bits that change little when a picture is scaled, compressed or brightened.
-
-    The signs, against their median, of the lowest 8 x 8 frequencies of the cosine transform of the picture at
-    32 x 32 grey levels (Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010).
-    A flat picture has no signs to speak of: heed `Fingerprint.contrast`.
-
-    Raises:
-        Unusable: the file is no picture that can be read to its end.
-    """
-    with opened_picture(path) as (picture, _):
-        return _hash_look(_small_grey(to_rgb(picture)))
-
-
 def fingerprint(path: Path) -> Fingerprint:
     """Read one file; what cannot be used has its reason in `error`."""
     try:
@@ -88,14 +66,14 @@ def fingerprint(path: Path) -> Fingerprint:
             oddities = find_oddities(picture, path.suffix)
             mode, kind = picture.mode, picture.format or ""
             pixels = to_rgb(picture)
-            grey = _small_grey(pixels)
+            grey = shrink_to_grey(pixels)
             grid = pixels.resize((GRID, GRID), Image.Resampling.BOX).tobytes()
             file.seek(0)
             return Fingerprint(
                 path,
                 sha256=_hash_stream(iter(lambda: file.read(1 << 20), b"")),
                 pixel_sha256=_hash_pixels(pixels),
-                perceptual_hash=_hash_look(grey),
+                perceptual_hash=perceptual_hash(grey),
                 size=pixels.size,
                 mode=mode,
                 format=kind,
@@ -125,21 +103,6 @@ def fingerprint_files(
         result if isinstance(result, Fingerprint) else Fingerprint(path, error=result.reason)
         for path, result in zip(paths, results, strict=True)
     ]
-
-
-def _small_grey(pixels: Image.Image) -> npt.NDArray[np.float64]:
-    side = (_HASH_SIDE_PX, _HASH_SIDE_PX)
-    return np.asarray(pixels.convert("L").resize(side, Image.Resampling.LANCZOS), dtype=np.float64)
-
-
-def _hash_look(grey: npt.NDArray[np.float64]) -> int:
-    # Rounded, so that what is 0 in truth is 0 on every machine.
-    low = np.round(_COSINES @ grey @ _COSINES.T, 3)
-    ordered = np.sort(low, axis=None)
-    middle = len(ordered) // 2
-    # `np.median` takes four times as long to say the same.
-    median = (ordered[middle - 1] + ordered[middle]) / 2
-    return int.from_bytes(np.packbits(low > median).tobytes(), "big")
 
 
 def _hash_pixels(pixels: Image.Image) -> str:

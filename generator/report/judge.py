@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from sdcore.images.similarity import is_changed, retake_similarity
+
 from .classifier import Opinions
 from .figures import Share, mean_of, share_of
-from .likeness import is_changed, likeness_of_retakes, luma_of
 from .making import MadePictures
 from .manifold import SetComparison, compare_sets
-from .material import Material, RealPicture
+from .material import Material, RealPicture, image_of
 from .nearness import NearnessJudge
 from .results import Answer, AtStrength, ClassFindings, OutOfNoise
 from .settings import ReportSettings
@@ -229,10 +230,10 @@ def _changed(made: MadePictures, *, progress: bool) -> Flags:
     found = np.zeros((len(made.by_strength), len(made.sources)), dtype=bool)
     bar: tqdm[Any] = tqdm(made.sources, desc="comparing", unit="source", disable=not progress, file=sys.stderr)
     for place, source in enumerate(bar):
-        grey = luma_of(source.pixels)
-        floor = likeness_of_retakes(grey)
+        image = image_of(source.pixels)
+        floor = retake_similarity(image)
         for row, pictures in enumerate(made.by_strength):
-            found[row, place] = is_changed(luma_of(pictures[place]), grey, floor)
+            found[row, place] = is_changed(image_of(pictures[place]), image, floor)
     return found
 
 

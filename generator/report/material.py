@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from ..dataset import Picture, read_training_set
 from ..drawing import middle_square
@@ -135,3 +136,8 @@ def _refuse_other_classes(train: Path, classes: tuple[str, ...], model: SavedMod
 def _square(picture: Picture, model: SavedModel) -> Pixels:
     pixels = np.asarray(middle_square(picture.pixels, model.size_px).numpy())
     return np.repeat(pixels, model.channels, axis=0) if len(pixels) < model.channels else pixels
+
+
+def image_of(pixels: Pixels) -> Image.Image:
+    """An image of mode "L" or "RGB" from (C, H, W) levels, C 1 or 3."""
+    return Image.fromarray(np.ascontiguousarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)))

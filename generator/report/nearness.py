@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from sdcore.images.similarity import is_changed
+
 from .classifier import Opinions
 from .figures import share_of
-from .likeness import is_changed, luma_of
 from .making import MadePictures
-from .material import Material
+from .material import Material, image_of
 from .neighbours import (
     Nearest,
     Symmetry,
@@ -104,7 +105,7 @@ class NearnessJudge:
     def _copies(self, place: int) -> bool:
         nearest = self._known[int(self._in_pixels.place[place])]
         turned = turned_towards(self._made.pure[place], nearest, self._symmetry)
-        return not is_changed(luma_of(turned), luma_of(nearest))
+        return not is_changed(image_of(turned), image_of(nearest))
 
     def _real_distances(self, label: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], list[str], str]:
         """Distances of real pictures in pixels and in features, their groups, and which pictures they are."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from sdcore.files import write_bytes_atomically
+from sdcore.images.contact_sheet import Cell, Row, draw_sheet
 
-from ..contact_sheet import Cell, Row, draw_sheet
 from ..errors import SDClientError
 from ..manifest import ImageRecord, Manifest
 from ..masks import box_of, read_mask

@@ -13,12 +13,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from sdcore.files import printable, write_bytes_atomically
+from sdcore.images.similarity import luma_of
 from sdcore.progress import ProgressTracker, no_progress
 
 from ..errors import SourceError
 from ..photos import is_image_name, read_photo, visible_entries
 from ..sizing import SourceForm, generation_size, prepare, restore
-from .pixels import grey_of
 from .sharpness import grain, sharpness, texture
 from .tone import Looks, look_of
 
@@ -114,12 +114,12 @@ class _Row:
 
     @classmethod
     def of(cls, image: Image.Image) -> _Row:
-        again = grey_of(taken_again(image))
+        again = luma_of(taken_again(image))
         sharp = sharpness(again)
         return cls(
             sharpness=float("nan") if sharp is None else sharp,
             texture=texture(again),
-            grain=grain(grey_of(image)),
+            grain=grain(luma_of(image)),
             look=look_of(image),
         )
 

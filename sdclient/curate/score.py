@@ -1,7 +1,7 @@
 """All scores of one image; each is a function of its own in the modules named here, with its range.
 
-likeness      `likeness.likeness`, `likeness.likeness_of_retakes`: to the picture it was made from
-hash          `fingerprints.hash_distance`
+likeness      `likeness.likeness`, `likeness.retake_similarity`: to the picture it was made from
+hash          `hashes.hash_distance`
 garbage       `batch.spoiled`: noise and colour noise beyond the base's
 sharpness     `sharpness.sharpness`, `texture`, `grain`
 tone, colour  `tone.tone_distances`, `colour_distances`: to the nearest real image
@@ -16,13 +16,12 @@ from functools import cached_property
 from PIL import Image
 
 from sdcore.images.decode import to_rgb
+from sdcore.images.hashes import hash_distance, structure_hash
+from sdcore.images.similarity import luma_of, retake_similarity, similarity
 
 from ..batch.spoiled import examine_sibling
 from .faces import face_score
-from .fingerprints import hash_distance, hash_of
 from .learnt import ReferenceModel
-from .likeness import likeness, likeness_of_retakes
-from .pixels import grey_of
 from .sharpness import grain, sharpness, texture
 from .tone import look_of
 
@@ -41,12 +40,12 @@ class Base:
     @cached_property
     def hash(self) -> str:
         """Its perceptual hash."""
-        return hash_of(self.picture)
+        return structure_hash(self.picture)
 
     @cached_property
-    def likeness_of_retakes(self) -> float:
+    def retake_similarity(self) -> float:
         """How like it is to itself when it is taken again, over the whole picture."""
-        return likeness_of_retakes(self.picture)
+        return retake_similarity(self.picture)
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def score_image(
     Raises:
         MissingExtra: faces are asked for and the detector is not installed.
     """
-    grey, look, own_hash = grey_of(image), look_of(image), hash_of(image)
+    grey, look, own_hash = luma_of(image), look_of(image), structure_hash(image)
     against_base, is_lost = _against_base(image, own_hash, base, mask)
     scores: dict[str, float | None] = {
         **against_base,
@@ -102,12 +101,12 @@ def _against_base(
     if base is None:
         names = ("ssim_inside", "ssim_outside", "ssim_reimaged", "hash_distance", "noise", "colour_garbage")
         return dict.fromkeys(names), False
-    found = likeness(image, base.picture, mask)
+    found = similarity(image, base.picture, mask)
     rgb = to_rgb(image)
     if rgb.size != base.rgb.size:
         rgb = rgb.resize(base.rgb.size, Image.Resampling.BICUBIC)
     garbage = examine_sibling(rgb, base.rgb, None if mask is None else mask.getbbox())
-    floor = base.likeness_of_retakes if mask is None else likeness_of_retakes(base.picture, mask)
+    floor = base.retake_similarity if mask is None else retake_similarity(base.picture, mask)
     compared = {
         "ssim_inside": found.inside,
         "ssim_outside": found.outside,

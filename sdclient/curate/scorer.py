@@ -12,13 +12,13 @@ from typing import Any, Protocol
 from PIL import Image
 
 from sdcore.files import printable
+from sdcore.images.similarity import aligned_similarity, comparable_area, to_comparable
 
 from .._images import decode
 from ..errors import BadImage, OutputError
 from ..masks import read_mask
 from ..photos import decode_photo
 from .learnt import ReferenceModel
-from .likeness import comparable, comparable_area, pair_likeness
 from .real import ClassStatistics
 from .score import Base, Scored, score_image
 
@@ -107,7 +107,7 @@ class Scorer:
         self._learnt = ReferenceModel(real)
         self._with_faces = with_faces
         self._bases: OrderedDict[tuple[str, str], Base] = OrderedDict()
-        self._comparable = lru_cache(maxsize=_PICTURES_KEPT)(lambda job: comparable(self.pictures.image(job)))
+        self._comparable = lru_cache(maxsize=_PICTURES_KEPT)(lambda job: to_comparable(self.pictures.image(job)))
 
     def score(self, job: ScoreJob) -> Scored:
         """Scores of one image.
@@ -136,7 +136,7 @@ class Scorer:
             masks = [self.pictures.mask(job, size) for job in (pair.one, pair.other)]
             both = comparable_area(masks[0]) | comparable_area(masks[1])
             area = both if both.shape == one.shape else None
-        return pair_likeness(one, other, area)
+        return aligned_similarity(one, other, area)
 
     def _base(self, job: ScoreJob) -> Base:
         """Kept for the images that follow: most of them have the same one."""

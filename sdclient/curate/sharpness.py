@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from .pixels import Grey
+from sdcore.images.similarity import Grey
 
 _FINE_PX, _COARSE_PX = 0.7, 1.4
 _LEAST_DETAIL_LEVELS = 0.5

@@ -9,9 +9,9 @@ from pathlib import Path
 from PIL import Image
 
 from sdcore.files import write_bytes_atomically
+from sdcore.images.contact_sheet import Cell, Row, draw_sheet
 
 from .._images import encode_png
-from ..contact_sheet import Cell, Row, draw_sheet
 from ..errors import SourceError
 from ..photos import natural_key, read_photo
 from .judged import JudgedImage

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from sdcore.images.hashes import close_pairs
+
 from ..manifest_curation import ACCEPTED
 from ..manifest_fingerprints import Fingerprint
 from ..photos import natural_key
-from .fingerprints import close_pairs
 from .ledger import ImageRow
 
 HASH_RADIUS = 40

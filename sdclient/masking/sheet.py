@@ -8,10 +8,10 @@ from pathlib import Path
 from PIL import Image, ImageChops, ImageFilter
 
 from sdcore.files import write_bytes_atomically
+from sdcore.images.contact_sheet import CELL_PX, Cell, Row, draw_sheet
 from sdcore.images.decode import to_rgb
 
 from .._images import encode_png
-from ..contact_sheet import CELL_PX, Cell, Row, draw_sheet
 from ..masks import mask_path, read_mask
 from ..photos import read_photo
 from ..sources import Source

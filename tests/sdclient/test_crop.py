@@ -9,13 +9,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from sdclient import crop as crop_module
-from sdclient.crop import crop_boxes, crop_tiles
+from sdclient.boxes import Box
+from sdclient.crop import crop_boxes, crop_tiles, window_around
 from sdclient.errors import AnnotationError, OutputError, SourceError
 from sdclient.numbering import number
 from sdclient.sources import discover
+from sdcore.images.tiles import Window
 
 
 def photo(path: Path, size: tuple[int, int] = (120, 80), mode: str = "RGB", seed: int = 0) -> Image.Image:
@@ -347,3 +351,41 @@ def test_names_from_another_encoding_are_left_out_in_words(tmp_path: Path) -> No
     (tmp_path / "out" / odd).mkdir()
     with pytest.raises(SourceError, match="not valid Unicode"):
         discover(tmp_path / "out")
+
+
+def test_a_square_with_context_lies_around_a_box() -> None:
+    box = Box("dirt", 100, 200, 160, 230)
+    assert window_around(box, 4000, 3000, margin=0.5, size_px=10) == Window(70, 155, 120, 120)
+    assert window_around(box, 4000, 3000, margin=0.5, size_px=256) == Window(2, 87, 256, 256)
+
+
+def test_at_an_edge_the_square_is_moved_not_shrunk() -> None:
+    assert window_around(Box("d", 0, 0, 10, 10), 500, 400, margin=0, size_px=100) == Window(0, 0, 100, 100)
+    assert window_around(Box("d", 490, 390, 500, 400), 500, 400, margin=0, size_px=100) == Window(400, 300, 100, 100)
+
+
+def test_a_photo_smaller_than_the_square_is_taken_whole() -> None:
+    assert window_around(Box("d", 5, 5, 9, 9), 80, 60, margin=0.5, size_px=256) == Window(0, 0, 80, 60)
+
+
+@settings(deadline=None)
+@given(data=st.data(), width=st.integers(1, 900), height=st.integers(1, 900))
+def test_a_cut_holds_its_box_and_lies_in_the_photo(data: st.DataObject, width: int, height: int) -> None:
+    left = data.draw(st.floats(0, width - 0.5))
+    top = data.draw(st.floats(0, height - 0.5))
+    right = data.draw(st.floats(left, width))
+    bottom = data.draw(st.floats(top, height))
+    margin, size = data.draw(st.floats(0, 3)), data.draw(st.integers(1, 600))
+    cut = window_around(Box("d", left, top, right, bottom), width, height, margin=margin, size_px=size)
+    assert 0 <= cut.x <= left
+    assert 0 <= cut.y <= top
+    assert right <= cut.x + cut.width <= width
+    assert bottom <= cut.y + cut.height <= height
+    assert cut.width == width or cut.height == height or cut.width == cut.height
+    assert cut.width >= min(size, width)
+
+
+@pytest.mark.parametrize(("margin", "size"), [(-0.1, 9), (float("nan"), 9), (float("inf"), 9), (0.5, 0)])
+def test_margins_that_make_no_sense_are_refused(margin: float, size: int) -> None:
+    with pytest.raises(ValueError, match="expected a margin"):
+        window_around(Box("d", 0, 0, 1, 1), 9, 9, margin=margin, size_px=size)

@@ -12,7 +12,6 @@ from PIL import Image
 from trainer.fingerprints import (
     fingerprint,
     fingerprint_files,
-    perceptual_hash,
     pixel_sha256,
 )
 from trainer.unusable import Unusable
@@ -37,7 +36,6 @@ def test_the_same_picture_in_other_bytes_has_the_same_pixels(picture: Path) -> N
     assert png.pixel_sha256 == bmp.pixel_sha256
     assert png.sha256 == hashlib.sha256(picture.read_bytes()).hexdigest()
     assert pixel_sha256(picture) == png.pixel_sha256
-    assert perceptual_hash(picture) == png.perceptual_hash
 
 
 def test_grey_and_rgb_of_one_picture_have_the_same_pixels_and_look(tmp_path: Path) -> None:
@@ -76,14 +74,14 @@ def test_the_perceptual_hash_is_that_of_imagehash(tmp_path: Path, mode: str) -> 
         drawn = blobs(seed, (40 + seed, 90 - seed)).convert(mode)
         drawn.save(tmp_path / "a.png")
         expected = imagehash.phash(drawn)
-        assert f"{perceptual_hash(tmp_path / 'a.png'):016x}" == str(expected)
+        assert f"{fingerprint(tmp_path / 'a.png').perceptual_hash:016x}" == str(expected)
 
 
 def test_scaling_and_compressing_change_the_look_little(tmp_path: Path) -> None:
     blobs(4, (200, 200)).save(tmp_path / "a.png")
     blobs(4, (200, 200)).resize((120, 120)).save(tmp_path / "b.jpg", quality=60)
     blobs(5, (200, 200)).save(tmp_path / "c.png")
-    a, b, c = (perceptual_hash(tmp_path / name) for name in ("a.png", "b.jpg", "c.png"))
+    a, b, c = (fingerprint(tmp_path / name).perceptual_hash for name in ("a.png", "b.jpg", "c.png"))
     assert (a ^ b).bit_count() <= 4
     assert (a ^ c).bit_count() >= 16
 
@@ -106,9 +104,8 @@ def test_what_cannot_be_read_has_its_reason_and_nothing_else(tmp_path: Path) -> 
     (tmp_path / "a.png").touch()
     found = fingerprint(tmp_path / "a.png")
     assert (found.error, found.sha256, found.size) == ("zero bytes", "", (0, 0))
-    for function in (pixel_sha256, perceptual_hash):
-        with pytest.raises(Unusable, match="zero bytes"):
-            function(tmp_path / "a.png")
+    with pytest.raises(Unusable, match="zero bytes"):
+        pixel_sha256(tmp_path / "a.png")
 
 
 def test_workers_change_nothing(tmp_path: Path) -> None:

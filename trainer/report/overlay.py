@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from ..heat_box import HeatBox, scale_box
+from sdcore.images.contact_sheet import SYSTEM_FONTS, Font, find_font
 
-_Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
+from ..heat_box import HeatBox, scale_box
 
 LEAST_PX, MOST_PX = 256, 1024
 """A picture is enlarged by a whole factor until its longer side has the first, or shrunk to the second."""
@@ -23,21 +22,6 @@ _MOST_HEAT = 0.75
 """How much of the picture the hottest place hides."""
 _FRAME = ((0, 0, 0, 5), (0, 220, 255, 2))
 """Red, green, blue and width: dark below bright, to be seen on black, white and heat."""
-
-# Pillow finds these by file name in the system's font folders; its own font has no Chinese.
-_SYSTEM_FONTS = (
-    "msyh.ttc",
-    "simhei.ttf",
-    "PingFang.ttc",
-    "Hiragino Sans GB.ttc",
-    "NotoSansCJK-Regular.ttc",
-    "NotoSansCJKsc-Regular.otf",
-    "NotoSerifCJK-Regular.ttc",
-    "wqy-microhei.ttc",
-    "wqy-zenhei.ttc",
-    "DroidSansFallbackFull.ttf",
-)
-_NO_CHARACTER = "\U0010ffff"
 
 
 @dataclass(frozen=True)
@@ -73,7 +57,7 @@ def draw_overlay(
     box: HeatBox | None,
     lines: Sequence[Line],
     *,
-    system_fonts: Sequence[str] = _SYSTEM_FONTS,
+    system_fonts: Sequence[str] = SYSTEM_FONTS,
 ) -> Image.Image:
     """The picture, beside it its heat map, below them words.
 
@@ -104,9 +88,9 @@ def draw_overlay(
     return sheet
 
 
-def can_write(text: str, *, system_fonts: Sequence[str] = _SYSTEM_FONTS) -> bool:
+def can_write(text: str, *, system_fonts: Sequence[str] = SYSTEM_FONTS) -> bool:
     """Whether some font at hand has every character of the text."""
-    return _find_font(text, system_fonts) is not None
+    return find_font(text, _TEXT_PX, system_fonts=system_fonts) is not None
 
 
 def _fit(picture: Image.Image) -> Image.Image:
@@ -133,30 +117,6 @@ def _draw_box(panel: Image.Image, box: HeatBox) -> None:
         draw.line((box.peak_x, box.peak_y - 6, box.peak_x, box.peak_y + 6), fill=(red, green, blue), width=width)
 
 
-def _writable(line: Line, system_fonts: Sequence[str]) -> tuple[_Font, str]:
-    font = _find_font(line.text, system_fonts)
+def _writable(line: Line, system_fonts: Sequence[str]) -> tuple[Font, str]:
+    font = find_font(line.text, _TEXT_PX, system_fonts=system_fonts)
     return (ImageFont.load_default(_TEXT_PX), line.instead) if font is None else (font, line.text)
-
-
-def _find_font(text: str, system_fonts: Sequence[str]) -> _Font | None:
-    own = ImageFont.load_default(_TEXT_PX)
-    if _has_all(text, own):
-        return own
-    for name in system_fonts:
-        try:
-            font = ImageFont.truetype(name, _TEXT_PX)
-        except OSError:
-            continue
-        if _has_all(text, font):
-            return font
-    return None
-
-
-def _has_all(text: str, font: _Font) -> bool:
-    missing = _shape(_NO_CHARACTER, font)
-    return all(character.isspace() or _shape(character, font) != missing for character in text)
-
-
-def _shape(character: str, font: _Font) -> tuple[tuple[int, int], bytes]:
-    mask = font.getmask(character)
-    return mask.size, bytes(mask)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from sdclient.curate.pixels import grey_of
 from sdclient.curate.sharpness import grain, sharpness, texture
+from sdcore.images.similarity import luma_of
 
 from .pictures import blurred, noisy, painted, surface
 
 
 def scores(picture) -> tuple[float, float, float]:  # type: ignore[no-untyped-def]
-    grey = grey_of(picture)
+    grey = luma_of(picture)
     sharp = sharpness(grey)
     assert sharp is not None
     return sharp, texture(grey), grain(grey)
@@ -33,12 +33,12 @@ def test_noise_leaves_nothing_quiet() -> None:
 
 
 def test_exposure_cancels_out_of_sharpness() -> None:
-    grey = grey_of(surface(2))
+    grey = luma_of(surface(2))
     assert sharpness(0.5 * grey + 60) == pytest.approx(sharpness(grey), rel=0.02)
 
 
 def test_motion_along_one_direction_counts() -> None:
-    grey = grey_of(surface(3))
+    grey = luma_of(surface(3))
     moved = np.rint(ndimage.uniform_filter1d(grey, 7, axis=1)).astype(np.float32)
     found, still = sharpness(moved), sharpness(grey)
     assert found is not None
@@ -59,13 +59,13 @@ def test_stripes_along_one_direction_are_judged_by_the_other() -> None:
 
 
 def test_the_texture_is_the_median_of_what_a_gaussian_takes_away() -> None:
-    grey = grey_of(surface(1))
+    grey = luma_of(surface(1))
     expected = np.median(np.abs(grey - ndimage.gaussian_filter(grey, 0.7, mode="nearest")))
     assert texture(grey) == pytest.approx(float(expected))
 
 
 def test_the_grain_is_the_tenth_quietest_place() -> None:
-    grey = grey_of(surface(1)).astype(np.float64)
+    grey = luma_of(surface(1)).astype(np.float64)
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(grey, 3, mode="edge"), (7, 7))
     expected = np.quantile(windows.std(axis=(2, 3)), 0.1)
-    assert grain(grey_of(surface(1))) == pytest.approx(float(expected), rel=1e-3)
+    assert grain(luma_of(surface(1))) == pytest.approx(float(expected), rel=1e-3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from .tiles import tile_starts, tile_weight
+from sdcore.images.tiles import tile_starts
 
 _MOST_AT_ONCE = 64
 """Tiles that go through the network together."""
+_LEAST_OVERLAP = 0.25
+"""That neighbouring tiles share, of a tile's side."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,10 +90,14 @@ class Denoiser:
         """
         tile = self._tile
         count, _, height, width = noisy.shape
-        places = [(top, left) for top in tile_starts(height, tile) for left in tile_starts(width, tile)]
+        places = [
+            (top, left)
+            for top in tile_starts(height, tile, _LEAST_OVERLAP)
+            for left in tile_starts(width, tile, _LEAST_OVERLAP)
+        ]
         if len(places) == 1:
             return self._ask(noisy, time, labels)
-        weight = tile_weight(tile).to(noisy.device)
+        weight = _tile_weight(tile).to(noisy.device)
         total, weights = torch.zeros_like(noisy), torch.zeros(height, width, device=noisy.device)
         at_once = max(1, _MOST_AT_ONCE // count)
         for start in range(0, len(places), at_once):
@@ -123,3 +130,12 @@ def _log_sigmas(schedule: Mapping[str, Any]) -> torch.Tensor:
     betas = torch.linspace(low**0.5, high**0.5, count, dtype=torch.float64) ** 2
     kept = torch.cumprod(1 - betas, dim=0)
     return torch.log(torch.sqrt((1 - kept) / kept))
+
+
+def _tile_weight(tile: int) -> torch.Tensor:
+    """How much a tile counts at each of its places, (tile, tile): most in the middle, little but never 0 at the rim.
+
+    A raised cosine each way; with tiles' sums divided by the sums of weights, seams fade out.
+    """
+    along = torch.sin(math.pi * (torch.arange(tile, dtype=torch.float32) + 0.5) / tile) ** 2
+    return along[:, None] * along[None, :]

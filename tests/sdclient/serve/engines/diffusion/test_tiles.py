@@ -1,28 +1,15 @@
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
 import torch
 
-from sdclient.serve.engines.diffusion.denoiser import Denoiser
-from sdclient.serve.engines.diffusion.tiles import tile_starts, tile_weight
+from sdclient.serve.engines.diffusion.denoiser import Denoiser, _tile_weight
 
 from .conftest import KnownNetwork, known_model
 
 
-@pytest.mark.parametrize("tile", [4, 16, 24])
-@pytest.mark.parametrize("extra", [0, 1, 2, 7, 16, 33, 100])
-def test_tiles_cover_everything_and_share_a_quarter(tile: int, extra: int) -> None:
-    length = tile + extra
-    starts = tile_starts(length, tile)
-    assert starts[0] == 0
-    assert starts[-1] == length - tile
-    assert all(0 < after - before <= 0.75 * tile + 0.5 for before, after in pairwise(starts))
-
-
 def test_a_tile_counts_most_in_its_middle_and_never_nothing() -> None:
-    weight = tile_weight(16)
+    weight = _tile_weight(16)
     assert weight.min() > 0
     assert int(weight.argmax()) in {16 * 7 + 7, 16 * 7 + 8, 16 * 8 + 7, 16 * 8 + 8}
     assert torch.allclose(weight, weight.T)

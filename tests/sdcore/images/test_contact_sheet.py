@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from PIL import Image, ImageFont
 
-from sdclient.contact_sheet import CELL_PX, Cell, Row, can_write, draw_sheet
+from sdcore.images.contact_sheet import CELL_PX, Cell, Row, can_write, draw_sheet
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from near_hashes import HashIndex, Words, bands, bits, index
+from sdcore.images import hashes as module
+from sdcore.images.hashes import HashIndex, Words
 
 Pairs = list[tuple[int, int, int]]
 
@@ -49,8 +50,7 @@ def planted(hashes: Words, most: int, seed: int = 1) -> Words:
 @pytest.fixture
 def only_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is compared with all, however few or alike the hashes are."""
-    monkeypatch.setattr(index, "SCAN_COST", 1e9)
-    monkeypatch.setattr(bands, "SCAN_COST", 1e9)
+    monkeypatch.setattr(module, "SCAN_COST", 1e9)
 
 
 @pytest.mark.parametrize(("words", "radius"), [(1, 4), (1, 9), (4, 12), (4, 40)])
@@ -109,7 +109,7 @@ def test_among_thousands_of_look_alikes_the_others_are_found_too(words: int) -> 
 def test_pairs_are_compared_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     hashes = planted(random_hashes(3000, 1), 4)
     whole = found_by(HashIndex(hashes, radius=4), hashes)
-    monkeypatch.setattr(index, "_AT_ONCE", 50)
+    monkeypatch.setattr(module, "_AT_ONCE", 50)
     assert found_by(HashIndex(hashes, radius=4), hashes) == whole
 
 
@@ -126,13 +126,13 @@ def test_what_comes_later_can_be_left_out(words: int, are_alike: bool) -> None:
 
 def test_a_radius_too_wide_for_bands_compares_with_all() -> None:
     hashes = random_hashes(300, 1)
-    assert bands.choose_banding(300, 64, 30) is None
+    assert module.choose_band_layout(300, 64, 30) is None
     assert found_by(HashIndex(hashes, radius=30), hashes) == all_pairs(hashes, hashes, 30)
 
 
 @pytest.mark.parametrize(("bits_of_hash", "radius"), [(64, 0), (64, 4), (64, 8), (256, 40)])
 def test_of_100000_few_are_looked_at_and_no_near_one_can_hide(bits_of_hash: int, radius: int) -> None:
-    chosen = bands.choose_banding(100_000, bits_of_hash, radius)
+    chosen = module.choose_band_layout(100_000, bits_of_hash, radius)
     assert chosen is not None
     assert sum(flips + 1 for flips in chosen.flips) > radius, "else so many bits could differ too much in every band"
 
@@ -159,5 +159,5 @@ def test_bits_are_counted_alike_by_old_and_new_numpy() -> None:
     words = random_hashes(1000, 1)[:, 0]
     words[:2] = (0, (1 << 64) - 1)
     expected = [int(word).bit_count() for word in words]
-    assert bits.count_bits(words).tolist() == expected
-    assert bits._count_bits_by_sums(words).tolist() == expected
+    assert module.count_bits(words).tolist() == expected
+    assert module._count_bits_by_sums(words).tolist() == expected

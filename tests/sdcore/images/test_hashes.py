@@ -5,25 +5,25 @@ from __future__ import annotations
 import numpy as np
 from PIL import ImageChops
 
-from sdclient.curate.fingerprints import BITS, ClosePair, close_pairs, hash_distance, hash_of
+from sdcore.images.hashes import STRUCTURE_BITS, ClosePair, close_pairs, hash_distance, structure_hash
 
-from .pictures import surface
+from ...sdclient.curate.pictures import surface
 
 
 def random_hashes(count: int, seed: int = 0) -> list[str]:
     rng = np.random.default_rng(seed)
-    return [rng.bytes(BITS // 8).hex() for _ in range(count)]
+    return [rng.bytes(STRUCTURE_BITS // 8).hex() for _ in range(count)]
 
 
 def flipped(digits: str, bits: int) -> str:
-    return f"{int(digits, 16) ^ ((1 << bits) - 1):0{BITS // 4}x}"
+    return f"{int(digits, 16) ^ ((1 << bits) - 1):0{STRUCTURE_BITS // 4}x}"
 
 
 def test_the_hash_is_64_digits_and_nearly_the_same_after_a_shift() -> None:
-    one, other = hash_of(surface(1)), hash_of(ImageChops.offset(surface(1), 1, 0))
-    assert len(one) == BITS // 4
+    one, other = structure_hash(surface(1)), structure_hash(ImageChops.offset(surface(1), 1, 0))
+    assert len(one) == STRUCTURE_BITS // 4
     assert hash_distance(one, one) == 0
-    assert 0 < hash_distance(one, other) <= 40 < hash_distance(one, hash_of(surface(2)))
+    assert 0 < hash_distance(one, other) <= 40 < hash_distance(one, structure_hash(surface(2)))
 
 
 def test_close_pairs_are_those_of_the_direct_comparison() -> None:

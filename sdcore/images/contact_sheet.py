@@ -1,4 +1,4 @@
-"""Pictures in labelled rows and columns on one sheet. Drawing alone; it knows nothing of generating."""
+"""Images in labelled rows and columns on one sheet, and fonts that can write any label. Drawing alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeAlias
 from PIL import Image, ImageDraw, ImageFont
 
 _Colour: TypeAlias = str | tuple[int, int, int]
-_Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
+Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 CELL_PX = 192
 _GAP_PX = 10
@@ -17,8 +17,7 @@ _LABEL_PX = 130
 _TEXT_PX = 14
 _LINE_PX = 18
 _PAPER, _INK, _FAINT, _ALARM = "white", "black", (110, 110, 110), (200, 0, 0)
-# Pillow finds these by file name in the system's font folders; its own font has no Chinese.
-_SYSTEM_FONTS = (
+SYSTEM_FONTS = (
     "msyh.ttc",
     "simhei.ttf",
     "PingFang.ttc",
@@ -30,6 +29,7 @@ _SYSTEM_FONTS = (
     "wqy-zenhei.ttc",
     "DroidSansFallbackFull.ttf",
 )
+"""Pillow finds these by file name in the system's font folders; its own font has no Chinese."""
 _NO_CHARACTER = "\U0010ffff"
 
 
@@ -62,7 +62,7 @@ class Sheet:
     """What stands on the sheet ("no. 1") -> the line of a label that no font at hand can write."""
 
 
-def draw_sheet(columns: Sequence[str], rows: Sequence[Row], *, system_fonts: Sequence[str] = _SYSTEM_FONTS) -> Sheet:
+def draw_sheet(columns: Sequence[str], rows: Sequence[Row], *, system_fonts: Sequence[str] = SYSTEM_FONTS) -> Sheet:
     """Draw the sheet: headings above the columns, labels at the left, captions under the pictures.
 
     Args:
@@ -95,17 +95,38 @@ def draw_sheet(columns: Sequence[str], rows: Sequence[Row], *, system_fonts: Seq
     return Sheet(sheet, legend)
 
 
-def can_write(text: str, font: _Font) -> bool:
+def can_write(text: str, font: Font) -> bool:
     """Whether the font has every character, none shown as the box that stands for a missing one."""
     missing = _shape(_NO_CHARACTER, font)
     return all(character.isspace() or _shape(character, font) != missing for character in text)
+
+
+def find_font(text: str, size_px: int, *, system_fonts: Sequence[str] = SYSTEM_FONTS) -> Font | None:
+    """A font that has every character of the text: Pillow's own, else the first of the system's; None without one.
+
+    Args:
+        text: to be written.
+        size_px: of the letters.
+        system_fonts: file names of fonts to try; Pillow looks for them in the system's font folders.
+    """
+    own = ImageFont.load_default(size_px)
+    if can_write(text, own):
+        return own
+    for name in system_fonts:
+        try:
+            font = ImageFont.truetype(name, size_px)
+        except OSError:
+            continue
+        if can_write(text, font):
+            return font
+    return None
 
 
 def _left(column: int) -> int:
     return _LABEL_PX + column * (CELL_PX + _GAP_PX)
 
 
-def _draw_cell(sheet: Image.Image, draw: ImageDraw.ImageDraw, place: tuple[int, int], cell: Cell, font: _Font) -> None:
+def _draw_cell(sheet: Image.Image, draw: ImageDraw.ImageDraw, place: tuple[int, int], cell: Cell, font: Font) -> None:
     left, top = place
     size = (CELL_PX, CELL_PX)
     if cell.image is not None:
@@ -128,16 +149,16 @@ def _fitted(image: Image.Image) -> Image.Image:
     return rgb.resize(size, filter_)
 
 
-def _caption(cell: Cell, font: _Font) -> list[str]:
+def _caption(cell: Cell, font: Font) -> list[str]:
     return _wrapped(cell.caption, font, CELL_PX)
 
 
-def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int], lines: Iterable[str], font: _Font, fill: _Colour) -> None:
+def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int], lines: Iterable[str], font: Font, fill: _Colour) -> None:
     for number, line in enumerate(lines):
         draw.text((place[0], place[1] + number * _LINE_PX), line, font=font, fill=fill)
 
 
-def _writable(text: str, fonts: Sequence[_Font], legend: dict[str, str]) -> tuple[_Font, str]:
+def _writable(text: str, fonts: Sequence[Font], legend: dict[str, str]) -> tuple[Font, str]:
     """A font that can write the text; where there is none, a number for it, entered in the legend."""
     for font in fonts:
         if can_write(text, font):
@@ -148,11 +169,11 @@ def _writable(text: str, fonts: Sequence[_Font], legend: dict[str, str]) -> tupl
     return fonts[0], key
 
 
-def _wrapped(text: str, font: _Font, width_px: int) -> list[str]:
+def _wrapped(text: str, font: Font, width_px: int) -> list[str]:
     return [line for paragraph in text.splitlines() for line in _lines(paragraph, font, width_px)]
 
 
-def _lines(text: str, font: _Font, width_px: int) -> Iterator[str]:
+def _lines(text: str, font: Font, width_px: int) -> Iterator[str]:
     """Break at spaces where possible, else within the word."""
     rest = text.strip()
     while rest:
@@ -165,25 +186,18 @@ def _lines(text: str, font: _Font, width_px: int) -> Iterator[str]:
         rest = rest[end:].lstrip()
 
 
-def _shape(character: str, font: _Font) -> tuple[tuple[int, int], bytes]:
+def _shape(character: str, font: Font) -> tuple[tuple[int, int], bytes]:
     mask = font.getmask(character)
     return mask.size, bytes(mask)
 
 
-def _system_fonts(names: Sequence[str], labels: Iterable[str]) -> list[_Font]:
+def _system_fonts(names: Sequence[str], labels: Iterable[str]) -> list[Font]:
     """For every label that Pillow's own font cannot write, the first of the system's fonts that can."""
-    own = ImageFont.load_default(_TEXT_PX)
-    beyond = [label for label in labels if not can_write(label, own)]
-    found: list[_Font] = []
-    for name in names if beyond else ():
-        try:
-            font = ImageFont.truetype(name, _TEXT_PX)
-        except OSError:
+    found: list[Font] = [ImageFont.load_default(_TEXT_PX)]
+    for label in labels:
+        if any(can_write(label, font) for font in found):
             continue
-        written = [label for label in beyond if can_write(label, font)]
-        if written:
+        font = find_font(label, _TEXT_PX, system_fonts=names)
+        if font is not None:
             found.append(font)
-            beyond = [label for label in beyond if label not in written]
-        if not beyond:
-            break
-    return found
+    return found[1:]
