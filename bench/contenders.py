@@ -20,7 +20,7 @@ from typing import Any
 def run_sdclient(asked: dict[str, Any]) -> Callable[[], Iterator[object]]:
     """`sdclient`'s runner as `sdclient generate` uses it."""
     from sdclient import WebUI
-    from sdclient.batch import BatchRunner, GenerationSettings, Server
+    from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings, Server
     from sdclient.sources import discover
 
     settings = GenerationSettings(sampler="Euler", native_px=asked["px"], batch_size=asked["batch"])
@@ -31,7 +31,7 @@ def run_sdclient(asked: dict[str, Any]) -> Callable[[], Iterator[object]]:
     def run() -> Iterator[object]:
         sources = Path(asked["sources"])
         servers = [Server(url, WebUI(url)) for url in asked["urls"]]
-        runner = BatchRunner(servers, sources, Path(asked["output"]), settings, **options)
+        runner = BatchRunner(servers, sources, Path(asked["output"]), settings, GenerateOptions(**options))
         yield from runner.run([(source, asked["each"]) for source in discover(sources)[: asked["n_sources"]]])
 
     return run

@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 from boards import COUNTS, SURFACES, draw_pair
 
 from sdclient import WebUI
-from sdclient.batch import BatchRunner, GenerationSettings
+from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings
 from sdclient.manifest import ImageRecord
 from sdclient.masking.sheet import outlined
 from sdclient.masks import grow_and_feather, mask_path, read_mask, write_mask
@@ -147,7 +147,7 @@ def repaint(
         inpaint_fill=fill,  # type: ignore[arg-type]
         mask_blur=blur_px,
     )
-    runner = BatchRunner(webui, folder / "sources", output, settings, masks=masks)
+    runner = BatchRunner(webui, folder / "sources", output, settings, GenerateOptions(masks=masks))
     for record in tqdm(runner.run([(source, 1) for source in sources]), total=len(sources), leave=False):
         yield output, record
 

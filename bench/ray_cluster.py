@@ -31,7 +31,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from sdclient import WebUI
-from sdclient.batch import BatchRunner, GenerationSettings, RunSpec, Server
+from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings, RunSpec, Server
 from sdclient.batch.jobs import Job, plan_images
 from sdclient.cluster.fleet import RayServerPool
 from sdclient.cluster.scoring import ray_scoring
@@ -198,7 +198,7 @@ def scoring(report: Report, root: Path, urls: list[str], asked: argparse.Namespa
     owed = [(source, asked.curated // SOURCES) for source in discover(small / "sources")]
     with ExitStack() as opened:
         servers = [Server(url, opened.enter_context(WebUI(url))) for url in urls]
-        runner = BatchRunner(servers, small / "sources", small / "out", settings, check=None)
+        runner = BatchRunner(servers, small / "sources", small / "out", settings, GenerateOptions(check=None))
         made = sum(1 for _ in runner.run(owed))
     found: dict[str, list[float]] = {"processes": [], "ray": []}
     rows: dict[str, Any] = {}

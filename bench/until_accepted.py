@@ -30,7 +30,7 @@ from boards import COUNTS, draw_boards  # type: ignore[import-not-found]
 from sdclient.adaptive.filters import open_filters
 from sdclient.adaptive.loop import AcceptanceLoop
 from sdclient.adaptive.strengths import AdaptiveStrength, FixedStrength, StrengthPolicy
-from sdclient.batch import BatchRunner, GenerationSettings, RunSpec
+from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings, RunSpec
 from sdclient.manifest import Manifest
 from sdclient.sources import discover
 from sdclient.testing import serve_webui
@@ -91,7 +91,7 @@ def run(name: str, strengths: float | None, seed: int, sources_folder: Path, per
     )
     with tempfile.TemporaryDirectory() as folder, serve_webui() as server, server.client() as webui:
         output = Path(folder) / "out"
-        runner = BatchRunner(webui, sources_folder, output, spec, check=None)
+        runner = BatchRunner(webui, sources_folder, output, spec, GenerateOptions(check=None))
         loop = AcceptanceLoop(
             runner,
             output,

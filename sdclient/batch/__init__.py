@@ -5,10 +5,11 @@ from __future__ import annotations
 from .run_file import RunSpec, load_run_file
 from .runner import BatchRunner, RunStart
 from .servers import Server, ServerStatus, load_servers
-from .settings import GenerationSettings
+from .settings import GenerateOptions, GenerationSettings
 
 __all__ = [
     "BatchRunner",
+    "GenerateOptions",
     "GenerationSettings",
     "RunSpec",
     "RunStart",

@@ -21,19 +21,18 @@ from ..plan_csv import match_plan
 from ..sources import Source, discover
 from .crew import Dispatcher, JobFinished, JobStarted, RunContext, ServerPool
 from .feed import JobSource, PlannedJobs
-from .finish import Check, GeneratedFile
+from .finish import GeneratedFile
 from .job_queue import JobQueue
 from .jobs import GenerationPlan, pack_jobs
-from .mask_files import SourceMasks, Unmasked, apply_masks
+from .mask_files import SourceMasks, apply_masks
 from .memory_limits import BatchSizeLimits
 from .patience import StallDetector
 from .preparing import RequestPreparer, SourcesOnDisk
 from .run_file import RunSpec
 from .server import ServerFacts
 from .servers import Server, ServerStatus
-from .settings import GenerationSettings
+from .settings import GenerateOptions, GenerationSettings
 from .settling import ResultHandler
-from .spoiled import find_artifacts
 from .store import OutputStore, open_store
 from .threads import LocalServerPool
 
@@ -73,47 +72,25 @@ class BatchRunner:
 
     Args:
         servers: one server or several, or a pool of them elsewhere.
-        sources_folder: folder of numbered sources; recorded, so that a report can show a source.
+        sources: folder of numbered sources; recorded, so that a report can show a source.
         output: folder for the images and their manifest.
         settings: what every image is made with; a `RunSpec` tells it by class, source and draw.
-        max_in_flight: requests at a server at once: one it works on, the others waiting behind its lock.
-        tries: how often an image is tried before it is marked as failed.
-        patience_s: how long to go on without an image while servers are away.
-        durable: wait for the disk at each image, so that even a loss of power undoes nothing.
-        allow_mixed: take servers with different models.
-        check: finds spoiled images (black, uniform, rainbow noise), which count as failed tries; None keeps all.
-        masks: folder of masks (`sdclient mask`): images are repainted inside them, and are their source elsewhere.
-        unmasked: with masks, what to do about sources that have none.
+        options: how this start goes about it; None for the usual ones.
     """
 
     def __init__(
         self,
         servers: WebUI | Sequence[Server] | ServerPool,
-        sources_folder: Path,
+        sources: Path,
         output: Path,
         settings: GenerationSettings | RunSpec,
-        *,
-        max_in_flight: int = 3,
-        tries: int = 3,
-        patience_s: float = 600.0,
-        durable: bool = False,
-        allow_mixed: bool = False,
-        check: Check | None = find_artifacts,
-        masks: Path | None = None,
-        unmasked: Unmasked = "refuse",
+        options: GenerateOptions | None = None,
     ) -> None:
         self._pool = _pool_of(servers)
-        self._sources_folder = sources_folder
+        self._sources = sources
         self._output = output
         self._spec = RunSpec.from_settings(settings) if isinstance(settings, GenerationSettings) else settings
-        self._max_in_flight = max_in_flight
-        self._tries = tries
-        self._patience_s = patience_s
-        self._durable = durable
-        self._allow_mixed = allow_mixed
-        self._check = check
-        self._masks_folder = masks
-        self._unmasked = unmasked
+        self._options = options or GenerateOptions()
         self._dispatcher: Dispatcher | None = None
         self._server: ServerFacts
         self._limits = BatchSizeLimits(self._spec.batch_size)
@@ -133,7 +110,7 @@ class BatchRunner:
         """
         asked = list(sources)
         samplers, loras = self._spec.samplers_for(asked), self._spec.loras_for(asked)
-        return self._pool.check(samplers, loras, allow_mixed=self._allow_mixed)
+        return self._pool.check(samplers, loras, allow_mixed=self._options.allow_mixed)
 
     def statuses(self) -> list[ServerStatus]:
         """How each server is doing; empty before the run."""
@@ -165,7 +142,7 @@ class BatchRunner:
             MaskError: a source has no mask, or one that cannot be used.
             SettingsError: settings of inpainting, but no masks.
         """
-        owed = match_plan(plan.owed, discover(self._sources_folder)) if isinstance(plan, Plan) else plan
+        owed = match_plan(plan.owed, discover(self._sources)) if isinstance(plan, Plan) else plan
         owed = self._with_masks_found(owed)
         with self._opened([source for source, _ in owed], {}) as store:
             missing = store.enter_plan(self._planned(owed))
@@ -215,20 +192,20 @@ class BatchRunner:
                 **self._server.describe_run(self._spec, with_masks=self.masks is not None),
                 **parameters,
             },
-            "sources": str(self._sources_folder.resolve()),
+            "sources": str(self._sources.resolve()),
         }
-        if self._masks_folder is not None:
-            description["masks"] = str(self._masks_folder.resolve())
-        with open_store(self._output, description, durable=self._durable) as store:
+        if self._options.masks is not None:
+            description["masks"] = str(self._options.masks.resolve())
+        with open_store(self._output, description, durable=self._options.durable) as store:
             self._limits = BatchSizeLimits(self._spec.batch_size, store.batch_limits())
             yield store
 
     def _with_masks_found(self, owed: Sequence[tuple[Source, int]]) -> Sequence[tuple[Source, int]]:
         """What is owed, without the sources that are skipped for want of a mask."""
-        if self._masks_folder is None:
+        if self._options.masks is None:
             self._spec.refuse_inpainting()
             return owed
-        self.masks, owed = apply_masks(self._masks_folder, owed, unmasked=self._unmasked)
+        self.masks, owed = apply_masks(self._options.masks, owed, unmasked=self._options.unmasked)
         return owed
 
     def _planned(self, owed: Sequence[tuple[Source, int]]) -> Iterator[GenerationPlan]:
@@ -248,11 +225,17 @@ class BatchRunner:
         preparer = RequestPreparer(self._server.native_px, SourcesOnDisk(self.masks))
         jobs = JobQueue(job_source.next_job, lambda job: self._limits.most(preparer.size_of(job)))
         context = RunContext(
-            jobs, self._server.native_px, preparer, self.masks, self._limits, self._check, self._max_in_flight
+            jobs,
+            self._server.native_px,
+            preparer,
+            self.masks,
+            self._limits,
+            self._options.check,
+            self._options.max_in_flight,
         )
         dispatcher = self._dispatcher = self._pool.dispatcher(context)
-        stall_detector = StallDetector(self._patience_s)
-        handler = ResultHandler(store, job_source, jobs, self._limits, stall_detector, tries=self._tries)
+        stall_detector = StallDetector(self._options.patience_s)
+        handler = ResultHandler(store, job_source, jobs, self._limits, stall_detector, tries=self._options.tries)
         self.failed = handler.failed
         dispatcher.start()
         try:

@@ -1,10 +1,11 @@
-"""The parameters of a run: fixed for a whole output folder."""
+"""The settings of a run, fixed for a whole output folder; and the options of one start."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -12,6 +13,11 @@ from ..errors import SettingsError
 from ..loras import tag, with_loras
 from ..models import SIZE_MULTIPLE_PX
 from .parameters import INPAINTING_NAMES, ImageParameters, InpaintArea, InpaintFill, Inpainting
+from .spoiled import find_artifacts
+
+if TYPE_CHECKING:
+    from .finish import Check
+    from .mask_files import Unmasked
 
 SMALLEST_NATIVE_PX = 64
 LARGEST_RUN_SEED = 2**63 - 1
@@ -89,3 +95,28 @@ class GenerationSettings(BaseModel):
         """What an image with a mask is made with."""
         inpainting = Inpainting(**self.model_dump(include=set(INPAINTING_NAMES)), mask_sha256=mask_sha256)
         return replace(self.parameters, inpainting=inpainting)
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """How one start of a run goes about its work. A later start on the same output may have other options.
+
+    Only `masks` and `unmasked` decide about images: which are made inside a mask, and which are left out.
+    """
+
+    max_in_flight: int = 3
+    """Requests at a server at once: one it works on, the others waiting behind its lock."""
+    tries: int = 3
+    """How often an image is tried before it is marked as failed."""
+    patience_s: float = 600.0
+    """How long to go on without an image while servers are away."""
+    durable: bool = False
+    """Wait for the disk at each image, so that even a loss of power undoes nothing."""
+    allow_mixed: bool = False
+    """Take servers with different models."""
+    check: Check | None = find_artifacts
+    """Finds spoiled images (black, uniform, rainbow noise), which count as failed tries; None keeps all."""
+    masks: Path | None = None
+    """Folder of masks (`sdclient mask`): images are repainted inside them, and are their source elsewhere."""
+    unmasked: Unmasked = "refuse"
+    """With masks, what to do about sources that have none."""

@@ -197,7 +197,7 @@ def generate(
         raise click.UsageError("--unmasked belongs to --masks")
     if not until_accepted and (strength_range is not None or budget is not None):
         raise click.UsageError("--strength-range and --budget need --until-accepted")
-    from ..batch import BatchRunner, GenerationSettings, RunSpec, load_run_file
+    from ..batch import BatchRunner, GenerateOptions, GenerationSettings, RunSpec, load_run_file
     from ..batch.mask_files import apply_masks
     from ..batch.setting_values import parse_assignment
     from ..batch.spoiled import find_artifacts
@@ -230,14 +230,16 @@ def generate(
             sources,
             output,
             spec,
-            max_in_flight=max_in_flight,
-            tries=tries,
-            patience_s=60 * patience_minutes,
-            durable=durable,
-            allow_mixed=allow_mixed,
-            masks=masks,
-            unmasked=unmasked,
-            check=None if until_accepted else find_artifacts,  # there, the filters judge every image
+            GenerateOptions(
+                max_in_flight=max_in_flight,
+                tries=tries,
+                patience_s=60 * patience_minutes,
+                durable=durable,
+                allow_mixed=allow_mixed,
+                masks=masks,
+                unmasked=unmasked,
+                check=None if until_accepted else find_artifacts,
+            ),  # there, the filters judge every image
         )
         files = loop = None
         if masks is not None and (dry_run or until_accepted):  # a plain run finds them itself

@@ -13,7 +13,7 @@ from PIL import Image
 from sdclient.adaptive.feed import ImageJudge
 from sdclient.adaptive.loop import AcceptanceLoop
 from sdclient.adaptive.strengths import AdaptiveStrength, StrengthPolicy
-from sdclient.batch import BatchRunner, GenerationSettings, RunSpec
+from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings, RunSpec
 from sdclient.batch.mask_files import Unmasked
 from sdclient.manifest import Manifest
 from sdclient.sources import discover
@@ -85,7 +85,9 @@ def make_loop(webui_server: WebUIServer, sources_folder: Path, tmp_path: Path) -
         found = discover(sources_folder)
         output = tmp_path / "out"
         webui = clients.enter_context(webui_server.client())
-        runner = BatchRunner(webui, sources_folder, output, spec, check=None, tries=2, masks=masks, unmasked=unmasked)
+        runner = BatchRunner(
+            webui, sources_folder, output, spec, GenerateOptions(check=None, tries=2, masks=masks, unmasked=unmasked)
+        )
         return AcceptanceLoop(
             runner,
             output,

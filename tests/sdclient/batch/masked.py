@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from sdclient import WebUI
-from sdclient.batch import BatchRunner, GenerationSettings
+from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings
 from sdclient.manifest import ImageRecord, Manifest
 from sdclient.masks import read_mask, write_mask
 from sdclient.sources import discover
@@ -44,7 +44,9 @@ def repaint(webui: WebUI, folder: Path, *, per_source: int = 2, out: str = "out"
     of_the_runner = ("unmasked", "masks", "check")
     options = {"masks": folder / "masks", **{name: changes.pop(name) for name in of_the_runner if name in changes}}
     values = {"native_px": 128, "batch_size": 2, "steps": 4, "denoising_strength": 0.6, **changes}
-    runner = BatchRunner(webui, folder / "sources", folder / out, GenerationSettings.checked(values), **options)
+    runner = BatchRunner(
+        webui, folder / "sources", folder / out, GenerationSettings.checked(values), GenerateOptions(**options)
+    )
     return list(runner.run([(source, per_source) for source in discover(folder / "sources")]))
 
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from sdclient import Txt2ImgRequest, WebUI
-from sdclient.batch import BatchRunner, GenerationSettings, RunSpec, Server
+from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings, RunSpec, Server
 from sdclient.batch.run_file import load_run_file
 from sdclient.batch.server import check_server
 from sdclient.cli import cli
@@ -27,7 +27,7 @@ QUICK: dict[str, Any] = {"native_px": 64, "steps": 4, "batch_size": 2}
 
 def run(url: str, sources: Path, output: Path, settings: GenerationSettings | RunSpec) -> list[str]:
     with WebUI(url) as webui:
-        runner = BatchRunner(webui, sources, output, settings, check=None)
+        runner = BatchRunner(webui, sources, output, settings, GenerateOptions(check=None))
         made = [record.infotext for record in runner.run([(source, 1) for source in discover(sources)])]
         assert not runner.failed
     return made
@@ -88,7 +88,9 @@ def test_servers_with_another_file_under_the_name_are_told_apart(
         monkeypatch.setattr(b, "loras", lambda: (changed,))
         with pytest.raises(SettingsError, match=r"b has another LoRA 'defects' \(hash 000000000000\) than a"):
             BatchRunner(servers, sources_folder, tmp_path / "out", settings).check(sources)
-        BatchRunner(servers, sources_folder, tmp_path / "out", settings, allow_mixed=True).check(sources)
+        BatchRunner(servers, sources_folder, tmp_path / "out", settings, GenerateOptions(allow_mixed=True)).check(
+            sources
+        )
 
 
 def test_a_server_that_leaves_it_out_fails_the_images(
@@ -97,7 +99,11 @@ def test_a_server_that_leaves_it_out_fails_the_images(
     monkeypatch.setattr("sdclient.batch.server.check_loras", lambda *_: {})
     with serve_webui() as server, WebUI(server.url) as webui:
         runner = BatchRunner(
-            webui, sources_folder, tmp_path / "out", GenerationSettings(loras=["nope"], **QUICK), tries=1
+            webui,
+            sources_folder,
+            tmp_path / "out",
+            GenerationSettings(loras=["nope"], **QUICK),
+            GenerateOptions(tries=1),
         )
         assert list(runner.run([(source, 1) for source in discover(sources_folder)])) == []
         assert len(runner.failed) == 3

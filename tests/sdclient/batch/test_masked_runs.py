@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from sdclient import WebUI
-from sdclient.batch import BatchRunner, GenerationSettings, RunSpec
+from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings, RunSpec
 from sdclient.batch.identity import image_key
 from sdclient.batch.server import ServerFacts
 from sdclient.batch.spoiled import find_artifacts
@@ -301,7 +301,7 @@ def test_a_mask_that_changes_meanwhile_stops_the_run(webui: WebUI, tmp_path: Pat
         tmp_path / "sources",
         tmp_path / "out",
         GenerationSettings.checked({"native_px": 64, "steps": 4}),
-        masks=tmp_path / "masks",
+        GenerateOptions(masks=tmp_path / "masks"),
     )
 
     def change(_: object) -> None:
@@ -321,7 +321,7 @@ def test_a_class_and_a_source_can_have_inpainting_of_their_own(webui: WebUI, tmp
         "source": {"pad/2.png": {"inpaint_area": "whole", "mask_blur": 0}},
     }
     spec = RunSpec.from_mapping(values, origin="run.toml")
-    runner = BatchRunner(webui, tmp_path / "sources", tmp_path / "out", spec, masks=tmp_path / "masks")
+    runner = BatchRunner(webui, tmp_path / "sources", tmp_path / "out", spec, GenerateOptions(masks=tmp_path / "masks"))
     made = {r.file: r.asked for r in runner.run([(source, 1) for source in discover(tmp_path / "sources")])}
     assert {file: (asked["inpainting_fill"], asked["inpaint_full_res"]) for file, asked in made.items()} == {
         "pad/1_1.png": (2, True),

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from sdclient import WebUI
-from sdclient.batch import BatchRunner, GenerationSettings
+from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings
 from sdclient.errors import PlanError
 from sdclient.manifest import Manifest
 from sdclient.plan import Plan, make_plan
@@ -28,7 +28,9 @@ def counted_sources(tmp_path: Path) -> Path:
 
 
 def runner(webui: WebUI, sources: Path, output: Path, **options: Any) -> BatchRunner:
-    return BatchRunner(webui, sources, output, GenerationSettings(native_px=64, batch_size=1), **options)
+    return BatchRunner(
+        webui, sources, output, GenerationSettings(native_px=64, batch_size=1), GenerateOptions(**options)
+    )
 
 
 def test_a_plan_from_counts_makes_what_it_says(webui: WebUI, counted_sources: Path, tmp_path: Path) -> None:

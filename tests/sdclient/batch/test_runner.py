@@ -18,7 +18,7 @@ from PIL import Image
 from werkzeug import Response
 
 from sdclient import WebUI
-from sdclient.batch import BatchRunner, GenerationSettings
+from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings
 from sdclient.cli import cli
 from sdclient.errors import (
     IncompleteReply,
@@ -43,7 +43,7 @@ def settings(**changes: Any) -> GenerationSettings:
 def run(
     webui: WebUI, sources: Path, output: Path, *, per_source: int = 3, patience_s: float = 60.0, **changes: Any
 ) -> list[ImageRecord]:
-    runner = BatchRunner(webui, sources, output, settings(**changes), patience_s=patience_s)
+    runner = BatchRunner(webui, sources, output, settings(**changes), GenerateOptions(patience_s=patience_s))
     return list(runner.run([(source, per_source) for source in discover(sources)]))
 
 

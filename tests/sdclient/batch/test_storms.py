@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from sdclient import RetryPolicy
-from sdclient.batch import BatchRunner, GenerationSettings, Server
+from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings, Server
 from sdclient.errors import ManifestError
 from sdclient.manifest import Manifest
 from sdclient.masks import mask_path, write_mask
@@ -157,7 +157,7 @@ def test_a_storm_of_faults_on_three_servers_loses_and_doubles_nothing(
             Server(f"server {n}", opened.enter_context(server.client(retries=quick)))
             for n, server in enumerate(three_servers)
         ]
-        runner = BatchRunner(servers, many_sources, output, settings, tries=8)
+        runner = BatchRunner(servers, many_sources, output, settings, GenerateOptions(tries=8))
         made: Counter[str] = Counter()
         back = threading.Event()
         with ExitStack() as away:

@@ -17,7 +17,7 @@ from PIL import Image
 from werkzeug import Response
 
 from sdclient import WebUI
-from sdclient.batch import BatchRunner, GenerationSettings, Server, load_servers
+from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings, Server, load_servers
 from sdclient.batch.identity import seed_base
 from sdclient.errors import FolderInUse, SettingsError, SettingSubstituted
 from sdclient.manifest import DONE, FAILED, PLANNED, RUNNING, Manifest
@@ -30,7 +30,7 @@ from .test_runner import invoke, pictures, recorded, settings
 
 
 def runner(webui: WebUI, sources: Path, output: Path, **options: Any) -> BatchRunner:
-    return BatchRunner(webui, sources, output, settings(), **options)
+    return BatchRunner(webui, sources, output, settings(), GenerateOptions(**options))
 
 
 def owed(sources: Path) -> list[Any]:
@@ -97,14 +97,16 @@ def test_out_of_memory_halves_the_batch_of_that_size_and_is_remembered(
         return None
 
     fake.before_answer = too_large
-    run = BatchRunner(webui, sources_folder, tmp_path / "out", settings(batch_size=3), max_in_flight=1)
+    run = BatchRunner(webui, sources_folder, tmp_path / "out", settings(batch_size=3), GenerateOptions(max_in_flight=1))
     assert len(list(run.run(owed(sources_folder)))) == len(PLANNED_FILES)
     assert run.failed == {}
     sizes = [(request["width"], request["height"], request["batch_size"]) for request in fake.requests]
     assert len([size for size in sizes if size[2] > 1]) <= 2 * len({size[:2] for size in sizes})
     fake.requests.clear()
     larger = [(source, 5) for source in discover(sources_folder)]
-    again = BatchRunner(webui, sources_folder, tmp_path / "out", settings(batch_size=3), max_in_flight=1)
+    again = BatchRunner(
+        webui, sources_folder, tmp_path / "out", settings(batch_size=3), GenerateOptions(max_in_flight=1)
+    )
     assert len(list(again.run(larger))) == 6
     assert {request["batch_size"] for request in fake.requests} == {1}
 
@@ -120,7 +122,7 @@ def test_spoiled_images_are_tried_again_and_then_given_up(
         seen.append(image.size)
         return "rainbow noise" if image.width > image.height else None
 
-    run = BatchRunner(webui, sources_folder, tmp_path / "out", settings(native_px=128), check=check)
+    run = BatchRunner(webui, sources_folder, tmp_path / "out", settings(native_px=128), GenerateOptions(check=check))
     list(run.run(owed(sources_folder)))
     assert set(run.failed.values()) == {"rainbow noise"}
     assert len([size for size in seen if size[0] > size[1]]) == 3 * 3
@@ -257,7 +259,7 @@ def test_servers_with_different_models_are_refused_unless_allowed(
         servers = [Server("one", one), Server("two", two)]
         with pytest.raises(SettingsError, match=r"two has model 'other', one has 'model'.*--allow-mixed"):
             list(BatchRunner(servers, sources_folder, tmp_path / "out", settings()).run(owed(sources_folder)))
-        mixed = BatchRunner(servers, sources_folder, tmp_path / "out", settings(), allow_mixed=True)
+        mixed = BatchRunner(servers, sources_folder, tmp_path / "out", settings(), GenerateOptions(allow_mixed=True))
         assert len(list(mixed.run(owed(sources_folder)))) == len(PLANNED_FILES)
 
 

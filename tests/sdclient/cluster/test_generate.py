@@ -16,7 +16,7 @@ import pytest
 
 from sdclient.adaptive.loop import AcceptanceLoop
 from sdclient.adaptive.strengths import AdaptiveStrength
-from sdclient.batch import BatchRunner, GenerationSettings, RunSpec
+from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings, RunSpec
 from sdclient.cluster import crew, nodes
 from sdclient.cluster.fleet import RayServerPool
 from sdclient.errors import ManifestError, ServerUnreachable, SettingsError, Unauthorized
@@ -33,7 +33,7 @@ SETTINGS = GenerationSettings.checked({"native_px": 64, "steps": 2, "batch_size"
 
 
 def runner_of(sources: Path, output: Path, pool: RayServerPool | None = None, **options: Any) -> BatchRunner:
-    return BatchRunner(pool or RayServerPool(), sources, output, SETTINGS, **options)
+    return BatchRunner(pool or RayServerPool(), sources, output, SETTINGS, GenerateOptions(**options))
 
 
 def make(runner: BatchRunner, sources: Path, per_source: int) -> list[ImageRecord]:
@@ -124,7 +124,7 @@ def test_images_are_those_of_a_run_without_a_cluster(cluster: LocalCluster, tmp_
     sources = tmp_path / "sources"
     made = make(runner_of(sources, tmp_path / "out", masks=tmp_path / "masks"), sources, 3)
     with cluster.servers["one"].client() as webui:
-        local = BatchRunner(webui, sources, tmp_path / "local", SETTINGS, masks=tmp_path / "masks")
+        local = BatchRunner(webui, sources, tmp_path / "local", SETTINGS, GenerateOptions(masks=tmp_path / "masks"))
         expected = make(local, sources, 3)
     wanted = {one.file: (one.sha256, one.key, one.asked, one.used, one.mask) for one in expected}
     assert {one.file: (one.sha256, one.key, one.asked, one.used, one.mask) for one in made} == wanted
@@ -138,7 +138,7 @@ def test_a_loop_until_accepted_works_on_a_cluster_too(
     spec = RunSpec.from_settings(SETTINGS)
     found = discover(sources_folder)
     loop = AcceptanceLoop(
-        BatchRunner(RayServerPool(), sources_folder, tmp_path / "out", spec, check=None),
+        BatchRunner(RayServerPool(), sources_folder, tmp_path / "out", spec, GenerateOptions(check=None)),
         tmp_path / "out",
         spec,
         [(source, 4) for source in found],

@@ -13,7 +13,7 @@ from PIL import Image
 
 from sdclient import RetryPolicy, errors
 from sdclient._retry import NEVER
-from sdclient.batch import BatchRunner, GenerationSettings
+from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings
 from sdclient.manifest import Manifest
 from sdclient.sources import discover
 from sdclient.testing import FaultPlan, WebUIServer
@@ -42,7 +42,7 @@ def start(
     """One start of a run; gives the files it made. Fifteen images in nine jobs."""
     settings = GenerationSettings.checked({"native_px": 64, "batch_size": 2, "steps": 4})
     with server.client(retries=retries) as webui:
-        runner = BatchRunner(webui, sources, output, settings, patience_s=patience_s)
+        runner = BatchRunner(webui, sources, output, settings, GenerateOptions(patience_s=patience_s))
         return [record.file for record in runner.run([(source, 5) for source in discover(sources)])]
 
 
