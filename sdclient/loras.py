@@ -11,14 +11,13 @@ import difflib
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .errors import NotFound, SettingSubstituted, UnknownSetting
 from .infotext import parse_infotext
 
 if TYPE_CHECKING:
-    from .client import WebUI
     from .models import GenerationInfo, Lora
 
 HASH_OPTION = "lora_add_hashes_to_infotext"
@@ -29,7 +28,7 @@ _NAME = re.compile(r"[^:<>,]+")
 _SHOWN = 8
 
 
-def tag(text: str) -> str:
+def lora_tag(text: str) -> str:
     """What a prompt says to use a LoRA.
 
     Args:
@@ -50,7 +49,7 @@ def tag(text: str) -> str:
 
 def with_loras(prompt: str, loras: Iterable[str]) -> str:
     """The prompt with tags behind it, for those that it does not hold yet."""
-    missing = [one for one in map(tag, loras) if one not in prompt]
+    missing = [one for one in map(lora_tag, loras) if one not in prompt]
     return " ".join(part for part in (prompt, *missing) if part)
 
 
@@ -59,8 +58,16 @@ def loras_in(prompt: str) -> list[str]:
     return list(dict.fromkeys(name.strip() for name in _TAG.findall(prompt)))
 
 
-def check_loras(webui: WebUI, names: Sequence[str]) -> dict[str, str]:
-    """Make sure that a server lists LoRAs; makes it look once more for those it does not.
+def find_loras(
+    names: Sequence[str], listed: Callable[[], Iterable[Lora]], refresh: Callable[[], object], *, server: str
+) -> dict[str, str]:
+    """Find LoRAs in a server's list; the server searches its folders once more for those it does not list.
+
+    Args:
+        names: as prompts write them; for none, nothing is asked.
+        listed: asks the server for its list.
+        refresh: makes the server search its folders again.
+        server: its address, for messages.
 
     Returns:
         Name -> hash of the weights, for those whose file tells it.
@@ -71,18 +78,18 @@ def check_loras(webui: WebUI, names: Sequence[str]) -> dict[str, str]:
     if not names:
         return {}
     try:
-        found = _by_name(webui.loras())
+        found = _by_name(listed())
         if any(name not in found for name in names):
-            webui.refresh_loras()
-            found = _by_name(webui.loras())
+            refresh()
+            found = _by_name(listed())
     except NotFound as error:
         raise UnknownSetting(
-            f"{webui.url}: lists no LoRAs, so whether it has {', '.join(map(repr, names))} cannot be told; update it",
+            f"{server}: lists no LoRAs, so whether it has {', '.join(map(repr, names))} cannot be told; update it",
             field="prompt",
         ) from error
     for name in names:
         if name not in found:
-            raise UnknownSetting(f"{webui.url}: no LoRA {name!r}; {_near(name, found)}", field="prompt")
+            raise UnknownSetting(f"{server}: no LoRA {name!r}; {_near(name, found)}", field="prompt")
     hashes = {name: str(found[name].metadata.get("sshs_model_hash") or "") for name in names}
     return {name: value for name, value in hashes.items() if value}
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict
 
 from ..errors import SettingsError
-from ..loras import loras_in, tag
+from ..loras import lora_tag, loras_in
 from ..sources import Source
 from .draws import Choice, Range  # noqa: F401 - pydantic looks up here what SettingSpec names
 from .parameters import INPAINTING_NAMES, ImageParameters
@@ -195,7 +195,7 @@ class RunSpec(BaseModel):
             settings = self.settings_for(source)
             prompt = str(settings["prompt"])
             texts = [prompt, *(line for name in wildcard_names(prompt) for line in self.wildcards[name])]
-            texts += [tag(text) for text in cast("tuple[str, ...]", settings["loras"])]
+            texts += [lora_tag(text) for text in cast("tuple[str, ...]", settings["loras"])]
             for text in texts:
                 names |= dict.fromkeys(loras_in(text.replace("{class}", source.class_name)))
         return list(names)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..client import WebUI
 from ..errors import LossyFormat, SettingsError
-from ..loras import check_loras
+from ..loras import find_loras
 from ..sizing import native_px_for
 from .parameters import INPAINTING_NAMES, ImageParameters
 from .run_file import RunSpec
@@ -64,7 +64,7 @@ class ServerCheck:
     name: str
     kind: str
     """Its product; "" where it was not asked."""
-    checked: ServerFacts
+    facts: ServerFacts
 
 
 def check_servers(
@@ -87,21 +87,15 @@ def check_servers(
         WebUIError: one of them is not there, or would spoil the run.
     """
     with_kind = len(servers) > 1
-    return combine_checks(
-        [look_at(server, samplers, loras, with_kind=with_kind) for server in servers], allow_mixed=allow_mixed
-    )
-
-
-def look_at(
-    server: Server, samplers: Sequence[tuple[str, str | None]], loras: Sequence[str] = (), *, with_kind: bool
-) -> ServerCheck:
-    """Check one server of several.
-
-    Raises:
-        WebUIError: as `check_server`.
-    """
-    checked = check_server(server.webui, samplers, loras)
-    return ServerCheck(server.name, server.webui.kind.product.value if with_kind else "", checked)
+    checks = [
+        ServerCheck(
+            server.name,
+            server.webui.kind.product.value if with_kind else "",
+            check_server(server.webui, samplers, loras),
+        )
+        for server in servers
+    ]
+    return combine_checks(checks, allow_mixed=allow_mixed)
 
 
 def combine_checks(checks: Sequence[ServerCheck], *, allow_mixed: bool) -> ServerFacts:
@@ -117,21 +111,21 @@ def combine_checks(checks: Sequence[ServerCheck], *, allow_mixed: bool) -> Serve
     first = checks[0]
     if not allow_mixed:
         for check in checks[1:]:
-            facts = (("model", check.checked.model, first.checked.model), ("kind", check.kind, first.kind))
-            for what, here, there in facts:
+            compared = (("model", check.facts.model, first.facts.model), ("kind", check.kind, first.kind))
+            for what, here, there in compared:
                 if here != there:
                     raise SettingsError(
                         f"{check.name} has {what} {here!r}, {first.name} has {there!r}; "
                         "make them alike, or add --allow-mixed"
                     )
             _refuse_other_loras(check, first)
-    models = sorted({check.checked.model for check in checks})
-    return replace(first.checked, model=" | ".join(models))
+    models = sorted({check.facts.model for check in checks})
+    return replace(first.facts, model=" | ".join(models))
 
 
 def _refuse_other_loras(check: ServerCheck, first: ServerCheck) -> None:
-    for name, here in check.checked.lora_hashes.items():
-        there = first.checked.lora_hashes.get(name, here)
+    for name, here in check.facts.lora_hashes.items():
+        there = first.facts.lora_hashes.get(name, here)
         if here != there:
             raise SettingsError(
                 f"{check.name} has another LoRA {name!r} (hash {here[:12]}) than {first.name} ({there[:12]}); "
@@ -155,7 +149,8 @@ def check_server(webui: WebUI, samplers: Sequence[tuple[str, str | None]], loras
         )
     joint = {pair: " ".join(part for part in webui.dialect.resolve(*pair) if part) for pair in samplers}
     model = checkpoint_name(options.sd_model_checkpoint or "unknown")
-    return ServerFacts(model, native_px_for(model), joint, check_loras(webui, loras))
+    hashes = find_loras(loras, webui.loras, webui.refresh_loras, server=webui.url)
+    return ServerFacts(model, native_px_for(model), joint, hashes)
 
 
 def checkpoint_name(title: str) -> str:

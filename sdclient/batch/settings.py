@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ..errors import SettingsError
-from ..loras import tag, with_loras
+from ..loras import lora_tag, with_loras
 from ..models import SIZE_MULTIPLE_PX
 from .parameters import INPAINTING_NAMES, ImageParameters, InpaintArea, InpaintFill, Inpainting
 from .spoiled import find_artifacts
@@ -68,7 +68,7 @@ class GenerationSettings(BaseModel):
     @classmethod
     def _can_be_asked_for(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:
-            tag(text)
+            lora_tag(text)
         return tuple(text.strip() for text in value)
 
     @classmethod

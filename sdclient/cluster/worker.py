@@ -13,7 +13,7 @@ from PIL import Image
 from ..batch.finish import finish
 from ..batch.preparing import RequestPreparer
 from ..batch.sending import JobRunner
-from ..batch.server import ServerCheck, look_at
+from ..batch.server import ServerCheck, check_server
 from ..batch.servers import Server
 from ..client import WebUI
 from ..errors import MaskError, SDClientError, WebUIError
@@ -31,7 +31,8 @@ def check_endpoint(
     """What a WebUI makes of a run's settings, or why it cannot be used."""
     try:
         with WebUI(endpoint.url, auth=endpoint.auth) as webui:
-            return look_at(Server(endpoint.name, webui), samplers, loras, with_kind=True)
+            facts = check_server(webui, samplers, loras)
+            return ServerCheck(endpoint.name, webui.kind.product.value, facts)
     except SDClientError as error:
         return named(error, endpoint)
 

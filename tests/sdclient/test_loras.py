@@ -10,7 +10,7 @@ from pytest_httpserver import HTTPServer
 
 from sdclient import Img2ImgRequest, WebUI
 from sdclient.errors import SettingSubstituted, UnknownSetting
-from sdclient.loras import check_loras, loras_in, tag, verify_loras, with_loras
+from sdclient.loras import find_loras, lora_tag, loras_in, verify_loras, with_loras
 from sdclient.models import GenerationInfo, GenerationReply
 
 from .conftest import png_bytes, reply_body
@@ -25,13 +25,13 @@ from .conftest import png_bytes, reply_body
     ],
 )
 def test_a_lora_is_asked_for_in_the_prompt(text: str, expected: str) -> None:
-    assert tag(text) == expected
+    assert lora_tag(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", ":0.8", "defects:", "defects:much", "defects:nan", "a:0.5:0.5", "<a>:1", "a,b"])
 def test_what_cannot_be_asked_for_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected NAME or NAME:WEIGHT"):
-        tag(text)
+        lora_tag(text)
 
 
 def test_a_prompt_is_extended_once() -> None:
@@ -57,21 +57,23 @@ def listing(server: HTTPServer, *entries: dict[str, Any]) -> None:
 
 def test_listed_ones_are_found_by_name_and_by_alias_with_their_hash(httpserver: HTTPServer, webui: WebUI) -> None:
     listing(httpserver, entry("defects-v1", "defects", sshs_model_hash="ab" * 32), entry("plain"))
-    assert check_loras(webui, ["defects", "plain"]) == {"defects": "ab" * 32}
-    assert check_loras(webui, ["defects-v1"]) == {"defects-v1": "ab" * 32}
-    assert check_loras(webui, []) == {}
+    assert find_loras(["defects", "plain"], webui.loras, webui.refresh_loras, server=webui.url) == {
+        "defects": "ab" * 32
+    }
+    assert find_loras(["defects-v1"], webui.loras, webui.refresh_loras, server=webui.url) == {"defects-v1": "ab" * 32}
+    assert find_loras([], webui.loras, webui.refresh_loras, server=webui.url) == {}
 
 
 def test_an_alias_of_two_files_names_neither(httpserver: HTTPServer, webui: WebUI) -> None:
     listing(httpserver, entry("one", "defects"), entry("two", "Defects"))
     with pytest.raises(UnknownSetting, match="no LoRA 'defects'"):
-        check_loras(webui, ["defects"])
+        find_loras(["defects"], webui.loras, webui.refresh_loras, server=webui.url)
 
 
 def test_a_server_is_made_to_look_again_before_one_counts_as_missing(httpserver: HTTPServer, webui: WebUI) -> None:
     httpserver.expect_oneshot_request("/sdapi/v1/loras").respond_with_json([])
     listing(httpserver, entry("defects"))
-    assert check_loras(webui, ["defects"]) == {}
+    assert find_loras(["defects"], webui.loras, webui.refresh_loras, server=webui.url) == {}
     asked = [(request.method, request.path.rpartition("/")[2]) for request, _ in httpserver.log]
     assert asked == [("GET", "loras"), ("POST", "refresh-loras"), ("GET", "loras")]
 
@@ -89,14 +91,14 @@ def test_a_missing_one_is_told_with_those_near(
 ) -> None:
     listing(httpserver, *entries)
     with pytest.raises(UnknownSetting, match=f"no LoRA 'defects'; {words}"):
-        check_loras(webui, ["defects"])
+        find_loras(["defects"], webui.loras, webui.refresh_loras, server=webui.url)
 
 
 def test_a_server_that_lists_none_at_all_is_told(scripted: HTTPServer, webui: WebUI) -> None:
     scripted.expect_request("/sdapi/v1/options").respond_with_json({"samples_format": "png"})
     scripted.expect_request("/sdapi/v1/loras").respond_with_json({"detail": "Not Found"}, status=404)
     with pytest.raises(UnknownSetting, match="lists no LoRAs"):
-        check_loras(webui, ["defects"])
+        find_loras(["defects"], webui.loras, webui.refresh_loras, server=webui.url)
 
 
 def info(**changes: Any) -> GenerationInfo:

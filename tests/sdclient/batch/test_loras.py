@@ -96,7 +96,7 @@ def test_servers_with_another_file_under_the_name_are_told_apart(
 def test_a_server_that_leaves_it_out_fails_the_images(
     sources_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sdclient.batch.server.check_loras", lambda *_: {})
+    monkeypatch.setattr("sdclient.batch.server.find_loras", lambda *_, **__: {})
     with serve_webui() as server, WebUI(server.url) as webui:
         runner = BatchRunner(
             webui,
