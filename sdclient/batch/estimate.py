@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from ..client import WebUI
 from ..sources import Source
+from .settings import GenerationSettings
+
+if TYPE_CHECKING:
+    from .run_file import RunSpec
 
 
 @dataclass(frozen=True)
@@ -79,3 +86,53 @@ def disk_free(path: Path) -> int:
     while not place.exists() and place != place.parent:
         place = place.parent
     return shutil.disk_usage(place).free
+
+
+def describe_dry_run(webui: WebUI, spec: RunSpec, owed: Sequence[tuple[Source, int]], output: Path) -> dict[str, Any]:
+    """What a run would do, for JSON: its configuration, and unless no source is given, images, time and disk.
+
+    Args:
+        webui: makes a few images of the first source, to be timed; they are not kept.
+        spec: settings of the run.
+        owed: each source with the number of its images.
+        output: folder of the run; it need not be there yet.
+
+    Raises:
+        WebUIError: the server makes no image.
+        SourceError: the first source cannot be read.
+    """
+    from ..probe import timed_probe
+
+    summary: dict[str, Any] = {"configuration": spec.as_dict()}
+    if owed:
+        source = owed[0][0]
+        plain = asdict(spec.parameters_for(source, 1, 0))
+        del plain["inpainting"]  # with a mask, an image takes as long
+        settings = GenerationSettings.checked({**plain, "batch_size": spec.batch_size})
+        place = next(folder for folder in (output, *output.resolve().parents) if folder.is_dir())
+        found = dry_run(
+            owed,
+            seconds_per_image=timed_probe(webui, source, settings),
+            bytes_per_image=sum(one.path.stat().st_size for one, _ in owed) / len(owed),
+            disk_free_bytes=disk_free(place),
+        )
+        summary |= {**asdict(found), "fits_on_disk": found.fits_on_disk}
+    return summary
+
+
+def words_of_dry_run(summary: Mapping[str, Any], url: str) -> str:
+    """The same for people.
+
+    Args:
+        summary: from `describe_dry_run`.
+        url: of the server that was timed.
+    """
+    lines = [json.dumps(summary["configuration"], ensure_ascii=False, indent=2)]
+    lines += [f"{name}: {images} images" for name, images in summary.get("images_by_class", {}).items()]
+    if "estimate" in summary:
+        taken = summary["estimate"]
+        lines.append(
+            f"{taken['images']} images, about {taken['time_s'] / 60:.1f} minutes at {url} alone, "
+            f"{taken['disk_bytes'] / 2**20:.1f} MiB of {summary['disk_free_bytes'] / 2**20:.0f} MiB free"
+        )
+    return "\n".join(lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,9 +13,7 @@ from sdcore.cli import FiniteRange
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..batch import RunSpec
     from ..batch.mask_files import Unmasked
-    from ..client import WebUI
     from ..sources import Source
 
 _STRENGTH = "denoising_strength"
@@ -198,6 +196,7 @@ def generate(
     if not until_accepted and (strength_range is not None or budget is not None):
         raise click.UsageError("--strength-range and --budget need --until-accepted")
     from ..batch import BatchRunner, GenerateOptions, GenerationSettings, RunSpec, load_run_file
+    from ..batch.estimate import describe_dry_run, words_of_dry_run
     from ..batch.mask_files import apply_masks
     from ..batch.setting_values import parse_assignment
     from ..batch.spoiled import find_artifacts
@@ -246,7 +245,10 @@ def generate(
             files, owed = apply_masks(masks, owed, unmasked=unmasked)
         if servers.first is not None and dry_run:
             warn_of_sources(spec, owed, runner.check(found).native_px, files)
-            click.echo(_dry_run(servers.first, spec, owed, output, as_json))
+            summary = describe_dry_run(servers.first, spec, owed, output)
+            click.echo(
+                json.dumps(summary, ensure_ascii=False) if as_json else words_of_dry_run(summary, servers.first.url)
+            )
             return
         if until_accepted:
             if files is not None:
@@ -271,38 +273,3 @@ def generate(
         tell(summary, runner)
     if summary["failed"]:
         raise click.exceptions.Exit(1)
-
-
-def _dry_run(webui: WebUI, spec: RunSpec, owed: Sequence[tuple[Source, int]], output: Path, as_json: bool) -> str:
-    """What a run would do, in words or as JSON."""
-    from dataclasses import asdict
-
-    from ..batch import GenerationSettings
-    from ..batch.estimate import disk_free, dry_run
-    from ..probe import timed_probe
-
-    summary: dict[str, Any] = {"configuration": spec.as_dict()}
-    if owed:
-        source = owed[0][0]
-        plain = asdict(spec.parameters_for(source, 1, 0))
-        del plain["inpainting"]  # with a mask, an image takes as long
-        settings = GenerationSettings.checked({**plain, "batch_size": spec.batch_size})
-        place = next(folder for folder in (output, *output.resolve().parents) if folder.is_dir())
-        found = dry_run(
-            owed,
-            seconds_per_image=timed_probe(webui, source, settings),
-            bytes_per_image=sum(one.path.stat().st_size for one, _ in owed) / len(owed),
-            disk_free_bytes=disk_free(place),
-        )
-        summary |= {**asdict(found), "fits_on_disk": found.fits_on_disk}
-    if as_json:
-        return json.dumps(summary, ensure_ascii=False)
-    lines = [json.dumps(summary["configuration"], ensure_ascii=False, indent=2)]
-    lines += [f"{name}: {images} images" for name, images in summary.get("images_by_class", {}).items()]
-    if "estimate" in summary:
-        estimate = summary["estimate"]
-        lines.append(
-            f"{estimate['images']} images, about {estimate['time_s'] / 60:.1f} minutes at {webui.url} alone, "
-            f"{estimate['disk_bytes'] / 2**20:.1f} MiB of {summary['disk_free_bytes'] / 2**20:.0f} MiB free"
-        )
-    return "\n".join(lines)
