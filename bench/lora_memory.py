@@ -17,11 +17,11 @@ from types import SimpleNamespace
 
 import torch
 
-from generator._diffusers import import_diffusers
 from generator.lora.adapters import add_adapters
 from generator.lora.families import SD1, SDXL, Family
 from generator.lora.memory import kept_bytes, memory_need
 from generator.lora.settings import LoraSettings
+from sdcore.optional_imports import import_diffusers
 
 _GIB = 2**30
 _ROWS: tuple[tuple[Family, int, bool, bool], ...] = tuple(

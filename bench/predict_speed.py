@@ -220,7 +220,7 @@ def _upstream(place: Path, images: Path, size: int, *, nosave: bool) -> dict[str
     os.environ |= {SETTINGS: settings, "YOLO_OFFLINE": "true", "YOLOv5_VERBOSE": "true"}
     import torch
 
-    from torchvision_repair import import_torchvision
+    from sdcore.optional_imports import import_torchvision
 
     import_torchvision()
     load: Any = torch.load

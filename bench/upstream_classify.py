@@ -27,7 +27,7 @@ os.environ["YOLO_OFFLINE"] = "true"
 import numpy as np
 import torch
 
-from torchvision_repair import import_torchvision
+from sdcore.optional_imports import import_torchvision
 from trainer.dataset import list_images
 from trainer.predictions import write_predictions
 

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ._diffusers import import_diffusers
+from sdcore.optional_imports import import_diffusers
+
 from .config import NORM_GROUPS, NetworkConfig
 
 TIMESTEPS = 1000

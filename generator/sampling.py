@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from sdcore.optional_imports import import_diffusers
 from sdcore.torch_runtime import MixedPrecision
 
-from ._diffusers import import_diffusers
 from .network import SCHEDULE
 from .pixels import PixelCode
 

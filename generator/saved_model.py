@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from sdcore.files import read_json, sha256_of
+from sdcore.optional_imports import import_diffusers
 
-from ._diffusers import import_diffusers
 from .errors import MissingExtra, ModelError
 from .model_files import GENERATOR_NAME, UNET_CONFIG, UNET_WEIGHTS, read_described
 from .pixels import PixelCode

@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("sdcore", "sdclient", "trainer", "generator", "torchvision_repair")
+PACKAGES = ("sdcore", "sdclient", "trainer", "generator")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 MAY_IMPORT = {
     "sdcore": set(),
-    "sdclient": {"sdcore", "torchvision_repair"},
-    "trainer": {"sdcore", "sdclient", "torchvision_repair"},  # of sdclient the manifest alone
-    "generator": {"sdcore", "torchvision_repair"},
-    "torchvision_repair": set(),
+    "sdclient": {"sdcore"},
+    "trainer": {"sdcore", "sdclient"},  # of sdclient the manifest alone
+    "generator": {"sdcore"},
 }
 
 

@@ -24,7 +24,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from torchvision_repair import import_torchvision
+from sdcore.optional_imports import import_torchvision
 
 from .errors import TrainerError
 

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import torch
 
 from sdcore.files import read_json, sha256_of
+from sdcore.optional_imports import import_diffusers
 
-from .._diffusers import import_diffusers
 from ..errors import ModelError
 from .checkpoint import Described, describe_base
 from .families import Family, model_index

@@ -19,7 +19,8 @@ from torch import nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from .._diffusers import import_diffusers
+from sdcore.optional_imports import import_diffusers
+
 from .adapters import adapted_models, add_adapters, trained
 from .families import Family
 from .session import predict

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from .._diffusers import import_diffusers
+from sdcore.optional_imports import import_diffusers
+
 from .base import Base
 from .session import Session, predict
 from .texts import Encoded, encode_texts

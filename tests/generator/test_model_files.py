@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from generator._diffusers import import_diffusers
 from generator.config import TrainConfig
 from generator.errors import ModelError
 from generator.model_files import read_described
 from generator.train import train
+from sdcore.optional_imports import import_diffusers
 
 
 @pytest.fixture

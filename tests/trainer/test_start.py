@@ -28,7 +28,7 @@ N = "yolov5n-cls"
 WRITE_UPSTREAM = """
 import argparse, copy, pathlib, sys
 import numpy, torch
-from torchvision_repair import import_torchvision
+from sdcore.optional_imports import import_torchvision
 import_torchvision()
 import yolov5.models.yolo as yolo
 from yolov5.utils.augmentations import classify_transforms

@@ -12,13 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from generator._diffusers import import_diffusers
 from generator.errors import ModelError
 from generator.lora.base import Base, load_base
 from generator.lora.families import SD1, SDXL
 from generator.lora.session import predict
 from generator.lora.texts import encode_texts
 from generator.lora.vocabulary import BPE_FILE, find_vocabulary, from_bpe
+from sdcore.optional_imports import import_diffusers
 
 
 def answer(base: Base) -> torch.Tensor:

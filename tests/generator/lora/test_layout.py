@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from generator._diffusers import import_diffusers
 from generator.lora.adapters import add_adapters
 from generator.lora.families import SD1, SDXL, Family
 from generator.lora.layout import file_tensors, layer_key
 from generator.lora.settings import LoraSettings
+from sdcore.optional_imports import import_diffusers
 
 
 def real_unet(family: Family) -> Any:

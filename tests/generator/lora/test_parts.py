@@ -10,7 +10,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generator._diffusers import import_diffusers
 from generator.errors import SettingsError
 from generator.lora.captions import Captions, read_captions
 from generator.lora.draws import Draw, micro_batches
@@ -18,6 +17,7 @@ from generator.lora.objective import add_noise, target, weights
 from generator.lora.place import TrainingFolder
 from generator.lora.settings import LoraSettings
 from generator.lora.sizes import training_size
+from sdcore.optional_imports import import_diffusers
 
 
 def test_the_text_beside_a_picture_goes_before_its_class_and_that_before_the_template(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from generator._diffusers import import_diffusers
+from sdcore.optional_imports import import_diffusers
 
 _VAE = {
     "block_out_channels": (8, 8, 8, 8),

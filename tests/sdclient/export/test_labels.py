@@ -103,7 +103,7 @@ def test_the_soft_edge_counts_since_it_changes_too(masked: Output, tmp_path: Pat
 _READ_BY_YOLOV5 = """
 import json, sys, warnings
 warnings.simplefilter("ignore")
-from torchvision_repair import import_torchvision
+from sdcore.optional_imports import import_torchvision
 import_torchvision()
 from yolov5.utils.dataloaders import LoadImagesAndLabels
 from yolov5.utils import general

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from sdcore.optional_imports import import_diffusers
+
 from ...catalogue import ALL_SAMPLERS
-from ._diffusers import import_diffusers
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from sdcore.files import read_json, sha256_of
+from sdcore.optional_imports import import_diffusers
 
 from ....errors import MissingExtra, ModelFileError
-from ._diffusers import WHAT, import_diffusers
 from .pixel_code import PixelCode
 
 GENERATOR_NAME = "generator.json"
@@ -26,6 +26,7 @@ SCHEDULE_CONFIG = Path("scheduler", "scheduler_config.json")
 
 _FORMAT, _VERSION = "sd-defects diffusion model", 1
 _PICKLES = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl"})
+_WHAT = "'sdclient serve --engine diffusion'"
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +160,7 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
     except ModuleNotFoundError as error:
-        raise MissingExtra(WHAT, "diffusion") from error
+        raise MissingExtra(_WHAT, "diffusion") from error
     try:
         return {name: one.to(torch.float32) for name, one in load_file(path).items()}
     except (SafetensorError, OSError, ValueError) as error:
@@ -167,7 +168,8 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _build(folder: Path, config: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> nn.Module:
-    diffusers = import_diffusers()
+    # A sampler needs torchsde; asked for here, its absence is told before the server answers.
+    diffusers = import_diffusers(_WHAT, also=("torchsde",))
     try:
         network: nn.Module = diffusers.UNet2DModel.from_config(dict(config))
         network.load_state_dict(dict(weights))
