@@ -3,7 +3,7 @@
 This is the one file format of `sdclient` that others may read; `trainer` does, to learn from which source
 an image descends. Standard library only, so that reading it costs nothing.
 
-Tables (schema version in `PRAGMA user_version`; an older file is migrated when it is opened for writing):
+Tables (schema version 3, in `PRAGMA user_version`; files of another version are refused):
 
 `run`     one row a key: the parameters of the run as JSON, fixed when the output was made.
 `images`  one row an image of the plan. `status` is "planned", "running", "done" or "failed" (with its reason).
@@ -81,16 +81,6 @@ CREATE TABLE review_log (
     verdict TEXT NOT NULL, tab TEXT NOT NULL, reviewed_at TEXT NOT NULL
 );
 """
-_MIGRATE_1_TO_3 = (
-    "ALTER TABLE images RENAME TO images_1; DROP INDEX images_by_source;"  # noqa: S608 - our own words only
-    + _CREATE_IMAGES
-    + "INSERT INTO images SELECT *, 'done', 0, '', '', '[]' FROM images_1; DROP TABLE images_1;"
-    + _CREATE_CURATION
-)
-_MIGRATE_2_TO_3 = (
-    "ALTER TABLE images ADD COLUMN mask TEXT NOT NULL DEFAULT '';"
-    "ALTER TABLE images ADD COLUMN other_parents TEXT NOT NULL DEFAULT '[]';" + _CREATE_CURATION
-)
 
 
 @dataclass(frozen=True)
@@ -169,9 +159,7 @@ class RowState:
 _PLANNED_COLUMNS = tuple(field.name for field in fields(PlannedRow))
 _COLUMNS = tuple(field.name for field in fields(ImageRecord))
 _STATE_COLUMNS = tuple(field.name for field in fields(RowState))
-_STATES_OF_1 = f"SELECT file, class_name, key, '{DONE}', 0, '' FROM images ORDER BY file"  # noqa: S608 - our own names
 _JSON_COLUMNS = ("asked", "used", "other_parents")
-_NEW_IN_3 = {"mask": "''", "other_parents": "'[]'"}
 
 
 class Manifest:
@@ -179,12 +167,12 @@ class Manifest:
 
     Args:
         output: the output folder that holds (or will hold) the manifest.
-        create: open for writing, making the manifest when it is not there and migrating an older one.
+        create: open for writing, making the manifest when it is not there.
             Without it the file is opened read-only.
         durable: make every transaction survive a loss of power, as far as the file system keeps its word.
 
     Raises:
-        ManifestError: missing, not a manifest, or written by a newer version.
+        ManifestError: missing, not a manifest, or of another schema version.
     """
 
     def __init__(self, output: Path, *, create: bool = False, durable: bool = False) -> None:
@@ -197,33 +185,33 @@ class Manifest:
                 f"{self.path.resolve().as_uri()}?mode={mode}", uri=True, timeout=_PATIENCE_S, isolation_level=None
             )
             try:
-                self._version = self._prepare(create=create, durable=durable)
+                self._prepare(create=create, durable=durable)
             except BaseException:
                 self._db.close()
                 raise
         except sqlite3.DatabaseError as error:
             raise ManifestError(f"{self.path}: cannot be opened as a manifest: {error}") from error
 
-    def _prepare(self, *, create: bool, durable: bool) -> int:
+    def _prepare(self, *, create: bool, durable: bool) -> None:
         version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
-        if version > SCHEMA_VERSION or (version == 0 and not create):
+        if version != SCHEMA_VERSION and not (version == 0 and create):
+            advice = (
+                "use a new output folder, or the version of sd-defects that wrote it"
+                if version < SCHEMA_VERSION
+                else "use the version of sd-defects that wrote it"
+            )
             raise ManifestError(
-                f"{self.path}: schema version {version}, this program reads 1 to {SCHEMA_VERSION}; "
-                "use the version of sd-defects that wrote it"
+                f"{self.path}: schema version {version}, this program reads version {SCHEMA_VERSION} alone; {advice}"
             )
         if not create:
-            return version
+            return
         self._db.execute(f"PRAGMA page_size={_PAGE_BYTES}")  # of a file that is new, before anything else
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-        changes = {
-            0: _CREATE_RUN + _CREATE_IMAGES + _CREATE_CURATION,
-            1: _MIGRATE_1_TO_3,
-            2: _MIGRATE_2_TO_3,
-        }.get(version)
-        if changes is not None:
-            self._db.executescript(f"BEGIN IMMEDIATE;{changes}PRAGMA user_version={SCHEMA_VERSION};COMMIT;")
-        return SCHEMA_VERSION
+        if version == 0:
+            # One transaction: a crash leaves an empty file of version 0, which the next start fills.
+            tables = _CREATE_RUN + _CREATE_IMAGES + _CREATE_CURATION
+            self._db.executescript(f"BEGIN IMMEDIATE;{tables}PRAGMA user_version={SCHEMA_VERSION};COMMIT;")
 
     def __enter__(self) -> Manifest:
         return self
@@ -243,11 +231,6 @@ class Manifest:
         with suppress(sqlite3.OperationalError):  # and where the disk has no room for both, which the next image tells
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.execute(f"PRAGMA busy_timeout = {_PATIENCE_S * 1000:.0f}")
-
-    @property
-    def version(self) -> int:
-        """Schema version of the file as it is open."""
-        return self._version
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """Rows of a question in SQL, for the other modules of the manifest.
@@ -319,9 +302,8 @@ class Manifest:
 
     def images(self) -> Iterator[ImageRecord]:
         """Every image that is done, ordered by file name."""
-        where = f"WHERE status = '{DONE}'" if self._version > 1 else ""
-        columns = ", ".join(_COLUMNS if self._version > 2 else (_NEW_IN_3.get(name, name) for name in _COLUMNS))
-        query = f"SELECT {columns} FROM images {where} ORDER BY file"  # noqa: S608 - our own column names
+        columns = ", ".join(_COLUMNS)
+        query = f"SELECT {columns} FROM images WHERE status = '{DONE}' ORDER BY file"  # noqa: S608 - our own column names
         try:
             for row in self.query(query):
                 yield _from_row(row)
@@ -334,9 +316,6 @@ class Manifest:
         Args:
             unfinished: PLANNED, RUNNING, FAILED: only those images, which are found without reading all rows.
         """
-        if self._version == 1:  # which knew no others than those that are done
-            yield from (RowState(*row) for row in self.query(_STATES_OF_1)) if not unfinished else ()
-            return
         where = f"WHERE status != '{DONE}' AND status IN ({', '.join('?' * len(unfinished))})" if unfinished else ""
         columns = ", ".join(_STATE_COLUMNS)
         for row in self.query(f"SELECT {columns} FROM images {where} ORDER BY file", unfinished):  # noqa: S608 - our own names

@@ -23,7 +23,6 @@ UNDECIDED: Literal[""] = ""
 Scores = Mapping[str, float | None]
 """Score by name; None where it does not apply to the image."""
 
-_TABLES_SINCE = 3
 _EFFECTIVE = """
 SELECT images.file, images.class_name,
        coalesce(nullif(reviews.verdict, ''), filter_verdicts.verdict, ''),
@@ -82,8 +81,6 @@ class Curation:
 
     def scores(self) -> dict[str, dict[str, float | None]]:
         """Scores by file, of images whose bytes are still the ones that were scored."""
-        if self._manifest.version < _TABLES_SINCE:
-            return {}
         rows = self._manifest.query(
             "SELECT file, scores FROM scores JOIN images USING (file, sha256) WHERE status = 'done' ORDER BY file"
         )
@@ -102,8 +99,6 @@ class Curation:
 
     def verdicts(self) -> Iterator[Verdict]:
         """What holds for every image that is done, ordered by file name."""
-        if self._manifest.version < _TABLES_SINCE:
-            return
         for file, class_name, verdict, reasons, is_by_person, revision in self._manifest.query(_EFFECTIVE):
             yield Verdict(file, class_name, verdict, tuple(json.loads(reasons)), bool(is_by_person), revision)
 

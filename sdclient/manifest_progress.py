@@ -73,9 +73,7 @@ def key_of(manifest: Manifest, file: str) -> str | None:
 
 def mask_of(manifest: Manifest, file: str) -> str | None:
     """The mask of an image that is done, "" where it has none; None where no row says done."""
-    mask = "mask" if manifest.version > 2 else "''"
-    done = f"AND status = '{DONE}'" if manifest.version > 1 else ""
-    rows = manifest.query(f"SELECT {mask} FROM images WHERE file = ? {done}", (file,))  # noqa: S608 - our own words only
+    rows = manifest.query("SELECT mask FROM images WHERE file = ? AND status = ?", (file, DONE))
     return next((str(found) for (found,) in rows), None)
 
 
@@ -107,7 +105,7 @@ def count_by_class(manifest: Manifest) -> dict[str, Counter[str]]:
         ManifestError: the manifest is damaged.
     """
     # In one question, for a run may be at work. The first manifests knew no images but those that are done.
-    query = _ALL_BY_CLASS if manifest.version == 1 else f"{_ALL_BY_CLASS} UNION ALL {_UNFINISHED_BY_CLASS}"
+    query = f"{_ALL_BY_CLASS} UNION ALL {_UNFINISHED_BY_CLASS}"
     counts: dict[str, Counter[str]] = {}
     for name, status, rows in manifest.query(query):
         counts.setdefault(name, Counter())[status] += rows

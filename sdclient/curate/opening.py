@@ -6,10 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import ManifestError
 from ..manifest import Manifest
-
-_LEAST_SCHEMA = 2
 
 
 @contextmanager
@@ -20,16 +17,10 @@ def curation_manifest(output: Path, *, is_dry_run: bool) -> Iterator[Manifest]:
     bound to the bytes that were seen.
 
     Raises:
-        ManifestError: no manifest, or a damaged one; none is made by looking. One too old to be judged without
-            migrating it, in a dry run.
+        ManifestError: no manifest, or a damaged one; none is made by looking.
     """
     with Manifest(output) as manifest:
         if is_dry_run:
-            if manifest.version < _LEAST_SCHEMA:
-                raise ManifestError(
-                    f"{manifest.path}: schema version {manifest.version}, which a dry run cannot judge; "
-                    "run 'sdclient curate' without --dry-run, which brings it up to date"
-                )
             yield manifest
             return
     with Manifest(output, create=True) as manifest:

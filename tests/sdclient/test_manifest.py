@@ -76,13 +76,15 @@ def test_a_file_that_is_no_manifest_is_refused(tmp_path: Path) -> None:
         Manifest(tmp_path)
 
 
-def test_a_newer_manifest_is_refused_with_its_version(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 2, 99])
+def test_a_manifest_of_another_version_is_refused_with_its_version(tmp_path: Path, version: int) -> None:
     Manifest(tmp_path, create=True).close()
     database = sqlite3.connect(tmp_path / "manifest.sqlite")
-    database.execute("PRAGMA user_version=99")
+    database.execute(f"PRAGMA user_version={version}")
     database.close()
-    with pytest.raises(ManifestError, match="version 99"):
-        Manifest(tmp_path)
+    for create in (False, True):
+        with pytest.raises(ManifestError, match=f"schema version {version}, .* version 3 alone"):
+            Manifest(tmp_path, create=create)
 
 
 def test_a_damaged_row_is_said_to_be_damaged(tmp_path: Path) -> None:

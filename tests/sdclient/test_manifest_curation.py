@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,21 +83,3 @@ def test_what_was_said_of_other_bytes_does_not_hold(manifest: Manifest) -> None:
     assert set(curation.scores()) == {"pad/1_2.png"}
     assert curation.accepted_files() == set()
     manifest.close()
-
-
-def test_a_manifest_of_schema_2_is_read_and_migrated(tmp_path: Path) -> None:
-    with Manifest(tmp_path, create=True) as manifest:
-        manifest.add([replace(RECORD, mask="", other_parents=())])
-    db = sqlite3.connect(tmp_path / "manifest.sqlite")
-    db.executescript(
-        "ALTER TABLE images DROP COLUMN mask; ALTER TABLE images DROP COLUMN other_parents; DROP TABLE scores;"
-        "DROP TABLE filter_verdicts; DROP TABLE reviews; DROP TABLE review_log; PRAGMA user_version=2;"
-    )
-    db.close()
-    with Manifest(tmp_path) as manifest:
-        assert list(manifest.images()) == [replace(RECORD, mask="", other_parents=())]
-        assert not Curation(manifest).is_curated()
-        assert Curation(manifest).scores() == {}
-    with Manifest(tmp_path, create=True) as manifest:
-        Curation(manifest).review("pad/1_1.png", ACCEPTED, tab="a", seen_revision=0)
-        assert Curation(manifest).accepted_files() == {"pad/1_1.png"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sdclient import manifest_progress
-from sdclient.manifest import DONE, FAILED, MANIFEST_NAME, PLANNED, RUNNING, Manifest, PlannedRow
+from sdclient.manifest import DONE, FAILED, PLANNED, RUNNING, Manifest, PlannedRow
 from sdclient.manifest_progress import BYTE_OF, NEW, count_by_class, count_failures, key_of, mask_of, states_of_source
 
 from .test_manifest import RECORD
@@ -69,23 +68,6 @@ def test_what_is_recorded_is_found_by_name(manifest: Manifest) -> None:
     assert mask_of(manifest, "pad/3_1.png") == "_masks/pad/3_1.png"
     assert mask_of(manifest, "pad/3_10.png") == ""
     assert mask_of(manifest, "pad/3_2.png") is None
-
-
-def test_a_manifest_of_the_first_version_is_counted_too(manifest: Manifest, tmp_path: Path) -> None:
-    manifest.forget([state.file for state in manifest.states(PLANNED, RUNNING, FAILED)])
-    manifest.close()
-    database = sqlite3.connect(tmp_path / MANIFEST_NAME)
-    kept = "file, class_name, source, source_sha256, k, seed, key, sha256, width, height, server, model, engine, asked"
-    database.executescript(
-        f"CREATE TABLE old AS SELECT {kept}, used, infotext, created_at FROM images; DROP TABLE images;"
-        "ALTER TABLE old RENAME TO images; PRAGMA user_version = 1;"
-    )
-    database.close()
-    with Manifest(tmp_path) as old:
-        assert count_by_class(old) == {"pad": {DONE: 2}}
-        assert count_failures(old) == {}
-        assert old.files() == {"pad/3_1.png", "pad/3_10.png"}
-        assert mask_of(old, "pad/3_1.png") == ""
 
 
 @pytest.mark.parametrize("name", ["_COUNT", "_NUMBERS", "_UNFINISHED", "_ALL_BY_CLASS", "_UNFINISHED_BY_CLASS"])

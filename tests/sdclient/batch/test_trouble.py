@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -200,30 +199,6 @@ def test_the_manifest_knows_what_is_on_its_way(
 def test_a_durable_run_makes_the_same_files(webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
     list(runner(webui, sources_folder, tmp_path / "out", durable=True).run(owed(sources_folder)))
     assert pictures(tmp_path / "out") == recorded(tmp_path / "out")
-
-
-def test_an_output_of_the_first_version_is_taken_up(webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
-    """As 0.1.0's first manifests were: no states, every row an image that is done."""
-    output = tmp_path / "out"
-    list(runner(webui, sources_folder, output).run(owed(sources_folder)))
-    database = sqlite3.connect(output / "manifest.sqlite")
-    kept = (
-        "file, class_name, source, source_sha256, k, seed, key, sha256, width, height, server, model, engine, "
-        "asked, used, infotext, created_at"
-    )
-    database.executescript(
-        f"CREATE TABLE old AS SELECT {kept} FROM images WHERE k < 3; DROP TABLE images;"
-        "ALTER TABLE old RENAME TO images; CREATE INDEX images_by_source ON images (source_sha256);"
-        "DROP TABLE scores; DROP TABLE filter_verdicts; DROP TABLE reviews; DROP TABLE review_log;"
-        "PRAGMA user_version = 1;"
-    )
-    database.close()
-    with Manifest(output) as manifest:  # a reader migrates nothing
-        assert len(list(manifest.images())) == 6
-        assert {state.status for state in manifest.states()} == {DONE}
-    again = list(runner(webui, sources_folder, output).run(owed(sources_folder)))
-    assert {record.k for record in again} == {3}
-    assert pictures(output) == recorded(output)
 
 
 def test_two_servers_share_the_work_and_a_dead_ones_part_is_done_elsewhere(

@@ -237,20 +237,6 @@ def test_it_counts_what_was_decided_each_image_once(output: Path) -> None:
     assert (made.accepted, made.rejected, made.cleared) == (1, 1, 1)
 
 
-def test_an_old_manifest_is_migrated(output: Path) -> None:
-    db = sqlite3.connect(output / "manifest.sqlite")
-    db.executescript(
-        "ALTER TABLE images DROP COLUMN mask; ALTER TABLE images DROP COLUMN other_parents; DROP TABLE scores;"
-        "DROP TABLE filter_verdicts; DROP TABLE reviews; DROP TABLE review_log; PRAGMA user_version=2;"
-    )
-    db.close()
-    with review_application(output) as application, application.in_background() as url:
-        page = Page(url)
-        assert page.get("/api/list").json()["files"] == FILES
-        assert page.decide(ACCEPTED, "pad/1_1.png")["written"] == 1
-        page.session.close()
-
-
 def test_a_folder_without_a_manifest_stays_without(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"no manifest\.sqlite here"), review_application(tmp_path):
         pass
