@@ -1,12 +1,51 @@
-"""What tests of both packages share."""
+"""What all tests share: the recordings, the real images, and the guard that each test leaves its process as it was."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.process_state import (
+    differences,
+    put_back,
+    read_process_state,
+    seed_random_numbers,
+    threads_left,
+)
+
 SHARED = Path(__file__).parent.parent.parent / "shared"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Let pytest-randomly, where it is installed, shuffle the tests and leave the seeds to us."""
+    if hasattr(config.option, "randomly_reset_seed"):
+        config.option.randomly_reset_seed = False
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Before any fixture, also one of the session: the same random numbers in whatever order tests run."""
+    seed_random_numbers()
+
+
+@pytest.fixture(autouse=True)
+def _process_is_left_as_it_was() -> Iterator[None]:
+    """Fail the test that leaves signal handlers, environment, threads, torch settings or the like changed.
+
+    It is set up before every other fixture of the test, so it looks when those have put back what they changed.
+    Filters of warnings are restored by pytest itself.
+    """
+    threads = set(threading.enumerate())
+    before = read_process_state()
+    yield
+    left = differences(before, read_process_state()) + threads_left(threads)
+    if left:
+        put_back(before)
+        pytest.fail("this test left its process changed:\n  " + "\n  ".join(left), pytrace=False)
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,6 +25,8 @@ _HOW_TO_START = "start one with 'ray start --head' and join it from each machine
 @contextmanager
 def connected(address: str) -> Iterator[None]:
     """Be a program of this cluster for as long as the block lasts; one that is connected already stays as it is.
+
+    Signal handlers stay as they were, also within the block.
 
     Args:
         address: "auto" for the cluster that this machine is a node of, or the head's "HOST:PORT".
@@ -41,11 +45,32 @@ def connected(address: str) -> Iterator[None]:
         return
     _refuse_silence(address)
     _try_out(address)
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    with signal_handlers_kept():
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield
     finally:
-        ray.shutdown()
+        with signal_handlers_kept():
+            ray.shutdown()
+
+
+@contextmanager
+def signal_handlers_kept() -> Iterator[None]:
+    """Put back the handlers of SIGINT and SIGTERM after the block.
+
+    `ray.init` sets a handler of SIGTERM and never takes it back: it ends the process with `sys.exit`, also long after
+    `ray.shutdown`, and also where the program had one of its own. Off the main thread neither Ray nor we can set one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for one, handler in former.items():
+            if handler is not None:  # None: set by C code, which Python can neither read nor put back
+                signal.signal(one, handler)
 
 
 def check_address(address: str) -> None:

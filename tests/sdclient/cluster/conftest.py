@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from sdclient.cluster.connection import signal_handlers_kept
 from sdclient.testing import WebUIServer, serve_webui
+from tests.support.process_state import threads_of_session
 
 # Ray reads these when it is imported.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -34,7 +36,8 @@ class LocalCluster:
         head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": _STORE_BYTES, "node_name": "head"}
         head["_system_config"] = _QUICK_TO_NOTICE
         head["env_vars"] = {"SDCLIENT_URL": "http://127.0.0.1:9"}  # the port "discard", where nothing listens
-        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        with signal_handlers_kept():
+            self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self._nodes: dict[str, Any] = {}
         self._servers: dict[str, WebUIServer] = {}
         self._opened = ExitStack()
@@ -51,15 +54,17 @@ class LocalCluster:
 
     def add(self, name: str, *, wait: bool = True) -> WebUIServer:
         """Let a node join, with a WebUI of its own."""
-        server = self._opened.enter_context(serve_webui(job_ms=JOB_MS, api_auth=AUTH))
+        with threads_of_session():
+            server = self._opened.enter_context(serve_webui(job_ms=JOB_MS, api_auth=AUTH))
         self._servers[name] = server
-        self._nodes[name] = self._cluster.add_node(
-            wait=wait,
-            num_cpus=1,
-            object_store_memory=_STORE_BYTES,
-            node_name=name,
-            env_vars={"SDCLIENT_URL": server.url, "SDCLIENT_AUTH": AUTH},
-        )
+        with signal_handlers_kept():
+            self._nodes[name] = self._cluster.add_node(
+                wait=wait,
+                num_cpus=1,
+                object_store_memory=_STORE_BYTES,
+                node_name=name,
+                env_vars={"SDCLIENT_URL": server.url, "SDCLIENT_AUTH": AUTH},
+            )
         return server
 
     def settle(self) -> None:
@@ -88,7 +93,8 @@ def started_cluster() -> Iterator[LocalCluster]:
         for name in ("one", "two", "three"):
             cluster.add(name, wait=False)
         cluster.settle()
-        ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+        with signal_handlers_kept():
+            ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
         yield cluster
     finally:
         ray.shutdown()

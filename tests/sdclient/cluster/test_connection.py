@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 
@@ -77,6 +79,37 @@ def test_a_connection_that_is_there_is_used_and_stays(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "ray", there)
     with connected("auto"):
         pass
+
+
+def test_rays_handlers_of_signals_do_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    def take_over(*_: object, **__: object) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(connection, "_try_out", lambda _: None)
+    monkeypatch.setattr(ray, "init", take_over)
+    monkeypatch.setattr(ray, "shutdown", take_over)
+    former = signal.getsignal(signal.SIGTERM)
+    with connected("auto"):
+        assert signal.getsignal(signal.SIGTERM) is former
+    assert signal.getsignal(signal.SIGTERM) is former
+
+
+def test_another_thread_connects_without_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(connection, "_try_out", lambda _: None)
+    monkeypatch.setattr(ray, "init", lambda **_: None)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    inside: list[bool] = []
+
+    def work() -> None:
+        with connected("auto"):
+            inside.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert inside == [True]
 
 
 @pytest.mark.parametrize(
