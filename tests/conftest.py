@@ -8,13 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process_state import (
-    differences,
-    put_back,
-    read_process_state,
-    seed_random_numbers,
-    threads_left,
-)
+from tests.support.process_state import differences, put_back, read_process_state, seed_random_numbers, threads_left
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 

@@ -93,3 +93,12 @@ def test_the_foundations_import_nothing_heavy(name: str) -> None:
 
 def test_everything_is_a_known_package() -> None:
     assert {path.relative_to(ROOT).parts[0] for path in MODULES} == set(PACKAGES)
+
+
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=names)
+def test_no_test_imports_a_test_or_a_conftest(path: Path) -> None:
+    of_tests = {name for name in imported_modules(path) if name.split(".")[0] == "tests"}
+    assert {name for name in of_tests if name != "tests.support" and not name.startswith("tests.support.")} == set()

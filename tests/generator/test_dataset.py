@@ -10,8 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from generator.dataset import TrainingSet, read_training_set
 from generator.errors import DataError, GeneratedImages, TooFewImages
-
-from .conftest import draw_classes, drawn
+from tests.support.generator_data import draw_classes, drawn
 
 
 def read(folder: Path, **options: Any) -> TrainingSet:

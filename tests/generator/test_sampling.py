@@ -11,8 +11,7 @@ from generator.pixels import PixelCode
 from generator.sampling import sample
 from generator.sheet import PURE, STRENGTHS, SheetRow, draw_sheet
 from sdcore.torch_runtime import MixedPrecision
-
-from .conftest import TINY, drawn
+from tests.support.generator_data import TINY, drawn
 
 CPU = torch.device("cpu")
 CODE = PixelCode((0.5,), (0.25,), 4)

@@ -20,8 +20,7 @@ from generator.errors import ModelError, OutOfMemory, SettingsError
 from generator.session import Session
 from generator.train import train
 from sdcore.progress import Interrupted
-
-from .conftest import draw_classes, drawn
+from tests.support.generator_data import draw_classes, drawn
 
 Tiny = Callable[..., TrainConfig]
 

@@ -11,8 +11,7 @@ from sdclient.batch import BatchRunner, GenerationSettings
 from sdclient.client import GeneratedImage
 from sdclient.errors import LossyFormat, UnknownSetting
 from sdclient.server_kind import Product
-
-from .conftest import Live, if_there, picture
+from tests.support.live import Live, if_there, picture
 
 SAME_LEVELS = 4.0
 """Mean difference under which two pictures count as one seed's: the same seed is not exact to the byte."""

@@ -9,8 +9,7 @@ import pytest
 from sdclient import JobProgress
 from sdclient._generation import new_task_id
 from sdclient.errors import IncompleteReply
-
-from .conftest import Live
+from tests.support.live import Live
 
 LONG = {"steps": 20, "n_iter": 12, "denoising_strength": 1.0}
 SOON_S = 60

@@ -11,8 +11,7 @@ from PIL import Image
 from sdclient.errors import ServerFault
 from sdclient.infotext import parse_infotext
 from sdclient.models import ExtrasBatchRequest, ExtrasSingleRequest, InterrogateRequest
-
-from .conftest import Live, if_there, picture
+from tests.support.live import Live, if_there, picture
 
 
 def test_png_info_reads_what_img2img_wrote(live: Live) -> None:

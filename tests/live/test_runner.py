@@ -11,8 +11,7 @@ from sdclient.batch import BatchRunner, GenerationSettings
 from sdclient.errors import UnknownSetting
 from sdclient.manifest import Manifest
 from sdclient.sources import discover
-
-from .conftest import Live, picture
+from tests.support.live import Live, picture
 
 PER_SOURCE = 3
 

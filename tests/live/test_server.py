@@ -9,8 +9,7 @@ import pytest
 from sdclient import RetryPolicy, WebUI
 from sdclient.errors import ServerFault, Unauthorized, UnexpectedReply
 from sdclient.server_kind import Product
-
-from .conftest import Live, if_there
+from tests.support.live import Live, if_there
 
 
 def test_the_server_is_recognised(live: Live) -> None:

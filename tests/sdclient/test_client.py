@@ -15,8 +15,7 @@ from werkzeug import Request, Response
 
 from sdclient import Img2ImgRequest, RetryPolicy, Timeouts, Txt2ImgRequest, WebUI, errors
 from sdclient.models import ADetailerUnit, ControlNetUnit, GenerationReply, alwayson
-
-from .conftest import png_bytes, reply_body
+from tests.support.webui import png_bytes, reply_body
 
 IMG2IMG = "/sdapi/v1/img2img"
 

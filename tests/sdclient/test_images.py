@@ -11,8 +11,7 @@ from PIL import Image
 
 from sdclient._images import decode, encode_png, from_base64, image_format, to_base64, to_bytes
 from sdclient.errors import BadImage
-
-from .conftest import png_bytes
+from tests.support.webui import png_bytes
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF"])

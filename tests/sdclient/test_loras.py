@@ -12,8 +12,7 @@ from sdclient import Img2ImgRequest, WebUI
 from sdclient.errors import SettingSubstituted, UnknownSetting
 from sdclient.loras import find_loras, lora_tag, loras_in, verify_loras, with_loras
 from sdclient.models import GenerationInfo, GenerationReply
-
-from .conftest import png_bytes, reply_body
+from tests.support.webui import png_bytes, reply_body
 
 
 @pytest.mark.parametrize(

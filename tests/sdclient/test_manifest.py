@@ -9,27 +9,8 @@ from pathlib import Path
 import pytest
 
 from sdclient.errors import ManifestError
-from sdclient.manifest import ImageRecord, Manifest
-
-RECORD = ImageRecord(
-    file="焊盘/3_1.png",
-    class_name="焊盘",
-    source="焊盘/3.png",
-    source_sha256="a" * 64,
-    k=1,
-    seed=2**32 - 1,
-    key="b" * 64,
-    sha256="c" * 64,
-    width=96,
-    height=64,
-    server="http://127.0.0.1:7860",
-    model="model [abc]",
-    engine="Stable Diffusion WebUI",
-    asked={"prompt": "漏铜", "denoising_strength": 0.25},
-    used={"sampler_name": "DPM++ SDE"},
-    infotext="Steps: 1",
-    created_at="2026-11-23T12:00:00+00:00",
-)
+from sdclient.manifest import Manifest
+from tests.support.manifest import RECORD
 
 
 def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ import pytest
 from sdclient import manifest_progress
 from sdclient.manifest import DONE, FAILED, PLANNED, RUNNING, Manifest, PlannedRow
 from sdclient.manifest_progress import BYTE_OF, NEW, count_by_class, count_failures, key_of, mask_of, states_of_source
-
-from .test_manifest import RECORD
+from tests.support.manifest import RECORD
 
 STATUS_OF = {1: DONE, 2: PLANNED, 3: RUNNING, 4: FAILED, 10: DONE}
 """Of the images of pad/3."""

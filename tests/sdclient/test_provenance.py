@@ -19,8 +19,7 @@ from sdclient.errors import BadImage, OutputError, SettingsError
 from sdclient.infotext import Infotext, read_infotext
 from sdclient.models import Img2ImgRequest, Txt2ImgRequest
 from sdclient.provenance import embed_infotext, load_infotext, write_infotext
-
-from .conftest import png_bytes
+from tests.support.webui import png_bytes
 
 TEXT = (
     "scratched metal surface\nNegative prompt: blurry\nSteps: 4, Sampler: DPM++ SDE, Schedule type: Karras, "

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from sdclient.result_options import RESULT_OPTIONS, result_options
-
-from . import server_doubles as doubles
+from tests.support import server_doubles as doubles
 
 
 def test_a_fresh_genuine_server_has_only_usual_values() -> None:

@@ -19,8 +19,7 @@ from sdclient import Img2ImgRequest, RetryPolicy, Timeouts, WebUI, errors
 from sdclient._generation import may_have_arrived
 from sdclient._reply_errors import retry_after_s
 from sdclient._retry import NEVER, Retrier, is_transient
-
-from .conftest import SAMPLERS, SCHEDULERS, png_bytes, reply_body
+from tests.support.webui import SAMPLERS, SCHEDULERS, png_bytes, reply_body
 
 REFUSED = errors.ServerUnreachable("refused")
 RESET = errors.ServerUnreachable("reset", may_have_arrived=True)

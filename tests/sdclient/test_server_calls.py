@@ -14,9 +14,8 @@ from sdclient import RetryPolicy, WebUI
 from sdclient._generation import JobState, job_state
 from sdclient.errors import NotFound, UnexpectedReply
 from sdclient.models import ExtrasBatchRequest, ExtrasSingleRequest, InternalProgressRequest, InterrogateRequest
-
-from . import server_doubles as doubles
-from .conftest import png_bytes
+from tests.support import server_doubles as doubles
+from tests.support.webui import png_bytes
 
 ONCE = RetryPolicy(attempts=1)
 

@@ -13,9 +13,8 @@ from sdclient.errors import ServerFault, ServerUnreachable, SettingSubstituted, 
 from sdclient.models import Img2ImgRequest
 from sdclient.serve.background import running_server
 from sdclient.server_kind import Product, ServerVersion, detect, find_version
-
-from . import server_doubles as doubles
-from .conftest import png_bytes, reply_body
+from tests.support import server_doubles as doubles
+from tests.support.webui import png_bytes, reply_body
 
 ONCE = RetryPolicy(attempts=1)
 

@@ -13,8 +13,7 @@ from werkzeug import Request, Response
 
 from sdclient import Img2ImgRequest, JobProgress, WebUI
 from sdclient._images import to_base64
-
-from .conftest import SAMPLERS, SCHEDULERS, png_bytes, reply_body
+from tests.support.webui import SAMPLERS, SCHEDULERS, png_bytes, reply_body
 
 
 class SlowServer:

@@ -22,12 +22,12 @@ from trainer.train import train
 from trainer.weights import load_checkpoint
 
 TwoProcesses = Callable[..., subprocess.CompletedProcess[str]]
-SCRIPT = Path(__file__).with_name("_together.py")
+SCRIPT = Path(__file__).parents[1] / "support" / "torchrun_together.py"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, two_processes: TwoProcesses) -> Path:
-    """What the two processes left; see _together.py."""
+    """What the two processes left; see tests/support/torchrun_together.py."""
     root = tmp_path_factory.mktemp("一起")
     rng = np.random.default_rng(0)
     for part, count in (("train", 7), ("val", 3)):
@@ -53,7 +53,7 @@ def script(folder: Path) -> ModuleType:
     """The settings and orders of the script."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RANK", "0")
-        found = importlib.util.spec_from_file_location("_together", SCRIPT)
+        found = importlib.util.spec_from_file_location("torchrun_together", SCRIPT)
         assert found is not None
         assert found.loader is not None
         module = importlib.util.module_from_spec(found)

@@ -12,7 +12,7 @@ import pytest
 from trainer.history import read_history
 
 TwoProcesses = Callable[..., subprocess.CompletedProcess[str]]
-SCRIPT = Path(__file__).with_name("_together_ends.py")
+SCRIPT = Path(__file__).parents[1] / "support" / "torchrun_ends.py"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to pass on")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -14,26 +11,7 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-
-def _beside(name: str) -> ModuleType:
-    """A module of this folder; tests are imported by path, not as packages."""
-    spec = importlib.util.spec_from_file_location(f"lora_{name}", Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def tiny() -> ModuleType:
-    return _beside("tiny")
-
-
-@pytest.fixture(scope="session")
-def original() -> ModuleType:
-    return _beside("original")
+from tests.support import lora_models
 
 
 @pytest.fixture(autouse=True)
@@ -45,13 +23,13 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def sd1(tmp_path_factory: pytest.TempPathFactory, tiny: ModuleType) -> Path:
-    return Path(tiny.write_sd1(tmp_path_factory.mktemp("base") / "sd1"))
+def sd1(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(lora_models.write_sd1(tmp_path_factory.mktemp("base") / "sd1"))
 
 
 @pytest.fixture(scope="session")
-def sdxl(tmp_path_factory: pytest.TempPathFactory, tiny: ModuleType) -> Path:
-    return Path(tiny.write_sdxl(tmp_path_factory.mktemp("base") / "sdxl"))
+def sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(lora_models.write_sdxl(tmp_path_factory.mktemp("base") / "sdxl"))
 
 
 @pytest.fixture

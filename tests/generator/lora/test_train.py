@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -25,6 +24,7 @@ from generator.lora.settings import LoraSettings
 from generator.lora.state import load_state
 from generator.lora.texts import encode_texts
 from generator.lora.train import BaseChoice, LoraResult, train_lora
+from tests.support import lora_original
 
 CPU = torch.device("cpu")
 QUICK: dict[str, Any] = {"size_px": 64, "steps": 4, "batch": 2, "rank": 2, "lr": 1e-2, "warmup_steps": 0}
@@ -49,13 +49,13 @@ def says(base: Base, seed: int = 3) -> torch.Tensor:
         return predict(base, noise, torch.tensor([200, 800]), told)
 
 
-def apply_like_a_webui(base: Base, file: Path, weight: float, original: ModuleType) -> None:
+def apply_like_a_webui(base: Base, file: Path, weight: float) -> None:
     """Add weight x alpha / rank x up @ down to the weights of the layer that each key names."""
     layers: dict[str, torch.nn.Module] = {}
     for name, module in base.unet.named_modules():
         if isinstance(module, torch.nn.Linear | torch.nn.Conv2d):
             if base.family.is_sdxl:
-                name = original.unet_name(f"{name}.weight", attends_at_once=True).removesuffix(".weight")
+                name = lora_original.unet_name(f"{name}.weight", attends_at_once=True).removesuffix(".weight")
             layers["lora_unet_" + name.replace(".", "_")] = module
     prefixes = ["lora_te1_", "lora_te2_"] if base.family.is_sdxl else ["lora_te_"]
     for prefix, encoder in zip(prefixes, base.text_encoders, strict=True):
@@ -100,7 +100,6 @@ def test_the_file_applied_as_a_webui_does_gives_what_was_trained(
     kind: str,
     targets: Any,
     request: pytest.FixtureRequest,
-    original: ModuleType,
     make_data: Callable[..., Path],
     tmp_path: Path,
 ) -> None:
@@ -111,13 +110,13 @@ def test_the_file_applied_as_a_webui_does_gives_what_was_trained(
     trained = load_base(folder)
     load_state(tmp_path / "defects-training" / "state", session_for(trained, data, chosen))
     plain, patched = load_base(folder), load_base(folder)
-    apply_like_a_webui(patched, result.output, 1.0, original)
+    apply_like_a_webui(patched, result.output, 1.0)
 
     assert float((says(trained) - says(plain)).abs().max()) > 1e-3
     assert float((says(trained) - says(patched)).abs().max()) < 1e-4
     if not trained.family.is_sdxl:
         halved = load_base(folder)
-        apply_like_a_webui(halved, result.output, 0.5, original)
+        apply_like_a_webui(halved, result.output, 0.5)
         assert float((says(halved) - says(plain)).abs().max()) > 1e-4
         assert float((says(halved) - says(patched)).abs().max()) > 1e-4
 

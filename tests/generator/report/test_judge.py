@@ -15,9 +15,8 @@ from generator.report.material import Material, RealPicture
 from generator.report.nearness import NearnessJudge
 from generator.report.neighbours import Symmetry
 from generator.report.settings import make_settings
-
-from ..conftest import CLASSES, drawn
-from .conftest import MakeClassifier, class_by_hand, features_by_hand
+from tests.support.generator_classifier import MakeClassifier, class_by_hand, features_by_hand
+from tests.support.generator_data import CLASSES, drawn
 
 
 def real(label: int, number: int, group: str = "") -> RealPicture:

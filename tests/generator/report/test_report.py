@@ -18,9 +18,8 @@ from generator.errors import ClassifierError
 from generator.report.classifier import Classifier
 from generator.report.run_file import SamplingWords, recommended_run_file
 from generator.report.strengths import StrengthLimits
-
-from ..conftest import CLASSES, draw_classes
-from .conftest import MakeClassifier
+from tests.support.generator_classifier import MakeClassifier
+from tests.support.generator_data import CLASSES, draw_classes
 
 Trained = tuple[Path, Path]
 QUICK = ["--per-class", "4", "--strengths", "0.25,0.5,0.9", "--steps", "4", "--threads", "1"]

@@ -16,8 +16,7 @@ from sdclient.manifest import DONE, FAILED, Manifest
 from sdclient.masks import mask_path, write_mask
 from sdclient.sources import discover
 from sdclient.testing import WebUIServer
-
-from .conftest import Limits, MakeLoop
+from tests.support.acceptance import Limits, MakeLoop
 
 
 def counts(loop: object) -> dict[str, tuple[int, int]]:

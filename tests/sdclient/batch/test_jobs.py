@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sdclient.batch.identity import MOST_IMAGES_PER_SOURCE, image_key, seed_base
-from sdclient.batch.jobs import PlannedImage, pack_jobs, plan_images
-from sdclient.batch.parameters import ImageParameters
+from sdclient.batch.jobs import pack_jobs
 from sdclient.batch.settings import GenerationSettings
 from sdclient.errors import SettingsError
-from sdclient.sources import Source
-
-PARAMETERS = {"denoising_strength": 0.25, "model": "m"}
-ALIKE = ImageParameters(0.25, "Euler", None, 20, 7.0, "", "", None)
-
-
-def source(number: int = 3, class_name: str = "焊盘") -> Source:
-    return Source(class_name=class_name, number=number, path=Path("sources") / class_name / f"{number}.png")
-
-
-def planned(of: Source, sha256: str, count: int) -> list[PlannedImage]:
-    return list(
-        plan_images(of, sha256, count, run_seed=7, parameters_for=lambda *_: ALIKE, identity=lambda _: PARAMETERS)
-    )
+from tests.support.planned_jobs import ALIKE, planned, source
 
 
 @given(st.integers(0, 2**63 - 1), st.text(), st.integers(0, 10**9))

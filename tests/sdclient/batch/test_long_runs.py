@@ -27,10 +27,9 @@ from sdclient.manifest import Manifest
 from sdclient.models import Img2ImgRequest
 from sdclient.serve.background import running_server
 from sdclient.sources import discover
-
-from .conftest import FakeWebUI
-from .test_jobs import planned, source
-from .test_runner import invoke, pictures, recorded, settings
+from tests.support.batch_runs import invoke, pictures, recorded, settings
+from tests.support.fake_webui import FakeWebUI
+from tests.support.planned_jobs import planned, source
 
 WARM, LATER, LAST = 150, 300, 600
 MOST_GROWTH_BYTES = 40

@@ -19,8 +19,7 @@ from sdclient.errors import SettingsError, SettingSubstituted, UnknownSetting
 from sdclient.manifest import Manifest
 from sdclient.sources import Source, discover
 from sdclient.testing import serve_webui
-
-from .conftest import FakeWebUI
+from tests.support.fake_webui import FakeWebUI
 
 QUICK: dict[str, Any] = {"native_px": 64, "steps": 4, "batch_size": 2}
 

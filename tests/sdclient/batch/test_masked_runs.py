@@ -22,8 +22,7 @@ from sdclient.masks import box_of, grow_and_feather, mask_path, read_mask, write
 from sdclient.sizing import generation_size
 from sdclient.sources import Source, discover
 from sdclient.testing import WebUIServer, serve_webui
-
-from .masked import add_source, board, check_masks, repaint
+from tests.support.masked_runs import add_source, board, check_masks, repaint
 
 
 @pytest.fixture

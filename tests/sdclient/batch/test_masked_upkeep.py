@@ -17,8 +17,7 @@ from sdclient.cli import cli
 from sdclient.manifest import FAILED, Manifest
 from sdclient.testing import WebUIServer, serve_webui
 from sdclient.verify import ORPHANS_FOLDER
-
-from .masked import add_source, board, check_masks, repaint
+from tests.support.masked_runs import add_source, board, check_masks, repaint
 
 FILES = {f"pad/{number}_{k}.png" for number in (1, 2) for k in (1, 2)}
 

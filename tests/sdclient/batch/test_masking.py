@@ -11,8 +11,7 @@ from PIL import Image
 from sdclient.batch.masking import SourceMask, mask_source, picture_to_send, soften
 from sdclient.batch.parameters import Inpainting
 from sdclient.masks import grow_and_feather
-
-from .masked import board
+from tests.support.masked_runs import board
 
 
 def inpainting(**changes: Any) -> Inpainting:

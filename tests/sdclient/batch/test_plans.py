@@ -13,8 +13,7 @@ from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings
 from sdclient.errors import PlanError
 from sdclient.manifest import Manifest
 from sdclient.plan import Plan, make_plan
-
-from .conftest import FakeWebUI
+from tests.support.fake_webui import FakeWebUI
 
 
 @pytest.fixture

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from sdclient.manifest import Manifest
-
-from .conftest import FakeWebUI
-from .test_runner import invoke, pictures, recorded
+from tests.support.batch_runs import invoke, pictures, recorded
+from tests.support.fake_webui import FakeWebUI
 
 RUN_FILE = """
 denoising_strength = 0.25

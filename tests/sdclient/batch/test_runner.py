@@ -10,16 +10,13 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 from werkzeug import Response
 
 from sdclient import WebUI
-from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings
-from sdclient.cli import cli
+from sdclient.batch import BatchRunner
 from sdclient.errors import (
     IncompleteReply,
     LossyFormat,
@@ -28,37 +25,10 @@ from sdclient.errors import (
     ServerLoading,
     SettingSubstituted,
 )
-from sdclient.manifest import ImageRecord, Manifest
+from sdclient.manifest import Manifest
 from sdclient.sources import discover
-
-from .conftest import FakeWebUI
-
-PLANNED = {f"{source}_{k}.png" for source in ("焊盘/2", "焊盘/10", "dirt/1") for k in (1, 2, 3)}
-
-
-def settings(**changes: Any) -> GenerationSettings:
-    return GenerationSettings.checked({"native_px": 64, "batch_size": 2, **changes})
-
-
-def run(
-    webui: WebUI, sources: Path, output: Path, *, per_source: int = 3, patience_s: float = 60.0, **changes: Any
-) -> list[ImageRecord]:
-    runner = BatchRunner(webui, sources, output, settings(**changes), GenerateOptions(patience_s=patience_s))
-    return list(runner.run([(source, per_source) for source in discover(sources)]))
-
-
-def pictures(output: Path) -> dict[str, str]:
-    """Every file below the output's class folders, with its sha256."""
-    return {
-        path.relative_to(output).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(output.glob("*/*"))
-        if path.is_file()
-    }
-
-
-def recorded(output: Path) -> dict[str, str]:
-    with Manifest(output) as manifest:
-        return {record.file: record.sha256 for record in manifest.images()}
+from tests.support.batch_runs import PLANNED, invoke, pictures, recorded, run, settings
+from tests.support.fake_webui import FakeWebUI
 
 
 def test_exactly_the_planned_files_are_made_and_recorded(webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
@@ -335,10 +305,6 @@ def test_an_output_that_is_something_else_is_left_alone(
         (output / "thesis.txt").write_text("mine")
     with pytest.raises(OutputError, match="out"):
         run(webui, sources_folder, output)
-
-
-def invoke(fake: FakeWebUI, *arguments: str) -> Any:
-    return CliRunner().invoke(cli, ["generate", *arguments, "--native-size", "64", "--url", fake.url])
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(

@@ -18,8 +18,7 @@ from sdclient.batch.patience import StallDetector
 from sdclient.batch.settling import ResultHandler
 from sdclient.batch.store import OutputStore
 from sdclient.errors import RequestRejected, ServerUnreachable
-
-from .test_jobs import planned, source
+from tests.support.planned_jobs import planned, source
 
 
 class Store:

@@ -23,9 +23,8 @@ from sdclient.masks import mask_path, write_mask
 from sdclient.serve.background import running_server
 from sdclient.sources import discover
 from sdclient.testing import WebUIServer, serve_webui
-
-from .masked import check_masks
-from .test_runner import pictures, recorded
+from tests.support.batch_runs import pictures, recorded
+from tests.support.masked_runs import check_masks
 
 SOURCES, EACH = 20, 10
 KILLS = 60

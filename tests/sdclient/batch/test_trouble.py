@@ -22,10 +22,9 @@ from sdclient.errors import FolderInUse, SettingsError, SettingSubstituted
 from sdclient.manifest import DONE, FAILED, PLANNED, RUNNING, Manifest
 from sdclient.sources import discover
 from sdcore.files import LOCK_NAME
-
-from .conftest import FakeWebUI
-from .test_runner import PLANNED as PLANNED_FILES
-from .test_runner import invoke, pictures, recorded, settings
+from tests.support.batch_runs import PLANNED as PLANNED_FILES
+from tests.support.batch_runs import invoke, pictures, recorded, settings
+from tests.support.fake_webui import FakeWebUI
 
 
 def runner(webui: WebUI, sources: Path, output: Path, **options: Any) -> BatchRunner:

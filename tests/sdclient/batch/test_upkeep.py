@@ -18,9 +18,8 @@ from sdclient.cli import cli
 from sdclient.manifest import FAILED, PLANNED, RUNNING, Manifest
 from sdclient.sources import discover
 from sdclient.verify import ORPHANS_FOLDER
-
-from .test_runner import PLANNED as PLANNED_FILES
-from .test_runner import pictures, recorded, run, settings
+from tests.support.batch_runs import PLANNED as PLANNED_FILES
+from tests.support.batch_runs import pictures, recorded, run, settings
 
 
 @pytest.fixture

@@ -13,8 +13,7 @@ from sdclient.cli import cli
 from sdclient.manifest import Manifest
 from sdclient.manifest_curation import Curation
 from sdclient.photos import read_photo
-
-from ..curate.pictures import add_images, blurred, contents, sibling, surface, write_sources
+from tests.support.images import add_images, blurred, contents, sibling, surface, write_sources
 
 
 @pytest.fixture(scope="module")

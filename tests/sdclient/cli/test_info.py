@@ -11,8 +11,7 @@ from pytest_httpserver import HTTPServer
 
 from sdclient.cli import cli
 from sdclient.serve.background import running_server
-
-from .. import server_doubles as doubles
+from tests.support import server_doubles as doubles
 
 
 def info(url: str, *arguments: str) -> Result:

@@ -21,9 +21,8 @@ from sdclient.curate import Curator
 from sdclient.curate.scorer import ScoreJob
 from sdclient.errors import OutputError, SettingsError
 from sdclient.manifest import Manifest
-
-from ..curate.pictures import SIDE_PX, add_images, sibling, surface, write_sources
-from .conftest import LocalCluster
+from tests.support.images import SIDE_PX, add_images, sibling, surface, write_sources
+from tests.support.ray_cluster import LocalCluster
 
 TABLES = ("scores", "fingerprints", "filter_verdicts")
 

@@ -24,10 +24,9 @@ from sdclient.manifest import DONE, ImageRecord, Manifest
 from sdclient.sources import discover
 from sdclient.testing import WebUIServer
 from sdcore.files import sha256_of
-
-from ..adaptive.conftest import Limits
-from ..batch.masked import add_source, board
-from .conftest import AUTH, LocalCluster, until
+from tests.support.acceptance import Limits
+from tests.support.masked_runs import add_source, board
+from tests.support.ray_cluster import AUTH, LocalCluster, until
 
 SETTINGS = GenerationSettings.checked({"native_px": 64, "steps": 2, "batch_size": 2})
 

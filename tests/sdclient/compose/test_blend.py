@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from sdclient.compose.blend import WAYS, Blended, Way, best_blend, blend
-
-from .conftest import disc, surface
+from tests.support.compose_material import disc, surface
 
 SIZE = (48, 48)
 ALPHA = np.clip(10.5 - np.hypot(*(np.mgrid[0:48, 0:48] - np.array([[[22]], [[26]]]))), 0, 1).astype(np.float32)

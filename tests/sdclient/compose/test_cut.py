@@ -8,8 +8,7 @@ from PIL import Image
 
 from sdclient.compose.cut import cut
 from sdclient.errors import SourceError
-
-from .conftest import disc, surface, to_image
+from tests.support.compose_material import disc, surface, to_image
 
 
 def mask_of(area: np.ndarray) -> Image.Image:  # type: ignore[type-arg]

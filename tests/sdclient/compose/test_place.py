@@ -9,8 +9,7 @@ from PIL import Image
 from sdclient.compose.cut import Cutout, cut
 from sdclient.compose.place import Found, find_placement
 from sdclient.compose.surface import Surface
-
-from .conftest import disc, surface, to_image
+from tests.support.compose_material import disc, surface, to_image
 
 
 def cutout_of(levels: np.ndarray, centre: tuple[float, float], radius_px: float = 5) -> Cutout:  # type: ignore[type-arg]

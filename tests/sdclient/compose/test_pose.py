@@ -9,8 +9,7 @@ from PIL import Image
 from sdclient.compose.cut import Cutout, cut
 from sdclient.compose.pose import Pose, apply_pose, draw_pose
 from sdclient.compose.settings import ComposeSettings
-
-from .conftest import disc, surface, to_image
+from tests.support.compose_material import disc, surface, to_image
 
 
 @pytest.fixture

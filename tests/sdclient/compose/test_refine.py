@@ -18,8 +18,7 @@ from sdclient.masks import box_of, read_mask
 from sdclient.sources import discover
 from sdclient.testing import WebUIServer, serve_webui
 from sdclient.verify import verify
-
-from .conftest import Material
+from tests.support.compose_material import Material
 
 HOW = GenerationSettings(denoising_strength=0.15, native_px=64, sampler="DPM++ SDE Karras", steps=4)
 ENGINES = "transplant (classical, no generator); seam refined by classical, not Stable Diffusion"

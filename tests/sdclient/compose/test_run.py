@@ -24,8 +24,7 @@ from sdclient.sources import discover
 from sdclient.status import read_status, retry_failed
 from sdclient.verify import verify
 from sdcore.files import sha256_of
-
-from .conftest import Material, disc, surface, to_image
+from tests.support.compose_material import Material, disc, surface, to_image
 
 Composed = Callable[..., Material]
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from sdclient.compose.seam import border_of, gradient_across, seam_score
-
-from .conftest import disc
+from tests.support.compose_material import disc
 
 
 def box_alpha(side: int = 60) -> np.ndarray:  # type: ignore[type-arg]

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from PIL import Image
 
 from sdclient.compose.sheet import write_transplant_sheet
-
-from .conftest import Material
+from tests.support.compose_material import Material
 
 
 def test_each_class_has_its_rows(composed: Callable[..., Material]) -> None:

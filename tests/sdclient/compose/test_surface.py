@@ -9,8 +9,7 @@ from scipy import ndimage
 
 from sdclient.compose.cut import Cutout, cut
 from sdclient.compose.surface import Surface, mismatch_map, touches, worst_mismatch
-
-from .conftest import Levels, disc, surface, to_image
+from tests.support.compose_material import Levels, disc, surface, to_image
 
 
 def cut_disc(levels: Levels, centre: tuple[float, float], radius_px: float = 4) -> Cutout:

@@ -12,8 +12,7 @@ from sdclient.compose.settings import ComposeSettings
 from sdclient.compose.surface import Surface
 from sdclient.compose.transplant import Transplanted, transplant
 from sdclient.errors import SettingsError
-
-from .conftest import disc, surface, to_image
+from tests.support.compose_material import disc, surface, to_image
 
 
 def grey_of(levels: np.ndarray) -> Image.Image:  # type: ignore[type-arg]

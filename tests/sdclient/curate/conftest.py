@@ -10,8 +10,7 @@ import pytest
 from sdclient.curate import Curator
 from sdclient.curate.real import CACHE_NAME
 from sdclient.manifest import Manifest
-
-from .pictures import add_images, sibling, surface, write_sources
+from tests.support.images import add_images, sibling, surface, write_sources
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,7 @@ from sdclient.curate.settings import CurationSettings
 from sdclient.errors import OutputError, SettingsError, SourceError
 from sdclient.manifest import Manifest
 from sdclient.manifest_curation import ACCEPTED, REJECTED, UNDECIDED, Curation
-
-from .pictures import add_images, blurred, contents, noisy, painted, sibling, surface
+from tests.support.images import add_images, blurred, contents, noisy, painted, sibling, surface
 
 LATER = "2026-01-02T00:00:00+00:00"
 

@@ -14,8 +14,7 @@ from sdclient.curate import faces
 from sdclient.curate.decide import DEFAULT_FACE
 from sdclient.curate.faces import face_score
 from sdclient.errors import MissingExtra
-
-from .pictures import surface
+from tests.support.images import surface
 
 
 @pytest.fixture(scope="module")

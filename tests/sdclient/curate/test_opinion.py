@@ -14,8 +14,7 @@ from sdclient.curate.settings import CurationSettings
 from sdclient.errors import SettingsError
 from sdclient.manifest import Manifest
 from sdclient.manifest_curation import Curation
-
-from .pictures import add_images, sibling, surface
+from tests.support.images import add_images, sibling, surface
 
 CLASS_OF = {"pit/1_1.png": "pit", "pit/2_1.png": "pit", "pit/3_1.png": "pit"}
 HEADER = "image,label,predicted,p_Normal,p_pit,p_stain\n"

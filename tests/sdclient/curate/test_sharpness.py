@@ -8,8 +8,7 @@ from scipy import ndimage
 
 from sdclient.curate.sharpness import grain, sharpness, texture
 from sdcore.images.similarity import luma_of
-
-from .pictures import blurred, noisy, painted, surface
+from tests.support.images import blurred, noisy, painted, surface
 
 
 def scores(picture) -> tuple[float, float, float]:  # type: ignore[no-untyped-def]

@@ -8,8 +8,7 @@ from PIL import Image
 from scipy.stats import wasserstein_distance
 
 from sdclient.curate.tone import colour_distances, is_grey, look_of, tone_distances
-
-from .pictures import surface
+from tests.support.images import surface
 
 
 def test_the_distance_in_tone_is_the_earth_movers() -> None:

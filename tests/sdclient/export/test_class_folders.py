@@ -17,8 +17,7 @@ from sdclient.export import run as run_module
 from sdclient.manifest import Manifest, Parent
 from sdclient.manifest_curation import ACCEPTED, REJECTED, Curation
 from sdclient.manifest_exported import EXPORTED_NAME, read_exported
-
-from .conftest import MakeOutput, Output, sha256_of, tree
+from tests.support.export_output import MakeOutput, Output, sha256_of, tree
 
 
 def exported_name(output: Output, file: str) -> str:

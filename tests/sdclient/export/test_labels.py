@@ -25,8 +25,7 @@ from sdclient.export import run as run_module
 from sdclient.export.changes import changed_boxes
 from sdclient.manifest import Manifest, Parent
 from sdclient.manifest_exported import read_exported
-
-from .conftest import HEIGHT, WIDTH, MakeOutput, Output, sha256_of, tree
+from tests.support.export_output import HEIGHT, WIDTH, MakeOutput, Output, sha256_of, tree
 
 YOLO = Labels("yolo")
 

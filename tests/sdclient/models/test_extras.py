@@ -12,8 +12,7 @@ from pydantic import ValidationError
 
 from sdclient.errors import BadImage
 from sdclient.models import ExtrasBatchRequest, ExtrasSingleRequest, InterrogateRequest, NamedImage
-
-from ..conftest import png_bytes
+from tests.support.webui import png_bytes
 
 
 def decoded(text: str) -> bytes:

@@ -10,8 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from sdclient.models import ADetailerUnit, ControlNetUnit, Img2ImgRequest, alwayson
-
-from ..conftest import png_bytes
+from tests.support.webui import png_bytes
 
 
 def test_units_become_the_entries_of_their_scripts() -> None:

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from sdclient.serve.background import running_server
-
-from .conftest import Api, recorded
+from tests.support.serve_api import Api, recorded
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,7 @@ from sdclient.serve.payload import (
     Txt2ImgBody,
 )
 from sdclient.serve.words import ENGINE, MODEL_NAME
-
-from .conftest import Api, as_base64, picture, recorded, usual
+from tests.support.serve_api import Api, as_base64, picture, recorded, usual
 
 
 @pytest.mark.parametrize(

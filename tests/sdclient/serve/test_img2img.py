@@ -7,8 +7,7 @@ import pytest
 from PIL import Image
 
 from sdclient.infotext import parse_infotext, read_infotext
-
-from .conftest import Api, as_base64, opened, picture, pixels, usual
+from tests.support.serve_api import Api, as_base64, opened, picture, pixels, usual
 
 
 def test_strength_zero_gives_the_source_itself(api: Api) -> None:

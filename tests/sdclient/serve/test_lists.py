@@ -6,8 +6,7 @@ import pytest
 
 from sdclient import models
 from sdclient.serve.background import running_server
-
-from .conftest import Api, recorded
+from tests.support.serve_api import Api, recorded
 
 
 @pytest.mark.parametrize("path", ["sd-vae", "loras", "embeddings", "prompt-styles", "hypernetworks", "extensions"])

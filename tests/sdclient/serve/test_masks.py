@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .conftest import Api, as_base64, opened, picture, pixels, recorded
+from tests.support.serve_api import Api, as_base64, opened, picture, pixels, recorded
 
 BOX = (16, 24, 40, 48)
 

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from sdclient.serve.background import running_server
-
-from .conftest import Api, opened, usual
+from tests.support.serve_api import Api, opened, usual
 
 
 @pytest.fixture

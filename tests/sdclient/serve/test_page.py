@@ -13,9 +13,8 @@ from sdclient import models
 from sdclient.serve.background import running_server
 from sdclient.serve.jobs import JobBoard
 from sdclient.serve.tasks import TaskHistory
-
-from .conftest import Api, recorded, usual
-from .test_jobs import TIMEOUT_S, HeldEngine
+from tests.support.held_engine import TIMEOUT_S, HeldEngine
+from tests.support.serve_api import Api, recorded, usual
 
 
 @pytest.fixture

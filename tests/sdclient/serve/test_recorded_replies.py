@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import SHARED, Api, opened, recorded
+from tests.support.serve_api import SHARED, Api, opened, recorded
 
 NOT_SUPPORTED = {
     "script_loopback": "there are no selectable scripts here; naming one is refused with 422",

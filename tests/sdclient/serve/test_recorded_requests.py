@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from .conftest import Api, as_base64, picture, recorded, usual
+from tests.support.serve_api import Api, as_base64, picture, recorded, usual
 
 IMAGE = as_base64(picture())
 BODIES: dict[str, Any] = {

@@ -10,8 +10,7 @@ import pytest
 
 from sdclient.serve.engines.texture import texture
 from sdclient.serve.words import ENGINE
-
-from .conftest import Api, opened, pixels, recorded
+from tests.support.serve_api import Api, opened, pixels, recorded
 
 BODY = {
     "prompt": "a plate",

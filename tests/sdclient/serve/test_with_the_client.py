@@ -14,8 +14,7 @@ from sdclient.models import Img2ImgRequest
 from sdclient.serve.background import running_server
 from sdclient.serve.catalogue import SAMPLERS
 from sdclient.serve.words import ENGINE, MODEL_NAME
-
-from .conftest import picture
+from tests.support.serve_api import picture
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,7 @@ from sdclient.serve import generation
 from sdclient.serve.background import running_server
 from sdclient.serve.jobs import JobBoard
 from sdclient.serve.work_clock import WorkClock, WorkTimes
-
-from .conftest import picture
+from tests.support.serve_api import picture
 
 
 def ticking(*seconds: float) -> WorkClock:

@@ -10,8 +10,7 @@ import pytest
 from sdclient import RetryPolicy, Timeouts, WebUI, errors
 from sdclient._retry import NEVER, Retrier
 from sdclient.testing import Held, WebUIServer
-
-from .conftest import request
+from tests.support.requests_to_testing import request
 
 LONG_ENOUGH_S = 1.0
 """A time-out that a job which is not held up never meets, also on a busy machine."""

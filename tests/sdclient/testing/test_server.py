@@ -12,8 +12,7 @@ import pytest
 import requests
 
 from sdclient.testing import WebUIServer, serve_webui
-
-from .conftest import request
+from tests.support.requests_to_testing import request
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ import numpy as np
 from PIL import ImageChops
 
 from sdcore.images.hashes import STRUCTURE_BITS, ClosePair, close_pairs, hash_distance, structure_hash
-
-from ...sdclient.curate.pictures import surface
+from tests.support.images import surface
 
 
 def random_hashes(count: int, seed: int = 0) -> list[str]:

@@ -17,8 +17,7 @@ from sdcore.images.similarity import (
     similarity,
     similarity_map,
 )
-
-from ...sdclient.curate.pictures import image_of, noisy, sibling, surface
+from tests.support.images import image_of, noisy, sibling, surface
 
 
 def rectangle(size: int, box: tuple[int, int, int, int]) -> Image.Image:

@@ -14,6 +14,7 @@ from PIL import Image
 from sdclient.compose import Composer, ComposeSettings
 from sdclient.masks import write_mask
 from sdclient.sources import discover
+from tests.support.experiment_work import FakeWork
 from trainer.assemble import assemble
 from trainer.cli import cli
 from trainer.errors import LeakageError
@@ -21,8 +22,6 @@ from trainer.experiment.config import ExperimentConfig
 from trainer.experiment.prepare import prepare
 from trainer.experiment.run import run_experiment
 from trainer.generated import read_generated
-
-from .conftest import FakeWork
 
 ENGINE = "transplant (classical, no generator)"
 

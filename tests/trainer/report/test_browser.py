@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.experiment_case import make_experiment
 from trainer.report import ReportInputs, collect_experiment, render_experiment, render_report
-
-from .experiment_case import make_experiment
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = (

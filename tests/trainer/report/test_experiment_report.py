@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.experiment_case import PLANNED, make_experiment
+from tests.support.reports import STYLES, Page, follow, markdown_rows
 from trainer.experiment.as_json import experiment_as_json
 from trainer.experiment.judge import Judgement
 from trainer.report import ExperimentInputs, collect_experiment, render_experiment, write_experiment_report
 from trainer.report.experiment_page import flatten
 from trainer.report.experiment_sentences import judgement_sentence
-
-from .experiment_case import PLANNED, make_experiment
-from .page import STYLES, Page, follow, markdown_rows
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.support.reports import markdown_rows, page_of
 from trainer.cli import cli
 from trainer.errors import SettingsError
 from trainer.predictions import write_predictions
@@ -13,8 +14,6 @@ from trainer.report import ReportInputs, render_report
 from trainer.report.formats import choose_format
 from trainer.report.markdown import as_line, as_table
 from trainer.report.pieces import Cell, Row, Table, head, number, row_head
-
-from .page import markdown_rows, page_of
 
 
 @pytest.mark.parametrize(

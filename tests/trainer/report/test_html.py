@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from tests.support.reports import STYLES, Page, follow, page_of
 from trainer import messages
 from trainer.compare import compare
 from trainer.comparison_json import comparison_as_json
 from trainer.report import ReportInputs, collect_inputs, render_report, write_report
 from trainer.report.compare_page import MOST_FLIPS
 from trainer.report.inputs import ArmFacts
-
-from .page import STYLES, Page, follow, page_of
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from string import Formatter
 import numpy as np
 import pytest
 
+from tests.support.experiment_case import PLANNED, make_experiment
 from trainer.compare import compare
 from trainer.dataset import Dataset, LabelledImage
 from trainer.diagnose import diagnose
@@ -27,8 +28,6 @@ from trainer.report.sentences import SENTENCES, in_chinese
 from trainer.stats import Resampled
 from trainer.words_reports import WORDS
 from trainer.worth import images_needed
-
-from .experiment_case import PLANNED, make_experiment
 
 TERMS = (
     "Normal Abnormal F1 AUROC McNemar Holm Clopper Pearson Stable Diffusion TP FP FN TN UTC trainer evaluate RUN DATA"

@@ -14,9 +14,8 @@ import pytest
 from sdclient.curate.review.serving import review_application
 from sdclient.manifest import Manifest
 from sdclient.manifest_curation import ACCEPTED, Curation
-
-from .browser import CHROMIUM, Browser, Person, chromium, expect, visit
-from .review_case import FILES, build_output
+from tests.support.browser import CHROMIUM, Browser, Person, chromium, expect, visit
+from tests.support.review import FILES, build_output
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 

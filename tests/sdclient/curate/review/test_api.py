@@ -14,9 +14,8 @@ from sdclient.curate.review.serving import review_application
 from sdclient.errors import ManifestError, SourceError
 from sdclient.manifest import Manifest
 from sdclient.manifest_curation import ACCEPTED, REJECTED, Curation, FilterVerdict
-
-from .conftest import Page
-from .review_case import FILES, SIZE, picture, write
+from tests.support.review import FILES, SIZE, picture, write
+from tests.support.review_page import Page
 
 
 def shown(page: Page, **query: object) -> Image.Image:

@@ -13,9 +13,8 @@ from playwright.sync_api import Route
 from sdclient.curate.review.serving import review_application
 from sdclient.manifest import Manifest
 from sdclient.manifest_curation import ACCEPTED, REJECTED, Curation
-
-from .browser import CHROMIUM, Browser, Person, chromium, counters, expect, visit
-from .review_case import FILES, MASK_BOX, SIZE, build_output, picture, write
+from tests.support.browser import CHROMIUM, Browser, Person, chromium, counters, expect, visit
+from tests.support.review import FILES, MASK_BOX, SIZE, build_output, picture, write
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 

@@ -12,9 +12,8 @@ import pytest
 from sdclient.curate.review.drawing import DrawingService
 from sdclient.curate.review.serving import drawing_application, review_application
 from sdclient.masks import read_mask
-
-from .browser import CHROMIUM, Browser, Person, chromium, expect, visit
-from .review_case import SIZE, build_output
+from tests.support.browser import CHROMIUM, Browser, Person, chromium, expect, visit
+from tests.support.review import SIZE, build_output
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 

@@ -15,9 +15,8 @@ from sdclient.curate.review.drawing import Drawing, DrawingService, Shape
 from sdclient.curate.review.serving import drawing_application
 from sdclient.errors import MaskError, SourceError
 from sdclient.masks import read_mask
-
-from .conftest import Page
-from .review_case import SIZE, build_output
+from tests.support.review import SIZE, build_output
+from tests.support.review_page import Page
 
 NAME = "pad/1.png"
 

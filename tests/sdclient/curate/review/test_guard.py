@@ -10,9 +10,8 @@ import pytest
 import requests
 
 from sdclient.curate.review.serving import review_application
-
-from .conftest import Page
-from .review_case import build_output
+from tests.support.review import build_output
+from tests.support.review_page import Page
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,7 @@ from generator.sampling import sample
 from generator.saved_model import load_model
 from sdclient.serve.engines.diffusion.engine import DiffusionEngine
 from sdcore.torch_runtime import MixedPrecision
-
-from .conftest import CPU, Watched, drawn, picture, recipe
+from tests.support.engines import CPU, Watched, drawn, picture, recipe
 
 
 @pytest.mark.parametrize("strength", [0.25, 0.9])

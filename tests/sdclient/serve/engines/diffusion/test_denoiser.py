@@ -5,8 +5,7 @@ import torch
 
 from generator.network import build_schedule
 from sdclient.serve.engines.diffusion.denoiser import Denoiser, KeptRegion
-
-from .conftest import KnownNetwork, known_model
+from tests.support.engines import KnownNetwork, known_model
 
 
 def noisy() -> torch.Tensor:

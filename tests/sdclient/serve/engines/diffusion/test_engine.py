@@ -11,8 +11,7 @@ from sdclient.errors import SettingsError
 from sdclient.serve.engines.diffusion.engine import DiffusionEngine, load_engine
 from sdclient.serve.painting import Engine, ImageSeed, ImageTask
 from sdclient.sizing import native_px_for
-
-from .conftest import CPU, SIZE_PX, KnownNetwork, Watched, drawn, known_model, picture, recipe
+from tests.support.engines import CPU, SIZE_PX, KnownNetwork, Watched, drawn, known_model, picture, recipe
 
 SAMPLERS = ["DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE", "Euler a", "Euler"]
 

@@ -18,8 +18,7 @@ from sdclient.serve.background import running_server
 from sdclient.serve.engines.diffusion.engine import DiffusionEngine
 from sdclient.server_kind import Product
 from sdclient.sources import discover
-
-from .conftest import CPU, drawn, known_model
+from tests.support.engines import CPU, drawn, known_model
 
 ROOT = Path(__file__).parents[5]
 

@@ -12,8 +12,7 @@ from PIL import Image
 from generator.network import SCHEDULE
 from sdclient.serve.engines.diffusion.engine import DiffusionEngine
 from sdclient.serve.engines.diffusion.samplers import CATALOGUE, make_sampling
-
-from .conftest import CPU, KnownNetwork, Watched, known_model, picture, recipe
+from tests.support.engines import CPU, KnownNetwork, Watched, known_model, picture, recipe
 
 SAMPLERS = [sampler.name for sampler in CATALOGUE.samplers]
 SCHEDULES = [None, "Uniform", "Karras", "Exponential"]

@@ -21,8 +21,7 @@ from sdclient.cli import cli
 from sdclient.errors import ModelFileError
 from sdclient.serve.engines.diffusion.pixel_code import PixelCode
 from sdclient.serve.engines.diffusion.saved_model import load_model
-
-from .conftest import CLASSES, drawn
+from tests.support.engines import CLASSES, drawn
 
 WEIGHTS = Path("unet", "diffusion_pytorch_model.safetensors")
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from sdclient.serve.engines.diffusion.denoiser import Denoiser, _tile_weight
-
-from .conftest import KnownNetwork, known_model
+from tests.support.engines import KnownNetwork, known_model
 
 
 def test_a_tile_counts_most_in_its_middle_and_never_nothing() -> None:

@@ -16,8 +16,7 @@ from PIL import Image
 
 from sdclient.serve.background import running_server
 from sdclient.serve.engines.diffusion.engine import DiffusionEngine
-
-from .conftest import SIZE_PX, drawn
+from tests.support.engines import SIZE_PX, drawn
 
 SIZE = {"width": SIZE_PX, "height": SIZE_PX}
 

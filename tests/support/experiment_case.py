@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.support.report_case import CLASSES, REAL, STAND_IN, Case
 from trainer.alignment import number_groups
 from trainer.arm_result import sum_up
 from trainer.confusions import confusion_by_group
@@ -14,8 +15,6 @@ from trainer.experiment.judge import JudgedArm, Kind, judge
 from trainer.experiment.result import ArmOutcome, CellResult, ClassSeparability, ExperimentResult, Separability
 from trainer.notes import notes_on
 from trainer.stats import Interval
-
-from .conftest import CLASSES, REAL, STAND_IN, Case
 
 PLANNED: tuple[tuple[str, Kind, str, float], ...] = (
     ("baseline", "baseline", "", 1.0),

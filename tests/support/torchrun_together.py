@@ -1,6 +1,6 @@
 """What the two processes of test_together.py do; started by torchrun, every part ends in files that the tests read.
 
-python -m torch.distributed.run --nproc-per-node 2 _together.py FOLDER
+python -m torch.distributed.run --nproc-per-node 2 tests/support/torchrun_together.py FOLDER
 """
 
 from __future__ import annotations

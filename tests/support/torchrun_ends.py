@@ -1,6 +1,6 @@
 """`trainer train` in two processes of which something happens to one; test_together_ends.py says what is to come of it.
 
-python -m torch.distributed.run --nproc-per-node 2 _together_ends.py WHAT FOLDER [OPTIONS]
+python -m torch.distributed.run --nproc-per-node 2 tests/support/torchrun_ends.py WHAT FOLDER [OPTIONS]
 """
 
 from __future__ import annotations
