@@ -21,7 +21,8 @@ import numpy as np
 from PIL import Image, ImageChops
 
 from sdclient import WebUI
-from sdclient.serve.background import EmbeddedServer, listen, make_server, url_of
+from sdclient.serve.background import EmbeddedServer, make_server
+from sdcore.web import listen, url_of
 
 _START_S = 120.0
 

@@ -93,10 +93,12 @@ def serve(
         raise click.BadParameter("--engine diffusion and --model MODEL go together", param_hint="--model")
     if api_auth is not None and ":" not in api_auth:
         raise click.BadParameter("expected USER:PASSWORD, with a colon between", param_hint="--api-auth")
+    from sdcore.web import listen, url_of
+
     from ..errors import MissingExtra
 
     try:
-        from ..serve.background import listen, run_until_stopped, url_of
+        from ..serve.background import run_until_stopped
     except ModuleNotFoundError as error:
         raise MissingExtra("'sdclient serve'", "serve") from error
     from ..serve.words import NOTICE

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import uvicorn
 
-from .._listening import listen as listen
-from .._listening import url_of as url_of
+from sdcore.web import listen, url_of
+
 from .app import create_app
 from .engines import SingleImageEngine
 from .jobs import JobBoard, JobWatcher

@@ -7,21 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import uvicorn
-from starlette.types import ASGIApp
+import uvicorn  # noqa: F401 - that it is missing is told when this module is imported, before anything is opened
 
 from sdcore.messages import Language
+from sdcore.web import ReadyServer, listen, url_of
 
-from ..._listening import listen, url_of
 from .app import create_app
 from .desk import DecisionCounts, ReviewService
 from .drawing import FEATHER_PX, GROW_PX, DrawingService, drawing_service
 from .guard import PageSecrets
 
 _HOST = "127.0.0.1"
-_GRACE_S = 2
 _START_TIMEOUT_S = 30.0
 
 
@@ -114,13 +111,13 @@ class Application:
         own = PageSecrets()
         self.url = f"{url_of(self._socket)}/?token={own.token}"
         bound = int(self._socket.getsockname()[1])
-        self._server = _Server(create_app(own, port=bound, service=service, masks=masks, language=language))
+        self._server = ReadyServer(create_app(own, port=bound, service=service, masks=masks, language=language))
 
     def serve(self, on_ready: Callable[[str], None] = lambda url: None) -> None:
         """Serve in this thread until Ctrl-C or a termination signal."""
         self._server.when_ready = lambda: on_ready(self.url)
         with suppress(KeyboardInterrupt):
-            self._server.run(sockets=[self._socket])
+            self._server.run(self._socket)
 
     @contextmanager
     def in_background(self) -> Iterator[str]:
@@ -131,14 +128,14 @@ class Application:
         """
         ready = threading.Event()
         self._server.when_ready = ready.set
-        thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
+        thread = threading.Thread(target=self._server.run, args=(self._socket,), daemon=True)
         thread.start()
         try:
             if not ready.wait(_START_TIMEOUT_S):
                 raise RuntimeError("the page did not start")
             yield self.url
         finally:
-            self._server.should_exit = True
+            self._server.stop()
             thread.join(_START_TIMEOUT_S)
 
     def close(self) -> None:
@@ -173,28 +170,3 @@ def drawing_application(service: DrawingService, *, port: int = 0, language: Lan
         yield application
     finally:
         application.close()
-
-
-class _Server(uvicorn.Server):
-    """A uvicorn server that says when it answers."""
-
-    when_ready: Callable[[], object]
-
-    def __init__(self, app: ASGIApp) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                lifespan="off",
-                log_level="warning",
-                access_log=False,
-                server_header=False,
-                loop="asyncio",
-                ws="none",
-                timeout_graceful_shutdown=_GRACE_S,
-            )
-        )
-
-    async def startup(self, sockets: list[Any] | None = None) -> None:
-        """Start, then say so."""
-        await super().startup(sockets=sockets)
-        self.when_ready()

@@ -8,7 +8,8 @@ import requests
 
 from sdclient.errors import SettingsError
 from sdclient.serve import background
-from sdclient.serve.background import listen, running_server, url_of
+from sdclient.serve.background import running_server
+from sdcore.web import listen, url_of
 
 
 def test_two_servers_run_side_by_side_and_stop() -> None:

@@ -1,11 +1,18 @@
-"""A socket to serve on, and its address."""
+"""A socket to serve on, its address, and a server that says when it answers."""
 
 from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from .errors import SettingsError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+_GRACE_S = 2
 
 
 def listen(host: str, port: int, *, command: str = "sdclient serve", usual_port: int = 7861) -> socket.socket:
@@ -52,3 +59,44 @@ def url_of(bound: socket.socket) -> str:
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared with, not bound to
         host = "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class ReadyServer:
+    """Serves an application until it is stopped, and says when it answers.
+
+    Attributes:
+        when_ready: called once, in the serving thread, when it answers; set it before `run`.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        import uvicorn
+
+        self.when_ready: Callable[[], object] = lambda: None
+        own = self
+
+        class Server(uvicorn.Server):
+            async def startup(self, sockets: list[Any] | None = None) -> None:
+                await super().startup(sockets=sockets)
+                own.when_ready()
+
+        self._server = Server(
+            uvicorn.Config(
+                app,
+                lifespan="off",
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                loop="asyncio",
+                ws="none",
+                timeout_graceful_shutdown=_GRACE_S,
+            )
+        )
+
+    def run(self, bound: socket.socket) -> None:
+        """Serve on a bound socket, in this thread, until `stop`, Ctrl-C or a termination signal."""
+        self._server.run(sockets=[bound])
+
+    def stop(self) -> None:
+        """Let `run` end soon; may be called from another thread."""
+        # uvicorn reads this flag ten times a second.
+        self._server.should_exit = True
