@@ -30,6 +30,7 @@ INTERRUPTED = 130
 """Exit code of a command that Ctrl-C stopped."""
 
 _PIPED_WIDTH = 200
+_CELL_FRAME = 3
 _NARROWEST_TEXT = 16
 """Columns of text are folded down to this width; a table that is wider still is shown as a list."""
 
@@ -231,12 +232,10 @@ def build_table(
     title: str = "",
 ) -> Table:
     """A table in the one style of all commands, see `Output.table`; text is never cut, only folded."""
-    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    has_details = any("\n" in str(cell) for row in (*rows, *totals) for cell in row)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_lines=has_details, title_justify="left")
+    table = Table(title_justify="left")
     table.title = Text(title) if title else None
     for head, letter in zip(heads, align or _usual_align(heads), strict=True):
         is_number = letter == "r"
@@ -274,14 +273,14 @@ def _narrowest(heads: Sequence[str], rows: Sequence[Sequence[str | Text]], align
     """Columns of a terminal in which no number is folded, and no word before 16 columns."""
     from rich.cells import cell_len
 
-    width = 0
+    width = 1
     for place, letter in enumerate(align):
         lines = [line for cell in (heads[place], *(row[place] for row in rows)) for line in str(cell).split("\n")]
         if letter == "r":
-            width += max(map(cell_len, lines)) + 1
+            width += max(map(cell_len, lines)) + _CELL_FRAME
         else:
             longest_word = max((cell_len(word) for line in lines for word in line.split()), default=0)
-            width += min(longest_word, _NARROWEST_TEXT) + 1
+            width += min(longest_word, _NARROWEST_TEXT) + _CELL_FRAME
     return width
 
 

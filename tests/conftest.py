@@ -58,3 +58,9 @@ def deeppcb() -> Path:
     if not folder.is_dir():
         pytest.skip("the DeepPCB crops are not at hand (shared/data/deeppcb)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _wide_pipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables go to a pipe of the usual width, whatever the width of the terminal that runs the tests."""
+    monkeypatch.delenv("COLUMNS", raising=False)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from sdcore.cli import INTERRUPTED, Output
+
 if TYPE_CHECKING:
     from ..batch import BatchRunner, RunSpec, RunStart
     from ..batch.mask_files import SourceMasks
     from ..sources import Source
-
-_INTERRUPTED = 130
 
 
 def warn_of_sources(
@@ -34,7 +34,7 @@ def warn_of_sources(
         shrunk = [source for source, _ in owed]
     warning = oversized_warning(oversized(shrunk, native_px), native_px)
     if warning:
-        click.echo(f"Warning: {warning}", err=True)
+        Output().note(f"Warning: {warning}")
     if masks is not None:
         warn_of_masks(masks)
 
@@ -42,10 +42,10 @@ def warn_of_sources(
 def warn_of_masks(masks: SourceMasks) -> None:
     """Say which sources have no mask, and which one that is none to speak of."""
     if masks.without:
-        click.echo(f"Without a mask: {_some(masks.without)}", err=True)
+        Output().note(f"Without a mask: {_some(masks.without)}")
     if masks.covering_all:
-        click.echo(
-            f"Warning: masks that are nowhere black keep nothing of their source: {_some(masks.covering_all)}", err=True
+        Output().note(
+            f"Warning: masks that are nowhere black keep nothing of their source: {_some(masks.covering_all)}"
         )
 
 
@@ -120,12 +120,12 @@ def stopped_by_interrupt(runner: BatchRunner) -> Iterator[None]:
 
 def end_stopped(what: str) -> NoReturn:
     """Say that a run was stopped, and what is kept; end with code 130."""
-    click.echo(f"Stopped; {what}. Run the same command again to go on.", err=True)
-    raise click.exceptions.Exit(_INTERRUPTED)
+    Output().note(f"Stopped; {what}. Run the same command again to go on.")
+    raise click.exceptions.Exit(INTERRUPTED)
 
 
 def _announce_stop() -> None:
-    click.echo("\nFinishing the jobs in hand; press Ctrl-C again to interrupt them at the server.", err=True)
+    Output().note("\nFinishing the jobs in hand; press Ctrl-C again to interrupt them at the server.")
 
 
 def _failures(output: Path) -> Counter[tuple[str, str]]:
@@ -137,28 +137,22 @@ def _failures(output: Path) -> Counter[tuple[str, str]]:
         return count_failures(manifest)
 
 
-def tell(summary: dict[str, Any], runner: BatchRunner) -> None:
+def show_summary(out: Output, summary: dict[str, Any], runner: BatchRunner) -> None:
     """The summary in words, with a table of the servers where there are several and one of what failed."""
     if summary["planned"] == 0:
-        click.echo("The plan owes no images; nothing to do.")
+        out.line("The plan owes no images; nothing to do.")
         return
-    from rich.table import Table
-    from rich.text import Text
-
-    from ._console import console
-    from ._run_view import servers_table
+    from ._run_view import SERVER_ALIGN, SERVER_HEADS, server_rows
 
     statuses = runner.statuses()
     if len(statuses) > 1:
-        console().print(servers_table(statuses))
+        out.table(SERVER_HEADS, server_rows(statuses), align=SERVER_ALIGN)
     if summary["failures"]:
-        table = Table("class 类别", "failed 失败", "reason 原因")
-        for row in summary["failures"]:
-            table.add_row(Text(row["class"]), str(row["images"]), Text(row["reason"]))
-        console().print(table)
-    click.echo(
+        rows = [(row["class"], str(row["images"]), row["reason"]) for row in summary["failures"]]
+        out.table(("class 类别", "failed 失败", "reason 原因"), rows, align="lrl")
+    out.line(
         f"{summary['made']} images made, {summary['already_there']} were there already, "
         f"{summary['planned']} planned, {summary['failed']} failed, in {summary['output']}"
     )
     for engine in summary["engines"]:
-        click.echo(f"Engine: {engine}")
+        out.line(f"Engine: {engine}")

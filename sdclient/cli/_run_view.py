@@ -6,11 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from sdcore.cli import build_table
+
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
     from ..batch import ServerStatus
+
+SERVER_HEADS = ("server 服务器", "state 状态", "images 图片", "images/s", "queue 排队", "errors 错误")
+SERVER_ALIGN = "llrrrr"
 
 _REFRESHES_PER_S = 2
 
@@ -39,24 +44,21 @@ def watched(
         yield bar.update
 
 
-def servers_table(statuses: Sequence[ServerStatus]) -> Table:
+def server_rows(statuses: Sequence[ServerStatus]) -> list[tuple[str | Text, ...]]:
     """One row a server: its state, what it made, how fast, what waits at it, how often it failed."""
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table("server 服务器", "state 状态")
-    for head in ("images 图片", "images/s", "queue 排队", "errors 错误"):
-        table.add_column(head, justify="right")
-    for one in statuses:
-        table.add_row(
-            Text(one.name),
+    return [
+        (
+            one.name,
             Text(one.state, style="" if one.state == "working" else "yellow"),
             str(one.made),
             f"{one.images_per_s:.2f}",
             str(one.waiting),
             str(one.errors),
         )
-    return table
+        for one in statuses
+    ]
 
 
 @contextmanager
@@ -88,7 +90,7 @@ def _live_table(
     def picture() -> Group:
         now = statuses()
         progress.update(task, rate=sum(one.images_per_s for one in now))
-        return Group(servers_table(now), progress)
+        return Group(build_table(SERVER_HEADS, server_rows(now), align=SERVER_ALIGN), progress)
 
     with Live(get_renderable=picture, console=console, refresh_per_second=_REFRESHES_PER_S, transient=True):
         yield lambda images: progress.advance(task, images)

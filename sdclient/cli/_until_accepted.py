@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from sdcore.cli import Output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,16 +68,14 @@ def make_until_accepted(
     return loop, _make(loop, runner, servers, output)
 
 
-def tell_until_accepted(loop: AcceptanceLoop, summary: dict[str, Any], *, as_json: bool) -> None:
+def show_until_accepted(out: Output, loop: AcceptanceLoop, summary: dict[str, Any]) -> None:
     """Say what became of it, in words or as JSON.
 
     Raises:
         Exit: a class falls short, with code 1.
     """
-    if as_json:
-        click.echo(json.dumps(summary, ensure_ascii=False))
-    else:
-        _tell(loop, summary)
+    out.document(summary)
+    _show(out, loop, summary)
     if not summary["is_complete"]:
         raise click.exceptions.Exit(1)
 
@@ -121,36 +120,29 @@ def _make(loop: AcceptanceLoop, runner: BatchRunner, servers: int, output: Path)
     }
 
 
-def _tell(loop: AcceptanceLoop, summary: dict[str, Any]) -> None:
+def _show(out: Output, loop: AcceptanceLoop, summary: dict[str, Any]) -> None:
     """What became of each class, the sources that gave nothing, and what to do about classes that fall short."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from ._console import console
-
     classes = loop.learned()
-    table = Table("class 类别")
-    for head in ("planned 计划", "accepted 合格", "made 生成", "failed 失败", "strength 重绘幅度"):
-        table.add_column(head, justify="right")
+    rows = []
     for one in classes:
         low, high = one.strengths
         words = f"{low:g}" if low == high else f"{low:g}-{high:g}"
-        table.add_row(Text(one.class_name), str(one.planned), str(one.accepted), str(one.made), str(one.failed), words)
-    console().print(table)
-    click.echo(f"{summary['made']} images made now, {summary['accepted']} of {summary['planned']} planned are accepted")
+        rows.append((one.class_name, str(one.planned), str(one.accepted), str(one.made), str(one.failed), words))
+    out.table(("class 类别", "planned 计划", "accepted 合格", "made 生成", "failed 失败", "strength 重绘幅度"), rows)
+    out.line(f"{summary['made']} images made now, {summary['accepted']} of {summary['planned']} planned are accepted")
     exhausted = [
         f"{one.class_name}/{source.source}" for one in classes for source in one.sources if source.is_exhausted
     ]
     if exhausted:
-        click.echo(f"No image was accepted of {_some(exhausted)}; their share was made from others of the class.")
+        out.line(f"No image was accepted of {_some(exhausted)}; their share was made from others of the class.")
     short = [one for one in classes if not one.is_complete]
     for one in short:
-        click.echo(
+        out.line(
             f"{one.class_name}: {one.planned - one.accepted} short, its budget of {one.budget} images is spent; "
             "look at 'sdclient curate OUTPUT --sheet DIR', then give a larger --budget or a wider --strength-range"
         )
     for engine in summary["engines"]:
-        click.echo(f"Engine: {engine}")
+        out.line(f"Engine: {engine}")
 
 
 def _some(names: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
+from sdcore.cli import Output
 
 if TYPE_CHECKING:
     from ..batch import Server
@@ -54,7 +54,7 @@ def opened_servers(urls: Sequence[str], servers_file: Path | None, ray: str | No
             from ..client import auth_from_environment
             from ..cluster.fleet import RayServerPool
 
-            pool = RayServerPool(urls, auth=auth_from_environment(), tell=lambda words: click.echo(words, err=True))
+            pool = RayServerPool(urls, auth=auth_from_environment(), tell=Output().note)
             yield OpenedServers(pool, _SEVERAL, None)
             return
         from ..batch import Server, load_servers

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sdcore.cli import FiniteRange, NumberPair
+from sdcore.cli import INTERRUPTED, FiniteRange, NumberPair, Output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..compose import Composer, ComposeStart
     from ..sources import Source
-
-_INTERRUPTED = 130
 
 _EPILOG = """\b
 Examples:
@@ -140,6 +137,7 @@ def compose(
         from ..compose import Composer, ComposeSettings, share_evenly
     except ModuleNotFoundError as error:
         raise MissingExtra("'sdclient compose'", "curate") from error
+    out = Output(json=as_json)
     found = discover(defects)
     owed = match_plan(read_plan(plan_file), found) if plan_file is not None else share_evenly(found, per_class or 0)
     with ExitStack() as opened:
@@ -170,13 +168,11 @@ def compose(
             workers=workers or _usual_workers(),
             durable=durable,
         )
-        summary = _make_all(composer, owed, output)
+        summary = _make_all(out, composer, owed, output)
     if sheet is not None and summary["planned"]:
-        summary["sheet"] = _write_sheet(sheet, output)
-    if as_json:
-        click.echo(json.dumps(summary, ensure_ascii=False))
-    else:
-        _tell(summary)
+        summary["sheet"] = _write_sheet(out, sheet, output)
+    out.document(summary)
+    _show(out, summary)
     if summary["failed"]:
         raise click.exceptions.Exit(1)
 
@@ -187,7 +183,7 @@ def _usual_workers() -> int:
     return min(8, os.cpu_count() or 1)
 
 
-def _make_all(composer: Composer, owed: list[tuple[Source, int]], output: Path) -> dict[str, Any]:
+def _make_all(out: Output, composer: Composer, owed: list[tuple[Source, int]], output: Path) -> dict[str, Any]:
     """Run with a bar; gives the summary."""
     from tqdm import tqdm
 
@@ -210,8 +206,8 @@ def _make_all(composer: Composer, owed: list[tuple[Source, int]], output: Path) 
         ):
             made += 1
     except KeyboardInterrupt:
-        click.echo(f"\nStopped; what was made is kept in {output}. Run the same command again to go on.", err=True)
-        raise click.exceptions.Exit(_INTERRUPTED) from None
+        out.note(f"\nStopped; what was made is kept in {output}. Run the same command again to go on.")
+        raise click.exceptions.Exit(INTERRUPTED) from None
     finally:
         if progress is not None:
             progress.close()
@@ -232,35 +228,28 @@ def _make_all(composer: Composer, owed: list[tuple[Source, int]], output: Path) 
     }
 
 
-def _write_sheet(sheet: Path, output: Path) -> str:
+def _write_sheet(out: Output, sheet: Path, output: Path) -> str:
     from ..compose.sheet import write_transplant_sheet
 
     for key, label in write_transplant_sheet(sheet, output).items():
-        click.echo(f"{key} on the sheet: {label}", err=True)
+        out.note(f"{key} on the sheet: {label}")
     return str(sheet)
 
 
-def _tell(summary: Mapping[str, Any]) -> None:
+def _show(out: Output, summary: Mapping[str, Any]) -> None:
     if summary["planned"] == 0:
-        click.echo("The plan owes no images; nothing to do.")
+        out.line("The plan owes no images; nothing to do.")
         return
     if summary["failures"]:
-        from rich.table import Table
-        from rich.text import Text
-
-        from ._console import console
-
-        table = Table("class 类别", "failed 失败", "reason 原因")
-        for row in summary["failures"]:
-            table.add_row(Text(row["class"]), str(row["images"]), Text(row["reason"]))
-        console().print(table)
-        click.echo(
+        rows = [(row["class"], str(row["images"]), row["reason"]) for row in summary["failures"]]
+        out.table(("class 类别", "failed 失败", "reason 原因"), rows, align="lrl")
+        out.line(
             "Those find no place: give more good images, --allowed, a higher --match-limit or other rotations, in a "
             f"new output folder; or more --tries here, after 'sdclient retry {summary['output']}'"
         )
-    click.echo(
+    out.line(
         f"{summary['made']} images made, {summary['already_there']} were there already, "
         f"{summary['planned']} planned, {summary['failed']} failed, in {summary['output']}"
     )
     if "sheet" in summary:
-        click.echo(f"Sheet: {summary['sheet']}")
+        out.line(f"Sheet: {summary['sheet']}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from sdcore.cli import FiniteRange
+from sdcore.cli import FiniteRange, Output
 
 EPILOG = """\b
 Examples:
@@ -71,17 +71,18 @@ def crop(
         result = crop_tiles(
             photos, dest, tile_px=tile_px or 512, overlap=0.2 if overlap is None else overlap, track=progress_bar
         )
+    output = Output()
     for item in result.left_out:
-        click.echo(f"left out: {item.file}: {item.reason}", err=True)
+        output.note(f"left out: {item.file}: {item.reason}")
     unused = result.unused_box_files
     if unused:
         belong = "1 box file belongs" if len(unused) == 1 else f"{len(unused)} box files belong"
-        click.echo(f"{belong} to no photo: {', '.join(unused[:3])}{', ...' if len(unused) > 3 else ''}", err=True)
+        output.note(f"{belong} to no photo: {', '.join(unused[:3])}{', ...' if len(unused) > 3 else ''}")
     if not (result.made or result.unchanged):
         raise click.ClickException(f"{photos}: no crop came of it; no photo could be read, or no box file holds a box")
     for class_name, count in sorted(Counter(name.split("/")[0] for name in result.made).items()):
-        click.echo(f"{class_name}: {count} new crops")
-    click.echo(
+        output.line(f"{class_name}: {count} new crops")
+    output.line(
         f"{len(result.made)} crops made, {len(result.unchanged)} unchanged; {dest / CROPS_NAME} tells their places; "
         f"next: sdclient number {dest} sources"
     )

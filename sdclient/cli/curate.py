@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sdcore.cli import FiniteRange
+from sdcore.cli import FiniteRange, Output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -128,38 +127,33 @@ def curate(
         limits = curator.limits()
         sources = settings.sources or Path(str(manifest.run().get("sources", "")))
     legends = write_curation_sheets(sheet, output, judged, sources) if sheet is not None else {}
-    if as_json:
-        click.echo(json.dumps(_as_json(judged, limits, scored, dry_run), ensure_ascii=False))
-        return
-    _print_limits(limits)
-    _print_verdicts(judged)
+    out = Output(json=as_json)
+    out.document(lambda: _as_json(judged, limits, scored, dry_run))
+    _show_limits(out, limits)
+    _show_verdicts(out, judged)
     for path, legend in legends.items():
         told = "".join(f"; {key}: {text}" for key, text in legend.items())
-        click.echo(f"Sheet: {path}{told}")
+        out.line(f"Sheet: {path}{told}")
     unknown = sum(one.scores.get("p_class") is None for one in judged)
     if settings.predictions is not None and unknown:
-        click.echo(
+        out.line(
             f"{unknown} images have no probability of their class in {settings.predictions}: not named there, made "
             "later, or of a class that the classifier does not know"
         )
     accepted = sum(one.is_accepted for one in judged)
-    click.echo(
+    out.line(
         f"{scored} images scored, {len(judged)} judged: {accepted} accepted, {len(judged) - accepted} rejected"
         + ("; a dry run, nothing was written" if dry_run else f"; next: sdclient review {output}")
     )
 
 
-def _print_verdicts(judged: Sequence[JudgedImage]) -> None:
+def _show_verdicts(out: Output, judged: Sequence[JudgedImage]) -> None:
     from collections import Counter
-
-    from rich.table import Table
-    from rich.text import Text
 
     from ..curate.reasons import label_of
     from ..photos import natural_key
-    from ._console import console
 
-    table = Table("class 类别", "verdict 判定", "images 数量", "share 比例")
+    rows = []
     for name in sorted({one.class_name for one in judged}, key=natural_key):
         own = [one for one in judged if one.class_name == name]
         rejected = [one for one in own if not one.is_accepted]
@@ -171,15 +165,11 @@ def _print_verdicts(judged: Sequence[JudgedImage]) -> None:
             *((("  by a person 人工", count),) if (count := sum(not one.reasons for one in rejected)) else ()),
         ]
         for number, (verdict, count) in enumerate(lines):
-            table.add_row(Text(name if number == 0 else ""), verdict, str(count), f"{count / len(own):.1%}")
-    console().print(table)
+            rows.append((name if number == 0 else "", verdict, str(count), f"{count / len(own):.1%}"))
+    out.table(("class 类别", "verdict 判定", "images 数量", "share 比例"), rows, align="llrr")
 
 
-def _print_limits(limits: Mapping[str, Thresholds]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from ._console import console
+def _show_limits(out: Output, limits: Mapping[str, Thresholds]) -> None:
 
     heads = {
         "min_sharpness": "sharpness ≥ 锐度",
@@ -192,15 +182,15 @@ def _print_limits(limits: Mapping[str, Thresholds]) -> None:
         "max_feature_distance": "features ≤ 特征",
     }
     shown = [field for field in heads if any(getattr(limit, field) is not None for limit in limits.values())]
-    table = Table("class 类别", "real 真实图", *(heads[field] for field in shown))
+    rows = []
     for name, limit in limits.items():
         values = (getattr(limit, field) for field in shown)
         marks = ("*" if field in limit.pooled else "" for field in shown)
         cells = ("-" if value is None else f"{value:.3g}{mark}" for value, mark in zip(values, marks, strict=True))
-        table.add_row(Text(name), str(limit.real_images), *cells)
-    console().print(table)
+        rows.append((name, str(limit.real_images), *cells))
+    out.table(("class 类别", "real 真实图", *(heads[field] for field in shown)), rows)
     if any(limit.pooled for limit in limits.values()):
-        click.echo("* too few real images of that class: other classes were asked too")
+        out.line("* too few real images of that class: other classes were asked too")
 
 
 def _as_json(

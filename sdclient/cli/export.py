@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+
+from sdcore.cli import Output
 
 if TYPE_CHECKING:
     from ..export import ClassBalance, ExportResult
@@ -87,10 +88,9 @@ def export(
         dry_run=dry_run,
         track=progress_bar,
     )
-    if as_json:
-        click.echo(json.dumps(_as_json(result), ensure_ascii=False))
-    else:
-        _tell(result)
+    out = Output(json=as_json)
+    out.document(lambda: _as_json(result))
+    _show(out, result)
 
 
 def _as_json(result: ExportResult) -> dict[str, Any]:
@@ -120,24 +120,23 @@ def _row_as_json(row: ClassBalance) -> dict[str, Any]:
     }
 
 
-def _tell(result: ExportResult) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
+def _show(out: Output, result: ExportResult) -> None:
     from ..export.balance import sum_of
-    from ._console import console
 
     heads = ("real 真实", "generated 生成\nbefore 导出前", "generated 生成\nafter 导出后", "total 合计\nafter 导出后")
-    table = Table("class 类别", title=f"{result.destination}: images 图像")
-    for head in (*heads, "share 占比\ngenerated 生成"):
-        table.add_column(head, justify="right")
+    rows = []
     for row in (*result.balance, sum_of(result.balance)):
         share = "–" if row.generated_share is None else f"{100 * row.generated_share:.2f} %"
         counts = (row.real, row.generated_before, row.generated_after, row.total_after)
-        table.add_row(Text(row.class_name or "all 合计"), *map(str, counts), share)
-    console().print(table)
+        rows.append((row.class_name or "all 合计", *map(str, counts), share))
+    out.table(
+        ("class 类别", *heads, "share 占比\ngenerated 生成"),
+        rows[:-1],
+        totals=rows[-1:],
+        title=f"{result.destination}: images 图像",
+    )
     which = "accepted" if result.curated else "all, whatever was judged"
-    click.echo(
+    out.line(
         f"{result.taken} of {result.recorded} images taken ({which}; {result.rejected} rejected, "
         f"{result.undecided} undecided)"
     )
@@ -147,11 +146,11 @@ def _tell(result: ExportResult) -> None:
         ("not accepted any more, left there", result.kept),
     ):
         for file in files[:_SHOWN]:
-            click.echo(f"{words}: {file}", err=True)
+            out.note(f"{words}: {file}", always=False)
         if len(files) > _SHOWN:
-            click.echo(f"{words}: {len(files) - _SHOWN} more", err=True)
+            out.note(f"{words}: {len(files) - _SHOWN} more", always=False)
     done = "would be " if result.dry_run else ""
     told = [f"{len(result.copied)} {done}copied", f"{len(result.unchanged)} there already"]
     told += [f"{len(result.relabelled)} {done}given other boxes"] if result.relabelled else []
     told += [f"{len(result.removed)} {done}removed, not accepted any more"] if result.removed else []
-    click.echo(", ".join(told))
+    out.line(", ".join(told))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from sdcore.cli import FiniteRange
+from sdcore.cli import FiniteRange, Output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -202,10 +201,11 @@ def generate(
     from ..batch.spoiled import find_artifacts
     from ..plan_csv import match_plan, read_plan
     from ..sources import discover
-    from ._generating import make_all, tell, warn_of_masks, warn_of_sources
-    from ._until_accepted import STRENGTH_RANGE, make_until_accepted, tell_until_accepted
+    from ._generating import make_all, show_summary, warn_of_masks, warn_of_sources
+    from ._until_accepted import STRENGTH_RANGE, make_until_accepted, show_until_accepted
     from ._workplaces import opened_servers
 
+    out = Output(json=as_json)
     context = click.get_current_context()
     given = {
         name: value
@@ -246,9 +246,8 @@ def generate(
         if servers.first is not None and dry_run:
             warn_of_sources(spec, owed, runner.check(found).native_px, files)
             summary = describe_dry_run(servers.first, spec, owed, output)
-            click.echo(
-                json.dumps(summary, ensure_ascii=False) if as_json else words_of_dry_run(summary, servers.first.url)
-            )
+            out.document(summary)
+            out.line(words_of_dry_run(summary, servers.first.url))
             return
         if until_accepted:
             if files is not None:
@@ -265,11 +264,9 @@ def generate(
         else:
             summary = make_all(runner, servers.count, spec, owed, output)
     if loop is not None:
-        tell_until_accepted(loop, summary, as_json=as_json)
+        show_until_accepted(out, loop, summary)
         return
-    if as_json:
-        click.echo(json.dumps(summary, ensure_ascii=False))
-    else:
-        tell(summary, runner)
+    out.document(summary)
+    show_summary(out, summary, runner)
     if summary["failed"]:
         raise click.exceptions.Exit(1)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sdcore.cli import Output
+
 if TYPE_CHECKING:
     from ..server_info import ServerInfo
 
@@ -27,37 +29,28 @@ def info(url: str | None, as_json: bool) -> None:
 
     Nothing is changed and nothing is generated. Options that spoil a run are warned about.
     """
-    import json
-
     from ..client import WebUI
     from ..server_info import gather
 
     with WebUI(url) as webui:
         found = gather(webui)
-    if as_json:
-        click.echo(json.dumps(found.as_json(), ensure_ascii=False, indent=2))
-        return
-    _print_table(found)
+    out = Output(json=as_json)
+    out.document(found.as_json)
+    _show(out, found)
     for warning in found.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+        out.note(f"Warning: {warning}", always=False)
 
 
-def _print_table(found: ServerInfo) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from ._console import console
-
-    table = Table(show_lines=False)
-    for head in ("item 项目", "value 值", "note 说明"):
-        table.add_column(head, overflow="fold")
-    for cells in _facts(found):
-        table.add_row(*(Text(cell) for cell in cells))
-    table.add_section()
-    for state in found.options:
-        note = "" if state.is_usual else f"usually {state.option.usual!r}; now {state.option.effect}"
-        table.add_row(*(Text(cell) for cell in (state.option.name, str(state.value), note)))
-    console().print(table)
+def _show(out: Output, found: ServerInfo) -> None:
+    options = [
+        (
+            state.option.name,
+            str(state.value),
+            "" if state.is_usual else f"usually {state.option.usual!r}; now {state.option.effect}",
+        )
+        for state in found.options
+    ]
+    out.table(("item 项目", "value 值", "note 说明"), list(_facts(found)), totals=options, align="lll")
 
 
 def _facts(found: ServerInfo) -> Iterator[tuple[str, str, str]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
+
+from sdcore.cli import Output
 
 
 @click.command(epilog="Example: sdclient manifest output --csv -o images.csv")
@@ -22,9 +23,11 @@ def manifest(output: Path, kind: str, target: Path | None) -> None:
     from ..manifest_export import export_csv, export_jsonl
 
     export = export_csv if kind == "csv" else export_jsonl
+    out = Output()
     if target is None:
-        export(output, sys.stdout)
+        with out.rows() as stream:
+            export(output, stream)
         return
     with open_atomically(target, encoding="utf-8-sig" if kind == "csv" else "utf-8") as stream:
         count = export(output, stream)
-    click.echo(f"{count} images written to {target}")
+    out.line(f"{count} images written to {target}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from sdcore.cli import FiniteRange
+from sdcore.cli import FiniteRange, Output, open_page
 
 if TYPE_CHECKING:
     from ..masking import MaskingResult
@@ -108,7 +107,7 @@ def mask(
         if overwrite or sheet is not None:
             raise click.UsageError("--overwrite and --sheet do not go with --draw")
         options = {"classes": classes, "grow_px": grow_px, "feather_px": feather_px}
-        _draw(sources, masks, port or 0, lang or "en", not no_browser, as_json, options)
+        _draw(sources, masks, port or 0, lang or "en", not no_browser, Output(json=as_json), options)
         return
     from sdcore.progress import progress_bar
 
@@ -133,14 +132,13 @@ def mask(
         from ..masking.sheet import write_mask_sheet
 
         legend = dict(write_mask_sheet(sheet, wanted, masks))
-    if as_json:
-        click.echo(json.dumps({**asdict(result), "sheet": str(sheet) if sheet else None}, ensure_ascii=False))
-    else:
-        _tell(result, sources, masks)
-        for key, name in legend.items():
-            click.echo(f"{key} on the sheet: {name}")
-        if sheet is not None:
-            click.echo(f"Sheet: {sheet}")
+    out = Output(json=as_json)
+    out.document(lambda: {**asdict(result), "sheet": str(sheet) if sheet else None})
+    _show(out, result, sources, masks)
+    for key, name in legend.items():
+        out.line(f"{key} on the sheet: {name}")
+    if sheet is not None:
+        out.line(f"Sheet: {sheet}")
     if not result.usable:
         raise click.ClickException(f"{sources}: no source got a mask; the reasons stand above")
 
@@ -151,10 +149,9 @@ def _draw(
     port: int,
     language: Literal["en", "zh"],
     open_browser: bool,
-    as_json: bool,
+    out: Output,
     options: dict[str, Any],
 ) -> None:
-    from sdcore.cli import Output, open_page
 
     from ..errors import MissingExtra
 
@@ -162,40 +159,33 @@ def _draw(
         from ..curate.review import serve_drawing
     except ModuleNotFoundError as error:
         raise MissingExtra("'sdclient mask --draw'", "curate") from error
-    on_ready = open_page(Output(json=as_json), "sdclient mask", open_browser=open_browser)
+    on_ready = open_page(out, "sdclient mask", open_browser=open_browser)
     drawn = serve_drawing(sources, masks, port=port, language=language, on_ready=on_ready, **options)
-    if as_json:
-        click.echo(json.dumps({"drawn": drawn}))
-    else:
-        click.echo(f"{drawn} masks drawn; next: sdclient generate {sources} output --plan plan.csv --masks {masks}")
+    out.document({"drawn": drawn}, one_line=True)
+    out.line(f"{drawn} masks drawn; next: sdclient generate {sources} output --plan plan.csv --masks {masks}")
 
 
-def _tell(result: MaskingResult, sources: Path, masks: Path) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from ._console import console
-
+def _show(out: Output, result: MaskingResult, sources: Path, masks: Path) -> None:
     reasons: dict[tuple[str, str], list[str]] = {}
     for item in result.left_out:
         class_name, _, name = item.file.partition("/")
         reasons.setdefault((class_name, item.reason), []).append(name)
     if reasons:
-        table = Table("class 类别", "without a mask 无掩膜", "reason 原因", "sources 原图")
+        rows = []
         for (class_name, reason), names in reasons.items():
             shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-            table.add_row(Text(class_name), str(len(names)), Text(reason), Text(shown))
-        console().print(table)
+            rows.append((class_name, str(len(names)), reason, shown))
+        out.table(("class 类别", "without a mask 无掩膜", "reason 原因", "sources 原图"), rows, align="lrll")
     for note in result.notes:
-        click.echo(note, err=True)
+        out.note(note, always=False)
     if result.covering_all:
         some = ", ".join(result.covering_all[:3])
-        click.echo(f"Warning: nowhere black, so nothing of the source would be kept: {some}", err=True)
+        out.note(f"Warning: nowhere black, so nothing of the source would be kept: {some}", always=False)
     for class_name, count in sorted(Counter(name.split("/")[0] for name in result.made).items()):
-        click.echo(f"{class_name}: {count} new masks")
-    click.echo(
+        out.line(f"{class_name}: {count} new masks")
+    out.line(
         f"{len(result.made)} masks made, {len(result.unchanged)} unchanged, {len(result.left_out)} sources without; "
         f"next: sdclient generate {sources} output --plan plan.csv --masks {masks}"
     )
     if result.kept:
-        click.echo(f"{len(result.kept)} other masks that were there stayed as they are; --overwrite replaces them")
+        out.line(f"{len(result.kept)} other masks that were there stayed as they are; --overwrite replaces them")

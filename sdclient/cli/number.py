@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from sdcore.cli import Output
+
 EPILOG = """\b
 Example:
   sdclient number photos sources
@@ -26,11 +28,12 @@ def number(src: Path, dest: Path) -> None:
     from ..numbering import number as number_photos
 
     result = number_photos(src, dest, track=progress_bar)
+    output = Output()
     for item in result.left_out:
-        click.echo(f"left out: {item.file}: {item.reason}", err=True)
+        output.note(f"left out: {item.file}: {item.reason}")
     if not result.usable:
         raise click.ClickException(f"{src}: no usable photograph; the list above says why")
-    click.echo(
+    output.line(
         f"{len(result.copied)} copied, {len(result.unchanged)} unchanged, {len(result.left_out)} left out; "
         f"old names are in {dest / MAPPING_NAME}"
     )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sdcore.cli import FiniteRange
+from sdcore.cli import FiniteRange, Output
 
 if TYPE_CHECKING:
     from ..plan import Plan, PlanRow
@@ -81,16 +80,15 @@ def plan(
         min_share=min_share,
     )
     write_plan(output, made)
-    if as_json:
-        click.echo(json.dumps(_document(made, output), ensure_ascii=False, indent=2))
-    else:
-        _print_table(made)
-        for line in _notes(made, min_share):
-            click.echo(line)
-        click.echo(f"written to {output}")
+    out = Output(json=as_json)
+    out.document(lambda: _document(made, output))
+    _show(out, made)
+    for line in _notes(made, min_share):
+        out.line(line)
+    out.line(f"written to {output}")
     warning = oversized_warning(oversized(found, native_px), native_px)
     if warning:
-        click.echo(f"Warning: {warning}", err=True)
+        out.note(f"Warning: {warning}")
 
 
 def _notes(made: Plan, min_share: float | None) -> list[str]:
@@ -108,25 +106,13 @@ def _notes(made: Plan, min_share: float | None) -> list[str]:
     return notes
 
 
-def _print_table(made: Plan) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    from ._console import console
-
-    table = Table(box=SIMPLE_HEAD)
-    # Two lines a head, so that 80 columns leave room for the names of the classes.
-    table.add_column("class\n类别", overflow="fold", min_width=16)
-    for head in ("original\n原始", "to generate\n待生成", "total\n合计", "generated share\n生成占比"):
-        table.add_column(head, justify="right")
-    for row in made.rows:
-        table.add_row(Text(row.class_name), *_cells(row))
-    table.add_section()
+def _show(out: Output, made: Plan) -> None:
+    totals = [("all 全部", *_cells(made.all_classes))]
     if not all(row.planned for row in made.rows):
-        table.add_row("planned classes 计划内", *_cells(made.planned_classes))
-    table.add_row("all 全部", *_cells(made.all_classes))
-    console().print(table)
+        totals.insert(0, ("planned classes 计划内", *_cells(made.planned_classes)))
+    # Two lines a head, so that 80 columns leave room for the names of the classes.
+    heads = ("class\n类别", "original\n原始", "to generate\n待生成", "total\n合计", "generated share\n生成占比")
+    out.table(heads, [(row.class_name, *_cells(row)) for row in made.rows], totals=totals)
 
 
 def _cells(row: PlanRow) -> tuple[str, str, str, str]:

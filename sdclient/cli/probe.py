@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from sdcore.cli import INTERRUPTED, Output
 
 from ..errors import SDClientError
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
     from ..probe import Sample, Setting, SettingResult
     from ..probe_sheet import ProbeReport
-
-_INTERRUPTED = 130
 
 _EPILOG = """\b
 Examples:
@@ -95,6 +94,7 @@ def probe(
     common = checked_common(settings, columns)
     files = ProbeReport.at(out)
     found = discover(sources)
+    output = Output(json=as_json)
     masks = None
     if masks_folder is not None:
         masks = find_masks(masks_folder, found, unmasked="skip")
@@ -103,18 +103,16 @@ def probe(
     with WebUI(url) as webui:
         native_px = own_native_px(webui)
         samples = run_probe(webui, picked, columns, common, masks=masks)
-        made, legend = _make_all(samples, files, columns, len(picked) * len(columns))
+        made, legend = _make_all(output, samples, files, columns, len(picked) * len(columns))
     results = summarise(made)
     suggested = suggest(results, native_px)
-    if as_json:
-        click.echo(json.dumps(_as_json(files, made, results, suggested), ensure_ascii=False, indent=2))
-    else:
-        _print_table(results)
-        click.echo(_in_words(files, suggested, legend))
+    output.document(lambda: _as_json(files, made, results, suggested))
+    _show(output, results)
+    output.line(_in_words(files, suggested, legend))
 
 
 def _make_all(
-    samples: Iterator[Sample], files: ProbeReport, columns: Sequence[Setting], total: int
+    out: Output, samples: Iterator[Sample], files: ProbeReport, columns: Sequence[Setting], total: int
 ) -> tuple[list[Sample], Mapping[str, str]]:
     """Everything with a progress bar; what was made before something went wrong is drawn too."""
     from tqdm import tqdm
@@ -126,8 +124,8 @@ def _make_all(
     except KeyboardInterrupt:
         if made:
             files.write(made, columns)
-            click.echo(f"\nStopped; what was made so far is on {files.sheet}.", err=True)
-        raise click.exceptions.Exit(_INTERRUPTED) from None
+            out.note(f"\nStopped; what was made so far is on {files.sheet}.")
+        raise click.exceptions.Exit(INTERRUPTED) from None
     except SDClientError:
         if made:
             files.write(made, columns)
@@ -135,34 +133,22 @@ def _make_all(
     return made, files.write(made, columns)
 
 
-def _print_table(results: Sequence[SettingResult]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from ._console import console
-
-    table = Table()
-    table.add_column("column 列", justify="right")
-    table.add_column("size 尺寸", justify="right")
-    table.add_column("strength 重绘幅度", justify="right")
-    table.add_column("sampler 采样器")
-    for head in ("mean noise score 噪声分", "spoiled 废图", "s/image 秒/张"):
-        table.add_column(head, justify="right")
-    table.add_column("why 原因", overflow="fold")
-    for number, result in enumerate(results, 1):
-        setting = result.setting
-        cells = (
+def _show(out: Output, results: Sequence[SettingResult]) -> None:
+    heads = ("column 列", "size 尺寸", "strength 重绘幅度", "sampler 采样器", "mean noise score 噪声分")
+    rows = [
+        (
             str(number),
-            str(setting.native_px),
-            f"{setting.denoising_strength:g}",
-            setting.sampler,
+            str(result.setting.native_px),
+            f"{result.setting.denoising_strength:g}",
+            result.setting.sampler,
             _number(result.mean_noise_score),
             f"{result.spoiled} of {result.images}",
             _number(result.seconds_per_image),
             "; ".join(result.reasons),
         )
-        table.add_row(*(Text(cell) for cell in cells))
-    console().print(table)
+        for number, result in enumerate(results, 1)
+    ]
+    out.table((*heads, "spoiled 废图", "s/image 秒/张", "why 原因"), rows, align="rrrlrrrl")
 
 
 def _number(value: float | None) -> str:

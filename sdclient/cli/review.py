@@ -7,6 +7,8 @@ from typing import Literal
 
 import click
 
+from sdcore.cli import Output, open_page
+
 EPILOG = """\b
 Example:
   sdclient review output
@@ -41,32 +43,34 @@ def review(
     The page is served on this machine alone and its address holds a secret. Every key is kept in the manifest, so that
     closing loses nothing and two pages do not overwrite each other. Stop it with Ctrl-C.
     """
-    import json
-
-    from sdcore.cli import Output, open_page
-
     from ..errors import MissingExtra
 
     try:
         from ..curate.review import serve_review
     except ModuleNotFoundError as error:
         raise MissingExtra("'sdclient review'", "curate") from error
+    out = Output(json=as_json)
     done = serve_review(
         output,
         sources=sources,
         masks=masks,
         port=port,
         language=lang,
-        on_ready=open_page(Output(json=as_json), "sdclient review", open_browser=not no_browser),
+        on_ready=open_page(out, "sdclient review", open_browser=not no_browser),
     )
     decided = done.decided
-    if as_json:
-        counts = {"accepted": decided.accepted, "rejected": decided.rejected, "cleared": decided.cleared}
-        click.echo(json.dumps({**counts, "masks": done.masks}))
-        return
+    out.document(
+        {
+            "accepted": decided.accepted,
+            "rejected": decided.rejected,
+            "cleared": decided.cleared,
+            "masks": done.masks,
+        },
+        one_line=True,
+    )
     total = decided.accepted + decided.rejected
-    click.echo(f"decided {total}: {decided.accepted} accepted 采用, {decided.rejected} rejected 剔除")
+    out.line(f"decided {total}: {decided.accepted} accepted 采用, {decided.rejected} rejected 剔除")
     if decided.cleared:
-        click.echo(f"{decided.cleared} given back to the filters")
+        out.line(f"{decided.cleared} given back to the filters")
     if masks is not None:
-        click.echo(f"masks drawn for {done.masks} sources in {masks}")
+        out.line(f"masks drawn for {done.masks} sources in {masks}")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sdcore.cli import Output
+
 if TYPE_CHECKING:
     from ..serve.engines.diffusion.engine import DiffusionEngine
 
@@ -110,13 +112,13 @@ def serve(
         except ModuleNotFoundError as error:
             raise MissingExtra("'sdclient serve --engine diffusion'", "diffusion") from error
         engine = load_engine(model, device=device, threads=threads)
+    out = Output()
     with listen(host, port) as bound:
-        click.echo(f"sdclient serve: {url_of(bound)}\n{NOTICE if engine is None else engine.notice}")
+        out.line(f"sdclient serve: {url_of(bound)}\n{NOTICE if engine is None else engine.notice}")
         if not bound.getsockname()[0].startswith("127.") and bound.getsockname()[0] != "::1":
-            click.echo(
+            out.note(
                 f"warning: {host} is not a loopback address, so other machines can reach this server"
-                + ("" if api_auth else "; it asks for no password (--api-auth)"),
-                err=True,
+                + ("" if api_auth else "; it asks for no password (--api-auth)")
             )
         run_until_stopped(
             bound, engine=engine, job_ms=job_ms, image_ms=image_ms, api_auth=api_auth, with_page=with_page

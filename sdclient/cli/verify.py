@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import click
+
+from sdcore.cli import Output
 
 
 @click.command(epilog="Example: sdclient verify output --repair")
@@ -20,15 +21,12 @@ def verify(output: Path, repair: bool, as_json: bool) -> None:
     from ..verify import verify as verify_output
 
     found = verify_output(output, repair=repair, track=progress_bar)
-    if as_json:
-        click.echo(json.dumps({**asdict(found), "sound": found.is_sound}, ensure_ascii=False))
-    else:
-        for finding in (*found.damaged, *found.orphans):
-            click.echo(f"{finding.file}: {finding.problem}")
-        click.echo(
-            f"{found.images} images read: {len(found.damaged)} damaged, {len(found.orphans)} files without a row"
-        )
-        if repair and not found.is_sound:
-            click.echo("repaired; run the command that made OUTPUT again to make what is missing")
+    out = Output(json=as_json)
+    out.document(lambda: {**asdict(found), "sound": found.is_sound})
+    for finding in (*found.damaged, *found.orphans):
+        out.line(f"{finding.file}: {finding.problem}")
+    out.line(f"{found.images} images read: {len(found.damaged)} damaged, {len(found.orphans)} files without a row")
+    if repair and not found.is_sound:
+        out.line("repaired; run the command that made OUTPUT again to make what is missing")
     if not found.is_sound and not repair:
         raise click.exceptions.Exit(1)

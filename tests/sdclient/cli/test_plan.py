@@ -58,7 +58,7 @@ def owed() -> dict[tuple[str, str], int]:
 def test_the_worked_example_prints_its_table_and_writes_the_plan(pads: Path) -> None:
     result = plan(pads, "--target", 300)
     assert result.exit_code == 0, result.output
-    lines = [line.split() for line in result.stdout.splitlines() if line.strip().endswith("%")]
+    lines = [line.split() for line in result.stdout.replace("│", " ").splitlines() if line.strip().endswith("%")]
     assert [line[-4:] for line in lines] == [
         ["38", "262", "300", "87.33%"],
         ["62", "238", "300", "79.33%"],
@@ -90,7 +90,7 @@ def test_names_and_numbers_are_whole_in_a_terminal_of_80_columns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sources = make_sources(tmp_path, {"movable foreign matter 可移动异物": 2, "Normal": 1})
-    monkeypatch.setattr("sdclient.cli._console._PIPED_WIDTH", 80)
+    monkeypatch.setenv("COLUMNS", "80")
     result = plan(sources, "--target", 1000000)
     widths = [cell_len(line) for line in result.stdout.splitlines()]
     assert len(widths) > 6
@@ -121,7 +121,11 @@ def test_json_is_one_document_and_nothing_else(pads: Path) -> None:
 def test_normal_stands_in_the_table_as_not_planned(tmp_path: Path) -> None:
     sources = make_sources(tmp_path, {"Normal": 5, "dirt": 2})
     result = plan(sources, "--target", 4)
-    rows = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines() if line.strip().endswith("%")}
+    rows = {
+        line.split()[0]: line.split()[1:]
+        for line in result.stdout.replace("│", " ").splitlines()
+        if line.strip().endswith("%")
+    }
     assert rows["Normal"] == ["5", "not", "planned", "5", "0.00%"]
     assert rows["dirt"] == ["2", "2", "4", "50.00%"]
     assert rows["planned"][-4:] == ["2", "2", "4", "50.00%"]

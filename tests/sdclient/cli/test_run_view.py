@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from sdclient.batch import ServerStatus
-from sdclient.cli._run_view import servers_table, watched
+from sdclient.cli._run_view import server_rows, watched
 
 STATUSES = [
     ServerStatus("fast", "working", 12, 2.5, 2, 0),
@@ -26,9 +26,7 @@ def text_of(console: Console) -> str:
 
 
 def test_each_server_has_a_row_with_its_rate_queue_errors_and_state() -> None:
-    console = screen()
-    console.print(servers_table(STATUSES))
-    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text_of(console).splitlines()]
+    rows = [[str(cell) for cell in row] for row in server_rows(STATUSES)]
     assert ["fast", "working", "12", "2.50", "2", "0"] in rows
     assert ["slow [b]", "away: refused the connection", "3", "0.75", "0", "4"] in rows
 
