@@ -267,9 +267,9 @@ def limit(place: Path, images: Path, size: int) -> dict[str, Any]:
     pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3)).astype(np.uint8).transpose(0, 3, 1, 2)
     batches = max(lanes, sum(1 for _ in images.rglob("*.*")) // count)
     with ThreadPoolExecutor(lanes, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        list(pool.map(classifier, [pixels] * lanes))
+        list(pool.map(classifier.predict, [pixels] * lanes))
         began = time.perf_counter()
-        list(pool.map(classifier, [pixels] * batches))
+        list(pool.map(classifier.predict, [pixels] * batches))
         return said(batches * count, began)
 
 

@@ -8,7 +8,7 @@
     │   └── GeneratedImages    pictures that were generated themselves, offered as training data
     ├── SettingsError          a setting that cannot be used
     ├── ModelError             a saved model, base model or state that is missing, damaged, a pickle or does not fit
-    ├── ClassifierError        a classifier's file that is missing, damaged, a program or of another class set
+    ├── ModelFileError         a classifier's file that is missing, damaged, a program or of another class set
     ├── OutOfMemory            the device's memory does not hold this size and batch
     ├── TrainingDiverged       the loss is no longer a number
     └── MissingExtra           a part of the software that is not installed
@@ -19,6 +19,7 @@ Every message names the thing, what was found, what was expected and what to do 
 from __future__ import annotations
 
 from sdcore.errors import MissingExtra as MissingExtra
+from sdcore.errors import ModelFileError as ModelFileError
 from sdcore.errors import OutOfMemory as OutOfMemory
 from sdcore.errors import SDError
 from sdcore.errors import SettingsError as SettingsError
@@ -41,10 +42,6 @@ class GeneratedImages(DataError):
 
 class ModelError(GeneratorError):
     """A saved model, a base model or a training's state is missing, damaged, a pickle, or does not fit."""
-
-
-class ClassifierError(GeneratorError):
-    """A classifier's file is missing, damaged, a program, without features, or of another class set."""
 
 
 class TrainingDiverged(GeneratorError):

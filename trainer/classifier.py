@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from sdcore.onnx_classifier import ClassifierAnswer, require_finite
 from sdcore.torch_runtime import choose_device, torch_threads
 
 from . import _yolov5
@@ -20,16 +20,6 @@ from .loader import normalise
 from .operating_point_file import ChosenPoint, read_operating_point, require_class
 from .run_names import BEST_NAME
 from .weights import find_checkpoint, load_classifier
-
-
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """What a classifier said about a batch of N images."""
-
-    probabilities: npt.NDArray[np.float64]
-    """(N, K), each row in [0, 1] and adding up to 1."""
-    features: npt.NDArray[np.float32] | None
-    """(N, D), what the last linear layer sees: the pooled feature map. None where it was not asked for."""
 
 
 class Classifier(Protocol):
@@ -51,11 +41,11 @@ class Classifier(Protocol):
     def point(self) -> ChosenPoint | None:
         """From which score on an image is defective, where that was chosen."""
 
-    def __call__(self, images: npt.NDArray[np.uint8]) -> Answer:
+    def predict(self, images: npt.NDArray[np.uint8]) -> ClassifierAnswer:
         """Look at (N, 3, imgsz, imgsz) uint8 images, R, G, B.
 
         Raises:
-            CheckpointError: the weights give no numbers.
+            ModelFileError: the weights give no numbers.
         """
 
 
@@ -70,7 +60,7 @@ def open_classifier(source: Path, *, device: str = "auto", threads: int = 1, wit
         with_features: give the features of every image too; an exported file can when it was exported with them.
 
     Raises:
-        CheckpointError: it is missing, damaged or not ours.
+        ModelFileError: it is missing, damaged or not ours (of a run or checkpoint, its branch CheckpointError).
         SettingsError: "cuda" where there is none, features of a file exported without, or an unusable operating point.
         MissingExtra: an ONNX file, and onnxruntime is not installed.
     """
@@ -101,7 +91,7 @@ class RunClassifier:
         if with_features:
             last_linear(network, self.source).register_forward_pre_hook(self._keep)
 
-    def __call__(self, images: npt.NDArray[np.uint8]) -> Answer:
+    def predict(self, images: npt.NDArray[np.uint8]) -> ClassifierAnswer:
         """Look at (N, 3, imgsz, imgsz) uint8 images, R, G, B."""
         with torch_threads(self._threads), torch.inference_mode():
             pixels = torch.from_numpy(images).to(self._device, memory_format=torch.channels_last)
@@ -112,7 +102,7 @@ class RunClassifier:
         if self._seen is not None:
             features = self._seen.features.float().cpu().numpy()
             del self._seen.features
-        return Answer(finite(probabilities, self.source), features)
+        return ClassifierAnswer(require_finite(probabilities, self.source), features)
 
     def _keep(self, _: nn.Module, inputs: Any) -> None:
         assert self._seen is not None  # noqa: S101 - the hook is there only with it
@@ -141,14 +131,3 @@ def last_linear(network: nn.Module, source: Path) -> nn.Linear:
     if not layers:
         raise CheckpointError(f"{source}: its network has no linear layer, so it has no features to give")
     return layers[-1]
-
-
-def finite(probabilities: npt.NDArray[np.float64], source: Path) -> npt.NDArray[np.float64]:
-    """The probabilities as they are.
-
-    Raises:
-        CheckpointError: one is no number.
-    """
-    if not np.isfinite(probabilities).all():
-        raise CheckpointError(f"{source}: its weights give no numbers (nan); train again with a lower --lr")
-    return probabilities

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from sdcore.errors import FolderInUse as FolderInUse
 from sdcore.errors import MissingExtra as MissingExtra
+from sdcore.errors import ModelFileError as ModelFileError
 from sdcore.errors import SDError
 from sdcore.errors import SettingsError as SettingsError
 
@@ -44,7 +45,7 @@ class LeakageError(DataError):
     """Training would see an image that descends from validation or test data."""
 
 
-class CheckpointError(TrainerError):
+class CheckpointError(ModelFileError):
     """Weights are missing, damaged, or not written by this program."""
 
 

@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from sdcore.files import atomic_path, sha256_of
+from sdcore.onnx_classifier import FEATURES_NAME, FORMAT_KEY, FORMAT_NAME, INPUT_NAME, OUTPUT_NAME, VERSION
 from sdcore.torch_runtime import torch_threads
 
 from . import __version__
@@ -29,17 +30,7 @@ from .classifier import last_linear, operating_point_of
 from .config import IMGSZ_MULTIPLE_PX
 from .errors import ExportError, MissingExtra, SettingsError
 from .export_parity import PARITY_TOLERANCE, differences, pictures_to_compare, torch_answer, validation_images
-from .exported import (
-    FEATURES_NAME,
-    FORMAT_KEY,
-    FORMAT_NAME,
-    FORMATS,
-    INPUT_NAME,
-    METADATA_FILE,
-    OUTPUT_NAME,
-    VERSION,
-    Format,
-)
+from .exported import FORMATS, METADATA_FILE, Format
 from .operating_point_file import ChosenPoint
 from .weights import Checkpoint, find_checkpoint, load_classifier
 

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from sdcore.files import read_json
+from sdcore.onnx_classifier import ClassifierAnswer, OnnxClassifier, require_finite
 from sdcore.torch_runtime import torch_threads
 
-from .classifier import Answer, finite
 from .errors import DataError
-from .exported import Format, OnnxClassifier, TorchScriptClassifier
+from .exported import Format, TorchScriptClassifier
 from .image_list import list_named_images
 from .loader import decode, normalise
 from .weights import Checkpoint
@@ -65,27 +65,27 @@ def torch_answer(
     pictures: npt.NDArray[np.uint8],
     source: Path,
     threads: int,
-) -> Answer:
+) -> ClassifierAnswer:
     """What torch says of pictures, with features where the last linear layer is given.
 
     Raises:
-        CheckpointError: the weights give no numbers.
+        ModelFileError: the weights give no numbers.
     """
     seen: list[torch.Tensor] = []
     hook = linear.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) if linear is not None else None
     with torch_threads(threads), torch.inference_mode():
         pixels = normalise(torch.from_numpy(pictures), checkpoint.mean, checkpoint.std)
-        probabilities = finite(torch.softmax(network(pixels).double(), dim=1).numpy(), source)
+        probabilities = require_finite(torch.softmax(network(pixels).double(), dim=1).numpy(), source)
     if hook is not None:
         hook.remove()
-    return Answer(probabilities, seen[0].numpy() if seen else None)
+    return ClassifierAnswer(probabilities, seen[0].numpy() if seen else None)
 
 
 def differences(
     format: Format,  # noqa: A002
     path: Path,
     pictures: npt.NDArray[np.uint8],
-    expected: Answer,
+    expected: ClassifierAnswer,
     threads: int,
 ) -> tuple[float, float | None]:
     """Largest difference of a probability, and of a feature in parts of the largest one.
@@ -100,7 +100,7 @@ def differences(
     kind = OnnxClassifier if format == "onnx" else TorchScriptClassifier
     exported = kind(path, device="cpu", threads=threads, with_features=expected.features is not None)
     # All at once and one alone: a batch size that got stuck in the graph shows here.
-    together, alone = exported(pictures), exported(pictures[:1])
+    together, alone = exported.predict(pictures), exported.predict(pictures[:1])
     probabilities = _largest_difference(together.probabilities, alone.probabilities, expected.probabilities)
     if expected.features is None or together.features is None or alone.features is None:
         return probabilities, None

@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .classifier import Answer, Classifier
+from sdcore.onnx_classifier import ClassifierAnswer
+
+from .classifier import Classifier
 from .errors import DataError
 from .image_list import ImageToPredict
 from .loader import decode_rows
@@ -35,7 +37,7 @@ class Batch:
 
     images: tuple[ImageToPredict, ...]
     """Those that could be read."""
-    answer: Answer | None
+    answer: ClassifierAnswer | None
     """None where none could be read."""
     unreadable: tuple[tuple[ImageToPredict, DataError], ...]
 
@@ -99,7 +101,7 @@ def _look(classifier: Classifier, images: Sequence[ImageToPredict]) -> Batch:
             unreadable.append((image, error))
         else:
             readable.append(image)
-    answer = classifier(pixels[: len(readable)].transpose(0, 3, 1, 2)) if readable else None
+    answer = classifier.predict(pixels[: len(readable)].transpose(0, 3, 1, 2)) if readable else None
     return Batch(tuple(readable), answer, tuple(unreadable))
 
 

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from sdcore.onnx_classifier import ClassifierAnswer
 from sdcore.torch_runtime import choose_device
 
-from .classifier import Answer, Classifier, open_classifier
+from .classifier import Classifier, open_classifier
 from .errors import DataError, SettingsError
 from .features_file import open_features
 from .image_list import ImageList, ImageToPredict, Labels, list_named_images
@@ -107,7 +108,7 @@ class PredictionStream:
                     yield from self._rows(batch.images, batch.answer)
                 bar.update(len(batch.images) + len(batch.unreadable))
 
-    def _rows(self, images: Sequence[ImageToPredict], answer: Answer) -> Iterator[PredictedImage]:
+    def _rows(self, images: Sequence[ImageToPredict], answer: ClassifierAnswer) -> Iterator[PredictedImage]:
         normal = self.classes.index(self.point.normal) if self.point is not None else 0
         for place, image in enumerate(images):
             row = answer.probabilities[place]

@@ -46,7 +46,7 @@ def report(
     Raises:
         ModelError: the model cannot be used.
         DataError: the data cannot, or is not what the model learned from.
-        ClassifierError: the classifier cannot, or is of another class set.
+        ModelFileError: the classifier cannot, or is of another class set.
         SettingsError: a setting cannot be used.
         OutOfMemory: memory does not hold a batch.
         MissingExtra: diffusers or onnxruntime is not installed.
@@ -120,10 +120,10 @@ def write_report(findings: Findings, folder: Path) -> tuple[Path, ...]:
 
 def _look(classifier: Classifier, material: Material, made: MadePictures) -> Looked:
     return Looked(
-        learned=classifier.look_at([one.pixels for one in material.learned]),
-        held_out=classifier.look_at([one.pixels for one in material.held_out]),
-        by_strength=tuple(classifier.look_at(pictures) for pictures in made.by_strength),
-        pure=classifier.look_at(made.pure),
+        learned=classifier.predict([one.pixels for one in material.learned]),
+        held_out=classifier.predict([one.pixels for one in material.held_out]),
+        by_strength=tuple(classifier.predict(pictures) for pictures in made.by_strength),
+        pure=classifier.predict(made.pure),
     )
 
 

@@ -15,10 +15,11 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+from sdcore.onnx_classifier import FORMAT_NAME, VERSION, read_metadata
 from trainer.cli import cli
-from trainer.errors import CheckpointError, DataError, ExportError, MissingExtra, SettingsError
+from trainer.errors import DataError, ExportError, MissingExtra, ModelFileError, SettingsError
 from trainer.export import export
-from trainer.exported import FORMAT_NAME, VERSION, Format, read_metadata
+from trainer.exported import Format, chosen_point
 from trainer.loader import decode
 from trainer.operating_point_file import ChosenPoint, write_operating_point
 from trainer.predict import predict, predict_folder, write_stream
@@ -167,17 +168,17 @@ def test_foreign_and_damaged_files_are_refused_in_words(
 ) -> None:
     data = trained_run[1] / "test"
     (tmp_path / "noise.onnx").write_bytes(b"\x07noise")
-    with pytest.raises(CheckpointError, match=r"noise\.onnx: damaged or no ONNX file"):
+    with pytest.raises(ModelFileError, match=r"noise\.onnx: damaged or no ONNX file"):
         predict(tmp_path / "noise.onnx", data)
     model = onnx.load(exported["onnx"])
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "foreign.onnx")
-    with pytest.raises(CheckpointError, match=r"foreign\.onnx: does not name its classes"):
+    with pytest.raises(ModelFileError, match=r"foreign\.onnx: does not name its classes"):
         predict(tmp_path / "foreign.onnx", data)
     (tmp_path / "noise.torchscript").write_bytes(b"noise")
-    with pytest.raises(CheckpointError, match="damaged or no TorchScript file"):
+    with pytest.raises(ModelFileError, match="damaged or no TorchScript file"):
         predict(tmp_path / "noise.torchscript", data)
-    with pytest.raises(CheckpointError, match=r"none\.onnx: no such file"):
+    with pytest.raises(ModelFileError, match=r"none\.onnx: no such file"):
         predict(tmp_path / "none.onnx", data)
     with pytest.raises(
         SettingsError, match="gives probabilities alone; for features export the run again with --features"
@@ -197,7 +198,7 @@ def test_a_foreign_torchscript_is_refused_before_it_is_loaded(
         for name in source.namelist():
             if not name.endswith("sd-defects.json"):
                 target.writestr(name, source.read(name))
-    with pytest.raises(CheckpointError, match=r"foreign\.pt: does not name its classes"):
+    with pytest.raises(ModelFileError, match=r"foreign\.pt: does not name its classes"):
         predict(foreign, trained_run[1] / "test")
     assert loaded == []
 
@@ -226,8 +227,11 @@ def test_wrong_metadata_is_refused(change: dict[str, str | None], words: str) ->
     }
     read_metadata({key: text for key, text in texts.items() if text is not None}, Path("m.onnx"))
     texts |= change
-    with pytest.raises((CheckpointError, SettingsError), match=words):
-        read_metadata({key: text for key, text in texts.items() if text is not None}, Path("m.onnx"))
+    with pytest.raises((ModelFileError, SettingsError), match=words):
+        chosen_point(
+            read_metadata({key: text for key, text in texts.items() if text is not None}, Path("m.onnx")),
+            Path("m.onnx"),
+        )
 
 
 def test_the_command_prints_how_near_it_comes(trained_run: Trained, tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ def make_classifier(tmp_path_factory: pytest.TempPathFactory) -> MakeClassifier:
             "format_version": "1",
             "classes": json.dumps(list(classes), ensure_ascii=False),
             "imgsz": "16",
+            "model": "by hand",
             "checkpoint_sha256": "abc",
             **({"features": "features: float32 (N, 32)"} if with_features else {}),
             **texts,

@@ -41,10 +41,10 @@ def judge(make_classifier: MakeClassifier) -> Judge:
     )
     classifier = Classifier(make_classifier(), CLASSES)
     looked = Looked(
-        classifier.look_at([one.pixels for one in material.learned]),
-        classifier.look_at([one.pixels for one in material.held_out]),
-        tuple(classifier.look_at(pictures) for pictures in made.by_strength),
-        classifier.look_at(pure),
+        classifier.predict([one.pixels for one in material.learned]),
+        classifier.predict([one.pixels for one in material.held_out]),
+        tuple(classifier.predict(pictures) for pictures in made.by_strength),
+        classifier.predict(pure),
     )
     nearness = NearnessJudge(
         CLASSES,
@@ -61,10 +61,10 @@ def judge(make_classifier: MakeClassifier) -> Judge:
 
 def test_the_classifier_says_what_the_hand_says(make_classifier: MakeClassifier) -> None:
     pictures = [one.pixels for one in (*SOURCES, real(2, 0), real(2, 5))]
-    found = Classifier(make_classifier(), CLASSES).look_at(pictures)
+    found = Classifier(make_classifier(), CLASSES).predict(pictures)
     assert [CLASSES[place] for place in found.predicted] == [class_by_hand(one) for one in pictures]
     assert found.features == pytest.approx(np.stack([features_by_hand(one) for one in pictures]), abs=1e-5)
-    turned = Classifier(make_classifier(("裂纹", "Normal", "open")), CLASSES).look_at(pictures[:1])
+    turned = Classifier(make_classifier(("裂纹", "Normal", "open")), CLASSES).predict(pictures[:1])
     assert CLASSES[turned.predicted[0]] == "裂纹"  # its first output bears that name now
 
 
@@ -91,9 +91,9 @@ def test_a_source_that_the_classifier_does_not_name_loses_nothing(make_classifie
     made = MadePictures((*sources, *faint), (same, normal), same[:1], (1,))
     material, classifier = Material((*sources, *faint), (), ()), Classifier(make_classifier(), CLASSES)
     pictures = [one.pixels for one in material.learned]
-    learned, nothing = classifier.look_at(pictures), classifier.look_at([])
+    learned, nothing = classifier.predict(pictures), classifier.predict([])
     looked = Looked(
-        learned, nothing, tuple(classifier.look_at(one) for one in made.by_strength), classifier.look_at(same[:1])
+        learned, nothing, tuple(classifier.predict(one) for one in made.by_strength), classifier.predict(same[:1])
     )
     nearness = NearnessJudge(
         CLASSES, material, made, learned=learned, held_out=nothing, pure=looked.pure, symmetry=Symmetry()

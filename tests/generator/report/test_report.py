@@ -14,7 +14,7 @@ from PIL import Image
 
 from generator.cli import cli
 from generator.cli.report import report
-from generator.errors import ClassifierError
+from generator.errors import ModelFileError
 from generator.report.classifier import Classifier
 from generator.report.run_file import SamplingWords, recommended_run_file
 from generator.report.strengths import StrengthLimits
@@ -153,8 +153,8 @@ def test_a_classifier_that_cannot_be_used_is_refused_in_words(make_classifier: M
         (tmp_path / "noise.onnx", r"damaged or no ONNX file"),
         (make_classifier(with_features=False), r"gives no features; export the run again with --features"),
         (make_classifier(("Normal", "open", "pit")), r"does not know the class '裂纹'.*it knows Normal, open, pit"),
-        (make_classifier(format_version="9"), r"not of 'trainer export' of this program"),
+        (make_classifier(format_version="9"), r"exported in version 9, this program reads 1; export again"),
     ]
     for path, words in cases:
-        with pytest.raises(ClassifierError, match=words):
+        with pytest.raises(ModelFileError, match=words):
             Classifier(path, CLASSES)
