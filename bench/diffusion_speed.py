@@ -30,9 +30,8 @@ from generator.config import NetworkConfig
 from generator.network import SCHEDULE, build_network, build_schedule
 from generator.session import velocity_loss
 from sdclient.serve.engines.diffusion.engine import DiffusionEngine
-from sdclient.serve.engines.diffusion.pixel_code import PixelCode
-from sdclient.serve.engines.diffusion.saved_model import SavedModel
 from sdclient.serve.painting import GenerationRecipe, ImageSeed, ImageTask
+from sdcore.diffusion_model import DiffusionModel, PixelCodec
 from sdcore.torch_runtime import MixedPrecision
 
 CPU = torch.device("cpu")
@@ -138,8 +137,8 @@ def make_engine() -> tuple[DiffusionEngine, Loop]:
     """The engine and the loop, each with a copy of one network, since the engine lays its own out anew."""
     network = build_network(NetworkConfig(), channels=1, n_classes=len(CLASSES)).eval().requires_grad_(False)
     copied = copy.deepcopy(network)
-    code = PixelCode((0.5,), (0.25,), PACKING)
-    model = SavedModel(Path("fresh"), CLASSES, len(CLASSES), SIDE_PX, code, network, SCHEDULE, "0" * 64, "", 0)
+    code = PixelCodec((0.5,), (0.25,), PACKING)
+    model = DiffusionModel(Path("fresh"), CLASSES, SIDE_PX, code, network, SCHEDULE, "0" * 64)
     return DiffusionEngine(model, device=CPU), Loop(copied)
 
 

@@ -7,8 +7,8 @@
     │   ├── TooFewImages       a class, or the whole set, is too small to learn from
     │   └── GeneratedImages    pictures that were generated themselves, offered as training data
     ├── SettingsError          a setting that cannot be used
-    ├── ModelError             a saved model, base model or state that is missing, damaged, a pickle or does not fit
-    ├── ModelFileError         a classifier's file that is missing, damaged, a program or of another class set
+    ├── ModelError             a base model or a state that is missing, damaged, a pickle or does not fit
+    ├── ModelFileError         a saved model or classifier that is missing, damaged, a program or does not fit
     ├── OutOfMemory            the device's memory does not hold this size and batch
     ├── TrainingDiverged       the loss is no longer a number
     └── MissingExtra           a part of the software that is not installed
@@ -41,7 +41,7 @@ class GeneratedImages(DataError):
 
 
 class ModelError(GeneratorError):
-    """A saved model, a base model or a training's state is missing, damaged, a pickle, or does not fit."""
+    """A base model or a training's state is missing, damaged, a pickle, or does not fit."""
 
 
 class TrainingDiverged(GeneratorError):

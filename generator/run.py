@@ -12,16 +12,15 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from sdcore.diffusion_model import ModelDescription, PixelCodec, fit_pixel_codec, save_model
 from sdcore.files import write_bytes_atomically
 from sdcore.progress import Interrupted
 
 from .bar import TrainingBar
 from .budget import Budget
-from .config import TrainConfig
+from .config import NetworkConfig, TrainConfig
 from .dataset import TrainingSet
 from .errors import SettingsError
-from .model_files import ModelFacts, save_model
-from .pixels import measure_code
 from .record import HISTORY_NAME, Report, best_of, write_history
 from .resume import RESUME_NAME, Progress, save_progress
 from .session import Session, lr_share
@@ -64,13 +63,13 @@ class Run:
         self.reports: list[Report] = list(before.reports) if before else []
         self._progress, self._threads, self._device = progress, threads, device
         network = config.network
-        self._code = measure_code((picture.pixels for picture in pictures.train), network.packing)
+        self._code = fit_pixel_codec((picture.pixels for picture in pictures.train), network.packing)
         self._session = Session(pictures, self._code, config, device)
         if before is not None:
             self._session.restore(before.session)
         self.resumed_after = self._session.steps_done
         self._budget = Budget(config, spent_s=before.training_s if before else 0.0)
-        self._facts = ModelFacts.of(pictures, network, self._code)
+        self._facts = _describe(pictures, network, self._code)
         self._validation = (
             Validation(pictures, self._code, size_px=network.size_px, device=device) if pictures.val else None
         )
@@ -221,3 +220,20 @@ class Run:
             lines.append(f"goes on after step {self.resumed_after}")
         for line in lines:
             tqdm.write(line, file=sys.stderr)
+
+
+def _describe(pictures: TrainingSet, network: NetworkConfig, codec: PixelCodec) -> ModelDescription:
+    """What a model of these images says of itself."""
+    lineage = [
+        {"file": picture.file, "class": pictures.classes[picture.label], "sha256": picture.sha256}
+        for picture in pictures.train
+    ]
+    data = {
+        "fingerprint": pictures.fingerprint,
+        "images": len(pictures.train),
+        "counts": pictures.counts,
+        "held_out": len(pictures.val),
+        "held_out_from": pictures.val_from,
+        "learned_from": lineage,
+    }
+    return ModelDescription(pictures.classes, network.size_px, codec, data)

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from sdcore.diffusion_model import PixelCodec
 from sdcore.optional_imports import import_diffusers
 from sdcore.torch_runtime import MixedPrecision
 
 from .network import SCHEDULE
-from .pixels import PixelCode
 
 STEPS = 20
 GUIDANCE = 2.0
@@ -22,7 +22,7 @@ _BATCH = 32
 @torch.no_grad()
 def sample(
     network: nn.Module,
-    code: PixelCode,
+    code: PixelCodec,
     levels: torch.Tensor,
     labels: Sequence[int],
     *,

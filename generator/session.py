@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from sdcore.diffusion_model import PixelCodec
 from sdcore.torch_runtime import ExponentialMovingAverage, MixedPrecision
 
 from .config import TrainConfig
@@ -16,7 +17,6 @@ from .dataset import TrainingSet
 from .drawing import Order, draw_square
 from .errors import TrainingDiverged
 from .network import TIMESTEPS, build_network, build_schedule
-from .pixels import PixelCode
 
 _LOWEST_LR_SHARE = 0.01
 
@@ -36,7 +36,7 @@ class Session:
         MissingExtra: diffusers is not installed.
     """
 
-    def __init__(self, pictures: TrainingSet, code: PixelCode, config: TrainConfig, device: torch.device) -> None:
+    def __init__(self, pictures: TrainingSet, code: PixelCodec, config: TrainConfig, device: torch.device) -> None:
         self._pictures, self._code, self._config, self._device = pictures, code, config, device
         n_classes = len(pictures.classes)
         self._no_class = n_classes

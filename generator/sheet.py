@@ -10,12 +10,12 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
+from sdcore.diffusion_model import PixelCodec
 from sdcore.images.contact_sheet import Font, find_font
 from sdcore.torch_runtime import MixedPrecision
 
 from .dataset import TrainingSet
 from .drawing import middle_square
-from .pixels import PixelCode
 from .sampling import sample
 from .validation import take_by_turns
 
@@ -38,7 +38,7 @@ class SheetRow:
 
 
 def sample_rows(
-    network: nn.Module, pictures: TrainingSet, code: PixelCode, *, size_px: int, precision: MixedPrecision
+    network: nn.Module, pictures: TrainingSet, code: PixelCodec, *, size_px: int, precision: MixedPrecision
 ) -> list[SheetRow]:
     """A row for each of up to 12 classes, of held-out pictures where there are some.
 

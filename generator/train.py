@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdcore.diffusion_model import GENERATOR_NAME, clear_model, prepare_folder
 from sdcore.progress import deferred_interrupts
 from sdcore.torch_runtime import choose_device, explain_out_of_memory, torch_threads, usable_threads
 
@@ -12,7 +13,6 @@ from .budget import Budget
 from .config import TrainConfig, what_differs
 from .dataset import read_training_set
 from .errors import SettingsError
-from .model_files import GENERATOR_NAME, clear_model, prepare_folder
 from .record import HISTORY_NAME, Report, best_of
 from .resume import RESUME_NAME, Progress, load_progress
 from .run import SHEET_NAME, Run
@@ -64,7 +64,7 @@ def train(
     Raises:
         DataError: the pictures cannot be used (with its branches TooFewImages and GeneratedImages).
         SettingsError: the folder holds a training of other settings or pictures, the disk has no room, no such device.
-        ModelError: the folder is a file, or the state to go on from cannot be read.
+        ModelFileError: the folder is a file (or ModelError: the state to go on from cannot be read).
         OutOfMemory: the batch does not fit.
         TrainingDiverged: the loss is no longer a number.
         MissingExtra: diffusers is not installed.

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
+from sdcore.diffusion_model import PixelCodec
 from sdcore.torch_runtime import MixedPrecision
 
 from .dataset import Picture, TrainingSet
 from .drawing import middle_square
 from .network import TIMESTEPS, build_schedule
-from .pixels import PixelCode
 from .session import velocity_loss
 
 _MOST_PICTURES = 128
@@ -33,7 +33,7 @@ class Validation:
         device: where the network is.
     """
 
-    def __init__(self, pictures: TrainingSet, code: PixelCode, *, size_px: int, device: torch.device) -> None:
+    def __init__(self, pictures: TrainingSet, code: PixelCodec, *, size_px: int, device: torch.device) -> None:
         chosen = take_by_turns(pictures.val, _MOST_PICTURES)
         chance = torch.Generator().manual_seed(0)
         levels = torch.stack([middle_square(picture.pixels, size_px) for picture in chosen])

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from sdcore.diffusion_model import DiffusionModel
 from sdcore.torch_runtime import MixedPrecision, choose_device
 
 from ..sampling import sample
-from ..saved_model import SavedModel
 from .material import Material, Pixels, RealPicture
 from .settings import ReportSettings
 
@@ -36,7 +36,7 @@ class MadePictures:
 
 
 def make_pictures(
-    model: SavedModel, material: Material, settings: ReportSettings, *, progress: bool = True
+    model: DiffusionModel, material: Material, settings: ReportSettings, *, progress: bool = True
 ) -> MadePictures:
     """Make one picture of each chosen source at each strength, and as many of each class out of noise.
 
@@ -64,7 +64,7 @@ def make_pictures(
             part = slice(start, start + _BATCH)
             found = sample(
                 network,
-                model.code,
+                model.codec,
                 torch.from_numpy(np.stack(starts[part])),
                 wanted[part],
                 no_class=model.no_class,

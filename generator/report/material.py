@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from sdcore.diffusion_model import DiffusionModel
+
 from ..dataset import Picture, read_training_set
 from ..drawing import middle_square
 from ..errors import DataError
-from ..saved_model import SavedModel
 
 Pixels = npt.NDArray[np.uint8]
 _GROUPS_FILE = "split.csv"
@@ -48,7 +49,7 @@ class Material:
         return learned, tuple(one for one in self.held_out if one.label == label)
 
 
-def read_material(data: Path, model: SavedModel, *, progress: bool = True) -> Material:
+def read_material(data: Path, model: DiffusionModel, *, progress: bool = True) -> Material:
     """Read DATA/train and, where it is there, DATA/val; DATA/test is left alone.
 
     Which of them the model learned from is told by its own record, by content; of files of the same bytes one counts.
@@ -123,7 +124,7 @@ def read_groups(data: Path) -> Mapping[str, str]:
         ) from error
 
 
-def _refuse_other_classes(train: Path, classes: tuple[str, ...], model: SavedModel) -> None:
+def _refuse_other_classes(train: Path, classes: tuple[str, ...], model: DiffusionModel) -> None:
     if set(classes) == set(model.classes):
         return
     extra, missing = sorted(set(classes) - set(model.classes)), sorted(set(model.classes) - set(classes))
@@ -133,7 +134,7 @@ def _refuse_other_classes(train: Path, classes: tuple[str, ...], model: SavedMod
     )
 
 
-def _square(picture: Picture, model: SavedModel) -> Pixels:
+def _square(picture: Picture, model: DiffusionModel) -> Pixels:
     pixels = np.asarray(middle_square(picture.pixels, model.size_px).numpy())
     return np.repeat(pixels, model.channels, axis=0) if len(pixels) < model.channels else pixels
 

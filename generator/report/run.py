@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
+from sdcore.diffusion_model import DiffusionModel, load_model
 from sdcore.files import write_bytes_atomically
 from sdcore.torch_runtime import explain_out_of_memory, torch_threads, usable_threads
 
 from ..errors import DataError
-from ..saved_model import SavedModel, load_model
 from ..sheet import SheetRow, draw_sheet, heads_of, to_image
 from .classifier import Classifier
 from .judge import Judge, Looked, mean_comparison
@@ -44,7 +44,7 @@ def report(
         progress: show bars on stderr.
 
     Raises:
-        ModelError: the model cannot be used.
+        ModelFileError: the model cannot be used.
         DataError: the data cannot, or is not what the model learned from.
         ModelFileError: the classifier cannot, or is of another class set.
         SettingsError: a setting cannot be used.
@@ -127,7 +127,7 @@ def _look(classifier: Classifier, material: Material, made: MadePictures) -> Loo
     )
 
 
-def _notes(model: SavedModel, classifier: Classifier) -> Sequence[str]:
+def _notes(model: DiffusionModel, classifier: Classifier) -> Sequence[str]:
     notes = [
         "'Keeps its class' holds only for a classifier trained on real pictures alone, which its file does not tell."
     ]
@@ -139,7 +139,7 @@ def _notes(model: SavedModel, classifier: Classifier) -> Sequence[str]:
     return notes
 
 
-def _sheet(model: SavedModel, made: MadePictures, settings: ReportSettings) -> bytes:
+def _sheet(model: DiffusionModel, made: MadePictures, settings: ReportSettings) -> bytes:
     """For each class one source, its siblings and some pictures out of noise."""
     rows = []
     for label, name in enumerate(model.classes[:_CLASSES_SHOWN]):

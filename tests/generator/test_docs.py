@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 
 from generator.cli.train import train
-from generator.config import NetworkConfig
-from generator.model_files import ModelFacts, _described
-from generator.pixels import PixelCode
 from sdclient.cli.serve import serve
 from sdclient.serve.engines.diffusion.samplers import CATALOGUE
+from sdcore.diffusion_model import ModelDescription, PixelCodec, describe
 
 PAGE = (Path(__file__).parents[2] / "docs" / "generator.md").read_text(encoding="utf-8")
 TRAINING, _, SERVING = PAGE.partition("## Serving")
@@ -36,8 +34,8 @@ def test_every_option_in_a_table_or_command_is_there(command: str) -> None:
 
 
 def test_the_keys_of_the_saved_file_are_those_of_the_table() -> None:
-    facts = ModelFacts(("a",), NetworkConfig(), PixelCode((0.5,), (0.5,), 4), {})
-    keys = set(_described(facts, {}, half=False)) - {"format", "version"}
+    facts = ModelDescription(("a",), 64, PixelCodec((0.5,), (0.5,), 4), {})
+    keys = set(describe(facts, {}, half=False)) - {"format", "version"}
     table = TRAINING.partition("| key |")[2]
     assert {name for cell in re.findall(r"^\| (`.*?) \|", table, re.M) for name in re.findall(r"`(\w+)`", cell)} == keys
 

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 from generator.config import TrainConfig
-from generator.errors import ModelError
-from generator.model_files import read_described
 from generator.train import train
+from sdcore.diffusion_model import read_description
+from sdcore.errors import ModelFileError
 from sdcore.optional_imports import import_diffusers
 
 
@@ -42,7 +42,7 @@ def test_the_weights_are_the_average_of_the_last_step(model: Path) -> None:
 
 
 def test_what_diffusers_does_not_say_is_told(model: Path, photos: Path) -> None:
-    told = read_described(model)
+    told = read_description(model)
     assert (told["classes"], told["no_class"]) == (["Normal", "open", "裂纹"], 3)
     assert (told["size_px"], told["channels"], told["packing"], told["weights"]) == (16, 1, 4, "float32")
     assert told["training"]["steps"] == 4
@@ -60,14 +60,14 @@ def test_half_weights_take_half_the_room(photos: Path, tmp_path: Path, tiny: Cal
         train(photos, folder, tiny(half=half), progress=False)
         sizes.append((folder / "unet" / "diffusion_pytorch_model.safetensors").stat().st_size)
     assert sizes[1] < 0.55 * sizes[0]
-    assert read_described(folder)["weights"] == "float16"
+    assert read_description(folder)["weights"] == "float16"
 
 
 def test_a_folder_that_holds_no_model_or_another_version_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"no generator\.json in it.*generator train"):
-        read_described(tmp_path)
+    with pytest.raises(ModelFileError, match=r"generator\.json: not there; expected a folder that .generator train"):
+        read_description(tmp_path)
     path = tmp_path / "generator.json"
     for content in ("{", '{"format": "sd-defects diffusion model", "version": 9}', "[]"):
         path.write_text(content, encoding="utf-8")
-        with pytest.raises(ModelError, match=r"generator\.json: cannot be read"):
-            read_described(tmp_path)
+        with pytest.raises(ModelFileError, match=r"generator\.json: cannot be read"):
+            read_description(tmp_path)

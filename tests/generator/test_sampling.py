@@ -7,14 +7,14 @@ import torch
 
 from generator.config import NetworkConfig
 from generator.network import build_network
-from generator.pixels import PixelCode
 from generator.sampling import sample
 from generator.sheet import PURE, STRENGTHS, SheetRow, draw_sheet
+from sdcore.diffusion_model import PixelCodec
 from sdcore.torch_runtime import MixedPrecision
 from tests.support.generator_data import TINY, drawn
 
 CPU = torch.device("cpu")
-CODE = PixelCode((0.5,), (0.25,), 4)
+CODE = PixelCodec((0.5,), (0.25,), 4)
 
 
 @pytest.fixture(scope="module")

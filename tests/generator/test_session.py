@@ -10,9 +10,9 @@ from generator.config import TrainConfig
 from generator.dataset import TrainingSet, read_training_set
 from generator.errors import TrainingDiverged
 from generator.network import build_network, build_schedule
-from generator.pixels import measure_code
 from generator.session import Session, lr_share, velocity_loss
 from generator.validation import Validation, take_by_turns
+from sdcore.diffusion_model import fit_pixel_codec
 from sdcore.torch_runtime import MixedPrecision
 
 CPU = torch.device("cpu")
@@ -24,7 +24,7 @@ def pictures(photos: Path) -> TrainingSet:
 
 
 def make_session(pictures: TrainingSet, config: TrainConfig) -> Session:
-    code = measure_code((picture.pixels for picture in pictures.train), config.network.packing)
+    code = fit_pixel_codec((picture.pixels for picture in pictures.train), config.network.packing)
     return Session(pictures, code, config, CPU)
 
 
@@ -95,7 +95,7 @@ def test_validation_gives_the_same_figure_again_whatever_the_batch(
 ) -> None:
     config = tiny()
     session = make_session(pictures, config)
-    code = measure_code((picture.pixels for picture in pictures.train), 4)
+    code = fit_pixel_codec((picture.pixels for picture in pictures.train), 4)
     first = Validation(pictures, code, size_px=16, device=CPU)
     session.network.eval()
     losses = [first.loss(session.network, session.precision, batch_size=size) for size in (4, 3, 100)]

@@ -14,9 +14,8 @@ from torch import nn
 from generator.config import make_config
 from generator.network import SCHEDULE
 from generator.train import train
-from sdclient.serve.engines.diffusion.pixel_code import PixelCode
-from sdclient.serve.engines.diffusion.saved_model import SavedModel
 from sdclient.serve.painting import GenerationRecipe, ImageSeed, ImageTask
+from sdcore.diffusion_model import DiffusionModel, PixelCodec
 
 SIZE_PX = 32
 
@@ -87,14 +86,13 @@ class KnownNetwork(nn.Module):
         return SimpleNamespace(sample=(alpha * noisy - clean) / sigma)
 
 
-def known_model(means: Sequence[float] = (-1.0, 1.0, 0.0), deviation: float = 0.5, channels: int = 1) -> SavedModel:
+def known_model(means: Sequence[float] = (-1.0, 1.0, 0.0), deviation: float = 0.5, channels: int = 1) -> DiffusionModel:
     """A model of two classes (low, high) and none."""
-    return SavedModel(
+    return DiffusionModel(
         folder=Path("known"),
         classes=("low", "high"),
-        no_class=2,
         size_px=16,
-        code=PixelCode((0.5,) * channels, (0.125,) * channels, 4),
+        codec=PixelCodec((0.5,) * channels, (0.125,) * channels, 4),
         network=KnownNetwork(means, deviation),
         schedule=SCHEDULE,
         sha256="00" * 32,

@@ -12,13 +12,15 @@ from typing import Any
 import torch
 from PIL import Image
 
+from sdcore.diffusion_model import UNET_WEIGHTS, DiffusionModel, load_model
+from sdcore.optional_imports import import_diffusers
+
 from ....errors import SettingsError
 from ...painting import GenerationRecipe, ImageSeed, ImageTask, ModelCard, StepMonitor
 from ...words import NOT_STABLE_DIFFUSION
 from .denoiser import Denoiser, KeptRegion
 from .prompt_class import class_in_prompt
 from .samplers import CATALOGUE, Sampling, make_sampling
-from .saved_model import UNET_WEIGHTS, SavedModel, load_model
 
 _AWKWARD = re.compile(r"[\s\[\](),:]+")
 """What has a meaning of its own in model titles and infotexts."""
@@ -42,6 +44,8 @@ def load_engine(folder: Path, *, device: str = "auto", threads: int | None = Non
         SettingsError: there is no such device.
         MissingExtra: diffusers is not installed.
     """
+    # The sampler DPM++ SDE needs torchsde; a missing part is told now, not by the first request.
+    import_diffusers("'sdclient serve --engine diffusion'", also=("torchsde",))
     model = load_model(folder)
     if device == "cuda" and not torch.cuda.is_available():
         raise SettingsError(
@@ -65,7 +69,7 @@ class DiffusionEngine:
 
     catalogue = CATALOGUE
 
-    def __init__(self, model: SavedModel, *, device: torch.device, threads: int | None = None) -> None:
+    def __init__(self, model: DiffusionModel, *, device: torch.device, threads: int | None = None) -> None:
         self._saved, self._device, self._threads = model, device, threads
         # The order in memory in which convolutions are faster, on a CPU by 15 to 30 % for batches of 1 to 8.
         self._network = model.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -105,7 +109,7 @@ class DiffusionEngine:
             made = self._sample(pictures, recipe, size, walk)
             if not bool(torch.isfinite(made).all()):
                 raise RuntimeError("A tensor with all NaNs was produced in Unet.")
-            images = [self._saved.code.decode(one) for one in made]
+            images = [self._saved.codec.decode_image(one) for one in made]
         for image in images:
             yield image if image.size == recipe.size else image.resize(recipe.size, Image.Resampling.LANCZOS)
 
@@ -113,8 +117,8 @@ class DiffusionEngine:
         self, pictures: Sequence[ImageTask], recipe: GenerationRecipe, size: tuple[int, int], walk: StepMonitor
     ) -> torch.Tensor:
         """Clean pictures as the network sees them, (N, C, h, w)."""
-        places = (size[1] // self._saved.code.packing, size[0] // self._saved.code.packing)
-        shape = (len(self._saved.code.mean) * self._saved.code.packing**2, *places)
+        places = (size[1] // self._saved.codec.packing, size[0] // self._saved.codec.packing)
+        shape = (len(self._saved.codec.mean) * self._saved.codec.packing**2, *places)
         generators = [torch.Generator().manual_seed(_noise_seed(picture.seed)) for picture in pictures]
         noise = torch.stack(
             [
@@ -143,7 +147,7 @@ class DiffusionEngine:
         denoiser = Denoiser(
             self._network,
             self._saved.schedule,
-            tile=self._saved.size_px // self._saved.code.packing,
+            tile=self._saved.size_px // self._saved.codec.packing,
             label=label,
             against=against,
             guidance=recipe.cfg_scale,
@@ -176,13 +180,13 @@ class DiffusionEngine:
             return None
         everywhere = Image.new("L", size, 255)
         shares = [
-            self._saved.code.encode_mask(_resized(picture.where, size) if picture.where is not None else everywhere)
+            self._saved.codec.encode_mask(_resized(picture.where, size) if picture.where is not None else everywhere)
             for picture in pictures
         ]
         return KeptRegion(clean, torch.stack(shares).to(self._device))
 
     def _encode(self, image: Image.Image, size: tuple[int, int]) -> torch.Tensor:
-        return self._saved.code.encode(_resized(image, size))
+        return self._saved.codec.encode_image(_resized(image, size))
 
     def _labels(self, recipe: GenerationRecipe) -> tuple[int, int]:
         """Labels of the class to make and of the one to lead away from."""
@@ -199,7 +203,7 @@ class DiffusionEngine:
 
     def _working_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """(width, height) to sample at: the size asked, enlarged until a tile fits, in whole places."""
-        packing, factor = self._saved.code.packing, max(1.0, self._saved.size_px / min(size))
+        packing, factor = self._saved.codec.packing, max(1.0, self._saved.size_px / min(size))
         width, height = (max(self._saved.size_px, math.ceil(side * factor / packing) * packing) for side in size)
         return width, height
 

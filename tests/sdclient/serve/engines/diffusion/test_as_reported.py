@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from generator.sampling import sample
-from generator.saved_model import load_model
 from sdclient.serve.engines.diffusion.engine import DiffusionEngine
+from sdcore.diffusion_model import load_model
 from sdcore.torch_runtime import MixedPrecision
 from tests.support.engines import CPU, Watched, drawn, picture, recipe
 
@@ -21,7 +21,7 @@ def test_a_seed_gives_the_reports_picture(model_folder: Path, engine: DiffusionE
     levels = torch.from_numpy(np.asarray(start.convert("RGB")).copy()).permute(2, 0, 1)[None]
     (judged,) = sample(
         model.network,
-        model.code,
+        model.codec,
         levels,
         [model.classes.index("open")],
         no_class=model.no_class,

@@ -15,12 +15,9 @@ from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from generator.model_files import read_described
-from generator.pixels import PixelCode as TrainersCode
 from sdclient.cli import cli
 from sdclient.errors import ModelFileError
-from sdclient.serve.engines.diffusion.pixel_code import PixelCode
-from sdclient.serve.engines.diffusion.saved_model import load_model
+from sdcore.diffusion_model import PixelCodec, load_model, read_description
 from tests.support.engines import CLASSES, drawn
 
 WEIGHTS = Path("unet", "diffusion_pytorch_model.safetensors")
@@ -38,7 +35,7 @@ def change(path: Path, **values: Any) -> None:
 
 
 def test_what_the_trainer_saved_is_read(model_folder: Path) -> None:
-    model, told = load_model(model_folder), read_described(model_folder)
+    model, told = load_model(model_folder), read_description(model_folder)
     assert model.classes == CLASSES
     assert (model.no_class, model.size_px, model.channels, model.images) == (3, 32, 3, 12)
     assert model.sha256 == hashlib.sha256((model_folder / WEIGHTS).read_bytes()).hexdigest()
@@ -53,19 +50,19 @@ def test_pixels_are_put_as_the_trainer_puts_them(colour: bool) -> None:
     mean, std = ((0.4, 0.5, 0.6), (0.1, 0.2, 0.3)) if colour else ((0.4,), (0.2,))
     image = drawn("open", 1)
     levels = np.array(image if colour else image.convert("L")).reshape(32, 32, -1)
-    theirs = TrainersCode(mean, std, 4).encode(torch.from_numpy(levels).permute(2, 0, 1)[None])[0]
-    code = PixelCode(mean, std, 4)
-    assert torch.allclose(code.encode(image), theirs, atol=1e-6)
-    back = code.decode(code.encode(image))
+    theirs = PixelCodec(mean, std, 4).encode(torch.from_numpy(levels).permute(2, 0, 1)[None])[0]
+    code = PixelCodec(mean, std, 4)
+    assert torch.allclose(code.encode_image(image), theirs, atol=1e-6)
+    back = code.decode_image(code.encode_image(image))
     assert np.array_equal(np.asarray(back), np.asarray(image if colour else image.convert("L").convert("RGB")))
 
 
 def test_a_mask_lies_where_its_pixels_do() -> None:
     mask = Image.new("L", (32, 32), 0)
     mask.putpixel((5, 9), 255)
-    code = PixelCode((0.5,) * 3, (0.2,) * 3, 4)
+    code = PixelCodec((0.5,) * 3, (0.2,) * 3, 4)
     found = code.encode_mask(mask)
-    marked = code.encode(Image.merge("RGB", [mask] * 3))
+    marked = code.encode_image(Image.merge("RGB", [mask] * 3))
     assert torch.equal(found == 1, marked == marked.max())
     assert float(found.sum()) == 3
 
