@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sdcore.files import sha256_of
+from sdcore.messages import Message
 
 from .dataset import Dataset, LabelledImage, read_dataset
 from .descent import describe_marked
@@ -19,6 +20,7 @@ from .fingerprints import Fingerprint, fingerprint_files
 from .generated import GeneratedSet, read_generated
 from .leakage import guard
 from .leakage_words import refuse_doubtful, words_on
+from .messages import text
 from .near import find_near_across, write_near_sheet
 
 Origin = Literal["real", "generated", "repeated"]
@@ -43,7 +45,7 @@ class TrainingData:
     """The content of `data.json`."""
     near: tuple[Finding, ...] = ()
     """Validation and test pictures that look like one that is trained on."""
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Message, ...] = ()
     """What the guard against leakage let pass, a sentence each; `data.json` has them too."""
     notes: tuple[str, ...] = ()
     """How many images of each generated set were taken, a sentence each."""
@@ -141,7 +143,7 @@ def assemble(
         "control_for": [one.summary() for one in control_sets],
         "single_coloured_across_parts": guarded.single_coloured,
         "look_alikes_across_parts": len(near),
-        "warnings": warnings,
+        "warnings": [text(one) for one in warnings],
         "fingerprint": fingerprint.hexdigest(),
     }
     return TrainingData(dataset, train, summary, near, tuple(warnings), notes_on_sets(summary))

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from sdcore.messages import Message, message
+
 from .errors import SettingsError
 from .evaluate import ABNORMAL, NORMAL, LabelledImages, defect_scores, interval_as_json, label_images, rate_as_json
 from .evaluation_intervals import binary_intervals
 from .intervals import known_groups
+from .messages import text
 from .metrics import BinaryCounts, FloatArray, count_binary
 from .operating_point import MissOverkillCurve, chance_of_misses, miss_overkill_curve, operating_point, promise_range
 from .operating_point_file import ChosenPoint, require_class
@@ -46,7 +49,7 @@ class AtCut:
     test: CutRates
     validation: CutRates | None
     """Where the cut was chosen; None for one that was chosen earlier."""
-    notes: tuple[str, ...]
+    notes: tuple[Message, ...]
     """What the reader must know before believing the promise."""
 
 
@@ -85,7 +88,7 @@ def judge_at(
     *,
     normal: str = NORMAL,
     abnormal: str | None = ABNORMAL,
-    notes: Sequence[str] = (),
+    notes: Sequence[Message] = (),
 ) -> AtCut:
     """Apply a chosen point to test images.
 
@@ -134,7 +137,7 @@ def at_cut_as_json(at_cut: AtCut) -> dict[str, Any]:
             "test": _curve_as_json(at_cut.test.curve),
             "validation": _curve_as_json(at_cut.validation.curve) if at_cut.validation else None,
         },
-        "notes": list(at_cut.notes),
+        "notes": [text(one) for one in at_cut.notes],
     }
 
 
@@ -149,35 +152,31 @@ def _judge(predictions: Predictions, cut: float, normal: str, abnormal: str | No
     )
 
 
-def _note_groups(validation: Predictions, labelled: LabelledImages) -> list[str]:
+def _note_groups(validation: Predictions, labelled: LabelledImages) -> list[Message]:
     groups = known_groups(validation.groups)
     if groups is None:
         return []
     count = len(np.unique(groups[labelled.is_defective]))
-    words = (
-        f"the {int(labelled.is_defective.sum())} validation defects come from {count} groups, and those of one group "
-        "are alike: the promise takes each for itself, while only the groups are exchangeable; for defects of groups "
-        f"never seen, {count} by themselves promise no miss rate under {100 / (count + 1):.3g} % (1 in {count + 1})"
-    )
-    return [words]
+    return [
+        message(
+            "promise_of_groups",
+            defects=int(labelled.is_defective.sum()),
+            groups=count,
+            percent=100 / (count + 1),
+            of=count + 1,
+        )
+    ]
 
 
-def _notes(point: ChosenPoint, test: CutRates, normal: str, *, independent: bool) -> list[str]:
+def _notes(point: ChosenPoint, test: CutRates, normal: str, *, independent: bool) -> list[Message]:
     found = []
     if point.cut == 0.0:
-        found.append(
-            "the cut is 0, so every image is called defective and nothing is filtered: the classifier is certain that "
-            f"{point.k or 'some'} validation defect(s) are {normal}; look at these, or train longer"
-        )
+        found.append(message("cut_is_zero", count=point.k or message("some"), normal=normal))
     missed = test.binary.rates["miss_rate"]
     if independent and point.k is not None and point.n_defects is not None:
         chance = chance_of_misses(missed.count, missed.of, k=point.k, n_defects=point.n_defects)
         if chance < _HARDLY:
-            found.append(
-                f"{missed.count} of {missed.of} test defects are missed; were they like those of validation, so many "
-                f"would be missed with a chance of {100 * chance:.2g} %: they are not alike, and the promise does not "
-                "hold for them"
-            )
+            found.append(message("promise_not_kept", missed=missed.count, of=missed.of, percent=100 * chance))
     return found
 
 

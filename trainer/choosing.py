@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdcore.files import read_json_or_none, sha256_of
+from sdcore.messages import Message, message
 
 from .arms import Predictor, load_one, predict_run
 from .at_cut import choose_point
@@ -19,10 +20,6 @@ from .predictions import Predictions, write_predictions
 
 VALIDATION_FOLDER = "val"
 
-_BEST_EPOCH_NOTE = (
-    "the best epoch was chosen on the same validation images, which flatters their scores a little; the fewer, the more"
-)
-
 
 @dataclass(frozen=True, eq=False)
 class Choice:
@@ -30,7 +27,7 @@ class Choice:
 
     point: ChosenPoint
     validation: Predictions
-    notes: tuple[str, ...]
+    notes: tuple[Message, ...]
     """What speaks against taking the promise at its word."""
 
 
@@ -67,7 +64,7 @@ def choose_for_run(
         abnormal=abnormal,
         predictions_sha256=hashlib.sha256(_as_file(validation)).hexdigest(),
     )
-    notes = (_BEST_EPOCH_NOTE, *_note_other_images(run, f"{data}/{VALIDATION_FOLDER}", validation))
+    notes = (message("best_epoch_on_validation"), *_note_other_images(run, f"{data}/{VALIDATION_FOLDER}", validation))
     return Choice(point, validation, notes)
 
 
@@ -154,7 +151,7 @@ def _rows(predictions: Predictions) -> set[tuple[str, str, tuple[float, ...]]]:
     }
 
 
-def _note_other_images(run: Path, images: str, validation: Predictions) -> list[str]:
+def _note_other_images(run: Path, images: str, validation: Predictions) -> list[Message]:
     """Whether `DATA/val` is not what it was when the run was trained, by the counts that the run keeps."""
     from .run_folder import DATA_NAME
 
@@ -163,8 +160,4 @@ def _note_other_images(run: Path, images: str, validation: Predictions) -> list[
     if not isinstance(there, dict) or there == dict(here):
         return []
     name = next(one for one in sorted({*there, *here}) if there.get(one, 0) != here[one])
-    words = (
-        f"{images} is not what it was when this run was trained ({name}: {there.get(name, 0)} images then, "
-        f"{here[name]} now); the promise holds only if training saw none of these images"
-    )
-    return [words]
+    return [message("validation_changed", images=images, name=name, then=there.get(name, 0), now=here[name])]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sdcore.messages import Message
+
 from . import metrics
 from .alignment import align, number_groups
 from .arm_result import ArmResult, sum_up
@@ -57,7 +59,7 @@ class Comparison:
     """Wrong in the baseline, right in the candidate."""
     lost: tuple[Flip, ...]
     verdict: Verdict
-    notes: tuple[str, ...]
+    notes: tuple[Message, ...]
     """What the reader must know before believing the verdict."""
     resamples: int
     bootstrap_seed: int

@@ -9,14 +9,16 @@ from .arm_result import ArmResult, MeanRate
 from .compare import Comparison
 from .contrast import Contrast
 from .evaluate import evaluation_as_json
+from .messages import text
 from .stats import Interval
+from .verdict import Verdict
 
 
 def comparison_as_json(comparison: Comparison) -> dict[str, Any]:
     """Every figure of a comparison; undefined figures are null."""
     control, contrast = comparison.control, comparison.against_control
     return {
-        "verdict": asdict(comparison.verdict),
+        "verdict": _verdict(comparison.verdict),
         "images": comparison.images,
         "groups": comparison.groups,
         "normal": comparison.normal,
@@ -31,7 +33,7 @@ def comparison_as_json(comparison: Comparison) -> dict[str, Any]:
         "against_control": _contrast(contrast) if contrast else None,
         "gained": [asdict(flip) for flip in comparison.gained],
         "lost": [asdict(flip) for flip in comparison.lost],
-        "notes": list(comparison.notes),
+        "notes": [text(note) for note in comparison.notes],
         "bootstrap": {"resamples": comparison.resamples, "seed": comparison.bootstrap_seed},
     }
 
@@ -51,6 +53,16 @@ def arm_result_as_json(result: ArmResult) -> dict[str, Any]:
         "auroc": asdict(result.auroc),
         "per_class": {one.name: asdict(one) for one in result.per_class},
         "confusion": [list(row) for row in result.confusion],
+    }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "word": verdict.word,
+        "provisional": verdict.provisional,
+        "primary": verdict.primary,
+        "sentence": text(verdict.sentence),
+        "chinese": text(verdict.sentence, "zh"),
     }
 
 
@@ -92,7 +104,7 @@ def _contrast(contrast: Contrast) -> dict[str, Any]:
             for one in contrast.recalls
         },
         "mcnemar": [asdict(test) for test in contrast.mcnemar],
-        "worth": {**asdict(contrast.worth), "sentence": contrast.worth.sentence} if contrast.worth else None,
+        "worth": {**asdict(contrast.worth), "sentence": text(contrast.worth.sentence)} if contrast.worth else None,
     }
 
 

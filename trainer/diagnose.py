@@ -12,6 +12,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sdcore.messages import Message
+
 from .diagnosis_words import Kind, Reason, describe
 from .evidence import LEAST_WINDOW, SMOOTH_OVER, Conditions, Evidence, first_not_finite, gather, level_now, lowest_level
 from .history import EpochRecord
@@ -66,9 +68,9 @@ class Diagnosis:
     """What the curves say, why, and what to do."""
 
     kind: Kind
-    line: str
+    line: Message
     """One sentence with its figures."""
-    advice: tuple[str, ...]
+    advice: tuple[Message, ...]
     """Sentences, the first the most useful."""
     evidence: Evidence
 

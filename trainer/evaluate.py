@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from sdcore.messages import Message, message
+
 from . import metrics
 from .errors import EvaluationError
 from .evaluation_intervals import DRAWS, EvaluationIntervals, intervals_of
+from .messages import text
 from .metrics import BinaryCounts, FloatArray, IntArray, MulticlassScores, Rate
 from .predictions import Predictions
 from .ranking import auroc, average_precision
@@ -37,8 +40,8 @@ class LabelledImages:
     """Which of the classes is Normal."""
     named: bool
     """Whether every label is a class, so that the defect's name can be judged."""
-    unnamed_reason: str
-    """Why not, in words; "" when it can be."""
+    unnamed_reason: Message | None
+    """Why not; None when it can be."""
 
     @property
     def is_defective(self) -> metrics.BoolArray:
@@ -65,10 +68,10 @@ class Evaluation:
     named_wrong: Rate | None
     """Defects judged defective under another defect's name, of all defects; None without names."""
     multiclass: MulticlassScores | None
-    multiclass_reason: str
-    """Why `multiclass` is None; "" otherwise."""
+    multiclass_reason: Message | None
+    """Why `multiclass` is None; None otherwise."""
     intervals: EvaluationIntervals
-    warnings: tuple[str, ...]
+    warnings: tuple[Message, ...]
 
 
 def label_images(predictions: Predictions, *, normal: str = NORMAL, abnormal: str | None = ABNORMAL) -> LabelledImages:
@@ -117,7 +120,7 @@ def label_images(predictions: Predictions, *, normal: str = NORMAL, abnormal: st
         predicted=np.array([number[name] for name in predictions.predicted], dtype=np.int64),
         normal=number[normal],
         named=coarse == 0,
-        unnamed_reason=f"{coarse} of {len(true)} labels say only {abnormal!r}, not which defect" if coarse else "",
+        unnamed_reason=message("labels_unnamed", count=coarse, all=len(true), label=abnormal) if coarse else None,
     )
 
 
@@ -206,9 +209,9 @@ def evaluation_as_json(evaluation: Evaluation) -> dict[str, Any]:
         "average_precision_interval": interval_as_json(bounds.average_precision),
         "named_wrong": rate_as_json(wrong, bounds.rates["named_wrong"]) if wrong else None,
         "multiclass": _multiclass_as_json(multiclass, bounds) if multiclass else None,
-        "multiclass_reason": evaluation.multiclass_reason,
+        "multiclass_reason": text(evaluation.multiclass_reason) if evaluation.multiclass_reason else "",
         "interval_method": {"rates": bounds.rates_by, "scores": bounds.scores_by},
-        "warnings": list(evaluation.warnings),
+        "warnings": [text(one) for one in evaluation.warnings],
     }
 
 
@@ -242,30 +245,20 @@ def _multiclass_as_json(scores: MulticlassScores, bounds: EvaluationIntervals) -
 
 def _warnings(
     predicted: Sequence[str], binary: BinaryCounts, area: float | None, multiclass: MulticlassScores | None
-) -> tuple[str, ...]:
-    advice = (
-        "labels or class order are probably swapped; check the folders and the class list, and whether the training "
-        "was long enough to learn anything"
-    )
+) -> tuple[Message, ...]:
+    advice = message("probably_swapped")
     found = []
     judged = set(predicted)
     if len(judged) == 1 and len(predicted) > 1 and binary.n not in (binary.tn, binary.tp):
-        found.append(
-            f"every image is called {judged.pop()!r}, so this model tells nothing apart; train longer, or give the "
-            "other classes more images"
-        )
+        found.append(message("one_class_predicted", name=judged.pop()))
     if multiclass is not None:
-        chance = 1.0 / len(multiclass.per_class)
-        rate = multiclass.accuracy
-        if chance_of_at_most(rate.count, rate.of, chance) < _SURELY:
-            found.append(
-                f"multi-class accuracy {rate.count}/{rate.of} is worse than guessing among "
-                f"{len(multiclass.per_class)} classes: {advice}"
-            )
+        classes, rate = len(multiclass.per_class), multiclass.accuracy
+        if chance_of_at_most(rate.count, rate.of, 1.0 / classes) < _SURELY:
+            found.append(message("accuracy_under_chance", count=rate.count, of=rate.of, classes=classes, advice=advice))
     if area is not None and area < 0.5:
-        found.append(f"AUROC {area:.3f} of 1 - p(Normal) is under 0.5, worse than chance: {advice}")
+        found.append(message("auroc_under_chance", area=area, advice=advice))
     if binary.tp + binary.fn == 0:
-        found.append("no test image shows a defect: recall and miss rate are undefined")
+        found.append(message("no_defect"))
     if binary.fp + binary.tn == 0:
-        found.append("no test image is Normal: overkill and false-call filter rate are undefined")
+        found.append(message("no_normal"))
     return tuple(found)

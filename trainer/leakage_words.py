@@ -1,9 +1,11 @@
-"""What the guard against leakage let pass, in words; and the refusal of it for those who ask for strictness."""
+"""What the guard against leakage let pass, as messages; and the refusal of it for those who ask for strictness."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+
+from sdcore.messages import Message, message
 
 from .dataset import Dataset
 from .errors import LeakageError
@@ -12,8 +14,8 @@ from .leakage import Guarded, named
 from .near import NEAR_NAME
 
 
-def words_on(dataset: Dataset, guarded: Guarded, near: Sequence[Finding], unread: Sequence[Path]) -> list[str]:
-    """One sentence for each kind of thing that was let pass; none when all is clean.
+def words_on(dataset: Dataset, guarded: Guarded, near: Sequence[Finding], unread: Sequence[Path]) -> list[Message]:
+    """One message for each kind of thing that was let pass; none when all is clean.
 
     Args:
         dataset: the parts.
@@ -21,36 +23,29 @@ def words_on(dataset: Dataset, guarded: Guarded, near: Sequence[Finding], unread
         near: look-alikes across parts.
         unread: validation and test files that cannot be decoded.
     """
-    train, held_out = dataset.root / "train", len(dataset.val) + len(dataset.test)
-    words = []
+    train, held_out = str(dataset.root / "train"), len(dataset.val) + len(dataset.test)
+    found = []
     if guarded.marked:
-        foreign = f" ({guarded.foreign} of them from sources that are not there)" if guarded.foreign else ""
-        words.append(
-            f"{len(guarded.marked)} of {len(dataset.train)} images in {train} were generated{foreign}, the first is "
-            f"{guarded.marked[0].path}: they count as generated, not as real"
+        foreign = (message("foreign_sources", count=guarded.foreign),) if guarded.foreign else ()
+        found.append(
+            message(
+                "generated_in_train",
+                count=len(guarded.marked),
+                all=len(dataset.train),
+                train=train,
+                foreign=foreign,
+                first=str(guarded.marked[0].path),
+            )
         )
     if guarded.sources_gone:
-        words.append(
-            f"{guarded.sources_gone} source(s) of generated images: neither in {train} nor where they were generated "
-            "from, so compared with validation and test by their bytes alone"
-        )
+        found.append(message("sources_gone", count=guarded.sources_gone, train=train))
     if guarded.single_coloured:
-        words.append(
-            f"{guarded.single_coloured} single-coloured pictures have a twin in another of train, val and test: "
-            "allowed, since they tell nothing of what they were taken of; --strict refuses them"
-        )
+        found.append(message("single_coloured", count=guarded.single_coloured))
     if near:
-        words.append(
-            f"{len(near)} of {held_out} validation and test pictures look like one that is trained on, the first is "
-            f"{near[0].files[0]}: perhaps the same part twice (aligned boards all look alike); {NEAR_NAME} in the run "
-            "shows them, --strict refuses them"
-        )
+        found.append(message("look_alikes", count=len(near), all=held_out, first=near[0].files[0], file=NEAR_NAME))
     if unread:
-        words.append(
-            f"{len(unread)} of {held_out} validation and test pictures cannot be decoded, the first is {unread[0]}: "
-            "compared by their bytes alone; 'trainer check' lists them"
-        )
-    return words
+        found.append(message("undecodable", count=len(unread), all=held_out, first=str(unread[0])))
+    return found
 
 
 def refuse_doubtful(dataset: Dataset, guarded: Guarded, near: Sequence[Finding], sheet: Path | None) -> None:

@@ -1,11 +1,24 @@
-"""How figures are written in tables and reports; "undefined" is a word, never a 0. Pure."""
+"""Numbers and messages as people read them; "undefined" is a word, never a 0. Pure."""
 
 from __future__ import annotations
 
+from sdcore.messages import Language, Message
+
 from .metrics import Rate
 from .stats import Interval
+from .words_findings import WORDS
 
 UNDEFINED = "undefined"
+
+
+def text(message: Message, language: Language = "en") -> str:
+    """A verdict, note, warning or diagnosis in words."""
+    return WORDS.text(message, language)
+
+
+def metric_names(metric: str) -> tuple[str, str]:
+    """How a compared metric, a key of `trainer.verdict.COMPARED`, is called in English and in Chinese."""
+    return WORDS[metric].en, WORDS[metric].zh
 
 
 def percent(value: float | None) -> str:

@@ -1,8 +1,10 @@
-"""What the reader must know before believing a verdict, in words; pure."""
+"""What the reader must know before believing a verdict, as messages; pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+from sdcore.messages import Message, message
 
 from .arm_result import ArmResult
 from .evaluate import LabelledImages
@@ -10,7 +12,7 @@ from .evaluate import LabelledImages
 _FEW_GROUPS = 20
 
 
-def notes_on(truth: LabelledImages, results: Sequence[ArmResult], groups: int | None) -> tuple[str, ...]:
+def notes_on(truth: LabelledImages, results: Sequence[ArmResult], groups: int | None) -> tuple[Message, ...]:
     """Caveats, each a sentence or two.
 
     Args:
@@ -20,31 +22,22 @@ def notes_on(truth: LabelledImages, results: Sequence[ArmResult], groups: int | 
     """
     notes = []
     if any(len(result.seeds) == 1 for result in results):
-        notes.append(
-            "Seed variance is not covered: an arm has one training only, so the intervals speak for these trained "
-            "models, not for the way of training. Train with --seed 0 --seed 1 ... --seed 4 to know."
-        )
+        notes.append(message("note_one_seed"))
     if groups is None:
-        notes.append(
-            "No two test images share a known group, so each was taken as independent; if several were cut from one "
-            "board or photograph, the intervals are too narrow."
-        )
+        notes.append(message("note_no_groups"))
     elif groups < _FEW_GROUPS:
-        notes.append(f"The test images fall into {groups} groups only; intervals from so few are rough.")
+        notes.append(message("note_few_groups", groups=groups))
     defects = int(truth.is_defective.sum())
     if defects < 299:
-        notes.append(
-            f"The test set holds {defects} defects. Even with no miss at all, fewer than 299 cannot prove a miss "
-            "rate under 1 % (one-sided 95 %)."
-        )
-    if truth.unnamed_reason:
-        notes.append(f"Multi-class rates are undefined: {truth.unnamed_reason}.")
+        notes.append(message("note_few_defects", defects=defects))
+    if truth.unnamed_reason is not None:
+        notes.append(message("note_multiclass_undefined", reason=truth.unnamed_reason))
     for result in results:
-        seeds_of: dict[str, list[str]] = {}
+        seeds_of: dict[Message, list[str]] = {}
         for seed, evaluation in zip(result.seeds, result.evaluations, strict=True):
-            for words in evaluation.warnings:
-                seeds_of.setdefault(words, []).append(seed)
-        for words, seeds in seeds_of.items():
+            for warning in evaluation.warnings:
+                seeds_of.setdefault(warning, []).append(seed)
+        for warning, seeds in seeds_of.items():
             which = "" if len(seeds) == len(result.seeds) else f" ({', '.join(seeds)})"
-            notes.append(f"{result.name}{which}: {words}.")
+            notes.append(message("note_of_arm", arm=f"{result.name}{which}", warning=warning))
     return tuple(notes)

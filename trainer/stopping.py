@@ -11,6 +11,7 @@ from .config import TrainConfig
 from .diagnose import STOP_AFTER, Diagnosis, diagnose, should_stop
 from .evidence import Conditions
 from .history import EpochRecord, History
+from .messages import text
 
 
 class Watch:
@@ -39,7 +40,7 @@ class Watch:
     @property
     def line(self) -> str:
         """What the curves say so far, in one sentence; "" before the first epoch."""
-        return self._diagnoses[-1].line if self._diagnoses else ""
+        return text(self._diagnoses[-1].line) if self._diagnoses else ""
 
     def look(self, epochs: Sequence[EpochRecord]) -> None:
         """Take one more epoch into account.

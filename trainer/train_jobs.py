@@ -12,6 +12,7 @@ from sdcore.progress import print_note
 from .assemble import TrainingData, assemble
 from .config import TrainConfig
 from .errors import SettingsError
+from .messages import text
 from .near import NEAR_NAME
 from .resume import Progress, load_progress
 from .run_folder import CONFIG_NAME, finished_epochs, refuse_mixed_layout, what_changed
@@ -75,8 +76,8 @@ def prepare(
     )
     for words in sources.notes:
         print_note(words, progress)
-    for words in sources.warnings:
-        print_note(f"warning: {data}: {words}", progress)
+    for warning in sources.warnings:
+        print_note(f"warning: {data}: {text(warning)}", progress)
     found = [_look_up(job, sources, overwrite=overwrite) for job in jobs_of(run, config, seeds)]
     if not all(isinstance(there, TrainResult) for there in found):
         refuse_unusable_weights(sources.classes, config)

@@ -1,11 +1,12 @@
-"""Differences between arms -> one honest sentence; pure."""
+"""Differences between arms -> one honest verdict, as a message; pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .messages import signed
+from sdcore.messages import Message, message
+
 from .stats import Interval
 
 FINAL_SEEDS = 5
@@ -16,24 +17,19 @@ HURT = "hurt"
 MIXED = "mixed"
 NO_DIFFERENCE = "no difference shown"
 
-CHINESE = {HELPED: "有帮助", HURT: "变差", MIXED: "有得有失", NO_DIFFERENCE: "未见差异"}
-"""The words of a verdict."""
-
 
 @dataclass(frozen=True)
-class MetricName:
-    """How a compared figure is called, and which way is good."""
+class ComparedMetric:
+    """A compared figure; its name stands in `trainer.words_findings` under its key."""
 
-    english: str
-    chinese: str
     higher_is_better: bool
 
 
 COMPARED = {
-    "macro_f1": MetricName("macro-F1", "宏平均 F1", True),
-    "accuracy": MetricName("Normal/Abnormal accuracy", "正确率", True),
-    "miss_rate": MetricName("miss rate", "漏检率", False),
-    "overkill_rate": MetricName("overkill rate", "过杀率", False),
+    "macro_f1": ComparedMetric(higher_is_better=True),
+    "accuracy": ComparedMetric(higher_is_better=True),
+    "miss_rate": ComparedMetric(higher_is_better=False),
+    "overkill_rate": ComparedMetric(higher_is_better=False),
 }
 """The compared figures; the first one present is the primary one."""
 
@@ -68,7 +64,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer in words."""
+    """The answer."""
 
     word: str
     """HELPED, HURT, MIXED or NO_DIFFERENCE."""
@@ -76,9 +72,7 @@ class Verdict:
     """Fewer than five trainings in some arm."""
     primary: str
     """The metric it rests on, a key of `COMPARED`."""
-    sentence: str
-    chinese: str
-    """The same sentence in Chinese, with the same figures."""
+    sentence: Message
 
 
 def give_verdict(
@@ -107,63 +101,53 @@ def give_verdict(
     word = _word(primary, miss, against_control)
     fewest = min(seeds)
     provisional = fewest < FINAL_SEEDS
-    only_baseline = word == NO_DIFFERENCE and against_control is not None and primary.rose
     control = None if against_control is None else against_control[0]
-    sentence = f"On these {images} test images, {names[1]} against {names[0]}: {word}" + (
-        f" (provisional, {fewest} of {FINAL_SEEDS} seeds)" if provisional else ""
-    )
-    chinese = f"在这 {images} 张测试图像上，{names[1]} 与 {names[0]} 相比：{CHINESE[word]}" + (
-        f"（暂定，{FINAL_SEEDS} 个种子中只有 {fewest} 个）" if provisional else ""
-    )
-    if control is None:
-        sentence += f"; {describe(primary)}"
-        chinese += f"；{describe_in_chinese(primary)}"
-    elif only_baseline:
-        sentence += f" beyond the control ({names[2]}); {describe(control)} against the control, "
-        sentence += f"though {describe(primary)} against {names[0]}"
-        chinese += f"，没有超出对照（{names[2]}）；与对照相比，{describe_in_chinese(control)}，"
-        chinese += f"而与 {names[0]} 相比，{describe_in_chinese(primary)}"
+    details = []
+    if provisional:
+        details.append(message("verdict_provisional", seeds=fewest, final=FINAL_SEEDS))
+    if control is not None and word == NO_DIFFERENCE and primary.rose:
+        details.append(
+            message(
+                "verdict_not_beyond_control",
+                control=names[2],
+                difference=describe(control),
+                first=names[0],
+                against_first=describe(primary),
+            )
+        )
     else:
-        sentence += f"; {describe(primary)}; against the control ({names[2]}), {describe(control)}"
-        chinese += f"；{describe_in_chinese(primary)}；与对照（{names[2]}）相比，{describe_in_chinese(control)}"
+        details.append(message("verdict_difference", difference=describe(primary)))
+        if control is not None:
+            details.append(message("verdict_control", control=names[2], difference=describe(control)))
     if miss is not None and miss is not primary and (miss.rose or miss.fell):
-        sentence += f"; {describe(miss)}" + (f" against {names[0]}" if control is not None else "")
-        chinese += "；" + (f"与 {names[0]} 相比，" if control is not None else "") + describe_in_chinese(miss)
+        if control is None:
+            details.append(message("verdict_difference", difference=describe(miss)))
+        else:
+            details.append(message("verdict_difference_against", difference=describe(miss), first=names[0]))
     if max(seeds) == 1:
-        sentence += "; this speaks of these trained models only, not of the ways they were trained"
-        chinese += "；这只说明这几个训练好的模型，不说明训练方法"
-    return Verdict(word, provisional, primary.metric, sentence + ".", chinese + "。")
+        details.append(message("verdict_models_only"))
+    sentence = message(
+        "verdict", images=images, first=names[0], second=names[1], word=message(word), details=tuple(details)
+    )
+    return Verdict(word, provisional, primary.metric, sentence)
 
 
-def describe(difference: Difference) -> str:
+def describe(difference: Difference) -> Message:
     """A difference in words, as "macro-F1 rose by 0.042, from 0.781 to 0.823 (95 % interval +0.011 to +0.072)"."""
-    name = COMPARED[difference.metric].english
+    metric, interval = message(difference.metric), difference.interval
     if difference.value is None:
-        return f"{name} is undefined"
-    value = round(difference.value, 3)
-    moved = f"rose by {value:.3f}" if value > 0 else f"fell by {-value:.3f}" if value < 0 else "did not move"
-    levels = f", from {difference.first:.3f} to {difference.second:.3f}" if value else f" from {difference.first:.3f}"
-    if difference.interval is None:
-        return f"{name} {moved}{levels} (no interval can be told from so few test images)"
-    return (
-        f"{name} {moved}{levels} (95 % interval {signed(difference.interval.low)} to "
-        f"{signed(difference.interval.high)})"
+        return message("difference_undefined", metric=metric)
+    # Adding 0 turns -0.0 into 0.0, which is written with a plus.
+    told = (
+        message("interval_none")
+        if interval is None
+        else message("interval", low=round(interval.low, 3) + 0.0, high=round(interval.high, 3) + 0.0)
     )
-
-
-def describe_in_chinese(difference: Difference) -> str:
-    """The same in Chinese, as "宏平均 F1 上升 0.042，从 0.781 到 0.823（95 % 区间 +0.011 至 +0.072）"."""
-    name = COMPARED[difference.metric].chinese
-    if difference.value is None:
-        return f"{name}未定义"
     value = round(difference.value, 3)
-    moved = f"上升 {value:.3f}" if value > 0 else f"下降 {-value:.3f}" if value < 0 else "没有变化"
-    levels = f"，从 {difference.first:.3f} 到 {difference.second:.3f}" if value else f"，为 {difference.first:.3f}"
-    if difference.interval is None:
-        return f"{name} {moved}{levels}（测试图像太少，给不出区间）"
-    return (
-        f"{name} {moved}{levels}（95 % 区间 {signed(difference.interval.low)} 至 {signed(difference.interval.high)}）"
-    )
+    if not value:
+        return message("difference_still", metric=metric, first=difference.first, interval=told)
+    key = "difference_rose" if value > 0 else "difference_fell"
+    return message(key, metric=metric, by=abs(value), first=difference.first, second=difference.second, interval=told)
 
 
 def _word(primary: Difference, miss: Difference | None, against_control: Sequence[Difference] | None) -> str:

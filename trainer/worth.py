@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats as scipy_stats
 
+from sdcore.messages import Message, message
+
 from .errors import SettingsError
 from .stats import CONFIDENCE, Resampled
 
@@ -30,16 +32,15 @@ class Worth:
     """Where images alone cannot do it: trainings an arm that could, with images beyond number."""
 
     @property
-    def sentence(self) -> str:
+    def sentence(self) -> Message:
         """The answer in words."""
-        head = f"To see a difference of {self.worth:g} in {100 * POWER:.0f} of 100 such comparisons"
+        power = 100 * POWER
         if self.images_needed is None:
-            return (
-                f"{head}, no number of test images is enough with {self.seeds_now} seeds an arm: the seeds differ too "
-                f"much; train with {self.seeds_needed} or more."
+            return message(
+                "sample_seeds", worth=self.worth, power=power, seeds=self.seeds_now, needed=self.seeds_needed
             )
-        enough = "are enough" if self.images_needed <= self.images_now else "are needed"
-        return f"{head}, about {self.images_needed} test images of this mix {enough}; there are {self.images_now}."
+        key = "sample_enough" if self.images_needed <= self.images_now else "sample_needed"
+        return message(key, worth=self.worth, power=power, needed=self.images_needed, now=self.images_now)
 
 
 def images_needed(worth: float, draws: Resampled, *, rows: tuple[int, int], images: int, seeds: int) -> Worth | None:

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from sdcore.messages import message
 from tests.support.report_case import CLASSES, REAL, STAND_IN, Case
 from trainer.alignment import number_groups
 from trainer.arm_result import sum_up
 from trainer.confusions import confusion_by_group
+from trainer.diagnosis_words import kind_name
 from trainer.evaluate import evaluate, label_images
 from trainer.experiment.judge import JudgedArm, Kind, judge
 from trainer.experiment.result import ArmOutcome, CellResult, ClassSeparability, ExperimentResult, Separability
@@ -25,9 +27,17 @@ PLANNED: tuple[tuple[str, Kind, str, float], ...] = (
     ("classical of img2img half", "classical", "img2img half", 1.2),
 )
 ADDED = {"mousebite": 6.0, "open": 16.0, "焊盘凹凸": 24.0}
-DIAGNOSIS = (
-    "finished 已收敛: epochs 3-12, training loss -2.0 % an epoch [-3.1, -1.0], validation loss -1.0 % an epoch "
-    "[-2.0, +0.5]; the learning rate is spent (2 % of its highest)"
+DIAGNOSIS = message(
+    "diagnosis",
+    kind=kind_name("finished"),
+    facts=message(
+        "slopes",
+        first=3,
+        last=12,
+        train=message("slope", slope=-2.0, low=-3.1, high=-1.0),
+        val=message("slope", slope=-1.0, low=-2.0, high=0.5),
+        more=(message("rate_spent", share=message("share", percent=2.0)),),
+    ),
 )
 
 
@@ -123,6 +133,6 @@ def make_experiment(case: Case, *, seeds: int = 2) -> ExperimentResult:
 
 def _separability(*, told: bool) -> Separability:
     if not told:
-        return Separability(None, None, 44, 46, (), "no class has 20 real and 20 generated images")
+        return Separability(None, None, 44, 46, (), message("too_few_of_a_class", real=20, generated=20))
     by_class = (ClassSeparability("open", 0.9, 14, 16), ClassSeparability("焊盘凹凸", 1.0, 6, 24))
-    return Separability(0.9375, Interval(0.875, 1.0), 44, 46, by_class, "")
+    return Separability(0.9375, Interval(0.875, 1.0), 44, 46, by_class, None)

@@ -10,6 +10,7 @@ from sklearn import metrics as golden
 
 from trainer.at_cut import at_cut_as_json, choose_point, judge_at
 from trainer.errors import SettingsError, TooFewDefects
+from trainer.messages import text
 from trainer.operating_point_file import ChosenPoint
 from trainer.predictions import Predictions, make_predictions
 
@@ -90,8 +91,8 @@ def test_defects_in_groups_are_said_to_be_fewer_than_they_look() -> None:
     at_cut = judge_at(choose_point(grouped, max_miss_rate=0.05), drawn(2), grouped)
     defects = sum(name != "Normal" for name in validation.labels)
     assert len(at_cut.notes) == 1
-    assert f"the {defects} validation defects come from 30 groups" in at_cut.notes[0]
-    assert "no miss rate under 3.23 % (1 in 31)" in at_cut.notes[0]
+    assert f"the {defects} validation defects come from 30 groups" in text(at_cut.notes[0])
+    assert "no miss rate under 3.23 % (1 in 31)" in text(at_cut.notes[0])
     assert judge_at(choose_point(validation, max_miss_rate=0.05), drawn(2), validation).notes == ()
 
 
@@ -115,7 +116,7 @@ def test_test_defects_unlike_those_of_validation_are_called_out() -> None:
     point = choose_point(validation, max_miss_rate=0.05)
     notes = judge_at(point, drawn(2, skill=0.0), validation).notes
     assert len(notes) == 1
-    assert "they are not alike, and the promise does not hold" in notes[0]
+    assert "they are not alike, and the promise does not hold" in text(notes[0])
     assert judge_at(point, drawn(2), validation).notes == ()
 
 
@@ -125,7 +126,7 @@ def test_a_cut_that_filters_nothing_says_so() -> None:
     at_cut = judge_at(choose_point(certain, max_miss_rate=0.2), certain)
     assert at_cut.point.cut == 0.0
     assert (at_cut.test.binary.fn, at_cut.test.binary.tn) == (0, 0)
-    assert "every image is called defective" in at_cut.notes[0]
+    assert "every image is called defective" in text(at_cut.notes[0])
 
 
 def test_a_point_of_other_classes_or_another_normal_is_refused() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from trainer.choosing import choose_for_run, choose_from_file, save_choice
 from trainer.errors import DataError, EvaluationError, PredictionsError, TooFewDefects
+from trainer.messages import text
 from trainer.operating_point_file import read_operating_point
 from trainer.predictions import Predictions, make_predictions, read_predictions, write_predictions
 
@@ -53,7 +54,7 @@ def test_a_run_is_asked_about_validation_images_alone(run: Path, data: Path) -> 
     assert asked == [data / "val"]
     scores = sorted(1 - choice.validation.probabilities[30:, 0])
     assert (choice.point.k, choice.point.n_defects, choice.point.cut) == (3, 30, scores[2])
-    assert ["best epoch" in note for note in choice.notes] == [True]
+    assert ["best epoch" in text(note) for note in choice.notes] == [True]
 
 
 def test_the_groups_of_validation_images_are_read_from_the_split(run: Path, data: Path) -> None:
@@ -80,7 +81,7 @@ def test_validation_images_that_the_training_did_not_have_are_noted(
 ) -> None:
     (run / "data.json").write_text(json.dumps({"val": counts}), encoding="utf-8")
     notes = choose_for_run(run, data, max_miss_rate=0.1, predict=guess).notes
-    assert any("(划痕: 12 images then, 30 now)" in note for note in notes) == noted
+    assert any("(划痕: 12 images then, 30 now)" in text(note) for note in notes) == noted
 
 
 def test_a_run_without_data_or_validation_images_is_refused(run: Path, tmp_path: Path) -> None:

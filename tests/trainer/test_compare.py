@@ -12,6 +12,7 @@ from trainer.arms import Arm, SeedPredictions
 from trainer.compare import Comparison, compare
 from trainer.comparison_json import comparison_as_json
 from trainer.errors import EvaluationError
+from trainer.messages import text
 from trainer.predictions import Predictions, make_predictions
 
 CLASSES = ("Normal", "open", "焊盘")
@@ -203,26 +204,26 @@ def test_image_and_class_order_do_not_matter() -> None:
 
 def test_one_seed_says_that_seed_variance_is_not_covered() -> None:
     notes = compare(arm("a", predict(1, 1.5)), arm("b", predict(2, 1.5)), resamples=50).notes
-    assert any("Seed variance is not covered" in note for note in notes)
-    assert any("taken as independent" in note for note in notes)
-    assert any("fewer than 299" in note for note in notes)
+    assert any("Seed variance is not covered" in text(note) for note in notes)
+    assert any("taken as independent" in text(note) for note in notes)
+    assert any("fewer than 299" in text(note) for note in notes)
 
 
 def test_a_warning_names_the_seeds_it_is_about() -> None:
     stuck = make_predictions(predict(1, 1.5).images, predict(1, 1.5).labels, CLASSES, [[0.8, 0.1, 0.1]] * 120)
     notes = compare(arm("a", predict(1, 1.5), stuck), arm("b", stuck), resamples=50).notes
-    assert any(note.startswith("a (seed-1): every image is called 'Normal'") for note in notes)
-    assert any(note.startswith("b: every image is called 'Normal'") for note in notes)
+    assert any(text(note).startswith("a (seed-1): every image is called 'Normal'") for note in notes)
+    assert any(text(note).startswith("b: every image is called 'Normal'") for note in notes)
 
 
 def test_several_seeds_and_many_groups_do_not(comparison: Comparison) -> None:
-    assert not any("Seed variance is not covered" in note for note in comparison.notes[:1])
-    assert not any("independent" in note for note in comparison.notes)
+    assert not any("Seed variance is not covered" in text(note) for note in comparison.notes[:1])
+    assert not any("independent" in text(note) for note in comparison.notes)
 
 
 def test_few_groups_are_said_to_be_rough() -> None:
     first, second = predict(1, 1.5, groups=6), predict(2, 1.5, groups=6)
-    assert any("6 groups only" in note for note in compare(arm("a", first), arm("b", second), resamples=50).notes)
+    assert any("6 groups only" in text(note) for note in compare(arm("a", first), arm("b", second), resamples=50).notes)
 
 
 def test_a_group_an_image_is_no_group() -> None:
@@ -248,7 +249,7 @@ def test_labels_without_names_are_judged_on_normal_and_abnormal() -> None:
     assert comparison.baseline.macro_f1.mean is None
     assert comparison.baseline.per_class == ()
     assert comparison.labels == (*CLASSES, "Abnormal")
-    assert any("Multi-class rates are undefined" in note for note in comparison.notes)
+    assert any("Multi-class rates are undefined" in text(note) for note in comparison.notes)
 
 
 def test_a_test_set_without_defects_leaves_the_miss_rate_undefined() -> None:

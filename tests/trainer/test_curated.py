@@ -23,6 +23,7 @@ from trainer.assemble import assemble
 from trainer.cli import cli
 from trainer.errors import GeneratedSetError, LeakageError, SplitError
 from trainer.generated import read_generated
+from trainer.messages import text
 from trainer.report.samples import collect_generated_set
 from trainer.split import split
 
@@ -187,7 +188,7 @@ def test_a_good_parent_that_cannot_be_looked_at_is_said(
     output = make_generated([("dirt", data / "train" / "dirt" / "1.png")], count=1)
     Image.new("RGB", (9, 9), "red").save(tmp_path / "elsewhere.png")
     add_parent(output, "dirt/1_1.png", tmp_path / "elsewhere.png")
-    (words,) = assemble(data, generated=[output]).warnings
+    (words,) = map(text, assemble(data, generated=[output]).warnings)
     assert words.startswith("1 source(s) of generated images: neither in ")
 
 
@@ -211,7 +212,7 @@ def test_a_train_image_with_both_parents_in_train_counts_as_generated(data: Path
     moved(data / "train" / "dirt" / "99.png", data / "train" / "dirt" / "1.png", data / "train" / "Normal" / "1.png")
     arm = assemble(data)
     assert arm.summary["train"]["dirt"] == {"real": 8, "generated": 1, "repeated": 0}
-    (words,) = arm.warnings
+    (words,) = map(text, arm.warnings)
     assert "sources that are not there" not in words
 
 

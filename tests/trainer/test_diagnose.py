@@ -14,9 +14,10 @@ import pytest
 from scipy.optimize import minimize
 
 from trainer.diagnose import Diagnosis, diagnose, should_stop
-from trainer.diagnosis_words import CHINESE
+from trainer.diagnosis_words import kind_name
 from trainer.evidence import Conditions, best_of, smoothing_floor, warmup_length
 from trainer.history import EpochRecord
+from trainer.messages import text
 
 SEVEN = Conditions(classes=7, label_smoothing=0.1, epochs_planned=30)
 TIME = np.arange(30.0)
@@ -76,9 +77,9 @@ def test_each_shape_has_its_name(
 ) -> None:
     diagnosis = diagnose(records(train, val, lr=lr), SEVEN)
     assert diagnosis.kind == kind
-    assert diagnosis.line.startswith(f"{kind} {CHINESE[diagnosis.kind]}: ")
-    assert words in diagnosis.line
-    assert "\n" not in diagnosis.line
+    assert text(diagnosis.line).startswith(f"{kind} {text(kind_name(diagnosis.kind), 'zh')}: ")
+    assert words in text(diagnosis.line)
+    assert "\n" not in text(diagnosis.line)
     assert diagnosis.advice
 
 
@@ -90,13 +91,13 @@ def test_a_tie_of_all_epochs_is_flat_and_not_an_error() -> None:
 
 
 def test_no_epoch_and_few_epochs_say_how_many_are_missing() -> None:
-    assert "no epoch" in diagnose([]).line
+    assert "no epoch" in text(diagnose([]).line)
     few = diagnose(records(FALL, FALL)[:5], SEVEN)
     assert few.kind == "inconclusive"
-    assert "5 epochs; a slope needs 8, so 3 more" in few.line
+    assert "5 epochs; a slope needs 8, so 3 more" in text(few.line)
     warming = diagnose(records(FALL, FALL, lr=np.linspace(1e-5, 1e-3, 30))[:9], SEVEN)
-    assert "0 epochs after 9 of warm-up" in warming.line
-    assert warming.advice == ("Train for 17 epochs or more.",)
+    assert "0 epochs after 9 of warm-up" in text(warming.line)
+    assert [text(one) for one in warming.advice] == ["Train for 17 epochs or more."]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -105,8 +106,8 @@ def test_a_loss_that_is_no_number_is_divergence_in_that_epoch(value: float) -> N
     broken[6] = replace(broken[6], val_loss=value)
     diagnosis = diagnose(broken, SEVEN)
     assert diagnosis.kind == "diverging"
-    assert f"validation loss is {value} in epoch 7" in diagnosis.line
-    assert "--lr 0.0001" in diagnosis.advice[0]
+    assert f"validation loss is {value} in epoch 7" in text(diagnosis.line)
+    assert "--lr 0.0001" in text(diagnosis.advice[0])
 
 
 def test_what_the_warm_up_does_is_not_judged() -> None:
@@ -120,26 +121,26 @@ def test_what_the_warm_up_does_is_not_judged() -> None:
 
 @pytest.mark.parametrize(("f1", "words"), [(0.3 + 0.02 * TIME, "still rises"), (0.9 - 0.02 * TIME, "falls too")])
 def test_overfitting_says_what_macro_f1_does(f1: Sequence[float], words: str) -> None:
-    assert words in diagnose(records(FALL, VEE, f1=f1), SEVEN).advice[0]
+    assert words in text(diagnose(records(FALL, VEE, f1=f1), SEVEN).advice[0])
 
 
 def test_advice_takes_the_schedule_and_the_level_into_account() -> None:
     guessing = diagnose(records(np.full(30, 1.94), FLAT + 0.6), SEVEN)
     assert guessing.kind == "plateau"
-    assert "that of guessing (ln 7 = 1.95)" in guessing.advice[0]
+    assert "that of guessing (ln 7 = 1.95)" in text(guessing.advice[0])
     halfway = diagnose(records(FLAT, FLAT, lr=COSINE)[:18], SEVEN)
     assert halfway.kind == "plateau"
-    assert "let it end" in halfway.advice[0]
+    assert "let it end" in text(halfway.advice[0])
     high = diagnose(records(FLAT, FLAT, lr=COSINE), SEVEN)
-    assert any("train longer (--epochs 60), faster (--lr 0.003)" in sentence for sentence in high.advice)
-    assert not any("longer schedule" in sentence for sentence in high.advice)
+    assert any("train longer (--epochs 60), faster (--lr 0.003)" in text(sentence) for sentence in high.advice)
+    assert not any("longer schedule" in text(sentence) for sentence in high.advice)
     falling = diagnose(records(FLAT, FALL, lr=COSINE), SEVEN)
     assert falling.kind == "finished"
-    assert any("longer schedule may gain more" in sentence for sentence in falling.advice)
+    assert any("longer schedule may gain more" in text(sentence) for sentence in falling.advice)
     unknown = diagnose(records(FLAT, FLAT, lr=COSINE))
-    assert any("unknown" in sentence for sentence in unknown.advice)
-    assert "--epochs 60" in diagnose(records(FALL, FALL), SEVEN).advice[0]
-    assert "10 epochs are left" in diagnose(records(FALL, FALL)[:20], SEVEN).advice[0]
+    assert any("unknown" in text(sentence) for sentence in unknown.advice)
+    assert "--epochs 60" in text(diagnose(records(FALL, FALL), SEVEN).advice[0])
+    assert "10 epochs are left" in text(diagnose(records(FALL, FALL)[:20], SEVEN).advice[0])
 
 
 def test_a_record_without_f1_is_judged_by_accuracy() -> None:

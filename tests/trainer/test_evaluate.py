@@ -12,6 +12,7 @@ from sklearn import metrics as golden
 
 from trainer.errors import EvaluationError
 from trainer.evaluate import evaluate, evaluation_as_json
+from trainer.messages import text
 from trainer.predictions import Predictions, make_predictions, read_predictions, write_predictions
 
 CLASSES = ("Normal", "open", "short")
@@ -275,7 +276,7 @@ def test_one_kind_alone_is_undefined_not_zero() -> None:
 def test_swapped_classes_are_called_out() -> None:
     swapped = {"Normal": "open", "open": "short", "short": "Normal"}
     pairs = [(name, swapped[name]) for name in CLASSES for _ in range(10)]
-    warnings = evaluate(predicted_as(pairs)).warnings
+    warnings = [text(one) for one in evaluate(predicted_as(pairs)).warnings]
     assert any("accuracy 0/30 is worse than guessing among 3 classes" in words for words in warnings)
     assert any("AUROC" in words and "probably swapped" in words for words in warnings)
 
@@ -284,7 +285,7 @@ def test_a_model_that_always_says_the_same_is_called_that_and_not_swapped() -> N
     pairs = [(name, "Normal") for name in CLASSES for _ in range(10)]
     evaluation = evaluate(predicted_as(pairs))
     assert evaluation.auroc == 0.5
-    assert [words.split(",")[0] for words in evaluation.warnings] == ["every image is called 'Normal'"]
+    assert [text(words).split(",")[0] for words in evaluation.warnings] == ["every image is called 'Normal'"]
 
 
 def test_a_good_model_gets_no_warning() -> None:

@@ -17,6 +17,7 @@ from trainer.assemble import assemble
 from trainer.errors import DataError, GeneratedSetError, LeakageError
 from trainer.fingerprints import fingerprint_files
 from trainer.leakage import refuse_shared_pixels
+from trainer.messages import text
 from trainer.report.samples import collect_generated_set
 
 MakeGenerated = Callable[..., Path]
@@ -90,8 +91,8 @@ def test_a_single_colour_in_two_parts_is_counted_said_and_refused_when_strict(da
         Image.new("RGB", (32, 32), "black").save(data / part / "Normal" / "flat.png")
     arm = assemble(data)
     assert arm.summary["single_coloured_across_parts"] == 2
-    assert arm.summary["warnings"] == list(arm.warnings)
-    assert [words for words in arm.warnings if words.startswith("2 single-coloured pictures have a twin")]
+    assert arm.summary["warnings"] == [text(one) for one in arm.warnings]
+    assert [one for one in arm.warnings if text(one).startswith("2 single-coloured pictures have a twin")]
     with pytest.raises(LeakageError, match=r"2 single-coloured pictures have a twin .*leave out --strict"):
         assemble(data, strict=True)
 
@@ -197,7 +198,7 @@ def test_a_source_that_cannot_be_looked_at_is_said(
         source.unlink()
     elif change == "changed":
         nudge(source, source)
-    (words,) = assemble(data, generated=[output]).warnings
+    (words,) = map(text, assemble(data, generated=[output]).warnings)
     assert words.startswith("1 source(s) of generated images: neither in ")
 
 
@@ -239,13 +240,13 @@ def test_a_train_image_whose_chunk_names_a_train_source_counts_as_generated(data
             "asked": {},
         }
     ]
-    (words,) = arm.warnings
+    (words,) = map(text, arm.warnings)
     assert words.startswith(f"1 of 25 images in {data / 'train'} were generated, the first is {path}: they count as")
 
 
 def test_a_train_image_from_an_unknown_source_is_allowed_and_said(data: Path) -> None:
     write_generated(data / "train" / "dirt" / "99.png", "ab" * 32)
-    (words,) = assemble(data).warnings
+    (words,) = map(text, assemble(data).warnings)
     assert "were generated (1 of them from sources that are not there)" in words
 
 
@@ -302,7 +303,7 @@ def test_look_alikes_across_parts_are_said_shown_and_refused_when_strict(data: P
     arm = assemble(data, near_sheet=tmp_path / "a" / "near.html")
     assert [one.files for one in arm.near] == [("val/dirt/90.png", "train/dirt/1.png")]
     assert arm.summary["look_alikes_across_parts"] == 1
-    (words,) = arm.warnings
+    (words,) = map(text, arm.warnings)
     assert words.startswith("1 of 19 validation and test pictures look like one that is trained on, the first is val/")
     page = (tmp_path / "a" / "near.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 2
@@ -352,7 +353,7 @@ def test_no_sheet_is_written_when_nothing_looks_alike(data: Path, tmp_path: Path
 
 def test_a_held_out_file_that_cannot_be_decoded_is_said(data: Path) -> None:
     (data / "test" / "dirt" / "12.png").write_bytes(b"\x89PNG\r\n")
-    (words,) = assemble(data).warnings
+    (words,) = map(text, assemble(data).warnings)
     assert words.startswith("1 of 18 validation and test pictures cannot be decoded")
     # Its bytes are compared all the same.
     shutil.copy(data / "test" / "dirt" / "12.png", data / "train" / "dirt" / "12.png")

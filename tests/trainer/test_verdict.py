@@ -4,8 +4,10 @@ import re
 
 import pytest
 
+from sdcore.messages import message
+from trainer.messages import text
 from trainer.stats import Interval
-from trainer.verdict import CHINESE, Difference, describe, describe_in_chinese, give_verdict
+from trainer.verdict import Difference, describe, give_verdict
 
 UP, DOWN, FLAT = Interval(0.01, 0.09), Interval(-0.09, -0.01), Interval(-0.04, 0.06)
 
@@ -46,7 +48,7 @@ def verdict(primary, miss=FLAT, control=None, seeds=5):  # type: ignore[no-untyp
 def test_the_word_follows_the_intervals(primary, miss, control, word) -> None:  # type: ignore[no-untyped-def]
     answer = verdict(primary, miss, control)
     assert answer.word == word
-    assert word in answer.sentence
+    assert word in text(answer.sentence)
     assert not answer.provisional
 
 
@@ -58,23 +60,23 @@ def test_touching_nothing_is_no_difference() -> None:
 def test_few_seeds_are_provisional() -> None:
     answer = verdict(UP, seeds=4)
     assert answer.provisional
-    assert "provisional, 4 of 5 seeds" in answer.sentence
+    assert "provisional, 4 of 5 seeds" in text(answer.sentence)
 
 
 def test_the_sentence_speaks_of_these_images_and_gives_the_interval() -> None:
-    assert verdict(UP).sentence == (
+    assert text(verdict(UP).sentence) == (
         "On these 120 test images, new against base: helped; macro-F1 rose by 0.050, from 0.500 to 0.550 "
         "(95 % interval +0.010 to +0.090)."
     )
 
 
 def test_a_significant_change_of_misses_is_always_said() -> None:
-    assert "miss rate rose by 0.050" in verdict(FLAT, UP).sentence
-    assert "miss rate" not in verdict(FLAT, FLAT).sentence
+    assert "miss rate rose by 0.050" in text(verdict(FLAT, UP).sentence)
+    assert "miss rate" not in text(verdict(FLAT, FLAT).sentence)
 
 
 def test_a_gain_that_the_control_shares_is_not_credited() -> None:
-    sentence = verdict(UP, control=FLAT).sentence
+    sentence = text(verdict(UP, control=FLAT).sentence)
     assert "no difference shown beyond the control (classic)" in sentence
     assert "though macro-F1 rose by 0.050" in sentence
 
@@ -85,9 +87,9 @@ def test_without_macro_f1_the_first_figure_decides() -> None:
 
 
 def test_undefined_and_unmoved_have_their_own_words() -> None:
-    assert describe(Difference("miss_rate", None, None, None)) == "miss rate is undefined"
-    assert describe(Difference("miss_rate", 0.2, 0.2, FLAT)).startswith("miss rate did not move from 0.200")
-    assert "no interval" in describe(Difference("miss_rate", 0.2, 0.3, None))
+    assert text(describe(Difference("miss_rate", None, None, None))) == "miss rate is undefined"
+    assert text(describe(Difference("miss_rate", 0.2, 0.2, FLAT))).startswith("miss rate did not move from 0.200")
+    assert "no interval" in text(describe(Difference("miss_rate", 0.2, 0.3, None)))
 
 
 @pytest.mark.parametrize("control", [None, UP, FLAT, DOWN])
@@ -96,34 +98,36 @@ def test_undefined_and_unmoved_have_their_own_words() -> None:
 @pytest.mark.parametrize("seeds", [4, 5])
 def test_the_chinese_sentence_says_the_same_with_the_same_figures(primary, miss, control, seeds) -> None:  # type: ignore[no-untyped-def]
     answer = verdict(primary, miss, control, seeds=seeds)
-    assert CHINESE[answer.word] in answer.chinese
-    assert ("暂定" in answer.chinese) == answer.provisional
+    assert text(message(answer.word), "zh") in text(answer.sentence, "zh")
+    assert ("暂定" in text(answer.sentence, "zh")) == answer.provisional
     figures = [
         sorted(re.findall(r"[+-]?\d+(?:\.\d+)?", words.replace("F1", "")))
-        for words in (answer.sentence, answer.chinese)
+        for words in (text(answer.sentence), text(answer.sentence, "zh"))
     ]
     assert figures[0] == figures[1]
     for name in ("base", "new", *(["classic"] if control else [])):
-        assert name in answer.chinese
-    assert ("没有超出对照" in answer.chinese) == ("beyond the control" in answer.sentence)
-    assert answer.chinese.endswith("。")
-    assert answer.chinese.count("漏检率") == answer.sentence.count("miss rate")
+        assert name in text(answer.sentence, "zh")
+    assert ("没有超出对照" in text(answer.sentence, "zh")) == ("beyond the control" in text(answer.sentence))
+    assert text(answer.sentence, "zh").endswith("。")
+    assert text(answer.sentence, "zh").count("漏检率") == text(answer.sentence).count("miss rate")
 
 
 def test_chinese_words_for_what_did_not_move_or_is_undefined() -> None:
     assert (
-        describe_in_chinese(Difference("miss_rate", 0.25, 0.25, UP))
+        text(describe(Difference("miss_rate", 0.25, 0.25, UP)), "zh")
         == "漏检率 没有变化，为 0.250（95 % 区间 +0.010 至 +0.090）"
     )
-    assert describe_in_chinese(Difference("accuracy", 0.5, 0.75, None)) == (
+    assert text(describe(Difference("accuracy", 0.5, 0.75, None)), "zh") == (
         "正确率 上升 0.250，从 0.500 到 0.750（测试图像太少，给不出区间）"
     )
-    assert describe_in_chinese(Difference("accuracy", None, 0.75, None)) == "正确率未定义"
+    assert text(describe(Difference("accuracy", None, 0.75, None)), "zh") == "正确率未定义"
 
 
 def test_one_training_each_is_a_verdict_on_these_models_alone() -> None:
     alone, several = verdict(UP, seeds=1), verdict(UP, seeds=2)
-    assert alone.sentence.endswith("; this speaks of these trained models only, not of the ways they were trained.")
-    assert "只说明这几个训练好的模型" in alone.chinese
-    assert "these trained models" not in several.sentence
-    assert "这几个训练好的模型" not in several.chinese
+    assert text(alone.sentence).endswith(
+        "; this speaks of these trained models only, not of the ways they were trained."
+    )
+    assert "只说明这几个训练好的模型" in text(alone.sentence, "zh")
+    assert "these trained models" not in text(several.sentence)
+    assert "这几个训练好的模型" not in text(several.sentence, "zh")

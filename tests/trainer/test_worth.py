@@ -7,6 +7,7 @@ import pytest
 from scipy import stats as golden
 
 from trainer.errors import SettingsError
+from trainer.messages import text
 from trainer.metrics import binary_rate_of_confusion
 from trainer.stats import Resampled, bootstrap_arms
 from trainer.worth import images_needed
@@ -23,8 +24,8 @@ def test_the_number_is_the_textbook_one() -> None:
     found = images_needed(0.02, resampled(0.01), rows=(0, 1), images=500, seeds=1)
     assert found is not None
     assert found.images_needed == pytest.approx(500 * (0.01 * (1.959964 + 0.841621) / 0.02) ** 2, rel=0.01)
-    assert f"about {found.images_needed} test images" in found.sentence
-    assert "there are 500" in found.sentence
+    assert f"about {found.images_needed} test images" in text(found.sentence)
+    assert "there are 500" in text(found.sentence)
 
 
 def test_half_the_difference_takes_four_times_the_images() -> None:
@@ -40,7 +41,7 @@ def test_seeds_that_differ_too_much_cannot_be_outdone_by_images() -> None:
     assert found.images_needed is None
     # Seed variance falls as 1 / seeds; it must come below (0.02 / 2.8016)^2.
     assert found.seeds_needed == int(3 * 0.01**2 / (0.02 / 2.801585) ** 2) + 1
-    assert "no number of test images is enough with 3 seeds" in found.sentence
+    assert "no number of test images is enough with 3 seeds" in text(found.sentence)
 
 
 def test_so_many_images_do_see_the_difference_four_times_in_five() -> None:

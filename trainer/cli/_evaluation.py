@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..messages import counted, number, percent, percent_range, plain_range
+from ..messages import counted, number, percent, percent_range, plain_range, text
 from ..metrics import NAMED_WRONG, RATE_DEFINITIONS, RateDefinition
 
 if TYPE_CHECKING:
@@ -53,12 +53,13 @@ def show_evaluation(name: str, evaluation: Evaluation) -> None:
     )
     scores = evaluation.multiclass
     if scores is None:
-        console.print(f"Multi-class rates are undefined: {escape(evaluation.multiclass_reason)}.")
+        reason = text(evaluation.multiclass_reason) if evaluation.multiclass_reason else ""
+        console.print(f"Multi-class rates are undefined: {escape(reason)}.")
     else:
         _show_classes(console, scores, bounds)
     console.print(f"Intervals (95 %) of rates: {bounds.rates_by}. Of means and areas: {bounds.scores_by}.")
     for warning in evaluation.warnings:
-        console.print(f"[bold]Note:[/bold] {escape(warning)}.")
+        console.print(f"[bold]Note:[/bold] {escape(text(warning))}.")
 
 
 def show_at_cut(evaluation: Evaluation, at_cut: AtCut) -> None:
@@ -101,7 +102,7 @@ def show_at_cut(evaluation: Evaluation, at_cut: AtCut) -> None:
         f"at a miss rate of {percent(missed.value)} ({counted(missed)}); promised: {promised}."
     )
     for note in at_cut.notes:
-        console.print(f"[bold]Note:[/bold] {escape(note)}.")
+        console.print(f"[bold]Note:[/bold] {escape(text(note))}.")
 
 
 def _table(*left: str, right: tuple[str, ...]) -> Table:

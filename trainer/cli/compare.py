@@ -110,9 +110,8 @@ def _show(comparison: Comparison) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from ..messages import UNDEFINED, count, number, percent, percent_range, signed, signed_range
+    from ..messages import UNDEFINED, count, metric_names, number, percent, percent_range, signed, signed_range, text
     from ..metrics import NAMED_WRONG, RATE_DEFINITIONS
-    from ..verdict import COMPARED
 
     console = Console(highlight=False)
     console.print(f"Side by side on {comparison.images} test images")
@@ -148,9 +147,8 @@ def _show(comparison: Comparison) -> None:
         for heading in ("difference", "95 % interval"):
             table.add_column(heading, justify="right")
         for difference in contrast.differences:
-            metric = COMPARED[difference.metric]
             table.add_row(
-                f"{metric.english} {metric.chinese}", signed(difference.value), signed_range(difference.interval)
+                " ".join(metric_names(difference.metric)), signed(difference.value), signed_range(difference.interval)
             )
         console.print(table)
         if contrast.recalls:
@@ -162,10 +160,10 @@ def _show(comparison: Comparison) -> None:
                 f"{test.only_second}, exact p = {test.p_value:.4g}"
             )
         if contrast.worth is not None:
-            console.print(contrast.worth.sentence)
+            console.print(text(contrast.worth.sentence))
     for note in comparison.notes:
-        console.print(f"Note: {escape(note)}")
-    console.print(f"[bold]{escape(comparison.verdict.sentence)}[/bold]")
+        console.print(f"Note: {escape(text(note))}")
+    console.print(f"[bold]{escape(text(comparison.verdict.sentence))}[/bold]")
 
 
 def _recalls(contrast: Contrast) -> Table:

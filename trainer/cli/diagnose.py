@@ -48,6 +48,7 @@ def diagnose(
     from dataclasses import replace
 
     from ..diagnose import diagnose as judge
+    from ..messages import text
     from ..recorded import find_recorded
 
     results = []
@@ -64,9 +65,9 @@ def diagnose(
         click.echo(json.dumps(documents, ensure_ascii=False, indent=2, allow_nan=False))
         return
     for one, diagnosis in results:
-        click.echo(f"{one.name}: {diagnosis.line}.")
+        click.echo(f"{one.name}: {text(diagnosis.line)}.")
         for sentence in diagnosis.advice:
-            click.echo(f"  - {sentence}")
+            click.echo(f"  - {text(sentence)}")
         if one.upstream:
             click.echo("  Read from YOLOv5's own record: it has no macro-F1, and its --lr is --lr0.")
         if one.path in drawings:
@@ -97,7 +98,8 @@ def _as_json(one: Recorded, diagnosis: Diagnosis, drawing: Path | None) -> dict[
     import math
     from dataclasses import asdict
 
-    from ..diagnosis_words import CHINESE
+    from ..diagnosis_words import kind_name
+    from ..messages import text
 
     evidence = {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
@@ -106,9 +108,9 @@ def _as_json(one: Recorded, diagnosis: Diagnosis, drawing: Path | None) -> dict[
     return {
         "run": one.path.parent.as_posix(),
         "kind": diagnosis.kind,
-        "chinese": CHINESE[diagnosis.kind],
-        "line": diagnosis.line,
-        "advice": list(diagnosis.advice),
+        "chinese": text(kind_name(diagnosis.kind), "zh"),
+        "line": text(diagnosis.line),
+        "advice": [text(one) for one in diagnosis.advice],
         "epochs": len(one.history.epochs),
         "upstream": one.upstream,
         "figure": None if drawing is None else drawing.as_posix(),

@@ -108,6 +108,7 @@ def _dry_run(config: ExperimentConfig, processes: int | None, *, as_json: bool) 
     from ..experiment.estimate import estimate
     from ..experiment.prepare import prepare
     from ..experiment.run import choose_hands, is_done, plan_jobs, plan_sets
+    from ..messages import text
 
     hands = choose_hands(config, processes)
     prepared = prepare(config, progress=True)
@@ -153,7 +154,7 @@ def _dry_run(config: ExperimentConfig, processes: int | None, *, as_json: bool) 
             {name: one.summary()[name] for name in ("path", "curated", "count", "recorded", "undecided")}
             for one in prepared.sets.values()
         ],
-        "warnings": list(prepared.warnings),
+        "warnings": [text(one) for one in prepared.warnings],
     }
     if as_json:
         click.echo(json.dumps(document, ensure_ascii=False, indent=2))
@@ -196,21 +197,21 @@ def _show(result: ExperimentResult) -> None:
     from rich.console import Console
     from rich.markup import escape
 
-    from ..verdict import COMPARED
+    from ..messages import metric_names, text
 
     console = Console(highlight=False)
     folds = f", {result.folds} folds pooled" if result.folds else ""
     console.print(
         f"{len(result.arms)} arms x {len(result.seeds)} seeds{folds}, {result.steps} steps each, judged on "
         f"{result.images} test images; primary metric, declared {result.declared['at']}: "
-        f"{COMPARED[result.primary].english} {COMPARED[result.primary].chinese}"
+        f"{' '.join(metric_names(result.primary))}"
     )
     console.print(_rates(result))
     console.print(_differences(result))
     for note in result.notes:
-        console.print(f"Note: {escape(note)}")
+        console.print(f"Note: {escape(text(note))}")
     for one in result.judgements:
-        console.print(f"[bold]{escape(one.sentence)}[/bold]")
+        console.print(f"[bold]{escape(text(one.sentence))}[/bold]")
 
 
 def _rates(result: ExperimentResult) -> Table:
@@ -251,10 +252,10 @@ def _differences(result: ExperimentResult) -> Table:
     """Every generated arm against the others: the primary metric, and misses and overkill."""
     from rich.markup import escape
 
-    from ..verdict import COMPARED
+    from ..messages import metric_names
 
     shown = list(dict.fromkeys((result.primary, "miss_rate", "overkill_rate")))
-    headings = [f"{COMPARED[key].english}\n{COMPARED[key].chinese}" for key in shown]
+    headings = ["\n".join(metric_names(key)) for key in shown]
     table = _table("arm minus other", f"{headings[0]}\nraw p, p (Holm)", *headings[1:])
     for judgement in result.judgements:
         for against in (judgement.baseline, judgement.control, *judgement.oversampling):

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from ..comparison_json import arm_result_as_json
+from ..messages import metric_names, text
 from ..stats import Interval
-from ..verdict import COMPARED
 from .judge import Against, Judgement
 from .result import ArmOutcome, ExperimentResult, Separability
 
@@ -26,9 +26,9 @@ def experiment_as_json(result: ExperimentResult) -> dict[str, Any]:
         "revisions": [dict(one) for one in result.revisions],
         "config": dict(result.config),
         "primary": result.primary,
-        "primary_name": COMPARED[result.primary].english,
+        "primary_name": metric_names(result.primary)[0],
         "verdicts": {
-            one.arm: {"word": one.word, "provisional": one.provisional, "sentence": one.sentence}
+            one.arm: {"word": one.word, "provisional": one.provisional, "sentence": text(one.sentence)}
             for one in result.judgements
         },
         "judgements": {one.arm: _judgement(one) for one in result.judgements},
@@ -42,8 +42,8 @@ def experiment_as_json(result: ExperimentResult) -> dict[str, Any]:
         "folds": result.folds,
         "steps": result.steps,
         "images_per_epoch": result.images_per_epoch,
-        "notes": list(result.notes),
-        "cells": [asdict(one) for one in result.cells],
+        "notes": [text(note) for note in result.notes],
+        "cells": [asdict(one) | {"diagnosis": text(one.diagnosis)} for one in result.cells],
         "data": dict(result.data),
         "environment": dict(result.environment),
         "bootstrap": {"resamples": result.resamples, "seed": result.bootstrap_seed},
@@ -71,7 +71,7 @@ def _judgement(one: Judgement) -> dict[str, Any]:
     return {
         "word": one.word,
         "provisional": one.provisional,
-        "sentence": one.sentence,
+        "sentence": text(one.sentence),
         "against_baseline": _against(one.baseline),
         "against_control": _against(one.control),
         "against_oversampling": [_against(other) for other in one.oversampling],
@@ -100,7 +100,7 @@ def _separability(one: Separability) -> dict[str, Any]:
         "real": one.real,
         "generated": one.generated,
         "per_class": {each.name: asdict(each) for each in one.per_class},
-        "reason": one.reason or None,
+        "reason": text(one.reason) if one.reason else None,
     }
 
 

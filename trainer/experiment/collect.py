@@ -12,13 +12,16 @@ import numpy as np
 from tqdm import tqdm
 
 from sdcore.files import read_json_or_none
+from sdcore.messages import Message, message
 
 from ..alignment import align, number_groups
 from ..arm_result import sum_up
 from ..arms import Arm, SeedPredictions, load_arm
 from ..confusions import confusion_by_group
+from ..diagnose import diagnose
 from ..errors import EvaluationError
 from ..evaluate import evaluate, label_images
+from ..evidence import Conditions
 from ..history import read_history
 from ..loader import decode
 from ..notes import notes_on
@@ -137,6 +140,7 @@ def _read_cell(prepared: Prepared, cell: Cell) -> CellResult:
         )
     best = history.best_by(trained.monitor)
     facts = read_json_or_none(folder / DATA_NAME) or {}
+    conditions = Conditions(len(facts["train"]), trained.label_smoothing, trained.epochs)
     return CellResult(
         arm=cell.arm.name,
         seed=cell.seed,
@@ -150,7 +154,7 @@ def _read_cell(prepared: Prepared, cell: Cell) -> CellResult:
         train=_by_origin(facts["train"], cell.arm),
         fingerprint=str(facts["fingerprint"]),
         predictions_sha256=str(done["predictions_sha256"]),
-        diagnosis=str(done["diagnosis"]),
+        diagnosis=diagnose(history.epochs, conditions).line,
     )
 
 
@@ -283,39 +287,35 @@ def _thin(rows: list[Any]) -> list[Any]:
     return sorted(rows, key=lambda row: hashlib.sha256(row[2].encode()).hexdigest())[:_MOST_TO_LOOK_AT]
 
 
-def _notes(prepared: Prepared, outcomes: Sequence[ArmOutcome]) -> list[str]:
+def _notes(prepared: Prepared, outcomes: Sequence[ArmOutcome]) -> list[Message]:
     notes = []
     for one in outcomes:
         notes += _notes_on_sets(prepared, one) if one.kind == "generated" else []
         if one.defects_only:
-            told = one.separability.auroc if one.separability else None
-            words = f" (told from real ones by texture alone with AUROC {told:.2f})" if told is not None else ""
-            notes.append(
-                f"{one.name}: its generated images are of defect classes only{words}, so a network may learn "
-                "'generated' where it should learn 'defect'. Regenerate Normal images too, and add an arm "
-                "of the same share with normal = true."
-            )
-        notes += [f"{one.name}: its images were made by: {engine}." for engine in one.engines]
+            area = one.separability.auroc if one.separability else None
+            told = () if area is None else (message("told_by_texture", area=area),)
+            notes.append(message("defects_only", arm=one.name, told=told))
+        notes += [message("made_by", arm=one.name, engine=engine) for engine in one.engines]
     if prepared.config.folds:
-        notes.append(
-            f"Predictions of {prepared.config.folds} folds are pooled before any rate; the models of two folds share "
-            "most of their training images, which the intervals do not know."
-        )
+        notes.append(message("folds_pooled", folds=prepared.config.folds))
     return notes
 
 
-def _notes_on_sets(prepared: Prepared, arm: ArmOutcome) -> list[str]:
+def _notes_on_sets(prepared: Prepared, arm: ArmOutcome) -> list[Message]:
     """Which images of its sets an arm could draw from, where a judgement, or the file, decided that."""
     sets = [prepared.sets[path, arm.curated] for path in arm.sets]
     if not arm.curated:
         return [
-            f"{arm.name}: draws from all {len(one.images)} images of {one.path.as_posix()}, accepted or not "
-            "(curated = false)."
-            for one in sets
+            message("draws_from_all", arm=arm.name, count=len(one.images), path=one.path.as_posix()) for one in sets
         ]
     return [
-        f"{arm.name}: draws from the {len(one.images)} accepted of {len(one.images) + len(one.left_out)} images of "
-        f"{one.path.as_posix()}."
+        message(
+            "draws_from_accepted",
+            arm=arm.name,
+            count=len(one.images),
+            all=len(one.images) + len(one.left_out),
+            path=one.path.as_posix(),
+        )
         for one in sets
         if one.curated
     ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sdcore.files import read_json, write_json
+from sdcore.messages import Message, message
 
 from ..errors import SettingsError
 from .as_json import EXPERIMENT_NAME, FORMAT, VERSION
@@ -26,20 +27,14 @@ class Declaration:
     late: int
     """Cells that were finished before anything was declared; 0 as it should be."""
 
-    def notes(self) -> list[str]:
+    def notes(self) -> list[Message]:
         """What a reader must know of it."""
-        words = []
-        if self.late:
-            words.append(
-                f"{self.late} cells were finished when the primary metric was declared ({EXPERIMENT_NAME} was "
-                "missing), so nothing shows that it was chosen beforehand."
-            )
-        words += [
-            f"The experiment file was changed ({', '.join(one['changed'])}) when {one['finished']} cells were "
-            "finished; what is chosen after results are known makes p-values too small."
+        found = [message("declared_late", late=self.late, file=EXPERIMENT_NAME)] if self.late else []
+        found += [
+            message("declaration_changed", changed=", ".join(one["changed"]), finished=one["finished"])
             for one in self.revisions
         ]
-        return words
+        return found
 
 
 def declare(config: ExperimentConfig, *, finished: int, now: str) -> Declaration:

@@ -8,6 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from sdcore.messages import Message, message
+
 from ..confusions import statistics_of
 from ..errors import EvaluationError
 from ..metrics import FloatArray
@@ -89,7 +91,7 @@ class Judgement:
     """HELPED, HURT, MIXED or NO_DIFFERENCE of `trainer.verdict`."""
     provisional: bool
     """Fewer than five seeds in one of the three arms."""
-    sentence: str
+    sentence: Message
 
 
 def judge(
@@ -222,22 +224,26 @@ def _miss_of(against: Against) -> Difference:
     return next(one for one in against.differences if one.metric == MISS_RATE)
 
 
-def _sentence(arm: str, baseline: Against, control: Against, word: str, *, images: int, seeds: int, family: int) -> str:
-    words = f"On these {images} test images, {arm} against {baseline.other}: {word}"
+def _sentence(
+    arm: str, baseline: Against, control: Against, word: str, *, images: int, seeds: int, family: int
+) -> Message:
+    details = []
     if word == NO_DIFFERENCE and baseline.better:
-        words += f" beyond the classical control ({control.other})"
+        details.append(message("verdict_not_beyond_classical", control=control.other))
     if seeds < FINAL_SEEDS:
-        words += f" (provisional, {seeds} of {FINAL_SEEDS} seeds)"
-    words += f"; {describe(baseline.primary)}, {_p_words(baseline, family)}"
-    words += f"; against the classical control ({control.other}), {describe(control.primary)}, "
-    words += _p_words(control, family)
+        details.append(message("verdict_provisional", seeds=seeds, final=FINAL_SEEDS))
+    first, second = describe(baseline.primary), describe(control.primary)
+    details.append(message("verdict_difference_p", difference=first, p=_p_words(baseline, family)))
+    details.append(message("verdict_classical", control=control.other, difference=second, p=_p_words(control, family)))
     miss = _miss_of(baseline)
     if miss.metric != baseline.primary.metric and (miss.rose or miss.fell):
-        words += f"; {describe(miss)} against {baseline.other}"
-    return words + "."
+        details.append(message("verdict_difference_against", difference=describe(miss), first=baseline.other))
+    return message(
+        "verdict", images=images, first=baseline.other, second=arm, word=message(word), details=tuple(details)
+    )
 
 
-def _p_words(against: Against, family: int) -> str:
+def _p_words(against: Against, family: int) -> Message:
     if against.p_holm is None:
-        return "no p-value can be told"
-    return f"p = {against.p_holm:.3g}" + (f" (Holm over {family} arms)" if family > 1 else "")
+        return message("p_none")
+    return message("p_of_family", p=against.p_holm, arms=family) if family > 1 else message("p_alone", p=against.p_holm)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdcore.messages import Message, message
+
 from ..assemble import assemble
 from ..config import AugmentConfig, TrainConfig
 from ..errors import SettingsError
@@ -34,7 +36,7 @@ class Prepared:
     """Of the classical control."""
     images_per_epoch: int
     """The same for every cell."""
-    warnings: tuple[str, ...]
+    warnings: tuple[Message, ...]
     """What the guard against leakage let pass."""
 
     @property
@@ -96,7 +98,8 @@ def prepare(config: ExperimentConfig, *, progress: bool = False) -> Prepared:
         # With folds a set descends from test images of other folds; what joins here is guarded by the cells.
         whole = _widest(sets) if fold.number is None else []
         checked = assemble(fold.dataset.root, generated=whole, progress=progress)
-        warnings += [f"{fold.dataset.root}: {words}" for words in checked.warnings]
+        data = str(fold.dataset.root)
+        warnings += [message("in_data", data=data, warning=warning) for warning in checked.warnings]
     largest = max(fold.real + len(joining.get((arm.name, fold.number), ())) for arm in arms for fold in folds)
     return Prepared(
         config=config,

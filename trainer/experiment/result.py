@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sdcore.messages import Message
+
 from ..arm_result import ArmResult
 from ..arms import Arm
 from ..stats import Interval
@@ -37,8 +39,8 @@ class Separability:
     generated: int
     per_class: tuple[ClassSeparability, ...]
     """Classes with enough images of either kind."""
-    reason: str
-    """Why it cannot be told; "" when it can."""
+    reason: Message | None
+    """Why it cannot be told; None when it can."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class CellResult:
     fingerprint: str
     """Of all images it read."""
     predictions_sha256: str
-    diagnosis: str
+    diagnosis: Message
     """What its loss curves say, in one sentence."""
 
 
@@ -130,7 +132,7 @@ class ExperimentResult:
     """In the order of the file."""
     judgements: tuple[Judgement, ...]
     """One a generated arm, in the order of `arms`."""
-    notes: tuple[str, ...]
+    notes: tuple[Message, ...]
     """What the reader must know before believing the verdicts."""
     cells: tuple[CellResult, ...]
     config: Mapping[str, Any]

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
+from sdcore.messages import message
+
 from ..metrics import BoolArray, FloatArray, IntArray
 from ..stats import percentile_interval
 from .result import ClassSeparability, Separability
@@ -55,14 +57,14 @@ def separability(
     usable = [name for name, pair in counts.items() if min(pair) >= LEAST_OF_A_CLASS]
     total = (int(np.sum(~generated)), int(np.sum(generated)))
     if not usable:
-        words = f"no class has {LEAST_OF_A_CLASS} real and {LEAST_OF_A_CLASS} generated images"
-        return Separability(None, None, *total, (), words)
+        reason = message("too_few_of_a_class", real=LEAST_OF_A_CLASS, generated=LEAST_OF_A_CLASS)
+        return Separability(None, None, *total, (), reason)
     keep = np.isin(classes, usable)
     features, generated, classes = features[keep], generated[keep], classes[keep]
     _, group = np.unique(np.asarray(sources)[keep], return_inverse=True)
     if int(group.max()) + 1 < _LEAST_SOURCES:
-        words = f"{int(group.max()) + 1} source images; fewer than {_LEAST_SOURCES} say nothing of others"
-        return Separability(None, None, *total, (), words)
+        reason = message("too_few_sources", count=int(group.max()) + 1, least=_LEAST_SOURCES)
+        return Separability(None, None, *total, (), reason)
     score = _scores_out_of_fold(features, generated, classes, group, np.asarray(sources)[keep], seed)
     value, by_class = _within_classes(score, generated, classes, usable, np.ones(len(score)))
     rng = np.random.default_rng(seed)
@@ -79,7 +81,7 @@ def separability(
         per_class=tuple(
             ClassSeparability(name, area, *counts[name]) for name, area in zip(usable, by_class, strict=True)
         ),
-        reason="",
+        reason=None,
     )
 
 

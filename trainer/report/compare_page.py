@@ -9,7 +9,6 @@ from markupsafe import Markup
 
 from .. import messages
 from ..contrast import Contrast
-from ..verdict import COMPARED
 from .contrast_tables import differences_table, interval_words, mcnemar_table, recalls_table
 from .figures import draw_balance, draw_differences, draw_losses, draw_operating, loss_range
 from .inputs import ReportInputs
@@ -62,7 +61,7 @@ def compare_context(inputs: ReportInputs, words: ReportWords, *, draw: bool) -> 
         "arms": columns,
         "facts": facts,
         "several": "many" if several else "one",
-        "sentence": comparison.verdict.sentence if words.language == "en" else comparison.verdict.chinese,
+        "sentence": words.sentence(comparison.verdict.sentence),
         "units": _units(comparison.groups, words),
         "resamples": Figure(f"{_ROOT}/bootstrap/resamples", comparison.resamples, str(comparison.resamples)),
         "images": Figure(f"{_ROOT}/images", comparison.images, str(comparison.images)),
@@ -101,7 +100,7 @@ def _tiles(inputs: ReportInputs, words: ReportWords) -> list[dict[str, Any]]:
     tiles = []
     for one in inputs.comparison.against_baseline.differences:
         place = f"{_ROOT}/against_baseline/differences/{one.metric}"
-        name, gloss = words.term(COMPARED[one.metric].english, COMPARED[one.metric].chinese)
+        name, gloss = words.metric(one.metric)
         tiles.append(
             {
                 "name": name,
@@ -131,7 +130,7 @@ def _contrasts(inputs: ReportInputs, words: ReportWords, *, draw: bool) -> list[
                 differences=differences_table(one.differences, f"{place}/differences", words),
                 recalls=recalls_table(one.recalls, f"{place}/recalls", words),
                 mcnemar=mcnemar_table(one.mcnemar, (one.first, one.second), f"{place}/mcnemar", words),
-                worth="" if one.worth is None else str(words.sentence(one.worth.sentence)),
+                worth="" if one.worth is None else words.sentence(one.worth.sentence),
                 figure=Markup(svg),  # noqa: S704 - drawn by us, its words escaped
             )
         )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from .. import messages
 from ..contrast import McNemar, RecallDifference
 from ..stats import Interval
-from ..verdict import COMPARED, Difference
+from ..verdict import Difference
 from .pieces import Cell, Figure, Piece, ReportWords, Row, Table, Verbatim, head, number, pointer_part, row_head
 from .rate_tables import bounds, figure
 
@@ -29,7 +29,7 @@ def differences_table(differences: Sequence[Difference], pointer: str, words: Re
     rows = []
     for one in differences:
         place = f"{pointer}/{one.metric}"
-        name, gloss = words.term(COMPARED[one.metric].english, COMPARED[one.metric].chinese)
+        name, gloss = words.metric(one.metric)
         levels = [
             number(figure(f"{place}/{key}", value, messages.number(value), words))
             for key, value in (("first", one.first), ("second", one.second))

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from ..comparison_json import comparison_as_json
+from ..messages import text
 from ..metrics import Rate
-from .inputs import ArmFacts, ClassCount, GeneratedSet, ReportInputs, sum_counts
+from .inputs import ArmFacts, ClassCount, GeneratedSet, ReportInputs, SeedDiagnosis, sum_counts
 from .operating import OperatingCurve
 from .worst import WorstMistakes
 
@@ -39,7 +40,7 @@ def training_as_json(arms: Sequence[ArmFacts]) -> dict[str, Any]:
         },
         "settings": {arm.name: dict(arm.settings) for arm in arms},
         "curves": {arm.name: [asdict(curve) for curve in arm.curves] for arm in arms},
-        "diagnoses": {arm.name: [asdict(one) for one in arm.diagnoses] for arm in arms},
+        "diagnoses": {arm.name: [_diagnosis_as_json(one) for one in arm.diagnoses] for arm in arms},
         "operating": {arm.name: [_operating_as_json(one) for one in arm.operating] for arm in arms},
     }
 
@@ -53,7 +54,7 @@ def generated_set_as_json(one: GeneratedSet) -> dict[str, Any]:
         "engines": list(one.engines),
         "models": list(one.models),
         "parameters": dict(one.parameters),
-        "missing": one.missing,
+        "missing": text(one.missing) if one.missing else "",
         "samples": [
             {
                 "class": sample.class_name,
@@ -70,6 +71,15 @@ def generated_set_as_json(one: GeneratedSet) -> dict[str, Any]:
 def worst_as_json(worst: WorstMistakes) -> dict[str, Any]:
     """Every image that most trainings of an arm judge wrongly, the surest first."""
     return asdict(worst)
+
+
+def _diagnosis_as_json(one: SeedDiagnosis) -> dict[str, Any]:
+    return {
+        "seed": one.seed,
+        "kind": one.kind,
+        "line": text(one.line),
+        "advice": [text(each) for each in one.advice],
+    }
 
 
 def _operating_as_json(one: OperatingCurve) -> dict[str, Any]:

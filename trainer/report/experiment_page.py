@@ -10,10 +10,9 @@ from markupsafe import Markup
 
 from sdcore.messages import Language
 
-from ..verdict import COMPARED, Difference
+from ..verdict import Difference
 from .contrast_tables import differences_table
 from .experiment_inputs import MOST_WORST, ExperimentInputs, experiment_data
-from .experiment_sentences import judgement_sentence
 from .experiment_tables import (
     cells_table,
     judgements_table,
@@ -47,18 +46,14 @@ def _context(inputs: ExperimentInputs, words: ReportWords, *, draw: bool) -> dic
     labels = {one.name: ArmName(place, one.name) for place, one in enumerate(result.arms)}
     arms = [(labels[one.name], one) for one in result.arms]
     columns = [ArmColumn(label, one.result, f"{_ROOT}/arms/{pointer_part(one.name)}", one.kind) for label, one in arms]
-    count, seeds, family = result.images, len(result.seeds), len(result.judgements)
-    metric = COMPARED[result.primary]
+    count, seeds = result.images, len(result.seeds)
     return {
         "inputs": inputs,
         "result": result,
         "labels": labels,
         "several": "many" if seeds > 1 else "one",
-        "answers": [
-            (labels[one.arm], one, judgement_sentence(one, words.language, images=count, seeds=seeds, family=family))
-            for one in result.judgements
-        ],
-        "primary": words.term(metric.english, metric.chinese)[0],
+        "answers": [(labels[one.arm], one, words.sentence(one.sentence)) for one in result.judgements],
+        "primary": words.metric(result.primary)[0],
         "units": words("units_images")
         if result.groups is None
         else words("units_groups", groups=Figure(f"{_ROOT}/groups", result.groups, str(result.groups))),

@@ -60,7 +60,7 @@ def draw_differences(differences: Sequence[Difference], *, identity: str, words:
     named = []
     for one in differences:
         metric = COMPARED[one.metric]
-        name = words.term(metric.english, metric.chinese)[0]
+        name = words.metric(one.metric)[0]
         named.append((words("higher" if metric.higher_is_better else "lower", name=name), one))
     return draw_intervals(named, [1] * len(named), identity=identity, words=words)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from sdcore.messages import Message
+
 from ..compare import Comparison
 from .operating import OperatingCurve
 from .worst import WorstMistakes
@@ -28,9 +30,9 @@ class SeedDiagnosis:
 
     seed: str
     kind: str
-    line: str
+    line: Message
     """One sentence with its figures."""
-    advice: tuple[str, ...] = ()
+    advice: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,8 @@ class GeneratedSet:
     models: tuple[str, ...]
     parameters: Mapping[str, str]
     samples: tuple[SourceSample, ...]
-    missing: str = ""
-    """Why samples cannot be shown, in words."""
+    missing: Message | None = None
+    """Why samples cannot be shown."""
     recorded: int | None = None
     """Of a curated set: how many images there are, accepted or not; None where all were taken."""
 

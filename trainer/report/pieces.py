@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 from sdcore.messages import Language, Message
 
+from ..messages import metric_names, text
 from ..words_reports import WORDS
-from .sentences import in_chinese
 
 
 @dataclass(frozen=True)
@@ -90,21 +90,7 @@ class Gloss:
         return Markup('<span lang="zh">{}</span>').format(self.text) if self.text else ""
 
 
-@dataclass(frozen=True)
-class Foreign:
-    """A sentence in another language than the page's, since nobody has translated it."""
-
-    text: str
-    language: str = "en"
-
-    def __str__(self) -> str:
-        return self.text
-
-    def __html__(self) -> str:
-        return Markup('<span lang="{}">{}</span>').format(self.language, self.text)
-
-
-Piece = str | Figure | Verbatim | ArmName | Gloss | Foreign
+Piece = str | Figure | Verbatim | ArmName | Gloss
 
 COLOURS = 8
 """Colours of arms that the style sheet has."""
@@ -204,12 +190,13 @@ class ReportWords:
         """A term that another part names in both languages, and its gloss."""
         return (english, Gloss(chinese)) if self.language == "en" else (chinese, Gloss(""))
 
-    def sentence(self, english: str) -> Piece:
-        """A sentence that another part wrote in English; marked as English where it is not known in Chinese."""
-        if self.language == "en":
-            return english
-        chinese = in_chinese(english)
-        return Foreign(english) if chinese is None else chinese
+    def metric(self, metric: str) -> tuple[str, Gloss]:
+        """What a compared metric is called, and its gloss."""
+        return self.term(*metric_names(metric))
+
+    def sentence(self, message: Message | str) -> str:
+        """A finding in words; a text, as of the user's own notes, stays as it is."""
+        return message if isinstance(message, str) else text(message, self.language)
 
     def several(self, key: str, count: int, **values: object) -> str:
         """The words for one, or for another number of things: `key_one` or `key_many`, with `count`."""

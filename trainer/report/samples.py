@@ -14,6 +14,7 @@ from PIL import Image
 from sdclient.manifest import ImageRecord, Manifest, ManifestError
 from sdclient.manifest_curation import Curation
 from sdcore.images.decode import to_rgb
+from sdcore.messages import Message, message
 
 from .inputs import GeneratedSet, MadeImage, SourceSample
 
@@ -35,19 +36,19 @@ def collect_generated_set(summary: Mapping[str, Any]) -> GeneratedSet:
     curated = bool(summary.get("curated"))
     records: list[ImageRecord] = []
     run: dict[str, Any] = {}
-    missing = ""
+    missing: Message | None = None
     try:
         with Manifest(folder) as manifest:
             accepted = Curation(manifest).accepted_files() if curated else None
             run = manifest.run()
             records = [record for record in manifest.images() if accepted is None or record.file in accepted]
     except (ManifestError, sqlite3.Error, ValueError) as error:
-        missing = f"Samples cannot be shown: {error}."
+        missing = message("samples_unreadable", error=str(error))
     sources = folder / str(run["sources"]) if "sources" in run else None
     samples = _pick(records, folder, sources)
     if records and not any(sample.generated for sample in samples):
         samples = ()
-        missing = f"Samples cannot be shown: the image files of {folder} are gone."
+        missing = message("samples_gone", folder=str(folder))
     parameters = run.get("parameters", summary.get("asked", {}))
     return GeneratedSet(
         folder=folder.as_posix(),

@@ -20,6 +20,7 @@ from trainer.experiment.config import ExperimentConfig
 from trainer.experiment.declare import as_declared
 from trainer.experiment.prepare import prepare
 from trainer.experiment.run import run_experiment
+from trainer.messages import text
 from trainer.report import write_experiment_report
 
 MakeExperiment = Callable[..., ExperimentConfig]
@@ -80,8 +81,8 @@ def test_result_and_report_say_how_many_are_accepted(
         (True, 10, 20),
         (False, 20, 20),
     ]
-    assert any(note.startswith("kept: draws from the 10 accepted of 20 images of") for note in result.notes)
-    assert any(note.startswith("all: draws from all 20 images of") for note in result.notes)
+    assert any(text(note).startswith("kept: draws from the 10 accepted of 20 images of") for note in result.notes)
+    assert any(text(note).startswith("all: draws from all 20 images of") for note in result.notes)
     for name, words in (("en.html", "accepted of"), ("zh.html", "已接受"), ("en.md", "accepted of")):
         language = "zh" if name.startswith("zh") else "en"
         write_experiment_report(tmp_path / name, result, output=tmp_path / "out", language=language)

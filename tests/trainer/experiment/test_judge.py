@@ -8,6 +8,7 @@ from scipy import stats as scipy_stats
 
 from trainer.errors import EvaluationError
 from trainer.experiment.judge import Against, JudgedArm, Judgement, Kind, judge
+from trainer.messages import text
 from trainer.metrics import FloatArray
 from trainer.stats import bootstrap_arms, bootstrap_p
 from trainer.verdict import HELPED, HURT, MIXED, NO_DIFFERENCE, Difference
@@ -65,15 +66,17 @@ def test_the_word_needs_baseline_control_and_miss_rate(
 ) -> None:
     (one,) = judged({"baseline": baseline, "g": generated, "classical g": control})
     assert one.word == word
-    assert one.sentence.startswith(f"On these 240 test images, g against baseline: {word}")
+    assert text(one.sentence).startswith(f"On these 240 test images, g against baseline: {word}")
     assert not one.provisional
-    assert ("beyond the classical control (classical g)" in one.sentence) == (word == NO_DIFFERENCE and control == GOOD)
+    assert ("beyond the classical control (classical g)" in text(one.sentence)) == (
+        word == NO_DIFFERENCE and control == GOOD
+    )
 
 
 def test_fewer_than_five_seeds_is_provisional() -> None:
     (one,) = judged({"baseline": POOR, "g": GOOD, "classical g": POOR}, seeds=4)
     assert one.provisional
-    assert "helped (provisional, 4 of 5 seeds)" in one.sentence
+    assert "helped (provisional, 4 of 5 seeds)" in text(one.sentence)
 
 
 def test_a_rate_that_is_better_when_lower_is_judged_the_right_way_round() -> None:
@@ -111,7 +114,7 @@ def test_p_values_are_those_of_the_resamples_corrected_over_the_generated_arms()
     # Of the size that a t test of the group means finds, seeds being alike here.
     apart = (wrong["b"].mean(axis=0) - wrong["baseline"].mean(axis=0)) / 4
     assert raw[1] == pytest.approx(scipy_stats.ttest_1samp(apart, 0).pvalue, abs=0.02)
-    assert "(Holm over 2 arms)" in found[0].sentence
+    assert "(Holm over 2 arms)" in text(found[0].sentence)
 
 
 def test_more_arms_ask_for_more() -> None:
@@ -159,7 +162,9 @@ def test_one_group_tells_nothing_of_other_images() -> None:
     assert one.word == NO_DIFFERENCE
     assert one.baseline.p_value is None
     assert one.baseline.primary.interval is None
-    assert "no p-value can be told" in one.sentence
+    assert "no p-value can be told" in text(one.sentence)
+    assert "给不出 p 值" in text(one.sentence, "zh")
+    assert ("暂定" in text(one.sentence, "zh")) == one.provisional
 
 
 def test_an_undefined_rate_is_no_difference() -> None:
@@ -168,7 +173,7 @@ def test_an_undefined_rate_is_no_difference() -> None:
         arm.counts[:, :, BAD] = 0  # no defect in the test set
     (one,) = judge(arms, primary="miss_rate", normal=NORMAL, classes=2, images=120)
     assert one.word == NO_DIFFERENCE
-    assert "miss rate is undefined, no p-value can be told" in one.sentence
+    assert "miss rate is undefined, no p-value can be told" in text(one.sentence)
 
 
 def test_equal_arms_differ_by_nothing() -> None:
@@ -180,7 +185,7 @@ def test_equal_arms_differ_by_nothing() -> None:
     ]
     (one,) = judge(arms, primary="macro_f1", normal=NORMAL, classes=2, images=240)
     assert one.word == NO_DIFFERENCE
-    assert "macro-F1 did not move" in one.sentence
+    assert "macro-F1 did not move" in text(one.sentence)
 
 
 def test_macro_f1_without_names_is_refused_in_words() -> None:

@@ -18,6 +18,7 @@ from trainer.experiment.result import ExperimentResult
 from trainer.experiment.run import Stopped, choose_hands, is_done, plan_jobs, plan_sets, run_experiment
 from trainer.folds import split_folds
 from trainer.generated import read_generated
+from trainer.messages import text
 from trainer.processes import JobFailed
 
 Work = Any
@@ -45,7 +46,7 @@ def test_every_cell_is_worked_once_and_the_result_is_written(make: MakeExperimen
     assert content["verdicts"]["generated"] == {
         "word": result.judgements[0].word,
         "provisional": True,
-        "sentence": result.judgements[0].sentence,
+        "sentence": text(result.judgements[0].sentence),
     }
     assert set(content["arms"]["baseline"]["seeds"]) == {"seed-0", "seed-1"}
     assert content["arms"]["generated"]["macro_f1"]["mean"] == 1.0
@@ -154,7 +155,7 @@ def test_a_later_change_of_the_file_is_said_loudly(make: MakeExperiment, fake: W
     go(make(), fake)
     result = go(make(seeds=3), fake)
     assert [one["changed"] for one in result.revisions] == [["seeds"]]
-    assert result.notes[0].startswith("The experiment file was changed (seeds) when 8 cells were finished")
+    assert text(result.notes[0]).startswith("The experiment file was changed (seeds) when 8 cells were finished")
     assert len(go(make(seeds=3), fake).revisions) == 1
 
 
@@ -162,7 +163,7 @@ def test_a_lost_declaration_is_said_loudly(make: MakeExperiment, fake: Work) -> 
     config = make()
     go(config, fake)
     (Path(config.output) / "experiment.json").unlink()
-    assert go(config, fake).notes[0].startswith("8 cells were finished when the primary metric was declared")
+    assert text(go(config, fake).notes[0]).startswith("8 cells were finished when the primary metric was declared")
 
 
 def test_a_foreign_experiment_json_is_refused(make: MakeExperiment, fake: Work) -> None:
@@ -187,7 +188,9 @@ def test_two_at_once_in_one_folder_are_refused(make: MakeExperiment, fake: Work)
 def test_generated_images_of_defects_alone_are_warned_of(make: MakeExperiment, fake: Work) -> None:
     result = go(make(), fake)
     assert result.arm("generated").defects_only
-    assert any(note.startswith("generated: its generated images are of defect classes only") for note in result.notes)
+    assert any(
+        text(note).startswith("generated: its generated images are of defect classes only") for note in result.notes
+    )
     assert result.arm("baseline").separability is None
     told_apart = result.arm("generated").separability
     assert told_apart is not None
@@ -344,7 +347,7 @@ def test_folds_use_images_of_their_own_training_sources_and_are_pooled(
     pooled = result.arm("generated").arm.seeds[0].predictions
     assert len(set(pooled.images)) == 18
     assert result.arm("generated").result.evaluations[0].images == 18
-    assert any("folds are pooled" in note for note in result.notes)
+    assert any("folds are pooled" in text(note) for note in result.notes)
     assert {one.fold for one in result.cells} == {0, 1}
 
 

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.reports import markdown_rows, page_of
+from trainer import messages
 from trainer.cli import cli
 from trainer.errors import SettingsError
 from trainer.predictions import write_predictions
@@ -57,7 +58,7 @@ def test_markdown_has_every_table_of_the_page(inputs: ReportInputs, language) ->
     assert len(page.rows) > 50
     assert markdown_rows(text) == sorted(page.rows)
     verdict = inputs.comparison.verdict
-    assert text.index(verdict.sentence if language == "en" else verdict.chinese) < text.index("\n## ")
+    assert text.index(messages.text(verdict.sentence, language)) < text.index("\n## ")
     assert "<" not in text.replace("\\<", "").replace("<data>", "")
     assert "\n\n\n" not in text
     assert "data:image" not in text

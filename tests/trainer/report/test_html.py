@@ -62,13 +62,13 @@ def test_recalls_stand_with_their_corrected_p_values(inputs: ReportInputs) -> No
 def test_what_a_difference_takes_is_said_where_it_was_asked(inputs: ReportInputs, single: ReportInputs) -> None:
     worth = inputs.comparison.against_baseline.worth
     assert worth is not None
-    assert worth.sentence in page_of(inputs).words
+    assert messages.text(worth.sentence) in page_of(inputs).words
     assert "To see a difference of" not in page_of(single).words
 
 
 def test_every_training_has_its_diagnosis(inputs: ReportInputs) -> None:
     page = page_of(inputs)
-    lines = [one.line for arm in inputs.arms for one in arm.diagnoses]
+    lines = [messages.text(one.line) for arm in inputs.arms for one in arm.diagnoses]
     assert len(lines) == 8
     for line in lines:
         assert line in page.words
@@ -124,11 +124,11 @@ def test_a_control_that_repeats_real_images_shows_how_many(inputs: ReportInputs)
 
 def test_the_verdict_comes_first(inputs: ReportInputs) -> None:
     page = page_of(inputs)
-    assert page.words.index(inputs.comparison.verdict.sentence) < page.words.index("Rates side by side")
+    assert page.words.index(messages.text(inputs.comparison.verdict.sentence)) < page.words.index("Rates side by side")
     identities = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
     assert identities[0] == "verdict"
     for note in inputs.comparison.notes:
-        assert note in page.words
+        assert messages.text(note) in page.words
 
 
 def test_the_page_needs_nothing_from_outside(any_inputs: ReportInputs) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from string import Formatter
 
 import numpy as np
 import pytest
 
+from sdcore.messages import LANGUAGES, message
 from tests.support.experiment_case import PLANNED, make_experiment
 from trainer.compare import compare
 from trainer.dataset import Dataset, LabelledImage
@@ -21,11 +21,12 @@ from trainer.findings import Finding
 from trainer.history import EpochRecord
 from trainer.leakage import Guarded
 from trainer.leakage_words import words_on
+from trainer.messages import text
 from trainer.predictions import make_predictions
 from trainer.report import ReportInputs, collect_experiment, render_experiment, render_report
 from trainer.report.pieces import ReportWords
-from trainer.report.sentences import SENTENCES, in_chinese
 from trainer.stats import Resampled
+from trainer.words_findings import WORDS as FINDINGS
 from trainer.words_reports import WORDS
 from trainer.worth import images_needed
 
@@ -59,22 +60,11 @@ class ToTranslate(HTMLParser):
             self.words.append(data)
 
 
-def placeholders(text: str) -> set[str]:
-    return {name for _, name, _, _ in Formatter().parse(text) if name is not None}
-
-
 def left_in_english(page: str, names: Sequence[str]) -> set[str]:
     text = "\n".join(ToTranslate(page).words)
     for name in sorted(names, key=len, reverse=True):
         text = text.replace(name, "")
     return set(re.findall(r"[A-Za-z]{2,}", text)) - set(TERMS.split())
-
-
-def test_sentences_and_their_chinese_name_the_same_figures() -> None:
-    for english, chinese in SENTENCES.items():
-        dropped = placeholders(english) - placeholders(chinese)
-        assert placeholders(chinese) <= placeholders(english), english
-        assert dropped <= {"kind"}, english
 
 
 def test_no_english_sentence_is_left_on_the_chinese_page(inputs: ReportInputs) -> None:
@@ -95,12 +85,10 @@ def test_the_language_is_said_to_the_browser(inputs: ReportInputs) -> None:
     assert text.count('lang="zh"') == text.count('<html lang="zh">') == 1
 
 
-def test_a_sentence_nobody_translated_is_marked_as_english() -> None:
+def test_a_users_own_words_stay_as_they_are() -> None:
     found = ReportWords("zh").sentence("Something <new>.")
-    assert ReportWords("zh")("classes_undefined", reason=found) == (
-        '各类别的指标未定义：<span lang="en">Something &lt;new&gt;.</span>。'
-    )
-    assert in_chinese("") is None
+    assert found == "Something <new>."
+    assert ReportWords("zh")("classes_undefined", reason=found) == "各类别的指标未定义：Something &lt;new&gt;.。"
 
 
 def test_what_is_put_into_words_cannot_become_markup() -> None:
@@ -139,8 +127,9 @@ def test_every_note_of_a_comparison_is_known_in_chinese(make_case) -> None:  # t
     notes += changed(table=np.roll(np.eye(4)[[truth.classes.index(name) for name in truth.labels]], 1, axis=1))
     assert len(set(notes)) >= 11
     for note in notes:
-        assert in_chinese(note) is not None, note
-        assert re.findall(r"\d+", in_chinese(note) or "") == re.findall(r"\d+", note) or "{" not in note
+        chinese = text(note, "zh").replace("F1", "")
+        assert sorted(re.findall(r"\d+", chinese)) == sorted(re.findall(r"\d+", text(note).replace("F1", "")))
+        assert re.search(r"[\u4e00-\u9fff]", chinese)
 
 
 def test_what_a_difference_takes_is_known_in_chinese() -> None:
@@ -149,16 +138,15 @@ def test_what_a_difference_takes_is_known_in_chinese() -> None:
         found = images_needed(0.02, Resampled(draws, np.array([0.0, error]), np.zeros((2, 400))), rows=(0, 1),
                               images=images, seeds=3)  # fmt: skip
         assert found is not None
-        chinese = in_chinese(found.sentence)
-        assert chinese is not None
-        assert sorted(re.findall(r"[\d.]*\d", chinese)) == sorted(re.findall(r"[\d.]*\d", found.sentence))
+        english, chinese = text(found.sentence), text(found.sentence, "zh")
+        assert sorted(re.findall(r"[\d.]*\d", chinese)) == sorted(re.findall(r"[\d.]*\d", english))
 
 
 def test_what_the_guard_let_pass_is_known_in_chinese() -> None:
     image = LabelledImage(Path("data/train/open/1.png"), "open")
     dataset = Dataset(Path("data"), ("Normal", "open"), (image,) * 25, (image,) * 9, (image,) * 10)
     sentences = [
-        f"data: {words}"
+        message("in_data", data="data", warning=words)
         for foreign in (0, 3)
         for words in words_on(
             dataset,
@@ -169,16 +157,16 @@ def test_what_the_guard_let_pass_is_known_in_chinese() -> None:
     ]
     assert len(set(sentences)) == 6
     for sentence in sentences:
-        chinese = in_chinese(sentence)
-        assert chinese is not None, sentence
-        assert sorted(re.findall(r"\d+", chinese)) == sorted(re.findall(r"\d+", sentence))
+        english, chinese = text(sentence), text(sentence, "zh")
+        assert sorted(re.findall(r"\d+", chinese)) == sorted(re.findall(r"\d+", english))
 
 
 def test_what_an_experiment_says_of_itself_is_known_in_chinese() -> None:
     declaration = Declaration({}, ({"changed": ["seeds", "arm"], "finished": 3},), late=2)
     few = separability(np.zeros((2, 3)), [True, False], ["open"] * 2, ["a", "b"], seed=0)
     for sentence in (*declaration.notes(), few.reason):
-        assert in_chinese(sentence) is not None, sentence
+        assert sentence is not None
+        assert re.search(r"[\u4e00-\u9fff]", text(sentence, "zh"))
 
 
 def epochs(train: Sequence[float], val: Sequence[float], lr: Sequence[float]) -> list[EpochRecord]:
@@ -191,8 +179,8 @@ def test_every_diagnosis_is_known_in_chinese() -> None:
     fall, flat, rate = 0.45 + 1.55 * np.exp(-time / 15), np.full(30, 1.4), np.full(30, 1e-3)
     bowl, spent = 1 + 0.05 * np.abs(time - 10), 1e-3 * np.linspace(1, 0.01, 30)
     seven = Conditions(classes=7, label_smoothing=0.1, epochs_planned=30)
-    lines = [
-        diagnose(rows, conditions).line
+    found = [
+        diagnose(rows, conditions)
         for rows, conditions in (
             ([], None),
             (epochs(fall[:3], fall[:3], rate[:3]), None),
@@ -208,21 +196,23 @@ def test_every_diagnosis_is_known_in_chinese() -> None:
             (epochs([*fall[:9], *np.full(21, 9.0)], flat, rate), None),
         )
     ]
-    for line in lines:
-        chinese = in_chinese(line)
-        assert chinese is not None, line
-        assert re.findall(r"\d+\.\d+", chinese) == re.findall(r"\d+\.\d+", line)
+    for sentence in (each for one in found for each in one.advice):
+        figures = [sorted(re.findall(r"[\d.]*\d", text(sentence, language))) for language in LANGUAGES]
+        assert figures[0] == figures[1]
+    for line in (one.line for one in found):
+        chinese = text(line, "zh")
+        assert re.findall(r"\d+\.\d+", chinese) == re.findall(r"\d+\.\d+", text(line))
         assert not re.search(r"[a-z]{4,}", chinese), chinese
 
 
 def test_chinese_has_its_own_punctuation(make_case, inputs: ReportInputs) -> None:  # type: ignore[no-untyped-def]
     case = make_case()
     experiment = collect_experiment(make_experiment(case), output=case.root)
-    for text in (
+    for page in (
         render_report(inputs, language="zh", kind="md"),
         render_experiment(experiment, language="zh", kind="md"),
         *WORDS.by_key("zh").values(),
-        *SENTENCES.values(),
+        *FINDINGS.by_key("zh").values(),
     ):
-        prose = "\n".join(line for line in text.splitlines() if not line.startswith("|"))
+        prose = "\n".join(line for line in page.splitlines() if not line.startswith("|"))
         assert not re.search(r"[\u4e00-\u9fff）][,;?!(]|[,;?!][\u4e00-\u9fff（]", prose), prose
