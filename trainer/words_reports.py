@@ -17,7 +17,6 @@ WORDS = MessageCatalogue(
         "provisional": Words("provisional", "暂定"),
         "more_missed": Words("more defects missed", "漏检增加"),
         "bounds": Words("{low} to {high}", "{low} 至 {high}"),
-        "bounds_95": Words("95 %: {low} to {high}", "95 %：{low} 至 {high}"),
         "bounds_seeds": Words("{low} to {high} over seeds", "各种子 {low} 至 {high}"),
         "undefined": Words("undefined", "未定义"),
         "stand_in_title": Words(
@@ -230,9 +229,6 @@ WORDS = MessageCatalogue(
             "This file has the figures and no pictures; --format html has both.",
             "本文件只有数字，没有图片；--format html 两者都有。",
         ),
-        "image": Words("image", "图像"),
-        "label": Words("label", "标注"),
-        "predicted": Words("predicted", "预测"),
         # Experiments
         "experiment": Words(
             "{arms} arms, {seeds}{folds}, {images} test images",
@@ -263,7 +259,6 @@ WORDS = MessageCatalogue(
         "oversampling": Words("oversampling", "过采样"),
         "classical": Words("classical", "传统增广"),
         "all_metrics": Words("All figures: {second} minus {first}", "全部指标：{second} 减 {first}"),
-        "added": Words("added", "增补"),
         "added_share": Words("share added", "增补占比"),
         "experiment_balance": Words(
             "Real training images and those that joined them, by class{folds}.",

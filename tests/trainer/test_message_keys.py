@@ -11,6 +11,7 @@ from typing import get_args
 import trainer
 from trainer import words_findings, words_reports
 from trainer.diagnosis_words import Kind
+from trainer.experiment.judge import Kind as ArmKind
 from trainer.verdict import COMPARED, HELPED, HURT, MIXED, NO_DIFFERENCE
 
 ROOT = Path(trainer.__file__).parent
@@ -53,8 +54,14 @@ def test_every_key_of_a_finding_is_in_the_catalogue_and_is_used() -> None:
 
 
 def test_every_key_of_a_report_is_in_the_catalogue_and_is_used() -> None:
-    paths = [*(ROOT / "report").glob("*.py"), *(ROOT / "report" / "templates").glob("*.j2")]
+    paths = [*ROOT.glob("report/*.py"), *ROOT.glob("report/templates/*.j2"), ROOT / "verdict.py"]
     text = "\n".join(path.read_text(encoding="utf-8") for path in paths)
-    asked = set(re.findall(r'\bwords\(\s*"([\w ]+)"', text)) | set(re.findall(r'\bwords\.gloss\("([\w ]+)"', text))
+    keys = set(words_reports.WORDS)
+    asked = set(re.findall(r'\bwords(?:\.gloss)?\(\s*"([\w ]+)"', text))
     asked |= {f"{key}_{end}" for key in re.findall(r'words\.several\("(\w+)"', text) for end in ("one", "many")}
-    assert asked <= set(words_reports.WORDS)
+    begun = {key for key in asked if key.endswith("_")}  # the template adds the rest
+    assert asked - begun <= keys
+    assert all(any(key.startswith(start) for key in keys) for start in begun)
+    made = [f"{key}_formula" for key in ("macro_f1", "weighted_f1", "auroc")] + list(get_args(ArmKind))
+    loose = {key for key in keys - asked if f'"{key}"' not in text}
+    assert not {key for key in loose - {*made} if not any(key.startswith(start) for start in begun)}
