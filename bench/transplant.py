@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image, ImageChops
 
 from sdclient.boxes import Box
-from sdclient.compose import Composer, ComposeSettings, share_evenly
+from sdclient.compose import ComposeOptions, Composer, ComposeSettings, share_evenly
 from sdclient.compose.pixels import form_of, to_form
 from sdclient.compose.sheet import write_transplant_sheet
 from sdclient.manifest import Manifest
@@ -106,7 +106,7 @@ def row(folder: Path, case: Case, common: dict[str, Any], per_class: int) -> str
         folder / "sources" / "Normal",
         output,
         ComposeSettings.checked({**common, **case.settings}),
-        allowed=folder / case.allowed if case.allowed else None,
+        ComposeOptions(allowed=folder / case.allowed if case.allowed else None),
     )
     planned = share_evenly(sources, per_class)
     begin = time.process_time()  # of this process alone, whatever else the machine does

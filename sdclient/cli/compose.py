@@ -134,7 +134,7 @@ def compose(
     from ..sources import discover
 
     try:
-        from ..compose import Composer, ComposeSettings, share_evenly
+        from ..compose import ComposeOptions, Composer, ComposeSettings, share_evenly
     except ModuleNotFoundError as error:
         raise MissingExtra("'sdclient compose'", "curate") from error
     out = Output(json=as_json)
@@ -162,11 +162,13 @@ def compose(
             good,
             output,
             ComposeSettings.checked(settings),
-            allowed=allowed,
-            refiner=refiner,
-            tries=tries,
-            workers=workers or _usual_workers(),
-            durable=durable,
+            ComposeOptions(
+                allowed=allowed,
+                refiner=refiner,
+                tries=tries,
+                workers=workers or _usual_workers(),
+                durable=durable,
+            ),
         )
         summary = _make_all(out, composer, owed, output)
     if sheet is not None and summary["planned"]:

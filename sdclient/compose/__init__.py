@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .draws import share_evenly
-from .run import Composer, ComposeStart
+from .run import ComposeOptions, Composer, ComposeStart
 from .settings import ComposeSettings
 
-__all__ = ["ComposeSettings", "ComposeStart", "Composer", "share_evenly"]
+__all__ = ["ComposeOptions", "ComposeSettings", "ComposeStart", "Composer", "share_evenly"]

@@ -49,6 +49,22 @@ class ComposeStart:
     """Pictures that have an allowed area."""
 
 
+@dataclass(frozen=True)
+class ComposeOptions:
+    """How one start of a run goes about its work."""
+
+    allowed: Path | None = None
+    """Folder of allowed areas, named as the images are; white where a defect may go."""
+    refiner: SeamRefiner | None = None
+    """Goes over each seam by a WebUI; None leaves them as they are."""
+    tries: int = USUAL_TRIES
+    """Good images that are tried for one image before it is given up; changes no image that finds its place."""
+    workers: int = 1
+    """Processes; 1 makes them in this one."""
+    durable: bool = False
+    """Wait for the disk at each image."""
+
+
 class Composer:
     """Puts defects on other surfaces.
 
@@ -58,11 +74,7 @@ class Composer:
         good: folder of good images, with or without class folders.
         output: folder for the images, their masks and their manifest.
         settings: how.
-        allowed: folder of allowed areas, named as the pictures are; white where a defect may go.
-        refiner: goes over each seam by a WebUI; None leaves them as they are.
-        tries: good images that are tried for one image before it is given up; changes no image that finds its place.
-        workers: processes; 1 makes them in this one.
-        durable: wait for the disk at each image.
+        options: how this start goes about it; None for the usual ones.
     """
 
     def __init__(
@@ -72,22 +84,18 @@ class Composer:
         good: Path,
         output: Path,
         settings: ComposeSettings,
-        *,
-        allowed: Path | None = None,
-        refiner: SeamRefiner | None = None,
-        tries: int = USUAL_TRIES,
-        workers: int = 1,
-        durable: bool = False,
+        options: ComposeOptions | None = None,
     ) -> None:
-        if tries < 1 or workers < 1:
-            raise SettingsError(f"tries {tries}, workers {workers}: expected 1 or more of each")
+        options = options or ComposeOptions()
+        if options.tries < 1 or options.workers < 1:
+            raise SettingsError(f"tries {options.tries}, workers {options.workers}: expected 1 or more of each")
         self._defects, self._masks, self._good, self._output = defects, masks, good, output
         self._settings = settings
-        self._allowed = allowed
-        self._refiner = refiner
-        self._tries = tries
-        self._workers = workers
-        self._durable = durable
+        self._allowed = options.allowed
+        self._refiner = options.refiner
+        self._tries = options.tries
+        self._workers = options.workers
+        self._durable = options.durable
         self.failed: dict[str, str] = {}
         """Images of this run for which no place was found: file -> reason."""
 

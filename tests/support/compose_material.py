@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sdclient.compose import Composer, ComposeSettings
+from sdclient.compose import ComposeOptions, Composer, ComposeSettings
 from sdclient.masks import write_mask
 
 Levels = NDArray[np.uint8]
@@ -55,8 +56,9 @@ class Material:
         return self.root / "out"
 
     def composer(self, settings: ComposeSettings | None = None, **options: object) -> Composer:
-        values = {"defects": self.defects, "masks": self.masks, "good": self.good, "output": self.output, **options}
-        return Composer(settings=settings or ComposeSettings(), **values)  # type: ignore[arg-type]
+        folders = {"defects": self.defects, "masks": self.masks, "good": self.good, "output": self.output}
+        folders |= {name: cast(Path, options.pop(name)) for name in list(options) if name in folders}
+        return Composer(**folders, settings=settings or ComposeSettings(), options=ComposeOptions(**options))  # type: ignore[arg-type]
 
     def add_defect(self, name: str, number: int, image: Image.Image, mask: NDArray[np.bool_]) -> None:
         path = self.defects / name / f"{number}.png"
