@@ -337,6 +337,8 @@ class Manifest:
             yield self._db
             return
         try:
+            # Takes the one lock of writers at once: a transaction that reads first and writes later could be refused
+            # by another writer in between. After a crash, SQLite rolls back what was not committed at the next open.
             self._db.execute("BEGIN IMMEDIATE")
             yield self._db
             self._db.execute("COMMIT")

@@ -26,6 +26,7 @@ class JobQueue:
         self._out = 0
         self._closed = False
         self._ended = False
+        # Guards all of the above. `next_job` and `most` are called while it is held, so neither may call this queue.
         self._changed = threading.Condition()
 
     def take(self) -> Job | None:

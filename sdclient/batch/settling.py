@@ -58,6 +58,9 @@ class ResultHandler:
                 beside it is in place.
             OSError: a source cannot be read, or the output not written.
         """
+        # First files and rows, then what follows from them. A crash in between leaves images that are done, or rows
+        # that say running; the next start makes only what is not done. Jobs go back into the queue last, whatever
+        # was raised, or the threads that wait in JobQueue.take would wait for ever.
         again: list[Job] = []
         records: list[ImageRecord] = []
         try:

@@ -137,6 +137,7 @@ class OutputStore:
             if image.mask is not None:
                 write_bytes_atomically(self.output / image.record.mask, image.mask, durable=self._durable)
             write_bytes_atomically(self.output / image.record.file, image.data, durable=self._durable)
+        # Rows last and in one transaction: no row says done of a file that is not whole and in place.
         records = [image.record for image in made]
         self._manifest.add(records)
         return records

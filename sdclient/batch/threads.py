@@ -68,8 +68,11 @@ class ThreadDispatcher:
                 )
                 for n in range(most + 1)
             ]
-        # Bounds the answers held in memory when the disk is slower than the servers.
+        # Bounds the replies held in memory when the disk is slower than the servers: taken before a job is prepared,
+        # released when the writing thread has read its JobFinished, or when the job goes back unsent.
         self._held = threading.BoundedSemaphore(_HELD_PER_ASKER * len(self._threads) + _FINISHERS)
+        # Guards `_finishing`, which threads and finishers change and the writing thread reads. All else that is shared
+        # has a lock of its own: the queue of jobs, the box, each server's health.
         self._counting = threading.Lock()
         self._finishing = 0
         self._finishers = ThreadPoolExecutor(_FINISHERS, thread_name_prefix="finish")
@@ -138,7 +141,7 @@ class ThreadDispatcher:
                 self._box.put(JobFinished(job, error=OutputError(f"unexpected failure: {error!r}")))
                 raise
             else:
-                with self._counting:
+                with self._counting:  # before this thread may end, so that `is_busy` never misses the reply
                     self._finishing += 1
                 self._finishers.submit(self._finish, reply)
 
