@@ -33,8 +33,9 @@ from sdclient.curate import REASONS, Curator, Direction, JudgedImage
 from sdclient.curate.settings import CurationSettings
 from sdclient.curate.sheet import write_curation_sheets
 from sdclient.manifest import ImageRecord, Manifest, Parent
-from sdclient.photos import natural_key, read_photo
+from sdclient.photos import read_photo
 from sdcore.files import sha256_of
+from sdcore.images.folders import natural_key
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 

@@ -191,7 +191,7 @@ def onnxruntime_loop(place: Path, images: Path, size: int) -> dict[str, Any]:
     import numpy as np
     import onnxruntime
 
-    from trainer.dataset import list_images
+    from sdcore.images.folders import list_images
     from trainer.loader import decode
 
     session = onnxruntime.InferenceSession(str(place / "best.onnx"), providers=["CPUExecutionProvider"])

@@ -21,9 +21,10 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from tqdm import tqdm
 
 from sdclient.batch.spoiled import ArtifactLimits, examine, reason_spoiled
-from sdclient.photos import is_image_name, natural_key, read_photo
+from sdclient.photos import read_photo
 from sdclient.serve.engines.classical import ClassicalEngine
 from sdclient.sizing import generation_size, prepare
+from sdcore.images.folders import is_image_name, natural_key
 
 Pixels = NDArray[np.float32]
 

@@ -27,8 +27,8 @@ os.environ["YOLO_OFFLINE"] = "true"
 import numpy as np
 import torch
 
+from sdcore.images.folders import list_images
 from sdcore.optional_imports import import_torchvision
-from trainer.dataset import list_images
 from trainer.predictions import write_predictions
 
 

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from sdcore.images.folders import LabelledImage, list_labelled_images
+
 from .decoding import decode
 from .errors import DataError, GeneratedImages, TooFewImages
-from .images import LabelledImage, list_labelled_images
 
 LEAST_OF_A_CLASS = 2
 LEAST_OF_ALL = 8
@@ -96,7 +97,7 @@ def read_training_set(
     Raises:
         DataError: a folder or a file cannot be used (with its branches TooFewImages and GeneratedImages).
     """
-    listed = list_labelled_images(folder)
+    listed = list_labelled_images(folder, refuse_divided=True)
     classes = tuple(sorted({image.label for image in listed}))
     _refuse_too_few(folder, listed)
     beside = folder.resolve().parent / "val"
@@ -104,7 +105,7 @@ def read_training_set(
         val_folder = beside
     held: tuple[LabelledImage, ...] = ()
     if val_folder is not None:
-        held = list_labelled_images(val_folder)
+        held = list_labelled_images(val_folder, refuse_divided=True)
         unknown = sorted({image.label for image in held} - set(classes))
         if unknown:
             raise DataError(

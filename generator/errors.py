@@ -18,6 +18,7 @@ Every message names the thing, what was found, what was expected and what to do 
 
 from __future__ import annotations
 
+from sdcore.errors import DataError as DataError
 from sdcore.errors import MissingExtra as MissingExtra
 from sdcore.errors import ModelFileError as ModelFileError
 from sdcore.errors import OutOfMemory as OutOfMemory
@@ -26,10 +27,6 @@ from sdcore.errors import SettingsError as SettingsError
 
 GeneratorError = SDError
 """Base of every error this package raises on purpose."""
-
-
-class DataError(GeneratorError):
-    """The training images are missing, unreadable or laid out wrongly."""
 
 
 class TooFewImages(DataError):

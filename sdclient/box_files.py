@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sdcore.images.folders import list_entries
+
 from .boxes import CLASSES_NAME, Box, read_class_names, read_voc, read_yolo
 from .errors import AnnotationError
-from .photos import visible_entries
 
 _SUFFIXES = (".txt", ".xml")
 
@@ -58,8 +59,8 @@ class BoxFiles:
 
     def unused(self) -> tuple[str, ...]:
         """Box files that no photo asked for, relative to the folder."""
-        entries = visible_entries(self._folder)
-        files = [path for entry in entries for path in (visible_entries(entry) if entry.is_dir() else [entry])]
+        entries = list_entries(self._folder)
+        files = [path for entry in entries for path in (list_entries(entry) if entry.is_dir() else [entry])]
         return tuple(
             path.relative_to(self._folder).as_posix()
             for path in files

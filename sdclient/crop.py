@@ -11,6 +11,7 @@ from PIL import Image
 
 from sdcore.files import is_utf8_name, printable, sha256_of, write_bytes_atomically
 from sdcore.images.decode import is_grey, to_rgb
+from sdcore.images.folders import SkippedFile, is_image_name, list_entries
 from sdcore.images.tiles import Window, tile_windows
 from sdcore.progress import ProgressTracker, no_progress
 
@@ -19,7 +20,7 @@ from .box_files import BoxFiles
 from .boxes import Box
 from .crops_csv import CROPS_NAME, CropRow, read_crops, write_crops
 from .errors import OutputError, SourceError
-from .photos import LeftOut, check_destination, huge_image_size, is_image_name, read_photo, visible_entries
+from .photos import check_destination, huge_image_size, read_photo
 
 _PNG_MODES = frozenset({"1", "L", "LA", "RGB", "RGBA", "I;16"})
 
@@ -30,7 +31,7 @@ class CropResult:
 
     made: tuple[str, ...]
     unchanged: tuple[str, ...]
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[SkippedFile, ...]
     """Photos that could not be read, and files that are no photos of a class."""
     unused_box_files: tuple[str, ...] = ()
     """Box files that belong to no photo."""
@@ -169,16 +170,16 @@ def _crop(
     return CropResult(tuple(made), tuple(unchanged), tuple(left_out))
 
 
-def _photographs(photos: Path) -> tuple[list[_Photo], list[LeftOut]]:
+def _photographs(photos: Path) -> tuple[list[_Photo], list[SkippedFile]]:
     found, left_out = [], []
-    for entry in visible_entries(photos):
-        inside = visible_entries(entry) if entry.is_dir() else [entry]
+    for entry in list_entries(photos):
+        inside = list_entries(entry) if entry.is_dir() else [entry]
         for path in inside:
             relative = path.relative_to(photos).as_posix()
             if path.is_dir():
-                left_out.append(LeftOut(printable(relative), "a folder inside a class folder; it is not read"))
+                left_out.append(SkippedFile(printable(relative), "a folder inside a class folder; it is not read"))
             elif is_image_name(path.name) and not is_utf8_name(relative):
-                left_out.append(LeftOut(printable(relative), "its name is not valid Unicode; rename it"))
+                left_out.append(SkippedFile(printable(relative), "its name is not valid Unicode; rename it"))
             elif is_image_name(path.name):
                 found.append(_Photo(path, relative, entry.name if entry.is_dir() else None))
     if not found:
@@ -196,8 +197,8 @@ def _read(job: _Job) -> Image.Image:
     return image
 
 
-def _left_out(photo: _Photo, error: SourceError) -> LeftOut:
-    return LeftOut(photo.relative, str(error).removeprefix(f"{photo.path}: "))
+def _left_out(photo: _Photo, error: SourceError) -> SkippedFile:
+    return SkippedFile(photo.relative, str(error).removeprefix(f"{photo.path}: "))
 
 
 def _row(photo: _Photo, digest: str, n: int, piece: _Piece) -> CropRow:

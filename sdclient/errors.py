@@ -33,7 +33,8 @@ Catch `SDClientError` for everything, a branch for a kind, a leaf for one cause:
         ├── ReviewConflict            a decision about an image that was decided elsewhere meanwhile
         ├── ModelFileError            a saved diffusion model that cannot be used, or a pickle
         ├── SettingsError             a value among the user's own settings that cannot be used
-        ├── UnreadableImage           a file that cannot be decoded as an image
+        ├── DataError                 a folder of images that is missing or is a file
+        │   └── UnreadableImage       a file that cannot be decoded as an image
         ├── FolderInUse               another process writes into the same folder
         └── MissingExtra              a part of the software that is not installed
 
@@ -43,6 +44,7 @@ Every message names the thing, what was found, what was expected and what to do 
 from __future__ import annotations
 
 from sdcore.errors import AnnotationError as AnnotationError
+from sdcore.errors import DataError as DataError
 from sdcore.errors import FolderInUse as FolderInUse
 from sdcore.errors import MissingExtra as MissingExtra
 from sdcore.errors import ModelFileError as ModelFileError

@@ -14,11 +14,12 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from sdcore.files import is_utf8_name, printable, sha256_of, write_bytes_atomically
+from sdcore.images.folders import SkippedFile, is_image_name, list_entries, natural_key
 from sdcore.progress import ProgressTracker, no_progress
 
 from .errors import OutputError, SourceError
 from .manifest_exported import EXPORTED_NAME, read_exported
-from .photos import LeftOut, check_destination, is_image_name, natural_key, read_photo, visible_entries
+from .photos import check_destination, read_photo
 
 MAPPING_NAME = "mapping.csv"
 COLUMNS = ("class", "old_name", "new_name", "sha256")
@@ -30,7 +31,7 @@ class NumberingResult:
 
     copied: tuple[str, ...]
     unchanged: tuple[str, ...]
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[SkippedFile, ...]
 
     @property
     def usable(self) -> int:
@@ -74,7 +75,7 @@ def number(source: Path, destination: Path, *, track: ProgressTracker = no_progr
     real = [path for path in photos if f"{path.parent.name}/{path.name}" not in exported]
     if len(real) < len(photos):
         count = len(photos) - len(real)
-        left_out.append(LeftOut(EXPORTED_NAME, f"lists {count} generated images here, which do not become sources"))
+        left_out.append(SkippedFile(EXPORTED_NAME, f"lists {count} generated images here, which do not become sources"))
     rows = _read_mapping(destination / MAPPING_NAME)
     known = {(row.class_name, row.old_name): row for row in rows}
     free = _FreeNumbers(destination, rows)
@@ -88,7 +89,7 @@ def number(source: Path, destination: Path, *, track: ProgressTracker = no_progr
                 read_photo(path)
             digest = sha256_of(path)
         except (SourceError, OSError) as error:
-            left_out.append(LeftOut(f"{class_name}/{path.name}", str(error).removeprefix(f"{path}: ")))
+            left_out.append(SkippedFile(f"{class_name}/{path.name}", str(error).removeprefix(f"{path}: ")))
             continue
         if row is None:
             row = _Row(class_name, path.name, f"{free.take(class_name)}{path.suffix}", digest)
@@ -96,7 +97,7 @@ def number(source: Path, destination: Path, *, track: ProgressTracker = no_progr
             missing.append((path, row))
         elif digest != row.sha256:
             reason = f"changed since it became {row.new_name}; to number it anew, save it under another name"
-            left_out.append(LeftOut(f"{class_name}/{path.name}", reason))
+            left_out.append(SkippedFile(f"{class_name}/{path.name}", reason))
         elif _is_in_place(destination, row):
             unchanged.append(row.copy)
         else:
@@ -144,15 +145,15 @@ class _FreeNumbers:
         return given + 1
 
 
-def _photographs(source: Path) -> tuple[list[Path], list[LeftOut]]:
+def _photographs(source: Path) -> tuple[list[Path], list[SkippedFile]]:
     """Image files of all classes in natural order, and what else lies there."""
     folders, found, left_out = [], [], []
-    for entry in visible_entries(source):
+    for entry in list_entries(source):
         if not entry.is_dir():
             if is_image_name(entry.name):
-                left_out.append(LeftOut(printable(entry.name), "lies outside any class folder"))
+                left_out.append(SkippedFile(printable(entry.name), "lies outside any class folder"))
         elif not is_utf8_name(entry.name):
-            left_out.append(LeftOut(printable(entry.name), "the folder's name is not valid Unicode; rename it"))
+            left_out.append(SkippedFile(printable(entry.name), "the folder's name is not valid Unicode; rename it"))
         else:
             folders.append(entry)
     if not folders:
@@ -161,17 +162,19 @@ def _photographs(source: Path) -> tuple[list[Path], list[LeftOut]]:
             "for example Normal and dirt"
         )
     for folder in folders:
-        entries = visible_entries(folder)
+        entries = list_entries(folder)
         if not entries:
-            left_out.append(LeftOut(folder.name, "an empty class folder"))
+            left_out.append(SkippedFile(folder.name, "an empty class folder"))
         for entry in entries:
             name = f"{folder.name}/{printable(entry.name)}"
             if entry.is_dir():
-                left_out.append(LeftOut(name, "a folder inside a class folder; only the files directly in it are read"))
+                left_out.append(
+                    SkippedFile(name, "a folder inside a class folder; only the files directly in it are read")
+                )
             elif not is_image_name(entry.name):
-                left_out.append(LeftOut(name, "does not end like an image (.png .jpg .jpeg .bmp .tif .tiff .webp)"))
+                left_out.append(SkippedFile(name, "does not end like an image (.png .jpg .jpeg .bmp .tif .tiff .webp)"))
             elif not is_utf8_name(entry.name):
-                left_out.append(LeftOut(name, "its name is not valid Unicode; rename it"))
+                left_out.append(SkippedFile(name, "its name is not valid Unicode; rename it"))
             else:
                 found.append(entry)
     return found, left_out

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import io
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -16,48 +14,10 @@ from sdcore.files import printable
 
 from .errors import OutputError, SourceError
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
-"""File name endings of images, lower-case; a file's own ending is compared without regard to case."""
-
-_CLUTTER = frozenset({"thumbs.db", "desktop.ini"})
 # Named, because Pillow would also take documents (EPS starts another program) for images.
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
 _ORIENTATION_TAG = 0x0112
 _TURNED = frozenset({5, 6, 7, 8})
-_DIGITS = re.compile(r"(\d+)")
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A file that was not used, and why."""
-
-    file: str
-    """Path relative to the folder that was read, forward slashes."""
-    reason: str
-
-
-def natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
-    """Sort key that puts "10" after "9", without regard to case; equal names otherwise fall back to the exact text."""
-    parts = tuple((0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in _DIGITS.split(name))
-    return parts, name
-
-
-def is_image_name(name: str) -> bool:
-    """Whether the file name ends like an image's."""
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES
-
-
-def visible_entries(folder: Path) -> list[Path]:
-    """What lies in a folder, in natural order, without hidden files and what file managers leave behind.
-
-    Raises:
-        SourceError: the folder is missing or is a file.
-    """
-    if not folder.is_dir():
-        found = "a file" if folder.exists() else "nothing"
-        raise SourceError(f"{folder}: expected a folder, found {found}; check the path")
-    entries = (entry for entry in folder.iterdir() if not _is_clutter(entry.name))
-    return sorted(entries, key=lambda entry: natural_key(entry.name))
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -146,10 +106,6 @@ def check_destination(source: Path, destination: Path) -> None:
             f"{printable(destination)}: overlaps {printable(source)}, whose files must stay untouched; "
             "choose a folder beside it"
         )
-
-
-def _is_clutter(name: str) -> bool:
-    return name.startswith(".") or name.casefold() in _CLUTTER
 
 
 @contextmanager

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdcore.files import is_utf8_name, printable, sha256_of
+from sdcore.images.folders import is_image_name, list_entries
 
 from .errors import SourceError
-from .photos import image_size, is_image_name, natural_key, visible_entries
+from .photos import image_size
 
 __all__ = [
     "Oversized",
     "Source",
     "discover",
     "names_by_class",
-    "natural_key",
     "of_classes",
     "oversized",
     "oversized_warning",
@@ -61,7 +61,7 @@ def discover(sources: Path) -> list[Source]:
         SourceError: no class folder, an empty one, images outside class folders, a file that is not numbered
             or not an image, or two files with one number in a class.
     """
-    entries = visible_entries(sources)
+    entries = list_entries(sources)
     stray = next((entry for entry in entries if entry.is_file() and is_image_name(entry.name)), None)
     if stray is not None:
         raise SourceError(f"{printable(stray)}: an image outside any class folder; expected SOURCES/<class>/1.png")
@@ -126,7 +126,7 @@ def _in_class(folder: Path) -> list[Source]:
     if not is_utf8_name(folder.name):
         raise SourceError(f"{printable(folder)}: the folder's name is not valid Unicode; rename it")
     by_number: dict[int, Source] = {}
-    for path in visible_entries(folder):
+    for path in list_entries(folder):
         if not is_image_name(path.name) or not path.is_file():
             continue
         if not (path.stem.isascii() and path.stem.isdecimal()):

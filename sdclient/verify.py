@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from sdcore.files import is_temporary, sha256_of
+from sdcore.images.folders import is_image_name
 from sdcore.progress import ProgressTracker, no_progress
 
 from .batch.finish import MASK_SHA256
@@ -21,7 +22,6 @@ from .infotext import read_infotext
 from .manifest import DONE, PLANNED, RUNNING, ImageRecord, Manifest
 from .manifest_progress import count_by_class, mask_of
 from .masks import MASKS_FOLDER, read_mask
-from .photos import is_image_name
 
 ORPHANS_FOLDER = ".orphans"
 """Where `repair` puts image files that no row speaks of."""

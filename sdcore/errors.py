@@ -48,7 +48,11 @@ class SettingsError(ProjectError):
     """A setting has a value that cannot be used."""
 
 
-class UnreadableImage(ProjectError):
+class DataError(ProjectError):
+    """An image folder is missing, empty, laid out wrongly, or holds files that cannot be read."""
+
+
+class UnreadableImage(DataError):
     """A file cannot be decoded as an image."""
 
 

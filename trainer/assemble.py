@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sdcore.files import sha256_of
+from sdcore.images.folders import LabelledImage
 from sdcore.messages import Message
 
-from .dataset import Dataset, LabelledImage, read_dataset
+from .dataset import Dataset, read_dataset
 from .descent import describe_marked
 from .errors import DataError, GeneratedSetError
 from .findings import Finding

@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sdcore.files import write_bytes_atomically
+from sdcore.images.folders import natural_key
 
 from .counts import notes_on, tally
-from .dataset import natural_key
 from .duplicates import find_copies, find_look_alikes
 from .errors import DataError
 from .findings import KINDS, Finding, Seen

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .dataset import is_junk, list_images
+from sdcore.images.folders import is_system_file, list_images
+
 from .errors import DataError
 from .layout import ALL, parts_of, place_of
 
@@ -67,7 +68,7 @@ def count_images(root: Path) -> Counts:
         (part, entry.name)
         for part in parts
         for entry in (root if part == ALL else root / part).iterdir()
-        if entry.is_dir() and not entry.name.startswith(".") and not is_junk(entry.name)
+        if entry.is_dir() and not entry.name.startswith(".") and not is_system_file(entry.name)
     ]
     counts = tally(places, parts, classes={label for _, label in empty})
     if not counts.images:

@@ -11,7 +11,9 @@ from typing import Any
 
 from PIL import Image
 
-from .dataset import Dataset, LabelledImage
+from sdcore.images.folders import LabelledImage
+
+from .dataset import Dataset
 from .fingerprints import Fingerprint
 from .generated import GeneratedImage, GeneratedSet
 from .lineage import RecordedImage, generated_parents_of, record_folders, recorded_images

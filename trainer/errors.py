@@ -23,6 +23,7 @@ Every message names the thing, what was found, what was expected and what to do 
 
 from __future__ import annotations
 
+from sdcore.errors import DataError as DataError
 from sdcore.errors import FolderInUse as FolderInUse
 from sdcore.errors import MissingExtra as MissingExtra
 from sdcore.errors import ModelFileError as ModelFileError
@@ -31,10 +32,6 @@ from sdcore.errors import SettingsError as SettingsError
 
 TrainerError = SDError
 """Base of every error this package raises on purpose."""
-
-
-class DataError(TrainerError):
-    """An image folder is missing, empty, laid out wrongly, or holds files that cannot be read."""
 
 
 class SplitError(DataError):

@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from sdcore.files import write_bytes_atomically
 from sdcore.images.decode import to_rgb
+from sdcore.images.folders import list_images
 from sdcore.torch_runtime import choose_device, torch_threads
 
-from .dataset import list_images
 from .errors import CheckpointError, DataError, SettingsError
 from .evaluate import NORMAL
 from .heat_box import HeatBox, find_hot_box, scale_box

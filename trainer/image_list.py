@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from .dataset import IMAGE_SUFFIXES, is_junk, list_images, natural_key
+from sdcore.images.folders import IMAGE_SUFFIXES, is_system_file, list_images, natural_key
+
 from .errors import DataError, SettingsError
 
 Labels = Literal["auto", "parent", "none"]
@@ -165,4 +166,8 @@ def _is_pattern(named: str) -> bool:
 
 def _is_image(file: str) -> bool:
     path = Path(file)
-    return path.suffix.lower() in IMAGE_SUFFIXES and not any(is_junk(part) for part in path.parts) and not path.is_dir()
+    return (
+        path.suffix.lower() in IMAGE_SUFFIXES
+        and not any(is_system_file(part) for part in path.parts)
+        and not path.is_dir()
+    )

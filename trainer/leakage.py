@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdcore.images.decode import to_rgb
+from sdcore.images.folders import LabelledImage
 
-from .dataset import Dataset, LabelledImage
+from .dataset import Dataset
 from .descent import Trace, Traces, recorded_below
 from .errors import LeakageError
 from .fingerprints import Fingerprint, fingerprint

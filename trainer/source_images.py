@@ -10,8 +10,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from sdclient.manifest import MANIFEST_NAME
+from sdcore.images.folders import LabelledImage, list_labelled_images
 
-from .dataset import PARTS, LabelledImage, list_labelled_images
+from .dataset import PARTS
 from .errors import GeneratedSetError, SplitError
 from .fingerprints import Fingerprint, fingerprint_files
 from .grouping import join_equal, name_groups

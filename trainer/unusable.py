@@ -12,7 +12,7 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base
 
-from .dataset import IMAGE_SUFFIXES, is_junk
+from sdcore.images.folders import IMAGE_SUFFIXES, is_system_file
 
 _SUFFIXES_OF = {
     "PNG": frozenset({".png"}),
@@ -65,7 +65,7 @@ def opened_picture(path: Path) -> Iterator[tuple[Image.Image, BinaryIO]]:
     Raises:
         Unusable: the file cannot be trained on.
     """
-    if is_junk(path.name):
+    if is_system_file(path.name):
         raise Unusable("left behind by an operating system, not a picture; delete it")
     has_image_name = path.suffix.lower() in IMAGE_SUFFIXES
     try:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from sdcore.images.folders import list_labelled_images
+
 from ..decoding import read_upright
 from ..errors import GeneratedImages, TooFewImages
-from ..images import list_labelled_images
 from .captions import Captions
 
 _FEWEST = 2
@@ -41,7 +42,7 @@ def find_images(data: Path, captions: Captions) -> list[TrainingImage]:
         TooFewImages: a class with fewer than two pictures.
         SettingsError: a caption that cannot be read.
     """
-    listed = list_labelled_images(data)
+    listed = list_labelled_images(data, refuse_divided=True)
     for label, count in Counter(image.label for image in listed).items():
         if count < _FEWEST:
             raise TooFewImages(

@@ -150,8 +150,9 @@ def curate(
 def _show_verdicts(out: Output, judged: Sequence[JudgedImage]) -> None:
     from collections import Counter
 
+    from sdcore.images.folders import natural_key
+
     from ..curate.reasons import label_of
-    from ..photos import natural_key
 
     rows = []
     for name in sorted({one.class_name for one in judged}, key=natural_key):

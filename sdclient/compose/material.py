@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdcore.files import printable, sha256_of
+from sdcore.images.folders import is_image_name, list_entries
 from sdcore.progress import ProgressTracker, no_progress
 
 from ..errors import MaskError, SourceError
 from ..masks import mask_path
-from ..photos import is_image_name, visible_entries
 from ..sources import Source
 
 _A_DEFECT = "defects, not good images; expected good ones alone: give their folder, as sources/Normal"
@@ -73,7 +73,7 @@ def read_good(
         OSError: a file cannot be read.
     """
     found: list[BackgroundImage] = []
-    of_defects = next((entry for entry in visible_entries(folder) if entry.is_dir() and entry.name in classes), None)
+    of_defects = next((entry for entry in list_entries(folder) if entry.is_dir() and entry.name in classes), None)
     if of_defects is not None:
         raise SourceError(f"{printable(of_defects)}: {_A_DEFECT}")
     files = list(_images_in(folder))
@@ -126,8 +126,8 @@ def describe_allowed(allowed: Path) -> str:
 
 
 def _images_in(folder: Path) -> Iterable[Path]:
-    for entry in visible_entries(folder):
+    for entry in list_entries(folder):
         if entry.is_dir() and not entry.name.startswith("_"):
-            yield from (path for path in visible_entries(entry) if path.is_file() and is_image_name(path.name))
+            yield from (path for path in list_entries(entry) if path.is_file() and is_image_name(path.name))
         elif entry.is_file() and is_image_name(entry.name):
             yield entry

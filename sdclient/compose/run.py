@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sdcore.images.folders import list_entries
 from sdcore.progress import ProgressTracker, no_progress
 
 from ..batch.finish import GeneratedFile
@@ -19,7 +20,6 @@ from ..batch.missing import MissingImages
 from ..batch.store import OutputStore, open_store
 from ..errors import OutputError, SettingsError
 from ..manifest import ImageRecord
-from ..photos import visible_entries
 from ..plan import USUALLY_EXCLUDED
 from ..sources import Source
 from .material import BackgroundImage, Defect, check_allowed, describe_allowed, describe_good, read_defects, read_good
@@ -151,7 +151,7 @@ class Composer:
                     yield from records
 
     def _read_good(self, defects: Sequence[Defect], track: ProgressTracker) -> list[BackgroundImage]:
-        classes = {entry.name for entry in visible_entries(self._defects) if entry.is_dir()} - {*USUALLY_EXCLUDED}
+        classes = {entry.name for entry in list_entries(self._defects) if entry.is_dir()} - {*USUALLY_EXCLUDED}
         return read_good(self._good, defects, classes, track=track)
 
     def _relatives(self, defects: Sequence[Defect], good: Sequence[BackgroundImage]) -> list[str]:

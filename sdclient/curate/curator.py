@@ -9,12 +9,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from sdcore.images.folders import natural_key
 from sdcore.progress import ProgressTracker, no_progress
 
 from ..manifest import Manifest, Parent
 from ..manifest_curation import ACCEPTED, REJECTED
 from ..manifest_fingerprints import Fingerprint, NearDuplicate
-from ..photos import natural_key
 from . import reasons as words
 from .decide import Thresholds, duplicate_threshold, rejection_reasons
 from .judged import JudgedImage

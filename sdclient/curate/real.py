@@ -13,11 +13,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from sdcore.files import printable, write_bytes_atomically
+from sdcore.images.folders import is_image_name, list_entries
 from sdcore.images.similarity import luma_of
 from sdcore.progress import ProgressTracker, no_progress
 
 from ..errors import SourceError
-from ..photos import is_image_name, read_photo, visible_entries
+from ..photos import read_photo
 from ..sizing import SourceForm, generation_size, prepare, restore
 from .sharpness import grain, sharpness, texture
 from .tone import Looks, look_of
@@ -70,9 +71,9 @@ class ReferenceFolder:
             SourceError: no such folder, or no image in any class folder.
         """
         chosen = {}
-        for entry in visible_entries(folder):
+        for entry in list_entries(folder):
             if entry.is_dir():
-                images = [path for path in visible_entries(entry) if path.is_file() and is_image_name(path.name)]
+                images = [path for path in list_entries(entry) if path.is_file() and is_image_name(path.name)]
                 if images:
                     chosen[entry.name] = _spread(images, most)
         if not chosen:

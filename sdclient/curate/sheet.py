@@ -10,10 +10,11 @@ from PIL import Image
 
 from sdcore.files import write_bytes_atomically
 from sdcore.images.contact_sheet import Cell, Row, draw_sheet
+from sdcore.images.folders import natural_key
 
 from .._images import encode_png
 from ..errors import SourceError
-from ..photos import natural_key, read_photo
+from ..photos import read_photo
 from .judged import JudgedImage
 from .reasons import (
     BLURRED,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from sdcore.images.folders import natural_key
 from sdcore.images.hashes import close_pairs
 
 from ..manifest_curation import ACCEPTED
 from ..manifest_fingerprints import Fingerprint
-from ..photos import natural_key
 from .ledger import ImageRow
 
 HASH_RADIUS = 40

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from sdcore.images.folders import is_image_name, list_entries
+
 from ..boxes import CLASSES_NAME, Box, is_class_name, read_class_names, read_yolo
 from ..errors import AnnotationError, ExportError
-from ..photos import is_image_name, visible_entries
 from ..voc import read_voc_file
 from .labels import MARK, data_yaml, voc_text, yolo_text
 from .settings import Labels
@@ -57,7 +58,7 @@ class ClassFolders:
         Raises:
             ExportError: a name that some systems cannot store, or one that differs from another in case alone.
         """
-        there = {entry.name for entry in visible_entries(self.root) if entry.is_dir()} if self.root.is_dir() else set()
+        there = {entry.name for entry in list_entries(self.root) if entry.is_dir()} if self.root.is_dir() else set()
         for name in sorted(classes - there):
             if not is_class_name(name):
                 raise ExportError(
@@ -134,7 +135,7 @@ class YoloFolders:
             return there
         if asked is not None:
             return asked
-        foreign = self._boxes.is_dir() and any(entry.suffix == ".txt" for entry in visible_entries(self._boxes))
+        foreign = self._boxes.is_dir() and any(entry.suffix == ".txt" for entry in list_entries(self._boxes))
         if foreign or self._is_foreign_yaml():
             raise ExportError(
                 f"{self.root}: holds boxes or a {DATA_YAML} of yours, so the classes have numbers already; give them "

@@ -33,7 +33,7 @@ class ForeignMasks:
         inverted: black is the defect.
 
     Raises:
-        SourceError: the folder is not there.
+        DataError: the folder is not there.
         SettingsError: the label is no colour or number.
     """
 

@@ -10,11 +10,12 @@ from typing import Protocol
 from PIL import Image
 
 from sdcore.files import write_bytes_atomically
+from sdcore.images.folders import SkippedFile
 from sdcore.progress import ProgressTracker, no_progress
 
 from ..errors import MaskError
 from ..masks import encode_mask, grow_and_feather, mask_path
-from ..photos import LeftOut, check_destination, image_size
+from ..photos import check_destination, image_size
 from ..sources import Source
 
 GROW_PX = 2
@@ -50,7 +51,7 @@ class MaskingResult:
     unchanged: tuple[str, ...]
     kept: tuple[str, ...]
     """Other masks that were there and were left as they are."""
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[SkippedFile, ...]
     """Sources without a mask, and why."""
     covering_all: tuple[str, ...]
     """Masks that are nowhere black, so that nothing of the source would be kept."""
@@ -67,7 +68,7 @@ class _Doing:
     made: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
-    left_out: list[LeftOut] = field(default_factory=list)
+    left_out: list[SkippedFile] = field(default_factory=list)
     covering_all: list[str] = field(default_factory=list)
 
 
@@ -107,7 +108,7 @@ def make_masks(
             if defect.getbbox() is None:
                 raise NoMask("its mask would cover nothing")
         except NoMask as error:
-            doing.left_out.append(LeftOut(source.relative, str(error)))
+            doing.left_out.append(SkippedFile(source.relative, str(error)))
             continue
         mask = grow_and_feather(defect, grow_px=grow_px, feather_px=feather_px)
         _put(mask_path(masks_folder, source), mask, doing, overwrite=overwrite)

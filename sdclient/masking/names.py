@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdcore.files import printable
+from sdcore.images.folders import is_image_name, list_entries
 
 from ..errors import MaskError
 from ..numbering import MAPPING_NAME, original_names
-from ..photos import is_image_name, visible_entries
 from ..sources import Source
 
 
@@ -57,14 +57,14 @@ class NamedImages:
         endings: what may follow the picture's stem, as "_mask" in "IMG_20_mask.png".
 
     Raises:
-        SourceError: the folder is not there.
+        DataError: the folder is not there.
     """
 
     def __init__(self, folder: Path, endings: Sequence[str] = ("",)) -> None:
         self.folder = folder
         self._endings = endings
         self._by_stem: dict[Path, dict[str, list[Path]]] = {}
-        visible_entries(folder)
+        list_entries(folder)
 
     def find(self, source: Source, name: str) -> Path | None:
         """The file for a picture of this name, in the source's class folder or at the top; None when there is none.
@@ -86,7 +86,7 @@ class NamedImages:
     def _listed(self, folder: Path) -> Mapping[str, list[Path]]:
         if folder not in self._by_stem:
             listed = self._by_stem[folder] = {}
-            for path in visible_entries(folder) if folder.is_dir() else ():
+            for path in list_entries(folder) if folder.is_dir() else ():
                 if is_image_name(path.name) and path.is_file():
                     listed.setdefault(path.stem, []).append(path)
         return self._by_stem[folder]

@@ -9,33 +9,7 @@ import pytest
 from PIL import Image
 
 from sdclient.errors import OutputError, SourceError
-from sdclient.photos import check_destination, huge_image_size, image_size, natural_key, read_photo, visible_entries
-
-
-def test_ten_comes_after_nine_and_case_does_not_matter() -> None:
-    ordered = ["1.png", "2.png", "9.png", "10.png", "a 2.png", "A 10.png", "b.png", "焊盘2", "焊盘10"]
-    shuffled = random.Random(0).sample(ordered, len(ordered))
-    assert sorted(shuffled, key=natural_key) == ordered
-
-
-def test_names_that_differ_only_in_zeros_or_case_keep_one_order() -> None:
-    for names in (["A.png", "a.png", "01.png", "1.png"], ["1.png", "a.png", "01.png", "A.png"]):
-        assert sorted(names, key=natural_key) == ["01.png", "1.png", "A.png", "a.png"]
-
-
-def test_what_file_managers_leave_behind_is_not_seen(tmp_path: Path) -> None:
-    for name in (".DS_Store", "Thumbs.db", "thumbs.DB", "desktop.ini", "._1.png", ".hidden.png", "1.png"):
-        (tmp_path / name).write_bytes(b"x")
-    assert [entry.name for entry in visible_entries(tmp_path)] == ["1.png"]
-
-
-@pytest.mark.parametrize(("kind", "found"), [("missing", "nothing"), ("file", "a file")])
-def test_a_folder_that_is_none_is_named(tmp_path: Path, kind: str, found: str) -> None:
-    path = tmp_path / "photos"
-    if kind == "file":
-        path.write_text("x", encoding="utf-8")
-    with pytest.raises(SourceError, match=rf"photos: expected a folder, found {found}"):
-        visible_entries(path)
+from sdclient.photos import check_destination, huge_image_size, image_size, read_photo
 
 
 @pytest.mark.parametrize(("orientation", "size"), [(1, (30, 20)), (3, (30, 20)), (6, (20, 30)), (8, (20, 30))])

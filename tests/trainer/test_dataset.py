@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.dataset import list_images, natural_key, read_dataset
+from trainer.dataset import read_dataset
 from trainer.errors import DataError
 
 
@@ -81,15 +81,3 @@ def test_a_single_class_is_refused(data: Path) -> None:
             shutil.rmtree(data / part / label)
     with pytest.raises(DataError, match=r"one class only \('Normal'\)"):
         read_dataset(data)
-
-
-def test_natural_order_counts_and_is_total() -> None:
-    names = ["10.png", "9.png", "a2b", "a10b", "", "a", "1", "01"]
-    ordered = sorted(names, key=natural_key)
-    assert ordered == ["", "01", "1", "9.png", "10.png", "a", "a2b", "a10b"]
-    assert sorted(sorted(names), key=natural_key) == ordered
-
-
-def test_listing_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such folder"):
-        list_images(tmp_path / "nowhere")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from sdclient.errors import MaskError, MissingExtra, SourceError
+from sdclient.errors import DataError, MaskError, MissingExtra
 from sdclient.masking import DifferenceMasks, MaskingResult, difference_mask, make_masks
 from sdclient.masking.alignment import align
 from sdclient.masks import box_of, read_mask
@@ -137,7 +137,7 @@ def test_sources_that_have_no_good_image_are_left_out_with_the_reason(boards: Pa
 
 
 def test_a_folder_that_is_not_there_is_named(boards: Path) -> None:
-    with pytest.raises(SourceError, match="expected a folder, found nothing"):
+    with pytest.raises(DataError, match="expected a folder, found nothing"):
         make(boards, boards / "nowhere")
 
 

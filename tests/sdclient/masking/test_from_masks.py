@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdclient.errors import MaskError, SettingsError, SourceError
+from sdclient.errors import DataError, MaskError, SettingsError
 from sdclient.masking import ForeignMasks, MaskingResult, defect_area, make_masks
 from sdclient.masks import box_of, read_mask
 from sdclient.sources import discover
@@ -133,7 +133,7 @@ def test_masks_that_cannot_be_used_are_named(project: Path) -> None:
     put(project, "漏铜/1_mask.png", drawn("L", 255))
     with pytest.raises(MaskError, match="stands beside 1_mask"):
         make(project)
-    with pytest.raises(SourceError, match="expected a folder, found nothing"):
+    with pytest.raises(DataError, match="expected a folder, found nothing"):
         ForeignMasks(project / "nowhere", project / "sources", [])
 
 

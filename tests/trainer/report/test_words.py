@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sdcore.images.folders import LabelledImage
 from sdcore.messages import LANGUAGES, message
 from tests.support.experiment_case import PLANNED, make_experiment
 from trainer.compare import compare
-from trainer.dataset import Dataset, LabelledImage
+from trainer.dataset import Dataset
 from trainer.diagnose import diagnose
 from trainer.evidence import Conditions
 from trainer.experiment.declare import Declaration
