@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from sdclient.curate.review.serving import review_application
-from sdclient.errors import ManifestError, SourceError
+from sdclient.errors import DataError, ManifestError
 from sdclient.manifest import Manifest
 from sdclient.manifest_curation import ACCEPTED, REJECTED, Curation, FilterVerdict
 from tests.support.review import FILES, SIZE, picture, write
@@ -248,7 +248,7 @@ def test_moved_sources_can_be_named(output: Path, tmp_path: Path) -> None:
         with review_application(output, sources=sources) as application:
             assert application.service is not None
             assert application.service.rows(["pad/1_1.png"])[0]["pictures"]["parent0"]["state"] == state
-    with pytest.raises(SourceError), review_application(output, masks=tmp_path / "masks"):
+    with pytest.raises(DataError), review_application(output, masks=tmp_path / "masks"):
         pass
 
 
