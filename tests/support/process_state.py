@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import locale
 import logging
 import os
@@ -101,6 +102,8 @@ def threads_left(before: set[threading.Thread]) -> list[str]:
     """Names of threads that were not there before and do not end within a few seconds."""
     end = time.monotonic() + _THREADS_END_S
     left = [one for one in threading.enumerate() if one not in before and not _may_live_on(one)]
+    if left:
+        gc.collect()  # a run that a test left half done ends its threads when it is collected
     for one in left:
         one.join(max(0.0, end - time.monotonic()))
     return [f"thread {one.name} ({type(one).__name__})" for one in left if one.is_alive()]
