@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from sdcore.cli import Output
 
 if TYPE_CHECKING:
     from ..lora.base import Prediction
@@ -136,7 +137,9 @@ def lora(
             progress=True,
             should_stop=should_stop,
         )
-    click.echo(json.dumps(_summary(result), ensure_ascii=False) if as_json else _words(result))
+    out = Output(json=as_json)
+    out.document(lambda: _summary(result))
+    out.line(_words(result))
     if result.stopped:
         raise click.exceptions.Exit(130)
 

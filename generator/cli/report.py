@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sdcore.cli import Output
+
 if TYPE_CHECKING:
     from ..report.results import Findings
 
@@ -65,8 +67,6 @@ def report(
       generator report models/pads data --classifier runs/real-only/best.onnx
       sdclient generate sources output --plan plan.csv --config models/pads/report/recommended.toml
     """
-    import json
-
     from ..report.run import report as judge
     from ..report.run import write_report
     from ..report.settings import make_settings
@@ -76,11 +76,10 @@ def report(
     settings["asked"] = _numbers(asked, ":", "--asked")
     findings = judge(model, data, classifier, make_settings(**settings), progress=True)
     written = write_report(findings, output or model / "report")
-    if as_json:
-        click.echo(json.dumps(findings.as_json(), ensure_ascii=False, indent=2))
-        return
-    click.echo(_words(findings))
-    click.echo(f"Wrote {written[0]} and, beside it, {', '.join(path.name for path in written[1:])}")
+    out = Output(json=as_json)
+    out.document(findings.as_json)
+    out.line(_words(findings))
+    out.line(f"Wrote {written[0]} and, beside it, {', '.join(path.name for path in written[1:])}")
 
 
 def _numbers(text: str, between: str, option: str) -> tuple[float, ...]:
