@@ -13,7 +13,7 @@ from sdcore.images.folders import natural_key
 from sdcore.progress import ProgressTracker, no_progress
 
 from ..manifest import Manifest, Parent
-from ..manifest_curation import ACCEPTED, REJECTED
+from ..manifest_curation import ACCEPTED, REJECTED, FilterVerdict
 from ..manifest_fingerprints import Fingerprint, NearDuplicate
 from . import reasons as words
 from .decide import Thresholds, duplicate_threshold, rejection_reasons
@@ -100,7 +100,7 @@ class Curator:
         ) as pool:
             for batch in _batches(_tracked(pool.score(missing), len(missing), track, "score")):
                 former = (prints.get(job.file) for job, _ in batch)
-                self._store.keep(
+                self._store.save_scores(
                     {job.file: scores.scores for job, scores in batch},
                     {
                         job.file: Fingerprint(job.file, job.sha256, basis, scores.hash, one.twins if one else None)
@@ -133,7 +133,7 @@ class Curator:
             for name, images in by_class.items()
             for one in self._judge_class(images, scores, prints, limits[name], by_person)
         ]
-        self._store.say(judged)
+        self._store.save_verdicts(FilterVerdict(one.file, one.sha256, one.reasons) for one in judged)
         return judged
 
     def limits(self, track: ProgressTracker = no_progress) -> dict[str, Thresholds]:
@@ -199,7 +199,7 @@ class Curator:
         for pair, likeness in _tracked(compared, len(pairs), track, "compare"):
             if likeness >= _LEAST_LIKENESS:
                 twins[pair.one.file].append(NearDuplicate(pair.other.file, pair.other.sha256, round(likeness, 6)))
-        self._store.keep({}, {file: replace(prints[file], twins=tuple(found)) for file, found in twins.items()})
+        self._store.save_scores({}, {file: replace(prints[file], twins=tuple(found)) for file, found in twins.items()})
 
     def _with_opinions(
         self, scores: ScoreTable, prints: Mapping[str, Fingerprint], done: Sequence[ImageRow]
@@ -209,7 +209,7 @@ class Curator:
         merged = {file: {**scores[file], **opinion} for file, opinion in said.items() if file in scores}
         changed = {file: row for file, row in merged.items() if row != scores[file]}
         if changed:
-            self._store.keep(changed, {file: prints[file] for file in changed})
+            self._store.save_scores(changed, {file: prints[file] for file in changed})
         return {**scores, **changed}
 
     def _scoring_here(

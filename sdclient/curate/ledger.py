@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from ..manifest import DONE, Manifest
 from ..manifest_curation import Curation, FilterVerdict
 from ..manifest_fingerprints import Fingerprint, Fingerprints
-from .judged import JudgedImage
 
 ScoreTable = dict[str, dict[str, float | None]]
 """Scores by name, by file."""
@@ -40,7 +39,7 @@ class CurationStore:
         self._is_dry_run = is_dry_run
         self._unwritten_scores: ScoreTable = {}
         self._unwritten_prints: dict[str, Fingerprint] = {}
-        self._said: dict[str, FilterVerdict] = {}
+        self._saved: dict[str, FilterVerdict] = {}
 
     def done(self) -> list[ImageRow]:
         """Every image that is done, ordered by file name."""
@@ -66,7 +65,7 @@ class CurationStore:
         """What a person decided, by file."""
         return {one.file: one.verdict for one in self._curation.verdicts() if one.is_by_person}
 
-    def keep(self, scores: ScoreTable, prints: Mapping[str, Fingerprint]) -> None:
+    def save_scores(self, scores: ScoreTable, prints: Mapping[str, Fingerprint]) -> None:
         """Keep scores and fingerprints of the same images."""
         if self._is_dry_run:
             self._unwritten_scores.update(scores)
@@ -76,12 +75,12 @@ class CurationStore:
         self._curation.set_scores((file, prints[file].sha256, row) for file, row in scores.items())
         self._fingerprints.keep(prints.values())
 
-    def say(self, judged: Iterable[JudgedImage]) -> None:
+    def save_verdicts(self, verdicts: Iterable[FilterVerdict]) -> None:
         """Write the verdicts that are not written yet."""
         if self._is_dry_run:
             return
-        verdicts = {one.file: FilterVerdict(one.file, one.sha256, one.reasons) for one in judged}
-        new = [verdict for file, verdict in verdicts.items() if self._said.get(file) != verdict]
+        by_file = {one.file: one for one in verdicts}
+        new = [verdict for file, verdict in by_file.items() if self._saved.get(file) != verdict]
         if new:
             self._curation.set_filter_verdicts(new)
-        self._said = verdicts
+        self._saved = by_file

@@ -13,7 +13,7 @@ from sdclient.curate import Curator, JudgedImage
 from sdclient.curate.curator import RUN_KEY
 from sdclient.curate.decide import UserThresholds
 from sdclient.curate.settings import CurationSettings
-from sdclient.errors import OutputError, SettingsError, SourceError
+from sdclient.errors import DataError, OutputError, SettingsError, SourceError
 from sdclient.manifest import Manifest
 from sdclient.manifest_curation import ACCEPTED, REJECTED, UNDECIDED, Curation
 from tests.support.images import add_images, blurred, contents, noisy, painted, sibling, surface
@@ -209,7 +209,7 @@ def test_a_source_that_was_changed_or_moved_is_named(output: Path, sources: Path
     with pytest.raises(OutputError, match=r"2\.png: was changed since pit/2_1\.png was made"):
         curate(output)
     moved = sources.rename(sources.parent / "elsewhere")
-    with pytest.raises(SourceError, match="sources"):
+    with pytest.raises(DataError, match="sources"):
         curate(output)
     surface(2).save(moved / "pit" / "2.png")
     assert len(curate(output, CurationSettings(sources=moved))) == 3
