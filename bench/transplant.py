@@ -154,14 +154,18 @@ def by_class(output: Path) -> None:
 
 def classify(pcb: Path, epochs: int) -> None:
     """Train on real images alone, then ask what it calls transplants, real test images, and bare good images."""
-    from trainer.config import make_config
+    from trainer.config import TrainingJob, make_config
     from trainer.predict import predict_folder
     from trainer.train import train
 
     run = pcb / "run"
     if not (run / "done").exists():
         shutil.rmtree(run, ignore_errors=True)
-        train(pcb / "data", run, make_config(epochs=epochs, imgsz=64, batch_size=32, lr=2e-3, seed=0, device="cpu"))
+        train(
+            TrainingJob(
+                pcb / "data", run, make_config(epochs=epochs, imgsz=64, batch_size=32, lr=2e-3, seed=0, device="cpu")
+            )
+        )
         (run / "done").touch()
     print(f"\nyolov5n, 64 px, {epochs} epochs, one seed, trained on real images alone\n")
     print("| images | class | number | called it | called Normal | mean p(class) |\n|---|---|---|---|---|---|")

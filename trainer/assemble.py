@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from sdcore.files import sha256_of
 from sdcore.images.folders import LabelledImage
 from sdcore.messages import Message
 
+from .config import TrainingJob
 from .dataset import Dataset, read_dataset
 from .descent import describe_marked
 from .errors import DataError, GeneratedSetError
@@ -62,29 +64,22 @@ class TrainingData:
         return self.dataset.val
 
 
-def assemble(
-    data: Path,
+def build_training_set(
+    job: TrainingJob,
     *,
-    generated: Sequence[Path | GeneratedSet] = (),
-    control_for: Sequence[Path] = (),
-    uncurated: bool = False,
-    strict: bool = False,
+    sets: Sequence[GeneratedSet] = (),
     near_sheet: Path | None = None,
     progress: bool = False,
 ) -> TrainingData:
-    """List what an arm trains on.
+    """List what a job trains on; its run folder and its config are not looked at.
 
     An image in `train/` that was generated (its text chunk says so, or its bytes or pixels are those of a generated
-    set) counts as generated, never as real.
+    set) counts as generated, never as real. For each image of `control_for` its *source* joins training once more: as
+    many images as in the arm with generated ones, and nothing but real pixels.
 
     Args:
-        data: a DATA folder with `train/`, `val/` and perhaps `test/`.
-        generated: output folders, or sets read from such, whose images join training: the accepted ones, once they
-            have been curated.
-        control_for: output folders for each of whose images, as for `generated`, its *source* joins training once
-            more: as many images as in the arm with generated ones, and nothing but real pixels.
-        uncurated: take every image of these folders, accepted or not.
-        strict: refuse look-alikes and single-coloured pictures across parts, too.
+        job: with the DATA folder and the folders whose images, or their sources, join.
+        sets: generated sets that were read already; they join after those of the job.
         near_sheet: page to write when there are look-alikes across parts, before they are refused.
         progress: show bars on stderr.
 
@@ -96,12 +91,11 @@ def assemble(
             an image that lies in `train/` already, or (for a control) has a source that is not in `train/`.
         OSError: the page cannot be written.
     """
+    data = job.data
     dataset = read_dataset(data)
-    sets = [
-        one if isinstance(one, GeneratedSet) else read_generated(one, uncurated=uncurated, progress=progress)
-        for one in generated
-    ]
-    control_sets = [read_generated(path, uncurated=uncurated, progress=progress) for path in control_for]
+    read = partial(read_generated, uncurated=job.uncurated, progress=progress)
+    sets = [*(read(path) for path in job.generated), *sets]
+    control_sets = [read(path) for path in job.control_for]
     prints = _read_prints(dataset, [*sets, *control_sets], progress=progress)
     guarded = guard(dataset, [*sets, *control_sets], prints)
     for generated_set in [*sets, *control_sets]:
@@ -111,7 +105,7 @@ def assemble(
     held_out = [*dataset.val, *dataset.test]
     if near and near_sheet is not None:
         write_near_sheet(near_sheet, data, near, pictures=len(held_out))
-    if strict:
+    if job.strict:
         refuse_doubtful(dataset, guarded, near, near_sheet)
 
     marked = set(guarded.marked)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from .group import Group
+from .group import ProcessGroup
 
 
 class StepStatistics:
@@ -25,7 +25,7 @@ class StepStatistics:
         group: the processes.
     """
 
-    def __init__(self, network: nn.Module, *, parts: int, group: Group) -> None:
+    def __init__(self, network: nn.Module, *, parts: int, group: ProcessGroup) -> None:
         self._layers = [one for one in network.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
         self._momentum = [one.momentum for one in self._layers]
         self._parts, self._group = parts, group

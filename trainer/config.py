@@ -1,7 +1,10 @@
-"""How a classifier is trained: frozen settings, saved as `config.json` with every run."""
+"""How a classifier is trained: frozen settings, saved as `config.json` with every run; and the job of training it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -176,3 +179,60 @@ def make_config(**settings: Any) -> TrainConfig:
             raise SettingsError(first["msg"].removeprefix("Value error, ")) from error
         name = ".".join(str(part) for part in first["loc"] if part not in _UNION_BRANCHES)
         raise SettingsError(f"{name}: found {first['input']!r}; {first['msg'].lower()}") from error
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What is trained on, how, and where the run goes; plain data that travels to another process."""
+
+    data: Path
+    """DATA folder with `train/`, `val/` and perhaps `test/`."""
+    run: Path
+    """Where to write: the run itself for one seed, a folder of `seed-<seed>` for several."""
+    config: TrainConfig = field(default_factory=TrainConfig)
+    """Its `seed` is used when `seeds` is None."""
+    seeds: Sequence[int] | None = None
+    """One or more, no two alike; a run each."""
+    generated: Sequence[Path] = ()
+    """Output folders whose images join training; the accepted ones, once they have been curated."""
+    control_for: Sequence[Path] = ()
+    """Output folders whose sources join training once more per generated image, likewise."""
+    uncurated: bool = False
+    """Take every image of these folders, accepted or not."""
+    strict: bool = False
+    """Refuse look-alikes and single-coloured pictures across train, val and test, which are otherwise said;
+    `run/near_duplicates.html` then shows the look-alikes, unless the folder holds a run."""
+    overwrite: bool = False
+    """Replace a run of another config or data, and start an interrupted one anew."""
+    cache_gb: float | None = None
+    """Most memory in GB for decoded pictures, the rest goes into a file; None: half of what is free."""
+    tensorboard: bool = False
+    """Write `run/tensorboard/` too."""
+
+    @property
+    def name(self) -> str:
+        """The run, as messages name it."""
+        return str(self.run)
+
+    @property
+    def folder(self) -> Path:
+        """The run, where a process that trains it leaves the words of an unforeseen error."""
+        return self.run
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """The seeds asked for, else the one of the config."""
+        return (self.config.seed,) if self.seeds is None else tuple(self.seeds)
+
+    def by_seed(self) -> list[TrainingJob]:
+        """A job of one seed for each run."""
+        seeds = self.all_seeds
+        return [
+            replace(
+                self,
+                run=self.run if len(seeds) == 1 else self.run / f"seed-{seed}",
+                config=self.config.model_copy(update={"seed": seed}),
+                seeds=(seed,),
+            )
+            for seed in seeds
+        ]

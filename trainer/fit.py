@@ -18,7 +18,7 @@ from sdcore.torch_runtime import choose_device, isolated_rng, torch_threads
 
 from .config import TrainConfig
 from .errors import SettingsError
-from .group import ALONE, Group
+from .group import ALONE, ProcessGroup
 from .history import EpochRecord
 from .score import predict_logits, score
 from .session import Pictures, Session
@@ -48,7 +48,7 @@ def fit(
     resume_from: dict[str, Any] | None = None,
     epochs_done: int = 0,
     asked_to_stop: Callable[[], bool] = lambda: False,
-    group: Group = ALONE,
+    group: ProcessGroup = ALONE,
 ) -> Generator[EpochResult, None, None]:
     """Train a classifier, yielding after each epoch.
 
@@ -106,7 +106,9 @@ def fit(
             )
 
 
-def _validate(session: Session, val: Pictures, config: TrainConfig, device: torch.device, group: Group) -> torch.Tensor:
+def _validate(
+    session: Session, val: Pictures, config: TrainConfig, device: torch.device, group: ProcessGroup
+) -> torch.Tensor:
     """(N, K) logits of all validation images, in order and each once; the processes share the work."""
     own = group.share_of(len(val.places))
     at_once = max(2, 2 * config.images_a_step // (config.accumulate * group.count))
@@ -120,7 +122,7 @@ def _train_epoch(
     config: TrainConfig,
     progress: bool,
     asked_to_stop: Callable[[], bool],
-    group: Group,
+    group: ProcessGroup,
 ) -> tuple[float, int, bool]:
     """Mean loss of the epoch's images, how many they were, and whether it was broken off."""
     batches = session.start_epoch()
@@ -150,7 +152,7 @@ def _train_epoch(
     return total / seen, seen, False
 
 
-def _agree(losses: torch.Tensor, asked_to_stop: Callable[[], bool], group: Group) -> tuple[list[float], bool]:
+def _agree(losses: torch.Tensor, asked_to_stop: Callable[[], bool], group: ProcessGroup) -> tuple[list[float], bool]:
     """The losses over all processes, and whether one of these was asked to stop, so that all end after this step."""
     if group.count == 1:
         return losses.tolist(), False

@@ -18,7 +18,7 @@ from .sampling import parts_of
 Result = TypeVar("Result")
 
 
-class Group:
+class ProcessGroup:
     """Processes that train together, or one by itself, which then does what it would do anyway.
 
     Every process has to make the same calls in the same order, as each waits for all others.
@@ -37,7 +37,7 @@ class Group:
         """Whether this process decides, writes and speaks for all."""
         return self.ranks.first
 
-    def first_does(self, work: Callable[[], Result]) -> Result:
+    def on_first(self, work: Callable[[], Result]) -> Result:
         """What `work` gives in the first process, known to all; the others wait.
 
         Raises:
@@ -136,10 +136,10 @@ class Group:
             )
 
 
-ALONE = Group()
+ALONE = ProcessGroup()
 
 
-def refuse_other_command(group: Group, facts: dict[str, Any]) -> None:
+def refuse_other_command(group: ProcessGroup, facts: dict[str, Any]) -> None:
     """See that all processes were given the same.
 
     Args:
@@ -149,7 +149,7 @@ def refuse_other_command(group: Group, facts: dict[str, Any]) -> None:
     Raises:
         SettingsError: this one was given something else than the first.
     """
-    first = group.first_does(lambda: facts)
+    first = group.on_first(lambda: facts)
     for name, value in facts.items():
         if first.get(name) != value:
             raise SettingsError(f"{name}: {value!r} here, {first.get(name)!r} in the first process; start all alike")

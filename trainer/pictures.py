@@ -20,7 +20,7 @@ import torch
 from tqdm import tqdm
 
 from .errors import DataError
-from .group import Group
+from .group import ProcessGroup
 from .loader import decode
 
 CACHE_FOLDER_VARIABLE = "SD_DEFECTS_CACHE"
@@ -85,7 +85,7 @@ def decode_shared(
     paths: Sequence[Path],
     imgsz: int,
     *,
-    group: Group,
+    group: ProcessGroup,
     progress: bool,
     words: str = "decode",
     limit_bytes: int | None = None,
@@ -113,7 +113,7 @@ def decode_shared(
     shape = (len(paths), 3, imgsz, imgsz)
     folder = folder or cache_folder()
     kept = folder / f"pictures-{_key(paths, imgsz)}.npy"
-    lent = folder / f".lent-{group.first_does(lambda: secrets.token_hex(8))}.npy"
+    lent = folder / f".lent-{group.on_first(lambda: secrets.token_hex(8))}.npy"
     fits = len(paths) * 3 * imgsz * imgsz <= (memory_limit() if limit_bytes is None else limit_bytes)
     try:
         if group.ranks.leads_machine:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -13,7 +13,7 @@ from sdcore.progress import print_note
 from sdcore.torch_runtime import choose_device
 
 from .assemble import notes_on_sets
-from .config import TrainConfig
+from .config import TrainConfig, TrainingJob
 from .errors import SettingsError
 from .history import count_epochs
 from .pictures import memory_limit
@@ -23,26 +23,6 @@ from .run_folder import DATA_NAME, refuse_mixed_layout
 from .run_names import BEST_NAME
 from .train import train
 from .train_result import TrainResult, read_result
-
-
-@dataclass(frozen=True)
-class _SeedJob:
-    """One seed, as it travels to a process."""
-
-    folder: Path
-    data: Path
-    config: TrainConfig
-    generated: tuple[Path, ...]
-    control_for: tuple[Path, ...]
-    uncurated: bool
-    strict: bool
-    overwrite: bool
-    cache_gb: float
-    tensorboard: bool
-
-    @property
-    def name(self) -> str:
-        return str(self.folder)
 
 
 def processes_for(config: TrainConfig, seeds: Sequence[int], processes: int | None = None) -> int:
@@ -69,93 +49,47 @@ def processes_for(config: TrainConfig, seeds: Sequence[int], processes: int | No
     return min(processes, len(seeds))
 
 
-def train_seeds(
-    data: Path,
-    run: Path,
-    config: TrainConfig,
-    *,
-    seeds: Sequence[int],
-    processes: int | None = None,
-    generated: Sequence[Path] = (),
-    control_for: Sequence[Path] = (),
-    uncurated: bool = False,
-    strict: bool = False,
-    overwrite: bool = False,
-    progress: bool = True,
-    cache_gb: float | None = None,
-    tensorboard: bool = False,
-) -> list[TrainResult]:
+def train_seeds(job: TrainingJob, *, processes: int | None = None, progress: bool = True) -> list[TrainResult]:
     """As `train`, with several seeds at a time; the runs are the same to the bit.
 
     Processes are spawned, so a script that calls this needs `if __name__ == "__main__":`.
 
     Args:
-        data: see `train`, as are all but these two.
-        run: with several seeds each is `run/seed-<seed>`.
-        config: see `train`.
-        seeds: one or more, no two alike.
+        job: see `train`; its `cache_gb` is for all processes together.
         processes: at a time; None: one a physical core on the CPU, one on a GPU.
-        generated: see `train`.
-        control_for: see `train`.
-        uncurated: see `train`.
-        strict: see `train`.
-        overwrite: see `train`.
         progress: show a bar over the epochs of all seeds on stderr.
-        cache_gb: most memory in GB for the decoded pictures of all processes together; None: half of what is free.
-        tensorboard: see `train`.
 
     Raises:
         JobFailed: a seed could not be trained; the message names its run, and says why.
         KeyboardInterrupt: Ctrl-C; every finished epoch is saved.
     """
-    several = processes_for(config, seeds, processes)
-    common = {"uncurated": uncurated, "strict": strict, "overwrite": overwrite, "tensorboard": tensorboard}
+    seeds = job.all_seeds
+    several = processes_for(job.config, seeds, processes)
     if several <= 1 or len(set(seeds)) < len(seeds):
-        return train(
-            data,
-            run,
-            config,
-            seeds=seeds,
-            generated=generated,
-            control_for=control_for,
-            progress=progress,
-            cache_gb=cache_gb,
-            **common,
-        )
-    refuse_mixed_layout(run, several=True)
-    jobs = [
-        _SeedJob(
-            folder=run / f"seed-{seed}",
-            data=data,
-            config=config.model_copy(update={"seed": seed}),
-            generated=tuple(generated),
-            control_for=tuple(control_for),
-            cache_gb=memory_limit(cache_gb) / 1e9 / several,
-            **common,
-        )
-        for seed in seeds
-    ]
-    before = {job.folder: _written_at(job.folder) for job in jobs}
-    _run(jobs, several, config.epochs, progress=progress)
-    facts = read_json(jobs[0].folder / DATA_NAME)
+        return train(job, progress=progress)
+    refuse_mixed_layout(job.run, several=True)
+    jobs = replace(job, cache_gb=memory_limit(job.cache_gb) / 1e9 / several).by_seed()
+    before = {one.run: _written_at(one.run) for one in jobs}
+    _run(jobs, several, job.config.epochs, progress=progress)
+    facts = read_json(jobs[0].run / DATA_NAME)
     for words in notes_on_sets(facts):
         print_note(words, progress)
     for words in facts.get("warnings", []):
-        print_note(f"warning: {data}: {words}", progress)
-    results = [read_result(job.folder, job.config, n_classes=len(facts["classes"])) for job in jobs]
+        print_note(f"warning: {job.data}: {words}", progress)
+    results = [read_result(one.run, one.config, n_classes=len(facts["classes"])) for one in jobs]
     return [replace(one, was_there=before[one.run] == _written_at(one.run)) for one in results]
 
 
-def _run(jobs: Sequence[_SeedJob], several: int, epochs: int, *, progress: bool) -> None:
+def _run(jobs: Sequence[TrainingJob], several: int, epochs: int, *, progress: bool) -> None:
     done_epochs: dict[Path, int] = {}
     with tqdm(total=len(jobs) * epochs, desc=f"{len(jobs)} seeds", unit="epoch", disable=not progress) as bar:
 
-        def done(job: _SeedJob) -> None:
-            done_epochs[job.folder] = epochs
+        def done(job: TrainingJob) -> None:
+            done_epochs[job.run] = epochs
             bar.update(sum(done_epochs.values()) - bar.n)
 
-        def look(running: Sequence[_SeedJob]) -> None:
-            done_epochs.update({job.folder: count_epochs(job.folder) for job in running})
+        def look(running: Sequence[TrainingJob]) -> None:
+            done_epochs.update({job.run: count_epochs(job.run) for job in running})
             bar.update(sum(done_epochs.values()) - bar.n)
 
         try:
@@ -164,20 +98,8 @@ def _run(jobs: Sequence[_SeedJob], several: int, epochs: int, *, progress: bool)
             raise KeyboardInterrupt("stopped; every finished epoch is saved, and the same command goes on") from stop
 
 
-def _train_one_seed(job: _SeedJob) -> None:
-    train(
-        job.data,
-        job.folder,
-        job.config,
-        generated=job.generated,
-        control_for=job.control_for,
-        uncurated=job.uncurated,
-        strict=job.strict,
-        overwrite=job.overwrite,
-        progress=False,
-        cache_gb=job.cache_gb,
-        tensorboard=job.tensorboard,
-    )
+def _train_one_seed(job: TrainingJob) -> None:
+    train(job, progress=False)
 
 
 def _written_at(run: Path) -> int | None:

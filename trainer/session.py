@@ -17,7 +17,7 @@ from . import _yolov5
 from .augment import draw_variation, vary
 from .batch_norm import StepStatistics
 from .config import TrainConfig
-from .group import ALONE, Group
+from .group import ALONE, ProcessGroup
 from .loader import normalise
 from .sampling import EpochOrder, class_weights, parts_of
 from .schedule import lr_share
@@ -64,7 +64,7 @@ class Session:
         classes: tuple[str, ...],
         config: TrainConfig,
         device: torch.device,
-        group: Group = ALONE,
+        group: ProcessGroup = ALONE,
     ) -> None:
         self._train, self._config, self._device, self._group = train, config, device, group
         self.memory_format = memory_format(config.layout)

@@ -19,7 +19,7 @@ from torch import distributed as dist
 from sdcore.torch_runtime import choose_device
 
 from .errors import RankFailed, SaidElsewhere, SettingsError, TrainerError
-from .group import ALONE, Group
+from .group import ALONE, ProcessGroup
 from .ranks import Ranks, read_ranks
 
 _PATIENCE = timedelta(hours=6)
@@ -29,7 +29,7 @@ _MEETINGS = itertools.count()
 
 
 @contextmanager
-def joined(device_name: str) -> Iterator[Group]:
+def join_process_group(device_name: str) -> Iterator[ProcessGroup]:
     """The processes that torchrun started with this one, until the block ends; `ALONE` where it started none.
 
     The first of them to fail says why, and the others end without a word. SIGTERM, which torchrun sends when it is
@@ -54,7 +54,7 @@ def joined(device_name: str) -> Iterator[Group]:
     whole = False
     former = _let_terminations_interrupt()
     try:
-        yield Group(ranks)
+        yield ProcessGroup(ranks)
         whole = True
     except BaseException as error:
         # Torchrun ends the others once one has ended: that would cut off the words. It kills what is left after 30 s.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,11 +12,11 @@ from sdcore.progress import Interrupted, deferred_interrupts, print_note
 from sdcore.torch_runtime import choose_device
 
 from .assemble import TrainingData
-from .config import TrainConfig, require_whole_parts
+from .config import TrainConfig, TrainingJob
 from .errors import SettingsError
 from .event_log import EventLog, open_event_log, require_tensorboard
 from .fit import EpochResult, fit
-from .group import Group, refuse_other_command
+from .group import ProcessGroup, refuse_other_command
 from .history import HISTORY_NAME, EpochRecord, History, write_history
 from .loader import MEAN, STD
 from .near import NEAR_NAME, write_near_sheet
@@ -32,35 +33,20 @@ from .run_folder import (
 )
 from .run_names import BEST_NAME, LAST_NAME, RESUME_NAME
 from .run_plots import draw_curves, draw_examples
-from .sampling import steps_in_epoch
 from .start import with_weights_hash
 from .stopping import Watch
-from .torchrun import joined
-from .train_jobs import Job, jobs_of, prepare
+from .torchrun import join_process_group
+from .train_jobs import prepare_runs
 from .train_result import TrainResult, make_result
 from .training_pictures import TrainingPictures, read_pictures
 from .tuning import tune
 from .weights import Checkpoint, save_checkpoint
 
 
-def train(
-    data: Path,
-    run: Path,
-    config: TrainConfig,
-    *,
-    seeds: Sequence[int] | None = None,
-    generated: Sequence[Path] = (),
-    control_for: Sequence[Path] = (),
-    uncurated: bool = False,
-    strict: bool = False,
-    overwrite: bool = False,
-    progress: bool = True,
-    cache_gb: float | None = None,
-    tensorboard: bool = False,
-) -> list[TrainResult]:
+def train(job: TrainingJob, *, progress: bool = True) -> list[TrainResult]:
     """Train on a DATA folder, once a seed.
 
-    With one seed `run` is the run itself; with several each is `run/seed-<seed>`. A finished run of the same
+    With one seed `job.run` is the run itself; with several each is `job.run/seed-<seed>`. A finished run of the same
     config and data is left as it is; one that was interrupted goes on after its last whole epoch, and ends with
     the bits that an unbroken one has on a CPU.
 
@@ -68,126 +54,40 @@ def train(
     first one writes, and all return the same.
 
     Args:
-        data: folder with `train/`, `val/` and perhaps `test/`.
-        run: where to write.
-        config: its `seed` is used when `seeds` is None.
-        seeds: one or more, no two alike.
-        generated: output folders whose images join training; the accepted ones, once they have been curated.
-        control_for: output folders whose sources join training once more per generated image, likewise.
-        uncurated: take every image of these folders, accepted or not.
-        strict: refuse look-alikes and single-coloured pictures across train, val and test, which are otherwise said;
-            `run/near_duplicates.html` then shows the look-alikes, unless the folder holds a run.
-        overwrite: replace a run of another config or data, and start an interrupted one anew.
+        job: what is trained on, how, and where the run goes.
         progress: show bars on stderr, and a line of diagnosis when it changes.
-        cache_gb: most memory in GB for decoded pictures, the rest goes into a file; None: half of what is free.
-        tensorboard: write `run/tensorboard/` too.
 
     Raises:
         DataError: the data cannot be used (with its branches LeakageError and GeneratedSetError).
         SettingsError: the run folder holds another run, seeds repeat, or the loss is no longer a number.
         CheckpointError: the weights to start from, or the state to go on from, cannot be used.
-        MissingExtra: `tensorboard` without the package.
+        MissingExtra: `job.tensorboard` without the package.
         Interrupted: Ctrl-C; the epochs that were done are saved.
         RankFailed: one of several processes could not go on; SaidElsewhere in the others.
     """
-    wanted = [config.seed] if seeds is None else list(seeds)
-    if not wanted or len(set(wanted)) != len(wanted):
-        raise SettingsError(f"seed: found {wanted}; expected one or more, each once")
-    if tensorboard:
+    seeds = list(job.all_seeds)
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise SettingsError(f"seed: found {seeds}; expected one or more, each once")
+    if job.tensorboard:
         require_tensorboard()
-    with joined(config.device) as group:
-        choose_device(config.device)
+    with join_process_group(job.config.device) as group:
+        choose_device(job.config.device)
         refuse_other_command(
-            group, {"DATA": str(data), "RUN": str(run), "seeds": wanted, **config.model_dump(mode="json")}
+            group, {"DATA": str(job.data), "RUN": str(job.run), "seeds": seeds, **job.config.model_dump(mode="json")}
         )
-        group.first_does(lambda: _refuse_for_processes(config, group))
         progress = progress and group.first
-        sources, config, found = group.first_does(
-            lambda: prepare(
-                data,
-                run,
-                with_weights_hash(config),
-                wanted,
-                overwrite=overwrite,
-                generated=generated,
-                control_for=control_for,
-                uncurated=uncurated,
-                strict=strict,
-                progress=progress,
-            )
-        )
-        config = with_weights_hash(config)  # on another machine it may be another file
-        pictures: TrainingPictures | None = None
+        prepared = prepare_runs(job, group, progress=progress)
+        # Each process reads it anew: on another machine it may be another file.
+        job = replace(job, config=with_weights_hash(job.config))
+        data, images = prepared.data, None
         results = []
-        for job, there in zip(jobs_of(run, config, wanted), found, strict=True):
+        for one, there in zip(job.by_seed(), prepared.there, strict=True):
             if isinstance(there, TrainResult):
                 results.append(there)
                 continue
-            pictures = pictures or read_pictures(sources, config, cache_gb=cache_gb, progress=progress, group=group)
-            results.append(_train_one(job, there, sources, pictures, group, progress=progress, tensorboard=tensorboard))
+            images = images or read_pictures(data, job.config, cache_gb=job.cache_gb, progress=progress, group=group)
+            results.append(_train_one(RunWriter(one, data, images, group), there, progress=progress))
         return results
-
-
-def _refuse_for_processes(config: TrainConfig, group: Group) -> None:
-    """Refuse what several processes cannot do together, or one cannot do alone.
-
-    Raises:
-        SettingsError: a step's images do not divide, or batch statistics cannot be had over the processes.
-    """
-    if config.sync_bn and (group.count == 1 or choose_device(config.device).type != "cuda"):
-        found = "one process" if group.count == 1 else "the CPU"
-        raise SettingsError(f"sync_bn: found {found}; it is for several processes on CUDA, leave it out")
-    if config.batch_size != "auto":
-        try:
-            require_whole_parts(config.batch_size, config.accumulate, group.count)
-        except ValueError as error:
-            raise SettingsError(str(error)) from error
-
-
-def _train_one(
-    job: Job,
-    before: Progress | None,
-    sources: TrainingData,
-    pictures: TrainingPictures,
-    group: Group,
-    *,
-    progress: bool,
-    tensorboard: bool,
-) -> TrainResult:
-    run, n_classes = job.run, len(sources.classes)
-    if before is None:
-        n_images, parts = job.config.images_per_epoch or len(sources.train), job.config.accumulate * group.count
-        group.first_does(lambda: steps_in_epoch(n_images, parts, parts=parts))  # refuses too few
-        config = tune(job.config, n_images=n_images, n_classes=n_classes, progress=progress, group=group)
-        group.first_does(lambda: _begin(run, config, sources, pictures, processes=group.count))
-    else:
-        config = group.first_does(lambda: _go_on(job, pictures, processes=group.count))
-        print_note(f"{run}: goes on after epoch {len(before.epochs)} of {config.epochs}", progress)
-    records = list(before.epochs) if before else []
-    watch = Watch(config, records, n_classes=n_classes, announce=progress)
-    reason = watch.reason
-    with ExitStack() as stack:
-        asked_to_stop = stack.enter_context(deferred_interrupts(several=group.count > 1, announces=group.first))
-        log = stack.enter_context(open_event_log(run, wanted=tensorboard and group.first, epochs_done=len(records)))
-        results = fit(
-            pictures.train,
-            pictures.val,
-            sources.classes,
-            config,
-            progress=progress,
-            resume_from=before.session if before else None,
-            epochs_done=len(records),
-            asked_to_stop=asked_to_stop,
-            group=group,
-        )
-        stack.enter_context(closing(results))
-        while reason is None and (result := next(results, None)) is not None:
-            records.append(result.record)
-            # Written, judged and, where it ends early, decided once.
-            reason = group.first_does(partial(_take, run, result, records, config, sources.classes, log, watch))
-        if reason is None and len(records) < config.epochs:
-            raise interrupted(run, len(records))
-    return group.first_does(lambda: _finish(job, config, records, watch, before))
 
 
 def interrupted(run: Path, epochs_done: int) -> Interrupted:
@@ -198,71 +98,150 @@ def interrupted(run: Path, epochs_done: int) -> Interrupted:
     return Interrupted(f"stopped; {kept}, and the same command goes on after that")
 
 
-def _begin(
-    run: Path, config: TrainConfig, sources: TrainingData, pictures: TrainingPictures, *, processes: int
-) -> None:
-    """Replace what lies in the run folder by what is known before the first epoch."""
-    environment = describe_environment(config, pictures=pictures.where, processes=processes)
-    clear_run(run)
-    write_facts(run, config, sources.summary, environment)
-    if sources.near:
-        held_out = len(sources.dataset.val) + len(sources.dataset.test)
-        write_near_sheet(run / NEAR_NAME, sources.dataset.root, sources.near, pictures=held_out)
-    draw_examples(run / EXAMPLES_NAME, pictures.train, config, parts=config.accumulate * processes)
+class RunWriter:
+    """The folder of one run, from its first file to its result.
+
+    Every process calls each method, at the same point of the training. The first process alone reads and writes the
+    folder; the others wait for it, and all get what it found or decided.
+
+    Args:
+        job: of one seed.
+        data: what is trained on.
+        images: the same, decoded.
+        group: the processes that train together.
+    """
+
+    def __init__(self, job: TrainingJob, data: TrainingData, images: TrainingPictures, group: ProcessGroup) -> None:
+        self.job, self.data, self.images, self.group = job, data, images, group
+        self.config = job.config
+        """Of the run: once it has begun or is resumed, every "auto" is resolved."""
+
+    def begin(self, config: TrainConfig) -> None:
+        """Replace what lies in the run folder by what is known before the first epoch.
+
+        Args:
+            config: of the run, tuned for this machine.
+        """
+        self.config = config
+        self.group.on_first(self._begin)
+
+    def resume(self) -> None:
+        """Take the settings of an interrupted run.
+
+        Raises:
+            SettingsError: it was interrupted on a machine that comes to other bits.
+        """
+        self.config = self.group.on_first(self._resume)
+
+    def save_epoch(
+        self, result: EpochResult, records: Sequence[EpochRecord], log: EventLog, watch: Watch
+    ) -> str | None:
+        """Put an epoch, the last of `records`, on disk and judge it, once for all processes.
+
+        Returns:
+            Why the training ends with it, if it does so early.
+        """
+        return self.group.on_first(partial(self._save_epoch, result, records, log, watch))
+
+    def finish(self, records: Sequence[EpochRecord], watch: Watch, *, resumed_after: int) -> TrainResult:
+        """Write what is known after the last epoch; from here on the run counts as finished.
+
+        Args:
+            records: all epochs.
+            watch: that has looked at them.
+            resumed_after: epochs that an interrupted training had done before.
+        """
+        return self.group.on_first(partial(self._finish, records, watch, resumed_after))
+
+    def _begin(self) -> None:
+        run, config, data = self.job.run, self.config, self.data
+        environment = self._environment(config)
+        clear_run(run)
+        write_facts(run, config, data.summary, environment)
+        if data.near:
+            held_out = len(data.dataset.val) + len(data.dataset.test)
+            write_near_sheet(run / NEAR_NAME, data.dataset.root, data.near, pictures=held_out)
+        draw_examples(run / EXAMPLES_NAME, self.images.train, config, parts=config.accumulate * self.group.count)
+
+    def _resume(self) -> TrainConfig:
+        run = self.job.run
+        clear_parts(run)
+        # The same weights may have moved.
+        config = read_config(run).model_copy(update={"weights": self.job.config.weights})
+        refuse_other_machine(run, self._environment(config))
+        return config
+
+    def _environment(self, config: TrainConfig) -> dict[str, object]:
+        return describe_environment(config, pictures=self.images.where, processes=self.group.count)
+
+    def _save_epoch(
+        self, result: EpochResult, records: Sequence[EpochRecord], log: EventLog, watch: Watch
+    ) -> str | None:
+        """Broken off anywhere in here, the epoch is trained again and its files are written over."""
+        run, config = self.job.run, self.config
+        checkpoint = Checkpoint(
+            model=config.model,
+            classes=self.data.classes,
+            imgsz=config.imgsz,
+            mean=MEAN,
+            std=STD,
+            epoch=result.record.epoch,
+            val_macro_f1=result.record.val_macro_f1,
+            state=result.state,
+        )
+        if History(tuple(records)).best_by(config.monitor) is result.record:
+            save_checkpoint(run / BEST_NAME, checkpoint)
+        save_checkpoint(run / LAST_NAME, checkpoint)
+        save_progress(run / RESUME_NAME, records, result.resume())
+        # After the state to go on from: a history without one would pass for a finished run.
+        write_history(run / HISTORY_NAME, records)
+        log.add(result.record)
+        watch.look(records)
+        return watch.reason
+
+    def _finish(self, records: Sequence[EpochRecord], watch: Watch, resumed_after: int) -> TrainResult:
+        run = self.job.run
+        write_history(run / HISTORY_NAME, records)
+        draw_curves(run / CURVES_NAME, records, monitor=self.config.monitor)
+        # Last: while it is there, the run counts as interrupted.
+        (run / RESUME_NAME).unlink()
+        return make_result(run, self.job.config, records, watch, resumed_after=resumed_after)
 
 
-def _go_on(job: Job, pictures: TrainingPictures, *, processes: int) -> TrainConfig:
-    """The settings of an interrupted run."""
-    clear_parts(job.run)
-    # The same weights may have moved.
-    config = read_config(job.run).model_copy(update={"weights": job.config.weights})
-    refuse_other_machine(job.run, describe_environment(config, pictures=pictures.where, processes=processes))
-    return config
-
-
-def _take(
-    run: Path,
-    result: EpochResult,
-    records: Sequence[EpochRecord],
-    config: TrainConfig,
-    classes: tuple[str, ...],
-    log: EventLog,
-    watch: Watch,
-) -> str | None:
-    """Put an epoch on disk; why the training ends with it, if it does so early."""
-    _save_epoch(run, result, records, config, classes)
-    log.add(result.record)
-    watch.look(records)
-    return watch.reason
-
-
-def _finish(
-    job: Job, config: TrainConfig, records: Sequence[EpochRecord], watch: Watch, before: Progress | None
-) -> TrainResult:
-    write_history(job.run / HISTORY_NAME, records)
-    draw_curves(job.run / CURVES_NAME, records, monitor=config.monitor)
-    # Last: while it is there, the run counts as interrupted.
-    (job.run / RESUME_NAME).unlink()
-    return make_result(job.run, job.config, records, watch, resumed_after=len(before.epochs) if before else 0)
-
-
-def _save_epoch(
-    run: Path, result: EpochResult, records: Sequence[EpochRecord], config: TrainConfig, classes: tuple[str, ...]
-) -> None:
-    """Put an epoch, the last of `records`, on disk; broken off anywhere, it is trained again and written over."""
-    checkpoint = Checkpoint(
-        model=config.model,
-        classes=classes,
-        imgsz=config.imgsz,
-        mean=MEAN,
-        std=STD,
-        epoch=result.record.epoch,
-        val_macro_f1=result.record.val_macro_f1,
-        state=result.state,
-    )
-    if History(tuple(records)).best_by(config.monitor) is result.record:
-        save_checkpoint(run / BEST_NAME, checkpoint)
-    save_checkpoint(run / LAST_NAME, checkpoint)
-    save_progress(run / RESUME_NAME, records, result.resume())
-    # After the state to go on from: a history without one would pass for a finished run.
-    write_history(run / HISTORY_NAME, records)
+def _train_one(writer: RunWriter, before: Progress | None, *, progress: bool) -> TrainResult:
+    job, data, images, group = writer.job, writer.data, writer.images, writer.group
+    run, n_classes = job.run, len(data.classes)
+    records = list(before.epochs) if before else []
+    resumed_after = len(records)
+    if before is None:
+        n_images = job.config.images_per_epoch or len(data.train)
+        writer.begin(tune(job.config, n_images=n_images, n_classes=n_classes, progress=progress, group=group))
+    else:
+        writer.resume()
+        print_note(f"{run}: goes on after epoch {resumed_after} of {writer.config.epochs}", progress)
+    config = writer.config
+    watch = Watch(config, records, n_classes=n_classes, announce=progress)
+    reason = watch.reason
+    with ExitStack() as stack:
+        asked_to_stop = stack.enter_context(deferred_interrupts(several=group.count > 1, announces=group.first))
+        log = stack.enter_context(
+            open_event_log(run, wanted=job.tensorboard and group.first, epochs_done=resumed_after)
+        )
+        results = fit(
+            images.train,
+            images.val,
+            data.classes,
+            config,
+            progress=progress,
+            resume_from=before.session if before else None,
+            epochs_done=resumed_after,
+            asked_to_stop=asked_to_stop,
+            group=group,
+        )
+        stack.enter_context(closing(results))
+        while reason is None and (result := next(results, None)) is not None:
+            records.append(result.record)
+            reason = writer.save_epoch(result, records, log, watch)
+        if reason is None and len(records) < config.epochs:
+            raise interrupted(run, len(records))
+    return writer.finish(records, watch, resumed_after=resumed_after)

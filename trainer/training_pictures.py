@@ -12,7 +12,7 @@ from sdcore.torch_runtime import choose_device
 
 from .assemble import TrainingData
 from .config import TrainConfig
-from .group import ALONE, Group
+from .group import ALONE, ProcessGroup
 from .pictures import Where, bring_to, decode_shared, memory_limit
 from .session import Pictures
 
@@ -28,7 +28,7 @@ class TrainingPictures:
 
 
 def read_pictures(
-    sources: TrainingData, config: TrainConfig, *, cache_gb: float | None, progress: bool, group: Group = ALONE
+    sources: TrainingData, config: TrainConfig, *, cache_gb: float | None, progress: bool, group: ProcessGroup = ALONE
 ) -> TrainingPictures:
     """Decode every picture once, however often it is listed and by however many processes it is looked at.
 

@@ -17,7 +17,7 @@ from sdcore.torch_runtime import MixedPrecision, choose_device, isolated_rng, to
 
 from . import _yolov5
 from .config import TrainConfig
-from .group import ALONE, Group
+from .group import ALONE, ProcessGroup
 from .session import memory_format
 
 CPU_BATCH_SIZE = 32
@@ -29,7 +29,9 @@ _MEMORY_SHARE = 0.8
 _TIMED_STEPS = 5
 
 
-def tune(config: TrainConfig, *, n_images: int, n_classes: int, progress: bool, group: Group = ALONE) -> TrainConfig:
+def tune(
+    config: TrainConfig, *, n_images: int, n_classes: int, progress: bool, group: ProcessGroup = ALONE
+) -> TrainConfig:
     """The config with every "auto" that concerns speed replaced by what is used on this machine.
 
     Of several processes each tries its own device; the smallest batch and the first one's layout hold for all.
@@ -59,7 +61,7 @@ def tune(config: TrainConfig, *, n_images: int, n_classes: int, progress: bool, 
             changes["layout"] = "channels_last"
             if not config.deterministic:
                 found = faster_layout(lambda layout: _step_s(config, layout, n_classes, device, parts))
-                changes["layout"], seconds = group.first_does(lambda: found)
+                changes["layout"], seconds = group.on_first(lambda: found)
                 words = ", ".join(f"{name} {1e3 * taken:.1f} ms a step" for name, taken in seconds.items())
                 print_note(f"layout {changes['layout']}: {words}", progress)
     return config.model_copy(update=changes)

@@ -21,13 +21,13 @@ from torch import nn
 import trainer.fit as fit_module
 import trainer.session as session_module
 import trainer.train as train_module
-from trainer.config import TrainConfig, make_config
+from trainer.config import TrainConfig, TrainingJob, make_config
 from trainer.errors import TrainerError
 from trainer.history import EpochRecord
 from trainer.pictures import decode_shared
 from trainer.session import Pictures, Session
 from trainer.stopping import Watch
-from trainer.torchrun import joined
+from trainer.torchrun import join_process_group
 from trainer.train import train
 
 RANK = int(os.environ["RANK"])
@@ -70,10 +70,10 @@ def drawn(session: Session, epochs: int) -> list[list[int]]:
     return seen
 
 
-def failure_of(**arguments: Any) -> str:
+def failure_of(data: Path, run: Path, config: TrainConfig) -> str:
     """Kind and words of the error that a training ends with."""
     try:
-        train(**arguments, progress=False)
+        train(TrainingJob(TrainingJob(data, run, config)), progress=False)
     except (TrainerError, OSError) as error:
         return f"{type(error).__name__}: {error}"
     return "none"
@@ -111,7 +111,7 @@ def main(folder: Path) -> None:
         return predict(network, pictures, *rest)
 
     fit_module.predict_logits = noting
-    whole = train(data, folder / "whole", settings(), progress=False)
+    whole = train(TrainingJob(data, folder / "whole", settings()), progress=False)
     facts["results"] = [{**asdict(one), "run": str(one.run)} for one in whole]
     facts["validated"] = validated[:2]
 
@@ -123,16 +123,16 @@ def main(folder: Path) -> None:
         shutil.copytree(folder / "gone on", folder / "left")
     for name, real in writers.items():
         setattr(train_module, name, real)
-    gone_on = train(data, folder / "gone on", settings(), progress=False)
+    gone_on = train(TrainingJob(data, folder / "gone on", settings()), progress=False)
     facts["resumed after"] = [one.resumed_after for one in gone_on]
-    facts["there"] = [one.was_there for one in train(data, folder / "gone on", settings(), progress=False)]
+    facts["there"] = [one.was_there for one in train(TrainingJob(data, folder / "gone on", settings()), progress=False)]
 
     def look(self: Watch, epochs: Sequence[EpochRecord]) -> None:
         assert not RANK, "decided by the first process alone"
         self.reason = "seen enough" if len(epochs) == 2 else None
 
     judge, Watch.look = Watch.look, look  # type: ignore[method-assign]
-    stopped = train(data, folder / "stopped", settings(epochs=9, patience=8), seeds=[1, 2], progress=False)
+    stopped = train(TrainingJob(data, folder / "stopped", settings(epochs=9, patience=8), seeds=[1, 2]), progress=False)
     facts["stopped"] = [(one.seed, one.epochs, one.stopped) for one in stopped]
     Watch.look = judge  # type: ignore[method-assign]
 
@@ -146,7 +146,7 @@ def main(folder: Path) -> None:
 
     facts["wrapped"] = list(wrapped)
 
-    with joined("cpu") as group:
+    with join_process_group("cpu") as group:
         facts["gathered"] = {}
         for n in (1, 2, 5):
             own = torch.arange(2.0 * n).view(n, 2)[group.share_of(n)]

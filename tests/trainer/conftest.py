@@ -111,7 +111,7 @@ def make_generated(tmp_path: Path, draw: DrawPicture) -> MakeGenerated:
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """(RUN, DATA) of one short training on easy pictures; do not change either."""
-    from trainer.config import make_config
+    from trainer.config import TrainingJob, make_config
     from trainer.train import train
 
     root = tmp_path_factory.mktemp("trained")
@@ -124,7 +124,7 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
                 pixels = rng.integers(level - 20, level + 20, (40, 40, 3)).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / f"{number}.png")
     config = make_config(epochs=2, imgsz=32, batch_size=8, seed=3, device="cpu")
-    train(root / "data", root / "run", config, progress=False)
+    train(TrainingJob(root / "data", root / "run", config), progress=False)
     return root / "run", root / "data"
 
 

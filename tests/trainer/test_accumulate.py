@@ -145,7 +145,7 @@ def test_alone_nothing_is_exchanged() -> None:
     assert ALONE.gather(values, 2) is values
     assert ALONE.least(3) == 3
     assert ALONE.share_of(5) == slice(0, 5)
-    assert ALONE.first_does(lambda: "done") == "done"
+    assert ALONE.on_first(lambda: "done") == "done"
     ALONE.wait()
     ALONE.average_([values])
     assert values.tolist() == [1.0, 2.0]

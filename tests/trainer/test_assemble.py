@@ -4,16 +4,23 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, PngImagePlugin
 
 from sdclient.manifest import MANIFEST_NAME
-from trainer.assemble import assemble
+from trainer.assemble import build_training_set
+from trainer.config import TrainingJob
 from trainer.errors import GeneratedSetError, LeakageError
 from trainer.generated import read_generated
 
 MakeGenerated = Callable[..., Path]
+
+
+def job_on(data: Path, **sets: Any) -> TrainingJob:
+    """A job on a DATA folder; where its run would go is not looked at."""
+    return TrainingJob(data, Path("run"), **sets)
 
 
 def train_sources(data: Path, label: str, *numbers: int) -> list[tuple[str, Path]]:
@@ -21,7 +28,7 @@ def train_sources(data: Path, label: str, *numbers: int) -> list[tuple[str, Path
 
 
 def test_real_images_alone(data: Path) -> None:
-    arm = assemble(data)
+    arm = build_training_set(job_on(data))
     assert arm.classes == ("Normal", "dirt", "划痕")
     assert Counter(image.label for image in arm.train) == {"Normal": 8, "dirt": 8, "划痕": 8}
     assert {image.origin for image in arm.train} == {"real"}
@@ -32,7 +39,7 @@ def test_real_images_alone(data: Path) -> None:
 
 def test_generated_images_join_training_only(data: Path, make_generated: MakeGenerated) -> None:
     output = make_generated([*train_sources(data, "dirt", 1, 2), *train_sources(data, "划痕", 3)], count=3)
-    arm = assemble(data, generated=[output])
+    arm = build_training_set(job_on(data, generated=[output]))
     joined = [image for image in arm.train if image.origin == "generated"]
     assert Counter(image.label for image in joined) == {"dirt": 6, "划痕": 3}
     assert all(image.path.is_relative_to(output) for image in joined)
@@ -55,7 +62,10 @@ def test_generated_images_join_training_only(data: Path, make_generated: MakeGen
 
 def test_the_control_arm_repeats_the_very_sources(data: Path, make_generated: MakeGenerated) -> None:
     output = make_generated(train_sources(data, "dirt", 1, 2), count=3)
-    augmented, control = assemble(data, generated=[output]), assemble(data, control_for=[output])
+    augmented, control = (
+        build_training_set(job_on(data, generated=[output])),
+        build_training_set(job_on(data, control_for=[output])),
+    )
     assert len(control.train) == len(augmented.train)
     repeated = [image for image in control.train if image.origin == "repeated"]
     assert Counter(image.path for image in repeated) == {
@@ -69,14 +79,14 @@ def test_the_control_arm_repeats_the_very_sources(data: Path, make_generated: Ma
 def test_arms_of_other_images_have_other_fingerprints(data: Path, make_generated: MakeGenerated) -> None:
     output = make_generated(train_sources(data, "dirt", 1), count=1)
     prints = [
-        assemble(data).summary["fingerprint"],
-        assemble(data, generated=[output]).summary["fingerprint"],
-        assemble(data, control_for=[output]).summary["fingerprint"],
+        build_training_set(job_on(data)).summary["fingerprint"],
+        build_training_set(job_on(data, generated=[output])).summary["fingerprint"],
+        build_training_set(job_on(data, control_for=[output])).summary["fingerprint"],
     ]
     assert len(set(prints)) == 3
-    assert assemble(data).summary["fingerprint"] == prints[0]
+    assert build_training_set(job_on(data)).summary["fingerprint"] == prints[0]
     shutil.copy(data / "val" / "dirt" / "9.png", data / "val" / "dirt" / "10.png")
-    assert assemble(data).summary["fingerprint"] != prints[0]
+    assert build_training_set(job_on(data)).summary["fingerprint"] != prints[0]
 
 
 @pytest.mark.parametrize("part", ["val", "test"])
@@ -89,7 +99,7 @@ def test_an_image_made_from_a_held_out_one_is_refused(
     shutil.copy(held_out, data / "train" / "dirt" / "77.png")
     output = make_generated([*train_sources(data, "dirt", 1), *train_sources(data, "dirt", 77)])
     with pytest.raises(LeakageError, match=rf"{held_out.name}, which is held out .*2 of 4 images"):
-        assemble(data, **{role: [output]})
+        build_training_set(job_on(data, **{role: [output]}))
 
 
 def test_an_image_that_itself_lies_in_test_is_refused(data: Path, make_generated: MakeGenerated) -> None:
@@ -98,7 +108,7 @@ def test_an_image_that_itself_lies_in_test_is_refused(data: Path, make_generated
         picture.load()
     shutil.copy(output / "dirt" / "1_1.png", data / "test" / "dirt" / "99.png")
     with pytest.raises(LeakageError, match=r"99\.png: a generated image"):
-        assemble(data, generated=[output])
+        build_training_set(job_on(data, generated=[output]))
 
 
 @pytest.mark.parametrize("chunk", ["add_text", "add_itxt", "zipped"])
@@ -113,7 +123,7 @@ def test_a_generated_image_among_held_out_ones_is_refused_without_any_set(data: 
         picture.load()
     picture.save(path, "PNG", pnginfo=info)
     with pytest.raises(LeakageError, match=r"10\.png: a generated image"):
-        assemble(data)
+        build_training_set(job_on(data))
 
 
 def test_other_text_in_a_held_out_picture_is_no_mark(data: Path) -> None:
@@ -123,22 +133,22 @@ def test_other_text_in_a_held_out_picture_is_no_mark(data: Path) -> None:
     with Image.open(path) as picture:
         picture.load()
     picture.save(path, "PNG", pnginfo=info)
-    assert len(assemble(data).val) == 9
+    assert len(build_training_set(job_on(data)).val) == 9
 
 
 def test_a_generated_class_that_training_lacks_is_refused(data: Path, make_generated: MakeGenerated) -> None:
     output = make_generated([("rust", data / "train" / "dirt" / "1.png")])
     with pytest.raises(GeneratedSetError, match="class 'rust' is not in"):
-        assemble(data, generated=[output])
+        build_training_set(job_on(data, generated=[output]))
 
 
 def test_a_control_needs_its_sources_in_train(data: Path, tmp_path: Path, make_generated: MakeGenerated) -> None:
     elsewhere = tmp_path / "5.png"
     Image.new("RGB", (32, 32), "red").save(elsewhere)
     output = make_generated([("dirt", elsewhere)])
-    assert len(assemble(data, generated=[output]).train) == 26
+    assert len(build_training_set(job_on(data, generated=[output])).train) == 26
     with pytest.raises(GeneratedSetError, match=r"5_1\.png: its source .* is not in"):
-        assemble(data, control_for=[output])
+        build_training_set(job_on(data, control_for=[output]))
 
 
 def test_a_generated_file_that_is_missing_or_changed_is_refused(data: Path, make_generated: MakeGenerated) -> None:

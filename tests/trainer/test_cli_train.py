@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from trainer.cli import cli
 from trainer.cli.train import train as train_command
-from trainer.config import MODELS, AugmentConfig, TrainConfig
+from trainer.config import MODELS, AugmentConfig, TrainConfig, TrainingJob
 from trainer.predictions import read_predictions
 from trainer.train import interrupted
 
@@ -73,7 +73,7 @@ def test_the_options_offer_what_the_configuration_has(monkeypatch: pytest.Monkey
     model = next(option for option in train_command.params if option.name == "model")
     assert tuple(model.type.choices) == MODELS  # type: ignore[attr-defined]
     asked: list[TrainConfig] = []
-    monkeypatch.setattr("trainer.seeds.train_seeds", lambda data, run, config, **_: asked.append(config) or [])
+    monkeypatch.setattr("trainer.seeds.train_seeds", lambda job, **_: asked.append(job.config) or [])
     done = CliRunner().invoke(cli, ["train", "data", "-o", "run"])
     assert done.exit_code == 0, done.output
     assert asked == [TrainConfig()]
@@ -90,10 +90,8 @@ def test_every_option_stands_under_a_heading() -> None:
 
 
 def test_options_reach_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[TrainConfig, dict[str, object]]] = []
-    monkeypatch.setattr(
-        "trainer.seeds.train_seeds", lambda data, run, config, **rest: asked.append((config, rest)) or []
-    )
+    asked: list[tuple[TrainingJob, dict[str, object]]] = []
+    monkeypatch.setattr("trainer.seeds.train_seeds", lambda job, **rest: asked.append((job, rest)) or [])
     arguments = (
         "train data -o run --batch-size auto --patience 7 --monitor val_loss --stop-on overfit --schedule linear "
         "--class-weights balanced --clip-norm 0 --generated-share 0.5 --no-flips --no-quarter-turns --shift 0.2 "
@@ -102,8 +100,8 @@ def test_options_reach_the_configuration(monkeypatch: pytest.MonkeyPatch) -> Non
     )
     done = CliRunner().invoke(cli, arguments.split())
     assert done.exit_code == 0, done.output
-    ((config, rest),) = asked
-    assert config == TrainConfig(
+    ((job, rest),) = asked
+    assert job.config == TrainConfig(
         batch_size="auto",
         patience=7,
         monitor="val_loss",
@@ -122,7 +120,7 @@ def test_options_reach_the_configuration(monkeypatch: pytest.MonkeyPatch) -> Non
         freeze=9,
         label_smoothing=0,
     )
-    assert (rest["cache_gb"], rest["tensorboard"], rest["processes"]) == (1.5, True, 2)
+    assert (job.cache_gb, job.tensorboard, rest["processes"]) == (1.5, True, 2)
 
 
 @pytest.mark.parametrize(

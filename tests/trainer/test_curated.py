@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +20,9 @@ from sdclient.export import export
 from sdclient.manifest import Manifest, Parent
 from sdclient.manifest_curation import ACCEPTED, REJECTED, Curation, FilterVerdict
 from sdclient.manifest_exported import EXPORTED_NAME, ExportedImage, write_exported
-from trainer.assemble import assemble
+from trainer.assemble import build_training_set
 from trainer.cli import cli
+from trainer.config import TrainingJob
 from trainer.errors import GeneratedSetError, LeakageError, SplitError
 from trainer.generated import read_generated
 from trainer.messages import text
@@ -28,6 +30,11 @@ from trainer.report.samples import collect_generated_set
 from trainer.split import split
 
 MakeGenerated = Callable[..., Path]
+
+
+def job_on(data: Path, **sets: Any) -> TrainingJob:
+    """A job on a DATA folder; where its run would go is not looked at."""
+    return TrainingJob(data, Path("run"), **sets)
 
 
 def sha256_of(path: Path) -> str:
@@ -66,7 +73,7 @@ def add_parent(output: Path, file: str, parent: Path, *, folder: Path | None = N
 
 
 def test_only_accepted_images_join_and_rejected_ones_may_be_gone(data: Path, output: Path) -> None:
-    arm = assemble(data, generated=[output])
+    arm = build_training_set(job_on(data, generated=[output]))
     joined = sorted(image.path.name for image in arm.train if image.origin == "generated")
     assert joined == ["1_1.png", "2_1.png"]
     (said,) = arm.summary["generated_sets"]
@@ -91,7 +98,7 @@ def test_a_person_decides_over_the_filters(data: Path, output: Path) -> None:
 
 
 def test_the_control_repeats_the_sources_of_accepted_images_alone(data: Path, output: Path) -> None:
-    arm = assemble(data, control_for=[output])
+    arm = build_training_set(job_on(data, control_for=[output]))
     repeated = Counter(image.path.name for image in arm.train if image.origin == "repeated")
     assert repeated == {"1.png": 1, "2.png": 1}
     assert len(arm.notes) == 1
@@ -100,29 +107,29 @@ def test_the_control_repeats_the_sources_of_accepted_images_alone(data: Path, ou
 def test_an_accepted_image_must_be_whole(data: Path, output: Path) -> None:
     (output / "dirt" / "1_1.png").unlink()
     with pytest.raises(GeneratedSetError, match=r"1_1\.png: the file is recorded, but not there.*sdclient review"):
-        assemble(data, generated=[output])
+        build_training_set(job_on(data, generated=[output]))
 
 
 def test_all_can_be_taken_on_purpose_and_then_all_must_be_whole(data: Path, output: Path) -> None:
     with pytest.raises(GeneratedSetError, match=r"1_2\.png: the file is recorded, but not there"):
-        assemble(data, generated=[output], uncurated=True)
+        build_training_set(job_on(data, generated=[output], uncurated=True))
     with Manifest(output, create=True) as manifest:
         manifest.forget(["dirt/1_2.png"])
-    arm = assemble(data, generated=[output], uncurated=True)
+    arm = build_training_set(job_on(data, generated=[output], uncurated=True))
     assert sum(image.origin == "generated" for image in arm.train) == 5
     assert arm.notes == ()
-    assert arm.summary["fingerprint"] != assemble(data, generated=[output]).summary["fingerprint"]
+    assert arm.summary["fingerprint"] != build_training_set(job_on(data, generated=[output])).summary["fingerprint"]
 
 
 def test_a_set_of_which_nothing_is_accepted_is_refused(data: Path, make_generated: MakeGenerated) -> None:
     output = make_generated([("dirt", data / "train" / "dirt" / "1.png")], count=1)
     judge(output, rejected=["dirt/1_1.png"])
     with pytest.raises(GeneratedSetError, match=r"none of its 1 images is accepted; .*--uncurated"):
-        assemble(data, generated=[output])
+        build_training_set(job_on(data, generated=[output]))
 
 
 def test_a_report_shows_accepted_samples_and_how_many_there_are(data: Path, output: Path) -> None:
-    summary = assemble(data, generated=[output]).summary["generated_sets"][0]
+    summary = build_training_set(job_on(data, generated=[output])).summary["generated_sets"][0]
     shown = collect_generated_set(summary)
     assert (shown.images, shown.recorded) == (2, 6)
     assert [one.file for sample in shown.samples for one in sample.generated] == ["dirt/1_1.png"]
@@ -134,24 +141,24 @@ def test_a_rejected_image_in_val_is_known_though_its_file_is_gone(data: Path, ou
     (output / "dirt" / "1_3.png").unlink()
     (data / "val" / "dirt" / "90.png").write_bytes(content)
     with pytest.raises(LeakageError, match=r"90\.png: a generated image"):
-        assemble(data, generated=[output])
+        build_training_set(job_on(data, generated=[output]))
 
 
 def test_the_command_says_how_many_and_has_the_flag(
     data: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: dict[str, object] = {}
+    asked: list[TrainingJob] = []
 
-    def train_seeds(*_: object, **options: object) -> list[object]:
-        asked.update(options)
+    def train_seeds(job: TrainingJob, **_: object) -> list[object]:
+        asked.append(job)
         return []
 
     monkeypatch.setattr("trainer.seeds.train_seeds", train_seeds)
     command = ["train", str(data), "--generated", str(output), "-o", str(tmp_path / "run")]
     assert CliRunner().invoke(cli, command).exit_code == 0
-    assert asked["uncurated"] is False
+    assert asked[-1].uncurated is False
     assert CliRunner().invoke(cli, [*command, "--uncurated"]).exit_code == 0
-    assert asked["uncurated"] is True
+    assert asked[-1].uncurated is True
 
 
 # Every parent counts
@@ -166,7 +173,7 @@ def test_a_defect_put_into_a_held_out_good_image_is_refused_by_the_manifest(
     good = data / part / "Normal" / ("9.png" if part == "val" else "12.png")
     add_parent(output, "dirt/1_2.png", good)
     with pytest.raises(LeakageError, match=rf"1_2\.png: made from \S+{good.name}, which is held out .*1 of 2 images"):
-        assemble(data, **{role: [output]})
+        build_training_set(job_on(data, **{role: [output]}))
 
 
 def test_a_good_parent_saved_anew_is_known_by_its_pixels(
@@ -179,7 +186,7 @@ def test_a_good_parent_saved_anew_is_known_by_its_pixels(
         picture.save(goods / "1.bmp")
     add_parent(output, "dirt/1_1.png", goods / "1.bmp", folder=goods)
     with pytest.raises(LeakageError, match=r"1_1\.png: made from \S+12\.png"):
-        assemble(data, generated=[output])
+        build_training_set(job_on(data, generated=[output]))
 
 
 def test_a_good_parent_that_cannot_be_looked_at_is_said(
@@ -188,7 +195,7 @@ def test_a_good_parent_that_cannot_be_looked_at_is_said(
     output = make_generated([("dirt", data / "train" / "dirt" / "1.png")], count=1)
     Image.new("RGB", (9, 9), "red").save(tmp_path / "elsewhere.png")
     add_parent(output, "dirt/1_1.png", tmp_path / "elsewhere.png")
-    (words,) = map(text, assemble(data, generated=[output]).warnings)
+    (words,) = map(text, build_training_set(job_on(data, generated=[output])).warnings)
     assert words.startswith("1 source(s) of generated images: neither in ")
 
 
@@ -205,12 +212,12 @@ def test_a_train_image_whose_chunk_names_a_held_out_second_parent_is_refused(dat
     good = data / "test" / "Normal" / "12.png"
     moved(data / "train" / "dirt" / "99.png", data / "train" / "dirt" / "1.png", good)
     with pytest.raises(LeakageError, match=r"99\.png: generated \(it carries .*\) from \S+12\.png"):
-        assemble(data)
+        build_training_set(job_on(data))
 
 
 def test_a_train_image_with_both_parents_in_train_counts_as_generated(data: Path) -> None:
     moved(data / "train" / "dirt" / "99.png", data / "train" / "dirt" / "1.png", data / "train" / "Normal" / "1.png")
-    arm = assemble(data)
+    arm = build_training_set(job_on(data))
     assert arm.summary["train"]["dirt"] == {"real": 8, "generated": 1, "repeated": 0}
     (words,) = map(text, arm.warnings)
     assert "sources that are not there" not in words
@@ -240,27 +247,27 @@ def exported(data: Path, *, other: Path | None = None, chunk: bool = False) -> P
 @pytest.mark.parametrize("chunk", [True, False])
 def test_an_exported_image_counts_as_generated_by_chunk_or_by_table(data: Path, chunk: bool) -> None:
     path = exported(data, chunk=chunk)
-    arm = assemble(data)
+    arm = build_training_set(job_on(data))
     assert [image.path for image in arm.train if image.origin == "generated"] == [path]
 
 
 def test_an_exported_image_that_was_edited_is_known_by_its_place(data: Path) -> None:
     path = exported(data)
     Image.new("RGB", (32, 32), "teal").save(path)
-    assert [image.path for image in assemble(data).train if image.origin == "generated"] == [path]
+    assert [image.path for image in build_training_set(job_on(data)).train if image.origin == "generated"] == [path]
 
 
 def test_the_table_tells_of_a_held_out_second_parent(data: Path) -> None:
     exported(data, other=data / "val" / "Normal" / "9.png", chunk=True)
     with pytest.raises(LeakageError, match=r"gen-1_1-00\.png: generated \(it carries .*\) from \S+9\.png"):
-        assemble(data)
+        build_training_set(job_on(data))
 
 
 def test_an_exported_image_moved_to_val_is_refused(data: Path) -> None:
     path = exported(data)
     path.rename(data / "val" / "dirt" / path.name)
     with pytest.raises(LeakageError, match=r"gen-1_1-00\.png: a generated image \(a manifest or an export records its"):
-        assemble(data)
+        build_training_set(job_on(data))
 
 
 def test_a_table_that_cannot_be_read_is_refused_in_words(data: Path) -> None:
@@ -269,7 +276,7 @@ def test_a_table_that_cannot_be_read_is_refused_in_words(data: Path) -> None:
     with pytest.raises(
         GeneratedSetError, match=r"exported\.csv: line 1: expected the columns file, class, .*restore it"
     ):
-        assemble(data)
+        build_training_set(job_on(data))
 
 
 def test_exported_images_are_not_divided_into_parts(data: Path, tmp_path: Path) -> None:
@@ -280,18 +287,18 @@ def test_exported_images_are_not_divided_into_parts(data: Path, tmp_path: Path) 
 
 def test_a_finished_run_tells_its_sets(data: Path, output: Path) -> None:
     # data.json goes through JSON and back.
-    summary = json.loads(json.dumps(assemble(data, generated=[output]).summary))
+    summary = json.loads(json.dumps(build_training_set(job_on(data, generated=[output])).summary))
     assert summary["generated_sets"][0]["recorded"] == 6
 
 
 def test_what_the_client_exports_counts_as_generated_and_is_guarded(data: Path, output: Path) -> None:
     export(output, data / "train")
-    arm = assemble(data)
+    arm = build_training_set(job_on(data))
     assert arm.summary["train"]["dirt"] == {"real": 8, "generated": 2, "repeated": 0}
     with pytest.raises(GeneratedSetError, match=r"lies in training already, as \S+generated-\S+\.png \(2 such"):
-        assemble(data, generated=[output])
+        build_training_set(job_on(data, generated=[output]))
     # Whatever is done to its text, an exported image moved away is still known by the table.
     (path, *_) = (data / "train" / "dirt").glob("generated-*")
     path.rename(data / "test" / "dirt" / path.name)
     with pytest.raises(LeakageError, match=rf"{path.name}: a generated image"):
-        assemble(data)
+        build_training_set(job_on(data))

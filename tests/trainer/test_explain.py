@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trainer.config import make_config
+from trainer.config import TrainingJob, make_config
 from trainer.errors import CheckpointError, DataError, SettingsError
 from trainer.explain import ANY_DEFECT, Explanation, explain, read_upright, write_explanations
 from trainer.predict import predict_folder
@@ -40,7 +40,7 @@ def spotted(tmp_path_factory: pytest.TempPathFactory) -> Path:
             draw_spot(root / "data" / part / "Normal" / f"{number}.png", (64, 64), None, first + number)
             draw_spot(root / "data" / part / "亮点" / f"{number}.png", (64, 64), spot, 1000 + first + number)
     config = make_config(epochs=8, imgsz=64, batch_size=16, seed=0, device="cpu", ema_decay=0.9, lr=2e-3)
-    train(root / "data", root / "run", config, progress=False)
+    train(TrainingJob(root / "data", root / "run", config), progress=False)
     return root / "run"
 
 

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from PIL import Image, ImageFile, PngImagePlugin
 
 from sdclient.batch.finish import encode_png
 from sdclient.manifest import Manifest
-from trainer.assemble import assemble
+from trainer.assemble import build_training_set
+from trainer.config import TrainingJob
 from trainer.errors import DataError, GeneratedSetError, LeakageError
 from trainer.fingerprints import fingerprint_files
 from trainer.leakage import refuse_shared_pixels
@@ -21,6 +23,11 @@ from trainer.messages import text
 from trainer.report.samples import collect_generated_set
 
 MakeGenerated = Callable[..., Path]
+
+
+def job_on(data: Path, **sets: Any) -> TrainingJob:
+    """A job on a DATA folder; where its run would go is not looked at."""
+    return TrainingJob(data, Path("run"), **sets)
 
 
 def sha256_of(path: Path) -> str:
@@ -75,30 +82,30 @@ def strip_text(output: Path, pixels_of: Path | None = None) -> None:
 def test_the_same_pixels_in_two_parts_are_refused_whatever_the_format(data: Path) -> None:
     save_anew(data / "train" / "dirt" / "1.png", data / "test" / "dirt" / "99.bmp")
     with pytest.raises(LeakageError, match=r"1\.png = .*99\.bmp: the same pixels .*1 such picture"):
-        assemble(data)
+        build_training_set(job_on(data))
 
 
 def test_many_twins_are_counted_and_the_first_three_named(data: Path) -> None:
     for number in range(1, 6):
         save_anew(data / "train" / "dirt" / f"{number}.png", data / "val" / "dirt" / f"9{number}.bmp")
     with pytest.raises(LeakageError, match=r"3\.png = \S+93\.bmp; \.\.\.: the same pixels .*\(5 such") as found:
-        assemble(data)
+        build_training_set(job_on(data))
     assert "94.bmp" not in str(found.value)
 
 
 def test_a_single_colour_in_two_parts_is_counted_said_and_refused_when_strict(data: Path) -> None:
     for part in ("train", "val"):
         Image.new("RGB", (32, 32), "black").save(data / part / "Normal" / "flat.png")
-    arm = assemble(data)
+    arm = build_training_set(job_on(data))
     assert arm.summary["single_coloured_across_parts"] == 2
     assert arm.summary["warnings"] == [text(one) for one in arm.warnings]
     assert [one for one in arm.warnings if text(one).startswith("2 single-coloured pictures have a twin")]
     with pytest.raises(LeakageError, match=r"2 single-coloured pictures have a twin .*leave out --strict"):
-        assemble(data, strict=True)
+        build_training_set(job_on(data, strict=True))
 
 
 def test_clean_data_is_quiet_and_strict_takes_it(data: Path) -> None:
-    arm = assemble(data, strict=True)
+    arm = build_training_set(job_on(data, strict=True))
     assert (arm.warnings, arm.near) == ((), ())
     assert arm.summary["look_alikes_across_parts"] == arm.summary["single_coloured_across_parts"] == 0
 
@@ -126,10 +133,10 @@ def test_a_generated_image_that_lost_its_text_is_known_by_its_pixels(
 ) -> None:
     output = make_generated([("dirt", data / "train" / "dirt" / "1.png")])
     save_anew(output / "dirt" / "1_2.png", data / "test" / "dirt" / name)
-    assert len(assemble(data).train) == 24  # nothing in the file itself tells
+    assert len(build_training_set(job_on(data)).train) == 24  # nothing in the file itself tells
     words = rf"{name}: a generated image \(its pixels are those of \S+1_2\.png\): 1 of 19 .*move them out"
     with pytest.raises(LeakageError, match=words):
-        assemble(data, **{role: [output]})
+        build_training_set(job_on(data, **{role: [output]}))
 
 
 def test_a_generated_image_without_a_text_chunk_is_known_by_its_bytes_even_undecodable(
@@ -141,10 +148,10 @@ def test_a_generated_image_without_a_text_chunk_is_known_by_its_bytes_even_undec
         (output / record.file).write_bytes(b"no picture")
         manifest.forget([record.file])
         manifest.add([replace(record, sha256=sha256_of(output / record.file))])
-    assert len(assemble(data, generated=[output]).train) == 25  # decoding it for training refuses it
+    assert len(build_training_set(job_on(data, generated=[output])).train) == 25  # decoding it for training refuses it
     shutil.copy(output / "dirt" / "1_1.png", data / "test" / "dirt" / "99.png")
     with pytest.raises(LeakageError, match=r"99\.png: a generated image \(its very bytes are \S+1_1\.png\)"):
-        assemble(data, generated=[output])
+        build_training_set(job_on(data, generated=[output]))
 
 
 def test_a_manifest_below_data_tells_of_bytes_without_a_text_chunk(data: Path, make_generated: MakeGenerated) -> None:
@@ -152,9 +159,13 @@ def test_a_manifest_below_data_tells_of_bytes_without_a_text_chunk(data: Path, m
     strip_text(output)
     shutil.copy(output / "dirt" / "1_1.png", data / "val" / "dirt" / "90.png")
     with pytest.raises(LeakageError, match=r"90\.png: a generated image \(a manifest or an export records its bytes\)"):
-        assemble(data)
+        build_training_set(job_on(data))
     (data / "val" / "dirt" / "90.png").rename(data / "train" / "dirt" / "90.png")
-    assert assemble(data).summary["train"]["dirt"] == {"real": 8, "generated": 1, "repeated": 0}
+    assert build_training_set(job_on(data)).summary["train"]["dirt"] == {
+        "real": 8,
+        "generated": 1,
+        "repeated": 0,
+    }
 
 
 # Descent from val or test
@@ -169,7 +180,7 @@ def test_a_source_saved_anew_into_test_is_known_by_its_pixels(
     output = make_generated([("dirt", source)])
     remember_sources(output, sources)
     with pytest.raises(LeakageError, match=r"1_1\.png: made from \S+12\.png.*held out .*\(2 of 2 images"):
-        assemble(data, generated=[output])
+        build_training_set(job_on(data, generated=[output]))
 
 
 def test_a_source_that_was_itself_generated_from_a_test_image_is_refused(
@@ -181,7 +192,7 @@ def test_a_source_that_was_itself_generated_from_a_test_image_is_refused(
     output = make_generated([("dirt", source)])
     remember_sources(output, sources)
     with pytest.raises(LeakageError, match=r"1_1\.png: made from \S+val\S+9\.png"):
-        assemble(data, control_for=[output])
+        build_training_set(job_on(data, control_for=[output]))
 
 
 @pytest.mark.parametrize("change", ["gone", "changed", "unknown"])
@@ -198,7 +209,7 @@ def test_a_source_that_cannot_be_looked_at_is_said(
         source.unlink()
     elif change == "changed":
         nudge(source, source)
-    (words,) = map(text, assemble(data, generated=[output]).warnings)
+    (words,) = map(text, build_training_set(job_on(data, generated=[output])).warnings)
     assert words.startswith("1 source(s) of generated images: neither in ")
 
 
@@ -206,10 +217,10 @@ def test_a_blank_source_that_test_has_too_betrays_nothing(data: Path, make_gener
     for part in ("train", "test"):
         Image.new("RGB", (32, 32), "black").save(data / part / "Normal" / "77.png")
     output = make_generated([("Normal", data / "train" / "Normal" / "77.png")])
-    assert len(assemble(data, generated=[output]).train) == 27
+    assert len(build_training_set(job_on(data, generated=[output])).train) == 27
     (data / "train" / "Normal" / "77.png").unlink()
     with pytest.raises(LeakageError, match=r"made from \S+77\.png"):
-        assemble(data, generated=[output])
+        build_training_set(job_on(data, generated=[output]))
 
 
 # Generated images that lie in train
@@ -220,13 +231,13 @@ def test_a_train_image_whose_chunk_names_a_held_out_source_is_refused(data: Path
     source = data / part / "dirt" / ("9.png" if part == "val" else "12.png")
     write_generated(data / "train" / "dirt" / "99.png", sha256_of(source))
     with pytest.raises(LeakageError, match=rf"99\.png: generated \(it carries .*\) from \S+{source.name}, .*1 such"):
-        assemble(data)
+        build_training_set(job_on(data))
 
 
 def test_a_train_image_whose_chunk_names_a_train_source_counts_as_generated(data: Path) -> None:
-    before = assemble(data).summary
+    before = build_training_set(job_on(data)).summary
     path = write_generated(data / "train" / "dirt" / "99.png", sha256_of(data / "train" / "dirt" / "1.png"))
-    arm = assemble(data)
+    arm = build_training_set(job_on(data))
     assert [image.origin for image in arm.train if image.path == path] == ["generated"]
     assert arm.summary["train"]["dirt"] == {"real": 8, "generated": 1, "repeated": 0}
     assert arm.summary["train"]["Normal"] == before["train"]["Normal"]
@@ -246,7 +257,7 @@ def test_a_train_image_whose_chunk_names_a_train_source_counts_as_generated(data
 
 def test_a_train_image_from_an_unknown_source_is_allowed_and_said(data: Path) -> None:
     write_generated(data / "train" / "dirt" / "99.png", "ab" * 32)
-    (words,) = map(text, assemble(data).warnings)
+    (words,) = map(text, build_training_set(job_on(data)).warnings)
     assert "were generated (1 of them from sources that are not there)" in words
 
 
@@ -255,7 +266,7 @@ def test_a_train_image_whose_chunk_names_no_source_is_refused(data: Path) -> Non
     chunks.add_text("sdclient", "{}")
     Image.new("RGB", (32, 32), "red").save(data / "train" / "dirt" / "99.png", pnginfo=chunks)
     with pytest.raises(LeakageError, match=r"99\.png: generated, .* names no source \(1 such"):
-        assemble(data)
+        build_training_set(job_on(data))
 
 
 def test_a_copy_of_a_generated_image_in_train_counts_as_generated_without_its_text(
@@ -263,7 +274,7 @@ def test_a_copy_of_a_generated_image_in_train_counts_as_generated_without_its_te
 ) -> None:
     output = make_generated([("dirt", data / "train" / "dirt" / "1.png")])
     copy = save_anew(output / "dirt" / "1_1.png", data / "train" / "dirt" / "99.bmp")
-    arm = assemble(data, control_for=[output])
+    arm = build_training_set(job_on(data, control_for=[output]))
     assert [image.path for image in arm.train if image.origin == "generated"] == [copy]
     assert arm.summary["generated_sets"][0]["engine"] == "not recorded"
 
@@ -274,7 +285,11 @@ def test_a_source_stays_real_where_a_generated_image_has_its_very_pixels(
     source = data / "train" / "dirt" / "1.png"
     output = make_generated([("dirt", source)], count=1)
     strip_text(output, pixels_of=source)
-    assert assemble(data, generated=[output]).summary["train"]["dirt"] == {"real": 8, "generated": 1, "repeated": 0}
+    assert build_training_set(job_on(data, generated=[output])).summary["train"]["dirt"] == {
+        "real": 8,
+        "generated": 1,
+        "repeated": 0,
+    }
 
 
 def test_a_generated_image_that_lies_in_train_does_not_join_once_more(
@@ -283,14 +298,18 @@ def test_a_generated_image_that_lies_in_train_does_not_join_once_more(
     output = make_generated([("dirt", data / "train" / "dirt" / "1.png")])
     shutil.copy(output / "dirt" / "1_1.png", data / "train" / "dirt" / "90.png")
     with pytest.raises(GeneratedSetError, match=r"1_1\.png: lies in training already, as \S+90\.png \(1 such image"):
-        assemble(data, generated=[output])
+        build_training_set(job_on(data, generated=[output]))
     # The control repeats its source, not the image.
-    assert assemble(data, control_for=[output]).summary["train"]["dirt"] == {"real": 8, "generated": 1, "repeated": 2}
+    assert build_training_set(job_on(data, control_for=[output])).summary["train"]["dirt"] == {
+        "real": 8,
+        "generated": 1,
+        "repeated": 2,
+    }
 
 
 def test_a_report_names_the_engine_of_generated_images_in_train(data: Path) -> None:
     write_generated(data / "train" / "dirt" / "99.png", sha256_of(data / "train" / "dirt" / "1.png"))
-    shown = collect_generated_set(assemble(data).summary["generated_sets"][0])
+    shown = collect_generated_set(build_training_set(job_on(data)).summary["generated_sets"][0])
     assert (shown.images, shown.engines, shown.samples) == (1, ("classical stand-in",), ())
 
 
@@ -300,7 +319,7 @@ def test_a_report_names_the_engine_of_generated_images_in_train(data: Path) -> N
 def test_look_alikes_across_parts_are_said_shown_and_refused_when_strict(data: Path, tmp_path: Path) -> None:
     nudge(data / "train" / "dirt" / "1.png", data / "val" / "dirt" / "90.png")
     nudge(data / "train" / "dirt" / "2.png", data / "train" / "dirt" / "90.png")  # within one part: no matter
-    arm = assemble(data, near_sheet=tmp_path / "a" / "near.html")
+    arm = build_training_set(job_on(data), near_sheet=tmp_path / "a" / "near.html")
     assert [one.files for one in arm.near] == [("val/dirt/90.png", "train/dirt/1.png")]
     assert arm.summary["look_alikes_across_parts"] == 1
     (words,) = map(text, arm.warnings)
@@ -309,9 +328,9 @@ def test_look_alikes_across_parts_are_said_shown_and_refused_when_strict(data: P
     assert page.count("data:image/png;base64,") == 2
     assert 'lang="zh">跨集近似</span><b>1</b>' in page
     with pytest.raises(LeakageError, match=r"val/dirt/90\.png looks like train/dirt/1\.png: 1 of 19 .*trainer check"):
-        assemble(data, strict=True)
+        build_training_set(job_on(data, strict=True))
     with pytest.raises(LeakageError, match=r"; see \S+near\.html, "):
-        assemble(data, strict=True, near_sheet=tmp_path / "a" / "near.html")
+        build_training_set(job_on(data, strict=True), near_sheet=tmp_path / "a" / "near.html")
 
 
 def test_a_generated_image_that_looks_like_a_test_image_is_a_look_alike(
@@ -319,11 +338,11 @@ def test_a_generated_image_that_looks_like_a_test_image_is_a_look_alike(
 ) -> None:
     output = make_generated([("dirt", data / "train" / "dirt" / "1.png")], count=1)
     nudge(output / "dirt" / "1_1.png", data / "test" / "dirt" / "90.png")
-    arm = assemble(data, generated=[output], near_sheet=tmp_path / "near.html")
+    arm = build_training_set(job_on(data, generated=[output]), near_sheet=tmp_path / "near.html")
     assert [one.files for one in arm.near] == [("test/dirt/90.png", "../output/dirt/1_1.png")]
     assert (tmp_path / "near.html").read_text(encoding="utf-8").count("data:image/png;base64,") == 2
     # The control arm does not train on it.
-    assert assemble(data, control_for=[output]).near == ()
+    assert build_training_set(job_on(data, control_for=[output])).near == ()
 
 
 def test_a_generated_set_on_another_drive_is_named_in_full(
@@ -339,12 +358,12 @@ def test_a_generated_set_on_another_drive_is_named_in_full(
         return real(path, start)
 
     monkeypatch.setattr("trainer.near.os.path.relpath", relpath)
-    (found,) = assemble(data, generated=[output]).near
+    (found,) = build_training_set(job_on(data, generated=[output])).near
     assert found.files == ("test/dirt/90.png", (output / "dirt" / "1_1.png").resolve().as_posix())
 
 
 def test_no_sheet_is_written_when_nothing_looks_alike(data: Path, tmp_path: Path) -> None:
-    assemble(data, near_sheet=tmp_path / "near.html")
+    build_training_set(job_on(data), near_sheet=tmp_path / "near.html")
     assert not (tmp_path / "near.html").exists()
 
 
@@ -353,13 +372,13 @@ def test_no_sheet_is_written_when_nothing_looks_alike(data: Path, tmp_path: Path
 
 def test_a_held_out_file_that_cannot_be_decoded_is_said(data: Path) -> None:
     (data / "test" / "dirt" / "12.png").write_bytes(b"\x89PNG\r\n")
-    (words,) = map(text, assemble(data).warnings)
+    (words,) = map(text, build_training_set(job_on(data)).warnings)
     assert words.startswith("1 of 18 validation and test pictures cannot be decoded")
     # Its bytes are compared all the same.
     shutil.copy(data / "test" / "dirt" / "12.png", data / "train" / "dirt" / "12.png")
     write_generated(data / "train" / "dirt" / "99.png", sha256_of(data / "test" / "dirt" / "12.png"))
     with pytest.raises(LeakageError, match=r"99\.png: generated"):
-        assemble(data)
+        build_training_set(job_on(data))
 
 
 def test_a_link_to_nothing_is_an_error_in_words(data: Path) -> None:
@@ -369,7 +388,7 @@ def test_a_link_to_nothing_is_an_error_in_words(data: Path) -> None:
     except OSError:
         pytest.skip("this user may not make links")
     with pytest.raises(DataError, match=r"99\.png: cannot be read: No such file"):
-        assemble(data)
+        build_training_set(job_on(data))
 
 
 def test_every_picture_is_decoded_once(
@@ -385,5 +404,5 @@ def test_every_picture_is_decoded_once(
         return real(picture)
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", load)
-    assemble(data, generated=[output], control_for=[output])
+    build_training_set(job_on(data, generated=[output], control_for=[output]))
     assert sorted(read) == sorted(path.read_bytes() for path in [*data.rglob("*.png"), *output.rglob("*.png")])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import trainer.pictures as pictures_module
-from trainer.config import make_config
+from trainer.config import TrainingJob, make_config
 from trainer.errors import DataError
 from trainer.pictures import bring_to, cache_folder, decode_all, fits_device, memory_limit
 from trainer.train import train
@@ -126,8 +126,8 @@ def test_training_from_a_mapped_file_gives_the_same_bits(
 ) -> None:
     monkeypatch.setenv("SD_DEFECTS_CACHE", str(tmp_path / "缓存"))
     config = make_config(epochs=1, imgsz=32, batch_size=16, device="cpu")
-    train(data, tmp_path / "memory", config, progress=False)
-    train(data, tmp_path / "mapped", config, progress=False, cache_gb=0)
+    train(TrainingJob(data, tmp_path / "memory", config), progress=False)
+    train(TrainingJob(data, tmp_path / "mapped", config, cache_gb=0), progress=False)
     assert len(list((tmp_path / "缓存").glob("pictures-*.npy"))) == 2
     assert (tmp_path / "memory" / "last.pt").read_bytes() == (tmp_path / "mapped" / "last.pt").read_bytes()
     assert '"pictures": "mapped file"' in (tmp_path / "mapped" / "environment.json").read_text(encoding="utf-8")

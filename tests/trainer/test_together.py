@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from trainer.config import TrainingJob
 from trainer.errors import SettingsError
 from trainer.sampling import EpochOrder
 from trainer.train import train
@@ -70,7 +71,7 @@ def figures(run: Path) -> list[dict[str, float]]:
 def test_two_processes_give_the_weights_of_one_that_adds_up_the_same_halves(
     folder: Path, script: ModuleType, tmp_path: Path
 ) -> None:
-    train(folder / "data", tmp_path / "one", script.settings(accumulate=2), progress=False)
+    train(TrainingJob(folder / "data", tmp_path / "one", script.settings(accumulate=2)), progress=False)
     for name in ("best.pt", "last.pt"):
         one, two = (load_checkpoint(run / name) for run in (tmp_path / "one", folder / "whole"))
         floats = [key for key, tensor in one.state.items() if tensor.is_floating_point()]
@@ -79,7 +80,7 @@ def test_two_processes_give_the_weights_of_one_that_adds_up_the_same_halves(
     for one_epoch, same_epoch in zip(figures(tmp_path / "one"), figures(folder / "whole"), strict=True):
         assert same_epoch == pytest.approx(one_epoch, abs=1e-5)
     # Parts matter: whole batches have other statistics, and so come to other weights.
-    train(folder / "data", tmp_path / "plain", script.settings(), progress=False)
+    train(TrainingJob(folder / "data", tmp_path / "plain", script.settings()), progress=False)
     plain, two = (load_checkpoint(run / "last.pt").state for run in (tmp_path / "plain", folder / "whole"))
     assert max((plain[key] - two[key]).abs().max().item() for key in floats) > 1e-3
 
@@ -143,12 +144,12 @@ def test_another_number_of_processes_does_not_go_on(folder: Path, script: Module
     with pytest.raises(
         SettingsError, match=r"left: was interrupted with 2 process\(es\), here there are 1, .*--overwrite"
     ):
-        train(folder / "data", folder / "left", script.settings(), progress=False)
+        train(TrainingJob(folder / "data", folder / "left", script.settings()), progress=False)
     assert (folder / "left" / "resume.pt").is_file()
 
 
 def test_a_finished_run_is_known_by_one_process_too(folder: Path, script: ModuleType) -> None:
-    assert train(folder / "data", folder / "whole", script.settings(), progress=False)[0].was_there
+    assert train(TrainingJob(folder / "data", folder / "whole", script.settings()), progress=False)[0].was_there
 
 
 def test_stopping_early_is_decided_once(facts: tuple[dict[str, Any], ...]) -> None:

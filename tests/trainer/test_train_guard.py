@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from trainer.cli import cli
-from trainer.config import make_config
+from trainer.config import TrainingJob, make_config
 from trainer.train import train
 
 TINY = ["--epochs", "1", "--imgsz", "32", "--batch-size", "16", "--device", "cpu"]
@@ -41,7 +41,7 @@ def test_look_alikes_are_a_warning_on_stderr_and_a_page_in_the_run(look_alikes: 
     # Replaced by a run without look-alikes, the page is gone.
     (look_alikes / "test" / "dirt" / "90.png").unlink()
     config = make_config(epochs=1, imgsz=32, batch_size=16, device="cpu")
-    train(look_alikes, run, config, strict=True, overwrite=True, progress=False)
+    train(TrainingJob(look_alikes, run, config, strict=True, overwrite=True), progress=False)
     assert not (run / "near_duplicates.html").exists()
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..ranks import read_ranks
+
+if TYPE_CHECKING:
+    from ..config import TrainingJob
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -265,44 +269,12 @@ def train(ctx: click.Context, /, **options: Any) -> None:
         ctx.exit(130)
 
 
-def _train(
-    data: Path,
-    run: Path,
-    generated: tuple[Path, ...],
-    control_for: tuple[Path, ...],
-    uncurated: bool,
-    strict: bool,
-    seeds: tuple[int, ...],
-    processes: int | None,
-    weights: Path | None,
-    overwrite: bool,
-    as_json: bool,
-    cache_gb: float | None,
-    tensorboard: bool,
-    **settings: Any,
-) -> None:
+def _train(*, processes: int | None, as_json: bool, **options: Any) -> None:
     import json
 
-    from ..config import make_config
     from ..seeds import train_seeds
 
-    augment = {name: settings.pop(name) for name in ("flips", "quarter_turns", "shift", "hue", "saturation")}
-    config = make_config(seed=seeds[0], weights=None if weights is None else str(weights), augment=augment, **settings)
-    results = train_seeds(
-        data,
-        run,
-        config,
-        seeds=seeds,
-        processes=processes,
-        generated=generated,
-        control_for=control_for,
-        uncurated=uncurated,
-        strict=strict,
-        overwrite=overwrite,
-        progress=True,
-        cache_gb=cache_gb,
-        tensorboard=tensorboard,
-    )
+    results = train_seeds(_job_of(**options), processes=processes)
     if not read_ranks().first:
         return
     if as_json:
@@ -335,3 +307,14 @@ def _train(
         if result.stopped:
             click.echo(f"  stopped early: {result.stopped}")
         click.echo(f"  {result.diagnosis}")
+
+
+def _job_of(*, seeds: tuple[int, ...], weights: Path | None, **options: Any) -> TrainingJob:
+    """The job of a command line; what does not belong to the job itself is a setting of its config."""
+    from ..config import TrainingJob, make_config
+
+    names = {one.name for one in fields(TrainingJob)} & options.keys()
+    job = {name: options.pop(name) for name in names}
+    augment = {name: options.pop(name) for name in ("flips", "quarter_turns", "shift", "hue", "saturation")}
+    config = make_config(seed=seeds[0], weights=None if weights is None else str(weights), augment=augment, **options)
+    return TrainingJob(config=config, seeds=seeds, **job)

@@ -10,7 +10,7 @@ from typing import Any
 
 from sdcore.files import read_json_or_none, sha256_of, write_json
 
-from ..config import TrainConfig
+from ..config import TrainConfig, TrainingJob
 
 PREDICTIONS_NAME = "predictions.csv"
 CELL_NAME = "cell.json"
@@ -77,14 +77,9 @@ def work(job: CellJob) -> None:
 
     another = started_identity(job.folder) not in (None, job.identity)
     write_json(job.folder / CELL_NAME, {"state": "started", "identity": job.identity})
-    (result,) = train(
-        job.data,
-        job.folder,
-        job.config,
-        generated=[job.joins] if job.joins else [],
-        progress=False,
-        overwrite=another,
-    )
+    joins = (job.joins,) if job.joins else ()
+    training = TrainingJob(job.data, job.folder, job.config, generated=joins, overwrite=another)
+    (result,) = train(training, progress=False)
     said = predict_folder(
         job.folder, job.data / "test", device=job.config.device, threads=job.config.threads, progress=False
     )

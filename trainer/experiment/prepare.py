@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sdcore.messages import Message, message
 
-from ..assemble import assemble
-from ..config import AugmentConfig, TrainConfig
+from ..assemble import build_training_set
+from ..config import AugmentConfig, TrainConfig, TrainingJob
 from ..errors import SettingsError
 from ..generated import GeneratedImage, GeneratedSet
 from ..sampling import steps_in_epoch
@@ -97,7 +97,8 @@ def prepare(config: ExperimentConfig, *, progress: bool = False) -> Prepared:
     for fold in folds:
         # With folds a set descends from test images of other folds; what joins here is guarded by the cells.
         whole = _widest(sets) if fold.number is None else []
-        checked = assemble(fold.dataset.root, generated=whole, progress=progress)
+        job = TrainingJob(fold.dataset.root, Path(config.output), config.train)
+        checked = build_training_set(job, sets=whole, progress=progress)
         data = str(fold.dataset.root)
         warnings += [message("in_data", data=data, warning=warning) for warning in checked.warnings]
     largest = max(fold.real + len(joining.get((arm.name, fold.number), ())) for arm in arms for fold in folds)

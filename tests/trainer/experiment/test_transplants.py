@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from sdclient.compose import Composer, ComposeSettings
 from sdclient.masks import write_mask
 from sdclient.sources import discover
 from tests.support.experiment_work import FakeWork
-from trainer.assemble import assemble
+from trainer.assemble import build_training_set
 from trainer.cli import cli
+from trainer.config import TrainingJob
 from trainer.errors import LeakageError
 from trainer.experiment.config import ExperimentConfig
 from trainer.experiment.prepare import prepare
@@ -24,6 +26,11 @@ from trainer.experiment.run import run_experiment
 from trainer.generated import read_generated
 
 ENGINE = "transplant (classical, no generator)"
+
+
+def job_on(data: Path, **sets: Any) -> TrainingJob:
+    """A job on a DATA folder; where its run would go is not looked at."""
+    return TrainingJob(data, Path("run"), **sets)
 
 
 @pytest.fixture
@@ -52,7 +59,7 @@ def transplants(data: Path, tmp_path: Path) -> Callable[..., Path]:
 
 def test_transplants_join_a_training_under_their_class(data: Path, transplants: Callable[..., Path]) -> None:
     output = transplants()
-    found = assemble(data, generated=[output])
+    found = build_training_set(job_on(data, generated=[output]))
     joined = [image for image in found.train if image.origin == "generated"]
     assert [image.label for image in joined] == ["dirt"] * 6
     (told,) = found.summary["generated_sets"]
@@ -61,7 +68,7 @@ def test_transplants_join_a_training_under_their_class(data: Path, transplants: 
 
 
 def test_their_control_repeats_the_defects_sources(data: Path, transplants: Callable[..., Path]) -> None:
-    found = assemble(data, control_for=[transplants()])
+    found = build_training_set(job_on(data, control_for=[transplants()]))
     repeated = [image.path.name for image in found.train if image.origin == "repeated"]
     assert sorted(repeated) == ["1.png", "1.png", "2.png", "2.png", "3.png", "3.png"]
 
@@ -70,9 +77,9 @@ def test_their_control_repeats_the_defects_sources(data: Path, transplants: Call
 def test_a_good_picture_of_val_or_test_is_refused(data: Path, transplants: Callable[..., Path], part: str) -> None:
     output = transplants(part)
     with pytest.raises(LeakageError, match="held out"):
-        assemble(data, generated=[output])
+        build_training_set(job_on(data, generated=[output]))
     with pytest.raises(LeakageError, match="held out"):
-        assemble(data, control_for=[output])
+        build_training_set(job_on(data, control_for=[output]))
 
 
 @pytest.mark.parametrize("part", ["val", "test"])
@@ -81,13 +88,13 @@ def test_one_that_lies_in_train_tells_itself_of_a_held_out_parent(
 ) -> None:
     shutil.copyfile(transplants(part) / "dirt" / "1_1.png", data / "train" / "dirt" / "99.png")
     with pytest.raises(LeakageError, match="held out"):
-        assemble(data)
+        build_training_set(job_on(data))
 
 
 def test_moved_on_their_own_pictures_they_have_one_parent(data: Path, transplants: Callable[..., Path]) -> None:
     output = transplants(onto="own")
     assert all(len(image.parents) == 1 for image in read_generated(output).images)
-    assert len(assemble(data, generated=[output]).train) == 24 + 6
+    assert len(build_training_set(job_on(data, generated=[output])).train) == 24 + 6
 
 
 def test_transplants_are_an_arm_of_an_experiment_with_their_own_control(
