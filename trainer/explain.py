@@ -64,18 +64,28 @@ class Explanation:
     """Why there is no box; "" when there is one."""
 
 
+@dataclass(frozen=True)
+class ExplainOptions:
+    """What is asked of the classifier, and how it is put to work."""
+
+    class_name: str | None = None
+    """Explain this class, in every image; against Normal, or Normal against all others."""
+    normal: str = NORMAL
+    """The class without defects. Where no class has this name the predicted class is explained."""
+    even_normal: bool = False
+    """Images predicted Normal too: what in them speaks most for a defect?"""
+    limit: int | None = None
+    """The first so many images."""
+    batch_size: int = 32
+    """Images a step."""
+    device: str = "auto"
+    """"auto", "cpu" or "cuda"."""
+    threads: int = 1
+    """CPU threads of torch while a batch is computed."""
+
+
 def explain(
-    run: Path,
-    images: Path,
-    *,
-    class_name: str | None = None,
-    normal: str = NORMAL,
-    even_normal: bool = False,
-    limit: int | None = None,
-    batch_size: int = 32,
-    device: str = "auto",
-    threads: int = 1,
-    progress: bool = True,
+    run: Path, images: Path, options: ExplainOptions | None = None, *, progress: bool = True
 ) -> Iterator[Explanation]:
     """Explain every image below a folder, one after another; what is wrong with the settings is raised at once.
 
@@ -85,13 +95,7 @@ def explain(
     Args:
         run: a run folder, or a checkpoint file.
         images: a folder, walked in natural order of the relative paths; or one image.
-        class_name: explain this class, in every image; against Normal, or Normal against all others.
-        normal: the class without defects. Where no class has this name the predicted class is explained.
-        even_normal: images predicted Normal too: what in them speaks most for a defect?
-        limit: the first so many images.
-        batch_size: images a step.
-        device: "auto", "cpu" or "cuda".
-        threads: CPU threads of torch while a batch is computed.
+        options: what is asked, and how; None: `ExplainOptions()`.
         progress: show a bar on stderr.
 
     Raises:
@@ -99,21 +103,23 @@ def explain(
         DataError: no such folder, no image in it, or one that cannot be read.
         SettingsError: a class that the run does not know, a setting out of range, or "cuda" where there is none.
     """
-    if batch_size < 1:
-        raise SettingsError(f"batch_size: found {batch_size}; expected 1 or more")
-    if limit is not None and limit < 1:
-        raise SettingsError(f"limit: found {limit}; expected 1 or more")
+    options = options or ExplainOptions()
+    if options.batch_size < 1:
+        raise SettingsError(f"batch_size: found {options.batch_size}; expected 1 or more")
+    if options.limit is not None and options.limit < 1:
+        raise SettingsError(f"limit: found {options.limit}; expected 1 or more")
     checkpoint_path = find_checkpoint(run)
     root, paths = _find_images(images)
-    chosen = choose_device(device)
+    chosen = choose_device(options.device)
     network, checkpoint = load_classifier(checkpoint_path)
-    if class_name is not None and class_name not in checkpoint.classes:
+    if options.class_name is not None and options.class_name not in checkpoint.classes:
         raise SettingsError(
-            f"class {class_name!r} is not among the trained classes; expected one of {', '.join(checkpoint.classes)}"
+            f"class {options.class_name!r} is not among the trained classes; expected one of "
+            f"{', '.join(checkpoint.classes)}"
         )
-    question = _Question(checkpoint.classes, class_name, normal, even_normal)
+    question = _Question(checkpoint.classes, options.class_name, options.normal, options.even_normal)
     explainer = _Explainer(checkpoint_path, network.to(chosen), checkpoint, chosen, question)
-    return _walk(explainer, root, paths[:limit], batch_size, threads, progress=progress)
+    return _walk(explainer, root, paths[: options.limit], options.batch_size, options.threads, progress=progress)
 
 
 def write_explanations(path: Path, rows: Iterable[Explanation]) -> None:

@@ -27,6 +27,28 @@ from .predictions import Predictions, make_predictions
 Inputs = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | ImageList
 
 
+@dataclass(frozen=True)
+class PredictOptions:
+    """How a classifier is put to work on images."""
+
+    labels: Labels = "auto"
+    """Where true classes come from; see `list_named_images`. An `ImageList` has its own."""
+    batch_size: int | None = None
+    """Images a step; the answer depends on it by rounding only. None: 64 of 64 px, 16 of 224 px on a CPU, which is
+    quickest; 64 on a GPU."""
+    device: str = "auto"
+    """"auto", "cpu" or "cuda"."""
+    threads: int = 1
+    """CPU threads of the network in each worker."""
+    workers: int | None = None
+    """Threads, each of which reads a batch and looks at it; 0 does all in this one. None: as many as there are cores
+    for, at most 8."""
+    with_features: bool = False
+    """Give the input of the last linear layer too; an exported file must have been made with it."""
+    skip_unreadable: bool = False
+    """Pass over images that cannot be read, and note them in `PredictionStream.unreadable`."""
+
+
 @dataclass(frozen=True, eq=False)
 class PredictedImage:
     """What a classifier said about one image."""
@@ -66,12 +88,8 @@ class PredictionStream:
         self,
         classifier: Classifier,
         listed: ImageList,
+        options: PredictOptions,
         *,
-        batch_size: int,
-        workers: int,
-        threads: int,
-        with_features: bool,
-        skip_unreadable: bool,
         progress: bool,
     ) -> None:
         self.source = classifier.source
@@ -79,10 +97,16 @@ class PredictionStream:
         self.point: ChosenPoint | None = classifier.point
         self.total = len(listed.images)
         self.repeats = listed.repeats
-        self.with_features = with_features
+        self.with_features = options.with_features
         self.unreadable: list[UnreadableImage] = []
-        batches = look_at(classifier, listed.images, batch_size=batch_size, workers=workers, threads=threads)
-        self._answers = self._run(batches, skip_unreadable, progress)
+        batches = look_at(
+            classifier,
+            listed.images,
+            batch_size=options.batch_size or sensible_batch(classifier.imgsz, choose_device(options.device)),
+            workers=sensible_lanes(options.threads) if options.workers is None else options.workers,
+            threads=options.threads,
+        )
+        self._answers = self._run(batches, options.skip_unreadable, progress)
 
     def __iter__(self) -> Iterator[PredictedImage]:
         """The images that are left, each with its answer."""
@@ -124,32 +148,14 @@ class PredictionStream:
 
 
 def predict(
-    run: Path,
-    images: Inputs,
-    *,
-    labels: Labels = "auto",
-    batch_size: int | None = None,
-    device: str = "auto",
-    threads: int = 1,
-    workers: int | None = None,
-    with_features: bool = False,
-    skip_unreadable: bool = False,
-    progress: bool = False,
+    run: Path, images: Inputs, options: PredictOptions | None = None, *, progress: bool = False
 ) -> PredictionStream:
     """What a classifier says about any number of images, one after another.
 
     Args:
         run: a run folder, a checkpoint file, or a file that `trainer export` made.
         images: a folder, an image file, a pattern such as "photos/**/*.png", several of these, or an `ImageList`.
-        labels: where true classes come from; see `list_named_images`.
-        batch_size: images a step; the answer depends on it by rounding only. None: 64 of 64 px, 16 of 224 px on a CPU,
-            which is quickest; 64 on a GPU.
-        device: "auto", "cpu" or "cuda".
-        threads: CPU threads of the network in each worker.
-        workers: threads, each of which reads a batch and looks at it; 0 does all in this one. None: as many as there
-            are cores for, at most 8.
-        with_features: give the input of the last linear layer too; an exported file must have been made with it.
-        skip_unreadable: pass over images that cannot be read, and note them in `unreadable`.
+        options: how; None: `PredictOptions()`.
         progress: show a bar on stderr.
 
     Returns:
@@ -161,46 +167,31 @@ def predict(
         SettingsError: a setting that cannot be used, such as "cuda" where there is none.
         MissingExtra: an ONNX file, and onnxruntime is not installed.
     """
-    if batch_size is not None and batch_size < 1:
-        raise SettingsError(f"batch_size: found {batch_size}; expected 1 or more")
-    if workers is not None and workers < 0:
-        raise SettingsError(f"workers: found {workers}; expected 0 or more")
+    options = options or PredictOptions()
+    if options.batch_size is not None and options.batch_size < 1:
+        raise SettingsError(f"batch_size: found {options.batch_size}; expected 1 or more")
+    if options.workers is not None and options.workers < 0:
+        raise SettingsError(f"workers: found {options.workers}; expected 0 or more")
     if isinstance(images, str | os.PathLike):
         images = [images]
-    listed = images if isinstance(images, ImageList) else list_named_images(images, labels=labels)
-    classifier = open_classifier(Path(run), device=device, threads=threads, with_features=with_features)
-    return PredictionStream(
-        classifier,
-        listed,
-        batch_size=batch_size or sensible_batch(classifier.imgsz, choose_device(device)),
-        workers=sensible_lanes(threads) if workers is None else workers,
-        threads=threads,
-        with_features=with_features,
-        skip_unreadable=skip_unreadable,
-        progress=progress,
+    listed = images if isinstance(images, ImageList) else list_named_images(images, labels=options.labels)
+    classifier = open_classifier(
+        Path(run), device=options.device, threads=options.threads, with_features=options.with_features
     )
+    return PredictionStream(classifier, listed, options, progress=progress)
 
 
 def predict_folder(
-    run: Path,
-    images: Path,
-    *,
-    batch_size: int | None = None,
-    device: str = "auto",
-    threads: int = 1,
-    workers: int | None = None,
-    progress: bool = True,
+    run: Path, images: Path, options: PredictOptions | None = None, *, progress: bool = True
 ) -> Predictions:
     """Class probabilities for every image below a folder, collected.
 
-    An image's label is the name of the top folder it lies in below `images`; "" for one that lies directly there.
-    Arguments and errors as for `predict`.
+    With `options.labels` as it is by default, an image's label is the name of the top folder it lies in below
+    `images`; "" for one that lies directly there. Arguments and errors as for `predict`.
     """
     if not Path(images).is_dir():
         raise DataError(f"{images}: no such folder; expected a folder of images")
-    stream = predict(
-        run, images, batch_size=batch_size, device=device, threads=threads, workers=workers, progress=progress
-    )
+    stream = predict(run, images, options, progress=progress)
     rows = list(stream)
     return make_predictions(
         images=[row.image for row in rows],

@@ -10,8 +10,8 @@ from PIL import Image
 
 from trainer.config import TrainingJob, make_config
 from trainer.errors import CheckpointError, DataError, SettingsError
-from trainer.explain import ANY_DEFECT, Explanation, explain, read_upright, write_explanations
-from trainer.predict import predict_folder
+from trainer.explain import ANY_DEFECT, ExplainOptions, Explanation, explain, read_upright, write_explanations
+from trainer.predict import PredictOptions, predict_folder
 from trainer.train import train
 
 SPOT_PX = 9
@@ -45,7 +45,7 @@ def spotted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def found_in(run: Path, images: Path, **settings: object) -> list[Explanation]:
-    return list(explain(run, images, progress=False, device="cpu", **settings))  # type: ignore[arg-type]
+    return list(explain(run, images, ExplainOptions(device="cpu", **settings), progress=False))  # type: ignore[arg-type]
 
 
 def test_the_spot_is_found_wherever_it_is(spotted: Path, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_spot_in_a_squashed_or_turned_picture_is_mapped_back(spotted: Path, tm
 
 def test_predictions_are_those_of_trainer_predict(spotted: Path) -> None:
     images = spotted.parent / "data" / "val"
-    expected = predict_folder(spotted, images, device="cpu", progress=False)
+    expected = predict_folder(spotted, images, PredictOptions(device="cpu"), progress=False)
     found = found_in(spotted, images, batch_size=7)
     assert [one.image for one in found] == list(expected.images)
     assert [one.predicted for one in found] == list(expected.predicted)
@@ -132,11 +132,11 @@ def test_what_cannot_be_explained_is_said_before_anything_is_computed(spotted: P
     with pytest.raises(
         SettingsError, match=r"'scratch' is not among the trained classes; expected one of Normal, 亮点"
     ):
-        explain(spotted, images, class_name="scratch")
+        explain(spotted, images, ExplainOptions(class_name="scratch"))
     with pytest.raises(SettingsError, match="limit: found 0"):
-        explain(spotted, images, limit=0)
+        explain(spotted, images, ExplainOptions(limit=0))
     with pytest.raises(SettingsError, match="batch_size: found 0"):
-        explain(spotted, images, batch_size=0)
+        explain(spotted, images, ExplainOptions(batch_size=0))
     with pytest.raises(CheckpointError, match="no such folder or file"):
         explain(tmp_path / "nowhere", images)
     with pytest.raises(DataError, match="no such folder"):
@@ -166,6 +166,6 @@ def test_the_table_has_a_row_an_image_and_empty_cells_where_there_is_no_box(spot
 def test_threads_are_given_back_between_images(spotted: Path) -> None:
     before = torch.get_num_threads()
     wanted = 2 if before == 1 else 1
-    walk = explain(spotted, spotted.parent / "data" / "val", threads=wanted, progress=False)
+    walk = explain(spotted, spotted.parent / "data" / "val", ExplainOptions(threads=wanted), progress=False)
     next(walk)
     assert torch.get_num_threads() == before

@@ -22,7 +22,7 @@ from trainer.export import export
 from trainer.exported import Format, chosen_point
 from trainer.loader import decode
 from trainer.operating_point_file import ChosenPoint, write_operating_point
-from trainer.predict import predict, predict_folder, write_stream
+from trainer.predict import PredictOptions, predict, predict_folder, write_stream
 from trainer.predictions import read_predictions
 
 Trained = tuple[Path, Path]
@@ -54,7 +54,7 @@ def test_an_exported_file_predicts_as_the_run_does(
     trained_run: Trained, exported: dict[str, Path], tmp_path: Path, kind: str
 ) -> None:
     run, data = trained_run
-    write_stream(predict(exported[kind], data / "test", batch_size=4), tmp_path / "p.csv")
+    write_stream(predict(exported[kind], data / "test", PredictOptions(batch_size=4)), tmp_path / "p.csv")
     read, expected = read_predictions(tmp_path / "p.csv"), predict_folder(run, data / "test", progress=False)
     assert (read.images, read.labels, read.classes) == (expected.images, expected.labels, expected.classes)
     assert np.abs(read.probabilities - expected.probabilities).max() <= 1e-4
@@ -101,8 +101,8 @@ def test_a_file_exported_with_features_gives_those_of_the_run(
     done = export(run, tmp_path / f"m.{kind}", format=kind, with_features=True)
     assert done.features_difference is not None
     assert done.features_difference <= 1e-4
-    expected = {row.image: row for row in predict(run, data / "test", with_features=True)}
-    for row in predict(done.path, data / "test", with_features=True, batch_size=4):
+    expected = {row.image: row for row in predict(run, data / "test", PredictOptions(with_features=True))}
+    for row in predict(done.path, data / "test", PredictOptions(with_features=True, batch_size=4)):
         assert row.features is not None
         assert row.features == pytest.approx(expected[row.image].features, abs=1e-4)
         assert row.probabilities == pytest.approx(expected[row.image].probabilities, abs=1e-4)
@@ -183,9 +183,9 @@ def test_foreign_and_damaged_files_are_refused_in_words(
     with pytest.raises(
         SettingsError, match="gives probabilities alone; for features export the run again with --features"
     ):
-        predict(exported["onnx"], data, with_features=True)
+        predict(exported["onnx"], data, PredictOptions(with_features=True))
     with pytest.raises(SettingsError, match="run on the CPU"):
-        predict(exported["onnx"], data, device="cuda")
+        predict(exported["onnx"], data, PredictOptions(device="cuda"))
 
 
 def test_a_foreign_torchscript_is_refused_before_it_is_loaded(

@@ -10,7 +10,7 @@ from PIL import Image
 
 from trainer.errors import CheckpointError, DataError, SettingsError
 from trainer.loader import decode
-from trainer.predict import predict_folder
+from trainer.predict import PredictOptions, predict_folder
 from trainer.weights import load_classifier
 
 Trained = tuple[Path, Path]
@@ -27,7 +27,7 @@ def test_every_image_is_predicted_in_natural_order_with_its_folder_as_label(trai
 
 def test_probabilities_are_those_of_the_network(trained_run: Trained) -> None:
     run, data = trained_run
-    found = predict_folder(run / "best.pt", data / "test", batch_size=4, progress=False)
+    found = predict_folder(run / "best.pt", data / "test", PredictOptions(batch_size=4), progress=False)
     network, checkpoint = load_classifier(run / "best.pt")
     for image, row in zip(found.images, found.probabilities, strict=True):
         pixels = torch.from_numpy(decode(data / "test" / image, checkpoint.imgsz))[None] / 255
@@ -41,7 +41,7 @@ def test_probabilities_are_those_of_the_network(trained_run: Trained) -> None:
 def test_the_batch_size_does_not_matter(trained_run: Trained, batch_size: int) -> None:
     run, data = trained_run
     one = predict_folder(run, data / "test", progress=False)
-    other = predict_folder(run, data / "test", batch_size=batch_size, progress=False)
+    other = predict_folder(run, data / "test", PredictOptions(batch_size=batch_size), progress=False)
     assert np.allclose(one.probabilities, other.probabilities, atol=1e-5)
 
 
@@ -70,7 +70,7 @@ def test_what_cannot_be_predicted_is_said(trained_run: Trained, tmp_path: Path) 
     with pytest.raises(DataError, match="no images in this folder"):
         predict_folder(run, tmp_path, progress=False)
     with pytest.raises(SettingsError, match="batch_size: found 0"):
-        predict_folder(run, data / "test", batch_size=0, progress=False)
+        predict_folder(run, data / "test", PredictOptions(batch_size=0), progress=False)
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"b\.png: cannot be read as a picture"):
@@ -80,5 +80,5 @@ def test_what_cannot_be_predicted_is_said(trained_run: Trained, tmp_path: Path) 
 def test_threads_are_given_back(trained_run: Trained) -> None:
     run, data = trained_run
     before = torch.get_num_threads()
-    predict_folder(run, data / "test", threads=2 if before == 1 else 1, progress=False)
+    predict_folder(run, data / "test", PredictOptions(threads=2 if before == 1 else 1), progress=False)
     assert torch.get_num_threads() == before

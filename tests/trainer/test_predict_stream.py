@@ -18,7 +18,7 @@ from trainer.image_list import list_files
 from trainer.lanes import sensible_batch, sensible_lanes
 from trainer.loader import decode, decode_rows
 from trainer.operating_point_file import ChosenPoint, write_operating_point
-from trainer.predict import predict, predict_folder, write_stream
+from trainer.predict import PredictOptions, predict, predict_folder, write_stream
 from trainer.prediction_rows import open_predictions
 from trainer.predictions import read_predictions
 from trainer.weights import load_classifier
@@ -29,7 +29,7 @@ Trained = tuple[Path, Path]
 def test_the_file_says_what_the_collected_form_says(trained_run: Trained, tmp_path: Path) -> None:
     run, data = trained_run
     collected = predict_folder(run, data / "test", progress=False)
-    assert write_stream(predict(run, data / "test", batch_size=4), tmp_path / "结果" / "p.csv") == 6
+    assert write_stream(predict(run, data / "test", PredictOptions(batch_size=4)), tmp_path / "结果" / "p.csv") == 6
     read = read_predictions(tmp_path / "结果" / "p.csv")
     assert (read.images, read.labels, read.classes) == (collected.images, collected.labels, collected.classes)
     assert read.predicted == collected.predicted
@@ -42,7 +42,7 @@ def test_the_file_says_what_the_collected_form_says(trained_run: Trained, tmp_pa
 def test_order_is_as_listed_however_many_threads_read(trained_run: Trained, workers: int) -> None:
     run, data = trained_run
     files = [str(data / "test" / label / f"{k}.png") for k in (2, 0, 1) for label in ("划痕", "Normal")]
-    found = list(predict(run, list_files(files, labels="parent"), batch_size=2, workers=workers))
+    found = list(predict(run, list_files(files, labels="parent"), PredictOptions(batch_size=2, workers=workers)))
     assert [row.file for row in found] == files
     assert [row.label for row in found] == ["划痕", "Normal"] * 3
     network, checkpoint = load_classifier(run / "best.pt")
@@ -60,7 +60,7 @@ def test_only_a_few_images_are_read_ahead(
     monkeypatch.setattr("trainer.lanes.decode_rows", lambda path, px: (read.append(path), decode_rows(path, px))[1])
     for number in range(60):
         shutil.copy(data / "test" / "Normal" / "0.png", tmp_path / f"{number}.png")
-    stream = predict(run, tmp_path, batch_size=2, workers=2)
+    stream = predict(run, tmp_path, PredictOptions(batch_size=2, workers=2))
     next(iter(stream))
     assert len(read) <= 8
     stream.close()
@@ -70,7 +70,7 @@ def test_only_a_few_images_are_read_ahead(
 def test_reading_in_threads_leaves_the_warning_filters(trained_run: Trained) -> None:
     run, data = trained_run
     before = list(warnings.filters)
-    list(predict(run, data / "train", workers=4, batch_size=3))
+    list(predict(run, data / "train", PredictOptions(workers=4, batch_size=3)))
     assert warnings.filters == before
 
 
@@ -78,7 +78,8 @@ def test_threads_change_no_bit_and_leave_torch_as_it_was(trained_run: Trained) -
     run, data = trained_run
     before = torch.get_num_threads()
     alone, together = (
-        list(predict(run, data / "train", workers=workers, batch_size=2, with_features=True)) for workers in (0, 3)
+        list(predict(run, data / "train", PredictOptions(workers=workers, batch_size=2, with_features=True)))
+        for workers in (0, 3)
     )
     assert torch.get_num_threads() == before
     assert [row.image for row in together] == [row.image for row in alone]
@@ -101,7 +102,7 @@ def test_by_default_threads_and_workers_together_fill_the_cores(monkeypatch: pyt
 
 def test_features_are_what_the_last_layer_sees(trained_run: Trained, tmp_path: Path) -> None:
     run, data = trained_run
-    stream = predict(run, data / "test", batch_size=4, with_features=True)
+    stream = predict(run, data / "test", PredictOptions(batch_size=4, with_features=True))
     write_stream(stream, tmp_path / "p.csv", features=tmp_path / "f.npz")
     with np.load(tmp_path / "f.npz", allow_pickle=False) as archive:
         found = {name: archive[name] for name in archive.files}
@@ -186,7 +187,7 @@ def test_an_operating_point_decides_and_the_table_stays_readable(trained_run: Tr
 def test_settings_that_cannot_be_are_refused(trained_run: Trained, setting: str, words: str) -> None:
     run, data = trained_run
     with pytest.raises(SettingsError, match=words):
-        predict(run, data / "test", **{setting: -1})
+        predict(run, data / "test", PredictOptions(**{setting: -1}))
 
 
 def write_two(path: Path, *rows: tuple[str, list[float]]) -> None:

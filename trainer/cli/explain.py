@@ -55,14 +55,12 @@ def explain(
     """
     import json
 
-    from ..explain import ANY_DEFECT, explanation_as_row
+    from ..explain import ANY_DEFECT, ExplainOptions, explanation_as_row
     from ..explain import explain as explain_images
     from ..report.explanations import PAGE_NAME, check_output, write_folder
 
     check_output(output, images)
-    found = explain_images(
-        run,
-        images,
+    options = ExplainOptions(
         class_name=class_name,
         normal=normal,
         even_normal=even_normal,
@@ -70,8 +68,8 @@ def explain(
         batch_size=batch_size,
         device=device,
         threads=threads,
-        progress=True,
     )
+    found = explain_images(run, images, options)
     written = write_folder(output, found)
     if class_name is None and any(row.explained not in ("", ANY_DEFECT) for row in written.rows):
         click.echo(

@@ -86,20 +86,18 @@ def predict(
     """
     listed = _list(images, labels)  # before the heavy libraries, so that a slip of the pen shows at once
 
+    from ..predict import PredictOptions, write_stream
     from ..predict import predict as look
-    from ..predict import write_stream
 
-    stream = look(
-        run,
-        listed,
+    options = PredictOptions(
         batch_size=batch_size,
         device=device,
         threads=threads,
         workers=workers,
         with_features=features is not None,
         skip_unreadable=skip_unreadable,
-        progress=True,
     )
+    stream = look(run, listed, options, progress=True)
     count = write_stream(stream, output, features=features)
     click.echo(f"{count} images, predictions in {output}" + (f", features in {features}" if features else ""))
     if stream.repeats:

@@ -71,7 +71,7 @@ def work(job: CellJob) -> None:
     Raises:
         TrainerError: as `trainer.train.train` and `trainer.predict.predict_folder` do.
     """
-    from ..predict import predict_folder
+    from ..predict import PredictOptions, predict_folder
     from ..predictions import write_predictions
     from ..train import train
 
@@ -80,9 +80,8 @@ def work(job: CellJob) -> None:
     joins = (job.joins,) if job.joins else ()
     training = TrainingJob(job.data, job.folder, job.config, generated=joins, overwrite=another)
     (result,) = train(training, progress=False)
-    said = predict_folder(
-        job.folder, job.data / "test", device=job.config.device, threads=job.config.threads, progress=False
-    )
+    options = PredictOptions(device=job.config.device, threads=job.config.threads)
+    said = predict_folder(job.folder, job.data / "test", options, progress=False)
     write_predictions(job.folder / PREDICTIONS_NAME, said.images, said.labels, said.classes, said.probabilities)
     write_json(
         job.folder / CELL_NAME,
