@@ -26,9 +26,11 @@ from torch.nn import functional
 
 from sdcore.torch_runtime import MixedPrecision, choose_device
 from trainer.config import TrainConfig, make_config
-from trainer.fit import fit
+from trainer.fit import run_epochs
 from trainer.pictures import Decoded, bring_to
-from trainer.session import Pictures, Session, memory_format
+from trainer.session import Session, memory_format
+from trainer.tasks import TrainingImages
+from trainer.tasks.classification import Classification
 
 CLASSES = ("Normal", "defect")
 
@@ -81,10 +83,10 @@ def measure(config: TrainConfig, images: int, device: torch.device) -> list[dict
     pixels = torch.randint(0, 256, (images, 3, config.imgsz, config.imgsz), generator=chance, dtype=torch.uint8)
     labels = torch.arange(images) % len(CLASSES)
     ready = bring_to(Decoded(pixels, "memory"), device).images
-    train = Pictures(ready, torch.arange(images), labels)
-    val = Pictures(ready, torch.arange(2), labels[:2])
+    train = TrainingImages(ready, torch.arange(images), labels)
+    val = TrainingImages(ready, torch.arange(2), labels[:2])
     rounds: list[dict[str, float | None]] = []
-    results = fit(train, val, CLASSES, config, progress=False)
+    results = run_epochs(train, val, Classification(CLASSES, config), config, progress=False)
     limit: Limit | None = None
     while True:
         with utilisation(device) as used:
@@ -104,9 +106,9 @@ def measure(config: TrainConfig, images: int, device: torch.device) -> list[dict
 class Limit:
     """Forward and backward of the same network on one batch, over and over."""
 
-    def __init__(self, train: Pictures, config: TrainConfig, device: torch.device) -> None:
+    def __init__(self, train: TrainingImages, config: TrainConfig, device: torch.device) -> None:
         # The session of a training, so that network, momentum and layout are the very same.
-        self._network = Session(train, CLASSES, config, device).network.train()
+        self._network = Session(train, Classification(CLASSES, config), config, device).network.train()
         self._precision, self._device, self._batch = (
             MixedPrecision(device, amp=config.amp),
             device,

@@ -20,8 +20,9 @@ from .config import TrainConfig
 from .errors import SettingsError
 from .group import ALONE, ProcessGroup
 from .history import EpochRecord
-from .score import predict_logits, score
-from .session import Pictures, Session
+from .resume import Progress
+from .session import Session
+from .tasks import Task, TrainingImages, ValidationScore
 
 _LOOK_EVERY = 8
 """Steps between two looks at the loss: each makes a GPU wait for the CPU, and the processes for each other."""
@@ -35,22 +36,21 @@ class EpochResult:
     state: dict[str, torch.Tensor]
     """State dict of the averaged weights, on the CPU."""
     resume: Callable[[], dict[str, Any]]
-    """What `fit` goes on from; to be called before the next epoch is asked for."""
+    """What `run_epochs` goes on from; to be called before the next epoch is asked for."""
 
 
-def fit(
-    train: Pictures,
-    val: Pictures,
-    classes: tuple[str, ...],
+def run_epochs(
+    train: TrainingImages,
+    val: TrainingImages,
+    task: Task,
     config: TrainConfig,
     *,
     progress: bool,
-    resume_from: dict[str, Any] | None = None,
-    epochs_done: int = 0,
+    resume_from: Progress | None = None,
     asked_to_stop: Callable[[], bool] = lambda: False,
     group: ProcessGroup = ALONE,
 ) -> Generator[EpochResult, None, None]:
-    """Train a classifier, yielding after each epoch.
+    """Train a network, yielding after each epoch.
 
     AdamW with a linear warm-up and a decay per step; the weights that are validated and yielded are an
     exponential moving average. On a CPU the same config, pictures and versions give the same bits.
@@ -60,11 +60,10 @@ def fit(
     Args:
         train: what is learnt from.
         val: what each epoch is judged on.
-        classes: names in the order of the outputs.
+        task: what the network is trained to do.
         config: with a batch size that is a number.
         progress: show a bar for each epoch on stderr.
-        resume_from: what `EpochResult.resume` gave at the end of epoch `epochs_done`; None starts afresh.
-        epochs_done: epochs that lie behind `resume_from`.
+        resume_from: the epochs that are done, and what `EpochResult.resume` gave after the last; None starts afresh.
         asked_to_stop: looked at after each step; the loop then ends there, in the middle of an epoch. Of several
             processes it is enough that one is asked.
         group: the processes that train together, each calling this with the same.
@@ -76,18 +75,19 @@ def fit(
     device = choose_device(config.device)
     with torch_threads(config.threads), isolated_rng(device), _kernels(device, deterministic=config.deterministic):
         torch.manual_seed(config.seed)
-        session = Session(train, classes, config, device, group)
+        session = Session(train, task, config, device, group)
         if resume_from is not None:
-            session.restore(resume_from)
+            session.restore(resume_from.session)
         elif session.started_from and progress:
             tqdm.write(session.started_from, file=sys.stderr)
+        epochs_done = len(resume_from.epochs) if resume_from is not None else 0
         for epoch in range(epochs_done + 1, config.epochs + 1):
             begin = time.perf_counter()
             train_loss, seen, stopped = _train_epoch(session, epoch, config, progress, asked_to_stop, group)
             if stopped:
                 return
             trained = time.perf_counter()
-            measured = score(_validate(session, val, config, device, group), val.labels, classes)
+            measured = _validate(session, val, task, config, device, group)
             yield EpochResult(
                 EpochRecord(
                     epoch=epoch,
@@ -107,13 +107,18 @@ def fit(
 
 
 def _validate(
-    session: Session, val: Pictures, config: TrainConfig, device: torch.device, group: ProcessGroup
-) -> torch.Tensor:
-    """(N, K) logits of all validation images, in order and each once; the processes share the work."""
+    session: Session,
+    val: TrainingImages,
+    task: Task,
+    config: TrainConfig,
+    device: torch.device,
+    group: ProcessGroup,
+) -> ValidationScore:
+    """The score of all validation images, each counted once; the processes share the work."""
     own = group.share_of(len(val.places))
     at_once = max(2, 2 * config.images_a_step // (config.accumulate * group.count))
-    logits = predict_logits(session.average.network, val.part(own), device, at_once)
-    return group.gather(logits, len(val.places))
+    rows = task.prediction_rows(session.average.network, val.part(own), device, at_once)
+    return task.validation_score(group.gather(rows, len(val.places)), val)
 
 
 def _train_epoch(

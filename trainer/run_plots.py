@@ -20,7 +20,8 @@ from sdcore.files import write_bytes_atomically
 from .augment import augment
 from .config import TrainConfig
 from .history import EpochRecord, History
-from .session import Pictures, order_of
+from .session import order_of
+from .tasks import TrainingImages
 
 _LEAST_TILE_PX = 96
 _MOST_TILES = 64
@@ -77,7 +78,7 @@ def draw_curves(path: Path, epochs: Sequence[EpochRecord], *, monitor: str) -> N
     write_bytes_atomically(path, content.getvalue())
 
 
-def draw_examples(path: Path, train: Pictures, config: TrainConfig, *, parts: int) -> None:
+def draw_examples(path: Path, train: TrainingImages, config: TrainConfig, *, parts: int) -> None:
     """The first batch of the training, varied as it will be, each image with the number of its class, as PNG.
 
     Args:

@@ -146,24 +146,3 @@ def _real_and_added(
     if share < 1 and not len(pools[0]):
         raise SettingsError(f"generated_share: {share:g} asked for, but there are no real images to take the rest from")
     return pools
-
-
-def class_weights(labels: Sequence[int], n_classes: int) -> torch.Tensor:
-    """Weight of each class in the loss, by inverse frequency: w_k = N / (K n_k).
-
-    N entries, K classes that occur, n_k entries of class k; so the weights of all entries add up to N, and a
-    balanced set has weights of 1. A class without an entry gets 0, which nothing reads. (King and Zeng,
-    Logistic Regression in Rare Events Data, 2001; the "balanced" of scikit-learn.)
-
-    Args:
-        labels: (N,) class indices, N >= 1.
-        n_classes: how many outputs the network has.
-
-    Returns:
-        (n_classes,) float32.
-    """
-    counts = torch.bincount(torch.as_tensor(labels), minlength=n_classes).double()
-    occur = counts > 0
-    weights = torch.zeros(n_classes, dtype=torch.float64)
-    weights[occur] = len(labels) / (occur.sum() * counts[occur])
-    return weights.float()

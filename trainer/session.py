@@ -3,53 +3,27 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from sdcore.torch_runtime import ExponentialMovingAverage, MixedPrecision
 
-from . import _yolov5
 from .augment import draw_variation, vary
 from .batch_norm import StepStatistics
 from .config import TrainConfig
 from .group import ALONE, ProcessGroup
 from .loader import normalise
-from .sampling import EpochOrder, class_weights, parts_of
+from .sampling import EpochOrder, parts_of
 from .schedule import lr_share
-from .start import BATCH_NORMS, freeze_backbone, start_from
-
-_BATCH_NORM_MOMENTUM = 0.1
-"""Upstream's 0.03 leaves a quarter of the initial statistics after 50 steps, and small sets train that short."""
-
-
-@dataclass(frozen=True, eq=False)
-class Pictures:
-    """Decoded images and their classes; an image may be listed more than once."""
-
-    images: torch.Tensor
-    """(M, 3, S, S) uint8, in memory, in a mapped file, or on the device that trains."""
-    places: torch.Tensor
-    """(N,) int64, the image of each entry."""
-    labels: torch.Tensor
-    """(N,) int64, the class of each entry."""
-    added: torch.Tensor | None = None
-    """(N,) bool, whether the entry joined the real images: a generated image, or a source repeated as control."""
-
-    def part(self, entries: slice) -> Pictures:
-        """Some of the entries, of the same images."""
-        added = None if self.added is None else self.added[entries]
-        return Pictures(self.images, self.places[entries], self.labels[entries], added)
+from .tasks import Task, TrainingImages, gather_batch
 
 
 class Session:
     """A training in progress: network, average, optimizer, chance and order.
 
-    Build it, and call `step`, with torch's global generator seeded and kept apart; `fit` does both. Of several
+    Build it, and call `step`, with torch's global generator seeded and kept apart; `run_epochs` does both. Of several
     processes each has its own, draws the same chance and order, and works through its parts of each batch; after a
     step all hold the same network, average and optimizer.
 
@@ -60,15 +34,15 @@ class Session:
 
     def __init__(
         self,
-        train: Pictures,
-        classes: tuple[str, ...],
+        train: TrainingImages,
+        task: Task,
         config: TrainConfig,
         device: torch.device,
         group: ProcessGroup = ALONE,
     ) -> None:
         self._train, self._config, self._device, self._group = train, config, device, group
         self.memory_format = memory_format(config.layout)
-        network, self.started_from = _build(classes, config)
+        network, self.started_from = task.build_network()
         self.network = network.to(device, memory_format=self.memory_format)  # type: ignore[call-overload]
         self.average = ExponentialMovingAverage(self.network, config.ema_decay)
         self._optimizer = torch.optim.AdamW(_parameter_groups(self.network, config.weight_decay), lr=config.lr)
@@ -76,8 +50,7 @@ class Session:
         self._chance = torch.Generator().manual_seed(config.seed)
         self._parts = config.accumulate * group.count
         self._order = order_of(train, config, self._chance, parts=self._parts)
-        self._weights = class_weights(train.labels.tolist(), len(classes)) if config.class_weights != "none" else None
-        self._weights_there = None if self._weights is None else self._weights.to(device)
+        self._part_loss = task.part_loss(train, device)
         self._steps_done = 0
         self.lr = config.lr
         """Learning rate of the last step."""
@@ -107,9 +80,12 @@ class Session:
         self._optimizer.zero_grad(set_to_none=True)
         scaler, losses = self._precision.scaler, []
         for number, part in enumerate(own, start=1):
-            pixels = vary(take_images(self._train, self._train.places[batch[part]], self._device), variation.part(part))
+            varied = variation.part(part)
+            pixels = vary(gather_batch(self._train, self._train.places[batch[part]], self._device), varied)
             with self._statistics.of_part(number), self._gradients(stay_here=number < len(own)):
-                loss = self._loss(pixels, batch, part)
+                with self._precision.autocast():
+                    output = self._parallel(normalise(pixels).contiguous(memory_format=self.memory_format))
+                    loss = self._part_loss(output, batch, part, varied)
                 # The gradients of all processes are averaged where they are to be added.
                 scaler.scale(loss * self._group.count).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
@@ -122,23 +98,6 @@ class Session:
         self.average.update(self.network)
         self._steps_done += 1
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
-
-    def _loss(self, pixels: torch.Tensor, batch: torch.Tensor, part: slice) -> torch.Tensor:
-        """The loss of a part, as a share of the batch's mean."""
-        labels = self._train.labels[batch]
-        with self._precision.autocast():
-            mean = functional.cross_entropy(
-                self._parallel(normalise(pixels).contiguous(memory_format=self.memory_format)),
-                labels[part].to(self._device, non_blocking=True),
-                weight=self._weights_there,
-                label_smoothing=self._config.label_smoothing,
-            )
-        if self._parts == 1:
-            return mean
-        if self._weights is None:
-            return mean * (len(labels[part]) / len(labels))
-        # A weighted mean is divided by the weights of its images, so a part counts by its own.
-        return mean * float(self._weights[labels[part]].sum() / self._weights[labels].sum())
 
     def _gradients(self, *, stay_here: bool) -> AbstractContextManager[object]:
         """Around a part's pass: whether the processes' gradients are averaged at its end."""
@@ -154,7 +113,7 @@ class Session:
         side = self._config.imgsz
         images = torch.zeros((2, 3, side, side), device=self._device).contiguous(memory_format=self.memory_format)
         self.network.train()
-        self._parallel(images).sum().backward()
+        _total(self._parallel(images)).backward()  # type: ignore[no-untyped-call]
         self.network.load_state_dict(before)
         self._optimizer.zero_grad(set_to_none=True)
 
@@ -189,7 +148,7 @@ class Session:
             torch.cuda.set_rng_state_all(state["cuda_chance"])
 
 
-def order_of(train: Pictures, config: TrainConfig, chance: torch.Generator, *, parts: int) -> EpochOrder:
+def order_of(train: TrainingImages, config: TrainConfig, chance: torch.Generator, *, parts: int) -> EpochOrder:
     """The order in which a training of this config shows its pictures.
 
     Args:
@@ -218,38 +177,11 @@ def memory_format(layout: str) -> torch.memory_format:
     return torch.contiguous_format if layout == "contiguous" else torch.channels_last
 
 
-def take_images(pictures: Pictures, places: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """(B, 3, S, S) uint8 on `device`; a batch that has to travel to a GPU goes through pinned memory."""
-    images = pictures.images[places]
-    if device.type == "cuda" and images.device.type == "cpu":
-        return images.pin_memory().to(device, non_blocking=True)
-    return images.to(device)
-
-
-def _build(classes: tuple[str, ...], config: TrainConfig) -> tuple[nn.Module, str]:
-    """The network before its first step, and what it started from in words."""
-    network = _yolov5.build_classifier(config.model, len(classes))
-    words = ""
-    if config.weights is not None:
-        words = start_from(network, Path(config.weights), model=config.model, classes=classes).line
-    if config.sync_bn:
-        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
-    for module in network.modules():
-        if isinstance(module, BATCH_NORMS):
-            module.momentum = _BATCH_NORM_MOMENTUM
-    freeze_backbone(network, config.freeze)
-    return network, words
-
-
-def refuse_unusable_weights(classes: tuple[str, ...], config: TrainConfig) -> None:
-    """Try the weights that a training is to start from, before anything is read or replaced for it.
-
-    Raises:
-        CheckpointError: they cannot be used.
-    """
-    if config.weights is not None:
-        with torch.random.fork_rng(devices=[]):
-            _build(classes, config)
+def _total(output: Any) -> torch.Tensor:
+    """The sum of all numbers a network gave: of a tensor, or of several in a list."""
+    if isinstance(output, torch.Tensor):
+        return output.sum()
+    return torch.stack([_total(one) for one in output]).sum()
 
 
 def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:

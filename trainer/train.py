@@ -15,7 +15,7 @@ from .assemble import TrainingData
 from .config import TrainConfig, TrainingJob
 from .errors import SettingsError
 from .event_log import EventLog, open_event_log, require_tensorboard
-from .fit import EpochResult, fit
+from .fit import EpochResult, run_epochs
 from .group import ProcessGroup, refuse_other_command
 from .history import HISTORY_NAME, EpochRecord, History, write_history
 from .loader import MEAN, STD
@@ -35,6 +35,7 @@ from .run_names import BEST_NAME, LAST_NAME, RESUME_NAME
 from .run_plots import draw_curves, draw_examples
 from .start import with_weights_hash
 from .stopping import Watch
+from .tasks.classification import Classification
 from .torchrun import join_process_group
 from .train_jobs import prepare_runs
 from .train_result import TrainResult, make_result
@@ -227,14 +228,13 @@ def _train_one(writer: RunWriter, before: Progress | None, *, progress: bool) ->
         log = stack.enter_context(
             open_event_log(run, wanted=job.tensorboard and group.first, epochs_done=resumed_after)
         )
-        results = fit(
+        results = run_epochs(
             images.train,
             images.val,
-            data.classes,
+            Classification(data.classes, config),
             config,
             progress=progress,
-            resume_from=before.session if before else None,
-            epochs_done=resumed_after,
+            resume_from=before,
             asked_to_stop=asked_to_stop,
             group=group,
         )

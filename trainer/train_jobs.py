@@ -18,8 +18,8 @@ from .resume import Progress, load_progress
 from .run_folder import CONFIG_NAME, finished_epochs, refuse_mixed_layout, what_changed
 from .run_names import RESUME_NAME
 from .sampling import steps_in_epoch
-from .session import refuse_unusable_weights
 from .start import with_weights_hash
+from .tasks.classification import Classification
 from .train_result import TrainResult, read_result
 
 
@@ -67,7 +67,7 @@ def _prepare(job: TrainingJob, group: ProcessGroup, *, progress: bool) -> Prepar
         print_note(f"warning: {job.data}: {text(warning)}", progress)
     there = tuple(_look_up(one, data) for one in runs)
     if not all(isinstance(one, TrainResult) for one in there):
-        refuse_unusable_weights(data.classes, job.config)
+        Classification(data.classes, job.config).refuse_unusable_weights()
     if None in there:
         parts = job.config.accumulate * group.count
         steps_in_epoch(job.config.images_per_epoch or len(data.train), parts, parts=parts)  # refuses too few

@@ -14,15 +14,15 @@ from .assemble import TrainingData
 from .config import TrainConfig
 from .group import ALONE, ProcessGroup
 from .pictures import Where, bring_to, decode_shared, memory_limit
-from .session import Pictures
+from .tasks import TrainingImages
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingPictures:
     """All that a training looks at."""
 
-    train: Pictures
-    val: Pictures
+    train: TrainingImages
+    val: TrainingImages
     where: Where
     """Of the training images."""
 
@@ -54,13 +54,13 @@ def read_pictures(
     train, val = bring_to(train, device), bring_to(val, device)
     number = {name: k for k, name in enumerate(sources.classes)}
     return TrainingPictures(
-        train=Pictures(
+        train=TrainingImages(
             train.images,
             torch.tensor([train_place[image.path] for image in sources.train]),
             torch.tensor([number[image.label] for image in sources.train]),
             torch.tensor([image.origin != "real" for image in sources.train]),
         ),
-        val=Pictures(
+        val=TrainingImages(
             val.images,
             torch.tensor([val_place[image.path] for image in sources.val]),
             torch.tensor([number[image.label] for image in sources.val]),

@@ -18,15 +18,16 @@ from typing import Any
 import torch
 from torch import nn
 
-import trainer.fit as fit_module
 import trainer.session as session_module
 import trainer.train as train_module
 from trainer.config import TrainConfig, TrainingJob, make_config
 from trainer.errors import TrainerError
 from trainer.history import EpochRecord
 from trainer.pictures import decode_shared
-from trainer.session import Pictures, Session
+from trainer.session import Session
 from trainer.stopping import Watch
+from trainer.tasks import TrainingImages
+from trainer.tasks.classification import Classification
 from trainer.torchrun import join_process_group
 from trainer.train import train
 
@@ -38,11 +39,11 @@ def settings(**changes: object) -> TrainConfig:
     return make_config(**{**tiny, "augment": {"hue": 0.1}, **changes})
 
 
-def pictures_of(labels: list[int], added: list[bool] | None = None) -> Pictures:
+def pictures_of(labels: list[int], added: list[bool] | None = None) -> TrainingImages:
     chance = torch.Generator().manual_seed(0)
     images = torch.randint(0, 255, (len(labels), 3, 32, 32), generator=chance).to(torch.uint8)
     flags = None if added is None else torch.tensor(added)
-    return Pictures(images, torch.arange(len(labels)), torch.tensor(labels), flags)
+    return TrainingImages(images, torch.arange(len(labels)), torch.tensor(labels), flags)
 
 
 ORDERS: dict[str, tuple[dict[str, object], list[int], list[bool] | None]] = {
@@ -54,19 +55,19 @@ ORDERS: dict[str, tuple[dict[str, object], list[int], list[bool] | None]] = {
 
 def drawn(session: Session, epochs: int) -> list[list[int]]:
     """The entries that this process sees in each step."""
-    real, seen = session_module.take_images, []
+    real, seen = session_module.gather_batch, []
 
-    def noting(pictures: Pictures, places: torch.Tensor, device: torch.device) -> torch.Tensor:
+    def noting(pictures: TrainingImages, places: torch.Tensor, device: torch.device) -> torch.Tensor:
         seen.append(places.tolist())
         return real(pictures, places, device)
 
-    session_module.take_images = noting
+    session_module.gather_batch = noting
     try:
         for _ in range(epochs):
             for batch in session.start_epoch():
                 session.step(batch)
     finally:
-        session_module.take_images = real
+        session_module.gather_batch = real
     return seen
 
 
@@ -104,13 +105,13 @@ def main(folder: Path) -> None:
         end()
 
     torch.distributed.destroy_process_group = counting  # type: ignore[assignment]
-    predict = fit_module.predict_logits
+    predict = Classification.prediction_rows
 
-    def noting(network: Any, pictures: Pictures, *rest: Any) -> torch.Tensor:
-        validated.append(len(pictures.places))
-        return predict(network, pictures, *rest)
+    def noting(self: Classification, network: Any, images: TrainingImages, *rest: Any) -> torch.Tensor:
+        validated.append(len(images.places))
+        return predict(self, network, images, *rest)
 
-    fit_module.predict_logits = noting
+    Classification.prediction_rows = noting  # type: ignore[method-assign]
     whole = train(TrainingJob(data, folder / "whole", settings()), progress=False)
     facts["results"] = [{**asdict(one), "run": str(one.run)} for one in whole]
     facts["validated"] = validated[:2]
@@ -155,7 +156,9 @@ def main(folder: Path) -> None:
         for name, (changes, labels, added) in ORDERS.items():
             torch.manual_seed(0)
             config = settings(layout="channels_last", **changes)
-            session = Session(pictures_of(labels, added), ("a", "b"), config, torch.device("cpu"), group)
+            session = Session(
+                pictures_of(labels, added), Classification(("a", "b"), config), config, torch.device("cpu"), group
+            )
             facts["orders"][name] = drawn(session, 2)
         paths = sorted((data / "val").glob("*/*.png"))
         for words, limit in (("lent", 10**9), ("kept", 0)):

@@ -16,7 +16,9 @@ from trainer.errors import SettingsError
 from trainer.group import ALONE
 from trainer.loader import normalise
 from trainer.sampling import parts_of, steps_in_epoch
-from trainer.session import Pictures, Session, _build
+from trainer.session import Session
+from trainer.tasks import TrainingImages
+from trainer.tasks.classification import Classification
 
 LABELS = torch.tensor([0, 0, 0, 1, 0, 1, 1])
 
@@ -28,10 +30,10 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def pictures() -> Pictures:
+def pictures() -> TrainingImages:
     chance = torch.Generator().manual_seed(0)
     images = torch.randint(0, 255, (len(LABELS), 3, 32, 32), generator=chance).to(torch.uint8)
-    return Pictures(images, torch.arange(len(LABELS)), LABELS)
+    return TrainingImages(images, torch.arange(len(LABELS)), LABELS)
 
 
 def settings(**changes: object) -> TrainConfig:
@@ -42,7 +44,7 @@ def settings(**changes: object) -> TrainConfig:
 
 def session(config: TrainConfig) -> Session:
     torch.manual_seed(0)
-    return Session(pictures(), ("a", "b"), config, torch.device("cpu"))
+    return Session(pictures(), Classification(("a", "b"), config), config, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("class_weights", ["none", "balanced"])
@@ -53,7 +55,7 @@ def test_gradient_loss_and_statistics_of_two_unequal_parts_are_those_of_plain_to
     config = settings(accumulate=2, class_weights=class_weights, label_smoothing=smoothing)
     one = session(config)
     torch.manual_seed(0)
-    peer = Session(pictures(), ("a", "b"), config, torch.device("cpu")).network
+    peer = Session(pictures(), Classification(("a", "b"), config), config, torch.device("cpu")).network
     (batch,) = one.start_epoch()
     loss = one.step(batch)
 
@@ -129,7 +131,9 @@ def test_parts_that_do_not_divide_the_batch_are_refused(batch_size: int, accumul
 
 def test_synchronised_layers_keep_their_momentum_and_what_is_frozen(trained_run: tuple[object, object]) -> None:
     torch.manual_seed(0)
-    network, _ = _build(("a", "b"), settings(sync_bn=True, weights=str(trained_run[0]), freeze=2))
+    network, _ = Classification(
+        ("a", "b"), settings(sync_bn=True, weights=str(trained_run[0]), freeze=2)
+    ).build_network()
     norms = [layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
     assert all(isinstance(layer, nn.SyncBatchNorm) and layer.momentum == 0.1 for layer in norms)
     network.train()

@@ -10,19 +10,20 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score
 
 from trainer.config import TrainConfig, make_config
 from trainer.errors import SettingsError
-from trainer.fit import fit
+from trainer.fit import run_epochs
 from trainer.schedule import lr_share
-from trainer.score import score
-from trainer.session import Pictures, Session
+from trainer.session import Session
+from trainer.tasks import TrainingImages
+from trainer.tasks.classification import Classification, score
 from trainer.weights import load_checkpoint
 
 
-def easy_pictures(seed: int, count: int = 16) -> Pictures:
+def easy_pictures(seed: int, count: int = 16) -> TrainingImages:
     """Dark pictures are class 0, light ones class 1."""
     chance = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 2
     images = torch.randint(0, 60, (count, 3, 32, 32), generator=chance) + 150 * labels.view(-1, 1, 1, 1)
-    return Pictures(images.to(torch.uint8), torch.arange(count), labels)
+    return TrainingImages(images.to(torch.uint8), torch.arange(count), labels)
 
 
 def settings(**changes: object) -> TrainConfig:
@@ -30,7 +31,9 @@ def settings(**changes: object) -> TrainConfig:
 
 
 def run_fit(config: TrainConfig) -> list[tuple[float, dict[str, torch.Tensor]]]:
-    results = fit(easy_pictures(0), easy_pictures(1, 6), ("dark", "light"), config, progress=False)
+    results = run_epochs(
+        easy_pictures(0), easy_pictures(1, 6), Classification(("dark", "light"), config), config, progress=False
+    )
     return [(result.record.train_loss, result.state) for result in results]
 
 
@@ -56,9 +59,9 @@ def test_training_leaves_the_callers_chance_and_threads_alone() -> None:
 
 
 def test_easy_pictures_are_learnt() -> None:
-    results = list(
-        fit(easy_pictures(0, 32), easy_pictures(1, 8), ("dark", "light"), settings(epochs=12), progress=False)
-    )
+    config = settings(epochs=12)
+    task = Classification(("dark", "light"), config)
+    results = list(run_epochs(easy_pictures(0, 32), easy_pictures(1, 8), task, config, progress=False))
     assert results[-1].record.train_loss < 0.5 * results[0].record.train_loss
     assert results[-1].record.val_accuracy == 1.0
     assert [result.record.epoch for result in results] == list(range(1, 13))
@@ -67,17 +70,10 @@ def test_easy_pictures_are_learnt() -> None:
 
 def test_a_loss_that_is_no_number_stops_with_advice() -> None:
     pictures = easy_pictures(0)
+    # A rate this high is beyond what a user may set, so that the loss surely leaves the numbers.
+    config = settings(epochs=50).model_copy(update={"lr": 1e30})
     with pytest.raises(SettingsError, match=r"the loss became .* try --lr"):
-        # A rate this high is beyond what a user may set, so that the loss surely leaves the numbers.
-        list(
-            fit(
-                pictures,
-                pictures,
-                ("dark", "light"),
-                settings(epochs=50).model_copy(update={"lr": 1e30}),
-                progress=False,
-            )
-        )
+        list(run_epochs(pictures, pictures, Classification(("dark", "light"), config), config, progress=False))
 
 
 def test_figures_agree_with_scikit_learn() -> None:
@@ -124,7 +120,7 @@ def test_a_linear_schedule_falls_by_the_same_amount_each_step() -> None:
 def session(**changes: object) -> Session:
     torch.manual_seed(0)
     config = settings(**{"layout": "channels_last", **changes})
-    return Session(easy_pictures(0), ("dark", "light"), config, torch.device("cpu"))
+    return Session(easy_pictures(0), Classification(("dark", "light"), config), config, torch.device("cpu"))
 
 
 def gradients(one: Session) -> torch.Tensor:
@@ -149,10 +145,10 @@ def test_a_long_gradient_is_shortened_and_a_short_one_left() -> None:
 
 def test_weighted_loss_is_the_weighted_mean() -> None:
     labels = torch.tensor([0] * 12 + [1] * 4)
-    pictures = Pictures(easy_pictures(0).images, torch.arange(16), labels)
+    pictures = TrainingImages(easy_pictures(0).images, torch.arange(16), labels)
     config = settings(layout="channels_last", class_weights="balanced", label_smoothing=0, clip_norm=0)
     torch.manual_seed(0)
-    one = Session(pictures, ("dark", "light"), config, torch.device("cpu"))
+    one = Session(pictures, Classification(("dark", "light"), config), config, torch.device("cpu"))
     seen: list[torch.Tensor] = []
     one.network.register_forward_hook(lambda _module, _inputs, output: seen.append(output.detach()))
     batch = one.start_epoch()[0]
@@ -166,7 +162,9 @@ def test_weighted_loss_is_the_weighted_mean() -> None:
 def test_frozen_layers_stay_to_the_last_bit_and_the_rest_learns(trained_run: tuple[Path, Path]) -> None:
     start = load_checkpoint(trained_run[0] / "best.pt")
     config = settings(epochs=1, weights=str(trained_run[0]), freeze=5, imgsz=32)
-    (result,) = fit(easy_pictures(0), easy_pictures(1, 6), ("dark", "light"), config, progress=False)
+    (result,) = run_epochs(
+        easy_pictures(0), easy_pictures(1, 6), Classification(("dark", "light"), config), config, progress=False
+    )
     for name, tensor in result.state.items():
         layer = int(name.split(".")[1])
         same = torch.equal(tensor, start.state[name])

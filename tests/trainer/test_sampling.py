@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
 from trainer.errors import SettingsError
-from trainer.sampling import EpochOrder, class_weights
+from trainer.sampling import EpochOrder
+from trainer.tasks.classification import class_weights
 
 
 def order_of(labels: list[int], **settings: object) -> EpochOrder:

@@ -10,7 +10,9 @@ import torch
 
 from sdcore.torch_runtime import choose_device, isolated_rng, torch_threads
 
-from ..session import Pictures, Session
+from ..session import Session
+from ..tasks import TrainingImages
+from ..tasks.classification import Classification
 from .plan import Cell
 from .prepare import Prepared
 
@@ -51,14 +53,14 @@ def estimate(prepared: Prepared, cells: Sequence[Cell], *, processes: int) -> Es
     config = prepared.settings(prepared.cells[0])
     batch, device = config.images_a_step, choose_device(config.device)
     classes = prepared.folds[0].dataset.classes
-    pictures = Pictures(
+    pictures = TrainingImages(
         torch.zeros((batch, 3, config.imgsz, config.imgsz), dtype=torch.uint8),
         torch.arange(batch),
         torch.arange(batch) % len(classes),
     )
     config = config.model_copy(update={"images_per_epoch": batch, "balance": False, "layout": "channels_last"})
     with torch_threads(config.threads), isolated_rng(device):
-        session = Session(pictures, classes, config, device)
+        session = Session(pictures, Classification(classes, config), config, device)
         trained = _steps(session, _WARM_UP_STEPS)
         began = time.perf_counter()
         trained = _steps(session, _TIMED_STEPS)

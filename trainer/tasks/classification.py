@@ -1,0 +1,165 @@
+"""Classification as a task: one class an image, YOLOv5's classifiers, cross-entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .. import _yolov5
+from ..augment import Variation
+from ..config import TrainConfig
+from ..evaluate import NORMAL
+from ..loader import normalise
+from ..start import BATCH_NORMS, freeze_backbone, start_from
+from . import PartLoss, TrainingImages, ValidationScore, gather_batch
+
+_BATCH_NORM_MOMENTUM = 0.1
+"""Upstream's 0.03 leaves a quarter of the initial statistics after 50 steps, and small sets train that short."""
+
+
+class Classification:
+    """A `trainer.tasks.Task`.
+
+    Args:
+        classes: names in the order of the outputs.
+        config: with the model, the weights to start from, and the settings of the loss.
+    """
+
+    def __init__(self, classes: tuple[str, ...], config: TrainConfig) -> None:
+        self.classes, self.config = classes, config
+
+    def build_network(self) -> tuple[nn.Module, str]:
+        """See `Task`."""
+        config = self.config
+        network: nn.Module = _yolov5.build_classifier(config.model, len(self.classes))
+        words = ""
+        if config.weights is not None:
+            words = start_from(network, Path(config.weights), model=config.model, classes=self.classes).line
+        if config.sync_bn:
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        for module in network.modules():
+            if isinstance(module, BATCH_NORMS):
+                module.momentum = _BATCH_NORM_MOMENTUM
+        freeze_backbone(network, config.freeze)
+        return network, words
+
+    def refuse_unusable_weights(self) -> None:
+        """See `Task`."""
+        if self.config.weights is not None:
+            with torch.random.fork_rng(devices=[]):
+                self.build_network()
+
+    def part_loss(self, train: TrainingImages, device: torch.device) -> PartLoss:
+        """Cross-entropy, each class weighed as `config.class_weights` says; see `Task`."""
+        weights = None
+        if self.config.class_weights != "none":
+            weights = class_weights(train.labels.tolist(), len(self.classes))
+        return _CrossEntropy(train.labels, weights, self.config.label_smoothing, device)
+
+    def prediction_rows(
+        self, network: nn.Module, images: TrainingImages, device: torch.device, batch_size: int
+    ) -> torch.Tensor:
+        """Logits, K classes; see `Task`."""
+        rows = []
+        with torch.inference_mode():
+            for places in torch.split(images.places, batch_size):
+                pixels = normalise(gather_batch(images, places, device))
+                rows.append(network(pixels.contiguous(memory_format=torch.channels_last)).cpu())
+        return torch.cat(rows)
+
+    def validation_score(self, rows: torch.Tensor, val: TrainingImages) -> ValidationScore:
+        """See `Task`."""
+        return score(rows, val.labels, self.classes)
+
+
+class _CrossEntropy:
+    """A `PartLoss`.
+
+    Args:
+        labels: (N,) int64, of all entries.
+        weights: (K,) of the classes, or None.
+        smoothing: of the labels.
+        device: that trains.
+    """
+
+    def __init__(
+        self, labels: torch.Tensor, weights: torch.Tensor | None, smoothing: float, device: torch.device
+    ) -> None:
+        self._labels, self._weights, self._smoothing, self._device = labels, weights, smoothing, device
+        self._weights_there = None if weights is None else weights.to(device)
+
+    def __call__(self, output: Any, batch: torch.Tensor, part: slice, variation: Variation) -> torch.Tensor:
+        labels = self._labels[batch]
+        own = labels[part]
+        mean = functional.cross_entropy(
+            output,
+            own.to(self._device, non_blocking=True),
+            weight=self._weights_there,
+            label_smoothing=self._smoothing,
+        )
+        if len(own) == len(labels):
+            return mean
+        if self._weights is None:
+            return mean * (len(own) / len(labels))
+        # A weighted mean is divided by the weights of its images, so a part counts by its own.
+        return mean * float(self._weights[own].sum() / self._weights[labels].sum())
+
+
+def score(
+    logits: torch.Tensor, labels: torch.Tensor, classes: Sequence[str], *, normal: str = NORMAL
+) -> ValidationScore:
+    """Judge logits by their largest output.
+
+    Args:
+        logits: (N, K), N >= 1.
+        labels: (N,) int64.
+        classes: K names.
+        normal: the class without defects; miss and overkill rate need it among the classes.
+    """
+    predicted = logits.argmax(dim=1)
+    f1 = []
+    for k in sorted(set(labels.tolist())):
+        hits = ((predicted == k) & (labels == k)).sum().item()
+        f1.append(2 * hits / ((predicted == k).sum().item() + (labels == k).sum().item()))
+    miss_rate = overkill_rate = None
+    if normal in classes:
+        passed, good = (one == list(classes).index(normal) for one in (predicted, labels))
+        miss_rate, overkill_rate = _share(passed & ~good, ~good), _share(~passed & good, good)
+    return ValidationScore(
+        loss=functional.cross_entropy(logits.double(), labels).item(),
+        accuracy=(predicted == labels).double().mean().item(),
+        macro_f1=sum(f1) / len(f1),
+        miss_rate=miss_rate,
+        overkill_rate=overkill_rate,
+    )
+
+
+def _share(part: torch.Tensor, whole: torch.Tensor) -> float | None:
+    count = int(whole.sum())
+    return int(part.sum()) / count if count else None
+
+
+def class_weights(labels: Sequence[int], n_classes: int) -> torch.Tensor:
+    """Weight of each class in the loss, by inverse frequency: w_k = N / (K n_k).
+
+    N entries, K classes that occur, n_k entries of class k; so the weights of all entries add up to N, and a
+    balanced set has weights of 1. A class without an entry gets 0, which nothing reads. (King and Zeng,
+    Logistic Regression in Rare Events Data, 2001; the "balanced" of scikit-learn.)
+
+    Args:
+        labels: (N,) class indices, N >= 1.
+        n_classes: how many outputs the network has.
+
+    Returns:
+        (n_classes,) float32.
+    """
+    counts = torch.bincount(torch.as_tensor(labels), minlength=n_classes).double()
+    occur = counts > 0
+    weights = torch.zeros(n_classes, dtype=torch.float64)
+    weights[occur] = len(labels) / (occur.sum() * counts[occur])
+    return weights.float()
