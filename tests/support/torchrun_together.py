@@ -74,7 +74,7 @@ def drawn(session: Session, epochs: int) -> list[list[int]]:
 def failure_of(data: Path, run: Path, config: TrainConfig) -> str:
     """Kind and words of the error that a training ends with."""
     try:
-        train(TrainingJob(TrainingJob(data, run, config)), progress=False)
+        train(TrainingJob(data, run, config), progress=False)
     except (TrainerError, OSError) as error:
         return f"{type(error).__name__}: {error}"
     return "none"
