@@ -7,7 +7,8 @@ import json
 
 import numpy as np
 
-from trainer.assemble import assemble
+from trainer.assemble import build_training_set
+from trainer.config import TrainingJob
 from trainer.experiment.cell import CELL_NAME, CellJob
 from trainer.history import HISTORY_NAME, EpochRecord, write_history
 from trainer.predictions import write_predictions
@@ -27,7 +28,8 @@ class FakeWork:
         if job.name == self.fail:
             raise self.error
         self.worked.append(job.name)
-        found = assemble(job.data, generated=[job.joins] if job.joins else [])
+        joins = (job.joins,) if job.joins else ()
+        found = build_training_set(TrainingJob(job.data, job.folder, generated=joins))
         epochs = job.config.epochs if job.name != self.steps_too_few else job.config.epochs - 1
         write_facts(job.folder, job.config, found.summary, {"python": "3"})
         write_history(
