@@ -37,7 +37,7 @@ def test_a_score_at_the_cut_is_defective() -> None:
     ("text", "words"),
     [
         ("{", "not readable as JSON"),
-        ("[]", "found list; expected an object"),
+        ("[]", "found list; expected a JSON object"),
         ('{"cut": 0.5}', "normal is None"),
         ('{"normal": "N"}', "cut is None"),
         ('{"normal": "N", "cut": NaN}', "cut is nan"),
