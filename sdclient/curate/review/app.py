@@ -18,7 +18,6 @@ from ...errors import MaskError, SDClientError
 from ...manifest_review import Order, ReviewFilter, SeenRevision, State
 from .desk import ReviewService
 from .drawing import Drawing, DrawingService
-from .guard import Guard, PageSecrets
 from .page import render
 from .pictures import ServedImage
 
@@ -65,18 +64,16 @@ class UndoBody(_Body):
 
 
 def create_app(
-    own: PageSecrets,
+    page_key: str,
     *,
-    port: int,
     service: ReviewService | None = None,
     masks: DrawingService | None = None,
     language: Language = "en",
-) -> Guard:
-    """The application within its guard.
+) -> FastAPI:
+    """The application, without the guard that it is served behind.
 
     Args:
-        own: token and key of this start.
-        port: that it is served at, on 127.0.0.1.
+        page_key: what the page sends back with each request that changes something.
         service: the output under review; None is a page for drawing alone.
         masks: sources to draw on; None offers no drawing.
         language: of the page, unless its address says otherwise.
@@ -84,10 +81,10 @@ def create_app(
     app = FastAPI(openapi_url=None)
     app.include_router(_static())
     if service is not None:
-        app.include_router(_pages(own, service, masks, language))
+        app.include_router(_pages(page_key, service, masks, language))
         app.include_router(_review(service))
     if masks is not None:
-        app.include_router(_drawing(own, masks, language, beside_review=service is not None))
+        app.include_router(_drawing(page_key, masks, language, beside_review=service is not None))
 
     @app.exception_handler(SDClientError)
     def in_words(request: Request, error: SDClientError) -> JSONResponse:
@@ -105,7 +102,7 @@ def create_app(
         where = f"{error.filename}: " if error.filename else ""
         return JSONResponse({"detail": f"{where}{error.strerror or error}; make room or change the rights"}, 507)
 
-    return Guard(app, own=own, port=port)
+    return app
 
 
 def _static() -> APIRouter:
@@ -122,7 +119,7 @@ def _static() -> APIRouter:
     return router
 
 
-def _pages(own: PageSecrets, service: ReviewService, masks: DrawingService | None, usual: Language) -> APIRouter:
+def _pages(page_key: str, service: ReviewService, masks: DrawingService | None, usual: Language) -> APIRouter:
     router = APIRouter()
 
     @router.get("/", response_class=HTMLResponse)
@@ -130,7 +127,7 @@ def _pages(own: PageSecrets, service: ReviewService, masks: DrawingService | Non
         return render(
             "review.html.j2",
             lang or usual,
-            page_key=own.key,
+            page_key=page_key,
             name=service.output.resolve().name,
             classes=[counts.class_name for counts in service.counts()],
             can_draw=masks is not None,
@@ -187,14 +184,14 @@ def _review(service: ReviewService) -> APIRouter:
     return router
 
 
-def _drawing(own: PageSecrets, masks: DrawingService, usual: Language, *, beside_review: bool) -> APIRouter:
+def _drawing(page_key: str, masks: DrawingService, usual: Language, *, beside_review: bool) -> APIRouter:
     router = APIRouter()
 
     def page(lang: Language | None = None) -> str:
         return render(
             "draw.html.j2",
             lang or usual,
-            page_key=own.key,
+            page_key=page_key,
             name=masks.masks.resolve().name,
             beside_review=beside_review,
             grow_px=masks.grow_px,

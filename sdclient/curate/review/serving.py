@@ -16,7 +16,7 @@ from sdcore.web import ReadyServer, listen, url_of
 from .app import create_app
 from .desk import DecisionCounts, ReviewService
 from .drawing import FEATHER_PX, GROW_PX, DrawingService, drawing_service
-from .guard import PageSecrets
+from .guard import Guard, PageSecrets
 
 _HOST = "127.0.0.1"
 _START_TIMEOUT_S = 30.0
@@ -111,7 +111,8 @@ class Application:
         own = PageSecrets()
         self.url = f"{url_of(self._socket)}/?token={own.token}"
         bound = int(self._socket.getsockname()[1])
-        self._server = ReadyServer(create_app(own, port=bound, service=service, masks=masks, language=language))
+        app = create_app(own.key, service=service, masks=masks, language=language)
+        self._server = ReadyServer(Guard(app, own=own, port=bound))
 
     def serve(self, on_ready: Callable[[str], None] = lambda url: None) -> None:
         """Serve in this thread until Ctrl-C or a termination signal."""
