@@ -2,12 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DOCUMENTED := sdclient.client sdclient.models sdclient.errors sdclient.dialects sdclient.server_kind sdclient.provenance \
+DOCUMENTED := sdclient.client sdclient.models sdclient.errors sdclient.client.dialects sdclient.client.dialects sdclient.infotext \
 	sdclient.infotext sdclient.manifest sdclient.batch sdclient.curate.curator sdclient.compose sdclient.plan \
-	sdclient.export sdclient.masks sdclient.masking \
-	trainer.check trainer.split trainer.folds trainer.train trainer.config trainer.diagnose trainer.predict trainer.export \
-	trainer.explain trainer.evaluate trainer.operating_point trainer.compare trainer.experiment trainer.metrics trainer.stats \
-	trainer.errors generator.train generator.config generator.errors
+	sdclient.export sdclient.masks sdclient.masks \
+	trainer.data.check trainer.data.split trainer.data.split trainer.training.train trainer.config trainer.evaluation.diagnosis trainer.models.predict trainer.models.export \
+	trainer.models.explain trainer.evaluation.evaluate trainer.evaluation.operating_point trainer.evaluation.compare trainer.experiment trainer.evaluation.metrics trainer.evaluation.stats \
+	trainer.errors generator.diffusion.train generator.config generator.errors
 
 .PHONY: demo test lint types docs bench clean
 

@@ -19,8 +19,8 @@ from typing import Any
 
 def run_sdclient(asked: dict[str, Any]) -> Callable[[], Iterator[object]]:
     """`sdclient`'s runner as `sdclient generate` uses it."""
-    from sdclient import WebUI
     from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings, Server
+    from sdclient.client import WebUI
     from sdclient.sources import discover
 
     settings = GenerationSettings(sampler="Euler", native_px=asked["px"], batch_size=asked["batch"])

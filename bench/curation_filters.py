@@ -29,11 +29,11 @@ from scipy import stats
 from tqdm import tqdm
 
 from sdclient._images import encode_png
+from sdclient.contact_sheets import write_curation_sheets
 from sdclient.curate import REASONS, Curator, Direction, JudgedImage
-from sdclient.curate.settings import CurationSettings
-from sdclient.curate.sheet import write_curation_sheets
+from sdclient.curate.thresholds import CurationSettings
 from sdclient.manifest import ImageRecord, Manifest, Parent
-from sdclient.photos import read_photo
+from sdclient.sources.source import read_photo
 from sdcore.files import sha256_of
 from sdcore.images.folders import natural_key
 

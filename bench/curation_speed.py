@@ -28,23 +28,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 
 from boards import draw_board
 
-from sdclient.batch.spoiled import examine_sibling
 from sdclient.curate import Curator
-from sdclient.curate.faces import face_score
-from sdclient.curate.knowledge import ReferenceStatistics
-from sdclient.curate.learnt import ReferenceModel
-from sdclient.curate.real import measure_pictures
-from sdclient.curate.score import Base, score_image
-from sdclient.curate.scorer import ScoreJob
-from sdclient.curate.scoring import WORTH_WORKERS, scoring
-from sdclient.curate.settings import CurationSettings
-from sdclient.curate.sharpness import grain, sharpness, texture
-from sdclient.curate.tone import look_of
-from sdclient.curate.twins import HASH_RADIUS, MOST_TWINS
-from sdclient.manifest import ImageRecord, Manifest
-from sdclient.manifest_curation import Curation
-from sdclient.manifest_fingerprints import Fingerprint, Fingerprints
-from sdclient.photos import read_photo
+from sdclient.curate.curator import HASH_RADIUS, MOST_TWINS
+from sdclient.curate.measures import face_score, grain, look_of, sharpness, texture
+from sdclient.curate.reference import ReferenceModel, ReferenceStatistics, measure_pictures
+from sdclient.curate.scores import WORTH_WORKERS, Base, ScoreJob, score_image, scoring
+from sdclient.curate.thresholds import CurationSettings
+from sdclient.manifest import Curation, ImageRecord, Manifest
+from sdclient.manifest.curation import Fingerprint, Fingerprints
+from sdclient.output.artifacts import examine_sibling
+from sdclient.sources.source import read_photo
 from sdcore.files import sha256_of
 from sdcore.images.decode import to_rgb
 from sdcore.images.hashes import STRUCTURE_BITS, close_pairs, structure_hash

@@ -25,7 +25,7 @@ import numpy as np
 from synthetic_curves import KINDS, SHAPES, Sample, sample
 from tqdm import tqdm
 
-from trainer.diagnose import THRESHOLDS, Thresholds, diagnose, should_stop
+from trainer.evaluation.diagnosis import THRESHOLDS, Thresholds, diagnose, should_stop
 
 ALARMS = ("overfitting", "plateau", "diverging")
 LENGTHS = (15, 30, 60, 100)

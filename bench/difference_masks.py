@@ -29,9 +29,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 from boards import COUNTS, SURFACES, draw_pair
 
 from sdclient.errors import MaskError
-from sdclient.masking import difference_mask
-from sdclient.masking.make import FEATHER_PX, GROW_PX
-from sdclient.masks import grow_and_feather
+from sdclient.masks.from_difference import difference_mask
+from sdclient.masks.make import FEATHER_PX, GROW_PX
+from sdclient.masks.mask import grow_and_feather
 
 SHIFT_PX = (1.5, -2.5)
 _NEAR_PX = 3

@@ -27,10 +27,9 @@ from PIL import Image
 from report import Report, spread
 
 from generator.config import NetworkConfig
-from generator.network import SCHEDULE, build_network, build_schedule
-from generator.session import velocity_loss
-from sdclient.serve.engines.diffusion.engine import DiffusionEngine
-from sdclient.serve.painting import GenerationRecipe, ImageSeed, ImageTask
+from generator.diffusion.session import SCHEDULE, build_network, build_schedule, velocity_loss
+from sdclient.serve.diffusion_engine import DiffusionEngine
+from sdclient.serve.engine import GenerationRecipe, ImageSeed, ImageTask
 from sdcore.diffusion_model import DiffusionModel, PixelCodec
 from sdcore.torch_runtime import MixedPrecision
 

@@ -21,9 +21,9 @@ import numpy as np
 from scipy import stats as scipy_stats
 from tqdm import tqdm
 
+from trainer.evaluation.metrics import FloatArray
+from trainer.evaluation.verdict import HELPED
 from trainer.experiment.judge import JudgedArm, judge
-from trainer.metrics import FloatArray
-from trainer.verdict import HELPED
 
 CLASSES, NORMAL = 4, 0
 RESAMPLES = 500

@@ -28,12 +28,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 
 from boards import COUNTS, SURFACES, draw_pair
 
-from sdclient import WebUI
 from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings
+from sdclient.client import WebUI
+from sdclient.contact_sheets import outlined
 from sdclient.manifest import ImageRecord
-from sdclient.masking.sheet import outlined
-from sdclient.masks import grow_and_feather, mask_path, read_mask, write_mask
-from sdclient.serve.background import running_server
+from sdclient.masks.mask import grow_and_feather, mask_path, read_mask, write_mask
+from sdclient.serve.app import running_server
 from sdclient.sources import Source, discover
 from sdcore.images.contact_sheet import Cell, Row, draw_sheet
 

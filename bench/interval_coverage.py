@@ -24,11 +24,17 @@ import numpy.typing as npt
 from scipy import stats as scipy_stats
 from tqdm import tqdm
 
-from trainer import metrics
-from trainer.evaluation_intervals import EvaluationIntervals, intervals_of
-from trainer.intervals import rate_interval
-from trainer.ranking import auroc, average_precision
-from trainer.stats import Interval, bootstrap_arms, clopper_pearson, percentile_interval
+from trainer.evaluation.evaluation_intervals import EvaluationIntervals, intervals_of
+from trainer.evaluation.metrics import (
+    auroc,
+    average_precision,
+    binary_rate_of_confusion,
+    confusion_matrix,
+    f1_of_confusion,
+    macro_f1_of_confusion,
+    weighted_f1_of_confusion,
+)
+from trainer.evaluation.stats import Interval, bootstrap_arms, clopper_pearson, percentile_interval, rate_interval
 
 SIZES = (1, 2, 4, 9)
 RESAMPLES = 500
@@ -144,8 +150,8 @@ def pairs(trials: int) -> Iterator[Row]:
         rng = np.random.default_rng([images, seeds, int(100 * seed_sd), int(10 * alike)])
         found: dict[str, list[Interval | None]] = {"accuracy": [], "macro-F1": []}
         statistics = {
-            "accuracy": lambda table: metrics.binary_rate_of_confusion(table, "accuracy", normal=0),
-            "macro-F1": metrics.macro_f1_of_confusion,
+            "accuracy": lambda table: binary_rate_of_confusion(table, "accuracy", normal=0),
+            "macro-F1": macro_f1_of_confusion,
         }
         groups_seen = []
         for trial in tqdm(range(trials), desc=f"pairs {images} {seeds} {seed_sd}", leave=False):
@@ -191,11 +197,11 @@ def _predict(
 def _figures(
     true: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], score: npt.NDArray[np.float64]
 ) -> dict[str, float]:
-    confusion = metrics.confusion_matrix(true, predicted, rows=CLASSES, columns=CLASSES)
+    confusion = confusion_matrix(true, predicted, rows=CLASSES, columns=CLASSES)
     return {
-        "macro-F1": float(metrics.macro_f1_of_confusion(confusion)),
-        "weighted F1": float(metrics.weighted_f1_of_confusion(confusion)),
-        "F1 of the rarest class": float(metrics.f1_of_confusion(confusion)[-1]),
+        "macro-F1": float(macro_f1_of_confusion(confusion)),
+        "weighted F1": float(weighted_f1_of_confusion(confusion)),
+        "F1 of the rarest class": float(f1_of_confusion(confusion)[-1]),
         "AUROC": auroc(score, true != 0) or 0.0,
         "average precision": average_precision(score, true != 0) or 0.0,
     }

@@ -17,10 +17,10 @@ from types import SimpleNamespace
 
 import torch
 
-from generator.lora.adapters import add_adapters
+from generator.config import LoraSettings
 from generator.lora.families import SD1, SDXL, Family
 from generator.lora.memory import kept_bytes, memory_need
-from generator.lora.settings import LoraSettings
+from generator.lora.session import add_adapters
 from sdcore.optional_imports import import_diffusers
 
 _GIB = 2**30

@@ -21,12 +21,11 @@ import numpy as np
 import numpy.typing as npt
 from report import Report, spread
 
-from sdclient.curate.twins import HASH_RADIUS, MOST_TWINS
+from sdclient.curate.curator import HASH_RADIUS, MOST_TWINS
 from sdcore.images.hashes import HashIndex, Words, close_pairs, count_bits
-from trainer.check import NEAR_BITS
-from trainer.duplicates import find_look_alikes
-from trainer.findings import Seen
-from trainer.fingerprints import GRID, Fingerprint
+from trainer.data.check import NEAR_BITS
+from trainer.data.findings import CheckedImage, find_look_alikes
+from trainer.data.fingerprints import GRID, Fingerprint
 
 BLOCK = 512
 Pairs = npt.NDArray[np.int64]
@@ -107,7 +106,9 @@ def look_alikes(hashes: Words) -> Callable[[], object]:
     """The trainer's search; equal coarse pictures, so that every pair of near hashes counts."""
     grid = bytes([40, 200] * (GRID * GRID * 3 // 2))
     seen = [
-        Seen(str(place), "all", "one", Fingerprint(Path(), None, "", str(place), word, contrast=40.0, grid=grid))
+        CheckedImage(
+            str(place), "all", "one", Fingerprint(Path(), None, "", str(place), word, contrast=40.0, grid=grid)
+        )
         for place, word in enumerate(hashes[:, 0].tolist())
     ]
     return lambda: find_look_alikes(seen, max_distance=NEAR_BITS)

@@ -12,8 +12,8 @@ from PIL import Image, ImageFilter
 from scipy import ndimage
 from skimage import data
 
-from sdclient.serve.engines.classical import ClassicalEngine
-from sdclient.sizing import SourceForm, generation_size, prepare, restore
+from sdclient.serve.classical_engine import ClassicalEngine
+from sdclient.sources.source import ImageForm, fit_to_model, generation_size, restore_form
 
 Pixels = NDArray[np.float64]
 
@@ -43,8 +43,8 @@ class _Fault:
 
 def sibling(source: Image.Image, strength: float, seed: int) -> Image.Image:
     """What `sdclient generate` gets of the embedded server's classical engine, back at the source's size."""
-    large = prepare(source, generation_size(*source.size))
-    return restore(ClassicalEngine().vary(large, strength=strength, seed=(seed,)), SourceForm.of(source))
+    large = fit_to_model(source, generation_size(*source.size))
+    return restore_form(ClassicalEngine().vary(large, strength=strength, seed=(seed,)), ImageForm.of(source))
 
 
 def good_siblings(source: Image.Image, seed: int) -> Iterator[Planted]:

@@ -31,12 +31,11 @@ from PIL import Image
 from torch import nn
 from tqdm import tqdm
 
-from trainer.evaluate import NORMAL
-from trainer.heat_box import LEVEL, find_hot_box
-from trainer.heat_map import fuse, gradients_and_activations, heat_maps, score_against
-from trainer.loader import normalise
-from trainer.stats import clopper_pearson
-from trainer.weights import Checkpoint, find_checkpoint, load_classifier
+from trainer.config import NORMAL
+from trainer.data.transforms import normalise
+from trainer.evaluation.stats import clopper_pearson
+from trainer.models.checkpoints import Checkpoint, find_checkpoint, load_classifier
+from trainer.models.explain import LEVEL, find_hot_box, fuse, gradients_and_activations, heat_maps, score_against
 
 Array = npt.NDArray[np.float64]
 SETS = ("centred", "shifted", "window")

@@ -87,12 +87,12 @@ def make_weights(place: Path, size: int, *, onnx: bool) -> None:
     """The same fresh weights as a run of ours, as an exported file, and as upstream pickles them."""
     import torch
 
-    from trainer import _yolov5
-    from trainer.loader import MEAN, STD
-    from trainer.weights import Checkpoint, save_checkpoint
+    from trainer.data.transforms import MEAN, STD
+    from trainer.models.checkpoints import Checkpoint, save_checkpoint
+    from trainer.models.yolov5 import build_classifier
 
     torch.manual_seed(0)
-    network = _yolov5.build_classifier("yolov5n-cls", len(CLASSES))
+    network = build_classifier("yolov5n-cls", len(CLASSES))
     (place / "run").mkdir()
     best = place / "run" / "best.pt"
     save_checkpoint(best, Checkpoint("yolov5n-cls", CLASSES, size, MEAN, STD, 1, 0.5, network.state_dict()))
@@ -100,7 +100,7 @@ def make_weights(place: Path, size: int, *, onnx: bool) -> None:
     network.stride = torch.tensor([32.0])
     torch.save({"model": network.eval(), "ema": None}, place / "upstream.pt")
     if onnx:
-        from trainer.export import export
+        from trainer.models.export import export
 
         export(best, place / "best.onnx", images=place / "fewer")
 
@@ -178,7 +178,7 @@ def ours_onnx(place: Path, images: Path, size: int) -> dict[str, Any]:
 
 
 def _ours(run: Path, place: Path, images: Path) -> dict[str, Any]:
-    from trainer.predict import predict, write_stream
+    from trainer.models.predict import predict, write_stream
 
     stream = predict(run, images)
     began = time.perf_counter()
@@ -192,7 +192,7 @@ def onnxruntime_loop(place: Path, images: Path, size: int) -> dict[str, Any]:
     import onnxruntime
 
     from sdcore.images.folders import list_images
-    from trainer.loader import decode
+    from trainer.data.transforms import decode
 
     session = onnxruntime.InferenceSession(str(place / "best.onnx"), providers=["CPUExecutionProvider"])
     paths = list_images(images)
@@ -259,11 +259,11 @@ def limit(place: Path, images: Path, size: int) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    from trainer.classifier import open_classifier
-    from trainer.lanes import sensible_batch, sensible_lanes
+    from trainer.models.classifier import open_classifier
+    from trainer.models.predict import default_threads, sensible_batch
 
     classifier = open_classifier(place / "run")
-    lanes, count = sensible_lanes(1), sensible_batch(size, torch.device("cpu"))
+    lanes, count = default_threads(1), sensible_batch(size, torch.device("cpu"))
     pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3)).astype(np.uint8).transpose(0, 3, 1, 2)
     batches = max(lanes, sum(1 for _ in images.rglob("*.*")) // count)
     with ThreadPoolExecutor(lanes, initializer=torch.set_num_threads, initargs=(1,)) as pool:

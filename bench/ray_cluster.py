@@ -30,15 +30,14 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 from ray.cluster_utils import Cluster
 
-from sdclient import WebUI
 from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings, RunSpec, Server
 from sdclient.batch.jobs import Job, plan_images
-from sdclient.cluster.fleet import RayServerPool
+from sdclient.client import WebUI
 from sdclient.cluster.scoring import ray_scoring
-from sdclient.cluster.wire import Endpoint, JobMessage, SourceFiles, WorkerContext
-from sdclient.cluster.worker import Worker
+from sdclient.cluster.server_pool import RayServerPool
+from sdclient.cluster.worker import Endpoint, JobMessage, SourceFiles, Worker, WorkerContext
 from sdclient.curate import Curator
-from sdclient.curate.settings import CurationSettings
+from sdclient.curate.thresholds import CurationSettings
 from sdclient.manifest import Manifest
 from sdclient.sources import discover
 from sdcore.files import sha256_of

@@ -44,13 +44,13 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 from tqdm import tqdm
 
-from sdclient.curate.reasons import REASONS
-from sdclient.curate.review.desk import ReviewService
-from sdclient.curate.review.serving import review_application
-from sdclient.curate.score_names import SCORES
-from sdclient.manifest import ImageRecord, Manifest
-from sdclient.manifest_curation import Curation, FilterVerdict
-from sdclient.manifest_review import ReviewFilter
+from sdclient.curate import REASONS
+from sdclient.curate.reasons import SCORES
+from sdclient.manifest import Curation, ImageRecord, Manifest
+from sdclient.manifest.curation import FilterVerdict
+from sdclient.manifest.review import ReviewFilter
+from sdclient.review.review_service import ReviewService
+from sdclient.review.serving import review_application
 
 CLASSES = 8
 PER_SOURCE = 10

@@ -19,8 +19,8 @@ from typing import Any
 from PIL import Image
 from timed_servers import JobTime, one_server
 
-from sdclient import WebUI
 from sdclient.batch import BatchRunner, GenerationSettings, RunStart
+from sdclient.client import WebUI
 from sdclient.sources import discover
 
 SOURCES = 200

@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from tqdm import tqdm
 
-from sdclient.batch.spoiled import ArtifactLimits, examine, reason_spoiled
-from sdclient.photos import read_photo
-from sdclient.serve.engines.classical import ClassicalEngine
-from sdclient.sizing import generation_size, prepare
+from sdclient.output.artifacts import ArtifactLimits, measure_artifacts, reason_spoiled
+from sdclient.serve.classical_engine import ClassicalEngine
+from sdclient.sources.source import fit_to_model, generation_size, read_photo
 from sdcore.images.folders import is_image_name, natural_key
 
 Pixels = NDArray[np.float32]
@@ -42,10 +41,10 @@ def main() -> None:
         scores: dict[str, list[tuple[float, bool]]] = defaultdict(list)
         rng = np.random.default_rng(0)
         for picture in tqdm(pick(folder, arguments.per_class), desc=folder.name):
-            source = prepare(picture, generation_size(*picture.size, native_px=arguments.size))
+            source = fit_to_model(picture, generation_size(*picture.size, native_px=arguments.size))
             for case, image in cases(source, rng):
                 begin = time.process_time()
-                findings = examine(image, source)
+                findings = measure_artifacts(image, source)
                 seconds.append(time.process_time() - begin)
                 scores[case].append((findings.noise_score, reason_spoiled(findings) is not None))
         for case, found in scores.items():

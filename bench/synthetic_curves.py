@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.evidence import Conditions, smoothing_floor
-from trainer.history import EpochRecord
+from trainer.evaluation.history import Conditions, EpochRecord
+from trainer.evaluation.loss_trends import smoothing_floor
 
 Array = NDArray[np.float64]
 

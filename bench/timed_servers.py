@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageChops
 
-from sdclient import WebUI
-from sdclient.serve.background import EmbeddedServer, make_server
+from sdclient.client import WebUI
+from sdclient.serve.app import EmbeddedServer, make_server
 from sdcore.web import listen, url_of
 
 _START_S = 120.0
@@ -76,7 +76,7 @@ def server_processes(times: Sequence[Sequence[JobTime]]) -> Iterator[list[Server
     # Forked off one that has imported everything, where the system has that: sixteen start in no time.
     context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
     if sys.platform != "win32":
-        context.set_forkserver_preload(["sdclient.serve.background", "timed_servers"])
+        context.set_forkserver_preload(["sdclient.serve.app", "timed_servers"])
     begun = []
     for of_process in times:
         ours, theirs = context.Pipe()

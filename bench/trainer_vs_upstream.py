@@ -29,8 +29,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
 
 from deeppcb import lay_out  # noqa: E402
 
-from trainer.evaluate import evaluate, evaluation_as_json  # noqa: E402
-from trainer.predictions import read_predictions  # noqa: E402
+from trainer.evaluation.evaluate import evaluate, evaluation_as_json  # noqa: E402
+from trainer.models.predictions import read_predictions  # noqa: E402
 
 IMGSZ, BATCH = 64, 32
 UPSTREAM = ROOT / "bench" / "upstream_classify.py"

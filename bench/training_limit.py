@@ -4,8 +4,8 @@
                                    [--threads 1] [--json FILE]
 
 The limit is the same network in the same number format and layout, forward and backward on one batch that lies ready
-on the device: nothing is fetched, varied, optimised, averaged or looked at. The loop is `trainer.fit`, as every
-training runs it, with pictures where a training would have them. Both take turns, a round each, in one process and
+on the device: nothing is fetched, varied, optimised, averaged or looked at. The loop is `trainer.training.loop`, as
+every training runs it, with images where a training would have them. Both take turns, a round each, in one process and
 with as many threads, so that the share is of the same machine at the same time. On CUDA the utilisation that
 nvidia-smi tells during the loop stands beside (written without a GPU at hand, so that part is untried).
 """
@@ -26,11 +26,11 @@ from torch.nn import functional
 
 from sdcore.torch_runtime import MixedPrecision, choose_device
 from trainer.config import TrainConfig, make_config
-from trainer.fit import run_epochs
-from trainer.pictures import Decoded, bring_to
-from trainer.session import Session, memory_format
 from trainer.tasks import TrainingImages
 from trainer.tasks.classification import Classification
+from trainer.training.image_cache import DecodedImages, bring_to
+from trainer.training.loop import run_epochs
+from trainer.training.session import Session, memory_format
 
 CLASSES = ("Normal", "defect")
 
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="every run, for scripts")
     asked = parser.parse_args()
     device = choose_device(asked.device)
-    what = "images/s of trainer.fit over images/s of forward and backward on one resident batch"
+    what = "images/s of trainer.training.loop over images/s of forward and backward on one resident batch"
     report = Report("training-limit", what, packages=("torch", "yolov5"), settings=vars(asked))
     rows, lines = [], []
     for model in asked.models:
@@ -82,7 +82,7 @@ def measure(config: TrainConfig, images: int, device: torch.device) -> list[dict
     chance = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (images, 3, config.imgsz, config.imgsz), generator=chance, dtype=torch.uint8)
     labels = torch.arange(images) % len(CLASSES)
-    ready = bring_to(Decoded(pixels, "memory"), device).images
+    ready = bring_to(DecodedImages(pixels, "memory"), device).images
     train = TrainingImages(ready, torch.arange(images), labels)
     val = TrainingImages(ready, torch.arange(2), labels[:2])
     rounds: list[dict[str, float | None]] = []

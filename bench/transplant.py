@@ -24,13 +24,13 @@ import cv2
 import numpy as np
 from PIL import Image, ImageChops
 
-from sdclient.boxes import Box
 from sdclient.compose import ComposeOptions, Composer, ComposeSettings, share_evenly
-from sdclient.compose.pixels import form_of, to_form
-from sdclient.compose.sheet import write_transplant_sheet
+from sdclient.compose.cutout import form_of, to_form
+from sdclient.contact_sheets import write_transplant_sheet
 from sdclient.manifest import Manifest
-from sdclient.masks import read_mask, rectangles_mask, write_mask
+from sdclient.masks.mask import read_mask, rectangles_mask, write_mask
 from sdclient.sources import discover
+from sdcore.annotations import Box
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 from boards import COUNTS, SURFACES, draw_board, draw_pair
@@ -155,8 +155,8 @@ def by_class(output: Path) -> None:
 def classify(pcb: Path, epochs: int) -> None:
     """Train on real images alone, then ask what it calls transplants, real test images, and bare good images."""
     from trainer.config import TrainingJob, make_config
-    from trainer.predict import predict_folder
-    from trainer.train import train
+    from trainer.models.predict import predict_folder
+    from trainer.training.train import train
 
     run = pcb / "run"
     if not (run / "done").exists():

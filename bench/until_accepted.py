@@ -27,10 +27,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 
 from boards import COUNTS, draw_boards  # type: ignore[import-not-found]
 
-from sdclient.adaptive.filters import open_filters
-from sdclient.adaptive.loop import AcceptanceLoop
-from sdclient.adaptive.strengths import AdaptiveStrength, FixedStrength, StrengthPolicy
 from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings, RunSpec
+from sdclient.batch.strength import AdaptiveStrength, FixedStrength, StrengthPolicy
+from sdclient.batch.until_accepted import AcceptanceLoop, open_filters
 from sdclient.manifest import Manifest
 from sdclient.sources import discover
 from sdclient.testing import serve_webui

@@ -29,7 +29,7 @@ import torch
 
 from sdcore.images.folders import list_images
 from sdcore.optional_imports import import_torchvision
-from trainer.predictions import write_predictions
+from trainer.models.predictions import write_predictions
 
 
 def train(

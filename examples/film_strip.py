@@ -25,9 +25,9 @@ from PIL import Image
 from steps import StepFailed, run, say, server
 from strip_sheet import Frame, Row, draw_strip
 
-from sdclient.curate.reasons import REASONS, Direction
-from sdclient.manifest import MANIFEST_NAME, ImageRecord, Manifest
-from sdclient.manifest_curation import Curation, Verdict
+from sdclient.curate import REASONS, Direction
+from sdclient.manifest import MANIFEST_NAME, Curation, ImageRecord, Manifest
+from sdclient.manifest.curation import Verdict
 
 BOARD_CLASSES = ("scratch", "foreign_fibre", "pit", "exposed_copper")
 DEEPPCB_CLASSES = ("mousebite",)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from sdcore import __version__
 
 if TYPE_CHECKING:
-    from ._http import Timeouts as Timeouts
-    from ._retry import RetryPolicy as RetryPolicy
-    from ._watching import JobProgress as JobProgress
     from .client import CallOptions as CallOptions
     from .client import GeneratedImage as GeneratedImage
     from .client import GenerationResult as GenerationResult
+    from .client import JobProgress as JobProgress
+    from .client import RetryPolicy as RetryPolicy
+    from .client import Timeouts as Timeouts
     from .client import WebUI as WebUI
     from .errors import SDClientError as SDClientError
     from .models import Img2ImgRequest as Img2ImgRequest
@@ -23,10 +23,10 @@ _LAZY = {
     "GeneratedImage": ".client",
     "GenerationResult": ".client",
     "Img2ImgRequest": ".models",
-    "JobProgress": "._watching",
-    "RetryPolicy": "._retry",
+    "JobProgress": ".client",
+    "RetryPolicy": ".client",
     "SDClientError": ".errors",
-    "Timeouts": "._http",
+    "Timeouts": ".client",
     "Txt2ImgRequest": ".models",
     "WebUI": ".client",
 }

@@ -1,7 +1,15 @@
-"""Infotext inside an image file's bytes, put there without touching a pixel.
+""".
 
 PNG: a text chunk (`_png`). JPEG and WebP: the UserComment of an EXIF block (Exif 2.32, 4.6.5;
 JPEG APP1 segment; WebP container specification, chunk "EXIF"). The forms are those a WebUI writes.
+
+Three parts, the first two possibly absent or of several lines::
+
+    scratched metal surface
+    Negative prompt: blurry
+    Steps: 20, Sampler: DPM++ SDE, Schedule type: Karras, CFG scale: 7.0, Seed: 42, Size: 64x64, ...
+
+A value that holds a comma, a colon or a line break stands in JSON quotes.
 """
 
 from __future__ import annotations
@@ -14,7 +22,6 @@ from PIL import Image
 from ._images import decode, image_format
 from ._png import PngFile
 from .errors import BadImage
-from .infotext import EXIF_IFD, PNG_KEYWORD, USER_COMMENT
 
 _EXIF_MARK = b"Exif\0\0"
 _JPEG_LARGEST_SEGMENT = 0xFFFF - 2
@@ -99,3 +106,13 @@ def _riff_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
         chunks.append((data[position : position + 4], data[position + 8 : position + 8 + length]))
         position += 8 + length + length % 2
     return chunks
+
+
+PNG_KEYWORD = "parameters"
+"""Keyword of the PNG text chunk that holds the infotext."""
+
+
+EXIF_IFD = 0x8769
+"""EXIF tag of the block that holds the user comment."""
+USER_COMMENT = 0x9286
+"""EXIF tag of the infotext in JPEG and WebP."""

@@ -1,4 +1,4 @@
-r"""The text a WebUI writes into its images ("infotext"), parsed and formatted.
+"""Infotext: parsed, formatted, read from and written into files, and turned into request fields and back.
 
 Three parts, the first two possibly absent or of several lines::
 
@@ -7,27 +7,38 @@ Three parts, the first two possibly absent or of several lines::
     Steps: 20, Sampler: DPM++ SDE, Schedule type: Karras, CFG scale: 7.0, Seed: 42, Size: 64x64, ...
 
 A value that holds a comma, a colon or a line break stands in JSON quotes.
+
+Labels and what their absence means are those of AUTOMATIC1111 1.10.1 (modules/infotext_utils.py and its replies).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from PIL import Image
+from pydantic import ValidationError
+
+from sdcore.errors import SettingsError
+from sdcore.files import write_bytes_atomically
+
+from ._images import ImageInput, decode, image_format, to_bytes
+from ._metadata import EXIF_IFD, PNG_KEYWORD, USER_COMMENT, embed_text
+from .errors import OutputError
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from .models.generation import GenerationRequest
 
-PNG_KEYWORD = "parameters"
-"""Keyword of the PNG text chunk that holds the infotext."""
+    _R = TypeVar("_R", bound=GenerationRequest)
+
+
 ENGINE_KEY = "Engine"
 """Setting by which a stand-in says, in infotexts and in a reply's `extra_generation_params`, what made the pixels."""
-EXIF_IFD = 0x8769
-"""EXIF tag of the block that holds the user comment."""
-USER_COMMENT = 0x9286
-"""EXIF tag of the infotext in JPEG and WebP."""
+
 
 _SETTING = re.compile(r'\s*(\w[\w \-/+]*?):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
 _NEGATIVE = "Negative prompt: "
@@ -110,3 +121,279 @@ def _unquote(value: str) -> str:
         except json.JSONDecodeError:
             return value
     return value
+
+
+InfotextSource: TypeAlias = Infotext | str | Path | bytes | Image.Image
+"""Infotext (a str is the text itself), or an image that carries it: a path, a file's bytes or a PIL image."""
+
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+
+
+def load_infotext(source: InfotextSource) -> Infotext:
+    """The infotext of an image, or of the text itself, parsed.
+
+    Raises:
+        SettingsError: the image carries none, or the text holds no settings ("Steps: 20, Sampler: ...").
+        BadImage: the image cannot be read.
+    """
+    if isinstance(source, Infotext):
+        infotext, name = source, "the infotext"
+    elif isinstance(source, str):
+        infotext, name = parse_infotext(source), "the infotext"
+    else:
+        name = str(source) if isinstance(source, Path) else "the image"
+        image = source if isinstance(source, Image.Image) else decode(to_bytes(source), name)
+        text = read_infotext(image)
+        if not text:
+            raise SettingsError(
+                f"{name}: carries no infotext; expected an image as a WebUI saved it, not one that was edited since"
+            )
+        infotext = parse_infotext(text)
+    if not infotext.settings:
+        hint = "; give a file as pathlib.Path" if isinstance(source, str) else ""
+        raise SettingsError(f'{name}: holds no settings, only words; expected a line "Steps: 20, Sampler: ..."{hint}')
+    return infotext
+
+
+def embed_infotext(image: ImageInput, text: str | Infotext) -> bytes:
+    """The image as a file's bytes that carry the infotext as a WebUI writes it.
+
+    A PNG, JPEG or WebP file keeps its format and its very pixels, and loses only an infotext it had; a PIL image
+    becomes PNG.
+
+    Raises:
+        SettingsError: the text holds a NUL or a lone surrogate, which no such file can.
+        BadImage: the image cannot be read, is of another format, or a JPEG and the text too long for one.
+    """
+    text = str(text)
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise SettingsError("the infotext holds a NUL character or a lone surrogate; take it out")
+    return embed_text(to_bytes(image), text)
+
+
+def write_infotext(image: ImageInput, text: str | Infotext, path: Path | str | None = None) -> Path:
+    """Write the image with the infotext in it, in one step; the format stays (a PIL image becomes PNG).
+
+    Args:
+        image: a PIL image, a path, or an image file's bytes.
+        text: the infotext.
+        path: where to; None changes the image's own file, for which `image` must be a path.
+
+    Returns:
+        Where the file is.
+
+    Raises:
+        SettingsError: no path to write to, one named for another format, or a text that no image file can hold.
+        BadImage: as `embed_infotext`.
+        OutputError: the file cannot be written.
+    """
+    if path is None:
+        if not isinstance(image, Path | str):
+            raise SettingsError("write_infotext: path is missing; only an image given as a path has a file of its own")
+        path = image
+    path = Path(path)
+    content = embed_infotext(image, text)
+    kind = image_format(content)
+    if path != image and _FORMATS.get(path.suffix.lower(), kind) != kind:
+        raise SettingsError(f"{path}: its name says another format than the image's own, {kind}; name it accordingly")
+    try:
+        write_bytes_atomically(path, content)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    return path
+
+
+_Kind = Callable[[str], Any]
+
+
+def _flag(text: str) -> bool:
+    return {"true": True, "false": False}[text.lower()]
+
+
+_WORDS: Mapping[_Kind, str] = {int: "a whole number", float: "a number", _flag: "True or False", str: "a text"}
+
+_FIELDS: Mapping[str, tuple[str, _Kind]] = {
+    "Steps": ("steps", int),
+    "Sampler": ("sampler_name", str),
+    "Schedule type": ("scheduler", str),
+    "CFG scale": ("cfg_scale", float),
+    "Image CFG scale": ("image_cfg_scale", float),
+    "Seed": ("seed", int),
+    "Variation seed": ("subseed", int),
+    "Variation seed strength": ("subseed_strength", float),
+    "Denoising strength": ("denoising_strength", float),
+    "Noise multiplier": ("initial_noise_multiplier", float),
+    "Mask blur": ("mask_blur", int),
+    "Masked area padding": ("inpaint_full_res_padding", int),
+    "Tiling": ("tiling", _flag),
+    "Eta": ("eta", float),
+    "Sigma churn": ("s_churn", float),
+    "Sigma tmin": ("s_tmin", float),
+    "Sigma tmax": ("s_tmax", float),
+    "Sigma noise": ("s_noise", float),
+    "NGMS": ("s_min_uncond", float),
+    "Refiner": ("refiner_checkpoint", str),
+    "Refiner switch at": ("refiner_switch_at", float),
+    "Hires upscale": ("hr_scale", float),
+    "Hires steps": ("hr_second_pass_steps", int),
+    "Hires upscaler": ("hr_upscaler", str),
+    "Hires checkpoint": ("hr_checkpoint_name", str),
+    "Hires sampler": ("hr_sampler_name", str),
+    "Hires schedule type": ("hr_scheduler", str),
+    "Hires prompt": ("hr_prompt", str),
+    "Hires negative prompt": ("hr_negative_prompt", str),
+}
+_SIZES: Mapping[str, tuple[str, str]] = {
+    "Size": ("width", "height"),
+    "Seed resize from": ("seed_resize_from_w", "seed_resize_from_h"),
+    "First pass size": ("firstphase_width", "firstphase_height"),
+    "Hires resize": ("hr_resize_x", "hr_resize_y"),
+}
+_CHOICES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "Masked content": ("inpainting_fill", ("fill", "original", "latent noise", "latent nothing")),
+    "Mask mode": ("inpainting_mask_invert", ("Inpaint masked", "Inpaint not masked")),
+    "Inpaint area": ("inpaint_full_res", ("Whole picture", "Only masked")),
+}
+_OPTIONS: Mapping[str, tuple[str, _Kind]] = {
+    "Clip skip": ("CLIP_stop_at_last_layers", int),
+    "ENSD": ("eta_noise_seed_delta", int),
+    "VAE": ("sd_vae", str),
+    "RNG": ("randn_source", str),
+    "Conditional mask weight": ("inpainting_mask_weight", float),
+    "Token merging ratio": ("token_merging_ratio", float),
+    "Token merging ratio hr": ("token_merging_ratio_hr", float),
+    "Emphasis": ("emphasis", str),
+    "Face restoration": ("face_restoration_model", str),
+}
+_MASK_LABELS = ("Mask blur", *_CHOICES)
+_MASK_WITHOUT_LABELS = {"mask_blur": 0, "inpainting_fill": 1, "inpainting_mask_invert": 0, "inpaint_full_res": False}
+"""What a WebUI leaves out of the text of an image made with a mask."""
+_HIRES_LABELS = ("Hires upscale", "Hires upscaler", "Hires resize", "First pass size")
+_CLIP_SKIP = _OPTIONS["Clip skip"][0]
+_CHECKPOINT = "sd_model_checkpoint"
+_HASH = re.compile(r"[0-9a-f]{8,64}")
+
+
+def request_fields(kind: type[_R], infotext: Infotext, changes: Mapping[str, Any]) -> _R:
+    """The request that an infotext describes, with some fields changed.
+
+    Raises:
+        SettingsError: a value in the text that its field cannot hold.
+    """
+    wanted = frozenset(kind.model_fields) - changes.keys()
+    fields: dict[str, Any] = {"prompt": infotext.prompt, "negative_prompt": infotext.negative_prompt}
+    if "enable_hr" in wanted and any(label in infotext.settings for label in _HIRES_LABELS):
+        fields["enable_hr"] = True
+    if changes.get("mask") is not None or any(label in infotext.settings for label in _MASK_LABELS):
+        fields.update(_MASK_WITHOUT_LABELS)
+    fields.update(_described(infotext.settings, wanted))
+    known = {name: value for name, value in fields.items() if name in wanted}
+    try:
+        return kind(**{**known, **changes})
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False)[0]
+        name = str(wrong["loc"][0]) if wrong["loc"] else ""
+        if name in changes:
+            raise  # the caller's own value
+        label = _labels().get(name, name)
+        found = f"{label}: {infotext.settings[label]!r}" if label in infotext.settings else "settings"
+        raise SettingsError(f"the infotext's {found} cannot be asked for: {wrong['msg']}") from error
+
+
+def _described(settings: Mapping[str, str], wanted: frozenset[str]) -> dict[str, Any]:
+    """Values of the wanted fields; what stands for no wanted field is not even looked at."""
+    fields: dict[str, Any] = {}
+    options: dict[str, Any] = {_CLIP_SKIP: 1}
+    if model := _model(settings):
+        options[_CHECKPOINT] = model
+    for label, text in settings.items():
+        if label in _FIELDS and _FIELDS[label][0] in wanted:
+            name, kind = _FIELDS[label]
+            fields[name] = _read(label, text, kind, name)
+        elif label in _SIZES and wanted.issuperset(_SIZES[label]):
+            fields.update(zip(_SIZES[label], _read_size(label, text, _SIZES[label]), strict=True))
+        elif label in _CHOICES and _CHOICES[label][0] in wanted:
+            name, choices = _CHOICES[label]
+            fields[name] = _read_choice(label, text, choices)
+        elif label in _OPTIONS and "override_settings" in wanted:
+            name, kind = _OPTIONS[label]
+            options[name] = _read(label, text, kind, "override_settings")
+    if "Face restoration" in settings:
+        fields["restore_faces"] = True
+    return {**fields, "override_settings": options}
+
+
+def _read(label: str, text: str, kind: _Kind, field: str) -> Any:
+    try:
+        return kind(text)
+    except (ValueError, KeyError) as error:
+        raise SettingsError(
+            f"the infotext's {label}: {text!r} is not {_WORDS[kind]}; correct the text, or give {field}=..."
+        ) from error
+
+
+def _read_size(label: str, text: str, fields: tuple[str, str]) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)
+    if match is None or (label == "First pass size" and text == "0x0"):  # "0x0": a WebUI from before 2023 chose it
+        give = " and ".join(f"{field}=..." for field in fields)
+        raise SettingsError(f"the infotext's {label}: {text!r} is not a size such as 512x768; give {give}")
+    return int(match[1]), int(match[2])
+
+
+def _read_choice(label: str, text: str, choices: tuple[str, ...]) -> int:
+    if text not in choices:
+        raise SettingsError(f"the infotext's {label}: {text!r} is unknown; expected one of {', '.join(choices)}")
+    return choices.index(text)
+
+
+def _model(settings: Mapping[str, str]) -> str:
+    """The checkpoint as the option takes it: name and hash, or the one there is."""
+    name, short_hash = settings.get("Model", ""), settings.get("Model hash", "")
+    return f"{name} [{short_hash}]" if name and short_hash else name or short_hash
+
+
+def describe_fields(request: GenerationRequest) -> Infotext:
+    """What a WebUI would write about this request, as far as labels are known."""
+    settings: dict[str, str] = {}
+    unused: tuple[str, ...] = ()
+    if getattr(request, "mask", None) is None:
+        unused += ("mask_", "inpaint")
+    if not getattr(request, "enable_hr", False):
+        unused += ("hr_", "firstphase_")
+    if not request.subseed_strength:
+        unused += ("subseed",)
+    names = [name for name in type(request).model_fields if not name.startswith(unused)]
+    given = {name: value for name in names if (value := getattr(request, name)) is not None}
+    for label, (name, _) in _FIELDS.items():
+        if given.get(name, "") != "":
+            settings[label] = str(given[name])
+    for label, (across, down) in _SIZES.items():
+        size = (given.get(across, 0), given.get(down, 0))
+        if min(size) >= 0 and max(size) > 0:
+            settings[label] = "{}x{}".format(*size)
+    for label, (name, choices) in _CHOICES.items():
+        if name in given:
+            settings[label] = choices[int(given[name])]
+    options = dict(request.override_settings or {})
+    if not request.restore_faces:
+        options.pop(_OPTIONS["Face restoration"][0], None)
+    settings.update(_model_labels(str(options.get(_CHECKPOINT) or "")))
+    settings.update({label: str(options[name]) for label, (name, _) in _OPTIONS.items() if name in options})
+    return Infotext(request.prompt, request.negative_prompt, settings)
+
+
+def _model_labels(checkpoint: str) -> dict[str, str]:
+    title = re.fullmatch(r"(.+) \[([0-9a-f]+)\]", checkpoint)
+    if title:
+        return {"Model hash": title[2], "Model": title[1]}
+    if not checkpoint:
+        return {}
+    return {"Model hash" if _HASH.fullmatch(checkpoint) else "Model": checkpoint}
+
+
+def _labels() -> dict[str, str]:
+    """Label of each field."""
+    labels = {name: label for label, (name, _) in (*_FIELDS.items(), *_CHOICES.items())}
+    for label, names in _SIZES.items():
+        labels.update(dict.fromkeys(names, label))
+    return labels

@@ -18,7 +18,8 @@ from .errors import NotFound, SettingSubstituted, UnknownSetting
 from .infotext import parse_infotext
 
 if TYPE_CHECKING:
-    from .models import GenerationInfo, Lora
+    from .models.generation import GenerationInfo
+    from .models.server import Lora
 
 HASH_OPTION = "lora_add_hashes_to_infotext"
 HASH_LABEL = "Lora hashes"

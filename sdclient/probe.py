@@ -9,18 +9,15 @@ from itertools import product
 
 from PIL import Image
 
-from . import sizing
-from .batch import GenerationSettings
-from .batch.mask_files import SourceMasks
-from .batch.masking import SourceMask
-from .batch.request import prepare_request
-from .batch.server import check_server
-from .batch.spoiled import ArtifactLimits, examine_sibling, reason_spoiled
-from .client import WebUI
+from .batch.estimate import _load_model, _request
+from .batch.servers import check_server
+from .batch.settings import GenerationSettings
+from .client.webui import WebUI
 from .errors import ServerFault
-from .models import MAX_SEED, Img2ImgRequest
-from .photos import read_photo
-from .sources import Source, names_by_class
+from .masks.mask import SourceMasks
+from .models.generation import MAX_SEED
+from .output.artifacts import ArtifactLimits, examine_sibling, reason_spoiled
+from .sources.source import ImageForm, Source, guess_native_px, names_by_class, read_photo, restore_form
 
 USUAL_STRENGTH = 0.25
 """The middle of the strengths that keep a defect a defect."""
@@ -29,7 +26,7 @@ _SAME_SCORE = 0.05
 
 
 @dataclass(frozen=True)
-class Setting:
+class GridSetting:
     """One column of the grid."""
 
     native_px: int
@@ -54,7 +51,7 @@ class Sample:
     """One image of the grid."""
 
     source: Source
-    setting: Setting
+    setting: GridSetting
     image: Image.Image | None
     """At the source's size, grey where the source is; None when the server failed."""
     noise_score: float | None
@@ -69,7 +66,7 @@ class Sample:
 class SettingResult:
     """What came of one setting over all sources."""
 
-    setting: Setting
+    setting: GridSetting
     mean_noise_score: float | None
     """None when the server made no image."""
     seconds_per_image: float | None
@@ -80,7 +77,7 @@ class SettingResult:
     """Each reason once."""
 
 
-def checked_common(values: Mapping[str, object], settings: Sequence[Setting]) -> GenerationSettings:
+def checked_common(values: Mapping[str, object], settings: Sequence[GridSetting]) -> GenerationSettings:
     """What all columns share, after every column has been tried against the ranges of the settings.
 
     Raises:
@@ -100,13 +97,13 @@ def checked_common(values: Mapping[str, object], settings: Sequence[Setting]) ->
 
 def own_native_px(webui: WebUI) -> int:
     """Side in px of the square the server's model was trained on, guessed from its name."""
-    return sizing.native_px_for(webui.options().sd_model_checkpoint or "")
+    return guess_native_px(webui.options().sd_model_checkpoint or "")
 
 
-def grid(sizes: Sequence[int], strengths: Sequence[float], samplers: Sequence[str]) -> list[Setting]:
+def grid(sizes: Sequence[int], strengths: Sequence[float], samplers: Sequence[str]) -> list[GridSetting]:
     """Every combination, samplers outermost, strengths innermost; what is given twice counts once."""
     once = product(dict.fromkeys(samplers), dict.fromkeys(sizes), dict.fromkeys(strengths))
-    return [Setting(size, strength, sampler) for sampler, size, strength in once]
+    return [GridSetting(size, strength, sampler) for sampler, size, strength in once]
 
 
 def pick_sources(sources: Sequence[Source], per_class: int) -> list[Source]:
@@ -122,7 +119,7 @@ def pick_sources(sources: Sequence[Source], per_class: int) -> list[Source]:
 def run_probe(
     webui: WebUI,
     sources: Sequence[Source],
-    settings: Sequence[Setting],
+    settings: Sequence[GridSetting],
     common: GenerationSettings,
     limits: ArtifactLimits | None = None,
     masks: SourceMasks | None = None,
@@ -177,7 +174,7 @@ def summarise(samples: Sequence[Sample]) -> list[SettingResult]:
     return results
 
 
-def suggest(results: Sequence[SettingResult], native_px: int) -> SettingResult | None:
+def best_setting(results: Sequence[SettingResult], native_px: int) -> SettingResult | None:
     """The setting that the scores speak for, None when each spoiled some image.
 
     Of those that spoiled none and whose mean score is within 0.05 of the best: the size nearest to the model's own,
@@ -197,27 +194,7 @@ def suggest(results: Sequence[SettingResult], native_px: int) -> SettingResult |
     )
 
 
-def timed_probe(webui: WebUI, source: Source, settings: GenerationSettings) -> float:
-    """Seconds per image: one batch of `settings.batch_size` images of the source, timed, and thrown away.
-
-    A request of one step goes before it, for the first one after a start loads the model.
-
-    Raises:
-        SourceError: the source cannot be read.
-        WebUIError: the server is not there, or fails.
-    """
-    server = check_server(webui, [(settings.sampler, settings.scheduler)])
-    native_px = settings.native_px or server.native_px
-    picture = read_photo(source.path)
-    chosen = settings.model_copy(update={"native_px": native_px})
-    _load_model(webui, picture, chosen)
-    request, _, _ = _request(picture, chosen)
-    begin = time.perf_counter()
-    webui.img2img(request)
-    return (time.perf_counter() - begin) / settings.batch_size
-
-
-def _with(common: GenerationSettings, setting: Setting) -> GenerationSettings:
+def _with(common: GenerationSettings, setting: GridSetting) -> GenerationSettings:
     return common.model_copy(
         update={
             "native_px": setting.native_px,
@@ -229,19 +206,11 @@ def _with(common: GenerationSettings, setting: Setting) -> GenerationSettings:
     )
 
 
-def _load_model(webui: WebUI, picture: Image.Image, settings: GenerationSettings) -> None:
-    """One step, so that the time of loading the model is in no figure."""
-    try:
-        webui.img2img(_request(picture, settings.model_copy(update={"steps": 1, "batch_size": 1}))[0])
-    except ServerFault:
-        return  # the same setting with all its steps is about to tell
-
-
 def _sample(
     webui: WebUI,
     source: Source,
     picture: Image.Image,
-    setting: Setting,
+    setting: GridSetting,
     asked: GenerationSettings,
     limits: ArtifactLimits | None,
     mask: Image.Image | None,
@@ -255,20 +224,7 @@ def _sample(
     seconds = time.perf_counter() - begin
     made = result.images[0].pil()
     findings = examine_sibling(made, prepared, None if source_mask is None else source_mask.sent_box)
-    restored = sizing.restore(made, sizing.SourceForm.of(picture))
+    restored = restore_form(made, ImageForm.of(picture))
     if source_mask is not None:
         restored = source_mask.put_back(restored)
     return Sample(source, setting, restored, findings.noise_score, reason_spoiled(findings, limits), seconds)
-
-
-def _request(
-    picture: Image.Image, settings: GenerationSettings, mask: Image.Image | None = None
-) -> tuple[Img2ImgRequest, Image.Image, SourceMask | None]:
-    return prepare_request(
-        picture,
-        settings.parameters if mask is None else settings.parameters_with(""),
-        native_px=sizing.native_px_for(""),
-        seed=settings.seed,
-        batch_size=settings.batch_size,
-        mask=mask,
-    )

@@ -28,10 +28,10 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
-from sdcore import __version__
-from sdcore.errors import MissingExtra, ModelFileError
-from sdcore.files import TEMPORARY_PATTERN, read_json, sha256_of, write_bytes_atomically, write_json
-from sdcore.optional_imports import import_diffusers
+from . import __version__
+from .errors import MissingExtra, ModelFileError
+from .files import TEMPORARY_PATTERN, read_json, sha256_of, write_bytes_atomically, write_json
+from .optional_imports import import_diffusers
 
 GENERATOR_NAME = "generator.json"
 INDEX_NAME = "model_index.json"

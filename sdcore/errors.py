@@ -8,7 +8,7 @@ from typing import Any
 class SDError(Exception):
     """Base of every error that the packages raise on purpose; it survives pickling.
 
-    `sdclient.errors.SDClientError`, `trainer.errors.TrainerError` and `generator.errors.GeneratorError` are other
+    `sdclient.SDClientError`, `trainer.errors.TrainerError` and `generator.errors.GeneratorError` are other
     names of this class.
     """
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sdcore.errors import MissingExtra, ModelFileError, SettingsError
+from .errors import MissingExtra, ModelFileError, SettingsError
 
 FORMAT_KEY = "format"
 FORMAT_NAME = "sd-defects exported classifier"

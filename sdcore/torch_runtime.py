@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sdcore.errors import OutOfMemory, SettingsError
+from .errors import OutOfMemory, SettingsError
 
 
 def choose_device(name: str) -> torch.device:

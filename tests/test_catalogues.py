@@ -39,7 +39,7 @@ def placeholders(text: str) -> list[tuple[str, str, str | None]]:
 
 
 def test_catalogues_are_found() -> None:
-    expected = ("sdclient.curate.review.words", "trainer.words_reports", "trainer.words_findings")
+    expected = ("sdclient.review.words", "trainer.words_reports", "trainer.words_findings")
     assert {f"{module}.WORDS" for module in expected} <= CATALOGUES.keys()
 
 

@@ -1,4 +1,4 @@
-"""How a classifier is trained: frozen settings, saved as `config.json` with every run; and the job of training it."""
+"""Settings of a training, and the frozen job that `train` is handed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from .errors import SettingsError
+from sdcore.errors import SettingsError
 
 MODELS = ("yolov5n-cls", "yolov5s-cls", "yolov5m-cls", "yolov5l-cls", "yolov5x-cls")
 """From small and fast to large and slow."""
@@ -236,3 +236,7 @@ class TrainingJob:
             )
             for seed in seeds
         ]
+
+
+NORMAL = "Normal"
+ABNORMAL = "Abnormal"

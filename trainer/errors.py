@@ -70,7 +70,7 @@ class RankFailed(TrainerError):
     """One of the processes that train together could not go on; the message says which, and why."""
 
 
-class SaidElsewhere(TrainerError):
+class ReportedElsewhere(TrainerError):
     """Another of the processes that train together failed and says why; this one ends without a word."""
 
     def __init__(self) -> None:

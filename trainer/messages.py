@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sdcore.messages import Language, Message
 
-from .metrics import Rate
-from .stats import Interval
+from .evaluation.metrics import Rate
+from .evaluation.stats import Interval
 from .words_findings import WORDS
 
 UNDEFINED = "undefined"
@@ -17,7 +17,7 @@ def text(message: Message, language: Language = "en") -> str:
 
 
 def metric_names(metric: str) -> tuple[str, str]:
-    """How a compared metric, a key of `trainer.verdict.COMPARED`, is called in English and in Chinese."""
+    """How a compared metric, a key of `trainer.evaluation.verdict.COMPARED`, is called in English and in Chinese."""
     return WORDS[metric].en, WORDS[metric].zh
 
 

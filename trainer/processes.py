@@ -1,4 +1,4 @@
-"""Jobs over processes of one thread each; a job that fails or kills its process is named."""
+"""Files through one function, jobs over processes, torchrun's ranks; no torch."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
+from concurrent.futures import wait as _wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+
+from PIL import Image
+from tqdm import tqdm
+
+from sdcore.errors import DataError, SettingsError
 
 from .errors import TrainerError
 
@@ -89,7 +98,7 @@ def run_jobs(
             done(job)
         return
     waiting = list(reversed(jobs))
-    hands = [_Hand(work, gpus[n % len(gpus)] if gpus else None) for n in range(min(processes, len(jobs)))]
+    hands = [_WorkerProcess(work, gpus[n % len(gpus)] if gpus else None) for n in range(min(processes, len(jobs)))]
     try:
         for hand in hands:
             hand.take(waiting.pop())
@@ -108,7 +117,7 @@ def run_jobs(
             hand.end()
 
 
-class _Hand:
+class _WorkerProcess:
     """A process and the job it has in hand."""
 
     def __init__(self, work: Callable[[Any], None], gpu: str | None) -> None:
@@ -189,3 +198,218 @@ def _try(work: Callable[[Any], None], job: Any) -> str:
         (job.folder / ERROR_NAME).write_text(traceback.format_exc(), encoding="utf-8")
         return f"{type(error).__name__}: {error}; all of its words are in {job.folder / ERROR_NAME}"
     return ""
+
+
+_CHUNK = 32
+_CHUNKS_AHEAD = 4
+"""Chunks waiting for each worker: enough that none is idle, few enough that memory stays flat."""
+
+_CRASHES_IN_A_ROW = 3
+"""With no file read, so many mean that it is not the files."""
+
+MOST_BY_DEFAULT = 8
+FEW_FILES = 500
+"""Below this many files, starting processes costs more than they save."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class CrashedFile:
+    """Stands for the result of a file whose process died or whose result could not be had."""
+
+    reason: str
+
+
+def sensible_workers(files: int) -> int:
+    """Worker processes for so many files: none for few, else one a core that this process may use, at most 8."""
+    return 0 if files < FEW_FILES else min(MOST_BY_DEFAULT, usable_cores())
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_files(
+    function: Callable[[Path], Result], paths: Sequence[Path], *, workers: int, progress: bool, label: str
+) -> list[Result | CrashedFile]:
+    """`function` of every path, in the order of `paths`.
+
+    Args:
+        function: at the top of a module, so that a new process can import it.
+        paths: what to go through.
+        workers: processes; 0 calls the function in this one.
+        progress: show a bar with rate and time left on stderr.
+        label: what the bar is called.
+
+    Raises:
+        ValueError: `workers` is negative.
+        DataError: worker processes cannot start.
+    """
+    if workers < 0:
+        raise ValueError(f"workers: found {workers}; expected 0 or more")
+    with tqdm(total=len(paths), desc=label, unit="file", disable=not progress) as bar:
+        if workers == 0:
+            results: list[Result | CrashedFile] = []
+            for path in paths:
+                results.append(_call(function, path))
+                bar.update()
+            return results
+        return _map_in_processes(function, paths, workers, bar.update)
+
+
+def _map_in_processes(
+    function: Callable[[Path], Result], paths: Sequence[Path], workers: int, advance: Callable[[int], object]
+) -> list[Result | CrashedFile]:
+    results: dict[int, Result | CrashedFile] = {}
+    todo = [range(start, min(start + _CHUNK, len(paths))) for start in range(0, len(paths), _CHUNK)]
+    # A dead worker takes its whole pool with it, and all that was in its hands: those chunks go through one by one.
+    suspects = _run(function, paths, todo, workers, results, advance)
+    alone = [range(place, place + 1) for chunk in suspects for place in chunk]
+    while alone and (dead := _run(function, paths, alone, 1, results, advance, ahead=1)):
+        results[dead[0].start] = CrashedFile("crashed the process that read it: damaged, or too large for the memory")
+        advance(1)
+        if len(results) >= _CRASHES_IN_A_ROW and all(isinstance(one, CrashedFile) for one in results.values()):
+            raise DataError(
+                f"{paths[0]}: worker processes die before they have read anything; read without them (workers 0). "
+                "A script of your own that uses workers needs 'if __name__ == \"__main__\":' around its work"
+            )
+        alone = [chunk for chunk in alone if chunk.start not in results]
+    return [results[place] for place in range(len(paths))]
+
+
+def _run(
+    function: Callable[[Path], Result],
+    paths: Sequence[Path],
+    chunks: Sequence[range],
+    workers: int,
+    results: dict[int, Result | CrashedFile],
+    advance: Callable[[int], object],
+    ahead: int | None = None,
+) -> list[range]:
+    """Fill `results`; the chunks that were in hand when a worker died, after which the rest goes to a new pool."""
+    waiting = iter(chunks)
+    suspects: list[range] = []
+    left = True
+    while left:
+        left = False
+        in_hand: set[range] = set()
+        running: dict[Future[list[Result | CrashedFile]], range] = {}
+        with _pool(workers) as pool:
+            try:
+                while True:
+                    while len(running) < (ahead or workers * _CHUNKS_AHEAD) and (chunk := next(waiting, None)):
+                        in_hand.add(chunk)
+                        running[pool.submit(_call_each, function, [paths[place] for place in chunk])] = chunk
+                    if not running:
+                        break
+                    for done in _wait(running, return_when=FIRST_COMPLETED).done:
+                        chunk = running[done]
+                        results.update(zip(chunk, done.result(), strict=True))
+                        advance(len(chunk))
+                        in_hand.remove(running.pop(done))
+            except BrokenProcessPool:
+                suspects += sorted(in_hand, key=lambda one: one.start)
+                left = ahead is None
+    return suspects
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    pool = ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(Image.MAX_IMAGE_PIXELS,)
+    )
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(max_image_pixels: int | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asked
+    Image.MAX_IMAGE_PIXELS = max_image_pixels
+
+
+def _call_each(function: Callable[[Path], Result], paths: Sequence[Path]) -> list[Result | CrashedFile]:
+    return [_call(function, path) for path in paths]
+
+
+def _call(function: Callable[[Path], Result], path: Path) -> Result | CrashedFile:
+    try:
+        return function(path)
+    except MemoryError:
+        return CrashedFile("too large for the memory of this machine")
+
+
+_MARK = "TORCHELASTIC_RUN_ID"
+"""Only torchrun sets it; RANK and WORLD_SIZE are set by job schedulers, too, for processes of other kinds."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The place of a process among those that train together; the default is a process by itself."""
+
+    rank: int = 0
+    """From 0, over all machines."""
+    count: int = 1
+    """Processes on all machines."""
+    local_rank: int = 0
+    """From 0, on this machine."""
+    local_count: int = 1
+    """Processes on this machine."""
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that decides, writes and speaks for all."""
+        return self.rank == 0
+
+    @property
+    def leads_machine(self) -> bool:
+        """Whether this is the one that does what is done once a machine."""
+        return self.local_rank == 0
+
+
+def read_ranks(environment: Mapping[str, str] | None = None) -> Ranks:
+    """The place that torchrun gave this process; a process by itself where torchrun did not start it.
+
+    Args:
+        environment: variables; None: those of this process.
+
+    Raises:
+        SettingsError: torchrun's variables are incomplete or contradict each other.
+    """
+    found = os.environ if environment is None else environment
+    if _MARK not in found:
+        return Ranks()
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    try:
+        rank, count, local_rank, local_count = (int(found[name]) for name in names)
+    except (KeyError, ValueError) as error:
+        raise SettingsError(
+            f"environment: {_MARK} is set, but {', '.join(names)} are not four numbers ({error}); "
+            "start with torchrun, or without its variables"
+        ) from error
+    if not (0 <= local_rank < local_count <= count and 0 <= rank < count):
+        raise SettingsError(
+            f"environment: RANK {rank} of WORLD_SIZE {count}, LOCAL_RANK {local_rank} of LOCAL_WORLD_SIZE "
+            f"{local_count} contradict each other; start with torchrun, or without its variables"
+        )
+    return Ranks(rank, count, local_rank, local_count)
+
+
+def refuse_torchrun(what: str) -> None:
+    """Refuse work that knows nothing of other processes, of which torchrun would do as many copies at once.
+
+    Args:
+        what: is refused, as the message begins.
+
+    Raises:
+        SettingsError: torchrun started several processes, of which this is one.
+    """
+    ranks = read_ranks()
+    if ranks.count > 1:
+        raise SettingsError(
+            f"{what}: torchrun started {ranks.count} processes, and each would do the same work; start it without "
+            "torchrun, which is for 'trainer train' alone"
+        )

@@ -2,9 +2,9 @@
 
 import sys
 
-from sdclient import Img2ImgRequest, WebUI
-from sdclient.errors import SDClientError
-from sdclient.models import ControlNetUnit, alwayson
+from sdclient import SDClientError
+from sdclient.client import WebUI
+from sdclient.models import ControlNetUnit, Img2ImgRequest, alwayson
 
 source, target, model = sys.argv[1:4]
 edges = ControlNetUnit(module="canny", model=model, weight=0.8, pixel_perfect=True)

@@ -4,7 +4,8 @@ import sys
 
 from PIL import Image, ImageDraw
 
-from sdclient import Img2ImgRequest, WebUI
+from sdclient.client import WebUI
+from sdclient.models import Img2ImgRequest
 
 source, target = sys.argv[1:3]
 box = tuple(int(number) for number in sys.argv[3:7])

@@ -2,7 +2,8 @@
 
 import sys
 
-from sdclient import Img2ImgRequest, WebUI
+from sdclient.client import WebUI
+from sdclient.models import Img2ImgRequest
 
 source, target = sys.argv[1:3]
 with WebUI() as webui:  # SDCLIENT_URL, else http://127.0.0.1:7860

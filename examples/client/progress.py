@@ -4,7 +4,8 @@ import sys
 
 from tqdm import tqdm
 
-from sdclient import Img2ImgRequest, JobProgress, WebUI
+from sdclient.client import JobProgress, WebUI
+from sdclient.models import Img2ImgRequest
 
 source, target = sys.argv[1:3]
 with WebUI() as webui, tqdm(total=100, unit="%") as bar:

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from sdclient import Img2ImgRequest, WebUI
+from sdclient.client import WebUI
+from sdclient.models import Img2ImgRequest
 
 folder, out = Path(sys.argv[1]), Path(sys.argv[2])
 out.mkdir(exist_ok=True)

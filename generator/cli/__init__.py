@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
+from sdcore import __version__
 from sdcore.cli import CommandGroup, use_utf8
 
-from .. import __version__
 from .lora import lora
 from .report import report
 from .train import train

@@ -10,7 +10,7 @@ import click
 from sdcore.cli import Output
 
 if TYPE_CHECKING:
-    from ..lora.base import Prediction
+    from ..lora.base_model import Prediction
     from ..lora.train import LoraResult
 
 _EPILOG = """\b
@@ -115,8 +115,8 @@ def lora(
     """
     from sdcore.progress import deferred_interrupts
 
-    from ..lora.captions import DEFAULT_TEMPLATE, read_captions
-    from ..lora.settings import LoraSettings
+    from ..config import LoraSettings
+    from ..lora.dataset import DEFAULT_TEMPLATE, read_captions
     from ..lora.train import BaseChoice, train_lora
 
     chosen = LoraSettings(

@@ -67,9 +67,9 @@ def report(
       generator report models/pads data --classifier runs/real-only/best.onnx
       sdclient generate sources output --plan plan.csv --config models/pads/report/recommended.toml
     """
-    from ..report.run import report as judge
+    from ..report.results import make_settings
+    from ..report.run import make_report as judge
     from ..report.run import write_report
-    from ..report.settings import make_settings
 
     if strengths is not None:
         settings["strengths"] = _numbers(strengths, ",", "--strengths")
@@ -83,7 +83,7 @@ def report(
 
 
 def _numbers(text: str, between: str, option: str) -> tuple[float, ...]:
-    from ..errors import SettingsError
+    from sdcore.errors import SettingsError
 
     try:
         return tuple(float(part) for part in text.split(between))
@@ -94,7 +94,7 @@ def _numbers(text: str, between: str, option: str) -> tuple[float, ...]:
 
 
 def _words(findings: Findings) -> str:
-    from ..report.words import answer_in_words, figure_in_words, limits_in_words, share_in_words
+    from ..report.page import answer_in_words, figure_in_words, limits_in_words, share_in_words
 
     lines = answer_in_words(findings.answer)
     lines.append("Recommended denoising strengths 推荐重绘幅度:")

@@ -92,7 +92,7 @@ def _train(
     import json
 
     from ..config import make_config
-    from ..train import train as run
+    from ..diffusion.train import train as run
 
     network = {name: settings.pop(name) for name in ("size_px", "packing", "layers")}
     network["widths"] = _parse_widths(widths)

@@ -21,11 +21,9 @@ from torch.overrides import TorchFunctionMode
 
 from sdcore.optional_imports import import_diffusers
 
-from .adapters import adapted_models, add_adapters, trained
+from ..config import LoraSettings
 from .families import Family
-from .session import predict
-from .settings import LoraSettings
-from .texts import Encoded
+from .session import EncodedCaptions, adapted_models, add_adapters, predict, trained
 
 _META = torch.device("meta")
 _TRAINED_BYTES = 4 + 4 + 2 * 4
@@ -117,7 +115,7 @@ def _forward(base: Any, settings: LoraSettings) -> None:
     context, pooled = _texts(base, at_once, dtype, with_gradients=settings.text_encoder)
     noised = torch.empty((at_once, 4, side, side), device=_META)
     times = torch.empty((at_once,), device=_META, dtype=torch.long)
-    told = predict(base, noised, times, Encoded(context, pooled))
+    told = predict(base, noised, times, EncodedCaptions(context, pooled))
     functional.mse_loss(told.float(), torch.empty_like(told, dtype=torch.float32))
 
 

@@ -1,25 +1,25 @@
-"""A training as it stands: the networks, the updates and the optimiser, advanced one step at a time."""
+"""Adapters, texts, objective, one step."""
 
 from __future__ import annotations
 
+import importlib
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from ..errors import OutOfMemory, TrainingDiverged
-from .adapters import adapted_models, trained
-from .base import Base
-from .draws import Draw, micro_batches
-from .latents import LatentCache
-from .objective import add_noise, target, weights
-from .pictures import TrainingImage
-from .settings import LoraSettings
-from .texts import Encoded, encode_texts
+from sdcore.errors import OutOfMemory, SettingsError
+
+from ..config import LoraSettings, Targets
+from ..errors import TrainingDiverged
+from .base_model import Base, Prediction
+from .dataset import LatentCache, TrainingImage, WeightedSampler, micro_batches
 
 _CLIP = 1.0
 """Longest gradient of a step."""
@@ -54,7 +54,7 @@ class Session:
         self._device = device
         self._dtype = dtype
         self.generator = torch.Generator().manual_seed(settings.seed)
-        self._draw = Draw([image.class_name for image in images], balance=settings.balance)
+        self._draw = WeightedSampler([image.class_name for image in images], balance=settings.balance)
         self._captions = [image.caption for image in images]
         self.sizes = cache.sizes
         """(width, height) in px each picture is trained at."""
@@ -133,14 +133,14 @@ class Session:
         losses = functional.mse_loss(told.float(), wanted, reduction="none").mean(dim=(1, 2, 3))
         return losses * weights(self._alphas, times, prediction, self.settings.min_snr)
 
-    def _told(self, taken: Sequence[int]) -> Encoded:
+    def _told(self, taken: Sequence[int]) -> EncodedCaptions:
         captions = [self._captions[index] for index in taken]
         if self._known is None:
             return encode_texts(self.base, captions, clip_skip=self.settings.clip_skip)
         rows, encoded = self._known
         return encoded.pick([rows[caption] for caption in captions])
 
-    def _encode_once(self) -> tuple[dict[str, int], Encoded]:
+    def _encode_once(self) -> tuple[dict[str, int], EncodedCaptions]:
         """Every different caption, encoded; the text encoders then leave the device."""
         distinct = list(dict.fromkeys(self._captions))
         with torch.no_grad(), self.autocast():
@@ -159,7 +159,7 @@ class Session:
         return torch.autocast(self._device.type, dtype=self._dtype)
 
 
-def predict(base: Base, noised: torch.Tensor, times: torch.Tensor, told: Encoded) -> torch.Tensor:
+def predict(base: Base, noised: torch.Tensor, times: torch.Tensor, told: EncodedCaptions) -> torch.Tensor:
     """What the UNet says of noised latents (N, 4, H, W)."""
     extra: dict[str, Any] = {}
     if told.pooled is not None:
@@ -171,3 +171,171 @@ def predict(base: Base, noised: torch.Tensor, times: torch.Tensor, told: Encoded
         noised.to(told.context.dtype), times, encoder_hidden_states=told.context, return_dict=False, **extra
     )[0]
     return answer
+
+
+_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+_UNET_TARGETS: Mapping[Targets, tuple[str, ...]] = {
+    "attention": _ATTENTION,
+    "transformer": (*_ATTENTION, "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2"),
+}
+_TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
+
+
+def adapted_models(base: Base, settings: LoraSettings) -> list[tuple[str, nn.Module]]:
+    """The models that are adapted, each with the beginning of its keys in a LoRA file."""
+    models = [("lora_unet", base.unet)]
+    if settings.text_encoder:
+        models += list(zip(base.family.text_prefixes, base.text_encoders, strict=True))
+    return models
+
+
+def add_adapters(base: Base, settings: LoraSettings, *, seed: int) -> None:
+    """Put updates beside the layers; they change nothing yet, for one factor of each is zero.
+
+    The other factor is drawn from the seed, whatever torch's own generator is at.
+    """
+    peft = importlib.import_module("peft")
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about other packages' versions
+        torch.manual_seed(seed)
+        for prefix, model in adapted_models(base, settings):
+            targets = _UNET_TARGETS[settings.targets] if prefix == "lora_unet" else _TEXT_TARGETS
+            config = peft.LoraConfig(
+                r=settings.rank, lora_alpha=settings.scale, lora_dropout=0.0, bias="none", target_modules=list(targets)
+            )
+            peft.inject_adapter_in_model(config, model)
+            for parameter in trained(model):
+                parameter.data = parameter.data.float()  # peft takes the frozen layer's type
+
+
+def trained(model: nn.Module) -> Iterator[nn.Parameter]:
+    """The parameters of the updates in a model."""
+    return (parameter for parameter in model.parameters() if parameter.requires_grad)
+
+
+def adapter_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The updates by layer: `<layer>.lora_A.weight` goes down to the rank, `<layer>.lora_B.weight` up again."""
+    utils = importlib.import_module("peft.utils")
+    tensors: dict[str, torch.Tensor] = utils.get_peft_model_state_dict(model, save_embedding_layers=False)
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def load_adapter_tensors(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Put back what `adapter_tensors` gave.
+
+    Raises:
+        ValueError: the names or shapes are others.
+    """
+    own = dict(model.named_parameters())
+    names = {_full_name(name): tensor for name, tensor in tensors.items()}
+    wanted = {name for name, parameter in own.items() if parameter.requires_grad}
+    if set(names) != wanted or any(own[name].shape != tensor.shape for name, tensor in names.items()):
+        raise ValueError("the layers of the state are not those of this base")
+    with torch.no_grad():
+        for name, tensor in names.items():
+            own[name].copy_(tensor)
+
+
+def _full_name(name: str) -> str:
+    """In peft's own names, which hold the adapter's name, ours being "default", before the last part."""
+    layer, _, kind = name.rpartition(".")
+    return f"{layer}.default.{kind}"
+
+
+def add_noise(
+    latent: torch.Tensor, noise: torch.Tensor, alphas_cumprod: torch.Tensor, timesteps: torch.Tensor
+) -> torch.Tensor:
+    """x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) noise (arXiv 2006.11239, equation 4)."""
+    signal, spread = _coefficients(alphas_cumprod, timesteps)
+    return signal * latent + spread * noise
+
+
+def target(
+    latent: torch.Tensor,
+    noise: torch.Tensor,
+    alphas_cumprod: torch.Tensor,
+    timesteps: torch.Tensor,
+    prediction: Prediction,
+) -> torch.Tensor:
+    """The noise, or the velocity sqrt(a_t) noise - sqrt(1 - a_t) x_0 (arXiv 2202.00512, appendix D)."""
+    if prediction == "epsilon":
+        return noise
+    signal, spread = _coefficients(alphas_cumprod, timesteps)
+    return signal * noise - spread * latent
+
+
+def weights(
+    alphas_cumprod: torch.Tensor, timesteps: torch.Tensor, prediction: Prediction, min_snr: float | None
+) -> torch.Tensor:
+    """(N,) weight of each picture's loss; ones without min-SNR weighting.
+
+    min(SNR, gamma) / SNR where noise is told, min(SNR, gamma) / (SNR + 1) where velocity is, SNR = a_t / (1 - a_t)
+    (arXiv 2303.09556, section 3.4). At no signal at all the first is taken as its limit, 1.
+    """
+    if min_snr is None:
+        return torch.ones(timesteps.shape, device=timesteps.device)
+    kept = alphas_cumprod.to(timesteps.device)[timesteps].float()
+    snr = kept / (1 - kept)
+    clipped = snr.clamp(max=min_snr)
+    if prediction == "v_prediction":
+        return clipped / (snr + 1)
+    return torch.where(snr > 0, clipped / snr.clamp(min=1e-12), torch.ones_like(snr))
+
+
+def _coefficients(alphas_cumprod: torch.Tensor, timesteps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(N, 1, 1, 1) shares of picture and noise."""
+    kept = alphas_cumprod.to(timesteps.device)[timesteps].float().view(-1, 1, 1, 1)
+    return kept.sqrt(), (1 - kept).sqrt()
+
+
+_TOKENS = 75
+"""Of a caption; with the marks of its ends 77."""
+
+
+@dataclass(frozen=True)
+class EncodedCaptions:
+    """Captions, encoded."""
+
+    context: torch.Tensor
+    """(N, 77, D): what the UNet attends to."""
+    pooled: torch.Tensor | None
+    """(N, P): a caption in one vector; SDXL alone."""
+
+    def pick(self, rows: Sequence[int]) -> EncodedCaptions:
+        """Some of the captions, in the order given; one may come more than once."""
+        index = torch.tensor(list(rows), device=self.context.device)
+        return EncodedCaptions(self.context[index], None if self.pooled is None else self.pooled[index])
+
+
+def check_lengths(base: Base, captions: Iterable[str]) -> None:
+    """Refuse captions whose end the text encoder would not see.
+
+    Raises:
+        SettingsError: names the first.
+    """
+    for caption in captions:
+        tokens = max(len(tokenizer(caption).input_ids) - 2 for tokenizer in base.tokenizers)
+        if tokens > _TOKENS:
+            raise SettingsError(f"caption {caption!r}: {tokens} tokens; at most {_TOKENS} are read, make it shorter")
+
+
+def encode_texts(base: Base, captions: Sequence[str], *, clip_skip: int) -> EncodedCaptions:
+    """Run the text encoders, on the device they are on; with gradients where those are on.
+
+    SD 1.x and 2.x take the last layer, or an earlier one by `clip_skip`, through the last normalisation; SDXL takes
+    both encoders' layer before the last, side by side, and the second one's pooled vector.
+    """
+    states: list[torch.Tensor] = []
+    pooled: torch.Tensor | None = None
+    for tokenizer, encoder in zip(base.tokenizers, base.text_encoders, strict=True):
+        tokens = tokenizer(list(captions), padding="max_length", max_length=_TOKENS + 2, truncation=True)
+        ids = torch.tensor(tokens.input_ids, device=next(encoder.parameters()).device)
+        answer = encoder(ids, output_hidden_states=True)
+        if base.family.is_sdxl:
+            states.append(answer.hidden_states[-2])
+            pooled = answer[0]
+        elif clip_skip == 1:
+            states.append(answer.last_hidden_state)
+        else:
+            states.append(encoder.text_model.final_layer_norm(answer.hidden_states[-clip_skip]))
+    return EncodedCaptions(torch.cat(states, dim=-1), pooled)

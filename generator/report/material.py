@@ -1,23 +1,29 @@
-"""The real pictures of a report: those the model learned from, and those it never saw."""
+"""Real images, and those the model makes."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+import random
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import torch
 from PIL import Image
+from tqdm import tqdm
 
 from sdcore.diffusion_model import DiffusionModel
+from sdcore.errors import DataError
+from sdcore.torch_runtime import MixedPrecision, choose_device
 
-from ..dataset import Picture, read_training_set
-from ..drawing import middle_square
-from ..errors import DataError
+from ..diffusion.dataset import DecodedImage, read_training_set
+from ..diffusion.sampling import sample
+from ..diffusion.session import centre_square
+from .results import Pixels, ReportSettings
 
-Pixels = npt.NDArray[np.uint8]
 _GROUPS_FILE = "split.csv"
 
 
@@ -134,11 +140,90 @@ def _refuse_other_classes(train: Path, classes: tuple[str, ...], model: Diffusio
     )
 
 
-def _square(picture: Picture, model: DiffusionModel) -> Pixels:
-    pixels = np.asarray(middle_square(picture.pixels, model.size_px).numpy())
+def _square(picture: DecodedImage, model: DiffusionModel) -> Pixels:
+    pixels = np.asarray(centre_square(picture.pixels, model.size_px).numpy())
     return np.repeat(pixels, model.channels, axis=0) if len(pixels) < model.channels else pixels
 
 
 def image_of(pixels: Pixels) -> Image.Image:
     """An image of mode "L" or "RGB" from (C, H, W) levels, C 1 or 3."""
     return Image.fromarray(np.ascontiguousarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)))
+
+
+_BATCH = 32
+
+
+@dataclass(frozen=True, eq=False)
+class GeneratedSamples:
+    """Everything that was made, in the order of `sources`, and of `pure_labels`."""
+
+    sources: tuple[RealPicture, ...]
+    """By class, then by chance."""
+    by_strength: tuple[tuple[Pixels, ...], ...]
+    """For each strength one picture of each source."""
+    pure: tuple[Pixels, ...]
+    """Out of noise alone."""
+    pure_labels: tuple[int, ...]
+
+
+def make_pictures(
+    model: DiffusionModel, material: Material, settings: ReportSettings, *, progress: bool = True
+) -> GeneratedSamples:
+    """Make one picture of each chosen source at each strength, and as many of each class out of noise.
+
+    Args:
+        model: what makes them.
+        material: sources are pictures it learned from, as in use; drawn by the seed, up to `per_class`.
+        settings: how many and how.
+        progress: show a bar on stderr.
+
+    Raises:
+        SettingsError: there is no such device.
+        OutOfMemory: the device's memory does not hold a batch.
+    """
+    sources = [one for label in range(len(model.classes)) for one in _choose(material, label, settings)]
+    labels = [one.label for one in sources]
+    pure_labels = [label for label in range(len(model.classes)) for _ in range(settings.per_class)]
+    device = choose_device(settings.device)
+    network = model.network.to(device)
+    total = len(settings.strengths) * len(sources) + len(pure_labels)
+    bar: tqdm[Any] = tqdm(total=total, desc="making", unit="image", disable=not progress, file=sys.stderr)
+
+    def make(starts: Sequence[Pixels], wanted: Sequence[int], strength: float, first_seed: int) -> tuple[Pixels, ...]:
+        made: list[Pixels] = []
+        for start in range(0, len(wanted), _BATCH):
+            part = slice(start, start + _BATCH)
+            found = sample(
+                network,
+                model.codec,
+                torch.from_numpy(np.stack(starts[part])),
+                wanted[part],
+                no_class=model.no_class,
+                strength=strength,
+                seeds=range(first_seed + start, first_seed + start + len(wanted[part])),
+                precision=MixedPrecision(device, amp=True),
+                device=device,
+                steps=settings.steps,
+                guidance=settings.cfg_scale,
+            )
+            made += list(found.numpy())
+            bar.update(len(found))
+        return tuple(made)
+
+    with bar:
+        seeds_apart = max(len(sources), len(pure_labels))
+        first = settings.seed * (len(settings.strengths) + 1) * seeds_apart
+        by_strength = tuple(
+            make([one.pixels for one in sources], labels, strength, first + number * seeds_apart)
+            for number, strength in enumerate(settings.strengths)
+        )
+        nothing = np.zeros((model.channels, model.size_px, model.size_px), dtype=np.uint8)
+        last = first + len(settings.strengths) * seeds_apart
+        pure = make([nothing] * len(pure_labels), pure_labels, 1.0, last)
+    return GeneratedSamples(tuple(sources), by_strength, pure, tuple(pure_labels))
+
+
+def _choose(material: Material, label: int, settings: ReportSettings) -> list[RealPicture]:
+    learned, _ = material.of_class(label)
+    chance = random.Random(f"{settings.seed} {label}")  # noqa: S311 - which sources are shown is no secret
+    return chance.sample(learned, min(settings.per_class, len(learned)))

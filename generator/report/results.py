@@ -1,16 +1,19 @@
-"""What a report found; plain values, but for the pictures of its pages."""
+"""Settings and findings of a report."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
-from .figures import Figure, Share
-from .manifold import SetComparison
-from .material import Pixels
-from .settings import ReportSettings
-from .strengths import StrengthLimits
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sdcore.errors import SettingsError
+
+from ..diffusion.sampling import GUIDANCE, STEPS
+from .stats import CHANGE_RATE, KEEP_RATE, Figure, SetComparison, Share, StrengthLimits
 
 FORMAT, VERSION = "sd-defects generator report", 1
 
@@ -58,29 +61,6 @@ class Nearness:
 
 
 @dataclass(frozen=True)
-class ClassFindings:
-    """Everything about one class."""
-
-    name: str
-    learned: int
-    held_out: int
-    sources: int
-    sources_named: Share
-    """Sources that the classifier calls by their class."""
-    named: Share
-    """Held-out real pictures that it calls by their class: how far keeping can be measured."""
-    floor_sources: SetComparison
-    """The sources themselves against held-out pictures: what strength 0 gives."""
-    floor_held_out: SetComparison
-    """Some held-out pictures, as many as were made where there are, against the others."""
-    at: tuple[AtStrength, ...]
-    out_of_noise: OutOfNoise
-    nearness: Nearness
-    limits: StrengthLimits
-    asked: Answer
-
-
-@dataclass(frozen=True)
 class Answer:
     """Over the strengths asked about: how many images keep their class, and how many change."""
 
@@ -104,6 +84,32 @@ class Answer:
         return None if self.changed.rate is None else self.changed.rate >= self.change_rate
 
 
+@dataclass(frozen=True)
+class ClassFindings:
+    """Everything about one class."""
+
+    name: str
+    learned: int
+    held_out: int
+    sources: int
+    sources_named: Share
+    """Sources that the classifier calls by their class."""
+    named: Share
+    """Held-out real pictures that it calls by their class: how far keeping can be measured."""
+    floor_sources: SetComparison
+    """The sources themselves against held-out pictures: what strength 0 gives."""
+    floor_held_out: SetComparison
+    """Some held-out pictures, as many as were made where there are, against the others."""
+    at: tuple[AtStrength, ...]
+    out_of_noise: OutOfNoise
+    nearness: Nearness
+    limits: StrengthLimits
+    asked: Answer
+
+
+Pixels = npt.NDArray[np.uint8]
+
+
 @dataclass(frozen=True, eq=False)
 class NearPair:
     """A picture out of noise, and what it is nearest to."""
@@ -120,6 +126,39 @@ class NearPair:
     ratio: float | None
     """That distance by the median one of real pictures of its class."""
     is_copy: bool
+
+
+class ReportSettings(BaseModel):
+    """Everything that decides what a report computes, apart from model, data and classifier."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    strengths: tuple[float, ...] = (0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    """Growing, each above 0 and below 1."""
+    asked: tuple[float, float] = (0.25, 0.5)
+    """From and to which strength the question of keeping and changing is answered."""
+    per_class: int = Field(24, ge=2)
+    """Sources of each class, fewer where there are fewer, and pictures of each class out of noise."""
+    k: int = Field(3, ge=1, le=20)
+    """The neighbour that gives the radius of a ball of the manifold."""
+    keep_rate: float = Field(KEEP_RATE, gt=0, le=1)
+    change_rate: float = Field(CHANGE_RATE, gt=0, le=1)
+    steps: int = Field(STEPS, ge=2, le=1000)
+    cfg_scale: float = Field(GUIDANCE, ge=1, le=30)
+    draws: int = Field(200, ge=20)
+    """Halves drawn for the intervals of precision, recall and kernel distance."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int | None = Field(None, ge=1)
+    """CPU threads; None: as many as this process may use."""
+
+    @model_validator(mode="after")
+    def _refuse_disorder(self) -> ReportSettings:
+        if not self.strengths or any(not 0 < one < 1 for one in self.strengths):
+            raise ValueError(f"strengths: found {self.strengths}; expected one or more above 0 and below 1")
+        if list(self.strengths) != sorted(set(self.strengths)):
+            raise ValueError(f"strengths: found {self.strengths}; expected growing ones, each once")
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,3 +221,23 @@ def _plain(value: Any) -> Any:
             plain |= {"keeps": value.keeps, "changes": value.changes}
         return plain
     return value
+
+
+SAMPLER = "DPM++ 2M Karras"
+"""What a WebUI calls how `sampling.sample` goes."""
+
+
+def make_settings(**settings: Any) -> ReportSettings:
+    """`ReportSettings` from what a user gave.
+
+    Raises:
+        SettingsError: a setting is out of range; the message names the first one at fault.
+    """
+    try:
+        return ReportSettings.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        words = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "value_error":
+            raise SettingsError(words) from error
+        raise SettingsError(f"{'.'.join(map(str, first['loc']))}: found {first['input']!r}; {words.lower()}") from error

@@ -1,29 +1,32 @@
-"""Model, data and classifier -> findings, and the files that tell of them."""
+"""Model, data, classifier → findings → files."""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from tqdm import tqdm
 
 from sdcore.diffusion_model import DiffusionModel, load_model
+from sdcore.errors import DataError
 from sdcore.files import write_bytes_atomically
+from sdcore.images.similarity import is_changed, retake_similarity
 from sdcore.torch_runtime import explain_out_of_memory, torch_threads, usable_threads
 
-from ..errors import DataError
-from ..sheet import SheetRow, draw_sheet, heads_of, to_image
-from .classifier import Classifier
-from .judge import Judge, Looked, mean_comparison
-from .making import MadePictures, make_pictures
-from .material import Material, read_material
-from .nearness import NearnessJudge
-from .neighbours import Symmetry
-from .page import draw_page
-from .results import Findings
-from .run_file import RUN_FILE_NAME, SamplingWords, recommended_run_file
-from .settings import SAMPLER, ReportSettings
+from ..diffusion.sampling import SheetRow, draw_sheet, heads_of, to_image
+from .classifier import Classifier, Opinions
+from .material import GeneratedSamples, Material, RealPicture, image_of, make_pictures, read_material
+from .neighbours import MemorisationCheck, Symmetry
+from .page import RUN_FILE_NAME, SamplingWords, draw_page, recommended_run_file
+from .results import SAMPLER, Answer, AtStrength, ClassFindings, Findings, OutOfNoise, ReportSettings
+from .stats import SetComparison, Share, StrengthLimits, compare_sets, find_limits, mean_of, share_of
 
 PAGE_NAME, JSON_NAME, SHEET_NAME = "report.html", "report.json", "sheet.png"
 _PURE_SHOWN = 3
@@ -31,7 +34,7 @@ _CLASSES_SHOWN = 16
 _LEAST_SIDE_PX = 16
 
 
-def report(
+def make_report(
     model_folder: Path, data: Path, classifier_file: Path, settings: ReportSettings, *, progress: bool = True
 ) -> Findings:
     """Make pictures with a model, and judge them.
@@ -62,7 +65,7 @@ def report(
     with torch_threads(threads), explain_out_of_memory(batch_size=32, size_px=model.size_px):
         made = make_pictures(model, material, settings, progress=progress)
     looked = _look(classifier, material, made)
-    nearness = NearnessJudge(
+    nearness = MemorisationCheck(
         model.classes,
         material,
         made,
@@ -71,7 +74,7 @@ def report(
         pure=looked.pure,
         symmetry=Symmetry(model.flips, model.quarter_turns),
     )
-    judge = Judge(model.classes, material, made, looked, settings, nearness, progress=progress)
+    judge = FindingsBuilder(model.classes, material, made, looked, settings, nearness, progress=progress)
     classes = judge.classes()
     together = judge.together(classes)
     return Findings(
@@ -118,8 +121,8 @@ def write_report(findings: Findings, folder: Path) -> tuple[Path, ...]:
     return tuple(folder / name for name in contents)
 
 
-def _look(classifier: Classifier, material: Material, made: MadePictures) -> Looked:
-    return Looked(
+def _look(classifier: Classifier, material: Material, made: GeneratedSamples) -> ClassifiedImages:
+    return ClassifiedImages(
         learned=classifier.predict([one.pixels for one in material.learned]),
         held_out=classifier.predict([one.pixels for one in material.held_out]),
         by_strength=tuple(classifier.predict(pictures) for pictures in made.by_strength),
@@ -139,7 +142,7 @@ def _notes(model: DiffusionModel, classifier: Classifier) -> Sequence[str]:
     return notes
 
 
-def _sheet(model: DiffusionModel, made: MadePictures, settings: ReportSettings) -> bytes:
+def _sheet(model: DiffusionModel, made: GeneratedSamples, settings: ReportSettings) -> bytes:
     """For each class one source, its siblings and some pictures out of noise."""
     rows = []
     for label, name in enumerate(model.classes[:_CLASSES_SHOWN]):
@@ -152,3 +155,221 @@ def _sheet(model: DiffusionModel, made: MadePictures, settings: ReportSettings) 
         rows.append(SheetRow(name, tuple(to_image(torch.from_numpy(one)) for one in cells)))
     title = f"{model.folder.resolve().name}: sources, siblings, pictures from noise"
     return draw_sheet(rows, title, heads_of(settings.strengths, min(_PURE_SHOWN, settings.per_class)))
+
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class ClassifiedImages:
+    """What the classifier said of everything, each in the order of its pictures."""
+
+    learned: Opinions
+    held_out: Opinions
+    by_strength: tuple[Opinions, ...]
+    pure: Opinions
+
+
+@dataclass(frozen=True, eq=False)
+class _Flags:
+    """Of every source, at every strength: (strengths, sources)."""
+
+    kept: Flags
+    changed: Flags
+    named: Flags
+    """(sources,) whether the classifier calls the source itself by its class."""
+
+
+class FindingsBuilder:
+    """Puts figures to a report's pictures.
+
+    Args:
+        classes: of the model.
+        material: the real pictures.
+        made: the made ones.
+        looked: what the classifier says of all.
+        settings: of the report.
+        nearness: judges the pictures out of noise.
+        progress: show a bar on stderr.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        material: Material,
+        made: GeneratedSamples,
+        looked: ClassifiedImages,
+        settings: ReportSettings,
+        nearness: MemorisationCheck,
+        *,
+        progress: bool = True,
+    ) -> None:
+        self._classes, self._material, self._made, self._looked = classes, material, made, looked
+        self._settings, self._nearness = settings, nearness
+        self._labels = np.array([one.label for one in made.sources])
+        self._groups = np.array([one.group for one in made.sources])
+        self._flags = _Flags(
+            np.stack([one.predicted == self._labels for one in looked.by_strength]),
+            _changed(made, progress=progress),
+            looked.learned.predicted[self._places_of(made.sources)] == self._labels,
+        )
+
+    def classes(self) -> tuple[ClassFindings, ...]:
+        """Findings of each class, in the model's order."""
+        return tuple(self._class(label) for label in range(len(self._classes)))
+
+    def together(self, classes: Sequence[ClassFindings]) -> tuple[AtStrength, ...]:
+        """All classes at each strength: counts of all images, and means over classes of what compares sets."""
+        everything = np.ones(len(self._labels), dtype=bool)
+        return tuple(
+            AtStrength(
+                strength,
+                *self._shares(place, everything),
+                mean_comparison([one.at[place].compared for one in classes]),
+            )
+            for place, strength in enumerate(self._settings.strengths)
+        )
+
+    def out_of_noise(self, classes: Sequence[ClassFindings]) -> OutOfNoise:
+        """All classes."""
+        kept = self._looked.pure.predicted == np.array(self._made.pure_labels)
+        compared = mean_comparison([one.out_of_noise.compared for one in classes])
+        return OutOfNoise(share_of(kept, _apart(len(kept))), compared)
+
+    def answer(self, among: Flags | None = None) -> Answer:
+        """The question of keeping and changing.
+
+        Args:
+            among: (sources,) which sources; all by default.
+        """
+        low, high = self._settings.asked
+        inside = [place for place, one in enumerate(self._settings.strengths) if low <= one <= high]
+        chosen = np.ones(len(self._labels), dtype=bool) if among is None else among
+        groups = np.tile(self._groups[chosen], len(inside)).tolist()
+        kept, changed = (flags[inside][:, chosen].ravel() for flags in (self._flags.kept, self._flags.changed))
+        named = np.tile(self._flags.named[chosen], len(inside))
+        return Answer(
+            tuple(self._settings.strengths[place] for place in inside),
+            share_of(kept, groups),
+            share_of(kept[named], np.array(groups)[named].tolist()),
+            share_of(changed, groups),
+            share_of(kept & changed, groups),
+            self._settings.keep_rate,
+            self._settings.change_rate,
+        )
+
+    def limits(self, at: Sequence[AtStrength]) -> StrengthLimits:
+        """The strengths to be recommended by these counts."""
+        return find_limits(
+            [one.strength for one in at],
+            [one.kept_of_named for one in at],
+            [one.changed for one in at],
+            keep_rate=self._settings.keep_rate,
+            change_rate=self._settings.change_rate,
+        )
+
+    def _class(self, label: int) -> ClassFindings:
+        looked, of_class = self._looked, self._labels == label
+        learned, held = self._material.of_class(label)
+        held_places = [place for place, one in enumerate(self._material.held_out) if one.label == label]
+        held_features, held_groups = looked.held_out.features[held_places], [one.group for one in held]
+        groups = self._groups[of_class].tolist()
+
+        def compare(features: npt.NDArray[np.float32], their_groups: Sequence[str]) -> SetComparison:
+            return self._compare(features, their_groups, held_features, held_groups)
+
+        at = tuple(
+            AtStrength(strength, *self._shares(place, of_class), compare(opinions.features[of_class], groups))
+            for place, (strength, opinions) in enumerate(zip(self._settings.strengths, looked.by_strength, strict=True))
+        )
+        pure = np.array(self._made.pure_labels) == label
+        named = looked.held_out.predicted[held_places] == label
+        apart = _apart(int(pure.sum()))
+        sources = [one for one in self._made.sources if one.label == label]
+        return ClassFindings(
+            name=self._classes[label],
+            learned=len(learned),
+            held_out=len(held),
+            sources=len(sources),
+            sources_named=share_of(self._flags.named[of_class], groups),
+            named=share_of(named, held_groups),
+            floor_sources=compare(looked.learned.features[self._places_of(sources)], groups),
+            floor_held_out=self._floor(held_features, held_groups),
+            at=at,
+            out_of_noise=OutOfNoise(
+                share_of(looked.pure.predicted[pure] == label, apart), compare(looked.pure.features[pure], apart)
+            ),
+            nearness=self._nearness.of_class(label),
+            limits=self.limits(at),
+            asked=self.answer(of_class),
+        )
+
+    def _places_of(self, sources: Sequence[RealPicture]) -> list[int]:
+        place_of = {one.file: place for place, one in enumerate(self._material.learned)}
+        return [place_of[one.file] for one in sources]
+
+    def _shares(self, place: int, among: Flags) -> tuple[Share, Share, Share]:
+        """Kept, kept of those whose source is named rightly, and changed."""
+
+        def share(flags: Flags, chosen: Flags) -> Share:
+            return share_of(flags[place, chosen], self._groups[chosen].tolist())
+
+        kept, changed, named = self._flags.kept, self._flags.changed, among & self._flags.named
+        return share(kept, among), share(kept, named), share(changed, among)
+
+    def _floor(self, features: npt.NDArray[np.float32], groups: Sequence[str]) -> SetComparison:
+        """Held-out pictures against one another: whole groups on one side, up to as many as were made."""
+        most = min(self._settings.per_class, len(groups) // 2)
+        names = np.random.default_rng(self._settings.seed).permutation(sorted(set(groups))).tolist()
+        taken: list[int] = []
+        for name in names:
+            members = [place for place, group in enumerate(groups) if group == name]
+            if len(taken) + len(members) <= most:
+                taken += members
+        others = [place for place in range(len(groups)) if place not in set(taken)]
+        return self._compare(
+            features[taken], [groups[place] for place in taken], features[others], [groups[place] for place in others]
+        )
+
+    def _compare(
+        self,
+        made: npt.NDArray[np.float32],
+        made_groups: Sequence[str],
+        real: npt.NDArray[np.float32],
+        real_groups: Sequence[str],
+    ) -> SetComparison:
+        return compare_sets(
+            made,
+            real,
+            made_groups=made_groups,
+            real_groups=real_groups,
+            k=self._settings.k,
+            draws=self._settings.draws,
+            seed=self._settings.seed,
+        )
+
+
+def mean_comparison(found: Sequence[SetComparison]) -> SetComparison:
+    """Means over classes, those left out for which a figure is undefined; the numbers of pictures are sums."""
+    return SetComparison(
+        sum(one.made for one in found),
+        sum(one.real for one in found),
+        mean_of([one.precision for one in found]),
+        mean_of([one.recall for one in found]),
+        mean_of([one.kernel_distance for one in found]),
+    )
+
+
+def _changed(made: GeneratedSamples, *, progress: bool) -> Flags:
+    found = np.zeros((len(made.by_strength), len(made.sources)), dtype=bool)
+    bar: tqdm[Any] = tqdm(made.sources, desc="comparing", unit="source", disable=not progress, file=sys.stderr)
+    for place, source in enumerate(bar):
+        image = image_of(source.pixels)
+        floor = retake_similarity(image)
+        for row, pictures in enumerate(made.by_strength):
+            found[row, place] = is_changed(image_of(pictures[place]), image, floor)
+    return found
+
+
+def _apart(count: int) -> list[str]:
+    return [str(number) for number in range(count)]

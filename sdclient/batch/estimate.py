@@ -1,17 +1,24 @@
-"""What a run would take, before it is started: images, time, disk."""
+"""What a run would take: images, time, disk (the dry run, out of the command)."""
 
 from __future__ import annotations
 
 import json
 import math
 import shutil
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..client import WebUI
-from ..sources import Source
+from PIL import Image
+
+from ..client.webui import WebUI
+from ..errors import ServerFault
+from ..models.generation import Img2ImgRequest
+from ..sources.source import Source, guess_native_px, read_photo
+from .requests import SourceMask, prepare_request
+from .servers import check_server
 from .settings import GenerationSettings
 
 if TYPE_CHECKING:
@@ -25,21 +32,6 @@ class Estimate:
     images: int
     time_s: float
     disk_bytes: int
-
-
-@dataclass(frozen=True)
-class DryRun:
-    """What a run would do."""
-
-    images_by_class: dict[str, int]
-    """In the order of the sources; the classes that owe none are left out."""
-    estimate: Estimate
-    disk_free_bytes: int
-
-    @property
-    def fits_on_disk(self) -> bool:
-        """Whether the images fit into what is free now."""
-        return self.estimate.disk_bytes <= self.disk_free_bytes
 
 
 def estimate(images: int, seconds_per_image: float, bytes_per_image: float) -> Estimate:
@@ -59,6 +51,21 @@ def estimate(images: int, seconds_per_image: float, bytes_per_image: float) -> E
                 f"{images} images, {seconds_per_image} s and {bytes_per_image} bytes each: expected 0 or more"
             )
     return Estimate(images, images * seconds_per_image, math.ceil(images * bytes_per_image))
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a run would do."""
+
+    images_by_class: dict[str, int]
+    """In the order of the sources; the classes that owe none are left out."""
+    estimate: Estimate
+    disk_free_bytes: int
+
+    @property
+    def fits_on_disk(self) -> bool:
+        """Whether the images fit into what is free now."""
+        return self.estimate.disk_bytes <= self.disk_free_bytes
 
 
 def dry_run(
@@ -101,8 +108,6 @@ def describe_dry_run(webui: WebUI, spec: RunSpec, owed: Sequence[tuple[Source, i
         WebUIError: the server makes no image.
         SourceError: the first source cannot be read.
     """
-    from ..probe import timed_probe
-
     summary: dict[str, Any] = {"configuration": spec.as_dict()}
     if owed:
         source = owed[0][0]
@@ -136,3 +141,44 @@ def words_of_dry_run(summary: Mapping[str, Any], url: str) -> str:
             f"{taken['disk_bytes'] / 2**20:.1f} MiB of {summary['disk_free_bytes'] / 2**20:.0f} MiB free"
         )
     return "\n".join(lines)
+
+
+def timed_probe(webui: WebUI, source: Source, settings: GenerationSettings) -> float:
+    """Seconds per image: one batch of `settings.batch_size` images of the source, timed, and thrown away.
+
+    A request of one step goes before it, for the first one after a start loads the model.
+
+    Raises:
+        SourceError: the source cannot be read.
+        WebUIError: the server is not there, or fails.
+    """
+    server = check_server(webui, [(settings.sampler, settings.scheduler)])
+    native_px = settings.native_px or server.native_px
+    picture = read_photo(source.path)
+    chosen = settings.model_copy(update={"native_px": native_px})
+    _load_model(webui, picture, chosen)
+    request, _, _ = _request(picture, chosen)
+    begin = time.perf_counter()
+    webui.img2img(request)
+    return (time.perf_counter() - begin) / settings.batch_size
+
+
+def _load_model(webui: WebUI, picture: Image.Image, settings: GenerationSettings) -> None:
+    """One step, so that the time of loading the model is in no figure."""
+    try:
+        webui.img2img(_request(picture, settings.model_copy(update={"steps": 1, "batch_size": 1}))[0])
+    except ServerFault:
+        return  # the same setting with all its steps is about to tell
+
+
+def _request(
+    picture: Image.Image, settings: GenerationSettings, mask: Image.Image | None = None
+) -> tuple[Img2ImgRequest, Image.Image, SourceMask | None]:
+    return prepare_request(
+        picture,
+        settings.parameters if mask is None else settings.parameters_with(""),
+        native_px=guess_native_px(""),
+        seed=settings.seed,
+        batch_size=settings.batch_size,
+        mask=mask,
+    )

@@ -1,37 +1,21 @@
-"""A plan turned into images to make and requests to send (pure)."""
+"""Planned images → jobs, the queue, batch sizes that memory allows."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from ..sources import Source
-from .identity import MOST_IMAGES_PER_SOURCE, image_keys, seed_base
-from .parameters import ImageParameters
+from ..errors import SDClientError
+from ..output.planned_images import PlannedFile, SourcePlan, image_keys
+from ..sources.source import Source
+from .settings import ImageParameters
 
-FILE_ENDING = ".png"
 _KINDS_KEPT = 1024
 """Different parameters of one source whose keys are prepared; drawn ones come again and again."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedFile:
-    """One image to make, whatever makes it."""
-
-    source: Source
-    source_sha256: str
-    k: int
-    """Which image of its source, from 1."""
-    seed: int
-    key: str
-
-    @property
-    def file(self) -> str:
-        """Path of the result relative to the output folder, forward slashes."""
-        return f"{file_stem(self.source)}{self.k}{FILE_ENDING}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,58 +24,6 @@ class PlannedImage(PlannedFile):
 
     parameters: ImageParameters
     """What it is made with."""
-
-
-def file_stem(source: Source) -> str:
-    """What the paths of all results of a source begin with; the number of the image and `FILE_ENDING` follow."""
-    return f"{source.class_name}/{source.number}_"
-
-
-Planned = TypeVar("Planned", bound=PlannedFile)
-
-
-@dataclass(frozen=True)
-class SourcePlan(ABC, Generic[Planned]):
-    """Images 1 to `count` of one source; each is made up when it is asked for, so that a long plan takes no memory.
-
-    Raises:
-        ValueError: more images than seeds are kept for.
-    """
-
-    source: Source
-    source_sha256: str
-    """Of the source file's bytes."""
-    count: int
-    run_seed: int
-    """The seed of the whole run."""
-
-    def __post_init__(self) -> None:
-        if self.count > MOST_IMAGES_PER_SOURCE:
-            raise ValueError(
-                f"{self.source.relative}: {self.count} images of one source; at most {MOST_IMAGES_PER_SOURCE}"
-            )
-
-    @property
-    @abstractmethod
-    def has_masks(self) -> bool:
-        """Whether a mask lies beside each result."""
-
-    @abstractmethod
-    def images(self, ks: Iterable[int]) -> Iterator[Planned]:
-        """The images with these numbers."""
-
-    def identities(self, ks: Iterable[int]) -> Iterator[tuple[int, int, str]]:
-        """Number, seed and key of each: what the manifest is to know of it."""
-        for image in self.images(ks):
-            yield image.k, image.seed, image.key
-
-    def file_of(self, k: int) -> str:
-        """Path of the result with this number, relative to the output folder."""
-        return f"{file_stem(self.source)}{k}{FILE_ENDING}"
-
-    def _base(self) -> int:
-        """The seed of image number 0, so to say."""
-        return seed_base(self.run_seed, self.source.class_name, self.source.number) - 1
 
 
 @dataclass(frozen=True)
@@ -207,3 +139,101 @@ def pack_jobs(images: Iterable[PlannedImage], batch_size: int) -> Iterator[Job]:
         batch.append(image)
     if batch:
         yield Job(tuple(batch))
+
+
+class JobQueue:
+    """A plan's jobs, handed out one by one; a job that failed may come back.
+
+    Args:
+        next_job: gives the next job, read only as far as needed, so a long plan costs nothing. None says that there is
+            none for now; it is asked again when a job that is out is settled, and when none is out, that was the end.
+        most: how many images of a job may be asked for at once; a larger one is split.
+    """
+
+    def __init__(self, next_job: Callable[[], Job | None], most: Callable[[Job], int]) -> None:
+        self._next_job = next_job
+        self._most = most
+        self._again: deque[Job] = deque()
+        self._out = 0
+        self._closed = False
+        self._ended = False
+        # Guards all of the above. `next_job` and `most` are called while it is held, so neither may call this queue.
+        self._changed = threading.Condition()
+
+    def take(self) -> Job | None:
+        """The next job; waits while others may still come back. None when all is done, or the queue was closed."""
+        with self._changed:
+            while not self._closed:
+                job = self._again.popleft() if self._again else self._next_job()
+                if job is not None:
+                    first, *rest = job.split(self._most_of(job))
+                    self._again.extendleft(reversed(rest))
+                    self._out += 1
+                    return first
+                if self._out == 0:
+                    self._ended = True
+                    self._changed.notify_all()
+                    return None
+                self._changed.wait()
+            return None
+
+    def fits(self, job: Job) -> bool:
+        """Whether a job that was taken may still be asked for at once; else it is to be given back, to be split."""
+        return len(job.images) <= self._most_of(job)
+
+    def _most_of(self, job: Job) -> int:
+        try:
+            return self._most(job)
+        except (SDClientError, OSError):
+            return len(job.images)  # its source cannot be read: whoever prepares the job meets that, and tells it
+
+    def settle(self, *again: Job) -> None:
+        """A job that was taken is over; what is left of it is given back."""
+        with self._changed:
+            self._again.extend(again)
+            self._out -= 1
+            self._changed.notify_all()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every job was taken and settled, or none is handed out any more and none is outstanding."""
+        with self._changed:
+            return self._out == 0 and (self._closed or self._ended)
+
+    def close(self) -> None:
+        """Hand out nothing more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+Size = tuple[int, int]
+
+
+class BatchSizeLimits:
+    """The largest batch for each generation size.
+
+    Args:
+        batch_size: the limit where nothing is known.
+        known: from an earlier run, by "<width>x<height>".
+    """
+
+    def __init__(self, batch_size: int, known: Mapping[str, int] | None = None) -> None:
+        self._batch_size = batch_size
+        self._known = dict(known or {})
+
+    def most(self, size: Size) -> int:
+        """How many images of this size to ask for at once."""
+        return min(self._batch_size, self._known.get(_name(size), self._batch_size))
+
+    def exceeded(self, size: Size, images: int) -> None:
+        """So many were too many: half of them from now on."""
+        self._known[_name(size)] = max(1, min(images // 2, self.most(size)))
+
+    def as_dict(self) -> dict[str, int]:
+        """What was learnt, to be kept with the output."""
+        return dict(self._known)
+
+
+def _name(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"

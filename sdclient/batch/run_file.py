@@ -9,15 +9,24 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict
 
-from ..errors import SettingsError
+from sdcore.errors import SettingsError
+
 from ..loras import lora_tag, loras_in
-from ..sources import Source
-from .draws import Choice, Range  # noqa: F401 - pydantic looks up here what SettingSpec names
-from .parameters import INPAINTING_NAMES, ImageParameters
-from .recipe import ParameterResolver
-from .setting_values import IMAGE_NAMES, PROMPT_NAMES, RUN_NAMES, SettingSpec, near_names, read_section, written
-from .settings import GenerationSettings
-from .wildcards import check_placeholders, read_wildcard, wildcard_names, wildcards_of_table
+from ..output.planned_images import Choice, Range  # noqa: F401 - pydantic looks up here what SettingSpec names
+from ..sources.source import Source
+from .recipes import ParameterResolver, check_placeholders, read_wildcard, wildcard_names, wildcards_of_table
+from .settings import (
+    IMAGE_NAMES,
+    INPAINTING_NAMES,
+    PROMPT_NAMES,
+    RUN_NAMES,
+    GenerationSettings,
+    ImageParameters,
+    SettingSpec,
+    near_names,
+    read_section,
+    written,
+)
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -13,28 +13,29 @@ from tqdm import tqdm
 
 from sdcore.files import sha256_of
 
-from ..client import WebUI
+from ..client.webui import WebUI
 from ..errors import SDClientError
-from ..manifest import ImageRecord
-from ..plan import Plan
-from ..plan_csv import match_plan
-from ..sources import Source, discover
-from .crew import Dispatcher, JobFinished, JobStarted, RunContext, ServerPool
-from .feed import JobSource, PlannedJobs
-from .finish import GeneratedFile
-from .job_queue import JobQueue
-from .jobs import GenerationPlan, pack_jobs
-from .mask_files import SourceMasks, apply_masks
-from .memory_limits import BatchSizeLimits
-from .patience import StallDetector
-from .preparing import RequestPreparer, SourcesOnDisk
+from ..manifest.database import ImageRecord
+from ..masks.mask import SourceMasks, apply_masks
+from ..output.store import GeneratedFile, OutputStore, open_store
+from ..plan import Plan, assign_plan
+from ..sources.source import Source, discover
+from .dispatcher import (
+    Dispatcher,
+    JobFinished,
+    JobSource,
+    JobStarted,
+    LocalServerPool,
+    PlannedJobs,
+    RunContext,
+    ServerPool,
+)
+from .jobs import BatchSizeLimits, GenerationPlan, JobQueue, pack_jobs
+from .requests import RequestPreparer, SourcesOnDisk
+from .result_handler import ResultHandler, StallDetector
 from .run_file import RunSpec
-from .server import ServerFacts
-from .servers import Server, ServerStatus
+from .servers import Server, ServerFacts, ServerStatus
 from .settings import GenerateOptions, GenerationSettings
-from .settling import ResultHandler
-from .store import OutputStore, open_store
-from .threads import LocalServerPool
 
 _LISTEN_S = 0.25
 _SETTLED_TOGETHER = 32
@@ -142,7 +143,7 @@ class BatchRunner:
             MaskError: a source has no mask, or one that cannot be used.
             SettingsError: settings of inpainting, but no masks.
         """
-        owed = match_plan(plan.owed, discover(self._sources)) if isinstance(plan, Plan) else plan
+        owed = assign_plan(plan.owed, discover(self._sources)) if isinstance(plan, Plan) else plan
         owed = self._with_masks_found(owed)
         with self._opened([source for source, _ in owed], {}) as store:
             missing = store.enter_plan(self._planned(owed))

@@ -8,20 +8,13 @@ from sdcore import __version__
 from sdcore.cli import CommandGroup, use_utf8
 
 from .compose import compose
-from .crop import crop
-from .curate import curate
-from .export import export
+from .curate import curate, review
 from .generate import generate
-from .info import info
-from .manifest import manifest
 from .mask import mask
-from .number import number
-from .plan import plan
+from .output import export, manifest, retry, status, verify
 from .probe import probe
-from .review import review
-from .serve import serve
-from .status import retry, status
-from .verify import verify
+from .servers import info, serve
+from .sources import crop, number, plan
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,18 +1,30 @@
-"""A run as it is shown while it goes on: a bar, and with several servers a table of them."""
+"""A run shown, stopped and summed up, plain or until accepted."""
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from sdcore.cli import build_table
+import click
+
+from sdcore.cli import INTERRUPTED, Output, build_table
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from ..batch import ServerStatus
+    from ..batch.run_file import RunSpec
+    from ..batch.runner import BatchRunner, RunStart
+    from ..batch.servers import ServerStatus
+    from ..batch.until_accepted import AcceptanceLoop
+    from ..masks.mask import SourceMasks
+    from ..sources.source import Source
+
 
 SERVER_HEADS = ("server 服务器", "state 状态", "images 图片", "images/s", "queue 排队", "errors 错误")
 SERVER_ALIGN = "llrrrr"
@@ -94,3 +106,267 @@ def _live_table(
 
     with Live(get_renderable=picture, console=console, refresh_per_second=_REFRESHES_PER_S, transient=True):
         yield lambda images: progress.advance(task, images)
+
+
+def warn_of_sources(
+    spec: RunSpec, owed: Sequence[tuple[Source, int]], servers_native_px: int, masks: SourceMasks | None
+) -> None:
+    """Say which sources are larger than what the model makes, and what is odd about masks."""
+    from ..sources.source import oversized, oversized_warning
+
+    chosen = spec.common["native_px"]
+    native_px = chosen if isinstance(chosen, int) else servers_native_px
+    # Of a source whose masked area alone is repainted, nothing is shrunk but that.
+    shrunk = [source for source, _ in owed if masks is None or masks.sha256_of(source) is None]
+    if masks is not None and spec.common["inpaint_area"] == "whole":
+        shrunk = [source for source, _ in owed]
+    warning = oversized_warning(oversized(shrunk, native_px), native_px)
+    if warning:
+        Output().note(f"Warning: {warning}")
+    if masks is not None:
+        warn_of_masks(masks)
+
+
+def warn_of_masks(masks: SourceMasks) -> None:
+    """Say which sources have no mask, and which one that is none to speak of."""
+    if masks.without:
+        Output().note(f"Without a mask: {_some(masks.without)}")
+    if masks.covering_all:
+        Output().note(
+            f"Warning: masks that are nowhere black keep nothing of their source: {_some(masks.covering_all)}"
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    """How many, and the first of them."""
+    return f"{len(names)} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+
+
+def run_and_show(
+    runner: BatchRunner, servers: int, spec: RunSpec, owed: Sequence[tuple[Source, int]], output: Path
+) -> dict[str, Any]:
+    """Run while it is shown; gives the summary.
+
+    Raises:
+        Exit: stopped by Ctrl-C, with code 130.
+    """
+    from rich.console import Console
+
+    planned = missing = made = 0
+    engines: set[str] = set()
+    view = ExitStack()
+    image_made: Callable[[int], object] | None = None
+
+    def start(run: RunStart) -> None:
+        nonlocal planned, missing, image_made
+        planned, missing = run.planned, run.missing
+        warn_of_sources(spec, owed, run.native_px, run.masks)
+        image_made = view.enter_context(watched(missing, servers, runner.statuses, Console(stderr=True)))
+
+    with stopped_by_interrupt(runner), view:
+        for record in runner.run(owed, on_start=start):
+            made += 1
+            engines.add(record.engine)
+            if image_made is not None:
+                image_made(1)
+    if runner.stopped.is_set():
+        end_stopped(f"what was made is kept in {output}, {missing - made} images or fewer are left")
+    failures = _failures(output)
+    failed = sum(failures.values())
+    failed_before = failed - len(runner.failed)
+    return {
+        "output": str(output),
+        "planned": planned,
+        "already_there": planned - missing - failed_before,
+        "made": made,
+        "failed": failed,
+        "failures": [
+            {"class": name, "reason": reason, "images": count} for (name, reason), count in sorted(failures.items())
+        ],
+        "engines": sorted(engines),
+    }
+
+
+@contextmanager
+def stopped_by_interrupt(runner: BatchRunner) -> Iterator[None]:
+    """The first Ctrl-C finishes the jobs in hand; the second interrupts ours at the servers."""
+
+    def interrupted(*_: object) -> None:
+        # In threads: what the signal broke into may be in the middle of a line, or of a request.
+        first = not runner.stopped.is_set()
+        threading.Thread(target=_announce_stop if first else runner.interrupt_jobs, daemon=True).start()
+        runner.stop()
+
+    former = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+def end_stopped(what: str) -> NoReturn:
+    """Say that a run was stopped, and what is kept; end with code 130."""
+    Output().note(f"Stopped; {what}. Run the same command again to go on.")
+    raise click.exceptions.Exit(INTERRUPTED)
+
+
+def _announce_stop() -> None:
+    Output().note("\nFinishing the jobs in hand; press Ctrl-C again to interrupt them at the server.")
+
+
+def _failures(output: Path) -> Counter[tuple[str, str]]:
+    """Images that were given up, in this run or before, by class and reason."""
+    from ..manifest.database import Manifest
+    from ..manifest.progress import count_failures
+
+    with Manifest(output) as manifest:
+        return count_failures(manifest)
+
+
+def show_summary(out: Output, summary: dict[str, Any], runner: BatchRunner) -> None:
+    """The summary in words, with a table of the servers where there are several and one of what failed."""
+    if summary["planned"] == 0:
+        out.line("The plan owes no images; nothing to do.")
+        return
+
+    statuses = runner.statuses()
+    if len(statuses) > 1:
+        out.table(SERVER_HEADS, server_rows(statuses), align=SERVER_ALIGN)
+    if summary["failures"]:
+        rows = [(row["class"], str(row["images"]), row["reason"]) for row in summary["failures"]]
+        out.table(("class 类别", "failed 失败", "reason 原因"), rows, align="lrl")
+    out.line(
+        f"{summary['made']} images made, {summary['already_there']} were there already, "
+        f"{summary['planned']} planned, {summary['failed']} failed, in {summary['output']}"
+    )
+    for engine in summary["engines"]:
+        out.line(f"Engine: {engine}")
+
+
+STRENGTH_RANGE = "0.15:0.45"
+_BUDGET = 6.0
+_LISTED_SOURCES = 12
+
+
+def run_until_accepted(
+    runner: BatchRunner,
+    spec: RunSpec,
+    owed: Sequence[tuple[Source, int]],
+    output: Path,
+    *,
+    servers: int,
+    strengths: str,
+    budget: float | None,
+) -> tuple[AcceptanceLoop, dict[str, Any]]:
+    """Run until enough is accepted while it is shown; gives the loop and the summary.
+
+    Args:
+        runner: one that checks nothing itself.
+        spec: its settings.
+        owed: accepted images wanted of each source.
+        output: its output folder.
+        servers: how many there are.
+        strengths: "low:high".
+        budget: images for each planned one; None is the usual number.
+
+    Raises:
+        Exit: stopped by Ctrl-C, with code 130.
+        SettingsError: strengths that cannot be.
+        MissingExtra: the filters' extra is not installed.
+    """
+    from ..batch.strength import AdaptiveStrength, StrengthRange
+    from ..batch.until_accepted import AcceptanceLoop, open_filters
+
+    limits = StrengthRange.parse(strengths)
+    followed = AdaptiveStrength(spec, (source for source, _ in owed), low=limits.low, high=limits.high)
+    loop = AcceptanceLoop(
+        runner,
+        output,
+        spec,
+        owed,
+        followed,
+        parameters={"strength_range": [limits.low, limits.high]},
+        budget=_BUDGET if budget is None else budget,
+        open_judge=open_filters,
+    )
+    return loop, _make(loop, runner, servers, output)
+
+
+def show_until_accepted(out: Output, loop: AcceptanceLoop, summary: dict[str, Any]) -> None:
+    """Say what became of it, in words or as JSON.
+
+    Raises:
+        Exit: a class falls short, with code 1.
+    """
+    out.document(summary)
+    _show(out, loop, summary)
+    if not summary["is_complete"]:
+        raise click.exceptions.Exit(1)
+
+
+def _make(loop: AcceptanceLoop, runner: BatchRunner, servers: int, output: Path) -> dict[str, Any]:
+    """Run while it is shown; gives the summary."""
+    from rich.console import Console
+
+    from ..batch.acceptance import as_json
+
+    made = shown = 0
+    engines: set[str] = set()
+    with stopped_by_interrupt(runner), ExitStack() as view:
+        advance: Callable[[int], object] | None = None
+
+        def start() -> None:
+            nonlocal advance, shown
+            shown = loop.accepted
+            advance = view.enter_context(watched(loop.planned - shown, servers, runner.statuses, Console(stderr=True)))
+
+        for record in loop.run(on_start=start):
+            made += 1
+            engines.add(record.engine)
+            accepted = loop.accepted
+            if advance is not None and accepted != shown:
+                advance(accepted - shown)
+                shown = accepted
+    if runner.stopped.is_set():
+        end_stopped(f"what was made is kept in {output}, {loop.accepted} images are accepted")
+    classes = loop.learned()
+    return {
+        "output": str(output),
+        "planned": loop.planned,
+        "accepted": loop.accepted,
+        "made": made,
+        "failed": sum(one.failed for one in classes),
+        "is_complete": all(one.is_complete for one in classes),
+        "classes": as_json(classes),
+        "engines": sorted(engines),
+    }
+
+
+def _show(out: Output, loop: AcceptanceLoop, summary: dict[str, Any]) -> None:
+    """What became of each class, the sources that gave nothing, and what to do about classes that fall short."""
+    classes = loop.learned()
+    rows = []
+    for one in classes:
+        low, high = one.strengths
+        words = f"{low:g}" if low == high else f"{low:g}-{high:g}"
+        rows.append((one.class_name, str(one.planned), str(one.accepted), str(one.made), str(one.failed), words))
+    out.table(("class 类别", "planned 计划", "accepted 合格", "made 生成", "failed 失败", "strength 重绘幅度"), rows)
+    out.line(f"{summary['made']} images made now, {summary['accepted']} of {summary['planned']} planned are accepted")
+    exhausted = [
+        f"{one.class_name}/{source.source}" for one in classes for source in one.sources if source.is_exhausted
+    ]
+    if exhausted:
+        out.line(f"No image was accepted of {_some_sources(exhausted)}; their share was made from others of the class.")
+    short = [one for one in classes if not one.is_complete]
+    for one in short:
+        out.line(
+            f"{one.class_name}: {one.planned - one.accepted} short, its budget of {one.budget} images is spent; "
+            "look at 'sdclient curate OUTPUT --sheet DIR', then give a larger --budget or a wider --strength-range"
+        )
+    for engine in summary["engines"]:
+        out.line(f"Engine: {engine}")
+
+
+def _some_sources(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_LISTED_SOURCES])
+    return shown + (f" and {len(names) - _LISTED_SOURCES} more" if len(names) > _LISTED_SOURCES else "")

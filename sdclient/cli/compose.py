@@ -13,8 +13,8 @@ from sdcore.cli import INTERRUPTED, FiniteRange, NumberPair, Output
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..compose import Composer, ComposeStart
-    from ..sources import Source
+    from ..compose.run import Composer, ComposeStart
+    from ..sources.source import Source
 
 _EPILOG = """\b
 Examples:
@@ -129,22 +129,24 @@ def compose(
     """
     if (plan_file is None) == (per_class is None):
         raise click.UsageError("give either --per-class N or --plan plan.csv")
-    from ..errors import MissingExtra
-    from ..plan_csv import match_plan, read_plan
-    from ..sources import discover
+    from sdcore.errors import MissingExtra
+
+    from ..plan import assign_plan, read_plan
+    from ..sources.source import discover
 
     try:
-        from ..compose import ComposeOptions, Composer, ComposeSettings, share_evenly
+        from ..compose.plan import ComposeSettings, share_evenly
+        from ..compose.run import ComposeOptions, Composer
     except ModuleNotFoundError as error:
         raise MissingExtra("'sdclient compose'", "curate") from error
     out = Output(json=as_json)
     found = discover(defects)
-    owed = match_plan(read_plan(plan_file), found) if plan_file is not None else share_evenly(found, per_class or 0)
+    owed = assign_plan(read_plan(plan_file), found) if plan_file is not None else share_evenly(found, per_class or 0)
     with ExitStack() as opened:
         refiner = None
         if refine_url is not None:
-            from ..batch import GenerationSettings
-            from ..client import WebUI
+            from ..batch.settings import GenerationSettings
+            from ..client.webui import WebUI
             from ..compose.refine import SeamRefiner
 
             how = GenerationSettings.checked(
@@ -191,7 +193,7 @@ def _make_all(out: Output, composer: Composer, owed: list[tuple[Source, int]], o
 
     from sdcore.progress import progress_bar
 
-    from ..status import read_status
+    from ..output.upkeep import read_status
 
     begun: list[ComposeStart] = []
     made = 0
@@ -231,7 +233,7 @@ def _make_all(out: Output, composer: Composer, owed: list[tuple[Source, int]], o
 
 
 def _write_sheet(out: Output, sheet: Path, output: Path) -> str:
-    from ..compose.sheet import write_transplant_sheet
+    from ..contact_sheets import write_transplant_sheet
 
     for key, label in write_transplant_sheet(sheet, output).items():
         out.note(f"{key} on the sheet: {label}")

@@ -1,20 +1,26 @@
-"""`sdclient curate`."""
+"""`curate`, `review`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from sdcore.cli import FiniteRange, Output
+from sdcore.cli import FiniteRange, Output, open_page
+
+from ..cluster.nodes import _ray_told_apart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..curate import JudgedImage
-    from ..curate.decide import Thresholds
+    from ..curate.reasons import JudgedImage
+    from ..curate.scores import ScoringFactory
+    from ..curate.thresholds import Thresholds
+
 
 _EPILOG = """\b
 Examples:
@@ -96,31 +102,29 @@ def curate(
     Scores are computed once and kept in the manifest, so that another limit costs a moment. What is unreal is learnt
     from real images of the class; what is too alike, from each source taken again (JPEG, sensor noise, a shift).
     """
-    from ..errors import MissingExtra
+    from sdcore.errors import MissingExtra
 
     if ray_address is not None and chosen["workers"] is not None:
         raise click.UsageError(
             "--workers are processes of this machine; with --ray, each node's --num-cpus says how many"
         )
     try:
+        from ..contact_sheets import write_curation_sheets
         from ..curate.curator import Curator
-        from ..curate.decide import UserThresholds
-        from ..curate.settings import CurationSettings
-        from ..curate.sheet import write_curation_sheets
+        from ..curate.thresholds import CurationSettings, UserThresholds
     except ImportError as error:
         raise MissingExtra("'sdclient curate'", "curate") from error
     from sdcore.progress import progress_bar
 
-    from ..curate.opening import curation_manifest
-    from ._workplaces import scoring_on
+    from ..output.store import curation_manifest
 
     given = UserThresholds(**{name.replace("-", "_"): chosen.pop(name.replace("-", "_")) for name, _, _ in _LIMITS})
     settings = CurationSettings(limits=given, skip=frozenset(skip), **chosen)
     with (
-        scoring_on(ray_address, output) as open_scoring,
+        open_scoring(ray_address, output) as scoring,
         curation_manifest(output, is_dry_run=dry_run) as manifest,
     ):
-        curator = Curator(output, manifest, settings, is_dry_run=dry_run, open_scoring=open_scoring)
+        curator = Curator(output, manifest, settings, is_dry_run=dry_run, open_scoring=scoring)
         curator.check_files(progress_bar)
         scored = curator.score_missing(progress_bar)
         judged = curator.judge(progress_bar)
@@ -216,3 +220,93 @@ def _as_json(
             for one in judged
         ],
     }
+
+
+EPILOG = """\b
+Example:
+  sdclient review output
+  sdclient review output --masks masks --lang zh"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--sources", type=click.Path(path_type=Path), help="Where the sources are now, if they were moved.")
+@click.option(
+    "--masks",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for masks: the page then lets you draw on the sources.",
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, show_default="a free one", help="Port on this machine."
+)
+@click.option("--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Language of the page.")
+@click.option("--no-browser", is_flag=True, help="Do not open the page in the browser.")
+@click.option("--json", "as_json", is_flag=True, help="The address as JSON, then at the end what was decided.")
+def review(
+    output: Path,
+    sources: Path | None,
+    masks: Path | None,
+    port: int,
+    lang: Literal["en", "zh"],
+    no_browser: bool,
+    as_json: bool,
+) -> None:
+    """Go through the images of OUTPUT on a page in the browser, by key: accept, reject, undo.
+
+    The page is served on this machine alone and its address holds a secret. Every key is kept in the manifest, so that
+    closing loses nothing and two pages do not overwrite each other. Stop it with Ctrl-C.
+    """
+    from sdcore.errors import MissingExtra
+
+    try:
+        from ..review.serving import serve_review
+    except ModuleNotFoundError as error:
+        raise MissingExtra("'sdclient review'", "curate") from error
+    out = Output(json=as_json)
+    done = serve_review(
+        output,
+        sources=sources,
+        masks=masks,
+        port=port,
+        language=lang,
+        on_ready=open_page(out, "sdclient review", open_browser=not no_browser),
+    )
+    decided = done.decided
+    out.document(
+        {
+            "accepted": decided.accepted,
+            "rejected": decided.rejected,
+            "cleared": decided.cleared,
+            "masks": done.masks,
+        },
+        one_line=True,
+    )
+    total = decided.accepted + decided.rejected
+    out.line(f"decided {total}: {decided.accepted} accepted 采用, {decided.rejected} rejected 剔除")
+    if decided.cleared:
+        out.line(f"{decided.cleared} given back to the filters")
+    if masks is not None:
+        out.line(f"masks drawn for {done.masks} sources in {masks}")
+
+
+@contextmanager
+def open_scoring(ray: str | None, output: Path) -> Iterator[ScoringFactory | None]:
+    """Where an output is scored, for as long as the block lasts: on a Ray cluster; None where it is this machine.
+
+    Args:
+        ray: address of the cluster; None for this machine.
+        output: the output folder.
+
+    Raises:
+        SettingsError: no such cluster.
+        MissingExtra: Ray is not installed.
+    """
+    if ray is None:
+        yield None
+        return
+    from ..cluster.nodes import connected
+
+    with _ray_told_apart(), connected(ray):
+        from ..cluster.scoring import ray_scoring
+
+        yield partial(ray_scoring, output)

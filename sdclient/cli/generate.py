@@ -1,7 +1,10 @@
-"""`sdclient generate`."""
+"""`generate`: options → GenerateOptions → runner; opens its servers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,11 +12,15 @@ import click
 
 from sdcore.cli import FiniteRange, Output
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from ..cluster.nodes import _ray_told_apart
 
-    from ..batch.mask_files import Unmasked
-    from ..sources import Source
+if TYPE_CHECKING:
+    from ..batch.dispatcher import ServerPool
+    from ..batch.servers import Server
+    from ..client.webui import WebUI
+    from ..masks.mask import Unmasked
+    from ..sources.source import Source
+
 
 _STRENGTH = "denoising_strength"
 _EPILOG = """\b
@@ -194,16 +201,23 @@ def generate(
         raise click.UsageError("--unmasked belongs to --masks")
     if not until_accepted and (strength_range is not None or budget is not None):
         raise click.UsageError("--strength-range and --budget need --until-accepted")
-    from ..batch import BatchRunner, GenerateOptions, GenerationSettings, RunSpec, load_run_file
     from ..batch.estimate import describe_dry_run, words_of_dry_run
-    from ..batch.mask_files import apply_masks
-    from ..batch.setting_values import parse_assignment
-    from ..batch.spoiled import find_artifacts
-    from ..plan_csv import match_plan, read_plan
-    from ..sources import discover
-    from ._generating import make_all, show_summary, warn_of_masks, warn_of_sources
-    from ._until_accepted import STRENGTH_RANGE, make_until_accepted, show_until_accepted
-    from ._workplaces import opened_servers
+    from ..batch.run_file import RunSpec, load_run_file
+    from ..batch.runner import BatchRunner
+    from ..batch.settings import GenerateOptions, GenerationSettings, parse_assignment
+    from ..masks.mask import apply_masks
+    from ..output.artifacts import find_artifacts
+    from ..plan import assign_plan, read_plan
+    from ..sources.source import discover
+    from ._run_view import (
+        STRENGTH_RANGE,
+        run_and_show,
+        run_until_accepted,
+        show_summary,
+        show_until_accepted,
+        warn_of_masks,
+        warn_of_sources,
+    )
 
     out = Output(json=as_json)
     context = click.get_current_context()
@@ -222,8 +236,8 @@ def generate(
     spec.check_against(found)
     owed: Sequence[tuple[Source, int]] = [(source, per_source or 0) for source in found]
     if plan_file is not None:
-        owed = match_plan(read_plan(plan_file), found)
-    with opened_servers(urls, servers_file, ray_address) as servers:
+        owed = assign_plan(read_plan(plan_file), found)
+    with open_servers(urls, servers_file, ray_address) as servers:
         runner = BatchRunner(
             servers.pool,
             sources,
@@ -252,7 +266,7 @@ def generate(
         if until_accepted:
             if files is not None:
                 warn_of_masks(files)
-            loop, summary = make_until_accepted(
+            loop, summary = run_until_accepted(
                 runner,
                 spec,
                 owed,
@@ -262,7 +276,7 @@ def generate(
                 budget=budget,
             )
         else:
-            summary = make_all(runner, servers.count, spec, owed, output)
+            summary = run_and_show(runner, servers.count, spec, owed, output)
     if loop is not None:
         show_until_accepted(out, loop, summary)
         return
@@ -270,3 +284,54 @@ def generate(
     show_summary(out, summary, runner)
     if summary["failed"]:
         raise click.exceptions.Exit(1)
+
+
+_SEVERAL = 2
+"""Stands for the servers of a cluster, which come and go: they are shown in a table, even while there is one."""
+
+
+@dataclass(frozen=True)
+class ServerSelection:
+    """What a run works with."""
+
+    pool: Sequence[Server] | ServerPool
+    count: int
+    first: WebUI | None
+    """None in a cluster, whose WebUIs are not reached from here."""
+
+
+@contextmanager
+def open_servers(urls: Sequence[str], servers_file: Path | None, ray: str | None) -> Iterator[ServerSelection]:
+    """The servers for as long as the block lasts.
+
+    Args:
+        urls: addresses; none for the usual one.
+        servers_file: a file that names servers.
+        ray: address of a Ray cluster.
+
+    Raises:
+        SettingsError: an address that cannot be used, or no such cluster.
+        MissingExtra: Ray is not installed.
+    """
+    with ExitStack() as opened:
+        if ray is not None:
+            from ..cluster.nodes import connected
+
+            opened.enter_context(_ray_told_apart())
+            opened.enter_context(connected(ray))
+            from ..client.webui import auth_from_environment
+            from ..cluster.server_pool import RayServerPool
+
+            pool = RayServerPool(urls, auth=auth_from_environment(), tell=Output().note)
+            yield ServerSelection(pool, _SEVERAL, None)
+            return
+        from ..batch.servers import Server, load_servers
+        from ..client.webui import WebUI
+
+        if servers_file is not None:
+            servers = load_servers(servers_file)
+        else:
+            servers = [Server(webui.url, webui) for webui in (WebUI(url) for url in urls or (None,))]
+        for server in servers:
+            opened.enter_context(server.webui)
+        yield ServerSelection(servers, len(servers), servers[0].webui)

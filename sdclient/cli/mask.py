@@ -12,7 +12,7 @@ import click
 from sdcore.cli import FiniteRange, Output, open_page
 
 if TYPE_CHECKING:
-    from ..masking import MaskingResult
+    from ..masks.make import MaskingResult
 
 _EPILOG = """\b
 Examples:
@@ -111,16 +111,17 @@ def mask(
         return
     from sdcore.progress import progress_bar
 
-    from ..masking import BoxMasks, DifferenceMasks, ForeignMasks, MaskOrigin, make_masks
-    from ..masking.alignment import MAX_SHIFT_PX
-    from ..sources import discover, of_classes
+    from ..masks.from_difference import MAX_SHIFT_PX, DifferenceMasks
+    from ..masks.from_labels import BoxMasks, ExternalMasks
+    from ..masks.make import MaskOrigin, make_masks
+    from ..sources.source import discover, select_classes
 
-    wanted = of_classes(discover(sources), classes)
+    wanted = select_classes(discover(sources), classes)
     origin: MaskOrigin
     if boxes is not None:
         origin = BoxMasks(boxes, sources, wanted, any_class=any_class)
     elif from_masks is not None:
-        origin = ForeignMasks(from_masks, sources, wanted, label=label, inverted=inverted)
+        origin = ExternalMasks(from_masks, sources, wanted, label=label, inverted=inverted)
     else:
         shift = MAX_SHIFT_PX if max_shift is None else max_shift
         origin = DifferenceMasks(good or Path(), sources, wanted, max_shift_px=shift)
@@ -129,7 +130,7 @@ def mask(
     )
     legend = {}
     if sheet is not None:
-        from ..masking.sheet import write_mask_sheet
+        from ..contact_sheets import write_mask_sheet
 
         legend = dict(write_mask_sheet(sheet, wanted, masks))
     out = Output(json=as_json)
@@ -153,10 +154,10 @@ def _draw(
     options: dict[str, Any],
 ) -> None:
 
-    from ..errors import MissingExtra
+    from sdcore.errors import MissingExtra
 
     try:
-        from ..curate.review import serve_drawing
+        from ..review.serving import serve_drawing
     except ModuleNotFoundError as error:
         raise MissingExtra("'sdclient mask --draw'", "curate") from error
     on_ready = open_page(out, "sdclient mask", open_browser=open_browser)

@@ -14,8 +14,8 @@ from ..errors import SDClientError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ..probe import Sample, Setting, SettingResult
-    from ..probe_sheet import ProbeReport
+    from ..contact_sheets import ProbeReport
+    from ..probe import GridSetting, Sample, SettingResult
 
 _EPILOG = """\b
 Examples:
@@ -84,11 +84,11 @@ def probe(
     image stands its noise score: 0 is as clean as the source; above 0.5 the image counts as spoiled and has a red
     frame. What is there already is not overwritten. Every image is one request.
     """
-    from ..batch.mask_files import find_masks
-    from ..client import WebUI
-    from ..probe import checked_common, grid, own_native_px, pick_sources, run_probe, suggest, summarise
-    from ..probe_sheet import ProbeReport
-    from ..sources import discover
+    from ..client.webui import WebUI
+    from ..contact_sheets import ProbeReport
+    from ..masks.mask import find_masks
+    from ..probe import best_setting, checked_common, grid, own_native_px, pick_sources, run_probe, summarise
+    from ..sources.source import discover
 
     columns = grid(sizes, strengths, samplers)
     common = checked_common(settings, columns)
@@ -105,14 +105,14 @@ def probe(
         samples = run_probe(webui, picked, columns, common, masks=masks)
         made, legend = _make_all(output, samples, files, columns, len(picked) * len(columns))
     results = summarise(made)
-    suggested = suggest(results, native_px)
+    suggested = best_setting(results, native_px)
     output.document(lambda: _as_json(files, made, results, suggested))
     _show(output, results)
     output.line(_in_words(files, suggested, legend))
 
 
 def _make_all(
-    out: Output, samples: Iterator[Sample], files: ProbeReport, columns: Sequence[Setting], total: int
+    out: Output, samples: Iterator[Sample], files: ProbeReport, columns: Sequence[GridSetting], total: int
 ) -> tuple[list[Sample], Mapping[str, str]]:
     """Everything with a progress bar; what was made before something went wrong is drawn too."""
     from tqdm import tqdm

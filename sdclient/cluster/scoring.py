@@ -14,15 +14,14 @@ import ray
 from ray.exceptions import RayError
 
 from sdcore import __version__
+from sdcore.errors import SettingsError
 from sdcore.files import printable
 
-from ..curate.real import ClassStatistics
-from ..curate.score import Scored
-from ..curate.scorer import PairJob, ScoreJob, base_bytes, recorded_bytes
-from ..curate.scoring import ScoringPool, chunks_of
-from ..errors import MaskError, OutputError, SDClientError, SettingsError
+from ..curate.reference import ClassStatistics
+from ..curate.scores import PairJob, Scored, ScoreJob, ScoringPool, base_bytes, chunks_of, recorded_bytes
+from ..errors import MaskError, OutputError, SDClientError
 from .nodes import alive_nodes, query_nodes, refuse_other_version
-from .scorer import ScoringSetup, SentImages, compare_chunk, score_chunk
+from .worker import ScoringSetup, SentImages, compare_chunk, score_chunk
 
 _TRIES = 5
 """How often Ray does a chunk again whose node or process was lost."""

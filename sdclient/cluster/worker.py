@@ -1,26 +1,35 @@
-"""What runs on a node: asks the WebUI beside it, and finishes the images there. Knows nothing of Ray."""
+"""What runs on a node: asks, finishes, scores; and what it is sent. Knows nothing of Ray."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from PIL import Image
 
-from ..batch.finish import finish
-from ..batch.preparing import RequestPreparer
-from ..batch.sending import JobRunner
-from ..batch.server import ServerCheck, check_server
-from ..batch.servers import Server
-from ..client import WebUI
-from ..errors import MaskError, SDClientError, WebUIError
-from ..masks import decode_mask
-from ..photos import decode_photo, size_in
-from ..sources import Source
-from .wire import Endpoint, JobMessage, JobReply, SourceFiles, WorkerContext
+from sdcore import __version__
+from sdcore.errors import MissingExtra, SettingsError
+
+from .._images import decode
+from ..batch.job_execution import Check, JobRunner, RejectedImage, finish_reply
+from ..batch.jobs import Job, PlannedImage
+from ..batch.requests import RequestPreparer
+from ..batch.servers import Server, ServerCheck, check_server
+from ..batch.settings import ImageParameters
+from ..client.webui import WebUI
+from ..errors import BadImage, MaskError, OutputError, SDClientError, WebUIError
+from ..masks.mask import decode_mask
+from ..output.store import GeneratedFile
+from ..sources.source import Source, decode_photo, size_in
+
+if TYPE_CHECKING:
+    from ..curate.reference import ClassStatistics
+    from ..curate.scores import PairJob, Scored, ScoreJob, Scorer
+
 
 _Error = TypeVar("_Error", bound=SDClientError)
 
@@ -64,7 +73,7 @@ class Worker:
                 if self._stopped.is_set():
                     return JobReply(is_unsent=True)
                 reply = self._runner.send(self._server, ready)
-            return JobReply.of(finish(replace(reply, server=self._endpoint.name), self._check))
+            return JobReply.of(finish_reply(replace(reply, server=self._endpoint.name), self._check))
         except SDClientError as error:
             return JobReply(error=named(error, self._endpoint))
 
@@ -130,3 +139,212 @@ class _SentSource:
     def _files(self) -> SourceFiles:
         files: SourceFiles = self._call.files
         return files
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A WebUI, and the node that reaches it."""
+
+    node_id: str
+    """Ray's."""
+    node: str
+    """What people call the node."""
+    host: str
+    """Its address in the network."""
+    url: str
+    """Of the WebUI as the node reaches it, without credentials."""
+    auth: tuple[str, str] | None = field(default=None, repr=False)
+    """None: what the node's own SDCLIENT_AUTH says."""
+
+    @property
+    def name(self) -> str:
+        """As it stands in tables and records."""
+        return f"{self.url} on {self.node}"
+
+
+@dataclass(frozen=True)
+class WorkerContext:
+    """What a worker is sent out with."""
+
+    endpoint: Endpoint
+    native_px: int
+    """Side of the square the model was trained on."""
+    check: Check | None
+    """Finds spoiled images."""
+    most: int
+    """Requests at the WebUI at once."""
+
+
+@dataclass(frozen=True)
+class JobMessage:
+    """A job without the paths of its owner."""
+
+    class_name: str
+    number: int
+    name: str
+    """Of the source's file."""
+    source_sha256: str
+    parameters: ImageParameters
+    images: tuple[tuple[int, int, str], ...]
+    """(k, seed, key) of each."""
+
+    @classmethod
+    def of(cls, job: Job) -> JobMessage:
+        """What a worker has to know of it."""
+        source = job.source
+        return cls(
+            source.class_name,
+            source.number,
+            source.name,
+            job.images[0].source_sha256,
+            job.parameters,
+            tuple((image.k, image.seed, image.key) for image in job.images),
+        )
+
+    def job(self) -> Job:
+        """The same job on the worker's side, where its source is no file."""
+        source = Source(self.class_name, self.number, Path(self.name))
+        return Job(
+            tuple(
+                PlannedImage(source, self.source_sha256, k, seed, key, self.parameters) for k, seed, key in self.images
+            )
+        )
+
+
+@dataclass(frozen=True)
+class SourceFiles:
+    """The files of one source."""
+
+    data: bytes = field(repr=False)
+    mask: bytes | None = field(default=None, repr=False)
+    """None where its images have no mask."""
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """An image that is not worth keeping."""
+
+    k: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class JobReply:
+    """What became of a job."""
+
+    images: tuple[GeneratedFile | Rejected, ...] = ()
+    error: Exception | None = None
+    """Why there are none."""
+    is_unsent: bool = False
+    """Nothing was asked of the WebUI, for the run was to stop."""
+
+    @classmethod
+    def of(cls, images: Sequence[GeneratedFile | RejectedImage]) -> JobReply:
+        """A reply with images."""
+        return cls(
+            tuple(Rejected(one.planned.k, one.reason) if isinstance(one, RejectedImage) else one for one in images)
+        )
+
+    def images_of(self, job: Job) -> list[GeneratedFile | RejectedImage]:
+        """The images of the job that was sent."""
+        planned = {image.k: image for image in job.images}
+        return [RejectedImage(planned[one.k], one.reason) if isinstance(one, Rejected) else one for one in self.images]
+
+
+_Found = TypeVar("_Found")
+
+
+@dataclass(frozen=True)
+class ScoringSetup:
+    """What is the same for all images of a call."""
+
+    name: str
+    """Tells one call from another."""
+    version: str
+    """Of the owner's software."""
+    real: dict[str, ClassStatistics] = field(repr=False)
+    """Measures of real images by class."""
+    with_faces: bool
+
+
+@dataclass(frozen=True)
+class SentImages:
+    """The files of some jobs; what runs on a node reads them here."""
+
+    images: dict[str, bytes] = field(repr=False)
+    """By the image's file."""
+    masks: dict[str, bytes] = field(repr=False)
+    """By the mask's file."""
+    bases: dict[str, bytes] = field(default_factory=dict, repr=False)
+    """By sha256; sent apart, once to a node."""
+
+    def image(self, job: ScoreJob) -> Image.Image:
+        """Decoded from the bytes, which the owner has compared with the record."""
+        try:
+            return decode(self.images[job.file], job.file)
+        except BadImage as error:
+            raise OutputError(
+                f"{job.file}: cannot be decoded; run 'sdclient verify OUTPUT --repair', generate what is missing, and "
+                "curate again"
+            ) from error
+
+    def base(self, job: ScoreJob) -> Image.Image:
+        """The same."""
+        return decode_photo(self.bases[job.base_sha256], f"the picture that {job.file} was made from")
+
+    def mask(self, job: ScoreJob, size: tuple[int, int]) -> Image.Image:
+        """Decoded from the bytes."""
+        return decode_mask(self.masks[job.mask], job.mask, size)
+
+
+def score_chunk(
+    setup: ScoringSetup, jobs: Sequence[ScoreJob], pictures: SentImages, names: Sequence[str], *bases: bytes
+) -> list[Scored] | SDClientError:
+    """Scores of some images, in their order; an error is a result, so that it comes back as it is.
+
+    Args:
+        setup: what is the same for all.
+        jobs: what to score.
+        pictures: their files, without the bases.
+        names: sha256 of each base.
+        bases: the bases' files.
+    """
+    return _at_work(setup, pictures, names, bases, lambda scorer: [scorer.score(job) for job in jobs])
+
+
+def compare_chunk(
+    setup: ScoringSetup, pairs: Sequence[PairJob], pictures: SentImages, names: Sequence[str], *bases: bytes
+) -> list[float] | SDClientError:
+    """Likenesses of some pairs, in their order; otherwise as `score_chunk`."""
+    return _at_work(setup, pictures, names, bases, lambda scorer: [scorer.compare(pair) for pair in pairs])
+
+
+def _at_work(
+    setup: ScoringSetup,
+    pictures: SentImages,
+    names: Sequence[str],
+    bases: Sequence[bytes],
+    work: Callable[[Scorer], list[_Found]],
+) -> list[_Found] | SDClientError:
+    if setup.version != __version__:
+        return SettingsError(
+            f"a node has sd-defects {__version__}, the owner's machine {setup.version}; install the same version there"
+        )
+    try:
+        from ..curate.scores import Scorer
+    except ImportError:
+        return MissingExtra("'sdclient curate --ray' on each node", "curate")
+    sent = replace(pictures, bases=dict(zip(names, bases, strict=True)))
+    if setup.name not in _SCORERS:
+        _SCORERS.clear()
+        _SCORERS[setup.name] = Scorer(sent, setup.real, with_faces=setup.with_faces)
+    scorer = _SCORERS[setup.name]
+    scorer.pictures = sent
+    try:
+        return work(scorer)
+    except SDClientError as error:
+        return error
+
+
+_SCORERS: dict[str, Scorer] = {}
+"""The scorer of this process, by the call it serves: what it learnt from the real images is learnt once."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from .draws import share_evenly
+from .plan import ComposeSettings, share_evenly
 from .run import ComposeOptions, Composer, ComposeStart
-from .settings import ComposeSettings
 
 __all__ = ["ComposeOptions", "ComposeSettings", "ComposeStart", "Composer", "share_evenly"]

@@ -1,18 +1,33 @@
-"""The images of a transplant run and their identities, all known before the first one is made."""
+"""Settings, defects, good images, and every planned transplant."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ..batch.identity import image_keys
-from ..batch.jobs import PlannedFile, SourcePlan
-from ..errors import PlanError
-from .draws import is_on_own
-from .material import Defect
-from .settings import ComposeSettings, Onto
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from sdcore.errors import SettingsError
+from sdcore.files import printable, sha256_of
+from sdcore.images.folders import is_image_name, list_entries
+from sdcore.progress import ProgressTracker, no_progress
+
+from ..batch.settings import LARGEST_RUN_SEED
+from ..errors import MaskError, PlanError, SourceError
+from ..masks.mask import mask_path
+from ..output.planned_images import PlannedFile, SourcePlan, draw_index, image_keys, seed_base
+from ..plan import USUALLY_EXCLUDED, spread
+from ..sources.source import Source
+
+Onto = Literal["good", "own", "both"]
+
+
+def is_on_own(onto: Onto, number: int, k: int) -> bool:
+    """Whether an image is made on the defect's own picture; with "both" every other one of a source is."""
+    return onto == "own" or (onto == "both" and (number + k) % 2 == 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +105,249 @@ def plan_transplants(
         ]
     except ValueError as error:
         raise PlanError(str(error)) from error
+
+
+Blend = Literal["auto", "feather", "clone", "mixed"]
+Tone = Literal["full", "mean", "none"]
+
+SMALLEST_SCALE, LARGEST_SCALE = 0.25, 4.0
+
+
+class ComposeSettings(BaseModel):
+    """Fixed for a whole output folder; all of it changes pixels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    onto: Onto = "good"
+    """On a good image, elsewhere on the defect's own picture, or the two by turns."""
+    rotation_degrees: float = Field(180.0, ge=0, le=180, allow_inf_nan=False)
+    """A defect is turned by up to this, to either side."""
+    right_angles: bool = False
+    """Turned by quarter turns alone, none further than `rotation_degrees`: no pixel is computed anew."""
+    scale: tuple[float, float] = (0.9, 1.1)
+    """Smallest and largest size, as multiples of the defect's own."""
+    flip: bool = True
+    """Mirrored by chance."""
+    copies: tuple[int, int] = (1, 1)
+    """Fewest and most places of one image that the defect is put at."""
+    tone: Tone = "full"
+    """Its surroundings' level and contrast are brought to the new place's, the level alone, or neither."""
+    blend: Blend = "auto"
+    """How it is joined: by its own soft edge, cv2's seamless cloning (normal or mixed), or the one with less seam."""
+    match_limit: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """Highest mismatch of the surroundings that a place may have; None: the usual one, and none where an allowed area
+    says where."""
+    tighten: bool = True
+    """A mask that is a plain box is drawn in to what differs in it from its surroundings."""
+    grow_px: int = Field(2, ge=0, le=500)
+    """The mask is grown by this before the cut."""
+    feather_px: int = Field(3, ge=0, le=500)
+    """Width of its soft edge."""
+    seed: int = Field(0, ge=0, le=LARGEST_RUN_SEED)
+    """Run seed, from which every draw follows."""
+
+    @field_validator("scale")
+    @classmethod
+    def _check_scale(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not SMALLEST_SCALE <= value[0] <= value[1] <= LARGEST_SCALE:
+            raise ValueError(f"expected LOW:HIGH from {SMALLEST_SCALE:g} to {LARGEST_SCALE:g}, as 0.9:1.1")
+        return value
+
+    @field_validator("copies")
+    @classmethod
+    def _check_copies(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if not 1 <= value[0] <= value[1]:
+            raise ValueError("expected LOW:HIGH with 1 or more, as 1:2")
+        return value
+
+    @classmethod
+    def checked(cls, values: Mapping[str, Any]) -> ComposeSettings:
+        """Make settings out of a user's values.
+
+        Raises:
+            SettingsError: names the first value at fault and what was expected.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = str(first["loc"][0]).replace("_", "-")
+            raise SettingsError(f"{name}: {first['input']!r}: {first['msg']}") from error
+
+
+# The plane's two irrational steps with the least gaps, after Roberts (2018): 1/p and 1/p^2 for p^3 = p + 1, in 2^-64.
+_SOURCE_STEP = 0xC13FA9A902A6328F
+_IMAGE_STEP = 0x91E10DA5C79E7B1C
+_WHOLE = 2**64
+
+
+def share_evenly(sources: Sequence[Source], per_class: int) -> list[tuple[Source, int]]:
+    """So many images of each class, no source of a class with more than one more than another; Normal has none.
+
+    Args:
+        sources: all there are, in order.
+        per_class: images of each class.
+    """
+    owed = []
+    for name in dict.fromkeys(source.class_name for source in sources):
+        if name not in USUALLY_EXCLUDED:
+            own = [source for source in sources if source.class_name == name]
+            owed += [(source, count) for source, count in zip(own, spread(per_class, len(own)), strict=True) if count]
+    return owed
+
+
+class BackgroundOrder:
+    """The good images for the defects of one class, in an order of the run's own.
+
+    The images of the class step through the deck by a sequence that leaves no gap, so that none is used much more often
+    than another. Where one lands depends on the run's seed, the class, the source's number and k, and on how many good
+    images there are; on nothing else.
+
+    Args:
+        good: how many there are, at least 1.
+        run_seed: seed of the run.
+        class_name: of the defects.
+    """
+
+    def __init__(self, good: int, *, run_seed: int, class_name: str) -> None:
+        seed = seed_base(run_seed, class_name, 0)
+        # Neighbours in the folder are often pictures of one board.
+        self._order = sorted(range(good), key=lambda index: draw_index(seed, f"order {index}", _WHOLE))
+        self._offset = draw_index(seed, "first good image", _WHOLE)
+
+    def tries(self, number: int, k: int, seed: int, most: int) -> Iterator[int]:
+        """Places in the list of good images, each once, the one to try first as the first.
+
+        Args:
+            number: of the source.
+            k: which image of it.
+            seed: of the image; the further ones are drawn by it.
+            most: how many at most.
+        """
+        good = len(self._order)
+        place = (self._offset + number * _SOURCE_STEP + k * _IMAGE_STEP) % _WHOLE * good // _WHOLE
+        seen: set[int] = set()
+        while len(seen) < min(most, good):
+            while place in seen:
+                place = (place + 1) % good
+            seen.add(place)
+            yield self._order[place]
+            place = draw_index(seed, f"good image {len(seen)}", good)
+
+
+_A_DEFECT = "defects, not good images; expected good ones alone: give their folder, as sources/Normal"
+
+
+@dataclass(frozen=True)
+class BackgroundImage:
+    """A picture without a defect."""
+
+    relative: str
+    """Path relative to the folder of good images, forward slashes."""
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Defect:
+    """A numbered source image and the mask of its defect."""
+
+    source: Source
+    sha256: str
+    mask: Path
+    mask_sha256: str
+
+
+def read_defects(sources: Iterable[Source], masks: Path, *, track: ProgressTracker = no_progress) -> list[Defect]:
+    """The defects with their masks.
+
+    Raises:
+        MaskError: a mask is missing; says how many are.
+        OSError: a file cannot be read.
+    """
+    pairs = [(source, mask_path(masks, source)) for source in sources]
+    missing = [mask for _, mask in pairs if not mask.is_file()]
+    if missing:
+        raise MaskError(
+            f"{printable(missing[0])}: no such mask ({len(missing)} of {len(pairs)} sources have none); expected one "
+            "for every source that owes images; make them with 'sdclient mask'"
+        )
+    return [
+        Defect(source, sha256_of(source.path), mask, sha256_of(mask)) for source, mask in track(pairs, "read defects")
+    ]
+
+
+def read_good(
+    folder: Path, defects: Collection[Defect], classes: Collection[str], *, track: ProgressTracker = no_progress
+) -> list[BackgroundImage]:
+    """The good images of a folder and of the folders in it, in natural order.
+
+    Args:
+        folder: of images, or of class folders with images.
+        defects: those that will be put on them.
+        classes: names of all defect classes, none of which may be a folder among the good ones.
+        track: shows how far reading them is.
+
+    Raises:
+        SourceError: there is none, or one of them is a defect's picture.
+        OSError: a file cannot be read.
+    """
+    found: list[BackgroundImage] = []
+    of_defects = next((entry for entry in list_entries(folder) if entry.is_dir() and entry.name in classes), None)
+    if of_defects is not None:
+        raise SourceError(f"{printable(of_defects)}: {_A_DEFECT}")
+    files = list(_images_in(folder))
+    if not files:
+        raise SourceError(f"{printable(folder)}: no image in it; expected good images, as {folder}/1.png")
+    by_sha256 = {defect.sha256: defect.source.relative for defect in defects}
+    for path in track(files, "read good images"):
+        relative = path.relative_to(folder).as_posix()
+        sha256 = sha256_of(path)
+        if sha256 in by_sha256:
+            raise SourceError(f"{printable(path)}: {_A_DEFECT} ({by_sha256[sha256]})")
+        found.append(BackgroundImage(relative, path, sha256))
+    return found
+
+
+def allowed_path(allowed: Path, relative: str) -> Path:
+    """Where the allowed area of an image lies: at the image's own path, as a .png."""
+    return (allowed / relative).with_suffix(".png")
+
+
+def check_allowed(allowed: Path, relatives: Sequence[str]) -> int:
+    """How many of the images have an allowed area of their own.
+
+    Raises:
+        SourceError: none has one.
+    """
+    having = sum(allowed_path(allowed, relative).is_file() for relative in relatives)
+    if not having:
+        raise SourceError(
+            f"{printable(allowed)}: no allowed area for any of the {len(relatives)} pictures; expected masks named as "
+            f"they are, as {allowed_path(allowed, relatives[0])}, white where a defect may go"
+        )
+    return having
+
+
+def digest(lines: Iterable[str]) -> str:
+    """SHA-256 over lines, for what a run depends on as a whole."""
+    return hashlib.sha256("\n".join(lines).encode("utf-8")).hexdigest()
+
+
+def describe_good(good: Sequence[BackgroundImage]) -> str:
+    """The good images in one line that changes with any of them."""
+    return f"{len(good)} images, {digest(f'{one.relative} {one.sha256}' for one in good)[:16]}"
+
+
+def describe_allowed(allowed: Path) -> str:
+    """The allowed areas of a folder in one line that changes with any of them."""
+    lines = [f"{path.relative_to(allowed).as_posix()} {sha256_of(path)}" for path in _images_in(allowed)]
+    return f"{len(lines)} areas, {digest(lines)[:16]}"
+
+
+def _images_in(folder: Path) -> Iterable[Path]:
+    for entry in list_entries(folder):
+        if entry.is_dir() and not entry.name.startswith("_"):
+            yield from (path for path in list_entries(entry) if path.is_file() and is_image_name(path.name))
+        elif entry.is_file() and is_image_name(entry.name):
+            yield entry

@@ -11,21 +11,21 @@ import cv2
 import numpy as np
 from PIL import Image, ImageChops
 
-from .. import sizing
 from .._images import LOSSLESS_FORMATS
-from ..batch.failures import FailureKind, classify_failure
-from ..batch.finish import GENUINE_ENGINE, GeneratedFile, model_name, used_settings
-from ..batch.masking import SourceMask, mask_source, picture_to_send
-from ..batch.parameters import Inpainting
-from ..batch.request import build_request, encode_source
-from ..batch.server import check_server
-from ..batch.settings import GenerationSettings
-from ..batch.spoiled import find_artifacts
-from ..client import GeneratedImage, WebUI
+from ..batch.job_execution import FailureKind, classify_failure, model_name, used_settings
+from ..batch.requests import SourceMask, build_request, encode_source, mask_source, picture_to_send
+from ..batch.servers import check_server
+from ..batch.settings import GenerationSettings, Inpainting
+from ..client.generation_job import GeneratedImage
+from ..client.webui import WebUI
 from ..errors import LossyFormat, WebUIError
 from ..infotext import ENGINE_KEY, parse_infotext
-from .record import ENGINE, NotPlaced, to_files
-from .seam import border_of
+from ..manifest.database import GENUINE_ENGINE
+from ..output.artifacts import find_artifacts
+from ..output.store import GeneratedFile, to_files
+from ..sources.source import ImageForm, generation_size, restore_form
+from .maker import ENGINE, NotPlaced
+from .transplant import border_of
 
 USUAL_STRENGTH = 0.15
 TRIES = 3
@@ -72,7 +72,7 @@ class SeamRefiner:
         ring = _ring(mask)
         inpainting = self._parameters.inpainting
         native_px = self._parameters.native_px or self._server.native_px
-        size = sizing.generation_size(picture.width, picture.height, native_px=native_px)
+        size = generation_size(picture.width, picture.height, native_px=native_px)
         if inpainting is None:
             raise TypeError("a refiner always has a way of inpainting")
         masked = mask_source(picture, ring, inpainting, size)
@@ -116,7 +116,7 @@ class SeamRefiner:
         spoiled = find_artifacts(image, sent, masked.sent_box) if image.size == sent.size else None
         if spoiled is not None:
             return spoiled
-        return masked.put_back(sizing.restore(image, sizing.SourceForm.of(picture)))
+        return masked.put_back(restore_form(image, ImageForm.of(picture)))
 
     def _record(
         self,

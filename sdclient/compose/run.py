@@ -12,22 +12,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sdcore.errors import SettingsError
 from sdcore.images.folders import list_entries
 from sdcore.progress import ProgressTracker, no_progress
 
-from ..batch.finish import GeneratedFile
-from ..batch.missing import MissingImages
-from ..batch.store import OutputStore, open_store
-from ..errors import OutputError, SettingsError
-from ..manifest import ImageRecord
+from ..errors import OutputError
+from ..manifest.database import ImageRecord
+from ..output.planned_images import MissingImages
+from ..output.store import GeneratedFile, OutputStore, open_store
 from ..plan import USUALLY_EXCLUDED
-from ..sources import Source
-from .material import BackgroundImage, Defect, check_allowed, describe_allowed, describe_good, read_defects, read_good
-from .plan import PlannedTransplant, plan_transplants
-from .record import ENGINE, NotPlaced
+from ..sources.source import Source
+from .maker import ENGINE, MakerContext, NotPlaced, TransplantMaker, make_in_helper, start_helper
+from .plan import (
+    BackgroundImage,
+    ComposeSettings,
+    Defect,
+    PlannedTransplant,
+    check_allowed,
+    describe_allowed,
+    describe_good,
+    plan_transplants,
+    read_defects,
+    read_good,
+)
 from .refine import SeamRefiner
-from .settings import ComposeSettings
-from .work import MakerContext, TransplantMaker, make_in_helper, start_helper
 
 USUAL_TRIES = 20
 _AHEAD = 4

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .judged import JudgedImage
-from .reasons import REASONS, Direction, Reason
+from .reasons import REASONS, Direction, JudgedImage, Reason
 
 if TYPE_CHECKING:
     from .curator import Curator as Curator

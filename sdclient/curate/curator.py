@@ -1,31 +1,34 @@
-"""Scores what has no scores yet, and judges everything from the stored scores."""
+"""Scores what is new, judges everything, finds near duplicates."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from sdcore.images.folders import natural_key
+from sdcore.images.hashes import close_pairs
 from sdcore.progress import ProgressTracker, no_progress
 
-from ..manifest import Manifest, Parent
-from ..manifest_curation import ACCEPTED, REJECTED, FilterVerdict
-from ..manifest_fingerprints import Fingerprint, NearDuplicate
-from . import reasons as words
-from .decide import Thresholds, duplicate_threshold, rejection_reasons
-from .judged import JudgedImage
-from .knowledge import ReferenceStatistics
-from .ledger import CurationStore, ImageRow, ScoreTable
-from .opinion import ClassifierOpinions
-from .real import ClassStatistics
-from .scorer import PairJob, ScoreJob, recorded_bytes
-from .scoring import ScoringFactory, ScoringPool, default_workers, scoring
-from .settings import CurationSettings
-from .twins import duplicates, pairs_to_compare
+from ..manifest.curation import (
+    ACCEPTED,
+    REJECTED,
+    CurationStore,
+    FilterVerdict,
+    Fingerprint,
+    ImageRow,
+    NearDuplicate,
+    ScoreTable,
+)
+from ..manifest.database import Manifest, Parent
+from .classifier_opinion import ClassifierOpinions
+from .reasons import FACE, NEAR_DUPLICATE, REASONS, JudgedImage
+from .reference import ClassStatistics, ReferenceStatistics
+from .scores import PairJob, ScoreJob, ScoringFactory, ScoringPool, default_workers, recorded_bytes, scoring
+from .thresholds import CurationSettings, Thresholds, duplicate_threshold, rejection_reasons
 
 RUN_KEY = "curation"
 """Key of the manifest's run table that keeps the limits chosen."""
@@ -95,9 +98,7 @@ class Curator:
         missing = sorted(
             (job for file, job in jobs.items() if file not in scored), key=lambda job: (job.base, natural_key(job.file))
         )
-        with self._open_scoring(
-            self._real.measures(track), words.FACE not in self._settings.skip, len(missing)
-        ) as pool:
+        with self._open_scoring(self._real.measures(track), FACE not in self._settings.skip, len(missing)) as pool:
             for batch in _batches(_tracked(pool.score(missing), len(missing), track, "score")):
                 former = (prints.get(job.file) for job, _ in batch)
                 self._store.save_scores(
@@ -174,7 +175,7 @@ class Curator:
             for one in images
         }
         found: set[str] = set()
-        if words.NEAR_DUPLICATE not in skip:
+        if NEAR_DUPLICATE not in skip:
             found = duplicates(
                 images,
                 (file for file, reasons in own.items() if reasons),
@@ -183,8 +184,8 @@ class Curator:
                 by_person,
             )
         for one in images:
-            reasons = {*own[one.file], *((words.NEAR_DUPLICATE,) if one.file in found else ())}
-            ordered = tuple(word for word in words.REASONS if word in reasons)
+            reasons = {*own[one.file], *((NEAR_DUPLICATE,) if one.file in found else ())}
+            ordered = tuple(word for word in REASONS if word in reasons)
             verdict = by_person.get(one.file, REJECTED if ordered else ACCEPTED)
             yield JudgedImage(one.file, one.class_name, one.source, one.sha256, ordered, scores[one.file], verdict)
 
@@ -247,3 +248,73 @@ def _batches(items: Iterator[Any]) -> Iterator[list[Any]]:
             batch = []
     if batch:
         yield batch
+
+
+HASH_RADIUS = 40
+"""Bits of 256 that the hashes of near duplicates may differ by; a shift by one pixel alone changes 25, at times 40."""
+MOST_TWINS = 16
+"""Pairs compared for each image, the nearest by hash; among many copies of one picture that is enough to find one."""
+
+Pair = tuple[str, str]
+"""(file, file that was there before)."""
+
+
+def pairs_to_compare(prints: Mapping[str, Fingerprint], class_of: Mapping[str, str]) -> list[Pair]:
+    """Pairs within a class whose hashes are close and of which at least one was never compared.
+
+    Args:
+        prints: fingerprints by file.
+        class_of: class by file; others are passed over.
+    """
+    by_class: dict[str, list[str]] = {}
+    for file in prints:
+        if file in class_of:
+            by_class.setdefault(class_of[file], []).append(file)
+    pairs: list[Pair] = []
+    for files in by_class.values():
+        former = [file for file in files if prints[file].twins is not None]
+        ordered = [*former, *(file for file in files if prints[file].twins is None)]
+        hashes = [prints[file].hash for file in ordered]
+        close = close_pairs(hashes, radius=HASH_RADIUS, most=MOST_TWINS, first_new=len(former))
+        pairs.extend((ordered[pair.later], ordered[pair.earlier]) for pair in close)
+    return pairs
+
+
+def duplicates(
+    images: Sequence[ImageRow],
+    rejected: Iterable[str],
+    prints: Mapping[str, Fingerprint],
+    limit_of: Callable[[str, str], float],
+    by_person: Mapping[str, str],
+) -> set[str]:
+    """Files that look like one that is accepted and was made before, or that a person accepted.
+
+    Args:
+        images: of one class.
+        rejected: files that have other reasons already; nobody's duplicate is measured against them.
+        prints: fingerprints by file.
+        limit_of: (file, file) -> the likeness from which on the two are duplicates.
+        by_person: what a person decided, by file; goes first.
+    """
+    alike = _neighbours(images, prints)
+    accepted = {file for file, verdict in by_person.items() if verdict == ACCEPTED}
+    out = set(rejected)
+    found = set()
+    for one in sorted(images, key=lambda image: (image.created_at, natural_key(image.file))):
+        if by_person.get(one.file) == ACCEPTED:
+            continue
+        near = alike.get(one.file, {}).items()
+        if any(other in accepted and likeness >= limit_of(one.file, other) for other, likeness in near):
+            found.add(one.file)
+        elif one.file not in out and one.file not in by_person:
+            accepted.add(one.file)
+    return found
+
+
+def _neighbours(images: Sequence[ImageRow], prints: Mapping[str, Fingerprint]) -> dict[str, dict[str, float]]:
+    alike: dict[str, dict[str, float]] = {}
+    for one in images:
+        for twin in (prints[one.file].twins or ()) if one.file in prints else ():
+            alike.setdefault(one.file, {})[twin.file] = twin.likeness
+            alike.setdefault(twin.file, {})[one.file] = twin.likeness
+    return alike

@@ -1,4 +1,4 @@
-"""Why an image is rejected: the words that stand in the manifest, which way each fails, and how to say it.
+"""Names of reasons and scores, and one judged image; light.
 
 Too alike means that the image teaches a classifier nothing that its source does not; a higher denoising strength helps.
 Unreal means that no camera would have taken it; a lower one helps.
@@ -6,8 +6,13 @@ Unreal means that no camera would have taken it; a lower one helps.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+
+from ..manifest.curation import ACCEPTED
+
+TOO_ALIKE = "too_alike"
 
 
 class Direction(Enum):
@@ -33,7 +38,6 @@ class Reason:
         return f"{self.english} {self.chinese}"
 
 
-TOO_ALIKE = "too_alike"
 NEAR_DUPLICATE = "near_duplicate"
 NOISE = "noise"
 COLOUR_GARBAGE = "colour_garbage"
@@ -46,7 +50,7 @@ WRONG_CLASS = "wrong_class"
 LOOKS_NORMAL = "looks_normal"
 FAR_FROM_CLASS = "far_from_class"
 
-_ALL = (
+_ALL_REASONS = (
     Reason(TOO_ALIKE, Direction.TOO_ALIKE, "too like its source", "与源图过于相似"),
     Reason(NEAR_DUPLICATE, Direction.TOO_ALIKE, "near duplicate", "近似重复"),
     Reason(NOISE, Direction.UNREAL, "noise", "噪声"),
@@ -61,7 +65,7 @@ _ALL = (
     Reason(FAR_FROM_CLASS, Direction.UNREAL, "far from its class", "偏离本类"),
 )
 
-REASONS: dict[str, Reason] = {reason.word: reason for reason in _ALL}
+REASONS: dict[str, Reason] = {reason.word: reason for reason in _ALL_REASONS}
 """Every reason by its word, too alike first."""
 
 
@@ -74,3 +78,77 @@ def label_of(word: str) -> str:
 def fails(words: tuple[str, ...], direction: Direction) -> bool:
     """Whether one of these reasons points that way."""
     return any(word in REASONS and REASONS[word].direction is direction for word in words)
+
+
+@dataclass(frozen=True)
+class ScoreName:
+    """One score of an image."""
+
+    name: str
+    low: float
+    high: float | None
+    """Bounds of what it can be; None where there is no upper one."""
+    english: str
+    chinese: str
+
+    @property
+    def label(self) -> str:
+        """Both languages, for tables."""
+        return f"{self.english} {self.chinese}"
+
+
+_ALL_SCORES = (
+    ScoreName("ssim_inside", -1, 1, "likeness to its base inside the changed area", "变化区域内相似度"),
+    ScoreName("ssim_outside", -1, 1, "likeness to its base outside it", "变化区域外相似度"),
+    ScoreName("ssim_reimaged", -1, 1, "likeness of the base to itself, taken again", "重新成像相似度"),
+    ScoreName("hash_distance", 0, 256, "bits of the perceptual hash that differ from the base's", "感知哈希距离"),
+    ScoreName("noise", 0, 1, "grey noise beyond the base's", "噪声"),
+    ScoreName("colour_garbage", 0, 1, "colour noise beyond the base's", "彩色噪声"),
+    ScoreName("sharpness", 0, None, "sharpness: finest detail to the next coarser", "边缘锐度"),
+    ScoreName("texture", 0, 255, "fine texture, in levels of 0-255", "细纹理"),
+    ScoreName("grain", 0, 128, "unrest of the quiet parts, in levels", "平坦处颗粒"),
+    ScoreName("tone_distance", 0, 255, "distance to the tones of real images, in levels", "明暗距离"),
+    ScoreName("colour_distance", 0, 442, "distance to the colours of real images, in levels", "颜色距离"),
+    ScoreName("face", 0, 1, "how surely there is a face", "人脸置信度"),
+    ScoreName("p_class", 0, 1, "the classifier's probability of its class", "本类概率"),
+    ScoreName("p_normal", 0, 1, "the classifier's probability of Normal", "正常概率"),
+    ScoreName("p_other", 0, 1, "the highest probability of another class", "其他类最高概率"),
+    ScoreName("feature_distance", 0, 2, "the classifier's features: distance to the class", "特征距离"),
+)
+
+SCORES: dict[str, ScoreName] = {score.name: score for score in _ALL_SCORES}
+"""Every score by its name."""
+
+
+@dataclass(frozen=True)
+class JudgedImage:
+    """One image with its scores and what follows from them."""
+
+    file: str
+    """Relative to the output folder, forward slashes."""
+    class_name: str
+    source: str
+    """Of its source, relative to the sources folder, forward slashes."""
+    sha256: str
+    """Of the bytes that were judged."""
+    reasons: tuple[str, ...]
+    """The filters' reasons, words of `reasons.REASONS`; none accepts it."""
+    scores: Mapping[str, float | None]
+    """Score by name (`score_names.SCORES`); None where it does not apply."""
+    verdict: str
+    """What holds: a person's decision where there is one, else the filters'."""
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the image counts; a person's word goes before the filters'."""
+        return self.verdict == ACCEPTED
+
+    @property
+    def is_too_alike(self) -> bool:
+        """Whether a filter rejects it as too alike; a higher strength may help."""
+        return fails(self.reasons, Direction.TOO_ALIKE)
+
+    @property
+    def is_unreal(self) -> bool:
+        """Whether a filter rejects it as unreal; a lower strength may help."""
+        return fails(self.reasons, Direction.UNREAL)

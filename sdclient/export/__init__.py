@@ -5,14 +5,14 @@
     result = export(Path("output"), Path("data/train"))
     detection = export(Path("output"), Path("detection"), Labels(kind="yolo"))
 
-What an export put there stands in its table `exported.csv` (`sdclient.manifest_exported`), which is written before the
+What an export put there stands in its table `exported.csv` (`sdclient.manifest.tables`), which is written before the
 files: whatever moment it is stopped at, a repeat knows its own files and goes on.
 """
 
 from __future__ import annotations
 
-from .balance import ClassBalance
+from .layouts import Labels
+from .planning import ClassBalance
 from .run import ExportResult, export
-from .settings import Labels
 
 __all__ = ["ClassBalance", "ExportResult", "Labels", "export"]

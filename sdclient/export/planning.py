@@ -1,21 +1,21 @@
-"""What an export has to do: which images to copy, which boxes to write, what to take out again."""
+"""What to copy, write and take out again; the balance."""
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 from sdcore.files import sha256_or_none
 from sdcore.progress import ProgressTracker
 
 from ..errors import ExportError
-from ..manifest_exported import ExportedImage, read_exported
-from .layout import Layout
-from .places import BoxFinder
-from .selection import SelectedImage, Selection
-from .settings import Labels
-from .state import ExportedFileState, state_of
+from ..manifest.tables import ExportedImage, read_exported
+from .layouts import Labels, Layout
+from .selection import BoxFinder, SelectedImage, Selection
 
 
 @dataclass
@@ -152,3 +152,79 @@ def _is_ours(row: ExportedImage, selection: Selection) -> bool:
     if row.output == selection.output.resolve().as_posix():
         return True
     return row.sha256 in selection.recorded_sha256 and not Path(row.output).is_dir()
+
+
+class ExportedFileState(Enum):
+    """Of one file."""
+
+    MISSING = "missing"
+    SAME = "same"
+    """The bytes of the row; of a row without a box file, that there is none to be."""
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class RowState:
+    """Of the two files of a row."""
+
+    image: ExportedFileState
+    label: ExportedFileState
+
+
+def state_of(root: Path, row: ExportedImage) -> RowState:
+    """Read a row's files.
+
+    Raises:
+        OSError: one is there and cannot be read.
+    """
+    label = _state(root / row.label_file, row.label_sha256) if row.label_file else ExportedFileState.SAME
+    return RowState(_state(root / row.file, row.sha256), label)
+
+
+def _state(path: Path, sha256: str) -> ExportedFileState:
+    found = sha256_or_none(path)
+    if found is None:
+        return ExportedFileState.MISSING
+    return ExportedFileState.SAME if found == sha256 else ExportedFileState.OTHER
+
+
+@dataclass(frozen=True)
+class ClassBalance:
+    """One class of a training folder."""
+
+    class_name: str
+    real: int
+    """What lies there and was not exported."""
+    generated_before: int
+    generated_after: int
+
+    @property
+    def total_before(self) -> int:
+        """Real and generated."""
+        return self.real + self.generated_before
+
+    @property
+    def total_after(self) -> int:
+        """Real and generated."""
+        return self.real + self.generated_after
+
+    @property
+    def generated_share(self) -> float | None:
+        """Of the total after the export, 0 to 1; None for an empty class."""
+        return self.generated_after / self.total_after if self.total_after else None
+
+
+def balance_of(real: Mapping[str, int], before: Counter[str], after: Counter[str]) -> tuple[ClassBalance, ...]:
+    """A row for each class that has anything, by name."""
+    names = sorted(name for name in {*real, *before, *after} if real.get(name, 0) or before[name] or after[name])
+    return tuple(ClassBalance(name, real.get(name, 0), before[name], after[name]) for name in names)
+
+
+def sum_of(rows: tuple[ClassBalance, ...]) -> ClassBalance:
+    """All classes together."""
+    return ClassBalance(
+        "",
+        sum(row.real for row in rows),
+        sum(row.generated_before for row in rows),
+        sum(row.generated_after for row in rows),
+    )

@@ -1,4 +1,9 @@
-"""Which images of an output are to be exported, as its manifest says."""
+"""Which images, and their boxes (numpy only inside the functions that need it).
+
+One connected area of the mask is one box: it is the place that was repainted, and what lies in it belongs together,
+however many of its pixels came out as they were. The box is drawn around the changed pixels in that area, so that it
+is never larger than the area and holds all of them; the soft edge of the mask counts, since pixels change there too.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..errors import ExportError
-from ..manifest import ImageRecord, Manifest, Parent
-from ..manifest_curation import ACCEPTED, REJECTED, UNDECIDED, Curation
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from sdcore.annotations import Box
+from sdcore.errors import MissingExtra
+from sdcore.files import sha256_of
+from sdcore.images.decode import to_rgb
+
+from ..errors import ExportError, MaskError, SourceError
+from ..manifest.curation import ACCEPTED, REJECTED, UNDECIDED, Curation
+from ..manifest.database import ImageRecord, Manifest, Parent
+from ..masks.mask import read_mask
+from ..sources.source import read_photo
+from .layouts import Labels
 
 _LONGEST_STEM = 60
 _DIGITS_OF_SHA256 = 16
@@ -118,3 +136,155 @@ def _chosen(record: ImageRecord) -> SelectedImage:
         is_on_source=not record.other_parents or record.asked.get("base") == "source",
         keeps_source_defect=record.asked.get("base") == "source",
     )
+
+
+@dataclass(frozen=True)
+class ImageBoxes:
+    """An image's boxes, and what a box file says of the picture."""
+
+    boxes: tuple[Box, ...]
+    size: tuple[int, int]
+    """(width, height), px."""
+    channels: int
+
+
+class BoxFinder:
+    """Finds the boxes of images of one output.
+
+    Args:
+        output: the output folder.
+        run: its run parameters, with the folders of the parents.
+        labels: the class without defects, and what counts as changed.
+
+    Raises:
+        MissingExtra: a package that finds boxes is not installed.
+    """
+
+    def __init__(self, output: Path, run: Mapping[str, Any], labels: Labels) -> None:
+        try:
+            pass
+        except ModuleNotFoundError as error:
+            raise MissingExtra("writing boxes", "curate") from error
+        self._find, self._find_kept = changed_boxes, kept_boxes
+        self._output, self._run, self._labels = output, run, labels
+        # Images of one source follow each other.
+        self._last: tuple[tuple[Path, str], Image.Image] | None = None
+
+    def of(self, image: SelectedImage) -> ImageBoxes:
+        """The boxes of an image; none for one of the class without defects.
+
+        Raises:
+            ExportError: why the place of its defect is not known.
+        """
+        path = self._output / image.file
+        try:
+            made = read_photo(path)
+            boxes = () if image.class_name == self._labels.normal else self._boxes(image, made)
+        except (ExportError, SourceError, MaskError, OSError) as error:
+            raise ExportError(f"{path}: {error}") from error
+        return ImageBoxes(boxes, made.size, len(made.getbands()))
+
+    def _boxes(self, image: SelectedImage, made: Image.Image) -> tuple[Box, ...]:
+        if not image.mask:
+            raise ExportError("it has no mask, so where its defect lies is not known")
+        masks = self._labels.source_masks
+        if image.keeps_source_defect and masks is None:
+            raise ExportError(
+                f"it shows the defect of {image.source} too, where that was; give the sources' masks with "
+                "--source-masks"
+            )
+        base = self._base(image).convert(made.mode)
+        mask = read_mask(self._output / image.mask, made.size)
+        found = self._find(made, base, mask, min_change=self._labels.min_change)
+        if not found:
+            least = self._labels.min_change
+            raise ExportError(
+                f"nothing in it differs by {least} levels or more from the picture it was made on, so where its defect "
+                "lies is not known"
+            )
+        if image.is_on_source and masks is not None:
+            of_source = read_mask(masks / PurePosixPath(image.source).with_suffix(".png"), made.size)
+            found += self._find_kept(of_source, mask)
+        return tuple(Box(image.class_name, *map(float, edges)) for edges in found)
+
+    def _base(self, image: SelectedImage) -> Image.Image:
+        """The picture whose pixels stay where the mask is 0, in colour."""
+        key = "sources" if image.is_on_source else "other_sources"
+        name, sha256 = image.source, image.source_sha256
+        if not image.is_on_source:
+            name, sha256 = image.other_parents[0].source, image.other_parents[0].sha256
+        if key not in self._run:
+            raise ExportError(f"its manifest does not say where {name} lies, the picture it was made on")
+        path = self._output / str(self._run[key]) / name
+        if not path.is_file():
+            raise ExportError(f"{path}, the picture it was made on, is not there")
+        if self._last is None or self._last[0] != (path, sha256):
+            if sha256_of(path) != sha256:
+                raise ExportError(f"{path}, the picture it was made on, was changed since")
+            self._last = (path, sha256), to_rgb(read_photo(path))
+        return self._last[1]
+
+
+_HALF = 128
+_TOUCHING = np.ones((3, 3), dtype=np.bool_)
+
+
+def changed_boxes(
+    made: Image.Image, base: Image.Image, mask: Image.Image, *, min_change: int = 1
+) -> list[tuple[int, int, int, int]]:
+    """A box around the changed pixels of every connected area (8 neighbours) of the mask.
+
+    Args:
+        made: the generated image, 8 bit.
+        base: the picture whose pixels stay where the mask is 0; of the same mode and size.
+        mask: mode "L", of that size.
+        min_change: levels from which on a pixel inside the mask counts as changed, in any channel.
+
+    Returns:
+        (left, top, right, bottom) in px, right and bottom exclusive; from top to bottom. Areas in which nothing changed
+        have none.
+
+    Raises:
+        ExportError: sizes differ, or pixels changed where the mask is 0.
+    """
+    if not made.size == base.size == mask.size:
+        raise ExportError(f"sizes {made.size}, {base.size} and mask {mask.size} px; expected them equal")
+    change = _change(made, base)
+    inside = np.asarray(mask) > 0
+    outside = int(np.count_nonzero(change[~inside]))
+    if outside:
+        raise ExportError(f"{outside} pixels changed outside of its mask")
+    areas, _ = ndimage.label(inside, structure=_TOUCHING)
+    areas[change < min_change] = 0
+    return [
+        (across.start, down.start, across.stop, down.stop)
+        for found in ndimage.find_objects(areas)
+        if found is not None
+        for down, across in [found]
+    ]
+
+
+def kept_boxes(of_source: Image.Image, mask: Image.Image) -> list[tuple[int, int, int, int]]:
+    """A box around every connected area of a source's mask that an image's mask does not touch: what stayed as it was.
+
+    Args:
+        of_source: mode "L", where the source's defect is; its soft edge does not count.
+        mask: mode "L", of the same size, where the image was repainted.
+
+    Returns:
+        As `changed_boxes`.
+    """
+    areas, _ = ndimage.label(np.asarray(of_source) >= _HALF, structure=_TOUCHING)
+    touched = set(np.unique(areas[np.asarray(mask) > 0]).tolist())
+    return [
+        (across.start, down.start, across.stop, down.stop)
+        for number, (down, across) in enumerate(ndimage.find_objects(areas), start=1)
+        if number not in touched
+    ]
+
+
+def _change(made: Image.Image, base: Image.Image) -> NDArray[np.uint8]:
+    """(H, W) largest difference over the channels, in levels."""
+    first, second = np.asarray(made), np.asarray(base)
+    change = np.maximum(first, second) - np.minimum(first, second)
+    return change if change.ndim == 2 else np.asarray(change.max(axis=2))

@@ -3,18 +3,6 @@
 from __future__ import annotations
 
 from ._base import Reply, Request, SentImage
-from .adetailer import ADetailerUnit
-from .controlnet import ControlNetUnit
-from .extras import (
-    ExtrasBatchReply,
-    ExtrasBatchRequest,
-    ExtrasRequest,
-    ExtrasSingleReply,
-    ExtrasSingleRequest,
-    InterrogateReply,
-    InterrogateRequest,
-    NamedImage,
-)
 from .generation import (
     MAX_SEED,
     SIZE_MULTIPLE_PX,
@@ -22,36 +10,44 @@ from .generation import (
     GenerationReply,
     GenerationRequest,
     Img2ImgRequest,
+    Txt2ImgRequest,
 )
-from .resources import (
+from .scripts import ADetailerUnit, ControlNetUnit, ScriptArg, ScriptInfo, ScriptsList, alwayson
+from .server import (
     VAE,
+    CmdFlags,
     Embedding,
     Embeddings,
     Extension,
+    ExtrasBatchReply,
+    ExtrasBatchRequest,
+    ExtrasRequest,
+    ExtrasSingleReply,
+    ExtrasSingleRequest,
     FaceRestorer,
     Hypernetwork,
+    InternalProgress,
+    InternalProgressRequest,
+    InterrogateReply,
+    InterrogateRequest,
     LatentUpscaleMode,
     Lora,
-    PromptStyle,
-    RealESRGANModel,
-    SDModule,
-    Upscaler,
-)
-from .scripts import ScriptArg, ScriptInfo, ScriptsList, alwayson
-from .server import (
-    CmdFlags,
     Memory,
+    NamedImage,
     Options,
+    PendingTasks,
     PngInfo,
     PngInfoRequest,
     Progress,
     ProgressState,
+    PromptStyle,
+    RealESRGANModel,
     Sampler,
     Scheduler,
     SDModel,
+    SDModule,
+    Upscaler,
 )
-from .tasks import InternalProgress, InternalProgressRequest, PendingTasks
-from .txt2img import Txt2ImgRequest
 
 __all__ = [
     "MAX_SEED",

@@ -1,12 +1,20 @@
-"""Payloads about the server itself: what it has, what it is doing, how it is set."""
+"""Samplers, models, options, progress, memory, jobs, extras, interrogate.
+
+They are left out of the server's OpenAPI; read from AUTOMATIC1111 1.10.1 (modules/progress.py) and its replies.
+
+Field names, types and defaults are those of AUTOMATIC1111 1.10.1.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from ._base import ReceivedImage, Reply, Request, SentImage
+from .._images import ImageInput
+from ._base import Many, ReceivedImage, Reply, Request, SentImage
 
 
 class Sampler(Reply):
@@ -110,3 +118,276 @@ class CmdFlags(Reply):
     nowebui: bool | None = None
     medvram: bool | None = None
     lowvram: bool | None = None
+
+
+class InternalProgressRequest(Request):
+    """A question about one job, for `/internal/progress`."""
+
+    id_task: str
+    """The job's name, the `force_task_id` it was sent with."""
+    id_live_preview: int = -1
+    """Number of the preview that is already at hand, so that it is not sent again; -1 none. Server default -1."""
+    live_preview: bool = True
+    """Send a preview at all. Server default true."""
+
+
+class InternalProgress(Reply):
+    """Reply of `/internal/progress`. A job the server never heard of is neither active, queued nor completed."""
+
+    active: bool
+    """Being worked on now."""
+    queued: bool
+    """Waiting for its turn."""
+    completed: bool
+    """Ended, well or not; the server remembers the last 16 jobs."""
+    progress: float | None = None
+    """0 to 1; None unless active."""
+    eta: float | None = None
+    """Seconds left, as the server guesses; None unless active."""
+    live_preview: ReceivedImage | None = None
+    """The preview as an image file's bytes; None when it is the one asked about, or previews are off."""
+    id_live_preview: int | None = None
+    """The preview's number, for the next question."""
+    textinfo: str | None = None
+    """Words about the job: "Queued...", "Waiting..."."""
+
+
+class PendingTasks(Reply):
+    """Reply of `/internal/pending-tasks`."""
+
+    size: int
+    """How many jobs wait."""
+    tasks: tuple[str, ...] = ()
+    """Their names."""
+
+
+class Upscaler(Reply):
+    """One upscaler of `/sdapi/v1/upscalers`.
+
+    That it is listed does not mean that its model is there: the server loads it on first use, and answers 200 with
+    a plainer enlargement when it cannot.
+    """
+
+    name: str
+    """As requests want it; "None" is the one that does nothing."""
+    model_name: str | None = None
+    model_path: str | None = None
+    """Where the model is, or the URL it would be loaded from."""
+    model_url: str | None = None
+    scale: float | None = None
+    """Factor the model enlarges by before the picture is brought to the size asked for."""
+
+
+class LatentUpscaleMode(Reply):
+    """One mode of `/sdapi/v1/latent-upscale-modes`, for `hr_upscaler`."""
+
+    name: str
+
+
+class RealESRGANModel(Reply):
+    """One model of `/sdapi/v1/realesrgan-models`."""
+
+    name: str
+    path: str | None = None
+    """Where the model is, or the URL it would be loaded from."""
+    scale: int | None = None
+
+
+class VAE(Reply):
+    """One VAE of `/sdapi/v1/sd-vae`, for the option `sd_vae`."""
+
+    model_name: str
+    filename: str
+    """Path on the server."""
+
+
+class SDModule(Reply):
+    """One VAE or text encoder of Forge's `/sdapi/v1/sd-modules`, for the option `forge_additional_modules`.
+
+    A1111 answers 404 there, Forge at `/sdapi/v1/sd-vae`.
+    """
+
+    model_name: str
+    filename: str
+    """Path on the server."""
+
+
+class Lora(Reply):
+    """One LoRA of `/sdapi/v1/loras`, used in a prompt as `<lora:name:weight>`.
+
+    A prompt may name one that is not listed: the server answers 200 and makes the picture without it.
+    """
+
+    name: str
+    """The file's name without its suffix."""
+    alias: str | None = None
+    """The name its training gave it; prompts may use either."""
+    path: str | None = None
+    """Path on the server."""
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    """What its training wrote into the file, under names such as "ss_base_model_version"."""
+
+
+class Embedding(Reply):
+    """One textual-inversion embedding."""
+
+    step: int | None = None
+    """Training steps, when known."""
+    sd_checkpoint: str | None = None
+    """Hash of the checkpoint it was trained on, when known."""
+    sd_checkpoint_name: str | None = None
+    shape: int
+    """Length of each vector."""
+    vectors: int
+    """How many tokens of the prompt it takes."""
+
+
+class Embeddings(Reply):
+    """Reply of `/sdapi/v1/embeddings`: by the name a prompt uses."""
+
+    loaded: dict[str, Embedding]
+    """Those that fit the loaded checkpoint."""
+    skipped: dict[str, Embedding]
+    """Those that do not; a prompt that names one gets a picture without it, and no error."""
+
+
+class Hypernetwork(Reply):
+    """One hypernetwork of `/sdapi/v1/hypernetworks`."""
+
+    name: str
+    path: str | None = None
+
+
+class FaceRestorer(Reply):
+    """One face restorer of `/sdapi/v1/face-restorers`; listed whether or not its model is there."""
+
+    name: str
+    cmd_dir: str | None = None
+
+
+class PromptStyle(Reply):
+    """One saved style of `/sdapi/v1/prompt-styles`; a request that names an unknown one gets 200 without it."""
+
+    name: str
+    prompt: str | None = None
+    """Added to the prompt, or put around it where it holds "{prompt}"."""
+    negative_prompt: str | None = None
+
+
+class Extension(Reply):
+    """One extension of `/sdapi/v1/extensions`."""
+
+    name: str
+    remote: str | None = None
+    """URL of its repository."""
+    branch: str | None = None
+    commit_hash: str | None = None
+    version: str | None = None
+    commit_date: str | int | None = None
+    """Seconds since 1970, as a number or as text."""
+    enabled: bool
+
+
+class ExtrasRequest(Request):
+    """What both calls of the "Extras" tab take."""
+
+    resize_mode: Literal[0, 1] = 0
+    """0 enlarges by `upscaling_resize`, 1 to `upscaling_resize_w` x `upscaling_resize_h`."""
+    show_extras_results: bool = True
+    """Send the picture back; without it the server only keeps it."""
+    gfpgan_visibility: float = Field(default=0, ge=0, le=1)
+    """Share of the picture with faces restored by GFPGAN; 0 off."""
+    codeformer_visibility: float = Field(default=0, ge=0, le=1)
+    """Share of the picture with faces restored by CodeFormer; 0 off."""
+    codeformer_weight: float = Field(default=0, ge=0, le=1)
+    """CodeFormer's own weight: 0 changes a face most, 1 least."""
+    upscaling_resize: float = Field(default=2, gt=0)
+    """Factor of the enlargement, for `resize_mode` 0."""
+    upscaling_resize_w: int = Field(default=512, ge=1)
+    """Width in px, for `resize_mode` 1."""
+    upscaling_resize_h: int = Field(default=512, ge=1)
+    """Height in px, for `resize_mode` 1."""
+    upscaling_crop: bool = True
+    """Crop what stands over when the sides' ratio differs, for `resize_mode` 1."""
+    upscaler_1: str = "None"
+    """Upscaler as the server lists it. "None", the default, sends the picture back in its own size whatever
+    the factor. An unknown name is a 500, but one that is listed and cannot be loaded gives 200 with a plainer
+    enlargement: look at the server's log, or keep to "Lanczos" and "Nearest", which need no model."""
+    upscaler_2: str = "None"
+    """A second upscaler whose picture is blended in."""
+    extras_upscaler_2_visibility: float = Field(default=0, ge=0, le=1)
+    """Share of the second upscaler's picture."""
+    upscale_first: bool = False
+    """Enlarge before faces are restored."""
+
+
+class ExtrasSingleRequest(ExtrasRequest):
+    """One picture for `/sdapi/v1/extra-single-image`."""
+
+    image: SentImage
+    """The picture; the server's default is an empty text, which it answers with 500."""
+
+
+class ExtrasSingleReply(Reply):
+    """Reply of `/sdapi/v1/extra-single-image`."""
+
+    html_info: str
+    """What was done, as HTML; "<p></p>" when nothing was."""
+    image: ReceivedImage | None = None
+    """The picture as an image file's bytes; empty or None without `show_extras_results`."""
+
+
+class NamedImage(Request):
+    """One picture of a batch."""
+
+    data: SentImage
+    """The picture."""
+    name: str
+    """A file name for it; the server does not send it back, replies keep the order."""
+
+
+def _name_each(images: object) -> object:
+    """Pictures without a name get their file's, or a number from 1."""
+    if not isinstance(images, Sequence) or isinstance(images, str | bytes):
+        return images  # refused by the field's own type
+    return [
+        image
+        if isinstance(image, NamedImage | dict)
+        else {"data": image, "name": Path(image).name if isinstance(image, Path | str) else f"{number}.png"}
+        for number, image in enumerate(images, 1)
+    ]
+
+
+class ExtrasBatchRequest(ExtrasRequest):
+    """Several pictures for `/sdapi/v1/extra-batch-images`."""
+
+    images: Annotated[Many[NamedImage | ImageInput], BeforeValidator(_name_each)] = Field(
+        min_length=1, serialization_alias="imageList"
+    )
+    """The pictures, named or plain; held as `NamedImage`. Sent as `imageList`."""
+
+
+class ExtrasBatchReply(Reply):
+    """Reply of `/sdapi/v1/extra-batch-images`."""
+
+    html_info: str
+    """What was done, as HTML."""
+    images: tuple[ReceivedImage, ...]
+    """The pictures as image files' bytes, in the order of the request."""
+
+
+class InterrogateRequest(Request):
+    """A picture that the server is to put into words, for `/sdapi/v1/interrogate`."""
+
+    image: SentImage
+    """The picture."""
+    model: str = "clip"
+    """"clip" writes a sentence, "deepdanbooru" a list of tags; an unknown name is a 404 "Model not found"."""
+
+
+class InterrogateReply(Reply):
+    """Reply of `/sdapi/v1/interrogate`."""
+
+    caption: str
+    """The words. A server that could not load its model (offline, say) answers 200 with "<error>" here, alone or
+    after the words it did find: look for it before the caption is used."""

@@ -1,4 +1,4 @@
-"""What img2img and txt2img have in common: from a request's body to its reply."""
+"""A generating call from body to reply, and the reply info."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from typing import Any, ClassVar
 
 from PIL import Image
 
-from . import told
-from .catalogue import Choice
+from ..infotext import ENGINE_KEY, Infotext
+from ..loras import HASH_LABEL, HASH_OPTION, loras_in
+from .bodies import encode_image
+from .engine import VERSION, Choice, Engine, GenerationRecipe, ImageSeed, ModelCard, StepMonitor
 from .jobs import JobBoard, JobSteps
-from .painting import Engine, GenerationRecipe, ImageSeed, StepMonitor
-from .pictures import encode_image
-from .resolve import Seeds, resolve_seeds
-from .scripts import check_scripts
-from .settings import ServerOptions
+from .listings import check_scripts, lora_hash
+from .parameters import Seeds, ServerOptions, resolve_seeds
 
 _CFG_SCALE = 7.0
 """The WebUI's own, where a request says null."""
@@ -127,17 +126,17 @@ class GeneratingCall(ABC):
             raise AssertionError
         seeds = resolve_seeds(body)
         work = self.prepare(body, inputs, choice)
-        words = {**work.words, **told.lora_hashes(body.prompt, self.settings)}
-        extra = told.extra_parameters(choice, words, self.painter.name)
+        words = {**work.words, **lora_hashes(body.prompt, self.settings)}
+        extra = extra_parameters(choice, words, self.painter.name)
         made = list(self._batches(body, work, seeds))
         about: dict[str, Any] = {"extra": extra, "settings": self.settings, "model": self.painter.model}
-        infotexts = [told.build_infotext(body, choice, seeds, index, **about) for index in range(len(made))]
+        infotexts = [build_infotext(body, choice, seeds, index, **about) for index in range(len(made))]
         first = 0
         if body.save_images and len(made) > 1 and self.settings["return_grid"]:
             made.insert(0, _grid(made))
             infotexts.insert(0, infotexts[0])
             first = 1
-        info = told.build_info(
+        info = build_info(
             body,
             choice,
             seeds,
@@ -186,3 +185,107 @@ def _grid(images: list[Image.Image]) -> Image.Image:
     for index, image in enumerate(images):
         grid.paste(image, (index % columns * width, index // columns * height))
     return grid
+
+
+def extra_parameters(choice: Choice, words: Mapping[str, Any], engine_name: str) -> dict[str, Any]:
+    """`extra_generation_params`: what the call itself tells, the schedule, and what made the pixels."""
+    extra: dict[str, Any] = dict(words)
+    if choice.schedule is not None:
+        extra["Schedule type"] = choice.schedule
+    return {**extra, ENGINE_KEY: engine_name}
+
+
+def lora_hashes(prompt: str, settings: ServerOptions) -> dict[str, str]:
+    """What is told of the LoRAs a prompt names; those that are not listed are left out without a word, as there."""
+    used = [name for name in loras_in(prompt) if name in settings.loras]
+    if not used or not settings[HASH_OPTION]:
+        return {}
+    return {HASH_LABEL: ", ".join(f"{name}: {lora_hash(name)[:12]}" for name in used)}
+
+
+def build_infotext(
+    body: Any,
+    choice: Choice,
+    seeds: Seeds,
+    index: int,
+    *,
+    extra: Mapping[str, Any],
+    settings: ServerOptions,
+    model: ModelCard,
+) -> str:
+    """The text that image `index` carries, its settings in the WebUI's order."""
+    told: dict[str, Any] = {
+        "Steps": body.steps,
+        "Sampler": choice.sampler,
+        "Schedule type": choice.schedule or "Automatic",
+        "CFG scale": body.cfg_scale,
+        "Seed": seeds.all_seeds[index],
+        "Size": f"{body.width}x{body.height}",
+    }
+    if settings["add_model_hash_to_info"]:
+        told["Model hash"] = model.hash
+    if settings["add_model_name_to_info"]:
+        told["Model"] = model.name
+    if seeds.subseed_strength:
+        told["Variation seed"] = seeds.all_subseeds[index]
+        told["Variation seed strength"] = seeds.subseed_strength
+    if body.denoising_strength is not None:
+        told["Denoising strength"] = body.denoising_strength
+    if settings["CLIP_stop_at_last_layers"] > 1:
+        told["Clip skip"] = settings["CLIP_stop_at_last_layers"]
+    told.update(extra)
+    if settings["add_version_to_infotext"]:
+        told["Version"] = VERSION
+    values = {key: str(value) for key, value in told.items()}
+    return str(Infotext(body.prompt, body.negative_prompt or "", values))
+
+
+def build_info(
+    body: Any,
+    choice: Choice,
+    seeds: Seeds,
+    *,
+    extra: Mapping[str, Any],
+    infotexts: list[str],
+    index_of_first_image: int,
+    timestamp: str,
+    settings: ServerOptions,
+    model: ModelCard,
+) -> dict[str, Any]:
+    """The `info` of a reply, every key of the genuine one. The seeds are those of the images asked for."""
+    count = len(seeds.all_seeds)
+    negative = body.negative_prompt or ""
+    return {
+        "prompt": body.prompt,
+        "all_prompts": [body.prompt] * count,
+        "negative_prompt": negative,
+        "all_negative_prompts": [negative] * count,
+        "seed": seeds.all_seeds[0],
+        "all_seeds": seeds.all_seeds,
+        "subseed": seeds.all_subseeds[0],
+        "all_subseeds": seeds.all_subseeds,
+        "subseed_strength": seeds.subseed_strength,
+        "width": body.width,
+        "height": body.height,
+        "sampler_name": choice.sampler,
+        "cfg_scale": body.cfg_scale,
+        "steps": body.steps,
+        "batch_size": body.batch_size,
+        "restore_faces": False,
+        "face_restoration_model": None,
+        "sd_model_name": model.name,
+        "sd_model_hash": model.hash,
+        "sd_vae_name": None,
+        "sd_vae_hash": None,
+        "seed_resize_from_w": body.seed_resize_from_w,
+        "seed_resize_from_h": body.seed_resize_from_h,
+        "denoising_strength": body.denoising_strength,
+        "extra_generation_params": dict(extra),
+        "index_of_first_image": index_of_first_image,
+        "infotexts": infotexts,
+        "styles": body.styles or [],
+        "job_timestamp": timestamp,
+        "clip_skip": settings["CLIP_stop_at_last_layers"],
+        "is_using_inpainting_conditioning": False,
+        "version": VERSION,
+    }

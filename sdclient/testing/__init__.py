@@ -12,10 +12,8 @@ Needs pytest and the extra `serve`. The images come from classical image process
 
 from __future__ import annotations
 
-from .effects import Held
-from .faults import FaultPlan
-from .fixtures import webui_server
-from .server import WebUIServer, serve_webui
-from .traffic import Job, SeenRequest
+from .fault_plan import FaultPlan, Held
+from .fault_proxy import Job, SeenRequest
+from .server import WebUIServer, serve_webui, webui_server
 
 __all__ = ["FaultPlan", "Held", "Job", "SeenRequest", "WebUIServer", "serve_webui", "webui_server"]

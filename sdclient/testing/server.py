@@ -1,4 +1,4 @@
-"""The server that a test talks to: the embedded WebUI behind a proxy where things go wrong on order."""
+"""WebUIServer and the fixture."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from .. import RetryPolicy, Timeouts, WebUI
-from ..errors import MissingExtra
-from .door import CONNECTIONS, ReopenablePort
-from .faults import FaultPlan
-from .gate import FaultProxy
-from .traffic import Job, SeenRequest
+import pytest
+
+from sdcore.errors import MissingExtra
+
+from ..client.transport import RetryPolicy, Timeouts
+from ..client.webui import WebUI
+from .fault_plan import FaultPlan
+from .fault_proxy import CONNECTIONS, FaultProxy, Job, ReopenablePort, SeenRequest
 
 AT_ONCE = RetryPolicy(first_wait_s=0)
 """Tries three times, as the client does by itself, but without waiting in between."""
@@ -124,7 +126,7 @@ def serve_webui(
         MissingExtra: the extra `serve` is not installed.
     """
     try:
-        from ..serve.background import running_server
+        from ..serve.app import running_server
     except ModuleNotFoundError as error:
         raise MissingExtra("sdclient.testing", "serve") from error
     watcher = _Watcher()
@@ -139,3 +141,10 @@ def serve_webui(
             yield server
         finally:
             server.close()
+
+
+@pytest.fixture
+def webui_server() -> Iterator[WebUIServer]:
+    """A fresh WebUI for each test, in this process; see `sdclient.testing.WebUIServer`."""
+    with serve_webui() as server:
+        yield server

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from sdcore.images.similarity import levels_of, luma_of
+from .similarity import levels_of, luma_of
 
 Words: TypeAlias = npt.NDArray[np.uint64]
 """Hashes as rows of 64-bit words, (N, W)."""

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from sdcore.images.decode import to_rgb
+from .decode import to_rgb
 
 Grey: TypeAlias = npt.NDArray[np.float32]
 """(H, W) luma in levels of 0-255, weighted as in ITU-R BT.601."""

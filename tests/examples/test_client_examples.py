@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops
 
-from sdclient.serve.background import running_server
+from sdclient.serve.app import running_server
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples" / "client"
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from steps import StepFailed
 
-from sdclient.box_files import BoxFiles
+from sdcore.annotations.folder import AnnotationFolder
 from trainer.experiment.config import read_experiment
 from trainer.experiment.plan import plan_arms
 
@@ -74,5 +74,5 @@ def test_boxes_are_written_as_yolo_reads_them(tmp_path: Path) -> None:
     table = tmp_path / "split.csv"
     table.write_text("file,class,bx1,by1,bx2,by2\nshort/a.png,short,24,36,72,60\nNormal/b.png,Normal,,,,\n", "utf-8")
     script.write_boxes(table, tmp_path / "labels")
-    (box,) = BoxFiles(tmp_path / "labels").boxes_of(tmp_path / "photos" / "short" / "a.png", "short", 96, 96)
+    (box,) = AnnotationFolder(tmp_path / "labels").boxes_of(tmp_path / "photos" / "short" / "a.png", "short", 96, 96)
     assert (box.class_name, box.left, box.top, box.right, box.bottom) == pytest.approx(("short", 24, 36, 72, 60))

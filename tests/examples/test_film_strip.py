@@ -9,7 +9,7 @@ from PIL import Image
 from steps import StepFailed
 from strip_sheet import Frame, Row, draw_strip
 
-from sdclient.box_files import BoxFiles
+from sdcore.annotations.folder import AnnotationFolder
 
 
 def test_a_sheet_has_a_place_for_every_picture_and_frames_say_what_became_of_it() -> None:
@@ -52,7 +52,7 @@ def test_boxes_of_deeppcb_are_those_of_its_table(deeppcb: Path, tmp_path: Path) 
     kind = film_strip.take_deeppcb(deeppcb, tmp_path / "kind", ["mousebite"], 2)
     with (deeppcb / "split.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = {Path(row["file"]).name: row for row in csv.DictReader(file)}
-    files = BoxFiles(tmp_path / "kind" / "labels")
+    files = AnnotationFolder(tmp_path / "kind" / "labels")
     photos = sorted((tmp_path / "kind" / "photos" / "mousebite").iterdir())
     assert len(photos) == 2
     for photo in photos:

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from generator.bar import describe_duration
-from generator.budget import Budget
 from generator.config import make_config
+from generator.diffusion.run import Budget, describe_duration
 
 
 class Clock:

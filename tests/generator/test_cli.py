@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from generator import train as train_module
 from generator.cli import cli
+from generator.diffusion import train as train_module
 from sdcore.progress import Interrupted
 
 SMALL = ["--size", "16", "--widths", "32,32", "--layers", "1", "--batch-size", "4", "--threads", "1"]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from generator.config import make_config, what_differs
-from generator.errors import SettingsError
+from sdcore.errors import SettingsError
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from generator.dataset import TrainingSet, read_training_set
-from generator.errors import DataError, GeneratedImages, TooFewImages
+from generator.diffusion.dataset import TrainingSet, read_training_set
+from generator.errors import GeneratedImages, TooFewImages
+from sdcore.errors import DataError
 from tests.support.generator_data import draw_classes, drawn
 
 

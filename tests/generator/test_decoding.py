@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from generator.decoding import decode
-from generator.errors import DataError
+from generator.diffusion.dataset import decode
+from sdcore.errors import DataError
 
 
 def test_grey_is_told_from_colour_and_the_files_hash_is_kept(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from generator.cli.train import train
-from sdclient.cli.serve import serve
-from sdclient.serve.engines.diffusion.samplers import CATALOGUE
+from generator.cli import train
+from sdclient.cli import serve
+from sdclient.serve.denoiser import CATALOGUE
 from sdcore.diffusion_model import ModelDescription, PixelCodec, describe
 
 PAGE = (Path(__file__).parents[2] / "docs" / "generator.md").read_text(encoding="utf-8")

@@ -5,13 +5,13 @@ from collections import Counter
 import pytest
 import torch
 
-from generator.drawing import Order, draw_square, middle_square
+from generator.diffusion.session import BatchOrder, centre_square, random_square
 
 LABELS = [0] * 20 + [1] * 4 + [2] * 3
 
 
-def order(seed: int = 0, *, balance: bool = True) -> Order:
-    return Order(LABELS, batch_size=6, balance=balance, generator=torch.Generator().manual_seed(seed))
+def order(seed: int = 0, *, balance: bool = True) -> BatchOrder:
+    return BatchOrder(LABELS, batch_size=6, balance=balance, generator=torch.Generator().manual_seed(seed))
 
 
 def test_classes_are_drawn_equally_often_where_balanced() -> None:
@@ -37,13 +37,13 @@ def test_no_picture_comes_again_before_all_of_its_pool_came(balance: bool) -> No
 
 def test_an_order_goes_on_where_it_was() -> None:
     chance = torch.Generator().manual_seed(3)
-    first = Order(LABELS, batch_size=6, balance=True, generator=chance)
+    first = BatchOrder(LABELS, batch_size=6, balance=True, generator=chance)
     for _ in range(4):
         first.next_batch()
     state, of_chance = first.state(), chance.get_state()
     expected = [first.next_batch() for _ in range(5)]
     other = torch.Generator()
-    second = Order(LABELS, batch_size=6, balance=True, generator=other)
+    second = BatchOrder(LABELS, batch_size=6, balance=True, generator=other)
     second.restore(state)
     other.set_state(of_chance)
     assert [second.next_batch() for _ in range(5)] == expected
@@ -53,7 +53,7 @@ def squares(*, flips: bool, quarter_turns: bool) -> set[tuple[int, ...]]:
     picture = torch.arange(4).view(1, 2, 2)
     chance = torch.Generator().manual_seed(0)
     return {
-        tuple(draw_square(picture, 2, flips=flips, quarter_turns=quarter_turns, generator=chance).flatten().tolist())
+        tuple(random_square(picture, 2, flips=flips, quarter_turns=quarter_turns, generator=chance).flatten().tolist())
         for _ in range(200)
     }
 
@@ -69,7 +69,7 @@ def test_a_long_picture_is_shown_in_windows_all_along_and_held_out_by_its_middle
     picture = torch.arange(5).repeat(2, 1)[None]
     chance = torch.Generator().manual_seed(0)
     starts = {
-        int(draw_square(picture, 2, flips=False, quarter_turns=False, generator=chance)[0, 0, 0]) for _ in range(100)
+        int(random_square(picture, 2, flips=False, quarter_turns=False, generator=chance)[0, 0, 0]) for _ in range(100)
     }
     assert starts == {0, 1, 2, 3}
-    assert middle_square(picture, 2)[0, 0].tolist() == [1, 2]
+    assert centre_square(picture, 2)[0, 0].tolist() == [1, 2]

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from generator.config import TrainConfig
-from generator.train import train
+from generator.diffusion.train import train
 from sdcore.diffusion_model import read_description
 from sdcore.errors import ModelFileError
 from sdcore.optional_imports import import_diffusers

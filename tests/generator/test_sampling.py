@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from generator.config import NetworkConfig
-from generator.network import build_network
-from generator.sampling import sample
-from generator.sheet import PURE, STRENGTHS, SheetRow, draw_sheet
+from generator.diffusion.sampling import PURE, STRENGTHS, SheetRow, draw_sheet, sample
+from generator.diffusion.session import build_network
 from sdcore.diffusion_model import PixelCodec
 from sdcore.torch_runtime import MixedPrecision
 from tests.support.generator_data import TINY, drawn

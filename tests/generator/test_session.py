@@ -7,11 +7,17 @@ import pytest
 import torch
 
 from generator.config import TrainConfig
-from generator.dataset import TrainingSet, read_training_set
+from generator.diffusion.dataset import TrainingSet, read_training_set
+from generator.diffusion.session import (
+    Session,
+    Validation,
+    build_network,
+    build_schedule,
+    lr_share,
+    take_by_turns,
+    velocity_loss,
+)
 from generator.errors import TrainingDiverged
-from generator.network import build_network, build_schedule
-from generator.session import Session, lr_share, velocity_loss
-from generator.validation import Validation, take_by_turns
 from sdcore.diffusion_model import fit_pixel_codec
 from sdcore.torch_runtime import MixedPrecision
 

@@ -13,12 +13,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from generator import run as run_module
-from generator import train as train_module
 from generator.config import TrainConfig
-from generator.errors import ModelError, OutOfMemory, SettingsError
-from generator.session import Session
-from generator.train import train
+from generator.diffusion import run as run_module
+from generator.diffusion import train as train_module
+from generator.diffusion.session import Session
+from generator.diffusion.train import train
+from generator.errors import ModelError
+from sdcore.errors import OutOfMemory, SettingsError
 from sdcore.progress import Interrupted
 from tests.support.generator_data import draw_classes, drawn
 

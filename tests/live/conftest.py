@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from sdclient._http import parse_address
-from sdclient.serve.background import running_server
+from sdclient.client.transport import parse_address
+from sdclient.serve.app import running_server
 from tests.support.live import Live
 
 EMBEDDED = {

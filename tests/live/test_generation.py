@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdclient import Img2ImgRequest, Txt2ImgRequest
 from sdclient.batch import BatchRunner, GenerationSettings
 from sdclient.client import GeneratedImage
+from sdclient.client.dialects import Product
 from sdclient.errors import LossyFormat, UnknownSetting
-from sdclient.server_kind import Product
+from sdclient.models import Img2ImgRequest, Txt2ImgRequest
 from tests.support.live import Live, if_there, picture
 
 SAME_LEVELS = 4.0

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from sdclient import JobProgress
-from sdclient._generation import new_task_id
+from sdclient.client import JobProgress
+from sdclient.client.generation_job import new_task_id
 from sdclient.errors import IncompleteReply
 from tests.support.live import Live
 

@@ -6,9 +6,9 @@ from collections.abc import Sized
 
 import pytest
 
-from sdclient import RetryPolicy, WebUI
+from sdclient.client import RetryPolicy, WebUI
+from sdclient.client.dialects import Product
 from sdclient.errors import ServerFault, Unauthorized, UnexpectedReply
-from sdclient.server_kind import Product
 from tests.support.live import Live, if_there
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from pytest_httpserver import HTTPServer
 
-from sdclient import RetryPolicy, WebUI
+from sdclient.client import RetryPolicy, WebUI
 from tests.support.webui import SAMPLERS, SCHEDULERS
 
 

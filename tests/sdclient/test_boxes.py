@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sdclient.box_files import BoxFiles
-from sdclient.boxes import Box, read_class_names, read_voc, read_yolo
-from sdclient.errors import AnnotationError
+from sdcore.annotations import Box
+from sdcore.annotations.folder import AnnotationFolder
+from sdcore.annotations.voc import read_voc
+from sdcore.annotations.yolo import read_class_names, read_yolo
+from sdcore.errors import AnnotationError
 
 NAMES = ["dirt", "脏污"]
 
@@ -150,7 +152,7 @@ def test_box_files_are_found_at_the_top_or_in_the_photos_class_folder(tmp_path: 
     text_file(tmp_path / "脏污" / "b.xml", voc(voc_object("脏污")))
     text_file(tmp_path / "old" / "z.xml", voc())
     text_file(tmp_path / "notes.md", "")
-    files = BoxFiles(tmp_path)
+    files = AnnotationFolder(tmp_path)
     assert files.boxes_of(Path("p/a.jpg"), None, 100, 100) == [Box("dirt", 25, 25, 75, 75)]
     assert [box.class_name for box in files.boxes_of(Path("p/脏污/b.jpg"), "脏污", 200, 100)] == ["脏污"]
     assert files.unused() == ("old/z.xml",)
@@ -158,18 +160,18 @@ def test_box_files_are_found_at_the_top_or_in_the_photos_class_folder(tmp_path: 
 
 def test_a_photo_without_a_box_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match=r"a\.txt: not there, nor an \.xml; expected a box file for .*a\.jpg"):
-        BoxFiles(tmp_path).boxes_of(Path("p/a.jpg"), None, 9, 9)
+        AnnotationFolder(tmp_path).boxes_of(Path("p/a.jpg"), None, 9, 9)
     with pytest.raises(AnnotationError, match="labels: not there"):
-        BoxFiles(tmp_path / "labels")
+        AnnotationFolder(tmp_path / "labels")
 
 
 def test_two_box_files_for_a_photo_and_two_photos_for_one_are_refused(tmp_path: Path) -> None:
     text_file(tmp_path / "classes.txt", "dirt\n")
     text_file(tmp_path / "a.txt", "")
-    files = BoxFiles(tmp_path)
+    files = AnnotationFolder(tmp_path)
     files.boxes_of(Path("p/x/a.jpg"), "x", 9, 9)
     with pytest.raises(AnnotationError, match=r"a\.txt: would belong to .*a\.jpg and .*a\.jpg"):
         files.boxes_of(Path("p/y/a.jpg"), "y", 9, 9)
     text_file(tmp_path / "a.xml", voc())
     with pytest.raises(AnnotationError, match=r"a\.txt: stands beside a\.xml"):
-        BoxFiles(tmp_path).boxes_of(Path("p/a.jpg"), None, 9, 9)
+        AnnotationFolder(tmp_path).boxes_of(Path("p/a.jpg"), None, 9, 9)

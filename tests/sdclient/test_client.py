@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from sdclient import Img2ImgRequest, RetryPolicy, Timeouts, Txt2ImgRequest, WebUI, errors
-from sdclient.models import ADetailerUnit, ControlNetUnit, GenerationReply, alwayson
+from sdclient import errors
+from sdclient.client import RetryPolicy, Timeouts, WebUI
+from sdclient.models import ADetailerUnit, ControlNetUnit, GenerationReply, Img2ImgRequest, Txt2ImgRequest, alwayson
 from tests.support.webui import png_bytes, reply_body
 
 IMG2IMG = "/sdapi/v1/img2img"
@@ -501,7 +502,7 @@ def test_the_request_has_every_field_of_the_recorded_contract(webui_recordings: 
 
 def test_each_recorded_refusal_is_refused_here_or_mapped_to_an_error(webui_recordings: Path) -> None:
     """No recorded answer of 400 and more may pass for anything but a leaf of our tree with the server's words."""
-    from sdclient._reply_errors import error_from_reply
+    from sdclient.client.transport import error_from_reply
 
     recorded = json.loads((webui_recordings / "bad_requests.json").read_text(encoding="utf-8"))
     refused = {name: entry for name, entry in recorded.items() if entry["status"] >= 400}

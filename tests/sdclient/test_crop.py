@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sdclient import crop as crop_module
-from sdclient.boxes import Box
-from sdclient.crop import crop_boxes, crop_tiles, window_around
-from sdclient.errors import AnnotationError, OutputError, SourceError
-from sdclient.numbering import number
+from sdclient.errors import OutputError, SourceError
+from sdclient.sources import crop as crop_module
 from sdclient.sources import discover
+from sdclient.sources.crop import crop_boxes, crop_tiles, window_around
+from sdclient.sources.numbering import number_images
+from sdcore.annotations import Box
+from sdcore.errors import AnnotationError
 from sdcore.images.tiles import Window
 
 
@@ -291,7 +292,7 @@ def test_a_broken_table_is_refused(tmp_path: Path, content: str | None) -> None:
 def test_crops_can_be_numbered_and_walked(tmp_path: Path) -> None:
     photo(tmp_path / "photos/脏污/a.png", (1200, 400))
     crop_tiles(tmp_path / "photos", tmp_path / "crops", tile_px=100, overlap=0)
-    result = number(tmp_path / "crops", tmp_path / "sources")
+    result = number_images(tmp_path / "crops", tmp_path / "sources")
     assert [item.file for item in result.left_out] == []
     found = discover(tmp_path / "sources")
     assert [source.number for source in found] == list(range(1, 49))
@@ -343,7 +344,7 @@ def test_names_from_another_encoding_are_left_out_in_words(tmp_path: Path) -> No
     (tmp_path / "photos/dirt" / odd).write_bytes((tmp_path / "photos/dirt/a.png").read_bytes())
     (tmp_path / "photos" / odd).mkdir()
     tiles = crop_tiles(tmp_path / "photos", tmp_path / "crops", tile_px=80)
-    numbered = number(tmp_path / "photos", tmp_path / "out")
+    numbered = number_images(tmp_path / "photos", tmp_path / "out")
     assert numbered.copied == ("dirt/1.png",)
     for left_out in (tiles.left_out, numbered.left_out):
         assert "not valid Unicode; rename it" in " ".join(item.reason for item in left_out)

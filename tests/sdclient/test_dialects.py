@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sdclient.dialects import Dialect
+from sdclient.client.dialects import Dialect
 from sdclient.errors import UnknownSetting
 from sdclient.models import Sampler, Scheduler
 

@@ -17,8 +17,19 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from sdclient import Img2ImgRequest, RetryPolicy, WebUI, errors
-from sdclient.serve.background import running_server
+from sdclient.client import RetryPolicy, WebUI
+from sdclient.errors import (
+    BadImage,
+    NotFound,
+    RequestRejected,
+    ServerFault,
+    ServerOutOfMemory,
+    Unauthorized,
+    UnknownSetting,
+    WebUIError,
+)
+from sdclient.models import Img2ImgRequest
+from sdclient.serve.app import running_server
 
 REFUSED = "refused before it is sent"
 ACCEPTED = "accepted"
@@ -71,10 +82,10 @@ TABLE: dict[str, tuple[dict[str, Any], Any]] = {
     "scheduler_lower": ({"scheduler": "karras"}, ACCEPTED),
     "scheduler_automatic": ({"scheduler": "Automatic"}, ACCEPTED),
     "scheduler_null": ({"scheduler": None}, ACCEPTED),
-    "script_unknown": ({"script_name": "nope"}, errors.RequestRejected),
-    "alwayson_unknown": ({"alwayson_scripts": {"nope": {"args": []}}}, errors.RequestRejected),
-    "alwayson_controlnet": ({"alwayson_scripts": {"ControlNet": {"args": []}}}, errors.RequestRejected),
-    "alwayson_selectable": ({"alwayson_scripts": {"Loopback": {"args": []}}}, errors.RequestRejected),
+    "script_unknown": ({"script_name": "nope"}, RequestRejected),
+    "alwayson_unknown": ({"alwayson_scripts": {"nope": {"args": []}}}, RequestRejected),
+    "alwayson_controlnet": ({"alwayson_scripts": {"ControlNet": {"args": []}}}, RequestRejected),
+    "alwayson_selectable": ({"alwayson_scripts": {"Loopback": {"args": []}}}, RequestRejected),
     "alwayson_seed_ok": ({"alwayson_scripts": {"Seed": {"args": []}}}, ACCEPTED),
     "alwayson_sampler_ok": ({"alwayson_scripts": {"Sampler": {"args": []}}}, ACCEPTED),
     "alwayson_noargs": ({"alwayson_scripts": {"Seed": {}}}, ACCEPTED),
@@ -111,7 +122,7 @@ TABLE: dict[str, tuple[dict[str, Any], Any]] = {
     "n_iter_-1": ({"n_iter": -1}, REFUSED),
     "batch_0": ({"batch_size": 0}, REFUSED),
     "batch_-1": ({"batch_size": -1}, REFUSED),
-    "batch_1e6": ({"batch_size": 10**6}, errors.ServerOutOfMemory),
+    "batch_1e6": ({"batch_size": 10**6}, ServerOutOfMemory),
     "steps_0": ({"steps": 0}, REFUSED),
     "steps_-1": ({"steps": -1}, REFUSED),
     "steps_1": ({"steps": 1}, ACCEPTED),
@@ -119,15 +130,15 @@ TABLE: dict[str, tuple[dict[str, Any], Any]] = {
     "cfg_0": ({"cfg_scale": 0}, ACCEPTED),
     "resize_mode_9": ({"resize_mode": 9}, REFUSED),
     # Not among the odd requests, but in the table of the genuine server's answers:
-    "truncated_png": ({"init_images": [BOARD[:-2000]]}, errors.BadImage),
-    "override_unknown": ({"override_settings": {"nope_setting": 1}}, errors.ServerFault),
+    "truncated_png": ({"init_images": [BOARD[:-2000]]}, BadImage),
+    "override_unknown": ({"override_settings": {"nope_setting": 1}}, ServerFault),
 }
-CALLS: dict[str, tuple[str, str, type[errors.WebUIError]]] = {
-    "get_img2img": ("GET", "/sdapi/v1/img2img", errors.RequestRejected),
-    "wrong_path": ("GET", "/sdapi/v1/nope", errors.NotFound),
-    "trailing_slash": ("GET", "/sdapi/v1/samplers/", errors.RequestRejected),
-    "root": ("GET", "/", errors.NotFound),
-    "internal_ping": ("GET", "/internal/ping", errors.NotFound),
+CALLS: dict[str, tuple[str, str, type[WebUIError]]] = {
+    "get_img2img": ("GET", "/sdapi/v1/img2img", RequestRejected),
+    "wrong_path": ("GET", "/sdapi/v1/nope", NotFound),
+    "trailing_slash": ("GET", "/sdapi/v1/samplers/", RequestRejected),
+    "root": ("GET", "/", NotFound),
+    "internal_ping": ("GET", "/internal/ping", NotFound),
 }
 CANNOT_BE_SENT = {"json_list", "not_json", "no_ct"}
 """Bodies that are no JSON object: the client has no way to send one."""
@@ -149,11 +160,11 @@ def test_each_odd_request_has_its_outcome(webui: WebUI, name: str) -> None:
     if outcome == ACCEPTED:
         assert len(webui.img2img(build(changes)).images) == changes.get("batch_size", 1)
     elif outcome == REFUSED:
-        with pytest.raises((ValidationError, errors.BadImage, errors.UnknownSetting)) as caught:
+        with pytest.raises((ValidationError, BadImage, UnknownSetting)) as caught:
             webui.img2img(build(changes))
         assert getattr(caught.value, "status", None) is None  # no reply: nothing was sent
     else:
-        with pytest.raises(errors.WebUIError) as failed:
+        with pytest.raises(WebUIError) as failed:
             webui.img2img(build(changes))
         assert type(failed.value) is outcome
         assert failed.value.status is not None
@@ -163,7 +174,7 @@ def test_each_odd_request_has_its_outcome(webui: WebUI, name: str) -> None:
 @pytest.mark.parametrize("name", CALLS)
 def test_each_odd_call_has_its_leaf(webui: WebUI, name: str) -> None:
     method, path, leaf = CALLS[name]
-    with pytest.raises(errors.WebUIError) as caught:
+    with pytest.raises(WebUIError) as caught:
         webui.call(method, path)  # type: ignore[arg-type]
     assert type(caught.value) is leaf
 
@@ -176,7 +187,7 @@ def test_a_missing_and_a_wrong_password(
 ) -> None:
     monkeypatch.delenv("SDCLIENT_AUTH", raising=False)
     with running_server(api_auth="user:right") as server:
-        with WebUI(server.url, auth=auth) as client, pytest.raises(errors.Unauthorized, match=words):
+        with WebUI(server.url, auth=auth) as client, pytest.raises(Unauthorized, match=words):
             client.options()
         with WebUI(server.url, auth=("user", "right")) as client:
             assert client.options().samples_format == "png"

@@ -9,8 +9,9 @@ import random
 import pytest
 from PIL import Image
 
-from sdclient._images import decode, encode_png, from_base64, image_format, to_base64, to_bytes
+from sdclient._images import decode, encode_png, image_format, to_bytes
 from sdclient.errors import BadImage
+from sdclient.models._base import from_base64, to_base64
 from tests.support.webui import png_bytes
 
 

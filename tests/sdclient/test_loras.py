@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from pytest_httpserver import HTTPServer
 
-from sdclient import Img2ImgRequest, WebUI
+from sdclient.client import WebUI
 from sdclient.errors import SettingSubstituted, UnknownSetting
 from sdclient.loras import find_loras, lora_tag, loras_in, verify_loras, with_loras
-from sdclient.models import GenerationInfo, GenerationReply
+from sdclient.models import GenerationInfo, GenerationReply, Img2ImgRequest
 from tests.support.webui import png_bytes, reply_body
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from sdclient.errors import ReviewConflict
-from sdclient.manifest import ImageRecord, Manifest, Parent
-from sdclient.manifest_curation import ACCEPTED, REJECTED, UNDECIDED, Curation, FilterVerdict
+from sdclient.manifest import Curation, ImageRecord, Manifest, Parent
+from sdclient.manifest.curation import ACCEPTED, REJECTED, UNDECIDED, FilterVerdict
 
 RECORD = ImageRecord(
     file="pad/1_1.png", class_name="pad", source="pad/1.png", source_sha256="s1", k=1, seed=7, key="k1", sha256="h1",

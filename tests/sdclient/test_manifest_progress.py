@@ -9,9 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from sdclient import manifest_progress
-from sdclient.manifest import DONE, FAILED, PLANNED, RUNNING, Manifest, PlannedRow
-from sdclient.manifest_progress import BYTE_OF, NEW, count_by_class, count_failures, key_of, mask_of, states_of_source
+from sdclient.manifest import Manifest, progress
+from sdclient.manifest.database import DONE, FAILED, PLANNED, RUNNING, PlannedRow
+from sdclient.manifest.progress import (
+    NEW,
+    STATE_BYTES,
+    count_by_class,
+    count_failures,
+    key_of,
+    mask_of,
+    states_of_source,
+)
 from tests.support.manifest import RECORD
 
 STATUS_OF = {1: DONE, 2: PLANNED, 3: RUNNING, 4: FAILED, 10: DONE}
@@ -40,10 +48,10 @@ def manifest(tmp_path: Path) -> Iterator[Manifest]:
 
 def test_the_states_of_a_source_are_those_of_its_rows(manifest: Manifest) -> None:
     states = states_of_source(manifest, "pad/3_", "a" * 64, 10)
-    assert list(states) == [BYTE_OF[STATUS_OF[k]] if k in STATUS_OF else NEW for k in range(1, 11)]
+    assert list(states) == [STATE_BYTES[STATUS_OF[k]] if k in STATUS_OF else NEW for k in range(1, 11)]
     assert list(states_of_source(manifest, "pad/3_", "a" * 64, 4)) == list(states[:4])
-    assert list(states_of_source(manifest, "pad/3_", "other bytes", 5)) == [NEW] * 4 + [BYTE_OF[RUNNING]]
-    assert list(states_of_source(manifest, "漏铜 2/3_", "a" * 64, 1)) == [BYTE_OF[RUNNING]]
+    assert list(states_of_source(manifest, "pad/3_", "other bytes", 5)) == [NEW] * 4 + [STATE_BYTES[RUNNING]]
+    assert list(states_of_source(manifest, "漏铜 2/3_", "a" * 64, 1)) == [STATE_BYTES[RUNNING]]
     assert list(states_of_source(manifest, "nothing/3_", "a" * 64, 2)) == [NEW, NEW]
 
 
@@ -71,7 +79,7 @@ def test_what_is_recorded_is_found_by_name(manifest: Manifest) -> None:
 
 @pytest.mark.parametrize("name", ["_COUNT", "_NUMBERS", "_UNFINISHED", "_ALL_BY_CLASS", "_UNFINISHED_BY_CLASS"])
 def test_no_row_is_read_where_an_index_tells(manifest: Manifest, name: str) -> None:
-    sql = getattr(manifest_progress, name)
+    sql = getattr(progress, name)
     steps = [str(step[3]) for step in manifest.query(f"EXPLAIN QUERY PLAN {sql}", ("",) * sql.count("?"))]
     assert "USING COVERING INDEX" in steps[0]
 
@@ -79,7 +87,7 @@ def test_no_row_is_read_where_an_index_tells(manifest: Manifest, name: str) -> N
 def test_rows_that_are_there_are_not_entered_again(manifest: Manifest) -> None:
     rows = [("pad/3_4.png", "pad", "pad/3.png", "s", 4, 4, "k"), ("pad/3_7.png", "pad", "pad/3.png", "s", 7, 7, "k")]
     with manifest.transaction() as database:
-        assert manifest_progress.enter(database, iter(rows)) == 1
+        assert progress.enter(database, iter(rows)) == 1
     states = {state.file: state for state in manifest.states()}
     assert states["pad/3_4.png"].status == FAILED
     assert states["pad/3_7.png"].status == PLANNED
@@ -89,8 +97,8 @@ def test_rows_that_are_there_are_not_entered_again(manifest: Manifest) -> None:
 def test_however_many_rows_are_entered_each_is(manifest: Manifest, count: int) -> None:
     rows = [(f"new/1_{k}.png", "new", "new/1.png", "s", k, k + 7, f"key {k}") for k in range(1, count + 1)]
     with manifest.transaction() as database:
-        assert manifest_progress.enter(database, rows) == count
-        assert manifest_progress.enter(database, rows) == 0
+        assert progress.enter(database, rows) == count
+        assert progress.enter(database, rows) == 0
     columns = "file, class_name, source, source_sha256, k, seed, key"
     assert list(manifest.query(f"SELECT {columns} FROM images WHERE class_name = 'new' ORDER BY k")) == rows
 

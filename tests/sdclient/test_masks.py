@@ -10,9 +10,8 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from sdclient.boxes import Box
 from sdclient.errors import MaskError
-from sdclient.masks import (
+from sdclient.masks.mask import (
     box_of,
     composite,
     grow_and_feather,
@@ -23,6 +22,7 @@ from sdclient.masks import (
     write_mask,
 )
 from sdclient.sources import Source
+from sdcore.annotations import Box
 
 
 def dot(size: tuple[int, int], *places: tuple[int, int]) -> Image.Image:

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sdclient import numbering
 from sdclient.errors import OutputError, SourceError
-from sdclient.manifest_exported import ExportedImage, write_exported
-from sdclient.numbering import number
-from sdclient.sources import discover
+from sdclient.manifest.tables import ExportedImage, write_exported
+from sdclient.sources import discover, numbering
+from sdclient.sources.numbering import number_images
 
 
 def put(folder: Path, *names: str) -> None:
@@ -41,7 +40,7 @@ def photos(tmp_path: Path) -> Path:
 
 def test_copies_are_numbered_in_natural_order_with_bytes_and_endings_kept(photos: Path, tmp_path: Path) -> None:
     before = snapshot(photos)
-    result = number(photos, tmp_path / "out")
+    result = number_images(photos, tmp_path / "out")
     assert result.copied == ("Normal/1.bmp", "脏污/1.webp", "脏污/2.png", "脏污/3.JPG")
     assert result.unchanged == ()
     assert result.left_out == ()
@@ -52,7 +51,7 @@ def test_copies_are_numbered_in_natural_order_with_bytes_and_endings_kept(photos
 
 
 def test_the_mapping_tells_old_names_and_checksums_to_a_spreadsheet(photos: Path, tmp_path: Path) -> None:
-    number(photos, tmp_path / "out")
+    number_images(photos, tmp_path / "out")
     path = tmp_path / "out/mapping.csv"
     assert path.read_bytes().startswith(b"\xef\xbb\xbf")
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -69,20 +68,20 @@ def test_the_mapping_tells_old_names_and_checksums_to_a_spreadsheet(photos: Path
 
 
 def test_a_repeat_changes_nothing(photos: Path, tmp_path: Path) -> None:
-    number(photos, tmp_path / "out")
+    number_images(photos, tmp_path / "out")
     before = snapshot(tmp_path / "out")
-    result = number(photos, tmp_path / "out")
+    result = number_images(photos, tmp_path / "out")
     assert result.copied == ()
     assert len(result.unchanged) == result.usable == 4
     assert snapshot(tmp_path / "out") == before
 
 
 def test_later_photos_get_numbers_after_those_given(photos: Path, tmp_path: Path) -> None:
-    number(photos, tmp_path / "out")
+    number_images(photos, tmp_path / "out")
     before = snapshot(tmp_path / "out")
     put(photos / "脏污", "IMG 1.png")
     put(photos / "氧化", "new.png")
-    result = number(photos, tmp_path / "out")
+    result = number_images(photos, tmp_path / "out")
     assert result.copied == ("氧化/1.png", "脏污/4.png")
     after = snapshot(tmp_path / "out")
     assert {name: after[name] for name in before if name != "mapping.csv"} == {
@@ -91,17 +90,17 @@ def test_later_photos_get_numbers_after_those_given(photos: Path, tmp_path: Path
 
 
 def test_a_removed_photo_keeps_its_number_from_being_given_again(photos: Path, tmp_path: Path) -> None:
-    number(photos, tmp_path / "out")
+    number_images(photos, tmp_path / "out")
     (photos / "脏污/IMG 10.JPG").unlink()
     put(photos / "脏污", "z.png")
-    assert number(photos, tmp_path / "out").copied == ("脏污/4.png",)
+    assert number_images(photos, tmp_path / "out").copied == ("脏污/4.png",)
     assert (tmp_path / "out/脏污/3.JPG").is_file()
 
 
 def test_a_numbered_file_of_someone_else_is_never_overwritten(photos: Path, tmp_path: Path) -> None:
     put(tmp_path / "out/Normal", "7.png")
     before = snapshot(tmp_path / "out")
-    assert "Normal/8.bmp" in number(photos, tmp_path / "out").copied
+    assert "Normal/8.bmp" in number_images(photos, tmp_path / "out").copied
     assert snapshot(tmp_path / "out")["Normal/7.png"] == before["Normal/7.png"]
 
 
@@ -114,7 +113,7 @@ def test_unusable_files_are_left_out_with_their_reasons(photos: Path, tmp_path: 
     (photos / "stray.png").write_bytes(b"x")
     (photos / "nothing").mkdir()
     (photos / "脏污/Thumbs.db").write_bytes(b"x")
-    result = number(photos, tmp_path / "out")
+    result = number_images(photos, tmp_path / "out")
     assert len(result.copied) == 4
     reasons = {item.file: item.reason for item in result.left_out}
     assert list(reasons) == ["nothing", "stray.png", "脏污/cut.webp", "脏污/empty.png", "脏污/more", "脏污/notes.txt"]
@@ -128,7 +127,7 @@ def test_unusable_files_are_left_out_with_their_reasons(photos: Path, tmp_path: 
 def test_nothing_usable_makes_nothing(tmp_path: Path) -> None:
     (tmp_path / "photos/dirt").mkdir(parents=True)
     (tmp_path / "photos/dirt/1.png").write_bytes(b"")
-    result = number(tmp_path / "photos", tmp_path / "out")
+    result = number_images(tmp_path / "photos", tmp_path / "out")
     assert result.usable == 0
     assert [item.file for item in result.left_out] == ["dirt/1.png"]
     assert not (tmp_path / "out").exists()
@@ -137,13 +136,13 @@ def test_nothing_usable_makes_nothing(tmp_path: Path) -> None:
 def test_a_folder_without_classes_is_an_error(tmp_path: Path) -> None:
     put(tmp_path / "photos", "1.png")
     with pytest.raises(SourceError, match="no class folder"):
-        number(tmp_path / "photos", tmp_path / "out")
+        number_images(tmp_path / "photos", tmp_path / "out")
 
 
 def test_an_interrupted_run_is_taken_up_and_ends_with_the_same_set(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    number(photos, tmp_path / "whole")
+    number_images(photos, tmp_path / "whole")
     written: list[Path] = []
 
     def stop_at_the_third(path: Path, content: bytes) -> None:
@@ -156,30 +155,30 @@ def test_an_interrupted_run_is_taken_up_and_ends_with_the_same_set(
     with monkeypatch.context() as patched:
         patched.setattr(numbering, "write_bytes_atomically", stop_at_the_third)
         with pytest.raises(KeyboardInterrupt):
-            number(photos, tmp_path / "out")
-    result = number(photos, tmp_path / "out")
+            number_images(photos, tmp_path / "out")
+    result = number_images(photos, tmp_path / "out")
     assert (len(result.copied), len(result.unchanged)) == (2, 2)
     contents = {name: content for name, (content, _) in snapshot(tmp_path / "out").items()}
     assert contents == {name: content for name, (content, _) in snapshot(tmp_path / "whole").items()}
 
 
 def test_a_photo_that_changed_keeps_its_old_copy_and_is_listed(photos: Path, tmp_path: Path) -> None:
-    number(photos, tmp_path / "out")
+    number_images(photos, tmp_path / "out")
     before = snapshot(tmp_path / "out")
     Image.new("RGB", (9, 9)).save(photos / "Normal/x.bmp")
-    result = number(photos, tmp_path / "out")
+    result = number_images(photos, tmp_path / "out")
     assert [item.file for item in result.left_out] == ["Normal/x.bmp"]
     assert "changed since it became 1.bmp" in result.left_out[0].reason
     assert snapshot(tmp_path / "out") == before
 
 
 def test_a_copy_that_someone_edited_is_not_taken_for_the_photo(photos: Path, tmp_path: Path) -> None:
-    number(photos, tmp_path / "out")
+    number_images(photos, tmp_path / "out")
     (tmp_path / "out/Normal/1.bmp").write_bytes(b"edited")
     with pytest.raises(OutputError, match=r"1\.bmp: no longer the copy"):
-        number(photos, tmp_path / "out")
+        number_images(photos, tmp_path / "out")
     (tmp_path / "out/Normal/1.bmp").unlink()
-    assert number(photos, tmp_path / "out").copied == ("Normal/1.bmp",)
+    assert number_images(photos, tmp_path / "out").copied == ("Normal/1.bmp",)
 
 
 @pytest.mark.parametrize(
@@ -195,14 +194,14 @@ def test_a_mapping_that_is_none_is_refused(photos: Path, tmp_path: Path, content
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mapping.csv").write_text(content, encoding="utf-8")
     with pytest.raises(SourceError, match=rf"mapping\.csv: {words}"):
-        number(photos, tmp_path / "out")
+        number_images(photos, tmp_path / "out")
 
 
 def test_a_mapping_saved_in_another_encoding_is_refused(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mapping.csv").write_bytes("class,old_name,new_name,sha256\n脏污,".encode("gbk"))
     with pytest.raises(SourceError, match=r"mapping\.csv: not a mapping"):
-        number(photos, tmp_path / "out")
+        number_images(photos, tmp_path / "out")
 
 
 def test_progress_covers_every_photo(photos: Path, tmp_path: Path) -> None:
@@ -212,7 +211,7 @@ def test_progress_covers_every_photo(photos: Path, tmp_path: Path) -> None:
         seen.append((title, len(items)))
         return items
 
-    number(photos, tmp_path / "out", track=track)
+    number_images(photos, tmp_path / "out", track=track)
     assert seen == [("checking", 4), ("copying", 4)]
 
 
@@ -221,7 +220,7 @@ def test_a_photo_that_changes_under_way_is_not_copied(
 ) -> None:
     monkeypatch.setattr(numbering, "sha256_of", lambda path: "0" * 64)
     with pytest.raises(SourceError, match="changed while it was being copied"):
-        number(photos, tmp_path / "out")
+        number_images(photos, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == ["mapping.csv"]
 
 
@@ -229,11 +228,11 @@ def test_exported_images_do_not_become_sources(photos: Path, tmp_path: Path) -> 
     class_folder = next(entry for entry in sorted(photos.iterdir()) if entry.is_dir())
     name = f"{class_folder.name}/generated-1_1-{'a' * 16}.png"
     Image.new("RGB", (8, 8)).save(photos / name)
-    usable = number(photos, tmp_path / "all").usable
+    usable = number_images(photos, tmp_path / "all").usable
     digest = hashlib.sha256((photos / name).read_bytes()).hexdigest()
     row = ExportedImage(name, class_folder.name, digest, "", "", "/o", "x/1_1.png", "e", "x/1.png", digest)
     write_exported(photos, [row])
-    result = number(photos, tmp_path / "real")
+    result = number_images(photos, tmp_path / "real")
     assert result.usable == usable - 1
     told = [item.reason for item in result.left_out if item.file == "exported.csv"]
     assert told == ["lists 1 generated images here, which do not become sources"]

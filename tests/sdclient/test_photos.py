@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from sdclient.errors import OutputError, SourceError
-from sdclient.photos import check_destination, huge_image_size, image_size, read_photo
+from sdclient.sources.source import check_destination, huge_image_size, image_size, read_photo
 
 
 @pytest.mark.parametrize(("orientation", "size"), [(1, (30, 20)), (3, (30, 20)), (6, (20, 30)), (8, (20, 30))])

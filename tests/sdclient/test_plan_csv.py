@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from sdclient.errors import PlanError
-from sdclient.plan import make_plan
-from sdclient.plan_csv import match_plan, read_plan, write_plan
+from sdclient.plan import assign_plan, make_plan, read_plan, write_plan
 from sdclient.sources import Source
 
 HEAD = "class,source,count\n"
@@ -80,16 +79,16 @@ def test_a_missing_plan_tells_how_to_make_one(tmp_path: Path) -> None:
 def test_sources_that_owe_images_come_in_the_order_of_the_sources() -> None:
     sources = [Source("a", n, Path(f"a/{n}.png")) for n in (2, 9, 10)]
     owed = {("a", "10.png"): 1, ("a", "2.png"): 3, ("a", "9.png"): 0}
-    assert match_plan(owed, sources) == [(sources[0], 3), (sources[2], 1)]
+    assert assign_plan(owed, sources) == [(sources[0], 3), (sources[2], 1)]
 
 
 def test_a_plan_of_other_sources_is_refused() -> None:
     with pytest.raises(PlanError, match=r"names a/3\.png, which is not among the sources"):
-        match_plan({("a", "3.png"): 1}, [Source("a", 2, Path("a/2.png"))])
+        assign_plan({("a", "3.png"): 1}, [Source("a", 2, Path("a/2.png"))])
 
 
 def test_a_source_may_be_named_by_its_number_but_not_twice() -> None:
     sources = [Source("a", n, Path(f"a/{n}.jpg")) for n in (2, 10)]
-    assert match_plan({("a", "10"): 1, ("a", "2.jpg"): 3}, sources) == [(sources[0], 3), (sources[1], 1)]
+    assert assign_plan({("a", "10"): 1, ("a", "2.jpg"): 3}, sources) == [(sources[0], 3), (sources[1], 1)]
     with pytest.raises(PlanError, match=r"names a/2\.jpg twice"):
-        match_plan({("a", "2"): 1, ("a", "2.jpg"): 1}, sources)
+        assign_plan({("a", "2"): 1, ("a", "2.jpg"): 1}, sources)

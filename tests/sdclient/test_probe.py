@@ -7,30 +7,31 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sdclient import WebUI
 from sdclient.batch import GenerationSettings
-from sdclient.errors import SettingsError
-from sdclient.probe import Sample, Setting, checked_common, grid, pick_sources, suggest, summarise, timed_probe
-from sdclient.serve.background import running_server
+from sdclient.batch.estimate import timed_probe
+from sdclient.client import WebUI
+from sdclient.probe import GridSetting, Sample, best_setting, checked_common, grid, pick_sources, summarise
+from sdclient.serve.app import running_server
 from sdclient.sources import Source
+from sdcore.errors import SettingsError
 
 
 def source(class_name: str = "pit", number: int = 1) -> Source:
     return Source(class_name, number, Path(f"{class_name}/{number}.png"))
 
 
-def sample(setting: Setting, score: float | None, reason: str | None = None, seconds: float = 1.0) -> Sample:
+def sample(setting: GridSetting, score: float | None, reason: str | None = None, seconds: float = 1.0) -> Sample:
     return Sample(source(), setting, None, score, reason, seconds)
 
 
-SMALL, NATIVE, LARGE = (Setting(side, 0.25, "Euler") for side in (384, 512, 768))
+SMALL, NATIVE, LARGE = (GridSetting(side, 0.25, "Euler") for side in (384, 512, 768))
 
 
 def test_the_grid_is_every_combination_once() -> None:
     settings = grid([384, 512, 384], [0.2, 0.3], ["Euler", "Euler a"])
     assert len(settings) == 8 == len(set(settings))
-    assert settings[0] == Setting(384, 0.2, "Euler")
-    assert settings[1] == Setting(384, 0.3, "Euler")
+    assert settings[0] == GridSetting(384, 0.2, "Euler")
+    assert settings[1] == GridSetting(384, 0.3, "Euler")
 
 
 def test_sources_are_spread_over_each_class() -> None:
@@ -58,35 +59,40 @@ def test_a_setting_that_made_nothing_has_no_mean() -> None:
     (result,) = summarise([sample(LARGE, None, "server failed")])
     assert result.mean_noise_score is None
     assert result.seconds_per_image is None
-    assert suggest([result], 512) is None
+    assert best_setting([result], 512) is None
     assert summarise([]) == []
-    assert suggest([], 512) is None
+    assert best_setting([], 512) is None
 
 
 def test_the_suggestion_spoiled_nothing_and_is_near_the_models_own_size() -> None:
     spoiled = [sample(SMALL, 0.0), sample(SMALL, 0.0, "black picture")]
     results = summarise([*spoiled, sample(LARGE, 0.02), sample(NATIVE, 0.05)])
-    assert suggest(results, 512) == results[2]
-    assert suggest(results, 768) == results[1]
-    assert suggest(results[:1], 512) is None
+    assert best_setting(results, 512) == results[2]
+    assert best_setting(results, 768) == results[1]
+    assert best_setting(results[:1], 512) is None
 
 
 def test_a_plainly_lower_score_outweighs_the_size() -> None:
     results = summarise([sample(NATIVE, 0.3), sample(LARGE, 0.1)])
-    assert suggest(results, 512) == results[1]
+    assert best_setting(results, 512) == results[1]
 
 
 def test_a_tie_goes_to_the_usual_strength_then_to_the_order_given() -> None:
-    settings = [Setting(512, 0.35, "A"), Setting(512, 0.2, "B"), Setting(512, 0.2, "A"), Setting(512, 0.6, "A")]
+    settings = [
+        GridSetting(512, 0.35, "A"),
+        GridSetting(512, 0.2, "B"),
+        GridSetting(512, 0.2, "A"),
+        GridSetting(512, 0.6, "A"),
+    ]
     results = summarise([sample(setting, 0.0) for setting in settings])
-    assert suggest(results, 512) == results[1]
+    assert best_setting(results, 512) == results[1]
 
 
 def test_a_size_no_model_has_is_refused_by_name() -> None:
     with pytest.raises(SettingsError, match=r"native.px: 500"):
-        checked_common({}, [NATIVE, Setting(500, 0.2, "Euler")])
+        checked_common({}, [NATIVE, GridSetting(500, 0.2, "Euler")])
     with pytest.raises(SettingsError, match=r"denoising-strength: 1\.5"):
-        checked_common({}, [Setting(512, 1.5, "Euler")])
+        checked_common({}, [GridSetting(512, 1.5, "Euler")])
 
 
 def test_the_timed_probe_times_one_batch_and_not_the_loading(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
-from sdclient.errors import BadImage, OutputError, SettingsError
-from sdclient.infotext import Infotext, read_infotext
+from sdclient.errors import BadImage, OutputError
+from sdclient.infotext import Infotext, embed_infotext, load_infotext, read_infotext, write_infotext
 from sdclient.models import Img2ImgRequest, Txt2ImgRequest
-from sdclient.provenance import embed_infotext, load_infotext, write_infotext
+from sdcore.errors import SettingsError
 from tests.support.webui import png_bytes
 
 TEXT = (

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from sdclient.result_options import RESULT_OPTIONS, result_options
-from tests.support import server_doubles as doubles
+from sdclient.client.server_info import RESULT_OPTIONS, result_options
+from tests.support.server_doubles import recorded_a1111
 
 
 def test_a_fresh_genuine_server_has_only_usual_values() -> None:
-    states = result_options(doubles.recorded_a1111()["/sdapi/v1/options"])
+    states = result_options(recorded_a1111()["/sdapi/v1/options"])
     assert [state.option.name for state in states if not state.is_usual] == []
     own = {"schedulers_sigma", "forge_additional_modules", "forge_unet_storage_dtype"}
     assert {state.option.name for state in states} == {option.name for option in RESULT_OPTIONS} - own

@@ -15,43 +15,55 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 import sdclient
-from sdclient import Img2ImgRequest, RetryPolicy, Timeouts, WebUI, errors
-from sdclient._generation import may_have_arrived
-from sdclient._reply_errors import retry_after_s
-from sdclient._retry import NEVER, Retrier, is_transient
+from sdclient.client import RetryPolicy, Timeouts, WebUI
+from sdclient.client.generation_job import may_have_arrived
+from sdclient.client.transport import NEVER, Retrier, is_transient, retry_after_s
+from sdclient.errors import (
+    ApiDisabled,
+    RequestRejected,
+    RequestTimedOut,
+    ServerFault,
+    ServerLoading,
+    ServerOutOfMemory,
+    ServerUnreachable,
+    TooManyRequests,
+    Unauthorized,
+    WebUIError,
+)
+from sdclient.models import Img2ImgRequest
 from tests.support.webui import SAMPLERS, SCHEDULERS, png_bytes, reply_body
 
-REFUSED = errors.ServerUnreachable("refused")
-RESET = errors.ServerUnreachable("reset", may_have_arrived=True)
+REFUSED = ServerUnreachable("refused")
+RESET = ServerUnreachable("reset", may_have_arrived=True)
 PASSING = [
     REFUSED,
     RESET,
-    errors.ServerLoading("502", status=502),
-    errors.ServerLoading("503", status=503),
-    errors.ServerLoading("504", status=504),
-    errors.TooManyRequests("429"),
-    errors.RequestTimedOut("connect", phase="connect"),
+    ServerLoading("502", status=502),
+    ServerLoading("503", status=503),
+    ServerLoading("504", status=504),
+    TooManyRequests("429"),
+    RequestTimedOut("connect", phase="connect"),
 ]
 LASTING = [
-    errors.ServerLoading("silent"),
-    errors.ServerLoading("page without API", status=404),
-    errors.RequestTimedOut("read", phase="read"),
-    errors.Unauthorized("401", status=401),
-    errors.RequestRejected("422", status=422),
-    errors.ServerFault("500", status=500),
-    errors.ServerOutOfMemory("500", status=500),
-    errors.ApiDisabled("no API"),
+    ServerLoading("silent"),
+    ServerLoading("page without API", status=404),
+    RequestTimedOut("read", phase="read"),
+    Unauthorized("401", status=401),
+    RequestRejected("422", status=422),
+    ServerFault("500", status=500),
+    ServerOutOfMemory("500", status=500),
+    ApiDisabled("no API"),
 ]
 
 
 @pytest.mark.parametrize("error", PASSING, ids=str)
-def test_what_may_pass_is_tried_again(error: errors.WebUIError) -> None:
+def test_what_may_pass_is_tried_again(error: WebUIError) -> None:
     assert is_transient(error)
     assert RetryPolicy().wait_s(1, error) is not None
 
 
 @pytest.mark.parametrize("error", LASTING, ids=str)
-def test_what_lasts_is_not(error: errors.WebUIError) -> None:
+def test_what_lasts_is_not(error: WebUIError) -> None:
     assert not is_transient(error)
     assert RetryPolicy().wait_s(1, error) is None
 
@@ -72,8 +84,8 @@ def test_chance_adds_at_most_its_share_and_never_passes_the_cap(failures: int, c
 
 def test_the_server_may_say_how_long_to_wait_up_to_the_cap() -> None:
     policy = RetryPolicy(longest_wait_s=10)
-    assert policy.wait_s(1, errors.TooManyRequests("429", retry_after_s=7)) == 7
-    assert policy.wait_s(1, errors.TooManyRequests("429", retry_after_s=11)) is None
+    assert policy.wait_s(1, TooManyRequests("429", retry_after_s=7)) == 7
+    assert policy.wait_s(1, TooManyRequests("429", retry_after_s=11)) is None
 
 
 @pytest.mark.parametrize(
@@ -97,7 +109,7 @@ def test_a_policy_that_makes_no_sense_is_refused(bad: dict[str, Any]) -> None:
 
 
 def test_calls_are_repeated_until_they_succeed_with_the_policys_waits() -> None:
-    answers: list[Any] = [REFUSED, errors.ServerLoading("503", status=503), "done"]
+    answers: list[Any] = [REFUSED, ServerLoading("503", status=503), "done"]
     slept: list[float] = []
 
     def attempt() -> str:
@@ -112,12 +124,12 @@ def test_calls_are_repeated_until_they_succeed_with_the_policys_waits() -> None:
 
 
 def test_the_last_failure_is_the_one_that_is_told() -> None:
-    failures: list[errors.WebUIError] = [errors.ServerLoading("first", status=503), REFUSED]
+    failures: list[WebUIError] = [ServerLoading("first", status=503), REFUSED]
 
     def attempt() -> None:
         raise failures.pop(0)
 
-    with pytest.raises(errors.ServerUnreachable, match="refused"):
+    with pytest.raises(ServerUnreachable, match="refused"):
         Retrier(RetryPolicy(attempts=2), lambda _: None, lambda: 0.0).call(attempt)
     assert failures == []
 
@@ -127,13 +139,13 @@ def test_the_last_failure_is_the_one_that_is_told() -> None:
     [
         (REFUSED, False),
         (RESET, True),
-        (errors.RequestTimedOut("read", phase="read"), True),
-        (errors.RequestTimedOut("connect", phase="connect"), False),
-        (errors.ServerLoading("504", status=504), True),
-        (errors.TooManyRequests("429"), False),
+        (RequestTimedOut("read", phase="read"), True),
+        (RequestTimedOut("connect", phase="connect"), False),
+        (ServerLoading("504", status=504), True),
+        (TooManyRequests("429"), False),
     ],
 )
-def test_whether_a_job_may_be_running_after_a_failure(error: errors.WebUIError, expected: bool) -> None:
+def test_whether_a_job_may_be_running_after_a_failure(error: WebUIError, expected: bool) -> None:
     assert may_have_arrived(error) is expected
 
 
@@ -207,7 +219,7 @@ def test_a_job_is_sent_again_only_when_the_server_no_longer_works_on_it(
 def test_a_job_whose_fate_cannot_be_learnt_is_not_sent_again(httpserver: HTTPServer) -> None:
     httpserver.expect_request("/sdapi/v1/img2img").respond_with_json({}, status=504)
     httpserver.expect_request("/internal/progress").respond_with_json({}, status=503)
-    with WebUI(httpserver.url_for("")) as webui, pytest.raises(errors.ServerLoading, match="504"):
+    with WebUI(httpserver.url_for("")) as webui, pytest.raises(ServerLoading, match="504"):
         webui.img2img(Img2ImgRequest(init_images=[png_bytes()]))
     assert [request.path for request, _ in httpserver.log].count("/sdapi/v1/img2img") == 1
 
@@ -218,14 +230,14 @@ def test_questions_are_repeated_and_orders_are_not(httpserver: HTTPServer) -> No
     httpserver.expect_request("/sdapi/v1/interrupt").respond_with_json({}, status=503)
     with WebUI(httpserver.url_for(""), retries=RetryPolicy(first_wait_s=0)) as webui:
         assert webui.options().samples_format == "webp"
-        with pytest.raises(errors.ServerLoading):
+        with pytest.raises(ServerLoading):
             webui.interrupt()
     assert [request.path for request, _ in httpserver.log].count("/sdapi/v1/interrupt") == 1
 
 
 def test_a_call_may_override_the_policy(httpserver: HTTPServer) -> None:
     httpserver.expect_request("/sdapi/v1/options").respond_with_json({}, status=503)
-    with WebUI(httpserver.url_for("")) as webui, pytest.raises(errors.ServerLoading):
+    with WebUI(httpserver.url_for("")) as webui, pytest.raises(ServerLoading):
         webui.call("GET", "/sdapi/v1/options", retries=NEVER)
     assert len(httpserver.log) == 1
 
@@ -255,13 +267,13 @@ def test_waiting_ends_with_the_reason(httpserver: HTTPServer) -> None:
     httpserver.expect_request("/sdapi/v1/samplers").respond_with_json({}, status=503)
     with WebUI(httpserver.url_for("")) as webui:
         webui._retrier = Retrier(RetryPolicy(), lambda _: None)
-        with pytest.raises(errors.ServerLoading):
+        with pytest.raises(ServerLoading):
             webui.wait_until_ready(timeout_s=5)
 
 
 def test_a_wrong_password_is_not_waited_for(httpserver: HTTPServer) -> None:
     httpserver.expect_request("/sdapi/v1/samplers").respond_with_json({}, status=401)
-    with WebUI(httpserver.url_for("")) as webui, pytest.raises(errors.Unauthorized):
+    with WebUI(httpserver.url_for("")) as webui, pytest.raises(Unauthorized):
         webui.wait_until_ready()
     assert len(httpserver.log) == 1
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from pytest_httpserver import HTTPServer
 
-from sdclient import RetryPolicy, WebUI
-from sdclient._generation import JobState, job_state
+from sdclient.client import RetryPolicy, WebUI
+from sdclient.client.generation_job import JobState, job_state
 from sdclient.errors import NotFound, UnexpectedReply
 from sdclient.models import ExtrasBatchRequest, ExtrasSingleRequest, InternalProgressRequest, InterrogateRequest
-from tests.support import server_doubles as doubles
+from tests.support.server_doubles import FORGE, SDNEXT, recorded_a1111, serve
 from tests.support.webui import png_bytes
 
 ONCE = RetryPolicy(attempts=1)
@@ -50,8 +50,8 @@ LISTS = {
 
 @pytest.mark.parametrize(("method", "path"), LISTS.items())
 def test_every_recorded_list_comes_typed_and_whole(httpserver: HTTPServer, method: str, path: str) -> None:
-    answers = doubles.recorded_a1111()
-    with WebUI(doubles.serve(httpserver, answers), retries=ONCE) as webui:
+    answers = recorded_a1111()
+    with WebUI(serve(httpserver, answers), retries=ONCE) as webui:
         typed = getattr(webui, method)()
     plain = [entry.model_dump(mode="json") for entry in typed] if isinstance(typed, tuple) else typed.model_dump()
     assert json.loads(json.dumps(plain)) == _with_defaults(answers[f"/sdapi/v1/{path}"], json.loads(json.dumps(plain)))
@@ -71,7 +71,7 @@ def _with_defaults(recorded: Any, typed: Any) -> Any:
 
 def test_a_list_that_a_server_lacks_says_so(httpserver: HTTPServer) -> None:
     with (
-        WebUI(doubles.serve(httpserver, doubles.FORGE), retries=ONCE) as webui,
+        WebUI(serve(httpserver, FORGE), retries=ONCE) as webui,
         pytest.raises(NotFound, match="sd-vae"),
     ):
         webui.sd_vaes()
@@ -138,7 +138,7 @@ def test_waiting_jobs_are_listed(httpserver: HTTPServer) -> None:
 
 
 def test_what_sdnext_lists_as_schedules_is_said_to_be_something_else(httpserver: HTTPServer) -> None:
-    with WebUI(doubles.serve(httpserver, doubles.SDNEXT), retries=ONCE) as webui:
+    with WebUI(serve(httpserver, SDNEXT), retries=ONCE) as webui:
         with pytest.raises(UnexpectedReply, match=r"schedulers.*label"):
             webui.schedulers()
         assert [entry.label for entry in webui.dialect.schedulers or ()][:2] == ["Automatic", "Karras"]

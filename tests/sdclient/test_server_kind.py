@@ -8,12 +8,26 @@ from typing import Any
 import pytest
 from pytest_httpserver import HTTPServer
 
-from sdclient import RetryPolicy, WebUI
+from sdclient.client import RetryPolicy, WebUI
+from sdclient.client.dialects import Product, ServerVersion, detect_server, find_version
 from sdclient.errors import ServerFault, ServerUnreachable, SettingSubstituted, Unauthorized, UnknownSetting
 from sdclient.models import Img2ImgRequest
-from sdclient.serve.background import running_server
-from sdclient.server_kind import Product, ServerVersion, detect, find_version
-from tests.support import server_doubles as doubles
+from sdclient.serve.app import running_server
+from tests.support.server_doubles import (
+    A1111_1_9_0,
+    A1111_NEW,
+    A1111_OLD,
+    FORGE,
+    FORGE_BEFORE_AUGUST_2024,
+    REFORGE,
+    REFORGE_EARLY,
+    SDNEXT,
+    STRANGER,
+    Answers,
+    asking,
+    recorded_a1111,
+    serve,
+)
 from tests.support.webui import png_bytes, reply_body
 
 ONCE = RetryPolicy(attempts=1)
@@ -22,29 +36,29 @@ ONCE = RetryPolicy(attempts=1)
 @pytest.mark.parametrize(
     ("answers", "label", "questions"),
     [
-        (doubles.A1111_OLD, "A1111 < 1.9", 4),
-        (doubles.A1111_1_9_0, "A1111 >= 1.9", 4),
-        (doubles.A1111_NEW, "A1111 >= 1.9", 3),
-        (doubles.FORGE, "Forge", 2),
-        (doubles.FORGE_BEFORE_AUGUST_2024, "Forge", 4),
-        (doubles.REFORGE, "reForge", 2),
-        (doubles.REFORGE_EARLY, "reForge", 3),
-        (doubles.SDNEXT, "SD.Next", 1),
-        (doubles.STRANGER, "unknown, treated as A1111", 5),
+        (A1111_OLD, "A1111 < 1.9", 4),
+        (A1111_1_9_0, "A1111 >= 1.9", 4),
+        (A1111_NEW, "A1111 >= 1.9", 3),
+        (FORGE, "Forge", 2),
+        (FORGE_BEFORE_AUGUST_2024, "Forge", 4),
+        (REFORGE, "reForge", 2),
+        (REFORGE_EARLY, "reForge", 3),
+        (SDNEXT, "SD.Next", 1),
+        (STRANGER, "unknown, treated as A1111", 5),
         ({}, "unknown, treated as A1111", 5),
     ],
 )
-def test_each_kind_is_recognised_with_few_questions(answers: doubles.Answers, label: str, questions: int) -> None:
+def test_each_kind_is_recognised_with_few_questions(answers: Answers, label: str, questions: int) -> None:
     asked: list[str] = []
-    kind = detect(doubles.asking(answers, asked))
+    kind = detect_server(asking(answers, asked))
     assert kind.label == label
     assert all(kind.recognised_by)
     assert len(asked) == questions
 
 
 def test_the_recorded_genuine_server_is_an_a1111_of_1_9_or_later() -> None:
-    answers = doubles.recorded_a1111()
-    kind = detect(doubles.asking(answers))
+    answers = recorded_a1111()
+    kind = detect_server(asking(answers))
     assert kind.label == "A1111 >= 1.9"
     assert kind.recognised_by == ("its flags hold nowebui and api_auth", "it lists schedules")
     assert [entry.model_dump(mode="json") for entry in kind.schedulers or ()] == answers["/sdapi/v1/schedulers"]
@@ -52,9 +66,9 @@ def test_the_recorded_genuine_server_is_an_a1111_of_1_9_or_later() -> None:
 
 
 def test_the_recorded_contract_alone_shows_the_two_fields() -> None:
-    answers = doubles.recorded_a1111()
+    answers = recorded_a1111()
     del answers["/sdapi/v1/schedulers"]
-    kind = detect(doubles.asking(answers))
+    kind = detect_server(asking(answers))
     assert kind.label == "A1111 >= 1.9"
     assert {entry.label for entry in kind.schedulers or ()} == {
         *("Automatic", "Uniform", "Karras", "Exponential", "Polyexponential", "SGM Uniform")
@@ -70,36 +84,36 @@ def test_the_embedded_server_is_recognised_as_itself() -> None:
 
 @pytest.mark.parametrize("without", ["/sdapi/v1/options", "/sdapi/v1/cmd-flags"])
 def test_sdnext_is_recognised_by_whatever_is_left(without: str) -> None:
-    answers = {path: body for path, body in doubles.SDNEXT.items() if path != without}
-    assert detect(doubles.asking(answers)).product is Product.SDNEXT
+    answers = {path: body for path, body in SDNEXT.items() if path != without}
+    assert detect_server(asking(answers)).product is Product.SDNEXT
 
 
 def test_sdnext_is_recognised_by_its_name_alone() -> None:
-    answers = {"/sdapi/v1/version": doubles.SDNEXT["/sdapi/v1/version"]}
-    assert detect(doubles.asking(answers)).recognised_by == ("it calls itself sd.next",)
+    answers = {"/sdapi/v1/version": SDNEXT["/sdapi/v1/version"]}
+    assert detect_server(asking(answers)).recognised_by == ("it calls itself sd.next",)
 
 
 @pytest.mark.parametrize("odd", [[], None, "words", 7, {"components": []}, {"components": {"schemas": {"Img2Img": 1}}}])
 def test_odd_answers_leave_a_server_unknown_and_working(odd: Any) -> None:
     paths = ("options", "cmd-flags", "version")
     answers = {**{f"/sdapi/v1/{path}": odd for path in paths}, "/openapi.json": odd}
-    kind = detect(doubles.asking(answers))
+    kind = detect_server(asking(answers))
     assert kind.product is Product.UNKNOWN
     assert kind.schedulers is None
 
 
 @pytest.mark.parametrize("listed", [[{"name": "Euler", "cls": "EulerDiscreteScheduler"}], {"karras": 1}, None])
 def test_what_is_no_list_of_schedules_is_none(listed: Any) -> None:
-    assert detect(doubles.asking({**doubles.A1111_NEW, "/sdapi/v1/schedulers": listed})).schedulers is None
+    assert detect_server(asking({**A1111_NEW, "/sdapi/v1/schedulers": listed})).schedulers is None
 
 
 def test_a_question_that_breaks_the_server_is_a_question_not_answered() -> None:
     def ask(path: str) -> Any:
         if path == "/sdapi/v1/cmd-flags":
             raise ServerFault("500")
-        return doubles.asking(doubles.A1111_NEW)(path)
+        return asking(A1111_NEW)(path)
 
-    kind = detect(ask)
+    kind = detect_server(ask)
     assert kind.product is Product.UNKNOWN
     assert kind.schedulers is not None
 
@@ -110,41 +124,39 @@ def test_a_server_that_does_not_work_is_not_called_unknown(error: Exception) -> 
         raise error
 
     with pytest.raises(type(error)):
-        detect(ask)
+        detect_server(ask)
 
 
 @pytest.mark.parametrize(
     ("answers", "product", "expected"),
     [
-        (doubles.SDNEXT, Product.SDNEXT, ServerVersion("2026-04-04", "0eb4a98e0")),
+        (SDNEXT, Product.SDNEXT, ServerVersion("2026-04-04", "0eb4a98e0")),
         ({"/sdapi/v1/version": {"app": "sd.next", "hash": "8b73cb6"}}, Product.SDNEXT, ServerVersion(None, "8b73cb6")),
-        (doubles.A1111_NEW, Product.A1111, ServerVersion("v1.10.1", "82a973c04367123ae98bd9abdf80d9eda9b910e2")),
-        (doubles.A1111_OLD, Product.A1111, ServerVersion()),
+        (A1111_NEW, Product.A1111, ServerVersion("v1.10.1", "82a973c04367123ae98bd9abdf80d9eda9b910e2")),
+        (A1111_OLD, Product.A1111, ServerVersion()),
         ({"/internal/sysinfo": []}, Product.FORGE, ServerVersion()),
     ],
 )
-def test_the_version_is_told_where_it_can_be(
-    answers: doubles.Answers, product: Product, expected: ServerVersion
-) -> None:
-    assert find_version(doubles.asking(answers), product) == expected
+def test_the_version_is_told_where_it_can_be(answers: Answers, product: Product, expected: ServerVersion) -> None:
+    assert find_version(asking(answers), product) == expected
 
 
 @pytest.mark.parametrize(
     ("answers", "sent"),
     [
-        (doubles.A1111_OLD, {"sampler_name": "DPM++ SDE Karras"}),
-        (doubles.A1111_1_9_0, {"sampler_name": "DPM++ SDE", "scheduler": "Karras"}),
-        (doubles.A1111_NEW, {"sampler_name": "DPM++ SDE", "scheduler": "Karras"}),
-        (doubles.FORGE, {"sampler_name": "DPM++ SDE", "scheduler": "Karras"}),
-        (doubles.REFORGE, {"sampler_name": "DPM++ SDE", "scheduler": "Karras"}),
-        (doubles.SDNEXT, {"sampler_name": "DPM++ SDE", "override_settings": {"schedulers_sigma": "karras"}}),
+        (A1111_OLD, {"sampler_name": "DPM++ SDE Karras"}),
+        (A1111_1_9_0, {"sampler_name": "DPM++ SDE", "scheduler": "Karras"}),
+        (A1111_NEW, {"sampler_name": "DPM++ SDE", "scheduler": "Karras"}),
+        (FORGE, {"sampler_name": "DPM++ SDE", "scheduler": "Karras"}),
+        (REFORGE, {"sampler_name": "DPM++ SDE", "scheduler": "Karras"}),
+        (SDNEXT, {"sampler_name": "DPM++ SDE", "override_settings": {"schedulers_sigma": "karras"}}),
     ],
 )
 @pytest.mark.parametrize("spelling", [("DPM++ SDE Karras", None), ("DPM++ SDE", "karras")])
 def test_sampler_and_schedule_are_sent_as_the_server_wants_them(
-    httpserver: HTTPServer, answers: doubles.Answers, sent: dict[str, Any], spelling: tuple[str, str | None]
+    httpserver: HTTPServer, answers: Answers, sent: dict[str, Any], spelling: tuple[str, str | None]
 ) -> None:
-    with WebUI(doubles.serve(httpserver, answers), retries=ONCE) as webui:
+    with WebUI(serve(httpserver, answers), retries=ONCE) as webui:
         fields = webui.dialect.fields(*spelling)
     assert {name: value for name, value in fields.items() if value is not None} == sent
 
@@ -155,7 +167,7 @@ def _generate(httpserver: HTTPServer, infotext: str, **fields: Any) -> dict[str,
         reply_body(sampler_name="DPM++ SDE", infotexts=[infotext], extra_generation_params={})
     )
     request = Img2ImgRequest(init_images=[png_bytes()], steps=20, seed=42, width=64, height=64, **fields)
-    with WebUI(doubles.serve(httpserver, doubles.SDNEXT), retries=ONCE) as webui:
+    with WebUI(serve(httpserver, SDNEXT), retries=ONCE) as webui:
         webui.img2img(request)
     sent = [entry for entry, _ in httpserver.log if entry.path == "/sdapi/v1/img2img"][-1]
     answer: dict[str, Any] = json.loads(sent.get_data())
@@ -195,11 +207,11 @@ def test_a_schedule_that_sdnext_lacks_is_refused_before_sending(httpserver: HTTP
 @pytest.mark.parametrize(
     ("answers", "names", "settings"),
     [
-        (doubles.A1111_NEW, ("vae-ft-mse",), {"sd_vae": "vae-ft-mse.safetensors"}),
-        (doubles.A1111_NEW, (), {"sd_vae": "None"}),
-        (doubles.REFORGE, ("vae-ft-mse.safetensors",), {"sd_vae": "vae-ft-mse.safetensors"}),
+        (A1111_NEW, ("vae-ft-mse",), {"sd_vae": "vae-ft-mse.safetensors"}),
+        (A1111_NEW, (), {"sd_vae": "None"}),
+        (REFORGE, ("vae-ft-mse.safetensors",), {"sd_vae": "vae-ft-mse.safetensors"}),
         (
-            doubles.FORGE,
+            FORGE,
             ("ae", "clip_l.safetensors"),
             {
                 "forge_additional_modules": [
@@ -208,18 +220,18 @@ def test_a_schedule_that_sdnext_lacks_is_refused_before_sending(httpserver: HTTP
                 ]
             },
         ),
-        (doubles.FORGE, (), {"forge_additional_modules": []}),
+        (FORGE, (), {"forge_additional_modules": []}),
     ],
 )
 def test_a_vae_is_asked_for_as_the_server_wants_it(
-    httpserver: HTTPServer, answers: doubles.Answers, names: tuple[str, ...], settings: dict[str, Any]
+    httpserver: HTTPServer, answers: Answers, names: tuple[str, ...], settings: dict[str, Any]
 ) -> None:
-    with WebUI(doubles.serve(httpserver, answers), retries=ONCE) as webui:
+    with WebUI(serve(httpserver, answers), retries=ONCE) as webui:
         assert webui.vae_settings(*names) == settings
 
 
 def test_a_vae_that_is_not_there_is_refused_with_near_names(httpserver: HTTPServer) -> None:
-    with WebUI(doubles.serve(httpserver, doubles.A1111_NEW), retries=ONCE) as webui:
+    with WebUI(serve(httpserver, A1111_NEW), retries=ONCE) as webui:
         with pytest.raises(UnknownSetting, match=r"VAE 'vae-ft-mes'.*vae-ft-mse\.safetensors"):
             webui.vae_settings("vae-ft-mes")
         with pytest.raises(UnknownSetting, match="takes one"):

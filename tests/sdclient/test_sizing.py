@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sdclient.sizing import SourceForm, generation_size, native_px_for, prepare, restore
+from sdclient.sources.source import ImageForm, fit_to_model, generation_size, guess_native_px, restore_form
 
 SIDES = st.integers(1, 6000)
 
@@ -85,12 +85,12 @@ def test_every_mode_becomes_rgb_and_is_remembered(
     mode: str, value: Any, colour: tuple[int, int, int], back: str
 ) -> None:
     image = Image.new(mode, (10, 6), value)
-    ready = prepare(image, (64, 64))
+    ready = fit_to_model(image, (64, 64))
     assert (ready.mode, ready.size) == ("RGB", (64, 64))
     assert ready.getpixel((5, 5)) == colour
-    form = SourceForm.of(image)
-    assert form == SourceForm(10, 6, back)  # type: ignore[arg-type]
-    restored = restore(ready, form)
+    form = ImageForm.of(image)
+    assert form == ImageForm(10, 6, back)  # type: ignore[arg-type]
+    restored = restore_form(ready, form)
     assert (restored.mode, restored.size) == (back, (10, 6))
 
 
@@ -98,14 +98,14 @@ def test_deep_grey_keeps_its_order_over_the_cameras_whole_depth() -> None:
     image = Image.new("I;16", (4096, 1))
     for value in range(4096):
         image.putpixel((value, 0), value)
-    out = [pixel[0] for pixel in (prepare(image, (4096, 1)).getpixel((x, 0)) for x in range(4096))]  # type: ignore[index]
+    out = [pixel[0] for pixel in (fit_to_model(image, (4096, 1)).getpixel((x, 0)) for x in range(4096))]  # type: ignore[index]
     assert out == [math.floor(value * 255 / 4095 + 0.5) for value in range(4096)]
 
 
 def test_not_a_number_in_a_float_picture_does_no_harm() -> None:
     image = Image.new("F", (4, 4), 0.25)
     image.putpixel((0, 0), math.nan)
-    assert prepare(image, (64, 64)).mode == "RGB"
+    assert fit_to_model(image, (64, 64)).mode == "RGB"
 
 
 @pytest.mark.parametrize(("second", "mode"), [((200, 200, 200), "L"), ((200, 0, 0), "RGB")])
@@ -114,15 +114,15 @@ def test_a_palette_is_grey_when_its_colours_are(second: tuple[int, int, int], mo
     image.putpixel((0, 0), second)
     palette = image.convert("P", palette=Image.Palette.ADAPTIVE, colors=2)
     assert palette.mode == "P"
-    assert SourceForm.of(palette).mode == mode
-    assert prepare(palette, (8, 8)).getpixel((0, 0)) == second
+    assert ImageForm.of(palette).mode == mode
+    assert fit_to_model(palette, (8, 8)).getpixel((0, 0)) == second
 
 
 def test_a_transparent_palette_entry_becomes_white() -> None:
     image = Image.new("P", (8, 8), 0)
     image.putpalette([10, 20, 30])
     image.info["transparency"] = 0
-    assert prepare(image, (8, 8)).getpixel((3, 3)) == (255, 255, 255)
+    assert fit_to_model(image, (8, 8)).getpixel((3, 3)) == (255, 255, 255)
 
 
 def test_the_exif_rotation_is_applied_once(tmp_path: Path) -> None:
@@ -130,20 +130,20 @@ def test_the_exif_rotation_is_applied_once(tmp_path: Path) -> None:
     exif[0x0112] = 6
     Image.new("L", (40, 20)).save(tmp_path / "turned.png", exif=exif)
     with Image.open(tmp_path / "turned.png") as image:
-        form = SourceForm.of(image)
-        assert form == SourceForm(20, 40, "L")
-        assert restore(prepare(image, (256, 512)), form).size == (20, 40)
+        form = ImageForm.of(image)
+        assert form == ImageForm(20, 40, "L")
+        assert restore_form(fit_to_model(image, (256, 512)), form).size == (20, 40)
 
 
 def test_a_source_of_the_right_size_passes_unchanged() -> None:
     image = Image.frombytes("RGB", (64, 64), random.Random(0).randbytes(64 * 64 * 3))
-    assert restore(prepare(image, (64, 64)), SourceForm.of(image)).tobytes() == image.tobytes()
+    assert restore_form(fit_to_model(image, (64, 64)), ImageForm.of(image)).tobytes() == image.tobytes()
 
 
 def test_a_bright_pixel_survives_the_way_up_and_down() -> None:
     image = Image.new("L", (96, 96), 40)
     image.putpixel((50, 41), 240)
-    back = restore(prepare(image, (512, 512)), SourceForm.of(image))
+    back = restore_form(fit_to_model(image, (512, 512)), ImageForm.of(image))
     peak = max((back.getpixel((x, y)), (x, y)) for x in range(96) for y in range(96))  # type: ignore[type-var]
     assert peak[1] == (50, 41)
     assert peak[0] > 180  # type: ignore[operator]
@@ -153,7 +153,7 @@ def test_shrinking_skips_no_line() -> None:
     for column in range(300, 308):
         image = Image.new("L", (2048, 64), 0)
         image.paste(255, (column, 0, column + 1, 64))
-        assert max(prepare(image, (512, 64)).convert("L").tobytes()) > 40
+        assert max(fit_to_model(image, (512, 64)).convert("L").tobytes()) > 40
 
 
 def test_the_way_there_and_back_costs_real_crops_little(deeppcb: Path) -> None:
@@ -163,7 +163,7 @@ def test_the_way_there_and_back_costs_real_crops_little(deeppcb: Path) -> None:
     for file in files:
         with Image.open(file) as image:
             source = image.convert("L")
-        back = restore(prepare(source, (512, 512)), SourceForm.of(source))
+        back = restore_form(fit_to_model(source, (512, 512)), ImageForm.of(source))
         difference = [abs(a - b) for a, b in zip(source.tobytes(), back.tobytes(), strict=True)]
         losses.append(sum(difference) / len(difference))
     # Grey levels of 255, on crops that are nearly black and white and so have the hardest edges there are.
@@ -193,4 +193,4 @@ def test_the_way_there_and_back_costs_real_crops_little(deeppcb: Path) -> None:
     ],
 )
 def test_the_native_size_is_guessed_from_the_models_name(name: str, side: int) -> None:
-    assert native_px_for(name) == side
+    assert guess_native_px(name) == side

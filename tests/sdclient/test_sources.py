@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from sdclient.errors import SourceError
-from sdclient.sources import discover, names_by_class, oversized, oversized_warning
+from sdclient.sources import discover
+from sdclient.sources.source import names_by_class, oversized, oversized_warning
 
 
 def put(folder: Path, *names: str, size: tuple[int, int] = (8, 8)) -> None:

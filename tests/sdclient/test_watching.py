@@ -11,8 +11,9 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from sdclient import Img2ImgRequest, JobProgress, WebUI
-from sdclient._images import to_base64
+from sdclient.client import JobProgress, WebUI
+from sdclient.models import Img2ImgRequest
+from sdclient.models._base import to_base64
 from tests.support.webui import SAMPLERS, SCHEDULERS, png_bytes, reply_body
 
 

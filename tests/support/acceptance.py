@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sdclient.adaptive.feed import ImageJudge
-from sdclient.adaptive.loop import AcceptanceLoop
+from sdclient.batch.until_accepted import AcceptanceLoop, ImageJudge
 from sdclient.manifest import Manifest
 
 

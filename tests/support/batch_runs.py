@@ -8,9 +8,9 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from sdclient import WebUI
 from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings
 from sdclient.cli import cli
+from sdclient.client import WebUI
 from sdclient.manifest import ImageRecord, Manifest
 from sdclient.sources import discover
 from tests.support.fake_webui import FakeWebUI

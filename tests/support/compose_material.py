@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sdclient.compose import ComposeOptions, Composer, ComposeSettings
-from sdclient.masks import write_mask
+from sdclient.masks.mask import write_mask
 
 Levels = NDArray[np.uint8]
 

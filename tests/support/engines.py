@@ -12,9 +12,9 @@ from PIL import Image
 from torch import nn
 
 from generator.config import make_config
-from generator.network import SCHEDULE
-from generator.train import train
-from sdclient.serve.painting import GenerationRecipe, ImageSeed, ImageTask
+from generator.diffusion.session import SCHEDULE
+from generator.diffusion.train import train
+from sdclient.serve.engine import GenerationRecipe, ImageSeed, ImageTask
 from sdcore.diffusion_model import DiffusionModel, PixelCodec
 
 SIZE_PX = 32

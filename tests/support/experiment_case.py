@@ -8,15 +8,13 @@ import numpy as np
 
 from sdcore.messages import message
 from tests.support.report_case import CLASSES, REAL, STAND_IN, Case
-from trainer.alignment import number_groups
-from trainer.arm_result import sum_up
-from trainer.confusions import confusion_by_group
-from trainer.diagnosis_words import kind_name
-from trainer.evaluate import evaluate, label_images
+from trainer.evaluation.arms import confusion_by_group, number_groups, summarise_arm
+from trainer.evaluation.diagnosis import kind_name
+from trainer.evaluation.evaluate import evaluate, label_images
+from trainer.evaluation.stats import Interval
+from trainer.evaluation.verdict import notes_on
 from trainer.experiment.judge import JudgedArm, Kind, judge
 from trainer.experiment.result import ArmOutcome, CellResult, ClassSeparability, ExperimentResult, Separability
-from trainer.notes import notes_on
-from trainer.stats import Interval
 
 PLANNED: tuple[tuple[str, Kind, str, float], ...] = (
     ("baseline", "baseline", "", 1.0),
@@ -50,7 +48,7 @@ def make_experiment(case: Case, *, seeds: int = 2) -> ExperimentResult:
     truth = labelled[0][0]
     counts = [np.stack([confusion_by_group(one, group_of) for one in seeds]) for seeds in labelled]
     results = [
-        sum_up(arm, [evaluate(one.predictions, resamples=50) for one in arm.seeds], table)
+        summarise_arm(arm, [evaluate(one.predictions, resamples=50) for one in arm.seeds], table)
         for arm, table in zip(arms, counts, strict=True)
     ]
     summary: dict[str, Any] = {

@@ -7,12 +7,12 @@ import json
 
 import numpy as np
 
-from trainer.assemble import build_training_set
 from trainer.config import TrainingJob
-from trainer.experiment.cell import CELL_NAME, CellJob
-from trainer.history import HISTORY_NAME, EpochRecord, write_history
-from trainer.predictions import write_predictions
-from trainer.run_folder import write_facts
+from trainer.data.training_set import build_training_set
+from trainer.evaluation.history import HISTORY_NAME, EpochRecord, write_history
+from trainer.experiment.records import CELL_NAME, CellJob
+from trainer.models.predictions import write_predictions
+from trainer.training.run_folder import write_facts
 
 
 class FakeWork:

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sdclient.batch.finish import encode_png
-from sdclient.manifest import ImageRecord, Manifest, Parent
-from sdclient.manifest_curation import Curation, FilterVerdict
+from sdclient.manifest import Curation, ImageRecord, Manifest, Parent
+from sdclient.manifest.curation import FilterVerdict
+from sdclient.output.store import encode_png
 
 WIDTH, HEIGHT = 40, 30
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from sdclient import Img2ImgRequest, Timeouts, WebUI
+from sdclient.client import Timeouts, WebUI
 from sdclient.errors import NotFound
+from sdclient.models import Img2ImgRequest
 
 STRENGTH = 0.5
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sdclient import WebUI
 from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings
+from sdclient.client import WebUI
 from sdclient.manifest import ImageRecord, Manifest
-from sdclient.masks import read_mask, write_mask
+from sdclient.masks.mask import read_mask, write_mask
 from sdclient.sources import discover
 
 Box = tuple[int, int, int, int]

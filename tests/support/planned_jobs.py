@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sdclient.batch.jobs import PlannedImage, plan_images
-from sdclient.batch.parameters import ImageParameters
+from sdclient.batch.settings import ImageParameters
 from sdclient.sources import Source
 
 PARAMETERS = {"denoising_strength": 0.25, "model": "m"}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-from sdclient.cluster.connection import signal_handlers_kept
+from sdclient.cluster.nodes import signal_handlers_kept
 from sdclient.testing import WebUIServer, serve_webui
 from tests.support.process_state import threads_of_session
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.arms import Arm, load_arm
-from trainer.history import EpochRecord, write_history
-from trainer.predictions import Predictions, make_predictions
+from trainer.evaluation.arms import Arm, load_arm
+from trainer.evaluation.history import EpochRecord, write_history
+from trainer.models.predictions import Predictions, make_predictions
 
 CLASSES = ("Normal", "mousebite", "open", "焊盘凹凸")
 

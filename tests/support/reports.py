@@ -8,16 +8,16 @@ from html.parser import HTMLParser
 from typing import Any
 
 from sdcore.messages import Language
-from trainer import messages
+from trainer.messages import count, number, p_value, percent, signed
 from trainer.report import ReportInputs, render_report
 
 VOID = {"meta", "img", "br"}
 STYLES: tuple[Callable[[Any], str], ...] = (
-    messages.percent,
-    messages.number,
-    messages.signed,
-    messages.count,
-    messages.p_value,
+    percent,
+    number,
+    signed,
+    count,
+    p_value,
     "{:g}".format,
 )
 

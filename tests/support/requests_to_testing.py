@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sdclient import Img2ImgRequest
+from sdclient.models import Img2ImgRequest
 
 
 def picture() -> Image.Image:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sdclient.manifest import ImageRecord, Manifest, Parent
-from sdclient.manifest_curation import Curation, FilterVerdict
+from sdclient.manifest import Curation, ImageRecord, Manifest, Parent
+from sdclient.manifest.curation import FilterVerdict
 
 SIZE = (48, 32)
 FILES = [

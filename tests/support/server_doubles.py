@@ -1,4 +1,4 @@
-"""What servers of each kind answer, built by hand from the facts named in `sdclient.server_kind`."""
+"""What servers of each kind answer, built by hand from the facts named in `sdclient.client.dialects`."""
 
 from __future__ import annotations
 

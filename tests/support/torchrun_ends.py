@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from trainer import _yolov5
+from sdcore.errors import DataError
 from trainer.cli import cli
-from trainer.errors import DataError
-from trainer.session import Session
+from trainer.models import yolov5
+from trainer.training.session import Session
 
 RANK = int(os.environ["RANK"])
 STEPS_BEFORE = 8
@@ -57,7 +57,7 @@ def main(what: str, folder: Path) -> None:
         return real(self, batch)
 
     Session.step = step  # type: ignore[method-assign]
-    _yolov5.build_classifier = lambda model, n_classes: Small(n_classes)  # type: ignore[assignment]
+    yolov5.build_classifier = lambda model, n_classes: Small(n_classes)  # type: ignore[assignment]
     options = (
         f"--imgsz 32 --batch-size 8 --images-per-epoch 18 --device cpu --epochs {100_000 if what == 'stop' else 4}"
     )

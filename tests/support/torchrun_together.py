@@ -18,18 +18,18 @@ from typing import Any
 import torch
 from torch import nn
 
-import trainer.session as session_module
-import trainer.train as train_module
 from trainer.config import TrainConfig, TrainingJob, make_config
 from trainer.errors import TrainerError
-from trainer.history import EpochRecord
-from trainer.pictures import decode_shared
-from trainer.session import Session
-from trainer.stopping import Watch
+from trainer.evaluation.diagnosis import EarlyStopping
+from trainer.evaluation.history import EpochRecord
 from trainer.tasks import TrainingImages
 from trainer.tasks.classification import Classification
-from trainer.torchrun import join_process_group
-from trainer.train import train
+from trainer.training import session as session_module
+from trainer.training import train as train_module
+from trainer.training.distributed import join_process_group
+from trainer.training.image_cache import decode_shared
+from trainer.training.session import Session
+from trainer.training.train import train
 
 RANK = int(os.environ["RANK"])
 
@@ -81,7 +81,7 @@ def failure_of(data: Path, run: Path, config: TrainConfig) -> str:
 
 
 def break_in(name: str, call: int) -> None:
-    """Let the `call`th call of a function of `trainer.train` fail in the first process, and any call in the other."""
+    """Let a function of the training module fail: at its `call`th call in the first process, at any in the other."""
     real, calls = getattr(train_module, name), []
 
     def failing(*arguments: object, **named: object) -> None:
@@ -128,14 +128,14 @@ def main(folder: Path) -> None:
     facts["resumed after"] = [one.resumed_after for one in gone_on]
     facts["there"] = [one.was_there for one in train(TrainingJob(data, folder / "gone on", settings()), progress=False)]
 
-    def look(self: Watch, epochs: Sequence[EpochRecord]) -> None:
+    def look(self: EarlyStopping, epochs: Sequence[EpochRecord]) -> None:
         assert not RANK, "decided by the first process alone"
         self.reason = "seen enough" if len(epochs) == 2 else None
 
-    judge, Watch.look = Watch.look, look  # type: ignore[method-assign]
+    judge, EarlyStopping.look = EarlyStopping.look, look  # type: ignore[method-assign]
     stopped = train(TrainingJob(data, folder / "stopped", settings(epochs=9, patience=8), seeds=[1, 2]), progress=False)
     facts["stopped"] = [(one.seed, one.epochs, one.stopped) for one in stopped]
-    Watch.look = judge  # type: ignore[method-assign]
+    EarlyStopping.look = judge  # type: ignore[method-assign]
 
     facts["refused"] = {
         "batch": failure_of(data=data, run=folder / "no", config=settings(batch_size=9)),

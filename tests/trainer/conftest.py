@@ -112,7 +112,7 @@ def make_generated(tmp_path: Path, draw: DrawPicture) -> MakeGenerated:
 def trained_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """(RUN, DATA) of one short training on easy pictures; do not change either."""
     from trainer.config import TrainingJob, make_config
-    from trainer.train import train
+    from trainer.training.train import train
 
     root = tmp_path_factory.mktemp("trained")
     rng = np.random.default_rng(0)

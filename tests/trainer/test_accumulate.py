@@ -9,16 +9,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from sdcore.errors import SettingsError
 from sdcore.torch_runtime import torch_threads
-from trainer.augment import augment, draw_variation, vary
 from trainer.config import AugmentConfig, TrainConfig, make_config
-from trainer.errors import SettingsError
-from trainer.group import ALONE
-from trainer.loader import normalise
-from trainer.sampling import parts_of, steps_in_epoch
-from trainer.session import Session
+from trainer.data.transforms import apply_variation, augment, draw_variation, normalise
 from trainer.tasks import TrainingImages
 from trainer.tasks.classification import Classification
+from trainer.training.distributed import ALONE
+from trainer.training.sampling import parts_of, steps_in_epoch
+from trainer.training.session import Session
 
 LABELS = torch.tensor([0, 0, 0, 1, 0, 1, 1])
 
@@ -67,7 +66,7 @@ def test_gradient_loss_and_statistics_of_two_unequal_parts_are_those_of_plain_to
         layer.momentum = 1.0
     logits, own = [], []
     for half in (batch[:3], batch[3:]):
-        moved = vary(pictures().images[half], draw_variation(len(half), config.augment, torch.Generator()))
+        moved = apply_variation(pictures().images[half], draw_variation(len(half), config.augment, torch.Generator()))
         logits.append(peer(normalise(moved).contiguous(memory_format=torch.channels_last)))
         own.append([(layer.running_mean.clone(), layer.running_var.clone()) for layer in norms])  # type: ignore[union-attr]
     expected = functional.cross_entropy(torch.cat(logits), LABELS[batch], weight=weights, label_smoothing=smoothing)
@@ -89,7 +88,7 @@ def test_an_image_is_varied_alike_in_however_many_parts() -> None:
     config = AugmentConfig(hue=0.1, saturation=0.2)
     whole = augment(images, config, torch.Generator().manual_seed(5))
     variation = draw_variation(7, config, torch.Generator().manual_seed(5))
-    parts = [vary(images[part], variation.part(part)) for part in parts_of(7, 3)]
+    parts = [apply_variation(images[part], variation.part(part)) for part in parts_of(7, 3)]
     assert torch.equal(torch.cat(parts), whole)
 
 

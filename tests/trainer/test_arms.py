@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from trainer.arms import find_runs, load_arm, name_arms, read_groups
-from trainer.errors import DataError, EvaluationError, PredictionsError
-from trainer.predictions import Predictions, make_predictions, write_predictions
+from sdcore.errors import DataError
+from trainer.errors import EvaluationError, PredictionsError
+from trainer.evaluation.arms import load_arm, name_arms, read_groups
+from trainer.models.predictions import Predictions, make_predictions, write_predictions
+from trainer.run_files import find_runs
 
 IMAGES = ["Normal/1.png", "焊盘/2.png"]
 

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from sdclient.manifest import MANIFEST_NAME
-from trainer.assemble import build_training_set
 from trainer.config import TrainingJob
+from trainer.data.provenance import read_generated
+from trainer.data.training_set import build_training_set
 from trainer.errors import GeneratedSetError, LeakageError
-from trainer.generated import read_generated
 
 MakeGenerated = Callable[..., Path]
 

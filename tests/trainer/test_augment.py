@@ -5,8 +5,8 @@ from colorsys import rgb_to_hsv
 
 import torch
 
-from trainer.augment import augment, colour_matrix
 from trainer.config import AugmentConfig
+from trainer.data.transforms import augment, colour_matrix
 
 STILL = AugmentConfig(flips=False, quarter_turns=False, warp_rate=0, brightness=0, contrast=0)
 

@@ -7,10 +7,11 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from trainer.check import REPORT_NAME, SHEET_NAME, check_as_json, check_folder, reason_unusable, write_report
+from sdcore.errors import DataError
 from trainer.cli import cli
-from trainer.errors import DataError
-from trainer.findings import KINDS
+from trainer.data.check import REPORT_NAME, SHEET_NAME, check_as_json, check_folder, write_report
+from trainer.data.findings import KINDS
+from trainer.data.fingerprints import reason_unusable
 
 
 @pytest.fixture

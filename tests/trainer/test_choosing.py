@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.choosing import choose_for_run, choose_from_file, save_choice
-from trainer.errors import DataError, EvaluationError, PredictionsError, TooFewDefects
+from sdcore.errors import DataError
+from trainer.errors import EvaluationError, PredictionsError, TooFewDefects
+from trainer.evaluation.threshold_choice import choose_for_run, choose_from_file, save_choice
 from trainer.messages import text
-from trainer.operating_point_file import read_operating_point
-from trainer.predictions import Predictions, make_predictions, read_predictions, write_predictions
+from trainer.models.decision_threshold import read_operating_point
+from trainer.models.predictions import Predictions, make_predictions, read_predictions, write_predictions
 
 CLASSES = ("Normal", "划痕")
 
@@ -119,7 +120,7 @@ def test_a_validation_file_must_be_there_and_of_the_same_classes(tmp_path: Path)
 
 
 def test_a_training_that_starts_anew_forgets_the_cut_of_the_one_before(run: Path, data: Path) -> None:
-    from trainer.run_folder import clear_run
+    from trainer.training.run_folder import clear_run
 
     save_choice(run, choose_for_run(run, data, max_miss_rate=0.1, predict=guess))
     clear_run(run)

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from trainer.cli import cli
-from trainer.cli.train import train as train_command
+from trainer.cli import train as train_command
 from trainer.config import MODELS, AugmentConfig, TrainConfig, TrainingJob
-from trainer.predictions import read_predictions
-from trainer.train import interrupted
+from trainer.models.predictions import read_predictions
+from trainer.training.train import interrupted
 
 TINY = ["--epochs", "1", "--imgsz", "32", "--batch-size", "16", "--device", "cpu"]
 
@@ -73,7 +73,7 @@ def test_the_options_offer_what_the_configuration_has(monkeypatch: pytest.Monkey
     model = next(option for option in train_command.params if option.name == "model")
     assert tuple(model.type.choices) == MODELS  # type: ignore[attr-defined]
     asked: list[TrainConfig] = []
-    monkeypatch.setattr("trainer.seeds.train_seeds", lambda job, **_: asked.append(job.config) or [])
+    monkeypatch.setattr("trainer.training.seeds.train_seeds", lambda job, **_: asked.append(job.config) or [])
     done = CliRunner().invoke(cli, ["train", "data", "-o", "run"])
     assert done.exit_code == 0, done.output
     assert asked == [TrainConfig()]
@@ -91,7 +91,7 @@ def test_every_option_stands_under_a_heading() -> None:
 
 def test_options_reach_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[TrainingJob, dict[str, object]]] = []
-    monkeypatch.setattr("trainer.seeds.train_seeds", lambda job, **rest: asked.append((job, rest)) or [])
+    monkeypatch.setattr("trainer.training.seeds.train_seeds", lambda job, **rest: asked.append((job, rest)) or [])
     arguments = (
         "train data -o run --batch-size auto --patience 7 --monitor val_loss --stop-on overfit --schedule linear "
         "--class-weights balanced --clip-norm 0 --generated-share 0.5 --no-flips --no-quarter-turns --shift 0.2 "
@@ -137,7 +137,7 @@ def test_ctrl_c_ends_with_words_and_130(stop: KeyboardInterrupt, words: str, mon
     def stopped(*_: object, **__: object) -> None:
         raise stop
 
-    monkeypatch.setattr("trainer.seeds.train_seeds", stopped)
+    monkeypatch.setattr("trainer.training.seeds.train_seeds", stopped)
     done = CliRunner().invoke(cli, ["train", "data", "-o", "run"])
     assert done.exit_code == 130
     assert done.stderr.strip() == words

@@ -8,12 +8,11 @@ import pytest
 from scipy import stats as golden_stats
 from sklearn import metrics as golden
 
-from trainer.arms import Arm, SeedPredictions
-from trainer.compare import Comparison, compare
-from trainer.comparison_json import comparison_as_json
 from trainer.errors import EvaluationError
+from trainer.evaluation.arms import Arm, SeedPredictions
+from trainer.evaluation.compare import Comparison, compare, comparison_as_json
 from trainer.messages import text
-from trainer.predictions import Predictions, make_predictions
+from trainer.models.predictions import Predictions, make_predictions
 
 CLASSES = ("Normal", "open", "焊盘")
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from sdcore.errors import DataError
 from trainer.cli import cli
-from trainer.counts import count_images, counts_as_json, notes_on, tally
-from trainer.errors import DataError
+from trainer.data.dataset import count_images, count_labels, counts_as_json, notes_on
 
 
 def places(**images: int) -> list[tuple[str, str]]:
@@ -51,26 +51,26 @@ def test_images_outside_of_classes_are_said(photos: Path, draw) -> None:  # type
 
 
 def test_shares_and_ratio_of_nothing_are_undefined() -> None:
-    counts = tally([], ("train", "val"), classes=["open"])
+    counts = count_labels([], ("train", "val"), classes=["open"])
     assert counts.share("open", "train") is None
     assert counts.ratio("val") is None
     assert counts.total == 0
 
 
 def test_imbalance_is_said_beyond_ten_times() -> None:
-    assert notes_on(tally(places(all__a=200, all__b=20), ("all",))) == []
-    assert notes_on(tally(places(all__a=201, all__b=20), ("all",))) == [
+    assert notes_on(count_labels(places(all__a=200, all__b=20), ("all",))) == []
+    assert notes_on(count_labels(places(all__a=201, all__b=20), ("all",))) == [
         "b: 20 images where a has 201, 10 times as many"
     ]
 
 
 def test_a_class_missing_from_a_part_is_said_but_not_when_the_part_is_empty() -> None:
-    counts = tally(places(train__a=20, train__b=20, val__a=3), ("train", "val", "test"))
+    counts = count_labels(places(train__a=20, train__b=20, val__a=3), ("train", "val", "test"))
     assert notes_on(counts) == ["b: no image in val"]
 
 
 def test_a_test_set_that_names_no_defects_is_no_class_to_learn() -> None:
-    counts = tally(places(train__Normal=20, train__a=20, test__Normal=5, test__Abnormal=5), ("train", "test"))
+    counts = count_labels(places(train__Normal=20, train__a=20, test__Normal=5, test__Abnormal=5), ("train", "test"))
     assert notes_on(counts) == ["a: no image in test"]
 
 

@@ -15,19 +15,19 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from sdclient.batch.finish import encode_png
 from sdclient.export import export
-from sdclient.manifest import Manifest, Parent
-from sdclient.manifest_curation import ACCEPTED, REJECTED, Curation, FilterVerdict
-from sdclient.manifest_exported import EXPORTED_NAME, ExportedImage, write_exported
-from trainer.assemble import build_training_set
+from sdclient.manifest import Curation, Manifest, Parent
+from sdclient.manifest.curation import ACCEPTED, REJECTED, FilterVerdict
+from sdclient.manifest.tables import EXPORTED_NAME, ExportedImage, write_exported
+from sdclient.output.store import encode_png
 from trainer.cli import cli
 from trainer.config import TrainingJob
+from trainer.data.provenance import read_generated
+from trainer.data.split import split
+from trainer.data.training_set import build_training_set
 from trainer.errors import GeneratedSetError, LeakageError, SplitError
-from trainer.generated import read_generated
 from trainer.messages import text
-from trainer.report.samples import collect_generated_set
-from trainer.split import split
+from trainer.report.collect import collect_generated_set
 
 MakeGenerated = Callable[..., Path]
 
@@ -153,7 +153,7 @@ def test_the_command_says_how_many_and_has_the_flag(
         asked.append(job)
         return []
 
-    monkeypatch.setattr("trainer.seeds.train_seeds", train_seeds)
+    monkeypatch.setattr("trainer.training.seeds.train_seeds", train_seeds)
     command = ["train", str(data), "--generated", str(output), "-o", str(tmp_path / "run")]
     assert CliRunner().invoke(cli, command).exit_code == 0
     assert asked[-1].uncurated is False

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.dataset import read_dataset
-from trainer.errors import DataError
+from sdcore.errors import DataError
+from trainer.data.dataset import read_dataset
 
 
 def test_classes_are_sorted_and_images_in_natural_order(data: Path) -> None:

@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from trainer.diagnose import Diagnosis, diagnose, should_stop
-from trainer.diagnosis_words import kind_name
-from trainer.evidence import Conditions, best_of, smoothing_floor, warmup_length
-from trainer.history import EpochRecord
+from trainer.evaluation.diagnosis import Diagnosis, diagnose, kind_name, should_stop
+from trainer.evaluation.history import Conditions, EpochRecord
+from trainer.evaluation.loss_trends import best_of, smoothing_floor, warmup_length
 from trainer.messages import text
 
 SEVEN = Conditions(classes=7, label_smoothing=0.1, epochs_planned=30)

@@ -4,22 +4,21 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.duplicates import find_copies, find_look_alikes
-from trainer.findings import Seen
-from trainer.fingerprints import Fingerprint
+from trainer.data.findings import CheckedImage, find_copies, find_look_alikes
+from trainer.data.fingerprints import Fingerprint
 
 WAVE = bytes([40, 200] * 384)
 
 
 def seen(
     file: str, look: int = 0, *, pixels: str = "", sha256: str = "", contrast: float = 40.0, grid: bytes = WAVE
-) -> Seen:
+) -> CheckedImage:
     part, label, _ = file.split("/")
     pixels = pixels or file
     prints = Fingerprint(
         Path(file), None, sha256 or file, pixels, look, (96, 96), "RGB", "PNG", (), contrast=contrast, grid=grid
     )
-    return Seen(file, part, label, prints)
+    return CheckedImage(file, part, label, prints)
 
 
 def test_copies_are_grouped_and_those_across_splits_are_apart() -> None:

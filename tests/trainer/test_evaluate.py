@@ -11,9 +11,9 @@ from scipy import stats as golden_stats
 from sklearn import metrics as golden
 
 from trainer.errors import EvaluationError
-from trainer.evaluate import evaluate, evaluation_as_json
+from trainer.evaluation.evaluate import evaluate, evaluation_as_json
 from trainer.messages import text
-from trainer.predictions import Predictions, make_predictions, read_predictions, write_predictions
+from trainer.models.predictions import Predictions, make_predictions, read_predictions, write_predictions
 
 CLASSES = ("Normal", "open", "short")
 RATES = (

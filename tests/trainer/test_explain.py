@@ -8,11 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from sdcore.errors import DataError, SettingsError
 from trainer.config import TrainingJob, make_config
-from trainer.errors import CheckpointError, DataError, SettingsError
-from trainer.explain import ANY_DEFECT, ExplainOptions, Explanation, explain, read_upright, write_explanations
-from trainer.predict import PredictOptions, predict_folder
-from trainer.train import train
+from trainer.errors import CheckpointError
+from trainer.models.explain import ANY_DEFECT, ExplainOptions, Explanation, explain, read_upright, write_explanations
+from trainer.models.predict import PredictOptions, predict_folder
+from trainer.training.train import train
 
 SPOT_PX = 9
 

@@ -15,15 +15,16 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+from sdcore.errors import DataError, MissingExtra, ModelFileError, SettingsError
 from sdcore.onnx_classifier import FORMAT_NAME, VERSION, read_metadata
 from trainer.cli import cli
-from trainer.errors import DataError, ExportError, MissingExtra, ModelFileError, SettingsError
-from trainer.export import export
-from trainer.exported import Format, chosen_point
-from trainer.loader import decode
-from trainer.operating_point_file import ChosenPoint, write_operating_point
-from trainer.predict import PredictOptions, predict, predict_folder, write_stream
-from trainer.predictions import read_predictions
+from trainer.data.transforms import decode
+from trainer.errors import ExportError
+from trainer.models.classifier import Format, chosen_point
+from trainer.models.decision_threshold import DecisionThreshold, write_operating_point
+from trainer.models.export import export
+from trainer.models.predict import PredictOptions, predict, predict_folder, write_stream
+from trainer.models.predictions import read_predictions
 
 Trained = tuple[Path, Path]
 FORMATS: list[Format] = ["onnx", "torchscript"]
@@ -35,7 +36,7 @@ def exported(trained_run: Trained, tmp_path_factory: pytest.TempPathFactory) -> 
     root = tmp_path_factory.mktemp("导出")
     for name in ("best.pt", "data.json"):
         shutil.copy(trained_run[0] / name, root / name)
-    write_operating_point(root, ChosenPoint("Normal", 0.4, 0.1, 2, 20))
+    write_operating_point(root, DecisionThreshold("Normal", 0.4, 0.1, 2, 20))
     files = {}
     for kind in FORMATS:
         done = export(root, format=kind)
@@ -112,7 +113,9 @@ def test_a_file_exported_with_features_gives_those_of_the_run(
 def test_features_that_differ_are_not_kept(
     trained_run: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.export._Deployed._keep", lambda self, _, inputs: self._seen.append(inputs[0] + 0.5))
+    monkeypatch.setattr(
+        "trainer.models.export._Deployed._keep", lambda self, _, inputs: self._seen.append(inputs[0] + 0.5)
+    )
     with pytest.raises(ExportError, match=r"a feature .* differs from torch .*no file was kept"):
         export(trained_run[0], tmp_path / "m.onnx", with_features=True)
     assert not (tmp_path / "m.onnx").exists()
@@ -123,7 +126,7 @@ def test_a_file_that_answers_otherwise_is_not_kept(
     trained_run: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Format
 ) -> None:
     # As an exporter that leaves out the normalisation would do.
-    monkeypatch.setattr("trainer.export._Deployed.forward", lambda self, x: self.network(x.float()).softmax(1))
+    monkeypatch.setattr("trainer.models.export._Deployed.forward", lambda self, x: self.network(x.float()).softmax(1))
     former = tmp_path / "out"
     former.write_bytes(b"former")
     with pytest.raises(ExportError, match=r"differs from torch by .* over 6 images of .*no file was kept"):
@@ -192,7 +195,7 @@ def test_a_foreign_torchscript_is_refused_before_it_is_loaded(
     trained_run: Trained, exported: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded: list[object] = []
-    monkeypatch.setattr("trainer.exported._untyped_jit.load", lambda *args, **_: loaded.append(args))
+    monkeypatch.setattr("trainer.models.classifier._untyped_jit.load", lambda *args, **_: loaded.append(args))
     foreign = tmp_path / "foreign.pt"
     with zipfile.ZipFile(exported["torchscript"]) as source, zipfile.ZipFile(foreign, "w") as target:
         for name in source.namelist():

@@ -9,12 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.fingerprints import (
-    fingerprint,
-    fingerprint_files,
-    pixel_sha256,
-)
-from trainer.unusable import Unusable
+from trainer.data.fingerprints import Unusable, fingerprint, fingerprint_files, pixel_sha256
 
 
 def blobs(seed: int, size: tuple[int, int] = (96, 80)) -> Image.Image:

@@ -8,14 +8,13 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score
 
+from sdcore.errors import SettingsError
 from trainer.config import TrainConfig, make_config
-from trainer.errors import SettingsError
-from trainer.fit import run_epochs
-from trainer.schedule import lr_share
-from trainer.session import Session
+from trainer.models.checkpoints import load_checkpoint
 from trainer.tasks import TrainingImages
 from trainer.tasks.classification import Classification, score
-from trainer.weights import load_checkpoint
+from trainer.training.loop import run_epochs
+from trainer.training.session import Session, lr_share
 
 
 def easy_pictures(seed: int, count: int = 16) -> TrainingImages:

@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from trainer.cli import cli
-from trainer.dataset import read_dataset
+from trainer.data.dataset import read_dataset
+from trainer.data.source_images import GroupBy
+from trainer.data.split import split_folds
 from trainer.errors import SplitError
-from trainer.folds import split_folds
-from trainer.source_images import GroupBy
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -107,7 +107,7 @@ def test_other_folds_in_the_same_place_are_refused(photos: Path, tmp_path: Path)
 
 
 def test_all_folds_appear_or_none(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import trainer.placing as module
+    from trainer.data import split as module
 
     real, made = module.write_bytes_atomically, []
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.heat_box import HeatBox, find_hot_box, scale_box
+from trainer.models.explain import HeatBox, find_hot_box, scale_box
 
 
 def test_the_box_holds_the_region_around_the_peak_and_nothing_apart_from_it() -> None:

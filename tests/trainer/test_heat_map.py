@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from trainer import _yolov5
-from trainer.heat_map import fuse, gradients_and_activations, heat_maps, score_against
+from trainer.models.explain import fuse, gradients_and_activations, heat_maps, score_against
+from trainer.models.yolov5 import build_classifier
 
 
 @pytest.fixture(scope="module")
 def network() -> Iterator[nn.Module]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        yield _yolov5.build_classifier("yolov5n-cls", 4).eval()
+        yield build_classifier("yolov5n-cls", 4).eval()
 
 
 def test_the_score_of_all_defects_is_the_logit_of_not_being_normal() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.errors import DataError
-from trainer.history import EpochRecord, History, read_history, write_history
+from sdcore.errors import DataError
+from trainer.evaluation.history import EpochRecord, History, read_history, write_history
 
 
 def record(epoch: int, macro_f1: float, loss: float) -> EpochRecord:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.errors import DataError, SettingsError
-from trainer.image_list import list_files, list_named_images, read_paths
+from sdcore.errors import DataError, SettingsError
+from trainer.models.image_list import list_files, list_named_images, read_paths
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from scipy import stats as golden
 
-from trainer import metrics
-from trainer.evaluation_intervals import intervals_of
-from trainer.stats import bootstrap_arms, clopper_pearson, percentile_interval
+from trainer.evaluation.evaluation_intervals import intervals_of
+from trainer.evaluation.metrics import macro_f1_of_confusion
+from trainer.evaluation.stats import bootstrap_arms, clopper_pearson, percentile_interval
 
 BENCH = Path(__file__).parents[2] / "bench" / "interval_coverage.py"
 
@@ -68,7 +68,7 @@ def test_figures_that_are_no_shares_are_covered_with_groups_and_near_one(
 def test_a_paired_difference_over_groups_and_seeds_is_covered(bench: ModuleType) -> None:
     rng = np.random.default_rng(8)
     trials, covered = 150, 0
-    statistics = {"f1": metrics.macro_f1_of_confusion}
+    statistics = {"f1": macro_f1_of_confusion}
     for trial in range(trials):
         group_of = bench._draw_groups(rng, 120, 0.4)
         true, hard = rng.integers(0, 4, 120), bench._spread(rng, group_of, 0.4)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats as golden
 
-from trainer.intervals import (
+from trainer.evaluation.stats import (
     draw_weights,
     effective_images,
     known_groups,

@@ -4,18 +4,18 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from trainer.errors import DataError
-from trainer.layout import parts_of, place_of
+from sdcore.errors import DataError
+from trainer.data.dataset import data_parts, locate
 
 
 def test_a_data_folder_is_told_by_folders_in_train(tmp_path: Path) -> None:
-    assert parts_of(tmp_path) == ("all",)
+    assert data_parts(tmp_path) == ("all",)
     (tmp_path / "train").mkdir()
-    assert parts_of(tmp_path) == ("all",), "a class may be called train"
+    assert data_parts(tmp_path) == ("all",), "a class may be called train"
     (tmp_path / "train" / "open").mkdir()
-    assert parts_of(tmp_path) == ("train",)
+    assert data_parts(tmp_path) == ("train",)
     (tmp_path / "test").mkdir()
-    assert parts_of(tmp_path) == ("train", "test")
+    assert data_parts(tmp_path) == ("train", "test")
 
 
 @pytest.mark.parametrize(
@@ -29,17 +29,17 @@ def test_a_data_folder_is_told_by_folders_in_train(tmp_path: Path) -> None:
     ],
 )
 def test_part_and_class_stand_in_the_path(file: str, expected: tuple[str, str]) -> None:
-    assert place_of(PurePosixPath(file), ("train", "val")) == expected
+    assert locate(PurePosixPath(file), ("train", "val")) == expected
 
 
 def test_without_parts_the_first_folder_is_the_class() -> None:
-    assert place_of(PurePosixPath("open/deep/a.png"), ("all",)) == ("all", "open")
-    assert place_of(PurePosixPath("a.png"), ("all",)) == ("all", "")
+    assert locate(PurePosixPath("open/deep/a.png"), ("all",)) == ("all", "open")
+    assert locate(PurePosixPath("a.png"), ("all",)) == ("all", "")
 
 
 def test_a_folder_of_folds_is_no_data_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "fold-0" / "train" / "Normal").mkdir(parents=True)
     (tmp_path / "folds.csv").write_text("source,class,group,fold,sha256\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"holds folds, which share their images; give one of them, as .*fold-0"):
-        parts_of(tmp_path)
-    assert parts_of(tmp_path / "fold-0") == ("train",)
+        data_parts(tmp_path)
+    assert data_parts(tmp_path / "fold-0") == ("train",)

@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, PngImagePlugin
 
-from sdclient.batch.finish import encode_png
 from sdclient.manifest import Manifest
-from trainer.assemble import build_training_set
+from sdclient.output.store import encode_png
+from sdcore.errors import DataError
 from trainer.config import TrainingJob
-from trainer.errors import DataError, GeneratedSetError, LeakageError
-from trainer.fingerprints import fingerprint_files
-from trainer.leakage import refuse_shared_pixels
+from trainer.data.fingerprints import fingerprint_files
+from trainer.data.leakage import refuse_shared_pixels
+from trainer.data.training_set import build_training_set
+from trainer.errors import GeneratedSetError, LeakageError
 from trainer.messages import text
-from trainer.report.samples import collect_generated_set
+from trainer.report.collect import collect_generated_set
 
 MakeGenerated = Callable[..., Path]
 
@@ -357,7 +358,7 @@ def test_a_generated_set_on_another_drive_is_named_in_full(
             raise ValueError("path is on mount 'D:', start on mount 'C:'")
         return real(path, start)
 
-    monkeypatch.setattr("trainer.near.os.path.relpath", relpath)
+    monkeypatch.setattr("trainer.data.leakage.os.path.relpath", relpath)
     (found,) = build_training_set(job_on(data, generated=[output])).near
     assert found.files == ("test/dirt/90.png", (output / "dirt" / "1_1.png").resolve().as_posix())
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image, PngImagePlugin
 
-from sdclient.batch.finish import encode_png
+from sdclient.output.store import encode_png
+from trainer.data.provenance import read_parents, record_folders, recorded_images
 from trainer.errors import GeneratedSetError
-from trainer.lineage import generated_parents_of, record_folders, recorded_images
 
 SOURCE = "5e" * 32
 
@@ -32,7 +32,7 @@ def test_an_image_of_the_batch_runner_names_its_source(tmp_path: Path) -> None:
     path = tmp_path / "图.png"
     picture = Image.new("RGB", (4, 4), "red")
     path.write_bytes(encode_png(picture, infotext="a, b", lineage={"class": "划痕", "source_sha256": SOURCE}))
-    assert generated_parents_of(path) == (SOURCE,)
+    assert read_parents(path) == (SOURCE,)
 
 
 def test_every_parent_is_named_and_each_once(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_every_parent_is_named_and_each_once(tmp_path: Path) -> None:
     lineage = {"source_sha256": SOURCE, "parents_sha256": [SOURCE, other]}
     path = tmp_path / "moved.png"
     path.write_bytes(encode_png(Image.new("RGB", (4, 4)), infotext="", lineage=lineage))
-    assert generated_parents_of(path) == (SOURCE, other)
+    assert read_parents(path) == (SOURCE, other)
 
 
 @pytest.mark.parametrize("last", [False, True], ids=["before the pixels", "after them"])
@@ -58,7 +58,7 @@ def test_every_kind_of_text_chunk_is_read(
     tmp_path: Path, kind: bytes, wrap: Callable[[bytes], bytes], last: bool
 ) -> None:
     path = chunked_png(tmp_path / "a.png", kind, wrap(json.dumps({"source_sha256": SOURCE}).encode()), last=last)
-    assert generated_parents_of(path) == (SOURCE,)
+    assert read_parents(path) == (SOURCE,)
     with Image.open(path) as picture:
         picture.load()
         assert json.loads(picture.info["sdclient"])["source_sha256"] == SOURCE  # Pillow agrees that this is a chunk
@@ -81,7 +81,7 @@ def test_every_kind_of_text_chunk_is_read(
     ],
 )
 def test_a_mark_without_a_source_still_says_generated(tmp_path: Path, content: bytes) -> None:
-    assert generated_parents_of(chunked_png(tmp_path / "a.png", b"tEXt", content)) == ()
+    assert read_parents(chunked_png(tmp_path / "a.png", b"tEXt", content)) == ()
 
 
 def test_a_damaged_packed_text_still_says_generated(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_damaged_packed_text_still_says_generated(tmp_path: Path) -> None:
     content = b"sdclient\0\0no zlib"
     head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", len(content)) + b"zTXt" + content + b"\0\0\0\0"
     path.write_bytes(head)
-    assert generated_parents_of(path) == ()
+    assert read_parents(path) == ()
 
 
 def test_real_images_and_other_files_name_no_source(tmp_path: Path) -> None:
@@ -100,9 +100,9 @@ def test_real_images_and_other_files_name_no_source(tmp_path: Path) -> None:
     chunks.add_text("Comment", f'sdclient {{"source_sha256": "{SOURCE}"}}')
     Image.new("RGB", (4, 4)).save(tmp_path / "speaks of it.png", pnginfo=chunks)
     for path in tmp_path.iterdir():
-        assert generated_parents_of(path) is None, path.name
+        assert read_parents(path) is None, path.name
     with pytest.raises(FileNotFoundError):
-        generated_parents_of(tmp_path / "gone.png")
+        read_parents(tmp_path / "gone.png")
 
 
 def test_a_manifest_names_images_and_sources_even_of_files_that_are_gone(
@@ -115,7 +115,7 @@ def test_a_manifest_names_images_and_sources_even_of_files_that_are_gone(
     assert [one.path for one in recorded] == [output / "划痕" / "1_1.png", output / "划痕" / "1_2.png"]
     assert {one.parents for one in recorded} == {(hashlib.sha256(source.read_bytes()).hexdigest(),)}
     assert recorded[1].sha256 == hashlib.sha256(recorded[1].path.read_bytes()).hexdigest()
-    assert generated_parents_of(recorded[1].path) == recorded[1].parents
+    assert read_parents(recorded[1].path) == recorded[1].parents
 
 
 def test_manifests_are_found_wherever_they_lie(photos: Path, make_generated: Callable[..., Path]) -> None:

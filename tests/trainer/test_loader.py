@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from trainer.errors import DataError
-from trainer.loader import MEAN, STD, decode, normalise
+from sdcore.errors import DataError
+from trainer.data.transforms import MEAN, STD, decode, normalise
 
 
 def test_a_picture_becomes_channels_rows_columns(tmp_path: Path) -> None:

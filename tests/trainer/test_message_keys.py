@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import get_args
 
 import trainer
-from trainer import words_findings, words_reports
-from trainer.diagnosis_words import Kind
+from trainer import words_reports
+from trainer.evaluation.diagnosis import Kind
+from trainer.evaluation.verdict import COMPARED, HELPED, HURT, MIXED, NO_DIFFERENCE
 from trainer.experiment.judge import Kind as ArmKind
-from trainer.verdict import COMPARED, HELPED, HURT, MIXED, NO_DIFFERENCE
+from trainer.words_findings import WORDS
 
 ROOT = Path(trainer.__file__).parent
 KINDS = {f"kind_{kind}" for kind in get_args(Kind)}
@@ -50,7 +51,7 @@ def produced_keys() -> set[str]:
 
 
 def test_every_key_of_a_finding_is_in_the_catalogue_and_is_used() -> None:
-    assert produced_keys() == set(words_findings.WORDS)
+    assert produced_keys() == set(WORDS)
 
 
 def test_every_key_of_a_report_is_in_the_catalogue_and_is_used() -> None:

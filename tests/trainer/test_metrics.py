@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as golden
 
-from trainer.metrics import (
+from trainer.evaluation.metrics import (
     BinaryCounts,
     Rate,
     binary_rate_of_confusion,

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as golden
 
-from trainer.errors import SettingsError, TooFewDefects
-from trainer.operating_point import (
+from sdcore.errors import SettingsError
+from trainer.errors import TooFewDefects
+from trainer.evaluation.operating_point import (
     OperatingPoint,
     chance_of_misses,
     defects_needed,

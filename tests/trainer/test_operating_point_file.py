@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from trainer.errors import SettingsError
-from trainer.operating_point_file import (
+from sdcore.errors import SettingsError
+from trainer.models.decision_threshold import (
     OPERATING_POINT_NAME,
-    ChosenPoint,
+    DecisionThreshold,
     read_operating_point,
     require_class,
     write_operating_point,
@@ -16,7 +16,7 @@ from trainer.operating_point_file import (
 
 
 def test_a_chosen_point_comes_back(tmp_path: Path) -> None:
-    point = ChosenPoint("正常", 0.125, 0.01, 1, 120, "ab" * 32)
+    point = DecisionThreshold("正常", 0.125, 0.01, 1, 120, "ab" * 32)
     assert write_operating_point(tmp_path, point) == tmp_path / "operating_point.json"
     assert read_operating_point(tmp_path) == point
 
@@ -24,13 +24,13 @@ def test_a_chosen_point_comes_back(tmp_path: Path) -> None:
 def test_no_file_is_no_point_and_other_keys_are_passed_over(tmp_path: Path) -> None:
     assert read_operating_point(tmp_path) is None
     (tmp_path / OPERATING_POINT_NAME).write_text('{"normal": "Normal", "cut": 1, "seed": 3}', encoding="utf-8")
-    assert read_operating_point(tmp_path) == ChosenPoint("Normal", 1.0)
+    assert read_operating_point(tmp_path) == DecisionThreshold("Normal", 1.0)
 
 
 def test_a_score_at_the_cut_is_defective() -> None:
-    point = ChosenPoint("Normal", 0.25)
+    point = DecisionThreshold("Normal", 0.25)
     assert [point.decide(p) for p in (1.0, 0.76, 0.75, 0.0)] == ["OK", "OK", "NG", "NG"]
-    assert ChosenPoint("Normal", 0.0).decide(1.0) == "NG"
+    assert DecisionThreshold("Normal", 0.0).decide(1.0) == "NG"
 
 
 @pytest.mark.parametrize(
@@ -57,12 +57,12 @@ def test_a_wrong_file_is_refused_with_its_name(tmp_path: Path, text: str, words:
 
 
 def test_a_point_of_other_classes_is_refused() -> None:
-    require_class(ChosenPoint("a", 0.5), ("a", "b"), "run")
+    require_class(DecisionThreshold("a", 0.5), ("a", "b"), "run")
     with pytest.raises(SettingsError, match=r"run: its operating point calls 'c' normal, but the classes are a, b"):
-        require_class(ChosenPoint("c", 0.5), ("a", "b"), "run")
+        require_class(DecisionThreshold("c", 0.5), ("a", "b"), "run")
 
 
 def test_the_file_is_plain_json(tmp_path: Path) -> None:
-    content = json.loads(write_operating_point(tmp_path, ChosenPoint("Normal", 0.5)).read_text(encoding="utf-8"))
+    content = json.loads(write_operating_point(tmp_path, DecisionThreshold("Normal", 0.5)).read_text(encoding="utf-8"))
     assert content["normal"] == "Normal"
     assert content["cut"] == 0.5

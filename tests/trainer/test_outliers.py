@@ -5,24 +5,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer import outliers
-from trainer.findings import Seen
-from trainer.fingerprints import Fingerprint, fingerprint_files
-from trainer.outliers import find_blank, find_look_outliers, find_size_outliers
+from trainer.data import findings
+from trainer.data.findings import CheckedImage, find_blank, find_look_outliers, find_size_outliers
+from trainer.data.fingerprints import Fingerprint, fingerprint_files
 
 DRAWS = np.random.default_rng(5)
 
 
 def seen(
     file: str, size: tuple[int, int] = (96, 96), *, level: float = 120.0, contrast: float = 40.0, red: float = 0.0
-) -> Seen:
+) -> CheckedImage:
     cells = DRAWS.normal(level, 20, (64, 1)) + DRAWS.normal(0, 2, (64, 3)) + np.array([red, 0, 0])
     cells = np.clip(cells, 0, 255)
     prints = Fingerprint(Path(file), size=size, contrast=contrast, grid=cells.astype(np.uint8).tobytes())
-    return Seen(file, "all", file.split("/")[0], prints)
+    return CheckedImage(file, "all", file.split("/")[0], prints)
 
 
-def ordinary(count: int, label: str = "open") -> list[Seen]:
+def ordinary(count: int, label: str = "open") -> list[CheckedImage]:
     return [
         seen(f"{label}/{n}", level=DRAWS.normal(120, 8), contrast=float(np.exp(DRAWS.normal(3.6, 0.1))))
         for n in range(count)
@@ -75,11 +74,13 @@ def test_a_picture_unlike_its_class_is_found(how: dict[str, float], feature: str
 
 
 def test_another_layout_of_equal_mean_is_found() -> None:
-    def laid_out(name: str, bright: slice) -> Seen:
+    def laid_out(name: str, bright: slice) -> CheckedImage:
         cells = np.full((64, 3), 60.0)
         cells[bright] = 180
         noisy = np.clip(cells + DRAWS.normal(0, 3, cells.shape), 0, 255).astype(np.uint8)
-        return Seen(name, "all", "open", Fingerprint(Path(name), size=(9, 9), contrast=40.0, grid=noisy.tobytes()))
+        return CheckedImage(
+            name, "all", "open", Fingerprint(Path(name), size=(9, 9), contrast=40.0, grid=noisy.tobytes())
+        )
 
     pictures = [laid_out(f"open/{n}", slice(0, 32)) for n in range(30)]
     found = find_look_outliers([*pictures, laid_out("open/x", slice(32, 64))])
@@ -95,7 +96,8 @@ def test_ordinary_pictures_raise_few_false_alarms() -> None:
 def test_real_crops_raise_few_false_alarms(deeppcb: Path) -> None:
     paths = sorted((deeppcb / "images" / "mousebite").glob("*.png"))
     pictures = [
-        Seen(path.name, "all", "mousebite", one) for path, one in zip(paths, fingerprint_files(paths), strict=True)
+        CheckedImage(path.name, "all", "mousebite", one)
+        for path, one in zip(paths, fingerprint_files(paths), strict=True)
     ]
     assert len(pictures) > 100
     assert len(find_look_outliers(pictures)) / len(pictures) <= 0.02
@@ -108,10 +110,12 @@ def test_small_classes_and_loose_pictures_are_not_judged_by_look() -> None:
 
 def test_equal_pictures_do_not_make_the_least_difference_an_outlier() -> None:
     same = seen("open/0")
-    nearly = Seen("open/x", "all", "open", Fingerprint(Path("x"), size=(96, 96), contrast=41.0, grid=same.print.grid))
+    nearly = CheckedImage(
+        "open/x", "all", "open", Fingerprint(Path("x"), size=(96, 96), contrast=41.0, grid=same.print.grid)
+    )
     assert find_look_outliers([*(same for _ in range(40)), nearly]) == []
 
 
 def test_blank_pictures_are_named() -> None:
-    found = find_blank([seen("open/1", contrast=1.9), seen("open/2", contrast=outliers.LEAST_CONTRAST)])
+    found = find_blank([seen("open/1", contrast=1.9), seen("open/2", contrast=findings.LEAST_CONTRAST)])
     assert [(one.files, one.words) for one in found] == [(("open/1",), "contrast 1.9 of 127.5")]

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.dealing import contents, deal
+from trainer.data.partition import assign_groups, count_group_labels, part_sizes, partition, partition_folds
 from trainer.errors import SplitError
-from trainer.partition import part_sizes, partition, partition_folds
 
 PROBLEMS = st.tuples(
     st.lists(st.tuples(st.integers(0, 19), st.sampled_from("abc")), min_size=60, max_size=150),
@@ -136,7 +135,7 @@ def test_few_groups_are_dealt_about_as_well_as_trying_all_ways(seed: int) -> Non
     rng = random.Random(seed)
     groups = [f"g{k}" for k in range(8) for _ in range(rng.randint(1, 9))]
     labels = [rng.choice("aab") for _ in groups]
-    content = contents(groups, labels)
+    content = count_group_labels(groups, labels)
     targets = {label: {"x": (count + 1) // 2, "y": count // 2} for label, count in Counter(labels).items()}
 
     def distance(place_of: dict[str, str]) -> float:
@@ -148,7 +147,7 @@ def test_few_groups_are_dealt_about_as_well_as_trying_all_ways(seed: int) -> Non
         )
 
     best = min(distance(dict(zip(content, places, strict=True))) for places in product("xy", repeat=len(content)))
-    assert best <= distance(deal(content, targets, seed=str(seed))) <= best + 0.002
+    assert best <= distance(assign_groups(content, targets, seed=str(seed))) <= best + 0.002
 
 
 def test_classes_are_spread_better_than_by_the_splitter_of_scikit_learn() -> None:
@@ -250,7 +249,7 @@ def test_a_split_of_few_groups_is_refused_only_where_there_is_none() -> None:
                 number = rng.randint(1, 4)
                 groups += [f"g{group}"] * number
                 labels += [label] * number
-        classes = [set(counts) for counts in contents(groups, labels).values()]
+        classes = [set(counts) for counts in count_group_labels(groups, labels).values()]
         possible = any(
             all(
                 set().union(*(found for found, part in zip(classes, parts, strict=True) if part == k)) == set(labels)

@@ -4,21 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from sdclient import crops_csv, numbering
-from sdclient.crops_csv import CropRow, write_crops
-from trainer import photo_tables
+from sdclient.manifest.tables import CROPS_COLUMNS, CROPS_NAME, MAPPING_COLUMNS, CropRow, write_crops
+from sdclient.sources.numbering import MAPPING_NAME
+from trainer.data import source_images
+from trainer.data.source_images import Photo, read_photo_tables
 from trainer.errors import SplitError
-from trainer.photo_tables import Photo, read_photo_tables
 
 MAPPING = "class,old_name,new_name,sha256\n"
 CROPS = "crop,photo,photo_sha256\n"
 
 
 def test_the_names_and_columns_are_those_that_sdclient_writes() -> None:
-    assert photo_tables.CROPS_NAME == crops_csv.CROPS_NAME
-    assert photo_tables.MAPPING_NAME == numbering.MAPPING_NAME
-    assert set(photo_tables._CROPS_COLUMNS) <= set(crops_csv.COLUMNS)
-    assert set(photo_tables._MAPPING_COLUMNS) <= set(numbering.COLUMNS)
+    assert source_images.CROPS_NAME == CROPS_NAME
+    assert source_images.MAPPING_NAME == MAPPING_NAME
+    assert set(source_images._CROPS_COLUMNS) <= set(CROPS_COLUMNS)
+    assert set(source_images._MAPPING_COLUMNS) <= set(MAPPING_COLUMNS)
 
 
 def test_a_folder_without_tables_tells_nothing(tmp_path: Path) -> None:

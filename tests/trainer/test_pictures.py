@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-import trainer.pictures as pictures_module
+from sdcore.errors import DataError
 from trainer.config import TrainingJob, make_config
-from trainer.errors import DataError
-from trainer.pictures import bring_to, cache_folder, decode_all, fits_device, memory_limit
-from trainer.train import train
+from trainer.training import image_cache as pictures_module
+from trainer.training.image_cache import bring_to, cache_folder, decode_all, fits_device, memory_limit
+from trainer.training.train import train
 
 DrawPicture = Callable[..., Path]
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from trainer.errors import CheckpointError, DataError, SettingsError
-from trainer.loader import decode
-from trainer.predict import PredictOptions, predict_folder
-from trainer.weights import load_classifier
+from sdcore.errors import DataError, SettingsError
+from trainer.data.transforms import decode
+from trainer.errors import CheckpointError
+from trainer.models.checkpoints import load_classifier
+from trainer.models.predict import PredictOptions, predict_folder
 
 Trained = tuple[Path, Path]
 

@@ -12,16 +12,22 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+from sdcore.errors import DataError, SettingsError
 from trainer.cli import cli
-from trainer.errors import DataError, PredictionsError, SettingsError
-from trainer.image_list import list_files
-from trainer.lanes import sensible_batch, sensible_lanes
-from trainer.loader import decode, decode_rows
-from trainer.operating_point_file import ChosenPoint, write_operating_point
-from trainer.predict import PredictOptions, predict, predict_folder, write_stream
-from trainer.prediction_rows import open_predictions
-from trainer.predictions import read_predictions
-from trainer.weights import load_classifier
+from trainer.data.transforms import decode, decode_rows
+from trainer.errors import PredictionsError
+from trainer.models.checkpoints import load_classifier
+from trainer.models.decision_threshold import DecisionThreshold, write_operating_point
+from trainer.models.image_list import list_files
+from trainer.models.predict import (
+    PredictOptions,
+    default_threads,
+    predict,
+    predict_folder,
+    sensible_batch,
+    write_stream,
+)
+from trainer.models.predictions import open_predictions, read_predictions
 
 Trained = tuple[Path, Path]
 
@@ -57,7 +63,9 @@ def test_only_a_few_images_are_read_ahead(
 ) -> None:
     run, data = trained_run
     read: list[Path] = []
-    monkeypatch.setattr("trainer.lanes.decode_rows", lambda path, px: (read.append(path), decode_rows(path, px))[1])
+    monkeypatch.setattr(
+        "trainer.models.predict.decode_rows", lambda path, px: (read.append(path), decode_rows(path, px))[1]
+    )
     for number in range(60):
         shutil.copy(data / "test" / "Normal" / "0.png", tmp_path / f"{number}.png")
     stream = predict(run, tmp_path, PredictOptions(batch_size=2, workers=2))
@@ -96,8 +104,8 @@ def test_by_default_batches_shrink_with_the_size_of_the_images_on_a_cpu_alone() 
 
 def test_by_default_threads_and_workers_together_fill_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     for cores, threads, lanes in ((1, 1, 1), (2, 1, 2), (6, 2, 3), (2, 4, 1), (64, 1, 8)):
-        monkeypatch.setattr("trainer.lanes.usable_cores", lambda cores=cores: cores)
-        assert sensible_lanes(threads) == lanes
+        monkeypatch.setattr("trainer.models.predict.usable_cores", lambda cores=cores: cores)
+        assert default_threads(threads) == lanes
 
 
 def test_features_are_what_the_last_layer_sees(trained_run: Trained, tmp_path: Path) -> None:
@@ -169,7 +177,7 @@ def test_an_operating_point_decides_and_the_table_stays_readable(trained_run: Tr
     shutil.copy(run / "best.pt", own / "best.pt")
     shutil.copy(run / "best.pt", own / "last.pt")
     scores = sorted(1 - row.probabilities[0] for row in predict(own, data / "test"))
-    write_operating_point(own, ChosenPoint("Normal", float(scores[2] + scores[3]) / 2))
+    write_operating_point(own, DecisionThreshold("Normal", float(scores[2] + scores[3]) / 2))
     write_stream(predict(own, data / "test"), tmp_path / "p.csv")
     with (tmp_path / "p.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -178,7 +186,7 @@ def test_an_operating_point_decides_and_the_table_stays_readable(trained_run: Tr
     assert sorted(row["decision"] for row in rows) == ["NG"] * 3 + ["OK"] * 3
     assert len(read_predictions(tmp_path / "p.csv").images) == 6
     assert {row.decision for row in predict(own / "last.pt", data / "test")} == {""}
-    write_operating_point(own, ChosenPoint("other", 0.5))
+    write_operating_point(own, DecisionThreshold("other", 0.5))
     with pytest.raises(SettingsError, match="calls 'other' normal"):
         predict(own, data / "test")
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.errors import PredictionsError
-from trainer.predictions import make_predictions, read_predictions, write_predictions
+from trainer.models.predictions import make_predictions, read_predictions, write_predictions
 
 HEADER = "image,label,predicted,p_Normal,p_open\n"
 

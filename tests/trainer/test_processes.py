@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.errors import SettingsError
+from sdcore.errors import SettingsError
 from trainer.processes import ERROR_NAME, JobFailed, run_jobs, sensible_processes
 
 

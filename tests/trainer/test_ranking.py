@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as golden
 
-from trainer.ranking import Ranking, auroc, average_precision
+from trainer.evaluation.metrics import Ranking, auroc, average_precision
 
 
 def tied_scores(levels: int, size: int = 300) -> tuple[np.ndarray, np.ndarray]:

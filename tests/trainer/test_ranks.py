@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from sdcore.errors import SettingsError
 from sdcore.progress import deferred_interrupts
 from trainer.cli import cli
 from trainer.config import make_config
-from trainer.errors import RankFailed, SaidElsewhere, SettingsError
+from trainer.errors import RankFailed, ReportedElsewhere
 from trainer.experiment.config import ExperimentConfig
 from trainer.experiment.run import run_experiment
-from trainer.ranks import Ranks, read_ranks
-from trainer.seeds import processes_for
+from trainer.processes import Ranks, read_ranks
+from trainer.training.seeds import processes_for
 
 SECOND_OF_FOUR = {
     "TORCHELASTIC_RUN_ID": "none",
@@ -93,13 +94,13 @@ def test_a_failure_elsewhere_is_not_said_again_and_ones_own_is(monkeypatch: pyte
         def failing(*_: object, **__: object) -> None:
             raise error
 
-        monkeypatch.setattr("trainer.seeds.train_seeds", failing)
+        monkeypatch.setattr("trainer.training.seeds.train_seeds", failing)
         done = CliRunner().invoke(cli, ["train", "data", "-o", "run"])
         assert done.exit_code == 1
         return done.stderr.strip()
 
     set_ranks(monkeypatch)
-    assert fail(SaidElsewhere()) == ""
+    assert fail(ReportedElsewhere()) == ""
     assert fail(RankFailed("process 3 of 4: no picture")) == "Error: process 3 of 4: no picture"
 
 
@@ -108,10 +109,10 @@ def test_only_the_first_process_prints(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyboardInterrupt
 
     set_ranks(monkeypatch)
-    monkeypatch.setattr("trainer.seeds.train_seeds", stopped)
+    monkeypatch.setattr("trainer.training.seeds.train_seeds", stopped)
     done = CliRunner().invoke(cli, ["train", "data", "-o", "run"])
     assert (done.exit_code, done.output) == (130, "")
-    monkeypatch.setattr("trainer.seeds.train_seeds", lambda *_, **__: [])
+    monkeypatch.setattr("trainer.training.seeds.train_seeds", lambda *_, **__: [])
     assert CliRunner().invoke(cli, ["train", "data", "-o", "run", "--json"]).stdout == ""
 
 

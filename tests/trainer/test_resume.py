@@ -13,13 +13,14 @@ import pytest
 import torch
 from PIL import Image
 
-import trainer.train as train_module
+from sdcore.errors import SettingsError
 from trainer.config import TrainConfig, TrainingJob, make_config
-from trainer.errors import CheckpointError, SettingsError
-from trainer.history import read_history
-from trainer.resume import load_progress
-from trainer.train import interrupted, train
-from trainer.weights import load_checkpoint
+from trainer.errors import CheckpointError
+from trainer.evaluation.history import read_history
+from trainer.models.checkpoints import load_checkpoint
+from trainer.training import train as train_module
+from trainer.training.run_folder import load_progress
+from trainer.training.train import interrupted, train
 
 TIMES = ("images_per_s", "seconds")
 
@@ -62,7 +63,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 def break_in(name: str, call: int, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> None:
-    """Let the `call`th call of a function of `trainer.train` fail, before it does anything."""
+    """Let the `call`th call of a function of `trainer.training.train` fail, before it does anything."""
     real: Callable[..., None] = getattr(train_module, name)
     calls = []
 
@@ -187,7 +188,7 @@ def test_moved_weights_are_known_by_their_content_and_changed_ones_too(
 
 OPTIONS = ["--epochs", "3", "--imgsz", "32", "--batch-size", "8", "--device", "cpu", "--images-per-epoch", "18"]
 PAUSE_IN_THE_THIRD_EPOCH = """
-import sys, trainer.fit as fit
+import sys, trainer.training.loop as fit
 from trainer.cli import cli
 real, steps = fit.Session.step, []
 def step(self, batch):

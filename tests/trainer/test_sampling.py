@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
-from trainer.errors import SettingsError
-from trainer.sampling import EpochOrder
+from sdcore.errors import SettingsError
 from trainer.tasks.classification import class_weights
+from trainer.training.sampling import EpochOrder
 
 
 def order_of(labels: list[int], **settings: object) -> EpochOrder:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from sdcore.errors import SettingsError
 from trainer.config import TrainConfig, TrainingJob, make_config
-from trainer.errors import SettingsError
 from trainer.processes import JobFailed
-from trainer.seeds import processes_for, train_seeds
-from trainer.train import train
+from trainer.training.seeds import processes_for, train_seeds
+from trainer.training.train import train
 
 
 def tiny(**changes: object) -> TrainConfig:

@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from sdclient.numbering import number
+from sdclient.sources.numbering import number_images
 from trainer.cli import cli
+from trainer.data.source_images import GroupBy
+from trainer.data.split import split
 from trainer.errors import SplitError
-from trainer.source_images import GroupBy
-from trainer.split import split
 
 
 def test_generated_images_are_refused_by_their_chunk(
@@ -74,7 +74,7 @@ def test_crops_of_one_photograph_stay_together_unasked(photos: Path, tmp_path: P
 def test_numbered_crops_stay_together_by_both_tables(photos: Path, tmp_path: Path) -> None:
     write_crops(photos, 3, tmp_path / "crops.csv")
     sources = tmp_path / "sources"
-    number(photos, sources)
+    number_images(photos, sources)
     assert "by --crops" in split(sources, tmp_path / "alone").notes[0]
     command = ["split", str(sources), str(tmp_path / "data"), "--crops", str(tmp_path / "crops.csv")]
     done = CliRunner().invoke(cli, command)

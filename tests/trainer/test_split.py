@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from sdcore.errors import DataError
 from trainer.cli import cli
-from trainer.dataset import read_dataset
-from trainer.errors import DataError, SplitError
-from trainer.folds import split_folds
-from trainer.source_images import GroupBy
-from trainer.split import split
+from trainer.data.dataset import read_dataset
+from trainer.data.source_images import GroupBy
+from trainer.data.split import split, split_folds
+from trainer.errors import SplitError
 
 
 def read_table(dest: Path) -> list[dict[str, str]]:
@@ -116,7 +116,7 @@ def test_source_and_destination_may_not_nest(photos: Path, tmp_path: Path, dest:
 def test_an_interrupted_copy_leaves_no_half_split(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import trainer.placing as module
+    from trainer.data import split as module
 
     real, calls = module.write_bytes_atomically, []
 

@@ -15,12 +15,13 @@ import pytest
 import torch
 from torch import nn
 
-from trainer._yolov5 import build_classifier
-from trainer.errors import CheckpointError, SettingsError
-from trainer.loader import MEAN, STD
-from trainer.start import freeze_backbone, start_from
-from trainer.upstream_weights import is_allowed, read_upstream
-from trainer.weights import find_checkpoint
+from sdcore.errors import SettingsError
+from trainer.data.transforms import MEAN, STD
+from trainer.errors import CheckpointError
+from trainer.models.checkpoints import find_checkpoint
+from trainer.models.initial_weights import freeze_backbone, load_initial_weights
+from trainer.models.upstream_weights import is_allowed, read_upstream
+from trainer.models.yolov5 import build_classifier
 
 N = "yolov5n-cls"
 
@@ -126,7 +127,7 @@ def test_both_spellings_give_the_originals_values(upstream: Path, name: str, spe
 def test_the_network_computes_upstreams_logits_but_for_the_border(upstream: Path) -> None:
     expected = torch.load(upstream / "expected.pt", weights_only=True)
     network = build_classifier(N, 3)
-    started = start_from(network, upstream / "released.pt", model=N, classes=("a", "b", "c"))
+    started = load_initial_weights(network, upstream / "released.pt", model=N, classes=("a", "b", "c"))
     assert started.missing == started.left == ()
     pictures = (expected["pictures"] - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
     with torch.no_grad():
@@ -146,7 +147,7 @@ def test_the_averaged_model_is_preferred(upstream: Path) -> None:
 def test_the_head_is_fresh_for_other_classes_and_that_is_said(upstream: Path) -> None:
     network = build_classifier(N, 7)
     fresh = network.state_dict()["model.9.linear.weight"].clone()
-    started = start_from(network, upstream / "package.pt", model=N, classes=tuple("abcdefg"))
+    started = load_initial_weights(network, upstream / "package.pt", model=N, classes=tuple("abcdefg"))
     assert torch.equal(network.state_dict()["model.9.linear.weight"], fresh)
     assert started.missing == started.left == ("model.9.linear.weight", "model.9.linear.bias")
     assert started.model_guess == N
@@ -155,14 +156,14 @@ def test_the_head_is_fresh_for_other_classes_and_that_is_said(upstream: Path) ->
         "first layer changed to our normalisation"
     )
     network = build_classifier(N, 3)
-    start_from(network, upstream / "package.pt", model=N, classes=("a", "c", "b"))
+    load_initial_weights(network, upstream / "package.pt", model=N, classes=("a", "c", "b"))
     expected = torch.load(upstream / "expected.pt", weights_only=True)["state"]["model.9.linear.weight"].float()
     assert not torch.equal(network.state_dict()["model.9.linear.weight"], expected)
 
 
 def test_a_detector_gives_its_backbone(upstream: Path) -> None:
     network = build_classifier(N, 2)
-    started = start_from(network, upstream / "detector.pt", model=N, classes=("a", "b"))
+    started = load_initial_weights(network, upstream / "detector.pt", model=N, classes=("a", "b"))
     assert started.kind == "detector"
     assert {name.split(".")[1] for name in started.taken} == {str(layer) for layer in range(9)}
     assert all(name.startswith("model.9.") for name in started.missing)
@@ -183,7 +184,7 @@ def test_another_size_names_the_model_that_fits(upstream: Path) -> None:
     with pytest.raises(
         CheckpointError, match=r"weights of yolov5n-cls, asked to train yolov5s-cls; add --model yolov5n"
     ):
-        start_from(network, upstream / "package.pt", model="yolov5s-cls", classes=("a", "b", "c"))
+        load_initial_weights(network, upstream / "package.pt", model="yolov5s-cls", classes=("a", "b", "c"))
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
@@ -250,7 +251,7 @@ def test_a_hostile_pickle_is_refused_and_never_runs(tmp_path: Path, canary: Path
     content = hostile(canary)[kind]
     path = write_archive(tmp_path / "bad.pt", content)
     with pytest.raises(CheckpointError, match=r"bad\.pt: refused, nothing in it was run") as refusal:
-        start_from(nn.Linear(1, 1), path, model=N, classes=("a",))
+        load_initial_weights(nn.Linear(1, 1), path, model=N, classes=("a",))
     if "." in kind and " " not in kind:
         assert "names" in str(refusal.value)
     assert not canary.exists()
@@ -368,7 +369,7 @@ def test_weights_that_are_no_numbers_are_refused(upstream: Path, tmp_path: Path)
             data = old.read(info)
             new.writestr(info.filename, b"\xff" * len(data) if info.filename.endswith("/data/0") else data)
     with pytest.raises(CheckpointError, match="no numbers"):
-        start_from(build_classifier(N, 2), tmp_path / "nan.pt", model=N, classes=("a", "b"))
+        load_initial_weights(build_classifier(N, 2), tmp_path / "nan.pt", model=N, classes=("a", "b"))
 
 
 def test_a_former_run_is_a_start_as_file_and_as_folder(trained_run: tuple[Path, Path], tmp_path: Path) -> None:
@@ -376,9 +377,9 @@ def test_a_former_run_is_a_start_as_file_and_as_folder(trained_run: tuple[Path, 
     run.mkdir()
     shutil.copy(trained_run[0] / "best.pt", run / "best.pt")
     for path in (run, run / "best.pt"):
-        started = start_from(build_classifier(N, 2), path, model=N, classes=("Normal", "划痕"))
+        started = load_initial_weights(build_classifier(N, 2), path, model=N, classes=("Normal", "划痕"))
         assert started.line == "took 194 of 194 tensors from a former run: head kept, the classes are the same"
-    assert start_from(build_classifier(N, 2), run, model=N, classes=("划痕", "Normal")).note == (
+    assert load_initial_weights(build_classifier(N, 2), run, model=N, classes=("划痕", "Normal")).note == (
         "head fresh for 2 classes"
     )
 

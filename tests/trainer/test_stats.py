@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as golden
 
-from trainer.metrics import binary_rate_of_confusion, macro_f1_of_confusion
-from trainer.stats import (
+from trainer.evaluation.metrics import binary_rate_of_confusion, macro_f1_of_confusion
+from trainer.evaluation.stats import (
     bootstrap_arms,
     bootstrap_p,
     chance_of_at_most,

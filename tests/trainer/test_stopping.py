@@ -5,8 +5,8 @@ import math
 import pytest
 
 from trainer.config import TrainConfig, make_config
-from trainer.history import EpochRecord, History, rank_of
-from trainer.stopping import Watch
+from trainer.evaluation.diagnosis import EarlyStopping
+from trainer.evaluation.history import EpochRecord, History, rank_of
 
 
 def record(epoch: int, macro_f1: float = 0.5, loss: float = 1.0, train_loss: float = 1.0) -> EpochRecord:
@@ -14,7 +14,7 @@ def record(epoch: int, macro_f1: float = 0.5, loss: float = 1.0, train_loss: flo
 
 
 def epochs_until_stop(config: TrainConfig, records: list[EpochRecord]) -> tuple[int, str | None]:
-    watch = Watch(config, [], n_classes=2, announce=False)
+    watch = EarlyStopping(config, [], n_classes=2, announce=False)
     for count in range(1, len(records) + 1):
         watch.look(records[:count])
         if watch.reason is not None:
@@ -88,15 +88,15 @@ def test_a_watch_that_starts_late_says_the_same(capsys: pytest.CaptureFixture[st
     config = make_config(epochs=100, stop_on="overfit")
     records = overfitting(60)
     stopped, reason = epochs_until_stop(config, records)
-    late = Watch(config, records[:stopped], n_classes=2, announce=True)
+    late = EarlyStopping(config, records[:stopped], n_classes=2, announce=True)
     assert late.reason == reason
     assert "overfit" in late.line.lower()
     assert capsys.readouterr().err == ""
-    assert Watch(config, records[: stopped - 1], n_classes=2, announce=True).reason is None
+    assert EarlyStopping(config, records[: stopped - 1], n_classes=2, announce=True).reason is None
 
 
 def test_a_change_of_diagnosis_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
-    watch = Watch(make_config(epochs=100), [], n_classes=2, announce=True)
+    watch = EarlyStopping(make_config(epochs=100), [], n_classes=2, announce=True)
     assert watch.line == ""
     records = overfitting(40)
     for count in range(1, 41):

@@ -16,11 +16,11 @@ import pytest
 import torch
 from PIL import Image
 
+from sdcore.errors import SettingsError
 from trainer.config import TrainingJob
-from trainer.errors import SettingsError
-from trainer.sampling import EpochOrder
-from trainer.train import train
-from trainer.weights import load_checkpoint
+from trainer.models.checkpoints import load_checkpoint
+from trainer.training.sampling import EpochOrder
+from trainer.training.train import train
 
 TwoProcesses = Callable[..., subprocess.CompletedProcess[str]]
 SCRIPT = Path(__file__).parents[1] / "support" / "torchrun_together.py"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.history import read_history
+from trainer.evaluation.history import read_history
 
 TwoProcesses = Callable[..., subprocess.CompletedProcess[str]]
 SCRIPT = Path(__file__).parents[1] / "support" / "torchrun_ends.py"

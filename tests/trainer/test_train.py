@@ -9,13 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
-import trainer.train as train_module
+from sdcore.errors import DataError, MissingExtra, SettingsError
 from trainer.config import TrainConfig, TrainingJob, make_config
-from trainer.errors import CheckpointError, DataError, LeakageError, MissingExtra, SettingsError
-from trainer.history import read_history
-from trainer.predict import predict_folder
-from trainer.train import train
-from trainer.weights import load_checkpoint
+from trainer.errors import CheckpointError, LeakageError
+from trainer.evaluation.history import read_history
+from trainer.models.checkpoints import load_checkpoint
+from trainer.models.predict import predict_folder
+from trainer.training import train as train_module
+from trainer.training.train import train
 
 MakeGenerated = Callable[..., Path]
 RUN_FILES = {

@@ -12,7 +12,7 @@ from PIL import Image
 
 from trainer.cli import cli
 from trainer.config import TrainingJob, make_config
-from trainer.train import train
+from trainer.training.train import train
 
 TINY = ["--epochs", "1", "--imgsz", "32", "--batch-size", "16", "--device", "cpu"]
 

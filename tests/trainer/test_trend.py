@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from trainer.trend import LEAST_POINTS, robust_trend
+from trainer.evaluation.loss_trends import LEAST_POINTS, robust_trend
 
 
 def correlated(rng: np.random.Generator, length: int, correlation: float) -> list[float]:

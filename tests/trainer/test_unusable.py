@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.unusable import ODDITIES, Unusable, find_oddities, opened_picture, reason_unusable
+from trainer.data.fingerprints import ODDITIES, Unusable, find_peculiarities, opened_picture, reason_unusable
 
 
 def oddities(path: Path) -> tuple[str, ...]:
     with opened_picture(path) as (picture, _):
-        return find_oddities(picture, path.suffix)
+        return find_peculiarities(picture, path.suffix)
 
 
 def noise(mode: str = "RGB") -> Image.Image:

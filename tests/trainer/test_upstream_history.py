@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.errors import DataError
-from trainer.upstream_history import is_upstream, read_label_smoothing, read_upstream_history
+from sdcore.errors import DataError
+from trainer.evaluation.history import is_upstream, read_label_smoothing, read_upstream_history
 
 COLUMNS = ["epoch", "train/loss", "val/loss", "metrics/accuracy_top1", "metrics/accuracy_top5", "lr/0"]
 

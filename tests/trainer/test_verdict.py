@@ -5,9 +5,9 @@ import re
 import pytest
 
 from sdcore.messages import message
+from trainer.evaluation.stats import Interval
+from trainer.evaluation.verdict import Difference, describe, give_verdict
 from trainer.messages import text
-from trainer.stats import Interval
-from trainer.verdict import Difference, describe, give_verdict
 
 UP, DOWN, FLAT = Interval(0.01, 0.09), Interval(-0.09, -0.01), Interval(-0.04, 0.06)
 

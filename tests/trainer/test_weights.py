@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from trainer._yolov5 import build_classifier
 from trainer.errors import CheckpointError
-from trainer.start import start_from
-from trainer.weights import find_checkpoint, load_checkpoint, load_classifier, save_checkpoint
+from trainer.models.checkpoints import find_checkpoint, load_checkpoint, load_classifier, save_checkpoint
+from trainer.models.initial_weights import load_initial_weights
+from trainer.models.yolov5 import build_classifier
 
 
 @pytest.fixture
@@ -116,13 +116,13 @@ def test_starting_weights_keep_the_head_only_for_the_same_classes(best: Path) ->
     trained = load_checkpoint(best).state
     head = "model.9.linear.weight"
     network = build_classifier("yolov5n-cls", 2)
-    start_from(network, best, model="yolov5n-cls", classes=("Normal", "划痕"))
+    load_initial_weights(network, best, model="yolov5n-cls", classes=("Normal", "划痕"))
     assert all(torch.equal(network.state_dict()[name], trained[name]) for name in trained)
     for classes in (("Normal", "dirt"), ("Normal", "dirt", "划痕")):
         network = build_classifier("yolov5n-cls", len(classes))
         fresh = network.state_dict()[head].clone()
-        start_from(network, best, model="yolov5n-cls", classes=classes)
+        load_initial_weights(network, best, model="yolov5n-cls", classes=classes)
         assert torch.equal(network.state_dict()[head], fresh)
         assert torch.equal(network.state_dict()["model.0.conv.weight"], trained["model.0.conv.weight"])
     with pytest.raises(CheckpointError, match="add --model yolov5n-cls"):
-        start_from(build_classifier("yolov5s-cls", 2), best, model="yolov5s-cls", classes=("Normal", "划痕"))
+        load_initial_weights(build_classifier("yolov5s-cls", 2), best, model="yolov5s-cls", classes=("Normal", "划痕"))

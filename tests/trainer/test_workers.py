@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.errors import DataError
-from trainer.workers import Crashed, map_files, sensible_workers
+from sdcore.errors import DataError
+from trainer.processes import CrashedFile, map_files, sensible_workers
 
 
 def suffer(path: Path) -> str:
@@ -20,7 +20,7 @@ def suffer(path: Path) -> str:
 
 def run(names: list[str], workers: int) -> list[str]:
     results = map_files(suffer, [Path(name) for name in names], workers=workers, progress=False, label="x")
-    return [one.reason if isinstance(one, Crashed) else one for one in results]
+    return [one.reason if isinstance(one, CrashedFile) else one for one in results]
 
 
 def test_a_file_that_kills_its_worker_is_one_failure() -> None:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats as golden
 
-from trainer.errors import SettingsError
+from sdcore.errors import SettingsError
+from trainer.evaluation.metrics import binary_rate_of_confusion
+from trainer.evaluation.stats import Resampled, bootstrap_arms
+from trainer.evaluation.verdict import images_needed
 from trainer.messages import text
-from trainer.metrics import binary_rate_of_confusion
-from trainer.stats import Resampled, bootstrap_arms
-from trainer.worth import images_needed
 
 
 def resampled(spread: float, seed_error: float = 0.0) -> Resampled:

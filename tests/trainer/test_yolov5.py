@@ -8,8 +8,8 @@ import matplotlib
 import pytest
 import torch
 
-from trainer._yolov5 import build_classifier
 from trainer.config import MODELS
+from trainer.models.yolov5 import build_classifier
 
 IMPORT_IS_CLEAN = """
 import os, socket, sys, warnings
@@ -27,7 +27,7 @@ def state():
         PIL.Image.MAX_IMAGE_PIXELS, str(numpy.get_printoptions()), repr(torch.tensor([1 / 3])), list(warnings.filters),
     )
 before = state()
-from trainer._yolov5 import build_classifier
+from trainer.models.yolov5 import build_classifier
 build_classifier("yolov5n-cls", 2)
 for one, other in zip(before, state(), strict=True):
     assert one == other, (one, other)
@@ -75,7 +75,7 @@ def test_a_missing_system_library_is_said_in_words() -> None:
         "    def find_spec(self, name, path, target=None):\n"
         "        if name == 'cv2': raise ImportError('libGL.so.1: cannot open shared object file')\n"
         "sys.meta_path.insert(0, NoDisplay())\n"
-        "from trainer._yolov5 import build_classifier\n"
+        "from trainer.models.yolov5 import build_classifier\n"
         "from trainer.errors import TrainerError\n"
         "try: build_classifier('yolov5n-cls', 2)\n"
         "except TrainerError as error: print(error)"

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import click
 
+from sdcore import __version__
 from sdcore.cli import CommandGroup, use_utf8
-from sdcore.errors import SDError
+from sdcore.errors import SDError, SettingsError
 
-from .. import __version__
-from ..errors import RankFailed, SaidElsewhere, SettingsError
-from ..ranks import read_ranks, refuse_torchrun
-from .check import check
+from ..errors import RankFailed, ReportedElsewhere
+from ..processes import read_ranks, refuse_torchrun
+from .check import check, counts
 from .compare import compare
-from .counts import counts
-from .diagnose import diagnose
-from .evaluate import evaluate
+from .evaluate import diagnose, evaluate
 from .experiment import experiment
-from .explain import explain
-from .export import export
-from .predict import predict
+from .predict import explain, export, predict
 from .split import split
 from .train import train
 
@@ -27,7 +23,7 @@ _EXTRA_MODULES = frozenset({"torch", "torchvision", "yolov5", "numpy", "scipy", 
 
 def _error_text(error: SDError) -> str | None:
     """What this process prints for an error; None where another one of the same training prints it."""
-    if isinstance(error, SaidElsewhere):
+    if isinstance(error, ReportedElsewhere):
         return None
     if isinstance(error, RankFailed):
         click.echo(err=True)  # off the line of the bar that another process may have drawn

@@ -10,8 +10,7 @@ import click
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..compare import Comparison
-    from ..contrast import Contrast
+    from ..evaluation.compare import Comparison, Contrast
 
 
 @click.command()
@@ -68,12 +67,12 @@ def compare(
     import json
     import shlex
 
-    from ..arms import load_arm, name_arms
-    from ..compare import compare as compare_arms
-    from ..comparison_json import comparison_as_json
+    from ..evaluation.arms import load_arm, name_arms
+    from ..evaluation.compare import compare as compare_arms
+    from ..evaluation.compare import comparison_as_json
 
     if report_path is not None:
-        from ..report.formats import choose_format
+        from ..report.elements import choose_format
 
         # Before the models are run, which takes long.
         choose_format(report_path, kind)
@@ -85,7 +84,8 @@ def compare(
         arms[0], arms[1], arms[2] if control else None, normal=normal, abnormal=abnormal, worth=worth
     )
     if report_path is not None:
-        from ..report import collect_inputs, write_report
+        from ..report.collect import collect_inputs
+        from ..report.compare_report import write_report
 
         given = [baseline, candidate, *([data] if data else [])]
         options = [*(["--control", str(control)] if control else []), "--normal", normal, "--abnormal", abnormal]
@@ -110,8 +110,8 @@ def _show(comparison: Comparison) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from ..evaluation.metrics import NAMED_WRONG, RATE_DEFINITIONS
     from ..messages import UNDEFINED, count, metric_names, number, percent, percent_range, signed, signed_range, text
-    from ..metrics import NAMED_WRONG, RATE_DEFINITIONS
 
     console = Console(highlight=False)
     console.print(f"Side by side on {comparison.images} test images")

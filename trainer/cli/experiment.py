@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..experiment.config import ExperimentConfig
-    from ..experiment.judge import Against
+    from ..experiment.judge import ArmComparison
     from ..experiment.result import ExperimentResult, Separability
 
 
@@ -79,10 +79,10 @@ def _run(
     import json
     import shlex
 
-    from ..experiment.as_json import EXPERIMENT_NAME, experiment_as_json
+    from ..experiment.result import EXPERIMENT_NAME, experiment_as_json
     from ..experiment.run import run_experiment
-    from ..report import write_experiment_report
-    from ..report.formats import choose_format
+    from ..report.elements import choose_format
+    from ..report.experiment_report import write_experiment_report
 
     output = Path(config.output)
     report = report_path or output / "report.html"
@@ -104,13 +104,12 @@ def _run(
 def _dry_run(config: ExperimentConfig, processes: int | None, *, as_json: bool) -> None:
     import json
 
-    from ..experiment.cell import started_identity
-    from ..experiment.estimate import estimate
-    from ..experiment.prepare import prepare
-    from ..experiment.run import choose_hands, is_done, plan_jobs, plan_sets
+    from ..experiment.prepare import estimate, prepare
+    from ..experiment.records import started_identity
+    from ..experiment.run import choose_workers, is_done, plan_jobs, plan_sets
     from ..messages import text
 
-    hands = choose_hands(config, processes)
+    hands = choose_workers(config, processes)
     prepared = prepare(config, progress=True)
     cells: list[dict[str, Any]] = []
     todo = []
@@ -266,7 +265,7 @@ def _differences(result: ExperimentResult) -> Table:
     return table
 
 
-def _figure(against: Against, key: str) -> str:
+def _figure(against: ArmComparison, key: str) -> str:
     """A difference above its interval."""
     from ..messages import signed, signed_range
 

@@ -1,4 +1,4 @@
-"""`trainer predict`."""
+"""`predict`, `explain`, `export`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from ..image_list import ImageList, Labels
+    from ..models.classifier import Format
+    from ..models.image_list import ImageList, Labels
+
 
 _STDIN = "-"
 
@@ -86,8 +88,8 @@ def predict(
     """
     listed = _list(images, labels)  # before the heavy libraries, so that a slip of the pen shows at once
 
-    from ..predict import PredictOptions, write_stream
-    from ..predict import predict as look
+    from ..models.predict import PredictOptions, write_stream
+    from ..models.predict import predict as look
 
     options = PredictOptions(
         batch_size=batch_size,
@@ -110,10 +112,154 @@ def predict(
 
 
 def _list(images: tuple[str, ...], labels: Labels) -> ImageList:
-    from ..image_list import list_files, list_named_images, read_paths
+    from ..models.image_list import list_files, list_named_images, read_paths
 
     if _STDIN not in images:
         return list_named_images(images, labels=labels)
     if len(images) > 1:
         raise click.UsageError("'-' reads the whole list from standard input; name nothing beside it")
     return list_files(read_paths(sys.stdin.buffer), labels=labels, source="standard input")
+
+
+@click.command()
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("images", metavar="IMAGES", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    metavar="DIR",
+    default=Path("explained"),
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="New or empty folder to write into.",
+)
+@click.option("--class", "class_name", metavar="NAME", help="Explain this class, in every image.")
+@click.option(
+    "--normal", default="Normal", show_default=True, metavar="NAME", help="The class of images without a defect."
+)
+@click.option("--even-normal", is_flag=True, help="Images predicted Normal too: what in them speaks most for a defect.")
+@click.option("--limit", type=int, metavar="N", help="The first N images only.")
+@click.option("--batch-size", default=32, show_default=True, help="Images a step.")
+@click.option("--threads", default=1, show_default=True, help="CPU threads; small images do not gain from more.")
+@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
+@click.option("--json", "as_json", is_flag=True, help="Print the rows of explain.csv as one JSON document.")
+def explain(
+    run: Path,
+    images: Path,
+    output: Path,
+    class_name: str | None,
+    normal: str,
+    even_normal: bool,
+    limit: int | None,
+    batch_size: int,
+    threads: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Show where the classifier of RUN looked, in every image below IMAGES (or in one image).
+
+    DIR gets overlays/<image>.png (the image, and its heat map with a box around the hottest region), explain.csv
+    (boxes in pixels of the upright image) and index.html to look through. The heat is what speaks for a defect
+    and against Normal; images predicted Normal get none.
+
+    \b
+    Examples:
+      trainer explain runs/baseline data/test -o explained
+      trainer explain runs/baseline data/test/open --class short --limit 20 --json
+    """
+    import json
+
+    from ..models.explain import ANY_DEFECT, ExplainOptions, explanation_as_row
+    from ..models.explain import explain as explain_images
+    from ..report.overlays import PAGE_NAME, check_output, write_folder
+
+    check_output(output, images)
+    options = ExplainOptions(
+        class_name=class_name,
+        normal=normal,
+        even_normal=even_normal,
+        limit=limit,
+        batch_size=batch_size,
+        device=device,
+        threads=threads,
+    )
+    found = explain_images(run, images, options)
+    written = write_folder(output, found)
+    if class_name is None and any(row.explained not in ("", ANY_DEFECT) for row in written.rows):
+        click.echo(
+            f"No class is named {normal!r}, so the predicted class is explained in every image; "
+            "name the class without defects with --normal",
+            err=True,
+        )
+    if as_json:
+        click.echo(json.dumps([explanation_as_row(row) for row in written.rows], ensure_ascii=False, indent=2))
+        return
+    boxes = sum(row.box is not None for row in written.rows)
+    click.echo(f"{len(written.rows)} images, {boxes} with a box; look at {output / PAGE_NAME}")
+    for instead, name in written.legend.items():
+        click.echo(f"no font here can write {name}; in the overlays it is {instead!r}")
+
+
+@click.command()
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--format", "kind", default="onnx", show_default=True, type=click.Choice(["onnx", "torchscript"]))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File to write.  [default: RUN/best.onnx or RUN/best.torchscript]",
+)
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Real images for the check.  [default: val/ of the data RUN was trained on]",
+)
+@click.option(
+    "--features", "with_features", is_flag=True, help="A second output: what the last linear layer sees, (N, D)."
+)
+@click.option("--threads", default=1, show_default=True, help="CPU threads of the check.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+def export(
+    run: Path,
+    kind: Format,
+    output: Path | None,
+    images: Path | None,
+    with_features: bool,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """Write the classifier of RUN as one ONNX or TorchScript file for another program.
+
+    Its input `images` is uint8 (N, 3, size, size): R, G, B from 0 to 255, any N; it normalises by itself. Its
+    output `probabilities` is float32 (N, classes), softmax. The file also holds, in metadata_props (ONNX) or
+    extra/sd-defects.json (TorchScript): class names, size, way of resizing, mean and std, the operating point
+    if RUN has one, model, version and the sha256 of the checkpoint.
+
+    It is then run on up to 64 real images; where a probability differs from torch by more than 1e-4, the
+    export fails and no file is left. 'trainer predict FILE IMAGES' uses it as it does RUN.
+
+    \b
+    Examples:
+      trainer export runs/baseline
+      trainer export runs/baseline --features              (for 'generator report --classifier')
+      trainer export runs/baseline --format torchscript -o baseline.torchscript --images photos
+    """
+    import json
+
+    from ..models.export import PARITY_TOLERANCE, export_as_json
+    from ..models.export import export as write
+
+    done = write(run, output, format=kind, images=images, threads=threads, with_features=with_features)
+    if as_json:
+        click.echo(json.dumps(export_as_json(done), ensure_ascii=False, indent=2))
+        return
+    click.echo(f"{done.path}: {kind}, {done.size_bytes / 1e6:.1f} MB, {len(done.classes)} classes, {done.imgsz} px")
+    click.echo(
+        f"largest difference from torch: {done.max_abs_difference:.2g} in a probability, over {done.parity_images} "
+        f"images of {done.parity_source} (allowed: {PARITY_TOLERANCE:g})"
+    )
+    if done.features_difference is not None:
+        click.echo(f"largest difference of a feature: {done.features_difference:.2g} of the largest feature")
+    if done.point is not None:
+        click.echo(f"operating point: NG when 1 - p({done.point.normal}) >= {done.point.cut:.6g}")

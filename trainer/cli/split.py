@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ..folds import FoldsResult
-    from ..placing import Placed
-    from ..split import SplitResult
+    from ..data.split import FoldsResult, Placed, SplitResult
 
 
 def amount(text: str) -> float:
@@ -110,7 +108,7 @@ def split(
     """
     import json
 
-    from ..source_images import GroupBy
+    from ..data.source_images import GroupBy
 
     if group_by is not None and groups is not None:
         raise click.UsageError("--group-by and --groups are both given; use one of them")
@@ -123,7 +121,7 @@ def split(
     by = GroupBy(group_by, groups, group_column or "group", crops)
     result: SplitResult | FoldsResult
     if folds is None:
-        from ..split import split as divide
+        from ..data.split import split as divide
 
         result = divide(
             source,
@@ -137,7 +135,7 @@ def split(
         )
         document: dict[str, Any] = {"classes": result.counts(), "asked": result.asked}
     else:
-        from ..folds import split_folds
+        from ..data.split import split_folds
 
         result = split_folds(
             source,
@@ -168,7 +166,7 @@ def split(
 
 
 def _show(result: SplitResult | FoldsResult) -> None:
-    from ..split import SplitResult
+    from ..data.split import SplitResult
 
     if isinstance(result, SplitResult):
         _show_parts(result)
@@ -185,7 +183,7 @@ def _show_parts(result: SplitResult) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from ..dataset import PARTS
+    from ..data.dataset import PARTS
 
     counts = result.counts()
     table = Table("class")
@@ -208,7 +206,7 @@ def _show_folds(result: FoldsResult) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from ..dataset import PARTS
+    from ..data.dataset import PARTS
 
     counts = [fold.counts() for fold in result.folds]
     table = Table("class")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..ranks import read_ranks
+from ..processes import read_ranks
 
 if TYPE_CHECKING:
     from ..config import TrainingJob
@@ -272,7 +272,7 @@ def train(ctx: click.Context, /, **options: Any) -> None:
 def _train(*, processes: int | None, as_json: bool, **options: Any) -> None:
     import json
 
-    from ..seeds import train_seeds
+    from ..training.seeds import train_seeds
 
     results = train_seeds(_job_of(**options), processes=processes)
     if not read_ranks().first:

@@ -14,29 +14,23 @@ from tqdm import tqdm
 from sdcore.files import read_json_or_none
 from sdcore.messages import Message, message
 
-from ..alignment import align, number_groups
-from ..arm_result import sum_up
-from ..arms import Arm, SeedPredictions, load_arm
-from ..confusions import confusion_by_group
-from ..diagnose import diagnose
+from ..data.transforms import decode
 from ..errors import EvaluationError
-from ..evaluate import evaluate, label_images
-from ..evidence import Conditions
-from ..history import read_history
-from ..loader import decode
-from ..notes import notes_on
-from ..predictions import Predictions
-from ..run_folder import DATA_NAME, ENVIRONMENT_NAME, read_config
-from ..stats import RESAMPLES
-from .cell import PREDICTIONS_NAME, read_done
-from .declare import Declaration, as_declared
+from ..evaluation.arms import Arm, SeedPredictions, align, confusion_by_group, load_arm, number_groups, summarise_arm
+from ..evaluation.diagnosis import diagnose
+from ..evaluation.evaluate import evaluate, label_images
+from ..evaluation.history import Conditions, read_history
+from ..evaluation.stats import RESAMPLES
+from ..evaluation.verdict import notes_on
+from ..models.predictions import Predictions
+from ..run_files import DATA_NAME, ENVIRONMENT_NAME, read_config
 from .judge import JudgedArm, judge
 from .plan import Cell, PlannedArm
-from .prepare import Prepared, steps_of
+from .prepare import Prepared, total_steps
+from .records import PREDICTIONS_NAME, Declaration, as_declared, read_done
 from .result import ArmOutcome, CellResult, ExperimentResult, Separability
-from .separability import separability
+from .separability import describe_texture, separability
 from .sets import ArmSet
-from .texture import describe_texture
 
 _MOST_TO_LOOK_AT = 2000
 """Images of either kind that are looked at to tell real from generated."""
@@ -87,13 +81,13 @@ def collect(
         resamples=resamples,
         seed=config.seed,
     )
-    looked = _Looker(prepared, progress=progress)
+    looked = _TextureComparison(prepared, progress=progress)
     outcomes = []
     for planned, arm, predictions, table in zip(prepared.arms, arms, sets, counts, strict=True):
         judged = [
             evaluate(one, normal=config.normal, abnormal=config.abnormal, resamples=resamples) for one in predictions
         ]
-        result = sum_up(arm, judged, table)
+        result = summarise_arm(arm, judged, table)
         outcomes.append(_outcome(prepared, planned, arm, result, joined, looked))
     return ExperimentResult(
         primary=config.primary,
@@ -132,7 +126,7 @@ def _read_cell(prepared: Prepared, cell: Cell) -> CellResult:
         raise EvaluationError(f"{folder}: not finished; run the same 'trainer experiment' again")
     history = read_history(folder)
     trained = read_config(folder)
-    steps = steps_of(trained) // trained.epochs * len(history.epochs)
+    steps = total_steps(trained) // trained.epochs * len(history.epochs)
     if steps != prepared.steps:
         raise EvaluationError(
             f"{folder}: trained for {steps} steps, expected {prepared.steps} as in every other cell; remove the folder "
@@ -215,7 +209,7 @@ def _outcome(
     arm: Arm,
     result: Any,
     joined: Mapping[tuple[str, int | None], ArmSet],
-    looked: _Looker,
+    looked: _TextureComparison,
 ) -> ArmOutcome:
     real: Counter[str] = Counter()
     added: Counter[str] = Counter()
@@ -242,7 +236,7 @@ def _outcome(
     )
 
 
-class _Looker:
+class _TextureComparison:
     """Tells images that join from real ones; every file is described once."""
 
     def __init__(self, prepared: Prepared, *, progress: bool) -> None:
@@ -252,7 +246,7 @@ class _Looker:
 
     def tell(self, arm: PlannedArm, joined: Mapping[tuple[str, int | None], ArmSet]) -> Separability:
         """Of an arm's images over all folds against the real training images of all folds."""
-        from ..generated import read_generated
+        from ..data.provenance import read_generated
 
         prepared = self._prepared
         real = {key: path for fold in prepared.folds for key, path in fold.sources.items()}

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from sdcore.errors import SettingsError
+
 from ..config import AugmentConfig, TrainConfig, make_config
-from ..errors import SettingsError
 from .judge import Kind
 
 if sys.version_info >= (3, 11):
@@ -126,7 +127,7 @@ class ExperimentConfig(BaseModel):
     train: TrainConfig = TrainConfig()
     """Settings of every training."""
     classical: AugmentConfig | None = None
-    """How the images of the classical control are varied; None: see `trainer.experiment.classical`."""
+    """How the images of the classical control are varied; None: see `trainer.experiment.sets`."""
     arm: tuple[ArmConfig, ...]
     """The arms."""
 

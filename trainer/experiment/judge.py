@@ -10,11 +10,20 @@ import numpy as np
 
 from sdcore.messages import Message, message
 
-from ..confusions import statistics_of
 from ..errors import EvaluationError
-from ..metrics import FloatArray
-from ..stats import CONFIDENCE, RESAMPLES, Resampled, Statistic, bootstrap_arms, bootstrap_p, holm, percentile_interval
-from ..verdict import COMPARED, FINAL_SEEDS, HELPED, HURT, MIXED, NO_DIFFERENCE, Difference, describe
+from ..evaluation.arms import statistics_of
+from ..evaluation.metrics import FloatArray
+from ..evaluation.stats import (
+    CONFIDENCE,
+    RESAMPLES,
+    Resampled,
+    Statistic,
+    bootstrap_arms,
+    bootstrap_p,
+    holm,
+    percentile_interval,
+)
+from ..evaluation.verdict import COMPARED, FINAL_SEEDS, HELPED, HURT, MIXED, NO_DIFFERENCE, Difference, describe
 
 Kind = Literal["baseline", "oversampling", "classical", "generated"]
 
@@ -39,7 +48,7 @@ class JudgedArm:
 
 
 @dataclass(frozen=True)
-class Against:
+class ArmComparison:
     """A generated arm beside another arm, on the same test images; every difference is generated minus other."""
 
     other: str
@@ -82,13 +91,13 @@ class Judgement:
     """Whether one set of generated images, at one share, helped."""
 
     arm: str
-    baseline: Against
-    control: Against
+    baseline: ArmComparison
+    control: ArmComparison
     """Against classical augmentation at the same count."""
-    oversampling: tuple[Against, ...]
+    oversampling: tuple[ArmComparison, ...]
     """Shown, and no part of the verdict."""
     word: str
-    """HELPED, HURT, MIXED or NO_DIFFERENCE of `trainer.verdict`."""
+    """HELPED, HURT, MIXED or NO_DIFFERENCE of `trainer.evaluation.verdict`."""
     provisional: bool
     """Fewer than five seeds in one of the three arms."""
     sentence: Message
@@ -106,7 +115,7 @@ def judge(
 ) -> tuple[Judgement, ...]:
     """Judge every generated arm by the metric that was declared beforehand.
 
-    Differences are paired by test group; seeds and groups are both random (`trainer.stats.bootstrap_arms`).
+    Differences are paired by test group; seeds and groups are both random (`trainer.evaluation.stats.bootstrap_arms`).
     Their p-values are corrected by Holm over the generated arms, in two families: those against the baseline,
     and those against each arm's own classical control. "helped" needs both to be significant at 5 % in the good
     direction, and the miss rate not to rise against the baseline (its own 95 % interval above 0, uncorrected: a
@@ -184,7 +193,7 @@ def _against(
     second: int,
     statistics: Mapping[str, Statistic],
     draws: Mapping[str, Resampled],
-) -> Against:
+) -> ArmComparison:
     differences = []
     p_value = None
     for key, statistic in statistics.items():
@@ -195,7 +204,7 @@ def _against(
         differences.append(Difference(key, before, after, percentile_interval(apart) if told else None))
         if told and len(differences) == 1:
             p_value = bootstrap_p(apart)
-    return Against(arms[first].name, arms[first].kind, tuple(differences), p_value, None)
+    return ArmComparison(arms[first].name, arms[first].kind, tuple(differences), p_value, None)
 
 
 def _level(arm: JudgedArm, statistic: Statistic) -> float | None:
@@ -204,13 +213,13 @@ def _level(arm: JudgedArm, statistic: Statistic) -> float | None:
     return None if np.isnan(value) else value
 
 
-def _correct(family: Sequence[Against]) -> list[Against]:
+def _correct(family: Sequence[ArmComparison]) -> list[ArmComparison]:
     """The same with `p_holm`; one that cannot be told still counts as one of the family."""
     adjusted = holm([1.0 if one.p_value is None else one.p_value for one in family])
     return [replace(one, p_holm=None if one.p_value is None else p) for one, p in zip(family, adjusted, strict=True)]
 
 
-def _word(baseline: Against, control: Against) -> str:
+def _word(baseline: ArmComparison, control: ArmComparison) -> str:
     if baseline.worse:
         return HURT
     if not baseline.better:
@@ -220,12 +229,12 @@ def _word(baseline: Against, control: Against) -> str:
     return HELPED if control.better else NO_DIFFERENCE
 
 
-def _miss_of(against: Against) -> Difference:
+def _miss_of(against: ArmComparison) -> Difference:
     return next(one for one in against.differences if one.metric == MISS_RATE)
 
 
 def _sentence(
-    arm: str, baseline: Against, control: Against, word: str, *, images: int, seeds: int, family: int
+    arm: str, baseline: ArmComparison, control: ArmComparison, word: str, *, images: int, seeds: int, family: int
 ) -> Message:
     details = []
     if word == NO_DIFFERENCE and baseline.better:
@@ -243,7 +252,7 @@ def _sentence(
     )
 
 
-def _p_words(against: Against, family: int) -> Message:
+def _p_words(against: ArmComparison, family: int) -> Message:
     if against.p_holm is None:
         return message("p_none")
     return message("p_of_family", p=against.p_holm, arms=family) if family > 1 else message("p_alone", p=against.p_holm)

@@ -1,11 +1,22 @@
-"""The experiment file -> its arms and its cells, each cell one training; pure."""
+"""Arms, cells, folds, and the images of each arm."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from ..errors import SettingsError
+from tqdm import tqdm
+
+from sdcore.errors import DataError, SettingsError
+from sdcore.files import sha256_of
+
+from ..data.dataset import PARTS, Dataset, read_dataset
+from ..data.provenance import GeneratedImage, GeneratedSet, read_generated
+from ..errors import EvaluationError, GeneratedSetError, LeakageError
 from .config import ArmConfig, ExperimentConfig, is_folder_name
 from .judge import Kind
 
@@ -126,3 +137,230 @@ def plan_cells(config: ExperimentConfig, arms: tuple[PlannedArm, ...]) -> tuple[
     """Every cell, seed by seed, so that a broken-off experiment has whole seeds; pure."""
     folds: tuple[int | None, ...] = tuple(range(config.folds)) if config.folds else (None,)
     return tuple(Cell(arm, seed, fold) for seed in config.seeds for fold in folds for arm in arms)
+
+
+def images_for_share(share: float, real: int) -> int:
+    """Generated images that make up `share` of a training list with so many real ones: share / (1 - share) each."""
+    return max(1, round(share / (1.0 - share) * real))
+
+
+def largest_share(usable: int, real: int) -> float:
+    """The share that all usable images make up, cut to three digits."""
+    return math.floor(1000 * usable / (usable + real)) / 1000
+
+
+def choose_images(
+    images: Sequence[GeneratedImage], *, share: float | None, real: int, seed: int, where: str
+) -> tuple[GeneratedImage, ...]:
+    """The images of one arm, each class in the proportion in which it was generated.
+
+    Which ones a class gives is decided by a hash of the seed and their bytes, so that a larger share holds the
+    images of a smaller one (but for one image a class, by rounding).
+
+    Args:
+        images: all that may be used.
+        share: of the training list, in (0, 1); None takes all.
+        real: real training images.
+        seed: which choice.
+        where: arm, and fold where there are several, for messages.
+
+    Returns:
+        In the order of `images`.
+
+    Raises:
+        GeneratedSetError: too few images for the share, or so small a share that a class would be left out.
+    """
+    if not images:
+        raise GeneratedSetError(f"{where}: no generated image is left to use; expected one or more")
+    if share is None:
+        return tuple(images)
+    wanted = images_for_share(share, real)
+    if wanted > len(images):
+        raise GeneratedSetError(
+            f"{where}: share {share:g} of a training list with {real} real images takes {wanted} generated ones, found "
+            f"{len(images)}; the largest share possible is {largest_share(len(images), real):g}: ask for that or less, "
+            "or generate more"
+        )
+    sizes = Counter(image.label for image in images)
+    if wanted < len(sizes):
+        raise GeneratedSetError(
+            f"{where}: share {share:g} of a training list with {real} real images takes {wanted} generated ones, fewer "
+            f"than the {len(sizes)} classes that were generated; ask for a larger share, or generate fewer classes"
+        )
+    ranked: dict[str, list[int]] = defaultdict(list)
+    for place in sorted(range(len(images)), key=lambda n: (_chance(images[n], seed), n)):
+        ranked[images[place].label].append(place)
+    quotas = _quotas(sizes, wanted)
+    taken = {place for label, places in ranked.items() for place in places[: quotas[label]]}
+    return tuple(image for place, image in enumerate(images) if place in taken)
+
+
+def _quotas(sizes: Counter[str], wanted: int) -> dict[str, int]:
+    """`wanted` divided in proportion to the sizes by largest remainders, one or more a class."""
+    total = sum(sizes.values())
+    exact = {label: wanted * size / total for label, size in sizes.items()}
+    quotas = {label: math.floor(one) for label, one in exact.items()}
+    by_remainder = sorted(exact, key=lambda label: (quotas[label] - exact[label], label))
+    for label in by_remainder[: wanted - sum(quotas.values())]:
+        quotas[label] += 1
+    for label in sorted(label for label, quota in quotas.items() if quota == 0):
+        quotas[max(quotas, key=lambda other: (quotas[other], other))] -= 1
+        quotas[label] = 1
+    return quotas
+
+
+def _chance(image: GeneratedImage, seed: int) -> str:
+    return hashlib.sha256(f"{seed}\0{image.sha256}".encode()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """One division of the data into train, val and test."""
+
+    number: int | None
+    """None where there is but one."""
+    dataset: Dataset
+    sources: Mapping[tuple[str, str], Path]
+    """(class, SHA-256) of every training image -> its file."""
+    held_out: frozenset[str]
+    """SHA-256 of every validation and test image."""
+    fingerprint: str
+    """Of part, class, name and bytes of every image."""
+
+    @property
+    def real(self) -> int:
+        """Training images."""
+        return len(self.dataset.train)
+
+
+def fold_folder(data: Path, number: int) -> Path:
+    """Where `trainer split --folds` puts a fold."""
+    return data / f"fold-{number}"
+
+
+def read_folds(config: ExperimentConfig, *, progress: bool = False) -> tuple[Fold, ...]:
+    """Read and hash the data.
+
+    Raises:
+        DataError: the layout is not as it should be, there is no test part, or an image is tested in two folds.
+        EvaluationError: the Normal class, or the primary metric, does not fit the classes.
+    """
+    data = Path(config.data)
+    if not config.folds:
+        if fold_folder(data, 0).is_dir():
+            raise DataError(f"{data}: holds folds; say how many in the experiment file, as 'folds = 5'")
+        folds = [_read_fold(data, None, progress=progress)]
+    else:
+        for number in (config.folds - 1, config.folds):
+            if fold_folder(data, number).is_dir() != (number < config.folds):
+                found = sum(fold_folder(data, n).is_dir() for n in range(1000))
+                raise DataError(
+                    f"{data}: found {found} folders fold-*, expected fold-0 to fold-{config.folds - 1}; make them "
+                    f"with 'trainer split PHOTOS {data} --folds {config.folds}', or change 'folds'"
+                )
+        folds = [_read_fold(fold_folder(data, n), n, progress=progress) for n in range(config.folds)]
+    _check_folds(config, folds)
+    return tuple(folds)
+
+
+def read_sets(arms: Sequence[PlannedArm], *, progress: bool = False) -> dict[SetKey, GeneratedSet]:
+    """Every generated set that an arm names, read once as a whole and once by what is accepted, as far as needed.
+
+    Raises:
+        GeneratedSetError: a set cannot be used.
+    """
+    keys = dict.fromkeys(key for arm in arms for key in arm.set_keys)
+    return {key: read_generated(Path(key[0]), uncurated=not key[1], progress=progress) for key in keys}
+
+
+def images_of_arm(
+    arm: PlannedArm, fold: Fold, sets: Mapping[SetKey, GeneratedSet], config: ExperimentConfig
+) -> tuple[GeneratedImage, ...]:
+    """The generated images that an arm trains on in a fold.
+
+    With folds, images with a parent outside of the fold's training part stay out; without, one such is an error.
+
+    Raises:
+        LeakageError: an image is, or descends from, a validation or test image (without folds).
+        GeneratedSetError: an unknown class or source, or too few images for the share.
+    """
+    where = f"arm {arm.name!r}" + ("" if fold.number is None else f", fold {fold.number}")
+    in_train = {sha256 for _, sha256 in fold.sources}
+    usable = []
+    for image in (image for key in arm.set_keys for image in sets[key].images):
+        if image.label not in fold.dataset.classes:
+            raise GeneratedSetError(
+                f"{image.path}: class {image.label!r} is not in {fold.dataset.root / 'train'} "
+                f"({', '.join(fold.dataset.classes)}); generate from this data"
+            )
+        # In train and held out at once are single-coloured pictures alone; the guard of every training sees to that.
+        of_others = {parent.sha256 for parent in image.others} & fold.held_out - in_train
+        has_source = (image.label, image.source_sha256) in fold.sources
+        if of_others or (not has_source and {image.sha256, image.source_sha256} & fold.held_out):
+            if fold.number is not None:
+                continue
+            raise LeakageError(
+                f"{image.path}: it is, or was made from, a validation or test image of {fold.dataset.root}; "
+                "number and generate from its train folder only"
+            )
+        if not has_source:
+            raise GeneratedSetError(
+                f"{image.path}: its source (sha256 {image.source_sha256[:12]}...) is not among the "
+                f"{image.label!r} images of {fold.dataset.root}; the classical control needs the very sources"
+            )
+        if arm.normal is not False or image.label != config.normal:
+            usable.append(image)
+    if arm.normal and not any(image.label == config.normal for image in usable):
+        raise GeneratedSetError(
+            f"{where}: normal = true, but its sets hold no usable image of class {config.normal!r}; regenerate some "
+            "Normal images, or leave 'normal' out"
+        )
+    return choose_images(usable, share=arm.share, real=fold.real, seed=config.seed, where=where)
+
+
+def _read_fold(root: Path, number: int | None, *, progress: bool) -> Fold:
+    dataset = read_dataset(root)
+    if not dataset.test:
+        raise DataError(f"{root}: no folder test/ with images; an experiment is judged on it, see 'trainer split'")
+    fingerprint = hashlib.sha256()
+    sources: dict[tuple[str, str], Path] = {}
+    held_out = set()
+    images = [(part, image) for part in PARTS for image in dataset.part(part)]
+    label = "hash data" if number is None else f"hash fold {number}"
+    for part, image in tqdm(images, desc=label, unit="image", disable=not progress):
+        sha256 = sha256_of(image.path)
+        name = image.path.relative_to(root).as_posix()
+        fingerprint.update(f"{part}\0{image.label}\0{name}\0{sha256}\n".encode())
+        if part == "train":
+            sources.setdefault((image.label, sha256), image.path)
+        else:
+            held_out.add(sha256)
+    return Fold(number, dataset, sources, frozenset(held_out), fingerprint.hexdigest())
+
+
+def _check_folds(config: ExperimentConfig, folds: Sequence[Fold]) -> None:
+    classes = folds[0].dataset.classes
+    tested: dict[str, Path] = {}
+    for fold in folds:
+        root = fold.dataset.root
+        if fold.dataset.classes != classes:
+            raise DataError(
+                f"{root}: classes {', '.join(fold.dataset.classes)}; expected {', '.join(classes)} as before"
+            )
+        for image in fold.dataset.test:
+            name = image.path.relative_to(root / "test").as_posix()
+            if name in tested:
+                raise DataError(f"{image.path}: tested in {tested[name]} too; expected each image in one fold's test/")
+            tested[name] = root
+    if config.normal not in classes:
+        raise EvaluationError(
+            f"normal: found {config.normal!r}, which is no class of {folds[0].dataset.root} ({', '.join(classes)}); "
+            "name the class without defects"
+        )
+    labels = {image.label for fold in folds for image in fold.dataset.test}
+    unnamed = sorted(labels - set(classes))
+    if unnamed and config.primary == "macro_f1":
+        raise EvaluationError(
+            f"primary: 'macro_f1' needs the defects' names, but test images are labelled {unnamed[0]!r}; declare "
+            "accuracy, miss_rate or overkill_rate"
+        )

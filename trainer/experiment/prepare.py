@@ -1,24 +1,30 @@
-"""The experiment file and what lies on disk -> every cell with its settings and images; nothing is written yet."""
+"""Every cell settled before the first starts; the estimate."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdcore.messages import Message, message
+import torch
 
-from ..assemble import build_training_set
+from sdcore.errors import SettingsError
+from sdcore.messages import Message, message
+from sdcore.torch_runtime import choose_device, isolated_rng, torch_threads
+
 from ..config import AugmentConfig, TrainConfig, TrainingJob
-from ..errors import SettingsError
-from ..generated import GeneratedImage, GeneratedSet
-from ..sampling import steps_in_epoch
-from ..start import with_weights_hash
-from .classical import stronger
+from ..data.provenance import GeneratedImage, GeneratedSet
+from ..data.training_set import build_training_set
+from ..models.initial_weights import with_weights_hash
+from ..tasks import TrainingImages
+from ..tasks.classification import Classification
+from ..training.sampling import steps_in_epoch
+from ..training.session import Session
 from .config import ExperimentConfig
-from .material import Fold, images_of_arm, read_folds, read_sets
-from .plan import Cell, PlannedArm, SetKey, plan_arms, plan_cells
+from .plan import Cell, Fold, PlannedArm, SetKey, images_of_arm, plan_arms, plan_cells, read_folds, read_sets
+from .sets import stronger
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +53,7 @@ class Prepared:
     @property
     def steps(self) -> int:
         """Steps of the optimizer in every cell."""
-        return steps_of(self.settings(self.cells[0]))
+        return total_steps(self.settings(self.cells[0]))
 
     def fold(self, number: int | None) -> Fold:
         """The fold of that number."""
@@ -139,8 +145,8 @@ def _widest(sets: Mapping[SetKey, GeneratedSet]) -> list[GeneratedSet]:
     return [one for (path, curated), one in sets.items() if not curated or (path, False) not in sets]
 
 
-def steps_of(config: TrainConfig) -> int:
-    """Steps of the optimizer in a whole training, as `trainer.sampling.EpochOrder` makes them.
+def total_steps(config: TrainConfig) -> int:
+    """Steps of the optimizer in a whole training, as `trainer.training.sampling.EpochOrder` makes them.
 
     Raises:
         SettingsError: images per epoch, or the batch size, are not numbers.
@@ -156,3 +162,96 @@ def _refuse_nesting(config: ExperimentConfig) -> None:
     for name, path in (("data", config.data), *(("sets", each) for arm in config.arm for each in arm.sets)):
         if output.is_relative_to(Path(path).resolve()):
             raise SettingsError(f"output: {config.output} lies in the {name} folder {path}; choose one beside it")
+
+
+_WARM_UP_STEPS = 2
+_TIMED_STEPS = 6
+_PREDICTED = 64
+_START_S = 10.0
+"""Loading the libraries and checking the images, a cell; measured as 5 to 15 s."""
+_PICTURES_BYTES = 500_000
+"""Curves and examples of a run."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an experiment costs."""
+
+    trained_per_s: float
+    """Images a second in training, one process alone."""
+    predicted_per_s: float
+    """Images a second in validation and prediction."""
+    seconds: float
+    """For all cells asked about, with so many processes beside each other."""
+    processes: int
+    bytes: int
+    """On disk, with the weights of every cell."""
+    how: str
+    """How it was found, in words."""
+
+
+def estimate(prepared: Prepared, cells: Sequence[Cell], *, processes: int) -> Estimate:
+    """Time the network of this experiment on made-up pictures, and count.
+
+    Args:
+        prepared: the experiment.
+        cells: those that are still to be trained.
+        processes: that will work beside each other; taken not to slow each other down.
+    """
+    config = prepared.settings(prepared.cells[0])
+    batch, device = config.images_a_step, choose_device(config.device)
+    classes = prepared.folds[0].dataset.classes
+    pictures = TrainingImages(
+        torch.zeros((batch, 3, config.imgsz, config.imgsz), dtype=torch.uint8),
+        torch.arange(batch),
+        torch.arange(batch) % len(classes),
+    )
+    config = config.model_copy(update={"images_per_epoch": batch, "balance": False, "layout": "channels_last"})
+    with torch_threads(config.threads), isolated_rng(device):
+        session = Session(pictures, Classification(classes, config), config, device)
+        trained = _steps(session, _WARM_UP_STEPS)
+        began = time.perf_counter()
+        trained = _steps(session, _TIMED_STEPS)
+        _wait(device)
+        per_trained = (time.perf_counter() - began) / trained
+        network = session.average.network.eval()
+        sample = torch.zeros((_PREDICTED, 3, config.imgsz, config.imgsz), device=device)
+        with torch.inference_mode():
+            network(sample)
+            began = time.perf_counter()
+            network(sample)
+            _wait(device)
+        per_predicted = (time.perf_counter() - began) / _PREDICTED
+    weights = sum(one.numel() * one.element_size() for one in network.state_dict().values())
+    seconds = 0.0
+    for cell in cells:
+        data = prepared.fold(cell.fold).dataset
+        looked_at = config.epochs * len(data.val) + len(data.test)
+        seconds += _START_S + config.epochs * prepared.images_per_epoch * per_trained + looked_at * per_predicted
+    beside = max(1, min(processes, len(cells)))
+    return Estimate(
+        trained_per_s=1.0 / per_trained,
+        predicted_per_s=1.0 / per_predicted,
+        seconds=seconds / beside,
+        processes=beside,
+        bytes=len(prepared.cells) * (2 * weights + _PICTURES_BYTES),
+        how=(
+            f"{_TIMED_STEPS} steps of {batch} images timed now on this machine by one process, and {_START_S:.0f} s "
+            f"a cell to start; {beside} at a time taken as not slowing each other"
+        ),
+    )
+
+
+def _steps(session: Session, count: int) -> int:
+    """So many steps; how many images they saw."""
+    seen = 0
+    for _ in range(count):
+        for batch in session.start_epoch():
+            session.step(batch)
+            seen += len(batch)
+    return seen
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

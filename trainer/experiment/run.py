@@ -8,22 +8,19 @@ from datetime import datetime, timezone
 
 from tqdm import tqdm
 
+from sdcore.errors import SettingsError
 from sdcore.files import lock_folder, write_json
 from sdcore.torch_runtime import choose_device
 
-from ..errors import SettingsError
-from ..history import count_epochs
-from ..processes import run_jobs, sensible_processes
-from ..ranks import refuse_torchrun
-from ..stats import RESAMPLES
-from .as_json import EXPERIMENT_NAME, experiment_as_json
-from .cell import CELL_NAME, CellJob, identity_of, read_done, started_identity, work
+from ..evaluation.history import count_epochs
+from ..evaluation.stats import RESAMPLES
+from ..processes import refuse_torchrun, run_jobs, sensible_processes
 from .collect import collect
 from .config import ExperimentConfig
-from .declare import declare
 from .plan import CELLS_FOLDER
 from .prepare import Prepared, prepare
-from .result import ExperimentResult
+from .records import CELL_NAME, CellJob, declare, identity_of, read_done, run_cell, started_identity
+from .result import EXPERIMENT_NAME, ExperimentResult, experiment_as_json
 from .sets import ArmSet, classical_identity, classical_set, generated_identity, generated_set
 
 SETS_FOLDER = "sets"
@@ -34,7 +31,7 @@ class Stopped(KeyboardInterrupt):
 
 
 @dataclass(frozen=True)
-class Hands:
+class Workers:
     """Processes that work the cells."""
 
     processes: int
@@ -49,7 +46,7 @@ def run_experiment(
     overwrite: bool = False,
     resamples: int = RESAMPLES,
     progress: bool = True,
-    work_cell: Callable[[CellJob], None] = work,
+    work_cell: Callable[[CellJob], None] = run_cell,
 ) -> ExperimentResult:
     """Run every cell that is not done, then judge; writes `OUTPUT/experiment.json`.
 
@@ -72,7 +69,7 @@ def run_experiment(
         FolderInUse: another experiment writes into the same folder.
     """
     refuse_torchrun("experiment")
-    hands = choose_hands(config, processes)
+    hands = choose_workers(config, processes)
     prepared = prepare(config, progress=progress)
     prepared.output.mkdir(parents=True, exist_ok=True)
     with lock_folder(prepared.output, busy="another 'trainer experiment' is at work here"):
@@ -90,7 +87,7 @@ def run_experiment(
         return result
 
 
-def choose_hands(config: ExperimentConfig, processes: int | None) -> Hands:
+def choose_workers(config: ExperimentConfig, processes: int | None) -> Workers:
     """How many cells at a time, and on which devices.
 
     Raises:
@@ -99,14 +96,14 @@ def choose_hands(config: ExperimentConfig, processes: int | None) -> Hands:
     if processes is not None and processes < 0:
         raise SettingsError(f"processes: found {processes}; expected 0 or more")
     if choose_device(config.train.device).type != "cuda":
-        return Hands(sensible_processes() if processes is None else processes, ())
+        return Workers(sensible_processes() if processes is None else processes, ())
     import os
 
     import torch
 
     named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     gpus = tuple(named.split(",")) if named else tuple(str(n) for n in range(torch.cuda.device_count()))
-    return Hands(len(gpus) if processes is None else processes, gpus)
+    return Workers(len(gpus) if processes is None else processes, gpus)
 
 
 def plan_sets(prepared: Prepared) -> dict[tuple[str, int | None], ArmSet]:
@@ -193,7 +190,7 @@ def _refuse_others(jobs: Sequence[CellJob], *, overwrite: bool) -> None:
 def _run(
     todo: Sequence[CellJob],
     jobs: Sequence[CellJob],
-    hands: Hands,
+    hands: Workers,
     epochs: int,
     work_cell: Callable[[CellJob], None],
     *,

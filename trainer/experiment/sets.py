@@ -1,4 +1,4 @@
-"""The images that join an arm, as a folder with a manifest of its own: `trainer train --generated` takes it too."""
+"""The images that join an arm, as a folder; the classical control."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PIL import PngImagePlugin
+import numpy as np
+import torch
+from PIL import Image, PngImagePlugin
 from tqdm import tqdm
 
-from sdclient.manifest import MANIFEST_NAME, ImageRecord, Manifest, ManifestError
+from sdclient.errors import ManifestError
+from sdclient.manifest.database import MANIFEST_NAME, ImageRecord, Manifest
 from sdcore.torch_runtime import torch_threads
 
 from ..config import AugmentConfig
+from ..data.provenance import GeneratedImage, GeneratedSet
+from ..data.transforms import augment, decode
 from ..errors import GeneratedSetError
-from ..generated import GeneratedImage, GeneratedSet
-from .classical import ENGINE, vary
-from .material import Fold
+from .plan import Fold
 
 _IDENTITY = "experiment"
 """Key in the manifest's run under which a set knows what it was made from."""
@@ -123,7 +126,7 @@ def classical_set(
             chunks = PngImagePlugin.PngInfo()
             # So that it is refused among validation and test images, like a generated one.
             chunks.add_itxt("sdclient", f'{{"engine": "{ENGINE}", "source_sha256": "{image.source_sha256}"}}')
-            vary(source, config=config, imgsz=imgsz, chance=chance).save(buffer, "PNG", pnginfo=chunks)
+            augment_source(source, config=config, imgsz=imgsz, chance=chance).save(buffer, "PNG", pnginfo=chunks)
             file = f"{image.label}/{number}-{source.stem}.png"
             (partial / file).parent.mkdir(parents=True, exist_ok=True)
             (partial / file).write_bytes(buffer.getvalue())
@@ -195,3 +198,41 @@ def _link_or_copy(source: Path, target: Path) -> None:
 
 def _hash(lines: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+ENGINE = "classical augmentation, not generated"
+
+_TWICE_AS_STRONG = {"rotation_degrees": 45.0, "brightness": 1.0, "contrast": 1.0, "hue": 0.5, "saturation": 1.0}
+"""Settings that the control doubles, with the most they may be."""
+
+
+def stronger(base: AugmentConfig) -> AugmentConfig:
+    """How the control varies its images where the experiment file does not say.
+
+    Every image is warped, and what turns or recolours it is twice as strong as in training; scale and shift stay,
+    since they could move a defect out of the picture. Flips and quarter turns are those of training: a board with
+    one right way up keeps it.
+
+    Repeating the sources and leaving the variation to training would be no such control: with the same number of
+    steps it only changes how often a class is drawn. Here, as with generated images, new fixed files join.
+    """
+    changed = {name: min(most, 2.0 * getattr(base, name)) for name, most in _TWICE_AS_STRONG.items()}
+    return base.model_copy(update={**changed, "warp_rate": 1.0})
+
+
+def augment_source(source: Path, *, config: AugmentConfig, imgsz: int, chance: str) -> Image.Image:
+    """One augmented image of a source, square as the network sees it.
+
+    Args:
+        source: the real image.
+        config: which changes, and how strong.
+        imgsz: side in pixels.
+        chance: text that decides the draws; the same text gives the same pixels.
+
+    Raises:
+        DataError: the source cannot be read.
+    """
+    seed = int.from_bytes(hashlib.sha256(chance.encode()).digest()[:8], "big") >> 1
+    pixels = torch.from_numpy(decode(source, imgsz))[None]
+    varied = augment(pixels, config, torch.Generator().manual_seed(seed))[0]
+    return Image.fromarray(varied.round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy().astype(np.uint8))

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sdcore.files import write_bytes_atomically
 
-from .samples import embed_image
+from .collect import embed_image
 
 
 @dataclass(frozen=True)

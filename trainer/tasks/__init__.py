@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from ..augment import Variation
+from ..data.transforms import Variation
 
 
 @dataclass(frozen=True, eq=False)

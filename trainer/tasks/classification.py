@@ -10,12 +10,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .. import _yolov5
-from ..augment import Variation
-from ..config import TrainConfig
-from ..evaluate import NORMAL
-from ..loader import normalise
-from ..start import BATCH_NORMS, freeze_backbone, start_from
+from ..config import NORMAL, TrainConfig
+from ..data.transforms import Variation, normalise
+from ..models.initial_weights import BATCH_NORMS, freeze_backbone, load_initial_weights
+from ..models.yolov5 import build_classifier
 from . import PartLoss, TrainingImages, ValidationScore, gather_batch
 
 _BATCH_NORM_MOMENTUM = 0.1
@@ -36,10 +34,10 @@ class Classification:
     def build_network(self) -> tuple[nn.Module, str]:
         """See `Task`."""
         config = self.config
-        network: nn.Module = _yolov5.build_classifier(config.model, len(self.classes))
+        network: nn.Module = build_classifier(config.model, len(self.classes))
         words = ""
         if config.weights is not None:
-            words = start_from(network, Path(config.weights), model=config.model, classes=self.classes).line
+            words = load_initial_weights(network, Path(config.weights), model=config.model, classes=self.classes).line
         if config.sync_bn:
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         for module in network.modules():

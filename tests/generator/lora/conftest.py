@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from tests.support import lora_models
+from tests.support.lora_models import write_sd1, write_sdxl
 
 
 @pytest.fixture(autouse=True)
@@ -24,12 +24,12 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def sd1(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(lora_models.write_sd1(tmp_path_factory.mktemp("base") / "sd1"))
+    return Path(write_sd1(tmp_path_factory.mktemp("base") / "sd1"))
 
 
 @pytest.fixture(scope="session")
 def sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(lora_models.write_sdxl(tmp_path_factory.mktemp("base") / "sdxl"))
+    return Path(write_sdxl(tmp_path_factory.mktemp("base") / "sdxl"))
 
 
 @pytest.fixture

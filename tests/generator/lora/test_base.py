@@ -12,13 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from generator.errors import ModelError
-from generator.lora.base import Base, load_base
+from generator.lora.base_model import BPE_FILE, Base, find_vocabulary, from_bpe, load_base
 from generator.lora.families import SD1, SDXL
-from generator.lora.session import predict
-from generator.lora.texts import encode_texts
-from generator.lora.vocabulary import BPE_FILE, find_vocabulary, from_bpe
+from generator.lora.session import encode_texts, predict
 from sdcore.optional_imports import import_diffusers
-from tests.support import lora_models, lora_original
+from tests.support.lora_models import write_sd1
+from tests.support.lora_original import write_single_file
 
 
 def answer(base: Base) -> torch.Tensor:
@@ -33,7 +32,7 @@ def test_one_file_and_the_folder_it_was_made_of_answer_alike(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     folder = request.getfixturevalue(kind)
-    file = lora_original.write_single_file(folder, tmp_path / "base.safetensors")
+    file = write_single_file(folder, tmp_path / "base.safetensors")
     of_folder, of_file = load_base(folder), load_base(file, config=folder)
     assert of_file.family is of_folder.family is (SDXL if kind == "sdxl" else SD1)
     assert of_file.name == "base"
@@ -70,7 +69,7 @@ def test_without_a_configuration_the_usual_one_is_written(
     # The tiny file does not fit the real sizes; that diffusers gets as far as to say so shows that it found a whole
     # folder of configurations, and a tokenizer, without any network.
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("asked the network"))
-    file = lora_original.write_single_file(sd1, tmp_path / "base.safetensors")
+    file = write_single_file(sd1, tmp_path / "base.safetensors")
     with pytest.raises(ModelError, match=r"cannot be loaded.*(size|shape|\[320|8)"):
         load_base(file, tokenizer=sd1)
 
@@ -145,10 +144,10 @@ def test_a_folder_of_another_kind_is_told(tmp_path: Path) -> None:
 def test_velocities_are_seen_in_folder_and_file_and_can_be_forced(
     tmp_path: Path,
 ) -> None:
-    folder = lora_models.write_sd1(tmp_path / "v", prediction="v_prediction")
+    folder = write_sd1(tmp_path / "v", prediction="v_prediction")
     assert load_base(folder).prediction == "v_prediction"
     assert load_base(folder, prediction="epsilon").prediction == "epsilon"
-    file = lora_original.write_single_file(folder, tmp_path / "v.safetensors")
+    file = write_single_file(folder, tmp_path / "v.safetensors")
     assert load_base(file, config=folder).prediction == "epsilon"  # one file says nothing by itself
     marked = load_file(file)
     save_file({**marked, "v_pred": torch.zeros(1), "ztsnr": torch.zeros(1)}, file)
@@ -192,7 +191,7 @@ def test_a_missing_vocabulary_says_what_helps(tmp_path: Path, monkeypatch: pytes
     import_diffusers()
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
-    file = lora_original.write_single_file(sd1, tmp_path / "base.safetensors")
+    file = write_single_file(sd1, tmp_path / "base.safetensors")
     with pytest.raises(ModelError, match=r"--tokenizer.*pip install --no-deps open_clip_torch"):
         load_base(file)
     with pytest.raises(ModelError, match="found neither vocab"):

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from generator.cli import cli
-from generator.errors import OutOfMemory
 from generator.lora.train import LoraResult
+from sdcore.errors import OutOfMemory
 
 QUICK = ["--steps", 2, "--size", 64, "--batch", 2, "--rank", 2]
 

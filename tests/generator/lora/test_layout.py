@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from generator.lora.adapters import add_adapters
+from generator.config import LoraSettings
 from generator.lora.families import SD1, SDXL, Family
-from generator.lora.layout import file_tensors, layer_key
-from generator.lora.settings import LoraSettings
+from generator.lora.files import file_tensors, layer_key
+from generator.lora.session import add_adapters
 from sdcore.optional_imports import import_diffusers
-from tests.support import lora_original
+from tests.support.lora_original import unet_name
 
 
 def real_unet(family: Family) -> Any:
@@ -73,7 +73,7 @@ def test_keys_of_sd1_are_the_real_module_names_with_underscores() -> None:
 def test_keys_of_sdxl_count_blocks_through_as_the_original_code_does() -> None:
     layers = attention_layers(real_unet(SDXL))
     keys = {layer_key("lora_unet", layer, is_sdxl=True) for layer in layers}
-    names = {lora_original.unet_name(f"{layer}.weight", attends_at_once=True) for layer in layers}
+    names = {unet_name(f"{layer}.weight", attends_at_once=True) for layer in layers}
     assert keys == {"lora_unet_" + name.removesuffix(".weight").replace(".", "_") for name in names}
     # Of the published SDXL LoRAs.
     assert "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_k" in keys

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from generator.lora.adapters import add_adapters, trained
-from generator.lora.base import load_base
+from generator.config import LoraSettings
+from generator.lora.base_model import load_base
 from generator.lora.families import SD1
 from generator.lora.memory import kept_bytes, memory_need
-from generator.lora.settings import LoraSettings
+from generator.lora.session import add_adapters, trained
 
 
 def test_what_a_layer_keeps_is_what_backward_needs() -> None:

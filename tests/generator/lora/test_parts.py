@@ -10,13 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generator.errors import SettingsError
-from generator.lora.captions import Captions, read_captions
-from generator.lora.draws import Draw, micro_batches
-from generator.lora.objective import add_noise, target, weights
-from generator.lora.place import TrainingFolder
-from generator.lora.settings import LoraSettings
-from generator.lora.sizes import training_size
+from generator.config import LoraSettings
+from generator.lora.dataset import Captions, WeightedSampler, micro_batches, read_captions, training_size
+from generator.lora.files import TrainingFolder
+from generator.lora.session import add_noise, target, weights
+from sdcore.errors import SettingsError
 from sdcore.optional_imports import import_diffusers
 
 
@@ -66,12 +64,12 @@ def test_a_small_square_is_enlarged_to_the_native_square() -> None:
 
 
 def test_a_balanced_draw_takes_classes_alike_and_all_pictures() -> None:
-    draw = Draw(["a"] * 90 + ["b"] * 10, balance=True)
+    draw = WeightedSampler(["a"] * 90 + ["b"] * 10, balance=True)
     taken = draw.take(4000, torch.Generator().manual_seed(0))
     share = sum(index >= 90 for index in taken) / len(taken)
     assert 0.45 < share < 0.55
     assert set(taken) == set(range(100))
-    plain = Draw(["a"] * 90 + ["b"] * 10, balance=False).take(4000, torch.Generator().manual_seed(0))
+    plain = WeightedSampler(["a"] * 90 + ["b"] * 10, balance=False).take(4000, torch.Generator().manual_seed(0))
     assert 0.07 < sum(index >= 90 for index in plain) / len(plain) < 0.13
 
 
@@ -127,7 +125,7 @@ def test_the_learning_rate_rises_and_stays() -> None:
 
 
 def test_the_run_file_is_one_that_generate_reads(tmp_path: Path) -> None:
-    from sdclient.batch.run_file import load_run_file
+    from sdclient.batch import load_run_file
     from sdclient.sources import Source
 
     folder = TrainingFolder(tmp_path / "defects.safetensors")

@@ -13,18 +13,15 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from generator.errors import DataError, GeneratedImages, ModelError, SettingsError, TooFewImages, TrainingDiverged
-from generator.lora.adapters import add_adapters
-from generator.lora.base import Base, load_base
-from generator.lora.captions import Captions
-from generator.lora.latents import encode_all
-from generator.lora.pictures import find_images
-from generator.lora.session import Session, predict
-from generator.lora.settings import LoraSettings
-from generator.lora.state import load_state
-from generator.lora.texts import encode_texts
+from generator.config import LoraSettings
+from generator.errors import GeneratedImages, ModelError, TooFewImages, TrainingDiverged
+from generator.lora.base_model import Base, load_base
+from generator.lora.dataset import Captions, encode_all, find_images
+from generator.lora.files import load_state
+from generator.lora.session import Session, add_adapters, encode_texts, predict
 from generator.lora.train import BaseChoice, LoraResult, train_lora
-from tests.support import lora_original
+from sdcore.errors import DataError, SettingsError
+from tests.support.lora_original import unet_name
 
 CPU = torch.device("cpu")
 QUICK: dict[str, Any] = {"size_px": 64, "steps": 4, "batch": 2, "rank": 2, "lr": 1e-2, "warmup_steps": 0}
@@ -55,7 +52,7 @@ def apply_like_a_webui(base: Base, file: Path, weight: float) -> None:
     for name, module in base.unet.named_modules():
         if isinstance(module, torch.nn.Linear | torch.nn.Conv2d):
             if base.family.is_sdxl:
-                name = lora_original.unet_name(f"{name}.weight", attends_at_once=True).removesuffix(".weight")
+                name = unet_name(f"{name}.weight", attends_at_once=True).removesuffix(".weight")
             layers["lora_unet_" + name.replace(".", "_")] = module
     prefixes = ["lora_te1_", "lora_te2_"] if base.family.is_sdxl else ["lora_te_"]
     for prefix, encoder in zip(prefixes, base.text_encoders, strict=True):
@@ -297,7 +294,7 @@ def test_sdxl_says_so_in_the_words_a_webui_looks_for(
 def test_sample_sheets_leave_the_training_as_it_was(
     sd1: Path, make_data: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("generator.lora.samples._STEPS", 2)
+    monkeypatch.setattr("generator.lora.train._STEPS", 2)
     data, results = make_data(), []
     for every in (0, 2):
         output = tmp_path / f"every{every}.safetensors"

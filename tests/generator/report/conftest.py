@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from generator.config import make_config
-from generator.train import train
+from generator.diffusion.train import train
 from tests.support.generator_classifier import MakeClassifier
 from tests.support.generator_data import CLASSES, TINY, draw_classes
 

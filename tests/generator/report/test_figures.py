@@ -3,9 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from generator.report.figures import UNDEFINED, Figure, clopper_pearson, mean_of, share_of
-from generator.report.strengths import find_limits
-from generator.report.words import figure_in_words, share_in_words
+from generator.report.page import figure_in_words, share_in_words
+from generator.report.stats import UNDEFINED, Figure, clopper_pearson, find_limits, mean_of, share_of
 
 
 @pytest.mark.parametrize(("count", "of"), [(0, 12), (3, 12), (12, 12), (1, 1)])

@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 
 from generator.report.classifier import Classifier
-from generator.report.judge import Judge, Looked
-from generator.report.making import MadePictures
-from generator.report.manifold import precision_and_recall
-from generator.report.material import Material, RealPicture
-from generator.report.nearness import NearnessJudge
-from generator.report.neighbours import Symmetry
-from generator.report.settings import make_settings
+from generator.report.material import GeneratedSamples, Material, RealPicture
+from generator.report.neighbours import MemorisationCheck, Symmetry
+from generator.report.results import make_settings
+from generator.report.run import ClassifiedImages, FindingsBuilder
+from generator.report.stats import precision_and_recall
 from tests.support.generator_classifier import MakeClassifier, class_by_hand, features_by_hand
 from tests.support.generator_data import CLASSES, drawn
 
@@ -29,24 +27,24 @@ HELD_OUT = tuple(real(label, number) for label in (0, 1) for number in range(100
 
 
 @pytest.fixture(scope="module")
-def judge(make_classifier: MakeClassifier) -> Judge:
+def judge(make_classifier: MakeClassifier) -> FindingsBuilder:
     """Strength 0.3 leaves sources as they are, 0.5 draws other pictures of the class, 0.7 of another class."""
     material = Material((*SOURCES, real(2, 0)), HELD_OUT, ())
     siblings = tuple(real(one.label, 50 + number).pixels for number, one in enumerate(SOURCES))
     others = tuple(real(1 - one.label, 70 + number).pixels for number, one in enumerate(SOURCES))
     pure = (SOURCES[0].pixels, *(real(0, number).pixels for number in range(200, 205)))
     pure += tuple(np.ascontiguousarray(SOURCES[6].pixels[:, ::-1]) for _ in range(2))
-    made = MadePictures(
+    made = GeneratedSamples(
         tuple(SOURCES), (tuple(one.pixels for one in SOURCES), siblings, others), pure, (0,) * 6 + (1,) * 2
     )
     classifier = Classifier(make_classifier(), CLASSES)
-    looked = Looked(
+    looked = ClassifiedImages(
         classifier.predict([one.pixels for one in material.learned]),
         classifier.predict([one.pixels for one in material.held_out]),
         tuple(classifier.predict(pictures) for pictures in made.by_strength),
         classifier.predict(pure),
     )
-    nearness = NearnessJudge(
+    nearness = MemorisationCheck(
         CLASSES,
         material,
         made,
@@ -56,7 +54,7 @@ def judge(make_classifier: MakeClassifier) -> Judge:
         symmetry=Symmetry(flips=True),
     )
     settings = make_settings(strengths=(0.3, 0.5, 0.7), asked=(0.3, 0.5), per_class=6, draws=20)
-    return Judge(CLASSES, material, made, looked, settings, nearness, progress=False)
+    return FindingsBuilder(CLASSES, material, made, looked, settings, nearness, progress=False)
 
 
 def test_the_classifier_says_what_the_hand_says(make_classifier: MakeClassifier) -> None:
@@ -68,7 +66,7 @@ def test_the_classifier_says_what_the_hand_says(make_classifier: MakeClassifier)
     assert CLASSES[turned.predicted[0]] == "裂纹"  # its first output bears that name now
 
 
-def test_counts_are_those_of_the_pictures(judge: Judge) -> None:
+def test_counts_are_those_of_the_pictures(judge: FindingsBuilder) -> None:
     normal, opened, crack = judge.classes()
     assert [(one.kept.count, one.kept.of) for one in opened.at] == [(6, 6), (6, 6), (0, 6)]
     assert opened.at[0].changed.count == 0
@@ -88,17 +86,19 @@ def test_a_source_that_the_classifier_does_not_name_loses_nothing(make_classifie
     faint = [RealPicture(real(0, number).pixels, 1, f"faint {number}", f"faint {number}") for number in (7, 8)]
     normal = tuple(real(0, number).pixels for number in range(20, 27))
     same = tuple(one.pixels for one in (*sources, *faint))
-    made = MadePictures((*sources, *faint), (same, normal), same[:1], (1,))
+    made = GeneratedSamples((*sources, *faint), (same, normal), same[:1], (1,))
     material, classifier = Material((*sources, *faint), (), ()), Classifier(make_classifier(), CLASSES)
     pictures = [one.pixels for one in material.learned]
     learned, nothing = classifier.predict(pictures), classifier.predict([])
-    looked = Looked(
+    looked = ClassifiedImages(
         learned, nothing, tuple(classifier.predict(one) for one in made.by_strength), classifier.predict(same[:1])
     )
-    nearness = NearnessJudge(
+    nearness = MemorisationCheck(
         CLASSES, material, made, learned=learned, held_out=nothing, pure=looked.pure, symmetry=Symmetry()
     )
-    judge = Judge(CLASSES, material, made, looked, make_settings(strengths=(0.3, 0.5)), nearness, progress=False)
+    judge = FindingsBuilder(
+        CLASSES, material, made, looked, make_settings(strengths=(0.3, 0.5)), nearness, progress=False
+    )
     opened = judge.classes()[1]
     assert (opened.sources_named.count, opened.sources_named.of) == (5, 7)
     assert [(one.kept.count, one.kept.of) for one in opened.at] == [(5, 7), (0, 7)]
@@ -107,7 +107,7 @@ def test_a_source_that_the_classifier_does_not_name_loses_nothing(make_classifie
     assert opened.limits.images == 5
 
 
-def test_sets_are_compared_with_the_held_out_pictures_of_the_class(judge: Judge) -> None:
+def test_sets_are_compared_with_the_held_out_pictures_of_the_class(judge: FindingsBuilder) -> None:
     opened = judge.classes()[1]
     held = np.stack([features_by_hand(one.pixels) for one in HELD_OUT if one.label == 1])
     sources = np.stack([features_by_hand(one.pixels) for one in SOURCES if one.label == 1])
@@ -125,7 +125,7 @@ def test_sets_are_compared_with_the_held_out_pictures_of_the_class(judge: Judge)
     assert (opened.floor_held_out.made, opened.floor_held_out.real) == (4, 4)
 
 
-def test_copies_and_mirrored_copies_are_found(judge: Judge) -> None:
+def test_copies_and_mirrored_copies_are_found(judge: FindingsBuilder) -> None:
     normal, opened, crack = judge.classes()
     assert (opened.nearness.copies.count, opened.nearness.copies.of) == (2, 2)
     assert opened.nearness.pixel_ratio.value == pytest.approx(0, abs=1e-3)
@@ -135,7 +135,7 @@ def test_copies_and_mirrored_copies_are_found(judge: Judge) -> None:
     assert crack.nearness.pixel_ratio.value is None
 
 
-def test_means_over_classes_leave_out_the_undefined(judge: Judge) -> None:
+def test_means_over_classes_leave_out_the_undefined(judge: FindingsBuilder) -> None:
     classes = judge.classes()
     together = judge.together(classes)
     values = [one.at[1].compared.precision.value for one in classes]
@@ -145,9 +145,9 @@ def test_means_over_classes_leave_out_the_undefined(judge: Judge) -> None:
 
 
 def test_a_strength_range_nobody_tested_is_undefined(tmp_path: Path) -> None:
-    from generator.report.figures import share_of
+    from generator.report.page import answer_in_words
     from generator.report.results import Answer
-    from generator.report.words import answer_in_words
+    from generator.report.stats import share_of
 
     nothing = share_of([], [])
     assert "undefined" in answer_in_words(Answer((), nothing, nothing, nothing, nothing, 0.9, 0.5))[0]

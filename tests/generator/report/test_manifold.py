@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from generator.report.halves import draw_halves
-from generator.report.manifold import compare_sets, kernel_distance, precision_and_recall
+from generator.report.stats import compare_sets, kernel_distance, precision_and_recall, random_halves
 
 
 def brute_force(made: np.ndarray, real: np.ndarray, k: int) -> tuple[float, float]:
@@ -77,7 +76,7 @@ def test_the_kernel_distance_of_one_distribution_is_zero_on_average() -> None:
 def test_halves_keep_groups_together_and_draw_nothing_twice() -> None:
     groups = ["a", "a", "b", "c", "c", "c", "d"]
     sizes = set()
-    for half in draw_halves(groups, 60, np.random.default_rng(0)):
+    for half in random_halves(groups, 60, np.random.default_rng(0)):
         names = {groups[place] for place in half}
         assert sorted(half) == [place for place, name in enumerate(groups) if name in names]
         sizes.add(len(names))

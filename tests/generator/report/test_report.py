@@ -12,12 +12,11 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from generator.cli import cli
-from generator.cli.report import report
-from generator.errors import ModelFileError
+from generator.cli import cli, report
 from generator.report.classifier import Classifier
-from generator.report.run_file import SamplingWords, recommended_run_file
-from generator.report.strengths import StrengthLimits
+from generator.report.page import SamplingWords, recommended_run_file
+from generator.report.stats import StrengthLimits
+from sdcore.errors import ModelFileError
 from tests.support.generator_classifier import MakeClassifier
 from tests.support.generator_data import CLASSES, draw_classes
 
@@ -64,7 +63,7 @@ def test_the_command_writes_page_sheet_findings_and_run_file(
 
 def test_the_run_file_is_one_that_generate_reads(tmp_path: Path) -> None:
     run_file = pytest.importorskip("sdclient.batch.run_file")
-    strengths = pytest.importorskip("sdclient.adaptive.strengths")
+    strengths = pytest.importorskip("sdclient.batch.strength")
     sources = pytest.importorskip("sdclient.sources")
     limits = {
         'pit "deep" 凹坑\\': StrengthLimits(0.22, 0.41, 24),

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sdclient.adaptive.loop import AcceptanceLoop
-from sdclient.adaptive.strengths import AdaptiveStrength, StrengthPolicy
 from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings, RunSpec
-from sdclient.batch.mask_files import Unmasked
+from sdclient.batch.strength import AdaptiveStrength, StrengthPolicy
+from sdclient.batch.until_accepted import AcceptanceLoop
+from sdclient.masks.mask import Unmasked
 from sdclient.sources import discover
 from sdclient.testing import WebUIServer
 from sdclient.testing import webui_server as webui_server

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sdclient.adaptive.debts import EXHAUSTED_AFTER, Quotas, SourceTally
+from sdclient.batch.acceptance import EXHAUSTED_AFTER, Quotas, SourceTally
 
 
 def certain(_: str, __: str) -> float:

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops
 
-from sdclient.adaptive.learned import LEARNED_KEY
-from sdclient.adaptive.strengths import FixedStrength
+from sdclient.batch.acceptance import LEARNED_KEY
+from sdclient.batch.strength import FixedStrength
 from sdclient.errors import OutputError
-from sdclient.manifest import DONE, FAILED, Manifest
-from sdclient.masks import mask_path, write_mask
+from sdclient.manifest import Manifest
+from sdclient.manifest.database import DONE, FAILED
+from sdclient.masks.mask import mask_path, write_mask
 from sdclient.sources import discover
 from sdclient.testing import WebUIServer
 from tests.support.acceptance import Limits, MakeLoop

@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from sdclient.adaptive.strength import StrengthLearner, StrengthRange
-from sdclient.errors import SettingsError
+from sdclient.batch.strength import StrengthLearner, StrengthRange
+from sdcore.errors import SettingsError
 
 
 def learner(low: float = 0.15, high: float = 0.45, start: float = 0.25) -> StrengthLearner:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from pytest_httpserver import HTTPServer
 
-from sdclient import WebUI
+from sdclient.client import WebUI
 from tests.support.fake_webui import FakeWebUI
 
 

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sdclient.batch.draws import DRAWN_DIGITS, Choice, Range, draw_index, draw_number
-from sdclient.batch.identity import seed_base
+from sdclient.output.planned_images import DRAWN_DIGITS, Choice, Range, draw_index, draw_number, seed_base
 
 SEEDS = range(seed_base(0, "焊盘", 3), seed_base(0, "焊盘", 3) + 20_000)
 """As one source's images have them: consecutive."""

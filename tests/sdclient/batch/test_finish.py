@@ -15,15 +15,16 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sdclient import sizing
-from sdclient.batch.finish import GeneratedFile, ServerReply, encode_png, finish
+from sdclient.batch import GenerationSettings
+from sdclient.batch.job_execution import ServerReply, finish_reply
 from sdclient.batch.jobs import Job, PlannedImage
-from sdclient.batch.preparing import PreparedSource
-from sdclient.batch.settings import GenerationSettings
+from sdclient.batch.requests import PreparedSource
 from sdclient.client import GeneratedImage, GenerationResult
 from sdclient.errors import BadImage, LossyFormat
 from sdclient.models import GenerationInfo, Img2ImgRequest
+from sdclient.output.store import GeneratedFile, encode_png
 from sdclient.sources import Source
+from sdclient.sources.source import ImageForm, restore_form
 
 SIZE = (40, 24)
 INFOTEXT = "焊盘\nSteps: 4, Sampler: Euler, Seed: 7"
@@ -39,15 +40,15 @@ def file_of(image: Image.Image, kind: str = "PNG", **how: Any) -> bytes:
     return buffer.getvalue()
 
 
-def made_of(data: bytes, form: sizing.SourceForm | None = None) -> GeneratedFile:
+def made_of(data: bytes, form: ImageForm | None = None) -> GeneratedFile:
     """What a reply with this one file becomes, its source having this form."""
     source = Source("焊盘", 3, Path("sources/焊盘/3.png"))
     planned = PlannedImage(source, "a" * 64, 1, 7, "b" * 64, GenerationSettings().parameters)
     sent = noise()
-    prepared = PreparedSource(sent, file_of(sent), form or sizing.SourceForm(*SIZE, "RGB"))
+    prepared = PreparedSource(sent, file_of(sent), form or ImageForm(*SIZE, "RGB"))
     request = Img2ImgRequest(init_images=(prepared.data,), seed=7, width=SIZE[0], height=SIZE[1])
     result = GenerationResult((GeneratedImage(data, 7, INFOTEXT),), GenerationInfo(), request)
-    (made,) = finish(ServerReply(Job((planned,)), "http://server", prepared, result))
+    (made,) = finish_reply(ServerReply(Job((planned,)), "http://server", prepared, result))
     assert isinstance(made, GeneratedFile)
     return made
 
@@ -72,7 +73,7 @@ def pixel_bytes(data: bytes) -> list[bytes]:
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_a_picture_of_the_right_form_keeps_its_compressed_pixels(mode: str) -> None:
     sent = file_of(noise(mode), compress_level=9)
-    made = made_of(sent, sizing.SourceForm(*SIZE, mode))  # type: ignore[arg-type]
+    made = made_of(sent, ImageForm(*SIZE, mode))  # type: ignore[arg-type]
     image = opened(made.data)
     assert pixel_bytes(made.data) == pixel_bytes(sent)
     assert (image.mode, image.size, image.tobytes()) == (mode, SIZE, opened(sent).tobytes())
@@ -138,9 +139,9 @@ OTHER_FORMS = {
 @pytest.mark.parametrize("name", OTHER_FORMS)
 def test_a_picture_of_another_form_is_encoded_anew(name: str) -> None:
     sent, mode = OTHER_FORMS[name]
-    made = made_of(sent, sizing.SourceForm(*SIZE, mode))  # type: ignore[arg-type]
+    made = made_of(sent, ImageForm(*SIZE, mode))  # type: ignore[arg-type]
     image = opened(made.data)
-    expected = sizing.restore(opened(sent), sizing.SourceForm(*SIZE, mode))  # type: ignore[arg-type]
+    expected = restore_form(opened(sent), ImageForm(*SIZE, mode))  # type: ignore[arg-type]
     assert pixel_bytes(made.data) != pixel_bytes(sent)
     assert (image.format, image.mode, image.size) == ("PNG", mode, SIZE)
     assert image.tobytes() == expected.tobytes()
@@ -155,7 +156,7 @@ def test_an_interlaced_picture_keeps_its_pixels() -> None:
     sent = bytearray(file_of(noise(size=(1, 1))))
     sent[28] = 1
     sent[29:33] = zlib.crc32(sent[12:29]).to_bytes(4, "big")
-    made = made_of(bytes(sent), sizing.SourceForm(1, 1, "RGB"))
+    made = made_of(bytes(sent), ImageForm(1, 1, "RGB"))
     assert pixel_bytes(made.data) == pixel_bytes(bytes(sent))
     assert opened(made.data).info["interlace"] == 1
     assert opened(made.data).tobytes() == opened(bytes(sent)).tobytes()
@@ -169,7 +170,7 @@ def test_a_damaged_picture_is_refused(mode: str) -> None:
     sum_only = sent[:-16] + bytes([sent[-16] ^ 1]) + sent[-15:]  # of the last pixel chunk
     for damaged in (flipped, sum_only, sent[: len(sent) // 2], sent[:-12], sent[:40]):
         with pytest.raises(BadImage):
-            made_of(damaged, sizing.SourceForm(*SIZE, mode))  # type: ignore[arg-type]
+            made_of(damaged, ImageForm(*SIZE, mode))  # type: ignore[arg-type]
 
 
 def test_a_whole_file_of_broken_pixels_is_refused() -> None:
@@ -198,6 +199,6 @@ def test_recorded_replies_keep_their_pixels(webui_recordings: Path) -> None:
     body = json.loads((webui_recordings / "replies" / "post_img2img.json").read_text(encoding="utf-8"))["body"]
     sent = base64.b64decode(body["images"][0])
     picture = opened(sent)
-    made = made_of(sent, sizing.SourceForm(*picture.size, "RGB"))
+    made = made_of(sent, ImageForm(*picture.size, "RGB"))
     assert pixel_bytes(made.data) == pixel_bytes(sent)
     assert opened(made.data).tobytes() == picture.tobytes()

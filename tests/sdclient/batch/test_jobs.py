@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdclient.batch.identity import MOST_IMAGES_PER_SOURCE, image_key, seed_base
+from sdclient.batch import GenerationSettings
 from sdclient.batch.jobs import pack_jobs
-from sdclient.batch.settings import GenerationSettings
-from sdclient.errors import SettingsError
+from sdclient.output.planned_images import MOST_IMAGES_PER_SOURCE, image_key, seed_base
+from sdcore.errors import SettingsError
 from tests.support.planned_jobs import ALIKE, planned, source
 
 

@@ -16,12 +16,13 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from sdclient.batch.identity import image_keys
 from sdclient.batch.jobs import GenerationPlan, pack_jobs
-from sdclient.batch.parameters import ImageParameters, Inpainting
-from sdclient.batch.store import OutputStore, open_store
+from sdclient.batch.settings import ImageParameters, Inpainting
 from sdclient.errors import OutputError
-from sdclient.manifest import DONE, FAILED, MANIFEST_NAME, PLANNED, RUNNING, ImageRecord, Manifest, RowState
+from sdclient.manifest import MANIFEST_NAME, ImageRecord, Manifest
+from sdclient.manifest.database import DONE, FAILED, PLANNED, RUNNING, RowState
+from sdclient.output.planned_images import image_keys
+from sdclient.output.store import OutputStore, open_store
 from sdclient.sources import Source
 
 ALIKE = ImageParameters(0.25, "Euler", None, 20, 7.0, "", "", None)

@@ -17,15 +17,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from sdclient import WebUI
-from sdclient.batch import BatchRunner, preparing
-from sdclient.batch.feed import PlannedJobs
-from sdclient.batch.job_queue import JobQueue
-from sdclient.batch.jobs import pack_jobs
+from sdclient.batch import BatchRunner, requests
+from sdclient.batch.dispatcher import PlannedJobs
+from sdclient.batch.jobs import JobQueue, pack_jobs
+from sdclient.client import WebUI
 from sdclient.errors import SourceError
 from sdclient.manifest import Manifest
 from sdclient.models import Img2ImgRequest
-from sdclient.serve.background import running_server
+from sdclient.serve.app import running_server
 from sdclient.sources import discover
 from tests.support.batch_runs import invoke, pictures, recorded, settings
 from tests.support.fake_webui import FakeWebUI
@@ -97,13 +96,13 @@ def test_a_source_is_read_and_encoded_once_for_all_its_jobs(
 ) -> None:
     done: list[tuple[str, Any]] = []
     for name in ("image_size", "read_photo", "encode_source"):
-        real = getattr(preparing, name)
+        real = getattr(requests, name)
 
         def counted(what: Any, name: str = name, real: Any = real) -> Any:
             done.append((name, what if isinstance(what, Path) else "picture"))
             return real(what)
 
-        monkeypatch.setattr(preparing, name, counted)
+        monkeypatch.setattr(requests, name, counted)
     runner = BatchRunner(instant, sources_folder, tmp_path / "out", settings(sampler="Euler", batch_size=1))
     assert len(list(runner.run([(one, 5) for one in discover(sources_folder)]))) == 15
     counts = Counter(name for name, _ in done)

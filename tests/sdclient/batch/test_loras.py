@@ -10,15 +10,16 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from sdclient import Txt2ImgRequest, WebUI
-from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings, RunSpec, Server
-from sdclient.batch.run_file import load_run_file
-from sdclient.batch.server import check_server
+from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings, RunSpec, Server, load_run_file
+from sdclient.batch.servers import check_server
 from sdclient.cli import cli
-from sdclient.errors import SettingsError, SettingSubstituted, UnknownSetting
+from sdclient.client import WebUI
+from sdclient.errors import SettingSubstituted, UnknownSetting
 from sdclient.manifest import Manifest
+from sdclient.models import Txt2ImgRequest
 from sdclient.sources import Source, discover
 from sdclient.testing import serve_webui
+from sdcore.errors import SettingsError
 from tests.support.fake_webui import FakeWebUI
 
 QUICK: dict[str, Any] = {"native_px": 64, "steps": 4, "batch_size": 2}
@@ -95,7 +96,7 @@ def test_servers_with_another_file_under_the_name_are_told_apart(
 def test_a_server_that_leaves_it_out_fails_the_images(
     sources_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sdclient.batch.server.find_loras", lambda *_, **__: {})
+    monkeypatch.setattr("sdclient.batch.servers.find_loras", lambda *_, **__: {})
     with serve_webui() as server, WebUI(server.url) as webui:
         runner = BatchRunner(
             webui,

@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdclient import WebUI
 from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings, RunSpec
-from sdclient.batch.identity import image_key
-from sdclient.batch.server import ServerFacts
-from sdclient.batch.spoiled import find_artifacts
-from sdclient.errors import MaskError, OutputError, SettingsError
+from sdclient.batch.servers import ServerFacts
+from sdclient.client import WebUI
+from sdclient.errors import MaskError, OutputError
 from sdclient.manifest import Manifest
-from sdclient.masks import box_of, grow_and_feather, mask_path, read_mask, write_mask
-from sdclient.sizing import generation_size
+from sdclient.masks.mask import box_of, grow_and_feather, mask_path, read_mask, write_mask
+from sdclient.output.artifacts import find_artifacts
+from sdclient.output.planned_images import image_key
 from sdclient.sources import Source, discover
+from sdclient.sources.source import generation_size
 from sdclient.testing import WebUIServer, serve_webui
+from sdcore.errors import SettingsError
 from tests.support.masked_runs import add_source, board, check_masks, repaint
 
 

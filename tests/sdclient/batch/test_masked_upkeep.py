@@ -11,12 +11,13 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from sdclient import WebUI
-from sdclient.batch import store
 from sdclient.cli import cli
-from sdclient.manifest import FAILED, Manifest
+from sdclient.client import WebUI
+from sdclient.manifest import Manifest
+from sdclient.manifest.database import FAILED
+from sdclient.output import store
+from sdclient.output.upkeep import ORPHANS_FOLDER
 from sdclient.testing import WebUIServer, serve_webui
-from sdclient.verify import ORPHANS_FOLDER
 from tests.support.masked_runs import add_source, board, check_masks, repaint
 
 FILES = {f"pad/{number}_{k}.png" for number in (1, 2) for k in (1, 2)}

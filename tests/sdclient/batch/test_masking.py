@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdclient.batch.masking import SourceMask, mask_source, picture_to_send, soften
-from sdclient.batch.parameters import Inpainting
-from sdclient.masks import grow_and_feather
+from sdclient.batch.requests import SourceMask, mask_source, picture_to_send, soften
+from sdclient.batch.settings import Inpainting
+from sdclient.masks.mask import grow_and_feather
 from tests.support.masked_runs import board
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from sdclient import WebUI
 from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings
+from sdclient.client import WebUI
 from sdclient.errors import PlanError
 from sdclient.manifest import Manifest
 from sdclient.plan import Plan, make_plan

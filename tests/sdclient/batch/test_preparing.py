@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from sdclient import sizing
+from sdclient.batch import GenerationSettings
 from sdclient.batch.jobs import Job, PlannedImage
-from sdclient.batch.preparing import PreparedSource, RequestPreparer, SourcesOnDisk
-from sdclient.batch.settings import GenerationSettings
+from sdclient.batch.requests import PreparedSource, RequestPreparer, SourcesOnDisk
 from sdclient.errors import SourceError
 from sdclient.sources import Source
+from sdclient.sources.source import fit_to_model, generation_size
 
 
 def picture(mode: str = "RGB", size: tuple[int, int] = (64, 64)) -> Image.Image:
@@ -66,7 +66,7 @@ def test_any_other_is_encoded_as_the_model_wants_it(tmp_path: Path, name: str) -
     source, data = prepared(tmp_path, image, file, **how)
     assert source.data != data
     with Image.open(tmp_path / file) as original, Image.open(io.BytesIO(source.data)) as sent:
-        expected = sizing.prepare(original, sizing.generation_size(*original.size, native_px=64))
+        expected = fit_to_model(original, generation_size(*original.size, native_px=64))
         assert (sent.format, sent.mode, sent.size) == ("PNG", "RGB", expected.size)
         assert sent.tobytes() == expected.tobytes() == source.picture.tobytes()
 

@@ -14,13 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdclient.batch.identity import seed_base
-from sdclient.batch.parameters import INPAINTING_NAMES, ImageParameters, Inpainting
-from sdclient.batch.run_file import RunSpec, load_run_file
-from sdclient.batch.setting_values import IMAGE_NAMES, parse_assignment
-from sdclient.batch.settings import GenerationSettings
-from sdclient.errors import SettingsError
+from sdclient.batch import GenerationSettings, RunSpec, load_run_file
+from sdclient.batch.settings import IMAGE_NAMES, INPAINTING_NAMES, ImageParameters, Inpainting, parse_assignment
+from sdclient.output.planned_images import seed_base
 from sdclient.sources import Source
+from sdcore.errors import SettingsError
 
 RUN_FILE = """
 seed = 7

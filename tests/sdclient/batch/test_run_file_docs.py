@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from sdclient.batch.run_file import RunSpec, load_run_file
-from sdclient.batch.setting_values import DRAWN_NAMES
-from sdclient.batch.settings import GenerationSettings
-from sdclient.errors import SettingsError
+from sdclient.batch import GenerationSettings, RunSpec, load_run_file
+from sdclient.batch.settings import DRAWN_NAMES
+from sdcore.errors import SettingsError
 
 PAGE = Path(__file__).parents[3] / "docs" / "run-file.md"
 TEXT = PAGE.read_text(encoding="utf-8")

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 from werkzeug import Response
 
-from sdclient import WebUI
 from sdclient.batch import BatchRunner
+from sdclient.client import WebUI
 from sdclient.errors import (
     IncompleteReply,
     LossyFormat,

@@ -8,19 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdclient.batch.draws import Choice, Range
-from sdclient.batch.setting_values import (
+from sdclient.batch import GenerationSettings
+from sdclient.batch.settings import (
     IMAGE_NAMES,
     RUN_NAMES,
     SettingSpec,
     near_names,
     parse_assignment,
+    parse_value,
     read_section,
-    read_value,
     written,
 )
-from sdclient.batch.settings import GenerationSettings
-from sdclient.errors import SettingsError
+from sdclient.output.planned_images import Choice, Range
+from sdcore.errors import SettingsError
 
 
 @pytest.mark.parametrize(
@@ -96,17 +96,17 @@ def test_an_assignment_that_cannot_be_is_named(text: str, words: str) -> None:
 )
 def test_a_value_that_cannot_be_is_named(name: str, value: object, words: str) -> None:
     with pytest.raises(SettingsError, match=rf"^run\.toml: {words}"):
-        read_value(name, value, "run.toml")
+        parse_value(name, value, "run.toml")
 
 
 @pytest.mark.parametrize("name", [*IMAGE_NAMES, *RUN_NAMES])
 def test_every_setting_takes_its_default_and_says_what_it_expects(name: str) -> None:
     default = getattr(GenerationSettings(), name)
-    read = read_value(name, default, "here")
+    read = parse_value(name, default, "here")
     assert read == default
     assert type(read) is type(default)
     with pytest.raises(SettingsError, match=f"here: {name} is .*; expected (a|text)"):
-        read_value(name, object(), "here")
+        parse_value(name, object(), "here")
 
 
 def test_a_setting_of_the_whole_run_cannot_stand_in_a_section() -> None:
@@ -134,6 +134,6 @@ ranges = st.tuples(steps, steps).map(lambda ends: {"min": min(ends) / 1000, "max
 
 @given(st.one_of(numbers, st.lists(numbers, min_size=1), ranges))
 def test_what_is_written_is_read_back(value: Any) -> None:
-    read = read_value("denoising_strength", value, "here")
+    read = parse_value("denoising_strength", value, "here")
     assert written(read) == value
-    assert read_value("denoising_strength", read, "here") == read
+    assert parse_value("denoising_strength", read, "here") == read

@@ -8,16 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from sdclient.batch.crew import JobFinished
-from sdclient.batch.feed import PlannedJobs
-from sdclient.batch.finish import GeneratedFile
-from sdclient.batch.job_queue import JobQueue
-from sdclient.batch.jobs import pack_jobs
-from sdclient.batch.memory_limits import BatchSizeLimits
-from sdclient.batch.patience import StallDetector
-from sdclient.batch.settling import ResultHandler
-from sdclient.batch.store import OutputStore
+from sdclient.batch.dispatcher import JobFinished, PlannedJobs
+from sdclient.batch.jobs import BatchSizeLimits, JobQueue, pack_jobs
+from sdclient.batch.result_handler import ResultHandler, StallDetector
 from sdclient.errors import RequestRejected, ServerUnreachable
+from sdclient.output.store import GeneratedFile, OutputStore
 from tests.support.planned_jobs import planned, source
 
 

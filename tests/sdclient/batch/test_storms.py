@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sdclient import RetryPolicy
 from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings, Server
+from sdclient.client import RetryPolicy
 from sdclient.errors import ManifestError
 from sdclient.manifest import Manifest
-from sdclient.masks import mask_path, write_mask
-from sdclient.serve.background import running_server
+from sdclient.masks.mask import mask_path, write_mask
+from sdclient.serve.app import running_server
 from sdclient.sources import discover
 from sdclient.testing import WebUIServer, serve_webui
 from tests.support.batch_runs import pictures, recorded

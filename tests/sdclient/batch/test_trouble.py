@@ -15,12 +15,14 @@ from filelock import FileLock
 from PIL import Image
 from werkzeug import Response
 
-from sdclient import WebUI
 from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings, Server, load_servers
-from sdclient.batch.identity import seed_base
-from sdclient.errors import FolderInUse, SettingsError, SettingSubstituted
-from sdclient.manifest import DONE, FAILED, PLANNED, RUNNING, Manifest
+from sdclient.client import WebUI
+from sdclient.errors import SettingSubstituted
+from sdclient.manifest import Manifest
+from sdclient.manifest.database import DONE, FAILED, PLANNED, RUNNING
+from sdclient.output.planned_images import seed_base
 from sdclient.sources import discover
+from sdcore.errors import FolderInUse, SettingsError
 from sdcore.files import LOCK_NAME
 from tests.support.batch_runs import PLANNED as PLANNED_FILES
 from tests.support.batch_runs import invoke, pictures, recorded, settings

@@ -12,12 +12,13 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from sdclient import WebUI
 from sdclient.batch import BatchRunner
 from sdclient.cli import cli
-from sdclient.manifest import FAILED, PLANNED, RUNNING, Manifest
+from sdclient.client import WebUI
+from sdclient.manifest import Manifest
+from sdclient.manifest.database import FAILED, PLANNED, RUNNING
+from sdclient.output.upkeep import ORPHANS_FOLDER
 from sdclient.sources import discover
-from sdclient.verify import ORPHANS_FOLDER
 from tests.support.batch_runs import PLANNED as PLANNED_FILES
 from tests.support.batch_runs import pictures, recorded, run, settings
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from sdclient.batch.wildcards import check_placeholders, fill, read_wildcard, wildcard_names, wildcards_of_table
-from sdclient.errors import SettingsError
+from sdclient.batch.recipes import check_placeholders, fill_prompt, read_wildcard, wildcard_names, wildcards_of_table
+from sdcore.errors import SettingsError
 
 VALUES = {"class": "漏铜", "number": 3, "k": 8}
 LIGHT = {"light": ("ring light", "dark field")}
 
 
 def filled(text: str, *, seed: int = 0, setting: str = "prompt", wildcards: dict[str, tuple[str, ...]] = LIGHT) -> str:
-    return fill(text, setting, seed, wildcards, VALUES)
+    return fill_prompt(text, setting, seed, wildcards, VALUES)
 
 
 def lines_of(folder: Path, text: str | bytes) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ def test_the_negative_prompt_draws_for_itself() -> None:
 
 def test_a_line_may_hold_a_placeholder_but_a_class_name_is_never_filled_in() -> None:
     lines = {"of": ("photo of {class}",)}
-    assert fill("__of__", "prompt", 0, lines, {**VALUES, "class": "__of__ {k}"}) == "photo of __of__ {k}"
+    assert fill_prompt("__of__", "prompt", 0, lines, {**VALUES, "class": "__of__ {k}"}) == "photo of __of__ {k}"
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_table_gives_its_lines() -> None:
 def test_a_line_may_hold_its_own_name_which_stays_text() -> None:
     """The way to write two underscores on both sides of a word, as the name of a LoRA may have."""
     wildcards = wildcards_of_table({"my": ["__my__"]}, "run.toml")
-    assert fill("<lora:old__my__file:1>", "prompt", 0, wildcards, VALUES) == "<lora:old__my__file:1>"
+    assert fill_prompt("<lora:old__my__file:1>", "prompt", 0, wildcards, VALUES) == "<lora:old__my__file:1>"
 
 
 @pytest.mark.parametrize(

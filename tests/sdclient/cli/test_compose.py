@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from sdclient.cli import cli
-from sdclient.masks import write_mask
+from sdclient.masks.mask import write_mask
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_what_cannot_be_used_is_one_line(folder: Path, options: tuple[str, ...],
 
 
 def test_ctrl_c_keeps_what_was_made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sdclient.compose.run import TransplantMaker
+    from sdclient.compose.maker import TransplantMaker
 
     real, made = TransplantMaker.make, 0
 

@@ -10,9 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sdclient.cli import cli
-from sdclient.manifest import Manifest
-from sdclient.manifest_curation import Curation
-from sdclient.photos import read_photo
+from sdclient.manifest import Curation, Manifest
+from sdclient.sources.source import read_photo
 from tests.support.images import add_images, blurred, contents, sibling, surface, write_sources
 
 

@@ -11,8 +11,7 @@ from click.testing import CliRunner, Result
 from PIL import Image, ImageDraw, ImageFilter
 
 from sdclient.cli import cli
-from sdclient.manifest import Manifest
-from sdclient.manifest_curation import Curation
+from sdclient.manifest import Curation, Manifest
 from sdclient.testing import WebUIServer
 from sdclient.testing import webui_server as webui_server
 

@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 from pytest_httpserver import HTTPServer
 
 from sdclient.cli import cli
-from sdclient.serve.background import running_server
-from tests.support import server_doubles as doubles
+from sdclient.serve.app import running_server
+from tests.support.server_doubles import A1111_NEW, FORGE, SDNEXT, STRANGER, recorded_a1111, serve
 
 
 def info(url: str, *arguments: str) -> Result:
@@ -58,8 +58,8 @@ def test_the_embedded_server_is_shown_as_one_json_document() -> None:
 
 
 def test_the_recorded_genuine_server_is_shown_whole(httpserver: HTTPServer) -> None:
-    answers = doubles.recorded_a1111()
-    found = json.loads(info(doubles.serve(httpserver, answers), "--json").stdout)
+    answers = recorded_a1111()
+    found = json.loads(info(serve(httpserver, answers), "--json").stdout)
     assert found["kind"] == "A1111 >= 1.9"
     assert found["samplers"] == [entry["name"] for entry in answers["/sdapi/v1/samplers"]]
     assert found["schedulers"] == [entry["label"] for entry in answers["/sdapi/v1/schedulers"]]
@@ -73,8 +73,8 @@ def test_the_recorded_genuine_server_is_shown_whole(httpserver: HTTPServer) -> N
 
 def test_values_that_spoil_a_run_are_warned_about(httpserver: HTTPServer) -> None:
     options = {"samples_format": "jpg", "enable_pnginfo": False, "img2img_color_correction": True, "s_noise": 1.1}
-    answers = {**doubles.A1111_NEW, "/sdapi/v1/options": options}
-    result = info(doubles.serve(httpserver, answers))
+    answers = {**A1111_NEW, "/sdapi/v1/options": options}
+    result = info(serve(httpserver, answers))
     assert result.exit_code == 0, result.output
     warnings = result.stderr.splitlines()
     assert [line.split(" is ")[0] for line in warnings] == [
@@ -87,7 +87,7 @@ def test_values_that_spoil_a_run_are_warned_about(httpserver: HTTPServer) -> Non
 
 
 def test_a_forge_shows_its_modules(httpserver: HTTPServer) -> None:
-    result = info(doubles.serve(httpserver, doubles.FORGE))
+    result = info(serve(httpserver, FORGE))
     shown = rows(result)
     assert shown["kind 类型"].startswith("Forge")
     assert shown["modules 模块 (VAE)"] == "ae.safetensors, clip_l.safetensors"
@@ -95,7 +95,7 @@ def test_a_forge_shows_its_modules(httpserver: HTTPServer) -> None:
 
 
 def test_an_sdnext_shows_its_version_memory_and_where_its_schedule_is(httpserver: HTTPServer) -> None:
-    result = info(doubles.serve(httpserver, doubles.SDNEXT))
+    result = info(serve(httpserver, SDNEXT))
     shown = rows(result)
     assert shown["version 版本"] == "2026-04-04 0eb4a98e0"
     assert shown["schedulers 调度器 (6)"].endswith("in the option schedulers_sigma")
@@ -105,7 +105,7 @@ def test_an_sdnext_shows_its_version_memory_and_where_its_schedule_is(httpserver
 
 
 def test_what_a_server_does_not_tell_is_left_open(httpserver: HTTPServer) -> None:
-    url = doubles.serve(httpserver, doubles.STRANGER)
+    url = serve(httpserver, STRANGER)
     result = info(url)
     assert result.exit_code == 0, result.output
     shown = rows(result)
@@ -121,8 +121,8 @@ def test_names_with_brackets_and_many_models_are_shown_as_they_are(httpserver: H
     titles = [f"焊盘/pad-{number}.safetensors [bold]" for number in range(25)]
     models = [{"title": title, "model_name": title, "filename": ""} for title in titles]
     options = {"samples_format": "png", "sd_model_checkpoint": "焊盘/pad-24.safetensors"}
-    answers = {**doubles.A1111_NEW, "/sdapi/v1/options": options, "/sdapi/v1/sd-models": models}
-    shown = rows(info(doubles.serve(httpserver, answers)))["models 模型"]
+    answers = {**A1111_NEW, "/sdapi/v1/options": options, "/sdapi/v1/sd-models": models}
+    shown = rows(info(serve(httpserver, answers)))["models 模型"]
     assert shown.startswith("* 焊盘/pad-24.safetensors [bold]")
     assert "and 5 more" in shown
 

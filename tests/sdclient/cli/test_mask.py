@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from sdclient.cli import cli
-from sdclient.masking.sheet import MOST_PER_CLASS, outlined, write_mask_sheet
-from sdclient.masks import write_mask
+from sdclient.contact_sheets import MOST_PER_CLASS, outlined, write_mask_sheet
+from sdclient.masks.mask import write_mask
 from sdclient.sources import discover
 
 
@@ -140,7 +140,7 @@ def test_drawing_by_hand_is_a_page(project: Path, monkeypatch: pytest.MonkeyPatc
         on_ready("http://127.0.0.1:5/?token=t")
         return 2
 
-    monkeypatch.setattr("sdclient.curate.review.serve_drawing", serve)
+    monkeypatch.setattr("sdclient.review.serve_drawing", serve)
     result = mask(project, "--draw", "--no-browser", "--lang", "zh", "--class", "pad", "--grow", "6")
     assert result.exit_code == 0, result.output
     assert asked == {

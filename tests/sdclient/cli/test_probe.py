@@ -16,9 +16,9 @@ from PIL import Image, ImageChops, ImageDraw
 from sdclient import probe as probing
 from sdclient.cli import cli
 from sdclient.errors import ServerUnreachable
-from sdclient.masks import write_mask
-from sdclient.serve.background import running_server
-from sdclient.serve.engines.classical import ClassicalEngine
+from sdclient.masks.mask import write_mask
+from sdclient.serve.app import running_server
+from sdclient.serve.classical_engine import ClassicalEngine
 
 
 class TooSmallIsNoise:

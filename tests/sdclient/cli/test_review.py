@@ -67,7 +67,7 @@ def test_masks_without_sources_are_one_line(tmp_path: Path) -> None:
 
 
 def test_a_missing_extra_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in sys.modules if name.startswith("sdclient.curate.review")]:
+    for name in [name for name in sys.modules if name.startswith("sdclient.review")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     result = CliRunner().invoke(cli, ["review", str(tmp_path)])

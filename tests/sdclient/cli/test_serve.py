@@ -11,7 +11,7 @@ import requests
 from click.testing import CliRunner
 
 from sdclient.cli import cli
-from sdclient.serve import background
+from sdclient.serve import app
 
 
 def test_it_announces_itself_serves_and_stops_on_ctrl_c() -> None:
@@ -54,7 +54,7 @@ def test_a_password_needs_a_colon() -> None:
 
 
 def test_a_missing_extra_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "sdclient.serve.background", raising=False)
+    monkeypatch.delitem(sys.modules, "sdclient.serve.app", raising=False)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     result = CliRunner().invoke(cli, ["serve", "--port", "0"])
     assert result.exit_code == 1
@@ -77,7 +77,7 @@ def test_an_open_address_is_warned_about(
     auth: str | None,
 ) -> None:
     given = {}
-    monkeypatch.setattr(background, "run_until_stopped", lambda bound, **options: given.update(options))
+    monkeypatch.setattr(app, "run_until_stopped", lambda bound, **options: given.update(options))
     result = CliRunner().invoke(cli, ["serve", "--port", "0", "--job-ms", "5", "--image-ms", "2", *arguments], env=env)
     assert result.exit_code == 0
     assert given == {"engine": None, "job_ms": 5.0, "image_ms": 2.0, "api_auth": auth, "with_page": False}
@@ -87,7 +87,7 @@ def test_an_open_address_is_warned_about(
 
 def test_its_page_is_there_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {}
-    monkeypatch.setattr(background, "run_until_stopped", lambda bound, **options: given.update(options))
+    monkeypatch.setattr(app, "run_until_stopped", lambda bound, **options: given.update(options))
     assert CliRunner().invoke(cli, ["serve", "--port", "0", "--with-page"]).exit_code == 0
     assert given["with_page"] is True
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sdclient.cluster.connection import signal_handlers_kept
+from sdclient.cluster.nodes import signal_handlers_kept
 from tests.support.ray_cluster import LocalCluster
 
 # Ray reads these when it is imported.

@@ -14,9 +14,9 @@ import ray
 from click.testing import CliRunner
 
 from sdclient.cli import cli
-from sdclient.cluster import connection
-from sdclient.cluster.connection import check_address, connected
-from sdclient.errors import MissingExtra, SettingsError
+from sdclient.cluster import nodes
+from sdclient.cluster.nodes import check_address, connected
+from sdcore.errors import MissingExtra, SettingsError
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_port_where_nothing_listens_is_told_at_once() -> None:
 
 @pytest.mark.usefixtures("outside")
 def test_a_port_of_something_else_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "ANSWER_S", 1.5)
+    monkeypatch.setattr(nodes, "ANSWER_S", 1.5)
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
         with pytest.raises(SettingsError, match=r"no Ray cluster answers within 1\.5 s; check that it is the port of"):
@@ -62,7 +62,7 @@ def test_a_port_of_something_else_is_not_waited_for(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.usefixtures("outside")
 def test_rays_own_reason_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "_TRY", "raise SystemExit('Could not find any running Ray instance.')")
+    monkeypatch.setattr(nodes, "_TRY", "raise SystemExit('Could not find any running Ray instance.')")
     with pytest.raises(SettingsError, match=r"auto: cannot go in \(Could not find any running Ray instance\.\); this"):
         connected("auto").__enter__()
 
@@ -86,7 +86,7 @@ def test_rays_handlers_of_signals_do_not_stay(monkeypatch: pytest.MonkeyPatch) -
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(connection, "_try_out", lambda _: None)
+    monkeypatch.setattr(nodes, "_try_out", lambda _: None)
     monkeypatch.setattr(ray, "init", take_over)
     monkeypatch.setattr(ray, "shutdown", take_over)
     former = signal.getsignal(signal.SIGTERM)
@@ -97,7 +97,7 @@ def test_rays_handlers_of_signals_do_not_stay(monkeypatch: pytest.MonkeyPatch) -
 
 def test_another_thread_connects_without_signals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(connection, "_try_out", lambda _: None)
+    monkeypatch.setattr(nodes, "_try_out", lambda _: None)
     monkeypatch.setattr(ray, "init", lambda **_: None)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
     inside: list[bool] = []

@@ -15,12 +15,13 @@ from PIL import Image
 
 from sdclient.cli import cli
 from sdclient.cluster import nodes
-from sdclient.cluster.scorer import ScoringSetup, SentImages, score_chunk
 from sdclient.cluster.scoring import ray_scoring
+from sdclient.cluster.worker import ScoringSetup, SentImages, score_chunk
 from sdclient.curate import Curator
-from sdclient.curate.scorer import ScoreJob
-from sdclient.errors import OutputError, SettingsError
+from sdclient.curate.scores import ScoreJob
+from sdclient.errors import OutputError
 from sdclient.manifest import Manifest
+from sdcore.errors import SettingsError
 from tests.support.images import SIDE_PX, add_images, sibling, surface, write_sources
 from tests.support.ray_cluster import LocalCluster
 
@@ -75,7 +76,7 @@ def test_rows_are_those_of_one_machine(cluster: LocalCluster, made: Path, output
 def test_a_lost_nodes_images_are_scored_elsewhere(
     cluster: LocalCluster, made: Path, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sdclient.curate.scoring.CHUNK", 2)
+    monkeypatch.setattr("sdclient.curate.scores.CHUNK", 2)
     cluster.add("scoring")
     killed: list[str] = []
 

@@ -14,15 +14,17 @@ from typing import Any, cast
 
 import pytest
 
-from sdclient.adaptive.loop import AcceptanceLoop
-from sdclient.adaptive.strengths import AdaptiveStrength
 from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings, RunSpec
-from sdclient.cluster import crew, nodes
-from sdclient.cluster.fleet import RayServerPool
-from sdclient.errors import ManifestError, ServerUnreachable, SettingsError, Unauthorized
-from sdclient.manifest import DONE, ImageRecord, Manifest
+from sdclient.batch.strength import AdaptiveStrength
+from sdclient.batch.until_accepted import AcceptanceLoop
+from sdclient.cluster import dispatcher, nodes
+from sdclient.cluster.server_pool import RayServerPool
+from sdclient.errors import ManifestError, ServerUnreachable, Unauthorized
+from sdclient.manifest import ImageRecord, Manifest
+from sdclient.manifest.database import DONE
 from sdclient.sources import discover
 from sdclient.testing import WebUIServer
+from sdcore.errors import SettingsError
 from sdcore.files import sha256_of
 from tests.support.acceptance import Limits
 from tests.support.masked_runs import add_source, board
@@ -86,7 +88,7 @@ def test_a_lost_nodes_work_is_redone_by_the_others(cluster: LocalCluster, source
 def test_a_node_that_joins_later_gets_work(
     cluster: LocalCluster, sources_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew, "SEARCH_INTERVAL_S", 0.2)
+    monkeypatch.setattr(dispatcher, "SEARCH_INTERVAL_S", 0.2)
     runner = runner_of(sources_folder, tmp_path / "out")
     joined: list[WebUIServer] = []
     for _ in runner.run([(source, 40) for source in discover(sources_folder)]):
@@ -152,8 +154,8 @@ def test_a_loop_until_accepted_works_on_a_cluster_too(
 
 
 def test_a_worker_that_never_starts_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew, "START_S", 0.0)
-    idle = crew.RayDispatcher(RayServerPool(), cast(Any, SimpleNamespace(masks=None)))
+    monkeypatch.setattr(dispatcher, "START_S", 0.0)
+    idle = dispatcher.RayDispatcher(RayServerPool(), cast(Any, SimpleNamespace(masks=None)))
     with pytest.raises(ServerUnreachable, match=r"no worker started on any node within 0 s; look into Ray's logs"):
         idle.next_message(0)
 

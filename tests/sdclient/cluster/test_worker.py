@@ -8,13 +8,22 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sdclient.batch.finish import GeneratedFile, RejectedImage
+from sdclient.batch.job_execution import RejectedImage
 from sdclient.batch.jobs import Job, plan_images
-from sdclient.batch.parameters import ImageParameters
-from sdclient.batch.spoiled import find_artifacts
-from sdclient.cluster.wire import Endpoint, JobMessage, JobReply, Rejected, SourceFiles, WorkerContext
-from sdclient.cluster.worker import Worker, check_endpoint
+from sdclient.batch.settings import ImageParameters
+from sdclient.cluster.worker import (
+    Endpoint,
+    JobMessage,
+    JobReply,
+    Rejected,
+    SourceFiles,
+    Worker,
+    WorkerContext,
+    check_endpoint,
+)
 from sdclient.errors import ServerOutOfMemory, ServerUnreachable, SourceError
+from sdclient.output.artifacts import find_artifacts
+from sdclient.output.store import GeneratedFile
 from sdclient.sources import discover
 from sdclient.testing import WebUIServer
 from sdclient.testing import webui_server as webui_server

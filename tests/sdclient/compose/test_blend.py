@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sdclient.compose.blend import WAYS, Blended, Way, best_blend, blend
+from sdclient.compose.transplant import WAYS, Blended, Way, best_blend, blend
 from tests.support.compose_material import disc, surface
 
 SIZE = (48, 48)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdclient.compose.cut import cut
+from sdclient.compose.cutout import cut
 from sdclient.errors import SourceError
 from tests.support.compose_material import disc, surface, to_image
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from sdclient.compose.draws import BackgroundOrder, is_on_own, share_evenly
+from sdclient.compose import share_evenly
+from sdclient.compose.plan import BackgroundOrder, is_on_own
 from sdclient.sources import Source
 
 

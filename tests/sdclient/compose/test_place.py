@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdclient.compose.cut import Cutout, cut
-from sdclient.compose.place import Found, find_placement
-from sdclient.compose.surface import Surface
+from sdclient.compose.cutout import Cutout, cut
+from sdclient.compose.placement import Found, Surface, find_placement
 from tests.support.compose_material import disc, surface, to_image
 
 

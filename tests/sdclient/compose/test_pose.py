@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdclient.compose.cut import Cutout, cut
-from sdclient.compose.pose import Pose, apply_pose, draw_pose
-from sdclient.compose.settings import ComposeSettings
+from sdclient.compose import ComposeSettings
+from sdclient.compose.cutout import Cutout, cut
+from sdclient.compose.placement import Pose, apply_pose, draw_pose
 from tests.support.compose_material import disc, surface, to_image
 
 

@@ -14,10 +14,10 @@ from sdclient.compose import share_evenly
 from sdclient.compose.refine import TRIES, SeamRefiner
 from sdclient.errors import OutputError, ServerUnreachable
 from sdclient.manifest import ImageRecord, Manifest
-from sdclient.masks import box_of, read_mask
+from sdclient.masks.mask import box_of, read_mask
+from sdclient.output.upkeep import verify
 from sdclient.sources import discover
 from sdclient.testing import WebUIServer, serve_webui
-from sdclient.verify import verify
 from tests.support.compose_material import Material
 
 HOW = GenerationSettings(denoising_strength=0.15, native_px=64, sampler="DPM++ SDE Karras", steps=4)
@@ -94,7 +94,7 @@ def test_a_failing_server_is_asked_again_and_then_the_image_is_given_up(
 
 
 def test_a_server_that_is_not_there_is_told_before_the_first_image(material: Material) -> None:
-    from sdclient import RetryPolicy, WebUI
+    from sdclient.client import RetryPolicy, WebUI
 
     with WebUI("http://127.0.0.1:9", retries=RetryPolicy(attempts=1)) as webui, pytest.raises(ServerUnreachable):
         SeamRefiner(webui, HOW)

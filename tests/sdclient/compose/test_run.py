@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdclient.batch.store import OutputStore
 from sdclient.compose import ComposeSettings, ComposeStart, share_evenly
-from sdclient.compose.record import ENGINE
+from sdclient.compose.maker import ENGINE
 from sdclient.errors import MaskError, OutputError, SourceError
-from sdclient.manifest import FAILED, ImageRecord, Manifest
-from sdclient.manifest_curation import Curation, FilterVerdict
-from sdclient.manifest_export import export_csv
-from sdclient.masks import box_of, read_mask
+from sdclient.manifest import Curation, ImageRecord, Manifest
+from sdclient.manifest.curation import FilterVerdict
+from sdclient.manifest.database import FAILED
+from sdclient.manifest.tables import export_csv
+from sdclient.masks.mask import box_of, read_mask
+from sdclient.output.store import OutputStore
+from sdclient.output.upkeep import read_status, retry_failed, verify
 from sdclient.sources import discover
-from sdclient.status import read_status, retry_failed
-from sdclient.verify import verify
 from sdcore.files import sha256_of
 from tests.support.compose_material import Material, disc, surface, to_image
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sdclient.compose.seam import border_of, gradient_across, seam_score
+from sdclient.compose.transplant import border_of, gradient_across, seam_score
 from tests.support.compose_material import disc
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from PIL import Image
 
-from sdclient.compose.sheet import write_transplant_sheet
+from sdclient.contact_sheets import write_transplant_sheet
 from tests.support.compose_material import Material
 
 

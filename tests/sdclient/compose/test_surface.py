@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from sdclient.compose.cut import Cutout, cut
-from sdclient.compose.surface import Surface, mismatch_map, touches, worst_mismatch
+from sdclient.compose.cutout import Cutout, cut
+from sdclient.compose.placement import Surface, mismatch_map, touches, worst_mismatch
 from tests.support.compose_material import Levels, disc, surface, to_image
 
 

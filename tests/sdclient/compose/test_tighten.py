@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdclient.boxes import Box
-from sdclient.compose.tighten import is_box, tighten_mask
-from sdclient.masks import grow_and_feather, rectangles_mask
+from sdclient.compose.cutout import is_box, tighten_mask
+from sdclient.masks.mask import grow_and_feather, rectangles_mask
+from sdcore.annotations import Box
 from tests.support.compose_material import disc, surface, to_image
 
 BOX = rectangles_mask([Box("pit", 16, 20, 46, 50)], (64, 64))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sdclient.compose.tone import match_tone
+from sdclient.compose.transplant import match_tone
 
 SIZE = (40, 36)
 

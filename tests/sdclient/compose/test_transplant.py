@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdclient.compose.cut import cut
-from sdclient.compose.pixels import form_of, to_form, to_levels
-from sdclient.compose.settings import ComposeSettings
-from sdclient.compose.surface import Surface
+from sdclient.compose import ComposeSettings
+from sdclient.compose.cutout import cut, form_of, to_form, to_levels
+from sdclient.compose.placement import Surface
 from sdclient.compose.transplant import Transplanted, transplant
-from sdclient.errors import SettingsError
+from sdcore.errors import SettingsError
 from tests.support.compose_material import disc, surface, to_image
 
 

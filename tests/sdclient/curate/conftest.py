@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sdclient.curate import Curator
-from sdclient.curate.real import CACHE_NAME
+from sdclient.curate.reference import CACHE_NAME
 from sdclient.manifest import Manifest
 from tests.support.images import add_images, sibling, surface, write_sources
 

@@ -11,11 +11,11 @@ from PIL import Image, ImageChops, ImageDraw
 
 from sdclient.curate import Curator, JudgedImage
 from sdclient.curate.curator import RUN_KEY
-from sdclient.curate.decide import UserThresholds
-from sdclient.curate.settings import CurationSettings
-from sdclient.errors import DataError, OutputError, SettingsError, SourceError
-from sdclient.manifest import Manifest
-from sdclient.manifest_curation import ACCEPTED, REJECTED, UNDECIDED, Curation
+from sdclient.curate.thresholds import CurationSettings, UserThresholds
+from sdclient.errors import OutputError, SourceError
+from sdclient.manifest import Curation, Manifest
+from sdclient.manifest.curation import ACCEPTED, REJECTED, UNDECIDED
+from sdcore.errors import DataError, SettingsError
 from tests.support.images import add_images, blurred, contents, noisy, painted, sibling, surface
 
 LATER = "2026-01-02T00:00:00+00:00"
@@ -265,7 +265,7 @@ def test_a_class_without_real_images_gets_the_limits_of_all(output: Path, source
 
 
 def test_worker_processes_find_the_same(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sdclient.curate.scoring.WORTH_WORKERS", 1)
+    monkeypatch.setattr("sdclient.curate.scores.WORTH_WORKERS", 1)
     with Manifest(output) as manifest:
         curator = Curator(output, manifest, CurationSettings(workers=2), is_dry_run=True)
         curator.score_missing()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from sdclient.curate.decide import Thresholds, duplicate_threshold, rejection_reasons
+from sdclient.curate.thresholds import Thresholds, duplicate_threshold, rejection_reasons
 
 LIMITS = Thresholds(
     max_ssim=None,

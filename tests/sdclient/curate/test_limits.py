@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sdclient.curate.limits import ENOUGH, RATE, lower_limits, tail_quantile, upper_limits
+from sdclient.curate.thresholds import ENOUGH, RATE, lower_limits, tail_quantile, upper_limits
 
 
 def test_an_exponential_tail_is_extrapolated_to_its_true_quantile() -> None:

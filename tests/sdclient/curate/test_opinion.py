@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 
 from sdclient.curate import Curator
-from sdclient.curate.features import FeatureSpace, read_features
-from sdclient.curate.opinion import read_opinions, resolve
-from sdclient.curate.settings import CurationSettings
-from sdclient.errors import SettingsError
-from sdclient.manifest import Manifest
-from sdclient.manifest_curation import Curation
+from sdclient.curate.classifier_opinion import FeatureSpace, read_features, read_opinions, resolve
+from sdclient.curate.thresholds import CurationSettings
+from sdclient.manifest import Curation, Manifest
+from sdcore.errors import SettingsError
 from tests.support.images import add_images, sibling, surface
 
 CLASS_OF = {"pit/1_1.png": "pit", "pit/2_1.png": "pit", "pit/3_1.png": "pit"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from sdclient.curate.sharpness import grain, sharpness, texture
+from sdclient.curate.measures import grain, sharpness, texture
 from sdcore.images.similarity import luma_of
 from tests.support.images import blurred, noisy, painted, surface
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy.stats import wasserstein_distance
 
-from sdclient.curate.tone import colour_distances, is_grey, look_of, tone_distances
+from sdclient.curate.measures import colour_distances, is_grey, look_of, tone_distances
 from tests.support.images import surface
 
 

@@ -10,14 +10,12 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from sdclient.box_files import BoxFiles
 from sdclient.cli import cli
-from sdclient.manifest import ImageRecord, Manifest
-from sdclient.manifest_curation import Curation
-from sdclient.manifest_exported import read_exported
-from sdclient.numbering import MAPPING_NAME
+from sdclient.manifest import Curation, ImageRecord, Manifest, read_exported
+from sdclient.sources.numbering import MAPPING_NAME
 from sdclient.testing import WebUIServer
 from sdclient.testing import webui_server as webui_server
+from sdcore.annotations.folder import AnnotationFolder
 
 WIDTH, HEIGHT = 96, 80
 BOXES = {
@@ -71,7 +69,7 @@ def test_every_pixel_that_changed_lies_in_a_box_of_the_export(chain: tuple[Path,
     assert rows
     drawn = drawn_boxes(sources)
     assert {row.output_file for row in rows} == set(records)
-    files = BoxFiles(detection / "labels" / "train")
+    files = AnnotationFolder(detection / "labels" / "train")
     for row in rows:
         boxes = files.boxes_of(detection / row.file, None, WIDTH, HEIGHT)
         changed = difference(sources, detection / row.file, records[row.output_file])

@@ -14,9 +14,9 @@ from sdclient.cli import cli
 from sdclient.errors import ExportError, ManifestError, OutputError
 from sdclient.export import ClassBalance, export
 from sdclient.export import run as run_module
-from sdclient.manifest import Manifest, Parent
-from sdclient.manifest_curation import ACCEPTED, REJECTED, Curation
-from sdclient.manifest_exported import EXPORTED_NAME, read_exported
+from sdclient.manifest import Curation, Manifest, Parent, read_exported
+from sdclient.manifest.curation import ACCEPTED, REJECTED
+from sdclient.manifest.tables import EXPORTED_NAME
 from tests.support.export_output import MakeOutput, Output, sha256_of, tree
 
 

@@ -16,15 +16,15 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from sdclient.box_files import BoxFiles
-from sdclient.boxes import Box
 from sdclient.cli import cli
-from sdclient.errors import AnnotationError, ExportError, MissingExtra
+from sdclient.errors import ExportError
 from sdclient.export import Labels, export
 from sdclient.export import run as run_module
-from sdclient.export.changes import changed_boxes
-from sdclient.manifest import Manifest, Parent
-from sdclient.manifest_exported import read_exported
+from sdclient.export.selection import changed_boxes
+from sdclient.manifest import Manifest, Parent, read_exported
+from sdcore.annotations import Box
+from sdcore.annotations.folder import AnnotationFolder
+from sdcore.errors import AnnotationError, MissingExtra
 from tests.support.export_output import HEIGHT, WIDTH, MakeOutput, Output, sha256_of, tree
 
 YOLO = Labels("yolo")
@@ -43,7 +43,7 @@ def masked(make_output: MakeOutput) -> Output:
 
 def boxes_of(detection: Path, labels: Path, images: Path) -> dict[str, list[Box]]:
     """Output file -> its boxes, by our own reader of box files."""
-    files = BoxFiles(labels)
+    files = AnnotationFolder(labels)
     found = {}
     for row in read_exported(detection):
         found[row.output_file] = files.boxes_of(images / Path(row.file).name, None, WIDTH, HEIGHT)
@@ -355,7 +355,7 @@ def test_numbers_of_the_users_own_boxes_are_kept(masked: Output, tmp_path: Path)
 
 
 def boxes_of_ours(detection: Path) -> dict[str, list[Box]]:
-    files = BoxFiles(detection / "labels" / "train")
+    files = AnnotationFolder(detection / "labels" / "train")
     return {
         row.output_file: files.boxes_of(detection / row.file, None, WIDTH, HEIGHT) for row in read_exported(detection)
     }
@@ -402,7 +402,7 @@ def test_another_name_for_the_class_without_defects(make_output: MakeOutput, tmp
 
 def test_what_is_not_installed_is_named(masked: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy", None)
-    monkeypatch.delitem(sys.modules, "sdclient.export.changes")
+    monkeypatch.delitem(sys.modules, "sdclient.export.selection")
     with pytest.raises(MissingExtra, match=r"needs the extra 'curate'"):
         export(masked.root, tmp_path / "d", labels=YOLO, uncurated=True)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sdclient.numbering import number
+from sdclient.sources.numbering import number_images
 
 
 @pytest.fixture
@@ -25,5 +25,5 @@ def project(tmp_path: Path) -> Path:
         path = tmp_path / "photos" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.effect_noise(size, 30).save(path)
-    number(tmp_path / "photos", tmp_path / "sources")
+    number_images(tmp_path / "photos", tmp_path / "sources")
     return tmp_path

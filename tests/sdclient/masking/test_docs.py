@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 from sdclient.batch import GenerationSettings
-from sdclient.batch.parameters import INPAINTING_NAMES
+from sdclient.batch.settings import INPAINTING_NAMES
 from sdclient.cli import cli
-from sdclient.masks import write_mask
-from sdclient.serve.background import running_server
+from sdclient.masks.mask import write_mask
+from sdclient.serve.app import running_server
 
 TEXT = (Path(__file__).parents[3] / "docs" / "masks.md").read_text(encoding="utf-8")
 

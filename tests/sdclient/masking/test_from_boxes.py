@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from sdclient.crop import crop_boxes
-from sdclient.errors import AnnotationError, MaskError
-from sdclient.masking import BoxMasks, MaskingResult, make_masks
-from sdclient.masks import box_of, read_mask
-from sdclient.numbering import number
+from sdclient.errors import MaskError
+from sdclient.masks.from_labels import BoxMasks
+from sdclient.masks.make import MaskingResult, make_masks
+from sdclient.masks.mask import box_of, read_mask
 from sdclient.sources import discover
+from sdclient.sources.crop import crop_boxes
+from sdclient.sources.numbering import number_images
+from sdcore.errors import AnnotationError
 
 
 def yolo(folder: Path, name: str, *lines: str) -> None:
@@ -106,7 +108,7 @@ def crops(folder: Path) -> None:
     (folder / "board.png").rename(folder / "big" / "board.png")
     yolo(folder / "boxes", "board.txt", "0 0.25 0.5 0.05 0.1", "1 0.75 0.5 0.1 0.1")
     crop_boxes(folder / "big", folder / "crops", folder / "boxes", size_px=40)
-    number(folder / "crops", folder / "sources")
+    number_images(folder / "crops", folder / "sources")
 
 
 @pytest.mark.parametrize("given", ["crops", "crops/crops.csv"])

@@ -9,12 +9,13 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from sdclient.errors import DataError, MaskError, MissingExtra
-from sdclient.masking import DifferenceMasks, MaskingResult, difference_mask, make_masks
-from sdclient.masking.alignment import align
-from sdclient.masks import box_of, read_mask
-from sdclient.numbering import number
+from sdclient.errors import MaskError
+from sdclient.masks.from_difference import DifferenceMasks, align, difference_mask
+from sdclient.masks.make import MaskingResult, make_masks
+from sdclient.masks.mask import box_of, read_mask
 from sdclient.sources import discover
+from sdclient.sources.numbering import number_images
+from sdcore.errors import DataError, MissingExtra
 
 DEFECT = (50, 40, 70, 52)
 
@@ -108,7 +109,7 @@ def boards(tmp_path: Path) -> Path:
     for folder, levels, seed in (("photos/pad", with_defect(surface()), 1), ("good/pad", surface(), 2)):
         (tmp_path / folder).mkdir(parents=True)
         photographed(levels, seed).save(tmp_path / folder / "IMG_7.png")
-    number(tmp_path / "photos", tmp_path / "sources")
+    number_images(tmp_path / "photos", tmp_path / "sources")
     return tmp_path
 
 

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdclient.errors import DataError, MaskError, SettingsError
-from sdclient.masking import ForeignMasks, MaskingResult, defect_area, make_masks
-from sdclient.masks import box_of, read_mask
+from sdclient.errors import MaskError
+from sdclient.masks.from_labels import ExternalMasks, defect_area
+from sdclient.masks.make import MaskingResult, make_masks
+from sdclient.masks.mask import box_of, read_mask
 from sdclient.sources import discover
+from sdcore.errors import DataError, SettingsError
 
 BOX = (4, 6, 12, 9)
 EXPECTED = np.zeros((24, 32), bool)
@@ -90,7 +92,7 @@ def test_a_number_means_nothing_in_colours() -> None:
 
 def make(project: Path, **options: Any) -> MaskingResult:
     sources = discover(project / "sources")
-    origin = ForeignMasks(project / "annotations", project / "sources", sources, **options)
+    origin = ExternalMasks(project / "annotations", project / "sources", sources, **options)
     return make_masks(project / "sources", sources, project / "masks", origin, grow_px=0, feather_px=0)
 
 
@@ -134,7 +136,7 @@ def test_masks_that_cannot_be_used_are_named(project: Path) -> None:
     with pytest.raises(MaskError, match="stands beside 1_mask"):
         make(project)
     with pytest.raises(DataError, match="expected a folder, found nothing"):
-        ForeignMasks(project / "nowhere", project / "sources", [])
+        ExternalMasks(project / "nowhere", project / "sources", [])
 
 
 def test_a_mask_at_the_top_cannot_belong_to_two_classes(project: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from sdclient.errors import OutputError
-from sdclient.masking import MaskingResult, NoMask, make_masks
-from sdclient.masks import box_of, read_mask, write_mask
+from sdclient.masks.make import MaskingResult, NoMaskForSource, make_masks
+from sdclient.masks.mask import box_of, read_mask, write_mask
 from sdclient.sources import Source, discover
 
 
@@ -23,7 +23,7 @@ class Dots:
 
     def mask_of(self, source: Source, size: tuple[int, int]) -> Image.Image:
         if source.relative == self._without:
-            raise NoMask("nobody drew one")
+            raise NoMaskForSource("nobody drew one")
         mask = Image.new("L", size)
         mask.putpixel((10, 10), 255)
         return mask

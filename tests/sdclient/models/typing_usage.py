@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from sdclient import Img2ImgRequest, WebUI
-from sdclient.infotext import Infotext
+from sdclient.client import WebUI
+from sdclient.infotext import Infotext, embed_infotext, load_infotext, write_infotext
 from sdclient.models import (
     VAE,
     ADetailerUnit,
@@ -18,6 +18,7 @@ from sdclient.models import (
     ExtrasSingleReply,
     ExtrasSingleRequest,
     GenerationInfo,
+    Img2ImgRequest,
     InternalProgress,
     InternalProgressRequest,
     InterrogateRequest,
@@ -28,7 +29,6 @@ from sdclient.models import (
     Upscaler,
     alwayson,
 )
-from sdclient.provenance import embed_infotext, load_infotext, write_infotext
 
 
 def from_one_image(webui: WebUI, picture: Image.Image) -> list[Image.Image]:

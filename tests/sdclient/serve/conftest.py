@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sdclient.serve.background import running_server
+from sdclient.serve.app import running_server
 from tests.support.serve_api import Api
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sdclient.serve.background import running_server
+from sdclient.serve.app import running_server
 from tests.support.serve_api import Api, recorded
 
 

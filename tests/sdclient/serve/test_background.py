@@ -6,9 +6,8 @@ import threading
 import pytest
 import requests
 
-from sdclient.errors import SettingsError
-from sdclient.serve import background
-from sdclient.serve.background import running_server
+from sdclient.serve.app import EmbeddedServer, running_server
+from sdcore.errors import SettingsError
 from sdcore.web import listen, url_of
 
 
@@ -67,6 +66,6 @@ def test_six_gets_brackets() -> None:
 
 
 def test_a_server_that_does_not_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background.EmbeddedServer, "run", lambda self, sockets: None)
+    monkeypatch.setattr(EmbeddedServer, "run", lambda self, sockets: None)
     with pytest.raises(RuntimeError, match="did not start"), running_server():
         pass

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from sdclient import models
-from sdclient.serve.payload import (
+from sdclient.manifest.database import ENGINE
+from sdclient.serve.bodies import (
     ExtrasBatchBody,
     ExtrasSingleBody,
     Img2ImgBody,
@@ -16,7 +17,7 @@ from sdclient.serve.payload import (
     PngInfoBody,
     Txt2ImgBody,
 )
-from sdclient.serve.words import ENGINE, MODEL_NAME
+from sdclient.serve.engine import MODEL_NAME
 from tests.support.serve_api import Api, as_base64, picture, recorded, usual
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sdclient.serve.background import running_server
+from sdclient.serve.app import running_server
 from sdclient.serve.jobs import FairLock, JobBoard
 from tests.support.held_engine import TIMEOUT_S, HeldEngine
 from tests.support.serve_api import Api, recorded, usual

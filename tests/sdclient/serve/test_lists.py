@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sdclient import models
-from sdclient.serve.background import running_server
+from sdclient.serve.app import running_server
 from tests.support.serve_api import Api, recorded
 
 

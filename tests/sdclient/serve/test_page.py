@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from sdclient import models
-from sdclient.serve.background import running_server
-from sdclient.serve.jobs import JobBoard
-from sdclient.serve.tasks import TaskHistory
+from sdclient.serve.app import running_server
+from sdclient.serve.jobs import JobBoard, TaskHistory
 from tests.support.held_engine import TIMEOUT_S, HeldEngine
 from tests.support.serve_api import Api, recorded, usual
 

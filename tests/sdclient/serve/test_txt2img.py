@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sdclient.serve.engines.texture import texture
-from sdclient.serve.words import ENGINE
+from sdclient.manifest.database import ENGINE
+from sdclient.serve.classical_engine import texture
 from tests.support.serve_api import Api, opened, pixels, recorded
 
 BODY = {

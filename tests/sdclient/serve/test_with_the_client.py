@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from sdclient import WebUI
+from sdclient.client import WebUI
 from sdclient.errors import RequestRejected, ServerFault, Unauthorized, UnknownSetting
 from sdclient.infotext import ENGINE_KEY
+from sdclient.manifest.database import ENGINE
 from sdclient.models import Img2ImgRequest
-from sdclient.serve.background import running_server
-from sdclient.serve.catalogue import SAMPLERS
-from sdclient.serve.words import ENGINE, MODEL_NAME
+from sdclient.serve.app import running_server
+from sdclient.serve.engine import MODEL_NAME, SAMPLERS
 from tests.support.serve_api import picture
 
 

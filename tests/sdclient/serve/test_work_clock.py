@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from sdclient import WebUI
+from sdclient.client import WebUI
 from sdclient.errors import NotFound, Unauthorized
 from sdclient.models import Img2ImgRequest
 from sdclient.serve import generation
-from sdclient.serve.background import running_server
+from sdclient.serve.app import running_server
 from sdclient.serve.jobs import JobBoard
 from sdclient.serve.work_clock import WorkClock, WorkTimes
 from tests.support.serve_api import picture

@@ -7,8 +7,22 @@ from typing import Any
 
 import pytest
 
-from sdclient import RetryPolicy, Timeouts, WebUI, errors
-from sdclient._retry import NEVER, Retrier
+from sdclient.client import RetryPolicy, Timeouts, WebUI
+from sdclient.client.transport import NEVER, Retrier
+from sdclient.errors import (
+    BadImage,
+    IncompleteReply,
+    ModelProducedNaN,
+    RequestRejected,
+    RequestTimedOut,
+    ServerFault,
+    ServerLoading,
+    ServerOutOfMemory,
+    ServerUnreachable,
+    SettingSubstituted,
+    Unauthorized,
+    WebUIError,
+)
 from sdclient.testing import Held, WebUIServer
 from tests.support.requests_to_testing import request
 
@@ -37,7 +51,7 @@ def test_refused_connections_are_tried_again(webui_server: WebUIServer, webui: W
 
 def test_a_server_that_stays_away_is_unreachable(webui_server: WebUIServer, webui: WebUI) -> None:
     webui_server.faults.refuse(times=3)
-    with pytest.raises(errors.ServerUnreachable, match="nothing answers there") as told:
+    with pytest.raises(ServerUnreachable, match="nothing answers there") as told:
         webui.img2img(request())
     assert told.value.may_have_arrived is False
     assert webui_server.jobs == ()
@@ -58,7 +72,7 @@ def test_a_broken_connection_is_tried_again_once_the_job_has_ended(
 
 def test_without_retries_a_broken_connection_says_that_the_job_may_run(webui_server: WebUIServer, webui: WebUI) -> None:
     webui_server.faults.reset(after=True)
-    with pytest.raises(errors.ServerUnreachable, match="closed the connection") as told:
+    with pytest.raises(ServerUnreachable, match="closed the connection") as told:
         webui.img2img(request(), retries=NEVER)
     assert told.value.may_have_arrived is True
 
@@ -83,19 +97,19 @@ def test_a_gateways_limit_is_waited_for(webui_server: WebUIServer, webui: WebUI)
 @pytest.mark.parametrize(
     ("fault", "arguments", "leaf"),
     [
-        ("out_of_memory", {}, errors.ServerOutOfMemory),
-        ("nan", {}, errors.ModelProducedNaN),
-        ("status", {"code": 500}, errors.ServerFault),
-        ("status", {"code": 401}, errors.Unauthorized),
-        ("status", {"code": 422}, errors.RequestRejected),
-        ("status", {"code": 500, "body": {"detail": "Invalid encoded image"}}, errors.BadImage),
+        ("out_of_memory", {}, ServerOutOfMemory),
+        ("nan", {}, ModelProducedNaN),
+        ("status", {"code": 500}, ServerFault),
+        ("status", {"code": 401}, Unauthorized),
+        ("status", {"code": 422}, RequestRejected),
+        ("status", {"code": 500, "body": {"detail": "Invalid encoded image"}}, BadImage),
     ],
 )
 def test_what_lasts_is_told_by_its_leaf_and_not_tried_again(
-    webui_server: WebUIServer, webui: WebUI, fault: str, arguments: dict[str, Any], leaf: type[errors.WebUIError]
+    webui_server: WebUIServer, webui: WebUI, fault: str, arguments: dict[str, Any], leaf: type[WebUIError]
 ) -> None:
     getattr(webui_server.faults, fault)(**arguments)
-    with pytest.raises(errors.WebUIError) as told:
+    with pytest.raises(WebUIError) as told:
         webui.img2img(request())
     assert type(told.value) is leaf
     assert [seen.path for seen in webui_server.requests].count("/sdapi/v1/img2img") == 1
@@ -117,7 +131,7 @@ def test_a_substitution_is_an_error_that_names_both(
     webui_server: WebUIServer, webui: WebUI, changes: dict[str, Any], setting: str, asked: object, used: object
 ) -> None:
     webui_server.faults.substitute(**changes)
-    with pytest.raises(errors.SettingSubstituted) as told:
+    with pytest.raises(SettingSubstituted) as told:
         webui.img2img(request())
     assert (told.value.setting, told.value.asked, told.value.used) == (setting, asked, used)
     webui_server.faults.substitute(**changes)
@@ -127,14 +141,14 @@ def test_a_substitution_is_an_error_that_names_both(
 
 def test_missing_images_are_counted(webui_server: WebUIServer, webui: WebUI) -> None:
     webui_server.faults.short_reply(missing=1)
-    with pytest.raises(errors.IncompleteReply) as told:
+    with pytest.raises(IncompleteReply) as told:
         webui.img2img(request(batch_size=2))
     assert (told.value.asked, told.value.got) == (2, 1)
 
 
 def test_half_a_reply_is_never_taken_for_a_whole_one(webui_server: WebUIServer, webui: WebUI) -> None:
     webui_server.faults.truncate()
-    with pytest.raises(errors.ServerUnreachable, match="middle of the answer"):
+    with pytest.raises(ServerUnreachable, match="middle of the answer"):
         webui.img2img(request(), retries=NEVER)
     assert images_made(webui_server) == [1]
 
@@ -166,7 +180,7 @@ def test_a_job_that_waits_behind_another_is_not_doubled_either(webui_server: Web
     held = webui_server.faults.delay()
     with webui_server.client() as other:
         other._retrier = Retrier(NEVER)
-        with pytest.raises(errors.RequestTimedOut, match="still be working on it"):
+        with pytest.raises(RequestTimedOut, match="still be working on it"):
             other.img2img(request(seed=1), timeout_s=0.3)
         sleep = _ReleasesWhenAsleep(held)
         webui._retrier = Retrier(RetryPolicy(attempts=2), sleep)
@@ -185,7 +199,7 @@ def test_a_late_reply_is_a_job_done_so_it_may_be_sent_again(webui_server: WebUIS
 def test_a_job_whose_fate_nobody_knows_is_not_sent_again(webui_server: WebUIServer, webui: WebUI) -> None:
     webui_server.faults.reset(after=True)
     webui_server.faults.status(503, on="progress")
-    with pytest.raises(errors.ServerUnreachable):
+    with pytest.raises(ServerUnreachable):
         webui.img2img(request())
     assert images_made(webui_server) == [1]
     webui_server.faults.assert_all_used()
@@ -193,7 +207,7 @@ def test_a_job_whose_fate_nobody_knows_is_not_sent_again(webui_server: WebUIServ
 
 def test_a_silent_server_counts_as_loading(webui_server: WebUIServer) -> None:
     silent = webui_server.client(timeouts=Timeouts(read_s=0.3))
-    with webui_server.faults.delay(on="options"), silent, pytest.raises(errors.ServerLoading, match="still be loading"):
+    with webui_server.faults.delay(on="options"), silent, pytest.raises(ServerLoading, match="still be loading"):
         silent.options()
 
 
@@ -206,18 +220,18 @@ def test_questions_survive_faults_that_pass(webui_server: WebUIServer, webui: We
 
 def test_orders_are_not_repeated(webui_server: WebUIServer, webui: WebUI) -> None:
     webui_server.faults.reset(on="options", after=True)
-    with pytest.raises(errors.ServerUnreachable):
+    with pytest.raises(ServerUnreachable):
         webui.set_options({"samples_format": "webp"})
     assert webui.options().samples_format == "webp"
 
 
 def test_txt2img_meets_the_same_faults(webui_server: WebUIServer, webui: WebUI) -> None:
-    from sdclient import Txt2ImgRequest
+    from sdclient.models import Txt2ImgRequest
 
     webui_server.faults.reset(after=True)
     webui_server.faults.substitute(sampler="Euler")
     asked = Txt2ImgRequest(prompt="pad", width=64, height=64, steps=2, seed=1, sampler_name="DDIM")
-    with pytest.raises(errors.SettingSubstituted):
+    with pytest.raises(SettingSubstituted):
         webui.txt2img(asked)
     assert webui.txt2img(asked).images
     assert images_made(webui_server) == [1, 1, 1]

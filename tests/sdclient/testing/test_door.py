@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
-from sdclient.errors import MissingExtra
-from sdclient.testing import serve_webui, words
-from sdclient.testing.door import ReopenablePort, _Connections
+from sdclient.testing import serve_webui
+from sdclient.testing.fault_plan import failure
+from sdclient.testing.fault_proxy import ReopenablePort, _Connections
+from sdcore.errors import MissingExtra
 
 
 def connect(port: int) -> None:
@@ -51,11 +52,11 @@ def test_only_connections_to_a_watched_port_are_told() -> None:
 
 
 def test_a_status_without_a_name_has_words_all_the_same() -> None:
-    assert words.failure(599)["detail"] == "planned by the test"
-    assert words.failure(503)["detail"] == "Service Unavailable"
+    assert failure(599)["detail"] == "planned by the test"
+    assert failure(503)["detail"] == "Service Unavailable"
 
 
 def test_without_the_web_framework_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sdclient.serve.background", None)
+    monkeypatch.setitem(sys.modules, "sdclient.serve.app", None)
     with pytest.raises(MissingExtra, match=r"sdclient\.testing.*sd-defects\[serve\]"), serve_webui():
         pass

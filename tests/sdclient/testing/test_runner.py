@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sdclient import RetryPolicy, errors
-from sdclient._retry import NEVER
 from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings
+from sdclient.client import RetryPolicy
+from sdclient.client.transport import NEVER
+from sdclient.errors import ServerUnreachable
 from sdclient.manifest import Manifest
 from sdclient.sources import discover
 from sdclient.testing import FaultPlan, WebUIServer
@@ -136,7 +137,7 @@ def test_a_server_that_goes_down_in_the_middle_keeps_what_is_made(
     def run() -> None:
         try:
             start(webui_server, sources, output, retries=NEVER, patience_s=0.0)
-        except errors.ServerUnreachable as error:
+        except ServerUnreachable as error:
             ended.append(error)
 
     running = threading.Thread(target=run)

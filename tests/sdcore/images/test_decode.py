@@ -11,12 +11,11 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from generator.decoding import decode as decode_for_generator
-from sdclient.photos import decode_photo, read_photo
-from sdclient.sizing import prepare
+from generator.diffusion.dataset import decode as decode_for_generator
+from sdclient.sources.source import decode_photo, fit_to_model, read_photo
 from sdcore.images.decode import is_grey, to_8_bit, to_rgb
-from trainer.explain import read_upright as read_to_explain
-from trainer.loader import decode as decode_for_trainer
+from trainer.data.transforms import decode as decode_for_trainer
+from trainer.models.explain import read_upright as read_to_explain
 
 SIDE = 16
 Levels = npt.NDArray[np.uint8]
@@ -107,8 +106,8 @@ OTHERS: list[tuple[str, Callable[[], Image.Image], dict[str, object]]] = [
 def pixels_by_package(path: Path) -> dict[str, Levels]:
     """(H, W, 3) RGB levels of a file, as each way into each package reads them."""
     return {
-        "sdclient": np.asarray(prepare(read_photo(path), (SIDE, SIDE))),
-        "sdclient, from bytes": np.asarray(prepare(decode_photo(path.read_bytes(), path.name), (SIDE, SIDE))),
+        "sdclient": np.asarray(fit_to_model(read_photo(path), (SIDE, SIDE))),
+        "sdclient, from bytes": np.asarray(fit_to_model(decode_photo(path.read_bytes(), path.name), (SIDE, SIDE))),
         "trainer": decode_for_trainer(path, SIDE).transpose(1, 2, 0),
         "trainer, to explain": np.asarray(read_to_explain(path)),
         "generator": decode_for_generator(path, SIDE).pixels,

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from trainer.cli import cli
-from trainer.history import EpochRecord, write_history
+from trainer.evaluation.history import EpochRecord, write_history
 
 
 def write_run(run: Path, epochs: int = 20, *, last: float | None = None) -> Path:

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from trainer.cli import cli
-from trainer.report import explanations
+from trainer.report import overlays
 
 Trained = tuple[Path, Path]
 
@@ -70,7 +70,7 @@ def test_names_no_font_can_write_are_explained_on_the_terminal(
     trained_run: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained, data = trained_run
-    monkeypatch.setattr(explanations, "can_write", str.isascii)
+    monkeypatch.setattr(overlays, "can_write", str.isascii)
     result = run(trained, data / "test", "-o", tmp_path / "o", "--class", "划痕", "--limit", 2)
     assert "no font here can write 划痕; in the overlays it is 'class no. 1'" in result.stdout
 
@@ -112,7 +112,7 @@ def test_a_long_page_says_what_it_leaves_out(
     trained_run: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained, data = trained_run
-    monkeypatch.setattr(explanations, "_SHOWN_A_CLASS", 1)
+    monkeypatch.setattr(overlays, "_SHOWN_A_CLASS", 1)
     run(trained, data / "test" / "Normal", "-o", tmp_path / "o", "--class", "划痕")
     rows = rows_of(tmp_path / "o")
     page = (tmp_path / "o" / "index.html").read_text(encoding="utf-8")

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from trainer.cli import cli
-from trainer.metrics import NAMED_WRONG, RATE_DEFINITIONS
-from trainer.predictions import write_predictions
+from trainer.evaluation.metrics import NAMED_WRONG, RATE_DEFINITIONS
+from trainer.models.predictions import write_predictions
 
 CLASSES = ("Normal", "open", "焊盘")
 

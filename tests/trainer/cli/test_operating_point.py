@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from trainer.cli import cli
-from trainer.metrics import RATE_DEFINITIONS
-from trainer.predictions import write_predictions
+from trainer.evaluation.metrics import RATE_DEFINITIONS
+from trainer.models.predictions import write_predictions
 
 CLASSES = ("Normal", "open", "焊盘")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.errors import SettingsError
+from sdcore.errors import SettingsError
 from trainer.experiment.config import is_folder_name, read_experiment
 
 ARMS = """

@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from sdclient.manifest import Manifest, Parent
-from sdclient.manifest_curation import Curation, FilterVerdict
+from sdclient.manifest import Curation, Manifest, Parent
+from sdclient.manifest.curation import FilterVerdict
+from sdcore.errors import SettingsError
 from trainer.cli import cli
-from trainer.errors import LeakageError, SettingsError
-from trainer.experiment.as_json import experiment_as_json
+from trainer.errors import LeakageError
 from trainer.experiment.config import ExperimentConfig
-from trainer.experiment.declare import as_declared
 from trainer.experiment.prepare import prepare
+from trainer.experiment.records import as_declared
+from trainer.experiment.result import experiment_as_json
 from trainer.experiment.run import run_experiment
 from trainer.messages import text
 from trainer.report import write_experiment_report

@@ -7,11 +7,11 @@ import pytest
 from scipy import stats as scipy_stats
 
 from trainer.errors import EvaluationError
-from trainer.experiment.judge import Against, JudgedArm, Judgement, Kind, judge
+from trainer.evaluation.metrics import FloatArray
+from trainer.evaluation.stats import bootstrap_arms, bootstrap_p
+from trainer.evaluation.verdict import HELPED, HURT, MIXED, NO_DIFFERENCE, Difference
+from trainer.experiment.judge import ArmComparison, JudgedArm, Judgement, Kind, judge
 from trainer.messages import text
-from trainer.metrics import FloatArray
-from trainer.stats import bootstrap_arms, bootstrap_p
-from trainer.verdict import HELPED, HURT, MIXED, NO_DIFFERENCE, Difference
 
 GROUPS, NORMAL, BAD = 60, 0, 1
 
@@ -208,9 +208,9 @@ def test_a_missing_control_is_refused_in_words() -> None:
 
 def test_better_needs_a_corrected_p_value() -> None:
     difference = Difference("macro_f1", 0.5, 0.6, None)
-    assert not Against("b", "baseline", (difference,), 0.01, None).better
-    assert not Against("b", "baseline", (difference,), 0.01, 0.0501).better
-    assert Against("b", "baseline", (difference,), 0.01, 0.05).better
+    assert not ArmComparison("b", "baseline", (difference,), 0.01, None).better
+    assert not ArmComparison("b", "baseline", (difference,), 0.01, 0.0501).better
+    assert ArmComparison("b", "baseline", (difference,), 0.01, 0.05).better
 
 
 def test_two_arms_that_share_a_control_are_judged_against_it() -> None:

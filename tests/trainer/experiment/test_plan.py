@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from trainer.errors import SettingsError
+from sdcore.errors import SettingsError
 from trainer.experiment.config import ExperimentConfig, make_experiment, read_experiment
 from trainer.experiment.plan import plan_arms, plan_cells
 

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from trainer.errors import DataError, EvaluationError, FolderInUse, GeneratedSetError, LeakageError, SettingsError
-from trainer.experiment.cell import CellJob
+from sdcore.errors import DataError, FolderInUse, SettingsError
+from trainer.data.provenance import read_generated
+from trainer.data.split import split_folds
+from trainer.errors import EvaluationError, GeneratedSetError, LeakageError
 from trainer.experiment.config import ExperimentConfig
 from trainer.experiment.prepare import prepare
+from trainer.experiment.records import CellJob
 from trainer.experiment.result import ExperimentResult
-from trainer.experiment.run import Stopped, choose_hands, is_done, plan_jobs, plan_sets, run_experiment
-from trainer.folds import split_folds
-from trainer.generated import read_generated
+from trainer.experiment.run import Stopped, choose_workers, is_done, plan_jobs, plan_sets, run_experiment
 from trainer.messages import text
 from trainer.processes import JobFailed
 
@@ -302,8 +303,8 @@ def test_output_inside_the_data_is_refused(make: MakeExperiment) -> None:
 
 def test_processes_may_not_be_negative(make: MakeExperiment) -> None:
     with pytest.raises(SettingsError, match=r"processes: found -1"):
-        choose_hands(make(train={"device": "cpu"}), -1)
-    assert choose_hands(make(train={"device": "cpu"}), None).processes >= 1
+        choose_workers(make(train={"device": "cpu"}), -1)
+    assert choose_workers(make(train={"device": "cpu"}), None).processes >= 1
 
 
 @pytest.fixture

@@ -5,10 +5,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from trainer.experiment.separability import _weighted_auroc, fit_logistic, separability
-from trainer.experiment.texture import describe_texture
+from trainer.evaluation.metrics import FloatArray
+from trainer.experiment.separability import _weighted_auroc, describe_texture, fit_logistic, separability
 from trainer.messages import text
-from trainer.metrics import FloatArray
 
 
 def made_up(shift: float, *, seed: int = 0, sources: int = 60) -> tuple[FloatArray, list[bool], list[str], list[str]]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from trainer.data.provenance import GeneratedImage
 from trainer.errors import GeneratedSetError
-from trainer.experiment.subset import choose_images, images_for_share, largest_share
-from trainer.generated import GeneratedImage
+from trainer.experiment.plan import choose_images, images_for_share, largest_share
 
 
 def images_of(**counts: int) -> list[GeneratedImage]:

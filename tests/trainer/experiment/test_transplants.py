@@ -13,17 +13,17 @@ from click.testing import CliRunner
 from PIL import Image
 
 from sdclient.compose import Composer, ComposeSettings
-from sdclient.masks import write_mask
+from sdclient.masks.mask import write_mask
 from sdclient.sources import discover
 from tests.support.experiment_work import FakeWork
-from trainer.assemble import build_training_set
 from trainer.cli import cli
 from trainer.config import TrainingJob
+from trainer.data.provenance import read_generated
+from trainer.data.training_set import build_training_set
 from trainer.errors import LeakageError
 from trainer.experiment.config import ExperimentConfig
 from trainer.experiment.prepare import prepare
 from trainer.experiment.run import run_experiment
-from trainer.generated import read_generated
 
 ENGINE = "transplant (classical, no generator)"
 

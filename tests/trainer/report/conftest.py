@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw
 
 from sdclient.manifest import ImageRecord, Manifest
 from tests.support.report_case import CLASSES, STAND_IN, Case
-from trainer.compare import compare
-from trainer.operating_point_file import ChosenPoint, write_operating_point
+from trainer.evaluation.compare import compare
+from trainer.models.decision_threshold import DecisionThreshold, write_operating_point
 from trainer.report import ReportInputs, collect_inputs
 
 
@@ -84,7 +84,7 @@ def inputs(make_case) -> ReportInputs:  # type: ignore[no-untyped-def]
     ]
     for one in arms[1].seeds:
         assert one.run is not None
-        write_operating_point(one.run, ChosenPoint("Normal", 0.5, 0.05, 3, 60))
+        write_operating_point(one.run, DecisionThreshold("Normal", 0.5, 0.05, 3, 60))
     return collect_inputs(
         compare(*arms, worth=0.05), arms, case.data, commands=["trainer compare a b <data> " + 40 * "--note drawn "]
     )

@@ -5,16 +5,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from trainer.check import BadFile, CheckResult
-from trainer.findings import Finding
-from trainer.report import check_sheet
-from trainer.report.check_sheet import sections_of, write_check_sheet
+from trainer.data import check
+from trainer.data.check import BadFile, CheckResult, sections_of, write_check_sheet
+from trainer.data.findings import Finding
 
 
 def test_sections_come_worst_first_and_count_what_they_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_sheet, "MOST_GROUPS", 2)
-    monkeypatch.setattr(check_sheet, "MOST_TILES", 3)
-    monkeypatch.setattr(check_sheet, "MOST_SINGLES", 4)
+    monkeypatch.setattr(check, "MOST_GROUPS", 2)
+    monkeypatch.setattr(check, "MOST_TILES", 3)
+    monkeypatch.setattr(check, "MOST_SINGLES", 4)
     result = CheckResult(
         Path("照片"),
         good=50,

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from trainer.compare import compare
-from trainer.errors import DataError
+from sdcore.errors import DataError
+from trainer.evaluation.compare import compare
 from trainer.messages import text
 from trainer.report import collect_inputs
-from trainer.report.samples import SIDE_PX, embed_image
+from trainer.report.collect import SIDE_PX, embed_image
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from trainer.counts import Counts, tally
-from trainer.errors import SettingsError
-from trainer.report import counts_figure
-from trainer.report.counts_figure import draw_counts
+from sdcore.errors import SettingsError
+from trainer.data.dataset import Counts, count_labels
+from trainer.report import standalone_figures
+from trainer.report.standalone_figures import draw_counts
 
 
 def counts(*labels: str) -> Counts:
-    return tally([("train", label) for label in labels for _ in range(3)], ("train", "val"), classes=["empty"])
+    return count_labels([("train", label) for label in labels for _ in range(3)], ("train", "val"), classes=["empty"])
 
 
 def test_an_svg_holds_names_and_numbers_as_words(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_a_png_is_a_picture_with_bars(tmp_path: Path) -> None:
 def test_names_that_no_font_can_draw_become_numbers_and_it_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counts_figure, "_FONTS", ())
+    monkeypatch.setattr(standalone_figures, "_FONTS", ())
     drawn = draw_counts(tmp_path / "a.pdf", counts("焊盘凹凸"))
     assert drawn.numbered
     assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")

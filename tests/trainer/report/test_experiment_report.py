@@ -9,11 +9,11 @@ import pytest
 
 from tests.support.experiment_case import PLANNED, make_experiment
 from tests.support.reports import STYLES, Page, follow, markdown_rows
-from trainer.experiment.as_json import experiment_as_json
 from trainer.experiment.judge import Judgement
+from trainer.experiment.result import experiment_as_json
 from trainer.messages import text
 from trainer.report import ExperimentInputs, collect_experiment, render_experiment, write_experiment_report
-from trainer.report.experiment_page import flatten
+from trainer.report.experiment_report import flatten
 
 
 @pytest.fixture(scope="module")

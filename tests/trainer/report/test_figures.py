@@ -3,8 +3,12 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from trainer.metrics import Rate
+from trainer.evaluation.metrics import Rate
+from trainer.evaluation.stats import Interval
+from trainer.evaluation.verdict import Difference
+from trainer.report.elements import ArmName, ReportWords
 from trainer.report.figures import (
+    Lettering,
     draw_balance,
     draw_differences,
     draw_intervals,
@@ -12,12 +16,7 @@ from trainer.report.figures import (
     draw_operating,
     loss_range,
 )
-from trainer.report.inputs import ArmFacts, ClassCount, Curve
-from trainer.report.operating import ChosenCut, OperatingCurve
-from trainer.report.pieces import ArmName, ReportWords
-from trainer.report.svg import Lettering
-from trainer.stats import Interval
-from trainer.verdict import Difference
+from trainer.report.inputs import ArmFacts, ChosenCut, ClassCount, Curve, OperatingCurve
 
 WORDS = ReportWords()
 CURVE = Curve("seed-0", (1, 2, 3), (1.0, 0.8, 0.6), (1.2, 0.9, 0.7))

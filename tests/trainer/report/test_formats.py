@@ -6,15 +6,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from sdcore.errors import SettingsError
 from tests.support.reports import markdown_rows, page_of
 from trainer import messages
 from trainer.cli import cli
-from trainer.errors import SettingsError
-from trainer.predictions import write_predictions
+from trainer.models.predictions import write_predictions
 from trainer.report import ReportInputs, render_report
-from trainer.report.formats import choose_format
-from trainer.report.markdown import as_line, as_table
-from trainer.report.pieces import Cell, Row, Table, head, number, row_head
+from trainer.report.elements import Cell, Row, Table, as_line, as_table, choose_format, head, number, row_head
 
 
 @pytest.mark.parametrize(

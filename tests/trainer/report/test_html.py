@@ -7,11 +7,10 @@ from dataclasses import replace
 import pytest
 
 from tests.support.reports import STYLES, Page, follow, page_of
-from trainer import messages
-from trainer.compare import compare
-from trainer.comparison_json import comparison_as_json
+from trainer.evaluation.compare import compare, comparison_as_json
+from trainer.messages import p_value, percent, text
 from trainer.report import ReportInputs, collect_inputs, render_report, write_report
-from trainer.report.compare_page import MOST_FLIPS
+from trainer.report.compare_report import MOST_FLIPS
 from trainer.report.inputs import ArmFacts
 
 
@@ -54,21 +53,21 @@ def test_recalls_stand_with_their_corrected_p_values(inputs: ReportInputs) -> No
         for one in contrast.recalls:
             place = f"/comparison/{key}/recalls/{one.name}"
             assert one.p_holm is not None
-            assert figures[f"{place}/p_holm"] == messages.p_value(one.p_holm)
-            assert figures[f"{place}/second"] == messages.percent(one.second)
+            assert figures[f"{place}/p_holm"] == p_value(one.p_holm)
+            assert figures[f"{place}/second"] == percent(one.second)
             assert figures[f"{place}/support"] == str(one.support)
 
 
 def test_what_a_difference_takes_is_said_where_it_was_asked(inputs: ReportInputs, single: ReportInputs) -> None:
     worth = inputs.comparison.against_baseline.worth
     assert worth is not None
-    assert messages.text(worth.sentence) in page_of(inputs).words
+    assert text(worth.sentence) in page_of(inputs).words
     assert "To see a difference of" not in page_of(single).words
 
 
 def test_every_training_has_its_diagnosis(inputs: ReportInputs) -> None:
     page = page_of(inputs)
-    lines = [messages.text(one.line) for arm in inputs.arms for one in arm.diagnoses]
+    lines = [text(one.line) for arm in inputs.arms for one in arm.diagnoses]
     assert len(lines) == 8
     for line in lines:
         assert line in page.words
@@ -79,7 +78,7 @@ def test_chosen_cuts_are_judged_on_test_images_or_missed_in_words(inputs: Report
     figures = {pointer: shown for pointer, _, shown in page.figures}
     truth = inputs.arms[1].operating[2].chosen
     assert truth is not None
-    assert figures["/operating/augmented/2/chosen/miss_rate/value"] == messages.percent(truth.miss_rate.value)
+    assert figures["/operating/augmented/2/chosen/miss_rate/value"] == percent(truth.miss_rate.value)
     assert figures["/operating/augmented/2/chosen/overkill_rate/count"] == str(truth.overkill_rate.count)
     assert figures["/operating/augmented/2/chosen/promised"] == "5.00 %"
     assert "No cut was chosen" not in page.words
@@ -96,7 +95,7 @@ def test_the_worst_mistakes_are_shown_with_how_sure_they_are(single: ReportInput
     alternatives = [attributes.get("alt") for tag, attributes in page.tags if tag == "img"]
     for image, sureness in shown:
         assert image in alternatives
-        assert f"{messages.percent(sureness)} sure" in page.words
+        assert f"{percent(sureness)} sure" in page.words
     bare = Page(render_report(replace(inputs, worst=None))).words
     assert "Worst mistakes" not in bare
 
@@ -108,7 +107,7 @@ def test_the_balance_is_shown_before_and_after(inputs: ReportInputs) -> None:
     assert figures["/balance/augmented/classes/焊盘凹凸/generated"] == "24"
     assert figures["/balance/augmented/classes/焊盘凹凸/generated_share"] == "80.00 %"
     assert figures["/balance/augmented/all/total"] == "150"
-    assert figures["/balance/augmented/all/generated_share"] == messages.percent(46 / 150)
+    assert figures["/balance/augmented/all/generated_share"] == percent(46 / 150)
 
 
 def test_a_control_that_repeats_real_images_shows_how_many(inputs: ReportInputs) -> None:
@@ -124,11 +123,11 @@ def test_a_control_that_repeats_real_images_shows_how_many(inputs: ReportInputs)
 
 def test_the_verdict_comes_first(inputs: ReportInputs) -> None:
     page = page_of(inputs)
-    assert page.words.index(messages.text(inputs.comparison.verdict.sentence)) < page.words.index("Rates side by side")
+    assert page.words.index(text(inputs.comparison.verdict.sentence)) < page.words.index("Rates side by side")
     identities = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
     assert identities[0] == "verdict"
     for note in inputs.comparison.notes:
-        assert messages.text(note) in page.words
+        assert text(note) in page.words
 
 
 def test_the_page_needs_nothing_from_outside(any_inputs: ReportInputs) -> None:

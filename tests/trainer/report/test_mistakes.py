@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
 
-from trainer.arms import Arm, SeedPredictions
-from trainer.errors import SettingsError
-from trainer.operating_point_file import ChosenPoint, write_operating_point
-from trainer.predictions import Predictions, make_predictions
+from sdcore.errors import SettingsError
+from trainer.evaluation.arms import Arm, SeedPredictions
+from trainer.models.decision_threshold import DecisionThreshold, write_operating_point
+from trainer.models.predictions import Predictions, make_predictions
 from trainer.report.collect import curve_of
-from trainer.report.operating import operating_curve
-from trainer.report.worst import worst_mistakes
+from trainer.report.inputs import operating_curve, worst_mistakes
 
 CLASSES = ("Normal", "open", "焊盘凹凸")
 
@@ -78,7 +77,7 @@ def test_the_curve_goes_through_the_points_of_an_independent_one() -> None:
 
 def test_a_chosen_cut_is_judged_at_and_above_it() -> None:
     one = said([0.7, 0.5, 0.2, 0.5, 0.6, 0.9], LABELS)
-    chosen = operating_curve("seed-0", one, normal="Normal", point=ChosenPoint("Normal", 0.5, 0.05, 3, 60)).chosen
+    chosen = operating_curve("seed-0", one, normal="Normal", point=DecisionThreshold("Normal", 0.5, 0.05, 3, 60)).chosen
     assert chosen is not None
     assert (chosen.cut, chosen.promised) == (0.5, 0.05)
     assert (chosen.miss_rate.count, chosen.miss_rate.of) == (1, 3)
@@ -92,7 +91,7 @@ def test_without_defects_or_without_good_images_there_is_no_curve() -> None:
 
 
 def test_a_chosen_point_of_another_normal_class_is_refused(tmp_path: Path) -> None:
-    write_operating_point(tmp_path, ChosenPoint("open", 0.5))
+    write_operating_point(tmp_path, DecisionThreshold("open", 0.5))
     one = SeedPredictions("seed-0", said([0.7] * 6, LABELS), tmp_path)
     with pytest.raises(SettingsError, match=r"calls 'open' normal, but --normal is 'Normal'"):
         curve_of(one, normal="Normal", abnormal=None)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from trainer.heat_box import HeatBox
-from trainer.report.overlay import LEAST_PX, MOST_PX, Line, blend_heat, can_write, draw_overlay
+from trainer.models.explain import HeatBox
+from trainer.report.overlays import LEAST_PX, MOST_PX, Line, blend_heat, can_write, draw_overlay
 
 CYAN = (0, 220, 255)
 

@@ -12,24 +12,22 @@ import pytest
 from sdcore.images.folders import LabelledImage
 from sdcore.messages import LANGUAGES, message
 from tests.support.experiment_case import PLANNED, make_experiment
-from trainer.compare import compare
-from trainer.dataset import Dataset
-from trainer.diagnose import diagnose
-from trainer.evidence import Conditions
-from trainer.experiment.declare import Declaration
+from trainer.data.dataset import Dataset
+from trainer.data.findings import Finding
+from trainer.data.leakage import LeakageReport, leakage_warnings
+from trainer.evaluation.compare import compare
+from trainer.evaluation.diagnosis import diagnose
+from trainer.evaluation.history import Conditions, EpochRecord
+from trainer.evaluation.stats import Resampled
+from trainer.evaluation.verdict import images_needed
+from trainer.experiment.records import Declaration
 from trainer.experiment.separability import separability
-from trainer.findings import Finding
-from trainer.history import EpochRecord
-from trainer.leakage import Guarded
-from trainer.leakage_words import words_on
 from trainer.messages import text
-from trainer.predictions import make_predictions
+from trainer.models.predictions import make_predictions
 from trainer.report import ReportInputs, collect_experiment, render_experiment, render_report
-from trainer.report.pieces import ReportWords
-from trainer.stats import Resampled
+from trainer.report.elements import ReportWords
 from trainer.words_findings import WORDS as FINDINGS
 from trainer.words_reports import WORDS
-from trainer.worth import images_needed
 
 TERMS = (
     "Normal Abnormal F1 AUROC McNemar Holm Clopper Pearson Stable Diffusion TP FP FN TN UTC trainer evaluate RUN DATA"
@@ -149,9 +147,9 @@ def test_what_the_guard_let_pass_is_known_in_chinese() -> None:
     sentences = [
         message("in_data", data="data", warning=words)
         for foreign in (0, 3)
-        for words in words_on(
+        for words in leakage_warnings(
             dataset,
-            Guarded((image, image), foreign, 4, 5),
+            LeakageReport((image, image), foreign, 4, 5),
             [Finding("near", "", ("val/open/2.png", "train/open/1.png"))],
             [Path("data/val/open/7.png")],
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sdclient.curate.review.serving import review_application
+from sdclient.review.serving import review_application
 from tests.support.review import build_output
 from tests.support.review_page import Page
 

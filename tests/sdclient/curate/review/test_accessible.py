@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, expect
 
-from sdclient.curate.review.serving import review_application
-from sdclient.manifest import Manifest
-from sdclient.manifest_curation import ACCEPTED, Curation
-from tests.support.browser import CHROMIUM, Browser, Person, chromium, expect, visit
+from sdclient.manifest import Curation, Manifest
+from sdclient.manifest.curation import ACCEPTED
+from sdclient.review.serving import review_application
+from tests.support.browser import CHROMIUM, Person, chromium, visit
 from tests.support.review import FILES, build_output
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdclient.curate.review.serving import review_application
-from sdclient.errors import DataError, ManifestError
-from sdclient.manifest import Manifest
-from sdclient.manifest_curation import ACCEPTED, REJECTED, Curation, FilterVerdict
+from sdclient.errors import ManifestError
+from sdclient.manifest import Curation, Manifest
+from sdclient.manifest.curation import ACCEPTED, REJECTED, FilterVerdict
+from sdclient.review.serving import review_application
+from sdcore.errors import DataError
 from tests.support.review import FILES, SIZE, picture, write
 from tests.support.review_page import Page
 

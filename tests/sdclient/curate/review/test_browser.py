@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Route
+from playwright.sync_api import Browser, Route, expect
 
-from sdclient.curate.review.serving import review_application
-from sdclient.manifest import Manifest
-from sdclient.manifest_curation import ACCEPTED, REJECTED, Curation
-from tests.support.browser import CHROMIUM, Browser, Person, chromium, counters, expect, visit
+from sdclient.manifest import Curation, Manifest
+from sdclient.manifest.curation import ACCEPTED, REJECTED
+from sdclient.review.serving import review_application
+from tests.support.browser import CHROMIUM, Person, chromium, counters, visit
 from tests.support.review import FILES, MASK_BOX, SIZE, build_output, picture, write
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")

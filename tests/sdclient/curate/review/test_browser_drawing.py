@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from playwright.sync_api import Browser, expect
 
-from sdclient.curate.review.drawing import DrawingService
-from sdclient.curate.review.serving import drawing_application, review_application
-from sdclient.masks import read_mask
-from tests.support.browser import CHROMIUM, Browser, Person, chromium, expect, visit
+from sdclient.masks.mask import read_mask
+from sdclient.review.drawing_service import DrawingService
+from sdclient.review.serving import drawing_application, review_application
+from tests.support.browser import CHROMIUM, Person, chromium, visit
 from tests.support.review import SIZE, build_output
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")

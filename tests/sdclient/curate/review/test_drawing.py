@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from sdclient.curate.review.drawing import Drawing, DrawingService, Shape
-from sdclient.curate.review.serving import drawing_application
 from sdclient.errors import MaskError, SourceError
-from sdclient.masks import read_mask
+from sdclient.masks.mask import read_mask
+from sdclient.review.drawing_service import Drawing, DrawingService, Shape
+from sdclient.review.serving import drawing_application
 from tests.support.review import SIZE, build_output
 from tests.support.review_page import Page
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from sdclient.curate.review.serving import review_application
+from sdclient.review.serving import review_application
 from tests.support.review import build_output
 from tests.support.review_page import Page
 

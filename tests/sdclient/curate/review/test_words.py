@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from sdclient.curate.review import page
-from sdclient.curate.review.page import render
-from sdclient.curate.review.words import WORDS
+from sdclient.review import app
+from sdclient.review.app import render
+from sdclient.review.words import WORDS
 
-STATIC = Path(page.__file__).parent / "static"
-TEMPLATES = Path(page.__file__).parent / "templates"
+STATIC = Path(app.__file__).parent / "static"
+TEMPLATES = Path(app.__file__).parent / "templates"
 MADE_UP = {"said_", "said_many_", "state_", "fact_"}
 
 

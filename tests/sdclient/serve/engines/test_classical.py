@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from sdclient.serve.engines.classical import ClassicalEngine
+from sdclient.serve.classical_engine import ClassicalEngine
 
 STRENGTHS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 SEEDS = range(6)

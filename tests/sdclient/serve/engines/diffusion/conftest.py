@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sdclient.serve.engines.diffusion.engine import DiffusionEngine, load_engine
-from tests.support.engines import (
-    make_model,
-)
+from sdclient.serve.diffusion_engine import DiffusionEngine, load_engine
+from tests.support.engines import make_model
 
 
 @pytest.fixture(scope="session")

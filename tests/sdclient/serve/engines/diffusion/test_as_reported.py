@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from generator.sampling import sample
-from sdclient.serve.engines.diffusion.engine import DiffusionEngine
+from generator.diffusion.sampling import sample
+from sdclient.serve.diffusion_engine import DiffusionEngine
 from sdcore.diffusion_model import load_model
 from sdcore.torch_runtime import MixedPrecision
 from tests.support.engines import CPU, Watched, drawn, picture, recipe

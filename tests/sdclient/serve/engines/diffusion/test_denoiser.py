@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from generator.network import build_schedule
-from sdclient.serve.engines.diffusion.denoiser import Denoiser, KeptRegion
+from generator.diffusion.session import build_schedule
+from sdclient.serve.denoiser import Denoiser, KeptRegion
 from tests.support.engines import KnownNetwork, known_model
 
 
@@ -42,7 +42,7 @@ def test_guidance_goes_on_from_the_class_led_away_from() -> None:
 
 def test_guidance_of_many_pictures_is_asked_for_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = denoiser(label=0, against=1, guidance=4.0).velocity(noisy(), torch.tensor(300.0))
-    monkeypatch.setattr("sdclient.serve.engines.diffusion.denoiser._MOST_AT_ONCE", 3)
+    monkeypatch.setattr("sdclient.serve.denoiser._MOST_AT_ONCE", 3)
     assert torch.allclose(denoiser(label=0, against=1, guidance=4.0).velocity(noisy(), torch.tensor(300.0)), whole)
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from sdclient.errors import SettingsError
-from sdclient.serve.engines.diffusion.engine import DiffusionEngine, load_engine
-from sdclient.serve.painting import Engine, ImageSeed, ImageTask
-from sdclient.sizing import native_px_for
+from sdclient.serve.diffusion_engine import DiffusionEngine, load_engine
+from sdclient.serve.engine import Engine, ImageSeed, ImageTask
+from sdclient.sources.source import guess_native_px
+from sdcore.errors import SettingsError
 from tests.support.engines import CPU, SIZE_PX, KnownNetwork, Watched, drawn, known_model, picture, recipe
 
 SAMPLERS = ["DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE", "Euler a", "Euler"]
@@ -30,7 +30,7 @@ def test_it_is_a_painter_and_says_what_it_is(engine: DiffusionEngine) -> None:
     assert engine.notice.startswith("This is NOT Stable Diffusion: a diffusion model trained on 12 of your own colour")
     assert "Normal, open, 裂纹" in engine.notice
     assert engine.model.title.startswith("boards-32px-not-stable-diffusion [")
-    assert native_px_for(engine.model.title) == SIZE_PX
+    assert guess_native_px(engine.model.title) == SIZE_PX
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

@@ -11,12 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from sdclient import Txt2ImgRequest, WebUI
 from sdclient.batch import BatchRunner, GenerationSettings
+from sdclient.client import WebUI
+from sdclient.client.dialects import Product
 from sdclient.errors import ServerOutOfMemory
-from sdclient.serve.background import running_server
-from sdclient.serve.engines.diffusion.engine import DiffusionEngine
-from sdclient.server_kind import Product
+from sdclient.models import Txt2ImgRequest
+from sdclient.serve.app import running_server
+from sdclient.serve.diffusion_engine import DiffusionEngine
 from sdclient.sources import discover
 from tests.support.engines import CPU, drawn, known_model
 

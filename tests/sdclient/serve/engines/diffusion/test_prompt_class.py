@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sdclient.serve.engines.diffusion.prompt_class import class_in_prompt
+from sdclient.serve.diffusion_engine import class_in_prompt
 
 CLASSES = ("Normal", "exposed_copper", "copper", "open", "漏铜", "pad bumps", "scratch-deep")
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from generator.network import SCHEDULE
-from sdclient.serve.engines.diffusion.engine import DiffusionEngine
-from sdclient.serve.engines.diffusion.samplers import CATALOGUE, make_sampling
+from generator.diffusion.session import SCHEDULE
+from sdclient.serve.denoiser import CATALOGUE, make_sampling
+from sdclient.serve.diffusion_engine import DiffusionEngine
 from tests.support.engines import CPU, KnownNetwork, Watched, known_model, picture, recipe
 
 SAMPLERS = [sampler.name for sampler in CATALOGUE.samplers]

@@ -16,8 +16,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from sdclient.cli import cli
-from sdclient.errors import ModelFileError
 from sdcore.diffusion_model import PixelCodec, load_model, read_description
+from sdcore.errors import ModelFileError
 from tests.support.engines import CLASSES, drawn
 
 WEIGHTS = Path("unet", "diffusion_pytorch_model.safetensors")

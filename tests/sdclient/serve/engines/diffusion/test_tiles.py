@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sdclient.serve.engines.diffusion.denoiser import Denoiser, _tile_weight
+from sdclient.serve.denoiser import Denoiser, _tile_weight
 from tests.support.engines import KnownNetwork, known_model
 
 

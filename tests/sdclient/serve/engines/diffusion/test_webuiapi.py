@@ -14,8 +14,8 @@ import pytest
 import webuiapi
 from PIL import Image
 
-from sdclient.serve.background import running_server
-from sdclient.serve.engines.diffusion.engine import DiffusionEngine
+from sdclient.serve.app import running_server
+from sdclient.serve.diffusion_engine import DiffusionEngine
 from tests.support.engines import SIZE_PX, drawn
 
 SIZE = {"width": SIZE_PX, "height": SIZE_PX}

@@ -1,0 +1,1 @@
+"""A class-conditional diffusion model, trained from scratch on the user's own images."""

@@ -1,0 +1,447 @@
+"""One start of a training: budget, bar, history.csv, resume.pt."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from sdcore.diffusion_model import ModelDescription, PixelCodec, fit_pixel_codec, save_model
+from sdcore.errors import SettingsError
+from sdcore.files import write_bytes_atomically
+from sdcore.progress import Interrupted
+
+from ..config import NetworkConfig, TrainConfig
+from ..errors import ModelError
+from .dataset import TrainingSet
+from .sampling import draw_sheet, sample_rows
+from .session import Session, Validation, lr_share
+
+SHEET_NAME = "sheet.png"
+
+_COPIES_ON_DISK = 6
+"""Weights, their average, two moments of the optimizer, the saved model, and one to spare, each 4 bytes a weight."""
+_RISEN_BY = 1.05
+"""A validation loss above the lowest one times this is worth a sentence."""
+
+
+class TrainingRun:
+    """One start of a training.
+
+    Args:
+        folder: where the model goes.
+        config: how it is trained.
+        pictures: what it learns from.
+        before: the state to go on from, or None.
+        device: where it is trained.
+        threads: of the CPU, for the record.
+        progress: show a bar and sentences on stderr.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config: TrainConfig,
+        pictures: TrainingSet,
+        before: Progress | None,
+        *,
+        device: torch.device,
+        threads: int,
+        progress: bool,
+    ) -> None:
+        self.folder, self.config, self.pictures = folder, config, pictures
+        self.reports: list[ProgressRecord] = list(before.reports) if before else []
+        self._progress, self._threads, self._device = progress, threads, device
+        network = config.network
+        self._code = fit_pixel_codec((picture.pixels for picture in pictures.train), network.packing)
+        self._session = Session(pictures, self._code, config, device)
+        if before is not None:
+            self._session.restore(before.session)
+        self.resumed_after = self._session.steps_done
+        self._budget = Budget(config, spent_s=before.training_s if before else 0.0)
+        self._facts = _describe(pictures, network, self._code)
+        self._validation = (
+            Validation(pictures, self._code, size_px=network.size_px, device=device) if pictures.val else None
+        )
+        self._losses: list[float] = []
+        self._stepping_s = 0.0
+
+    def refuse_full_disk(self) -> None:
+        """Ask for room before the work, not after it.
+
+        Raises:
+            SettingsError: there is too little.
+        """
+        weights = sum(one.numel() for one in self._session.network.parameters())
+        needed, free = 4 * weights * _COPIES_ON_DISK, shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise SettingsError(
+                f"{self.folder}: {free / 2**20:.0f} MiB free on this disk, but saving takes {needed / 2**20:.0f}; "
+                "free some, or choose another -o"
+            )
+
+    def go(self, asked_to_stop: Callable[[], bool]) -> None:
+        """Train to the end of the budget, saving on the way.
+
+        Raises:
+            Interrupted: when asked to stop.
+        """
+        config, session = self.config, self._session
+        self._say_what_begins()
+        with TrainingBar(shown=self._progress) as bar:
+            while (share := self._budget.share_done(session.steps_done)) < 1:
+                begin_s = time.perf_counter()
+                self._losses.append(session.step(share))
+                self._stepping_s += time.perf_counter() - begin_s
+                bar.show(
+                    share=self._budget.share_done(session.steps_done),
+                    step=session.steps_done,
+                    images_per_s=self._images_per_s(),
+                    train_loss=sum(self._losses) / len(self._losses),
+                    val_loss=self.reports[-1].val_loss if self.reports else None,
+                    left_s=self._budget.seconds_left(session.steps_done),
+                )
+                if asked_to_stop():
+                    self._report(is_end=False)
+                    raise Interrupted(
+                        f"stopped after step {session.steps_done}, all of it saved in {self.folder}; "
+                        "the same command goes on"
+                    )
+                is_end = self._budget.share_done(session.steps_done) >= 1
+                if is_end or session.steps_done % config.save_every == 0:
+                    self._report(is_end=is_end)
+
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know."""
+        found = list(self.pictures.notes)
+        best, last = best_of(self.reports), self.reports[-1]
+        if best is not None and last.val_loss is not None and last.val_loss > _RISEN_BY * (best.val_loss or 0):
+            kept = (
+                "those weights are kept" if self.config.keep == "best" else "--keep best would have kept those weights"
+            )
+            found.append(
+                f"the validation loss was lowest at step {best.step} ({best.val_loss:.3f}) and rose to "
+                f"{last.val_loss:.3f}: it begins to learn the pictures by heart; {kept}"
+            )
+        return tuple(found)
+
+    def _report(self, *, is_end: bool) -> None:
+        """Validate, save, and draw where it is time."""
+        session, config = self._session, self.config
+        val_loss = None
+        if self._validation is not None:
+            val_loss = self._validation.loss(session.average.network, session.precision, batch_size=config.batch_size)
+        share = self._budget.share_done(session.steps_done)
+        report = ProgressRecord(
+            step=session.steps_done,
+            minutes=self._budget.spent_s / 60,
+            train_loss=sum(self._losses) / len(self._losses),
+            val_loss=val_loss,
+            lr=config.lr * lr_share(session.steps_done - 1, share, config),
+            images_per_s=self._images_per_s(),
+        )
+        self.reports.append(report)
+        if config.keep == "last" or best_of(self.reports) in (report, None):
+            training = self._training_record(report)
+            save_model(
+                self.folder,
+                session.average.network,
+                session.schedule,
+                self._facts,
+                training=training,
+                half=config.half,
+            )
+        # After the model: broken off between the two, these steps are done again, to the same model.
+        save_progress(
+            self.folder / RESUME_NAME,
+            Progress(
+                config=config.model_dump(mode="json"),
+                fingerprint=self.pictures.fingerprint,
+                training_s=self._budget.spent_s,
+                reports=tuple(self.reports),
+                session=session.state(),
+            ),
+        )
+        write_history(self.folder / HISTORY_NAME, self.reports)
+        if is_end or (config.sheet_every and session.steps_done % config.sheet_every == 0):
+            self._draw_sheet(report)
+        self._losses, self._stepping_s = [], 0.0
+
+    def _draw_sheet(self, report: ProgressRecord) -> None:
+        session, size_px = self._session, self.config.network.size_px
+        rows = sample_rows(
+            session.average.network, self.pictures, self._code, size_px=size_px, precision=session.precision
+        )
+        loss = "" if report.val_loss is None else f", validation loss {report.val_loss:.3f}"
+        title = f"{self.folder.name}: step {report.step}, {report.minutes:.0f} min{loss}"
+        write_bytes_atomically(self.folder / SHEET_NAME, draw_sheet(rows, title))
+
+    def _training_record(self, report: ProgressRecord) -> dict[str, Any]:
+        return {
+            "config": self.config.model_dump(mode="json"),
+            "steps": report.step,
+            "minutes": round(report.minutes, 2),
+            "train_loss": report.train_loss,
+            "val_loss": report.val_loss,
+            "images_per_s": round(report.images_per_s, 1),
+            "device": self._device.type,
+            "threads": self._threads,
+            "precision": self._session.precision.name,
+        }
+
+    def _images_per_s(self) -> float:
+        return len(self._losses) * self.config.batch_size / max(self._stepping_s, 1e-9)
+
+    def _say_what_begins(self) -> None:
+        if not self._progress:
+            return
+        pictures, session = self.pictures, self._session
+        weights = sum(one.numel() for one in session.network.parameters())
+        colour = "grey" if pictures.channels == 1 else "colour"
+        counts = ", ".join(f"{name} {count}" for name, count in pictures.counts.items())
+        machine = f"{self._device.type}, {session.precision.name}, {self._threads} thread(s)"
+        lines = [
+            *(f"note: {words}" for words in pictures.notes),
+            f"learns from {len(pictures.train)} {colour} pictures: {counts}",
+            f"held out: {pictures.val_from}",
+            f"{weights / 1e6:.1f} million weights, {machine}",
+        ]
+        if self.resumed_after:
+            lines.append(f"goes on after step {self.resumed_after}")
+        for line in lines:
+            tqdm.write(line, file=sys.stderr)
+
+
+def _describe(pictures: TrainingSet, network: NetworkConfig, codec: PixelCodec) -> ModelDescription:
+    """What a model of these images says of itself."""
+    lineage = [
+        {"file": picture.file, "class": pictures.classes[picture.label], "sha256": picture.sha256}
+        for picture in pictures.train
+    ]
+    data = {
+        "fingerprint": pictures.fingerprint,
+        "images": len(pictures.train),
+        "counts": pictures.counts,
+        "held_out": len(pictures.val),
+        "held_out_from": pictures.val_from,
+        "learned_from": lineage,
+    }
+    return ModelDescription(pictures.classes, network.size_px, codec, data)
+
+
+class Budget:
+    """Counts a training's time over all its starts, and says how much of the whole is done.
+
+    Args:
+        config: its `steps` and `minutes`; the first that is reached ends the training.
+        spent_s: seconds of earlier starts.
+        clock: gives seconds.
+    """
+
+    def __init__(
+        self, config: TrainConfig, *, spent_s: float = 0.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._steps, self._minutes = config.steps, config.minutes
+        self._clock = clock
+        self._begin_s = clock() - spent_s
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds of training so far."""
+        return self._clock() - self._begin_s
+
+    def share_done(self, steps_done: int) -> float:
+        """Between 0 and 1."""
+        shares = [0.0]
+        if self._steps is not None:
+            shares.append(steps_done / self._steps)
+        if self._minutes is not None:
+            shares.append(self.spent_s / (60 * self._minutes))
+        return min(max(shares), 1.0)
+
+    def seconds_left(self, steps_done: int) -> float | None:
+        """Until the end at the pace so far; None before anything is done."""
+        share = self.share_done(steps_done)
+        return self.spent_s * (1 - share) / share if share > 0 else None
+
+
+_FORMAT = "{percentage:3.0f}%|{bar}| {postfix}"
+
+
+class TrainingBar:
+    """Drawn on stderr, by share of the whole, for a training may end by the clock.
+
+    Args:
+        shown: False draws nothing.
+    """
+
+    def __init__(self, *, shown: bool) -> None:
+        self._bar: tqdm[Any] = tqdm(total=1.0, bar_format=_FORMAT, disable=not shown, file=sys.stderr)
+
+    def __enter__(self) -> TrainingBar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+
+    def show(
+        self,
+        *,
+        share: float,
+        step: int,
+        images_per_s: float,
+        train_loss: float,
+        val_loss: float | None,
+        left_s: float | None,
+    ) -> None:
+        """Draw it anew.
+
+        Args:
+            share: 0 to 1.
+            step: steps done.
+            images_per_s: the pace.
+            train_loss: mean of late.
+            val_loss: the last one, None before the first.
+            left_s: seconds until the end.
+        """
+        validated = "" if val_loss is None else f", val {val_loss:.3f}"
+        left = "" if left_s is None else f", {describe_duration(left_s)} left"
+        self._bar.set_postfix_str(
+            f"step {step}, {images_per_s:.0f} images/s, loss {train_loss:.3f}{validated}{left}", refresh=False
+        )
+        self._bar.update(max(share - self._bar.n, 0.0))
+
+
+def describe_duration(duration_s: float) -> str:
+    """Like "1:02:03" or "4:05"."""
+    hours, rest = divmod(round(duration_s), 3600)
+    minutes, seconds = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+HISTORY_NAME = "history.csv"
+
+
+@dataclass(frozen=True)
+class ProgressRecord:
+    """How a training stood when it was last looked at."""
+
+    step: int
+    minutes: float
+    """Of training so far."""
+    train_loss: float
+    """Mean over the steps since the report before."""
+    val_loss: float | None
+    """Of the averaged weights; None without held-out pictures."""
+    lr: float
+    images_per_s: float
+    """Since the report before, validation and drawing left out."""
+
+
+def write_history(path: Path, reports: Sequence[ProgressRecord]) -> None:
+    """Write `history.csv`, one row a report."""
+    buffer = io.StringIO(newline="")
+    writer = csv.DictWriter(buffer, [field.name for field in fields(ProgressRecord)])
+    writer.writeheader()
+    for report in reports:
+        row = asdict(report)
+        writer.writerow({name: _rounded(value) for name, value in row.items()})
+    write_bytes_atomically(path, buffer.getvalue().encode())
+
+
+def best_of(reports: Sequence[ProgressRecord]) -> ProgressRecord | None:
+    """The report of the lowest validation loss, the first of equals; None where nothing was validated."""
+    judged = [report for report in reports if report.val_loss is not None]
+    return min(judged, key=lambda report: report.val_loss or 0.0, default=None)
+
+
+def _rounded(value: float | int | None) -> float | int | str:
+    if value is None:
+        return ""
+    return value if isinstance(value, int) else float(f"{value:.6g}")
+
+
+RESUME_NAME = "resume.pt"
+_STATE_FORMAT = "sd-defects generator training"
+_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """A training as it stood."""
+
+    config: dict[str, Any]
+    """Its settings, as JSON would hold them."""
+    fingerprint: str
+    """Of its pictures."""
+    training_s: float
+    """How long it has trained."""
+    reports: tuple[ProgressRecord, ...]
+    session: dict[str, Any]
+    """What `Session.state` gave."""
+
+
+def save_progress(path: Path, progress: Progress) -> None:
+    """Write `resume.pt`; when that fails, the former one is still there.
+
+    Raises:
+        OSError: it cannot be written, above all because the disk is full.
+    """
+    content = {
+        "format": _STATE_FORMAT,
+        "version": _VERSION,
+        "config": progress.config,
+        "fingerprint": progress.fingerprint,
+        "training_s": progress.training_s,
+        "reports": [asdict(report) for report in progress.reports],
+        "session": progress.session,
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_bytes_atomically(path, buffer.getbuffer())
+
+
+def load_progress(path: Path) -> Progress:
+    """Read `resume.pt`; no code in the file is run.
+
+    Raises:
+        ModelError: it is damaged, or another version wrote it.
+    """
+    try:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about other pickle protocols; what cannot be read raises
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        if content["format"] != _STATE_FORMAT or content["version"] != _VERSION:
+            raise ValueError(f"format {content['format']!r}, version {content['version']}")
+        return Progress(
+            config=dict(content["config"]),
+            fingerprint=str(content["fingerprint"]),
+            training_s=float(content["training_s"]),
+            reports=reports_of(content["reports"]),
+            session=dict(content["session"]),
+        )
+    except OSError:
+        raise
+    except Exception as error:  # on foreign bytes the reader fails in many ways
+        words = str(error).partition("\n")[0][:120] or type(error).__name__
+        raise ModelError(
+            f"{path}: the state of an earlier training cannot be read ({words}); add --overwrite to start anew"
+        ) from error
+
+
+def reports_of(rows: Sequence[dict[str, Any]]) -> tuple[ProgressRecord, ...]:
+    """Reports out of their fields."""
+    return tuple(ProgressRecord(**row) for row in rows)

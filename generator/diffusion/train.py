@@ -1,0 +1,168 @@
+"""Train a class-conditional diffusion model on a folder of pictures, and save it so that it can be served."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdcore.diffusion_model import GENERATOR_NAME, clear_model, prepare_folder
+from sdcore.errors import SettingsError
+from sdcore.progress import deferred_interrupts
+from sdcore.torch_runtime import choose_device, explain_out_of_memory, torch_threads, usable_threads
+
+from ..config import TrainConfig, what_differs
+from .dataset import read_training_set
+from .run import (
+    HISTORY_NAME,
+    RESUME_NAME,
+    SHEET_NAME,
+    Budget,
+    Progress,
+    ProgressRecord,
+    TrainingRun,
+    best_of,
+    load_progress,
+)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training achieved."""
+
+    folder: Path
+    steps: int
+    minutes: float
+    train_loss: float
+    val_loss: float | None
+    """Of the weights that were saved; None without held-out pictures."""
+    weights_of_step: int
+    """After which step the saved weights were; earlier than `steps` when validation was better there."""
+    images_per_s: float
+    resumed_after: int
+    """Steps of earlier starts."""
+    was_there: bool
+    """Whether all of it had been trained before."""
+    notes: tuple[str, ...] = ()
+    """What the user should know, in sentences."""
+
+
+def train(
+    data: Path,
+    folder: Path,
+    config: TrainConfig,
+    *,
+    val: Path | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> TrainResult:
+    """Train on the class folders of `data` and save the model in `folder`.
+
+    Started again with the same settings and pictures it goes on where it was saved last, on the same CPU to the
+    same bits; with more `steps` or `minutes` a finished one goes on too.
+
+    Args:
+        data: one folder of images per class, of a training part only.
+        folder: where to write; see `model_files`.
+        config: how.
+        val: held-out images, the same layout; None takes a folder `val` beside `data`, else a share of `data`.
+        overwrite: replace what is in `folder`.
+        progress: show bars and sentences on stderr.
+
+    Raises:
+        DataError: the pictures cannot be used (with its branches TooFewImages and GeneratedImages).
+        SettingsError: the folder holds a training of other settings or pictures, the disk has no room, no such device.
+        ModelFileError: the folder is a file (or ModelError: the state to go on from cannot be read).
+        OutOfMemory: the batch does not fit.
+        TrainingDiverged: the loss is no longer a number.
+        MissingExtra: diffusers is not installed.
+        Interrupted: Ctrl-C; everything is saved.
+        OSError: a file cannot be written; what was saved before is still there.
+    """
+    device = choose_device(config.device)
+    before = _look_up(folder, config, overwrite=overwrite)
+    pictures = read_training_set(
+        data,
+        size_px=config.network.size_px,
+        val_folder=val,
+        val_share=config.val_share,
+        seed=config.seed,
+        progress=progress,
+    )
+    if before is not None and before.fingerprint != pictures.fingerprint:
+        raise SettingsError(
+            f"{folder}: its training began with other pictures than {data} holds now; give the same ones, choose "
+            "another -o, or add --overwrite to start anew"
+        )
+    if before is not None and Budget(config, spent_s=before.training_s).share_done(_steps_of(before)) >= 1:
+        return _result(folder, config, before.reports, pictures.notes, was_there=True)
+    threads = config.threads or usable_threads()
+    with (
+        torch_threads(threads),
+        explain_out_of_memory(batch_size=config.batch_size, size_px=config.network.size_px),
+        deferred_interrupts() as asked_to_stop,
+    ):
+        prepare_folder(folder)
+        if before is None:
+            _clear(folder)
+        run = TrainingRun(folder, config, pictures, before, device=device, threads=threads, progress=progress)
+        run.refuse_full_disk()
+        run.go(asked_to_stop)
+        return _result(folder, config, tuple(run.reports), run.notes(), resumed_after=run.resumed_after)
+
+
+def _look_up(folder: Path, config: TrainConfig, *, overwrite: bool) -> Progress | None:
+    """The training to go on from; None to start anew."""
+    if overwrite or not folder.is_dir():
+        return None
+    path = folder / RESUME_NAME
+    if not path.is_file():
+        if (folder / GENERATOR_NAME).is_file():
+            raise SettingsError(
+                f"{folder}: holds a model but not its {RESUME_NAME} to go on from; choose another -o, or add "
+                "--overwrite to replace it"
+            )
+        return None
+    before = load_progress(path)
+    differs = what_differs(before.config, config)
+    if differs is not None:
+        raise SettingsError(
+            f"{folder}: holds a training with {differs}; give what it was started with, choose another -o, or add "
+            "--overwrite to start anew"
+        )
+    return before
+
+
+def _clear(folder: Path) -> None:
+    clear_model(folder)
+    for name in (RESUME_NAME, HISTORY_NAME, SHEET_NAME):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _steps_of(progress: Progress) -> int:
+    return int(progress.session["steps_done"])
+
+
+def _result(
+    folder: Path,
+    config: TrainConfig,
+    reports: tuple[ProgressRecord, ...],
+    notes: tuple[str, ...],
+    *,
+    was_there: bool = False,
+    resumed_after: int = 0,
+) -> TrainResult:
+    last = reports[-1]
+    kept = (best_of(reports) if config.keep == "best" else None) or last
+    rates = sorted(report.images_per_s for report in reports)
+    return TrainResult(
+        folder=folder,
+        steps=last.step,
+        minutes=last.minutes,
+        train_loss=last.train_loss,
+        val_loss=kept.val_loss,
+        weights_of_step=kept.step,
+        images_per_s=rates[len(rates) // 2],
+        resumed_after=resumed_after,
+        was_there=was_there,
+        notes=notes,
+    )

@@ -1,0 +1,313 @@
+"""The base model and its tokenizer's vocabulary.
+
+It comes in two forms: `vocab.json` and `merges.txt` (a diffusers folder, or what transformers keeps in its cache,
+where an A1111 WebUI that has run once left it), and OpenAI's `bpe_simple_vocab_16e6.txt.gz`, which lies in the
+packages `open_clip_torch` and `clip`, both of them part of every A1111 WebUI's own environment.
+"""
+
+from __future__ import annotations
+
+import gzip
+import importlib
+import importlib.util
+import json
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from sdcore.files import read_json, sha256_of
+from sdcore.optional_imports import import_diffusers
+
+from ..errors import ModelError
+from .families import Described, Family, describe_base, model_index
+
+Prediction = Literal["epsilon", "v_prediction"]
+
+
+@dataclass(eq=False)
+class Base:
+    """A loaded base, its weights frozen.
+
+    Attributes:
+        name: of its file or folder.
+        sha256: of its file; of its UNet's file where it is a folder.
+        text_encoders: one, or two for SDXL.
+        tokenizers: one for each.
+        schedule: diffusers' `DDPMScheduler` with the noise levels it was trained on.
+    """
+
+    name: str
+    sha256: str
+    family: Family
+    unet: Any
+    vae: Any
+    text_encoders: tuple[Any, ...]
+    tokenizers: tuple[Any, ...]
+    schedule: Any
+
+    @property
+    def prediction(self) -> Prediction:
+        """What the UNet tells: the noise, or the velocity."""
+        prediction: Prediction = self.schedule.config.prediction_type
+        return prediction
+
+
+def load_base(
+    path: Path,
+    *,
+    tokenizer: Path | None = None,
+    config: Path | None = None,
+    prediction: Prediction | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Base:
+    """Load a base, without any network.
+
+    Args:
+        path: a checkpoint in one .safetensors file, or a diffusers folder.
+        tokenizer: where the text encoder's vocabulary is; for a checkpoint in one file, see `find_vocabulary`.
+        config: a diffusers folder that tells how the networks of a checkpoint in one file are put together, where it
+            is not the usual; its weights are not read, and may be missing.
+        prediction: what the UNet tells, where the base does not say it rightly.
+        dtype: of the weights.
+
+    Raises:
+        ModelError: the base is missing, a pickle, another kind of model or damaged; or the vocabulary is missing.
+    """
+    described = describe_base(path)
+    import_diffusers()
+    with warnings.catch_warnings(), explain_errors(path):
+        warnings.simplefilter("ignore")  # about other packages' versions; what cannot be loaded raises
+        parts = (
+            _load_folder(path, dtype) if described.is_folder else _load_file(path, described, tokenizer, config, dtype)
+        )
+    encoders = (parts["text_encoder"], *([parts["text_encoder_2"]] if described.family.is_sdxl else []))
+    tokenizers = (parts["tokenizer"], *([parts["tokenizer_2"]] if described.family.is_sdxl else []))
+    for module in (parts["unet"], parts["vae"], *encoders):
+        module.requires_grad_(False).eval()
+    return Base(
+        name=path.stem if path.is_file() else path.resolve().name,
+        sha256=sha256_of(path if path.is_file() else sorted((path / "unet").glob("*.safetensors"))[0]),
+        family=described.family,
+        unet=parts["unet"],
+        vae=parts["vae"],
+        text_encoders=encoders,
+        tokenizers=tokenizers,
+        schedule=_schedule(parts["scheduler"], described, prediction),
+    )
+
+
+def _load_file(
+    path: Path, described: Described, tokenizer: Path | None, config: Path | None, dtype: torch.dtype
+) -> dict[str, Any]:
+    diffusers = import_diffusers()
+    family = described.family
+    if config is None and not family.components:
+        raise ModelError(
+            f"--base {path}: a {family.name} in one file does not tell which of its kinds it is; give it as a "
+            "diffusers folder, or its folder of configurations with --base-config"
+        )
+    pipeline = diffusers.StableDiffusionXLPipeline if family.is_sdxl else diffusers.StableDiffusionPipeline
+    with tempfile.TemporaryDirectory(prefix="generator-base-") as made:
+        folder = config or _write_configuration(Path(made), family, tokenizer)
+        loaded = pipeline.from_single_file(str(path), config=str(folder), local_files_only=True, torch_dtype=dtype)
+    parts: dict[str, Any] = loaded.components
+    return parts
+
+
+def _write_configuration(folder: Path, family: Family, tokenizer: Path | None) -> Path:
+    """A diffusers folder without weights, for diffusers to build the networks by."""
+    vocabulary = find_vocabulary(tokenizer)
+    (folder / "model_index.json").write_text(json.dumps(model_index(family)), encoding="utf-8")
+    for name, values in family.components.items():
+        (folder / name).mkdir()
+        file = "scheduler_config.json" if name == "scheduler" else "config.json"
+        (folder / name / file).write_text(json.dumps(values), encoding="utf-8")
+    vocabulary.write(folder / "tokenizer", pad_token="<|endoftext|>")  # noqa: S106 - a token of a text
+    if family.is_sdxl:
+        vocabulary.write(folder / "tokenizer_2", pad_token="!")  # noqa: S106
+    return folder
+
+
+def _load_folder(path: Path, dtype: torch.dtype) -> dict[str, Any]:
+    """Each part by itself: a folder may name a safety checker, of which nothing is needed."""
+    diffusers, transformers = import_diffusers(), importlib.import_module("transformers")
+    index = read_json(path / "model_index.json")
+    parts: dict[str, Any] = {
+        name: getattr(diffusers, kind).from_pretrained(
+            str(path),
+            subfolder=name,
+            local_files_only=True,
+            use_safetensors=True,
+            torch_dtype=dtype,
+            variant=_variant(path / name),
+        )
+        for name, kind in (("unet", "UNet2DConditionModel"), ("vae", "AutoencoderKL"))
+    }
+    parts["scheduler"] = diffusers.DDPMScheduler.from_pretrained(
+        str(path), subfolder="scheduler", local_files_only=True
+    )
+    for name in ("text_encoder", "text_encoder_2"):
+        if name in index:
+            kind = "CLIPTextModelWithProjection" if name == "text_encoder_2" else "CLIPTextModel"
+            parts[name] = getattr(transformers, kind).from_pretrained(
+                str(path / name),
+                local_files_only=True,
+                use_safetensors=True,
+                torch_dtype=dtype,
+                variant=_variant(path / name),
+            )
+            tokens = path / name.replace("text_encoder", "tokenizer")
+            parts[tokens.name] = transformers.CLIPTokenizer.from_pretrained(str(tokens), local_files_only=True)
+    return parts
+
+
+def _variant(folder: Path) -> str | None:
+    """The middle of the weights' names where all have one, as in `model.fp16.safetensors`."""
+    names = [file.name.split(".") for file in folder.glob("*.safetensors")]
+    return None if any(len(parts) == 2 for parts in names) else names[0][1]
+
+
+def _schedule(loaded: Any, described: Described, prediction: Prediction | None) -> Any:
+    diffusers = import_diffusers()
+    told: Prediction = "v_prediction" if described.predicts_v else "epsilon"
+    # The base's own noise levels, and none of the settings that only sampling needs.
+    names = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
+    levels = {name: loaded.config[name] for name in names if name in loaded.config}
+    return diffusers.DDPMScheduler(
+        **levels,
+        clip_sample=False,
+        prediction_type=prediction or told,
+        rescale_betas_zero_snr=described.zero_snr,
+    )
+
+
+@contextmanager
+def explain_errors(path: Path) -> Iterator[None]:
+    """Foreign errors about a base's content, in one line."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        words = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+        raise ModelError(f"--base {path}: cannot be loaded ({words}); copy or download it again") from error
+
+
+BPE_FILE = "bpe_simple_vocab_16e6.txt.gz"
+VOCABULARY_FILES = ("vocab.json", "merges.txt")
+_HUB_NAME = "openai/clip-vit-large-patch14"
+_PACKAGES = ("open_clip", "clip")
+_TOKENS = 49408
+_MERGES = _TOKENS - 2 * 256 - 2
+"""What remains beside the bytes, the bytes that end a word, and the two marks of a text's ends."""
+_START, _END = "<|startoftext|>", "<|endoftext|>"
+_ADVICE = (
+    "give --tokenizer a diffusers folder, the WebUI's folder, or a folder with vocab.json and merges.txt; "
+    "or 'pip install --no-deps open_clip_torch', which brings it"
+)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """CLIP's vocabulary in the form that transformers reads."""
+
+    vocab_json: str
+    merges_txt: str
+
+    def write(self, folder: Path, *, pad_token: str) -> None:
+        """Put a tokenizer's files into a folder.
+
+        Args:
+            folder: is made when missing.
+            pad_token: what short texts are filled up with; SDXL's second encoder has "!", the others the end mark.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        special = {"bos_token": _START, "eos_token": _END, "unk_token": _END, "pad_token": pad_token}
+        settings = {**special, "model_max_length": 77, "do_lower_case": True, "tokenizer_class": "CLIPTokenizer"}
+        (folder / "vocab.json").write_text(self.vocab_json, encoding="utf-8")
+        (folder / "merges.txt").write_text(self.merges_txt, encoding="utf-8", newline="\n")
+        (folder / "special_tokens_map.json").write_text(json.dumps(special), encoding="utf-8")
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+
+
+def find_vocabulary(given: Path | None = None) -> Vocabulary:
+    """CLIP's vocabulary from where the user says, else from an installed package or transformers' cache.
+
+    Raises:
+        ModelError: it is nowhere; says what helps.
+    """
+    if given is not None:
+        return _read(_below(given), given)
+    for package in _PACKAGES:
+        spec = importlib.util.find_spec(package)  # finds it without running it
+        for place in (spec.submodule_search_locations or ()) if spec else ():
+            file = Path(place) / BPE_FILE
+            if file.is_file():
+                return _read(file, file)
+    cached = _in_cache()
+    if cached is not None:
+        return _read(cached, cached)
+    raise ModelError(f"a checkpoint in one file does not hold the vocabulary of its text encoder; {_ADVICE}")
+
+
+def _below(given: Path) -> Path:
+    """The file or folder that holds the vocabulary, in a place that the user named."""
+    if given.is_file() and given.name.endswith(".gz"):
+        return given
+    for folder in (given, given / "tokenizer"):
+        if all((folder / name).is_file() for name in VOCABULARY_FILES):
+            return folder
+    found = sorted(given.rglob(BPE_FILE)) if given.is_dir() else []
+    if found:
+        return found[0]
+    raise ModelError(f"--tokenizer {given}: found neither vocab.json with merges.txt nor {BPE_FILE} there; {_ADVICE}")
+
+
+def _in_cache() -> Path | None:
+    hub = importlib.import_module("huggingface_hub")
+    files = [hub.try_to_load_from_cache(_HUB_NAME, name) for name in VOCABULARY_FILES]
+    return Path(str(files[0])).parent if all(isinstance(file, str) for file in files) else None
+
+
+def _read(place: Path, named: Path) -> Vocabulary:
+    try:
+        if place.is_dir():
+            vocab, merges = ((place / name).read_text(encoding="utf-8") for name in VOCABULARY_FILES)
+            if not isinstance(json.loads(vocab), dict):
+                raise ValueError("vocab.json holds no table")
+            return Vocabulary(vocab, merges)
+        return from_bpe(gzip.decompress(place.read_bytes()).decode("utf-8"))
+    except (OSError, EOFError, ValueError) as error:
+        raise ModelError(f"{named}: the tokenizer's vocabulary cannot be read ({error}); {_ADVICE}") from error
+
+
+def from_bpe(text: str) -> Vocabulary:
+    """The vocabulary out of OpenAI's list of merges.
+
+    Its tokens are, in this order: a sign for each byte, the same ending a word, the merges in the order of the list,
+    and the marks of a text's start and end (openai/CLIP, clip/simple_tokenizer.py).
+
+    Raises:
+        ValueError: the list is too short.
+    """
+    header, *lines = text.split("\n")
+    merges = lines[:_MERGES]
+    if len(merges) < _MERGES or any(len(line.split()) != 2 for line in merges):
+        raise ValueError(f"expected {_MERGES} merges of two parts")
+    signs = _byte_signs()
+    tokens = [*signs, *(f"{sign}</w>" for sign in signs), *("".join(line.split()) for line in merges), _START, _END]
+    vocab = {token: number for number, token in enumerate(tokens)}
+    return Vocabulary(json.dumps(vocab, ensure_ascii=False), "\n".join([header, *merges]) + "\n")
+
+
+def _byte_signs() -> list[str]:
+    """A visible sign for each of the 256 bytes: itself where it is one, else the next free one from U+0100 on."""
+    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = 256 - len(visible)
+    return [chr(code) for code in (*visible, *range(0x100, 0x100 + others))]

@@ -1,0 +1,321 @@
+"""Training images, captions, sizes, latents, draws."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from sdcore.errors import SettingsError
+from sdcore.images.folders import list_labelled_images
+
+from ..config import Flip
+from ..diffusion.dataset import read_upright
+from ..errors import GeneratedImages, TooFewImages
+
+_FEWEST = 2
+
+
+@dataclass(frozen=True)
+class TrainingImage:
+    """One picture to learn from."""
+
+    path: Path
+    class_name: str
+    caption: str
+    sha256: str
+    width_px: int
+    height_px: int
+    """Of the upright picture."""
+
+
+def find_images(data: Path, captions: Captions) -> list[TrainingImage]:
+    """Every picture of DATA/<class>/, in the order of class and name.
+
+    Raises:
+        DataError: the folder is laid out otherwise, or a picture cannot be read.
+        GeneratedImages: a picture tells that it was generated.
+        TooFewImages: a class with fewer than two pictures.
+        SettingsError: a caption that cannot be read.
+    """
+    listed = list_labelled_images(data, refuse_divided=True)
+    for label, count in Counter(image.label for image in listed).items():
+        if count < _FEWEST:
+            raise TooFewImages(
+                f"{data / label}: {count} picture; at least {_FEWEST} are needed, add some or take the folder away"
+            )
+    return [_describe(image.path, image.label, captions) for image in listed]
+
+
+def read_picture(path: Path, size: tuple[int, int]) -> Image.Image:
+    """A picture upright, 8-bit RGB, scaled to (width, height); nothing is cut off, for a defect may be anywhere.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    picture = read_upright(path).picture
+    smaller = size[0] * size[1] < picture.width * picture.height
+    # As 'sdclient generate' scales a source: enlarging with Lanczos would draw halos along hard edges.
+    return picture.resize(size, Image.Resampling.LANCZOS if smaller else Image.Resampling.BICUBIC)
+
+
+def fingerprint(images: Sequence[TrainingImage]) -> str:
+    """sha256 over class and bytes of every picture: the same for the same pictures, whatever their names and order."""
+    entries = sorted([image.class_name, image.sha256] for image in images)
+    return hashlib.sha256(json.dumps(entries, ensure_ascii=False).encode("utf-8")).hexdigest()
+
+
+def _describe(path: Path, class_name: str, captions: Captions) -> TrainingImage:
+    read = read_upright(path)
+    if read.generated_by is not None:
+        raise GeneratedImages(
+            f"{path}: a generated picture, for it carries {read.generated_by}; a model taught by its own kind drifts "
+            "away from real pictures, so give folders of real ones alone"
+        )
+    return TrainingImage(path, class_name, captions.of(class_name, path), read.sha256, *read.picture.size)
+
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DEFAULT_TEMPLATE = "photo of a circuit board, {class}"
+_SECTIONS = ("class", "caption")
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+
+
+@dataclass(frozen=True)
+class Captions:
+    """Rules for captions; the first that has something to say holds.
+
+    A text file beside a picture, with its name and `.txt`; a class's own caption; the template.
+    """
+
+    template: str = DEFAULT_TEMPLATE
+    """Holds {class} where the class's word goes."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """Class -> its word in captions, where the folder's name is not what the text encoder knows."""
+    whole: Mapping[str, str] = field(default_factory=dict)
+    """Class -> its whole caption; may hold {class} too."""
+
+    def __post_init__(self) -> None:
+        _check(self.template, "--caption")
+
+    def of_class(self, class_name: str) -> str:
+        """The caption of a class's pictures that have none of their own."""
+        template = self.whole.get(class_name, self.template)
+        return template.replace("{class}", self.words.get(class_name, class_name)).strip()
+
+    def of(self, class_name: str, picture: Path) -> str:
+        """The caption of one picture.
+
+        Raises:
+            SettingsError: the text beside it cannot be read.
+        """
+        beside = picture.with_suffix(".txt")
+        try:
+            own = " ".join(beside.read_text(encoding="utf-8-sig").split())
+        except FileNotFoundError:
+            return self.of_class(class_name)
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{beside}: the caption cannot be read ({error}); save it as UTF-8 text") from error
+        return own or self.of_class(class_name)
+
+
+def read_captions(file: Path | None, template: str = DEFAULT_TEMPLATE) -> Captions:
+    """Captions by a template, and by a TOML file with [class] (words) and [caption] (whole captions) by class name.
+
+    Raises:
+        SettingsError: the file cannot be read, or holds something else; names section and key.
+    """
+    if file is None:
+        return Captions(template)
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(
+            f"{file}: captions cannot be read ({error}); expected TOML with [class] and [caption], "
+            'as "漏铜" = "exposed copper"'
+        ) from error
+    tables: dict[str, dict[str, str]] = {name: {} for name in _SECTIONS}
+    for section, table in content.items():
+        if section not in tables or not isinstance(table, dict):
+            raise SettingsError(f"{file}: found {section!r}; expected the sections [class] and [caption]")
+        for name, text in table.items():
+            if not isinstance(text, str) or not text.strip():
+                raise SettingsError(f"{file}: [{section}] {name}: found {text!r}; expected a text")
+            if section == "caption":
+                _check(text, f"{file}: [caption] {name}")
+            tables[section][name] = text
+    return Captions(template, tables["class"], tables["caption"])
+
+
+def check_classes(captions: Captions, classes: list[str]) -> None:
+    """Refuse rules for classes that there are not, which are most likely misspelt.
+
+    Raises:
+        SettingsError: names them.
+    """
+    unknown = sorted({*captions.words, *captions.whole} - set(classes))
+    if unknown:
+        raise SettingsError(f"captions for {', '.join(unknown)}: no such class; there are {', '.join(classes)}")
+
+
+def _check(text: str, where: str) -> None:
+    wrong = [name for name in _PLACEHOLDER.findall(text) if name != "class"]
+    if wrong or not text.strip():
+        found = f"{{{wrong[0]}}}" if wrong else "an empty text"
+        raise SettingsError(f"{where}: found {found}; expected a caption, with {{class}} where the class's word goes")
+
+
+STEP_PX = 64
+"""Sides are multiples of this: the networks halve a side three times after the VAE has divided it by eight."""
+
+
+def training_size(width_px: int, height_px: int, native_px: int) -> tuple[int, int]:
+    """The (width, height) a picture is scaled to: its aspect, at about the area `native_px` squared.
+
+    Sides are multiples of 64 px and at least 64 px, so that pictures of like aspect share a size; the aspect is off by
+    at most half a step of the longer side. `sdclient generate` asks for sizes by the same rule, in steps of 8 px.
+
+    Raises:
+        ValueError: a size is not positive.
+    """
+    if min(width_px, height_px, native_px) < 1:
+        raise ValueError(f"sizes must be positive, got {width_px} x {height_px}, native {native_px}")
+    short, long = sorted((width_px, height_px))
+    most = max(STEP_PX, _nearest(native_px * native_px / STEP_PX))
+    out_short = max(STEP_PX, _nearest(math.sqrt(native_px * native_px * short / long)))
+    out_long = min(most, max(out_short, _nearest(out_short * long / short)))
+    return (out_short, out_long) if width_px <= height_px else (out_long, out_short)
+
+
+def _nearest(value: float) -> int:
+    return math.floor(value / STEP_PX + 0.5) * STEP_PX
+
+
+_TURNS = {"horizontal": Image.Transpose.FLIP_LEFT_RIGHT, "vertical": Image.Transpose.FLIP_TOP_BOTTOM}
+
+
+@dataclass(frozen=True)
+class Latent:
+    """What the VAE says of one picture: a normal distribution for each number of its latent."""
+
+    mean: torch.Tensor
+    """(4, H/8, W/8) float16."""
+    std: torch.Tensor
+    """Likewise."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the picture in px."""
+        height, width = self.mean.shape[-2:]
+        return 8 * width, 8 * height
+
+    def draw(self, generator: torch.Generator) -> torch.Tensor:
+        """One latent out of the distribution, float32, not scaled yet."""
+        noise = torch.randn(self.mean.shape, generator=generator)
+        return self.mean.float() + self.std.float() * noise
+
+
+@dataclass(frozen=True)
+class LatentCache:
+    """Latents of all pictures, each as it is and mirrored as far as that is allowed."""
+
+    versions: tuple[tuple[Latent, ...], ...]
+    """By picture; the first is the picture as it is."""
+    scaling: float
+    """What the UNet wants latents multiplied by."""
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """(width, height) in px of each picture as it is trained."""
+        return [versions[0].size for versions in self.versions]
+
+    def draw(self, index: int, generator: torch.Generator) -> torch.Tensor:
+        """A scaled latent of one picture, in one of its versions."""
+        versions = self.versions[index]
+        chosen = int(torch.randint(len(versions), (), generator=generator)) if len(versions) > 1 else 0
+        return versions[chosen].draw(generator) * self.scaling
+
+
+def encode_all(
+    vae: Any,
+    images: Sequence[TrainingImage],
+    *,
+    native_px: int,
+    flips: Sequence[Flip] = (),
+    device: torch.device,
+    progress: bool = False,
+) -> LatentCache:
+    """Run the VAE's encoder over every picture and its mirror images, in fp32: in half precision SDXL's gives NaN.
+
+    Raises:
+        DataError: a picture cannot be read.
+    """
+    versions = []
+    vae.to(device=device, dtype=torch.float32)
+    with torch.no_grad():
+        for image in tqdm(images, desc="encode", unit="image", dynamic_ncols=True, disable=not progress):
+            size = training_size(image.width_px, image.height_px, native_px)
+            picture = read_picture(image.path, size)
+            pictures = [picture, *(picture.transpose(_TURNS[flip]) for flip in flips)]
+            if len(flips) > 1:
+                pictures.append(picture.transpose(Image.Transpose.ROTATE_180))
+            versions.append(tuple(_encode(vae, one, device) for one in pictures))
+    vae.to("cpu")
+    return LatentCache(tuple(versions), float(vae.config.scaling_factor))
+
+
+def _encode(vae: Any, picture: Image.Image, device: torch.device) -> Latent:
+    pixels = torch.from_numpy(np.asarray(picture, dtype=np.float32).transpose(2, 0, 1).copy())
+    distribution = vae.encode((pixels / 127.5 - 1)[None].to(device)).latent_dist
+    half = [part[0].to(device="cpu", dtype=torch.float16) for part in (distribution.mean, distribution.std)]
+    return Latent(half[0], half[1])
+
+
+class WeightedSampler:
+    """Draws pictures with replacement, all from one generator, so that a training goes on where it was.
+
+    Args:
+        classes: the class of each picture.
+        balance: draw a class first, all alike, then one of its pictures; otherwise any picture.
+    """
+
+    def __init__(self, classes: Sequence[str], *, balance: bool) -> None:
+        self._count = len(classes)
+        by_class: dict[str, list[int]] = {}
+        for index, name in enumerate(classes):
+            by_class.setdefault(name, []).append(index)
+        self._members = list(by_class.values()) if balance else [list(range(self._count))]
+
+    def take(self, count: int, generator: torch.Generator) -> list[int]:
+        """Indices of `count` pictures."""
+        taken = []
+        for _ in range(count):
+            members = self._members[int(torch.randint(len(self._members), (), generator=generator))]
+            taken.append(members[int(torch.randint(len(members), (), generator=generator))])
+        return taken
+
+
+def micro_batches(indices: Sequence[int], sizes: Sequence[tuple[int, int]], most: int) -> Iterator[list[int]]:
+    """Positions within `indices` that can go through the network together: of one size, at most `most`."""
+    by_size: dict[tuple[int, int], list[int]] = {}
+    for position, index in enumerate(indices):
+        by_size.setdefault(sizes[index], []).append(position)
+    for positions in by_size.values():
+        for start in range(0, len(positions), most):
+            yield positions[start : start + most]

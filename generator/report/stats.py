@@ -1,0 +1,372 @@
+"""Intervals, halves, manifolds, recommended strengths (pure).
+
+Intervals are of 95 %. A share's is Clopper and Pearson's (1934), which keeps its coverage at small counts; where
+several images hang together (one source, one board), whole groups are drawn again with replacement too (percentile
+bootstrap), and the wider of the two ends holds.
+
+A bootstrap draws pictures twice, and a picture that is its own neighbour at distance 0 spoils manifolds and kernel
+sums. So groups are drawn without replacement, half of both sets each time (delete-d jackknife, Shao and Wu 1989): of a
+figure whose error falls with the root of the number, the spread over halves is the spread of the figure itself. Where
+both sets are of one distribution the error of the kernel distance falls faster, and the interval is too wide by up to
+the root of three, never too narrow.
+
+(Kynkaanniemi et al. 2019, Improved Precision and Recall; Binkowski et al. 2018, Demystifying MMD GANs.)
+
+The manifold of a set is the union of balls about its pictures, each as far as the picture's k-th nearest neighbour in
+the set. Precision is the share of made pictures inside the real manifold, recall the share of real ones inside the made
+manifold. Both depend on how many pictures a set has; compare figures of equal numbers only.
+
+The kernel distance is the unbiased estimate of the squared maximum mean discrepancy under (x y / D + 1)^3, D being the
+number of features. Of two sets of one distribution it is 0 on average, so it can be below.
+
+The share that keeps its class can only fall as the strength grows, the share that changes only rise; what chance adds
+is taken out by pooling neighbours that stand in the wrong order (isotonic regression; Barlow et al. 1972). A limit
+between two tested strengths is read off the straight line between them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+CONFIDENCE = 0.95
+BOOTSTRAP_DRAWS = 1000
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number with its interval; all None where it is undefined."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    """The ends are None too where there is too little for an interval."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """So many of so many."""
+
+    count: int
+    of: int
+    low: float | None
+    """Ends of the interval; None where there is nothing to count."""
+    high: float | None
+
+    @property
+    def rate(self) -> float | None:
+        """Count by number; None of nothing."""
+        return self.count / self.of if self.of else None
+
+
+UNDEFINED = Figure(None)
+
+
+def clopper_pearson(count: int, of: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Ends of the exact interval of a binomial share; (0, 1) of nothing."""
+    from scipy.stats import beta
+
+    if of == 0:
+        return 0.0, 1.0
+    tail = (1 - confidence) / 2
+    low = 0.0 if count == 0 else float(beta.ppf(tail, count, of - count + 1))
+    high = 1.0 if count == of else float(beta.ppf(1 - tail, count + 1, of - count))
+    return low, high
+
+
+def share_of(flags: Sequence[bool] | npt.NDArray[np.bool_], groups: Sequence[str], *, seed: int = 0) -> Share:
+    """The share of images for which something holds.
+
+    Args:
+        flags: (N,).
+        groups: (N,) names; images of one name hang together.
+        seed: of the bootstrap.
+    """
+    found = np.asarray(flags, dtype=bool)
+    count, of = int(found.sum()), len(found)
+    if of == 0:
+        return Share(0, 0, None, None)
+    low, high = clopper_pearson(count, of)
+    names, member_of = np.unique(np.asarray(groups), return_inverse=True)
+    if len(names) < of:
+        hits, sizes = np.bincount(member_of, weights=found), np.bincount(member_of)
+        drawn = np.random.default_rng(seed).integers(len(names), size=(BOOTSTRAP_DRAWS, len(names)))
+        rates = hits[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+        ends = np.quantile(rates, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+        low, high = min(low, float(ends[0])), max(high, float(ends[1]))
+    return Share(count, of, low, high)
+
+
+def mean_of(figures: Sequence[Figure]) -> Figure:
+    """Mean of independent figures, those that are undefined left out; ends by the root of the squared half-widths."""
+    known = [one for one in figures if one.value is not None]
+    if not known:
+        return UNDEFINED
+    value = sum(one.value or 0.0 for one in known) / len(known)
+    if any(one.low is None or one.high is None for one in known):
+        return Figure(value)
+    below = sum(((one.value or 0.0) - (one.low or 0.0)) ** 2 for one in known) ** 0.5 / len(known)
+    above = sum(((one.high or 0.0) - (one.value or 0.0)) ** 2 for one in known) ** 0.5 / len(known)
+    return Figure(value, value - below, value + above)
+
+
+DRAWS = 200
+_Z = 1.959964
+"""Two-sided 95 % of a normal distribution."""
+
+Places = npt.NDArray[np.intp]
+
+
+def random_halves(groups: Sequence[str], draws: int, generator: np.random.Generator) -> Iterator[Places]:
+    """Places of the pictures of a random half of the groups, an odd number rounded up or down by chance.
+
+    Args:
+        groups: (N,) names; pictures of one name are drawn together.
+        draws: how many halves.
+        generator: where chance comes from.
+    """
+    names, member_of = np.unique(np.asarray(groups), return_inverse=True)
+    for _ in range(draws):
+        size = (len(names) + int(generator.integers(2))) // 2
+        chosen = generator.permutation(len(names))[:size]
+        yield np.flatnonzero(np.isin(member_of, chosen))
+
+
+def interval_of(value: float | None, replicates: Sequence[float | None]) -> Figure:
+    """A figure with the interval that its replicates over halves give.
+
+    Args:
+        value: of the whole sets.
+        replicates: of the halves; None where one was too small. When a tenth is, there is no interval.
+    """
+    known = [one for one in replicates if one is not None]
+    if value is None or len(known) < max(2, 0.9 * len(replicates)):
+        return Figure(value)
+    reach = _Z * float(np.std(known, ddof=1))
+    return Figure(value, value - reach, value + reach)
+
+
+Features = npt.NDArray[np.floating]
+_Matrix = npt.NDArray[np.float64]
+
+
+def kernel_distance(made: Features, real: Features) -> float | None:
+    """The unbiased squared discrepancy; None where a set has fewer than 2 pictures.
+
+    Args:
+        made: (N, D).
+        real: (M, D).
+    """
+    both = np.concatenate([made, real]).astype(np.float64)
+    return _discrepancy(kernel_between(both, both), len(made))
+
+
+def kernel_between(one: Features, other: Features) -> _Matrix:
+    """(x y / D + 1)^3 of all pairs, (N, M)."""
+    return np.asarray((one @ other.T / one.shape[1] + 1) ** 3, dtype=np.float64)
+
+
+def _discrepancy(kernel: _Matrix, made: int) -> float | None:
+    real = len(kernel) - made
+    if min(made, real) < 2:
+        return None
+    of_made, of_real, across = kernel[:made, :made], kernel[made:, made:], kernel[:made, made:]
+
+    def mean_of_pairs(square: _Matrix) -> float:
+        return float((square.sum() - np.trace(square)) / (len(square) * (len(square) - 1)))
+
+    return mean_of_pairs(of_made) + mean_of_pairs(of_real) - 2 * float(across.mean())
+
+
+@dataclass(frozen=True)
+class SetComparison:
+    """How made pictures compare with real ones."""
+
+    made: int
+    real: int
+    precision: Figure
+    recall: Figure
+    kernel_distance: Figure
+
+
+def compare_sets(
+    made: Features,
+    real: Features,
+    *,
+    made_groups: Sequence[str],
+    real_groups: Sequence[str],
+    k: int,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> SetComparison:
+    """Precision, recall and kernel distance, each with its interval.
+
+    A figure is undefined where a set has not more than k pictures (kernel distance: fewer than 2).
+
+    Args:
+        made: (N, D) features of made pictures.
+        real: (M, D) of real ones.
+        made_groups: (N,) which made pictures hang together.
+        real_groups: (M,) which real ones do.
+        k: the neighbour that gives the radius of a ball, 1 or more.
+        draws: halves drawn for the intervals.
+        seed: of these.
+    """
+    n, m = len(made), len(real)
+    if min(n, m) < 2:
+        return SetComparison(n, m, UNDEFINED, UNDEFINED, UNDEFINED)
+    both = np.concatenate([made, real]).astype(np.float64)
+    distances, kernel = distances_between(both, both), kernel_between(both, both)
+    everything = np.arange(n), np.arange(m)
+
+    def figures(of_made: Places, of_real: Places) -> tuple[float | None, float | None, float | None]:
+        places = np.concatenate([of_made, n + of_real])
+        taken = np.ix_(places, places)
+        precision, recall = _precision_and_recall(distances[taken], len(of_made), k)
+        return precision, recall, _discrepancy(kernel[taken], len(of_made))
+
+    value = figures(*everything)
+    generator = np.random.default_rng(seed)
+    pairs = zip(random_halves(made_groups, draws, generator), random_halves(real_groups, draws, generator), strict=True)
+    found = [figures(*pair) for pair in pairs]
+    precision, recall, kernel_distance = (
+        interval_of(one, [replicate[place] for replicate in found]) for place, one in enumerate(value)
+    )
+    return SetComparison(
+        n, m, _no_narrower_than_counts(precision, n), _no_narrower_than_counts(recall, m), kernel_distance
+    )
+
+
+def precision_and_recall(made: Features, real: Features, k: int) -> tuple[float | None, float | None]:
+    """Both shares; None where a set has not more than k pictures.
+
+    Args:
+        made: (N, D).
+        real: (M, D).
+        k: 1 or more.
+    """
+    both = np.concatenate([made, real]).astype(np.float64)
+    return _precision_and_recall(distances_between(both, both), len(made), k)
+
+
+def distances_between(one: Features, other: Features) -> _Matrix:
+    """Euclidean distances, (N, M); of equal rows exactly 0."""
+    from scipy.spatial.distance import cdist
+
+    found: _Matrix = cdist(one, other)
+    return found
+
+
+def _precision_and_recall(distances: _Matrix, made: int, k: int) -> tuple[float | None, float | None]:
+    if min(made, len(distances) - made) <= k:
+        return None, None
+    of_made, of_real, across = distances[:made, :made], distances[made:, made:], distances[:made, made:]
+    # The nearest of all is the picture itself, or a copy of it at the same distance 0.
+    precision = (across <= np.partition(of_real, k, axis=1)[:, k]).any(axis=1).mean()
+    recall = (across <= np.partition(of_made, k, axis=1)[:, k][:, None]).any(axis=0).mean()
+    return float(precision), float(recall)
+
+
+def _no_narrower_than_counts(figure: Figure, of: int) -> Figure:
+    """A share's interval, not narrower than counting alone makes it: all of 20 is not surely all."""
+    if figure.value is None or figure.low is None or figure.high is None:
+        return figure
+    low, high = clopper_pearson(round(figure.value * of), of)
+    return replace(figure, low=max(0.0, min(low, figure.low)), high=min(1.0, max(high, figure.high)))
+
+
+KEEP_RATE = 0.9
+CHANGE_RATE = 0.5
+LEAST_IMAGES = 5
+"""With fewer at a strength, nothing is said of it."""
+_DIGITS = 2
+
+
+@dataclass(frozen=True)
+class StrengthLimits:
+    """What was found for a class, or for all together."""
+
+    low: float | None
+    """From here on at least the share asked for is changed; None: at no tested strength."""
+    high: float | None
+    """Up to here at least the share asked for keeps its class; None: not even at the least tested strength."""
+    images: int
+    """Images at each strength that could lose their class; no limit is told where they are fewer than five."""
+
+    @property
+    def is_range(self) -> bool:
+        """Whether there is room between the two."""
+        return self.low is not None and self.high is not None and self.low < self.high
+
+
+def find_limits(
+    strengths: Sequence[float],
+    kept: Sequence[Share],
+    changed: Sequence[Share],
+    *,
+    keep_rate: float = KEEP_RATE,
+    change_rate: float = CHANGE_RATE,
+) -> StrengthLimits:
+    """The limits by counts at tested strengths.
+
+    Args:
+        strengths: growing.
+        kept: images that keep their class at each, of those whose source is called by its class.
+        changed: images that changed by more than taking the source again would.
+        keep_rate: share that must keep its class.
+        change_rate: share that must change.
+    """
+    least = min((share.of for share in kept), default=0)
+    tested = [place for place, share in enumerate(kept) if share.of >= LEAST_IMAGES <= changed[place].of]
+    if not tested:
+        return StrengthLimits(None, None, least)
+    at = [strengths[place] for place in tested]
+    falling = [-value for value in _isotonic([-_rate(kept[place]) for place in tested])]
+    rising = _isotonic([_rate(changed[place]) for place in tested])
+    scale = 10**_DIGITS
+    low, high = _first_at_least(at, rising, change_rate), _last_at_least(at, falling, keep_rate)
+    return StrengthLimits(
+        low=None if low is None else math.ceil(round(low * scale, 6)) / scale,
+        high=None if high is None else math.floor(round(high * scale, 6)) / scale,
+        images=least,
+    )
+
+
+def _rate(share: Share) -> float:
+    return share.count / share.of
+
+
+def _isotonic(values: Sequence[float]) -> list[float]:
+    """The nearest sequence that never falls, by pooling adjacent violators."""
+    pools: list[tuple[float, int]] = []
+    for value in values:
+        pools.append((value, 1))
+        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
+            (one, n), (other, m) = pools[-2:]
+            pools[-2:] = [((one * n + other * m) / (n + m), n + m)]
+    return [value for value, count in pools for _ in range(count)]
+
+
+def _first_at_least(at: Sequence[float], rising: Sequence[float], rate: float) -> float | None:
+    place = next((place for place, value in enumerate(rising) if value >= rate), None)
+    if place is None or place == 0:
+        return None if place is None else at[0]
+    return _between(at[place - 1], at[place], rising[place - 1], rising[place], rate)
+
+
+def _last_at_least(at: Sequence[float], falling: Sequence[float], rate: float) -> float | None:
+    places = [place for place, value in enumerate(falling) if value >= rate]
+    if not places:
+        return None
+    place = places[-1]
+    if place == len(at) - 1:
+        return at[-1]
+    return _between(at[place], at[place + 1], falling[place], falling[place + 1], rate)
+
+
+def _between(left: float, right: float, of_left: float, of_right: float, rate: float) -> float:
+    return left + (right - left) * (rate - of_left) / (of_right - of_left)

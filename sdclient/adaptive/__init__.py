@@ -1,1 +1,0 @@
-"""Generating until enough images are accepted, with a strength that follows each source."""

@@ -1,0 +1,195 @@
+"""What each image of a source is made with: draws, placeholders, wildcards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from sdcore.errors import SettingsError
+
+from ..loras import with_loras
+from ..output.planned_images import Choice, Range, draw_index, draw_number
+from ..sources.source import Source
+from .settings import INPAINTING_NAMES, PROMPT_NAMES, ImageParameters, Inpainting, SettingSpec
+
+
+class ParameterResolver:
+    """Turns a source's settings into the parameters of each of its images.
+
+    Args:
+        source: where the images come from.
+        settings: what holds for it, before anything is drawn.
+        wildcards: the lines of each wildcard that a prompt names.
+        mask_sha256: of the bytes of the source's mask, where it has one.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        settings: Mapping[str, SettingSpec],
+        wildcards: Mapping[str, tuple[str, ...]],
+        mask_sha256: str | None,
+    ) -> None:
+        self._wildcards = wildcards
+        self._fillings = {"class": source.class_name, "number": source.number}
+        self._loras = cast("tuple[str, ...]", settings["loras"])
+        self._drawn = {name: spec for name, spec in settings.items() if isinstance(spec, (Choice, Range))}
+        prompts = {name: str(settings[name]) for name in PROMPT_NAMES}
+        self._filled_anew = {name: text for name, text in prompts.items() if is_filled_anew(text)}
+        self._shared: dict[str, Any] = {
+            name: spec
+            for name, spec in settings.items()
+            if name not in {"loras", *INPAINTING_NAMES, *self._drawn, *self._filled_anew}
+        }
+        for name in prompts.keys() - self._filled_anew.keys():
+            self._shared[name] = self._prompt(name, prompts[name], k=1, seed=0)
+        if mask_sha256 is not None:
+            inpainting: dict[str, Any] = {name: settings[name] for name in INPAINTING_NAMES}
+            self._shared["inpainting"] = Inpainting(**inpainting, mask_sha256=mask_sha256)
+        self._same_for_all = None if self._drawn or self._filled_anew else ImageParameters(**self._shared)
+
+    def parameters_for(self, k: int, seed: int) -> ImageParameters:
+        """What one image is made with; one object for all where nothing differs from image to image.
+
+        Args:
+            k: which of the source's images, from 1; for prompts that hold {k}.
+            seed: the image's own; all draws follow from it.
+        """
+        if self._same_for_all is not None:
+            return self._same_for_all
+        own: dict[str, Any] = {name: draw_number(spec, seed, name) for name, spec in self._drawn.items()}
+        for name, text in self._filled_anew.items():
+            own[name] = self._prompt(name, text, k=k, seed=seed)
+        return ImageParameters(**self._shared, **own)
+
+    def _prompt(self, name: str, text: str, *, k: int, seed: int) -> str:
+        filled = fill_prompt(text, name, seed, self._wildcards, {**self._fillings, "k": k})
+        return with_loras(filled, self._loras) if name == "prompt" else filled
+
+
+WILDCARDS_FOLDER = "wildcards"
+"""Folder beside the run file that holds `<name>.txt`, one text a line."""
+PLACEHOLDERS = ("class", "number", "k")
+"""Class name and number of the source, and which of its images this is, from 1."""
+
+_COMMENT = "#"
+# Never two underscores together, nor one at an end: those close the wildcard.
+_NAME = r"[^\W_](?:_?[^\W_]|_?-)*"
+_WILDCARD = re.compile(f"__({_NAME})__")
+# Braces around anything but one word are left alone: they may be meant for the server.
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+def wildcard_names(text: str) -> Iterator[str]:
+    """Names of the wildcards in a prompt, in order, each as often as it stands there."""
+    return (match[1] for match in _WILDCARD.finditer(text))
+
+
+def is_filled_anew(text: str) -> bool:
+    """Whether a prompt differs between images of one source: it draws a line, or holds {k}."""
+    return _WILDCARD.search(text) is not None or "{k}" in text
+
+
+def fill_prompt(
+    text: str, setting: str, seed: int, wildcards: Mapping[str, tuple[str, ...]], values: Mapping[str, object]
+) -> str:
+    """A prompt ready to send.
+
+    Args:
+        text: the prompt, checked with `check_placeholders`.
+        setting: "prompt" or "negative_prompt"; the two draw independently.
+        seed: of the image.
+        wildcards: the lines of each; a wildcard that stands in the text twice is drawn twice.
+        values: what to put for each of `PLACEHOLDERS`.
+    """
+    occurrences: dict[str, int] = {}
+
+    def line(match: re.Match[str]) -> str:
+        name = match[1]
+        occurrences[name] = occurrences.get(name, 0) + 1
+        lines = wildcards[name]
+        return lines[draw_index(seed, f"{setting} __{name}__ {occurrences[name]}", len(lines))]
+
+    # Wildcards first, so that a line may hold {class}, and nothing in a class's name is taken for a wildcard.
+    return _PLACEHOLDER.sub(lambda match: str(values[match[1]]), _WILDCARD.sub(line, text))
+
+
+def check_placeholders(text: str, where: str) -> None:
+    """Refuse a word in braces that cannot be filled in.
+
+    Raises:
+        SettingsError: names it and the ones there are.
+    """
+    for match in _PLACEHOLDER.finditer(text):
+        if match[1] not in PLACEHOLDERS:
+            known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+            raise SettingsError(
+                f"{where}: unknown placeholder {match[0]}; expected one of {known}; write other words without braces"
+            )
+
+
+def wildcards_of_table(table: Mapping[str, object], where: str) -> dict[str, tuple[str, ...]]:
+    """The lines of each wildcard that stands in the run file itself.
+
+    Raises:
+        SettingsError: a name that cannot be a wildcard's, or anything but a list of texts, or an empty one.
+    """
+    return {name: _of_entry(name, entry, where) for name, entry in table.items()}
+
+
+def read_wildcard(name: str, folder: Path | None, where: str) -> tuple[str, ...]:
+    """The lines of `folder/wildcards/<name>.txt`, without blank ones and those that begin with #.
+
+    Args:
+        name: of the wildcard.
+        folder: the run file's; None where there is no run file.
+        where: who asks for it, for the message.
+
+    Raises:
+        SettingsError: no such file, one without lines, or not UTF-8.
+    """
+    if folder is None:
+        raise SettingsError(
+            f"{where}: wildcard __{name}__ has no lines; give them in a run file, as [wildcards] {name} = [...], "
+            f"or beside it as {WILDCARDS_FOLDER}/{name}.txt"
+        )
+    path = folder / WILDCARDS_FOLDER / f"{name}.txt"
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: not UTF-8; save it as UTF-8") from error
+    except OSError as error:
+        raise SettingsError(
+            f"{where}: wildcard __{name}__: {path} cannot be read: {error.strerror or error}; "
+            f"make that file, one text a line, or give [wildcards] {name} = [...] in the run file"
+        ) from error
+    lines = tuple(line for raw in text.splitlines() if (line := raw.strip()) and not line.startswith(_COMMENT))
+    if not lines:
+        raise SettingsError(f"{path}: holds no text; expected one text a line")
+    _check_lines(name, lines, str(path))
+    return lines
+
+
+def _of_entry(name: str, entry: object, where: str) -> tuple[str, ...]:
+    if not re.fullmatch(_NAME, name):
+        raise SettingsError(f"{where}: {name!r} cannot name a wildcard; expected letters, digits, - and _ within")
+    if not isinstance(entry, (list, tuple)) or not all(isinstance(line, str) for line in entry):
+        raise SettingsError(f'{where}: {name} is {entry!r}; expected a list of texts, as {name} = ["one", "another"]')
+    if not entry:
+        raise SettingsError(f"{where}: {name} is an empty list; give at least one text")
+    _check_lines(name, entry, f"{where}: {name}")
+    return tuple(entry)
+
+
+def _check_lines(name: str, lines: Iterable[str], where: str) -> None:
+    """A line's placeholders are filled in, wildcards in it are not; its own name is the way to write it literally."""
+    for line in lines:
+        check_placeholders(line, where)
+        other = next((found for found in wildcard_names(line) if found != name), None)
+        if other is not None:
+            raise SettingsError(
+                f"{where}: the text {line!r} holds the wildcard __{other}__; wildcards inside a wildcard's texts are "
+                "not filled in; write its texts out"
+            )

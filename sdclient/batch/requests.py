@@ -1,0 +1,449 @@
+"""A source and its mask made ready once, and the request for each job.
+
+What is sent is a mask in black and white, a little larger than what will show: a latent diffusion model keeps or
+repaints cells of 8 x 8 px of the picture it makes, by whether more than half of a cell is white, and a thin mask would
+vanish in that. What shows is decided here, at the source's resolution: where the feathered mask is 0, the pixel is the
+source's own.
+
+A model also shifts the tone of all it makes a little. Along the feather, where result and source should meet, the
+median of their difference tells by how much, in each of R, G and B, and the result is shifted back before it is put in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+import zlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, Protocol, TypeAlias
+
+from PIL import Image, ImageChops
+
+from sdcore.files import sha256_of
+from sdcore.images.decode import to_8_bit
+
+from .._images import encode_png, image_format
+from .._png import PngFile
+from ..client.generation_job import new_task_id
+from ..errors import BadImage, MaskError, SourceError
+from ..masks.mask import SourceMasks, box_of, composite, encode_mask, grow_and_feather
+from ..models.generation import Img2ImgRequest
+from ..sources.source import SENT_MODE, ImageForm, Source, fit_to_model, generation_size, image_size, read_photo
+from .jobs import Job
+from .settings import ImageParameters, InpaintFill, Inpainting
+
+_QUICK_PNG = 1
+"""zlib level."""
+_FILL_NUMBERS: dict[InpaintFill, int] = {"fill": 0, "original": 1, "latent-noise": 2, "latent-nothing": 3}
+
+
+def prepare_request(
+    picture: Image.Image,
+    parameters: ImageParameters,
+    *,
+    native_px: int,
+    seed: int,
+    batch_size: int,
+    task_id: str | None = None,
+    mask: Image.Image | None = None,
+) -> tuple[Img2ImgRequest, Image.Image, SourceMask | None]:
+    """What asks for `batch_size` images of one source, the source as it is sent, and its mask.
+
+    Args:
+        picture: the source as `photos.read_photo` gives it.
+        parameters: what the images are made with.
+        native_px: side of the square the model was trained on, used where `parameters` name none.
+        seed: of the first image; each further one has the next.
+        batch_size: how many images.
+        task_id: a name for the job, so that it can be told from others' at the server.
+        mask: mode "L", of the source's size, where `parameters` say how to repaint.
+    """
+    size = generation_size(picture.width, picture.height, native_px=parameters.native_px or native_px)
+    inpainting = parameters.inpainting
+    source_mask = None
+    prepared = fit_to_model(picture, size)
+    if mask is not None and inpainting is not None:
+        source_mask = mask_source(picture, mask, inpainting, size)
+        prepared = picture_to_send(picture, inpainting, size)
+    request = build_request(
+        encode_source(prepared),
+        parameters,
+        size=size,
+        seed=seed,
+        batch_size=batch_size,
+        task_id=task_id,
+        mask=None if source_mask is None else encode_source(source_mask.sent),
+    )
+    return request, prepared, source_mask
+
+
+def encode_source(prepared: Image.Image) -> bytes:
+    """A source as the PNG file that is sent: a quick one, for it is read once and thrown away."""
+    return encode_png(prepared, level=_QUICK_PNG, strategy=zlib.Z_RLE)
+
+
+def build_request(
+    data: bytes,
+    parameters: ImageParameters,
+    *,
+    size: tuple[int, int],
+    seed: int,
+    batch_size: int,
+    task_id: str | None = None,
+    mask: bytes | None = None,
+) -> Img2ImgRequest:
+    """What asks for `batch_size` images of the source in `data`, a PNG file of the generation `size`.
+
+    Args:
+        data: the source.
+        parameters: what the images are made with.
+        size: (width, height) to generate at, px.
+        seed: of the first image; each further one has the next.
+        batch_size: how many images.
+        task_id: a name for the job.
+        mask: a PNG file as large as the source, white where to repaint; needs `parameters.inpainting`. With the area
+            "masked" both have the source's own size, from which the server cuts and enlarges what it repaints.
+    """
+    return Img2ImgRequest(
+        init_images=(data,),
+        prompt=parameters.prompt,
+        negative_prompt=parameters.negative_prompt,
+        sampler_name=parameters.sampler,
+        scheduler=parameters.scheduler,
+        steps=parameters.steps,
+        cfg_scale=parameters.cfg_scale,
+        denoising_strength=parameters.denoising_strength,
+        seed=seed,
+        batch_size=batch_size,
+        width=size[0],
+        height=size[1],
+        force_task_id=task_id,
+        **_inpainting_fields(parameters.inpainting, mask),
+    )
+
+
+def _inpainting_fields(inpainting: Inpainting | None, mask: bytes | None) -> dict[str, Any]:
+    """The request's fields about a mask; without one they are left as the API has them."""
+    if inpainting is None or mask is None:
+        return {}
+    return {
+        "mask": mask,
+        # The feather is ours, at the source's resolution; the server's own would blend a second time.
+        "mask_blur": 0,
+        "inpainting_fill": _FILL_NUMBERS[inpainting.inpaint_fill],
+        "inpaint_full_res": inpainting.inpaint_area == "masked",
+        "inpaint_full_res_padding": inpainting.inpaint_padding,
+    }
+
+
+Box = tuple[int, int, int, int]
+
+_LARGEST_DRIFT_LEVELS = 32
+"""Where result and source differ by more along the feather, they do not show the same there, and nothing is shifted."""
+_LATENT_MARGIN_PX = 6
+"""In px of the picture that is made: a single pixel grown by this covers more than half of some cell of 8 x 8."""
+
+
+@dataclass(frozen=True)
+class SourceMask:
+    """The mask of a source, ready for one way of repainting."""
+
+    shown: Image.Image
+    """Mode "L", of the source's size: the share of the repainted picture that shows."""
+    sent: Image.Image
+    """Mode "L", black and white, of the size of the source as it is sent."""
+    kept: Image.Image
+    """The source's own pixels, in the form results have."""
+
+    @cached_property
+    def data(self) -> bytes:
+        """What is shown, as a PNG file."""
+        return encode_mask(self.shown)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of `data`."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    @cached_property
+    def sent_box(self) -> Box:
+        """Around what is repainted, on the source as it is sent."""
+        return box_of(self.sent)
+
+    def put_back(self, restored: Image.Image) -> Image.Image:
+        """A result at the source's size, with the source's own pixels where the mask is 0."""
+        return composite(self.kept, _without_drift(restored, self.kept, self.shown), self.shown)
+
+
+def mask_source(photo: Image.Image, mask: Image.Image, inpainting: Inpainting, size: tuple[int, int]) -> SourceMask:
+    """Prepare a mask.
+
+    Args:
+        photo: the source as `photos.read_photo` gives it, upright, of any mode.
+        mask: mode "L", of the upright source's size.
+        inpainting: how to repaint.
+        size: (width, height) the server generates at, px.
+    """
+    shown = soften(mask, inpainting.mask_blur)
+    white = shown.point([0] + [255] * 255)
+    sent_size = shown.size if inpainting.inpaint_area == "masked" else size
+    magnification = _magnification(white, inpainting, size)
+    grown = grow_and_feather(white, grow_px=math.ceil(_LATENT_MARGIN_PX / magnification), feather_px=0)
+    sent = grown.resize(sent_size, Image.Resampling.BOX).point([0] + [255] * 255)
+    return SourceMask(shown, sent, to_8_bit(photo))
+
+
+def picture_to_send(photo: Image.Image, inpainting: Inpainting, size: tuple[int, int]) -> Image.Image:
+    """The upright source as it is sent with a mask: of its own size where the server cuts the masked area out of it."""
+    return fit_to_model(photo, photo.size if inpainting.inpaint_area == "masked" else size)
+
+
+def soften(mask: Image.Image, blur_px: int) -> Image.Image:
+    """The mask with a ramp of at least `blur_px` around what is white; nothing gets darker."""
+    white = mask.point([0] * 255 + [255])
+    return ImageChops.lighter(mask, grow_and_feather(white, grow_px=0, feather_px=blur_px))
+
+
+def _without_drift(restored: Image.Image, kept: Image.Image, shown: Image.Image) -> Image.Image:
+    """The result, its tone shifted so that along the feather it meets the source's."""
+    feather = shown.point([0] + [255] * 254 + [0])
+    drifts = [_median_difference(made, own, feather) for made, own in zip(restored.split(), kept.split(), strict=True)]
+    if not any(drifts) or max(map(abs, drifts)) > _LARGEST_DRIFT_LEVELS:
+        return restored
+    return restored.point([min(255, max(0, level - drift)) for drift in drifts for level in range(256)])
+
+
+def _median_difference(one: Image.Image, other: Image.Image, where: Image.Image) -> int:
+    """Median of `one` - `other` over the white pixels of a mask, levels; 0 where there are none."""
+    above = ImageChops.subtract(one, other).histogram(where)
+    below = ImageChops.subtract(other, one).histogram(where)
+    # Both count the pixels that are equal or lie on the other side as 0.
+    equal = sum(above) - sum(above[1:]) - sum(below[1:])
+    counts = [*reversed(below[1:]), equal, *above[1:]]
+    half, total = sum(counts) / 2, 0
+    for difference, count in enumerate(counts, start=-255):
+        total += count
+        if count and total >= half:
+            return difference
+    return 0
+
+
+def _magnification(white: Image.Image, inpainting: Inpainting, size: tuple[int, int]) -> float:
+    """How many px of the picture that is made a px of the source becomes."""
+    if inpainting.inpaint_area == "whole":
+        return min(size[0] / white.width, size[1] / white.height)
+    left, top, right, bottom = box_of(white)
+    context = 2 * inpainting.inpaint_padding
+    cut = min(right - left + context, white.width), min(bottom - top + context, white.height)
+    return min(size[0] / cut[0], size[1] / cut[1])
+
+
+_SOURCES_KEPT = 8
+_PIXELS_KEPT = 2**25
+_SIZES_KEPT = 1024
+
+
+@dataclass(frozen=True)
+class PreparedSource:
+    """A source as it is sent."""
+
+    picture: Image.Image
+    data: bytes
+    """The same as a PNG file."""
+    form: ImageForm
+    """What its images are brought back to."""
+    mask: SourceMask | None = None
+    """Where it is repainted; None is everywhere."""
+    mask_data: bytes | None = None
+    """The mask as it is sent, a PNG file."""
+
+
+_Wanted: TypeAlias = "tuple[Source, str, tuple[int, int], Inpainting | None]"
+"""Source, sha256 of its file's bytes, size to generate at, way of repainting."""
+
+
+@dataclass(frozen=True)
+class PreparedJob:
+    """A job that needs nothing more but to be sent."""
+
+    job: Job
+    source: PreparedSource
+    request: Img2ImgRequest
+    task_id: str
+    """The job's name at the server."""
+
+
+class SourceReader(Protocol):
+    """Where the pictures of sources come from."""
+
+    def size(self, source: Source) -> tuple[int, int]:
+        """(width, height) of the upright picture, px.
+
+        Raises:
+            SourceError: it cannot be read.
+        """
+
+    def photo(self, source: Source, sha256: str) -> Image.Image:
+        """The upright picture, from a file whose bytes have this sha256.
+
+        Raises:
+            SourceError: it cannot be read, or is another file now.
+        """
+
+    def file_bytes(self, source: Source, sha256: str) -> bytes:
+        """The whole file, which has this sha256.
+
+        Raises:
+            SourceError: it is another file now.
+        """
+
+    def mask(self, source: Source, sha256: str) -> Image.Image:
+        """Its mask, mode "L", from a file whose bytes have this sha256.
+
+        Raises:
+            MaskError: there is none, or it is another file now.
+        """
+
+
+class SourcesOnDisk:
+    """The sources and masks of a run, on this machine.
+
+    Args:
+        masks: where the masks are of sources that have one.
+    """
+
+    def __init__(self, masks: SourceMasks | None = None) -> None:
+        self._masks = masks
+        self._size_of_file = lru_cache(_SIZES_KEPT)(image_size)
+
+    def size(self, source: Source) -> tuple[int, int]:
+        """From the file's header."""
+        return self._size_of_file(source.path)
+
+    def photo(self, source: Source, sha256: str) -> Image.Image:
+        """Read now, and compared with the file that was planned with."""
+        photo = read_photo(source.path)
+        if sha256_of(source.path) != sha256:
+            raise source_changed(source)
+        return photo
+
+    def file_bytes(self, source: Source, sha256: str) -> bytes:
+        """Read and compared, too."""
+        data = source.path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise source_changed(source)
+        return data
+
+    def mask(self, source: Source, sha256: str) -> Image.Image:
+        """The same of its mask."""
+        return self._masks_of(source).read(source, sha256)
+
+    def mask_bytes(self, source: Source, sha256: str) -> bytes:
+        """The whole file of its mask, which has this sha256.
+
+        Raises:
+            MaskError: there is none, or it is another file now.
+        """
+        return self._masks_of(source).data(source, sha256)
+
+    def _masks_of(self, source: Source) -> SourceMasks:
+        if self._masks is None:
+            raise MaskError(f"{source.relative}: its images have a mask, but the run was given none")
+        return self._masks
+
+
+def source_changed(source: Source) -> SourceError:
+    """What to say of a source that is no longer the file that was planned with."""
+    return SourceError(
+        f"{source.path}: changed while the run was going on; put the former file back, or use a new output folder"
+    )
+
+
+class RequestPreparer:
+    """Makes jobs ready; for many threads.
+
+    Args:
+        native_px: side of the square the model was trained on, used where a job's parameters name none.
+        pictures: where the sources' pictures come from.
+    """
+
+    def __init__(self, native_px: int, pictures: SourceReader) -> None:
+        self._native_px = native_px
+        self._sources = pictures
+        self._working = threading.Lock()
+        self._kept: OrderedDict[_Wanted, PreparedSource] = OrderedDict()
+
+    def size_of(self, job: Job) -> tuple[int, int]:
+        """The (width, height) a job generates at, px.
+
+        Raises:
+            SourceError: the source cannot be read.
+        """
+        width_px, height_px = self._sources.size(job.source)
+        native_px = job.parameters.native_px or self._native_px
+        return generation_size(width_px, height_px, native_px=native_px)
+
+    def prepare(self, job: Job) -> PreparedJob:
+        """Make a job ready.
+
+        Raises:
+            SourceError: the source cannot be read, or is no longer the file that was planned with.
+            MaskError: the same of its mask.
+            OSError: the same, from the system.
+        """
+        size = self.size_of(job)
+        # One at a time: the jobs of a source follow each other, and the second one finds what the first one made.
+        with self._working:
+            source = self._source(job, size)
+        task_id = new_task_id()
+        request = build_request(
+            source.data,
+            job.parameters,
+            size=size,
+            seed=job.seed,
+            batch_size=len(job.images),
+            task_id=task_id,
+            mask=source.mask_data,
+        )
+        return PreparedJob(job, source, request, task_id)
+
+    def _source(self, job: Job, size: tuple[int, int]) -> PreparedSource:
+        sha256 = job.images[0].source_sha256
+        inpainting = job.parameters.inpainting
+        wanted = (job.source, sha256, size, inpainting)
+        found = self._kept.get(wanted)
+        if found is None:
+            photo = self._sources.photo(job.source, sha256)
+            if inpainting is None:
+                picture = fit_to_model(photo, size)
+                data = self._own_file(job.source, sha256) if photo.size == size else None
+                found = PreparedSource(picture, data or encode_source(picture), ImageForm.of(photo))
+            else:
+                found = self._masked(job, photo, inpainting, size)
+            self._kept[wanted] = found
+            while len(self._kept) > 1 and (len(self._kept) > _SOURCES_KEPT or self._pixels_kept() > _PIXELS_KEPT):
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(wanted)
+        return found
+
+    def _own_file(self, source: Source, sha256: str) -> bytes | None:
+        """A source's file where it is a PNG of the very pixels that are sent: nothing is encoded then."""
+        data = self._sources.file_bytes(source, sha256)
+        if image_format(data) != "PNG":
+            return None
+        try:
+            return data if PngFile(data).plain_mode == SENT_MODE else None
+        except BadImage:  # Pillow could read it all the same, a server may not
+            return None
+
+    def _masked(self, job: Job, photo: Image.Image, inpainting: Inpainting, size: tuple[int, int]) -> PreparedSource:
+        mask = mask_source(photo, self._sources.mask(job.source, inpainting.mask_sha256), inpainting, size)
+        picture = picture_to_send(photo, inpainting, size)
+        form = ImageForm.of(photo)
+        return PreparedSource(picture, encode_source(picture), form, mask, encode_source(mask.sent))
+
+    def _pixels_kept(self) -> int:
+        return sum(source.picture.width * source.picture.height for source in self._kept.values())

@@ -1,0 +1,403 @@
+"""One generating call: sent once, watched, its reply checked against what was asked."""
+
+from __future__ import annotations
+
+import io
+import math
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Generic, TypedDict, TypeVar
+
+from PIL import Image, UnidentifiedImageError
+
+from .._images import decode, image_format
+from ..errors import (
+    BadImage,
+    IncompleteReply,
+    NotFound,
+    RequestTimedOut,
+    ServerLoading,
+    ServerUnreachable,
+    SettingSubstituted,
+    UnexpectedReply,
+    WebUIError,
+)
+from ..infotext import Infotext, parse_infotext
+from ..models._base import from_base64
+from ..models.generation import GenerationInfo, GenerationReply, GenerationRequest, Img2ImgRequest, Txt2ImgRequest
+from ..sources.source import upright_size
+from .dialects import AUTOMATIC, SDNEXT_AUTOMATIC, SDNEXT_SCHEDULE_IN_INFOTEXT, SDNEXT_SCHEDULE_OPTION
+from .transport import Connection, Retrier, RetryPolicy
+
+_POLL_S = 2.0
+
+
+def new_task_id() -> str:
+    """A name for a job that nobody else uses, in the form the WebUI gives its own."""
+    return f"task(sdclient-{uuid.uuid4().hex})"
+
+
+@dataclass(frozen=True)
+class JobSender:
+    """Sends generating requests; sends one again only when the server is not working on it any more.
+
+    Attributes:
+        connection: the server.
+        retrier: how often to try, and the clock.
+    """
+
+    connection: Connection
+    retrier: Retrier = field(default_factory=Retrier)
+
+    def send(self, path: str, payload: dict[str, Any], *, read_s: float) -> Any:
+        """Send one job, named by `payload["force_task_id"]`, and give the reply's JSON.
+
+        A failure after which the server may be working on the job is followed by questions about that job
+        until it has ended; its result is then lost, and the job is sent anew.
+
+        Raises:
+            WebUIError: the last failure, when the policy gives up or nothing can be learnt about the job.
+        """
+        failures = 0
+        while True:
+            try:
+                return self.connection.send("POST", path, json=payload, read_s=read_s)
+            except WebUIError as error:
+                failures += 1
+                wait_s = self._wait_s(failures, error)
+                if wait_s is None:
+                    raise
+                if may_have_arrived(error) and not self._wait_until_ended(payload["force_task_id"]):
+                    raise
+                self.retrier.sleep(wait_s)
+
+    def _wait_s(self, failures: int, error: WebUIError) -> float | None:
+        """As the policy says; a job that took too long counts as one that may be sent again."""
+        if isinstance(error, RequestTimedOut) and error.phase == "read":
+            again = failures < self.retrier.policy.attempts
+            return self.retrier.policy.first_wait_s if again else None
+        return self.retrier.policy.wait_s(failures, error, self.retrier.chance())
+
+    def _wait_until_ended(self, task_id: str) -> bool:
+        """Wait until the server no longer has the job; False when that cannot be learnt or takes too long."""
+        waited_s, unsure = 0.0, 0
+        while waited_s <= self.connection.timeouts.generate_s:
+            try:
+                state = job_state(self.connection, task_id)
+            except WebUIError:
+                return False
+            unsure = unsure + 1 if state is JobState.UNSURE else 0
+            if state is JobState.ENDED or unsure > 1:
+                return True
+            self.retrier.sleep(_POLL_S)
+            waited_s += _POLL_S
+        return False
+
+
+def may_have_arrived(error: WebUIError) -> bool:
+    """Whether the server may be working on the request in spite of this failure."""
+    if isinstance(error, ServerUnreachable):
+        return error.may_have_arrived
+    if isinstance(error, RequestTimedOut):
+        return error.phase == "read"
+    return isinstance(error, ServerLoading)  # a gateway's 502 or 504 says nothing about what lies behind it
+
+
+class JobState(Enum):
+    """What a server says of a job."""
+
+    WORKING = "the server is working, on this job or on one it cannot tell from it"
+    UNSURE = "the job is in the queue, but nothing runs: between two jobs, or it was dropped without a word"
+    ENDED = "the server no longer has the job"
+
+
+def job_state(connection: Connection, task_id: str) -> JobState:
+    """Ask a server about a job.
+
+    That a job is "active" proves nothing: one that failed stays so until the next begins (lllyasviel/stable-diffusion-
+    webui-forge, modules/api/api.py, calls `finish_task` only on success), so what counts is whether anything runs.
+    Where the server never heard of the job, anything that runs counts: a WebUI without its page (`--nowebui`), SD.Next
+    and an A1111 before 1.8 cannot tell jobs apart (AUTOMATIC1111/stable-diffusion-webui, pull request 14314;
+    vladmandic/sdnext, modules/api/generate.py, 175e9cbe).
+    """
+    try:
+        task = connection.send("POST", "/internal/progress", json={"id_task": task_id, "live_preview": False})
+    except NotFound:
+        task = {}
+    if task.get("completed"):
+        return JobState.ENDED
+    progress = connection.send("GET", "/sdapi/v1/progress", params={"skip_current_image": "true"})
+    state = progress.get("state") or {}
+    if state.get("job") or state.get("job_count"):
+        return JobState.WORKING
+    return JobState.UNSURE if task.get("queued") else JobState.ENDED
+
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class JobProgress:
+    """How far one job is."""
+
+    fraction: float
+    """0 to 1."""
+    step: int | None
+    """Sampling step of the present batch, where the server says it."""
+    steps: int | None
+    """Sampling steps of a batch, where the server says it."""
+    seconds_left: float | None
+    """As the server guesses; None when it does not."""
+    queued: bool
+    """Whether the job still waits behind others."""
+    preview: bytes | None
+    """An image file's bytes, when previews were asked for and the server makes them."""
+
+
+def watch_progress(
+    call: Callable[[], _T],
+    connection: Connection,
+    task_id: str,
+    on_progress: Callable[[JobProgress], None],
+    *,
+    poll_s: float,
+    preview: bool,
+) -> _T:
+    """Run `call` beside this thread and report the progress of its job in this one until it ends.
+
+    A question about progress that fails is passed over: the call itself tells what is wrong.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        future: Future[_T] = pool.submit(call)
+        last: JobProgress | None = None
+        while not wait([future], timeout=poll_s).done:
+            try:
+                now = job_progress(connection, task_id, preview=preview)
+            except WebUIError:
+                continue
+            if now is not None and now != last:
+                on_progress(now)
+                last = now
+        return future.result()
+
+
+def job_progress(connection: Connection, task_id: str, *, preview: bool = False) -> JobProgress | None:
+    """Progress of one job; None when the server does not know it, or works on another one.
+
+    A WebUI without its page (`--nowebui`) cannot tell jobs apart: there the running one counts as this.
+
+    Raises:
+        WebUIError: the server does not answer.
+    """
+    state = connection.send("GET", "/sdapi/v1/progress", params={"skip_current_image": str(not preview).lower()})
+    sampling: dict[str, Any] = state.get("state") or {}
+    step, steps = sampling.get("sampling_step"), sampling.get("sampling_steps")
+    try:
+        job = connection.send("POST", "/internal/progress", json={"id_task": task_id, "live_preview": preview})
+    except NotFound:
+        if not (sampling.get("job") or sampling.get("job_count")):
+            return None
+        left, picture = state.get("eta_relative"), state.get("current_image")
+        return JobProgress(float(state.get("progress") or 0), step, steps, left, False, _picture(picture))
+    if job.get("queued"):
+        return JobProgress(0.0, None, None, None, True, None)
+    if not job.get("active"):
+        return None
+    fraction = float(job.get("progress") or 0)
+    return JobProgress(fraction, step, steps, job.get("eta"), False, _picture(job.get("live_preview")))
+
+
+def _picture(text: str | None) -> bytes | None:
+    try:
+        return from_base64(text) if text else None
+    except BadImage:
+        return None  # a preview is a courtesy; a broken one is none
+
+
+_SCRIPT_ADVICE = "look at the server's log: the extension is missing a model or failed"
+
+
+def result_images(request: GenerationRequest, reply: GenerationReply) -> Sequence[bytes]:
+    """The images that were asked for, without a grid in front and without extras behind.
+
+    Raises:
+        IncompleteReply: fewer images than asked; `all_seeds` is full-length even then, so they are counted.
+    """
+    asked = request.batch_size * request.n_iter
+    images = (reply.images or ())[reply.info.index_of_first_image :]
+    if len(images) < asked:
+        raise IncompleteReply(
+            f"the server sent {len(images)} of {asked} images; it was interrupted or skipped, run the command again",
+            asked=asked,
+            got=len(images),
+        )
+    return images[:asked]
+
+
+def verify_reply(request: GenerationRequest, info: GenerationInfo, images: Sequence[bytes]) -> None:
+    """Compare what the server says it used with what was asked.
+
+    Args:
+        request: as it was sent, with names in the server's own spelling.
+        info: the reply's `info`; its `parameters` only repeats the request and proves nothing.
+        images: the result images' bytes.
+
+    Raises:
+        SettingSubstituted: the first setting that differs, with both values.
+    """
+    if request.sampler_name is not None and info.sampler_name != request.sampler_name:
+        raise SettingSubstituted("sampler", request.sampler_name, info.sampler_name)
+    _verify_schedule(request, info)
+    _verify_scripts(request, info)
+    _verify_numbers(request, info)
+    _verify_seeds(request, info)
+    _verify_model(request, info)
+    _verify_sizes(request, images)
+
+
+def _verify_schedule(request: GenerationRequest, info: GenerationInfo) -> None:
+    """Look where A1111 tells the schedule, and where SD.Next tells it."""
+    if request.scheduler is not None and request.scheduler.casefold() != AUTOMATIC.casefold():
+        used = str(info.extra_generation_params.get("Schedule type", AUTOMATIC))
+        if used.casefold() != request.scheduler.casefold():
+            raise SettingSubstituted("scheduler", request.scheduler, used)
+    asked = (request.override_settings or {}).get(SDNEXT_SCHEDULE_OPTION)
+    if asked is not None and info.infotexts:
+        settings = parse_infotext(info.infotexts[-1]).settings
+        used = settings.get(SDNEXT_SCHEDULE_IN_INFOTEXT, SDNEXT_AUTOMATIC)
+        if used != asked:
+            raise SettingSubstituted("scheduler", asked, used)
+
+
+def _verify_scripts(request: GenerationRequest, info: GenerationInfo) -> None:
+    """ControlNet and ADetailer fail into the server's log alone; what worked stands in the infotext."""
+    text = parse_infotext(info.infotexts[-1]) if info.infotexts else Infotext()
+    for number, unit in enumerate(_enabled_units(request.alwayson_scripts, "ControlNet")):
+        if f"ControlNet {number}" not in text.settings:
+            raise SettingSubstituted(f"ControlNet unit {number}", unit.get("model"), None, _SCRIPT_ADVICE)
+    if _enabled_units(request.alwayson_scripts, "ADetailer") and "ADetailer model" not in text.settings:
+        raise SettingSubstituted("ADetailer", "on", None, _SCRIPT_ADVICE)
+
+
+def _enabled_units(scripts: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """The units of an always-on script that are switched on; ADetailer's first two arguments are no units."""
+    arguments = (scripts.get(name) or {}).get("args") or []
+    if name == "ADetailer" and arguments[:1] == [False]:
+        return []
+    units = [argument for argument in arguments if isinstance(argument, dict)]
+    return [unit for unit in units if unit.get("enabled", True) and unit.get("ad_model") != "None"]
+
+
+def _verify_numbers(request: GenerationRequest, info: GenerationInfo) -> None:
+    settings = ["steps", "cfg_scale"]
+    if isinstance(request, Img2ImgRequest) or (isinstance(request, Txt2ImgRequest) and request.enable_hr):
+        settings.append("denoising_strength")
+    for setting in settings:
+        asked, used = getattr(request, setting), getattr(info, setting)
+        if used is None or not math.isclose(asked, used, rel_tol=1e-6, abs_tol=1e-9):
+            raise SettingSubstituted(setting.replace("_", " "), asked, used, "its options may limit this setting")
+
+
+def _verify_seeds(request: GenerationRequest, info: GenerationInfo) -> None:
+    if request.seed == -1 or request.subseed_strength:
+        return
+    asked = tuple(range(request.seed, request.seed + request.batch_size * request.n_iter))
+    if info.all_seeds != asked:
+        raise SettingSubstituted("seeds", list(asked), list(info.all_seeds), "an extension may change seeds")
+
+
+def _verify_model(request: GenerationRequest, info: GenerationInfo) -> None:
+    asked = (request.override_settings or {}).get("sd_model_checkpoint")
+    if asked is None:
+        return
+    used = {word for word in (info.sd_model_name, info.sd_model_hash) if word}
+    if not any(word in str(asked) for word in used):
+        raise SettingSubstituted("model", asked, info.sd_model_name)
+
+
+def _verify_sizes(request: GenerationRequest, images: Sequence[bytes]) -> None:
+    """Sizes are as asked; the source's where only its masked area is repainted; the server's after a second pass."""
+    if isinstance(request, Txt2ImgRequest) and request.enable_hr:
+        return
+    expected = {(request.width, request.height)}
+    if isinstance(request, Img2ImgRequest) and request.mask is not None and request.inpaint_full_res:
+        # With a mask that is blank for it, the server makes the whole picture after all, at the size asked.
+        expected |= {_size_of(image) for image in request.init_images if isinstance(image, bytes)}
+    for data in images:
+        try:
+            size = _size_of(data)
+        except (UnidentifiedImageError, OSError) as error:
+            raise BadImage(f"an image of the reply cannot be read: {error}") from error
+        if size not in expected:
+            asked = " or ".join("{}x{}".format(*one) for one in sorted(expected))
+            raise SettingSubstituted("size", asked, "{}x{}".format(*size))
+
+
+def _size_of(data: bytes) -> tuple[int, int]:
+    """Of the picture as it is shown; the server turns a source upright."""
+    with Image.open(io.BytesIO(data)) as image:
+        return upright_size(image)
+
+
+@dataclass(frozen=True)
+class GeneratedImage:
+    """One image of a reply."""
+
+    data: bytes
+    """The image file as the server sent it."""
+    seed: int
+    infotext: str
+
+    @property
+    def format(self) -> str | None:
+        """Image format by the magic bytes: "PNG" unless the server's option `samples_format` says otherwise."""
+        return image_format(self.data)
+
+    def pil(self) -> Image.Image:
+        """The decoded image.
+
+        Raises:
+            BadImage: the bytes are damaged.
+        """
+        return decode(self.data, "an image of the reply")
+
+
+_R = TypeVar("_R", Img2ImgRequest, Txt2ImgRequest)
+
+
+@dataclass(frozen=True)
+class GenerationResult(Generic[_R]):
+    """What a generating call made."""
+
+    images: tuple[GeneratedImage, ...]
+    info: GenerationInfo
+    """What the server says it did."""
+    request: _R
+    """What was sent, sampler names in the server's own spelling."""
+
+
+class CallOptions(TypedDict, total=False):
+    """How a generating call is made; each may be left out."""
+
+    verify: bool
+    """Compare what the server says it used with what was asked; default True."""
+    on_progress: Callable[[JobProgress], None]
+    """Called in the caller's thread with the progress of this job, and of no other, while it runs."""
+    poll_s: float
+    """Seconds between two questions about progress; default 0.5."""
+    preview: bool
+    """Ask for preview images with the progress, which costs the server time; default False."""
+    timeout_s: float
+    """Seconds to wait for the answer; default `Timeouts.generate_s`."""
+    retries: RetryPolicy
+    """Instead of the client's own; a job is sent again only when the server no longer works on it."""
+
+
+def _attach_seeds(images: Sequence[bytes], info: GenerationInfo) -> tuple[GeneratedImage, ...]:
+    texts = info.infotexts[info.index_of_first_image :]
+    if len(info.all_seeds) < len(images) or len(texts) < len(images):
+        raise UnexpectedReply("the reply's info lacks a seed or an infotext for some image; check the server's version")
+    return tuple(GeneratedImage(data, info.all_seeds[i], texts[i]) for i, data in enumerate(images))

@@ -1,0 +1,450 @@
+"""One request sent: addresses, timeouts, retries, failures turned into our tree."""
+
+from __future__ import annotations
+
+import email.utils
+import ipaddress
+import json
+import random
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import pydantic_core
+import requests
+
+from ..errors import (
+    ApiDisabled,
+    BadImage,
+    ModelProducedNaN,
+    NotAWebUI,
+    NotFound,
+    RequestRejected,
+    RequestTimedOut,
+    ServerFault,
+    ServerLoading,
+    ServerOutOfMemory,
+    ServerUnreachable,
+    SettingsError,
+    TooManyRequests,
+    Unauthorized,
+    UnexpectedReply,
+    WebUIError,
+)
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How long to wait, in seconds."""
+
+    connect_s: float = 10.0
+    """For a connection."""
+    read_s: float = 60.0
+    """For the answer to a question about the server."""
+    generate_s: float = 1800.0
+    """For the answer to a generating call; the first one after a start loads the model, which takes minutes."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the server is: URL without credentials, and the credentials apart from it."""
+
+    url: str
+    auth: tuple[str, str] | None
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the server is on this machine."""
+        host = urlsplit(self.url).hostname or ""
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost" or host.endswith(".localhost")
+
+
+def parse_address(url: str, auth: tuple[str, str] | None = None) -> Address:
+    """Take a server's URL apart; `http://` may be left out, credentials in the URL become `auth`.
+
+    Raises:
+        SettingsError: not an http(s) URL with a host.
+    """
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise SettingsError(f"server address: {error}; expected like http://127.0.0.1:7860") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SettingsError(f"server address {without_credentials(url)!r}: expected like http://127.0.0.1:7860")
+    if parts.username is not None and auth is None:
+        auth = (parts.username, parts.password or "")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    netloc = host if port is None else f"{host}:{port}"
+    return Address(urlunsplit((parts.scheme, netloc, parts.path.rstrip("/"), "", "")), auth)
+
+
+@dataclass(frozen=True)
+class _Reply:
+    """A whole reply."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body's JSON.
+
+        Raises:
+            ValueError: it is none.
+        """
+        try:
+            return pydantic_core.from_json(self.body)  # nine times as fast with megabytes of base64
+        except ValueError:
+            return json.loads(self.body)  # takes what JSON allows and UTF-8 does not, such as half a surrogate pair
+
+
+_JSON_HEADERS = {"Content-Type": "application/json"}
+
+
+class Connection:
+    """A session with one server."""
+
+    def __init__(self, address: Address, timeouts: Timeouts) -> None:
+        self.address = address
+        self.timeouts = timeouts
+        self._session = requests.Session()
+        self._session.auth = address.auth
+        if address.is_loopback:
+            self._session.trust_env = False  # a system proxy cannot reach this machine's own loopback
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._session.close()
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Mapping[str, Any] | None = None,
+        params: Mapping[str, str] | None = None,
+        read_s: float | None = None,
+    ) -> Any:
+        """Send one request, once, and give the reply's JSON; None for an empty reply.
+
+        Raises:
+            WebUIError: the leaf that fits; see `sdclient.errors`.
+        """
+        reply = self._request(method, path, content=json, params=params, read_s=read_s)
+        if reply.status >= 300:
+            raise self._error_of(reply, path)
+        if not reply.body:
+            return None  # SD.Next answers some calls with an empty 204
+        try:
+            return reply.json()
+        except ValueError as error:
+            raise NotAWebUI(
+                f"{self.address.url}{path}: the reply is not JSON; expected a Stable Diffusion WebUI at this address"
+            ) from error
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        content: Mapping[str, Any] | None = None,
+        params: Mapping[str, str] | None = None,
+        read_s: float | None = None,
+    ) -> _Reply:
+        where = self.address.url
+        wait_s = self.timeouts.read_s if read_s is None else read_s
+        try:
+            with self._session.request(
+                method,
+                where + path,
+                data=None if content is None else _encode(content),
+                headers=None if content is None else _JSON_HEADERS,
+                params=params,
+                timeout=(self.timeouts.connect_s, wait_s),
+                allow_redirects=False,
+                stream=True,
+            ) as reply:
+                # In one piece: by itself it would take 10 KiB at a time, and images are megabytes.
+                body = b"".join(reply.iter_content(None))
+                return _Reply(reply.status_code, reply.headers, body)
+        except requests.exceptions.ConnectTimeout as error:
+            raise RequestTimedOut(
+                f"{where}: no connection within {self.timeouts.connect_s:g} s; check the address and the network",
+                phase="connect",
+            ) from error
+        except requests.exceptions.ReadTimeout as error:
+            if content is None:
+                raise ServerLoading(
+                    f"{where}: connected, but no answer to {path} within {wait_s:g} s; the WebUI may still be "
+                    "loading its model: wait until its window says it is ready and try again"
+                ) from error
+            raise RequestTimedOut(
+                f"{where}: no answer to {path} within {wait_s:g} s; the server may still be working on it: "
+                "look at its window before sending again, or allow more time",
+                phase="read",
+            ) from error
+        except requests.exceptions.SSLError as error:
+            raise ServerUnreachable(f"{where}: no secure connection: {shorten(str(error))}") from error
+        except requests.exceptions.ChunkedEncodingError as error:
+            raise ServerUnreachable(
+                f"{where}: the connection broke in the middle of the answer to {path}", may_have_arrived=True
+            ) from error
+        except requests.exceptions.ConnectionError as error:
+            raise self._unreachable(error) from error
+        except requests.exceptions.RequestException as error:
+            raise UnexpectedReply(f"{where}{path}: {shorten(str(error))}") from error
+
+    def _unreachable(self, error: Exception) -> ServerUnreachable:
+        text = str(error)
+        where = self.address.url
+        if any(mark in text for mark in ("Connection aborted", "Connection reset", "RemoteDisconnected")):
+            return ServerUnreachable(
+                f"{where}: the server closed the connection without an answer; it may be starting or have stopped",
+                may_have_arrived=True,
+            )
+        if any(mark in text.lower() for mark in ("resolve", "getaddrinfo", "name or service")):
+            return ServerUnreachable(f"{where}: this host name is not known; check the spelling")
+        return ServerUnreachable(
+            f"{where}: nothing answers there; start the WebUI with --api (or 'sdclient serve' for a try without one), "
+            "or give its address with --url or SDCLIENT_URL"
+        )
+
+    def _error_of(self, reply: _Reply, path: str) -> WebUIError:
+        """The error that an unsuccessful reply means."""
+        body = _json_or_none(reply)
+        if reply.status == 404 and not (isinstance(body, dict) and "error" in body):
+            return self._explain_missing_path(path)
+        return error_from_reply(
+            reply.status,
+            body,
+            f"{self.address.url}{path}",
+            has_credentials=self.address.auth is not None,
+            retry_after=reply.headers.get("Retry-After"),
+        )
+
+    def _explain_missing_path(self, path: str) -> WebUIError:
+        """Why `/sdapi` is not there: another program, a WebUI still starting, or one without its API."""
+        where = self.address.url
+        if self._status("/sdapi/v1/samplers") in (200, 401):
+            return NotFound(f"{where}{path}: this server does not have that call", status=404)
+        advice = "add --api to COMMANDLINE_ARGS in webui-user.bat or webui-user.sh and start it again"
+        if self._status("/internal/ping") == 200:
+            return ApiDisabled(f"{where}: this WebUI was started without its API; {advice}", status=404)
+        if "gradio" in self._page().lower():
+            return ServerLoading(
+                f"{where}: the WebUI's page is there but its API is not yet; wait a minute and try again; "
+                f"if it stays so, {advice}",
+                status=404,
+            )
+        return NotAWebUI(
+            f"{where}: something answers, but it is not a Stable Diffusion WebUI; check the port "
+            "(the WebUI's own is 7860, that of 'sdclient serve' 7861)",
+            status=404,
+        )
+
+    def _status(self, path: str) -> int:
+        try:
+            return self._request("GET", path).status
+        except WebUIError:
+            return 0
+
+    def _page(self) -> str:
+        try:
+            return self._request("GET", "/").body[:20_000].decode("utf-8", errors="replace")
+        except WebUIError:
+            return ""
+
+
+def _encode(content: Mapping[str, Any]) -> bytes:
+    """JSON, as `_Reply.json` reads it."""
+    try:
+        return pydantic_core.to_json(content)
+    except ValueError:
+        return json.dumps(content, allow_nan=False).encode("ascii")
+
+
+def _json_or_none(reply: _Reply) -> Any:
+    try:
+        return reply.json()
+    except ValueError:
+        return None
+
+
+_WORDS_MAX = 300
+_BASE64_RUN = re.compile(r"[A-Za-z0-9+/=]{120,}")
+_IMAGE_WORDS = (
+    "invalid encoded image",
+    "image file is truncated",
+    "init image not found",
+    "cannot identify image",
+)
+_MEMORY_WORDS = ("out of memory", "unable to allocate", "outofmemoryerror", "memoryerror")
+
+
+def error_from_reply(
+    status: int, body: Any, where: str, *, has_credentials: bool, retry_after: str | None = None
+) -> WebUIError:
+    """Map an unsuccessful reply to the leaf of our tree that says what to do.
+
+    Args:
+        status: HTTP status, 300 or more.
+        body: the parsed JSON body in either of the WebUI's two shapes, or None.
+        where: URL for the message, without credentials.
+        has_credentials: whether a name and password were sent.
+        retry_after: the reply's `Retry-After` header.
+    """
+    words, field = _words_of(body)
+    said = f": {words}" if words else ""
+    head = f"{where}: the server answered {status}{said}"
+    low = words.lower()
+    if status in (401, 403):
+        advice = "name or password is wrong" if has_credentials else "it wants a name and password"
+        return Unauthorized(
+            f"{head}; {advice}: set SDCLIENT_AUTH=name:password as in the WebUI's --api-auth",
+            status=status,
+            server_words=words,
+        )
+    if status == 429:
+        wait_s = retry_after_s(retry_after)
+        asked = "" if wait_s is None else f"; it asks to wait {wait_s:g} s"
+        return TooManyRequests(f"{head}{asked}", server_words=words, retry_after_s=wait_s)
+    if status in (502, 503, 504):
+        return ServerLoading(f"{head}; it is not ready yet, try again", status=status, server_words=words)
+    if any(hint in low for hint in _IMAGE_WORDS):
+        return BadImage(f"{head}; send a whole PNG or JPEG", status=status, server_words=words)
+    if any(hint in low for hint in _MEMORY_WORDS):
+        return ServerOutOfMemory(
+            f"{head}; use a smaller --batch-size or --native-size", status=status, server_words=words
+        )
+    if "nansexception" in low or "nans was produced" in low or "all nans" in low:
+        return ModelProducedNaN(
+            f"{head}; start the WebUI with --no-half-vae, or use another model",
+            status=status,
+            server_words=words,
+        )
+    if 300 <= status < 500:
+        return RequestRejected(head, status=status, server_words=words, field=field)
+    return ServerFault(head, status=status, server_words=words)
+
+
+def _words_of(body: Any) -> tuple[str, str | None]:
+    """The server's words, and the field it complains about, from either body shape."""
+    if not isinstance(body, dict):
+        return "", None
+    detail = body.get("detail")
+    if isinstance(detail, list):
+        items = [item for item in detail if isinstance(item, dict)]
+        located = [(".".join(str(part) for part in item.get("loc", ())), str(item.get("msg", ""))) for item in items]
+        field = str(items[0]["loc"][-1]) if items and items[0].get("loc") else None
+        return shorten("; ".join(f"{place}: {message}" for place, message in located)), field
+    parts = [str(body.get(name) or "") for name in ("error", "detail", "errors")]
+    return shorten(" ".join(part for part in parts if part and part != "HTTPException")), None
+
+
+def shorten(text: str) -> str:
+    """One line, without image data, of bounded length."""
+    line = " ".join(_BASE64_RUN.sub("<image data>", without_credentials(text)).split())
+    return line if len(line) <= _WORDS_MAX else f"{line[:_WORDS_MAX]}..."
+
+
+def without_credentials(text: str) -> str:
+    """The text with `name:password@` taken out of its URLs."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
+
+
+def retry_after_s(header: str | None, now: datetime | None = None) -> float | None:
+    """Seconds that a `Retry-After` header asks to wait (RFC 9110, 10.2.3: seconds or a date); None without one."""
+    if header is None:
+        return None
+    if header.strip().isdecimal():
+        return float(header)
+    try:
+        when = email.utils.parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return max(0.0, (when - (now or datetime.now(timezone.utc))).total_seconds())
+
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Exponential back-off with jitter, capped."""
+
+    attempts: int = 3
+    """How often to try in all; 1 never tries again."""
+    first_wait_s: float = 0.3
+    """Wait after the first failure; each further one waits `factor` times longer."""
+    factor: float = 3.0
+    longest_wait_s: float = 30.0
+    """Cap on a wait; a longer `Retry-After` of the server is not waited for."""
+    jitter_rate: float = 0.25
+    """Share of a wait that chance adds at most, so that many clients do not come back at once."""
+
+    def __post_init__(self) -> None:
+        """Refuse a policy that makes no sense."""
+        if self.attempts < 1 or self.first_wait_s < 0 or self.factor < 1 or self.longest_wait_s < 0:
+            raise ValueError(f"{self}: expected attempts >= 1, waits >= 0, factor >= 1")
+
+    def wait_s(self, failures: int, error: WebUIError, chance: float = 0.0) -> float | None:
+        """Seconds to wait before the next try, or None to give up.
+
+        Args:
+            failures: how many tries have failed, from 1.
+            error: the last failure.
+            chance: a random number in [0, 1).
+        """
+        if failures >= self.attempts or not is_transient(error):
+            return None
+        wait = min(self.first_wait_s * self.factor ** (failures - 1), self.longest_wait_s)
+        wait = min(wait * (1 + self.jitter_rate * chance), self.longest_wait_s)
+        if isinstance(error, TooManyRequests) and error.retry_after_s is not None:
+            return error.retry_after_s if error.retry_after_s <= self.longest_wait_s else None
+        return wait
+
+
+def is_transient(error: WebUIError) -> bool:
+    """Whether the same request may succeed a little later."""
+    if isinstance(error, RequestTimedOut):
+        return error.phase == "connect"
+    if isinstance(error, ServerLoading):
+        return error.status in (502, 503, 504)  # others have waited long, or wait for a person
+    return isinstance(error, ServerUnreachable | TooManyRequests)
+
+
+NEVER = RetryPolicy(attempts=1)
+
+
+@dataclass(frozen=True)
+class Retrier:
+    """A policy with a clock."""
+
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    sleep: Callable[[float], None] = time.sleep
+    chance: Callable[[], float] = random.random
+
+    def call(self, attempt: Callable[[], _T]) -> _T:
+        """Call until it succeeds or the policy gives up; for requests that change nothing.
+
+        Raises:
+            WebUIError: the last failure.
+        """
+        failures = 0
+        while True:
+            try:
+                return attempt()
+            except WebUIError as error:
+                failures += 1
+                wait = self.policy.wait_s(failures, error, self.chance())
+                if wait is None:
+                    raise
+                self.sleep(wait)

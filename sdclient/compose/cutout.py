@@ -1,0 +1,193 @@
+"""A defect cut out by its mask.
+
+A box holds the defect and surface around it, and that surface has to find its like at a new place: the larger the box,
+the fewer the places. What the surroundings go on as within the box is painted by cv2.inpaint (Navier-Stokes, after
+Bertalmio, Bertozzi and Sapiro 2001); what differs from it by more than the surface's own grain is the defect.
+
+The form is 8 bit, grey where the base image is grey and colour where it has colour, as results of `generate` have it:
+deep grey is scaled by its camera's depth, alpha lies on white (`sdcore.images.decode`). A colour defect that goes onto
+a grey image becomes grey; a grey one that goes onto a colour image takes that one's colour by the match of tone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sdcore.images.decode import to_rgb
+
+from ..errors import SourceError
+from ..sources.source import ImageForm
+
+_RING_RATE = 0.2
+_FEWEST_RING_PIXELS = 16
+_NARROWEST_RING_PX, _WIDEST_RING_PX = 5, 64
+
+
+Pixels: TypeAlias = NDArray[np.float32]
+"""(H, W, C) levels 0-255; C is 1 (grey) or 3 (R, G, B)."""
+
+
+Plane: TypeAlias = NDArray[np.float32]
+"""(H, W)."""
+Area: TypeAlias = NDArray[np.bool_]
+"""(H, W)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cutout:
+    """A window of a picture around a defect; all arrays have its height and width."""
+
+    pixels: Pixels
+    alpha: Plane
+    """How much of the defect's pixel a result takes, 0-1."""
+    is_known: Area
+    """False where the window reaches over the picture's border."""
+    ring_px: int
+    """Width of the surroundings that are compared."""
+
+    @property
+    def support(self) -> Area:
+        """Where pixels change."""
+        return self.alpha > 0
+
+    @property
+    def ring(self) -> Area:
+        """The surroundings: within `ring_px` of the support, outside of it, and in the picture."""
+        support = self.support
+        reach = cv2.distanceTransform((~support).astype(np.uint8), cv2.DIST_L2, 5)
+        return np.asarray((reach <= self.ring_px) & ~support & self.is_known, dtype=np.bool_)
+
+
+def cut(picture: Image.Image, mask: Image.Image, name: str, *, fade_px: int = 0) -> Cutout:
+    """Cut a defect out.
+
+    Args:
+        picture: "L" or "RGB".
+        mask: "L", of the same size: white the defect, grey its soft edge.
+        name: what to call it in an error.
+        fade_px: where the picture ends within the defect, the alpha falls to 0 over this, so that no edge is hard.
+
+    Raises:
+        SourceError: the mask is empty, or leaves no surface around the defect to compare.
+    """
+    pixels = to_levels(picture).astype(np.float32)
+    alpha = _fading_at_the_border(np.asarray(mask, dtype=np.float32) / np.float32(255), fade_px)
+    rows, columns = np.flatnonzero(alpha.max(axis=1)), np.flatnonzero(alpha.max(axis=0))
+    if not rows.size:
+        raise SourceError(f"{name}: the mask is empty, so there is nothing to cut; draw the defect white")
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    side_px = math.sqrt(float(bottom - top) * float(right - left))
+    ring_px = min(_WIDEST_RING_PX, max(_NARROWEST_RING_PX, round(_RING_RATE * side_px)))
+    window = (slice(top, bottom + 2 * ring_px), slice(left, right + 2 * ring_px))
+    known = np.pad(np.ones(alpha.shape, dtype=np.bool_), ring_px)
+    cutout = Cutout(
+        pixels=np.pad(pixels, ((ring_px, ring_px), (ring_px, ring_px), (0, 0)), mode="edge")[window],
+        alpha=np.pad(alpha, ring_px)[window],
+        is_known=known[window],
+        ring_px=ring_px,
+    )
+    if int(cutout.ring.sum()) < max(_FEWEST_RING_PIXELS, int(cutout.support.sum()) // 20):
+        raise SourceError(
+            f"{name}: the mask covers nearly the whole picture, so nothing shows what surface the defect lies on; "
+            "give a narrower mask, or a larger picture"
+        )
+    return cutout
+
+
+def _fading_at_the_border(alpha: Plane, fade_px: int) -> Plane:
+    down, across = (np.minimum(np.arange(side), np.arange(side)[::-1]) for side in alpha.shape)
+    ramp = np.clip((np.minimum(down[:, None], across[None, :]) + 1) / (fade_px + 1), 0, 1)
+    return (alpha * ramp).astype(np.float32)
+
+
+BOX_RATE = 0.93
+"""A mask that fills so much of the box around it is a box."""
+
+_RADIUS_PX = 3
+_LEAST_LEVELS = 14.0
+_GRAINS = 4.0
+_LEAST_SHARE = 0.01
+_MOST_SHARE = 0.9
+
+
+def is_box(mask: Image.Image) -> bool:
+    """Whether a mask's hard area is a filled box, one alone."""
+    hard = np.asarray(mask, dtype=np.uint8) >= 128
+    rows, columns = np.flatnonzero(hard.any(axis=1)), np.flatnonzero(hard.any(axis=0))
+    if not rows.size:
+        return False
+    box = (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)
+    return bool(hard.sum() >= BOX_RATE * box)
+
+
+def tighten_mask(picture: Image.Image, mask: Image.Image) -> Image.Image:
+    """The part of the mask in which the picture is not what its surroundings go on as; hard.
+
+    The whole mask where hardly anything or nearly everything of it is.
+
+    Args:
+        picture: "L" or "RGB".
+        mask: "L", of the same size.
+    """
+    levels = to_levels(picture)
+    hard = np.asarray(mask, dtype=np.uint8) >= 128
+    if hard.all() or not hard.any():
+        return mask
+    expected = cv2.inpaint(levels, hard.astype(np.uint8), _RADIUS_PX, cv2.INPAINT_NS)
+    apart = np.abs(np.asarray(expected, dtype=np.float32).reshape(levels.shape) - levels).max(axis=2)
+    apart = cv2.GaussianBlur(apart, (0, 0), 0.8)
+    found = hard & (apart > max(_LEAST_LEVELS, _GRAINS * _grain(levels, hard)))
+    found = np.asarray(cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))) > 0
+    share = float(found.sum()) / float(hard.sum())
+    if not _LEAST_SHARE <= share <= _MOST_SHARE:
+        return mask
+    return Image.fromarray(found.astype(np.uint8) * np.uint8(255))
+
+
+def _grain(levels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], hard: Area) -> float:
+    """Deviation of the finest detail around the mask, robustly, in levels."""
+    near = np.asarray(cv2.dilate(hard.astype(np.uint8), np.ones((17, 17), np.uint8))) > 0
+    ring = near & ~hard
+    pixels = levels.astype(np.float32)
+    smooth = np.asarray(cv2.GaussianBlur(pixels, (0, 0), 1.0)).reshape(pixels.shape)
+    return 1.4826 * float(np.median(np.abs(pixels - smooth)[ring])) if ring.any() else 0.0
+
+
+Levels: TypeAlias = NDArray[np.uint8]
+"""The same in 8 bits."""
+
+
+Form = Literal["L", "RGB"]
+
+
+def form_of(picture: Image.Image) -> Form:
+    """The form that a result takes on this base picture."""
+    return ImageForm.of(picture).mode
+
+
+def to_form(picture: Image.Image, form: Form) -> Image.Image:
+    """An upright picture of any mode in 8 bits, grey or colour."""
+    return to_rgb(picture).convert(form)
+
+
+def to_levels(picture: Image.Image) -> Levels:
+    """Levels of a picture that is "L" or "RGB"."""
+    levels = np.asarray(picture, dtype=np.uint8)
+    return levels[..., None] if levels.ndim == 2 else levels
+
+
+def to_bytes(pixels: NDArray[np.float32]) -> Levels:
+    """Levels rounded to 8 bits and cut off at 0 and 255."""
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+def to_picture(levels: Levels) -> Image.Image:
+    """The picture of these levels."""
+    return Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)

@@ -1,0 +1,280 @@
+"""Makes one planned image and its record, in this process or a helper."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from sdcore.files import sha256_of
+
+from ..errors import SourceError
+from ..infotext import ENGINE_KEY, Infotext
+from ..manifest.database import ImageRecord, Parent
+from ..masks.mask import box_of, grow_and_feather, mask_file_of, read_mask
+from ..output.store import GeneratedFile, to_files
+from ..sources.source import read_photo
+from .cutout import Area, Cutout, Form, Levels, cut, form_of, is_box, tighten_mask, to_form, to_levels
+from .placement import Surface
+from .plan import BackgroundImage, BackgroundOrder, ComposeSettings, PlannedTransplant, allowed_path
+from .transplant import Transplanted, transplant
+
+_HALF = 128
+
+
+@dataclass(frozen=True)
+class MakerContext:
+    """What all images of a run are made on and with."""
+
+    settings: ComposeSettings
+    good: tuple[BackgroundImage, ...]
+    allowed: Path | None
+    tries: int
+    """Good images that are tried for one image."""
+
+
+class TransplantMaker:
+    """Makes images one by one and keeps the last pictures it read.
+
+    Args:
+        ground: what they are made on and with.
+    """
+
+    def __init__(self, context: MakerContext) -> None:
+        self._context = context
+        self._pictures: ImageLru[Image.Image] = ImageLru(lambda picture: picture.width * picture.height)
+        self._surfaces: ImageLru[Surface] = ImageLru(lambda surface: surface.levels.size)
+        self._cutouts: ImageLru[Cutout] = ImageLru(lambda cutout: cutout.pixels.size * 2)
+        self._decks: dict[str, BackgroundOrder] = {}
+
+    def make(self, planned: PlannedTransplant) -> GeneratedFile | NotPlaced:
+        """The image, or why there is none.
+
+        Raises:
+            SourceError: a picture cannot be read, or is no longer the file that was planned with.
+            MaskError: a mask cannot be used.
+            OSError: as the system says.
+        """
+        reasons: dict[str, int] = {}
+        for good in self._bases(planned):
+            done = self._on(planned, good)
+            if isinstance(done, Transplanted):
+                own_box = box_of(self._own_mask(planned)) if good is None else None
+                tried = sum(reasons.values()) + 1
+                return build_record(planned, done, good, self._context.settings, tried=tried, own_box=own_box)
+            reasons[done] = reasons.get(done, 0) + 1
+        # The last numbers of each try differ; the words before them tell what was in the way.
+        words = sorted({reason.partition(" (")[0] for reason in reasons})
+        where = "on its own picture" if planned.is_on_own else f"on {sum(reasons.values())} good images"
+        return NotPlaced(f"no place {where}: {'; '.join(words)}")
+
+    def _bases(self, planned: PlannedTransplant) -> Iterator[BackgroundImage | None]:
+        """What to put it on, the first one first; None is its own picture."""
+        if planned.is_on_own:
+            yield None
+            return
+        name, context = planned.source.class_name, self._context
+        if name not in self._decks:
+            self._decks[name] = BackgroundOrder(len(context.good), run_seed=context.settings.seed, class_name=name)
+        for place in self._decks[name].tries(planned.source.number, planned.k, planned.seed, context.tries):
+            yield context.good[place]
+
+    def _on(self, planned: PlannedTransplant, good: BackgroundImage | None) -> Transplanted | str:
+        """The defect on one picture, or why not."""
+        if good is None:
+            path, sha256, relative = planned.source.path, planned.source_sha256, planned.source.relative
+        else:
+            path, sha256, relative = good.path, good.sha256, good.relative
+        form = form_of(self._picture(path, sha256))
+        surface = self._surfaces.get((path, sha256), lambda: Surface(self._levels(path, sha256, form)))
+        cutout = self._cutouts.get((planned.source.path, planned.mask, form), lambda: self._cut(planned, form))
+        closed = np.zeros(surface.size, dtype=np.bool_)
+        if good is None:
+            closed = np.asarray(self._own_mask(planned), dtype=np.uint8) > 0
+        allowed = self._allowed(relative, surface)
+        return transplant(
+            cutout,
+            surface,
+            self._context.settings,
+            closed=closed if allowed is None else closed | ~allowed,
+            has_allowed=allowed is not None,
+            seed=planned.seed,
+        )
+
+    def _picture(self, path: Path, sha256: str) -> Image.Image:
+        def read() -> Image.Image:
+            picture = read_photo(path)
+            _check_unchanged(path, sha256)
+            return picture
+
+        return self._pictures.get((path, sha256), read)
+
+    def _levels(self, path: Path, sha256: str, form: Form) -> Levels:
+        return to_levels(to_form(self._picture(path, sha256), form))
+
+    def _cut(self, planned: PlannedTransplant, form: Form) -> Cutout:
+        picture = to_form(self._picture(planned.source.path, planned.source_sha256), form)
+        mask = read_mask(planned.mask, picture.size)
+        _check_unchanged(planned.mask, planned.mask_sha256)
+        settings = self._context.settings
+        if settings.tighten and is_box(mask):
+            mask = tighten_mask(picture, mask)
+        soft = grow_and_feather(mask, grow_px=settings.grow_px, feather_px=settings.feather_px)
+        return cut(picture, soft, planned.source.relative, fade_px=settings.feather_px)
+
+    def _own_mask(self, planned: PlannedTransplant) -> Image.Image:
+        """Where the defect's own picture shows it."""
+        return read_mask(planned.mask, self._picture(planned.source.path, planned.source_sha256).size)
+
+    def _allowed(self, relative: str, surface: Surface) -> Area | None:
+        folder = self._context.allowed
+        if folder is None or not (path := allowed_path(folder, relative)).is_file():
+            return None
+        height, width = surface.size
+        return np.asarray(read_mask(path, (width, height)), dtype=np.uint8) >= _HALF
+
+
+def _check_unchanged(path: Path, sha256: str) -> None:
+    if sha256_of(path) != sha256:
+        raise SourceError(
+            f"{path}: changed while the run was going on; put the former file back, or use a new output folder"
+        )
+
+
+_PIXELS_KEPT = 24_000_000
+
+T = TypeVar("T")
+
+
+class ImageLru(Generic[T]):
+    """The last things read, up to so many pixels.
+
+    Args:
+        pixels_of: how many one has.
+    """
+
+    def __init__(self, pixels_of: Callable[[T], int]) -> None:
+        self._pixels_of = pixels_of
+        self._kept: OrderedDict[Hashable, T] = OrderedDict()
+        self._pixels = 0
+
+    def get(self, key: Hashable, read: Callable[[], T]) -> T:
+        """What is kept under the key, or what `read` gives."""
+        if key not in self._kept:
+            self._kept[key] = found = read()
+            self._pixels += self._pixels_of(found)
+            while self._pixels > _PIXELS_KEPT and len(self._kept) > 1:
+                self._pixels -= self._pixels_of(self._kept.popitem(last=False)[1])
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+
+ENGINE = "transplant (classical, no generator)"
+"""What made the pixels, in records, texts and reports."""
+
+
+@dataclass(frozen=True)
+class NotPlaced:
+    """An image that could not be made."""
+
+    reason: str
+
+
+def build_record(
+    planned: PlannedTransplant,
+    done: Transplanted,
+    good: BackgroundImage | None,
+    settings: ComposeSettings,
+    *,
+    tried: int,
+    own_box: tuple[int, int, int, int] | None,
+) -> GeneratedFile:
+    """The image and its mask as files, with its record.
+
+    Args:
+        planned: which image.
+        done: what it became.
+        good: the good image it is on; None: its own picture.
+        settings: of the run.
+        tried: pictures that were tried until one had a place.
+        own_box: (left, top, right, bottom) of the defect that its own picture still shows; None on a good image.
+    """
+    infotext = Infotext(
+        f"{planned.source.relative} on {'its own picture' if good is None else good.relative}",
+        settings={
+            ENGINE_KEY: ENGINE,
+            "Seed": str(planned.seed),
+            "Size": f"{done.picture.width}x{done.picture.height}",
+            "Blend": ", ".join(str(place["blend"]) for place in done.places),
+        },
+    )
+    record = ImageRecord(
+        file=planned.file,
+        class_name=planned.source.class_name,
+        source=planned.source.relative,
+        source_sha256=planned.source_sha256,
+        k=planned.k,
+        seed=planned.seed,
+        key=planned.key,
+        sha256="",
+        width=done.picture.width,
+        height=done.picture.height,
+        server="",
+        model="",
+        engine=ENGINE,
+        asked={
+            **settings.model_dump(mode="json"),
+            "base": "source" if good is None else "other",
+            "seed": planned.seed,
+            "source_mask_sha256": planned.mask_sha256,
+        },
+        used={
+            "places": list(done.places),
+            "pictures_tried": tried,
+            **({} if own_box is None else {"own_box": list(own_box)}),
+        },
+        infotext=str(infotext),
+        created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        mask=mask_file_of(planned.file),
+        other_parents=() if good is None else (Parent(good.relative, good.sha256),),
+    )
+    return to_files(record, done.picture, done.mask)
+
+
+_maker: TransplantMaker | None = None
+"""Of a helper process."""
+
+
+def start_helper(context: MakerContext) -> None:
+    """Make this process ready to make images; called once in each helper."""
+    global _maker  # a helper process has no other place to keep it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the run's own to answer
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    cv2.setNumThreads(1)
+    _maker = TransplantMaker(context)
+
+
+def make_in_helper(planned: PlannedTransplant) -> GeneratedFile | NotPlaced:
+    """Make an image in a helper process."""
+    if _maker is None:
+        raise RuntimeError("start_helper was not called")
+    return _maker.make(planned)
+
+
+def _end_with_parent() -> None:
+    """A run that was killed cannot tell its helpers, who would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

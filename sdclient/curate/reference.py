@@ -1,0 +1,385 @@
+"""Reference statistics of the real images of each class."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from sdcore.files import printable, write_bytes_atomically
+from sdcore.images.folders import is_image_name, list_entries
+from sdcore.images.similarity import luma_of
+from sdcore.progress import ProgressTracker, no_progress
+
+from ..errors import SourceError
+from ..sources.source import ImageForm, fit_to_model, generation_size, read_photo, restore_form
+from .classifier_opinion import OpinionLimits
+from .measures import (
+    Distances,
+    Look,
+    Looks,
+    colour_distances,
+    grain,
+    is_grey,
+    look_of,
+    sharpness,
+    texture,
+    tone_distances,
+)
+from .thresholds import CurationSettings, LearnedThresholds, Thresholds, lower_limits, upper_limits
+
+MOST_PER_CLASS = 300
+"""Real images that are looked at in each class, spread evenly over the names; more do not move a limit much."""
+CACHE_NAME = ".curation-real.npz"
+"""File in an output folder that keeps what was measured of real images."""
+
+_VERSION = 1
+_HALF_PIXEL = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class ClassStatistics:
+    """What was measured of the N real images of a class.
+
+    Sharpness and texture are those of the picture taken again: moved by half a pixel, enlarged to the model's size and
+    shrunk back, for that much every generated image goes through. Where a picture is flat, its sharpness is NaN.
+    """
+
+    sharpness: npt.NDArray[np.float64]
+    """(N,)"""
+    texture: npt.NDArray[np.float64]
+    """(N,)"""
+    grain: npt.NDArray[np.float64]
+    """(N,)"""
+    looks: Looks
+    """(N, 3, QUANTILES)"""
+
+    @property
+    def count(self) -> int:
+        """How many real images."""
+        return len(self.grain)
+
+
+@dataclass(frozen=True)
+class ReferenceFolder:
+    """A folder of class folders of real images, and which of them are looked at."""
+
+    folder: Path
+    chosen: Mapping[str, tuple[Path, ...]]
+    """Images by class."""
+
+    @classmethod
+    def of(cls, folder: Path, *, most: int = MOST_PER_CLASS) -> ReferenceFolder:
+        """List a folder.
+
+        Raises:
+            SourceError: no such folder, or no image in any class folder.
+        """
+        chosen = {}
+        for entry in list_entries(folder):
+            if entry.is_dir():
+                images = [path for path in list_entries(entry) if path.is_file() and is_image_name(path.name)]
+                if images:
+                    chosen[entry.name] = _spread(images, most)
+        if not chosen:
+            raise SourceError(
+                f"{printable(folder)}: no class folder with images in it; expected REAL/<class>/*.png, "
+                "real images to learn limits from"
+            )
+        return cls(folder, chosen)
+
+    def signature(self) -> str:
+        """Changes when another image would be looked at, or one of them was changed (by size and time)."""
+        digest = hashlib.sha256(f"{_VERSION}".encode())
+        for name, paths in sorted(self.chosen.items()):
+            for path in paths:
+                state = path.stat()
+                line = f"{name}/{path.name}|{state.st_size}|{state.st_mtime_ns}\n"
+                digest.update(line.encode("utf-8", "backslashreplace"))
+        return digest.hexdigest()
+
+    def measure(self, track: ProgressTracker = no_progress) -> dict[str, ClassStatistics]:
+        """Measure every image that was chosen.
+
+        Raises:
+            SourceError: one cannot be read.
+        """
+        jobs = [(name, path) for name, paths in self.chosen.items() for path in paths]
+        rows: dict[str, list[_Row]] = {name: [] for name in self.chosen}
+        for name, path in track(jobs, "real images"):
+            rows[name].append(_Row.of(read_photo(path)))
+        return {name: _gather(found) for name, found in rows.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    sharpness: float
+    texture: float
+    grain: float
+    look: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, image: Image.Image) -> _Row:
+        again = luma_of(taken_again(image))
+        sharp = sharpness(again)
+        return cls(
+            sharpness=float("nan") if sharp is None else sharp,
+            texture=texture(again),
+            grain=grain(luma_of(image)),
+            look=look_of(image),
+        )
+
+
+def measure_pictures(pictures: Sequence[Image.Image]) -> ClassStatistics:
+    """The measures of a class from its pictures in memory, at least one."""
+    return _gather([_Row.of(picture) for picture in pictures])
+
+
+def taken_again(image: Image.Image) -> Image.Image:
+    """The picture moved by half a pixel along both directions, enlarged to the model's size and shrunk back."""
+    large = fit_to_model(image, generation_size(*image.size))
+    dx, dy = _HALF_PIXEL * large.width / image.width, _HALF_PIXEL * large.height / image.height
+    # The edge goes on, so that no border appears that is not in the picture.
+    padded = np.pad(np.asarray(large), ((0, int(dy) + 2), (0, int(dx) + 2), (0, 0)), mode="edge")
+    moved = Image.fromarray(padded).transform(
+        large.size, Image.Transform.AFFINE, (1, 0, dx, 0, 1, dy), Image.Resampling.BICUBIC
+    )
+    return restore_form(moved, ImageForm.of(image))
+
+
+def load_measures(output: Path, signature: str) -> dict[str, ClassStatistics] | None:
+    """What was measured of the same real images before, or None."""
+    try:
+        with np.load(output / CACHE_NAME, allow_pickle=False) as archive:
+            if str(archive["signature"]) != signature:
+                return None
+            names = [str(name) for name in archive["classes"]]
+            return {
+                name: ClassStatistics(
+                    **{field.name: archive[f"{field.name}_{number}"] for field in fields(ClassStatistics)}
+                )
+                for number, name in enumerate(names)
+            }
+    # A cache: whatever is wrong with it, the images themselves are still there.
+    except (OSError, ValueError, KeyError, EOFError):
+        return None
+
+
+def keep_measures(output: Path, signature: str, real: Mapping[str, ClassStatistics]) -> None:
+    """Keep what was measured beside the manifest.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    arrays = {
+        f"{field.name}_{number}": getattr(measured, field.name)
+        for number, measured in enumerate(real.values())
+        for field in fields(ClassStatistics)
+    }
+    buffer = io.BytesIO()
+    np.savez(buffer, signature=np.array(signature), classes=np.array(list(real)), **arrays)
+    write_bytes_atomically(output / CACHE_NAME, buffer.getvalue())
+
+
+def _gather(rows: Sequence[_Row]) -> ClassStatistics:
+    return ClassStatistics(
+        sharpness=np.array([row.sharpness for row in rows], dtype=np.float64),
+        texture=np.array([row.texture for row in rows], dtype=np.float64),
+        grain=np.array([row.grain for row in rows], dtype=np.float64),
+        looks=np.stack([row.look for row in rows]),
+    )
+
+
+def _spread(images: list[Path], most: int) -> tuple[Path, ...]:
+    if len(images) <= most:
+        return tuple(images)
+    return tuple(images[place * len(images) // most] for place in range(most))
+
+
+OWN_LOOKS = 100
+"""A class with fewer real images is compared with the looks of all classes: nearest neighbours in a handful are far."""
+LEAST_TONE_LEVELS = 16.0
+"""No limit of tone is below this: another exposure is no fault."""
+LEAST_COLOUR_LEVELS = 10.0
+LEAST_GRAIN_LEVELS = 2.0
+MOST_SHARPNESS = 0.9
+_UNKNOWN = ""
+
+
+class ReferenceModel:
+    """Real images of all classes, and the limits that follow from them.
+
+    Args:
+        real: measures by class, at least one class with an image.
+    """
+
+    def __init__(self, real: Mapping[str, ClassStatistics]) -> None:
+        self._looks = {name: measured.looks for name, measured in real.items()}
+        self._everything: Looks = np.concatenate(list(self._looks.values()))
+        self.counts = {name: measured.count for name, measured in real.items()}
+        self._limits = self._learn(real)
+
+    def looks_for(self, class_name: str) -> Looks:
+        """What an image of this class is compared with."""
+        own = self._looks.get(class_name)
+        return own if own is not None and len(own) >= OWN_LOOKS else self._everything
+
+    def tone_distance(self, class_name: str, look: Look) -> float:
+        """Distance in luma to the nearest real image, levels from 0."""
+        return float(tone_distances(look, self.looks_for(class_name)).min())
+
+    def colour_distance(self, class_name: str, look: Look) -> float | None:
+        """Distance in luma and colour to the nearest real image; None where neither has colour."""
+        looks = self.looks_for(class_name)
+        return None if is_grey(look) and is_grey(looks) else float(colour_distances(look, looks).min())
+
+    def limits_for(self, class_name: str) -> LearnedThresholds:
+        """Thresholds of a class; one without real images gets those of all classes together."""
+        return self._limits.get(class_name, self._limits[_UNKNOWN])
+
+    def _learn(self, real: Mapping[str, ClassStatistics]) -> dict[str, LearnedThresholds]:
+        sharp = {name: _known(measured.sharpness) for name, measured in real.items()} | {_UNKNOWN: np.zeros(0)}
+        texture = {name: measured.texture for name, measured in real.items()} | {_UNKNOWN: np.zeros(0)}
+        grain = {name: measured.grain for name, measured in real.items()} | {_UNKNOWN: np.zeros(0)}
+        sharpness = lower_limits(sharp, most=MOST_SHARPNESS)
+        textures = lower_limits(texture, most=np.inf)
+        grains = upper_limits(grain, least=LEAST_GRAIN_LEVELS)
+        tones = upper_limits(self._left_out(tone_distances), least=LEAST_TONE_LEVELS)
+        colours = upper_limits(self._left_out(colour_distances), least=LEAST_COLOUR_LEVELS)
+        everything = np.concatenate(list(sharp.values()))
+        return {
+            name: LearnedThresholds(
+                sharpness=sharpness.get(name),
+                soft=_soft(sharp[name] if len(sharp[name]) else everything),
+                texture=textures.get(name),
+                grain=grains.get(name),
+                tone_distance=tones.get(name),
+                colour_distance=colours.get(name),
+            )
+            for name in (*real, _UNKNOWN)
+        }
+
+    def _left_out(self, distances: Callable[[Look, Looks], Distances]) -> dict[str, Distances]:
+        """Distance of each real image to the nearest of those it would be compared with, itself left out."""
+        found: dict[str, Distances] = {_UNKNOWN: np.zeros(0)}
+        start = 0
+        for name, own in self._looks.items():
+            others = self.looks_for(name)
+            first = 0 if others is own else start
+            start += len(own)
+            rows = np.full(len(own), np.inf)
+            for place, look in enumerate(own):
+                row = distances(look, others)
+                row[first + place] = np.inf
+                rows[place] = row.min()
+            found[name] = rows[np.isfinite(rows)]
+        return found
+
+
+def _known(values: Distances) -> Distances:
+    return values[~np.isnan(values)]
+
+
+def _soft(values: Distances) -> float | None:
+    """A little under the median: with texture gone, edges that are no crisper than this were blurred, not painted."""
+    return 0.85 * float(np.median(values)) if len(values) else None
+
+
+SCORES_VERSION = 1
+"""Grows when a score comes to mean something else, so that it is computed anew."""
+
+
+class ReferenceStatistics:
+    """Real images of all classes; read when first asked, or taken from what was measured before.
+
+    Args:
+        output: the output folder; keeps the measures.
+        run: the run's parameters, which name the sources.
+        settings: what a person chose.
+        is_dry_run: keep nothing.
+    """
+
+    def __init__(self, output: Path, run: Mapping[str, Any], settings: CurationSettings, *, is_dry_run: bool) -> None:
+        self._output = output
+        self._run = run
+        self._settings = settings
+        self._is_dry_run = is_dry_run
+        self._listed: ReferenceFolder | None = None
+        self._signature = ""
+        self._measures: dict[str, ClassStatistics] | None = None
+        self._learnt: ReferenceModel | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where they are.
+
+        Raises:
+            SourceError: neither a person nor the run says.
+        """
+        chosen = self._settings.real or self._settings.sources
+        if chosen is not None:
+            return chosen
+        recorded = self._run.get("sources")
+        if not recorded:
+            raise SourceError(f"{printable(self._output)}: its manifest names no sources; give --real FOLDER")
+        return Path(str(recorded))
+
+    @property
+    def basis(self) -> str:
+        """What scores depend on beside the image: changes with the real images and with the meaning of a score.
+
+        Raises:
+            SourceError: no real images.
+        """
+        if not self._signature:
+            self._listed = ReferenceFolder.of(self.folder)
+            self._signature = self._listed.signature()
+        return f"{SCORES_VERSION}:{self._signature}"
+
+    def measures(self, track: ProgressTracker = no_progress) -> dict[str, ClassStatistics]:
+        """What was measured of each class.
+
+        Raises:
+            SourceError: no real images, or one that cannot be read.
+        """
+        if self._measures is None:
+            basis = self.basis
+            self._measures = load_measures(self._output, basis)
+            if self._measures is None and self._listed is not None:
+                self._measures = self._listed.measure(track)
+                if not self._is_dry_run:
+                    keep_measures(self._output, basis, self._measures)
+        return self._measures or {}
+
+    def limits(
+        self, classes: Iterable[str], opinion: OpinionLimits, track: ProgressTracker = no_progress
+    ) -> dict[str, Thresholds]:
+        """Every limit of these classes, given or learnt.
+
+        Args:
+            classes: which.
+            opinion: what the classifier's opinion of real images taught.
+            track: shows the progress.
+
+        Raises:
+            SourceError: no real images, or one that cannot be read.
+        """
+        if self._learnt is None:
+            self._learnt = ReferenceModel(self.measures(track))
+        learnt = self._learnt
+        return {
+            name: Thresholds.of(
+                self._settings.limits,
+                learnt.limits_for(name),
+                learnt.counts.get(name, 0),
+                {field.name: getattr(opinion, field.name).get(name) for field in fields(OpinionLimits)},
+            )
+            for name in classes
+        }

@@ -1,0 +1,427 @@
+"""All scores of one image, and many images in processes.
+
+likeness      `likeness.likeness`, `likeness.retake_similarity`: to the picture it was made from
+hash          `hashes.hash_distance`
+garbage       `batch.spoiled`: noise and colour noise beyond the base's
+sharpness     `sharpness.sharpness`, `texture`, `grain`
+tone, colour  `tone.tone_distances`, `colour_distances`: to the nearest real image
+face          `faces.face_score`
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from PIL import Image
+
+from sdcore.files import printable
+from sdcore.images.decode import to_rgb
+from sdcore.images.hashes import hash_distance, structure_hash
+from sdcore.images.similarity import (
+    aligned_similarity,
+    comparable_area,
+    luma_of,
+    retake_similarity,
+    similarity,
+    to_comparable,
+)
+
+from .._images import decode
+from ..errors import BadImage, OutputError
+from ..masks.mask import read_mask
+from ..output.artifacts import examine_sibling
+from ..sources.source import decode_photo
+from .measures import face_score, grain, look_of, sharpness, texture
+from .reference import ClassStatistics, ReferenceModel
+
+
+@dataclass(frozen=True)
+class Base:
+    """The picture whose pixels stay where nothing was changed; what is found in it serves all its images."""
+
+    picture: Image.Image
+
+    @cached_property
+    def rgb(self) -> Image.Image:
+        """As the noise score wants it."""
+        return to_rgb(self.picture)
+
+    @cached_property
+    def hash(self) -> str:
+        """Its perceptual hash."""
+        return structure_hash(self.picture)
+
+    @cached_property
+    def retake_similarity(self) -> float:
+        """How like it is to itself when it is taken again, over the whole picture."""
+        return retake_similarity(self.picture)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of an image, and its hash."""
+
+    scores: dict[str, float | None]
+    """By name, see `score_names.SCORES`; None where one does not apply."""
+    hash: str
+
+
+def score_image(
+    image: Image.Image,
+    base: Base | None,
+    class_name: str,
+    learnt: ReferenceModel,
+    *,
+    mask: Image.Image | None = None,
+    with_faces: bool = True,
+) -> Scored:
+    """Compute every score of an image.
+
+    Args:
+        image: as it lies in the output, of any size and mode.
+        base: None leaves out what compares the two.
+        class_name: whose real images it is compared with.
+        learnt: the real images.
+        mask: mode "L", of the base's size: where it was changed; None is everywhere.
+        with_faces: whether to look for faces.
+
+    Raises:
+        MissingExtra: faces are asked for and the detector is not installed.
+    """
+    grey, look, own_hash = luma_of(image), look_of(image), structure_hash(image)
+    against_base, is_lost = _against_base(image, own_hash, base, mask)
+    scores: dict[str, float | None] = {
+        **against_base,
+        # Black, or of one colour, where its base is not: all detail is gone.
+        "sharpness": 0.0 if is_lost else sharpness(grey),
+        "texture": texture(grey),
+        "grain": grain(grey),
+        "tone_distance": learnt.tone_distance(class_name, look),
+        "colour_distance": learnt.colour_distance(class_name, look),
+        "face": face_score(image) if with_faces else None,
+    }
+    return Scored(scores, own_hash)
+
+
+def _against_base(
+    image: Image.Image, own_hash: str, base: Base | None, mask: Image.Image | None
+) -> tuple[dict[str, float | None], bool]:
+    """Scores that compare the two, and whether the image is black or of one colour and its base is not."""
+    if base is None:
+        names = ("ssim_inside", "ssim_outside", "ssim_reimaged", "hash_distance", "noise", "colour_garbage")
+        return dict.fromkeys(names), False
+    found = similarity(image, base.picture, mask)
+    rgb = to_rgb(image)
+    if rgb.size != base.rgb.size:
+        rgb = rgb.resize(base.rgb.size, Image.Resampling.BICUBIC)
+    garbage = examine_sibling(rgb, base.rgb, None if mask is None else mask.getbbox())
+    floor = base.retake_similarity if mask is None else retake_similarity(base.picture, mask)
+    compared = {
+        "ssim_inside": found.inside,
+        "ssim_outside": found.outside,
+        "ssim_reimaged": floor,
+        "hash_distance": float(hash_distance(own_hash, base.hash)),
+        "noise": garbage.luma_score,
+        "colour_garbage": garbage.chroma_score,
+    }
+    return compared, garbage.is_black or garbage.is_uniform
+
+
+_BASES_KEPT = 8
+_PICTURES_KEPT = 64
+
+
+@dataclass(frozen=True)
+class ScoreJob:
+    """One image to score."""
+
+    file: str
+    sha256: str
+    class_name: str
+    base: str
+    """Path of the picture it was made on."""
+    base_sha256: str
+    mask: str
+    """Relative to the output folder; "" where all was changed."""
+
+
+@dataclass(frozen=True)
+class PairJob:
+    """Two images to compare."""
+
+    one: ScoreJob
+    other: ScoreJob
+
+
+class ImageSource(Protocol):
+    """Where the pictures of an output come from."""
+
+    def image(self, job: ScoreJob) -> Image.Image:
+        """The image of a job.
+
+        Raises:
+            OutputError: it is missing, changed, or cannot be decoded.
+        """
+
+    def base(self, job: ScoreJob) -> Image.Image:
+        """The upright picture it was made on.
+
+        Raises:
+            OutputError: it is missing or changed.
+            SourceError: it cannot be decoded.
+        """
+
+    def mask(self, job: ScoreJob, size: tuple[int, int]) -> Image.Image:
+        """Its mask, mode "L", of its base's size.
+
+        Raises:
+            MaskError: it cannot be read.
+        """
+
+
+class PicturesOnDisk:
+    """Those of an output folder on this machine."""
+
+    def __init__(self, output: Path) -> None:
+        self._output = output
+
+    def image(self, job: ScoreJob) -> Image.Image:
+        """Read, compared with the record and decoded."""
+        return read_recorded(self._output, job.file, job.sha256)
+
+    def base(self, job: ScoreJob) -> Image.Image:
+        """Read, compared with the record and decoded."""
+        return decode_photo(base_bytes(job), printable(job.base))
+
+    def mask(self, job: ScoreJob, size: tuple[int, int]) -> Image.Image:
+        """Read and decoded."""
+        return read_mask(self._output / job.mask, size)
+
+
+class Scorer:
+    """Scores and compares images of one output.
+
+    Args:
+        pictures: where they come from; may be changed between two calls, when the others have come.
+        real: measures of real images by class.
+        with_faces: whether to look for faces.
+    """
+
+    def __init__(self, pictures: ImageSource, real: dict[str, ClassStatistics], *, with_faces: bool) -> None:
+        self.pictures = pictures
+        self._learnt = ReferenceModel(real)
+        self._with_faces = with_faces
+        self._bases: OrderedDict[tuple[str, str], Base] = OrderedDict()
+        self._comparable = lru_cache(maxsize=_PICTURES_KEPT)(lambda job: to_comparable(self.pictures.image(job)))
+
+    def score(self, job: ScoreJob) -> Scored:
+        """Scores of one image.
+
+        Raises:
+            OutputError: the image or its base is missing or not the one that was recorded.
+            MaskError: its mask cannot be read.
+        """
+        image = self.pictures.image(job)
+        base = self._base(job)
+        mask = self.pictures.mask(job, base.picture.size) if job.mask else None
+        return score_image(image, base, job.class_name, self._learnt, mask=mask, with_faces=self._with_faces)
+
+    def compare(self, pair: PairJob) -> float:
+        """Likeness of two images: where either was changed if they have one base, else everywhere.
+
+        Raises:
+            OutputError: one of them is missing or not the one that was recorded.
+        """
+        one, other = self._comparable(pair.one), self._comparable(pair.other)
+        if one.shape != other.shape:
+            return 0.0
+        area: Any = None
+        if pair.one.mask and pair.other.mask and pair.one.base_sha256 == pair.other.base_sha256:
+            size = self._base(pair.one).picture.size
+            masks = [self.pictures.mask(job, size) for job in (pair.one, pair.other)]
+            both = comparable_area(masks[0]) | comparable_area(masks[1])
+            area = both if both.shape == one.shape else None
+        return aligned_similarity(one, other, area)
+
+    def _base(self, job: ScoreJob) -> Base:
+        """Kept for the images that follow: most of them have the same one."""
+        wanted = (job.base, job.base_sha256)
+        if wanted not in self._bases:
+            self._bases[wanted] = Base(self.pictures.base(job))
+            while len(self._bases) > _BASES_KEPT:
+                self._bases.popitem(last=False)
+        self._bases.move_to_end(wanted)
+        return self._bases[wanted]
+
+
+def read_recorded(output: Path, file: str, sha256: str) -> Image.Image:
+    """An image of an output, its bytes checked.
+
+    Raises:
+        OutputError: it is missing, changed, or cannot be decoded.
+    """
+    data = recorded_bytes(output, file, sha256)
+    try:
+        return decode(data, printable(output / file))
+    except BadImage as error:
+        raise unfit(printable(output / file), "cannot be decoded", printable(output)) from error
+
+
+def recorded_bytes(output: Path, file: str, sha256: str) -> bytes:
+    """The bytes of an image of an output.
+
+    Raises:
+        OutputError: it is missing or changed.
+    """
+    path = output / file
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise unfit(printable(path), f"cannot be read: {error.strerror or error}", printable(output)) from error
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise unfit(printable(path), "was changed since it was generated", printable(output))
+    return data
+
+
+def base_bytes(job: ScoreJob) -> bytes:
+    """The bytes of the picture that an image was made on.
+
+    Raises:
+        OutputError: it is missing or changed.
+    """
+    name = printable(job.base)
+    try:
+        data = Path(job.base).read_bytes()
+    except OSError as error:
+        raise OutputError(
+            f"{name}: the picture that {job.file} was made from cannot be read "
+            f"({error.strerror or error}); put it back, or give its folder with --sources"
+        ) from error
+    if hashlib.sha256(data).hexdigest() != job.base_sha256:
+        raise OutputError(f"{name}: was changed since {job.file} was made from it; put the former picture back")
+    return data
+
+
+def unfit(name: str, what: str, output: str) -> OutputError:
+    """What to say of an image of an output that cannot be scored.
+
+    Args:
+        name: of the image.
+        what: is the matter with it.
+        output: name of the output folder.
+    """
+    return OutputError(
+        f"{name}: {what}; run 'sdclient verify {output} --repair', generate what is missing, and curate again"
+    )
+
+
+WORTH_WORKERS = 500
+"""Fewer images are scored in this process: starting two others takes as long as 500 small images (3 to 4 s)."""
+CHUNK = 32
+
+_Item = TypeVar("_Item")
+
+
+class ScoringPool(Protocol):
+    """Scores and compares, wherever that is done."""
+
+    def score(self, jobs: Sequence[ScoreJob]) -> Iterator[list[tuple[ScoreJob, Scored]]]:
+        """Scores, some images at a time, in the order of the jobs."""
+
+    def compare(self, pairs: Sequence[PairJob]) -> Iterator[list[tuple[PairJob, float]]]:
+        """Likenesses, some pairs at a time, in the order of the pairs."""
+
+
+ScoringFactory = Callable[[dict[str, ClassStatistics], bool, int], AbstractContextManager[ScoringPool]]
+"""(measures of real images by class, whether to look for faces, how many images) -> what scores them."""
+
+
+def default_workers() -> int:
+    """Processes that scoring is worth: one a core, four at most."""
+    return max(1, min(4, os.cpu_count() or 1))
+
+
+@contextmanager
+def scoring(
+    output: Path, real: dict[str, ClassStatistics], *, with_faces: bool, images: int, workers: int
+) -> Iterator[ScoringPool]:
+    """What scores images, in this process where there are few or one worker is wanted."""
+    if workers < 2 or images < WORTH_WORKERS:
+        yield _Here(Scorer(PicturesOnDisk(output), real, with_faces=with_faces))
+        return
+    # A fresh interpreter each, as on Windows: a forked one would share the parent's open manifest.
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(output, real, with_faces)
+    ) as pool:
+        try:
+            yield _InProcesses(pool)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def chunks_of(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    """The items, as many at a time as are worth a message."""
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]
+
+
+class _Here:
+    """In this process."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+
+    def score(self, jobs: Sequence[ScoreJob]) -> Iterator[list[tuple[ScoreJob, Scored]]]:
+        for chunk in chunks_of(jobs):
+            yield [(job, self._scorer.score(job)) for job in chunk]
+
+    def compare(self, pairs: Sequence[PairJob]) -> Iterator[list[tuple[PairJob, float]]]:
+        for chunk in chunks_of(pairs):
+            yield [(pair, self._scorer.compare(pair)) for pair in chunk]
+
+
+class _InProcesses:
+    """In others on this machine."""
+
+    def __init__(self, pool: ProcessPoolExecutor) -> None:
+        self._pool = pool
+
+    def score(self, jobs: Sequence[ScoreJob]) -> Iterator[list[tuple[ScoreJob, Scored]]]:
+        yield from self._map(_score_chunk, jobs)
+
+    def compare(self, pairs: Sequence[PairJob]) -> Iterator[list[tuple[PairJob, float]]]:
+        yield from self._map(_compare_chunk, pairs)
+
+    def _map(self, work: Any, items: Sequence[Any]) -> Iterator[Any]:
+        yield from self._pool.map(work, list(chunks_of(items)))
+
+
+def _score_chunk(jobs: Sequence[ScoreJob]) -> list[tuple[ScoreJob, Scored]]:
+    return [(job, _in_worker().score(job)) for job in jobs]
+
+
+def _compare_chunk(pairs: Sequence[PairJob]) -> list[tuple[PairJob, float]]:
+    return [(pair, _in_worker().compare(pair)) for pair in pairs]
+
+
+_WORKER: list[Scorer] = []
+"""The scorer of a worker process; empty elsewhere."""
+
+
+def _start_worker(output: Path, real: dict[str, ClassStatistics], with_faces: bool) -> None:
+    _WORKER[:] = [Scorer(PicturesOnDisk(output), real, with_faces=with_faces)]
+
+
+def _in_worker() -> Scorer:
+    return _WORKER[0]

@@ -1,0 +1,335 @@
+"""Scores, verdicts, decisions, fingerprints; the store that curation works on.
+
+A person's decision goes before the filters'. Everything is bound to the bytes it was said of: an image that was made
+again has neither scores nor verdict until it is looked at again. Standard library only, as the manifest itself.
+
+The table `fingerprints` is made when something is first written. Standard library only, as the manifest itself.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Literal
+
+from ..errors import ReviewConflict
+from .database import DONE, Manifest
+
+ACCEPTED: Literal["accepted"] = "accepted"
+REJECTED: Literal["rejected"] = "rejected"
+UNDECIDED: Literal[""] = ""
+
+Scores = Mapping[str, float | None]
+"""Score by name; None where it does not apply to the image."""
+
+_EFFECTIVE = """
+SELECT images.file, images.class_name,
+       coalesce(nullif(reviews.verdict, ''), filter_verdicts.verdict, ''),
+       coalesce(filter_verdicts.reasons, '[]'), coalesce(nullif(reviews.verdict, ''), '') != '',
+       coalesce(reviews.revision, 0)
+FROM images
+LEFT JOIN filter_verdicts ON filter_verdicts.file = images.file AND filter_verdicts.sha256 = images.sha256
+LEFT JOIN reviews ON reviews.file = images.file AND reviews.sha256 = images.sha256
+WHERE images.status = 'done' ORDER BY images.file
+"""
+
+
+@dataclass(frozen=True)
+class FilterVerdict:
+    """What the filters say of one image."""
+
+    file: str
+    sha256: str
+    """Of the image's bytes that were judged."""
+    reasons: tuple[str, ...]
+    """Why it is rejected, a word of the filter's each; none accepts it."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What holds for one image that is done."""
+
+    file: str
+    class_name: str
+    verdict: str
+    """ACCEPTED, REJECTED, or UNDECIDED."""
+    reasons: tuple[str, ...]
+    """The filters' reasons, also where a person decided otherwise."""
+    is_by_person: bool
+    revision: int
+    """Grows with each decision of a person; 0 where there was none."""
+
+
+class Curation:
+    """The curation part of an open manifest.
+
+    Args:
+        manifest: open for writing where anything is to be written; an older one that is open for reading holds none.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+
+    def set_scores(self, rows: Iterable[tuple[str, str, Scores]]) -> None:
+        """Write (file, sha256 of the bytes that were scored, scores), each replacing its former ones."""
+        with self._manifest.transaction() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO scores VALUES (?, ?, ?)",
+                [(file, sha256, json.dumps(dict(scores), sort_keys=True)) for file, sha256, scores in rows],
+            )
+
+    def scores(self) -> dict[str, dict[str, float | None]]:
+        """Scores by file, of images whose bytes are still the ones that were scored."""
+        rows = self._manifest.query(
+            "SELECT file, scores FROM scores JOIN images USING (file, sha256) WHERE status = 'done' ORDER BY file"
+        )
+        return {file: json.loads(text) for file, text in rows}
+
+    def set_filter_verdicts(self, verdicts: Iterable[FilterVerdict]) -> None:
+        """Write what the filters say, each replacing what they said before; a person's decisions stay."""
+        with self._manifest.transaction() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO filter_verdicts VALUES (?, ?, ?, ?)",
+                [
+                    (one.file, one.sha256, REJECTED if one.reasons else ACCEPTED, json.dumps(one.reasons))
+                    for one in verdicts
+                ],
+            )
+
+    def verdicts(self) -> Iterator[Verdict]:
+        """What holds for every image that is done, ordered by file name."""
+        for file, class_name, verdict, reasons, is_by_person, revision in self._manifest.query(_EFFECTIVE):
+            yield Verdict(file, class_name, verdict, tuple(json.loads(reasons)), bool(is_by_person), revision)
+
+    def is_curated(self) -> bool:
+        """Whether the filters or a person have judged any image."""
+        return any(one.verdict for one in self.verdicts())
+
+    def accepted_files(self) -> set[str]:
+        """Files that are accepted; those nobody judged are not."""
+        return {one.file for one in self.verdicts() if one.verdict == ACCEPTED}
+
+    def review(self, file: str, verdict: str, *, tab: str, seen_revision: int, seen_sha256: str | None = None) -> int:
+        """Write a person's decision; gives its revision.
+
+        Args:
+            file: which image.
+            verdict: ACCEPTED, REJECTED, or UNDECIDED to leave it to the filters again.
+            tab: which of the open pages decided, for `undo`.
+            seen_revision: of the decision that the person saw.
+            seen_sha256: of the image's bytes that the person saw; None does not ask.
+
+        Raises:
+            ReviewConflict: it was decided on another page or made again meanwhile, or there is no such image.
+        """
+        with self._manifest.transaction() as db:
+            return write_review(db, file, verdict, tab=tab, seen_revision=seen_revision, seen_sha256=seen_sha256)
+
+    def undo(self, tab: str) -> str | None:
+        """Take back the last decision of a page that nobody changed since; gives the file, None where there is none."""
+        with self._manifest.transaction() as db:
+            return take_back_review(db, tab)
+
+
+def write_review(
+    db: sqlite3.Connection, file: str, verdict: str, *, tab: str, seen_revision: int, seen_sha256: str | None = None
+) -> int:
+    """`Curation.review` within a transaction that is open already.
+
+    Raises:
+        ReviewConflict: as there; nothing was written then.
+    """
+    row = db.execute("SELECT sha256 FROM images WHERE file = ? AND status = 'done'", (file,)).fetchone()
+    if row is None:
+        raise ReviewConflict(f"{file}: no such image is done; load the page again")
+    if seen_sha256 is not None and row[0] != seen_sha256:
+        raise ReviewConflict(f"{file}: was made again meanwhile; look again")
+    former, revision = db.execute(
+        "SELECT verdict, revision FROM reviews WHERE file = ? AND sha256 = ?", (file, row[0])
+    ).fetchone() or (UNDECIDED, 0)
+    if revision != seen_revision:
+        raise ReviewConflict(f"{file}: was decided elsewhere meanwhile ({former or 'undecided'}); look again")
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    cursor = db.execute(
+        "INSERT INTO review_log (file, sha256, former, verdict, tab, reviewed_at) VALUES (?, ?, ?, ?, ?, ?)",
+        (file, row[0], former, verdict, tab, now),
+    )
+    new = int(cursor.lastrowid or 0)
+    db.execute("INSERT OR REPLACE INTO reviews VALUES (?, ?, ?, ?)", (file, row[0], verdict, new))
+    return new
+
+
+def take_back_review(db: sqlite3.Connection, tab: str) -> str | None:
+    """`Curation.undo` within a transaction that is open already."""
+    row = db.execute(
+        "SELECT review_log.file, review_log.sha256, former, review_log.revision FROM review_log "
+        "JOIN reviews ON reviews.file = review_log.file AND reviews.revision = review_log.revision "
+        "WHERE tab = ? ORDER BY review_log.revision DESC LIMIT 1",
+        (tab,),
+    ).fetchone()
+    if row is None:
+        return None
+    file, sha256, former, revision = row
+    before = db.execute(
+        "SELECT max(revision) FROM review_log WHERE file = ? AND sha256 = ? AND revision < ?",
+        (file, sha256, revision),
+    ).fetchone()[0]
+    db.execute("DELETE FROM review_log WHERE revision = ?", (revision,))
+    db.execute("INSERT OR REPLACE INTO reviews VALUES (?, ?, ?, ?)", (file, sha256, former, before or 0))
+    return str(file)
+
+
+_CREATE = (
+    "CREATE TABLE IF NOT EXISTS fingerprints "
+    "(file TEXT PRIMARY KEY, sha256 TEXT NOT NULL, basis TEXT NOT NULL, hash TEXT NOT NULL, twins TEXT) WITHOUT ROWID"
+)
+
+
+@dataclass(frozen=True)
+class NearDuplicate:
+    """Another image of the class that looks alike."""
+
+    file: str
+    sha256: str
+    """Of its bytes when the two were compared."""
+    likeness: float
+    """Structural similarity of the two, up to 1."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What an image is recognised by."""
+
+    file: str
+    sha256: str
+    """Of the image's bytes."""
+    basis: str
+    """What its scores were computed with: a version and the real images."""
+    hash: str
+    """Perceptual hash, hexadecimal."""
+    twins: tuple[NearDuplicate, ...] | None
+    """Images that were there before it and look alike; None while it was not compared yet."""
+
+
+class Fingerprints:
+    """The fingerprints in an open manifest.
+
+    Args:
+        manifest: open for writing where anything is to be written.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+
+    def keep(self, rows: Iterable[Fingerprint]) -> None:
+        """Write fingerprints, each replacing its former one."""
+        with self._manifest.transaction() as db:
+            db.execute(_CREATE)
+            db.executemany(
+                "INSERT OR REPLACE INTO fingerprints VALUES (?, ?, ?, ?, ?)",
+                [(row.file, row.sha256, row.basis, row.hash, _as_text(row.twins)) for row in rows],
+            )
+
+    def all(self) -> dict[str, Fingerprint]:
+        """Fingerprints by file, of images whose bytes are still the same; twins that were made again are left out."""
+        if not list(self._manifest.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'fingerprints'")):
+            return {}
+        current = dict(self._manifest.query("SELECT file, sha256 FROM images WHERE status = 'done'"))
+        rows = self._manifest.query("SELECT file, sha256, basis, hash, twins FROM fingerprints ORDER BY file")
+        return {
+            file: Fingerprint(file, sha256, basis, digits, _still_there(twins, current))
+            for file, sha256, basis, digits, twins in rows
+            if current.get(file) == sha256
+        }
+
+
+def _as_text(twins: tuple[NearDuplicate, ...] | None) -> str | None:
+    return None if twins is None else json.dumps([[twin.file, twin.sha256, twin.likeness] for twin in twins])
+
+
+def _still_there(text: str | None, current: dict[str, str]) -> tuple[NearDuplicate, ...] | None:
+    if text is None:
+        return None
+    return tuple(
+        twin for twin in (NearDuplicate(*row) for row in json.loads(text)) if current.get(twin.file) == twin.sha256
+    )
+
+
+ScoreTable = dict[str, dict[str, float | None]]
+"""Scores by name, by file."""
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """What judging needs of an image that is done."""
+
+    file: str
+    class_name: str
+    source: str
+    sha256: str
+    created_at: str
+
+
+class CurationStore:
+    """Scores, fingerprints and verdicts of one output.
+
+    Args:
+        manifest: open for writing, or for reading in a dry run.
+        is_dry_run: keep all in memory.
+    """
+
+    def __init__(self, manifest: Manifest, *, is_dry_run: bool) -> None:
+        self._manifest = manifest
+        self._curation = Curation(manifest)
+        self._fingerprints = Fingerprints(manifest)
+        self._is_dry_run = is_dry_run
+        self._unwritten_scores: ScoreTable = {}
+        self._unwritten_prints: dict[str, Fingerprint] = {}
+        self._saved: dict[str, FilterVerdict] = {}
+
+    def done(self) -> list[ImageRow]:
+        """Every image that is done, ordered by file name."""
+        rows = self._manifest.query(
+            "SELECT file, class_name, source, sha256, created_at FROM images WHERE status = ? ORDER BY file", (DONE,)
+        )
+        return [ImageRow(*row) for row in rows]
+
+    def prints(self) -> dict[str, Fingerprint]:
+        """Fingerprints by file, of images whose bytes are still the same."""
+        stored = self._fingerprints.all()
+        if not self._unwritten_prints:
+            return stored
+        current = {one.file: one.sha256 for one in self.done()}
+        return {**stored, **{f: one for f, one in self._unwritten_prints.items() if current.get(f) == one.sha256}}
+
+    def scores(self, prints: Mapping[str, Fingerprint], basis: str) -> ScoreTable:
+        """Scores by file, of images whose bytes are still the same and that were scored with this basis."""
+        known = {**self._curation.scores(), **self._unwritten_scores}
+        return {file: row for file, row in known.items() if file in prints and prints[file].basis == basis}
+
+    def human_verdicts(self) -> dict[str, str]:
+        """What a person decided, by file."""
+        return {one.file: one.verdict for one in self._curation.verdicts() if one.is_by_person}
+
+    def save_scores(self, scores: ScoreTable, prints: Mapping[str, Fingerprint]) -> None:
+        """Keep scores and fingerprints of the same images."""
+        if self._is_dry_run:
+            self._unwritten_scores.update(scores)
+            self._unwritten_prints.update(prints)
+            return
+        # The scores first: a fingerprint says that its image was scored.
+        self._curation.set_scores((file, prints[file].sha256, row) for file, row in scores.items())
+        self._fingerprints.keep(prints.values())
+
+    def save_verdicts(self, verdicts: Iterable[FilterVerdict]) -> None:
+        """Write the verdicts that are not written yet."""
+        if self._is_dry_run:
+            return
+        by_file = {one.file: one for one in verdicts}
+        new = [verdict for file, verdict in by_file.items() if self._saved.get(file) != verdict]
+        if new:
+            self._curation.set_filter_verdicts(new)
+        self._saved = by_file

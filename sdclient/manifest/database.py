@@ -1,0 +1,378 @@
+"""Manifest.sqlite: schema 3 alone, records, run, transactions, names of engines (standard library).
+
+This is the one file format of `sdclient` that others may read; `trainer` does, to learn from which source
+an image descends. Standard library only, so that reading it costs nothing.
+
+Tables (schema version 3, in `PRAGMA user_version`; files of another version are refused):
+
+`run`     one row a key: the parameters of the run as JSON, fixed when the output was made.
+`images`  one row an image of the plan. `status` is "planned", "running", "done" or "failed" (with its reason).
+          A file is renamed into place *before* its row says done, so no row speaks of a file that is not whole.
+`scores`, `filter_verdicts`, `reviews`, `review_log`
+          what curation knows of the images; read and written by `sdclient.manifest.curation`.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ..errors import ManifestError
+
+MANIFEST_NAME = "manifest.sqlite"
+SCHEMA_VERSION = 3
+
+_PAGE_BYTES = 16384
+"""Of a new file. A row is kept in one piece up to a quarter of it; with SQLite's own 4096, one of 2 KB takes up 5."""
+
+_PATIENCE_S = 30.0
+"""How long to wait while another process writes."""
+
+PLANNED, RUNNING, DONE, FAILED = "planned", "running", "done", "failed"
+
+_IMAGES_COLUMNS = """
+    file TEXT PRIMARY KEY,
+    class_name TEXT NOT NULL,
+    source TEXT NOT NULL,
+    source_sha256 TEXT NOT NULL,
+    k INTEGER NOT NULL,
+    seed INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    sha256 TEXT,
+    width INTEGER,
+    height INTEGER,
+    server TEXT,
+    model TEXT,
+    engine TEXT,
+    asked TEXT,
+    used TEXT,
+    infotext TEXT,
+    created_at TEXT,
+    status TEXT NOT NULL CHECK (status IN ('planned', 'running', 'done', 'failed')),
+    attempts INTEGER NOT NULL DEFAULT 0,
+    reason TEXT NOT NULL DEFAULT '',
+    mask TEXT NOT NULL DEFAULT '',
+    other_parents TEXT NOT NULL DEFAULT '[]'
+"""
+_CREATE_IMAGES = f"""
+CREATE TABLE images ({_IMAGES_COLUMNS}) WITHOUT ROWID;
+CREATE INDEX images_by_source ON images (source_sha256);
+CREATE INDEX images_unfinished ON images (status) WHERE status != 'done';
+"""
+_CREATE_RUN = "CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+_CREATE_CURATION = """
+CREATE TABLE scores (file TEXT PRIMARY KEY, sha256 TEXT NOT NULL, scores TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE filter_verdicts (
+    file TEXT PRIMARY KEY, sha256 TEXT NOT NULL, verdict TEXT NOT NULL CHECK (verdict IN ('accepted', 'rejected')),
+    reasons TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE reviews (
+    file TEXT PRIMARY KEY, sha256 TEXT NOT NULL, verdict TEXT NOT NULL CHECK (verdict IN ('', 'accepted', 'rejected')),
+    revision INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE review_log (
+    revision INTEGER PRIMARY KEY AUTOINCREMENT, file TEXT NOT NULL, sha256 TEXT NOT NULL, former TEXT NOT NULL,
+    verdict TEXT NOT NULL, tab TEXT NOT NULL, reviewed_at TEXT NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """An image of the plan, made or not."""
+
+    file: str
+    """Path relative to the output folder, forward slashes: `<class>/<source number>_<k>.png`."""
+    class_name: str
+    source: str
+    """Path of the source image relative to the sources folder, forward slashes."""
+    source_sha256: str
+    k: int
+    """Which image of its source this is, from 1."""
+    seed: int
+    key: str
+    """Identity: sha256 over source bytes, every parameter that changes pixels, and the seed."""
+
+
+@dataclass(frozen=True)
+class Parent:
+    """An image that another one was made from."""
+
+    source: str
+    """Its path, forward slashes."""
+    sha256: str
+    """Of the file's bytes."""
+
+
+@dataclass(frozen=True)
+class ImageRecord(PlannedRow):
+    """One generated image and where it came from."""
+
+    sha256: str
+    """Of the PNG file's bytes."""
+    width: int
+    height: int
+    server: str
+    """Address of the server, without credentials."""
+    model: str
+    """The checkpoint's name and hash as the server reports them."""
+    engine: str
+    """What made the pixels: "Stable Diffusion WebUI", or the stand-in's own words that it is not."""
+    asked: Mapping[str, Any]
+    """The request's parameters, without image data."""
+    used: Mapping[str, Any]
+    """What the server reports to have used."""
+    infotext: str
+    created_at: str
+    """UTC, ISO 8601."""
+    mask: str = ""
+    """Path of the mask inside which it was changed (white), relative to the output folder; "" where all was."""
+    other_parents: tuple[Parent, ...] = ()
+    """Further images whose pixels it holds, as the good one that a defect was put into."""
+
+    @property
+    def parents_sha256(self) -> tuple[str, ...]:
+        """SHA-256 of every image it was made from, its source first."""
+        return (self.source_sha256, *(parent.sha256 for parent in self.other_parents))
+
+
+@dataclass(frozen=True)
+class RowState:
+    """How far one planned image is."""
+
+    file: str
+    class_name: str
+    key: str
+    status: str
+    attempts: int
+    """How often it was tried without success."""
+    reason: str
+    """Why the last try failed; "" when none did."""
+
+
+_PLANNED_COLUMNS = tuple(field.name for field in fields(PlannedRow))
+_COLUMNS = tuple(field.name for field in fields(ImageRecord))
+_STATE_COLUMNS = tuple(field.name for field in fields(RowState))
+_JSON_COLUMNS = ("asked", "used", "other_parents")
+
+
+class Manifest:
+    """An open manifest; use as a context manager.
+
+    Args:
+        output: the output folder that holds (or will hold) the manifest.
+        create: open for writing, making the manifest when it is not there.
+            Without it the file is opened read-only.
+        durable: make every transaction survive a loss of power, as far as the file system keeps its word.
+
+    Raises:
+        ManifestError: missing, not a manifest, or of another schema version.
+    """
+
+    def __init__(self, output: Path, *, create: bool = False, durable: bool = False) -> None:
+        self.path = output / MANIFEST_NAME
+        if not create and not self.path.is_file():
+            raise ManifestError(f"{output}: no {MANIFEST_NAME} here; expected an output folder of 'sdclient generate'")
+        mode = "rwc" if create else "ro"
+        try:
+            self._db = sqlite3.connect(
+                f"{self.path.resolve().as_uri()}?mode={mode}", uri=True, timeout=_PATIENCE_S, isolation_level=None
+            )
+            try:
+                self._prepare(create=create, durable=durable)
+            except BaseException:
+                self._db.close()
+                raise
+        except sqlite3.DatabaseError as error:
+            raise ManifestError(f"{self.path}: cannot be opened as a manifest: {error}") from error
+
+    def _prepare(self, *, create: bool, durable: bool) -> None:
+        version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
+        if version != SCHEMA_VERSION and not (version == 0 and create):
+            advice = (
+                "use a new output folder, or the version of sd-defects that wrote it"
+                if version < SCHEMA_VERSION
+                else "use the version of sd-defects that wrote it"
+            )
+            raise ManifestError(
+                f"{self.path}: schema version {version}, this program reads version {SCHEMA_VERSION} alone; {advice}"
+            )
+        if not create:
+            return
+        self._db.execute(f"PRAGMA page_size={_PAGE_BYTES}")  # of a file that is new, before anything else
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        if version == 0:
+            # One transaction: a crash leaves an empty file of version 0, which the next start fills.
+            tables = _CREATE_RUN + _CREATE_IMAGES + _CREATE_CURATION
+            self._db.executescript(f"BEGIN IMMEDIATE;{tables}PRAGMA user_version={SCHEMA_VERSION};COMMIT;")
+
+    def __enter__(self) -> Manifest:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; the manifest cannot be used afterwards."""
+        self._db.close()
+
+    def shrink_log(self) -> None:
+        """Put what was written into the file itself and empty the log beside it, which the next start would read."""
+        self._db.execute("PRAGMA busy_timeout = 0")  # where somebody is reading it, it stays as it is
+        with suppress(sqlite3.OperationalError):  # and where the disk has no room for both, which the next image tells
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._db.execute(f"PRAGMA busy_timeout = {_PATIENCE_S * 1000:.0f}")
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """Rows of a question in SQL, for the other modules of the manifest.
+
+        Raises:
+            ManifestError: the file is damaged.
+        """
+        try:
+            yield from self._db.execute(sql, values)
+        except sqlite3.DatabaseError as error:
+            raise ManifestError(f"{self.path}: damaged: {error}") from error
+
+    def run(self) -> dict[str, Any]:
+        """The run's parameters; empty for a manifest that was just made."""
+        return {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM run")}
+
+    def set_run(self, parameters: Mapping[str, Any]) -> None:
+        """Write the run's parameters, each key replacing its former value."""
+        with self.transaction():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO run VALUES (?, ?)",
+                [(key, json.dumps(value, ensure_ascii=False)) for key, value in parameters.items()],
+            )
+
+    def start(self, rows: Iterable[PlannedRow]) -> None:
+        """These are on their way; those that have no row yet get one."""
+        columns = ", ".join(_PLANNED_COLUMNS)
+        places = ", ".join("?" * len(_PLANNED_COLUMNS))
+        insert = f"INSERT INTO images ({columns}, status) VALUES ({places}, '{RUNNING}')"  # noqa: S608 - our own names
+        with self.transaction():
+            self._db.executemany(
+                f"{insert} ON CONFLICT (file) DO UPDATE SET status = excluded.status",
+                [[getattr(row, name) for name in _PLANNED_COLUMNS] for row in rows],
+            )
+
+    def mark(self, files: Iterable[str], status: str, *, reason: str | None = None, failures: int = 0) -> None:
+        """Change the state of images that are not done.
+
+        Args:
+            files: which.
+            status: PLANNED, RUNNING or FAILED.
+            reason: why the last try failed; None leaves the former words.
+            failures: added to the number of tries without success.
+        """
+        update = "UPDATE images SET status = ?, attempts = attempts + ?, reason = coalesce(?, reason) WHERE file = ?"
+        with self.transaction():
+            self._db.executemany(update, [(status, failures, reason, file) for file in files])
+
+    def add(self, records: Iterable[ImageRecord]) -> None:
+        """Record images whose files are complete and in place; all of them or none.
+
+        Raises:
+            ManifestError: an image of that name is done already.
+        """
+        rows = list(records)
+        places = ", ".join("?" * len(_COLUMNS))
+        insert = f"INSERT OR REPLACE INTO images ({', '.join(_COLUMNS)}, status) VALUES ({places}, '{DONE}')"  # noqa: S608 - our own names
+        with self.transaction():
+            for row in rows:
+                known = self._db.execute("SELECT status FROM images WHERE file = ?", (row.file,)).fetchone()
+                if known == (DONE,):
+                    raise ManifestError(f"{self.path}: {row.file} is recorded already")
+            self._db.executemany(insert, [_to_row(row) for row in rows])
+
+    def forget(self, files: Iterable[str]) -> None:
+        """Remove the rows of these files."""
+        with self.transaction():
+            self._db.executemany("DELETE FROM images WHERE file = ?", ((file,) for file in files))
+
+    def images(self) -> Iterator[ImageRecord]:
+        """Every image that is done, ordered by file name."""
+        columns = ", ".join(_COLUMNS)
+        query = f"SELECT {columns} FROM images WHERE status = '{DONE}' ORDER BY file"  # noqa: S608 - our own column names
+        try:
+            for row in self.query(query):
+                yield _from_row(row)
+        except json.JSONDecodeError as error:
+            raise ManifestError(f"{self.path}: damaged: {error}") from error
+
+    def states(self, *unfinished: str) -> Iterator[RowState]:
+        """How far every planned image is, ordered by file name.
+
+        Args:
+            unfinished: PLANNED, RUNNING, FAILED: only those images, which are found without reading all rows.
+        """
+        where = f"WHERE status != '{DONE}' AND status IN ({', '.join('?' * len(unfinished))})" if unfinished else ""
+        columns = ", ".join(_STATE_COLUMNS)
+        for row in self.query(f"SELECT {columns} FROM images {where} ORDER BY file", unfinished):  # noqa: S608 - our own names
+            yield RowState(*row)
+
+    def files(self) -> set[str]:
+        """Names of all files that are done."""
+        every = {str(file) for (file,) in self.query("SELECT file FROM images")}
+        return every.difference(state.file for state in self.states(PLANNED, RUNNING, FAILED))
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All that happens inside, or nothing of it; one within another is a part of that.
+
+        Raises:
+            ManifestError: the file cannot be written: disk full, read-only, or in use for too long.
+        """
+        if self._db.in_transaction:
+            yield self._db
+            return
+        try:
+            # Takes the one lock of writers at once: a transaction that reads first and writes later could be refused
+            # by another writer in between. After a crash, SQLite rolls back what was not committed at the next open.
+            self._db.execute("BEGIN IMMEDIATE")
+            yield self._db
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                raise ManifestError(
+                    f"{self.path}: {error}; make room or change the rights, then run the same command again"
+                ) from error
+            raise
+
+
+def _to_row(record: ImageRecord) -> tuple[Any, ...]:
+    values = {name: getattr(record, name) for name in _COLUMNS}
+    values["other_parents"] = [asdict(parent) for parent in record.other_parents]
+    for name in _JSON_COLUMNS:
+        values[name] = json.dumps(values[name], ensure_ascii=False, sort_keys=True)
+    return tuple(values[name] for name in _COLUMNS)
+
+
+def _from_row(row: tuple[Any, ...]) -> ImageRecord:
+    values = dict(zip(_COLUMNS, row, strict=True))
+    for name in _JSON_COLUMNS:
+        values[name] = json.loads(values[name])
+    values["other_parents"] = tuple(Parent(**parent) for parent in values["other_parents"])
+    return ImageRecord(**values)
+
+
+ENGINE = "classical, not Stable Diffusion"
+"""What made the pixels; in every reply's `extra_generation_params[ENGINE_KEY]` and in every infotext."""
+
+NOT_STABLE_DIFFUSION = "not-stable-diffusion"
+"""How the names of all this server's models end; by it a client knows the server."""
+
+
+GENUINE_ENGINE = "Stable Diffusion WebUI"

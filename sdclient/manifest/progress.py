@@ -1,0 +1,162 @@
+"""How far images are, from the indexes; what earlier runs made.
+
+Standard library only, as the manifest itself. `Manifest.states` tells the same one by one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import PurePosixPath
+from typing import Final
+
+from .database import DONE, FAILED, PLANNED, RUNNING, Manifest
+
+STATUSES = (DONE, RUNNING, PLANNED, FAILED)
+
+NEW: Final = 0
+"""The byte of an image that has no row."""
+STATE_BYTES: Final = {status: number for number, status in enumerate(STATUSES, 1)}
+"""status -> its byte in what `states_of_source` gives."""
+
+_AFTER_UNDERSCORE = "`"  # the sign that follows it in Unicode, and so in the order of SQLite
+_NUMBER = "CAST(substr(file, ?) AS INTEGER)"
+_OF_SOURCE = "FROM images INDEXED BY images_by_source WHERE source_sha256 = ? AND file > ? AND file < ?"
+_COUNT = f"SELECT count(*) {_OF_SOURCE} AND {_NUMBER} BETWEEN 1 AND ?"
+_NUMBERS = f"SELECT {_NUMBER} {_OF_SOURCE}"
+_UNFINISHED = f"""
+SELECT {_NUMBER}, status FROM images INDEXED BY images_unfinished
+WHERE status != 'done' AND status IN ('planned', 'running', 'failed') AND file > ? AND file < ?
+"""  # noqa: S608 - our own words only
+_CLASS = "substr(file, 1, instr(file, '/') - 1)"  # the folder, which every index holds
+_ALL_BY_CLASS = f"SELECT {_CLASS}, '{DONE}', count(*) FROM images GROUP BY 1"  # noqa: S608 - our own words only
+_UNFINISHED_BY_CLASS = f"SELECT {_CLASS}, status, count(*) FROM images WHERE status != 'done' GROUP BY 1, 2"  # noqa: S608 - our own words only
+_ENTER = "INSERT OR IGNORE INTO images (file, class_name, source, source_sha256, k, seed, key, status) VALUES "
+_ENTERED_TOGETHER = 50
+"""Rows in one statement: two thirds of the time of one a row. An older SQLite takes no more than 999 values in one."""
+
+
+def states_of_source(manifest: Manifest, stem: str, source_sha256: str, count: int) -> bytearray:
+    """How far images 1 to `count` of a source are: one byte each, `NEW` where no row was entered with its bytes.
+
+    Args:
+        manifest: of the current schema, as it is when open for writing.
+        stem: what the source's files begin with, "<class>/<number>_".
+        source_sha256: of the source's bytes; rows with other ones are passed over.
+        count: of the images that are asked about.
+
+    Raises:
+        ManifestError: the manifest is damaged.
+    """
+    within = (stem, stem[:-1] + _AFTER_UNDERSCORE)
+    after_stem = len(stem) + 1
+    ((entered,),) = manifest.query(_COUNT, (source_sha256, *within, after_stem, count))
+    if entered == count:
+        states = bytearray([STATE_BYTES[DONE]]) * count
+    else:
+        states = bytearray(count)
+        for (k,) in manifest.query(_NUMBERS, (after_stem, source_sha256, *within)):
+            if 1 <= k <= count:
+                states[k - 1] = STATE_BYTES[DONE]
+    if entered:
+        for k, status in manifest.query(_UNFINISHED, (after_stem, *within)):
+            if 1 <= k <= count and states[k - 1] != NEW:
+                states[k - 1] = STATE_BYTES[status]
+    return states
+
+
+def key_of(manifest: Manifest, file: str) -> str | None:
+    """The key that an image was entered with; None where it was not."""
+    return next((str(key) for (key,) in manifest.query("SELECT key FROM images WHERE file = ?", (file,))), None)
+
+
+def mask_of(manifest: Manifest, file: str) -> str | None:
+    """The mask of an image that is done, "" where it has none; None where no row says done."""
+    rows = manifest.query("SELECT mask FROM images WHERE file = ? AND status = ?", (file, DONE))
+    return next((str(found) for (found,) in rows), None)
+
+
+def file_of_other_bytes(manifest: Manifest, stem: str, source_sha256: str) -> str | None:
+    """An image whose name begins so that was entered with other bytes of its source; None where there is none."""
+    query = "SELECT file FROM images WHERE file > ? AND file < ? AND source_sha256 != ? ORDER BY k LIMIT 1"
+    rows = manifest.query(query, (stem, stem[:-1] + _AFTER_UNDERSCORE, source_sha256))
+    return next((str(file) for (file,) in rows), None)
+
+
+def enter(database: sqlite3.Connection, rows: Iterable[tuple[str, str, str, str, int, int, str]]) -> int:
+    """Enter images to be made, those alone that have no row; gives how many these were.
+
+    Args:
+        database: in a transaction of `Manifest.transaction`.
+        rows: the values of a `PlannedRow`, in its order.
+    """
+    entered, left = 0, iter(rows)
+    while together := tuple(islice(left, _ENTERED_TOGETHER)):
+        places = ", ".join([f"(?, ?, ?, ?, ?, ?, ?, '{PLANNED}')"] * len(together))
+        entered += database.execute(_ENTER + places, tuple(chain.from_iterable(together))).rowcount
+    return entered
+
+
+def count_by_class(manifest: Manifest) -> dict[str, Counter[str]]:
+    """Images by class and status, classes in the order of their names.
+
+    Raises:
+        ManifestError: the manifest is damaged.
+    """
+    # In one question, for a run may be at work. The first manifests knew no images but those that are done.
+    query = f"{_ALL_BY_CLASS} UNION ALL {_UNFINISHED_BY_CLASS}"
+    counts: dict[str, Counter[str]] = {}
+    for name, status, rows in manifest.query(query):
+        counts.setdefault(name, Counter())[status] += rows
+        if status != DONE:
+            counts[name][DONE] -= rows
+    return counts
+
+
+def count_failures(manifest: Manifest) -> Counter[tuple[str, str]]:
+    """Images that were given up, by class and reason.
+
+    Raises:
+        ManifestError: the manifest is damaged.
+    """
+    failures: Counter[tuple[str, str]] = Counter()
+    for state in manifest.states(FAILED):
+        failures[state.class_name, state.reason] += 1
+    return failures
+
+
+SourceKey = tuple[str, str]
+"""(class, source file name)."""
+
+
+@dataclass(frozen=True)
+class EarlierImages:
+    """The images that earlier runs made or gave up."""
+
+    last_k: Mapping[SourceKey, int]
+    """The highest number given to an image of a source."""
+    failed: Mapping[SourceKey, int]
+    """How many of its images were given up."""
+    strengths: Mapping[str, float]
+    """Denoising strength by file, of those that are done."""
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> EarlierImages:
+        """Read it.
+
+        Raises:
+            ManifestError: the manifest is damaged.
+        """
+        last_k: dict[SourceKey, int] = {}
+        failed: dict[SourceKey, int] = {}
+        rows = manifest.query(
+            "SELECT class_name, source, max(k), sum(status = ?) FROM images GROUP BY class_name, source", (FAILED,)
+        )
+        for class_name, source, k, failures in rows:
+            key = (class_name, PurePosixPath(source).name)
+            last_k[key], failed[key] = k, failures
+        strengths = {record.file: float(record.asked["denoising_strength"]) for record in manifest.images()}
+        return cls(last_k, failed, strengths)

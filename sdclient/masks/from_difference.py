@@ -1,0 +1,357 @@
+"""Masks out of the difference to an aligned good image.
+
+The good image is laid over the other (`alignment`) and put into its light. A pixel then differs by how far it lies
+outside of the range that the good image has within one pixel around it, so that an edge that is half a pixel off is no
+difference. What stands out against the noise of the two images is the defect; faint surroundings that hang on to it
+belong to it (hysteresis), crumbs do not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from sdcore.errors import MissingExtra
+from sdcore.files import printable
+from sdcore.images.decode import to_8_bit
+
+from ..errors import MaskError
+from ..sources.source import Source, read_photo
+from .make import NamedImages, NoMaskForSource, SourceNames, choose_names
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+
+_LEAST_LEVELS = 16.0
+_FAINT = 0.5
+_NOISE_TIMES = 5.0
+_NOISE_PX = 2.0
+_MAD_TO_SIGMA = 1.4826
+_TRIMMED = 0.75
+_FITTED_PIXELS = 20_000
+_MOST_CHANGED = 0.4
+_LEAST_AREA_PX = 5
+_CLOSE_STEPS = 2
+
+
+MAX_SHIFT_PX = 10.0
+
+
+class DifferenceMasks:
+    """Where sources differ from good images.
+
+    Args:
+        good: one good image for all sources; or a folder of them, named like the sources or the photographs, at its top
+            or in class folders.
+        sources_folder: where the sources are.
+        sources: all that masks are wanted of.
+        max_shift_px: how far a good image may have to be moved, px.
+
+    Raises:
+        SourceError: there is no such file or folder, or it is no image.
+        MissingExtra: what this needs is not installed.
+    """
+
+    def __init__(
+        self, good: Path, sources_folder: Path, sources: Sequence[Source], *, max_shift_px: float = MAX_SHIFT_PX
+    ) -> None:
+        _check_installed()
+        self._max_shift_px = max_shift_px
+        self._file = good if good.is_file() else None
+        self._images = None if good.is_file() else NamedImages(good)
+        self._names = SourceNames({}, are_original=False)
+        if self._images is not None:
+            self._names = choose_names(
+                sources_folder, sources, lambda source, name: self._find(source, name) is not None
+            )
+
+    def mask_of(self, source: Source, size: tuple[int, int]) -> Image.Image:
+        """See `MaskOrigin`."""
+        path = self._find(source, self._names.of(source))
+        if path is None:
+            raise NoMaskForSource("no good image of its name")
+        good = read_photo(path)
+        if good.size != size:
+            raise NoMaskForSource(
+                f"{size[0]} x {size[1]} px, but {printable(path)} has {good.width} x {good.height} px"
+            )
+        try:
+            return difference_mask(read_photo(source.path), good, max_shift_px=self._max_shift_px)
+        except MaskError as error:
+            raise NoMaskForSource(f"against {printable(path)}: {error}") from error
+
+    def notes(self) -> Iterator[str]:
+        """By which names the good images were looked for."""
+        if self._images is not None:
+            names = "the photographs' names" if self._names.are_original else "the sources' numbers"
+            yield f"good images were found by {names}"
+
+    def _find(self, source: Source, name: str) -> Path | None:
+        return self._file if self._images is None else self._images.find(source, name)
+
+
+def difference_mask(defect: Image.Image, good: Image.Image, *, max_shift_px: float = MAX_SHIFT_PX) -> Image.Image:
+    """Where a defect image differs from a good image of the same place.
+
+    Args:
+        defect: decoded and upright, any mode.
+        good: the same, of the same size.
+        max_shift_px: how far the good image may have to be moved, px.
+
+    Returns:
+        Mode "L", 255 where they differ.
+
+    Raises:
+        MaskError: they do not show the same place, or nothing differs.
+        MissingExtra: what this needs is not installed.
+    """
+    _check_installed()
+    import numpy as np
+    from scipy import ndimage
+
+    ours, theirs = _alike(defect, good)
+    found = align(ours.mean(axis=2), theirs.mean(axis=2), max_shift_px=max_shift_px)
+    if not found.is_sure:
+        raise MaskError(
+            f"they do not show the same place (correlation {found.correlation:.2f}, expected "
+            f"{LEAST_CORRELATION} or more); give the good image of this very place"
+        )
+    if found.shift_px > max_shift_px:
+        raise MaskError(
+            f"the good image lies {found.shift_px:.1f} px off, at most {max_shift_px:g} px are allowed; "
+            "cut both alike, or raise --max-shift"
+        )
+    moved = ndimage.shift(theirs, (found.down_px, found.right_px, 0), order=1, mode="nearest")
+    pairs = [(ours[..., band], _in_the_light_of(ours[..., band], moved[..., band])) for band in range(ours.shape[2])]
+    noise = max(_noise(picture - lit) for picture, lit in pairs)
+    differs = np.max([_beyond(picture, lit) for picture, lit in pairs], axis=0)
+    differs[~seen_by_both(differs.shape, found)] = 0
+    area = _cleaned(differs, max(_LEAST_LEVELS, _NOISE_TIMES * noise))
+    changed = float(area.mean())
+    if changed > _MOST_CHANGED:
+        raise MaskError(f"{changed:.0%} of the picture differ; they do not show the same place in the same light")
+    if not area.any():
+        raise MaskError("nothing differs by more than the noise; draw this mask by hand")
+    return Image.fromarray(area.astype(np.uint8) * 255)
+
+
+def _in_the_light_of(picture: Array, good: Array) -> Array:
+    """The good image with the light of the other: a gain and an offset that change smoothly over the picture.
+
+    By least squares, twice more without the pixels that are far off: the defect must not bend the light.
+    """
+    import numpy as np
+
+    down, right = np.meshgrid(*(np.linspace(-1, 1, length) for length in picture.shape), indexing="ij")
+    level = good / 255
+    terms = (np.ones_like(level), down, right, down * right, down**2, right**2, level, level * down, level * right)
+    every = np.stack([term.ravel() for term in terms], axis=1)
+    wanted = picture.ravel()
+    some = np.arange(0, wanted.size, max(1, wanted.size // _FITTED_PIXELS))
+    keep = np.ones(some.size, dtype=bool)
+    for _ in range(3):
+        chosen = some[keep]
+        factors, *_ = np.linalg.lstsq(every[chosen], wanted[chosen], rcond=None)
+        off = np.abs(every[some] @ factors - wanted[some])
+        keep = off <= np.quantile(off, _TRIMMED)
+    return np.asarray((every @ factors).reshape(picture.shape))
+
+
+def _beyond(picture: Array, good: Array) -> Array:
+    """How far each pixel lies outside of what the good image has within one pixel around it, levels."""
+    import numpy as np
+    from scipy import ndimage
+
+    high, low = ndimage.maximum_filter(good, 3), ndimage.minimum_filter(good, 3)
+    return np.asarray(np.maximum(np.maximum(picture - high, low - picture), 0))
+
+
+def _noise(off: Array) -> float:
+    """Standard deviation of the fine part of a difference, by its median, so that no defect counts, not a wide one."""
+    import numpy as np
+    from scipy import ndimage
+
+    fine = off - ndimage.gaussian_filter(off, _NOISE_PX)
+    return float(_MAD_TO_SIGMA * np.median(np.abs(fine)))
+
+
+def _cleaned(differs: Array, least_levels: float) -> Any:
+    """(H, W) bool: what stands out and what hangs on to it, closed, filled; no crumbs, and no slivers along edges."""
+    import numpy as np
+    from scipy import ndimage
+    from skimage.filters import apply_hysteresis_threshold
+
+    area = apply_hysteresis_threshold(  # type: ignore[no-untyped-call]
+        differs, _FAINT * least_levels, least_levels
+    )
+    padded = np.pad(area, _CLOSE_STEPS)
+    closed = ndimage.binary_closing(padded, iterations=_CLOSE_STEPS)[
+        _CLOSE_STEPS:-_CLOSE_STEPS, _CLOSE_STEPS:-_CLOSE_STEPS
+    ]
+    filled = ndimage.binary_fill_holes(closed)
+    pieces, count = ndimage.label(filled, structure=np.ones((3, 3)))
+    thick = ndimage.binary_opening(area, structure=np.ones((2, 2)))
+    large = np.bincount(pieces.ravel(), minlength=count + 1) >= _LEAST_AREA_PX
+    large &= np.bincount(pieces[thick], minlength=count + 1) > 0
+    large[0] = False
+    return large[pieces]
+
+
+def _alike(defect: Image.Image, good: Image.Image) -> tuple[Array, Array]:
+    """Both as (H, W, bands) levels: in colour if both are, else in grey."""
+    import numpy as np
+
+    pictures = [to_8_bit(image) for image in (defect, good)]
+    mode = "RGB" if all(picture.mode == "RGB" for picture in pictures) else "L"
+    ours, theirs = (np.atleast_3d(np.asarray(picture.convert(mode), dtype=np.float64)) for picture in pictures)
+    return ours, theirs
+
+
+def _check_installed() -> None:
+    try:
+        import scipy  # noqa: F401
+        import skimage  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("Finding the difference between images", "curate") from error
+
+
+LEAST_CORRELATION = 0.35
+
+_FINE_PX, _COARSE_PX = 1.0, 8.0
+_UPSAMPLE = 10
+_ALIKE = 0.97
+_SAME = 1e-6
+_STRUCTURE_LEVELS = 1.5
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How a good image lies over a defect image."""
+
+    down_px: float
+    right_px: float
+    correlation: float
+    """Of what both show, the defect left out; from -1 to 1."""
+    structure_levels: float
+    """How much there is to align by: the standard deviation of the good image between two scales."""
+
+    @property
+    def shift_px(self) -> float:
+        """How far the good image had to be moved."""
+        return math.hypot(self.down_px, self.right_px)
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the two show the same; on a surface without structure there is nothing to tell it by."""
+        return self.structure_levels < _STRUCTURE_LEVELS or self.correlation >= LEAST_CORRELATION
+
+
+def align(grey: Array, good: Array, *, max_shift_px: float = MAX_SHIFT_PX) -> Alignment:
+    """How to move a good image so that it lies over another.
+
+    Both are freed of uneven light and of noise first. The shift is the best of what phase correlation (Guizar-Sicairos
+    et al. 2008, `skimage.registration`), plain correlation and no shift at all propose, then refined to a tenth of a
+    pixel. Without structure the images are taken as they lie.
+
+    Args:
+        grey: (H, W) levels.
+        good: the same.
+        max_shift_px: shifts up to this are looked for; a larger one is given only if it is sure.
+    """
+    import numpy as np
+    from scipy import ndimage
+    from skimage.registration import phase_cross_correlation
+
+    fine, fine_good = (
+        ndimage.gaussian_filter(picture, _FINE_PX) - ndimage.gaussian_filter(picture, _COARSE_PX)
+        for picture in (grey, good)
+    )
+    structure = float(fine_good.std())
+    if structure < _STRUCTURE_LEVELS:
+        return Alignment(0.0, 0.0, _correlation(fine, fine_good, (0.0, 0.0)), structure)
+    window = np.outer(np.hanning(grey.shape[0] + 2)[1:-1], np.hanning(grey.shape[1] + 2)[1:-1])
+    seen, wanted = window * fine, window * fine_good
+    shifts = [(0.0, 0.0), _best_within(seen, wanted, max_shift_px)]
+    if seen.any() and wanted.any():
+        for normalization in ("phase", None):
+            shift, _, _ = phase_cross_correlation(  # type: ignore[no-untyped-call]
+                seen, wanted, upsample_factor=_UPSAMPLE, normalization=normalization
+            )
+            shifts.append((float(shift[0]), float(shift[1])))
+    rated = [(_correlation(fine, fine_good, shift), shift) for shift in shifts]
+    best = max(rated)
+    if math.hypot(*best[1]) > max_shift_px and best[0] < LEAST_CORRELATION:
+        best = max(one for one in rated if math.hypot(*one[1]) <= max_shift_px)
+    correlation, shift = _refined(fine, fine_good, best)
+    return Alignment(*shift, correlation, structure)
+
+
+def _best_within(seen: Array, wanted: Array, reach_px: float) -> tuple[float, float]:
+    """The whole-pixel shift up to `reach_px` down and across with the highest correlation."""
+    import numpy as np
+    from scipy import fft
+
+    product = fft.rfft2(seen) * np.conj(fft.rfft2(wanted))
+    correlation = fft.irfft2(product, s=seen.shape)
+    down, right = (np.minimum(np.arange(length), length - np.arange(length)) for length in seen.shape)
+    correlation[(down[:, None] > reach_px) | (right[None, :] > reach_px)] = -np.inf
+    row, column = np.unravel_index(int(correlation.argmax()), seen.shape)
+    half = seen.shape[0] / 2, seen.shape[1] / 2
+    return float(row - (seen.shape[0] if row > half[0] else 0)), float(
+        column - (seen.shape[1] if column > half[1] else 0)
+    )
+
+
+def _refined(
+    fine: Array, fine_good: Array, best: tuple[float, tuple[float, float]]
+) -> tuple[float, tuple[float, float]]:
+    """Uphill from the best shift, in ever smaller steps."""
+    for step in (1.0, 0.5, 0.25, 0.1):
+        improved = True
+        while improved:
+            down, right = best[1]
+            around = [(down + step, right), (down - step, right), (down, right + step), (down, right - step)]
+            rated = max((_correlation(fine, fine_good, shift), shift) for shift in around)
+            improved = rated[0] > best[0] + _SAME
+            best = rated if improved else best
+    return best
+
+
+def _correlation(picture: Array, good: Array, shift: tuple[float, float]) -> float:
+    """Pearson's, over what both show, without the few pixels that differ most: the defect is among them."""
+    import numpy as np
+    from scipy import ndimage
+
+    moved = ndimage.shift(good, shift, order=1, mode="nearest")
+    seen = seen_by_both(picture.shape, Alignment(*shift, 0, 0))
+    if seen.sum() < 2:
+        return -1.0
+    one, other = picture[seen], moved[seen]
+    gain = float(one.std() / other.std()) if other.std() > 0 else 1.0
+    off = np.abs(one - gain * other)
+    alike = off <= np.quantile(off, _ALIKE)
+    one, other = one[alike], other[alike]
+    if one.std() == 0 or other.std() == 0:
+        return 1.0 if one.std() == other.std() else 0.0
+    return float(np.corrcoef(one, other)[0, 1])
+
+
+def seen_by_both(shape: tuple[int, ...], found: Alignment) -> Any:
+    """Where the moved good image has pixels of its own, (H, W) bool."""
+    import numpy as np
+
+    seen = np.ones(shape[:2], dtype=bool)
+    for axis, shift in enumerate((found.down_px, found.right_px)):
+        edge = min(math.ceil(abs(shift)), shape[axis])
+        gone = slice(0, edge) if shift > 0 else slice(shape[axis] - edge, shape[axis])
+        seen[gone if axis == 0 else (slice(None), gone)] = False
+    return seen

@@ -1,0 +1,251 @@
+"""Masks out of boxes and out of other tools' masks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from PIL import Image, ImageChops, ImageColor
+
+from sdcore.annotations import Box
+from sdcore.annotations.folder import AnnotationFolder
+from sdcore.errors import SettingsError
+from sdcore.files import printable
+
+from ..errors import MaskError
+from ..manifest.tables import CROPS_NAME, CropRow, read_crops
+from ..sources.source import Source, read_photo
+from .make import NamedImages, NoMaskForSource, choose_names
+from .mask import rectangles_mask
+
+
+class BoxMasks:
+    """Rectangles where boxes are.
+
+    A source gets the boxes of its own class: what is repainted becomes an image of that class, and so must not be
+    another defect.
+
+    Args:
+        boxes: a folder of box files named like the photographs or like the numbered sources; or the folder of crops
+            with its `crops.csv`, or that file.
+        sources_folder: where the sources are.
+        sources: all that masks are wanted of.
+        any_class: take boxes of every class.
+
+    Raises:
+        AnnotationError: the folder is not there.
+        OutputError: `crops.csv` cannot be read.
+    """
+
+    def __init__(
+        self, boxes: Path, sources_folder: Path, sources: Sequence[Source], *, any_class: bool = False
+    ) -> None:
+        self._any_class = any_class
+        self._passed_over: Counter[str] = Counter()
+        table = boxes if boxes.is_file() else boxes / CROPS_NAME
+        self._table = table
+        self._rows: dict[str, CropRow] | None = read_crops(table) if table.is_file() else None
+        self._files = AnnotationFolder(boxes) if self._rows is None else None
+        self._names = choose_names(sources_folder, sources, self._is_there)
+        self._by_names = "the photographs' names" if self._names.are_original else "the sources' numbers"
+
+    def mask_of(self, source: Source, size: tuple[int, int]) -> Image.Image:
+        """See `MaskOrigin`."""
+        name = self._names.of(source)
+        boxes = self._crop_boxes(source, name, size) if self._files is None else self._file_boxes(source, name, size)
+        own = boxes if self._any_class else [box for box in boxes if box.class_name == source.class_name]
+        others = [box.class_name for box in boxes if box not in own]
+        if boxes and not own:
+            classes = ", ".join(sorted(set(others)))
+            raise NoMaskForSource(f"its boxes are of class {classes}, not of its folder's; --any-class takes them")
+        self._passed_over.update(others)
+        return rectangles_mask(own, size)
+
+    def notes(self) -> Iterator[str]:
+        """Where the boxes were looked for, and those of other classes."""
+        yield f"boxes were found by {self._by_names}"
+        if self._passed_over:
+            classes = ", ".join(f"{name} ({count})" for name, count in sorted(self._passed_over.items()))
+            yield f"boxes of other classes than their source's were passed over: {classes}; --any-class takes them"
+
+    def _is_there(self, source: Source, name: str) -> bool:
+        if self._files is not None:
+            return self._files.find(Path(name), source.class_name) is not None
+        return f"{source.class_name}/{name}" in (self._rows or {})
+
+    def _file_boxes(self, source: Source, name: str, size: tuple[int, int]) -> list[Box]:
+        assert self._files is not None  # noqa: S101 - there are files or rows
+        picture = Path(source.class_name, name)
+        if self._files.find(picture, source.class_name) is None:
+            raise NoMaskForSource("no box file")
+        boxes = self._files.boxes_of(picture, source.class_name, *size)
+        if not boxes:
+            raise NoMaskForSource("its box file says that there is no defect")
+        return boxes
+
+    def _crop_boxes(self, source: Source, name: str, size: tuple[int, int]) -> list[Box]:
+        row = (self._rows or {}).get(f"{source.class_name}/{name}")
+        if row is None:
+            raise NoMaskForSource(f"not in {self._table.name}")
+        edges = row.box_left, row.box_top, row.box_right, row.box_bottom
+        if (row.width, row.height) != size:
+            raise MaskError(
+                f"{self._table}: {row.crop} has {row.width} x {row.height} px there, but {source.path} has "
+                f"{size[0]} x {size[1]} px; number the crops as they were cut"
+            )
+        left, top, right, bottom = edges
+        if left is None or top is None or right is None or bottom is None:
+            raise NoMaskForSource(f"a tile without a box in {self._table.name}")
+        return [Box(row.class_name, left, top, right, bottom)]
+
+
+_ENDINGS = ("", "_mask")
+_HALF = 128
+_SMEARED = frozenset({".jpg", ".jpeg", ".webp"})
+_DEEP = ("I", "F")
+
+
+class ExternalMasks:
+    """Mask files of another tool, named like the photographs or like the numbered sources, with or without "_mask".
+
+    Args:
+        folder: where they are, at its top or in class folders.
+        sources_folder: where the sources are.
+        sources: all that masks are wanted of.
+        label: the one colour ("#ff0000", "red") or grey level or palette index ("3") that is the defect; None: whatever
+            is not black.
+        inverted: black is the defect.
+
+    Raises:
+        DataError: the folder is not there.
+        SettingsError: the label is no colour or number.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        sources_folder: Path,
+        sources: Sequence[Source],
+        *,
+        label: str | None = None,
+        inverted: bool = False,
+    ) -> None:
+        self._label = _read_label(label)
+        self._inverted = inverted
+        self._images = NamedImages(folder, _ENDINGS)
+        self._names = choose_names(
+            sources_folder, sources, lambda source, name: self._images.find(source, name) is not None
+        )
+        self._used: dict[Path, Source] = {}
+
+    def mask_of(self, source: Source, size: tuple[int, int]) -> Image.Image:
+        """See `MaskOrigin`."""
+        path = self._images.find(source, self._names.of(source))
+        if path is None:
+            raise NoMaskForSource("no mask file")
+        other = self._used.setdefault(path, source)
+        if other != source:
+            raise MaskError(
+                f"{printable(path)}: would belong to {other.relative} and {source.relative}; "
+                "put the masks into class folders as the sources"
+            )
+        image = read_photo(path)
+        if image.size != size:
+            raise MaskError(
+                f"{printable(path)}: {image.width} x {image.height} px; expected {size[0]} x {size[1]} px, "
+                f"as {source.path} has"
+            )
+        smeared = path.suffix.lower() in _SMEARED
+        return defect_area(image, label=self._label, inverted=self._inverted, smeared=smeared)
+
+    def notes(self) -> Iterator[str]:
+        """By which names the masks were looked for."""
+        names = "the photographs' names" if self._names.are_original else "the sources' numbers"
+        yield f"masks were found by {names}"
+
+
+def defect_area(
+    image: Image.Image,
+    *,
+    label: int | tuple[int, int, int] | None = None,
+    inverted: bool = False,
+    smeared: bool = False,
+) -> Image.Image:
+    """What another tool's mask means, as mode "L" with 255 where the defect is.
+
+    With transparency that differs from place to place, what is at least half opaque is the defect. Else it is what is
+    not black, by any amount: labels are often small numbers. In a picture with a palette "black" is its index 0.
+
+    Args:
+        image: any mode.
+        label: the one colour, or the grey level or palette index, that is the defect.
+        inverted: the defect is what otherwise would not be.
+        smeared: the file's format is lossy; black is then what is darker than half.
+    """
+    if isinstance(label, tuple):
+        area = _where_colour(image, label)
+    elif label is not None:
+        area = _where_number(image, label)
+    else:
+        area = _where_marked(image, _HALF if smeared else 1)
+    return ImageChops.invert(area) if inverted else area
+
+
+def _where_marked(image: Image.Image, least: int) -> Image.Image:
+    if image.has_transparency_data:
+        alpha = image.convert("RGBA").getchannel("A")
+        low, high = alpha.getextrema()
+        if low != high:
+            return _at_least(alpha, _HALF)
+    if image.mode == "P":
+        return _at_least(_numbers(image), 1)
+    if image.mode.startswith(_DEEP):
+        # "F" keeps every number of 16 and 32 bits, and "L" clips it to 0..255.
+        return _at_least(image.convert("F").point(lambda value: value * 255.0 + 0.0).convert("L"), 1)
+    rgb = image.convert("RGB")
+    red, green, blue = rgb.split()
+    return _at_least(ImageChops.lighter(ImageChops.lighter(red, green), blue), least)
+
+
+def _where_colour(image: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
+    flat = Image.new("RGB", image.size, colour)
+    red, green, blue = ImageChops.difference(image.convert("RGB"), flat).split()
+    return _equal(ImageChops.lighter(ImageChops.lighter(red, green), blue), 0)
+
+
+def _where_number(image: Image.Image, number: int) -> Image.Image:
+    if image.mode.startswith(_DEEP):
+        off = image.convert("F").point(lambda value: value * 1.0 - float(number))
+        far = ImageChops.lighter(off.convert("L"), off.point(lambda value: value * -1.0 + 0.0).convert("L"))
+        return _equal(far, 0)
+    if image.mode not in {"1", "L", "P"}:
+        raise MaskError(f"a mask of mode {image.mode} has colours, not numbers; give --label a colour as '#ff0000'")
+    return _equal(_numbers(image), number)
+
+
+def _numbers(image: Image.Image) -> Image.Image:
+    """Grey levels or palette indices, mode "L"."""
+    if image.mode == "P":
+        return Image.frombytes("L", image.size, image.tobytes())
+    return image.convert("L")
+
+
+def _at_least(image: Image.Image, least: int) -> Image.Image:
+    return image.point([0] * least + [255] * (256 - least))
+
+
+def _equal(image: Image.Image, level: int) -> Image.Image:
+    return image.point([255 if one == level else 0 for one in range(256)])
+
+
+def _read_label(text: str | None) -> int | tuple[int, int, int] | None:
+    if text is None:
+        return None
+    if text.isascii() and text.isdecimal():
+        return int(text)
+    try:
+        colour = ImageColor.getrgb(text)
+    except ValueError as error:
+        raise SettingsError(f"--label {text}: expected a colour as '#ff0000' or a whole number as 3") from error
+    return colour[:3]

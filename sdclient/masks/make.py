@@ -1,0 +1,219 @@
+"""One mask for each numbered source, out of any origin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from PIL import Image
+
+from sdcore.files import printable, write_bytes_atomically
+from sdcore.images.folders import SkippedFile, is_image_name, list_entries
+from sdcore.progress import ProgressTracker, no_progress
+
+from ..errors import MaskError
+from ..manifest.tables import original_names
+from ..sources.numbering import MAPPING_NAME
+from ..sources.source import Source, check_destination, image_size
+from .mask import encode_mask, grow_and_feather, mask_path
+
+GROW_PX = 2
+FEATHER_PX = 3
+
+
+class NoMaskForSource(MaskError):
+    """There is no mask for this one source; the others go on."""
+
+
+class MaskOrigin(Protocol):
+    """Where masks come from."""
+
+    def mask_of(self, source: Source, size: tuple[int, int]) -> Image.Image:
+        """The defect of a source: mode "L", 255 where it is, of the upright source's size.
+
+        Raises:
+            NoMask: for this source there is none; says why.
+            SDClientError: a file cannot be used.
+        """
+        ...
+
+    def notes(self) -> Iterable[str]:
+        """What else is to be said once all sources have been asked for."""
+        ...
+
+
+@dataclass(frozen=True)
+class MaskingResult:
+    """What was done; masks are named relative to MASKS with forward slashes."""
+
+    made: tuple[str, ...]
+    unchanged: tuple[str, ...]
+    kept: tuple[str, ...]
+    """Other masks that were there and were left as they are."""
+    left_out: tuple[SkippedFile, ...]
+    """Sources without a mask, and why."""
+    covering_all: tuple[str, ...]
+    """Masks that are nowhere black, so that nothing of the source would be kept."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def usable(self) -> int:
+        """How many sources have a mask now."""
+        return len(self.made) + len(self.unchanged) + len(self.kept)
+
+
+@dataclass
+class _Doing:
+    made: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    left_out: list[SkippedFile] = field(default_factory=list)
+    covering_all: list[str] = field(default_factory=list)
+
+
+def make_masks(
+    sources_folder: Path,
+    sources: list[Source],
+    masks_folder: Path,
+    origin: MaskOrigin,
+    *,
+    grow_px: int = GROW_PX,
+    feather_px: int = FEATHER_PX,
+    overwrite: bool = False,
+    track: ProgressTracker = no_progress,
+) -> MaskingResult:
+    """Make the masks of all sources; a repeat changes nothing.
+
+    Args:
+        sources_folder: where the sources are.
+        sources: those to make masks of.
+        masks_folder: gets `<class>/<source number>.png`.
+        origin: where the masks come from.
+        grow_px: how far each grows beyond the defect, px.
+        feather_px: width of the ramp around that, px.
+        overwrite: replace other masks that are there; drawn by hand, perhaps.
+        track: shows progress over the sources.
+
+    Raises:
+        OutputError: MASKS overlaps the sources, or is a file.
+        SDClientError: a file of the origin, or a source, cannot be used.
+        OSError: MASKS cannot be written.
+    """
+    check_destination(sources_folder, masks_folder)
+    doing = _Doing()
+    for source in track(sources, "masks"):
+        try:
+            defect = origin.mask_of(source, image_size(source.path))
+            if defect.getbbox() is None:
+                raise NoMaskForSource("its mask would cover nothing")
+        except NoMaskForSource as error:
+            doing.left_out.append(SkippedFile(source.relative, str(error)))
+            continue
+        mask = grow_and_feather(defect, grow_px=grow_px, feather_px=feather_px)
+        _put(mask_path(masks_folder, source), mask, doing, overwrite=overwrite)
+    return MaskingResult(
+        tuple(doing.made),
+        tuple(doing.unchanged),
+        tuple(doing.kept),
+        tuple(doing.left_out),
+        tuple(doing.covering_all),
+        tuple(origin.notes()),
+    )
+
+
+def _put(path: Path, mask: Image.Image, doing: _Doing, *, overwrite: bool) -> None:
+    name = f"{path.parent.name}/{path.name}"
+    data = encode_mask(mask)
+    former = path.read_bytes() if path.is_file() else None
+    if former == data:
+        doing.unchanged.append(name)
+    elif former is not None and not overwrite:
+        doing.kept.append(name)
+        return
+    else:
+        write_bytes_atomically(path, data)
+        doing.made.append(name)
+    if min(mask.tobytes()) > 0:
+        doing.covering_all.append(name)
+
+
+@dataclass(frozen=True)
+class SourceNames:
+    """Names by which the files of a folder are looked for."""
+
+    by_source: Mapping[str, str]
+    """`Source.relative` -> file name of the picture the files were made for."""
+    are_original: bool
+    """Whether these are the photographs' names before they were numbered."""
+
+    def of(self, source: Source) -> str:
+        """The name for a source."""
+        return self.by_source.get(source.relative, source.name)
+
+
+def choose_names(
+    sources_folder: Path, sources: Sequence[Source], is_there: Callable[[Source, str], bool]
+) -> SourceNames:
+    """By the photographs' names if the folder knows any of them, else by the sources' own.
+
+    Decided once for a whole folder: photographs may have numbers for names too, and then "2.txt" would be the box file
+    of another picture.
+
+    Args:
+        sources_folder: where the sources are, and `mapping.csv` if 'sdclient number' made them.
+        sources: all that are wanted.
+        is_there: whether the folder has a file for a source under a picture's name.
+
+    Raises:
+        SourceError: the mapping cannot be read.
+    """
+    originals = original_names(sources_folder / MAPPING_NAME)
+    known = {source.relative: originals[source.relative] for source in sources if source.relative in originals}
+    if any(is_there(source, known[source.relative]) for source in sources if source.relative in known):
+        return SourceNames(known, are_original=True)
+    return SourceNames({}, are_original=False)
+
+
+class NamedImages:
+    """Image files of a folder, at its top or in class folders, found by the name of the picture they belong to.
+
+    Args:
+        folder: where they are.
+        endings: what may follow the picture's stem, as "_mask" in "IMG_20_mask.png".
+
+    Raises:
+        DataError: the folder is not there.
+    """
+
+    def __init__(self, folder: Path, endings: Sequence[str] = ("",)) -> None:
+        self.folder = folder
+        self._endings = endings
+        self._by_stem: dict[Path, dict[str, list[Path]]] = {}
+        list_entries(folder)
+
+    def find(self, source: Source, name: str) -> Path | None:
+        """The file for a picture of this name, in the source's class folder or at the top; None when there is none.
+
+        Raises:
+            MaskError: several.
+        """
+        stem = Path(name).stem
+        for folder in (self.folder / source.class_name, self.folder):
+            found = [path for ending in self._endings for path in self._listed(folder).get(stem + ending, ())]
+            if len(found) > 1:
+                raise MaskError(
+                    f"{printable(found[0])}: stands beside {found[1].name}; keep one of them for {source.relative}"
+                )
+            if found:
+                return found[0]
+        return None
+
+    def _listed(self, folder: Path) -> Mapping[str, list[Path]]:
+        if folder not in self._by_stem:
+            listed = self._by_stem[folder] = {}
+            for path in list_entries(folder) if folder.is_dir() else ():
+                if is_image_name(path.name) and path.is_file():
+                    listed.setdefault(path.stem, []).append(path)
+        return self._by_stem[folder]

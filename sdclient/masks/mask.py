@@ -1,0 +1,354 @@
+"""A mask as an image and a file; the masks of a run's sources.
+
+A mask is an image of mode "L" as large as its upright picture: 255 is repainted, 0 stays exactly as it is, what lies
+between is the feather, the share of the repainted picture that shows. A folder of masks holds one for each source,
+`MASKS/<class>/<source number>.png`; beside results they lie in `OUTPUT/_masks/<class>/<source number>_<k>.png`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal, TypeAlias
+
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
+
+from sdcore.annotations import Box
+from sdcore.files import printable, sha256_of, write_bytes_atomically
+
+from .._images import encode_png
+from ..errors import MaskError, SourceError
+from ..sources.source import Source, decode_photo, image_size, read_photo
+
+MASKS_FOLDER = "_masks"
+"""Folder within an output that holds the masks of its images."""
+
+
+_SQUARE = ImageFilter.MaxFilter(3)
+_CROSS = ImageFilter.Kernel((3, 3), (0, 1, 0, 1, 1, 1, 0, 1, 0), scale=1)
+
+
+def mask_path(masks: Path, source: Source) -> Path:
+    """Where a source's mask lies in a folder of masks."""
+    return masks / source.class_name / f"{source.path.stem}.png"
+
+
+def mask_file_of(image_file: str) -> str:
+    """Where a result's mask lies, relative to the output folder.
+
+    Args:
+        image_file: the result's path relative to the output folder, as in the manifest.
+    """
+    return str(PurePosixPath(MASKS_FOLDER, image_file))
+
+
+def read_mask(path: Path, size: tuple[int, int]) -> Image.Image:
+    """A mask as an image of mode "L".
+
+    Args:
+        path: the file; any colourless image without transparency is taken.
+        size: (width, height) of the upright picture it belongs to, px.
+
+    Raises:
+        MaskError: not there, not an image, of another size, or not colourless; names the file.
+    """
+    name = printable(path)
+    if not path.is_file():
+        raise MaskError(f"{name}: no such mask; make it with 'sdclient mask'")
+    try:
+        image = read_photo(path)
+    except SourceError as error:
+        raise MaskError(str(error)) from error
+    return mask_of(image, name, size)
+
+
+def decode_mask(data: bytes, name: str, size: tuple[int, int]) -> Image.Image:
+    """As `read_mask`, from a file's bytes.
+
+    Args:
+        data: the whole file.
+        name: what the file is called in an error.
+        size: (width, height) of the upright picture it belongs to, px.
+
+    Raises:
+        MaskError: as `read_mask`.
+    """
+    try:
+        image = decode_photo(data, name)
+    except SourceError as error:
+        raise MaskError(str(error)) from error
+    return mask_of(image, name, size)
+
+
+def mask_of(image: Image.Image, name: str, size: tuple[int, int]) -> Image.Image:
+    """An upright image as a mask.
+
+    Args:
+        image: any colourless image without transparency.
+        name: what it is called in an error.
+        size: (width, height) of the upright picture it belongs to, px.
+
+    Raises:
+        MaskError: of another size, or not colourless.
+    """
+    if image.size != size:
+        raise MaskError(
+            f"{name}: a mask of {image.width} x {image.height} px; expected {size[0]} x {size[1]} px, "
+            "the size of its picture; make it anew with 'sdclient mask'"
+        )
+    if image.mode in {"1", "L"} and not image.has_transparency_data:
+        return image.convert("L")
+    grey = image.convert("L") if image.mode in {"P", "RGB"} and not image.has_transparency_data else None
+    if grey is None or ImageChops.difference(image.convert("RGB"), grey.convert("RGB")).getbbox() is not None:
+        raise MaskError(
+            f"{name}: mode {image.mode} with colours, transparency or more than 8 bits; expected 8-bit grey, "
+            "white where to repaint; 'sdclient mask SOURCES MASKS --from-masks' reads such masks"
+        )
+    return grey
+
+
+def write_mask(path: Path, mask: Image.Image, *, durable: bool = False) -> None:
+    """Put a mask's file in place in one step, making its folder when it is missing.
+
+    Args:
+        path: where to; ends in ".png".
+        mask: mode "L".
+        durable: wait until it is on the disk.
+
+    Raises:
+        OSError: it cannot be written.
+        ValueError: the image is of another mode.
+    """
+    write_bytes_atomically(path, encode_mask(mask), durable=durable)
+
+
+def encode_mask(mask: Image.Image) -> bytes:
+    """The mask as a PNG file's bytes.
+
+    Raises:
+        ValueError: the image is of another mode than "L".
+    """
+    if mask.mode != "L":
+        raise ValueError(f"a mask of mode {mask.mode!r}; expected 'L'")
+    return encode_png(mask)
+
+
+def rectangles_mask(boxes: Iterable[Box], size: tuple[int, int]) -> Image.Image:
+    """255 in every pixel that a box touches, 0 elsewhere.
+
+    Args:
+        boxes: in pixels of the picture, right and bottom exclusive.
+        size: (width, height) of the picture, px.
+    """
+    mask = Image.new("L", size)
+    draw = ImageDraw.Draw(mask)
+    for box in boxes:
+        left, top = max(0, math.floor(box.left)), max(0, math.floor(box.top))
+        right, bottom = min(size[0], math.ceil(box.right)), min(size[1], math.ceil(box.bottom))
+        if left < right and top < bottom:
+            draw.rectangle((left, top, right - 1, bottom - 1), fill=255)
+    return mask
+
+
+def grow_and_feather(mask: Image.Image, *, grow_px: int, feather_px: int) -> Image.Image:
+    """The mask with its hard area grown, and a ramp from white to black around that.
+
+    The hard area is where the mask is 128 or more; grown by `grow_px` it is 255 in the result. From there the result
+    falls in equal steps, to exactly 0 from `feather_px` + 1 px on. Distances are octagonal: exact along rows and
+    columns, between them up to a tenth longer.
+
+    Args:
+        mask: mode "L".
+        grow_px: how far the hard area grows, px; from 0.
+        feather_px: width of the ramp, px; from 0.
+
+    Returns:
+        A new image of mode "L".
+    """
+    if grow_px < 0 or feather_px < 0:
+        raise ValueError(f"grow_px {grow_px} and feather_px {feather_px}: expected 0 or more")
+    hard = mask.point(lambda level: 255 if level >= _HALF else 0)
+    bounds = hard.getbbox()
+    if bounds is None:
+        return hard
+    reach = grow_px + feather_px + 2
+    window = (bounds[0] - reach, bounds[1] - reach, bounds[2] + reach, bounds[3] + reach)
+    area = hard.crop(window)  # what lies beyond the picture is black, so that no edge is special
+    for step in range(grow_px):
+        area = _one_px_wider(area, step)
+    result = area
+    for step in range(feather_px):
+        area = _one_px_wider(area, grow_px + step)
+        level = round(255 * (1 - (step + 1) / (feather_px + 1)))
+        result = ImageChops.lighter(result, area.point([0] * 255 + [level]))
+    grown = Image.new("L", mask.size)
+    grown.paste(result, window[:2])
+    return grown
+
+
+def box_of(mask: Image.Image) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) around all pixels above 0, px; right and bottom exclusive.
+
+    Raises:
+        MaskError: no pixel is above 0.
+    """
+    bounds = mask.getbbox()
+    if bounds is None:
+        raise MaskError("an empty mask: no pixel is above 0, so there is no box around it")
+    return bounds
+
+
+def composite(base: Image.Image, painted: Image.Image, mask: Image.Image) -> Image.Image:
+    """`painted` where the mask is 255, `base` to the bit where it is 0, a blend between.
+
+    Args:
+        base: mode "L" or "RGB".
+        painted: of the same mode and size.
+        mask: mode "L", of the same size.
+
+    Raises:
+        ValueError: modes or sizes differ.
+    """
+    if base.mode != painted.mode or base.mode not in {"L", "RGB"} or mask.mode != "L":
+        raise ValueError(f"modes {base.mode}, {painted.mode} and mask {mask.mode}; expected L or RGB twice, and L")
+    if not base.size == painted.size == mask.size:
+        raise ValueError(f"sizes {base.size}, {painted.size} and mask {mask.size}; expected them equal")
+    return Image.composite(painted, base, mask)
+
+
+def _one_px_wider(area: Image.Image, step: int) -> Image.Image:
+    """Two squares and three crosses in turn make a nearly regular octagon, which is near enough to a circle."""
+    return area.filter(_SQUARE if step % 5 in {1, 3} else _CROSS)
+
+
+Unmasked: TypeAlias = Literal["refuse", "allow", "skip"]
+"""What to do with a source that has no mask: stop before anything is made, make its images without, or none of it."""
+
+_HALF = 128
+
+
+@dataclass(frozen=True)
+class SourceMasks:
+    """The masks of some sources."""
+
+    folder: Path
+    sha256_by_source: dict[str, str]
+    """`Source.relative` -> sha256 of its mask file's bytes."""
+    without: tuple[str, ...]
+    """Sources that have none, by `Source.relative`."""
+    covering_all: tuple[str, ...]
+    """Sources whose mask leaves no pixel as it is."""
+
+    def sha256_of(self, source: Source) -> str | None:
+        """Of the source's mask; None where it has none."""
+        return self.sha256_by_source.get(source.relative)
+
+    def read(self, source: Source, sha256: str) -> Image.Image:
+        """The mask of a source, mode "L".
+
+        Raises:
+            MaskError: it is no longer the file that was found.
+        """
+        path = mask_path(self.folder, source)
+        mask = _read(path, source)
+        if sha256_of(path) != sha256:
+            raise _changed(path)
+        return mask
+
+    def data(self, source: Source, sha256: str) -> bytes:
+        """The bytes of the file.
+
+        Raises:
+            MaskError: it is no longer the file that was found.
+        """
+        path = mask_path(self.folder, source)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise MaskError(f"{path}: cannot be read: {error.strerror or error}") from error
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise _changed(path)
+        return data
+
+
+def find_masks(folder: Path, sources: Iterable[Source], *, unmasked: Unmasked = "refuse") -> SourceMasks:
+    """Find and read the mask of every source.
+
+    Args:
+        folder: holds `<class>/<source number>.png`.
+        sources: those that images are wanted of.
+        unmasked: what to do with a source that has no mask.
+
+    Raises:
+        MaskError: the folder is not there; a source without a mask, unless that is allowed; a mask that cannot be used,
+            or covers nothing.
+        SourceError: a source cannot be read.
+    """
+    if not folder.is_dir():
+        raise MaskError(f"{folder}: no such folder; expected masks as {folder.name}/<class>/1.png; run 'sdclient mask'")
+    sha256_by_source: dict[str, str] = {}
+    without: list[Source] = []
+    covering_all: list[str] = []
+    for source in sources:
+        path = mask_path(folder, source)
+        if not path.is_file():
+            without.append(source)
+            continue
+        low, high = _extremes(_read(path, source))
+        if high < _HALF:
+            raise MaskError(
+                f"{path}: covers nothing (no pixel is half white or more), so nothing would be repainted; "
+                "draw it anew, or remove it and add --unmasked skip"
+            )
+        if low > 0:
+            covering_all.append(source.relative)
+        sha256_by_source[source.relative] = sha256_of(path)
+    if without and (unmasked == "refuse" or not sha256_by_source):
+        raise MaskError(_words_of_unmasked(folder, without, unmasked))
+    return SourceMasks(folder, sha256_by_source, tuple(source.relative for source in without), tuple(covering_all))
+
+
+def apply_masks(
+    folder: Path, owed: Sequence[tuple[Source, int]], *, unmasked: Unmasked
+) -> tuple[SourceMasks, Sequence[tuple[Source, int]]]:
+    """The masks of what is owed, and what is owed then: without the sources that are skipped for want of a mask.
+
+    Raises:
+        MaskError: as `find_masks`.
+        SourceError: a source cannot be read.
+    """
+    masks = find_masks(folder, [source for source, count in owed if count], unmasked=unmasked)
+    if unmasked == "allow":
+        return masks, owed
+    without = {*masks.without}
+    return masks, [(source, count) for source, count in owed if source.relative not in without]
+
+
+def _words_of_unmasked(folder: Path, without: Sequence[Source], unmasked: Unmasked) -> str:
+    first = mask_path(folder, without[0])
+    if unmasked != "refuse":
+        return f"{first}: no such mask, nor any of the other sources; check the folder, or run 'sdclient mask'"
+    more = f", nor those of {len(without) - 1} more sources" if len(without) > 1 else ""
+    return (
+        f"{first}: no such mask{more}; make them with 'sdclient mask', or add --unmasked skip (no images of these "
+        "sources) or --unmasked allow (images without a mask)"
+    )
+
+
+def _changed(path: Path) -> MaskError:
+    return MaskError(
+        f"{path}: changed while the run was going on; put the former file back, or use a new output folder"
+    )
+
+
+def _read(path: Path, source: Source) -> Image.Image:
+    return read_mask(path, image_size(source.path))
+
+
+def _extremes(mask: Image.Image) -> tuple[int, int]:
+    # One band gives one pair, which Pillow's types leave open.
+    low, high = mask.getextrema()
+    return int(low), int(high)  # type: ignore[arg-type]

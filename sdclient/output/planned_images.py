@@ -1,0 +1,268 @@
+"""Which images a plan means: seeds, keys, draws, files; which are there, which are missing.
+
+A draw depends on the image's seed and the name of what is drawn, and on nothing else: not on order, subset, restart
+or server. It is a hash, so neighbouring seeds, which consecutive images have, give unrelated draws.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from sdcore.files import is_temporary
+
+from ..masks.mask import MASKS_FOLDER
+from ..sources.source import Source
+
+MOST_IMAGES_PER_SOURCE = 10**6
+_BASES = 2**32 - MOST_IMAGES_PER_SOURCE
+
+
+def seed_base(run_seed: int, class_name: str, source_number: int) -> int:
+    """Seed of a source's first image, in [0, 2^32 - 10^6), so that a million more fit below 2^32.
+
+    Consecutive images of a source have consecutive seeds, as the images of one batch do.
+    """
+    text = json.dumps([run_seed, class_name, source_number], ensure_ascii=False)
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "big") % _BASES
+
+
+def image_key(source_sha256: str, parameters: Mapping[str, Any], seed: int) -> str:
+    """Identity of an image: sha256 over the source's bytes, all parameters that change pixels, and the seed.
+
+    Never over the result: the same request gives bytes that differ by a level from time to time.
+    """
+    return image_keys(source_sha256, parameters)(seed)
+
+
+def image_keys(source_sha256: str, parameters: Mapping[str, Any]) -> Callable[[int], str]:
+    """`image_key` for many seeds: what comes before the seed is written out and hashed once."""
+    text = json.dumps([source_sha256, dict(parameters)], ensure_ascii=False, sort_keys=True)
+    before_seed = hashlib.sha256(f"{text[:-1]}, ".encode())
+
+    def key(seed: int) -> str:
+        digest = before_seed.copy()
+        digest.update(b"%d]" % seed)
+        return digest.hexdigest()
+
+    return key
+
+
+DRAWN_DIGITS = 3
+"""Digits after the point of a number drawn from a range, so that the number in an image's text is the one used."""
+_STEPS_PER_UNIT: int = 10**DRAWN_DIGITS
+_NAMES_KEPT = 256
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several numbers, each place of the list as likely as any other."""
+
+    values: tuple[float, ...]
+    """At least one; a number that stands here twice is drawn twice as often."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """A number from low to high, both among them, in steps of 0.001, each as likely as any other."""
+
+    low: float
+    """At most `high`; both with no more than `DRAWN_DIGITS` digits after the point."""
+    high: float
+
+
+def draw_index(seed: int, name: str, count: int) -> int:
+    """A number from 0 to `count` - 1: the first 64 bits of sha256 over seed and name, modulo `count`.
+
+    Args:
+        seed: of the image.
+        name: of what is drawn; other names give independent draws.
+        count: how many there are to draw from, at least 1.
+    """
+    text = f"[{seed}, {_quoted(name)}]"  # as JSON has a list of both
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "big") % count
+
+
+@lru_cache(_NAMES_KEPT)
+def _quoted(name: str) -> str:
+    return json.dumps(name, ensure_ascii=False)
+
+
+def draw_number(spec: Choice | Range, seed: int, name: str) -> float:
+    """The number of the image with this seed, for the setting of this name."""
+    if isinstance(spec, Choice):
+        return spec.values[draw_index(seed, name, len(spec.values))]
+    lowest, highest = (round(end * _STEPS_PER_UNIT) for end in (spec.low, spec.high))
+    # Whole steps divided once: the float nearest to the decimal, whose text is the decimal.
+    return (lowest + draw_index(seed, name, highest - lowest + 1)) / _STEPS_PER_UNIT
+
+
+FILE_ENDING = ".png"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """One image to make, whatever makes it."""
+
+    source: Source
+    source_sha256: str
+    k: int
+    """Which image of its source, from 1."""
+    seed: int
+    key: str
+
+    @property
+    def file(self) -> str:
+        """Path of the result relative to the output folder, forward slashes."""
+        return f"{file_stem(self.source)}{self.k}{FILE_ENDING}"
+
+
+def file_stem(source: Source) -> str:
+    """What the paths of all results of a source begin with; the number of the image and `FILE_ENDING` follow."""
+    return f"{source.class_name}/{source.number}_"
+
+
+Planned = TypeVar("Planned", bound=PlannedFile)
+
+
+@dataclass(frozen=True)
+class SourcePlan(ABC, Generic[Planned]):
+    """Images 1 to `count` of one source; each is made up when it is asked for, so that a long plan takes no memory.
+
+    Raises:
+        ValueError: more images than seeds are kept for.
+    """
+
+    source: Source
+    source_sha256: str
+    """Of the source file's bytes."""
+    count: int
+    run_seed: int
+    """The seed of the whole run."""
+
+    def __post_init__(self) -> None:
+        if self.count > MOST_IMAGES_PER_SOURCE:
+            raise ValueError(
+                f"{self.source.relative}: {self.count} images of one source; at most {MOST_IMAGES_PER_SOURCE}"
+            )
+
+    @property
+    @abstractmethod
+    def has_masks(self) -> bool:
+        """Whether a mask lies beside each result."""
+
+    @abstractmethod
+    def images(self, ks: Iterable[int]) -> Iterator[Planned]:
+        """The images with these numbers."""
+
+    def identities(self, ks: Iterable[int]) -> Iterator[tuple[int, int, str]]:
+        """Number, seed and key of each: what the manifest is to know of it."""
+        for image in self.images(ks):
+            yield image.k, image.seed, image.key
+
+    def file_of(self, k: int) -> str:
+        """Path of the result with this number, relative to the output folder."""
+        return f"{file_stem(self.source)}{k}{FILE_ENDING}"
+
+    def _base(self) -> int:
+        """The seed of image number 0, so to say."""
+        return seed_base(self.run_seed, self.source.class_name, self.source.number) - 1
+
+
+class MissingImages(Generic[Planned]):
+    """Images to make, in the order of the plan; each is made up when it is its turn.
+
+    Args:
+        parts: sources with the numbers of their missing images.
+    """
+
+    def __init__(self, parts: Sequence[tuple[SourcePlan[Planned], Sequence[int]]]) -> None:
+        self._parts = parts
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return sum(len(ks) for _, ks in self._parts)
+
+    def __iter__(self) -> Iterator[Planned]:
+        """They one by one; may be asked for again, and gives equal ones then."""
+        for plan, ks in self._parts:
+            yield from plan.images(ks)
+
+
+class ExistingFiles:
+    """Looks once at the folders of an output, and removes what killed writes left in any of them.
+
+    Args:
+        output: the folder.
+        plans: whose files are looked for.
+    """
+
+    def __init__(self, output: Path, plans: Iterable[SourcePlan[Planned]]) -> None:
+        self._images: dict[str, dict[str, bytearray]] = {}
+        self._masks: dict[str, dict[str, bytearray]] = {}
+        for plan in plans:
+            name, number = plan.source.class_name, str(plan.source.number)
+            for wanted in (self._images, self._masks) if plan.has_masks else (self._images,):
+                of_class = wanted.setdefault(name, {})
+                of_class[number] = bytearray(max(plan.count, len(of_class.get(number, b""))))
+        for folder, wanted in ((output, self._images), (output / MASKS_FOLDER, self._masks)):
+            for name, flags in wanted.items():
+                _sweep(folder / name, flags)
+            _remove_temporary(folder, besides=wanted)
+
+    def of(self, plan: SourcePlan[Planned]) -> bytes | bytearray:
+        """One byte for each image of the plan: 1 where its files are there."""
+        name, number = plan.source.class_name, str(plan.source.number)
+        images = self._images[name][number][: plan.count]
+        if not plan.has_masks:
+            return images
+        return bytes(map(int.__and__, images, self._masks[name][number]))
+
+
+def remove_temporary_files(output: Path) -> None:
+    """Remove what killed writes left in any folder of an output."""
+    for folder in (output, output / MASKS_FOLDER):
+        _remove_temporary(folder)
+
+
+def _remove_temporary(folder: Path, *, besides: Collection[str] = ()) -> None:
+    """Remove what killed writes left in the folders within one, save for those that were looked through already."""
+    try:
+        with os.scandir(folder) as entries:
+            inner = [entry.name for entry in entries if entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name in inner:
+        if name not in besides:
+            _sweep(folder / name, {})
+
+
+def _sweep(folder: Path, wanted: Mapping[str, bytearray]) -> None:
+    """Find the files `<number>_<k>.png` of a folder, which need not be there; remove what killed writes left.
+
+    Args:
+        folder: of a class.
+        wanted: number of a source -> a byte for each of its images from the first on; becomes 1 where there is one.
+    """
+    try:
+        entries = os.scandir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    with entries:
+        for entry in entries:
+            number, _, rest = entry.name.partition("_")
+            flags = wanted.get(number)
+            if flags is not None and rest.endswith(FILE_ENDING):
+                k = rest[: -len(FILE_ENDING)]
+                # As we write it: no sign, no zero before it, no other digits than 0 to 9.
+                if k.isdecimal() and k.isascii() and k[0] != "0" and int(k) <= len(flags) and entry.is_file():
+                    flags[int(k) - 1] = 1
+            elif is_temporary(entry.name):
+                Path(entry.path).unlink(missing_ok=True)

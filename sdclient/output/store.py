@@ -1,0 +1,329 @@
+"""The output folder: whole image files first, manifest rows second."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import compress
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from PIL import Image
+
+from sdcore.files import lock_folder, write_bytes_atomically
+
+from .._images import encode_png as encode_pixels
+from .._metadata import PNG_KEYWORD
+from .._png import PngFile
+from ..errors import OutputError
+from ..manifest.database import DONE, FAILED, MANIFEST_NAME, PLANNED, RUNNING, ImageRecord, Manifest, PlannedRow
+from ..manifest.progress import NEW, STATE_BYTES, enter, file_of_other_bytes, key_of, states_of_source
+from ..masks.mask import box_of, encode_mask
+from .planned_images import (
+    FILE_ENDING,
+    ExistingFiles,
+    MissingImages,
+    Planned,
+    PlannedFile,
+    SourcePlan,
+    file_stem,
+    remove_temporary_files,
+)
+
+_BATCH_LIMITS = "batch_limits"
+_GONE: Final = 255
+"""State of an image whose row says done and whose file is not there."""
+_DONE: Final = STATE_BYTES[DONE]
+_AGAIN: Final = (_GONE, STATE_BYTES[RUNNING])
+"""States of images that get a new row: nothing is known of what became of them."""
+_MISSING: Final = (NEW, STATE_BYTES[PLANNED], *_AGAIN)
+
+
+class OutputStore:
+    """An output folder that belongs to this run, and to no other process.
+
+    Args:
+        output: the folder; must exist.
+        manifest: its manifest, open for writing.
+        durable: wait for the disk at each image.
+    """
+
+    def __init__(self, output: Path, manifest: Manifest, *, durable: bool = False) -> None:
+        self.output = output
+        self._manifest = manifest
+        self._durable = durable
+
+    def enter_plan(self, plans: Iterable[SourcePlan[Planned]]) -> MissingImages[Planned]:
+        """Enter what is planned and mend what a killed run left; gives the images that are to be made.
+
+        Raises:
+            OutputError: an image of that name was made from another source or with other parameters.
+        """
+        every = [plan for plan in plans if plan.count]
+        there = ExistingFiles(self.output, every)
+        missing: list[tuple[SourcePlan[Planned], Sequence[int]]] = []
+        to_enter: list[tuple[SourcePlan[Planned], Sequence[int]]] = []
+        again: list[tuple[SourcePlan[Planned], Sequence[int]]] = []
+        for plan in every:
+            states = self._states(plan, there)
+            if ks := _numbers(states, _MISSING):
+                missing.append((plan, ks))
+                again.append((plan, _numbers(states, _AGAIN)))
+                to_enter.append((plan, _numbers(states, (NEW, *_AGAIN))))
+        self._enter(to_enter, again)
+        return MissingImages(missing)
+
+    def _states(self, plan: SourcePlan[Planned], there: ExistingFiles) -> bytearray:
+        """How far each image of a source is, by a byte; `_GONE` where a row says done and its file is not there.
+
+        Rows with the hash of other bytes are taken for missing here, and refused by `_enter`. What else decides the key
+        of an image is the same for all rows of a source: the run's parameters, which never change in an output, and
+        the source's mask, for a start with another one is refused here. So one row's key tells for all.
+
+        Raises:
+            OutputError: that key is another one.
+        """
+        states = states_of_source(self._manifest, file_stem(plan.source), plan.source_sha256, plan.count)
+        first = plan.count - len(states.lstrip(bytes([NEW]))) + 1
+        if first <= plan.count:
+            ((_, _, key),) = plan.identities([first])
+            if key_of(self._manifest, plan.file_of(first)) != key:
+                self._refuse(plan.file_of(first))
+        if _DONE in states:
+            files = there.of(plan)
+            absent = files.find(0)
+            while absent >= 0:
+                if states[absent] == _DONE:
+                    states[absent] = _GONE
+                absent = files.find(0, absent + 1)
+        return states
+
+    def _enter(
+        self,
+        plans: Sequence[tuple[SourcePlan[Planned], Sequence[int]]],
+        again: Sequence[tuple[SourcePlan[Planned], Sequence[int]]],
+    ) -> None:
+        """Enter these, all or none; those among them that are made again lose their former rows."""
+        if not any(ks for _, ks in plans):
+            return
+        with self._manifest.transaction() as database:
+            self._manifest.forget(plan.file_of(k) for plan, ks in again for k in ks)
+            for plan, ks in plans:
+                if enter(database, _rows(plan, ks)) < len(ks):
+                    other = file_of_other_bytes(self._manifest, file_stem(plan.source), plan.source_sha256)
+                    if other is not None:
+                        self._refuse(other)
+        self._manifest.shrink_log()
+
+    def _refuse(self, file: str) -> NoReturn:
+        raise OutputError(
+            f"{self.output / file}: was made from another picture, or with another mask, than the source "
+            "of that number has now; use a new output folder, or put the former file back"
+        )
+
+    @property
+    def manifest(self) -> Manifest:
+        """The output's manifest, open for writing."""
+        return self._manifest
+
+    def forget_unfinished(self) -> None:
+        """Take back what a killed run had decided to make and had not made; for a run that decides anew.
+
+        An image that is recorded but no longer there is forgotten too; a file that was written and not recorded goes.
+        """
+        remove_temporary_files(self.output)
+        gone = [state.file for state in self._manifest.states(PLANNED, RUNNING)]
+        gone += [file for file in self._manifest.files() if not (self.output / file).is_file()]
+        for file in gone:
+            (self.output / file).unlink(missing_ok=True)
+        self._manifest.forget(gone)
+
+    def start(self, images: Sequence[PlannedFile]) -> None:
+        """These are on their way; those that were not planned before are entered."""
+        self._manifest.start(_row(image) for image in images)
+
+    def save(self, made: Sequence[GeneratedFile]) -> list[ImageRecord]:
+        """Put files in place, masks first, then enter them; a kill in between leaves files that are made again."""
+        for image in made:
+            if image.mask is not None:
+                write_bytes_atomically(self.output / image.record.mask, image.mask, durable=self._durable)
+            write_bytes_atomically(self.output / image.record.file, image.data, durable=self._durable)
+        # Rows last and in one transaction: no row says done of a file that is not whole and in place.
+        records = [image.record for image in made]
+        self._manifest.add(records)
+        return records
+
+    def failed(self, images: Iterable[PlannedFile], reason: str) -> None:
+        """These are given up."""
+        self._manifest.mark([image.file for image in images], FAILED, reason=reason, failures=1)
+
+    def requeue(self, images: Iterable[PlannedFile], reason: str, *, failures: int) -> None:
+        """These are to be tried again."""
+        self._manifest.mark([image.file for image in images], PLANNED, reason=reason, failures=failures)
+
+    def batch_limits(self) -> dict[str, int]:
+        """Batch sizes that an earlier run learnt from a server's memory, by generation size."""
+        limits = self._manifest.run().get(_BATCH_LIMITS)
+        return dict(limits) if isinstance(limits, dict) else {}
+
+    def keep_batch_limits(self, limits: Mapping[str, int]) -> None:
+        """Remember them for the next run."""
+        self._manifest.set_run({_BATCH_LIMITS: dict(limits)})
+
+
+@contextmanager
+def open_store(output: Path, run: Mapping[str, Any], *, durable: bool = False) -> Iterator[OutputStore]:
+    """Open an output folder for a run, making it when it is new.
+
+    Args:
+        output: the folder.
+        run: the run's description; `run["parameters"]` must equal that of an existing output.
+        durable: wait for the disk at each image.
+
+    Raises:
+        FolderInUse: another process is at work there.
+        OutputError: the folder holds a run with other parameters, or files that are no run at all.
+        ManifestError: its manifest is damaged or of a newer version.
+    """
+    if output.exists() and not output.is_dir():
+        raise OutputError(f"{output}: is a file; expected a folder for the images")
+    foreign = [path for path in output.iterdir() if not path.name.startswith(".")] if output.is_dir() else []
+    if foreign and not (output / MANIFEST_NAME).exists():
+        raise OutputError(f"{output}: holds files but no {MANIFEST_NAME}; choose an empty or new folder for the images")
+    output.mkdir(parents=True, exist_ok=True)
+    with lock_folder(output), Manifest(output, create=True, durable=durable) as manifest:
+        _refuse_other_parameters(output, manifest.run(), run)
+        manifest.set_run(run)
+        yield OutputStore(output, manifest, durable=durable)
+
+
+@contextmanager
+def upkeep_manifest(output: Path) -> Iterator[Manifest]:
+    """The manifest of an existing output, open for changes while no run is at work.
+
+    Raises:
+        ManifestError: no manifest, or a damaged one; none is made by looking.
+        FolderInUse: a run is at work.
+    """
+    Manifest(output).close()
+    with lock_folder(output), Manifest(output, create=True) as manifest:
+        yield manifest
+
+
+def _numbers(states: bytearray, wanted: Sequence[int]) -> Sequence[int]:
+    """Numbers of the images whose state is one of these, in order; a stretch without gaps takes no memory."""
+    flags = states.translate(bytes(byte in wanted for byte in range(256)))
+    first, last, count = flags.find(1) + 1, flags.rfind(1) + 1, flags.count(1)
+    if count == 0:
+        return ()
+    if count == last - first + 1:
+        return range(first, last + 1)
+    return array("L", compress(range(1, len(flags) + 1), flags))
+
+
+def _rows(plan: SourcePlan[Planned], ks: Sequence[int]) -> Iterator[tuple[str, str, str, str, int, int, str]]:
+    """The values of a `PlannedRow` of each image, without an object for each."""
+    stem, source, sha256 = file_stem(plan.source), plan.source, plan.source_sha256
+    class_name, relative = source.class_name, source.relative
+    for k, seed, key in plan.identities(ks):
+        yield f"{stem}{k}{FILE_ENDING}", class_name, relative, sha256, k, seed, key
+
+
+def _row(image: PlannedFile) -> PlannedRow:
+    return PlannedRow(
+        file=image.file,
+        class_name=image.source.class_name,
+        source=image.source.relative,
+        source_sha256=image.source_sha256,
+        k=image.k,
+        seed=image.seed,
+        key=image.key,
+    )
+
+
+def _refuse_other_parameters(output: Path, former: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    before, after = former.get("parameters"), now["parameters"]
+    if before is None or before == after:
+        return
+    names = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+    changes = "; ".join(f"{name} was {before.get(name)!r}, now {after.get(name)!r}" for name in names)
+    raise OutputError(
+        f"{output}: was made with other parameters ({changes}); give the former ones to go on, or a new output folder"
+    )
+
+
+LINEAGE_KEYWORD = "sdclient"
+"""Keyword of the PNG text chunk that holds class, source sha256, key and engine as JSON."""
+MASK_SHA256 = "mask_sha256"
+"""Key, in what was asked for an image, of the sha256 of its mask file's bytes."""
+
+
+_PNG_LEVEL = 4
+"""zlib level: files as small as at the usual 6 to within a few percent, in less than half the time."""
+
+
+@dataclass(frozen=True)
+class GeneratedFile:
+    """An image that is ready to be written."""
+
+    record: ImageRecord
+    data: bytes
+    """The whole PNG file."""
+    mask: bytes | None = None
+    """The mask's whole PNG file, where the image has one."""
+
+
+def encode_png(image: Image.Image, *, infotext: str, lineage: Mapping[str, Any]) -> bytes:
+    """A PNG file with its infotext and its lineage."""
+    return _encoded(image, _texts(infotext, lineage))
+
+
+def _texts(infotext: str, lineage: Mapping[str, Any]) -> dict[str, str]:
+    return {PNG_KEYWORD: infotext, LINEAGE_KEYWORD: json.dumps(lineage, sort_keys=True)}
+
+
+def _encoded(image: Image.Image, texts: Mapping[str, str]) -> bytes:
+    return PngFile(encode_pixels(image, level=_PNG_LEVEL)).with_texts(texts)
+
+
+@contextmanager
+def curation_manifest(output: Path, *, is_dry_run: bool) -> Iterator[Manifest]:
+    """The manifest of an existing output, for reading alone in a dry run.
+
+    A run may be at work there, or a review page: each change is a short transaction of its own, and what is judged is
+    bound to the bytes that were seen.
+
+    Raises:
+        ManifestError: no manifest, or a damaged one; none is made by looking.
+    """
+    with Manifest(output) as manifest:
+        if is_dry_run:
+            yield manifest
+            return
+    with Manifest(output, create=True) as manifest:
+        yield manifest
+
+
+def to_files(record: ImageRecord, picture: Image.Image, mask: Image.Image) -> GeneratedFile:
+    """A picture and its mask as files, and the record with what speaks of their bytes."""
+    lineage: dict[str, Any] = {
+        "class": record.class_name,
+        "source_sha256": record.source_sha256,
+        "key": record.key,
+        "engine": record.engine,
+    }
+    if record.other_parents:
+        lineage["parents_sha256"] = list(record.parents_sha256)
+    mask_data = encode_mask(mask)
+    data = encode_png(picture, infotext=record.infotext, lineage=lineage)
+    record = replace(
+        record,
+        sha256=hashlib.sha256(data).hexdigest(),
+        asked={**record.asked, MASK_SHA256: hashlib.sha256(mask_data).hexdigest()},
+        used={**record.used, "box": list(box_of(mask))},
+    )
+    return GeneratedFile(record, data, mask_data)

@@ -1,0 +1,201 @@
+"""Status, retry, verify and repair of an output."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from sdcore.files import is_temporary, sha256_of
+from sdcore.images.folders import is_image_name
+from sdcore.progress import ProgressTracker, no_progress
+
+from ..errors import MaskError
+from ..infotext import read_infotext
+from ..manifest.database import DONE, FAILED, PLANNED, RUNNING, ImageRecord, Manifest
+from ..manifest.progress import STATUSES, count_by_class, count_failures, mask_of
+from ..masks.mask import MASKS_FOLDER, read_mask
+from .store import MASK_SHA256, upkeep_manifest
+
+
+@dataclass(frozen=True)
+class OutputStatus:
+    """Counts over the rows of a manifest."""
+
+    by_class: dict[str, dict[str, int]]
+    """class -> status -> images; every status is there."""
+    failures: dict[tuple[str, str], int]
+    """(class, reason) -> images that were given up."""
+
+    def total(self, status: str) -> int:
+        """Images of all classes with this status."""
+        return sum(counts[status] for counts in self.by_class.values())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every planned image is done."""
+        return all(self.total(status) == 0 for status in STATUSES if status != DONE)
+
+
+def read_status(output: Path) -> OutputStatus:
+    """Count an output's rows; may be asked at any time, also while a run is at work.
+
+    Raises:
+        ManifestError: no manifest, or a damaged one.
+    """
+    with Manifest(output) as manifest:
+        by_class, failures = count_by_class(manifest), count_failures(manifest)
+    filled = {name: {status: counts[status] for status in STATUSES} for name, counts in by_class.items()}
+    return OutputStatus(filled, dict(failures))
+
+
+def retry_failed(output: Path) -> int:
+    """Plan the images that were given up once more, with a fresh budget; gives how many.
+
+    Raises:
+        ManifestError: no manifest, or a damaged one.
+        FolderInUse: a run is at work.
+    """
+    with upkeep_manifest(output) as manifest:
+        failed = [state.file for state in manifest.states(FAILED)]
+        manifest.mark(failed, PLANNED)
+    return len(failed)
+
+
+ORPHANS_FOLDER = ".orphans"
+"""Where `repair` puts image files that no row speaks of."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that does not fit."""
+
+    file: str
+    """Relative to the output folder, forward slashes."""
+    problem: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a sweep over an output found."""
+
+    images: int
+    """Rows that say done."""
+    damaged: tuple[Finding, ...]
+    """Rows whose file is missing, or is not the file that was recorded."""
+    orphans: tuple[Finding, ...]
+    """Image and mask files without a row that says done, and temporary files."""
+    repaired: bool
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether everything fits."""
+        return not self.damaged and not self.orphans
+
+
+def verify(output: Path, *, repair: bool = False, track: ProgressTracker = no_progress) -> Verification:
+    """Compare every file with its row: bytes, size in pixels, infotext, its mask; and look for files without a row.
+
+    With `repair` images that do not fit are planned again, so that the next 'sdclient generate' makes them anew, rows
+    that a killed run left running are planned too, temporary files are removed, and image files without a row are
+    moved into `OUTPUT/.orphans`.
+
+    Raises:
+        ManifestError: no manifest, or a damaged one.
+        FolderInUse: a repair is wanted while a run is at work.
+    """
+    if not repair:
+        with Manifest(output) as manifest:
+            return _sweep(output, manifest, track)
+    with upkeep_manifest(output) as manifest:
+        found = _sweep(output, manifest, track)
+        _repair(output, manifest, found)
+    return Verification(found.images, found.damaged, found.orphans, repaired=True)
+
+
+def _sweep(output: Path, manifest: Manifest, track: ProgressTracker) -> Verification:
+    images = sum(counts[DONE] for counts in count_by_class(manifest).values())
+    damaged = []
+    # One by one, for the records of a long output would fill the memory; a run may add to them meanwhile.
+    for _, record in zip(track(range(images), "verify"), manifest.images(), strict=False):
+        problem = _problem(output / record.file, record) or _mask_problem(output, record)
+        if problem is not None:
+            damaged.append(Finding(record.file, problem))
+    orphans = [Finding(name, problem) for name, problem in _unknown_files(output, manifest)]
+    return Verification(images, tuple(damaged), tuple(orphans), repaired=False)
+
+
+def _problem(path: Path, record: ImageRecord) -> str | None:
+    """Why a file is not what was recorded, or None."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return "the file is missing"
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    if hashlib.sha256(data).hexdigest() != record.sha256:
+        return f"{len(data)} bytes that are not those recorded"
+    with Image.open(io.BytesIO(data)) as image:
+        if image.size != (record.width, record.height):
+            return f"{image.width} x {image.height} px, recorded {record.width} x {record.height}"
+        if read_infotext(image) != record.infotext:
+            return "another infotext than recorded"
+    return None
+
+
+def _mask_problem(output: Path, record: ImageRecord) -> str | None:
+    """Why an image's mask is not what was recorded, or None."""
+    if not record.mask:
+        return None
+    path = output / record.mask
+    if not path.is_file():
+        return f"its mask {record.mask} is missing"
+    recorded = record.asked.get(MASK_SHA256)
+    if recorded is not None and sha256_of(path) != recorded:
+        return f"its mask {record.mask} has other bytes than those recorded"
+    try:
+        read_mask(path, (record.width, record.height))
+    except MaskError as error:
+        return f"its mask cannot be used: {error}"
+    return None
+
+
+def _unknown_files(output: Path, manifest: Manifest) -> Iterator[tuple[str, str]]:
+    for folder in sorted(path for path in (*output.glob("*"), *output.glob(f"{MASKS_FOLDER}/*")) if path.is_dir()):
+        if folder.name == ORPHANS_FOLDER:
+            continue
+        with os.scandir(folder) as entries:  # their names alone, for a folder may hold a million files
+            names = sorted(entry.name for entry in entries if entry.is_file())
+        for name in names:
+            file = (folder / name).relative_to(output).as_posix()
+            if is_temporary(name):
+                yield file, "a temporary file of a killed run"
+            elif is_image_name(name) and not _is_known(manifest, file):
+                what = "a mask" if file.startswith(f"{MASKS_FOLDER}/") else "an image"
+                yield file, f"{what} without a row that says done"
+
+
+def _is_known(manifest: Manifest, file: str) -> bool:
+    """Whether a row that says done speaks of a file: of an image by its name, of a mask by the name of its image."""
+    image = file.removeprefix(f"{MASKS_FOLDER}/")
+    mask = mask_of(manifest, image)
+    return mask is not None and file in (image, mask)
+
+
+def _repair(output: Path, manifest: Manifest, found: Verification) -> None:
+    for orphan in found.orphans:
+        path = output / orphan.file
+        if is_temporary(path.name):
+            path.unlink(missing_ok=True)
+        else:
+            target = output / ORPHANS_FOLDER / orphan.file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+    for finding in found.damaged:
+        manifest.mark([finding.file], PLANNED, reason=finding.problem)
+    manifest.mark([state.file for state in manifest.states(RUNNING)], PLANNED)

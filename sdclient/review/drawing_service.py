@@ -1,0 +1,196 @@
+"""Masks that a person draws on source pictures, and the folder they are kept in. No HTTP here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from PIL import Image, ImageChops, ImageDraw
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..errors import MaskError, SourceError
+from ..masks.mask import grow_and_feather, mask_path, read_mask, write_mask
+from ..sources.source import Source, discover, image_size, select_classes
+from .image_cache import ImageCache, ServedImage
+
+GROW_PX, FEATHER_PX = 2, 3
+LARGEST_GROW_PX = LARGEST_FEATHER_PX = 4096
+_MOST_SHAPES = 2000
+_MOST_POINTS = 20_000
+
+_Coordinate = Annotated[float, Field(ge=-100_000, le=100_000, allow_inf_nan=False)]
+Point = tuple[_Coordinate, _Coordinate]
+"""(x, y) in pixels of the upright source; (0, 0) is the upper left corner of the first pixel."""
+
+
+class Shape(BaseModel):
+    """One thing that was drawn."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["rectangle", "area", "stroke"]
+    """Two opposite corners; the corners of a closed line; or where a round brush went."""
+    points: tuple[Point, ...] = Field(min_length=1, max_length=_MOST_POINTS)
+    width_px: float = Field(1, gt=0, le=4096, allow_inf_nan=False)
+    """Of the brush."""
+    erases: bool = False
+
+
+class Drawing(BaseModel):
+    """What a person drew on one source, in order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shapes: tuple[Shape, ...] = Field(max_length=_MOST_SHAPES)
+    grow_px: int = Field(0, ge=0, le=LARGEST_GROW_PX)
+    feather_px: int = Field(0, ge=0, le=LARGEST_FEATHER_PX)
+    keeps_former: bool = False
+    """Add to the mask that is there, less what was erased; otherwise the drawing replaces it."""
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    painted: Image.Image
+    erased: Image.Image
+
+
+class DrawingService:
+    """Sources to draw on and the folder their masks go to.
+
+    Args:
+        sources: folder of numbered sources.
+        masks: folder of the masks, made with the first of them.
+        classes: only sources of these classes; none takes all.
+        grow_px: what the page begins with, px.
+        feather_px: the same of the feather.
+        pictures: shares its cache with a review page.
+
+    Raises:
+        SourceError: the sources are not numbered ones, or there is no such class.
+    """
+
+    def __init__(
+        self,
+        sources: Path,
+        masks: Path,
+        *,
+        classes: Sequence[str] = (),
+        grow_px: int = GROW_PX,
+        feather_px: int = FEATHER_PX,
+        pictures: ImageCache | None = None,
+    ) -> None:
+        self.masks = masks
+        self.grow_px, self.feather_px = grow_px, feather_px
+        self._sources = {source.relative: source for source in select_classes(discover(sources), classes)}
+        self._pictures = pictures or ImageCache()
+        self._saved: set[str] = set()
+
+    @property
+    def saved(self) -> int:
+        """For how many sources a mask was saved since the start."""
+        return len(self._saved)
+
+    def names(self) -> list[dict[str, Any]]:
+        """Every source in order, and whether it has a mask."""
+        return [self._told(source) for source in self._sources.values()]
+
+    def source(self, name: str) -> dict[str, Any] | None:
+        """One source with its size in pixels; None where there is none of that name.
+
+        Raises:
+            SourceError: it cannot be read.
+        """
+        source = self._sources.get(name)
+        if source is None:
+            return None
+        width, height = image_size(source.path)
+        return {**self._told(source), "width": width, "height": height, "version": self._pictures.digest(source.path)}
+
+    def picture(self, name: str, *, of_mask: bool = False) -> ServedImage | None:
+        """The source, or its mask; None where it is not there.
+
+        Raises:
+            SourceError: it cannot be read.
+        """
+        source = self._sources.get(name)
+        if source is None:
+            return None
+        return self._pictures.full(mask_path(self.masks, source) if of_mask else source.path)
+
+    def save(self, name: str, drawing: Drawing) -> dict[str, Any] | None:
+        """Write the mask of a drawing; gives the source as `source` does, None where there is none of that name.
+
+        Raises:
+            MaskError: nothing is left white, or the mask that was to be kept does not fit its picture.
+            OSError: it cannot be written.
+        """
+        source = self._sources.get(name)
+        if source is None:
+            return None
+        size = image_size(source.path)
+        path = mask_path(self.masks, source)
+        drawn = _draw(drawing.shapes, size)
+        mask = grow_and_feather(drawn.painted, grow_px=drawing.grow_px, feather_px=drawing.feather_px)
+        if drawing.keeps_former and path.is_file():
+            kept = ImageChops.subtract(read_mask(path, size), drawn.erased)
+            mask = ImageChops.lighter(mask, kept)
+        if mask.getbbox() is None:
+            raise MaskError(f"{name}: nothing is drawn on the picture; draw an area first, or delete the mask")
+        write_mask(path, mask)
+        self._saved.add(name)
+        return self.source(name)
+
+    def delete(self, name: str) -> dict[str, Any] | None:
+        """Remove a source's mask; gives the source as `source` does, None where there is none of that name."""
+        source = self._sources.get(name)
+        if source is None:
+            return None
+        mask_path(self.masks, source).unlink(missing_ok=True)
+        self._saved.discard(name)
+        return self.source(name)
+
+    def _told(self, source: Source) -> dict[str, Any]:
+        mask = self._pictures.digest(mask_path(self.masks, source))
+        return {"name": source.relative, "class": source.class_name, "mask": mask or ""}
+
+
+def drawing_service(sources: Path | None, masks: Path, *, pictures: ImageCache | None = None) -> DrawingService:
+    """The service for drawing beside a review.
+
+    Raises:
+        SourceError: the sources are not known, not there, or not numbered.
+    """
+    if sources is None:
+        raise SourceError("the manifest does not name its folder of sources; give it with --sources")
+    return DrawingService(sources, masks, pictures=pictures)
+
+
+def _draw(shapes: Iterable[Shape], size: tuple[int, int]) -> _Drawn:
+    """255 in `painted` where something was drawn last, in `erased` where something was erased last."""
+    painted, erased = Image.new("L", size), Image.new("L", size)
+    on_painted, on_erased = ImageDraw.Draw(painted), ImageDraw.Draw(erased)
+    for shape in shapes:
+        _put(on_painted, shape, 0 if shape.erases else 255)
+        _put(on_erased, shape, 255 if shape.erases else 0)
+    return _Drawn(painted, erased)
+
+
+def _put(draw: ImageDraw.ImageDraw, shape: Shape, level: int) -> None:
+    # From corners of pixels, where the pointer is, to the pixels themselves.
+    centres = [(x - 0.5, y - 0.5) for x, y in shape.points]
+    if shape.kind == "rectangle":
+        (left, right), (top, bottom) = (sorted(axis) for axis in zip(*(shape.points[0], shape.points[-1]), strict=True))
+        first, last = (math.floor(left), math.floor(top)), (math.ceil(right) - 1, math.ceil(bottom) - 1)
+        if first[0] <= last[0] and first[1] <= last[1]:
+            draw.rectangle((first, last), fill=level)
+    elif shape.kind == "area" and len(centres) > 2:
+        draw.polygon(centres, fill=level)
+    elif shape.kind == "stroke":
+        width, radius = max(1, round(shape.width_px)), max(0.5, shape.width_px / 2) - 0.5
+        if len(centres) > 1:
+            draw.line(centres, fill=level, width=width, joint="curve")
+        for x, y in (centres[0], centres[-1]):
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=level)

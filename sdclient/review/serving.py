@@ -1,0 +1,291 @@
+"""The page served on this machine alone, behind its guard.
+
+Five things are asked of every request, before any code of the page runs:
+
+- the `Host` header names this server; a foreign name that was made to resolve to 127.0.0.1 (DNS rebinding) does not.
+- `Sec-Fetch-Site` and `Origin`, where the browser sends them, say that the page itself asks. A cookie knows no port, so
+  another program's page on this machine would else come with ours.
+- the secret: once in the address, from then on in a cookie that scripts cannot read and other sites do not send.
+- whoever changes something also sends a key that stands in the page alone.
+- what is sent is announced and small.
+
+Every answer carries a Content-Security-Policy that lets nothing in but the server's own files.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sdcore.messages import Language
+from sdcore.web import ReadyServer, listen, url_of
+
+from .app import create_app
+from .drawing_service import FEATHER_PX, GROW_PX, DrawingService, drawing_service
+from .review_service import DecisionCounts, ReviewService
+
+_HOST = "127.0.0.1"
+_START_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """What a person did on the page until it was stopped."""
+
+    decided: DecisionCounts
+    masks: int
+    """Sources that a mask was drawn for."""
+
+
+def serve_review(
+    output: Path,
+    *,
+    sources: Path | None = None,
+    masks: Path | None = None,
+    port: int = 0,
+    language: Language = "en",
+    on_ready: Callable[[str], None] = lambda url: None,
+) -> Reviewed:
+    """Serve the review page of an output until Ctrl-C.
+
+    Args:
+        output: the output folder.
+        sources: where its sources are now; None takes the folder that the manifest names.
+        masks: folder for masks that are drawn on the page; None offers no drawing.
+        port: 0 takes a free one.
+        language: of the page.
+        on_ready: called once with the page's address, its token included, when it answers.
+
+    Raises:
+        ManifestError: no manifest, or it cannot be written.
+        SourceError: masks are wanted and the sources are not there.
+        SettingsError: the port is taken.
+    """
+    with review_application(output, sources=sources, masks=masks, port=port, language=language) as running:
+        running.serve(on_ready)
+        drawn = running.masks.saved if running.masks else 0
+        return Reviewed(running.service.made if running.service else DecisionCounts(0, 0, 0), drawn)
+
+
+def serve_drawing(
+    sources: Path,
+    masks: Path,
+    *,
+    classes: Sequence[str] = (),
+    grow_px: int = GROW_PX,
+    feather_px: int = FEATHER_PX,
+    port: int = 0,
+    language: Language = "en",
+    on_ready: Callable[[str], None] = lambda url: None,
+) -> int:
+    """Serve a page for drawing masks on numbered sources until Ctrl-C; gives for how many one was saved.
+
+    Args:
+        sources: folder of numbered sources.
+        masks: folder the masks go to, as `MASKS/<class>/<source number>.png`.
+        classes: only sources of these classes; none takes all.
+        grow_px: how far the page begins to grow what is drawn, px.
+        feather_px: how wide a feather it begins with, px.
+        port: 0 takes a free one.
+        language: of the page.
+        on_ready: called once with the page's address, its token included, when it answers.
+
+    Raises:
+        SourceError: no numbered sources there, or no such class.
+        SettingsError: the port is taken.
+    """
+    service = DrawingService(sources, masks, classes=classes, grow_px=grow_px, feather_px=feather_px)
+    with drawing_application(service, port=port, language=language) as running:
+        running.serve(on_ready)
+    return service.saved
+
+
+class Application:
+    """A page that has its address and is ready to be served.
+
+    Attributes:
+        url: its address with the token.
+        service: the output under review, if any.
+        masks: the sources that can be drawn on, if any.
+    """
+
+    def __init__(
+        self, port: int, command: str, service: ReviewService | None, masks: DrawingService | None, language: Language
+    ) -> None:
+        self.service, self.masks = service, masks
+        self._socket = listen(_HOST, port, command=command, usual_port=0)
+        own = PageSecrets()
+        self.url = f"{url_of(self._socket)}/?token={own.token}"
+        bound = int(self._socket.getsockname()[1])
+        app = create_app(own.key, service=service, masks=masks, language=language)
+        self._server = ReadyServer(Guard(app, own=own, port=bound))
+
+    def serve(self, on_ready: Callable[[str], None] = lambda url: None) -> None:
+        """Serve in this thread until Ctrl-C or a termination signal."""
+        self._server.when_ready = lambda: on_ready(self.url)
+        with suppress(KeyboardInterrupt):
+            self._server.run(self._socket)
+
+    @contextmanager
+    def in_background(self) -> Iterator[str]:
+        """Serve in a thread for as long as the block lasts; gives the address.
+
+        Raises:
+            RuntimeError: it did not start.
+        """
+        ready = threading.Event()
+        self._server.when_ready = ready.set
+        thread = threading.Thread(target=self._server.run, args=(self._socket,), daemon=True)
+        thread.start()
+        try:
+            if not ready.wait(_START_TIMEOUT_S):
+                raise RuntimeError("the page did not start")
+            yield self.url
+        finally:
+            self._server.stop()
+            thread.join(_START_TIMEOUT_S)
+
+    def close(self) -> None:
+        """Give the port back."""
+        self._socket.close()
+
+
+@contextmanager
+def review_application(
+    output: Path,
+    *,
+    sources: Path | None = None,
+    masks: Path | None = None,
+    port: int = 0,
+    language: Language = "en",
+) -> Iterator[Application]:
+    """The review page of an output; arguments and errors as of `serve_review`."""
+    with ReviewService(output, sources=sources) as service:
+        drawing = None if masks is None else drawing_service(service.sources(), masks, pictures=service.pictures)
+        application = Application(port, "sdclient review", service, drawing, language)
+        try:
+            yield application
+        finally:
+            application.close()
+
+
+@contextmanager
+def drawing_application(service: DrawingService, *, port: int = 0, language: Language = "en") -> Iterator[Application]:
+    """The page for drawing masks; arguments and errors as of `serve_drawing`."""
+    application = Application(port, "sdclient mask", None, service, language)
+    try:
+        yield application
+    finally:
+        application.close()
+
+
+KEY_HEADER = "x-review-key"
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+LARGEST_BODY = 4 << 20
+_READING = frozenset({"GET", "HEAD"})
+_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class PageSecrets:
+    """The token of the address and the key of the page, new for each start."""
+
+    def __init__(self) -> None:
+        self.token = secrets.token_urlsafe(32)
+        self.key = secrets.token_urlsafe(32)
+
+
+class Guard:
+    """An ASGI application around another that lets only the page's own requests through.
+
+    Args:
+        app: what is guarded.
+        own: token and key.
+        port: that the server listens on; its host is 127.0.0.1.
+    """
+
+    def __init__(self, app: ASGIApp, *, own: PageSecrets, port: int) -> None:
+        self._app = app
+        self._own = own
+        self._hosts = frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
+        # A browser keeps one jar of cookies for all ports of a host.
+        self._cookie = f"sdclient_review_{port}"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or pass on."""
+        if scope["type"] != "http":
+            return
+        headers = Headers(scope=scope)
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                out = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    out[name] = value
+                out.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        answer = self._refusal(scope, headers) or self._admission(scope, headers)
+        await (answer or self._app)(scope, receive, send_guarded)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
+        host = headers.get("host", "").lower()
+        if host not in self._hosts:
+            return _refuse(421, "This server answers to its own address alone.")
+        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            return _refuse(403, "Another page asked; only the review page itself may.")
+        if scope["method"] in _READING:
+            return None
+        if headers.get("origin", f"http://{host}") != f"http://{host}":
+            return _refuse(403, "Another page asked; only the review page itself may.")
+        if not headers.get("content-length", "").isdecimal() or int(headers["content-length"]) > LARGEST_BODY:
+            return _refuse(413, f"Expected a length of at most {LARGEST_BODY} bytes.")
+        return None
+
+    def _admission(self, scope: Scope, headers: Headers) -> Response | None:
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        given = next((value for name, value in query if name == "token"), None)
+        if given is not None and scope["method"] in _READING and _equal(given, self._own.token):
+            rest = urlencode([(name, value) for name, value in query if name != "token"])
+            admitted = RedirectResponse(scope["path"] + (f"?{rest}" if rest else ""), 303)
+            admitted.set_cookie(self._cookie, self._own.token, httponly=True, samesite="strict", path="/")
+            return admitted
+        if not _equal(_cookies(headers).get(self._cookie, ""), self._own.token):
+            return _refuse(
+                403, "Open the address that 'sdclient review' printed, with its token. 请打开终端里打印的完整网址。"
+            )
+        if scope["method"] not in _READING and not _equal(headers.get(KEY_HEADER, ""), self._own.key):
+            return _refuse(403, "The page is of an earlier start; load it again.")
+        return None
+
+
+def _refuse(status: int, words: str) -> Response:
+    return PlainTextResponse(f"{words}\n", status)
+
+
+def _equal(given: str, secret: str) -> bool:
+    return secrets.compare_digest(given.encode("utf-8"), secret.encode("utf-8"))
+
+
+def _cookies(headers: Headers) -> dict[str, str]:
+    pairs = (part.strip().partition("=") for part in headers.get("cookie", "").split(";"))
+    return {name: value for name, _, value in pairs}

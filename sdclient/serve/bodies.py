@@ -1,0 +1,429 @@
+"""Bodies read as a WebUI reads them, their images, error bodies.
+
+Same field names, so that the two cannot drift apart; but bare types read loosely, no ranges, unknown
+fields ignored, and the server's defaults: a WebUI takes almost anything and answers 200.
+
+A genuine WebUI validates with pydantic 1: it takes `"4"` or `4.7` for the integer 4 and `5` for the text
+"5", and its error bodies carry that version's messages. pydantic 2 does neither, so each kind of value gets
+a validator of its own here.
+
+`{"error", "detail", "body", "errors"}` for whatever fails in a request, and for a body that does not
+validate 422 `{"detail": [{"loc", "msg", "type"}]}` in the words of pydantic 1. Routing (404, 405) keeps the
+framework's own `{"detail"}`.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+import operator
+import zlib
+from collections.abc import Callable, Coroutine, Mapping
+from types import MappingProxyType
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, create_model, model_validator
+from pydantic_core import PydanticCustomError
+from starlette.exceptions import HTTPException as RoutingException
+
+from ..models.generation import Img2ImgRequest, Txt2ImgRequest
+from ..models.server import (
+    ExtrasRequest,
+    ExtrasSingleRequest,
+    InternalProgressRequest,
+    InterrogateRequest,
+    PngInfoRequest,
+)
+
+_NEVER_NULL = frozenset(
+    {
+        "alwayson_scripts",
+        "denoising_strength",
+        "image",
+        "include_init_images",
+        "sampler_index",
+        "save_images",
+        "script_args",
+        "send_images",
+    }
+)
+"""Every other field accepts null."""
+
+
+class LooseBody(BaseModel):
+    """A body read as a WebUI reads it."""
+
+    model_config = ConfigDict(extra="ignore", protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_pairs(cls, value: object) -> object:
+        return value if isinstance(value, cls) else to_object(value)
+
+
+def _derive(
+    name: str,
+    client_model: type[BaseModel],
+    *,
+    never_null: frozenset[str] = _NEVER_NULL,
+    server_defaults: Mapping[str, Any] = MappingProxyType({}),
+    ranges: bool = False,
+) -> type[LooseBody]:
+    """A loose model with the client model's fields; their JSON types come from its schema.
+
+    Args:
+        name: of the new model.
+        client_model: what the client sends.
+        never_null: fields that do not accept null.
+        server_defaults: where the server's default is not the client's.
+        ranges: refuse values out of range, which a WebUI does for few calls.
+    """
+    schema = client_model.model_json_schema(mode="validation")
+    fields: dict[str, Any] = {}
+    for field, described in schema["properties"].items():
+        kind = _json_type(described)
+        annotation = loose_type(kind, nullable=field not in never_null)
+        if ranges:
+            annotation = Annotated[annotation, AfterValidator(in_range(described))]
+        if field in server_defaults:
+            fields[field] = (annotation, server_defaults[field])
+        elif field in schema.get("required", ()):
+            fields[field] = (annotation, ...)
+        else:
+            fields[field] = (annotation, described.get("default", {} if kind == "object" else None))
+    return create_model(name, __base__=LooseBody, **fields)
+
+
+def _json_type(described: dict[str, Any]) -> str:
+    """JSON type of a property, the null of an optional one left out."""
+    variants = described.get("anyOf", [described])
+    return next(str(variant["type"]) for variant in variants if variant["type"] != "null")
+
+
+def _refuse(kind: str, message: str) -> PydanticCustomError:
+    return PydanticCustomError(kind, message)
+
+
+def to_object(value: object) -> dict[Any, Any]:
+    """A mapping as it is; a list only when its items are pairs, so that `[]` counts as `{}`."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    try:
+        return dict(value)  # type: ignore[call-overload, no-any-return]
+    except (TypeError, ValueError):
+        raise _refuse("type_error.dict", "value is not a valid dict") from None
+
+
+def _not_null(read: Callable[[object], object]) -> Callable[[object], object]:
+    def validate(value: object) -> object:
+        if value is None:
+            raise _refuse("type_error.none.not_allowed", "none is not an allowed value")
+        return read(value)
+
+    return validate
+
+
+def _or_null(read: Callable[[object], object]) -> Callable[[object], object]:
+    return lambda value: None if value is None else read(value)
+
+
+_TRUE = frozenset({1, "1", "on", "t", "true", "y", "yes"})
+_FALSE = frozenset({0, "0", "off", "f", "false", "n", "no"})
+
+
+def _integer(value: object) -> int:
+    """Floats lose their fraction; texts must spell an integer."""
+    try:
+        return int(value)  # type: ignore[call-overload, no-any-return]
+    except (TypeError, ValueError, OverflowError):
+        raise _refuse("type_error.integer", "value is not a valid integer") from None
+
+
+def _number(value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        raise _refuse("type_error.float", "value is not a valid float") from None
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise _refuse("type_error.str", "str type expected")
+
+
+def _truth(value: object) -> bool:
+    key = value.lower() if isinstance(value, str) else value
+    if isinstance(key, str | int | float):
+        if key in _TRUE:
+            return True
+        if key in _FALSE:
+            return False
+    raise _refuse("type_error.bool", "value could not be parsed to a boolean")
+
+
+def _array(value: object) -> list[Any]:
+    if isinstance(value, list):
+        return value
+    raise _refuse("type_error.list", "value is not a valid list")
+
+
+_KINDS: dict[str, tuple[Any, Callable[[object], object]]] = {
+    "integer": (int, _integer),
+    "number": (float, _number),
+    "string": (str, _text),
+    "boolean": (bool, _truth),
+    "array": (list[Any], _array),
+    "object": (dict[str, Any], to_object),
+}
+
+
+def loose_type(kind: str, *, nullable: bool) -> Any:
+    """The annotation of a loosely read field.
+
+    Args:
+        kind: a JSON schema type ("integer", "number", "string", "boolean", "array" or "object").
+        nullable: whether null is accepted (and kept).
+    """
+    bare, read = _KINDS[kind]
+    if nullable:
+        return Annotated[bare | None, BeforeValidator(_or_null(read))]
+    return Annotated[bare, BeforeValidator(_not_null(read))]
+
+
+def in_range(described: Mapping[str, Any]) -> Callable[[Any], Any]:
+    """A validator that refuses what a JSON schema's bounds or list of values leave out."""
+    allowed = described.get("enum")
+    bounds: tuple[tuple[str, Callable[[Any, Any], bool], str, str], ...] = (
+        ("exclusiveMinimum", operator.gt, "not_gt", "greater than"),
+        ("minimum", operator.ge, "not_ge", "greater than or equal to"),
+        ("maximum", operator.le, "not_le", "less than or equal to"),
+    )
+
+    def validate(value: Any) -> Any:
+        if allowed is not None and value not in allowed:
+            listed = ", ".join(map(str, allowed))
+            context = {"given": value, "permitted": allowed}
+            raise PydanticCustomError("value_error.const", f"unexpected value; permitted: {listed}", context)
+        for bound, holds, kind, words in bounds:
+            limit = described.get(bound)
+            if limit is not None and not holds(value, limit):
+                message = f"ensure this value is {words} {limit:g}"
+                raise PydanticCustomError(f"value_error.number.{kind}", message, {"limit_value": limit})
+        return value
+
+    return validate
+
+
+Img2ImgBody = _derive("Img2ImgBody", Img2ImgRequest, server_defaults={"denoising_strength": 0.75, "init_images": None})
+"""Body of `POST /sdapi/v1/img2img`."""
+
+Txt2ImgBody = _derive("Txt2ImgBody", Txt2ImgRequest, never_null=_NEVER_NULL - {"denoising_strength"})
+"""Body of `POST /sdapi/v1/txt2img`."""
+
+PngInfoBody = _derive("PngInfoBody", PngInfoRequest)
+"""Body of `POST /sdapi/v1/png-info`."""
+
+InterrogateBody = _derive(
+    "InterrogateBody",
+    InterrogateRequest,
+    never_null=frozenset(InterrogateRequest.model_fields),
+    server_defaults={"image": ""},
+)
+"""Body of `POST /sdapi/v1/interrogate`."""
+
+ExtrasSingleBody = _derive(
+    "ExtrasSingleBody",
+    ExtrasSingleRequest,
+    never_null=frozenset(ExtrasSingleRequest.model_fields),
+    server_defaults={"image": ""},
+    ranges=True,
+)
+"""Body of `POST /sdapi/v1/extra-single-image`."""
+
+
+class FileBody(LooseBody):
+    """One picture of a batch."""
+
+    data: loose_type("string", nullable=False)  # type: ignore[valid-type]
+    name: loose_type("string", nullable=False)  # type: ignore[valid-type]
+
+
+ExtrasBatchBody = create_model(
+    "ExtrasBatchBody",
+    __base__=_derive("ExtrasBody", ExtrasRequest, never_null=frozenset(ExtrasRequest.model_fields), ranges=True),
+    imageList=(list[FileBody], ...),
+)
+"""Body of `POST /sdapi/v1/extra-batch-images`."""
+
+InternalProgressBody = _derive(
+    "InternalProgressBody", InternalProgressRequest, never_null=frozenset(), server_defaults={"id_task": None}
+)
+"""Body of `POST /internal/progress`."""
+
+
+_LOG = logging.getLogger(__name__)
+_MISSING = "missing"
+_BROKEN_JSON = "json_invalid"
+_NO_OBJECT = frozenset({"dict_type", "model_type", "model_attributes_type"})
+
+
+class ErrorRoute(APIRoute):
+    """A route whose failures become the WebUI's error bodies."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The route's handler, wrapped."""
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except (RoutingException, RequestValidationError):
+                raise
+            except Exception as error:
+                _LOG.debug("%s %s failed", request.method, request.url.path, exc_info=error)
+                return _fault(500, type(error).__name__, "", str(error))
+
+        return answer
+
+
+def add_fault_handlers(app: FastAPI) -> None:
+    """Let the application answer refusals and unreadable bodies in the WebUI's shapes."""
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> JSONResponse:
+        return _fault(error.status_code, "HTTPException", error.detail, "")
+
+    @app.exception_handler(RequestValidationError)
+    async def unreadable(request: Request, error: RequestValidationError) -> JSONResponse:
+        detail = [_in_old_words(item, error.body) for item in error.errors()]
+        return JSONResponse({"detail": detail}, status_code=422)
+
+
+def _fault(status: int, error: str, detail: Any, errors: str) -> JSONResponse:
+    content = {"error": error, "detail": detail, "body": "", "errors": errors}
+    return JSONResponse(content, status_code=status)
+
+
+def _in_old_words(item: dict[str, Any], body: Any) -> dict[str, Any]:
+    """One validation error as pydantic 1 put it; our own coercions carry those words already."""
+    kind, place = item["type"], list(item["loc"])
+    if kind == _MISSING:
+        return {"loc": place, "msg": "field required", "type": "value_error.missing"}
+    if kind == _BROKEN_JSON:
+        error = json.JSONDecodeError(item["ctx"]["error"], body, place[-1])
+        context = {
+            "msg": error.msg,
+            "doc": error.doc,
+            "pos": error.pos,
+            "lineno": error.lineno,
+            "colno": error.colno,
+        }
+        return {"loc": place, "msg": str(error), "type": "value_error.jsondecode", "ctx": context}
+    if kind in _NO_OBJECT:
+        return {"loc": place, "msg": "value is not a valid dict", "type": "type_error.dict"}
+    told = {"loc": place, "msg": item["msg"], "type": kind}
+    return {**told, "ctx": item["ctx"]} if kind.startswith("value_error.") and "ctx" in item else told
+
+
+_EXIF_IFD = 0x8769
+_USER_COMMENT = 0x9286
+_FAST_PNG = {"compress_level": 1, "compress_type": zlib.Z_RLE}
+"""More than twice as fast as the usual level 6; as small where there is grain, a third larger where there is none."""
+_DATA_URL = "data:image/"
+_REMOTE = ("http://", "https://")
+
+
+def decode_request_image(text: str) -> Image.Image:
+    """The image behind base64 text or a `data:image/` URL, upright as its EXIF says.
+
+    Addresses are refused: this server fetches nothing.
+
+    Raises:
+        HTTPException: 500 with the WebUI's words when there is no image in the text.
+        IndexError: a `data:image/` URL without its parts, as in the WebUI.
+        OSError: a truncated image.
+    """
+    if text.startswith(_REMOTE):
+        raise HTTPException(500, "Request to local resource not allowed")
+    if text.startswith(_DATA_URL):
+        text = text.split(";")[1].split(",")[1]
+    try:
+        data = base64.b64decode(text + "=" * (-len("".join(text.split())) % 4))
+        image = Image.open(io.BytesIO(data))
+    except Exception as error:
+        raise HTTPException(500, "Invalid encoded image") from error
+    try:
+        image.load()
+    except (OSError, SyntaxError) as error:
+        raise OSError("image file is truncated") from error
+    return ImageOps.exif_transpose(image)
+
+
+def to_rgb(image: Image.Image, background: str) -> Image.Image:
+    """The image as 8-bit RGB: transparency shows the background, 16-bit values are cut off at 255.
+
+    Args:
+        image: any mode.
+        background: colour like "#ffffff".
+    """
+    if image.mode.startswith(("I", "F")):
+        return Image.fromarray(np.clip(np.asarray(image), 0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        flat = Image.new("RGBA", layer.size, background)
+        flat.alpha_composite(layer)
+        return flat.convert("RGB")
+    return image.convert("RGB")
+
+
+def encode_image(
+    image: Image.Image, infotext: str, settings: Mapping[str, Any], *, extra_texts: Mapping[str, str] | None = None
+) -> str:
+    """The image as base64 in the format of the option `samples_format`, its infotext inside.
+
+    Args:
+        image: what to send.
+        infotext: "" for none.
+        settings: the options in force, by name.
+        extra_texts: further texts by keyword, for PNG only.
+
+    Raises:
+        HTTPException: 500, a format the WebUI cannot send.
+    """
+    text = infotext if settings["enable_pnginfo"] else ""
+    kind = str(settings["samples_format"]).lower()
+    buffer = io.BytesIO()
+    if kind == "png":
+        chunks = PngInfo()
+        if text:
+            chunks.add_text("parameters", text)
+        for keyword, words in (extra_texts or {}).items():
+            chunks.add_text(keyword, words)
+        image.save(buffer, "PNG", pnginfo=chunks, **_FAST_PNG)
+    elif kind in ("jpg", "jpeg"):
+        image.save(buffer, "JPEG", quality=settings["jpeg_quality"], exif=_user_comment(text))
+    elif kind == "webp":
+        lossless = bool(settings["webp_lossless"])
+        image.save(buffer, "WEBP", quality=settings["jpeg_quality"], lossless=lossless, exif=_user_comment(text))
+    else:
+        raise HTTPException(500, "Invalid image format")
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _user_comment(text: str) -> bytes:
+    """EXIF with the text as a big-endian Unicode UserComment, as the WebUI writes it."""
+    exif = Image.Exif()
+    exif.endian = ">"
+    if text:
+        exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = b"UNICODE\0" + text.encode("utf-16-be")
+    return exif.tobytes()

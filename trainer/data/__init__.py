@@ -1,0 +1,1 @@
+"""A DATA folder: its images, where they come from, and how they are divided into train, val and test."""

@@ -1,0 +1,287 @@
+"""A folder read to its end; its report and pages."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from sdcore.errors import DataError
+from sdcore.files import write_bytes_atomically
+from sdcore.images.folders import natural_key
+
+from ..processes import sensible_workers
+from ..report.sheet import Group, Section, Tile, write_sheet
+from .dataset import count_labels, data_parts, locate, notes_on
+from .findings import (
+    KINDS,
+    CheckedImage,
+    Finding,
+    find_blank,
+    find_copies,
+    find_look_alikes,
+    find_look_outliers,
+    find_size_outliers,
+)
+from .fingerprints import ODDITIES, fingerprint_files
+
+REPORT_NAME = "check_error.txt"
+SHEET_NAME = "check.html"
+NEAR_BITS = 4
+"""Bits by which the perceptual hashes of look-alikes may differ."""
+
+_OWN_RECORDS = frozenset(
+    {
+        REPORT_NAME,
+        SHEET_NAME,
+        "split.csv",
+        "folds.csv",
+        "crops.csv",
+        "exported.csv",
+        "mapping.csv",
+        "plan.csv",
+        "predictions.csv",
+        "manifest.sqlite",
+        "manifest.sqlite-wal",
+        "manifest.sqlite-shm",
+    }
+)
+"""Files that this software writes beside images; they do not disturb."""
+
+
+@dataclass(frozen=True)
+class BadFile:
+    """A file that cannot be trained on."""
+
+    file: str
+    """Path relative to the folder that was checked, forward slashes."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a folder holds."""
+
+    root: Path
+    good: int
+    """Pictures that can be read to their end."""
+    bad: tuple[BadFile, ...]
+    """In natural order."""
+    findings: tuple[Finding, ...] = ()
+    """By kind in the order of `KINDS`, then in natural order of the files."""
+
+    def of_kind(self, kind: str) -> tuple[Finding, ...]:
+        """The findings of one kind."""
+        return tuple(finding for finding in self.findings if finding.kind == kind)
+
+
+def check_folder(
+    root: Path, *, near_bits: int | None = NEAR_BITS, workers: int | None = 0, progress: bool = False
+) -> CheckResult:
+    """Read every file below `root` to its end and tell what is wrong with it; nothing is changed.
+
+    Links to folders are not followed. The result does not depend on the number of workers.
+
+    Args:
+        root: a DATA folder, one of class folders, or any other.
+        near_bits: bits in [0, 64] by which the perceptual hashes of look-alikes may differ; None looks for none.
+        workers: processes that share the reading; 0 reads in this one, None takes as many as are sensible.
+        progress: show a bar on stderr.
+
+    Raises:
+        DataError: no such folder, or one that holds folds.
+        ValueError: `near_bits` or `workers` out of range.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; expected a folder of images")
+    if near_bits is not None and not 0 <= near_bits <= 64:
+        raise ValueError(f"near_bits: found {near_bits}; expected 0 to 64")
+    files, bad = _list_files(root)
+    parts = data_parts(root)
+    seen = []
+    if workers is None:
+        workers = sensible_workers(len(files))
+    for one in fingerprint_files(files, workers=workers, progress=progress, label="check"):
+        name = _relative(one.path, root)
+        if one.error is None:
+            seen.append(CheckedImage(name, *locate(PurePosixPath(name), parts), one))
+        else:
+            bad.append(BadFile(name, one.error))
+    findings = [
+        *find_copies(seen),
+        *(find_look_alikes(seen, max_distance=near_bits) if near_bits is not None else ()),
+        *find_blank(seen),
+        *find_size_outliers(seen),
+        *find_look_outliers(seen),
+        *(Finding(kind, _odd_words(kind, one), (one.file,)) for one in seen for kind in one.print.oddities),
+    ]
+    if any(one.label for one in seen):
+        findings += [
+            Finding("class", note) for note in notes_on(count_labels(((one.part, one.label) for one in seen), parts))
+        ]
+    order = {kind: place for place, kind in enumerate(KINDS)}
+    findings.sort(key=lambda finding: (order[finding.kind], [natural_key(file) for file in finding.files[:1]]))
+    return CheckResult(root, len(seen), tuple(bad), tuple(findings))
+
+
+def write_report(result: CheckResult) -> Path | None:
+    """Write `check_error.txt` into the checked folder, one bad file a line: path, tab, reason.
+
+    When there is none, a report of an earlier check is removed.
+
+    Returns:
+        The file that was written, or None.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    path = result.root / REPORT_NAME
+    if not result.bad:
+        path.unlink(missing_ok=True)
+        return None
+    write_bytes_atomically(path, "".join(_lines(result.bad)).encode("utf-8", "surrogateescape"))
+    return path
+
+
+def files_by_kind(findings: Sequence[Finding]) -> dict[str, int]:
+    """Files in the findings of each kind that there is; for classes, the findings."""
+    counted: Counter[str] = Counter()
+    for finding in findings:
+        counted[finding.kind] += len(finding.files) or 1
+    return dict(counted)
+
+
+def check_as_json(result: CheckResult) -> dict[str, Any]:
+    """Plain data for a JSON document, with every file and every finding."""
+    return {
+        "good": result.good,
+        "bad": [{"file": entry.file, "reason": entry.reason} for entry in result.bad],
+        "totals": files_by_kind(result.findings),
+        "findings": [
+            {"kind": one.kind, "words": one.words, "files": list(one.files), "notes": list(one.notes)}
+            for one in result.findings
+        ],
+    }
+
+
+def _list_files(root: Path) -> tuple[list[Path], list[BadFile]]:
+    unlisted: list[OSError] = []
+    files = [
+        Path(place, name)
+        for place, _, names in os.walk(root, onerror=unlisted.append)
+        for name in names
+        if name not in _OWN_RECORDS
+    ]
+    files.sort(key=lambda path: natural_key(path.relative_to(root).as_posix()))
+    return files, [
+        BadFile(_relative(Path(error.filename), root), f"folder cannot be listed: {error.strerror}")
+        for error in unlisted
+    ]
+
+
+def _lines(bad: Iterable[BadFile]) -> Iterable[str]:
+    for entry in bad:
+        # A line break in a name must not make two lines of it.
+        yield " ".join(entry.file.splitlines()) + "\t" + " ".join(entry.reason.splitlines()) + "\n"
+
+
+def _odd_words(kind: str, one: CheckedImage) -> str:
+    if kind == "disguised":
+        return f"{one.print.format} content; rename it or save it anew"
+    if kind == "huge":
+        return f"{one.print.size[0]} x {one.print.size[1]} pixels"
+    return f"mode {one.print.mode}" if kind in ("deep", "palette", "alpha") else ODDITIES[kind].split(";")[0]
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+MOST_GROUPS = 20
+"""Groups shown of each kind; the count is always of all."""
+MOST_TILES = 12
+"""Files shown of each group."""
+MOST_SINGLES = 48
+"""Files shown of a kind whose findings are of one file each."""
+_FAULTS = frozenset({"copy_across", "contradiction"})
+
+
+def write_check_sheet(path: Path, result: CheckResult) -> None:
+    """Write what a check found as one HTML page.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    found = len(result.findings)
+    words = f"{result.good} good pictures, {len(result.bad)} bad files, {found} finding{'' if found == 1 else 's'}"
+    write_sheet(path, f"Check of {result.root.resolve().name}", sections_of(result), words=words)
+
+
+def sections_of(result: CheckResult) -> list[Section]:
+    """Bad files first, then each kind of finding in the order of `KINDS`; kinds without any are left out."""
+    sections = []
+    if result.bad:
+        tiles = tuple(Tile(entry.file, words=entry.reason) for entry in result.bad[:MOST_SINGLES])
+        sections.append(
+            Section(
+                "Bad files",
+                "坏文件",
+                "They cannot be trained on: repair, rename or remove them. All stand in check_error.txt.",
+                len(result.bad),
+                (Group(tiles, more=len(result.bad) - len(tiles)),),
+                is_fault=True,
+            )
+        )
+    totals = files_by_kind(result.findings)
+    for kind, head in KINDS.items():
+        found = result.of_kind(kind)
+        if not found:
+            continue
+        singles = all(len(one.files) == 1 for one in found)
+        if kind == "class":
+            groups: tuple[Group, ...] = tuple(Group((), one.words) for one in found)
+        elif singles:
+            tiles = tuple(_tile(result.root, one.files[0], one.words) for one in found[:MOST_SINGLES])
+            groups = (Group(tiles, more=len(found) - len(tiles)),)
+        else:
+            groups = tuple(_group(result.root, one) for one in found[:MOST_GROUPS])
+        more = 0 if singles or kind == "class" else len(found) - len(groups)
+        sections.append(
+            Section(head.title, head.chinese, head.words, totals[kind], groups, more=more, is_fault=kind in _FAULTS)
+        )
+    return sections
+
+
+def _group(root: Path, found: Finding) -> Group:
+    notes: Sequence[str] = found.notes or ("",) * len(found.files)
+    shown = list(zip(found.files, notes, strict=True))[:MOST_TILES]
+    return Group(
+        tuple(_tile(root, file, note) for file, note in shown), found.words, more=len(found.files) - len(shown)
+    )
+
+
+def _tile(root: Path, file: str, words: str) -> Tile:
+    return Tile(file, root / file, words)
+
+
+def write_look_alike_page(path: Path, root: Path, found: Sequence[Finding], *, pictures: int) -> None:
+    """Write the page of look-alikes, each held-out picture beside the training one.
+
+    Args:
+        path: where to.
+        root: DATA.
+        found: of `find_near_across`, one or more.
+        pictures: how many are held out in all.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    from ..report.sheet import write_sheet
+
+    words = f"{len(found)} of {pictures} validation and test pictures look like one that is trained on"
+    (section,) = sections_of(CheckResult(root, pictures, (), tuple(found)))
+    sections = [replace(section, total=len(found))]  # held-out pictures, not files
+    write_sheet(path, f"Look-alikes across the splits of {root.resolve().name}", sections, words=words)

@@ -1,0 +1,235 @@
+"""The DATA layout; which part and class a file is in; counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from sdcore.errors import DataError
+from sdcore.images.folders import LabelledImage, is_system_file, list_images, list_labelled_images
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The images of a DATA folder, each part in a fixed order (by class, then by name)."""
+
+    root: Path
+    classes: tuple[str, ...]
+    """Names of the folders in `train/`, sorted; a classifier's outputs stand in this order."""
+    train: tuple[LabelledImage, ...]
+    val: tuple[LabelledImage, ...]
+    test: tuple[LabelledImage, ...]
+    """Empty when there is no `test/`. Its labels may be classes, or two words such as Normal and Abnormal."""
+
+    def part(self, name: str) -> tuple[LabelledImage, ...]:
+        """The images of "train", "val" or "test"."""
+        return {"train": self.train, "val": self.val, "test": self.test}[name]
+
+
+def read_dataset(root: Path) -> Dataset:
+    """List the images of a DATA folder and check that its parts fit together.
+
+    Raises:
+        DataError: a part is missing or empty, fewer than two classes, a validation class that training does not
+            have or the other way round, or test labels that are neither classes nor Normal/Abnormal.
+    """
+    for name in ("train", "val"):
+        if not (root / name).is_dir():
+            raise DataError(
+                f"{root}: no folder {name}/ in it; expected train/, val/ and test/ with one folder per class, "
+                "as 'trainer split' makes them"
+            )
+    train = list_labelled_images(root / "train")
+    val = list_labelled_images(root / "val")
+    test = list_labelled_images(root / "test") if (root / "test").is_dir() else ()
+    classes = tuple(sorted({image.label for image in train}))
+    if len(classes) < 2:
+        raise DataError(f"{root / 'train'}: one class only ({classes[0]!r}); expected two or more to tell apart")
+    in_val = {image.label for image in val}
+    unknown = sorted(in_val - set(classes))
+    if unknown:
+        raise DataError(
+            f"{root / 'val' / unknown[0]}: class {unknown[0]!r} is not in train/ ({', '.join(classes)}); "
+            "give it training images or remove it"
+        )
+    missing = sorted(set(classes) - in_val)
+    if missing:
+        raise DataError(
+            f"{root / 'val'}: no images of class {missing[0]!r}; every class needs one or more, since the best "
+            "epoch is chosen by them; run 'trainer split' again or add some"
+        )
+    _check_test_labels(root / "test", {image.label for image in test}, classes)
+    return Dataset(root, classes, train, val, test)
+
+
+def _check_test_labels(folder: Path, labels: set[str], classes: tuple[str, ...]) -> None:
+    unknown = sorted(labels - set(classes))
+    # A set judged only Normal/Abnormal has one word of its own, for all defects together.
+    if unknown and (len(unknown) > 1 or len(labels) > 2):
+        raise DataError(
+            f"{folder / unknown[0]}: class {unknown[0]!r} is not in train/ ({', '.join(classes)}); expected these "
+            "classes, or just two folders such as Normal and Abnormal"
+        )
+
+
+FOLDS_NAME = "folds.csv"
+"""Of `trainer split --folds`, beside the folds."""
+
+ALL = "all"
+"""The one part of a folder that is not divided."""
+
+
+def data_parts(root: Path) -> tuple[str, ...]:
+    """Of "train", "val" and "test" those that a DATA folder has; `(ALL,)` for any other folder.
+
+    DATA is told by its `train/` with folders in it.
+
+    Raises:
+        DataError: the folder holds folds, in which every image lies several times.
+    """
+    if (root / FOLDS_NAME).is_file():
+        raise DataError(f"{root}: holds folds, which share their images; give one of them, as {root / 'fold-0'}")
+    train = root / "train"
+    if not (train.is_dir() and any(entry.is_dir() for entry in train.iterdir())):
+        return (ALL,)
+    return tuple(part for part in PARTS if (root / part).is_dir())
+
+
+def locate(file: PurePath, parts: tuple[str, ...]) -> tuple[str, str]:
+    """Part and class of a file; "" where it lies outside.
+
+    Args:
+        file: relative to the root.
+        parts: as `parts_of` gives them.
+    """
+    folders = file.parts[:-1]
+    if parts == (ALL,):
+        return ALL, folders[0] if folders else ""
+    if not folders or folders[0] not in parts:
+        return "", ""
+    return folders[0], folders[1] if len(folders) > 1 else ""
+
+
+FEW_TO_LEARN = 10
+"""Training images; a class of fewer is named."""
+FAR_FROM_BALANCE = 10.0
+"""Times that the largest class may hold the smallest without a word."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Images of each class in each part of a folder."""
+
+    parts: tuple[str, ...]
+    """Of train, val and test those there are; ("all",) where the folder is not divided."""
+    images: Mapping[str, Mapping[str, int]]
+    """Class -> part -> images; every class has every part, sorted by name."""
+    unplaced: int = 0
+    """Images that lie in no class folder, and are in no other figure."""
+
+    def of_class(self, label: str) -> int:
+        """Over all parts."""
+        return sum(self.images[label].values())
+
+    def of_part(self, part: str) -> int:
+        """Over all classes."""
+        return sum(row[part] for row in self.images.values())
+
+    @property
+    def total(self) -> int:
+        """Over all classes and parts."""
+        return sum(self.of_part(part) for part in self.parts)
+
+    def share(self, label: str, part: str) -> float | None:
+        """Of a part's images, those of one class, in [0, 1]; None for an empty part."""
+        whole = self.of_part(part)
+        return self.images[label][part] / whole if whole else None
+
+    def ratio(self, part: str) -> float | None:
+        """Largest class of a part over its smallest that has any image; None for an empty part."""
+        there = [row[part] for row in self.images.values() if row[part]]
+        return max(there) / min(there) if there else None
+
+
+def count_images(root: Path) -> Counts:
+    """Count the images of a DATA folder, or of a folder of class folders, by their names; none is opened.
+
+    Raises:
+        DataError: no such folder, no class folder in it, or one that holds folds.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; expected a DATA folder, or one with one folder per class")
+    parts = data_parts(root)
+    places = [locate(path.relative_to(root), parts) for path in list_images(root)]
+    empty = [
+        (part, entry.name)
+        for part in parts
+        for entry in (root if part == ALL else root / part).iterdir()
+        if entry.is_dir() and not entry.name.startswith(".") and not is_system_file(entry.name)
+    ]
+    counts = count_labels(places, parts, classes={label for _, label in empty})
+    if not counts.images:
+        raise DataError(f"{root}: no class folders in it; expected a DATA folder, or one with one folder per class")
+    return counts
+
+
+def count_labels(places: Iterable[tuple[str, str]], parts: tuple[str, ...], *, classes: Iterable[str] = ()) -> Counts:
+    """Add up (part, class) pairs, as `trainer.data.dataset.locate` gives them.
+
+    Args:
+        places: one an image.
+        parts: as `trainer.data.dataset.data_parts` gives them.
+        classes: further ones, that may have no image.
+    """
+    counted = Counter(places)
+    unplaced = sum(number for (part, label), number in counted.items() if not part or not label)
+    labels = sorted({label for part, label in counted if part and label} | set(classes))
+    return Counts(parts, {label: {part: counted[part, label] for part in parts} for label in labels}, unplaced)
+
+
+def notes_on(counts: Counts) -> list[str]:
+    """What about the balance deserves a word, the worst first; classes by their names."""
+    learnt = counts.parts[0]
+    notes = []
+    for label, row in counts.images.items():
+        where = "" if learnt == ALL else f" in {learnt}"
+        # A class of the test set alone, such as Abnormal for all defects, is not one to learn.
+        if not any(row[part] for part in counts.parts if part != "test") and counts.of_class(label):
+            continue
+        if row[learnt] < FEW_TO_LEARN:
+            notes.append(f"{label}: {_counted(row[learnt])}{where}; fewer than {FEW_TO_LEARN} teach little")
+        notes += [f"{label}: no image in {part}" for part in counts.parts[1:] if not row[part] and counts.of_part(part)]
+    ratio = counts.ratio(learnt)
+    if ratio is not None and ratio > FAR_FROM_BALANCE:
+        there = {label: row[learnt] for label, row in counts.images.items() if row[learnt]}
+        largest, smallest = max(there, key=lambda one: there[one]), min(there, key=lambda one: there[one])
+        notes.append(
+            f"{smallest}: {_counted(there[smallest])} where {largest} has {there[largest]}, {ratio:.0f} times as many"
+        )
+    if counts.unplaced:
+        notes.append(f"{_counted(counts.unplaced)} in no class folder")
+    return notes
+
+
+def counts_as_json(counts: Counts) -> dict[str, Any]:
+    """Plain data for a JSON document."""
+    return {
+        "parts": list(counts.parts),
+        "classes": {
+            label: {part: {"images": row[part], "share": counts.share(label, part)} for part in counts.parts}
+            for label, row in counts.images.items()
+        },
+        "totals": {part: counts.of_part(part) for part in counts.parts},
+        "ratios": {part: counts.ratio(part) for part in counts.parts},
+        "unplaced": counts.unplaced,
+        "notes": notes_on(counts),
+    }
+
+
+def _counted(images: int) -> str:
+    return f"{images} image{'' if images == 1 else 's'}"

@@ -1,0 +1,430 @@
+"""Copies, look-alikes, outliers, blank images."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from sdcore.images.hashes import HashIndex
+
+from .fingerprints import GRID, ODDITIES, Fingerprint
+
+
+@dataclass(frozen=True)
+class CheckedImage:
+    """A picture that can be read to its end, and where it stands."""
+
+    file: str
+    """Path relative to the folder that was checked, forward slashes."""
+    part: str
+    """"train", "val" or "test"; "all" in a folder that is not divided; "" outside of the parts."""
+    label: str
+    """Its class; "" outside of class folders."""
+    print: Fingerprint
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to look at: one picture, pictures that belong together, or a class as a whole."""
+
+    kind: str
+    """A key of `KINDS`."""
+    words: str
+    files: tuple[str, ...] = ()
+    """Relative paths; empty when it is about a class."""
+    notes: tuple[str, ...] = field(default=())
+    """One a file, or none at all."""
+
+
+@dataclass(frozen=True)
+class FindingKind:
+    """How findings of one kind are headed."""
+
+    title: str
+    chinese: str
+    words: str
+    """What it means and what to do."""
+
+
+_ODD = {
+    "disguised": ("Disguised", "扩展名不符"),
+    "huge": ("Huge", "像素过多"),
+    "deep": ("More than 8 bits", "高位深"),
+    "cmyk": ("CMYK", "印刷色彩"),
+    "palette": ("Palette", "调色板图像"),
+    "alpha": ("Transparent", "透明通道"),
+    "frames": ("Several frames", "多帧图像"),
+    "turned": ("Turned by EXIF", "相机旋转标记"),
+}
+
+KINDS: dict[str, FindingKind] = {
+    "copy_across": FindingKind(
+        "The same picture in two splits",
+        "跨集重复",
+        "Equal bytes, or equal pixels in other bytes. A model is judged on what it has learnt by heart: remove one, "
+        "or split again.",
+    ),
+    "contradiction": FindingKind(
+        "The same picture in two classes", "标签矛盾", "Equal pixels, two labels: one of the labels is wrong."
+    ),
+    "near_across": FindingKind(
+        "Look-alikes of training pictures in val or test",
+        "跨集近似",
+        "Perhaps the same part twice: keep such pictures in one split, as a group. Aligned photographs of one product "
+        "all look alike; then this says little.",
+    ),
+    "copy": FindingKind("The same picture more than once", "重复图像", "Within one split; it counts more than others."),
+    "near": FindingKind(
+        "Look-alikes",
+        "近似图像",
+        "Within one split, grouped around the first of each group. See whether they are one part.",
+    ),
+    "blank": FindingKind("Nearly blank", "近乎空白", "Almost no contrast; left out of the search for look-alikes."),
+    "size": FindingKind("Unlike others in size", "尺寸异常", "Side or shape far from the median of the class."),
+    "look": FindingKind(
+        "Unlike the others of their class",
+        "外观异常",
+        "Brightness, contrast, colour or coarse layout far from the class: a wrong folder, or a camera fault.",
+    ),
+    **{kind: FindingKind(*_ODD[kind], words=words[0].upper() + words[1:] + ".") for kind, words in ODDITIES.items()},
+    "class": FindingKind(
+        "Classes out of balance", "类别失衡", "Too few to learn from or to judge by, or far fewer than others."
+    ),
+}
+"""In the order in which they should be put right."""
+
+
+LEAST_CONTRAST = 2.0
+"""Grey levels; a flatter picture's perceptual hash means nothing."""
+
+_BLOCK = 256
+
+_Places = npt.NDArray[np.int64]
+
+
+def find_copies(pictures: Sequence[CheckedImage]) -> list[Finding]:
+    """Groups of equal pixels: across splits, within one, and under two labels.
+
+    A test set that names no defects has words of its own ("Abnormal"), which contradict no class; labels count
+    as contradicting when both are among those of training, or both stand in one split.
+    """
+    groups: defaultdict[str, list[CheckedImage]] = defaultdict(list)
+    for picture in pictures:
+        groups[picture.print.pixel_sha256].append(picture)
+    known = {picture.label for picture in pictures if picture.part in ("train", "all")}
+    findings = []
+    for group in groups.values():
+        if len(group) < 2:
+            continue
+        files = tuple(one.file for one in group)
+        same_bytes = len({one.print.sha256 for one in group}) == 1
+        words = f"{len(group)} files of {'equal bytes' if same_bytes else 'equal pixels'}"
+        words += ", nearly blank" if group[0].print.contrast < LEAST_CONTRAST else ""
+        parts = _listed(one.part for one in group)
+        findings.append(
+            Finding("copy_across", f"{words}, in {', '.join(parts)}", files)
+            if len(parts) > 1
+            else Finding("copy", words, files)
+        )
+        if _contradict(group, known):
+            labels = _listed(one.label for one in group)
+            findings.append(Finding("contradiction", f"{words}, in {', '.join(labels)}", files))
+    return findings
+
+
+def find_look_alikes(pictures: Sequence[CheckedImage], *, max_distance: int) -> list[Finding]:
+    """Groups of pictures that look alike but are no copies, and held-out pictures that look like a training one.
+
+    Two look alike when their perceptual hashes differ in at most `max_distance` bits and their 16 x 16 colour means
+    on average by at most a quarter of what these vary within the plainer of the two, from 2 to 12 grey levels.
+    Each group gathers around its first picture, so that no chain of small steps joins what is far apart. Of copies
+    the first of each split stands for all; blank pictures take no part.
+
+    No pair is compared that an index does not suggest (`sdcore.images.hashes`); memory grows with the number of
+    pictures.
+    """
+    seen: set[tuple[str, str]] = set()
+    kept = []
+    for picture in pictures:
+        key = (picture.part, picture.print.pixel_sha256)
+        if picture.print.contrast >= LEAST_CONTRAST and key not in seen:
+            seen.add(key)
+            kept.append(picture)
+    if len(kept) < 2:
+        return []
+    search = _Search(kept, max_distance)
+    held_out, train = (
+        np.array([place for place, one in enumerate(kept) if one.part in parts], dtype=np.int64)
+        for parts in (("val", "test"), ("train",))
+    )
+    findings = [
+        Finding("near_across", _bits(bits), (kept[place].file, kept[other].file), ("held out", "training"))
+        for place, other, bits in search.nearest(held_out, train)
+    ]
+    for part in _listed(one.part for one in kept):
+        places = np.array([place for place, one in enumerate(kept) if one.part == part], dtype=np.int64)
+        for members, distances in search.groups(places):
+            labels = _listed(kept[place].label for place in members)
+            words = f"{len(members)} look-alikes" + (f" in {part}" if part not in ("all", "") else "")
+            words += f", in {len(labels)} classes: {', '.join(labels)}" if len(labels) > 1 else ""
+            findings.append(
+                Finding(
+                    "near",
+                    words,
+                    tuple(kept[place].file for place in members),
+                    ("first", *(_bits(bits) for bits in distances)),
+                )
+            )
+    return findings
+
+
+class _Search:
+    """Looks for look-alikes among pictures; places are theirs in the list given."""
+
+    def __init__(self, pictures: Sequence[CheckedImage], max_distance: int) -> None:
+        self._hashes = np.array([[one.print.perceptual_hash] for one in pictures], dtype=np.uint64)
+        self._grids = CoarseImages([one.print.grid for one in pictures])
+        self._pixels = [one.print.pixel_sha256 for one in pictures]
+        self._max_distance = max_distance
+
+    def nearest(self, places: _Places, among: _Places) -> Iterator[tuple[int, int, int]]:
+        """(place, its look-alike of fewest bits, the first of equals, its bits), where there is one and no copy."""
+        index = HashIndex(self._hashes[among], radius=self._max_distance)
+        for place, (near, bits) in zip(places.tolist(), index.near(self._hashes[places]), strict=True):
+            order = np.argsort(bits, kind="stable")
+            for start in range(0, len(order), _BLOCK):
+                block = order[start : start + _BLOCK]
+                alike = block[self._grids.agree(place, among[near[block]])]
+                if alike.size:
+                    other = int(among[near[alike[0]]])
+                    if self._pixels[other] != self._pixels[place]:
+                        yield place, other, int(bits[alike[0]])
+                    break
+
+    def groups(self, places: _Places) -> Iterator[tuple[list[int], list[int]]]:
+        """Members of each group of two or more, its first in front, and the bits of the others."""
+        hashes = self._hashes[places]
+        index = HashIndex(hashes, radius=self._max_distance)
+        is_free = np.ones(len(places), dtype=np.bool_)
+        while (firsts := np.flatnonzero(is_free)[:_BLOCK]).size:
+            for first, (near, bits) in zip(firsts.tolist(), index.near(hashes[firsts]), strict=True):
+                if not is_free[first]:
+                    continue
+                is_free[first] = False
+                left = is_free[near]
+                if not left.any():  # as for most: nothing near it but itself
+                    continue
+                near, bits = near[left], bits[left]
+                agree = self._grids.agree(int(places[first]), places[near])
+                near, bits = near[agree], bits[agree]
+                if near.size:
+                    yield [int(places[first]), *places[near].tolist()], bits.tolist()
+                    is_free[near] = False
+
+
+def _contradict(group: Sequence[CheckedImage], known: set[str]) -> bool:
+    labelled = [one for one in group if one.label]
+    if len({one.label for one in labelled if one.label in known}) > 1:
+        return True
+    return any(len({one.label for one in labelled if one.part == part}) > 1 for part in {one.part for one in labelled})
+
+
+def _listed(words: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(words))
+
+
+def _bits(bits: int) -> str:
+    return f"{bits} bit{'' if bits == 1 else 's'} apart"
+
+
+MOST_DIFFERENCE = 12.0
+"""Grey levels that the means of look-alikes may differ on average.
+
+A perceptual hash alone takes simple pictures, such as one trace on a bare board, for others that are far from them.
+"""
+MOST_SHARE = 0.25
+"""The same, as a share of what the means vary within the plainer of the two: a small spot on white must fit, too."""
+LEAST_DIFFERENCE = 2.0
+"""What compression and rounding may do to the plainest picture."""
+
+_CHANNELS = 3
+_VALUES = GRID * GRID * _CHANNELS
+_COARSE_CELLS = (1, 4)
+"""Cells a side at which two are compared first: sums that differ too much rule out that the finer ones agree."""
+_AT_ONCE = 4096
+
+
+class CoarseImages:
+    """The coarse pictures of `Fingerprint.grid`; places are theirs in the list given."""
+
+    def __init__(self, grids: Sequence[bytes]) -> None:
+        pixels = np.frombuffer(b"".join(grids), dtype=np.uint8).reshape(len(grids), _VALUES)
+        self._steps = [_block_sums(pixels, cells) for cells in _COARSE_CELLS] + [pixels]
+        self._most = np.clip(MOST_SHARE * _varied(pixels), LEAST_DIFFERENCE, MOST_DIFFERENCE)
+
+    def agree(self, place: int, others: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Whether the means differ on average by no more than a quarter of what these vary within the plainer one."""
+        agree = np.zeros(len(others), dtype=np.bool_)
+        for start in range(0, len(others), _AT_ONCE):
+            left = np.arange(start, min(start + _AT_ONCE, len(others)))
+            for step in self._steps:
+                found = others[left]
+                difference = np.abs(np.take(step, found, axis=0).astype(np.int32) - step[place]).sum(axis=1)
+                left = left[difference / _VALUES <= np.minimum(self._most[found], self._most[place])]
+            agree[left] = True
+        return agree
+
+
+def _block_sums(pixels: npt.NDArray[np.uint8], cells: int) -> npt.NDArray[np.int32]:
+    """(N, cells * cells * 3): of the values in each block of a channel."""
+    side = GRID // cells
+    blocks = pixels.reshape(len(pixels), cells, side, cells, side, _CHANNELS)
+    return np.asarray(blocks.sum(axis=(2, 4), dtype=np.int32)).reshape(len(pixels), cells * cells * _CHANNELS)
+
+
+def _varied(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """Mean absolute deviation of the values from the mean of their channel."""
+    cells = pixels.reshape(len(pixels), GRID * GRID, _CHANNELS)
+    found = [np.zeros(0, dtype=np.int64)]
+    # In whole numbers, so that nothing is rounded; some at a time, since all at once take many times their memory.
+    for start in range(0, len(cells), _AT_ONCE):
+        some = cells[start : start + _AT_ONCE].astype(np.int32)
+        found.append(np.abs(GRID * GRID * some - some.sum(axis=1, keepdims=True)).sum(axis=(1, 2), dtype=np.int64))
+    return np.concatenate(found) / (GRID * GRID * _VALUES)
+
+
+LEAST_PICTURES = 10
+"""A class of fewer is judged in size by all pictures together, and in look not at all."""
+SIZE_SPREADS = 5.0
+"""A size is far when it lies this many robust spreads from the median and by these factors, too:"""
+SIDE_FACTOR = 1.5
+ASPECT_FACTOR = 1.25
+LOOK_SPREADS = 6.0
+"""Of 2,902 genuine crops of bare circuit boards (DeepPCB), 13 are further off than this in their class."""
+LEAST_FOR_LOOK = 20
+MOST_OUTLIERS_SHARE = 0.1
+"""Where more of a class than this would be far off, it has no one size or look, and nothing is called an outlier."""
+
+_TAIL = 0.05
+_NORMAL_SPAN = 3.29
+"""Standard deviations between the quantiles at 5 and 95 % of a normal distribution."""
+
+_Array = npt.NDArray[np.float64]
+
+# Feature -> the spread below which differences are too small to matter, whatever the class.
+_LOOK_FLOORS = {
+    "brightness": 4.0,  # grey levels
+    "contrast": 0.1,  # natural logarithm
+    "saturation": 4.0,  # grey levels
+    "layout": 0.15,  # natural logarithm
+}
+
+
+def find_blank(pictures: Sequence[CheckedImage]) -> list[Finding]:
+    """Pictures with almost no contrast."""
+    return [
+        Finding("blank", f"contrast {one.print.contrast:.1f} of 127.5", (one.file,))
+        for one in pictures
+        if one.print.contrast < LEAST_CONTRAST
+    ]
+
+
+def find_size_outliers(pictures: Sequence[CheckedImage]) -> list[Finding]:
+    """Pictures whose side or shape is far from the median of their class.
+
+    Side is the root of the area, shape is width / height. Far: by a factor of 1.5 (shape: 1.25) or more, and by
+    5 robust spreads (1.4826 times the median absolute deviation of the logarithm) or more. A class of fewer than
+    10 pictures is held against all pictures.
+    """
+    findings = []
+    for group, judged in _size_groups(pictures):
+        sizes = np.array([one.print.size for one in group], dtype=np.float64)
+        side, aspect = np.log(sizes.prod(axis=1)) / 2, np.log(sizes[:, 0] / sizes[:, 1])
+        for name, values, factor in (("side", side, SIDE_FACTOR), ("shape", aspect, ASPECT_FACTOR)):
+            distance = np.abs(values - np.median(values))
+            # The least of differences that rounding makes must not decide at exactly the factor.
+            far = (distance >= np.log(factor) - 1e-9) & (distance >= SIZE_SPREADS * _spread(values))
+            if far.mean() > MOST_OUTLIERS_SHARE:
+                continue
+            typical = float(np.exp(np.median(values)))
+            findings += [
+                Finding("size", _size_words(name, one, typical), (one.file,))
+                for one, is_far in zip(group, far, strict=True)
+                if is_far and one in judged
+            ]
+    return findings
+
+
+def find_look_outliers(pictures: Sequence[CheckedImage]) -> list[Finding]:
+    """Pictures far from the rest of their class in brightness, contrast, saturation or coarse layout.
+
+    Layout is the mean difference of the 16 x 16 colour means from their medians over the class. Far: 6 spreads from
+    the median; a spread is the larger of 1.4826 times the median absolute deviation and of the span between the
+    quantiles at 5 and 95 % over 3.29, since classes have tails. Classes of fewer than 20 are not judged.
+    """
+    by_class: defaultdict[str, list[CheckedImage]] = defaultdict(list)
+    for picture in pictures:
+        if picture.label and picture.print.contrast >= LEAST_CONTRAST:
+            by_class[picture.label].append(picture)
+    findings = []
+    for group in by_class.values():
+        if len(group) < LEAST_FOR_LOOK:
+            continue
+        features = _look_features(group)
+        spreads = np.stack([_spreads_off(name, values) for name, values in features.items()])
+        far = spreads.max(axis=0) > LOOK_SPREADS
+        if far.mean() > MOST_OUTLIERS_SHARE:
+            continue
+        names = list(features)
+        for place in np.flatnonzero(far):
+            most = int(spreads[:, place].argmax())
+            words = f"{names[most]} {spreads[most, place]:.0f} spreads off"
+            findings.append(Finding("look", words, (group[place].file,)))
+    return findings
+
+
+def _size_groups(pictures: Sequence[CheckedImage]) -> list[tuple[list[CheckedImage], frozenset[CheckedImage]]]:
+    """(pictures that set the measure, those of them that are judged by it)."""
+    by_class: defaultdict[str, list[CheckedImage]] = defaultdict(list)
+    for picture in pictures:
+        by_class[picture.label].append(picture)
+    large = [(group, frozenset(group)) for group in by_class.values() if len(group) >= LEAST_PICTURES]
+    small = frozenset(one for group in by_class.values() if len(group) < LEAST_PICTURES for one in group)
+    return [*large, (list(pictures), small)] if small and len(pictures) >= LEAST_PICTURES else large
+
+
+def _size_words(name: str, one: CheckedImage, typical: float) -> str:
+    width, height = one.print.size
+    if name == "side":
+        return f"{width} x {height}, side {(width * height) ** 0.5:.0f} px where {typical:.0f} px is usual"
+    return f"{width} x {height}, shape {width / height:.2f} where {typical:.2f} is usual"
+
+
+def _look_features(group: Sequence[CheckedImage]) -> dict[str, _Array]:
+    cells = np.frombuffer(b"".join(one.print.grid for one in group), dtype=np.uint8).reshape(len(group), -1, 3)
+    # Bytes and whole numbers all the way: a median of doubles takes eight times the memory and five times as long.
+    by_cell = np.ascontiguousarray(cells.reshape(len(group), -1).T)
+    doubled = (2 * np.median(by_cell, axis=1)).astype(np.int16).reshape(-1, 3)
+    layout = [np.abs(2 * one.astype(np.int16) - doubled).sum(dtype=np.int64) for one in cells]
+    return {
+        "brightness": cells.mean(axis=(1, 2)),
+        "contrast": np.log([one.print.contrast for one in group]),
+        "saturation": (cells.max(axis=2) - cells.min(axis=2)).mean(axis=1),
+        "layout": np.log1p(np.array(layout) / doubled.size / 2),
+    }
+
+
+def _spreads_off(name: str, values: _Array) -> _Array:
+    off = values - np.median(values)
+    low, high = np.quantile(values, (_TAIL, 1 - _TAIL))
+    spread = max(_spread(values), float(high - low) / _NORMAL_SPAN, _LOOK_FLOORS[name])
+    # To be nearer the middle of a class than others are is no fault.
+    return (off if name == "layout" else np.abs(off)) / spread
+
+
+def _spread(values: _Array) -> float:
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))

@@ -1,0 +1,329 @@
+"""No generated image may know a held-out one; warnings as messages.
+
+What refuses a training: a generated image in val or test; a generated image, joined or lying in train, that descends
+from a file of val or test; the same decoded pixels in two parts. What is said, and refused when asked for strictness:
+single-coloured pictures in two parts, and look-alikes across parts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdcore.images.decode import to_rgb
+from sdcore.images.folders import LabelledImage
+from sdcore.messages import Message, message
+
+from ..errors import LeakageError
+from ..run_files import NEAR_NAME
+from .check import NEAR_BITS
+from .dataset import PARTS, Dataset
+from .findings import CheckedImage, Finding, find_look_alikes
+from .fingerprints import Fingerprint, fingerprint, opened_picture
+from .provenance import GeneratedSet, ProvenanceIndex, ProvenanceTrace, read_parents, recorded_below
+
+_NAMED = 3
+
+Prints = Mapping[Path, Fingerprint]
+
+
+@dataclass(frozen=True)
+class LeakageReport:
+    """What the guard let pass, and must be said."""
+
+    marked: tuple[LabelledImage, ...]
+    """Images in `train/` that were generated; they descend from no file of val or test."""
+    foreign: int
+    """How many of them have a parent that is not in `train/` either."""
+    single_coloured: int
+    """Files of a single colour that lie in another part too."""
+    sources_gone: int
+    """Parents of generated images, not in `train/`, that could be compared by their bytes alone."""
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    by_bytes: Mapping[str, Path]
+    by_pixels: Mapping[str, Path]
+
+
+def check_leakage(dataset: Dataset, sets: Sequence[GeneratedSet], prints: Prints) -> LeakageReport:
+    """Refuse whatever would let a training see validation or test images.
+
+    Args:
+        dataset: the parts.
+        sets: generated folders that join training, or whose control does.
+        prints: of every file of the dataset and of the sets.
+
+    Raises:
+        LeakageError: names the first files, how many there are, why it matters and what to do.
+        OSError: a file cannot be read.
+        GeneratedSetError: a manifest or an export that lies below DATA cannot be read.
+    """
+    traces = ProvenanceIndex(sets, recorded_below(dataset.root), prints)
+    held_paths = [image.path for image in (*dataset.val, *dataset.test)]
+    _refuse_generated((traces.of_bytes(path, prints[path].sha256) for path in held_paths), len(held_paths))
+    in_train = {prints[image.path].sha256 for image in dataset.train}
+    held_out = _index(held_paths, prints, in_train)
+    gone = 0
+    for generated_set in sets:
+        gone += _refuse_descendants(generated_set, held_out, in_train)
+    by_pixels = (traces.of_pixels(path, prints[path]) for path in held_paths)
+    _refuse_generated((one for one in by_pixels if one and not is_single_coloured(one.path)), len(held_paths))
+    marked, foreign = _marked_in_train(dataset, traces, prints, held_out, in_train)
+    joined = [image.path for one in sets for image in one.images]
+    flat = refuse_shared_pixels(
+        {
+            "train": [*(image.path for image in dataset.train), *joined],
+            "val": [image.path for image in dataset.val],
+            "test": [image.path for image in dataset.test],
+        },
+        prints,
+    )
+    return LeakageReport(marked, foreign, flat, gone)
+
+
+def refuse_shared_pixels(parts: Mapping[str, Sequence[Path]], prints: Prints) -> int:
+    """Refuse a picture that lies in two parts, whatever its file names and formats.
+
+    A picture of a single colour says nothing of the part it came from: such ones are counted, not refused.
+    Files that cannot be decoded are passed over here; reading them refuses them.
+
+    Args:
+        parts: part -> its files.
+        prints: of every file.
+
+    Returns:
+        How many files are single-coloured pictures that lie in another part too.
+
+    Raises:
+        LeakageError: names the first pictures, each with its twin, and how many there are.
+    """
+    same: dict[str, list[tuple[str, Path]]] = defaultdict(list)
+    for part, paths in parts.items():
+        for path in paths:
+            if prints[path].error is None:
+                same[prints[path].pixel_sha256].append((part, path))
+    flat, twins = 0, []
+    for files in same.values():
+        first_part, first = files[0]
+        other = next((path for part, path in files if part != first_part), None)
+        if other is None:
+            continue
+        if is_single_coloured(first):
+            flat += len(files)
+        else:
+            twins.append(f"{first} = {other}")
+    if twins:
+        raise LeakageError(
+            f"{named(twins)}: the same pixels in two of {', '.join(parts)} ({len(twins)} such picture(s)), so a "
+            "network is judged by what it has seen; remove one of each two, or divide anew with 'trainer split'"
+        )
+    return flat
+
+
+def is_single_coloured(path: Path) -> bool:
+    """Whether every pixel of a readable picture is the same."""
+    with opened_picture(path) as (picture, _):
+        return len(to_rgb(picture).getcolors(maxcolors=1) or ()) == 1
+
+
+def _refuse_generated(traces: Iterable[ProvenanceTrace | None], total: int) -> None:
+    found = [trace for trace in traces if trace is not None]
+    if found:
+        raise LeakageError(
+            f"{named([f'{one.path}: a generated image ({one.how})' for one in found])}: {len(found)} of {total} "
+            "validation and test images were generated, and judging by them says nothing about real ones; "
+            "move them out: generated images belong to training only, by --generated"
+        )
+
+
+def _index(paths: Sequence[Path], prints: Prints, in_train: set[str]) -> _HeldOut:
+    """Val and test, without the single-coloured files that train has too: of those none knows anything."""
+    by_bytes: dict[str, Path] = {}
+    by_pixels: dict[str, Path] = {}
+    for path in paths:
+        one = prints[path]
+        if one.error is None and one.sha256 in in_train and is_single_coloured(path):
+            continue
+        by_bytes.setdefault(one.sha256, path)
+        if one.error is None:
+            by_pixels.setdefault(one.pixel_sha256, path)
+    return _HeldOut(by_bytes, by_pixels)
+
+
+def _refuse_descendants(generated_set: GeneratedSet, held_out: _HeldOut, in_train: set[str]) -> int:
+    """Refuse a set of which an image descends from a held-out file; how many parents could not be looked at."""
+    ancestor_of: dict[str, Path | None] = {}
+    gone = 0
+    for parent in (parent for image in generated_set.images for parent in image.parents):
+        if parent.sha256 in ancestor_of:
+            continue
+        ancestor_of[parent.sha256] = held_out.by_bytes.get(parent.sha256)
+        if ancestor_of[parent.sha256] is None and parent.sha256 not in in_train:
+            one = fingerprint(parent.path) if parent.path is not None else None
+            if one is None or one.error is not None or one.sha256 != parent.sha256:
+                gone += 1
+            else:
+                ancestor_of[parent.sha256] = _held_ancestor(one, held_out)
+    leaks = []
+    for image in generated_set.images:
+        ancestor = next((found for parent in image.parents if (found := ancestor_of[parent.sha256])), None)
+        if ancestor is not None:
+            leaks.append(f"{image.path}: made from {ancestor}")
+    if leaks:
+        raise LeakageError(
+            f"{named(leaks)}, which is held out for validation or test ({len(leaks)} of {len(generated_set.images)} "
+            f"images of {generated_set.path} are), so training would see what it is judged by; number and generate "
+            "from DATA/train only"
+        )
+    return gone
+
+
+def _held_ancestor(parent: Fingerprint, held_out: _HeldOut) -> Path | None:
+    """The held-out file whose pixels a parent outside of DATA has, or from which it was itself generated."""
+    twin = held_out.by_pixels.get(parent.pixel_sha256)
+    if twin is not None and not is_single_coloured(twin):
+        return twin
+    return _held_among(read_parents(parent.path) or (), held_out)
+
+
+def _held_among(parents: Iterable[str], held_out: _HeldOut) -> Path | None:
+    return next((held_out.by_bytes[one] for one in parents if one in held_out.by_bytes), None)
+
+
+def _marked_in_train(
+    dataset: Dataset, traces: ProvenanceIndex, prints: Prints, held_out: _HeldOut, in_train: set[str]
+) -> tuple[tuple[LabelledImage, ...], int]:
+    marked, leaks, unknown, foreign = [], [], [], 0
+    for image in dataset.train:
+        one = prints[image.path]
+        trace = traces.of_bytes(image.path, one.sha256)
+        if trace is None:
+            trace = traces.of_pixels(image.path, one)
+            if trace is None or is_single_coloured(image.path):
+                continue
+        marked.append(image)
+        ancestor = _held_among(trace.parents, held_out)
+        if not trace.parents:
+            unknown.append(str(image.path))
+        elif ancestor is not None:
+            leaks.append(f"{image.path}: generated ({trace.how}) from {ancestor}")
+        elif not in_train.issuperset(trace.parents):
+            foreign += 1
+    if leaks:
+        raise LeakageError(
+            f"{named(leaks)}, which is held out for validation or test ({len(leaks)} such image(s) in "
+            f"{dataset.root / 'train'}), so training would see what it is judged by; remove them, and generate from "
+            "DATA/train only"
+        )
+    if unknown:
+        raise LeakageError(
+            f"{named(unknown)}: generated, for it carries an sdclient text chunk, but that names no source "
+            f"({len(unknown)} such image(s) in {dataset.root / 'train'}), so nobody can tell whether it knows a "
+            "validation or test image; remove them, and generate anew"
+        )
+    return tuple(marked), foreign
+
+
+def named(words: Sequence[str]) -> str:
+    """The first few, and whether there are more."""
+    return "; ".join(words[:_NAMED]) + ("; ..." if len(words) > _NAMED else "")
+
+
+def leakage_warnings(
+    dataset: Dataset, guarded: LeakageReport, near: Sequence[Finding], unread: Sequence[Path]
+) -> list[Message]:
+    """One message for each kind of thing that was let pass; none when all is clean.
+
+    Args:
+        dataset: the parts.
+        guarded: what the guard counted.
+        near: look-alikes across parts.
+        unread: validation and test files that cannot be decoded.
+    """
+    train, held_out = str(dataset.root / "train"), len(dataset.val) + len(dataset.test)
+    found = []
+    if guarded.marked:
+        foreign = (message("foreign_sources", count=guarded.foreign),) if guarded.foreign else ()
+        found.append(
+            message(
+                "generated_in_train",
+                count=len(guarded.marked),
+                all=len(dataset.train),
+                train=train,
+                foreign=foreign,
+                first=str(guarded.marked[0].path),
+            )
+        )
+    if guarded.sources_gone:
+        found.append(message("sources_gone", count=guarded.sources_gone, train=train))
+    if guarded.single_coloured:
+        found.append(message("single_coloured", count=guarded.single_coloured))
+    if near:
+        found.append(message("look_alikes", count=len(near), all=held_out, first=near[0].files[0], file=NEAR_NAME))
+    if unread:
+        found.append(message("undecodable", count=len(unread), all=held_out, first=str(unread[0])))
+    return found
+
+
+def refuse_doubtful(dataset: Dataset, guarded: LeakageReport, near: Sequence[Finding], sheet: Path | None) -> None:
+    """Refuse look-alikes and single-coloured pictures across parts.
+
+    Args:
+        dataset: the parts.
+        guarded: what the guard counted.
+        near: look-alikes across parts.
+        sheet: the page that shows them; None when there is none.
+
+    Raises:
+        LeakageError: there are any.
+    """
+    held_out = len(dataset.val) + len(dataset.test)
+    if near:
+        see = sheet if sheet is not None else f"'trainer check {dataset.root} --sheet check.html'"
+        raise LeakageError(
+            f"{dataset.root}: {named([f'{one.files[0]} looks like {one.files[1]}' for one in near])}: {len(near)} of "
+            f"{held_out} validation and test pictures look like one that is trained on, perhaps the same part twice, "
+            f"which flatters the score; see {see}, then keep what belongs together in one group of 'trainer split', "
+            "or leave out --strict if they are only alike"
+        )
+    if guarded.single_coloured:
+        raise LeakageError(
+            f"{dataset.root}: {guarded.single_coloured} single-coloured pictures have a twin in another of train, val "
+            "and test; remove them, or leave out --strict, since they tell nothing of what they were taken of"
+        )
+
+
+def find_look_alikes_across(
+    dataset: Dataset, joined: Sequence[GeneratedSet], prints: Mapping[Path, Fingerprint]
+) -> tuple[Finding, ...]:
+    """Each val or test picture that looks like one that is trained on, with the nearest; as 'trainer check' has it.
+
+    Args:
+        dataset: the parts.
+        joined: generated folders whose images join training.
+        prints: of every file of the dataset and of the sets.
+
+    Returns:
+        One finding a held-out picture, its files being (held out, training), relative to DATA.
+    """
+    listed = [(part, image.label, image.path) for part in PARTS for image in dataset.part(part)]
+    listed += [("train", image.label, image.path) for one in joined for image in one.images]
+    seen = [
+        CheckedImage(_relative(path, dataset.root), part, label, prints[path])
+        for part, label, path in listed
+        if prints[path].error is None
+    ]
+    found = find_look_alikes(seen, max_distance=NEAR_BITS)
+    return tuple(finding for finding in found if finding.kind == "near_across")
+
+
+def _relative(path: Path, root: Path) -> str:
+    try:
+        return Path(os.path.relpath(path, root)).as_posix()
+    except ValueError:  # on another drive
+        return path.resolve().as_posix()

@@ -1,0 +1,440 @@
+"""How many images each part gets, and which group goes where.
+
+Whole numbers only, so that every machine and every Python gives the same answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from ..errors import SplitError
+from .dataset import PARTS
+
+_NAMED = 4
+
+
+def partition(
+    groups: Sequence[str], labels: Sequence[str], *, val_share: float, test_share: float, seed: int
+) -> dict[str, str]:
+    """Assign every group to "train", "val" or "test", each class near what is asked in every part.
+
+    Args:
+        groups: (N,) name of each image's group.
+        labels: (N,) class of each image.
+        val_share: as in `part_sizes`; 0 leaves the part empty.
+        test_share: as in `part_sizes`.
+        seed: which of the possible assignments.
+
+    Returns:
+        Group name -> part. Every class has a group in every part that is not left empty.
+
+    Raises:
+        SplitError: as `part_sizes`; a class has fewer groups than there are parts, or its groups cannot be spread.
+    """
+    sizes = part_sizes(labels, val_share=val_share, test_share=test_share)
+    require_groups(groups, labels, val_share=val_share, test_share=test_share)
+    return assign_groups(count_group_labels(groups, labels), _without_empty(sizes), seed=str(seed))
+
+
+def partition_folds(
+    groups: Sequence[str], labels: Sequence[str], *, folds: int, val_share: float, seed: int
+) -> list[dict[str, str]]:
+    """Assign every group to the test part of one fold, and in each other fold to "train" or "val".
+
+    Args:
+        groups: (N,) name of each image's group.
+        labels: (N,) class of each image.
+        folds: how many, 2 or more.
+        val_share: of each class, as in `part_sizes`; taken from what is not the fold's test part.
+        seed: which of the possible assignments.
+
+    Returns:
+        For each fold: group name -> part. Each class has a group in each part of each fold.
+
+    Raises:
+        SplitError: a class has fewer groups than that takes, or its groups cannot be spread.
+    """
+    _require_fold_count(folds)
+    require_fold_groups(groups, labels, folds=folds, val_share=val_share)
+    names = [str(fold) for fold in range(folds)]
+    content = count_group_labels(groups, labels)
+    least = 2 if folds == 2 and val_share > 0 else 1
+    test_fold = assign_groups(content, _even_sizes(labels, names), seed=f"{seed}/folds", least=least)
+    found = []
+    for name in names:
+        rest = {group: counts for group, counts in content.items() if test_fold[group] != name}
+        left = Counter(dict.fromkeys(labels, 0))
+        for counts in rest.values():
+            left.update(counts)
+        sizes = {}
+        for label, wanted in val_sizes(labels, val_share=val_share).items():
+            if left[label] <= wanted:
+                if is_count(val_share):
+                    raise SplitError(
+                        f"class {label!r}: {left[label]} images are left beside the test part of fold {name}, but "
+                        f"{wanted} for val leave none to train on; ask for fewer, or for a share such as 0.15"
+                    )
+                wanted = left[label] - 1
+            sizes[label] = {"train": left[label] - wanted, "val": wanted}
+        try:
+            part_of = assign_groups(rest, _without_empty(sizes), seed=f"{seed}/val/{name}")
+        except SplitError as error:
+            raise SplitError(f"fold {name}: {error}") from error
+        found.append({group: part_of.get(group, "test") for group in content})
+    return found
+
+
+def val_sizes(labels: Iterable[str], *, val_share: float) -> dict[str, int]:
+    """Images of each class that the val part of every fold is to have; `val_share` as in `part_sizes`.
+
+    Raises:
+        SplitError: neither a share nor a count, or fewer images in a class than asked.
+    """
+    check_amounts(val_share=val_share)
+    return {label: _wanted(label, total, "val", val_share) for label, total in sorted(Counter(labels).items())}
+
+
+def part_sizes(labels: Iterable[str], *, val_share: float, test_share: float) -> dict[str, dict[str, int]]:
+    """Images of each class that every part is to have; what groups allow may differ.
+
+    Args:
+        labels: class of each image.
+        val_share: a share of each class in [0, 1), or, as an `int` of 1 or more, images of each class. A share
+            gives round(share x images), at least 1, less where a small class could not be trained on.
+        test_share: likewise.
+
+    Returns:
+        Class -> part -> images, for "train", "val" and "test".
+
+    Raises:
+        SplitError: neither a share nor a count, nothing left to train on, or fewer images in a class than asked.
+    """
+    check_amounts(val_share=val_share, test_share=test_share)
+    amounts = {"val": val_share, "test": test_share}
+    sizes = {}
+    for label, total in sorted(Counter(labels).items()):
+        wanted = {part: _wanted(label, total, part, amount) for part, amount in amounts.items()}
+        # Small classes with large shares: the held-out parts give back what training must have.
+        shares = [part for part in wanted if not is_count(amounts[part])]
+        while sum(wanted.values()) >= total and any(wanted[part] > 1 for part in shares):
+            wanted[max(shares, key=lambda part: wanted[part])] -= 1
+        if sum(wanted.values()) >= total and any(is_count(amount) for amount in amounts.values()):
+            asked = " and ".join(f"{count} for {part}" for part, count in wanted.items() if count)
+            raise SplitError(
+                f"class {label!r}: {total} images, but {asked} leave none to train on; "
+                "ask for fewer, or for shares such as 0.15"
+            )
+        sizes[label] = {"train": total - sum(wanted.values()), **wanted}
+    return sizes
+
+
+def check_amounts(**amounts: float) -> None:
+    """Refuse what is neither a share in [0, 1) nor a whole number of images, and shares that leave nothing.
+
+    Args:
+        amounts: named `<part>_share`.
+
+    Raises:
+        SplitError: names the part and what was found.
+    """
+    for name, amount in amounts.items():
+        if is_count(amount) or (not isinstance(amount, bool) and 0 <= amount < 1):
+            continue
+        raise SplitError(
+            f"{name.removesuffix('_share')}: found {amount}; expected a share from 0 to less than 1 (0.15 is 15 %), "
+            "or a whole number without a point: images of each class"
+        )
+    shares = {name.removesuffix("_share"): amount for name, amount in amounts.items() if not is_count(amount)}
+    if math.fsum(shares.values()) >= 1:
+        named = " and ".join(f"{name} {share}" for name, share in shares.items())
+        raise SplitError(f"{named} leave nothing to train on; expected less than 1 together")
+
+
+def is_count(amount: float) -> bool:
+    """Whether an amount is a number of images, not a share: 1 is one image of each class, 1.0 is neither."""
+    return isinstance(amount, int) and not isinstance(amount, bool) and amount >= 1
+
+
+def require_groups(
+    groups: Sequence[str], labels: Sequence[str], *, val_share: float, test_share: float, basis: str = ""
+) -> None:
+    """Refuse classes with fewer groups than there are parts; `basis` says in words what names the groups.
+
+    Raises:
+        SplitError: names the classes, their groups and what to do.
+    """
+    amounts = {"train": 1.0, "val": val_share, "test": test_share}
+    parts = [part for part in PARTS if amounts[part] > 0]
+    _require(
+        groups,
+        labels,
+        len(parts),
+        f"one each for {', '.join(parts)}",
+        "add images, leave the class out, use smaller groups, or set a share to 0",
+        basis,
+    )
+
+
+def require_fold_groups(
+    groups: Sequence[str], labels: Sequence[str], *, folds: int, val_share: float, basis: str = ""
+) -> None:
+    """Refuse classes with fewer groups than the folds take; `basis` says in words what names the groups.
+
+    Raises:
+        SplitError: names the classes, their groups and what to do.
+    """
+    _require_fold_count(folds)
+    val_sizes(labels, val_share=val_share)
+    if not is_count(val_share) and val_share >= 1 - 1 / folds:
+        raise SplitError(
+            f"val {val_share} and a test part of 1/{folds} leave nothing to train on; expected a val share of less "
+            f"than {1 - 1 / folds:.2f}"
+        )
+    if folds == 2 and val_share > 0:
+        # What is not tested in a fold is what the other one tests: it must hold a group to train on and one for val.
+        why, needed = "two each for 2 folds, since train and val share what a fold does not test", 4
+    else:
+        why, needed = f"one each for the test parts of {folds} folds", folds
+    fewest = min(_groups_of(groups, labels).values(), default=0)
+    instead = f"--folds {fewest}, " if 3 <= fewest < needed else ""
+    _require(groups, labels, needed, why, f"use {instead}smaller groups, add images, or leave the class out", basis)
+
+
+def _require_fold_count(folds: int) -> None:
+    if folds < 2:
+        raise SplitError(f"folds: found {folds}; expected 2 or more, 5 as a rule")
+
+
+def _require(groups: Sequence[str], labels: Sequence[str], needed: int, why: str, advice: str, basis: str) -> None:
+    images, found = Counter(labels), _groups_of(groups, labels)
+    short = [label for label in sorted(found) if found[label] < needed]
+    if short:
+        named = "; ".join(
+            f"class {label!r}: {found[label]} group(s) of images ({images[label]} images)" for label in short[:_NAMED]
+        )
+        more = f"; and {len(short) - _NAMED} more" if len(short) > _NAMED else ""
+        grouped = f" (groups: {basis})" if basis else ""
+        raise SplitError(f"{named}{more}; {needed} needed, {why}{grouped}; {advice}")
+
+
+def _groups_of(groups: Sequence[str], labels: Sequence[str]) -> Counter[str]:
+    return Counter(label for _, label in set(zip(groups, labels, strict=True)))
+
+
+def _wanted(label: str, total: int, part: str, amount: float) -> int:
+    if not is_count(amount):
+        return max(1, round(total * amount)) if amount > 0 else 0
+    if amount >= total:
+        raise SplitError(
+            f"class {label!r}: {total} images, but {int(amount)} for {part} alone leave none to train on; "
+            "ask for fewer, or for a share such as 0.15"
+        )
+    return int(amount)
+
+
+def _without_empty(sizes: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    """Without the parts that are left empty, so that nothing is dealt to them."""
+    return {label: {part: count for part, count in wanted.items() if count} for label, wanted in sizes.items()}
+
+
+def _even_sizes(labels: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Each class evenly over the bins; what is over goes to the next bins in turn, so that all get alike in sum."""
+    sizes, turn = {}, 0
+    for label, total in sorted(Counter(labels).items()):
+        each, over = divmod(total, len(names))
+        extra = {(turn + k) % len(names) for k in range(over)}
+        turn += over
+        sizes[label] = {name: each + (place in extra) for place, name in enumerate(names)}
+    return sizes
+
+
+_MAX_ROUNDS = 20
+_MAX_REPAIRS = 1000
+_MAX_TRIES = 10
+_MAX_SWAPS = 100_000
+"""Pairs of groups looked at in a round; all there are up to about 450 groups."""
+
+
+def count_group_labels(groups: Sequence[str], labels: Sequence[str]) -> dict[str, Counter[str]]:
+    """Group -> class -> images, from the group and the class of each image."""
+    content: dict[str, Counter[str]] = defaultdict(Counter)
+    for group, label in zip(groups, labels, strict=True):
+        content[group][label] += 1
+    return dict(content)
+
+
+def assign_groups(
+    content: Mapping[str, Mapping[str, int]], targets: Mapping[str, Mapping[str, int]], *, seed: str, least: int = 1
+) -> dict[str, str]:
+    """Assign every group to a bin, no class missing in a bin.
+
+    Groups are dealt out one by one, those of rare classes and large ones first, each to the bin whose squared
+    distance from its targets, relative to the class sizes, it lessens most; further rounds move single groups, or
+    let two change places, until nothing gains. Where every image is its own group the targets are met exactly.
+
+    Args:
+        content: group -> class -> images.
+        targets: class -> bin -> images wanted, 1 or more; every class names the same bins.
+        seed: which of the assignments that are equally good.
+        least: groups of each class that every bin must have.
+
+    Returns:
+        Group -> bin.
+
+    Raises:
+        SplitError: the groups cannot be spread so that every class is in each of its bins.
+    """
+    gaps = []
+    for salt in range(_MAX_TRIES):
+        table = _Assignment(content, targets, seed if salt == 0 else f"{seed}/{salt}", least)
+        table.deal_out()
+        gap = table.fill_gaps()
+        if gap is None:
+            table.improve()
+            return table.bin_of
+        gaps.append(gap)
+    label, place = gaps[0]
+    raise SplitError(
+        f"the groups cannot be spread over {', '.join(targets[label])} so that every class is in each of them"
+        f" (class {label!r} in {place} is one that fails); use smaller groups, or fewer parts"
+    )
+
+
+class _Assignment:
+    """Which group lies in which bin, and how good that is."""
+
+    def __init__(
+        self, content: Mapping[str, Mapping[str, int]], targets: Mapping[str, Mapping[str, int]], seed: str, least: int
+    ) -> None:
+        sizes = {label: sum(wanted.values()) for label, wanted in targets.items()}
+        common = math.lcm(*(size * size for size in sizes.values()))
+        self._weight = {label: common // (size * size) for label, size in sizes.items()}
+        self._targets = targets
+        self._least = least
+        self._bins = list(next(iter(targets.values()), {}))
+        self._held = {label: dict.fromkeys(self._bins, 0) for label in targets}
+        self._content = content
+        self._tally: Counter[tuple[str, str]] = Counter()
+        self._chance = {group: hashlib.sha256(f"{seed}\0{group}".encode()).hexdigest() for group in content}
+        groups_of = Counter(label for counts in content.values() for label in counts)
+        self._order = sorted(
+            content,
+            key=lambda group: (
+                min(groups_of[label] for label in content[group]),
+                -sum(content[group].values()),
+                self._chance[group],
+            ),
+        )
+        self.bin_of: dict[str, str] = {}
+
+    def deal_out(self) -> None:
+        """Place every group, then improve."""
+        for group in self._order:
+            self._put(group, self._best(group, None))
+        self.improve()
+
+    def improve(self) -> None:
+        """Move single groups and swap pairs while that helps and takes no class's last group out of a bin."""
+        for _ in range(_MAX_ROUNDS):
+            if not self._move_each() and not self._swap_pairs():
+                return
+
+    def _move_each(self) -> bool:
+        moved = False
+        for group in self._order:
+            former = self.bin_of[group]
+            if any(self._tally[label, former] <= self._least for label in self._content[group]):
+                continue
+            self._take(group)
+            best = self._best(group, former)
+            self._put(group, best)
+            moved |= best != former
+        return moved
+
+    def _swap_pairs(self) -> bool:
+        if not any(self._excess(label, place) for label in self._targets for place in self._bins):
+            return False
+        swapped = False
+        # Neighbours in this order are alike, so that swapping them makes small steps.
+        reach = max(1, _MAX_SWAPS // max(1, len(self._order)))
+        for position, one in enumerate(self._order):
+            for other in self._order[position + 1 : position + 1 + reach]:
+                if self.bin_of[one] != self.bin_of[other] and self._gains_by_swap(one, other):
+                    here, there = self.bin_of[one], self.bin_of[other]
+                    self._take(one)
+                    self._take(other)
+                    self._put(one, there)
+                    self._put(other, here)
+                    swapped = True
+        return swapped
+
+    def _gains_by_swap(self, one: str, other: str) -> bool:
+        """Whether the squared distance falls when two groups change places, and no class goes missing."""
+        here, there = self.bin_of[one], self.bin_of[other]
+        mine, theirs = self._content[one], self._content[other]
+        rise = 0
+        for label in {**mine, **theirs}:
+            less = mine.get(label, 0) - theirs.get(label, 0)
+            rise += less * (less - self._excess(label, here) + self._excess(label, there)) * self._weight[label]
+        return (
+            rise < 0
+            and all(label in theirs or self._tally[label, here] > self._least for label in mine)
+            and all(label in mine or self._tally[label, there] > self._least for label in theirs)
+        )
+
+    def _excess(self, label: str, place: str) -> int:
+        return self._held[label][place] - self._targets[label][place]
+
+    def fill_gaps(self) -> tuple[str, str] | None:
+        """Move groups until every class is in each of its bins; the (class, bin) that stays empty, if one does."""
+        labels = sorted(self._targets)
+        for _ in range(_MAX_REPAIRS):
+            gap = next(
+                ((label, place) for label in labels for place in self._bins if self._tally[label, place] < self._least),
+                None,
+            )
+            if gap is None:
+                return None
+            label, place = gap
+            movable = [
+                (sum(counts.values()), self._chance[group], group)
+                for group, counts in self._content.items()
+                if label in counts and all(self._tally[other, self.bin_of[group]] > self._least for other in counts)
+            ]
+            if not movable:
+                return gap
+            group = min(movable)[2]
+            self._take(group)
+            self._put(group, place)
+        return gap
+
+    def _best(self, group: str, former: str | None) -> str:
+        """The bin that gains most; a tie stays where it is, so that rounds come to an end."""
+        gains = {place: self._gain(group, place) for place in self._bins}
+        most = max(gains.values())
+        if former is not None and gains[former] == most:
+            return former
+        return next(place for place, gain in gains.items() if gain == most)
+
+    def _gain(self, group: str, place: str) -> int:
+        """How much the squared distance from the targets falls when the group joins the bin."""
+        total = 0
+        for label, count in self._content[group].items():
+            missing = self._targets[label][place] - self._held[label][place]
+            total += count * (2 * missing - count) * self._weight[label]
+        return total
+
+    def _put(self, group: str, place: str) -> None:
+        self.bin_of[group] = place
+        for label, count in self._content[group].items():
+            self._held[label][place] += count
+            self._tally[label, place] += 1
+
+    def _take(self, group: str) -> None:
+        place = self.bin_of.pop(group)
+        for label, count in self._content[group].items():
+            self._held[label][place] -= count
+            self._tally[label, place] -= 1

@@ -1,0 +1,381 @@
+"""Which images were generated, from what; generated sets through their manifest."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from PIL import Image
+from tqdm import tqdm
+
+from sdclient.errors import ManifestError
+from sdclient.manifest.curation import ACCEPTED, UNDECIDED, Curation
+from sdclient.manifest.database import MANIFEST_NAME, ImageRecord, Manifest
+from sdclient.manifest.tables import EXPORTED_NAME, read_exported
+from sdcore.files import sha256_or_none
+from sdcore.images.folders import LabelledImage
+
+from ..errors import GeneratedSetError
+from .dataset import Dataset
+from .fingerprints import Fingerprint
+
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_KEYWORD = b"sdclient"
+_TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
+_MAX_TEXT_BYTES = 1 << 20
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class RecordedImage:
+    """One generated image, as a manifest or an export records it."""
+
+    path: Path
+    """Where it was written; it may be gone or changed since."""
+    sha256: str
+    parents: tuple[str, ...]
+    """SHA-256 of the bytes of every image it was made from, its source first."""
+
+
+def read_parents(path: Path) -> tuple[str, ...] | None:
+    """SHA-256 of every image that an image's text chunk `sdclient` names as its parent; no pixel is decoded.
+
+    Returns:
+        64 hexadecimal digits each, the source first; none for an image that carries the chunk, so was generated, but
+        does not name its parents in full; None for one without the chunk: a real image, or a generated one that
+        another program saved anew.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        for text in _own_texts(file):
+            try:
+                told = json.loads(text)
+                parents = [told["source_sha256"], *told.get("parents_sha256", ())]
+            except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
+                return ()
+            whole = all(isinstance(one, str) and _SHA256.fullmatch(one) for one in parents)
+            return tuple(dict.fromkeys(parents)) if whole else ()
+    return None
+
+
+def record_folders(root: Path) -> list[Path]:
+    """Folders at and below `root` that record generated images, as a manifest or as an export does; sorted."""
+    return sorted(Path(place) for place, _, files in os.walk(root) if {MANIFEST_NAME, EXPORTED_NAME} & set(files))
+
+
+def recorded_images(folder: Path) -> tuple[RecordedImage, ...]:
+    """Every image that a folder's manifest records as made, or its export as put there; none of the files is read.
+
+    Raises:
+        GeneratedSetError: neither manifest nor export, or one that cannot be read.
+    """
+    found: list[RecordedImage] = []
+    try:
+        if (folder / EXPORTED_NAME).is_file():
+            found += [RecordedImage(folder / row.file, row.sha256, row.parents_sha256) for row in read_exported(folder)]
+        if not found or (folder / MANIFEST_NAME).is_file():
+            with Manifest(folder) as manifest:
+                found += [
+                    RecordedImage(folder / record.file, record.sha256, record.parents_sha256)
+                    for record in manifest.images()
+                ]
+    except ManifestError as error:
+        raise GeneratedSetError(str(error)) from error
+    except (sqlite3.Error, ValueError) as error:
+        raise GeneratedSetError(f"{folder}: its manifest cannot be read: {error}; restore {MANIFEST_NAME}") from error
+    return tuple(found)
+
+
+def _own_texts(file: BinaryIO) -> Iterator[bytes]:
+    """The texts under our keyword, decompressed; ends quietly where the file does."""
+    if file.read(len(_PNG_MAGIC)) != _PNG_MAGIC:
+        return
+    while len(head := file.read(8)) == 8:
+        length, kind = int.from_bytes(head[:4], "big"), head[4:]
+        if kind in _TEXT_CHUNKS and length <= _MAX_TEXT_BYTES:
+            keyword, _, rest = file.read(length).partition(b"\0")
+            if keyword == _KEYWORD:
+                yield _decompressed(kind, rest)
+            file.seek(4, os.SEEK_CUR)
+        else:
+            file.seek(length + 4, os.SEEK_CUR)
+
+
+def _decompressed(kind: bytes, rest: bytes) -> bytes:
+    """The text of a chunk, from what follows its keyword (PNG 3rd edition, 11.3.3); empty when damaged."""
+    packed, text = kind == b"zTXt", rest
+    if kind == b"zTXt":
+        text = rest[1:]
+    elif kind == b"iTXt":
+        packed = rest[:1] == b"\1"
+        text = rest[2:].partition(b"\0")[2].partition(b"\0")[2]
+    if not packed:
+        return text
+    try:
+        return zlib.decompressobj().decompress(text, _MAX_TEXT_BYTES)
+    except zlib.error:
+        return b""
+
+
+@dataclass(frozen=True)
+class ParentImage:
+    """An image that a generated one was made from."""
+
+    sha256: str
+    """Of its bytes."""
+    path: Path | None = None
+    """Where it lay; None where the manifest does not say. It may be gone or changed since."""
+
+
+@dataclass(frozen=True)
+class GeneratedImage:
+    """One generated image, its file checked against the manifest."""
+
+    path: Path
+    label: str
+    sha256: str
+    source: ParentImage
+    others: tuple[ParentImage, ...] = ()
+    """Further images whose pixels it holds, as the good one that a defect was put into."""
+
+    @property
+    def source_sha256(self) -> str:
+        """Of the bytes of the real image it was made from."""
+        return self.source.sha256
+
+    @property
+    def parents(self) -> tuple[ParentImage, ...]:
+        """Every image it was made from, its source first."""
+        return (self.source, *self.others)
+
+
+@dataclass(frozen=True)
+class GeneratedSet:
+    """The images of an output folder of `sdclient generate` that may join a training."""
+
+    path: Path
+    images: tuple[GeneratedImage, ...]
+    engine: str
+    """What made the pixels, in the manifest's words; a stand-in says that it is not Stable Diffusion."""
+    model: str
+    asked: dict[str, Any]
+    """Parameters of the run."""
+    curated: bool = False
+    """Whether only accepted images were taken."""
+    left_out: tuple[RecordedImage, ...] = ()
+    """Images that are recorded and were not taken; their files may be gone."""
+    undecided: int = 0
+    """How many of those nobody has judged."""
+
+    def counts(self) -> dict[str, int]:
+        """Images per class."""
+        return dict(sorted(Counter(image.label for image in self.images).items()))
+
+    def summary(self) -> dict[str, Any]:
+        """What a run's `data.json` says about this set."""
+        return {
+            "path": self.path.as_posix(),
+            "engine": self.engine,
+            "model": self.model,
+            "count": len(self.images),
+            "recorded": len(self.images) + len(self.left_out),
+            "curated": self.curated,
+            "undecided": self.undecided,
+            "classes": self.counts(),
+            "asked": self.asked,
+        }
+
+
+def read_generated(output: Path, *, uncurated: bool = False, progress: bool = False) -> GeneratedSet:
+    """Read a generated set; every file that is taken must be there, byte for byte as it was recorded.
+
+    Of a set that filters or a person have judged, the accepted images are taken; those that are not may be gone.
+
+    Args:
+        output: the folder.
+        uncurated: take every image, whatever was judged.
+        progress: show a bar on stderr.
+
+    Raises:
+        GeneratedSetError: no manifest, a damaged one, none recorded or accepted, or a file missing or changed.
+    """
+    try:
+        with Manifest(output) as manifest:
+            records, asked = list(manifest.images()), manifest.run()
+            verdicts = {} if uncurated else {one.file: one.verdict for one in Curation(manifest).verdicts()}
+    except ManifestError as error:
+        raise GeneratedSetError(str(error)) from error
+    except (sqlite3.Error, ValueError) as error:
+        raise GeneratedSetError(
+            f"{output}: its manifest cannot be read: {error}; generate into a new folder"
+        ) from error
+    if not records:
+        raise GeneratedSetError(f"{output}: its manifest records no image; run 'sdclient generate' to the end first")
+    curated = any(verdicts.values())
+    taken = [record for record in records if not curated or verdicts[record.file] == ACCEPTED]
+    if not taken:
+        raise GeneratedSetError(
+            f"{output}: none of its {len(records)} images is accepted; look at them with 'sdclient review {output}', "
+            "or take all with --uncurated (in an experiment: curated = false)"
+        )
+    images = []
+    for record in tqdm(taken, desc="check generated", unit="image", disable=not progress):
+        path = output / record.file
+        if sha256_or_none(path) != record.sha256:
+            found = "differs from what was generated" if path.is_file() else "is recorded, but not there"
+            raise GeneratedSetError(
+                f"{path}: the file {found}; put it back, or generate into a new folder "
+                f"(to leave images out on purpose, reject them with 'sdclient review {output}')"
+            )
+        source, *others = _parents_of(record, output, asked)
+        images.append(GeneratedImage(path, record.class_name, record.sha256, source, tuple(others)))
+    kept = {record.file for record in taken}
+    return GeneratedSet(
+        path=output,
+        images=tuple(images),
+        engine=_distinct(record.engine for record in taken),
+        model=_distinct(record.model for record in taken),
+        asked=asked,
+        curated=curated,
+        left_out=tuple(
+            RecordedImage(output / record.file, record.sha256, record.parents_sha256)
+            for record in records
+            if record.file not in kept
+        ),
+        undecided=sum(verdict == UNDECIDED for verdict in verdicts.values()) if curated else 0,
+    )
+
+
+def _parents_of(record: ImageRecord, output: Path, run: dict[str, Any]) -> list[ParentImage]:
+    """With their places, as far as the run names the folders; relative ones are meant from the output."""
+
+    def place(folder: str, name: str) -> Path | None:
+        return output / str(run[folder]) / name if folder in run else None
+
+    return [
+        ParentImage(record.source_sha256, place("sources", record.source)),
+        *(ParentImage(parent.sha256, place("other_sources", parent.source)) for parent in record.other_parents),
+    ]
+
+
+def _distinct(words: Any) -> str:
+    return "; ".join(sorted(set(words)))
+
+
+NO_ENGINE = "not recorded"
+
+
+@dataclass(frozen=True)
+class ProvenanceTrace:
+    """What shows that a file was generated."""
+
+    path: Path
+    how: str
+    """In words: "it carries an sdclient text chunk", ..."""
+    parents: tuple[str, ...]
+    """SHA-256 of the bytes of every image it was made from; none where that is not told."""
+
+
+class ProvenanceIndex:
+    """Everything known of generated images beside DATA's own files.
+
+    Args:
+        sets: generated folders given by the user, joined or as control.
+        recorded: what manifests and exports below DATA record.
+        prints: of the sets' images, by path.
+    """
+
+    def __init__(
+        self, sets: Sequence[GeneratedSet], recorded: Iterable[RecordedImage], prints: Mapping[Path, Fingerprint]
+    ) -> None:
+        images = [image for one in sets for image in one.images]
+        self._by_bytes = {image.sha256: image for image in images}
+        self._by_pixels: dict[str, GeneratedImage] = {}
+        for image in images:
+            if prints[image.path].error is None:
+                self._by_pixels.setdefault(prints[image.path].pixel_sha256, image)
+        self._recorded_bytes: dict[str, RecordedImage] = {}
+        self._recorded_places: dict[Path, RecordedImage] = {}
+        for record in (*recorded, *(image for one in sets for image in one.left_out)):
+            self._recorded_bytes[record.sha256] = record
+            self._recorded_places[record.path.resolve()] = record
+        self._parents = {parent.sha256 for image in images for parent in image.parents}
+        self._parents.update(parent for one in self._recorded_bytes.values() for parent in one.parents)
+
+    def of_bytes(self, path: Path, sha256: str) -> ProvenanceTrace | None:
+        """The trace in a file's own bytes or place: its text chunk, or a record of these bytes or of this very file.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        told = read_parents(path)
+        image, record = self._by_bytes.get(sha256), self._recorded_bytes.get(sha256)
+        if record is None and self._recorded_places:
+            record = self._recorded_places.get(path.resolve())
+        known = [parent.sha256 for parent in image.parents] if image is not None else []
+        known += record.parents if record is not None else []
+        parents = tuple(dict.fromkeys([*(told or ()), *known]))
+        if told is not None:
+            return ProvenanceTrace(path, "it carries an sdclient text chunk", parents)
+        if image is not None:
+            return ProvenanceTrace(path, f"its very bytes are {image.path}", parents)
+        if record is None:
+            return None
+        what = "its bytes" if record.sha256 == sha256 else "an image in its place"
+        return ProvenanceTrace(path, f"a manifest or an export records {what}", parents)
+
+    def of_pixels(self, path: Path, one: Fingerprint) -> ProvenanceTrace | None:
+        """The trace in a file's pixels: they are those of a generated image, saved anew without its text.
+
+        A file that itself is a parent, and of which nothing but a copy was generated, is not meant.
+        """
+        if one.error is not None or one.sha256 in self._parents:
+            return None
+        image = self._by_pixels.get(one.pixel_sha256)
+        if image is None:
+            return None
+        return ProvenanceTrace(
+            path, f"its pixels are those of {image.path}", tuple(each.sha256 for each in image.parents)
+        )
+
+
+def recorded_below(root: Path) -> list[RecordedImage]:
+    """What every manifest and every export at or below a folder records.
+
+    Raises:
+        GeneratedSetError: one cannot be read.
+    """
+    return [image for folder in record_folders(root) for image in recorded_images(folder)]
+
+
+def describe_marked(dataset: Dataset, marked: Sequence[LabelledImage]) -> dict[str, Any]:
+    """What a run's `data.json` says about generated images that lie in `train/` itself, as of a generated set."""
+    return {
+        "path": (dataset.root / "train").as_posix(),
+        "engine": "; ".join(sorted({_engine_of(image.path) for image in marked})),
+        "model": "",
+        "count": len(marked),
+        "classes": dict(sorted(Counter(image.label for image in marked).items())),
+        "asked": {},
+    }
+
+
+def _engine_of(path: Path) -> str:
+    """What made the pixels, as the image's own text chunk says."""
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            told = json.loads(picture.info["sdclient"])["engine"]
+    except (OSError, ValueError, KeyError, TypeError, SyntaxError):
+        return NO_ENGINE
+    return told if isinstance(told, str) and told else NO_ENGINE

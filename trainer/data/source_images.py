@@ -1,0 +1,433 @@
+"""The images of SRC with their groups.
+
+`crops.csv` names the photograph of every crop. `mapping.csv` names what every numbered image was called before,
+so that numbered crops still find their photograph.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from sdclient.manifest.database import MANIFEST_NAME
+from sdcore.images.folders import LabelledImage, list_labelled_images
+
+from ..errors import GeneratedSetError, SplitError
+from ..processes import sensible_workers
+from .dataset import PARTS
+from .fingerprints import Fingerprint, fingerprint_files
+from .leakage import is_single_coloured
+from .provenance import read_parents, record_folders, recorded_images
+
+
+@dataclass(frozen=True)
+class GroupBy:
+    """How images are grouped where that is said; else by what SRC itself tells, or each by itself."""
+
+    pattern: str | None = None
+    """Regular expression searched in an image's path below its class folder; its first parentheses name the group."""
+    table: Path | None = None
+    """CSV with the columns `file` (relative to SRC) and `column`."""
+    column: str = "group"
+    crops: Path | None = None
+    """A `crops.csv` of `sdclient crop` that does not lie in SRC."""
+
+
+@dataclass(frozen=True)
+class SourceImages:
+    """What there is to divide; every sequence in the order of the images."""
+
+    names: tuple[str, ...]
+    """Relative to SRC, forward slashes."""
+    labels: tuple[str, ...]
+    hashes: tuple[str, ...]
+    """SHA-256 of the files' bytes."""
+    groups: tuple[str, ...]
+    grouping: str
+    """In one line: how many groups, and by what."""
+    notes: tuple[str, ...]
+    """What else a user should know, one sentence each."""
+
+    def contradictions(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of files with the same bytes in different classes: one of the two labels is wrong."""
+        first: dict[str, tuple[str, str]] = {}
+        found = []
+        for name, label, sha256 in zip(self.names, self.labels, self.hashes, strict=True):
+            other, other_label = first.setdefault(sha256, (name, label))
+            if other_label != label:
+                found.append((other, name))
+        return tuple(found)
+
+
+def read_source(
+    source: Path,
+    group_by: GroupBy,
+    *,
+    require: Callable[[Sequence[str], Sequence[str], str], object],
+    progress: bool = False,
+) -> SourceImages:
+    """List, group and read the images of SRC.
+
+    Args:
+        source: one folder per class.
+        group_by: what names the groups.
+        require: called with groups, classes and what names the groups, before the images are read, which may take
+            long, and again when identical ones are joined; raises where a class has too few groups.
+        progress: show bars on stderr.
+
+    Raises:
+        SplitError: an unreadable image, a generated one, one without a group, one that is not the file
+            `mapping.csv` speaks of, or what `require` raises.
+        DataError: SRC has no class folders, or an empty one.
+    """
+    images = list_labelled_images(source)
+    if {"train", "val"} <= {image.label for image in images} <= set(PARTS):
+        raise SplitError(
+            f"{source}: its folders are train, val and test, so it is divided already; expected one folder per class, "
+            f"such as {source / 'train'} has"
+        )
+    names = [image.path.relative_to(source).as_posix() for image in images]
+    labels = [image.label for image in images]
+    photos = read_photo_tables(source, group_by.crops)
+    grouping = group_by_rule(
+        names, pattern=group_by.pattern, table=group_by.table, column=group_by.column, photos=photos
+    )
+    if group_by.crops is not None and not any(photos.photo_of(name) for name in names):
+        raise SplitError(
+            f"{group_by.crops}: names none of the images of {source}; expected the table of the 'sdclient crop' that "
+            "cut them (for numbered ones, with mapping.csv in SRC)"
+        )
+    require(grouping.groups, labels, grouping.basis)
+    _refuse_generated(source, images, progress=progress)
+    prints = _read_all(source, images, progress=progress)
+    _refuse_renumbered(source, names, prints, photos)
+    plain = _plain_across_groups(grouping.groups, prints)
+    keys = [None if one.pixel_sha256 in plain else one.pixel_sha256 for one in prints]
+    groups = join_equal(grouping.groups, keys, names=names)
+    notes = grouping.notes
+    joined = len(set(grouping.groups)) - len(set(groups))
+    if joined:
+        notes += (f"{joined} groups were joined to others, since they hold images with identical pixels",)
+        require(groups, labels, f"{grouping.basis}; images with identical pixels are one group")
+    if plain:
+        number = sum(key is None for key in keys)
+        notes += (f"{number} identical pictures of a single colour lie in several groups and were let stay there",)
+    return SourceImages(
+        tuple(names),
+        tuple(labels),
+        tuple(one.sha256 for one in prints),
+        tuple(groups),
+        f"{len(set(groups))} ({grouping.basis})",
+        notes,
+    )
+
+
+def _refuse_generated(source: Path, images: Sequence[LabelledImage], *, progress: bool) -> None:
+    """Refuse images that say themselves, or of which a manifest or an export in SRC says, that they were generated."""
+    recorded: dict[Path, Path] = {}
+    for output in record_folders(source):
+        try:
+            recorded.update({one.path.resolve(): output for one in recorded_images(output)})
+        except GeneratedSetError as error:
+            raise SplitError(f"{error}; or take it out of {source}") from error
+
+    def output_of(path: Path) -> Path | None:
+        return recorded.get(path.resolve()) if recorded else None
+
+    found = []
+    for image in tqdm(images, desc="look for generated", unit="image", disable=not progress):
+        try:
+            marked = read_parents(image.path) is not None
+        except OSError:
+            continue  # reading it says why
+        if marked or output_of(image.path) is not None:
+            found.append(image.path)
+    if found:
+        records = [one for one in map(output_of, found) if one is not None]
+        sets = [one for one in records if (one / MANIFEST_NAME).is_file()]
+        told = f"as a record in {records[0]} says" if records else "by its text chunk 'sdclient'"
+        raise SplitError(
+            f"{found[0]}: a generated image, {told} ({len(found)} such image(s)); results on val and test must come "
+            f"from real images alone: take them out of {source}, split the real ones, and train with "
+            f"'trainer train DATA --generated {sets[0] if sets else 'OUTPUT'}'"
+        )
+
+
+def _read_all(source: Path, images: Sequence[LabelledImage], *, progress: bool) -> list[Fingerprint]:
+    paths = [image.path for image in images]
+    prints = fingerprint_files(paths, workers=sensible_workers(len(paths)), progress=progress)
+    unusable = [one for one in prints if one.error is not None]
+    if unusable:
+        raise SplitError(
+            f"{unusable[0].path}: {unusable[0].error} ({len(unusable)} such file(s)); 'trainer check {source}' lists "
+            "them all: repair or remove them first"
+        )
+    return prints
+
+
+def _plain_across_groups(groups: Sequence[str], prints: Sequence[Fingerprint]) -> set[str]:
+    """Pixels of single-coloured pictures in several groups; they tell nothing of where they come from.
+
+    One blank tile of each photograph would else make one group of all photographs.
+    """
+    groups_of: dict[str, set[str]] = defaultdict(set)
+    path_of = {}
+    for group, one in zip(groups, prints, strict=True):
+        groups_of[one.pixel_sha256].add(group)
+        path_of[one.pixel_sha256] = one.path
+    return {pixels for pixels, found in groups_of.items() if len(found) > 1 and is_single_coloured(path_of[pixels])}
+
+
+def _refuse_renumbered(source: Path, names: Sequence[str], prints: Sequence[Fingerprint], photos: PhotoTables) -> None:
+    for name, one in zip(names, prints, strict=True):
+        former = photos.numbered.get(name)
+        if former is not None and former.sha256 != one.sha256:
+            raise SplitError(
+                f"{source / name}: other bytes than the {former.name} that {photos.mapping_path} speaks of; put that "
+                f"back, or take its line out of the table: then it is a picture of its own"
+            )
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """The group of every image, and how it was found."""
+
+    groups: tuple[str, ...]
+    """In the order of the images."""
+    basis: str
+    """What names the groups, in words."""
+    notes: tuple[str, ...] = ()
+    """What else a user should know, one sentence each."""
+
+
+def group_by_rule(
+    names: Sequence[str],
+    *,
+    pattern: str | None = None,
+    table: Path | None = None,
+    column: str = "group",
+    photos: PhotoTables | None = None,
+) -> Grouping:
+    """Name the group of each image. A pattern or a table wins over what is known of photographs.
+
+    Args:
+        names: `<class>/<path>`, forward slashes.
+        pattern: regular expression searched in an image's path below its class folder, in the name it had before
+            numbering where that is known; its first parentheses name the group.
+        table: CSV with the columns `file`, which has every image of `names`, and `column`.
+        column: the column of `table` that names the groups.
+        photos: which images are crops of one photograph.
+
+    Raises:
+        SplitError: both a pattern and a table, one that cannot be used, or an image without a group.
+    """
+    photos = photos or PhotoTables()
+    if pattern is not None and table is not None:
+        raise SplitError("both a group pattern and a groups file are given; expected one of them")
+    notes: tuple[str, ...] = ()
+    if photos.crops_path is not None and (table or pattern is not None):
+        notes = (f"{photos.crops_path} is not used: the groups are named by {'a table' if table else 'a pattern'}",)
+    if table is not None:
+        return Grouping(tuple(_by_table(names, table, column)), f"column {column!r} of {table}", notes)
+    if pattern is not None:
+        found = tuple(_by_pattern(names, pattern, photos))
+        renamed = sum(photos.former_name(name) != name for name in names)
+        if renamed:
+            notes += (f"the pattern was searched in the names that {renamed} image(s) had before numbering",)
+        return Grouping(found, f"pattern {pattern!r}", notes)
+    if photos.crops_path is not None:
+        return _by_photo(names, photos)
+    return Grouping(tuple(names), "each image by itself", photos.notes)
+
+
+def join_equal(groups: Sequence[str], keys: Sequence[str | None], *, names: Sequence[str]) -> list[str]:
+    """Merge the groups of images with the same key; a merged group has the first in order of its names.
+
+    Args:
+        groups: (N,) group of each image.
+        keys: (N,) None joins nothing.
+        names: (N,) order in which images are gone through, so that the outcome does not depend on theirs.
+    """
+    leader: dict[str, str] = {}
+
+    def find(group: str) -> str:
+        while leader.setdefault(group, group) != group:
+            leader[group] = leader[leader[group]]
+            group = leader[group]
+        return group
+
+    first_with: dict[str, str] = {}
+    for _, key, group in sorted(zip(names, keys, groups, strict=True), key=lambda row: row[0]):
+        if key is not None:
+            other, own = find(first_with.setdefault(key, group)), find(group)
+            leader[max(other, own)] = min(other, own)
+    return [find(group) for group in groups]
+
+
+def _by_photo(names: Sequence[str], photos: PhotoTables) -> Grouping:
+    found = [photos.photo_of(name) for name in names]
+    crops = sum(photo is not None for photo in found)
+    groups = [name if photo is None else photo.name for name, photo in zip(names, found, strict=True)]
+    # One photograph may lie under two names.
+    groups = join_equal(groups, [photo.sha256 if photo else None for photo in found], names=names)
+    number = len({group for group, photo in zip(groups, found, strict=True) if photo})
+    notes = photos.notes
+    if crops < len(names):
+        notes += (f"{len(names) - crops} of {len(names)} images are not in {photos.crops_path}: each stands by itself",)
+    return Grouping(tuple(groups), f"photograph, by {photos.crops_path}: {crops} crops of {number}", notes)
+
+
+def _by_pattern(names: Sequence[str], pattern: str, photos: PhotoTables) -> list[str]:
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise SplitError(f"group pattern {pattern!r}: not a regular expression: {error}") from error
+    if expression.groups < 1:
+        raise SplitError(f"group pattern {pattern!r}: has no group; put the part that names it in parentheses")
+    found = []
+    for name in names:
+        former = photos.former_name(name)
+        match = expression.search(former.partition("/")[2])
+        if match is None or not match.group(1):
+            renamed = "" if former == name else f" (numbered from {former})"
+            raise SplitError(
+                f"{name}{renamed}: the group pattern {pattern!r} does not match its name; widen the pattern"
+            )
+        found.append(match.group(1))
+    return found
+
+
+def _by_table(names: Sequence[str], table: Path, column: str) -> list[str]:
+    group_of = _read_groups(table, column)
+    for name in names:
+        if name not in group_of:
+            raise SplitError(f"{table}: no line for {name!r}; expected every image of SRC in its column 'file'")
+    return [group_of[name] for name in names]
+
+
+def _read_groups(table: Path, column: str) -> Mapping[str, str]:
+    try:
+        rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8-sig"), newline="")))
+    except FileNotFoundError as error:
+        raise SplitError(f"{table}: no such file; expected a CSV with the columns file and {column}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SplitError(f"{table}: not readable as CSV in UTF-8: {error}") from error
+    if not rows or not {"file", column} <= rows[0].keys():
+        raise SplitError(f"{table}: expected the columns file and {column}, and one line an image")
+    groups: dict[str, str] = {}
+    for line, row in enumerate(rows, start=2):
+        file, group = (row["file"] or "").replace("\\", "/"), row[column] or ""
+        if not file or not group:
+            raise SplitError(f"{table}, line {line}: 'file' or {column!r} is empty; expected both")
+        if groups.setdefault(file, group) != group:
+            raise SplitError(f"{table}, line {line}: {file!r} is in group {groups[file]!r} already; expected one group")
+    return groups
+
+
+CROPS_NAME = "crops.csv"
+MAPPING_NAME = "mapping.csv"
+_CROPS_COLUMNS = ("crop", "photo", "photo_sha256")
+_MAPPING_COLUMNS = ("class", "old_name", "new_name", "sha256")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photograph that crops were cut from."""
+
+    name: str
+    """Relative to the photographs' folder, forward slashes."""
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """What a numbered image was before."""
+
+    name: str
+    """`<class>/<name>`."""
+    sha256: str
+
+
+@dataclass(frozen=True)
+class PhotoTables:
+    """What is known of the images of a folder; nothing, where there is no table."""
+
+    crops_path: Path | None = None
+    mapping_path: Path | None = None
+    photos: Mapping[str, Photo] = field(default_factory=dict)
+    """By crop."""
+    numbered: Mapping[str, Numbered] = field(default_factory=dict)
+    """By `<class>/<number>.<suffix>`."""
+
+    def former_name(self, name: str) -> str:
+        """What an image was called before numbering; its name where that is not known."""
+        return self.numbered[name].name if name in self.numbered else name
+
+    def photo_of(self, name: str) -> Photo | None:
+        """The photograph an image was cut from."""
+        return self.photos.get(self.former_name(name))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know where the tables do not tell all."""
+        if self.mapping_path is None or self.crops_path is not None:
+            return ()
+        note = (
+            f"{self.mapping_path} tells no photographs; if 'sdclient crop' cut these images, name its {CROPS_NAME} "
+            "by --crops, so that crops of one photograph stay together"
+        )
+        return (note,)
+
+
+def read_photo_tables(source: Path, crops: Path | None = None) -> PhotoTables:
+    """Read the tables that lie in a folder of class folders.
+
+    Args:
+        source: SRC.
+        crops: a `crops.csv` that lies elsewhere; used instead of one in SRC.
+
+    Raises:
+        SplitError: a table that cannot be read, or `crops` is not there.
+    """
+    mapping_path = source / MAPPING_NAME if (source / MAPPING_NAME).is_file() else None
+    crops_path = crops or (source / CROPS_NAME if (source / CROPS_NAME).is_file() else None)
+    numbered: dict[str, Numbered] = {}
+    photos: dict[str, Photo] = {}
+    if mapping_path is not None:
+        for _, row in _read(mapping_path, _MAPPING_COLUMNS, "sdclient number"):
+            former = Numbered(f"{row['class']}/{row['old_name']}", row["sha256"])
+            numbered[f"{row['class']}/{row['new_name']}"] = former
+    if crops_path is not None:
+        for line, row in _read(crops_path, _CROPS_COLUMNS, "sdclient crop"):
+            photo = Photo(row["photo"], row["photo_sha256"])
+            if photos.setdefault(row["crop"], photo) != photo:
+                raise SplitError(
+                    f"{crops_path}, line {line}: {row['crop']!r} is from {photos[row['crop']].name!r} already; "
+                    "expected one photograph a crop"
+                )
+    return PhotoTables(crops_path, mapping_path, photos, numbered)
+
+
+def _read(path: Path, columns: tuple[str, ...], author: str) -> list[tuple[int, dict[str, str]]]:
+    """Line number and cells of every line; the columns asked for are filled."""
+    advice = "restore it, or take it out of SRC and name the groups by --group-by or --groups"
+    try:
+        lines = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True)
+        rows = list(lines)
+    except FileNotFoundError as error:
+        raise SplitError(f"{path}: no such file; expected a table that '{author}' wrote") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SplitError(f"{path}: not a table that '{author}' wrote ({error}); {advice}") from error
+    if not set(columns) <= set(lines.fieldnames or ()):
+        raise SplitError(f"{path}, line 1: expected the columns {', '.join(columns)} of '{author}'; {advice}")
+    for line, row in enumerate(rows, start=2):
+        if not all(row[name] for name in columns):
+            raise SplitError(f"{path}, line {line}: expected {', '.join(columns)}, all of them filled; {advice}")
+    return list(enumerate(rows, start=2))

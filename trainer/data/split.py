@@ -1,0 +1,400 @@
+"""Split and folds, copied or linked into place.
+
+Images of one board, or of one photograph, are not independent: a group never lies in two parts. Files with
+identical decoded pixels are one group always, but for pictures of a single colour, which tell nothing of their origin.
+
+Each fold is a DATA folder of its own, `DEST/fold-0` and so on; `DEST/folds.csv` says which fold tests which image.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tqdm import tqdm
+
+from sdcore.files import atomic_path, sha256_of, write_bytes_atomically
+
+from ..errors import SplitError
+from .dataset import FOLDS_NAME, PARTS
+from .partition import (
+    check_amounts,
+    part_sizes,
+    partition,
+    partition_folds,
+    require_fold_groups,
+    require_groups,
+    val_sizes,
+)
+from .source_images import GroupBy, SourceImages, read_source
+
+SPLIT_NAME = "split.csv"
+_SPLIT_COLUMNS = ("file", "class", "split", "group", "source", "sha256")
+
+
+@dataclass(frozen=True)
+class SplitRow:
+    """One image of a split."""
+
+    file: str
+    """Path relative to DEST, forward slashes: `<part>/<class>/<name>`."""
+    label: str
+    part: str
+    group: str
+    source: str
+    """Path relative to SRC, forward slashes."""
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Placed:
+    """How many files were made now; those that were there already are not counted."""
+
+    copied: int = 0
+    linked: int = 0
+
+
+@dataclass(frozen=True)
+class SplitResult:
+    """A split that is in place."""
+
+    dest: Path
+    rows: tuple[SplitRow, ...]
+    placed: Placed
+    """What was copied or linked now; nothing when everything was there already."""
+    asked: Mapping[str, Mapping[str, int]]
+    """Class -> part -> images that were aimed at; `counts` tells what whole groups allowed."""
+    grouping: str
+    """In one line: how many groups, and by what."""
+    notes: tuple[str, ...]
+    """What else a user should know, one sentence each."""
+    contradictions: tuple[tuple[str, str], ...]
+    """Pairs of source files with the same bytes in different classes: one of the two labels is wrong."""
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Class -> part -> images."""
+        return count_parts(self.rows)
+
+
+def split(
+    source: Path,
+    dest: Path,
+    *,
+    val_share: float = 0.15,
+    test_share: float = 0.25,
+    seed: int = 0,
+    group_by: GroupBy | None = None,
+    manner: CopyMode = "copy",
+    progress: bool = False,
+) -> SplitResult:
+    """Copy class folders into `dest/train`, `dest/val` and `dest/test`, stratified by class and whole by group.
+
+    The outcome depends on names, bytes, amounts, groups and seed alone. DEST appears when it is complete; a
+    repeat with the same outcome makes only what is missing.
+
+    Args:
+        source: one folder per class; a `crops.csv` of `sdclient crop` and a `mapping.csv` of `sdclient number` in
+            it tell which images are crops of one photograph, so of one group.
+        dest: a folder that is not there yet, is empty, or holds this very split.
+        val_share: for validation: a share of each class in [0, 1), or, as an `int` of 1 or more, images of each.
+        test_share: for testing, likewise; the two leave something to train on.
+        seed: which split of the many possible.
+        group_by: what names the groups; wins over the tables in SRC.
+        manner: copies, or hard links by which DEST and SRC share each file's content.
+        progress: show bars on stderr.
+
+    Raises:
+        SplitError: amounts out of range, an unreadable image, a generated one, an image without a group, a class
+            with too few groups, or a DEST that holds something else.
+        DataError: SRC has no class folders, or an empty one.
+    """
+    check_amounts(val_share=val_share, test_share=test_share)
+    refuse_nesting(source, dest)
+
+    def require(groups: Sequence[str], labels: Sequence[str], basis: str) -> None:
+        part_sizes(labels, val_share=val_share, test_share=test_share)
+        require_groups(groups, labels, val_share=val_share, test_share=test_share, basis=basis)
+
+    images = read_source(source, group_by or GroupBy(), require=require, progress=progress)
+    part_of = partition(images.groups, images.labels, val_share=val_share, test_share=test_share, seed=seed)
+    rows = rows_of(images, part_of)
+    placements = [FileCopy(row.file, row.source, row.sha256) for row in rows]
+    placed = copy_into(source, dest, placements, {SPLIT_NAME: split_table(rows)}, manner=manner, progress=progress)
+    asked = part_sizes(images.labels, val_share=val_share, test_share=test_share)
+    return SplitResult(dest, rows, placed, asked, images.grouping, images.notes, images.contradictions())
+
+
+def rows_of(images: SourceImages, part_of: Mapping[str, str]) -> tuple[SplitRow, ...]:
+    """A row for each image, from the part of its group."""
+    return tuple(
+        SplitRow(f"{part_of[group]}/{name}", label, part_of[group], group, name, sha256)
+        for name, label, group, sha256 in zip(images.names, images.labels, images.groups, images.hashes, strict=True)
+    )
+
+
+def count_parts(rows: Iterable[SplitRow]) -> dict[str, dict[str, int]]:
+    """Class -> part -> images."""
+    counted = Counter((row.label, row.part) for row in rows)
+    return {label: {part: counted[label, part] for part in PARTS} for label in sorted({label for label, _ in counted})}
+
+
+def split_table(rows: Iterable[SplitRow]) -> bytes:
+    """The content of `split.csv`."""
+    lines = ((row.file, row.label, row.part, row.group, row.source, row.sha256) for row in rows)
+    return csv_bytes(_SPLIT_COLUMNS, lines)
+
+
+def csv_bytes(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> bytes:
+    """A CSV file in UTF-8 that spreadsheet programs read as such."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(columns)
+    writer.writerows(lines)
+    return text.getvalue().encode("utf-8-sig")
+
+
+_COLUMNS = ("source", "class", "group", "fold", "sha256")
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One division of all images; a DATA folder."""
+
+    path: Path
+    rows: tuple[SplitRow, ...]
+    """Files relative to `path`."""
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Class -> part -> images."""
+        return count_parts(self.rows)
+
+
+@dataclass(frozen=True)
+class FoldsResult:
+    """Folds that are in place."""
+
+    dest: Path
+    folds: tuple[Fold, ...]
+    placed: Placed
+    """What was copied or linked now; nothing when everything was there already."""
+    asked_val: Mapping[str, int]
+    """Class -> images that each fold's val aimed at; the folds' `counts` tell what whole groups allowed."""
+    grouping: str
+    """In one line: how many groups, and by what."""
+    notes: tuple[str, ...]
+    """What else a user should know, one sentence each."""
+    contradictions: tuple[tuple[str, str], ...]
+    """Pairs of source files with the same bytes in different classes: one of the two labels is wrong."""
+
+
+def split_folds(
+    source: Path,
+    dest: Path,
+    *,
+    folds: int = 5,
+    val_share: float = 0.15,
+    seed: int = 0,
+    group_by: GroupBy | None = None,
+    manner: CopyMode = "share",
+    progress: bool = False,
+) -> FoldsResult:
+    """Make `dest/fold-0` to `dest/fold-<folds - 1>`, each with train, val and test, and `dest/folds.csv`.
+
+    Every image is a test image in exactly one fold; a group is whole in every fold. The outcome depends on names,
+    bytes, groups, number of folds, val share and seed alone. DEST appears when all folds are complete; a repeat
+    with the same outcome makes only what is missing.
+
+    Args:
+        source: one folder per class, as for `trainer.data.split.split`.
+        dest: a folder that is not there yet, is empty, or holds these very folds.
+        folds: how many, 2 or more.
+        val_share: of each class (of all its images, not of the rest), taken from what a fold does not test: a share
+            in [0, 1), or, as an `int` of 1 or more, images of each class.
+        seed: which folds of the many possible.
+        group_by: what names the groups; wins over the tables in SRC.
+        manner: "share" keeps each image once in DEST, hard-linked into all folds; "link" shares SRC's files;
+            "copy" gives every fold copies of its own.
+        progress: show bars on stderr.
+
+    Raises:
+        SplitError: amounts out of range, an unreadable image, a generated one, an image without a group, a class
+            with fewer groups than the folds take, links that are not possible, or a DEST that holds something else.
+        DataError: SRC has no class folders, or an empty one.
+    """
+    refuse_nesting(source, dest)
+
+    def require(groups: Sequence[str], labels: Sequence[str], basis: str) -> None:
+        require_fold_groups(groups, labels, folds=folds, val_share=val_share, basis=basis)
+
+    images = read_source(source, group_by or GroupBy(), require=require, progress=progress)
+    part_of = partition_folds(images.groups, images.labels, folds=folds, val_share=val_share, seed=seed)
+    made = tuple(Fold(dest / f"fold-{number}", rows_of(images, one)) for number, one in enumerate(part_of))
+    tables = {
+        FOLDS_NAME: _folds_table(made),
+        **{f"{fold.path.name}/{SPLIT_NAME}": split_table(fold.rows) for fold in made},
+    }
+    placements = [
+        FileCopy(f"{fold.path.name}/{row.file}", row.source, row.sha256) for fold in made for row in fold.rows
+    ]
+    placed = copy_into(source, dest, placements, tables, manner=manner, progress=progress)
+    asked_val = val_sizes(images.labels, val_share=val_share)
+    return FoldsResult(dest, made, placed, asked_val, images.grouping, images.notes, images.contradictions())
+
+
+def _folds_table(folds: Sequence[Fold]) -> bytes:
+    tested = {row.source: number for number, fold in enumerate(folds) for row in fold.rows if row.part == "test"}
+    lines = ((row.source, row.label, row.group, tested[row.source], row.sha256) for row in folds[0].rows)
+    return csv_bytes(_COLUMNS, lines)
+
+
+CopyMode = Literal["copy", "link", "share"]
+"""copy: every file is one of its own. link: each shares its content with SRC. share: the first of several files of
+an image is a copy of its own, the others share its content, so that DEST needs the room of SRC once."""
+
+
+@dataclass(frozen=True)
+class FileCopy:
+    """One file that DEST is to have."""
+
+    file: str
+    """Relative to DEST, forward slashes."""
+    source: str
+    """Relative to SRC, forward slashes."""
+    sha256: str
+
+
+def refuse_nesting(source: Path, dest: Path) -> None:
+    """Refuse a DEST in SRC, or the other way round.
+
+    Raises:
+        SplitError: one lies in the other.
+    """
+    inner, outer = dest.resolve(), source.resolve()
+    if inner == outer or inner.is_relative_to(outer) or outer.is_relative_to(inner):
+        raise SplitError(
+            f"{dest}: lies in {source}, or the other way round, so copies would become sources; "
+            "choose a DEST beside SRC"
+        )
+
+
+def copy_into(
+    source: Path,
+    dest: Path,
+    placements: Sequence[FileCopy],
+    tables: Mapping[str, bytes],
+    *,
+    manner: CopyMode,
+    progress: bool = False,
+) -> Placed:
+    """Make `dest` hold these files and tables; it appears when it is complete.
+
+    Where it holds these tables already, only files that are missing, or that are links where copies are wanted
+    or the other way round, are made.
+
+    Args:
+        source: SRC; only read.
+        dest: not there yet, empty, or holding these very tables.
+        placements: in a fixed order.
+        tables: file name -> content; the first is written last, and says that DEST is a split.
+        manner: copies or links.
+        progress: show a bar on stderr.
+
+    Raises:
+        SplitError: DEST holds something else or a changed image, SRC changed meanwhile, or links are not possible.
+        OSError: the disk is full, or the folder cannot be written.
+    """
+    if any((dest / name).is_file() for name in tables):
+        _refuse_another(dest, tables)
+        return _fill(source, dest, placements, manner=manner, progress=progress)
+    if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
+        raise SplitError(f"{dest}: is there already and holds something else; choose a new or empty DEST")
+    # Filled under another name, so that a split cut short is never taken for a whole one.
+    dest = dest.resolve()
+    partial = dest.with_name(f".{dest.name}.partial")
+    if partial.exists():
+        shutil.rmtree(partial)
+    try:
+        placed = _fill(source, partial, placements, manner=manner, progress=progress)
+        for name in reversed(list(tables)):
+            write_bytes_atomically(partial / name, tables[name])
+        if dest.exists():
+            dest.rmdir()
+        partial.rename(dest)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return placed
+
+
+def _refuse_another(dest: Path, tables: Mapping[str, bytes]) -> None:
+    for name, content in tables.items():
+        if not (dest / name).is_file() or (dest / name).read_bytes() != content:
+            found = "differs" if (dest / name).is_file() else "is not there"
+            raise SplitError(
+                f"{dest}: holds another split (its {name} {found}: other images, shares, groups, folds or seed); "
+                "choose a new DEST"
+            )
+
+
+def _fill(source: Path, dest: Path, placements: Sequence[FileCopy], *, manner: CopyMode, progress: bool) -> Placed:
+    copied = linked = 0
+    checked: set[str] = set()
+    first_of: dict[str, Path] = {}
+    files: dict[str, set[tuple[int, int]]] = {}
+    for placement in tqdm(placements, desc="link" if manner == "link" else "copy", unit="image", disable=not progress):
+        origin, target = source / placement.source, dest / placement.file
+        if manner == "link":
+            twin: Path | None = origin
+        else:
+            twin = first_of.setdefault(placement.source, target) if manner == "share" else None
+        if twin is not None and twin != target:
+            if not (target.is_file() and target.samefile(twin)):
+                if twin is origin and placement.source not in checked:
+                    _read_unchanged(origin, placement.sha256)
+                    checked.add(placement.source)
+                _link(twin, target, manner)
+                linked += 1
+            continue
+        # Files that a copy must not share its content with: SRC's, and those made before it.
+        taken = files.setdefault(placement.source, {_identity(origin)})
+        if not target.is_file() or _identity(target) in taken:
+            write_bytes_atomically(target, _read_unchanged(origin, placement.sha256))
+            copied += 1
+        elif sha256_of(target) != placement.sha256:
+            raise SplitError(f"{target}: is no longer the image that was put here; delete it and run the command again")
+        taken.add(_identity(target))
+    return Placed(copied, linked)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def _read_unchanged(origin: Path, sha256: str) -> bytes:
+    content = origin.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise SplitError(f"{origin}: changed while being copied; run the same command again")
+    return content
+
+
+def _link(twin: Path, target: Path, manner: CopyMode) -> None:
+    try:
+        with atomic_path(target) as temporary:
+            os.link(twin.resolve(), temporary)
+    except OSError as error:
+        if manner == "share":
+            expected = "a drive that has hard links for DEST; add --copy to give every fold copies of its own"
+        else:
+            expected = "SRC and DEST on one drive that has hard links; leave out --link to copy"
+        raise SplitError(
+            f"{target}: cannot be a hard link to {twin}: {error.strerror or error}; expected {expected}"
+        ) from error

@@ -1,0 +1,273 @@
+"""Predictions and the name of the Normal class -> Evaluation; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from sdcore.messages import Message, message
+
+from ..config import ABNORMAL, NORMAL
+from ..errors import EvaluationError
+from ..messages import text
+from ..models.predictions import Predictions
+from .evaluation_intervals import DRAWS, EvaluationIntervals, intervals_of
+from .metrics import (
+    BinaryCounts,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    MulticlassScores,
+    Rate,
+    auroc,
+    average_precision,
+    confusion_matrix,
+    count_binary,
+    score_classes,
+)
+from .stats import Interval, chance_of_at_most
+
+_SURELY = 0.01
+"""How unlikely an accuracy must be under guessing before it is called worse than chance."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """Labels and predictions as numbers."""
+
+    names: tuple[str, ...]
+    """L names of labels: the K classes, then the abnormal word where it is no class and some label says it."""
+    classes: tuple[str, ...]
+    true: IntArray
+    """(N,) in [0, L)."""
+    predicted: IntArray
+    """(N,) in [0, K)."""
+    normal: int
+    """Which of the classes is Normal."""
+    named: bool
+    """Whether every label is a class, so that the defect's name can be judged."""
+    unnamed_reason: Message | None
+    """Why not; None when it can be."""
+
+    @property
+    def is_defective(self) -> BoolArray:
+        """(N,) the truth."""
+        return np.not_equal(self.true, self.normal)
+
+    @property
+    def judged_defective(self) -> BoolArray:
+        """(N,) the judgement: the predicted class is not Normal."""
+        return np.not_equal(self.predicted, self.normal)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one model's predictions are worth on one test set."""
+
+    images: int
+    normal: str
+    binary: BinaryCounts
+    auroc: float | None
+    """Of 1 - p(Normal) as a score for defective; None when all images are good or all defective."""
+    average_precision: float | None
+    """Of the same score; the share of defects is what guessing gets."""
+    named_wrong: Rate | None
+    """Defects judged defective under another defect's name, of all defects; None without names."""
+    multiclass: MulticlassScores | None
+    multiclass_reason: Message | None
+    """Why `multiclass` is None; None otherwise."""
+    intervals: EvaluationIntervals
+    warnings: tuple[Message, ...]
+
+
+def label_images(predictions: Predictions, *, normal: str = NORMAL, abnormal: str | None = ABNORMAL) -> LabelledImages:
+    """Check that labels, classes and the Normal class fit together, and number them.
+
+    Args:
+        predictions: with a label for every image: a class, or the abnormal word.
+        normal: the class of images without a defect.
+        abnormal: the label of a defect whose kind is not said; None when there is no such label.
+
+    Raises:
+        EvaluationError: no images, labels missing, `normal` not a class, or a label that is neither.
+    """
+    classes = predictions.classes
+    if normal not in classes:
+        raise EvaluationError(
+            f"Normal class {normal!r} is not among the trained classes {', '.join(classes)}; "
+            "name the class without defects with --normal"
+        )
+    if not predictions.images:
+        raise EvaluationError("there is no image to judge; expected test images with labels")
+    allowed = list(classes)
+    if abnormal is not None and abnormal not in allowed:
+        allowed.append(abnormal)
+    unlabelled = [index for index, label in enumerate(predictions.labels) if not label]
+    if unlabelled:
+        raise EvaluationError(
+            f"{predictions.where(unlabelled[0])} has no label, as have {len(unlabelled)} of "
+            f"{len(predictions.labels)}; expected each to be one of {', '.join(allowed)}: put test images into one "
+            "folder per class, or fill the column 'label'"
+        )
+    number = {name: k for k, name in enumerate(allowed)}
+    for index, label in enumerate(predictions.labels):
+        if label not in number:
+            raise EvaluationError(
+                f"{predictions.where(index)} has the label {label!r}, which is neither a trained class "
+                f"({', '.join(classes)}) nor the abnormal label ({abnormal!r}); rename the label, or name the "
+                "label of unnamed defects with --abnormal"
+            )
+    true = np.array([number[label] for label in predictions.labels], dtype=np.int64)
+    coarse = int(np.sum(true >= len(classes)))
+    return LabelledImages(
+        names=tuple(allowed) if coarse else classes,
+        classes=classes,
+        true=true,
+        predicted=np.array([number[name] for name in predictions.predicted], dtype=np.int64),
+        normal=number[normal],
+        named=coarse == 0,
+        unnamed_reason=message("labels_unnamed", count=coarse, all=len(true), label=abnormal) if coarse else None,
+    )
+
+
+def evaluate(
+    predictions: Predictions,
+    *,
+    normal: str = NORMAL,
+    abnormal: str | None = ABNORMAL,
+    resamples: int = DRAWS,
+    seed: int = 0,
+) -> Evaluation:
+    """Judge predictions; where their groups are known, every interval heeds them.
+
+    Args:
+        predictions: as for `label_images`.
+        normal: as for `label_images`.
+        abnormal: as for `label_images`.
+        resamples: bootstrap draws, for the intervals of F1 means, AUROC and average precision.
+        seed: of the bootstrap.
+
+    Raises:
+        EvaluationError: as for `label_images`.
+    """
+    labelled = label_images(predictions, normal=normal, abnormal=abnormal)
+    multiclass = named_wrong = None
+    if labelled.named:
+        size = len(labelled.classes)
+        confusion = confusion_matrix(labelled.true, labelled.predicted, rows=size, columns=size)
+        multiclass = score_classes(confusion, labelled.classes)
+        wrong = labelled.is_defective & labelled.judged_defective & (labelled.true != labelled.predicted)
+        named_wrong = Rate(int(wrong.sum()), int(labelled.is_defective.sum()))
+    binary = count_binary(labelled.is_defective, labelled.judged_defective)
+    scores = defect_scores(predictions, labelled.normal)
+    area = auroc(scores, labelled.is_defective)
+    return Evaluation(
+        images=len(predictions.images),
+        normal=normal,
+        binary=binary,
+        auroc=area,
+        average_precision=average_precision(scores, labelled.is_defective),
+        named_wrong=named_wrong,
+        multiclass=multiclass,
+        multiclass_reason=labelled.unnamed_reason,
+        intervals=intervals_of(
+            labelled.true,
+            labelled.predicted,
+            scores,
+            normal=labelled.normal,
+            classes=len(labelled.classes) if labelled.named else None,
+            groups=predictions.groups,
+            resamples=resamples,
+            seed=seed,
+        ),
+        warnings=_warnings(predictions.predicted, binary, area, multiclass),
+    )
+
+
+def defect_scores(predictions: Predictions, normal: int) -> FloatArray:
+    """(N,) 1 - p(Normal): how likely each image shows a defect."""
+    scores: FloatArray = 1.0 - predictions.probabilities[:, normal]
+    return scores
+
+
+def rate_as_json(rate: Rate, interval: Interval | None) -> dict[str, Any]:
+    """A rate with its counts and the bounds of its interval; value and bounds null when undefined."""
+    return {"value": rate.value, "count": rate.count, "of": rate.of, **interval_as_json(interval)}
+
+
+def interval_as_json(interval: Interval | None) -> dict[str, float | None]:
+    """Both bounds; null where there is no interval."""
+    return {"low": interval.low if interval else None, "high": interval.high if interval else None}
+
+
+def evaluation_as_json(evaluation: Evaluation) -> dict[str, Any]:
+    """The evaluation as plain data; the rates of the Normal/Abnormal judgement stand at the top level."""
+    multiclass, wrong, bounds = evaluation.multiclass, evaluation.named_wrong, evaluation.intervals
+    return {
+        "images": evaluation.images,
+        "groups": bounds.groups,
+        "normal": evaluation.normal,
+        **{key: rate_as_json(rate, bounds.rates[key]) for key, rate in evaluation.binary.rates.items()},
+        "counts": asdict(evaluation.binary),
+        "auroc": evaluation.auroc,
+        "auroc_interval": interval_as_json(bounds.auroc),
+        "average_precision": evaluation.average_precision,
+        "average_precision_interval": interval_as_json(bounds.average_precision),
+        "named_wrong": rate_as_json(wrong, bounds.rates["named_wrong"]) if wrong else None,
+        "multiclass": _multiclass_as_json(multiclass, bounds) if multiclass else None,
+        "multiclass_reason": text(evaluation.multiclass_reason) if evaluation.multiclass_reason else "",
+        "interval_method": {"rates": bounds.rates_by, "scores": bounds.scores_by},
+        "warnings": [text(one) for one in evaluation.warnings],
+    }
+
+
+def _multiclass_as_json(scores: MulticlassScores, bounds: EvaluationIntervals) -> dict[str, Any]:
+    return {
+        "accuracy": rate_as_json(scores.accuracy, bounds.accuracy),
+        "macro_f1": scores.macro_f1,
+        "macro_f1_interval": interval_as_json(bounds.macro_f1),
+        "weighted_f1": scores.weighted_f1,
+        "weighted_f1_interval": interval_as_json(bounds.weighted_f1),
+        "macro_precision": scores.macro_precision,
+        "macro_precision_interval": interval_as_json(bounds.macro_precision),
+        "macro_recall": scores.macro_recall,
+        "macro_recall_interval": interval_as_json(bounds.macro_recall),
+        "weighted_precision": scores.weighted_precision,
+        "weighted_precision_interval": interval_as_json(bounds.weighted_precision),
+        "per_class": {
+            one.name: {
+                "precision": rate_as_json(one.precision, sure.precision),
+                "recall": rate_as_json(one.recall, sure.recall),
+                "f1": one.f1,
+                "f1_interval": interval_as_json(sure.f1),
+                "support": one.support,
+            }
+            for one, sure in zip(scores.per_class, bounds.per_class, strict=True)
+        },
+        "classes": [one.name for one in scores.per_class],
+        "confusion": [list(row) for row in scores.confusion],
+    }
+
+
+def _warnings(
+    predicted: Sequence[str], binary: BinaryCounts, area: float | None, multiclass: MulticlassScores | None
+) -> tuple[Message, ...]:
+    advice = message("probably_swapped")
+    found = []
+    judged = set(predicted)
+    if len(judged) == 1 and len(predicted) > 1 and binary.n not in (binary.tn, binary.tp):
+        found.append(message("one_class_predicted", name=judged.pop()))
+    if multiclass is not None:
+        classes, rate = len(multiclass.per_class), multiclass.accuracy
+        if chance_of_at_most(rate.count, rate.of, 1.0 / classes) < _SURELY:
+            found.append(message("accuracy_under_chance", count=rate.count, of=rate.of, classes=classes, advice=advice))
+    if area is not None and area < 0.5:
+        found.append(message("auroc_under_chance", area=area, advice=advice))
+    if binary.tp + binary.fn == 0:
+        found.append(message("no_defect"))
+    if binary.fp + binary.tn == 0:
+        found.append(message("no_normal"))
+    return tuple(found)

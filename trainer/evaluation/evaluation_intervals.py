@@ -1,0 +1,242 @@
+"""Interval of every figure of an evaluation; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .metrics import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    Ranking,
+    macro_f1_of_confusion,
+    macro_recall_of_confusion,
+    mean_precision_of_confusion,
+    weighted_f1_of_confusion,
+)
+from .stats import (
+    CONFIDENCE,
+    RATES_OF_GROUPS,
+    RATES_OF_IMAGES,
+    SCORES_OF_GROUPS,
+    SCORES_OF_IMAGES,
+    Interval,
+    Statistic,
+    draw_weights,
+    known_groups,
+    logit_interval,
+    rate_interval,
+    separated_interval,
+)
+
+DRAWS = 1000
+"""Resamples of one set of predictions: they tell a standard error to about 2 %."""
+
+_MEANS: Mapping[str, Statistic] = {
+    "macro_f1": macro_f1_of_confusion,
+    "weighted_f1": weighted_f1_of_confusion,
+    "macro_precision": mean_precision_of_confusion,
+    "macro_recall": macro_recall_of_confusion,
+    "weighted_precision": lambda table: mean_precision_of_confusion(table, by_support=True),
+}
+"""Means over classes, by the names they have in `MulticlassScores`."""
+
+
+@dataclass(frozen=True)
+class ClassIntervals:
+    """Of how well one class is named."""
+
+    precision: Interval | None
+    recall: Interval | None
+    f1: Interval | None
+    """F1 is 2 J / (1 + J), J being the share rightly named of the images that bear or are given the name; so the
+    interval of that share gives it."""
+
+
+@dataclass(frozen=True)
+class EvaluationIntervals:
+    """95 % intervals; None where a figure is undefined, or no interval can be given."""
+
+    rates_by: str
+    """How the intervals of rates, precision, recall and F1 were made, in words."""
+    scores_by: str
+    """How those of means over classes, AUROC and average precision were made."""
+    groups: int | None
+    """Number of groups the images fall into; None when unknown."""
+    rates: Mapping[str, Interval | None]
+    """By the keys of `metrics.RATE_DEFINITIONS`, and "named_wrong"."""
+    accuracy: Interval | None
+    """Of the multi-class accuracy."""
+    per_class: tuple[ClassIntervals, ...]
+    """In class order; empty when the labels do not name the defects."""
+    macro_f1: Interval | None
+    weighted_f1: Interval | None
+    macro_precision: Interval | None
+    macro_recall: Interval | None
+    weighted_precision: Interval | None
+    auroc: Interval | None
+    average_precision: Interval | None
+
+
+def binary_intervals(
+    is_defective: BoolArray, judged_defective: BoolArray, groups: IntArray | None
+) -> dict[str, Interval | None]:
+    """Intervals of the seven rates by the keys of `metrics.RATE_DEFINITIONS`.
+
+    Args:
+        is_defective: (N,) the truth.
+        judged_defective: (N,) the judgement.
+        groups: (N,) number of each image's group; None when the images are independent.
+    """
+    bad, caught = is_defective, judged_defective
+    everything = np.ones(len(bad), dtype=bool)
+    shares = {
+        "accuracy": (bad == caught, everything),
+        "recall": (caught, bad),
+        "miss_rate": (~caught, bad),
+        "overkill_rate": (caught, ~bad),
+        "false_call_filter_rate": (~caught, ~bad),
+        "total_filter_rate": (~caught, everything),
+        "escape_fraction": (bad & ~caught, everything),
+    }
+    return {key: share_interval(has, among, groups) for key, (has, among) in shares.items()}
+
+
+def share_interval(
+    has: BoolArray, among: BoolArray, groups: IntArray | None, *, confidence: float = CONFIDENCE
+) -> Interval | None:
+    """Interval of the share with `has` of the images in `among`, all (N,)."""
+    return rate_interval(has[among], None if groups is None else groups[among], confidence=confidence)
+
+
+def intervals_of(
+    true: IntArray,
+    predicted: IntArray,
+    score: FloatArray,
+    *,
+    normal: int,
+    classes: int | None,
+    groups: Sequence[str] | None,
+    resamples: int = DRAWS,
+    seed: int = 0,
+) -> EvaluationIntervals:
+    """Intervals of everything that is said about one set of predictions.
+
+    Args:
+        true: (N,) number of each label.
+        predicted: (N,) number of each predicted class.
+        score: (N,) how likely each image is defective.
+        normal: number of the Normal class.
+        classes: how many there are; None when labels do not name the defects.
+        groups: N names of what each image was cut from; None when unknown.
+        resamples: bootstrap draws.
+        seed: of the bootstrap.
+    """
+    group_of = known_groups(None if groups is None else tuple(groups))
+    bad, judged = true != normal, predicted != normal
+    rates = binary_intervals(bad, judged, group_of)
+    rates["named_wrong"] = None if classes is None else share_interval(judged & (true != predicted), bad, group_of)
+    names = range(classes or 0)
+    scores = _score_intervals(
+        true, predicted, score, bad, classes=classes, groups=group_of, resamples=resamples, seed=seed
+    )
+    return EvaluationIntervals(
+        rates_by=RATES_OF_IMAGES if group_of is None else RATES_OF_GROUPS,
+        scores_by=SCORES_OF_IMAGES if group_of is None else SCORES_OF_GROUPS,
+        groups=None if group_of is None else int(group_of.max()) + 1,
+        rates=rates,
+        accuracy=None if classes is None else rate_interval(true == predicted, group_of),
+        per_class=tuple(_class_intervals(true == k, predicted == k, group_of) for k in names),
+        **scores,
+    )
+
+
+def _class_intervals(bears: BoolArray, given: BoolArray, groups: IntArray | None) -> ClassIntervals:
+    return ClassIntervals(
+        precision=share_interval(bears, given, groups),
+        recall=share_interval(given, bears, groups),
+        f1=_f1_interval(bears, given, groups),
+    )
+
+
+def _f1_interval(
+    bears: BoolArray, given: BoolArray, groups: IntArray | None, *, confidence: float = CONFIDENCE
+) -> Interval | None:
+    share = share_interval(bears & given, bears | given, groups, confidence=confidence)
+    return None if share is None else Interval(_f1_of_share(share.low), _f1_of_share(share.high))
+
+
+def _f1_of_share(share: float) -> float:
+    return 2.0 * share / (1.0 + share)
+
+
+def _score_intervals(
+    true: IntArray,
+    predicted: IntArray,
+    score: FloatArray,
+    is_defective: BoolArray,
+    *,
+    classes: int | None,
+    groups: IntArray | None,
+    resamples: int,
+    seed: int,
+) -> dict[str, Interval | None]:
+    figures = _Figures(true, predicted, Ranking(score, is_defective), classes)
+    observed = {key: float(one[0]) for key, one in figures.of(np.ones((1, len(true)))).items()}
+    parts = [figures.of(weights) for weights in draw_weights(len(true), groups, resamples=resamples, seed=seed)]
+    units = len(true) if groups is None else int(groups.max()) + 1
+    found: dict[str, Interval | None] = dict.fromkeys((*_MEANS, "auroc", "average_precision"))
+    for key, value in observed.items():
+        draws = np.concatenate([part[key] for part in parts])
+        found[key] = logit_interval(value, draws, units=units)
+    # Where every draw gives the same, the draws know of no doubt, which is not the same as that there is none.
+    if observed["auroc"] in (0.0, 1.0):
+        found["auroc"] = separated_interval(observed["auroc"] == 1.0, is_defective, groups)
+    for key in _MEANS:
+        if classes is not None and found[key] is None and not np.isnan(observed[key]):
+            found[key] = _mean_interval(key, true, predicted, groups)
+    return found
+
+
+class _Figures:
+    """What is resampled."""
+
+    def __init__(self, true: IntArray, predicted: IntArray, ranking: Ranking, classes: int | None) -> None:
+        self._ranking, self._classes = ranking, classes
+        cell = true * (classes or 1) + predicted
+        self._order = np.argsort(cell, kind="stable")
+        self._cells, self._starts = np.unique(cell[self._order], return_index=True)
+
+    def of(self, weights: FloatArray) -> dict[str, FloatArray]:
+        """(R, N) weights -> (R,) values of each figure; the means only where defects have names."""
+        quality = self._ranking.judge(weights)
+        found = {"auroc": quality.auroc, "average_precision": quality.average_precision}
+        if self._classes is not None:
+            counts = np.zeros((len(weights), self._classes**2))
+            counts[:, self._cells] = np.add.reduceat(weights[:, self._order], self._starts, axis=1)
+            table = counts.reshape(-1, self._classes, self._classes)
+            found |= {key: mean(table) for key, mean in _MEANS.items()}
+        return found
+
+
+def _mean_interval(key: str, true: IntArray, predicted: IntArray, groups: IntArray | None) -> Interval | None:
+    """Mean of the intervals of each class that occurs, all of which hold at once (Bonferroni)."""
+    occurring, support = np.unique(true, return_counts=True)
+    confidence = 1.0 - (1.0 - CONFIDENCE) / len(occurring)
+    found = [_class_interval(key, true == k, predicted == k, groups, confidence=confidence) for k in occurring.tolist()]
+    ends = np.array([(one.low, one.high) for one in found if one is not None])
+    low, high = np.average(ends, axis=0, weights=support if key.startswith("weighted") else None)
+    return Interval(float(low), float(high))
+
+
+def _class_interval(
+    key: str, bears: BoolArray, given: BoolArray, groups: IntArray | None, *, confidence: float
+) -> Interval | None:
+    if key.endswith("precision"):
+        return share_interval(bears, given, groups, confidence=confidence)
+    if key.endswith("recall"):
+        return share_interval(given, bears, groups, confidence=confidence)
+    return _f1_interval(bears, given, groups, confidence=confidence)

@@ -1,0 +1,344 @@
+"""Thresholds that keep a promised miss rate, and what they do on test images.
+
+Let n defects and one new defect be exchangeable (drawn alike, in any order), and the cut be the k-th smallest of the
+n scores. The new one is missed when it scores below the cut; then it is among the k smallest of all n + 1, and each
+of them is as likely to be there: the chance is at most k / (n + 1), ties included. So k = floor(alpha (n + 1)) keeps
+the promise alpha, on average over validation sets and new defects (split conformal prediction: Vovk, Gammerman and
+Shafer, 2005; Papadopoulos et al., 2002). A quantile interpolated between two scores would break it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from math import ceil, floor
+from typing import Any
+
+import numpy as np
+from scipy import stats as scipy_stats
+
+from sdcore.errors import SettingsError
+from sdcore.messages import Message, message
+
+from ..config import ABNORMAL, NORMAL
+from ..errors import TooFewDefects
+from ..messages import text
+from ..models.decision_threshold import DecisionThreshold, require_class
+from ..models.predictions import Predictions
+from .evaluate import LabelledImages, defect_scores, interval_as_json, label_images, rate_as_json
+from .evaluation_intervals import binary_intervals
+from .metrics import BinaryCounts, BoolArray, FloatArray, count_binary
+from .stats import CONFIDENCE, Interval, known_groups
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A cut through the defect score and what it promises."""
+
+    cut: float
+    """An image is defective when it scores this or more."""
+    k: int
+    """The cut is the k-th smallest score of the defects."""
+    n_defects: int
+    """Of so many."""
+    max_miss_rate: float
+    """What was asked for, in (0, 1)."""
+
+    @property
+    def promised_miss_rate(self) -> float:
+        """What the expected miss rate on new defects does not exceed, k / (n + 1); at most what was asked for."""
+        return self.k / (self.n_defects + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class MissOverkillCurve:
+    """What every cut through a score would bring, from "all are defective" to "all pass"."""
+
+    cuts: FloatArray
+    """(M,) each level of the score, ascending, then infinity."""
+    miss_rate: FloatArray
+    """(M,) rising from 0 to 1; NaN where there is no defect."""
+    overkill_rate: FloatArray
+    """(M,) falling from 1 to 0; NaN where there is no good image."""
+
+
+def operating_point(ng_score: FloatArray, is_ng: BoolArray, *, max_miss_rate: float) -> OperatingPoint:
+    """Highest cut whose expected miss rate on new defects keeps the promise.
+
+    The cut is the k-th smallest of the n defect scores, k = floor(max_miss_rate * (n + 1)).
+
+    Args:
+        ng_score: (N,) float, higher = more likely defective; an image passes when below the cut. Only the scores
+            of defects count.
+        is_ng: (N,) bool.
+        max_miss_rate: in (0, 1), read as the decimal number it is written as.
+
+    Raises:
+        SettingsError: `max_miss_rate` is out of range.
+        TooFewDefects: k is 0, so no cut can promise this rate.
+        ValueError: a score is NaN.
+    """
+    promise = _as_promised(max_miss_rate)
+    scores = np.sort(ng_score[is_ng])
+    if np.isnan(scores).any():
+        raise ValueError("a defect score is NaN; expected numbers")
+    n = len(scores)
+    k = floor(promise * (n + 1))
+    if k == 0:
+        raise TooFewDefects(_too_few(max_miss_rate, n))
+    return OperatingPoint(cut=float(scores[k - 1]), k=k, n_defects=n, max_miss_rate=max_miss_rate)
+
+
+def defects_needed(max_miss_rate: float) -> int:
+    """How many defects it takes to promise a miss rate: the least n with max_miss_rate * (n + 1) >= 1.
+
+    Raises:
+        SettingsError: `max_miss_rate` is out of range.
+    """
+    return ceil(1 / _as_promised(max_miss_rate)) - 1
+
+
+def least_promise(n_defects: int) -> float | None:
+    """The lowest miss rate that n defects can promise, 1 / (n + 1), rounded up to three digits; None where none is."""
+    if n_defects == 0:
+        return None
+    scale = 1
+    while scale < 100 * (n_defects + 1):
+        scale *= 10
+    return ceil(Fraction(scale, n_defects + 1)) / scale
+
+
+def promise_range(k: int, n_defects: int, *, confidence: float = CONFIDENCE) -> Interval:
+    """Between what the true miss rate of one such cut lies: the promise is kept on average over validation sets.
+
+    The share of all defects below the k-th smallest of n is Beta(k, n + 1 - k) distributed; its mean is the promise.
+    Tied scores can only lower it.
+
+    Args:
+        k: the cut is the k-th smallest score.
+        n_defects: of so many.
+        confidence: in this share of validation sets, two-sided.
+    """
+    tail = (1.0 - confidence) / 2.0
+    low, high = scipy_stats.beta.ppf([tail, 1.0 - tail], k, n_defects + 1 - k)
+    return Interval(float(low), float(high))
+
+
+def chance_of_misses(misses: int, of: int, *, k: int, n_defects: int) -> float:
+    """Chance that so many or more of `of` new defects fall below the k-th smallest of n, all being exchangeable.
+
+    The number is beta-binomially distributed, with Beta(k, n + 1 - k).
+    """
+    return float(scipy_stats.betabinom.sf(misses - 1, of, k, n_defects + 1 - k))
+
+
+def miss_overkill_curve(ng_score: FloatArray, is_ng: BoolArray) -> MissOverkillCurve:
+    """Miss rate against overkill rate for every cut; arguments as for `operating_point`."""
+    levels = np.unique(ng_score)
+    bad, good = np.sort(ng_score[is_ng]), np.sort(ng_score[~is_ng])
+    passed_bad = np.append(np.searchsorted(bad, levels), len(bad))
+    passed_good = np.append(np.searchsorted(good, levels), len(good))
+    return MissOverkillCurve(
+        cuts=np.append(levels, np.inf),
+        miss_rate=passed_bad / len(bad) if len(bad) else np.full(len(levels) + 1, np.nan),
+        overkill_rate=1.0 - passed_good / len(good) if len(good) else np.full(len(levels) + 1, np.nan),
+    )
+
+
+def _as_promised(max_miss_rate: float) -> Fraction:
+    if not 0.0 < max_miss_rate < 1.0:
+        raise SettingsError(f"max_miss_rate: found {max_miss_rate}; expected a number between 0 and 1, as 0.01 for 1 %")
+    # 0.07 * 100 is 7.000000000000001, and 0.29 * 100 is 28.999999999999996: so count with what was written.
+    return Fraction(repr(float(max_miss_rate)))
+
+
+def _too_few(max_miss_rate: float, n: int) -> str:
+    asked = f"a miss rate of {100 * max_miss_rate:.4g} % cannot be promised from {n} defect{'' if n == 1 else 's'}"
+    needed = f"that takes {defects_needed(max_miss_rate)} or more in validation"
+    least = least_promise(n)
+    if least is None:
+        return f"{asked}: {needed}; add some"
+    return (
+        f"{asked}: {needed}; the least that {n} can promise is {100 / (n + 1):.3g} % (1 in {n + 1}), so ask for "
+        f"--max-miss-rate {least:.6g}, or add defects"
+    )
+
+
+_HARDLY = 0.01
+"""How unlikely so many misses must be before test defects are called unlike those of validation."""
+
+
+@dataclass(frozen=True, eq=False)
+class ThresholdRates:
+    """What a cut does on one set of images, and what every other cut would."""
+
+    images: int
+    binary: BinaryCounts
+    """An image is judged defective when 1 - p(normal) reaches the cut."""
+    intervals: Mapping[str, Interval | None]
+    """By the keys of `metrics.RATE_DEFINITIONS`; groups are heeded where known."""
+    curve: MissOverkillCurve
+
+
+@dataclass(frozen=True, eq=False)
+class ThresholdReport:
+    """An operating point and what it is worth."""
+
+    point: DecisionThreshold
+    promised_miss_rate: float | None
+    """What the expected miss rate on new defects does not exceed; None when the point does not say."""
+    promise_range: Interval | None
+    """Between what the miss rate of one such cut lies in 95 % of validation sets; None when the point does not say."""
+    test: ThresholdRates
+    validation: ThresholdRates | None
+    """Where the cut was chosen; None for one that was chosen earlier."""
+    notes: tuple[Message, ...]
+    """What the reader must know before believing the promise."""
+
+
+def choose_threshold(
+    validation: Predictions,
+    *,
+    max_miss_rate: float,
+    normal: str = NORMAL,
+    abnormal: str | None = ABNORMAL,
+    predictions_sha256: str | None = None,
+) -> DecisionThreshold:
+    """Choose the cut that keeps a promised miss rate, on validation predictions and nothing else.
+
+    Args:
+        validation: with labels.
+        max_miss_rate: in (0, 1).
+        normal: the class of images without a defect.
+        abnormal: the label of defects whose kind is not said.
+        predictions_sha256: of the file that holds `validation`.
+
+    Raises:
+        SettingsError: `max_miss_rate` is out of range.
+        TooFewDefects: so few defects cannot promise it.
+        EvaluationError: labels, classes and `normal` do not fit together.
+    """
+    labelled = label_images(validation, normal=normal, abnormal=abnormal)
+    scores = defect_scores(validation, labelled.normal)
+    chosen = operating_point(scores, labelled.is_defective, max_miss_rate=max_miss_rate)
+    return DecisionThreshold(normal, chosen.cut, max_miss_rate, chosen.k, chosen.n_defects, predictions_sha256)
+
+
+def evaluate_at(
+    point: DecisionThreshold,
+    test: Predictions,
+    validation: Predictions | None = None,
+    *,
+    normal: str = NORMAL,
+    abnormal: str | None = ABNORMAL,
+    notes: Sequence[Message] = (),
+) -> ThresholdReport:
+    """Apply a chosen point to test images.
+
+    Args:
+        point: what was chosen.
+        test: with labels.
+        validation: what it was chosen from; None when it was chosen earlier.
+        normal: the class of images without a defect.
+        abnormal: the label of defects whose kind is not said.
+        notes: what is known about the choice already.
+
+    Raises:
+        SettingsError: the point is of other classes, or calls another one normal.
+        EvaluationError: labels, classes and `normal` do not fit together.
+    """
+    where = str(test.origin or "the predictions")
+    require_class(point, test.classes, where)
+    if point.normal != normal:
+        raise SettingsError(
+            f"{where}: the operating point calls {point.normal!r} normal, but --normal is {normal!r}; "
+            "name the same class, or choose the operating point again"
+        )
+    judged = _judge(test, point.cut, normal, abnormal)
+    known = None if validation is None else _judge(validation, point.cut, normal, abnormal)
+    promised, promise = point.max_miss_rate, None
+    if point.k is not None and point.n_defects is not None:
+        promised = point.k / (point.n_defects + 1)
+        promise = promise_range(point.k, point.n_defects)
+    found = [*notes]
+    if validation is not None:
+        found += _note_groups(validation, label_images(validation, normal=normal, abnormal=abnormal))
+    independent = known_groups(test.groups) is None and (validation is None or known_groups(validation.groups) is None)
+    found += _notes(point, judged, normal, independent=independent)
+    return ThresholdReport(point, promised, promise, judged, known, tuple(found))
+
+
+def at_cut_as_json(at_cut: ThresholdReport) -> dict[str, Any]:
+    """Every figure as plain data; undefined ones are null, and so is the cut above every score."""
+    return {
+        **asdict(at_cut.point),
+        "promised_miss_rate": at_cut.promised_miss_rate,
+        "promise_range": interval_as_json(at_cut.promise_range),
+        **_rates_as_json(at_cut.test),
+        "validation": _rates_as_json(at_cut.validation) if at_cut.validation else None,
+        "curve": {
+            "test": _curve_as_json(at_cut.test.curve),
+            "validation": _curve_as_json(at_cut.validation.curve) if at_cut.validation else None,
+        },
+        "notes": [text(one) for one in at_cut.notes],
+    }
+
+
+def _judge(predictions: Predictions, cut: float, normal: str, abnormal: str | None) -> ThresholdRates:
+    labelled = label_images(predictions, normal=normal, abnormal=abnormal)
+    scores, bad = defect_scores(predictions, labelled.normal), labelled.is_defective
+    return ThresholdRates(
+        images=len(bad),
+        binary=count_binary(bad, scores >= cut),
+        intervals=binary_intervals(bad, scores >= cut, known_groups(predictions.groups)),
+        curve=miss_overkill_curve(scores, bad),
+    )
+
+
+def _note_groups(validation: Predictions, labelled: LabelledImages) -> list[Message]:
+    groups = known_groups(validation.groups)
+    if groups is None:
+        return []
+    count = len(np.unique(groups[labelled.is_defective]))
+    return [
+        message(
+            "promise_of_groups",
+            defects=int(labelled.is_defective.sum()),
+            groups=count,
+            percent=100 / (count + 1),
+            of=count + 1,
+        )
+    ]
+
+
+def _notes(point: DecisionThreshold, test: ThresholdRates, normal: str, *, independent: bool) -> list[Message]:
+    found = []
+    if point.cut == 0.0:
+        found.append(message("cut_is_zero", count=point.k or message("some"), normal=normal))
+    missed = test.binary.rates["miss_rate"]
+    if independent and point.k is not None and point.n_defects is not None:
+        chance = chance_of_misses(missed.count, missed.of, k=point.k, n_defects=point.n_defects)
+        if chance < _HARDLY:
+            found.append(message("promise_not_kept", missed=missed.count, of=missed.of, percent=100 * chance))
+    return found
+
+
+def _rates_as_json(rates: ThresholdRates) -> dict[str, Any]:
+    return {
+        "images": rates.images,
+        **{key: rate_as_json(rate, rates.intervals[key]) for key, rate in rates.binary.rates.items()},
+        "counts": asdict(rates.binary),
+    }
+
+
+def _curve_as_json(curve: MissOverkillCurve) -> dict[str, list[float | None]]:
+    return {
+        "cut": _numbers(curve.cuts),
+        "miss_rate": _numbers(curve.miss_rate),
+        "overkill_rate": _numbers(curve.overkill_rate),
+    }
+
+
+def _numbers(values: FloatArray) -> list[float | None]:
+    return [value if np.isfinite(value) else None for value in values.tolist()]

@@ -1,0 +1,1 @@
+"""A trained model: its weights in and out, and its answers."""

@@ -1,0 +1,464 @@
+"""Heat maps, the hottest box, explanations.
+
+At the layer before the pooling of this network the class-activation map is exact: its mean over the positions is
+the score, but for the bias. But at 64 px that layer has 2 x 2 positions. Layers before it tell the place: the
+evidence of each is its activation times its gradient where that is positive, summed over channels (Layer-CAM:
+Jiang et al., 2021, doi:10.1109/TIP.2021.3089943), gradients and activations from captum. The maps of three
+layers are multiplied. `bench/pointing.py` measures this choice against others.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from captum.attr import LayerActivation, LayerGradientXActivation
+from PIL import Image
+from scipy import ndimage
+from torch import nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from sdcore.errors import DataError, SettingsError
+from sdcore.files import write_bytes_atomically
+from sdcore.images.decode import to_rgb
+from sdcore.images.folders import list_images
+from sdcore.torch_runtime import choose_device, torch_threads
+
+from ..config import NORMAL
+from ..data.transforms import decode, normalise
+from ..errors import CheckpointError
+from .checkpoints import Checkpoint, find_checkpoint, load_classifier
+
+FloatArray = npt.NDArray[np.float64]
+
+ANY_DEFECT = "any defect"
+"""What is explained when no class is named: all classes but Normal together."""
+
+COLUMNS = (
+    "image", "predicted", "p", "explained", "p_explained", "width", "height",
+    "peak_x", "peak_y", "x0", "y0", "x1", "y1", "heat_share", "note",
+)  # fmt: skip
+"""Of explain.csv. Pixels of the upright picture; the box is columns x0 to x1 - 1, rows y0 to y1 - 1."""
+
+
+@dataclass(frozen=True)
+class HeatBox:
+    """The hottest region of a picture, in its pixels."""
+
+    peak_x: int
+    peak_y: int
+    """The hottest pixel, counted from 0 at the top left."""
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+    """Columns x0 to x1 - 1 and rows y0 to y1 - 1."""
+    share: float
+    """Of all heat, how much lies in the box; in [0, 1]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """One picture, what the classifier says of it, and where that comes from."""
+
+    path: Path
+    image: str
+    """Relative to the folder, forward slashes."""
+    size: tuple[int, int]
+    """Width and height in pixels, upright (a turn noted by the camera carried out), as the box means them."""
+    predicted: str
+    probability: float
+    """Of the predicted class."""
+    explained: str
+    """The class asked for, `ANY_DEFECT`, the predicted class where there is no Normal; "" for nothing."""
+    explained_probability: float | None
+    """p of the class explained, or 1 - p(Normal)."""
+    heat: FloatArray | None
+    """(imgsz, imgsz) in [0, 1] over the whole picture, 1 at its hottest; None when nothing was explained."""
+    box: HeatBox | None
+    """In pixels of the picture."""
+    note: str
+    """Why there is no box; "" when there is one."""
+
+
+@dataclass(frozen=True)
+class ExplainOptions:
+    """What is asked of the classifier, and how it is put to work."""
+
+    class_name: str | None = None
+    """Explain this class, in every image; against Normal, or Normal against all others."""
+    normal: str = NORMAL
+    """The class without defects. Where no class has this name the predicted class is explained."""
+    even_normal: bool = False
+    """Images predicted Normal too: what in them speaks most for a defect?"""
+    limit: int | None = None
+    """The first so many images."""
+    batch_size: int = 32
+    """Images a step."""
+    device: str = "auto"
+    """"auto", "cpu" or "cuda"."""
+    threads: int = 1
+    """CPU threads of torch while a batch is computed."""
+
+
+def explain(
+    run: Path, images: Path, options: ExplainOptions | None = None, *, progress: bool = True
+) -> Iterator[Explanation]:
+    """Explain every image below a folder, one after another; what is wrong with the settings is raised at once.
+
+    Unless a class is named, the question is "why not Normal?", for all defect classes together: measured, that
+    points better than the evidence for the predicted class alone. Images that are predicted Normal have no box.
+
+    Args:
+        run: a run folder, or a checkpoint file.
+        images: a folder, walked in natural order of the relative paths; or one image.
+        options: what is asked, and how; None: `ExplainOptions()`.
+        progress: show a bar on stderr.
+
+    Raises:
+        CheckpointError: the checkpoint is missing, damaged, not ours, or gives no numbers.
+        DataError: no such folder, no image in it, or one that cannot be read.
+        SettingsError: a class that the run does not know, a setting out of range, or "cuda" where there is none.
+    """
+    options = options or ExplainOptions()
+    if options.batch_size < 1:
+        raise SettingsError(f"batch_size: found {options.batch_size}; expected 1 or more")
+    if options.limit is not None and options.limit < 1:
+        raise SettingsError(f"limit: found {options.limit}; expected 1 or more")
+    checkpoint_path = find_checkpoint(run)
+    root, paths = _find_images(images)
+    chosen = choose_device(options.device)
+    network, checkpoint = load_classifier(checkpoint_path)
+    if options.class_name is not None and options.class_name not in checkpoint.classes:
+        raise SettingsError(
+            f"class {options.class_name!r} is not among the trained classes; expected one of "
+            f"{', '.join(checkpoint.classes)}"
+        )
+    question = _Question(checkpoint.classes, options.class_name, options.normal, options.even_normal)
+    explainer = _Explainer(checkpoint_path, network.to(chosen), checkpoint, chosen, question)
+    return _walk(explainer, root, paths[: options.limit], options.batch_size, options.threads, progress=progress)
+
+
+def write_explanations(path: Path, rows: Iterable[Explanation]) -> None:
+    """Write explain.csv atomically, UTF-8 with a mark that spreadsheets understand.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS)
+    writer.writeheader()
+    writer.writerows(explanation_as_row(row) for row in rows)
+    write_bytes_atomically(path, text.getvalue().encode("utf-8-sig", "surrogateescape"))
+
+
+def explanation_as_row(found: Explanation) -> dict[str, str | int | float]:
+    """The values of explain.csv; "" where there is none."""
+    box, p = found.box, found.explained_probability
+    return {
+        "image": found.image,
+        "predicted": found.predicted,
+        "p": round(found.probability, 6),
+        "explained": found.explained,
+        "p_explained": "" if p is None else round(p, 6),
+        "width": found.size[0],
+        "height": found.size[1],
+        "peak_x": box.peak_x if box else "",
+        "peak_y": box.peak_y if box else "",
+        "x0": box.x0 if box else "",
+        "y0": box.y0 if box else "",
+        "x1": box.x1 if box else "",
+        "y1": box.y1 if box else "",
+        "heat_share": round(box.share, 4) if box else "",
+        "note": found.note,
+    }
+
+
+@dataclass(frozen=True)
+class _Question:
+    classes: tuple[str, ...]
+    class_name: str | None
+    normal: str
+    even_normal: bool
+
+    def about(self, predicted: int) -> tuple[str, tuple[int, ...], tuple[int, ...]] | None:
+        """What is explained of an image: words, the classes for it and those against it; None for nothing."""
+        everything = range(len(self.classes))
+        normal = self.classes.index(self.normal) if self.normal in self.classes else None
+        if self.class_name is not None:
+            wanted = self.classes.index(self.class_name)
+            others = tuple(k for k in everything if k != wanted)
+            return self.class_name, (wanted,), others if normal in (None, wanted) else (normal,)
+        if normal is None:
+            return self.classes[predicted], (predicted,), tuple(k for k in everything if k != predicted)
+        if predicted == normal and not self.even_normal:
+            return None
+        return ANY_DEFECT, tuple(k for k in everything if k != normal), (normal,)
+
+
+@dataclass(frozen=True, eq=False)
+class _Explainer:
+    checkpoint_path: Path
+    network: nn.Module
+    checkpoint: Checkpoint
+    device: torch.device
+    question: _Question
+
+    def explain_batch(self, root: Path, paths: Sequence[Path]) -> Iterator[Explanation]:
+        imgsz = self.checkpoint.imgsz
+        pictures = torch.from_numpy(np.stack([decode(path, imgsz) for path in paths])).to(self.device)
+        pixels = normalise(pictures, self.checkpoint.mean, self.checkpoint.std)
+        with torch.no_grad():
+            # In double precision, as 'trainer predict' has it.
+            probabilities = torch.softmax(self.network(pixels).double(), dim=1).cpu().numpy()
+        if not np.isfinite(probabilities).all():
+            raise CheckpointError(
+                f"{self.checkpoint_path}: its weights give no numbers (nan); train again with a lower --lr"
+            )
+        predicted = probabilities.argmax(axis=1)
+        questions = [self.question.about(int(k)) for k in predicted]
+        heat: dict[int, FloatArray] = {}
+        for asked in dict.fromkeys(question for question in questions if question is not None):
+            places = [place for place, question in enumerate(questions) if question == asked]
+            heat.update(zip(places, heat_maps(self.network, pixels[places], asked[1], asked[2]), strict=True))
+        for place, (path, asked_here) in enumerate(zip(paths, questions, strict=True)):
+            row = probabilities[place]
+            size = read_upright(path).size
+            found = find_hot_box(heat[place]) if place in heat else None
+            yield Explanation(
+                path=path,
+                image=path.relative_to(root).as_posix(),
+                size=size,
+                predicted=self.checkpoint.classes[int(predicted[place])],
+                probability=float(row[predicted[place]]),
+                explained=asked_here[0] if asked_here else "",
+                explained_probability=float(row[list(asked_here[1])].sum()) if asked_here else None,
+                heat=heat.get(place),
+                box=scale_box(found, size=(imgsz, imgsz), to=size) if found else None,
+                note=_say_why_no_box(asked_here is not None, found is not None),
+            )
+
+
+def read_upright(path: Path) -> Image.Image:
+    """The picture as `loader.decode` sees it, in RGB at its own size.
+
+    Raises:
+        DataError: missing or no readable picture.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd metadata; what cannot be decoded raises
+            with Image.open(path) as picture:
+                return to_rgb(picture)
+    except Exception as error:  # Pillow raises many kinds on damaged files
+        raise DataError(f"{path}: cannot be read as a picture ({type(error).__name__}: {error})") from error
+
+
+def _say_why_no_box(asked: bool, found: bool) -> str:
+    if not asked:
+        return "predicted to be without a defect"
+    return "" if found else "no place speaks for it"
+
+
+def _find_images(images: Path) -> tuple[Path, list[Path]]:
+    if images.is_file():
+        return images.parent, [images]
+    paths = list_images(images)
+    if not paths:
+        raise DataError(f"{images}: no images in this folder; expected .png, .jpg or the like, or folders of them")
+    return images, paths
+
+
+def _walk(
+    explainer: _Explainer, root: Path, paths: Sequence[Path], batch_size: int, threads: int, *, progress: bool
+) -> Iterator[Explanation]:
+    with tqdm(total=len(paths), desc="explain", unit="image", disable=not progress) as bar:
+        for start in range(0, len(paths), batch_size):
+            # A whole batch at once, so that no setting of torch's outlives a step of this generator.
+            with torch_threads(threads):
+                found = list(explainer.explain_batch(root, paths[start : start + batch_size]))
+            for one in found:
+                yield one
+                bar.update()
+
+
+_FUSED_LAYERS = (2, 4, 6)
+"""The last block at 1/4, 1/8 and 1/16 of the side; the same numbers in all sizes of the model."""
+
+_BLUR = 1 / 32
+"""Standard deviation of the last smoothing, as a share of the side."""
+
+
+def score_against(logits: torch.Tensor, wanted: Sequence[int], against: Sequence[int]) -> torch.Tensor:
+    """Log-odds of "one of `wanted`" against "one of `against`", given that it is either.
+
+    log sum_w exp(z_w) - log sum_a exp(z_a); with all defects against Normal it is the logit of 1 - p(Normal).
+
+    Args:
+        logits: (N, K).
+        wanted: columns, one or more.
+        against: columns, one or more.
+
+    Returns:
+        (N,).
+    """
+    return logits[:, list(wanted)].logsumexp(dim=1) - logits[:, list(against)].logsumexp(dim=1)
+
+
+def gradients_and_activations(
+    network: nn.Module,
+    layers: Sequence[nn.Module],
+    pixels: torch.Tensor,
+    wanted: Sequence[int],
+    against: Sequence[int],
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """What each layer says of a batch, and how `score_against` changes with it.
+
+    Args:
+        network: from (N, 3, H, W) to (N, K) logits, in evaluation mode.
+        layers: parts of it whose output is (N, C, h, w).
+        pixels: (N, 3, H, W), normalised.
+        wanted: as `score_against`.
+        against: as `score_against`.
+
+    Returns:
+        For each layer the gradient and the activation, each (N, C, h, w), on the CPU.
+    """
+
+    def score(images: torch.Tensor) -> torch.Tensor:
+        return score_against(network(images), wanted, against)
+
+    gradients = LayerGradientXActivation(score, list(layers), multiply_by_inputs=False).attribute(pixels)
+    activations = LayerActivation(score, list(layers)).attribute(pixels)
+    return [
+        (gradient.detach().cpu(), activation.detach().cpu())
+        for gradient, activation in zip(gradients, activations, strict=True)
+    ]
+
+
+def heat_maps(
+    network: nn.Module, pixels: torch.Tensor, wanted: Sequence[int], against: Sequence[int]
+) -> npt.NDArray[np.float64]:
+    """Where each picture speaks for `wanted` and against `against`.
+
+    Args:
+        network: a classifier of `weights.load_classifier`.
+        pixels: (N, 3, H, W), normalised, as `loader.normalise` gives them.
+        wanted: as `score_against`.
+        against: as `score_against`.
+
+    Returns:
+        (N, H, W) in [0, 1], 1 at the hottest place; all 0 where nothing speaks for `wanted`.
+    """
+    stages = list(network.get_submodule("model").children())
+    layers = [stages[index] for index in _FUSED_LAYERS]
+    found = gradients_and_activations(network, layers, pixels, wanted, against)
+    evidence = [(gradient.relu() * activation).sum(dim=1) for gradient, activation in found]
+    return fuse(evidence, (pixels.shape[2], pixels.shape[3]))
+
+
+def fuse(evidence: Sequence[torch.Tensor], size: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Multiply maps of different resolution into smooth ones.
+
+    Args:
+        evidence: maps of one or more layers, each (N, h, w).
+        size: height and width of the result.
+
+    Returns:
+        (N, height, width) in [0, 1].
+    """
+    fused = torch.ones((len(evidence[0]), *size), dtype=torch.float64)
+    for maps in evidence:
+        enlarged = functional.interpolate(
+            _scale(maps.double().relu())[:, None], size=size, mode="bilinear", align_corners=False
+        )
+        fused *= enlarged[:, 0]
+    blur = (0.0, _BLUR * size[0], _BLUR * size[1])
+    smooth = torch.from_numpy(ndimage.gaussian_filter(fused.numpy(), blur, mode="nearest"))
+    result: npt.NDArray[np.float64] = _scale(smooth).numpy()
+    return result
+
+
+def _scale(maps: torch.Tensor) -> torch.Tensor:
+    """Each map divided by its highest value; one without any stays 0."""
+    highest = maps.amax(dim=(1, 2), keepdim=True)
+    return torch.where(highest > 0, maps / highest, torch.zeros_like(maps))
+
+
+LEVEL = 0.05
+"""The hottest region reaches down to this share of the peak; chosen on validation images by bench/pointing.py."""
+
+
+def find_hot_box(heat: npt.ArrayLike, *, level: float = LEVEL) -> HeatBox | None:
+    """The box around the region that holds the peak.
+
+    The region is every pixel of at least `level` times the peak that hangs together with it over edges or
+    corners. The peak is the hottest pixel; on a plateau its middle; of several equal peaks the first by rows.
+    Negative heat counts as none.
+
+    Args:
+        heat: (H, W).
+        level: in (0, 1].
+
+    Returns:
+        The box, or None where the map points nowhere: no heat above 0, or the same everywhere.
+
+    Raises:
+        ValueError: not a map of two dimensions, values that are not finite, or a level out of range.
+    """
+    values = np.asarray(heat, dtype=np.float64)
+    if values.ndim != 2 or values.size == 0:
+        raise ValueError(f"heat: shape {values.shape}; expected (height, width)")
+    if not np.isfinite(values).all():
+        raise ValueError("heat: holds values that are not finite")
+    if not 0 < level <= 1:
+        raise ValueError(f"level: {level}; expected above 0 and at most 1")
+    values = np.maximum(values, 0.0)
+    highest = float(values.max())
+    if highest <= 0 or float(values.min()) == highest:
+        return None
+    peak_y, peak_x = _middle_of_first_plateau(values == highest)
+    regions, _ = ndimage.label(values >= level * highest, structure=np.ones((3, 3)))
+    rows, columns = np.nonzero(regions == regions[peak_y, peak_x])
+    x0, x1 = int(columns.min()), int(columns.max()) + 1
+    y0, y1 = int(rows.min()), int(rows.max()) + 1
+    # Scaled first, for sums of very large or very small heat.
+    scaled = values / highest
+    return HeatBox(peak_x, peak_y, x0, y0, x1, y1, float(scaled[y0:y1, x0:x1].sum() / scaled.sum()))
+
+
+def scale_box(box: HeatBox, *, size: tuple[int, int], to: tuple[int, int]) -> HeatBox:
+    """The same region on a picture of another size; the sides may be scaled apart.
+
+    Args:
+        box: in pixels of a picture of `size`.
+        size: width and height.
+        to: width and height of the other picture. The box is rounded outwards, so it is never empty.
+    """
+    (width, height), (to_width, to_height) = size, to
+    return HeatBox(
+        peak_x=(2 * box.peak_x + 1) * to_width // (2 * width),
+        peak_y=(2 * box.peak_y + 1) * to_height // (2 * height),
+        x0=box.x0 * to_width // width,
+        y0=box.y0 * to_height // height,
+        x1=-(-box.x1 * to_width // width),
+        y1=-(-box.y1 * to_height // height),
+        share=box.share,
+    )
+
+
+def _middle_of_first_plateau(hottest: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """Row and column of the pixel of the first plateau that is nearest to its middle."""
+    plateaus, _ = ndimage.label(hottest, structure=np.ones((3, 3)))
+    rows, columns = np.nonzero(plateaus == plateaus[hottest][0])
+    distance = (rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2
+    nearest = int(distance.argmin())
+    return int(rows[nearest]), int(columns[nearest])

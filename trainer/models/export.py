@@ -1,0 +1,387 @@
+"""A run → ONNX or TorchScript, compared with torch before it gets its name.
+
+The graph takes pixels as every image library gives them and ends in probabilities, so that nobody has to
+repeat the normalisation; what else a user of it must know is embedded. Every export is run and compared with
+torch before it gets its name.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from sdcore import __version__
+from sdcore.errors import DataError, MissingExtra, SettingsError
+from sdcore.files import atomic_path, read_json, sha256_of
+from sdcore.onnx_classifier import (
+    FEATURES_NAME,
+    FORMAT_KEY,
+    FORMAT_NAME,
+    INPUT_NAME,
+    OUTPUT_NAME,
+    VERSION,
+    ClassifierAnswer,
+    OnnxClassifier,
+    require_finite,
+)
+from sdcore.torch_runtime import torch_threads
+
+from ..config import IMGSZ_MULTIPLE_PX
+from ..data.transforms import decode, normalise
+from ..errors import ExportError
+from .checkpoints import Checkpoint, find_checkpoint, load_classifier
+from .classifier import FORMATS, METADATA_FILE, Format, TorchScriptClassifier, last_linear, operating_point_of
+from .decision_threshold import DecisionThreshold
+from .image_list import list_named_images
+
+_OPSET = 17
+_SUFFIX: dict[Format, str] = {"onnx": ".onnx", "torchscript": ".torchscript"}
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """An exported file and how near it comes to the run."""
+
+    path: Path
+    format: Format
+    size_bytes: int
+    classes: tuple[str, ...]
+    imgsz: int
+    checkpoint: Path
+    checkpoint_sha256: str
+    parity_images: int
+    """Real images that were compared."""
+    parity_source: Path
+    """The folder they lie in."""
+    max_abs_difference: float
+    """Largest difference of a probability between the file and torch, over all images and classes."""
+    features_difference: float | None
+    """Largest difference of a feature, in parts of the largest feature; None for a file without features."""
+    point: DecisionThreshold | None
+    """The embedded operating point."""
+
+
+class _Deployed(nn.Module):
+    """Pixels to probabilities, and to features where the last linear layer is given.
+
+    What that layer sees is taken from its input as the network runs, which the exporters follow.
+    """
+
+    offset: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(
+        self, network: nn.Module, mean: Sequence[float], std: Sequence[float], linear: nn.Linear | None = None
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.with_features = linear is not None
+        self._seen: list[torch.Tensor] = []
+        if linear is not None:
+            linear.register_forward_pre_hook(self._keep)
+        self.register_buffer("offset", torch.tensor(mean).view(1, 3, 1, 1) * 255)
+        self.register_buffer("scale", torch.tensor(std).view(1, 3, 1, 1) * 255)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """(N, 3, S, S) uint8, R, G, B -> (N, K) float32, with features (N, D) float32 after them."""
+        logits = self.network((images.to(torch.float32) - self.offset) / self.scale)
+        probabilities = torch.softmax(logits, dim=1)
+        return (probabilities, self._seen.pop()) if self.with_features else probabilities
+
+    def _keep(self, _: nn.Module, inputs: Any) -> None:
+        self._seen[:] = [inputs[0]]
+
+
+def export(
+    run: Path,
+    output: Path | None = None,
+    *,
+    format: Format = "onnx",  # noqa: A002 - the word of the command line
+    images: Path | None = None,
+    threads: int = 1,
+    with_features: bool = False,
+) -> ExportedFile:
+    """Write a run's classifier as one file with all that is needed to use it, and check it on real images.
+
+    The input `images` is (N, 3, S, S) uint8: R, G, B from 0 to 255, any N; the normalisation is part of the
+    graph. The output `probabilities` is (N, K) float32. The file holds the class names, size, way of resizing,
+    mean and std, the operating point if the run has one, model, version and the checkpoint's sha256.
+
+    Args:
+        run: a run folder or a checkpoint file.
+        output: the file to write; None: beside the checkpoint, under its name with .onnx or .torchscript.
+        format: "onnx" or "torchscript".
+        images: a folder of real images for the check; None: `val/` of the data the run was trained on.
+        threads: CPU threads of the check.
+        with_features: a second output `features`, (N, D) float32: what the last linear layer sees.
+
+    Raises:
+        ExportError: the file and torch differ by more than 1e-4, or the model cannot be exported; no file is left.
+        CheckpointError: the checkpoint is missing, damaged or not ours.
+        DataError: there are no real images to check with, or one cannot be read.
+        SettingsError: an unknown format, or an unusable operating point.
+        MissingExtra: "onnx", and onnx or onnxruntime is not installed.
+        OSError: the file cannot be written.
+    """
+    if format not in FORMATS:
+        raise SettingsError(f"format: found {format!r}; expected {' or '.join(FORMATS)}")
+    if format == "onnx":
+        _require_onnx()
+    source = find_checkpoint(Path(run))
+    network, checkpoint = load_classifier(source)
+    point = operating_point_of(source, checkpoint.classes)
+    sha256 = sha256_of(source)
+    folder = images if images is not None else validation_images(source)
+    pictures = comparison_images(folder, checkpoint.imgsz)
+    path = output if output is not None else source.with_suffix(_SUFFIX[format])
+    if path.resolve() == source.resolve():
+        raise SettingsError(f"{path}: is the checkpoint itself; name another file with -o")
+
+    linear = last_linear(network, source) if with_features else None
+    expected = torch_answer(network, linear, checkpoint, pictures, source, threads)
+    metadata = _metadata(checkpoint, point, sha256, None if linear is None else linear.in_features)
+    deployed = _Deployed(network, checkpoint.mean, checkpoint.std, linear).eval()
+    with atomic_path(path) as temporary:
+        with torch_threads(threads):
+            temporary.write_bytes(_to_bytes(format, deployed, checkpoint.imgsz, metadata))
+        difference, features_difference = differences(format, temporary, pictures, expected, threads)
+        if not difference <= PARITY_TOLERANCE:
+            raise ExportError(
+                f"{path}: the exported file differs from torch by {difference:.3g} in a probability, over "
+                f"{len(pictures)} images of {folder}; at most {PARITY_TOLERANCE:g} is allowed, so no file was kept; "
+                "try the other --format or another version of torch"
+            )
+        if features_difference is not None and not features_difference <= PARITY_TOLERANCE:
+            raise ExportError(
+                f"{path}: a feature of the exported file differs from torch by {features_difference:.3g} of the "
+                f"largest one, over {len(pictures)} images of {folder}; at most {PARITY_TOLERANCE:g} is allowed, so no "
+                "file was kept; export without --features, or with another version of torch"
+            )
+        size = temporary.stat().st_size
+    return ExportedFile(
+        path=path,
+        format=format,
+        size_bytes=size,
+        classes=checkpoint.classes,
+        imgsz=checkpoint.imgsz,
+        checkpoint=source,
+        checkpoint_sha256=sha256,
+        parity_images=len(pictures),
+        parity_source=folder,
+        max_abs_difference=difference,
+        features_difference=features_difference,
+        point=point,
+    )
+
+
+def export_as_json(done: ExportedFile) -> dict[str, Any]:
+    """An export as plain values, paths with forward slashes."""
+    found = asdict(done) | {"parity_tolerance": PARITY_TOLERANCE, "operating_point": None}
+    if found.pop("point") is not None and done.point is not None:
+        found["operating_point"] = asdict(done.point)
+    return {name: value.as_posix() if isinstance(value, Path) else value for name, value in found.items()}
+
+
+def _require_onnx() -> None:
+    import importlib.util
+
+    for name in ("onnx", "onnxruntime"):
+        if importlib.util.find_spec(name) is None:
+            raise MissingExtra(f"export to ONNX ({name})", "export")
+
+
+def _metadata(
+    checkpoint: Checkpoint, point: DecisionThreshold | None, sha256: str, n_features: int | None
+) -> dict[str, str]:
+    texts = {
+        FORMAT_KEY: FORMAT_NAME,
+        "format_version": VERSION,
+        "classes": json.dumps(list(checkpoint.classes), ensure_ascii=False),
+        "imgsz": json.dumps(checkpoint.imgsz),
+        "input": f"{INPUT_NAME}: uint8 (N, 3, {checkpoint.imgsz}, {checkpoint.imgsz}), R, G, B from 0 to 255",
+        "output": f"{OUTPUT_NAME}: float32 (N, {len(checkpoint.classes)}), softmax, in the order of classes",
+        "resize": "to the square, sides apart, no crop, no bars; Pillow BILINEAR (antialiased when it shrinks)",
+        "normalisation": "inside the graph: (image / 255 - mean) / std",
+        "mean": json.dumps(list(checkpoint.mean)),
+        "std": json.dumps(list(checkpoint.std)),
+        "model": checkpoint.model,
+        "epoch": json.dumps(checkpoint.epoch),
+        "checkpoint_sha256": sha256,
+        "program": f"sd-defects {__version__}",
+        "torch": str(torch.__version__),
+    }
+    if n_features is not None:
+        texts[FEATURES_NAME] = f"{FEATURES_NAME}: float32 (N, {n_features}), what the last linear layer sees"
+    if point is not None:
+        texts["operating_point"] = json.dumps(asdict(point), ensure_ascii=False)
+    return texts
+
+
+def _to_bytes(format: Format, network: nn.Module, imgsz: int, metadata: dict[str, str]) -> bytes:  # noqa: A002
+    assert imgsz % IMGSZ_MULTIPLE_PX == 0  # noqa: S101 - held by the config
+    # Two images, so that the first axis is not taken for a constant 1.
+    example = torch.zeros((2, 3, imgsz, imgsz), dtype=torch.uint8)
+    try:
+        with _quiet(), torch.no_grad():
+            return _ONE[format](network, example, metadata)
+    except Exception as error:  # the exporters raise many kinds
+        words = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+        raise ExportError(
+            f"torch {torch.__version__} cannot export this model to {format} ({words}); try the other --format"
+        ) from error
+
+
+def _to_onnx(network: nn.Module, example: torch.Tensor, metadata: dict[str, str]) -> bytes:
+    import onnx
+
+    # The exporter that traces: every torch this program allows has it, the newer one's options change from
+    # version to version. torch 2.4 does not know the argument yet.
+    known = inspect.signature(torch.onnx.export).parameters
+    choice: dict[str, Any] = {"dynamo": False} if "dynamo" in known else {}
+    outputs = [OUTPUT_NAME, FEATURES_NAME] if FEATURES_NAME in metadata else [OUTPUT_NAME]
+    buffer = io.BytesIO()
+    torch.onnx.export(
+        network,
+        (example,),
+        buffer,  # type: ignore[arg-type]
+        input_names=[INPUT_NAME],
+        output_names=outputs,
+        dynamic_axes={name: {0: "N"} for name in (INPUT_NAME, *outputs)},
+        opset_version=_OPSET,
+        **choice,
+    )
+    model = onnx.load_model_from_string(buffer.getvalue())
+    onnx.helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def _to_torchscript(network: nn.Module, example: torch.Tensor, metadata: dict[str, str]) -> bytes:
+    jit: Any = torch.jit  # untyped
+    traced = jit.trace(network, (example,), check_trace=False)
+    buffer = io.BytesIO()
+    text = json.dumps(metadata, ensure_ascii=False, indent=2)
+    jit.save(traced, buffer, _extra_files={METADATA_FILE: text.encode()})
+    return buffer.getvalue()
+
+
+_ONE = {"onnx": _to_onnx, "torchscript": _to_torchscript}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to itself what the exporters warn of and print."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        log.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            log.setLevel(level)
+
+
+PARITY_TOLERANCE = 1e-4
+"""How far a probability of the exported file may be from torch's, and a feature, in parts of the largest one."""
+
+PARITY_IMAGES = 64
+"""Images compared at most, taken evenly over those there are."""
+
+
+def validation_images(checkpoint: Path) -> Path:
+    """The folder `val` of the data that a run was trained on.
+
+    Raises:
+        DataError: the run does not tell, or it is gone.
+    """
+    words = "name a folder of real images with --images, since every export is checked on some"
+    record = checkpoint.parent / "data.json"
+    try:
+        named = read_json(record)["data"]
+        folder = Path(named) / "val"
+    except FileNotFoundError as error:
+        raise DataError(f"{checkpoint.parent}: no data.json that tells where its images lie; {words}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{record}: does not tell where the images lie ({error!r}); {words}") from error
+    if not folder.is_dir():
+        raise DataError(f"{folder}: the run was trained on this data, and it is not there any more; {words}")
+    return folder
+
+
+def comparison_images(folder: Path, imgsz: int) -> npt.NDArray[np.uint8]:
+    """Up to `PARITY_IMAGES` of a folder, (N, 3, imgsz, imgsz).
+
+    Raises:
+        DataError: there is none, or one cannot be read.
+    """
+    files = [image.file for image in list_named_images([folder]).images]
+    places = np.unique(np.linspace(0, len(files) - 1, min(PARITY_IMAGES, len(files))).round().astype(int))
+    return np.stack([decode(Path(files[place]), imgsz) for place in places.tolist()])
+
+
+def torch_answer(
+    network: nn.Module,
+    linear: nn.Linear | None,
+    checkpoint: Checkpoint,
+    pictures: npt.NDArray[np.uint8],
+    source: Path,
+    threads: int,
+) -> ClassifierAnswer:
+    """What torch says of pictures, with features where the last linear layer is given.
+
+    Raises:
+        ModelFileError: the weights give no numbers.
+    """
+    seen: list[torch.Tensor] = []
+    hook = linear.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) if linear is not None else None
+    with torch_threads(threads), torch.inference_mode():
+        pixels = normalise(torch.from_numpy(pictures), checkpoint.mean, checkpoint.std)
+        probabilities = require_finite(torch.softmax(network(pixels).double(), dim=1).numpy(), source)
+    if hook is not None:
+        hook.remove()
+    return ClassifierAnswer(probabilities, seen[0].numpy() if seen else None)
+
+
+def differences(
+    format: Format,  # noqa: A002
+    path: Path,
+    pictures: npt.NDArray[np.uint8],
+    expected: ClassifierAnswer,
+    threads: int,
+) -> tuple[float, float | None]:
+    """Largest difference of a probability, and of a feature in parts of the largest one.
+
+    Args:
+        format: of the file.
+        path: the exported file.
+        pictures: (N, 3, S, S).
+        expected: what torch says of them.
+        threads: CPU threads.
+    """
+    kind = OnnxClassifier if format == "onnx" else TorchScriptClassifier
+    exported = kind(path, device="cpu", threads=threads, with_features=expected.features is not None)
+    # All at once and one alone: a batch size that got stuck in the graph shows here.
+    together, alone = exported.predict(pictures), exported.predict(pictures[:1])
+    probabilities = _largest_difference(together.probabilities, alone.probabilities, expected.probabilities)
+    if expected.features is None or together.features is None or alone.features is None:
+        return probabilities, None
+    scale = max(float(np.abs(expected.features).max()), 1e-12)
+    return probabilities, _largest_difference(together.features, alone.features, expected.features) / scale
+
+
+def _largest_difference(together: npt.NDArray[Any], alone: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
+    return float(max(np.abs(together - expected).max(), np.abs(alone - expected[:1]).max()))

@@ -1,0 +1,210 @@
+"""What a training starts from: weights of a former run or of upstream YOLOv5, and layers that stay as they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from sdcore.errors import SettingsError
+from sdcore.files import sha256_of
+
+from ..config import TrainConfig
+from ..data.transforms import MEAN, STD
+from ..errors import CheckpointError
+from .checkpoints import UPSTREAM_RELEASE, find_checkpoint, load_checkpoint
+from .upstream_weights import read_upstream
+
+_LEAST_SHARE = 0.5
+"""Of the network's tensors outside of the head's last layer; with fewer, the file is for something else."""
+_WIDTHS = {16: "yolov5n-cls", 32: "yolov5s-cls", 48: "yolov5m-cls", 64: "yolov5l-cls", 80: "yolov5x-cls"}
+"""Channels out of the first convolution -> model."""
+_FIRST = "model.0.conv.weight"
+_FIRST_MEAN = "model.0.bn.running_mean"
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """What was and was not taken of the weights that a training starts from."""
+
+    taken: tuple[str, ...]
+    """Names of the tensors that came from the file."""
+    left: tuple[str, ...]
+    """Tensors of the file that have no use here."""
+    missing: tuple[str, ...]
+    """Tensors of the network that stayed fresh."""
+    model_guess: str | None
+    """The model that the file's shapes fit; None when they fit none."""
+    kind: Literal["own", "classifier", "detector"]
+    """A checkpoint of ours, or upstream's classifier or detector."""
+    note: str
+    """About the head and the normalisation."""
+
+    @property
+    def line(self) -> str:
+        """One sentence for the log."""
+        whose = {"own": "a former run", "classifier": "a YOLOv5 classifier", "detector": "a YOLOv5 detector"}
+        total = len(self.taken) + len(self.missing)
+        left = f", {len(self.left)} of the file left" if self.left else ""
+        return f"took {len(self.taken)} of {total} tensors from {whose[self.kind]}{left}: {self.note}"
+
+
+def load_initial_weights(network: nn.Module, path: Path, *, model: str, classes: tuple[str, ...]) -> InitialWeights:
+    """Put a file's weights into `network`; the head stays fresh unless the classes are the same.
+
+    Weights that were trained on images normalised in another way are changed to mean the same on images
+    normalised as ours: the first convolution takes the scale, the mean of its batch normalisation the shift.
+    That is exact but for the border, where a convolution sees zeros: these stand for another grey afterwards.
+
+    Args:
+        network: the model that is going to be trained; changed in place.
+        path: a checkpoint of ours, a run whose `best.pt` is meant, or a `.pt` file of YOLOv5 v6 or v7.
+        model: name of the network's model.
+        classes: in the order of its outputs.
+
+    Raises:
+        CheckpointError: no such file, damaged, not to be trusted, or another model's.
+    """
+    path = find_checkpoint(path)
+    upstream = read_upstream(path)
+    if upstream is None:
+        checkpoint = load_checkpoint(path)
+        if checkpoint.model != model:
+            raise CheckpointError(
+                f"{path}: weights of {checkpoint.model}, asked to train {model}; add --model {checkpoint.model}"
+            )
+        kind: Literal["own", "classifier", "detector"] = "own"
+        state, theirs = checkpoint.state, checkpoint.classes
+        mean, std = checkpoint.mean, checkpoint.std
+        guess: str | None = checkpoint.model
+    else:
+        kind, state, theirs = upstream.kind, upstream.state, upstream.classes
+        mean, std = upstream.mean, upstream.std
+        guess = _guess(state)
+    own = network.state_dict()
+    head = {name for name in own if ".linear." in name}
+    keeps_head = kind != "detector" and theirs == classes
+    taken = [
+        name
+        for name, tensor in state.items()
+        if name in own and own[name].shape == tensor.shape and (keeps_head or name not in head)
+    ]
+    _check_fit(path, own, head, state, taken, guess, kind, model)
+    chosen = {name: state[name] for name in taken}
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in chosen.values()):
+        raise CheckpointError(f"{path}: holds weights that are no numbers (NaN or infinite); take another copy")
+    note = "head kept, the classes are the same" if head <= set(taken) else f"head fresh for {len(classes)} classes"
+    if (mean, std) != (MEAN, STD):
+        _renormalise(chosen, mean, std)
+        note += "; first layer changed to our normalisation"
+    network.load_state_dict({**own, **chosen})
+    return InitialWeights(
+        taken=tuple(taken),
+        left=tuple(name for name in state if name not in chosen),
+        missing=tuple(name for name in own if name not in chosen),
+        model_guess=guess,
+        kind=kind,
+        note=note,
+    )
+
+
+BATCH_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
+
+
+def freeze_backbone(network: nn.Module, layers: int) -> None:
+    """Keep the first layers as they are: no gradients, and batch statistics that no training mode changes.
+
+    A classifier has ten layers: 0 to 8 are the backbone (convolutions 0, 1, 3, 5, 7 and C3 blocks 2, 4, 6, 8),
+    9 is the head (a convolution and the linear layer). 9 freezes the whole backbone, 0 nothing.
+
+    Args:
+        network: a classifier of `build_classifier`; changed in place.
+        layers: how many, counted from the image.
+
+    Raises:
+        SettingsError: below 0, or so many that the head would be frozen too.
+    """
+    parts: Any = network.model
+    most = len(parts) - 1
+    if not 0 <= layers <= most:
+        raise SettingsError(
+            f"freeze: {layers} layers; expected 0 to {most}: the model has {most} before its head, "
+            f"and {most} freezes all of them"
+        )
+    for part in list(parts)[:layers]:
+        part.requires_grad_(False)
+        for module in part.modules():
+            if isinstance(module, BATCH_NORMS):
+                module.eval()
+                module.register_forward_pre_hook(_stay_in_evaluation)
+
+
+def _stay_in_evaluation(module: nn.Module, _: Any) -> None:
+    """Undo what `network.train()` did to a frozen layer."""
+    module.training = False
+
+
+def _check_fit(
+    path: Path,
+    own: dict[str, torch.Tensor],
+    head: set[str],
+    state: dict[str, torch.Tensor],
+    taken: list[str],
+    guess: str | None,
+    kind: str,
+    model: str,
+) -> None:
+    if kind == "own":
+        if set(own) - head <= set(taken) and set(state) <= set(own):
+            return
+        raise CheckpointError(f"{path}: its weights do not fit {model}; take another checkpoint")
+    if guess is not None and guess != model:
+        raise CheckpointError(f"{path}: weights of {guess}, asked to train {model}; add --model {guess}")
+    wanted = set(own) - head
+    fitting = len(wanted & set(taken))
+    if fitting < _LEAST_SHARE * len(wanted) or _FIRST not in taken:
+        raise CheckpointError(
+            f"{path}: only {fitting} of {len(wanted)} tensors fit {model} by name and shape; expected weights of a "
+            f"YOLOv5 v6 or v7 model of that size, as from {UPSTREAM_RELEASE}"
+        )
+
+
+def _guess(state: dict[str, torch.Tensor]) -> str | None:
+    """The model whose first layer has this shape; only the first layer's width differs in every size."""
+    first = state.get(_FIRST)
+    return None if first is None or first.shape[1:] != (3, 6, 6) else _WIDTHS.get(first.shape[0])
+
+
+def _renormalise(state: dict[str, torch.Tensor], mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    """Let the first layer take images normalised as ours: x' = (x - MEAN) / STD in place of x = (image - mean) / std.
+
+    With x = x' * STD / std + (MEAN - mean) / std, a convolution W becomes W * STD / std and a constant, which the
+    running mean of the batch normalisation that follows takes up.
+    """
+    scale = torch.tensor([ours / theirs for ours, theirs in zip(STD, std, strict=True)])
+    shift = torch.tensor([(ours - theirs) / by for ours, theirs, by in zip(MEAN, mean, std, strict=True)])
+    weight = state[_FIRST]
+    state[_FIRST] = weight * scale.view(1, 3, 1, 1)
+    if _FIRST_MEAN in state:
+        state[_FIRST_MEAN] = state[_FIRST_MEAN] - (weight.sum(dim=(2, 3)) * shift).sum(dim=1)
+
+
+def with_weights_hash(config: TrainConfig) -> TrainConfig:
+    """The config with the hash of its starting weights, by which a training knows them again.
+
+    Raises:
+        CheckpointError: there is no such file, or it is another one than the config was saved with.
+    """
+    if config.weights is None:
+        return config
+    file = find_checkpoint(Path(config.weights))
+    found = sha256_of(file)
+    if config.weights_sha256 not in (None, found):
+        raise CheckpointError(
+            f"{file}: sha256 {found[:12]}..., expected {config.weights_sha256}; the file is another one than the "
+            "settings were saved with"
+        )
+    return config.model_copy(update={"weights_sha256": found})

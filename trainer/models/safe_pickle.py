@@ -1,0 +1,240 @@
+"""Pickles read as data: the opcodes are followed, and no class or function they name is ever looked up.
+
+What a pickle would call becomes a `Made`: the name and the arguments, side by side. `pickle.Unpickler` with a
+guarded `find_class` would still call what it is given and let a file write into it; here there is nothing to call.
+"""
+
+from __future__ import annotations
+
+import pickletools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+_MAX_OPCODES = 5_000_000
+"""A yolov5x checkpoint has about 100,000."""
+
+_PLAIN = (str, int, float, bool, bytes, type(None))
+
+_VALUES = """
+INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING BINBYTES
+SHORT_BINBYTES BINBYTES8 UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8
+"""
+_PUSH_ARGUMENT = frozenset(_VALUES.split())
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+
+
+class PickleRefused(Exception):
+    """A pickle is damaged, or names what is not allowed; the message says which."""
+
+
+@dataclass(frozen=True)
+class PickledName:
+    """A class or function that a pickle names; only the name."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclass(eq=False)
+class PickledCall:
+    """What a pickle would have made by calling `what`; nothing was called."""
+
+    what: PickledName
+    arguments: tuple[Any, ...]
+    state: Any = None
+    """What would have been put into it afterwards."""
+    items: list[Any] = field(default_factory=list)
+    """Of a set or a list-like object."""
+
+
+@dataclass(frozen=True, eq=False)
+class Persistent:
+    """A reference to something kept outside of the pickle."""
+
+    key: Any
+
+
+def read_pickle(content: bytes, allowed: Callable[[str, str], bool]) -> Any:
+    """The tree that a pickle describes: dicts, lists, tuples and plain values, and `Made` for all else.
+
+    An ordered dictionary becomes a dict. A node that the pickle mentions twice is the same object twice, so the
+    tree may hold cycles.
+
+    Args:
+        content: one pickle, of any protocol.
+        allowed: (module, name) -> whether the pickle may name this.
+
+    Raises:
+        PickleRefused: it is damaged, too large, or names something else.
+    """
+    try:
+        return _Machine(allowed).run(content)
+    except PickleRefused:
+        raise
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        words = str(error).partition("\n")[0][:120] or type(error).__name__
+        raise PickleRefused(f"its pickle is damaged ({words})") from error
+
+
+class _Machine:
+    """Stack, marks and memo of one reading."""
+
+    def __init__(self, allowed: Callable[[str, str], bool]) -> None:
+        self._allowed = allowed
+        self._stack: list[Any] = []
+        self._marks: list[int] = []
+        self._memo: dict[int, Any] = {}
+
+    def run(self, content: bytes) -> Any:
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
+            if count > _MAX_OPCODES:
+                raise PickleRefused(f"its pickle has more than {_MAX_OPCODES} parts")
+            if opcode.name == "STOP":
+                (result,) = self._stack
+                return result
+            self._step(opcode.name, argument)
+        raise PickleRefused("its pickle has no end")
+
+    def _step(self, opcode: str, argument: Any) -> None:
+        stack = self._stack
+        if opcode in _PUSH_ARGUMENT:
+            stack.append(argument)
+        elif opcode in _CONSTANTS:
+            stack.append(_CONSTANTS[opcode])
+        elif opcode in _TUPLES:
+            stack.append(tuple(self._pop(_TUPLES[opcode])))
+        elif opcode in ("PUT", "BINPUT", "LONG_BINPUT"):
+            self._memo[argument] = stack[-1]
+        elif opcode == "MEMOIZE":
+            self._memo[len(self._memo)] = stack[-1]
+        elif opcode in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(self._memo[argument])
+        elif opcode not in ("PROTO", "FRAME"):
+            step = getattr(self, f"_{opcode.lower()}", None)
+            if step is None:
+                raise PickleRefused(f"its pickle uses {opcode}, which no checkpoint does")
+            step(argument)
+
+    def _pop(self, count: int) -> list[Any]:
+        if count > len(self._stack) - (self._marks[-1] if self._marks else 0):
+            raise PickleRefused("its pickle is damaged (takes more than was put)")
+        taken = self._stack[len(self._stack) - count :]
+        del self._stack[len(self._stack) - count :]
+        return taken
+
+    def _pop_to_mark(self) -> list[Any]:
+        start = self._marks.pop()
+        taken = self._stack[start:]
+        del self._stack[start:]
+        return taken
+
+    def _mark(self, _: Any) -> None:
+        self._marks.append(len(self._stack))
+
+    def _empty_list(self, _: Any) -> None:
+        self._stack.append([])
+
+    def _empty_dict(self, _: Any) -> None:
+        self._stack.append({})
+
+    def _empty_set(self, _: Any) -> None:
+        self._stack.append([])
+
+    def _tuple(self, _: Any) -> None:
+        self._stack.append(tuple(self._pop_to_mark()))
+
+    def _list(self, _: Any) -> None:
+        self._stack.append(self._pop_to_mark())
+
+    def _frozenset(self, _: Any) -> None:
+        self._stack.append(self._pop_to_mark())
+
+    def _dict(self, _: Any) -> None:
+        pairs = self._pop_to_mark()
+        self._stack.append({})
+        self._put(pairs)
+
+    def _append(self, _: Any) -> None:
+        self._extend(self._pop(1))
+
+    def _appends(self, _: Any) -> None:
+        self._extend(self._pop_to_mark())
+
+    def _additems(self, _: Any) -> None:
+        self._extend(self._pop_to_mark())
+
+    def _setitem(self, _: Any) -> None:
+        self._put(self._pop(2))
+
+    def _setitems(self, _: Any) -> None:
+        self._put(self._pop_to_mark())
+
+    def _global(self, argument: str) -> None:
+        module, _, name = argument.partition(" ")
+        self._name(module, name)
+
+    def _stack_global(self, _: Any) -> None:
+        module, name = self._pop(2)
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise PickleRefused("its pickle is damaged (a name that is no text)")
+        self._name(module, name)
+
+    def _reduce(self, _: Any) -> None:
+        self._make(*self._pop(2))
+
+    def _newobj(self, _: Any) -> None:
+        self._make(*self._pop(2))
+
+    def _newobj_ex(self, _: Any) -> None:
+        what, arguments, _keywords = self._pop(3)
+        self._make(what, arguments)
+
+    def _build(self, _: Any) -> None:
+        (state,) = self._pop(1)
+        target = self._stack[-1]
+        if isinstance(target, dict):
+            return  # attributes of an ordered dictionary, such as a state dict's `_metadata`
+        if not isinstance(target, PickledCall) or target.state is not None:
+            raise PickleRefused("its pickle puts a state into what has none")
+        target.state = state
+
+    def _binpersid(self, _: Any) -> None:
+        self._stack.append(Persistent(*self._pop(1)))
+
+    def _name(self, module: str, name: str) -> None:
+        if not self._allowed(module, name):
+            raise PickleRefused(f"it names {module[:80]}.{name[:80]}")
+        self._stack.append(PickledName(module, name))
+
+    def _make(self, what: Any, arguments: Any) -> None:
+        if not isinstance(what, PickledName) or not isinstance(arguments, tuple):
+            raise PickleRefused("its pickle calls what is no class")
+        if (what.module, what.name) == ("collections", "OrderedDict"):
+            self._stack.append({})
+            for pair in arguments[0] if arguments else ():
+                self._put(list(pair))
+            return
+        self._stack.append(PickledCall(what, arguments))
+
+    def _extend(self, values: list[Any]) -> None:
+        target = self._stack[-1]
+        if isinstance(target, PickledCall):
+            target = target.items
+        if not isinstance(target, list):
+            raise PickleRefused("its pickle appends to what is no list")
+        target.extend(values)
+
+    def _put(self, flat: list[Any]) -> None:
+        target = self._stack[-1]
+        if not isinstance(target, dict) or len(flat) % 2:
+            raise PickleRefused("its pickle sets items of what is no dictionary")
+        for key, value in zip(flat[::2], flat[1::2], strict=True):
+            # Nothing else: the hash of tuples nested in themselves takes for ever.
+            if not isinstance(key, _PLAIN):
+                raise PickleRefused("its pickle has a dictionary key that is no plain value")
+            target[key] = value

@@ -1,0 +1,118 @@
+"""The only door to the package yolov5; it is imported on first use and leaves the process as it was.
+
+Importing yolov5 changes environment variables, thread counts, print options, `torch.save`, `PIL.Image.open`,
+OpenCV functions and `sys.path`, writes a settings file in the user's home and asks the network whether it is
+there. All of that is kept out or undone here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from sdcore.optional_imports import import_torchvision
+
+from ..errors import TrainerError
+
+_BACKBONE_LAYERS = 10
+"""Where yolov5's own classification training cuts the detector: the layers before its neck."""
+
+
+def build_classifier(model: str, n_classes: int) -> nn.Module:
+    """A YOLOv5 classifier with fresh weights, built without any download.
+
+    Weights are drawn from torch's global generator: seed it first for the same weights again.
+
+    Args:
+        model: "yolov5n-cls", or s, m, l, x in place of n.
+        n_classes: outputs of the head.
+
+    Returns:
+        A module from (N, 3, H, W) float images to (N, n_classes) logits, in training mode.
+
+    Raises:
+        ModuleNotFoundError: yolov5 or torchvision is not installed.
+        TrainerError: it is installed, but a system library is missing.
+    """
+    yolo = _import_yolo()
+    description = Path(str(yolo.__file__)).with_name(f"{model.removesuffix('-cls')}.yaml")
+    detector = yolo.DetectionModel(str(description), ch=3, nc=80)
+    classifier = yolo.ClassificationModel(model=detector, nc=n_classes, cutoff=_BACKBONE_LAYERS)
+    assert isinstance(classifier, nn.Module)  # noqa: S101 - tells the type checker what an untyped package gave
+    return classifier.train()
+
+
+def fuse(network: nn.Module) -> None:
+    """Fold batch norms into the convolutions before them, for use alone: the answers stay the same but for rounding.
+
+    Args:
+        network: of `build_classifier`, in evaluation mode; changed in place, and no longer one to load a state into.
+    """
+    assert isinstance(network, _import_yolo().ClassificationModel)  # noqa: S101 - as above
+    with torch.no_grad():
+        network.fuse()
+
+
+def _import_yolo() -> Any:
+    name = "yolov5.models.yolo"
+    if name not in sys.modules:
+        try:
+            with _contained():
+                import_torchvision()
+                importlib.import_module(name)
+        except ModuleNotFoundError:
+            raise
+        except ImportError as error:
+            raise TrainerError(
+                f"yolov5 is installed but cannot be loaded: {error}; where OpenCV misses libGL (no display), "
+                "install opencv-python-headless in place of opencv-python"
+            ) from error
+        # One line per layer of every model built.
+        logging.getLogger("yolov5").setLevel(logging.WARNING)
+    return sys.modules[name]
+
+
+@contextlib.contextmanager
+def _contained() -> Iterator[None]:
+    """Undo what importing yolov5 (and ultralytics with it) does to the rest of the process."""
+    environment, path = dict(os.environ), list(sys.path)
+    import cv2  # after the line above: it sets variables too
+
+    numpy_options = np.get_printoptions()
+    torch_options = vars(torch._tensor_str.PRINT_OPTS).copy()
+    torch_threads, cv2_threads = torch.get_num_threads(), cv2.getNumThreads()
+    patched = [(torch, "save"), (Image, "open"), (Image, "MAX_IMAGE_PIXELS")]
+    patched += [(cv2, "imread"), (cv2, "imwrite"), (cv2, "imshow")]
+    originals = [(owner, name, getattr(owner, name)) for owner, name in patched]
+    with tempfile.TemporaryDirectory(prefix="trainer-yolov5-") as settings, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        os.environ |= {"YOLO_CONFIG_DIR": settings, "YOLO_OFFLINE": "true", "YOLO_VERBOSE": "false"}
+        try:
+            # It greets on stdout, where `--json` promises one document and nothing else.
+            with contextlib.redirect_stdout(io.StringIO()):
+                yield
+        finally:
+            for name in os.environ.keys() - environment.keys():
+                del os.environ[name]
+            os.environ.update(environment)
+            sys.path[:] = path
+            np.set_printoptions(**numpy_options)
+            vars(torch._tensor_str.PRINT_OPTS).update(torch_options)
+            torch.set_num_threads(torch_threads)
+            cv2.setNumThreads(cv2_threads)
+            for owner, name, original in originals:
+                setattr(owner, name, original)

@@ -1,0 +1,315 @@
+"""Processes that train together: joining, sums, ends."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import signal
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from functools import cache
+from typing import Any, NoReturn, TypeVar
+
+import torch
+from torch import distributed as dist
+from torch import nn
+
+from sdcore.errors import SettingsError
+from sdcore.torch_runtime import choose_device
+
+from ..errors import RankFailed, ReportedElsewhere, TrainerError
+from ..processes import Ranks, read_ranks
+from .sampling import parts_of
+
+Result = TypeVar("Result")
+
+
+class ProcessGroup:
+    """Processes that train together, or one by itself, which then does what it would do anyway.
+
+    Every process has to make the same calls in the same order, as each waits for all others.
+    """
+
+    def __init__(self, ranks: Ranks = Ranks()) -> None:  # noqa: B008 - frozen
+        self.ranks = ranks
+
+    @property
+    def count(self) -> int:
+        """Processes in it."""
+        return self.ranks.count
+
+    @property
+    def first(self) -> bool:
+        """Whether this process decides, writes and speaks for all."""
+        return self.ranks.first
+
+    def on_first(self, work: Callable[[], Result]) -> Result:
+        """What `work` gives in the first process, known to all; the others wait.
+
+        Raises:
+            SaidElsewhere: it raised an error, which the first process has; the others know no more.
+        """
+        if self.count == 1:
+            return work()
+        if not self.first:
+            done, result = self._broadcast(None)
+            if not done:
+                raise ReportedElsewhere
+            return result  # type: ignore[no-any-return]
+        try:
+            result = work()
+        except BaseException:
+            with suppress(RuntimeError):  # another one may have died meanwhile
+                self._broadcast((False, None))
+            raise
+        self._broadcast((True, result))
+        return result
+
+    def _broadcast(self, content: tuple[bool, Any] | None) -> tuple[bool, Any]:
+        box = [content]
+        dist.broadcast_object_list(box, src=0)
+        assert box[0] is not None  # noqa: S101 - the first process sends a pair
+        return box[0]
+
+    def wait(self) -> None:
+        """Go on when all are here."""
+        self.sum(torch.zeros(1))
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Sums over the processes, float64 on the CPU and the same bits in each; alone the values themselves."""
+        if self.count == 1:
+            return values
+        total = values.detach().to("cpu", torch.float64)
+        dist.all_reduce(total)
+        return total
+
+    def least(self, value: int) -> int:
+        """The least of the processes' values."""
+        if self.count == 1:
+            return value
+        least = torch.tensor(value)
+        dist.all_reduce(least, op=dist.ReduceOp.MIN)
+        return int(least)
+
+    def average_(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Put the mean over the processes into each tensor."""
+        if self.count == 1 or not tensors:
+            return
+        flat = torch.cat([one.flatten() for one in tensors])
+        dist.all_reduce(flat)
+        flat /= self.count
+        pieces = torch.split(flat, [one.numel() for one in tensors])
+        torch._foreach_copy_(list(tensors), [new.view_as(old) for new, old in zip(pieces, tensors, strict=True)])
+
+    def share_of(self, count: int) -> slice:
+        """This process's part of so many entries, in order; it may be empty."""
+        return parts_of(count, self.count)[self.ranks.rank]
+
+    def gather(self, rows: torch.Tensor, count: int) -> torch.Tensor:
+        """All rows in order, each once, out of every process's `share_of(count)`.
+
+        Args:
+            rows: (share, K) float32 on the CPU.
+            count: rows of all processes.
+
+        Returns:
+            (count, K), the same in every process.
+        """
+        if self.count == 1:
+            return rows
+        sizes = [one.stop - one.start for one in parts_of(count, self.count)]
+        # Collectives want one size; what fills up the shorter parts is cut off again.
+        padded = rows.new_zeros((max(sizes), rows.shape[1]))
+        padded[: len(rows)] = rows
+        pieces = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(pieces, padded)
+        return torch.cat([piece[:size] for piece, size in zip(pieces, sizes, strict=True)])
+
+    def parallel(self, network: nn.Module, device: torch.device) -> nn.Module:
+        """The network with its gradients averaged over the processes after each backward pass.
+
+        Weights and buffers become those of the first process. Buffers are not kept alike afterwards.
+        """
+        if self.count == 1:
+            return network
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # newer torch has another word for broadcast_buffers
+            return nn.parallel.DistributedDataParallel(
+                network,
+                device_ids=[torch.cuda.current_device()] if device.type == "cuda" else None,
+                broadcast_buffers=False,
+                gradient_as_bucket_view=True,
+            )
+
+
+ALONE = ProcessGroup()
+
+
+def refuse_other_command(group: ProcessGroup, facts: dict[str, Any]) -> None:
+    """See that all processes were given the same.
+
+    Args:
+        group: the processes.
+        facts: what decides the training, by name.
+
+    Raises:
+        SettingsError: this one was given something else than the first.
+    """
+    first = group.on_first(lambda: facts)
+    for name, value in facts.items():
+        if first.get(name) != value:
+            raise SettingsError(f"{name}: {value!r} here, {first.get(name)!r} in the first process; start all alike")
+
+
+_PATIENCE = timedelta(hours=6)
+"""The others wait while one checks and decodes a large data set; a process that dies is noticed at once anyway."""
+_FAILED = "failed"
+_MEETINGS = itertools.count()
+
+
+@contextmanager
+def join_process_group(device_name: str) -> Iterator[ProcessGroup]:
+    """The processes that torchrun started with this one, until the block ends; `ALONE` where it started none.
+
+    The first of them to fail says why, and the others end without a word. SIGTERM, which torchrun sends when it is
+    ended itself, counts as Ctrl-C; after an error it is ignored, so that a process comes to its words.
+
+    Args:
+        device_name: "auto", "cpu" or "cuda"; on CUDA each process takes the device of its number on the machine.
+
+    Raises:
+        SettingsError: torchrun's variables are not whole, or there are fewer devices than processes.
+        RankFailed: this process failed, and is not the first one; or another one died without a word.
+        SaidElsewhere: another process failed.
+    """
+    ranks = read_ranks()
+    if ranks.count == 1:
+        yield ALONE
+        return
+    device = choose_device(device_name)
+    if device.type == "cuda":
+        _take_device(ranks)
+    store = _meet(ranks, device)
+    whole = False
+    former = _let_terminations_interrupt()
+    try:
+        yield ProcessGroup(ranks)
+        whole = True
+    except BaseException as error:
+        # Torchrun ends the others once one has ended: that would cut off the words. It kills what is left after 30 s.
+        _handle_terminations(signal.SIG_IGN)
+        _drop_locals(error)
+        if isinstance(error, ReportedElsewhere):
+            raise
+        _end(error, ranks, store)
+    finally:
+        gc.collect()
+        if whole or device.type == "cpu":  # nccl might wait here for one that died
+            dist.destroy_process_group()
+        if whole:
+            _handle_terminations(former)
+
+
+def _take_device(ranks: Ranks) -> None:
+    there = torch.cuda.device_count()
+    if ranks.local_count > there:
+        raise SettingsError(
+            f"device: {ranks.local_count} processes on this machine and {there} CUDA device(s); take "
+            f"--nproc-per-node {there}, or --device cpu"
+        )
+    torch.cuda.set_device(ranks.local_rank)
+
+
+def _meet(ranks: Ranks, device: torch.device) -> Any:
+    """Start the collectives; the store in which a failure is told."""
+    try:
+        # A name of its own each time: what an earlier training left there would mislead.
+        store = dist.PrefixStore(f"trainer-{next(_MEETINGS)}", _store())  # type: ignore[attr-defined]
+        # What lies on the CPU goes through gloo on any machine.
+        dist.init_process_group(
+            "gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl",
+            store=store,
+            rank=ranks.rank,
+            world_size=ranks.count,
+            timeout=_PATIENCE,
+        )
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0][:160]
+        raise RankFailed(
+            f"{_name(ranks)}: cannot reach the others ({reason}); see that MASTER_ADDR and MASTER_PORT can be reached "
+            "from every machine, and name the network in GLOO_SOCKET_IFNAME where there are several"
+        ) from error
+    return store
+
+
+@cache
+def _store() -> Any:
+    """Where the processes find each other; one a process, since the first one may have to hold it for the others."""
+    from torch.distributed.rendezvous import rendezvous
+
+    store, _, _ = next(rendezvous("env://"))
+    return store
+
+
+def _end(error: BaseException, ranks: Ranks, store: Any) -> NoReturn:
+    """Say why this process ends, unless another one has failed before."""
+    if isinstance(error, KeyboardInterrupt) and error.__context__ is not None and _is_lost_peer(error.__context__):
+        error = error.__context__  # ended by torchrun for the same reason, a moment later
+    failure = 0 if isinstance(error, KeyboardInterrupt) else 1
+    try:
+        failed_before = store.add(_FAILED, failure) > failure
+    except RuntimeError:  # torchrun is gone, and the store with it
+        failed_before = False
+    if failed_before:
+        raise ReportedElsewhere from error
+    if _is_lost_peer(error):
+        raise RankFailed(
+            f"{_name(ranks)}: another one died without a word, perhaps for want of memory; every finished epoch is "
+            "saved, and the same command goes on after it"
+        ) from error
+    if isinstance(error, (TrainerError, OSError)) and not (ranks.first or isinstance(error, RankFailed)):
+        raise RankFailed(f"{_name(ranks)}: {error}") from error
+    raise error
+
+
+def _drop_locals(error: BaseException) -> None:
+    """Let go of what the frames of an error hold, DistributedDataParallel among it.
+
+    Gone after the collectives are ended, it would be their last owner and wait, with Python's lock in hand, for a
+    thread of theirs that wants that lock: for ever (torch 2.13).
+    """
+    found: BaseException | None = error
+    while found is not None:
+        traceback.clear_frames(found.__traceback__)
+        found = found.__cause__ or found.__context__
+
+
+def _is_lost_peer(error: BaseException) -> bool:
+    words = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        isinstance(error, dist.DistError) or "gloo" in words or "connection closed" in words
+    )
+
+
+def _name(ranks: Ranks) -> str:
+    return f"process {ranks.rank} of {ranks.count} (counted from 0)"
+
+
+def _let_terminations_interrupt() -> Any:
+    """Let SIGTERM raise KeyboardInterrupt; what it did before."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    return _handle_terminations(stop)
+
+
+def _handle_terminations(handler: Any) -> Any:
+    """Put a handler in place and give the former; off the main thread, which alone hears signals, nothing changes."""
+    if threading.current_thread() is threading.main_thread():
+        return signal.signal(signal.SIGTERM, handler)
+    return None

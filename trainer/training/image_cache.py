@@ -1,0 +1,305 @@
+"""Every image decoded once, in memory or mapped."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tqdm import tqdm
+
+from sdcore.errors import DataError
+from sdcore.torch_runtime import choose_device
+
+from ..config import TrainConfig
+from ..data.training_set import TrainingData
+from ..data.transforms import decode
+from ..tasks import TrainingImages
+from .distributed import ALONE, ProcessGroup
+
+CACHE_FOLDER_VARIABLE = "SD_DEFECTS_CACHE"
+
+_MEMORY_SHARE = 0.5
+"""Of the memory that is free, at most this is taken for pictures."""
+_DEVICE_SHARE = 0.4
+"""Of a GPU's free memory; the network needs the rest."""
+_THREADS = min(8, os.cpu_count() or 1)
+"""Pillow lets other threads run while it decodes."""
+
+Where = Literal["memory", "shared file", "mapped file", "device"]
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedImages:
+    """All pictures of one list."""
+
+    images: torch.Tensor
+    """(N, 3, S, S) uint8."""
+    where: Where
+
+
+def decode_all(
+    paths: Sequence[Path],
+    imgsz: int,
+    *,
+    progress: bool,
+    words: str = "decode",
+    limit_bytes: int | None = None,
+    folder: Path | None = None,
+) -> DecodedImages:
+    """Decode pictures into one tensor: 12 kB a picture at 64 px, 150 kB at 224.
+
+    Above the limit they go into a file that is mapped into memory, which gives the same bits and lets the
+    system drop what is not in use. It is found again by the paths, sizes and times of the pictures, and may be
+    deleted at any time no training runs.
+
+    Args:
+        paths: the pictures, in the order of the answer.
+        imgsz: side in pixels.
+        progress: show a bar on stderr.
+        words: what the bar says.
+        limit_bytes: most to hold in memory; None: half of what is free.
+        folder: for the mapped file; None: `cache_folder()`.
+
+    Raises:
+        DataError: one of them cannot be read, or the disk has no room.
+    """
+    shape = (len(paths), 3, imgsz, imgsz)
+    needed = len(paths) * 3 * imgsz * imgsz
+    if needed <= (memory_limit() if limit_bytes is None else limit_bytes):
+        images = np.empty(shape, dtype=np.uint8)
+        _fill(images, paths, imgsz, progress=progress, words=words)
+        return DecodedImages(torch.from_numpy(images), "memory")
+    file = (folder or cache_folder()) / f"pictures-{_key(paths, imgsz)}.npy"
+    _ensure(file, shape, paths, imgsz, progress=progress, words=words)
+    return DecodedImages(_map(file), "mapped file")
+
+
+def decode_shared(
+    paths: Sequence[Path],
+    imgsz: int,
+    *,
+    group: ProcessGroup,
+    progress: bool,
+    words: str = "decode",
+    limit_bytes: int | None = None,
+    folder: Path | None = None,
+) -> DecodedImages:
+    """As `decode_all`, but once a machine: one of its processes decodes, and all map the same file.
+
+    What would fit into memory goes into a file that has no name any more once all have mapped it: the system keeps
+    it in memory while there is room, and it is gone with the processes, however they end.
+
+    Args:
+        paths: see `decode_all`, as are all but one.
+        imgsz: see there.
+        group: the processes that train together.
+        progress: see there.
+        words: see there.
+        limit_bytes: see there; for all processes of the machine together.
+        folder: see there.
+
+    Raises:
+        DataError: as `decode_all` does.
+    """
+    if group.count == 1:
+        return decode_all(paths, imgsz, progress=progress, words=words, limit_bytes=limit_bytes, folder=folder)
+    shape = (len(paths), 3, imgsz, imgsz)
+    folder = folder or cache_folder()
+    kept = folder / f"pictures-{_key(paths, imgsz)}.npy"
+    lent = folder / f".lent-{group.on_first(lambda: secrets.token_hex(8))}.npy"
+    fits = len(paths) * 3 * imgsz * imgsz <= (memory_limit() if limit_bytes is None else limit_bytes)
+    try:
+        if group.ranks.leads_machine:
+            if fits and not _is_whole(kept, shape):
+                _write(lent, shape, paths, imgsz, progress=progress, words=words)
+            else:
+                _ensure(kept, shape, paths, imgsz, progress=progress, words=words)
+        group.wait()
+        where: Where = "shared file" if lent.is_file() else "mapped file"
+        images = _map(lent if where == "shared file" else kept)
+        group.wait()
+    finally:
+        if group.ranks.leads_machine:
+            with suppress(PermissionError):  # Windows removes no file that is mapped; it may be deleted later
+                lent.unlink(missing_ok=True)
+    return DecodedImages(images, where)
+
+
+def memory_limit(cache_gb: float | None = None) -> int:
+    """Bytes that pictures may take in memory: as asked, else half of what is free."""
+    if cache_gb is not None:
+        return int(cache_gb * 1e9)
+    import psutil  # type: ignore[import-untyped] # comes with yolov5
+
+    return int(_MEMORY_SHARE * psutil.virtual_memory().available)
+
+
+def cache_folder() -> Path:
+    """Where mapped files lie: $SD_DEFECTS_CACHE, else the user's own cache folder."""
+    asked = os.environ.get(CACHE_FOLDER_VARIABLE)
+    if asked:
+        return Path(asked)
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "sd-defects"
+
+
+def fits_device(needed_bytes: int, free_bytes: int) -> bool:
+    """Whether pictures may lie on a GPU with that much memory free."""
+    return needed_bytes <= _DEVICE_SHARE * free_bytes
+
+
+def bring_to(decoded: DecodedImages, device: torch.device) -> DecodedImages:
+    """The pictures on a GPU where they fit, so that no step waits for them; else where they are."""
+    if device.type != "cuda":
+        return decoded
+    free, _ = torch.cuda.mem_get_info(device)
+    return DecodedImages(decoded.images.to(device), "device") if fits_device(decoded.images.nbytes, free) else decoded
+
+
+def _fill(images: npt.NDArray[np.uint8], paths: Sequence[Path], imgsz: int, *, progress: bool, words: str) -> None:
+    def put(place: int) -> None:
+        images[place] = decode(paths[place], imgsz)
+
+    workers = ThreadPoolExecutor(max_workers=_THREADS)
+    try:
+        done = workers.map(put, range(len(paths)))
+        for _ in tqdm(done, desc=words, total=len(paths), unit="image", disable=not progress):
+            pass
+    finally:
+        workers.shutdown(cancel_futures=True)
+
+
+def _key(paths: Sequence[Path], imgsz: int) -> str:
+    digest = hashlib.sha256(f"v1 {imgsz}\n".encode())
+    for path in paths:
+        try:
+            facts = path.stat()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror}); it was listed a moment ago") from error
+        digest.update(f"{path.resolve().as_posix()}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:24]
+
+
+def _is_whole(file: Path, shape: tuple[int, ...]) -> bool:
+    try:
+        there = np.load(file, mmap_mode="r")
+    except (OSError, ValueError):
+        return False
+    return bool(there.shape == shape and there.dtype == np.uint8)
+
+
+def _map(file: Path) -> torch.Tensor:
+    # Copy on write: torch wants memory it may write to, and the file stays as it is.
+    return torch.from_numpy(np.load(file, mmap_mode="c"))
+
+
+def _ensure(
+    file: Path, shape: tuple[int, ...], paths: Sequence[Path], imgsz: int, *, progress: bool, words: str
+) -> None:
+    """A file of decoded pictures that stays: the one that is there, or a new one."""
+    there = _is_whole(file, shape)
+    if progress:
+        size = f"{int(np.prod(shape)) / 1e6:.0f} MB of pictures"
+        said = f"from {file}" if there else f"{size} go into {file}; it may be deleted after training"
+        tqdm.write(f"{words}: {said}", file=sys.stderr)
+    if not there:
+        _write(file, shape, paths, imgsz, progress=progress, words=words)
+
+
+def _write(
+    file: Path, shape: tuple[int, ...], paths: Sequence[Path], imgsz: int, *, progress: bool, words: str
+) -> None:
+    needed = int(np.prod(shape))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(file.parent).free
+    if needed > free:
+        raise DataError(
+            f"{file.parent}: {needed / 1e6:.0f} MB are needed for the decoded pictures and {free / 1e6:.0f} MB are "
+            f"free; make room, name another folder in {CACHE_FOLDER_VARIABLE}, or raise --cache-gb"
+        )
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        mapped = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
+        try:
+            _fill(mapped, paths, imgsz, progress=progress, words=words)
+            mapped.flush()
+        finally:
+            del mapped  # Windows renames no open file
+        part.replace(file)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingImageSets:
+    """All that a training looks at."""
+
+    train: TrainingImages
+    val: TrainingImages
+    where: Where
+    """Of the training images."""
+
+
+def load_images(
+    sources: TrainingData, config: TrainConfig, *, cache_gb: float | None, progress: bool, group: ProcessGroup = ALONE
+) -> TrainingImageSets:
+    """Decode every picture once, however often it is listed and by however many processes it is looked at.
+
+    Args:
+        sources: what to read.
+        config: with the side in pixels and the device.
+        cache_gb: most memory in GB to take; None: half of what is free.
+        progress: show bars on stderr.
+        group: the processes that train together.
+
+    Raises:
+        DataError: a picture cannot be read, or the disk has no room for what memory does not hold.
+    """
+    train_place = _places(image.path for image in sources.train)
+    val_place = _places(image.path for image in sources.val)
+    device, left = choose_device(config.device), memory_limit(cache_gb)
+    side = config.imgsz
+    words = "read training"
+    train = decode_shared(list(train_place), side, group=group, progress=progress, words=words, limit_bytes=left)
+    left -= train.images.nbytes if train.where in ("memory", "shared file") else 0
+    words = "read validation"
+    val = decode_shared(list(val_place), side, group=group, progress=progress, words=words, limit_bytes=left)
+    train, val = bring_to(train, device), bring_to(val, device)
+    number = {name: k for k, name in enumerate(sources.classes)}
+    return TrainingImageSets(
+        train=TrainingImages(
+            train.images,
+            torch.tensor([train_place[image.path] for image in sources.train]),
+            torch.tensor([number[image.label] for image in sources.train]),
+            torch.tensor([image.origin != "real" for image in sources.train]),
+        ),
+        val=TrainingImages(
+            val.images,
+            torch.tensor([val_place[image.path] for image in sources.val]),
+            torch.tensor([number[image.label] for image in sources.val]),
+        ),
+        where=train.where,
+    )
+
+
+def _places(paths: Iterable[Path]) -> dict[Path, int]:
+    """Each path once, with its place in the order of first mention."""
+    return {path: place for place, path in enumerate(dict.fromkeys(paths))}

@@ -1,0 +1,195 @@
+"""The training loop: pictures in memory -> one record and one set of weights an epoch. No files."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import torch
+from tqdm import tqdm
+
+from sdcore.errors import SettingsError
+from sdcore.torch_runtime import choose_device, isolated_rng, torch_threads
+
+from ..config import TrainConfig
+from ..evaluation.history import EpochRecord
+from ..tasks import Task, TrainingImages, ValidationScore
+from .distributed import ALONE, ProcessGroup
+from .run_folder import ResumeState
+from .session import Session
+
+_LOOK_EVERY = 8
+"""Steps between two looks at the loss: each makes a GPU wait for the CPU, and the processes for each other."""
+
+
+@dataclass(frozen=True, eq=False)
+class EpochResult:
+    """What an epoch measured, and the weights it measured."""
+
+    record: EpochRecord
+    state: dict[str, torch.Tensor]
+    """State dict of the averaged weights, on the CPU."""
+    resume: Callable[[], dict[str, Any]]
+    """What `run_epochs` goes on from; to be called before the next epoch is asked for."""
+
+
+def run_epochs(
+    train: TrainingImages,
+    val: TrainingImages,
+    task: Task,
+    config: TrainConfig,
+    *,
+    progress: bool,
+    resume_from: ResumeState | None = None,
+    asked_to_stop: Callable[[], bool] = lambda: False,
+    group: ProcessGroup = ALONE,
+) -> Generator[EpochResult, None, None]:
+    """Train a network, yielding after each epoch.
+
+    AdamW with a linear warm-up and a decay per step; the weights that are validated and yielded are an
+    exponential moving average. On a CPU the same config, pictures and versions give the same bits.
+
+    Several processes share the images of each step and of the validation, and yield the same, but for the times.
+
+    Args:
+        train: what is learnt from.
+        val: what each epoch is judged on.
+        task: what the network is trained to do.
+        config: with a batch size that is a number.
+        progress: show a bar for each epoch on stderr.
+        resume_from: the epochs that are done, and what `EpochResult.resume` gave after the last; None starts afresh.
+        asked_to_stop: looked at after each step; the loop then ends there, in the middle of an epoch. Of several
+            processes it is enough that one is asked.
+        group: the processes that train together, each calling this with the same.
+
+    Raises:
+        SettingsError: the loss is no longer a number, or the device is not there.
+        CheckpointError: `config.weights` cannot be used.
+    """
+    device = choose_device(config.device)
+    with torch_threads(config.threads), isolated_rng(device), _kernels(device, deterministic=config.deterministic):
+        torch.manual_seed(config.seed)
+        session = Session(train, task, config, device, group)
+        if resume_from is not None:
+            session.restore(resume_from.session)
+        elif session.started_from and progress:
+            tqdm.write(session.started_from, file=sys.stderr)
+        epochs_done = len(resume_from.epochs) if resume_from is not None else 0
+        for epoch in range(epochs_done + 1, config.epochs + 1):
+            begin = time.perf_counter()
+            train_loss, seen, stopped = _train_epoch(session, epoch, config, progress, asked_to_stop, group)
+            if stopped:
+                return
+            trained = time.perf_counter()
+            measured = _validate(session, val, task, config, device, group)
+            yield EpochResult(
+                EpochRecord(
+                    epoch=epoch,
+                    train_loss=train_loss,
+                    val_loss=measured.loss,
+                    val_accuracy=measured.accuracy,
+                    val_macro_f1=measured.macro_f1,
+                    lr=session.lr,
+                    images_per_s=seen / (trained - begin),
+                    seconds=time.perf_counter() - begin,
+                    val_miss_rate=measured.miss_rate,
+                    val_overkill_rate=measured.overkill_rate,
+                ),
+                {name: tensor.detach().cpu().clone() for name, tensor in session.average.network.state_dict().items()},
+                session.state,
+            )
+
+
+def _validate(
+    session: Session,
+    val: TrainingImages,
+    task: Task,
+    config: TrainConfig,
+    device: torch.device,
+    group: ProcessGroup,
+) -> ValidationScore:
+    """The score of all validation images, each counted once; the processes share the work."""
+    own = group.share_of(len(val.places))
+    at_once = max(2, 2 * config.images_a_step // (config.accumulate * group.count))
+    rows = task.prediction_rows(session.average.network, val.part(own), device, at_once)
+    return task.validation_score(group.gather(rows, len(val.places)), val)
+
+
+def _train_epoch(
+    session: Session,
+    epoch: int,
+    config: TrainConfig,
+    progress: bool,
+    asked_to_stop: Callable[[], bool],
+    group: ProcessGroup,
+) -> tuple[float, int, bool]:
+    """Mean loss of the epoch's images, how many they were, and whether it was broken off."""
+    batches = session.start_epoch()
+    # On a CPU a step takes long beside a word between the processes, so that they can end at once.
+    every = 1 if group.count > 1 and choose_device(config.device).type == "cpu" else _LOOK_EVERY
+    total, seen = 0.0, 0
+    waiting: list[tuple[torch.Tensor, int]] = []
+    with _bar(batches, epoch, config.epochs, progress) as bar:
+        for number, batch in enumerate(batches, start=1):
+            waiting.append((session.step(batch), len(batch)))
+            if group.count == 1 and asked_to_stop():
+                return total / max(1, seen), seen, True
+            if number % every and number != len(batches):
+                continue
+            values, stopped = _agree(torch.stack([loss for loss, _ in waiting]), asked_to_stop, group)
+            for value, (_, count) in zip(values, waiting, strict=True):
+                if not math.isfinite(value):
+                    raise SettingsError(
+                        f"lr: the loss became {value} in epoch {epoch} with lr {config.lr}; try --lr {config.lr / 10:g}"
+                    )
+                total, seen = total + value * count, seen + count
+            if stopped:
+                return total / seen, seen, True
+            bar.update(sum(count for _, count in waiting))
+            bar.set_postfix(loss=f"{total / seen:.3f}", refresh=False)
+            waiting.clear()
+    return total / seen, seen, False
+
+
+def _agree(losses: torch.Tensor, asked_to_stop: Callable[[], bool], group: ProcessGroup) -> tuple[list[float], bool]:
+    """The losses over all processes, and whether one of these was asked to stop, so that all end after this step."""
+    if group.count == 1:
+        return losses.tolist(), False
+    *values, asked = group.sum(
+        torch.cat([losses.detach().cpu().double(), torch.tensor([float(asked_to_stop())])])
+    ).tolist()
+    return values, asked > 0
+
+
+@contextmanager
+def _kernels(device: torch.device, *, deterministic: bool) -> Iterator[None]:
+    """Choose between the same bits every time and the fastest kernels, and leave torch as it was.
+
+    A CPU with a fixed number of threads gives the same bits anyway. On CUDA an operation that knows no
+    deterministic way is named in a warning.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    workspace = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS sums in one order only with this
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=not deterministic, deterministic=deterministic):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        if workspace is None:
+            del os.environ["CUBLAS_WORKSPACE_CONFIG"]
+
+
+def _bar(batches: list[torch.Tensor], epoch: int, epochs: int, progress: bool) -> tqdm[NoReturn]:
+    count = sum(len(batch) for batch in batches)
+    return tqdm(total=count, desc=f"epoch {epoch}/{epochs}", unit="image", disable=not progress)

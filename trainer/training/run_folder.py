@@ -1,0 +1,308 @@
+"""A run written, resumed, recognised; its result."""
+
+from __future__ import annotations
+
+import io
+import platform
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sdcore import __version__
+from sdcore.errors import SettingsError
+from sdcore.files import TEMPORARY_PATTERN, read_json_or_none, write_bytes_atomically, write_json
+from sdcore.torch_runtime import MixedPrecision, choose_device
+
+from ..config import TrainConfig
+from ..errors import CheckpointError
+from ..evaluation.diagnosis import EarlyStopping
+from ..evaluation.history import HISTORY_NAME, EpochRecord, History, read_history
+from ..models.decision_threshold import OPERATING_POINT_NAME, VALIDATION_PREDICTIONS_NAME
+from ..run_files import (
+    BEST_NAME,
+    CONFIG_NAME,
+    DATA_NAME,
+    ENVIRONMENT_NAME,
+    EVENTS_FOLDER,
+    LAST_NAME,
+    NEAR_NAME,
+    RESUME_NAME,
+)
+
+CURVES_NAME = "curves.png"
+EXAMPLES_NAME = "examples.png"
+
+_RUN_FILES = (
+    RESUME_NAME,
+    HISTORY_NAME,
+    BEST_NAME,
+    LAST_NAME,
+    CURVES_NAME,
+    EXAMPLES_NAME,
+    CONFIG_NAME,
+    DATA_NAME,
+    ENVIRONMENT_NAME,
+    NEAR_NAME,
+    OPERATING_POINT_NAME,
+    VALIDATION_PREDICTIONS_NAME,
+)
+_PACKAGES = ("torch", "torchvision", "yolov5", "numpy", "pillow")
+
+
+def clear_run(run: Path) -> None:
+    """Remove whatever an interrupted or replaced training left."""
+    for name in _RUN_FILES:
+        (run / name).unlink(missing_ok=True)
+    clear_events(run)
+    clear_parts(run)
+
+
+def clear_parts(run: Path) -> None:
+    """Remove files that were broken off half-written."""
+    for path in run.glob(TEMPORARY_PATTERN):
+        path.unlink(missing_ok=True)
+
+
+def write_facts(run: Path, config: TrainConfig, data: dict[str, Any], environment: dict[str, Any]) -> None:
+    """Write `config.json`, `data.json` and `environment.json`."""
+    write_json(run / CONFIG_NAME, config.model_dump(mode="json"))
+    write_json(run / DATA_NAME, data)
+    write_json(run / ENVIRONMENT_NAME, environment)
+
+
+def finished_epochs(run: Path) -> tuple[EpochRecord, ...]:
+    """The epochs of a training that came to its end; empty when there is none, or it was interrupted."""
+    if (run / RESUME_NAME).is_file() or not ((run / HISTORY_NAME).is_file() and (run / BEST_NAME).is_file()):
+        return ()
+    epochs = read_history(run).epochs
+    config = read_json_or_none(run / CONFIG_NAME) or {}
+    may_stop_early = config.get("patience") is not None or config.get("stop_on") is not None
+    return epochs if may_stop_early or len(epochs) >= int(config.get("epochs", 0)) else ()
+
+
+def describe_change(run: Path, config: TrainConfig, fingerprint: str) -> str | None:
+    """What of a run's settings and images is not as asked for, in words; None when all is.
+
+    A setting that a run of an older version does not name had its default value, and "auto" takes what is there.
+    """
+    there = read_json_or_none(run / CONFIG_NAME)
+    if not there:
+        return f"no readable {CONFIG_NAME}"
+    asked = config.model_dump(mode="json")
+    names = set(asked)
+    if there.get("weights_sha256"):
+        names.discard("weights")  # the same weights under another name
+    elif "weights_sha256" not in there:
+        names.discard("weights_sha256")
+    defaults = TrainConfig().model_dump(mode="json")
+    for name in sorted(names):
+        found = there.get(name, defaults[name])
+        if isinstance(found, dict):
+            found = {**defaults[name], **found}
+        if found != asked[name] and not (asked[name] == "auto" and name in ("batch_size", "layout")):
+            if isinstance(found, dict):
+                part = next(key for key in asked[name] if found.get(key) != asked[name][key])
+                return f"{name}.{part} {found.get(part)!r}, asked for {asked[name][part]!r}"
+            return f"{name} {found!r}, asked for {asked[name]!r}"
+    data = read_json_or_none(run / DATA_NAME) or {}
+    return None if data.get("fingerprint") == fingerprint else "other images"
+
+
+def refuse_other_machine(run: Path, environment: dict[str, Any]) -> None:
+    """Let an interrupted run go on only where it comes to the same bits.
+
+    Raises:
+        SettingsError: another torch, processor, number format or number of processes than it was started with.
+    """
+    there = {"processes": 1, **(read_json_or_none(run / ENVIRONMENT_NAME) or {})}
+    if there["processes"] != environment["processes"]:
+        raise SettingsError(
+            f"{run}: was interrupted with {there['processes']} process(es), here there are {environment['processes']}, "
+            "and batch statistics would be of other parts; go on with as many (torchrun --nproc-per-node), or add "
+            "--overwrite to start anew"
+        )
+    for name in ("torch", "device", "precision"):
+        if there.get(name) != environment[name]:
+            raise SettingsError(
+                f"{run}: was interrupted with {name} {there.get(name)}, here it is {environment[name]}; go on there, "
+                "or add --overwrite to start anew"
+            )
+
+
+def refuse_mixed_layout(run: Path, *, several: bool) -> None:
+    """Keep a run and a folder of runs apart.
+
+    Raises:
+        SettingsError: `run` is a file, or is the one where the other is to be made.
+    """
+    if run.exists() and not run.is_dir():
+        raise SettingsError(f"{run}: a file; expected a folder to write the run into, choose another -o")
+    if several and (run / CONFIG_NAME).is_file():
+        raise SettingsError(f"{run}: is a run itself, so runs of several seeds cannot go into it; choose another -o")
+    if not several and any(run.glob(f"seed-*/{CONFIG_NAME}")):
+        raise SettingsError(f"{run}: holds runs of several seeds, so it cannot become one itself; choose another -o")
+
+
+def describe_environment(config: TrainConfig, *, pictures: str, processes: int = 1) -> dict[str, Any]:
+    """Versions, processor and choices that a run was made with; goes into `environment.json`.
+
+    Args:
+        config: of the run, tuned for this machine.
+        pictures: where the decoded training pictures lie.
+        processes: that train together.
+    """
+    device = choose_device(config.device)
+    return {
+        "sd-defects": __version__,
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        **{name: _version_or_none(name) for name in _PACKAGES},
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "processes": processes,
+        "threads": config.threads,
+        "precision": MixedPrecision(device, amp=config.amp).name,
+        "layout": config.layout,
+        "pictures": pictures,
+    }
+
+
+def _version_or_none(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+_FORMAT = "sd-defects training in progress"
+_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class ResumeState:
+    """The epochs that are done, and the training as it stood after them."""
+
+    epochs: tuple[EpochRecord, ...]
+    """One or more."""
+    session: dict[str, Any]
+    """What `EpochResult.resume` gave."""
+
+
+def save_progress(path: Path, epochs: Sequence[EpochRecord], session: dict[str, Any]) -> None:
+    """Write `resume.pt` atomically: tensors and plain values.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    content = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "epochs": [asdict(record) for record in epochs],
+        "session": session,
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_bytes_atomically(path, buffer.getvalue())
+
+
+def load_progress(path: Path) -> ResumeState:
+    """Read `resume.pt`; no code in the file is run.
+
+    Raises:
+        CheckpointError: it is damaged, or another version wrote it.
+    """
+    try:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about other pickle protocols; what cannot be read raises
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        if content["format"] != _FORMAT or content["version"] != _VERSION:
+            raise ValueError(f"format {content['format']!r}, version {content['version']}")
+        epochs = tuple(EpochRecord(**record) for record in content["epochs"])
+        if not epochs:
+            raise ValueError("no epoch in it")
+        return ResumeState(epochs, dict(content["session"]))
+    except OSError:
+        raise
+    except Exception as error:  # on foreign bytes the reader fails in many ways
+        words = str(error).partition("\n")[0][:120] or type(error).__name__
+        raise CheckpointError(
+            f"{path}: the state of an interrupted training cannot be read ({words}); add --overwrite to start it anew"
+        ) from error
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished run."""
+
+    run: Path
+    seed: int
+    best: EpochRecord
+    """The epoch whose weights are `best.pt`."""
+    epochs: int
+    images_per_s: float
+    """Median over the epochs, training alone; of all processes together."""
+    was_there: bool
+    """The run had been trained before, of the same config and data, and was left as it is."""
+    resumed_after: int = 0
+    """Epochs that an interrupted training had done before this one went on."""
+    stopped: str = ""
+    """Why it ended before its last epoch, in words; "" when it did not."""
+    diagnosis: str = ""
+    """What its loss curves say, in one sentence."""
+
+
+def read_result(run: Path, config: TrainConfig, *, n_classes: int) -> TrainResult:
+    """What a finished run achieved, from its own record.
+
+    Args:
+        run: a finished run.
+        config: what it was trained with.
+        n_classes: that it tells apart.
+    """
+    epochs = finished_epochs(run)
+    watch = EarlyStopping(config, epochs, n_classes=n_classes, announce=False)
+    return make_result(run, config, epochs, watch, was_there=True)
+
+
+def make_result(
+    run: Path,
+    config: TrainConfig,
+    records: Sequence[EpochRecord],
+    watch: EarlyStopping,
+    *,
+    was_there: bool = False,
+    resumed_after: int = 0,
+) -> TrainResult:
+    """What the epochs of a training come to.
+
+    Args:
+        run: its folder.
+        config: what it was trained with.
+        records: its epochs, one or more.
+        watch: that has looked at them.
+        was_there: see `TrainResult`.
+        resumed_after: see there.
+    """
+    rates = sorted(record.images_per_s for record in records)
+    return TrainResult(
+        run=run,
+        seed=config.seed,
+        best=History(tuple(records)).best_by(config.monitor),
+        epochs=len(records),
+        images_per_s=rates[len(rates) // 2],
+        was_there=was_there,
+        resumed_after=resumed_after,
+        stopped=watch.reason or "",
+        diagnosis=watch.line,
+    )
+
+
+def clear_events(run: Path) -> None:
+    """Remove the events of a former training."""
+    for path in (run / EVENTS_FOLDER).glob("events.out.tfevents.*"):
+        path.unlink()

@@ -1,0 +1,264 @@
+"""All that changes while a network is trained, and one step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+
+from sdcore.torch_runtime import ExponentialMovingAverage, MixedPrecision
+
+from ..config import TrainConfig
+from ..data.transforms import apply_variation, draw_variation, normalise
+from ..tasks import Task, TrainingImages, gather_batch
+from .distributed import ALONE, ProcessGroup
+from .sampling import EpochOrder, parts_of
+
+
+class Session:
+    """A training in progress: network, average, optimizer, chance and order.
+
+    Build it, and call `step`, with torch's global generator seeded and kept apart; `run_epochs` does both. Of several
+    processes each has its own, draws the same chance and order, and works through its parts of each batch; after a
+    step all hold the same network, average and optimizer.
+
+    Raises:
+        CheckpointError: `config.weights` cannot be used.
+        SettingsError: the pictures do not fit the config.
+    """
+
+    def __init__(
+        self,
+        train: TrainingImages,
+        task: Task,
+        config: TrainConfig,
+        device: torch.device,
+        group: ProcessGroup = ALONE,
+    ) -> None:
+        self._train, self._config, self._device, self._group = train, config, device, group
+        self.memory_format = memory_format(config.layout)
+        network, self.started_from = task.build_network()
+        self.network = network.to(device, memory_format=self.memory_format)  # type: ignore[call-overload]
+        self.average = ExponentialMovingAverage(self.network, config.ema_decay)
+        self._optimizer = torch.optim.AdamW(_parameter_groups(self.network, config.weight_decay), lr=config.lr)
+        self._precision = MixedPrecision(device, amp=config.amp)
+        self._chance = torch.Generator().manual_seed(config.seed)
+        self._parts = config.accumulate * group.count
+        self._order = order_of(train, config, self._chance, parts=self._parts)
+        self._part_loss = task.part_loss(train, device)
+        self._steps_done = 0
+        self.lr = config.lr
+        """Learning rate of the last step."""
+        self._statistics = SharedBatchNorm(self.network, parts=config.accumulate, group=group)
+        self._parallel = group.parallel(self.network, device)
+        if group.count > 1:
+            self._settle()
+
+    def start_epoch(self) -> list[torch.Tensor]:
+        """The batches of the next epoch, each (B,) int64 indices; the network is put into training mode."""
+        self.network.train()
+        return self._order.next_epoch()
+
+    def step(self, batch: torch.Tensor) -> torch.Tensor:
+        """One step of the optimizer on a batch of indices.
+
+        Returns:
+            The part of the batch's mean loss that this process worked out, a scalar on the device; over the processes
+            they add up to that mean.
+        """
+        config = self._config
+        self.lr = config.lr * lr_share(self._steps_done, self._order.steps, config)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.lr
+        variation = draw_variation(len(batch), config.augment, self._chance)
+        own = parts_of(len(batch), self._parts)[self._group.ranks.rank * config.accumulate :][: config.accumulate]
+        self._optimizer.zero_grad(set_to_none=True)
+        scaler, losses = self._precision.scaler, []
+        for number, part in enumerate(own, start=1):
+            varied = variation.part(part)
+            pixels = apply_variation(gather_batch(self._train, self._train.places[batch[part]], self._device), varied)
+            with self._statistics.of_part(number), self._gradients(stay_here=number < len(own)):
+                with self._precision.autocast():
+                    output = self._parallel(normalise(pixels).contiguous(memory_format=self.memory_format))
+                    loss = self._part_loss(output, batch, part, varied)
+                # The gradients of all processes are averaged where they are to be added.
+                scaler.scale(loss * self._group.count).backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+        if config.clip_norm:
+            scaler.unscale_(self._optimizer)
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm)
+        scaler.step(self._optimizer)
+        scaler.update()
+        self._statistics.share()
+        self.average.update(self.network)
+        self._steps_done += 1
+        return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+
+    def _gradients(self, *, stay_here: bool) -> AbstractContextManager[object]:
+        """Around a part's pass: whether the processes' gradients are averaged at its end."""
+        return self._parallel.no_sync() if stay_here and self._group.count > 1 else nullcontext()  # type: ignore
+
+    def _settle(self) -> None:
+        """One pass that is thrown away, since the first of DistributedDataParallel settles how gradients are grouped.
+
+        Floats of three processes and more add up to other bits in other groups, and a training that is gone on with
+        has to come to the bits of one that never was interrupted.
+        """
+        before = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+        side = self._config.imgsz
+        images = torch.zeros((2, 3, side, side), device=self._device).contiguous(memory_format=self.memory_format)
+        self.network.train()
+        _total(self._parallel(images)).backward()  # type: ignore[no-untyped-call]
+        self.network.load_state_dict(before)
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values from which `restore` goes on as if nothing had come between.
+
+        The tensors are the living ones: save or copy them before the next step.
+        """
+        return {
+            "network": self.network.state_dict(),
+            "average": self.average.state(),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._precision.scaler.state_dict(),
+            "order": self._order.state(),
+            "steps_done": self._steps_done,
+            "chance": self._chance.get_state(),
+            "torch_chance": torch.get_rng_state(),
+            "cuda_chance": torch.cuda.get_rng_state_all() if self._device.type == "cuda" else [],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave, in a session of the same pictures and config."""
+        self.network.load_state_dict(state["network"])
+        self.average.restore(state["average"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._precision.scaler.load_state_dict(state["scaler"])
+        self._order.restore(state["order"])
+        self._steps_done = int(state["steps_done"])
+        self._chance.set_state(state["chance"])
+        torch.set_rng_state(state["torch_chance"])
+        if state["cuda_chance"]:
+            torch.cuda.set_rng_state_all(state["cuda_chance"])
+
+
+def order_of(train: TrainingImages, config: TrainConfig, chance: torch.Generator, *, parts: int) -> EpochOrder:
+    """The order in which a training of this config shows its pictures.
+
+    Args:
+        train: the pictures.
+        config: of the training.
+        chance: where chance comes from.
+        parts: that a step is worked through in, over all processes.
+
+    Raises:
+        SettingsError: the pictures do not fit the config.
+    """
+    return EpochOrder(
+        train.labels.tolist(),
+        batch_size=config.images_a_step,
+        images_per_epoch=config.images_per_epoch,
+        balance=config.balance,
+        generator=chance,
+        added_share=config.generated_share,
+        added=[] if train.added is None else train.added.tolist(),
+        parts=parts,
+    )
+
+
+def memory_format(layout: str) -> torch.memory_format:
+    """Torch's word for a resolved layout."""
+    return torch.contiguous_format if layout == "contiguous" else torch.channels_last
+
+
+def _total(output: Any) -> torch.Tensor:
+    """The sum of all numbers a network gave: of a tensor, or of several in a list."""
+    if isinstance(output, torch.Tensor):
+        return output.sum()
+    return torch.stack([_total(one) for one in output]).sum()
+
+
+def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    parameters = [one for one in network.parameters() if one.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+LAST_LR_SHARE = 0.01
+"""The rate ends at this share of its highest."""
+
+
+def lr_share(step: int, steps_per_epoch: int, config: TrainConfig) -> float:
+    """Share of the highest learning rate at a step, counted from 0: a line up, then the schedule down to 0.01.
+
+    With x from 0 at the end of the warm-up to 1 at the last step, "cosine" is
+    0.01 + 0.99 (1 + cos(pi x)) / 2 (Loshchilov and Hutter, SGDR, 2017) and "linear" is 1 - 0.99 x.
+    """
+    all_steps = config.epochs * steps_per_epoch
+    # A short run warms up over a third of itself at most.
+    warmup = min(round(config.warmup_epochs * steps_per_epoch), all_steps // 3)
+    if step < warmup:
+        return (step + 1) / warmup
+    done = min((step - warmup) / max(1, all_steps - 1 - warmup), 1.0)
+    left = (1 + math.cos(math.pi * done)) / 2 if config.schedule == "cosine" else 1 - done
+    return LAST_LR_SHARE + (1 - LAST_LR_SHARE) * left
+
+
+class SharedBatchNorm:
+    """Lets a step move the running statistics once, by the mean over its parts, however they are dealt out.
+
+    Each part is normalised by its own mean and variance. With the momentum m and s_k the statistics of part k of P,
+    a step takes running statistics r to (1 - m) r + m (s_1 + ... + s_P) / P. One process after another comes to that
+    with the momentum (m / P) / (1 - (P - k) m / P) in part k; then the mean over the processes is the mean over all
+    parts. So two processes move them as one process does in two parts, and P = 1 is plain batch normalisation.
+
+    Args:
+        network: whose layers are meant.
+        parts: of a step, in this process.
+        group: the processes.
+    """
+
+    def __init__(self, network: nn.Module, *, parts: int, group: ProcessGroup) -> None:
+        self._layers = [one for one in network.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
+        self._momentum = [one.momentum for one in self._layers]
+        self._parts, self._group = parts, group
+
+    @contextmanager
+    def of_part(self, number: int) -> Iterator[None]:
+        """Around the passes of a part, counted from 1."""
+        if self._parts == 1:
+            yield
+            return
+        for layer, momentum in zip(self._layers, self._momentum, strict=True):
+            if momentum is not None:
+                each = momentum / self._parts
+                layer.momentum = each / (1 - (self._parts - number) * each)
+        try:
+            yield
+        finally:
+            for layer, momentum in zip(self._layers, self._momentum, strict=True):
+                layer.momentum = momentum
+
+    def share(self) -> None:
+        """After the last part: bring the running statistics of all processes to their mean.
+
+        Layers that are frozen, or see the images of all processes anyway, are alike already.
+        """
+        if self._group.count == 1:
+            return
+        layers = [one for one in self._layers if one.training and not isinstance(one, nn.SyncBatchNorm)]
+        self._group.average_(
+            [
+                one
+                for layer in layers
+                for one in (layer.running_mean, layer.running_var)
+                if isinstance(one, torch.Tensor)
+            ]
+        )

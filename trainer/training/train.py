@@ -1,0 +1,345 @@
+"""Train(job): prepares, loops, writes through RunWriter (new), which alone asks the first process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from sdcore.errors import SettingsError
+from sdcore.progress import Interrupted, deferred_interrupts, print_note
+from sdcore.torch_runtime import choose_device
+
+from ..config import TrainConfig, TrainingJob, require_whole_parts
+from ..data.check import write_look_alike_page
+from ..data.training_set import TrainingData, build_training_set
+from ..data.transforms import MEAN, STD
+from ..evaluation.diagnosis import EarlyStopping
+from ..evaluation.history import HISTORY_NAME, EpochRecord, History, write_history
+from ..messages import text
+from ..models.checkpoints import Checkpoint, save_checkpoint
+from ..models.initial_weights import with_weights_hash
+from ..run_files import BEST_NAME, CONFIG_NAME, LAST_NAME, NEAR_NAME, RESUME_NAME, read_config
+from ..tasks.classification import Classification
+from .distributed import ProcessGroup, join_process_group, refuse_other_command
+from .image_cache import TrainingImageSets, load_images
+from .loop import EpochResult, run_epochs
+from .run_folder import (
+    CURVES_NAME,
+    EXAMPLES_NAME,
+    ResumeState,
+    TrainResult,
+    clear_parts,
+    clear_run,
+    describe_change,
+    describe_environment,
+    finished_epochs,
+    load_progress,
+    make_result,
+    read_result,
+    refuse_mixed_layout,
+    refuse_other_machine,
+    save_progress,
+    write_facts,
+)
+from .run_plots import EventLog, draw_curves, draw_examples, open_event_log, require_tensorboard
+from .sampling import steps_in_epoch
+from .tuning import tune_to_machine
+
+
+def train(job: TrainingJob, *, progress: bool = True) -> list[TrainResult]:
+    """Train on a DATA folder, once a seed.
+
+    With one seed `job.run` is the run itself; with several each is `job.run/seed-<seed>`. A finished run of the same
+    config and data is left as it is; one that was interrupted goes on after its last whole epoch, and ends with
+    the bits that an unbroken one has on a CPU.
+
+    Started by torchrun, all its processes train each run together: every one of them has to make this call, the
+    first one writes, and all return the same.
+
+    Args:
+        job: what is trained on, how, and where the run goes.
+        progress: show bars on stderr, and a line of diagnosis when it changes.
+
+    Raises:
+        DataError: the data cannot be used (with its branches LeakageError and GeneratedSetError).
+        SettingsError: the run folder holds another run, seeds repeat, or the loss is no longer a number.
+        CheckpointError: the weights to start from, or the state to go on from, cannot be used.
+        MissingExtra: `job.tensorboard` without the package.
+        Interrupted: Ctrl-C; the epochs that were done are saved.
+        RankFailed: one of several processes could not go on; SaidElsewhere in the others.
+    """
+    seeds = list(job.all_seeds)
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise SettingsError(f"seed: found {seeds}; expected one or more, each once")
+    if job.tensorboard:
+        require_tensorboard()
+    with join_process_group(job.config.device) as group:
+        choose_device(job.config.device)
+        refuse_other_command(
+            group, {"DATA": str(job.data), "RUN": str(job.run), "seeds": seeds, **job.config.model_dump(mode="json")}
+        )
+        progress = progress and group.first
+        prepared = prepare_runs(job, group, progress=progress)
+        # Each process reads it anew: on another machine it may be another file.
+        job = replace(job, config=with_weights_hash(job.config))
+        data, images = prepared.data, None
+        results = []
+        for one, there in zip(job.by_seed(), prepared.there, strict=True):
+            if isinstance(there, TrainResult):
+                results.append(there)
+                continue
+            images = images or load_images(data, job.config, cache_gb=job.cache_gb, progress=progress, group=group)
+            results.append(_train_one(RunWriter(one, data, images, group), there, progress=progress))
+        return results
+
+
+def interrupted(run: Path, epochs_done: int) -> Interrupted:
+    """What a training raises where Ctrl-C stopped it: says what is saved and how to go on."""
+    if not epochs_done:
+        return Interrupted(f"stopped before the first epoch of {run} was finished; the same command starts it again")
+    kept = f"epoch 1 is saved in {run}" if epochs_done == 1 else f"epochs 1 to {epochs_done} are saved in {run}"
+    return Interrupted(f"stopped; {kept}, and the same command goes on after that")
+
+
+class RunWriter:
+    """The folder of one run, from its first file to its result.
+
+    Every process calls each method, at the same point of the training. The first process alone reads and writes the
+    folder; the others wait for it, and all get what it found or decided.
+
+    Args:
+        job: of one seed.
+        data: what is trained on.
+        images: the same, decoded.
+        group: the processes that train together.
+    """
+
+    def __init__(self, job: TrainingJob, data: TrainingData, images: TrainingImageSets, group: ProcessGroup) -> None:
+        self.job, self.data, self.images, self.group = job, data, images, group
+        self.config = job.config
+        """Of the run: once it has begun or is resumed, every "auto" is resolved."""
+
+    def begin(self, config: TrainConfig) -> None:
+        """Replace what lies in the run folder by what is known before the first epoch.
+
+        Args:
+            config: of the run, tuned for this machine.
+        """
+        self.config = config
+        self.group.on_first(self._begin)
+
+    def resume(self) -> None:
+        """Take the settings of an interrupted run.
+
+        Raises:
+            SettingsError: it was interrupted on a machine that comes to other bits.
+        """
+        self.config = self.group.on_first(self._resume)
+
+    def save_epoch(
+        self, result: EpochResult, records: Sequence[EpochRecord], log: EventLog, watch: EarlyStopping
+    ) -> str | None:
+        """Put an epoch, the last of `records`, on disk and judge it, once for all processes.
+
+        Returns:
+            Why the training ends with it, if it does so early.
+        """
+        return self.group.on_first(partial(self._save_epoch, result, records, log, watch))
+
+    def finish(self, records: Sequence[EpochRecord], watch: EarlyStopping, *, resumed_after: int) -> TrainResult:
+        """Write what is known after the last epoch; from here on the run counts as finished.
+
+        Args:
+            records: all epochs.
+            watch: that has looked at them.
+            resumed_after: epochs that an interrupted training had done before.
+        """
+        return self.group.on_first(partial(self._finish, records, watch, resumed_after))
+
+    def _begin(self) -> None:
+        run, config, data = self.job.run, self.config, self.data
+        environment = self._environment(config)
+        clear_run(run)
+        write_facts(run, config, data.summary, environment)
+        if data.near:
+            held_out = len(data.dataset.val) + len(data.dataset.test)
+            write_look_alike_page(run / NEAR_NAME, data.dataset.root, data.near, pictures=held_out)
+        draw_examples(run / EXAMPLES_NAME, self.images.train, config, parts=config.accumulate * self.group.count)
+
+    def _resume(self) -> TrainConfig:
+        run = self.job.run
+        clear_parts(run)
+        # The same weights may have moved.
+        config = read_config(run).model_copy(update={"weights": self.job.config.weights})
+        refuse_other_machine(run, self._environment(config))
+        return config
+
+    def _environment(self, config: TrainConfig) -> dict[str, object]:
+        return describe_environment(config, pictures=self.images.where, processes=self.group.count)
+
+    def _save_epoch(
+        self, result: EpochResult, records: Sequence[EpochRecord], log: EventLog, watch: EarlyStopping
+    ) -> str | None:
+        """Broken off anywhere in here, the epoch is trained again and its files are written over."""
+        run, config = self.job.run, self.config
+        checkpoint = Checkpoint(
+            model=config.model,
+            classes=self.data.classes,
+            imgsz=config.imgsz,
+            mean=MEAN,
+            std=STD,
+            epoch=result.record.epoch,
+            val_macro_f1=result.record.val_macro_f1,
+            state=result.state,
+        )
+        if History(tuple(records)).best_by(config.monitor) is result.record:
+            save_checkpoint(run / BEST_NAME, checkpoint)
+        save_checkpoint(run / LAST_NAME, checkpoint)
+        save_progress(run / RESUME_NAME, records, result.resume())
+        # After the state to go on from: a history without one would pass for a finished run.
+        write_history(run / HISTORY_NAME, records)
+        log.add(result.record)
+        watch.look(records)
+        return watch.reason
+
+    def _finish(self, records: Sequence[EpochRecord], watch: EarlyStopping, resumed_after: int) -> TrainResult:
+        run = self.job.run
+        write_history(run / HISTORY_NAME, records)
+        draw_curves(run / CURVES_NAME, records, monitor=self.config.monitor)
+        # Last: while it is there, the run counts as interrupted.
+        (run / RESUME_NAME).unlink()
+        return make_result(run, self.job.config, records, watch, resumed_after=resumed_after)
+
+
+def _train_one(writer: RunWriter, before: ResumeState | None, *, progress: bool) -> TrainResult:
+    job, data, images, group = writer.job, writer.data, writer.images, writer.group
+    run, n_classes = job.run, len(data.classes)
+    records = list(before.epochs) if before else []
+    resumed_after = len(records)
+    if before is None:
+        n_images = job.config.images_per_epoch or len(data.train)
+        writer.begin(
+            tune_to_machine(job.config, n_images=n_images, n_classes=n_classes, progress=progress, group=group)
+        )
+    else:
+        writer.resume()
+        print_note(f"{run}: goes on after epoch {resumed_after} of {writer.config.epochs}", progress)
+    config = writer.config
+    watch = EarlyStopping(config, records, n_classes=n_classes, announce=progress)
+    reason = watch.reason
+    with ExitStack() as stack:
+        asked_to_stop = stack.enter_context(deferred_interrupts(several=group.count > 1, announces=group.first))
+        log = stack.enter_context(
+            open_event_log(run, wanted=job.tensorboard and group.first, epochs_done=resumed_after)
+        )
+        results = run_epochs(
+            images.train,
+            images.val,
+            Classification(data.classes, config),
+            config,
+            progress=progress,
+            resume_from=before,
+            asked_to_stop=asked_to_stop,
+            group=group,
+        )
+        stack.enter_context(closing(results))
+        while reason is None and (result := next(results, None)) is not None:
+            records.append(result.record)
+            reason = writer.save_epoch(result, records, log, watch)
+        if reason is None and len(records) < config.epochs:
+            raise interrupted(run, len(records))
+    return writer.finish(records, watch, resumed_after=resumed_after)
+
+
+@dataclass(frozen=True)
+class PreparedRuns:
+    """What is trained on, and what is there of the runs."""
+
+    data: TrainingData
+    there: tuple[TrainResult | ResumeState | None, ...]
+    """Of each seed in order: a finished run, the epochs of an interrupted one, or None for nothing that is wanted."""
+
+
+def prepare_runs(job: TrainingJob, group: ProcessGroup, *, progress: bool) -> PreparedRuns:
+    """Read and check everything before the first epoch; nothing is written but the page of look-alikes.
+
+    The first process does it, the others wait for what it found.
+
+    Args:
+        job: all seeds of it.
+        group: the processes that train together.
+        progress: show bars, notes and warnings on stderr.
+
+    Raises:
+        DataError: the data cannot be used (with its branches LeakageError and GeneratedSetError).
+        SettingsError: a run folder holds another run, or the settings do not fit the processes or the images.
+        CheckpointError: the weights to start from, or the state to go on from, cannot be used.
+        SaidElsewhere: in a process that is not the first, whatever the first one raised.
+    """
+    return group.on_first(partial(_prepare, job, group, progress=progress))
+
+
+def _prepare(job: TrainingJob, group: ProcessGroup, *, progress: bool) -> PreparedRuns:
+    _refuse_for_processes(job, group)
+    job = replace(job, config=with_weights_hash(job.config))
+    run, runs = job.run, job.by_seed()
+    refuse_mixed_layout(run, several=len(runs) > 1)
+    data = build_training_set(
+        job,
+        near_sheet=run / NEAR_NAME if job.strict and not (run / CONFIG_NAME).exists() else None,
+        progress=progress,
+    )
+    for words in data.notes:
+        print_note(words, progress)
+    for warning in data.warnings:
+        print_note(f"warning: {job.data}: {text(warning)}", progress)
+    there = tuple(_look_up(one, data) for one in runs)
+    if not all(isinstance(one, TrainResult) for one in there):
+        Classification(data.classes, job.config).refuse_unusable_weights()
+    if None in there:
+        parts = job.config.accumulate * group.count
+        steps_in_epoch(job.config.images_per_epoch or len(data.train), parts, parts=parts)  # refuses too few
+    return PreparedRuns(data, there)
+
+
+def _refuse_for_processes(job: TrainingJob, group: ProcessGroup) -> None:
+    """Refuse what several processes cannot do together, or one cannot do alone.
+
+    Raises:
+        SettingsError: a step's images do not divide, or batch statistics cannot be had over the processes.
+    """
+    config = job.config
+    if config.sync_bn and (group.count == 1 or choose_device(config.device).type != "cuda"):
+        found = "one process" if group.count == 1 else "the CPU"
+        raise SettingsError(f"sync_bn: found {found}; it is for several processes on CUDA, leave it out")
+    if config.batch_size != "auto":
+        try:
+            require_whole_parts(config.batch_size, config.accumulate, group.count)
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+
+
+def _look_up(job: TrainingJob, data: TrainingData) -> TrainResult | ResumeState | None:
+    """What is there already of a run of one seed: all of it, some epochs, or (None) nothing that is wanted."""
+    epochs = finished_epochs(job.run)
+    broken_off = (job.run / RESUME_NAME).is_file()
+    if not epochs and not broken_off:
+        return None
+    changed = describe_change(job.run, job.config, data.summary["fingerprint"])
+    if changed is None and epochs:
+        return read_result(job.run, job.config, n_classes=len(data.classes))
+    if job.overwrite:
+        return None
+    if changed is None:
+        return load_progress(job.run / RESUME_NAME)
+    if epochs:
+        raise SettingsError(
+            f"{job.run}: holds a finished run with {changed}; choose another -o, or add --overwrite to replace it"
+        )
+    raise SettingsError(
+        f"{job.run}: holds an interrupted run with {changed}, and going on would mix the two; give what it was "
+        "started with, choose another -o, or add --overwrite to start anew"
+    )
