@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import io
 import math
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +14,18 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from generator.diffusion.dataset import decode as dataset_decode
 from generator.diffusion.dataset import decode as decode_for_generator
+from sdclient._images import decode, encode_png, image_format, to_bytes
+from sdclient.errors import BadImage
+from sdclient.models._base import from_base64, to_base64
 from sdclient.sources.source import decode_photo, fit_to_model, read_photo
+from sdcore.errors import DataError
 from sdcore.images.decode import is_grey, to_8_bit, to_rgb
+from tests.support.webui import png_bytes
+from trainer.data.fingerprints import ODDITIES, Unusable, find_peculiarities, opened_picture, reason_unusable
 from trainer.data.transforms import decode as decode_for_trainer
 from trainer.models.explain import read_upright as read_to_explain
 
@@ -195,3 +207,185 @@ def test_sixteen_bits_are_scaled_and_small_values_kept() -> None:
 def test_transparency_lies_on_white() -> None:
     clear = Image.new("RGBA", (2, 2), (10, 20, 30, 0))
     assert to_rgb(clear).getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF"])
+def test_the_format_is_known_by_the_bytes(kind: str) -> None:
+    if kind not in Image.registered_extensions().values():
+        pytest.skip(f"this Pillow cannot write {kind}")
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(buffer, kind)
+    assert image_format(buffer.getvalue()) == kind
+
+
+def test_other_bytes_have_no_format() -> None:
+    assert image_format(b"") is None
+    assert image_format(b"RIFF1234WAVE") is None
+
+
+def test_pixels_survive_base64_both_ways() -> None:
+    image = Image.effect_noise((16, 16), 50)
+    assert decode(from_base64(to_base64(encode_png(image)))).tobytes() == image.tobytes()
+
+
+def test_a_data_url_is_accepted() -> None:
+    assert from_base64("data:image/png;base64," + to_base64(png_bytes())) == png_bytes()
+
+
+def test_bytes_pass_through_unchanged() -> None:
+    assert to_bytes(png_bytes()) == png_bytes()
+
+
+@pytest.mark.parametrize("data", [b"", b"text", png_bytes()[:-30], png_bytes()[:20]])
+def test_what_is_not_a_whole_image_is_refused_by_name(data: bytes) -> None:
+    with pytest.raises(BadImage, match="pad 3"):
+        decode(data, "pad 3")
+
+
+def test_base64_gives_the_bytes_that_pythons_own_module_gives() -> None:
+    data = random.Random(0).randbytes(3001)
+    for length in (0, 1, 2, 3, 64, 3001):
+        text = base64.b64encode(data[:length]).decode("ascii")
+        assert from_base64(text) == base64.b64decode(text, validate=True) == data[:length]
+
+
+@pytest.mark.parametrize("text", ["!!!", "!!!!", "abc", "QUI", "QUJD\n", "Q=UI", "焊盘焊盘", "\ud83dabc"])
+def test_what_is_not_base64_is_refused(text: str) -> None:
+    with pytest.raises(BadImage, match="base64"):
+        from_base64(text)
+
+
+def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(BadImage, match="pixels"):
+        decode(png_bytes((64, 64)), "bomb")
+
+
+def oddities(path: Path) -> tuple[str, ...]:
+    with opened_picture(path) as (picture, _):
+        return find_peculiarities(picture, path.suffix)
+
+
+def noise(mode: str = "RGB") -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)).convert(mode)
+
+
+def exif_turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    return exif
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "kind", "options", "expected"),
+    [
+        ("a.png", "RGB", "PNG", {}, ()),
+        ("a.png", "L", "PNG", {}, ()),
+        ("a.PNG", "1", "PNG", {}, ()),
+        ("a.jpeg", "RGB", "JPEG", {}, ()),
+        ("a.tif", "RGB", "TIFF", {}, ()),
+        ("a.bmp", "RGB", "BMP", {}, ()),
+        ("a.webp", "RGB", "WEBP", {}, ()),
+        ("a.png", "RGB", "JPEG", {}, ("disguised",)),
+        ("a.jpg", "RGB", "PNG", {}, ("disguised",)),
+        ("a.png", "P", "GIF", {}, ("disguised", "palette")),
+        ("a.png", "I;16", "PNG", {}, ("deep",)),
+        ("a.tif", "F", "TIFF", {}, ("deep",)),
+        ("a.jpg", "CMYK", "JPEG", {}, ("cmyk",)),
+        ("a.png", "P", "PNG", {}, ("palette",)),
+        ("a.png", "P", "PNG", {"transparency": 0}, ("palette", "alpha")),
+        ("a.png", "RGB", "PNG", {"transparency": (0, 0, 0)}, ("alpha",)),
+        ("a.png", "LA", "PNG", {}, ("alpha",)),
+        ("a.png", "RGBA", "PNG", {}, ("alpha",)),
+        ("a.tif", "RGB", "TIFF", {"save_all": True, "append_images": [noise()]}, ("frames",)),
+        ("a.jpg", "RGB", "JPEG", {"exif": exif_turned()}, ("turned",)),
+    ],
+)
+def test_what_surprises_is_named(
+    tmp_path: Path, name: str, mode: str, kind: str, options: dict[str, object], expected: tuple[str, ...]
+) -> None:
+    picture = Image.new("I;16", (20, 30), 40_000) if mode == "I;16" else noise(mode)
+    picture.save(tmp_path / name, kind, **options)
+    assert oddities(tmp_path / name) == expected
+    assert set(expected) <= ODDITIES.keys()
+    assert reason_unusable(tmp_path / name) is None, "it can be trained on"
+
+
+def test_a_photograph_of_many_pixels_is_huge_but_usable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise().save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 599)
+    assert oddities(tmp_path / "a.png") == ("huge",)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 600)
+    assert oddities(tmp_path / "a.png") == ()
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert oddities(tmp_path / "a.png") == ()
+
+
+def test_running_out_of_memory_after_reading_is_a_fault_of_the_file(tmp_path: Path) -> None:
+    noise().save(tmp_path / "a.png")
+    with pytest.raises(Unusable, match="too large for the memory"), opened_picture(tmp_path / "a.png"):
+        raise MemoryError
+
+
+def test_grey_is_told_from_colour_and_the_files_hash_is_kept(tmp_path: Path) -> None:
+    Image.new("L", (16, 16), 90).save(tmp_path / "grey.png")
+    Image.new("RGB", (16, 16), (90, 90, 91)).save(tmp_path / "colour.png")
+    grey, colour = dataset_decode(tmp_path / "grey.png", 16), dataset_decode(tmp_path / "colour.png", 16)
+    assert (grey.is_grey, colour.is_grey) == (True, False)
+    assert grey.sha256 == hashlib.sha256((tmp_path / "grey.png").read_bytes()).hexdigest()
+    assert grey.pixels.shape == (16, 16, 3)
+    assert grey.generated_by is None
+
+
+@pytest.mark.parametrize(("size", "shape"), [((64, 32), (16, 32)), ((30, 60), (32, 16)), ((16, 16), (16, 16))])
+def test_the_shorter_side_becomes_the_size_and_the_shape_stays(
+    tmp_path: Path, size: tuple[int, int], shape: tuple[int, int]
+) -> None:
+    Image.new("L", size, 90).save(tmp_path / "a.png")
+    assert dataset_decode(tmp_path / "a.png", 16).pixels.shape[:2] == shape
+
+
+def test_a_line_of_pixels_is_cut_before_it_fills_the_memory(tmp_path: Path) -> None:
+    Image.new("L", (20_000, 2), 90).save(tmp_path / "a.png")
+    assert dataset_decode(tmp_path / "a.png", 16).pixels.shape[:2] == (16, 128)
+
+
+def test_sixteen_bits_are_scaled_and_transparency_lies_on_white(tmp_path: Path) -> None:
+    Image.fromarray(np.full((16, 16), 40_000, dtype=np.uint16)).save(tmp_path / "deep.png")
+    Image.new("RGBA", (16, 16), (10, 20, 30, 0)).save(tmp_path / "clear.png")
+    assert (dataset_decode(tmp_path / "deep.png", 16).pixels == 156).all()
+    assert (dataset_decode(tmp_path / "clear.png", 16).pixels == 255).all()
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_the_depth_of_a_camera_is_taken_from_its_brightest_pixel(tmp_path: Path, bits: int) -> None:
+    values = np.linspace(0, 2**bits - 1, 256).astype(np.uint16).reshape(16, 16)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    expected = np.floor(values * (255 / (2**bits - 1)) + 0.5)
+    assert (dataset_decode(tmp_path / "deep.png", 16).pixels[..., 0] == expected).all()
+
+
+def test_a_photograph_is_turned_as_its_camera_noted(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (32, 16), 90).save(tmp_path / "a.jpg", exif=exif)
+    assert dataset_decode(tmp_path / "a.jpg", 16).pixels.shape[:2] == (32, 16)
+
+
+@pytest.mark.parametrize("keyword", ["sdclient", "parameters"])
+def test_a_picture_with_a_generators_text_counts_as_generated(tmp_path: Path, keyword: str) -> None:
+    chunks = PngInfo()
+    chunks.add_text(keyword, "{}")
+    Image.new("L", (16, 16)).save(tmp_path / "a.png", pnginfo=chunks)
+    assert dataset_decode(tmp_path / "a.png", 16).generated_by
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", None])
+def test_a_file_that_is_no_picture_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "a.png"
+    if content is None:
+        Image.new("L", (64, 64), 3).save(path)
+        content = path.read_bytes()[:60]
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.png: cannot be read as a picture.*trainer check"):
+        dataset_decode(path, 16)

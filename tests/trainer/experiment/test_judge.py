@@ -1,9 +1,14 @@
+""""""
+
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from experiment_null import World, helped_in
 from scipy import stats as scipy_stats
 
 from trainer.errors import EvaluationError
@@ -222,3 +227,21 @@ def test_two_arms_that_share_a_control_are_judged_against_it() -> None:
     apart = [*arms[:3], replace(arms[3], shares_control=""), replace(arms[1], name="classical high", controls="high")]
     alone = judge(apart, primary="macro_f1", normal=NORMAL, classes=2, images=int(arms[0].counts[0].sum()))
     assert alone[1].control.primary.value == high.control.primary.value
+
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "bench"))
+
+
+SMALL = World(groups=40, images_a_group=4, generated_arms=2)
+
+
+@pytest.mark.parametrize("gain", [0.0, 1.0], ids=["all arms alike", "no better than the control"])
+def test_where_nothing_helps_it_is_seldom_said(gain: float) -> None:
+    world = World(**{**vars(SMALL), "gain": gain, "control_gain": gain})
+    found = [helped_in(number, world, resamples=200)[0] for number in range(40)]
+    assert sum(found) <= 3
+
+
+def test_what_helps_much_is_found() -> None:
+    world = World(**{**vars(SMALL), "gain": 2.0, "generated_arms": 1})
+    assert sum(helped_in(number, world, resamples=200)[0] for number in range(10)) >= 8

@@ -1,13 +1,19 @@
+""""""
+
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sdcore.errors import SettingsError
+from trainer.data.provenance import GeneratedImage
+from trainer.errors import GeneratedSetError
 from trainer.experiment.config import ExperimentConfig, make_experiment, read_experiment
-from trainer.experiment.plan import plan_arms, plan_cells
+from trainer.experiment.plan import choose_images, images_for_share, largest_share, plan_arms, plan_cells
 
 BASE: dict[str, Any] = {"data": "d", "output": "o", "primary": "macro_f1"}
 
@@ -112,3 +118,69 @@ def test_the_example_file_is_one() -> None:
         "with Normal",
     ]
     assert len(plan_cells(config, arms)) == 10 * 5
+
+
+def images_of(**counts: int) -> list[GeneratedImage]:
+    return [
+        GeneratedImage(Path(f"{label}/{n}.png"), label, hashlib.sha256(f"{label}{n}".encode()).hexdigest(), "s")
+        for label, count in counts.items()
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize(("share", "real"), [(0.1, 683), (0.3, 683), (0.5, 100), (0.333, 7)])
+def test_so_many_images_make_up_the_share(share: float, real: int) -> None:
+    count = images_for_share(share, real)
+    assert count / (count + real) == pytest.approx(share, abs=0.5 / real)
+
+
+def test_a_share_takes_every_class_in_its_proportion() -> None:
+    chosen = choose_images(images_of(a=60, b=30, c=10), share=0.2, real=200, seed=0, where="arm")
+    assert Counter(one.label for one in chosen) == {"a": 30, "b": 15, "c": 5}
+
+
+def test_no_class_is_dropped_for_being_small() -> None:
+    chosen = choose_images(images_of(a=97, b=2, c=1), share=0.1, real=90, seed=0, where="arm")
+    assert Counter(one.label for one in chosen) == {"a": 8, "b": 1, "c": 1}
+
+
+def test_the_choice_is_that_of_the_seed_and_a_larger_share_holds_a_smaller_one() -> None:
+    images = images_of(a=50, b=50)
+    small, again, large, other = (
+        choose_images(images, share=share, real=100, seed=seed, where="arm")
+        for share, seed in ((0.2, 1), (0.2, 1), (0.4, 1), (0.2, 2))
+    )
+    assert small == again
+    assert small != other
+    assert set(small) <= set(large)
+    assert [images.index(one) for one in small] == sorted(images.index(one) for one in small)
+
+
+def test_the_order_of_the_list_does_not_decide() -> None:
+    images = images_of(a=20, b=20)
+    forth, back = (choose_images(one, share=0.2, real=40, seed=0, where="arm") for one in (images, images[::-1]))
+    assert set(forth) == set(back)
+
+
+def test_without_a_share_all_are_taken() -> None:
+    images = images_of(a=3)
+    assert choose_images(images, share=None, real=1, seed=0, where="arm") == tuple(images)
+
+
+def test_too_few_images_name_the_largest_share() -> None:
+    words = r"arm 'x': share 0\.5 .* takes 100 generated ones, found 50; the largest share possible is 0\.333"
+    with pytest.raises(GeneratedSetError, match=words) as caught:
+        choose_images(images_of(a=50), share=0.5, real=100, seed=0, where="arm 'x'")
+    assert largest_share(50, 100) == 0.333
+    assert choose_images(images_of(a=50), share=0.333, real=100, seed=0, where="")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_share_smaller_than_the_number_of_classes_is_refused() -> None:
+    with pytest.raises(GeneratedSetError, match=r"takes 1 generated ones, fewer than the 2 classes"):
+        choose_images(images_of(a=5, b=5), share=0.1, real=10, seed=0, where="arm")
+
+
+def test_nothing_to_choose_from_is_refused() -> None:
+    with pytest.raises(GeneratedSetError, match=r"arm: no generated image is left"):
+        choose_images([], share=None, real=10, seed=0, where="arm")
