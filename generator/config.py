@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from sdcore.errors import SettingsError
+from .errors import SettingsError
 
 NORM_GROUPS = 32
 """The networks normalise their channels in so many groups, as all of diffusers' own do."""

@@ -23,12 +23,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from PIL import Image
 from pydantic import ValidationError
 
-from sdcore.errors import SettingsError
 from sdcore.files import write_bytes_atomically
 
 from ._images import ImageInput, decode, image_format, to_bytes
 from ._metadata import EXIF_IFD, PNG_KEYWORD, USER_COMMENT, embed_text
-from .errors import OutputError
+from .errors import OutputError, SettingsError
 
 if TYPE_CHECKING:
     from .models.generation import GenerationRequest

@@ -20,9 +20,7 @@ from typing import Any, Protocol, TypeVar
 from PIL import Image
 from tqdm import tqdm
 
-from sdcore.errors import DataError, SettingsError
-
-from .errors import TrainerError
+from .errors import DataError, SettingsError, TrainerError
 
 _LOOK_EVERY_S = 0.5
 _END_S = 10.0

@@ -83,7 +83,7 @@ def report(
 
 
 def _numbers(text: str, between: str, option: str) -> tuple[float, ...]:
-    from sdcore.errors import SettingsError
+    from ..errors import SettingsError
 
     try:
         return tuple(float(part) for part in text.split(between))

@@ -19,11 +19,10 @@ import torch
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from sdcore.errors import DataError
 from sdcore.images.decode import to_rgb
 from sdcore.images.folders import LabelledImage, list_labelled_images
 
-from ..errors import GeneratedImages, TooFewImages
+from ..errors import DataError, GeneratedImages, TooFewImages
 
 LEAST_OF_A_CLASS = 2
 LEAST_OF_ALL = 8

@@ -18,12 +18,11 @@ import torch
 from tqdm import tqdm
 
 from sdcore.diffusion_model import ModelDescription, PixelCodec, fit_pixel_codec, save_model
-from sdcore.errors import SettingsError
 from sdcore.files import write_bytes_atomically
 from sdcore.progress import Interrupted
 
 from ..config import NetworkConfig, TrainConfig
-from ..errors import ModelError
+from ..errors import ModelError, SettingsError
 from .dataset import TrainingSet
 from .sampling import draw_sheet, sample_rows
 from .session import Session, Validation, lr_share

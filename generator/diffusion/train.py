@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdcore.diffusion_model import GENERATOR_NAME, clear_model, prepare_folder
-from sdcore.errors import SettingsError
 from sdcore.progress import deferred_interrupts
 from sdcore.torch_runtime import choose_device, explain_out_of_memory, torch_threads, usable_threads
 
 from ..config import TrainConfig, what_differs
+from ..errors import SettingsError
 from .dataset import read_training_set
 from .run import (
     HISTORY_NAME,

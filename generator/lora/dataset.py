@@ -18,12 +18,11 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from sdcore.errors import SettingsError
 from sdcore.images.folders import list_labelled_images
 
 from ..config import Flip
 from ..diffusion.dataset import read_upright
-from ..errors import GeneratedImages, TooFewImages
+from ..errors import GeneratedImages, SettingsError, TooFewImages
 
 _FEWEST = 2
 

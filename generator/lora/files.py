@@ -32,11 +32,10 @@ from typing import Any
 import torch
 
 from sdcore import __version__
-from sdcore.errors import SettingsError
 from sdcore.files import write_bytes_atomically
 
 from ..config import LoraSettings
-from ..errors import ModelError
+from ..errors import ModelError, SettingsError
 from .base_model import Base
 from .dataset import Captions, TrainingImage, fingerprint
 from .session import Session, adapter_tensors, load_adapter_tensors

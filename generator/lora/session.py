@@ -14,10 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sdcore.errors import OutOfMemory, SettingsError
-
 from ..config import LoraSettings, Targets
-from ..errors import TrainingDiverged
+from ..errors import OutOfMemory, SettingsError, TrainingDiverged
 from .base_model import Base, Prediction
 from .dataset import LatentCache, TrainingImage, WeightedSampler, micro_batches
 

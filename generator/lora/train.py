@@ -13,12 +13,12 @@ import torch
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
-from sdcore.errors import SettingsError
 from sdcore.files import write_bytes_atomically
 from sdcore.optional_imports import import_diffusers
 from sdcore.torch_runtime import choose_device
 
 from ..config import DTYPES, Exact, LoraSettings, choose_precision
+from ..errors import SettingsError
 from .base_model import Base, Prediction, load_base
 from .dataset import Captions, TrainingImage, check_classes, encode_all, find_images, fingerprint
 from .files import (

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from sdcore.errors import ModelFileError, SettingsError
 from sdcore.onnx_classifier import OnnxClassifier
+
+from ..errors import ModelFileError, SettingsError
 
 _BATCH = 64
 

@@ -16,12 +16,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from sdcore.diffusion_model import DiffusionModel
-from sdcore.errors import DataError
 from sdcore.torch_runtime import MixedPrecision, choose_device
 
 from ..diffusion.dataset import DecodedImage, read_training_set
 from ..diffusion.sampling import sample
 from ..diffusion.session import centre_square
+from ..errors import DataError
 from .results import Pixels, ReportSettings
 
 _GROUPS_FILE = "split.csv"

@@ -12,9 +12,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from sdcore.errors import MissingExtra
-
 from ..diffusion.sampling import to_image
+from ..errors import MissingExtra
 from .results import Answer, AtStrength, Findings, Pixels
 from .stats import LEAST_IMAGES, Figure, Share, StrengthLimits
 

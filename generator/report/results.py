@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from sdcore.errors import SettingsError
-
 from ..diffusion.sampling import GUIDANCE, STEPS
+from ..errors import SettingsError
 from .stats import CHANGE_RATE, KEEP_RATE, Figure, SetComparison, Share, StrengthLimits
 
 FORMAT, VERSION = "sd-defects generator report", 1

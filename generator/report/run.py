@@ -15,12 +15,12 @@ import torch
 from tqdm import tqdm
 
 from sdcore.diffusion_model import DiffusionModel, load_model
-from sdcore.errors import DataError
 from sdcore.files import write_bytes_atomically
 from sdcore.images.similarity import is_changed, retake_similarity
 from sdcore.torch_runtime import explain_out_of_memory, torch_threads, usable_threads
 
 from ..diffusion.sampling import SheetRow, draw_sheet, heads_of, to_image
+from ..errors import DataError
 from .classifier import Classifier, Opinions
 from .material import GeneratedSamples, Material, RealPicture, image_of, make_pictures, read_material
 from .neighbours import MemorisationCheck, Symmetry

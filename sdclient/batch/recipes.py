@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from sdcore.errors import SettingsError
-
+from ..errors import SettingsError
 from ..loras import with_loras
 from ..output.planned_images import Choice, Range, draw_index, draw_number
 from ..sources.source import Source

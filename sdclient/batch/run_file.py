@@ -9,8 +9,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict
 
-from sdcore.errors import SettingsError
-
+from ..errors import SettingsError
 from ..loras import lora_tag, loras_in
 from ..output.planned_images import Choice, Range  # noqa: F401 - pydantic looks up here what SettingSpec names
 from ..sources.source import Source

@@ -13,11 +13,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sdcore.errors import SettingsError
-
 from ..client.transport import Timeouts
 from ..client.webui import WebUI
-from ..errors import LossyFormat, WebUIError
+from ..errors import LossyFormat, SettingsError, WebUIError
 from ..loras import find_loras
 from ..sources.source import guess_native_px
 from .run_file import RunSpec

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from sdcore.errors import SettingsError
-
+from ..errors import SettingsError
 from ..loras import lora_tag, with_loras
 from ..models.generation import SIZE_MULTIPLE_PX
 from ..output.artifacts import find_artifacts

@@ -20,8 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sdcore.errors import SettingsError
-
+from ..errors import SettingsError
 from ..output.planned_images import Choice, Range
 from ..sources.source import Source
 from .run_file import RunSpec

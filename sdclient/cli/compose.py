@@ -129,8 +129,7 @@ def compose(
     """
     if (plan_file is None) == (per_class is None):
         raise click.UsageError("give either --per-class N or --plan plan.csv")
-    from sdcore.errors import MissingExtra
-
+    from ..errors import MissingExtra
     from ..plan import assign_plan, read_plan
     from ..sources.source import discover
 

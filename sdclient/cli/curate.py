@@ -102,7 +102,7 @@ def curate(
     Scores are computed once and kept in the manifest, so that another limit costs a moment. What is unreal is learnt
     from real images of the class; what is too alike, from each source taken again (JPEG, sensor noise, a shift).
     """
-    from sdcore.errors import MissingExtra
+    from ..errors import MissingExtra
 
     if ray_address is not None and chosen["workers"] is not None:
         raise click.UsageError(
@@ -256,7 +256,7 @@ def review(
     The page is served on this machine alone and its address holds a secret. Every key is kept in the manifest, so that
     closing loses nothing and two pages do not overwrite each other. Stop it with Ctrl-C.
     """
-    from sdcore.errors import MissingExtra
+    from ..errors import MissingExtra
 
     try:
         from ..review.serving import serve_review

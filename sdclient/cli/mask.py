@@ -154,7 +154,7 @@ def _draw(
     options: dict[str, Any],
 ) -> None:
 
-    from sdcore.errors import MissingExtra
+    from ..errors import MissingExtra
 
     try:
         from ..review.serving import serve_drawing

@@ -191,8 +191,9 @@ def serve(
         raise click.BadParameter("--engine diffusion and --model MODEL go together", param_hint="--model")
     if api_auth is not None and ":" not in api_auth:
         raise click.BadParameter("expected USER:PASSWORD, with a colon between", param_hint="--api-auth")
-    from sdcore.errors import MissingExtra
     from sdcore.web import listen, url_of
+
+    from ..errors import MissingExtra
 
     try:
         from ..serve.app import run_until_stopped

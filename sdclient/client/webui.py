@@ -12,10 +12,8 @@ from typing import Any, Literal, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import Unpack
 
-from sdcore.errors import SettingsError
-
 from .._images import ImageInput
-from ..errors import NotFound, ServerFault, ServerLoading, ServerUnreachable, UnexpectedReply
+from ..errors import NotFound, ServerFault, ServerLoading, ServerUnreachable, SettingsError, UnexpectedReply
 from ..loras import HASH_OPTION, loras_in, verify_loras
 from ..models.generation import GenerationReply, Img2ImgRequest, Txt2ImgRequest
 from ..models.scripts import ScriptInfo, ScriptsList

@@ -20,10 +20,10 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sdcore import __version__
-from sdcore.errors import MissingExtra, SettingsError
 
 from ..client.transport import parse_address
 from ..client.webui import DEFAULT_URL
+from ..errors import MissingExtra, SettingsError
 from .worker import Endpoint
 
 _WAIT_S = 0.25

@@ -14,12 +14,11 @@ import ray
 from ray.exceptions import RayError
 
 from sdcore import __version__
-from sdcore.errors import SettingsError
 from sdcore.files import printable
 
 from ..curate.reference import ClassStatistics
 from ..curate.scores import PairJob, Scored, ScoreJob, ScoringPool, base_bytes, chunks_of, recorded_bytes
-from ..errors import MaskError, OutputError, SDClientError
+from ..errors import MaskError, OutputError, SDClientError, SettingsError
 from .nodes import alive_nodes, query_nodes, refuse_other_version
 from .worker import ScoringSetup, SentImages, compare_chunk, score_chunk
 

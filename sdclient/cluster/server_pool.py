@@ -9,13 +9,11 @@ from typing import Any
 
 from ray.exceptions import RayError
 
-from sdcore.errors import SettingsError
-
 from ..batch.dispatcher import RunContext
 from ..batch.job_execution import FailureKind, classify_failure
 from ..batch.servers import ServerCheck, ServerFacts, combine_checks
 from ..client.transport import parse_address
-from ..errors import SDClientError, ServerUnreachable, WebUIError
+from ..errors import SDClientError, ServerUnreachable, SettingsError, WebUIError
 from .dispatcher import RayDispatcher
 from .nodes import NodeReport, alive_nodes, on_nodes, query_nodes, refuse_other_version
 from .worker import Endpoint, check_endpoint

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, TypeVar
 from PIL import Image
 
 from sdcore import __version__
-from sdcore.errors import MissingExtra, SettingsError
 
 from .._images import decode
 from ..batch.job_execution import Check, JobRunner, RejectedImage, finish_reply
@@ -21,7 +20,7 @@ from ..batch.requests import RequestPreparer
 from ..batch.servers import Server, ServerCheck, check_server
 from ..batch.settings import ImageParameters
 from ..client.webui import WebUI
-from ..errors import BadImage, MaskError, OutputError, SDClientError, WebUIError
+from ..errors import BadImage, MaskError, MissingExtra, OutputError, SDClientError, SettingsError, WebUIError
 from ..masks.mask import decode_mask
 from ..output.store import GeneratedFile
 from ..sources.source import Source, decode_photo, size_in

@@ -10,13 +10,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from sdcore.errors import SettingsError
 from sdcore.files import printable, sha256_of
 from sdcore.images.folders import is_image_name, list_entries
 from sdcore.progress import ProgressTracker, no_progress
 
 from ..batch.settings import LARGEST_RUN_SEED
-from ..errors import MaskError, PlanError, SourceError
+from ..errors import MaskError, PlanError, SettingsError, SourceError
 from ..masks.mask import mask_path
 from ..output.planned_images import PlannedFile, SourcePlan, draw_index, image_keys, seed_base
 from ..plan import USUALLY_EXCLUDED, spread

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdcore.errors import SettingsError
 from sdcore.images.folders import list_entries
 from sdcore.progress import ProgressTracker, no_progress
 
-from ..errors import OutputError
+from ..errors import OutputError, SettingsError
 from ..manifest.database import ImageRecord
 from ..output.planned_images import MissingImages
 from ..output.store import GeneratedFile, OutputStore, open_store

@@ -20,8 +20,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from sdcore.errors import SettingsError
-
+from ..errors import SettingsError
 from ..manifest.curation import ImageRow
 from .thresholds import CurationSettings, Threshold, upper_limits
 

@@ -22,9 +22,10 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from sdcore.errors import MissingExtra
 from sdcore.images.decode import to_rgb
 from sdcore.images.similarity import Grey
+
+from ..errors import MissingExtra
 
 _FINE_PX, _COARSE_PX = 0.7, 1.4
 _LEAST_DETAIL_LEVELS = 0.5

@@ -19,8 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sdcore.errors import SettingsError
-
+from ..errors import SettingsError
 from .reasons import (
     BLURRED,
     COLOUR,

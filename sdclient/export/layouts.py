@@ -13,10 +13,9 @@ from typing import Literal, Protocol
 from sdcore.annotations import Box, is_class_name
 from sdcore.annotations.voc import format_voc, read_voc_file
 from sdcore.annotations.yolo import CLASSES_NAME, MARK, format_data_yaml, format_yolo, read_class_names, read_yolo
-from sdcore.errors import AnnotationError
 from sdcore.images.folders import is_image_name, list_entries
 
-from ..errors import ExportError
+from ..errors import AnnotationError, ExportError
 
 DATA_YAML = "data.yaml"
 

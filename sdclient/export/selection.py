@@ -19,11 +19,10 @@ from PIL import Image
 from scipy import ndimage
 
 from sdcore.annotations import Box
-from sdcore.errors import MissingExtra
 from sdcore.files import sha256_of
 from sdcore.images.decode import to_rgb
 
-from ..errors import ExportError, MaskError, SourceError
+from ..errors import ExportError, MaskError, MissingExtra, SourceError
 from ..manifest.curation import ACCEPTED, REJECTED, UNDECIDED, Curation
 from ..manifest.database import ImageRecord, Manifest, Parent
 from ..masks.mask import read_mask

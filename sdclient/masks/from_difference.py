@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from sdcore.errors import MissingExtra
 from sdcore.files import printable
 from sdcore.images.decode import to_8_bit
 
-from ..errors import MaskError
+from ..errors import MaskError, MissingExtra
 from ..sources.source import Source, read_photo
 from .make import NamedImages, NoMaskForSource, SourceNames, choose_names
 

@@ -10,10 +10,9 @@ from PIL import Image, ImageChops, ImageColor
 
 from sdcore.annotations import Box
 from sdcore.annotations.folder import AnnotationFolder
-from sdcore.errors import SettingsError
 from sdcore.files import printable
 
-from ..errors import MaskError
+from ..errors import MaskError, SettingsError
 from ..manifest.tables import CROPS_NAME, CropRow, read_crops
 from ..sources.source import Source, read_photo
 from .make import NamedImages, NoMaskForSource, choose_names

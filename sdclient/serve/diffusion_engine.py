@@ -24,9 +24,9 @@ import torch
 from PIL import Image
 
 from sdcore.diffusion_model import UNET_WEIGHTS, DiffusionModel, load_model
-from sdcore.errors import SettingsError
 from sdcore.optional_imports import import_diffusers
 
+from ..errors import SettingsError
 from ..manifest.database import NOT_STABLE_DIFFUSION
 from .denoiser import CATALOGUE, Denoiser, KeptRegion, Sampling, make_sampling
 from .engine import GenerationRecipe, ImageSeed, ImageTask, ModelCard, StepMonitor

@@ -9,10 +9,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sdcore.errors import MissingExtra
-
 from ..client.transport import RetryPolicy, Timeouts
 from ..client.webui import WebUI
+from ..errors import MissingExtra
 from .fault_plan import FaultPlan
 from .fault_proxy import CONNECTIONS, FaultProxy, Job, ReopenablePort, SeenRequest
 

@@ -6,9 +6,8 @@ import click
 
 from sdcore import __version__
 from sdcore.cli import CommandGroup, use_utf8
-from sdcore.errors import SDError, SettingsError
 
-from ..errors import RankFailed, ReportedElsewhere
+from ..errors import RankFailed, ReportedElsewhere, SDError, SettingsError
 from ..processes import read_ranks, refuse_torchrun
 from .check import check, counts
 from .compare import compare

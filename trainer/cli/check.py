@@ -155,9 +155,8 @@ def counts(folder: Path, output: Path | None, as_json: bool) -> None:
     """
     import json
 
-    from sdcore.errors import SettingsError
-
     from ..data.dataset import count_images, counts_as_json
+    from ..errors import SettingsError
 
     if output is not None and output.resolve().is_relative_to(folder.resolve()):
         raise SettingsError(f"{output}: lies in {folder}, where it would count as an image; write it elsewhere")

@@ -368,9 +368,9 @@ def diagnose(
 
 def _draw(figure: Path, results: list[tuple[RecordedTraining, Diagnosis]]) -> dict[Path, Path]:
     """results.csv -> its drawing; with several runs, the run's name is put before the suffix."""
-    from sdcore.errors import SettingsError
     from sdcore.files import write_bytes_atomically
 
+    from ..errors import SettingsError
     from ..report.standalone_figures import draw_diagnosis
 
     if figure.suffix.lower() != ".png":

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sdcore.errors import DataError
 from sdcore.files import write_bytes_atomically
 from sdcore.images.folders import natural_key
 
+from ..errors import DataError
 from ..processes import sensible_workers
 from ..report.sheet import Group, Section, Tile, write_sheet
 from .dataset import count_labels, data_parts, locate, notes_on

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from sdcore.errors import DataError
 from sdcore.images.folders import LabelledImage, is_system_file, list_images, list_labelled_images
+
+from ..errors import DataError
 
 PARTS = ("train", "val", "test")
 

@@ -10,13 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from sdcore.errors import DataError
 from sdcore.files import sha256_of
 from sdcore.images.folders import LabelledImage
 from sdcore.messages import Message
 
 from ..config import TrainingJob
-from ..errors import GeneratedSetError
+from ..errors import DataError, GeneratedSetError
 from ..messages import text
 from .check import write_look_alike_page
 from .dataset import Dataset, read_dataset

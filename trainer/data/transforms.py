@@ -17,10 +17,10 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from sdcore.errors import DataError
 from sdcore.images.decode import to_rgb
 
 from ..config import AugmentConfig
+from ..errors import DataError
 
 MEAN = (0.5, 0.5, 0.5)
 STD = (0.25, 0.25, 0.25)

@@ -10,9 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sdcore.errors import DataError
-
-from ..errors import EvaluationError
+from ..errors import DataError, EvaluationError
 from ..models.predictions import Predictions, read_predictions
 from ..run_files import find_runs
 from .evaluate import Evaluation, LabelledImages

@@ -16,8 +16,9 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from sdcore.errors import DataError
 from sdcore.files import read_json, write_bytes_atomically
+
+from ..errors import DataError
 
 HISTORY_NAME = "results.csv"
 

@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 from scipy import stats as scipy_stats
 
-from sdcore.errors import SettingsError
 from sdcore.messages import Message, message
 
 from ..config import ABNORMAL, NORMAL
-from ..errors import TooFewDefects
+from ..errors import SettingsError, TooFewDefects
 from ..messages import text
 from ..models.decision_threshold import DecisionThreshold, require_class
 from ..models.predictions import Predictions

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats as scipy_stats
 
-from sdcore.errors import SettingsError
 from sdcore.messages import Message, message
 
+from ..errors import SettingsError
 from .arms import ArmResult
 from .evaluate import LabelledImages
 from .stats import CONFIDENCE, Interval, Resampled

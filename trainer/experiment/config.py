@@ -8,9 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from sdcore.errors import SettingsError
-
 from ..config import AugmentConfig, TrainConfig, make_config
+from ..errors import SettingsError
 from .judge import Kind
 
 if sys.version_info >= (3, 11):

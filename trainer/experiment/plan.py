@@ -11,12 +11,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from sdcore.errors import DataError, SettingsError
 from sdcore.files import sha256_of
 
 from ..data.dataset import PARTS, Dataset, read_dataset
 from ..data.provenance import GeneratedImage, GeneratedSet, read_generated
-from ..errors import EvaluationError, GeneratedSetError, LeakageError
+from ..errors import DataError, EvaluationError, GeneratedSetError, LeakageError, SettingsError
 from .config import ArmConfig, ExperimentConfig, is_folder_name
 from .judge import Kind
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import torch
 
-from sdcore.errors import SettingsError
 from sdcore.messages import Message, message
 from sdcore.torch_runtime import choose_device, isolated_rng, torch_threads
 
 from ..config import AugmentConfig, TrainConfig, TrainingJob
 from ..data.provenance import GeneratedImage, GeneratedSet
 from ..data.training_set import build_training_set
+from ..errors import SettingsError
 from ..models.initial_weights import with_weights_hash
 from ..tasks import TrainingImages
 from ..tasks.classification import Classification

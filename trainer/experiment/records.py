@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdcore.errors import SettingsError
 from sdcore.files import read_json, read_json_or_none, sha256_of, write_json
 from sdcore.messages import Message, message
 
 from ..config import TrainConfig, TrainingJob
+from ..errors import SettingsError
 from .config import ExperimentConfig
 from .result import EXPERIMENT_NAME, FORMAT, VERSION
 

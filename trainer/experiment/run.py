@@ -8,10 +8,10 @@ from datetime import datetime, timezone
 
 from tqdm import tqdm
 
-from sdcore.errors import SettingsError
 from sdcore.files import lock_folder, write_json
 from sdcore.torch_runtime import choose_device
 
+from ..errors import SettingsError
 from ..evaluation.history import count_epochs
 from ..evaluation.stats import RESAMPLES
 from ..processes import refuse_torchrun, run_jobs, sensible_processes

@@ -17,7 +17,6 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from sdcore.errors import SettingsError
 from sdcore.onnx_classifier import (
     ClassifierAnswer,
     ExportedMetadata,
@@ -31,7 +30,7 @@ from sdcore.onnx_classifier import (
 from sdcore.torch_runtime import choose_device, torch_threads
 
 from ..data.transforms import normalise
-from ..errors import CheckpointError
+from ..errors import CheckpointError, SettingsError
 from ..run_files import BEST_NAME
 from .checkpoints import find_checkpoint, load_classifier
 from .decision_threshold import DecisionThreshold, read_operating_point, require_class, to_chosen_point

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from sdcore.errors import SettingsError
 from sdcore.files import read_json, write_json
+
+from ..errors import SettingsError
 
 OPERATING_POINT_NAME = "operating_point.json"
 VALIDATION_PREDICTIONS_NAME = "val_predictions.csv"

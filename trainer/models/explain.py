@@ -26,7 +26,6 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from sdcore.errors import DataError, SettingsError
 from sdcore.files import write_bytes_atomically
 from sdcore.images.decode import to_rgb
 from sdcore.images.folders import list_images
@@ -34,7 +33,7 @@ from sdcore.torch_runtime import choose_device, torch_threads
 
 from ..config import NORMAL
 from ..data.transforms import decode, normalise
-from ..errors import CheckpointError
+from ..errors import CheckpointError, DataError, SettingsError
 from .checkpoints import Checkpoint, find_checkpoint, load_classifier
 
 FloatArray = npt.NDArray[np.float64]

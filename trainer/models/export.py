@@ -24,7 +24,6 @@ import torch
 from torch import nn
 
 from sdcore import __version__
-from sdcore.errors import DataError, MissingExtra, SettingsError
 from sdcore.files import atomic_path, read_json, sha256_of
 from sdcore.onnx_classifier import (
     FEATURES_NAME,
@@ -41,7 +40,7 @@ from sdcore.torch_runtime import torch_threads
 
 from ..config import IMGSZ_MULTIPLE_PX
 from ..data.transforms import decode, normalise
-from ..errors import ExportError
+from ..errors import DataError, ExportError, MissingExtra, SettingsError
 from .checkpoints import Checkpoint, find_checkpoint, load_classifier
 from .classifier import FORMATS, METADATA_FILE, Format, TorchScriptClassifier, last_linear, operating_point_of
 from .decision_threshold import DecisionThreshold

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from sdcore.errors import DataError, SettingsError
 from sdcore.images.folders import IMAGE_SUFFIXES, is_system_file, list_images, natural_key
+
+from ..errors import DataError, SettingsError
 
 Labels = Literal["auto", "parent", "none"]
 LABELS: tuple[Labels, ...] = ("auto", "parent", "none")

@@ -9,12 +9,11 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from sdcore.errors import SettingsError
 from sdcore.files import sha256_of
 
 from ..config import TrainConfig
 from ..data.transforms import MEAN, STD
-from ..errors import CheckpointError
+from ..errors import CheckpointError, SettingsError
 from .checkpoints import UPSTREAM_RELEASE, find_checkpoint, load_checkpoint
 from .upstream_weights import read_upstream
 

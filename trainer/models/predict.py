@@ -20,11 +20,11 @@ import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
-from sdcore.errors import DataError, SettingsError
 from sdcore.onnx_classifier import ClassifierAnswer
 from sdcore.torch_runtime import choose_device
 
 from ..data.transforms import decode_rows
+from ..errors import DataError, SettingsError
 from ..processes import MOST_BY_DEFAULT, usable_cores
 from .classifier import Classifier, open_classifier
 from .decision_threshold import DecisionThreshold

@@ -17,12 +17,12 @@ from PIL import Image
 from sdclient.errors import ManifestError
 from sdclient.manifest.curation import Curation
 from sdclient.manifest.database import ImageRecord, Manifest
-from sdcore.errors import DataError, SettingsError
 from sdcore.files import read_json
 from sdcore.images.decode import to_rgb
 from sdcore.messages import Message, message
 
 from ..config import ABNORMAL
+from ..errors import DataError, SettingsError
 from ..evaluation.arms import TEST_FOLDER, Arm, SeedPredictions
 from ..evaluation.compare import Comparison
 from ..evaluation.diagnosis import diagnose

@@ -15,9 +15,9 @@ from typing import Any, Literal, get_args
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from sdcore.errors import SettingsError
 from sdcore.messages import Language, Message
 
+from ..errors import SettingsError
 from ..evaluation.verdict import HELPED, HURT, MIXED, NO_DIFFERENCE
 from ..messages import metric_names, percent, text
 from ..words_reports import WORDS

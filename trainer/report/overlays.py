@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from sdcore.errors import SettingsError
 from sdcore.files import write_bytes_atomically
 from sdcore.images.contact_sheet import SYSTEM_FONTS, Font, find_font
 
+from ..errors import SettingsError
 from ..models.explain import Explanation, HeatBox, read_upright, scale_box, write_explanations
 from .sheet import Group, Section, Tile, write_sheet
 

@@ -18,11 +18,10 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findSystemFonts, fontManager, get_font
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from sdcore.errors import SettingsError
 from sdcore.files import write_bytes_atomically
 
 from ..data.dataset import Counts
-from ..errors import EvaluationError
+from ..errors import EvaluationError, SettingsError
 from ..evaluation.diagnosis import Diagnosis
 from ..evaluation.history import EpochRecord
 from ..evaluation.loss_trends import Trend

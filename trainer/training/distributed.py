@@ -18,10 +18,9 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
-from sdcore.errors import SettingsError
 from sdcore.torch_runtime import choose_device
 
-from ..errors import RankFailed, ReportedElsewhere, TrainerError
+from ..errors import RankFailed, ReportedElsewhere, SettingsError, TrainerError
 from ..processes import Ranks, read_ranks
 from .sampling import parts_of
 

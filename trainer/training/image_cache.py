@@ -19,12 +19,12 @@ import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
-from sdcore.errors import DataError
 from sdcore.torch_runtime import choose_device
 
 from ..config import TrainConfig
 from ..data.training_set import TrainingData
 from ..data.transforms import decode
+from ..errors import DataError
 from ..tasks import TrainingImages
 from .distributed import ALONE, ProcessGroup
 

@@ -14,10 +14,10 @@ from typing import Any, NoReturn
 import torch
 from tqdm import tqdm
 
-from sdcore.errors import SettingsError
 from sdcore.torch_runtime import choose_device, isolated_rng, torch_threads
 
 from ..config import TrainConfig
+from ..errors import SettingsError
 from ..evaluation.history import EpochRecord
 from ..tasks import Task, TrainingImages, ValidationScore
 from .distributed import ALONE, ProcessGroup

@@ -14,12 +14,11 @@ from typing import Any
 import torch
 
 from sdcore import __version__
-from sdcore.errors import SettingsError
 from sdcore.files import TEMPORARY_PATTERN, read_json_or_none, write_bytes_atomically, write_json
 from sdcore.torch_runtime import MixedPrecision, choose_device
 
 from ..config import TrainConfig
-from ..errors import CheckpointError
+from ..errors import CheckpointError, SettingsError
 from ..evaluation.diagnosis import EarlyStopping
 from ..evaluation.history import HISTORY_NAME, EpochRecord, History, read_history
 from ..models.decision_threshold import OPERATING_POINT_NAME, VALIDATION_PREDICTIONS_NAME

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from sdcore.errors import MissingExtra
 from sdcore.files import write_bytes_atomically
 
 from ..config import TrainConfig
 from ..data.transforms import augment
+from ..errors import MissingExtra
 from ..evaluation.history import EpochRecord, History
 from ..run_files import EVENTS_FOLDER
 from ..tasks import TrainingImages

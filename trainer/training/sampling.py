@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sdcore.errors import SettingsError
+from ..errors import SettingsError
 
 
 class EpochOrder:

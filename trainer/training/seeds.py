@@ -8,13 +8,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from sdcore.errors import SettingsError
 from sdcore.files import read_json
 from sdcore.progress import print_note
 from sdcore.torch_runtime import choose_device
 
 from ..config import TrainConfig, TrainingJob
 from ..data.training_set import notes_on_sets
+from ..errors import SettingsError
 from ..evaluation.history import count_epochs
 from ..processes import read_ranks, run_jobs, sensible_processes
 from ..run_files import BEST_NAME, DATA_NAME

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from sdcore.errors import SettingsError
 from sdcore.progress import Interrupted, deferred_interrupts, print_note
 from sdcore.torch_runtime import choose_device
 
@@ -16,6 +15,7 @@ from ..config import TrainConfig, TrainingJob, require_whole_parts
 from ..data.check import write_look_alike_page
 from ..data.training_set import TrainingData, build_training_set
 from ..data.transforms import MEAN, STD
+from ..errors import SettingsError
 from ..evaluation.diagnosis import EarlyStopping
 from ..evaluation.history import HISTORY_NAME, EpochRecord, History, write_history
 from ..messages import text

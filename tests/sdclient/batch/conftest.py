@@ -1,4 +1,4 @@
-"""A fake WebUI that answers img2img with images of the asked size, sources for it, and a judge whose limits a test sets."""
+"""A fake WebUI that answers img2img with images of the asked size, and a judge whose limits a test sets."""
 
 from __future__ import annotations
 
