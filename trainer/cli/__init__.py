@@ -7,7 +7,7 @@ import click
 from sdcore import __version__
 from sdcore.cli import CommandGroup, use_utf8
 
-from ..errors import RankFailed, ReportedElsewhere, SDError, SettingsError
+from ..errors import RankFailed, ReportedElsewhere, TrainerError, SettingsError
 from ..processes import read_ranks, refuse_torchrun
 from .check import check, counts
 from .compare import compare
@@ -20,7 +20,7 @@ from .train import train
 _EXTRA_MODULES = frozenset({"torch", "torchvision", "yolov5", "numpy", "scipy", "jinja2"})
 
 
-def _error_text(error: SDError) -> str | None:
+def _error_text(error: TrainerError) -> str | None:
     """What this process prints for an error; None where another one of the same training prints it."""
     if isinstance(error, ReportedElsewhere):
         return None
