@@ -7,7 +7,7 @@ import click
 from sdcore import __version__
 from sdcore.cli import CommandGroup, use_utf8
 
-from ..errors import RankFailed, ReportedElsewhere, TrainerError, SettingsError
+from ..errors import RankFailed, ReportedElsewhere, SettingsError, TrainerError
 from ..processes import read_ranks, refuse_torchrun
 from .check import check, counts
 from .compare import compare
