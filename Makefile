@@ -2,12 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DOCUMENTED := sdclient.client sdclient.models sdclient.errors sdclient.client.dialects sdclient.client.dialects sdclient.infotext \
-	sdclient.infotext sdclient.manifest sdclient.batch sdclient.curate.curator sdclient.compose sdclient.plan \
-	sdclient.export sdclient.masks sdclient.masks \
-	trainer.data.check trainer.data.split trainer.data.split trainer.training.train trainer.config trainer.evaluation.diagnosis trainer.models.predict trainer.models.export \
-	trainer.models.explain trainer.evaluation.evaluate trainer.evaluation.operating_point trainer.evaluation.compare trainer.experiment trainer.evaluation.metrics trainer.evaluation.stats \
-	trainer.errors generator.diffusion.train generator.config generator.errors
+DOCUMENTED := sdclient sdclient.models sdclient.errors sdclient.client sdclient.manifest sdclient.batch sdclient.plan \
+	sdclient.sources sdclient.masks sdclient.curate sdclient.compose sdclient.export sdclient.testing sdclient.infotext \
+	trainer trainer.config trainer.errors trainer.data.check trainer.data.split trainer.models.predict trainer.models.explain \
+	trainer.models.export trainer.evaluation.metrics trainer.evaluation.stats trainer.evaluation.evaluate \
+	trainer.evaluation.operating_point trainer.evaluation.compare trainer.evaluation.diagnosis trainer.training.train \
+	trainer.experiment generator generator.config generator.errors
 
 .PHONY: demo test lint types docs bench clean
 

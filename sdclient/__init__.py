@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sdcore import __version__
+from sdcore.optional_imports import import_on_first_use
 
 if TYPE_CHECKING:
     from .client import CallOptions as CallOptions
@@ -17,19 +18,6 @@ if TYPE_CHECKING:
     from .errors import SDClientError as SDClientError
     from .models import Img2ImgRequest as Img2ImgRequest
     from .models import Txt2ImgRequest as Txt2ImgRequest
-
-_LAZY = {
-    "CallOptions": ".client",
-    "GeneratedImage": ".client",
-    "GenerationResult": ".client",
-    "Img2ImgRequest": ".models",
-    "JobProgress": ".client",
-    "RetryPolicy": ".client",
-    "SDClientError": ".errors",
-    "Timeouts": ".client",
-    "Txt2ImgRequest": ".models",
-    "WebUI": ".client",
-}
 
 __all__ = [
     "CallOptions",
@@ -46,10 +34,19 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import the public names on first use, so that `import sdclient.manifest` stays cheap."""
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_LAZY[name], __name__), name)
+__getattr__ = import_on_first_use(
+    __name__,
+    {
+        ".client": [
+            "CallOptions",
+            "GeneratedImage",
+            "GenerationResult",
+            "JobProgress",
+            "RetryPolicy",
+            "Timeouts",
+            "WebUI",
+        ],
+        ".errors": ["SDClientError"],
+        ".models": ["Img2ImgRequest", "Txt2ImgRequest"],
+    },
+)

@@ -1,4 +1,4 @@
-"""The only doors to torchvision and diffusers, which need help to be imported; nothing is ever fetched through them.
+"""Imports that wait until they are needed, and the only doors to torchvision and diffusers. Nothing is ever fetched.
 
 Both are imported on first use: importing diffusers' networks takes seconds and pulls in transformers, peft and
 torchvision.
@@ -10,7 +10,7 @@ import importlib
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +22,23 @@ _OPERATORS = (
 )
 _kept_alive: list[Any] = []
 """The `torch.library.Library` objects that were made; an operator's definition goes when its library object does."""
+
+
+def import_on_first_use(package: str, names: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
+    """A module's `__getattr__` that imports public names when they are first used, so that the package stays light.
+
+    Args:
+        package: `__name__` of the package.
+        names: relative module -> the names that the package shows of it.
+    """
+    module_of = {name: module for module, shown in names.items() for name in shown}
+
+    def get_attribute(name: str) -> Any:
+        if name not in module_of:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(module_of[name], package), name)
+
+    return get_attribute
 
 
 def import_torchvision() -> None:

@@ -57,7 +57,7 @@ def test_heavy_modules_stay_out(code: str) -> None:
     assert not loaded & HEAVY
 
 
-@pytest.mark.parametrize("module", ["manifest", "manifest_curation", "manifest_exported"])
+@pytest.mark.parametrize("module", ["manifest", "manifest.database", "manifest.curation", "manifest.tables"])
 def test_reading_a_manifest_needs_the_standard_library_alone(module: str) -> None:
     loaded = modules_after(f"import sdclient.{module}")
     assert not loaded & {"requests", "pydantic", "PIL", "click", "rich", "tqdm", "numpy"}

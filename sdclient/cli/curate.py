@@ -12,8 +12,6 @@ import click
 
 from sdcore.cli import FiniteRange, Output, open_page
 
-from ..cluster.nodes import _ray_told_apart
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -304,7 +302,7 @@ def open_scoring(ray: str | None, output: Path) -> Iterator[ScoringFactory | Non
     if ray is None:
         yield None
         return
-    from ..cluster.nodes import connected
+    from ..cluster.nodes import _ray_told_apart, connected
 
     with _ray_told_apart(), connected(ray):
         from ..cluster.scoring import ray_scoring

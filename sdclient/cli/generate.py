@@ -12,8 +12,6 @@ import click
 
 from sdcore.cli import FiniteRange, Output
 
-from ..cluster.nodes import _ray_told_apart
-
 if TYPE_CHECKING:
     from ..batch.dispatcher import ServerPool
     from ..batch.servers import Server
@@ -315,7 +313,7 @@ def open_servers(urls: Sequence[str], servers_file: Path | None, ray: str | None
     """
     with ExitStack() as opened:
         if ray is not None:
-            from ..cluster.nodes import connected
+            from ..cluster.nodes import _ray_told_apart, connected
 
             opened.enter_context(_ray_told_apart())
             opened.enter_context(connected(ray))
