@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 from tqdm import tqdm
 
-from sdclient.errors import ManifestError
+from sdclient.manifest import ManifestError
 from sdclient.manifest.curation import ACCEPTED, UNDECIDED, Curation
 from sdclient.manifest.database import MANIFEST_NAME, ImageRecord, Manifest
 from sdclient.manifest.tables import EXPORTED_NAME, read_exported

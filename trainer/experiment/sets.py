@@ -15,7 +15,7 @@ import torch
 from PIL import Image, PngImagePlugin
 from tqdm import tqdm
 
-from sdclient.errors import ManifestError
+from sdclient.manifest import ManifestError
 from sdclient.manifest.database import MANIFEST_NAME, ImageRecord, Manifest
 from sdcore.torch_runtime import torch_threads
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from sdclient.errors import ManifestError
+from sdclient.manifest import ManifestError
 from sdclient.manifest.curation import Curation
 from sdclient.manifest.database import ImageRecord, Manifest
 from sdcore.files import read_json
