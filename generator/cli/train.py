@@ -1,11 +1,16 @@
-"""`generator train`."""
+"""The command `train`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from sdcore.cli import INTERRUPTED, Output
+
+if TYPE_CHECKING:
+    from ..diffusion.train import TrainResult
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -82,15 +87,13 @@ def train(ctx: click.Context, /, **options: Any) -> None:
     try:
         _train(**options)
     except KeyboardInterrupt as stop:
-        click.echo(str(stop) or "stopped; the same command goes on", err=True)
-        ctx.exit(130)
+        Output().note(str(stop) or "stopped; the same command goes on")
+        ctx.exit(INTERRUPTED)
 
 
 def _train(
     data: Path, folder: Path, val: Path | None, overwrite: bool, as_json: bool, widths: str, **settings: Any
 ) -> None:
-    import json
-
     from ..config import make_config
     from ..diffusion.train import train as run
 
@@ -98,30 +101,32 @@ def _train(
     network["widths"] = _parse_widths(widths)
     config = make_config(network=network, **settings)
     result = run(data, folder, config, val=val, overwrite=overwrite, progress=True)
-    if as_json:
-        document = {
-            "model": result.folder.as_posix(),
-            "steps": result.steps,
-            "minutes": result.minutes,
-            "train_loss": result.train_loss,
-            "val_loss": result.val_loss,
-            "weights_of_step": result.weights_of_step,
-            "images_per_s": result.images_per_s,
-            "resumed_after": result.resumed_after,
-            "was_there": result.was_there,
-            "notes": list(result.notes),
-        }
-        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
-        return
+    out = Output(json=as_json)
+    out.document(lambda: _as_json(result))
     state = "was trained already, left as it is" if result.was_there else f"{result.images_per_s:.0f} images/s"
     judged = "nothing held out" if result.val_loss is None else f"validation loss {result.val_loss:.3f}"
-    click.echo(
+    out.line(
         f"{result.folder}: {result.steps} steps in {result.minutes:.1f} min, training loss {result.train_loss:.3f}, "
         f"{judged} (weights of step {result.weights_of_step}; {state})"
     )
-    for words in result.notes:
-        click.echo(f"  note: {words}")
-    click.echo(f"  next: sdclient serve --engine diffusion --model {result.folder}")
+    for note in result.notes:
+        out.line(f"  note: {note}")
+    out.line(f"  next: sdclient serve --engine diffusion --model {result.folder}")
+
+
+def _as_json(result: TrainResult) -> dict[str, Any]:
+    return {
+        "model": result.folder.as_posix(),
+        "steps": result.steps,
+        "minutes": result.minutes,
+        "train_loss": result.train_loss,
+        "val_loss": result.val_loss,
+        "weights_of_step": result.weights_of_step,
+        "images_per_s": result.images_per_s,
+        "resumed_after": result.resumed_after,
+        "was_there": result.was_there,
+        "notes": list(result.notes),
+    }
 
 
 def _parse_widths(text: str) -> list[int]:
