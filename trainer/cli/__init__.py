@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from sdcore import __version__
-from sdcore.cli import CommandGroup, use_utf8
+from sdcore.cli import CommandGroup, Output, use_utf8
 
 from ..errors import RankFailed, ReportedElsewhere, SettingsError, TrainerError
 from ..processes import read_ranks, refuse_torchrun
@@ -25,7 +25,7 @@ def _error_text(error: TrainerError) -> str | None:
     if isinstance(error, ReportedElsewhere):
         return None
     if isinstance(error, RankFailed):
-        click.echo(err=True)  # off the line of the bar that another process may have drawn
+        Output().note("")  # off the line of the bar that another process may have drawn
         return str(error)
     try:
         is_reporting = read_ranks().leads_machine

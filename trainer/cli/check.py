@@ -1,4 +1,4 @@
-"""`check`, `counts`."""
+"""The commands `check` and `counts`, which look at image folders and change no image."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sdcore.cli import Output
+
 if TYPE_CHECKING:
     from ..data.check import CheckResult
     from ..data.dataset import Counts
 
-
-_SHOWN = 20
-_SHOWN_A_KIND = 3
+_SHOWN_BAD = 20
+_SHOWN_PER_KIND = 3
 
 
 @click.command()
@@ -73,41 +74,35 @@ def check(
       trainer check photos
       trainer check data --sheet check.html
     """
-    import json
-
-    from ..data.check import REPORT_NAME, check_as_json, check_folder, write_report
+    from ..data.check import REPORT_NAME, check_as_json, check_folder, write_check_sheet, write_report
 
     result = check_folder(folder, near_bits=None if no_near else near, workers=workers, progress=True)
-    if as_json:
-        click.echo(json.dumps(check_as_json(result), ensure_ascii=False, indent=2))
-    else:
-        for entry in result.bad[:_SHOWN]:
-            click.echo(f"{entry.file}: {entry.reason}")
-        if len(result.bad) > _SHOWN:
-            click.echo(f"... and {len(result.bad) - _SHOWN} more")
-        _show_findings(result)
-    was_there = (folder / REPORT_NAME).is_file()
+    out = Output(json=as_json)
+    out.document(lambda: check_as_json(result))
+    for entry in result.bad[:_SHOWN_BAD]:
+        out.line(f"{entry.file}: {entry.reason}")
+    if len(result.bad) > _SHOWN_BAD:
+        out.line(f"... and {len(result.bad) - _SHOWN_BAD} more")
+    _show_findings(out, result)
+    had_report = (folder / REPORT_NAME).is_file()
     report = write_report(result)
-    if not as_json:
-        click.echo(
-            f"{result.good} good pictures, {len(result.bad)} bad files"
-            + (f": see {report}" if report else "")
-            + f"; {_counted(len(result.findings), 'warning')}"
-        )
-        if was_there and report is None:
-            click.echo(f"removed {folder / REPORT_NAME}, it was of an earlier check")
+    out.line(
+        f"{result.good} good pictures, {len(result.bad)} bad files"
+        + (f": see {report}" if report else "")
+        + f"; {_counted(len(result.findings), 'warning')}"
+    )
+    if had_report and report is None:
+        out.line(f"removed {folder / REPORT_NAME}, it was of an earlier check")
     if sheet is not None:
-        from ..data.check import write_check_sheet
-
         write_check_sheet(sheet, result)
-        click.echo(f"sheet: {sheet}", err=as_json)
-    elif not as_json and (result.bad or result.findings):
-        click.echo("to see them: --sheet check.html")
+        out.line(f"sheet: {sheet}", always=True)
+    elif result.bad or result.findings:
+        out.line("to see them: --sheet check.html")
     if result.bad or (strict and result.findings):
         ctx.exit(1)
 
 
-def _show_findings(result: CheckResult) -> None:
+def _show_findings(out: Output, result: CheckResult) -> None:
     from ..data.check import files_by_kind
     from ..data.findings import KINDS
 
@@ -118,14 +113,14 @@ def _show_findings(result: CheckResult) -> None:
             continue
         groups = f" in {_counted(len(found), 'group')}" if any(len(one.files) > 1 for one in found) else ""
         number = f"{_counted(totals[kind], 'file')}{groups}" if found[0].files else str(len(found))
-        click.echo(f"\n{head.title} {head.chinese}: {number}")
-        for one in found[:_SHOWN_A_KIND]:
+        out.line(f"\n{head.title} {head.chinese}: {number}")
+        for one in found[:_SHOWN_PER_KIND]:
             names = ", ".join(one.files[:3]) + (", ..." if len(one.files) > 3 else "")
-            click.echo(f"  {names}: {one.words}" if names else f"  {one.words}")
-        if len(found) > _SHOWN_A_KIND:
-            click.echo(f"  ... and {len(found) - _SHOWN_A_KIND} more")
+            out.line(f"  {names}: {one.words}" if names else f"  {one.words}")
+        if len(found) > _SHOWN_PER_KIND:
+            out.line(f"  ... and {len(found) - _SHOWN_PER_KIND} more")
     if totals:
-        click.echo()
+        out.line()
 
 
 def _counted(number: int, what: str) -> str:
@@ -153,60 +148,44 @@ def counts(folder: Path, output: Path | None, as_json: bool) -> None:
       trainer counts data
       trainer counts photos -o counts.png
     """
-    import json
-
     from ..data.dataset import count_images, counts_as_json
     from ..errors import SettingsError
 
     if output is not None and output.resolve().is_relative_to(folder.resolve()):
         raise SettingsError(f"{output}: lies in {folder}, where it would count as an image; write it elsewhere")
     found = count_images(folder)
-    if as_json:
-        click.echo(json.dumps(counts_as_json(found), ensure_ascii=False, indent=2))
-    else:
-        _show(found)
+    out = Output(json=as_json)
+    out.document(lambda: counts_as_json(found))
+    _show_counts(out, found)
     if output is not None:
         from ..report.standalone_figures import draw_counts
 
         drawn = draw_counts(output, found, title=folder.resolve().name)
-        click.echo(f"drawn: {output}", err=as_json)
+        out.line(f"drawn: {output}", always=True)
         if drawn.numbered:
             listed = ", ".join(f"{place} {label}" for place, label in enumerate(found.images, start=1))
-            click.echo(
+            out.note(
                 f"No font on this machine has all letters of the class names, so they are drawn as numbers: {listed}. "
-                "Install a font such as Noto Sans CJK SC, or write an .svg",
-                err=True,
+                "Install a font such as Noto Sans CJK SC, or write an .svg"
             )
 
 
-def _show(found: Counts) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
+def _show_counts(out: Output, found: Counts) -> None:
     from ..data.dataset import notes_on
 
-    console = Console(highlight=False)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("class 类别")
-    for part in found.parts:
-        table.add_column(part, justify="right", no_wrap=True)
-        table.add_column("share", justify="right", no_wrap=True)
     several = len(found.parts) > 1
-    if several:
-        table.add_column("sum", justify="right", no_wrap=True)
+    heads = ["class 类别", *(head for part in found.parts for head in (part, "share")), *(["sum"] if several else [])]
+    rows = []
     for label, row in found.images.items():
         cells = [cell for part in found.parts for cell in (str(row[part]), _percent(found.share(label, part)))]
-        table.add_row(escape(label), *cells, *([str(found.of_class(label))] if several else []))
-    table.add_section()
-    cells = [cell for part in found.parts for cell in (str(found.of_part(part)), "")]
-    table.add_row("all classes", *cells, *([str(found.total)] if several else []))
-    cells = [cell for part in found.parts for cell in (_times(found.ratio(part)), "")]
-    table.add_row("largest / smallest", *cells, *([""] if several else []))
-    console.print(table)
+        rows.append([label, *cells, *([str(found.of_class(label))] if several else [])])
+    sums = [cell for part in found.parts for cell in (str(found.of_part(part)), "")]
+    ratios = [cell for part in found.parts for cell in (_times(found.ratio(part)), "")]
+    totals = [["all classes", *sums, *([str(found.total)] if several else [])]]
+    totals.append(["largest / smallest", *ratios, *([""] if several else [])])
+    out.table(heads, rows, totals=totals)
     for note in notes_on(found):
-        console.print(f"[bold]Note:[/bold] {escape(note)}.")
+        out.line(f"Note: {note}.")
 
 
 def _percent(share: float | None) -> str:

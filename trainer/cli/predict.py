@@ -1,4 +1,4 @@
-"""`predict`, `explain`, `export`."""
+"""The commands `predict`, `explain` and `export`, which run a trained classifier."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sdcore.cli import Output
+
 if TYPE_CHECKING:
     from ..models.classifier import Format
     from ..models.image_list import ImageList, Labels
-
 
 _STDIN = "-"
 
@@ -101,13 +102,14 @@ def predict(
     )
     stream = look(run, listed, options, progress=True)
     count = write_stream(stream, output, features=features)
-    click.echo(f"{count} images, predictions in {output}" + (f", features in {features}" if features else ""))
+    out = Output()
+    out.line(f"{count} images, predictions in {output}" + (f", features in {features}" if features else ""))
     if stream.repeats:
-        click.echo(f"{stream.repeats} named more than once, predicted once", err=True)
+        out.note(f"{stream.repeats} named more than once, predicted once")
     if stream.unreadable:
         for one in stream.unreadable:
-            click.echo(one.reason, err=True)
-        click.echo(f"{len(stream.unreadable)} of {stream.total} images were passed over, named above", err=True)
+            out.note(one.reason)
+        out.note(f"{len(stream.unreadable)} of {stream.total} images were passed over, named above")
         raise click.exceptions.Exit(1)
 
 
@@ -167,8 +169,6 @@ def explain(
       trainer explain runs/baseline data/test -o explained
       trainer explain runs/baseline data/test/open --class short --limit 20 --json
     """
-    import json
-
     from ..models.explain import ANY_DEFECT, ExplainOptions, explanation_as_row
     from ..models.explain import explain as explain_images
     from ..report.overlays import PAGE_NAME, check_output, write_folder
@@ -185,19 +185,17 @@ def explain(
     )
     found = explain_images(run, images, options)
     written = write_folder(output, found)
+    out = Output(json=as_json)
     if class_name is None and any(row.explained not in ("", ANY_DEFECT) for row in written.rows):
-        click.echo(
+        out.note(
             f"No class is named {normal!r}, so the predicted class is explained in every image; "
-            "name the class without defects with --normal",
-            err=True,
+            "name the class without defects with --normal"
         )
-    if as_json:
-        click.echo(json.dumps([explanation_as_row(row) for row in written.rows], ensure_ascii=False, indent=2))
-        return
+    out.document(lambda: [explanation_as_row(row) for row in written.rows])
     boxes = sum(row.box is not None for row in written.rows)
-    click.echo(f"{len(written.rows)} images, {boxes} with a box; look at {output / PAGE_NAME}")
+    out.line(f"{len(written.rows)} images, {boxes} with a box; look at {output / PAGE_NAME}")
     for instead, name in written.legend.items():
-        click.echo(f"no font here can write {name}; in the overlays it is {instead!r}")
+        out.line(f"no font here can write {name}; in the overlays it is {instead!r}")
 
 
 @click.command()
@@ -245,21 +243,18 @@ def export(
       trainer export runs/baseline --features              (for 'generator report --classifier')
       trainer export runs/baseline --format torchscript -o baseline.torchscript --images photos
     """
-    import json
-
     from ..models.export import PARITY_TOLERANCE, export_as_json
     from ..models.export import export as write
 
     done = write(run, output, format=kind, images=images, threads=threads, with_features=with_features)
-    if as_json:
-        click.echo(json.dumps(export_as_json(done), ensure_ascii=False, indent=2))
-        return
-    click.echo(f"{done.path}: {kind}, {done.size_bytes / 1e6:.1f} MB, {len(done.classes)} classes, {done.imgsz} px")
-    click.echo(
+    out = Output(json=as_json)
+    out.document(lambda: export_as_json(done))
+    out.line(f"{done.path}: {kind}, {done.size_bytes / 1e6:.1f} MB, {len(done.classes)} classes, {done.imgsz} px")
+    out.line(
         f"largest difference from torch: {done.max_abs_difference:.2g} in a probability, over {done.parity_images} "
         f"images of {done.parity_source} (allowed: {PARITY_TOLERANCE:g})"
     )
     if done.features_difference is not None:
-        click.echo(f"largest difference of a feature: {done.features_difference:.2g} of the largest feature")
+        out.line(f"largest difference of a feature: {done.features_difference:.2g} of the largest feature")
     if done.point is not None:
-        click.echo(f"operating point: NG when 1 - p({done.point.normal}) >= {done.point.cut:.6g}")
+        out.line(f"operating point: NG when 1 - p({done.point.normal}) >= {done.point.cut:.6g}")

@@ -1,4 +1,4 @@
-"""`trainer split`."""
+"""The command `split`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from sdcore.cli import Output
 
 if TYPE_CHECKING:
     from ..data.split import FoldsResult, Placed, SplitResult
@@ -106,8 +108,6 @@ def split(
       trainer split photos data --group-by "^(board[0-9]+)_"
       trainer split photos folds --folds 5
     """
-    import json
-
     from ..data.source_images import GroupBy
 
     if group_by is not None and groups is not None:
@@ -151,77 +151,61 @@ def split(
             "folds": [{"path": fold.path.as_posix(), "classes": fold.counts()} for fold in result.folds],
             "asked_val": result.asked_val,
         }
-    if as_json:
-        document |= {
-            "groups": result.grouping,
-            "notes": list(result.notes),
-            "copied": result.placed.copied,
-            "linked": result.placed.linked,
-        }
-        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
-    else:
-        _show(result)
+    document |= {
+        "groups": result.grouping,
+        "notes": list(result.notes),
+        "copied": result.placed.copied,
+        "linked": result.placed.linked,
+    }
+    out = Output(json=as_json)
+    out.document(document)
+    _show(out, result)
     for one, other in result.contradictions:
-        click.echo(f"Warning: {one} and {other} are the same picture in two classes; one label is wrong", err=True)
+        out.note(f"Warning: {one} and {other} are the same picture in two classes; one label is wrong")
 
 
-def _show(result: SplitResult | FoldsResult) -> None:
+def _show(out: Output, result: SplitResult | FoldsResult) -> None:
     from ..data.split import SplitResult
 
     if isinstance(result, SplitResult):
-        _show_parts(result)
+        _show_parts(out, result)
     else:
-        _show_folds(result)
-    click.echo(f"groups: {result.grouping}")
+        _show_folds(out, result)
+    out.line(f"groups: {result.grouping}")
     for note in result.notes:
-        click.echo(f"note: {note}")
-    click.echo(_done(result.placed, result.dest))
+        out.line(f"note: {note}")
+    out.line(_done(result.placed, result.dest))
 
 
-def _show_parts(result: SplitResult) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
+def _show_parts(out: Output, result: SplitResult) -> None:
     from ..data.dataset import PARTS
 
     counts = result.counts()
-    table = Table("class")
-    for part in (*PARTS, "all"):
-        table.add_column(part, justify="right")
+    rows = []
     for label, row in counts.items():
         asked = result.asked[label]
         cells = [str(row[part]) if row[part] == asked[part] else f"{row[part]} (of {asked[part]})" for part in PARTS]
-        table.add_row(escape(label), *cells, str(sum(row.values())))
+        rows.append([label, *cells, str(sum(row.values()))])
     totals = [sum(row[part] for row in counts.values()) for part in PARTS]
-    table.add_section()
-    table.add_row("all classes", *map(str, totals), str(sum(totals)))
-    Console(highlight=False).print(table)
+    out.table(["class", *PARTS, "all"], rows, totals=[["all classes", *map(str, totals), str(sum(totals))]])
     if counts != result.asked:
-        click.echo("(of n): n images were asked for; groups stay whole, so this is as near as they allow")
+        out.line("(of n): n images were asked for; groups stay whole, so this is as near as they allow")
 
 
-def _show_folds(result: FoldsResult) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
+def _show_folds(out: Output, result: FoldsResult) -> None:
     from ..data.dataset import PARTS
 
     counts = [fold.counts() for fold in result.folds]
-    table = Table("class")
-    for part in (*PARTS, "all"):
-        table.add_column(part, justify="right")
+    rows = []
     for label, asked in result.asked_val.items():
         spans = {part: _span([one[label][part] for one in counts]) for part in PARTS}
         if spans["val"] != str(asked):
             spans["val"] += f" (of {asked})"
-        table.add_row(escape(label), *spans.values(), str(sum(counts[0][label].values())))
-    table.add_section()
+        rows.append([label, *spans.values(), str(sum(counts[0][label].values()))])
     totals = [_span([sum(row[part] for row in one.values()) for one in counts]) for part in PARTS]
-    table.add_row("all classes", *totals, str(sum(sum(row.values()) for row in counts[0].values())))
-    Console(highlight=False).print(table)
-    click.echo(
+    images = sum(sum(row.values()) for row in counts[0].values())
+    out.table(["class", *PARTS, "all"], rows, totals=[["all classes", *totals, str(images)]])
+    out.line(
         f"images in each of the {len(counts)} folds, fewest-most; every image is a test image of one fold; "
         "groups stay whole, so (of n), what val was to have, is met as nearly as they allow"
     )

@@ -1,4 +1,4 @@
-"""`trainer train`."""
+"""The command `train`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sdcore.cli import INTERRUPTED, Output
+
 from ..processes import read_ranks
 
 if TYPE_CHECKING:
     from ..config import TrainingJob
+    from ..training.run_folder import TrainResult
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -265,48 +268,45 @@ def train(ctx: click.Context, /, **options: Any) -> None:
         _train(**options)
     except KeyboardInterrupt as stop:
         if read_ranks().first:
-            click.echo(str(stop) or "stopped; the same command goes on", err=True)
-        ctx.exit(130)
+            Output().note(str(stop) or "stopped; the same command goes on")
+        ctx.exit(INTERRUPTED)
 
 
 def _train(*, processes: int | None, as_json: bool, **options: Any) -> None:
-    import json
-
     from ..training.seeds import train_seeds
 
     results = train_seeds(_job_of(**options), processes=processes)
     if not read_ranks().first:
         return
-    if as_json:
-        document = [
-            {
-                "run": result.run.as_posix(),
-                "seed": result.seed,
-                "epochs": result.epochs,
-                "best_epoch": result.best.epoch,
-                "val_macro_f1": result.best.val_macro_f1,
-                "val_accuracy": result.best.val_accuracy,
-                "val_miss_rate": result.best.val_miss_rate,
-                "val_overkill_rate": result.best.val_overkill_rate,
-                "images_per_s": result.images_per_s,
-                "was_there": result.was_there,
-                "resumed_after": result.resumed_after,
-                "stopped": result.stopped,
-                "diagnosis": result.diagnosis,
-            }
-            for result in results
-        ]
-        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
-        return
+    out = Output(json=as_json)
+    out.document([_result_as_json(result) for result in results])
     for result in results:
         state = "was trained already, left as it is" if result.was_there else f"{result.images_per_s:.0f} images/s"
-        click.echo(
+        out.line(
             f"{result.run}: best epoch {result.best.epoch} of {result.epochs}, "
             f"validation macro-F1 {result.best.val_macro_f1:.3f}, accuracy {result.best.val_accuracy:.3f} ({state})"
         )
         if result.stopped:
-            click.echo(f"  stopped early: {result.stopped}")
-        click.echo(f"  {result.diagnosis}")
+            out.line(f"  stopped early: {result.stopped}")
+        out.line(f"  {result.diagnosis}")
+
+
+def _result_as_json(result: TrainResult) -> dict[str, Any]:
+    return {
+        "run": result.run.as_posix(),
+        "seed": result.seed,
+        "epochs": result.epochs,
+        "best_epoch": result.best.epoch,
+        "val_macro_f1": result.best.val_macro_f1,
+        "val_accuracy": result.best.val_accuracy,
+        "val_miss_rate": result.best.val_miss_rate,
+        "val_overkill_rate": result.best.val_overkill_rate,
+        "images_per_s": result.images_per_s,
+        "was_there": result.was_there,
+        "resumed_after": result.resumed_after,
+        "stopped": result.stopped,
+        "diagnosis": result.diagnosis,
+    }
 
 
 def _job_of(*, seeds: tuple[int, ...], weights: Path | None, **options: Any) -> TrainingJob:
