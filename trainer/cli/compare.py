@@ -1,4 +1,4 @@
-"""`trainer compare`."""
+"""The command `compare`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from sdcore.cli import Output
 
+if TYPE_CHECKING:
+    from ..evaluation.arms import ArmResult
     from ..evaluation.compare import Comparison, Contrast
+    from ..evaluation.metrics import RateDefinition
 
 
 @click.command()
@@ -64,7 +66,6 @@ def compare(
       trainer compare runs/baseline runs/augmented data --report report.html --lang zh
       trainer compare a/predictions.csv b/predictions.csv
     """
-    import json
     import shlex
 
     from ..evaluation.arms import load_arm, name_arms
@@ -96,89 +97,72 @@ def compare(
         command = shlex.join(["trainer", "compare", *map(str, given), *options, "--report", str(report_path)])
         inputs = collect_inputs(comparison, arms, data, commands=[command], notes=notes, abnormal=abnormal)
         write_report(report_path, inputs, language=lang, kind=kind)
-    if as_json:
-        click.echo(json.dumps(comparison_as_json(comparison), indent=2))
-    else:
-        _show(comparison)
-        if report_path is not None:
-            click.echo(f"Report: {report_path}")
+    out = Output(json=as_json)
+    out.document(lambda: comparison_as_json(comparison))
+    _show(out, comparison)
+    if report_path is not None:
+        out.line(f"Report: {report_path}")
 
 
-def _show(comparison: Comparison) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
+def _show(out: Output, comparison: Comparison) -> None:
     from ..evaluation.metrics import NAMED_WRONG, RATE_DEFINITIONS
-    from ..messages import UNDEFINED, count, metric_names, number, percent, percent_range, signed, signed_range, text
+    from ..messages import number, text
 
-    console = Console(highlight=False)
-    console.print(f"Side by side on {comparison.images} test images")
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_lines=True)
-    table.add_column("rate\n[dim]formula[/dim]")
-    for arm in comparison.arms:
-        table.add_column(f"{escape(arm.name)}\n[dim]{len(arm.seeds)} seed(s)[/dim]", justify="right")
-    for one in (*RATE_DEFINITIONS, NAMED_WRONG):
-        cells = []
-        for arm in comparison.arms:
-            rate = arm.named_wrong if one is NAMED_WRONG else arm.rates[one.key]
-            if rate is None:
-                cells.append(UNDEFINED)
-                continue
-            spread = f" ± {100 * rate.spread.sd:.2f}" if rate.spread.sd is not None else ""
-            cells.append(
-                f"{percent(rate.spread.mean)}{spread}  {count(rate.count)}/{rate.of}\n"
-                f"[dim]{percent_range(rate.interval)}[/dim]"
-            )
-        table.add_row(f"{one.english} {one.chinese}\n[dim]{one.formula}[/dim]", *cells)
+    out.line(f"Side by side on {comparison.images} test images")
+    arms = comparison.arms
+    rows = [
+        [f"{one.english} {one.chinese}\n{one.formula}", *(_rate_cell(arm, one) for arm in arms)]
+        for one in (*RATE_DEFINITIONS, NAMED_WRONG)
+    ]
     for name, spreads in (
-        ("macro-F1 宏平均 F1", [arm.macro_f1 for arm in comparison.arms]),
-        ("AUROC of 1-p(Normal)", [arm.auroc for arm in comparison.arms]),
+        ("macro-F1 宏平均 F1", [arm.macro_f1 for arm in arms]),
+        ("AUROC of 1-p(Normal)", [arm.auroc for arm in arms]),
     ):
-        table.add_row(name, *(number(one.mean) + (f" ± {one.sd:.3f}" if one.sd is not None else "") for one in spreads))
-    console.print(table)
+        means = (number(one.mean) + (f" ± {one.sd:.3f}" if one.sd is not None else "") for one in spreads)
+        rows.append([name, *means])
+    out.table(["rate\nformula", *(f"{arm.name}\n{len(arm.seeds)} seed(s)" for arm in arms)], rows)
     for contrast in (comparison.against_baseline, comparison.against_control):
-        if contrast is None:
-            continue
-        console.print(f"{escape(contrast.second)} minus {escape(contrast.first)}")
-        table = Table(box=SIMPLE_HEAD, pad_edge=False)
-        table.add_column("figure")
-        for heading in ("difference", "95 % interval"):
-            table.add_column(heading, justify="right")
-        for difference in contrast.differences:
-            table.add_row(
-                " ".join(metric_names(difference.metric)), signed(difference.value), signed_range(difference.interval)
-            )
-        console.print(table)
-        if contrast.recalls:
-            console.print(_recalls(contrast))
-        for test in contrast.mcnemar:
-            console.print(
-                f"McNemar {escape(test.first_seed)} / {escape(test.second_seed)}: right in "
-                f"{escape(contrast.first)} alone {test.only_first}, in {escape(contrast.second)} alone "
-                f"{test.only_second}, exact p = {test.p_value:.4g}"
-            )
-        if contrast.worth is not None:
-            console.print(text(contrast.worth.sentence))
+        if contrast is not None:
+            _show_contrast(out, contrast)
     for note in comparison.notes:
-        console.print(f"Note: {escape(text(note))}")
-    console.print(f"[bold]{escape(text(comparison.verdict.sentence))}[/bold]")
+        out.line(f"Note: {text(note)}")
+    out.line(text(comparison.verdict.sentence), bold=True)
 
 
-def _recalls(contrast: Contrast) -> Table:
-    """Recall by class, with p-values corrected for their number."""
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
+def _rate_cell(arm: ArmResult, one: RateDefinition) -> str:
+    """Mean and spread over the seeds with the count, and the interval below."""
+    from ..evaluation.metrics import NAMED_WRONG
+    from ..messages import UNDEFINED, count, percent, percent_range
 
-    from ..messages import signed, signed_range
+    rate = arm.named_wrong if one is NAMED_WRONG else arm.rates[one.key]
+    if rate is None:
+        return UNDEFINED
+    spread = f" ± {100 * rate.spread.sd:.2f}" if rate.spread.sd is not None else ""
+    return f"{percent(rate.spread.mean)}{spread}  {count(rate.count)}/{rate.of}\n{percent_range(rate.interval)}"
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("recall 召回率 of class")
-    for heading in ("images", "difference", "95 % interval", "p", "p (Holm)"):
-        table.add_column(heading, justify="right")
-    for one in contrast.recalls:
-        p_values = ["undefined" if p is None else f"{p:.3g}" for p in (one.p_value, one.p_holm)]
-        table.add_row(escape(one.name), str(one.support), signed(one.value), signed_range(one.interval), *p_values)
-    return table
+
+def _show_contrast(out: Output, contrast: Contrast) -> None:
+    """One arm minus another; p-values of recalls are corrected for their number."""
+    from ..messages import metric_names, signed, signed_range, text
+
+    out.line(f"{contrast.second} minus {contrast.first}")
+    out.table(
+        ["figure", "difference", "95 % interval"],
+        [
+            [" ".join(metric_names(one.metric)), signed(one.value), signed_range(one.interval)]
+            for one in contrast.differences
+        ],
+    )
+    rows = []
+    for recall in contrast.recalls:
+        p_values = ["undefined" if p is None else f"{p:.3g}" for p in (recall.p_value, recall.p_holm)]
+        rows.append([recall.name, str(recall.support), signed(recall.value), signed_range(recall.interval), *p_values])
+    if rows:
+        out.table(["recall 召回率 of class", "images", "difference", "95 % interval", "p", "p (Holm)"], rows)
+    for test in contrast.mcnemar:
+        out.line(
+            f"McNemar {test.first_seed} / {test.second_seed}: right in {contrast.first} alone {test.only_first}, "
+            f"in {contrast.second} alone {test.only_second}, exact p = {test.p_value:.4g}"
+        )
+    if contrast.worth is not None:
+        out.line(text(contrast.worth.sentence))

@@ -1,4 +1,4 @@
-"""`evaluate`, `diagnose`."""
+"""The commands `evaluate` and `diagnose`, which judge one trained model and one training."""
 
 from __future__ import annotations
 
@@ -6,13 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from ..evaluation.metrics import NAMED_WRONG, RATE_DEFINITIONS, RateDefinition
-from ..messages import counted, number, percent, percent_range, plain_range, text
+from sdcore.cli import Output
 
 if TYPE_CHECKING:
     from ..evaluation.arms import SeedPredictions
@@ -20,7 +15,7 @@ if TYPE_CHECKING:
     from ..evaluation.evaluate import Evaluation
     from ..evaluation.evaluation_intervals import EvaluationIntervals
     from ..evaluation.history import RecordedTraining
-    from ..evaluation.metrics import MulticlassScores
+    from ..evaluation.metrics import BinaryCounts, MulticlassScores
     from ..evaluation.operating_point import ThresholdReport
     from ..evaluation.threshold_choice import ThresholdChoice
 
@@ -89,8 +84,6 @@ def evaluate(
     if validation is not None and max_miss_rate is None:
         raise click.UsageError("--validation needs --max-miss-rate: the cut is chosen there to keep that rate")
 
-    import json
-
     from ..evaluation.arms import load_one, name_arms
     from ..evaluation.evaluate import evaluate as judge
     from ..evaluation.evaluate import evaluation_as_json
@@ -127,18 +120,16 @@ def evaluate(
     saved = _save(tested, choice) if save else None
     if curve is not None:
         _draw_threshold_curve(curve, at_cut)
-    if as_json:
-        cut = at_cut_as_json(at_cut) | {"saved": saved.as_posix() if saved else None} if at_cut else None
-        click.echo(json.dumps(evaluation_as_json(evaluation) | {"operating_point": cut}, indent=2))
-        return
-
-    show_evaluation(name_arms([subject])[0], evaluation)
+    cut = at_cut_as_json(at_cut) | {"saved": saved.as_posix() if saved else None} if at_cut else None
+    out = Output(json=as_json)
+    out.document(lambda: evaluation_as_json(evaluation) | {"operating_point": cut})
+    _show_evaluation(out, name_arms([subject])[0], evaluation)
     if at_cut is not None:
-        show_at_cut(evaluation, at_cut)
+        _show_at_cut(out, evaluation, at_cut)
     if saved is not None:
-        click.echo(f"Saved as {saved}; 'trainer predict' decides by it.")
+        out.line(f"Saved as {saved}; 'trainer predict' decides by it.")
     if curve is not None:
-        click.echo(f"Curve: {curve}")
+        out.line(f"Curve: {curve}")
 
 
 def _choose_for_run(
@@ -177,131 +168,125 @@ def _draw_threshold_curve(curve: Path, at_cut: ThresholdReport | None) -> None:
     draw_curve(curve, at_cut)
 
 
-def show_evaluation(name: str, evaluation: Evaluation) -> None:
-    """Print the rates of both judgements with counts and intervals."""
-    console, bounds = Console(highlight=False), evaluation.intervals
+def _show_evaluation(out: Output, name: str, evaluation: Evaluation) -> None:
+    """Print the rates of the judgement by the predicted class, with counts and intervals."""
+    from ..evaluation.metrics import NAMED_WRONG, RATE_DEFINITIONS
+    from ..messages import counted, number, percent, percent_range, plain_range, text
+
+    bounds = evaluation.intervals
     groups = f" in {bounds.groups} groups" if bounds.groups else ""
-    console.print(f"[bold]{escape(name)}[/bold]: Normal/Abnormal on {evaluation.images} images{groups}")
-    table = _table("rate", "", "formula", right=("value", "count", "95 % interval"))
-    rates = dict(evaluation.binary.rates)
-    definitions: tuple[RateDefinition, ...] = RATE_DEFINITIONS
+    out.line(f"{name}: Normal/Abnormal on {evaluation.images} images{groups}", bold=True)
+    definitions, rates = list(RATE_DEFINITIONS), dict(evaluation.binary.rates)
     if evaluation.named_wrong is not None:
+        definitions.append(NAMED_WRONG)
         rates[NAMED_WRONG.key] = evaluation.named_wrong
-        definitions = (*definitions, NAMED_WRONG)
+    rows = []
     for one in definitions:
         rate = rates[one.key]
-        table.add_row(
-            one.english,
-            one.chinese,
-            one.formula,
-            percent(rate.value),
-            counted(rate),
-            percent_range(bounds.rates[one.key]),
-        )
-    for english, chinese, value, interval in (
-        ("AUROC", "曲线下面积", evaluation.auroc, bounds.auroc),
-        ("average precision", "平均精度", evaluation.average_precision, bounds.average_precision),
+        figures = [percent(rate.value), counted(rate), percent_range(bounds.rates[one.key])]
+        rows.append([f"{one.english}\n{one.chinese}", one.formula, *figures])
+    for names, value, interval in (
+        ("AUROC\n曲线下面积", evaluation.auroc, bounds.auroc),
+        ("average precision\n平均精度", evaluation.average_precision, bounds.average_precision),
     ):
-        table.add_row(english, chinese, "of 1-p(Normal)", number(value), "", plain_range(interval))
-    console.print(table)
-    counts = evaluation.binary
-    console.print(
-        f"TP {counts.tp}  FN {counts.fn}  FP {counts.fp}  TN {counts.tn}. Defective: predicted class is not "
-        f"{escape(evaluation.normal)}."
-    )
-    scores = evaluation.multiclass
-    if scores is None:
+        rows.append([names, "of 1-p(Normal)", number(value), "", plain_range(interval)])
+    out.table(["rate", "formula", "value", "count", "95 % interval"], rows, align="llrrr")
+    out.line(f"{_counts(evaluation.binary)}. Defective: predicted class is not {evaluation.normal}.")
+    if evaluation.multiclass is None:
         reason = text(evaluation.multiclass_reason) if evaluation.multiclass_reason else ""
-        console.print(f"Multi-class rates are undefined: {escape(reason)}.")
+        out.line(f"Multi-class rates are undefined: {reason}.")
     else:
-        _show_classes(console, scores, bounds)
-    console.print(f"Intervals (95 %) of rates: {bounds.rates_by}. Of means and areas: {bounds.scores_by}.")
+        _show_classes(out, evaluation.multiclass, bounds)
+    out.line(f"Intervals (95 %) of rates: {bounds.rates_by}. Of means and areas: {bounds.scores_by}.")
     for warning in evaluation.warnings:
-        console.print(f"[bold]Note:[/bold] {escape(text(warning))}.")
+        out.line(f"Note: {text(warning)}.")
 
 
-def show_at_cut(evaluation: Evaluation, at_cut: ThresholdReport) -> None:
-    """Print what the chosen cut promises and does, beside the judgement by the most probable class."""
-    console, point, test = Console(highlight=False), at_cut.point, at_cut.test
-    console.print()
-    console.print(f"[bold]Operating point[/bold]: defective when 1-p({escape(point.normal)}) >= {point.cut:.6g}")
+def _counts(counts: BinaryCounts) -> str:
+    return f"TP {counts.tp}  FN {counts.fn}  FP {counts.fp}  TN {counts.tn}"
+
+
+def _show_at_cut(out: Output, evaluation: Evaluation, at_cut: ThresholdReport) -> None:
+    """Print what the chosen cut promises and does, beside the judgement by the predicted class."""
+    from ..evaluation.metrics import RATE_DEFINITIONS
+    from ..messages import counted, percent, percent_range, text
+
+    point, test = at_cut.point, at_cut.test
+    out.line()
+    out.line(f"Operating point: defective when 1-p({point.normal}) >= {point.cut:.6g}", bold=True)
     if point.k is not None and point.n_defects is not None and point.max_miss_rate is not None:
-        console.print(
+        out.line(
             f"The cut is number {point.k} from below of {point.n_defects} validation defects' scores: of new defects "
             f"like them, no more than {percent(at_cut.promised_miss_rate)} are missed on average over validation sets "
             f"(asked for: {100 * point.max_miss_rate:.4g} %); one cut from {point.n_defects} has its own miss rate, "
             f"{percent_range(at_cut.promise_range)} in 95 of 100 cases."
         )
     rates = test.binary.rates
-    table = _table("rate on test", "", right=("by class", "at the cut", "count", "95 % interval"))
-    for one in RATE_DEFINITIONS:
-        table.add_row(
-            one.english,
-            one.chinese,
+    rows = [
+        [
+            f"{one.english} {one.chinese}",
             percent(evaluation.binary.rates[one.key].value),
             percent(rates[one.key].value),
             counted(rates[one.key]),
             percent_range(test.intervals[one.key]),
-        )
-    console.print(table)
-    counts = test.binary
-    console.print(f"At the cut: TP {counts.tp}  FN {counts.fn}  FP {counts.fp}  TN {counts.tn}.")
+        ]
+        for one in RATE_DEFINITIONS
+    ]
+    out.table(["rate on test", "by class", "at the cut", "count", "95 % interval"], rows)
+    out.line(f"At the cut: {_counts(test.binary)}.")
     if at_cut.validation is not None:
         known = at_cut.validation.binary.rates
-        console.print(
+        out.line(
             f"On validation, where it was chosen: miss rate {percent(known['miss_rate'].value)} "
             f"({counted(known['miss_rate'])}), overkill rate {percent(known['overkill_rate'].value)} "
             f"({counted(known['overkill_rate'])})."
         )
     promised = f"{100 * point.max_miss_rate:.4g} %" if point.max_miss_rate is not None else "not said"
     filtered, missed = rates["false_call_filter_rate"], rates["miss_rate"]
-    console.print(
-        f"[bold]False-call filter rate 假点过滤率 {percent(filtered.value)}[/bold] ({counted(filtered)}) "
-        f"at a miss rate of {percent(missed.value)} ({counted(missed)}); promised: {promised}."
+    out.line(
+        f"False-call filter rate 假点过滤率 {percent(filtered.value)} ({counted(filtered)}) "
+        f"at a miss rate of {percent(missed.value)} ({counted(missed)}); promised: {promised}.",
+        bold=True,
     )
     for note in at_cut.notes:
-        console.print(f"[bold]Note:[/bold] {escape(text(note))}.")
+        out.line(f"Note: {text(note)}.")
 
 
-def _table(*left: str, right: tuple[str, ...]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in left:
-        table.add_column(heading)
-    for heading in right:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
+def _show_classes(out: Output, scores: MulticlassScores, bounds: EvaluationIntervals) -> None:
+    from ..messages import counted, number, percent, percent_range, plain_range
 
-
-def _show_classes(console: Console, scores: MulticlassScores, bounds: EvaluationIntervals) -> None:
-    table = _table("class", right=("precision", "recall", "F1", "support"))
-    for one, sure in zip(scores.per_class, bounds.per_class, strict=True):
-        table.add_row(
-            escape(one.name),
-            f"{percent(one.precision.value)} {counted(one.precision)}\n{percent_range(sure.precision, digits=1)}",
-            f"{percent(one.recall.value)} {counted(one.recall)}\n{percent_range(sure.recall, digits=1)}",
-            f"{number(one.f1)}\n{plain_range(sure.f1) if sure.f1 else ''}",
+    rows = [
+        [
+            one.name,
+            f"{percent(one.precision.value)} {counted(one.precision)}\n{percent_range(interval.precision, digits=1)}",
+            f"{percent(one.recall.value)} {counted(one.recall)}\n{percent_range(interval.recall, digits=1)}",
+            f"{number(one.f1)}\n{plain_range(interval.f1) if interval.f1 else ''}",
             str(one.support),
-        )
-    console.print(table)
+        ]
+        for one, interval in zip(scores.per_class, bounds.per_class, strict=True)
+    ]
+    out.table(["class", "precision", "recall", "F1", "support"], rows)
     means = (
         ("macro precision", scores.macro_precision, bounds.macro_precision),
         ("macro recall", scores.macro_recall, bounds.macro_recall),
         ("weighted precision", scores.weighted_precision, bounds.weighted_precision),
     )
-    console.print("  ".join(f"{name} {number(value)} ({plain_range(interval)})" for name, value, interval in means))
-    console.print(
+    out.line("  ".join(f"{name} {number(value)} ({plain_range(interval)})" for name, value, interval in means))
+    out.line(
         f"macro-F1 {number(scores.macro_f1)} ({plain_range(bounds.macro_f1)})  weighted F1 "
         f"{number(scores.weighted_f1)} ({plain_range(bounds.weighted_f1)})  multi-class accuracy "
         f"{percent(scores.accuracy.value)} ({counted(scores.accuracy)}, {percent_range(bounds.accuracy)})"
     )
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title="rows: true; columns: predicted", title_justify="left")
-    table.add_column("")
     # Columns go by number: names of many classes would not fit a terminal.
-    for place in range(1, len(scores.per_class) + 1):
-        table.add_column(str(place), justify="right")
-    for place, (one, row) in enumerate(zip(scores.per_class, scores.confusion, strict=True), start=1):
-        table.add_row(f"{place} {escape(one.name)}", *(str(cell) for cell in row))
-    console.print(table)
+    numbers = [str(place) for place in range(1, len(scores.per_class) + 1)]
+    out.table(
+        ["", *numbers],
+        [
+            [f"{place} {one.name}", *map(str, row)]
+            for place, one, row in zip(numbers, scores.per_class, scores.confusion, strict=True)
+        ],
+        title="rows: true; columns: predicted",
+    )
 
 
 @click.command()
@@ -336,7 +321,6 @@ def diagnose(
       trainer diagnose runs/baseline -o curves.png
       trainer diagnose yolov5/runs/train-cls/exp/results.csv --classes 7 --json
     """
-    import json
     from dataclasses import replace
 
     from ..evaluation.diagnosis import diagnose as judge
@@ -352,18 +336,16 @@ def diagnose(
             conditions = replace(conditions, label_smoothing=label_smoothing)
         results.append((one, judge(one.history.epochs, conditions, window=window)))
     drawings = {} if figure is None else _draw(figure, results)
-    if as_json:
-        documents = [_as_json(one, diagnosis, drawings.get(one.path)) for one, diagnosis in results]
-        click.echo(json.dumps(documents, ensure_ascii=False, indent=2, allow_nan=False))
-        return
+    out = Output(json=as_json)
+    out.document([_diagnosis_as_json(one, diagnosis, drawings.get(one.path)) for one, diagnosis in results])
     for one, diagnosis in results:
-        click.echo(f"{one.name}: {text(diagnosis.line)}.")
+        out.line(f"{one.name}: {text(diagnosis.line)}.")
         for sentence in diagnosis.advice:
-            click.echo(f"  - {text(sentence)}")
+            out.line(f"  - {text(sentence)}")
         if one.upstream:
-            click.echo("  Read from YOLOv5's own record: it has no macro-F1, and its --lr is --lr0.")
+            out.line("  Read from YOLOv5's own record: it has no macro-F1, and its --lr is --lr0.")
         if one.path in drawings:
-            click.echo(f"  Curves: {drawings[one.path]}")
+            out.line(f"  Curves: {drawings[one.path]}")
 
 
 def _draw(figure: Path, results: list[tuple[RecordedTraining, Diagnosis]]) -> dict[Path, Path]:
@@ -386,7 +368,7 @@ def _draw(figure: Path, results: list[tuple[RecordedTraining, Diagnosis]]) -> di
     return drawings
 
 
-def _as_json(one: RecordedTraining, diagnosis: Diagnosis, drawing: Path | None) -> dict[str, Any]:
+def _diagnosis_as_json(one: RecordedTraining, diagnosis: Diagnosis, drawing: Path | None) -> dict[str, Any]:
     import math
     from dataclasses import asdict
 

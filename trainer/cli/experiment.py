@@ -1,4 +1,4 @@
-"""`trainer experiment`."""
+"""The command `experiment`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from sdcore.cli import INTERRUPTED, Output
 
+if TYPE_CHECKING:
     from ..experiment.config import ExperimentConfig
     from ..experiment.judge import ArmComparison
     from ..experiment.result import ExperimentResult, Separability
@@ -56,13 +56,13 @@ def experiment(ctx: click.Context, /, file: Path, dry_run: bool, processes: int 
 
     config = read_experiment(file)
     if dry_run:
-        _dry_run(config, processes, as_json=options["as_json"])
+        _dry_run(Output(json=options["as_json"]), config, processes)
         return
     try:
         _run(file, config, processes, **options)
     except KeyboardInterrupt as stop:
-        click.echo(str(stop) or "stopped; the same command goes on", err=True)
-        ctx.exit(130)
+        Output().note(str(stop) or "stopped; the same command goes on")
+        ctx.exit(INTERRUPTED)
 
 
 def _run(
@@ -76,7 +76,6 @@ def _run(
     notes: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    import json
     import shlex
 
     from ..experiment.result import EXPERIMENT_NAME, experiment_as_json
@@ -93,23 +92,20 @@ def _run(
     options += [part for note in notes for part in ("--note", note)]
     command = shlex.join(["trainer", "experiment", str(file), *options])
     write_experiment_report(report, result, output=output, language=lang, commands=[command], notes=notes)
-    if as_json:
-        click.echo(json.dumps(experiment_as_json(result), ensure_ascii=False, indent=2))
-        return
-    _show(result)
-    click.echo(f"All figures: {output / EXPERIMENT_NAME}")
-    click.echo(f"Report: {report}")
+    out = Output(json=as_json)
+    out.document(lambda: experiment_as_json(result))
+    _show(out, result)
+    out.line(f"All figures: {output / EXPERIMENT_NAME}")
+    out.line(f"Report: {report}")
 
 
-def _dry_run(config: ExperimentConfig, processes: int | None, *, as_json: bool) -> None:
-    import json
-
+def _dry_run(out: Output, config: ExperimentConfig, processes: int | None) -> None:
     from ..experiment.prepare import estimate, prepare
     from ..experiment.records import started_identity
     from ..experiment.run import choose_workers, is_done, plan_jobs, plan_sets
     from ..messages import text
 
-    hands = choose_workers(config, processes)
+    workers = choose_workers(config, processes)
     prepared = prepare(config, progress=True)
     cells: list[dict[str, Any]] = []
     todo = []
@@ -134,7 +130,7 @@ def _dry_run(config: ExperimentConfig, processes: int | None, *, as_json: bool) 
                 "state": state,
             }
         )
-    cost = estimate(prepared, todo, processes=max(1, hands.processes))
+    cost = estimate(prepared, todo, processes=max(1, workers.processes))
     document = {
         "primary": config.primary,
         "cells": cells,
@@ -155,78 +151,58 @@ def _dry_run(config: ExperimentConfig, processes: int | None, *, as_json: bool) 
         ],
         "warnings": [text(one) for one in prepared.warnings],
     }
-    if as_json:
-        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
-    else:
-        _show_plan(document)
+    out.document(document)
+    _show_plan(out, document)
 
 
-def _show_plan(plan: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-
-    console = Console(highlight=False)
-    table = _table("cell", "real", "added", "state")
+def _show_plan(out: Output, plan: dict[str, Any]) -> None:
+    out.table(
+        ["cell", "real", "added", "state"],
+        [[one["folder"].partition("/")[2], str(one["real"]), str(one["added"]), one["state"]] for one in plan["cells"]],
+    )
     shown = set()
-    for one in plan["cells"]:
-        folder = one["folder"].partition("/")[2]
-        table.add_row(escape(folder), str(one["real"]), str(one["added"]), one["state"])
-    console.print(table)
     for one in plan["cells"]:
         if one["added_by_class"] and one["arm"] not in shown:
             shown.add(one["arm"])
             by_class = ", ".join(f"{name} {count}" for name, count in one["added_by_class"].items())
-            console.print(f"{escape(one['arm'])} ({one['kind']}): {escape(by_class)}")
+            out.line(f"{one['arm']} ({one['kind']}): {by_class}")
     for one in plan["sets"]:
         which = f"the {one['count']} accepted of {one['recorded']}" if one["curated"] else f"all {one['count']}"
-        console.print(escape(f"{one['path']}: {which} images, {one['undecided']} undecided"))
+        out.line(f"{one['path']}: {which} images, {one['undecided']} undecided")
     cost = plan["estimate"]
     minutes, seconds = divmod(round(cost["seconds"]), 60)
-    console.print(
+    out.line(
         f"{len(plan['cells'])} cells, {plan['to_train']} to train, {plan['steps']} steps each "
         f"({plan['images_per_epoch']} images an epoch); primary metric: {plan['primary']}"
     )
-    console.print(f"About {minutes} min {seconds} s: {cost['how']} ({cost['trained_images_per_s']:.0f} images/s)")
-    console.print(f"About {cost['bytes'] / 1e6:.0f} MB on disk for all cells; nothing was written")
-    for words in plan["warnings"]:
-        console.print(f"Note: {escape(words)}")
+    out.line(f"About {minutes} min {seconds} s: {cost['how']} ({cost['trained_images_per_s']:.0f} images/s)")
+    out.line(f"About {cost['bytes'] / 1e6:.0f} MB on disk for all cells; nothing was written")
+    for warning in plan["warnings"]:
+        out.line(f"Note: {warning}")
 
 
-def _show(result: ExperimentResult) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-
+def _show(out: Output, result: ExperimentResult) -> None:
     from ..messages import metric_names, text
 
-    console = Console(highlight=False)
     folds = f", {result.folds} folds pooled" if result.folds else ""
-    console.print(
+    out.line(
         f"{len(result.arms)} arms x {len(result.seeds)} seeds{folds}, {result.steps} steps each, judged on "
         f"{result.images} test images; primary metric, declared {result.declared['at']}: "
         f"{' '.join(metric_names(result.primary))}"
     )
-    console.print(_rates(result))
-    console.print(_differences(result))
+    _show_rates(out, result)
+    _show_differences(out, result)
     for note in result.notes:
-        console.print(f"Note: {escape(text(note))}")
+        out.line(f"Note: {text(note)}")
     for one in result.judgements:
-        console.print(f"[bold]{escape(text(one.sentence))}[/bold]")
+        out.line(text(one.sentence), bold=True)
 
 
-def _rates(result: ExperimentResult) -> Table:
+def _show_rates(out: Output, result: ExperimentResult) -> None:
     """Means over seeds, with their spread, one row an arm."""
-    from rich.markup import escape
-
     from ..messages import number, percent
 
-    table = _table(
-        "arm\nreal + added images",
-        "macro-F1\n宏平均 F1",
-        "accuracy\n正确率",
-        "miss rate\n漏检率",
-        "overkill\n过杀率",
-        "AUROC real\nor added",
-    )
+    rows = []
     for arm in result.arms:
         scores = arm.result.macro_f1
         cells = [number(scores.mean) + (f"\n± {scores.sd:.3f}" if scores.sd is not None else "")]
@@ -234,11 +210,12 @@ def _rates(result: ExperimentResult) -> Table:
             spread = arm.result.rates[key].spread
             cells.append(percent(spread.mean) + (f"\n± {100 * spread.sd:.2f}" if spread.sd is not None else ""))
         counts = f"{sum(arm.real.values()):.0f} + {sum(arm.added.values()):.0f}"
-        table.add_row(f"{escape(arm.name)}\n[dim]{counts}[/dim]", *cells, _told(arm.separability))
-    return table
+        rows.append([f"{arm.name}\n{counts}", *cells, _separability_cell(arm.separability)])
+    heads = ["macro-F1\n宏平均 F1", "accuracy\n正确率", "miss rate\n漏检率", "overkill\n过杀率", "AUROC real\nor added"]
+    out.table(["arm\nreal + added images", *heads], rows)
 
 
-def _told(one: Separability | None) -> str:
+def _separability_cell(one: Separability | None) -> str:
     if one is None:
         return ""
     if one.auroc is None:
@@ -247,38 +224,24 @@ def _told(one: Separability | None) -> str:
     return f"{one.auroc:.2f}{between}"
 
 
-def _differences(result: ExperimentResult) -> Table:
+def _show_differences(out: Output, result: ExperimentResult) -> None:
     """Every generated arm against the others: the primary metric, and misses and overkill."""
-    from rich.markup import escape
-
     from ..messages import metric_names
 
     shown = list(dict.fromkeys((result.primary, "miss_rate", "overkill_rate")))
-    headings = ["\n".join(metric_names(key)) for key in shown]
-    table = _table("arm minus other", f"{headings[0]}\nraw p, p (Holm)", *headings[1:])
+    heads = ["\n".join(metric_names(key)) for key in shown]
+    rows = []
     for judgement in result.judgements:
         for against in (judgement.baseline, judgement.control, *judgement.oversampling):
-            figures = [_figure(against, key) for key in shown]
+            cells = [_difference_cell(against, key) for key in shown]
             p_values = ", ".join(f"{p:.3g}" for p in (against.p_value, against.p_holm) if p is not None)
-            arms = f"{escape(judgement.arm)}\n- {escape(against.other)}"
-            table.add_row(arms, f"{figures[0]}\n{p_values}", *figures[1:])
-    return table
+            rows.append([f"{judgement.arm}\n- {against.other}", f"{cells[0]}\n{p_values}", *cells[1:]])
+    out.table(["arm minus other", f"{heads[0]}\nraw p, p (Holm)", *heads[1:]], rows)
 
 
-def _figure(against: ArmComparison, key: str) -> str:
+def _difference_cell(against: ArmComparison, key: str) -> str:
     """A difference above its interval."""
     from ..messages import signed, signed_range
 
     one = next(each for each in against.differences if each.metric == key)
-    return f"{signed(one.value)}\n[dim]{signed_range(one.interval)}[/dim]"
-
-
-def _table(*headings: str) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_lines=any("\n" in heading for heading in headings))
-    table.add_column(headings[0], min_width=13, overflow="fold")
-    for heading in headings[1:]:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
+    return f"{signed(one.value)}\n{signed_range(one.interval)}"

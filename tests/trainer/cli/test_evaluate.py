@@ -163,7 +163,7 @@ def test_the_table_stands_beside_the_judgement_by_class_and_leads_to_the_filter_
     assert result.exit_code == 0
     document = json.loads(run(*arguments, "--json").stdout)
     cut = document["operating_point"]
-    shown = " ".join(result.stdout.split())
+    shown = " ".join(result.stdout.replace("│", " ").split())
     for one in RATE_DEFINITIONS:
         at_cut, by_class = cut[one.key], document[one.key]
         assert (
