@@ -15,7 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,12 @@ from boards import draw_board
 from sdclient.curate import Curator
 from sdclient.curate.curator import HASH_RADIUS, MOST_TWINS
 from sdclient.curate.measures import face_score, grain, look_of, sharpness, texture
-from sdclient.curate.reference import ReferenceModel, ReferenceStatistics, measure_pictures
+from sdclient.curate.reference import ClassStatistics, ReferenceFolder, ReferenceModel, ReferenceStatistics
 from sdclient.curate.scores import WORTH_WORKERS, Base, ScoreJob, score_image, scoring
 from sdclient.curate.thresholds import CurationSettings
 from sdclient.manifest import Curation, ImageRecord, Manifest
 from sdclient.manifest.curation import Fingerprint, Fingerprints
-from sdclient.output.artifacts import examine_sibling
+from sdclient.output.artifacts import measure_changed_part
 from sdclient.sources.source import read_photo
 from sdcore.files import sha256_of
 from sdcore.images.decode import to_rgb
@@ -89,16 +89,25 @@ def read(folder: Path, count: int) -> list[Image.Image]:
     return [read_photo(path) for path in paths[:: max(1, len(paths) // count)][:count]]
 
 
+def measured(images: Sequence[Image.Image]) -> dict[str, ClassStatistics]:
+    """Measures of real images, all of one class, "all"; written as files and read again."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "all").mkdir()
+        for number, image in enumerate(images):
+            image.save(Path(folder) / "all" / f"{number}.png", compress_level=0)
+        return ReferenceFolder.of(Path(folder), most=len(images)).measure()
+
+
 def tabulate_scores(report: Report, side: int, pairs: list[Pair], rounds: int) -> dict[str, list[float]]:
     """Milliseconds of processor time an image of each score, and its share of all scores of an image."""
-    learnt = ReferenceModel({"all": measure_pictures([source for _, source in pairs])})
+    learnt = ReferenceModel(measured([source for _, source in pairs]))
     bases = [Base(source) for _, source in pairs]
     for base in bases:
         _ = base.retake_similarity, base.hash, base.rgb
     look = look_of(pairs[0][0])
     each: dict[str, Callable[[int], object]] = {
         "likeness to the base": lambda k: similarity(*pairs[k]),
-        "noise and colour noise": lambda k: examine_sibling(to_rgb(pairs[k][0]), bases[k].rgb),
+        "noise and colour noise": lambda k: measure_changed_part(to_rgb(pairs[k][0]), bases[k].rgb),
         "perceptual hash": lambda k: structure_hash(pairs[k][0]),
         "sharpness": lambda k: sharpness(luma_of(pairs[k][0])),
         "texture": lambda k: texture(luma_of(pairs[k][0])),
@@ -113,7 +122,7 @@ def tabulate_scores(report: Report, side: int, pairs: list[Pair], rounds: int) -
     others: dict[str, Callable[[int], object]] = {
         ALL: lambda k: score_image(pairs[k][0], bases[k], "all", learnt),
         "once a source: the base taken again": lambda k: retake_similarity(pairs[k][1]),
-        "once a real image: its measures": lambda k: measure_pictures([pairs[k][1]]),
+        "once a real image: its measures, with its file": lambda k: measured([pairs[k][1]]),
         "a near duplicate compared": lambda k: aligned_similarity(
             to_comparable(pairs[k][0]), to_comparable(pairs[k][1])
         ),
@@ -220,7 +229,7 @@ def tabulate_workers(report: Report, count: int, photos: list[Image.Image]) -> d
             sibling(photos[number % len(photos)], 0.25, number).save(image)
             jobs.append(ScoreJob(image.name, sha256_of(image), "all", str(base), sha256_of(base), ""))
         jobs.sort(key=lambda job: job.base)
-        real = {"all": measure_pictures(photos)}
+        real = measured(photos)
         for workers in (1, max(2, os.cpu_count() or 1)):
             begin = time.perf_counter()
             # As if there were enough of them: fewer are never given to other processes.

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from tqdm import tqdm
 
-from sdclient.output.artifacts import ArtifactLimits, measure_artifacts, reason_spoiled
+from sdclient.output.artifacts import ArtifactLimits, measure_artifacts, rejection_reason
 from sdclient.serve.classical_engine import ClassicalEngine
 from sdclient.sources.source import fit_to_model, generation_size, read_photo
 from sdcore.images.folders import is_image_name, natural_key
@@ -46,7 +46,7 @@ def main() -> None:
                 begin = time.process_time()
                 findings = measure_artifacts(image, source)
                 seconds.append(time.process_time() - begin)
-                scores[case].append((findings.noise_score, reason_spoiled(findings) is not None))
+                scores[case].append((findings.noise_score, rejection_reason(findings) is not None))
         for case, found in scores.items():
             values = [score for score, _ in found]
             rejected = sum(is_spoiled for _, is_spoiled in found)

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 from boards import COUNTS, draw_boards  # type: ignore[import-not-found]
 
 from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings, RunSpec
-from sdclient.batch.strength import AdaptiveStrength, FixedStrength, StrengthPolicy
+from sdclient.batch.strength import AdaptiveStrength, Expectation, StrengthPolicy
 from sdclient.batch.until_accepted import AcceptanceLoop, open_filters
 from sdclient.manifest import Manifest
 from sdclient.sources import discover
@@ -56,6 +56,20 @@ class Found:
     """Generating jobs that the server counted."""
     too_alike: int
     unreal: int
+
+
+class FixedStrength:
+    """One strength for all sources, whatever the filters say: what following the sources is compared with."""
+
+    def __init__(self, strength: float) -> None:
+        self._expectation = Expectation(strength, 1.0)
+
+    def expect(self, class_name: str, source: str) -> Expectation:
+        """The one strength."""
+        return self._expectation
+
+    def observe(self, class_name: str, source: str, strength: float, *, too_alike: bool, unreal: bool) -> None:
+        """Learn nothing."""
 
 
 def board_sources(folder: Path, count: int) -> None:

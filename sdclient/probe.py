@@ -9,14 +9,14 @@ from itertools import product
 
 from PIL import Image
 
-from .batch.estimate import _load_model, _request
+from .batch.estimate import build_probe_request, warm_up
 from .batch.servers import check_server
 from .batch.settings import GenerationSettings
 from .client.webui import WebUI
 from .errors import ServerFault
 from .masks.mask import SourceMasks
 from .models.generation import MAX_SEED
-from .output.artifacts import ArtifactLimits, examine_sibling, reason_spoiled
+from .output.artifacts import ArtifactLimits, measure_changed_part, rejection_reason
 from .sources.source import ImageForm, Source, guess_native_px, names_by_class, read_photo, restore_form
 
 USUAL_STRENGTH = 0.25
@@ -148,7 +148,7 @@ def run_probe(
         sha256 = None if masks is None else masks.sha256_of(source)
         mask = None if masks is None or sha256 is None else masks.read(source, sha256)
         if number == 0 and settings:
-            _load_model(webui, picture, _with(common, settings[0]))
+            warm_up(webui, picture, _with(common, settings[0]))
         for setting in settings:
             asked = _with(common, setting).model_copy(update={"seed": (common.seed + number) % (MAX_SEED + 1)})
             yield _sample(webui, source, picture, setting, asked, limits, mask)
@@ -215,7 +215,7 @@ def _sample(
     limits: ArtifactLimits | None,
     mask: Image.Image | None,
 ) -> Sample:
-    request, prepared, source_mask = _request(picture, asked, mask)
+    request, prepared, source_mask = build_probe_request(picture, asked, mask)
     begin = time.perf_counter()
     try:
         result = webui.img2img(request)
@@ -223,8 +223,8 @@ def _sample(
         return Sample(source, setting, None, None, f"server failed: {error}", time.perf_counter() - begin)
     seconds = time.perf_counter() - begin
     made = result.images[0].pil()
-    findings = examine_sibling(made, prepared, None if source_mask is None else source_mask.sent_box)
+    findings = measure_changed_part(made, prepared, None if source_mask is None else source_mask.sent_box)
     restored = restore_form(made, ImageForm.of(picture))
     if source_mask is not None:
         restored = source_mask.put_back(restored)
-    return Sample(source, setting, restored, findings.noise_score, reason_spoiled(findings, limits), seconds)
+    return Sample(source, setting, restored, findings.noise_score, rejection_reason(findings, limits), seconds)

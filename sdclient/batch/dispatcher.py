@@ -12,8 +12,9 @@ from typing import Protocol
 from ..errors import OutputError, SDClientError, WebUIError
 from ..manifest.database import ImageRecord
 from ..masks.mask import SourceMasks
+from ..output.artifacts import ImageCheck
 from ..output.store import GeneratedFile
-from .job_execution import Check, FailureKind, JobRunner, RejectedImage, ServerReply, classify_failure, finish_reply
+from .job_execution import FailureKind, JobRunner, RejectedImage, ServerReply, classify_failure, finish_reply
 from .jobs import BatchSizeLimits, Job, JobQueue, PlannedImage
 from .requests import PreparedJob, RequestPreparer
 from .servers import Server, ServerFacts, ServerHealth, ServerStatus, check_servers
@@ -50,7 +51,7 @@ class RunContext:
     """Where the masks are of jobs that have one."""
     limits: BatchSizeLimits
     """Learns what the servers' memory does not take."""
-    check: Check | None
+    check: ImageCheck | None
     """Finds spoiled images."""
     max_in_flight: int
     """Requests at a server of weight 1."""
@@ -254,7 +255,7 @@ class ThreadDispatcher:
                 with places:
                     if self._stopped.is_set() or health.away is not None or not self._jobs.fits(job):
                         self._held.release()
-                        self._jobs.settle(job)
+                        self._jobs.finish(job)
                         continue
                     reply = self._ask(server, health, prepared)
             except (SDClientError, OSError) as error:

@@ -125,7 +125,7 @@ def describe_dry_run(webui: WebUI, spec: RunSpec, owed: Sequence[tuple[Source, i
     return summary
 
 
-def words_of_dry_run(summary: Mapping[str, Any], url: str) -> str:
+def format_dry_run(summary: Mapping[str, Any], url: str) -> str:
     """The same for people.
 
     Args:
@@ -156,24 +156,25 @@ def timed_probe(webui: WebUI, source: Source, settings: GenerationSettings) -> f
     native_px = settings.native_px or server.native_px
     picture = read_photo(source.path)
     chosen = settings.model_copy(update={"native_px": native_px})
-    _load_model(webui, picture, chosen)
-    request, _, _ = _request(picture, chosen)
+    warm_up(webui, picture, chosen)
+    request, _, _ = build_probe_request(picture, chosen)
     begin = time.perf_counter()
     webui.img2img(request)
     return (time.perf_counter() - begin) / settings.batch_size
 
 
-def _load_model(webui: WebUI, picture: Image.Image, settings: GenerationSettings) -> None:
+def warm_up(webui: WebUI, picture: Image.Image, settings: GenerationSettings) -> None:
     """One step, so that the time of loading the model is in no figure."""
     try:
-        webui.img2img(_request(picture, settings.model_copy(update={"steps": 1, "batch_size": 1}))[0])
+        webui.img2img(build_probe_request(picture, settings.model_copy(update={"steps": 1, "batch_size": 1}))[0])
     except ServerFault:
         return  # the same setting with all its steps is about to tell
 
 
-def _request(
+def build_probe_request(
     picture: Image.Image, settings: GenerationSettings, mask: Image.Image | None = None
 ) -> tuple[Img2ImgRequest, Image.Image, SourceMask | None]:
+    """The request for one batch, the source as it is sent, and its mask."""
     return prepare_request(
         picture,
         settings.parameters if mask is None else settings.parameters_with(""),

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import Any
 
 from PIL import Image
 
@@ -36,18 +36,15 @@ from ..infotext import ENGINE_KEY
 from ..manifest.database import GENUINE_ENGINE, ImageRecord
 from ..masks.mask import mask_file_of
 from ..models.generation import GenerationInfo, Img2ImgRequest
-from ..output.store import MASK_SHA256, GeneratedFile, _encoded, _texts
+from ..output.artifacts import ImageCheck
+from ..output.store import MASK_SHA256, GeneratedFile, encode_with_texts, png_texts
 from ..sources.source import ImageForm, restore_form
 from .jobs import Job, PlannedImage
-from .requests import Box, PreparedJob, PreparedSource
+from .requests import PreparedJob, PreparedSource
 from .servers import Server
 
 _USED = ("sampler_name", "steps", "cfg_scale", "denoising_strength", "width", "height", "version")
 _NOT_ASKED = {"init_images", "mask", "latent_mask", "firstpass_image", "force_task_id"}
-
-Check: TypeAlias = "Callable[[Image.Image, Image.Image, Box | None], str | None]"
-"""(image as the server sent it, source as it was sent, box outside of which the one is the other) -> why the image is
-spoiled, or None. The box is None where the whole picture was made anew."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ class RejectedImage:
     reason: str
 
 
-def finish_reply(reply: ServerReply, check: Check | None = None) -> list[GeneratedFile | RejectedImage]:
+def finish_reply(reply: ServerReply, check: ImageCheck | None = None) -> list[GeneratedFile | RejectedImage]:
     """Decode and check each image of a reply, and bring it back to the source's form.
 
     An image that has this form already keeps the server's own compressed pixels and gets its texts alone; encoding
@@ -92,7 +89,7 @@ def _finish_one(
     planned: PlannedImage,
     generated: GeneratedImage,
     asked: Mapping[str, Any],
-    check: Check | None,
+    check: ImageCheck | None,
 ) -> GeneratedFile | RejectedImage:
     if generated.format not in LOSSLESS_FORMATS:
         raise LossyFormat(f"{reply.server}: sent {generated.format}; set its option samples_format to 'png'")
@@ -109,12 +106,12 @@ def _finish_one(
         "key": planned.key,
         "engine": engine,
     }
-    texts = _texts(generated.infotext, lineage)
+    texts = png_texts(generated.infotext, lineage)
     form = reply.source.form
     data = _kept(file, picture, form, texts) if file is not None and mask is None else None
     if data is None:
         image = restore_form(picture, form)
-        data = _encoded(image if mask is None else mask.put_back(image), texts)
+        data = encode_with_texts(image if mask is None else mask.put_back(image), texts)
     record = ImageRecord(
         file=planned.file,
         class_name=planned.source.class_name,
@@ -138,7 +135,7 @@ def _finish_one(
     return GeneratedFile(record, data, None if mask is None else mask.data)
 
 
-def _reason_spoiled(picture: Image.Image, source: PreparedSource, check: Check | None) -> str | None:
+def _reason_spoiled(picture: Image.Image, source: PreparedSource, check: ImageCheck | None) -> str | None:
     if check is None:
         return None
     return check(picture, source.picture, None if source.mask is None else source.mask.sent_box)

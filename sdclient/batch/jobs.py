@@ -187,7 +187,7 @@ class JobQueue:
         except (SDClientError, OSError):
             return len(job.images)  # its source cannot be read: whoever prepares the job meets that, and tells it
 
-    def settle(self, *again: Job) -> None:
+    def finish(self, *again: Job) -> None:
         """A job that was taken is over; what is left of it is given back."""
         with self._changed:
             self._again.extend(again)

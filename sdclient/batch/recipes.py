@@ -36,7 +36,7 @@ class ParameterResolver:
         self._loras = cast("tuple[str, ...]", settings["loras"])
         self._drawn = {name: spec for name, spec in settings.items() if isinstance(spec, (Choice, Range))}
         prompts = {name: str(settings[name]) for name in PROMPT_NAMES}
-        self._filled_anew = {name: text for name, text in prompts.items() if is_filled_anew(text)}
+        self._filled_anew = {name: text for name, text in prompts.items() if differs_by_image(text)}
         self._shared: dict[str, Any] = {
             name: spec
             for name, spec in settings.items()
@@ -86,7 +86,7 @@ def wildcard_names(text: str) -> Iterator[str]:
     return (match[1] for match in _WILDCARD.finditer(text))
 
 
-def is_filled_anew(text: str) -> bool:
+def differs_by_image(text: str) -> bool:
     """Whether a prompt differs between images of one source: it draws a line, or holds {k}."""
     return _WILDCARD.search(text) is not None or "{k}" in text
 

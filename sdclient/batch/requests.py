@@ -31,6 +31,7 @@ from ..client.generation_job import new_task_id
 from ..errors import BadImage, MaskError, SourceError
 from ..masks.mask import SourceMasks, box_of, composite, encode_mask, grow_and_feather
 from ..models.generation import Img2ImgRequest
+from ..output.artifacts import PixelBox
 from ..sources.source import SENT_MODE, ImageForm, Source, fit_to_model, generation_size, image_size, read_photo
 from .jobs import Job
 from .settings import ImageParameters, InpaintFill, Inpainting
@@ -67,7 +68,7 @@ def prepare_request(
     prepared = fit_to_model(picture, size)
     if mask is not None and inpainting is not None:
         source_mask = mask_source(picture, mask, inpainting, size)
-        prepared = picture_to_send(picture, inpainting, size)
+        prepared = image_to_send(picture, inpainting, size)
     request = build_request(
         encode_source(prepared),
         parameters,
@@ -139,8 +140,6 @@ def _inpainting_fields(inpainting: Inpainting | None, mask: bytes | None) -> dic
     }
 
 
-Box = tuple[int, int, int, int]
-
 _LARGEST_DRIFT_LEVELS = 32
 """Where result and source differ by more along the feather, they do not show the same there, and nothing is shifted."""
 _LATENT_MARGIN_PX = 6
@@ -169,7 +168,7 @@ class SourceMask:
         return hashlib.sha256(self.data).hexdigest()
 
     @cached_property
-    def sent_box(self) -> Box:
+    def sent_box(self) -> PixelBox:
         """Around what is repainted, on the source as it is sent."""
         return box_of(self.sent)
 
@@ -196,7 +195,7 @@ def mask_source(photo: Image.Image, mask: Image.Image, inpainting: Inpainting, s
     return SourceMask(shown, sent, to_8_bit(photo))
 
 
-def picture_to_send(photo: Image.Image, inpainting: Inpainting, size: tuple[int, int]) -> Image.Image:
+def image_to_send(photo: Image.Image, inpainting: Inpainting, size: tuple[int, int]) -> Image.Image:
     """The upright source as it is sent with a mask: of its own size where the server cuts the masked area out of it."""
     return fit_to_model(photo, photo.size if inpainting.inpaint_area == "masked" else size)
 
@@ -327,14 +326,14 @@ class SourcesOnDisk:
         """Read now, and compared with the file that was planned with."""
         photo = read_photo(source.path)
         if sha256_of(source.path) != sha256:
-            raise source_changed(source)
+            raise source_changed_error(source)
         return photo
 
     def file_bytes(self, source: Source, sha256: str) -> bytes:
         """Read and compared, too."""
         data = source.path.read_bytes()
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise source_changed(source)
+            raise source_changed_error(source)
         return data
 
     def mask(self, source: Source, sha256: str) -> Image.Image:
@@ -355,7 +354,7 @@ class SourcesOnDisk:
         return self._masks
 
 
-def source_changed(source: Source) -> SourceError:
+def source_changed_error(source: Source) -> SourceError:
     """What to say of a source that is no longer the file that was planned with."""
     return SourceError(
         f"{source.path}: changed while the run was going on; put the former file back, or use a new output folder"
@@ -441,7 +440,7 @@ class RequestPreparer:
 
     def _masked(self, job: Job, photo: Image.Image, inpainting: Inpainting, size: tuple[int, int]) -> PreparedSource:
         mask = mask_source(photo, self._sources.mask(job.source, inpainting.mask_sha256), inpainting, size)
-        picture = picture_to_send(photo, inpainting, size)
+        picture = image_to_send(photo, inpainting, size)
         form = ImageForm.of(photo)
         return PreparedSource(picture, encode_source(picture), form, mask, encode_source(mask.sent))
 

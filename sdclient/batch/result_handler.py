@@ -46,7 +46,7 @@ class ResultHandler:
         self._tries = tries
         self._attempts: Counter[str] = Counter()
 
-    def settle(self, finished_jobs: Sequence[JobFinished]) -> Iterator[ImageRecord]:
+    def handle(self, finished_jobs: Sequence[JobFinished]) -> Iterator[ImageRecord]:
         """Settle jobs that are over, of which the job source hears all at once; gives the images that are in place.
 
         Raises:
@@ -75,8 +75,8 @@ class ResultHandler:
                     again += self._after_error(finished, finished.error)
         finally:
             for _ in finished_jobs[1:]:
-                self._jobs.settle()
-            self._jobs.settle(*again)
+                self._jobs.finish()
+            self._jobs.finish(*again)
 
     def _after_error(self, finished: JobFinished, error: Exception) -> list[Job]:
         """The jobs to do instead of one that failed; raises what would be the same for every image."""
@@ -86,7 +86,7 @@ class ResultHandler:
             self._store.requeue(job.images, str(error), failures=0)
             raise error
         if failure_kind is FailureKind.SERVER_AWAY:
-            self._stall_detector.was_away(error)
+            self._stall_detector.server_was_away(error)
             self._store.requeue(job.images, str(error), failures=0)
             return [job]
         if failure_kind is FailureKind.SMALLER_BATCH and len(job.images) > 1:
@@ -133,7 +133,7 @@ class StallDetector:
         self._away = None
         self._any_made = True
 
-    def was_away(self, error: WebUIError) -> None:
+    def server_was_away(self, error: WebUIError) -> None:
         """A server did not answer."""
         self._away = error
 

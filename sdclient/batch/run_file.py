@@ -22,8 +22,8 @@ from .settings import (
     GenerationSettings,
     ImageParameters,
     SettingSpec,
-    near_names,
     read_section,
+    suggest_names,
     written,
 )
 
@@ -146,7 +146,7 @@ class RunSpec(BaseModel):
             for name in sections:
                 if name not in names:
                     raise SettingsError(
-                        f"{_where(self.origin, kind, name)}: {trouble}; {near_names(name, list(names))}"
+                        f"{_where(self.origin, kind, name)}: {trouble}; {suggest_names(name, list(names))}"
                     )
 
     def settings_for(self, source: Source) -> dict[str, SettingSpec]:
@@ -179,9 +179,9 @@ class RunSpec(BaseModel):
             seed: the image's own; all draws follow from it.
             mask_sha256: of the bytes of the source's mask, where it has one.
         """
-        return self.recipe_for(source, mask_sha256=mask_sha256).parameters_for(k, seed)
+        return self.resolver_for(source, mask_sha256=mask_sha256).parameters_for(k, seed)
 
-    def recipe_for(self, source: Source, *, mask_sha256: str | None = None) -> ParameterResolver:
+    def resolver_for(self, source: Source, *, mask_sha256: str | None = None) -> ParameterResolver:
         """What all images of a source are made with, for many of them.
 
         Args:

@@ -38,7 +38,7 @@ from .servers import Server, ServerFacts, ServerStatus
 from .settings import GenerateOptions, GenerationSettings
 
 _LISTEN_S = 0.25
-_SETTLED_TOGETHER = 32
+_HANDLED_TOGETHER = 32
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ class BatchRunner:
                 sha256_of(source.path),
                 count,
                 self._spec.seed,
-                self._spec.recipe_for(source, mask_sha256=mask_sha256).parameters_for,
+                self._spec.resolver_for(source, mask_sha256=mask_sha256).parameters_for,
                 lambda parameters: self._server.identity(parameters, self._spec.seed),
                 mask_sha256,
             )
@@ -245,7 +245,7 @@ class BatchRunner:
                 if isinstance(message, JobStarted):
                     store.start(message.job.images)
                 elif isinstance(message, JobFinished):
-                    yield from handler.settle([message, *self._waiting(store, dispatcher)])
+                    yield from handler.handle([message, *self._waiting(store, dispatcher)])
                 stall_detector.give_up_if_stalled()
         finally:
             self._drain(store, dispatcher)
@@ -253,7 +253,7 @@ class BatchRunner:
 
     def _waiting(self, store: OutputStore, dispatcher: Dispatcher) -> Iterator[JobFinished]:
         """What came while the last was settled: a source that judges after each job would fall behind fast servers."""
-        for _ in range(_SETTLED_TOGETHER - 1):
+        for _ in range(_HANDLED_TOGETHER - 1):
             message = dispatcher.next_message(0)
             if message is None:
                 return

@@ -7,20 +7,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ..errors import SettingsError
 from ..loras import lora_tag, with_loras
+from ..masks.mask import Unmasked
 from ..models.generation import SIZE_MULTIPLE_PX
-from ..output.artifacts import find_artifacts
+from ..output.artifacts import ImageCheck, find_artifacts
 from ..output.planned_images import DRAWN_DIGITS, Choice, Range
-
-if TYPE_CHECKING:
-    from ..masks.mask import Unmasked
-    from .job_execution import Check
-
 
 SMALLEST_NATIVE_PX = 64
 LARGEST_RUN_SEED = 2**63 - 1
@@ -121,7 +117,7 @@ class GenerateOptions:
     """Wait for the disk at each image, so that even a loss of power undoes nothing."""
     allow_mixed: bool = False
     """Take servers with different models."""
-    check: Check | None = find_artifacts
+    check: ImageCheck | None = find_artifacts
     """Finds spoiled images (black, uniform, rainbow noise), which count as failed tries; None keeps all."""
     masks: Path | None = None
     """Folder of masks (`sdclient mask`): images are repainted inside them, and are their source elsewhere."""
@@ -263,7 +259,7 @@ def written(spec: SettingSpec) -> Any:
     return list(spec) if isinstance(spec, tuple) else spec
 
 
-def near_names(name: str, known: Sequence[str]) -> str:
+def suggest_names(name: str, known: Sequence[str]) -> str:
     """Words to put after "there is no such name": the near ones, or those there are."""
     if not known:
         return "there are none"
@@ -323,4 +319,4 @@ def _refuse_name(name: str, value: object, where: str, allowed: Sequence[str]) -
             f'{where}: unknown section {name!r}; expected [class."<name>"], [source."<class>/<file>"] or '
             "[wildcards]; names with dots or other signs need the quotes"
         )
-    raise SettingsError(f"{where}: unknown setting {name!r}; {near_names(name, allowed)}")
+    raise SettingsError(f"{where}: unknown setting {name!r}; {suggest_names(name, allowed)}")

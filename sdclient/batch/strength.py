@@ -228,20 +228,6 @@ class AdaptiveStrength:
         self._learners[class_name].observe(class_name, source, strength, too_alike=too_alike, unreal=unreal)
 
 
-class FixedStrength:
-    """One strength for all, whatever comes back; what following a source is to be compared with."""
-
-    def __init__(self, strength: float) -> None:
-        self._expectation = Expectation(strength, 1.0)
-
-    def expect(self, class_name: str, source: str) -> Expectation:
-        """The one strength."""
-        return self._expectation
-
-    def observe(self, class_name: str, source: str, strength: float, *, too_alike: bool, unreal: bool) -> None:
-        """Nothing follows from it."""
-
-
 def _range(spec: RunSpec, source: Source, low: float, high: float) -> StrengthRange:
     setting = spec.settings_for(source)[_NAME]
     if isinstance(setting, Range):

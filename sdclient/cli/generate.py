@@ -199,7 +199,7 @@ def generate(
         raise click.UsageError("--unmasked belongs to --masks")
     if not until_accepted and (strength_range is not None or budget is not None):
         raise click.UsageError("--strength-range and --budget need --until-accepted")
-    from ..batch.estimate import describe_dry_run, words_of_dry_run
+    from ..batch.estimate import describe_dry_run, format_dry_run
     from ..batch.run_file import RunSpec, load_run_file
     from ..batch.runner import BatchRunner
     from ..batch.settings import GenerateOptions, GenerationSettings, parse_assignment
@@ -259,7 +259,7 @@ def generate(
             warn_of_sources(spec, owed, runner.check(found).native_px, files)
             summary = describe_dry_run(servers.first, spec, owed, output)
             out.document(summary)
-            out.line(words_of_dry_run(summary, servers.first.url))
+            out.line(format_dry_run(summary, servers.first.url))
             return
         if until_accepted:
             if files is not None:

@@ -225,7 +225,7 @@ class RayDispatcher:
                     return
                 worker = self._wait_for_a_free_one()  # anew, for much may have happened before there was a job
                 if worker is None:
-                    self._context.jobs.settle(job)
+                    self._context.jobs.finish(job)
                     return
                 self._send(worker, job)
         except BaseException as error:  # a fault of ours must end the run, not leave it waiting

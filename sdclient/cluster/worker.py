@@ -14,7 +14,7 @@ from PIL import Image
 from sdcore import __version__
 
 from .._images import decode
-from ..batch.job_execution import Check, JobRunner, RejectedImage, finish_reply
+from ..batch.job_execution import JobRunner, RejectedImage, finish_reply
 from ..batch.jobs import Job, PlannedImage
 from ..batch.requests import RequestPreparer
 from ..batch.servers import Server, ServerCheck, check_server
@@ -22,6 +22,7 @@ from ..batch.settings import ImageParameters
 from ..client.webui import WebUI
 from ..errors import BadImage, MaskError, MissingExtra, OutputError, SDClientError, SettingsError, WebUIError
 from ..masks.mask import decode_mask
+from ..output.artifacts import ImageCheck
 from ..output.store import GeneratedFile
 from ..sources.source import Source, decode_photo, size_in
 
@@ -168,7 +169,7 @@ class WorkerContext:
     endpoint: Endpoint
     native_px: int
     """Side of the square the model was trained on."""
-    check: Check | None
+    check: ImageCheck | None
     """Finds spoiled images."""
     most: int
     """Requests at the WebUI at once."""

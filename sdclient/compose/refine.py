@@ -13,7 +13,7 @@ from PIL import Image, ImageChops
 
 from .._images import LOSSLESS_FORMATS
 from ..batch.job_execution import FailureKind, classify_failure, model_name, used_settings
-from ..batch.requests import SourceMask, build_request, encode_source, mask_source, picture_to_send
+from ..batch.requests import SourceMask, build_request, encode_source, image_to_send, mask_source
 from ..batch.servers import check_server
 from ..batch.settings import GenerationSettings, Inpainting
 from ..client.generation_job import GeneratedImage
@@ -76,7 +76,7 @@ class SeamRefiner:
         if inpainting is None:
             raise TypeError("a refiner always has a way of inpainting")
         masked = mask_source(picture, ring, inpainting, size)
-        sent = picture_to_send(picture, inpainting, size)
+        sent = image_to_send(picture, inpainting, size)
         request = build_request(
             encode_source(sent),
             self._parameters,

@@ -137,11 +137,6 @@ class _Row:
         )
 
 
-def measure_pictures(pictures: Sequence[Image.Image]) -> ClassStatistics:
-    """The measures of a class from its pictures in memory, at least one."""
-    return _gather([_Row.of(picture) for picture in pictures])
-
-
 def taken_again(image: Image.Image) -> Image.Image:
     """The picture moved by half a pixel along both directions, enlarged to the model's size and shrunk back."""
     large = fit_to_model(image, generation_size(*image.size))

@@ -39,7 +39,7 @@ from sdcore.images.similarity import (
 from .._images import decode
 from ..errors import BadImage, OutputError
 from ..masks.mask import read_mask
-from ..output.artifacts import examine_sibling
+from ..output.artifacts import measure_changed_part
 from ..sources.source import decode_photo
 from .measures import face_score, grain, look_of, sharpness, texture
 from .reference import ClassStatistics, ReferenceModel
@@ -124,7 +124,7 @@ def _against_base(
     rgb = to_rgb(image)
     if rgb.size != base.rgb.size:
         rgb = rgb.resize(base.rgb.size, Image.Resampling.BICUBIC)
-    garbage = examine_sibling(rgb, base.rgb, None if mask is None else mask.getbbox())
+    garbage = measure_changed_part(rgb, base.rgb, None if mask is None else mask.getbbox())
     floor = base.retake_similarity if mask is None else retake_similarity(base.picture, mask)
     compared = {
         "ssim_inside": found.inside,

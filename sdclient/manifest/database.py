@@ -225,7 +225,7 @@ class Manifest:
         """Close the file; the manifest cannot be used afterwards."""
         self._db.close()
 
-    def shrink_log(self) -> None:
+    def truncate_wal(self) -> None:
         """Put what was written into the file itself and empty the log beside it, which the next start would read."""
         self._db.execute("PRAGMA busy_timeout = 0")  # where somebody is reading it, it stays as it is
         with suppress(sqlite3.OperationalError):  # and where the disk has no room for both, which the next image tells

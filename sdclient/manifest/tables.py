@@ -18,9 +18,7 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
 
-from sdcore.annotations import Box
 from sdcore.files import write_bytes_atomically
-from sdcore.images.tiles import Window
 
 from ..errors import ManifestError, OutputError, SourceError
 from .database import ImageRecord, Manifest, Parent
@@ -184,15 +182,6 @@ class CropRow:
     box_right: float | None
     box_bottom: float | None
 
-    @classmethod
-    def of(cls, crop: str, class_name: str, photo: str, photo_sha256: str, cut: Window, box: Box | None) -> CropRow:
-        """A row for a cut and the box it was made for."""
-        edges: tuple[float | None, ...] = (None,) * 4
-        if box is not None:
-            edges = (box.left - cut.x, box.top - cut.y, box.right - cut.x, box.bottom - cut.y)
-        rounded = (None if edge is None else round(edge, 2) for edge in edges)
-        return cls(crop, class_name, photo, photo_sha256, cut.x, cut.y, cut.width, cut.height, *rounded)
-
     @property
     def place(self) -> str:
         """The cut in words."""
@@ -272,10 +261,11 @@ def original_names(mapping: Path) -> dict[str, str]:
     Raises:
         SourceError: it cannot be read.
     """
-    return {row.copy: row.old_name for row in _read_mapping(mapping)}
+    return {row.copy: row.old_name for row in read_mapping(mapping)}
 
 
-def _write_mapping(path: Path, rows: Iterable[MappingRow]) -> None:
+def write_mapping(path: Path, rows: Iterable[MappingRow]) -> None:
+    """Write the table in one step."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(MAPPING_COLUMNS)
@@ -283,7 +273,7 @@ def _write_mapping(path: Path, rows: Iterable[MappingRow]) -> None:
     write_bytes_atomically(path, text.getvalue().encode("utf-8-sig"))
 
 
-def _read_mapping(path: Path) -> list[MappingRow]:
+def read_mapping(path: Path) -> list[MappingRow]:
     """Rows of a former run; none when there was none."""
     if not path.exists():
         return []

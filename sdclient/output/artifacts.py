@@ -23,6 +23,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from typing import TypeAlias
 
 from PIL import Image, ImageChops
 
@@ -109,16 +110,23 @@ _CHROMA = _Tolerance(ratio=1.35, margin_levels=1.0, half_levels=3.0)
 _LUMA = _Tolerance(ratio=1.5, margin_levels=1.5, half_levels=14.0)
 
 
-_Box = tuple[int, int, int, int]
+PixelBox = tuple[int, int, int, int]
+"""(left, top, right, bottom), px; right and bottom exclusive."""
+
+ImageCheck: TypeAlias = "Callable[[Image.Image, Image.Image, PixelBox | None], str | None]"
+"""(image as the server sent it, source as it was sent, box of what was made anew) -> why the image is rejected.
+
+None as the result: nothing is wrong. Outside of the box the image equals its source; without a box, all was made anew.
+"""
 
 
 class _LastSources:
     """Detail of the last sources asked about, for as long as these are alive."""
 
     def __init__(self) -> None:
-        self._kept: deque[tuple[weakref.ref[Image.Image], _Box, Detail]] = deque(maxlen=8)
+        self._kept: deque[tuple[weakref.ref[Image.Image], PixelBox, Detail]] = deque(maxlen=8)
 
-    def detail_of(self, source: Image.Image, box: _Box) -> Detail:
+    def detail_of(self, source: Image.Image, box: PixelBox) -> Detail:
         found = next((detail for kept, of, detail in tuple(self._kept) if kept() is source and of == box), None)
         if found is None:
             found = measure_detail(_as_rgb(source.crop(box)))
@@ -252,7 +260,7 @@ def measure_artifacts(
     return ArtifactScores(_score(luma + chroma), is_black, is_uniform, _score(luma), _score(chroma))
 
 
-def reason_spoiled(findings: ArtifactScores, limits: ArtifactLimits | None = None) -> str | None:
+def rejection_reason(findings: ArtifactScores, limits: ArtifactLimits | None = None) -> str | None:
     """Why a picture cannot be used, in a few words, or None when nothing is wrong with it."""
     limit = (limits or ArtifactLimits()).noise_score
     if findings.is_black:
@@ -264,7 +272,7 @@ def reason_spoiled(findings: ArtifactScores, limits: ArtifactLimits | None = Non
     return None
 
 
-def find_artifacts(image: Image.Image, source: Image.Image, changed: _Box | None = None) -> str | None:
+def find_artifacts(image: Image.Image, source: Image.Image, changed: PixelBox | None = None) -> str | None:
     """Why an image made from this source is not worth keeping, at the usual limits; None when nothing is wrong.
 
     A run asks about many images of one source one after the other: what was found in the last few sources is kept, so
@@ -276,10 +284,10 @@ def find_artifacts(image: Image.Image, source: Image.Image, changed: _Box | None
         changed: (left, top, right, bottom) of the part that was made anew, where the rest is the source: that part
             alone is looked at, lest noise in it vanish among the rest. It may have one colour, as sound copper has.
     """
-    return reason_spoiled(examine_sibling(image, source, changed))
+    return rejection_reason(measure_changed_part(image, source, changed))
 
 
-def examine_sibling(image: Image.Image, source: Image.Image, changed: _Box | None = None) -> ArtifactScores:
+def measure_changed_part(image: Image.Image, source: Image.Image, changed: PixelBox | None = None) -> ArtifactScores:
     """What `find_artifacts` judges by; arguments as there."""
     whole = (0, 0, *source.size)
     box = changed or whole

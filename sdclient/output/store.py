@@ -117,7 +117,7 @@ class OutputStore:
                     other = file_of_other_bytes(self._manifest, file_stem(plan.source), plan.source_sha256)
                     if other is not None:
                         self._refuse(other)
-        self._manifest.shrink_log()
+        self._manifest.truncate_wal()
 
     def _refuse(self, file: str) -> NoReturn:
         raise OutputError(
@@ -279,14 +279,16 @@ class GeneratedFile:
 
 def encode_png(image: Image.Image, *, infotext: str, lineage: Mapping[str, Any]) -> bytes:
     """A PNG file with its infotext and its lineage."""
-    return _encoded(image, _texts(infotext, lineage))
+    return encode_with_texts(image, png_texts(infotext, lineage))
 
 
-def _texts(infotext: str, lineage: Mapping[str, Any]) -> dict[str, str]:
+def png_texts(infotext: str, lineage: Mapping[str, Any]) -> dict[str, str]:
+    """The text chunks of a PNG file, by keyword."""
     return {PNG_KEYWORD: infotext, LINEAGE_KEYWORD: json.dumps(lineage, sort_keys=True)}
 
 
-def _encoded(image: Image.Image, texts: Mapping[str, str]) -> bytes:
+def encode_with_texts(image: Image.Image, texts: Mapping[str, str]) -> bytes:
+    """A PNG file with these text chunks."""
     return PngFile(encode_pixels(image, level=_PNG_LEVEL)).with_texts(texts)
 
 

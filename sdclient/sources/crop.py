@@ -204,7 +204,17 @@ def _left_out(photo: _Photo, error: SourceError) -> SkippedFile:
 def _row(photo: _Photo, digest: str, n: int, piece: _Piece) -> CropRow:
     class_name, cut, box = piece
     prefix = f"{photo.class_name}-" if photo.class_name not in (None, class_name) else ""
-    return CropRow.of(f"{class_name}/{prefix}{photo.path.stem}_{n}.png", class_name, photo.relative, digest, cut, box)
+    edges: tuple[float | None, ...] = (None,) * 4
+    if box is not None:
+        edges = (box.left - cut.x, box.top - cut.y, box.right - cut.x, box.bottom - cut.y)
+    return CropRow(
+        f"{class_name}/{prefix}{photo.path.stem}_{n}.png",
+        class_name,
+        photo.relative,
+        digest,
+        *(cut.x, cut.y, cut.width, cut.height),
+        *(None if edge is None else round(edge, 2) for edge in edges),
+    )
 
 
 def _check_names(rows: Sequence[CropRow]) -> None:

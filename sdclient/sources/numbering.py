@@ -16,7 +16,7 @@ from sdcore.images.folders import SkippedFile, is_image_name, list_entries, natu
 from sdcore.progress import ProgressTracker, no_progress
 
 from ..errors import OutputError, SourceError
-from ..manifest.tables import EXPORTED_NAME, MappingRow, _read_mapping, _write_mapping, read_exported
+from ..manifest.tables import EXPORTED_NAME, MappingRow, read_exported, read_mapping, write_mapping
 from .source import check_destination, read_photo
 
 MAPPING_NAME = "mapping.csv"
@@ -61,7 +61,7 @@ def number_images(source: Path, destination: Path, *, track: ProgressTracker = n
     if len(real) < len(photos):
         count = len(photos) - len(real)
         left_out.append(SkippedFile(EXPORTED_NAME, f"lists {count} generated images here, which do not become sources"))
-    rows = _read_mapping(destination / MAPPING_NAME)
+    rows = read_mapping(destination / MAPPING_NAME)
     known = {(row.class_name, row.old_name): row for row in rows}
     free = _FreeNumbers(destination, rows)
     unchanged: list[str] = []
@@ -88,7 +88,7 @@ def number_images(source: Path, destination: Path, *, track: ProgressTracker = n
         else:
             missing.append((path, row))
     if missing:
-        _write_mapping(destination / MAPPING_NAME, rows)
+        write_mapping(destination / MAPPING_NAME, rows)
     for path, row in track(missing, "copying") if missing else ():
         _copy(path, destination / row.copy, row.sha256)
     return NumberingResult(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sdclient.batch.until_accepted import AcceptanceLoop, ImageJudge
+from sdclient.batch.until_accepted import ImageJudge
 from sdclient.manifest import Manifest
 
 
@@ -39,6 +39,3 @@ class Limits:
                 yield Verdict(record.file, record.class_name, record.source, strength < low, strength > high)
 
         return judge
-
-
-MakeLoop = Callable[..., AcceptanceLoop]

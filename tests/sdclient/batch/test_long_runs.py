@@ -140,7 +140,7 @@ def test_a_job_that_no_longer_fits_comes_back_in_parts() -> None:
     assert queue.fits(job)
     most[0] = 3
     assert not queue.fits(job)
-    queue.settle(job)
+    queue.finish(job)
     parts = [queue.take(), queue.take()]
     assert [len(part.images) for part in parts if part is not None] == [3, 1]
 

@@ -19,8 +19,8 @@ from sdclient.batch.requests import (
     RequestPreparer,
     SourceMask,
     SourcesOnDisk,
+    image_to_send,
     mask_source,
-    picture_to_send,
     soften,
 )
 from sdclient.batch.settings import Inpainting
@@ -149,9 +149,9 @@ def test_a_single_pixel_survives_in_latent_space(offset: int) -> None:
 
 def test_the_masked_area_alone_is_sent_from_the_source_as_it_is() -> None:
     photo = board((300, 200))
-    sent = picture_to_send(photo, inpainting(), (616, 416))
+    sent = image_to_send(photo, inpainting(), (616, 416))
     assert sent.tobytes() == photo.tobytes()
-    assert picture_to_send(photo, inpainting(inpaint_area="whole"), (616, 416)).size == (616, 416)
+    assert image_to_send(photo, inpainting(inpaint_area="whole"), (616, 416)).size == (616, 416)
 
 
 def test_softening_makes_nothing_darker() -> None:

@@ -68,7 +68,7 @@ class Bench:
 
 def test_a_feed_hears_at_once_of_all_that_came() -> None:
     bench = Bench()
-    records = list(bench.handler.settle([bench.came(n) for n in range(4)]))
+    records = list(bench.handler.handle([bench.came(n) for n in range(4)]))
     assert bench.job_source.heard == [4]
     assert [record.file for record in records] == bench.store.saved
     assert len(set(bench.store.saved)) == 4
@@ -81,7 +81,7 @@ def test_a_failure_that_ends_the_run_costs_nothing_that_came_beside_it() -> None
     finished_jobs = [bench.failed(0, RequestRejected("the same for every image")), bench.came(1), bench.came(2)]
     seen = []
     with pytest.raises(RequestRejected, match="the same for every image"):
-        seen += [record.file for record in bench.handler.settle(finished_jobs)]
+        seen += [record.file for record in bench.handler.handle(finished_jobs)]
     assert len(bench.store.saved) == 2
     assert bench.job_source.heard == [2]
 
@@ -89,7 +89,7 @@ def test_a_failure_that_ends_the_run_costs_nothing_that_came_beside_it() -> None
 def test_a_job_whose_server_went_comes_back_beside_those_that_are_done() -> None:
     bench = Bench()
     finished_jobs = [bench.came(0), bench.failed(1, ServerUnreachable("gone")), bench.came(2), bench.came(3)]
-    assert len(list(bench.handler.settle(finished_jobs))) == 3
+    assert len(list(bench.handler.handle(finished_jobs))) == 3
     again = bench.jobs.take()
     assert again == bench.out[1]
     assert not bench.jobs.is_finished

@@ -15,10 +15,10 @@ from sdclient.batch.settings import (
     IMAGE_NAMES,
     RUN_NAMES,
     SettingSpec,
-    near_names,
     parse_assignment,
     parse_value,
     read_section,
+    suggest_names,
     written,
 )
 from sdclient.manifest import Manifest
@@ -129,7 +129,7 @@ def test_an_unknown_name_is_answered_with_near_ones_or_all(name: str, words: str
 
 
 def test_a_long_list_of_names_is_cut() -> None:
-    assert near_names("zzz", [str(number) for number in range(40)]).endswith("10, 11, ...")
+    assert suggest_names("zzz", [str(number) for number in range(40)]).endswith("10, 11, ...")
 
 
 numbers = st.floats(0, 1)

@@ -3,21 +3,74 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageChops
 
+from sdclient.batch import BatchRunner, GenerateOptions, GenerationSettings, RunSpec
 from sdclient.batch.acceptance import LEARNED_KEY
-from sdclient.batch.strength import FixedStrength
+from sdclient.batch.strength import AdaptiveStrength
+from sdclient.batch.until_accepted import AcceptanceLoop
 from sdclient.errors import OutputError
 from sdclient.manifest import Manifest
 from sdclient.manifest.database import DONE, FAILED
-from sdclient.masks.mask import mask_path, write_mask
+from sdclient.masks.mask import Unmasked, mask_path, write_mask
 from sdclient.sources import discover
 from sdclient.testing import WebUIServer
-from tests.support.acceptance import Limits, MakeLoop
+from tests.support.acceptance import Limits
+
+MakeLoop = Callable[..., AcceptanceLoop]
+
+
+@pytest.fixture
+def sources_folder(tmp_path: Path) -> Path:
+    """Class 焊盘 with two sources, pit with one."""
+    folder = tmp_path / "sources"
+    for name in ("焊盘/1", "焊盘/2", "pit/7"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((64, 64), 40).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture
+def make_loop(webui_server: WebUIServer, sources_folder: Path, tmp_path: Path) -> Iterator[MakeLoop]:
+    """Makes a loop over all sources into `tmp_path / "out"`."""
+
+    def make(
+        limits: Limits,
+        *,
+        per_source: int = 2,
+        budget: float = 6,
+        masks: Path | None = None,
+        unmasked: Unmasked = "refuse",
+        **settings: object,
+    ) -> AcceptanceLoop:
+        spec = RunSpec.from_settings(
+            GenerationSettings.checked({"native_px": 64, "batch_size": 2, "steps": 4, **settings})
+        )
+        found = discover(sources_folder)
+        output = tmp_path / "out"
+        webui = clients.enter_context(webui_server.client())
+        runner = BatchRunner(
+            webui, sources_folder, output, spec, GenerateOptions(check=None, tries=2, masks=masks, unmasked=unmasked)
+        )
+        return AcceptanceLoop(
+            runner,
+            output,
+            spec,
+            [(source, per_source) for source in found],
+            AdaptiveStrength(spec, found, low=0.15, high=0.45),
+            parameters={"strength_range": [0.15, 0.45]},
+            budget=budget,
+            open_judge=limits.open,
+        )
+
+    with ExitStack() as clients:
+        yield make
 
 
 def counts(loop: object) -> dict[str, tuple[int, int]]:
@@ -142,11 +195,6 @@ def test_an_output_with_other_ranges_is_refused(make_loop: MakeLoop) -> None:
     loop = make_loop(Limits(), per_source=1, denoising_strength=0.3)
     with pytest.raises(OutputError, match=r"denoising_strength was 0\.25, now 0\.3"):
         list(loop.run())
-
-
-def test_a_fixed_strength_stays_what_it_is(make_loop: MakeLoop, tmp_path: Path) -> None:
-    list(make_loop(Limits(alike_below=0.9), strengths=FixedStrength(0.2), budget=2).run())
-    assert set(strengths(tmp_path / "out", "pit/7.png")) == {0.2}
 
 
 def test_images_are_repainted_inside_masks(make_loop: MakeLoop, sources_folder: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import random
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
-from sdclient.output.artifacts import ArtifactLimits, ArtifactScores, measure_artifacts, reason_spoiled
+from sdclient.output.artifacts import ArtifactLimits, ArtifactScores, measure_artifacts, rejection_reason
 from sdclient.serve.classical_engine import ClassicalEngine
 
 SIDE_PX = 256
@@ -40,14 +40,14 @@ def half_finished(share: float, blob_px: int, source: Image.Image) -> Image.Imag
 def test_rainbow_noise_is_told_at_every_blob_size_on_colour_grey_and_black_and_white(blob_px: int, mode: str) -> None:
     findings = measure_artifacts(noise(blob_px), board(mode))
     assert findings.noise_score > 0.7
-    assert (reason_spoiled(findings) or "").startswith("rainbow noise (score 0.")
+    assert (rejection_reason(findings) or "").startswith("rainbow noise (score 0.")
 
 
 @pytest.mark.parametrize("blob_px", [1, 4, 8, 16])
 @pytest.mark.parametrize("mode", ["RGB", "L", "1"])
 def test_a_picture_half_under_noise_is_told(blob_px: int, mode: str) -> None:
     source = board(mode)
-    assert reason_spoiled(measure_artifacts(half_finished(0.5, blob_px, source), source)) is not None
+    assert rejection_reason(measure_artifacts(half_finished(0.5, blob_px, source), source)) is not None
 
 
 def test_the_score_grows_with_the_noise_and_is_zero_without() -> None:
@@ -59,9 +59,9 @@ def test_the_score_grows_with_the_noise_and_is_zero_without() -> None:
 
 
 def test_noise_is_told_without_a_source_and_a_clean_picture_passes() -> None:
-    assert reason_spoiled(measure_artifacts(noise(8))) is not None
-    assert reason_spoiled(measure_artifacts(board())) is None
-    assert reason_spoiled(measure_artifacts(board("1"))) is None
+    assert rejection_reason(measure_artifacts(noise(8))) is not None
+    assert rejection_reason(measure_artifacts(board())) is None
+    assert rejection_reason(measure_artifacts(board("1"))) is None
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "1"])
@@ -70,7 +70,7 @@ def test_siblings_of_the_source_pass(mode: str, strength: float) -> None:
     source = board(mode)
     for seed in range(2):
         sibling = ClassicalEngine().vary(source, strength=strength, seed=(seed,))
-        assert reason_spoiled(measure_artifacts(sibling, source)) is None
+        assert rejection_reason(measure_artifacts(sibling, source)) is None
 
 
 @pytest.mark.parametrize("mode", ["RGB", "1"])
@@ -84,41 +84,43 @@ def test_real_changes_of_look_are_no_noise(mode: str) -> None:
         "tinted": ImageOps.colorize(source.convert("L"), (10, 30, 20), (230, 200, 120)),
         "mirrored": ImageOps.mirror(source),
     }
-    assert {name: reason_spoiled(measure_artifacts(image, source)) for name, image in changed.items()} == dict.fromkeys(
-        changed
-    )
+    assert {
+        name: rejection_reason(measure_artifacts(image, source)) for name, image in changed.items()
+    } == dict.fromkeys(changed)
 
 
 @pytest.mark.parametrize("level", [0, 3, 10])
 def test_a_black_picture_is_told(level: int) -> None:
     findings = measure_artifacts(Image.new("RGB", (64, 64), (level, level, level)), board().resize((64, 64)))
     assert findings.is_black
-    assert reason_spoiled(findings) == "black picture"
+    assert rejection_reason(findings) == "black picture"
 
 
 def test_one_colour_is_told_and_a_nearly_flat_picture_is_not() -> None:
-    assert reason_spoiled(measure_artifacts(Image.new("RGB", (64, 64), (200, 30, 90)), board())) == "one colour only"
+    assert rejection_reason(measure_artifacts(Image.new("RGB", (64, 64), (200, 30, 90)), board())) == "one colour only"
     ramp = Image.linear_gradient("L").convert("RGB")
-    assert reason_spoiled(measure_artifacts(ramp.point([100 + level // 12 for level in range(256)] * 3), ramp)) is None
+    assert (
+        rejection_reason(measure_artifacts(ramp.point([100 + level // 12 for level in range(256)] * 3), ramp)) is None
+    )
 
 
 @pytest.mark.parametrize("colour", ["white", "black", (90, 140, 60)])
 def test_a_source_of_one_colour_excuses_the_same_in_its_result(colour: str) -> None:
     flat = Image.new("RGB", (64, 64), colour)
     assert measure_artifacts(flat, flat) == ArtifactScores(noise_score=0.0, is_black=False, is_uniform=False)
-    assert reason_spoiled(measure_artifacts(flat)) is not None
+    assert rejection_reason(measure_artifacts(flat)) is not None
 
 
 def test_a_white_source_does_not_excuse_a_black_result() -> None:
     black, white = (Image.new("RGB", (64, 64), colour) for colour in ("black", "white"))
-    assert reason_spoiled(measure_artifacts(black, white)) == "black picture"
+    assert rejection_reason(measure_artifacts(black, white)) == "black picture"
 
 
 def test_the_limit_is_the_highest_score_that_passes_and_is_said() -> None:
     findings = ArtifactScores(noise_score=0.5, is_black=False, is_uniform=False)
-    assert reason_spoiled(findings, ArtifactLimits(noise_score=0.5)) is None
-    assert reason_spoiled(findings, ArtifactLimits(noise_score=0.45)) == "rainbow noise (score 0.50, limit 0.45)"
-    assert reason_spoiled(measure_artifacts(noise(8), board()), ArtifactLimits(noise_score=1)) is None
+    assert rejection_reason(findings, ArtifactLimits(noise_score=0.5)) is None
+    assert rejection_reason(findings, ArtifactLimits(noise_score=0.45)) == "rainbow noise (score 0.50, limit 0.45)"
+    assert rejection_reason(measure_artifacts(noise(8), board()), ArtifactLimits(noise_score=1)) is None
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (9, 200), (1025, 33), (2000, 1500)])
@@ -137,8 +139,8 @@ def test_a_result_may_lose_a_speck_but_not_a_pinhole() -> None:
     white, speck, pinhole = (Image.new("RGB", (96, 96), "white") for _ in range(3))
     speck.putpixel((0, 40), (0, 0, 0))
     ImageDraw.Draw(pinhole).ellipse((40, 40, 46, 46), fill="black")
-    assert reason_spoiled(measure_artifacts(white, speck)) is None
-    assert reason_spoiled(measure_artifacts(white, pinhole)) == "one colour only"
+    assert rejection_reason(measure_artifacts(white, speck)) is None
+    assert rejection_reason(measure_artifacts(white, pinhole)) == "one colour only"
 
 
 def test_noise_over_a_grainy_source_is_not_hidden_by_its_grain() -> None:
