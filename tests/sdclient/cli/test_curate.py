@@ -128,7 +128,7 @@ def test_a_changed_image_is_named(output: Path) -> None:
     assert "1_1.png: was changed since it was generated; run 'sdclient verify" in result.stderr
 
 
-def test_it_tells_its_address_serves_and_says_at_the_end_what_was_decided(tmp_path: Path) -> None:
+def test_review_tells_its_address_serves_and_says_at_the_end_what_was_decided(tmp_path: Path) -> None:
     Manifest(tmp_path, create=True).close()
     with subprocess.Popen(
         [sys.executable, "-m", "sdclient", "review", str(tmp_path), "--no-browser", "--json"],
@@ -149,7 +149,7 @@ def test_it_tells_its_address_serves_and_says_at_the_end_what_was_decided(tmp_pa
         assert process.stderr.read() == ""
 
 
-def test_a_folder_without_a_manifest_is_one_line(tmp_path: Path) -> None:
+def test_review_of_a_folder_without_a_manifest_is_one_line(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, ["review", str(tmp_path), "--no-browser"])
     assert result.exit_code == 1
     assert result.output.count("\n") == 1
@@ -180,7 +180,7 @@ def test_masks_without_sources_are_one_line(tmp_path: Path) -> None:
 def test_a_missing_extra_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in sys.modules if name.startswith("sdclient.review")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.setitem(sys.modules, "starlette.datastructures", None)
     result = CliRunner().invoke(cli, ["review", str(tmp_path)])
     assert result.exit_code == 1
     assert 'pip install "sd-defects[curate]"' in result.output

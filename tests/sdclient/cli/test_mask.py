@@ -140,7 +140,7 @@ def test_drawing_by_hand_is_a_page(project: Path, monkeypatch: pytest.MonkeyPatc
         on_ready("http://127.0.0.1:5/?token=t")
         return 2
 
-    monkeypatch.setattr("sdclient.review.serve_drawing", serve)
+    monkeypatch.setattr("sdclient.review.serving.serve_drawing", serve)
     result = mask(project, "--draw", "--no-browser", "--lang", "zh", "--class", "pad", "--grow", "6")
     assert result.exit_code == 0, result.output
     assert asked == {
