@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C stopped."""
+
+PATH = click.Path(path_type=Path)
+"""Type of an option or argument that names a file or folder, there or not."""
 
 _PIPED_WIDTH = 200
 _CELL_FRAME = 3

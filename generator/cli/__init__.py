@@ -12,18 +12,7 @@ from .report import report
 from .train import train
 
 _EXTRA_MODULES = frozenset(
-    {
-        "accelerate",
-        "diffusers",
-        "jinja2",
-        "numpy",
-        "peft",
-        "safetensors",
-        "scipy",
-        "torch",
-        "torchsde",
-        "transformers",
-    }
+    {"accelerate", "diffusers", "jinja2", "numpy", "peft", "safetensors", "scipy", "torch", "torchsde", "transformers"}
 )
 
 

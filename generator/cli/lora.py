@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sdcore.cli import Output
+from sdcore.cli import PATH, Output
 
 if TYPE_CHECKING:
     from ..lora.base_model import Prediction
@@ -23,17 +23,17 @@ Run the same command again after an interruption: it goes on where it was."""
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("data", type=click.Path(path_type=Path))
-@click.option("--base", required=True, type=click.Path(path_type=Path), help="SD 1.x or SDXL: .safetensors or folder.")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The LoRA: NAME.safetensors.")
+@click.argument("data", type=PATH)
+@click.option("--base", required=True, type=PATH, help="SD 1.x or SDXL: .safetensors or folder.")
+@click.option("-o", "--output", required=True, type=PATH, help="The LoRA: NAME.safetensors.")
 @click.option(
     "--tokenizer",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Where CLIP's vocabulary is, for a base in one file: the WebUI's folder, a diffusers folder, or the file.",
 )
 @click.option(
     "--base-config",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A diffusers folder that tells how a base in one file is put together, where it is unusual.",
 )
 @click.option(
@@ -45,7 +45,7 @@ Run the same command again after an interruption: it goes on where it was."""
 @click.option(
     "--captions",
     "captions_file",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="TOML: [class] words and [caption] whole captions by class. A .txt beside a picture goes before both.",
 )
 @click.option("--steps", type=int, help="Optimiser steps  [default: 1500, unless --minutes is given]")

@@ -7,25 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sdcore.cli import Output
+from sdcore.cli import PATH, Output
 
 if TYPE_CHECKING:
     from ..report.results import Findings
 
-_PATH = click.Path(path_type=Path)
-
 
 @click.command()
-@click.argument("model", metavar="MODEL", type=_PATH)
-@click.argument("data", metavar="DATA", type=_PATH)
+@click.argument("model", metavar="MODEL", type=PATH)
+@click.argument("data", metavar="DATA", type=PATH)
 @click.option(
     "--classifier",
     metavar="FILE",
     required=True,
-    type=_PATH,
+    type=PATH,
     help="ONNX file of 'trainer export RUN --features'; RUN trained on real images alone.",
 )
-@click.option("-o", "--output", metavar="FOLDER", type=_PATH, help="Where to write.  [default: MODEL/report]")
+@click.option("-o", "--output", metavar="FOLDER", type=PATH, help="Where to write.  [default: MODEL/report]")
 @click.option(
     "--per-class", default=24, show_default=True, help="Sources of each class, and pictures of each from noise."
 )

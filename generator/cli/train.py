@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sdcore.cli import INTERRUPTED, Output
+from sdcore.cli import INTERRUPTED, PATH, Output
 
 if TYPE_CHECKING:
     from ..diffusion.train import TrainResult
 
-_FOLDER = click.Path(path_type=Path)
-
 
 @click.command()
-@click.argument("data", metavar="DATA/train", type=_FOLDER)
-@click.option("-o", "--output", "folder", metavar="MODEL", required=True, type=_FOLDER, help="Folder for the model.")
+@click.argument("data", metavar="DATA/train", type=PATH)
+@click.option("-o", "--output", "folder", metavar="MODEL", required=True, type=PATH, help="Folder for the model.")
 @click.option("--minutes", type=float, help="Train so long; time of earlier starts counts.")
 @click.option("--steps", type=int, help="Train so many steps.")
 @click.option("--size", "size_px", default=64, show_default=True, help="Side in pixels of the square it learns on.")
@@ -28,7 +26,7 @@ _FOLDER = click.Path(path_type=Path)
 @click.option(
     "--val",
     metavar="FOLDER",
-    type=_FOLDER,
+    type=PATH,
     help="Held-out images, one folder per class. Without it: 'val' beside 'train', else --val-share.",
 )
 @click.option("--val-share", default=0.1, show_default=True, help="Share of each class held out where there is no val.")

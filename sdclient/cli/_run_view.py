@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ..masks.mask import SourceMasks
     from ..sources.source import Source
 
-
 SERVER_HEADS = ("server 服务器", "state 状态", "images 图片", "images/s", "queue 排队", "errors 错误")
 SERVER_ALIGN = "llrrrr"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sdcore.cli import INTERRUPTED, FiniteRange, NumberPair, Output
+from sdcore.cli import INTERRUPTED, PATH, FiniteRange, NumberPair, Output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,17 +26,17 @@ Run the same command again after an interruption: only what is missing is made."
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("defects", type=click.Path(path_type=Path))
-@click.argument("good", type=click.Path(path_type=Path))
-@click.argument("output", type=click.Path(path_type=Path))
+@click.argument("defects", type=PATH)
+@click.argument("good", type=PATH)
+@click.argument("output", type=PATH)
 @click.option(
     "--masks",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="MASKS/<class>/<number>.png for every source that gives images: the defect white.",
 )
 @click.option("--per-class", type=click.IntRange(min=1), help="N images of each class, shared out over its sources.")
-@click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="Instead: plan.csv of 'sdclient plan'.")
+@click.option("--plan", "plan_file", type=PATH, help="Instead: plan.csv of 'sdclient plan'.")
 @click.option(
     "--onto",
     type=click.Choice(["good", "own", "both"]),
@@ -46,7 +46,7 @@ Run the same command again after an interruption: only what is missing is made."
 )
 @click.option(
     "--allowed",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Masks named as the pictures in GOOD: defects go where they are white. Without one, the texture decides.",
 )
 @click.option(
@@ -164,11 +164,7 @@ def compose(
             output,
             ComposeSettings.checked(settings),
             ComposeOptions(
-                allowed=allowed,
-                refiner=refiner,
-                tries=tries,
-                workers=workers or _usual_workers(),
-                durable=durable,
+                allowed=allowed, refiner=refiner, tries=tries, workers=workers or _usual_workers(), durable=durable
             ),
         )
         summary = _make_all(out, composer, owed, output)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from sdcore.cli import FiniteRange, Output, open_page
+from sdcore.cli import PATH, FiniteRange, Output, open_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from ..curate.scores import ScoringFactory
     from ..curate.thresholds import Thresholds
 
-
-_EPILOG = """\b
+_CURATE_EPILOG = """\b
 Examples:
   sdclient curate output --dry-run --sheet sheets
   sdclient curate output --real data/train
@@ -53,24 +52,18 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.command(epilog=_EPILOG)
-@click.argument("output", type=click.Path(path_type=Path))
+@click.command(epilog=_CURATE_EPILOG)
+@click.argument("output", type=PATH)
 @click.option(
-    "--real",
-    type=click.Path(path_type=Path),
-    help="Real images to learn limits from: REAL/<class>/*.png. [default: the run's sources]",
+    "--real", type=PATH, help="Real images to learn limits from: REAL/<class>/*.png. [default: the run's sources]"
 )
-@click.option("--sources", type=click.Path(path_type=Path), help="Where the numbered sources are, if they were moved.")
-@click.option(
-    "--predictions", type=click.Path(path_type=Path), help="A classifier's opinion: 'trainer predict RUN OUTPUT'."
-)
-@click.option(
-    "--features", type=click.Path(path_type=Path), help="Its features of OUTPUT: 'trainer predict ... --features'."
-)
-@click.option("--real-features", type=click.Path(path_type=Path), help="Its features of real images, by class folder.")
+@click.option("--sources", type=PATH, help="Where the numbered sources are, if they were moved.")
+@click.option("--predictions", type=PATH, help="A classifier's opinion: 'trainer predict RUN OUTPUT'.")
+@click.option("--features", type=PATH, help="Its features of OUTPUT: 'trainer predict ... --features'.")
+@click.option("--real-features", type=PATH, help="Its features of real images, by class folder.")
 @click.option(
     "--real-predictions",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Its opinion of real images by class folder, to learn the limits of its opinion from.",
 )
 @click.option("--normal", default="Normal", show_default=True, help="The class of good boards.")
@@ -118,10 +111,7 @@ def curate(
 
     given = UserThresholds(**{name.replace("-", "_"): chosen.pop(name.replace("-", "_")) for name, _, _ in _LIMITS})
     settings = CurationSettings(limits=given, skip=frozenset(skip), **chosen)
-    with (
-        open_scoring(ray_address, output) as scoring,
-        curation_manifest(output, is_dry_run=dry_run) as manifest,
-    ):
+    with open_scoring(ray_address, output) as scoring, curation_manifest(output, is_dry_run=dry_run) as manifest:
         curator = Curator(output, manifest, settings, is_dry_run=dry_run, open_scoring=scoring)
         curator.check_files(progress_bar)
         scored = curator.score_missing(progress_bar)
@@ -220,15 +210,15 @@ def _as_json(
     }
 
 
-EPILOG = """\b
+_REVIEW_EPILOG = """\b
 Example:
   sdclient review output
   sdclient review output --masks masks --lang zh"""
 
 
-@click.command(epilog=EPILOG)
-@click.argument("output", type=click.Path(path_type=Path))
-@click.option("--sources", type=click.Path(path_type=Path), help="Where the sources are now, if they were moved.")
+@click.command(epilog=_REVIEW_EPILOG)
+@click.argument("output", type=PATH)
+@click.option("--sources", type=PATH, help="Where the sources are now, if they were moved.")
 @click.option(
     "--masks",
     type=click.Path(path_type=Path, file_okay=False),
@@ -271,12 +261,7 @@ def review(
     )
     decided = done.decided
     out.document(
-        {
-            "accepted": decided.accepted,
-            "rejected": decided.rejected,
-            "cleared": decided.cleared,
-            "masks": done.masks,
-        },
+        {"accepted": decided.accepted, "rejected": decided.rejected, "cleared": decided.cleared, "masks": done.masks},
         one_line=True,
     )
     total = decided.accepted + decided.rejected

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sdcore.cli import FiniteRange, Output
+from sdcore.cli import PATH, FiniteRange, Output
 
 if TYPE_CHECKING:
     from ..batch.dispatcher import ServerPool
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ..client.webui import WebUI
     from ..masks.mask import Unmasked
     from ..sources.source import Source
-
 
 _STRENGTH = "denoising_strength"
 _EPILOG = """\b
@@ -32,8 +31,8 @@ Run the same command again after an interruption: only what is missing is made."
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("sources", type=click.Path(path_type=Path))
-@click.argument("output", type=click.Path(path_type=Path))
+@click.argument("sources", type=PATH)
+@click.argument("output", type=PATH)
 @click.option(
     "--url",
     "urls",
@@ -43,7 +42,7 @@ Run the same command again after an interruption: only what is missing is made."
 @click.option(
     "--servers",
     "servers_file",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="servers.toml instead of --url: [[server]] tables with url, name, weight, user, password.",
 )
 @click.option(
@@ -53,7 +52,7 @@ Run the same command again after an interruption: only what is missing is made."
     help="Work with the WebUIs on the nodes of a Ray cluster: auto, or the head's HOST:PORT. --url is then where each "
     "node has its own; default the SDCLIENT_URL of 'ray start' there.",
 )
-@click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="plan.csv of 'sdclient plan'.")
+@click.option("--plan", "plan_file", type=PATH, help="plan.csv of 'sdclient plan'.")
 @click.option("--per-source", type=click.IntRange(min=1), help="Instead of a plan: N images of every source.")
 @click.option("--denoising-strength", type=float, default=0.25, show_default=True, help="0.2-0.3 keeps a defect.")
 @click.option("--sampler", default="DPM++ SDE Karras", show_default=True, help="With or without its schedule.")
@@ -80,7 +79,7 @@ Run the same command again after an interruption: only what is missing is made."
 )
 @click.option(
     "--masks",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder of 'sdclient mask': repaint inside the masks alone (white), keep every pixel where they are black.",
 )
 @click.option(
@@ -112,7 +111,7 @@ Run the same command again after an interruption: only what is missing is made."
 )
 @click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="run.toml: settings by class and by source, ranges drawn by seed. Options given here win over it.",
 )
 @click.option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from sdcore.cli import FiniteRange, Output, open_page
+from sdcore.cli import PATH, FiniteRange, Output, open_page
 
 if TYPE_CHECKING:
     from ..masks.make import MaskingResult
@@ -25,17 +25,17 @@ then: sdclient generate sources output --plan plan.csv --masks masks"""
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("sources", type=click.Path(path_type=Path))
-@click.argument("masks", type=click.Path(path_type=Path))
+@click.argument("sources", type=PATH)
+@click.argument("masks", type=PATH)
 @click.option(
     "--boxes",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder of box files (YOLO .txt beside classes.txt, VOC .xml), or crops.csv of 'sdclient crop'.",
 )
 @click.option("--any-class", is_flag=True, help="With --boxes: boxes of other classes than the source's folder too.")
 @click.option(
     "--from-masks",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder of masks of any tool, of the sources' size; what is not black is the defect.",
 )
 @click.option(
@@ -43,9 +43,7 @@ then: sdclient generate sources output --plan plan.csv --masks masks"""
 )
 @click.option("--inverted", is_flag=True, help="With --from-masks: black is the defect.")
 @click.option(
-    "--good",
-    type=click.Path(path_type=Path),
-    help="A good image of the same place, or a folder of them: the difference is the defect.",
+    "--good", type=PATH, help="A good image of the same place, or a folder of them: the difference is the defect."
 )
 @click.option("--draw", is_flag=True, help="Draw them by hand on a page in the browser; stop it with Ctrl-C.")
 @click.option("--max-shift", type=FiniteRange(min=0), help="With --good: px it may lie off. [default: 10]")
@@ -60,9 +58,7 @@ then: sdclient generate sources output --plan plan.csv --masks masks"""
 )
 @click.option("--class", "classes", multiple=True, help="Only sources of this class. Repeatable.")
 @click.option("--overwrite", is_flag=True, help="Replace other masks that are there, drawn by hand perhaps.")
-@click.option(
-    "--sheet", type=click.Path(path_type=Path), help="Also write a contact sheet of the masks' outlines (PNG)."
-)
+@click.option("--sheet", type=PATH, help="Also write a contact sheet of the masks' outlines (PNG).")
 @click.option("--port", type=click.IntRange(0, 65535), help="With --draw: port on this machine. [default: a free one]")
 @click.option("--lang", type=click.Choice(["en", "zh"]), help="With --draw: language of the page. [default: en]")
 @click.option("--no-browser", is_flag=True, help="With --draw: do not open the page in the browser.")

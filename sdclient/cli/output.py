@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from sdcore.cli import Output
+from sdcore.cli import PATH, Output
 
 if TYPE_CHECKING:
     from ..export.planning import ClassBalance
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: sdclient status output")
-@click.argument("output", type=click.Path(path_type=Path))
+@click.argument("output", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(output: Path, as_json: bool) -> None:
     """Show how far OUTPUT is, by class, and why images were given up; also while a run is at work."""
@@ -46,7 +46,7 @@ def status(output: Path, as_json: bool) -> None:
 
 
 @click.command(epilog="Example: sdclient retry output, then the same command as before again")
-@click.argument("output", type=click.Path(path_type=Path))
+@click.argument("output", type=PATH)
 def retry(output: Path) -> None:
     """Plan the images of OUTPUT that were given up once more."""
     from ..output.upkeep import retry_failed
@@ -60,7 +60,7 @@ def retry(output: Path) -> None:
 
 
 @click.command(epilog="Example: sdclient verify output --repair")
-@click.argument("output", type=click.Path(path_type=Path))
+@click.argument("output", type=PATH)
 @click.option("--repair", is_flag=True, help="Plan damaged images again and move files without a row to .orphans.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(output: Path, repair: bool, as_json: bool) -> None:
@@ -82,7 +82,7 @@ def verify(output: Path, repair: bool, as_json: bool) -> None:
 
 
 @click.command(epilog="Example: sdclient manifest output --csv -o images.csv")
-@click.argument("output", type=click.Path(path_type=Path))
+@click.argument("output", type=PATH)
 @click.option("--csv", "kind", flag_value="csv", help="A table that opens in a spreadsheet.")
 @click.option("--jsonl", "kind", flag_value="jsonl", default="jsonl", help="One JSON object a line (the default).")
 @click.option(
@@ -105,19 +105,18 @@ def manifest(output: Path, kind: str, target: Path | None) -> None:
     out.line(f"{count} images written to {target}")
 
 
-_PATH = click.Path(path_type=Path)
 _SHOWN = 3
 
-EPILOG = """\b
+_EXPORT_EPILOG = """\b
 Examples:
   sdclient export output data/train --dry-run
   sdclient export output data/train
   sdclient export output detection --labels yolo"""
 
 
-@click.command(epilog=EPILOG)
-@click.argument("output", type=_PATH)
-@click.argument("destination", metavar="DATASET/train", type=_PATH)
+@click.command(epilog=_EXPORT_EPILOG)
+@click.argument("output", type=PATH)
+@click.argument("destination", metavar="DATASET/train", type=PATH)
 @click.option("--uncurated", is_flag=True, help="Take every image: rejected ones and those nobody judged, too.")
 @click.option("--keep", is_flag=True, help="Remove nothing, also what was exported and is not accepted any more.")
 @click.option(
@@ -138,11 +137,11 @@ Examples:
 )
 @click.option(
     "--source-masks",
-    type=_PATH,
+    type=PATH,
     help="With --labels, the folder of 'sdclient mask': what it marks on a source and was not repainted has a box too.",
 )
 @click.option(
-    "--classes", type=_PATH, help="With --labels yolo, a classes.txt with the numbers that your own boxes have."
+    "--classes", type=PATH, help="With --labels yolo, a classes.txt with the numbers that your own boxes have."
 )
 @click.option("--dry-run", is_flag=True, help="Check all and show what would be done; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sdcore.cli import INTERRUPTED, Output
+from sdcore.cli import INTERRUPTED, PATH, Output
 
 from ..errors import SDClientError
 
@@ -47,8 +47,8 @@ class _Listed(click.ParamType):  # type: ignore[type-arg]  # generic in newer cl
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("sources", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("sources", type=PATH)
+@click.argument("out", type=PATH)
 @click.option("--url", help="The WebUI's address; default SDCLIENT_URL, else http://127.0.0.1:7860.")
 @click.option("--per-class", type=click.IntRange(min=1), default=2, show_default=True, help="Sources of each class.")
 @click.option("--sizes", type=_Listed(int), default="384,512,768", show_default=True, help="Native sizes in px.")
@@ -62,7 +62,7 @@ class _Listed(click.ParamType):  # type: ignore[type-arg]  # generic in newer cl
 @click.option(
     "--masks",
     "masks_folder",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder of 'sdclient mask': of the sources that have one, repaint inside their masks.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of the table.")

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sdcore.cli import Output
+from sdcore.cli import PATH, Output
 
 if TYPE_CHECKING:
     from ..client.server_info import ServerInfo
     from ..serve.diffusion_engine import DiffusionEngine
 
-
-_EPILOG = """\b
+_INFO_EPILOG = """\b
 Examples:
   sdclient info
   sdclient info --url http://gpu-pc:7860 --json
@@ -24,7 +23,7 @@ _MODELS_SHOWN = 20
 _GIB = 2**30
 
 
-@click.command(epilog=_EPILOG)
+@click.command(epilog=_INFO_EPILOG)
 @click.option("--url", help="The WebUI's address; default SDCLIENT_URL, else http://127.0.0.1:7860.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def info(url: str | None, as_json: bool) -> None:
@@ -108,7 +107,7 @@ def _cuda(cuda: Mapping[str, Any]) -> str:
     return f"{used:.1f} GiB used, {free:.1f} GiB free of {total:.1f} GiB"
 
 
-EPILOG = """\b
+_SERVE_EPILOG = """\b
 Example:
   sdclient serve
   sdclient generate sources output --per-source 4 --url http://127.0.0.1:7861   (in another terminal)
@@ -119,7 +118,7 @@ With a diffusion model of your own pictures (extra 'diffusion'):
   sdclient serve --engine diffusion --model models/pads"""
 
 
-@click.command(epilog=EPILOG)
+@click.command(epilog=_SERVE_EPILOG)
 @click.option(
     "--engine",
     "engine_name",
@@ -128,9 +127,7 @@ With a diffusion model of your own pictures (extra 'diffusion'):
     type=click.Choice(["classical", "diffusion"]),
     help="What makes the pixels: image processing, or a model that 'generator train' made.",
 )
-@click.option(
-    "--model", metavar="MODEL", type=click.Path(path_type=Path), help="Folder of the model, for --engine diffusion."
-)
+@click.option("--model", metavar="MODEL", type=PATH, help="Folder of the model, for --engine diffusion.")
 @click.option(
     "--device",
     default="auto",

@@ -8,21 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sdcore.cli import FiniteRange, Output
+from sdcore.cli import PATH, FiniteRange, Output
 
 if TYPE_CHECKING:
     from ..plan import Plan, PlanRow
 
-
-NUMBER_EPILOG = """\b
+_NUMBER_EPILOG = """\b
 Example:
   sdclient number photos sources
 copies photos/dirt/IMG_0007.JPG to sources/dirt/1.JPG, and so on. Run it again when photos were added."""
 
 
-@click.command(epilog=NUMBER_EPILOG)
-@click.argument("src", type=click.Path(path_type=Path))
-@click.argument("dest", type=click.Path(path_type=Path))
+@click.command(epilog=_NUMBER_EPILOG)
+@click.argument("src", type=PATH)
+@click.argument("dest", type=PATH)
 def number(src: Path, dest: Path) -> None:
     """Copy SRC/<class>/* to DEST/<class>/1.png, 2.jpg, ... in natural order.
 
@@ -45,7 +44,7 @@ def number(src: Path, dest: Path) -> None:
     )
 
 
-CROP_EPILOG = """\b
+_CROP_EPILOG = """\b
 Examples:
   sdclient crop photos crops --boxes labels
   sdclient crop photos crops --tile 512 --overlap 0.25
@@ -53,12 +52,12 @@ then: sdclient number crops sources
 Boxes are the better choice for defects: a tile keeps its photo's class even where it shows nothing of the defect."""
 
 
-@click.command(epilog=CROP_EPILOG)
-@click.argument("photos", type=click.Path(path_type=Path))
-@click.argument("dest", type=click.Path(path_type=Path))
+@click.command(epilog=_CROP_EPILOG)
+@click.argument("photos", type=PATH)
+@click.argument("dest", type=PATH)
 @click.option(
     "--boxes",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder of box files named like the photos: .txt (YOLO, beside classes.txt) or .xml (Pascal VOC).",
 )
 @click.option("--margin", type=FiniteRange(min=0), help="Context on each side, in box lengths. [default: 0.5]")
@@ -124,15 +123,15 @@ def crop(
     )
 
 
-PLAN_EPILOG = """\b
+_PLAN_EPILOG = """\b
 Examples:
   sdclient plan sources --target 300
   sdclient plan sources --target 300 --min-share 0.2 --max-per-source 8
   sdclient plan sources --per-source 4 --exclude Normal --exclude dirt -o four-each.csv"""
 
 
-@click.command(epilog=PLAN_EPILOG)
-@click.argument("sources", type=click.Path(path_type=Path))
+@click.command(epilog=_PLAN_EPILOG)
+@click.argument("sources", type=PATH)
 @click.option("--target", type=click.IntRange(min=1), help="Fill every class below it to exactly this many images.")
 @click.option("--per-source", type=click.IntRange(min=1), help="Instead of a target: exactly N images of every source.")
 @click.option("--max-per-source", type=click.IntRange(min=1), help="At most N images of one source.")
@@ -155,9 +154,7 @@ Examples:
     show_default=True,
     help="Side in px the model was trained on (SDXL 1024); larger sources are warned of.",
 )
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default="plan.csv", show_default=True, help="The file to write."
-)
+@click.option("-o", "--output", type=PATH, default="plan.csv", show_default=True, help="The file to write.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
 def plan(
     sources: Path,

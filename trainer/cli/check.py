@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sdcore.cli import Output
+from sdcore.cli import PATH, Output
 
 if TYPE_CHECKING:
     from ..data.check import CheckResult
@@ -18,7 +18,7 @@ _SHOWN_PER_KIND = 3
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=PATH)
 @click.option(
     "--sheet",
     metavar="FILE",
@@ -128,7 +128,7 @@ def _counted(number: int, what: str) -> str:
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=PATH)
 @click.option(
     "-o",
     "--output",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from sdcore.cli import Output
+from sdcore.cli import PATH, Output
 
 if TYPE_CHECKING:
     from ..evaluation.arms import ArmResult
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("baseline", metavar="A", type=click.Path(path_type=Path))
-@click.argument("candidate", metavar="B", type=click.Path(path_type=Path))
-@click.argument("data", required=False, type=click.Path(path_type=Path))
-@click.option("--control", type=click.Path(path_type=Path), help="An arm with as many classically augmented images.")
+@click.argument("baseline", metavar="A", type=PATH)
+@click.argument("candidate", metavar="B", type=PATH)
+@click.argument("data", required=False, type=PATH)
+@click.option("--control", type=PATH, help="An arm with as many classically augmented images.")
 @click.option("--normal", default="Normal", show_default=True, help="The class of images without a defect.")
 @click.option("--abnormal", default="Abnormal", show_default=True, help="The label of unnamed defects.")
 @click.option(
     "--report",
     "report_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Write one self-contained file: HTML, or Markdown or JSON by its ending .md or .json.",
 )
 @click.option("--format", "kind", type=click.Choice(["html", "md", "json"]), help="Of the report, whatever its ending.")
@@ -36,9 +36,7 @@ if TYPE_CHECKING:
     "--note", "notes", multiple=True, help="A caveat for the report, as 'the boards are drawn'; may be repeated."
 )
 @click.option(
-    "--worth",
-    type=float,
-    help="A difference worth having, as 0.02: says how many test images it takes to see it.",
+    "--worth", type=float, help="A difference worth having, as 0.02: says how many test images it takes to see it."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def compare(

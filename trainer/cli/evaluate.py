@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sdcore.cli import Output
+from sdcore.cli import PATH, Output
 
 if TYPE_CHECKING:
     from ..evaluation.arms import SeedPredictions
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("subject", metavar="RUN|predictions.csv", type=click.Path(path_type=Path))
-@click.argument("data", required=False, type=click.Path(path_type=Path))
+@click.argument("subject", metavar="RUN|predictions.csv", type=PATH)
+@click.argument("data", required=False, type=PATH)
 @click.option("--normal", default="Normal", show_default=True, help="The class of images without a defect.")
 @click.option(
     "--abnormal",
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--validation",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="CSV",
     help="Predictions to choose the cut on, where the subject is a predictions file; a run looks at DATA/val.",
 )
@@ -49,10 +49,7 @@ if TYPE_CHECKING:
     help="Keep the chosen cut with the run, for 'trainer predict' and the next 'trainer evaluate'.",
 )
 @click.option(
-    "--curve",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Draw miss rate against overkill with the cut marked: PNG, SVG or PDF.",
+    "--curve", type=PATH, metavar="FILE", help="Draw miss rate against overkill with the cut marked: PNG, SVG or PDF."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def evaluate(
@@ -290,15 +287,13 @@ def _show_classes(out: Output, scores: MulticlassScores, bounds: EvaluationInter
 
 
 @click.command()
-@click.argument("subject", metavar="RUN|results.csv", type=click.Path(path_type=Path))
+@click.argument("subject", metavar="RUN|results.csv", type=PATH)
 @click.option("--window", type=click.IntRange(min=8), help="Epochs at the end to read slopes from; otherwise 40 %.")
 @click.option("--classes", type=click.IntRange(min=2), help="Number of classes, where the run does not say.")
 @click.option(
     "--label-smoothing", type=click.FloatRange(0, 1), help="Of the training loss, where the run does not say."
 )
-@click.option(
-    "-o", "figure", metavar="PNG", type=click.Path(path_type=Path), help="Draw the curves with window and slopes."
-)
+@click.option("-o", "figure", metavar="PNG", type=PATH, help="Draw the curves with window and slopes.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def diagnose(
     subject: Path,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from sdcore.cli import INTERRUPTED, Output
+from sdcore.cli import INTERRUPTED, PATH, Output
 
 if TYPE_CHECKING:
     from ..experiment.config import ExperimentConfig
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("file", metavar="EXPERIMENT.TOML", type=click.Path(path_type=Path))
+@click.argument("file", metavar="EXPERIMENT.TOML", type=PATH)
 @click.option("--dry-run", is_flag=True, help="List the cells with their images, time and disk; write nothing.")
 @click.option(
     "--processes",
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--report",
     "report_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Where the report goes: .html, .md or .json.  [default: OUTPUT/report.html]",
 )
 @click.option(

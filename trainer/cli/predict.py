@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sdcore.cli import Output
+from sdcore.cli import PATH, Output
 
 if TYPE_CHECKING:
     from ..models.classifier import Format
@@ -18,19 +18,12 @@ _STDIN = "-"
 
 
 @click.command()
-@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("run", metavar="RUN", type=PATH)
 @click.argument("images", metavar="IMAGES...", nargs=-1, required=True)
-@click.option(
-    "-o",
-    "--output",
-    default=Path("predictions.csv"),
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="CSV to write.",
-)
+@click.option("-o", "--output", default=Path("predictions.csv"), show_default=True, type=PATH, help="CSV to write.")
 @click.option(
     "--features",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="NPZ",
     help="Also write what the last layer sees of each image: features (N, D) float32, images, labels, classes.",
 )
@@ -124,15 +117,15 @@ def _list(images: tuple[str, ...], labels: Labels) -> ImageList:
 
 
 @click.command()
-@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
-@click.argument("images", metavar="IMAGES", type=click.Path(path_type=Path))
+@click.argument("run", metavar="RUN", type=PATH)
+@click.argument("images", metavar="IMAGES", type=PATH)
 @click.option(
     "-o",
     "--output",
     metavar="DIR",
     default=Path("explained"),
     show_default=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="New or empty folder to write into.",
 )
 @click.option("--class", "class_name", metavar="NAME", help="Explain this class, in every image.")
@@ -199,17 +192,12 @@ def explain(
 
 
 @click.command()
-@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("run", metavar="RUN", type=PATH)
 @click.option("--format", "kind", default="onnx", show_default=True, type=click.Choice(["onnx", "torchscript"]))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    help="File to write.  [default: RUN/best.onnx or RUN/best.torchscript]",
-)
+@click.option("-o", "--output", type=PATH, help="File to write.  [default: RUN/best.onnx or RUN/best.torchscript]")
 @click.option(
     "--images",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FOLDER",
     help="Real images for the check.  [default: val/ of the data RUN was trained on]",
 )
@@ -219,13 +207,7 @@ def explain(
 @click.option("--threads", default=1, show_default=True, help="CPU threads of the check.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def export(
-    run: Path,
-    kind: Format,
-    output: Path | None,
-    images: Path | None,
-    with_features: bool,
-    threads: int,
-    as_json: bool,
+    run: Path, kind: Format, output: Path | None, images: Path | None, with_features: bool, threads: int, as_json: bool
 ) -> None:
     """Write the classifier of RUN as one ONNX or TorchScript file for another program.
 

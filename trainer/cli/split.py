@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sdcore.cli import Output
+from sdcore.cli import PATH, Output
 
 if TYPE_CHECKING:
     from ..data.split import FoldsResult, Placed, SplitResult
@@ -24,8 +24,8 @@ def amount(text: str) -> float:
 
 
 @click.command()
-@click.argument("source", metavar="SRC", type=click.Path(path_type=Path))
-@click.argument("dest", metavar="DEST", type=click.Path(path_type=Path))
+@click.argument("source", metavar="SRC", type=PATH)
+@click.argument("dest", metavar="DEST", type=PATH)
 @click.option(
     "--val",
     type=amount,
@@ -51,17 +51,12 @@ def amount(text: str) -> float:
     help="Regular expression searched in each file name (for numbered sources, in the name before); what its first "
     "parentheses match names the image's group.",
 )
-@click.option(
-    "--groups",
-    metavar="CSV",
-    type=click.Path(path_type=Path),
-    help="Table with the columns file (relative to SRC) and group.",
-)
+@click.option("--groups", metavar="CSV", type=PATH, help="Table with the columns file (relative to SRC) and group.")
 @click.option("--group-column", metavar="NAME", help="Column of --groups that names the group.  [default: group]")
 @click.option(
     "--crops",
     metavar="CSV",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="The crops.csv of 'sdclient crop' where it does not lie in SRC: crops of one photograph are one group.",
 )
 @click.option(

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sdcore.cli import INTERRUPTED, Output
+from sdcore.cli import INTERRUPTED, PATH, Output
 
 from ..processes import read_ranks
 
 if TYPE_CHECKING:
     from ..config import TrainingJob
     from ..training.run_folder import TrainResult
-
-_FOLDER = click.Path(path_type=Path)
 
 _GROUPS = {
     "What is trained": (
@@ -77,13 +75,13 @@ class _GroupedOptions(click.Command):
 
 
 @click.command(cls=_GroupedOptions)
-@click.argument("data", metavar="DATA", type=_FOLDER)
-@click.option("-o", "--output", "run", metavar="RUN", required=True, type=_FOLDER, help="Folder to write the run into.")
+@click.argument("data", metavar="DATA", type=PATH)
+@click.option("-o", "--output", "run", metavar="RUN", required=True, type=PATH, help="Folder to write the run into.")
 @click.option(
     "--generated",
     metavar="OUTPUT",
     multiple=True,
-    type=_FOLDER,
+    type=PATH,
     help="Folder of 'sdclient generate' whose images join training only: the accepted ones, once 'sdclient curate' or "
     "'sdclient review' judged them. May be repeated.",
 )
@@ -91,7 +89,7 @@ class _GroupedOptions(click.Command):
     "--control-for",
     metavar="OUTPUT",
     multiple=True,
-    type=_FOLDER,
+    type=PATH,
     help="For each image of this folder, as above, its real source joins once more: as many images, real pixels only.",
 )
 @click.option("--uncurated", is_flag=True, help="Take every image of these folders: rejected and undecided ones, too.")
@@ -114,7 +112,7 @@ class _GroupedOptions(click.Command):
     help="From small and fast to large and slow.",
 )
 @click.option("--imgsz", default=64, show_default=True, help="Side in pixels images are resized to, 32 times n.")
-@click.option("--weights", metavar="FILE", type=_FOLDER, help="Run, or checkpoint, to start from.")
+@click.option("--weights", metavar="FILE", type=PATH, help="Run, or checkpoint, to start from.")
 @click.option(
     "--freeze",
     default=0,
