@@ -1,27 +1,30 @@
 """Embedded servers in processes of their own whose jobs take a set time and no core, as a GPU's do; sources for them.
 
 For the benchmarks of the runner. A job takes `job_ms` and `image_ms` more for each of its images; in place of a model
-an engine stands that moves the source by some pixels.
+an engine stands that moves the source by some pixels. Each server has a clock of its work, `GET /sdclient/clock`.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fastapi import APIRouter
 from PIL import Image, ImageChops
 
 from sdclient.client import WebUI
-from sdclient.serve.app import EmbeddedServer, make_server
+from sdclient.serve.app import EmbeddedServer, EmbeddedServerOptions
+from sdclient.serve.jobs import FairLock
 from sdcore.web import listen, url_of
 
 _START_S = 120.0
@@ -48,6 +51,79 @@ class MovingEngine:
         """Moved by up to 7 px each way."""
         del strength
         return ImageChops.offset(source, seed[0] % 8, seed[0] // 8 % 8)
+
+
+@dataclass(frozen=True)
+class WorkTimes:
+    """How long a server worked on jobs, and how long it waited for them in between."""
+
+    jobs: int
+    """Jobs that have ended."""
+    busy_s: float
+    """Time that these held the queue lock."""
+    idle_s: float
+    """The rest of the time from the beginning of the first one to the end of the last one."""
+
+    @property
+    def idle_rate(self) -> float:
+        """Idle share of that time, in [0, 1]; 0 where no time has passed."""
+        span_s = self.busy_s + self.idle_s
+        return self.idle_s / span_s if span_s > 0 else 0.0
+
+
+class WorkClock(FairLock):
+    """The queue lock of a server, which counts a job as work from when it gets the lock to when it lets go of it.
+
+    In that time a genuine WebUI decodes the source and generates; what comes before (reading the request) and after
+    (encoding the reply) happens beside the next job's work.
+
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        super().__init__()
+        self._clock = clock
+        self._changing = threading.Lock()
+        self._first_s: float | None = None
+        self._times = WorkTimes(0, 0.0, 0.0)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Wait for the lock, hold it for as long as the block lasts, and count that time."""
+        with super().held():
+            begun_s = self._clock()
+            try:
+                yield
+            finally:
+                self._add(begun_s, self._clock())
+
+    def _add(self, begun_s: float, ended_s: float) -> None:
+        with self._changing:
+            first_s = begun_s if self._first_s is None else self._first_s
+            busy_s = self._times.busy_s + ended_s - begun_s
+            self._first_s = first_s
+            self._times = WorkTimes(self._times.jobs + 1, busy_s, max(ended_s - first_s - busy_s, 0.0))
+
+    def read(self) -> WorkTimes:
+        """The times up to now; a running job counts once it has ended."""
+        with self._changing:
+            return self._times
+
+
+class ClockedServer(EmbeddedServer):
+    """An embedded server with a clock of its work, which it shows at `GET /sdclient/clock`."""
+
+    def __init__(self, bound: socket.socket, options: EmbeddedServerOptions | None = None) -> None:
+        super().__init__(bound, options)
+        clock = self.app.state.board.lock = WorkClock()
+        router = APIRouter()
+
+        @router.get("/sdclient/clock", include_in_schema=False)
+        async def read() -> dict[str, Any]:
+            return asdict(clock.read())
+
+        self.app.include_router(router)
 
 
 class ServerProcess:
@@ -104,32 +180,23 @@ def _serve(times: Sequence[JobTime], pipe: Connection) -> None:
     while pipe.recv() == "cpu":
         pipe.send(time.process_time())
     for server, _ in servers:
-        server.should_exit = True
+        server.stop()
 
 
-def _started(time_of_job: JobTime) -> tuple[EmbeddedServer, str]:
+def _started(time_of_job: JobTime) -> tuple[ClockedServer, str]:
     bound = listen("127.0.0.1", 0)
-    server = make_server(bound, engine=MovingEngine(), job_ms=time_of_job.job_ms, image_ms=time_of_job.image_ms)
-    threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True).start()
-    server.settled.wait(_START_S)
+    options = EmbeddedServerOptions(MovingEngine(), job_ms=time_of_job.job_ms, image_ms=time_of_job.image_ms)
+    server, ready = ClockedServer(bound, options), threading.Event()
+    server.when_ready = ready.set
+    threading.Thread(target=server.run, args=(bound,), daemon=True).start()
+    ready.wait(_START_S)
     return server, url_of(bound)
 
 
-@dataclass(frozen=True)
-class Clock:
-    """A server's own clock."""
-
-    jobs: int
-    busy_s: float
-    idle_s: float
-    idle_rate: float
-    """Share of the time from the first job to the last in which it worked on none."""
-
-
-def clock_of(url: str) -> Clock:
-    """Read it."""
+def clock_of(url: str) -> WorkTimes:
+    """What the clock of the server at this address shows."""
     with WebUI(url) as webui:
-        return Clock(**webui.call("GET", "/sdclient/clock"))
+        return WorkTimes(**webui.call("GET", "/sdclient/clock"))
 
 
 def draw_sources(folder: Path, size_px: int, count: int) -> None:

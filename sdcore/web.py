@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .errors import SettingsError
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 _GRACE_S = 2
+_START_TIMEOUT_S = _STOP_TIMEOUT_S = 30.0
 
 
 def listen(host: str, port: int, *, command: str = "sdclient serve", usual_port: int = 7861) -> socket.socket:
@@ -66,12 +69,19 @@ class ReadyServer:
 
     Attributes:
         when_ready: called once, in the serving thread, when it answers; set it before `run`.
+        when_stopping: called once, in the serving thread, before it waits for requests that are still running.
+
+    Args:
+        app: what is served.
+        grace_s: how long running requests may take to end when it stops, in whole seconds.
+        server_header: whether replies name the software.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, grace_s: int = _GRACE_S, server_header: bool = False) -> None:
         import uvicorn
 
         self.when_ready: Callable[[], object] = lambda: None
+        self.when_stopping: Callable[[], object] = lambda: None
         own = self
 
         class Server(uvicorn.Server):
@@ -79,16 +89,20 @@ class ReadyServer:
                 await super().startup(sockets=sockets)
                 own.when_ready()
 
+            async def shutdown(self, sockets: list[Any] | None = None) -> None:
+                own.when_stopping()
+                await super().shutdown(sockets=sockets)
+
         self._server = Server(
             uvicorn.Config(
                 app,
                 lifespan="off",
                 log_level="warning",
                 access_log=False,
-                server_header=False,
+                server_header=server_header,
                 loop="asyncio",
                 ws="none",
-                timeout_graceful_shutdown=_GRACE_S,
+                timeout_graceful_shutdown=grace_s,
             )
         )
 
@@ -100,3 +114,29 @@ class ReadyServer:
         """Let `run` end soon; may be called from another thread."""
         # uvicorn reads this flag ten times a second.
         self._server.should_exit = True
+
+    @contextmanager
+    def in_background(self, bound: socket.socket, name: str) -> Iterator[None]:
+        """Serve on a bound socket in a thread of this name, for as long as the block lasts.
+
+        Raises:
+            RuntimeError: it did not start; the thread's own traceback says why.
+        """
+        settled = threading.Event()  # it answers, or `run` has ended without getting there
+        self.when_ready = settled.set
+
+        def serve() -> None:
+            try:
+                self.run(bound)
+            finally:
+                settled.set()
+
+        thread = threading.Thread(target=serve, name=name, daemon=True)
+        thread.start()
+        try:
+            if not settled.wait(_START_TIMEOUT_S) or not self._server.started:
+                raise RuntimeError(f"{name} did not start at {url_of(bound)}")
+            yield
+        finally:
+            self.stop()
+            thread.join(_STOP_TIMEOUT_S)

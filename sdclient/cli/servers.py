@@ -193,7 +193,7 @@ def serve(
     from ..errors import MissingExtra
 
     try:
-        from ..serve.app import run_until_stopped
+        from ..serve.app import EmbeddedServerOptions, run_until_stopped
     except ModuleNotFoundError as error:
         raise MissingExtra("'sdclient serve'", "serve") from error
     from ..serve.engine import NOTICE
@@ -214,5 +214,8 @@ def serve(
                 + ("" if api_auth else "; it asks for no password (--api-auth)")
             )
         run_until_stopped(
-            bound, engine=engine, job_ms=job_ms, image_ms=image_ms, api_auth=api_auth, with_page=with_page
+            bound,
+            EmbeddedServerOptions(
+                engine=engine, job_ms=job_ms, image_ms=image_ms, api_auth=api_auth, with_page=with_page
+            ),
         )

@@ -1,4 +1,4 @@
-"""The web application and running it."""
+"""The web application of the embedded server, and running it in this thread or in a thread of its own."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import binascii
 import html
 import secrets
 import socket
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import uvicorn
+import uvicorn  # noqa: F401 - imported here too, so that a missing extra `serve` is found at once
 from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse
 
-from sdcore.web import listen, url_of
+from sdcore.web import ReadyServer, listen, url_of
 
 from .._images import encode_png
 from ..models._base import to_base64
@@ -30,7 +29,7 @@ from .bodies import (
     InterrogateBody,
     PngInfoBody,
     Txt2ImgBody,
-    add_fault_handlers,
+    add_error_handlers,
     decode_request_image,
 )
 from .calls import Img2Img, Txt2Img
@@ -41,66 +40,76 @@ from .generation import BatchTime
 from .jobs import JobBoard, JobWatcher
 from .listings import cmd_flags, list_router, read_memory, read_png_info
 from .parameters import ServerOptions
-from .work_clock import clock_router
+
+
+@dataclass(frozen=True)
+class EmbeddedServerOptions:
+    """How an embedded server behaves."""
+
+    engine: SingleImageEngine | Engine | None = None
+    """Makes the pixels; None is the classical engine."""
+    job_ms: float = 0
+    """Least time of a batch, in ms; to try a pipeline against a server that is not instant."""
+    image_ms: float = 0
+    """Added to that for each image of the batch: a GPU makes four small images in less than four times one's time."""
+    api_auth: str | None = None
+    """"user:password" that every call must carry; None asks for no password."""
+    with_page: bool = False
+    """Answer `/internal/*` too, as a WebUI that was started without `--nowebui`."""
+    watcher: JobWatcher | None = None
+    """Notified when each generating job begins and ends."""
+    loras: Sequence[str] = ()
+    """Names to list and to report as used, for trying clients; they change no pixel."""
 
 
 def create_app(
-    *,
-    engine: SingleImageEngine | Engine | None = None,
-    job_ms: float = 0,
-    image_ms: float = 0,
-    api_auth: str | None = None,
-    host: str = "127.0.0.1",
-    port: int | None = None,
-    with_page: bool = False,
-    watcher: JobWatcher | None = None,
-    loras: Sequence[str] = (),
+    options: EmbeddedServerOptions | None = None, *, host: str = "127.0.0.1", port: int | None = None
 ) -> FastAPI:
-    """Make the application. It keeps nothing: `save_images` changes the reply and writes no file.
+    """Build the application. It stores nothing: `save_images` changes the reply and writes no file.
 
     Args:
-        engine: makes the pixels; None is the classical engine.
-        job_ms: what a batch takes at least, in ms, to try a pipeline against a server that is not instant.
-        image_ms: what each image of a batch adds to that; a GPU makes four small images in less than four times one's.
-        api_auth: "user:password" that every call must carry; None lets everybody in.
-        host: the address it is served at, for `/cmd-flags`.
-        port: the same for the port.
-        with_page: answer `/internal/*` too, as a WebUI that was started without `--nowebui`.
-        watcher: is told of each generating job.
-        loras: names to list and to tell of as used, for trying clients; they change no pixel.
+        options: how it behaves; None for the defaults.
+        host: address that `/cmd-flags` reports.
+        port: port that `/cmd-flags` reports.
     """
-    painter = engine if isinstance(engine, Engine) else OneByOneEngine(engine or ClassicalEngine())
-    settings, board = ServerOptions(painter.model, loras), JobBoard(watcher)
-    app = FastAPI(title="sdclient serve", description=painter.notice, version=VERSION)
-    check = Depends(password_check(api_auth))
-    app.include_router(_generating(painter, settings, board, BatchTime(job_ms / 1000, image_ms / 1000), check))
-    app.include_router(_telling(settings, board, check, cmd_flags(host=host, port=port, with_page=with_page)))
-    app.include_router(list_router(painter, check, settings.loras))
-    app.include_router(clock_router(board.clock, check))
-    if with_page:
-        app.include_router(page_router(settings, board, painter.notice))
-    add_fault_handlers(app)
+    options = options or EmbeddedServerOptions()
+    engine = options.engine or ClassicalEngine()
+    if not isinstance(engine, Engine):
+        engine = OneByOneEngine(engine)
+    settings, board = ServerOptions(engine.model, options.loras), JobBoard(options.watcher)
+    time = BatchTime(options.job_ms / 1000, options.image_ms / 1000)
+    app = FastAPI(title="sdclient serve", description=engine.notice, version=VERSION)
+    check = Depends(password_check(options.api_auth))
+    app.include_router(_generating_router(engine, settings, board, time, check))
+    app.include_router(_state_router(settings, board, check, cmd_flags(host, port, with_page=options.with_page)))
+    app.include_router(list_router(engine, check, settings.loras))
+    if options.with_page:
+        app.include_router(_page_router(settings, board, engine.notice))
+    add_error_handlers(app)
     app.state.board = board
     return app
 
 
-def _generating(painter: Engine, settings: ServerOptions, board: JobBoard, time: BatchTime, check: Any) -> APIRouter:
-    """The calls that make or change pictures.
+def _generating_router(
+    engine: Engine, settings: ServerOptions, board: JobBoard, time: BatchTime, check: Any
+) -> APIRouter:
+    """The calls that make or change images.
 
-    They take long and run in worker threads; all others answer at once, however many of these wait.
+    They take long, so they are plain functions, which FastAPI runs in worker threads. All other calls are coroutines
+    and answer at once, however many of these are waiting.
     """
     router = APIRouter(prefix="/sdapi/v1", route_class=ErrorRoute, dependencies=[check])
-    from_image = Img2Img(painter, settings, board, time=time)
-    from_words = Txt2Img(painter, settings, board, time=time)
+    img2img_call = Img2Img(engine, settings, board, time=time)
+    txt2img_call = Txt2Img(engine, settings, board, time=time)
     extras = Extras(settings, board)
 
     @router.post("/img2img")
     def img2img(body: Annotated[Img2ImgBody, Body()]) -> dict[str, Any]:  # type: ignore[valid-type]
-        return from_image.run(body)
+        return img2img_call.run(body)
 
     @router.post("/txt2img")
     def txt2img(body: Annotated[Txt2ImgBody, Body()]) -> dict[str, Any]:  # type: ignore[valid-type]
-        return from_words.run(body)
+        return txt2img_call.run(body)
 
     @router.post("/extra-single-image")
     def extra_single_image(body: Annotated[ExtrasSingleBody, Body()]) -> dict[str, Any]:  # type: ignore[valid-type]
@@ -117,8 +126,8 @@ def _generating(painter: Engine, settings: ServerOptions, board: JobBoard, time:
     return router
 
 
-def _telling(settings: ServerOptions, board: JobBoard, check: Any, flags: dict[str, Any]) -> APIRouter:
-    """The calls about an image, about the options and about the running job."""
+def _state_router(settings: ServerOptions, board: JobBoard, check: Any, flags: dict[str, Any]) -> APIRouter:
+    """The calls about an image's texts, the options, the running job, the memory and the start-up flags."""
     router = APIRouter(prefix="/sdapi/v1", route_class=ErrorRoute, dependencies=[check])
 
     @router.post("/png-info")
@@ -135,8 +144,8 @@ def _telling(settings: ServerOptions, board: JobBoard, check: Any, flags: dict[s
 
     @router.get("/progress")
     async def progress(skip_current_image: Annotated[bool, Query()] = False) -> dict[str, Any]:
-        shown = None if skip_current_image else board.current_image
-        preview = None if shown is None else to_base64(encode_png(shown))
+        image = None if skip_current_image else board.current_image
+        preview = None if image is None else to_base64(encode_png(image))
         return {**board.progress(), "current_image": preview, "textinfo": None}
 
     @router.post("/interrupt")
@@ -191,8 +200,8 @@ _PAGE = """<!doctype html>
 """
 
 
-def page_router(settings: ServerOptions, board: JobBoard, notice: str) -> APIRouter:
-    """The routes of a server with its page, which shows the notice."""
+def _page_router(settings: ServerOptions, board: JobBoard, notice: str) -> APIRouter:
+    """The page, which shows the notice, and the calls of a WebUI that was started with its page."""
     router = APIRouter(route_class=ErrorRoute)
 
     @router.get("/", response_class=HTMLResponse, include_in_schema=False)
@@ -216,7 +225,7 @@ def page_router(settings: ServerOptions, board: JobBoard, notice: str) -> APIRou
 
 
 def _progress(body: Any, settings: ServerOptions, board: JobBoard) -> dict[str, Any]:
-    """What is known of one job; a name nobody ever sent is simply none of the three."""
+    """State of one job; an unknown name is neither active, nor queued, nor completed."""
     waiting = board.tasks.waiting()
     queued = body.id_task in waiting
     answer: dict[str, Any] = {
@@ -240,8 +249,6 @@ def _progress(body: Any, settings: ServerOptions, board: JobBoard) -> dict[str, 
     return answer
 
 
-_START_TIMEOUT_S = 30.0
-_STOP_TIMEOUT_S = 30.0
 _GRACE_S = 5
 
 
@@ -253,129 +260,35 @@ class RunningServer:
     """Base address without a slash at the end, as `WebUI(url)` wants it."""
 
 
-class EmbeddedServer(uvicorn.Server):
-    """A uvicorn server that says when it is ready, and that does not let a job hold up its end."""
+class EmbeddedServer(ReadyServer):
+    """The embedded server for a bound socket, not started yet.
 
-    def __init__(self, config: uvicorn.Config, board: JobBoard) -> None:
-        super().__init__(config)
-        self.settled = threading.Event()
-        """Set when the server is ready, or has ended without getting there."""
-        self._board = board
+    When it stops it first interrupts all jobs, so that their clients get an answer and no job delays its end.
+    """
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then say so."""
-        await super().startup(sockets=sockets)
-        self.settled.set()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Interrupt all jobs first, so that their clients get an answer."""
-        self._board.close()
-        await super().shutdown(sockets=sockets)
-
-
-def make_server(
-    bound: socket.socket,
-    *,
-    engine: SingleImageEngine | Engine | None = None,
-    job_ms: float = 0,
-    image_ms: float = 0,
-    api_auth: str | None = None,
-    with_page: bool = False,
-    watcher: JobWatcher | None = None,
-    loras: Sequence[str] = (),
-) -> EmbeddedServer:
-    """A server for a bound socket, not started yet; start it with `run(sockets=[bound])`."""
-    host, port = bound.getsockname()[:2]
-    app = create_app(
-        engine=engine,
-        job_ms=job_ms,
-        image_ms=image_ms,
-        api_auth=api_auth,
-        host=host,
-        port=port,
-        with_page=with_page,
-        watcher=watcher,
-        loras=loras,
-    )
-    config = uvicorn.Config(
-        app,
-        lifespan="off",
-        log_level="warning",
-        access_log=False,
-        loop="asyncio",
-        ws="none",
-        timeout_graceful_shutdown=_GRACE_S,
-    )
-    return EmbeddedServer(config, app.state.board)
+    def __init__(self, bound: socket.socket, options: EmbeddedServerOptions | None = None) -> None:
+        host, port = bound.getsockname()[:2]
+        self.app = create_app(options, host=host, port=port)
+        super().__init__(self.app, grace_s=_GRACE_S, server_header=True)
+        self.when_stopping = self.app.state.board.close
 
 
 @contextmanager
-def running_server(
-    *,
-    engine: SingleImageEngine | Engine | None = None,
-    job_ms: float = 0,
-    image_ms: float = 0,
-    api_auth: str | None = None,
-    with_page: bool = False,
-    watcher: JobWatcher | None = None,
-    loras: Sequence[str] = (),
-) -> Iterator[RunningServer]:
+def running_server(options: EmbeddedServerOptions | None = None) -> Iterator[RunningServer]:
     """Run the server on a free loopback port in a thread of this process, for as long as the block lasts.
-
-    Args:
-        engine: makes the pixels; None is the classical engine.
-        job_ms: what a batch takes at least, in ms.
-        image_ms: what each of its images adds to that.
-        api_auth: "user:password", or None for no authentication.
-        with_page: answer `/internal/*` too, as a WebUI that was started without `--nowebui`.
-        watcher: is told of each generating job.
-        loras: names to list and to tell of as used; they change no pixel.
 
     Raises:
         RuntimeError: it did not start; the thread's own traceback says why.
     """
     bound = listen("127.0.0.1", 0)
-    server = make_server(
-        bound,
-        engine=engine,
-        job_ms=job_ms,
-        image_ms=image_ms,
-        api_auth=api_auth,
-        with_page=with_page,
-        watcher=watcher,
-        loras=loras,
-    )
-
-    def serve() -> None:
-        try:
-            server.run(sockets=[bound])
-        finally:
-            server.settled.set()
-
-    thread = threading.Thread(target=serve, name="sdclient-serve", daemon=True)
-    thread.start()
     try:
-        if not server.settled.wait(_START_TIMEOUT_S) or not server.started:
-            raise RuntimeError(f"the embedded server did not start at {url_of(bound)}")
-        yield RunningServer(url_of(bound))
+        with EmbeddedServer(bound, options).in_background(bound, "sdclient-serve"):
+            yield RunningServer(url_of(bound))
     finally:
-        server.should_exit = True
-        thread.join(_STOP_TIMEOUT_S)
         bound.close()
 
 
-def run_until_stopped(
-    bound: socket.socket,
-    *,
-    engine: SingleImageEngine | Engine | None = None,
-    job_ms: float = 0,
-    image_ms: float = 0,
-    api_auth: str | None = None,
-    with_page: bool = False,
-) -> None:
+def run_until_stopped(bound: socket.socket, options: EmbeddedServerOptions) -> None:
     """Serve on a bound socket in this thread until Ctrl-C or a termination signal."""
     with suppress(KeyboardInterrupt):
-        server = make_server(
-            bound, engine=engine, job_ms=job_ms, image_ms=image_ms, api_auth=api_auth, with_page=with_page
-        )
-        server.run(sockets=[bound])
+        EmbeddedServer(bound, options).run(bound)

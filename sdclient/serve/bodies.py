@@ -296,7 +296,7 @@ class ErrorRoute(APIRoute):
         return answer
 
 
-def add_fault_handlers(app: FastAPI) -> None:
+def add_error_handlers(app: FastAPI) -> None:
     """Let the application answer refusals and unreadable bodies in the WebUI's shapes."""
 
     @app.exception_handler(HTTPException)

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 from PIL import Image
 
 from ..models.server import ProgressState
-from .work_clock import WorkClock
 
 _HAND_OVER_S = 0.1
 """Long enough on a busy machine; whoever queues takes the lock at once."""
@@ -79,9 +78,9 @@ class JobBoard:
 
     def __init__(self, watcher: JobWatcher | None = None) -> None:
         self.tasks = TaskHistory()
-        self.clock = WorkClock()
         self._watcher = watcher
-        self._turn = FairLock()
+        self.lock = FairLock()
+        """What jobs queue on."""
         self._changing = threading.Lock()
         self._interrupted = threading.Event()
         self._hurry = threading.Event()
@@ -121,7 +120,7 @@ class JobBoard:
     @contextmanager
     def turn(self, *, count: int, label: str = "scripts_img2img") -> Iterator[None]:
         """Wait for the running job to end, then be the running job."""
-        with self._turn.held(), self.clock.job():
+        with self.lock.held():
             stamp = datetime.now().strftime("%Y%m%d%H%M%S")
             with self._changing:
                 if not self._closed:

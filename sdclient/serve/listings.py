@@ -189,7 +189,7 @@ def read_memory() -> dict[str, Any]:
     return {"ram": ram, "cuda": {"error": "unavailable"}}
 
 
-def cmd_flags(*, host: str, port: int | None, with_page: bool) -> dict[str, Any]:
+def cmd_flags(host: str, port: int | None, *, with_page: bool) -> dict[str, Any]:
     """The flags a WebUI would have been started with to behave as this server does, trimmed."""
     return {
         "api": True,

@@ -125,13 +125,12 @@ def serve_webui(
         MissingExtra: the extra `serve` is not installed.
     """
     try:
-        from ..serve.app import running_server
+        from ..serve.app import EmbeddedServerOptions, running_server
     except ModuleNotFoundError as error:
         raise MissingExtra("sdclient.testing", "serve") from error
     watcher = _Watcher()
-    with running_server(
-        with_page=with_page, job_ms=job_ms, api_auth=api_auth, watcher=watcher, loras=loras
-    ) as upstream:
+    options = EmbeddedServerOptions(with_page=with_page, job_ms=job_ms, api_auth=api_auth, watcher=watcher, loras=loras)
+    with running_server(options) as upstream:
         port = urlsplit(upstream.url).port
         assert port is not None  # noqa: S101 - it was just started on one
         server = WebUIServer(port, api_auth)

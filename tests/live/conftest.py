@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sdclient.client.transport import parse_address
-from sdclient.serve.app import running_server
+from sdclient.serve.app import EmbeddedServerOptions, running_server
 from tests.support.live import Live
 
 EMBEDDED = {
@@ -80,7 +80,7 @@ def served(
         return
     options: dict[str, Any] = EMBEDDED[request.param]
     auth = options.get("api_auth")
-    with running_server(**options) as server:
+    with running_server(EmbeddedServerOptions(**options)) as server:
         yield server.url, tuple(auth.split(":")) if auth else None
 
 

@@ -11,7 +11,7 @@ from sdclient.batch import GenerationSettings
 from sdclient.batch.estimate import timed_probe
 from sdclient.client import WebUI
 from sdclient.probe import GridSetting, Sample, best_setting, checked_common, grid, pick_sources, summarise
-from sdclient.serve.app import running_server
+from sdclient.serve.app import EmbeddedServerOptions, running_server
 from sdclient.sources import Source
 from sdcore.errors import SettingsError
 
@@ -99,6 +99,6 @@ def test_the_timed_probe_times_one_batch_and_not_the_loading(tmp_path: Path) -> 
     path = tmp_path / "1.png"
     Image.linear_gradient("L").save(path)
     settings = GenerationSettings(native_px=64, batch_size=4)
-    with running_server(job_ms=200) as server, WebUI(server.url) as webui:
+    with running_server(EmbeddedServerOptions(job_ms=200)) as server, WebUI(server.url) as webui:
         seconds = timed_probe(webui, Source("pit", 1, path), settings)
     assert 0.05 <= seconds < 1.0

@@ -21,8 +21,14 @@ from weakref import WeakSet
 SEED = 20260101
 _THREADS_END_S = 5.0
 _LIVES_ON = ("AnyIO worker thread", "ray_")
-_SET_BY_IMPORTS = {"PYTEST_CURRENT_TEST", "LD_LIBRARY_PATH", "QT_QPA_FONTDIR", "QT_QPA_PLATFORM_PLUGIN_PATH"}
-"""Environment variables that pytest keeps up to date, and those that OpenCV sets when it is first imported."""
+_SET_BY_IMPORTS = {
+    "PYTEST_CURRENT_TEST",
+    *("LD_LIBRARY_PATH", "QT_QPA_FONTDIR", "QT_QPA_PLATFORM_PLUGIN_PATH"),
+    *("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR"),
+    *("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"),
+}
+"""Environment variables that pytest keeps up to date, and those that OpenCV, torch and `import_diffusers` set when
+they are first imported."""
 
 _of_session: WeakSet[threading.Thread] = WeakSet()
 

@@ -24,7 +24,7 @@ from sdclient.client import WebUI
 from sdclient.errors import SourceError
 from sdclient.manifest import Manifest
 from sdclient.models import Img2ImgRequest
-from sdclient.serve.app import running_server
+from sdclient.serve.app import EmbeddedServerOptions, running_server
 from sdclient.sources import discover
 from tests.support.batch_runs import invoke, pictures, recorded, settings
 from tests.support.fake_webui import FakeWebUI
@@ -201,7 +201,7 @@ class _Jobs:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to one process")
 def test_a_second_ctrl_c_interrupts_our_jobs_and_keeps_nothing_unfinished(sources_folder: Path, tmp_path: Path) -> None:
     jobs, output = _Jobs(), tmp_path / "out"
-    with running_server(with_page=True, job_ms=600_000, watcher=jobs) as server:
+    with running_server(EmbeddedServerOptions(with_page=True, job_ms=600_000, watcher=jobs)) as server:
         command = [sys.executable, "-m", "sdclient", "generate", str(sources_folder), str(output), "--url", server.url]
         command += ["--native-size", "64", "--per-source", "20", "--batch-size", "2", "--max-in-flight", "2"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -224,7 +224,10 @@ def test_a_second_ctrl_c_interrupts_our_jobs_and_keeps_nothing_unfinished(source
 def test_a_job_of_somebody_else_is_not_interrupted(sources_folder: Path, tmp_path: Path) -> None:
     """Ours waits behind it; what is stopped is ours alone, once it is its turn."""
     jobs = _Jobs()
-    with running_server(with_page=True, job_ms=1500, watcher=jobs) as server, WebUI(server.url) as webui:
+    with (
+        running_server(EmbeddedServerOptions(with_page=True, job_ms=1500, watcher=jobs)) as server,
+        WebUI(server.url) as webui,
+    ):
         theirs: list[Any] = []
         request = Img2ImgRequest(
             init_images=[sources_folder / "焊盘" / "10.png"], n_iter=2, width=64, height=64, force_task_id="theirs"

@@ -17,7 +17,7 @@ from sdclient import probe as probing
 from sdclient.cli import cli
 from sdclient.errors import ServerUnreachable
 from sdclient.masks.mask import write_mask
-from sdclient.serve.app import running_server
+from sdclient.serve.app import EmbeddedServerOptions, running_server
 from sdclient.serve.classical_engine import ClassicalEngine
 
 
@@ -76,7 +76,7 @@ def test_one_sheet_shows_every_source_and_setting_and_a_table_sums_up(sources: P
 
 
 def test_noise_at_a_size_too_small_is_found_and_another_suggested(sources: Path, tmp_path: Path) -> None:
-    with running_server(engine=TooSmallIsNoise()) as server:
+    with running_server(EmbeddedServerOptions(engine=TooSmallIsNoise())) as server:
         result = probe(sources, tmp_path / "probe", "--url", server.url, "--sizes", "64,128,320", "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
@@ -92,7 +92,7 @@ def test_noise_at_a_size_too_small_is_found_and_another_suggested(sources: Path,
 
 
 def test_means_in_the_json_are_the_means_of_its_images(sources: Path, tmp_path: Path) -> None:
-    with running_server(engine=TooSmallIsNoise()) as server:
+    with running_server(EmbeddedServerOptions(engine=TooSmallIsNoise())) as server:
         result = probe(sources, tmp_path / "p.png", "--url", server.url, "--sizes", "64", "--json")
     found = json.loads(result.stdout)
     for entry in found["settings"]:

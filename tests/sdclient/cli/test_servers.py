@@ -218,20 +218,20 @@ def test_an_open_address_is_warned_about(
     warning: str | None,
     auth: str | None,
 ) -> None:
-    given = {}
-    monkeypatch.setattr(app, "run_until_stopped", lambda bound, **options: given.update(options))
+    given = []
+    monkeypatch.setattr(app, "run_until_stopped", lambda bound, options: given.append(options))
     result = CliRunner().invoke(cli, ["serve", "--port", "0", "--job-ms", "5", "--image-ms", "2", *arguments], env=env)
     assert result.exit_code == 0
-    assert given == {"engine": None, "job_ms": 5.0, "image_ms": 2.0, "api_auth": auth, "with_page": False}
+    assert given == [app.EmbeddedServerOptions(job_ms=5.0, image_ms=2.0, api_auth=auth)]
     assert ("warning" in result.output) == (warning is not None)
     assert warning is None or warning in result.output
 
 
 def test_its_page_is_there_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = {}
-    monkeypatch.setattr(app, "run_until_stopped", lambda bound, **options: given.update(options))
+    given = []
+    monkeypatch.setattr(app, "run_until_stopped", lambda bound, options: given.append(options))
     assert CliRunner().invoke(cli, ["serve", "--port", "0", "--with-page"]).exit_code == 0
-    assert given["with_page"] is True
+    assert given[0].with_page is True
 
 
 @pytest.mark.parametrize("arguments", [["--engine", "diffusion"], ["--model", "somewhere"]])

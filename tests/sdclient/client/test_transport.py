@@ -39,7 +39,7 @@ from sdclient.errors import (
     WebUIError,
 )
 from sdclient.models import Img2ImgRequest
-from sdclient.serve.app import running_server
+from sdclient.serve.app import EmbeddedServerOptions, running_server
 from tests.support.webui import SAMPLERS, SCHEDULERS, png_bytes, reply_body
 
 RETRY_REFUSED = ServerUnreachable("refused")
@@ -449,7 +449,7 @@ def test_a_missing_and_a_wrong_password(
     auth: tuple[str, str] | None, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SDCLIENT_AUTH", raising=False)
-    with running_server(api_auth="user:right") as server:
+    with running_server(EmbeddedServerOptions(api_auth="user:right")) as server:
         with WebUI(server.url, auth=auth) as client, pytest.raises(Unauthorized, match=words):
             client.options()
         with WebUI(server.url, auth=("user", "right")) as client:

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from sdclient import models
-from sdclient.serve.app import EmbeddedServer, running_server
+from sdclient.serve.app import EmbeddedServer, EmbeddedServerOptions, running_server
 from sdclient.serve.jobs import JobBoard, TaskHistory
 from sdcore.errors import SettingsError
 from sdcore.web import listen, url_of
@@ -24,7 +24,7 @@ from tests.support.serve_api import Api, recorded, usual
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[Api]:
-    with running_server(api_auth="用户:pass:word") as server:
+    with running_server(EmbeddedServerOptions(api_auth="用户:pass:word")) as server:
         api = Api(server.url)
         yield api
         api.session.close()
@@ -122,7 +122,7 @@ def test_six_gets_brackets() -> None:
 
 
 def test_a_server_that_does_not_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(EmbeddedServer, "run", lambda self, sockets: None)
+    monkeypatch.setattr(EmbeddedServer, "run", lambda self, bound: None)
     with pytest.raises(RuntimeError, match="did not start"), running_server():
         pass
 
@@ -134,7 +134,7 @@ def engine() -> HeldEngine:
 
 @pytest.fixture
 def paged(engine: HeldEngine) -> Iterator[Api]:
-    with running_server(engine=engine, with_page=True, api_auth="user:secret") as server:
+    with running_server(EmbeddedServerOptions(engine=engine, with_page=True, api_auth="user:secret")) as server:
         api = Api(server.url)
         api.session.auth = ("user", "secret")
         yield api
@@ -233,7 +233,7 @@ def test_only_the_last_sixteen_jobs_are_remembered() -> None:
 
 
 def test_a_skip_ends_the_batch_and_not_the_job() -> None:
-    with running_server(job_ms=TIMEOUT_S * 1000) as server, ThreadPoolExecutor(1) as pool:
+    with running_server(EmbeddedServerOptions(job_ms=TIMEOUT_S * 1000)) as server, ThreadPoolExecutor(1) as pool:
         api = Api(server.url)
         job = pool.submit(api.post, "img2img", usual(steps=2, n_iter=2))
         for batch in (0, 1):

@@ -25,7 +25,7 @@ from sdclient.client import WebUI
 from sdclient.client.dialects import Product
 from sdclient.errors import ServerOutOfMemory
 from sdclient.models import Txt2ImgRequest
-from sdclient.serve.app import running_server
+from sdclient.serve.app import EmbeddedServerOptions, running_server
 from sdclient.serve.diffusion_engine import DiffusionEngine, class_in_prompt, load_engine
 from sdclient.serve.engine import Engine, ImageSeed, ImageTask
 from sdclient.sources import discover
@@ -281,7 +281,7 @@ ROOT = Path(__file__).parents[3]
 
 def test_the_live_suite_passes(grey_engine: DiffusionEngine) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
-    with running_server(engine=grey_engine, with_page=True, api_auth="name:geheim") as server:
+    with running_server(EmbeddedServerOptions(engine=grey_engine, with_page=True, api_auth="name:geheim")) as server:
         command = [sys.executable, "-m", "pytest", "tests/live", "-p", "no:cacheprovider", "--no-header", "-q"]
         done = subprocess.run(
             [*command, "--webui-url", server.url, "--webui-auth", "name:geheim", "--live-size", "64"],
@@ -305,7 +305,10 @@ def test_memory_that_runs_out_is_told_as_a_webui_tells_it() -> None:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
     model.network.forward = fails  # type: ignore[method-assign]
-    with running_server(engine=DiffusionEngine(model, device=CPU)) as server, WebUI(server.url) as webui:
+    with (
+        running_server(EmbeddedServerOptions(engine=DiffusionEngine(model, device=CPU))) as server,
+        WebUI(server.url) as webui,
+    ):
         with pytest.raises(ServerOutOfMemory):
             webui.txt2img(Txt2ImgRequest(prompt="high", steps=2, width=64, height=64))
         assert webui.progress().state.job_count == 0
@@ -314,7 +317,7 @@ def test_memory_that_runs_out_is_told_as_a_webui_tells_it() -> None:
 def test_a_batch_of_this_client_runs_at_the_models_own_size(grey_engine: DiffusionEngine, tmp_path: Path) -> None:
     (tmp_path / "sources" / "open").mkdir(parents=True)
     drawn("open", 1, colour=False).resize((40, 40)).save(tmp_path / "sources" / "open" / "1.png")
-    with running_server(engine=grey_engine) as server, WebUI(server.url) as webui:
+    with running_server(EmbeddedServerOptions(engine=grey_engine)) as server, WebUI(server.url) as webui:
         assert webui.kind.product is Product.EMBEDDED
         settings = GenerationSettings(prompt="{class}", steps=6, denoising_strength=0.4, cfg_scale=2)
         runner = BatchRunner(webui, tmp_path / "sources", tmp_path / "out", settings)
@@ -335,7 +338,7 @@ SIZE = {"width": SIZE_PX, "height": SIZE_PX}
 
 @pytest.fixture(scope="module")
 def api(engine: DiffusionEngine) -> Iterator[Any]:
-    with running_server(engine=engine, api_auth="name:secret") as server:
+    with running_server(EmbeddedServerOptions(engine=engine, api_auth="name:secret")) as server:
         address = urlsplit(server.url)
         client = webuiapi.WebUIApi(host=address.hostname, port=address.port, sampler="DPM++ SDE", scheduler="Karras")
         client.set_auth("name", "secret")

@@ -14,7 +14,7 @@ from sdclient.errors import RequestRejected, ServerFault, Unauthorized, UnknownS
 from sdclient.infotext import ENGINE_KEY
 from sdclient.manifest.database import ENGINE
 from sdclient.models import Img2ImgRequest
-from sdclient.serve.app import running_server
+from sdclient.serve.app import EmbeddedServerOptions, running_server
 from sdclient.serve.engine import MODEL_NAME, SAMPLERS
 from tests.support.serve_api import SHARED, Api, opened, picture, recorded
 
@@ -114,7 +114,7 @@ def test_an_unknown_override_is_an_error(webui: WebUI) -> None:
 
 
 def test_a_password_is_asked_for() -> None:
-    with running_server(api_auth="user:secret") as server:
+    with running_server(EmbeddedServerOptions(api_auth="user:secret")) as server:
         with WebUI(server.url, auth=("user", "secret")) as right:
             assert right.img2img(request()).images
         with WebUI(server.url) as wrong, pytest.raises(Unauthorized):
