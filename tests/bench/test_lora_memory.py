@@ -7,13 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lora_memory import kept_bytes, memory_need
 from torch import nn
 
 from generator.config import LoraSettings
 from generator.lora.base_model import load_base
 from generator.lora.families import SD1
-from generator.lora.memory import kept_bytes, memory_need
 from generator.lora.session import add_adapters, trained
+from tests.support.lora_models import write_sd1
 
 
 def test_what_a_layer_keeps_is_what_backward_needs() -> None:
@@ -51,8 +52,8 @@ def test_activations_grow_with_pictures_and_shrink_by_checkpointing() -> None:
     assert twice.total < one.total < two.total
 
 
-def test_the_count_without_content_is_that_of_a_real_step(sd1: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    base = load_base(sd1)
+def test_the_count_without_content_is_that_of_a_real_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = load_base(write_sd1(tmp_path / "sd1"))
     unet = base.unet
     settings = LoraSettings(size_px=64, batch=2, rank=2)
     add_adapters(base, settings, seed=0)
@@ -64,7 +65,7 @@ def test_the_count_without_content_is_that_of_a_real_step(sd1: Path, monkeypatch
             hollow = type(unet).from_config(unet.config).requires_grad_(False)
         return SimpleNamespace(family=SD1, unet=hollow, text_encoders=())
 
-    monkeypatch.setattr("generator.lora.memory._build", tiny)
+    monkeypatch.setattr("lora_memory._build", tiny)
     need = memory_need(SD1, settings, half=False)
     assert need.activations == pytest.approx(real, rel=0.1)
     assert need.updates == 16 * sum(parameter.numel() for parameter in trained(unet))

@@ -263,7 +263,7 @@ def test_data_of_another_model_is_refused_in_words(
         ((model, tmp_path / "a"), r"the model's class '裂纹' is missing"),
         ((model, tmp_path / "b"), r"learned from none of these pictures"),
         ((model, tmp_path), r"no folder 'train' in it"),
-        ((tmp_path, data), r"no generator.json in it"),
+        ((tmp_path, data), r"in it; expected a folder that 'generator train' wrote"),
     ]
     for arguments, words in cases:
         done = run(*arguments, "--classifier", classifier, *QUICK)
