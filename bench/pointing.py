@@ -35,7 +35,7 @@ from trainer.config import NORMAL
 from trainer.data.transforms import normalise
 from trainer.evaluation.stats import clopper_pearson
 from trainer.models.checkpoints import Checkpoint, find_checkpoint, load_classifier
-from trainer.models.explain import LEVEL, find_hot_box, fuse, gradients_and_activations, heat_maps, score_against
+from trainer.models.explain import LEVEL, find_hot_box, fuse_maps, gradients_and_activations, heat_maps, score_against
 
 Array = npt.NDArray[np.float64]
 SETS = ("centred", "shifted", "window")
@@ -162,7 +162,7 @@ def heat_by_method(network: nn.Module, pixels: torch.Tensor, wanted: Any, agains
     size = (pixels.shape[2], pixels.shape[3])
 
     def one(rule: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], *names: str) -> Array:
-        return fuse([rule(*parts[name]).sum(dim=1) for name in names], size)
+        return fuse_maps([rule(*parts[name]).sum(dim=1) for name in names], size)
 
     def grad_cam(gradient: torch.Tensor, activation: torch.Tensor) -> torch.Tensor:
         return gradient.mean(dim=(2, 3), keepdim=True) * activation
@@ -186,7 +186,7 @@ def heat_by_method(network: nn.Module, pixels: torch.Tensor, wanted: Any, agains
         "Layer-CAM, 1/4": one(layer_cam, "1/4"),
         "Layer-CAM, 1/8 x 1/16": one(layer_cam, "1/8", "1/16"),
         "Layer-CAM, 1/4 x 1/8 x 1/16": one(layer_cam, "1/4", "1/8", "1/16"),
-        "input gradient": fuse([slope], size),
+        "input gradient": fuse_maps([slope], size),
     }
 
 
@@ -205,7 +205,7 @@ def occlude(network: nn.Module, pixels: torch.Tensor, wanted: Any, against: Any)
             baselines=0,
             perturbations_per_eval=16,
         )
-    return fuse([lost.sum(dim=1)], (side, side))
+    return fuse_maps([lost.sum(dim=1)], (side, side))
 
 
 def by_batches(

@@ -260,10 +260,10 @@ def limit(place: Path, images: Path, size: int) -> dict[str, Any]:
     import torch
 
     from trainer.models.classifier import open_classifier
-    from trainer.models.predict import default_threads, sensible_batch
+    from trainer.models.predict import default_batch_size, default_threads
 
     classifier = open_classifier(place / "run")
-    lanes, count = default_threads(1), sensible_batch(size, torch.device("cpu"))
+    lanes, count = default_threads(1), default_batch_size(size, torch.device("cpu"))
     pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3)).astype(np.uint8).transpose(0, 3, 1, 2)
     batches = max(lanes, sum(1 for _ in images.rglob("*.*")) // count)
     with ThreadPoolExecutor(lanes, initializer=torch.set_num_threads, initargs=(1,)) as pool:

@@ -24,7 +24,7 @@ _UNION_BRANCHES = ("constrained-int", "literal['auto']")
 
 
 class AugmentConfig(BaseModel):
-    """How training images are varied; the whole defect stays in the picture and colours keep their hue.
+    """How training images are varied; the whole defect stays in the image and colours keep their hue.
 
     A hue change is off unless asked for: discoloration and oxidation are defects by their colour.
     """
@@ -40,7 +40,7 @@ class AugmentConfig(BaseModel):
     rotation_degrees: float = Field(10.0, ge=0, le=45)
     """At most this far either way."""
     scale: float = Field(0.1, ge=0, le=0.5)
-    """Enlarged or shrunk by at most this share; 0.1 leaves 0.83 of the area in the picture, 0.118 leaves 0.8."""
+    """Enlarged or shrunk by at most this share; 0.1 leaves 0.83 of the area in the image, 0.118 leaves 0.8."""
     shift: float = Field(0.08, ge=0, le=0.5)
     """Moved by at most this share of the side; the border repeats its mirror image."""
     brightness: float = Field(0.1, ge=0, le=1)
@@ -200,12 +200,12 @@ class TrainingJob:
     uncurated: bool = False
     """Take every image of these folders, accepted or not."""
     strict: bool = False
-    """Refuse look-alikes and single-coloured pictures across train, val and test, which are otherwise said;
+    """Refuse look-alikes and single-coloured images across train, val and test, which are otherwise said;
     `run/near_duplicates.html` then shows the look-alikes, unless the folder holds a run."""
     overwrite: bool = False
     """Replace a run of another config or data, and start an interrupted one anew."""
     cache_gb: float | None = None
-    """Most memory in GB for decoded pictures, the rest goes into a file; None: half of what is free."""
+    """Most memory in GB for decoded images, the rest goes into a file; None: half of what is free."""
     tensorboard: bool = False
     """Write `run/tensorboard/` too."""
 

@@ -26,7 +26,7 @@ _LOOK_EVERY_S = 0.5
 _END_S = 10.0
 
 
-class Job(Protocol):
+class FolderJob(Protocol):
     """Anything with a name, and a folder for the words of an unforeseen error; it must travel between processes."""
 
     @property
@@ -38,7 +38,7 @@ class Job(Protocol):
         """Its own."""
 
 
-JobT = TypeVar("JobT", bound=Job)
+JobT = TypeVar("JobT", bound=FolderJob)
 
 ERROR_NAME = "error.txt"
 
@@ -51,7 +51,7 @@ class JobFailed(TrainerError):
         super().__init__(f"{name}: {words}")
 
 
-def sensible_processes() -> int:
+def default_processes() -> int:
     """One a physical core that this process may use; logical ones where the system does not tell them apart."""
     if not hasattr(os, "sched_getaffinity"):
         return os.cpu_count() or 1
@@ -96,23 +96,23 @@ def run_jobs(
             done(job)
         return
     waiting = list(reversed(jobs))
-    hands = [_WorkerProcess(work, gpus[n % len(gpus)] if gpus else None) for n in range(min(processes, len(jobs)))]
+    workers = [_WorkerProcess(work, gpus[n % len(gpus)] if gpus else None) for n in range(min(processes, len(jobs)))]
     try:
-        for hand in hands:
-            hand.take(waiting.pop())
-        while any(hand.job is not None for hand in hands):
-            wait([hand.connection for hand in hands if hand.job is not None], timeout=_LOOK_EVERY_S)
-            for hand in hands:
-                finished = hand.collect()
+        for worker in workers:
+            worker.take(waiting.pop())
+        while any(worker.job is not None for worker in workers):
+            wait([worker.connection for worker in workers if worker.job is not None], timeout=_LOOK_EVERY_S)
+            for worker in workers:
+                finished = worker.collect()
                 if finished is None:
                     continue
                 done(finished)
                 if waiting:
-                    hand.take(waiting.pop())
-            look([hand.job for hand in hands if hand.job is not None])
+                    worker.take(waiting.pop())
+            look([worker.job for worker in workers if worker.job is not None])
     finally:
-        for hand in hands:
-            hand.end()
+        for worker in workers:
+            worker.end()
 
 
 class _WorkerProcess:
@@ -205,7 +205,7 @@ _CHUNKS_AHEAD = 4
 _CRASHES_IN_A_ROW = 3
 """With no file read, so many mean that it is not the files."""
 
-MOST_BY_DEFAULT = 8
+MAX_DEFAULT_WORKERS = 8
 FEW_FILES = 500
 """Below this many files, starting processes costs more than they save."""
 
@@ -219,9 +219,9 @@ class CrashedFile:
     reason: str
 
 
-def sensible_workers(files: int) -> int:
+def default_workers(files: int) -> int:
     """Worker processes for so many files: none for few, else one a core that this process may use, at most 8."""
-    return 0 if files < FEW_FILES else min(MOST_BY_DEFAULT, usable_cores())
+    return 0 if files < FEW_FILES else min(MAX_DEFAULT_WORKERS, usable_cores())
 
 
 def usable_cores() -> int:

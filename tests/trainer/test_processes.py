@@ -23,11 +23,11 @@ from trainer.processes import (
     CrashedFile,
     JobFailed,
     Ranks,
+    default_processes,
+    default_workers,
     map_files,
     read_ranks,
     run_jobs,
-    sensible_processes,
-    sensible_workers,
 )
 from trainer.training.seeds import processes_for
 
@@ -102,7 +102,7 @@ def test_nothing_to_do_starts_nothing() -> None:
 
 
 def test_there_is_always_a_process_to_work() -> None:
-    assert 1 <= sensible_processes() <= (os.cpu_count() or 1)
+    assert 1 <= default_processes() <= (os.cpu_count() or 1)
 
 
 def suffer(path: Path) -> str:
@@ -141,8 +141,8 @@ def test_workers_that_all_die_are_no_fault_of_the_files() -> None:
 
 
 def test_few_files_are_read_here_and_many_by_a_worker_a_core() -> None:
-    assert sensible_workers(10) == 0
-    assert 1 <= sensible_workers(20_000) <= 8
+    assert default_workers(10) == 0
+    assert 1 <= default_workers(20_000) <= 8
 
 
 SECOND_OF_FOUR = {

@@ -171,7 +171,7 @@ def counts(folder: Path, output: Path | None, as_json: bool) -> None:
 
 
 def _show_counts(out: Output, found: Counts) -> None:
-    from ..data.dataset import notes_on
+    from ..data.dataset import balance_notes
 
     several = len(found.parts) > 1
     heads = ["class 类别", *(head for part in found.parts for head in (part, "share")), *(["sum"] if several else [])]
@@ -184,7 +184,7 @@ def _show_counts(out: Output, found: Counts) -> None:
     totals = [["all classes", *sums, *([str(found.total)] if several else [])]]
     totals.append(["largest / smallest", *ratios, *([""] if several else [])])
     out.table(heads, rows, totals=totals)
-    for note in notes_on(found):
+    for note in balance_notes(found):
         out.line(f"Note: {note}.")
 
 

@@ -125,7 +125,7 @@ def split(
             test_share=0.25 if test is None else test,
             seed=seed,
             group_by=by,
-            manner="link" if link else "copy",
+            mode="link" if link else "copy",
             progress=True,
         )
         document: dict[str, Any] = {"classes": result.counts(), "asked": result.asked}
@@ -139,7 +139,7 @@ def split(
             val_share=val,
             seed=seed,
             group_by=by,
-            manner={None: "share", True: "link", False: "copy"}[link],  # type: ignore[arg-type]
+            mode={None: "share", True: "link", False: "copy"}[link],  # type: ignore[arg-type]
             progress=True,
         )
         document = {

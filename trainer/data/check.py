@@ -13,9 +13,9 @@ from sdcore.files import write_bytes_atomically
 from sdcore.images.folders import natural_key
 
 from ..errors import DataError
-from ..processes import sensible_workers
+from ..processes import default_workers
 from ..report.sheet import Group, Section, Tile, write_sheet
-from .dataset import count_labels, data_parts, locate, notes_on
+from .dataset import balance_notes, count_labels, data_parts, locate
 from .findings import (
     KINDS,
     CheckedImage,
@@ -67,7 +67,7 @@ class CheckResult:
 
     root: Path
     good: int
-    """Pictures that can be read to their end."""
+    """Images that can be read to their end."""
     bad: tuple[BadFile, ...]
     """In natural order."""
     findings: tuple[Finding, ...] = ()
@@ -103,7 +103,7 @@ def check_folder(
     parts = data_parts(root)
     seen = []
     if workers is None:
-        workers = sensible_workers(len(files))
+        workers = default_workers(len(files))
     for one in fingerprint_files(files, workers=workers, progress=progress, label="check"):
         name = _relative(one.path, root)
         if one.error is None:
@@ -116,11 +116,12 @@ def check_folder(
         *find_blank(seen),
         *find_size_outliers(seen),
         *find_look_outliers(seen),
-        *(Finding(kind, _odd_words(kind, one), (one.file,)) for one in seen for kind in one.print.oddities),
+        *(Finding(kind, _odd_words(kind, one), (one.file,)) for one in seen for kind in one.fingerprint.oddities),
     ]
     if any(one.label for one in seen):
         findings += [
-            Finding("class", note) for note in notes_on(count_labels(((one.part, one.label) for one in seen), parts))
+            Finding("class", note)
+            for note in balance_notes(count_labels(((one.part, one.label) for one in seen), parts))
         ]
     order = {kind: place for place, kind in enumerate(KINDS)}
     findings.sort(key=lambda finding: (order[finding.kind], [natural_key(file) for file in finding.files[:1]]))
@@ -190,10 +191,10 @@ def _lines(bad: Iterable[BadFile]) -> Iterable[str]:
 
 def _odd_words(kind: str, one: CheckedImage) -> str:
     if kind == "disguised":
-        return f"{one.print.format} content; rename it or save it anew"
+        return f"{one.fingerprint.format} content; rename it or save it anew"
     if kind == "huge":
-        return f"{one.print.size[0]} x {one.print.size[1]} pixels"
-    return f"mode {one.print.mode}" if kind in ("deep", "palette", "alpha") else ODDITIES[kind].split(";")[0]
+        return f"{one.fingerprint.size[0]} x {one.fingerprint.size[1]} pixels"
+    return f"mode {one.fingerprint.mode}" if kind in ("deep", "palette", "alpha") else ODDITIES[kind].split(";")[0]
 
 
 def _relative(path: Path, root: Path) -> str:
@@ -216,7 +217,7 @@ def write_check_sheet(path: Path, result: CheckResult) -> None:
         OSError: the file cannot be written.
     """
     found = len(result.findings)
-    words = f"{result.good} good pictures, {len(result.bad)} bad files, {found} finding{'' if found == 1 else 's'}"
+    words = f"{result.good} good images, {len(result.bad)} bad files, {found} finding{'' if found == 1 else 's'}"
     write_sheet(path, f"Check of {result.root.resolve().name}", sections_of(result), words=words)
 
 
@@ -267,21 +268,21 @@ def _tile(root: Path, file: str, words: str) -> Tile:
     return Tile(file, root / file, words)
 
 
-def write_look_alike_page(path: Path, root: Path, found: Sequence[Finding], *, pictures: int) -> None:
-    """Write the page of look-alikes, each held-out picture beside the training one.
+def write_look_alike_page(path: Path, root: Path, found: Sequence[Finding], *, images: int) -> None:
+    """Write the page of look-alikes, each held-out image beside the training one.
 
     Args:
         path: where to.
         root: DATA.
         found: of `find_near_across`, one or more.
-        pictures: how many are held out in all.
+        images: how many are held out in all.
 
     Raises:
         OSError: the file cannot be written.
     """
     from ..report.sheet import write_sheet
 
-    words = f"{len(found)} of {pictures} validation and test pictures look like one that is trained on"
-    (section,) = sections_of(CheckResult(root, pictures, (), tuple(found)))
-    sections = [replace(section, total=len(found))]  # held-out pictures, not files
+    words = f"{len(found)} of {images} validation and test images look like one that is trained on"
+    (section,) = sections_of(CheckResult(root, images, (), tuple(found)))
+    sections = [replace(section, total=len(found))]  # held-out images, not files
     write_sheet(path, f"Look-alikes across the splits of {root.resolve().name}", sections, words=words)

@@ -193,7 +193,7 @@ def count_labels(places: Iterable[tuple[str, str]], parts: tuple[str, ...], *, c
     return Counts(parts, {label: {part: counted[part, label] for part in parts} for label in labels}, unplaced)
 
 
-def notes_on(counts: Counts) -> list[str]:
+def balance_notes(counts: Counts) -> list[str]:
     """What about the balance deserves a word, the worst first; classes by their names."""
     learnt = counts.parts[0]
     notes = []
@@ -228,7 +228,7 @@ def counts_as_json(counts: Counts) -> dict[str, Any]:
         "totals": {part: counts.of_part(part) for part in counts.parts},
         "ratios": {part: counts.ratio(part) for part in counts.parts},
         "unplaced": counts.unplaced,
-        "notes": notes_on(counts),
+        "notes": balance_notes(counts),
     }
 
 

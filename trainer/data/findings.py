@@ -16,7 +16,7 @@ from .fingerprints import GRID, ODDITIES, Fingerprint
 
 @dataclass(frozen=True)
 class CheckedImage:
-    """A picture that can be read to its end, and where it stands."""
+    """An image that can be read to its end, and where it stands."""
 
     file: str
     """Path relative to the folder that was checked, forward slashes."""
@@ -24,12 +24,12 @@ class CheckedImage:
     """"train", "val" or "test"; "all" in a folder that is not divided; "" outside of the parts."""
     label: str
     """Its class; "" outside of class folders."""
-    print: Fingerprint
+    fingerprint: Fingerprint
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to look at: one picture, pictures that belong together, or a class as a whole."""
+    """Something to look at: one image, images that belong together, or a class as a whole."""
 
     kind: str
     """A key of `KINDS`."""
@@ -63,21 +63,21 @@ _ODD = {
 
 KINDS: dict[str, FindingKind] = {
     "copy_across": FindingKind(
-        "The same picture in two splits",
+        "The same image in two splits",
         "跨集重复",
         "Equal bytes, or equal pixels in other bytes. A model is judged on what it has learnt by heart: remove one, "
         "or split again.",
     ),
     "contradiction": FindingKind(
-        "The same picture in two classes", "标签矛盾", "Equal pixels, two labels: one of the labels is wrong."
+        "The same image in two classes", "标签矛盾", "Equal pixels, two labels: one of the labels is wrong."
     ),
     "near_across": FindingKind(
-        "Look-alikes of training pictures in val or test",
+        "Look-alikes of training images in val or test",
         "跨集近似",
-        "Perhaps the same part twice: keep such pictures in one split, as a group. Aligned photographs of one product "
+        "Perhaps the same part twice: keep such images in one split, as a group. Aligned photographs of one product "
         "all look alike; then this says little.",
     ),
-    "copy": FindingKind("The same picture more than once", "重复图像", "Within one split; it counts more than others."),
+    "copy": FindingKind("The same image more than once", "重复图像", "Within one split; it counts more than others."),
     "near": FindingKind(
         "Look-alikes",
         "近似图像",
@@ -99,31 +99,31 @@ KINDS: dict[str, FindingKind] = {
 
 
 LEAST_CONTRAST = 2.0
-"""Grey levels; a flatter picture's perceptual hash means nothing."""
+"""Grey levels; a flatter image's perceptual hash means nothing."""
 
 _BLOCK = 256
 
 _Places = npt.NDArray[np.int64]
 
 
-def find_copies(pictures: Sequence[CheckedImage]) -> list[Finding]:
+def find_copies(images: Sequence[CheckedImage]) -> list[Finding]:
     """Groups of equal pixels: across splits, within one, and under two labels.
 
     A test set that names no defects has words of its own ("Abnormal"), which contradict no class; labels count
     as contradicting when both are among those of training, or both stand in one split.
     """
     groups: defaultdict[str, list[CheckedImage]] = defaultdict(list)
-    for picture in pictures:
-        groups[picture.print.pixel_sha256].append(picture)
-    known = {picture.label for picture in pictures if picture.part in ("train", "all")}
+    for image in images:
+        groups[image.fingerprint.pixel_sha256].append(image)
+    known = {image.label for image in images if image.part in ("train", "all")}
     findings = []
     for group in groups.values():
         if len(group) < 2:
             continue
         files = tuple(one.file for one in group)
-        same_bytes = len({one.print.sha256 for one in group}) == 1
+        same_bytes = len({one.fingerprint.sha256 for one in group}) == 1
         words = f"{len(group)} files of {'equal bytes' if same_bytes else 'equal pixels'}"
-        words += ", nearly blank" if group[0].print.contrast < LEAST_CONTRAST else ""
+        words += ", nearly blank" if group[0].fingerprint.contrast < LEAST_CONTRAST else ""
         parts = _listed(one.part for one in group)
         findings.append(
             Finding("copy_across", f"{words}, in {', '.join(parts)}", files)
@@ -136,24 +136,24 @@ def find_copies(pictures: Sequence[CheckedImage]) -> list[Finding]:
     return findings
 
 
-def find_look_alikes(pictures: Sequence[CheckedImage], *, max_distance: int) -> list[Finding]:
-    """Groups of pictures that look alike but are no copies, and held-out pictures that look like a training one.
+def find_look_alikes(images: Sequence[CheckedImage], *, max_distance: int) -> list[Finding]:
+    """Groups of images that look alike but are no copies, and held-out images that look like a training one.
 
     Two look alike when their perceptual hashes differ in at most `max_distance` bits and their 16 x 16 colour means
     on average by at most a quarter of what these vary within the plainer of the two, from 2 to 12 grey levels.
-    Each group gathers around its first picture, so that no chain of small steps joins what is far apart. Of copies
-    the first of each split stands for all; blank pictures take no part.
+    Each group gathers around its first image, so that no chain of small steps joins what is far apart. Of copies
+    the first of each split stands for all; blank images take no part.
 
     No pair is compared that an index does not suggest (`sdcore.images.hashes`); memory grows with the number of
-    pictures.
+    images.
     """
     seen: set[tuple[str, str]] = set()
     kept = []
-    for picture in pictures:
-        key = (picture.part, picture.print.pixel_sha256)
-        if picture.print.contrast >= LEAST_CONTRAST and key not in seen:
+    for image in images:
+        key = (image.part, image.fingerprint.pixel_sha256)
+        if image.fingerprint.contrast >= LEAST_CONTRAST and key not in seen:
             seen.add(key)
-            kept.append(picture)
+            kept.append(image)
     if len(kept) < 2:
         return []
     search = _Search(kept, max_distance)
@@ -183,12 +183,12 @@ def find_look_alikes(pictures: Sequence[CheckedImage], *, max_distance: int) -> 
 
 
 class _Search:
-    """Looks for look-alikes among pictures; places are theirs in the list given."""
+    """Looks for look-alikes among images; places are theirs in the list given."""
 
-    def __init__(self, pictures: Sequence[CheckedImage], max_distance: int) -> None:
-        self._hashes = np.array([[one.print.perceptual_hash] for one in pictures], dtype=np.uint64)
-        self._grids = CoarseImages([one.print.grid for one in pictures])
-        self._pixels = [one.print.pixel_sha256 for one in pictures]
+    def __init__(self, images: Sequence[CheckedImage], max_distance: int) -> None:
+        self._hashes = np.array([[one.fingerprint.perceptual_hash] for one in images], dtype=np.uint64)
+        self._grids = CoarseImages([one.fingerprint.grid for one in images])
+        self._pixels = [one.fingerprint.pixel_sha256 for one in images]
         self._max_distance = max_distance
 
     def nearest(self, places: _Places, among: _Places) -> Iterator[tuple[int, int, int]]:
@@ -244,12 +244,12 @@ def _bits(bits: int) -> str:
 MOST_DIFFERENCE = 12.0
 """Grey levels that the means of look-alikes may differ on average.
 
-A perceptual hash alone takes simple pictures, such as one trace on a bare board, for others that are far from them.
+A perceptual hash alone takes simple images, such as one trace on a bare board, for others that are far from them.
 """
 MOST_SHARE = 0.25
 """The same, as a share of what the means vary within the plainer of the two: a small spot on white must fit, too."""
 LEAST_DIFFERENCE = 2.0
-"""What compression and rounding may do to the plainest picture."""
+"""What compression and rounding may do to the plainest image."""
 
 _CHANNELS = 3
 _VALUES = GRID * GRID * _CHANNELS
@@ -259,7 +259,7 @@ _AT_ONCE = 4096
 
 
 class CoarseImages:
-    """The coarse pictures of `Fingerprint.grid`; places are theirs in the list given."""
+    """The coarse images of `Fingerprint.grid`; places are theirs in the list given."""
 
     def __init__(self, grids: Sequence[bytes]) -> None:
         pixels = np.frombuffer(b"".join(grids), dtype=np.uint8).reshape(len(grids), _VALUES)
@@ -297,8 +297,8 @@ def _varied(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     return np.concatenate(found) / (GRID * GRID * _VALUES)
 
 
-LEAST_PICTURES = 10
-"""A class of fewer is judged in size by all pictures together, and in look not at all."""
+LEAST_IMAGES = 10
+"""A class of fewer is judged in size by all images together, and in look not at all."""
 SIZE_SPREADS = 5.0
 """A size is far when it lies this many robust spreads from the median and by these factors, too:"""
 SIDE_FACTOR = 1.5
@@ -324,25 +324,25 @@ _LOOK_FLOORS = {
 }
 
 
-def find_blank(pictures: Sequence[CheckedImage]) -> list[Finding]:
-    """Pictures with almost no contrast."""
+def find_blank(images: Sequence[CheckedImage]) -> list[Finding]:
+    """Images with almost no contrast."""
     return [
-        Finding("blank", f"contrast {one.print.contrast:.1f} of 127.5", (one.file,))
-        for one in pictures
-        if one.print.contrast < LEAST_CONTRAST
+        Finding("blank", f"contrast {one.fingerprint.contrast:.1f} of 127.5", (one.file,))
+        for one in images
+        if one.fingerprint.contrast < LEAST_CONTRAST
     ]
 
 
-def find_size_outliers(pictures: Sequence[CheckedImage]) -> list[Finding]:
-    """Pictures whose side or shape is far from the median of their class.
+def find_size_outliers(images: Sequence[CheckedImage]) -> list[Finding]:
+    """Images whose side or shape is far from the median of their class.
 
     Side is the root of the area, shape is width / height. Far: by a factor of 1.5 (shape: 1.25) or more, and by
     5 robust spreads (1.4826 times the median absolute deviation of the logarithm) or more. A class of fewer than
-    10 pictures is held against all pictures.
+    10 images is held against all images.
     """
     findings = []
-    for group, judged in _size_groups(pictures):
-        sizes = np.array([one.print.size for one in group], dtype=np.float64)
+    for group, judged in _size_groups(images):
+        sizes = np.array([one.fingerprint.size for one in group], dtype=np.float64)
         side, aspect = np.log(sizes.prod(axis=1)) / 2, np.log(sizes[:, 0] / sizes[:, 1])
         for name, values, factor in (("side", side, SIDE_FACTOR), ("shape", aspect, ASPECT_FACTOR)):
             distance = np.abs(values - np.median(values))
@@ -359,17 +359,17 @@ def find_size_outliers(pictures: Sequence[CheckedImage]) -> list[Finding]:
     return findings
 
 
-def find_look_outliers(pictures: Sequence[CheckedImage]) -> list[Finding]:
-    """Pictures far from the rest of their class in brightness, contrast, saturation or coarse layout.
+def find_look_outliers(images: Sequence[CheckedImage]) -> list[Finding]:
+    """Images far from the rest of their class in brightness, contrast, saturation or coarse layout.
 
     Layout is the mean difference of the 16 x 16 colour means from their medians over the class. Far: 6 spreads from
     the median; a spread is the larger of 1.4826 times the median absolute deviation and of the span between the
     quantiles at 5 and 95 % over 3.29, since classes have tails. Classes of fewer than 20 are not judged.
     """
     by_class: defaultdict[str, list[CheckedImage]] = defaultdict(list)
-    for picture in pictures:
-        if picture.label and picture.print.contrast >= LEAST_CONTRAST:
-            by_class[picture.label].append(picture)
+    for image in images:
+        if image.label and image.fingerprint.contrast >= LEAST_CONTRAST:
+            by_class[image.label].append(image)
     findings = []
     for group in by_class.values():
         if len(group) < LEAST_FOR_LOOK:
@@ -387,32 +387,32 @@ def find_look_outliers(pictures: Sequence[CheckedImage]) -> list[Finding]:
     return findings
 
 
-def _size_groups(pictures: Sequence[CheckedImage]) -> list[tuple[list[CheckedImage], frozenset[CheckedImage]]]:
-    """(pictures that set the measure, those of them that are judged by it)."""
+def _size_groups(images: Sequence[CheckedImage]) -> list[tuple[list[CheckedImage], frozenset[CheckedImage]]]:
+    """(images that set the measure, those of them that are judged by it)."""
     by_class: defaultdict[str, list[CheckedImage]] = defaultdict(list)
-    for picture in pictures:
-        by_class[picture.label].append(picture)
-    large = [(group, frozenset(group)) for group in by_class.values() if len(group) >= LEAST_PICTURES]
-    small = frozenset(one for group in by_class.values() if len(group) < LEAST_PICTURES for one in group)
-    return [*large, (list(pictures), small)] if small and len(pictures) >= LEAST_PICTURES else large
+    for image in images:
+        by_class[image.label].append(image)
+    large = [(group, frozenset(group)) for group in by_class.values() if len(group) >= LEAST_IMAGES]
+    small = frozenset(one for group in by_class.values() if len(group) < LEAST_IMAGES for one in group)
+    return [*large, (list(images), small)] if small and len(images) >= LEAST_IMAGES else large
 
 
 def _size_words(name: str, one: CheckedImage, typical: float) -> str:
-    width, height = one.print.size
+    width, height = one.fingerprint.size
     if name == "side":
         return f"{width} x {height}, side {(width * height) ** 0.5:.0f} px where {typical:.0f} px is usual"
     return f"{width} x {height}, shape {width / height:.2f} where {typical:.2f} is usual"
 
 
 def _look_features(group: Sequence[CheckedImage]) -> dict[str, _Array]:
-    cells = np.frombuffer(b"".join(one.print.grid for one in group), dtype=np.uint8).reshape(len(group), -1, 3)
+    cells = np.frombuffer(b"".join(one.fingerprint.grid for one in group), dtype=np.uint8).reshape(len(group), -1, 3)
     # Bytes and whole numbers all the way: a median of doubles takes eight times the memory and five times as long.
     by_cell = np.ascontiguousarray(cells.reshape(len(group), -1).T)
     doubled = (2 * np.median(by_cell, axis=1)).astype(np.int16).reshape(-1, 3)
     layout = [np.abs(2 * one.astype(np.int16) - doubled).sum(dtype=np.int64) for one in cells]
     return {
         "brightness": cells.mean(axis=(1, 2)),
-        "contrast": np.log([one.print.contrast for one in group]),
+        "contrast": np.log([one.fingerprint.contrast for one in group]),
         "saturation": (cells.max(axis=2) - cells.min(axis=2)).mean(axis=1),
         "layout": np.log1p(np.array(layout) / doubled.size / 2),
     }

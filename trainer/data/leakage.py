@@ -2,7 +2,7 @@
 
 What refuses a training: a generated image in val or test; a generated image, joined or lying in train, that descends
 from a file of val or test; the same decoded pixels in two parts. What is said, and refused when asked for strictness:
-single-coloured pictures in two parts, and look-alikes across parts.
+single-coloured images in two parts, and look-alikes across parts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .provenance import GeneratedSet, ProvenanceIndex, ProvenanceTrace, read_par
 
 _NAMED = 3
 
-Prints = Mapping[Path, Fingerprint]
+Fingerprints = Mapping[Path, Fingerprint]
 
 
 @dataclass(frozen=True)
@@ -50,30 +50,30 @@ class _HeldOut:
     by_pixels: Mapping[str, Path]
 
 
-def check_leakage(dataset: Dataset, sets: Sequence[GeneratedSet], prints: Prints) -> LeakageReport:
+def check_leakage(dataset: Dataset, sets: Sequence[GeneratedSet], fingerprints: Fingerprints) -> LeakageReport:
     """Refuse whatever would let a training see validation or test images.
 
     Args:
         dataset: the parts.
         sets: generated folders that join training, or whose control does.
-        prints: of every file of the dataset and of the sets.
+        fingerprints: of every file of the dataset and of the sets.
 
     Raises:
         LeakageError: names the first files, how many there are, why it matters and what to do.
         OSError: a file cannot be read.
         GeneratedSetError: a manifest or an export that lies below DATA cannot be read.
     """
-    traces = ProvenanceIndex(sets, recorded_below(dataset.root), prints)
+    traces = ProvenanceIndex(sets, recorded_below(dataset.root), fingerprints)
     held_paths = [image.path for image in (*dataset.val, *dataset.test)]
-    _refuse_generated((traces.of_bytes(path, prints[path].sha256) for path in held_paths), len(held_paths))
-    in_train = {prints[image.path].sha256 for image in dataset.train}
-    held_out = _index(held_paths, prints, in_train)
+    _refuse_generated((traces.of_bytes(path, fingerprints[path].sha256) for path in held_paths), len(held_paths))
+    in_train = {fingerprints[image.path].sha256 for image in dataset.train}
+    held_out = _index(held_paths, fingerprints, in_train)
     gone = 0
     for generated_set in sets:
         gone += _refuse_descendants(generated_set, held_out, in_train)
-    by_pixels = (traces.of_pixels(path, prints[path]) for path in held_paths)
+    by_pixels = (traces.of_pixels(path, fingerprints[path]) for path in held_paths)
     _refuse_generated((one for one in by_pixels if one and not is_single_coloured(one.path)), len(held_paths))
-    marked, foreign = _marked_in_train(dataset, traces, prints, held_out, in_train)
+    marked, foreign = _marked_in_train(dataset, traces, fingerprints, held_out, in_train)
     joined = [image.path for one in sets for image in one.images]
     flat = refuse_shared_pixels(
         {
@@ -81,32 +81,32 @@ def check_leakage(dataset: Dataset, sets: Sequence[GeneratedSet], prints: Prints
             "val": [image.path for image in dataset.val],
             "test": [image.path for image in dataset.test],
         },
-        prints,
+        fingerprints,
     )
     return LeakageReport(marked, foreign, flat, gone)
 
 
-def refuse_shared_pixels(parts: Mapping[str, Sequence[Path]], prints: Prints) -> int:
-    """Refuse a picture that lies in two parts, whatever its file names and formats.
+def refuse_shared_pixels(parts: Mapping[str, Sequence[Path]], fingerprints: Fingerprints) -> int:
+    """Refuse an image that lies in two parts, whatever its file names and formats.
 
-    A picture of a single colour says nothing of the part it came from: such ones are counted, not refused.
+    An image of a single colour says nothing of the part it came from: such ones are counted, not refused.
     Files that cannot be decoded are passed over here; reading them refuses them.
 
     Args:
         parts: part -> its files.
-        prints: of every file.
+        fingerprints: of every file.
 
     Returns:
-        How many files are single-coloured pictures that lie in another part too.
+        How many files are single-coloured images that lie in another part too.
 
     Raises:
-        LeakageError: names the first pictures, each with its twin, and how many there are.
+        LeakageError: names the first images, each with its twin, and how many there are.
     """
     same: dict[str, list[tuple[str, Path]]] = defaultdict(list)
     for part, paths in parts.items():
         for path in paths:
-            if prints[path].error is None:
-                same[prints[path].pixel_sha256].append((part, path))
+            if fingerprints[path].error is None:
+                same[fingerprints[path].pixel_sha256].append((part, path))
     flat, twins = 0, []
     for files in same.values():
         first_part, first = files[0]
@@ -119,16 +119,16 @@ def refuse_shared_pixels(parts: Mapping[str, Sequence[Path]], prints: Prints) ->
             twins.append(f"{first} = {other}")
     if twins:
         raise LeakageError(
-            f"{named(twins)}: the same pixels in two of {', '.join(parts)} ({len(twins)} such picture(s)), so a "
+            f"{named(twins)}: the same pixels in two of {', '.join(parts)} ({len(twins)} such image(s)), so a "
             "network is judged by what it has seen; remove one of each two, or divide anew with 'trainer split'"
         )
     return flat
 
 
 def is_single_coloured(path: Path) -> bool:
-    """Whether every pixel of a readable picture is the same."""
-    with opened_picture(path) as (picture, _):
-        return len(to_rgb(picture).getcolors(maxcolors=1) or ()) == 1
+    """Whether every pixel of a readable image is the same."""
+    with opened_picture(path) as (image, _):
+        return len(to_rgb(image).getcolors(maxcolors=1) or ()) == 1
 
 
 def _refuse_generated(traces: Iterable[ProvenanceTrace | None], total: int) -> None:
@@ -141,12 +141,12 @@ def _refuse_generated(traces: Iterable[ProvenanceTrace | None], total: int) -> N
         )
 
 
-def _index(paths: Sequence[Path], prints: Prints, in_train: set[str]) -> _HeldOut:
+def _index(paths: Sequence[Path], fingerprints: Fingerprints, in_train: set[str]) -> _HeldOut:
     """Val and test, without the single-coloured files that train has too: of those none knows anything."""
     by_bytes: dict[str, Path] = {}
     by_pixels: dict[str, Path] = {}
     for path in paths:
-        one = prints[path]
+        one = fingerprints[path]
         if one.error is None and one.sha256 in in_train and is_single_coloured(path):
             continue
         by_bytes.setdefault(one.sha256, path)
@@ -196,11 +196,11 @@ def _held_among(parents: Iterable[str], held_out: _HeldOut) -> Path | None:
 
 
 def _marked_in_train(
-    dataset: Dataset, traces: ProvenanceIndex, prints: Prints, held_out: _HeldOut, in_train: set[str]
+    dataset: Dataset, traces: ProvenanceIndex, fingerprints: Fingerprints, held_out: _HeldOut, in_train: set[str]
 ) -> tuple[tuple[LabelledImage, ...], int]:
     marked, leaks, unknown, foreign = [], [], [], 0
     for image in dataset.train:
-        one = prints[image.path]
+        one = fingerprints[image.path]
         trace = traces.of_bytes(image.path, one.sha256)
         if trace is None:
             trace = traces.of_pixels(image.path, one)
@@ -235,34 +235,34 @@ def named(words: Sequence[str]) -> str:
 
 
 def leakage_warnings(
-    dataset: Dataset, guarded: LeakageReport, near: Sequence[Finding], unread: Sequence[Path]
+    dataset: Dataset, report: LeakageReport, near: Sequence[Finding], unread: Sequence[Path]
 ) -> list[Message]:
     """One message for each kind of thing that was let pass; none when all is clean.
 
     Args:
         dataset: the parts.
-        guarded: what the guard counted.
+        report: what the guard counted.
         near: look-alikes across parts.
         unread: validation and test files that cannot be decoded.
     """
     train, held_out = str(dataset.root / "train"), len(dataset.val) + len(dataset.test)
     found = []
-    if guarded.marked:
-        foreign = (message("foreign_sources", count=guarded.foreign),) if guarded.foreign else ()
+    if report.marked:
+        foreign = (message("foreign_sources", count=report.foreign),) if report.foreign else ()
         found.append(
             message(
                 "generated_in_train",
-                count=len(guarded.marked),
+                count=len(report.marked),
                 all=len(dataset.train),
                 train=train,
                 foreign=foreign,
-                first=str(guarded.marked[0].path),
+                first=str(report.marked[0].path),
             )
         )
-    if guarded.sources_gone:
-        found.append(message("sources_gone", count=guarded.sources_gone, train=train))
-    if guarded.single_coloured:
-        found.append(message("single_coloured", count=guarded.single_coloured))
+    if report.sources_gone:
+        found.append(message("sources_gone", count=report.sources_gone, train=train))
+    if report.single_coloured:
+        found.append(message("single_coloured", count=report.single_coloured))
     if near:
         found.append(message("look_alikes", count=len(near), all=held_out, first=near[0].files[0], file=NEAR_NAME))
     if unread:
@@ -270,12 +270,12 @@ def leakage_warnings(
     return found
 
 
-def refuse_doubtful(dataset: Dataset, guarded: LeakageReport, near: Sequence[Finding], sheet: Path | None) -> None:
-    """Refuse look-alikes and single-coloured pictures across parts.
+def refuse_doubtful(dataset: Dataset, report: LeakageReport, near: Sequence[Finding], sheet: Path | None) -> None:
+    """Refuse look-alikes and single-coloured images across parts.
 
     Args:
         dataset: the parts.
-        guarded: what the guard counted.
+        report: what the guard counted.
         near: look-alikes across parts.
         sheet: the page that shows them; None when there is none.
 
@@ -287,36 +287,36 @@ def refuse_doubtful(dataset: Dataset, guarded: LeakageReport, near: Sequence[Fin
         see = sheet if sheet is not None else f"'trainer check {dataset.root} --sheet check.html'"
         raise LeakageError(
             f"{dataset.root}: {named([f'{one.files[0]} looks like {one.files[1]}' for one in near])}: {len(near)} of "
-            f"{held_out} validation and test pictures look like one that is trained on, perhaps the same part twice, "
+            f"{held_out} validation and test images look like one that is trained on, perhaps the same part twice, "
             f"which flatters the score; see {see}, then keep what belongs together in one group of 'trainer split', "
             "or leave out --strict if they are only alike"
         )
-    if guarded.single_coloured:
+    if report.single_coloured:
         raise LeakageError(
-            f"{dataset.root}: {guarded.single_coloured} single-coloured pictures have a twin in another of train, val "
+            f"{dataset.root}: {report.single_coloured} single-coloured images have a twin in another of train, val "
             "and test; remove them, or leave out --strict, since they tell nothing of what they were taken of"
         )
 
 
 def find_look_alikes_across(
-    dataset: Dataset, joined: Sequence[GeneratedSet], prints: Mapping[Path, Fingerprint]
+    dataset: Dataset, joined: Sequence[GeneratedSet], fingerprints: Mapping[Path, Fingerprint]
 ) -> tuple[Finding, ...]:
-    """Each val or test picture that looks like one that is trained on, with the nearest; as 'trainer check' has it.
+    """Each val or test image that looks like one that is trained on, with the nearest; as 'trainer check' has it.
 
     Args:
         dataset: the parts.
         joined: generated folders whose images join training.
-        prints: of every file of the dataset and of the sets.
+        fingerprints: of every file of the dataset and of the sets.
 
     Returns:
-        One finding a held-out picture, its files being (held out, training), relative to DATA.
+        One finding a held-out image, its files being (held out, training), relative to DATA.
     """
     listed = [(part, image.label, image.path) for part in PARTS for image in dataset.part(part)]
     listed += [("train", image.label, image.path) for one in joined for image in one.images]
     seen = [
-        CheckedImage(_relative(path, dataset.root), part, label, prints[path])
+        CheckedImage(_relative(path, dataset.root), part, label, fingerprints[path])
         for part, label, path in listed
-        if prints[path].error is None
+        if fingerprints[path].error is None
     ]
     found = find_look_alikes(seen, max_distance=NEAR_BITS)
     return tuple(finding for finding in found if finding.kind == "near_across")

@@ -289,12 +289,12 @@ def assign_groups(
     """
     gaps = []
     for salt in range(_MAX_TRIES):
-        table = _Assignment(content, targets, seed if salt == 0 else f"{seed}/{salt}", least)
-        table.deal_out()
-        gap = table.fill_gaps()
+        assignment = _Assignment(content, targets, seed if salt == 0 else f"{seed}/{salt}", least)
+        assignment.assign_all()
+        gap = assignment.fill_gaps()
         if gap is None:
-            table.improve()
-            return table.bin_of
+            assignment.improve()
+            return assignment.bin_of
         gaps.append(gap)
     label, place = gaps[0]
     raise SplitError(
@@ -317,20 +317,20 @@ class _Assignment:
         self._bins = list(next(iter(targets.values()), {}))
         self._held = {label: dict.fromkeys(self._bins, 0) for label in targets}
         self._content = content
-        self._tally: Counter[tuple[str, str]] = Counter()
-        self._chance = {group: hashlib.sha256(f"{seed}\0{group}".encode()).hexdigest() for group in content}
+        self._groups: Counter[tuple[str, str]] = Counter()
+        self._tie_break = {group: hashlib.sha256(f"{seed}\0{group}".encode()).hexdigest() for group in content}
         groups_of = Counter(label for counts in content.values() for label in counts)
         self._order = sorted(
             content,
             key=lambda group: (
                 min(groups_of[label] for label in content[group]),
                 -sum(content[group].values()),
-                self._chance[group],
+                self._tie_break[group],
             ),
         )
         self.bin_of: dict[str, str] = {}
 
-    def deal_out(self) -> None:
+    def assign_all(self) -> None:
         """Place every group, then improve."""
         for group in self._order:
             self._put(group, self._best(group, None))
@@ -346,7 +346,7 @@ class _Assignment:
         moved = False
         for group in self._order:
             former = self.bin_of[group]
-            if any(self._tally[label, former] <= self._least for label in self._content[group]):
+            if any(self._groups[label, former] <= self._least for label in self._content[group]):
                 continue
             self._take(group)
             best = self._best(group, former)
@@ -381,8 +381,8 @@ class _Assignment:
             rise += less * (less - self._excess(label, here) + self._excess(label, there)) * self._weight[label]
         return (
             rise < 0
-            and all(label in theirs or self._tally[label, here] > self._least for label in mine)
-            and all(label in mine or self._tally[label, there] > self._least for label in theirs)
+            and all(label in theirs or self._groups[label, here] > self._least for label in mine)
+            and all(label in mine or self._groups[label, there] > self._least for label in theirs)
         )
 
     def _excess(self, label: str, place: str) -> int:
@@ -393,16 +393,21 @@ class _Assignment:
         labels = sorted(self._targets)
         for _ in range(_MAX_REPAIRS):
             gap = next(
-                ((label, place) for label in labels for place in self._bins if self._tally[label, place] < self._least),
+                (
+                    (label, place)
+                    for label in labels
+                    for place in self._bins
+                    if self._groups[label, place] < self._least
+                ),
                 None,
             )
             if gap is None:
                 return None
             label, place = gap
             movable = [
-                (sum(counts.values()), self._chance[group], group)
+                (sum(counts.values()), self._tie_break[group], group)
                 for group, counts in self._content.items()
-                if label in counts and all(self._tally[other, self.bin_of[group]] > self._least for other in counts)
+                if label in counts and all(self._groups[other, self.bin_of[group]] > self._least for other in counts)
             ]
             if not movable:
                 return gap
@@ -431,10 +436,10 @@ class _Assignment:
         self.bin_of[group] = place
         for label, count in self._content[group].items():
             self._held[label][place] += count
-            self._tally[label, place] += 1
+            self._groups[label, place] += 1
 
     def _take(self, group: str) -> None:
         place = self.bin_of.pop(group)
         for label, count in self._content[group].items():
             self._held[label][place] -= count
-            self._tally[label, place] -= 1
+            self._groups[label, place] -= 1

@@ -292,18 +292,18 @@ class ProvenanceIndex:
     Args:
         sets: generated folders given by the user, joined or as control.
         recorded: what manifests and exports below DATA record.
-        prints: of the sets' images, by path.
+        fingerprints: of the sets' images, by path.
     """
 
     def __init__(
-        self, sets: Sequence[GeneratedSet], recorded: Iterable[RecordedImage], prints: Mapping[Path, Fingerprint]
+        self, sets: Sequence[GeneratedSet], recorded: Iterable[RecordedImage], fingerprints: Mapping[Path, Fingerprint]
     ) -> None:
         images = [image for one in sets for image in one.images]
         self._by_bytes = {image.sha256: image for image in images}
         self._by_pixels: dict[str, GeneratedImage] = {}
         for image in images:
-            if prints[image.path].error is None:
-                self._by_pixels.setdefault(prints[image.path].pixel_sha256, image)
+            if fingerprints[image.path].error is None:
+                self._by_pixels.setdefault(fingerprints[image.path].pixel_sha256, image)
         self._recorded_bytes: dict[str, RecordedImage] = {}
         self._recorded_places: dict[Path, RecordedImage] = {}
         for record in (*recorded, *(image for one in sets for image in one.left_out)):
@@ -373,9 +373,9 @@ def describe_marked(dataset: Dataset, marked: Sequence[LabelledImage]) -> dict[s
 def _engine_of(path: Path) -> str:
     """What made the pixels, as the image's own text chunk says."""
     try:
-        with Image.open(path) as picture:
-            picture.load()
-            told = json.loads(picture.info["sdclient"])["engine"]
+        with Image.open(path) as image:
+            image.load()
+            told = json.loads(image.info["sdclient"])["engine"]
     except (OSError, ValueError, KeyError, TypeError, SyntaxError):
         return NO_ENGINE
     return told if isinstance(told, str) and told else NO_ENGINE

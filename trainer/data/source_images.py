@@ -20,7 +20,7 @@ from sdclient.manifest.database import MANIFEST_NAME
 from sdcore.images.folders import LabelledImage, list_labelled_images
 
 from ..errors import GeneratedSetError, SplitError
-from ..processes import sensible_workers
+from ..processes import default_workers
 from .dataset import PARTS
 from .fingerprints import Fingerprint, fingerprint_files
 from .leakage import is_single_coloured
@@ -106,10 +106,10 @@ def read_source(
         )
     require(grouping.groups, labels, grouping.basis)
     _refuse_generated(source, images, progress=progress)
-    prints = _read_all(source, images, progress=progress)
-    _refuse_renumbered(source, names, prints, photos)
-    plain = _plain_across_groups(grouping.groups, prints)
-    keys = [None if one.pixel_sha256 in plain else one.pixel_sha256 for one in prints]
+    fingerprints = _read_all(source, images, progress=progress)
+    _refuse_renumbered(source, names, fingerprints, photos)
+    plain = _plain_across_groups(grouping.groups, fingerprints)
+    keys = [None if one.pixel_sha256 in plain else one.pixel_sha256 for one in fingerprints]
     groups = join_equal(grouping.groups, keys, names=names)
     notes = grouping.notes
     joined = len(set(grouping.groups)) - len(set(groups))
@@ -118,11 +118,11 @@ def read_source(
         require(groups, labels, f"{grouping.basis}; images with identical pixels are one group")
     if plain:
         number = sum(key is None for key in keys)
-        notes += (f"{number} identical pictures of a single colour lie in several groups and were let stay there",)
+        notes += (f"{number} identical images of a single colour lie in several groups and were let stay there",)
     return SourceImages(
         tuple(names),
         tuple(labels),
-        tuple(one.sha256 for one in prints),
+        tuple(one.sha256 for one in fingerprints),
         tuple(groups),
         f"{len(set(groups))} ({grouping.basis})",
         notes,
@@ -162,36 +162,38 @@ def _refuse_generated(source: Path, images: Sequence[LabelledImage], *, progress
 
 def _read_all(source: Path, images: Sequence[LabelledImage], *, progress: bool) -> list[Fingerprint]:
     paths = [image.path for image in images]
-    prints = fingerprint_files(paths, workers=sensible_workers(len(paths)), progress=progress)
-    unusable = [one for one in prints if one.error is not None]
+    fingerprints = fingerprint_files(paths, workers=default_workers(len(paths)), progress=progress)
+    unusable = [one for one in fingerprints if one.error is not None]
     if unusable:
         raise SplitError(
             f"{unusable[0].path}: {unusable[0].error} ({len(unusable)} such file(s)); 'trainer check {source}' lists "
             "them all: repair or remove them first"
         )
-    return prints
+    return fingerprints
 
 
-def _plain_across_groups(groups: Sequence[str], prints: Sequence[Fingerprint]) -> set[str]:
-    """Pixels of single-coloured pictures in several groups; they tell nothing of where they come from.
+def _plain_across_groups(groups: Sequence[str], fingerprints: Sequence[Fingerprint]) -> set[str]:
+    """Pixels of single-coloured images in several groups; they tell nothing of where they come from.
 
     One blank tile of each photograph would else make one group of all photographs.
     """
     groups_of: dict[str, set[str]] = defaultdict(set)
     path_of = {}
-    for group, one in zip(groups, prints, strict=True):
+    for group, one in zip(groups, fingerprints, strict=True):
         groups_of[one.pixel_sha256].add(group)
         path_of[one.pixel_sha256] = one.path
     return {pixels for pixels, found in groups_of.items() if len(found) > 1 and is_single_coloured(path_of[pixels])}
 
 
-def _refuse_renumbered(source: Path, names: Sequence[str], prints: Sequence[Fingerprint], photos: PhotoTables) -> None:
-    for name, one in zip(names, prints, strict=True):
+def _refuse_renumbered(
+    source: Path, names: Sequence[str], fingerprints: Sequence[Fingerprint], photos: PhotoTables
+) -> None:
+    for name, one in zip(names, fingerprints, strict=True):
         former = photos.numbered.get(name)
         if former is not None and former.sha256 != one.sha256:
             raise SplitError(
                 f"{source / name}: other bytes than the {former.name} that {photos.mapping_path} speaks of; put that "
-                f"back, or take its line out of the table: then it is a picture of its own"
+                f"back, or take its line out of the table: then it is an image of its own"
             )
 
 

@@ -1,7 +1,7 @@
 """Split and folds, copied or linked into place.
 
 Images of one board, or of one photograph, are not independent: a group never lies in two parts. Files with
-identical decoded pixels are one group always, but for pictures of a single colour, which tell nothing of their origin.
+identical decoded pixels are one group always, but for images of a single colour, which tell nothing of their origin.
 
 Each fold is a DATA folder of its own, `DEST/fold-0` and so on; `DEST/folds.csv` says which fold tests which image.
 """
@@ -92,7 +92,7 @@ def split(
     test_share: float = 0.25,
     seed: int = 0,
     group_by: GroupBy | None = None,
-    manner: CopyMode = "copy",
+    mode: CopyMode = "copy",
     progress: bool = False,
 ) -> SplitResult:
     """Copy class folders into `dest/train`, `dest/val` and `dest/test`, stratified by class and whole by group.
@@ -108,7 +108,7 @@ def split(
         test_share: for testing, likewise; the two leave something to train on.
         seed: which split of the many possible.
         group_by: what names the groups; wins over the tables in SRC.
-        manner: copies, or hard links by which DEST and SRC share each file's content.
+        mode: copies, or hard links by which DEST and SRC share each file's content.
         progress: show bars on stderr.
 
     Raises:
@@ -127,7 +127,7 @@ def split(
     part_of = partition(images.groups, images.labels, val_share=val_share, test_share=test_share, seed=seed)
     rows = rows_of(images, part_of)
     placements = [FileCopy(row.file, row.source, row.sha256) for row in rows]
-    placed = copy_into(source, dest, placements, {SPLIT_NAME: split_table(rows)}, manner=manner, progress=progress)
+    placed = copy_into(source, dest, placements, {SPLIT_NAME: split_table(rows)}, mode=mode, progress=progress)
     asked = part_sizes(images.labels, val_share=val_share, test_share=test_share)
     return SplitResult(dest, rows, placed, asked, images.grouping, images.notes, images.contradictions())
 
@@ -203,7 +203,7 @@ def split_folds(
     val_share: float = 0.15,
     seed: int = 0,
     group_by: GroupBy | None = None,
-    manner: CopyMode = "share",
+    mode: CopyMode = "share",
     progress: bool = False,
 ) -> FoldsResult:
     """Make `dest/fold-0` to `dest/fold-<folds - 1>`, each with train, val and test, and `dest/folds.csv`.
@@ -220,7 +220,7 @@ def split_folds(
             in [0, 1), or, as an `int` of 1 or more, images of each class.
         seed: which folds of the many possible.
         group_by: what names the groups; wins over the tables in SRC.
-        manner: "share" keeps each image once in DEST, hard-linked into all folds; "link" shares SRC's files;
+        mode: "share" keeps each image once in DEST, hard-linked into all folds; "link" shares SRC's files;
             "copy" gives every fold copies of its own.
         progress: show bars on stderr.
 
@@ -244,7 +244,7 @@ def split_folds(
     placements = [
         FileCopy(f"{fold.path.name}/{row.file}", row.source, row.sha256) for fold in made for row in fold.rows
     ]
-    placed = copy_into(source, dest, placements, tables, manner=manner, progress=progress)
+    placed = copy_into(source, dest, placements, tables, mode=mode, progress=progress)
     asked_val = val_sizes(images.labels, val_share=val_share)
     return FoldsResult(dest, made, placed, asked_val, images.grouping, images.notes, images.contradictions())
 
@@ -291,7 +291,7 @@ def copy_into(
     placements: Sequence[FileCopy],
     tables: Mapping[str, bytes],
     *,
-    manner: CopyMode,
+    mode: CopyMode,
     progress: bool = False,
 ) -> Placed:
     """Make `dest` hold these files and tables; it appears when it is complete.
@@ -304,7 +304,7 @@ def copy_into(
         dest: not there yet, empty, or holding these very tables.
         placements: in a fixed order.
         tables: file name -> content; the first is written last, and says that DEST is a split.
-        manner: copies or links.
+        mode: copies or links.
         progress: show a bar on stderr.
 
     Raises:
@@ -313,7 +313,7 @@ def copy_into(
     """
     if any((dest / name).is_file() for name in tables):
         _refuse_another(dest, tables)
-        return _fill(source, dest, placements, manner=manner, progress=progress)
+        return _fill(source, dest, placements, mode=mode, progress=progress)
     if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
         raise SplitError(f"{dest}: is there already and holds something else; choose a new or empty DEST")
     # Filled under another name, so that a split cut short is never taken for a whole one.
@@ -322,7 +322,7 @@ def copy_into(
     if partial.exists():
         shutil.rmtree(partial)
     try:
-        placed = _fill(source, partial, placements, manner=manner, progress=progress)
+        placed = _fill(source, partial, placements, mode=mode, progress=progress)
         for name in reversed(list(tables)):
             write_bytes_atomically(partial / name, tables[name])
         if dest.exists():
@@ -344,23 +344,23 @@ def _refuse_another(dest: Path, tables: Mapping[str, bytes]) -> None:
             )
 
 
-def _fill(source: Path, dest: Path, placements: Sequence[FileCopy], *, manner: CopyMode, progress: bool) -> Placed:
+def _fill(source: Path, dest: Path, placements: Sequence[FileCopy], *, mode: CopyMode, progress: bool) -> Placed:
     copied = linked = 0
     checked: set[str] = set()
     first_of: dict[str, Path] = {}
     files: dict[str, set[tuple[int, int]]] = {}
-    for placement in tqdm(placements, desc="link" if manner == "link" else "copy", unit="image", disable=not progress):
+    for placement in tqdm(placements, desc="link" if mode == "link" else "copy", unit="image", disable=not progress):
         origin, target = source / placement.source, dest / placement.file
-        if manner == "link":
+        if mode == "link":
             twin: Path | None = origin
         else:
-            twin = first_of.setdefault(placement.source, target) if manner == "share" else None
+            twin = first_of.setdefault(placement.source, target) if mode == "share" else None
         if twin is not None and twin != target:
             if not (target.is_file() and target.samefile(twin)):
                 if twin is origin and placement.source not in checked:
                     _read_unchanged(origin, placement.sha256)
                     checked.add(placement.source)
-                _link(twin, target, manner)
+                _link(twin, target, mode)
                 linked += 1
             continue
         # Files that a copy must not share its content with: SRC's, and those made before it.
@@ -386,12 +386,12 @@ def _read_unchanged(origin: Path, sha256: str) -> bytes:
     return content
 
 
-def _link(twin: Path, target: Path, manner: CopyMode) -> None:
+def _link(twin: Path, target: Path, mode: CopyMode) -> None:
     try:
         with atomic_path(target) as temporary:
             os.link(twin.resolve(), temporary)
     except OSError as error:
-        if manner == "share":
+        if mode == "share":
             expected = "a drive that has hard links for DEST; add --copy to give every fold copies of its own"
         else:
             expected = "SRC and DEST on one drive that has hard links; leave out --link to copy"

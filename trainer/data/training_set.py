@@ -16,7 +16,6 @@ from sdcore.messages import Message
 
 from ..config import TrainingJob
 from ..errors import DataError, GeneratedSetError
-from ..messages import text
 from .check import write_look_alike_page
 from .dataset import Dataset, read_dataset
 from .findings import Finding
@@ -43,9 +42,9 @@ class TrainingData:
     dataset: Dataset
     train: tuple[TrainingImage, ...]
     summary: dict[str, Any]
-    """The content of `data.json`."""
+    """The content of `data.json`, with `warnings` still as messages: whoever writes the file puts them into words."""
     near: tuple[Finding, ...] = ()
-    """Validation and test pictures that look like one that is trained on."""
+    """Validation and test images that look like one that is trained on."""
     warnings: tuple[Message, ...] = ()
     """What the guard against leakage let pass, a sentence each; `data.json` has them too."""
     notes: tuple[str, ...] = ()
@@ -94,35 +93,35 @@ def build_training_set(
     read = partial(read_generated, uncurated=job.uncurated, progress=progress)
     sets = [*(read(path) for path in job.generated), *sets]
     control_sets = [read(path) for path in job.control_for]
-    prints = _read_prints(dataset, [*sets, *control_sets], progress=progress)
-    guarded = check_leakage(dataset, [*sets, *control_sets], prints)
+    fingerprints = _read_fingerprints(dataset, [*sets, *control_sets], progress=progress)
+    report = check_leakage(dataset, [*sets, *control_sets], fingerprints)
     for generated_set in [*sets, *control_sets]:
         _refuse_unknown_classes(generated_set, dataset)
-    _refuse_double(dataset, sets, prints)
-    near = find_look_alikes_across(dataset, sets, prints)
+    _refuse_double(dataset, sets, fingerprints)
+    near = find_look_alikes_across(dataset, sets, fingerprints)
     held_out = [*dataset.val, *dataset.test]
     if near and near_sheet is not None:
-        write_look_alike_page(near_sheet, data, near, pictures=len(held_out))
+        write_look_alike_page(near_sheet, data, near, images=len(held_out))
     if job.strict:
-        refuse_doubtful(dataset, guarded, near, near_sheet)
+        refuse_doubtful(dataset, report, near, near_sheet)
 
-    marked = set(guarded.marked)
+    marked = set(report.marked)
     own = [TrainingImage(one.path, one.label, "generated" if one in marked else "real") for one in dataset.train]
-    by_hash = {(image.label, prints[image.path].sha256): image.path for image in own}
+    by_hash = {(image.label, fingerprints[image.path].sha256): image.path for image in own}
     joined = [TrainingImage(image.path, image.label, "generated") for one in sets for image in one.images]
     repeated = [image for one in control_sets for image in _repeat_sources(one, by_hash, dataset)]
     train = (*own, *joined, *repeated)
 
     fingerprint = hashlib.sha256()
     for origin, label, sha256 in [
-        *((image.origin, image.label, prints[image.path].sha256) for image in own),
+        *((image.origin, image.label, fingerprints[image.path].sha256) for image in own),
         *(("generated", image.label, image.sha256) for one in sets for image in one.images),
         *(("repeated", image.label, image.source_sha256) for one in control_sets for image in one.images),
-        *(("held out", held.parent.name, sha256) for sha256, held in _first_of_each(held_out, prints).items()),
+        *(("held out", held.parent.name, sha256) for sha256, held in _first_of_each(held_out, fingerprints).items()),
     ]:
         fingerprint.update(f"{origin}\0{label}\0{sha256}\n".encode())
-    unread = [image.path for image in held_out if prints[image.path].error is not None]
-    warnings = leakage_warnings(dataset, guarded, near, unread)
+    unread = [image.path for image in held_out if fingerprints[image.path].error is not None]
+    warnings = leakage_warnings(dataset, report, near, unread)
     summary = {
         "data": data.as_posix(),
         "classes": list(dataset.classes),
@@ -131,12 +130,12 @@ def build_training_set(
         "test": _count(dataset.test),
         "generated_sets": [
             *(one.summary() for one in sets),
-            *([describe_marked(dataset, guarded.marked)] if guarded.marked else []),
+            *([describe_marked(dataset, report.marked)] if report.marked else []),
         ],
         "control_for": [one.summary() for one in control_sets],
-        "single_coloured_across_parts": guarded.single_coloured,
+        "single_coloured_across_parts": report.single_coloured,
         "look_alikes_across_parts": len(near),
-        "warnings": [text(one) for one in warnings],
+        "warnings": warnings,
         "fingerprint": fingerprint.hexdigest(),
     }
     return TrainingData(dataset, train, summary, near, tuple(warnings), notes_on_sets(summary))
@@ -156,14 +155,14 @@ def notes_on_sets(summary: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _read_prints(dataset: Dataset, sets: Sequence[GeneratedSet], *, progress: bool) -> dict[Path, Fingerprint]:
+def _read_fingerprints(dataset: Dataset, sets: Sequence[GeneratedSet], *, progress: bool) -> dict[Path, Fingerprint]:
     """Every file read and decoded once, for all that looks at it; the bytes of what cannot be decoded count too."""
     paths = [image.path for image in (*dataset.train, *dataset.val, *dataset.test)]
     paths += [image.path for one in sets for image in one.images]
-    prints = {}
+    fingerprints = {}
     for one in fingerprint_files(list(dict.fromkeys(paths)), progress=progress, label="check leakage"):
-        prints[one.path] = one if one.error is None else replace(one, sha256=_hash_file(one.path))
-    return prints
+        fingerprints[one.path] = one if one.error is None else replace(one, sha256=_hash_file(one.path))
+    return fingerprints
 
 
 def _hash_file(path: Path) -> str:
@@ -173,10 +172,10 @@ def _hash_file(path: Path) -> str:
         raise DataError(f"{path}: cannot be read: {error.strerror}; repair or remove it") from error
 
 
-def _first_of_each(images: Sequence[LabelledImage], prints: Mapping[Path, Fingerprint]) -> dict[str, Path]:
+def _first_of_each(images: Sequence[LabelledImage], fingerprints: Mapping[Path, Fingerprint]) -> dict[str, Path]:
     first: dict[str, Path] = {}
     for image in images:
-        first.setdefault(prints[image.path].sha256, image.path)
+        first.setdefault(fingerprints[image.path].sha256, image.path)
     return first
 
 
@@ -189,8 +188,8 @@ def _refuse_unknown_classes(generated_set: GeneratedSet, dataset: Dataset) -> No
         )
 
 
-def _refuse_double(dataset: Dataset, sets: Sequence[GeneratedSet], prints: Mapping[Path, Fingerprint]) -> None:
-    there = {prints[image.path].sha256: image.path for image in dataset.train}
+def _refuse_double(dataset: Dataset, sets: Sequence[GeneratedSet], fingerprints: Mapping[Path, Fingerprint]) -> None:
+    there = {fingerprints[image.path].sha256: image.path for image in dataset.train}
     twice = [image for one in sets for image in one.images if image.sha256 in there]
     if twice:
         raise GeneratedSetError(

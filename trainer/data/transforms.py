@@ -1,7 +1,7 @@
 """Images → tensors: decoded square, normalised, varied.
 
-Every picture is resized to a square, its sides scaled apart when it is not one: a letterbox would show the
-network bars, and no part of a picture, where a defect may be, is ever cut off.
+Every image is resized to a square, its sides scaled apart when it is not one: a letterbox would show the
+network bars, and no part of an image, where a defect may be, is ever cut off.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ STD = (0.25, 0.25, 0.25)
 
 
 def decode(path: Path, imgsz: int) -> npt.NDArray[np.uint8]:
-    """Read one picture as (3, imgsz, imgsz) uint8, R, G, B.
+    """Read one image as (3, imgsz, imgsz) uint8, R, G, B.
 
     The image is decoded as `sdcore.images.decode.to_rgb` says: upright, deep grey by its camera's depth, transparency
     on white.
 
     Raises:
-        DataError: the file is missing or no readable picture.
+        DataError: the file is missing or no readable image.
     """
     return np.ascontiguousarray(decode_rows(path, imgsz).transpose(2, 0, 1))
 
@@ -48,11 +48,11 @@ def decode_rows(path: Path, imgsz: int) -> npt.NDArray[np.uint8]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata; what cannot be decoded raises
-            with Image.open(path) as picture:
-                square = to_rgb(picture).resize((imgsz, imgsz), Image.Resampling.BILINEAR)
+            with Image.open(path) as image:
+                square = to_rgb(image).resize((imgsz, imgsz), Image.Resampling.BILINEAR)
     except Exception as error:  # Pillow raises many kinds on damaged files
         raise DataError(
-            f"{path}: cannot be read as a picture ({type(error).__name__}: {error}); "
+            f"{path}: cannot be read as an image ({type(error).__name__}: {error}); "
             f"run 'trainer check {path.parent}' for all such files"
         ) from error
     return np.asarray(square, dtype=np.uint8)
@@ -74,7 +74,7 @@ class Variation:
     """How each image of a batch is varied; on the CPU."""
 
     maps: torch.Tensor
-    """(N, 2, 3), where each place of the picture comes from, its side counted as 2."""
+    """(N, 2, 3), where each place of the image comes from, its side counted as 2."""
     gain: torch.Tensor
     """(N,) factor of the contrast around the image's own mean."""
     lift: torch.Tensor

@@ -14,7 +14,7 @@ from sdcore.torch_runtime import choose_device
 from ..errors import SettingsError
 from ..evaluation.history import count_epochs
 from ..evaluation.stats import RESAMPLES
-from ..processes import refuse_torchrun, run_jobs, sensible_processes
+from ..processes import default_processes, refuse_torchrun, run_jobs
 from .collect import collect
 from .config import ExperimentConfig
 from .plan import CELLS_FOLDER
@@ -96,7 +96,7 @@ def choose_workers(config: ExperimentConfig, processes: int | None) -> Workers:
     if processes is not None and processes < 0:
         raise SettingsError(f"processes: found {processes}; expected 0 or more")
     if choose_device(config.train.device).type != "cuda":
-        return Workers(sensible_processes() if processes is None else processes, ())
+        return Workers(default_processes() if processes is None else processes, ())
     import os
 
     import torch

@@ -33,8 +33,8 @@ from ..data.transforms import normalise
 from ..errors import CheckpointError, SettingsError
 from ..run_files import BEST_NAME
 from .checkpoints import find_checkpoint, load_classifier
-from .decision_threshold import DecisionThreshold, read_operating_point, require_class, to_chosen_point
-from .yolov5 import fuse
+from .decision_threshold import DecisionThreshold, parse_threshold, read_operating_point, require_class
+from .yolov5 import fold_batch_norms
 
 
 class Classifier(Protocol):
@@ -94,11 +94,11 @@ class RunClassifier:
         self._device = choose_device(device)
         network, checkpoint = load_classifier(self.source)
         # Measured (docs/trainer.md): each of the two takes a quarter or more off the network's time on a CPU.
-        fuse(network)
+        fold_batch_norms(network)
         self._network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._mean, self._std = checkpoint.mean, checkpoint.std
         self.classes, self.imgsz = checkpoint.classes, checkpoint.imgsz
-        self.point = operating_point_of(self.source, self.classes)
+        self.point = threshold_of(self.source, self.classes)
         self._threads = threads
         self._seen = threading.local() if with_features else None
         if with_features:
@@ -122,7 +122,7 @@ class RunClassifier:
         self._seen.features = inputs[0].detach()
 
 
-def operating_point_of(checkpoint: Path, classes: tuple[str, ...]) -> DecisionThreshold | None:
+def threshold_of(checkpoint: Path, classes: tuple[str, ...]) -> DecisionThreshold | None:
     """The operating point chosen for a checkpoint; it belongs to the best epoch of a run and to no other.
 
     Raises:
@@ -182,7 +182,7 @@ class ExportedOnnxClassifier(OnnxClassifier):
 
     def __init__(self, source: Path, *, device: str = "auto", threads: int = 1, with_features: bool = False) -> None:
         super().__init__(source, device=device, threads=threads, with_features=with_features)
-        self.point = chosen_point(self.metadata, source)
+        self.point = embedded_threshold(self.metadata, source)
 
 
 class TorchScriptClassifier:
@@ -191,7 +191,7 @@ class TorchScriptClassifier:
     def __init__(self, source: Path, *, device: str = "auto", threads: int = 1, with_features: bool = False) -> None:
         metadata = read_metadata(_torchscript_metadata(source), source)
         require_features(metadata, source, wanted=with_features)
-        self.point = chosen_point(metadata, source)
+        self.point = embedded_threshold(metadata, source)
         self._device = choose_device(device)
         try:
             with source.open("rb") as file, warnings.catch_warnings():
@@ -218,7 +218,7 @@ class TorchScriptClassifier:
         return to_answer(found[: 1 + self._with_features], len(images), self.classes, self.source)
 
 
-def chosen_point(metadata: ExportedMetadata, source: Path) -> DecisionThreshold | None:
+def embedded_threshold(metadata: ExportedMetadata, source: Path) -> DecisionThreshold | None:
     """The operating point that an exported file holds.
 
     Raises:
@@ -226,7 +226,7 @@ def chosen_point(metadata: ExportedMetadata, source: Path) -> DecisionThreshold 
     """
     if metadata.operating_point is None:
         return None
-    point = to_chosen_point(metadata.operating_point, f"{source}: operating_point")
+    point = parse_threshold(metadata.operating_point, f"{source}: operating_point")
     require_class(point, metadata.classes, str(source))
     return point
 

@@ -65,10 +65,10 @@ def read_operating_point(run: Path) -> DecisionThreshold | None:
         content = read_json(path)
     except ValueError as error:
         raise SettingsError(f"{path}: not readable as JSON ({error}); choose the operating point again") from error
-    return to_chosen_point(content, str(path))
+    return parse_threshold(content, str(path))
 
 
-def to_chosen_point(content: Any, where: str) -> DecisionThreshold:
+def parse_threshold(content: Any, where: str) -> DecisionThreshold:
     """An operating point out of parsed JSON; other keys are passed over.
 
     Args:

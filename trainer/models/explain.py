@@ -45,12 +45,12 @@ COLUMNS = (
     "image", "predicted", "p", "explained", "p_explained", "width", "height",
     "peak_x", "peak_y", "x0", "y0", "x1", "y1", "heat_share", "note",
 )  # fmt: skip
-"""Of explain.csv. Pixels of the upright picture; the box is columns x0 to x1 - 1, rows y0 to y1 - 1."""
+"""Of explain.csv. Pixels of the upright image; the box is columns x0 to x1 - 1, rows y0 to y1 - 1."""
 
 
 @dataclass(frozen=True)
 class HeatBox:
-    """The hottest region of a picture, in its pixels."""
+    """The hottest region of an image, in its pixels."""
 
     peak_x: int
     peak_y: int
@@ -66,7 +66,7 @@ class HeatBox:
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """One picture, what the classifier says of it, and where that comes from."""
+    """One image, what the classifier says of it, and where that comes from."""
 
     path: Path
     image: str
@@ -81,9 +81,9 @@ class Explanation:
     explained_probability: float | None
     """p of the class explained, or 1 - p(Normal)."""
     heat: FloatArray | None
-    """(imgsz, imgsz) in [0, 1] over the whole picture, 1 at its hottest; None when nothing was explained."""
+    """(imgsz, imgsz) in [0, 1] over the whole image, 1 at its hottest; None when nothing was explained."""
     box: HeatBox | None
-    """In pixels of the picture."""
+    """In pixels of the image."""
     note: str
     """Why there is no box; "" when there is one."""
 
@@ -213,8 +213,8 @@ class _Explainer:
 
     def explain_batch(self, root: Path, paths: Sequence[Path]) -> Iterator[Explanation]:
         imgsz = self.checkpoint.imgsz
-        pictures = torch.from_numpy(np.stack([decode(path, imgsz) for path in paths])).to(self.device)
-        pixels = normalise(pictures, self.checkpoint.mean, self.checkpoint.std)
+        images = torch.from_numpy(np.stack([decode(path, imgsz) for path in paths])).to(self.device)
+        pixels = normalise(images, self.checkpoint.mean, self.checkpoint.std)
         with torch.no_grad():
             # In double precision, as 'trainer predict' has it.
             probabilities = torch.softmax(self.network(pixels).double(), dim=1).cpu().numpy()
@@ -247,18 +247,18 @@ class _Explainer:
 
 
 def read_upright(path: Path) -> Image.Image:
-    """The picture as `loader.decode` sees it, in RGB at its own size.
+    """The image as `loader.decode` sees it, in RGB at its own size.
 
     Raises:
-        DataError: missing or no readable picture.
+        DataError: missing or no readable image.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata; what cannot be decoded raises
-            with Image.open(path) as picture:
-                return to_rgb(picture)
+            with Image.open(path) as image:
+                return to_rgb(image)
     except Exception as error:  # Pillow raises many kinds on damaged files
-        raise DataError(f"{path}: cannot be read as a picture ({type(error).__name__}: {error})") from error
+        raise DataError(f"{path}: cannot be read as an image ({type(error).__name__}: {error})") from error
 
 
 def _say_why_no_box(asked: bool, found: bool) -> str:
@@ -346,7 +346,7 @@ def gradients_and_activations(
 def heat_maps(
     network: nn.Module, pixels: torch.Tensor, wanted: Sequence[int], against: Sequence[int]
 ) -> npt.NDArray[np.float64]:
-    """Where each picture speaks for `wanted` and against `against`.
+    """Where each image speaks for `wanted` and against `against`.
 
     Args:
         network: a classifier of `weights.load_classifier`.
@@ -361,10 +361,10 @@ def heat_maps(
     layers = [stages[index] for index in _FUSED_LAYERS]
     found = gradients_and_activations(network, layers, pixels, wanted, against)
     evidence = [(gradient.relu() * activation).sum(dim=1) for gradient, activation in found]
-    return fuse(evidence, (pixels.shape[2], pixels.shape[3]))
+    return fuse_maps(evidence, (pixels.shape[2], pixels.shape[3]))
 
 
-def fuse(evidence: Sequence[torch.Tensor], size: tuple[int, int]) -> npt.NDArray[np.float64]:
+def fuse_maps(evidence: Sequence[torch.Tensor], size: tuple[int, int]) -> npt.NDArray[np.float64]:
     """Multiply maps of different resolution into smooth ones.
 
     Args:
@@ -435,12 +435,12 @@ def find_hot_box(heat: npt.ArrayLike, *, level: float = LEVEL) -> HeatBox | None
 
 
 def scale_box(box: HeatBox, *, size: tuple[int, int], to: tuple[int, int]) -> HeatBox:
-    """The same region on a picture of another size; the sides may be scaled apart.
+    """The same region on an image of another size; the sides may be scaled apart.
 
     Args:
-        box: in pixels of a picture of `size`.
+        box: in pixels of an image of `size`.
         size: width and height.
-        to: width and height of the other picture. The box is rounded outwards, so it is never empty.
+        to: width and height of the other image. The box is rounded outwards, so it is never empty.
     """
     (width, height), (to_width, to_height) = size, to
     return HeatBox(

@@ -42,7 +42,7 @@ from ..config import IMGSZ_MULTIPLE_PX
 from ..data.transforms import decode, normalise
 from ..errors import DataError, ExportError, MissingExtra, SettingsError
 from .checkpoints import Checkpoint, find_checkpoint, load_classifier
-from .classifier import FORMATS, METADATA_FILE, Format, TorchScriptClassifier, last_linear, operating_point_of
+from .classifier import FORMATS, METADATA_FILE, Format, TorchScriptClassifier, last_linear, threshold_of
 from .decision_threshold import DecisionThreshold
 from .image_list import list_named_images
 
@@ -141,32 +141,32 @@ def export(
         _require_onnx()
     source = find_checkpoint(Path(run))
     network, checkpoint = load_classifier(source)
-    point = operating_point_of(source, checkpoint.classes)
+    point = threshold_of(source, checkpoint.classes)
     sha256 = sha256_of(source)
     folder = images if images is not None else validation_images(source)
-    pictures = comparison_images(folder, checkpoint.imgsz)
+    samples = comparison_images(folder, checkpoint.imgsz)
     path = output if output is not None else source.with_suffix(_SUFFIX[format])
     if path.resolve() == source.resolve():
         raise SettingsError(f"{path}: is the checkpoint itself; name another file with -o")
 
     linear = last_linear(network, source) if with_features else None
-    expected = torch_answer(network, linear, checkpoint, pictures, source, threads)
+    expected = torch_answer(network, linear, checkpoint, samples, source, threads)
     metadata = _metadata(checkpoint, point, sha256, None if linear is None else linear.in_features)
     deployed = _Deployed(network, checkpoint.mean, checkpoint.std, linear).eval()
     with atomic_path(path) as temporary:
         with torch_threads(threads):
             temporary.write_bytes(_to_bytes(format, deployed, checkpoint.imgsz, metadata))
-        difference, features_difference = differences(format, temporary, pictures, expected, threads)
+        difference, features_difference = differences(format, temporary, samples, expected, threads)
         if not difference <= PARITY_TOLERANCE:
             raise ExportError(
                 f"{path}: the exported file differs from torch by {difference:.3g} in a probability, over "
-                f"{len(pictures)} images of {folder}; at most {PARITY_TOLERANCE:g} is allowed, so no file was kept; "
+                f"{len(samples)} images of {folder}; at most {PARITY_TOLERANCE:g} is allowed, so no file was kept; "
                 "try the other --format or another version of torch"
             )
         if features_difference is not None and not features_difference <= PARITY_TOLERANCE:
             raise ExportError(
                 f"{path}: a feature of the exported file differs from torch by {features_difference:.3g} of the "
-                f"largest one, over {len(pictures)} images of {folder}; at most {PARITY_TOLERANCE:g} is allowed, so no "
+                f"largest one, over {len(samples)} images of {folder}; at most {PARITY_TOLERANCE:g} is allowed, so no "
                 "file was kept; export without --features, or with another version of torch"
             )
         size = temporary.stat().st_size
@@ -178,7 +178,7 @@ def export(
         imgsz=checkpoint.imgsz,
         checkpoint=source,
         checkpoint_sha256=sha256,
-        parity_images=len(pictures),
+        parity_images=len(samples),
         parity_source=folder,
         max_abs_difference=difference,
         features_difference=features_difference,
@@ -336,11 +336,11 @@ def torch_answer(
     network: nn.Module,
     linear: nn.Linear | None,
     checkpoint: Checkpoint,
-    pictures: npt.NDArray[np.uint8],
+    samples: npt.NDArray[np.uint8],
     source: Path,
     threads: int,
 ) -> ClassifierAnswer:
-    """What torch says of pictures, with features where the last linear layer is given.
+    """What torch says of samples, with features where the last linear layer is given.
 
     Raises:
         ModelFileError: the weights give no numbers.
@@ -348,7 +348,7 @@ def torch_answer(
     seen: list[torch.Tensor] = []
     hook = linear.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) if linear is not None else None
     with torch_threads(threads), torch.inference_mode():
-        pixels = normalise(torch.from_numpy(pictures), checkpoint.mean, checkpoint.std)
+        pixels = normalise(torch.from_numpy(samples), checkpoint.mean, checkpoint.std)
         probabilities = require_finite(torch.softmax(network(pixels).double(), dim=1).numpy(), source)
     if hook is not None:
         hook.remove()
@@ -358,7 +358,7 @@ def torch_answer(
 def differences(
     format: Format,  # noqa: A002
     path: Path,
-    pictures: npt.NDArray[np.uint8],
+    samples: npt.NDArray[np.uint8],
     expected: ClassifierAnswer,
     threads: int,
 ) -> tuple[float, float | None]:
@@ -367,14 +367,14 @@ def differences(
     Args:
         format: of the file.
         path: the exported file.
-        pictures: (N, 3, S, S).
+        samples: (N, 3, S, S).
         expected: what torch says of them.
         threads: CPU threads.
     """
     kind = OnnxClassifier if format == "onnx" else TorchScriptClassifier
     exported = kind(path, device="cpu", threads=threads, with_features=expected.features is not None)
     # All at once and one alone: a batch size that got stuck in the graph shows here.
-    together, alone = exported.predict(pictures), exported.predict(pictures[:1])
+    together, alone = exported.predict(samples), exported.predict(samples[:1])
     probabilities = _largest_difference(together.probabilities, alone.probabilities, expected.probabilities)
     if expected.features is None or together.features is None or alone.features is None:
         return probabilities, None

@@ -25,7 +25,7 @@ from sdcore.torch_runtime import choose_device
 
 from ..data.transforms import decode_rows
 from ..errors import DataError, SettingsError
-from ..processes import MOST_BY_DEFAULT, usable_cores
+from ..processes import MAX_DEFAULT_WORKERS, usable_cores
 from .classifier import Classifier, open_classifier
 from .decision_threshold import DecisionThreshold
 from .image_list import ImageList, ImageToPredict, Labels, list_named_images
@@ -109,7 +109,7 @@ class PredictionStream:
         batches = predict_batches(
             classifier,
             listed.images,
-            batch_size=options.batch_size or sensible_batch(classifier.imgsz, choose_device(options.device)),
+            batch_size=options.batch_size or default_batch_size(classifier.imgsz, choose_device(options.device)),
             workers=default_threads(options.threads) if options.workers is None else options.workers,
             threads=options.threads,
         )
@@ -262,7 +262,7 @@ class Batch:
     unreadable: tuple[tuple[ImageToPredict, DataError], ...]
 
 
-def sensible_batch(imgsz: int, device: torch.device) -> int:
+def default_batch_size(imgsz: int, device: torch.device) -> int:
     """Images of a batch: 64 of 64 px, 16 of 224 px on a CPU; 64 on a GPU."""
     if device.type != "cpu":
         return _MOST_IMAGES
@@ -271,7 +271,7 @@ def sensible_batch(imgsz: int, device: torch.device) -> int:
 
 def default_threads(threads: int) -> int:
     """Threads that read and classify, each with so many of torch: as many as there are cores for, at most 8."""
-    return max(1, min(MOST_BY_DEFAULT, usable_cores() // threads))
+    return max(1, min(MAX_DEFAULT_WORKERS, usable_cores() // threads))
 
 
 def predict_batches(

@@ -56,7 +56,7 @@ def build_classifier(model: str, n_classes: int) -> nn.Module:
     return classifier.train()
 
 
-def fuse(network: nn.Module) -> None:
+def fold_batch_norms(network: nn.Module) -> None:
     """Fold batch norms into the convolutions before them, for use alone: the answers stay the same but for rounding.
 
     Args:

@@ -16,7 +16,7 @@ from ..config import TrainConfig, TrainingJob
 from ..data.training_set import notes_on_sets
 from ..errors import SettingsError
 from ..evaluation.history import count_epochs
-from ..processes import read_ranks, run_jobs, sensible_processes
+from ..processes import default_processes, read_ranks, run_jobs
 from ..run_files import BEST_NAME, DATA_NAME
 from .image_cache import memory_limit
 from .run_folder import TrainResult, read_result, refuse_mixed_layout
@@ -43,7 +43,7 @@ def processes_for(config: TrainConfig, seeds: Sequence[int], processes: int | No
         return 1
     if processes is None:
         on_gpu = choose_device(config.device).type == "cuda"
-        processes = 1 if on_gpu else max(1, sensible_processes() // config.threads)
+        processes = 1 if on_gpu else max(1, default_processes() // config.threads)
     return min(processes, len(seeds))
 
 

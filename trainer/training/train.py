@@ -163,10 +163,10 @@ class RunWriter:
         run, config, data = self.job.run, self.config, self.data
         environment = self._environment(config)
         clear_run(run)
-        write_facts(run, config, data.summary, environment)
+        write_facts(run, config, data.summary | {"warnings": [text(one) for one in data.warnings]}, environment)
         if data.near:
             held_out = len(data.dataset.val) + len(data.dataset.test)
-            write_look_alike_page(run / NEAR_NAME, data.dataset.root, data.near, pictures=held_out)
+            write_look_alike_page(run / NEAR_NAME, data.dataset.root, data.near, images=held_out)
         draw_examples(run / EXAMPLES_NAME, self.images.train, config, parts=config.accumulate * self.group.count)
 
     def _resume(self) -> TrainConfig:

@@ -387,5 +387,5 @@ def test_a_file_that_is_no_picture_is_named(tmp_path: Path, content: bytes | Non
         Image.new("L", (64, 64), 3).save(path)
         content = path.read_bytes()[:60]
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"a\.png: cannot be read as a picture.*trainer check"):
+    with pytest.raises(DataError, match=r"a\.png: cannot be read as an image.*trainer check"):
         dataset_decode(path, 16)

@@ -11,7 +11,15 @@ from click.testing import CliRunner
 
 from sdcore.errors import DataError
 from trainer.cli import cli
-from trainer.data.dataset import count_images, count_labels, counts_as_json, data_parts, locate, notes_on, read_dataset
+from trainer.data.dataset import (
+    balance_notes,
+    count_images,
+    count_labels,
+    counts_as_json,
+    data_parts,
+    locate,
+    read_dataset,
+)
 
 
 def test_classes_are_sorted_and_images_in_natural_order(data: Path) -> None:
@@ -154,14 +162,14 @@ def test_an_empty_class_folder_is_a_class_without_images(photos: Path) -> None:
     counts = count_images(photos)
     assert counts.images["short"] == {"all": 0}
     assert counts.ratio("all") == 1, "the smallest class that has any"
-    assert "short: 0 images; fewer than 10 teach little" in notes_on(counts)
+    assert "short: 0 images; fewer than 10 teach little" in balance_notes(counts)
 
 
 def test_images_outside_of_classes_are_said(photos: Path, draw) -> None:  # type: ignore[no-untyped-def]
     draw(photos / "loose.png", "dirt", 1)
     counts = count_images(photos)
     assert (counts.unplaced, counts.total) == (1, 36)
-    assert notes_on(counts)[-1] == "1 image in no class folder"
+    assert balance_notes(counts)[-1] == "1 image in no class folder"
 
 
 def test_shares_and_ratio_of_nothing_are_undefined() -> None:
@@ -172,20 +180,20 @@ def test_shares_and_ratio_of_nothing_are_undefined() -> None:
 
 
 def test_imbalance_is_said_beyond_ten_times() -> None:
-    assert notes_on(count_labels(places(all__a=200, all__b=20), ("all",))) == []
-    assert notes_on(count_labels(places(all__a=201, all__b=20), ("all",))) == [
+    assert balance_notes(count_labels(places(all__a=200, all__b=20), ("all",))) == []
+    assert balance_notes(count_labels(places(all__a=201, all__b=20), ("all",))) == [
         "b: 20 images where a has 201, 10 times as many"
     ]
 
 
 def test_a_class_missing_from_a_part_is_said_but_not_when_the_part_is_empty() -> None:
     counts = count_labels(places(train__a=20, train__b=20, val__a=3), ("train", "val", "test"))
-    assert notes_on(counts) == ["b: no image in val"]
+    assert balance_notes(counts) == ["b: no image in val"]
 
 
 def test_a_test_set_that_names_no_defects_is_no_class_to_learn() -> None:
     counts = count_labels(places(train__Normal=20, train__a=20, test__Normal=5, test__Abnormal=5), ("train", "test"))
-    assert notes_on(counts) == ["a: no image in test"]
+    assert balance_notes(counts) == ["a: no image in test"]
 
 
 @pytest.mark.parametrize("make", [True, False])

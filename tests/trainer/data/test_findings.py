@@ -26,10 +26,10 @@ def seen(
 ) -> CheckedImage:
     part, label, _ = file.split("/")
     pixels = pixels or file
-    prints = Fingerprint(
+    fingerprints = Fingerprint(
         Path(file), None, sha256 or file, pixels, look, (96, 96), "RGB", "PNG", (), contrast=contrast, grid=grid
     )
-    return CheckedImage(file, part, label, prints)
+    return CheckedImage(file, part, label, fingerprints)
 
 
 def test_copies_are_grouped_and_those_across_splits_are_apart() -> None:
@@ -143,8 +143,8 @@ def outliers_seen(
 ) -> CheckedImage:
     cells = DRAWS.normal(level, 20, (64, 1)) + DRAWS.normal(0, 2, (64, 3)) + np.array([red, 0, 0])
     cells = np.clip(cells, 0, 255)
-    prints = Fingerprint(Path(file), size=size, contrast=contrast, grid=cells.astype(np.uint8).tobytes())
-    return CheckedImage(file, "all", file.split("/")[0], prints)
+    fingerprints = Fingerprint(Path(file), size=size, contrast=contrast, grid=cells.astype(np.uint8).tobytes())
+    return CheckedImage(file, "all", file.split("/")[0], fingerprints)
 
 
 def ordinary(count: int, label: str = "open") -> list[CheckedImage]:
@@ -239,7 +239,7 @@ def test_small_classes_and_loose_pictures_are_not_judged_by_look() -> None:
 def test_equal_pictures_do_not_make_the_least_difference_an_outlier() -> None:
     same = outliers_seen("open/0")
     nearly = CheckedImage(
-        "open/x", "all", "open", Fingerprint(Path("x"), size=(96, 96), contrast=41.0, grid=same.print.grid)
+        "open/x", "all", "open", Fingerprint(Path("x"), size=(96, 96), contrast=41.0, grid=same.fingerprint.grid)
     )
     assert find_look_outliers([*(same for _ in range(40)), nearly]) == []
 

@@ -88,7 +88,7 @@ def strip_text(output: Path, pixels_of: Path | None = None) -> None:
 
 def test_the_same_pixels_in_two_parts_are_refused_whatever_the_format(data: Path) -> None:
     save_anew(data / "train" / "dirt" / "1.png", data / "test" / "dirt" / "99.bmp")
-    with pytest.raises(LeakageError, match=r"1\.png = .*99\.bmp: the same pixels .*1 such picture"):
+    with pytest.raises(LeakageError, match=r"1\.png = .*99\.bmp: the same pixels .*1 such image"):
         build_training_set(job_on(data))
 
 
@@ -105,9 +105,9 @@ def test_a_single_colour_in_two_parts_is_counted_said_and_refused_when_strict(da
         Image.new("RGB", (32, 32), "black").save(data / part / "Normal" / "flat.png")
     arm = build_training_set(job_on(data))
     assert arm.summary["single_coloured_across_parts"] == 2
-    assert arm.summary["warnings"] == [text(one) for one in arm.warnings]
-    assert [one for one in arm.warnings if text(one).startswith("2 single-coloured pictures have a twin")]
-    with pytest.raises(LeakageError, match=r"2 single-coloured pictures have a twin .*leave out --strict"):
+    assert arm.summary["warnings"] == list(arm.warnings)
+    assert [one for one in arm.warnings if text(one).startswith("2 single-coloured images have a twin")]
+    with pytest.raises(LeakageError, match=r"2 single-coloured images have a twin .*leave out --strict"):
         build_training_set(job_on(data, strict=True))
 
 
@@ -123,11 +123,11 @@ def test_twins_within_one_part_and_no_files_at_all_are_no_leak(tmp_path: Path) -
         picture = Image.new("L", (8, 8))
         picture.putpixel((1, 1), 255)
         picture.save(path)
-    prints = {one.path: one for one in fingerprint_files(paths)}
-    assert refuse_shared_pixels({"train": paths, "val": []}, prints) == 0
+    fingerprints = {one.path: one for one in fingerprint_files(paths)}
+    assert refuse_shared_pixels({"train": paths, "val": []}, fingerprints) == 0
     assert refuse_shared_pixels({}, {}) == 0
     with pytest.raises(LeakageError, match="the same pixels"):
-        refuse_shared_pixels({"train": paths[:1], "val": paths[1:]}, prints)
+        refuse_shared_pixels({"train": paths[:1], "val": paths[1:]}, fingerprints)
 
 
 # Generated images in val or test

@@ -168,7 +168,7 @@ def test_another_column_may_name_the_groups(photos: Path, tmp_path: Path) -> Non
 
 def test_links_share_the_file_and_give_the_same_split(photos: Path, tmp_path: Path) -> None:
     split(photos, tmp_path / "copies")
-    split(photos, tmp_path / "links", manner="link")
+    split(photos, tmp_path / "links", mode="link")
     assert split_read_table(tmp_path / "copies") == split_read_table(tmp_path / "links")
     for row in split_read_table(tmp_path / "links"):
         assert (tmp_path / "links" / row["file"]).samefile(photos / row["source"])
@@ -183,7 +183,7 @@ def test_where_links_are_not_possible_nothing_is_left(
 
     monkeypatch.setattr(os, "link", other_drive)
     with pytest.raises(SplitError, match="leave out --link to copy"):
-        split(photos, tmp_path / "data", manner="link")
+        split(photos, tmp_path / "data", mode="link")
     assert [entry.name for entry in tmp_path.iterdir()] == ["照片"]
 
 
@@ -365,8 +365,8 @@ def test_no_group_is_torn_and_every_image_is_there_once(
     shutil.rmtree(tmp_path / "out", ignore_errors=True)
     by = GroupBy(table=table)
     try:
-        one = split(photos, tmp_path / "out" / "data", val_share=val, group_by=by, manner="link")
-        many = split_folds(photos, tmp_path / "out" / "folds", folds=folds, val_share=val, group_by=by, manner="link")
+        one = split(photos, tmp_path / "out" / "data", val_share=val, group_by=by, mode="link")
+        many = split_folds(photos, tmp_path / "out" / "folds", folds=folds, val_share=val, group_by=by, mode="link")
     except SplitError as error:
         assert "group(s) of images" in str(error) or "cannot be spread" in str(error)  # noqa: PT017 - either outcome is right
         return
@@ -437,9 +437,9 @@ def test_folds_take_the_room_of_the_images_once_or_not_at_all(photos: Path, tmp_
     shared = split_folds(photos, tmp_path / "shared", folds=3)
     assert (shared.placed.copied, shared.placed.linked) == (36, 72)
     assert bytes_on_disk(tmp_path / "shared") == once
-    linked = split_folds(photos, tmp_path / "linked", folds=3, manner="link")
+    linked = split_folds(photos, tmp_path / "linked", folds=3, mode="link")
     assert (linked.placed.copied, linked.placed.linked) == (0, 108)
-    copied = split_folds(photos, tmp_path / "copied", folds=3, manner="copy")
+    copied = split_folds(photos, tmp_path / "copied", folds=3, mode="copy")
     assert (copied.placed.copied, copied.placed.linked) == (108, 0)
     assert bytes_on_disk(tmp_path / "copied") == 3 * once
     sources = {(path.stat().st_dev, path.stat().st_ino) for path in photos.rglob("*.png")}
@@ -452,13 +452,13 @@ def test_folds_take_the_room_of_the_images_once_or_not_at_all(photos: Path, tmp_
 @pytest.mark.parametrize("before", ["share", "link", "copy"])
 @pytest.mark.parametrize("after", ["share", "link", "copy"])
 def test_a_repeat_makes_of_it_what_is_asked(photos: Path, tmp_path: Path, before: str, after: str) -> None:
-    split_folds(photos, tmp_path / "folds", folds=2, manner=before)  # type: ignore[arg-type]
-    split_folds(photos, tmp_path / "fresh", folds=2, manner=after)  # type: ignore[arg-type]
-    again = split_folds(photos, tmp_path / "folds", folds=2, manner=after)  # type: ignore[arg-type]
+    split_folds(photos, tmp_path / "folds", folds=2, mode=before)  # type: ignore[arg-type]
+    split_folds(photos, tmp_path / "fresh", folds=2, mode=after)  # type: ignore[arg-type]
+    again = split_folds(photos, tmp_path / "folds", folds=2, mode=after)  # type: ignore[arg-type]
     assert (again.placed.copied + again.placed.linked == 0) is (before == after)
     assert files_below(tmp_path / "folds") == files_below(tmp_path / "fresh")
     assert bytes_on_disk(tmp_path / "folds") == bytes_on_disk(tmp_path / "fresh")
-    assert split_folds(photos, tmp_path / "folds", folds=2, manner=after).placed.linked == 0  # type: ignore[arg-type]
+    assert split_folds(photos, tmp_path / "folds", folds=2, mode=after).placed.linked == 0  # type: ignore[arg-type]
 
 
 def test_other_folds_in_the_same_place_are_refused(photos: Path, tmp_path: Path) -> None:
@@ -497,7 +497,7 @@ def test_where_links_are_not_possible_the_way_out_is_named(
     monkeypatch.setattr(os, "link", no_links)
     with pytest.raises(SplitError, match=r"Operation not permitted; .* add --copy"):
         split_folds(photos, tmp_path / "folds", folds=2)
-    assert split_folds(photos, tmp_path / "folds", folds=2, manner="copy").placed.copied == 72
+    assert split_folds(photos, tmp_path / "folds", folds=2, mode="copy").placed.copied == 72
 
 
 def test_a_class_with_fewer_groups_than_folds_is_refused(photos: Path, tmp_path: Path) -> None:

@@ -80,15 +80,15 @@ def test_the_control_arm_repeats_the_very_sources(data: Path, make_generated: Ma
 
 def test_arms_of_other_images_have_other_fingerprints(data: Path, make_generated: MakeGenerated) -> None:
     output = make_generated(train_sources(data, "dirt", 1), count=1)
-    prints = [
+    fingerprints = [
         build_training_set(job_on(data)).summary["fingerprint"],
         build_training_set(job_on(data, generated=[output])).summary["fingerprint"],
         build_training_set(job_on(data, control_for=[output])).summary["fingerprint"],
     ]
-    assert len(set(prints)) == 3
-    assert build_training_set(job_on(data)).summary["fingerprint"] == prints[0]
+    assert len(set(fingerprints)) == 3
+    assert build_training_set(job_on(data)).summary["fingerprint"] == fingerprints[0]
     shutil.copy(data / "val" / "dirt" / "9.png", data / "val" / "dirt" / "10.png")
-    assert build_training_set(job_on(data)).summary["fingerprint"] != prints[0]
+    assert build_training_set(job_on(data)).summary["fingerprint"] != fingerprints[0]
 
 
 @pytest.mark.parametrize("part", ["val", "test"])

@@ -53,7 +53,7 @@ def test_a_wide_picture_is_squeezed_and_loses_no_edge(tmp_path: Path) -> None:
 
 def test_a_picture_that_cannot_be_read_is_named_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"\x89PNG")
-    with pytest.raises(DataError, match=r"a\.png: cannot be read as a picture .*trainer check"):
+    with pytest.raises(DataError, match=r"a\.png: cannot be read as an image .*trainer check"):
         decode(tmp_path / "a.png", 32)
 
 

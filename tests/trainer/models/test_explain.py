@@ -22,7 +22,7 @@ from trainer.models.explain import (
     HeatBox,
     explain,
     find_hot_box,
-    fuse,
+    fuse_maps,
     gradients_and_activations,
     heat_maps,
     read_upright,
@@ -164,9 +164,9 @@ def test_what_cannot_be_explained_is_said_before_anything_is_computed(spotted: P
     with pytest.raises(DataError, match="no images in this folder"):
         explain(spotted, tmp_path)
     (tmp_path / "b.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"b\.png: cannot be read as a picture"):
+    with pytest.raises(DataError, match=r"b\.png: cannot be read as an image"):
         found_in(spotted, tmp_path)
-    with pytest.raises(DataError, match=r"b\.png: cannot be read as a picture"):
+    with pytest.raises(DataError, match=r"b\.png: cannot be read as an image"):
         read_upright(tmp_path / "b.png")
 
 
@@ -243,7 +243,7 @@ def test_the_heat_is_layer_cam_of_three_layers_multiplied(network: nn.Module) ->
     assert [tuple(one.shape[1:]) for one in evidence] == [(16, 16), (8, 8), (4, 4)]
     found = heat_maps(network, pixels, [1, 3], [0])
     assert found.shape == (2, 64, 64)
-    assert np.allclose(found, fuse(evidence, (64, 64)), atol=1e-4)
+    assert np.allclose(found, fuse_maps(evidence, (64, 64)), atol=1e-4)
 
 
 def test_explaining_leaves_no_gradients_or_hooks_behind(network: nn.Module) -> None:
@@ -259,7 +259,7 @@ def test_fused_maps_are_1_where_all_agree_and_0_where_one_is_silent() -> None:
     coarse[0, 1, 0] = 5.0
     fine[0, 14, 1] = fine[0, 1, 14] = 0.01
     fine[1] = -1.0
-    found = fuse([fine, coarse], (32, 32))
+    found = fuse_maps([fine, coarse], (32, 32))
     row, column = np.unravel_index(found[0].argmax(), (32, 32))
     assert 27 <= row <= 30
     assert 1 <= column <= 4

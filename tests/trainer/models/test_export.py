@@ -22,7 +22,7 @@ from sdcore.onnx_classifier import FORMAT_NAME, VERSION, read_metadata
 from trainer.cli import cli
 from trainer.data.transforms import decode
 from trainer.errors import ExportError
-from trainer.models.classifier import Format, chosen_point
+from trainer.models.classifier import Format, embedded_threshold
 from trainer.models.decision_threshold import DecisionThreshold, write_operating_point
 from trainer.models.export import export
 from trainer.models.predict import PredictOptions, predict, predict_folder, write_stream
@@ -233,7 +233,7 @@ def test_wrong_metadata_is_refused(change: dict[str, str | None], words: str) ->
     read_metadata({key: text for key, text in texts.items() if text is not None}, Path("m.onnx"))
     texts |= change
     with pytest.raises((ModelFileError, SettingsError), match=words):
-        chosen_point(
+        embedded_threshold(
             read_metadata({key: text for key, text in texts.items() if text is not None}, Path("m.onnx")),
             Path("m.onnx"),
         )

@@ -26,10 +26,10 @@ from trainer.models.decision_threshold import DecisionThreshold, write_operating
 from trainer.models.image_list import list_files, list_named_images, read_paths
 from trainer.models.predict import (
     PredictOptions,
+    default_batch_size,
     default_threads,
     predict,
     predict_folder,
-    sensible_batch,
     write_stream,
 )
 from trainer.models.predictions import open_predictions, read_predictions
@@ -94,7 +94,7 @@ def test_what_cannot_be_predicted_is_said(trained_run: Trained, tmp_path: Path) 
         predict_folder(run, data / "test", PredictOptions(batch_size=0), progress=False)
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"b\.png: cannot be read as a picture"):
+    with pytest.raises(DataError, match=r"b\.png: cannot be read as an image"):
         predict_folder(run, tmp_path, progress=False)
 
 
@@ -171,8 +171,8 @@ def test_threads_change_no_bit_and_leave_torch_as_it_was(trained_run: Trained) -
 
 def test_by_default_batches_shrink_with_the_size_of_the_images_on_a_cpu_alone() -> None:
     sizes = (32, 64, 128, 224, 640, 1280)
-    assert [sensible_batch(size, torch.device("cpu")) for size in sizes] == [64, 64, 49, 16, 1, 1]
-    assert {sensible_batch(size, torch.device("cuda")) for size in sizes} == {64}
+    assert [default_batch_size(size, torch.device("cpu")) for size in sizes] == [64, 64, 49, 16, 1, 1]
+    assert {default_batch_size(size, torch.device("cuda")) for size in sizes} == {64}
 
 
 def test_by_default_threads_and_workers_together_fill_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +216,7 @@ def test_an_unreadable_image_stops_all_and_leaves_no_file(trained_run: Trained, 
     run, data = trained_run
     shutil.copytree(data / "test", tmp_path / "in")
     (tmp_path / "in" / "划痕" / "9.png").write_bytes(b"broken")
-    with pytest.raises(DataError, match=r"9\.png: cannot be read as a picture"):
+    with pytest.raises(DataError, match=r"9\.png: cannot be read as an image"):
         write_stream(predict(run, tmp_path / "in"), tmp_path / "p.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
@@ -230,7 +230,7 @@ def test_unreadable_images_can_be_passed_over_and_are_named(trained_run: Trained
     arguments = ["predict", str(run), "-", "-o", str(tmp_path / "p.csv"), "--skip-unreadable"]
     done = CliRunner().invoke(cli, arguments, input=names.encode())
     assert done.exit_code == 1
-    assert "broken.png: cannot be read as a picture" in done.stderr
+    assert "broken.png: cannot be read as an image" in done.stderr
     assert "nowhere.png: no such file" in done.stderr
     assert "2 of 3 images were passed over" in done.stderr
     assert "1 named more than once" in done.stderr

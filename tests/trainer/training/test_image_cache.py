@@ -75,7 +75,7 @@ def test_a_damaged_file_is_made_again(paths: list[Path], tmp_path: Path) -> None
 
 def test_an_unreadable_picture_is_named_and_leaves_no_file(paths: list[Path], tmp_path: Path) -> None:
     paths[3].write_bytes(b"\x89PNG")
-    with pytest.raises(DataError, match=r"焊盘 3\.png: cannot be read as a picture"):
+    with pytest.raises(DataError, match=r"焊盘 3\.png: cannot be read as an image"):
         decode_all(paths, 32, progress=False, limit_bytes=0, folder=tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
