@@ -29,7 +29,7 @@ def number(src: Path, dest: Path) -> None:
     """
     from sdcore.progress import progress_bar
 
-    from ..sources.numbering import MAPPING_NAME
+    from ..manifest.tables import MAPPING_NAME
     from ..sources.numbering import number_images as number_photos
 
     result = number_photos(src, dest, track=progress_bar)

@@ -204,15 +204,18 @@ def write_crops(path: Path, rows: Iterable[CropRow]) -> None:
     write_bytes_atomically(path, text.getvalue().encode("utf-8-sig"))
 
 
-def read_crops(path: Path) -> dict[str, CropRow]:
+def read_crops(path: Path, *, advice: str = "restore it, or choose another DEST") -> dict[str, CropRow]:
     """Rows by crop; none when there is no table yet.
 
+    Args:
+        path: of the table.
+        advice: what to do about a damaged table, for the message.
+
     Raises:
-        OutputError: not a table that `write_crops` wrote; names the line.
+        OutputError: not a table that `write_crops` wrote, or a crop from two photos; names the line.
     """
     if not path.exists():
         return {}
-    advice = "restore it, or choose another DEST"
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = list(csv.reader(file, strict=True))
@@ -220,7 +223,7 @@ def read_crops(path: Path) -> dict[str, CropRow]:
         raise OutputError(f"{path}: not a table that 'sdclient crop' wrote ({error}); {advice}") from error
     if not lines or tuple(lines[0]) != CROPS_COLUMNS:
         raise OutputError(f"{path}: line 1: expected the columns {', '.join(CROPS_COLUMNS)}; {advice}")
-    rows = {}
+    rows: dict[str, CropRow] = {}
     for number, cells in enumerate(lines[1:], start=2):
         try:
             crop, class_name, photo, digest, *lengths = cells
@@ -230,10 +233,17 @@ def read_crops(path: Path) -> dict[str, CropRow]:
             raise OutputError(
                 f"{path}: line {number}: found {cells}; expected {', '.join(CROPS_COLUMNS)}; {advice}"
             ) from error
-        rows[crop] = CropRow(crop, class_name, photo, digest, x, y, width, height, left, top, right, bottom)
+        row = CropRow(crop, class_name, photo, digest, x, y, width, height, left, top, right, bottom)
+        if rows.setdefault(crop, row).photo_sha256 != digest:
+            raise OutputError(
+                f"{path}: line {number}: {crop!r} is from {rows[crop].photo!r} already; "
+                f"expected one photo a crop; {advice}"
+            )
+        rows[crop] = row
     return rows
 
 
+MAPPING_NAME = "mapping.csv"
 MAPPING_COLUMNS = ("class", "old_name", "new_name", "sha256")
 
 
@@ -265,7 +275,11 @@ def original_names(mapping: Path) -> dict[str, str]:
 
 
 def write_mapping(path: Path, rows: Iterable[MappingRow]) -> None:
-    """Write the table in one step."""
+    """Write the table in one step.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(MAPPING_COLUMNS)
@@ -273,11 +287,18 @@ def write_mapping(path: Path, rows: Iterable[MappingRow]) -> None:
     write_bytes_atomically(path, text.getvalue().encode("utf-8-sig"))
 
 
-def read_mapping(path: Path) -> list[MappingRow]:
-    """Rows of a former run; none when there was none."""
+def read_mapping(path: Path, *, advice: str = "restore it, or number into a new folder") -> list[MappingRow]:
+    """Rows of a former run; none when there was none.
+
+    Args:
+        path: of the table.
+        advice: what to do about a damaged table, for the message.
+
+    Raises:
+        SourceError: not a table that `write_mapping` wrote; names the line.
+    """
     if not path.exists():
         return []
-    advice = "restore it, or number into a new folder"
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = [cells for cells in csv.reader(file, strict=True) if cells]
@@ -288,7 +309,7 @@ def read_mapping(path: Path) -> list[MappingRow]:
     rows = []
     for index, cells in enumerate(lines[1:], start=2):
         name = Path(cells[2]) if len(cells) == len(MAPPING_COLUMNS) else Path()
-        if not (name.stem.isascii() and name.stem.isdecimal() and name.name == str(name)):
+        if not (name.stem.isascii() and name.stem.isdecimal() and name.name == str(name) and all(cells)):
             raise SourceError(f"{path}: line {index}: found {cells}; expected {', '.join(MAPPING_COLUMNS)}; {advice}")
         rows.append(MappingRow(*cells))
     return rows

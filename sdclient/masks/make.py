@@ -14,8 +14,7 @@ from sdcore.images.folders import SkippedFile, is_image_name, list_entries
 from sdcore.progress import ProgressTracker, no_progress
 
 from ..errors import MaskError
-from ..manifest.tables import original_names
-from ..sources.numbering import MAPPING_NAME
+from ..manifest.tables import MAPPING_NAME, original_names
 from ..sources.source import Source, check_destination, image_size
 from .mask import encode_mask, grow_and_feather, mask_path
 

@@ -16,10 +16,8 @@ from sdcore.images.folders import SkippedFile, is_image_name, list_entries, natu
 from sdcore.progress import ProgressTracker, no_progress
 
 from ..errors import OutputError, SourceError
-from ..manifest.tables import EXPORTED_NAME, MappingRow, read_exported, read_mapping, write_mapping
+from ..manifest.tables import EXPORTED_NAME, MAPPING_NAME, MappingRow, read_exported, read_mapping, write_mapping
 from .source import check_destination, read_photo
-
-MAPPING_NAME = "mapping.csv"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""The images of SRC with their groups.
+"""The images of SRC with their groups: by a pattern, a table, or the photograph that crops were cut from.
 
-`crops.csv` names the photograph of every crop. `mapping.csv` names what every numbered image was called before,
-so that numbered crops still find their photograph.
+`crops.csv` of `sdclient crop` names the photograph of every crop. `mapping.csv` of `sdclient number` gives the former
+name of every numbered image, so that numbered crops still find their photograph.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from sdclient.errors import OutputError, SourceError
 from sdclient.manifest.database import MANIFEST_NAME
+from sdclient.manifest.tables import CROPS_NAME, MAPPING_NAME, CropRow, MappingRow, read_crops, read_mapping
 from sdcore.images.folders import LabelledImage, list_labelled_images
 
 from ..errors import GeneratedSetError, SplitError
@@ -29,20 +31,20 @@ from .provenance import read_parents, record_folders, recorded_images
 
 @dataclass(frozen=True)
 class GroupBy:
-    """How images are grouped where that is said; else by what SRC itself tells, or each by itself."""
+    """How the user groups images. By default the tables in SRC name the groups; without them each image is one."""
 
     pattern: str | None = None
-    """Regular expression searched in an image's path below its class folder; its first parentheses name the group."""
+    """Regular expression, searched in an image's path below its class folder; its first parentheses name the group."""
     table: Path | None = None
     """CSV with the columns `file` (relative to SRC) and `column`."""
     column: str = "group"
     crops: Path | None = None
-    """A `crops.csv` of `sdclient crop` that does not lie in SRC."""
+    """A `crops.csv` of `sdclient crop` outside SRC."""
 
 
 @dataclass(frozen=True)
 class SourceImages:
-    """What there is to divide; every sequence in the order of the images."""
+    """The images to divide; every sequence is in their order."""
 
     names: tuple[str, ...]
     """Relative to SRC, forward slashes."""
@@ -51,9 +53,9 @@ class SourceImages:
     """SHA-256 of the files' bytes."""
     groups: tuple[str, ...]
     grouping: str
-    """In one line: how many groups, and by what."""
+    """In one line: how many groups there are and what names them."""
     notes: tuple[str, ...]
-    """What else a user should know, one sentence each."""
+    """For the user, one sentence each."""
 
     def contradictions(self) -> tuple[tuple[str, str], ...]:
         """Pairs of files with the same bytes in different classes: one of the two labels is wrong."""
@@ -78,13 +80,13 @@ def read_source(
     Args:
         source: one folder per class.
         group_by: what names the groups.
-        require: called with groups, classes and what names the groups, before the images are read, which may take
-            long, and again when identical ones are joined; raises where a class has too few groups.
+        require: called with groups, classes and what names the groups; raises where a class has too few groups.
+            Called before the images are read, since reading may take long, and again when identical ones are joined.
         progress: show bars on stderr.
 
     Raises:
-        SplitError: an unreadable image, a generated one, one without a group, one that is not the file
-            `mapping.csv` speaks of, or what `require` raises.
+        SplitError: an image that is unreadable, generated, without a group or not the file that `mapping.csv`
+            records, or what `require` raises.
         DataError: SRC has no class folders, or an empty one.
     """
     images = list_labelled_images(source)
@@ -99,7 +101,7 @@ def read_source(
     grouping = group_by_rule(
         names, pattern=group_by.pattern, table=group_by.table, column=group_by.column, photos=photos
     )
-    if group_by.crops is not None and not any(photos.photo_of(name) for name in names):
+    if group_by.crops is not None and not any(photos.crop_of(name) for name in names):
         raise SplitError(
             f"{group_by.crops}: names none of the images of {source}; expected the table of the 'sdclient crop' that "
             "cut them (for numbered ones, with mapping.csv in SRC)"
@@ -118,7 +120,7 @@ def read_source(
         require(groups, labels, f"{grouping.basis}; images with identical pixels are one group")
     if plain:
         number = sum(key is None for key in keys)
-        notes += (f"{number} identical images of a single colour lie in several groups and were let stay there",)
+        notes += (f"{number} identical images of a single colour lie in several groups and were left there",)
     return SourceImages(
         tuple(names),
         tuple(labels),
@@ -130,7 +132,7 @@ def read_source(
 
 
 def _refuse_generated(source: Path, images: Sequence[LabelledImage], *, progress: bool) -> None:
-    """Refuse images that say themselves, or of which a manifest or an export in SRC says, that they were generated."""
+    """Refuse images that their own text chunk, or a manifest or an export in SRC, marks as generated."""
     recorded: dict[Path, Path] = {}
     for output in record_folders(source):
         try:
@@ -146,16 +148,16 @@ def _refuse_generated(source: Path, images: Sequence[LabelledImage], *, progress
         try:
             marked = read_parents(image.path) is not None
         except OSError:
-            continue  # reading it says why
+            continue  # refused with the reason when it is read
         if marked or output_of(image.path) is not None:
             found.append(image.path)
     if found:
         records = [one for one in map(output_of, found) if one is not None]
         sets = [one for one in records if (one / MANIFEST_NAME).is_file()]
-        told = f"as a record in {records[0]} says" if records else "by its text chunk 'sdclient'"
+        evidence = f"as a record in {records[0]} says" if records else "by its text chunk 'sdclient'"
         raise SplitError(
-            f"{found[0]}: a generated image, {told} ({len(found)} such image(s)); results on val and test must come "
-            f"from real images alone: take them out of {source}, split the real ones, and train with "
+            f"{found[0]}: a generated image, {evidence} ({len(found)} such image(s)); results on val and test must "
+            f"come from real images alone: take them out of {source}, split the real ones, and train with "
             f"'trainer train DATA --generated {sets[0] if sets else 'OUTPUT'}'"
         )
 
@@ -173,9 +175,9 @@ def _read_all(source: Path, images: Sequence[LabelledImage], *, progress: bool) 
 
 
 def _plain_across_groups(groups: Sequence[str], fingerprints: Sequence[Fingerprint]) -> set[str]:
-    """Pixels of single-coloured images in several groups; they tell nothing of where they come from.
+    """Pixels of single-coloured images in several groups; they say nothing about their origin.
 
-    One blank tile of each photograph would else make one group of all photographs.
+    Without this exception one blank tile of each photograph would join all photographs into one group.
     """
     groups_of: dict[str, set[str]] = defaultdict(set)
     path_of = {}
@@ -192,8 +194,8 @@ def _refuse_renumbered(
         former = photos.numbered.get(name)
         if former is not None and former.sha256 != one.sha256:
             raise SplitError(
-                f"{source / name}: other bytes than the {former.name} that {photos.mapping_path} speaks of; put that "
-                f"back, or take its line out of the table: then it is an image of its own"
+                f"{source / name}: other bytes than the {photos.former_name(name)} that {photos.mapping_path} records; "
+                "put that back, or take its line out of the table: then it is an image of its own"
             )
 
 
@@ -206,7 +208,7 @@ class Grouping:
     basis: str
     """What names the groups, in words."""
     notes: tuple[str, ...] = ()
-    """What else a user should know, one sentence each."""
+    """For the user, one sentence each."""
 
 
 def group_by_rule(
@@ -217,7 +219,7 @@ def group_by_rule(
     column: str = "group",
     photos: PhotoTables | None = None,
 ) -> Grouping:
-    """Name the group of each image. A pattern or a table wins over what is known of photographs.
+    """Name the group of each image. A pattern or a table wins over the photographs.
 
     Args:
         names: `<class>/<path>`, forward slashes.
@@ -250,12 +252,12 @@ def group_by_rule(
 
 
 def join_equal(groups: Sequence[str], keys: Sequence[str | None], *, names: Sequence[str]) -> list[str]:
-    """Merge the groups of images with the same key; a merged group has the first in order of its names.
+    """Merge the groups of images with the same key; a merged group gets the name that sorts first.
 
     Args:
         groups: (N,) group of each image.
         keys: (N,) None joins nothing.
-        names: (N,) order in which images are gone through, so that the outcome does not depend on theirs.
+        names: (N,) images are visited in the order of these, so that the result does not depend on the input's order.
     """
     leader: dict[str, str] = {}
 
@@ -274,12 +276,12 @@ def join_equal(groups: Sequence[str], keys: Sequence[str | None], *, names: Sequ
 
 
 def _by_photo(names: Sequence[str], photos: PhotoTables) -> Grouping:
-    found = [photos.photo_of(name) for name in names]
-    crops = sum(photo is not None for photo in found)
-    groups = [name if photo is None else photo.name for name, photo in zip(names, found, strict=True)]
-    # One photograph may lie under two names.
-    groups = join_equal(groups, [photo.sha256 if photo else None for photo in found], names=names)
-    number = len({group for group, photo in zip(groups, found, strict=True) if photo})
+    rows = [photos.crop_of(name) for name in names]
+    crops = sum(row is not None for row in rows)
+    groups = [name if row is None else row.photo for name, row in zip(names, rows, strict=True)]
+    # One photograph may have two names.
+    groups = join_equal(groups, [row.photo_sha256 if row else None for row in rows], names=names)
+    number = len({group for group, row in zip(groups, rows, strict=True) if row})
     notes = photos.notes
     if crops < len(names):
         notes += (f"{len(names) - crops} of {len(names)} images are not in {photos.crops_path}: each stands by itself",)
@@ -333,103 +335,56 @@ def _read_groups(table: Path, column: str) -> Mapping[str, str]:
     return groups
 
 
-CROPS_NAME = "crops.csv"
-MAPPING_NAME = "mapping.csv"
-_CROPS_COLUMNS = ("crop", "photo", "photo_sha256")
-_MAPPING_COLUMNS = ("class", "old_name", "new_name", "sha256")
-
-
-@dataclass(frozen=True)
-class Photo:
-    """A photograph that crops were cut from."""
-
-    name: str
-    """Relative to the photographs' folder, forward slashes."""
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Numbered:
-    """What a numbered image was before."""
-
-    name: str
-    """`<class>/<name>`."""
-    sha256: str
-
-
 @dataclass(frozen=True)
 class PhotoTables:
-    """What is known of the images of a folder; nothing, where there is no table."""
+    """What `sdclient crop` and `sdclient number` wrote about the images of a folder; empty where there is no table."""
 
     crops_path: Path | None = None
     mapping_path: Path | None = None
-    photos: Mapping[str, Photo] = field(default_factory=dict)
-    """By crop."""
-    numbered: Mapping[str, Numbered] = field(default_factory=dict)
+    crops: Mapping[str, CropRow] = field(default_factory=dict)
+    """By crop; each row names its photograph."""
+    numbered: Mapping[str, MappingRow] = field(default_factory=dict)
     """By `<class>/<number>.<suffix>`."""
 
     def former_name(self, name: str) -> str:
-        """What an image was called before numbering; its name where that is not known."""
-        return self.numbered[name].name if name in self.numbered else name
+        """What an image was called before numbering, `<class>/<name>`; its name where that is not known."""
+        row = self.numbered.get(name)
+        return name if row is None else f"{row.class_name}/{row.old_name}"
 
-    def photo_of(self, name: str) -> Photo | None:
-        """The photograph an image was cut from."""
-        return self.photos.get(self.former_name(name))
+    def crop_of(self, name: str) -> CropRow | None:
+        """The row of an image that was cut from a photograph."""
+        return self.crops.get(self.former_name(name))
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know where the tables do not tell all."""
+        """What a user should know where the tables are incomplete."""
         if self.mapping_path is None or self.crops_path is not None:
             return ()
         note = (
-            f"{self.mapping_path} tells no photographs; if 'sdclient crop' cut these images, name its {CROPS_NAME} "
+            f"{self.mapping_path} names no photographs; if 'sdclient crop' cut these images, name its {CROPS_NAME} "
             "by --crops, so that crops of one photograph stay together"
         )
         return (note,)
 
 
 def read_photo_tables(source: Path, crops: Path | None = None) -> PhotoTables:
-    """Read the tables that lie in a folder of class folders.
+    """Read the tables in a folder of class folders.
 
     Args:
         source: SRC.
-        crops: a `crops.csv` that lies elsewhere; used instead of one in SRC.
+        crops: a `crops.csv` elsewhere; used instead of one in SRC.
 
     Raises:
-        SplitError: a table that cannot be read, or `crops` is not there.
+        SplitError: a table that cannot be read, or `crops` does not exist.
     """
+    if crops is not None and not crops.is_file():
+        raise SplitError(f"{crops}: no such file; expected a table that 'sdclient crop' wrote")
     mapping_path = source / MAPPING_NAME if (source / MAPPING_NAME).is_file() else None
     crops_path = crops or (source / CROPS_NAME if (source / CROPS_NAME).is_file() else None)
-    numbered: dict[str, Numbered] = {}
-    photos: dict[str, Photo] = {}
-    if mapping_path is not None:
-        for _, row in _read(mapping_path, _MAPPING_COLUMNS, "sdclient number"):
-            former = Numbered(f"{row['class']}/{row['old_name']}", row["sha256"])
-            numbered[f"{row['class']}/{row['new_name']}"] = former
-    if crops_path is not None:
-        for line, row in _read(crops_path, _CROPS_COLUMNS, "sdclient crop"):
-            photo = Photo(row["photo"], row["photo_sha256"])
-            if photos.setdefault(row["crop"], photo) != photo:
-                raise SplitError(
-                    f"{crops_path}, line {line}: {row['crop']!r} is from {photos[row['crop']].name!r} already; "
-                    "expected one photograph a crop"
-                )
-    return PhotoTables(crops_path, mapping_path, photos, numbered)
-
-
-def _read(path: Path, columns: tuple[str, ...], author: str) -> list[tuple[int, dict[str, str]]]:
-    """Line number and cells of every line; the columns asked for are filled."""
     advice = "restore it, or take it out of SRC and name the groups by --group-by or --groups"
     try:
-        lines = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True)
-        rows = list(lines)
-    except FileNotFoundError as error:
-        raise SplitError(f"{path}: no such file; expected a table that '{author}' wrote") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise SplitError(f"{path}: not a table that '{author}' wrote ({error}); {advice}") from error
-    if not set(columns) <= set(lines.fieldnames or ()):
-        raise SplitError(f"{path}, line 1: expected the columns {', '.join(columns)} of '{author}'; {advice}")
-    for line, row in enumerate(rows, start=2):
-        if not all(row[name] for name in columns):
-            raise SplitError(f"{path}, line {line}: expected {', '.join(columns)}, all of them filled; {advice}")
-    return list(enumerate(rows, start=2))
+        numbered = {row.copy: row for row in read_mapping(mapping_path, advice=advice)} if mapping_path else {}
+        rows = read_crops(crops_path, advice=advice) if crops_path else {}
+    except (OutputError, SourceError) as error:
+        raise SplitError(str(error)) from error
+    return PhotoTables(crops_path, mapping_path, rows, numbered)

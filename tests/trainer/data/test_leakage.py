@@ -106,7 +106,7 @@ def test_a_single_colour_in_two_parts_is_counted_said_and_refused_when_strict(da
     arm = build_training_set(job_on(data))
     assert arm.summary["single_coloured_across_parts"] == 2
     assert arm.summary["warnings"] == list(arm.warnings)
-    assert [one for one in arm.warnings if text(one).startswith("2 single-coloured images have a twin")]
+    assert [one for one in arm.warnings if text(one).startswith("2 single-coloured pictures have a twin")]
     with pytest.raises(LeakageError, match=r"2 single-coloured images have a twin .*leave out --strict"):
         build_training_set(job_on(data, strict=True))
 

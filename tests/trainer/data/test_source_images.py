@@ -1,4 +1,4 @@
-""""""
+"""How the images of SRC are listed, grouped and refused."""
 
 from __future__ import annotations
 
@@ -14,15 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from sdclient.manifest.tables import CROPS_COLUMNS, CROPS_NAME, MAPPING_COLUMNS, CropRow
-from sdclient.manifest.tables import write_crops as tables_write_crops
-from sdclient.sources.numbering import MAPPING_NAME, number_images
+from sdclient.manifest.tables import CROPS_COLUMNS, MAPPING_COLUMNS, CropRow, MappingRow, write_crops
+from sdclient.sources.numbering import number_images
 from trainer.cli import cli
-from trainer.data import source_images
 from trainer.data.source_images import (
     GroupBy,
-    Numbered,
-    Photo,
     PhotoTables,
     group_by_rule,
     join_equal,
@@ -62,18 +58,22 @@ def test_generated_images_are_refused_by_a_manifest_in_the_source(
         split(photos, tmp_path / "data")
 
 
-def write_crops(photos: Path, per_photo: int, dest: Path) -> None:
+def write_crops_of(photos: Path, per_photo: int, dest: Path) -> None:
     """A `crops.csv` by which the pictures of each class were cut, so many from one photograph."""
-    lines = ["crop,class,photo,photo_sha256"]
+    rows = []
     for path in photos.rglob("*.png"):
         name, label = path.relative_to(photos).as_posix(), path.parent.name
         photo = f"{label}/板{(int(path.stem) - 1) // per_photo}.jpg"
-        lines.append(f"{name},{label},{photo},{hashlib.sha256(photo.encode()).hexdigest()}")
-    dest.write_text("\n".join(lines), encoding="utf-8-sig")
+        rows.append(crop_row(name, photo, hashlib.sha256(photo.encode()).hexdigest()))
+    write_crops(dest, rows)
+
+
+def crop_row(crop: str, photo: str, photo_sha256: str) -> CropRow:
+    return CropRow(crop, crop.partition("/")[0], photo, photo_sha256, 0, 0, 64, 64, None, None, None, None)
 
 
 def test_crops_of_one_photograph_stay_together_unasked(photos: Path, tmp_path: Path) -> None:
-    write_crops(photos, 3, photos / "crops.csv")
+    write_crops_of(photos, 3, photos / "crops.csv")
     result = split(photos, tmp_path / "data")
     parts = defaultdict(set)
     for row in result.rows:
@@ -87,7 +87,7 @@ def test_crops_of_one_photograph_stay_together_unasked(photos: Path, tmp_path: P
 
 
 def test_numbered_crops_stay_together_by_both_tables(photos: Path, tmp_path: Path) -> None:
-    write_crops(photos, 3, tmp_path / "crops.csv")
+    write_crops_of(photos, 3, tmp_path / "crops.csv")
     sources = tmp_path / "sources"
     number_images(photos, sources)
     assert "by --crops" in split(sources, tmp_path / "alone").notes[0]
@@ -98,21 +98,21 @@ def test_numbered_crops_stay_together_by_both_tables(photos: Path, tmp_path: Pat
     split(sources, tmp_path / "both")
     assert (tmp_path / "both" / "split.csv").read_bytes() == (tmp_path / "data" / "split.csv").read_bytes()
     assert CliRunner().invoke(cli, [*command, "--group-by", "(.)"]).exit_code == 2
-    (tmp_path / "other.csv").write_text("crop,photo,photo_sha256\ndirt/99.png,a.jpg,aa\n", encoding="utf-8")
+    write_crops(tmp_path / "other.csv", [crop_row("dirt/99.png", "a.jpg", "aa")])
     with pytest.raises(SplitError, match=r"other\.csv: names none of the images of .*sources"):
         split(sources, tmp_path / "none", group_by=GroupBy(crops=tmp_path / "other.csv"))
     shutil.copy(photos / "dirt" / "5.png", sources / "dirt" / "1.png")
-    with pytest.raises(SplitError, match=r"1\.png: other bytes than the dirt/1\.png that .*mapping\.csv speaks of"):
+    with pytest.raises(SplitError, match=r"1\.png: other bytes than the dirt/1\.png that .*mapping\.csv records"):
         split(sources, tmp_path / "changed")
 
 
-def test_blank_pictures_do_not_tie_all_photographs_together(photos: Path, tmp_path: Path) -> None:
+def test_blank_images_do_not_tie_all_photographs_together(photos: Path, tmp_path: Path) -> None:
     for k in range(1, 13, 3):
         Image.new("L", (32, 32), 0).save(photos / "Normal" / f"{k}.png")
-    write_crops(photos, 3, photos / "crops.csv")
+    write_crops_of(photos, 3, photos / "crops.csv")
     result = split(photos, tmp_path / "data")
     assert len({row.group for row in result.rows}) == 12
-    assert result.notes == ("4 identical pictures of a single colour lie in several groups and were let stay there",)
+    assert result.notes == ("4 identical images of a single colour lie in several groups and were left there",)
 
 
 def test_too_few_groups_are_refused_before_the_images_are_read(photos: Path, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_too_few_groups_are_refused_before_the_images_are_read(photos: Path, tmp
         split(photos, tmp_path / "data", group_by=GroupBy(pattern=r"\.(png)$"))
 
 
-def test_groups_that_identical_pictures_make_too_few_are_explained(photos: Path, tmp_path: Path) -> None:
+def test_groups_that_identical_images_make_too_few_are_explained(photos: Path, tmp_path: Path) -> None:
     for path in (photos / "划痕").glob("*.png"):
         if path.name != "1.png":
             shutil.copy(photos / "划痕" / "1.png", path)
@@ -165,21 +165,26 @@ def test_without_a_word_each_image_stands_by_itself() -> None:
 def test_crops_of_one_photograph_are_one_group_across_classes_and_names() -> None:
     tables = PhotoTables(
         crops_path=Path("crops.csv"),
-        photos={
-            "划痕/a_1.png": Photo("板1.jpg", "aa"),
-            "Normal/a_2.png": Photo("板1.jpg", "aa"),
-            "Normal/b_1.png": Photo("copy of 板1.jpg", "aa"),
-            "Normal/c_1.png": Photo("板2.jpg", "bb"),
+        crops={
+            crop: crop_row(crop, photo, photo_sha256)
+            for crop, photo, photo_sha256 in (
+                ("划痕/a_1.png", "板1.jpg", "aa"),
+                ("Normal/a_2.png", "板1.jpg", "aa"),
+                ("Normal/b_1.png", "copy of 板1.jpg", "aa"),
+                ("Normal/c_1.png", "板2.jpg", "bb"),
+            )
         },
     )
-    grouping = group_by_rule([*tables.photos, "Normal/other.png"], photos=tables)
+    grouping = group_by_rule([*tables.crops, "Normal/other.png"], photos=tables)
     assert grouping.groups == ("copy of 板1.jpg",) * 3 + ("板2.jpg", "Normal/other.png")
     assert grouping.basis == "photograph, by crops.csv: 4 crops of 2"
     assert grouping.notes == ("1 of 5 images are not in crops.csv: each stands by itself",)
 
 
 def test_a_pattern_or_a_table_wins_over_photographs_and_that_is_said(tmp_path: Path) -> None:
-    tables = PhotoTables(Path("crops.csv"), photos={"d/a_1.png": Photo("p", "aa"), "d/a_2.png": Photo("p", "aa")})
+    tables = PhotoTables(
+        Path("crops.csv"), crops={name: crop_row(name, "p", "aa") for name in ("d/a_1.png", "d/a_2.png")}
+    )
     by_pattern = group_by_rule(["d/a_1.png", "d/a_2.png"], pattern="_([0-9])", photos=tables)
     assert by_pattern.groups == ("1", "2")
     assert by_pattern.notes == ("crops.csv is not used: the groups are named by a pattern",)
@@ -192,7 +197,7 @@ def test_a_pattern_or_a_table_wins_over_photographs_and_that_is_said(tmp_path: P
 
 
 def test_a_pattern_is_searched_in_the_names_before_numbering() -> None:
-    tables = PhotoTables(None, Path("mapping.csv"), numbered={"d/1.png": Numbered("d/板7_x.png", "aa")})
+    tables = PhotoTables(None, Path("mapping.csv"), numbered={"d/1.png": MappingRow("d", "板7_x.png", "1.png", "aa")})
     grouping = group_by_rule(["d/1.png", "d/板8_y.png"], pattern="^(板[0-9])_", photos=tables)
     assert grouping.groups == ("板7", "板8")
     assert grouping.notes == ("the pattern was searched in the names that 1 image(s) had before numbering",)
@@ -200,38 +205,29 @@ def test_a_pattern_is_searched_in_the_names_before_numbering() -> None:
         group_by_rule(["d/1.png"], pattern="(board)", photos=tables)
 
 
-MAPPING = "class,old_name,new_name,sha256\n"
-CROPS = "crop,photo,photo_sha256\n"
-
-
-def test_the_names_and_columns_are_those_that_sdclient_writes() -> None:
-    assert source_images.CROPS_NAME == CROPS_NAME
-    assert source_images.MAPPING_NAME == MAPPING_NAME
-    assert set(source_images._CROPS_COLUMNS) <= set(CROPS_COLUMNS)
-    assert set(source_images._MAPPING_COLUMNS) <= set(MAPPING_COLUMNS)
+MAPPING = ",".join(MAPPING_COLUMNS) + "\n"
+CROPS = ",".join(CROPS_COLUMNS) + "\n"
+TWO_PHOTOS = CROPS + "d/1.png,d,p,aa,0,0,8,8,,,,\nd/1.png,d,q,bb,0,0,8,8,,,,\n"
 
 
 def test_a_folder_without_tables_tells_nothing(tmp_path: Path) -> None:
     tables = read_photo_tables(tmp_path)
     assert (tables.crops_path, tables.mapping_path, tables.notes) == (None, None, ())
-    assert tables.photo_of("划痕/1.png") is None
+    assert tables.crop_of("划痕/1.png") is None
     assert tables.former_name("划痕/1.png") == "划痕/1.png"
 
 
 def test_a_numbered_crop_still_finds_its_photograph(tmp_path: Path) -> None:
-    rows = [
-        CropRow(f"划痕/板_{k}.png", "划痕", "上/板.jpg", "5e" * 32, 0, 0, 64, 64, None, None, None, None)
-        for k in (1, 2)
-    ]
-    tables_write_crops(tmp_path / "crops.csv", rows)
+    rows = [crop_row(f"划痕/板_{k}.png", "上/板.jpg", "5e" * 32) for k in (1, 2)]
+    write_crops(tmp_path / "crops.csv", rows)
     (tmp_path / "mapping.csv").write_text(MAPPING + "划痕,板_2.png,7.png,aa\n", encoding="utf-8-sig")
     tables = read_photo_tables(tmp_path)
     assert tables.former_name("划痕/7.png") == "划痕/板_2.png"
-    assert tables.photo_of("划痕/7.png") == Photo("上/板.jpg", "5e" * 32)
+    assert tables.crop_of("划痕/7.png") == rows[1]
     assert tables.notes == ()
     (tmp_path / "crops.csv").rename(tmp_path / "elsewhere.csv")
     assert "by --crops" in read_photo_tables(tmp_path).notes[0]
-    assert read_photo_tables(tmp_path, tmp_path / "elsewhere.csv").photo_of("划痕/7.png") is not None
+    assert read_photo_tables(tmp_path, tmp_path / "elsewhere.csv").crop_of("划痕/7.png") is not None
 
 
 @pytest.mark.parametrize(
@@ -239,11 +235,15 @@ def test_a_numbered_crop_still_finds_its_photograph(tmp_path: Path) -> None:
     [
         ("mapping.csv", b"", "line 1: expected the columns class, old_name"),
         ("mapping.csv", b"class,old_name\na,b\n", "line 1: expected the columns"),
-        ("mapping.csv", MAPPING.encode() + b"dirt,a.png,1.png,\n", "line 2: expected class, old_name, .* filled"),
-        ("mapping.csv", MAPPING.encode() + b"dirt,a.png\n", "line 2: expected class"),
+        ("mapping.csv", MAPPING.encode() + b"dirt,a.png,1.png,\n", "line 2: .*expected class, old_name"),
+        ("mapping.csv", MAPPING.encode() + b"dirt,a.png\n", "line 2: .*expected class"),
         ("crops.csv", b"\xff\xfe\x00", "not a table that 'sdclient crop' wrote"),
         ("crops.csv", CROPS.encode() + b'"dirt/a.png', "not a table that 'sdclient crop' wrote"),
-        ("crops.csv", CROPS.encode() + b"d/1.png,p,aa\nd/1.png,q,bb\n", "line 3: 'd/1.png' is from 'p' already"),
+        (
+            "crops.csv",
+            TWO_PHOTOS.encode(),
+            "line 3: 'd/1.png' is from 'p' already",
+        ),
     ],
 )
 def test_a_damaged_table_is_refused_with_its_line(tmp_path: Path, name: str, content: bytes, words: str) -> None:
@@ -256,7 +256,7 @@ def test_a_table_of_a_header_alone_names_nothing(tmp_path: Path) -> None:
     (tmp_path / "crops.csv").write_text(CROPS, encoding="utf-8")
     tables = read_photo_tables(tmp_path)
     assert tables.crops_path == tmp_path / "crops.csv"
-    assert tables.photo_of("d/1.png") is None
+    assert tables.crop_of("d/1.png") is None
 
 
 def test_a_named_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
