@@ -25,7 +25,7 @@ import numpy as np
 from synthetic_curves import KINDS, SHAPES, Sample, sample
 from tqdm import tqdm
 
-from trainer.evaluation.diagnosis import THRESHOLDS, Thresholds, diagnose, should_stop
+from trainer.evaluation.diagnosis import DEFAULT_THRESHOLDS, DiagnosisThresholds, diagnose, should_stop
 
 ALARMS = ("overfitting", "plateau", "diverging")
 LENGTHS = (15, 30, 60, 100)
@@ -73,7 +73,9 @@ def draw(curves: int, epochs: int, noise: float, correlation: float, seed: int) 
             yield sample(truth, shapes[place % len(shapes)], epochs, rng, noise=noise, correlation=correlation)
 
 
-def confusion(curves: Iterator[Sample], thresholds: Thresholds = THRESHOLDS) -> dict[str, Counter[str]]:
+def confusion(
+    curves: Iterator[Sample], thresholds: DiagnosisThresholds = DEFAULT_THRESHOLDS
+) -> dict[str, Counter[str]]:
     """Truth -> what was said how often."""
     said: dict[str, Counter[str]] = {truth: Counter() for truth in KINDS}
     for one in curves:

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from scipy import stats as scipy_stats
 from tqdm import tqdm
 
-from trainer.evaluation.evaluation_intervals import EvaluationIntervals, intervals_of
+from trainer.evaluation.evaluation_intervals import EvaluationIntervals, compute_intervals
 from trainer.evaluation.metrics import (
     auroc,
     average_precision,
@@ -119,7 +119,7 @@ def scores(trials: int) -> Iterator[Row]:
         found: dict[str, list[Interval | None]] = {name: [] for name in truth}
         for trial in tqdm(range(trials), desc=f"scores {images} {alike}", leave=False):
             true, predicted, score, groups = _predict(rng, images, alike, skill)
-            bounds = intervals_of(
+            bounds = compute_intervals(
                 true,
                 predicted,
                 score,

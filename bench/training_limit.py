@@ -28,9 +28,9 @@ from sdcore.torch_runtime import MixedPrecision, choose_device
 from trainer.config import TrainConfig, make_config
 from trainer.tasks import TrainingImages
 from trainer.tasks.classification import Classification
-from trainer.training.image_cache import DecodedImages, bring_to
+from trainer.training.image_cache import DecodedImages, move_to_device
 from trainer.training.loop import run_epochs
-from trainer.training.session import Session, memory_format
+from trainer.training.session import TrainingSession, memory_format
 
 CLASSES = ("Normal", "defect")
 
@@ -82,7 +82,7 @@ def measure(config: TrainConfig, images: int, device: torch.device) -> list[dict
     chance = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (images, 3, config.imgsz, config.imgsz), generator=chance, dtype=torch.uint8)
     labels = torch.arange(images) % len(CLASSES)
-    ready = bring_to(DecodedImages(pixels, "memory"), device).images
+    ready = move_to_device(DecodedImages(pixels, "memory"), device).images
     train = TrainingImages(ready, torch.arange(images), labels)
     val = TrainingImages(ready, torch.arange(2), labels[:2])
     rounds: list[dict[str, float | None]] = []
@@ -108,7 +108,7 @@ class Limit:
 
     def __init__(self, train: TrainingImages, config: TrainConfig, device: torch.device) -> None:
         # The session of a training, so that network, momentum and layout are the very same.
-        self._network = Session(train, Classification(CLASSES, config), config, device).network.train()
+        self._network = TrainingSession(train, Classification(CLASSES, config), config, device).network.train()
         self._precision, self._device, self._batch = (
             MixedPrecision(device, amp=config.amp),
             device,

@@ -1,12 +1,13 @@
-"""Numbers and messages as people read them; "undefined" is a word, never a 0. Pure."""
+"""Numbers and messages as people read them. What is undefined is written as a word, never as 0."""
 
 from __future__ import annotations
 
 from sdcore.messages import Language, Message
 
-from .evaluation.metrics import Rate
-from .evaluation.stats import Interval
 from .words_findings import WORDS
+
+Bounds = tuple[float, float]
+"""Lower and upper end of an interval."""
 
 UNDEFINED = "undefined"
 
@@ -17,7 +18,7 @@ def text(message: Message, language: Language = "en") -> str:
 
 
 def metric_names(metric: str) -> tuple[str, str]:
-    """How a compared metric, a key of `trainer.evaluation.verdict.COMPARED`, is called in English and in Chinese."""
+    """English and Chinese name of a compared metric, a key of `trainer.evaluation.verdict.COMPARED`."""
     return WORDS[metric].en, WORDS[metric].zh
 
 
@@ -37,30 +38,25 @@ def count(value: float) -> str:
 
 
 def p_value(value: float) -> str:
-    """0.03125 -> "0.031"; very small ones by their bound."""
+    """0.03125 -> "0.031"; below 0.001 only the bound."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def counted(rate: Rate) -> str:
-    """The counts behind a rate."""
-    return f"{rate.count}/{rate.of}"
+def percent_range(bounds: Bounds | None, *, digits: int = 2) -> str:
+    """Both bounds in percent; "" without an interval."""
+    return "" if bounds is None else f"{100 * bounds[0]:.{digits}f}–{100 * bounds[1]:.{digits}f} %"
 
 
-def percent_range(interval: Interval | None, *, digits: int = 2) -> str:
-    """Both bounds in percent."""
-    return "" if interval is None else f"{100 * interval.low:.{digits}f}–{100 * interval.high:.{digits}f} %"
-
-
-def plain_range(interval: Interval | None) -> str:
-    """Both bounds of a figure that is not written in percent; "none" where there is no interval."""
-    return "none" if interval is None else f"{interval.low:.3f}–{interval.high:.3f}"
+def plain_range(bounds: Bounds | None) -> str:
+    """Both bounds of a figure that is not written in percent; "none" without an interval."""
+    return "none" if bounds is None else f"{bounds[0]:.3f}–{bounds[1]:.3f}"
 
 
 def signed(value: float | None) -> str:
-    """0.0417 -> "+0.042"; what rounds to nothing has a plus, never "-0.000"."""
+    """0.0417 -> "+0.042"; what rounds to 0 is "+0.000", never "-0.000"."""
     return UNDEFINED if value is None else f"{round(value, 3) + 0.0:+.3f}"
 
 
-def signed_range(interval: Interval | None) -> str:
-    """Both bounds of a difference."""
-    return "none" if interval is None else f"{signed(interval.low)} to {signed(interval.high)}"
+def signed_range(bounds: Bounds | None) -> str:
+    """Both bounds of a difference; "none" without an interval."""
+    return "none" if bounds is None else f"{signed(bounds[0])} to {signed(bounds[1])}"

@@ -9,7 +9,7 @@ import numpy as np
 from sdcore.messages import message
 from tests.support.report_case import CLASSES, REAL, STAND_IN, Case
 from trainer.evaluation.arms import confusion_by_group, number_groups, summarise_arm
-from trainer.evaluation.diagnosis import kind_name
+from trainer.evaluation.diagnosis import describe_kind
 from trainer.evaluation.evaluate import evaluate, label_images
 from trainer.evaluation.stats import Interval
 from trainer.evaluation.verdict import notes_on
@@ -27,7 +27,7 @@ PLANNED: tuple[tuple[str, Kind, str, float], ...] = (
 ADDED = {"mousebite": 6.0, "open": 16.0, "焊盘凹凸": 24.0}
 DIAGNOSIS = message(
     "diagnosis",
-    kind=kind_name("finished"),
+    kind=describe_kind("finished"),
     facts=message(
         "slopes",
         first=3,

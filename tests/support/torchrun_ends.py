@@ -16,7 +16,7 @@ from torch import nn
 from sdcore.errors import DataError
 from trainer.cli import cli
 from trainer.models import yolov5
-from trainer.training.session import Session
+from trainer.training.session import TrainingSession
 
 RANK = int(os.environ["RANK"])
 STEPS_BEFORE = 8
@@ -48,15 +48,15 @@ def happen(what: str) -> None:
 
 def main(what: str, folder: Path) -> None:
     """Train; the exit code goes into a file, since torchrun tells of one process alone."""
-    real, steps = Session.step, []
+    real, steps = TrainingSession.step, []
 
-    def step(self: Session, batch: torch.Tensor) -> torch.Tensor:
+    def step(self: TrainingSession, batch: torch.Tensor) -> torch.Tensor:
         steps.append(batch)
         if len(steps) == STEPS_BEFORE:
             happen(what)
         return real(self, batch)
 
-    Session.step = step  # type: ignore[method-assign]
+    TrainingSession.step = step  # type: ignore[method-assign]
     yolov5.build_classifier = lambda model, n_classes: Small(n_classes)  # type: ignore[assignment]
     options = (
         f"--imgsz 32 --batch-size 8 --images-per-epoch 18 --device cpu --epochs {100_000 if what == 'stop' else 4}"

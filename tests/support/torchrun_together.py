@@ -28,7 +28,7 @@ from trainer.training import session as session_module
 from trainer.training import train as train_module
 from trainer.training.distributed import join_process_group
 from trainer.training.image_cache import decode_shared
-from trainer.training.session import Session
+from trainer.training.session import TrainingSession
 from trainer.training.train import train
 
 RANK = int(os.environ["RANK"])
@@ -53,7 +53,7 @@ ORDERS: dict[str, tuple[dict[str, object], list[int], list[bool] | None]] = {
 }
 
 
-def drawn(session: Session, epochs: int) -> list[list[int]]:
+def drawn(session: TrainingSession, epochs: int) -> list[list[int]]:
     """The entries that this process sees in each step."""
     real, seen = session_module.gather_batch, []
 
@@ -116,8 +116,8 @@ def main(folder: Path) -> None:
     facts["results"] = [{**asdict(one), "run": str(one.run)} for one in whole]
     facts["validated"] = validated[:2]
 
-    writers = {name: getattr(train_module, name) for name in ("save_checkpoint", "save_progress", "write_history")}
-    for name, call in (("save_checkpoint", 99), ("write_history", 99), ("save_progress", 2)):
+    writers = {name: getattr(train_module, name) for name in ("save_checkpoint", "save_resume_state", "write_history")}
+    for name, call in (("save_checkpoint", 99), ("write_history", 99), ("save_resume_state", 2)):
         break_in(name, call)
     facts["broken off"] = failure_of(data=data, run=folder / "gone on", config=settings())
     if not RANK:
@@ -156,7 +156,7 @@ def main(folder: Path) -> None:
         for name, (changes, labels, added) in ORDERS.items():
             torch.manual_seed(0)
             config = settings(layout="channels_last", **changes)
-            session = Session(
+            session = TrainingSession(
                 pictures_of(labels, added), Classification(("a", "b"), config), config, torch.device("cpu"), group
             )
             facts["orders"][name] = drawn(session, 2)

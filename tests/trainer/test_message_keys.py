@@ -10,15 +10,20 @@ from typing import get_args
 
 import trainer
 from trainer import words_reports
-from trainer.evaluation.diagnosis import Kind
+from trainer.evaluation.diagnosis import DiagnosisKind
 from trainer.evaluation.verdict import COMPARED, HELPED, HURT, MIXED, NO_DIFFERENCE
 from trainer.experiment.judge import Kind as ArmKind
 from trainer.words_findings import WORDS
 
 ROOT = Path(trainer.__file__).parent
-KINDS = {f"kind_{kind}" for kind in get_args(Kind)}
+KINDS = {f"kind_{kind}" for kind in get_args(DiagnosisKind)}
 VERDICTS = {HELPED, HURT, MIXED, NO_DIFFERENCE}
-COMPUTED = {"kind_name": KINDS, "describe": set(COMPARED), "give_verdict": VERDICTS, "_sentence": VERDICTS}
+COMPUTED = {
+    "describe_kind": KINDS,
+    "describe_difference": set(COMPARED),
+    "give_verdict": VERDICTS,
+    "_sentence": VERDICTS,
+}
 """Function -> the keys that it makes from a value."""
 
 
@@ -55,7 +60,7 @@ def test_every_key_of_a_finding_is_in_the_catalogue_and_is_used() -> None:
 
 
 def test_every_key_of_a_report_is_in_the_catalogue_and_is_used() -> None:
-    paths = [*ROOT.glob("report/*.py"), *ROOT.glob("report/templates/*.j2"), ROOT / "verdict.py"]
+    paths = [*ROOT.glob("report/*.py"), *ROOT.glob("report/templates/*.j2"), ROOT / "evaluation" / "verdict.py"]
     text = "\n".join(path.read_text(encoding="utf-8") for path in paths)
     keys = set(words_reports.WORDS)
     asked = set(re.findall(r'\bwords(?:\.gloss)?\(\s*"([\w ]+)"', text))

@@ -1,9 +1,9 @@
-""""""
+"""Figures and messages in words; every message is known in both languages, and no English is left on Chinese pages."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 from sdcore.images.folders import LabelledImage
 from sdcore.messages import LANGUAGES, message
 from tests.support.experiment_case import PLANNED, make_experiment
+from tests.support.report_case import Case, build_case, build_inputs
 from trainer.data.dataset import Dataset
 from trainer.data.findings import Finding
 from trainer.data.leakage import LeakageReport, leakage_warnings
@@ -27,7 +28,6 @@ from trainer.experiment.records import Declaration
 from trainer.experiment.separability import separability
 from trainer.messages import (
     count,
-    counted,
     number,
     p_value,
     percent,
@@ -42,6 +42,16 @@ from trainer.report import ReportInputs, collect_experiment, render_experiment, 
 from trainer.report.elements import ReportWords
 from trainer.words_findings import WORDS as FINDINGS
 from trainer.words_reports import WORDS
+
+
+@pytest.fixture(scope="module")
+def make_case(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Case]:
+    return lambda: build_case(tmp_path_factory.mktemp("报告"))
+
+
+@pytest.fixture(scope="module")
+def inputs(make_case: Callable[[], Case]) -> ReportInputs:
+    return build_inputs(make_case())
 
 
 def test_undefined_is_a_word_never_a_zero() -> None:
@@ -60,7 +70,7 @@ def test_figures_are_written_alike() -> None:
     assert count(10 / 3) == "3.3"
     assert p_value(0.00012) == "< 0.001"
     assert p_value(0.03125) == "0.031"
-    assert counted(Rate(2, 9)) == "2/9"
+    assert Rate(2, 9).fraction == "2/9"
     assert percent_range(Interval(0.1, 0.25)) == "10.00–25.00 %"
     assert signed_range(Interval(-0.1, 0.25)) == "-0.100 to +0.250"
     assert signed_range(None) == "none"

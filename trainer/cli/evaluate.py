@@ -84,7 +84,7 @@ def evaluate(
     from ..evaluation.arms import load_one, name_arms
     from ..evaluation.evaluate import evaluate as judge
     from ..evaluation.evaluate import evaluation_as_json
-    from ..evaluation.operating_point import at_cut_as_json, evaluate_at
+    from ..evaluation.operating_point import evaluate_at, threshold_report_as_json
     from ..models.decision_threshold import read_operating_point
 
     if max_miss_rate is not None:
@@ -117,7 +117,7 @@ def evaluate(
     saved = _save(tested, choice) if save else None
     if curve is not None:
         _draw_threshold_curve(curve, at_cut)
-    cut = at_cut_as_json(at_cut) | {"saved": saved.as_posix() if saved else None} if at_cut else None
+    cut = threshold_report_as_json(at_cut) | {"saved": saved.as_posix() if saved else None} if at_cut else None
     out = Output(json=as_json)
     out.document(lambda: evaluation_as_json(evaluation) | {"operating_point": cut})
     _show_evaluation(out, name_arms([subject])[0], evaluation)
@@ -168,7 +168,7 @@ def _draw_threshold_curve(curve: Path, at_cut: ThresholdReport | None) -> None:
 def _show_evaluation(out: Output, name: str, evaluation: Evaluation) -> None:
     """Print the rates of the judgement by the predicted class, with counts and intervals."""
     from ..evaluation.metrics import NAMED_WRONG, RATE_DEFINITIONS
-    from ..messages import counted, number, percent, percent_range, plain_range, text
+    from ..messages import number, percent, percent_range, plain_range, text
 
     bounds = evaluation.intervals
     groups = f" in {bounds.groups} groups" if bounds.groups else ""
@@ -180,7 +180,7 @@ def _show_evaluation(out: Output, name: str, evaluation: Evaluation) -> None:
     rows = []
     for one in definitions:
         rate = rates[one.key]
-        figures = [percent(rate.value), counted(rate), percent_range(bounds.rates[one.key])]
+        figures = [percent(rate.value), rate.fraction, percent_range(bounds.rates[one.key])]
         rows.append([f"{one.english}\n{one.chinese}", one.formula, *figures])
     for names, value, interval in (
         ("AUROC\n曲线下面积", evaluation.auroc, bounds.auroc),
@@ -206,7 +206,7 @@ def _counts(counts: BinaryCounts) -> str:
 def _show_at_cut(out: Output, evaluation: Evaluation, at_cut: ThresholdReport) -> None:
     """Print what the chosen cut promises and does, beside the judgement by the predicted class."""
     from ..evaluation.metrics import RATE_DEFINITIONS
-    from ..messages import counted, percent, percent_range, text
+    from ..messages import percent, percent_range, text
 
     point, test = at_cut.point, at_cut.test
     out.line()
@@ -224,7 +224,7 @@ def _show_at_cut(out: Output, evaluation: Evaluation, at_cut: ThresholdReport) -
             f"{one.english} {one.chinese}",
             percent(evaluation.binary.rates[one.key].value),
             percent(rates[one.key].value),
-            counted(rates[one.key]),
+            rates[one.key].fraction,
             percent_range(test.intervals[one.key]),
         ]
         for one in RATE_DEFINITIONS
@@ -235,14 +235,14 @@ def _show_at_cut(out: Output, evaluation: Evaluation, at_cut: ThresholdReport) -
         known = at_cut.validation.binary.rates
         out.line(
             f"On validation, where it was chosen: miss rate {percent(known['miss_rate'].value)} "
-            f"({counted(known['miss_rate'])}), overkill rate {percent(known['overkill_rate'].value)} "
-            f"({counted(known['overkill_rate'])})."
+            f"({known['miss_rate'].fraction}), overkill rate {percent(known['overkill_rate'].value)} "
+            f"({known['overkill_rate'].fraction})."
         )
     promised = f"{100 * point.max_miss_rate:.4g} %" if point.max_miss_rate is not None else "not said"
     filtered, missed = rates["false_call_filter_rate"], rates["miss_rate"]
     out.line(
-        f"False-call filter rate 假点过滤率 {percent(filtered.value)} ({counted(filtered)}) "
-        f"at a miss rate of {percent(missed.value)} ({counted(missed)}); promised: {promised}.",
+        f"False-call filter rate 假点过滤率 {percent(filtered.value)} ({filtered.fraction}) "
+        f"at a miss rate of {percent(missed.value)} ({missed.fraction}); promised: {promised}.",
         bold=True,
     )
     for note in at_cut.notes:
@@ -250,13 +250,13 @@ def _show_at_cut(out: Output, evaluation: Evaluation, at_cut: ThresholdReport) -
 
 
 def _show_classes(out: Output, scores: MulticlassScores, bounds: EvaluationIntervals) -> None:
-    from ..messages import counted, number, percent, percent_range, plain_range
+    from ..messages import number, percent, percent_range, plain_range
 
     rows = [
         [
             one.name,
-            f"{percent(one.precision.value)} {counted(one.precision)}\n{percent_range(interval.precision, digits=1)}",
-            f"{percent(one.recall.value)} {counted(one.recall)}\n{percent_range(interval.recall, digits=1)}",
+            f"{percent(one.precision.value)} {one.precision.fraction}\n{percent_range(interval.precision, digits=1)}",
+            f"{percent(one.recall.value)} {one.recall.fraction}\n{percent_range(interval.recall, digits=1)}",
             f"{number(one.f1)}\n{plain_range(interval.f1) if interval.f1 else ''}",
             str(one.support),
         ]
@@ -272,7 +272,7 @@ def _show_classes(out: Output, scores: MulticlassScores, bounds: EvaluationInter
     out.line(
         f"macro-F1 {number(scores.macro_f1)} ({plain_range(bounds.macro_f1)})  weighted F1 "
         f"{number(scores.weighted_f1)} ({plain_range(bounds.weighted_f1)})  multi-class accuracy "
-        f"{percent(scores.accuracy.value)} ({counted(scores.accuracy)}, {percent_range(bounds.accuracy)})"
+        f"{percent(scores.accuracy.value)} ({scores.accuracy.fraction}, {percent_range(bounds.accuracy)})"
     )
     # Columns go by number: names of many classes would not fit a terminal.
     numbers = [str(place) for place in range(1, len(scores.per_class) + 1)]
@@ -319,11 +319,11 @@ def diagnose(
     from dataclasses import replace
 
     from ..evaluation.diagnosis import diagnose as judge
-    from ..evaluation.history import find_recorded
+    from ..evaluation.history import find_recorded_trainings
     from ..messages import text
 
     results = []
-    for one in find_recorded(subject):
+    for one in find_recorded_trainings(subject):
         conditions = one.conditions
         if classes is not None:
             conditions = replace(conditions, classes=classes)
@@ -367,7 +367,7 @@ def _diagnosis_as_json(one: RecordedTraining, diagnosis: Diagnosis, drawing: Pat
     import math
     from dataclasses import asdict
 
-    from ..evaluation.diagnosis import kind_name
+    from ..evaluation.diagnosis import describe_kind
     from ..messages import text
 
     evidence = {
@@ -377,7 +377,7 @@ def _diagnosis_as_json(one: RecordedTraining, diagnosis: Diagnosis, drawing: Pat
     return {
         "run": one.path.parent.as_posix(),
         "kind": diagnosis.kind,
-        "chinese": text(kind_name(diagnosis.kind), "zh"),
+        "chinese": text(describe_kind(diagnosis.kind), "zh"),
         "line": text(diagnosis.line),
         "advice": [text(one) for one in diagnosis.advice],
         "epochs": len(one.history.epochs),

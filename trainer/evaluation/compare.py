@@ -181,9 +181,9 @@ def compare(
     statistics, recalls = compared_statistics(truth), recall_statistics(truth)
     draws = bootstrap_arms(counts, {**statistics, **recalls}, resamples=resamples, seed=seed)
     right = [np.stack([one.is_defective == one.judged_defective for one in seeds]) for seeds in labelled]
-    sides = [Side(*parts, row=row) for row, parts in enumerate(zip(arms, counts, right, strict=True))]
+    sides = [ContrastSide(*parts, row=row) for row, parts in enumerate(zip(arms, counts, right, strict=True))]
     contrasts = [
-        contrast_of(sides[first], sides[1], statistics, recalls, draws, worth=worth)
+        contrast_arms(sides[first], sides[1], statistics, recalls, draws, worth=worth)
         for first in ([0, 2] if control is not None else [0])
     ]
     gained, lost = _flips(sets, right)
@@ -239,7 +239,7 @@ def _most_common(seeds: Sequence[Predictions], image: int) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class ContrastSide:
     """What a contrast needs of one of its arms."""
 
     arm: Arm
@@ -251,9 +251,9 @@ class Side:
     """Its row in the resamples."""
 
 
-def contrast_of(
-    first: Side,
-    second: Side,
+def contrast_arms(
+    first: ContrastSide,
+    second: ContrastSide,
     statistics: Mapping[str, Statistic],
     recalls: Mapping[str, Statistic],
     draws: Mapping[str, Resampled],
@@ -291,21 +291,23 @@ def contrast_of(
     )
 
 
-def _difference(key: str, first: Side, second: Side, statistic: Statistic, draws: Resampled) -> Difference:
+def _difference(
+    key: str, first: ContrastSide, second: ContrastSide, statistic: Statistic, draws: Resampled
+) -> Difference:
     before, after = _level(first, statistic), _level(second, statistic)
     defined = before is not None and after is not None and first.counts.shape[1] > 1
     apart = draws.values[second.row] - draws.values[first.row]
     return Difference(key, before, after, percentile_interval(apart) if defined else None)
 
 
-def _level(side: Side, statistic: Statistic) -> float | None:
+def _level(side: ContrastSide, statistic: Statistic) -> float | None:
     """Mean over seeds on all images; None when undefined."""
     value = float(statistic(side.counts.sum(axis=1)).mean())
     return None if np.isnan(value) else value
 
 
 def _recall_differences(
-    first: Side, second: Side, recalls: Mapping[str, Statistic], draws: Mapping[str, Resampled]
+    first: ContrastSide, second: ContrastSide, recalls: Mapping[str, Statistic], draws: Mapping[str, Resampled]
 ) -> tuple[RecallDifference, ...]:
     apart = {key: draws[key].values[second.row] - draws[key].values[first.row] for key in recalls}
     p_values = {key: p for key, values in apart.items() if (p := bootstrap_p(values)) is not None}
@@ -325,7 +327,7 @@ def _recall_differences(
     )
 
 
-def _mcnemar_by_seed(first: Side, second: Side) -> tuple[McNemar, ...]:
+def _mcnemar_by_seed(first: ContrastSide, second: ContrastSide) -> tuple[McNemar, ...]:
     """One test a pair of trainings: seeds of the same name, or in order where the arms share no name."""
     first_names, second_names = ([one.seed for one in side.arm.seeds] for side in (first, second))
     pairs = [(i, second_names.index(name)) for i, name in enumerate(first_names) if name in second_names]

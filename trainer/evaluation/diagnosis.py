@@ -1,9 +1,9 @@
-"""What loss curves say, advice as messages, early stopping.
+"""Diagnosis of loss curves with advice, and early stopping.
 
-Both losses fall: learning. Training falls and validation rises: overfitting. Both are flat: a plateau, unless the
-learning rate is spent or the training loss is at its floor, when the training is finished. Training rises:
-diverging. All else is inconclusive, and so is what noise hides: a loss counts as flat when its interval is narrow,
-not when no slope was found.
+Both losses fall: learning. Training falls and validation rises: overfitting. Both are flat: a plateau, or finished
+when the learning rate has decayed or the training loss has reached its floor. Training rises: diverging. Everything
+else is inconclusive, also what noise hides: a loss counts as flat when its interval is narrow, not when no slope was
+found.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..config import TrainConfig
 from ..messages import text
 from .history import Conditions, EpochRecord, History
 from .loss_trends import (
-    LEAST_WINDOW,
+    MIN_WINDOW,
     SMOOTH_OVER,
     LossEvidence,
     Trend,
@@ -34,60 +34,58 @@ from .loss_trends import (
 from .stats import CONFIDENCE
 
 STOP_AFTER = 3
-"""Epochs in a row that must say the same before a training is stopped for it."""
-
+"""Consecutive epochs with the same diagnosis before a training is stopped for it."""
 
 _STILL_GUESSING = 0.75
-"""Times the loss of guessing: who knows only how frequent each class is may be this low."""
+"""Times the loss of guessing; a network that knows only the class frequencies may reach this."""
 
 
 @dataclass(frozen=True)
-class Thresholds:
-    """The numbers in the rule; the defaults were chosen on synthetic curves (bench/diagnosis_on_synthetic.py)."""
+class DiagnosisThresholds:
+    """Thresholds of the rule; the defaults were chosen on synthetic curves (bench/diagnosis_on_synthetic.py)."""
 
     confidence: float = CONFIDENCE
     """Of the intervals of slopes."""
     window_share: float = 0.4
-    """Of the epochs after the warm-up that the window takes."""
-    most_window: int = 25
-    """Epochs in the window at most."""
-    least_fall: float = 0.05
-    """Of a logarithm over the window: a slope that is sure but smaller than this is no fall."""
-    least_rise: float = 0.15
-    """Of a logarithm over the window: a slope that is sure but smaller than this is no rise."""
+    """Share of the epochs after the warm-up that are in the window."""
+    max_window: int = 25
+    """Most epochs in the window."""
+    min_fall: float = 0.05
+    """Change of log loss over the window; a significant but smaller fall does not count."""
+    min_rise: float = 0.15
+    """Change of log loss over the window; a significant but smaller rise does not count."""
     flat_change: float = 0.2
-    """Of a logarithm over the window: flat when the change is surely no larger than this, either way."""
-    least_rise_nats: float = 0.02
-    """In nats over the window: a rise of a loss near 0 may be large as a share and nothing as a loss."""
+    """Change of log loss over the window, either way; flat when the change is certainly no larger."""
+    min_rise_nats: float = 0.02
+    """Change of the loss over the window; near 0 a relatively large rise may be negligible."""
     overfit_rise: float = 0.15
-    """Of the logarithm of validation loss above its lowest level, for a rise that lies before the window."""
+    """Log validation loss above its lowest level, for a rise before the window."""
     diverged_rise: float = 0.3
-    """Of the logarithm of training loss above its lowest level, for a rise that lies before the window."""
+    """Log training loss above its lowest level, for a rise before the window."""
     level_noises: float = 4.0
-    """A rise of a level counts from this many times the noise of the level on."""
+    """A rise of a level counts when it is at least this many times the noise of the level."""
     decayed_share: float = 0.1
-    """Of the highest learning rate: at or below it the rate is spent."""
+    """Share of the highest learning rate at or below which the rate has decayed."""
     exploded: float = 3.0
-    """Times the loss of guessing: a training loss that was this high, and is not below guessing now, diverged."""
+    """Times the loss of guessing; a training loss that was this high and is not below guessing now has diverged."""
     near_floor: float = 0.1
-    """Nats above the least possible training loss within which everything is learned."""
+    """Nats above the least possible training loss, within which everything is learned."""
 
 
-THRESHOLDS = Thresholds()
+DEFAULT_THRESHOLDS = DiagnosisThresholds()
 
-
-Kind = Literal["learning", "overfitting", "plateau", "diverging", "finished", "inconclusive"]
+DiagnosisKind = Literal["learning", "overfitting", "plateau", "diverging", "finished", "inconclusive"]
 
 
 @dataclass(frozen=True)
 class Diagnosis:
     """What the curves say, why, and what to do."""
 
-    kind: Kind
+    kind: DiagnosisKind
     line: Message
     """One sentence with its figures."""
     advice: tuple[Message, ...]
-    """Sentences, the first the most useful."""
+    """Sentences, the most useful first."""
     evidence: LossEvidence
 
 
@@ -96,43 +94,45 @@ def diagnose(
     conditions: Conditions | None = None,
     *,
     window: int | None = None,
-    thresholds: Thresholds = THRESHOLDS,
+    thresholds: DiagnosisThresholds = DEFAULT_THRESHOLDS,
 ) -> Diagnosis:
-    """Read the loss curves up to the last epoch.
+    """Diagnose the loss curves up to the last epoch.
 
     Args:
-        epochs: in order; none is allowed.
-        conditions: what else is known of the training.
-        window: epochs at the end to read slopes from, 8 or more; None: 40 % of those after the warm-up, 8 to 25.
-        thresholds: the numbers in the rule.
+        epochs: in order; may be empty.
+        conditions: what else is known about the training.
+        window: epochs at the end to fit slopes to, 8 or more; None: 40 % of those after the warm-up, 8 to 25.
+        thresholds: of the rule.
 
     Raises:
         ValueError: a window below 8.
     """
-    if window is not None and window < LEAST_WINDOW:
-        raise ValueError(f"window: found {window}; expected {LEAST_WINDOW} epochs or more")
+    if window is not None and window < MIN_WINDOW:
+        raise ValueError(f"window: found {window}; expected {MIN_WINDOW} epochs or more")
     conditions = conditions or Conditions()
     evidence = gather_evidence(
         epochs,
         conditions,
         window=window,
         window_share=thresholds.window_share,
-        most_window=thresholds.most_window,
+        max_window=thresholds.max_window,
         confidence=thresholds.confidence,
     )
     kind, reason = _judge(epochs, evidence, thresholds)
-    line, advice = describe(kind, reason, epochs, evidence, conditions)
-    return Diagnosis(kind, line, advice, evidence)
+    line = message("diagnosis", kind=describe_kind(kind), facts=_facts(reason, epochs, evidence))
+    return Diagnosis(kind, line, tuple(_ADVICE[kind](_Case(reason, epochs, evidence, conditions))), evidence)
 
 
-def should_stop(diagnoses: Sequence[Diagnosis], *, kind: Kind = "overfitting", after: int = STOP_AFTER) -> bool:
+def should_stop(
+    diagnoses: Sequence[Diagnosis], *, kind: DiagnosisKind = "overfitting", after: int = STOP_AFTER
+) -> bool:
     """Whether a training that is diagnosed after each epoch should stop.
 
-    It should when the last `after` diagnoses all say `kind` and none of those epochs was the best so far: a network
-    that grows too sure of itself may still decide better and better, and then it is left to go on.
+    It should when the last `after` diagnoses are all `kind` and none of those epochs was the best so far: the
+    decisions of an overconfident network may still improve, and then the training continues.
 
     Args:
-        diagnoses: one an epoch, in order.
+        diagnoses: one per epoch, in order.
         kind: what to stop for.
         after: how many in a row, 1 or more.
 
@@ -147,7 +147,9 @@ def should_stop(diagnoses: Sequence[Diagnosis], *, kind: Kind = "overfitting", a
     return best_ago is None or best_ago >= after
 
 
-def _judge(epochs: Sequence[EpochRecord], evidence: LossEvidence, limits: Thresholds) -> tuple[Kind, Reason]:
+def _judge(
+    epochs: Sequence[EpochRecord], evidence: LossEvidence, limits: DiagnosisThresholds
+) -> tuple[DiagnosisKind, DiagnosisReason]:
     if not epochs:
         return "inconclusive", "no_epochs"
     if first_not_finite(epochs) is not None:
@@ -188,45 +190,47 @@ def _judge(epochs: Sequence[EpochRecord], evidence: LossEvidence, limits: Thresh
     return "inconclusive", "noise"
 
 
-def _exploded(epochs: Sequence[EpochRecord], evidence: LossEvidence, limits: Thresholds) -> bool:
-    """The loss may have come back to that of guessing as the rate decayed; the weights are lost all the same."""
+def _exploded(epochs: Sequence[EpochRecord], evidence: LossEvidence, limits: DiagnosisThresholds) -> bool:
+    """Whether the loss was once very high; the weights are lost even if the loss has come back to guessing since."""
     guess = evidence.guess or epochs[0].train_loss
     highest = max(one.train_loss for one in epochs)
     return highest >= limits.exploded * guess and math.exp(level_now(epochs, "train_loss")) >= _STILL_GUESSING * guess
 
 
-def _risen(epochs: Sequence[EpochRecord], column: str, least: float, limits: Thresholds, noise: float) -> int | None:
-    """Place of the lowest level when the level now is clearly above it; None when it is not."""
+def _risen(
+    epochs: Sequence[EpochRecord], column: str, min_rise: float, limits: DiagnosisThresholds, noise: float
+) -> int | None:
+    """Index of the lowest level if the current level is clearly above it, else None."""
     place, lowest = lowest_level(epochs, column)
-    # A median of n has about 1.25 sd / sqrt(n); there are two of them.
+    # The standard error of a median of n is about 1.25 sd / sqrt(n); two medians are compared.
     uncertain = 1.25 * noise * math.sqrt(2.0 / SMOOTH_OVER)
     now = level_now(epochs, column)
-    big = math.exp(now) - math.exp(lowest) >= limits.least_rise_nats
-    return place if big and now - lowest >= max(least, limits.level_noises * uncertain) else None
+    big = math.exp(now) - math.exp(lowest) >= limits.min_rise_nats
+    return place if big and now - lowest >= max(min_rise, limits.level_noises * uncertain) else None
 
 
-def _fell_while_val_rose(epochs: Sequence[EpochRecord], limits: Thresholds, noise: float) -> bool:
+def _fell_while_val_rose(epochs: Sequence[EpochRecord], limits: DiagnosisThresholds, noise: float) -> bool:
     place = _risen(epochs, "val_loss", limits.overfit_rise, limits, noise)
     if place is None:
         return False
     around = epochs[place - SMOOTH_OVER // 2 : place + SMOOTH_OVER // 2 + 1]
-    return level_now(epochs, "train_loss") <= level_now(around, "train_loss") - limits.least_fall
+    return level_now(epochs, "train_loss") <= level_now(around, "train_loss") - limits.min_fall
 
 
-def _rises(trend: Trend, limits: Thresholds) -> bool:
+def _rises(trend: Trend, limits: DiagnosisThresholds) -> bool:
     rise = math.exp(trend.level) - math.exp(trend.level - trend.change)
-    return trend.low > 0.0 and trend.change >= limits.least_rise and rise >= limits.least_rise_nats
+    return trend.low > 0.0 and trend.change >= limits.min_rise and rise >= limits.min_rise_nats
 
 
-def _falls(trend: Trend, limits: Thresholds) -> bool:
-    return trend.high < 0.0 and trend.change <= -limits.least_fall
+def _falls(trend: Trend, limits: DiagnosisThresholds) -> bool:
+    return trend.high < 0.0 and trend.change <= -limits.min_fall
 
 
-def _flat(trend: Trend, limits: Thresholds) -> bool:
+def _flat(trend: Trend, limits: DiagnosisThresholds) -> bool:
     return trend.steepest * (trend.last - trend.first) <= limits.flat_change
 
 
-Reason = Literal[
+DiagnosisReason = Literal[
     "trend",
     "level",
     "not_finite",
@@ -240,39 +244,40 @@ Reason = Literal[
     "val_rises",
     "noise",
 ]
-"""Which part of the rule spoke."""
+"""The part of the rule that decided."""
 
 _GOOD_SHARE = 0.5
-"""Of the way from guessing to the floor; a training loss that has not come half of it is high."""
+"""Share of the way from guessing to the floor; a training loss that has not come this far is high."""
 
 _STILL_FALLS = 0.05
-"""Of a logarithm over the window."""
+"""Change of log validation loss over the window."""
 
 _WIDE_GAP = 0.3
-"""Nats by which validation is above what training has left to learn."""
+"""Nats between the validation loss and what training has left to learn."""
 
 
-def describe(
-    kind: Kind, reason: Reason, epochs: Sequence[EpochRecord], evidence: LossEvidence, conditions: Conditions
-) -> tuple[Message, tuple[Message, ...]]:
-    """One sentence with its figures, and advice, the most useful first."""
-    line = message("diagnosis", kind=kind_name(kind), facts=_facts(reason, epochs, evidence))
-    advice = _ADVICE[kind](reason, epochs, evidence, conditions)
-    return line, tuple(advice)
+@dataclass(frozen=True)
+class _Case:
+    """A diagnosis and what advice on it depends on."""
+
+    reason: DiagnosisReason
+    epochs: Sequence[EpochRecord]
+    evidence: LossEvidence
+    conditions: Conditions
 
 
-def kind_name(kind: Kind) -> Message:
-    """What a diagnosis is called."""
+def describe_kind(kind: DiagnosisKind) -> Message:
+    """Name of a diagnosis."""
     return message(f"kind_{kind}")
 
 
 def _slope(trend: Trend) -> Message:
-    """A slope of a logarithm with its interval, as "+2.3 % an epoch [+1.1, +3.5]"."""
+    """A slope of log loss with its interval, as "+2.3 % an epoch [+1.1, +3.5]"."""
     slope, low, high = (100.0 * math.expm1(value) for value in (trend.slope, trend.low, trend.high))
     return message("slope", slope=slope, low=low, high=high)
 
 
-def _facts(reason: Reason, epochs: Sequence[EpochRecord], evidence: LossEvidence) -> Message:
+def _facts(reason: DiagnosisReason, epochs: Sequence[EpochRecord], evidence: LossEvidence) -> Message:
     if reason == "no_epochs":
         return message("no_epochs")
     broken = first_not_finite(epochs)
@@ -287,22 +292,16 @@ def _facts(reason: Reason, epochs: Sequence[EpochRecord], evidence: LossEvidence
     train, val = evidence.train, evidence.val
     if train is None or val is None:
         have = len(epochs) - evidence.warmup
-        more = LEAST_WINDOW - have
+        more = MIN_WINDOW - have
         if evidence.warmup:
-            return message("few_epochs_after_warmup", have=have, warmup=evidence.warmup, least=LEAST_WINDOW, more=more)
-        return message("few_epochs", have=have, least=LEAST_WINDOW, more=more)
-    return message(
-        "slopes",
-        first=train.first,
-        last=train.last,
-        train=_slope(train),
-        val=_slope(val),
-        more=_more(reason, evidence, train, val),
-    )
+            return message("few_epochs_after_warmup", have=have, warmup=evidence.warmup, least=MIN_WINDOW, more=more)
+        return message("few_epochs", have=have, least=MIN_WINDOW, more=more)
+    besides = _more(reason, evidence, train, val)
+    return message("slopes", first=train.first, last=train.last, train=_slope(train), val=_slope(val), more=besides)
 
 
-def _more(reason: Reason, evidence: LossEvidence, train: Trend, val: Trend) -> tuple[Message, ...]:
-    """What decided besides the slopes; none where they did."""
+def _more(reason: DiagnosisReason, evidence: LossEvidence, train: Trend, val: Trend) -> tuple[Message, ...]:
+    """What decided the diagnosis besides the slopes."""
     if reason == "decayed":
         return (message("rate_spent", share=_share(evidence)),)
     if reason == "learned" and evidence.floor is not None:
@@ -317,86 +316,75 @@ def _more(reason: Reason, evidence: LossEvidence, train: Trend, val: Trend) -> t
     return ()
 
 
-def _learning(
-    reason: Reason, epochs: Sequence[EpochRecord], evidence: LossEvidence, conditions: Conditions
-) -> list[Message]:
+def _learning(case: _Case) -> list[Message]:
     advice = []
-    if conditions.epochs_planned is None or len(epochs) >= conditions.epochs_planned:
-        advice.append(message("advise_more_epochs", epochs=2 * len(epochs)))
+    if case.conditions.epochs_planned is None or len(case.epochs) >= case.conditions.epochs_planned:
+        advice.append(message("advise_more_epochs", epochs=2 * len(case.epochs)))
     else:
-        advice.append(message("advise_go_on", left=conditions.epochs_planned - len(epochs)))
-    if evidence.macro_f1 is not None and evidence.macro_f1.high < 0.0:
+        advice.append(message("advise_go_on", left=case.conditions.epochs_planned - len(case.epochs)))
+    if case.evidence.macro_f1 is not None and case.evidence.macro_f1.high < 0.0:
         advice.append(message("advise_f1_falls_all_the_same"))
     return advice
 
 
-def _overfitting(
-    reason: Reason, epochs: Sequence[EpochRecord], evidence: LossEvidence, conditions: Conditions
-) -> list[Message]:
+def _overfitting(case: _Case) -> list[Message]:
     advice = []
-    f1 = evidence.macro_f1
+    f1 = case.evidence.macro_f1
     if f1 is not None and f1.low > 0.0:
         advice.append(message("advise_f1_still_rises"))
     elif f1 is not None and f1.high < 0.0:
         advice.append(message("advise_f1_falls"))
     elif f1 is not None:
         advice.append(message("advise_f1_unsure"))
-    if evidence.best_epoch is not None:
-        advice.append(message("advise_nothing_lost", epoch=evidence.best_epoch))
+    if case.evidence.best_epoch is not None:
+        advice.append(message("advise_nothing_lost", epoch=case.evidence.best_epoch))
     advice.append(message("advise_more_images"))
-    if reason != "memorised" and evidence.lowest_epoch is not None and evidence.lowest_epoch < len(epochs):
-        advice.append(message("advise_fewer_epochs", epochs=max(LEAST_WINDOW, evidence.lowest_epoch + 5)))
+    lowest = case.evidence.lowest_epoch
+    if case.reason != "memorised" and lowest is not None and lowest < len(case.epochs):
+        advice.append(message("advise_fewer_epochs", epochs=max(MIN_WINDOW, lowest + 5)))
     return advice
 
 
-def _plateau(
-    reason: Reason, epochs: Sequence[EpochRecord], evidence: LossEvidence, conditions: Conditions
-) -> list[Message]:
+def _plateau(case: _Case) -> list[Message]:
     advice = []
-    level = math.exp(evidence.train.level) if evidence.train is not None else math.nan
-    if evidence.guess is not None and level >= 0.95 * evidence.guess:
+    level = math.exp(case.evidence.train.level) if case.evidence.train is not None else math.nan
+    if case.evidence.guess is not None and level >= 0.95 * case.evidence.guess:
         advice.append(
             message(
                 "advise_nothing_learned",
                 level=level,
-                classes=conditions.classes,
-                guess=evidence.guess,
-                lower=_rate(epochs, 0.1),
-                higher=_rate(epochs, 3.0),
+                classes=case.conditions.classes,
+                guess=case.evidence.guess,
+                lower=_rate(case.epochs, 0.1),
+                higher=_rate(case.epochs, 3.0),
             )
         )
-    elif evidence.lr_falls:
-        advice.append(message("advise_schedule_lowers", share=_share(evidence)))
-    advice.append(message("advise_lower_rate", rate=_rate(epochs, 1 / 3)))
+    elif case.evidence.lr_falls:
+        advice.append(message("advise_schedule_lowers", share=_share(case.evidence)))
+    advice.append(message("advise_lower_rate", rate=_rate(case.epochs, 1 / 3)))
     advice.append(message("advise_batch_size"))
     advice.append(message("advise_larger_model"))
     return advice
 
 
-def _diverging(
-    reason: Reason, epochs: Sequence[EpochRecord], evidence: LossEvidence, conditions: Conditions
-) -> list[Message]:
-    advice = [message("advise_rate_tenfold_lower", rate=_rate(epochs, 0.1))]
-    if evidence.best_epoch is not None:
-        advice.append(message("advise_judge_best", epoch=evidence.best_epoch))
-    return advice
+def _diverging(case: _Case) -> list[Message]:
+    lower, best = message("advise_rate_tenfold_lower", rate=_rate(case.epochs, 0.1)), case.evidence.best_epoch
+    return [lower] if best is None else [lower, message("advise_judge_best", epoch=best)]
 
 
-def _finished(
-    reason: Reason, epochs: Sequence[EpochRecord], evidence: LossEvidence, conditions: Conditions
-) -> list[Message]:
+def _finished(case: _Case) -> list[Message]:
     advice: list[Message] = []
-    train, val = evidence.train, evidence.val
+    train, val = case.evidence.train, case.evidence.val
     if train is None or val is None:
         return advice
     level, val_level = math.exp(train.level), math.exp(val.level)
-    if reason == "decayed":
-        advice.append(message("advise_end_of_schedule", share=_share(evidence)))
+    if case.reason == "decayed":
+        advice.append(message("advise_end_of_schedule", share=_share(case.evidence)))
     else:
         advice.append(message("advise_learned"))
-    if reason == "decayed" and val.high < 0.0 and val.change <= -_STILL_FALLS:
-        advice.append(message("advise_longer_schedule", epochs=2 * len(epochs)))
-    floor, guess = evidence.floor, evidence.guess
+    if case.reason == "decayed" and val.high < 0.0 and val.change <= -_STILL_FALLS:
+        advice.append(message("advise_longer_schedule", epochs=2 * len(case.epochs)))
+    floor, guess = case.evidence.floor, case.evidence.guess
     if floor is None:
         advice.append(message("advise_level_unknown"))
     elif guess is not None and level - floor > _GOOD_SHARE * (guess - floor):
@@ -406,8 +394,8 @@ def _finished(
                 level=level,
                 floor=floor,
                 guess=guess,
-                epochs=2 * len(epochs),
-                rate=_rate(epochs, 3.0),
+                epochs=2 * len(case.epochs),
+                rate=_rate(case.epochs, 3.0),
             )
         )
     elif val_level - (level - floor) > _WIDE_GAP:
@@ -416,15 +404,13 @@ def _finished(
     return advice
 
 
-def _inconclusive(
-    reason: Reason, epochs: Sequence[EpochRecord], evidence: LossEvidence, conditions: Conditions
-) -> list[Message]:
-    train, val = evidence.train, evidence.val
+def _inconclusive(case: _Case) -> list[Message]:
+    train, val = case.evidence.train, case.evidence.val
     if train is None or val is None:
-        return [message("advise_train_for", epochs=evidence.warmup + LEAST_WINDOW)]
-    if reason == "val_flat":
+        return [message("advise_train_for", epochs=case.evidence.warmup + MIN_WINDOW)]
+    if case.reason == "val_flat":
         return [message("advise_watch")]
-    if reason == "val_rises":
+    if case.reason == "val_rises":
         return [message("advise_check_validation")]
     hidden = 100.0 * max((one.change_high - one.change_low) / 2.0 for one in (train, val))
     return [message("advise_noise", train=100 * train.noise, val=100 * val.noise, hidden=hidden)]
@@ -452,13 +438,9 @@ _ADVICE = {
 
 
 class EarlyStopping:
-    """Looks at a training after each epoch; what it says depends on the epochs alone, so a resumed run stops alike.
+    """Diagnoses a training after each epoch and says when to stop it; with `announce`, on stderr when it changes.
 
-    Args:
-        config: of the training.
-        epochs: those that are done already.
-        n_classes: outputs of the network.
-        announce: write the diagnosis to stderr when it changes.
+    The result depends on the epochs only, so a resumed run stops at the same epoch.
     """
 
     def __init__(self, config: TrainConfig, epochs: Sequence[EpochRecord], *, n_classes: int, announce: bool) -> None:
@@ -469,22 +451,18 @@ class EarlyStopping:
         self._announce = False
         self._diagnoses: list[Diagnosis] = []
         self.reason: str | None = None
-        """Why to stop now, in words; None: go on."""
+        """Why to stop now, in words; None: continue."""
         for count in range(max(1, len(epochs) - STOP_AFTER + 1), len(epochs) + 1):
-            self.look(epochs[:count])
+            self.update(epochs[:count])
         self._announce = announce
 
     @property
     def line(self) -> str:
-        """What the curves say so far, in one sentence; "" before the first epoch."""
+        """The last diagnosis in one sentence; "" before the first epoch."""
         return text(self._diagnoses[-1].line) if self._diagnoses else ""
 
-    def look(self, epochs: Sequence[EpochRecord]) -> None:
-        """Take one more epoch into account.
-
-        Args:
-            epochs: all so far, the new one last.
-        """
+    def update(self, epochs: Sequence[EpochRecord]) -> None:
+        """Diagnose again; `epochs` are all so far, the new one last."""
         config = self._config
         before = self._diagnoses[-1].kind if self._diagnoses else "inconclusive"
         self._diagnoses = [*self._diagnoses[1 - STOP_AFTER :], diagnose(epochs, self._conditions)]

@@ -1,4 +1,4 @@
-"""Predictions and the name of the Normal class -> Evaluation; pure."""
+"""Judges predictions: rates, scores, intervals and warnings of one model on one test set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..config import ABNORMAL, NORMAL
 from ..errors import EvaluationError
 from ..messages import text
 from ..models.predictions import Predictions
-from .evaluation_intervals import DRAWS, EvaluationIntervals, intervals_of
+from .evaluation_intervals import DRAWS, EvaluationIntervals, compute_intervals
 from .metrics import (
     BinaryCounts,
     BoolArray,
@@ -28,10 +28,10 @@ from .metrics import (
     count_binary,
     score_classes,
 )
-from .stats import Interval, chance_of_at_most
+from .stats import Interval, binomial_cdf
 
 _SURELY = 0.01
-"""How unlikely an accuracy must be under guessing before it is called worse than chance."""
+"""Probability under guessing below which an accuracy is called worse than chance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,43 +39,43 @@ class LabelledImages:
     """Labels and predictions as numbers."""
 
     names: tuple[str, ...]
-    """L names of labels: the K classes, then the abnormal word where it is no class and some label says it."""
+    """L label names: the K classes, then the abnormal label where it is used and is not a class."""
     classes: tuple[str, ...]
     true: IntArray
     """(N,) in [0, L)."""
     predicted: IntArray
     """(N,) in [0, K)."""
     normal: int
-    """Which of the classes is Normal."""
+    """Number of the Normal class."""
     named: bool
-    """Whether every label is a class, so that the defect's name can be judged."""
+    """Whether every label is a class, so that multi-class scores are defined."""
     unnamed_reason: Message | None
-    """Why not; None when it can be."""
+    """Why not; None when `named`."""
 
     @property
     def is_defective(self) -> BoolArray:
-        """(N,) the truth."""
+        """(N,) whether the label is a defect."""
         return np.not_equal(self.true, self.normal)
 
     @property
     def judged_defective(self) -> BoolArray:
-        """(N,) the judgement: the predicted class is not Normal."""
+        """(N,) whether the predicted class is not Normal."""
         return np.not_equal(self.predicted, self.normal)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one model's predictions are worth on one test set."""
+    """Scores of one model's predictions on one test set."""
 
     images: int
     normal: str
     binary: BinaryCounts
     auroc: float | None
-    """Of 1 - p(Normal) as a score for defective; None when all images are good or all defective."""
+    """Of the score 1 - p(Normal) for defective; None when all images are good or all are defective."""
     average_precision: float | None
-    """Of the same score; the share of defects is what guessing gets."""
+    """Of the same score; guessing gets the share of defects."""
     named_wrong: Rate | None
-    """Defects judged defective under another defect's name, of all defects; None without names."""
+    """Defects judged defective under another defect's name, of all defects; None where labels do not name defects."""
     multiclass: MulticlassScores | None
     multiclass_reason: Message | None
     """Why `multiclass` is None; None otherwise."""
@@ -84,12 +84,12 @@ class Evaluation:
 
 
 def label_images(predictions: Predictions, *, normal: str = NORMAL, abnormal: str | None = ABNORMAL) -> LabelledImages:
-    """Check that labels, classes and the Normal class fit together, and number them.
+    """Check that labels, classes and the Normal class fit together, and turn them into numbers.
 
     Args:
-        predictions: with a label for every image: a class, or the abnormal word.
+        predictions: with a label for every image: a class, or `abnormal`.
         normal: the class of images without a defect.
-        abnormal: the label of a defect whose kind is not said; None when there is no such label.
+        abnormal: the label of a defect of unnamed kind; None when there is no such label.
 
     Raises:
         EvaluationError: no images, labels missing, `normal` not a class, or a label that is neither.
@@ -141,17 +141,17 @@ def evaluate(
     resamples: int = DRAWS,
     seed: int = 0,
 ) -> Evaluation:
-    """Judge predictions; where their groups are known, every interval heeds them.
+    """Judge predictions; where their groups are known, every interval takes them into account.
 
     Args:
-        predictions: as for `label_images`.
-        normal: as for `label_images`.
-        abnormal: as for `label_images`.
+        predictions: with labels, as are `normal` and `abnormal` for `label_images`.
+        normal: the class of images without a defect.
+        abnormal: the label of a defect of unnamed kind.
         resamples: bootstrap draws, for the intervals of F1 means, AUROC and average precision.
         seed: of the bootstrap.
 
     Raises:
-        EvaluationError: as for `label_images`.
+        EvaluationError: as `label_images` does.
     """
     labelled = label_images(predictions, normal=normal, abnormal=abnormal)
     multiclass = named_wrong = None
@@ -173,7 +173,7 @@ def evaluate(
         named_wrong=named_wrong,
         multiclass=multiclass,
         multiclass_reason=labelled.unnamed_reason,
-        intervals=intervals_of(
+        intervals=compute_intervals(
             labelled.true,
             labelled.predicted,
             scores,
@@ -188,13 +188,13 @@ def evaluate(
 
 
 def defect_scores(predictions: Predictions, normal: int) -> FloatArray:
-    """(N,) 1 - p(Normal): how likely each image shows a defect."""
+    """(N,) 1 - p(Normal), the probability of a defect."""
     scores: FloatArray = 1.0 - predictions.probabilities[:, normal]
     return scores
 
 
 def rate_as_json(rate: Rate, interval: Interval | None) -> dict[str, Any]:
-    """A rate with its counts and the bounds of its interval; value and bounds null when undefined."""
+    """A rate with its counts and the bounds of its interval; undefined values are null."""
     return {"value": rate.value, "count": rate.count, "of": rate.of, **interval_as_json(interval)}
 
 
@@ -204,7 +204,7 @@ def interval_as_json(interval: Interval | None) -> dict[str, float | None]:
 
 
 def evaluation_as_json(evaluation: Evaluation) -> dict[str, Any]:
-    """The evaluation as plain data; the rates of the Normal/Abnormal judgement stand at the top level."""
+    """The evaluation as plain data; the rates of the Normal/Abnormal judgement are at the top level."""
     multiclass, wrong, bounds = evaluation.multiclass, evaluation.named_wrong, evaluation.intervals
     return {
         "images": evaluation.images,
@@ -262,7 +262,7 @@ def _warnings(
         found.append(message("one_class_predicted", name=judged.pop()))
     if multiclass is not None:
         classes, rate = len(multiclass.per_class), multiclass.accuracy
-        if chance_of_at_most(rate.count, rate.of, 1.0 / classes) < _SURELY:
+        if binomial_cdf(rate.count, rate.of, 1.0 / classes) < _SURELY:
             found.append(message("accuracy_under_chance", count=rate.count, of=rate.of, classes=classes, advice=advice))
     if area is not None and area < 0.5:
         found.append(message("auroc_under_chance", area=area, advice=advice))

@@ -1,4 +1,4 @@
-"""Interval of every figure of an evaluation; pure."""
+"""Intervals of all figures of an evaluation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from .stats import (
 )
 
 DRAWS = 1000
-"""Resamples of one set of predictions: they tell a standard error to about 2 %."""
+"""Resamples of one set of predictions; enough for a standard error within about 2 %."""
 
 _MEANS: Mapping[str, Statistic] = {
     "macro_f1": macro_f1_of_confusion,
@@ -42,18 +42,18 @@ _MEANS: Mapping[str, Statistic] = {
     "macro_recall": macro_recall_of_confusion,
     "weighted_precision": lambda table: mean_precision_of_confusion(table, by_support=True),
 }
-"""Means over classes, by the names they have in `MulticlassScores`."""
+"""Means over classes, by their names in `MulticlassScores`."""
 
 
 @dataclass(frozen=True)
 class ClassIntervals:
-    """Of how well one class is named."""
+    """Intervals of the scores of one class."""
 
     precision: Interval | None
     recall: Interval | None
     f1: Interval | None
-    """F1 is 2 J / (1 + J), J being the share rightly named of the images that bear or are given the name; so the
-    interval of that share gives it."""
+    """From the interval of J, the share of correct ones among the images labelled or predicted as the class:
+    F1 = 2 J / (1 + J)."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ class EvaluationIntervals:
     """95 % intervals; None where a figure is undefined, or no interval can be given."""
 
     rates_by: str
-    """How the intervals of rates, precision, recall and F1 were made, in words."""
+    """Method for rates, precision, recall and F1, in words."""
     scores_by: str
-    """How those of means over classes, AUROC and average precision were made."""
+    """Method for means over classes, AUROC and average precision, in words."""
     groups: int | None
-    """Number of groups the images fall into; None when unknown."""
+    """Number of groups of images; None when unknown."""
     rates: Mapping[str, Interval | None]
     """By the keys of `metrics.RATE_DEFINITIONS`, and "named_wrong"."""
     accuracy: Interval | None
@@ -87,20 +87,20 @@ def binary_intervals(
     """Intervals of the seven rates by the keys of `metrics.RATE_DEFINITIONS`.
 
     Args:
-        is_defective: (N,) the truth.
-        judged_defective: (N,) the judgement.
+        is_defective: (N,) by the labels.
+        judged_defective: (N,) by the predictions.
         groups: (N,) number of each image's group; None when the images are independent.
     """
-    bad, caught = is_defective, judged_defective
-    everything = np.ones(len(bad), dtype=bool)
+    defective, judged = is_defective, judged_defective
+    everything = np.ones(len(defective), dtype=bool)
     shares = {
-        "accuracy": (bad == caught, everything),
-        "recall": (caught, bad),
-        "miss_rate": (~caught, bad),
-        "overkill_rate": (caught, ~bad),
-        "false_call_filter_rate": (~caught, ~bad),
-        "total_filter_rate": (~caught, everything),
-        "escape_fraction": (bad & ~caught, everything),
+        "accuracy": (defective == judged, everything),
+        "recall": (judged, defective),
+        "miss_rate": (~judged, defective),
+        "overkill_rate": (judged, ~defective),
+        "false_call_filter_rate": (~judged, ~defective),
+        "total_filter_rate": (~judged, everything),
+        "escape_fraction": (defective & ~judged, everything),
     }
     return {key: share_interval(has, among, groups) for key, (has, among) in shares.items()}
 
@@ -108,11 +108,11 @@ def binary_intervals(
 def share_interval(
     has: BoolArray, among: BoolArray, groups: IntArray | None, *, confidence: float = CONFIDENCE
 ) -> Interval | None:
-    """Interval of the share with `has` of the images in `among`, all (N,)."""
+    """Interval of the share of images with `has` among those with `among`, both (N,) bool."""
     return rate_interval(has[among], None if groups is None else groups[among], confidence=confidence)
 
 
-def intervals_of(
+def compute_intervals(
     true: IntArray,
     predicted: IntArray,
     score: FloatArray,
@@ -123,25 +123,25 @@ def intervals_of(
     resamples: int = DRAWS,
     seed: int = 0,
 ) -> EvaluationIntervals:
-    """Intervals of everything that is said about one set of predictions.
+    """Intervals of all figures of one set of predictions.
 
     Args:
         true: (N,) number of each label.
         predicted: (N,) number of each predicted class.
-        score: (N,) how likely each image is defective.
+        score: (N,) probability that each image is defective.
         normal: number of the Normal class.
-        classes: how many there are; None when labels do not name the defects.
+        classes: number of classes; None when labels do not name the defects.
         groups: N names of what each image was cut from; None when unknown.
         resamples: bootstrap draws.
         seed: of the bootstrap.
     """
     group_of = known_groups(None if groups is None else tuple(groups))
-    bad, judged = true != normal, predicted != normal
-    rates = binary_intervals(bad, judged, group_of)
-    rates["named_wrong"] = None if classes is None else share_interval(judged & (true != predicted), bad, group_of)
-    names = range(classes or 0)
+    defective, judged = true != normal, predicted != normal
+    rates = binary_intervals(defective, judged, group_of)
+    wrong = judged & (true != predicted)
+    rates["named_wrong"] = None if classes is None else share_interval(wrong, defective, group_of)
     scores = _score_intervals(
-        true, predicted, score, bad, classes=classes, groups=group_of, resamples=resamples, seed=seed
+        true, predicted, score, defective, classes=classes, groups=group_of, resamples=resamples, seed=seed
     )
     return EvaluationIntervals(
         rates_by=RATES_OF_IMAGES if group_of is None else RATES_OF_GROUPS,
@@ -149,7 +149,7 @@ def intervals_of(
         groups=None if group_of is None else int(group_of.max()) + 1,
         rates=rates,
         accuracy=None if classes is None else rate_interval(true == predicted, group_of),
-        per_class=tuple(_class_intervals(true == k, predicted == k, group_of) for k in names),
+        per_class=tuple(_class_intervals(true == k, predicted == k, group_of) for k in range(classes or 0)),
         **scores,
     )
 
@@ -192,7 +192,7 @@ def _score_intervals(
     for key, value in observed.items():
         draws = np.concatenate([part[key] for part in parts])
         found[key] = logit_interval(value, draws, units=units)
-    # Where every draw gives the same, the draws know of no doubt, which is not the same as that there is none.
+    # Equal draws do not mean certainty, so these figures get an interval from counts.
     if observed["auroc"] in (0.0, 1.0):
         found["auroc"] = separated_interval(observed["auroc"] == 1.0, is_defective, groups)
     for key in _MEANS:
@@ -202,7 +202,7 @@ def _score_intervals(
 
 
 class _Figures:
-    """What is resampled."""
+    """The figures that are resampled."""
 
     def __init__(self, true: IntArray, predicted: IntArray, ranking: Ranking, classes: int | None) -> None:
         self._ranking, self._classes = ranking, classes
@@ -211,7 +211,7 @@ class _Figures:
         self._cells, self._starts = np.unique(cell[self._order], return_index=True)
 
     def of(self, weights: FloatArray) -> dict[str, FloatArray]:
-        """(R, N) weights -> (R,) values of each figure; the means only where defects have names."""
+        """(R, N) weights -> (R,) values of each figure; means over classes only where the labels name the defects."""
         quality = self._ranking.judge(weights)
         found = {"auroc": quality.auroc, "average_precision": quality.average_precision}
         if self._classes is not None:
@@ -223,7 +223,7 @@ class _Figures:
 
 
 def _mean_interval(key: str, true: IntArray, predicted: IntArray, groups: IntArray | None) -> Interval | None:
-    """Mean of the intervals of each class that occurs, all of which hold at once (Bonferroni)."""
+    """Mean of the intervals of the classes that occur; these hold simultaneously (Bonferroni)."""
     occurring, support = np.unique(true, return_counts=True)
     confidence = 1.0 - (1.0 - CONFIDENCE) / len(occurring)
     found = [_class_interval(key, true == k, predicted == k, groups, confidence=confidence) for k in occurring.tolist()]

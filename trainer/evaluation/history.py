@@ -1,8 +1,8 @@
-"""The per-epoch record, ours and upstream's; trainings at a path.
+"""The record of each epoch in `results.csv`, ours and YOLOv5's, and the recorded trainings at a path.
 
-Its cells are padded with spaces, its epochs count from 0, and it has no F1. It writes the learning rate after the
-schedule has stepped, so the rate of an epoch stands in the row before; the first row's own is taken for the first
-epoch. Its validation loss is smoothed as its training loss is (checked in YOLOv5 7.0.14).
+The file of YOLOv5's own classify/train.py pads its cells with spaces, counts epochs from 0 and has no F1. It writes
+the learning rate after the schedule has stepped, so the rate of an epoch is in the row before; the first epoch takes
+the rate of its own row. Its validation loss uses label smoothing as its training loss does (checked in 7.0.14).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HISTORY_NAME = "results.csv"
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What one epoch measured."""
+    """Measurements of one epoch."""
 
     epoch: int
     """From 1."""
@@ -40,13 +40,13 @@ class EpochRecord:
     lr: float
     """Learning rate of the epoch's last step."""
     images_per_s: float
-    """Training images a second, validation left out."""
+    """Training images per second, without the validation."""
     seconds: float
     """Of the whole epoch, validation included."""
     val_miss_rate: float | None = None
-    """In [0, 1]: defective validation images called Normal; None without a class Normal, or not recorded."""
+    """In [0, 1]: share of defective validation images predicted Normal; None: no class Normal, or not recorded."""
     val_overkill_rate: float | None = None
-    """In [0, 1]: Normal validation images called defective."""
+    """In [0, 1]: share of Normal validation images predicted defective; None likewise."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class History:
 
     @property
     def best(self) -> EpochRecord:
-        """The best epoch by macro-F1, which is `best.pt` unless the run watched another figure.
+        """The best epoch by macro-F1; `best.pt` holds it unless the run monitored another figure.
 
         Raises:
             DataError: there is no epoch.
@@ -65,7 +65,7 @@ class History:
         return self.best_by("val_macro_f1")
 
     def best_by(self, monitor: str) -> EpochRecord:
-        """The epoch that `rank_of` puts first; of equals the earliest.
+        """The epoch with the highest `rank_of`; the earliest of equal ones.
 
         Raises:
             DataError: there is no epoch.
@@ -75,12 +75,12 @@ class History:
         return max(self.epochs, key=lambda record: rank_of(record, monitor))
 
     def epochs_since_best(self, monitor: str) -> int:
-        """How many epochs have passed without a better one; 0 when there is none or the last is the best."""
+        """Epochs since the best one; 0 without epochs."""
         return self.epochs[-1].epoch - self.best_by(monitor).epoch if self.epochs else 0
 
 
 def rank_of(record: EpochRecord, monitor: str = "val_macro_f1") -> tuple[float, float]:
-    """Sort key by which epochs are judged; the greater is the better, and what is no number is the worst.
+    """Sort key of epochs; greater is better, and NaN is the worst.
 
     Args:
         record: an epoch.
@@ -99,7 +99,7 @@ def _worst_if_nan(value: float) -> float:
 
 _COLUMNS = tuple(field.name for field in fields(EpochRecord))
 _REQUIRED = tuple(field.name for field in fields(EpochRecord) if field.default is MISSING)
-"""Columns of every version; the others are empty where there is nothing to say, or missing in older files."""
+"""Columns of every version; the others may be empty, or missing in older files."""
 
 
 def write_history(path: Path, epochs: Sequence[EpochRecord]) -> None:
@@ -119,26 +119,31 @@ def read_history(path: Path) -> History:
     """Read a run's `results.csv`; `path` is the file or the run folder that holds it.
 
     Raises:
-        DataError: no such file, another header, or a cell that is no number; the message names the line.
+        DataError: no such file, another header, or a cell that is not a number; the message names the line.
     """
-    path = path / HISTORY_NAME if path.is_dir() else path
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; expected the record that 'trainer train' writes") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text ({error.reason}); expected the record of a training") from error
-    reader = csv.reader(io.StringIO(text, newline=""))
+    path, reader = _open_csv(path, expected="the record that 'trainer train' writes")
     header = tuple(next(reader, []))
     if header not in (_COLUMNS, _REQUIRED):
         raise DataError(f"{path}, line 1: columns {', '.join(header) or 'none'}; expected {', '.join(_COLUMNS)}")
     return History(tuple(_to_record(path, reader.line_num, header, row) for row in reader if row))
 
 
+def _open_csv(path: Path, *, expected: str) -> tuple[Path, Any]:
+    """The file, which may lie in the folder `path`, and a `csv.reader` of its text."""
+    path = path / HISTORY_NAME if path.is_dir() else path
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; expected {expected}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text ({error.reason}); expected {expected}") from error
+    return path, csv.reader(io.StringIO(text, newline=""))
+
+
 def _to_cell(name: str, value: float | None) -> str:
     if value is None:
         return ""
-    # Seventeen significant digits bring a float back exactly, so a reader finds the same best epoch.
+    # 17 significant digits restore a float exactly, so a reader finds the same best epoch.
     return f"{value:{_FORMATS.get(name, '.17g')}}"
 
 
@@ -146,10 +151,10 @@ _FORMATS = {"epoch": "d", "images_per_s": ".1f", "seconds": ".2f"}
 
 
 def count_epochs(run: Path) -> int:
-    """Epochs that a run in progress has recorded; for a bar, so what cannot be read at this moment counts as none."""
+    """Epochs that a running training has recorded, for a progress bar; 0 while the file cannot be read."""
     try:
         return max(0, len((run / HISTORY_NAME).read_text(encoding="utf-8-sig").splitlines()) - 1)
-    except OSError:  # not there yet, or being replaced at this moment
+    except OSError:  # not there yet, or another process is replacing it
         return 0
 
 
@@ -174,7 +179,7 @@ _EXPECTED = f"epoch, {_TRAIN_LOSS}, {_VAL_LOSSES[0]} or {_VAL_LOSSES[1]}, {_ACCU
 
 
 def is_upstream(path: Path) -> bool:
-    """Whether the file begins as one of YOLOv5's does.
+    """Whether YOLOv5 wrote the file, by its header.
 
     Raises:
         OSError: the file cannot be read.
@@ -184,23 +189,16 @@ def is_upstream(path: Path) -> bool:
 
 
 def read_upstream_history(path: Path) -> History:
-    """The epochs of an upstream training, counted from 1; what it does not record is NaN.
+    """The epochs of an upstream training, counted from 1; figures that upstream does not record are NaN.
 
     Args:
         path: the file, or the folder that holds it.
 
     Raises:
-        DataError: no such file, other columns, a cell that is no number, or two trainings in one file; the message
+        DataError: no such file, other columns, a cell that is not a number, or two trainings in one file; the message
             names the line.
     """
-    path = path / HISTORY_NAME if path.is_dir() else path
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; expected the results.csv of a training") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text ({error.reason}); expected the results.csv of a training") from error
-    reader = csv.reader(io.StringIO(text, newline=""))
+    path, reader = _open_csv(path, expected="the results.csv of a training")
     header = [name.strip() for name in next(reader, [])]
     val_loss = next((name for name in _VAL_LOSSES if name in header), None)
     if val_loss is None or not {"epoch", _TRAIN_LOSS, _ACCURACY, _LR} <= set(header):
@@ -245,7 +243,7 @@ def read_upstream_history(path: Path) -> History:
 
 
 def read_label_smoothing(run: Path) -> float | None:
-    """The label smoothing in an upstream run's `opt.yaml`; None where there is no such file or number in it."""
+    """The label smoothing in an upstream run's `opt.yaml`; None without the file, or without a number in it."""
     try:
         text = (run / "opt.yaml").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -259,35 +257,34 @@ def read_label_smoothing(run: Path) -> float | None:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What is known of a training besides its curves."""
+    """What is known about a training besides its curves; None: unknown."""
 
     classes: int | None = None
-    """Number of classes; None: not known, and with label smoothing the floor is not known either."""
+    """Number of classes; without it the floor of a smoothed loss is unknown too."""
     label_smoothing: float | None = None
-    """Of the training loss; None: not known."""
+    """Of the training loss."""
     epochs_planned: int | None = None
-    """How long the training was to be; None: not known."""
 
 
 @dataclass(frozen=True)
 class RecordedTraining:
-    """One training as it was recorded."""
+    """One training, read from its run folder."""
 
     name: str
-    """Of its folder."""
+    """Name of the folder."""
     path: Path
-    """The results.csv."""
+    """Its results.csv."""
     history: History
     conditions: Conditions
     upstream: bool
     """Written by YOLOv5's own classify/train.py."""
 
 
-def find_recorded(path: Path) -> list[RecordedTraining]:
-    """The training in a results.csv, in a run folder, or in each `seed-*` folder of one, by their numbers.
+def find_recorded_trainings(path: Path) -> list[RecordedTraining]:
+    """The training of a results.csv or a run folder, or those of all `seed-*` folders in the order of their numbers.
 
     Raises:
-        DataError: nothing of the kind is there, or a record or config cannot be read.
+        DataError: there is no training, or a record or config cannot be read.
     """
     if path.is_file():
         return [_read(path)]
@@ -330,7 +327,7 @@ def _number(path: Path, content: dict[str, Any], name: str) -> float | None:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """Empty when there is no such file."""
+    """The content; empty when there is no such file."""
     try:
         return read_json(path)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Robust slopes and what a diagnosis rests on."""
+"""Robust slopes of loss curves, and the evidence for a diagnosis."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from .history import Conditions, EpochRecord, rank_of
 from .metrics import FloatArray
 from .stats import CONFIDENCE
 
-LEAST_POINTS = 5
-"""Below this the interval of a Theil-Sen slope is no narrower than all slopes there are."""
+MIN_POINTS = 5
+"""With fewer points the interval of a Theil-Sen slope spans all pairwise slopes."""
 
-_MOST_CORRELATION = 0.9
+_MAX_CORRELATION = 0.9
 _NORMAL_MAD = 1.4826
 
 
 @dataclass(frozen=True)
 class Trend:
-    """The straight line through a stretch of a curve, and how sure its slope is."""
+    """A straight line through part of a curve, with the interval of its slope."""
 
     first: int
-    """First epoch of the stretch."""
+    """First epoch."""
     last: int
-    """Last epoch of the stretch."""
+    """Last epoch."""
     slope: float
     """Per epoch; of a logarithm, 0.02 is about +2 % an epoch."""
     low: float
@@ -35,14 +35,13 @@ class Trend:
     high: float
     """Upper end of the slope's interval."""
     steepest: float
-    """The slope is no steeper than this either way, by two one-sided intervals of the same confidence (Schuirmann,
-    1987)."""
+    """Largest absolute slope by two one-sided intervals of the same confidence (Schuirmann, 1987)."""
     level: float
     """Height of the line at the last epoch."""
     noise: float
     """Robust standard deviation of the points about the line (1.4826 times the median distance)."""
     correlation: float
-    """Lag-1 correlation of the points about the line by which the interval was widened, in [0, 0.9]."""
+    """Lag-1 correlation of the points about the line, in [0, 0.9]; the interval is widened by it."""
 
     @property
     def change(self) -> float:
@@ -63,11 +62,11 @@ class Trend:
 def robust_trend(epochs: Sequence[int], values: Sequence[float], *, confidence: float = CONFIDENCE) -> Trend:
     """The median of all pairwise slopes with its distribution-free interval (Theil, 1950; Sen, 1968).
 
-    Sen's interval takes the points as independent about their line. Epochs are not: each starts from the weights
-    of the one before. So the variance of Kendall's statistic behind the interval is multiplied by
-    (1 + r) / (1 - r), what a lag-1 autoregression does to it in a long series (Yue and Wang, 2004). r is that of
-    the points about the line, (n r1 + 2) / (n - 4) held to [0, 0.9], which takes back the bias -(2 + 4 r) / n of r1
-    after a line was fitted (Shaman and Stine, 1988). A bend in the curve counts as correlation and widens it too.
+    Sen's interval assumes that the points are independent about the line. Epochs are not: each starts from the
+    weights of the previous one. The variance of Kendall's statistic behind the interval is therefore multiplied by
+    (1 + r) / (1 - r), the effect of a lag-1 autoregression in a long series (Yue and Wang, 2004). r is the lag-1
+    correlation about the line, (n r1 + 2) / (n - 4) clipped to [0, 0.9], which corrects the bias -(2 + 4 r) / n of r1
+    after a line fit (Shaman and Stine, 1988). A bend in the curve counts as correlation and widens the interval too.
 
     Args:
         epochs: (N,) numbers of the epochs, strictly increasing, N >= 5.
@@ -78,8 +77,8 @@ def robust_trend(epochs: Sequence[int], values: Sequence[float], *, confidence: 
         ValueError: too few points, or points that are not finite or not in order.
     """
     x, y = np.asarray(epochs, dtype=np.float64), np.asarray(values, dtype=np.float64)
-    if len(x) != len(y) or len(x) < LEAST_POINTS:
-        raise ValueError(f"found {len(x)} epochs and {len(y)} values; expected as many of each, {LEAST_POINTS} or more")
+    if len(x) != len(y) or len(x) < MIN_POINTS:
+        raise ValueError(f"found {len(x)} epochs and {len(y)} values; expected as many of each, {MIN_POINTS} or more")
     if not np.isfinite(y).all() or not (np.diff(x) > 0).all():
         raise ValueError("values must be finite and epochs strictly increasing")
     plain = scipy_stats.theilslopes(y, x)
@@ -103,7 +102,7 @@ def robust_trend(epochs: Sequence[int], values: Sequence[float], *, confidence: 
 
 
 def _interval(x: FloatArray, y: FloatArray, z: float) -> tuple[float, float]:
-    """Sen's interval at z standard deviations; the function takes them as the coverage that they are of a normal."""
+    """Sen's interval at z standard deviations; scipy takes the two-sided tail probability of z instead."""
     found = scipy_stats.theilslopes(y, x, alpha=max(2.0 * float(scipy_stats.norm.sf(z)), 1e-300))
     return float(found.low_slope), float(found.high_slope)
 
@@ -115,53 +114,53 @@ def _lag_one(rest: FloatArray) -> float:
         return 0.0
     n = len(centred)
     raw = float(centred[1:] @ centred[:-1]) / total
-    return min(max((n * raw + 2.0) / (n - 4.0), 0.0), _MOST_CORRELATION)
+    return min(max((n * raw + 2.0) / (n - 4.0), 0.0), _MAX_CORRELATION)
 
 
-LEAST_WINDOW = 8
-"""Epochs that a slope is read from at least."""
+MIN_WINDOW = 8
+"""Fewest epochs to fit a slope to."""
 
-_LEAST_LOSS = 1e-3
-"""A loss below this is as good as none; its logarithm would make mountains of nothing."""
+_MIN_LOSS = 1e-3
+"""Lower losses count as this, since changes of their logarithm mean nothing."""
 
 SMOOTH_OVER = 5
-"""Epochs whose median is a level."""
+"""A level is the median over this many epochs."""
 
 
 @dataclass(frozen=True)
 class LossEvidence:
-    """What a diagnosis rests on; trends are of the logarithm of a loss."""
+    """The evidence for a diagnosis; trends are of the logarithm of a loss."""
 
     train: Trend | None
-    """None: too few epochs, or a loss that is no number."""
+    """None: too few epochs, or a loss that is not finite."""
     val: Trend | None
     macro_f1: Trend | None
     """Of validation macro-F1 itself (accuracy where a record has no F1), not of its logarithm."""
     warmup: int
-    """Epochs at the start in which the learning rate rose; not judged."""
+    """Epochs at the start in which the learning rate rose; left out of all trends."""
     lr_share: float | None
     """Last learning rate as a share of the highest; None: not recorded."""
     lr_falls: bool
     """The learning rate fell within the window."""
     floor: float | None
-    """Least training loss that is possible; None: smoothing or number of classes not known."""
+    """Least possible training loss; None: label smoothing or number of classes unknown."""
     guess: float | None
-    """Training loss of one who always answers with equal probabilities; None: number of classes not known."""
+    """Loss of equal probabilities for all classes; None: number of classes unknown."""
     best_epoch: int | None
     """Epoch of the highest validation macro-F1 (or accuracy)."""
     best_ago: int | None
     """Epochs since then."""
     lowest_epoch: int | None
-    """Epoch about which the validation loss was lowest (running median)."""
+    """Epoch around which the validation loss was lowest (running median)."""
     rise_since_lowest: float | None
-    """Logarithm of validation loss now over that at its lowest."""
+    """Logarithm of the current validation loss divided by the lowest."""
 
 
 def smoothing_floor(classes: int, label_smoothing: float) -> float:
     """Least mean cross-entropy with label smoothing e over K classes, in nats.
 
-    Smoothing makes the target q of an image 1 - e + e/K for its class and e/K for each other one. The cross-entropy
-    of q with what the network says, p, is H(q) + KL(q || p), least at p = q; so the floor is the entropy
+    With smoothing the target q of an image is 1 - e + e/K for its class and e/K for each other class. The
+    cross-entropy of q and the prediction p is H(q) + KL(q || p), which is least at p = q; so the floor is the entropy
 
         H(q) = -(1 - e + e/K) ln(1 - e + e/K) - (K - 1) (e/K) ln(e/K),
 
@@ -183,25 +182,25 @@ def gather_evidence(
     *,
     window: int | None,
     window_share: float,
-    most_window: int,
+    max_window: int,
     confidence: float,
 ) -> LossEvidence:
-    """What the curves up to the last epoch show.
+    """Trends and levels of the curves up to the last epoch.
 
     Args:
-        epochs: in order; none is allowed.
-        conditions: what else is known of the training.
-        window: epochs at the end to read slopes from; None: as the next two say, `LEAST_WINDOW` or more.
+        epochs: in order; may be empty.
+        conditions: what else is known about the training.
+        window: epochs at the end to fit slopes to; None: from `window_share` and `max_window`, at least `MIN_WINDOW`.
         window_share: of the epochs after the warm-up.
-        most_window: epochs at most.
+        max_window: most epochs in the window.
         confidence: of the intervals.
     """
     warmup = warmup_length([one.lr for one in epochs])
     after = list(epochs[warmup:])
-    size = window or min(max(round(window_share * len(after)), LEAST_WINDOW), most_window)
+    size = window or min(max(round(window_share * len(after)), MIN_WINDOW), max_window)
     stretch = after[-size:]
     train = val = macro_f1 = None
-    if len(stretch) >= LEAST_WINDOW and first_not_finite(epochs) is None:
+    if len(stretch) >= MIN_WINDOW and first_not_finite(epochs) is None:
         numbers = [one.epoch for one in stretch]
         train = robust_trend(numbers, logs_of(stretch, "train_loss"), confidence=confidence)
         val = robust_trend(numbers, logs_of(stretch, "val_loss"), confidence=confidence)
@@ -229,12 +228,12 @@ def gather_evidence(
 
 
 def first_not_finite(epochs: Sequence[EpochRecord]) -> EpochRecord | None:
-    """The first epoch whose training or validation loss is no number or not finite."""
+    """The first epoch whose training or validation loss is not finite."""
     return next((one for one in epochs if not (math.isfinite(one.train_loss) and math.isfinite(one.val_loss))), None)
 
 
 def warmup_length(rates: Sequence[float]) -> int:
-    """Epochs at the start up to which the learning rate rose; 0 when it never rose, or is not recorded."""
+    """Epochs at the start during which the learning rate rose; 0 when it never rose, or is not recorded."""
     if not rates or not all(math.isfinite(rate) for rate in rates):
         return 0
     highest = max(rates)
@@ -243,7 +242,7 @@ def warmup_length(rates: Sequence[float]) -> int:
 
 
 def best_of(epochs: Sequence[EpochRecord]) -> EpochRecord | None:
-    """The best epoch by validation macro-F1, by accuracy where a record has no F1; None when neither is known."""
+    """The best epoch by validation macro-F1, or by accuracy where a record has no F1; None when neither is known."""
     if epochs and all(math.isfinite(one.val_macro_f1) for one in epochs):
         return max(epochs, key=rank_of)
     known = [one for one in epochs if math.isfinite(one.val_accuracy)]
@@ -251,7 +250,7 @@ def best_of(epochs: Sequence[EpochRecord]) -> EpochRecord | None:
 
 
 def lowest_level(epochs: Sequence[EpochRecord], column: str) -> tuple[int, float]:
-    """Place and height of the lowest running median of a loss's logarithm, each over five epochs."""
+    """Index and value of the lowest running median, over five epochs, of log loss."""
     logs = np.asarray(logs_of(epochs, column))
     medians = np.median(np.lib.stride_tricks.sliding_window_view(logs, SMOOTH_OVER), axis=1)
     place = int(medians.argmin())
@@ -259,13 +258,13 @@ def lowest_level(epochs: Sequence[EpochRecord], column: str) -> tuple[int, float
 
 
 def level_now(epochs: Sequence[EpochRecord], column: str) -> float:
-    """Median of a loss's logarithm over the last five epochs."""
+    """Median of log loss over the last five epochs."""
     return float(np.median(logs_of(epochs[-SMOOTH_OVER:], column)))
 
 
 def logs_of(epochs: Sequence[EpochRecord], column: str) -> list[float]:
-    """Logarithms of a loss, held to 0.001 from below."""
-    return [math.log(max(getattr(one, column), _LEAST_LOSS)) for one in epochs]
+    """Logarithms of a loss, which counts as 0.001 where it is lower."""
+    return [math.log(max(getattr(one, column), _MIN_LOSS)) for one in epochs]
 
 
 def _goodness(record: EpochRecord) -> float:

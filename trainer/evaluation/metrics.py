@@ -1,8 +1,8 @@
 """Rates from counts; ranking quality.
 
-Two judgements are kept apart. *Normal/Abnormal* asks whether the board has a defect: defective is the
-positive class, and an image is judged defective when its predicted class is not Normal. *Multi-class* asks
-for the defect's name. A defect called by another defect's name is no miss; it is counted in `named_wrong`.
+There are two judgements. *Normal/Abnormal* asks whether the board has a defect: defective is the positive class,
+and an image is judged defective when its predicted class is not Normal. *Multi-class* asks for the name of the
+defect. A defect that gets the name of another defect is not a miss; it is counted in `named_wrong`.
 
 A rate over nothing is undefined (None), never 0.
 """
@@ -29,13 +29,18 @@ class Rate:
 
     @property
     def value(self) -> float | None:
-        """In [0, 1]; None when there is nothing to take a share of."""
+        """In [0, 1]; None when `of` is 0."""
         return self.count / self.of if self.of else None
+
+    @property
+    def fraction(self) -> str:
+        """The counts, as "2/9"."""
+        return f"{self.count}/{self.of}"
 
 
 @dataclass(frozen=True)
 class RateDefinition:
-    """How a rate is called and computed; printed beside every rate, since vendors differ."""
+    """Names and formula of a rate. Reports print the formula, since vendors define these rates differently."""
 
     key: str
     english: str
@@ -55,7 +60,7 @@ RATE_DEFINITIONS = (
 """The rates of the Normal/Abnormal judgement, in the order they are shown."""
 
 NAMED_WRONG = RateDefinition("named_wrong", "named wrong", "错名", "wrong name/(TP+FN)")
-"""Defects found, but under another defect's name; no miss, so counted apart."""
+"""Defects judged defective under the name of another defect; not misses, so counted separately."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +70,9 @@ class BinaryCounts:
     tp: int
     """Defects judged defective."""
     fn: int
-    """Defects that passed: misses."""
+    """Misses: defects that passed."""
     fp: int
-    """Good images judged defective: overkill."""
+    """Overkill: good images judged defective."""
     tn: int
     """Good images that passed."""
 
@@ -93,22 +98,22 @@ class BinaryCounts:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """How well one class is named."""
+    """Scores of one class."""
 
     name: str
     precision: Rate
-    """Of the images given this name, those that bear it."""
+    """Correct predictions of this class, of all predictions of it."""
     recall: Rate
-    """Of the images that bear this name, those given it."""
+    """Images of this class predicted as it, of all images of it."""
     f1: float | None
     """2 TP / (2 TP + FP + FN); None when the class neither occurs nor is ever predicted."""
     support: int
-    """Images that bear this name."""
+    """Images of this class."""
 
 
 @dataclass(frozen=True)
 class MulticlassScores:
-    """How well the classes are told apart by name."""
+    """Scores of all classes."""
 
     per_class: tuple[ClassScores, ...]
     macro_f1: float | None
@@ -142,14 +147,7 @@ def count_binary(is_defective: BoolArray, judged_defective: BoolArray) -> Binary
 
 
 def confusion_matrix(true: IntArray, predicted: IntArray, *, rows: int, columns: int) -> IntArray:
-    """(rows, columns) counts of (true, predicted) pairs.
-
-    Args:
-        true: (N,) in [0, rows).
-        predicted: (N,) in [0, columns).
-        rows: number of names a label can have.
-        columns: number of classes that can be predicted.
-    """
+    """(rows, columns) counts of the pairs of `true`, (N,) in [0, rows), and `predicted`, (N,) in [0, columns)."""
     return np.bincount(true * columns + predicted, minlength=rows * columns).reshape(rows, columns)
 
 
@@ -201,7 +199,7 @@ def mean_precision_of_confusion(confusion: npt.NDArray[np.number], *, by_support
 
 
 def recall_of_confusion(confusion: npt.NDArray[np.number], k: int) -> FloatArray:
-    """Share of the images of class k that are given its name; (..., L, K) -> (...), NaN where none bears it."""
+    """Share of the images of class k that are predicted as k; (..., L, K) -> (...), NaN where there are none."""
     return _divide(confusion[..., k, k], confusion[..., k, :].sum(axis=-1))
 
 
@@ -268,19 +266,28 @@ def _defined(value: float | FloatArray) -> float | None:
     return None if np.isnan(number) else number
 
 
+@dataclass(frozen=True, eq=False)
+class RankingQuality:
+    """Ranking figures of R weightings; NaN where positives or negatives have no weight."""
+
+    auroc: FloatArray
+    """(R,) probability that a random positive scores above a random negative; a tie counts half."""
+    average_precision: FloatArray
+    """(R,) stepwise, without interpolation: the precision at each score level, times the recall it adds."""
+
+
 class Ranking:
-    """N images in the order of their score, highest first, images of one score together."""
+    """N images in the order of their score, highest first; images of equal score form one level.
+
+    Args:
+        score: (N,) float, higher = more likely positive.
+        is_positive: (N,) bool.
+
+    Raises:
+        ValueError: a score is NaN, or the lengths differ.
+    """
 
     def __init__(self, score: FloatArray, is_positive: BoolArray) -> None:
-        """Put images in order.
-
-        Args:
-            score: (N,) float, higher = more likely positive.
-            is_positive: (N,) bool.
-
-        Raises:
-            ValueError: a score is NaN, or the lengths differ.
-        """
         if score.shape != is_positive.shape:
             raise ValueError(f"{score.shape} scores and {is_positive.shape} truths; expected one of each an image")
         if np.isnan(score).any():
@@ -293,10 +300,10 @@ class Ranking:
         self._last_of_level = np.flatnonzero(ends_level)
 
     def judge(self, weights: FloatArray) -> RankingQuality:
-        """Judge the score with each image counted so many times.
+        """Judge the score under each weighting of the images.
 
         Args:
-            weights: (R, N), 0 or more, in the order the images were given.
+            weights: (R, N), how often each image counts, 0 or more; in the order of the constructor's arguments.
         """
         if not len(self._order):
             nothing = np.full(len(weights), np.nan)
@@ -310,7 +317,7 @@ class Ranking:
         new_false = np.diff(false, axis=1, prepend=0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
             area = (new_false * (hits - 0.5 * new_hits)).sum(axis=1) / (positives * negatives)
-            # A level above which nothing has weight adds no recall.
+            # Where no image has weight down to a level, that level adds no recall.
             precision = np.where(above > 0, hits / above, 0.0)
             average = (precision * new_hits).sum(axis=1) / positives
         undefined = (positives == 0) | (negatives == 0)
@@ -318,40 +325,25 @@ class Ranking:
 
 
 def auroc(score: FloatArray, is_positive: BoolArray) -> float | None:
-    """Chance that a random positive scores above a random negative, a tie counting half: U / (P N).
+    """Probability that a random positive scores above a random negative, a tie counting half: U / (P N).
 
     Args:
         score: (N,) float, higher = more likely positive.
         is_positive: (N,) bool.
 
     Returns:
-        In [0, 1]; None when one of the two kinds is absent.
+        In [0, 1]; None without positives or without negatives.
     """
-    return _defined_ranks(_judge_once(score, is_positive).auroc)
+    return _defined(_judge_once(score, is_positive).auroc[0])
 
 
 def average_precision(score: FloatArray, is_positive: BoolArray) -> float | None:
-    """Area under precision against recall in steps: the sum of (R_n - R_(n-1)) P_n over the levels of the score.
+    """Stepwise area under precision against recall: the sum of (R_n - R_(n-1)) P_n over the levels of the score.
 
-    Arguments and return as for `auroc`.
+    Arguments and result as for `auroc`.
     """
-    return _defined_ranks(_judge_once(score, is_positive).average_precision)
+    return _defined(_judge_once(score, is_positive).average_precision[0])
 
 
 def _judge_once(score: FloatArray, is_positive: BoolArray) -> RankingQuality:
     return Ranking(score, is_positive).judge(np.ones((1, len(score))))
-
-
-def _defined_ranks(values: FloatArray) -> float | None:
-    value = float(values[0])
-    return None if np.isnan(value) else value
-
-
-@dataclass(frozen=True, eq=False)
-class RankingQuality:
-    """Both figures of R weightings; NaN where one of the two kinds has no weight."""
-
-    auroc: FloatArray
-    """(R,) chance that a random positive scores above a random negative, a tie counting half."""
-    average_precision: FloatArray
-    """(R,) step-wise, without interpolation: the precision at each level of the score, times the recall it adds."""

@@ -1,10 +1,10 @@
-"""Thresholds that keep a promised miss rate, and what they do on test images.
+"""Thresholds that keep a promised miss rate, and their rates on test images.
 
-Let n defects and one new defect be exchangeable (drawn alike, in any order), and the cut be the k-th smallest of the
-n scores. The new one is missed when it scores below the cut; then it is among the k smallest of all n + 1, and each
-of them is as likely to be there: the chance is at most k / (n + 1), ties included. So k = floor(alpha (n + 1)) keeps
-the promise alpha, on average over validation sets and new defects (split conformal prediction: Vovk, Gammerman and
-Shafer, 2005; Papadopoulos et al., 2002). A quantile interpolated between two scores would break it.
+Let n defects and one new defect be exchangeable, and let the cut be the k-th smallest of the n scores. The new defect
+is missed when it scores below the cut; then it is among the k smallest of all n + 1 scores. Each of the n + 1 is
+equally likely to be there, so the probability of a miss is at most k / (n + 1), ties included. Hence
+k = floor(alpha (n + 1)) keeps the promise alpha on average over validation sets and new defects (split conformal
+prediction: Vovk, Gammerman and Shafer, 2005; Papadopoulos et al., 2002). Interpolating between scores would break it.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ from .stats import CONFIDENCE, Interval, known_groups
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A cut through the defect score and what it promises."""
+    """A cut of the defect score with its promise."""
 
     cut: float
-    """An image is defective when it scores this or more."""
+    """An image is judged defective when it scores this or more."""
     k: int
     """The cut is the k-th smallest score of the defects."""
     n_defects: int
-    """Of so many."""
+    """Number of defects the cut was chosen from."""
     max_miss_rate: float
-    """What was asked for, in (0, 1)."""
+    """The requested miss rate, in (0, 1)."""
 
     @property
     def promised_miss_rate(self) -> float:
-        """What the expected miss rate on new defects does not exceed, k / (n + 1); at most what was asked for."""
+        """Upper bound of the expected miss rate on new defects, k / (n + 1); at most `max_miss_rate`."""
         return self.k / (self.n_defects + 1)
 
 
 @dataclass(frozen=True, eq=False)
 class MissOverkillCurve:
-    """What every cut through a score would bring, from "all are defective" to "all pass"."""
+    """Rates at every cut of a score, from "all are defective" to "all pass"."""
 
     cuts: FloatArray
-    """(M,) each level of the score, ascending, then infinity."""
+    """(M,) the distinct scores, ascending, then infinity."""
     miss_rate: FloatArray
     """(M,) rising from 0 to 1; NaN where there is no defect."""
     overkill_rate: FloatArray
@@ -63,7 +63,7 @@ class MissOverkillCurve:
 
 
 def operating_point(ng_score: FloatArray, is_ng: BoolArray, *, max_miss_rate: float) -> OperatingPoint:
-    """Highest cut whose expected miss rate on new defects keeps the promise.
+    """Highest cut whose expected miss rate on new defects is at most `max_miss_rate`.
 
     The cut is the k-th smallest of the n defect scores, k = floor(max_miss_rate * (n + 1)).
 
@@ -71,7 +71,7 @@ def operating_point(ng_score: FloatArray, is_ng: BoolArray, *, max_miss_rate: fl
         ng_score: (N,) float, higher = more likely defective; an image passes when below the cut. Only the scores
             of defects count.
         is_ng: (N,) bool.
-        max_miss_rate: in (0, 1), read as the decimal number it is written as.
+        max_miss_rate: in (0, 1), taken as its decimal notation.
 
     Raises:
         SettingsError: `max_miss_rate` is out of range.
@@ -90,7 +90,7 @@ def operating_point(ng_score: FloatArray, is_ng: BoolArray, *, max_miss_rate: fl
 
 
 def defects_needed(max_miss_rate: float) -> int:
-    """How many defects it takes to promise a miss rate: the least n with max_miss_rate * (n + 1) >= 1.
+    """Number of defects needed to promise a miss rate: the least n with max_miss_rate * (n + 1) >= 1.
 
     Raises:
         SettingsError: `max_miss_rate` is out of range.
@@ -99,7 +99,7 @@ def defects_needed(max_miss_rate: float) -> int:
 
 
 def least_promise(n_defects: int) -> float | None:
-    """The lowest miss rate that n defects can promise, 1 / (n + 1), rounded up to three digits; None where none is."""
+    """The lowest miss rate that n defects can promise, 1 / (n + 1), rounded up to three digits; None for n = 0."""
     if n_defects == 0:
         return None
     scale = 1
@@ -109,25 +109,25 @@ def least_promise(n_defects: int) -> float | None:
 
 
 def promise_range(k: int, n_defects: int, *, confidence: float = CONFIDENCE) -> Interval:
-    """Between what the true miss rate of one such cut lies: the promise is kept on average over validation sets.
+    """Range of the true miss rate of one such cut; the promise itself holds on average over validation sets.
 
     The share of all defects below the k-th smallest of n is Beta(k, n + 1 - k) distributed; its mean is the promise.
     Tied scores can only lower it.
 
     Args:
         k: the cut is the k-th smallest score.
-        n_defects: of so many.
-        confidence: in this share of validation sets, two-sided.
+        n_defects: number of scores.
+        confidence: share of validation sets within the range, two-sided.
     """
     tail = (1.0 - confidence) / 2.0
     low, high = scipy_stats.beta.ppf([tail, 1.0 - tail], k, n_defects + 1 - k)
     return Interval(float(low), float(high))
 
 
-def chance_of_misses(misses: int, of: int, *, k: int, n_defects: int) -> float:
-    """Chance that so many or more of `of` new defects fall below the k-th smallest of n, all being exchangeable.
+def probability_of_misses(misses: int, of: int, *, k: int, n_defects: int) -> float:
+    """Probability that `misses` or more of `of` new exchangeable defects fall below the k-th smallest of n.
 
-    The number is beta-binomially distributed, with Beta(k, n + 1 - k).
+    The number of misses is beta-binomially distributed, with Beta(k, n + 1 - k).
     """
     return float(scipy_stats.betabinom.sf(misses - 1, of, k, n_defects + 1 - k))
 
@@ -148,7 +148,7 @@ def miss_overkill_curve(ng_score: FloatArray, is_ng: BoolArray) -> MissOverkillC
 def _as_promised(max_miss_rate: float) -> Fraction:
     if not 0.0 < max_miss_rate < 1.0:
         raise SettingsError(f"max_miss_rate: found {max_miss_rate}; expected a number between 0 and 1, as 0.01 for 1 %")
-    # 0.07 * 100 is 7.000000000000001, and 0.29 * 100 is 28.999999999999996: so count with what was written.
+    # In floats 0.07 * 100 is 7.000000000000001 and 0.29 * 100 is 28.999999999999996; a Fraction is exact.
     return Fraction(repr(float(max_miss_rate)))
 
 
@@ -164,36 +164,36 @@ def _too_few(max_miss_rate: float, n: int) -> str:
     )
 
 
-_HARDLY = 0.01
-"""How unlikely so many misses must be before test defects are called unlike those of validation."""
+_BROKEN_PROMISE_P = 0.01
+"""Probability of so many misses below which test defects are called unlike those of validation."""
 
 
 @dataclass(frozen=True, eq=False)
 class ThresholdRates:
-    """What a cut does on one set of images, and what every other cut would."""
+    """Rates of a cut on one set of images, and the curve of all other cuts."""
 
     images: int
     binary: BinaryCounts
     """An image is judged defective when 1 - p(normal) reaches the cut."""
     intervals: Mapping[str, Interval | None]
-    """By the keys of `metrics.RATE_DEFINITIONS`; groups are heeded where known."""
+    """By the keys of `metrics.RATE_DEFINITIONS`; they account for groups where known."""
     curve: MissOverkillCurve
 
 
 @dataclass(frozen=True, eq=False)
 class ThresholdReport:
-    """An operating point and what it is worth."""
+    """A chosen threshold with its promise and its rates."""
 
     point: DecisionThreshold
     promised_miss_rate: float | None
-    """What the expected miss rate on new defects does not exceed; None when the point does not say."""
+    """Upper bound of the expected miss rate on new defects; None when `point` has none."""
     promise_range: Interval | None
-    """Between what the miss rate of one such cut lies in 95 % of validation sets; None when the point does not say."""
+    """Range of the true miss rate of such a cut in 95 % of validation sets; None when `point` has no promise."""
     test: ThresholdRates
     validation: ThresholdRates | None
-    """Where the cut was chosen; None for one that was chosen earlier."""
+    """On the images the cut was chosen from; None for a cut that was chosen earlier."""
     notes: tuple[Message, ...]
-    """What the reader must know before believing the promise."""
+    """Caveats of the promise."""
 
 
 def choose_threshold(
@@ -204,13 +204,13 @@ def choose_threshold(
     abnormal: str | None = ABNORMAL,
     predictions_sha256: str | None = None,
 ) -> DecisionThreshold:
-    """Choose the cut that keeps a promised miss rate, on validation predictions and nothing else.
+    """Choose the cut that keeps a promised miss rate, on validation predictions only.
 
     Args:
         validation: with labels.
         max_miss_rate: in (0, 1).
         normal: the class of images without a defect.
-        abnormal: the label of defects whose kind is not said.
+        abnormal: the label of defects of unnamed kind.
         predictions_sha256: of the file that holds `validation`.
 
     Raises:
@@ -233,18 +233,18 @@ def evaluate_at(
     abnormal: str | None = ABNORMAL,
     notes: Sequence[Message] = (),
 ) -> ThresholdReport:
-    """Apply a chosen point to test images.
+    """Apply a chosen threshold to test images.
 
     Args:
-        point: what was chosen.
+        point: the threshold.
         test: with labels.
-        validation: what it was chosen from; None when it was chosen earlier.
+        validation: the predictions it was chosen from; None when it was chosen earlier.
         normal: the class of images without a defect.
-        abnormal: the label of defects whose kind is not said.
-        notes: what is known about the choice already.
+        abnormal: the label of defects of unnamed kind.
+        notes: known caveats of the choice.
 
     Raises:
-        SettingsError: the point is of other classes, or calls another one normal.
+        SettingsError: the threshold belongs to other classes, or to another Normal class.
         EvaluationError: labels, classes and `normal` do not fit together.
     """
     where = str(test.origin or "the predictions")
@@ -268,30 +268,30 @@ def evaluate_at(
     return ThresholdReport(point, promised, promise, judged, known, tuple(found))
 
 
-def at_cut_as_json(at_cut: ThresholdReport) -> dict[str, Any]:
-    """Every figure as plain data; undefined ones are null, and so is the cut above every score."""
+def threshold_report_as_json(report: ThresholdReport) -> dict[str, Any]:
+    """Every figure as plain data; undefined figures and the infinite cut are null."""
     return {
-        **asdict(at_cut.point),
-        "promised_miss_rate": at_cut.promised_miss_rate,
-        "promise_range": interval_as_json(at_cut.promise_range),
-        **_rates_as_json(at_cut.test),
-        "validation": _rates_as_json(at_cut.validation) if at_cut.validation else None,
+        **asdict(report.point),
+        "promised_miss_rate": report.promised_miss_rate,
+        "promise_range": interval_as_json(report.promise_range),
+        **_rates_as_json(report.test),
+        "validation": _rates_as_json(report.validation) if report.validation else None,
         "curve": {
-            "test": _curve_as_json(at_cut.test.curve),
-            "validation": _curve_as_json(at_cut.validation.curve) if at_cut.validation else None,
+            "test": _curve_as_json(report.test.curve),
+            "validation": _curve_as_json(report.validation.curve) if report.validation else None,
         },
-        "notes": [text(one) for one in at_cut.notes],
+        "notes": [text(one) for one in report.notes],
     }
 
 
 def _judge(predictions: Predictions, cut: float, normal: str, abnormal: str | None) -> ThresholdRates:
     labelled = label_images(predictions, normal=normal, abnormal=abnormal)
-    scores, bad = defect_scores(predictions, labelled.normal), labelled.is_defective
+    scores, defective = defect_scores(predictions, labelled.normal), labelled.is_defective
     return ThresholdRates(
-        images=len(bad),
-        binary=count_binary(bad, scores >= cut),
-        intervals=binary_intervals(bad, scores >= cut, known_groups(predictions.groups)),
-        curve=miss_overkill_curve(scores, bad),
+        images=len(defective),
+        binary=count_binary(defective, scores >= cut),
+        intervals=binary_intervals(defective, scores >= cut, known_groups(predictions.groups)),
+        curve=miss_overkill_curve(scores, defective),
     )
 
 
@@ -317,9 +317,9 @@ def _notes(point: DecisionThreshold, test: ThresholdRates, normal: str, *, indep
         found.append(message("cut_is_zero", count=point.k or message("some"), normal=normal))
     missed = test.binary.rates["miss_rate"]
     if independent and point.k is not None and point.n_defects is not None:
-        chance = chance_of_misses(missed.count, missed.of, k=point.k, n_defects=point.n_defects)
-        if chance < _HARDLY:
-            found.append(message("promise_not_kept", missed=missed.count, of=missed.of, percent=100 * chance))
+        p = probability_of_misses(missed.count, missed.of, k=point.k, n_defects=point.n_defects)
+        if p < _BROKEN_PROMISE_P:
+            found.append(message("promise_not_kept", missed=missed.count, of=missed.of, percent=100 * p))
     return found
 
 

@@ -1,17 +1,18 @@
 """Intervals and tests, for independent and grouped images.
 
-A rate over independent images gets the interval of Clopper and Pearson (1934). Images cut from one board are
-alike, so that n of them tell less than n independent ones: there the same interval is taken at the effective
-number of images, n divided by the design effect (Korn and Graubard, 1998). A bootstrap of groups gives [0, 0]
-where nothing was missed, and covers far too seldom at small rates; so it serves only for figures that are no
-shares of images: macro-F1, weighted F1, AUROC and average precision. Of these it gives the standard error, taken to
-the logit scale, since near 1 its percentiles too cover far too seldom. `bench/interval_coverage.py` measures all of it.
+A rate over independent images gets the interval of Clopper and Pearson (1934). Images cut from one board are alike,
+so n of them say less than n independent images: the same interval is then taken at the effective number of images, n
+divided by the design effect (Korn and Graubard, 1998). A bootstrap of groups gives [0, 0] where nothing was missed,
+and its coverage is far too low at small rates. It is therefore used only for figures that are not shares of images:
+macro-F1, weighted F1, AUROC and average precision. It gives their standard error on the logit scale, since
+percentiles cover far too seldom near 1. `bench/interval_coverage.py` measures the coverage of all of these.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,14 +25,14 @@ CONFIDENCE = 0.95
 """Coverage of every interval in reports, two-sided."""
 
 RESAMPLES = 2000
-LEAST_DEFINED_SHARE = 0.95
-"""Of the resamples; where fewer are defined, no interval is made from them."""
+MIN_DEFINED_SHARE = 0.95
+"""Share of the resamples that must be defined for an interval to be made from them."""
 
 _BOOTSTRAP_CHUNK_CELLS = 4_000_000
+"""Weights drawn at a time; limits memory."""
 
 
-@dataclass(frozen=True)
-class Interval:
+class Interval(NamedTuple):
     """A two-sided confidence interval."""
 
     low: float
@@ -41,12 +42,12 @@ class Interval:
 def clopper_pearson(count: float, of: float, *, confidence: float = CONFIDENCE) -> Interval | None:
     """Exact interval of a rate over independent images (Clopper and Pearson, 1934).
 
-    It keeps at least its coverage at every size and rate, which Wilson's does not at small rates.
+    Its coverage is at least `confidence` at every size and rate; Wilson's interval falls short at small rates.
 
     Args:
-        count: how many images have the property, 0 to `of`. A mean count over several trainings judged on the
-            same `of` images may be fractional: an image then counts once, however many trainings saw it.
-        of: number of images; fractional where it is an effective number (see `intervals.effective_images`).
+        count: images with the property, 0 to `of`; fractional where it is a mean over several trainings judged on the
+            same images, so that each image counts once.
+        of: number of images; fractional where it is an effective number (see `effective_images`).
         confidence: coverage, two-sided.
 
     Returns:
@@ -63,8 +64,8 @@ def clopper_pearson(count: float, of: float, *, confidence: float = CONFIDENCE) 
 def mcnemar_exact(only_first: int, only_second: int) -> float:
     """Two-sided exact p-value of McNemar's test from the two discordant counts; 1 when there are none.
 
-    Under the null each discordant image is as likely to be right in the first model alone as in the second
-    alone, so the count is Binomial(n, 1/2).
+    Under the null hypothesis a discordant image is equally likely to be right in either model, so the count is
+    Binomial(n, 1/2).
     """
     discordant = only_first + only_second
     if discordant == 0:
@@ -72,26 +73,26 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
     return float(scipy_stats.binomtest(only_first, discordant, 0.5).pvalue)
 
 
-def chance_of_at_most(count: int, of: int, rate: float) -> float:
+def binomial_cdf(count: int, of: int, rate: float) -> float:
     """P(X <= count) for X ~ Binomial(of, rate)."""
     return float(scipy_stats.binom.cdf(count, of, rate))
 
 
 @dataclass(frozen=True, eq=False)
 class Resampled:
-    """A rate of A arms over R resamples, images and seeds apart."""
+    """A statistic of A arms over R resamples; the effects of images and of seeds are kept separate."""
 
     by_images: FloatArray
-    """(A, R) means over seeds on drawn groups; NaN where a draw leaves the statistic undefined."""
+    """(A, R) means over seeds on drawn groups; NaN where the statistic is undefined on a draw."""
     seed_error: FloatArray
-    """(A,) standard error of the mean that other seeds would bring; 0 for an arm of one seed."""
-    seed_luck: FloatArray
-    """(A, R) draws of Student's t by which `seed_error` is scaled; 0 for an arm of one seed."""
+    """(A,) standard error of the mean due to the choice of seeds; 0 for an arm of one seed."""
+    seed_draws: FloatArray
+    """(A, R) draws of Student's t, which scale `seed_error`; 0 for an arm of one seed."""
 
     @property
     def values(self) -> FloatArray:
-        """(A, R) with both in them, in [0, 1]; what intervals are made from."""
-        return np.clip(self.by_images + self.seed_luck * self.seed_error[:, None], 0.0, 1.0)
+        """(A, R) with both effects, clipped to [0, 1]; intervals are made from these."""
+        return np.clip(self.by_images + self.seed_draws * self.seed_error[:, None], 0.0, 1.0)
 
 
 Statistic = Callable[[npt.NDArray[np.number]], FloatArray]
@@ -105,20 +106,20 @@ def bootstrap_arms(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Resampled]:
-    """Resampled means of each arm, test groups and training seeds both being random.
+    """Resampled means of each arm; both test groups and training seeds are treated as random.
 
-    Every resample draws the G groups with replacement, the same draw for all seeds of all arms (which is what
-    pairs them: subtract one arm's row from another's). A statistic is computed for each seed and averaged; seeds
-    are never stacked as if they were more images. To that mean comes what other seeds would have changed: a draw
-    of Student's t with S - 1 degrees of freedom, each arm its own, scaled by the square root of v / S. Here v is
-    the variance between the seeds' values less what the interaction of seeds and groups gives it, which the
-    drawing of groups brings in already; it is taken from the resamples, and no less than 0. These are the
-    components of variance of readers and cases in multi-reader studies (Dorfman, Berbaum and Metz, 1992), seeds
-    in the place of readers. One seed has no variance to draw from: the result speaks for that training alone.
+    Every resample draws the G groups with replacement, the same draw for all seeds of all arms, so arms are paired:
+    subtract one arm's row from another's. A statistic is computed for each seed and averaged; seeds are never stacked
+    as if they were more images. The effect of other seeds is added to that mean: a draw of Student's t with S - 1
+    degrees of freedom, independent for each arm, scaled by sqrt(v / S). v is the variance between the seeds' values
+    minus the share of the interaction of seeds and groups, which the drawing of groups already contains; it is
+    estimated from the resamples and at least 0. These are the variance components of readers and cases in
+    multi-reader studies (Dorfman, Berbaum and Metz, 1992), with seeds in place of readers. An arm of one seed has no
+    such variance: its result holds for that training only.
 
     Args:
-        arms: each (S, G, L, K) confusion counts: seed, group, label, predicted class; G, L, K alike, S free.
-        statistics: by name, what to compute from a confusion; rates, in [0, 1].
+        arms: each (S, G, L, K) confusion counts: seed, group, label, predicted class; only S may differ between arms.
+        statistics: by name, what to compute from a confusion, in [0, 1].
         resamples: number of draws R.
         seed: of the draws.
 
@@ -139,20 +140,20 @@ def bootstrap_arms(
             for name, statistic in statistics.items():
                 drawn[name][row].append(statistic(resampled))
     seeds = [arm.shape[0] for arm in arms]
-    luck = np.stack([rng.standard_t(n - 1, size=resamples) if n > 1 else np.zeros(resamples) for n in seeds])
+    seed_draws = np.stack([rng.standard_t(n - 1, size=resamples) if n > 1 else np.zeros(resamples) for n in seeds])
     found = {}
     for name, statistic in statistics.items():
         resampled_by_arm = [np.concatenate(parts) for parts in drawn[name]]
         observed_by_arm = [statistic(arm.sum(axis=1)) for arm in arms]
         errors = [_seed_error(*both) for both in zip(observed_by_arm, resampled_by_arm, strict=True)]
-        found[name] = Resampled(np.stack([one.mean(axis=1) for one in resampled_by_arm]), np.array(errors), luck)
+        found[name] = Resampled(np.stack([one.mean(axis=1) for one in resampled_by_arm]), np.array(errors), seed_draws)
     return found
 
 
 def percentile_interval(values: FloatArray, *, confidence: float = CONFIDENCE) -> Interval | None:
     """The middle `confidence` of resampled values; None where over 5 % of them are undefined (NaN)."""
-    defined = values[~np.isnan(values)]
-    if len(defined) == 0 or len(defined) < LEAST_DEFINED_SHARE * len(values):
+    defined = _enough_defined(values)
+    if defined is None:
         return None
     tail = 100.0 * (1.0 - confidence) / 2.0
     low, high = np.percentile(defined, [tail, 100.0 - tail])
@@ -162,20 +163,20 @@ def percentile_interval(values: FloatArray, *, confidence: float = CONFIDENCE) -
 def bootstrap_p(values: FloatArray) -> float | None:
     """Two-sided p-value of "no difference" from resampled differences: 2 min(P(d <= 0), P(d >= 0)), at most 1.
 
-    Each count has one added to it and to R, so that no p-value is 0 (Davison and Hinkley, 1997, 4.2). None where
-    `percentile_interval` gives none.
+    One is added to each count and to R, so that no p-value is 0 (Davison and Hinkley, 1997, 4.2). None where over 5 %
+    of the values are undefined (NaN).
     """
-    defined = values[~np.isnan(values)]
-    if len(defined) == 0 or len(defined) < LEAST_DEFINED_SHARE * len(values):
+    defined = _enough_defined(values)
+    if defined is None:
         return None
     fewer = min(int(np.sum(defined <= 0)), int(np.sum(defined >= 0)))
     return min(1.0, 2.0 * (fewer + 1) / (len(defined) + 1))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted for how many there are (Holm, 1979), in the order given.
+    """P-values adjusted for multiple tests (Holm, 1979), in the order given.
 
-    The i-th smallest of m, counted from 0, is multiplied by m - i; none may be below a smaller one's.
+    The i-th smallest of m (from 0) is multiplied by m - i and raised, where needed, to the one before it.
     """
     adjusted = [0.0] * len(p_values)
     highest = 0.0
@@ -183,6 +184,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, p_values[index] * (len(p_values) - place)))
         adjusted[index] = highest
     return adjusted
+
+
+def _enough_defined(values: FloatArray) -> FloatArray | None:
+    """The values that are not NaN; None where they are too few for an interval."""
+    defined = values[~np.isnan(values)]
+    return None if len(defined) == 0 or len(defined) < MIN_DEFINED_SHARE * len(values) else defined
 
 
 def _resample_groups(arm: FloatArray, weights: FloatArray) -> FloatArray:
@@ -194,7 +201,7 @@ def _resample_groups(arm: FloatArray, weights: FloatArray) -> FloatArray:
 
 
 def _seed_error(observed: FloatArray, resampled: FloatArray) -> float:
-    """Standard error of a mean over seeds that is the seeds' own, not the images'.
+    """Standard error of a mean over seeds due to the seeds, without that of the images.
 
     Args:
         observed: (S,) the statistic of each seed on all groups.
@@ -214,12 +221,12 @@ RATES_OF_GROUPS = "Clopper-Pearson at the effective number of images, those of o
 SCORES_OF_IMAGES = "bootstrap of images, its standard error on the logit scale"
 SCORES_OF_GROUPS = "bootstrap of groups, its standard error on the logit scale"
 
-_CHUNK_CELLS = 2_000_000
-_ALIKE = 1e-12
+_WEIGHT_CHUNK_CELLS = 2_000_000
+_EQUAL = 1e-12
 
 
 def known_groups(groups: tuple[str, ...] | None) -> IntArray | None:
-    """(N,) number of each image's group; None where no two images share one, which says no more than no group."""
+    """(N,) number of each image's group; None where no two images share a group, which is the same as no groups."""
     if groups is None:
         return None
     levels, numbers = np.unique(groups, return_inverse=True)
@@ -246,17 +253,17 @@ def rate_interval(has: BoolArray, groups: IntArray | None = None, *, confidence:
 
 
 def effective_images(has: BoolArray, groups: IntArray, *, confidence: float = CONFIDENCE) -> float:
-    """How many independent images would tell as much about a rate as n images in G groups.
+    """Number of independent images that say as much about a rate as n images in G groups.
 
-    It is p (1 - p) / v, v being the variance of the rate between groups by linearisation, and scaled by
-    (t(n - 1) / t(G - 1)) squared for the few groups it was estimated from (Korn and Graubard, 1998); never above
-    n. Where every image has the property, or none, or all lie in one group, the groups do not show how alike
-    their images are; then as if images of one group were all alike: n^2 / sum of squared group sizes.
+    It is p (1 - p) / v, where v is the variance of the rate between groups by linearisation, scaled by
+    (t(n - 1) / t(G - 1))^2 for the small number of groups (Korn and Graubard, 1998), and at most n. Where all images
+    or none have the property, or all are in one group, the groups do not show how alike their images are. Images of
+    one group then count as identical: n^2 / sum of squared group sizes.
 
     Args:
         has: (n,) bool, n at least 1.
-        groups: (n,) number of each one's group.
-        confidence: whose quantiles of Student's t are taken.
+        groups: (n,) number of each image's group.
+        confidence: of the quantiles of Student's t.
     """
     _, numbers = np.unique(groups, return_inverse=True)
     sizes = np.bincount(numbers).astype(np.float64)
@@ -278,22 +285,20 @@ def effective_images(has: BoolArray, groups: IntArray, *, confidence: float = CO
 def logit_interval(value: float, draws: FloatArray, *, units: int, confidence: float = CONFIDENCE) -> Interval | None:
     """Interval of a figure between 0 and 1 from its resamples: logit(value) -+ t s / (value (1 - value)).
 
-    s is the standard deviation of the resamples, t Student's with units - 1 degrees of freedom. The scale is the usual
-    one for areas under curves near 1 (Pepe, 2003, chapter 5), which percentiles cover too seldom.
+    s is the standard deviation of the resamples, t Student's with units - 1 degrees of freedom. The logit scale is
+    usual for areas under curves near 1 (Pepe, 2003, chapter 5), where percentile intervals cover too seldom.
 
     Args:
         value: the figure on all images.
         draws: (R,) on resamples; NaN where undefined.
-        units: how many groups, or independent images, were drawn from.
+        units: number of groups, or of independent images, that were drawn from.
         confidence: coverage, two-sided.
 
     Returns:
-        None where the draws know of no doubt, or over 5 % of them are undefined.
+        None where all draws are equal, or over 5 % of them are undefined.
     """
-    defined = draws[~np.isnan(draws)]
-    if len(defined) < 2 or len(defined) < LEAST_DEFINED_SHARE * len(draws):
-        return None
-    if np.ptp(defined) < _ALIKE or not 0.0 < value < 1.0:
+    defined = _enough_defined(draws)
+    if defined is None or len(defined) < 2 or np.ptp(defined) < _EQUAL or not 0.0 < value < 1.0:
         return None
     reach = scipy_stats.t.ppf(0.5 + confidence / 2.0, units - 1) * defined.std(ddof=1) / (value * (1.0 - value))
     low, high = scipy_special.expit(scipy_special.logit(value) + np.array([-reach, reach]))
@@ -303,13 +308,13 @@ def logit_interval(value: float, draws: FloatArray, *, units: int, confidence: f
 def separated_interval(
     above: bool, is_positive: BoolArray, groups: IntArray | None, *, confidence: float = CONFIDENCE
 ) -> Interval | None:
-    """Interval of an AUROC of 1 (or 0), of which every resample is 1 (or 0) too.
+    """Interval of an AUROC of 1 (or 0), where every resample is 1 (or 0) too.
 
-    Of m pairs of a positive and a negative that share no image and no group, each is in order with the chance
-    that AUROC is, independently of the others. All m are in order (or none is): the interval of Clopper and Pearson.
+    Take m pairs of a positive and a negative that share no image and no group. Each pair is in order with probability
+    AUROC, independently of the others. All m are in order (or none is), which gives the Clopper-Pearson interval.
 
     Args:
-        above: all positives above all negatives; False for the opposite.
+        above: all positives are above all negatives; False for the opposite.
         is_positive: (N,) bool.
         groups: (N,) number of each image's group; None when the images are independent.
         confidence: coverage, two-sided.
@@ -326,20 +331,20 @@ def separated_interval(
 
 
 def draw_weights(images: int, groups: IntArray | None, *, resamples: int, seed: int) -> Iterator[FloatArray]:
-    """Draw groups, or images where there are none, with replacement.
+    """Draw groups with replacement, or images where there are no groups.
 
     Args:
         images: N.
-        groups: (N,) in [0, G), each occurring; None when the images are independent.
+        groups: (N,) in [0, G), each number used; None when the images are independent.
         resamples: number of draws R.
         seed: of the draws.
 
     Yields:
-        (r, N): how many times each image is in each of r draws; the r add up to R.
+        (r, N) how often each image is in each of r draws; the r add up to R.
     """
     rng = np.random.default_rng(seed)
     units = images if groups is None else int(groups.max()) + 1
-    step = max(1, _CHUNK_CELLS // max(images, units))
+    step = max(1, _WEIGHT_CHUNK_CELLS // max(images, units))
     for start in range(0, resamples, step):
         size = min(step, resamples - start)
         drawn = rng.integers(0, units, (size, units)) + units * np.arange(size)[:, None]

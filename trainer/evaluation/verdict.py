@@ -117,20 +117,20 @@ def give_verdict(
             message(
                 "verdict_not_beyond_control",
                 control=names[2],
-                difference=describe(control),
+                difference=describe_difference(control),
                 first=names[0],
-                against_first=describe(primary),
+                against_first=describe_difference(primary),
             )
         )
     else:
-        details.append(message("verdict_difference", difference=describe(primary)))
+        details.append(message("verdict_difference", difference=describe_difference(primary)))
         if control is not None:
-            details.append(message("verdict_control", control=names[2], difference=describe(control)))
+            details.append(message("verdict_control", control=names[2], difference=describe_difference(control)))
     if miss is not None and miss is not primary and (miss.rose or miss.fell):
         if control is None:
-            details.append(message("verdict_difference", difference=describe(miss)))
+            details.append(message("verdict_difference", difference=describe_difference(miss)))
         else:
-            details.append(message("verdict_difference_against", difference=describe(miss), first=names[0]))
+            details.append(message("verdict_difference_against", difference=describe_difference(miss), first=names[0]))
     if max(seeds) == 1:
         details.append(message("verdict_models_only"))
     sentence = message(
@@ -139,7 +139,7 @@ def give_verdict(
     return Verdict(word, provisional, primary.metric, sentence)
 
 
-def describe(difference: Difference) -> Message:
+def describe_difference(difference: Difference) -> Message:
     """A difference in words, as "macro-F1 rose by 0.042, from 0.781 to 0.823 (95 % interval +0.011 to +0.072)"."""
     metric, interval = message(difference.metric), difference.interval
     if difference.value is None:

@@ -23,7 +23,16 @@ from ..evaluation.stats import (
     holm,
     percentile_interval,
 )
-from ..evaluation.verdict import COMPARED, FINAL_SEEDS, HELPED, HURT, MIXED, NO_DIFFERENCE, Difference, describe
+from ..evaluation.verdict import (
+    COMPARED,
+    FINAL_SEEDS,
+    HELPED,
+    HURT,
+    MIXED,
+    NO_DIFFERENCE,
+    Difference,
+    describe_difference,
+)
 
 Kind = Literal["baseline", "oversampling", "classical", "generated"]
 
@@ -241,12 +250,14 @@ def _sentence(
         details.append(message("verdict_not_beyond_classical", control=control.other))
     if seeds < FINAL_SEEDS:
         details.append(message("verdict_provisional", seeds=seeds, final=FINAL_SEEDS))
-    first, second = describe(baseline.primary), describe(control.primary)
+    first, second = describe_difference(baseline.primary), describe_difference(control.primary)
     details.append(message("verdict_difference_p", difference=first, p=_p_words(baseline, family)))
     details.append(message("verdict_classical", control=control.other, difference=second, p=_p_words(control, family)))
     miss = _miss_of(baseline)
     if miss.metric != baseline.primary.metric and (miss.rose or miss.fell):
-        details.append(message("verdict_difference_against", difference=describe(miss), first=baseline.other))
+        details.append(
+            message("verdict_difference_against", difference=describe_difference(miss), first=baseline.other)
+        )
     return message(
         "verdict", images=images, first=baseline.other, second=arm, word=message(word), details=tuple(details)
     )

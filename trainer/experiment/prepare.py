@@ -21,7 +21,7 @@ from ..models.initial_weights import with_weights_hash
 from ..tasks import TrainingImages
 from ..tasks.classification import Classification
 from ..training.sampling import steps_in_epoch
-from ..training.session import Session
+from ..training.session import TrainingSession
 from .config import ExperimentConfig
 from .plan import Cell, Fold, PlannedArm, SetKey, images_of_arm, plan_arms, plan_cells, read_folds, read_sets
 from .sets import stronger
@@ -208,7 +208,7 @@ def estimate(prepared: Prepared, cells: Sequence[Cell], *, processes: int) -> Es
     )
     config = config.model_copy(update={"images_per_epoch": batch, "balance": False, "layout": "channels_last"})
     with torch_threads(config.threads), isolated_rng(device):
-        session = Session(pictures, Classification(classes, config), config, device)
+        session = TrainingSession(pictures, Classification(classes, config), config, device)
         trained = _steps(session, _WARM_UP_STEPS)
         began = time.perf_counter()
         trained = _steps(session, _TIMED_STEPS)
@@ -242,7 +242,7 @@ def estimate(prepared: Prepared, cells: Sequence[Cell], *, processes: int) -> Es
     )
 
 
-def _steps(session: Session, count: int) -> int:
+def _steps(session: TrainingSession, count: int) -> int:
     """So many steps; how many images they saw."""
     seen = 0
     for _ in range(count):

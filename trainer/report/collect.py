@@ -26,7 +26,7 @@ from ..errors import DataError, SettingsError
 from ..evaluation.arms import TEST_FOLDER, Arm, SeedPredictions
 from ..evaluation.compare import Comparison
 from ..evaluation.diagnosis import diagnose
-from ..evaluation.history import HISTORY_NAME, find_recorded
+from ..evaluation.history import HISTORY_NAME, find_recorded_trainings
 from ..models.decision_threshold import read_operating_point
 from .compare_report import MOST_FLIPS
 from .inputs import (
@@ -110,7 +110,7 @@ def read_curves(seed: str, run: Path) -> tuple[Curve, SeedDiagnosis] | None:
     """
     if not (run / HISTORY_NAME).is_file():
         return None
-    recorded = find_recorded(run)[0]
+    recorded = find_recorded_trainings(run)[0]
     epochs = recorded.history.epochs
     found = diagnose(epochs, recorded.conditions)
     curve = Curve(

@@ -21,7 +21,7 @@ class TrainingImages:
 
     images: torch.Tensor
     """(M, 3, S, S) uint8, in memory, in a mapped file, or on the device that trains."""
-    places: torch.Tensor
+    image_index: torch.Tensor
     """(N,) int64, the image of each entry."""
     labels: torch.Tensor
     """(N,) int64, the class of each entry."""
@@ -31,7 +31,7 @@ class TrainingImages:
     def part(self, entries: slice) -> TrainingImages:
         """Some of the entries, of the same images."""
         added = None if self.added is None else self.added[entries]
-        return TrainingImages(self.images, self.places[entries], self.labels[entries], added)
+        return TrainingImages(self.images, self.image_index[entries], self.labels[entries], added)
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class Classification:
         """Logits, K classes; see `Task`."""
         rows = []
         with torch.inference_mode():
-            for places in torch.split(images.places, batch_size):
+            for places in torch.split(images.image_index, batch_size):
                 pixels = normalise(gather_batch(images, places, device))
                 rows.append(network(pixels.contiguous(memory_format=torch.channels_last)).cpu())
         return torch.cat(rows)

@@ -50,7 +50,7 @@ class ProcessGroup:
         """What `work` gives in the first process, known to all; the others wait.
 
         Raises:
-            SaidElsewhere: it raised an error, which the first process has; the others know no more.
+            ReportedElsewhere: it raised an error, which the first process has; the others know no more.
         """
         if self.count == 1:
             return work()
@@ -86,7 +86,7 @@ class ProcessGroup:
         dist.all_reduce(total)
         return total
 
-    def least(self, value: int) -> int:
+    def minimum(self, value: int) -> int:
         """The least of the processes' values."""
         if self.count == 1:
             return value
@@ -183,7 +183,7 @@ def join_process_group(device_name: str) -> Iterator[ProcessGroup]:
     Raises:
         SettingsError: torchrun's variables are not whole, or there are fewer devices than processes.
         RankFailed: this process failed, and is not the first one; or another one died without a word.
-        SaidElsewhere: another process failed.
+        ReportedElsewhere: another process failed.
     """
     ranks = read_ranks()
     if ranks.count == 1:

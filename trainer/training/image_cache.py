@@ -37,7 +37,7 @@ _DEVICE_SHARE = 0.4
 _THREADS = min(8, os.cpu_count() or 1)
 """Pillow lets other threads run while it decodes."""
 
-Where = Literal["memory", "shared file", "mapped file", "device"]
+ImageStorage = Literal["memory", "shared file", "mapped file", "device"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class DecodedImages:
 
     images: torch.Tensor
     """(N, 3, S, S) uint8."""
-    where: Where
+    where: ImageStorage
 
 
 def decode_all(
@@ -82,8 +82,8 @@ def decode_all(
         _fill(images, paths, imgsz, progress=progress, words=words)
         return DecodedImages(torch.from_numpy(images), "memory")
     file = (folder or cache_folder()) / f"pictures-{_key(paths, imgsz)}.npy"
-    _ensure(file, shape, paths, imgsz, progress=progress, words=words)
-    return DecodedImages(_map(file), "mapped file")
+    _ensure_file(file, shape, paths, imgsz, progress=progress, words=words)
+    return DecodedImages(_map_file(file), "mapped file")
 
 
 def decode_shared(
@@ -118,22 +118,22 @@ def decode_shared(
     shape = (len(paths), 3, imgsz, imgsz)
     folder = folder or cache_folder()
     kept = folder / f"pictures-{_key(paths, imgsz)}.npy"
-    lent = folder / f".lent-{group.on_first(lambda: secrets.token_hex(8))}.npy"
+    shared = folder / f".lent-{group.on_first(lambda: secrets.token_hex(8))}.npy"
     fits = len(paths) * 3 * imgsz * imgsz <= (memory_limit() if limit_bytes is None else limit_bytes)
     try:
         if group.ranks.leads_machine:
             if fits and not _is_whole(kept, shape):
-                _write(lent, shape, paths, imgsz, progress=progress, words=words)
+                _write_file(shared, shape, paths, imgsz, progress=progress, words=words)
             else:
-                _ensure(kept, shape, paths, imgsz, progress=progress, words=words)
+                _ensure_file(kept, shape, paths, imgsz, progress=progress, words=words)
         group.wait()
-        where: Where = "shared file" if lent.is_file() else "mapped file"
-        images = _map(lent if where == "shared file" else kept)
+        where: ImageStorage = "shared file" if shared.is_file() else "mapped file"
+        images = _map_file(shared if where == "shared file" else kept)
         group.wait()
     finally:
         if group.ranks.leads_machine:
             with suppress(PermissionError):  # Windows removes no file that is mapped; it may be deleted later
-                lent.unlink(missing_ok=True)
+                shared.unlink(missing_ok=True)
     return DecodedImages(images, where)
 
 
@@ -147,7 +147,7 @@ def memory_limit(cache_gb: float | None = None) -> int:
 
 
 def cache_folder() -> Path:
-    """Where mapped files lie: $SD_DEFECTS_CACHE, else the user's own cache folder."""
+    """ImageStorage mapped files lie: $SD_DEFECTS_CACHE, else the user's own cache folder."""
     asked = os.environ.get(CACHE_FOLDER_VARIABLE)
     if asked:
         return Path(asked)
@@ -165,7 +165,7 @@ def fits_device(needed_bytes: int, free_bytes: int) -> bool:
     return needed_bytes <= _DEVICE_SHARE * free_bytes
 
 
-def bring_to(decoded: DecodedImages, device: torch.device) -> DecodedImages:
+def move_to_device(decoded: DecodedImages, device: torch.device) -> DecodedImages:
     """The pictures on a GPU where they fit, so that no step waits for them; else where they are."""
     if device.type != "cuda":
         return decoded
@@ -205,12 +205,12 @@ def _is_whole(file: Path, shape: tuple[int, ...]) -> bool:
     return bool(there.shape == shape and there.dtype == np.uint8)
 
 
-def _map(file: Path) -> torch.Tensor:
+def _map_file(file: Path) -> torch.Tensor:
     # Copy on write: torch wants memory it may write to, and the file stays as it is.
     return torch.from_numpy(np.load(file, mmap_mode="c"))
 
 
-def _ensure(
+def _ensure_file(
     file: Path, shape: tuple[int, ...], paths: Sequence[Path], imgsz: int, *, progress: bool, words: str
 ) -> None:
     """A file of decoded pictures that stays: the one that is there, or a new one."""
@@ -220,10 +220,10 @@ def _ensure(
         said = f"from {file}" if there else f"{size} go into {file}; it may be deleted after training"
         tqdm.write(f"{words}: {said}", file=sys.stderr)
     if not there:
-        _write(file, shape, paths, imgsz, progress=progress, words=words)
+        _write_file(file, shape, paths, imgsz, progress=progress, words=words)
 
 
-def _write(
+def _write_file(
     file: Path, shape: tuple[int, ...], paths: Sequence[Path], imgsz: int, *, progress: bool, words: str
 ) -> None:
     needed = int(np.prod(shape))
@@ -254,7 +254,7 @@ class TrainingImageSets:
 
     train: TrainingImages
     val: TrainingImages
-    where: Where
+    where: ImageStorage
     """Of the training images."""
 
 
@@ -282,7 +282,7 @@ def load_images(
     left -= train.images.nbytes if train.where in ("memory", "shared file") else 0
     words = "read validation"
     val = decode_shared(list(val_place), side, group=group, progress=progress, words=words, limit_bytes=left)
-    train, val = bring_to(train, device), bring_to(val, device)
+    train, val = move_to_device(train, device), move_to_device(val, device)
     number = {name: k for k, name in enumerate(sources.classes)}
     return TrainingImageSets(
         train=TrainingImages(

@@ -22,7 +22,7 @@ from ..evaluation.history import EpochRecord
 from ..tasks import Task, TrainingImages, ValidationScore
 from .distributed import ALONE, ProcessGroup
 from .run_folder import ResumeState
-from .session import Session
+from .session import TrainingSession
 
 _LOOK_EVERY = 8
 """Steps between two looks at the loss: each makes a GPU wait for the CPU, and the processes for each other."""
@@ -75,7 +75,7 @@ def run_epochs(
     device = choose_device(config.device)
     with torch_threads(config.threads), isolated_rng(device), _kernels(device, deterministic=config.deterministic):
         torch.manual_seed(config.seed)
-        session = Session(train, task, config, device, group)
+        session = TrainingSession(train, task, config, device, group)
         if resume_from is not None:
             session.restore(resume_from.session)
         elif session.started_from and progress:
@@ -107,7 +107,7 @@ def run_epochs(
 
 
 def _validate(
-    session: Session,
+    session: TrainingSession,
     val: TrainingImages,
     task: Task,
     config: TrainConfig,
@@ -115,14 +115,14 @@ def _validate(
     group: ProcessGroup,
 ) -> ValidationScore:
     """The score of all validation images, each counted once; the processes share the work."""
-    own = group.share_of(len(val.places))
+    own = group.share_of(len(val.image_index))
     at_once = max(2, 2 * config.images_a_step // (config.accumulate * group.count))
     rows = task.prediction_rows(session.average.network, val.part(own), device, at_once)
-    return task.validation_score(group.gather(rows, len(val.places)), val)
+    return task.validation_score(group.gather(rows, len(val.image_index)), val)
 
 
 def _train_epoch(
-    session: Session,
+    session: TrainingSession,
     epoch: int,
     config: TrainConfig,
     progress: bool,

@@ -192,7 +192,7 @@ class ResumeState:
     """What `EpochResult.resume` gave."""
 
 
-def save_progress(path: Path, epochs: Sequence[EpochRecord], session: dict[str, Any]) -> None:
+def save_resume_state(path: Path, epochs: Sequence[EpochRecord], session: dict[str, Any]) -> None:
     """Write `resume.pt` atomically: tensors and plain values.
 
     Raises:
@@ -209,7 +209,7 @@ def save_progress(path: Path, epochs: Sequence[EpochRecord], session: dict[str, 
     write_bytes_atomically(path, buffer.getvalue())
 
 
-def load_progress(path: Path) -> ResumeState:
+def load_resume_state(path: Path) -> ResumeState:
     """Read `resume.pt`; no code in the file is run.
 
     Raises:
@@ -264,15 +264,15 @@ def read_result(run: Path, config: TrainConfig, *, n_classes: int) -> TrainResul
         n_classes: that it tells apart.
     """
     epochs = finished_epochs(run)
-    watch = EarlyStopping(config, epochs, n_classes=n_classes, announce=False)
-    return make_result(run, config, epochs, watch, was_there=True)
+    early_stopping = EarlyStopping(config, epochs, n_classes=n_classes, announce=False)
+    return make_result(run, config, epochs, early_stopping, was_there=True)
 
 
 def make_result(
     run: Path,
     config: TrainConfig,
     records: Sequence[EpochRecord],
-    watch: EarlyStopping,
+    early_stopping: EarlyStopping,
     *,
     was_there: bool = False,
     resumed_after: int = 0,
@@ -283,7 +283,7 @@ def make_result(
         run: its folder.
         config: what it was trained with.
         records: its epochs, one or more.
-        watch: that has looked at them.
+        early_stopping: that has looked at them.
         was_there: see `TrainResult`.
         resumed_after: see there.
     """
@@ -296,8 +296,8 @@ def make_result(
         images_per_s=rates[len(rates) // 2],
         was_there=was_there,
         resumed_after=resumed_after,
-        stopped=watch.reason or "",
-        diagnosis=watch.line,
+        stopped=early_stopping.reason or "",
+        diagnosis=early_stopping.line,
     )
 
 

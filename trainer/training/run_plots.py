@@ -28,10 +28,10 @@ from ..errors import MissingExtra
 from ..evaluation.history import EpochRecord, History
 from ..run_files import EVENTS_FOLDER
 from ..tasks import TrainingImages
-from .session import order_of
+from .session import make_epoch_order
 
-_LEAST_TILE_PX = 96
-_MOST_TILES = 64
+_MIN_TILE_PX = 96
+_MAX_TILES = 64
 _LABEL_PX = 16
 _BLUE, _ORANGE, _GREEN, _RED = "#1f6fb4", "#c8641e", "#3a8f4d", "#b03030"
 
@@ -95,9 +95,9 @@ def draw_examples(path: Path, train: TrainingImages, config: TrainConfig, *, par
         parts: that a step is worked through in, over all processes.
     """
     chance = torch.Generator().manual_seed(config.seed)
-    batch = order_of(train, config, chance, parts=parts).next_epoch()[0]
-    varied = augment(train.images[train.places[batch]].cpu(), config.augment, chance)[:_MOST_TILES]
-    tile = max(_LEAST_TILE_PX, config.imgsz)
+    batch = make_epoch_order(train, config, chance, parts=parts).next_epoch()[0]
+    varied = augment(train.images[train.image_index[batch]].cpu(), config.augment, chance)[:_MAX_TILES]
+    tile = max(_MIN_TILE_PX, config.imgsz)
     columns = math.ceil(math.sqrt(2 * len(varied)))
     rows = math.ceil(len(varied) / columns)
     sheet = Image.new("RGB", (columns * (tile + 4) + 4, rows * (tile + _LABEL_PX + 4) + 4), "white")

@@ -19,7 +19,7 @@ from .distributed import ALONE, ProcessGroup
 from .sampling import EpochOrder, parts_of
 
 
-class Session:
+class TrainingSession:
     """A training in progress: network, average, optimizer, chance and order.
 
     Build it, and call `step`, with torch's global generator seeded and kept apart; `run_epochs` does both. Of several
@@ -48,7 +48,7 @@ class Session:
         self._precision = MixedPrecision(device, amp=config.amp)
         self._chance = torch.Generator().manual_seed(config.seed)
         self._parts = config.accumulate * group.count
-        self._order = order_of(train, config, self._chance, parts=self._parts)
+        self._order = make_epoch_order(train, config, self._chance, parts=self._parts)
         self._part_loss = task.part_loss(train, device)
         self._steps_done = 0
         self.lr = config.lr
@@ -80,7 +80,9 @@ class Session:
         scaler, losses = self._precision.scaler, []
         for number, part in enumerate(own, start=1):
             varied = variation.part(part)
-            pixels = apply_variation(gather_batch(self._train, self._train.places[batch[part]], self._device), varied)
+            pixels = apply_variation(
+                gather_batch(self._train, self._train.image_index[batch[part]], self._device), varied
+            )
             with self._statistics.of_part(number), self._gradients(stay_here=number < len(own)):
                 with self._precision.autocast():
                     output = self._parallel(normalise(pixels).contiguous(memory_format=self.memory_format))
@@ -147,7 +149,7 @@ class Session:
             torch.cuda.set_rng_state_all(state["cuda_chance"])
 
 
-def order_of(train: TrainingImages, config: TrainConfig, chance: torch.Generator, *, parts: int) -> EpochOrder:
+def make_epoch_order(train: TrainingImages, config: TrainConfig, chance: torch.Generator, *, parts: int) -> EpochOrder:
     """The order in which a training of this config shows its pictures.
 
     Args:

@@ -36,12 +36,12 @@ from .run_folder import (
     describe_change,
     describe_environment,
     finished_epochs,
-    load_progress,
+    load_resume_state,
     make_result,
     read_result,
     refuse_mixed_layout,
     refuse_other_machine,
-    save_progress,
+    save_resume_state,
     write_facts,
 )
 from .run_plots import EventLog, draw_curves, draw_examples, open_event_log, require_tensorboard
@@ -69,7 +69,7 @@ def train(job: TrainingJob, *, progress: bool = True) -> list[TrainResult]:
         CheckpointError: the weights to start from, or the state to go on from, cannot be used.
         MissingExtra: `job.tensorboard` without the package.
         Interrupted: Ctrl-C; the epochs that were done are saved.
-        RankFailed: one of several processes could not go on; SaidElsewhere in the others.
+        RankFailed: one of several processes could not go on; ReportedElsewhere in the others.
     """
     seeds = list(job.all_seeds)
     if not seeds or len(set(seeds)) != len(seeds):
@@ -140,24 +140,26 @@ class RunWriter:
         self.config = self.group.on_first(self._resume)
 
     def save_epoch(
-        self, result: EpochResult, records: Sequence[EpochRecord], log: EventLog, watch: EarlyStopping
+        self, result: EpochResult, records: Sequence[EpochRecord], log: EventLog, early_stopping: EarlyStopping
     ) -> str | None:
         """Put an epoch, the last of `records`, on disk and judge it, once for all processes.
 
         Returns:
             Why the training ends with it, if it does so early.
         """
-        return self.group.on_first(partial(self._save_epoch, result, records, log, watch))
+        return self.group.on_first(partial(self._save_epoch, result, records, log, early_stopping))
 
-    def finish(self, records: Sequence[EpochRecord], watch: EarlyStopping, *, resumed_after: int) -> TrainResult:
+    def finish(
+        self, records: Sequence[EpochRecord], early_stopping: EarlyStopping, *, resumed_after: int
+    ) -> TrainResult:
         """Write what is known after the last epoch; from here on the run counts as finished.
 
         Args:
             records: all epochs.
-            watch: that has looked at them.
+            early_stopping: that has looked at them.
             resumed_after: epochs that an interrupted training had done before.
         """
-        return self.group.on_first(partial(self._finish, records, watch, resumed_after))
+        return self.group.on_first(partial(self._finish, records, early_stopping, resumed_after))
 
     def _begin(self) -> None:
         run, config, data = self.job.run, self.config, self.data
@@ -181,7 +183,7 @@ class RunWriter:
         return describe_environment(config, pictures=self.images.where, processes=self.group.count)
 
     def _save_epoch(
-        self, result: EpochResult, records: Sequence[EpochRecord], log: EventLog, watch: EarlyStopping
+        self, result: EpochResult, records: Sequence[EpochRecord], log: EventLog, early_stopping: EarlyStopping
     ) -> str | None:
         """Broken off anywhere in here, the epoch is trained again and its files are written over."""
         run, config = self.job.run, self.config
@@ -198,20 +200,20 @@ class RunWriter:
         if History(tuple(records)).best_by(config.monitor) is result.record:
             save_checkpoint(run / BEST_NAME, checkpoint)
         save_checkpoint(run / LAST_NAME, checkpoint)
-        save_progress(run / RESUME_NAME, records, result.resume())
+        save_resume_state(run / RESUME_NAME, records, result.resume())
         # After the state to go on from: a history without one would pass for a finished run.
         write_history(run / HISTORY_NAME, records)
         log.add(result.record)
-        watch.look(records)
-        return watch.reason
+        early_stopping.update(records)
+        return early_stopping.reason
 
-    def _finish(self, records: Sequence[EpochRecord], watch: EarlyStopping, resumed_after: int) -> TrainResult:
+    def _finish(self, records: Sequence[EpochRecord], early_stopping: EarlyStopping, resumed_after: int) -> TrainResult:
         run = self.job.run
         write_history(run / HISTORY_NAME, records)
         draw_curves(run / CURVES_NAME, records, monitor=self.config.monitor)
         # Last: while it is there, the run counts as interrupted.
         (run / RESUME_NAME).unlink()
-        return make_result(run, self.job.config, records, watch, resumed_after=resumed_after)
+        return make_result(run, self.job.config, records, early_stopping, resumed_after=resumed_after)
 
 
 def _train_one(writer: RunWriter, before: ResumeState | None, *, progress: bool) -> TrainResult:
@@ -228,8 +230,8 @@ def _train_one(writer: RunWriter, before: ResumeState | None, *, progress: bool)
         writer.resume()
         print_note(f"{run}: goes on after epoch {resumed_after} of {writer.config.epochs}", progress)
     config = writer.config
-    watch = EarlyStopping(config, records, n_classes=n_classes, announce=progress)
-    reason = watch.reason
+    early_stopping = EarlyStopping(config, records, n_classes=n_classes, announce=progress)
+    reason = early_stopping.reason
     with ExitStack() as stack:
         asked_to_stop = stack.enter_context(deferred_interrupts(several=group.count > 1, announces=group.first))
         log = stack.enter_context(
@@ -248,10 +250,10 @@ def _train_one(writer: RunWriter, before: ResumeState | None, *, progress: bool)
         stack.enter_context(closing(results))
         while reason is None and (result := next(results, None)) is not None:
             records.append(result.record)
-            reason = writer.save_epoch(result, records, log, watch)
+            reason = writer.save_epoch(result, records, log, early_stopping)
         if reason is None and len(records) < config.epochs:
             raise interrupted(run, len(records))
-    return writer.finish(records, watch, resumed_after=resumed_after)
+    return writer.finish(records, early_stopping, resumed_after=resumed_after)
 
 
 @dataclass(frozen=True)
@@ -277,7 +279,7 @@ def prepare_runs(job: TrainingJob, group: ProcessGroup, *, progress: bool) -> Pr
         DataError: the data cannot be used (with its branches LeakageError and GeneratedSetError).
         SettingsError: a run folder holds another run, or the settings do not fit the processes or the images.
         CheckpointError: the weights to start from, or the state to go on from, cannot be used.
-        SaidElsewhere: in a process that is not the first, whatever the first one raised.
+        ReportedElsewhere: in a process that is not the first, whatever the first one raised.
     """
     return group.on_first(partial(_prepare, job, group, progress=progress))
 
@@ -334,7 +336,7 @@ def _look_up(job: TrainingJob, data: TrainingData) -> TrainResult | ResumeState 
     if job.overwrite:
         return None
     if changed is None:
-        return load_progress(job.run / RESUME_NAME)
+        return load_resume_state(job.run / RESUME_NAME)
     if epochs:
         raise SettingsError(
             f"{job.run}: holds a finished run with {changed}; choose another -o, or add --overwrite to replace it"

@@ -23,7 +23,7 @@ from .session import memory_format
 CPU_BATCH_SIZE = 32
 """What "auto" means on a CPU, where a larger batch takes as long an image and learns less."""
 
-_LEAST_STEPS = 16
+_MIN_STEPS = 16
 """An epoch of fewer steps learns too little, however much memory there is."""
 _MEMORY_SHARE = 0.8
 _TIMED_STEPS = 5
@@ -51,9 +51,9 @@ def tune_to_machine(
             changes["batch_size"] = max(2, math.ceil(CPU_BATCH_SIZE / parts)) * parts
             if device.type == "cuda":
                 largest = largest_batch(
-                    lambda size: _fits(config, size, n_classes, device), most=max(2, n_images // (_LEAST_STEPS * parts))
+                    lambda size: _fits(config, size, n_classes, device), most=max(2, n_images // (_MIN_STEPS * parts))
                 )
-                changes["batch_size"] = group.least(largest) * parts
+                changes["batch_size"] = group.minimum(largest) * parts
                 print_note(f"batch size {changes['batch_size']}: the largest that fits", progress)
             config = config.model_copy(update=changes)
         if config.layout == "auto":

@@ -16,7 +16,7 @@ import pytest
 from scipy.optimize import minimize
 
 from trainer.config import TrainConfig, make_config
-from trainer.evaluation.diagnosis import Diagnosis, EarlyStopping, diagnose, kind_name, should_stop
+from trainer.evaluation.diagnosis import Diagnosis, EarlyStopping, describe_kind, diagnose, should_stop
 from trainer.evaluation.history import Conditions, EpochRecord, History, rank_of
 from trainer.evaluation.loss_trends import best_of, smoothing_floor, warmup_length
 from trainer.messages import text
@@ -79,7 +79,7 @@ def test_each_shape_has_its_name(
 ) -> None:
     diagnosis = diagnose(records(train, val, lr=lr), SEVEN)
     assert diagnosis.kind == kind
-    assert text(diagnosis.line).startswith(f"{kind} {text(kind_name(diagnosis.kind), 'zh')}: ")
+    assert text(diagnosis.line).startswith(f"{kind} {text(describe_kind(diagnosis.kind), 'zh')}: ")
     assert words in text(diagnosis.line)
     assert "\n" not in text(diagnosis.line)
     assert diagnosis.advice
@@ -237,7 +237,7 @@ def record(epoch: int, macro_f1: float = 0.5, loss: float = 1.0, train_loss: flo
 def epochs_until_stop(config: TrainConfig, records: list[EpochRecord]) -> tuple[int, str | None]:
     watch = EarlyStopping(config, [], n_classes=2, announce=False)
     for count in range(1, len(records) + 1):
-        watch.look(records[:count])
+        watch.update(records[:count])
         if watch.reason is not None:
             return count, watch.reason
     return len(records), None
@@ -321,7 +321,7 @@ def test_a_change_of_diagnosis_is_said_once(capsys: pytest.CaptureFixture[str]) 
     assert watch.line == ""
     records = overfitting(40)
     for count in range(1, 41):
-        watch.look(records[:count])
+        watch.update(records[:count])
     said = capsys.readouterr().err.splitlines()
     assert any("overfit" in line.lower() for line in said)
     assert len(said) < 8

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats as golden
 
-from trainer.evaluation.evaluation_intervals import intervals_of
+from trainer.evaluation.evaluation_intervals import compute_intervals
 from trainer.evaluation.metrics import macro_f1_of_confusion
 from trainer.evaluation.stats import bootstrap_arms, clopper_pearson, percentile_interval
 
@@ -48,7 +48,7 @@ def test_figures_that_are_no_shares_are_covered_with_groups_and_near_one(
     covered = dict.fromkeys(truth, 0)
     for trial in range(trials):
         true, predicted, score, groups = bench._predict(rng, images, alike, skill)
-        bounds = intervals_of(
+        bounds = compute_intervals(
             true,
             predicted,
             score,

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from trainer.evaluation.loss_trends import LEAST_POINTS, robust_trend
+from trainer.evaluation.loss_trends import MIN_POINTS, robust_trend
 
 
 def correlated(rng: np.random.Generator, length: int, correlation: float) -> list[float]:
@@ -67,7 +67,7 @@ def test_the_interval_covers_a_true_slope_even_where_epochs_are_correlated(
 @pytest.mark.parametrize(
     ("epochs", "values", "words"),
     [
-        (range(4), [1.0] * 4, f"{LEAST_POINTS} or more"),
+        (range(4), [1.0] * 4, f"{MIN_POINTS} or more"),
         (range(6), [1.0] * 5, "6 epochs and 5 values"),
         (range(6), [1.0] * 5 + [math.nan], "finite"),
         ([1, 2, 3, 3, 4], [1.0] * 5, "increasing"),

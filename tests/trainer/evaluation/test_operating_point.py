@@ -17,15 +17,15 @@ from sdcore.errors import SettingsError
 from trainer.errors import TooFewDefects
 from trainer.evaluation.operating_point import (
     OperatingPoint,
-    at_cut_as_json,
-    chance_of_misses,
     choose_threshold,
     defects_needed,
     evaluate_at,
     least_promise,
     miss_overkill_curve,
     operating_point,
+    probability_of_misses,
     promise_range,
+    threshold_report_as_json,
 )
 from trainer.messages import text
 from trainer.models.decision_threshold import DecisionThreshold
@@ -172,7 +172,7 @@ def test_the_chance_of_misses_is_that_of_simulated_tests() -> None:
     cuts = np.sort(rng.random((20_000, 60)), axis=1)[:, 2]
     misses = rng.binomial(100, cuts)
     for count in (0, 5, 12):
-        assert chance_of_misses(count, 100, k=3, n_defects=60) == pytest.approx((misses >= count).mean(), abs=0.01)
+        assert probability_of_misses(count, 100, k=3, n_defects=60) == pytest.approx((misses >= count).mean(), abs=0.01)
 
 
 CLASSES = ("Normal", "open", "short")
@@ -191,7 +191,7 @@ def drawn(seed: int, size: int = 600, skill: float = 2.0, label: str = "") -> Pr
 def test_figures_at_the_cut_agree_with_an_independent_count() -> None:
     validation, test = drawn(1), drawn(2)
     at_cut = evaluate_at(choose_threshold(validation, max_miss_rate=0.05), test, validation)
-    document = at_cut_as_json(at_cut)
+    document = threshold_report_as_json(at_cut)
 
     known = np.sort(1 - validation.probabilities[np.array(validation.labels) != "Normal", 0])
     assert document["n_defects"] == len(known)
@@ -218,7 +218,7 @@ def test_figures_at_the_cut_agree_with_an_independent_count() -> None:
 
 def test_the_curve_passes_through_the_cut_and_ends_where_everything_passes() -> None:
     validation, test = drawn(1), drawn(2)
-    document = at_cut_as_json(evaluate_at(choose_threshold(validation, max_miss_rate=0.05), test, validation))
+    document = threshold_report_as_json(evaluate_at(choose_threshold(validation, max_miss_rate=0.05), test, validation))
     curve = document["curve"]["validation"]
     place = curve["cut"].index(document["cut"])
     assert curve["miss_rate"][place] == document["validation"]["miss_rate"]["value"]
@@ -301,4 +301,4 @@ def test_a_cut_from_elsewhere_promises_nothing_but_is_applied() -> None:
     at_cut = evaluate_at(DecisionThreshold("Normal", 0.5), drawn(1))
     assert (at_cut.promised_miss_rate, at_cut.promise_range, at_cut.validation) == (None, None, None)
     assert at_cut.test.binary.n == 600
-    assert at_cut_as_json(at_cut)["curve"]["validation"] is None
+    assert threshold_report_as_json(at_cut)["curve"]["validation"] is None

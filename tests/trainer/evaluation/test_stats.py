@@ -10,9 +10,9 @@ from scipy import stats as golden
 
 from trainer.evaluation.metrics import binary_rate_of_confusion, macro_f1_of_confusion
 from trainer.evaluation.stats import (
+    binomial_cdf,
     bootstrap_arms,
     bootstrap_p,
-    chance_of_at_most,
     clopper_pearson,
     draw_weights,
     effective_images,
@@ -84,7 +84,7 @@ def test_mcnemar_by_hand() -> None:
 
 
 def test_chance_of_at_most_by_hand() -> None:
-    assert chance_of_at_most(1, 3, 0.5) == pytest.approx(0.5)
+    assert binomial_cdf(1, 3, 0.5) == pytest.approx(0.5)
 
 
 def test_the_same_predictions_differ_by_exactly_nothing() -> None:

@@ -12,7 +12,7 @@ from sdcore.errors import SettingsError
 from sdcore.messages import message
 from trainer.evaluation.metrics import binary_rate_of_confusion
 from trainer.evaluation.stats import Interval, Resampled, bootstrap_arms
-from trainer.evaluation.verdict import Difference, describe, give_verdict, images_needed
+from trainer.evaluation.verdict import Difference, describe_difference, give_verdict, images_needed
 from trainer.messages import text
 
 UP, DOWN, FLAT = Interval(0.01, 0.09), Interval(-0.09, -0.01), Interval(-0.04, 0.06)
@@ -93,9 +93,11 @@ def test_without_macro_f1_the_first_figure_decides() -> None:
 
 
 def test_undefined_and_unmoved_have_their_own_words() -> None:
-    assert text(describe(Difference("miss_rate", None, None, None))) == "miss rate is undefined"
-    assert text(describe(Difference("miss_rate", 0.2, 0.2, FLAT))).startswith("miss rate did not move from 0.200")
-    assert "no interval" in text(describe(Difference("miss_rate", 0.2, 0.3, None)))
+    assert text(describe_difference(Difference("miss_rate", None, None, None))) == "miss rate is undefined"
+    assert text(describe_difference(Difference("miss_rate", 0.2, 0.2, FLAT))).startswith(
+        "miss rate did not move from 0.200"
+    )
+    assert "no interval" in text(describe_difference(Difference("miss_rate", 0.2, 0.3, None)))
 
 
 @pytest.mark.parametrize("control", [None, UP, FLAT, DOWN])
@@ -120,13 +122,13 @@ def test_the_chinese_sentence_says_the_same_with_the_same_figures(primary, miss,
 
 def test_chinese_words_for_what_did_not_move_or_is_undefined() -> None:
     assert (
-        text(describe(Difference("miss_rate", 0.25, 0.25, UP)), "zh")
+        text(describe_difference(Difference("miss_rate", 0.25, 0.25, UP)), "zh")
         == "漏检率 没有变化，为 0.250（95 % 区间 +0.010 至 +0.090）"
     )
-    assert text(describe(Difference("accuracy", 0.5, 0.75, None)), "zh") == (
+    assert text(describe_difference(Difference("accuracy", 0.5, 0.75, None)), "zh") == (
         "正确率 上升 0.250，从 0.500 到 0.750（测试图像太少，给不出区间）"
     )
-    assert text(describe(Difference("accuracy", None, 0.75, None)), "zh") == "正确率未定义"
+    assert text(describe_difference(Difference("accuracy", None, 0.75, None)), "zh") == "正确率未定义"
 
 
 def test_one_training_each_is_a_verdict_on_these_models_alone() -> None:

@@ -131,7 +131,7 @@ def test_validation_images_are_shared_out_and_each_counts_once(facts: tuple[dict
 def test_a_training_gone_on_with_ends_with_the_bits_of_an_unbroken_one(
     facts: tuple[dict[str, Any], ...], folder: Path
 ) -> None:
-    assert [each["broken off"].partition(":")[0] for each in facts] == ["OSError", "SaidElsewhere"]
+    assert [each["broken off"].partition(":")[0] for each in facts] == ["OSError", "ReportedElsewhere"]
     assert [each["resumed after"] for each in facts] == [[1], [1]]
     assert [each["there"] for each in facts] == [[True], [True]]
     for name in ("best.pt", "last.pt"):
@@ -170,7 +170,7 @@ def test_what_is_refused_is_said_by_one_process_alone(facts: tuple[dict[str, Any
     assert "nowhere: no folder train/ in it" in one["folder"]
     assert other["other"].startswith("RankFailed: process 1 of 2 (counted from 0): lr: 0.002 here, 0.001 in the first")
     silent = [other[name] for name in ("batch", "sync_bn", "few", "folder")] + [one["other"]]
-    assert all(words.startswith("SaidElsewhere") for words in silent)
+    assert all(words.startswith("ReportedElsewhere") for words in silent)
     assert not (folder / "no").exists()
 
 

@@ -12,7 +12,7 @@ import torch
 from sdcore.errors import DataError
 from trainer.config import TrainingJob, make_config
 from trainer.training import image_cache as pictures_module
-from trainer.training.image_cache import bring_to, cache_folder, decode_all, fits_device, memory_limit
+from trainer.training.image_cache import cache_folder, decode_all, fits_device, memory_limit, move_to_device
 from trainer.training.train import train
 
 DrawPicture = Callable[..., Path]
@@ -120,7 +120,7 @@ def test_a_gpu_takes_pictures_up_to_a_share_of_its_memory(paths: list[Path]) -> 
     assert fits_device(400, 1000)
     assert not fits_device(401, 1000)
     decoded = decode_all(paths, 32, progress=False)
-    assert bring_to(decoded, torch.device("cpu")) is decoded
+    assert move_to_device(decoded, torch.device("cpu")) is decoded
 
 
 def test_training_from_a_mapped_file_gives_the_same_bits(

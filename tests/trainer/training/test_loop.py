@@ -16,7 +16,7 @@ from trainer.models.checkpoints import load_checkpoint
 from trainer.tasks import TrainingImages
 from trainer.tasks.classification import Classification, score
 from trainer.training.loop import run_epochs
-from trainer.training.session import Session, lr_share
+from trainer.training.session import TrainingSession, lr_share
 
 
 def easy_pictures(seed: int, count: int = 16) -> TrainingImages:
@@ -118,13 +118,13 @@ def test_a_linear_schedule_falls_by_the_same_amount_each_step() -> None:
     assert shares[-1] == pytest.approx(0.01)
 
 
-def session(**changes: object) -> Session:
+def session(**changes: object) -> TrainingSession:
     torch.manual_seed(0)
     config = settings(**{"layout": "channels_last", **changes})
-    return Session(easy_pictures(0), Classification(("dark", "light"), config), config, torch.device("cpu"))
+    return TrainingSession(easy_pictures(0), Classification(("dark", "light"), config), config, torch.device("cpu"))
 
 
-def gradients(one: Session) -> torch.Tensor:
+def gradients(one: TrainingSession) -> torch.Tensor:
     return torch.cat([weight.grad.flatten() for weight in one.network.parameters() if weight.grad is not None])
 
 
@@ -149,7 +149,7 @@ def test_weighted_loss_is_the_weighted_mean() -> None:
     pictures = TrainingImages(easy_pictures(0).images, torch.arange(16), labels)
     config = settings(layout="channels_last", class_weights="balanced", label_smoothing=0, clip_norm=0)
     torch.manual_seed(0)
-    one = Session(pictures, Classification(("dark", "light"), config), config, torch.device("cpu"))
+    one = TrainingSession(pictures, Classification(("dark", "light"), config), config, torch.device("cpu"))
     seen: list[torch.Tensor] = []
     one.network.register_forward_hook(lambda _module, _inputs, output: seen.append(output.detach()))
     batch = one.start_epoch()[0]

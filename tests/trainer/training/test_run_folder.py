@@ -21,7 +21,7 @@ from trainer.errors import CheckpointError
 from trainer.evaluation.history import read_history
 from trainer.models.checkpoints import load_checkpoint
 from trainer.training import train as train_module
-from trainer.training.run_folder import load_progress
+from trainer.training.run_folder import load_resume_state
 from trainer.training.train import interrupted, train
 
 TIMES = ("images_per_s", "seconds")
@@ -82,7 +82,7 @@ def break_in(name: str, call: int, monkeypatch: pytest.MonkeyPatch, error: type[
     ("function", "call", "kept"),
     [
         ("write_history", 1, 1),  # between the state of the first epoch and its row
-        ("save_progress", 2, 1),  # between the weights of an epoch and its state
+        ("save_resume_state", 2, 1),  # between the weights of an epoch and its state
         ("save_checkpoint", 3, 1),  # in the middle of an epoch's weights
         ("draw_curves", 1, 3),  # when all epochs are done
     ],
@@ -94,7 +94,7 @@ def test_a_run_broken_off_anywhere_ends_as_the_unbroken_one(
     with pytest.raises(OSError, match="broken off"):
         train(TrainingJob(pictures, tmp_path / "run", settings()), progress=False)
     monkeypatch.undo()
-    assert len(load_progress(tmp_path / "run" / "resume.pt").epochs) == kept
+    assert len(load_resume_state(tmp_path / "run" / "resume.pt").epochs) == kept
     (tmp_path / "run" / ".best.pt.77.part").write_bytes(b"half")
     torch.manual_seed(99)  # whatever the process did in between
     result = train(TrainingJob(pictures, tmp_path / "run", settings()), progress=False)[0]
@@ -115,7 +115,7 @@ def test_a_resumed_run_of_other_settings_ends_as_the_unbroken_one(
     changes: dict[str, object], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = train(TrainingJob(pictures, tmp_path / "unbroken", settings(**changes)), progress=False)[0]
-    break_in("save_progress", 2, monkeypatch, OSError)
+    break_in("save_resume_state", 2, monkeypatch, OSError)
     with pytest.raises(OSError, match="broken off"):
         train(TrainingJob(pictures, tmp_path / "run", settings(**changes)), progress=False)
     monkeypatch.undo()
@@ -127,7 +127,7 @@ def test_a_resumed_run_of_other_settings_ends_as_the_unbroken_one(
 @pytest.fixture
 def broken_off(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run with one epoch done."""
-    break_in("save_progress", 2, monkeypatch, OSError)
+    break_in("save_resume_state", 2, monkeypatch, OSError)
     with pytest.raises(OSError, match="broken off"):
         train(TrainingJob(pictures, tmp_path / "run", settings()), progress=False)
     monkeypatch.undo()
@@ -168,7 +168,7 @@ def test_a_damaged_state_is_named_with_what_to_do(pictures: Path, broken_off: Pa
 def test_a_state_of_another_kind_is_refused(unbroken: Path, broken_off: Path) -> None:
     shutil.copy(unbroken / "best.pt", broken_off / "resume.pt")
     with pytest.raises(CheckpointError, match="sd-defects classifier"):
-        load_progress(broken_off / "resume.pt")
+        load_resume_state(broken_off / "resume.pt")
 
 
 def test_moved_weights_are_known_by_their_content_and_changed_ones_too(
@@ -192,14 +192,14 @@ OPTIONS = ["--epochs", "3", "--imgsz", "32", "--batch-size", "8", "--device", "c
 PAUSE_IN_THE_THIRD_EPOCH = """
 import sys, trainer.training.loop as fit
 from trainer.cli import cli
-real, steps = fit.Session.step, []
+real, steps = fit.TrainingSession.step, []
 def step(self, batch):
     steps.append(1)
     if len(steps) == 8:
         print("third epoch", flush=True)
         sys.stdin.readline()
     return real(self, batch)
-fit.Session.step = step
+fit.TrainingSession.step = step
 cli(sys.argv[1:])
 """
 

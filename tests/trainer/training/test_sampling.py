@@ -16,7 +16,7 @@ from trainer.tasks.classification import class_weights
 from trainer.training.sampling import EpochOrder
 
 
-def order_of(labels: list[int], **settings: object) -> EpochOrder:
+def make_epoch_order(labels: list[int], **settings: object) -> EpochOrder:
     defaults = {"batch_size": 4, "images_per_epoch": None, "balance": False}
     return EpochOrder(labels, generator=torch.Generator().manual_seed(0), **{**defaults, **settings})  # type: ignore[arg-type]
 
@@ -26,21 +26,23 @@ def shown(order: EpochOrder) -> list[int]:
 
 
 def test_every_image_is_shown_once_an_epoch() -> None:
-    order = order_of([0] * 7 + [1] * 4)
+    order = make_epoch_order([0] * 7 + [1] * 4)
     first, second = shown(order), shown(order)
     assert sorted(first) == sorted(second) == list(range(11))
     assert first != second
 
 
 def test_a_smaller_budget_runs_on_over_the_epochs() -> None:
-    order = order_of([0] * 10, images_per_epoch=4)
+    order = make_epoch_order([0] * 10, images_per_epoch=4)
     counts = Counter(place for _ in range(5) for place in shown(order))
     assert counts == dict.fromkeys(range(10), 2)
 
 
 def test_a_balanced_order_shows_every_class_and_every_image_of_a_class_equally() -> None:
     labels = [0] * 20 + [1] * 5 + [2] * 1
-    counts = Counter(place for _ in range(5) for place in shown(order_of(labels, balance=True, images_per_epoch=60)))
+    counts = Counter(
+        place for _ in range(5) for place in shown(make_epoch_order(labels, balance=True, images_per_epoch=60))
+    )
     by_class = Counter({k: sum(counts[place] for place, label in enumerate(labels) if label == k) for k in (0, 1, 2)})
     assert by_class == {0: 100, 1: 100, 2: 100}
     assert set(counts.values()) == {5, 20, 100}
@@ -48,7 +50,7 @@ def test_a_balanced_order_shows_every_class_and_every_image_of_a_class_equally()
 
 @pytest.mark.parametrize(("images", "batch_size"), [(2, 32), (3, 2), (33, 32), (63, 32), (683, 32), (5, 4)])
 def test_no_step_sees_a_single_image(images: int, batch_size: int) -> None:
-    sizes = [len(batch) for batch in order_of([0] * images, batch_size=batch_size).next_epoch()]
+    sizes = [len(batch) for batch in make_epoch_order([0] * images, batch_size=batch_size).next_epoch()]
     assert sum(sizes) == images
     assert min(sizes) >= 2
     assert max(sizes) - min(sizes) <= 1
@@ -57,7 +59,7 @@ def test_no_step_sees_a_single_image(images: int, batch_size: int) -> None:
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 1.0])
 def test_the_share_of_added_images_is_the_one_asked_for(share: float) -> None:
     added = [False] * 90 + [True] * 10
-    order = order_of([0] * 100, added_share=share, added=added, images_per_epoch=200)
+    order = make_epoch_order([0] * 100, added_share=share, added=added, images_per_epoch=200)
     drawn = [place for _ in range(20) for place in shown(order)]
     assert len(drawn) == 4000
     realised = sum(place >= 90 for place in drawn) / len(drawn)
@@ -70,7 +72,7 @@ def test_the_share_of_added_images_is_the_one_asked_for(share: float) -> None:
 
 
 def test_without_a_share_added_images_are_drawn_like_any_other() -> None:
-    assert sorted(shown(order_of([0] * 10, added=[False] * 4 + [True] * 6))) == list(range(10))
+    assert sorted(shown(make_epoch_order([0] * 10, added=[False] * 4 + [True] * 6))) == list(range(10))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ def test_without_a_share_added_images_are_drawn_like_any_other() -> None:
 )
 def test_a_share_of_images_that_are_not_there_is_refused(share: float, added: list[bool], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
-        order_of([0] * 4 if added else [], added_share=share, added=added)
+        make_epoch_order([0] * 4 if added else [], added_share=share, added=added)
 
 
 @given(

@@ -17,7 +17,7 @@ from trainer.tasks import TrainingImages
 from trainer.tasks.classification import Classification
 from trainer.training.distributed import ALONE
 from trainer.training.sampling import parts_of, steps_in_epoch
-from trainer.training.session import Session
+from trainer.training.session import TrainingSession
 
 LABELS = torch.tensor([0, 0, 0, 1, 0, 1, 1])
 
@@ -41,9 +41,9 @@ def settings(**changes: object) -> TrainConfig:
     return make_config(**{**tiny, **changes})
 
 
-def session(config: TrainConfig) -> Session:
+def session(config: TrainConfig) -> TrainingSession:
     torch.manual_seed(0)
-    return Session(pictures(), Classification(("a", "b"), config), config, torch.device("cpu"))
+    return TrainingSession(pictures(), Classification(("a", "b"), config), config, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("class_weights", ["none", "balanced"])
@@ -54,7 +54,7 @@ def test_gradient_loss_and_statistics_of_two_unequal_parts_are_those_of_plain_to
     config = settings(accumulate=2, class_weights=class_weights, label_smoothing=smoothing)
     one = session(config)
     torch.manual_seed(0)
-    peer = Session(pictures(), Classification(("a", "b"), config), config, torch.device("cpu")).network
+    peer = TrainingSession(pictures(), Classification(("a", "b"), config), config, torch.device("cpu")).network
     (batch,) = one.start_epoch()
     loss = one.step(batch)
 
@@ -146,7 +146,7 @@ def test_alone_nothing_is_exchanged() -> None:
     values = torch.tensor([1.0, 2.0])
     assert ALONE.sum(values) is values
     assert ALONE.gather(values, 2) is values
-    assert ALONE.least(3) == 3
+    assert ALONE.minimum(3) == 3
     assert ALONE.share_of(5) == slice(0, 5)
     assert ALONE.on_first(lambda: "done") == "done"
     ALONE.wait()

@@ -196,7 +196,7 @@ def test_events_are_written_on_request_and_go_on_after_a_break(
             raise OSError("broken off")
         real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(train_module, "save_progress", failing)
+    monkeypatch.setattr(train_module, "save_resume_state", failing)
     with pytest.raises(OSError, match="broken off"):
         train(TrainingJob(data, tmp_path / "run", config, tensorboard=True), progress=False)
     monkeypatch.undo()
