@@ -1,4 +1,4 @@
-"""Runs and folders on disk → inputs."""
+"""Gathers from runs and folders on disk what a report shows."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def collect_inputs(
     notes: Sequence[str] = (),
     abnormal: str | None = ABNORMAL,
 ) -> ReportInputs:
-    """Gather what a report shows; what is not on disk any more is left out, with words where it is missed.
+    """Gather what a report shows; what is no longer on disk is left out, and the report says so.
 
     Args:
         comparison: of `arms`.
         arms: baseline, candidate and, where there is one, control.
         data: the DATA folder, for thumbnails of test images; None when there is none.
         commands: lines that make this report again.
-        notes: caveats of the user's own, as that the images are drawn.
+        notes: the user's own caveats, for example that the images are drawn.
         abnormal: the label of defects without a name.
 
     Raises:
@@ -139,7 +139,7 @@ def curve_of(one: SeedPredictions, *, normal: str, abnormal: str | None) -> Oper
 
 def _facts(arm: Arm, summary: Mapping[str, Any], *, normal: str, abnormal: str | None) -> ArmFacts:
     runs = [(one.seed, one.run) for one in arm.seeds if one.run is not None]
-    # Damaged settings are named before anything is made of them.
+    # First, so that a damaged file is named before the long work.
     settings = _merge([_read_settings(run) for _, run in runs])
     recorded = [found for seed, run in runs if (found := read_curves(seed, run)) is not None]
     engines = [part for one in summary.get("generated_sets", []) for part in str(one["engine"]).split("; ")]
@@ -163,7 +163,7 @@ def _facts(arm: Arm, summary: Mapping[str, Any], *, normal: str, abnormal: str |
 
 
 def _read_settings(run: Path) -> dict[str, str]:
-    """What was asked for, and what it was made with."""
+    """The settings of a run, and the machine and software it ran with."""
     return {
         **dict(_flatten(_read_json(run, "config.json"))),
         **dict(_flatten(_read_json(run, "environment.json"), "environment.")),
@@ -193,13 +193,13 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str,
 
 
 def _merge(settings: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """One value a name; where the seeds of an arm differ, all of their values."""
+    """One value for each name; all values where the seeds of an arm differ."""
     names = dict.fromkeys(name for one in settings for name in one)
     return {name: ", ".join(dict.fromkeys(one.get(name, "") for one in settings)) for name in names}
 
 
 def software_versions() -> dict[str, str]:
-    """What this report was made with."""
+    """Versions of Python and of the packages that this report was made with."""
     installed = {one.metadata["Name"]: one.version for one in metadata.distributions()}
     return {
         "Python": platform.python_version(),

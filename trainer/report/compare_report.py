@@ -1,4 +1,4 @@
-"""The report of a comparison."""
+"""The report of a comparison: its tables and drawings as a page, as Markdown or as JSON."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What tables and sentences are made of; page and Markdown.
+"""What tables and sentences of a report are made of, and how they become a page or Markdown.
 
-Each piece is text with `str` and markup, escaped, where a page takes it.
+Each piece is plain text by `str`, and escaped markup by `__html__` where a page takes it.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class ArmName:
 
     @property
     def colour(self) -> int:
-        """Which of the page's colours; they come round again."""
+        """Which of the page's colours; after the last, the first again."""
         return self.place % COLOURS
 
     def __str__(self) -> str:
@@ -138,12 +138,12 @@ class Row:
     """"all" for a sum, "differs" where the columns do not agree."""
 
 
-def head(*main: Piece, sub: Sequence[Piece] = (), number: bool = False, columns: int = 1, rows: int = 1) -> Cell:
+def head_cell(*main: Piece, sub: Sequence[Piece] = (), number: bool = False, columns: int = 1, rows: int = 1) -> Cell:
     """A cell of a table's head."""
     return Cell(main, tuple(sub), is_number=number, is_head=True, columns=columns, rows=rows)
 
 
-def number(*main: Piece, sub: Sequence[Piece] = (), divides: bool = False) -> Cell:
+def number_cell(*main: Piece, sub: Sequence[Piece] = (), divides: bool = False) -> Cell:
     """A cell that holds figures."""
     return Cell(main, tuple(sub), is_number=True, divides=divides)
 
@@ -160,7 +160,7 @@ class Table:
     """A class of the style sheet, as "confusion"."""
 
 
-def row_head(*main: Piece, sub: Sequence[Piece] = ()) -> Cell:
+def row_head_cell(*main: Piece, sub: Sequence[Piece] = ()) -> Cell:
     """The first cell of a row, which names it."""
     return Cell(main, tuple(sub), is_head=True)
 
@@ -207,7 +207,7 @@ class ReportWords:
         return message if isinstance(message, str) else text(message, self.language)
 
     def several(self, key: str, count: int, **values: object) -> str:
-        """The words for one, or for another number of things: `key_one` or `key_many`, with `count`."""
+        """The words for `count` things: `key_one` for one, else `key_many`."""
         return self(f"{key}_one" if count == 1 else f"{key}_many", count=count, **values)
 
 
@@ -215,12 +215,12 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~$])")
 
 
 def as_line(words: object) -> str:
-    """Text on one line in which nothing is a sign of Markdown."""
+    """Text on one line, with every character escaped that Markdown would read as markup."""
     return _SPECIAL.sub(r"\\\1", " ".join(str(words).split()))
 
 
 def as_table(table: Table) -> str:
-    """A table; of a head in two rows, the words above stand in front of those below."""
+    """A table in Markdown; a head of two rows becomes one, the upper words first."""
     body = [[as_line(cell.words) for cell in _spread_out(row.cells)] for row in table.body]
     aligned = _spread_out(table.body[0].cells) if table.body else []
     names = _head(table.head)
@@ -237,7 +237,7 @@ def _head(rows: Sequence[Sequence[Cell]]) -> list[str]:
 
 
 def _spread_out(cells: Sequence[Cell]) -> list[Cell]:
-    """A cell for every column; what spans several is followed by empty ones."""
+    """A cell for every column: empty cells follow one that spans several."""
     spread = []
     for cell in cells:
         spread.append(cell)
@@ -255,7 +255,7 @@ def render_page(template: str, words: ReportWords, **context: Any) -> str:
 
 
 def render_markdown(template: str, words: ReportWords, **context: Any) -> str:
-    """A Markdown file, with no two empty lines on end."""
+    """A Markdown file without two empty lines in a row."""
     text = _environment(markup=False).get_template(template).render(words=words, **context)
     lines = [line.rstrip() for line in text.strip().splitlines()]
     kept = [line for place, line in enumerate(lines) if line or (place and lines[place - 1])]
@@ -288,7 +288,7 @@ _ENDINGS: dict[str, Format] = {".html": "html", ".htm": "html", ".md": "md", ".m
 
 
 def choose_format(path: Path, asked: Format | None = None) -> Format:
-    """The kind that was asked for, or the one that the file's ending says.
+    """The format that was asked for, or the one of the file's ending.
 
     Raises:
         SettingsError: the two contradict each other, or neither says anything.

@@ -17,8 +17,7 @@ from sdcore.messages import Language
 from ..evaluation.verdict import Difference
 from ..experiment.judge import ArmComparison
 from ..experiment.result import ArmOutcome, CellResult, ExperimentResult, experiment_as_json
-from ..messages import count, percent
-from ..messages import number as messages_number
+from ..messages import count, number, percent
 from .collect import collect_generated_set, embed_test_images, read_curves, software_versions
 from .compare_report import generated_set_as_json, training_as_json, worst_as_json
 from .elements import (
@@ -32,12 +31,12 @@ from .elements import (
     Table,
     Verbatim,
     choose_format,
-    head,
-    number,
+    head_cell,
+    number_cell,
     pointer_part,
     render_markdown,
     render_page,
-    row_head,
+    row_head_cell,
 )
 from .figures import draw_intervals, draw_losses, draw_operating, loss_range
 from .inputs import ArmFacts, GeneratedSet, SeedDiagnosis, WorstMistakes, operating_curve, stand_ins, worst_mistakes
@@ -180,7 +179,7 @@ class ExperimentInputs:
 
     @property
     def stand_in_engines(self) -> tuple[str, ...]:
-        """ReportWords of every engine that was not Stable Diffusion, each once."""
+        """Names of the engines that were not Stable Diffusion, each once."""
         return stand_ins([*(arm.engines for arm in self.result.arms), *(one.engines for one in self.generated_sets)])
 
 
@@ -191,7 +190,7 @@ def collect_experiment(
     commands: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> ExperimentInputs:
-    """Gather what a report shows; what is not on disk any more is left out, with words where it is missed.
+    """Gather what a report shows; what is no longer on disk is left out, and the report says so.
 
     Args:
         result: of the experiment.
@@ -268,8 +267,10 @@ def judgements_table(result: ExperimentResult, labels: Mapping[str, ArmName], wo
         for place, other in enumerate(one.oversampling):
             rows.append(_against_row(one.arm, other, f"{root}/against_oversampling/{place}", labels, words))
     names = ("from", "to", "difference", "p", "p_holm")
-    tops = [head(words(name), sub=(words("interval"),) if name == "difference" else (), number=True) for name in names]
-    return Table("judgements", ((head(words("arm")), head(words("other")), *tops),), tuple(rows))
+    tops = [
+        head_cell(words(name), sub=(words("interval"),) if name == "difference" else (), number=True) for name in names
+    ]
+    return Table("judgements", ((head_cell(words("arm")), head_cell(words("other")), *tops),), tuple(rows))
 
 
 def _against_row(arm: str, one: ArmComparison, pointer: str, labels: Mapping[str, ArmName], words: ReportWords) -> Row:
@@ -277,13 +278,13 @@ def _against_row(arm: str, one: ArmComparison, pointer: str, labels: Mapping[str
     place = f"{pointer}/differences/{primary.metric}"
     return Row(
         (
-            row_head(labels[arm]),
+            row_head_cell(labels[arm]),
             Cell((labels[one.other],), (words(one.kind),)),
-            number(figure(f"{place}/first", primary.first, messages_number(primary.first), words)),
-            number(figure(f"{place}/second", primary.second, messages_number(primary.second), words)),
+            number_cell(figure(f"{place}/first", primary.first, number(primary.first), words)),
+            number_cell(figure(f"{place}/second", primary.second, number(primary.second), words)),
             difference_cell(primary, place, words),
-            number(p_figure(f"{pointer}/p_value", one.p_value, words)),
-            number(p_figure(f"{pointer}/p_holm", one.p_holm, words) if one.p_holm is not None else "–"),
+            number_cell(p_figure(f"{pointer}/p_value", one.p_value, words)),
+            number_cell(p_figure(f"{pointer}/p_holm", one.p_holm, words) if one.p_holm is not None else "–"),
         )
     )
 
@@ -301,42 +302,42 @@ def training_images_table(arms: Sequence[tuple[ArmName, ArmOutcome]], words: Rep
             shown: list[Piece] = ["0" if real is None else Figure(f"{root}/real/{part}", real, count(real))]
             if added is not None:
                 shown += [" + ", Figure(f"{root}/added/{part}", added, count(added))]
-            cells.append(number(*shown))
+            cells.append(number_cell(*shown))
         share = Figure(f"{root}/share", one.added_share, percent(one.added_share))
-        rows.append(Row((row_head(label, sub=(words(one.kind),)), *cells, number(share))))
-    top = (head(words("arm")), *(head(Verbatim(name), number=True) for name in classes))
-    return Table("training-images", ((*top, head(words("added_share"), number=True)),), tuple(rows))
+        rows.append(Row((row_head_cell(label, sub=(words(one.kind),)), *cells, number_cell(share))))
+    top = (head_cell(words("arm")), *(head_cell(Verbatim(name), number=True) for name in classes))
+    return Table("training-images", ((*top, head_cell(words("added_share"), number=True)),), tuple(rows))
 
 
 def separability_table(arms: Sequence[tuple[ArmName, ArmOutcome]], words: ReportWords) -> Table:
-    """How well the images that joined an arm are told from real ones; arms without any are left out."""
+    """How well a classifier separates the images that joined an arm from real ones; arms without any are left out."""
     rows = []
     for label, one in arms:
         found = one.separability
         if found is None:
             continue
         root = f"{_ROOT}/arms/{pointer_part(one.name)}/real_or_generated"
-        interval = "" if found.interval is None else bounds(root, found.interval, messages_number, words)
-        value: Piece = figure(f"{root}/auroc", found.auroc, messages_number(found.auroc), words)
+        interval = "" if found.interval is None else bounds(root, found.interval, number, words)
+        value: Piece = figure(f"{root}/auroc", found.auroc, number(found.auroc), words)
         reason: tuple[Piece, ...] = (words.sentence(found.reason),) if found.reason else (interval,)
-        names = [f"{each.name} {messages_number(each.auroc)}" for each in found.per_class if len(found.per_class) > 1]
+        names = [f"{each.name} {number(each.auroc)}" for each in found.per_class if len(found.per_class) > 1]
         rows.append(
             Row(
                 (
-                    row_head(label, sub=(words("defects_only"),) if one.defects_only else ()),
-                    number(value, sub=reason),
-                    number(Figure(f"{root}/real", found.real, str(found.real))),
-                    number(Figure(f"{root}/generated", found.generated, str(found.generated))),
+                    row_head_cell(label, sub=(words("defects_only"),) if one.defects_only else ()),
+                    number_cell(value, sub=reason),
+                    number_cell(Figure(f"{root}/real", found.real, str(found.real))),
+                    number_cell(Figure(f"{root}/generated", found.generated, str(found.generated))),
                     Cell((Verbatim(", ".join(names)),)),
                 )
             )
         )
     top = (
-        head(words("arm")),
-        head(words("auroc"), sub=(words("interval"),), number=True),
-        head(words("real_images"), number=True),
-        head(words("generated_images"), number=True),
-        head(words("class")),
+        head_cell(words("arm")),
+        head_cell(words("auroc"), sub=(words("interval"),), number=True),
+        head_cell(words("real_images"), number=True),
+        head_cell(words("generated_images"), number=True),
+        head_cell(words("class")),
     )
     return Table("separability", (top,), tuple(rows))
 
@@ -346,24 +347,24 @@ def cells_table(result: ExperimentResult, labels: Mapping[str, ArmName], words: 
     rows = []
     for place, one in enumerate(result.cells):
         root = f"{_ROOT}/cells/{place}"
-        fold = () if not result.folds else (number("–" if one.fold is None else str(one.fold)),)
+        fold = () if not result.folds else (number_cell("–" if one.fold is None else str(one.fold)),)
         minutes = f"{one.seconds / 60:.1f}"
         rows.append(
             Row(
                 (
-                    row_head(labels[one.arm]),
-                    number(Figure(f"{root}/seed", one.seed, str(one.seed))),
+                    row_head_cell(labels[one.arm]),
+                    number_cell(Figure(f"{root}/seed", one.seed, str(one.seed))),
                     *fold,
-                    number(Figure(f"{root}/best_epoch", one.best_epoch, str(one.best_epoch))),
-                    number(Figure(f"{root}/val_macro_f1", one.val_macro_f1, messages_number(one.val_macro_f1))),
-                    number(minutes),
+                    number_cell(Figure(f"{root}/best_epoch", one.best_epoch, str(one.best_epoch))),
+                    number_cell(Figure(f"{root}/val_macro_f1", one.val_macro_f1, number(one.val_macro_f1))),
+                    number_cell(minutes),
                     Cell((words.sentence(one.diagnosis),)),
                 )
             )
         )
     keys = ("seed", *(("fold",) if result.folds else ()), "best_epoch", "val_macro_f1", "minutes")
-    tops = [head(words(key), number=True) for key in keys]
-    return Table("cells", ((head(words("arm")), *tops, head(words("diagnosis"))),), tuple(rows))
+    tops = [head_cell(words(key), number=True) for key in keys]
+    return Table("cells", ((head_cell(words("arm")), *tops, head_cell(words("diagnosis"))),), tuple(rows))
 
 
 def lineage_table(result: ExperimentResult, labels: Mapping[str, ArmName], words: ReportWords) -> Table:
@@ -378,17 +379,19 @@ def lineage_table(result: ExperimentResult, labels: Mapping[str, ArmName], words
         rows.append(
             Row(
                 (
-                    row_head(Verbatim(str(one["path"]))),
+                    row_head_cell(Verbatim(str(one["path"]))),
                     Cell((Verbatim(str(one["engine"])),)),
                     Cell((Verbatim(str(one.get("model") or "–")),)),
-                    number(Figure(f"{root}/count", one["count"], str(one["count"])), sub=_accepted(one, root, words)),
+                    number_cell(
+                        Figure(f"{root}/count", one["count"], str(one["count"])), sub=_accepted(one, root, words)
+                    ),
                     Cell(tuple(users)),
                     Cell((Verbatim(str(one["fingerprint"])[:16]),)),
                 )
             )
         )
     keys = ("folder", "engine", "model", "images", "arms", "fingerprint")
-    tops = tuple(head(words(key), number=key == "images") for key in keys)
+    tops = tuple(head_cell(words(key), number=key == "images") for key in keys)
     return Table("lineage", (tops,), tuple(rows))
 
 

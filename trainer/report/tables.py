@@ -1,18 +1,16 @@
-"""Rates, contrasts, training images, chosen thresholds."""
+"""Tables of a report: rates, classes, differences between arms, training images, chosen thresholds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .. import messages
 from ..evaluation.arms import ArmResult, MeanRate, Spread
 from ..evaluation.compare import McNemar, RecallDifference
 from ..evaluation.metrics import NAMED_WRONG, RATE_DEFINITIONS, Rate
 from ..evaluation.stats import Interval
 from ..evaluation.verdict import Difference
-from ..messages import count, p_value, percent, signed
-from ..messages import number as messages_number
+from ..messages import count, number, p_value, percent, signed
 from .elements import (
     ArmName,
     Cell,
@@ -22,10 +20,10 @@ from .elements import (
     Row,
     Table,
     Verbatim,
-    head,
-    number,
+    head_cell,
+    number_cell,
     pointer_part,
-    row_head,
+    row_head_cell,
 )
 from .inputs import ArmFacts, ClassCount, sum_counts
 
@@ -59,7 +57,7 @@ def bounds(pointer: str, interval: Interval, write: Callable[[float], str], word
 def rates_tables(arms: Sequence[ArmColumn], *, normal: str, words: ReportWords) -> list[Table]:
     """The rates of the Normal/Abnormal judgement, and the means that need no cut or all names.
 
-    A table for every three arms, so that each is as wide as a sheet of paper.
+    A table for every three arms, so that each fits the width of a printed page.
     """
     return [
         _rates_table(arms[place : place + _ARMS_ABREAST], f"rates-{place}" if place else "rates", normal, words)
@@ -68,8 +66,8 @@ def rates_tables(arms: Sequence[ArmColumn], *, normal: str, words: ReportWords) 
 
 
 def _rates_table(arms: Sequence[ArmColumn], identity: str, normal: str, words: ReportWords) -> Table:
-    first = head(words("rate"))
-    columns = [head(one.label, sub=(_role(one, words),), number=True) for one in arms]
+    first = head_cell(words("rate"))
+    columns = [head_cell(one.label, sub=(_role(one, words),), number=True) for one in arms]
     rows = []
     for one in (*RATE_DEFINITIONS, NAMED_WRONG):
         name, gloss = words.term(one.english, one.chinese)
@@ -80,12 +78,12 @@ def _rates_table(arms: Sequence[ArmColumn], identity: str, normal: str, words: R
             place = arm.pointer if own else f"{arm.pointer}/rates"
             cells.append(_rate_cell(rate, f"{place}/{one.key}", words))
         formula = words("named_wrong_formula") if one is NAMED_WRONG else one.formula
-        rows.append(Row((row_head(name, sub=(gloss, " ", Verbatim(str(formula), "formula"))), *cells)))
+        rows.append(Row((row_head_cell(name, sub=(gloss, " ", Verbatim(str(formula), "formula"))), *cells)))
     for key in _MEANS:
         formula = words(f"{key}_formula", normal=normal) if key == "auroc" else words(f"{key}_formula")
         means = [_spread_cell(getattr(arm.result, key), f"{arm.pointer}/{key}", words) for arm in arms]
         gloss = words.gloss(key)
-        rows.append(Row((row_head(words(key), sub=(gloss, " ", Verbatim(str(formula), "formula"))), *means)))
+        rows.append(Row((row_head_cell(words(key), sub=(gloss, " ", Verbatim(str(formula), "formula"))), *means)))
     return Table(identity, ((first, *columns),), tuple(rows))
 
 
@@ -98,7 +96,7 @@ def _role(one: ArmColumn, words: ReportWords) -> str:
 
 def _rate_cell(rate: MeanRate | None, pointer: str, words: ReportWords) -> Cell:
     if rate is None:
-        return number(words("undefined"))
+        return number_cell(words("undefined"))
     mean = rate.spread.mean
     main: list[Piece] = [figure(f"{pointer}/value", mean, percent(mean), words)]
     if rate.spread.sd is not None:
@@ -110,17 +108,17 @@ def _rate_cell(rate: MeanRate | None, pointer: str, words: ReportWords) -> Cell:
     ]
     if rate.interval is not None:
         sub += [", ", bounds(pointer, rate.interval, percent, words)]
-    return number(*main, sub=sub)
+    return number_cell(*main, sub=sub)
 
 
 def _spread_cell(spread: Spread, pointer: str, words: ReportWords) -> Cell:
-    main: list[Piece] = [figure(f"{pointer}/mean", spread.mean, messages_number(spread.mean), words)]
+    main: list[Piece] = [figure(f"{pointer}/mean", spread.mean, number(spread.mean), words)]
     if spread.sd is None:
-        return number(*main)
-    main += [" ± ", Figure(f"{pointer}/sd", spread.sd, messages_number(spread.sd))]
-    low = Figure(f"{pointer}/least", spread.least, messages_number(spread.least))
-    high = Figure(f"{pointer}/most", spread.most, messages_number(spread.most))
-    return number(*main, sub=(words("bounds_seeds", low=low, high=high),))
+        return number_cell(*main)
+    main += [" ± ", Figure(f"{pointer}/sd", spread.sd, number(spread.sd))]
+    low = Figure(f"{pointer}/least", spread.least, number(spread.least))
+    high = Figure(f"{pointer}/most", spread.most, number(spread.most))
+    return number_cell(*main, sub=(words("bounds_seeds", low=low, high=high),))
 
 
 def classes_tables(arms: Sequence[ArmColumn], words: ReportWords) -> list[Table]:
@@ -135,21 +133,21 @@ def classes_tables(arms: Sequence[ArmColumn], words: ReportWords) -> list[Table]
 
 def _classes_table(arms: Sequence[ArmColumn], identity: str, words: ReportWords) -> Table:
     keys = ("precision", "recall", "f1")
-    first = (head(words("class"), rows=2), head(words("test_images"), number=True, rows=2))
-    upper = [head(one.label, number=True, columns=len(keys)) for one in arms]
-    lower = [head(words(key), number=True) for _ in arms for key in keys]
+    first = (head_cell(words("class"), rows=2), head_cell(words("test_images"), number=True, rows=2))
+    upper = [head_cell(one.label, number=True, columns=len(keys)) for one in arms]
+    lower = [head_cell(words(key), number=True) for _ in arms for key in keys]
     rows = []
     for place, same in enumerate(arms[0].result.per_class):
         part = pointer_part(same.name)
-        cells = [number(Figure(f"{arms[0].pointer}/per_class/{part}/support", same.support, str(same.support)))]
+        cells = [number_cell(Figure(f"{arms[0].pointer}/per_class/{part}/support", same.support, str(same.support)))]
         for arm in arms:
             scores = arm.result.per_class[place]
             for key in keys:
                 mean = getattr(scores, key).mean
-                text = messages_number(mean) if key == "f1" else percent(mean)
+                text = number(mean) if key == "f1" else percent(mean)
                 pointer = f"{arm.pointer}/per_class/{part}/{key}/mean"
-                cells.append(number(figure(pointer, mean, text, words), divides=key == keys[0]))
-        rows.append(Row((row_head(Verbatim(same.name)), *cells)))
+                cells.append(number_cell(figure(pointer, mean, text, words), divides=key == keys[0]))
+        rows.append(Row((row_head_cell(Verbatim(same.name)), *cells)))
     return Table(identity, ((*first, *upper), tuple(lower)), tuple(rows))
 
 
@@ -168,8 +166,8 @@ def confusion_table(
             shown: tuple[Piece, ...] = (f"{100 * share:.0f} %",) if total else ()
             shown_figure = Figure(f"{arm.pointer}/confusion/{row}/{column}", n_images, str(n_images))
             cells.append(Cell((shown_figure,), shown, True, tint="right" if right else "wrong", strength=share))
-        rows.append(Row((row_head(Verbatim(labels[row])), *cells)))
-    top = (head(words("true_predicted")), *(head(Verbatim(name)) for name in classes))
+        rows.append(Row((row_head_cell(Verbatim(labels[row])), *cells)))
+    top = (head_cell(words("true_predicted")), *(head_cell(Verbatim(name)) for name in classes))
     return Table("", (top,), tuple(rows), "confusion")
 
 
@@ -182,27 +180,27 @@ def differences_table(differences: Sequence[Difference], pointer: str, words: Re
         words: of the page.
     """
     top = (
-        head(words("figure")),
-        head(words("from"), number=True),
-        head(words("to"), number=True),
-        head(words("difference"), sub=(words("interval"),), number=True),
+        head_cell(words("figure")),
+        head_cell(words("from"), number=True),
+        head_cell(words("to"), number=True),
+        head_cell(words("difference"), sub=(words("interval"),), number=True),
     )
     rows = []
     for one in differences:
         place = f"{pointer}/{one.metric}"
         name, gloss = words.metric(one.metric)
         levels = [
-            number(figure(f"{place}/{key}", value, messages_number(value), words))
+            number_cell(figure(f"{place}/{key}", value, number(value), words))
             for key, value in (("first", one.first), ("second", one.second))
         ]
-        rows.append(Row((row_head(name, sub=(gloss,)), *levels, difference_cell(one, place, words))))
+        rows.append(Row((row_head_cell(name, sub=(gloss,)), *levels, difference_cell(one, place, words))))
     return Table("", (top,), tuple(rows))
 
 
 def difference_cell(one: Difference | RecallDifference, pointer: str, words: ReportWords) -> Cell:
     """A difference with its interval below."""
     shown = figure(f"{pointer}/value", one.value, signed(one.value), words)
-    return number(shown, sub=(interval_words(one.interval, pointer, words),))
+    return number_cell(shown, sub=(interval_words(one.interval, pointer, words),))
 
 
 def interval_words(interval: Interval | None, pointer: str, words: ReportWords) -> str:
@@ -213,13 +211,13 @@ def interval_words(interval: Interval | None, pointer: str, words: ReportWords) 
 def recalls_table(recalls: Sequence[RecallDifference], pointer: str, words: ReportWords) -> Table:
     """Recall of every class in both arms, with p-values corrected for the number of classes."""
     top = (
-        head(words("class")),
-        head(words("test_images"), number=True),
-        head(words("from"), number=True),
-        head(words("to"), number=True),
-        head(words("difference"), sub=(words("interval"),), number=True),
-        head(words("p"), number=True),
-        head(words("p_holm"), number=True),
+        head_cell(words("class")),
+        head_cell(words("test_images"), number=True),
+        head_cell(words("from"), number=True),
+        head_cell(words("to"), number=True),
+        head_cell(words("difference"), sub=(words("interval"),), number=True),
+        head_cell(words("p"), number=True),
+        head_cell(words("p_holm"), number=True),
     )
     rows = []
     for one in recalls:
@@ -227,13 +225,13 @@ def recalls_table(recalls: Sequence[RecallDifference], pointer: str, words: Repo
         rows.append(
             Row(
                 (
-                    row_head(Verbatim(one.name)),
-                    number(Figure(f"{place}/support", one.support, str(one.support))),
-                    number(figure(f"{place}/first", one.first, percent(one.first), words)),
-                    number(figure(f"{place}/second", one.second, percent(one.second), words)),
+                    row_head_cell(Verbatim(one.name)),
+                    number_cell(Figure(f"{place}/support", one.support, str(one.support))),
+                    number_cell(figure(f"{place}/first", one.first, percent(one.first), words)),
+                    number_cell(figure(f"{place}/second", one.second, percent(one.second), words)),
                     difference_cell(one, place, words),
-                    number(p_figure(f"{place}/p_value", one.p_value, words)),
-                    number(p_figure(f"{place}/p_holm", one.p_holm, words)),
+                    number_cell(p_figure(f"{place}/p_value", one.p_value, words)),
+                    number_cell(p_figure(f"{place}/p_holm", one.p_holm, words)),
                 )
             )
         )
@@ -249,22 +247,22 @@ def mcnemar_table(tests: Sequence[McNemar], names: tuple[str, str], pointer: str
     """Images right in both, one or none of two trainings, with the exact test."""
     first, second = (Verbatim(name) for name in names)
     top = (
-        head(first, " / ", second),
-        head(words("both_right"), number=True),
-        head(words("right_alone", name=first), number=True),
-        head(words("right_alone", name=second), number=True),
-        head(words("both_wrong"), number=True),
-        head(words("exact_p"), number=True),
+        head_cell(first, " / ", second),
+        head_cell(words("both_right"), number=True),
+        head_cell(words("right_alone", name=first), number=True),
+        head_cell(words("right_alone", name=second), number=True),
+        head_cell(words("both_wrong"), number=True),
+        head_cell(words("exact_p"), number=True),
     )
     rows = []
     for place, test in enumerate(tests):
         counts: list[Cell] = [
-            number(Figure(f"{pointer}/{place}/{key}", getattr(test, key), str(getattr(test, key))))
+            number_cell(Figure(f"{pointer}/{place}/{key}", getattr(test, key), str(getattr(test, key))))
             for key in ("both_right", "only_first", "only_second", "both_wrong")
         ]
         seeds: tuple[Piece, ...] = (Verbatim(test.first_seed), " / ", Verbatim(test.second_seed))
-        p_value = number(p_figure(f"{pointer}/{place}/p_value", test.p_value, words))
-        rows.append(Row((row_head(*seeds), *counts, p_value)))
+        p_value = number_cell(p_figure(f"{pointer}/{place}/p_value", test.p_value, words))
+        rows.append(Row((row_head_cell(*seeds), *counts, p_value)))
     return Table("", (top,), tuple(rows))
 
 
@@ -290,7 +288,7 @@ def trained_arm(label: ArmName, facts: ArmFacts) -> TrainedArm:
 def balance_table(arms: Sequence[TrainedArm], words: ReportWords) -> Table:
     """A row a class and one for all; no rows when no arm says what it was trained on."""
     shown = [one for one in arms if one.facts.counts]
-    upper = [head(words("class"), rows=2), *(head(one.label, columns=len(one.parts)) for one in shown)]
+    upper = [head_cell(words("class"), rows=2), *(head_cell(one.label, columns=len(one.parts)) for one in shown)]
     lower = [
         Cell((words(part),), (words.gloss(part),), is_number=True, is_head=True, divides=part == one.parts[0])
         for one in shown
@@ -304,13 +302,13 @@ def balance_table(arms: Sequence[TrainedArm], words: ReportWords) -> Table:
             known = {count.class_name: count for count in one.facts.counts}
             pointer = f"/balance/{pointer_part(one.facts.name)}/classes/{pointer_part(name)}"
             cells += _balance_cells(one, known.get(name), pointer, words)
-        rows.append(Row((row_head(Verbatim(name)), *cells)))
+        rows.append(Row((row_head_cell(Verbatim(name)), *cells)))
     if rows:
         sums: list[Cell] = []
         for one in shown:
             pointer = f"/balance/{pointer_part(one.facts.name)}/all"
             sums += _balance_cells(one, sum_counts(one.facts.counts), pointer, words)
-        rows.append(Row((row_head(words("all_classes")), *sums), "all"))
+        rows.append(Row((row_head_cell(words("all_classes")), *sums), "all"))
     return Table("balance", (tuple(upper), tuple(lower)), tuple(rows))
 
 
@@ -321,10 +319,10 @@ def _balance_cells(one: TrainedArm, row: ClassCount | None, pointer: str, words:
     for part in one.parts:
         value = getattr(row, part)
         if part == "generated_share":
-            shown = figure(f"{pointer}/{part}", value, messages.percent(value), words)
+            shown = figure(f"{pointer}/{part}", value, percent(value), words)
         else:
-            shown = Figure(f"{pointer}/{part}", value, messages.count(value))
-        cells.append(number(shown, divides=part == one.parts[0]))
+            shown = Figure(f"{pointer}/{part}", value, count(value))
+        cells.append(number_cell(shown, divides=part == one.parts[0]))
     return cells
 
 
@@ -334,26 +332,26 @@ def settings_table(arms: Sequence[tuple[ArmName, ArmFacts]], words: ReportWords)
     rows = []
     for name in names:
         values = [facts.settings.get(name, "") for _, facts in arms]
-        cells = (row_head(Verbatim(name)), *(Cell((Verbatim(value),)) for value in values))
+        cells = (row_head_cell(Verbatim(name)), *(Cell((Verbatim(value),)) for value in values))
         rows.append(Row(cells, "differs" if len(set(values)) > 1 else ""))
-    return Table("settings", ((head(words("setting")), *(head(label) for label, _ in arms)),), tuple(rows))
+    return Table("settings", ((head_cell(words("setting")), *(head_cell(label) for label, _ in arms)),), tuple(rows))
 
 
 def diagnoses_table(arms: Sequence[tuple[ArmName, ArmFacts]], words: ReportWords) -> Table:
     """What the loss curves of every training say."""
     rows = [
-        Row((row_head(label), Cell((Verbatim(one.seed),)), Cell((words.sentence(one.line),))))
+        Row((row_head_cell(label), Cell((Verbatim(one.seed),)), Cell((words.sentence(one.line),))))
         for label, facts in arms
         for one in facts.diagnoses
     ]
-    top = (head(words("training")), head(words("seed")), head(words("diagnosis")))
+    top = (head_cell(words("training")), head_cell(words("seed")), head_cell(words("diagnosis")))
     return Table("diagnoses", (top,), tuple(rows))
 
 
 def pairs_table(pairs: Sequence[tuple[str, str]], words: ReportWords) -> Table:
     """Names with values, both as they are."""
-    rows = tuple(Row((row_head(Verbatim(name)), Cell((Verbatim(value),)))) for name, value in pairs)
-    return Table("", ((head(words("setting")), head(words("value"))),), rows)
+    rows = tuple(Row((row_head_cell(Verbatim(name)), Cell((Verbatim(value),)))) for name, value in pairs)
+    return Table("", ((head_cell(words("setting")), head_cell(words("value"))),), rows)
 
 
 def operating_table(arms: Sequence[tuple[ArmName, ArmFacts]], words: ReportWords) -> Table:
@@ -367,19 +365,19 @@ def operating_table(arms: Sequence[tuple[ArmName, ArmFacts]], words: ReportWords
             chosen = one.chosen
             promised = figure(f"{pointer}/promised", chosen.promised, percent(chosen.promised), words)
             cells = (
-                row_head(label, " ", Verbatim(one.seed)),
-                number(Figure(f"{pointer}/cut", chosen.cut, messages_number(chosen.cut))),
-                number("–" if chosen.promised is None else promised),
+                row_head_cell(label, " ", Verbatim(one.seed)),
+                number_cell(Figure(f"{pointer}/cut", chosen.cut, number(chosen.cut))),
+                number_cell("–" if chosen.promised is None else promised),
                 _rate(chosen.miss_rate, f"{pointer}/miss_rate", words),
                 _rate(chosen.overkill_rate, f"{pointer}/overkill_rate", words),
             )
             rows.append(Row(cells))
     names = ("cut", "promised", "miss_rate", "overkill_rate")
-    top = (head(words("training")), *(head(words(name), number=True) for name in names))
+    top = (head_cell(words("training")), *(head_cell(words(name), number=True) for name in names))
     return Table("operating", (top,), tuple(rows))
 
 
 def _rate(rate: Rate, pointer: str, words: ReportWords) -> Cell:
     count = Figure(f"{pointer}/count", rate.count, str(rate.count))
     of = Figure(f"{pointer}/of", rate.of, str(rate.of))
-    return number(figure(f"{pointer}/value", rate.value, percent(rate.value), words), sub=(count, " / ", of))
+    return number_cell(figure(f"{pointer}/value", rate.value, percent(rate.value), words), sub=(count, " / ", of))

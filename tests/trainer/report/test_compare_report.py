@@ -19,7 +19,17 @@ from trainer.messages import p_value, percent, text
 from trainer.models.predictions import write_predictions
 from trainer.report import ReportInputs, collect_inputs, render_report, write_report
 from trainer.report.compare_report import MOST_FLIPS
-from trainer.report.elements import Cell, Row, Table, as_line, as_table, choose_format, head, number, row_head
+from trainer.report.elements import (
+    Cell,
+    Row,
+    Table,
+    as_line,
+    as_table,
+    choose_format,
+    head_cell,
+    number_cell,
+    row_head_cell,
+)
 from trainer.report.inputs import ArmFacts
 
 
@@ -296,21 +306,24 @@ def test_markdown_has_every_table_of_the_page(inputs: ReportInputs, language) ->
 
 def test_signs_of_markdown_in_names_stay_letters() -> None:
     assert as_line("a|b *c*\n<d> `e` [f] $g$") == r"a\|b \*c\* \<d\> \`e\` \[f\] \$g\$"
-    table = Table("", ((head("a|b"),),), (Row((row_head("x\ny", sub=("", " ", "z")),)),))
+    table = Table("", ((head_cell("a|b"),),), (Row((row_head_cell("x\ny", sub=("", " ", "z")),)),))
     assert as_table(table) == "| a\\|b |\n| --- |\n| x y (z) |"
 
 
 def test_a_head_in_two_rows_becomes_one() -> None:
-    upper = (head("class", rows=2), head("A", columns=2))
-    lower = (head("real"), head("all", sub=("sum",)))
-    body = (Row((row_head("open"), number("1"), number("2"))), Row((row_head("short"), Cell(columns=2))))
+    upper = (head_cell("class", rows=2), head_cell("A", columns=2))
+    lower = (head_cell("real"), head_cell("all", sub=("sum",)))
+    body = (
+        Row((row_head_cell("open"), number_cell("1"), number_cell("2"))),
+        Row((row_head_cell("short"), Cell(columns=2))),
+    )
     assert as_table(Table("", (upper, lower), body)).splitlines() == [
         "| class | A real | A all (sum) |",
         "| --- | ---: | ---: |",
         "| open | 1 | 2 |",
         "| short |  |  |",
     ]
-    assert as_table(Table("", ((head("only"),),), ())) == "| only |\n| --- |"
+    assert as_table(Table("", ((head_cell("only"),),), ())) == "| only |\n| --- |"
 
 
 def test_the_command_writes_each_format_and_refuses_contradictions_at_once(tmp_path: Path) -> None:
