@@ -144,7 +144,7 @@ def _show(out: Output, results: Sequence[SettingResult]) -> None:
             _number(result.mean_noise_score),
             f"{result.spoiled} of {result.images}",
             _number(result.seconds_per_image),
-            "; ".join(result.reasons),
+            "; ".join(result.reasons) or "-",
         )
         for number, result in enumerate(results, 1)
     ]
