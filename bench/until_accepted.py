@@ -117,7 +117,7 @@ def run(name: str, strengths: float | None, seed: int, sources_folder: Path, per
         )
         for _ in loop.run():
             pass
-        requests, classes = len(server.jobs), loop.learned()
+        requests, classes = len(server.jobs), loop.outcomes()
         with Manifest(output, create=True) as manifest:
             judged = [one for one in open_filters(output, manifest)() if not one.is_accepted]
     if requests != sum(one.made for one in classes):

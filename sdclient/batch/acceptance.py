@@ -1,4 +1,4 @@
-"""What each class and source still owes, and what was learnt."""
+"""How many accepted images each class and source still needs, and the outcome of a run until accepted."""
 
 from __future__ import annotations
 
@@ -10,49 +10,49 @@ from typing import Any
 from .strength import StrengthPolicy
 
 EXHAUSTED_AFTER = 6
-"""A source none of whose images was accepted after so many has what it still owes passed on to others of its class."""
+"""If a source has no accepted image after so many tries, other sources of its class make what it still needs."""
 _LIKELY = 0.5
-"""From this probability of being accepted on, several images share a request; before, each waits for the verdict."""
+"""With at least this probability of acceptance, several images share a request; else each waits for its verdict."""
 
 Acceptance = Callable[[str, str], float]
-"""(class, source) -> the probability that its next image is accepted."""
+"""(class, source) -> probability that the source's next image is accepted."""
 
 
 @dataclass
 class SourceTally:
-    """How far one source is."""
+    """Counts of one source."""
 
     class_name: str
     source: str
     """Unique within the class."""
     owed: int
-    """Accepted images the plan wants from it."""
+    """Accepted images that the plan wants from it."""
     accepted: int = 0
     rejected: int = 0
     failed: int = 0
-    """Given up by the runner: never came, or spoiled."""
+    """Given up by the runner: no reply, or unusable."""
     in_flight: int = 0
-    """Asked for and not judged yet."""
+    """Requested and not judged yet."""
 
     @property
     def tried(self) -> int:
-        """Images asked for, whatever became of them."""
+        """Images requested, whatever their result."""
         return self.accepted + self.rejected + self.failed + self.in_flight
 
     @property
     def still_owed(self) -> int:
-        """What is missing if all that is on its way is accepted."""
+        """Images still needed if all images in flight are accepted."""
         return max(0, self.owed - self.accepted - self.in_flight)
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether enough came back of it, and nothing good."""
+        """Whether none of its images was accepted after `EXHAUSTED_AFTER` tries."""
         return self.accepted == 0 and self.rejected + self.failed >= EXHAUSTED_AFTER
 
 
 @dataclass(frozen=True)
 class ClassTally:
-    """How far one class is."""
+    """Counts of one class."""
 
     class_name: str
     planned: int
@@ -61,7 +61,7 @@ class ClassTally:
     failed: int
     in_flight: int
     budget: int
-    """Most images to make for it."""
+    """Maximum number of images to make."""
 
     @property
     def is_complete(self) -> bool:
@@ -75,11 +75,13 @@ class ClassTally:
 
 
 class Quotas:
-    """What each source still owes.
+    """Accepted images that each source still needs.
+
+    It has no lock; `AcceptanceJobs` calls it under its own.
 
     Args:
-        owed: (class, source, accepted images wanted), in the order in which they are to be made.
-        budget: images to make at most, for each planned one; from 1 on.
+        owed: (class, source, accepted images wanted), in the order of making them.
+        budget: maximum number of images to make for each planned one, from 1.
     """
 
     def __init__(self, owed: Iterable[tuple[str, str, int]], budget: float) -> None:
@@ -97,7 +99,7 @@ class Quotas:
         return [self._class(name) for name in self._classes]
 
     def tally(self, class_name: str, source: str) -> SourceTally:
-        """How far one source is; to be changed by whoever sends and judges.
+        """Counts of one source; the caller changes them.
 
         Raises:
             KeyError: the plan has no such source.
@@ -105,15 +107,15 @@ class Quotas:
         return self._classes[class_name][source]
 
     def next(self, acceptance: Acceptance, most: int) -> tuple[SourceTally, int] | None:
-        """Which source is to be asked next, and for how many images; None while there is nothing to ask for.
+        """The source to make images of next, and their number; None if nothing is needed now.
 
-        A class asks for no more than it misses if all that is on its way is accepted, so nothing is made in vain.
-        First every source makes what it still owes; the rest of an exhausted one is passed on to the source with the
-        fewest accepted for what it owes, of equal ones to the one that promises most.
+        A class requests no more than it needs if all images in flight are accepted, so no image is superfluous. First,
+        every source makes what it still owes. What exhausted sources owe is then made by the source with the fewest
+        accepted images in proportion to what it owes; among equal ones, by the one with the best acceptance.
 
         Args:
-            acceptance: what each source promises.
-            most: images in one request.
+            acceptance: probability of acceptance, by source.
+            most: maximum number of images in one request.
         """
         for name, sources in self._classes.items():
             whole = self._class(name)
@@ -140,9 +142,9 @@ class Quotas:
 
 
 def _choose(tallies: Sequence[SourceTally], acceptance: Acceptance) -> tuple[SourceTally, int]:
-    """A source of a class that misses images, and how many it should make."""
+    """Which source of a class should make images, and how many."""
     not_exhausted = [tally for tally in tallies if not tally.is_exhausted]
-    if not not_exhausted:  # whatever is left of the budget is shared evenly
+    if not not_exhausted:  # the rest of the budget is shared evenly
         return min(tallies, key=lambda tally: tally.tried), 1
     owing = [tally for tally in not_exhausted if tally.still_owed]
     if owing:
@@ -161,12 +163,12 @@ def _choose(tallies: Sequence[SourceTally], acceptance: Acceptance) -> tuple[Sou
 
 
 LEARNED_KEY = "learned"
-"""Key in the manifest's run under which it is kept."""
+"""Key of the outcome in the manifest's run."""
 
 
 @dataclass(frozen=True)
 class SourceOutcome:
-    """One source: what became of its images, and the strength its next one would have."""
+    """One source: counts of its images, and the strength that its next image would have."""
 
     source: str
     owed: int
@@ -175,7 +177,7 @@ class SourceOutcome:
     failed: int
     strength: float
     is_exhausted: bool
-    """None of its images was accepted, so what it owed was passed on."""
+    """None of its images was accepted; other sources made what it owed."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,7 @@ class ClassOutcome:
     rejected: int
     failed: int
     budget: int
-    """Most images that were to be made for it."""
+    """Maximum number of images to make."""
     sources: tuple[SourceOutcome, ...]
 
     @property
@@ -198,18 +200,18 @@ class ClassOutcome:
 
     @property
     def made(self) -> int:
-        """Images made, good and bad."""
+        """Images made, accepted or not."""
         return self.accepted + self.rejected
 
     @property
     def strengths(self) -> tuple[float, float]:
-        """Least and largest strength of its sources."""
+        """Lowest and highest strength of its sources."""
         found = [source.strength for source in self.sources]
         return min(found), max(found)
 
 
-def learned(quotas: Quotas, strengths: StrengthPolicy) -> list[ClassOutcome]:
-    """How far each class is and what each source was found to need."""
+def class_outcomes(quotas: Quotas, strengths: StrengthPolicy) -> list[ClassOutcome]:
+    """The outcome of each class so far."""
     sources = quotas.sources()
     return [
         _class(tally, [source for source in sources if source.class_name == tally.class_name], strengths)
@@ -217,8 +219,8 @@ def learned(quotas: Quotas, strengths: StrengthPolicy) -> list[ClassOutcome]:
     ]
 
 
-def as_json(classes: Sequence[ClassOutcome]) -> list[dict[str, Any]]:
-    """The same for JSON."""
+def outcomes_as_json(classes: Sequence[ClassOutcome]) -> list[dict[str, Any]]:
+    """Outcomes as JSON."""
     return [
         {
             **asdict(one),
@@ -231,7 +233,7 @@ def as_json(classes: Sequence[ClassOutcome]) -> list[dict[str, Any]]:
 
 
 def _source_as_json(source: SourceOutcome) -> dict[str, Any]:
-    """As it stands in manifests since the first version, where an exhausted source is called hopeless."""
+    """One source; its JSON key for `is_exhausted` is "is_hopeless", as in manifests that users have."""
     values = asdict(source)
     values["is_hopeless"] = values.pop("is_exhausted")
     return values

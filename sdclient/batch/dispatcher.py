@@ -1,4 +1,8 @@
-"""Server pool, dispatcher, run context, job source; the threads that ask local servers."""
+"""What a run is made of while it works: job source, server pool, dispatcher; and the threads that send to servers.
+
+The flow of a job: a `JobSource` decides on it, the `JobQueue` hands it to a sending thread of the `Dispatcher`, which
+sends it to a server and passes the finished reply as a message to the one thread that writes (`BatchRunner`).
+"""
 
 from __future__ import annotations
 
@@ -22,19 +26,19 @@ from .servers import Server, ServerFacts, ServerHealth, ServerStatus, check_serv
 
 @dataclass(frozen=True)
 class JobStarted:
-    """A job is on its way."""
+    """A job is being sent."""
 
     job: Job
 
 
 @dataclass(frozen=True)
 class JobFinished:
-    """A job is over."""
+    """A job has ended."""
 
     job: Job
     images: Sequence[GeneratedFile | RejectedImage] = ()
     error: Exception | None = None
-    """Why there are no images; a WebUIError, or a fault of the user's files."""
+    """Why there are no images: a WebUIError, or an error about the user's files."""
 
 
 @dataclass(frozen=True)
@@ -42,58 +46,54 @@ class RunContext:
     """What a dispatcher works with."""
 
     jobs: JobQueue
-    """What to ask for."""
     native_px: int
     """Side of the square the servers' model was trained on."""
     preparer: RequestPreparer
-    """Makes jobs ready from the sources on this machine."""
+    """Prepares jobs from the sources on this machine."""
     masks: SourceMasks | None
-    """Where the masks are of jobs that have one."""
     limits: BatchSizeLimits
-    """Learns what the servers' memory does not take."""
     check: ImageCheck | None
-    """Finds spoiled images."""
     max_in_flight: int
     """Requests at a server of weight 1."""
 
     def too_large(self, job: Job) -> None:
-        """A server's memory did not take so many images at once: told before the next job of this size goes out."""
+        """A server had too little memory for a job; called before the next job of its size is sent."""
         if len(job.images) > 1:
             self.limits.exceeded(self.preparer.size_of(job), len(job.images))
 
 
 class Dispatcher(Protocol):
-    """Keeps each server busy, and finishes what comes back.
+    """Keeps each server busy, and finishes its replies.
 
-    One thread alone reads its messages, the one that writes. Every job that is taken from the queue ends in one
-    `JobFinished`, or goes back into the queue; none is dropped.
+    Only the thread that writes reads the messages. Every job that is taken from the queue ends in one `JobFinished` or
+    goes back into the queue; no job is lost.
     """
 
     def start(self) -> None:
         """Begin to work."""
 
     def next_message(self, timeout_s: float) -> JobStarted | JobFinished | None:
-        """What happened next; None when nothing did within the time.
+        """The next message; None if there is none within the time.
 
         Raises:
-            OutputError: a fault of the dispatcher itself, after which it does not go on.
+            OutputError: a fault of the dispatcher itself; it has stopped.
         """
 
     def stop(self) -> None:
-        """Send nothing more; what is at the servers is still brought back."""
+        """Send nothing more; replies to what is at the servers still come."""
 
     @property
     def is_busy(self) -> bool:
-        """Whether anything may still come."""
+        """Whether messages may still come."""
 
     def join(self) -> None:
-        """Wait for the end of all that was begun."""
+        """Wait for the end of all work."""
 
     def interrupt_jobs(self) -> None:
-        """Interrupt our own jobs at the servers, and nobody else's; returns when none is there any more."""
+        """Interrupt our own jobs at the servers, and no other jobs; returns when none of ours is left there."""
 
     def statuses(self) -> list[ServerStatus]:
-        """How each server is doing."""
+        """The state of each server."""
 
 
 class ServerPool(Protocol):
@@ -102,55 +102,51 @@ class ServerPool(Protocol):
     def check(
         self, samplers: Sequence[tuple[str, str | None]], loras: Sequence[str], *, allow_mixed: bool
     ) -> ServerFacts:
-        """What all of them make of a run's settings; see `server.check_servers`, whose errors are raised."""
+        """Check the servers for a run's settings; arguments and errors as in `check_servers`."""
 
     def dispatcher(self, context: RunContext) -> Dispatcher:
-        """The dispatcher that asks them; not started yet."""
+        """A dispatcher for the servers, not started yet."""
 
 
 class JobSource(Protocol):
-    """Decides what is made next, and hears what became of it.
+    """Decides which images are made next, and is told the results.
 
-    `next_job` is called by the threads that ask the servers, one at a time; the others by the thread that writes.
+    The sending threads call `next_job`, one at a time; the thread that writes calls the other methods.
     """
 
     def next_job(self) -> Job | None:
-        """The next job; None when there is nothing to ask for until something that is on its way has come back."""
+        """The next job; None if there is none until a job that is out has ended."""
 
     def saved(self, records: Sequence[ImageRecord]) -> None:
-        """These images are in place and recorded."""
+        """These images are written and recorded."""
 
     def failed(self, images: Sequence[PlannedImage]) -> None:
-        """These are given up."""
+        """These images are given up."""
 
 
 class PlannedJobs:
-    """Jobs that are known from the start, read only as far as needed."""
+    """Jobs that are known from the start; each is created when it is needed."""
 
     def __init__(self, jobs: Iterable[Job]) -> None:
         self._jobs = iter(jobs)
 
     def next_job(self) -> Job | None:
-        """The next job; None after the last."""
+        """The next job; None after the last one."""
         return next(self._jobs, None)
 
     def saved(self, records: Sequence[ImageRecord]) -> None:
-        """Nothing follows from it."""
+        """Do nothing: the plan is fixed."""
 
     def failed(self, images: Sequence[PlannedImage]) -> None:
-        """Nothing follows from it."""
+        """Do nothing: the plan is fixed."""
 
 
 _FINISHERS = 2
-_HELD_PER_ASKER = 2
+_HELD_PER_THREAD = 2
 
 
 class LocalServerPool:
-    """Servers that are reached from this machine; a `ServerPool`.
-
-    Args:
-        servers: one or more.
-    """
+    """Servers, one or more, that this machine sends to; a `ServerPool`."""
 
     def __init__(self, servers: Sequence[Server]) -> None:
         self._servers = list(servers)
@@ -158,21 +154,16 @@ class LocalServerPool:
     def check(
         self, samplers: Sequence[tuple[str, str | None]], loras: Sequence[str], *, allow_mixed: bool
     ) -> ServerFacts:
-        """See `check_servers`."""
+        """See `ServerPool`."""
         return check_servers(self._servers, samplers, loras, allow_mixed=allow_mixed)
 
     def dispatcher(self, context: RunContext) -> ThreadDispatcher:
-        """Threads that ask them; not started yet."""
+        """See `ServerPool`."""
         return ThreadDispatcher(self._servers, context)
 
 
 class ThreadDispatcher:
-    """Some requests at each server, the next one ready to be sent, finishing done beside them; a `Dispatcher`.
-
-    Args:
-        servers: whom to ask.
-        context: what for.
-    """
+    """Threads that send to each server, and threads that finish the replies; a `Dispatcher`."""
 
     def __init__(self, servers: Sequence[Server], context: RunContext) -> None:
         self._stopped = threading.Event()
@@ -181,23 +172,24 @@ class ThreadDispatcher:
         self._check = context.check
         self._runner = JobRunner(context.too_large)
         self._health = [ServerHealth(server.name, server.webui.samplers) for server in servers]
-        self._box: queue.SimpleQueue[JobStarted | JobFinished] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[JobStarted | JobFinished] = queue.SimpleQueue()
         self._threads = []
         for server, health in zip(servers, self._health, strict=True):
             most = max(1, round(context.max_in_flight * server.weight))
             places = threading.Semaphore(most)
-            # One thread more than there are places: it has the next request ready when a place falls free.
+            # One thread more than requests at the server: it has the next request ready when one of them ends.
             self._threads += [
                 threading.Thread(
                     target=self._work, args=(server, health, places), name=f"{server.name} {n}", daemon=True
                 )
                 for n in range(most + 1)
             ]
-        # Bounds the replies held in memory when the disk is slower than the servers: taken before a job is prepared,
-        # released when the writing thread has read its JobFinished, or when the job goes back unsent.
-        self._held = threading.BoundedSemaphore(_HELD_PER_ASKER * len(self._threads) + _FINISHERS)
-        # Guards `_finishing`, which threads and finishers change and the writing thread reads. All else that is shared
-        # has a lock of its own: the queue of jobs, the box, each server's health.
+        # Limits the replies held in memory when the disk is slower than the servers: acquired before a job is prepared,
+        # released when the writing thread reads its JobFinished, or when the job goes back into the queue unsent.
+        self._held = threading.BoundedSemaphore(_HELD_PER_THREAD * len(self._threads) + _FINISHERS)
+        # Guards `_finishing`, the number of replies at the finishers: both kinds of threads change it, the writing
+        # thread reads it. Everything else that is shared has its own lock: job queue, messages, health of each server.
+        # A crash loses only what is in memory here; its rows say running, and the next start makes those images anew.
         self._counting = threading.Lock()
         self._finishing = 0
         self._finishers = ThreadPoolExecutor(_FINISHERS, thread_name_prefix="finish")
@@ -208,9 +200,9 @@ class ThreadDispatcher:
             thread.start()
 
     def next_message(self, timeout_s: float) -> JobStarted | JobFinished | None:
-        """What happened next; None when nothing did within the time."""
+        """See `Dispatcher`."""
         try:
-            message = self._box.get(timeout=timeout_s)
+            message = self._messages.get(timeout=timeout_s)
         except queue.Empty:
             return None
         if isinstance(message, JobFinished):
@@ -218,29 +210,29 @@ class ThreadDispatcher:
         return message
 
     def stop(self) -> None:
-        """Send nothing more; what is at the servers is still brought back."""
+        """See `Dispatcher`."""
         self._stopped.set()
         self._jobs.close()
 
     @property
     def is_busy(self) -> bool:
-        """Whether anything may still come."""
+        """See `Dispatcher`."""
         with self._counting:
             finishing = self._finishing > 0
-        return finishing or any(thread.is_alive() for thread in self._threads) or not self._box.empty()
+        return finishing or any(thread.is_alive() for thread in self._threads) or not self._messages.empty()
 
     def join(self) -> None:
-        """Wait for the end of all threads."""
+        """See `Dispatcher`."""
         for thread in self._threads:
             thread.join()
         self._finishers.shutdown()
 
     def interrupt_jobs(self) -> None:
-        """Interrupt our own jobs at the servers, and nobody else's; returns when none is there any more."""
+        """See `Dispatcher`."""
         self._runner.interrupt_jobs()
 
     def statuses(self) -> list[ServerStatus]:
-        """How each server is doing."""
+        """See `Dispatcher`."""
         return [health.status() for health in self._health]
 
     def _work(self, server: Server, health: ServerHealth, places: threading.Semaphore) -> None:
@@ -257,21 +249,21 @@ class ThreadDispatcher:
                         self._held.release()
                         self._jobs.finish(job)
                         continue
-                    reply = self._ask(server, health, prepared)
+                    reply = self._send(server, health, prepared)
             except (SDClientError, OSError) as error:
                 if isinstance(error, WebUIError) and classify_failure(error) is FailureKind.SERVER_AWAY:
                     health.set_aside(error)
-                self._box.put(JobFinished(job, error=error))
-            except BaseException as error:  # a fault of ours must end the run, not leave it waiting
-                self._box.put(JobFinished(job, error=OutputError(f"unexpected failure: {error!r}")))
+                self._messages.put(JobFinished(job, error=error))
+            except BaseException as error:  # a fault of our own ends the run; without a message it would wait
+                self._messages.put(JobFinished(job, error=OutputError(f"unexpected failure: {error!r}")))
                 raise
             else:
-                with self._counting:  # before this thread may end, so that `is_busy` never misses the reply
+                with self._counting:  # counted before this thread can end, so that `is_busy` never misses the reply
                     self._finishing += 1
                 self._finishers.submit(self._finish, reply)
 
-    def _ask(self, server: Server, health: ServerHealth, prepared: PreparedJob) -> ServerReply:
-        self._box.put(JobStarted(prepared.job))
+    def _send(self, server: Server, health: ServerHealth, prepared: PreparedJob) -> ServerReply:
+        self._messages.put(JobStarted(prepared.job))
         made = 0
         health.asked()
         try:
@@ -285,12 +277,12 @@ class ThreadDispatcher:
         try:
             images = finish_reply(reply, self._check)
         except (SDClientError, OSError) as error:
-            self._box.put(JobFinished(reply.job, error=error))
+            self._messages.put(JobFinished(reply.job, error=error))
         except BaseException as error:
-            self._box.put(JobFinished(reply.job, error=OutputError(f"unexpected failure: {error!r}")))
+            self._messages.put(JobFinished(reply.job, error=OutputError(f"unexpected failure: {error!r}")))
             raise
         else:
-            self._box.put(JobFinished(reply.job, images=images))
+            self._messages.put(JobFinished(reply.job, images=images))
         finally:
             with self._counting:
                 self._finishing -= 1

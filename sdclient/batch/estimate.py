@@ -1,4 +1,4 @@
-"""What a run would take: images, time, disk (the dry run, out of the command)."""
+"""What a run would take: images, time and disk space; for `sdclient generate --dry-run`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What making some images takes."""
+    """Time and disk space for a number of images."""
 
     images: int
     time_s: float
@@ -35,15 +35,10 @@ class Estimate:
 
 
 def estimate(images: int, seconds_per_image: float, bytes_per_image: float) -> Estimate:
-    """Time and disk for a number of images.
-
-    Args:
-        images: how many, from 0.
-        seconds_per_image: measured; what one image of a full request takes.
-        bytes_per_image: measured or assumed size of a file.
+    """Time and disk space for a number of images.
 
     Raises:
-        ValueError: a figure is negative or not finite.
+        ValueError: a number is negative or not finite.
     """
     for figure in (images, seconds_per_image, bytes_per_image):
         if not (math.isfinite(figure) and figure >= 0):
@@ -58,23 +53,23 @@ class DryRun:
     """What a run would do."""
 
     images_by_class: dict[str, int]
-    """In the order of the sources; the classes that owe none are left out."""
+    """In the order of the sources; without classes that need no image."""
     estimate: Estimate
     disk_free_bytes: int
 
     @property
     def fits_on_disk(self) -> bool:
-        """Whether the images fit into what is free now."""
+        """Whether the images fit into the space that is free now."""
         return self.estimate.disk_bytes <= self.disk_free_bytes
 
 
 def dry_run(
     owed: Iterable[tuple[Source, int]], *, seconds_per_image: float, bytes_per_image: float, disk_free_bytes: int
 ) -> DryRun:
-    """What a plan would take; counts are those still to be made.
+    """What it takes to make this number of images of each source.
 
     Raises:
-        ValueError: a figure is negative or not finite.
+        ValueError: a number is negative or not finite.
     """
     by_class: dict[str, int] = {}
     for source, count in owed:
@@ -84,25 +79,25 @@ def dry_run(
 
 
 def disk_free(path: Path) -> int:
-    """Bytes free for the user where `path` is or would be made.
+    """Free bytes on the disk where `path` is or would be created.
 
     Raises:
-        OSError: the file system cannot be asked.
+        OSError: the file system gives no answer.
     """
-    place = path.absolute()
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    return shutil.disk_usage(place).free
+    folder = path.absolute()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
 
 
 def describe_dry_run(webui: WebUI, spec: RunSpec, owed: Sequence[tuple[Source, int]], output: Path) -> dict[str, Any]:
-    """What a run would do, for JSON: its configuration, and unless no source is given, images, time and disk.
+    """What a run would do, for JSON: its configuration, and with at least one source also images, time and disk space.
 
     Args:
-        webui: makes a few images of the first source, to be timed; they are not kept.
+        webui: makes a few images of the first source to measure the time; they are thrown away.
         spec: settings of the run.
         owed: each source with the number of its images.
-        output: folder of the run; it need not be there yet.
+        output: folder of the run; need not exist yet.
 
     Raises:
         WebUIError: the server makes no image.
@@ -112,25 +107,24 @@ def describe_dry_run(webui: WebUI, spec: RunSpec, owed: Sequence[tuple[Source, i
     if owed:
         source = owed[0][0]
         plain = asdict(spec.parameters_for(source, 1, 0))
-        del plain["inpainting"]  # with a mask, an image takes as long
+        del plain["inpainting"]  # an image takes as long with a mask as without
         settings = GenerationSettings.checked({**plain, "batch_size": spec.batch_size})
-        place = next(folder for folder in (output, *output.resolve().parents) if folder.is_dir())
         found = dry_run(
             owed,
             seconds_per_image=timed_probe(webui, source, settings),
             bytes_per_image=sum(one.path.stat().st_size for one, _ in owed) / len(owed),
-            disk_free_bytes=disk_free(place),
+            disk_free_bytes=disk_free(output),
         )
         summary |= {**asdict(found), "fits_on_disk": found.fits_on_disk}
     return summary
 
 
 def format_dry_run(summary: Mapping[str, Any], url: str) -> str:
-    """The same for people.
+    """The text for people.
 
     Args:
         summary: from `describe_dry_run`.
-        url: of the server that was timed.
+        url: of the server whose time was measured.
     """
     lines = [json.dumps(summary["configuration"], ensure_ascii=False, indent=2)]
     lines += [f"{name}: {images} images" for name, images in summary.get("images_by_class", {}).items()]
@@ -144,39 +138,37 @@ def format_dry_run(summary: Mapping[str, Any], url: str) -> str:
 
 
 def timed_probe(webui: WebUI, source: Source, settings: GenerationSettings) -> float:
-    """Seconds per image: one batch of `settings.batch_size` images of the source, timed, and thrown away.
-
-    A request of one step goes before it, for the first one after a start loads the model.
+    """Seconds per image, measured with one batch of `settings.batch_size` images, which are thrown away.
 
     Raises:
         SourceError: the source cannot be read.
-        WebUIError: the server is not there, or fails.
+        WebUIError: the server cannot be reached, or fails.
     """
     server = check_server(webui, [(settings.sampler, settings.scheduler)])
     native_px = settings.native_px or server.native_px
-    picture = read_photo(source.path)
+    image = read_photo(source.path)
     chosen = settings.model_copy(update={"native_px": native_px})
-    warm_up(webui, picture, chosen)
-    request, _, _ = build_probe_request(picture, chosen)
+    warm_up(webui, image, chosen)
+    request, _, _ = build_probe_request(image, chosen)
     begin = time.perf_counter()
     webui.img2img(request)
     return (time.perf_counter() - begin) / settings.batch_size
 
 
-def warm_up(webui: WebUI, picture: Image.Image, settings: GenerationSettings) -> None:
-    """One step, so that the time of loading the model is in no figure."""
+def warm_up(webui: WebUI, image: Image.Image, settings: GenerationSettings) -> None:
+    """Send a request of one step: a server's first request also loads the model, which must not be measured."""
     try:
-        webui.img2img(build_probe_request(picture, settings.model_copy(update={"steps": 1, "batch_size": 1}))[0])
+        webui.img2img(build_probe_request(image, settings.model_copy(update={"steps": 1, "batch_size": 1}))[0])
     except ServerFault:
-        return  # the same setting with all its steps is about to tell
+        return  # the measured request will fail too, and report it
 
 
 def build_probe_request(
-    picture: Image.Image, settings: GenerationSettings, mask: Image.Image | None = None
+    image: Image.Image, settings: GenerationSettings, mask: Image.Image | None = None
 ) -> tuple[Img2ImgRequest, Image.Image, SourceMask | None]:
     """The request for one batch, the source as it is sent, and its mask."""
     return prepare_request(
-        picture,
+        image,
         settings.parameters if mask is None else settings.parameters_with(""),
         native_px=guess_native_px(""),
         seed=settings.seed,

@@ -1,4 +1,4 @@
-"""One job at one server: sent, interrupted, what its failure means, its reply finished."""
+"""One job at one server: send it, interrupt it, finish its reply, and classify its failure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
-
-from PIL import Image
 
 from .._images import LOSSLESS_FORMATS
 from .._png import PngFile
@@ -38,7 +36,7 @@ from ..masks.mask import mask_file_of
 from ..models.generation import GenerationInfo, Img2ImgRequest
 from ..output.artifacts import ImageCheck
 from ..output.store import MASK_SHA256, GeneratedFile, encode_with_texts, png_texts
-from ..sources.source import ImageForm, restore_form
+from ..sources.source import restore_form
 from .jobs import Job, PlannedImage
 from .requests import PreparedJob, PreparedSource
 from .servers import Server
@@ -49,33 +47,33 @@ _NOT_ASKED = {"init_images", "mask", "latent_mask", "firstpass_image", "force_ta
 
 @dataclass(frozen=True)
 class ServerReply:
-    """A server's reply to a job, and what is needed to finish it."""
+    """A server's reply to a job, not decoded yet."""
 
     job: Job
     server: str
     """Address, without credentials."""
     source: PreparedSource
-    """As it was sent."""
+    """The source as it was sent."""
     result: GenerationResult[Img2ImgRequest]
 
 
 @dataclass(frozen=True)
 class RejectedImage:
-    """An image that is not worth keeping."""
+    """An image that the check found unusable."""
 
     planned: PlannedImage
     reason: str
 
 
 def finish_reply(reply: ServerReply, check: ImageCheck | None = None) -> list[GeneratedFile | RejectedImage]:
-    """Decode and check each image of a reply, and bring it back to the source's form.
+    """Decode and check each image of a reply, and bring it back to the source's size and mode.
 
-    An image that has this form already keeps the server's own compressed pixels and gets its texts alone; encoding
-    costs more than all else together.
+    If an image needs no change, the server's compressed pixels are kept and only text chunks are added: encoding costs
+    more time than all other steps together.
 
     Raises:
         LossyFormat: the images came in a format that loses detail.
-        BadImage: one cannot be decoded, or does not fit its check sums.
+        BadImage: an image cannot be decoded, or its checksums are wrong.
     """
     asked = reply.result.request.model_dump(mode="json", exclude=_NOT_ASKED, exclude_none=True)
     return [
@@ -94,10 +92,11 @@ def _finish_one(
     if generated.format not in LOSSLESS_FORMATS:
         raise LossyFormat(f"{reply.server}: sent {generated.format}; set its option samples_format to 'png'")
     file = PngFile(generated.data) if generated.format == "PNG" else None
-    picture, mask = generated.pil(), reply.source.mask
-    reason = _reason_spoiled(picture, reply.source, check)
-    if reason is not None:
-        return RejectedImage(planned, reason)
+    sent_back, mask = generated.pil(), reply.source.mask
+    if check is not None:
+        reason = check(sent_back, reply.source.image, None if mask is None else mask.sent_box)
+        if reason is not None:
+            return RejectedImage(planned, reason)
     info = reply.result.info
     engine = str(info.extra_generation_params.get(ENGINE_KEY, GENUINE_ENGINE))
     lineage = {
@@ -108,9 +107,11 @@ def _finish_one(
     }
     texts = png_texts(generated.infotext, lineage)
     form = reply.source.form
-    data = _kept(file, picture, form, texts) if file is not None and mask is None else None
-    if data is None:
-        image = restore_form(picture, form)
+    kept_form = (form.mode, (form.width_px, form.height_px))
+    if file is not None and mask is None and (file.plain_mode, sent_back.size) == kept_form:
+        data = file.with_texts(texts)
+    else:
+        image = restore_form(sent_back, form)
         data = encode_with_texts(image if mask is None else mask.put_back(image), texts)
     record = ImageRecord(
         file=planned.file,
@@ -135,33 +136,14 @@ def _finish_one(
     return GeneratedFile(record, data, None if mask is None else mask.data)
 
 
-def _reason_spoiled(picture: Image.Image, source: PreparedSource, check: ImageCheck | None) -> str | None:
-    if check is None:
-        return None
-    return check(picture, source.picture, None if source.mask is None else source.mask.sent_box)
-
-
-def _kept(file: PngFile, picture: Image.Image, form: ImageForm, texts: Mapping[str, str]) -> bytes | None:
-    """The server's own file with our texts, where it shows just what `sizing.restore` would make of it; else None.
-
-    Args:
-        file: as it came.
-        picture: the same, decoded.
-        form: what is to be kept.
-        texts: by keyword.
-    """
-    fits = file.plain_mode == form.mode and picture.size == (form.width_px, form.height_px)
-    return file.with_texts(texts) if fits else None
-
-
 def model_name(info: GenerationInfo) -> str:
-    """The checkpoint's name and hash, as the server tells them."""
+    """The checkpoint's name and hash, as the server reports them."""
     parts = (info.sd_model_name, f"[{info.sd_model_hash}]" if info.sd_model_hash else "")
     return " ".join(part for part in parts if part)
 
 
 def used_settings(info: GenerationInfo, seed: int) -> dict[str, Any]:
-    """What the server says it used, for the manifest."""
+    """The settings that the server reports to have used, for the manifest."""
     used = {name: getattr(info, name) for name in _USED}
     return {**used, "seed": seed, "extra_generation_params": info.extra_generation_params}
 
@@ -170,22 +152,26 @@ _INTERRUPT_AGAIN_S = 0.25
 
 
 class JobRunner:
-    """Sends jobs, and knows which are at their server; for many threads.
+    """Sends jobs, and knows which of them are at their server; many threads may call it.
 
     Args:
-        too_large: told at once of a job that a server's memory did not take.
+        too_large: called at once with a job that a server had too little memory for.
     """
 
     def __init__(self, too_large: Callable[[Job], object]) -> None:
         self._too_large = too_large
+        # Sending threads change `_running`, the interrupting thread reads it and changes `_interrupted`. Both need no
+        # lock: each change is one operation on a dict or a set, and `interrupt_jobs` works on a copy.
         self._running: dict[str, Server] = {}
+        """Task id -> server."""
         self._interrupted: set[str] = set()
+        """Names of servers whose replies may be unfinished."""
 
     def send(self, server: Server, prepared: PreparedJob) -> ServerReply:
-        """Send a job and wait for the answer.
+        """Send a job and wait for the reply.
 
         Raises:
-            IncompleteReply: its jobs were interrupted meanwhile, and what was half done must not be kept.
+            IncompleteReply: the server's jobs were interrupted meanwhile; unfinished images must not be kept.
             WebUIError: as the client.
         """
         self._running[prepared.task_id] = server
@@ -204,20 +190,21 @@ class JobRunner:
         return ServerReply(prepared.job, server.webui.url, prepared.source, result)
 
     def interrupt_jobs(self) -> None:
-        """Interrupt our own jobs at the servers, and nobody else's; returns when none is there any more."""
+        """Interrupt our own jobs at the servers, and no other jobs; returns when none of ours is left there."""
         while self._running:
             for task_id, server in list(self._running.items()):
-                # An interrupted batch comes whole but unfinished, so nothing that comes from now on may be kept.
+                # The reply to an interrupted job looks complete, but its images are unfinished. So the server is marked
+                # before the call: no reply that arrives from now on may be kept.
                 before = server.name in self._interrupted
                 self._interrupted.add(server.name)
                 with suppress(WebUIError):
                     if not server.webui.interrupt_job(task_id) and not before:
                         self._interrupted.discard(server.name)
-            time.sleep(_INTERRUPT_AGAIN_S)  # another of ours may have waited behind it
+            time.sleep(_INTERRUPT_AGAIN_S)  # another of our jobs may have been waiting behind this one
 
 
 class FailureKind(Enum):
-    """What to do about a failure."""
+    """What to do after a failure."""
 
     SERVER_AWAY = "set the server aside and do the work elsewhere"
     SMALLER_BATCH = "send fewer images at once"
@@ -230,10 +217,10 @@ _AGAIN = (ModelProducedNaN, ServerFault, IncompleteReply, SettingSubstituted, Ba
 
 
 def classify_failure(error: WebUIError) -> FailureKind:
-    """What a failed request means.
+    """What to do after a failed request.
 
-    A fault of the image or of the moment may pass; a request that the server refuses, a setting it does not have or a
-    password it does not take would fail the whole run the same way.
+    A fault of one image or of the moment may pass. A refused request, an unknown setting or a wrong password would fail
+    in the same way for the whole run.
     """
     if isinstance(error, ServerOutOfMemory):
         return FailureKind.SMALLER_BATCH

@@ -1,4 +1,4 @@
-"""Planned images → jobs, the queue, batch sizes that memory allows."""
+"""Jobs out of planned images, the queue of jobs, and the batch sizes that servers have memory for."""
 
 from __future__ import annotations
 
@@ -14,79 +14,78 @@ from ..output.planned_images import PlannedFile, SourcePlan, image_keys
 from ..sources.source import Source
 from .settings import ImageParameters
 
-_KINDS_KEPT = 1024
-"""Different parameters of one source whose keys are prepared; drawn ones come again and again."""
+_PARAMETERS_KEPT = 1024
+"""Different parameters of one source that are cached with their hash; drawn values come again and again."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedImage(PlannedFile):
-    """One image to ask a server for."""
+    """One image to request from a server."""
 
     parameters: ImageParameters
-    """What it is made with."""
 
 
 @dataclass(frozen=True)
 class GenerationPlan(SourcePlan[PlannedImage]):
-    """Images to ask a server for."""
+    """Images of one source to request from servers."""
 
     parameters_for: Callable[[int, int], ImageParameters]
-    """(number, seed) -> what the image is made with."""
+    """(k, seed) -> the image's parameters."""
     identity: Callable[[ImageParameters], Mapping[str, Any]]
-    """Everything that changes pixels, in one spelling whatever the server's dialect."""
+    """Everything that changes pixels, spelled the same for every server's dialect."""
     mask_sha256: str | None = None
-    """Of the bytes of the source's mask; None where whole pictures are made."""
+    """Of the bytes of the source's mask; None without a mask."""
 
     @property
     def has_masks(self) -> bool:
-        """Whether they are made inside a mask."""
+        """See `SourcePlan`."""
         return self.mask_sha256 is not None
 
     def images(self, ks: Iterable[int]) -> Iterator[PlannedImage]:
-        """The images with these numbers."""
-        for k, seed, key, parameters in self._made_up(ks):
+        """See `SourcePlan`."""
+        for k, seed, key, parameters in self._images(ks):
             yield PlannedImage(self.source, self.source_sha256, k, seed, key, parameters)
 
     def identities(self, ks: Iterable[int]) -> Iterator[tuple[int, int, str]]:
-        """Number, seed and key of each, without an object for each."""
-        for k, seed, key, _ in self._made_up(ks):
+        """See `SourcePlan`; creates no object for each image."""
+        for k, seed, key, _ in self._images(ks):
             yield k, seed, key
 
-    def _made_up(self, ks: Iterable[int]) -> Iterator[tuple[int, int, str, ImageParameters]]:
+    def _images(self, ks: Iterable[int]) -> Iterator[tuple[int, int, str, ImageParameters]]:
         base, parameters_for = self._base(), self.parameters_for
-        kind_of = lru_cache(_KINDS_KEPT)(self._kind)
-        former: ImageParameters | None = None
+        with_key = lru_cache(_PARAMETERS_KEPT)(self._with_key)
+        previous: ImageParameters | None = None
         for k in ks:
             seed = base + k
             found = parameters_for(k, seed)
-            if found is not former:
-                parameters, key = kind_of(found)  # one object for all images made alike
-                former = found
+            if found is not previous:
+                parameters, key = with_key(found)  # equal parameters become one object
+                previous = found
             yield k, seed, key(seed), parameters
 
-    def _kind(self, parameters: ImageParameters) -> tuple[ImageParameters, Callable[[int], str]]:
-        """Parameters, and what gives the keys of the images made with them."""
+    def _with_key(self, parameters: ImageParameters) -> tuple[ImageParameters, Callable[[int], str]]:
+        """Parameters, and the function from seed to key for them."""
         return parameters, image_keys(self.source_sha256, self.identity(parameters))
 
 
 @dataclass(frozen=True)
 class Job:
-    """Images of one source with consecutive seeds: one request."""
+    """One request: images of one source with equal parameters and consecutive seeds."""
 
     images: tuple[PlannedImage, ...]
 
     def split(self, most: int) -> tuple[Job, ...]:
-        """The same images in jobs of at most `most` each."""
+        """The same images in jobs of at most `most` images."""
         return tuple(Job(self.images[start : start + most]) for start in range(0, len(self.images), most))
 
     @property
     def source(self) -> Source:
-        """The source image all of them come from."""
+        """The source of all images."""
         return self.images[0].source
 
     @property
     def parameters(self) -> ImageParameters:
-        """What all of them are made with."""
+        """The parameters of all images."""
         return self.images[0].parameters
 
     @property
@@ -108,23 +107,23 @@ def plan_images(
     """Images `first` to `count` of a source, in order.
 
     Args:
-        source: where they come from.
+        source: the source of the images.
         source_sha256: of the source file's bytes.
-        count: the number of the last one.
+        count: number of the last image.
         run_seed: the seed of the whole run.
-        parameters_for: (source, k, seed) -> what the image is made with.
-        identity: everything that changes pixels, in one spelling whatever the server's dialect.
-        first: the number of the first one, from 1.
+        parameters_for: (source, k, seed) -> the image's parameters.
+        identity: everything that changes pixels, spelled the same for every server's dialect.
+        first: number of the first image, from 1.
 
     Raises:
-        ValueError: more images of one source than seeds are kept for.
+        ValueError: more images of one source than seeds are reserved for.
     """
     plan = GenerationPlan(source, source_sha256, count, run_seed, partial(parameters_for, source), identity)
     return plan.images(range(first, count + 1))
 
 
 def pack_jobs(images: Iterable[PlannedImage], batch_size: int) -> Iterator[Job]:
-    """Pack images into requests: only consecutive images of one source, made alike, share one."""
+    """Pack images into jobs: consecutive images of one source with equal parameters share one."""
     batch: list[PlannedImage] = []
     for image in images:
         follows = (
@@ -142,12 +141,12 @@ def pack_jobs(images: Iterable[PlannedImage], batch_size: int) -> Iterator[Job]:
 
 
 class JobQueue:
-    """A plan's jobs, handed out one by one; a job that failed may come back.
+    """Jobs for the sending threads; a job that failed may be put back.
 
     Args:
-        next_job: gives the next job, read only as far as needed, so a long plan costs nothing. None says that there is
-            none for now; it is asked again when a job that is out is settled, and when none is out, that was the end.
-        most: how many images of a job may be asked for at once; a larger one is split.
+        next_job: gives the next job, called only when one is needed, so that a long plan takes no memory. None: there
+            is none now. It is called again when a job that is out is finished; if no job is out, the queue has ended.
+        most: maximum number of images of a job; a larger job is split.
     """
 
     def __init__(self, next_job: Callable[[], Job | None], most: Callable[[Job], int]) -> None:
@@ -158,10 +157,11 @@ class JobQueue:
         self._closed = False
         self._ended = False
         # Guards all of the above. `next_job` and `most` are called while it is held, so neither may call this queue.
+        # Nothing here is stored: after a crash, the next start plans the images anew whose rows do not say done.
         self._changed = threading.Condition()
 
     def take(self) -> Job | None:
-        """The next job; waits while others may still come back. None when all is done, or the queue was closed."""
+        """The next job; waits while jobs may still be put back. None when all is done, or the queue was closed."""
         with self._changed:
             while not self._closed:
                 job = self._again.popleft() if self._again else self._next_job()
@@ -178,17 +178,17 @@ class JobQueue:
             return None
 
     def fits(self, job: Job) -> bool:
-        """Whether a job that was taken may still be asked for at once; else it is to be given back, to be split."""
+        """Whether a job that was taken is still small enough to be sent; if not, put it back to be split."""
         return len(job.images) <= self._most_of(job)
 
     def _most_of(self, job: Job) -> int:
         try:
             return self._most(job)
         except (SDClientError, OSError):
-            return len(job.images)  # its source cannot be read: whoever prepares the job meets that, and tells it
+            return len(job.images)  # the source cannot be read; preparing the job raises this error again
 
     def finish(self, *again: Job) -> None:
-        """A job that was taken is over; what is left of it is given back."""
+        """End a job that was taken, and put back the jobs that remain of it."""
         with self._changed:
             self._again.extend(again)
             self._out -= 1
@@ -196,44 +196,43 @@ class JobQueue:
 
     @property
     def is_finished(self) -> bool:
-        """Whether every job was taken and settled, or none is handed out any more and none is outstanding."""
+        """Whether no job is out, and none will be handed out any more."""
         with self._changed:
             return self._out == 0 and (self._closed or self._ended)
 
     def close(self) -> None:
-        """Hand out nothing more."""
+        """Hand out no more jobs."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
 
-Size = tuple[int, int]
-
-
 class BatchSizeLimits:
-    """The largest batch for each generation size.
+    """The largest batch for each generation size; learnt from servers that ran out of memory.
+
+    It has no lock: a thread that reads a limit while another lowers it sends one batch that fails once more.
 
     Args:
-        batch_size: the limit where nothing is known.
-        known: from an earlier run, by "<width>x<height>".
+        batch_size: the limit of sizes about which nothing is known.
+        known: limits from an earlier run, by "<width>x<height>".
     """
 
     def __init__(self, batch_size: int, known: Mapping[str, int] | None = None) -> None:
         self._batch_size = batch_size
         self._known = dict(known or {})
 
-    def most(self, size: Size) -> int:
-        """How many images of this size to ask for at once."""
+    def most(self, size: tuple[int, int]) -> int:
+        """Maximum number of images of this (width, height) in one request."""
         return min(self._batch_size, self._known.get(_name(size), self._batch_size))
 
-    def exceeded(self, size: Size, images: int) -> None:
-        """So many were too many: half of them from now on."""
+    def exceeded(self, size: tuple[int, int], images: int) -> None:
+        """This number of images was too large: from now on, half of it."""
         self._known[_name(size)] = max(1, min(images // 2, self.most(size)))
 
     def as_dict(self) -> dict[str, int]:
-        """What was learnt, to be kept with the output."""
+        """The limits learnt so far, to be stored with the output."""
         return dict(self._known)
 
 
-def _name(size: Size) -> str:
+def _name(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"

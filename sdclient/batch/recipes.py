@@ -1,4 +1,4 @@
-"""What each image of a source is made with: draws, placeholders, wildcards."""
+"""Parameters of each image of a source: drawn numbers, placeholders and wildcards in prompts."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class ParameterResolver:
     """Turns a source's settings into the parameters of each of its images.
 
     Args:
-        source: where the images come from.
-        settings: what holds for it, before anything is drawn.
-        wildcards: the lines of each wildcard that a prompt names.
-        mask_sha256: of the bytes of the source's mask, where it has one.
+        source: the source of the images.
+        settings: its settings, before anything is drawn.
+        wildcards: lines of each wildcard, by name.
+        mask_sha256: of the bytes of the source's mask, if it has one.
     """
 
     def __init__(
@@ -32,76 +32,76 @@ class ParameterResolver:
         mask_sha256: str | None,
     ) -> None:
         self._wildcards = wildcards
-        self._fillings = {"class": source.class_name, "number": source.number}
+        self._placeholder_values = {"class": source.class_name, "number": source.number}
         self._loras = cast("tuple[str, ...]", settings["loras"])
         self._drawn = {name: spec for name, spec in settings.items() if isinstance(spec, (Choice, Range))}
         prompts = {name: str(settings[name]) for name in PROMPT_NAMES}
-        self._filled_anew = {name: text for name, text in prompts.items() if differs_by_image(text)}
+        self._differing_prompts = {name: text for name, text in prompts.items() if differs_by_image(text)}
         self._shared: dict[str, Any] = {
             name: spec
             for name, spec in settings.items()
-            if name not in {"loras", *INPAINTING_NAMES, *self._drawn, *self._filled_anew}
+            if name not in {"loras", *INPAINTING_NAMES, *self._drawn, *self._differing_prompts}
         }
-        for name in prompts.keys() - self._filled_anew.keys():
+        for name in prompts.keys() - self._differing_prompts.keys():
             self._shared[name] = self._prompt(name, prompts[name], k=1, seed=0)
         if mask_sha256 is not None:
             inpainting: dict[str, Any] = {name: settings[name] for name in INPAINTING_NAMES}
             self._shared["inpainting"] = Inpainting(**inpainting, mask_sha256=mask_sha256)
-        self._same_for_all = None if self._drawn or self._filled_anew else ImageParameters(**self._shared)
+        self._common_parameters = None if self._drawn or self._differing_prompts else ImageParameters(**self._shared)
 
     def parameters_for(self, k: int, seed: int) -> ImageParameters:
-        """What one image is made with; one object for all where nothing differs from image to image.
+        """Parameters of one image; the same object for all images if nothing differs between them.
 
         Args:
-            k: which of the source's images, from 1; for prompts that hold {k}.
-            seed: the image's own; all draws follow from it.
+            k: number of the image among those of its source, from 1; fills {k} in prompts.
+            seed: of the image; decides all draws.
         """
-        if self._same_for_all is not None:
-            return self._same_for_all
+        if self._common_parameters is not None:
+            return self._common_parameters
         own: dict[str, Any] = {name: draw_number(spec, seed, name) for name, spec in self._drawn.items()}
-        for name, text in self._filled_anew.items():
+        for name, text in self._differing_prompts.items():
             own[name] = self._prompt(name, text, k=k, seed=seed)
         return ImageParameters(**self._shared, **own)
 
     def _prompt(self, name: str, text: str, *, k: int, seed: int) -> str:
-        filled = fill_prompt(text, name, seed, self._wildcards, {**self._fillings, "k": k})
+        filled = fill_prompt(text, name, seed, self._wildcards, {**self._placeholder_values, "k": k})
         return with_loras(filled, self._loras) if name == "prompt" else filled
 
 
 WILDCARDS_FOLDER = "wildcards"
-"""Folder beside the run file that holds `<name>.txt`, one text a line."""
+"""Folder beside the run file with `<name>.txt`, one text a line."""
 PLACEHOLDERS = ("class", "number", "k")
-"""Class name and number of the source, and which of its images this is, from 1."""
+"""Class name and number of the source, and number of the image among those of its source, from 1."""
 
 _COMMENT = "#"
-# Never two underscores together, nor one at an end: those close the wildcard.
+# No two underscores together and none at an end: they would close the wildcard.
 _NAME = r"[^\W_](?:_?[^\W_]|_?-)*"
 _WILDCARD = re.compile(f"__({_NAME})__")
-# Braces around anything but one word are left alone: they may be meant for the server.
+# Braces around more than one word are not ours: they may be meant for the server.
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 def wildcard_names(text: str) -> Iterator[str]:
-    """Names of the wildcards in a prompt, in order, each as often as it stands there."""
+    """Names of the wildcards in a prompt, in order, with repetitions."""
     return (match[1] for match in _WILDCARD.finditer(text))
 
 
 def differs_by_image(text: str) -> bool:
-    """Whether a prompt differs between images of one source: it draws a line, or holds {k}."""
+    """Whether a prompt differs between images of one source: it has a wildcard or {k}."""
     return _WILDCARD.search(text) is not None or "{k}" in text
 
 
 def fill_prompt(
     text: str, setting: str, seed: int, wildcards: Mapping[str, tuple[str, ...]], values: Mapping[str, object]
 ) -> str:
-    """A prompt ready to send.
+    """The prompt as it is sent.
 
     Args:
-        text: the prompt, checked with `check_placeholders`.
+        text: the prompt, checked by `check_placeholders`.
         setting: "prompt" or "negative_prompt"; the two draw independently.
         seed: of the image.
-        wildcards: the lines of each; a wildcard that stands in the text twice is drawn twice.
-        values: what to put for each of `PLACEHOLDERS`.
+        wildcards: lines of each wildcard; a wildcard that occurs twice in the text is drawn twice.
+        values: value of each of `PLACEHOLDERS`.
     """
     occurrences: dict[str, int] = {}
 
@@ -111,7 +111,7 @@ def fill_prompt(
         lines = wildcards[name]
         return lines[draw_index(seed, f"{setting} __{name}__ {occurrences[name]}", len(lines))]
 
-    # Wildcards first, so that a line may hold {class}, and nothing in a class's name is taken for a wildcard.
+    # Wildcards first: a line may contain {class}, and a class name that looks like a wildcard is left as it is.
     return _PLACEHOLDER.sub(lambda match: str(values[match[1]]), _WILDCARD.sub(line, text))
 
 
@@ -119,7 +119,7 @@ def check_placeholders(text: str, where: str) -> None:
     """Refuse a word in braces that cannot be filled in.
 
     Raises:
-        SettingsError: names it and the ones there are.
+        SettingsError: names it and the known placeholders.
     """
     for match in _PLACEHOLDER.finditer(text):
         if match[1] not in PLACEHOLDERS:
@@ -130,24 +130,24 @@ def check_placeholders(text: str, where: str) -> None:
 
 
 def wildcards_of_table(table: Mapping[str, object], where: str) -> dict[str, tuple[str, ...]]:
-    """The lines of each wildcard that stands in the run file itself.
+    """The lines of each wildcard that the run file itself defines.
 
     Raises:
-        SettingsError: a name that cannot be a wildcard's, or anything but a list of texts, or an empty one.
+        SettingsError: an invalid name, a value that is no list of texts, or an empty list.
     """
-    return {name: _of_entry(name, entry, where) for name, entry in table.items()}
+    return {name: _lines_of_entry(name, entry, where) for name, entry in table.items()}
 
 
 def read_wildcard(name: str, folder: Path | None, where: str) -> tuple[str, ...]:
-    """The lines of `folder/wildcards/<name>.txt`, without blank ones and those that begin with #.
+    """The lines of `folder/wildcards/<name>.txt`, without blank lines and those that begin with #.
 
     Args:
         name: of the wildcard.
-        folder: the run file's; None where there is no run file.
-        where: who asks for it, for the message.
+        folder: of the run file; None without a run file.
+        where: place of the prompt that uses it, for the message.
 
     Raises:
-        SettingsError: no such file, one without lines, or not UTF-8.
+        SettingsError: the file is missing, has no lines, or is not UTF-8.
     """
     if folder is None:
         raise SettingsError(
@@ -171,7 +171,7 @@ def read_wildcard(name: str, folder: Path | None, where: str) -> tuple[str, ...]
     return lines
 
 
-def _of_entry(name: str, entry: object, where: str) -> tuple[str, ...]:
+def _lines_of_entry(name: str, entry: object, where: str) -> tuple[str, ...]:
     if not re.fullmatch(_NAME, name):
         raise SettingsError(f"{where}: {name!r} cannot name a wildcard; expected letters, digits, - and _ within")
     if not isinstance(entry, (list, tuple)) or not all(isinstance(line, str) for line in entry):
@@ -183,7 +183,10 @@ def _of_entry(name: str, entry: object, where: str) -> tuple[str, ...]:
 
 
 def _check_lines(name: str, lines: Iterable[str], where: str) -> None:
-    """A line's placeholders are filled in, wildcards in it are not; its own name is the way to write it literally."""
+    """Refuse unknown placeholders and wildcards within lines: wildcards are filled in once, not again in their lines.
+
+    A line may contain its own wildcard's name, which is then sent literally.
+    """
     for line in lines:
         check_placeholders(line, where)
         other = next((found for found in wildcard_names(line) if found != name), None)

@@ -1,12 +1,11 @@
-"""A source and its mask made ready once, and the request for each job.
+"""Prepares each source and its mask once, and builds the request for each job.
 
-What is sent is a mask in black and white, a little larger than what will show: a latent diffusion model keeps or
-repaints cells of 8 x 8 px of the picture it makes, by whether more than half of a cell is white, and a thin mask would
-vanish in that. What shows is decided here, at the source's resolution: where the feathered mask is 0, the pixel is the
-source's own.
+The mask that is sent is black and white and a little larger than the area that will change: a latent diffusion model
+repaints whole cells of 8 x 8 px, those that are more than half white, so a thin mask would have no effect. The blending
+is done here, at the source's resolution: where the feathered mask is 0, the pixel is the source's own.
 
-A model also shifts the tone of all it makes a little. Along the feather, where result and source should meet, the
-median of their difference tells by how much, in each of R, G and B, and the result is shifted back before it is put in.
+A model also shifts the tone of an image a little. The shift is measured along the feather, where result and source
+should be equal (median of the difference, for R, G and B), and is removed before the result is blended in.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _FILL_NUMBERS: dict[InpaintFill, int] = {"fill": 0, "original": 1, "latent-noise
 
 
 def prepare_request(
-    picture: Image.Image,
+    image: Image.Image,
     parameters: ImageParameters,
     *,
     native_px: int,
@@ -51,24 +50,24 @@ def prepare_request(
     task_id: str | None = None,
     mask: Image.Image | None = None,
 ) -> tuple[Img2ImgRequest, Image.Image, SourceMask | None]:
-    """What asks for `batch_size` images of one source, the source as it is sent, and its mask.
+    """The request for `batch_size` images of one source, the source as it is sent, and its mask.
 
     Args:
-        picture: the source as `photos.read_photo` gives it.
-        parameters: what the images are made with.
-        native_px: side of the square the model was trained on, used where `parameters` name none.
-        seed: of the first image; each further one has the next.
-        batch_size: how many images.
-        task_id: a name for the job, so that it can be told from others' at the server.
-        mask: mode "L", of the source's size, where `parameters` say how to repaint.
+        image: the source as `read_photo` returns it.
+        parameters: settings of the images.
+        native_px: side of the square the model was trained on, used if `parameters` have none.
+        seed: of the first image; each further image has the next seed.
+        batch_size: number of images.
+        task_id: name of the job at the server.
+        mask: mode "L", of the source's size; used only with `parameters.inpainting`.
     """
-    size = generation_size(picture.width, picture.height, native_px=parameters.native_px or native_px)
+    size = generation_size(image.width, image.height, native_px=parameters.native_px or native_px)
     inpainting = parameters.inpainting
     source_mask = None
-    prepared = fit_to_model(picture, size)
+    prepared = fit_to_model(image, size)
     if mask is not None and inpainting is not None:
-        source_mask = mask_source(picture, mask, inpainting, size)
-        prepared = image_to_send(picture, inpainting, size)
+        source_mask = mask_source(image, mask, inpainting, size)
+        prepared = image_to_send(image, inpainting, size)
     request = build_request(
         encode_source(prepared),
         parameters,
@@ -82,7 +81,7 @@ def prepare_request(
 
 
 def encode_source(prepared: Image.Image) -> bytes:
-    """A source as the PNG file that is sent: a quick one, for it is read once and thrown away."""
+    """The PNG file of a source that is sent; compressed fast, because it is read only once."""
     return encode_png(prepared, level=_QUICK_PNG, strategy=zlib.Z_RLE)
 
 
@@ -96,17 +95,17 @@ def build_request(
     task_id: str | None = None,
     mask: bytes | None = None,
 ) -> Img2ImgRequest:
-    """What asks for `batch_size` images of the source in `data`, a PNG file of the generation `size`.
+    """The request for `batch_size` images of the source in `data`.
 
     Args:
-        data: the source.
-        parameters: what the images are made with.
+        data: the source, a PNG file of the generation `size`.
+        parameters: settings of the images.
         size: (width, height) to generate at, px.
-        seed: of the first image; each further one has the next.
-        batch_size: how many images.
-        task_id: a name for the job.
-        mask: a PNG file as large as the source, white where to repaint; needs `parameters.inpainting`. With the area
-            "masked" both have the source's own size, from which the server cuts and enlarges what it repaints.
+        seed: of the first image; each further image has the next seed.
+        batch_size: number of images.
+        task_id: name of the job at the server.
+        mask: a PNG file as large as `data`, white where to repaint; needs `parameters.inpainting`. With the area
+            "masked", both have the source's own size: the server cuts out and enlarges the area that it repaints.
     """
     return Img2ImgRequest(
         init_images=(data,),
@@ -127,12 +126,12 @@ def build_request(
 
 
 def _inpainting_fields(inpainting: Inpainting | None, mask: bytes | None) -> dict[str, Any]:
-    """The request's fields about a mask; without one they are left as the API has them."""
+    """The request's fields about a mask; none without a mask."""
     if inpainting is None or mask is None:
         return {}
     return {
         "mask": mask,
-        # The feather is ours, at the source's resolution; the server's own would blend a second time.
+        # We blend ourselves, at the source's resolution; the server's blur would blend a second time.
         "mask_blur": 0,
         "inpainting_fill": _FILL_NUMBERS[inpainting.inpaint_fill],
         "inpaint_full_res": inpainting.inpaint_area == "masked",
@@ -141,17 +140,17 @@ def _inpainting_fields(inpainting: Inpainting | None, mask: bytes | None) -> dic
 
 
 _LARGEST_DRIFT_LEVELS = 32
-"""Where result and source differ by more along the feather, they do not show the same there, and nothing is shifted."""
+"""With a larger difference along the feather, result and source show different content there; nothing is shifted."""
 _LATENT_MARGIN_PX = 6
-"""In px of the picture that is made: a single pixel grown by this covers more than half of some cell of 8 x 8."""
+"""In px of the generated image: one pixel grown by this margin covers more than half of some cell of 8 x 8 px."""
 
 
 @dataclass(frozen=True)
 class SourceMask:
-    """The mask of a source, ready for one way of repainting."""
+    """The mask of a source, prepared for one `Inpainting`."""
 
     shown: Image.Image
-    """Mode "L", of the source's size: the share of the repainted picture that shows."""
+    """Mode "L", of the source's size: the weight of the repainted image when it is blended in."""
     sent: Image.Image
     """Mode "L", black and white, of the size of the source as it is sent."""
     kept: Image.Image
@@ -159,7 +158,7 @@ class SourceMask:
 
     @cached_property
     def data(self) -> bytes:
-        """What is shown, as a PNG file."""
+        """`shown` as a PNG file."""
         return encode_mask(self.shown)
 
     @cached_property
@@ -169,19 +168,19 @@ class SourceMask:
 
     @cached_property
     def sent_box(self) -> PixelBox:
-        """Around what is repainted, on the source as it is sent."""
+        """Box around the repainted area, in px of the source as it is sent."""
         return box_of(self.sent)
 
     def put_back(self, restored: Image.Image) -> Image.Image:
-        """A result at the source's size, with the source's own pixels where the mask is 0."""
+        """Blend a result of the source's size into the source; where the mask is 0, the source's own pixels stay."""
         return composite(self.kept, _without_drift(restored, self.kept, self.shown), self.shown)
 
 
 def mask_source(photo: Image.Image, mask: Image.Image, inpainting: Inpainting, size: tuple[int, int]) -> SourceMask:
-    """Prepare a mask.
+    """Prepare the mask of a source.
 
     Args:
-        photo: the source as `photos.read_photo` gives it, upright, of any mode.
+        photo: the source as `read_photo` returns it: upright, of any mode.
         mask: mode "L", of the upright source's size.
         inpainting: how to repaint.
         size: (width, height) the server generates at, px.
@@ -196,18 +195,18 @@ def mask_source(photo: Image.Image, mask: Image.Image, inpainting: Inpainting, s
 
 
 def image_to_send(photo: Image.Image, inpainting: Inpainting, size: tuple[int, int]) -> Image.Image:
-    """The upright source as it is sent with a mask: of its own size where the server cuts the masked area out of it."""
+    """The upright source as it is sent with a mask; in its own size if the server cuts out the masked area."""
     return fit_to_model(photo, photo.size if inpainting.inpaint_area == "masked" else size)
 
 
 def soften(mask: Image.Image, blur_px: int) -> Image.Image:
-    """The mask with a ramp of at least `blur_px` around what is white; nothing gets darker."""
+    """The mask with a ramp of at least `blur_px` around its white area; no pixel gets darker."""
     white = mask.point([0] * 255 + [255])
     return ImageChops.lighter(mask, grow_and_feather(white, grow_px=0, feather_px=blur_px))
 
 
 def _without_drift(restored: Image.Image, kept: Image.Image, shown: Image.Image) -> Image.Image:
-    """The result, its tone shifted so that along the feather it meets the source's."""
+    """The result, its tone shifted so that it equals the source's along the feather."""
     feather = shown.point([0] + [255] * 254 + [0])
     drifts = [_median_difference(made, own, feather) for made, own in zip(restored.split(), kept.split(), strict=True)]
     if not any(drifts) or max(map(abs, drifts)) > _LARGEST_DRIFT_LEVELS:
@@ -216,10 +215,10 @@ def _without_drift(restored: Image.Image, kept: Image.Image, shown: Image.Image)
 
 
 def _median_difference(one: Image.Image, other: Image.Image, where: Image.Image) -> int:
-    """Median of `one` - `other` over the white pixels of a mask, levels; 0 where there are none."""
+    """Median of `one` - `other` over the white pixels of a mask, in levels; 0 for an empty mask."""
     above = ImageChops.subtract(one, other).histogram(where)
     below = ImageChops.subtract(other, one).histogram(where)
-    # Both count the pixels that are equal or lie on the other side as 0.
+    # `subtract` stops at 0, so each histogram counts the pixels of the other sign as 0.
     equal = sum(above) - sum(above[1:]) - sum(below[1:])
     counts = [*reversed(below[1:]), equal, *above[1:]]
     half, total = sum(counts) / 2, 0
@@ -231,7 +230,7 @@ def _median_difference(one: Image.Image, other: Image.Image, where: Image.Image)
 
 
 def _magnification(white: Image.Image, inpainting: Inpainting, size: tuple[int, int]) -> float:
-    """How many px of the picture that is made a px of the source becomes."""
+    """Scale from px of the source to px of the generated image."""
     if inpainting.inpaint_area == "whole":
         return min(size[0] / white.width, size[1] / white.height)
     left, top, right, bottom = box_of(white)
@@ -249,24 +248,24 @@ _SIZES_KEPT = 1024
 class PreparedSource:
     """A source as it is sent."""
 
-    picture: Image.Image
+    image: Image.Image
     data: bytes
     """The same as a PNG file."""
     form: ImageForm
-    """What its images are brought back to."""
+    """Size and mode that its results are brought back to."""
     mask: SourceMask | None = None
-    """Where it is repainted; None is everywhere."""
+    """None: the whole image is generated anew."""
     mask_data: bytes | None = None
     """The mask as it is sent, a PNG file."""
 
 
-_Wanted: TypeAlias = "tuple[Source, str, tuple[int, int], Inpainting | None]"
-"""Source, sha256 of its file's bytes, size to generate at, way of repainting."""
+_SourceKey: TypeAlias = "tuple[Source, str, tuple[int, int], Inpainting | None]"
+"""Source, sha256 of its file's bytes, size to generate at, inpainting."""
 
 
 @dataclass(frozen=True)
 class PreparedJob:
-    """A job that needs nothing more but to be sent."""
+    """A job that is ready to be sent."""
 
     job: Job
     source: PreparedSource
@@ -276,17 +275,17 @@ class PreparedJob:
 
 
 class SourceReader(Protocol):
-    """Where the pictures of sources come from."""
+    """Reads the images of sources: from this machine's disk, or from another machine."""
 
     def size(self, source: Source) -> tuple[int, int]:
-        """(width, height) of the upright picture, px.
+        """(width, height) of the upright image, px.
 
         Raises:
             SourceError: it cannot be read.
         """
 
     def photo(self, source: Source, sha256: str) -> Image.Image:
-        """The upright picture, from a file whose bytes have this sha256.
+        """The upright image, from a file whose bytes have this sha256.
 
         Raises:
             SourceError: it cannot be read, or is another file now.
@@ -308,36 +307,32 @@ class SourceReader(Protocol):
 
 
 class SourcesOnDisk:
-    """The sources and masks of a run, on this machine.
-
-    Args:
-        masks: where the masks are of sources that have one.
-    """
+    """The sources and masks of a run, on this machine."""
 
     def __init__(self, masks: SourceMasks | None = None) -> None:
         self._masks = masks
         self._size_of_file = lru_cache(_SIZES_KEPT)(image_size)
 
     def size(self, source: Source) -> tuple[int, int]:
-        """From the file's header."""
+        """See `SourceReader`; reads the file's header alone."""
         return self._size_of_file(source.path)
 
     def photo(self, source: Source, sha256: str) -> Image.Image:
-        """Read now, and compared with the file that was planned with."""
+        """See `SourceReader`."""
         photo = read_photo(source.path)
         if sha256_of(source.path) != sha256:
             raise source_changed_error(source)
         return photo
 
     def file_bytes(self, source: Source, sha256: str) -> bytes:
-        """Read and compared, too."""
+        """See `SourceReader`."""
         data = source.path.read_bytes()
         if hashlib.sha256(data).hexdigest() != sha256:
             raise source_changed_error(source)
         return data
 
     def mask(self, source: Source, sha256: str) -> Image.Image:
-        """The same of its mask."""
+        """See `SourceReader`."""
         return self._masks_of(source).read(source, sha256)
 
     def mask_bytes(self, source: Source, sha256: str) -> bytes:
@@ -355,25 +350,25 @@ class SourcesOnDisk:
 
 
 def source_changed_error(source: Source) -> SourceError:
-    """What to say of a source that is no longer the file that was planned with."""
+    """The error for a source that is no longer the file that the plan was made with."""
     return SourceError(
         f"{source.path}: changed while the run was going on; put the former file back, or use a new output folder"
     )
 
 
 class RequestPreparer:
-    """Makes jobs ready; for many threads.
+    """Prepares jobs; many threads may call it.
 
     Args:
-        native_px: side of the square the model was trained on, used where a job's parameters name none.
-        pictures: where the sources' pictures come from.
+        native_px: side of the square the model was trained on, used if a job's parameters have none.
+        sources: reads the sources.
     """
 
-    def __init__(self, native_px: int, pictures: SourceReader) -> None:
+    def __init__(self, native_px: int, sources: SourceReader) -> None:
         self._native_px = native_px
-        self._sources = pictures
-        self._working = threading.Lock()
-        self._kept: OrderedDict[_Wanted, PreparedSource] = OrderedDict()
+        self._sources = sources
+        self._preparing = threading.Lock()  # guards `_kept`, and lets one thread at a time read and encode
+        self._kept: OrderedDict[_SourceKey, PreparedSource] = OrderedDict()
 
     def size_of(self, job: Job) -> tuple[int, int]:
         """The (width, height) a job generates at, px.
@@ -386,16 +381,16 @@ class RequestPreparer:
         return generation_size(width_px, height_px, native_px=native_px)
 
     def prepare(self, job: Job) -> PreparedJob:
-        """Make a job ready.
+        """Read and encode what a job needs.
 
         Raises:
-            SourceError: the source cannot be read, or is no longer the file that was planned with.
-            MaskError: the same of its mask.
+            SourceError: the source cannot be read, or has changed since the plan was made.
+            MaskError: the same for its mask.
             OSError: the same, from the system.
         """
         size = self.size_of(job)
-        # One at a time: the jobs of a source follow each other, and the second one finds what the first one made.
-        with self._working:
+        # Jobs of one source follow each other. While one thread encodes the source, the others wait and then reuse it.
+        with self._preparing:
             source = self._source(job, size)
         task_id = new_task_id()
         request = build_request(
@@ -412,37 +407,37 @@ class RequestPreparer:
     def _source(self, job: Job, size: tuple[int, int]) -> PreparedSource:
         sha256 = job.images[0].source_sha256
         inpainting = job.parameters.inpainting
-        wanted = (job.source, sha256, size, inpainting)
-        found = self._kept.get(wanted)
+        key = (job.source, sha256, size, inpainting)
+        found = self._kept.get(key)
         if found is None:
             photo = self._sources.photo(job.source, sha256)
             if inpainting is None:
-                picture = fit_to_model(photo, size)
+                image = fit_to_model(photo, size)
                 data = self._own_file(job.source, sha256) if photo.size == size else None
-                found = PreparedSource(picture, data or encode_source(picture), ImageForm.of(photo))
+                found = PreparedSource(image, data or encode_source(image), ImageForm.of(photo))
             else:
                 found = self._masked(job, photo, inpainting, size)
-            self._kept[wanted] = found
+            self._kept[key] = found
             while len(self._kept) > 1 and (len(self._kept) > _SOURCES_KEPT or self._pixels_kept() > _PIXELS_KEPT):
                 self._kept.popitem(last=False)
-        self._kept.move_to_end(wanted)
+        self._kept.move_to_end(key)
         return found
 
     def _own_file(self, source: Source, sha256: str) -> bytes | None:
-        """A source's file where it is a PNG of the very pixels that are sent: nothing is encoded then."""
+        """A source's own file if it is a PNG with exactly the pixels to be sent; else None."""
         data = self._sources.file_bytes(source, sha256)
         if image_format(data) != "PNG":
             return None
         try:
             return data if PngFile(data).plain_mode == SENT_MODE else None
-        except BadImage:  # Pillow could read it all the same, a server may not
+        except BadImage:  # damaged, although Pillow could read it; a server may not
             return None
 
     def _masked(self, job: Job, photo: Image.Image, inpainting: Inpainting, size: tuple[int, int]) -> PreparedSource:
         mask = mask_source(photo, self._sources.mask(job.source, inpainting.mask_sha256), inpainting, size)
-        picture = image_to_send(photo, inpainting, size)
+        image = image_to_send(photo, inpainting, size)
         form = ImageForm.of(photo)
-        return PreparedSource(picture, encode_source(picture), form, mask, encode_source(mask.sent))
+        return PreparedSource(image, encode_source(image), form, mask, encode_source(mask.sent))
 
     def _pixels_kept(self) -> int:
-        return sum(source.picture.width * source.picture.height for source in self._kept.values())
+        return sum(source.image.width * source.image.height for source in self._kept.values())

@@ -1,4 +1,4 @@
-"""What follows from each finished job; when a run is given up."""
+"""What happens after each job: write its images, repeat or give up what failed, and stop a run that makes nothing."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from .jobs import BatchSizeLimits, Job, JobQueue, PlannedImage
 
 
 class ResultHandler:
-    """Writes what came back, and decides about what did not; in the thread that writes.
+    """Writes the images of finished jobs, and repeats or gives up those that failed.
+
+    Only the thread that writes calls it, so it needs no lock; the job queue that it puts jobs back into has its own.
 
     Args:
         store: the open output.
-        job_source: hears what became of its jobs.
-        jobs: takes back what is to be tried again.
-        limits: batch sizes that the servers' memory allows.
-        stall_detector: ends a run that gets nowhere.
+        job_source: is told the results.
+        jobs: takes the jobs to repeat.
+        limits: batch sizes that the servers have memory for.
+        stall_detector: stops a run that makes nothing.
         tries: how often an image is tried before it is given up.
     """
 
@@ -37,7 +39,7 @@ class ResultHandler:
         tries: int,
     ) -> None:
         self.failed: dict[str, str] = {}
-        """Images given up: file -> reason."""
+        """Images that were given up: file -> reason."""
         self._store = store
         self._job_source = job_source
         self._jobs = jobs
@@ -47,16 +49,16 @@ class ResultHandler:
         self._attempts: Counter[str] = Counter()
 
     def handle(self, finished_jobs: Sequence[JobFinished]) -> Iterator[ImageRecord]:
-        """Settle jobs that are over, of which the job source hears all at once; gives the images that are in place.
+        """Handle jobs that have ended; the job source is told all results at once. Yields the images that were written.
 
         Raises:
-            SDClientError: the failure would be the same for every image, or is one of the user's files; what came
-                beside it is in place.
-            OSError: a source cannot be read, or the output not written.
+            SDClientError: a failure that would be the same for every image, or one of the user's files. Images of the
+                other jobs are written all the same.
+            OSError: a source cannot be read, or the output cannot be written.
         """
-        # First files and rows, then what follows from them. A crash in between leaves images that are done, or rows
-        # that say running; the next start makes only what is not done. Jobs go back into the queue last, whatever
-        # was raised, or the threads that wait in JobQueue.take would wait for ever.
+        # First files and rows, then their consequences. A crash in between leaves images that are done and rows that
+        # say running; the next start makes only what is not done. Jobs are finished in the queue last and also after an
+        # error: otherwise the threads in JobQueue.take would wait forever.
         again: list[Job] = []
         records: list[ImageRecord] = []
         try:
@@ -79,7 +81,7 @@ class ResultHandler:
             self._jobs.finish(*again)
 
     def _after_error(self, finished: JobFinished, error: Exception) -> list[Job]:
-        """The jobs to do instead of one that failed; raises what would be the same for every image."""
+        """The jobs to do instead of one that failed; raises an error that every image would have."""
         job = finished.job
         failure_kind = classify_failure(error) if isinstance(error, WebUIError) else FailureKind.STOP
         if failure_kind is FailureKind.STOP or not isinstance(error, WebUIError):
@@ -92,11 +94,11 @@ class ResultHandler:
         if failure_kind is FailureKind.SMALLER_BATCH and len(job.images) > 1:
             self._store.keep_batch_limits(self._limits.as_dict())
             self._store.requeue(job.images, str(error), failures=0)
-            return [job]  # the queue splits it
+            return [job]  # the queue splits it by the new limit
         return self._try_again(job.images, str(error), error)
 
     def _try_again(self, images: Sequence[PlannedImage], reason: str, error: WebUIError | None) -> list[Job]:
-        """Images within their budget one by one; the others are given up."""
+        """A job for each image that has tries left; the other images are given up."""
         again = []
         for image in images:
             self._attempts[image.file] += 1
@@ -112,11 +114,16 @@ class ResultHandler:
 
 
 _MOST_TRIES_IN_VAIN = 12
-"""Failed tries, without one success, after which a run is stopped: what fails every image is no bad luck."""
+"""After so many failed tries without a single image, a run is stopped: the cause is not chance."""
 
 
 class StallDetector:
-    """Whether a run still gets anywhere."""
+    """Notices when a run makes no images any more.
+
+    Args:
+        patience_s: how long to wait for an image while servers are away.
+        clock: seconds, monotonic.
+    """
 
     def __init__(self, patience_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._patience_s = patience_s
@@ -128,22 +135,22 @@ class StallDetector:
         self._error: WebUIError | None = None
 
     def made(self) -> None:
-        """Images were made."""
+        """Note that images were made."""
         self._last_made = self._clock()
         self._away = None
         self._any_made = True
 
     def server_was_away(self, error: WebUIError) -> None:
-        """A server did not answer."""
+        """Note that a server did not answer."""
         self._away = error
 
     def failed(self, tries: int, error: WebUIError | None) -> None:
-        """Tries failed; `error` is the server's fault, None for spoiled images."""
+        """Note failed tries; `error` is None if the check rejected the images."""
         self._tries_in_vain += tries
         self._error = error
 
     def give_up_if_stalled(self) -> None:
-        """Stop a run that makes nothing.
+        """Raise the reason if the run makes no images any more.
 
         Raises:
             WebUIError: servers were away for too long, or every try has failed from the start.

@@ -1,4 +1,4 @@
-"""`run.toml`: what the images of a run are made with, for all, by class and by source; docs/run-file.md."""
+"""`run.toml`: settings of a run for all its images, by class and by source; see docs/run-file.md."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .settings import (
     SettingSpec,
     read_section,
     suggest_names,
-    written,
+    to_plain,
 )
 
 if sys.version_info >= (3, 11):
@@ -38,7 +38,7 @@ _WILDCARDS = "wildcards"
 
 
 class RunSpec(BaseModel):
-    """Settings of a run: for all its images, and those that a class or a source has of its own.
+    """Settings of a run: for all its images, by class, and by source.
 
     Made by `from_settings`, `from_mapping` or `load_run_file`, which check every value.
     """
@@ -48,15 +48,15 @@ class RunSpec(BaseModel):
     common: dict[str, SettingSpec]
     """Every field of `GenerationSettings`."""
     classes: dict[str, dict[str, SettingSpec]]
-    """By class, what differs for it."""
+    """Class name -> its own settings."""
     sources: dict[str, dict[str, SettingSpec]]
-    """By "<class>/<file>", what differs for it; goes before its class's."""
+    """"<class>/<file>" -> the source's own settings; they take precedence over its class's."""
     wildcards: dict[str, tuple[str, ...]]
-    """The lines that `__name__` in a prompt is drawn from."""
+    """Name -> the lines that `__name__` in a prompt is drawn from."""
     origin: str
-    """Where the settings stand, for messages."""
+    """Name of the file or the like, for messages."""
     folder: Path | None
-    """The run file's folder, beside which more wildcards may lie; None where there is no run file."""
+    """The run file's folder, where `wildcards/<name>.txt` is read; None without a run file."""
 
     @classmethod
     def from_settings(cls, settings: GenerationSettings) -> RunSpec:
@@ -69,12 +69,12 @@ class RunSpec(BaseModel):
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], *, origin: str, folder: Path | None = None) -> RunSpec:
-        """Settings in the form of a run file's tables, or of `as_dict`.
+        """Read settings in the form of a run file's tables, or of `as_dict`.
 
         Args:
-            values: settings by name, and "class", "source" and "wildcards" with their tables.
-            origin: where they stand, for messages.
-            folder: where `wildcards/<name>.txt` is looked for.
+            values: settings by name, and the tables "class", "source" and "wildcards".
+            origin: name of the file or the like, for messages.
+            folder: where `wildcards/<name>.txt` is read.
 
         Raises:
             SettingsError: names section and key, what was found and what was expected.
@@ -95,22 +95,22 @@ class RunSpec(BaseModel):
 
     @property
     def seed(self) -> int:
-        """The run's seed, from which every image's own follows."""
+        """The run's seed; it decides the seed of every image."""
         return cast("int", self.common["seed"])
 
     @property
     def batch_size(self) -> int:
-        """Most images in one request."""
+        """Maximum number of images in one request."""
         return cast("int", self.common["batch_size"])
 
     def with_overrides(self, assignments: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> RunSpec:
-        """The same run with some settings fixed for every image, whatever class and source sections say of them.
+        """The same run with some settings fixed for every image; they replace those of classes and sources.
 
         Args:
-            assignments: name and value, as `parse_assignment` gives them; of equal names the last holds.
+            assignments: name and value, as `parse_assignment` returns them; the last one of a name counts.
 
         Raises:
-            SettingsError: no such setting, or a value that cannot be.
+            SettingsError: an unknown setting or an invalid value.
         """
         fixed = read_section(dict(assignments), "overrides", (*IMAGE_NAMES, *RUN_NAMES))
 
@@ -129,34 +129,34 @@ class RunSpec(BaseModel):
         )._with_wildcards_read()
 
     def check_against(self, sources: Iterable[Source]) -> None:
-        """Refuse sections that no source is meant by.
+        """Refuse sections whose class or source does not exist.
 
         Args:
-            sources: all there are, planned or not.
+            sources: all sources, planned or not.
 
         Raises:
-            SettingsError: names the section and the near names there are.
+            SettingsError: names the section and similar names.
         """
         every = list(sources)
         known = (
             (_CLASS, "no such class among the sources", self.classes, {source.class_name: None for source in every}),
             (_SOURCE, "no such source", self.sources, {source.relative: None for source in every}),
         )
-        for kind, trouble, sections, names in known:
+        for kind, fault, sections, names in known:
             for name in sections:
                 if name not in names:
                     raise SettingsError(
-                        f"{_where(self.origin, kind, name)}: {trouble}; {suggest_names(name, list(names))}"
+                        f"{_where(self.origin, kind, name)}: {fault}; {suggest_names(name, list(names))}"
                     )
 
     def settings_for(self, source: Source) -> dict[str, SettingSpec]:
-        """What holds for a source, before anything is drawn: its own, else its class's, else the run's."""
+        """Settings of a source before anything is drawn: its own, else its class's, else the run's."""
         own = self.sources.get(source.relative, {})
         merged = {**self.common, **self.classes.get(source.class_name, {}), **own}
         return {name: merged[name] for name in IMAGE_NAMES}
 
     def refuse_inpainting(self) -> None:
-        """Refuse settings of inpainting where there are no masks: they would change nothing.
+        """Refuse settings of inpainting in a run without masks: they would have no effect.
 
         Raises:
             SettingsError: names the first of them.
@@ -171,33 +171,21 @@ class RunSpec(BaseModel):
                 )
 
     def parameters_for(self, source: Source, k: int, seed: int, *, mask_sha256: str | None = None) -> ImageParameters:
-        """What one image is made with.
-
-        Args:
-            source: where it comes from.
-            k: which of the source's images, from 1; for prompts that hold {k}.
-            seed: the image's own; all draws follow from it.
-            mask_sha256: of the bytes of the source's mask, where it has one.
-        """
+        """Parameters of one image; see `ParameterResolver`."""
         return self.resolver_for(source, mask_sha256=mask_sha256).parameters_for(k, seed)
 
     def resolver_for(self, source: Source, *, mask_sha256: str | None = None) -> ParameterResolver:
-        """What all images of a source are made with, for many of them.
-
-        Args:
-            source: where they come from.
-            mask_sha256: of the bytes of the source's mask, where it has one.
-        """
+        """Gives the parameters of each image of a source; see `ParameterResolver`."""
         return ParameterResolver(source, self.settings_for(source), self.wildcards, mask_sha256)
 
     def samplers_for(self, sources: Iterable[Source]) -> list[tuple[str, str | None]]:
-        """Each (sampler, scheduler) that the sources ask for, once, for a server to be asked about."""
+        """Each (sampler, scheduler) of the sources' settings, once."""
         settings = (self.settings_for(source) for source in sources)
         pairs = ((str(one["sampler"]), one["scheduler"]) for one in settings)
         return list({(sampler, None if scheduler is None else str(scheduler)): None for sampler, scheduler in pairs})
 
     def loras_for(self, sources: Iterable[Source]) -> list[str]:
-        """Names of the LoRAs that the sources' prompts ask for, written there or given as a setting."""
+        """Names of the LoRAs of the sources, from prompts and from the setting `loras`."""
         names: dict[str, None] = {}
         for source in sources:
             settings = self.settings_for(source)
@@ -209,14 +197,14 @@ class RunSpec(BaseModel):
         return list(names)
 
     def as_dict(self) -> dict[str, Any]:
-        """The whole configuration, with defaults and the lines of the wildcards in use; plain JSON.
+        """The whole configuration with defaults and the lines of the wildcards in use; JSON in the form of a run file.
 
-        It has the form of a run file, and `from_mapping` reads it back.
+        `from_mapping` reads it back.
         """
         used = {name for _, text in self._prompts() for name in wildcard_names(text)}
 
         def plain(values: Mapping[str, SettingSpec]) -> dict[str, Any]:
-            return {name: written(values[name]) for name in sorted(values)}
+            return {name: to_plain(values[name]) for name in sorted(values)}
 
         return {
             **plain(self.common),
@@ -226,20 +214,20 @@ class RunSpec(BaseModel):
         }
 
     def _prompts(self) -> Iterator[tuple[str, str]]:
-        """Every prompt, and where it stands."""
+        """Place and text of every prompt."""
         for where, values in ((self.origin, self.common), *self._all_sections()):
             for name in PROMPT_NAMES:
                 if name in values:
                     yield f"{where}: {name}", str(values[name])
 
     def _all_sections(self) -> Iterator[tuple[str, dict[str, SettingSpec]]]:
-        """Where each section of a class or a source stands, and what it holds."""
+        """Place and settings of every section of a class or a source."""
         for kind, sections in ((_CLASS, self.classes), (_SOURCE, self.sources)):
             for name, values in sections.items():
                 yield _where(self.origin, kind, name), values
 
     def _with_wildcards_read(self) -> RunSpec:
-        """The same, with the lines of every wildcard that a prompt names; checks the prompts on the way."""
+        """Check all prompts; returns the same settings with the lines of every wildcard in them."""
         wildcards = dict(self.wildcards)
         for where, text in self._prompts():
             check_placeholders(text, where)
@@ -250,10 +238,10 @@ class RunSpec(BaseModel):
 
 
 def load_run_file(path: Path) -> RunSpec:
-    """Read a run file, and the wildcards its prompts name.
+    """Read a run file and the wildcards of its prompts.
 
     Raises:
-        SettingsError: the file is missing, not TOML, or holds what cannot be; names file, section and key.
+        SettingsError: the file is missing, not TOML, or has an invalid value; names file, section and key.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))

@@ -1,4 +1,4 @@
-"""Walks a plan over one or many servers; what is made is never lost, doubled or half-written."""
+"""Makes the images of a plan with one or many servers; no image is lost, made twice or half-written."""
 
 from __future__ import annotations
 
@@ -43,28 +43,27 @@ _HANDLED_TOGETHER = 32
 
 @dataclass(frozen=True)
 class RunStart:
-    """What a run is about to do."""
+    """What a run will do."""
 
     planned: int
-    """Images the plan asks for."""
+    """Images of the plan."""
     missing: int
-    """Those that are not there yet and will be made."""
+    """Those of them that are not there yet and will be made."""
     native_px: int
-    """Side of the square the server's model was trained on; settings may name another."""
+    """Side of the square the server's model was trained on; settings may have another."""
     masks: SourceMasks | None = None
-    """The masks in use; None where whole pictures are made anew."""
+    """The masks in use; None without masks."""
 
 
 @dataclass(frozen=True)
 class JobSourceContext:
-    """What a job source is made with."""
+    """What a job source is created with."""
 
     store: OutputStore
     """The open output."""
     server: ServerFacts
-    """What the servers make of the settings."""
     owed: Sequence[tuple[Source, int]]
-    """Images wanted of each source, without those that are skipped for want of a mask."""
+    """Number of images of each source, without sources that are skipped because they have no mask."""
     masks: SourceMasks | None
 
 
@@ -72,11 +71,11 @@ class BatchRunner:
     """Makes the images of a plan that are not there yet.
 
     Args:
-        servers: one server or several, or a pool of them elsewhere.
-        sources: folder of numbered sources; recorded, so that a report can show a source.
+        servers: one server, several servers, or a pool of servers on other machines.
+        sources: folder of numbered sources; it is recorded, so that a report can show a source.
         output: folder for the images and their manifest.
-        settings: what every image is made with; a `RunSpec` tells it by class, source and draw.
-        options: how this start goes about it; None for the usual ones.
+        settings: settings of all images; a `RunSpec` can have others by class and source.
+        options: how this start works; None for the defaults.
     """
 
     def __init__(
@@ -98,23 +97,23 @@ class BatchRunner:
         self.stopped = threading.Event()
         """Set by `stop`."""
         self.failed: dict[str, str] = {}
-        """Images given up in this run: file -> reason."""
+        """Images that this run gave up: file -> reason."""
         self.masks: SourceMasks | None = None
-        """The masks in use; known once a run has begun."""
+        """The masks in use; set when a run begins."""
 
     def check(self, sources: Iterable[Source]) -> ServerFacts:
-        """Ask the servers what they make of the settings of these sources.
+        """Check the servers for the settings of these sources.
 
         Raises:
-            WebUIError: a server is not there, or would spoil the run.
-            SettingsError: servers differ, or a section of the run file names no source.
+            WebUIError: a server cannot be reached, or cannot be used for the run.
+            SettingsError: servers differ.
         """
         asked = list(sources)
         samplers, loras = self._spec.samplers_for(asked), self._spec.loras_for(asked)
         return self._pool.check(samplers, loras, allow_mixed=self._options.allow_mixed)
 
     def statuses(self) -> list[ServerStatus]:
-        """How each server is doing; empty before the run."""
+        """The state of each server; empty before the run."""
         return self._dispatcher.statuses() if self._dispatcher is not None else []
 
     def run(
@@ -124,28 +123,28 @@ class BatchRunner:
         on_start: Callable[[RunStart], None] | None = None,
         progress: bool = False,
     ) -> Iterator[ImageRecord]:
-        """Make what is missing; yields each image once its file and its row are in place.
+        """Make the missing images; yields each one when its file and its row are written.
 
-        Images that fail again and again are given up and the run goes on; see `failed`. Stopping the iteration, or
-        calling `stop`, sends nothing more and keeps what the servers are making.
+        Images that fail again and again are given up, and the run continues; see `failed`. When the iteration ends
+        early, or after `stop`, nothing more is sent, and images that the servers are making are still saved.
 
         Args:
-            plan: what each source owes; or the sources themselves, each with the number of its images.
+            plan: a plan, or sources with the number of images of each.
             on_start: called once before the first request.
-            progress: show a bar on stderr.
+            progress: show a progress bar on stderr.
 
         Raises:
             PlanError: the plan names a source that is not in the sources folder.
-            WebUIError: no server answers any more, or what was asked would fail for every image.
+            WebUIError: no server answers any more, or the requests would fail for every image.
             OutputError: the output folder does not belong to this run.
-            FolderInUse: another run is at work there.
+            FolderInUse: another run works there.
             SourceError: a source cannot be read.
-            MaskError: a source has no mask, or one that cannot be used.
-            SettingsError: settings of inpainting, but no masks.
+            MaskError: a source has no mask, or an invalid one.
+            SettingsError: servers differ, or settings of inpainting without masks.
         """
         owed = assign_plan(plan.owed, discover(self._sources)) if isinstance(plan, Plan) else plan
         owed = self._with_masks_found(owed)
-        with self._opened([source for source, _ in owed], {}) as store:
+        with self._open_output([source for source, _ in owed], {}) as store:
             missing = store.enter_plan(self._planned(owed))
             if on_start is not None:
                 planned = sum(count for _, count in owed)
@@ -165,19 +164,19 @@ class BatchRunner:
         parameters: Mapping[str, Any],
         on_end: Callable[[OutputStore], object],
     ) -> Iterator[ImageRecord]:
-        """Make what a job source asks for, until it asks for nothing more; otherwise as `run`.
+        """Make the images that a job source decides on, until it has no more jobs; otherwise as `run`.
 
         Args:
-            owed: the sources it may ask for, each with the number of images that are wanted of it.
-            open_job_source: makes the job source.
-            parameters: what decides its images besides the settings; kept with the output like these.
-            on_end: called last, however the run ends, while the output is still open.
+            owed: sources of the images, with the number of images wanted of each.
+            open_job_source: creates the job source.
+            parameters: further values that affect the images; stored with the output like the settings.
+            on_end: called last, also after an error, while the output is still open.
 
         Raises:
-            As `run`, and what the job source raises.
+            As `run`, and errors of the job source.
         """
         owed = self._with_masks_found(owed)
-        with self._opened([source for source, _ in owed], parameters) as store:
+        with self._open_output([source for source, _ in owed], parameters) as store:
             job_source = open_job_source(JobSourceContext(store, self._server, owed, self.masks))
             try:
                 with closing(self._work(store, job_source)) as made:
@@ -186,7 +185,7 @@ class BatchRunner:
                 on_end(store)
 
     @contextmanager
-    def _opened(self, sources: Sequence[Source], parameters: Mapping[str, Any]) -> Iterator[OutputStore]:
+    def _open_output(self, sources: Sequence[Source], parameters: Mapping[str, Any]) -> Iterator[OutputStore]:
         self._server = self.check(sources)
         description = {
             "parameters": {
@@ -202,7 +201,7 @@ class BatchRunner:
             yield store
 
     def _with_masks_found(self, owed: Sequence[tuple[Source, int]]) -> Sequence[tuple[Source, int]]:
-        """What is owed, without the sources that are skipped for want of a mask."""
+        """The given sources, without those that are skipped because they have no mask."""
         if self._options.masks is None:
             self._spec.refuse_inpainting()
             return owed
@@ -252,7 +251,10 @@ class BatchRunner:
         dispatcher.join()
 
     def _waiting(self, store: OutputStore, dispatcher: Dispatcher) -> Iterator[JobFinished]:
-        """What came while the last was settled: a source that judges after each job would fall behind fast servers."""
+        """Jobs that ended while the last one was handled.
+
+        They are handled together: a job source that judges images after each job would be slower than the servers.
+        """
         for _ in range(_HANDLED_TOGETHER - 1):
             message = dispatcher.next_message(0)
             if message is None:
@@ -263,7 +265,7 @@ class BatchRunner:
                 yield message
 
     def _drain(self, store: OutputStore, dispatcher: Dispatcher) -> None:
-        """On the way out: send nothing more, keep what the servers are making already."""
+        """At the end of a run, also after an error: send nothing more, save the images that the servers are making."""
         dispatcher.stop()
         while dispatcher.is_busy:
             try:
@@ -272,16 +274,16 @@ class BatchRunner:
                 self.interrupt_jobs()
                 continue
             if isinstance(message, JobFinished):
-                # The first error is the one to tell; what cannot be written is made on the next start.
+                # The first error is the one to report; an image that cannot be written is made on the next start.
                 with suppress(SDClientError, OSError, KeyboardInterrupt):
                     store.save([image for image in message.images if isinstance(image, GeneratedFile)])
 
     def stop(self) -> None:
-        """Send nothing more, keep what the servers are making, and end; for a signal handler or another thread."""
+        """Send nothing more, save what the servers are making, and end; for a signal handler or another thread."""
         self.stopped.set()
 
     def interrupt_jobs(self) -> None:
-        """Interrupt our own jobs at the servers, and nobody else's; what they were making is made on the next start."""
+        """Interrupt our own jobs at the servers, and no other jobs; the next start makes their images."""
         if self._dispatcher is not None:
             self._dispatcher.interrupt_jobs()
 
@@ -293,5 +295,5 @@ def _pool_of(servers: WebUI | Sequence[Server] | ServerPool) -> ServerPool:
 
 
 def _nothing() -> Generator[ImageRecord]:
-    """What a run makes that misses nothing."""
+    """The images of a run without missing ones."""
     yield from ()

@@ -1,4 +1,4 @@
-"""Servers: named in a file, checked before a run, watched during it."""
+"""Servers of a run: read from a file, checked before the run, watched during it."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ LONGEST_PROBE_S = 30.0
 
 @dataclass(frozen=True)
 class Server:
-    """A server to work with."""
+    """A server that makes images."""
 
     name: str
     webui: WebUI
     weight: float = 1.0
-    """Its share of requests kept waiting; a fast server takes more work anyway."""
+    """Factor for the number of requests kept at it; a fast server takes more work anyway."""
 
 
 class _ServerEntry(BaseModel):
@@ -51,10 +51,10 @@ class _ServerEntry(BaseModel):
 
 
 def load_servers(path: Path, *, timeouts: Timeouts | None = None) -> list[Server]:
-    """Read `servers.toml`: one `[[server]]` table each, with `url` and perhaps `name`, `weight`, `user`, `password`.
+    """Read `servers.toml`: one `[[server]]` table each, with `url` and optional `name`, `weight`, `user`, `password`.
 
     Raises:
-        SettingsError: missing, not TOML, an unknown or missing key, or two servers of one name.
+        SettingsError: missing, not TOML, an unknown or missing key, or two servers with one name.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -86,33 +86,34 @@ def _server(path: Path, number: int, table: Any, timeouts: Timeouts | None) -> S
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """One server's row in the table."""
+    """One server's row in the table of a running command."""
 
     name: str
     state: str
     """"working"; "starting"; or "away", "lost" or "left out", with the reason."""
     made: int
-    """Images made by it in this run."""
+    """Images from this server in this run."""
     images_per_s: float
-    """Since it began."""
+    """Since the run began."""
     waiting: int
     """Requests at the server."""
     errors: int
 
 
 class ServerHealth:
-    """Whether one server can be asked, shared by the threads that ask it.
+    """Whether one server can work; shared by the threads that send to it.
 
     Args:
-        name: what it is called.
-        probe: a call that a server answers which is back; a `WebUIError` says that it is not.
+        name: of the server.
+        probe: a cheap call; a `WebUIError` means that the server is not back yet.
         clock: seconds, monotonic.
     """
 
     def __init__(self, name: str, probe: Callable[[], object], clock: Callable[[], float] = time.monotonic) -> None:
         self.name = name
-        self._ask = probe
+        self._probe_call = probe
         self._clock = clock
+        # Guards all fields below. Never held while the server is probed, so that no other thread waits for the network.
         self._changed = threading.Condition()
         self._begun = clock()
         self._away: WebUIError | None = None
@@ -123,42 +124,42 @@ class ServerHealth:
 
     @property
     def away(self) -> WebUIError | None:
-        """Why it was set aside; None while it works."""
+        """Why the server was set aside; None while it works."""
         with self._changed:
             return self._away
 
     @property
     def is_lost(self) -> bool:
-        """Whether it does not come back."""
+        """Whether the server will not come back."""
         with self._changed:
             return self._is_lost
 
     def asked(self) -> None:
-        """A request is on its way."""
+        """Count a request that is being sent."""
         with self._changed:
             self._waiting += 1
 
     def answered(self, made: int) -> None:
-        """A request is over, with this many images."""
+        """Count a request that has ended, and the images it gave; 0 counts as an error."""
         with self._changed:
             self._waiting -= 1
             self._made += made
             self._errors += made == 0
 
     def set_aside(self, error: WebUIError) -> None:
-        """Do not ask it again before a probe has succeeded."""
+        """Send nothing to the server until a probe has succeeded."""
         with self._changed:
             self._away = error
 
     def lose(self, error: WebUIError) -> None:
-        """It does not come back."""
+        """Mark the server as lost: it will not come back."""
         with self._changed:
             self._away = error
             self._is_lost = True
             self._changed.notify_all()
 
     def wait_until_back(self, stopped: threading.Event) -> None:
-        """Return at once if it works or is lost; else probe it, one thread for all, until it is back or all stops."""
+        """Wait until the server works, is lost, or the run stops; one of the waiting threads probes it."""
         while not stopped.is_set():
             with self._changed:
                 if self._away is None or self._is_lost:
@@ -179,13 +180,13 @@ class ServerHealth:
 
     def _probe(self) -> bool:
         try:
-            self._ask()
+            self._probe_call()
         except WebUIError:
             return False
         return True
 
     def status(self) -> ServerStatus:
-        """Its row in the table."""
+        """The server's row in the table."""
         with self._changed:
             seconds = max(self._clock() - self._begun, 1e-9)
             gone = "lost" if self._is_lost else "away"
@@ -198,25 +199,22 @@ _LOSSLESS_FORMAT = "png"
 
 @dataclass(frozen=True)
 class ServerFacts:
-    """What a server makes of a run's settings.
-
-    Attributes:
-        model: the checkpoint's bare name.
-        native_px: side of the square the model was trained on, by its name.
-        joint_names: (sampler, scheduler) as the user wrote them -> both in one name, whatever the server's dialect.
-        lora_hashes: name of each LoRA in use -> hash of its weights, where its file tells.
-    """
+    """What the images of a run depend on at a server."""
 
     model: str
+    """The checkpoint's name, without its hash."""
     native_px: int
+    """Side of the square the model was trained on, guessed by its name."""
     joint_names: Mapping[tuple[str, str | None], str]
+    """(sampler, scheduler) as the user wrote them -> both in one name, the same for every dialect."""
     lora_hashes: Mapping[str, str] = field(default_factory=dict)
+    """Name of each LoRA in use -> hash of its weights, if its file contains one."""
 
     def identity(self, parameters: ImageParameters, run_seed: int) -> dict[str, Any]:
-        """Everything that changes an image's pixels, in one spelling."""
+        """Everything that changes an image's pixels, spelled the same for every dialect."""
         plain = asdict(parameters)
         del plain["scheduler"]
-        inpainting = plain.pop("inpainting")  # left out where there is none, so that keys stay what they were
+        inpainting = plain.pop("inpainting")  # None is left out: image keys of runs without masks must not change
         return {
             **plain,
             **(inpainting or {}),
@@ -227,9 +225,9 @@ class ServerFacts:
         }
 
     def describe_run(self, spec: RunSpec, *, with_masks: bool = False) -> dict[str, Any]:
-        """The run's settings as they are kept with its output: those that change pixels, sections only if any."""
-        idle = {"batch_size"} if with_masks else {"batch_size", *INPAINTING_NAMES}
-        kept = {name: value for name, value in spec.as_dict().items() if value not in ({}, []) and name not in idle}
+        """The run's settings as stored with its output: those that change pixels, and no empty sections."""
+        unused = {"batch_size"} if with_masks else {"batch_size", *INPAINTING_NAMES}
+        kept = {name: value for name, value in spec.as_dict().items() if value not in ({}, []) and name not in unused}
         scheduler = kept.pop("scheduler", None)
         sampler = self.joint_names.get((str(kept["sampler"]), scheduler), kept["sampler"])
         return {**kept, "sampler": sampler, "native_px": kept["native_px"] or self.native_px, "model": self.model}
@@ -237,11 +235,11 @@ class ServerFacts:
 
 @dataclass(frozen=True)
 class ServerCheck:
-    """What was found at one server of several."""
+    """The facts of one server of several."""
 
     name: str
     kind: str
-    """Its product; "" where it was not asked."""
+    """Its product, for example Forge; "" for a single server, which is not compared."""
     facts: ServerFacts
 
 
@@ -257,12 +255,12 @@ def check_servers(
     Args:
         servers: one or more.
         samplers: every (sampler, scheduler) of the run.
-        loras: the name of every LoRA of the run.
-        allow_mixed: take servers with different models or dialects; the record of each image tells which made it.
+        loras: name of every LoRA of the run.
+        allow_mixed: accept servers with different models or dialects; each image's record names its server.
 
     Raises:
-        SettingsError: servers differ, and `allow_mixed` is not given.
-        WebUIError: one of them is not there, or would spoil the run.
+        SettingsError: servers differ, and `allow_mixed` is not set.
+        WebUIError: a server cannot be reached, or cannot be used for the run.
     """
     with_kind = len(servers) > 1
     checks = [
@@ -277,14 +275,10 @@ def check_servers(
 
 
 def combine_checks(checks: Sequence[ServerCheck], *, allow_mixed: bool) -> ServerFacts:
-    """What the servers of a run make of its settings together.
-
-    Args:
-        checks: of each of them, at least one.
-        allow_mixed: take servers with different models or dialects.
+    """The facts of a run out of those of its servers, at least one.
 
     Raises:
-        SettingsError: they differ, and `allow_mixed` is not given.
+        SettingsError: servers differ, and `allow_mixed` is not set.
     """
     first = checks[0]
     if not allow_mixed:
@@ -312,12 +306,12 @@ def _refuse_other_loras(check: ServerCheck, first: ServerCheck) -> None:
 
 
 def check_server(webui: WebUI, samplers: Sequence[tuple[str, str | None]], loras: Sequence[str] = ()) -> ServerFacts:
-    """Refuse what would spoil a long run before it starts.
+    """Find what would ruin a long run before it starts.
 
     Raises:
         LossyFormat: the server sends images in a format that loses detail.
         UnknownSetting: the server lacks a sampler, a schedule or a LoRA.
-        WebUIError: the server is not there or not ready.
+        WebUIError: the server cannot be reached, or is not ready.
     """
     options = webui.options()
     if options.samples_format.lower() != _LOSSLESS_FORMAT:
@@ -332,6 +326,6 @@ def check_server(webui: WebUI, samplers: Sequence[tuple[str, str | None]], loras
 
 
 def checkpoint_name(title: str) -> str:
-    """A checkpoint's bare name; its title gains a hash in brackets once the server has computed it."""
+    """A checkpoint's name without file ending and hash; the server adds the hash to the title once it is computed."""
     bare = re.sub(r"\s*\[[0-9a-fA-F]+\]$", "", title)
     return re.sub(r"\.(safetensors|ckpt)$", "", bare)

@@ -1,4 +1,4 @@
-"""Settings of a run and of one image, values as users write them, and the options of a run."""
+"""Settings of a run and of one image, values as users write them, and options of a run."""
 
 from __future__ import annotations
 
@@ -27,49 +27,49 @@ InpaintArea: TypeAlias = Literal["masked", "whole"]
 
 
 class GenerationSettings(BaseModel):
-    """What every image of a run is made with."""
+    """Settings of every image of a run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     denoising_strength: float = Field(0.25, ge=0, le=1)
-    """How far a result may leave its source; 0.2-0.3 keeps a defect a defect."""
+    """How far a result may differ from its source; 0.2-0.3 keeps a defect a defect."""
     sampler: str = "DPM++ SDE Karras"
-    """Sampler, alone or with its schedule; "Euler a" gave oil-painted edges, this one is slower and more real."""
+    """Sampler, with or without its schedule; "Euler a" gave edges like oil paint, this one is slower and more real."""
     scheduler: str | None = None
-    """Schedule, where the sampler's name does not hold it."""
+    """Schedule, if the sampler's name does not contain it."""
     steps: int = Field(20, ge=1)
-    """Sampling steps; about `denoising_strength` times as many run."""
+    """Sampling steps; img2img runs about `denoising_strength` times as many."""
     cfg_scale: float = Field(7.0, ge=0)
-    """How strictly the prompt is followed."""
+    """How strictly the model follows the prompt."""
     prompt: str = ""
-    """What the pictures show."""
+    """What the images show."""
     negative_prompt: str = ""
-    """What they do not show."""
+    """What the images do not show."""
     loras: tuple[str, ...] = ()
-    """LoRAs to use, each "name" or "name:weight"; they go behind the prompt."""
+    """LoRAs to use, each "name" or "name:weight"; they are appended to the prompt."""
     seed: int = Field(0, ge=0, le=LARGEST_RUN_SEED)
-    """Run seed, from which every image's own seed follows."""
+    """Seed of the run; it decides the seed of every image."""
     native_px: int | None = Field(None, ge=SMALLEST_NATIVE_PX, multiple_of=SIZE_MULTIPLE_PX)
-    """Side of the square the model was trained on, too small gives rainbow colours; None goes by its name."""
+    """Side of the square the model was trained on; too small gives rainbow colours. None: guessed by its name."""
     inpaint_fill: InpaintFill = "original"
-    """What the area inside a mask starts from: the source, its surroundings, noise, or nothing."""
+    """Initial content of the masked area: the source, its surroundings, noise, or nothing."""
     inpaint_area: InpaintArea = "masked"
-    """Repaint the mask's surroundings alone, enlarged to the model's size, or the whole picture."""
+    """Repaint the mask's surroundings alone, enlarged to the model's size, or the whole image."""
     inpaint_padding: int = Field(32, ge=0)
     """With the area "masked": context around the mask, in px of the source."""
     mask_blur: int = Field(2, ge=0)
-    """How softly a mask at least ends, in px of the source; a mask that has a feather of its own keeps it."""
+    """Minimum width of a mask's soft edge, in px of the source; a mask with a wider one keeps it."""
     batch_size: int = Field(4, ge=1)
-    """Images of one source made at once; changes no pixel by more than rounding, so it may differ on resuming."""
+    """Images of one source in one request; changes pixels by rounding at most, so it may differ on resuming."""
 
     @field_validator("loras", mode="before")
     @classmethod
-    def _split(cls, value: object) -> object:
+    def _split_loras(cls, value: object) -> object:
         return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator("loras")
     @classmethod
-    def _can_be_asked_for(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_lora_tags(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:
             lora_tag(text)
         return tuple(text.strip() for text in value)
@@ -90,65 +90,62 @@ class GenerationSettings(BaseModel):
 
     @property
     def parameters(self) -> ImageParameters:
-        """What an image without a mask is made with, LoRAs behind the prompt; prompts as they stand here."""
+        """Parameters of an image without a mask, with LoRAs in the prompt; placeholders are not filled in."""
         values = self.model_dump(exclude={*INPAINTING_NAMES, "loras", "seed", "batch_size"})
         return ImageParameters(**{**values, "prompt": with_loras(self.prompt, self.loras)})
 
     def parameters_with(self, mask_sha256: str) -> ImageParameters:
-        """What an image with a mask is made with."""
+        """Parameters of an image with a mask."""
         inpainting = Inpainting(**self.model_dump(include=set(INPAINTING_NAMES)), mask_sha256=mask_sha256)
         return replace(self.parameters, inpainting=inpainting)
 
 
 @dataclass(frozen=True)
 class GenerateOptions:
-    """How one start of a run goes about its work. A later start on the same output may have other options.
+    """How one start of a run works. A later start on the same output may have other options.
 
-    Only `masks` and `unmasked` decide about images: which are made inside a mask, and which are left out.
+    Only `masks` and `unmasked` affect the images: which are made inside a mask, and which are left out.
     """
 
     max_in_flight: int = 3
-    """Requests at a server at once: one it works on, the others waiting behind its lock."""
+    """Requests at a server at once: it works on one, the others wait there."""
     tries: int = 3
     """How often an image is tried before it is marked as failed."""
     patience_s: float = 600.0
-    """How long to go on without an image while servers are away."""
+    """How long to wait for an image while servers are away."""
     durable: bool = False
-    """Wait for the disk at each image, so that even a loss of power undoes nothing."""
+    """Wait for the disk after each image, so that a power failure loses nothing."""
     allow_mixed: bool = False
-    """Take servers with different models."""
+    """Accept servers with different models."""
     check: ImageCheck | None = find_artifacts
-    """Finds spoiled images (black, uniform, rainbow noise), which count as failed tries; None keeps all."""
+    """Finds unusable images (black, uniform, rainbow noise), which count as failed tries; None keeps all."""
     masks: Path | None = None
-    """Folder of masks (`sdclient mask`): images are repainted inside them, and are their source elsewhere."""
+    """Folder of masks (`sdclient mask`): images are repainted inside them and equal their source outside."""
     unmasked: Unmasked = "refuse"
-    """With masks, what to do about sources that have none."""
+    """With masks: what to do with sources that have none."""
 
 
 INPAINTING_NAMES = ("inpaint_fill", "inpaint_area", "inpaint_padding", "mask_blur")
-"""Settings that mean something only where a source has a mask."""
+"""Settings that apply only to sources with a mask."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inpainting:
-    """What an image is repainted with inside its mask.
-
-    All but the last mean what the field of the same name in `GenerationSettings` means.
-    """
+    """How an image is repainted inside its mask; fields as in `GenerationSettings`."""
 
     inpaint_fill: InpaintFill
     inpaint_area: InpaintArea
     inpaint_padding: int
     mask_blur: int
     mask_sha256: str
-    """Of the mask file's bytes: another mask makes another image."""
+    """Of the mask file's bytes: another mask gives another image."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageParameters:
-    """Plain values that change pixels; images of one source with equal parameters can share a request.
+    """Values that change pixels; fields as in `GenerationSettings`.
 
-    Each means what the field of the same name in `GenerationSettings` means.
+    Images of one source with equal parameters can share a request.
     """
 
     denoising_strength: float
@@ -157,24 +154,24 @@ class ImageParameters:
     steps: int
     cfg_scale: float
     prompt: str
-    """Ready to send: placeholders and wildcards are filled in."""
+    """As it is sent: placeholders and wildcards are filled in."""
     negative_prompt: str
     native_px: int | None
-    """None: the model's own, by its name."""
+    """None: guessed by the model's name."""
     inpainting: Inpainting | None = None
-    """None: the whole picture is made anew."""
+    """None: the whole image is generated anew."""
 
 
 SettingSpec: TypeAlias = "float | int | str | tuple[str, ...] | Choice | Range | None"
-"""A plain value, several, or what one is drawn from."""
+"""A plain value, several values, or what a value is drawn from."""
 
 RUN_NAMES = ("seed", "batch_size")
-"""Settings of the whole run, which no class or source can have of its own."""
+"""Settings of the whole run; they cannot differ by class or source."""
 DRAWN_NAMES = ("denoising_strength", "cfg_scale")
-"""Settings that may be a list or a range."""
+"""Settings whose value may be drawn from a list or a range."""
 PROMPT_NAMES = ("prompt", "negative_prompt")
 IMAGE_NAMES = tuple(name for name in GenerationSettings.model_fields if name not in RUN_NAMES)
-"""Settings that a class or a source may have of its own."""
+"""Settings that may differ by class or source."""
 
 _SHOWN_NAMES = 12
 _EXPECTED = {
@@ -199,10 +196,10 @@ _EXPECTED = {
 def parse_assignment(text: str) -> tuple[str, SettingSpec]:
     """Read "name=value", as after --set: a value, a list "0.2,0.25,0.3" or a range "0.2:0.3".
 
-    Dashes in the name stand for underscores; prompts are taken as they are, commas and all.
+    Dashes in the name are read as underscores; commas in prompts stay.
 
     Raises:
-        SettingsError: no "=", no such setting, or a value that cannot be.
+        SettingsError: no "=", an unknown setting, or an invalid value.
     """
     name, equals, value = text.partition("=")
     name = name.strip().replace("-", "_")
@@ -213,15 +210,15 @@ def parse_assignment(text: str) -> tuple[str, SettingSpec]:
 
 
 def read_section(values: Mapping[str, Any], where: str, allowed: Sequence[str]) -> dict[str, SettingSpec]:
-    """The settings of one section.
+    """Read the settings of one section.
 
     Args:
         values: by name, as the user wrote them.
         where: file and section, for messages.
-        allowed: the names that may stand there.
+        allowed: names that this section may have.
 
     Raises:
-        SettingsError: names the first at fault, what was found and what was expected.
+        SettingsError: names the first invalid one, what was found and what was expected.
     """
     for name in values:
         if name not in allowed:
@@ -230,13 +227,13 @@ def read_section(values: Mapping[str, Any], where: str, allowed: Sequence[str]) 
 
 
 def parse_value(name: str, value: object, where: str) -> SettingSpec:
-    """One setting's value, of its own type.
+    """One setting's value in its type.
 
     Raises:
-        SettingsError: it cannot be; says what was expected.
+        SettingsError: an invalid value; says what was expected.
     """
     if isinstance(value, (Choice, Range)):
-        value = written(value)
+        value = to_plain(value)
     if name in DRAWN_NAMES:
         if isinstance(value, str):
             value = _split(value)
@@ -250,8 +247,8 @@ def parse_value(name: str, value: object, where: str) -> SettingSpec:
     return plain
 
 
-def written(spec: SettingSpec) -> Any:
-    """A setting as it stands in JSON or TOML: a plain value, a list, or {"min": ..., "max": ...}."""
+def to_plain(spec: SettingSpec) -> Any:
+    """A setting as in JSON or TOML: a plain value, a list, or {"min": ..., "max": ...}."""
     if isinstance(spec, Choice):
         return list(spec.values)
     if isinstance(spec, Range):
@@ -260,7 +257,7 @@ def written(spec: SettingSpec) -> Any:
 
 
 def suggest_names(name: str, known: Sequence[str]) -> str:
-    """Words to put after "there is no such name": the near ones, or those there are."""
+    """The end of a message about an unknown name: similar names, or the known ones."""
     if not known:
         return "there are none"
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
@@ -271,7 +268,7 @@ def suggest_names(name: str, known: Sequence[str]) -> str:
 
 
 def _split(text: str) -> object:
-    """The text of a list or a range in the form that a TOML array or table gives."""
+    """A list or a range in text form, as the value that TOML would give."""
     if ":" in text:
         low, _, high = text.partition(":")
         return {"min": low.strip(), "max": high.strip()}
@@ -293,8 +290,8 @@ def _range(name: str, value: Mapping[Any, Any], where: str) -> Range:
 
 
 def _plain(name: str, value: object, where: str) -> Any:
-    """A value that `GenerationSettings` takes for this field, of that field's type (hence Any)."""
-    if isinstance(value, bool):  # which pydantic would take for 0 or 1
+    """The value that `GenerationSettings` reads for this field, in that field's type (hence Any)."""
+    if isinstance(value, bool):  # pydantic would read it as 0 or 1
         _refuse_value(name, value, where)
     try:
         plain = getattr(GenerationSettings.model_validate({name: value}), name)

@@ -1,16 +1,15 @@
-"""Which denoising strength suits a source.
+"""Learns which denoising strength suits a source.
 
-Two limits are assumed for each source: below one of them an image is too alike, above the other it is unreal. What is
-known of a limit is a probability over a grid. Each judged image multiplies it by the chance of what was seen, a
-logistic curve of the distance between strength and limit:
+The model assumes two limits for each source: with a strength below the first an image is too alike (like the source),
+above the second it is unreal. The belief about a limit is a probability over a grid. Each judged image multiplies it by
+the likelihood of its verdict, a logistic function of the distance between strength and limit:
 
     P(too alike | s, a) = e + (1 - 2 e) / (1 + exp((s - a) / t))        falls with the strength s
     P(unreal    | s, b) = e + (1 - 2 e) / (1 + exp((b - s) / t))        rises with it
 
-so an image that is too alike moves the belief about a up, one that is unreal moves b down, and one that is accepted
-moves both the other way. Images of the other sources of a class count too, each for a fraction of an own one: a new
-source starts where its class stands. The strength to use is the one with the largest P(not too alike) P(not unreal)
-under both beliefs.
+So an image that is too alike moves a up, an unreal one moves b down, and an accepted one moves both the other way.
+Images of other sources of the class count with a smaller weight, so a new source starts with the experience of its
+class. The strength to use is the one with the largest P(not too alike) P(not unreal) under both beliefs.
 """
 
 from __future__ import annotations
@@ -26,27 +25,27 @@ from ..sources.source import Source
 from .run_file import RunSpec
 
 _WIDTH = 0.025
-"""t: over how much strength the chance of a rejection goes from a quarter to three quarters, halved."""
-_CHANCE = 0.04
-"""e: a filter errs with this probability however far the limit is."""
+"""t: width of the logistic function, in units of strength."""
+_ERROR_RATE = 0.04
+"""e: probability of a wrong verdict, however far away the limit is."""
 _SIBLINGS_WEIGHT = 0.25
-"""What an image of another source of the class counts."""
+"""Weight of an image of another source of the class."""
 _BEYOND = 0.1
-"""How far outside of the range a limit may lie."""
+"""How far outside of the range a limit may be."""
 _GRID_STEP = 0.0125
 _STRENGTH_DIGITS = 2
 
 
 @dataclass(frozen=True)
 class StrengthRange:
-    """Where strengths may be chosen, and where to begin."""
+    """The range of strengths to choose from, and the first one to use."""
 
     low: float
     high: float
     start: float
 
     def __post_init__(self) -> None:
-        """Refuse what is no range.
+        """Check the range.
 
         Raises:
             SettingsError: says what was expected.
@@ -67,7 +66,7 @@ class StrengthRange:
 
         Args:
             text: as a user writes it.
-            start: where to begin; None is the middle.
+            start: the first strength; None for the middle.
 
         Raises:
             SettingsError: not two numbers, or no range.
@@ -80,7 +79,7 @@ class StrengthRange:
 
     @property
     def strengths(self) -> tuple[float, ...]:
-        """The strengths to choose from: both ends, the start, and every hundredth between."""
+        """The strengths to choose from: both ends, the start, and every hundredth in between."""
         scale = 10**_STRENGTH_DIGITS
         inner = (n / scale for n in range(math.ceil(self.low * scale), math.floor(self.high * scale) + 1))
         return tuple(sorted({self.low, self.start, self.high, *inner}))
@@ -88,7 +87,7 @@ class StrengthRange:
 
 @dataclass(frozen=True)
 class Expectation:
-    """What a strength promises for a source."""
+    """The best strength for a source, and its expected success."""
 
     strength: float
     acceptance: float
@@ -97,81 +96,78 @@ class Expectation:
 
 @dataclass
 class _Belief:
-    """Logarithms of what the images seen say of both limits, for each place of the grid."""
+    """Log-likelihood of both limits, at each point of the grid."""
 
     too_alike: list[float]
     unreal: list[float]
 
     def add(self, other: _Belief, weight: float = 1.0) -> None:
-        for own, foreign in ((self.too_alike, other.too_alike), (self.unreal, other.unreal)):
-            for place, value in enumerate(foreign):
-                own[place] += weight * value
+        for own, added in ((self.too_alike, other.too_alike), (self.unreal, other.unreal)):
+            for point, value in enumerate(added):
+                own[point] += weight * value
 
 
 @dataclass
 class StrengthLearner:
-    """Learns from judged images which strength to use for which source."""
+    """Learns from judged images which strength to use for each source."""
 
     range: StrengthRange
     _classes: dict[str, _Belief] = field(default_factory=dict)
     _sources: dict[tuple[str, str], _Belief] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Lay the grid; its middle is the start, so that the start is the first choice."""
+        """Create the grid; its middle is the start, so that without any images the start is the best choice."""
         reach = max(self.range.high - self.range.start, self.range.start - self.range.low) + _BEYOND
-        places = math.ceil(round(reach / _GRID_STEP, 6))
-        self._grid = [self.range.start + place * _GRID_STEP for place in range(-places, places + 1)]
+        points = math.ceil(round(reach / _GRID_STEP, 6))
+        self._grid = [self.range.start + point * _GRID_STEP for point in range(-points, points + 1)]
         self._choices = self.range.strengths
-        # For each strength and limit; a limit for "unreal" mirrors one for "too alike".
-        self._below = {s: [_chance(limit - s) for limit in self._grid] for s in self._choices}
+        # Strength -> probability of "too alike" for each limit; "unreal" is its mirror image.
+        self._alike_at = {s: [_rejection_probability(limit - s) for limit in self._grid] for s in self._choices}
 
     def observe(self, class_name: str, source: str, strength: float, *, too_alike: bool, unreal: bool) -> None:
-        """Take in one judged image.
+        """Learn from one judged image; it is accepted if it is neither too alike nor unreal.
 
         Args:
             class_name: its class.
-            source: the source it was made from, by a name that is unique within the class.
-            strength: what it was made with; need not be one of the range's.
-            too_alike: it was rejected for being too alike.
-            unreal: it was rejected for being unreal; an image may be both, and is accepted when it is neither.
+            source: name of its source, unique within the class.
+            strength: the strength it was made with; may be outside of the range.
+            too_alike: it was rejected because it is too alike.
+            unreal: it was rejected because it is unreal.
         """
-        news = _Belief(
-            [math.log(_outcome(_chance(limit - strength), too_alike)) for limit in self._grid],
-            [math.log(_outcome(_chance(strength - limit), unreal)) for limit in self._grid],
+        likelihood = _Belief(
+            [math.log(_likelihood(_rejection_probability(limit - strength), too_alike)) for limit in self._grid],
+            [math.log(_likelihood(_rejection_probability(strength - limit), unreal)) for limit in self._grid],
         )
-        self._sources.setdefault((class_name, source), self._nothing()).add(news)
-        self._classes.setdefault(class_name, self._nothing()).add(news)
+        self._sources.setdefault((class_name, source), self._nothing()).add(likelihood)
+        self._classes.setdefault(class_name, self._nothing()).add(likelihood)
 
     def expect(self, class_name: str, source: str) -> Expectation:
-        """The best strength for a source as far as is known; of equal ones the nearest to the start."""
+        """The best strength for a source by what is known; among equal ones the nearest to the start."""
         known = self._nothing()
         known.add(self._classes.get(class_name, self._nothing()), _SIBLINGS_WEIGHT)
-        # The class's images hold the source's own, which count in full.
+        # The class's images include the source's own; together these count in full.
         known.add(self._sources.get((class_name, source), self._nothing()), 1 - _SIBLINGS_WEIGHT)
         limits_alike, limits_unreal = _normalised(known.too_alike), _normalised(known.unreal)
         best = Expectation(self.range.start, -1.0)
         for strength in sorted(self._choices, key=lambda choice: abs(choice - self.range.start)):
-            alike = self._below[strength]
-            differs = 1 - sum(chance * weight for chance, weight in zip(alike, limits_alike, strict=True))
-            real = sum(chance * weight for chance, weight in zip(alike, limits_unreal, strict=True))
+            alike = self._alike_at[strength]
+            differs = 1 - sum(p * weight for p, weight in zip(alike, limits_alike, strict=True))
+            real = sum(p * weight for p, weight in zip(alike, limits_unreal, strict=True))
             if differs * real > best.acceptance + 1e-12:
                 best = Expectation(strength, differs * real)
         return best
 
-    def _zeros(self) -> list[float]:
-        return [0.0] * len(self._grid)
-
     def _nothing(self) -> _Belief:
-        return _Belief(self._zeros(), self._zeros())
+        return _Belief([0.0] * len(self._grid), [0.0] * len(self._grid))
 
 
-def _chance(distance: float) -> float:
-    """Probability of a rejection at this distance beyond the limit, from `_CHANCE` to 1 - `_CHANCE`."""
-    return _CHANCE + (1 - 2 * _CHANCE) / (1 + math.exp(-distance / _WIDTH))
+def _rejection_probability(distance: float) -> float:
+    """Probability of a rejection at this distance beyond the limit."""
+    return _ERROR_RATE + (1 - 2 * _ERROR_RATE) / (1 + math.exp(-distance / _WIDTH))
 
 
-def _outcome(chance: float, happened: bool) -> float:
-    return chance if happened else 1 - chance
+def _likelihood(probability: float, happened: bool) -> float:
+    return probability if happened else 1 - probability
 
 
 def _normalised(logarithms: Sequence[float]) -> list[float]:
@@ -185,24 +181,24 @@ _NAME = "denoising_strength"
 
 
 class StrengthPolicy(Protocol):
-    """Says which strength to use, and hears how images made with it were judged."""
+    """Decides which strength to use, and is told how the images were judged."""
 
     def expect(self, class_name: str, source: str) -> Expectation:
-        """The strength for a source's next image, and what it promises."""
+        """The strength for a source's next image, and its expected success."""
 
     def observe(self, class_name: str, source: str, strength: float, *, too_alike: bool, unreal: bool) -> None:
-        """One image was judged."""
+        """Learn from one judged image."""
 
 
 class AdaptiveStrength:
-    """A learner for each class.
+    """A `StrengthPolicy` that learns; one learner for each class.
 
     Args:
-        spec: the run's settings; a class whose strength is a range is searched within it, from its middle on; one
-            whose strength is a number begins there.
-        sources: those that images may be made from.
-        low: the least strength, for classes that have no range of their own.
-        high: the largest.
+        spec: the run's settings. If a class's strength is a range, strengths are chosen within it, beginning in its
+            middle; if it is a number, they begin with it.
+        sources: all sources of the run.
+        low: lowest strength of classes without a range of their own.
+        high: highest strength of these classes.
 
     Raises:
         SettingsError: a list of strengths, a strength outside of low and high, or one for a single source.
@@ -220,11 +216,11 @@ class AdaptiveStrength:
                 self._learners[source.class_name] = StrengthLearner(_range(spec, source, low, high))
 
     def expect(self, class_name: str, source: str) -> Expectation:
-        """The strength for a source's next image, and what it promises."""
+        """See `StrengthPolicy`."""
         return self._learners[class_name].expect(class_name, source)
 
     def observe(self, class_name: str, source: str, strength: float, *, too_alike: bool, unreal: bool) -> None:
-        """One image was judged."""
+        """See `StrengthPolicy`."""
         self._learners[class_name].observe(class_name, source, strength, too_alike=too_alike, unreal=unreal)
 
 

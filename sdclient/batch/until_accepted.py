@@ -1,4 +1,4 @@
-"""Makes, judges and makes again until enough is accepted."""
+"""Makes images, judges them, and makes more until enough are accepted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..curate.reasons import JudgedImage
 from ..manifest.database import ImageRecord, Manifest
 from ..manifest.progress import EarlierImages, SourceKey
 from ..sources.source import Source
-from .acceptance import LEARNED_KEY, ClassOutcome, Quotas, as_json, learned
+from .acceptance import LEARNED_KEY, ClassOutcome, Quotas, class_outcomes, outcomes_as_json
 from .jobs import Job, PlannedImage, plan_images
 from .run_file import RunSpec
 from .runner import BatchRunner, JobSourceContext
@@ -24,25 +24,27 @@ from .settings import ImageParameters
 from .strength import StrengthPolicy
 
 ImageJudge = Callable[[], Iterable[JudgedImage]]
-"""Judges every image of the output, those that came since the last call too."""
-
+"""Gives the verdict on every image of the output, new ones included."""
 
 OpenJudge = Callable[[Path, Manifest], ImageJudge]
-"""Makes the judge of an output, whose manifest is open for writing."""
+"""(output, its manifest open for writing) -> judge."""
+
+MakeImages = Callable[[Source, int, int, float], Sequence[PlannedImage]]
+"""(source, number of the first image, number of the last, strength) -> the images."""
 
 
 class AcceptanceLoop:
-    """Runs until each class has its planned number of accepted images, or its budget ends.
+    """Runs until each class has its planned number of accepted images, or its budget is used up.
 
     Args:
-        runner: asks the servers; best without a check of its own, so that every image is judged in one place.
+        runner: makes the images; use it without a check of its own, so that the judge alone rejects images.
         output: the runner's output folder.
         spec: the runner's settings.
         owed: accepted images wanted of each source.
-        strengths: which strength suits a source.
-        parameters: what decides the strengths, kept with the output: another run with others is refused.
-        budget: images to make at most, for each planned one of a class.
-        open_judge: makes the judge.
+        strengths: decides the strength of each image.
+        parameters: what the strengths depend on; stored with the output, and a run with others is refused.
+        budget: maximum number of images to make for each planned one of a class.
+        open_judge: creates the judge.
     """
 
     def __init__(
@@ -69,26 +71,26 @@ class AcceptanceLoop:
 
     @property
     def planned(self) -> int:
-        """Accepted images wanted of all classes together; known once a run has begun."""
+        """Accepted images wanted of all classes; 0 before the run begins."""
         return sum(one.planned for one in self._quotas.classes())
 
     @property
     def accepted(self) -> int:
-        """Those that are accepted by now, no more of a class than are planned."""
+        """Images accepted so far; of a class at most as many as are planned."""
         return sum(min(one.accepted, one.planned) for one in self._quotas.classes())
 
-    def learned(self) -> list[ClassOutcome]:
-        """How far each class is by now."""
-        return learned(self._quotas, self._strengths)
+    def outcomes(self) -> list[ClassOutcome]:
+        """The outcome of each class so far."""
+        return class_outcomes(self._quotas, self._strengths)
 
     def run(self, *, on_start: Callable[[], object] | None = None) -> Iterator[ImageRecord]:
-        """Yields each image made, accepted or not, once it is in place and judged.
+        """Yields each image, accepted or not, when it is written and judged.
 
         Args:
-            on_start: called once what the output holds already has been judged.
+            on_start: called when the images of earlier runs have been judged.
 
         Raises:
-            As `BatchRunner.run`, and what the judge raises.
+            As `BatchRunner.run`, and errors of the judge.
         """
 
         def open_job_source(start: JobSourceContext) -> AcceptanceJobs:
@@ -103,7 +105,7 @@ class AcceptanceLoop:
             self._owed,
             open_job_source,
             parameters={"until_accepted": self._parameters},
-            on_end=lambda store: store.manifest.set_run({LEARNED_KEY: as_json(self.learned())}),
+            on_end=lambda store: store.manifest.set_run({LEARNED_KEY: outcomes_as_json(self.outcomes())}),
         )
 
     def _job_source(self, start: JobSourceContext) -> AcceptanceJobs:
@@ -139,21 +141,17 @@ class AcceptanceLoop:
         )
 
 
-MakeImages = Callable[[Source, int, int, float], Sequence[PlannedImage]]
-"""(source, number of the first image, number of the last, strength) -> the images."""
-
-
 class AcceptanceJobs:
-    """A job source that asks for an image only while one is missing, with the strength its source has shown to need.
+    """A job source that makes images only while some are missing, each with the best strength known for its source.
 
     Args:
-        sources: those that owe images.
-        quotas: what they owe; tallied by this object.
-        strengths: which strength suits a source.
-        history: what the output holds already.
-        judge: the filters, and a person's decisions before them.
+        sources: sources of the images.
+        quotas: accepted images that they still need; counted by this object.
+        strengths: decides the strength of each image.
+        earlier: the images of earlier runs.
+        judge: gives the verdicts; a person's decision takes precedence over the filters.
         make_images: plans images.
-        batch_size: images in one request.
+        batch_size: maximum number of images in one request.
     """
 
     def __init__(
@@ -161,7 +159,7 @@ class AcceptanceJobs:
         sources: Iterable[Source],
         quotas: Quotas,
         strengths: StrengthPolicy,
-        history: EarlierImages,
+        earlier: EarlierImages,
         judge: ImageJudge,
         make_images: MakeImages,
         *,
@@ -173,18 +171,19 @@ class AcceptanceJobs:
         self._judge = judge
         self._make_images = make_images
         self._batch_size = batch_size
-        self._last_k = Counter(history.last_k)
-        self._strength_of = dict(history.strengths)
-        self._observed: set[str] = set()
-        # The threads that ask the servers take jobs while the one that writes hears of results.
+        # Guards quotas, strengths and the fields below: sending threads call `next_job` while the thread that writes
+        # reports results. A crash loses nothing: the next start judges the images of the output anew.
         self._deciding = threading.Lock()
-        for key, count in history.failed.items():
+        self._last_k = Counter(earlier.last_k)
+        self._strength_of = dict(earlier.strengths)
+        self._observed: set[str] = set()
+        for key, count in earlier.failed.items():
             if key in self._sources:
                 quotas.tally(*key).failed = count
-        self._hear()
+        self._judge_all()
 
     def next_job(self) -> Job | None:
-        """The next images of one source, as many as share a request."""
+        """See `JobSource`."""
         with self._deciding:
             found = self.quotas.next(self._acceptance, self._batch_size)
             if found is None:
@@ -200,11 +199,11 @@ class AcceptanceJobs:
             return Job(tuple(images))
 
     def saved(self, records: Sequence[ImageRecord]) -> None:
-        """Have them judged, and learn from it."""
-        self._hear(records)
+        """Judge the images, and learn from the verdicts."""
+        self._judge_all(records)
 
     def failed(self, images: Sequence[PlannedImage]) -> None:
-        """They count as tries."""
+        """Count the images as tries."""
         with self._deciding:
             for image in images:
                 tally = self.quotas.tally(image.source.class_name, image.source.name)
@@ -214,12 +213,12 @@ class AcceptanceJobs:
     def _acceptance(self, class_name: str, source: str) -> float:
         return self.strengths.expect(class_name, source).acceptance
 
-    def _hear(self, arrived: Sequence[ImageRecord] = ()) -> None:
-        """Tally all verdicts anew, for those on former images may have changed with the ones that came since."""
+    def _judge_all(self, arrived: Sequence[ImageRecord] = ()) -> None:
+        """Count all verdicts anew: new images and a person's decisions may change those on earlier images."""
         judged = list(self._judge())
         accepted: Counter[SourceKey] = Counter()
         rejected: Counter[SourceKey] = Counter()
-        with self._deciding:  # in one step, or an image would be neither on its way nor judged, and be asked for again
+        with self._deciding:  # in one step: between the two, an image would look missing and be made again
             for record in arrived:
                 self.quotas.tally(record.class_name, PurePosixPath(record.source).name).in_flight -= 1
             for one in judged:
@@ -235,7 +234,7 @@ class AcceptanceJobs:
                 tally.rejected = rejected[tally.class_name, tally.source]
 
     def _learn(self, one: JudgedImage, key: SourceKey) -> None:
-        # A person who rejects what no filter does leaves open in which direction.
+        # A person's rejection of an image that passes all filters says nothing about its strength.
         if one.is_accepted or one.is_too_alike or one.is_unreal:
             self.strengths.observe(
                 *key,
@@ -246,15 +245,15 @@ class AcceptanceJobs:
 
 
 def open_filters(output: Path, manifest: Manifest) -> ImageJudge:
-    """A judge with the usual limits, which come from the output's own sources.
+    """A judge that uses the curation filters with their default limits, learnt from the output's own sources.
 
     Args:
         output: the folder.
         manifest: its manifest, open for writing.
 
     Raises:
-        MissingExtra: the filters' extra is not installed.
-        SourceError: a source, from which the limits come, cannot be read.
+        MissingExtra: the extra of the filters is not installed.
+        SourceError: a source that the limits are learnt from cannot be read.
     """
     curator = Curator(output, manifest)
 

@@ -307,7 +307,7 @@ def _make(loop: AcceptanceLoop, runner: BatchRunner, servers: int, output: Path)
     """Run while it is shown; gives the summary."""
     from rich.console import Console
 
-    from ..batch.acceptance import as_json
+    from ..batch.acceptance import outcomes_as_json
 
     made = shown = 0
     engines: set[str] = set()
@@ -328,7 +328,7 @@ def _make(loop: AcceptanceLoop, runner: BatchRunner, servers: int, output: Path)
                 shown = accepted
     if runner.stopped.is_set():
         end_stopped(f"what was made is kept in {output}, {loop.accepted} images are accepted")
-    classes = loop.learned()
+    classes = loop.outcomes()
     return {
         "output": str(output),
         "planned": loop.planned,
@@ -336,14 +336,14 @@ def _make(loop: AcceptanceLoop, runner: BatchRunner, servers: int, output: Path)
         "made": made,
         "failed": sum(one.failed for one in classes),
         "is_complete": all(one.is_complete for one in classes),
-        "classes": as_json(classes),
+        "classes": outcomes_as_json(classes),
         "engines": sorted(engines),
     }
 
 
 def _show(out: Output, loop: AcceptanceLoop, summary: dict[str, Any]) -> None:
     """What became of each class, the sources that gave nothing, and what to do about classes that fall short."""
-    classes = loop.learned()
+    classes = loop.outcomes()
     rows = []
     for one in classes:
         low, high = one.strengths

@@ -1,18 +1,17 @@
-"""Is a result black, of one colour, or rainbow noise? Pillow alone.
+"""Finds unusable results: black, of one colour, or rainbow noise. Needs Pillow alone.
 
-The noise score compares the detail of picture and source by scale (`detail`), in levels of 0-255:
+The noise score compares the detail of image and source, in levels of 0-255. An image is split into bands, each twice as
+coarse as the one before; the detail of a band is what averaging over 2 x 2 px loses. Its absolute value is averaged
+over 8 x 8 tiles. In a large image, evenly spaced rows are measured instead of all.
 
-chroma   detail of Cb and Cr in the middle one of the tiles, along the direction of colour that shows least of it.
-         Noise is everywhere and of all colours; real colour changes at some edges, from one colour to another.
-luma     detail of Y in the quietest quarter of the tiles, in the finest bands alone: noise leaves nothing flat.
+chroma   detail of Cb and Cr in the median tile, along the direction of colour with the least detail. Noise is
+         everywhere and in all colours; real colour changes at some edges, from one colour to another.
+luma     detail of Y in the quietest quarter of the tiles, in the finest bands only: noise leaves nothing flat.
 
-What goes beyond a tolerated multiple of the source's own is excess; independent noise adds up by squares, so the excess
-is the root of their difference, less a margin. The root of its summed squares over the bands, divided by the excess
-that is worth a score of a half, gives x for chroma and for luma; the score is x / (1 + x) of their sum. The constants
-were chosen by `bench/spoiled_pictures.py`; docs/probe.md has its table.
-
-A picture is split into bands, each twice as coarse as the one before (what averaging 2 x 2 px loses). The absolute
-detail is averaged over 8 x 8 tiles; of a large picture some rows, spread evenly, stand for all. Pure; Pillow alone.
+Detail beyond a tolerated multiple of the source's own is excess. The squares of independent noise add up, so the excess
+is the root of the difference of squares, less a margin. The root of its summed squares over the bands, divided by the
+excess that gives a score of 0.5, is x, for chroma and for luma; the score is x / (1 + x) of their sum. The constants
+were chosen with `bench/spoiled_pictures.py`; docs/probe.md has its table.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ from typing import TypeAlias
 from PIL import Image, ImageChops
 
 LARGEST_BLACK_LEVEL = 10
-"""A picture without a pixel above this level (0-255) is black."""
+"""An image without a pixel above this level (0-255) is black."""
 LARGEST_UNIFORM_RANGE = 6
-"""A picture whose levels differ by no more than this in each of R, G and B has one colour."""
+"""An image whose levels differ by no more than this in each of R, G and B has one colour."""
 
 _FEW_PX = 64
 _SPECK_RATE = 0.0015
-"""Share of the darkest and of the brightest pixels of a source that a result may lose without being spoiled."""
+"""Share of the darkest and of the brightest pixels of a source that are ignored when the source itself is flat."""
 
 
 CHROMA_BANDS = 6
@@ -45,47 +44,47 @@ class ChromaDetail:
     """Detail of colour in one band."""
 
     levels: float
-    """Along the one of four directions in the plane of Cb and Cr that shows least of it."""
+    """Along the one of four directions in the plane of Cb and Cr with the least detail."""
     direction: int
-    """Which that is."""
+    """Index of this direction in `_DIRECTIONS`."""
 
 
 @dataclass(frozen=True)
 class Detail:
-    """Detail by band, fine to coarse."""
+    """Detail of each band, fine to coarse, in levels of 0-255."""
 
     chroma: tuple[ChromaDetail, ...]
-    """Of the middle one of the tiles."""
+    """Of the median tile."""
     luma: tuple[float, ...]
-    """Of Y, in levels of 0-255, in the quietest quarter of the tiles."""
+    """Of the tile at the lower quartile."""
 
 
 _UNKNOWN_SOURCE = Detail((ChromaDetail(1.5, 0),) * CHROMA_BANDS, ())
-"""Taken for the source's own detail where there is no source to look at."""
+"""Assumed for the source if there is none."""
 
 
 @dataclass(frozen=True)
 class ArtifactLimits:
-    """From where on a picture counts as spoiled."""
+    """The limit above which an image is rejected."""
 
     noise_score: float = 0.5
-    """Highest noise score that passes; 1 lets every noise pass."""
+    """Highest noise score that passes; 1 accepts any noise."""
 
 
 @dataclass(frozen=True)
 class ArtifactScores:
-    """What was found in one picture."""
+    """Measurements of one image."""
 
     noise_score: float
-    """From 0 (no more noise than the source) to below 1; noise is plain to see at 0.5, and all there is at 0.9."""
+    """From 0 (no more noise than the source) to below 1; at 0.5 noise is clearly visible, at 0.9 it is all there is."""
     is_black: bool
-    """No pixel is above `LARGEST_BLACK_LEVEL`, though the source has some."""
+    """No pixel is above `LARGEST_BLACK_LEVEL`, but the source has such pixels."""
     is_uniform: bool
-    """One colour only, though the source has more."""
+    """One colour only, but the source has more."""
     luma_score: float = 0.0
-    """The part of the noise score that is grey noise, from 0 to below 1."""
+    """The score of grey noise alone."""
     chroma_score: float = 0.0
-    """The part that is noise of colour, from 0 to below 1."""
+    """The score of colour noise alone."""
 
 
 @dataclass(frozen=True)
@@ -94,14 +93,14 @@ class _Tolerance:
     """Multiple of the source's own detail that passes."""
     margin_levels: float
     half_levels: float
-    """The excess that is worth a score of a half."""
+    """The excess that gives a score of 0.5."""
 
     def tolerated(self, own: float) -> float:
-        """The most detail that is no excess, where the source has so much."""
+        """The most detail without excess, for a source with this detail."""
         return math.hypot(self.ratio * own, self.margin_levels)
 
     def excess(self, found: Sequence[float], own: Sequence[float]) -> float:
-        """Excess over all bands, 1 where it is worth a half."""
+        """Excess over all bands; 1 gives a score of 0.5."""
         beyond = (math.sqrt(max(0.0, a**2 - (self.ratio * b) ** 2)) for a, b in zip(found, own, strict=False))
         return math.hypot(*(max(0.0, levels - self.margin_levels) for levels in beyond)) / self.half_levels
 
@@ -121,7 +120,11 @@ None as the result: nothing is wrong. Outside of the box the image equals its so
 
 
 class _LastSources:
-    """Detail of the last sources asked about, for as long as these are alive."""
+    """Cache of the detail of the last sources; weak references, so that it keeps no image alive.
+
+    Threads share it without a lock: appending to a deque is one operation, and the search works on a copy. At worst a
+    source is measured twice.
+    """
 
     def __init__(self) -> None:
         self._kept: deque[tuple[weakref.ref[Image.Image], PixelBox, Detail]] = deque(maxlen=8)
@@ -140,82 +143,85 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 _LUMA_BANDS = 3
 _LEAST_LUMA_CELLS = 48
-"""A band counts for luma when so many of its cells fit across the picture; coarser ones hold real structure."""
+"""A band counts for luma if at least so many of its cells fit across the image; coarser bands show real structure."""
 _TILES = 8
 _CHROMA_TILE = 0.5
 _LUMA_TILE = 0.25
 _LEAST_SIDE_PX = 8
 _LARGEST_MEAN_SIDE_PX = 640
 _SAMPLED_PX = 2**13
-"""So many pixels of a band are looked at, or all where it has fewer: means over tiles need no more."""
+"""About so many pixels of a band are measured; this is enough for means over tiles."""
 _LEAST_ROWS = 16
 _GAIN = 4
-"""Absolute detail is stored in 8 bits; multiplied by this, a tile's mean keeps a quarter level."""
+"""Factor for absolute detail, which is stored in 8 bits: so a tile's mean is exact to a quarter level."""
 _AMPLIFY = [min(255, _GAIN * min(level, 256 - level)) for level in range(256)]
-"""Signed detail, kept modulo 256, to its absolute value times the gain."""
+"""Table from signed detail, modulo 256, to its absolute value times the gain."""
 _DIRECTIONS: tuple[tuple[Callable[[Image.Image, Image.Image], Image.Image], float], ...] = (
     (lambda cb, cr: cb, 1.0),
     (lambda cb, cr: cr, 1.0),
     (ImageChops.add_modulo, math.sqrt(2)),
     (ImageChops.subtract_modulo, math.sqrt(2)),
 )
-"""How to combine Cb and Cr, and by how much that lengthens them."""
+"""(how to combine Cb and Cr, by how much that scales them), one for each direction."""
 
 
 def measure_detail(rgb: Image.Image, enough: Sequence[ChromaDetail] = ()) -> Detail:
-    """The detail of a picture.
+    """The detail of an image.
 
     Args:
-        rgb: the picture.
-        enough: by band, levels of chroma below which no lower ones need be looked for, and where to look first.
+        rgb: the image.
+        enough: for each band, the level of chroma at which the search ends, and the direction to begin with.
     """
     factor = math.ceil(math.sqrt(rgb.width * rgb.height) / _LARGEST_MEAN_SIDE_PX)
-    picture = rgb.reduce(factor) if factor > 1 else rgb
+    image = rgb.reduce(factor) if factor > 1 else rgb
     chroma: list[ChromaDetail] = []
     luma: list[float] = []
-    while len(chroma) < CHROMA_BANDS and min(picture.size) >= _LEAST_SIDE_PX:
-        if _rows(picture) == picture.height:  # of all of it, so that its reductions need not be converted again
-            picture = _ycbcr(picture)
-        coarse = picture.reduce(2)
-        y, cb, cr = _signed_detail(picture, coarse).split()
-        cells = min(picture.size) // 2
+    while len(chroma) < CHROMA_BANDS and min(image.size) >= _LEAST_SIDE_PX:
+        if _rows(image) == image.height:  # converted once; its reductions then need no conversion
+            image = _ycbcr(image)
+        coarse = image.reduce(2)
+        y, cb, cr = _signed_detail(image, coarse).split()
+        cells = min(image.size) // 2
         if len(luma) < _LUMA_BANDS and cells >= _LEAST_LUMA_CELLS:
             luma.append(_tile(y, _LUMA_TILE))
         band = len(chroma)
         chroma.append(_least_chroma(cb, cr, enough[band] if band < len(enough) else ChromaDetail(0.0, 0)))
-        picture = coarse
+        image = coarse
     return Detail(tuple(chroma), tuple(luma))
 
 
-def _rows(picture: Image.Image) -> int:
-    """How many rows of a picture are looked at."""
-    return min(picture.height, max(_LEAST_ROWS, _SAMPLED_PX // picture.width))
+def _rows(image: Image.Image) -> int:
+    """How many rows of an image are measured."""
+    return min(image.height, max(_LEAST_ROWS, _SAMPLED_PX // image.width))
 
 
-def _signed_detail(picture: Image.Image, coarse: Image.Image) -> Image.Image:
-    """Y, Cb and Cr less the mean of their cell of 2 x 2 px, modulo 256; of a large picture some rows, spread evenly.
+def _signed_detail(image: Image.Image, coarse: Image.Image) -> Image.Image:
+    """Y, Cb and Cr less the mean of their cell of 2 x 2 px, modulo 256; for the rows that are measured.
 
     Args:
-        picture: RGB or YCbCr.
+        image: RGB or YCbCr.
         coarse: the same, reduced by 2.
     """
-    (width, height), rows, half = picture.size, _rows(picture), picture.height / 2
+    (width, height), rows, half = image.size, _rows(image), image.height / 2
     if rows < height:
-        # The nearest of a row in one is the cell of the nearest row in the other.
-        picture = picture.resize((width, rows), Image.Resampling.NEAREST)
+        # NEAREST picks matching rows in both: the row in `coarse` is the cell of the row in `image`.
+        image = image.resize((width, rows), Image.Resampling.NEAREST)
         coarse = coarse.resize((coarse.width, rows), Image.Resampling.NEAREST, box=(0, 0, coarse.width, half))
         half = rows
-    # Halves, for a last cell may be cut off.
+    # Half sizes as floats: with an odd size, the last cell is cut off.
     mean = _ycbcr(coarse).resize((width, rows), Image.Resampling.NEAREST, box=(0, 0, width / 2, half))
-    return ImageChops.subtract_modulo(_ycbcr(picture), mean)
+    return ImageChops.subtract_modulo(_ycbcr(image), mean)
 
 
-def _ycbcr(picture: Image.Image) -> Image.Image:
-    return picture if picture.mode == "YCbCr" else picture.convert("YCbCr")
+def _ycbcr(image: Image.Image) -> Image.Image:
+    return image if image.mode == "YCbCr" else image.convert("YCbCr")
 
 
 def _least_chroma(cb: Image.Image, cr: Image.Image, enough: ChromaDetail) -> ChromaDetail:
-    """Colouring, from one colour to another, lies along a line and nearly vanishes across it; noise does not."""
+    """Detail along the direction with the least of it.
+
+    A change between two colours lies along a line and nearly vanishes across it; noise does not.
+    """
     least = ChromaDetail(math.inf, enough.direction)
     for number in sorted(range(len(_DIRECTIONS)), key=lambda number: number != enough.direction):
         combine, scale = _DIRECTIONS[number]
@@ -227,7 +233,7 @@ def _least_chroma(cb: Image.Image, cr: Image.Image, enough: ChromaDetail) -> Chr
 
 
 def _tile(band: Image.Image, share: float) -> float:
-    """Mean absolute detail of the tile that `share` of the tiles do not exceed."""
+    """The quantile `share` of the tiles' mean absolute detail."""
     tile = (max(1, band.width // _TILES), max(1, band.height // _TILES))
     means = sorted(band.point(_AMPLIFY).reduce(tile).tobytes())
     return means[math.ceil(share * len(means)) - 1] / _GAIN
@@ -239,19 +245,19 @@ _LAST_SOURCES = _LastSources()
 def measure_artifacts(
     image: Image.Image, source: Image.Image | None = None, *, source_detail: Detail | None = None
 ) -> ArtifactScores:
-    """Measure a generated picture against its source.
+    """Compare a generated image with its source.
 
     Args:
         image: as the server sent it, before it is brought back to the source's size and mode.
-        source: as it was sent to the server (`sizing.prepare`), of the same size. Without one, any black or
-            one-coloured picture is told, and noise by its colour alone, for grey noise may be a real texture.
-        source_detail: the source's, where it is known already.
+        source: as it was sent to the server (`fit_to_model`), of the same size. Without it, any black or one-coloured
+            image is reported, and noise is measured by colour alone, because grey noise may be a real texture.
+        source_detail: the source's detail, if it is known.
     """
     rgb = _as_rgb(image)
     source_rgb = None if source is None else _as_rgb(source)
     few = rgb.resize((_FEW_PX, _FEW_PX), Image.Resampling.NEAREST)
     is_black, is_uniform = _flatness(_extremes(few))
-    if is_black or is_uniform:  # what some pixels refute, all of them would
+    if is_black or is_uniform:  # a sample can only disprove it; so look at all pixels
         is_black, is_uniform = _flatness(_extremes(rgb))
     if source_rgb is not None and (is_black or is_uniform):
         source_is_black, source_is_uniform = _flatness(_extremes_without_specks(source_rgb))
@@ -260,52 +266,51 @@ def measure_artifacts(
     return ArtifactScores(_score(luma + chroma), is_black, is_uniform, _score(luma), _score(chroma))
 
 
-def rejection_reason(findings: ArtifactScores, limits: ArtifactLimits | None = None) -> str | None:
-    """Why a picture cannot be used, in a few words, or None when nothing is wrong with it."""
+def rejection_reason(scores: ArtifactScores, limits: ArtifactLimits | None = None) -> str | None:
+    """Why an image is rejected, in a few words; None if nothing is wrong."""
     limit = (limits or ArtifactLimits()).noise_score
-    if findings.is_black:
+    if scores.is_black:
         return "black picture"
-    if findings.is_uniform:
+    if scores.is_uniform:
         return "one colour only"
-    if findings.noise_score > limit:
-        return f"rainbow noise (score {findings.noise_score:.2f}, limit {limit:g})"
+    if scores.noise_score > limit:
+        return f"rainbow noise (score {scores.noise_score:.2f}, limit {limit:g})"
     return None
 
 
 def find_artifacts(image: Image.Image, source: Image.Image, changed: PixelBox | None = None) -> str | None:
-    """Why an image made from this source is not worth keeping, at the usual limits; None when nothing is wrong.
+    """Why an image made from this source is rejected, at the default limits; None if nothing is wrong.
 
-    A run asks about many images of one source one after the other: what was found in the last few sources is kept, so
-    the picture given as `source` must not be changed in place between two calls.
+    The detail of the last few sources is cached, so `source` must not be changed in place between two calls.
 
     Args:
         image: as the server sent it.
         source: as it was sent, of the same size.
-        changed: (left, top, right, bottom) of the part that was made anew, where the rest is the source: that part
-            alone is looked at, lest noise in it vanish among the rest. It may have one colour, as sound copper has.
+        changed: box of the part that was made anew, if the rest is the source. Only this part is measured: in the whole
+            image its noise would count too little. It may have one colour, like plain copper.
     """
     return rejection_reason(measure_changed_part(image, source, changed))
 
 
 def measure_changed_part(image: Image.Image, source: Image.Image, changed: PixelBox | None = None) -> ArtifactScores:
-    """What `find_artifacts` judges by; arguments as there."""
+    """The scores that `find_artifacts` decides by; arguments as there."""
     whole = (0, 0, *source.size)
     box = changed or whole
     detail = _LAST_SOURCES.detail_of(source, box)
     if box == whole:
         return measure_artifacts(image, source, source_detail=detail)
-    findings = measure_artifacts(image.crop(box), source.crop(box), source_detail=detail)
-    return replace(findings, is_uniform=False)
+    scores = measure_artifacts(image.crop(box), source.crop(box), source_detail=detail)
+    return replace(scores, is_uniform=False)
 
 
 def _flatness(extremes: Sequence[tuple[int, int]]) -> tuple[bool, bool]:
-    """Whether a picture with these lowest and highest levels is black, and whether it has one colour."""
+    """Whether an image with these lowest and highest levels is black, and whether it has one colour."""
     is_black = all(high <= LARGEST_BLACK_LEVEL for _, high in extremes)
     return is_black, all(high - low <= LARGEST_UNIFORM_RANGE for low, high in extremes)
 
 
 def _extremes(rgb: Image.Image) -> list[tuple[int, int]]:
-    # One band gives one pair, which Pillow's types leave open.
+    # One band gives one pair; Pillow's types do not say so.
     return [band.getextrema() for band in rgb.split()]  # type: ignore[misc]
 
 
@@ -320,9 +325,9 @@ def _first_beyond(specks: float, counts: Sequence[int]) -> int:
 
 
 def _excess(rgb: Image.Image, source: Image.Image | None, source_detail: Detail | None) -> tuple[float, float]:
-    """Excess of luma and of chroma, each 1 where it is worth a half."""
+    """Excess of luma and of chroma; 1 gives a score of 0.5."""
     own = source_detail or (_UNKNOWN_SOURCE if source is None else measure_detail(source))
-    # No more than the tolerated is as good as none, and in a good picture found at once.
+    # Detail below the tolerated level has no effect, so the search may stop there; in a good image it stops at once.
     enough = [ChromaDetail(_CHROMA.tolerated(band.levels), band.direction) for band in own.chroma]
     found = measure_detail(rgb, enough)
     luma = 0.0 if source is None else _LUMA.excess(found.luma, own.luma)

@@ -1,7 +1,7 @@
-"""Which images a plan means: seeds, keys, draws, files; which are there, which are missing.
+"""The images of a plan: their seeds, keys, drawn numbers and files; which are there and which are missing.
 
-A draw depends on the image's seed and the name of what is drawn, and on nothing else: not on order, subset, restart
-or server. It is a hash, so neighbouring seeds, which consecutive images have, give unrelated draws.
+A draw depends only on the image's seed and the name of what is drawn, not on order, selection, restart or server. It is
+a hash, so the neighbouring seeds of consecutive images give unrelated draws.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _BASES = 2**32 - MOST_IMAGES_PER_SOURCE
 
 
 def seed_base(run_seed: int, class_name: str, source_number: int) -> int:
-    """Seed of a source's first image, in [0, 2^32 - 10^6), so that a million more fit below 2^32.
+    """Seed of a source's first image, in [0, 2^32 - 10^6); seeds of a million further images fit below 2^32.
 
-    Consecutive images of a source have consecutive seeds, as the images of one batch do.
+    Consecutive images of a source have consecutive seeds, because a server gives these to the images of one batch.
     """
     text = json.dumps([run_seed, class_name, source_number], ensure_ascii=False)
     return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "big") % _BASES
@@ -37,13 +37,13 @@ def seed_base(run_seed: int, class_name: str, source_number: int) -> int:
 def image_key(source_sha256: str, parameters: Mapping[str, Any], seed: int) -> str:
     """Identity of an image: sha256 over the source's bytes, all parameters that change pixels, and the seed.
 
-    Never over the result: the same request gives bytes that differ by a level from time to time.
+    The result is not part of it: the same request can give pixels that differ by one level.
     """
     return image_keys(source_sha256, parameters)(seed)
 
 
 def image_keys(source_sha256: str, parameters: Mapping[str, Any]) -> Callable[[int], str]:
-    """`image_key` for many seeds: what comes before the seed is written out and hashed once."""
+    """`image_key` for many seeds: the text before the seed is hashed once."""
     text = json.dumps([source_sha256, dict(parameters)], ensure_ascii=False, sort_keys=True)
     before_seed = hashlib.sha256(f"{text[:-1]}, ".encode())
 
@@ -56,25 +56,25 @@ def image_keys(source_sha256: str, parameters: Mapping[str, Any]) -> Callable[[i
 
 
 DRAWN_DIGITS = 3
-"""Digits after the point of a number drawn from a range, so that the number in an image's text is the one used."""
+"""Decimal digits of a number drawn from a range, so that the number in an image's text is exactly the one used."""
 _STEPS_PER_UNIT: int = 10**DRAWN_DIGITS
 _NAMES_KEPT = 256
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several numbers, each place of the list as likely as any other."""
+    """One of several numbers, each item with the same probability."""
 
     values: tuple[float, ...]
-    """At least one; a number that stands here twice is drawn twice as often."""
+    """At least one; a number that is listed twice is drawn twice as often."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """A number from low to high, both among them, in steps of 0.001, each as likely as any other."""
+    """A number from low to high, both included, in steps of 0.001, each with the same probability."""
 
     low: float
-    """At most `high`; both with no more than `DRAWN_DIGITS` digits after the point."""
+    """At most `high`; both with at most `DRAWN_DIGITS` decimal digits."""
     high: float
 
 
@@ -83,10 +83,10 @@ def draw_index(seed: int, name: str, count: int) -> int:
 
     Args:
         seed: of the image.
-        name: of what is drawn; other names give independent draws.
-        count: how many there are to draw from, at least 1.
+        name: of what is drawn; different names give independent draws.
+        count: number of possibilities, at least 1.
     """
-    text = f"[{seed}, {_quoted(name)}]"  # as JSON has a list of both
+    text = f"[{seed}, {_quoted(name)}]"  # the JSON list of both
     return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "big") % count
 
 
@@ -100,7 +100,7 @@ def draw_number(spec: Choice | Range, seed: int, name: str) -> float:
     if isinstance(spec, Choice):
         return spec.values[draw_index(seed, name, len(spec.values))]
     lowest, highest = (round(end * _STEPS_PER_UNIT) for end in (spec.low, spec.high))
-    # Whole steps divided once: the float nearest to the decimal, whose text is the decimal.
+    # An integer number of steps, divided once, gives the float nearest to the decimal, so its text is the decimal.
     return (lowest + draw_index(seed, name, highest - lowest + 1)) / _STEPS_PER_UNIT
 
 
@@ -109,12 +109,12 @@ FILE_ENDING = ".png"
 
 @dataclass(frozen=True, slots=True)
 class PlannedFile:
-    """One image to make, whatever makes it."""
+    """One image to make, by a server or by compose."""
 
     source: Source
     source_sha256: str
     k: int
-    """Which image of its source, from 1."""
+    """Number of the image among those of its source, from 1."""
     seed: int
     key: str
 
@@ -125,7 +125,7 @@ class PlannedFile:
 
 
 def file_stem(source: Source) -> str:
-    """What the paths of all results of a source begin with; the number of the image and `FILE_ENDING` follow."""
+    """Common beginning of the paths of a source's results; image number and `FILE_ENDING` follow."""
     return f"{source.class_name}/{source.number}_"
 
 
@@ -134,10 +134,10 @@ Planned = TypeVar("Planned", bound=PlannedFile)
 
 @dataclass(frozen=True)
 class SourcePlan(ABC, Generic[Planned]):
-    """Images 1 to `count` of one source; each is made up when it is asked for, so that a long plan takes no memory.
+    """Images 1 to `count` of one source; each object is created when it is needed, so a long plan takes no memory.
 
     Raises:
-        ValueError: more images than seeds are kept for.
+        ValueError: more images than seeds are reserved for.
     """
 
     source: Source
@@ -156,14 +156,14 @@ class SourcePlan(ABC, Generic[Planned]):
     @property
     @abstractmethod
     def has_masks(self) -> bool:
-        """Whether a mask lies beside each result."""
+        """Whether each result has a mask file."""
 
     @abstractmethod
     def images(self, ks: Iterable[int]) -> Iterator[Planned]:
         """The images with these numbers."""
 
     def identities(self, ks: Iterable[int]) -> Iterator[tuple[int, int, str]]:
-        """Number, seed and key of each: what the manifest is to know of it."""
+        """Number, seed and key of the images with these numbers."""
         for image in self.images(ks):
             yield image.k, image.seed, image.key
 
@@ -172,36 +172,36 @@ class SourcePlan(ABC, Generic[Planned]):
         return f"{file_stem(self.source)}{k}{FILE_ENDING}"
 
     def _base(self) -> int:
-        """The seed of image number 0, so to say."""
+        """The seed of image k less k."""
         return seed_base(self.run_seed, self.source.class_name, self.source.number) - 1
 
 
 class MissingImages(Generic[Planned]):
-    """Images to make, in the order of the plan; each is made up when it is its turn.
+    """Images to make, in the order of the plan; each object is created when it is needed.
 
     Args:
-        parts: sources with the numbers of their missing images.
+        parts: plan of each source, and the numbers of its missing images.
     """
 
     def __init__(self, parts: Sequence[tuple[SourcePlan[Planned], Sequence[int]]]) -> None:
         self._parts = parts
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of missing images."""
         return sum(len(ks) for _, ks in self._parts)
 
     def __iter__(self) -> Iterator[Planned]:
-        """They one by one; may be asked for again, and gives equal ones then."""
+        """The images in order; every iteration gives equal ones."""
         for plan, ks in self._parts:
             yield from plan.images(ks)
 
 
 class ExistingFiles:
-    """Looks once at the folders of an output, and removes what killed writes left in any of them.
+    """Lists the folders of an output once, and removes temporary files of killed writes in all of them.
 
     Args:
         output: the folder.
-        plans: whose files are looked for.
+        plans: the plans whose files are searched.
     """
 
     def __init__(self, output: Path, plans: Iterable[SourcePlan[Planned]]) -> None:
@@ -215,10 +215,10 @@ class ExistingFiles:
         for folder, wanted in ((output, self._images), (output / MASKS_FOLDER, self._masks)):
             for name, flags in wanted.items():
                 _sweep(folder / name, flags)
-            _remove_temporary(folder, besides=wanted)
+            _remove_temporary(folder, swept=wanted)
 
     def of(self, plan: SourcePlan[Planned]) -> bytes | bytearray:
-        """One byte for each image of the plan: 1 where its files are there."""
+        """One byte for each image of the plan: 1 if all its files are there."""
         name, number = plan.source.class_name, str(plan.source.number)
         images = self._images[name][number][: plan.count]
         if not plan.has_masks:
@@ -227,29 +227,29 @@ class ExistingFiles:
 
 
 def remove_temporary_files(output: Path) -> None:
-    """Remove what killed writes left in any folder of an output."""
+    """Remove temporary files of killed writes from all folders of an output."""
     for folder in (output, output / MASKS_FOLDER):
         _remove_temporary(folder)
 
 
-def _remove_temporary(folder: Path, *, besides: Collection[str] = ()) -> None:
-    """Remove what killed writes left in the folders within one, save for those that were looked through already."""
+def _remove_temporary(folder: Path, *, swept: Collection[str] = ()) -> None:
+    """Remove temporary files from the folders within one, except those that were swept already."""
     try:
         with os.scandir(folder) as entries:
             inner = [entry.name for entry in entries if entry.is_dir()]
     except (FileNotFoundError, NotADirectoryError):
         return
     for name in inner:
-        if name not in besides:
+        if name not in swept:
             _sweep(folder / name, {})
 
 
 def _sweep(folder: Path, wanted: Mapping[str, bytearray]) -> None:
-    """Find the files `<number>_<k>.png` of a folder, which need not be there; remove what killed writes left.
+    """Find the files `<number>_<k>.png` of a folder, which may be missing; remove temporary files of killed writes.
 
     Args:
         folder: of a class.
-        wanted: number of a source -> a byte for each of its images from the first on; becomes 1 where there is one.
+        wanted: number of a source -> one byte for each of its images; set to 1 if the image is there.
     """
     try:
         entries = os.scandir(folder)
@@ -261,7 +261,7 @@ def _sweep(folder: Path, wanted: Mapping[str, bytearray]) -> None:
             flags = wanted.get(number)
             if flags is not None and rest.endswith(FILE_ENDING):
                 k = rest[: -len(FILE_ENDING)]
-                # As we write it: no sign, no zero before it, no other digits than 0 to 9.
+                # Exactly as we write it: digits 0 to 9 only, no leading zero.
                 if k.isdecimal() and k.isascii() and k[0] != "0" and int(k) <= len(flags) and entry.is_file():
                     flags[int(k) - 1] = 1
             elif is_temporary(entry.name):

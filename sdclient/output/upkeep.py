@@ -1,4 +1,4 @@
-"""Status, retry, verify and repair of an output."""
+"""Status, retry, verification and repair of an output folder."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from .store import MASK_SHA256, upkeep_manifest
 
 @dataclass(frozen=True)
 class OutputStatus:
-    """Counts over the rows of a manifest."""
+    """Numbers of images in a manifest."""
 
     by_class: dict[str, dict[str, int]]
-    """class -> status -> images; every status is there."""
+    """class -> status -> images; every status has a key."""
     failures: dict[tuple[str, str], int]
     """(class, reason) -> images that were given up."""
 
@@ -43,7 +43,7 @@ class OutputStatus:
 
 
 def read_status(output: Path) -> OutputStatus:
-    """Count an output's rows; may be asked at any time, also while a run is at work.
+    """Count an output's images; also possible while a run works there.
 
     Raises:
         ManifestError: no manifest, or a damaged one.
@@ -55,11 +55,11 @@ def read_status(output: Path) -> OutputStatus:
 
 
 def retry_failed(output: Path) -> int:
-    """Plan the images that were given up once more, with a fresh budget; gives how many.
+    """Plan the images that were given up again, with new tries; returns their number.
 
     Raises:
         ManifestError: no manifest, or a damaged one.
-        FolderInUse: a run is at work.
+        FolderInUse: a run works there.
     """
     with upkeep_manifest(output) as manifest:
         failed = [state.file for state in manifest.states(FAILED)]
@@ -68,12 +68,12 @@ def retry_failed(output: Path) -> int:
 
 
 ORPHANS_FOLDER = ".orphans"
-"""Where `repair` puts image files that no row speaks of."""
+"""Folder in the output where a repair puts image files without a row."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """Something that does not fit."""
+class FileProblem:
+    """A file that does not match its row, or has none."""
 
     file: str
     """Relative to the output folder, forward slashes."""
@@ -82,32 +82,32 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verification:
-    """What a sweep over an output found."""
+    """Result of a verification."""
 
     images: int
-    """Rows that say done."""
-    damaged: tuple[Finding, ...]
-    """Rows whose file is missing, or is not the file that was recorded."""
-    orphans: tuple[Finding, ...]
-    """Image and mask files without a row that says done, and temporary files."""
+    """Rows with the status done."""
+    damaged: tuple[FileProblem, ...]
+    """Rows whose file is missing or differs from the recorded one."""
+    orphans: tuple[FileProblem, ...]
+    """Image and mask files without a row with the status done, and temporary files."""
     repaired: bool
 
     @property
     def is_sound(self) -> bool:
-        """Whether everything fits."""
+        """Whether there is no problem."""
         return not self.damaged and not self.orphans
 
 
 def verify(output: Path, *, repair: bool = False, track: ProgressTracker = no_progress) -> Verification:
-    """Compare every file with its row: bytes, size in pixels, infotext, its mask; and look for files without a row.
+    """Compare every file with its row (bytes, size in pixels, infotext, mask), and find files without a row.
 
-    With `repair` images that do not fit are planned again, so that the next 'sdclient generate' makes them anew, rows
-    that a killed run left running are planned too, temporary files are removed, and image files without a row are
-    moved into `OUTPUT/.orphans`.
+    With `repair`, damaged images and rows that a killed run left running are planned again, so that the next
+    'sdclient generate' makes them; temporary files are removed, and image files without a row are moved into
+    `OUTPUT/.orphans`.
 
     Raises:
         ManifestError: no manifest, or a damaged one.
-        FolderInUse: a repair is wanted while a run is at work.
+        FolderInUse: a repair while a run works there.
     """
     if not repair:
         with Manifest(output) as manifest:
@@ -121,17 +121,17 @@ def verify(output: Path, *, repair: bool = False, track: ProgressTracker = no_pr
 def _sweep(output: Path, manifest: Manifest, track: ProgressTracker) -> Verification:
     images = sum(counts[DONE] for counts in count_by_class(manifest).values())
     damaged = []
-    # One by one, for the records of a long output would fill the memory; a run may add to them meanwhile.
+    # One by one: the records of a large output would fill the memory. A run may add rows meanwhile, hence not strict.
     for _, record in zip(track(range(images), "verify"), manifest.images(), strict=False):
         problem = _problem(output / record.file, record) or _mask_problem(output, record)
         if problem is not None:
-            damaged.append(Finding(record.file, problem))
-    orphans = [Finding(name, problem) for name, problem in _unknown_files(output, manifest)]
+            damaged.append(FileProblem(record.file, problem))
+    orphans = [FileProblem(name, problem) for name, problem in _unknown_files(output, manifest)]
     return Verification(images, tuple(damaged), tuple(orphans), repaired=False)
 
 
 def _problem(path: Path, record: ImageRecord) -> str | None:
-    """Why a file is not what was recorded, or None."""
+    """How a file differs from its record, or None."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -149,7 +149,7 @@ def _problem(path: Path, record: ImageRecord) -> str | None:
 
 
 def _mask_problem(output: Path, record: ImageRecord) -> str | None:
-    """Why an image's mask is not what was recorded, or None."""
+    """How an image's mask differs from its record, or None."""
     if not record.mask:
         return None
     path = output / record.mask
@@ -169,7 +169,7 @@ def _unknown_files(output: Path, manifest: Manifest) -> Iterator[tuple[str, str]
     for folder in sorted(path for path in (*output.glob("*"), *output.glob(f"{MASKS_FOLDER}/*")) if path.is_dir()):
         if folder.name == ORPHANS_FOLDER:
             continue
-        with os.scandir(folder) as entries:  # their names alone, for a folder may hold a million files
+        with os.scandir(folder) as entries:  # names alone: a folder may have a million files
             names = sorted(entry.name for entry in entries if entry.is_file())
         for name in names:
             file = (folder / name).relative_to(output).as_posix()
@@ -181,13 +181,15 @@ def _unknown_files(output: Path, manifest: Manifest) -> Iterator[tuple[str, str]
 
 
 def _is_known(manifest: Manifest, file: str) -> bool:
-    """Whether a row that says done speaks of a file: of an image by its name, of a mask by the name of its image."""
+    """Whether an image or mask file belongs to a row with the status done."""
     image = file.removeprefix(f"{MASKS_FOLDER}/")
     mask = mask_of(manifest, image)
     return mask is not None and file in (image, mask)
 
 
 def _repair(output: Path, manifest: Manifest, found: Verification) -> None:
+    # Files first, then rows. A crash in between leaves damaged images whose rows still say done; the next repair finds
+    # them again. No other process works here meanwhile: `upkeep_manifest` holds the folder's lock.
     for orphan in found.orphans:
         path = output / orphan.file
         if is_temporary(path.name):

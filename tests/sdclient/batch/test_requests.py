@@ -52,7 +52,7 @@ def prepared(folder: Path, image: Image.Image, name: str = "1.png", **how: Any) 
 def test_a_plain_png_of_the_size_to_generate_is_sent_as_it_is(tmp_path: Path) -> None:
     source, data = prepared(tmp_path, picture(), icc_profile=b"a colour profile")
     assert source.data == data
-    assert source.picture.tobytes() == picture().tobytes()
+    assert source.image.tobytes() == picture().tobytes()
 
 
 def exif_that_turns() -> Image.Exif:
@@ -80,7 +80,7 @@ def test_any_other_is_encoded_as_the_model_wants_it(tmp_path: Path, name: str) -
     with Image.open(tmp_path / file) as original, Image.open(io.BytesIO(source.data)) as sent:
         expected = fit_to_model(original, generation_size(*original.size, native_px=64))
         assert (sent.format, sent.mode, sent.size) == ("PNG", "RGB", expected.size)
-        assert sent.tobytes() == expected.tobytes() == source.picture.tobytes()
+        assert sent.tobytes() == expected.tobytes() == source.image.tobytes()
 
 
 def test_a_file_whose_check_sums_do_not_fit_is_encoded_anew(tmp_path: Path) -> None:

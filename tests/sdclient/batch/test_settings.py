@@ -19,7 +19,7 @@ from sdclient.batch.settings import (
     parse_value,
     read_section,
     suggest_names,
-    written,
+    to_plain,
 )
 from sdclient.manifest import Manifest
 from sdclient.output.planned_images import Choice, Range
@@ -140,7 +140,7 @@ ranges = st.tuples(steps, steps).map(lambda ends: {"min": min(ends) / 1000, "max
 @given(st.one_of(numbers, st.lists(numbers, min_size=1), ranges))
 def test_what_is_written_is_read_back(value: Any) -> None:
     read = parse_value("denoising_strength", value, "here")
-    assert written(read) == value
+    assert to_plain(read) == value
     assert parse_value("denoising_strength", read, "here") == read
 
 

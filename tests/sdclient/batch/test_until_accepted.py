@@ -75,7 +75,7 @@ def make_loop(webui_server: WebUIServer, sources_folder: Path, tmp_path: Path) -
 
 def counts(loop: object) -> dict[str, tuple[int, int]]:
     """Class -> accepted, made."""
-    return {one.class_name: (one.accepted, one.made) for one in loop.learned()}  # type: ignore[attr-defined]
+    return {one.class_name: (one.accepted, one.made) for one in loop.outcomes()}  # type: ignore[attr-defined]
 
 
 def strengths(output: Path, source: str) -> list[float]:
@@ -93,7 +93,7 @@ def test_nothing_is_made_in_vain_where_all_is_accepted(make_loop: MakeLoop) -> N
 def test_rejected_images_are_made_again_with_another_strength(make_loop: MakeLoop, tmp_path: Path) -> None:
     loop = make_loop(Limits(by_source={"pit/7.png": (0.33, 1.0), "焊盘/1.png": (0.0, 0.2)}))
     list(loop.run())
-    assert all(one.is_complete for one in loop.learned())
+    assert all(one.is_complete for one in loop.outcomes())
     pit, pad = strengths(tmp_path / "out", "pit/7.png"), strengths(tmp_path / "out", "焊盘/1.png")
     assert pit[0] == pad[0] == 0.25
     assert pit[-1] >= 0.33
@@ -119,13 +119,13 @@ def test_a_class_ends_with_its_budget(make_loop: MakeLoop) -> None:
     loop = make_loop(Limits(alike_below=0.9), budget=3)
     list(loop.run())
     assert counts(loop) == {"pit": (0, 6), "焊盘": (0, 12)}
-    assert not any(one.is_complete for one in loop.learned())
+    assert not any(one.is_complete for one in loop.outcomes())
 
 
 def test_a_hopeless_sources_images_come_from_another_of_its_class(make_loop: MakeLoop) -> None:
     loop = make_loop(Limits(by_source={"焊盘/1.png": (0.9, 1.0)}), budget=8)
     list(loop.run())
-    pad = next(one for one in loop.learned() if one.class_name == "焊盘")
+    pad = next(one for one in loop.outcomes() if one.class_name == "焊盘")
     one, two = pad.sources
     assert pad.is_complete
     assert (one.accepted, one.is_exhausted, two.accepted) == (0, True, 4)
@@ -137,7 +137,7 @@ def test_a_second_run_makes_nothing(make_loop: MakeLoop, webui_server: WebUIServ
     again = make_loop(Limits(alike_below=0.3))
     assert list(again.run()) == []
     assert len(webui_server.jobs) == jobs
-    assert all(one.is_complete for one in again.learned())
+    assert all(one.is_complete for one in again.outcomes())
 
 
 def test_a_larger_plan_goes_on_with_what_was_learnt(make_loop: MakeLoop, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_run_that_was_stopped_goes_on_and_doubles_nothing(make_loop: MakeLoop,
     }
     assert on_disk == {row.file: row.sha256 for row in rows}
     assert len({(row.source, row.seed) for row in rows}) == len(rows)
-    assert all(one.is_complete for one in loop.learned())
+    assert all(one.is_complete for one in loop.outcomes())
 
 
 def test_what_a_kill_left_half_way_is_taken_back(make_loop: MakeLoop, tmp_path: Path) -> None:
@@ -186,8 +186,8 @@ def test_images_that_never_come_count_against_the_budget(
     list(loop.run())
     with Manifest(tmp_path / "out") as manifest:
         failed = [state for state in manifest.states() if state.status == FAILED]
-    assert sum(one.failed for one in loop.learned()) == len(failed) >= 1
-    assert all(one.is_complete for one in loop.learned())
+    assert sum(one.failed for one in loop.outcomes()) == len(failed) >= 1
+    assert all(one.is_complete for one in loop.outcomes())
 
 
 def test_an_output_with_other_ranges_is_refused(make_loop: MakeLoop) -> None:
@@ -219,11 +219,11 @@ def test_sources_without_a_mask_can_be_skipped(make_loop: MakeLoop, sources_fold
         write_mask(mask_path(tmp_path / "masks", source), Image.new("L", (64, 64), 255))
     loop = make_loop(Limits(), masks=tmp_path / "masks", unmasked="skip")
     list(loop.run())
-    assert sum(one.planned for one in loop.learned()) == sum(one.accepted for one in loop.learned()) == 4
+    assert sum(one.planned for one in loop.outcomes()) == sum(one.accepted for one in loop.outcomes()) == 4
 
 
 def test_what_is_accepted_is_counted_up_to_the_plan(make_loop: MakeLoop) -> None:
     loop = make_loop(Limits(alike_below=0.3))
     counted = [loop.accepted for _ in loop.run()]
-    assert loop.planned == sum(one.planned for one in loop.learned()) == 6
-    assert counted[-1] == loop.accepted == sum(min(one.accepted, one.planned) for one in loop.learned()) == 6
+    assert loop.planned == sum(one.planned for one in loop.outcomes()) == 6
+    assert counted[-1] == loop.accepted == sum(min(one.accepted, one.planned) for one in loop.outcomes()) == 6
