@@ -179,7 +179,7 @@ def tabulate_judging(report: Report, count: int, photos: list[Image.Image]) -> d
             scores = score_image(photos[0], Base(photos[0]), "all", ReferenceModel(knowledge.measures())).scores
             Curation(manifest).set_scores((file, file, scores) for file in files)
             hashes = (rng.bytes(STRUCTURE_BITS // 8).hex() for _ in files)
-            Fingerprints(manifest).keep(
+            Fingerprints(manifest).save(
                 Fingerprint(file, file, knowledge.basis, digits, ()) for file, digits in zip(files, hashes, strict=True)
             )
             curator = Curator(output, manifest)

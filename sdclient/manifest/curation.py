@@ -1,9 +1,7 @@
-"""Scores, verdicts, decisions, fingerprints; the store that curation works on.
+"""Results of curation in the manifest: scores, fingerprints, the filters' verdicts and people's decisions.
 
-A person's decision goes before the filters'. Everything is bound to the bytes it was said of: an image that was made
-again has neither scores nor verdict until it is looked at again. Standard library only, as the manifest itself.
-
-The table `fingerprints` is made when something is first written. Standard library only, as the manifest itself.
+A person's decision takes precedence over the filters'. Everything is bound to the sha256 of the image it belongs to: an
+image that was made again has no scores and no verdict until it is judged again.
 """
 
 from __future__ import annotations
@@ -23,7 +21,14 @@ REJECTED: Literal["rejected"] = "rejected"
 UNDECIDED: Literal[""] = ""
 
 Scores = Mapping[str, float | None]
-"""Score by name; None where it does not apply to the image."""
+"""Name -> score; None if it does not apply to the image."""
+ScoreTable = dict[str, dict[str, float | None]]
+"""File -> name -> score."""
+
+_CREATE_FINGERPRINTS = (
+    "CREATE TABLE IF NOT EXISTS fingerprints "
+    "(file TEXT PRIMARY KEY, sha256 TEXT NOT NULL, basis TEXT NOT NULL, hash TEXT NOT NULL, twins TEXT) WITHOUT ROWID"
+)
 
 _EFFECTIVE = """
 SELECT images.file, images.class_name,
@@ -39,42 +44,38 @@ WHERE images.status = 'done' ORDER BY images.file
 
 @dataclass(frozen=True)
 class FilterVerdict:
-    """What the filters say of one image."""
+    """The filters' verdict on one image."""
 
     file: str
     sha256: str
-    """Of the image's bytes that were judged."""
+    """Of the bytes that were judged."""
     reasons: tuple[str, ...]
-    """Why it is rejected, a word of the filter's each; none accepts it."""
+    """Keys of the reasons for rejecting it; empty: accepted."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What holds for one image that is done."""
+    """The verdict that counts for one image: a person's decision, else the filters'."""
 
     file: str
     class_name: str
     verdict: str
     """ACCEPTED, REJECTED, or UNDECIDED."""
     reasons: tuple[str, ...]
-    """The filters' reasons, also where a person decided otherwise."""
+    """The filters' reasons, even if a person decided otherwise."""
     is_by_person: bool
     revision: int
-    """Grows with each decision of a person; 0 where there was none."""
+    """Number that grows with each decision of a person; 0 without a decision."""
 
 
 class Curation:
-    """The curation part of an open manifest.
-
-    Args:
-        manifest: open for writing where anything is to be written; an older one that is open for reading holds none.
-    """
+    """Scores, verdicts and decisions in an open manifest, which must be open for writing to change them."""
 
     def __init__(self, manifest: Manifest) -> None:
         self._manifest = manifest
 
     def set_scores(self, rows: Iterable[tuple[str, str, Scores]]) -> None:
-        """Write (file, sha256 of the bytes that were scored, scores), each replacing its former ones."""
+        """Write rows of (file, sha256 of the bytes that were scored, scores); they replace former ones."""
         with self._manifest.transaction() as db:
             db.executemany(
                 "INSERT OR REPLACE INTO scores VALUES (?, ?, ?)",
@@ -82,14 +83,14 @@ class Curation:
             )
 
     def scores(self) -> dict[str, dict[str, float | None]]:
-        """Scores by file, of images whose bytes are still the ones that were scored."""
+        """Scores by file, of images whose bytes have not changed since."""
         rows = self._manifest.query(
             "SELECT file, scores FROM scores JOIN images USING (file, sha256) WHERE status = 'done' ORDER BY file"
         )
         return {file: json.loads(text) for file, text in rows}
 
     def set_filter_verdicts(self, verdicts: Iterable[FilterVerdict]) -> None:
-        """Write what the filters say, each replacing what they said before; a person's decisions stay."""
+        """Write the filters' verdicts; they replace former ones, but not people's decisions."""
         with self._manifest.transaction() as db:
             db.executemany(
                 "INSERT OR REPLACE INTO filter_verdicts VALUES (?, ?, ?, ?)",
@@ -100,27 +101,27 @@ class Curation:
             )
 
     def verdicts(self) -> Iterator[Verdict]:
-        """What holds for every image that is done, ordered by file name."""
+        """The verdict on every image that is done, ordered by file name."""
         for file, class_name, verdict, reasons, is_by_person, revision in self._manifest.query(_EFFECTIVE):
             yield Verdict(file, class_name, verdict, tuple(json.loads(reasons)), bool(is_by_person), revision)
 
     def is_curated(self) -> bool:
-        """Whether the filters or a person have judged any image."""
+        """Whether the filters or a person judged any image."""
         return any(one.verdict for one in self.verdicts())
 
     def accepted_files(self) -> set[str]:
-        """Files that are accepted; those nobody judged are not."""
+        """Files that are accepted; images without a verdict are not."""
         return {one.file for one in self.verdicts() if one.verdict == ACCEPTED}
 
     def review(self, file: str, verdict: str, *, tab: str, seen_revision: int, seen_sha256: str | None = None) -> int:
-        """Write a person's decision; gives its revision.
+        """Write a person's decision; returns its revision.
 
         Args:
-            file: which image.
+            file: the image.
             verdict: ACCEPTED, REJECTED, or UNDECIDED to leave it to the filters again.
-            tab: which of the open pages decided, for `undo`.
-            seen_revision: of the decision that the person saw.
-            seen_sha256: of the image's bytes that the person saw; None does not ask.
+            tab: id of the page that decides, for `undo`.
+            seen_revision: revision of the decision that the person saw.
+            seen_sha256: sha256 of the image that the person saw; None skips this check.
 
         Raises:
             ReviewConflict: it was decided on another page or made again meanwhile, or there is no such image.
@@ -129,7 +130,7 @@ class Curation:
             return write_review(db, file, verdict, tab=tab, seen_revision=seen_revision, seen_sha256=seen_sha256)
 
     def undo(self, tab: str) -> str | None:
-        """Take back the last decision of a page that nobody changed since; gives the file, None where there is none."""
+        """Undo a page's last decision that nobody changed since; returns the file, None if there is none."""
         with self._manifest.transaction() as db:
             return take_back_review(db, tab)
 
@@ -137,10 +138,10 @@ class Curation:
 def write_review(
     db: sqlite3.Connection, file: str, verdict: str, *, tab: str, seen_revision: int, seen_sha256: str | None = None
 ) -> int:
-    """`Curation.review` within a transaction that is open already.
+    """`Curation.review` within an open transaction.
 
-    Raises:
-        ReviewConflict: as there; nothing was written then.
+    Reading the revision and writing the decision share the transaction, so two pages cannot both decide on what they
+    saw: the second one gets a `ReviewConflict`, and nothing is written.
     """
     row = db.execute("SELECT sha256 FROM images WHERE file = ? AND status = 'done'", (file,)).fetchone()
     if row is None:
@@ -163,7 +164,7 @@ def write_review(
 
 
 def take_back_review(db: sqlite3.Connection, tab: str) -> str | None:
-    """`Curation.undo` within a transaction that is open already."""
+    """`Curation.undo` within an open transaction."""
     row = db.execute(
         "SELECT review_log.file, review_log.sha256, former, review_log.revision FROM review_log "
         "JOIN reviews ON reviews.file = review_log.file AND reviews.revision = review_log.revision "
@@ -182,59 +183,49 @@ def take_back_review(db: sqlite3.Connection, tab: str) -> str | None:
     return str(file)
 
 
-_CREATE = (
-    "CREATE TABLE IF NOT EXISTS fingerprints "
-    "(file TEXT PRIMARY KEY, sha256 TEXT NOT NULL, basis TEXT NOT NULL, hash TEXT NOT NULL, twins TEXT) WITHOUT ROWID"
-)
-
-
 @dataclass(frozen=True)
 class NearDuplicate:
-    """Another image of the class that looks alike."""
+    """Another image of the class that looks alike, and was there before."""
 
     file: str
     sha256: str
-    """Of its bytes when the two were compared."""
+    """Of its bytes at the time of the comparison."""
     likeness: float
-    """Structural similarity of the two, up to 1."""
+    """Structural similarity, up to 1."""
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What an image is recognised by."""
+    """Perceptual hash of an image, and its near duplicates."""
 
     file: str
     sha256: str
     """Of the image's bytes."""
     basis: str
-    """What its scores were computed with: a version and the real images."""
+    """Version of the scores and the real images that they were computed with."""
     hash: str
-    """Perceptual hash, hexadecimal."""
+    """Hexadecimal."""
     twins: tuple[NearDuplicate, ...] | None
-    """Images that were there before it and look alike; None while it was not compared yet."""
+    """None: not compared yet."""
 
 
 class Fingerprints:
-    """The fingerprints in an open manifest.
-
-    Args:
-        manifest: open for writing where anything is to be written.
-    """
+    """The fingerprints in an open manifest; their table is created when the first one is written."""
 
     def __init__(self, manifest: Manifest) -> None:
         self._manifest = manifest
 
-    def keep(self, rows: Iterable[Fingerprint]) -> None:
-        """Write fingerprints, each replacing its former one."""
+    def save(self, rows: Iterable[Fingerprint]) -> None:
+        """Write fingerprints; they replace former ones."""
         with self._manifest.transaction() as db:
-            db.execute(_CREATE)
+            db.execute(_CREATE_FINGERPRINTS)
             db.executemany(
                 "INSERT OR REPLACE INTO fingerprints VALUES (?, ?, ?, ?, ?)",
                 [(row.file, row.sha256, row.basis, row.hash, _as_text(row.twins)) for row in rows],
             )
 
     def all(self) -> dict[str, Fingerprint]:
-        """Fingerprints by file, of images whose bytes are still the same; twins that were made again are left out."""
+        """Fingerprints by file, of images whose bytes have not changed; twins whose bytes changed are left out."""
         if not list(self._manifest.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'fingerprints'")):
             return {}
         current = dict(self._manifest.query("SELECT file, sha256 FROM images WHERE status = 'done'"))
@@ -258,13 +249,9 @@ def _still_there(text: str | None, current: dict[str, str]) -> tuple[NearDuplica
     )
 
 
-ScoreTable = dict[str, dict[str, float | None]]
-"""Scores by name, by file."""
-
-
 @dataclass(frozen=True)
 class ImageRow:
-    """What judging needs of an image that is done."""
+    """What curation needs to know of an image that is done."""
 
     file: str
     class_name: str
@@ -274,11 +261,11 @@ class ImageRow:
 
 
 class CurationStore:
-    """Scores, fingerprints and verdicts of one output.
+    """Scores, fingerprints and verdicts of one output; one thread uses it.
 
     Args:
         manifest: open for writing, or for reading in a dry run.
-        is_dry_run: keep all in memory.
+        is_dry_run: keep new scores in memory, and write nothing.
     """
 
     def __init__(self, manifest: Manifest, *, is_dry_run: bool) -> None:
@@ -298,7 +285,7 @@ class CurationStore:
         return [ImageRow(*row) for row in rows]
 
     def prints(self) -> dict[str, Fingerprint]:
-        """Fingerprints by file, of images whose bytes are still the same."""
+        """Fingerprints by file, of images whose bytes have not changed."""
         stored = self._fingerprints.all()
         if not self._unwritten_prints:
             return stored
@@ -306,26 +293,26 @@ class CurationStore:
         return {**stored, **{f: one for f, one in self._unwritten_prints.items() if current.get(f) == one.sha256}}
 
     def scores(self, prints: Mapping[str, Fingerprint], basis: str) -> ScoreTable:
-        """Scores by file, of images whose bytes are still the same and that were scored with this basis."""
+        """Scores by file, of images with one of these fingerprints and this basis."""
         known = {**self._curation.scores(), **self._unwritten_scores}
         return {file: row for file, row in known.items() if file in prints and prints[file].basis == basis}
 
     def human_verdicts(self) -> dict[str, str]:
-        """What a person decided, by file."""
+        """People's decisions by file."""
         return {one.file: one.verdict for one in self._curation.verdicts() if one.is_by_person}
 
     def save_scores(self, scores: ScoreTable, prints: Mapping[str, Fingerprint]) -> None:
-        """Keep scores and fingerprints of the same images."""
+        """Save the scores and the fingerprints of the same images."""
         if self._is_dry_run:
             self._unwritten_scores.update(scores)
             self._unwritten_prints.update(prints)
             return
-        # The scores first: a fingerprint says that its image was scored.
+        # Scores first: a fingerprint means that its image was scored. After a crash in between, it is scored again.
         self._curation.set_scores((file, prints[file].sha256, row) for file, row in scores.items())
-        self._fingerprints.keep(prints.values())
+        self._fingerprints.save(prints.values())
 
     def save_verdicts(self, verdicts: Iterable[FilterVerdict]) -> None:
-        """Write the verdicts that are not written yet."""
+        """Write the verdicts that changed since the last call."""
         if self._is_dry_run:
             return
         by_file = {one.file: one for one in verdicts}

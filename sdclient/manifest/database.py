@@ -1,15 +1,12 @@
-"""Manifest.sqlite: schema 3 alone, records, run, transactions, names of engines (standard library).
-
-This is the one file format of `sdclient` that others may read; `trainer` does, to learn from which source
-an image descends. Standard library only, so that reading it costs nothing.
+"""`manifest.sqlite`: what is known about each image of an output folder.
 
 Tables (schema version 3, in `PRAGMA user_version`; files of another version are refused):
 
-`run`     one row a key: the parameters of the run as JSON, fixed when the output was made.
-`images`  one row an image of the plan. `status` is "planned", "running", "done" or "failed" (with its reason).
+`run`     one row for each key: parameters of the run as JSON, fixed when the output was made.
+`images`  one row for each planned image. `status` is "planned", "running", "done" or "failed" (with its reason).
           A file is renamed into place *before* its row says done, so no row speaks of a file that is not whole.
 `scores`, `filter_verdicts`, `reviews`, `review_log`
-          what curation knows of the images; read and written by `sdclient.manifest.curation`.
+          results of curation; read and written by `sdclient.manifest.curation`.
 """
 
 from __future__ import annotations
@@ -29,10 +26,16 @@ MANIFEST_NAME = "manifest.sqlite"
 SCHEMA_VERSION = 3
 
 _PAGE_BYTES = 16384
-"""Of a new file. A row is kept in one piece up to a quarter of it; with SQLite's own 4096, one of 2 KB takes up 5."""
+"""Page size of a new file. SQLite splits rows above a quarter of it; with its default of 4096, 2 KB take up 5 KB."""
 
-_PATIENCE_S = 30.0
+_BUSY_TIMEOUT_S = 30.0
 """How long to wait while another process writes."""
+
+GENUINE_ENGINE = "Stable Diffusion WebUI"
+ENGINE = "classical, not Stable Diffusion"
+"""Engine of the embedded server without a model; in every reply's `extra_generation_params` and every infotext."""
+NOT_STABLE_DIFFUSION = "not-stable-diffusion"
+"""Ending of the names of all models of the embedded server's classical engine; clients recognise it by this."""
 
 PLANNED, RUNNING, DONE, FAILED = "planned", "running", "done", "failed"
 
@@ -85,7 +88,7 @@ CREATE TABLE review_log (
 
 @dataclass(frozen=True)
 class PlannedRow:
-    """An image of the plan, made or not."""
+    """A planned image, made or not."""
 
     file: str
     """Path relative to the output folder, forward slashes: `<class>/<source number>_<k>.png`."""
@@ -94,7 +97,7 @@ class PlannedRow:
     """Path of the source image relative to the sources folder, forward slashes."""
     source_sha256: str
     k: int
-    """Which image of its source this is, from 1."""
+    """Number of the image among those of its source, from 1."""
     seed: int
     key: str
     """Identity: sha256 over source bytes, every parameter that changes pixels, and the seed."""
@@ -102,7 +105,7 @@ class PlannedRow:
 
 @dataclass(frozen=True)
 class Parent:
-    """An image that another one was made from."""
+    """An image that another image was made from."""
 
     source: str
     """Its path, forward slashes."""
@@ -123,18 +126,18 @@ class ImageRecord(PlannedRow):
     model: str
     """The checkpoint's name and hash as the server reports them."""
     engine: str
-    """What made the pixels: "Stable Diffusion WebUI", or the stand-in's own words that it is not."""
+    """What made the pixels: `GENUINE_ENGINE`, or another engine's own words."""
     asked: Mapping[str, Any]
     """The request's parameters, without image data."""
     used: Mapping[str, Any]
-    """What the server reports to have used."""
+    """The settings that the server reports to have used."""
     infotext: str
     created_at: str
     """UTC, ISO 8601."""
     mask: str = ""
-    """Path of the mask inside which it was changed (white), relative to the output folder; "" where all was."""
+    """Path of the mask whose white area was changed, relative to the output folder; "" without a mask."""
     other_parents: tuple[Parent, ...] = ()
-    """Further images whose pixels it holds, as the good one that a defect was put into."""
+    """Further images whose pixels it contains, such as the good image that a defect was put into."""
 
     @property
     def parents_sha256(self) -> tuple[str, ...]:
@@ -144,16 +147,16 @@ class ImageRecord(PlannedRow):
 
 @dataclass(frozen=True)
 class RowState:
-    """How far one planned image is."""
+    """The state of one planned image."""
 
     file: str
     class_name: str
     key: str
     status: str
     attempts: int
-    """How often it was tried without success."""
+    """Number of failed tries."""
     reason: str
-    """Why the last try failed; "" when none did."""
+    """Why the last try failed; "" if none did."""
 
 
 _PLANNED_COLUMNS = tuple(field.name for field in fields(PlannedRow))
@@ -166,10 +169,9 @@ class Manifest:
     """An open manifest; use as a context manager.
 
     Args:
-        output: the output folder that holds (or will hold) the manifest.
-        create: open for writing, making the manifest when it is not there.
-            Without it the file is opened read-only.
-        durable: make every transaction survive a loss of power, as far as the file system keeps its word.
+        output: the output folder with the manifest.
+        create: open for writing, and create the manifest if it does not exist. Else the file is opened read-only.
+        durable: every transaction survives a power failure, if the file system keeps its promises.
 
     Raises:
         ManifestError: missing, not a manifest, or of another schema version.
@@ -182,7 +184,7 @@ class Manifest:
         mode = "rwc" if create else "ro"
         try:
             self._db = sqlite3.connect(
-                f"{self.path.resolve().as_uri()}?mode={mode}", uri=True, timeout=_PATIENCE_S, isolation_level=None
+                f"{self.path.resolve().as_uri()}?mode={mode}", uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None
             )
             try:
                 self._prepare(create=create, durable=durable)
@@ -205,7 +207,9 @@ class Manifest:
             )
         if not create:
             return
-        self._db.execute(f"PRAGMA page_size={_PAGE_BYTES}")  # of a file that is new, before anything else
+        self._db.execute(f"PRAGMA page_size={_PAGE_BYTES}")  # must come first; has an effect only on a new file
+        # WAL: readers (status, review page, trainer) and the one writer do not block each other. After a crash, SQLite
+        # replays committed transactions from the log and drops the rest.
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         if version == 0:
@@ -226,14 +230,15 @@ class Manifest:
         self._db.close()
 
     def truncate_wal(self) -> None:
-        """Put what was written into the file itself and empty the log beside it, which the next start would read."""
-        self._db.execute("PRAGMA busy_timeout = 0")  # where somebody is reading it, it stays as it is
-        with suppress(sqlite3.OperationalError):  # and where the disk has no room for both, which the next image tells
+        """Move the write-ahead log into the database file and empty it, so that the next start need not read it."""
+        self._db.execute("PRAGMA busy_timeout = 0")  # do not wait for readers; the log then stays
+        # The log also stays on a full disk; the next image reports that.
+        with suppress(sqlite3.OperationalError):
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._db.execute(f"PRAGMA busy_timeout = {_PATIENCE_S * 1000:.0f}")
+        self._db.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_S * 1000:.0f}")
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        """Rows of a question in SQL, for the other modules of the manifest.
+        """Rows of an SQL query, for the other modules of the manifest.
 
         Raises:
             ManifestError: the file is damaged.
@@ -244,7 +249,7 @@ class Manifest:
             raise ManifestError(f"{self.path}: damaged: {error}") from error
 
     def run(self) -> dict[str, Any]:
-        """The run's parameters; empty for a manifest that was just made."""
+        """The run's parameters; empty in a new manifest."""
         return {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM run")}
 
     def set_run(self, parameters: Mapping[str, Any]) -> None:
@@ -256,7 +261,7 @@ class Manifest:
             )
 
     def start(self, rows: Iterable[PlannedRow]) -> None:
-        """These are on their way; those that have no row yet get one."""
+        """Mark images as running; those without a row get one."""
         columns = ", ".join(_PLANNED_COLUMNS)
         places = ", ".join("?" * len(_PLANNED_COLUMNS))
         insert = f"INSERT INTO images ({columns}, status) VALUES ({places}, '{RUNNING}')"  # noqa: S608 - our own names
@@ -270,17 +275,17 @@ class Manifest:
         """Change the state of images that are not done.
 
         Args:
-            files: which.
+            files: the images.
             status: PLANNED, RUNNING or FAILED.
-            reason: why the last try failed; None leaves the former words.
-            failures: added to the number of tries without success.
+            reason: why the last try failed; None keeps the former reason.
+            failures: added to the number of failed tries.
         """
         update = "UPDATE images SET status = ?, attempts = attempts + ?, reason = coalesce(?, reason) WHERE file = ?"
         with self.transaction():
             self._db.executemany(update, [(status, failures, reason, file) for file in files])
 
     def add(self, records: Iterable[ImageRecord]) -> None:
-        """Record images whose files are complete and in place; all of them or none.
+        """Record images whose files are complete and in place; all or none.
 
         Raises:
             ManifestError: an image of that name is done already.
@@ -311,10 +316,10 @@ class Manifest:
             raise ManifestError(f"{self.path}: damaged: {error}") from error
 
     def states(self, *unfinished: str) -> Iterator[RowState]:
-        """How far every planned image is, ordered by file name.
+        """The state of every planned image, ordered by file name.
 
         Args:
-            unfinished: PLANNED, RUNNING, FAILED: only those images, which are found without reading all rows.
+            unfinished: PLANNED, RUNNING or FAILED: only these images; an index finds them without reading all rows.
         """
         where = f"WHERE status != '{DONE}' AND status IN ({', '.join('?' * len(unfinished))})" if unfinished else ""
         columns = ", ".join(_STATE_COLUMNS)
@@ -328,7 +333,7 @@ class Manifest:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All that happens inside, or nothing of it; one within another is a part of that.
+        """Commit all changes inside, or none of them; a transaction within another one is part of it.
 
         Raises:
             ManifestError: the file cannot be written: disk full, read-only, or in use for too long.
@@ -337,8 +342,8 @@ class Manifest:
             yield self._db
             return
         try:
-            # Takes the one lock of writers at once: a transaction that reads first and writes later could be refused
-            # by another writer in between. After a crash, SQLite rolls back what was not committed at the next open.
+            # IMMEDIATE takes the writers' lock at once: a transaction that reads first and writes later would fail if
+            # another process wrote in between. After a crash, SQLite drops what was not committed.
             self._db.execute("BEGIN IMMEDIATE")
             yield self._db
             self._db.execute("COMMIT")
@@ -366,13 +371,3 @@ def _from_row(row: tuple[Any, ...]) -> ImageRecord:
         values[name] = json.loads(values[name])
     values["other_parents"] = tuple(Parent(**parent) for parent in values["other_parents"])
     return ImageRecord(**values)
-
-
-ENGINE = "classical, not Stable Diffusion"
-"""What made the pixels; in every reply's `extra_generation_params[ENGINE_KEY]` and in every infotext."""
-
-NOT_STABLE_DIFFUSION = "not-stable-diffusion"
-"""How the names of all this server's models end; by it a client knows the server."""
-
-
-GENUINE_ENGINE = "Stable Diffusion WebUI"

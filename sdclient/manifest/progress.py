@@ -1,6 +1,6 @@
-"""How far images are, from the indexes; what earlier runs made.
+"""The state of many images at once, read from the manifest's indexes, and the images of earlier runs.
 
-Standard library only, as the manifest itself. `Manifest.states` tells the same one by one.
+`Manifest.states` gives the same image by image.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from .database import DONE, FAILED, PLANNED, RUNNING, Manifest
 STATUSES = (DONE, RUNNING, PLANNED, FAILED)
 
 NEW: Final = 0
-"""The byte of an image that has no row."""
+"""The byte of an image without a row."""
 STATE_BYTES: Final = {status: number for number, status in enumerate(STATUSES, 1)}
-"""status -> its byte in what `states_of_source` gives."""
+"""status -> its byte in the result of `states_of_source`."""
 
-_AFTER_UNDERSCORE = "`"  # the sign that follows it in Unicode, and so in the order of SQLite
+_AFTER_UNDERSCORE = "`"  # the next character in Unicode, and so in SQLite's order
 _NUMBER = "CAST(substr(file, ?) AS INTEGER)"
 _OF_SOURCE = "FROM images INDEXED BY images_by_source WHERE source_sha256 = ? AND file > ? AND file < ?"
 _COUNT = f"SELECT count(*) {_OF_SOURCE} AND {_NUMBER} BETWEEN 1 AND ?"
@@ -31,22 +31,22 @@ _UNFINISHED = f"""
 SELECT {_NUMBER}, status FROM images INDEXED BY images_unfinished
 WHERE status != 'done' AND status IN ('planned', 'running', 'failed') AND file > ? AND file < ?
 """  # noqa: S608 - our own words only
-_CLASS = "substr(file, 1, instr(file, '/') - 1)"  # the folder, which every index holds
+_CLASS = "substr(file, 1, instr(file, '/') - 1)"  # the folder; `file` is in every index, `class_name` in none
 _ALL_BY_CLASS = f"SELECT {_CLASS}, '{DONE}', count(*) FROM images GROUP BY 1"  # noqa: S608 - our own words only
 _UNFINISHED_BY_CLASS = f"SELECT {_CLASS}, status, count(*) FROM images WHERE status != 'done' GROUP BY 1, 2"  # noqa: S608 - our own words only
 _ENTER = "INSERT OR IGNORE INTO images (file, class_name, source, source_sha256, k, seed, key, status) VALUES "
 _ENTERED_TOGETHER = 50
-"""Rows in one statement: two thirds of the time of one a row. An older SQLite takes no more than 999 values in one."""
+"""Rows in one statement: takes two thirds of the time. Older SQLite versions accept at most 999 values in one."""
 
 
 def states_of_source(manifest: Manifest, stem: str, source_sha256: str, count: int) -> bytearray:
-    """How far images 1 to `count` of a source are: one byte each, `NEW` where no row was entered with its bytes.
+    """The states of images 1 to `count` of a source, one byte each.
 
     Args:
-        manifest: of the current schema, as it is when open for writing.
-        stem: what the source's files begin with, "<class>/<number>_".
-        source_sha256: of the source's bytes; rows with other ones are passed over.
-        count: of the images that are asked about.
+        manifest: an open manifest.
+        stem: common beginning of the source's files, "<class>/<number>_".
+        source_sha256: of the source's bytes; images whose row has another one count as `NEW`.
+        count: number of images.
 
     Raises:
         ManifestError: the manifest is damaged.
@@ -69,29 +69,29 @@ def states_of_source(manifest: Manifest, stem: str, source_sha256: str, count: i
 
 
 def key_of(manifest: Manifest, file: str) -> str | None:
-    """The key that an image was entered with; None where it was not."""
+    """The key of an image; None without a row."""
     return next((str(key) for (key,) in manifest.query("SELECT key FROM images WHERE file = ?", (file,))), None)
 
 
 def mask_of(manifest: Manifest, file: str) -> str | None:
-    """The mask of an image that is done, "" where it has none; None where no row says done."""
+    """The mask of an image, "" if it has none; None if there is no such image with the status done."""
     rows = manifest.query("SELECT mask FROM images WHERE file = ? AND status = ?", (file, DONE))
     return next((str(found) for (found,) in rows), None)
 
 
 def file_of_other_bytes(manifest: Manifest, stem: str, source_sha256: str) -> str | None:
-    """An image whose name begins so that was entered with other bytes of its source; None where there is none."""
+    """A file with this stem whose row has another source hash; None if there is none."""
     query = "SELECT file FROM images WHERE file > ? AND file < ? AND source_sha256 != ? ORDER BY k LIMIT 1"
     rows = manifest.query(query, (stem, stem[:-1] + _AFTER_UNDERSCORE, source_sha256))
     return next((str(file) for (file,) in rows), None)
 
 
 def enter(database: sqlite3.Connection, rows: Iterable[tuple[str, str, str, str, int, int, str]]) -> int:
-    """Enter images to be made, those alone that have no row; gives how many these were.
+    """Enter planned images that have no row yet; returns their number.
 
     Args:
-        database: in a transaction of `Manifest.transaction`.
-        rows: the values of a `PlannedRow`, in its order.
+        database: within `Manifest.transaction`.
+        rows: values of `PlannedRow`s, in the order of its fields.
     """
     entered, left = 0, iter(rows)
     while together := tuple(islice(left, _ENTERED_TOGETHER)):
@@ -101,12 +101,12 @@ def enter(database: sqlite3.Connection, rows: Iterable[tuple[str, str, str, str,
 
 
 def count_by_class(manifest: Manifest) -> dict[str, Counter[str]]:
-    """Images by class and status, classes in the order of their names.
+    """Numbers of images by class and status, ordered by class name.
 
     Raises:
         ManifestError: the manifest is damaged.
     """
-    # In one question, for a run may be at work. The first manifests knew no images but those that are done.
+    # One query, so that all numbers are of one moment even while a run works.
     query = f"{_ALL_BY_CLASS} UNION ALL {_UNFINISHED_BY_CLASS}"
     counts: dict[str, Counter[str]] = {}
     for name, status, rows in manifest.query(query):
@@ -117,7 +117,7 @@ def count_by_class(manifest: Manifest) -> dict[str, Counter[str]]:
 
 
 def count_failures(manifest: Manifest) -> Counter[tuple[str, str]]:
-    """Images that were given up, by class and reason.
+    """Numbers of images that were given up, by class and reason.
 
     Raises:
         ManifestError: the manifest is damaged.
@@ -137,15 +137,15 @@ class EarlierImages:
     """The images that earlier runs made or gave up."""
 
     last_k: Mapping[SourceKey, int]
-    """The highest number given to an image of a source."""
+    """The highest image number of a source."""
     failed: Mapping[SourceKey, int]
-    """How many of its images were given up."""
+    """Number of images of a source that were given up."""
     strengths: Mapping[str, float]
-    """Denoising strength by file, of those that are done."""
+    """Denoising strength by file, of images that are done."""
 
     @classmethod
     def of(cls, manifest: Manifest) -> EarlierImages:
-        """Read it.
+        """Read them from a manifest.
 
         Raises:
             ManifestError: the manifest is damaged.

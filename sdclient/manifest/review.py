@@ -1,7 +1,7 @@
-"""A manifest as a review page asks it: lists by filter and order, rows by name, counts, and decisions of a step.
+"""What the review page reads from a manifest, and the decisions that it writes.
 
-Every answer is one question in SQL over what it needs, so that a page of a large output costs little. Standard library
-only, as the manifest itself; paths are given as they are recorded and opened by nobody here.
+Every answer is one SQL query for exactly what is needed, so that the page is fast for large outputs. Paths are returned
+as they are recorded; no file is opened here.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from .curation import ACCEPTED, REJECTED, take_back_review, write_review
 from .database import Manifest, Parent
 
 State = Literal["all", "undecided", "accepted", "rejected", "unreviewed", "reviewed"]
-"""Which images by what holds for them; `unreviewed` and `reviewed` speak of a person alone."""
+"""Selects images by verdict; `unreviewed` and `reviewed` by whether a person decided."""
 
 Order = Literal["name", "lowest", "highest"]
-"""By number of the source, or by the score of the filter; always class after class."""
+"""Order within a class: by number of the source, or by the filter's score."""
 
 _VERDICT = "coalesce(nullif(reviews.verdict, ''), filter_verdicts.verdict, '')"
 _PERSON = "coalesce(reviews.verdict, '')"
@@ -36,46 +36,46 @@ _STATES: dict[str, str] = {
     "unreviewed": f" AND {_PERSON} = ''",
     "reviewed": f" AND {_PERSON} != ''",
 }
-# "10" after "9" without a function of ours in SQL: the shorter path first.
+# The shorter path first, so that 10 follows 9.
 _BY_NAME = "length(images.source), images.source, images.k, images.file"
 _ORDERS: dict[str, str] = {
     "name": _BY_NAME,
     "lowest": f"score IS NULL, score, {_BY_NAME}",
     "highest": f"score IS NULL, score DESC, {_BY_NAME}",
 }
-_NAMES_A_QUESTION = 500
+_FILES_PER_QUERY = 500
 
 
 @dataclass(frozen=True)
 class ReviewFilter:
-    """Which images a list holds, and in which order."""
+    """Which images are listed, and in which order."""
 
     class_name: str | None = None
     state: State = "all"
     reason: str | None = None
-    """A filter's word that must be among the reasons; "" takes those that have any."""
+    """Key of a reason that the image must have; "" selects images with any reason."""
     score: str | None = None
-    """Name of the score that `low`, `high` and `order` speak of."""
+    """Name of the score for `low`, `high` and `order`."""
     low: float | None = None
     high: float | None = None
-    """Both included. An image without that score is in no range."""
+    """Both included. Images without the score are left out."""
     order: Order = "name"
 
 
 @dataclass(frozen=True)
 class ReviewList:
-    """Files of a filter in their order."""
+    """The files of a filter in order."""
 
     files: tuple[str, ...]
     starts: tuple[tuple[str, int], ...]
     """(class, index of its first file), class after class."""
     first_unreviewed: int | None
-    """Index of the first file that no person decided; None where all are."""
+    """Index of the first file without a person's decision; None if there is none."""
 
 
 @dataclass(frozen=True)
 class ReviewRow:
-    """What a page shows of one image."""
+    """What the page shows of one image."""
 
     file: str
     class_name: str
@@ -92,17 +92,17 @@ class ReviewRow:
     mask: str
     other_parents: tuple[Parent, ...]
     verdict: str
-    """What holds: a person's word, else the filters'."""
+    """A person's decision, else the filters' verdict."""
     filter_verdict: str
     reasons: tuple[str, ...]
     person: str
-    """What a person decided; "" where nobody did."""
+    """A person's decision; "" without one."""
     revision: int
     scores: dict[str, float | None]
 
 
 _ROW_FIELDS = tuple(field.name for field in fields(ReviewRow))
-_SPOKEN = {
+_EXPRESSIONS = {
     "verdict": _VERDICT,
     "filter_verdict": "coalesce(filter_verdicts.verdict, '')",
     "reasons": "coalesce(filter_verdicts.reasons, '[]')",
@@ -111,24 +111,24 @@ _SPOKEN = {
     "scores": "coalesce(scores.scores, '{}')",
     "asked": "coalesce(asked, '{}')",
 }
-_ROW_COLUMNS = ", ".join(_SPOKEN.get(name, f"images.{name}") for name in _ROW_FIELDS)
+_ROW_COLUMNS = ", ".join(_EXPRESSIONS.get(name, f"images.{name}") for name in _ROW_FIELDS)
 
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """Images of one class by what holds for them."""
+    """Numbers of images of one class by verdict."""
 
     class_name: str
     accepted: int
     rejected: int
     undecided: int
     reviewed: int
-    """How many of them a person decided."""
+    """Images with a person's decision."""
 
 
 @dataclass(frozen=True)
 class SeenRevision:
-    """An image as a person saw it when deciding."""
+    """What a person saw of an image when deciding."""
 
     file: str
     sha256: str
@@ -137,39 +137,35 @@ class SeenRevision:
 
 @dataclass(frozen=True)
 class DecisionResult:
-    """What became of the decisions of one step."""
+    """The result of one step of decisions."""
 
     written: tuple[str, ...]
     conflicts: tuple[tuple[str, str], ...]
-    """(file, why it was not written)."""
+    """(file, reason why its decision was not written)."""
 
 
 class ReviewQueries:
-    """What a review page asks of an open manifest and writes into it.
-
-    Args:
-        manifest: of the present schema; open for writing where decisions are to be written.
-    """
+    """Queries and decisions of the review page; the manifest must be open for writing to decide."""
 
     def __init__(self, manifest: Manifest) -> None:
         self._manifest = manifest
 
     def counts(self) -> list[ClassCounts]:
-        """Images by class and verdict, classes by name."""
-        question = (
+        """Numbers of images by class and verdict, ordered by class name."""
+        query = (
             f"SELECT class_name, sum({_VERDICT} = '{ACCEPTED}'), sum({_VERDICT} = '{REJECTED}'), "
             f"sum({_VERDICT} = ''), sum({_PERSON} != '') {_JUDGED} WHERE images.status = 'done' "
             "GROUP BY class_name ORDER BY class_name"
         )
-        return [ClassCounts(*row) for row in self._manifest.query(question)]
+        return [ClassCounts(*row) for row in self._manifest.query(query)]
 
     def reasons(self) -> dict[str, int]:
-        """How many images each of the filters' reasons holds for, by word."""
-        question = (
+        """Number of images by reason of the filters."""
+        query = (
             "SELECT reason.value, count(*) FROM images JOIN filter_verdicts USING (file, sha256), "
             "json_each(filter_verdicts.reasons) AS reason WHERE images.status = 'done' GROUP BY 1 ORDER BY 1"
         )
-        return {str(word): int(count) for word, count in self._manifest.query(question)}
+        return {str(word): int(count) for word, count in self._manifest.query(query)}
 
     def score_ranges(self) -> dict[str, tuple[float, float]]:
         """Lowest and highest value of each score, by name; scores that no image has are left out."""
@@ -189,7 +185,7 @@ class ReviewQueries:
         score = "NULL"
         if wanted.score is not None:
             score, values = "json_extract(scores.scores, ?)", [_json_path(wanted.score), *values]
-        question = (
+        query = (
             f"SELECT images.file, class_name, {_PERSON} = '', {score} AS score "
             f"{_JUDGED}{_SCORED if wanted.score is not None else ''}"
             f"WHERE images.status = 'done'{where} ORDER BY class_name, {_ORDERS[wanted.order]}"
@@ -197,7 +193,7 @@ class ReviewQueries:
         files: list[str] = []
         starts: list[tuple[str, int]] = []
         first = None
-        for file, class_name, is_open, _ in self._manifest.query(question, values):
+        for file, class_name, is_open, _ in self._manifest.query(query, values):
             if not starts or starts[-1][0] != class_name:
                 starts.append((class_name, len(files)))
             if is_open and first is None:
@@ -208,28 +204,29 @@ class ReviewQueries:
     def rows(self, files: Sequence[str]) -> list[ReviewRow]:
         """What is known of these files, in their order; those that are not there (any more) are left out."""
         found: dict[str, ReviewRow] = {}
-        for start in range(0, len(files), _NAMES_A_QUESTION):
-            some = files[start : start + _NAMES_A_QUESTION]
-            question = (
+        for start in range(0, len(files), _FILES_PER_QUERY):
+            some = files[start : start + _FILES_PER_QUERY]
+            query = (
                 f"SELECT {_ROW_COLUMNS} {_JUDGED}{_SCORED}WHERE images.status = 'done' "
                 f"AND images.file IN ({', '.join('?' * len(some))})"
             )
-            for row in self._manifest.query(question, some):
+            for row in self._manifest.query(query, some):
                 found[row[0]] = _to_row(row)
         return [found[file] for file in files if file in found]
 
     def decide(self, seen: Iterable[SeenRevision], verdict: str, *, tab: str) -> DecisionResult:
-        """Write one decision about some images as a step that `undo` takes back as a whole.
+        """Write one decision about some images, as one step for `undo`.
 
-        What was decided elsewhere or made again since it was seen stays as it is and is told.
+        Images that were decided on another page or made again since the person saw them stay as they are.
 
         Args:
-            seen: the images, each as the person saw it.
+            seen: the images, as the person saw them.
             verdict: ACCEPTED, REJECTED or UNDECIDED.
-            tab: which of the open pages decided; without "/".
+            tab: id of the page that decides; without "/".
         """
         written: list[str] = []
         conflicts: list[tuple[str, str]] = []
+        # One transaction for the whole step: no other page can decide between checking and writing.
         with self._manifest.transaction() as db:
             last = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'review_log'").fetchone()
             step = f"{tab}/{last[0] if last else 0}"
@@ -242,7 +239,7 @@ class ReviewQueries:
         return DecisionResult(tuple(written), tuple(conflicts))
 
     def undo(self, tab: str) -> tuple[str, ...]:
-        """Take back the last step of a page, but for what was decided elsewhere since; gives the files."""
+        """Undo a page's last step, except for images decided elsewhere since; returns the files."""
         with self._manifest.transaction() as db:
             row = db.execute(
                 "SELECT review_log.tab FROM review_log JOIN reviews ON reviews.file = review_log.file "

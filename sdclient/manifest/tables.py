@@ -1,10 +1,12 @@
-"""The CSV tables that others may read: exported.csv, crops.csv, mapping.csv, and the manifest itself.
+"""CSV tables that other programs may read.
 
-`trainer` reads it, so that its guard against leakage knows every exported image and all of its parents even where the
-image itself does not tell any more. Standard library only, as the manifest itself.
+`exported.csv`  images in a training folder, with all their parents. `trainer` reads it for its check against leakage,
+                even if an image itself no longer contains its origin.
+`crops.csv`     crops, with the photo and the place each was cut from; `trainer` reads it to keep photos together.
+`mapping.csv`   numbered copies of photos. It is written before the copies, so that an interrupted `sdclient number` can
+                continue, and a number never changes.
 
-`DEST/mapping.csv` says which copy is which photograph. It is written before the copies, so that an interrupted
-run is taken up where it stopped and a number, once given, stays.
+The manifest itself can be written as CSV or JSON lines.
 """
 
 from __future__ import annotations
@@ -13,14 +15,14 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
 
 from sdcore.files import write_bytes_atomically
 
-from ..errors import ManifestError, OutputError, SourceError
+from ..errors import ManifestError, OutputError, SDClientError, SourceError
 from .database import ImageRecord, Manifest, Parent
 
 EXPORTED_NAME = "exported.csv"
@@ -30,24 +32,24 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class ExportedImage:
-    """One image that was put into a training folder."""
+    """One image in a training folder."""
 
     file: str
-    """Path relative to the folder of the table, forward slashes."""
+    """Path relative to the table's folder, forward slashes."""
     class_name: str
     sha256: str
     """Of the image's bytes."""
     label_file: str
-    """Of its boxes, relative likewise; "" where none were written."""
+    """Path of the file with its boxes, likewise; "" if none was written."""
     label_sha256: str
-    """Of that file's bytes as they were written; "" where there is none."""
+    """Of that file's bytes when it was written; "" if there is none."""
     output: str
-    """Absolute path of the output folder that it comes from."""
+    """Absolute path of the output folder it comes from."""
     output_file: str
-    """Its path there, forward slashes."""
+    """Its path in the output folder, forward slashes."""
     engine: str
     source: str
-    """Path of its source below the sources of that output."""
+    """Path of its source relative to the sources folder of that output."""
     source_sha256: str
     other_parents: tuple[Parent, ...] = ()
 
@@ -61,44 +63,31 @@ EXPORTED_COLUMNS = tuple("class" if field.name == "class_name" else field.name f
 
 
 def write_exported(folder: Path, rows: Iterable[ExportedImage]) -> None:
-    """Write the table of a folder in one step, ordered by file.
+    """Write the table of a folder atomically, ordered by file.
 
     Raises:
         OSError: it cannot be written.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(EXPORTED_COLUMNS)
+    lines = []
     for row in sorted(rows, key=lambda one: one.file):
         values = asdict(row)
         values["other_parents"] = json.dumps(values["other_parents"], ensure_ascii=False) if row.other_parents else ""
-        writer.writerow(values.values())
-    write_bytes_atomically(folder / EXPORTED_NAME, text.getvalue().encode("utf-8-sig"))
+        lines.append(values.values())
+    _write_table(folder / EXPORTED_NAME, EXPORTED_COLUMNS, lines)
 
 
 def read_exported(folder: Path) -> tuple[ExportedImage, ...]:
-    """Rows of a folder's table; none where there is no table.
+    """Rows of a folder's table; none if there is no table.
 
     Raises:
         ManifestError: not a table that `write_exported` wrote; names the line.
     """
     path = folder / EXPORTED_NAME
     advice = "restore it from a copy; without it nobody knows which images were generated"
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = list(csv.reader(file, strict=True))
-    except FileNotFoundError:
-        return ()
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ManifestError(f"{path}: not a table that 'sdclient export' wrote ({error}); {advice}") from error
-    except OSError as error:
-        raise ManifestError(f"{path}: cannot be read: {error.strerror or error}; {advice}") from error
-    if not lines or tuple(lines[0]) != EXPORTED_COLUMNS:
-        raise ManifestError(f"{path}: line 1: expected the columns {', '.join(EXPORTED_COLUMNS)}; {advice}")
     rows = []
-    for number, cells in enumerate(lines[1:], start=2):
+    for number, cells in _read_table(path, EXPORTED_COLUMNS, ManifestError, written_by="export", advice=advice):
         try:
-            rows.append(_to_row(cells))
+            rows.append(_to_exported(cells))
         except (ValueError, TypeError) as error:
             raise ManifestError(
                 f"{path}: line {number}: {error}; expected {', '.join(EXPORTED_COLUMNS)}; {advice}"
@@ -106,7 +95,7 @@ def read_exported(folder: Path) -> tuple[ExportedImage, ...]:
     return tuple(rows)
 
 
-def _to_row(cells: list[str]) -> ExportedImage:
+def _to_exported(cells: list[str]) -> ExportedImage:
     if len(cells) != len(EXPORTED_COLUMNS):
         raise ValueError(f"{len(cells)} cells")
     *first, source, source_sha256, others = cells
@@ -116,35 +105,35 @@ def _to_row(cells: list[str]) -> ExportedImage:
         file, class_name, sha256, label_file, label_sha256, output, output_file, engine, source, source_sha256, parents
     )
     if not all(isinstance(one, str) and _SHA256.fullmatch(one) for one in (row.sha256, *row.parents_sha256)):
-        raise ValueError("a sha256 that is none")
+        raise ValueError("a sha256 that is not 64 digits 0-9, a-f")
     for file in (row.file, row.label_file):
         if file.startswith("/") or ":" in file or "\\" in file or ".." in file.split("/"):
             raise ValueError(f"{file!r} leads out of the folder")
     return row
 
 
-def _rows(output: Path) -> Iterator[dict[str, Any]]:
+def _records(output: Path) -> Iterator[dict[str, Any]]:
     with Manifest(output) as manifest:
         for record in manifest.images():
             yield asdict(record)
 
 
 def export_jsonl(output: Path, stream: TextIO) -> int:
-    """Write one JSON object a line for every image that is done; gives how many.
+    """Write every image that is done as one line with a JSON object; returns their number.
 
     Raises:
         ManifestError: no manifest, or a damaged one.
     """
     count = 0
-    for count, row in enumerate(_rows(output), 1):  # noqa: B007 - the count is the result
+    for count, row in enumerate(_records(output), 1):  # noqa: B007 - the count is the result
         stream.write(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n")
     return count
 
 
 def export_csv(output: Path, stream: TextIO) -> int:
-    """Write a CSV with one line for every image that is done; gives how many.
+    """Write every image that is done as one line of a CSV table; returns their number.
 
-    What has parts (asked, used, other_parents) is JSON in its cell.
+    Cells of asked, used and other_parents are JSON.
 
     Raises:
         ManifestError: no manifest, or a damaged one.
@@ -152,7 +141,7 @@ def export_csv(output: Path, stream: TextIO) -> int:
     writer = csv.DictWriter(stream, [field.name for field in fields(ImageRecord)])
     writer.writeheader()
     count = 0
-    for count, row in enumerate(_rows(output), 1):  # noqa: B007 - the count is the result
+    for count, row in enumerate(_records(output), 1):  # noqa: B007 - the count is the result
         for name in ("asked", "used", "other_parents"):
             row[name] = json.dumps(row[name], ensure_ascii=False, sort_keys=True)
         writer.writerow(row)
@@ -177,14 +166,14 @@ class CropRow:
     width: int
     height: int
     box_left: float | None
-    """The box, measured from the crop's own corner; None for tiles."""
+    """Edges of the box, relative to the crop's own corner; None for tiles."""
     box_top: float | None
     box_right: float | None
     box_bottom: float | None
 
     @property
     def place(self) -> str:
-        """The cut in words."""
+        """Size and place of the crop, in words."""
         return f"{self.width} x {self.height} px at ({self.x}, {self.y})"
 
 
@@ -192,39 +181,26 @@ CROPS_COLUMNS = tuple("class" if field.name == "class_name" else field.name for 
 
 
 def write_crops(path: Path, rows: Iterable[CropRow]) -> None:
-    """Write the table in one step.
+    """Write the table atomically.
 
     Raises:
         OSError: the file cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(CROPS_COLUMNS)
-    writer.writerows(["" if value is None else value for value in astuple(row)] for row in rows)
-    write_bytes_atomically(path, text.getvalue().encode("utf-8-sig"))
+    _write_table(path, CROPS_COLUMNS, (["" if value is None else value for value in astuple(row)] for row in rows))
 
 
 def read_crops(path: Path, *, advice: str = "restore it, or choose another DEST") -> dict[str, CropRow]:
-    """Rows by crop; none when there is no table yet.
+    """Rows by crop; none if there is no table.
 
     Args:
-        path: of the table.
+        path: the table.
         advice: what to do about a damaged table, for the message.
 
     Raises:
         OutputError: not a table that `write_crops` wrote, or a crop from two photos; names the line.
     """
-    if not path.exists():
-        return {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = list(csv.reader(file, strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise OutputError(f"{path}: not a table that 'sdclient crop' wrote ({error}); {advice}") from error
-    if not lines or tuple(lines[0]) != CROPS_COLUMNS:
-        raise OutputError(f"{path}: line 1: expected the columns {', '.join(CROPS_COLUMNS)}; {advice}")
     rows: dict[str, CropRow] = {}
-    for number, cells in enumerate(lines[1:], start=2):
+    for number, cells in _read_table(path, CROPS_COLUMNS, OutputError, written_by="crop", advice=advice):
         try:
             crop, class_name, photo, digest, *lengths = cells
             x, y, width, height = (int(cell) for cell in lengths[:4])
@@ -249,12 +225,15 @@ MAPPING_COLUMNS = ("class", "old_name", "new_name", "sha256")
 
 @dataclass(frozen=True)
 class MappingRow:
-    """One numbered source: its class, its name as a photograph, its name as a copy, and its bytes."""
+    """One numbered source."""
 
     class_name: str
     old_name: str
+    """File name of the photo."""
     new_name: str
+    """File name of the copy."""
     sha256: str
+    """Of the photo's bytes."""
 
     @property
     def copy(self) -> str:
@@ -263,53 +242,73 @@ class MappingRow:
 
 
 def original_names(mapping: Path) -> dict[str, str]:
-    """What numbered sources were called before: "<class>/<number>.png" -> old file name.
-
-    Args:
-        mapping: `mapping.csv` beside the class folders; a missing one gives no names.
+    """Numbered copy, as "<class>/<number>.png", -> file name of the photo; empty without a table.
 
     Raises:
-        SourceError: it cannot be read.
+        SourceError: the table cannot be read.
     """
     return {row.copy: row.old_name for row in read_mapping(mapping)}
 
 
 def write_mapping(path: Path, rows: Iterable[MappingRow]) -> None:
-    """Write the table in one step.
+    """Write the table atomically.
 
     Raises:
         OSError: the file cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(MAPPING_COLUMNS)
-    writer.writerows(astuple(row) for row in rows)
-    write_bytes_atomically(path, text.getvalue().encode("utf-8-sig"))
+    _write_table(path, MAPPING_COLUMNS, map(astuple, rows))
 
 
 def read_mapping(path: Path, *, advice: str = "restore it, or number into a new folder") -> list[MappingRow]:
-    """Rows of a former run; none when there was none.
+    """Rows of a table; none if there is no table.
 
     Args:
-        path: of the table.
+        path: the table.
         advice: what to do about a damaged table, for the message.
 
     Raises:
         SourceError: not a table that `write_mapping` wrote; names the line.
     """
-    if not path.exists():
-        return []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = [cells for cells in csv.reader(file, strict=True) if cells]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise SourceError(f"{path}: not a mapping that 'sdclient number' wrote ({error}); {advice}") from error
-    if not lines or tuple(lines[0]) != MAPPING_COLUMNS:
-        raise SourceError(f"{path}: line 1: expected the columns {', '.join(MAPPING_COLUMNS)}; {advice}")
     rows = []
-    for index, cells in enumerate(lines[1:], start=2):
+    for number, cells in _read_table(path, MAPPING_COLUMNS, SourceError, written_by="number", advice=advice):
+        if not cells:
+            continue
         name = Path(cells[2]) if len(cells) == len(MAPPING_COLUMNS) else Path()
         if not (name.stem.isascii() and name.stem.isdecimal() and name.name == str(name) and all(cells)):
-            raise SourceError(f"{path}: line {index}: found {cells}; expected {', '.join(MAPPING_COLUMNS)}; {advice}")
+            raise SourceError(f"{path}: line {number}: found {cells}; expected {', '.join(MAPPING_COLUMNS)}; {advice}")
         rows.append(MappingRow(*cells))
     return rows
+
+
+def _write_table(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_bytes_atomically(path, text.getvalue().encode("utf-8-sig"))  # the signature is for spreadsheet programs
+
+
+def _read_table(
+    path: Path, columns: tuple[str, ...], fault: type[SDClientError], *, written_by: str, advice: str
+) -> list[tuple[int, list[str]]]:
+    """Number and cells of each line after the head; none if there is no table.
+
+    Args:
+        path: the table.
+        columns: the head that is expected.
+        fault: the error to raise if it is not such a table.
+        written_by: the command that writes it, for the message.
+        advice: what to do about a damaged table, for the message.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = list(csv.reader(file, strict=True))
+    except FileNotFoundError:
+        return []
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise fault(f"{path}: not a table that 'sdclient {written_by}' wrote ({error}); {advice}") from error
+    except OSError as error:
+        raise fault(f"{path}: cannot be read: {error.strerror or error}; {advice}") from error
+    if not lines or tuple(lines[0]) != columns:
+        raise fault(f"{path}: line 1: expected the columns {', '.join(columns)}; {advice}")
+    return list(enumerate(lines[1:], start=2))

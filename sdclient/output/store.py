@@ -1,4 +1,8 @@
-"""The output folder: whole image files first, manifest rows second."""
+"""The output folder of a run: image files and their rows in the manifest.
+
+Files are written before rows, so a crash leaves files without rows, never a row that says done for a file that is not
+complete. The next start makes the images again whose rows do not say done.
+"""
 
 from __future__ import annotations
 
@@ -34,31 +38,85 @@ from .planned_images import (
     remove_temporary_files,
 )
 
+LINEAGE_KEYWORD = "sdclient"
+"""Keyword of the PNG text chunk with class, source sha256, key and engine as JSON."""
+MASK_SHA256 = "mask_sha256"
+"""Key in a record's `asked`: the sha256 of the mask file's bytes."""
+
+_PNG_LEVEL = 4
+"""zlib level: a few percent larger than the default 6, in less than half the time."""
 _BATCH_LIMITS = "batch_limits"
 _GONE: Final = 255
-"""State of an image whose row says done and whose file is not there."""
+"""State of an image whose row says done, but whose file is missing."""
 _DONE: Final = STATE_BYTES[DONE]
 _AGAIN: Final = (_GONE, STATE_BYTES[RUNNING])
-"""States of images that get a new row: nothing is known of what became of them."""
+"""States of images that get a new row: a killed run left them, or their file was deleted."""
 _MISSING: Final = (NEW, STATE_BYTES[PLANNED], *_AGAIN)
 
 
+@dataclass(frozen=True)
+class GeneratedFile:
+    """An image that is ready to be written, and its record."""
+
+    record: ImageRecord
+    data: bytes
+    """The whole PNG file."""
+    mask: bytes | None = None
+    """The mask's whole PNG file, if the image has a mask."""
+
+
+def encode_png(image: Image.Image, *, infotext: str, lineage: Mapping[str, Any]) -> bytes:
+    """A PNG file with infotext and lineage."""
+    return encode_with_texts(image, png_texts(infotext, lineage))
+
+
+def png_texts(infotext: str, lineage: Mapping[str, Any]) -> dict[str, str]:
+    """The text chunks of a PNG file, by keyword."""
+    return {PNG_KEYWORD: infotext, LINEAGE_KEYWORD: json.dumps(lineage, sort_keys=True)}
+
+
+def encode_with_texts(image: Image.Image, texts: Mapping[str, str]) -> bytes:
+    """A PNG file with these text chunks."""
+    return PngFile(encode_pixels(image, level=_PNG_LEVEL)).with_texts(texts)
+
+
+def to_files(record: ImageRecord, image: Image.Image, mask: Image.Image) -> GeneratedFile:
+    """An image and its mask as files; the record is completed with their hashes and the mask's box."""
+    lineage: dict[str, Any] = {
+        "class": record.class_name,
+        "source_sha256": record.source_sha256,
+        "key": record.key,
+        "engine": record.engine,
+    }
+    if record.other_parents:
+        lineage["parents_sha256"] = list(record.parents_sha256)
+    mask_data = encode_mask(mask)
+    data = encode_png(image, infotext=record.infotext, lineage=lineage)
+    record = replace(
+        record,
+        sha256=hashlib.sha256(data).hexdigest(),
+        asked={**record.asked, MASK_SHA256: hashlib.sha256(mask_data).hexdigest()},
+        used={**record.used, "box": list(box_of(mask))},
+    )
+    return GeneratedFile(record, data, mask_data)
+
+
 class OutputStore:
-    """An output folder that belongs to this run, and to no other process.
+    """An output folder, locked for this process by `open_store`. Only the thread that writes calls it.
 
     Args:
         output: the folder; must exist.
         manifest: its manifest, open for writing.
-        durable: wait for the disk at each image.
+        durable: wait for the disk after each image.
     """
 
     def __init__(self, output: Path, manifest: Manifest, *, durable: bool = False) -> None:
         self.output = output
-        self._manifest = manifest
+        self.manifest = manifest
         self._durable = durable
 
     def enter_plan(self, plans: Iterable[SourcePlan[Planned]]) -> MissingImages[Planned]:
-        """Enter what is planned and mend what a killed run left; gives the images that are to be made.
+        """Enter the planned images, repair what a killed run left, and return the images to make.
 
         Raises:
             OutputError: an image of that name was made from another source or with other parameters.
@@ -78,20 +136,20 @@ class OutputStore:
         return MissingImages(missing)
 
     def _states(self, plan: SourcePlan[Planned], there: ExistingFiles) -> bytearray:
-        """How far each image of a source is, by a byte; `_GONE` where a row says done and its file is not there.
+        """The state of each image of a source, one byte each; `_GONE` if a row says done but its file is missing.
 
-        Rows with the hash of other bytes are taken for missing here, and refused by `_enter`. What else decides the key
-        of an image is the same for all rows of a source: the run's parameters, which never change in an output, and
-        the source's mask, for a start with another one is refused here. So one row's key tells for all.
+        Rows with other source bytes count as missing here and are refused by `_enter`. Everything else in an image's
+        key is the same for all rows of a source: the run's parameters, which never change in an output, and the
+        source's mask. So it is enough to compare the key of one row.
 
         Raises:
-            OutputError: that key is another one.
+            OutputError: the key differs.
         """
-        states = states_of_source(self._manifest, file_stem(plan.source), plan.source_sha256, plan.count)
+        states = states_of_source(self.manifest, file_stem(plan.source), plan.source_sha256, plan.count)
         first = plan.count - len(states.lstrip(bytes([NEW]))) + 1
         if first <= plan.count:
             ((_, _, key),) = plan.identities([first])
-            if key_of(self._manifest, plan.file_of(first)) != key:
+            if key_of(self.manifest, plan.file_of(first)) != key:
                 self._refuse(plan.file_of(first))
         if _DONE in states:
             files = there.of(plan)
@@ -107,17 +165,18 @@ class OutputStore:
         plans: Sequence[tuple[SourcePlan[Planned], Sequence[int]]],
         again: Sequence[tuple[SourcePlan[Planned], Sequence[int]]],
     ) -> None:
-        """Enter these, all or none; those among them that are made again lose their former rows."""
+        """Enter these images, all or none; images in `again` lose their former rows."""
         if not any(ks for _, ks in plans):
             return
-        with self._manifest.transaction() as database:
-            self._manifest.forget(plan.file_of(k) for plan, ks in again for k in ks)
+        # One transaction for old and new rows: a crash leaves the plan as it was before this start.
+        with self.manifest.transaction() as database:
+            self.manifest.forget(plan.file_of(k) for plan, ks in again for k in ks)
             for plan, ks in plans:
                 if enter(database, _rows(plan, ks)) < len(ks):
-                    other = file_of_other_bytes(self._manifest, file_stem(plan.source), plan.source_sha256)
+                    other = file_of_other_bytes(self.manifest, file_stem(plan.source), plan.source_sha256)
                     if other is not None:
                         self._refuse(other)
-        self._manifest.truncate_wal()
+        self.manifest.truncate_wal()
 
     def _refuse(self, file: str) -> NoReturn:
         raise OutputError(
@@ -125,69 +184,64 @@ class OutputStore:
             "of that number has now; use a new output folder, or put the former file back"
         )
 
-    @property
-    def manifest(self) -> Manifest:
-        """The output's manifest, open for writing."""
-        return self._manifest
-
     def forget_unfinished(self) -> None:
-        """Take back what a killed run had decided to make and had not made; for a run that decides anew.
+        """Remove images that a killed run did not finish; for a run that decides anew what to make.
 
-        An image that is recorded but no longer there is forgotten too; a file that was written and not recorded goes.
+        Rows whose file is missing are removed too, and files whose row does not say done.
         """
         remove_temporary_files(self.output)
-        gone = [state.file for state in self._manifest.states(PLANNED, RUNNING)]
-        gone += [file for file in self._manifest.files() if not (self.output / file).is_file()]
+        gone = [state.file for state in self.manifest.states(PLANNED, RUNNING)]
+        gone += [file for file in self.manifest.files() if not (self.output / file).is_file()]
         for file in gone:
             (self.output / file).unlink(missing_ok=True)
-        self._manifest.forget(gone)
+        self.manifest.forget(gone)
 
     def start(self, images: Sequence[PlannedFile]) -> None:
-        """These are on their way; those that were not planned before are entered."""
-        self._manifest.start(_row(image) for image in images)
+        """Mark images as running; enter those that have no row."""
+        self.manifest.start(_row(image) for image in images)
 
     def save(self, made: Sequence[GeneratedFile]) -> list[ImageRecord]:
-        """Put files in place, masks first, then enter them; a kill in between leaves files that are made again."""
+        """Write files, masks first, then their rows; after a kill in between, the next start makes the files again."""
         for image in made:
             if image.mask is not None:
                 write_bytes_atomically(self.output / image.record.mask, image.mask, durable=self._durable)
             write_bytes_atomically(self.output / image.record.file, image.data, durable=self._durable)
-        # Rows last and in one transaction: no row says done of a file that is not whole and in place.
+        # Rows last and in one transaction: no row says done for a file that is not complete and in place.
         records = [image.record for image in made]
-        self._manifest.add(records)
+        self.manifest.add(records)
         return records
 
     def failed(self, images: Iterable[PlannedFile], reason: str) -> None:
-        """These are given up."""
-        self._manifest.mark([image.file for image in images], FAILED, reason=reason, failures=1)
+        """Mark images as given up."""
+        self.manifest.mark([image.file for image in images], FAILED, reason=reason, failures=1)
 
     def requeue(self, images: Iterable[PlannedFile], reason: str, *, failures: int) -> None:
-        """These are to be tried again."""
-        self._manifest.mark([image.file for image in images], PLANNED, reason=reason, failures=failures)
+        """Mark images as planned again; `failures` is added to their failed tries."""
+        self.manifest.mark([image.file for image in images], PLANNED, reason=reason, failures=failures)
 
     def batch_limits(self) -> dict[str, int]:
-        """Batch sizes that an earlier run learnt from a server's memory, by generation size."""
-        limits = self._manifest.run().get(_BATCH_LIMITS)
+        """Batch sizes that earlier runs learnt from servers without enough memory, by generation size."""
+        limits = self.manifest.run().get(_BATCH_LIMITS)
         return dict(limits) if isinstance(limits, dict) else {}
 
     def keep_batch_limits(self, limits: Mapping[str, int]) -> None:
-        """Remember them for the next run."""
-        self._manifest.set_run({_BATCH_LIMITS: dict(limits)})
+        """Store them for the next run."""
+        self.manifest.set_run({_BATCH_LIMITS: dict(limits)})
 
 
 @contextmanager
 def open_store(output: Path, run: Mapping[str, Any], *, durable: bool = False) -> Iterator[OutputStore]:
-    """Open an output folder for a run, making it when it is new.
+    """Open an output folder for a run, and create it if it does not exist.
 
     Args:
         output: the folder.
         run: the run's description; `run["parameters"]` must equal that of an existing output.
-        durable: wait for the disk at each image.
+        durable: wait for the disk after each image.
 
     Raises:
-        FolderInUse: another process is at work there.
-        OutputError: the folder holds a run with other parameters, or files that are no run at all.
-        ManifestError: its manifest is damaged or of a newer version.
+        FolderInUse: another process works there.
+        OutputError: the folder has a run with other parameters, or files but no manifest.
+        ManifestError: its manifest is damaged or has another schema version.
     """
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output}: is a file; expected a folder for the images")
@@ -203,19 +257,37 @@ def open_store(output: Path, run: Mapping[str, Any], *, durable: bool = False) -
 
 @contextmanager
 def upkeep_manifest(output: Path) -> Iterator[Manifest]:
-    """The manifest of an existing output, open for changes while no run is at work.
+    """The manifest of an existing output, open for writing while no run works there.
 
     Raises:
-        ManifestError: no manifest, or a damaged one; none is made by looking.
-        FolderInUse: a run is at work.
+        ManifestError: no manifest, or a damaged one.
+        FolderInUse: a run works there.
     """
-    Manifest(output).close()
+    Manifest(output).close()  # raises if there is none; opening for writing would create one
     with lock_folder(output), Manifest(output, create=True) as manifest:
         yield manifest
 
 
+@contextmanager
+def curation_manifest(output: Path, *, is_dry_run: bool) -> Iterator[Manifest]:
+    """The manifest of an existing output for curation; read-only in a dry run.
+
+    The folder is not locked, so a run or a review page may work there at the same time: each change is a short
+    transaction, and verdicts are bound to the bytes of the image that was judged.
+
+    Raises:
+        ManifestError: no manifest, or a damaged one.
+    """
+    with Manifest(output) as manifest:
+        if is_dry_run:
+            yield manifest
+            return
+    with Manifest(output, create=True) as manifest:
+        yield manifest
+
+
 def _numbers(states: bytearray, wanted: Sequence[int]) -> Sequence[int]:
-    """Numbers of the images whose state is one of these, in order; a stretch without gaps takes no memory."""
+    """Numbers of the images in one of the wanted states, in order; as a range if there are no gaps, to save memory."""
     flags = states.translate(bytes(byte in wanted for byte in range(256)))
     first, last, count = flags.find(1) + 1, flags.rfind(1) + 1, flags.count(1)
     if count == 0:
@@ -226,7 +298,7 @@ def _numbers(states: bytearray, wanted: Sequence[int]) -> Sequence[int]:
 
 
 def _rows(plan: SourcePlan[Planned], ks: Sequence[int]) -> Iterator[tuple[str, str, str, str, int, int, str]]:
-    """The values of a `PlannedRow` of each image, without an object for each."""
+    """The values of each image's `PlannedRow`; creates no object for each image."""
     stem, source, sha256 = file_stem(plan.source), plan.source, plan.source_sha256
     class_name, relative = source.class_name, source.relative
     for k, seed, key in plan.identities(ks):
@@ -254,78 +326,3 @@ def _refuse_other_parameters(output: Path, former: Mapping[str, Any], now: Mappi
     raise OutputError(
         f"{output}: was made with other parameters ({changes}); give the former ones to go on, or a new output folder"
     )
-
-
-LINEAGE_KEYWORD = "sdclient"
-"""Keyword of the PNG text chunk that holds class, source sha256, key and engine as JSON."""
-MASK_SHA256 = "mask_sha256"
-"""Key, in what was asked for an image, of the sha256 of its mask file's bytes."""
-
-
-_PNG_LEVEL = 4
-"""zlib level: files as small as at the usual 6 to within a few percent, in less than half the time."""
-
-
-@dataclass(frozen=True)
-class GeneratedFile:
-    """An image that is ready to be written."""
-
-    record: ImageRecord
-    data: bytes
-    """The whole PNG file."""
-    mask: bytes | None = None
-    """The mask's whole PNG file, where the image has one."""
-
-
-def encode_png(image: Image.Image, *, infotext: str, lineage: Mapping[str, Any]) -> bytes:
-    """A PNG file with its infotext and its lineage."""
-    return encode_with_texts(image, png_texts(infotext, lineage))
-
-
-def png_texts(infotext: str, lineage: Mapping[str, Any]) -> dict[str, str]:
-    """The text chunks of a PNG file, by keyword."""
-    return {PNG_KEYWORD: infotext, LINEAGE_KEYWORD: json.dumps(lineage, sort_keys=True)}
-
-
-def encode_with_texts(image: Image.Image, texts: Mapping[str, str]) -> bytes:
-    """A PNG file with these text chunks."""
-    return PngFile(encode_pixels(image, level=_PNG_LEVEL)).with_texts(texts)
-
-
-@contextmanager
-def curation_manifest(output: Path, *, is_dry_run: bool) -> Iterator[Manifest]:
-    """The manifest of an existing output, for reading alone in a dry run.
-
-    A run may be at work there, or a review page: each change is a short transaction of its own, and what is judged is
-    bound to the bytes that were seen.
-
-    Raises:
-        ManifestError: no manifest, or a damaged one; none is made by looking.
-    """
-    with Manifest(output) as manifest:
-        if is_dry_run:
-            yield manifest
-            return
-    with Manifest(output, create=True) as manifest:
-        yield manifest
-
-
-def to_files(record: ImageRecord, picture: Image.Image, mask: Image.Image) -> GeneratedFile:
-    """A picture and its mask as files, and the record with what speaks of their bytes."""
-    lineage: dict[str, Any] = {
-        "class": record.class_name,
-        "source_sha256": record.source_sha256,
-        "key": record.key,
-        "engine": record.engine,
-    }
-    if record.other_parents:
-        lineage["parents_sha256"] = list(record.parents_sha256)
-    mask_data = encode_mask(mask)
-    data = encode_png(picture, infotext=record.infotext, lineage=lineage)
-    record = replace(
-        record,
-        sha256=hashlib.sha256(data).hexdigest(),
-        asked={**record.asked, MASK_SHA256: hashlib.sha256(mask_data).hexdigest()},
-        used={**record.used, "box": list(box_of(mask))},
-    )
-    return GeneratedFile(record, data, mask_data)

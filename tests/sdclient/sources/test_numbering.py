@@ -200,7 +200,7 @@ def test_a_mapping_that_is_none_is_refused(photos: Path, tmp_path: Path, content
 def test_a_mapping_saved_in_another_encoding_is_refused(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mapping.csv").write_bytes("class,old_name,new_name,sha256\n脏污,".encode("gbk"))
-    with pytest.raises(SourceError, match=r"mapping\.csv: not a mapping"):
+    with pytest.raises(SourceError, match=r"mapping\.csv: not a table that 'sdclient number' wrote"):
         number_images(photos, tmp_path / "out")
 
 
