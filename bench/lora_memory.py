@@ -31,7 +31,7 @@ from torch.overrides import TorchFunctionMode
 
 from generator.config import LoraSettings
 from generator.lora.families import SD1, SDXL, Family
-from generator.lora.session import EncodedCaptions, adapted_models, add_adapters, predict, trained
+from generator.lora.session import EncodedCaptions, adapted_models, add_adapters, run_unet, trainable_parameters
 from sdcore.optional_imports import import_diffusers
 
 _GIB = 2**30
@@ -85,7 +85,7 @@ def memory_need(family: Family, settings: LoraSettings, *, half: bool = True) ->
     weights = sum(_bytes(module.parameters()) + _bytes(module.buffers()) for module in frozen)
     add_adapters(base, settings, seed=settings.seed)
     adapted = [model for _, model in adapted_models(base, settings)]
-    updates = _TRAINED_BYTES * sum(parameter.numel() for model in adapted for parameter in trained(model))
+    updates = _TRAINED_BYTES * sum(parameter.numel() for model in adapted for parameter in trainable_parameters(model))
     kept = _Kept(frozen)
     with kept.counting(), _HalfByHand(torch.float16 if half else torch.float32):
         _forward(base, settings)
@@ -111,7 +111,7 @@ def kept_bytes(model: nn.Module, forward: Any) -> int:
 
 
 def _build(family: Family, dtype: torch.dtype) -> Any:
-    """The family's networks without content, in the form of a `Base`."""
+    """The family's networks without content, in the form of a `LoadedBase`."""
     diffusers, transformers = import_diffusers(), importlib.import_module("transformers")
     parts = family.components
     with _META:
@@ -133,7 +133,7 @@ def _forward(base: Any, settings: LoraSettings) -> None:
     context, pooled = _texts(base, at_once, dtype, with_gradients=settings.text_encoder)
     noised = torch.empty((at_once, 4, side, side), device=_META)
     times = torch.empty((at_once,), device=_META, dtype=torch.long)
-    told = predict(base, noised, times, EncodedCaptions(context, pooled))
+    told = run_unet(base, noised, times, EncodedCaptions(context, pooled))
     functional.mse_loss(told.float(), torch.empty_like(told, dtype=torch.float32))
 
 

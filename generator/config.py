@@ -33,7 +33,7 @@ class NetworkConfig(BaseModel):
 
     @property
     def multiple_px(self) -> int:
-        """What sides of pictures must be a multiple of."""
+        """What sides of images must be a multiple of."""
         return self.packing * int(2 ** (len(self.widths) - 1))
 
     @model_validator(mode="after")
@@ -57,7 +57,7 @@ class NetworkConfig(BaseModel):
 
 
 class TrainConfig(BaseModel):
-    """Everything that decides what a training computes, apart from its pictures."""
+    """Everything that decides what a training computes, apart from its images."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -91,11 +91,11 @@ class TrainConfig(BaseModel):
     keep: Literal["best", "last"] = "best"
     """Which weights are saved: those of the lowest validation loss, or the latest."""
     half: bool = False
-    """Save weights in 16 bits: half the size, the same pictures to within a grey level."""
+    """Save weights in 16 bits: half the size, the same images to within a grey level."""
     save_every: int = Field(100, ge=1)
     """Steps between two validations; the state to go on from is saved at each."""
     sheet_every: int = Field(500, ge=0)
-    """Steps between two sheets of sample pictures; 0 draws one at the end only."""
+    """Steps between two sheets of sample images; 0 draws one at the end only."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     amp: bool = True
     """Mixed precision, on CUDA alone."""
@@ -146,7 +146,7 @@ def what_differs(there: dict[str, Any], asked: TrainConfig) -> str | None:
 
 
 Flip = Literal["horizontal", "vertical"]
-Precision = Literal["auto", "fp32", "fp16", "bf16"]
+PrecisionChoice = Literal["auto", "fp32", "fp16", "bf16"]
 Targets = Literal["attention", "transformer"]
 
 _FREE = ("steps", "minutes", "save_every", "sample_every", "micro_batch", "gradient_checkpointing")
@@ -176,28 +176,28 @@ class LoraSettings:
     minutes: float | None = None
     """Time, without what is done once before the first step."""
     batch: int = 4
-    """Pictures in an optimiser step."""
+    """Images in an optimiser step."""
     micro_batch: int | None = None
-    """Most pictures in memory at once, the gradients of a step added up; None: the whole batch."""
+    """Most images in memory at once, the gradients of a step added up; None: the whole batch."""
     size_px: int | None = None
-    """Side of the square whose area pictures are scaled to; None: the base's own, 512 or 1024."""
+    """Side of the square whose area images are scaled to; None: the base's own, 512 or 1024."""
     flips: tuple[Flip, ...] = ()
-    """Mirrored copies that a picture may be replaced by."""
+    """Mirrored copies that an image may be replaced by."""
     balance: bool = True
-    """Draw classes equally often; otherwise pictures."""
+    """Draw classes equally often; otherwise images."""
     min_snr: float | None = None
     """Gamma of min-SNR weighting (arXiv 2303.09556), usually 5; None: every noise level counts as it comes."""
     clip_skip: int = 1
     """1: the text encoder's last layer; 2: the one before it. SDXL always takes the one before the last."""
     gradient_checkpointing: bool = False
     """Compute parts twice and hold less in memory."""
-    precision: Precision = "auto"
+    precision: PrecisionChoice = "auto"
     """Of the frozen weights and of computing, on CUDA; the update itself is always fp32. On a CPU all is fp32."""
     seed: int = 0
     save_every: int = 250
     """Steps between two saved states."""
     sample_every: int = 0
-    """Steps between two sheets of sample pictures; 0: none."""
+    """Steps between two sheets of sample images; 0: none."""
 
     def __post_init__(self) -> None:
         positive = ("rank", "lr", "text_encoder_lr", "batch", "save_every", "clip_skip")
@@ -233,11 +233,11 @@ def _option(name: str) -> str:
     return f"--{name.removesuffix('_px').replace('_', '-')}"
 
 
-Exact = Literal["fp32", "fp16", "bf16"]
-DTYPES: dict[Exact, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+Precision = Literal["fp32", "fp16", "bf16"]
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-def choose_precision(asked: Precision, device: torch.device) -> Exact:
+def choose_precision(asked: PrecisionChoice, device: torch.device) -> Precision:
     """The format for a device.
 
     "auto" takes bfloat16 where a GPU computes in it by itself, for it needs no scaling of the loss, else float16; a CPU

@@ -5,7 +5,7 @@
     GeneratorError
     ├── DataError              the training images: missing, unreadable, wrong layout
     │   ├── TooFewImages       a class, or the whole set, is too small to learn from
-    │   └── GeneratedImages    pictures that were generated themselves, offered as training data
+    │   └── GeneratedImages    images that were generated themselves, offered as training data
     ├── SettingsError          a setting that cannot be used
     ├── ModelError             a base model or a state that is missing, damaged, a pickle or does not fit
     ├── ModelFileError         a saved model or classifier that is missing, damaged, a program or does not fit
@@ -34,7 +34,7 @@ class TooFewImages(DataError):
 
 
 class GeneratedImages(DataError):
-    """Pictures that were generated themselves lie among the training images."""
+    """Images that were generated themselves lie among the training images."""
 
 
 class ModelError(GeneratorError):

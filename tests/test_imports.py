@@ -45,7 +45,7 @@ FLOORS = {
         "report",
         "cli",
     ),
-    "generator": ("errors", "config", "diffusion", "lora", "report", "cli"),
+    "generator": ("errors", "config user_images", "diffusion lora", "report", "cli"),
 }
 """The rooms of each package, from the lowest floor up: a room imports from floors below its own, or from itself."""
 BELOW = {

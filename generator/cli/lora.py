@@ -117,7 +117,7 @@ def lora(
 
     from ..config import LoraSettings
     from ..lora.dataset import DEFAULT_TEMPLATE, read_captions
-    from ..lora.train import BaseChoice, train_lora
+    from ..lora.train import BaseChoice, LoraOptions, train_lora
 
     chosen = LoraSettings(
         steps=1500 if steps is None and minutes is None else steps, minutes=minutes, balance=not no_balance, **settings
@@ -131,10 +131,7 @@ def lora(
             BaseChoice(base, tokenizer, base_config, told),
             chosen,
             rules,
-            device=device,
-            half=half,
-            restart=restart,
-            progress=True,
+            options=LoraOptions(device=device, half=half, restart=restart, progress=True),
             should_stop=should_stop,
         )
     out = Output(json=as_json)

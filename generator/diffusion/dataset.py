@@ -1,15 +1,13 @@
-"""Images learned from and held out."""
+"""The images that a diffusion model learns from, and those held out."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import random
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +17,24 @@ import torch
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from sdcore.images.decode import to_rgb
 from sdcore.images.folders import LabelledImage, list_labelled_images
 
 from ..errors import DataError, GeneratedImages, TooFewImages
+from ..user_images import read_user_image
 
 LEAST_OF_A_CLASS = 2
 LEAST_OF_ALL = 8
-"""Fewer pictures than these, of a class and of all, can only be learned by heart."""
+"""From fewer images, of a class or in all, a model can only learn copies."""
+_LONGEST_SHAPE = 8
+"""An image longer than this many times its width is cropped to that about its centre."""
 
 
 @dataclass(frozen=True, eq=False)
 class DecodedImage:
-    """One decoded picture."""
+    """One image of a training set."""
 
     pixels: torch.Tensor
-    """(C, H, W) uint8, C of the whole set, the shorter side of the size asked."""
+    """(C, H, W) uint8; C is 1 where the whole set is grey, else 3. The shorter side is the model's size."""
     label: int
     file: str
     """Relative to the folder it was read from."""
@@ -49,30 +49,30 @@ class TrainingSet:
     classes: tuple[str, ...]
     train: tuple[DecodedImage, ...]
     val: tuple[DecodedImage, ...]
-    """Held out: only for the validation loss and the sheet's sources. Empty when none were wanted."""
+    """Held out: used for the validation loss and the sheet's sources alone. May be empty."""
     val_from: str
-    """Where they come from, in words."""
+    """Where the held-out images come from, in words."""
     notes: tuple[str, ...] = ()
     """What the user should know, in sentences."""
 
     @property
     def channels(self) -> int:
-        """1 when every picture is grey, else 3."""
+        """1 when every image is grey, else 3."""
         return int(self.train[0].pixels.shape[0])
 
     @property
     def counts(self) -> dict[str, int]:
-        """Pictures learned from, by class."""
-        found = Counter(picture.label for picture in self.train)
+        """Number of images learned from, by class."""
+        found = Counter(image.label for image in self.train)
         return {name: found[number] for number, name in enumerate(self.classes)}
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over class and content of every picture, learned from or held out."""
+        """SHA-256 over class and content of every image, learned from or held out."""
         lines = [
-            f"{part} {self.classes[picture.label]} {picture.sha256}"
-            for part, pictures in (("train", self.train), ("val", self.val))
-            for picture in pictures
+            f"{part} {self.classes[image.label]} {image.sha256}"
+            for part, images in (("train", self.train), ("val", self.val))
+            for image in images
         ]
         return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
@@ -86,21 +86,21 @@ def read_training_set(
     seed: int,
     progress: bool = True,
 ) -> TrainingSet:
-    """Read DATA/train and its held-out pictures.
+    """Read DATA/train and its held-out images.
 
-    Without `val_folder`, a folder `val` beside one called `train` is taken; without that, `val_share` of each class
-    is held out, files of the same bytes on one side.
+    Without `val_folder`, a folder `val` beside a folder named `train` is used. Where there is none, `val_share` of each
+    class is held out; files of the same bytes stay on one side.
 
     Args:
         folder: one folder of images per class.
-        size_px: what the shorter side is brought to.
-        val_folder: the same layout, classes among those of `folder`.
+        size_px: length of the shorter side after scaling.
+        val_folder: of the same layout; its classes must be among those of `folder`.
         val_share: 0 to 0.5.
-        seed: which are held out.
+        seed: decides which images are held out.
         progress: show a bar on stderr.
 
     Raises:
-        DataError: a folder or a file cannot be used (with its branches TooFewImages and GeneratedImages).
+        DataError: a folder or a file cannot be used; also its subclasses TooFewImages and GeneratedImages.
     """
     listed = list_labelled_images(folder, refuse_divided=True)
     classes = tuple(sorted({image.label for image in listed}))
@@ -124,15 +124,15 @@ def read_training_set(
         read = _read_all(folder, listed, classes, size_px, bar)
         read_held = _read_all(val_folder, held, classes, size_px, bar) if val_folder is not None else []
     grey = all(is_grey for is_grey, _ in [*read, *read_held])
-    train = [_with_channels(picture, grey) for _, picture in read]
-    val = [_with_channels(picture, grey) for _, picture in read_held]
+    train = [_with_channels(image, grey) for _, image in read]
+    val = [_with_channels(image, grey) for _, image in read_held]
     notes: list[str] = []
     if val_folder is None:
         train, val = _hold_out(train, val_share, seed)
         where = f"{len(val)} of {len(listed)} pictures of {folder}, drawn by seed {seed}" if val else "none held out"
     else:
         where = str(val_folder)
-        shared = {picture.sha256 for picture in train} & {picture.sha256 for picture in val}
+        shared = {image.sha256 for image in train} & {image.sha256 for image in val}
         if shared:
             notes.append(
                 f"{len(shared)} held-out picture(s) are in {folder} byte for byte; "
@@ -159,19 +159,18 @@ def _refuse_too_few(folder: Path, listed: Sequence[LabelledImage]) -> None:
 def _read_all(
     folder: Path, listed: Sequence[LabelledImage], classes: tuple[str, ...], size_px: int, bar: tqdm[Any]
 ) -> list[tuple[bool, DecodedImage]]:
-    """Each picture, and whether it is grey."""
+    """Each image, and whether it is grey."""
     read = []
     generated: list[tuple[Path, str]] = []
-    for image in listed:
-        decoded = decode(image.path, size_px)
+    for entry in listed:
+        scaled = decode(entry.path, size_px)
         bar.update()
-        if decoded.generated_by is not None:
-            generated.append((image.path, decoded.generated_by))
+        if scaled.generated_by is not None:
+            generated.append((entry.path, scaled.generated_by))
             continue
-        pixels = torch.from_numpy(decoded.pixels.copy()).permute(2, 0, 1).contiguous()
-        file = image.path.relative_to(folder).as_posix()
-        picture = DecodedImage(pixels, classes.index(image.label), file, decoded.sha256)
-        read.append((decoded.is_grey, picture))
+        pixels = torch.from_numpy(scaled.pixels.copy()).permute(2, 0, 1).contiguous()
+        file = entry.path.relative_to(folder).as_posix()
+        read.append((scaled.is_grey, DecodedImage(pixels, classes.index(entry.label), file, scaled.sha256)))
     if generated:
         path, words = generated[0]
         raise GeneratedImages(
@@ -182,99 +181,57 @@ def _read_all(
     return read
 
 
-def _with_channels(picture: DecodedImage, grey: bool) -> DecodedImage:
-    if not grey:
-        return picture
-    return DecodedImage(picture.pixels[:1].contiguous(), picture.label, picture.file, picture.sha256)
-
-
-def _hold_out(pictures: list[DecodedImage], share: float, seed: int) -> tuple[list[DecodedImage], list[DecodedImage]]:
-    """Divide each class by files of distinct bytes, leaving the greater part to learn from."""
-    by_class: dict[int, list[str]] = {}
-    for picture in pictures:
-        contents = by_class.setdefault(picture.label, [])
-        if picture.sha256 not in contents:
-            contents.append(picture.sha256)
-    held: set[str] = set()
-    for label, contents in sorted(by_class.items()):
-        chance = random.Random(f"{seed} {label}")  # noqa: S311 - which pictures are held out is no secret
-        count = min(round(share * len(contents)), len(contents) - LEAST_OF_A_CLASS)
-        held.update(chance.sample(sorted(contents), max(count, 0)))
-    train = [picture for picture in pictures if picture.sha256 not in held]
-    return train, [picture for picture in pictures if picture.sha256 in held]
-
-
-_GENERATED_KEYWORDS = {
-    "sdclient": "the lineage that 'sdclient generate' writes",
-    "parameters": "the parameters that a WebUI writes",
-}
-"""PNG text chunks that only generated pictures carry."""
-_LONGEST_SHAPE = 8
-"""A picture longer than this many times its width is cut to it about its middle."""
-
-
 @dataclass(frozen=True, eq=False)
-class Upright:
-    """One picture as it is shown."""
-
-    picture: Image.Image
-    """RGB."""
-    sha256: str
-    """Of the file's bytes."""
-    generated_by: str | None
-    """Why it counts as generated, in words; None for a picture that does not."""
-
-
-@dataclass(frozen=True, eq=False)
-class Decoded:
-    """One picture, its shorter side brought to the size asked."""
+class ScaledImage:
+    """One image file, its shorter side scaled to the size asked for."""
 
     pixels: npt.NDArray[np.uint8]
     """(H, W, 3)."""
-    is_grey: bool
-    """Whether all three channels are equal everywhere."""
     sha256: str
     """Of the file's bytes."""
     generated_by: str | None
-    """Why it counts as generated, in words; None for a picture that does not."""
+    """Why it counts as generated, in words; None for an image that does not."""
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether all three channels are equal everywhere."""
+        return bool((self.pixels[..., :1] == self.pixels).all())
 
 
-def decode(path: Path, size_px: int) -> Decoded:
-    """Read a picture as `read_upright` does, and bring its shorter side to `size_px`.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    read = read_upright(path)
-    pixels = np.asarray(_scaled(read.picture, size_px))
-    is_grey = bool((pixels[..., :1] == pixels).all())
-    return Decoded(pixels, is_grey, read.sha256, read.generated_by)
-
-
-def read_upright(path: Path) -> Upright:
-    """Read a picture upright, in RGB, transparency on white, deep grey brought to 8 bits.
+def decode(path: Path, size_px: int) -> ScaledImage:
+    """Read an image and scale its shorter side to `size_px`.
 
     Raises:
         DataError: it cannot be read.
     """
-    try:
-        content = path.read_bytes()
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(content))
-            picture.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(
-            f"{path}: cannot be read as a picture ({error}); remove it, 'trainer check' lists all such files"
-        ) from error
-    told = next((words for key, words in _GENERATED_KEYWORDS.items() if key in picture.info), None)
-    return Upright(to_rgb(picture), hashlib.sha256(content).hexdigest(), told)
+    read = read_user_image(path)
+    return ScaledImage(np.asarray(_scale(read.image, size_px)), read.sha256, read.generated_by)
 
 
-def _scaled(picture: Image.Image, size_px: int) -> Image.Image:
-    longest = _LONGEST_SHAPE * min(picture.size)
-    if max(picture.size) > longest:
-        picture = ImageOps.fit(picture, (min(picture.width, longest), min(picture.height, longest)))
-    factor = size_px / min(picture.size)
-    size = (max(size_px, round(picture.width * factor)), max(size_px, round(picture.height * factor)))
-    return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
+def _scale(image: Image.Image, size_px: int) -> Image.Image:
+    longest = _LONGEST_SHAPE * min(image.size)
+    if max(image.size) > longest:
+        image = ImageOps.fit(image, (min(image.width, longest), min(image.height, longest)))
+    factor = size_px / min(image.size)
+    size = (max(size_px, round(image.width * factor)), max(size_px, round(image.height * factor)))
+    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _with_channels(image: DecodedImage, grey: bool) -> DecodedImage:
+    return replace(image, pixels=image.pixels[:1].contiguous()) if grey else image
+
+
+def _hold_out(images: list[DecodedImage], share: float, seed: int) -> tuple[list[DecodedImage], list[DecodedImage]]:
+    """Divide each class by distinct file contents; at least `LEAST_OF_A_CLASS` of them stay to learn from."""
+    by_class: dict[int, list[str]] = {}
+    for image in images:
+        contents = by_class.setdefault(image.label, [])
+        if image.sha256 not in contents:
+            contents.append(image.sha256)
+    held: set[str] = set()
+    for label, contents in sorted(by_class.items()):
+        rng = random.Random(f"{seed} {label}")  # noqa: S311 - which images are held out is no secret
+        count = min(round(share * len(contents)), len(contents) - LEAST_OF_A_CLASS)
+        held.update(rng.sample(sorted(contents), max(count, 0)))
+    train = [image for image in images if image.sha256 not in held]
+    return train, [image for image in images if image.sha256 in held]

@@ -25,7 +25,7 @@ from ..config import NetworkConfig, TrainConfig
 from ..errors import ModelError, SettingsError
 from .dataset import TrainingSet
 from .sampling import draw_sheet, sample_rows
-from .session import Session, Validation, lr_share
+from .session import DiffusionSession, Validation, lr_share
 
 SHEET_NAME = "sheet.png"
 
@@ -41,7 +41,7 @@ class TrainingRun:
     Args:
         folder: where the model goes.
         config: how it is trained.
-        pictures: what it learns from.
+        images: what it learns from.
         before: the state to go on from, or None.
         device: where it is trained.
         threads: of the CPU, for the record.
@@ -52,26 +52,26 @@ class TrainingRun:
         self,
         folder: Path,
         config: TrainConfig,
-        pictures: TrainingSet,
-        before: Progress | None,
+        images: TrainingSet,
+        before: SavedTraining | None,
         *,
         device: torch.device,
         threads: int,
         progress: bool,
     ) -> None:
-        self.folder, self.config, self.pictures = folder, config, pictures
+        self.folder, self.config, self.images = folder, config, images
         self.reports: list[ProgressRecord] = list(before.reports) if before else []
         self._progress, self._threads, self._device = progress, threads, device
         network = config.network
-        self._code = fit_pixel_codec((picture.pixels for picture in pictures.train), network.packing)
-        self._session = Session(pictures, self._code, config, device)
+        self._codec = fit_pixel_codec((image.pixels for image in images.train), network.packing)
+        self._session = DiffusionSession(images, self._codec, config, device)
         if before is not None:
             self._session.restore(before.session)
         self.resumed_after = self._session.steps_done
         self._budget = Budget(config, spent_s=before.training_s if before else 0.0)
-        self._facts = _describe(pictures, network, self._code)
+        self._description = _describe(images, network, self._codec)
         self._validation = (
-            Validation(pictures, self._code, size_px=network.size_px, device=device) if pictures.val else None
+            Validation(images, self._codec, size_px=network.size_px, device=device) if images.val else None
         )
         self._losses: list[float] = []
         self._stepping_s = 0.0
@@ -123,7 +123,7 @@ class TrainingRun:
 
     def notes(self) -> tuple[str, ...]:
         """What the user should know."""
-        found = list(self.pictures.notes)
+        found = list(self.images.notes)
         best, last = best_of(self.reports), self.reports[-1]
         if best is not None and last.val_loss is not None and last.val_loss > _RISEN_BY * (best.val_loss or 0):
             kept = (
@@ -157,16 +157,16 @@ class TrainingRun:
                 self.folder,
                 session.average.network,
                 session.schedule,
-                self._facts,
+                self._description,
                 training=training,
                 half=config.half,
             )
         # After the model: broken off between the two, these steps are done again, to the same model.
-        save_progress(
+        save_training(
             self.folder / RESUME_NAME,
-            Progress(
+            SavedTraining(
                 config=config.model_dump(mode="json"),
-                fingerprint=self.pictures.fingerprint,
+                fingerprint=self.images.fingerprint,
                 training_s=self._budget.spent_s,
                 reports=tuple(self.reports),
                 session=session.state(),
@@ -180,7 +180,7 @@ class TrainingRun:
     def _draw_sheet(self, report: ProgressRecord) -> None:
         session, size_px = self._session, self.config.network.size_px
         rows = sample_rows(
-            session.average.network, self.pictures, self._code, size_px=size_px, precision=session.precision
+            session.average.network, self.images, self._codec, size_px=size_px, precision=session.precision
         )
         loss = "" if report.val_loss is None else f", validation loss {report.val_loss:.3f}"
         title = f"{self.folder.name}: step {report.step}, {report.minutes:.0f} min{loss}"
@@ -205,15 +205,15 @@ class TrainingRun:
     def _say_what_begins(self) -> None:
         if not self._progress:
             return
-        pictures, session = self.pictures, self._session
+        images, session = self.images, self._session
         weights = sum(one.numel() for one in session.network.parameters())
-        colour = "grey" if pictures.channels == 1 else "colour"
-        counts = ", ".join(f"{name} {count}" for name, count in pictures.counts.items())
+        colour = "grey" if images.channels == 1 else "colour"
+        counts = ", ".join(f"{name} {count}" for name, count in images.counts.items())
         machine = f"{self._device.type}, {session.precision.name}, {self._threads} thread(s)"
         lines = [
-            *(f"note: {words}" for words in pictures.notes),
-            f"learns from {len(pictures.train)} {colour} pictures: {counts}",
-            f"held out: {pictures.val_from}",
+            *(f"note: {words}" for words in images.notes),
+            f"learns from {len(images.train)} {colour} pictures: {counts}",
+            f"held out: {images.val_from}",
             f"{weights / 1e6:.1f} million weights, {machine}",
         ]
         if self.resumed_after:
@@ -222,21 +222,20 @@ class TrainingRun:
             tqdm.write(line, file=sys.stderr)
 
 
-def _describe(pictures: TrainingSet, network: NetworkConfig, codec: PixelCodec) -> ModelDescription:
+def _describe(images: TrainingSet, network: NetworkConfig, codec: PixelCodec) -> ModelDescription:
     """What a model of these images says of itself."""
     lineage = [
-        {"file": picture.file, "class": pictures.classes[picture.label], "sha256": picture.sha256}
-        for picture in pictures.train
+        {"file": image.file, "class": images.classes[image.label], "sha256": image.sha256} for image in images.train
     ]
     data = {
-        "fingerprint": pictures.fingerprint,
-        "images": len(pictures.train),
-        "counts": pictures.counts,
-        "held_out": len(pictures.val),
-        "held_out_from": pictures.val_from,
+        "fingerprint": images.fingerprint,
+        "images": len(images.train),
+        "counts": images.counts,
+        "held_out": len(images.val),
+        "held_out_from": images.val_from,
         "learned_from": lineage,
     }
-    return ModelDescription(pictures.classes, network.size_px, codec, data)
+    return ModelDescription(images.classes, network.size_px, codec, data)
 
 
 class Budget:
@@ -344,7 +343,7 @@ class ProgressRecord:
     train_loss: float
     """Mean over the steps since the report before."""
     val_loss: float | None
-    """Of the averaged weights; None without held-out pictures."""
+    """Of the averaged weights; None without held-out images."""
     lr: float
     images_per_s: float
     """Since the report before, validation and drawing left out."""
@@ -379,21 +378,21 @@ _VERSION = 1
 
 
 @dataclass(frozen=True, eq=False)
-class Progress:
+class SavedTraining:
     """A training as it stood."""
 
     config: dict[str, Any]
     """Its settings, as JSON would hold them."""
     fingerprint: str
-    """Of its pictures."""
+    """Of its images."""
     training_s: float
     """How long it has trained."""
     reports: tuple[ProgressRecord, ...]
     session: dict[str, Any]
-    """What `Session.state` gave."""
+    """What `DiffusionSession.state` gave."""
 
 
-def save_progress(path: Path, progress: Progress) -> None:
+def save_training(path: Path, progress: SavedTraining) -> None:
     """Write `resume.pt`; when that fails, the former one is still there.
 
     Raises:
@@ -413,7 +412,7 @@ def save_progress(path: Path, progress: Progress) -> None:
     write_bytes_atomically(path, buffer.getbuffer())
 
 
-def load_progress(path: Path) -> Progress:
+def load_training(path: Path) -> SavedTraining:
     """Read `resume.pt`; no code in the file is run.
 
     Raises:
@@ -425,11 +424,11 @@ def load_progress(path: Path) -> Progress:
             content = torch.load(file, map_location="cpu", weights_only=True)
         if content["format"] != _STATE_FORMAT or content["version"] != _VERSION:
             raise ValueError(f"format {content['format']!r}, version {content['version']}")
-        return Progress(
+        return SavedTraining(
             config=dict(content["config"]),
             fingerprint=str(content["fingerprint"]),
             training_s=float(content["training_s"]),
-            reports=reports_of(content["reports"]),
+            reports=records_from_rows(content["reports"]),
             session=dict(content["session"]),
         )
     except OSError:
@@ -441,6 +440,6 @@ def load_progress(path: Path) -> Progress:
         ) from error
 
 
-def reports_of(rows: Sequence[dict[str, Any]]) -> tuple[ProgressRecord, ...]:
+def records_from_rows(rows: Sequence[dict[str, Any]]) -> tuple[ProgressRecord, ...]:
     """Reports out of their fields."""
     return tuple(ProgressRecord(**row) for row in rows)

@@ -1,4 +1,4 @@
-"""Siblings and images out of noise; the sheet."""
+"""Images made with a model: siblings of a source, images out of noise, and the sheet that shows both."""
 
 from __future__ import annotations
 
@@ -20,45 +20,52 @@ from .session import SCHEDULE, centre_square, take_by_turns
 
 STEPS = 20
 GUIDANCE = 2.0
-"""How much more of the class than without guidance (1)."""
+"""Above 1, the difference between the class and no class is exaggerated."""
 _BATCH = 32
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """How a model makes images."""
+
+    strength: float
+    """Denoising strength, above 0 and up to 1; at 1 nothing of the source is left."""
+    no_class: int
+    """The label that stands for no class."""
+    device: torch.device
+    """Where the network is."""
+    precision: MixedPrecision
+    """In which format the network computes."""
+    steps: int = STEPS
+    """Of the whole schedule; a strength runs its share of them."""
+    guidance: float = GUIDANCE
 
 
 @torch.no_grad()
 def sample(
     network: nn.Module,
-    code: PixelCodec,
+    codec: PixelCodec,
     levels: torch.Tensor,
     labels: Sequence[int],
-    *,
-    no_class: int,
-    strength: float,
     seeds: Sequence[int],
-    precision: MixedPrecision,
-    device: torch.device,
-    steps: int = STEPS,
-    guidance: float = GUIDANCE,
+    options: SampleOptions,
 ) -> torch.Tensor:
-    """Siblings of pictures: noised as far as `strength` says, then cleaned (SDEdit, Meng et al. 2021).
+    """Siblings of images: noised as far as the strength says, then denoised (SDEdit, Meng et al. 2021).
 
-    By DPM++ 2M on Karras' spacing. At strength 1 nothing of the picture is left.
+    The sampler is DPM++ 2M with Karras' noise levels.
 
     Args:
-        network: the averaged one.
-        code: how pixels are put.
-        levels: (N, C, H, W) uint8.
-        labels: class of each.
-        no_class: the label that stands for none.
-        strength: above 0, to 1.
-        seeds: of the noise of each.
-        precision: in which format the network computes.
-        device: where the network is.
-        steps: of the whole schedule; a strength runs its share of them.
-        guidance: 1 makes what the class asks for; above it, what the class asks for more than none does.
+        network: the one with averaged weights.
+        codec: turns pixels into what the network sees, and back.
+        levels: (N, C, H, W) uint8, the sources.
+        labels: class of each image.
+        seeds: of the noise of each image, so that an image does not depend on the others of its batch.
+        options: how they are made.
 
     Returns:
         (N, C, H, W) uint8 on the CPU.
     """
+    device, steps, strength = options.device, options.steps, options.strength
     made = []
     for start in range(0, len(labels), _BATCH):
         part = slice(start, start + _BATCH)
@@ -69,21 +76,21 @@ def sample(
         begin = steps - int(min(strength, 0.999) * steps) - 1
         scheduler.set_begin_index(begin)
         times = scheduler.timesteps[begin:]
-        clean = code.encode(levels[part].to(device))
+        clean = codec.encode(levels[part].to(device))
         noise = torch.stack(
             [torch.randn(clean.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds[part]]
         ).to(device)
-        # With sigma 14.6 a trace of the picture would be left.
+        # `add_noise` would leave a trace of the source: even at the highest noise level, sigma is only 14.6.
         current = noise if strength >= 1 else scheduler.add_noise(clean, noise, times[:1])
         wanted = torch.tensor(labels[part], device=device)
-        both = torch.cat([wanted, torch.full_like(wanted, no_class)])
+        both = torch.cat([wanted, torch.full_like(wanted, options.no_class)])
         for time in times:
-            with precision.autocast():
+            with options.precision.autocast():
                 found = network(torch.cat([current, current]), time, class_labels=both).sample.float()
             of_class, of_none = found.chunk(2)
-            velocity = of_none + guidance * (of_class - of_none)
+            velocity = of_none + options.guidance * (of_class - of_none)
             current = scheduler.step(velocity, time, current).prev_sample
-        made.append(code.decode(current).cpu())
+        made.append(codec.decode(current).cpu())
     return torch.cat(made)
 
 
@@ -93,86 +100,82 @@ _MOST_CLASSES = 12
 _CELL_PX = 96
 _GAP_PX = 4
 _LABEL_PX = 150
-_HEAD_PX = 22
+_TITLE_PX = 22
 _TEXT_PX = 13
 
 
 @dataclass(frozen=True)
 class SheetRow:
-    """A class and its pictures."""
+    """A class and its images."""
 
     label: str
     cells: tuple[Image.Image, ...]
 
 
 def sample_rows(
-    network: nn.Module, pictures: TrainingSet, code: PixelCodec, *, size_px: int, precision: MixedPrecision
+    network: nn.Module, data: TrainingSet, codec: PixelCodec, *, size_px: int, precision: MixedPrecision
 ) -> list[SheetRow]:
-    """A row for each of up to 12 classes, of held-out pictures where there are some.
+    """A row for each of up to 12 classes, of held-out images where there are some.
 
     Args:
-        network: the averaged one.
-        pictures: real ones, and the classes' names.
-        code: how pixels are put.
+        network: the one with averaged weights.
+        data: real images, and the classes' names.
+        codec: turns pixels into what the network sees, and back.
         size_px: side of the square.
         precision: in which format the network computes.
     """
     device = next(network.parameters()).device
-    shown = take_by_turns(pictures.val or pictures.train, len(pictures.classes))
-    by_class = {picture.label: picture for picture in reversed(shown)}
+    shown = take_by_turns(data.val or data.train, len(data.classes))
+    by_class = {image.label: image for image in reversed(shown)}
     chosen = [by_class[label] for label in sorted(by_class)][:_MOST_CLASSES]
-    labels = [picture.label for picture in chosen]
-    real = torch.stack([centre_square(picture.pixels, size_px) for picture in chosen])
+    labels = [image.label for image in chosen]
+    real = torch.stack([centre_square(image.pixels, size_px) for image in chosen])
     columns = [real]
     for number, strength in enumerate((*STRENGTHS, *[1.0] * PURE)):
         seeds = [1000 * number + row for row in range(len(labels))]
-        columns.append(
-            sample(
-                network,
-                code,
-                real,
-                labels,
-                no_class=len(pictures.classes),
-                strength=strength,
-                seeds=seeds,
-                precision=precision,
-                device=device,
-            )
-        )
+        options = SampleOptions(strength, no_class=len(data.classes), device=device, precision=precision)
+        columns.append(sample(network, codec, real, labels, seeds, options))
     return [
-        SheetRow(pictures.classes[label], tuple(to_image(column[row]) for column in columns))
+        SheetRow(data.classes[label], tuple(to_image(column[row]) for column in columns))
         for row, label in enumerate(labels)
     ]
 
 
-def heads_of(strengths: Sequence[float], pure: int) -> list[str]:
-    """What stands above the columns of a sheet.
+def column_titles(strengths: Sequence[float], pure: int) -> list[str]:
+    """The titles above the columns of a sheet.
 
     Args:
         strengths: of the siblings.
-        pure: columns of pictures out of noise.
+        pure: how many columns show images out of noise.
     """
     return ["source", *(f"strength {strength:g}" for strength in strengths), *["from noise"] * pure]
 
 
-def draw_sheet(rows: Sequence[SheetRow], title: str, heads: Sequence[str] = tuple(heads_of(STRENGTHS, PURE))) -> bytes:
+def draw_sheet(
+    rows: Sequence[SheetRow], title: str, titles: Sequence[str] = tuple(column_titles(STRENGTHS, PURE))
+) -> bytes:
     """The rows as one PNG file.
 
     Args:
         rows: one or more.
-        title: written above.
-        heads: one above each column of pictures.
+        title: written above the whole sheet.
+        titles: one above each column of images.
     """
-    width = _LABEL_PX + len(heads) * (_CELL_PX + _GAP_PX)
-    # A sheet of grey pictures is a third as large in grey.
+    width = _LABEL_PX + len(titles) * (_CELL_PX + _GAP_PX)
+    # A sheet of grey images is a third as large in grey.
     mode = "L" if all(cell.mode == "L" for row in rows for cell in row.cells) else "RGB"
-    sheet = Image.new(mode, (width, 2 * _HEAD_PX + len(rows) * (_CELL_PX + _GAP_PX)), "white")
+    sheet = Image.new(mode, (width, 2 * _TITLE_PX + len(rows) * (_CELL_PX + _GAP_PX)), "white")
     draw = ImageDraw.Draw(sheet)
     draw.text((_GAP_PX, 3), title, fill="black", font=_font(title))
-    for column, head in enumerate(heads):
-        draw.text((_LABEL_PX + column * (_CELL_PX + _GAP_PX), _HEAD_PX + 3), head, fill="black", font=_font(head))
+    for column, column_title in enumerate(titles):
+        draw.text(
+            (_LABEL_PX + column * (_CELL_PX + _GAP_PX), _TITLE_PX + 3),
+            column_title,
+            fill="black",
+            font=_font(column_title),
+        )
     for number, row in enumerate(rows):
-        top = 2 * _HEAD_PX + number * (_CELL_PX + _GAP_PX)
+        top = 2 * _TITLE_PX + number * (_CELL_PX + _GAP_PX)
         draw.text((_GAP_PX, top + _CELL_PX // 2 - 8), row.label, fill="black", font=_font(row.label))
         for column, cell in enumerate(row.cells):
             shown = cell.convert(mode).resize((_CELL_PX, _CELL_PX), Image.Resampling.NEAREST)
@@ -183,11 +186,11 @@ def draw_sheet(rows: Sequence[SheetRow], title: str, heads: Sequence[str] = tupl
 
 
 def to_image(levels: torch.Tensor) -> Image.Image:
-    """A picture from (C, H, W) uint8."""
+    """An image from (C, H, W) uint8."""
     array = levels.permute(1, 2, 0).contiguous().numpy()
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
 def _font(text: str) -> Font:
-    """A font that can write the text; Pillow's own where none is at hand."""
+    """A font that can write the text; else Pillow's own."""
     return find_font(text, _TEXT_PX) or ImageFont.load_default(_TEXT_PX)

@@ -21,14 +21,14 @@ from .dataset import DecodedImage, TrainingSet
 _LOWEST_LR_SHARE = 0.01
 
 
-class Session:
+class DiffusionSession:
     """A training in progress: network, average, optimizer, chance and order.
 
     Chance is drawn on the CPU, so that a seed means the same on every device.
 
     Args:
-        pictures: what it learns from.
-        code: how their pixels are put.
+        images: what it learns from.
+        codec: how their pixels are put.
         config: how it learns.
         device: where.
 
@@ -36,22 +36,22 @@ class Session:
         MissingExtra: diffusers is not installed.
     """
 
-    def __init__(self, pictures: TrainingSet, code: PixelCodec, config: TrainConfig, device: torch.device) -> None:
-        self._pictures, self._code, self._config, self._device = pictures, code, config, device
-        n_classes = len(pictures.classes)
+    def __init__(self, images: TrainingSet, codec: PixelCodec, config: TrainConfig, device: torch.device) -> None:
+        self._images, self._codec, self._config, self._device = images, codec, config, device
+        n_classes = len(images.classes)
         self._no_class = n_classes
         # The order of numbers in memory that a GPU's convolutions are faster in; on a CPU it gained nothing.
         self._layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
-        network = build_network(config.network, channels=pictures.channels, n_classes=n_classes, seed=config.seed)
+        network = build_network(config.network, channels=images.channels, n_classes=n_classes, seed=config.seed)
         self.network: nn.Module = network.to(device, memory_format=self._layout)  # type: ignore[call-overload]
         self.average = ExponentialMovingAverage(self.network, config.ema_decay)
         self.schedule = build_schedule()
         self.precision = MixedPrecision(device, amp=config.amp)
         self.steps_done = 0
-        self._chance = torch.Generator().manual_seed(config.seed)
+        self._rng = torch.Generator().manual_seed(config.seed)
         self._optimizer = torch.optim.AdamW(self.network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-        labels = [picture.label for picture in pictures.train]
-        self._order = BatchOrder(labels, batch_size=config.batch_size, balance=config.balance, generator=self._chance)
+        labels = [image.label for image in images.train]
+        self._order = BatchOrder(labels, batch_size=config.batch_size, balance=config.balance, generator=self._rng)
 
     def step(self, share_done: float) -> float:
         """Learn from one batch.
@@ -70,8 +70,8 @@ class Session:
             group["lr"] = config.lr * lr_share(self.steps_done, share_done, config)
         clean, labels = self._next_batch()
         count = len(labels)
-        times = torch.randint(TIMESTEPS, (count,), generator=self._chance).to(self._device)
-        noise = torch.randn(clean.shape, generator=self._chance).to(self._device)
+        times = torch.randint(TIMESTEPS, (count,), generator=self._rng).to(self._device)
+        noise = torch.randn(clean.shape, generator=self._rng).to(self._device)
         loss = velocity_loss(self.network, self.schedule, self.precision, clean, noise, times, labels)
         value = float(loss.detach())
         if not math.isfinite(value):
@@ -98,7 +98,7 @@ class Session:
             "average": self.average.state(),
             "optimizer": self._optimizer.state_dict(),
             "scaler": self.precision.scaler.state_dict(),
-            "chance": self._chance.get_state(),
+            "chance": self._rng.get_state(),
             "order": self._order.state(),
         }
 
@@ -109,28 +109,28 @@ class Session:
         self._optimizer.load_state_dict(state["optimizer"])
         if state["scaler"] and self.precision.scaler.is_enabled():
             self.precision.scaler.load_state_dict(state["scaler"])
-        self._chance.set_state(state["chance"])
+        self._rng.set_state(state["chance"])
         self._order.restore(state["order"])
         self.steps_done = int(state["steps_done"])
 
     def _next_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Clean pictures as the network sees them, and their classes, some of them dropped."""
-        config, train = self._config, self._pictures.train
+        """Clean images as the network sees them, and their classes, some of them dropped."""
+        config, train = self._config, self._images.train
         chosen = [train[index] for index in self._order.next_batch()]
         squares = [
             random_square(
-                picture.pixels,
+                image.pixels,
                 config.network.size_px,
                 flips=config.flips,
                 quarter_turns=config.quarter_turns,
-                generator=self._chance,
+                generator=self._rng,
             )
-            for picture in chosen
+            for image in chosen
         ]
-        labels = torch.tensor([picture.label for picture in chosen])
-        labels[torch.rand(len(labels), generator=self._chance) < config.drop_class] = self._no_class
+        labels = torch.tensor([image.label for image in chosen])
+        labels[torch.rand(len(labels), generator=self._rng) < config.drop_class] = self._no_class
         levels = torch.stack(squares).to(self._device)
-        return self._code.encode(levels).contiguous(memory_format=self._layout), labels.to(self._device)
+        return self._codec.encode(levels).contiguous(memory_format=self._layout), labels.to(self._device)
 
 
 def velocity_loss(
@@ -142,13 +142,13 @@ def velocity_loss(
     times: torch.Tensor,
     labels: torch.Tensor,
 ) -> torch.Tensor:
-    """Mean squared error of the velocity that the network predicts for noised pictures.
+    """Mean squared error of the velocity that the network predicts for noised images.
 
     Args:
         network: a class-conditional UNet.
         schedule: what noises.
         precision: in which format the network computes.
-        clean: (N, C, H, W) pictures as the network sees them.
+        clean: (N, C, H, W) images as the network sees them.
         noise: the same shape, standard normal.
         times: (N,) int64, timestep of each.
         labels: (N,) int64, class of each.
@@ -177,11 +177,11 @@ def lr_share(step: int, share_done: float, config: TrainConfig) -> float:
 
 
 class BatchOrder:
-    """Endless batches of pictures, each pool in shuffled rounds, so that none is shown twice before all were once.
+    """Endless batches of images, each pool in shuffled rounds, so that none is shown twice before all were once.
 
     Args:
-        labels: class of each picture.
-        batch_size: pictures a batch.
+        labels: class of each image.
+        batch_size: images a batch.
         balance: draw every class equally often.
         generator: where chance comes from.
     """
@@ -194,7 +194,7 @@ class BatchOrder:
         self._batch_size = batch_size
 
     def next_batch(self) -> list[int]:
-        """Indices of the next pictures."""
+        """Indices of the next images."""
         return [self._rounds[self._pool_order.draw()].draw() for _ in range(self._batch_size)]
 
     def state(self) -> dict[str, Any]:
@@ -229,20 +229,20 @@ class _Round:
 
 
 def random_square(
-    picture: torch.Tensor, size_px: int, *, flips: bool, quarter_turns: bool, generator: torch.Generator
+    image: torch.Tensor, size_px: int, *, flips: bool, quarter_turns: bool, generator: torch.Generator
 ) -> torch.Tensor:
-    """A square out of a picture, anywhere along its longer side, mirrored and turned by chance where allowed.
+    """A square out of an image, anywhere along its longer side, mirrored and turned by chance where allowed.
 
     Args:
-        picture: (C, H, W), its shorter side `size_px`.
+        image: (C, H, W), its shorter side `size_px`.
         size_px: side of the square.
-        flips: mirror left-right and up-down, each for half of the pictures.
+        flips: mirror left-right and up-down, each for half of the images.
         quarter_turns: turn by 0, 90, 180 or 270 degrees.
         generator: where chance comes from.
     """
-    top = _draw_below(picture.shape[1] - size_px + 1, generator)
-    left = _draw_below(picture.shape[2] - size_px + 1, generator)
-    square = picture[:, top : top + size_px, left : left + size_px]
+    top = _draw_below(image.shape[1] - size_px + 1, generator)
+    left = _draw_below(image.shape[2] - size_px + 1, generator)
+    square = image[:, top : top + size_px, left : left + size_px]
     if flips:
         sides = [side for side in (1, 2) if _draw_below(2, generator)]
         square = torch.flip(square, sides)
@@ -251,10 +251,10 @@ def random_square(
     return square
 
 
-def centre_square(picture: torch.Tensor, size_px: int) -> torch.Tensor:
-    """The square about the middle of a picture whose shorter side is `size_px`."""
-    top, left = (picture.shape[1] - size_px) // 2, (picture.shape[2] - size_px) // 2
-    return picture[:, top : top + size_px, left : left + size_px]
+def centre_square(image: torch.Tensor, size_px: int) -> torch.Tensor:
+    """The square about the middle of an image whose shorter side is `size_px`."""
+    top, left = (image.shape[1] - size_px) // 2, (image.shape[2] - size_px) // 2
+    return image[:, top : top + size_px, left : left + size_px]
 
 
 def _draw_below(count: int, generator: torch.Generator) -> int:
@@ -280,7 +280,7 @@ def build_network(config: NetworkConfig, *, channels: int, n_classes: int, seed:
 
     Args:
         config: its shape.
-        channels: of the pictures, 1 or 3.
+        channels: of the images, 1 or 3.
         n_classes: one or more.
         seed: its weights follow from it; torch's own generator is left alone.
 
@@ -309,7 +309,7 @@ def build_network(config: NetworkConfig, *, channels: int, n_classes: int, seed:
 
 
 def build_schedule() -> Any:
-    """The `DDPMScheduler` that noises training pictures.
+    """The `DDPMScheduler` that noises training images.
 
     Raises:
         MissingExtra: diffusers is not installed.
@@ -319,32 +319,32 @@ def build_schedule() -> Any:
 
 _MOST_PICTURES = 128
 _NOISINGS = 2
-"""How often each picture is noised, at times of its own."""
+"""How often each image is noised, at times of its own."""
 
 
 class Validation:
-    """Measures a network on up to 128 held-out pictures, equally many of each class as far as there are.
+    """Measures a network on up to 128 held-out images, equally many of each class as far as there are.
 
     Each is noised twice. Times are spread evenly over the schedule and dealt by chance; times and noise are drawn
     once, from a seed of their own.
 
     Args:
-        pictures: their `val` is used; one or more.
-        code: how pixels are put.
+        images: their `val` is used; one or more.
+        codec: how pixels are put.
         size_px: side of the square that is taken out of the middle of each.
         device: where the network is.
     """
 
-    def __init__(self, pictures: TrainingSet, code: PixelCodec, *, size_px: int, device: torch.device) -> None:
-        chosen = take_by_turns(pictures.val, _MOST_PICTURES)
-        chance = torch.Generator().manual_seed(0)
-        levels = torch.stack([centre_square(picture.pixels, size_px) for picture in chosen])
-        self._clean = code.encode(levels).repeat(_NOISINGS, 1, 1, 1)
-        self._labels = torch.tensor([picture.label for picture in chosen]).repeat(_NOISINGS)
+    def __init__(self, images: TrainingSet, codec: PixelCodec, *, size_px: int, device: torch.device) -> None:
+        chosen = take_by_turns(images.val, _MOST_PICTURES)
+        rng = torch.Generator().manual_seed(0)
+        levels = torch.stack([centre_square(image.pixels, size_px) for image in chosen])
+        self._clean = codec.encode(levels).repeat(_NOISINGS, 1, 1, 1)
+        self._labels = torch.tensor([image.label for image in chosen]).repeat(_NOISINGS)
         count = len(self._labels)
         strata = ((torch.arange(count) + 0.5) / count * TIMESTEPS).long()
-        self._times = strata[torch.randperm(count, generator=chance)]
-        self._noise = torch.randn(self._clean.shape, generator=chance)
+        self._times = strata[torch.randperm(count, generator=rng)]
+        self._noise = torch.randn(self._clean.shape, generator=rng)
         self._schedule, self._device = build_schedule(), device
 
     @torch.no_grad()
@@ -360,14 +360,14 @@ class Validation:
         return total / len(self._labels)
 
 
-def take_by_turns(pictures: Sequence[DecodedImage], most: int) -> list[DecodedImage]:
-    """Up to `most` pictures, the first of each class, then the second of each, and so on."""
+def take_by_turns(images: Sequence[DecodedImage], most: int) -> list[DecodedImage]:
+    """Up to `most` images, the first of each class, then the second of each, and so on."""
     by_class: dict[int, list[DecodedImage]] = {}
-    for picture in pictures:
-        by_class.setdefault(picture.label, []).append(picture)
+    for image in images:
+        by_class.setdefault(image.label, []).append(image)
     longest = max(len(group) for group in by_class.values())
     turns = (group[k] for k in range(longest) for _, group in sorted(by_class.items()) if k < len(group))
-    return [picture for picture, _ in zip(turns, range(most), strict=False)]
+    return [image for image, _ in zip(turns, range(most), strict=False)]
 
 
 def _slices(count: int, size: int) -> Iterator[slice]:

@@ -1,4 +1,4 @@
-"""Train a class-conditional diffusion model on a folder of pictures, and save it so that it can be served."""
+"""Train a class-conditional diffusion model on a folder of images, and save it so that it can be served."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .run import (
     RESUME_NAME,
     SHEET_NAME,
     Budget,
-    Progress,
     ProgressRecord,
+    SavedTraining,
     TrainingRun,
     best_of,
-    load_progress,
+    load_training,
 )
 
 
@@ -34,7 +34,7 @@ class TrainResult:
     minutes: float
     train_loss: float
     val_loss: float | None
-    """Of the weights that were saved; None without held-out pictures."""
+    """Of the weights that were saved; None without held-out images."""
     weights_of_step: int
     """After which step the saved weights were; earlier than `steps` when validation was better there."""
     images_per_s: float
@@ -57,7 +57,7 @@ def train(
 ) -> TrainResult:
     """Train on the class folders of `data` and save the model in `folder`.
 
-    Started again with the same settings and pictures it goes on where it was saved last, on the same CPU to the
+    Started again with the same settings and images it goes on where it was saved last, on the same CPU to the
     same bits; with more `steps` or `minutes` a finished one goes on too.
 
     Args:
@@ -69,8 +69,8 @@ def train(
         progress: show bars and sentences on stderr.
 
     Raises:
-        DataError: the pictures cannot be used (with its branches TooFewImages and GeneratedImages).
-        SettingsError: the folder holds a training of other settings or pictures, the disk has no room, no such device.
+        DataError: the images cannot be used (with its branches TooFewImages and GeneratedImages).
+        SettingsError: the folder holds a training of other settings or images, the disk has no room, no such device.
         ModelFileError: the folder is a file (or ModelError: the state to go on from cannot be read).
         OutOfMemory: the batch does not fit.
         TrainingDiverged: the loss is no longer a number.
@@ -80,7 +80,7 @@ def train(
     """
     device = choose_device(config.device)
     before = _look_up(folder, config, overwrite=overwrite)
-    pictures = read_training_set(
+    images = read_training_set(
         data,
         size_px=config.network.size_px,
         val_folder=val,
@@ -88,13 +88,13 @@ def train(
         seed=config.seed,
         progress=progress,
     )
-    if before is not None and before.fingerprint != pictures.fingerprint:
+    if before is not None and before.fingerprint != images.fingerprint:
         raise SettingsError(
             f"{folder}: its training began with other pictures than {data} holds now; give the same ones, choose "
             "another -o, or add --overwrite to start anew"
         )
     if before is not None and Budget(config, spent_s=before.training_s).share_done(_steps_of(before)) >= 1:
-        return _result(folder, config, before.reports, pictures.notes, was_there=True)
+        return _result(folder, config, before.reports, images.notes, was_there=True)
     threads = config.threads or usable_threads()
     with (
         torch_threads(threads),
@@ -104,13 +104,13 @@ def train(
         prepare_folder(folder)
         if before is None:
             _clear(folder)
-        run = TrainingRun(folder, config, pictures, before, device=device, threads=threads, progress=progress)
+        run = TrainingRun(folder, config, images, before, device=device, threads=threads, progress=progress)
         run.refuse_full_disk()
         run.go(asked_to_stop)
         return _result(folder, config, tuple(run.reports), run.notes(), resumed_after=run.resumed_after)
 
 
-def _look_up(folder: Path, config: TrainConfig, *, overwrite: bool) -> Progress | None:
+def _look_up(folder: Path, config: TrainConfig, *, overwrite: bool) -> SavedTraining | None:
     """The training to go on from; None to start anew."""
     if overwrite or not folder.is_dir():
         return None
@@ -122,7 +122,7 @@ def _look_up(folder: Path, config: TrainConfig, *, overwrite: bool) -> Progress 
                 "--overwrite to replace it"
             )
         return None
-    before = load_progress(path)
+    before = load_training(path)
     differs = what_differs(before.config, config)
     if differs is not None:
         raise SettingsError(
@@ -138,7 +138,7 @@ def _clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _steps_of(progress: Progress) -> int:
+def _steps_of(progress: SavedTraining) -> int:
     return int(progress.session["steps_done"])
 
 

@@ -25,13 +25,13 @@ from sdcore.files import read_json, sha256_of
 from sdcore.optional_imports import import_diffusers
 
 from ..errors import ModelError
-from .families import Described, Family, describe_base, model_index
+from .families import BaseDescription, Family, describe_base, model_index
 
 Prediction = Literal["epsilon", "v_prediction"]
 
 
 @dataclass(eq=False)
-class Base:
+class LoadedBase:
     """A loaded base, its weights frozen.
 
     Attributes:
@@ -65,7 +65,7 @@ def load_base(
     config: Path | None = None,
     prediction: Prediction | None = None,
     dtype: torch.dtype = torch.float32,
-) -> Base:
+) -> LoadedBase:
     """Load a base, without any network.
 
     Args:
@@ -79,34 +79,36 @@ def load_base(
     Raises:
         ModelError: the base is missing, a pickle, another kind of model or damaged; or the vocabulary is missing.
     """
-    described = describe_base(path)
+    description = describe_base(path)
     import_diffusers()
     with warnings.catch_warnings(), explain_errors(path):
         warnings.simplefilter("ignore")  # about other packages' versions; what cannot be loaded raises
         parts = (
-            _load_folder(path, dtype) if described.is_folder else _load_file(path, described, tokenizer, config, dtype)
+            _load_folder(path, dtype)
+            if description.is_folder
+            else _load_file(path, description, tokenizer, config, dtype)
         )
-    encoders = (parts["text_encoder"], *([parts["text_encoder_2"]] if described.family.is_sdxl else []))
-    tokenizers = (parts["tokenizer"], *([parts["tokenizer_2"]] if described.family.is_sdxl else []))
+    encoders = (parts["text_encoder"], *([parts["text_encoder_2"]] if description.family.is_sdxl else []))
+    tokenizers = (parts["tokenizer"], *([parts["tokenizer_2"]] if description.family.is_sdxl else []))
     for module in (parts["unet"], parts["vae"], *encoders):
         module.requires_grad_(False).eval()
-    return Base(
+    return LoadedBase(
         name=path.stem if path.is_file() else path.resolve().name,
         sha256=sha256_of(path if path.is_file() else sorted((path / "unet").glob("*.safetensors"))[0]),
-        family=described.family,
+        family=description.family,
         unet=parts["unet"],
         vae=parts["vae"],
         text_encoders=encoders,
         tokenizers=tokenizers,
-        schedule=_schedule(parts["scheduler"], described, prediction),
+        schedule=_schedule(parts["scheduler"], description, prediction),
     )
 
 
 def _load_file(
-    path: Path, described: Described, tokenizer: Path | None, config: Path | None, dtype: torch.dtype
+    path: Path, description: BaseDescription, tokenizer: Path | None, config: Path | None, dtype: torch.dtype
 ) -> dict[str, Any]:
     diffusers = import_diffusers()
-    family = described.family
+    family = description.family
     if config is None and not family.components:
         raise ModelError(
             f"--base {path}: a {family.name} in one file does not tell which of its kinds it is; give it as a "
@@ -173,9 +175,9 @@ def _variant(folder: Path) -> str | None:
     return None if any(len(parts) == 2 for parts in names) else names[0][1]
 
 
-def _schedule(loaded: Any, described: Described, prediction: Prediction | None) -> Any:
+def _schedule(loaded: Any, description: BaseDescription, prediction: Prediction | None) -> Any:
     diffusers = import_diffusers()
-    told: Prediction = "v_prediction" if described.predicts_v else "epsilon"
+    told: Prediction = "v_prediction" if description.predicts_v else "epsilon"
     # The base's own noise levels, and none of the settings that only sampling needs.
     names = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
     levels = {name: loaded.config[name] for name in names if name in loaded.config}
@@ -183,7 +185,7 @@ def _schedule(loaded: Any, described: Described, prediction: Prediction | None) 
         **levels,
         clip_sample=False,
         prediction_type=prediction or told,
-        rescale_betas_zero_snr=described.zero_snr,
+        rescale_betas_zero_snr=description.zero_snr,
     )
 
 

@@ -21,15 +21,15 @@ from tqdm import tqdm
 from sdcore.images.folders import list_labelled_images
 
 from ..config import Flip
-from ..diffusion.dataset import read_upright
 from ..errors import GeneratedImages, SettingsError, TooFewImages
+from ..user_images import read_user_image
 
 _FEWEST = 2
 
 
 @dataclass(frozen=True)
 class TrainingImage:
-    """One picture to learn from."""
+    """One image to learn from."""
 
     path: Path
     class_name: str
@@ -37,16 +37,16 @@ class TrainingImage:
     sha256: str
     width_px: int
     height_px: int
-    """Of the upright picture."""
+    """Of the upright image."""
 
 
 def find_images(data: Path, captions: Captions) -> list[TrainingImage]:
-    """Every picture of DATA/<class>/, in the order of class and name.
+    """Every image of DATA/<class>/, in the order of class and name.
 
     Raises:
-        DataError: the folder is laid out otherwise, or a picture cannot be read.
-        GeneratedImages: a picture tells that it was generated.
-        TooFewImages: a class with fewer than two pictures.
+        DataError: the folder is laid out otherwise, or an image cannot be read.
+        GeneratedImages: an image tells that it was generated.
+        TooFewImages: a class with fewer than two images.
         SettingsError: a caption that cannot be read.
     """
     listed = list_labelled_images(data, refuse_divided=True)
@@ -58,32 +58,32 @@ def find_images(data: Path, captions: Captions) -> list[TrainingImage]:
     return [_describe(image.path, image.label, captions) for image in listed]
 
 
-def read_picture(path: Path, size: tuple[int, int]) -> Image.Image:
-    """A picture upright, 8-bit RGB, scaled to (width, height); nothing is cut off, for a defect may be anywhere.
+def read_scaled(path: Path, size: tuple[int, int]) -> Image.Image:
+    """An image upright, 8-bit RGB, scaled to (width, height); nothing is cut off, for a defect may be anywhere.
 
     Raises:
         DataError: it cannot be read.
     """
-    picture = read_upright(path).picture
-    smaller = size[0] * size[1] < picture.width * picture.height
+    image = read_user_image(path).image
+    smaller = size[0] * size[1] < image.width * image.height
     # As 'sdclient generate' scales a source: enlarging with Lanczos would draw halos along hard edges.
-    return picture.resize(size, Image.Resampling.LANCZOS if smaller else Image.Resampling.BICUBIC)
+    return image.resize(size, Image.Resampling.LANCZOS if smaller else Image.Resampling.BICUBIC)
 
 
 def fingerprint(images: Sequence[TrainingImage]) -> str:
-    """sha256 over class and bytes of every picture: the same for the same pictures, whatever their names and order."""
+    """sha256 over class and bytes of every image: the same for the same images, whatever their names and order."""
     entries = sorted([image.class_name, image.sha256] for image in images)
     return hashlib.sha256(json.dumps(entries, ensure_ascii=False).encode("utf-8")).hexdigest()
 
 
 def _describe(path: Path, class_name: str, captions: Captions) -> TrainingImage:
-    read = read_upright(path)
+    read = read_user_image(path)
     if read.generated_by is not None:
         raise GeneratedImages(
             f"{path}: a generated picture, for it carries {read.generated_by}; a model taught by its own kind drifts "
             "away from real pictures, so give folders of real ones alone"
         )
-    return TrainingImage(path, class_name, captions.of(class_name, path), read.sha256, *read.picture.size)
+    return TrainingImage(path, class_name, captions.of(class_name, path), read.sha256, *read.image.size)
 
 
 if sys.version_info >= (3, 11):
@@ -100,7 +100,7 @@ _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 class Captions:
     """Rules for captions; the first that has something to say holds.
 
-    A text file beside a picture, with its name and `.txt`; a class's own caption; the template.
+    A text file beside an image, with its name and `.txt`; a class's own caption; the template.
     """
 
     template: str = DEFAULT_TEMPLATE
@@ -114,17 +114,17 @@ class Captions:
         _check(self.template, "--caption")
 
     def of_class(self, class_name: str) -> str:
-        """The caption of a class's pictures that have none of their own."""
+        """The caption of a class's images that have none of their own."""
         template = self.whole.get(class_name, self.template)
         return template.replace("{class}", self.words.get(class_name, class_name)).strip()
 
-    def of(self, class_name: str, picture: Path) -> str:
-        """The caption of one picture.
+    def of(self, class_name: str, image: Path) -> str:
+        """The caption of one image.
 
         Raises:
             SettingsError: the text beside it cannot be read.
         """
-        beside = picture.with_suffix(".txt")
+        beside = image.with_suffix(".txt")
         try:
             own = " ".join(beside.read_text(encoding="utf-8-sig").split())
         except FileNotFoundError:
@@ -185,9 +185,9 @@ STEP_PX = 64
 
 
 def training_size(width_px: int, height_px: int, native_px: int) -> tuple[int, int]:
-    """The (width, height) a picture is scaled to: its aspect, at about the area `native_px` squared.
+    """The (width, height) an image is scaled to: its aspect, at about the area `native_px` squared.
 
-    Sides are multiples of 64 px and at least 64 px, so that pictures of like aspect share a size; the aspect is off by
+    Sides are multiples of 64 px and at least 64 px, so that images of like aspect share a size; the aspect is off by
     at most half a step of the longer side. `sdclient generate` asks for sizes by the same rule, in steps of 8 px.
 
     Raises:
@@ -206,12 +206,12 @@ def _nearest(value: float) -> int:
     return math.floor(value / STEP_PX + 0.5) * STEP_PX
 
 
-_TURNS = {"horizontal": Image.Transpose.FLIP_LEFT_RIGHT, "vertical": Image.Transpose.FLIP_TOP_BOTTOM}
+_MIRRORINGS = {"horizontal": Image.Transpose.FLIP_LEFT_RIGHT, "vertical": Image.Transpose.FLIP_TOP_BOTTOM}
 
 
 @dataclass(frozen=True)
 class Latent:
-    """What the VAE says of one picture: a normal distribution for each number of its latent."""
+    """What the VAE says of one image: a normal distribution for each number of its latent."""
 
     mean: torch.Tensor
     """(4, H/8, W/8) float16."""
@@ -220,7 +220,7 @@ class Latent:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) of the picture in px."""
+        """(width, height) of the image in px."""
         height, width = self.mean.shape[-2:]
         return 8 * width, 8 * height
 
@@ -232,20 +232,20 @@ class Latent:
 
 @dataclass(frozen=True)
 class LatentCache:
-    """Latents of all pictures, each as it is and mirrored as far as that is allowed."""
+    """Latents of all images, each as it is and mirrored as far as that is allowed."""
 
     versions: tuple[tuple[Latent, ...], ...]
-    """By picture; the first is the picture as it is."""
+    """By image; the first is the image as it is."""
     scaling: float
     """What the UNet wants latents multiplied by."""
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
-        """(width, height) in px of each picture as it is trained."""
+        """(width, height) in px of each image as it is trained."""
         return [versions[0].size for versions in self.versions]
 
     def draw(self, index: int, generator: torch.Generator) -> torch.Tensor:
-        """A scaled latent of one picture, in one of its versions."""
+        """A scaled latent of one image, in one of its versions."""
         versions = self.versions[index]
         chosen = int(torch.randint(len(versions), (), generator=generator)) if len(versions) > 1 else 0
         return versions[chosen].draw(generator) * self.scaling
@@ -260,38 +260,38 @@ def encode_all(
     device: torch.device,
     progress: bool = False,
 ) -> LatentCache:
-    """Run the VAE's encoder over every picture and its mirror images, in fp32: in half precision SDXL's gives NaN.
+    """Run the VAE's encoder over every image and its mirror images, in fp32: in half precision SDXL's gives NaN.
 
     Raises:
-        DataError: a picture cannot be read.
+        DataError: an image cannot be read.
     """
     versions = []
     vae.to(device=device, dtype=torch.float32)
     with torch.no_grad():
-        for image in tqdm(images, desc="encode", unit="image", dynamic_ncols=True, disable=not progress):
-            size = training_size(image.width_px, image.height_px, native_px)
-            picture = read_picture(image.path, size)
-            pictures = [picture, *(picture.transpose(_TURNS[flip]) for flip in flips)]
+        for entry in tqdm(images, desc="encode", unit="image", dynamic_ncols=True, disable=not progress):
+            size = training_size(entry.width_px, entry.height_px, native_px)
+            image = read_scaled(entry.path, size)
+            mirrored = [image, *(image.transpose(_MIRRORINGS[flip]) for flip in flips)]
             if len(flips) > 1:
-                pictures.append(picture.transpose(Image.Transpose.ROTATE_180))
-            versions.append(tuple(_encode(vae, one, device) for one in pictures))
+                mirrored.append(image.transpose(Image.Transpose.ROTATE_180))
+            versions.append(tuple(_encode(vae, one, device) for one in mirrored))
     vae.to("cpu")
     return LatentCache(tuple(versions), float(vae.config.scaling_factor))
 
 
-def _encode(vae: Any, picture: Image.Image, device: torch.device) -> Latent:
-    pixels = torch.from_numpy(np.asarray(picture, dtype=np.float32).transpose(2, 0, 1).copy())
+def _encode(vae: Any, image: Image.Image, device: torch.device) -> Latent:
+    pixels = torch.from_numpy(np.asarray(image, dtype=np.float32).transpose(2, 0, 1).copy())
     distribution = vae.encode((pixels / 127.5 - 1)[None].to(device)).latent_dist
     half = [part[0].to(device="cpu", dtype=torch.float16) for part in (distribution.mean, distribution.std)]
     return Latent(half[0], half[1])
 
 
 class WeightedSampler:
-    """Draws pictures with replacement, all from one generator, so that a training goes on where it was.
+    """Draws images with replacement, all from one generator, so that a training goes on where it was.
 
     Args:
-        classes: the class of each picture.
-        balance: draw a class first, all alike, then one of its pictures; otherwise any picture.
+        classes: the class of each image.
+        balance: draw a class first, all alike, then one of its images; otherwise any image.
     """
 
     def __init__(self, classes: Sequence[str], *, balance: bool) -> None:
@@ -302,7 +302,7 @@ class WeightedSampler:
         self._members = list(by_class.values()) if balance else [list(range(self._count))]
 
     def take(self, count: int, generator: torch.Generator) -> list[int]:
-        """Indices of `count` pictures."""
+        """Indices of `count` images."""
         taken = []
         for _ in range(count):
             members = self._members[int(torch.randint(len(self._members), (), generator=generator))]

@@ -97,7 +97,7 @@ class Family:
 
     @property
     def is_sdxl(self) -> bool:
-        """Whether it has two text encoders, and is told the size and the crop of each picture."""
+        """Whether it has two text encoders, and is told the size and the crop of each image."""
         return len(self.text_prefixes) > 1
 
 
@@ -202,7 +202,7 @@ _WANTED = "expected a Stable Diffusion 1.x or SDXL checkpoint (.safetensors) or 
 
 
 @dataclass(frozen=True)
-class Described:
+class BaseDescription:
     """What a base turned out to be.
 
     Attributes:
@@ -218,7 +218,7 @@ class Described:
     zero_snr: bool = False
 
 
-def describe_base(path: Path) -> Described:
+def describe_base(path: Path) -> BaseDescription:
     """Look at a base without loading it.
 
     Raises:
@@ -254,7 +254,7 @@ def read_header(path: Path) -> Mapping[str, Any]:
     return {name: entry for name, entry in header.items() if name != "__metadata__"}
 
 
-def _describe_file(path: Path, header: Mapping[str, Any]) -> Described:
+def _describe_file(path: Path, header: Mapping[str, Any]) -> BaseDescription:
     if _FIRST not in header:
         raise ModelError(f"--base {path}: {_foreign(header)}; {_WANTED}")
     channels = header[_FIRST]["shape"][1]
@@ -271,7 +271,7 @@ def _describe_file(path: Path, header: Mapping[str, Any]) -> Described:
         raise ModelError(f"--base {path}: {what}; {_WANTED}")
     if not any(name.startswith(_VAE_KEY) for name in header):
         raise ModelError(f"--base {path}: no VAE in it; use a checkpoint that holds one")
-    return Described(family, is_folder=False, predicts_v="v_pred" in header, zero_snr="ztsnr" in header)
+    return BaseDescription(family, is_folder=False, predicts_v="v_pred" in header, zero_snr="ztsnr" in header)
 
 
 def _foreign(header: Mapping[str, Any]) -> str:
@@ -282,7 +282,7 @@ def _foreign(header: Mapping[str, Any]) -> str:
     return "not a Stable Diffusion checkpoint"
 
 
-def _describe_folder(path: Path) -> Described:
+def _describe_folder(path: Path) -> BaseDescription:
     index = _read_json(path / "model_index.json", path)
     kind = index.get("_class_name")
     if kind not in PIPELINES:
@@ -301,7 +301,7 @@ def _describe_folder(path: Path) -> Described:
             found = "pickles, which can run any program when they are opened" if pickled else "no weights"
             raise ModelError(f"--base {path}: {part}/ holds {found}; expected {part}/*.safetensors")
     schedule = _read_json(path / "scheduler" / "scheduler_config.json", path)
-    return Described(
+    return BaseDescription(
         family,
         is_folder=True,
         predicts_v=schedule.get("prediction_type") == "v_prediction",

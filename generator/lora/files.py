@@ -36,9 +36,9 @@ from sdcore.files import write_bytes_atomically
 
 from ..config import LoraSettings
 from ..errors import ModelError, SettingsError
-from .base_model import Base
+from .base_model import LoadedBase
 from .dataset import Captions, TrainingImage, fingerprint
-from .session import Session, adapter_tensors, load_adapter_tensors
+from .session import LoraSession, adapter_tensors, load_adapter_tensors
 
 _DOWN = re.compile(r"down_blocks\.(\d+)\.attentions\.(\d+)\.")
 _UP = re.compile(r"up_blocks\.(\d+)\.attentions\.(\d+)\.")
@@ -83,7 +83,7 @@ _LEGACY_SPAN = slice(0x100000, 0x110000)
 
 def describe(
     name: str,
-    base: Base,
+    base: LoadedBase,
     settings: LoraSettings,
     images: Sequence[TrainingImage],
     sizes: Sequence[tuple[int, int]],
@@ -193,7 +193,7 @@ class TrainingProgress:
     """Of each step."""
 
 
-def save_state(path: Path, session: Session, reached: TrainingProgress, identity: dict[str, Any]) -> None:
+def save_state(path: Path, session: LoraSession, reached: TrainingProgress, identity: dict[str, Any]) -> None:
     """Write the state atomically.
 
     Raises:
@@ -230,7 +230,7 @@ def read_identity(path: Path) -> dict[str, Any]:
     return identity
 
 
-def load_state(path: Path, session: Session) -> TrainingProgress:
+def load_state(path: Path, session: LoraSession) -> TrainingProgress:
     """Put a session where the state left it.
 
     Raises:
@@ -312,7 +312,7 @@ class TrainingFolder:
         return self.path / "run.toml"
 
     def sheet(self, step: int) -> Path:
-        """Sample pictures after a step."""
+        """Sample images after a step."""
         return self.path / "samples" / f"{step:06d}.png"
 
     def check(self, *, restart: bool) -> None:

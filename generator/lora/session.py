@@ -16,20 +16,20 @@ from torch.nn import functional
 
 from ..config import LoraSettings, Targets
 from ..errors import OutOfMemory, SettingsError, TrainingDiverged
-from .base_model import Base, Prediction
+from .base_model import LoadedBase, Prediction
 from .dataset import LatentCache, TrainingImage, WeightedSampler, micro_batches
 
 _CLIP = 1.0
 """Longest gradient of a step."""
 
 
-class Session:
+class LoraSession:
     """One training, ready for its next step.
 
     Args:
         base: holds the updates already; goes to the device.
         settings: of the training.
-        images: the pictures.
+        images: the images.
         cache: their latents.
         device: where to compute.
         dtype: what the network computes in; fp32 on a CPU.
@@ -37,7 +37,7 @@ class Session:
 
     def __init__(
         self,
-        base: Base,
+        base: LoadedBase,
         settings: LoraSettings,
         images: Sequence[TrainingImage],
         cache: LatentCache,
@@ -55,7 +55,7 @@ class Session:
         self._draw = WeightedSampler([image.class_name for image in images], balance=settings.balance)
         self._captions = [image.caption for image in images]
         self.sizes = cache.sizes
-        """(width, height) in px each picture is trained at."""
+        """(width, height) in px each image is trained at."""
         self._alphas = base.schedule.alphas_cumprod.to(device)
         for encoder in base.text_encoders:
             encoder.to(device)
@@ -64,7 +64,7 @@ class Session:
         base.unet.to(device)
         rates = (settings.lr, *[settings.text_encoder_lr] * (len(self.models) - 1))
         groups = [
-            {"params": list(trained(model)), "lr": rate, "full_lr": rate}
+            {"params": list(trainable_parameters(model)), "lr": rate, "full_lr": rate}
             for (_, model), rate in zip(self.models, rates, strict=True)
         ]
         self.parameters: list[nn.Parameter] = [p for group in groups for p in group["params"]]  # type: ignore[attr-defined]
@@ -122,16 +122,16 @@ class Session:
     def _losses(
         self, latents: torch.Tensor, noises: torch.Tensor, times: torch.Tensor, taken: Sequence[int]
     ) -> torch.Tensor:
-        """(N,) weighted loss of each picture; all of one size."""
+        """(N,) weighted loss of each image; all of one size."""
         prediction = self.base.prediction
         noised = add_noise(latents, noises, self._alphas, times)
-        wanted = target(latents, noises, self._alphas, times, prediction)
+        wanted = prediction_target(latents, noises, self._alphas, times, prediction)
         with self.autocast():
-            told = predict(self.base, noised, times, self._told(taken))
+            told = run_unet(self.base, noised, times, self._encoded_captions(taken))
         losses = functional.mse_loss(told.float(), wanted, reduction="none").mean(dim=(1, 2, 3))
-        return losses * weights(self._alphas, times, prediction, self.settings.min_snr)
+        return losses * loss_weights(self._alphas, times, prediction, self.settings.min_snr)
 
-    def _told(self, taken: Sequence[int]) -> EncodedCaptions:
+    def _encoded_captions(self, taken: Sequence[int]) -> EncodedCaptions:
         captions = [self._captions[index] for index in taken]
         if self._known is None:
             return encode_texts(self.base, captions, clip_skip=self.settings.clip_skip)
@@ -157,16 +157,16 @@ class Session:
         return torch.autocast(self._device.type, dtype=self._dtype)
 
 
-def predict(base: Base, noised: torch.Tensor, times: torch.Tensor, told: EncodedCaptions) -> torch.Tensor:
+def run_unet(base: LoadedBase, noised: torch.Tensor, times: torch.Tensor, encoded: EncodedCaptions) -> torch.Tensor:
     """What the UNet says of noised latents (N, 4, H, W)."""
     extra: dict[str, Any] = {}
-    if told.pooled is not None:
+    if encoded.pooled is not None:
         height, width = 8 * noised.shape[-2], 8 * noised.shape[-1]
-        # Size before scaling, corner of the crop, size after it: as a WebUI says them of a picture it makes.
-        sizes = torch.tensor([[height, width, 0, 0, height, width]], device=noised.device, dtype=told.context.dtype)
-        extra["added_cond_kwargs"] = {"text_embeds": told.pooled, "time_ids": sizes.repeat(len(noised), 1)}
+        # Size before scaling, corner of the crop, size after it: as a WebUI says them of an image it makes.
+        sizes = torch.tensor([[height, width, 0, 0, height, width]], device=noised.device, dtype=encoded.context.dtype)
+        extra["added_cond_kwargs"] = {"text_embeds": encoded.pooled, "time_ids": sizes.repeat(len(noised), 1)}
     answer: torch.Tensor = base.unet(
-        noised.to(told.context.dtype), times, encoder_hidden_states=told.context, return_dict=False, **extra
+        noised.to(encoded.context.dtype), times, encoder_hidden_states=encoded.context, return_dict=False, **extra
     )[0]
     return answer
 
@@ -179,7 +179,7 @@ _UNET_TARGETS: Mapping[Targets, tuple[str, ...]] = {
 _TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
-def adapted_models(base: Base, settings: LoraSettings) -> list[tuple[str, nn.Module]]:
+def adapted_models(base: LoadedBase, settings: LoraSettings) -> list[tuple[str, nn.Module]]:
     """The models that are adapted, each with the beginning of its keys in a LoRA file."""
     models = [("lora_unet", base.unet)]
     if settings.text_encoder:
@@ -187,7 +187,7 @@ def adapted_models(base: Base, settings: LoraSettings) -> list[tuple[str, nn.Mod
     return models
 
 
-def add_adapters(base: Base, settings: LoraSettings, *, seed: int) -> None:
+def add_adapters(base: LoadedBase, settings: LoraSettings, *, seed: int) -> None:
     """Put updates beside the layers; they change nothing yet, for one factor of each is zero.
 
     The other factor is drawn from the seed, whatever torch's own generator is at.
@@ -202,11 +202,11 @@ def add_adapters(base: Base, settings: LoraSettings, *, seed: int) -> None:
                 r=settings.rank, lora_alpha=settings.scale, lora_dropout=0.0, bias="none", target_modules=list(targets)
             )
             peft.inject_adapter_in_model(config, model)
-            for parameter in trained(model):
+            for parameter in trainable_parameters(model):
                 parameter.data = parameter.data.float()  # peft takes the frozen layer's type
 
 
-def trained(model: nn.Module) -> Iterator[nn.Parameter]:
+def trainable_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
     """The parameters of the updates in a model."""
     return (parameter for parameter in model.parameters() if parameter.requires_grad)
 
@@ -248,7 +248,7 @@ def add_noise(
     return signal * latent + spread * noise
 
 
-def target(
+def prediction_target(
     latent: torch.Tensor,
     noise: torch.Tensor,
     alphas_cumprod: torch.Tensor,
@@ -262,10 +262,10 @@ def target(
     return signal * noise - spread * latent
 
 
-def weights(
+def loss_weights(
     alphas_cumprod: torch.Tensor, timesteps: torch.Tensor, prediction: Prediction, min_snr: float | None
 ) -> torch.Tensor:
-    """(N,) weight of each picture's loss; ones without min-SNR weighting.
+    """(N,) weight of each image's loss; ones without min-SNR weighting.
 
     min(SNR, gamma) / SNR where noise is told, min(SNR, gamma) / (SNR + 1) where velocity is, SNR = a_t / (1 - a_t)
     (arXiv 2303.09556, section 3.4). At no signal at all the first is taken as its limit, 1.
@@ -281,7 +281,7 @@ def weights(
 
 
 def _coefficients(alphas_cumprod: torch.Tensor, timesteps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(N, 1, 1, 1) shares of picture and noise."""
+    """(N, 1, 1, 1) shares of image and noise."""
     kept = alphas_cumprod.to(timesteps.device)[timesteps].float().view(-1, 1, 1, 1)
     return kept.sqrt(), (1 - kept).sqrt()
 
@@ -305,7 +305,7 @@ class EncodedCaptions:
         return EncodedCaptions(self.context[index], None if self.pooled is None else self.pooled[index])
 
 
-def check_lengths(base: Base, captions: Iterable[str]) -> None:
+def check_lengths(base: LoadedBase, captions: Iterable[str]) -> None:
     """Refuse captions whose end the text encoder would not see.
 
     Raises:
@@ -317,7 +317,7 @@ def check_lengths(base: Base, captions: Iterable[str]) -> None:
             raise SettingsError(f"caption {caption!r}: {tokens} tokens; at most {_TOKENS} are read, make it shorter")
 
 
-def encode_texts(base: Base, captions: Sequence[str], *, clip_skip: int) -> EncodedCaptions:
+def encode_texts(base: LoadedBase, captions: Sequence[str], *, clip_skip: int) -> EncodedCaptions:
     """Run the text encoders, on the device they are on; with gradients where those are on.
 
     SD 1.x and 2.x take the last layer, or an earlier one by `clip_skip`, through the last normalisation; SDXL takes

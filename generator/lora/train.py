@@ -17,9 +17,9 @@ from sdcore.files import write_bytes_atomically
 from sdcore.optional_imports import import_diffusers
 from sdcore.torch_runtime import choose_device
 
-from ..config import DTYPES, Exact, LoraSettings, choose_precision
+from ..config import DTYPES, LoraSettings, Precision, choose_precision
 from ..errors import SettingsError
-from .base_model import Base, Prediction, load_base
+from .base_model import LoadedBase, Prediction, load_base
 from .dataset import Captions, TrainingImage, check_classes, encode_all, find_images, fingerprint
 from .files import (
     TrainingFolder,
@@ -31,7 +31,7 @@ from .files import (
     read_identity,
     save_state,
 )
-from .session import EncodedCaptions, Session, adapter_tensors, add_adapters, check_lengths, encode_texts, predict
+from .session import EncodedCaptions, LoraSession, adapter_tensors, add_adapters, check_lengths, encode_texts, run_unet
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,20 @@ class BaseChoice:
     tokenizer: Path | None = None
     config: Path | None = None
     prediction: Prediction | None = None
+
+
+@dataclass(frozen=True)
+class LoraOptions:
+    """How a training runs; nothing here changes what it learns."""
+
+    device: str = "auto"
+    """One of "auto", "cpu" and "cuda"."""
+    half: bool = False
+    """Write float16: half the size, rounded weights."""
+    restart: bool = False
+    """Begin anew, even where an earlier training could go on."""
+    progress: bool = False
+    """Show bars on stderr."""
 
 
 @dataclass(frozen=True)
@@ -69,42 +83,36 @@ def train_lora(
     settings: LoraSettings,
     captions: Captions | None = None,
     *,
-    device: str = "auto",
-    half: bool = False,
-    restart: bool = False,
-    progress: bool = False,
+    options: LoraOptions | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> LoraResult:
-    """Adapt a Stable Diffusion to the pictures of DATA/<class>/ and write the LoRA file.
+    """Adapt a Stable Diffusion to the images of DATA/<class>/ and write the LoRA file.
 
     What was reached is kept in `<name>-training/` beside it; called again, it goes on from there, to the same numbers
     as without the interruption (on a CPU to the same bits).
 
     Args:
-        data: folder of class folders, real pictures alone.
+        data: folder of class folders, real images alone.
         output: the file, `<name>.safetensors`.
         base: the model to adapt; its weights stay as they are.
         settings: of the training.
-        captions: what pictures are said to show.
-        device: "auto", "cpu" or "cuda".
-        half: write float16: half the size, not quite the numbers that were trained.
-        restart: begin anew, whatever was reached.
-        progress: show bars on stderr.
+        captions: what images are said to show.
+        options: where it runs, and what is kept; the defaults when None.
         should_stop: asked after each step.
 
     Raises:
-        DataError: the pictures cannot be used.
+        DataError: the images cannot be used.
         SettingsError: a setting cannot be used, or differs from what an interrupted training was started with.
         ModelError: the base or the state cannot be used.
         OutOfMemory: the device's memory does not hold a step.
         TrainingDiverged: the loss is no number any more.
         OSError: a file cannot be written; what was saved before is still there.
     """
-    rules = captions or Captions()
+    rules, options = captions or Captions(), options or LoraOptions()
     folder = TrainingFolder(output)
-    folder.check(restart=restart)
-    where = choose_device(device)
-    precision = choose_precision(settings.precision, where)
+    folder.check(restart=options.restart)
+    device = choose_device(options.device)
+    precision = choose_precision(settings.precision, device)
     images = find_images(data, rules)
     classes = sorted({image.class_name for image in images})
     check_classes(rules, classes)
@@ -113,14 +121,16 @@ def train_lora(
     )
     check_lengths(loaded, dict.fromkeys(image.caption for image in images))
     identity = _identity(loaded, settings, images, precision)
-    goes_on = folder.state.exists() and not restart
+    goes_on = folder.state.exists() and not options.restart
     if goes_on:
         _check_same(folder, identity)
-    training = _Training(folder, loaded, settings, images, rules, where, precision, half, progress)
+    training = _Training(folder, loaded, settings, images, rules, device, precision, options)
     return training.run(identity, goes_on=goes_on, should_stop=should_stop)
 
 
-def _identity(base: Base, settings: LoraSettings, images: list[TrainingImage], precision: Exact) -> dict[str, object]:
+def _identity(
+    base: LoadedBase, settings: LoraSettings, images: list[TrainingImage], precision: Precision
+) -> dict[str, object]:
     return {
         **settings.identity(),
         "precision": precision,
@@ -147,17 +157,16 @@ class _Training:
     def __init__(
         self,
         folder: TrainingFolder,
-        base: Base,
+        base: LoadedBase,
         settings: LoraSettings,
         images: list[TrainingImage],
         captions: Captions,
         device: torch.device,
-        precision: Exact,
-        half: bool,
-        progress: bool,
+        precision: Precision,
+        options: LoraOptions,
     ) -> None:
         self._folder, self._base, self._settings, self._images = folder, base, settings, images
-        self._device, self._precision, self._half, self._progress = device, precision, half, progress
+        self._device, self._precision, self._options = device, precision, options
         self._size_px = settings.size_px or base.family.native_px
         classes = dict.fromkeys(image.class_name for image in images)
         self._samples = {name: captions.of_class(name) for name in classes}
@@ -170,7 +179,11 @@ class _Training:
         begun, former_s = time.monotonic(), reached.seconds
         batch, stopped = self._settings.batch, False
         with tqdm(
-            desc="train", unit="image", initial=reached.steps * batch, dynamic_ncols=True, disable=not self._progress
+            desc="train",
+            unit="image",
+            initial=reached.steps * batch,
+            dynamic_ncols=True,
+            disable=not self._options.progress,
         ) as bar:
             while not self._is_done(reached):
                 loss = session.step(reached.steps)
@@ -191,7 +204,7 @@ class _Training:
         self._write_file(session, reached)
         return self._result(reached, stopped=stopped and not self._is_done(reached))
 
-    def _prepare(self) -> Session:
+    def _prepare(self) -> LoraSession:
         settings, base = self._settings, self._base
         cache = encode_all(
             base.vae,
@@ -199,12 +212,12 @@ class _Training:
             native_px=self._size_px,
             flips=settings.flips,
             device=self._device,
-            progress=self._progress,
+            progress=self._options.progress,
         )
         add_adapters(base, settings, seed=settings.seed)
         if settings.gradient_checkpointing:
             self._checkpoint_gradients()
-        return Session(base, settings, self._images, cache, device=self._device, dtype=DTYPES[self._precision])
+        return LoraSession(base, settings, self._images, cache, device=self._device, dtype=DTYPES[self._precision])
 
     def _checkpoint_gradients(self) -> None:
         # Both compute parts twice only while they are in training mode; neither has a dropout that it would switch on.
@@ -232,13 +245,13 @@ class _Training:
     def _is_due(every: int, reached: TrainingProgress) -> bool:
         return every > 0 and reached.steps % every == 0
 
-    def _save(self, session: Session, reached: TrainingProgress, identity: dict[str, object]) -> None:
+    def _save(self, session: LoraSession, reached: TrainingProgress, identity: dict[str, object]) -> None:
         save_state(self._folder.state, session, reached, identity)
         self._folder.write_log(reached.losses)
 
-    def _write_file(self, session: Session, reached: TrainingProgress) -> None:
+    def _write_file(self, session: LoraSession, reached: TrainingProgress) -> None:
         base, settings = self._base, self._settings
-        dtype = torch.float16 if self._half else torch.float32
+        dtype = torch.float16 if self._options.half else torch.float32
         tensors: dict[str, torch.Tensor] = {}
         for prefix, model in session.models:
             own = adapter_tensors(model)
@@ -288,8 +301,8 @@ _LABEL_PX = 24
 _SHOWN_PX = 256
 
 
-def sample_sheet(session: Session, captions: Mapping[str, str], *, size_px: int, device: torch.device) -> bytes:
-    """A PNG with one picture of each class, always from the same noise, so that sheets can be laid side by side.
+def sample_sheet(session: LoraSession, captions: Mapping[str, str], *, size_px: int, device: torch.device) -> bytes:
+    """A PNG with one image of each class, always from the same noise, so that sheets can be laid side by side.
 
     Deterministic DDIM (arXiv 2010.02502), 20 steps, guidance 6 against the empty caption.
 
@@ -310,7 +323,7 @@ def sample_sheet(session: Session, captions: Mapping[str, str], *, size_px: int,
                 told = encode_texts(base, ["", caption], clip_skip=session.settings.clip_skip)
                 latent = _denoise(base, told, size_px, device)
             decoded = base.vae.decode(latent.float() / base.vae.config.scaling_factor).sample[0]
-            tiles.append((name, _picture(decoded)))
+            tiles.append((name, _image(decoded)))
     base.vae.to("cpu")
     if not session.settings.text_encoder:
         for encoder in base.text_encoders:
@@ -318,20 +331,20 @@ def sample_sheet(session: Session, captions: Mapping[str, str], *, size_px: int,
     return _sheet(tiles)
 
 
-def _denoise(base: Base, told: EncodedCaptions, size_px: int, device: torch.device) -> torch.Tensor:
+def _denoise(base: LoadedBase, told: EncodedCaptions, size_px: int, device: torch.device) -> torch.Tensor:
     diffusers = import_diffusers()
     scheduler = diffusers.DDIMScheduler.from_config(base.schedule.config, timestep_spacing="trailing")
     scheduler.set_timesteps(_STEPS, device=device)
     noise = torch.randn((1, 4, size_px // 8, size_px // 8), generator=torch.Generator().manual_seed(0))
     latent: torch.Tensor = noise.to(device) * scheduler.init_noise_sigma
     for timestep in scheduler.timesteps:
-        both = predict(base, latent.repeat(2, 1, 1, 1), timestep.repeat(2), told).float()
+        both = run_unet(base, latent.repeat(2, 1, 1, 1), timestep.repeat(2), told).float()
         without, with_caption = both.chunk(2)
         latent = scheduler.step(without + _GUIDANCE * (with_caption - without), timestep, latent).prev_sample
     return latent
 
 
-def _picture(decoded: torch.Tensor) -> Image.Image:
+def _image(decoded: torch.Tensor) -> Image.Image:
     values = ((decoded.clamp(-1, 1) + 1) * 127.5).round().to(device="cpu", dtype=torch.uint8)
     return Image.fromarray(np.asarray(values.permute(1, 2, 0)))
 
@@ -339,9 +352,9 @@ def _picture(decoded: torch.Tensor) -> Image.Image:
 def _sheet(tiles: list[tuple[str, Image.Image]]) -> bytes:
     sheet = Image.new("RGB", (_SHOWN_PX * len(tiles), _SHOWN_PX + _LABEL_PX), "white")
     draw = ImageDraw.Draw(sheet)
-    for number, (name, picture) in enumerate(tiles):
+    for number, (name, image) in enumerate(tiles):
         left = number * _SHOWN_PX
-        sheet.paste(picture.resize((_SHOWN_PX, _SHOWN_PX), Image.Resampling.BICUBIC), (left, _LABEL_PX))
+        sheet.paste(image.resize((_SHOWN_PX, _SHOWN_PX), Image.Resampling.BICUBIC), (left, _LABEL_PX))
         draw.text((left + 4, 6), name.encode("ascii", "replace").decode("ascii"), fill="black")
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG")

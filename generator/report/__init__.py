@@ -1,1 +1,1 @@
-"""How good a model's pictures are, whether it copies, and which denoising strengths suit each class."""
+"""How good a model's images are, whether it copies, and which denoising strengths suit each class."""

@@ -21,8 +21,8 @@ _BATCH = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Opinions:
-    """What the classifier says of N pictures."""
+class ClassPredictions:
+    """What the classifier says of N images."""
 
     predicted: npt.NDArray[np.intp]
     """(N,) places in the model's classes, -1 for a class that the model does not have."""
@@ -60,34 +60,34 @@ class Classifier:
         self.path, self.checkpoint_sha256 = path, metadata.checkpoint_sha256
         self._place = np.array([classes.index(name) if name in classes else -1 for name in own], dtype=np.intp)
 
-    def predict(self, pictures: Sequence[npt.NDArray[np.uint8]]) -> Opinions:
-        """Name and describe pictures.
+    def predict(self, images: Sequence[npt.NDArray[np.uint8]]) -> ClassPredictions:
+        """Name and describe images.
 
         Args:
-            pictures: (C, H, W) each, C 1 or 3; resized as its training did.
+            images: (C, H, W) each, C 1 or 3; resized as its training did.
 
         Raises:
             ModelFileError: it fails on them.
         """
         predicted, features = [], []
-        for start in range(0, len(pictures), _BATCH):
-            batch = np.stack([self._resized(one) for one in pictures[start : start + _BATCH]])
+        for start in range(0, len(images), _BATCH):
+            batch = np.stack([self._resized(one) for one in images[start : start + _BATCH]])
             answer = self._network.predict(batch)
             if answer.features is None or not np.isfinite(answer.features).all():
                 raise ModelFileError(f"{self.path}: its weights give no numbers (nan); train it again")
             predicted.append(self._place[answer.probabilities.argmax(axis=1)])
             features.append(answer.features)
         if not predicted:
-            return Opinions(np.zeros(0, dtype=np.intp), np.zeros((0, 1), dtype=np.float32))
-        return Opinions(np.concatenate(predicted), np.concatenate(features))
+            return ClassPredictions(np.zeros(0, dtype=np.intp), np.zeros((0, 1), dtype=np.float32))
+        return ClassPredictions(np.concatenate(predicted), np.concatenate(features))
 
     def _resized(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         coloured = np.ascontiguousarray(np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0))
         side = self.size_px
-        picture = Image.fromarray(coloured)
-        if picture.size != (side, side):
-            picture = picture.resize((side, side), Image.Resampling.BILINEAR)
-        return np.asarray(picture).transpose(2, 0, 1)
+        image = Image.fromarray(coloured)
+        if image.size != (side, side):
+            image = image.resize((side, side), Image.Resampling.BILINEAR)
+        return np.asarray(image).transpose(2, 0, 1)
 
 
 def _refuse_what_is_no_file(path: Path) -> None:

@@ -19,7 +19,7 @@ from sdcore.diffusion_model import DiffusionModel
 from sdcore.torch_runtime import MixedPrecision, choose_device
 
 from ..diffusion.dataset import DecodedImage, read_training_set
-from ..diffusion.sampling import sample
+from ..diffusion.sampling import SampleOptions, sample
 from ..diffusion.session import centre_square
 from ..errors import DataError
 from .results import Pixels, ReportSettings
@@ -28,8 +28,8 @@ _GROUPS_FILE = "split.csv"
 
 
 @dataclass(frozen=True, eq=False)
-class RealPicture:
-    """A real picture as the model sees one."""
+class RealImage:
+    """A real image as the model sees one."""
 
     pixels: Pixels
     """(C, S, S), the middle square."""
@@ -37,20 +37,20 @@ class RealPicture:
     file: str
     """Relative to DATA."""
     group: str
-    """Pictures of one group, as of one board, hang together."""
+    """Images of one group, as of one board, hang together."""
 
 
 @dataclass(frozen=True)
 class Material:
     """What a report compares with."""
 
-    learned: tuple[RealPicture, ...]
-    held_out: tuple[RealPicture, ...]
+    learned: tuple[RealImage, ...]
+    held_out: tuple[RealImage, ...]
     notes: tuple[str, ...]
     """What the user should know, in sentences."""
 
-    def of_class(self, label: int) -> tuple[tuple[RealPicture, ...], tuple[RealPicture, ...]]:
-        """Learned and held-out pictures of a class."""
+    def of_class(self, label: int) -> tuple[tuple[RealImage, ...], tuple[RealImage, ...]]:
+        """Learned and held-out images of a class."""
         learned = tuple(one for one in self.learned if one.label == label)
         return learned, tuple(one for one in self.held_out if one.label == label)
 
@@ -59,7 +59,7 @@ def read_material(data: Path, model: DiffusionModel, *, progress: bool = True) -
     """Read DATA/train and, where it is there, DATA/val; DATA/test is left alone.
 
     Which of them the model learned from is told by its own record, by content; of files of the same bytes one counts.
-    Groups are those of DATA/split.csv, as `trainer split` writes it; without it each picture is a group of its own.
+    Groups are those of DATA/split.csv, as `trainer split` writes it; without it each image is a group of its own.
 
     Args:
         data: the folder that holds train/.
@@ -67,33 +67,31 @@ def read_material(data: Path, model: DiffusionModel, *, progress: bool = True) -
         progress: show a bar on stderr.
 
     Raises:
-        DataError: a folder or file cannot be used, the classes are others, or the model learned from other pictures.
+        DataError: a folder or file cannot be used, the classes are others, or the model learned from other images.
     """
     train = data / "train"
     if not train.is_dir():
         raise DataError(f"{data}: no folder 'train' in it; expected the data set that the model was trained on")
-    pictures = read_training_set(
-        train, size_px=model.size_px, val_folder=None, val_share=0.0, seed=0, progress=progress
-    )
-    _refuse_other_classes(train, pictures.classes, model)
-    if pictures.channels > model.channels:
+    images = read_training_set(train, size_px=model.size_px, val_folder=None, val_share=0.0, seed=0, progress=progress)
+    _refuse_other_classes(train, images.classes, model)
+    if images.channels > model.channels:
         raise DataError(
             f"{train}: pictures in colour; {model.folder} learned from grey ones; give the data it learned from"
         )
     groups = read_groups(data)
-    learned: list[RealPicture] = []
-    held_out: list[RealPicture] = []
+    learned: list[RealImage] = []
+    held_out: list[RealImage] = []
     seen: set[str] = set()
     copies = 0
-    for folder, found in (("train", pictures.train), ("val", pictures.val)):
+    for folder, found in (("train", images.train), ("val", images.val)):
         for one in found:
             if one.sha256 in seen:  # a copy would be its own neighbour
                 copies += 1
                 continue
             seen.add(one.sha256)
             file = f"{folder}/{one.file}"
-            label = model.classes.index(pictures.classes[one.label])
-            real = RealPicture(_square(one, model), label, file, groups.get(file, file))
+            label = model.classes.index(images.classes[one.label])
+            real = RealImage(_square(one, model), label, file, groups.get(file, file))
             (learned if one.sha256 in model.learned_from else held_out).append(real)
     if not learned:
         raise DataError(
@@ -140,8 +138,8 @@ def _refuse_other_classes(train: Path, classes: tuple[str, ...], model: Diffusio
     )
 
 
-def _square(picture: DecodedImage, model: DiffusionModel) -> Pixels:
-    pixels = np.asarray(centre_square(picture.pixels, model.size_px).numpy())
+def _square(image: DecodedImage, model: DiffusionModel) -> Pixels:
+    pixels = np.asarray(centre_square(image.pixels, model.size_px).numpy())
     return np.repeat(pixels, model.channels, axis=0) if len(pixels) < model.channels else pixels
 
 
@@ -157,23 +155,23 @@ _BATCH = 32
 class GeneratedSamples:
     """Everything that was made, in the order of `sources`, and of `pure_labels`."""
 
-    sources: tuple[RealPicture, ...]
+    sources: tuple[RealImage, ...]
     """By class, then by chance."""
     by_strength: tuple[tuple[Pixels, ...], ...]
-    """For each strength one picture of each source."""
+    """For each strength one image of each source."""
     pure: tuple[Pixels, ...]
     """Out of noise alone."""
     pure_labels: tuple[int, ...]
 
 
-def make_pictures(
+def make_images(
     model: DiffusionModel, material: Material, settings: ReportSettings, *, progress: bool = True
 ) -> GeneratedSamples:
-    """Make one picture of each chosen source at each strength, and as many of each class out of noise.
+    """Make one image of each chosen source at each strength, and as many of each class out of noise.
 
     Args:
         model: what makes them.
-        material: sources are pictures it learned from, as in use; drawn by the seed, up to `per_class`.
+        material: sources are images it learned from, as in use; drawn by the seed, up to `per_class`.
         settings: how many and how.
         progress: show a bar on stderr.
 
@@ -190,22 +188,20 @@ def make_pictures(
     bar: tqdm[Any] = tqdm(total=total, desc="making", unit="image", disable=not progress, file=sys.stderr)
 
     def make(starts: Sequence[Pixels], wanted: Sequence[int], strength: float, first_seed: int) -> tuple[Pixels, ...]:
+        options = SampleOptions(
+            strength,
+            no_class=model.no_class,
+            device=device,
+            precision=MixedPrecision(device, amp=True),
+            steps=settings.steps,
+            guidance=settings.cfg_scale,
+        )
         made: list[Pixels] = []
         for start in range(0, len(wanted), _BATCH):
             part = slice(start, start + _BATCH)
-            found = sample(
-                network,
-                model.codec,
-                torch.from_numpy(np.stack(starts[part])),
-                wanted[part],
-                no_class=model.no_class,
-                strength=strength,
-                seeds=range(first_seed + start, first_seed + start + len(wanted[part])),
-                precision=MixedPrecision(device, amp=True),
-                device=device,
-                steps=settings.steps,
-                guidance=settings.cfg_scale,
-            )
+            levels = torch.from_numpy(np.stack(starts[part]))
+            seeds = range(first_seed + start, first_seed + start + len(wanted[part]))
+            found = sample(network, model.codec, levels, wanted[part], seeds, options)
             made += list(found.numpy())
             bar.update(len(found))
         return tuple(made)
@@ -223,7 +219,7 @@ def make_pictures(
     return GeneratedSamples(tuple(sources), by_strength, pure, tuple(pure_labels))
 
 
-def _choose(material: Material, label: int, settings: ReportSettings) -> list[RealPicture]:
+def _choose(material: Material, label: int, settings: ReportSettings) -> list[RealImage]:
     learned, _ = material.of_class(label)
-    chance = random.Random(f"{settings.seed} {label}")  # noqa: S311 - which sources are shown is no secret
-    return chance.sample(learned, min(settings.per_class, len(learned)))
+    rng = random.Random(f"{settings.seed} {label}")  # noqa: S311 - which sources are shown is no secret
+    return rng.sample(learned, min(settings.per_class, len(learned)))

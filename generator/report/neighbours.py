@@ -1,7 +1,7 @@
 """How near images out of noise lie to those learned from.
 
 Distances are the root mean square of levels, over the turns and mirrorings that the training showed, and Euclidean in
-the classifier's features. The measure is how much nearer a made picture lies than a real one that was not learned from
+the classifier's features. The measure is how much nearer a made image lies than a real one that was not learned from
 (after Meehan et al. 2020): a model that has learned the distribution lies as near as those do.
 """
 
@@ -15,18 +15,18 @@ import numpy.typing as npt
 
 from sdcore.images.similarity import is_changed
 
-from .classifier import Opinions
+from .classifier import ClassPredictions
 from .material import GeneratedSamples, Material, image_of
 from .results import Nearness, NearPair, Pixels
 from .stats import BOOTSTRAP_DRAWS, CONFIDENCE, UNDEFINED, Features, Figure, distances_between, share_of
 
 _LEAST_REAL = 4
-"""Fewer real pictures than this give no median to compare with."""
+"""Fewer real images than this give no median to compare with."""
 
 
 @dataclass(frozen=True)
 class Symmetry:
-    """Which orientations of a picture count as the same, for the training showed all of them."""
+    """Which orientations of an image count as the same, for the training showed all of them."""
 
     flips: bool = False
     quarter_turns: bool = False
@@ -34,7 +34,7 @@ class Symmetry:
 
 @dataclass(frozen=True, eq=False)
 class Nearest:
-    """The nearest picture learned from, of each of N pictures."""
+    """The nearest image learned from, of each of N images."""
 
     place: npt.NDArray[np.intp]
     """(N,) in those learned from."""
@@ -43,7 +43,7 @@ class Nearest:
 
 
 def nearest_in_pixels(
-    pictures: Sequence[Pixels],
+    images: Sequence[Pixels],
     learned: Sequence[Pixels],
     *,
     symmetry: Symmetry,
@@ -52,43 +52,43 @@ def nearest_in_pixels(
     """By root mean square of levels, 0 to 255.
 
     Args:
-        pictures: (C, S, S) each.
+        images: (C, S, S) each.
         learned: (C, S, S) each, one or more.
         symmetry: which orientations count as the same.
-        not_itself: place in `learned` of each picture, which does not count as its neighbour; -1 for none.
+        not_itself: place in `learned` of each image, which does not count as its neighbour; -1 for none.
     """
     flat = np.stack([one.reshape(-1) for one in learned]).astype(np.float32)
     lengths = (flat.astype(np.float64) ** 2).sum(axis=1)
-    found = np.empty((len(pictures), len(learned)))
-    for row, picture in enumerate(pictures):
-        turned = np.stack([one.reshape(-1) for one in _orientations(picture, symmetry)]).astype(np.float32)
+    found = np.empty((len(images), len(learned)))
+    for row, image in enumerate(images):
+        turned = np.stack([one.reshape(-1) for one in _orientations(image, symmetry)]).astype(np.float32)
         own = (turned.astype(np.float64) ** 2).sum(axis=1)
         squares = own[:, None] + lengths[None] - 2 * (turned @ flat.T)
         found[row] = np.sqrt(np.clip(squares.min(axis=0), 0, None) / flat.shape[1])
     return _nearest(found, not_itself)
 
 
-def nearest_in_features(pictures: Features, learned: Features, *, not_itself: Sequence[int] | None = None) -> Nearest:
+def nearest_in_features(images: Features, learned: Features, *, not_itself: Sequence[int] | None = None) -> Nearest:
     """By Euclidean distance.
 
     Args:
-        pictures: (N, D).
+        images: (N, D).
         learned: (M, D).
         not_itself: as in `nearest_in_pixels`.
     """
-    return _nearest(distances_between(pictures.astype(np.float64), learned.astype(np.float64)), not_itself)
+    return _nearest(distances_between(images.astype(np.float64), learned.astype(np.float64)), not_itself)
 
 
 def ratio_of_medians(
     made: npt.NDArray[np.float64], real: npt.NDArray[np.float64], real_groups: Sequence[str], *, seed: int = 0
 ) -> Figure:
-    """Median distance of made pictures by that of real ones, with a bootstrap interval; 1 is as near as real ones lie.
+    """Median distance of made images by that of real ones, with a bootstrap interval; 1 is as near as real ones lie.
 
-    The pictures learned from stay as they are, so nothing becomes its own neighbour when pictures are drawn twice.
+    The images learned from stay as they are, so nothing becomes its own neighbour when images are drawn twice.
 
     Args:
-        made: (N,) distances to the nearest picture learned from.
-        real: (M,) the same of real pictures.
+        made: (N,) distances to the nearest image learned from.
+        real: (M,) the same of real images.
         real_groups: (M,) which are drawn together.
         seed: of the bootstrap.
     """
@@ -107,26 +107,26 @@ def ratio_of_medians(
 
 
 def nearer_rate(made: npt.NDArray[np.float64], real: npt.NDArray[np.float64]) -> float | None:
-    """How often a made picture lies nearer than a real one, ties counting half: 0.5 is as real ones, 1 all nearer."""
+    """How often a made image lies nearer than a real one, ties counting half: 0.5 is as real ones, 1 all nearer."""
     if not len(made) or not len(real):
         return None
     less, equal = made[:, None] < real[None], made[:, None] == real[None]
     return float((less + 0.5 * equal).mean())
 
 
-def turned_towards(picture: Pixels, target: Pixels, symmetry: Symmetry) -> Pixels:
-    """The picture in that one of its orientations which is nearest to the target."""
+def turned_towards(image: Pixels, target: Pixels, symmetry: Symmetry) -> Pixels:
+    """The image in that one of its orientations which is nearest to the target."""
     aim = target.astype(np.float64)
-    return min(_orientations(picture, symmetry), key=lambda one: float(((one.astype(np.float64) - aim) ** 2).sum()))
+    return min(_orientations(image, symmetry), key=lambda one: float(((one.astype(np.float64) - aim) ** 2).sum()))
 
 
-def _orientations(picture: Pixels, symmetry: Symmetry) -> list[Pixels]:
-    """The picture itself first, then what the training made of it; none twice."""
+def _orientations(image: Pixels, symmetry: Symmetry) -> list[Pixels]:
+    """The image itself first, then what the training made of it; none twice."""
     mirrored = [(False, False), (True, False), (False, True), (True, True)] if symmetry.flips else [(False, False)]
     found: dict[bytes, Pixels] = {}
     for turns in range(4 if symmetry.quarter_turns else 1):
         for sideways, upside_down in mirrored:
-            one = np.rot90(picture, turns, axes=(1, 2))
+            one = np.rot90(image, turns, axes=(1, 2))
             one = one[:, :, ::-1] if sideways else one
             one = np.ascontiguousarray(one[:, ::-1] if upside_down else one)
             found.setdefault(one.tobytes(), one)
@@ -151,9 +151,9 @@ class MemorisationCheck:
 
     Args:
         classes: of the model.
-        material: the real pictures.
+        material: the real images.
         made: the made ones.
-        learned: what the classifier says of the pictures learned from.
+        learned: what the classifier says of the images learned from.
         held_out: of the held-out ones.
         pure: of those out of noise.
         symmetry: which orientations the training showed.
@@ -165,9 +165,9 @@ class MemorisationCheck:
         material: Material,
         made: GeneratedSamples,
         *,
-        learned: Opinions,
-        held_out: Opinions,
-        pure: Opinions,
+        learned: ClassPredictions,
+        held_out: ClassPredictions,
+        pure: ClassPredictions,
         symmetry: Symmetry,
     ) -> None:
         self._classes, self._material, self._made = classes, material, made
@@ -197,7 +197,7 @@ class MemorisationCheck:
         )
 
     def pairs(self) -> tuple[NearPair, ...]:
-        """The pictures that lie nearest, by the measure of their class, copies first."""
+        """The images that lie nearest, by the measure of their class, copies first."""
         found = [self._pair(place) for place in range(len(self._made.pure))]
         found.sort(key=lambda one: (not one.is_copy, one.distance if one.ratio is None else one.ratio))
         return tuple(found[:_SHOWN])
@@ -226,7 +226,7 @@ class MemorisationCheck:
         return not is_changed(image_of(turned), image_of(nearest))
 
     def _real_distances(self, label: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], list[str], str]:
-        """Distances of real pictures in pixels and in features, their groups, and which pictures they are."""
+        """Distances of real images in pixels and in features, their groups, and which images they are."""
         held = [place for place, one in enumerate(self._material.held_out) if one.label == label]
         if len(held) >= _LEAST_HELD_OUT:
             real = [self._material.held_out[place] for place in held]

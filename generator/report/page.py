@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..diffusion.sampling import to_image
 from ..errors import MissingExtra
-from .results import Answer, AtStrength, Findings, Pixels
+from .results import Findings, KeepChangeAnswer, Pixels, StrengthFindings
 from .stats import LEAST_IMAGES, Figure, Share, StrengthLimits
 
 _TEMPLATE = "report.html.j2"
@@ -45,7 +45,7 @@ def draw_page(findings: Findings) -> str:
         "rate": rate_in_words,
         "limits": limits_in_words,
         "kernel": lambda figure: figure_in_words(_scaled(figure)),
-        "picture": _picture,
+        "picture": _image,
     }
     curves = {
         one.name: draw_curves(
@@ -67,7 +67,7 @@ def draw_page(findings: Findings) -> str:
 
 
 def _tables(findings: Findings) -> list[tuple[Any, ...]]:
-    """Name, strengths, pictures out of noise and the two floors; all classes first."""
+    """Name, strengths, images out of noise and the two floors; all classes first."""
     together = (
         "all: counts of all images, means over classes 全部：计数合计，其余为各类平均",
         findings.together,
@@ -86,7 +86,7 @@ def _scaled(figure: Figure) -> Figure:
     return Figure(*(None if end is None else end * _KERNEL_SCALE for end in (figure.value, figure.low, figure.high)))
 
 
-def _picture(pixels: Pixels) -> str:
+def _image(pixels: Pixels) -> str:
     """(C, S, S) as a data URI."""
     image = to_image(torch.from_numpy(pixels)).resize((_SHOWN_PX, _SHOWN_PX), Image.Resampling.NEAREST)
     buffer = io.BytesIO()
@@ -114,7 +114,7 @@ class _Axes:
         return round(_TOP + (1 - share) * (_HEIGHT - _TOP - _BOTTOM), 1)
 
 
-def draw_curves(at: Sequence[AtStrength], limits: StrengthLimits, *, keep_rate: float, change_rate: float) -> str:
+def draw_curves(at: Sequence[StrengthFindings], limits: StrengthLimits, *, keep_rate: float, change_rate: float) -> str:
     """The shares that keep their class and that change, with intervals and the recommended range, as one <svg>.
 
     Args:
@@ -192,7 +192,7 @@ def limits_in_words(limits: StrengthLimits) -> str:
     return f"{limits.low:g} - {limits.high:g}" if limits.is_range else describe_no_range(limits)
 
 
-def answer_in_words(answer: Answer) -> list[str]:
+def answer_in_words(answer: KeepChangeAnswer) -> list[str]:
     """The question of keeping and changing, a sentence each."""
     if not answer.strengths:
         return ["None of the tested strengths lies between those asked about: undefined 未定义."]
@@ -222,8 +222,8 @@ RUN_FILE_NAME = "recommended.toml"
 
 
 @dataclass(frozen=True)
-class SamplingWords:
-    """How the pictures were made that the recommendation rests on, as a WebUI calls it."""
+class RecommendedSampling:
+    """How the images were made that the recommendation rests on, as a WebUI calls it."""
 
     sampler: str
     steps: int
@@ -232,7 +232,7 @@ class SamplingWords:
 
 
 def recommended_run_file(
-    limits: Mapping[str, StrengthLimits], together: StrengthLimits, words: SamplingWords, *, model: str
+    limits: Mapping[str, StrengthLimits], together: StrengthLimits, words: RecommendedSampling, *, model: str
 ) -> str:
     """The text of the run file.
 

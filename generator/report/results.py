@@ -18,23 +18,23 @@ FORMAT, VERSION = "sd-defects generator report", 1
 
 
 @dataclass(frozen=True)
-class AtStrength:
-    """Pictures of one class, or of all, made at one strength."""
+class StrengthFindings:
+    """Images of one class, or of all, made at one strength."""
 
     strength: float
     kept: Share
     """Called their class by the classifier."""
     kept_of_named: Share
-    """The same, of the pictures whose source it calls by its class: no other can lose what it sees."""
+    """The same, of the images whose source it calls by its class: no other can lose what it sees."""
     changed: Share
     """Differ from their source by more than taking it again would change."""
     compared: SetComparison
-    """With held-out real pictures of the class; of all classes together the mean over classes."""
+    """With held-out real images of the class; of all classes together the mean over classes."""
 
 
 @dataclass(frozen=True)
 class OutOfNoise:
-    """Pictures of one class, or of all, made from noise alone."""
+    """Images of one class, or of all, made from noise alone."""
 
     kept: Share
     compared: SetComparison
@@ -42,31 +42,31 @@ class OutOfNoise:
 
 @dataclass(frozen=True)
 class Nearness:
-    """How near pictures out of noise lie to those learned from."""
+    """How near images out of noise lie to those learned from."""
 
     made: int
     real: int
-    """Real pictures whose distances are the measure."""
+    """Real images whose distances are the measure."""
     real_are: str
     """Which those are, in words."""
     pixel_ratio: Figure
-    """Median distance of made pictures by that of real ones; 1 is as near as real ones."""
+    """Median distance of made images by that of real ones; 1 is as near as real ones."""
     feature_ratio: Figure
     pixel_nearer_rate: float | None
-    """How often a made picture lies nearer than a real one; 0.5 is as real ones."""
+    """How often a made image lies nearer than a real one; 0.5 is as real ones."""
     feature_nearer_rate: float | None
     copies: Share
-    """Made pictures that are too alike to the nearest one learned from."""
+    """Made images that are too alike to the nearest one learned from."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class KeepChangeAnswer:
     """Over the strengths asked about: how many images keep their class, and how many change."""
 
     strengths: tuple[float, ...]
     kept: Share
     kept_of_named: Share
-    """Of the pictures whose source the classifier calls by its class."""
+    """Of the images whose source the classifier calls by its class."""
     changed: Share
     both: Share
     keep_rate: float
@@ -94,16 +94,16 @@ class ClassFindings:
     sources_named: Share
     """Sources that the classifier calls by their class."""
     named: Share
-    """Held-out real pictures that it calls by their class: how far keeping can be measured."""
+    """Held-out real images that it calls by their class: how far keeping can be measured."""
     floor_sources: SetComparison
-    """The sources themselves against held-out pictures: what strength 0 gives."""
+    """The sources themselves against held-out images: what strength 0 gives."""
     floor_held_out: SetComparison
-    """Some held-out pictures, as many as were made where there are, against the others."""
-    at: tuple[AtStrength, ...]
+    """Some held-out images, as many as were made where there are, against the others."""
+    at: tuple[StrengthFindings, ...]
     out_of_noise: OutOfNoise
     nearness: Nearness
     limits: StrengthLimits
-    asked: Answer
+    asked: KeepChangeAnswer
 
 
 Pixels = npt.NDArray[np.uint8]
@@ -111,7 +111,7 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class NearPair:
-    """A picture out of noise, and what it is nearest to."""
+    """An image out of noise, and what it is nearest to."""
 
     class_name: str
     made: Pixels
@@ -123,7 +123,7 @@ class NearPair:
     distance: float
     """To the first, root mean square of levels."""
     ratio: float | None
-    """That distance by the median one of real pictures of its class."""
+    """That distance by the median one of real images of its class."""
     is_copy: bool
 
 
@@ -137,7 +137,7 @@ class ReportSettings(BaseModel):
     asked: tuple[float, float] = (0.25, 0.5)
     """From and to which strength the question of keeping and changing is answered."""
     per_class: int = Field(24, ge=2)
-    """Sources of each class, fewer where there are fewer, and pictures of each class out of noise."""
+    """Sources of each class, fewer where there are fewer, and images of each class out of noise."""
     k: int = Field(3, ge=1, le=20)
     """The neighbour that gives the radius of a ball of the manifold."""
     keep_rate: float = Field(KEEP_RATE, gt=0, le=1)
@@ -167,18 +167,18 @@ class Findings:
     model: str
     model_sha256: str
     size_px: int
-    """Side of its pictures."""
+    """Side of its images."""
     data: str
     classifier: str
     classifier_checkpoint_sha256: str
     settings: ReportSettings
     classes: tuple[ClassFindings, ...]
-    together: tuple[AtStrength, ...]
+    together: tuple[StrengthFindings, ...]
     out_of_noise: OutOfNoise
     floor_sources: SetComparison
     floor_held_out: SetComparison
     limits: StrengthLimits
-    answer: Answer
+    answer: KeepChangeAnswer
     notes: tuple[str, ...]
     nearest: tuple[NearPair, ...]
     """Nearest first."""
@@ -186,7 +186,7 @@ class Findings:
     """PNG."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, the pictures left out."""
+        """Plain values, the images left out."""
         found = {name: value for name, value in _plain(self).items() if name not in ("sheet", "nearest")}
         nearest = [
             {
@@ -216,7 +216,7 @@ def _plain(value: Any) -> Any:
         return {name: _plain(one) for name, one in value.items()}
     if hasattr(value, "__dataclass_fields__"):
         plain = {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
-        if isinstance(value, Answer):
+        if isinstance(value, KeepChangeAnswer):
             plain |= {"keeps": value.keeps, "changes": value.changes}
         return plain
     return value

@@ -19,13 +19,13 @@ from sdcore.files import write_bytes_atomically
 from sdcore.images.similarity import is_changed, retake_similarity
 from sdcore.torch_runtime import explain_out_of_memory, torch_threads, usable_threads
 
-from ..diffusion.sampling import SheetRow, draw_sheet, heads_of, to_image
+from ..diffusion.sampling import SheetRow, column_titles, draw_sheet, to_image
 from ..errors import DataError
-from .classifier import Classifier, Opinions
-from .material import GeneratedSamples, Material, RealPicture, image_of, make_pictures, read_material
+from .classifier import Classifier, ClassPredictions
+from .material import GeneratedSamples, Material, RealImage, image_of, make_images, read_material
 from .neighbours import MemorisationCheck, Symmetry
-from .page import RUN_FILE_NAME, SamplingWords, draw_page, recommended_run_file
-from .results import SAMPLER, Answer, AtStrength, ClassFindings, Findings, OutOfNoise, ReportSettings
+from .page import RUN_FILE_NAME, RecommendedSampling, draw_page, recommended_run_file
+from .results import SAMPLER, ClassFindings, Findings, KeepChangeAnswer, OutOfNoise, ReportSettings, StrengthFindings
 from .stats import SetComparison, Share, StrengthLimits, compare_sets, find_limits, mean_of, share_of
 
 PAGE_NAME, JSON_NAME, SHEET_NAME = "report.html", "report.json", "sheet.png"
@@ -37,13 +37,13 @@ _LEAST_SIDE_PX = 16
 def make_report(
     model_folder: Path, data: Path, classifier_file: Path, settings: ReportSettings, *, progress: bool = True
 ) -> Findings:
-    """Make pictures with a model, and judge them.
+    """Make images with a model, and judge them.
 
     Args:
         model_folder: that `generator train` wrote.
         data: the data set it was trained on, with train/ and, better, val/.
-        classifier_file: of `trainer export RUN --features`, trained on real pictures alone.
-        settings: how many pictures, at which strengths.
+        classifier_file: of `trainer export RUN --features`, trained on real images alone.
+        settings: how many images, at which strengths.
         progress: show bars on stderr.
 
     Raises:
@@ -63,18 +63,18 @@ def make_report(
     classifier = Classifier(classifier_file, model.classes, threads=threads)
     material = read_material(data, model, progress=progress)
     with torch_threads(threads), explain_out_of_memory(batch_size=32, size_px=model.size_px):
-        made = make_pictures(model, material, settings, progress=progress)
-    looked = _look(classifier, material, made)
+        made = make_images(model, material, settings, progress=progress)
+    classified = _classify(classifier, material, made)
     nearness = MemorisationCheck(
         model.classes,
         material,
         made,
-        learned=looked.learned,
-        held_out=looked.held_out,
-        pure=looked.pure,
+        learned=classified.learned,
+        held_out=classified.held_out,
+        pure=classified.pure,
         symmetry=Symmetry(model.flips, model.quarter_turns),
     )
-    judge = FindingsBuilder(model.classes, material, made, looked, settings, nearness, progress=progress)
+    judge = FindingsBuilder(model.classes, material, made, classified, settings, nearness, progress=progress)
     classes = judge.classes()
     together = judge.together(classes)
     return Findings(
@@ -108,7 +108,7 @@ def write_report(findings: Findings, folder: Path) -> tuple[Path, ...]:
     Raises:
         OSError: a file cannot be written.
     """
-    words = SamplingWords(SAMPLER, findings.settings.steps, findings.settings.cfg_scale, findings.size_px)
+    words = RecommendedSampling(SAMPLER, findings.settings.steps, findings.settings.cfg_scale, findings.size_px)
     limits = {one.name: one.limits for one in findings.classes}
     contents = {
         PAGE_NAME: draw_page(findings).encode(),
@@ -121,11 +121,11 @@ def write_report(findings: Findings, folder: Path) -> tuple[Path, ...]:
     return tuple(folder / name for name in contents)
 
 
-def _look(classifier: Classifier, material: Material, made: GeneratedSamples) -> ClassifiedImages:
+def _classify(classifier: Classifier, material: Material, made: GeneratedSamples) -> ClassifiedImages:
     return ClassifiedImages(
         learned=classifier.predict([one.pixels for one in material.learned]),
         held_out=classifier.predict([one.pixels for one in material.held_out]),
-        by_strength=tuple(classifier.predict(pictures) for pictures in made.by_strength),
+        by_strength=tuple(classifier.predict(images) for images in made.by_strength),
         pure=classifier.predict(made.pure),
     )
 
@@ -137,13 +137,13 @@ def _notes(model: DiffusionModel, classifier: Classifier) -> Sequence[str]:
     if classifier.size_px > model.size_px:
         notes.append(
             f"The classifier looks at {classifier.size_px} px, the model makes {model.size_px} px: real pictures were "
-            "shrunk to that before it looked, too."
+            "shrunk to that before it classified, too."
         )
     return notes
 
 
 def _sheet(model: DiffusionModel, made: GeneratedSamples, settings: ReportSettings) -> bytes:
-    """For each class one source, its siblings and some pictures out of noise."""
+    """For each class one source, its siblings and some images out of noise."""
     rows = []
     for label, name in enumerate(model.classes[:_CLASSES_SHOWN]):
         source = next((place for place, one in enumerate(made.sources) if one.label == label), None)
@@ -154,7 +154,7 @@ def _sheet(model: DiffusionModel, made: GeneratedSamples, settings: ReportSettin
         cells += [made.pure[place] for place in pure]
         rows.append(SheetRow(name, tuple(to_image(torch.from_numpy(one)) for one in cells)))
     title = f"{model.folder.resolve().name}: sources, siblings, pictures from noise"
-    return draw_sheet(rows, title, heads_of(settings.strengths, min(_PURE_SHOWN, settings.per_class)))
+    return draw_sheet(rows, title, column_titles(settings.strengths, min(_PURE_SHOWN, settings.per_class)))
 
 
 Flags = npt.NDArray[np.bool_]
@@ -162,12 +162,12 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class ClassifiedImages:
-    """What the classifier said of everything, each in the order of its pictures."""
+    """What the classifier said of everything, each in the order of its images."""
 
-    learned: Opinions
-    held_out: Opinions
-    by_strength: tuple[Opinions, ...]
-    pure: Opinions
+    learned: ClassPredictions
+    held_out: ClassPredictions
+    by_strength: tuple[ClassPredictions, ...]
+    pure: ClassPredictions
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,15 +181,15 @@ class _Flags:
 
 
 class FindingsBuilder:
-    """Puts figures to a report's pictures.
+    """Puts figures to a report's images.
 
     Args:
         classes: of the model.
-        material: the real pictures.
+        material: the real images.
         made: the made ones.
-        looked: what the classifier says of all.
+        classified: what the classifier says of all.
         settings: of the report.
-        nearness: judges the pictures out of noise.
+        nearness: judges the images out of noise.
         progress: show a bar on stderr.
     """
 
@@ -198,31 +198,31 @@ class FindingsBuilder:
         classes: Sequence[str],
         material: Material,
         made: GeneratedSamples,
-        looked: ClassifiedImages,
+        classified: ClassifiedImages,
         settings: ReportSettings,
         nearness: MemorisationCheck,
         *,
         progress: bool = True,
     ) -> None:
-        self._classes, self._material, self._made, self._looked = classes, material, made, looked
+        self._classes, self._material, self._made, self._classified = classes, material, made, classified
         self._settings, self._nearness = settings, nearness
         self._labels = np.array([one.label for one in made.sources])
         self._groups = np.array([one.group for one in made.sources])
         self._flags = _Flags(
-            np.stack([one.predicted == self._labels for one in looked.by_strength]),
+            np.stack([one.predicted == self._labels for one in classified.by_strength]),
             _changed(made, progress=progress),
-            looked.learned.predicted[self._places_of(made.sources)] == self._labels,
+            classified.learned.predicted[self._places_of(made.sources)] == self._labels,
         )
 
     def classes(self) -> tuple[ClassFindings, ...]:
         """Findings of each class, in the model's order."""
         return tuple(self._class(label) for label in range(len(self._classes)))
 
-    def together(self, classes: Sequence[ClassFindings]) -> tuple[AtStrength, ...]:
+    def together(self, classes: Sequence[ClassFindings]) -> tuple[StrengthFindings, ...]:
         """All classes at each strength: counts of all images, and means over classes of what compares sets."""
         everything = np.ones(len(self._labels), dtype=bool)
         return tuple(
-            AtStrength(
+            StrengthFindings(
                 strength,
                 *self._shares(place, everything),
                 mean_comparison([one.at[place].compared for one in classes]),
@@ -232,11 +232,11 @@ class FindingsBuilder:
 
     def out_of_noise(self, classes: Sequence[ClassFindings]) -> OutOfNoise:
         """All classes."""
-        kept = self._looked.pure.predicted == np.array(self._made.pure_labels)
+        kept = self._classified.pure.predicted == np.array(self._made.pure_labels)
         compared = mean_comparison([one.out_of_noise.compared for one in classes])
         return OutOfNoise(share_of(kept, _apart(len(kept))), compared)
 
-    def answer(self, among: Flags | None = None) -> Answer:
+    def answer(self, among: Flags | None = None) -> KeepChangeAnswer:
         """The question of keeping and changing.
 
         Args:
@@ -248,7 +248,7 @@ class FindingsBuilder:
         groups = np.tile(self._groups[chosen], len(inside)).tolist()
         kept, changed = (flags[inside][:, chosen].ravel() for flags in (self._flags.kept, self._flags.changed))
         named = np.tile(self._flags.named[chosen], len(inside))
-        return Answer(
+        return KeepChangeAnswer(
             tuple(self._settings.strengths[place] for place in inside),
             share_of(kept, groups),
             share_of(kept[named], np.array(groups)[named].tolist()),
@@ -258,7 +258,7 @@ class FindingsBuilder:
             self._settings.change_rate,
         )
 
-    def limits(self, at: Sequence[AtStrength]) -> StrengthLimits:
+    def limits(self, at: Sequence[StrengthFindings]) -> StrengthLimits:
         """The strengths to be recommended by these counts."""
         return find_limits(
             [one.strength for one in at],
@@ -269,21 +269,23 @@ class FindingsBuilder:
         )
 
     def _class(self, label: int) -> ClassFindings:
-        looked, of_class = self._looked, self._labels == label
+        classified, of_class = self._classified, self._labels == label
         learned, held = self._material.of_class(label)
         held_places = [place for place, one in enumerate(self._material.held_out) if one.label == label]
-        held_features, held_groups = looked.held_out.features[held_places], [one.group for one in held]
+        held_features, held_groups = classified.held_out.features[held_places], [one.group for one in held]
         groups = self._groups[of_class].tolist()
 
         def compare(features: npt.NDArray[np.float32], their_groups: Sequence[str]) -> SetComparison:
             return self._compare(features, their_groups, held_features, held_groups)
 
         at = tuple(
-            AtStrength(strength, *self._shares(place, of_class), compare(opinions.features[of_class], groups))
-            for place, (strength, opinions) in enumerate(zip(self._settings.strengths, looked.by_strength, strict=True))
+            StrengthFindings(strength, *self._shares(place, of_class), compare(predictions.features[of_class], groups))
+            for place, (strength, predictions) in enumerate(
+                zip(self._settings.strengths, classified.by_strength, strict=True)
+            )
         )
         pure = np.array(self._made.pure_labels) == label
-        named = looked.held_out.predicted[held_places] == label
+        named = classified.held_out.predicted[held_places] == label
         apart = _apart(int(pure.sum()))
         sources = [one for one in self._made.sources if one.label == label]
         return ClassFindings(
@@ -293,18 +295,19 @@ class FindingsBuilder:
             sources=len(sources),
             sources_named=share_of(self._flags.named[of_class], groups),
             named=share_of(named, held_groups),
-            floor_sources=compare(looked.learned.features[self._places_of(sources)], groups),
+            floor_sources=compare(classified.learned.features[self._places_of(sources)], groups),
             floor_held_out=self._floor(held_features, held_groups),
             at=at,
             out_of_noise=OutOfNoise(
-                share_of(looked.pure.predicted[pure] == label, apart), compare(looked.pure.features[pure], apart)
+                share_of(classified.pure.predicted[pure] == label, apart),
+                compare(classified.pure.features[pure], apart),
             ),
             nearness=self._nearness.of_class(label),
             limits=self.limits(at),
             asked=self.answer(of_class),
         )
 
-    def _places_of(self, sources: Sequence[RealPicture]) -> list[int]:
+    def _places_of(self, sources: Sequence[RealImage]) -> list[int]:
         place_of = {one.file: place for place, one in enumerate(self._material.learned)}
         return [place_of[one.file] for one in sources]
 
@@ -318,7 +321,7 @@ class FindingsBuilder:
         return share(kept, among), share(kept, named), share(changed, among)
 
     def _floor(self, features: npt.NDArray[np.float32], groups: Sequence[str]) -> SetComparison:
-        """Held-out pictures against one another: whole groups on one side, up to as many as were made."""
+        """Held-out images against one another: whole groups on one side, up to as many as were made."""
         most = min(self._settings.per_class, len(groups) // 2)
         names = np.random.default_rng(self._settings.seed).permutation(sorted(set(groups))).tolist()
         taken: list[int] = []
@@ -350,7 +353,7 @@ class FindingsBuilder:
 
 
 def mean_comparison(found: Sequence[SetComparison]) -> SetComparison:
-    """Means over classes, those left out for which a figure is undefined; the numbers of pictures are sums."""
+    """Means over classes, those left out for which a figure is undefined; the numbers of images are sums."""
     return SetComparison(
         sum(one.made for one in found),
         sum(one.real for one in found),
@@ -366,8 +369,8 @@ def _changed(made: GeneratedSamples, *, progress: bool) -> Flags:
     for place, source in enumerate(bar):
         image = image_of(source.pixels)
         floor = retake_similarity(image)
-        for row, pictures in enumerate(made.by_strength):
-            found[row, place] = is_changed(image_of(pictures[place]), image, floor)
+        for row, images in enumerate(made.by_strength):
+            found[row, place] = is_changed(image_of(images[place]), image, floor)
     return found
 
 

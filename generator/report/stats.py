@@ -4,7 +4,7 @@ Intervals are of 95 %. A share's is Clopper and Pearson's (1934), which keeps it
 several images hang together (one source, one board), whole groups are drawn again with replacement too (percentile
 bootstrap), and the wider of the two ends holds.
 
-A bootstrap draws pictures twice, and a picture that is its own neighbour at distance 0 spoils manifolds and kernel
+A bootstrap draws images twice, and an image that is its own neighbour at distance 0 spoils manifolds and kernel
 sums. So groups are drawn without replacement, half of both sets each time (delete-d jackknife, Shao and Wu 1989): of a
 figure whose error falls with the root of the number, the spread over halves is the spread of the figure itself. Where
 both sets are of one distribution the error of the kernel distance falls faster, and the interval is too wide by up to
@@ -12,9 +12,9 @@ the root of three, never too narrow.
 
 (Kynkaanniemi et al. 2019, Improved Precision and Recall; Binkowski et al. 2018, Demystifying MMD GANs.)
 
-The manifold of a set is the union of balls about its pictures, each as far as the picture's k-th nearest neighbour in
-the set. Precision is the share of made pictures inside the real manifold, recall the share of real ones inside the made
-manifold. Both depend on how many pictures a set has; compare figures of equal numbers only.
+The manifold of a set is the union of balls about its images, each as far as the image's k-th nearest neighbour in
+the set. Precision is the share of made images inside the real manifold, recall the share of real ones inside the made
+manifold. Both depend on how many images a set has; compare figures of equal numbers only.
 
 The kernel distance is the unbiased estimate of the squared maximum mean discrepancy under (x y / D + 1)^3, D being the
 number of features. Of two sets of one distribution it is 0 on average, so it can be below.
@@ -122,10 +122,10 @@ Places = npt.NDArray[np.intp]
 
 
 def random_halves(groups: Sequence[str], draws: int, generator: np.random.Generator) -> Iterator[Places]:
-    """Places of the pictures of a random half of the groups, an odd number rounded up or down by chance.
+    """Places of the images of a random half of the groups, an odd number rounded up or down by chance.
 
     Args:
-        groups: (N,) names; pictures of one name are drawn together.
+        groups: (N,) names; images of one name are drawn together.
         draws: how many halves.
         generator: where chance comes from.
     """
@@ -155,7 +155,7 @@ _Matrix = npt.NDArray[np.float64]
 
 
 def kernel_distance(made: Features, real: Features) -> float | None:
-    """The unbiased squared discrepancy; None where a set has fewer than 2 pictures.
+    """The unbiased squared discrepancy; None where a set has fewer than 2 images.
 
     Args:
         made: (N, D).
@@ -184,7 +184,7 @@ def _discrepancy(kernel: _Matrix, made: int) -> float | None:
 
 @dataclass(frozen=True)
 class SetComparison:
-    """How made pictures compare with real ones."""
+    """How made images compare with real ones."""
 
     made: int
     real: int
@@ -205,12 +205,12 @@ def compare_sets(
 ) -> SetComparison:
     """Precision, recall and kernel distance, each with its interval.
 
-    A figure is undefined where a set has not more than k pictures (kernel distance: fewer than 2).
+    A figure is undefined where a set has not more than k images (kernel distance: fewer than 2).
 
     Args:
-        made: (N, D) features of made pictures.
+        made: (N, D) features of made images.
         real: (M, D) of real ones.
-        made_groups: (N,) which made pictures hang together.
+        made_groups: (N,) which made images hang together.
         real_groups: (M,) which real ones do.
         k: the neighbour that gives the radius of a ball, 1 or more.
         draws: halves drawn for the intervals.
@@ -242,7 +242,7 @@ def compare_sets(
 
 
 def precision_and_recall(made: Features, real: Features, k: int) -> tuple[float | None, float | None]:
-    """Both shares; None where a set has not more than k pictures.
+    """Both shares; None where a set has not more than k images.
 
     Args:
         made: (N, D).
@@ -265,7 +265,7 @@ def _precision_and_recall(distances: _Matrix, made: int, k: int) -> tuple[float 
     if min(made, len(distances) - made) <= k:
         return None, None
     of_made, of_real, across = distances[:made, :made], distances[made:, made:], distances[:made, made:]
-    # The nearest of all is the picture itself, or a copy of it at the same distance 0.
+    # The nearest of all is the image itself, or a copy of it at the same distance 0.
     precision = (across <= np.partition(of_real, k, axis=1)[:, k]).any(axis=1).mean()
     recall = (across <= np.partition(of_made, k, axis=1)[:, k][:, None]).any(axis=0).mean()
     return float(precision), float(recall)

@@ -13,7 +13,7 @@ from torch import nn
 from generator.config import LoraSettings
 from generator.lora.base_model import load_base
 from generator.lora.families import SD1
-from generator.lora.session import add_adapters, trained
+from generator.lora.session import add_adapters, trainable_parameters
 from tests.support.lora_models import write_sd1
 
 
@@ -68,4 +68,4 @@ def test_the_count_without_content_is_that_of_a_real_step(tmp_path: Path, monkey
     monkeypatch.setattr("lora_memory._build", tiny)
     need = memory_need(SD1, settings, half=False)
     assert need.activations == pytest.approx(real, rel=0.1)
-    assert need.updates == 16 * sum(parameter.numel() for parameter in trained(unet))
+    assert need.updates == 16 * sum(parameter.numel() for parameter in trainable_parameters(unet))

@@ -1,4 +1,4 @@
-"""A few drawn pictures and a network so small that a step takes milliseconds."""
+"""A few drawn images and a network so small that a step takes milliseconds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.generator_data import TINY, draw_classes
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """A folder `train` of three classes, 22 grey pictures."""
+    """A folder `train` of three classes, 22 grey images."""
     return draw_classes(tmp_path / "data" / "train", {"Normal": 10, "open": 6, "裂纹": 6})
 
 

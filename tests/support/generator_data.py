@@ -15,7 +15,7 @@ CLASSES = ("Normal", "open", "裂纹")
 
 
 def drawn(label: str, number: int, *, size: tuple[int, int] = (16, 16), colour: bool = False) -> Image.Image:
-    """A light picture; a defect is a dark bar across or down, moved a little by its number."""
+    """A light image; a defect is a dark bar across or down, moved a little by its number."""
     width, height = size
     levels = np.random.default_rng([CLASSES.index(label), number]).normal(190, 4, (height, width, 3))
     place = 4 + number % 6

@@ -292,7 +292,7 @@ def images_of_arm(
                 f"{image.path}: class {image.label!r} is not in {fold.dataset.root / 'train'} "
                 f"({', '.join(fold.dataset.classes)}); generate from this data"
             )
-        # In train and held out at once are single-coloured pictures alone; the guard of every training sees to that.
+        # In train and held out at once are single-coloured images alone; the guard of every training sees to that.
         of_others = {parent.sha256 for parent in image.others} & fold.held_out - in_train
         has_source = (image.label, image.source_sha256) in fold.sources
         if of_others or (not has_source and {image.sha256, image.source_sha256} & fold.held_out):

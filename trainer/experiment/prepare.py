@@ -191,7 +191,7 @@ class Estimate:
 
 
 def estimate(prepared: Prepared, cells: Sequence[Cell], *, processes: int) -> Estimate:
-    """Time the network of this experiment on made-up pictures, and count.
+    """Time the network of this experiment on made-up images, and count.
 
     Args:
         prepared: the experiment.
@@ -201,14 +201,14 @@ def estimate(prepared: Prepared, cells: Sequence[Cell], *, processes: int) -> Es
     config = prepared.settings(prepared.cells[0])
     batch, device = config.images_a_step, choose_device(config.device)
     classes = prepared.folds[0].dataset.classes
-    pictures = TrainingImages(
+    images = TrainingImages(
         torch.zeros((batch, 3, config.imgsz, config.imgsz), dtype=torch.uint8),
         torch.arange(batch),
         torch.arange(batch) % len(classes),
     )
     config = config.model_copy(update={"images_per_epoch": batch, "balance": False, "layout": "channels_last"})
     with torch_threads(config.threads), isolated_rng(device):
-        session = TrainingSession(pictures, Classification(classes, config), config, device)
+        session = TrainingSession(images, Classification(classes, config), config, device)
         trained = _steps(session, _WARM_UP_STEPS)
         began = time.perf_counter()
         trained = _steps(session, _TIMED_STEPS)

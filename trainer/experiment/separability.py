@@ -190,21 +190,21 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 _LEAST = 1e-6
 
 
-def describe_texture(picture: npt.NDArray[np.uint8]) -> FloatArray:
-    """Twenty-five figures of one picture.
+def describe_texture(image: npt.NDArray[np.uint8]) -> FloatArray:
+    """Twenty-five figures of one image.
 
     The power of its grey levels in 12 rings of spatial frequency (logarithms, after a Hann window), mean, spread,
     skew and three quantiles of the grey levels, the shares of black and white pixels, size and peakedness of what a
     3 x 3 Laplacian leaves, and how far the colour channels lie apart. Generators, encoders and resizing leave their
-    marks in such figures, whatever the picture shows.
+    marks in such figures, whatever the image shows.
 
     Args:
-        picture: (3, S, S), R, G, B, S at least 8.
+        image: (3, S, S), R, G, B, S at least 8.
 
     Returns:
         (25,), all finite.
     """
-    colours = picture.astype(np.float64) / 255.0
+    colours = image.astype(np.float64) / 255.0
     grey = np.tensordot(_LUMA, colours, axes=1)
     side = grey.shape[0]
     window = np.hanning(side)

@@ -153,7 +153,7 @@ def classical_set(
             )
         return written
 
-    with torch_threads(1):  # small pictures do not gain from more
+    with torch_threads(1):  # small images do not gain from more
         _make(folder, identity, fill)
     return ArmSet(folder, identity)
 
@@ -210,7 +210,7 @@ def stronger(base: AugmentConfig) -> AugmentConfig:
     """How the control varies its images where the experiment file does not say.
 
     Every image is warped, and what turns or recolours it is twice as strong as in training; scale and shift stay,
-    since they could move a defect out of the picture. Flips and quarter turns are those of training: a board with
+    since they could move a defect out of the image. Flips and quarter turns are those of training: a board with
     one right way up keeps it.
 
     Repeating the sources and leaving the variation to training would be no such control: with the same number of

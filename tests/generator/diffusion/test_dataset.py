@@ -1,4 +1,4 @@
-""""""
+"""Images learned from and held out."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def test_a_share_of_each_class_is_held_out_by_the_seed(photos: Path) -> None:
     assert found.classes == ("Normal", "open", "裂纹")
     assert found.counts == {"Normal": 8, "open": 5, "裂纹": 5}
     assert len(found.val) == 4
-    assert not {picture.file for picture in found.train} & {picture.file for picture in found.val}
-    assert [picture.file for picture in read(photos).val] == [picture.file for picture in found.val]
+    assert not {image.file for image in found.train} & {image.file for image in found.val}
+    assert [image.file for image in read(photos).val] == [image.file for image in found.val]
     assert {p.file for p in read(photos, seed=5).val} != {p.file for p in found.val}
 
 
@@ -35,7 +35,7 @@ def test_files_of_the_same_bytes_stay_on_one_side(photos: Path) -> None:
     for number in range(1, 7):
         shutil.copy(photos / "open" / f"{number}.png", photos / "open" / f"copy of {number}.png")
     found = read(photos, val_share=0.5)
-    assert not {picture.sha256 for picture in found.train} & {picture.sha256 for picture in found.val}
+    assert not {image.sha256 for image in found.train} & {image.sha256 for image in found.val}
     assert len(found.val) == 5 + 2 * 3 + 3
 
 
@@ -54,13 +54,13 @@ def test_val_has_no_class_of_its_own(photos: Path, tmp_path: Path) -> None:
         read(photos, val_folder=tmp_path / "held")
 
 
-def test_grey_pictures_have_one_channel_until_one_has_colour(photos: Path) -> None:
+def test_grey_images_have_one_channel_until_one_has_colour(photos: Path) -> None:
     assert read(photos).channels == 1
     drawn("open", 9, colour=True).save(photos / "open" / "colour.png")
     assert read(photos).channels == 3
 
 
-def test_generated_pictures_are_counted_and_refused(photos: Path) -> None:
+def test_generated_images_are_counted_and_refused(photos: Path) -> None:
     chunks = PngInfo()
     chunks.add_text("sdclient", '{"source_sha256": "00"}')
     for number in (20, 21):

@@ -1,21 +1,19 @@
-""""""
+"""Images made by diffusion: siblings of a source, and the sheet that shows them."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 import torch
 
 from generator.config import NetworkConfig
-from generator.diffusion.sampling import PURE, STRENGTHS, SheetRow, draw_sheet, sample
+from generator.diffusion.sampling import PURE, STRENGTHS, SampleOptions, SheetRow, draw_sheet, sample
 from generator.diffusion.session import build_network
 from sdcore.diffusion_model import PixelCodec
 from sdcore.torch_runtime import MixedPrecision
 from tests.support.generator_data import TINY, drawn
 
 CPU = torch.device("cpu")
-CODE = PixelCodec((0.5,), (0.25,), 4)
+CODEC = PixelCodec((0.5,), (0.25,), 4)
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +23,13 @@ def network() -> torch.nn.Module:
 
 def siblings(network: torch.nn.Module, count: int, *, strength: float, first: int = 0) -> torch.Tensor:
     levels = torch.full((count, 1, 16, 16), 100, dtype=torch.uint8)
-    options: dict[str, Any] = {"no_class": 2, "precision": MixedPrecision(CPU, amp=False), "device": CPU}
+    options = SampleOptions(strength, no_class=2, device=CPU, precision=MixedPrecision(CPU, amp=False))
     labels = [(first + number) % 2 for number in range(count)]
     seeds = range(first, first + count)
-    return sample(network, CODE, levels, labels, strength=strength, seeds=list(seeds), **options)
+    return sample(network, CODEC, levels, labels, list(seeds), options)
 
 
-def test_a_picture_does_not_depend_on_those_it_is_made_with(network: torch.nn.Module) -> None:
+def test_an_image_does_not_depend_on_those_it_is_made_with(network: torch.nn.Module) -> None:
     together = siblings(network, 3, strength=0.6)
     alone = siblings(network, 1, strength=0.6, first=2)
     assert (together[2].int() - alone[0].int()).abs().max() <= 1
@@ -46,14 +44,9 @@ def test_the_distance_grows_with_the_strength(network: torch.nn.Module) -> None:
 
 
 def test_at_full_strength_nothing_of_the_source_is_left(network: torch.nn.Module) -> None:
-    options: dict[str, Any] = {
-        "no_class": 2,
-        "strength": 1.0,
-        "precision": MixedPrecision(CPU, amp=False),
-        "device": CPU,
-    }
+    options = SampleOptions(1.0, no_class=2, device=CPU, precision=MixedPrecision(CPU, amp=False))
     made = [
-        sample(network, CODE, torch.full((1, 1, 16, 16), level, dtype=torch.uint8), [0], seeds=[4], **options)
+        sample(network, CODEC, torch.full((1, 1, 16, 16), level, dtype=torch.uint8), [0], [4], options)
         for level in (0, 255)
     ]
     assert torch.equal(*made)

@@ -13,7 +13,7 @@ from generator.config import TrainConfig
 from generator.diffusion.dataset import TrainingSet, read_training_set
 from generator.diffusion.session import (
     BatchOrder,
-    Session,
+    DiffusionSession,
     Validation,
     build_network,
     build_schedule,
@@ -31,17 +31,17 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def pictures(photos: Path) -> TrainingSet:
+def images(photos: Path) -> TrainingSet:
     return read_training_set(photos, size_px=16, val_folder=None, val_share=0.2, seed=0, progress=False)
 
 
-def make_session(pictures: TrainingSet, config: TrainConfig) -> Session:
-    code = fit_pixel_codec((picture.pixels for picture in pictures.train), config.network.packing)
-    return Session(pictures, code, config, CPU)
+def make_session(images: TrainingSet, config: TrainConfig) -> DiffusionSession:
+    code = fit_pixel_codec((image.pixels for image in images.train), config.network.packing)
+    return DiffusionSession(images, code, config, CPU)
 
 
-def test_the_loss_falls(pictures: TrainingSet, tiny: Callable[..., TrainConfig]) -> None:
-    session = make_session(pictures, tiny(batch_size=8, lr=2e-3))
+def test_the_loss_falls(images: TrainingSet, tiny: Callable[..., TrainConfig]) -> None:
+    session = make_session(images, tiny(batch_size=8, lr=2e-3))
     losses = [session.step(0.0) for _ in range(60)]
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
 
@@ -49,8 +49,8 @@ def test_the_loss_falls(pictures: TrainingSet, tiny: Callable[..., TrainConfig])
 def test_the_loss_is_the_error_of_the_velocity(tiny: Callable[..., TrainConfig]) -> None:
     """v = sqrt(a) noise - sqrt(1 - a) clean, a the product of 1 - beta (Salimans and Ho 2022)."""
     network = build_network(tiny().network, channels=1, n_classes=2)
-    chance = torch.Generator().manual_seed(0)
-    clean, noise = torch.randn(3, 16, 4, 4, generator=chance), torch.randn(3, 16, 4, 4, generator=chance)
+    rng = torch.Generator().manual_seed(0)
+    clean, noise = torch.randn(3, 16, 4, 4, generator=rng), torch.randn(3, 16, 4, 4, generator=rng)
     times, labels = torch.tensor([0, 400, 999]), torch.tensor([0, 1, 2])
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
     share = torch.cumprod(1 - betas, dim=0)[times].view(-1, 1, 1, 1).float()
@@ -68,9 +68,9 @@ def test_the_noise_is_finite_and_stable_diffusions_own() -> None:
 
 
 def test_classes_are_dropped_as_often_as_asked(
-    pictures: TrainingSet, tiny: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
+    images: TrainingSet, tiny: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = make_session(pictures, tiny(drop_class=0.25, batch_size=64))
+    session = make_session(images, tiny(drop_class=0.25, batch_size=64))
     seen: list[int] = []
     network = session.network.forward
 
@@ -86,8 +86,8 @@ def test_classes_are_dropped_as_often_as_asked(
     assert all(rest.count(label) / len(rest) == pytest.approx(1 / 3, abs=0.08) for label in range(3))
 
 
-def test_a_loss_that_is_no_number_stops_with_advice(pictures: TrainingSet, tiny: Callable[..., TrainConfig]) -> None:
-    session = make_session(pictures, tiny())
+def test_a_loss_that_is_no_number_stops_with_advice(images: TrainingSet, tiny: Callable[..., TrainConfig]) -> None:
+    session = make_session(images, tiny())
     with torch.no_grad():
         next(iter(session.network.parameters())).fill_(float("nan"))
     with pytest.raises(TrainingDiverged, match=r"step 1: the loss is nan.*--lr 0\.000125"):
@@ -103,25 +103,25 @@ def test_the_rate_warms_up_stays_and_falls(tiny: Callable[..., TrainConfig]) -> 
 
 
 def test_validation_gives_the_same_figure_again_whatever_the_batch(
-    pictures: TrainingSet, tiny: Callable[..., TrainConfig]
+    images: TrainingSet, tiny: Callable[..., TrainConfig]
 ) -> None:
     config = tiny()
-    session = make_session(pictures, config)
-    code = fit_pixel_codec((picture.pixels for picture in pictures.train), 4)
-    first = Validation(pictures, code, size_px=16, device=CPU)
+    session = make_session(images, config)
+    code = fit_pixel_codec((image.pixels for image in images.train), 4)
+    first = Validation(images, code, size_px=16, device=CPU)
     session.network.eval()
     losses = [first.loss(session.network, session.precision, batch_size=size) for size in (4, 3, 100)]
     losses.append(
-        Validation(pictures, code, size_px=16, device=CPU).loss(session.network, session.precision, batch_size=4)
+        Validation(images, code, size_px=16, device=CPU).loss(session.network, session.precision, batch_size=4)
     )
     assert losses == pytest.approx([losses[0]] * 4, rel=1e-5)
     assert 0.5 < losses[0] < 2  # of an untrained network: about the variance of the velocity
 
 
-def test_held_out_pictures_are_taken_from_each_class_in_turn(pictures: TrainingSet) -> None:
-    taken = take_by_turns(pictures.train, 5)
-    assert [picture.label for picture in taken] == [0, 1, 2, 0, 1]
-    assert len(take_by_turns(pictures.train, 1000)) == len(pictures.train)
+def test_held_out_images_are_taken_from_each_class_in_turn(images: TrainingSet) -> None:
+    taken = take_by_turns(images.train, 5)
+    assert [image.label for image in taken] == [0, 1, 2, 0, 1]
+    assert len(take_by_turns(images.train, 1000)) == len(images.train)
 
 
 LABELS = [0] * 20 + [1] * 4 + [2] * 3
@@ -137,14 +137,14 @@ def test_classes_are_drawn_equally_often_where_balanced() -> None:
     assert counts == {0: 40, 1: 40, 2: 40}
 
 
-def test_pictures_are_drawn_equally_often_where_not() -> None:
+def test_images_are_drawn_equally_often_where_not() -> None:
     drawn = order(balance=False)
     counts = Counter(index for _ in range(9) for index in drawn.next_batch())
     assert set(counts.values()) == {2}
 
 
 @pytest.mark.parametrize("balance", [True, False])
-def test_no_picture_comes_again_before_all_of_its_pool_came(balance: bool) -> None:
+def test_no_image_comes_again_before_all_of_its_pool_came(balance: bool) -> None:
     drawn = order(balance=balance)
     seen = [index for _ in range(18) for index in drawn.next_batch() if not balance or LABELS[index] == 2]
     size = 3 if balance else len(LABELS)
@@ -153,11 +153,11 @@ def test_no_picture_comes_again_before_all_of_its_pool_came(balance: bool) -> No
 
 
 def test_an_order_goes_on_where_it_was() -> None:
-    chance = torch.Generator().manual_seed(3)
-    first = BatchOrder(LABELS, batch_size=6, balance=True, generator=chance)
+    rng = torch.Generator().manual_seed(3)
+    first = BatchOrder(LABELS, batch_size=6, balance=True, generator=rng)
     for _ in range(4):
         first.next_batch()
-    state, of_chance = first.state(), chance.get_state()
+    state, of_chance = first.state(), rng.get_state()
     expected = [first.next_batch() for _ in range(5)]
     other = torch.Generator()
     second = BatchOrder(LABELS, batch_size=6, balance=True, generator=other)
@@ -167,26 +167,26 @@ def test_an_order_goes_on_where_it_was() -> None:
 
 
 def squares(*, flips: bool, quarter_turns: bool) -> set[tuple[int, ...]]:
-    picture = torch.arange(4).view(1, 2, 2)
-    chance = torch.Generator().manual_seed(0)
+    image = torch.arange(4).view(1, 2, 2)
+    rng = torch.Generator().manual_seed(0)
     return {
-        tuple(random_square(picture, 2, flips=flips, quarter_turns=quarter_turns, generator=chance).flatten().tolist())
+        tuple(random_square(image, 2, flips=flips, quarter_turns=quarter_turns, generator=rng).flatten().tolist())
         for _ in range(200)
     }
 
 
-def test_pictures_are_turned_only_where_that_is_allowed() -> None:
+def test_images_are_turned_only_where_that_is_allowed() -> None:
     assert squares(flips=False, quarter_turns=False) == {(0, 1, 2, 3)}
     assert squares(flips=True, quarter_turns=False) == {(0, 1, 2, 3), (1, 0, 3, 2), (2, 3, 0, 1), (3, 2, 1, 0)}
     assert len(squares(flips=False, quarter_turns=True)) == 4
     assert len(squares(flips=True, quarter_turns=True)) == 8
 
 
-def test_a_long_picture_is_shown_in_windows_all_along_and_held_out_by_its_middle() -> None:
-    picture = torch.arange(5).repeat(2, 1)[None]
-    chance = torch.Generator().manual_seed(0)
+def test_a_long_image_is_shown_in_windows_all_along_and_held_out_by_its_middle() -> None:
+    image = torch.arange(5).repeat(2, 1)[None]
+    rng = torch.Generator().manual_seed(0)
     starts = {
-        int(random_square(picture, 2, flips=False, quarter_turns=False, generator=chance)[0, 0, 0]) for _ in range(100)
+        int(random_square(image, 2, flips=False, quarter_turns=False, generator=rng)[0, 0, 0]) for _ in range(100)
     }
     assert starts == {0, 1, 2, 3}
-    assert centre_square(picture, 2)[0, 0].tolist() == [1, 2]
+    assert centre_square(image, 2)[0, 0].tolist() == [1, 2]

@@ -1,4 +1,4 @@
-""""""
+"""A whole training: resumed, refused, saved."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from generator.config import TrainConfig
 from generator.diffusion import run as run_module
 from generator.diffusion import train as train_module
-from generator.diffusion.session import Session
+from generator.diffusion.session import DiffusionSession
 from generator.diffusion.train import train
 from generator.errors import ModelError
 from sdcore.errors import ModelFileError, OutOfMemory, SettingsError
@@ -44,9 +44,9 @@ def rows(folder: Path) -> list[dict[str, str]]:
 def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     """Ctrl-C during step `steps` of this process, without a signal."""
     done: list[int] = []
-    original = Session.step
+    original = DiffusionSession.step
 
-    def counted(self: Session, share: float) -> float:
+    def counted(self: DiffusionSession, share: float) -> float:
         done.append(1)
         return original(self, share)
 
@@ -54,7 +54,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     def asked() -> Iterator[Callable[[], bool]]:
         yield lambda: len(done) >= steps
 
-    monkeypatch.setattr(Session, "step", counted)
+    monkeypatch.setattr(DiffusionSession, "step", counted)
     monkeypatch.setattr(train_module, "deferred_interrupts", asked)
 
 
@@ -96,15 +96,15 @@ def test_killed_it_goes_on_from_the_last_save_to_the_same_bits(
 ) -> None:
     config = tiny(steps=6, save_every=2)
     train(photos, tmp_path / "whole", config, progress=False)
-    original = Session.step
+    original = DiffusionSession.step
 
-    def killed(self: Session, share: float) -> float:
+    def killed(self: DiffusionSession, share: float) -> float:
         if self.steps_done == 3:
             raise SystemExit("killed")
         return original(self, share)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Session, "step", killed)
+        patch.setattr(DiffusionSession, "step", killed)
         with pytest.raises(SystemExit):
             train(photos, tmp_path / "parts", config, progress=False)
     (tmp_path / "parts" / "unet" / ".config.json.1.part").write_bytes(b"half")
@@ -138,7 +138,7 @@ def test_another_setting_is_refused_until_overwritten(
     assert not train(photos, tmp_path / "m", tiny(**changed), overwrite=True, progress=False).was_there
 
 
-def test_other_pictures_or_classes_are_refused_until_overwritten(photos: Path, tmp_path: Path, tiny: Tiny) -> None:
+def test_other_images_or_classes_are_refused_until_overwritten(photos: Path, tmp_path: Path, tiny: Tiny) -> None:
     train(photos, tmp_path / "m", tiny(), progress=False)
     draw_classes(photos, {"open": 7})
     with pytest.raises(SettingsError, match="other pictures"):
@@ -206,10 +206,10 @@ def test_a_disk_that_is_full_beforehand_is_told_before_the_work(
 def test_memory_that_runs_out_is_told_with_a_smaller_batch(
     photos: Path, tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
-    def fails(self: Session, share: float) -> float:
+    def fails(self: DiffusionSession, share: float) -> float:
         raise failure
 
-    monkeypatch.setattr(Session, "step", fails)
+    monkeypatch.setattr(DiffusionSession, "step", fails)
     with pytest.raises(OutOfMemory, match=r"batches of 4 at 16 px; try --batch-size 2"):
         train(photos, tmp_path / "m", tiny(), progress=False)
 
@@ -231,7 +231,7 @@ def test_a_rising_validation_loss_is_said_and_the_best_weights_are_kept(
     assert "lowest at step 4 (0.300) and rose to 0.900" in result.notes[0]
 
 
-def test_colour_and_long_pictures_are_learned_too(tmp_path: Path, tiny: Tiny) -> None:
+def test_colour_and_long_images_are_learned_too(tmp_path: Path, tiny: Tiny) -> None:
     data = draw_classes(tmp_path / "data", {"Normal": 6, "open": 6}, size=(40, 16), colour=True)
     drawn("open", 8, size=(12, 30), colour=True).save(data / "open" / "tall.png")
     train(data, tmp_path / "m", tiny(flips=True, quarter_turns=True, val_share=0), progress=False)

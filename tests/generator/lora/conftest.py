@@ -1,4 +1,4 @@
-"""Tiny bases and pictures."""
+"""Tiny bases and images."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make_data(tmp_path: Path) -> Callable[..., Path]:
-    """Writes random pictures into class folders."""
+    """Writes random images into class folders."""
 
     def make(
         classes: tuple[str, ...] = ("open", "short"),

@@ -14,19 +14,19 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from generator.errors import ModelError
-from generator.lora.base_model import BPE_FILE, Base, find_vocabulary, from_bpe, load_base
+from generator.lora.base_model import BPE_FILE, LoadedBase, find_vocabulary, from_bpe, load_base
 from generator.lora.families import SD1, SDXL
-from generator.lora.session import encode_texts, predict
+from generator.lora.session import encode_texts, run_unet
 from sdcore.optional_imports import import_diffusers
 from tests.support.lora_models import write_sd1
 from tests.support.lora_original import write_single_file
 
 
-def answer(base: Base) -> torch.Tensor:
+def answer(base: LoadedBase) -> torch.Tensor:
     """What a base says of fixed noise and a caption."""
     noise = torch.randn((1, 4, 8, 8), generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
-        return predict(base, noise, torch.tensor([500]), encode_texts(base, ["a pad"], clip_skip=1))
+        return run_unet(base, noise, torch.tensor([500]), encode_texts(base, ["a pad"], clip_skip=1))
 
 
 @pytest.mark.parametrize("kind", ["sd1", "sdxl"])
@@ -39,8 +39,8 @@ def test_one_file_and_the_folder_it_was_made_of_answer_alike(
     assert of_file.family is of_folder.family is (SDXL if kind == "sdxl" else SD1)
     assert of_file.name == "base"
     torch.testing.assert_close(answer(of_file), answer(of_folder), atol=1e-5, rtol=0)
-    picture = torch.rand((1, 3, 64, 64))
-    means = [base.vae.encode(picture).latent_dist.mean for base in (of_file, of_folder)]
+    image = torch.rand((1, 3, 64, 64))
+    means = [base.vae.encode(image).latent_dist.mean for base in (of_file, of_folder)]
     torch.testing.assert_close(means[0], means[1], atol=1e-5, rtol=0)
 
 

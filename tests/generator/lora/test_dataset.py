@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from generator.config import LoraSettings
 from generator.lora.dataset import Captions, WeightedSampler, micro_batches, read_captions, training_size
 from generator.lora.files import TrainingFolder
-from generator.lora.session import add_noise, target, weights
+from generator.lora.session import add_noise, loss_weights, prediction_target
 from sdcore.errors import SettingsError
 from sdcore.optional_imports import import_diffusers
 
 
-def test_the_text_beside_a_picture_goes_before_its_class_and_that_before_the_template(tmp_path: Path) -> None:
+def test_the_text_beside_an_image_goes_before_its_class_and_that_before_the_template(tmp_path: Path) -> None:
     captions = Captions("photo, {class}", words={"漏铜": "exposed copper"}, whole={"dirt": "dust on {class}"})
     assert captions.of("漏铜", tmp_path / "1.png") == "photo, exposed copper"
     assert captions.of("dirt", tmp_path / "1.png") == "dust on dirt"
@@ -63,7 +63,7 @@ def test_a_small_square_is_enlarged_to_the_native_square() -> None:
         training_size(0, 10, 512)
 
 
-def test_a_balanced_draw_takes_classes_alike_and_all_pictures() -> None:
+def test_a_balanced_draw_takes_classes_alike_and_all_images() -> None:
     draw = WeightedSampler(["a"] * 90 + ["b"] * 10, balance=True)
     taken = draw.take(4000, torch.Generator().manual_seed(0))
     share = sum(index >= 90 for index in taken) / len(taken)
@@ -73,7 +73,7 @@ def test_a_balanced_draw_takes_classes_alike_and_all_pictures() -> None:
     assert 0.07 < sum(index >= 90 for index in plain) / len(plain) < 0.13
 
 
-def test_only_pictures_of_one_size_go_through_together() -> None:
+def test_only_images_of_one_size_go_through_together() -> None:
     sizes = [(64, 64), (128, 64), (64, 64), (64, 64)]
     assert list(micro_batches([0, 1, 2, 3, 0], sizes, 2)) == [[0, 2], [3, 4], [1]]
 
@@ -89,18 +89,18 @@ def test_noise_and_target_are_those_of_diffusers(prediction: Any) -> None:
     kept = scheduler.alphas_cumprod
     torch.testing.assert_close(add_noise(latent, noise, kept, times), scheduler.add_noise(latent, noise, times))
     expected = noise if prediction == "epsilon" else scheduler.get_velocity(latent, noise, times)
-    torch.testing.assert_close(target(latent, noise, kept, times, prediction), expected)
+    torch.testing.assert_close(prediction_target(latent, noise, kept, times, prediction), expected)
 
 
 def test_min_snr_weights_are_those_of_the_paper() -> None:
     kept = torch.tensor([0.9, 0.5, 0.1, 0.0], dtype=torch.float64)  # SNR 9, 1, 1/9, 0
     times = torch.arange(4)
     close = {"atol": 1e-6, "rtol": 1e-6}
-    told = weights(kept, times, "epsilon", 5.0)
+    told = loss_weights(kept, times, "epsilon", 5.0)
     torch.testing.assert_close(told, torch.tensor([5 / 9, 1.0, 1.0, 1.0]), **close)
-    told = weights(kept, times, "v_prediction", 5.0)
+    told = loss_weights(kept, times, "v_prediction", 5.0)
     torch.testing.assert_close(told, torch.tensor([5 / 10, 1 / 2, 1 / 10, 0.0]), **close)
-    assert weights(kept, times, "epsilon", None).tolist() == [1.0] * 4
+    assert loss_weights(kept, times, "epsilon", None).tolist() == [1.0] * 4
 
 
 @pytest.mark.parametrize(

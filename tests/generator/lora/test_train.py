@@ -1,4 +1,4 @@
-""""""
+"""A whole training of a LoRA, and what a WebUI makes of its file."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from safetensors.torch import load_file
 from generator.cli import cli
 from generator.config import LoraSettings
 from generator.errors import GeneratedImages, ModelError, TooFewImages, TrainingDiverged
-from generator.lora.base_model import Base, load_base
+from generator.lora.base_model import LoadedBase, load_base
 from generator.lora.dataset import Captions, encode_all, find_images
 from generator.lora.files import load_state
-from generator.lora.session import Session, add_adapters, encode_texts, predict
-from generator.lora.train import BaseChoice, LoraResult, train_lora
+from generator.lora.session import LoraSession, add_adapters, encode_texts, run_unet
+from generator.lora.train import BaseChoice, LoraOptions, LoraResult, train_lora
 from sdcore.errors import DataError, OutOfMemory, SettingsError
 from tests.support.lora_original import unet_name
 
@@ -35,22 +35,22 @@ def settings(**changes: Any) -> LoraSettings:
     return LoraSettings(**{**TRAIN_QUICK, **changes})
 
 
-def session_for(base: Base, data: Path, chosen: LoraSettings) -> Session:
+def session_for(base: LoadedBase, data: Path, chosen: LoraSettings) -> LoraSession:
     images = find_images(data, Captions())
     cache = encode_all(base.vae, images, native_px=64, flips=chosen.flips, device=CPU)
     add_adapters(base, chosen, seed=chosen.seed)
-    return Session(base, chosen, images, cache, device=CPU, dtype=torch.float32)
+    return LoraSession(base, chosen, images, cache, device=CPU, dtype=torch.float32)
 
 
-def says(base: Base, seed: int = 3) -> torch.Tensor:
+def says(base: LoadedBase, seed: int = 3) -> torch.Tensor:
     """What a base, updates and all, says of fixed noise and a caption."""
     noise = torch.randn((2, 4, 8, 8), generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
         told = encode_texts(base, ["photo of a circuit board, open", "x"], clip_skip=1)
-        return predict(base, noise, torch.tensor([200, 800]), told)
+        return run_unet(base, noise, torch.tensor([200, 800]), told)
 
 
-def apply_like_a_webui(base: Base, file: Path, weight: float) -> None:
+def apply_like_a_webui(base: LoadedBase, file: Path, weight: float) -> None:
     """Add weight x alpha / rank x up @ down to the weights of the layer that each key names."""
     layers: dict[str, torch.nn.Module] = {}
     for name, module in base.unet.named_modules():
@@ -87,7 +87,7 @@ def test_training_lowers_the_loss_on_one_batch(prediction: Any, sd1: Path, make_
     def loss() -> float:
         with torch.no_grad():
             told = encode_texts(base, ["photo of a circuit board, open"] * 4, clip_skip=1)
-            return float(((predict(base, noised, times, told) - wanted) ** 2).mean())
+            return float(((run_unet(base, noised, times, told) - wanted) ** 2).mean())
 
     before = loss()
     for number in range(15):
@@ -144,7 +144,7 @@ def test_an_interrupted_training_ends_at_the_same_bits(
     assert third.steps == 6  # a longer one goes on too
 
 
-def test_another_setting_picture_or_base_does_not_go_on(
+def test_another_setting_image_or_base_does_not_go_on(
     sd1: Path, sdxl: Path, make_data: Callable[..., Path], tmp_path: Path
 ) -> None:
     data, output = make_data(), tmp_path / "defects.safetensors"
@@ -162,7 +162,10 @@ def test_another_setting_picture_or_base_does_not_go_on(
     with pytest.raises(SettingsError, match="started with data"):
         train_lora(data, output, BaseChoice(sd1), settings())
     assert output.read_bytes() == before
-    assert train_lora(data, output, BaseChoice(sd1), settings(rank=4, steps=1), restart=True).steps == 1
+    assert (
+        train_lora(data, output, BaseChoice(sd1), settings(rank=4, steps=1), options=LoraOptions(restart=True)).steps
+        == 1
+    )
 
 
 def test_a_damaged_state_is_told_and_can_be_left_behind(
@@ -240,7 +243,7 @@ def test_checkpointing_reaches_the_text_encoder_too(sdxl: Path, make_data: Calla
     assert any(float(t.abs().max()) > 0 for n, t in results[1].items() if n.startswith("lora_te2") and "lora_up" in n)
 
 
-def test_pictures_of_different_shapes_train_together(sd1: Path, make_data: Callable[..., Path], tmp_path: Path) -> None:
+def test_images_of_different_shapes_train_together(sd1: Path, make_data: Callable[..., Path], tmp_path: Path) -> None:
     make_data(("wide",), size=(96, 32))
     data = make_data(("open",), size=(40, 40))
     result = train_lora(data, tmp_path / "d.safetensors", BaseChoice(sd1), settings(batch=6, size_px=128))
@@ -280,8 +283,8 @@ def test_the_file_says_what_a_webui_shows_and_where_it_comes_from(
     assert fields["sshs_model_hash"] == hashlib.sha256(content[8 + header :]).hexdigest()
     lineage = json.loads(fields["sd_defects.lineage"])
     assert lineage["classes"] == {"open": 2, "short": 2}
-    pictures = sorted([p.parent.name, hashlib.sha256(p.read_bytes()).hexdigest()] for p in data.glob("*/*.png"))
-    assert lineage["data_sha256"] == hashlib.sha256(json.dumps(pictures).encode()).hexdigest()
+    images = sorted([p.parent.name, hashlib.sha256(p.read_bytes()).hexdigest()] for p in data.glob("*/*.png"))
+    assert lineage["data_sha256"] == hashlib.sha256(json.dumps(images).encode()).hexdigest()
     weights = next((sd1 / "unet").glob("*.safetensors")).read_bytes()
     assert lineage["base_sha256"] == fields["ss_new_sd_model_hash"] == hashlib.sha256(weights).hexdigest()
 
@@ -289,7 +292,9 @@ def test_the_file_says_what_a_webui_shows_and_where_it_comes_from(
 def test_sdxl_says_so_in_the_words_a_webui_looks_for(
     sdxl: Path, make_data: Callable[..., Path], tmp_path: Path
 ) -> None:
-    result = train_lora(make_data(), tmp_path / "d.safetensors", BaseChoice(sdxl), settings(steps=1), half=True)
+    result = train_lora(
+        make_data(), tmp_path / "d.safetensors", BaseChoice(sdxl), settings(steps=1), options=LoraOptions(half=True)
+    )
     assert metadata(result)["ss_base_model_version"].startswith("sdxl_")
     assert {tensor.dtype for tensor in load_file(result.output).values()} == {torch.float16}
     assert {key.split("_", 2)[1] for key in load_file(result.output)} == {"unet"}
@@ -311,16 +316,14 @@ def test_sample_sheets_leave_the_training_as_it_was(
 
 
 @pytest.mark.parametrize("keyword", ["sdclient", "parameters"])
-def test_generated_pictures_are_refused(
-    keyword: str, sd1: Path, make_data: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_generated_images_are_refused(keyword: str, sd1: Path, make_data: Callable[..., Path], tmp_path: Path) -> None:
     data = make_data(keyword=keyword)
     with pytest.raises(GeneratedImages, match=r"open.0\.png: a generated picture"):
         train_lora(data, tmp_path / "d.safetensors", BaseChoice(sd1), settings())
     assert not (tmp_path / "d-training").exists()
 
 
-def test_unusable_pictures_are_named(sd1: Path, make_data: Callable[..., Path], tmp_path: Path) -> None:
+def test_unusable_images_are_named(sd1: Path, make_data: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         train_lora(tmp_path / "none", tmp_path / "d.safetensors", BaseChoice(sd1), settings())
     data = make_data(each=1)

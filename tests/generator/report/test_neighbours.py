@@ -13,12 +13,12 @@ from generator.report.neighbours import (
 )
 
 
-def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
+def images(count: int, seed: int = 0) -> list[np.ndarray]:
     return list(np.random.default_rng(seed).integers(0, 256, (count, 1, 8, 8)).astype(np.uint8))
 
 
 def test_distances_in_pixels_are_root_mean_squares() -> None:
-    made, learned = pictures(3, 1), pictures(5, 2)
+    made, learned = images(3, 1), images(5, 2)
     found = nearest_in_pixels(made, learned, symmetry=Symmetry())
     expected = np.array([[np.sqrt(((one.astype(float) - other) ** 2).mean()) for other in learned] for one in made])
     assert found.distance == pytest.approx(expected.min(axis=1), rel=1e-5)
@@ -26,7 +26,7 @@ def test_distances_in_pixels_are_root_mean_squares() -> None:
 
 
 def test_a_turned_and_mirrored_copy_is_found_where_the_training_showed_such() -> None:
-    learned = pictures(5)
+    learned = images(5)
     copy = np.ascontiguousarray(np.rot90(learned[3], 1, axes=(1, 2))[:, :, ::-1])
     plain = nearest_in_pixels([copy], learned, symmetry=Symmetry())
     turned = nearest_in_pixels([copy], learned, symmetry=Symmetry(flips=True, quarter_turns=True))
@@ -35,21 +35,21 @@ def test_a_turned_and_mirrored_copy_is_found_where_the_training_showed_such() ->
     assert (turned_towards(copy, learned[3], Symmetry(True, True)) == learned[3]).all()
 
 
-def test_a_picture_is_not_its_own_neighbour_when_told() -> None:
-    learned = pictures(4)
+def test_an_image_is_not_its_own_neighbour_when_told() -> None:
+    learned = images(4)
     found = nearest_in_pixels(learned, learned, symmetry=Symmetry(), not_itself=[0, 1, 2, 3])
     assert (found.place != np.arange(4)).all()
     points = np.array([[0.0], [1.0], [5.0]])
     assert nearest_in_features(points, points, not_itself=[0, 1, 2]).distance.tolist() == [1, 1, 4]
 
 
-def test_copies_lie_nearer_than_real_pictures_and_fresh_ones_do_not() -> None:
-    chance = np.random.default_rng(2)
-    real = chance.uniform(5, 10, 60)
+def test_copies_lie_nearer_than_real_images_and_fresh_ones_do_not() -> None:
+    rng = np.random.default_rng(2)
+    real = rng.uniform(5, 10, 60)
     groups = [str(one) for one in range(60)]
     copies, fresh = (
         ratio_of_medians(real[:30] / 20, real, groups),
-        ratio_of_medians(chance.uniform(5, 10, 40), real, groups),
+        ratio_of_medians(rng.uniform(5, 10, 40), real, groups),
     )
     assert copies.value is not None
     assert copies.high is not None
@@ -64,11 +64,11 @@ def test_copies_lie_nearer_than_real_pictures_and_fresh_ones_do_not() -> None:
 
 
 def test_the_bootstrap_of_the_ratio_covers_the_truth() -> None:
-    chance = np.random.default_rng(7)
+    rng = np.random.default_rng(7)
     names = [str(one) for one in range(40)]
     covered = 0
     for number in range(20):
-        found = ratio_of_medians(chance.exponential(1.0, 40), chance.exponential(2.0, 40), names, seed=number)
+        found = ratio_of_medians(rng.exponential(1.0, 40), rng.exponential(2.0, 40), names, seed=number)
         assert found.low is not None
         assert found.high is not None
         covered += found.low <= 0.5 <= found.high

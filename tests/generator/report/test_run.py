@@ -1,4 +1,4 @@
-"""Findings of pictures whose truth is known, for they were drawn and not made by a model."""
+"""Findings of images whose truth is known, for they were drawn and not made by a model."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from PIL import Image
 
 from generator.cli import cli, report
 from generator.report.classifier import Classifier
-from generator.report.material import GeneratedSamples, Material, RealPicture
+from generator.report.material import GeneratedSamples, Material, RealImage
 from generator.report.neighbours import MemorisationCheck, Symmetry
-from generator.report.page import SamplingWords, recommended_run_file
+from generator.report.page import RecommendedSampling, recommended_run_file
 from generator.report.results import make_settings
 from generator.report.run import ClassifiedImages, FindingsBuilder
 from generator.report.stats import StrengthLimits, precision_and_recall
@@ -26,9 +26,9 @@ from tests.support.generator_classifier import MakeClassifier, class_by_hand, fe
 from tests.support.generator_data import CLASSES, draw_classes, drawn
 
 
-def real(label: int, number: int, group: str = "") -> RealPicture:
+def real(label: int, number: int, group: str = "") -> RealImage:
     pixels = np.asarray(drawn(CLASSES[label], number))[None]
-    return RealPicture(pixels, label, f"{CLASSES[label]}/{number}", group or f"{label} {number}")
+    return RealImage(pixels, label, f"{CLASSES[label]}/{number}", group or f"{label} {number}")
 
 
 SOURCES = [real(label, number, f"{label} {number // 2}") for label in (0, 1) for number in range(6)]
@@ -37,7 +37,7 @@ HELD_OUT = tuple(real(label, number) for label in (0, 1) for number in range(100
 
 @pytest.fixture(scope="module")
 def judge(make_classifier: MakeClassifier) -> FindingsBuilder:
-    """Strength 0.3 leaves sources as they are, 0.5 draws other pictures of the class, 0.7 of another class."""
+    """Strength 0.3 leaves sources as they are, 0.5 draws other images of the class, 0.7 of another class."""
     material = Material((*SOURCES, real(2, 0)), HELD_OUT, ())
     siblings = tuple(real(one.label, 50 + number).pixels for number, one in enumerate(SOURCES))
     others = tuple(real(1 - one.label, 70 + number).pixels for number, one in enumerate(SOURCES))
@@ -50,7 +50,7 @@ def judge(make_classifier: MakeClassifier) -> FindingsBuilder:
     looked = ClassifiedImages(
         classifier.predict([one.pixels for one in material.learned]),
         classifier.predict([one.pixels for one in material.held_out]),
-        tuple(classifier.predict(pictures) for pictures in made.by_strength),
+        tuple(classifier.predict(images) for images in made.by_strength),
         classifier.predict(pure),
     )
     nearness = MemorisationCheck(
@@ -67,15 +67,15 @@ def judge(make_classifier: MakeClassifier) -> FindingsBuilder:
 
 
 def test_the_classifier_says_what_the_hand_says(make_classifier: MakeClassifier) -> None:
-    pictures = [one.pixels for one in (*SOURCES, real(2, 0), real(2, 5))]
-    found = Classifier(make_classifier(), CLASSES).predict(pictures)
-    assert [CLASSES[place] for place in found.predicted] == [class_by_hand(one) for one in pictures]
-    assert found.features == pytest.approx(np.stack([features_by_hand(one) for one in pictures]), abs=1e-5)
-    turned = Classifier(make_classifier(("裂纹", "Normal", "open")), CLASSES).predict(pictures[:1])
+    images = [one.pixels for one in (*SOURCES, real(2, 0), real(2, 5))]
+    found = Classifier(make_classifier(), CLASSES).predict(images)
+    assert [CLASSES[place] for place in found.predicted] == [class_by_hand(one) for one in images]
+    assert found.features == pytest.approx(np.stack([features_by_hand(one) for one in images]), abs=1e-5)
+    turned = Classifier(make_classifier(("裂纹", "Normal", "open")), CLASSES).predict(images[:1])
     assert CLASSES[turned.predicted[0]] == "裂纹"  # its first output bears that name now
 
 
-def test_counts_are_those_of_the_pictures(judge: FindingsBuilder) -> None:
+def test_counts_are_those_of_the_images(judge: FindingsBuilder) -> None:
     normal, opened, crack = judge.classes()
     assert [(one.kept.count, one.kept.of) for one in opened.at] == [(6, 6), (6, 6), (0, 6)]
     assert opened.at[0].changed.count == 0
@@ -92,13 +92,13 @@ def test_counts_are_those_of_the_pictures(judge: FindingsBuilder) -> None:
 def test_a_source_that_the_classifier_does_not_name_loses_nothing(make_classifier: MakeClassifier) -> None:
     # Seven openings, two of them too faint to be seen as such; all that is made of them looks normal.
     sources = [real(1, number) for number in range(5)]
-    faint = [RealPicture(real(0, number).pixels, 1, f"faint {number}", f"faint {number}") for number in (7, 8)]
+    faint = [RealImage(real(0, number).pixels, 1, f"faint {number}", f"faint {number}") for number in (7, 8)]
     normal = tuple(real(0, number).pixels for number in range(20, 27))
     same = tuple(one.pixels for one in (*sources, *faint))
     made = GeneratedSamples((*sources, *faint), (same, normal), same[:1], (1,))
     material, classifier = Material((*sources, *faint), (), ()), Classifier(make_classifier(), CLASSES)
-    pictures = [one.pixels for one in material.learned]
-    learned, nothing = classifier.predict(pictures), classifier.predict([])
+    images = [one.pixels for one in material.learned]
+    learned, nothing = classifier.predict(images), classifier.predict([])
     looked = ClassifiedImages(
         learned, nothing, tuple(classifier.predict(one) for one in made.by_strength), classifier.predict(same[:1])
     )
@@ -116,7 +116,7 @@ def test_a_source_that_the_classifier_does_not_name_loses_nothing(make_classifie
     assert opened.limits.images == 5
 
 
-def test_sets_are_compared_with_the_held_out_pictures_of_the_class(judge: FindingsBuilder) -> None:
+def test_sets_are_compared_with_the_held_out_images_of_the_class(judge: FindingsBuilder) -> None:
     opened = judge.classes()[1]
     held = np.stack([features_by_hand(one.pixels) for one in HELD_OUT if one.label == 1])
     sources = np.stack([features_by_hand(one.pixels) for one in SOURCES if one.label == 1])
@@ -155,11 +155,11 @@ def test_means_over_classes_leave_out_the_undefined(judge: FindingsBuilder) -> N
 
 def test_a_strength_range_nobody_tested_is_undefined(tmp_path: Path) -> None:
     from generator.report.page import answer_in_words
-    from generator.report.results import Answer
+    from generator.report.results import KeepChangeAnswer
     from generator.report.stats import share_of
 
     nothing = share_of([], [])
-    assert "undefined" in answer_in_words(Answer((), nothing, nothing, nothing, nothing, 0.9, 0.5))[0]
+    assert "undefined" in answer_in_words(KeepChangeAnswer((), nothing, nothing, nothing, nothing, 0.9, 0.5))[0]
 
 
 Trained = tuple[Path, Path]
@@ -185,7 +185,7 @@ def test_the_command_writes_page_sheet_findings_and_run_file(
         "open": (6, 6, 4),
         "裂纹": (3, 6, 3),
     }
-    assert by_name["裂纹"]["at"][0]["compared"]["precision"]["value"] is None  # 3 pictures, k is 3
+    assert by_name["裂纹"]["at"][0]["compared"]["precision"]["value"] is None  # 3 images, k is 3
     assert by_name["裂纹"]["at"][0]["compared"]["kernel_distance"]["value"] is not None
     assert told["answer"]["kept"]["of"] == 2 * (4 + 4 + 3)
     assert told["answer"]["strengths"] == [0.25, 0.5]
@@ -214,7 +214,7 @@ def test_the_run_file_is_one_that_generate_reads(tmp_path: Path) -> None:
         "crossed": StrengthLimits(0.5, 0.3, 24),
     }
     text = recommended_run_file(
-        limits, StrengthLimits(0.2, 0.5, 90), SamplingWords("DPM++ 2M Karras", 20, 2.0, 64), model="板"
+        limits, StrengthLimits(0.2, 0.5, 90), RecommendedSampling("DPM++ 2M Karras", 20, 2.0, 64), model="板"
     )
     path = tmp_path / "recommended.toml"
     path.write_text(text, encoding="utf-8")
@@ -239,7 +239,7 @@ def test_every_option_on_the_page_is_there() -> None:
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", section)) <= known | elsewhere
 
 
-def test_without_held_out_pictures_comparisons_are_undefined(
+def test_without_held_out_images_comparisons_are_undefined(
     trained: Trained, make_classifier: MakeClassifier, tmp_path: Path
 ) -> None:
     model, data = trained

@@ -87,7 +87,7 @@ def test_no_range_is_said_to_be_none() -> None:
 
 
 def brute_force(made: np.ndarray, real: np.ndarray, k: int) -> tuple[float, float]:
-    """Kynkaanniemi's definition, one pair of pictures after another."""
+    """Kynkaanniemi's definition, one pair of images after another."""
 
     def inside(point: np.ndarray, centres: np.ndarray) -> bool:
         for place, centre in enumerate(centres):
@@ -105,8 +105,8 @@ def brute_force(made: np.ndarray, real: np.ndarray, k: int) -> tuple[float, floa
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize("shift", [0.0, 1.5])
 def test_precision_and_recall_are_those_of_the_definition(k: int, shift: float) -> None:
-    chance = np.random.default_rng(k)
-    made, real = chance.normal(shift, 0.7, (9, 3)), chance.normal(0, 1, (12, 3))
+    rng = np.random.default_rng(k)
+    made, real = rng.normal(shift, 0.7, (9, 3)), rng.normal(0, 1, (12, 3))
     assert precision_and_recall(made, real, k) == pytest.approx(brute_force(made, real, k))
 
 
@@ -116,7 +116,7 @@ def test_identical_sets_agree_and_disjoint_ones_do_not() -> None:
     assert precision_and_recall(points, points + 100, 3) == (0.0, 0.0)
 
 
-def test_a_set_that_shows_one_real_picture_alone_is_precise_and_recalls_little() -> None:
+def test_a_set_that_shows_one_real_image_alone_is_precise_and_recalls_little() -> None:
     real = np.arange(20, dtype=float)[:, None]
     made = real[10] + np.linspace(-0.01, 0.01, 8)[:, None]
     precision, recall = precision_and_recall(made, real, 3)
@@ -124,7 +124,7 @@ def test_a_set_that_shows_one_real_picture_alone_is_precise_and_recalls_little()
     assert recall == 1 / 20
 
 
-def test_too_few_pictures_for_k_are_undefined_not_zero() -> None:
+def test_too_few_images_for_k_are_undefined_not_zero() -> None:
     points = np.random.default_rng(0).normal(size=(10, 4))
     assert precision_and_recall(points[:3], points, 3) == (None, None)
     assert precision_and_recall(points[:4], points, 3) != (None, None)
@@ -134,8 +134,8 @@ def test_too_few_pictures_for_k_are_undefined_not_zero() -> None:
 
 def test_the_kernel_distance_is_that_of_scikit_learns_kernel() -> None:
     pairwise = pytest.importorskip("sklearn.metrics.pairwise")
-    chance = np.random.default_rng(3)
-    made, real = chance.normal(0.3, 1, (7, 5)), chance.normal(0, 1, (11, 5))
+    rng = np.random.default_rng(3)
+    made, real = rng.normal(0.3, 1, (7, 5)), rng.normal(0, 1, (11, 5))
 
     def kernel(one: np.ndarray, other: np.ndarray) -> np.ndarray:
         return pairwise.polynomial_kernel(one, other, degree=3, gamma=1 / 5, coef0=1)
@@ -146,8 +146,8 @@ def test_the_kernel_distance_is_that_of_scikit_learns_kernel() -> None:
 
 
 def test_the_kernel_distance_of_one_distribution_is_zero_on_average() -> None:
-    chance = np.random.default_rng(5)
-    found = [kernel_distance(chance.normal(size=(12, 3)), chance.normal(size=(12, 3))) or 0.0 for _ in range(400)]
+    rng = np.random.default_rng(5)
+    found = [kernel_distance(rng.normal(size=(12, 3)), rng.normal(size=(12, 3))) or 0.0 for _ in range(400)]
     assert abs(np.mean(found)) < 3 * np.std(found) / 20
 
 
@@ -170,11 +170,11 @@ def test_intervals_of_the_kernel_distance_cover_the_truth() -> None:
         return 1 + sum(c * a * b for c, a, b in zip((3, 3, 1), moments(one), moments(other), strict=True))
 
     truth = expected(0.4, 0.4) + expected(0, 0) - 2 * expected(0.4, 0)
-    chance = np.random.default_rng(12)
+    rng = np.random.default_rng(12)
     names = [str(one) for one in range(40)]
     covered = 0
     for number in range(40):
-        made, real = chance.uniform(0.4, 1.4, (40, 1)), chance.uniform(0, 1, (40, 1))
+        made, real = rng.uniform(0.4, 1.4, (40, 1)), rng.uniform(0, 1, (40, 1))
         found = compare_sets(made, real, made_groups=names, real_groups=names, k=3, draws=40, seed=number)
         assert found.kernel_distance.low is not None
         assert found.kernel_distance.high is not None

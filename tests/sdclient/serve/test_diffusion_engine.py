@@ -19,7 +19,7 @@ import torch
 import webuiapi
 from PIL import Image
 
-from generator.diffusion.sampling import sample
+from generator.diffusion.sampling import SampleOptions, sample
 from sdclient.batch import BatchRunner, GenerationSettings
 from sdclient.client import WebUI
 from sdclient.client.dialects import Product
@@ -255,13 +255,15 @@ def test_a_seed_gives_the_reports_picture(model_folder: Path, engine: DiffusionE
         model.codec,
         levels,
         [model.classes.index("open")],
-        no_class=model.no_class,
-        strength=strength,
-        seeds=[11],
-        precision=MixedPrecision(CPU, amp=False),
-        device=CPU,
-        steps=20,
-        guidance=2.0,
+        [11],
+        SampleOptions(
+            strength,
+            no_class=model.no_class,
+            device=CPU,
+            precision=MixedPrecision(CPU, amp=False),
+            steps=20,
+            guidance=2.0,
+        ),
     )
     asked = recipe(
         sampler="DPM++ 2M",

@@ -1,4 +1,4 @@
-"""An experiment on drawn pictures, and a stand-in for training that writes what a cell leaves behind."""
+"""An experiment on drawn images, and a stand-in for training that writes what a cell leaves behind."""
 
 from __future__ import annotations
 

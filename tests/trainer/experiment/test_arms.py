@@ -134,7 +134,7 @@ def job_on(data: Path, **sets: Any) -> TrainingJob:
 
 @pytest.fixture
 def transplants(data: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Puts the dirt of three training pictures on pictures of a part's Normal, two of each."""
+    """Puts the dirt of three training images on images of a part's Normal, two of each."""
 
     def compose(part: str = "train", onto: str = "good") -> Path:
         sources = tmp_path / "sources"
@@ -173,7 +173,7 @@ def test_their_control_repeats_the_defects_sources(data: Path, transplants: Call
 
 
 @pytest.mark.parametrize("part", ["val", "test"])
-def test_a_good_picture_of_val_or_test_is_refused(data: Path, transplants: Callable[..., Path], part: str) -> None:
+def test_a_good_image_of_val_or_test_is_refused(data: Path, transplants: Callable[..., Path], part: str) -> None:
     output = transplants(part)
     with pytest.raises(LeakageError, match="held out"):
         build_training_set(job_on(data, generated=[output]))
@@ -190,7 +190,7 @@ def test_one_that_lies_in_train_tells_itself_of_a_held_out_parent(
         build_training_set(job_on(data))
 
 
-def test_moved_on_their_own_pictures_they_have_one_parent(data: Path, transplants: Callable[..., Path]) -> None:
+def test_moved_on_their_own_images_they_have_one_parent(data: Path, transplants: Callable[..., Path]) -> None:
     output = transplants(onto="own")
     assert all(len(image.parents) == 1 for image in read_generated(output).images)
     assert len(build_training_set(job_on(data, generated=[output])).train) == 24 + 6

@@ -309,7 +309,7 @@ def test_processes_may_not_be_negative(make: MakeExperiment) -> None:
 
 @pytest.fixture
 def folds(tmp_path: Path, draw: Any) -> Path:
-    """Two folds: pictures 1 to 3 of a class are tested in the first, 4 to 6 in the second; 11 validates in both."""
+    """Two folds: images 1 to 3 of a class are tested in the first, 4 to 6 in the second; 11 validates in both."""
     for fold, tested in enumerate(((1, 2, 3), (4, 5, 6))):
         rows = []
         for label in ("Normal", "划痕", "dirt"):
@@ -327,7 +327,7 @@ def folds(tmp_path: Path, draw: Any) -> Path:
 def test_folds_use_images_of_their_own_training_sources_and_are_pooled(
     make: MakeExperiment, fake: Work, folds: Path, make_generated: Callable[..., Path]
 ) -> None:
-    # Pictures 1 and 2 are tested in fold 0, so their images join in fold 1 alone; 7 trains in both.
+    # Images 1 and 2 are tested in fold 0, so their images join in fold 1 alone; 7 trains in both.
     sources = [("dirt", folds / f"fold-1/train/dirt/{number}.png") for number in (1, 2, 7)]
     make_generated(sources, name="of folds")
     arms = [{"kind": "baseline"}, {"kind": "classical"}, {"kind": "generated", "sets": ["of folds"]}]
@@ -342,7 +342,7 @@ def test_folds_use_images_of_their_own_training_sources_and_are_pooled(
     hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for _, path in sources]
     assert joined == {0: {hashes[2]}, 1: set(hashes)}
     assert dict(result.arm("generated").added) == {"dirt": 4}
-    # Each of 18 pictures is tested once over the folds, and groups are known over both.
+    # Each of 18 images is tested once over the folds, and groups are known over both.
     assert result.images == 18
     assert result.groups == 3
     pooled = result.arm("generated").arm.seeds[0].predictions

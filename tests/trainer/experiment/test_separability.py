@@ -105,7 +105,7 @@ def test_the_weighted_auroc_is_that_of_scikit_learn_ties_too() -> None:
     assert np.isnan(_weighted_auroc(score, np.ones(50, dtype=bool), weights)[0])
 
 
-def test_texture_is_finite_even_of_a_flat_picture_and_sees_blur() -> None:
+def test_texture_is_finite_even_of_a_flat_image_and_sees_blur() -> None:
     flat = describe_texture(np.full((3, 32, 32), 255, np.uint8))
     assert flat.shape == (25,)
     assert np.isfinite(flat).all()
