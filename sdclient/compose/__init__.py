@@ -1,4 +1,4 @@
-"""Transplants: a defect cut out by its mask and put on a good picture, or elsewhere on its own; no WebUI is needed."""
+"""Transplants: cuts a defect out by its mask and puts it on a good image, or elsewhere on its own; needs no WebUI."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
 """A defect cut out by its mask.
 
-A box holds the defect and surface around it, and that surface has to find its like at a new place: the larger the box,
-the fewer the places. What the surroundings go on as within the box is painted by cv2.inpaint (Navier-Stokes, after
-Bertalmio, Bertozzi and Sapiro 2001); what differs from it by more than the surface's own grain is the defect.
+A mask that is a box also covers surface around the defect, and a new place has to match that surface too: the larger
+the box, the fewer places fit. `tighten_mask` therefore continues the surroundings into the box with cv2.inpaint
+(Navier-Stokes, after Bertalmio, Bertozzi and Sapiro 2001); the pixels that differ from that by more than the surface's
+own grain are the defect.
 
-The form is 8 bit, grey where the base image is grey and colour where it has colour, as results of `generate` have it:
-deep grey is scaled by its camera's depth, alpha lies on white (`sdcore.images.decode`). A colour defect that goes onto
-a grey image becomes grey; a grey one that goes onto a colour image takes that one's colour by the match of tone.
+Results are 8 bit, grey on a grey base image and colour on a colour one, like those of `generate`: deep grey is scaled
+by the camera's depth, alpha is put on white (`sdcore.images.decode`). A colour defect becomes grey on a grey image; a
+grey defect takes the colour of a colour image when the tone is matched.
 """
 
 from __future__ import annotations
@@ -29,28 +30,28 @@ _RING_RATE = 0.2
 _FEWEST_RING_PIXELS = 16
 _NARROWEST_RING_PX, _WIDEST_RING_PX = 5, 64
 
-
 Pixels: TypeAlias = NDArray[np.float32]
 """(H, W, C) levels 0-255; C is 1 (grey) or 3 (R, G, B)."""
-
-
+Levels: TypeAlias = NDArray[np.uint8]
+"""The same in 8 bits."""
 Plane: TypeAlias = NDArray[np.float32]
 """(H, W)."""
 Area: TypeAlias = NDArray[np.bool_]
 """(H, W)."""
+Form = Literal["L", "RGB"]
 
 
 @dataclass(frozen=True, eq=False)
 class Cutout:
-    """A window of a picture around a defect; all arrays have its height and width."""
+    """A window of an image around a defect; all arrays have its height and width."""
 
     pixels: Pixels
     alpha: Plane
-    """How much of the defect's pixel a result takes, 0-1."""
+    """Share of the defect's pixel in the result, 0-1."""
     is_known: Area
-    """False where the window reaches over the picture's border."""
+    """False where the window reaches beyond the image's border."""
     ring_px: int
-    """Width of the surroundings that are compared."""
+    """Width of the surroundings that are compared with a new place."""
 
     @property
     def support(self) -> Area:
@@ -59,26 +60,27 @@ class Cutout:
 
     @property
     def ring(self) -> Area:
-        """The surroundings: within `ring_px` of the support, outside of it, and in the picture."""
+        """The surroundings: within `ring_px` of the support, outside of it, and in the image."""
         support = self.support
         reach = cv2.distanceTransform((~support).astype(np.uint8), cv2.DIST_L2, 5)
         return np.asarray((reach <= self.ring_px) & ~support & self.is_known, dtype=np.bool_)
 
 
-def cut(picture: Image.Image, mask: Image.Image, name: str, *, fade_px: int = 0) -> Cutout:
+def cut_out(image: Image.Image, mask: Image.Image, name: str, *, fade_px: int = 0) -> Cutout:
     """Cut a defect out.
 
     Args:
-        picture: "L" or "RGB".
+        image: "L" or "RGB".
         mask: "L", of the same size: white the defect, grey its soft edge.
         name: what to call it in an error.
-        fade_px: where the picture ends within the defect, the alpha falls to 0 over this, so that no edge is hard.
+        fade_px: where the defect touches the image's border, the alpha falls to 0 over this width, so that no edge is
+            hard.
 
     Raises:
         SourceError: the mask is empty, or leaves no surface around the defect to compare.
     """
-    pixels = to_levels(picture).astype(np.float32)
-    alpha = _fading_at_the_border(np.asarray(mask, dtype=np.float32) / np.float32(255), fade_px)
+    pixels = to_levels(image).astype(np.float32)
+    alpha = _fade_at_border(np.asarray(mask, dtype=np.float32) / np.float32(255), fade_px)
     rows, columns = np.flatnonzero(alpha.max(axis=1)), np.flatnonzero(alpha.max(axis=0))
     if not rows.size:
         raise SourceError(f"{name}: the mask is empty, so there is nothing to cut; draw the defect white")
@@ -101,14 +103,14 @@ def cut(picture: Image.Image, mask: Image.Image, name: str, *, fade_px: int = 0)
     return cutout
 
 
-def _fading_at_the_border(alpha: Plane, fade_px: int) -> Plane:
+def _fade_at_border(alpha: Plane, fade_px: int) -> Plane:
     down, across = (np.minimum(np.arange(side), np.arange(side)[::-1]) for side in alpha.shape)
     ramp = np.clip((np.minimum(down[:, None], across[None, :]) + 1) / (fade_px + 1), 0, 1)
     return (alpha * ramp).astype(np.float32)
 
 
 BOX_RATE = 0.93
-"""A mask that fills so much of the box around it is a box."""
+"""A mask that fills at least this share of its bounding box is a box."""
 
 _RADIUS_PX = 3
 _LEAST_LEVELS = 14.0
@@ -118,7 +120,7 @@ _MOST_SHARE = 0.9
 
 
 def is_box(mask: Image.Image) -> bool:
-    """Whether a mask's hard area is a filled box, one alone."""
+    """Whether a mask's hard area is a single filled box."""
     hard = np.asarray(mask, dtype=np.uint8) >= 128
     rows, columns = np.flatnonzero(hard.any(axis=1)), np.flatnonzero(hard.any(axis=0))
     if not rows.size:
@@ -127,16 +129,16 @@ def is_box(mask: Image.Image) -> bool:
     return bool(hard.sum() >= BOX_RATE * box)
 
 
-def tighten_mask(picture: Image.Image, mask: Image.Image) -> Image.Image:
-    """The part of the mask in which the picture is not what its surroundings go on as; hard.
+def tighten_mask(image: Image.Image, mask: Image.Image) -> Image.Image:
+    """The hard part of the mask in which the image differs from its continued surroundings.
 
-    The whole mask where hardly anything or nearly everything of it is.
+    The mask unchanged if less than 1 % or more than 90 % of it differs.
 
     Args:
-        picture: "L" or "RGB".
+        image: "L" or "RGB".
         mask: "L", of the same size.
     """
-    levels = to_levels(picture)
+    levels = to_levels(image)
     hard = np.asarray(mask, dtype=np.uint8) >= 128
     if hard.all() or not hard.any():
         return mask
@@ -152,7 +154,7 @@ def tighten_mask(picture: Image.Image, mask: Image.Image) -> Image.Image:
 
 
 def _grain(levels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], hard: Area) -> float:
-    """Deviation of the finest detail around the mask, robustly, in levels."""
+    """Robust deviation of the finest detail around the mask, in levels."""
     near = np.asarray(cv2.dilate(hard.astype(np.uint8), np.ones((17, 17), np.uint8))) > 0
     ring = near & ~hard
     pixels = levels.astype(np.float32)
@@ -160,26 +162,19 @@ def _grain(levels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], hard: Area) 
     return 1.4826 * float(np.median(np.abs(pixels - smooth)[ring])) if ring.any() else 0.0
 
 
-Levels: TypeAlias = NDArray[np.uint8]
-"""The same in 8 bits."""
+def form_of(image: Image.Image) -> Form:
+    """The form of a result on this base image."""
+    return ImageForm.of(image).mode
 
 
-Form = Literal["L", "RGB"]
+def to_form(image: Image.Image, form: Form) -> Image.Image:
+    """An upright image of any mode converted to 8 bits, grey or colour."""
+    return to_rgb(image).convert(form)
 
 
-def form_of(picture: Image.Image) -> Form:
-    """The form that a result takes on this base picture."""
-    return ImageForm.of(picture).mode
-
-
-def to_form(picture: Image.Image, form: Form) -> Image.Image:
-    """An upright picture of any mode in 8 bits, grey or colour."""
-    return to_rgb(picture).convert(form)
-
-
-def to_levels(picture: Image.Image) -> Levels:
-    """Levels of a picture that is "L" or "RGB"."""
-    levels = np.asarray(picture, dtype=np.uint8)
+def to_levels(image: Image.Image) -> Levels:
+    """Levels of an image that is "L" or "RGB"."""
+    levels = np.asarray(image, dtype=np.uint8)
     return levels[..., None] if levels.ndim == 2 else levels
 
 
@@ -188,6 +183,6 @@ def to_bytes(pixels: NDArray[np.float32]) -> Levels:
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
-def to_picture(levels: Levels) -> Image.Image:
-    """The picture of these levels."""
+def to_image(levels: Levels) -> Image.Image:
+    """The image of these levels."""
     return Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)

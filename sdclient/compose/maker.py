@@ -1,4 +1,4 @@
-"""Makes one planned image and its record, in this process or a helper."""
+"""Makes planned images and their records, in this process or in a helper process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ..manifest.database import ImageRecord, Parent
 from ..masks.mask import box_of, grow_and_feather, mask_file_of, read_mask
 from ..output.store import GeneratedFile, to_files
 from ..sources.source import read_photo
-from .cutout import Area, Cutout, Form, Levels, cut, form_of, is_box, tighten_mask, to_form, to_levels
+from .cutout import Area, Cutout, Form, Levels, cut_out, form_of, is_box, tighten_mask, to_form, to_levels
 from .placement import Surface
 from .plan import BackgroundImage, BackgroundOrder, ComposeSettings, PlannedTransplant, allowed_path
 from .transplant import Transplanted, transplant
@@ -35,68 +35,64 @@ _HALF = 128
 
 @dataclass(frozen=True)
 class MakerContext:
-    """What all images of a run are made on and with."""
+    """What all images of a run have in common."""
 
     settings: ComposeSettings
     good: tuple[BackgroundImage, ...]
     allowed: Path | None
     tries: int
-    """Good images that are tried for one image."""
+    """Number of good images that are tried for one image."""
 
 
 class TransplantMaker:
-    """Makes images one by one and keeps the last pictures it read.
-
-    Args:
-        ground: what they are made on and with.
-    """
+    """Makes images one by one and caches the last files it read."""
 
     def __init__(self, context: MakerContext) -> None:
         self._context = context
-        self._pictures: ImageLru[Image.Image] = ImageLru(lambda picture: picture.width * picture.height)
+        self._images: ImageLru[Image.Image] = ImageLru(lambda image: image.width * image.height)
         self._surfaces: ImageLru[Surface] = ImageLru(lambda surface: surface.levels.size)
         self._cutouts: ImageLru[Cutout] = ImageLru(lambda cutout: cutout.pixels.size * 2)
-        self._decks: dict[str, BackgroundOrder] = {}
+        self._orders: dict[str, BackgroundOrder] = {}
 
     def make(self, planned: PlannedTransplant) -> GeneratedFile | NotPlaced:
-        """The image, or why there is none.
+        """Make the image, or say why there is none.
 
         Raises:
-            SourceError: a picture cannot be read, or is no longer the file that was planned with.
+            SourceError: an image cannot be read, or its file has changed since the plan.
             MaskError: a mask cannot be used.
-            OSError: as the system says.
+            OSError: a file cannot be read.
         """
         reasons: dict[str, int] = {}
-        for good in self._bases(planned):
-            done = self._on(planned, good)
+        for good in self._base_images(planned):
+            done = self._transplant_onto(planned, good)
             if isinstance(done, Transplanted):
                 own_box = box_of(self._own_mask(planned)) if good is None else None
                 tried = sum(reasons.values()) + 1
                 return build_record(planned, done, good, self._context.settings, tried=tried, own_box=own_box)
             reasons[done] = reasons.get(done, 0) + 1
-        # The last numbers of each try differ; the words before them tell what was in the way.
+        # The numbers in brackets differ from try to try; the text before them is the reason.
         words = sorted({reason.partition(" (")[0] for reason in reasons})
         where = "on its own picture" if planned.is_on_own else f"on {sum(reasons.values())} good images"
         return NotPlaced(f"no place {where}: {'; '.join(words)}")
 
-    def _bases(self, planned: PlannedTransplant) -> Iterator[BackgroundImage | None]:
-        """What to put it on, the first one first; None is its own picture."""
+    def _base_images(self, planned: PlannedTransplant) -> Iterator[BackgroundImage | None]:
+        """Base images in the order in which they are tried; None is the defect's own image."""
         if planned.is_on_own:
             yield None
             return
         name, context = planned.source.class_name, self._context
-        if name not in self._decks:
-            self._decks[name] = BackgroundOrder(len(context.good), run_seed=context.settings.seed, class_name=name)
-        for place in self._decks[name].tries(planned.source.number, planned.k, planned.seed, context.tries):
+        if name not in self._orders:
+            self._orders[name] = BackgroundOrder(len(context.good), run_seed=context.settings.seed, class_name=name)
+        for place in self._orders[name].tries(planned.source.number, planned.k, planned.seed, context.tries):
             yield context.good[place]
 
-    def _on(self, planned: PlannedTransplant, good: BackgroundImage | None) -> Transplanted | str:
-        """The defect on one picture, or why not."""
+    def _transplant_onto(self, planned: PlannedTransplant, good: BackgroundImage | None) -> Transplanted | str:
+        """The defect on one image, or the reason why it finds no place there."""
         if good is None:
             path, sha256, relative = planned.source.path, planned.source_sha256, planned.source.relative
         else:
             path, sha256, relative = good.path, good.sha256, good.relative
-        form = form_of(self._picture(path, sha256))
+        form = form_of(self._image(path, sha256))
         surface = self._surfaces.get((path, sha256), lambda: Surface(self._levels(path, sha256, form)))
         cutout = self._cutouts.get((planned.source.path, planned.mask, form), lambda: self._cut(planned, form))
         closed = np.zeros(surface.size, dtype=np.bool_)
@@ -112,30 +108,30 @@ class TransplantMaker:
             seed=planned.seed,
         )
 
-    def _picture(self, path: Path, sha256: str) -> Image.Image:
+    def _image(self, path: Path, sha256: str) -> Image.Image:
         def read() -> Image.Image:
-            picture = read_photo(path)
+            image = read_photo(path)
             _check_unchanged(path, sha256)
-            return picture
+            return image
 
-        return self._pictures.get((path, sha256), read)
+        return self._images.get((path, sha256), read)
 
     def _levels(self, path: Path, sha256: str, form: Form) -> Levels:
-        return to_levels(to_form(self._picture(path, sha256), form))
+        return to_levels(to_form(self._image(path, sha256), form))
 
     def _cut(self, planned: PlannedTransplant, form: Form) -> Cutout:
-        picture = to_form(self._picture(planned.source.path, planned.source_sha256), form)
-        mask = read_mask(planned.mask, picture.size)
+        image = to_form(self._image(planned.source.path, planned.source_sha256), form)
+        mask = read_mask(planned.mask, image.size)
         _check_unchanged(planned.mask, planned.mask_sha256)
         settings = self._context.settings
         if settings.tighten and is_box(mask):
-            mask = tighten_mask(picture, mask)
+            mask = tighten_mask(image, mask)
         soft = grow_and_feather(mask, grow_px=settings.grow_px, feather_px=settings.feather_px)
-        return cut(picture, soft, planned.source.relative, fade_px=settings.feather_px)
+        return cut_out(image, soft, planned.source.relative, fade_px=settings.feather_px)
 
     def _own_mask(self, planned: PlannedTransplant) -> Image.Image:
-        """Where the defect's own picture shows it."""
-        return read_mask(planned.mask, self._picture(planned.source.path, planned.source_sha256).size)
+        """Mask of the defect in its own image."""
+        return read_mask(planned.mask, self._image(planned.source.path, planned.source_sha256).size)
 
     def _allowed(self, relative: str, surface: Surface) -> Area | None:
         folder = self._context.allowed
@@ -158,10 +154,10 @@ T = TypeVar("T")
 
 
 class ImageLru(Generic[T]):
-    """The last things read, up to so many pixels.
+    """Cache of the values read last, bounded by their pixels.
 
     Args:
-        pixels_of: how many one has.
+        pixels_of: number of pixels of a value.
     """
 
     def __init__(self, pixels_of: Callable[[T], int]) -> None:
@@ -170,7 +166,7 @@ class ImageLru(Generic[T]):
         self._pixels = 0
 
     def get(self, key: Hashable, read: Callable[[], T]) -> T:
-        """What is kept under the key, or what `read` gives."""
+        """The cached value of the key, or the result of `read`."""
         if key not in self._kept:
             self._kept[key] = found = read()
             self._pixels += self._pixels_of(found)
@@ -181,7 +177,7 @@ class ImageLru(Generic[T]):
 
 
 ENGINE = "transplant (classical, no generator)"
-"""What made the pixels, in records, texts and reports."""
+"""Name of the engine in records, infotexts and reports."""
 
 
 @dataclass(frozen=True)
@@ -203,19 +199,20 @@ def build_record(
     """The image and its mask as files, with its record.
 
     Args:
-        planned: which image.
-        done: what it became.
-        good: the good image it is on; None: its own picture.
+        planned: the planned image.
+        done: the transplant.
+        good: the good image it is on; None: the defect's own image.
         settings: of the run.
-        tried: pictures that were tried until one had a place.
-        own_box: (left, top, right, bottom) of the defect that its own picture still shows; None on a good image.
+        tried: number of base images that were tried.
+        own_box: (left, top, right, bottom) of the original defect, which the own image still shows; None on a good
+            image.
     """
     infotext = Infotext(
         f"{planned.source.relative} on {'its own picture' if good is None else good.relative}",
         settings={
             ENGINE_KEY: ENGINE,
             "Seed": str(planned.seed),
-            "Size": f"{done.picture.width}x{done.picture.height}",
+            "Size": f"{done.image.width}x{done.image.height}",
             "Blend": ", ".join(str(place["blend"]) for place in done.places),
         },
     )
@@ -228,8 +225,8 @@ def build_record(
         seed=planned.seed,
         key=planned.key,
         sha256="",
-        width=done.picture.width,
-        height=done.picture.height,
+        width=done.image.width,
+        height=done.image.height,
         server="",
         model="",
         engine=ENGINE,
@@ -249,19 +246,21 @@ def build_record(
         mask=mask_file_of(planned.file),
         other_parents=() if good is None else (Parent(good.relative, good.sha256),),
     )
-    return to_files(record, done.picture, done.mask)
+    return to_files(record, done.image, done.mask)
 
 
 _maker: TransplantMaker | None = None
-"""Of a helper process."""
+"""The maker of a helper process; None in the main process."""
 
 
 def start_helper(context: MakerContext) -> None:
-    """Make this process ready to make images; called once in each helper."""
-    global _maker  # a helper process has no other place to keep it
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the run's own to answer
+    """Prepare this helper process; called once in each."""
+    global _maker  # the process pool calls plain functions, which can share only a global
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the whole process group; the main process alone handles it
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    cv2.setNumThreads(1)
+    cv2.setNumThreads(1)  # there is one helper for each core already
     _maker = TransplantMaker(context)
 
 
@@ -273,7 +272,7 @@ def make_in_helper(planned: PlannedTransplant) -> GeneratedFile | NotPlaced:
 
 
 def _end_with_parent() -> None:
-    """A run that was killed cannot tell its helpers, who would wait for work for ever."""
+    """End this helper when the main process ends: a killed run cannot stop its helpers, which would wait forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,15 +1,15 @@
-"""Where a defect fits: pose, surface, place.
+"""Finds a place for a defect in a random pose, by comparing surfaces.
 
-Compared are the pixels of the ring around the defect with those that would lie around it. Three things, in levels:
+The pixels of the ring around the defect are compared with those around the new place, in three respects, in levels:
 
-structure  what is left between the two after their mean levels are brought together, in a slightly smoothed picture:
-           an edge or a trace that does not go on; as the root of the mean square over ring and channels.
-texture    how far the strength of the finest detail differs: a matt surface is no weave.
-tone       how far the mean levels lie apart; the tone is matched afterwards, so this weighs a quarter.
+structure  root mean square difference over ring and channels in a slightly smoothed image, after the mean levels are
+           equalised: shows an edge or a trace that ends at the border.
+texture    difference in strength of the finest detail: a matt surface is not a woven one.
+tone       difference of the mean levels; the tone is matched afterwards, so it has a weight of a quarter.
 
-The mismatch is the root of their summed squares over `hypot(FLOOR_LEVELS, spread)`, where the spread is the standard
-deviation of the defect's own ring: a busy surface forgives more than a plain one. 0 is the very same surface; two
-unrelated places of a busy one are at about 1.4.
+The mismatch is the root of their summed squares divided by `hypot(FLOOR_LEVELS, spread)`, where the spread is the
+standard deviation of the defect's own ring: on a busy surface differences show less than on a plain one. 0 is the same
+surface; two unrelated places of a busy surface are at about 1.4.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from .cutout import Area, Cutout, Levels, Pixels, Plane
 from .plan import ComposeSettings
 
 USUAL_LIMIT = 0.3
-"""Highest mismatch of a place, unless said otherwise; docs/transplant.md tells how it was chosen."""
+"""Default highest mismatch of a place; docs/transplant.md says how it was chosen."""
 
 WORST_LIMITS = 1.5
-"""The worst twentieth of the surroundings may lie so many limits apart."""
+"""Limit for the worst 5 % of the surroundings, in multiples of the limit for the whole ring."""
 
 _SEARCHED_SIDE_PX = 512
-"""A longer side is searched in a smaller picture first."""
+"""An image with a longer side is searched in a smaller copy first."""
 _LEAST_RING_PX = 3
 _LOOKED_AT_CLOSELY = 8
 _BEST_SHARE = 0.25
@@ -43,7 +43,7 @@ _SLACK = 1.25
 
 @dataclass(frozen=True)
 class Placement:
-    """A place for a cutout's window; its ring may reach over the border, its support never does."""
+    """A place for a cutout's window; its ring may reach beyond the image's border, its support never does."""
 
     top: int
     left: int
@@ -52,21 +52,21 @@ class Placement:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search came to."""
+    """Result of a search."""
 
-    spot: Placement | None
+    placement: Placement | None
     reason: str
-    """Why there is none; "" where there is one."""
+    """Why there is no place; "" when there is one."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Places:
-    """Mismatch of every window whose support lies in the picture, infinite where it may not go."""
+    """Mismatch of every window whose support lies in the image; infinite where it is forbidden."""
 
     scores: Plane
     top: int
     left: int
-    """Of the window that the first element speaks of."""
+    """Corner of the window of the first element."""
 
 
 def find_placement(
@@ -74,14 +74,14 @@ def find_placement(
 ) -> Found:
     """Find a place whose surroundings fit.
 
-    Among the places within the limit the quarter that fits best is kept, and those within 1.25 times the best
-    mismatch; one of these is drawn.
+    One place is drawn at random from the better quarter of the places within the limit, or from those within 1.25
+    times the best mismatch if these are more.
 
     Args:
-        surface: the picture.
+        surface: the image.
         cutout: the defect in its pose.
         closed: (H, W) where nothing may change.
-        limit: highest mismatch; None takes any.
+        limit: highest mismatch; None for no limit.
         seed: of the image.
         name: of the draw.
     """
@@ -96,8 +96,8 @@ def find_placement(
         return Found(None, "no free or allowed area is large enough for the defect")
     if limit is not None and places.scores.min() > limit:
         return Found(None, f"no surface fits (best mismatch {places.scores.min():.2f}, limit {limit:g})")
-    for spot in _drawn(places, limit, seed, name):
-        near = spot if factor == 1 else _refined(surface, cutout, closed, spot, factor)
+    for placement in _drawn(places, limit, seed, name):
+        near = placement if factor == 1 else _refined(surface, cutout, closed, placement, factor)
         if near is not None and (limit is None or _fits(surface, cutout, near, limit)):
             return Found(near, "")
     if limit is None:
@@ -105,22 +105,22 @@ def find_placement(
     return Found(None, f"no surface fits (a structure of it ends at the border, limit {limit:g})")
 
 
-def _fits(surface: Surface, cutout: Cutout, spot: Placement, limit: float) -> bool:
-    """Whether a place keeps the limit as a whole, and a wider one in its worst parts."""
-    if spot.mismatch > limit:
+def _fits(surface: Surface, cutout: Cutout, placement: Placement, limit: float) -> bool:
+    """Whether a place is within the limit as a whole, and within a wider limit in its worst parts."""
+    if placement.mismatch > limit:
         return False
-    there = surface.window(spot.top, spot.left, *cutout.alpha.shape)
+    there = surface.window(placement.top, placement.left, *cutout.alpha.shape)
     return worst_mismatch(there, cutout) <= WORST_LIMITS * limit
 
 
 def _factor(surface: Surface, cutout: Cutout) -> int:
-    """How many times smaller the picture is searched in first; the ring must not vanish."""
+    """Factor of the smaller copy that is searched first; small enough that the ring does not vanish."""
     wanted = -(-max(surface.size) // _SEARCHED_SIDE_PX)
     return max(1, min(wanted, cutout.ring_px // _LEAST_RING_PX))
 
 
 def _places(surface: Surface, cutout: Cutout, closed: Area, within: tuple[int, int, int, int] | None = None) -> _Places:
-    """Every window; or those whose corner is `within` (top, left, bottom, right), the latter two exclusive."""
+    """Scores of all windows, or of those with a corner in `within` (top, left, bottom, right; the end excluded)."""
     support = cutout.support
     rows, columns = np.flatnonzero(support.any(axis=1)), np.flatnonzero(support.any(axis=0))
     height, width = surface.size
@@ -141,7 +141,7 @@ def _places(surface: Surface, cutout: Cutout, closed: Area, within: tuple[int, i
 
 
 def _drawn(places: _Places, limit: float | None, seed: int, name: str) -> Iterator[Placement]:
-    """A few of the places that fit best, in the order of the draw."""
+    """A few of the best places, in the order they are drawn."""
     scores = places.scores.ravel()
     fitting = np.flatnonzero(np.isfinite(scores) & (scores <= (np.inf if limit is None else limit)))
     ordered = fitting[np.argsort(scores[fitting], kind="stable")]
@@ -154,7 +154,7 @@ def _drawn(places: _Places, limit: float | None, seed: int, name: str) -> Iterat
 
 
 def _refined(surface: Surface, cutout: Cutout, closed: Area, coarse: Placement, factor: int) -> Placement | None:
-    """The best place at full size near one that was found in the smaller picture."""
+    """The best place at full size near a place that was found in the smaller copy."""
     top, left = coarse.top * factor, coarse.left * factor
     reach = 2 * factor
     places = _places(surface, cutout, closed, (top - reach, left - reach, top + reach + 1, left + reach + 1))
@@ -170,24 +170,24 @@ def _extent(support: Area) -> tuple[int, int]:
 
 
 def _reduced(closed: Area, size: tuple[int, int]) -> Area:
-    """The same in the smaller picture: a pixel is closed when at least half of it is."""
+    """The closed area of the smaller copy: a pixel is closed when at least half of it is."""
     share = cv2.resize(closed.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_AREA)
     return np.asarray(share >= 0.5, dtype=np.bool_)
 
 
 @dataclass(frozen=True)
 class Pose:
-    """How a defect lies at its new place."""
+    """Rotation, size and mirroring of a defect at its new place."""
 
     angle_degrees: float = 0.0
-    """Turned by this against the clock, after mirroring."""
+    """Rotation counter-clockwise, after mirroring."""
     scale: float = 1.0
     is_flipped: bool = False
     """Mirrored left to right."""
 
 
 def draw_pose(settings: ComposeSettings, seed: int, attempt: int) -> Pose:
-    """The pose of an image with this seed, another one for each attempt."""
+    """The pose of an image with this seed, a new one for each attempt."""
     most = settings.rotation_degrees
     if settings.right_angles:
         turns = [turn for turn in (0, 90, -90, 180) if abs(turn) <= most]
@@ -200,7 +200,7 @@ def draw_pose(settings: ComposeSettings, seed: int, attempt: int) -> Pose:
 
 
 def apply_pose(cutout: Cutout, pose: Pose) -> Cutout:
-    """The defect in that pose; quarter turns and mirroring at scale 1 move pixels and compute none."""
+    """The defect in that pose; quarter turns and mirroring at scale 1 interpolate no pixel."""
     pixels, alpha, known = cutout.pixels, cutout.alpha, cutout.is_known.astype(np.float32)
     if pose.is_flipped:
         pixels, alpha, known = pixels[:, ::-1], alpha[:, ::-1], known[:, ::-1]
@@ -232,7 +232,7 @@ def _scaled(planes: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
 def _resampled(
     planes: NDArray[np.float32], resample: Callable[[NDArray[np.float32], bool], NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    """Levels sharply; alpha and what is known linearly, for these must not ring."""
+    """Resample levels sharply, alpha and known area linearly, because these must not overshoot."""
     levels, rest = (np.ascontiguousarray(part) for part in (planes[..., :-2], planes[..., -2:]))
     return np.dstack([resample(levels, False), resample(rest, True)])
 
@@ -259,7 +259,7 @@ _WORST_SHARE = 0.95
 
 
 class Surface:
-    """A picture that defects may be put on.
+    """An image that defects may be put on.
 
     Args:
         levels: (H, W, C), 8 bit.
@@ -275,7 +275,7 @@ class Surface:
         return self.levels.shape[0], self.levels.shape[1]
 
     def reduced(self, factor: int) -> Surface:
-        """The same picture so many times smaller."""
+        """The same image, smaller by this factor."""
         if factor not in self._reduced:
             height, width = self.size
             size = (max(1, width // factor), max(1, height // factor))
@@ -284,7 +284,7 @@ class Surface:
         return self._reduced[factor]
 
     def window(self, top: int, left: int, height: int, width: int) -> Pixels:
-        """Levels of a window; mirrored where it reaches over the border."""
+        """Levels of a window; mirrored beyond the image's border."""
         rows, columns = self.size
         down = _mirrored(np.arange(top, top + height), rows)
         across = _mirrored(np.arange(left, left + width), columns)
@@ -292,10 +292,10 @@ class Surface:
 
 
 def mismatch_map(pixels: Pixels, cutout: Cutout) -> Plane:
-    """The mismatch of each place; element (y, x) is that of the window whose upper left corner lies at (y, x).
+    """The mismatch of each place; element (y, x) belongs to the window with its upper left corner at (y, x).
 
     Args:
-        pixels: of the picture, or of the part of it to look at; no smaller than the cutout.
+        pixels: of the image, or of the part to search; no smaller than the cutout.
         cutout: the defect in its pose, in as many channels as the surface.
     """
     ring = cutout.ring
@@ -309,7 +309,7 @@ def mismatch_map(pixels: Pixels, cutout: Cutout) -> Plane:
         mine, there = own[..., channel], smooth[..., channel]
         mean = float((weight * mine).sum())
         spread = float((weight * (mine - mean) ** 2).sum())
-        # Levels around a middle one: squares of small numbers lose fewer digits.
+        # The mean is subtracted first: squares of smaller numbers lose fewer digits.
         centred = there - mean
         level = _correlated(centred, weight)
         square = _correlated(centred * centred, weight)
@@ -325,10 +325,10 @@ def mismatch_map(pixels: Pixels, cutout: Cutout) -> Plane:
 
 
 def worst_mismatch(pixels: Pixels, cutout: Cutout) -> float:
-    """The mismatch of the ring's worst parts, where a trace ends at the border though most of the ring fits.
+    """The mismatch of the ring's worst parts: high where a trace ends at the border though most of the ring fits.
 
-    The 95 % quantile, over the ring, of how far the smoothed levels lie apart after their mean levels are brought
-    together (the mean over the channels), in the same unit as the mismatch.
+    The 95 % quantile over the ring of the difference of the smoothed levels after their means are equalised (averaged
+    over the channels), in the same unit as the mismatch.
 
     Args:
         pixels: the new place's window, as large as the cutout's.
@@ -342,7 +342,7 @@ def worst_mismatch(pixels: Pixels, cutout: Cutout) -> float:
 
 
 def touches(area: Area, support: Area) -> Area:
-    """Whether the support, its window put at each place, meets the area; shaped as a mismatch map."""
+    """Whether the support would overlap the area, for the window at each place; shaped like a mismatch map."""
     if not area.any():
         shape = (area.shape[0] - support.shape[0] + 1, area.shape[1] - support.shape[1] + 1)
         return np.zeros(shape, dtype=np.bool_)
@@ -360,14 +360,14 @@ def _smoothed(pixels: Pixels) -> Pixels:
 
 
 def _smoothed_within(pixels: Pixels, area: Area) -> Pixels:
-    """Smoothed out of the area's own pixels alone, so that the defect does not shine into its surroundings."""
+    """Smooth with the area's own pixels alone, so that the defect does not leak into its surroundings."""
     weight = area.astype(np.float32)[..., None]
     total = np.maximum(_smoothed(weight), 1e-6)
     return np.where(weight > 0, _smoothed(pixels * weight) / total, 0).astype(np.float32)
 
 
 def _squared_detail(pixels: Pixels, smooth: Pixels) -> Plane:
-    """What smoothing took away, squared, as the mean over the channels."""
+    """Square of the detail that smoothing removed, averaged over the channels."""
     return np.asarray(((pixels - smooth) ** 2).mean(axis=2), dtype=np.float32)
 
 

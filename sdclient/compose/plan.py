@@ -1,4 +1,4 @@
-"""Settings, defects, good images, and every planned transplant."""
+"""The settings of a run of transplants, its defects and good images, and every planned transplant."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Onto = Literal["good", "own", "both"]
 
 
 def is_on_own(onto: Onto, number: int, k: int) -> bool:
-    """Whether an image is made on the defect's own picture; with "both" every other one of a source is."""
+    """Whether an image is made on the defect's own image; with "both" every second one of a source is."""
     return onto == "own" or (onto == "both" and (number + k) % 2 == 1)
 
 
@@ -34,10 +34,10 @@ class PlannedTransplant(PlannedFile):
     """One image to make."""
 
     mask: Path
-    """Of the defect in its source."""
+    """Mask file of the defect in its source."""
     mask_sha256: str
     is_on_own: bool
-    """Whether it is made on the defect's own picture."""
+    """Whether it is made on the defect's own image."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ class TransplantPlan(SourcePlan[PlannedTransplant]):
 
     @property
     def has_masks(self) -> bool:
-        """A mask lies beside every transplant."""
+        """Every transplant has a mask file."""
         return True
 
     def images(self, ks: Iterable[int]) -> Iterator[PlannedTransplant]:
-        """The images with these numbers."""
+        """The planned images with these numbers."""
         base = self._base()
         key = image_keys(self.source_sha256, {**self.parameters, "mask_sha256": self.mask_sha256})
         for k in ks:
@@ -75,18 +75,18 @@ class TransplantPlan(SourcePlan[PlannedTransplant]):
 def plan_transplants(
     owed: Sequence[tuple[Defect, int]], settings: ComposeSettings, parameters: Mapping[str, Any]
 ) -> list[TransplantPlan]:
-    """What is owed, source by source.
+    """Plan the transplants, source by source.
 
-    The key of an image is taken over the bytes of the source and of its mask, all parameters, and its seed; the
-    parameters name the good images by a digest of their bytes.
+    The key of an image is a hash of the bytes of its source and mask, all parameters, and its seed; the parameters
+    contain a digest of the good images' bytes.
 
     Args:
-        owed: defects and how many images each gives.
+        owed: defects, each with its number of images.
         settings: of the run.
-        parameters: everything besides that changes pixels, as it is kept with the output.
+        parameters: everything else that changes pixels, as it is stored with the output.
 
     Raises:
-        PlanError: more images of one source than seeds are kept for.
+        PlanError: more images of one source than seeds are reserved for.
     """
     try:
         return [
@@ -113,37 +113,36 @@ SMALLEST_SCALE, LARGEST_SCALE = 0.25, 4.0
 
 
 class ComposeSettings(BaseModel):
-    """Fixed for a whole output folder; all of it changes pixels."""
+    """Settings of a whole output folder; all of them change pixels."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     onto: Onto = "good"
-    """On a good image, elsewhere on the defect's own picture, or the two by turns."""
+    """On a good image, elsewhere on the defect's own image, or alternating."""
     rotation_degrees: float = Field(180.0, ge=0, le=180, allow_inf_nan=False)
-    """A defect is turned by up to this, to either side."""
+    """Largest rotation of a defect, in either direction."""
     right_angles: bool = False
-    """Turned by quarter turns alone, none further than `rotation_degrees`: no pixel is computed anew."""
+    """Rotate by multiples of 90 degrees alone, up to `rotation_degrees`: no pixel is interpolated."""
     scale: tuple[float, float] = (0.9, 1.1)
     """Smallest and largest size, as multiples of the defect's own."""
     flip: bool = True
-    """Mirrored by chance."""
+    """Mirror at random."""
     copies: tuple[int, int] = (1, 1)
-    """Fewest and most places of one image that the defect is put at."""
+    """Smallest and largest number of copies of the defect on one image."""
     tone: Tone = "full"
-    """Its surroundings' level and contrast are brought to the new place's, the level alone, or neither."""
+    """Match level and contrast of the defect's surroundings to the new place, the level alone, or neither."""
     blend: Blend = "auto"
-    """How it is joined: by its own soft edge, cv2's seamless cloning (normal or mixed), or the one with less seam."""
+    """Blending: by the mask's soft edge, by cv2's seamless cloning (normal or mixed), or whichever shows least seam."""
     match_limit: float | None = Field(None, gt=0, allow_inf_nan=False)
-    """Highest mismatch of the surroundings that a place may have; None: the usual one, and none where an allowed area
-    says where."""
+    """Highest allowed mismatch of the surroundings; None: the default, and no limit where an allowed area is given."""
     tighten: bool = True
-    """A mask that is a plain box is drawn in to what differs in it from its surroundings."""
+    """Shrink a mask that is a plain box to the part that differs from its surroundings."""
     grow_px: int = Field(2, ge=0, le=500)
-    """The mask is grown by this before the cut."""
+    """Growth of the mask before the defect is cut out."""
     feather_px: int = Field(3, ge=0, le=500)
     """Width of its soft edge."""
     seed: int = Field(0, ge=0, le=LARGEST_RUN_SEED)
-    """Run seed, from which every draw follows."""
+    """Run seed; every random draw follows from it."""
 
     @field_validator("scale")
     @classmethod
@@ -161,10 +160,10 @@ class ComposeSettings(BaseModel):
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> ComposeSettings:
-        """Make settings out of a user's values.
+        """Settings from a user's values.
 
         Raises:
-            SettingsError: names the first value at fault and what was expected.
+            SettingsError: names the first invalid value and what is expected.
         """
         try:
             return cls.model_validate(dict(values))
@@ -174,18 +173,18 @@ class ComposeSettings(BaseModel):
             raise SettingsError(f"{name}: {first['input']!r}: {first['msg']}") from error
 
 
-# The plane's two irrational steps with the least gaps, after Roberts (2018): 1/p and 1/p^2 for p^3 = p + 1, in 2^-64.
+# Steps of the two-dimensional low-discrepancy sequence of Roberts (2018): 1/p and 1/p^2 for p^3 = p + 1, in 2^-64.
 _SOURCE_STEP = 0xC13FA9A902A6328F
 _IMAGE_STEP = 0x91E10DA5C79E7B1C
 _WHOLE = 2**64
 
 
 def share_evenly(sources: Sequence[Source], per_class: int) -> list[tuple[Source, int]]:
-    """So many images of each class, no source of a class with more than one more than another; Normal has none.
+    """Share the images of each class evenly among its sources; counts differ by one at most. Normal gets none.
 
     Args:
-        sources: all there are, in order.
-        per_class: images of each class.
+        sources: all sources, in order.
+        per_class: number of images of each class.
     """
     owed = []
     for name in dict.fromkeys(source.class_name for source in sources):
@@ -196,32 +195,32 @@ def share_evenly(sources: Sequence[Source], per_class: int) -> list[tuple[Source
 
 
 class BackgroundOrder:
-    """The good images for the defects of one class, in an order of the run's own.
+    """The order in which the defects of one class take the good images.
 
-    The images of the class step through the deck by a sequence that leaves no gap, so that none is used much more often
-    than another. Where one lands depends on the run's seed, the class, the source's number and k, and on how many good
-    images there are; on nothing else.
+    The images of the class step through a shuffled list by a low-discrepancy sequence, so that no good image is used
+    much more often than another. The choice depends on the run's seed, the class, the source's number, k, and the
+    number of good images, and on nothing else.
 
     Args:
-        good: how many there are, at least 1.
+        good: number of good images, at least 1.
         run_seed: seed of the run.
         class_name: of the defects.
     """
 
     def __init__(self, good: int, *, run_seed: int, class_name: str) -> None:
         seed = seed_base(run_seed, class_name, 0)
-        # Neighbours in the folder are often pictures of one board.
+        # Shuffled, because neighbours in the folder are often images of one board.
         self._order = sorted(range(good), key=lambda index: draw_index(seed, f"order {index}", _WHOLE))
         self._offset = draw_index(seed, "first good image", _WHOLE)
 
     def tries(self, number: int, k: int, seed: int, most: int) -> Iterator[int]:
-        """Places in the list of good images, each once, the one to try first as the first.
+        """Indices of the good images to try, in order, each once.
 
         Args:
             number: of the source.
-            k: which image of it.
-            seed: of the image; the further ones are drawn by it.
-            most: how many at most.
+            k: number of the image of this source.
+            seed: of the image; the second and further indices are drawn by it.
+            most: largest number of indices.
         """
         good = len(self._order)
         place = (self._offset + number * _SOURCE_STEP + k * _IMAGE_STEP) % _WHOLE * good // _WHOLE
@@ -239,7 +238,7 @@ _A_DEFECT = "defects, not good images; expected good ones alone: give their fold
 
 @dataclass(frozen=True)
 class BackgroundImage:
-    """A picture without a defect."""
+    """An image without a defect."""
 
     relative: str
     """Path relative to the folder of good images, forward slashes."""
@@ -258,10 +257,10 @@ class Defect:
 
 
 def read_defects(sources: Iterable[Source], masks: Path, *, track: ProgressTracker = no_progress) -> list[Defect]:
-    """The defects with their masks.
+    """Read the defects with their masks.
 
     Raises:
-        MaskError: a mask is missing; says how many are.
+        MaskError: masks are missing; says how many.
         OSError: a file cannot be read.
     """
     pairs = [(source, mask_path(masks, source)) for source in sources]
@@ -283,12 +282,12 @@ def read_good(
 
     Args:
         folder: of images, or of class folders with images.
-        defects: those that will be put on them.
-        classes: names of all defect classes, none of which may be a folder among the good ones.
-        track: shows how far reading them is.
+        defects: the defects of the run.
+        classes: names of all defect classes; none of them may be a folder of good images.
+        track: shows the progress of reading.
 
     Raises:
-        SourceError: there is none, or one of them is a defect's picture.
+        SourceError: there is no good image, or one is a defect's image.
         OSError: a file cannot be read.
     """
     found: list[BackgroundImage] = []
@@ -309,15 +308,15 @@ def read_good(
 
 
 def allowed_path(allowed: Path, relative: str) -> Path:
-    """Where the allowed area of an image lies: at the image's own path, as a .png."""
+    """File of an image's allowed area: the image's own path below `allowed`, with the suffix .png."""
     return (allowed / relative).with_suffix(".png")
 
 
 def check_allowed(allowed: Path, relatives: Sequence[str]) -> int:
-    """How many of the images have an allowed area of their own.
+    """Number of images that have an allowed area.
 
     Raises:
-        SourceError: none has one.
+        SourceError: no image has one.
     """
     having = sum(allowed_path(allowed, relative).is_file() for relative in relatives)
     if not having:
@@ -328,20 +327,20 @@ def check_allowed(allowed: Path, relatives: Sequence[str]) -> int:
     return having
 
 
-def digest(lines: Iterable[str]) -> str:
-    """SHA-256 over lines, for what a run depends on as a whole."""
+def _digest(lines: Iterable[str]) -> str:
+    """SHA-256 of lines."""
     return hashlib.sha256("\n".join(lines).encode("utf-8")).hexdigest()
 
 
 def describe_good(good: Sequence[BackgroundImage]) -> str:
-    """The good images in one line that changes with any of them."""
-    return f"{len(good)} images, {digest(f'{one.relative} {one.sha256}' for one in good)[:16]}"
+    """One line that changes with any of the good images."""
+    return f"{len(good)} images, {_digest(f'{one.relative} {one.sha256}' for one in good)[:16]}"
 
 
 def describe_allowed(allowed: Path) -> str:
-    """The allowed areas of a folder in one line that changes with any of them."""
+    """One line that changes with any of the folder's allowed areas."""
     lines = [f"{path.relative_to(allowed).as_posix()} {sha256_of(path)}" for path in _images_in(allowed)]
-    return f"{len(lines)} areas, {digest(lines)[:16]}"
+    return f"{len(lines)} areas, {_digest(lines)[:16]}"
 
 
 def _images_in(folder: Path) -> Iterable[Path]:

@@ -1,4 +1,4 @@
-"""The seam of a transplant, gone over by a WebUI at a low strength; the defect and the rest stay as they are."""
+"""Refines the seam of a transplant by a WebUI at a low strength; the defect and the rest of the image stay."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from .transplant import border_of
 
 USUAL_STRENGTH = 0.15
 TRIES = 3
-"""How often an image is sent before it is given up."""
+"""Number of times an image is sent before it is given up."""
 
 _SEAM_PX = 3
-"""The mask's soft edge is repainted, and so much outside of it; of the defect itself a pixel."""
+"""Repainted outside of the mask's soft edge, px; the soft edge itself and one pixel of the defect come on top."""
 
 
 class SeamRefiner:
     """Sends each transplant to a WebUI with the border of its mask as the mask.
 
     Args:
-        webui: which one; it is asked at once whether it has what the settings name.
-        settings: how; `denoising_strength` 0.15 or so.
+        webui: checked at once for the sampler and scheduler of the settings.
+        settings: of the requests; a `denoising_strength` of about 0.15 fits.
 
     Raises:
-        WebUIError: it is not there, or would spoil the run.
+        WebUIError: it is unreachable, or would spoil the run.
     """
 
     def __init__(self, webui: WebUI, settings: GenerationSettings) -> None:
@@ -59,24 +59,24 @@ class SeamRefiner:
     @property
     def description(self) -> dict[str, Any]:
         """Everything that changes pixels, for the run's parameters."""
-        told = self._server.identity(self._parameters, 0)
-        return {name: value for name, value in told.items() if name not in {"mask_sha256", "seed"}}
+        identity = self._server.identity(self._parameters, 0)
+        return {name: value for name, value in identity.items() if name not in {"mask_sha256", "seed"}}
 
     def refine(self, made: GeneratedFile) -> GeneratedFile | NotPlaced:
-        """The image with its seam gone over; or, after three tries, why not.
+        """The image with its seam refined; or, after three tries, the reason why not.
 
         Raises:
-            WebUIError: the server is away, or the same would happen to every image.
+            WebUIError: the server is unreachable, or the same failure would hit every image.
         """
-        picture, mask = (_decoded(data) for data in (made.data, made.mask or b""))
+        base, mask = (_decoded(data) for data in (made.data, made.mask or b""))
         ring = _ring(mask)
         inpainting = self._parameters.inpainting
         native_px = self._parameters.native_px or self._server.native_px
-        size = generation_size(picture.width, picture.height, native_px=native_px)
+        size = generation_size(base.width, base.height, native_px=native_px)
         if inpainting is None:
             raise TypeError("a refiner always has a way of inpainting")
-        masked = mask_source(picture, ring, inpainting, size)
-        sent = image_to_send(picture, inpainting, size)
+        masked = mask_source(base, ring, inpainting, size)
+        sent = image_to_send(base, inpainting, size)
         request = build_request(
             encode_source(sent),
             self._parameters,
@@ -90,55 +90,55 @@ class SeamRefiner:
             try:
                 result = self._webui.img2img(request)
                 generated = result.images[0]
-                restored = self._restored(generated, sent, masked, picture)
+                restored = self._restored(generated, sent, masked, base)
             except WebUIError as error:
                 if classify_failure(error) not in (FailureKind.TRY_AGAIN, FailureKind.SMALLER_BATCH):
                     raise
                 reason = str(error)
                 continue
             if isinstance(restored, Image.Image):
-                told: Mapping[str, Any] = {
+                used: Mapping[str, Any] = {
                     "engine": str(result.info.extra_generation_params.get(ENGINE_KEY, GENUINE_ENGINE)),
                     "used": used_settings(result.info, generated.seed),
                     "model": model_name(result.info),
                 }
-                return self._record(made, restored, ImageChops.lighter(mask, masked.shown), generated, told)
+                return self._record(made, restored, ImageChops.lighter(mask, masked.shown), generated, used)
             reason = restored
         return NotPlaced(f"seam not refined: {reason}")
 
     def _restored(
-        self, generated: GeneratedImage, sent: Image.Image, masked: SourceMask, picture: Image.Image
+        self, generated: GeneratedImage, sent: Image.Image, masked: SourceMask, base: Image.Image
     ) -> Image.Image | str:
-        """The picture with what came back inside the mask; or why that is not worth keeping."""
+        """The base image with the result inside the mask; or the reason why the result is spoiled."""
         if generated.format not in LOSSLESS_FORMATS:
             raise LossyFormat(f"{self._webui.url}: sent {generated.format}; set its option samples_format to 'png'")
         image = generated.pil()
         spoiled = find_artifacts(image, sent, masked.sent_box) if image.size == sent.size else None
         if spoiled is not None:
             return spoiled
-        return masked.put_back(restore_form(image, ImageForm.of(picture)))
+        return masked.put_back(restore_form(image, ImageForm.of(base)))
 
     def _record(
         self,
         made: GeneratedFile,
-        picture: Image.Image,
+        base: Image.Image,
         mask: Image.Image,
         generated: GeneratedImage,
-        told: Mapping[str, Any],
+        used: Mapping[str, Any],
     ) -> GeneratedFile:
-        engine = f"{ENGINE}; seam refined by {told['engine']}"
+        engine = f"{ENGINE}; seam refined by {used['engine']}"
         own = parse_infotext(made.record.infotext)
         settings = {**parse_infotext(generated.infotext).settings, **own.settings, ENGINE_KEY: engine}
         record = replace(
             made.record,
             server=self._webui.url,
-            model=str(told["model"]),
+            model=str(used["model"]),
             engine=engine,
             asked={**made.record.asked, "refine": self.description},
-            used={**made.record.used, "refine": told["used"]},
+            used={**made.record.used, "refine": used["used"]},
             infotext=str(replace(own, settings=settings)),
         )
-        return to_files(record, picture, mask)
+        return to_files(record, base, mask)
 
 
 def _decoded(data: bytes) -> Image.Image:
@@ -148,7 +148,7 @@ def _decoded(data: bytes) -> Image.Image:
 
 
 def _ring(mask: Image.Image) -> Image.Image:
-    """The border of a transplant's mask and a little outside of it, white."""
+    """The border of a transplant's mask and 3 px outside of it, white."""
     alpha = np.asarray(mask, dtype=np.float32) / np.float32(255)
     border = border_of(alpha)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _SEAM_PX + 1, 2 * _SEAM_PX + 1))

@@ -1,4 +1,4 @@
-"""A whole run of transplants: what is made is never lost, doubled or half-written, however often it is killed."""
+"""A whole run of transplants. No image is lost, doubled or half-written, however often the run is killed."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ from .refine import SeamRefiner
 
 USUAL_TRIES = 20
 _AHEAD = 4
-"""Images a helper may be ahead of the one that is written next."""
+"""Images for each helper that may be under way; bounds the memory of finished images that wait to be written."""
 _FEWEST_FOR_HELPERS = 64
-"""Fewer images are made before helpers have even started."""
+"""With fewer images, this process is done before helpers have started."""
 
 
 @dataclass(frozen=True)
@@ -49,27 +49,27 @@ class ComposeStart:
 
     planned: int
     missing: int
-    """Those that are not there yet and will be made."""
+    """Images that do not exist yet and will be made."""
     good: int
-    """Good images at hand; 0 where none is needed."""
+    """Number of good images; 0 where none is needed."""
     allowed: int
-    """Pictures that have an allowed area."""
+    """Number of images that have an allowed area."""
 
 
 @dataclass(frozen=True)
 class ComposeOptions:
-    """How one start of a run goes about its work."""
+    """Options of one start of a run."""
 
     allowed: Path | None = None
-    """Folder of allowed areas, named as the images are; white where a defect may go."""
+    """Folder of allowed areas, named like the images; white where a defect may be put."""
     refiner: SeamRefiner | None = None
-    """Goes over each seam by a WebUI; None leaves them as they are."""
+    """Refines each seam by a WebUI; None leaves the seams as they are."""
     tries: int = USUAL_TRIES
-    """Good images that are tried for one image before it is given up; changes no image that finds its place."""
+    """Good images that are tried for one image before it is given up; does not change the images that succeed."""
     workers: int = 1
-    """Processes; 1 makes them in this one."""
+    """Helper processes; with 1 this process makes the images itself."""
     durable: bool = False
-    """Wait for the disk at each image."""
+    """Flush each image to the disk before the next."""
 
 
 class Composer:
@@ -80,8 +80,8 @@ class Composer:
         masks: folder of their masks, `MASKS/<class>/<number>.png`.
         good: folder of good images, with or without class folders.
         output: folder for the images, their masks and their manifest.
-        settings: how.
-        options: how this start goes about it; None for the usual ones.
+        settings: of the whole output folder.
+        options: of this start; None for the defaults.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Composer:
         self._workers = options.workers
         self._durable = options.durable
         self.failed: dict[str, str] = {}
-        """Images of this run for which no place was found: file -> reason."""
+        """Images of this run that found no place: file -> reason."""
 
     def run(
         self,
@@ -119,17 +119,17 @@ class Composer:
         An image that finds no place is marked as failed and the run goes on; see `failed`.
 
         Args:
-            owed: sources, each with the number of its images.
+            owed: sources, each with its number of images.
             on_start: called once before the first image.
             on_settled: called for each image that was made or given up.
             track: shows how far reading the inputs is.
 
         Raises:
-            SourceError: a picture cannot be used.
+            SourceError: an image cannot be used.
             MaskError: a mask is missing or cannot be used.
-            WebUIError: the WebUI that refines seams is away, or would spoil every image.
+            WebUIError: the WebUI that refines seams is unreachable, or would spoil every image.
             OutputError: the output folder does not belong to this run.
-            FolderInUse: another run is at work there.
+            FolderInUse: another run is using the output folder.
         """
         counted = [(source, count) for source, count in owed if count]
         defects = read_defects((source for source, _ in counted), self._masks, track=track)
@@ -162,7 +162,7 @@ class Composer:
         return read_good(self._good, defects, classes, track=track)
 
     def _relatives(self, defects: Sequence[Defect], good: Sequence[BackgroundImage]) -> list[str]:
-        """Pictures that something may be put on, by the names their allowed areas have."""
+        """Relative paths of all possible base images, by which their allowed areas are named."""
         own = [defect.source.relative for defect in defects] if self._settings.onto != "good" else []
         return [*(one.relative for one in good), *own]
 
@@ -184,7 +184,7 @@ class Composer:
             for planned in missing:
                 yield maker.make(planned)
             return
-        # Spawned on every system: a forked process may hold locks of threads that it does not have.
+        # Spawned on every system: a forked process inherits locks that threads of the parent hold, and blocks on them.
         spawn = multiprocessing.get_context("spawn")
         helpers = ProcessPoolExecutor(self._workers, mp_context=spawn, initializer=start_helper, initargs=(context,))
         try:

@@ -1,4 +1,4 @@
-"""One transplant: tone, blend, seam (pure)."""
+"""One transplant: finds a place, matches the tone, blends, and measures the seam. Reads and writes no files."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from PIL import Image
 
 from ..masks.mask import composite
 from ..output.planned_images import draw_index
-from .cutout import Area, Cutout, Levels, Pixels, Plane, to_bytes, to_levels, to_picture
+from .cutout import Area, Cutout, Levels, Pixels, Plane, to_bytes, to_image, to_levels
 from .placement import USUAL_LIMIT, Placement, Pose, Surface, apply_pose, draw_pose, find_placement
 from .plan import Blend, ComposeSettings, Tone
 
 POSES_TRIED = 4
-"""Poses that are tried on a picture for each place."""
+"""Poses that are tried on an image for each copy."""
 LARGEST_SEAM = 2.0
-"""Highest `seam_score` of a place that nobody but the surface's fit allows."""
+"""Highest `seam_score` of a place that was found by the surface alone, without an allowed area."""
 _CLEAR_PX = 2
-"""Between a defect and whatever it may not touch."""
+"""Gap between a defect and anything it must not touch."""
 
 
 Mask = NDArray[np.uint8]
@@ -31,30 +31,30 @@ Mask = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class Transplanted:
-    """A picture with the defect, and what was done."""
+    """An image with the defect, and how it was made."""
 
-    picture: Image.Image
+    image: Image.Image
     mask: Image.Image
-    """"L": where it is 0 the pixels are the base picture's."""
+    """"L": where it is 0, the pixels are the base image's."""
     places: tuple[dict[str, Any], ...]
-    """Of each copy: pose, place, way of blending and its measures."""
+    """For each copy: pose, place, blending method and its measures."""
 
 
 def transplant(
     cutout: Cutout, surface: Surface, settings: ComposeSettings, *, closed: Area, has_allowed: bool, seed: int
 ) -> Transplanted | str:
-    """Put a defect on a picture.
+    """Put a defect on an image.
 
     Args:
         cutout: the defect, in as many channels as the surface.
-        surface: the picture it goes on.
-        settings: how.
-        closed: (H, W) where nothing may change: beyond an allowed area, a known defect.
-        has_allowed: whether an allowed area says where it may go.
+        surface: the image it goes on.
+        settings: of the run.
+        closed: (H, W) where nothing may change: outside of the allowed area, on a known defect.
+        has_allowed: whether an allowed area is given.
         seed: of the image.
 
     Returns:
-        The result; or, where not even one copy found its place, why.
+        The result; or the reason why fewer copies than the least number found a place.
     """
     limit = settings.match_limit or (None if has_allowed else USUAL_LIMIT)
     low, high = settings.copies
@@ -74,9 +74,9 @@ def transplant(
         places.append(
             {
                 **asdict(joined.pose),
-                "top": joined.spot.top,
-                "left": joined.spot.left,
-                "mismatch": round(joined.spot.mismatch, 4),
+                "top": joined.placement.top,
+                "left": joined.placement.left,
+                "mismatch": round(joined.placement.mismatch, 4),
                 "blend": joined.blended.way,
                 "seam_score": round(joined.blended.seam, 4),
                 "kept_rate": round(joined.blended.kept_rate, 4),
@@ -84,7 +84,7 @@ def transplant(
         )
     if len(places) < low:
         return reason
-    return Transplanted(to_picture(levels), Image.fromarray(mask), tuple(places))
+    return Transplanted(to_image(levels), Image.fromarray(mask), tuple(places))
 
 
 Way = Literal["feather", "clone", "mixed"]
@@ -99,9 +99,9 @@ class Blended:
     seam: float
     """`seam_score` of it."""
     kept_rate: float
-    """Share of the defect's contrast that is left; about 1 where nothing is lost."""
+    """Share of the defect's contrast that is left; about 1 when nothing is lost."""
     likeness: float
-    """Correlation of the levels inside the mask with the defect's own, -1 to 1; 1 where it only changed tone."""
+    """Correlation of the levels inside the mask with the defect's own, -1 to 1; 1 when only the tone changed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ class _Joined:
     """One copy at its place."""
 
     pose: Pose
-    spot: Placement
+    placement: Placement
     alpha: Mask
     blended: Blended
 
@@ -123,9 +123,9 @@ def _join(
     seed: int,
     copy: int,
 ) -> _Joined | str:
-    """The first of a few poses that finds a place and shows no seam there; else the last one's reason.
+    """The first of a few poses that finds a place without a visible seam; else the reason of the last one.
 
-    Rings and blending see the picture as it was before the first copy: copies lie apart.
+    Rings and blending use the image as it was before the first copy; this is right because copies do not touch.
     """
     reason = ""
     for attempt in range(POSES_TRIED):
@@ -135,24 +135,24 @@ def _join(
             reason = "nothing is left of the defect at this scale"
             continue
         found = find_placement(surface, turned, shut, limit=limit, seed=seed, name=f"place {copy} {attempt}")
-        if found.spot is None:
+        if found.placement is None:
             reason = found.reason
             continue
-        there = surface.window(found.spot.top, found.spot.left, *turned.alpha.shape)
+        there = surface.window(found.placement.top, found.placement.left, *turned.alpha.shape)
         toned = match_tone(turned.pixels, there, turned.ring, settings.tone)
-        # In its pose, so that what turning it does to the picture counts on both sides.
+        # Measured in its pose, so that the blur of rotating counts on both sides.
         own_gradient = gradient_across(turned.pixels, turned.alpha)
         blended = blend(toned, there, turned.alpha, turned.ring, own_gradient=own_gradient, how=settings.blend)
         if limit is None or blended.seam <= LARGEST_SEAM:
-            return _Joined(pose, found.spot, to_bytes(255 * turned.alpha), blended)
+            return _Joined(pose, found.placement, to_bytes(255 * turned.alpha), blended)
         reason = f"the seam would show (score {blended.seam:.2f}, limit {LARGEST_SEAM:g})"
     return reason
 
 
 def _paste(levels: Levels, mask: Mask, joined: _Joined) -> Area:
-    """Put a window in where its alpha is not 0, and the alpha into the mask; gives where that is in the picture."""
-    window, alpha, spot = joined.blended.levels, joined.alpha, joined.spot
-    part, inner = _overlap(mask.shape, alpha.shape, spot)
+    """Copy a window into the levels and its alpha into the mask where the alpha is not 0; returns that area."""
+    window, alpha, placement = joined.blended.levels, joined.alpha, joined.placement
+    part, inner = _overlap(mask.shape, alpha.shape, placement)
     support = alpha[inner] > 0
     levels[part][support] = window[inner][support]
     mask[part][support] = alpha[inner][support]
@@ -162,12 +162,12 @@ def _paste(levels: Levels, mask: Mask, joined: _Joined) -> Area:
 
 
 def _overlap(
-    picture: tuple[int, ...], window: tuple[int, ...], spot: Placement
+    image_shape: tuple[int, ...], window: tuple[int, ...], placement: Placement
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where a window lies in the picture, and which part of the window that is."""
-    top, left = max(0, spot.top), max(0, spot.left)
-    bottom, right = min(picture[0], spot.top + window[0]), min(picture[1], spot.left + window[1])
-    inner = (slice(top - spot.top, bottom - spot.top), slice(left - spot.left, right - spot.left))
+    """The part of the image that a window covers, and the part of the window inside the image."""
+    top, left = max(0, placement.top), max(0, placement.left)
+    bottom, right = min(image_shape[0], placement.top + window[0]), min(image_shape[1], placement.left + window[1])
+    inner = (slice(top - placement.top, bottom - placement.top), slice(left - placement.left, right - placement.left))
     return (slice(top, bottom), slice(left, right)), inner
 
 
@@ -180,33 +180,33 @@ WAYS: tuple[Way, ...] = ("feather", "clone", "mixed")
 
 LEAST_KEPT_RATE = 0.9
 LEAST_LIKENESS = 0.99
-"""A way of joining that leaves less of the defect is not taken, however little its seam."""
+"""A method that keeps less of the defect is not taken, however small its seam."""
 _LEAST_CLONED_PX = 4
 
 
 def blend(patch: Pixels, there: Pixels, alpha: Plane, ring: Area, *, own_gradient: float, how: Blend) -> Blended:
-    """Join a defect to a surface; outside the alpha's support the window stays as it is.
+    """Blend a defect into a surface; outside the alpha's support the window stays as it is.
 
-    "feather" takes each pixel by its alpha. "clone" and "mixed" solve Poisson's equation inside the support
-    (Perez, Gangnet and Blake 2003, cv2.seamlessClone) and take that by its alpha. "auto" takes the way with the least
-    seam among those that keep the defect.
+    "feather" weights each pixel by its alpha. "clone" and "mixed" solve Poisson's equation inside the support (Perez,
+    Gangnet and Blake 2003, cv2.seamlessClone) and weight the solution by the alpha. "auto" takes the method with the
+    least seam among those that keep the defect.
 
     Args:
         patch: (H, W, C) the defect's window, its tone matched.
-        there: (H, W, C) the new place's.
+        there: (H, W, C) the window of the new place.
         alpha: (H, W) in steps of 1/255, as the mask file has it.
         ring: (H, W) the surroundings.
-        own_gradient: `seam.gradient_across` of the defect where it really lies, in its pose.
-        how: which way.
+        own_gradient: `gradient_across` of the defect at its original place, in its pose.
+        how: the method.
     """
     ways = WAYS if how == "auto" else (how,)
     return best_blend([_one(way, patch, there, alpha, ring, own_gradient) for way in ways])
 
 
 def best_blend(tried: Sequence[Blended]) -> Blended:
-    """The one with the least seam among those that keep the defect; the first one where none does.
+    """The result with the least seam among those that keep the defect; the first one if none does.
 
-    Less of a seam than a real defect has is no gain: of those the first is taken.
+    A seam below that of a real defect is no gain: such results count as equal, and the first is taken.
     """
     keeping = [one for one in tried if one.kept_rate >= LEAST_KEPT_RATE and one.likeness >= LEAST_LIKENESS]
     return min(keeping or tried[:1], key=lambda one: max(1.0, one.seam))
@@ -215,33 +215,33 @@ def best_blend(tried: Sequence[Blended]) -> Blended:
 def _one(way: Way, patch: Pixels, there: Pixels, alpha: Plane, ring: Area, own_gradient: float) -> Blended:
     joined = patch if way == "feather" else _cloned(patch, there, alpha > 0, way)
     mask = Image.fromarray(to_bytes(255 * alpha))
-    levels = to_levels(composite(to_picture(to_bytes(there)), to_picture(to_bytes(joined)), mask))
+    levels = to_levels(composite(to_image(to_bytes(there)), to_image(to_bytes(joined)), mask))
     pixels = levels.astype(np.float32)
     seam = seam_score(gradient_across(pixels, alpha), own_gradient)
     return Blended(levels, way, seam, *_kept(patch, pixels, alpha, ring))
 
 
 def _cloned(patch: Pixels, there: Pixels, support: Area, way: Way) -> Pixels:
-    """The window with the defect cloned into it; a support too small to have an inside stays as the patch has it."""
+    """The window with the defect cloned into it; the unchanged patch when the support is too small for that."""
     rows, columns = np.flatnonzero(support.any(axis=1)), np.flatnonzero(support.any(axis=0))
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     if min(bottom - top, right - left) < _LEAST_CLONED_PX:
         return patch
     colours = [np.ascontiguousarray(np.repeat(to_bytes(one), 3 // one.shape[2], axis=2)) for one in (patch, there)]
-    # It puts the middle of the mask's bounding box at this point of the picture: where it is already.
+    # seamlessClone puts the middle of the mask's bounding box at this point: here, where it is already.
     middle = (int(left + (right - left) // 2), int(top + (bottom - top) // 2))
     flag = cv2.NORMAL_CLONE if way == "clone" else cv2.MIXED_CLONE
-    # Three channels: with a mask of one, OpenCV 5.0 gives the surface back and says nothing.
+    # With a mask of one channel instead of three, OpenCV 5.0 silently returns the surface.
     mask = np.repeat(support.astype(np.uint8)[..., None] * np.uint8(255), 3, axis=2)
     cloned = cv2.seamlessClone(colours[0], colours[1], mask, middle, flag)
     return np.asarray(cloned, dtype=np.float32)[..., : patch.shape[2]]
 
 
 def _kept(patch: Pixels, result: Pixels, alpha: Plane, ring: Area) -> tuple[float, float]:
-    """How much of the defect is left inside the mask, as (slope, correlation) of the result's levels on the patch's.
+    """How much of the defect is left inside the mask: (slope, correlation) of the result's levels on the patch's.
 
-    The slope is taken through the surroundings' median, the correlation through the means. Where the defect hardly
-    differs from its surroundings there is nothing to lose: 1 and 1.
+    The slope is measured from the surroundings' median, the correlation from the means. A defect that hardly differs
+    from its surroundings has nothing to lose and gives 1 and 1.
     """
     inside = alpha > 0.5
     if not inside.any() or not ring.any():
@@ -256,26 +256,25 @@ def _kept(patch: Pixels, result: Pixels, alpha: Plane, ring: Area) -> tuple[floa
 
 
 _CALM_TONE_LEVELS = 6.0
-"""Added to both spreads before their ratio is taken: the noise of two plain surfaces says nothing of contrast."""
+"""Added to both spreads before their ratio is taken: the noise of plain surfaces says nothing about contrast."""
 _SAME_STRUCTURE = 0.7
 _LEAST_GAIN, _MOST_GAIN = 0.7, 1.4
 _ROUNDS = 6
 
 
 def match_tone(pixels: Pixels, there: Pixels, ring: Area, how: Tone) -> Pixels:
-    """The defect's window as it would look at the new place.
+    """The defect's window with the tone of the new place.
 
-    Around the defect and around the new place each channel has a level and all channels together a spread. The
-    contrast around the level becomes `(spread there + 6) / (own spread + 6)` times as strong, within 0.7 to 1.4; where
-    both rings show the same structure (a correlation of 0.7), the ratio is that of least squares. The level becomes
-    that of the new place, which may slope: a plane is fitted to the differences on the ring, robustly, so that a trace
-    that differs moves nothing.
+    In both rings each channel has a level, and all channels together a spread. The contrast around the level is
+    multiplied by `(spread there + 6) / (own spread + 6)`, within 0.7 to 1.4; where both rings show the same structure
+    (a correlation above 0.7), by the gain of least squares. The level becomes that of the new place, which may be a
+    slope: a plane is fitted robustly to the differences on the ring, so that a single deviating trace has no effect.
 
     Args:
         pixels: (H, W, C) the defect in its pose.
         there: (H, W, C) the same window of the new place.
         ring: (H, W) the surroundings.
-        how: "full" as told, "mean" without the contrast, "none" leaves all as it is.
+        how: "full" as described, "mean" without the contrast, "none" changes nothing.
     """
     if how == "none" or not ring.any():
         return pixels
@@ -288,7 +287,7 @@ def match_tone(pixels: Pixels, there: Pixels, ring: Area, how: Tone) -> Pixels:
 
 
 def _gain(own: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """How many times as strong the contrast is there; the rings' levels are (N, C)."""
+    """Gain of the contrast from the own ring to the other one; levels are (N, C)."""
     own_apart, other_apart = own - own.mean(axis=0), other - other.mean(axis=0)
     power, other_power = float((own_apart**2).mean()), float((other_apart**2).mean())
     together = float((own_apart * other_apart).mean())
@@ -301,9 +300,9 @@ def _gain(own: NDArray[np.float64], other: NDArray[np.float64]) -> float:
 
 
 def _spread(levels: NDArray[np.float64]) -> float:
-    """Robust deviation (1.4826 times the median absolute one), as the mean over the channels.
+    """Robust deviation (1.4826 times the median absolute deviation), averaged over the channels.
 
-    A trace at the rim of one ring and not of the other would make most of a variance.
+    A variance would be dominated by a trace that only one of the two rings has.
     """
     return float(1.4826 * np.median(np.abs(levels - np.median(levels, axis=0)), axis=0).mean())
 
@@ -311,9 +310,9 @@ def _spread(levels: NDArray[np.float64]) -> float:
 def _plane(differences: NDArray[np.float64], ring: Area) -> NDArray[np.float64]:
     """(H, W, C) plane a + b x + c y fitted to differences on the ring, by iteratively reweighted least squares.
 
-    Weights after Huber (1964) first: 1 up to a residual of 1.5 robust deviations, beyond that inversely to it; then
-    Tukey's (1974), which leave out what lies beyond 4.685 of them. A weak ridge draws b and c to 0, for a ring that
-    lies on one side alone says little of a slope.
+    First with the weights of Huber (1964): 1 up to a residual of 1.5 robust deviations, then inversely proportional;
+    later with those of Tukey (1974), which ignore residuals beyond 4.685 deviations. A weak ridge pulls b and c towards
+    0, because a ring on one side alone says little about a slope.
     """
     height, width = ring.shape
     y, x = np.nonzero(ring)
@@ -346,7 +345,7 @@ _CALM_LEVELS = 1.0
 
 
 def border_of(alpha: Plane) -> Area:
-    """The mask's border: its soft edge, and a pixel to either side."""
+    """The mask's border: its soft edge and one pixel on either side."""
     support = (alpha > 0).astype(np.uint8)
     core = (alpha >= 1).astype(np.uint8)
     kernel = np.ones((3, 3), dtype=np.uint8)
@@ -356,11 +355,10 @@ def border_of(alpha: Plane) -> Area:
 
 
 def gradient_across(pixels: Pixels, alpha: Plane) -> float:
-    """Mean gradient across the mask's border, in levels a px.
+    """Mean gradient across the mask's border, in levels per px.
 
-    The picture's gradient (Sobel's, a px apart) is projected onto the mask's own direction from outside to inside, and
-    its absolute value averaged over border and channels, so that a step along the border counts and a trace that
-    crosses it does not.
+    The image's gradient (Sobel) is projected onto the direction from outside to inside of the mask, and its absolute
+    value is averaged over border and channels: a step along the border counts, a trace that crosses it does not.
     """
     border = border_of(alpha)
     if not border.any():
@@ -379,11 +377,11 @@ def gradient_across(pixels: Pixels, alpha: Plane) -> float:
 
 
 def seam_score(here: float, own: float) -> float:
-    """Gradient across the result's border over that across the defect's own; 1 is no more of a seam than real.
+    """Ratio of the gradient across the result's border to that across the real defect's; 1 is no more than real.
 
     Args:
         here: `gradient_across` of the result.
-        own: of the defect where it really lies.
+        own: `gradient_across` of the defect at its original place.
     """
     return (here + _CALM_LEVELS) / (own + _CALM_LEVELS)
 

@@ -237,7 +237,7 @@ def _found(thing: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 
 def _sent(request: Request, shown: ServedImage | None, version: str) -> Response:
-    """The picture, for good where the page asked for these very bytes, or the word that it is unchanged."""
+    """The image, for good where the page asked for these very bytes, or the word that it is unchanged."""
     if shown is None:
         raise HTTPException(404, "no such picture")
     is_that = bool(version) and shown.etag.partition("-")[2].startswith(version)

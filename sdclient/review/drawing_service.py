@@ -1,4 +1,4 @@
-"""Masks that a person draws on source pictures, and the folder they are kept in. No HTTP here."""
+"""Masks that a person draws on source images, and the folder they are kept in. No HTTP here."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class DrawingService:
         classes: only sources of these classes; none takes all.
         grow_px: what the page begins with, px.
         feather_px: the same of the feather.
-        pictures: shares its cache with a review page.
+        images: shares its cache with a review page.
 
     Raises:
         SourceError: the sources are not numbered ones, or there is no such class.
@@ -124,7 +124,7 @@ class DrawingService:
         """Write the mask of a drawing; gives the source as `source` does, None where there is none of that name.
 
         Raises:
-            MaskError: nothing is left white, or the mask that was to be kept does not fit its picture.
+            MaskError: nothing is left white, or the mask that was to be kept does not fit its image.
             OSError: it cannot be written.
         """
         source = self._sources.get(name)

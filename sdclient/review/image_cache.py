@@ -34,7 +34,7 @@ _PNG_GREY, _PNG_RGB = 0, 2
 
 @dataclass(frozen=True)
 class ServedImage:
-    """A picture as it is sent."""
+    """An image as it is sent."""
 
     data: bytes
     media_type: str
@@ -51,7 +51,7 @@ def path_within(folder: Path, relative: str) -> Path | None:
 
 
 class ImageCache:
-    """Reads pictures once and keeps what was made of them.
+    """Reads images once and keeps what was made of them.
 
     Safe for several threads.
 
@@ -99,7 +99,7 @@ class ImageCache:
         return "ok" if sha256 in ("", now) else "changed"
 
     def full(self, path: Path) -> ServedImage | None:
-        """The picture pixel for pixel, 8 bit and upright; None where the file is not there.
+        """The image pixel for pixel, 8 bit and upright; None where the file is not there.
 
         Raises:
             SourceError: not an image that can be read.
@@ -107,7 +107,7 @@ class ImageCache:
         return self._made("full", path, _as_it_is)
 
     def thumb(self, path: Path) -> ServedImage | None:
-        """The picture within `THUMB_PX`; a smaller one keeps its own pixels. None where the file is not there.
+        """The image within `THUMB_PX`; a smaller one keeps its own pixels. None where the file is not there.
 
         Raises:
             SourceError: not an image that can be read.

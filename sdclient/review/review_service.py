@@ -1,6 +1,6 @@
-"""What the review page does with one output: rows for the page, pictures by name, decisions. No HTTP here.
+"""What the review page does with one output: rows for the page, images by name, decisions. No HTTP here.
 
-A request names an image as the manifest does, and its pictures by what they are to it; paths come from the manifest
+A request names an image as the manifest does, and its images by what they are to it; paths come from the manifest
 alone and stay within the output and the folders of sources.
 """
 
@@ -104,7 +104,7 @@ class ReviewService:
         return [self._told(row, folders) for row in rows]
 
     def picture(self, file: str, what: str, *, small: bool = False) -> ServedImage | None:
-        """A picture of an image; None where there is no such image or its file is not there.
+        """An image of an image; None where there is no such image or its file is not there.
 
         Args:
             file: the image as the manifest names it.
@@ -162,7 +162,7 @@ class ReviewService:
         return own, other
 
     def _paths(self, row: ReviewRow, folders: tuple[Path | None, Path | None]) -> dict[str, Path | None]:
-        """Where the pictures of an image are, by what they are to it.
+        """Where the images of an image are, by what they are to it.
 
         One whose folder is not known is left out; None stands for a path that leads out of its folder.
         """

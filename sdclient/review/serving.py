@@ -15,7 +15,6 @@ Every answer carries a Content-Security-Policy that lets nothing in but the serv
 from __future__ import annotations
 
 import secrets
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -34,7 +33,6 @@ from .drawing_service import FEATHER_PX, GROW_PX, DrawingService, drawing_servic
 from .review_service import DecisionCounts, ReviewService
 
 _HOST = "127.0.0.1"
-_START_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -142,17 +140,8 @@ class Application:
         Raises:
             RuntimeError: it did not start.
         """
-        ready = threading.Event()
-        self._server.when_ready = ready.set
-        thread = threading.Thread(target=self._server.run, args=(self._socket,), daemon=True)
-        thread.start()
-        try:
-            if not ready.wait(_START_TIMEOUT_S):
-                raise RuntimeError("the page did not start")
+        with self._server.in_background(self._socket, "sdclient-review"):
             yield self.url
-        finally:
-            self._server.stop()
-            thread.join(_START_TIMEOUT_S)
 
     def close(self) -> None:
         """Give the port back."""

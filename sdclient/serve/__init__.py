@@ -1,7 +1,7 @@
-"""The embedded WebUI-compatible server: everything can be tried with no GPU and no weights.
+"""The embedded WebUI-compatible server, to try everything without a GPU and without weights.
 
-It speaks AUTOMATIC1111's `/sdapi/v1`, but its images come from classical image processing. It is **not**
-Stable Diffusion, and its start-up line, model name, infotexts and replies say so.
+It speaks AUTOMATIC1111's `/sdapi/v1`, but its images come from classical image processing or from a small model of the
+user's own. It is **not** Stable Diffusion, and its start-up line, model name, infotexts and replies say so.
 
-`app.create_app` makes the web application, `background.running_server` runs it in a thread.
+`app.create_app` builds the web application, `app.running_server` runs it in a thread.
 """

@@ -1,15 +1,13 @@
-"""Bodies read as a WebUI reads them, their images, error bodies.
+"""Request bodies read as a WebUI reads them, the images inside requests and replies, and error bodies.
 
-Same field names, so that the two cannot drift apart; but bare types read loosely, no ranges, unknown
-fields ignored, and the server's defaults: a WebUI takes almost anything and answers 200.
+The bodies are derived from the client's request models, so that the field names cannot drift apart. They read types
+loosely, check no ranges, ignore unknown fields and use the server's defaults: a WebUI accepts almost anything and
+answers 200. A genuine WebUI validates with pydantic 1: it takes `"4"` or `4.7` for the integer 4 and `5` for the text
+"5". pydantic 2 does not, so each kind of value has a validator of its own here.
 
-A genuine WebUI validates with pydantic 1: it takes `"4"` or `4.7` for the integer 4 and `5` for the text
-"5", and its error bodies carry that version's messages. pydantic 2 does neither, so each kind of value gets
-a validator of its own here.
-
-`{"error", "detail", "body", "errors"}` for whatever fails in a request, and for a body that does not
-validate 422 `{"detail": [{"loc", "msg", "type"}]}` in the words of pydantic 1. Routing (404, 405) keeps the
-framework's own `{"detail"}`.
+A failing request is answered by `{"error", "detail", "body", "errors"}`; a body that does not validate by 422
+`{"detail": [{"loc", "msg", "type"}]}` with the messages of pydantic 1. Errors of routing (404, 405) keep FastAPI's own
+`{"detail"}`.
 """
 
 from __future__ import annotations
@@ -78,34 +76,34 @@ def _derive(
     server_defaults: Mapping[str, Any] = MappingProxyType({}),
     ranges: bool = False,
 ) -> type[LooseBody]:
-    """A loose model with the client model's fields; their JSON types come from its schema.
+    """A loosely reading model with the client model's fields; their JSON types come from its schema.
 
     Args:
         name: of the new model.
-        client_model: what the client sends.
+        client_model: the client's request model.
         never_null: fields that do not accept null.
-        server_defaults: where the server's default is not the client's.
-        ranges: refuse values out of range, which a WebUI does for few calls.
+        server_defaults: defaults that differ from the client's.
+        ranges: refuse values out of range, as a WebUI does for few calls.
     """
     schema = client_model.model_json_schema(mode="validation")
     fields: dict[str, Any] = {}
-    for field, described in schema["properties"].items():
-        kind = _json_type(described)
+    for field, schema_entry in schema["properties"].items():
+        kind = _json_type(schema_entry)
         annotation = loose_type(kind, nullable=field not in never_null)
         if ranges:
-            annotation = Annotated[annotation, AfterValidator(in_range(described))]
+            annotation = Annotated[annotation, AfterValidator(in_range(schema_entry))]
         if field in server_defaults:
             fields[field] = (annotation, server_defaults[field])
         elif field in schema.get("required", ()):
             fields[field] = (annotation, ...)
         else:
-            fields[field] = (annotation, described.get("default", {} if kind == "object" else None))
+            fields[field] = (annotation, schema_entry.get("default", {} if kind == "object" else None))
     return create_model(name, __base__=LooseBody, **fields)
 
 
-def _json_type(described: dict[str, Any]) -> str:
-    """JSON type of a property, the null of an optional one left out."""
-    variants = described.get("anyOf", [described])
+def _json_type(schema_entry: dict[str, Any]) -> str:
+    """JSON type of a property, ignoring the null of an optional one."""
+    variants = schema_entry.get("anyOf", [schema_entry])
     return next(str(variant["type"]) for variant in variants if variant["type"] != "null")
 
 
@@ -114,7 +112,7 @@ def _refuse(kind: str, message: str) -> PydanticCustomError:
 
 
 def to_object(value: object) -> dict[Any, Any]:
-    """A mapping as it is; a list only when its items are pairs, so that `[]` counts as `{}`."""
+    """A mapping unchanged; a list of pairs as a mapping, so that `[]` counts as `{}`."""
     if isinstance(value, Mapping):
         return dict(value)
     try:
@@ -141,7 +139,7 @@ _FALSE = frozenset({0, "0", "off", "f", "false", "n", "no"})
 
 
 def _integer(value: object) -> int:
-    """Floats lose their fraction; texts must spell an integer."""
+    """Floats lose their fraction; a text must be an integer literal."""
     try:
         return int(value)  # type: ignore[call-overload, no-any-return]
     except (TypeError, ValueError, OverflowError):
@@ -161,7 +159,7 @@ def _text(value: object) -> str:
     raise _refuse("type_error.str", "str type expected")
 
 
-def _truth(value: object) -> bool:
+def _boolean(value: object) -> bool:
     key = value.lower() if isinstance(value, str) else value
     if isinstance(key, str | int | float):
         if key in _TRUE:
@@ -181,7 +179,7 @@ _KINDS: dict[str, tuple[Any, Callable[[object], object]]] = {
     "integer": (int, _integer),
     "number": (float, _number),
     "string": (str, _text),
-    "boolean": (bool, _truth),
+    "boolean": (bool, _boolean),
     "array": (list[Any], _array),
     "object": (dict[str, Any], to_object),
 }
@@ -192,7 +190,7 @@ def loose_type(kind: str, *, nullable: bool) -> Any:
 
     Args:
         kind: a JSON schema type ("integer", "number", "string", "boolean", "array" or "object").
-        nullable: whether null is accepted (and kept).
+        nullable: whether null is accepted and kept.
     """
     bare, read = _KINDS[kind]
     if nullable:
@@ -200,9 +198,9 @@ def loose_type(kind: str, *, nullable: bool) -> Any:
     return Annotated[bare, BeforeValidator(_not_null(read))]
 
 
-def in_range(described: Mapping[str, Any]) -> Callable[[Any], Any]:
-    """A validator that refuses what a JSON schema's bounds or list of values leave out."""
-    allowed = described.get("enum")
+def in_range(schema_entry: Mapping[str, Any]) -> Callable[[Any], Any]:
+    """A validator that refuses values outside a JSON schema's bounds or list of values."""
+    allowed = schema_entry.get("enum")
     bounds: tuple[tuple[str, Callable[[Any, Any], bool], str, str], ...] = (
         ("exclusiveMinimum", operator.gt, "not_gt", "greater than"),
         ("minimum", operator.ge, "not_ge", "greater than or equal to"),
@@ -215,7 +213,7 @@ def in_range(described: Mapping[str, Any]) -> Callable[[Any], Any]:
             context = {"given": value, "permitted": allowed}
             raise PydanticCustomError("value_error.const", f"unexpected value; permitted: {listed}", context)
         for bound, holds, kind, words in bounds:
-            limit = described.get(bound)
+            limit = schema_entry.get(bound)
             if limit is not None and not holds(value, limit):
                 message = f"ensure this value is {words} {limit:g}"
                 raise PydanticCustomError(f"value_error.number.{kind}", message, {"limit_value": limit})
@@ -252,7 +250,7 @@ ExtrasSingleBody = _derive(
 
 
 class FileBody(LooseBody):
-    """One picture of a batch."""
+    """One image of a batch."""
 
     data: loose_type("string", nullable=False)  # type: ignore[valid-type]
     name: loose_type("string", nullable=False)  # type: ignore[valid-type]
@@ -278,7 +276,7 @@ _NO_OBJECT = frozenset({"dict_type", "model_type", "model_attributes_type"})
 
 
 class ErrorRoute(APIRoute):
-    """A route whose failures become the WebUI's error bodies."""
+    """A route whose exceptions become the WebUI's error bodies."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The route's handler, wrapped."""
@@ -291,31 +289,31 @@ class ErrorRoute(APIRoute):
                 raise
             except Exception as error:
                 _LOG.debug("%s %s failed", request.method, request.url.path, exc_info=error)
-                return _fault(500, type(error).__name__, "", str(error))
+                return _error_reply(500, type(error).__name__, "", str(error))
 
         return answer
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Let the application answer refusals and unreadable bodies in the WebUI's shapes."""
+    """Make the application answer refusals and invalid bodies in the WebUI's format."""
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> JSONResponse:
-        return _fault(error.status_code, "HTTPException", error.detail, "")
+        return _error_reply(error.status_code, "HTTPException", error.detail, "")
 
     @app.exception_handler(RequestValidationError)
     async def unreadable(request: Request, error: RequestValidationError) -> JSONResponse:
-        detail = [_in_old_words(item, error.body) for item in error.errors()]
+        detail = [_pydantic1_error(item, error.body) for item in error.errors()]
         return JSONResponse({"detail": detail}, status_code=422)
 
 
-def _fault(status: int, error: str, detail: Any, errors: str) -> JSONResponse:
+def _error_reply(status: int, error: str, detail: Any, errors: str) -> JSONResponse:
     content = {"error": error, "detail": detail, "body": "", "errors": errors}
     return JSONResponse(content, status_code=status)
 
 
-def _in_old_words(item: dict[str, Any], body: Any) -> dict[str, Any]:
-    """One validation error as pydantic 1 put it; our own coercions carry those words already."""
+def _pydantic1_error(item: dict[str, Any], body: Any) -> dict[str, Any]:
+    """A validation error in the format of pydantic 1; our own validators have its messages already."""
     kind, place = item["type"], list(item["loc"])
     if kind == _MISSING:
         return {"loc": place, "msg": "field required", "type": "value_error.missing"}
@@ -331,25 +329,25 @@ def _in_old_words(item: dict[str, Any], body: Any) -> dict[str, Any]:
         return {"loc": place, "msg": str(error), "type": "value_error.jsondecode", "ctx": context}
     if kind in _NO_OBJECT:
         return {"loc": place, "msg": "value is not a valid dict", "type": "type_error.dict"}
-    told = {"loc": place, "msg": item["msg"], "type": kind}
-    return {**told, "ctx": item["ctx"]} if kind.startswith("value_error.") and "ctx" in item else told
+    reply = {"loc": place, "msg": item["msg"], "type": kind}
+    return {**reply, "ctx": item["ctx"]} if kind.startswith("value_error.") and "ctx" in item else reply
 
 
 _EXIF_IFD = 0x8769
 _USER_COMMENT = 0x9286
 _FAST_PNG = {"compress_level": 1, "compress_type": zlib.Z_RLE}
-"""More than twice as fast as the usual level 6; as small where there is grain, a third larger where there is none."""
+"""More than twice as fast as the usual level 6; equally small with grain, a third larger without."""
 _DATA_URL = "data:image/"
 _REMOTE = ("http://", "https://")
 
 
 def decode_request_image(text: str) -> Image.Image:
-    """The image behind base64 text or a `data:image/` URL, upright as its EXIF says.
+    """The image of a base64 text or a `data:image/` URL, upright by its EXIF orientation.
 
-    Addresses are refused: this server fetches nothing.
+    Web addresses are refused: this server fetches nothing.
 
     Raises:
-        HTTPException: 500 with the WebUI's words when there is no image in the text.
+        HTTPException: 500 with the WebUI's message when the text holds no image.
         IndexError: a `data:image/` URL without its parts, as in the WebUI.
         OSError: a truncated image.
     """
@@ -370,7 +368,7 @@ def decode_request_image(text: str) -> Image.Image:
 
 
 def to_rgb(image: Image.Image, background: str) -> Image.Image:
-    """The image as 8-bit RGB: transparency shows the background, 16-bit values are cut off at 255.
+    """The image as 8-bit RGB: transparency shows the background, values above 255 become 255.
 
     Args:
         image: any mode.
@@ -389,10 +387,10 @@ def to_rgb(image: Image.Image, background: str) -> Image.Image:
 def encode_image(
     image: Image.Image, infotext: str, settings: Mapping[str, Any], *, extra_texts: Mapping[str, str] | None = None
 ) -> str:
-    """The image as base64 in the format of the option `samples_format`, its infotext inside.
+    """The image as base64 in the format of the option `samples_format`, with its infotext.
 
     Args:
-        image: what to send.
+        image: RGB.
         infotext: "" for none.
         settings: the options in force, by name.
         extra_texts: further texts by keyword, for PNG only.

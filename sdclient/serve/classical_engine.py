@@ -1,16 +1,16 @@
-"""The classical engine, image by image.
+"""The classical engine: it varies images one by one by classical image processing. Prompts have no influence.
 
-What changes, in this order; every draw is made at full size and scaled by the strength, so that with one
-seed a higher strength goes further along the same way:
+An image is changed in this order; every random draw is made at full size and scaled by the strength, so that with one
+seed a higher strength changes the image further in the same direction:
 
-shape    a smooth elastic displacement, and a small turn, zoom and shift
-texture  the image's own frequencies with their phases turned at random: the spectrum (grain, pitch, scale)
-         stays, the arrangement goes; fine detail first, coarse structure only at high strength, and at low
-         strength only where the image is busy already, so that flat areas stay flat
+shape    a smooth elastic displacement, and a small rotation, zoom and shift
+texture  the image's own frequencies with random phases: the spectrum (grain, pitch, scale) stays, the arrangement
+         changes; fine detail first, coarse structure only at high strength, and at low strength only where the image
+         is busy already, so that flat areas stay flat
 tone     gamma, gain and a shift of colour
 
-Smooth random fields of growing fineness are added up, each half as strong as the one before, and coloured by a
-random ramp. No word of a prompt has any influence.
+For txt2img the start is a texture: the sum of smooth random fields of growing fineness, each half as strong as the one
+before, coloured by a random ramp.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _Pixels: TypeAlias = npt.NDArray[np.float32]
 
 
 _LEAST_ZOOM = -0.25
-"""Zooming in is more likely than out, because what lies beyond the edge can only be guessed."""
+"""Zooming in is more likely than out, because the pixels beyond the edge are unknown."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class ClassicalEngine:
         self._reach = reach or Reach()
 
     def vary(self, source: Image.Image, *, strength: float, seed: tuple[int, ...]) -> Image.Image:
-        """A sibling of the source; at strength 0 the source itself, at 1 hardly related to it.
+        """A variation of the source; at strength 0 the source itself, at 1 hardly related to it.
 
         Args:
             source: RGB of any size.
@@ -130,9 +130,9 @@ def _smooth_field(rng: np.random.Generator, shape: tuple[int, int], knots: int) 
 
 
 def _sample(pixels: _Pixels, rows: _Pixels, columns: _Pixels) -> _Pixels:
-    """Pixels at fractional places, (H, W, C).
+    """Pixels at fractional coordinates, (H, W, C).
 
-    Outside, the edge goes on: a mirror would draw traces that are not there.
+    Outside the image the edge is repeated: mirroring would draw traces that do not exist.
     """
     planes = [
         ndimage.map_coordinates(pixels[..., channel], (rows, columns), order=1, mode="nearest")
@@ -142,7 +142,7 @@ def _sample(pixels: _Pixels, rows: _Pixels, columns: _Pixels) -> _Pixels:
 
 
 def _scramble(pixels: _Pixels, strength: float, rng: np.random.Generator) -> _Pixels:
-    """FairLock the phases of the image's frequencies, the fine ones first."""
+    """Turn the phases of the image's frequencies at random, the fine ones first."""
     height, width = pixels.shape[:2]
     spectrum = fft.rfft2(pixels, axes=(0, 1))
     turned = np.exp(1j * rng.uniform(-np.pi, np.pi, spectrum.shape[:2])).astype(np.complex64)
@@ -156,14 +156,14 @@ def _scramble(pixels: _Pixels, strength: float, rng: np.random.Generator) -> _Pi
 
 
 def _phase_weight(cycles: npt.NDArray[Any], strength: float) -> _Pixels:
-    """Share of random phase by cycles across the image: fine detail early, coarse structure late."""
+    """Share of random phase by cycles across the image: fine detail at low strength, coarse structure at high."""
     onset = 0.55 / (1 + cycles / 4)
     ramp = np.clip((strength - onset) / (1 - onset), 0, 1)
     return np.asarray(ramp**0.85, dtype=np.float32)
 
 
 def _busy_share(pixels: _Pixels, strength: float) -> _Pixels:
-    """How much of the scrambling shows, (H, W): at low strength only where the image is busy."""
+    """Weight of the scrambled image, (H, W): at low strength high only where the image is busy."""
     luma = pixels.mean(axis=2)
     sigma = max(1.0, min(luma.shape) / 48)
     mean = _local_mean(luma, sigma)
@@ -189,7 +189,7 @@ _GRAIN_LEVELS = 3.0
 
 
 def texture(size: tuple[int, int], seed: tuple[int, ...]) -> Image.Image:
-    """An RGB picture; size and seed fix it.
+    """An RGB texture, determined by size and seed.
 
     Args:
         size: (width, height) in px.
@@ -212,16 +212,16 @@ def _field(rng: np.random.Generator, size: tuple[int, int], knots: int) -> npt.N
 
 
 _DEPARTURE = 0.5
-"""How far the engine takes a texture, as img2img's strength; fixed, for txt2img has none."""
+"""Strength at which a texture is varied; fixed, because txt2img has none."""
 
 NO_MODEL = ModelCard(MODEL_NAME, hashlib.sha256(MODEL_NAME.encode("ascii")).hexdigest(), f"(no file) {NOTICE}")
-"""There is no model file; the hash of its name stands in."""
+"""There is no model file; the hash is that of the name."""
 
 
 class OneByOneEngine:
-    """Has the engine vary each picture; where there is none to start from, a texture out of the seed.
+    """Makes an `Engine` of a `SingleImageEngine`: varies each image, or a texture made from the seed.
 
-    Samplers, schedules and prompts are met and told, and change nothing.
+    Samplers, schedules and prompts are accepted and reported, and change nothing.
 
     Args:
         engine: makes the pixels.
@@ -235,19 +235,19 @@ class OneByOneEngine:
         self._engine = engine
         self.name = engine.name
 
-    def paint(
-        self, pictures: Sequence[ImageTask], recipe: GenerationRecipe, walk: StepMonitor
+    def generate(
+        self, tasks: Sequence[ImageTask], recipe: GenerationRecipe, monitor: StepMonitor
     ) -> Iterator[Image.Image]:
-        """Each picture as soon as it is made."""
-        walk.spend(recipe.steps)
-        for picture in pictures:
-            seed = picture.seed.numbers
-            if picture.start is None:
+        """Yield each image as soon as it is made."""
+        monitor.spend(recipe.steps)
+        for task in tasks:
+            seed = task.seed.numbers
+            if task.start is None:
                 yield self._engine.vary(texture(recipe.size, seed), strength=_DEPARTURE, seed=seed)
             else:
-                yield self._engine.vary(picture.start, strength=recipe.strength, seed=seed)
+                yield self._engine.vary(task.start, strength=recipe.strength, seed=seed)
 
-    def told(self, recipe: GenerationRecipe) -> Mapping[str, Any]:
+    def describe_recipe(self, recipe: GenerationRecipe) -> Mapping[str, Any]:
         """Nothing."""
         del recipe
         return {}

@@ -1,4 +1,4 @@
-"""Guided, tiled denoising and the samplers behind it."""
+"""Guided, tiled denoising, and the samplers of diffusers that drive it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from sdcore.optional_imports import import_diffusers
 from .engine import ALL_SAMPLERS
 
 _MOST_AT_ONCE = 64
-"""Tiles that go through the network together."""
+"""Most tiles that go through the network together."""
 _LEAST_OVERLAP = 0.25
-"""That neighbouring tiles share, of a tile's side."""
+"""Least overlap of neighbouring tiles, as a share of a tile's side."""
 
 
 @dataclass(frozen=True, eq=False)
 class KeptRegion:
-    """What of the pictures must stay."""
+    """The part of the images that must stay."""
 
     clean: torch.Tensor
-    """(N, C, h, w) the pictures as the network sees them."""
+    """(N, C, h, w) latents of the images."""
     change: torch.Tensor
     """(N, C, h, w) from 0 (stays) to 1 (may change)."""
 
@@ -37,10 +37,10 @@ class Denoiser:
     Args:
         network: class-conditional.
         schedule: its noise schedule, as saved.
-        tile: side of the square it was trained on, in places.
+        tile: side of the square it was trained on, in latent pixels.
         label: of the class to make.
-        against: of the class to lead away from, or of none.
-        guidance: 1 makes what the class asks for; above it, what the class asks for more than `against` does.
+        negative: label of the class to guide away from, or the label of no class.
+        guidance: scale of classifier-free guidance; 1 is no guidance.
         keep: what must stay, or None.
     """
 
@@ -51,22 +51,22 @@ class Denoiser:
         *,
         tile: int,
         label: int,
-        against: int,
+        negative: int,
         guidance: float,
         keep: KeptRegion | None = None,
     ) -> None:
         self._network, self._tile = network, tile
-        self._label, self._against, self._guidance, self._keep = label, against, guidance, keep
+        self._label, self._negative, self._guidance, self._keep = label, negative, guidance, keep
         self._log_sigmas = _log_sigmas(schedule)
         self.clean: torch.Tensor | None = None
-        """The clean pictures as the last prediction has them, (N, C, h, w)."""
+        """The clean images that the last prediction implies, (N, C, h, w)."""
 
     def velocity(self, noisy: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
         """The velocity v = alpha noise - sigma clean, with alpha^2 + sigma^2 = 1.
 
         Args:
             noisy: (N, C, h, w), alpha clean + sigma noise.
-            time: the timestep, a fraction where noise levels lie between two.
+            time: the timestep; fractional for a noise level between two timesteps.
         """
         found = self._guided(noisy, time)
         alpha, sigma = self._levels(time)
@@ -78,18 +78,18 @@ class Denoiser:
         return found
 
     def _guided(self, noisy: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
-        """Classifier-free guidance (Ho and Salimans 2022), both classes in one call: small batches cost more each."""
+        """Classifier-free guidance (Ho and Salimans 2022); both classes in one call, which is faster."""
         wanted = torch.full((len(noisy),), self._label, dtype=torch.long, device=noisy.device)
-        if self._guidance == 1 or self._label == self._against:
+        if self._guidance == 1 or self._label == self._negative:
             return self._tiled(noisy, time, wanted)
-        labels = torch.cat([wanted, torch.full_like(wanted, self._against)])
+        labels = torch.cat([wanted, torch.full_like(wanted, self._negative)])
         asked, unasked = self._tiled(torch.cat([noisy, noisy]), time, labels).chunk(2)
         return unasked + self._guidance * (asked - unasked)
 
     def _tiled(self, noisy: torch.Tensor, time: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The network's answer; where the pictures are larger than a tile, the blended answers of overlapping ones.
+        """The network's prediction; for images larger than a tile, the blended predictions of overlapping tiles.
 
-        (MultiDiffusion, Bar-Tal et al. 2023.)
+        After MultiDiffusion (Bar-Tal et al. 2023).
         """
         tile = self._tile
         count, _, height, width = noisy.shape
@@ -99,20 +99,20 @@ class Denoiser:
             for left in tile_starts(width, tile, _LEAST_OVERLAP)
         ]
         if len(places) == 1:
-            return self._ask(noisy, time, labels)
+            return self._predict(noisy, time, labels)
         weight = _tile_weight(tile).to(noisy.device)
         total, weights = torch.zeros_like(noisy), torch.zeros(height, width, device=noisy.device)
         at_once = max(1, _MOST_AT_ONCE // count)
         for start in range(0, len(places), at_once):
             group = places[start : start + at_once]
             tiles = torch.cat([noisy[:, :, top : top + tile, left : left + tile] for top, left in group])
-            answers = self._ask(tiles, time, labels.repeat(len(group)))
+            answers = self._predict(tiles, time, labels.repeat(len(group)))
             for (top, left), answer in zip(group, torch.split(answers, count), strict=True):
                 total[:, :, top : top + tile, left : left + tile] += weight * answer
                 weights[top : top + tile, left : left + tile] += weight
         return total / weights
 
-    def _ask(self, noisy: torch.Tensor, time: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def _predict(self, noisy: torch.Tensor, time: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         parts = zip(torch.split(noisy, _MOST_AT_ONCE), torch.split(labels, _MOST_AT_ONCE), strict=True)
         answers = [self._network(part, time, class_labels=of_part).sample.float() for part, of_part in parts]
         return torch.cat(answers)
@@ -136,9 +136,9 @@ def _log_sigmas(schedule: Mapping[str, Any]) -> torch.Tensor:
 
 
 def _tile_weight(tile: int) -> torch.Tensor:
-    """How much a tile counts at each of its places, (tile, tile): most in the middle, little but never 0 at the rim.
+    """Weight of a tile at each of its pixels, (tile, tile): highest in the middle, low but never 0 at the rim.
 
-    A raised cosine each way; with tiles' sums divided by the sums of weights, seams fade out.
+    A raised cosine in each direction; dividing the weighted sums by the sums of weights fades the seams out.
     """
     along = torch.sin(math.pi * (torch.arange(tile, dtype=torch.float32) + 0.5) / tile) ** 2
     return along[:, None] * along[None, :]
@@ -150,14 +150,14 @@ class _Solver:
     """Name of the class in diffusers."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     calls_a_step: int = 1
-    """How often the network is asked in a step; once in the last one."""
+    """Calls of the network in a step; the last step has one."""
     draws_noise: bool = False
-    """Whether its `step` takes the generators its noise is drawn from."""
+    """Whether its `step` takes the generators that its noise is drawn from."""
     takes_seeds: bool = False
-    """Whether its noise comes from Brownian paths that are made from seeds."""
+    """Whether its noise comes from Brownian paths that are built from seeds."""
 
     def make(self, saved: Mapping[str, Any], settings: Mapping[str, Any], steps: int, device: Any) -> Any:
-        """The scheduler, set to so many steps."""
+        """The scheduler, set to this number of steps."""
         scheduler = getattr(import_diffusers(), self.scheduler).from_config(dict(saved), **settings)
         scheduler.set_timesteps(steps, device=device)
         return scheduler
@@ -179,26 +179,26 @@ _SCHEDULES = {
     "Karras": {"use_karras_sigmas": True},
     "Exponential": {"use_exponential_sigmas": True},
 }
-_EVEN_ALONE = "EulerAncestralDiscreteScheduler"
-"""Knows no other spacing than the even one, so it is lent the noise levels of plain Euler."""
+_EVEN_SPACING_ONLY = "EulerAncestralDiscreteScheduler"
+"""Supports even spacing alone, so it gets the noise levels of plain Euler."""
 
-CATALOGUE = ALL_SAMPLERS.of(_SOLVERS, ("automatic", "uniform", "karras", "exponential"))
-"""What the diffusion engine has. (In diffusers the Beta schedule spreads noise levels, in a WebUI timesteps.)"""
+CATALOGUE = ALL_SAMPLERS.subset(_SOLVERS, ("automatic", "uniform", "karras", "exponential"))
+"""What the diffusion engine supports. Not "Beta": diffusers spreads noise levels with it, a WebUI timesteps."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sampling:
-    """A sampler set to run the last steps of a noise schedule."""
+    """A sampler that is set to run the last steps of a noise schedule."""
 
     scheduler: Any
-    """Of diffusers; its sample is noised by `add_noise`, its model input scaled by `scale_model_input`."""
+    """Of diffusers; `add_noise` noises a sample, `scale_model_input` scales the network's input."""
     first: int
     """Index of its first timestep."""
     calls_a_step: int
     draws_noise: bool
 
     def steps_done(self, calls: int) -> int:
-        """Steps that are done, or under way, after so many calls of the network."""
+        """Steps that are done, or under way, after this number of calls of the network."""
         return (calls + self.calls_a_step - 1) // self.calls_a_step
 
 
@@ -220,14 +220,14 @@ def make_sampling(
         schedule: a label in the catalogue, or None for even timesteps.
         steps: how many run.
         schedule_steps: how many the whole schedule has.
-        seeds: one a picture, for samplers whose noise comes from Brownian paths.
-        like: (N, C, h, w) of the pictures' shape, where they are.
+        seeds: one for each image, for samplers whose noise comes from Brownian paths.
+        like: (N, C, h, w) tensor of the images' shape, on their device.
     """
     solver = _SOLVERS[sampler]
     # With one step alone, "linspace" would begin at the end of the schedule, where there is hardly any noise.
     spacing = "trailing" if schedule_steps == 1 else "linspace"
     spaced = {"timestep_spacing": spacing, **_SCHEDULES.get(schedule, {}), **solver.settings}
-    if solver.scheduler == _EVEN_ALONE:
+    if solver.scheduler == _EVEN_SPACING_ONLY:
         even = _EULER.make(saved, spaced, schedule_steps, like.device)
         scheduler = solver.make(saved, {"timestep_spacing": spacing}, schedule_steps, like.device)
         scheduler.sigmas, scheduler.timesteps = even.sigmas, even.timesteps
@@ -242,9 +242,9 @@ def make_sampling(
 
 
 def _brownian_noise(sigmas: torch.Tensor, seeds: list[int], like: torch.Tensor) -> Any:
-    """Noise from one Brownian path a picture, as the scheduler would make it, its ends a little further out.
+    """Noise from one Brownian path for each image, as the scheduler would make it, on a slightly wider interval.
 
-    Asked for its very ends, torchsde warns about the last digit of one.
+    At the exact ends of the interval, torchsde warns about rounding in the last digit.
     """
     import_diffusers()
     from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampler

@@ -1,13 +1,13 @@
 """A saved diffusion model as an engine; the class a prompt means.
 
-A model of the user's own classes knows no other words, so a prompt is searched for one of their names:
+A model of the user's own classes understands no other words, so a prompt is searched for a class name:
 
-1. A piece between commas that is a class's name as a whole wins; the first such piece.
-2. Otherwise a name that stands in the prompt as words wins; of several the longest, of equally long ones the first.
-3. Otherwise there is no class, and pictures of any are made.
+1. The first piece between commas that equals a class name wins.
+2. Otherwise a class name that occurs in the prompt as whole words wins; of several the longest, then the first.
+3. Otherwise there is no class, and images of any class are made.
 
-Upper and lower case, and space, hyphen and underscore, are alike. Weights like "(open:1.2)" and tags like
-"<lora:name:1>" are taken off first.
+Upper and lower case are equal, and so are space, hyphen and underscore. Weights like "(open:1.2)" and tags like
+"<lora:name:1>" are removed first.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from ..manifest.database import NOT_STABLE_DIFFUSION
 from .denoiser import CATALOGUE, Denoiser, KeptRegion, Sampling, make_sampling
 from .engine import GenerationRecipe, ImageSeed, ImageTask, ModelCard, StepMonitor
 
-_AWKWARD = re.compile(r"[\s\[\](),:]+")
-"""What has a meaning of its own in model titles and infotexts."""
+_RESERVED = re.compile(r"[\s\[\](),:]+")
+"""Characters that have a meaning in model titles and infotexts."""
 _NO_CLASS = "none"
 _FINGERPRINT_DIGITS = 10
 _NOISE_SEED_LIMIT = 2**63
 _SECOND_PASS = 0x9E3779B9
-"""Added to the seed of a second pass; torch's generator on the CPU heeds the lowest 32 bits alone."""
+"""Added to the seed of a second pass; torch's generator on the CPU uses the lowest 32 bits alone."""
 
 
 def load_engine(folder: Path, *, device: str = "auto", threads: int | None = None) -> DiffusionEngine:
@@ -53,7 +53,7 @@ def load_engine(folder: Path, *, device: str = "auto", threads: int | None = Non
         SettingsError: there is no such device.
         MissingExtra: diffusers is not installed.
     """
-    # The sampler DPM++ SDE needs torchsde; a missing part is told now, not by the first request.
+    # The sampler DPM++ SDE needs torchsde; a missing package shows at the start, not at the first request.
     import_diffusers("'sdclient serve --engine diffusion'", also=("torchsde",))
     model = load_model(folder)
     if device == "cuda" and not torch.cuda.is_available():
@@ -66,9 +66,9 @@ def load_engine(folder: Path, *, device: str = "auto", threads: int | None = Non
 
 
 class DiffusionEngine:
-    """Noises a picture as far as the denoising strength says, then cleans it as a picture of the prompt's class.
+    """Adds noise to an image by the denoising strength, then denoises it as an image of the prompt's class.
 
-    (SDEdit, Meng et al. 2021.) Without a picture it starts from noise alone.
+    After SDEdit (Meng et al. 2021). Without an image it starts from pure noise.
 
     Args:
         model: as `load_model` gives it.
@@ -80,12 +80,12 @@ class DiffusionEngine:
 
     def __init__(self, model: DiffusionModel, *, device: torch.device, threads: int | None = None) -> None:
         self._saved, self._device, self._threads = model, device, threads
-        # The order in memory in which convolutions are faster, on a CPU by 15 to 30 % for batches of 1 to 8.
+        # Convolutions are faster with channels last: on a CPU by 15 to 30 % for batches of 1 to 8.
         self._network = model.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.size_px = model.size_px
-        shown = _AWKWARD.sub("-", model.folder.resolve().name)
+        shown = _RESERVED.sub("-", model.folder.resolve().name)
         self.name = f"diffusion model {shown!r} of own pictures, not Stable Diffusion"
-        # A client guesses the native size, and tells this server from a WebUI, by the name.
+        # By this name a client guesses the native size and distinguishes this server from a WebUI.
         name = f"{shown}-{model.size_px}px-{NOT_STABLE_DIFFUSION}"
         self.model = ModelCard(name, model.sha256, str(model.folder / UNET_WEIGHTS))
         colour = "grey" if model.channels == 1 else "colour"
@@ -95,45 +95,42 @@ class DiffusionEngine:
             "nothing else."
         )
 
-    def told(self, recipe: GenerationRecipe) -> Mapping[str, Any]:
-        """The classes that the prompts were taken for, and which pictures the model learned from."""
-        label, against = self._labels(recipe)
-        told: dict[str, Any] = {"Class": self._named(label)}
-        if against != self._saved.no_class:
-            told["Negative class"] = self._named(against)
+    def describe_recipe(self, recipe: GenerationRecipe) -> Mapping[str, Any]:
+        """The classes read from the prompts, and a fingerprint of the images that the model was trained on."""
+        label, negative = self._labels(recipe)
+        parameters: dict[str, Any] = {"Class": self._class_name(label)}
+        if negative != self._saved.no_class:
+            parameters["Negative class"] = self._class_name(negative)
         if self._saved.fingerprint:
-            told["Trained on"] = self._saved.fingerprint[:_FINGERPRINT_DIGITS]
-        return told
+            parameters["Trained on"] = self._saved.fingerprint[:_FINGERPRINT_DIGITS]
+        return parameters
 
-    def paint(
-        self, pictures: Sequence[ImageTask], recipe: GenerationRecipe, walk: StepMonitor
+    def generate(
+        self, tasks: Sequence[ImageTask], recipe: GenerationRecipe, monitor: StepMonitor
     ) -> Iterator[Image.Image]:
-        """The pictures of a batch; told to stop, as they are at the step it has reached.
+        """The images of a batch; when the monitor stops it, as they are at the step reached.
 
         Raises:
-            RuntimeError: out of memory, or the model computed not-a-number; in the words a WebUI fails with.
+            RuntimeError: out of memory, or the model computed NaN; with the message of a WebUI.
         """
         size = self._working_size(recipe.size)
         with self._running():
-            made = self._sample(pictures, recipe, size, walk)
-            if not bool(torch.isfinite(made).all()):
+            latents = self._sample(tasks, recipe, size, monitor)
+            if not bool(torch.isfinite(latents).all()):
                 raise RuntimeError("A tensor with all NaNs was produced in Unet.")
-            images = [self._saved.codec.decode_image(one) for one in made]
+            images = [self._saved.codec.decode_image(one) for one in latents]
         for image in images:
             yield image if image.size == recipe.size else image.resize(recipe.size, Image.Resampling.LANCZOS)
 
     def _sample(
-        self, pictures: Sequence[ImageTask], recipe: GenerationRecipe, size: tuple[int, int], walk: StepMonitor
+        self, tasks: Sequence[ImageTask], recipe: GenerationRecipe, size: tuple[int, int], monitor: StepMonitor
     ) -> torch.Tensor:
-        """Clean pictures as the network sees them, (N, C, h, w)."""
+        """Latents of the denoised images, (N, C, h, w)."""
         places = (size[1] // self._saved.codec.packing, size[0] // self._saved.codec.packing)
         shape = (len(self._saved.codec.mean) * self._saved.codec.packing**2, *places)
-        generators = [torch.Generator().manual_seed(_noise_seed(picture.seed)) for picture in pictures]
+        generators = [torch.Generator().manual_seed(_noise_seed(task.seed)) for task in tasks]
         noise = torch.stack(
-            [
-                _first_noise(picture.seed, generator, shape)
-                for picture, generator in zip(pictures, generators, strict=True)
-            ]
+            [_first_noise(task.seed, generator, shape) for task, generator in zip(tasks, generators, strict=True)]
         ).to(self._device)
         sampling = make_sampling(
             self._saved.schedule,
@@ -141,36 +138,36 @@ class DiffusionEngine:
             schedule=recipe.schedule,
             steps=recipe.steps,
             schedule_steps=recipe.schedule_steps,
-            seeds=[_noise_seed(picture.seed) for picture in pictures],
+            seeds=[_noise_seed(task.seed) for task in tasks],
             like=noise,
         )
-        starts = [picture.start for picture in pictures]
+        starts = [task.start for task in tasks]
         if starts[0] is None:
             noisy, keep = noise * sampling.scheduler.init_noise_sigma, None
         else:
             clean = torch.stack([self._encode(start, size) for start in starts if start is not None]).to(self._device)
-            keep = self._keep(pictures, clean, size)
+            keep = self._kept_region(tasks, clean, size)
             scheduler, begin = sampling.scheduler, sampling.scheduler.timesteps[sampling.first : sampling.first + 1]
             noisy = scheduler.add_noise(clean, noise, begin)
-        label, against = self._labels(recipe)
+        label, negative = self._labels(recipe)
         denoiser = Denoiser(
             self._network,
             self._saved.schedule,
             tile=self._saved.size_px // self._saved.codec.packing,
             label=label,
-            against=against,
+            negative=negative,
             guidance=recipe.cfg_scale,
             keep=keep,
         )
-        return self._walk_down(denoiser, sampling, noisy, generators, walk)
+        return self._denoise(denoiser, sampling, noisy, generators, monitor)
 
-    def _walk_down(
+    def _denoise(
         self,
         denoiser: Denoiser,
         sampling: Sampling,
         noisy: torch.Tensor,
         generators: list[torch.Generator],
-        walk: StepMonitor,
+        monitor: StepMonitor,
     ) -> torch.Tensor:
         scheduler = sampling.scheduler
         noise = {"generator": generators} if sampling.draws_noise else {}
@@ -178,19 +175,21 @@ class DiffusionEngine:
             seen = scheduler.scale_model_input(noisy, time).to(torch.float32)
             velocity = denoiser.velocity(seen.contiguous(memory_format=torch.channels_last), time)
             noisy = scheduler.step(velocity, time, noisy, **noise).prev_sample
-            walk.step(sampling.steps_done(calls))
-            if walk.is_stopped and denoiser.clean is not None:
+            monitor.step(sampling.steps_done(calls))
+            if monitor.is_stopped and denoiser.clean is not None:
                 return denoiser.clean
         return noisy
 
-    def _keep(self, pictures: Sequence[ImageTask], clean: torch.Tensor, size: tuple[int, int]) -> KeptRegion | None:
-        """What the pictures' masks say must stay; None without masks."""
-        if all(picture.where is None for picture in pictures):
+    def _kept_region(self, tasks: Sequence[ImageTask], clean: torch.Tensor, size: tuple[int, int]) -> KeptRegion | None:
+        """The region that the tasks' masks keep; None without masks."""
+        if all(task.change_mask is None for task in tasks):
             return None
         everywhere = Image.new("L", size, 255)
         shares = [
-            self._saved.codec.encode_mask(_resized(picture.where, size) if picture.where is not None else everywhere)
-            for picture in pictures
+            self._saved.codec.encode_mask(
+                _resized(task.change_mask, size) if task.change_mask is not None else everywhere
+            )
+            for task in tasks
         ]
         return KeptRegion(clean, torch.stack(shares).to(self._device))
 
@@ -198,7 +197,7 @@ class DiffusionEngine:
         return self._saved.codec.encode_image(_resized(image, size))
 
     def _labels(self, recipe: GenerationRecipe) -> tuple[int, int]:
-        """Labels of the class to make and of the one to lead away from."""
+        """Labels of the class to make and of the class to guide away from."""
         saved = self._saved
         wanted = class_in_prompt(recipe.prompt, saved.classes)
         unwanted = class_in_prompt(recipe.negative_prompt, saved.classes)
@@ -207,11 +206,11 @@ class DiffusionEngine:
             saved.no_class if unwanted is None else unwanted,
         )
 
-    def _named(self, label: int) -> str:
+    def _class_name(self, label: int) -> str:
         return _NO_CLASS if label == self._saved.no_class else self._saved.classes[label]
 
     def _working_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(width, height) to sample at: the size asked, enlarged until a tile fits, in whole places."""
+        """(width, height) to sample at: the requested size, enlarged until a tile fits, in whole latent pixels."""
         packing, factor = self._saved.codec.packing, max(1.0, self._saved.size_px / min(size))
         width, height = (max(self._saved.size_px, math.ceil(side * factor / packing) * packing) for side in size)
         return width, height
@@ -225,7 +224,7 @@ class DiffusionEngine:
             with torch.inference_mode():
                 yield
         except torch.cuda.OutOfMemoryError:
-            torch.cuda.empty_cache()  # what the failed batch held, or the next one would fail too
+            torch.cuda.empty_cache()  # frees what the failed batch held, or the next one would fail too
             raise
         finally:
             torch.set_num_threads(before)
@@ -236,7 +235,7 @@ def _noise_seed(seed: ImageSeed) -> int:
 
 
 def _first_noise(seed: ImageSeed, generator: torch.Generator, shape: tuple[int, ...]) -> torch.Tensor:
-    """Noise of the seed, turned towards that of the subseed by the variation, as in a WebUI."""
+    """Noise of the seed, interpolated towards that of the subseed by the variation strength, as in a WebUI."""
     noise = torch.randn(shape, generator=generator)
     if not seed.variation:
         return noise
@@ -245,7 +244,7 @@ def _first_noise(seed: ImageSeed, generator: torch.Generator, shape: tuple[int, 
 
 
 def _slerp(one: torch.Tensor, other: torch.Tensor, share: float) -> torch.Tensor:
-    """Spherical interpolation (Shoemake 1985), which keeps the length that noise has."""
+    """Spherical interpolation (Shoemake 1985), which keeps the norm of the noise."""
     cosine = torch.nn.functional.cosine_similarity(one.flatten(), other.flatten(), dim=0).clamp(-1, 1)
     angle = torch.arccos(cosine)
     if float(torch.sin(angle)) < 1e-6:
@@ -265,7 +264,7 @@ _ENDS = re.compile(r"[,，、;；\n]|\bBREAK\b")
 
 
 def class_in_prompt(prompt: str, classes: Sequence[str]) -> int | None:
-    """Index of the class that a prompt names, or None.
+    """Index of the class that a prompt names, or None; see the module docstring.
 
     Args:
         prompt: as the client sent it.
@@ -290,7 +289,7 @@ def _plain(text: str) -> str:
 
 
 def _as_words(name: str) -> str:
-    """A pattern for the name, not inside another word; Chinese is written without gaps, so there it may be."""
+    """A pattern that finds the name as a whole word; Chinese has no spaces, so there it may touch other characters."""
     before = r"(?<![a-z0-9])" if re.match(r"[a-z0-9]", name) else ""
     after = r"(?![a-z0-9])" if re.search(r"[a-z0-9]$", name) else ""
     return f"{before}{re.escape(name)}{after}"

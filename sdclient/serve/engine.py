@@ -1,11 +1,11 @@
-"""What makes pixels, behind one interface; samplers it lists; names of the server.
+"""The interface of the engines that make pixels, and the table of samplers and schedules.
 
-`engines.SingleImageEngine` is the small way to make pixels, one picture out of another; `engines.one_by_one` puts such
-an engine behind the interface here. An engine that samples step by step implements `Engine` itself.
+`Engine` makes a batch of images step by step. `SingleImageEngine` is the simpler interface, one image out of another;
+`classical_engine.OneByOneEngine` turns it into an `Engine`.
 
-The table and the rules are those of AUTOMATIC1111 1.10.1. For the classical engine they change no pixel; they are
-there so that a client meets the names and the silent substitutions it will meet later. The diffusion engine has some
-of them.
+The table and the rules of substitution are those of AUTOMATIC1111 1.10.1. They change no pixel of the classical
+engine; they are there so that a client meets the same names and silent substitutions as at a genuine WebUI. The
+diffusion engine supports some of the samplers.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ModelCard:
     name: str
     sha256: str
     filename: str
-    """Where it lies; words where there is no file."""
+    """Path of the model file; a remark where there is none."""
 
     @property
     def hash(self) -> str:
@@ -41,51 +41,51 @@ class ModelCard:
 
     @property
     def title(self) -> str:
-        """As the option `sd_model_checkpoint` names it."""
+        """The name that the option `sd_model_checkpoint` carries."""
         return f"{self.name} [{self.hash}]"
 
     def is_named(self, name: object) -> bool:
-        """Whether this is its title, name or short hash."""
+        """Whether `name` is the title, the name or the short hash."""
         return name in (self.title, self.name, self.hash)
 
 
 @dataclass(frozen=True)
 class ImageSeed:
-    """What fixes the chance of one picture."""
+    """The numbers that determine the random draws of one image."""
 
     seed: int
     subseed: int = 0
     variation: float = 0.0
-    """0 is the seed's picture alone, 1 the subseed's."""
+    """Variation strength: 0 gives the seed's image, 1 the subseed's."""
     is_second_pass: bool = False
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """Non-negative integers that fix a random generator."""
+        """Non-negative integers to seed a random generator with."""
         varied = (self.subseed, round(abs(self.variation) * _VARIATION_UNIT)) if self.variation else ()
         return (self.seed, *varied, *((1,) if self.is_second_pass else ()))
 
 
 @dataclass(frozen=True)
 class ImageTask:
-    """One picture to make."""
+    """One image to make."""
 
     start: Image.Image | None
-    """RGB of the recipe's size; None to make it out of nothing."""
+    """RGB of the recipe's size; None for txt2img."""
     seed: ImageSeed
-    where: Image.Image | None = None
-    """L of the same size: how much may change at each place, 255 all; None is everywhere. What it must not change
-    is put back by the caller, to the pixel."""
+    change_mask: Image.Image | None = None
+    """L of the same size: how much may change at each pixel, 255 all; None changes everything. The caller puts back
+    the pixels that must not change."""
 
 
 @dataclass(frozen=True)
 class GenerationRecipe:
-    """How the pictures of a batch are made."""
+    """How the images of a batch are made."""
 
     size: tuple[int, int]
     """(width, height) in px."""
     strength: float
-    """How far a picture may leave its start, 0 to 1."""
+    """Denoising strength, 0 to 1."""
     steps: int
     """Sampling steps that run."""
     schedule_steps: int
@@ -99,19 +99,19 @@ class GenerationRecipe:
 
 
 class StepMonitor(Protocol):
-    """How a batch is followed from outside, and stopped."""
+    """Shows the steps of a batch, and says when to stop it."""
 
     @property
     def is_stopped(self) -> bool:
-        """Whether to end at the step reached, with the pictures as they are."""
+        """Whether to end at the step reached, with the images as they are."""
         ...
 
     def step(self, done: int) -> None:
-        """Say that so many steps are done."""
+        """Record how many steps are done."""
         ...
 
     def spend(self, steps: int) -> None:
-        """Let the time of so many steps pass, for an engine that takes none."""
+        """Let the time of these steps pass, for an engine that needs none."""
         ...
 
 
@@ -138,11 +138,11 @@ SCHEDULERS = (
 
 _AUTOMATIC = SCHEDULERS[0]
 _WITHOUT_SCHEDULES = frozenset({"DDIM", "DDIM CFG++", "PLMS", "UniPC"})
-"""These walk timesteps; a noise schedule has no meaning for them."""
+"""These sample by timesteps; a noise schedule has no meaning for them."""
 
 
-class Choice(NamedTuple):
-    """The sampler and the schedule a job runs with."""
+class SamplerChoice(NamedTuple):
+    """The sampler and the schedule that a job runs with."""
 
     sampler: str
     schedule: str | None
@@ -150,25 +150,25 @@ class Choice(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class SamplerCatalogue:
     """The samplers and schedules an engine has, in the order they are listed."""
 
     samplers: tuple[Sampler, ...]
     schedulers: tuple[Scheduler, ...]
 
-    def of(self, samplers: Collection[str], schedulers: Collection[str]) -> Catalogue:
-        """Those of these names."""
-        return Catalogue(
+    def subset(self, samplers: Collection[str], schedulers: Collection[str]) -> SamplerCatalogue:
+        """The samplers and schedules of these names."""
+        return SamplerCatalogue(
             tuple(known for known in self.samplers if known.name in samplers),
             tuple(known for known in self.schedulers if known.name in schedulers),
         )
 
-    def choose(self, asked_sampler: str | None, asked_schedule: str | None) -> Choice:
+    def choose(self, asked_sampler: str | None, asked_schedule: str | None) -> SamplerChoice:
         """Settle on a sampler and a schedule, silently, as a WebUI does.
 
-        A name it does not know becomes the first sampler of the list; aliases and other spellings are not
-        known. The former joint names ("DPM++ SDE Karras") are split; a schedule asked for by itself wins over
-        the one in a joint name. An unknown schedule becomes automatic, which is the sampler's own.
+        An unknown name becomes the first sampler of the list; aliases and other spellings count as unknown. The
+        former joint names ("DPM++ SDE Karras") are split; a schedule that is requested by itself wins over the one in
+        a joint name. An unknown schedule becomes automatic, which is the sampler's own.
         """
         name = asked_sampler or self.samplers[0].name
         schedule: Scheduler | None = None
@@ -183,8 +183,8 @@ class Catalogue:
         if schedule is None or schedule is _AUTOMATIC:
             schedule = self.find_schedule(sampler.options.get("scheduler", ""))
         if schedule is None or sampler.name in _WITHOUT_SCHEDULES:
-            return Choice(sampler.name, None)
-        return Choice(sampler.name, schedule.label)
+            return SamplerChoice(sampler.name, None)
+        return SamplerChoice(sampler.name, schedule.label)
 
     def find_schedule(self, name: str) -> Scheduler | None:
         """The scheduler of this internal name or label, or None."""
@@ -199,24 +199,24 @@ def _names(scheduler: Scheduler) -> Iterator[str]:
 
 @runtime_checkable
 class Engine(Protocol):
-    """Makes batches of pictures. Called by one job at a time."""
+    """Makes batches of images. Called by one job at a time."""
 
     name: str
-    """What it is, in the words that every reply and every infotext carries."""
+    """What it is; every reply and every infotext carries this text."""
     notice: str
     """One sentence for people."""
     model: ModelCard
-    catalogue: Catalogue
-    """Samplers and schedules it has."""
+    catalogue: SamplerCatalogue
+    """Samplers and schedules that it supports."""
 
-    def paint(
-        self, pictures: Sequence[ImageTask], recipe: GenerationRecipe, walk: StepMonitor
+    def generate(
+        self, tasks: Sequence[ImageTask], recipe: GenerationRecipe, monitor: StepMonitor
     ) -> Iterable[Image.Image]:
-        """The pictures, RGB of the recipe's size, in order."""
+        """The images, RGB of the recipe's size, in order."""
         ...
 
-    def told(self, recipe: GenerationRecipe) -> Mapping[str, Any]:
-        """What else a reply should say about how this recipe was understood."""
+    def describe_recipe(self, recipe: GenerationRecipe) -> Mapping[str, Any]:
+        """Further entries of the reply: how the engine understood this recipe."""
         ...
 
 
@@ -224,15 +224,15 @@ class SingleImageEngine(Protocol):
     """Makes one image out of another. Called by one job at a time."""
 
     name: str
-    """What it is, in the words that every reply and every infotext carries."""
+    """What it is; every reply and every infotext carries this text."""
 
     def vary(self, source: Image.Image, *, strength: float, seed: tuple[int, ...]) -> Image.Image:
         """An RGB image of the source's size.
 
         Args:
             source: RGB.
-            strength: how far the result may leave the source, 0 (not at all) to 1.
-            seed: non-negative integers; source, strength and seed together fix the result.
+            strength: how far the result may depart from the source, 0 (not at all) to 1.
+            seed: non-negative integers; source, strength and seed together determine the result.
         """
         ...
 
@@ -274,12 +274,12 @@ SAMPLERS = (
 )
 
 
-ALL_SAMPLERS = Catalogue(SAMPLERS, SCHEDULERS)
+ALL_SAMPLERS = SamplerCatalogue(SAMPLERS, SCHEDULERS)
 """All that AUTOMATIC1111 1.10.1 lists."""
 
 
 MODEL_NAME = f"classical-engine-{NOT_STABLE_DIFFUSION}"
-"""The one "checkpoint" the server lists with its classical engine."""
+"""The one "checkpoint" that the server lists with its classical engine."""
 
 NOTICE = (
     "This is NOT Stable Diffusion: images are the source (for txt2img a texture out of the seed), varied by "
@@ -288,4 +288,4 @@ NOTICE = (
 """One sentence for people."""
 
 VERSION = f"sdclient-{__version__}"
-"""Stands where a WebUI gives its own version."""
+"""The version that replies and infotexts report."""

@@ -1,4 +1,4 @@
-"""Enlarging and interrogate."""
+"""The calls that enlarge images, their upscalers, and `interrogate`, which has no model here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LABEL = "extras"
 
 
 class Extras:
-    """Enlarges pictures, one request at a time, in the queue of all jobs."""
+    """Enlarges images; its requests queue with all other jobs."""
 
     def __init__(self, settings: ServerOptions, board: JobBoard) -> None:
         self._settings = settings
@@ -29,73 +29,73 @@ class Extras:
         """Reply of `/sdapi/v1/extra-single-image`."""
         source = decode_request_image(body.image)
         with self._board.turn(count=1, label=_LABEL):
-            picture, html = self._process(source, body)
-        return {"html_info": html, "image": picture}
+            image, html = self._process(source, body)
+        return {"html_info": html, "image": image}
 
     def batch(self, body: Any) -> dict[str, Any]:
-        """Reply of `/sdapi/v1/extra-batch-images`; its words are those of the last picture."""
+        """Reply of `/sdapi/v1/extra-batch-images`; its parameters are those of the last image."""
         sources = [decode_request_image(entry.data) for entry in body.imageList]
-        html, pictures = "", []
+        html, images = "", []
         with self._board.turn(count=max(len(sources), 1), label=_LABEL):
             for source in sources:
-                picture, html = self._process(source, body)
-                pictures.append(picture)
-        return {"html_info": html, "images": pictures}
+                image, html = self._process(source, body)
+                images.append(image)
+        return {"html_info": html, "images": images}
 
     def _process(self, source: Image.Image, body: Any) -> tuple[str, str]:
         for restorer in ("gfpgan", "codeformer"):
             if getattr(body, f"{restorer}_visibility") > 0:
                 raise RuntimeError(f"no face restorer here: {restorer}_visibility must be 0")
         image = to_rgb(source, str(self._settings["img2img_background_color"]))
-        image, words = _upscaled(image, body)
-        told = ", ".join(f"{name}: {value}" for name, value in words.items())
+        image, parameters = _upscaled(image, body)
+        text = ", ".join(f"{name}: {value}" for name, value in parameters.items())
         encoded = encode_image(
-            image, read_infotext(source), self._settings.snapshot(), extra_texts={_POSTPROCESSING: told}
+            image, read_infotext(source), self._settings.snapshot(), extra_texts={_POSTPROCESSING: text}
         )
-        return encoded, f"<p>{told}</p>"
+        return encoded, f"<p>{text}</p>"
 
 
 def _upscaled(image: Image.Image, body: Any) -> tuple[Image.Image, dict[str, Any]]:
-    """The picture, and what was done to it."""
+    """The enlarged image, and the parameters that describe the enlargement."""
     first, second = find_upscaler(body.upscaler_1), find_upscaler(body.upscaler_2)
-    words: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
     if first is None:
-        return image, words
-    enlarged = _enlarged(image, first, body, words)
-    words["Postprocess upscaler"] = body.upscaler_1
+        return image, parameters
+    enlarged = _enlarged(image, first, body, parameters)
+    parameters["Postprocess upscaler"] = body.upscaler_1
     share = body.extras_upscaler_2_visibility
     if second is not None and share > 0:
-        enlarged = Image.blend(enlarged, _enlarged(image, second, body, words), share)
-        words["Postprocess upscaler 2"] = body.upscaler_2
-    return enlarged, words
+        enlarged = Image.blend(enlarged, _enlarged(image, second, body, parameters), share)
+        parameters["Postprocess upscaler 2"] = body.upscaler_2
+    return enlarged, parameters
 
 
-def _enlarged(image: Image.Image, resampling: Image.Resampling, body: Any, words: dict[str, Any]) -> Image.Image:
+def _enlarged(image: Image.Image, resampling: Image.Resampling, body: Any, parameters: dict[str, Any]) -> Image.Image:
     width, height = body.upscaling_resize_w, body.upscaling_resize_h
     to_size = body.resize_mode == _TO_SIZE
     factor = max(width / image.width, height / image.height) if to_size else body.upscaling_resize
     if to_size:
-        words["Postprocess upscale to"] = f"{width}x{height}"
+        parameters["Postprocess upscale to"] = f"{width}x{height}"
         check_memory(1, width, height)
     else:
-        words["Postprocess upscale by"] = factor
+        parameters["Postprocess upscale by"] = factor
     check_memory(1, *target_size(image.size, factor))
     enlarged = upscale_by(image, resampling, factor)
     if to_size and body.upscaling_crop:
-        # Black shows where rounding to multiples of 8 px left the picture too small; the genuine server does so.
+        # Black fills what rounding to multiples of 8 px left too small, as in the genuine server.
         cropped = Image.new("RGB", (width, height))
         cropped.paste(enlarged, (width // 2 - enlarged.width // 2, height // 2 - enlarged.height // 2))
-        words["Postprocess crop to"] = f"{width}x{height}"
+        parameters["Postprocess crop to"] = f"{width}x{height}"
         return cropped
     return enlarged
 
 
 def interrogate(body: Any) -> dict[str, str]:
-    """Reply of `/sdapi/v1/interrogate`: the one of a WebUI that could not load its model.
+    """Reply of `/sdapi/v1/interrogate`: that of a WebUI that could not load its model.
 
     Raises:
         HTTPException: 404, an unknown model.
-        RuntimeError: the other model, which cannot be loaded either.
+        RuntimeError: the model is deepdanbooru, which cannot be loaded.
     """
     decode_request_image(body.image)
     if body.model == "clip":
@@ -117,7 +117,7 @@ _LATENT = {
     "Latent (nearest)": Image.Resampling.NEAREST,
     "Latent (nearest-exact)": Image.Resampling.NEAREST,
 }
-"""A WebUI does these in latent space; here there is none, and they work on pixels."""
+"""A WebUI does these in latent space; here they work on pixels."""
 _LISTED_SCALE = 4.0
 _MOST_PASSES = 3
 
@@ -136,10 +136,10 @@ def latent_upscale_modes() -> list[dict[str, Any]]:
 
 
 def find_upscaler(name: str) -> Image.Resampling | None:
-    """How an upscaler resamples; None for the one that does nothing.
+    """The resampling of an upscaler; None for the upscaler that does nothing.
 
     Raises:
-        AssertionError: there is none of this name, as in the WebUI.
+        AssertionError: there is no such upscaler; the type is the WebUI's.
     """
     if name == NONE:
         return None
@@ -149,10 +149,10 @@ def find_upscaler(name: str) -> Image.Resampling | None:
 
 
 def find_second_pass_upscaler(name: str | None) -> Image.Resampling:
-    """How the second pass of txt2img enlarges; no name is "Latent".
+    """The resampling of txt2img's second pass; without a name that of "Latent".
 
     Raises:
-        Exception: there is none of this name, as in the WebUI.
+        Exception: there is no such upscaler; the type is the WebUI's.
     """
     found = {**_RESAMPLING, **_LATENT, NONE: Image.Resampling.LANCZOS}.get(name or "Latent")
     if found is None:
@@ -160,13 +160,8 @@ def find_second_pass_upscaler(name: str | None) -> Image.Resampling:
     return found
 
 
-def enlarge(image: Image.Image, resampling: Image.Resampling, size: tuple[int, int]) -> Image.Image:
-    """The image at exactly this size."""
-    return image.resize(size, resampling)
-
-
 def upscale_by(image: Image.Image, resampling: Image.Resampling, factor: float) -> Image.Image:
-    """Enlarge as the WebUI does: to whole multiples of 8 px, in up to three passes, Lanczos for what is left."""
+    """Enlarge as the WebUI does: to multiples of 8 px, in up to three passes, with Lanczos for the rest."""
     width, height = target_size(image.size, factor)
     for _ in range(_MOST_PASSES):
         if image.width >= width and image.height >= height and factor != 1:

@@ -1,4 +1,4 @@
-"""A generating call from body to reply, and the reply info."""
+"""A generating call from the request body to the reply, with its infotexts and `info`."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from PIL import Image
 from ..infotext import ENGINE_KEY, Infotext
 from ..loras import HASH_LABEL, HASH_OPTION, loras_in
 from .bodies import encode_image
-from .engine import VERSION, Choice, Engine, GenerationRecipe, ImageSeed, ModelCard, StepMonitor
+from .engine import VERSION, Engine, GenerationRecipe, ImageSeed, ModelCard, SamplerChoice, StepMonitor
 from .jobs import JobBoard, JobSteps
 from .listings import check_scripts, lora_hash
 from .parameters import Seeds, ServerOptions, resolve_seeds
 
 _CFG_SCALE = 7.0
-"""The WebUI's own, where a request says null."""
+"""The WebUI's own value, for a request with null."""
 
 
 @dataclass(frozen=True)
 class BatchTime:
-    """What a batch takes at least, in seconds."""
+    """The least time of a batch, in seconds."""
 
     batch_s: float = 0.0
     image_s: float = 0.0
-    """What each of its images adds."""
+    """Added for each of its images."""
 
     def of(self, images: int) -> float:
-        """For a batch of so many images."""
+        """The least time of a batch of this number of images."""
         return self.batch_s + images * self.image_s
 
 
 @dataclass(frozen=True)
 class PreparedCall:
-    """A request made ready: what is left is to draw its images."""
+    """A request with its sizes, steps and mask resolved, ready to make its images."""
 
     steps: int
     """Sampling steps of a batch."""
     batch: int
     """Images of a batch."""
-    words: Mapping[str, Any]
-    """What the reply tells beside sampler and schedule."""
+    parameters: Mapping[str, Any]
+    """Entries of `extra_generation_params` besides the schedule and the engine."""
     draw: Callable[[Sequence[ImageSeed], StepMonitor], Iterable[Image.Image]]
-    """Makes the images of a batch, given what fixes each."""
+    """Makes the images of a batch, given the seed of each."""
 
 
 @dataclass(frozen=True)
-class _Made:
-    """What a job made."""
+class _Generated:
+    """The result of a job."""
 
     pairs: Sequence[tuple[Image.Image, str]]
     """Images to send, with their infotexts."""
@@ -64,17 +64,17 @@ class GeneratingCall(ABC):
     """Runs requests of one call, one at a time.
 
     Args:
-        painter: makes the pixels.
+        engine: makes the pixels.
         settings: the server's options.
         board: the lock and the state that `/progress` shows.
-        time: what a batch takes at least; real servers take seconds.
+        time: the least time of a batch; real servers take seconds.
     """
 
     label: ClassVar[str]
     """The job's name in `/progress`."""
 
-    def __init__(self, painter: Engine, settings: ServerOptions, board: JobBoard, *, time: BatchTime) -> None:
-        self.painter = painter
+    def __init__(self, engine: Engine, settings: ServerOptions, board: JobBoard, *, time: BatchTime) -> None:
+        self.engine = engine
         self.settings = settings
         self._board = board
         self._time = time
@@ -83,12 +83,12 @@ class GeneratingCall(ABC):
         """The reply to a request.
 
         Raises:
-            HTTPException: refused, in the WebUI's words.
-            Exception: whatever the WebUI fails with on such a request.
+            HTTPException: refused, with the WebUI's message.
+            Exception: the WebUI's own failure on such a request.
         """
         checked = self.check(body)
         check_scripts(body.script_name, body.alwayson_scripts)
-        choice = self.painter.catalogue.choose(body.sampler_name or body.sampler_index, body.scheduler)
+        choice = self.engine.catalogue.choose(body.sampler_name or body.sampler_index, body.scheduler)
         task = body.force_task_id or f"task({uuid.uuid4().hex})"
         self._board.tasks.add(task)
         with self._board.turn(count=max(body.n_iter, 1), label=self.label):
@@ -96,73 +96,65 @@ class GeneratingCall(ABC):
             overrides = body.override_settings or {}
             restore = body.override_settings_restore_afterwards is not False
             with self._board.task(task), self.settings.overridden(overrides, restore=restore):
-                made = self._generate(body, choice, inputs)
+                generated = self._generate(body, choice, inputs)
                 options = self.settings.snapshot()
-        # After its turn, as in the WebUI: the next job is worked on while this one's images are encoded.
+        # After the lock is released, as in the WebUI: the next job runs while this one's images are encoded.
         return {
-            "images": [encode_image(image, text, options) for image, text in made.pairs],
+            "images": [encode_image(image, text, options) for image, text in generated.pairs],
             "parameters": self.echo(body),
-            "info": json.dumps(made.info),
+            "info": json.dumps(generated.info),
         }
 
     @abstractmethod
     def check(self, body: Any) -> Any:
-        """Refuse what is refused before the request queues; gives what had to be decoded for that."""
+        """Refuse what is refused before the request queues; returns what had to be decoded for that."""
 
     @abstractmethod
     def read_inputs(self, body: Any, checked: Any) -> Any:
-        """Decode the other images of the request, now that it is its turn."""
+        """Decode the other images of the request, once the request has the lock."""
 
     @abstractmethod
-    def prepare(self, body: Any, inputs: Any, choice: Choice) -> PreparedCall:
-        """Make the request ready under the options in force."""
+    def prepare(self, body: Any, inputs: Any, choice: SamplerChoice) -> PreparedCall:
+        """Resolve the request under the options in force."""
 
     @abstractmethod
     def echo(self, body: Any) -> dict[str, Any]:
         """The reply's `parameters`."""
 
-    def _generate(self, body: Any, choice: Choice, inputs: Any) -> _Made:
+    def _generate(self, body: Any, choice: SamplerChoice, inputs: Any) -> _Generated:
         if body.prompt is None:
             raise AssertionError
         seeds = resolve_seeds(body)
-        work = self.prepare(body, inputs, choice)
-        words = {**work.words, **lora_hashes(body.prompt, self.settings)}
-        extra = extra_parameters(choice, words, self.painter.name)
-        made = list(self._batches(body, work, seeds))
-        about: dict[str, Any] = {"extra": extra, "settings": self.settings, "model": self.painter.model}
-        infotexts = [build_infotext(body, choice, seeds, index, **about) for index in range(len(made))]
+        call = self.prepare(body, inputs, choice)
+        parameters = {**call.parameters, **lora_hashes(body.prompt, self.settings)}
+        extra = extra_parameters(choice, parameters, self.engine.name)
+        images = list(self._batches(body, call, seeds))
+        facts = ReplyFacts(body, choice, seeds, extra, self.settings, self.engine.model)
+        infotexts = [build_infotext(facts, index) for index in range(len(images))]
         first = 0
-        if body.save_images and len(made) > 1 and self.settings["return_grid"]:
-            made.insert(0, _grid(made))
+        if body.save_images and len(images) > 1 and self.settings["return_grid"]:
+            images.insert(0, _grid(images))
             infotexts.insert(0, infotexts[0])
             first = 1
-        info = build_info(
-            body,
-            choice,
-            seeds,
-            infotexts=infotexts,
-            index_of_first_image=first,
-            timestamp=self._board.timestamp,
-            **about,
-        )
-        return _Made(list(zip(made, infotexts, strict=True)) if body.send_images else [], info)
+        info = build_info(facts, infotexts, index_of_first_image=first, timestamp=self._board.timestamp)
+        return _Generated(list(zip(images, infotexts, strict=True)) if body.send_images else [], info)
 
-    def _batches(self, body: Any, work: PreparedCall, seeds: Seeds) -> Iterator[Image.Image]:
-        """The images of all batches; an interrupt lets the running batch end and starts no other."""
+    def _batches(self, body: Any, call: PreparedCall, seeds: Seeds) -> Iterator[Image.Image]:
+        """The images of all batches; after an interrupt the running batch ends and no other begins."""
         for number in range(body.n_iter):
             if self._board.interrupted:
                 return
-            self._board.begin_batch(number, steps=work.steps)
-            of_batch = [seeds.of(number * body.batch_size + place) for place in range(work.batch)]
-            for image in work.draw(of_batch, JobSteps(self._board, work.steps, self._time.of(work.batch))):
+            self._board.begin_batch(number, steps=call.steps)
+            of_batch = [seeds.of(number * body.batch_size + place) for place in range(call.batch)]
+            for image in call.draw(of_batch, JobSteps(self._board, call.steps, self._time.of(call.batch))):
                 self._board.show(image)
                 yield image
 
 
 def make_recipe(
-    body: Any, choice: Choice, *, size: tuple[int, int], strength: float, steps: int, schedule_steps: int
+    body: Any, choice: SamplerChoice, *, size: tuple[int, int], strength: float, steps: int, schedule_steps: int
 ) -> GenerationRecipe:
-    """What a request asks of the painter."""
+    """The recipe of a request, for the engine."""
     return GenerationRecipe(
         size=size,
         strength=strength,
@@ -177,7 +169,7 @@ def make_recipe(
 
 
 def _grid(images: list[Image.Image]) -> Image.Image:
-    """All images in one, in rows."""
+    """All images on one sheet, in rows."""
     rows = round(math.sqrt(len(images)))
     columns = math.ceil(len(images) / rows)
     width, height = images[0].size
@@ -187,72 +179,67 @@ def _grid(images: list[Image.Image]) -> Image.Image:
     return grid
 
 
-def extra_parameters(choice: Choice, words: Mapping[str, Any], engine_name: str) -> dict[str, Any]:
-    """`extra_generation_params`: what the call itself tells, the schedule, and what made the pixels."""
-    extra: dict[str, Any] = dict(words)
+def extra_parameters(choice: SamplerChoice, parameters: Mapping[str, Any], engine_name: str) -> dict[str, Any]:
+    """`extra_generation_params`: the entries of the call itself, the schedule, and the engine that made the pixels."""
+    extra: dict[str, Any] = dict(parameters)
     if choice.schedule is not None:
         extra["Schedule type"] = choice.schedule
     return {**extra, ENGINE_KEY: engine_name}
 
 
 def lora_hashes(prompt: str, settings: ServerOptions) -> dict[str, str]:
-    """What is told of the LoRAs a prompt names; those that are not listed are left out without a word, as there."""
+    """Hashes of the LoRAs that a prompt names; as in the WebUI, unlisted ones are left out silently."""
     used = [name for name in loras_in(prompt) if name in settings.loras]
     if not used or not settings[HASH_OPTION]:
         return {}
     return {HASH_LABEL: ", ".join(f"{name}: {lora_hash(name)[:12]}" for name in used)}
 
 
-def build_infotext(
-    body: Any,
-    choice: Choice,
-    seeds: Seeds,
-    index: int,
-    *,
-    extra: Mapping[str, Any],
-    settings: ServerOptions,
-    model: ModelCard,
-) -> str:
+@dataclass(frozen=True)
+class ReplyFacts:
+    """What infotexts and the reply info of a request are built from."""
+
+    body: Any
+    choice: SamplerChoice
+    seeds: Seeds
+    extra: Mapping[str, Any]
+    """`extra_generation_params`."""
+    settings: ServerOptions
+    model: ModelCard
+
+
+def build_infotext(facts: ReplyFacts, index: int) -> str:
     """The text that image `index` carries, its settings in the WebUI's order."""
-    told: dict[str, Any] = {
+    body, seeds, settings = facts.body, facts.seeds, facts.settings
+    parameters: dict[str, Any] = {
         "Steps": body.steps,
-        "Sampler": choice.sampler,
-        "Schedule type": choice.schedule or "Automatic",
+        "Sampler": facts.choice.sampler,
+        "Schedule type": facts.choice.schedule or "Automatic",
         "CFG scale": body.cfg_scale,
         "Seed": seeds.all_seeds[index],
         "Size": f"{body.width}x{body.height}",
     }
     if settings["add_model_hash_to_info"]:
-        told["Model hash"] = model.hash
+        parameters["Model hash"] = facts.model.hash
     if settings["add_model_name_to_info"]:
-        told["Model"] = model.name
+        parameters["Model"] = facts.model.name
     if seeds.subseed_strength:
-        told["Variation seed"] = seeds.all_subseeds[index]
-        told["Variation seed strength"] = seeds.subseed_strength
+        parameters["Variation seed"] = seeds.all_subseeds[index]
+        parameters["Variation seed strength"] = seeds.subseed_strength
     if body.denoising_strength is not None:
-        told["Denoising strength"] = body.denoising_strength
+        parameters["Denoising strength"] = body.denoising_strength
     if settings["CLIP_stop_at_last_layers"] > 1:
-        told["Clip skip"] = settings["CLIP_stop_at_last_layers"]
-    told.update(extra)
+        parameters["Clip skip"] = settings["CLIP_stop_at_last_layers"]
+    parameters.update(facts.extra)
     if settings["add_version_to_infotext"]:
-        told["Version"] = VERSION
-    values = {key: str(value) for key, value in told.items()}
+        parameters["Version"] = VERSION
+    values = {key: str(value) for key, value in parameters.items()}
     return str(Infotext(body.prompt, body.negative_prompt or "", values))
 
 
-def build_info(
-    body: Any,
-    choice: Choice,
-    seeds: Seeds,
-    *,
-    extra: Mapping[str, Any],
-    infotexts: list[str],
-    index_of_first_image: int,
-    timestamp: str,
-    settings: ServerOptions,
-    model: ModelCard,
-) -> dict[str, Any]:
-    """The `info` of a reply, every key of the genuine one. The seeds are those of the images asked for."""
+def build_info(facts: ReplyFacts, infotexts: list[str], *, index_of_first_image: int, timestamp: str) -> dict[str, Any]:
+    """The `info` of a reply, every key of the genuine one. The seeds are those of the requested images."""
+    body, seeds = facts.body, facts.seeds
     count = len(seeds.all_seeds)
     negative = body.negative_prompt or ""
     return {
@@ -267,25 +254,25 @@ def build_info(
         "subseed_strength": seeds.subseed_strength,
         "width": body.width,
         "height": body.height,
-        "sampler_name": choice.sampler,
+        "sampler_name": facts.choice.sampler,
         "cfg_scale": body.cfg_scale,
         "steps": body.steps,
         "batch_size": body.batch_size,
         "restore_faces": False,
         "face_restoration_model": None,
-        "sd_model_name": model.name,
-        "sd_model_hash": model.hash,
+        "sd_model_name": facts.model.name,
+        "sd_model_hash": facts.model.hash,
         "sd_vae_name": None,
         "sd_vae_hash": None,
         "seed_resize_from_w": body.seed_resize_from_w,
         "seed_resize_from_h": body.seed_resize_from_h,
         "denoising_strength": body.denoising_strength,
-        "extra_generation_params": dict(extra),
+        "extra_generation_params": dict(facts.extra),
         "index_of_first_image": index_of_first_image,
         "infotexts": infotexts,
         "styles": body.styles or [],
         "job_timestamp": timestamp,
-        "clip_skip": settings["CLIP_stop_at_last_layers"],
+        "clip_skip": facts.settings["CLIP_stop_at_last_layers"],
         "is_using_inpainting_conditioning": False,
         "version": VERSION,
     }

@@ -1,4 +1,4 @@
-"""Masks, and how a source meets the asked size."""
+"""Masks of inpainting requests, and how a source is brought to the requested size."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from PIL import Image, ImageOps
 from scipy import ndimage
 
 _FILL_SURROUNDINGS, _FILL_SOURCE, _FILL_NOISE, _FILL_NOTHING = 0, 1, 2, 3
-_FILL_WORDS = {_FILL_SURROUNDINGS: "fill", _FILL_NOISE: "latent noise", _FILL_NOTHING: "latent nothing"}
+_FILL_NAMES = {_FILL_SURROUNDINGS: "fill", _FILL_NOISE: "latent noise", _FILL_NOTHING: "latent nothing"}
 _BLUR_TRUNCATE = 2.5
 _Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
 class MaskSettings:
-    """The fields of a request that speak of its mask, under the request's names."""
+    """The fields of a request that concern its mask, under the request's names."""
 
     blur_x: int
     blur_y: int
@@ -32,37 +32,37 @@ class MaskSettings:
 
 @dataclass(frozen=True)
 class InpaintRegion:
-    """One source prepared for repainting: what the engine gets, and how its answer is put back."""
+    """One source prepared for repainting: the engine's input, and how its result is put back."""
 
     canvas: Image.Image
-    """RGB of the asked size: what the engine varies."""
-    where: Image.Image
-    """L of the asked size: how much of the engine's answer will show at each place."""
+    """RGB of the requested size: the engine's input."""
+    change_mask: Image.Image
+    """L of the requested size: how much of the engine's result will show at each pixel."""
     base: Image.Image
-    """RGB; the picture that shows outside of the mask."""
+    """RGB; the image that shows outside of the mask."""
     alpha: Image.Image
-    """L of the base's size: how much of the engine's answer shows."""
+    """L of the base's size: how much of the engine's result shows."""
     box: _Box | None
-    """Where on the base the answer goes; None is everywhere."""
+    """Where on the base the result goes; None is everywhere."""
 
-    def finish(self, answer: Image.Image) -> Image.Image:
-        """The answer put into the base where the mask is white."""
-        placed = answer
+    def finish(self, result: Image.Image) -> Image.Image:
+        """The result put into the base where the mask is white."""
+        placed = result
         if self.box is not None:
             left, top, right, bottom = self.box
             placed = self.base.copy()
-            placed.paste(answer.resize((right - left, bottom - top), Image.Resampling.LANCZOS), (left, top))
+            placed.paste(result.resize((right - left, bottom - top), Image.Resampling.LANCZOS), (left, top))
         return Image.composite(placed, self.base, self.alpha)
 
 
 @dataclass(frozen=True)
 class PreparedMask:
-    """A mask made ready once for all sources of a request."""
+    """A mask prepared once for all sources of a request."""
 
     mask: Image.Image
     """L, inverted and blurred as asked, of its own size."""
     box: _Box | None
-    """The part to repaint at full resolution; None for the whole picture."""
+    """The part to repaint at full resolution; None for the whole image."""
     settings: MaskSettings
 
     def apply(self, source: Image.Image, size: tuple[int, int], rng: np.random.Generator) -> InpaintRegion:
@@ -77,32 +77,32 @@ class PreparedMask:
         if self.box is None:
             base = resize_source(source, mode, size)
             mask = resize_source(self.mask, mode, size)
-            alpha = where = mask.point(lambda level: min(255, 2 * level))
+            alpha = change_mask = mask.point(lambda level: min(255, 2 * level))
             canvas = base
         else:
             base = source
             alpha = _same_size(self.mask, base, mode)
             canvas = resize_source(base.crop(self.box), FILL, size)
-            mask = where = resize_source(alpha.crop(self.box), FILL, size)
-        return InpaintRegion(_fill(canvas, mask, self.settings.fill, rng), where, base, alpha, self.box)
+            mask = change_mask = resize_source(alpha.crop(self.box), FILL, size)
+        return InpaintRegion(_fill(canvas, mask, self.settings.fill, rng), change_mask, base, alpha, self.box)
 
-    def words(self, mask_blur: int | None) -> Mapping[str, Any]:
-        """What `extra_generation_params` says about the mask.
+    def parameters(self, mask_blur: int | None) -> Mapping[str, Any]:
+        """Entries of `extra_generation_params` about the mask.
 
         Args:
-            mask_blur: the blur in px where it is the same both ways.
+            mask_blur: the blur in px if it is the same in both directions, else None.
         """
-        words: dict[str, Any] = {}
+        parameters: dict[str, Any] = {}
         if self.settings.invert:
-            words["Mask mode"] = "Inpaint not masked"
+            parameters["Mask mode"] = "Inpaint not masked"
         if mask_blur:
-            words["Mask blur"] = mask_blur
+            parameters["Mask blur"] = mask_blur
         if self.box is not None:
-            words["Inpaint area"] = "Only masked"
-            words["Masked area padding"] = self.settings.padding
-        if self.settings.fill in _FILL_WORDS:
-            words["Masked content"] = _FILL_WORDS[self.settings.fill]
-        return words
+            parameters["Inpaint area"] = "Only masked"
+            parameters["Masked area padding"] = self.settings.padding
+        if self.settings.fill in _FILL_NAMES:
+            parameters["Masked content"] = _FILL_NAMES[self.settings.fill]
+        return parameters
 
 
 def prepare_mask(
@@ -117,7 +117,7 @@ def prepare_mask(
         size: (width, height) in px that the engine works at.
 
     Returns:
-        None when the mask is blank and only its area was to be repainted: then there is no mask.
+        None when the mask is blank and only its area was to be repainted; the request then counts as unmasked.
     """
     mask = _to_black_and_white(image, settings.round)
     if settings.invert:
@@ -149,16 +149,16 @@ def _blur(mask: Image.Image, blur_x: int, blur_y: int) -> Image.Image:
     return Image.fromarray(np.rint(blurred).astype(np.uint8))
 
 
-def _expand(bounds: _Box, padding: int, picture: tuple[int, int], size: tuple[int, int]) -> _Box:
-    """The bounds with padding, grown to the asked shape as far as the picture reaches."""
+def _expand(bounds: _Box, padding: int, image_size: tuple[int, int], size: tuple[int, int]) -> _Box:
+    """The bounds with padding, grown to the requested aspect ratio as far as the image reaches."""
     left, top = max(0, bounds[0] - padding), max(0, bounds[1] - padding)
-    right, bottom = min(picture[0], bounds[2] + padding), min(picture[1], bounds[3] + padding)
+    right, bottom = min(image_size[0], bounds[2] + padding), min(image_size[1], bounds[3] + padding)
     ratio = size[0] / size[1]
     width, height = right - left, bottom - top
     if width < height * ratio:
-        left, right = _grow(left, right, round(height * ratio), picture[0])
+        left, right = _grow(left, right, round(height * ratio), image_size[0])
     else:
-        top, bottom = _grow(top, bottom, round(width / ratio), picture[1])
+        top, bottom = _grow(top, bottom, round(width / ratio), image_size[1])
     return left, top, right, bottom
 
 
@@ -169,12 +169,12 @@ def _grow(low: int, high: int, wanted: int, limit: int) -> tuple[int, int]:
     return start, start + length
 
 
-def _same_size(mask: Image.Image, picture: Image.Image, mode: int) -> Image.Image:
-    return mask if mask.size == picture.size else resize_source(mask, mode, picture.size)
+def _same_size(mask: Image.Image, image: Image.Image, mode: int) -> Image.Image:
+    return mask if mask.size == image.size else resize_source(mask, mode, image.size)
 
 
 def _fill(canvas: Image.Image, mask: Image.Image, fill: int, rng: np.random.Generator) -> Image.Image:
-    """What the masked area starts from: its surroundings unless the source, noise or nothing was asked."""
+    """The canvas with the masked area filled: with its surroundings, the source, noise or nothing, as requested."""
     white = np.asarray(mask) > 0
     if fill == _FILL_SOURCE or white.all() or not white.any():
         return canvas
@@ -206,7 +206,7 @@ def resize_source(image: Image.Image, mode: int, size: tuple[int, int]) -> Image
     Args:
         image: RGB or L.
         mode: 0 stretches, 1 crops what sticks out, 3 stretches too (the WebUI does it in latent space);
-            2 and any other number keep the whole picture and repeat its edge where it does not reach.
+            2 and any other number keep the whole image and repeat its edge where it does not reach.
         size: (width, height) in px.
 
     Raises:

@@ -1,4 +1,4 @@
-"""One job at a time, and what is known of it; a watcher may listen."""
+"""Runs one job at a time, and keeps what `/progress` shows of it; a watcher can listen."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from PIL import Image
 from ..models.server import ProgressState
 
 _HAND_OVER_S = 0.1
-"""Long enough on a busy machine; whoever queues takes the lock at once."""
+"""Longest wait for the next job to take the lock. It takes it at once; this is ample on a busy machine."""
 
 
 class JobWatcher(Protocol):
-    """Wants to know of generating jobs, by their names (`force_task_id`), in the thread that works on them."""
+    """Is notified of generating jobs by name (`force_task_id`), in the thread that works on them."""
 
     def job_began(self, task: str) -> None:
         """Its turn has come."""
@@ -31,10 +31,10 @@ class JobWatcher(Protocol):
 
 
 class FairLock:
-    """A lock that the next in the queue gets before the former holder goes on.
+    """A lock that the next waiting thread gets before the former holder continues.
 
-    What the former holder does next, encoding images, holds Python's own lock for milliseconds: a GPU's next job would
-    stand still for that long, and a clock would count it as waiting for the client.
+    The former holder next encodes images, which holds Python's global lock for milliseconds. Without the handover, a
+    GPU's next job would start that much later, and a clock would count the time as waiting for the client.
     """
 
     def __init__(self) -> None:
@@ -42,11 +42,11 @@ class FairLock:
         self._counting = threading.Lock()
         self._queued = 0
         self._taken = threading.Event()
-        """Set once the lock is taken again; a new one for each time it is let go."""
+        """Set once the lock is taken again; a new event for each release."""
 
     @property
     def queued(self) -> int:
-        """How many wait for the lock."""
+        """Number of threads that wait for the lock."""
         return self._queued
 
     @contextmanager
@@ -61,6 +61,7 @@ class FairLock:
         try:
             yield
         finally:
+            # The event has to be in place before the release: the next holder sets it.
             taken = self._taken = threading.Event()
             self._lock.release()
             if self._queued:
@@ -73,33 +74,33 @@ class JobBoard:
     A job is a request of `count` batches. Interrupting is server-wide too: it ends whatever runs.
 
     Args:
-        watcher: is told of each job.
+        watcher: notified of each job.
     """
 
     def __init__(self, watcher: JobWatcher | None = None) -> None:
         self.tasks = TaskHistory()
         self._watcher = watcher
         self.lock = FairLock()
-        """What jobs queue on."""
+        """Held by the running job; all other jobs queue on it. The benchmarks replace it by one that keeps time."""
         self._changing = threading.Lock()
         self._interrupted = threading.Event()
-        self._hurry = threading.Event()
+        self._batch_stop = threading.Event()
         self._closed = False
         self._state = ProgressState()
         self._started_s = 0.0
         self._current_image: Image.Image | None = None
         self.preview_number = 0
-        """Grows with each preview of a job, so that a page need not fetch one twice."""
+        """Grows with each preview of a job, so that a page does not fetch one twice."""
 
     @property
     def interrupted(self) -> bool:
-        """Whether the running job was told to stop."""
+        """Whether the running job is to stop."""
         return self._interrupted.is_set()
 
     @property
-    def hurried(self) -> bool:
-        """Whether the running batch was told to end at the step it has reached."""
-        return self._hurry.is_set()
+    def batch_stopped(self) -> bool:
+        """Whether the running batch is to end at the step it has reached."""
+        return self._batch_stop.is_set()
 
     @property
     def timestamp(self) -> str:
@@ -123,9 +124,9 @@ class JobBoard:
         with self.lock.held():
             stamp = datetime.now().strftime("%Y%m%d%H%M%S")
             with self._changing:
-                if not self._closed:
+                if not self._closed:  # a stopping server leaves its waiting jobs interrupted
                     self._interrupted.clear()
-                    self._hurry.clear()
+                    self._batch_stop.clear()
                 self._started_s = time.monotonic()
                 self.preview_number = 0
                 self._state = ProgressState(job=label, job_count=count, job_timestamp=stamp)
@@ -138,7 +139,7 @@ class JobBoard:
 
     @contextmanager
     def task(self, name: str) -> Iterator[None]:
-        """PreparedCall on the job of this name, within its turn."""
+        """Work on the job of this name, within its turn."""
         self.tasks.start(name)
         try:
             if self._watcher is not None:
@@ -150,34 +151,34 @@ class JobBoard:
                 self._watcher.job_ended(name)
 
     def begin_batch(self, number: int, *, steps: int) -> None:
-        """Say that batch `number` (from 0) begins, and how many sampling steps it will take."""
+        """Record that batch `number` (from 0) begins, and how many sampling steps it will take."""
         count = self._state.job_count
         label = self._state.job if count == 1 else f"Batch {number + 1} out of {count}"
         if not self.interrupted:
-            self._hurry.clear()
+            self._batch_stop.clear()
         self._update(job=label, job_no=number, sampling_step=0, sampling_steps=steps, skipped=False)
 
     def step(self, step: int) -> None:
-        """Say that so many sampling steps are done."""
+        """Record how many sampling steps are done."""
         self._update(sampling_step=step)
 
     def pause(self, duration_s: float) -> None:
-        """Wait, though no longer than until an interrupt or a skip."""
-        self._hurry.wait(duration_s)
+        """Wait; an interrupt or a skip ends the wait early."""
+        self._batch_stop.wait(duration_s)
 
     def interrupt(self) -> None:
-        """Let the running job end with the images it has; without one nothing happens."""
+        """End the running job with the images it has; without a running job nothing happens."""
         self._interrupted.set()
-        self._hurry.set()
+        self._batch_stop.set()
         self._update(interrupted=True)
 
     def skip(self) -> None:
-        """Let the running batch end at the step it has reached; its images come, and the next batch begins."""
-        self._hurry.set()
+        """End the running batch at the step it has reached; its images are returned, and the next batch begins."""
+        self._batch_stop.set()
         self._update(skipped=True)
 
     def close(self) -> None:
-        """Interrupt the running job and every one that waits, because the server stops."""
+        """Interrupt the running job and every waiting one, because the server stops."""
         self._closed = True
         self.interrupt()
 
@@ -209,9 +210,9 @@ class JobSteps:
     """The steps of one batch, as the board shows them.
 
     Args:
-        board: where they are shown, and where an interrupt comes from.
-        steps: how many the batch takes.
-        batch_s: what the batch takes at least.
+        board: shows the steps, and knows of an interrupt.
+        steps: sampling steps of the batch.
+        batch_s: least time of the batch.
     """
 
     def __init__(self, board: JobBoard, steps: int, batch_s: float) -> None:
@@ -220,17 +221,17 @@ class JobSteps:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether the batch was told to end at the step it has reached."""
-        return self._board.hurried
+        """Whether the batch is to end at the step it has reached."""
+        return self._board.batch_stopped
 
     def step(self, done: int) -> None:
-        """Say that so many steps are done; each takes its share of the least time."""
+        """Record how many steps are done; each takes its share of the least time."""
         if self._step_s > 0:
             self._board.pause(self._step_s)
         self._board.step(done)
 
     def spend(self, steps: int) -> None:
-        """Let the time of so many steps pass, one by one as far as people can tell."""
+        """Let the time of these steps pass, one step after another, so that progress grows as in a real server."""
         if self._step_s > 0:
             for done in range(1, steps + 1):
                 if self.is_stopped:
@@ -249,10 +250,10 @@ _REMEMBERED = 16
 
 
 class TaskHistory:
-    """Names of the running job, of those that wait, and of the last ones that ended well.
+    """Names of the running job, of the waiting ones, and of the last ones that succeeded.
 
-    Two traps of the genuine server are kept: a job that failed counts as running until another one begins, and
-    one that failed before it began (a source that cannot be read) counts as waiting for ever.
+    Two defects of the genuine server are reproduced: a job that failed counts as running until another one begins, and
+    a job that failed before it began (a source that cannot be read) counts as waiting forever.
     """
 
     def __init__(self) -> None:
@@ -262,33 +263,33 @@ class TaskHistory:
         self._done: deque[str] = deque(maxlen=_REMEMBERED)
 
     def add(self, task: str) -> None:
-        """A job has come and waits for its turn."""
+        """Add a job that waits for its turn."""
         with self._changing:
             self._waiting[task] = None
 
     def start(self, task: str) -> None:
-        """It is its turn."""
+        """The job's turn has come."""
         with self._changing:
             self._current = task
             self._waiting.pop(task, None)
 
     def finish(self, task: str) -> None:
-        """It has ended well."""
+        """The job has succeeded."""
         with self._changing:
             if self._current == task:
                 self._current = None
             self._done.append(task)
 
     def waiting(self) -> list[str]:
-        """Those that wait, in the order they came."""
+        """The waiting jobs, in the order they came."""
         with self._changing:
             return list(self._waiting)
 
     def is_running(self, task: str | None) -> bool:
-        """Whether this one is being worked on; no name at all is taken as the name of an idle server's job."""
+        """Whether this job is running. As in a WebUI, None counts as running while the server is idle."""
         return task == self._current
 
     def is_done(self, task: str | None) -> bool:
-        """Whether it is among the last 16 that ended well."""
+        """Whether it is among the last 16 jobs that succeeded."""
         with self._changing:
             return task in self._done

@@ -1,4 +1,4 @@
-"""What the server has and tells."""
+"""What the server lists: models, samplers, LoRAs, scripts, memory, flags; and the texts inside an image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 from .._metadata import PNG_KEYWORD
 from ..infotext import parse_infotext, read_infotext
 from .bodies import ErrorRoute
-from .engine import Catalogue, Engine, ModelCard
+from .engine import Engine, ModelCard, SamplerCatalogue
 from .extras import latent_upscale_modes, upscalers
 
 _EMPTY = (
@@ -28,13 +28,13 @@ _EMPTY = (
 _REFRESHED = ("refresh-checkpoints", "refresh-vae", "refresh-embeddings")
 
 
-def list_router(painter: Engine, check: Any, loras: Sequence[str] = ()) -> APIRouter:
-    """The routes.
+def list_router(engine: Engine, check: Any, loras: Sequence[str] = ()) -> APIRouter:
+    """The routes of the lists.
 
     Args:
-        painter: what makes the pixels; its samplers, schedules and model are listed.
-        check: a dependency that lets a request pass or not. As in a WebUI, where an extension adds them, the
-            two calls about LoRAs are open to everybody.
+        engine: its samplers, schedules and model are listed.
+        check: FastAPI dependency that checks the password. As in a WebUI, where an extension adds them, the two calls
+            about LoRAs need none.
         loras: names to list.
     """
     router = APIRouter(prefix="/sdapi/v1", route_class=ErrorRoute)
@@ -58,21 +58,21 @@ def list_router(painter: Engine, check: Any, loras: Sequence[str] = ()) -> APIRo
 
     @router.get("/loras")
     async def list_loras() -> list[dict[str, Any]]:
-        return [lora(name) for name in loras]
+        return [lora_entry(name) for name in loras]
 
     router.add_api_route("/refresh-loras", nothing, methods=["POST"])
 
     @router.get("/samplers", dependencies=guarded)
     async def samplers() -> list[dict[str, Any]]:
-        return [sampler.model_dump() for sampler in painter.catalogue.samplers]
+        return [sampler.model_dump() for sampler in engine.catalogue.samplers]
 
     @router.get("/schedulers", dependencies=guarded)
     async def schedulers() -> list[dict[str, Any]]:
-        return [scheduler.model_dump() for scheduler in painter.catalogue.schedulers]
+        return [scheduler.model_dump() for scheduler in engine.catalogue.schedulers]
 
     @router.get("/sd-models", dependencies=guarded)
     async def sd_models() -> list[dict[str, Any]]:
-        return list_sd_models(painter.model)
+        return list_sd_models(engine.model)
 
     @router.get("/embeddings", dependencies=guarded)
     async def embeddings() -> dict[str, Any]:
@@ -88,11 +88,11 @@ def list_router(painter: Engine, check: Any, loras: Sequence[str] = ()) -> APIRo
 
     @router.get("/scripts", dependencies=guarded)
     async def list_scripts() -> dict[str, list[str]]:
-        return titles()
+        return script_titles()
 
     @router.get("/script-info", dependencies=guarded)
     async def script_info() -> list[dict[str, Any]]:
-        return described(painter.catalogue)
+        return script_details(engine.catalogue)
 
     return router
 
@@ -126,7 +126,7 @@ _STRUCTURAL_ITEMS = frozenset(
     | {"background", "chromaticity", "duration", "loop", "photoshop", "progression", "progressive"}
     | {"timestamp", "transparency", "adobe", "adobe_transform", "srgb", "compression", PNG_KEYWORD}
 )
-"""What an image's `info` holds beside texts that somebody wrote into it."""
+"""Keys of an image's `info` that are no text written into the file."""
 
 
 def read_png_info(image: Image.Image) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def read_png_info(image: Image.Image) -> dict[str, Any]:
 
 
 def list_sd_models(model: ModelCard) -> list[dict[str, Any]]:
-    """The one model; where there is no file, its file name says so."""
+    """Reply of `/sdapi/v1/sd-models`: the one model."""
     return [
         {
             "title": model.title,
@@ -163,8 +163,8 @@ def list_sd_models(model: ModelCard) -> list[dict[str, Any]]:
     ]
 
 
-def lora(name: str) -> dict[str, Any]:
-    """An entry of the list of LoRAs; no file is behind it, and the hash is that of its name."""
+def lora_entry(name: str) -> dict[str, Any]:
+    """An entry of the list of LoRAs; there is no file, and the hash is that of the name."""
     return {
         "name": name,
         "alias": name,
@@ -174,12 +174,12 @@ def lora(name: str) -> dict[str, Any]:
 
 
 def lora_hash(name: str) -> str:
-    """What stands in for the hash of a LoRA's weights."""
+    """Stands for the hash of a LoRA's weights: the hash of its name."""
     return hashlib.sha256(name.encode("utf-8")).hexdigest()
 
 
 def read_memory() -> dict[str, Any]:
-    """Free, used and total memory in bytes where the system tells; there is no graphics card in use."""
+    """Free, used and total memory in bytes, where the system reports it; no graphics card is used."""
     try:
         page = os.sysconf("SC_PAGE_SIZE")
         total, free = page * os.sysconf("SC_PHYS_PAGES"), page * os.sysconf("SC_AVPHYS_PAGES")
@@ -190,7 +190,7 @@ def read_memory() -> dict[str, Any]:
 
 
 def cmd_flags(host: str, port: int | None, *, with_page: bool) -> dict[str, Any]:
-    """The flags a WebUI would have been started with to behave as this server does, trimmed."""
+    """The command-line flags of a WebUI that behaves as this server does; a selection."""
     return {
         "api": True,
         "nowebui": not with_page,
@@ -238,7 +238,7 @@ _SELECTABLE = frozenset(
         "x/y/z plot",
     }
 )
-"""The genuine server has these; naming one as always-on is a mistake it has words for."""
+"""Scripts of the genuine server, which has an error message for naming one of them as always-on."""
 
 
 def _arg(
@@ -247,12 +247,12 @@ def _arg(
     return {"label": label, "value": value, "minimum": low, "maximum": high, "step": step, "choices": choices}
 
 
-def titles() -> dict[str, list[str]]:
+def script_titles() -> dict[str, list[str]]:
     """Reply of `/sdapi/v1/scripts`."""
     return {"txt2img": list(_ALWAYS_ON), "img2img": list(_ALWAYS_ON)}
 
 
-def described(catalogue: Catalogue) -> list[dict[str, Any]]:
+def script_details(catalogue: SamplerCatalogue) -> list[dict[str, Any]]:
     """Reply of `/sdapi/v1/script-info`: each script with its arguments, for txt2img and for img2img."""
     samplers = [sampler.name for sampler in catalogue.samplers]
     schedules = [scheduler.label for scheduler in catalogue.schedulers]
@@ -279,7 +279,7 @@ def described(catalogue: Catalogue) -> list[dict[str, Any]]:
 
 
 def check_scripts(script_name: str | None, always_on: Mapping[str, Any]) -> None:
-    """Refuse scripts that cannot run here, in the WebUI's words.
+    """Refuse scripts that this server does not have, with the WebUI's message.
 
     Raises:
         HTTPException: 422.

@@ -1,7 +1,7 @@
-"""Numbers of a request resolved; the server's options.
+"""Resolves the numbers of a request (seeds, sizes, steps), and keeps the server's options.
 
-The WebUI checks little and fails wherever a bad number happens to hurt. The exceptions here carry the types
-and words it fails with, because they end up in its error bodies.
+The WebUI checks little and fails later, where a bad number first causes an error. The exceptions here have the same
+types and messages, because they end up in error bodies.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ _DRAWN_SEEDS = 2**32 - 2
 
 @dataclass(frozen=True)
 class Seeds:
-    """The seeds of all images of a job, one an image."""
+    """The seeds of all images of a job, one for each image."""
 
     all_seeds: list[int]
     all_subseeds: list[int]
     subseed_strength: float
 
     def of(self, index: int) -> ImageSeed:
-        """What fixes image `index`: its seed, and the variation where there is one."""
+        """The seed of image `index`, with its variation."""
         return ImageSeed(self.all_seeds[index], self.all_subseeds[index], self.subseed_strength)
 
 
 def resolve_seeds(body: Any) -> Seeds:
-    """Draw what was left open and count up from it; with a variation only its seed counts up.
+    """Draw the seeds that were left open, and count up from there; with a variation only the subseed counts up.
 
     Raises:
         IndexError: no images asked for.
-        MemoryError: more images than anybody waits for.
+        MemoryError: more than a million images.
         ValueError: a seed below -1 or beyond 64 bits.
     """
     if body.batch_size <= 0 or body.n_iter <= 0:
@@ -51,15 +51,15 @@ def resolve_seeds(body: Any) -> Seeds:
         check_memory(body.batch_size, body.width, body.height)
         raise MemoryError(f"{count} images in one request are too many")
     strength = body.subseed_strength or 0
-    seed, subseed = _drawn(body.seed), _drawn(body.subseed)
+    seed, subseed = _draw_seed(body.seed), _draw_seed(body.subseed)
     step = 0 if strength else 1
     seeds = [seed + step * index for index in range(count)]
     return Seeds(seeds, [subseed + index for index in range(count)], strength)
 
 
-def _drawn(seed: int | None) -> int:
+def _draw_seed(seed: int | None) -> int:
     if seed is None or seed == -1:
-        return random.randrange(_DRAWN_SEEDS)  # noqa: S311 - a picture's seed, not a secret
+        return random.randrange(_DRAWN_SEEDS)  # noqa: S311 - an image's seed, not a secret
     if abs(seed) > MAX_SEED:
         raise ValueError("Overflow when unpacking long long")
     if seed < 0:
@@ -68,10 +68,10 @@ def _drawn(seed: int | None) -> int:
 
 
 def check_memory(batch_size: int, width: int, height: int) -> None:
-    """Refuse a batch that would not fit.
+    """Refuse a batch that is too large for the memory.
 
     Raises:
-        MemoryError: over 4 GiB as floats, or over 256 MiB (22 megapixels) a single image.
+        MemoryError: over 4 GiB as floats, or over 256 MiB (22 megapixels) for a single image.
     """
     image = 3 * width * height * _FLOAT32_BYTES
     needed = batch_size * image
@@ -83,7 +83,7 @@ def check_memory(batch_size: int, width: int, height: int) -> None:
 
 
 def working_size(width: int, height: int) -> tuple[int, int]:
-    """The size images come out in, (width, height) in px: rounded down to multiples of 8.
+    """Size of the resulting images, (width, height) in px: rounded down to multiples of 8.
 
     Raises:
         ValueError: zero or less.
@@ -104,7 +104,7 @@ def steps_to_run(steps: int, strength: float, *, fix_steps: bool) -> int:
 
     Raises:
         ZeroDivisionError: no steps.
-        RuntimeError: fewer.
+        RuntimeError: a negative number of steps.
         IndexError: a negative strength.
     """
     if steps == 0:
@@ -120,12 +120,12 @@ def steps_to_run(steps: int, strength: float, *, fix_steps: bool) -> int:
 
 
 def schedule_steps(steps: int, strength: float, *, fix_steps: bool) -> int:
-    """Steps of the whole noise schedule, of which img2img runs the last.
+    """Steps of the whole noise schedule; img2img runs the last of them.
 
-    As many as asked; with the option `img2img_fix_steps` so many more that those asked run.
+    The requested number; with the option `img2img_fix_steps` more, so that the requested number of steps runs.
 
     Args:
-        steps: as asked, 1 or more.
+        steps: as requested, 1 or more.
         strength: 0 or more.
         fix_steps: the option.
     """
@@ -135,10 +135,10 @@ def schedule_steps(steps: int, strength: float, *, fix_steps: bool) -> int:
 
 
 def check_source_count(sources: int, batch_size: int) -> None:
-    """Refuse no source, and more sources than images in a batch.
+    """Refuse a request without sources, or with more sources than images in a batch.
 
     Raises:
-        RuntimeError: in the words the genuine server fails with.
+        RuntimeError: with the genuine server's message.
     """
     if sources == 0:
         raise RuntimeError("Expected 3D (unbatched) or 4D (batched) input to conv2d, but got input of size: [0]")
@@ -217,7 +217,7 @@ _DEFAULTS: dict[str, Any] = {
 
 
 class ServerOptions:
-    """The options in force; start values are the WebUI's.
+    """The options in force; they start with the WebUI's defaults.
 
     Args:
         model: the one checkpoint there is.
@@ -237,10 +237,10 @@ class ServerOptions:
         return dict(self._values)
 
     def store(self, changes: Mapping[str, Any]) -> None:
-        """Change options for good.
+        """Change options permanently.
 
         Raises:
-            KeyError: an option that does not exist; those before it are changed.
+            KeyError: an option that does not exist; the options before it are changed.
             RuntimeError: a checkpoint that does not exist.
         """
         checkpoint = changes.get(_CHECKPOINT)

@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 
 
 def drawn(label: str, number: int, *, colour: bool = True) -> Image.Image:
-    """A picture of nearly one tone with a faint grain; a defect is a dark bar across or down."""
+    """An image of nearly one tone with a faint grain; a defect is a dark bar across or down."""
     chance = np.random.default_rng([CLASSES.index(label), number])
     levels = chance.normal(150, 2, (SIZE_PX, SIZE_PX, 1)) + chance.uniform(-30, 30) + np.array([10, 0, -10])
     place = 8 + number % 12
@@ -40,7 +40,7 @@ def drawn(label: str, number: int, *, colour: bool = True) -> Image.Image:
 
 
 def make_model(folder: Path, *, colour: bool, steps: int) -> Path:
-    """Draw pictures and train on them for a moment."""
+    """Draw images and train on them for a moment."""
     for label in CLASSES:
         (folder / "data" / label).mkdir(parents=True)
         for number in range(4):
@@ -67,7 +67,7 @@ class KnownNetwork(nn.Module):
         super().__init__()
         self.means, self.deviation = torch.tensor(means), deviation
         self.calls: list[tuple[float, int, int]] = []
-        """Timestep, label and number of pictures of every call."""
+        """Timestep, label and number of images of every call."""
         betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
         kept = torch.cumprod(1 - betas, 0)
         self._log_ratio = torch.log(torch.sqrt((1 - kept) / kept)).numpy()
@@ -101,7 +101,7 @@ def known_model(means: Sequence[float] = (-1.0, 1.0, 0.0), deviation: float = 0.
     )
 
 
-class Watched:
+class RecordedSteps:
     """A walk that notes what it is told, and can be stopped after a step."""
 
     def __init__(self, stop_after: int | None = None) -> None:
@@ -135,5 +135,5 @@ def recipe(**changes: object) -> GenerationRecipe:
     return GenerationRecipe(**{**usual, **changes})  # type: ignore[arg-type]
 
 
-def picture(seed: int = 1, start: Image.Image | None = None, where: Image.Image | None = None) -> ImageTask:
-    return ImageTask(start, ImageSeed(seed), where)
+def image_task(seed: int = 1, start: Image.Image | None = None, change_mask: Image.Image | None = None) -> ImageTask:
+    return ImageTask(start, ImageSeed(seed), change_mask)

@@ -13,7 +13,7 @@ from tests.support.compose_material import Material, disc, surface, to_image
 
 @pytest.fixture
 def material(tmp_path: Path) -> Material:
-    """Two classes, 漏铜 with sources 1 and 3 and pit with 2, in colour, 64 x 64 px; six good pictures, 80 x 72 px."""
+    """Two classes, 漏铜 with sources 1 and 3 and pit with 2, in colour, 64 x 64 px; six good images, 80 x 72 px."""
     made = Material(tmp_path)
     for seed, (name, number, level) in enumerate([("漏铜", 1, 240), ("漏铜", 3, 200), ("pit", 2, 30)]):
         levels = surface(seed)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdclient.compose.cutout import cut, is_box, tighten_mask
+from sdclient.compose.cutout import cut_out, is_box, tighten_mask
 from sdclient.errors import SourceError
 from sdclient.masks.mask import grow_and_feather, rectangles_mask
 from sdcore.annotations import Box
@@ -19,7 +19,7 @@ def mask_of(area: np.ndarray) -> Image.Image:  # type: ignore[type-arg]
 
 def test_the_window_holds_the_pictures_own_pixels_and_the_mask() -> None:
     levels, area = surface(0), disc((64, 64), (30, 34), 6)
-    cutout = cut(to_image(levels), mask_of(area), "1.png")
+    cutout = cut_out(to_image(levels), mask_of(area), "1.png")
     ring = cutout.ring_px
     assert np.array_equal(cutout.pixels, levels[28 - ring : 41 + ring, 24 - ring : 37 + ring].astype(np.float32))
     assert np.array_equal(cutout.support, area[28 - ring : 41 + ring, 24 - ring : 37 + ring])
@@ -27,7 +27,7 @@ def test_the_window_holds_the_pictures_own_pixels_and_the_mask() -> None:
 
 
 def test_the_ring_lies_around_the_defect_and_not_on_it() -> None:
-    cutout = cut(to_image(surface(0)), mask_of(disc((64, 64), (30, 34), 6)), "1.png")
+    cutout = cut_out(to_image(surface(0)), mask_of(disc((64, 64), (30, 34), 6)), "1.png")
     y, x = np.nonzero(cutout.ring)
     centre = cutout.ring_px + 6
     distance = np.hypot(x - centre, y - centre)
@@ -37,15 +37,15 @@ def test_the_ring_lies_around_the_defect_and_not_on_it() -> None:
 
 
 def test_beyond_the_pictures_border_nothing_is_known() -> None:
-    cutout = cut(to_image(surface(0)), mask_of(disc((64, 64), (2, 34), 6)), "1.png")
+    cutout = cut_out(to_image(surface(0)), mask_of(disc((64, 64), (2, 34), 6)), "1.png")
     assert not cutout.is_known[:, : cutout.ring_px].any()
     assert not cutout.ring[:, : cutout.ring_px].any()
 
 
 def test_a_defect_that_the_border_cuts_through_fades_out_there() -> None:
     area = disc((64, 64), (2, 34), 6)
-    hard = cut(to_image(surface(0)), mask_of(area), "1.png")
-    soft = cut(to_image(surface(0)), mask_of(area), "1.png", fade_px=3)
+    hard = cut_out(to_image(surface(0)), mask_of(area), "1.png")
+    soft = cut_out(to_image(surface(0)), mask_of(area), "1.png", fade_px=3)
     row = soft.alpha.shape[0] // 2
     first = soft.ring_px
     assert hard.alpha[row, first] == 1
@@ -54,12 +54,12 @@ def test_a_defect_that_the_border_cuts_through_fades_out_there() -> None:
 
 def test_an_empty_mask_is_refused() -> None:
     with pytest.raises(SourceError, match=r"pit/2.png: the mask is empty"):
-        cut(to_image(surface(0)), Image.new("L", (64, 64)), "pit/2.png")
+        cut_out(to_image(surface(0)), Image.new("L", (64, 64)), "pit/2.png")
 
 
 def test_a_mask_over_the_whole_picture_is_refused() -> None:
     with pytest.raises(SourceError, match="covers nearly the whole picture"):
-        cut(to_image(surface(0)), Image.new("L", (64, 64), 255), "pit/2.png")
+        cut_out(to_image(surface(0)), Image.new("L", (64, 64), 255), "pit/2.png")
 
 
 BOX = rectangles_mask([Box("pit", 16, 20, 46, 50)], (64, 64))

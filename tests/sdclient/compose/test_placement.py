@@ -8,7 +8,7 @@ from PIL import Image
 from scipy import ndimage
 
 from sdclient.compose import ComposeSettings
-from sdclient.compose.cutout import Cutout, cut
+from sdclient.compose.cutout import Cutout, cut_out
 from sdclient.compose.placement import (
     Found,
     Pose,
@@ -25,15 +25,15 @@ from tests.support.compose_material import Levels, disc, surface, to_image
 
 def cutout_of(levels: np.ndarray, centre: tuple[float, float], radius_px: float = 5) -> Cutout:  # type: ignore[type-arg]
     area = disc((levels.shape[1], levels.shape[0]), centre, radius_px)
-    return cut(to_image(levels), Image.fromarray(area.astype(np.uint8) * np.uint8(255)), "1.png")
+    return cut_out(to_image(levels), Image.fromarray(area.astype(np.uint8) * np.uint8(255)), "1.png")
 
 
 def changed(found: Found, cutout: Cutout, size: tuple[int, int]) -> np.ndarray:  # type: ignore[type-arg]
-    """Where the defect would lie, by index; one outside of the picture raises."""
-    assert found.spot is not None
+    """Where the defect would lie, by index; one outside of the image raises."""
+    assert found.placement is not None
     area = np.zeros(size, dtype=np.bool_)
     y, x = np.nonzero(cutout.support)
-    y, x = y + found.spot.top, x + found.spot.left
+    y, x = y + found.placement.top, x + found.placement.left
     assert y.min() >= 0
     assert x.min() >= 0
     area[y, x] = True
@@ -51,7 +51,7 @@ def test_a_defect_lies_wholly_inside_wherever_it_goes() -> None:
         found = find_placement(Surface(surface(7)), cutout, free(), limit=0.3, seed=seed, name="place")
         area = changed(found, cutout, (64, 64))
         assert area.sum() == cutout.support.sum()
-        seen.add((found.spot.top, found.spot.left) if found.spot else None)
+        seen.add((found.placement.top, found.placement.left) if found.placement else None)
     assert len(seen) > 40
 
 
@@ -80,7 +80,7 @@ def test_it_goes_where_the_surroundings_are_the_same() -> None:
     elsewhere[:, 45:] = 30
     for seed in range(10):
         found = find_placement(Surface(elsewhere), cutout, free(), limit=0.3, seed=seed, name="place")
-        assert found.spot is not None
+        assert found.placement is not None
         columns = np.flatnonzero(changed(found, cutout, (64, 64)).any(axis=0))
         assert columns.mean() == pytest.approx(45, abs=1.0)
 
@@ -91,7 +91,7 @@ def test_where_nothing_fits_the_best_mismatch_is_told() -> None:
     found = find_placement(
         Surface(surface(2)), cutout_of(with_trace, (30, 30)), free(), limit=0.3, seed=0, name="place"
     )
-    assert found.spot is None
+    assert found.placement is None
     assert found.reason.startswith("no surface fits (best mismatch 0.")
 
 
@@ -129,7 +129,7 @@ def test_a_large_picture_is_searched_coarsely_and_met_to_the_pixel() -> None:
 def cutout() -> Cutout:
     """A disc with another one at its side, so that no symmetry hides a wrong turn."""
     area = disc((64, 64), (30, 34), 6) | disc((64, 64), (38, 30), 3)
-    return cut(to_image(surface(0)), Image.fromarray(area.astype(np.uint8) * np.uint8(255)), "1.png")
+    return cut_out(to_image(surface(0)), Image.fromarray(area.astype(np.uint8) * np.uint8(255)), "1.png")
 
 
 @pytest.mark.parametrize("angle", [0, 90, 180, -90])
@@ -197,7 +197,7 @@ def test_a_pose_follows_from_seed_and_attempt_alone() -> None:
 
 def cut_disc(levels: Levels, centre: tuple[float, float], radius_px: float = 4) -> Cutout:
     area = disc((levels.shape[1], levels.shape[0]), centre, radius_px)
-    return cut(to_image(levels), Image.fromarray(area.astype(np.uint8) * np.uint8(255)), "1.png")
+    return cut_out(to_image(levels), Image.fromarray(area.astype(np.uint8) * np.uint8(255)), "1.png")
 
 
 def smoothed(pixels: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]

@@ -1,4 +1,4 @@
-"""One transplant, whatever the pictures' sizes and modes."""
+"""One transplant, whatever the images' sizes and modes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from sdclient.compose import ComposeSettings
-from sdclient.compose.cutout import cut, form_of, to_form, to_levels
+from sdclient.compose.cutout import cut_out, form_of, to_form, to_levels
 from sdclient.compose.placement import Surface
 from sdclient.compose.transplant import (
     WAYS,
@@ -57,7 +57,7 @@ def put(
     form = form_of(base)
     context = Surface(to_levels(to_form(base, form)))
     return transplant(
-        cut(to_form(defect, form), mask(), "1.png"),
+        cut_out(to_form(defect, form), mask(), "1.png"),
         context,
         ComposeSettings.checked(settings),
         closed=np.zeros(context.size, dtype=np.bool_) if closed is None else closed,
@@ -74,15 +74,15 @@ def test_where_the_mask_is_0_the_pixels_are_the_base_pictures(blend: str, right_
         done = put(defect_picture(), base, seed=seed, blend=blend, right_angles=right_angles)
         assert isinstance(done, Transplanted)
         kept = np.asarray(done.mask) == 0
-        assert np.array_equal(np.asarray(done.picture)[kept], np.asarray(base)[kept])
-        assert (np.asarray(done.picture)[~kept] != np.asarray(base)[~kept]).any()
-        assert done.mask.size == done.picture.size == base.size
+        assert np.array_equal(np.asarray(done.image)[kept], np.asarray(base)[kept])
+        assert (np.asarray(done.image)[~kept] != np.asarray(base)[~kept]).any()
+        assert done.mask.size == done.image.size == base.size
 
 
 def test_the_defect_is_there_with_its_contrast() -> None:
     done = put(defect_picture(), to_image(surface(9, (80, 72), (100, 130, 80))), right_angles=True, scale=(1, 1))
     assert isinstance(done, Transplanted)
-    inside = np.asarray(done.picture)[np.asarray(done.mask) == 255].astype(float)
+    inside = np.asarray(done.image)[np.asarray(done.mask) == 255].astype(float)
     assert np.quantile(inside, 0.9, axis=0) == pytest.approx([220, 220, 230], abs=12)
 
 
@@ -102,16 +102,16 @@ def test_results_have_the_base_pictures_form_in_8_bits(defect: str, base: str) -
     done = put(DEFECTS[defect], BASES[base], match_limit=2.0)
     assert isinstance(done, Transplanted)
     form = form_of(BASES[base])
-    assert done.picture.mode == form == ("L" if base in {"grey", "16 bit"} else "RGB")
+    assert done.image.mode == form == ("L" if base in {"grey", "16 bit"} else "RGB")
     kept = np.asarray(done.mask) == 0
-    assert np.array_equal(np.asarray(done.picture)[kept], np.asarray(to_form(BASES[base], form))[kept])
+    assert np.array_equal(np.asarray(done.image)[kept], np.asarray(to_form(BASES[base], form))[kept])
 
 
 def test_a_grey_defect_takes_the_colour_of_a_colour_picture() -> None:
     base = BASES["colour"]
     done = put(DEFECTS["grey"], base, match_limit=2.0)
     assert isinstance(done, Transplanted)
-    changed = np.asarray(done.picture)[np.asarray(done.mask) > 0].astype(float)
+    changed = np.asarray(done.image)[np.asarray(done.mask) > 0].astype(float)
     dark = changed[changed.max(axis=1) < 250]  # brighter ones are cut off at 255
     assert np.median(dark[:, 1] - dark[:, 0]) == pytest.approx(30, abs=2)
     assert np.median(dark[:, 0] - dark[:, 2]) == pytest.approx(30, abs=2)
@@ -155,9 +155,9 @@ def test_the_same_seed_gives_the_same_pixels_and_another_one_others() -> None:
     assert isinstance(first, Transplanted)
     assert isinstance(again, Transplanted)
     assert isinstance(other, Transplanted)
-    assert first.picture.tobytes() == again.picture.tobytes()
+    assert first.image.tobytes() == again.image.tobytes()
     assert first.places == again.places
-    assert first.picture.tobytes() != other.picture.tobytes()
+    assert first.image.tobytes() != other.image.tobytes()
 
 
 @pytest.mark.parametrize(

@@ -502,7 +502,7 @@ def browser_drawing_person(browser: Browser, tmp_path: Path) -> Iterator[Person]
 
 
 def at(browser_drawing_person: Person, x: float, y: float) -> tuple[float, float]:
-    """Where a place of the picture, px, is on the screen."""
+    """Where a place of the image, px, is on the screen."""
     box = browser_drawing_person.page.locator("#picture").bounding_box()
     assert box is not None
     return box["x"] + x * box["width"] / SIZE[0], box["y"] + y * box["height"] / SIZE[1]

@@ -23,7 +23,7 @@ def api() -> Iterator[Api]:
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of colour pictures, as `generator train` saves it. Not to be changed: copy it."""
+    """A model of colour images, as `generator train` saves it. Not to be changed: copy it."""
     return make_model(tmp_path_factory.mktemp("model"), colour=True, steps=2)
 
 
@@ -34,5 +34,5 @@ def engine(model_folder: Path) -> DiffusionEngine:
 
 @pytest.fixture(scope="session")
 def grey_engine(tmp_path_factory: pytest.TempPathFactory) -> DiffusionEngine:
-    """Of a grey model that has learned a little: clients refuse pictures full of noise."""
+    """Of a grey model that has learned a little: clients refuse images full of noise."""
     return load_engine(make_model(tmp_path_factory.mktemp("grey"), colour=False, steps=80), device="cpu", threads=1)

@@ -1,4 +1,4 @@
-"""The classical engine, on pictures drawn here."""
+"""The classical engine, on images drawn here."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_quarter_is_a_sibling_and_one_is_hardly_related(source: Image.Image) -
 
 
 def components(image: Image.Image, *, low: float = 0.3, high: float = 0.7) -> int:
-    """Number of dark pieces reaching into the middle band of the picture."""
+    """Number of dark pieces reaching into the middle band of the image."""
     levels = np.asarray(image.convert("L"))
     height = levels.shape[0]
     band = levels[round(low * height) : round(high * height)] < 128

@@ -12,16 +12,16 @@ from PIL import Image
 from generator.diffusion.session import SCHEDULE, build_schedule
 from sdclient.serve.denoiser import CATALOGUE, Denoiser, KeptRegion, make_sampling
 from sdclient.serve.diffusion_engine import DiffusionEngine
-from tests.support.engines import CPU, KnownNetwork, Watched, known_model, picture, recipe
+from tests.support.engines import CPU, KnownNetwork, RecordedSteps, image_task, known_model, recipe
 
 
 def noisy() -> torch.Tensor:
     return torch.randn((2, 16, 4, 4), generator=torch.Generator().manual_seed(0))
 
 
-def denoiser(*, label: int = 0, against: int = 1, guidance: float = 1.0, keep: KeptRegion | None = None) -> Denoiser:
+def denoiser(*, label: int = 0, negative: int = 1, guidance: float = 1.0, keep: KeptRegion | None = None) -> Denoiser:
     model = known_model()
-    return Denoiser(model.network, model.schedule, tile=4, label=label, against=against, guidance=guidance, keep=keep)
+    return Denoiser(model.network, model.schedule, tile=4, label=label, negative=negative, guidance=guidance, keep=keep)
 
 
 @pytest.mark.parametrize("time", [0, 1, 500, 999])
@@ -43,23 +43,23 @@ def test_the_clean_picture_is_the_one_the_velocity_means() -> None:
 def test_guidance_goes_on_from_the_class_led_away_from() -> None:
     wanted = denoiser(label=0, guidance=1.0).velocity(noisy(), torch.tensor(300.0))
     unwanted = denoiser(label=1, guidance=1.0).velocity(noisy(), torch.tensor(300.0))
-    guided = denoiser(label=0, against=1, guidance=4.0).velocity(noisy(), torch.tensor(300.0))
+    guided = denoiser(label=0, negative=1, guidance=4.0).velocity(noisy(), torch.tensor(300.0))
     assert torch.allclose(guided, unwanted + 4 * (wanted - unwanted), atol=1e-4)
 
 
 def test_guidance_of_many_pictures_is_asked_for_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = denoiser(label=0, against=1, guidance=4.0).velocity(noisy(), torch.tensor(300.0))
+    whole = denoiser(label=0, negative=1, guidance=4.0).velocity(noisy(), torch.tensor(300.0))
     monkeypatch.setattr("sdclient.serve.denoiser._MOST_AT_ONCE", 3)
-    assert torch.allclose(denoiser(label=0, against=1, guidance=4.0).velocity(noisy(), torch.tensor(300.0)), whole)
+    assert torch.allclose(denoiser(label=0, negative=1, guidance=4.0).velocity(noisy(), torch.tensor(300.0)), whole)
 
 
-@pytest.mark.parametrize(("guidance", "against", "looks"), [(1.0, 1, 1), (7.0, 0, 1), (7.0, 1, 2), (0.0, 1, 2)])
+@pytest.mark.parametrize(("guidance", "negative", "looks"), [(1.0, 1, 1), (7.0, 0, 1), (7.0, 1, 2), (0.0, 1, 2)])
 def test_both_classes_are_asked_for_in_one_call_and_one_alone_where_guidance_changes_nothing(
-    guidance: float, against: int, looks: int
+    guidance: float, negative: int, looks: int
 ) -> None:
     model = known_model()
     assert isinstance(model.network, KnownNetwork)
-    one = Denoiser(model.network, model.schedule, tile=4, label=0, against=against, guidance=guidance)
+    one = Denoiser(model.network, model.schedule, tile=4, label=0, negative=negative, guidance=guidance)
     one.velocity(noisy(), torch.tensor(300.0))
     assert model.network.calls == [(300.0, 0, looks * len(noisy()))]
 
@@ -135,7 +135,7 @@ def test_out_of_noise_come_pictures_of_the_class(sampler: str, schedule: str | N
     asked = recipe(
         size=(64, 64), strength=1.0, steps=24, schedule_steps=24, sampler=sampler, schedule=schedule, prompt="high"
     )
-    (image,) = engine.paint([picture()], asked, Watched())
+    (image,) = engine.generate([image_task()], asked, RecordedSteps())
     values = (np.asarray(image, dtype=float)[..., 0] / 255 - 0.5) / 0.125
     assert values.mean() == pytest.approx(1.0, abs=0.06)
     assert values.std() == pytest.approx(0.5, abs=0.1)
@@ -144,16 +144,16 @@ def test_out_of_noise_come_pictures_of_the_class(sampler: str, schedule: str | N
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize(("steps", "schedule_steps"), [(6, 10), (1, 20), (20, 20), (1, 1)])
 def test_as_many_steps_run_as_asked_and_are_told(sampler: str, steps: int, schedule_steps: int) -> None:
-    model, walk = known_model(), Watched()
+    model, monitor = known_model(), RecordedSteps()
     assert isinstance(model.network, KnownNetwork)
     engine = DiffusionEngine(model, device=CPU, threads=1)
     asked = recipe(size=(16, 16), steps=steps, schedule_steps=schedule_steps, sampler=sampler, prompt="high")
-    list(engine.paint([picture(start=Image.new("RGB", (16, 16), (90,) * 3))], asked, walk))
+    list(engine.generate([image_task(start=Image.new("RGB", (16, 16), (90,) * 3))], asked, monitor))
     twice = sampler in ("DPM++ SDE", "Heun")
     assert len(model.network.calls) == (2 * steps - 1 if twice else steps)
-    assert walk.steps[-1] == steps
-    assert walk.steps == sorted(walk.steps)
-    assert set(walk.steps) == set(range(1, steps + 1))
+    assert monitor.steps[-1] == steps
+    assert monitor.steps == sorted(monitor.steps)
+    assert set(monitor.steps) == set(range(1, steps + 1))
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

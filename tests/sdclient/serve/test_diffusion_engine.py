@@ -33,7 +33,7 @@ from sdclient.sources.source import guess_native_px
 from sdcore.diffusion_model import load_model
 from sdcore.errors import SettingsError
 from sdcore.torch_runtime import MixedPrecision
-from tests.support.engines import CPU, SIZE_PX, KnownNetwork, Watched, drawn, known_model, picture, recipe
+from tests.support.engines import CPU, SIZE_PX, KnownNetwork, RecordedSteps, drawn, image_task, known_model, recipe
 
 SAMPLERS = ["DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE", "Euler a", "Euler"]
 
@@ -58,10 +58,10 @@ def test_it_is_a_painter_and_says_what_it_is(engine: DiffusionEngine) -> None:
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_batch_gives_what_each_would_give_alone(engine: DiffusionEngine, sampler: str) -> None:
     asked = recipe(sampler=sampler, schedule="Karras", cfg_scale=3.0)
-    pictures = [picture(seed, drawn("open", seed)) for seed in (1, 2, 3)]
-    together = list(engine.paint(pictures, asked, Watched()))
-    for one, image in zip(pictures, together, strict=True):
-        (alone,) = engine.paint([one], asked, Watched())
+    tasks = [image_task(seed, drawn("open", seed)) for seed in (1, 2, 3)]
+    together = list(engine.generate(tasks, asked, RecordedSteps()))
+    for one, image in zip(tasks, together, strict=True):
+        (alone,) = engine.generate([one], asked, RecordedSteps())
         assert np.abs(array(alone) - array(image)).max() <= 1
 
 
@@ -69,7 +69,7 @@ def test_a_batch_gives_what_each_would_give_alone(engine: DiffusionEngine, sampl
 def test_a_seed_gives_its_picture_again_and_another_seed_another(engine: DiffusionEngine, sampler: str) -> None:
     asked = recipe(sampler=sampler)
     first, again, other = (
-        next(iter(engine.paint([picture(seed, drawn("open", 1))], asked, Watched()))) for seed in (5, 5, 6)
+        next(iter(engine.generate([image_task(seed, drawn("open", 1))], asked, RecordedSteps()))) for seed in (5, 5, 6)
     )
     assert np.array_equal(array(first), array(again))
     assert distance(first, other) > 2
@@ -82,7 +82,7 @@ def test_the_distance_grows_with_the_strength() -> None:
     distances = []
     for steps in (1, 4, 8, 14, 20):
         asked = recipe(size=(16, 16), steps=steps, schedule_steps=20, schedule="Karras", prompt="low")
-        (image,) = engine.paint([picture(start=grey)], asked, Watched())
+        (image,) = engine.generate([image_task(start=grey)], asked, RecordedSteps())
         distances.append(distance(image, grey))
     assert distances == sorted(distances)
     assert distances[0] < 2
@@ -100,7 +100,7 @@ def test_the_class_of_the_prompt_is_made_and_that_of_the_negative_prompt_avoided
         ("high", "", 2.0),
     ):
         asked = recipe(**full, prompt=prompt, negative_prompt=negative, cfg_scale=guidance)
-        (image,) = engine.paint([picture()], asked, Watched())
+        (image,) = engine.generate([image_task()], asked, RecordedSteps())
         means[prompt, negative, guidance] = (array(image).mean() / 255 - 0.5) / 0.125
     assert means["a board, low", "", 1.0] == pytest.approx(-1, abs=0.15)
     assert means["high", "", 1.0] == pytest.approx(1, abs=0.15)
@@ -110,19 +110,19 @@ def test_the_class_of_the_prompt_is_made_and_that_of_the_negative_prompt_avoided
 
 
 def test_it_tells_how_the_prompts_were_understood(engine: DiffusionEngine) -> None:
-    told = engine.told(recipe(prompt="photo, 裂纹", negative_prompt="normal"))
-    assert (told["Class"], told["Negative class"]) == ("裂纹", "Normal")
-    assert len(told["Trained on"]) == 10
-    assert engine.told(recipe(prompt="a cat"))["Class"] == "none"
+    parameters = engine.describe_recipe(recipe(prompt="photo, 裂纹", negative_prompt="normal"))
+    assert (parameters["Class"], parameters["Negative class"]) == ("裂纹", "Normal")
+    assert len(parameters["Trained on"]) == 10
+    assert engine.describe_recipe(recipe(prompt="a cat"))["Class"] == "none"
 
 
 def test_where_the_mask_is_black_the_picture_stays_and_where_it_is_white_it_changes() -> None:
     engine = DiffusionEngine(known_model(), device=CPU, threads=1)
     start = Image.new("RGB", (32, 32), (128,) * 3)
-    where = Image.new("L", (32, 32), 0)
-    where.paste(255, (16, 0, 32, 32))
+    change_mask = Image.new("L", (32, 32), 0)
+    change_mask.paste(255, (16, 0, 32, 32))
     asked = recipe(size=(32, 32), strength=0.9, steps=19, schedule_steps=20, prompt="high")
-    (image,) = engine.paint([picture(start=start, where=where)], asked, Watched())
+    (image,) = engine.generate([image_task(start=start, change_mask=change_mask)], asked, RecordedSteps())
     change = np.abs(array(image) - 128).max(axis=2)
     assert change[:, :16].max() <= 1
     assert change[:, 16:].mean() > 15
@@ -130,7 +130,7 @@ def test_where_the_mask_is_black_the_picture_stays_and_where_it_is_white_it_chan
 
 def test_batches_may_mix_pictures_with_and_without_a_mask(engine: DiffusionEngine) -> None:
     start, black = drawn("open", 1), Image.new("L", (SIZE_PX, SIZE_PX), 0)
-    kept, free = engine.paint([picture(1, start, black), picture(1, start)], recipe(), Watched())
+    kept, free = engine.generate([image_task(1, start, black), image_task(1, start)], recipe(), RecordedSteps())
     assert np.abs(array(kept) - array(start)).max() <= 1
     assert distance(free, start) > 2
 
@@ -139,7 +139,7 @@ def test_batches_may_mix_pictures_with_and_without_a_mask(engine: DiffusionEngin
 @pytest.mark.parametrize("from_nothing", [True, False])
 def test_every_size_comes_back_as_asked(engine: DiffusionEngine, size: tuple[int, int], from_nothing: bool) -> None:
     start = None if from_nothing else drawn("open", 1).resize(size)
-    (image,) = engine.paint([picture(start=start)], recipe(size=size, steps=2, schedule_steps=2), Watched())
+    (image,) = engine.generate([image_task(start=start)], recipe(size=size, steps=2, schedule_steps=2), RecordedSteps())
     assert (image.size, image.mode) == (size, "RGB")
 
 
@@ -147,7 +147,7 @@ def test_a_large_picture_has_no_seams() -> None:
     """All tiles agree on data without structure, so that its statistics must be the same everywhere."""
     engine = DiffusionEngine(known_model(), device=CPU, threads=1)
     asked = recipe(size=(96, 96), strength=1.0, steps=20, schedule_steps=20, prompt="high")
-    (image,) = engine.paint([picture()], asked, Watched())
+    (image,) = engine.generate([image_task()], asked, RecordedSteps())
     values = (array(image)[..., 0] / 255 - 0.5) / 0.125
     blocks = values.reshape(6, 16, 6, 16).transpose(0, 2, 1, 3).reshape(36, -1)
     assert blocks.mean(axis=1) == pytest.approx(np.ones(36), abs=0.15)
@@ -156,7 +156,7 @@ def test_a_large_picture_has_no_seams() -> None:
 
 def test_a_grey_model_answers_in_rgb_without_colour(grey_engine: DiffusionEngine) -> None:
     assert "of your own grey pictures" in grey_engine.notice
-    (image,) = grey_engine.paint([picture(start=drawn("open", 1))], recipe(), Watched())
+    (image,) = grey_engine.generate([image_task(start=drawn("open", 1))], recipe(), RecordedSteps())
     assert image.mode == "RGB"
     assert np.ptp(array(image), axis=2).max() == 0
 
@@ -164,10 +164,10 @@ def test_a_grey_model_answers_in_rgb_without_colour(grey_engine: DiffusionEngine
 def test_told_to_stop_it_ends_at_that_step_with_the_pictures_as_they_are() -> None:
     model = known_model()
     assert isinstance(model.network, KnownNetwork)
-    engine, walk = DiffusionEngine(model, device=CPU, threads=1), Watched(stop_after=3)
+    engine, steps = DiffusionEngine(model, device=CPU, threads=1), RecordedSteps(stop_after=3)
     asked = recipe(size=(16, 16), strength=1.0, steps=20, schedule_steps=20, prompt="high")
-    (image,) = engine.paint([picture()], asked, walk)
-    assert walk.steps == [1, 2, 3]
+    (image,) = engine.generate([image_task()], asked, steps)
+    assert steps.steps == [1, 2, 3]
     assert len(model.network.calls) == 3
     assert array(image).mean() / 255 == pytest.approx(0.5 + 0.125, abs=0.05)  # the mean of its class already
 
@@ -176,7 +176,7 @@ def test_a_variation_lies_between_the_pictures_of_its_two_seeds(engine: Diffusio
     start = drawn("open", 1)
 
     def made(seed: ImageSeed) -> Image.Image:
-        return next(iter(engine.paint([ImageTask(start, seed)], recipe(), Watched())))
+        return next(iter(engine.generate([ImageTask(start, seed)], recipe(), RecordedSteps())))
 
     one, other = made(ImageSeed(3)), made(ImageSeed(9))
     near, far = made(ImageSeed(3, 9, 0.1)), made(ImageSeed(3, 9, 0.6))
@@ -189,13 +189,13 @@ def test_not_a_number_is_said_in_the_words_clients_know() -> None:
     model = known_model(means=(float("nan"),) * 3)
     engine = DiffusionEngine(model, device=CPU, threads=1)
     with pytest.raises(RuntimeError, match="NaNs was produced in Unet"):
-        list(engine.paint([picture()], recipe(size=(16, 16)), Watched()))
+        list(engine.generate([image_task()], recipe(size=(16, 16)), RecordedSteps()))
 
 
 def test_torch_keeps_its_threads(engine: DiffusionEngine) -> None:
     torch.set_num_threads(2)
     try:
-        list(engine.paint([picture()], recipe(steps=1), Watched()))
+        list(engine.generate([image_task()], recipe(steps=1), RecordedSteps()))
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
@@ -274,7 +274,7 @@ def test_a_seed_gives_the_reports_picture(model_folder: Path, engine: DiffusionE
         schedule_steps=20,
         prompt="open",
     )
-    (served,) = engine.paint([picture(11, start)], asked, Watched())
+    (served,) = engine.generate([image_task(11, start)], asked, RecordedSteps())
     assert np.abs(np.asarray(served).astype(int) - judged.permute(1, 2, 0).numpy()).max() <= 1
 
 
@@ -359,9 +359,13 @@ def test_img2img_makes_seeded_siblings_of_a_class(api: Any) -> None:
     )
     assert len(result.images) == 2
     assert (result.info["all_seeds"], result.info["sampler_name"]) == ([7, 8], "DPM++ SDE")
-    told = result.info["extra_generation_params"]
-    assert (told["Class"], told["Schedule type"], told["Denoising strength"]) == ("open", "Karras", 0.4)
-    assert told["Engine"] == "diffusion model 'boards' of own pictures, not Stable Diffusion"
+    parameters = result.info["extra_generation_params"]
+    assert (parameters["Class"], parameters["Schedule type"], parameters["Denoising strength"]) == (
+        "open",
+        "Karras",
+        0.4,
+    )
+    assert parameters["Engine"] == "diffusion model 'boards' of own pictures, not Stable Diffusion"
     assert result.info["sd_model_name"] == "boards-32px-not-stable-diffusion"
     again = api.img2img(
         images=[drawn("open", 1)], prompt="photo, open", denoising_strength=0.4, steps=6, seed=8, **SIZE

@@ -88,7 +88,7 @@ def test_blended_tiles_give_what_one_look_at_the_whole_would(shape: tuple[int, i
     model = known_model()
     noisy = torch.randn((3, 16, *shape), generator=torch.Generator().manual_seed(0))
     answers = [
-        Denoiser(model.network, model.schedule, tile=tile, label=0, against=1, guidance=3.0).velocity(
+        Denoiser(model.network, model.schedule, tile=tile, label=0, negative=1, guidance=3.0).velocity(
             noisy, torch.tensor(400.0)
         )
         for tile in (4, max(shape))
@@ -100,7 +100,7 @@ def test_a_large_picture_goes_through_the_network_in_small_helpings() -> None:
     model = known_model()
     network = model.network
     assert isinstance(network, KnownNetwork)
-    Denoiser(network, model.schedule, tile=4, label=0, against=2, guidance=1.0).velocity(
+    Denoiser(network, model.schedule, tile=4, label=0, negative=2, guidance=1.0).velocity(
         torch.zeros(5, 16, 40, 40), torch.tensor(400.0)
     )
     assert sum(count for *_, count in network.calls) == 5 * 13 * 13
