@@ -55,7 +55,7 @@ class Sample:
     image: Image.Image | None
     """At the source's size, grey where the source is; None when the server failed."""
     noise_score: float | None
-    """See `batch.spoiled.Findings`; None when the server failed."""
+    """See `ArtifactScores`; None when the server failed."""
     reason: str | None
     """Why it cannot be used, None when nothing is wrong with it."""
     seconds: float

@@ -14,6 +14,8 @@ EXHAUSTED_AFTER = 6
 _LIKELY = 0.5
 """With at least this probability of acceptance, several images share a request; else each waits for its verdict."""
 
+_COUNTS = ("accepted", "rejected", "failed", "in_flight")
+
 Acceptance = Callable[[str, str], float]
 """(class, source) -> probability that the source's next image is accepted."""
 
@@ -133,11 +135,8 @@ class Quotas:
         return ClassTally(
             name,
             planned,
-            sum(tally.accepted for tally in tallies),
-            sum(tally.rejected for tally in tallies),
-            sum(tally.failed for tally in tallies),
-            sum(tally.in_flight for tally in tallies),
-            math.ceil(round(planned * self._budget, 6)),
+            **{count: sum(getattr(tally, count) for tally in tallies) for count in _COUNTS},
+            budget=math.ceil(round(planned * self._budget, 6)),
         )
 
 
@@ -212,10 +211,19 @@ class ClassOutcome:
 
 def class_outcomes(quotas: Quotas, strengths: StrengthPolicy) -> list[ClassOutcome]:
     """The outcome of each class so far."""
-    sources = quotas.sources()
+    sources: dict[str, list[SourceOutcome]] = {}
+    for one in quotas.sources():
+        strength = strengths.expect(one.class_name, one.source).strength
+        counts = (one.owed, one.accepted, one.rejected, one.failed)
+        outcome = SourceOutcome(one.source, *counts, strength, one.is_exhausted)
+        sources.setdefault(one.class_name, []).append(outcome)
     return [
-        _class(tally, [source for source in sources if source.class_name == tally.class_name], strengths)
-        for tally in quotas.classes()
+        ClassOutcome(
+            one.class_name,
+            *(one.planned, one.accepted, one.rejected, one.failed, one.budget),
+            tuple(sources[one.class_name]),
+        )
+        for one in quotas.classes()
     ]
 
 
@@ -237,26 +245,3 @@ def _source_as_json(source: SourceOutcome) -> dict[str, Any]:
     values = asdict(source)
     values["is_hopeless"] = values.pop("is_exhausted")
     return values
-
-
-def _class(tally: ClassTally, sources: Sequence[SourceTally], strengths: StrengthPolicy) -> ClassOutcome:
-    return ClassOutcome(
-        tally.class_name,
-        tally.planned,
-        tally.accepted,
-        tally.rejected,
-        tally.failed,
-        tally.budget,
-        tuple(
-            SourceOutcome(
-                one.source,
-                one.owed,
-                one.accepted,
-                one.rejected,
-                one.failed,
-                strengths.expect(one.class_name, one.source).strength,
-                one.is_exhausted,
-            )
-            for one in sources
-        ),
-    )

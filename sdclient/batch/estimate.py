@@ -93,11 +93,7 @@ def disk_free(path: Path) -> int:
 def describe_dry_run(webui: WebUI, spec: RunSpec, owed: Sequence[tuple[Source, int]], output: Path) -> dict[str, Any]:
     """What a run would do, for JSON: its configuration, and with at least one source also images, time and disk space.
 
-    Args:
-        webui: makes a few images of the first source to measure the time; they are thrown away.
-        spec: settings of the run.
-        owed: each source with the number of its images.
-        output: folder of the run; need not exist yet.
+    The time is measured with a few images of the first source, which are thrown away. `output` need not exist yet.
 
     Raises:
         WebUIError: the server makes no image.
@@ -120,12 +116,7 @@ def describe_dry_run(webui: WebUI, spec: RunSpec, owed: Sequence[tuple[Source, i
 
 
 def format_dry_run(summary: Mapping[str, Any], url: str) -> str:
-    """The text for people.
-
-    Args:
-        summary: from `describe_dry_run`.
-        url: of the server whose time was measured.
-    """
+    """The text for people of a summary of `describe_dry_run`; `url` is that of the server whose time was measured."""
     lines = [json.dumps(summary["configuration"], ensure_ascii=False, indent=2)]
     lines += [f"{name}: {images} images" for name, images in summary.get("images_by_class", {}).items()]
     if "estimate" in summary:

@@ -104,16 +104,7 @@ def plan_images(
     identity: Callable[[ImageParameters], Mapping[str, Any]],
     first: int = 1,
 ) -> Iterator[PlannedImage]:
-    """Images `first` to `count` of a source, in order.
-
-    Args:
-        source: the source of the images.
-        source_sha256: of the source file's bytes.
-        count: number of the last image.
-        run_seed: the seed of the whole run.
-        parameters_for: (source, k, seed) -> the image's parameters.
-        identity: everything that changes pixels, spelled the same for every server's dialect.
-        first: number of the first image, from 1.
+    """Images `first` to `count` of a source, in order; `parameters_for` takes source, k and seed. See `GenerationPlan`.
 
     Raises:
         ValueError: more images of one source than seeds are reserved for.

@@ -52,9 +52,7 @@ class ParameterResolver:
     def parameters_for(self, k: int, seed: int) -> ImageParameters:
         """Parameters of one image; the same object for all images if nothing differs between them.
 
-        Args:
-            k: number of the image among those of its source, from 1; fills {k} in prompts.
-            seed: of the image; decides all draws.
+        `k` is the image's number, from 1, which fills {k} in prompts; `seed` decides all draws.
         """
         if self._common_parameters is not None:
             return self._common_parameters
@@ -141,10 +139,7 @@ def wildcards_of_table(table: Mapping[str, object], where: str) -> dict[str, tup
 def read_wildcard(name: str, folder: Path | None, where: str) -> tuple[str, ...]:
     """The lines of `folder/wildcards/<name>.txt`, without blank lines and those that begin with #.
 
-    Args:
-        name: of the wildcard.
-        folder: of the run file; None without a run file.
-        where: place of the prompt that uses it, for the message.
+    `folder` is that of the run file, None without one; `where` names the prompt, for messages.
 
     Raises:
         SettingsError: the file is missing, has no lines, or is not UTF-8.

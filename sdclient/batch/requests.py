@@ -52,14 +52,8 @@ def prepare_request(
 ) -> tuple[Img2ImgRequest, Image.Image, SourceMask | None]:
     """The request for `batch_size` images of one source, the source as it is sent, and its mask.
 
-    Args:
-        image: the source as `read_photo` returns it.
-        parameters: settings of the images.
-        native_px: side of the square the model was trained on, used if `parameters` have none.
-        seed: of the first image; each further image has the next seed.
-        batch_size: number of images.
-        task_id: name of the job at the server.
-        mask: mode "L", of the source's size; used only with `parameters.inpainting`.
+    `native_px` is used if `parameters` have none, `mask` (mode "L", of the source's size) only with inpainting. Each
+    further image has the next seed. See `build_request`.
     """
     size = generation_size(image.width, image.height, native_px=parameters.native_px or native_px)
     inpainting = parameters.inpainting
@@ -177,14 +171,7 @@ class SourceMask:
 
 
 def mask_source(photo: Image.Image, mask: Image.Image, inpainting: Inpainting, size: tuple[int, int]) -> SourceMask:
-    """Prepare the mask of a source.
-
-    Args:
-        photo: the source as `read_photo` returns it: upright, of any mode.
-        mask: mode "L", of the upright source's size.
-        inpainting: how to repaint.
-        size: (width, height) the server generates at, px.
-    """
+    """Prepare the mask of a source; `mask` has mode "L" and the size of `photo`, upright. It is generated at `size`."""
     shown = soften(mask, inpainting.mask_blur)
     white = shown.point([0] + [255] * 255)
     sent_size = shown.size if inpainting.inpaint_area == "masked" else size
@@ -357,12 +344,7 @@ def source_changed_error(source: Source) -> SourceError:
 
 
 class RequestPreparer:
-    """Prepares jobs; many threads may call it.
-
-    Args:
-        native_px: side of the square the model was trained on, used if a job's parameters have none.
-        sources: reads the sources.
-    """
+    """Prepares jobs; many threads may call it. `native_px` is used if a job's parameters have none."""
 
     def __init__(self, native_px: int, sources: SourceReader) -> None:
         self._native_px = native_px

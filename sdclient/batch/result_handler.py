@@ -18,14 +18,7 @@ class ResultHandler:
     """Writes the images of finished jobs, and repeats or gives up those that failed.
 
     Only the thread that writes calls it, so it needs no lock; the job queue that it puts jobs back into has its own.
-
-    Args:
-        store: the open output.
-        job_source: is told the results.
-        jobs: takes the jobs to repeat.
-        limits: batch sizes that the servers have memory for.
-        stall_detector: stops a run that makes nothing.
-        tries: how often an image is tried before it is given up.
+    `tries` is how often an image is tried before it is given up.
     """
 
     def __init__(
@@ -118,12 +111,7 @@ _MOST_TRIES_IN_VAIN = 12
 
 
 class StallDetector:
-    """Notices when a run makes no images any more.
-
-    Args:
-        patience_s: how long to wait for an image while servers are away.
-        clock: seconds, monotonic.
-    """
+    """Notices when a run makes no images any more; `patience_s` is how long to wait for one while servers are away."""
 
     def __init__(self, patience_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._patience_s = patience_s

@@ -71,11 +71,6 @@ class RunSpec(BaseModel):
     def from_mapping(cls, values: Mapping[str, Any], *, origin: str, folder: Path | None = None) -> RunSpec:
         """Read settings in the form of a run file's tables, or of `as_dict`.
 
-        Args:
-            values: settings by name, and the tables "class", "source" and "wildcards".
-            origin: name of the file or the like, for messages.
-            folder: where `wildcards/<name>.txt` is read.
-
         Raises:
             SettingsError: names section and key, what was found and what was expected.
         """
@@ -106,8 +101,7 @@ class RunSpec(BaseModel):
     def with_overrides(self, assignments: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> RunSpec:
         """The same run with some settings fixed for every image; they replace those of classes and sources.
 
-        Args:
-            assignments: name and value, as `parse_assignment` returns them; the last one of a name counts.
+        Assignments are as `parse_assignment` returns them; the last one of a name counts.
 
         Raises:
             SettingsError: an unknown setting or an invalid value.
@@ -129,10 +123,7 @@ class RunSpec(BaseModel):
         )._with_wildcards_read()
 
     def check_against(self, sources: Iterable[Source]) -> None:
-        """Refuse sections whose class or source does not exist.
-
-        Args:
-            sources: all sources, planned or not.
+        """Refuse sections whose class or source is not among `sources`, planned or not.
 
         Raises:
             SettingsError: names the section and similar names.

@@ -252,11 +252,7 @@ def check_servers(
 ) -> ServerFacts:
     """Check each server, and that all would make the same images.
 
-    Args:
-        servers: one or more.
-        samplers: every (sampler, scheduler) of the run.
-        loras: name of every LoRA of the run.
-        allow_mixed: accept servers with different models or dialects; each image's record names its server.
+    With `allow_mixed` servers may have different models or dialects; each image's record names its server.
 
     Raises:
         SettingsError: servers differ, and `allow_mixed` is not set.

@@ -21,7 +21,6 @@ from ..output.planned_images import DRAWN_DIGITS, Choice, Range
 SMALLEST_NATIVE_PX = 64
 LARGEST_RUN_SEED = 2**63 - 1
 
-
 InpaintFill: TypeAlias = Literal["original", "fill", "latent-noise", "latent-nothing"]
 InpaintArea: TypeAlias = Literal["masked", "whole"]
 
@@ -210,12 +209,7 @@ def parse_assignment(text: str) -> tuple[str, SettingSpec]:
 
 
 def read_section(values: Mapping[str, Any], where: str, allowed: Sequence[str]) -> dict[str, SettingSpec]:
-    """Read the settings of one section.
-
-    Args:
-        values: by name, as the user wrote them.
-        where: file and section, for messages.
-        allowed: names that this section may have.
+    """Read the settings of one section; `where` names file and section in messages.
 
     Raises:
         SettingsError: names the first invalid one, what was found and what was expected.

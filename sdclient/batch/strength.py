@@ -45,11 +45,7 @@ class StrengthRange:
     start: float
 
     def __post_init__(self) -> None:
-        """Check the range.
-
-        Raises:
-            SettingsError: says what was expected.
-        """
+        """Raise `SettingsError` for an invalid range."""
         if not 0 < self.low < self.high <= 1:
             raise SettingsError(
                 f"strength range {self.low:g}:{self.high:g}: expected low:high with 0 < low < high <= 1, as 0.15:0.45"
@@ -62,11 +58,7 @@ class StrengthRange:
 
     @classmethod
     def parse(cls, text: str, start: float | None = None) -> StrengthRange:
-        """Read "low:high".
-
-        Args:
-            text: as a user writes it.
-            start: the first strength; None for the middle.
+        """Read "low:high"; `start` None is the middle.
 
         Raises:
             SettingsError: not two numbers, or no range.
@@ -127,12 +119,7 @@ class StrengthLearner:
     def observe(self, class_name: str, source: str, strength: float, *, too_alike: bool, unreal: bool) -> None:
         """Learn from one judged image; it is accepted if it is neither too alike nor unreal.
 
-        Args:
-            class_name: its class.
-            source: name of its source, unique within the class.
-            strength: the strength it was made with; may be outside of the range.
-            too_alike: it was rejected because it is too alike.
-            unreal: it was rejected because it is unreal.
+        `strength`, which it was made with, may be outside of the range.
         """
         likelihood = _Belief(
             [math.log(_likelihood(_rejection_probability(limit - strength), too_alike)) for limit in self._grid],

@@ -144,14 +144,7 @@ class AcceptanceLoop:
 class AcceptanceJobs:
     """A job source that makes images only while some are missing, each with the best strength known for its source.
 
-    Args:
-        sources: sources of the images.
-        quotas: accepted images that they still need; counted by this object.
-        strengths: decides the strength of each image.
-        earlier: the images of earlier runs.
-        judge: gives the verdicts; a person's decision takes precedence over the filters.
-        make_images: plans images.
-        batch_size: maximum number of images in one request.
+    It counts in `quotas`. Of the judge's verdicts, a person's decision takes precedence over the filters.
     """
 
     def __init__(
@@ -246,10 +239,6 @@ class AcceptanceJobs:
 
 def open_filters(output: Path, manifest: Manifest) -> ImageJudge:
     """A judge that uses the curation filters with their default limits, learnt from the output's own sources.
-
-    Args:
-        output: the folder.
-        manifest: its manifest, open for writing.
 
     Raises:
         MissingExtra: the extra of the filters is not installed.

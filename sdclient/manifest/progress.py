@@ -40,13 +40,9 @@ _ENTERED_TOGETHER = 50
 
 
 def states_of_source(manifest: Manifest, stem: str, source_sha256: str, count: int) -> bytearray:
-    """The states of images 1 to `count` of a source, one byte each.
+    """The states of images 1 to `count` of a source, one byte each; a row with another source hash counts as `NEW`.
 
-    Args:
-        manifest: an open manifest.
-        stem: common beginning of the source's files, "<class>/<number>_".
-        source_sha256: of the source's bytes; images whose row has another one count as `NEW`.
-        count: number of images.
+    `stem` is the common beginning of the source's files, "<class>/<number>_".
 
     Raises:
         ManifestError: the manifest is damaged.
@@ -87,11 +83,9 @@ def file_of_other_bytes(manifest: Manifest, stem: str, source_sha256: str) -> st
 
 
 def enter(database: sqlite3.Connection, rows: Iterable[tuple[str, str, str, str, int, int, str]]) -> int:
-    """Enter planned images that have no row yet; returns their number.
+    """Enter planned images that have no row yet, within `Manifest.transaction`; returns their number.
 
-    Args:
-        database: within `Manifest.transaction`.
-        rows: values of `PlannedRow`s, in the order of its fields.
+    Each of `rows` has the values of a `PlannedRow`, in the order of its fields.
     """
     entered, left = 0, iter(rows)
     while together := tuple(islice(left, _ENTERED_TOGETHER)):

@@ -190,11 +190,7 @@ def write_crops(path: Path, rows: Iterable[CropRow]) -> None:
 
 
 def read_crops(path: Path, *, advice: str = "restore it, or choose another DEST") -> dict[str, CropRow]:
-    """Rows by crop; none if there is no table.
-
-    Args:
-        path: the table.
-        advice: what to do about a damaged table, for the message.
+    """Rows by crop; none if there is no table; `advice` says what to do about a damaged one.
 
     Raises:
         OutputError: not a table that `write_crops` wrote, or a crop from two photos; names the line.
@@ -260,11 +256,7 @@ def write_mapping(path: Path, rows: Iterable[MappingRow]) -> None:
 
 
 def read_mapping(path: Path, *, advice: str = "restore it, or number into a new folder") -> list[MappingRow]:
-    """Rows of a table; none if there is no table.
-
-    Args:
-        path: the table.
-        advice: what to do about a damaged table, for the message.
+    """Rows of a table; none if there is no table; `advice` says what to do about a damaged one.
 
     Raises:
         SourceError: not a table that `write_mapping` wrote; names the line.
@@ -293,12 +285,8 @@ def _read_table(
 ) -> list[tuple[int, list[str]]]:
     """Number and cells of each line after the head; none if there is no table.
 
-    Args:
-        path: the table.
-        columns: the head that is expected.
-        fault: the error to raise if it is not such a table.
-        written_by: the command that writes it, for the message.
-        advice: what to do about a damaged table, for the message.
+    Raises:
+        fault: not a table that the command `written_by` wrote; the message ends with `advice`.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

@@ -35,7 +35,6 @@ _FEW_PX = 64
 _SPECK_RATE = 0.0015
 """Share of the darkest and of the brightest pixels of a source that are ignored when the source itself is flat."""
 
-
 CHROMA_BANDS = 6
 
 
@@ -107,7 +106,6 @@ class _Tolerance:
 
 _CHROMA = _Tolerance(ratio=1.35, margin_levels=1.0, half_levels=3.0)
 _LUMA = _Tolerance(ratio=1.5, margin_levels=1.5, half_levels=14.0)
-
 
 PixelBox = tuple[int, int, int, int]
 """(left, top, right, bottom), px; right and bottom exclusive."""

@@ -81,10 +81,7 @@ class Range:
 def draw_index(seed: int, name: str, count: int) -> int:
     """A number from 0 to `count` - 1: the first 64 bits of sha256 over seed and name, modulo `count`.
 
-    Args:
-        seed: of the image.
-        name: of what is drawn; different names give independent draws.
-        count: number of possibilities, at least 1.
+    Different names of what is drawn give independent draws. `count` is at least 1.
     """
     text = f"[{seed}, {_quoted(name)}]"  # the JSON list of both
     return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "big") % count
@@ -197,12 +194,7 @@ class MissingImages(Generic[Planned]):
 
 
 class ExistingFiles:
-    """Lists the folders of an output once, and removes temporary files of killed writes in all of them.
-
-    Args:
-        output: the folder.
-        plans: the plans whose files are searched.
-    """
+    """Lists the folders of an output once, and removes temporary files of killed writes in all of them."""
 
     def __init__(self, output: Path, plans: Iterable[SourcePlan[Planned]]) -> None:
         self._images: dict[str, dict[str, bytearray]] = {}

@@ -29,7 +29,7 @@ def run(
     return list(runner.run([(source, per_source) for source in discover(sources)]))
 
 
-def pictures(output: Path) -> dict[str, str]:
+def image_hashes(output: Path) -> dict[str, str]:
     """Every file below the output's class folders, with its sha256."""
     return {
         path.relative_to(output).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()

@@ -30,7 +30,7 @@ def add_source(folder: Path, name: str, image: Image.Image, box: Box | None) -> 
 
 
 def board(size: tuple[int, int], mode: str = "RGB", seed: int = 0) -> Image.Image:
-    """A textured picture."""
+    """A textured image."""
     chance = np.random.default_rng(seed)
     coarse = Image.fromarray(chance.integers(60, 200, (12, 12, 3), dtype=np.uint8)).resize(
         size, Image.Resampling.BICUBIC

@@ -32,7 +32,7 @@ def judge(tally: SourceTally, *, accepted: int = 0, rejected: int = 0) -> None:
     tally.rejected += rejected
 
 
-def test_each_source_is_asked_for_what_it_owes() -> None:
+def test_each_source_makes_what_it_owes() -> None:
     assert take(Quotas([("pit", "1", 5), ("pit", "2", 2), ("dirt", "1", 1)], 4)) == [
         ("1", 4),
         ("2", 2),
@@ -41,11 +41,11 @@ def test_each_source_is_asked_for_what_it_owes() -> None:
     ]
 
 
-def test_where_acceptance_is_doubtful_images_go_one_by_one() -> None:
+def test_with_a_low_acceptance_images_are_made_one_by_one() -> None:
     assert take(Quotas([("pit", "1", 3)], 4), acceptance=doubtful) == [("1", 1)] * 3
 
 
-def test_nothing_more_is_asked_while_all_that_is_missing_is_on_its_way() -> None:
+def test_nothing_more_is_made_while_all_missing_images_are_in_flight() -> None:
     quotas = Quotas([("pit", "1", 2)], 4)
     take(quotas)
     assert quotas.next(certain, 4) is None
@@ -66,7 +66,7 @@ def test_the_budget_ends_a_class() -> None:
     assert (pit.planned, pit.budget, pit.budget_left, pit.is_complete) == (4, 6, 0, False)
 
 
-def test_a_hopeless_sources_debt_goes_to_the_one_that_promises_most() -> None:
+def test_what_an_exhausted_source_owes_is_made_by_the_one_with_the_best_acceptance() -> None:
     quotas = Quotas([("pit", "1", 2), ("pit", "2", 1), ("pit", "3", 1)], 10)
     bad = quotas.tally("pit", "1")
     bad.rejected = EXHAUSTED_AFTER
@@ -76,7 +76,7 @@ def test_a_hopeless_sources_debt_goes_to_the_one_that_promises_most() -> None:
     assert (found[0].source, found[1]) == ("3", 1)
 
 
-def test_when_all_are_hopeless_the_rest_of_the_budget_is_shared() -> None:
+def test_when_all_sources_are_exhausted_the_rest_of_the_budget_is_shared() -> None:
     quotas = Quotas([("pit", "1", 2), ("pit", "2", 2)], 10)
     for source in ("1", "2"):
         quotas.tally("pit", source).rejected = EXHAUSTED_AFTER
@@ -89,7 +89,7 @@ def test_failed_images_count_against_the_budget() -> None:
     assert quotas.next(certain, 4) is None
 
 
-def test_a_plan_that_owes_nothing_asks_for_nothing() -> None:
+def test_a_plan_that_owes_nothing_makes_nothing() -> None:
     quotas = Quotas([("pit", "1", 0)], 4)
     assert quotas.next(certain, 4) is None
     assert quotas.classes()[0].is_complete

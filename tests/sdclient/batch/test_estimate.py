@@ -23,7 +23,7 @@ def test_an_estimate_multiplies() -> None:
 
 
 @pytest.mark.parametrize("figures", [(-1, 1.0, 1.0), (1, math.nan, 1.0), (1, -0.1, 1.0), (1, 1.0, math.inf)])
-def test_a_figure_that_cannot_be_is_refused(figures: tuple[int, float, float]) -> None:
+def test_an_invalid_number_is_refused(figures: tuple[int, float, float]) -> None:
     with pytest.raises(ValueError, match="expected 0 or more"):
         estimate(*figures)
 

@@ -1,4 +1,4 @@
-"""A server's picture keeps its own compressed pixels where nothing has to change, and is a sound file where it does."""
+"""A server's image keeps its own compressed pixels where nothing has to change, and is a sound file where it does."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def pixel_bytes(data: bytes) -> list[bytes]:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_a_picture_of_the_right_form_keeps_its_compressed_pixels(mode: str) -> None:
+def test_an_image_of_the_right_form_keeps_its_compressed_pixels(mode: str) -> None:
     sent = file_of(noise(mode), compress_level=9)
     made = made_of(sent, ImageForm(*SIZE, mode))  # type: ignore[arg-type]
     image = opened(made.data)
@@ -81,7 +81,7 @@ def test_a_picture_of_the_right_form_keeps_its_compressed_pixels(mode: str) -> N
     assert made.record.sha256 == hashlib.sha256(made.data).hexdigest()
 
 
-def test_the_texts_are_ours_and_the_rest_of_the_servers_stays() -> None:
+def test_our_texts_replace_the_servers_and_all_other_chunks_stay() -> None:
     texts = PngInfo()
     texts.add_text("parameters", "the server's own")
     texts.add_text("sdclient", "{}", zip=True)
@@ -137,7 +137,7 @@ OTHER_FORMS = {
 
 
 @pytest.mark.parametrize("name", OTHER_FORMS)
-def test_a_picture_of_another_form_is_encoded_anew(name: str) -> None:
+def test_an_image_of_another_form_is_encoded_anew(name: str) -> None:
     sent, mode = OTHER_FORMS[name]
     made = made_of(sent, ImageForm(*SIZE, mode))  # type: ignore[arg-type]
     image = opened(made.data)
@@ -151,8 +151,8 @@ def test_a_picture_of_another_form_is_encoded_anew(name: str) -> None:
     assert image.info["parameters"] == INFOTEXT
 
 
-def test_an_interlaced_picture_keeps_its_pixels() -> None:
-    """Pillow writes none; a picture of one pixel is the same either way but for its header."""
+def test_an_interlaced_image_keeps_its_pixels() -> None:
+    """Pillow writes none; a image of one pixel is the same either way but for its header."""
     sent = bytearray(file_of(noise(size=(1, 1))))
     sent[28] = 1
     sent[29:33] = zlib.crc32(sent[12:29]).to_bytes(4, "big")
@@ -163,7 +163,7 @@ def test_an_interlaced_picture_keeps_its_pixels() -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_a_damaged_picture_is_refused(mode: str) -> None:
+def test_a_damaged_image_is_refused(mode: str) -> None:
     sent = file_of(noise())
     place = sent.index(b"IDAT") + len(sent) // 2
     flipped = sent[:place] + bytes([sent[place] ^ 1]) + sent[place + 1 :]
@@ -182,12 +182,12 @@ def test_a_whole_file_of_broken_pixels_is_refused() -> None:
         made_of(whole[:33] + chunk + whole[-12:])
 
 
-def test_what_loses_detail_is_refused() -> None:
+def test_a_lossy_format_is_refused() -> None:
     with pytest.raises(LossyFormat, match="sent JPEG"):
         made_of(file_of(noise(), "JPEG"))
 
 
-def test_an_encoded_picture_reads_back_with_its_texts() -> None:
+def test_an_encoded_image_reads_back_with_its_texts() -> None:
     image = opened(encode_png(noise("L"), infotext=INFOTEXT, lineage={"class": "划痕"}))
     assert image.tobytes() == noise("L").tobytes()
     assert image.info["parameters"] == INFOTEXT
@@ -198,7 +198,7 @@ def test_recorded_replies_keep_their_pixels(webui_recordings: Path) -> None:
     """What a genuine WebUI sends has the form to be kept as it is."""
     body = json.loads((webui_recordings / "replies" / "post_img2img.json").read_text(encoding="utf-8"))["body"]
     sent = base64.b64decode(body["images"][0])
-    picture = opened(sent)
-    made = made_of(sent, ImageForm(*picture.size, "RGB"))
+    image = opened(sent)
+    made = made_of(sent, ImageForm(*image.size, "RGB"))
     assert pixel_bytes(made.data) == pixel_bytes(sent)
-    assert opened(made.data).tobytes() == picture.tobytes()
+    assert opened(made.data).tobytes() == image.tobytes()

@@ -93,6 +93,6 @@ def test_images_of_two_sources_never_share_a_request() -> None:
         ({"nonsense": 1}, "nonsense"),
     ],
 )
-def test_a_setting_that_cannot_be_is_named(values: dict[str, object], words: str) -> None:
+def test_an_invalid_setting_is_named(values: dict[str, object], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         GenerationSettings.checked(values)

@@ -26,7 +26,7 @@ from sdclient.manifest import Manifest
 from sdclient.models import Img2ImgRequest
 from sdclient.serve.app import EmbeddedServerOptions, running_server
 from sdclient.sources import discover
-from tests.support.batch_runs import invoke, pictures, recorded, settings
+from tests.support.batch_runs import image_hashes, invoke, recorded, settings
 from tests.support.fake_webui import FakeWebUI
 from tests.support.planned_jobs import planned, source
 
@@ -99,7 +99,7 @@ def test_a_source_is_read_and_encoded_once_for_all_its_jobs(
         real = getattr(requests, name)
 
         def counted(what: Any, name: str = name, real: Any = real) -> Any:
-            done.append((name, what if isinstance(what, Path) else "picture"))
+            done.append((name, what if isinstance(what, Path) else "image"))
             return real(what)
 
         monkeypatch.setattr(requests, name, counted)
@@ -121,7 +121,7 @@ def test_a_source_that_changes_while_the_run_goes_on_stops_it(
     assert not [name for name in recorded(tmp_path / "out") if name.startswith("焊盘/10_")]
 
 
-def test_a_job_whose_size_cannot_be_learnt_is_handed_out_all_the_same() -> None:
+def test_a_job_whose_size_is_unknown_is_handed_out_all_the_same() -> None:
     def unreadable(_: Any) -> int:
         raise SourceError("3.png: damaged")
 
@@ -174,11 +174,11 @@ def test_a_disk_that_fills_up_stops_the_run_in_words_and_more_room_finishes_it(
     assert "Traceback" not in stopped.output
     kept = recorded(output)
     assert 0 < len(kept) < 60
-    assert kept.items() <= pictures(output).items()  # no row without its whole file
+    assert kept.items() <= image_hashes(output).items()  # no row without its whole file
     subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
     assert invoke(fake, *arguments).exit_code == 0
-    assert set(pictures(output)) == {f"dirt/{number}_{k}.png" for number in (1, 2) for k in range(1, 31)}
-    assert pictures(output) == recorded(output)
+    assert set(image_hashes(output)) == {f"dirt/{number}_{k}.png" for number in (1, 2) for k in range(1, 31)}
+    assert image_hashes(output) == recorded(output)
     assert kept.items() <= recorded(output).items()
 
 
@@ -216,12 +216,12 @@ def test_a_second_ctrl_c_interrupts_our_jobs_and_keeps_nothing_unfinished(source
     assert "Traceback" not in told
     assert len(jobs.names) == 2  # the one at work and the one that waited behind it
     # An interrupted batch comes with all its images, at the step they had reached.
-    assert recorded(output) == pictures(output) == {}
+    assert recorded(output) == image_hashes(output) == {}
     with Manifest(output) as manifest:
         assert len(list(manifest.states())) == 60
 
 
-def test_a_job_of_somebody_else_is_not_interrupted(sources_folder: Path, tmp_path: Path) -> None:
+def test_other_peoples_jobs_are_not_interrupted(sources_folder: Path, tmp_path: Path) -> None:
     """Ours waits behind it; what is stopped is ours alone, once it is its turn."""
     jobs = _Jobs()
     with (

@@ -33,7 +33,7 @@ def run(url: str, sources: Path, output: Path, settings: GenerationSettings | Ru
     return made
 
 
-def test_a_run_asks_for_the_lora_and_records_what_the_server_told(sources_folder: Path, tmp_path: Path) -> None:
+def test_a_run_requests_the_lora_and_records_what_the_server_reports(sources_folder: Path, tmp_path: Path) -> None:
     with serve_webui(loras=["defects"]) as server:
         texts = run(
             server.url,
@@ -70,7 +70,7 @@ def test_every_server_must_list_it(sources_folder: Path, tmp_path: Path) -> None
             list(runner.run([(source, 1) for source in discover(sources_folder)]))
 
 
-def test_servers_with_another_file_under_the_name_are_told_apart(
+def test_servers_with_different_files_of_one_name_are_refused(
     sources_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (
@@ -155,7 +155,7 @@ def test_a_run_file_gives_classes_their_own(sources_folder: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("value", ['"defects:much"', "[5]", "0.8", '["a:1:2"]', "true"])
-def test_a_run_file_with_what_is_no_lora_says_what_it_wants(value: str, tmp_path: Path) -> None:
+def test_an_invalid_lora_in_a_run_file_says_what_was_expected(value: str, tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text(f"loras = {value}\n", encoding="utf-8")
     with pytest.raises(SettingsError, match=r"loras is .*expected a list of texts, each NAME or NAME:WEIGHT"):
         load_run_file(tmp_path / "run.toml")

@@ -72,7 +72,7 @@ def test_outside_nothing_changes_and_inside_it_does(webui: WebUI, tmp_path: Path
 
 
 def test_noise_inside_a_small_mask_is_found(webui: WebUI, tmp_path: Path) -> None:
-    """On the whole picture it would hide among what is the source itself."""
+    """On the whole image it would hide among what is the source itself."""
     add_source(tmp_path, "pad/1.png", board((96, 96)), (40, 40, 60, 60))
     seen: list[str | None] = []
 
@@ -98,7 +98,9 @@ def test_noise_inside_a_small_mask_is_found(webui: WebUI, tmp_path: Path) -> Non
         ((96, 96), (0, 0, 96, 96)),  # everything
     ],
 )
-def test_masks_of_any_place_and_size(webui: WebUI, tmp_path: Path, area: str, size: Any, box: Any) -> None:
+def test_masks_of_any_place_and_size_are_repainted(
+    webui: WebUI, tmp_path: Path, area: str, size: Any, box: Any
+) -> None:
     add_source(tmp_path, "pad/1.png", board(size), box)
     repaint(webui, tmp_path, per_source=1, inpaint_area=area, mask_blur=0)
     outside, inside = outside_and_inside(tmp_path, "pad/1_1.png", "pad/1.png")
@@ -129,28 +131,28 @@ def test_with_the_masked_area_alone_the_source_is_sent_as_large_as_it_is(
 
 
 @pytest.mark.parametrize("kind", ["grey 16 bit", "transparent", "turned"])
-def test_what_is_kept_of_other_sources_is_their_8_bit_upright_form(webui: WebUI, tmp_path: Path, kind: str) -> None:
-    picture = board((80, 48))
+def test_outside_the_mask_the_sources_8_bit_upright_form_is_kept(webui: WebUI, tmp_path: Path, kind: str) -> None:
+    image = board((80, 48))
     if kind == "grey 16 bit":
-        deep = Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) * 257)
+        deep = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
         add_source(tmp_path, "pad/1.png", deep, (30, 20, 50, 30))
-        expected = np.asarray(picture.convert("L"))
+        expected = np.asarray(image.convert("L"))
     elif kind == "transparent":
-        clear = picture.convert("RGBA")
+        clear = image.convert("RGBA")
         clear.putalpha(0)
-        clear.paste(picture.crop((0, 0, 40, 48)), (0, 0))
+        clear.paste(image.crop((0, 0, 40, 48)), (0, 0))
         add_source(tmp_path, "pad/1.png", clear, (10, 10, 30, 30))
-        expected = np.asarray(picture).copy()
+        expected = np.asarray(image).copy()
         expected[:, 40:] = 255
     else:
         exif = Image.Exif()
         exif[0x0112] = 6  # to be turned by a quarter to the right
-        add_source(tmp_path, "pad/1.png", picture, None)
-        picture.save(tmp_path / "sources" / "pad" / "1.png", exif=exif)
+        add_source(tmp_path, "pad/1.png", image, None)
+        image.save(tmp_path / "sources" / "pad" / "1.png", exif=exif)
         mask = Image.new("L", (48, 80))
         mask.paste(255, (10, 10, 20, 40))
         write_mask(tmp_path / "masks" / "pad" / "1.png", mask)
-        expected = np.rot90(np.asarray(picture), -1)
+        expected = np.rot90(np.asarray(image), -1)
     (record,) = repaint(webui, tmp_path, per_source=1)
     mask_pixels = np.asarray(read_mask(tmp_path / "out" / record.mask, (record.width, record.height)))
     with Image.open(tmp_path / "out" / record.file) as image:
@@ -183,7 +185,7 @@ def test_a_feather_of_its_own_is_kept(webui: WebUI, tmp_path: Path) -> None:
     assert read_mask(tmp_path / "other" / record.mask, (96, 96)).tobytes() == feathered.tobytes()
 
 
-def test_a_second_run_asks_for_nothing(server: WebUIServer, webui: WebUI, tmp_path: Path) -> None:
+def test_a_second_run_requests_nothing(server: WebUIServer, webui: WebUI, tmp_path: Path) -> None:
     add_source(tmp_path, "pad/1.png", board((64, 64)), (20, 20, 40, 40))
     assert len(repaint(webui, tmp_path)) == 2
     assert len(server.jobs) == 1
@@ -255,7 +257,7 @@ def test_settings_of_inpainting_without_masks_are_refused(webui: WebUI, tmp_path
         spec.refuse_inpainting()
 
 
-def test_a_missing_mask_is_named_before_anything_is_asked(server: WebUIServer, webui: WebUI, tmp_path: Path) -> None:
+def test_a_missing_mask_is_named_before_any_request(server: WebUIServer, webui: WebUI, tmp_path: Path) -> None:
     add_source(tmp_path, "pad/1.png", board((64, 64)), (20, 20, 40, 40))
     add_source(tmp_path, "pad/2.png", board((64, 64)), None)
     add_source(tmp_path, "pad/3.png", board((64, 64)), None)

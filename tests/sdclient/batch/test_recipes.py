@@ -33,7 +33,7 @@ def test_placeholders_are_filled_from_the_image() -> None:
 @pytest.mark.parametrize(
     "text", ["", "pad, (oxidised:1.2)", "{red|blue} pad", "{ class }", "{}", "a } b { c", "_light_", "__ __", "snake__"]
 )
-def test_text_without_gaps_is_left_as_it_is(text: str) -> None:
+def test_text_without_placeholders_is_left_as_it_is(text: str) -> None:
     check_placeholders(text, "prompt")
     assert list(wildcard_names(text)) == []
     assert filled(text) == text
@@ -45,7 +45,7 @@ def test_a_wildcard_becomes_one_of_its_lines_evenly() -> None:
     assert stats.chisquare(list(drawn.values())).pvalue > 1e-3
 
 
-def test_a_wildcard_that_stands_there_twice_is_drawn_twice() -> None:
+def test_a_wildcard_that_occurs_twice_is_drawn_twice() -> None:
     pairs = Counter(filled("__light__, __light__", seed=seed) for seed in range(4000))
     assert len(pairs) == 4
     assert stats.chisquare(list(pairs.values())).pvalue > 1e-3
@@ -80,12 +80,12 @@ def test_wildcards_are_found(text: str, names: list[str]) -> None:
     assert list(wildcard_names(text)) == names
 
 
-def test_an_unknown_placeholder_is_named_with_those_there_are() -> None:
+def test_an_unknown_placeholder_is_named_with_the_known_ones() -> None:
     with pytest.raises(SettingsError, match=r"run.toml: prompt: unknown placeholder \{classs\}.*\{class\}, \{number\}"):
         check_placeholders("a {class}, a {classs}", "run.toml: prompt")
 
 
-def test_a_file_gives_its_lines_without_blanks_and_remarks(tmp_path: Path) -> None:
+def test_a_wildcard_file_gives_its_lines_without_blanks_and_comments(tmp_path: Path) -> None:
     assert lines_of(tmp_path, "\ufeff环形光\r\n\r\n  # later\n  dark field  \n") == ("环形光", "dark field")
 
 
@@ -99,12 +99,12 @@ def test_a_file_gives_its_lines_without_blanks_and_remarks(tmp_path: Path) -> No
         ("from __side__", "light.txt: .*__side__.*not filled in"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: str | bytes, words: str) -> None:
+def test_an_invalid_wildcard_file_is_named(tmp_path: Path, text: str | bytes, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         lines_of(tmp_path, text)
 
 
-def test_a_missing_file_is_named_with_who_asks_for_it_and_what_to_do(tmp_path: Path) -> None:
+def test_a_missing_wildcard_file_is_named_with_its_prompt_and_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"run.toml: prompt: wildcard __light__: .*light.txt.*\[wildcards\] light"):
         read_wildcard("light", tmp_path, "run.toml: prompt")
 
@@ -114,7 +114,7 @@ def test_without_a_run_file_a_wildcard_says_where_its_lines_belong() -> None:
         read_wildcard("light", None, "prompt")
 
 
-def test_a_table_gives_its_lines() -> None:
+def test_a_table_gives_the_lines_of_wildcards() -> None:
     assert wildcards_of_table({"光线": ["a", "b"]}, "run.toml") == {"光线": ("a", "b")}
 
 
@@ -138,6 +138,6 @@ def test_a_line_may_hold_its_own_name_which_stays_text() -> None:
         ({"light": ["{kind}"]}, r"unknown placeholder \{kind\}"),
     ],
 )
-def test_a_table_that_cannot_be_used_is_named(table: dict[str, object], words: str) -> None:
+def test_an_invalid_table_of_wildcards_is_named(table: dict[str, object], words: str) -> None:
     with pytest.raises(SettingsError, match=rf"run.toml: \[wildcards\].*{words}"):
         wildcards_of_table(table, "run.toml: [wildcards]")

@@ -31,7 +31,7 @@ from sdclient.sources.source import fit_to_model, generation_size
 from tests.support.masked_runs import board
 
 
-def picture(mode: str = "RGB", size: tuple[int, int] = (64, 64)) -> Image.Image:
+def image(mode: str = "RGB", size: tuple[int, int] = (64, 64)) -> Image.Image:
     return Image.frombytes("RGB", size, random.Random(0).randbytes(3 * size[0] * size[1])).convert(mode)
 
 
@@ -50,9 +50,9 @@ def prepared(folder: Path, image: Image.Image, name: str = "1.png", **how: Any) 
 
 
 def test_a_plain_png_of_the_size_to_generate_is_sent_as_it_is(tmp_path: Path) -> None:
-    source, data = prepared(tmp_path, picture(), icc_profile=b"a colour profile")
+    source, data = prepared(tmp_path, image(), icc_profile=b"a colour profile")
     assert source.data == data
-    assert source.image.tobytes() == picture().tobytes()
+    assert source.image.tobytes() == image().tobytes()
 
 
 def exif_that_turns() -> Image.Exif:
@@ -62,13 +62,13 @@ def exif_that_turns() -> Image.Exif:
 
 
 OTHERS: dict[str, tuple[Image.Image, str, dict[str, Any]]] = {
-    "another size": (picture(size=(96, 48)), "1.png", {}),
-    "JPEG": (picture(), "1.jpg", {}),
-    "grey": (picture("L"), "1.png", {}),
-    "alpha": (picture("RGBA"), "1.png", {}),
-    "palette": (picture("P"), "1.png", {}),
-    "16 bit": (picture("L").convert("I;16"), "1.png", {}),
-    "turned": (picture(), "1.png", {"exif": exif_that_turns()}),
+    "another size": (image(size=(96, 48)), "1.png", {}),
+    "JPEG": (image(), "1.jpg", {}),
+    "grey": (image("L"), "1.png", {}),
+    "alpha": (image("RGBA"), "1.png", {}),
+    "palette": (image("P"), "1.png", {}),
+    "16 bit": (image("L").convert("I;16"), "1.png", {}),
+    "turned": (image(), "1.png", {"exif": exif_that_turns()}),
 }
 
 
@@ -83,8 +83,8 @@ def test_any_other_is_encoded_as_the_model_wants_it(tmp_path: Path, name: str) -
         assert sent.tobytes() == expected.tobytes() == source.image.tobytes()
 
 
-def test_a_file_whose_check_sums_do_not_fit_is_encoded_anew(tmp_path: Path) -> None:
-    picture().save(tmp_path / "1.png")
+def test_a_file_with_wrong_checksums_is_encoded_anew(tmp_path: Path) -> None:
+    image().save(tmp_path / "1.png")
     whole = (tmp_path / "1.png").read_bytes()
     damaged = whole[:-16] + bytes([whole[-16] ^ 1]) + whole[-15:]  # Pillow reads it all the same
     (tmp_path / "1.png").write_bytes(damaged)
@@ -92,12 +92,12 @@ def test_a_file_whose_check_sums_do_not_fit_is_encoded_anew(tmp_path: Path) -> N
         job_of(tmp_path / "1.png", hashlib.sha256(damaged).hexdigest())
     )
     with Image.open(io.BytesIO(ready.source.data)) as sent:
-        assert sent.tobytes() == picture().tobytes()
+        assert sent.tobytes() == image().tobytes()
     assert ready.source.data != damaged
 
 
-def test_another_file_than_was_planned_with_is_refused(tmp_path: Path) -> None:
-    picture().save(tmp_path / "1.png")
+def test_a_source_that_changed_since_the_plan_is_refused(tmp_path: Path) -> None:
+    image().save(tmp_path / "1.png")
     source = Source("dirt", 1, tmp_path / "1.png")
     with pytest.raises(SourceError, match=r"1\.png: changed while the run was going on"):
         SourcesOnDisk().file_bytes(source, "0" * 64)
@@ -125,7 +125,7 @@ def dot(size: tuple[int, int], *boxes: tuple[int, int, int, int]) -> Image.Image
 
 @pytest.mark.parametrize("area", ["masked", "whole"])
 @pytest.mark.parametrize("size", [(96, 96), (640, 480), (50, 2000)])
-def test_all_that_shows_is_repainted(area: str, size: tuple[int, int]) -> None:
+def test_the_whole_shown_area_is_repainted(area: str, size: tuple[int, int]) -> None:
     """Or else the server would put the source back where the feather is."""
     photo, mask = Image.new("L", size, 90), dot(size, (0, 0, 9, 3), (size[0] - 5, size[1] - 8, *size))
     source = mask_source(photo, mask, inpainting(inpaint_area=area, mask_blur=4), (512, 512))
@@ -167,7 +167,7 @@ def put_back(kept: np.ndarray, restored: np.ndarray, shown: Image.Image) -> np.n
     return np.asarray(SourceMask(shown, shown, images[0]).put_back(images[1])).astype(int)
 
 
-def test_a_shift_of_tone_is_taken_back_by_what_the_feather_tells() -> None:
+def test_a_shift_of_tone_along_the_feather_is_removed() -> None:
     chance = np.random.default_rng(0)
     kept = chance.integers(60, 180, (64, 64, 3)).astype(int)
     shown = grow_and_feather(dot((64, 64), (20, 20, 44, 44)), grow_px=0, feather_px=3)
@@ -185,14 +185,14 @@ def test_a_shift_of_tone_is_taken_back_by_what_the_feather_tells() -> None:
 
 
 @pytest.mark.parametrize("drift", [0, 33, -40])
-def test_what_is_no_drift_is_left(drift: int) -> None:
+def test_a_large_difference_along_the_feather_is_left(drift: int) -> None:
     kept = np.full((40, 40), 120)
     shown = grow_and_feather(dot((40, 40), (10, 10, 30, 30)), grow_px=0, feather_px=3)
     result = put_back(kept, kept + drift, shown)
     assert (result[12:28, 12:28] == 120 + drift).all()
 
 
-def test_without_a_feather_nothing_is_known_of_a_drift() -> None:
+def test_without_a_feather_no_tone_is_shifted() -> None:
     kept = np.full((40, 40), 120)
     result = put_back(kept, kept + 9, dot((40, 40), (10, 10, 30, 30)))
     assert (result[10:30, 10:30] == 129).all()

@@ -66,7 +66,7 @@ class Bench:
         return JobFinished(job, error=error)
 
 
-def test_a_feed_hears_at_once_of_all_that_came() -> None:
+def test_a_job_source_is_told_all_results_at_once() -> None:
     bench = Bench()
     records = list(bench.handler.handle([bench.came(n) for n in range(4)]))
     assert bench.job_source.heard == [4]
@@ -76,7 +76,7 @@ def test_a_feed_hears_at_once_of_all_that_came() -> None:
     assert bench.jobs.is_finished
 
 
-def test_a_failure_that_ends_the_run_costs_nothing_that_came_beside_it() -> None:
+def test_a_failure_that_ends_the_run_loses_no_image_of_other_jobs() -> None:
     bench = Bench()
     finished_jobs = [bench.failed(0, RequestRejected("the same for every image")), bench.came(1), bench.came(2)]
     seen = []
@@ -86,7 +86,7 @@ def test_a_failure_that_ends_the_run_costs_nothing_that_came_beside_it() -> None
     assert bench.job_source.heard == [2]
 
 
-def test_a_job_whose_server_went_comes_back_beside_those_that_are_done() -> None:
+def test_a_job_of_a_lost_server_is_repeated_and_the_others_are_done() -> None:
     bench = Bench()
     finished_jobs = [bench.came(0), bench.failed(1, ServerUnreachable("gone")), bench.came(2), bench.came(3)]
     assert len(list(bench.handler.handle(finished_jobs))) == 3

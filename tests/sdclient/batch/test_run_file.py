@@ -107,7 +107,7 @@ def test_what_was_drawn_stays_what_it_is(spec: RunSpec) -> None:
     ]
 
 
-def test_the_most_specific_section_holds(spec: RunSpec) -> None:
+def test_the_most_specific_section_counts(spec: RunSpec) -> None:
     own, class_only, other = source(), source(number=4), source("dirt", 1)
     assert [spec.settings_for(one)["steps"] for one in (own, class_only, other)] == [40, 30, 20]
     assert [spec.settings_for(one)["sampler"] for one in (own, class_only)] == ["Euler a", "DPM++ SDE Karras"]
@@ -118,7 +118,7 @@ def test_the_most_specific_section_holds(spec: RunSpec) -> None:
     assert (min(strengths), max(strengths), len(strengths)) == (0.15, 0.2, 51)
 
 
-def test_the_runs_own_settings_are_at_hand(spec: RunSpec) -> None:
+def test_seed_and_batch_size_are_those_of_the_run(spec: RunSpec) -> None:
     assert (spec.seed, spec.batch_size) == (7, 4)
     assert (spec_of(batch_size=9).seed, spec_of(batch_size=9).batch_size) == (0, 9)
 
@@ -203,7 +203,7 @@ def test_an_override_goes_before_every_section(spec: RunSpec) -> None:
     assert spec.settings_for(source())["steps"] == 40
 
 
-def test_of_overrides_of_one_setting_the_last_holds(spec: RunSpec) -> None:
+def test_the_last_override_of_a_setting_counts(spec: RunSpec) -> None:
     assert spec.with_overrides([("steps", 5), ("seed", 3), ("steps", 6)]).common["steps"] == 6
     assert spec.with_overrides({}) == spec
 
@@ -218,7 +218,7 @@ def test_an_override_may_name_a_wildcard_beside_the_run_file(spec: RunSpec) -> N
 @pytest.mark.parametrize(
     ("values", "words"), [({"step": 3}, "overrides: unknown setting 'step'"), ({"steps": 0}, "overrides: steps is 0")]
 )
-def test_an_override_that_cannot_be_is_named(spec: RunSpec, values: dict[str, Any], words: str) -> None:
+def test_an_invalid_override_is_named(spec: RunSpec, values: dict[str, Any], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         spec.with_overrides(values)
 

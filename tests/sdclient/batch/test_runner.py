@@ -30,22 +30,22 @@ from sdclient.errors import (
 from sdclient.manifest import Manifest
 from sdclient.plan import Plan, make_plan
 from sdclient.sources import discover
-from tests.support.batch_runs import PLANNED, invoke, pictures, recorded, run, settings
+from tests.support.batch_runs import PLANNED, image_hashes, invoke, recorded, run, settings
 from tests.support.fake_webui import FakeWebUI
 
 
 def test_exactly_the_planned_files_are_made_and_recorded(webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     records = run(webui, sources_folder, output)
-    assert {record.file for record in records} == set(pictures(output)) == PLANNED
-    assert pictures(output) == recorded(output)
+    assert {record.file for record in records} == set(image_hashes(output)) == PLANNED
+    assert image_hashes(output) == recorded(output)
 
 
-def test_a_second_run_asks_for_nothing(fake: FakeWebUI, webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
+def test_a_second_run_requests_nothing(fake: FakeWebUI, webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
     run(webui, sources_folder, tmp_path / "out")
-    before = pictures(tmp_path / "out"), len(fake.requests)
+    before = image_hashes(tmp_path / "out"), len(fake.requests)
     assert run(webui, sources_folder, tmp_path / "out", batch_size=4) == []
-    assert (pictures(tmp_path / "out"), len(fake.requests)) == before
+    assert (image_hashes(tmp_path / "out"), len(fake.requests)) == before
 
 
 def test_a_larger_plan_makes_only_the_difference(webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
@@ -118,8 +118,8 @@ def test_a_fault_that_passes_costs_no_image(
 ) -> None:
     fake.before_answer = lambda number: Response("{}", status=500) if number == 4 else None
     assert len(run(webui, sources_folder, tmp_path / "out")) == len(PLANNED)
-    assert pictures(tmp_path / "out") == recorded(tmp_path / "out")
-    assert set(pictures(tmp_path / "out")) == PLANNED
+    assert image_hashes(tmp_path / "out") == recorded(tmp_path / "out")
+    assert set(image_hashes(tmp_path / "out")) == PLANNED
 
 
 @pytest.mark.parametrize(("status", "error"), [(422, RequestRejected), (503, ServerLoading)])
@@ -130,12 +130,12 @@ def test_what_was_made_before_the_end_is_kept_and_the_rest_is_made_later(
     fake.before_answer = lambda number: Response("{}", status=status) if number >= 4 else None
     with pytest.raises(error):
         run(webui, sources_folder, tmp_path / "out", patience_s=0.0)
-    kept = pictures(tmp_path / "out")
+    kept = image_hashes(tmp_path / "out")
     assert 0 < len(kept) < len(PLANNED)
     assert kept == recorded(tmp_path / "out")
     fake.before_answer = lambda number: None
     run(webui, sources_folder, tmp_path / "out")
-    whole = pictures(tmp_path / "out")
+    whole = image_hashes(tmp_path / "out")
     assert set(whole) == PLANNED
     assert kept.items() <= whole.items()
 
@@ -150,8 +150,8 @@ def test_stopping_in_the_middle_keeps_what_the_server_was_making(
     with pytest.raises(KeyboardInterrupt):
         running.throw(KeyboardInterrupt())
     asked = sum(request["batch_size"] for request in fake.requests)
-    assert len(pictures(tmp_path / "out")) == asked < 60
-    assert pictures(tmp_path / "out") == recorded(tmp_path / "out")
+    assert len(image_hashes(tmp_path / "out")) == asked < 60
+    assert image_hashes(tmp_path / "out") == recorded(tmp_path / "out")
 
 
 def test_a_killed_run_ends_with_the_same_set_after_another_start(
@@ -175,14 +175,14 @@ def test_a_killed_run_ends_with_the_same_set_after_another_start(
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             assert arrived.wait(30)
             process.kill()
-        assert set(recorded(output)) <= set(pictures(output))
+        assert set(recorded(output)) <= set(image_hashes(output))
     fake.before_answer = lambda number: None
     (output / "焊盘").mkdir(exist_ok=True)
-    (output / "焊盘" / ".1-2.part").write_bytes(b"half a picture")
+    (output / "焊盘" / ".1-2.part").write_bytes(b"half a image")
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
-    assert pictures(output) == recorded(output)
-    assert set(pictures(output)) == PLANNED
+    assert image_hashes(output) == recorded(output)
+    assert set(image_hashes(output)) == PLANNED
     with Manifest(output) as manifest, Manifest(tmp_path / "unbroken") as unbroken:
         assert [(r.file, r.key, r.seed) for r in manifest.images()] == [
             (r.file, r.key, r.seed) for r in unbroken.images()
@@ -204,9 +204,9 @@ def test_what_a_killed_write_leaves_is_known_by_its_name(
         patch.setattr(Path, "unlink", lambda self, missing_ok=False: None)  # a killed process tidies nothing up
         with pytest.raises(KeyboardInterrupt):
             run(webui, sources_folder, tmp_path / "out")
-    assert pictures(tmp_path / "out")
+    assert image_hashes(tmp_path / "out")
     run(webui, sources_folder, tmp_path / "out")
-    assert set(pictures(tmp_path / "out")) == PLANNED
+    assert set(image_hashes(tmp_path / "out")) == PLANNED
 
 
 def test_rows_without_files_and_files_without_rows_are_made_again(
@@ -218,7 +218,7 @@ def test_rows_without_files_and_files_without_rows_are_made_again(
         manifest.forget(["dirt/1_1.png"])
     again = run(webui, sources_folder, tmp_path / "out")
     assert {record.file for record in again} == {"焊盘/2_2.png", "dirt/1_1.png"}
-    assert pictures(tmp_path / "out") == recorded(tmp_path / "out")
+    assert image_hashes(tmp_path / "out") == recorded(tmp_path / "out")
 
 
 def test_other_parameters_are_refused_naming_the_difference(webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_a_lossy_image_is_refused_whatever_the_option_says(
     fake.image_format = "JPEG"
     with pytest.raises(LossyFormat, match="JPEG"):
         run(webui, sources_folder, tmp_path / "out")
-    assert pictures(tmp_path / "out") == {}
+    assert image_hashes(tmp_path / "out") == {}
 
 
 def test_a_substituted_sampler_stops_the_run_and_writes_nothing(
@@ -276,7 +276,7 @@ def test_a_substituted_sampler_stops_the_run_and_writes_nothing(
     fake.info = {"sampler_name": "Euler"}
     with pytest.raises(SettingSubstituted, match="'Euler' instead of 'DPM\\+\\+ SDE'"):
         run(webui, sources_folder, tmp_path / "out")
-    assert pictures(tmp_path / "out") == {}
+    assert image_hashes(tmp_path / "out") == {}
 
 
 def test_a_short_reply_stops_the_run_and_writes_nothing_of_it(
@@ -285,7 +285,7 @@ def test_a_short_reply_stops_the_run_and_writes_nothing_of_it(
     fake.info = {"index_of_first_image": 1}
     with pytest.raises(IncompleteReply):
         run(webui, sources_folder, tmp_path / "out")
-    assert pictures(tmp_path / "out") == {}
+    assert image_hashes(tmp_path / "out") == {}
 
 
 def test_a_stand_in_is_named_in_every_record(
@@ -329,10 +329,10 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
     assert "disk is full" in result.stderr
     assert "Traceback" not in result.output
     kept = recorded(tmp_path / "out")
-    assert kept.items() <= pictures(tmp_path / "out").items()
+    assert kept.items() <= image_hashes(tmp_path / "out").items()
     assert invoke(fake, str(sources_folder), str(tmp_path / "out"), "--per-source", "3").exit_code == 0
-    assert pictures(tmp_path / "out") == recorded(tmp_path / "out")
-    assert set(pictures(tmp_path / "out")) == PLANNED
+    assert image_hashes(tmp_path / "out") == recorded(tmp_path / "out")
+    assert set(image_hashes(tmp_path / "out")) == PLANNED
 
 
 def test_the_command_follows_a_plan_and_sums_up_in_json(fake: FakeWebUI, sources_folder: Path, tmp_path: Path) -> None:
@@ -349,7 +349,7 @@ def test_the_command_follows_a_plan_and_sums_up_in_json(fake: FakeWebUI, sources
         "failures": [],
         "engines": ["Stable Diffusion WebUI"],
     }
-    assert set(pictures(tmp_path / "out")) == {"焊盘/10_1.png", "焊盘/10_2.png", "dirt/1_1.png"}
+    assert set(image_hashes(tmp_path / "out")) == {"焊盘/10_1.png", "焊盘/10_2.png", "dirt/1_1.png"}
 
 
 def test_an_empty_plan_is_said_to_be_one(fake: FakeWebUI, sources_folder: Path, tmp_path: Path) -> None:

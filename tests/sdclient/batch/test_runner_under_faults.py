@@ -33,7 +33,7 @@ from sdclient.testing import WebUIServer, serve_webui
 from sdcore.errors import FolderInUse, SettingsError
 from sdcore.files import LOCK_NAME
 from tests.support.batch_runs import PLANNED as PLANNED_FILES
-from tests.support.batch_runs import invoke, pictures, recorded, settings
+from tests.support.batch_runs import image_hashes, invoke, recorded, settings
 from tests.support.fake_webui import FakeWebUI
 from tests.support.masked_runs import check_masks
 
@@ -75,7 +75,7 @@ def test_an_image_that_always_fails_is_given_up_with_its_reason_and_the_run_goes
     rest = [record.file for record in run.run(owed(sources_folder))]
     wide = {name for name in PLANNED_FILES if name.startswith("焊盘/2_")}
     assert set(run.failed) == wide
-    assert set(recorded(tmp_path / "out")) == PLANNED_FILES - wide == set(pictures(tmp_path / "out"))
+    assert set(recorded(tmp_path / "out")) == PLANNED_FILES - wide == set(image_hashes(tmp_path / "out"))
     assert {status for status, _, _ in states(tmp_path / "out").values()} == {DONE, FAILED}
     assert all(
         (attempts, "NansException" in reason) == (3, True)
@@ -94,7 +94,7 @@ def test_what_fails_for_every_image_stops_the_run(
     with pytest.raises(SettingSubstituted):
         list(runner(webui, sources_folder, tmp_path / "out").run(owed(sources_folder)))
     assert len(fake.requests) < 3 * len(PLANNED_FILES)
-    assert pictures(tmp_path / "out") == {}
+    assert image_hashes(tmp_path / "out") == {}
 
 
 def test_out_of_memory_halves_the_batch_of_that_size_and_is_remembered(
@@ -135,7 +135,7 @@ def test_spoiled_images_are_tried_again_and_then_given_up(
     list(run.run(owed(sources_folder)))
     assert set(run.failed.values()) == {"rainbow noise"}
     assert len([size for size in seen if size[0] > size[1]]) == 3 * 3
-    assert set(pictures(tmp_path / "out")) == PLANNED_FILES - set(run.failed)
+    assert set(image_hashes(tmp_path / "out")) == PLANNED_FILES - set(run.failed)
 
 
 def test_a_plan_that_was_not_met_is_summed_up_and_exits_1(
@@ -155,7 +155,9 @@ def test_a_plan_that_was_not_met_is_summed_up_and_exits_1(
     assert [(row["class"], row["images"]) for row in summary["failures"]] == [("焊盘", 3)]
 
 
-def test_a_second_runner_is_told_who_the_first_is(webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
+def test_a_second_runner_is_refused_and_told_who_the_first_is(
+    webui: WebUI, sources_folder: Path, tmp_path: Path
+) -> None:
     output = tmp_path / "out"
     running = runner(webui, sources_folder, output).run(owed(sources_folder))
     next(running)
@@ -163,10 +165,10 @@ def test_a_second_runner_is_told_who_the_first_is(webui: WebUI, sources_folder: 
         next(runner(webui, sources_folder, output).run(owed(sources_folder)))
     running.close()
     list(runner(webui, sources_folder, output).run(owed(sources_folder)))
-    assert set(pictures(output)) == PLANNED_FILES
+    assert set(image_hashes(output)) == PLANNED_FILES
 
 
-def test_a_lock_left_by_a_killed_process_is_none(webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
+def test_a_lock_of_a_killed_process_does_not_count(webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     code = (
         "import sys; from filelock import FileLock; lock = FileLock(sys.argv[1]); lock.acquire();"
@@ -183,7 +185,7 @@ def test_a_lock_left_by_a_killed_process_is_none(webui: WebUI, sources_folder: P
     assert not FileLock(tmp_path / "out" / LOCK_NAME).is_locked
 
 
-def test_the_manifest_knows_what_is_on_its_way(
+def test_the_manifest_knows_which_images_are_running(
     fake: FakeWebUI, webui: WebUI, sources_folder: Path, tmp_path: Path
 ) -> None:
     seen: set[str] = set()
@@ -208,7 +210,7 @@ def test_the_manifest_knows_what_is_on_its_way(
 
 def test_a_durable_run_makes_the_same_files(webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
     list(runner(webui, sources_folder, tmp_path / "out", durable=True).run(owed(sources_folder)))
-    assert pictures(tmp_path / "out") == recorded(tmp_path / "out")
+    assert image_hashes(tmp_path / "out") == recorded(tmp_path / "out")
 
 
 def test_two_servers_share_the_work_and_a_dead_ones_part_is_done_elsewhere(
@@ -221,7 +223,7 @@ def test_two_servers_share_the_work_and_a_dead_ones_part_is_done_elsewhere(
         )
         records = list(run.run(owed(sources_folder)))
     assert {record.file for record in records} == PLANNED_FILES
-    assert pictures(tmp_path / "out") == recorded(tmp_path / "out")
+    assert image_hashes(tmp_path / "out") == recorded(tmp_path / "out")
     assert {record.server for record in records} <= {one.url, two.url}
     table = {status.name: status for status in run.statuses()}
     assert table["one"].made + table["two"].made == len(PLANNED_FILES)
@@ -269,7 +271,7 @@ def test_the_command_takes_several_addresses_and_shows_each_server(
         ("[[server", "not TOML"),
     ],
 )
-def test_a_servers_file_that_cannot_be_used_is_told(tmp_path: Path, text: str, words: str) -> None:
+def test_an_invalid_servers_file_is_refused(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "servers.toml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(SettingsError, match=words):
@@ -316,7 +318,7 @@ def test_ctrl_c_finishes_the_jobs_in_hand_and_exits_130(fake: FakeWebUI, sources
     assert "Traceback" not in told
     asked = len(fake.requests)
     assert len(recorded(output)) == asked < 600
-    assert recorded(output) == pictures(output)
+    assert recorded(output) == image_hashes(output)
 
 
 def test_nothing_of_a_run_stays_behind(webui: WebUI, sources_folder: Path, tmp_path: Path) -> None:
@@ -371,8 +373,8 @@ def is_begun(output: Path) -> bool:
 
 
 def check_whole(output: Path, expected: set[str]) -> None:
-    assert set(pictures(output)) == expected
-    assert pictures(output) == recorded(output)
+    assert set(image_hashes(output)) == expected
+    assert image_hashes(output) == recorded(output)
     for name in expected:
         with Image.open(output / name) as image:
             image.load()
@@ -404,7 +406,7 @@ def test_kills_at_random_instants_lose_and_double_nothing(
                     kills += 1
             if is_begun(output):
                 rows = recorded(output)
-                assert rows.items() <= pictures(output).items()  # no row without its whole file
+                assert rows.items() <= image_hashes(output).items()  # no row without its whole file
                 if masked and rows:
                     assert {f"_masks/{file}" for file in rows} <= masks_in(output)
                 if set(rows) == expected and kills < least_kills:

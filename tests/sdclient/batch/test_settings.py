@@ -24,7 +24,7 @@ from sdclient.batch.settings import (
 from sdclient.manifest import Manifest
 from sdclient.output.planned_images import Choice, Range
 from sdcore.errors import SettingsError
-from tests.support.batch_runs import invoke, pictures, recorded
+from tests.support.batch_runs import image_hashes, invoke, recorded
 from tests.support.fake_webui import FakeWebUI
 
 
@@ -76,7 +76,7 @@ def test_an_assignment_is_read(text: str, expected: tuple[str, SettingSpec]) -> 
         (f"seed={2**63}", r"expected a whole number from 0 to 2\^63 - 1"),
     ],
 )
-def test_an_assignment_that_cannot_be_is_named(text: str, words: str) -> None:
+def test_an_invalid_assignment_is_named(text: str, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         parse_assignment(text)
 
@@ -99,13 +99,13 @@ def test_an_assignment_that_cannot_be_is_named(text: str, words: str) -> None:
         ("sampler", None, "sampler is None"),
     ],
 )
-def test_a_value_that_cannot_be_is_named(name: str, value: object, words: str) -> None:
+def test_an_invalid_value_is_named(name: str, value: object, words: str) -> None:
     with pytest.raises(SettingsError, match=rf"^run\.toml: {words}"):
         parse_value(name, value, "run.toml")
 
 
 @pytest.mark.parametrize("name", [*IMAGE_NAMES, *RUN_NAMES])
-def test_every_setting_takes_its_default_and_says_what_it_expects(name: str) -> None:
+def test_every_setting_accepts_its_default_and_says_what_it_expects(name: str) -> None:
     default = getattr(GenerationSettings(), name)
     read = parse_value(name, default, "here")
     assert read == default
@@ -123,7 +123,7 @@ def test_a_setting_of_the_whole_run_cannot_stand_in_a_section() -> None:
     ("name", "words"),
     [("denoising", "did you mean 'denoising_strength'"), ("xyz", "expected one of denoising_strength")],
 )
-def test_an_unknown_name_is_answered_with_near_ones_or_all(name: str, words: str) -> None:
+def test_an_unknown_name_is_answered_with_similar_ones_or_all(name: str, words: str) -> None:
     with pytest.raises(SettingsError, match=f"unknown setting '{name}'; {words}"):
         read_section({name: 1}, "run.toml", IMAGE_NAMES)
 
@@ -183,7 +183,7 @@ def test_settings_by_class_and_source_reach_the_server(
     assert {one["denoising_strength"] for name, one in made.items() if name.startswith("焊盘/")} == {0.2, 0.3}
     assert {one["cfg_scale"] for name, one in made.items() if name.startswith("焊盘/2_")} == {5.0}
     assert {one["cfg_scale"] for name, one in made.items() if name.startswith("焊盘/10_")} == {7.0}
-    assert pictures(output) == recorded(output)
+    assert image_hashes(output) == recorded(output)
     fake.requests.clear()
     again = invoke(fake, str(sources_folder), str(output), "--per-source", "6", "--config", str(config))
     assert again.exit_code == 0
@@ -225,7 +225,7 @@ def test_a_changed_file_is_refused_naming_what_changed(
     assert "class was" in result.stderr
 
 
-def test_a_section_for_nothing_is_told_before_anything_is_sent(
+def test_a_section_without_a_source_is_refused_before_anything_is_sent(
     fake: FakeWebUI, sources_folder: Path, tmp_path: Path, config: Path
 ) -> None:
     config.write_text('[class."焊点"]\nsteps = 3\n', encoding="utf-8")

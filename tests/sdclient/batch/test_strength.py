@@ -15,7 +15,7 @@ def learner(low: float = 0.15, high: float = 0.45, start: float = 0.25) -> Stren
     return StrengthLearner(StrengthRange(low, high, start))
 
 
-def test_it_begins_at_the_start() -> None:
+def test_the_first_strength_is_the_start() -> None:
     assert learner().expect("pit", "1.png").strength == 0.25
     assert learner(start=0.4).expect("pit", "1.png").strength == 0.4
 
@@ -99,7 +99,7 @@ def test_it_finds_a_narrow_window_within_a_few_images(alike_below: float, unreal
 
 
 @pytest.mark.parametrize("text", ["0.4", "0.4:0.2", "0:0.3", "0.2:1.5", "a:b", "nan:0.4", "0.1:0.2:0.3"])
-def test_a_range_that_is_none_is_refused(text: str) -> None:
+def test_an_invalid_range_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match=r"0\.15:0\.45"):
         StrengthRange.parse(text)
 

@@ -84,7 +84,7 @@ def strengths(output: Path, source: str) -> list[float]:
     return [strength for _, strength in found]
 
 
-def test_nothing_is_made_in_vain_where_all_is_accepted(make_loop: MakeLoop) -> None:
+def test_no_superfluous_image_is_made_where_all_are_accepted(make_loop: MakeLoop) -> None:
     loop = make_loop(Limits())
     assert len(list(loop.run())) == 6
     assert counts(loop) == {"pit": (2, 2), "焊盘": (4, 4)}
@@ -101,7 +101,7 @@ def test_rejected_images_are_made_again_with_another_strength(make_loop: MakeLoo
     assert strengths(tmp_path / "out", "焊盘/2.png") != pad
 
 
-def test_what_was_learnt_is_kept_in_the_manifest(make_loop: MakeLoop, tmp_path: Path) -> None:
+def test_the_outcome_is_stored_in_the_manifest(make_loop: MakeLoop, tmp_path: Path) -> None:
     loop = make_loop(Limits(alike_below=0.3))
     list(loop.run())
     with Manifest(tmp_path / "out") as manifest:
@@ -122,7 +122,7 @@ def test_a_class_ends_with_its_budget(make_loop: MakeLoop) -> None:
     assert not any(one.is_complete for one in loop.outcomes())
 
 
-def test_a_hopeless_sources_images_come_from_another_of_its_class(make_loop: MakeLoop) -> None:
+def test_an_exhausted_sources_images_come_from_another_of_its_class(make_loop: MakeLoop) -> None:
     loop = make_loop(Limits(by_source={"焊盘/1.png": (0.9, 1.0)}), budget=8)
     list(loop.run())
     pad = next(one for one in loop.outcomes() if one.class_name == "焊盘")
@@ -140,14 +140,14 @@ def test_a_second_run_makes_nothing(make_loop: MakeLoop, webui_server: WebUIServ
     assert all(one.is_complete for one in again.outcomes())
 
 
-def test_a_larger_plan_goes_on_with_what_was_learnt(make_loop: MakeLoop, tmp_path: Path) -> None:
+def test_a_larger_plan_continues_with_what_was_learnt(make_loop: MakeLoop, tmp_path: Path) -> None:
     list(make_loop(Limits(alike_below=0.3)).run())
     before = len(strengths(tmp_path / "out", "pit/7.png"))
     list(make_loop(Limits(alike_below=0.3), per_source=4).run())
     assert all(strength >= 0.3 for strength in strengths(tmp_path / "out", "pit/7.png")[before:])
 
 
-def test_a_run_that_was_stopped_goes_on_and_doubles_nothing(make_loop: MakeLoop, tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_continues_and_makes_nothing_twice(make_loop: MakeLoop, tmp_path: Path) -> None:
     list(islice(make_loop(Limits(alike_below=0.3)).run(), 2))
     loop = make_loop(Limits(alike_below=0.3))
     list(loop.run())
@@ -163,7 +163,7 @@ def test_a_run_that_was_stopped_goes_on_and_doubles_nothing(make_loop: MakeLoop,
     assert all(one.is_complete for one in loop.outcomes())
 
 
-def test_what_a_kill_left_half_way_is_taken_back(make_loop: MakeLoop, tmp_path: Path) -> None:
+def test_unfinished_images_of_a_killed_run_are_removed(make_loop: MakeLoop, tmp_path: Path) -> None:
     list(make_loop(Limits()).run())
     with Manifest(tmp_path / "out", create=True) as manifest:
         record = next(record for record in manifest.images() if record.source == "pit/7.png")
@@ -178,7 +178,7 @@ def test_what_a_kill_left_half_way_is_taken_back(make_loop: MakeLoop, tmp_path: 
         }
 
 
-def test_images_that_never_come_count_against_the_budget(
+def test_images_that_fail_count_against_the_budget(
     make_loop: MakeLoop, webui_server: WebUIServer, tmp_path: Path
 ) -> None:
     webui_server.faults.status(500, 4)
@@ -222,7 +222,7 @@ def test_sources_without_a_mask_can_be_skipped(make_loop: MakeLoop, sources_fold
     assert sum(one.planned for one in loop.outcomes()) == sum(one.accepted for one in loop.outcomes()) == 4
 
 
-def test_what_is_accepted_is_counted_up_to_the_plan(make_loop: MakeLoop) -> None:
+def test_accepted_images_are_counted_up_to_the_planned_number(make_loop: MakeLoop) -> None:
     loop = make_loop(Limits(alike_below=0.3))
     counted = [loop.accepted for _ in loop.run()]
     assert loop.planned == sum(one.planned for one in loop.outcomes()) == 6

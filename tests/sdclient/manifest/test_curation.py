@@ -32,7 +32,7 @@ def test_mask_and_both_parents_are_kept(manifest: Manifest) -> None:
     manifest.close()
 
 
-def test_a_person_goes_before_the_filters(manifest: Manifest) -> None:
+def test_a_persons_decision_takes_precedence_over_the_filters(manifest: Manifest) -> None:
     curation = Curation(manifest)
     assert not curation.is_curated()
     curation.set_filter_verdicts(
@@ -59,7 +59,7 @@ def test_two_pages_do_not_overwrite_each_other(manifest: Manifest) -> None:
     manifest.close()
 
 
-def test_undo_takes_back_ones_own_last_decision(manifest: Manifest) -> None:
+def test_undo_takes_back_the_pages_own_last_decision(manifest: Manifest) -> None:
     curation = Curation(manifest)
     first = curation.review("pad/1_1.png", ACCEPTED, tab="a", seen_revision=0)
     curation.review("pad/1_1.png", REJECTED, tab="a", seen_revision=first)
@@ -74,7 +74,7 @@ def test_undo_takes_back_ones_own_last_decision(manifest: Manifest) -> None:
     manifest.close()
 
 
-def test_what_was_said_of_other_bytes_does_not_hold(manifest: Manifest) -> None:
+def test_verdicts_on_other_bytes_do_not_count(manifest: Manifest) -> None:
     curation = Curation(manifest)
     curation.set_scores([("pad/1_1.png", "h1", {"sharpness": 0.5, "faces": None}), ("pad/1_2.png", "h2", {})])
     curation.set_filter_verdicts([FilterVerdict("pad/1_1.png", "h1", ())])

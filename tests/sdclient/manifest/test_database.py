@@ -68,7 +68,7 @@ def test_a_manifest_of_another_version_is_refused_with_its_version(tmp_path: Pat
             Manifest(tmp_path, create=create)
 
 
-def test_a_damaged_row_is_said_to_be_damaged(tmp_path: Path) -> None:
+def test_a_damaged_row_is_reported_as_damaged(tmp_path: Path) -> None:
     with Manifest(tmp_path, create=True) as manifest:
         manifest.add([RECORD])
     database = sqlite3.connect(tmp_path / "manifest.sqlite")

@@ -70,7 +70,7 @@ def test_counts_are_those_of_the_rows_one_by_one(manifest: Manifest, tmp_path: P
         assert count_by_class(empty) == count_failures(empty) == {}
 
 
-def test_what_is_recorded_is_found_by_name(manifest: Manifest) -> None:
+def test_keys_and_masks_are_found_by_file_name(manifest: Manifest) -> None:
     assert key_of(manifest, "pad/3_2.png") == "key of pad/3_2.png"
     assert key_of(manifest, "pad/3_6.png") is None
     assert mask_of(manifest, "pad/3_1.png") == "_masks/pad/3_1.png"
@@ -79,13 +79,13 @@ def test_what_is_recorded_is_found_by_name(manifest: Manifest) -> None:
 
 
 @pytest.mark.parametrize("name", ["_COUNT", "_NUMBERS", "_UNFINISHED", "_ALL_BY_CLASS", "_UNFINISHED_BY_CLASS"])
-def test_no_row_is_read_where_an_index_tells(manifest: Manifest, name: str) -> None:
+def test_no_row_is_read_where_an_index_is_enough(manifest: Manifest, name: str) -> None:
     sql = getattr(progress, name)
     steps = [str(step[3]) for step in manifest.query(f"EXPLAIN QUERY PLAN {sql}", ("",) * sql.count("?"))]
     assert "USING COVERING INDEX" in steps[0]
 
 
-def test_rows_that_are_there_are_not_entered_again(manifest: Manifest) -> None:
+def test_images_with_a_row_are_not_entered_again(manifest: Manifest) -> None:
     rows = [("pad/3_4.png", "pad", "pad/3.png", "s", 4, 4, "k"), ("pad/3_7.png", "pad", "pad/3.png", "s", 7, 7, "k")]
     with manifest.transaction() as database:
         assert enter(database, iter(rows)) == 1
@@ -95,7 +95,7 @@ def test_rows_that_are_there_are_not_entered_again(manifest: Manifest) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 49, 50, 51, 120])
-def test_however_many_rows_are_entered_each_is(manifest: Manifest, count: int) -> None:
+def test_any_number_of_rows_is_entered_completely(manifest: Manifest, count: int) -> None:
     rows = [(f"new/1_{k}.png", "new", "new/1.png", "s", k, k + 7, f"key {k}") for k in range(1, count + 1)]
     with manifest.transaction() as database:
         assert enter(database, rows) == count
@@ -104,7 +104,7 @@ def test_however_many_rows_are_entered_each_is(manifest: Manifest, count: int) -
     assert list(manifest.query(f"SELECT {columns} FROM images WHERE class_name = 'new' ORDER BY k")) == rows
 
 
-def test_an_image_that_starts_keeps_what_is_known_of_its_tries(manifest: Manifest) -> None:
+def test_an_image_that_starts_keeps_its_number_of_failed_tries(manifest: Manifest) -> None:
     manifest.start([row("pad/3_2.png"), row("pad/3_8.png")])
     states = {state.file: state for state in manifest.states(RUNNING)}
     assert states["pad/3_2.png"].attempts == 1

@@ -72,11 +72,11 @@ def test_a_list_goes_class_after_class_and_ten_after_nine(manifest: Manifest) ->
         (ReviewFilter(score='"]', low=0), []),
     ],
 )  # fmt: skip
-def test_a_filter_takes_what_it_names(manifest: Manifest, wanted: ReviewFilter, expected: list[str]) -> None:
+def test_a_filter_selects_the_images_it_names(manifest: Manifest, wanted: ReviewFilter, expected: list[str]) -> None:
     assert list(ReviewQueries(manifest).find(wanted).files) == expected
 
 
-def test_a_persons_word_moves_an_image_between_states(manifest: Manifest) -> None:
+def test_a_persons_decision_moves_an_image_between_states(manifest: Manifest) -> None:
     review = ReviewQueries(manifest)
     review.decide([seen(FILES[0])], ACCEPTED, tab="a")
     assert review.find(ReviewFilter(state="accepted")).files == (FILES[0], FILES[2])
@@ -111,7 +111,7 @@ def test_rows_come_in_the_order_asked_for(manifest: Manifest) -> None:
     assert [row.file for row in review.rows(FILES * 300)] == FILES * 300
 
 
-def test_reasons_and_ranges_are_of_what_is_there(manifest: Manifest) -> None:
+def test_reasons_and_ranges_are_those_of_images_that_are_done(manifest: Manifest) -> None:
     review = ReviewQueries(manifest)
     assert review.reasons() == {"face": 1, "noise": 2, "too_alike": 1}
     assert review.score_ranges() == {"noise": (0.1, 0.9), 'od"d': (1.0, 1.0)}
@@ -129,7 +129,7 @@ def test_a_step_is_undone_as_a_whole(manifest: Manifest) -> None:
     assert {row.revision for row in review.rows(FILES)} == {0}
 
 
-def test_a_step_leaves_what_was_decided_elsewhere(manifest: Manifest) -> None:
+def test_a_step_leaves_images_that_were_decided_elsewhere(manifest: Manifest) -> None:
     review = ReviewQueries(manifest)
     review.decide([seen(FILES[0])], ACCEPTED, tab="b")
     again = SeenRevision(FILES[2], "other bytes", 0)
@@ -143,7 +143,7 @@ def test_a_step_leaves_what_was_decided_elsewhere(manifest: Manifest) -> None:
     assert [row.person for row in review.rows(FILES)] == [ACCEPTED, REJECTED, "", "", ""]
 
 
-def test_undo_passes_over_what_another_page_changed_since(manifest: Manifest) -> None:
+def test_undo_skips_images_that_another_page_changed_since(manifest: Manifest) -> None:
     review = ReviewQueries(manifest)
     review.decide([seen(FILES[0]), seen(FILES[1])], ACCEPTED, tab="a")
     now = review.rows([FILES[0]])[0].revision

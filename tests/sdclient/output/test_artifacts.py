@@ -1,4 +1,4 @@
-"""What counts as a spoiled picture, and what must not."""
+"""What counts as a spoiled image, and what must not."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SIDE_PX = 256
 
 def board(mode: str = "RGB") -> Image.Image:
     """A gold pad on green with a dark pit, a blue fibre, and a little grain."""
-    picture = Image.new("RGB", (SIDE_PX, SIDE_PX), (40, 100, 55))
-    draw = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (SIDE_PX, SIDE_PX), (40, 100, 55))
+    draw = ImageDraw.Draw(image)
     draw.rectangle((60, 40, 230, 200), fill=(204, 163, 87))
     draw.ellipse((120, 90, 150, 120), fill=(30, 25, 20))
     draw.line((10, 240, 90, 150, 200, 170), fill=(50, 70, 160), width=5)
     grain = noise(1, levels=4)
-    return Image.blend(picture, grain, 0.03).filter(ImageFilter.GaussianBlur(0.8)).convert(mode).convert("RGB")
+    return Image.blend(image, grain, 0.03).filter(ImageFilter.GaussianBlur(0.8)).convert(mode).convert("RGB")
 
 
 def noise(blob_px: int, *, levels: int = 3, seed: int = 0) -> Image.Image:
@@ -37,7 +37,7 @@ def half_finished(share: float, blob_px: int, source: Image.Image) -> Image.Imag
 
 @pytest.mark.parametrize("blob_px", [1, 2, 4, 8, 16, 32])
 @pytest.mark.parametrize("mode", ["RGB", "L", "1"])
-def test_rainbow_noise_is_told_at_every_blob_size_on_colour_grey_and_black_and_white(blob_px: int, mode: str) -> None:
+def test_rainbow_noise_is_found_at_every_blob_size_on_colour_grey_and_black_and_white(blob_px: int, mode: str) -> None:
     findings = measure_artifacts(noise(blob_px), board(mode))
     assert findings.noise_score > 0.7
     assert (rejection_reason(findings) or "").startswith("rainbow noise (score 0.")
@@ -45,7 +45,7 @@ def test_rainbow_noise_is_told_at_every_blob_size_on_colour_grey_and_black_and_w
 
 @pytest.mark.parametrize("blob_px", [1, 4, 8, 16])
 @pytest.mark.parametrize("mode", ["RGB", "L", "1"])
-def test_a_picture_half_under_noise_is_told(blob_px: int, mode: str) -> None:
+def test_noise_over_half_of_an_image_is_found(blob_px: int, mode: str) -> None:
     source = board(mode)
     assert rejection_reason(measure_artifacts(half_finished(0.5, blob_px, source), source)) is not None
 
@@ -58,7 +58,7 @@ def test_the_score_grows_with_the_noise_and_is_zero_without() -> None:
     assert scores[-1] < 1.0
 
 
-def test_noise_is_told_without_a_source_and_a_clean_picture_passes() -> None:
+def test_noise_is_found_without_a_source_and_a_clean_image_passes() -> None:
     assert rejection_reason(measure_artifacts(noise(8))) is not None
     assert rejection_reason(measure_artifacts(board())) is None
     assert rejection_reason(measure_artifacts(board("1"))) is None
@@ -74,7 +74,7 @@ def test_siblings_of_the_source_pass(mode: str, strength: float) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "1"])
-def test_real_changes_of_look_are_no_noise(mode: str) -> None:
+def test_real_changes_of_appearance_are_no_noise(mode: str) -> None:
     source = board(mode)
     changed = {
         "sharper": source.filter(ImageFilter.UnsharpMask(2, 150, 0)),
@@ -90,13 +90,13 @@ def test_real_changes_of_look_are_no_noise(mode: str) -> None:
 
 
 @pytest.mark.parametrize("level", [0, 3, 10])
-def test_a_black_picture_is_told(level: int) -> None:
+def test_a_black_image_is_found(level: int) -> None:
     findings = measure_artifacts(Image.new("RGB", (64, 64), (level, level, level)), board().resize((64, 64)))
     assert findings.is_black
     assert rejection_reason(findings) == "black picture"
 
 
-def test_one_colour_is_told_and_a_nearly_flat_picture_is_not() -> None:
+def test_one_colour_is_found_and_a_nearly_flat_image_passes() -> None:
     assert rejection_reason(measure_artifacts(Image.new("RGB", (64, 64), (200, 30, 90)), board())) == "one colour only"
     ramp = Image.linear_gradient("L").convert("RGB")
     assert (
@@ -116,7 +116,7 @@ def test_a_white_source_does_not_excuse_a_black_result() -> None:
     assert rejection_reason(measure_artifacts(black, white)) == "black picture"
 
 
-def test_the_limit_is_the_highest_score_that_passes_and_is_said() -> None:
+def test_the_limit_is_the_highest_score_that_passes_and_stands_in_the_reason() -> None:
     findings = ArtifactScores(noise_score=0.5, is_black=False, is_uniform=False)
     assert rejection_reason(findings, ArtifactLimits(noise_score=0.5)) is None
     assert rejection_reason(findings, ArtifactLimits(noise_score=0.45)) == "rainbow noise (score 0.50, limit 0.45)"
@@ -125,8 +125,8 @@ def test_the_limit_is_the_highest_score_that_passes_and_is_said() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (9, 200), (1025, 33), (2000, 1500)])
 def test_odd_sizes_are_measured(size: tuple[int, int]) -> None:
-    picture = board().resize(size)
-    assert measure_artifacts(picture, picture).noise_score == 0.0
+    image = board().resize(size)
+    assert measure_artifacts(image, image).noise_score == 0.0
 
 
 def test_any_mode_is_measured() -> None:

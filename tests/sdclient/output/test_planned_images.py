@@ -49,18 +49,18 @@ def test_draws_stay_what_they_are() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 3, 101])
-def test_each_place_is_as_likely_as_any_other(count: int) -> None:
+def test_each_item_is_drawn_with_the_same_probability(count: int) -> None:
     drawn = Counter(draw_index(seed, "denoising_strength", count) for seed in SEEDS)
     assert stats.chisquare([drawn[place] for place in range(count)]).pvalue > IMPROBABLE
 
 
-def test_both_ends_of_a_range_are_as_likely_as_its_middle() -> None:
+def test_both_ends_of_a_range_are_drawn_as_often_as_its_middle() -> None:
     drawn = Counter(draw_number(Range(0.2, 0.21), seed, "denoising_strength") for seed in SEEDS)
     assert sorted(drawn) == [0.2, 0.201, 0.202, 0.203, 0.204, 0.205, 0.206, 0.207, 0.208, 0.209, 0.21]
     assert stats.chisquare(list(drawn.values())).pvalue > IMPROBABLE
 
 
-def test_a_number_that_stands_in_a_list_twice_is_drawn_twice_as_often() -> None:
+def test_a_number_that_is_listed_twice_is_drawn_twice_as_often() -> None:
     drawn = Counter(draw_number(Choice((0.2, 0.3, 0.2)), seed, "denoising_strength") for seed in SEEDS)
     expected = [len(SEEDS) * 2 / 3, len(SEEDS) / 3]
     assert stats.chisquare([drawn[0.2], drawn[0.3]], expected).pvalue > IMPROBABLE
@@ -87,7 +87,7 @@ def test_a_draw_stays_within_its_bounds(seed: int, name: str, count: int) -> Non
 
 
 @given(thousandths, thousandths, st.integers(0, 2**32 - 1))
-def test_a_number_from_a_range_lies_in_it_and_its_text_says_all_of_it(one: float, other: float, seed: int) -> None:
+def test_a_number_from_a_range_is_within_it_and_its_text_is_exact(one: float, other: float, seed: int) -> None:
     low, high = sorted((one, other))
     drawn = draw_number(Range(low, high), seed, "denoising_strength")
     assert low <= drawn <= high
@@ -99,7 +99,7 @@ def test_a_range_of_one_number_gives_that_number() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1), st.integers(0, 2**32 - 1))
-def test_a_number_from_a_list_is_one_of_it_to_the_last_bit(values: list[float], seed: int) -> None:
+def test_a_number_from_a_list_is_exactly_one_of_them(values: list[float], seed: int) -> None:
     assert draw_number(Choice(tuple(values)), seed, "denoising_strength") in values
 
 
@@ -183,7 +183,7 @@ def test_a_new_plan_is_missing_in_its_own_order(tmp_path: Path, count: int) -> N
     }
 
 
-def test_what_is_missing_is_packed_as_before(tmp_path: Path) -> None:
+def test_missing_images_are_packed_like_a_whole_plan(tmp_path: Path) -> None:
     plans = [plan_of(10, 12), plan_of(1, 5)]
     with opened(tmp_path / "out") as store:
         store.enter_plan(plans)
@@ -264,7 +264,7 @@ def test_a_folder_is_no_image(tmp_path: Path) -> None:
         assert len(store.enter_plan([plan_of(1, 1)])) == 1
 
 
-def test_an_image_is_whole_with_its_mask_alone(tmp_path: Path) -> None:
+def test_an_image_without_its_mask_file_is_missing(tmp_path: Path) -> None:
     output, plan = tmp_path / "out", plan_of(1, 3, inpainting=MASKED)
     with opened(output) as store:
         finish(store, output, plan, [1, 2, 3])
@@ -273,7 +273,7 @@ def test_an_image_is_whole_with_its_mask_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["焊盘", "no longer planned", "_masks/焊盘", "_masks/no longer planned", "_masks"])
-def test_what_a_killed_write_left_goes_from_every_folder(tmp_path: Path, folder: str) -> None:
+def test_temporary_files_of_killed_writes_are_removed_from_every_folder(tmp_path: Path, folder: str) -> None:
     left = tmp_path / "out" / folder / ".12-34.part"
     with opened(tmp_path / "out") as store:
         put(left)
@@ -286,9 +286,7 @@ def test_what_a_killed_write_left_goes_from_every_folder(tmp_path: Path, folder:
 
 @pytest.mark.parametrize("status", [DONE, PLANNED, FAILED])
 @pytest.mark.parametrize("k", [1, 2, 5])
-def test_one_row_of_another_picture_is_enough_to_refuse_and_nothing_is_entered(
-    tmp_path: Path, status: str, k: int
-) -> None:
+def test_one_row_of_another_source_image_is_refused_and_nothing_is_entered(tmp_path: Path, status: str, k: int) -> None:
     output, other = tmp_path / "out", plan_of(2, 5, sha256="other")
     with opened(output) as store:
         if status == DONE:
@@ -328,7 +326,7 @@ def test_two_sources_may_have_the_same_bytes(tmp_path: Path) -> None:
         ]
 
 
-def test_a_source_that_is_planned_twice_is_looked_at_twice(tmp_path: Path) -> None:
+def test_a_source_may_be_planned_twice(tmp_path: Path) -> None:
     output = tmp_path / "out"
     with opened(output) as store:
         finish(store, output, plan_of(1, 5), [1, 2], with_file=False)
@@ -346,7 +344,7 @@ def test_the_log_is_short_once_a_plan_is_entered(tmp_path: Path) -> None:
         assert (tmp_path / "out" / f"{MANIFEST_NAME}-wal").stat().st_size == 0
 
 
-def test_a_plan_is_entered_while_somebody_reads(tmp_path: Path) -> None:
+def test_a_plan_is_entered_while_another_process_reads(tmp_path: Path) -> None:
     with opened(tmp_path / "out") as store, Manifest(tmp_path / "out") as reader:
         store.enter_plan([plan_of(1, 2)])
         states = reader.states()
@@ -383,7 +381,9 @@ def test_a_long_plan_takes_no_memory(tmp_path: Path) -> None:
     st.dictionaries(st.text(max_size=5), st.one_of(st.integers(), st.floats(), st.text(), st.none()), max_size=4),
     st.lists(st.integers(0, 2**32), max_size=4),
 )
-def test_keys_made_together_are_those_made_one_by_one(sha256: str, values: Mapping[str, Any], seeds: list[int]) -> None:
+def test_keys_computed_together_equal_those_computed_one_by_one(
+    sha256: str, values: Mapping[str, Any], seeds: list[int]
+) -> None:
     key = image_keys(sha256, values)
     for seed in seeds:
         text = json.dumps([sha256, values, seed], ensure_ascii=False, sort_keys=True)

@@ -23,7 +23,7 @@ from sdclient.output.upkeep import ORPHANS_FOLDER
 from sdclient.sources import discover
 from sdclient.testing import WebUIServer, serve_webui
 from tests.support.batch_runs import PLANNED as PLANNED_FILES
-from tests.support.batch_runs import pictures, recorded, run, settings
+from tests.support.batch_runs import image_hashes, recorded, run, settings
 from tests.support.masked_runs import add_source, board, check_masks, repaint
 
 
@@ -42,7 +42,7 @@ def mark(output: Path, file: str, status: str, reason: str = "") -> None:
         manifest.mark([file], status, reason=reason, failures=3)
 
 
-def test_a_sound_output_is_said_to_be_one(output: Path) -> None:
+def test_an_undamaged_output_is_reported_as_such(output: Path) -> None:
     result = command("verify", output)
     assert result.exit_code == 0
     assert "9 images read: 0 damaged, 0 files without a row" in result.stdout
@@ -58,7 +58,7 @@ def test_every_kind_of_damage_is_found_and_repaired(webui: WebUI, sources_folder
     assert {finding["file"] for finding in found["damaged"]} == {"dirt/1_1.png", "dirt/1_2.png"}
     assert {finding["file"] for finding in found["orphans"]} == {"焊盘/99_1.png", "焊盘/.12-34.part"}
     assert command("verify", output).exit_code == 1
-    assert set(pictures(output)) - PLANNED_FILES == {"焊盘/99_1.png", "焊盘/.12-34.part"}  # looking changes nothing
+    assert set(image_hashes(output)) - PLANNED_FILES == {"焊盘/99_1.png", "焊盘/.12-34.part"}  # looking changes nothing
 
     assert command("verify", output, "--repair").exit_code == 0
     assert (output / ORPHANS_FOLDER / "焊盘" / "99_1.png").is_file()
@@ -78,7 +78,7 @@ def test_another_infotext_or_size_than_recorded_is_damage(output: Path) -> None:
     assert f"{records[1].file}: {records[1].width} x {records[1].height} px, recorded 1 x" in result.stdout
 
 
-def test_what_a_killed_run_left_running_is_planned_again(output: Path) -> None:
+def test_images_that_a_killed_run_left_running_are_planned_again(output: Path) -> None:
     mark(output, "dirt/1_1.png", RUNNING)
     assert command("verify", output, "--repair").exit_code == 0
     with Manifest(output) as manifest:
@@ -102,7 +102,7 @@ def test_status_counts_by_class_and_reason(output: Path) -> None:
     assert "sdclient retry" in words
 
 
-def test_failed_images_get_another_chance(webui: WebUI, sources_folder: Path, output: Path) -> None:
+def test_failed_images_are_planned_again(webui: WebUI, sources_folder: Path, output: Path) -> None:
     mark(output, "焊盘/2_1.png", FAILED, "black picture")
     assert run(webui, sources_folder, output) == []
     assert "1 failed images are planned again" in command("retry", output).stdout
@@ -110,7 +110,7 @@ def test_failed_images_get_another_chance(webui: WebUI, sources_folder: Path, ou
     assert "nothing to do" in command("retry", output).stdout
 
 
-def test_upkeep_waits_for_a_run_to_end(webui: WebUI, sources_folder: Path, output: Path) -> None:
+def test_upkeep_is_refused_while_a_run_works(webui: WebUI, sources_folder: Path, output: Path) -> None:
     owed = [(source, 9) for source in discover(sources_folder)]
     running = BatchRunner(webui, sources_folder, output, settings()).run(owed)
     next(running)
@@ -134,7 +134,7 @@ def test_the_record_is_exported_for_spreadsheets_and_scripts(output: Path, tmp_p
 
 
 @pytest.mark.parametrize("arguments", [["status"], ["retry"], ["verify"], ["verify", "--repair"], ["manifest"]])
-def test_a_folder_that_is_no_output_is_told_and_left_alone(tmp_path: Path, arguments: list[str]) -> None:
+def test_a_folder_without_a_manifest_is_refused_and_left_alone(tmp_path: Path, arguments: list[str]) -> None:
     (tmp_path / "empty").mkdir()
     result = command(arguments[0], tmp_path / "empty", *arguments[1:])
     assert result.exit_code == 1
@@ -229,7 +229,7 @@ def verify(folder: Path, *options: str) -> Any:
     return CliRunner().invoke(cli, ["verify", str(folder / "out"), *options])
 
 
-def test_a_sound_output_with_masks_is_said_to_be_one(webui: WebUI, folder: Path) -> None:
+def test_an_undamaged_output_with_masks_is_reported_as_such(webui: WebUI, folder: Path) -> None:
     repaint(webui, folder)
     result = verify(folder)
     assert result.exit_code == 0, result.output
@@ -261,7 +261,7 @@ def test_damaged_missing_and_orphaned_masks_are_found_and_repaired(webui: WebUI,
     assert verify(folder).exit_code == 0
 
 
-def test_a_mask_that_no_sha256_is_recorded_of_is_read_at_least(webui: WebUI, folder: Path) -> None:
+def test_a_mask_without_a_recorded_sha256_is_at_least_read(webui: WebUI, folder: Path) -> None:
     repaint(webui, folder)
     with Manifest(folder / "out", create=True) as manifest:
         manifest._db.execute("UPDATE images SET asked = '{}'")
@@ -270,7 +270,7 @@ def test_a_mask_that_no_sha256_is_recorded_of_is_read_at_least(webui: WebUI, fol
     assert "pad/1_1.png: its mask cannot be used" in verify(folder).stdout
 
 
-def test_a_second_chance_keeps_the_mask(webui: WebUI, webui_server: WebUIServer, folder: Path) -> None:
+def test_an_image_that_is_planned_again_keeps_its_mask(webui: WebUI, webui_server: WebUIServer, folder: Path) -> None:
     repaint(webui, folder, check=lambda *_: "black picture")
     with Manifest(folder / "out") as manifest:
         assert {state.status for state in manifest.states()} == {FAILED}

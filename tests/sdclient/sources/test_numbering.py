@@ -145,15 +145,15 @@ def test_an_interrupted_run_is_taken_up_and_ends_with_the_same_set(
     number_images(photos, tmp_path / "whole")
     written: list[Path] = []
 
-    def stop_at_the_third(path: Path, content: bytes) -> None:
-        if len(written) == 3:
+    def stop_after_two_copies(path: Path, content: bytes) -> None:
+        if len(written) == 2:
             raise KeyboardInterrupt
         written.append(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
     with monkeypatch.context() as patched:
-        patched.setattr(numbering, "write_bytes_atomically", stop_at_the_third)
+        patched.setattr(numbering, "write_bytes_atomically", stop_after_two_copies)
         with pytest.raises(KeyboardInterrupt):
             number_images(photos, tmp_path / "out")
     result = number_images(photos, tmp_path / "out")
