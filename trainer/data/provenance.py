@@ -16,10 +16,10 @@ from typing import Any, BinaryIO
 from PIL import Image
 from tqdm import tqdm
 
-from sdclient.manifest import ManifestError
 from sdclient.manifest.curation import ACCEPTED, UNDECIDED, Curation
 from sdclient.manifest.database import MANIFEST_NAME, ImageRecord, Manifest
 from sdclient.manifest.tables import EXPORTED_NAME, read_exported
+from sdcore.errors import SDError
 from sdcore.files import sha256_or_none
 from sdcore.images.folders import LabelledImage
 
@@ -89,7 +89,7 @@ def recorded_images(folder: Path) -> tuple[RecordedImage, ...]:
                     RecordedImage(folder / record.file, record.sha256, record.parents_sha256)
                     for record in manifest.images()
                 ]
-    except ManifestError as error:
+    except SDError as error:
         raise GeneratedSetError(str(error)) from error
     except (sqlite3.Error, ValueError) as error:
         raise GeneratedSetError(f"{folder}: its manifest cannot be read: {error}; restore {MANIFEST_NAME}") from error
@@ -213,7 +213,7 @@ def read_generated(output: Path, *, uncurated: bool = False, progress: bool = Fa
         with Manifest(output) as manifest:
             records, asked = list(manifest.images()), manifest.run()
             verdicts = {} if uncurated else {one.file: one.verdict for one in Curation(manifest).verdicts()}
-    except ManifestError as error:
+    except SDError as error:
         raise GeneratedSetError(str(error)) from error
     except (sqlite3.Error, ValueError) as error:
         raise GeneratedSetError(

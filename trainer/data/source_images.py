@@ -16,9 +16,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from sdclient.errors import OutputError, SourceError
 from sdclient.manifest.database import MANIFEST_NAME
 from sdclient.manifest.tables import CROPS_NAME, MAPPING_NAME, CropRow, MappingRow, read_crops, read_mapping
+from sdcore.errors import SDError
 from sdcore.images.folders import LabelledImage, list_labelled_images
 
 from ..errors import GeneratedSetError, SplitError
@@ -385,6 +385,6 @@ def read_photo_tables(source: Path, crops: Path | None = None) -> PhotoTables:
     try:
         numbered = {row.copy: row for row in read_mapping(mapping_path, advice=advice)} if mapping_path else {}
         rows = read_crops(crops_path, advice=advice) if crops_path else {}
-    except (OutputError, SourceError) as error:
+    except SDError as error:
         raise SplitError(str(error)) from error
     return PhotoTables(crops_path, mapping_path, rows, numbered)
