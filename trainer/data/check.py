@@ -1,4 +1,4 @@
-"""A folder read to its end; its report and pages."""
+"""`trainer check`: read every file of a folder to its end, list what is wrong, write the report and the pages."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _OWN_RECORDS = frozenset(
         "manifest.sqlite-shm",
     }
 )
-"""Files that this software writes beside images; they do not disturb."""
+"""Files that this software writes beside images; they are not reported as bad images."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ class BadFile:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a folder holds."""
+    """What a check found in a folder."""
 
     root: Path
     good: int
-    """Images that can be read to their end."""
+    """Number of images that can be read to their end."""
     bad: tuple[BadFile, ...]
     """In natural order."""
     findings: tuple[Finding, ...] = ()
@@ -81,18 +81,18 @@ class CheckResult:
 def check_folder(
     root: Path, *, near_bits: int | None = NEAR_BITS, workers: int | None = 0, progress: bool = False
 ) -> CheckResult:
-    """Read every file below `root` to its end and tell what is wrong with it; nothing is changed.
+    """Read every file below `root` to its end and report what is wrong; nothing is changed.
 
     Links to folders are not followed. The result does not depend on the number of workers.
 
     Args:
         root: a DATA folder, one of class folders, or any other.
-        near_bits: bits in [0, 64] by which the perceptual hashes of look-alikes may differ; None looks for none.
-        workers: processes that share the reading; 0 reads in this one, None takes as many as are sensible.
+        near_bits: bits in [0, 64] by which the perceptual hashes of look-alikes may differ; None: do not search.
+        workers: processes that share the reading; 0 reads in this process, None takes `default_workers`.
         progress: show a bar on stderr.
 
     Raises:
-        DataError: no such folder, or one that holds folds.
+        DataError: `root` is not a folder, or it holds folds.
         ValueError: `near_bits` or `workers` out of range.
     """
     if not root.is_dir():
@@ -129,12 +129,9 @@ def check_folder(
 
 
 def write_report(result: CheckResult) -> Path | None:
-    """Write `check_error.txt` into the checked folder, one bad file a line: path, tab, reason.
+    """Write `check_error.txt` into the checked folder, one bad file per line: path, tab, reason.
 
-    When there is none, a report of an earlier check is removed.
-
-    Returns:
-        The file that was written, or None.
+    Without bad files the report of an earlier check is removed, and None is returned.
 
     Raises:
         OSError: the folder cannot be written.
@@ -148,7 +145,7 @@ def write_report(result: CheckResult) -> Path | None:
 
 
 def files_by_kind(findings: Sequence[Finding]) -> dict[str, int]:
-    """Files in the findings of each kind that there is; for classes, the findings."""
+    """Kind -> number of files in its findings; of kind "class" the findings are counted."""
     counted: Counter[str] = Counter()
     for finding in findings:
         counted[finding.kind] += len(finding.files) or 1
@@ -156,7 +153,7 @@ def files_by_kind(findings: Sequence[Finding]) -> dict[str, int]:
 
 
 def check_as_json(result: CheckResult) -> dict[str, Any]:
-    """Plain data for a JSON document, with every file and every finding."""
+    """The result as plain data for JSON, with every file and every finding."""
     return {
         "good": result.good,
         "bad": [{"file": entry.file, "reason": entry.reason} for entry in result.bad],
@@ -185,7 +182,7 @@ def _list_files(root: Path) -> tuple[list[Path], list[BadFile]]:
 
 def _lines(bad: Iterable[BadFile]) -> Iterable[str]:
     for entry in bad:
-        # A line break in a name must not make two lines of it.
+        # A line break in a name must not split the entry.
         yield " ".join(entry.file.splitlines()) + "\t" + " ".join(entry.reason.splitlines()) + "\n"
 
 
@@ -202,11 +199,11 @@ def _relative(path: Path, root: Path) -> str:
 
 
 MOST_GROUPS = 20
-"""Groups shown of each kind; the count is always of all."""
+"""Groups shown of each kind; the printed count includes all."""
 MOST_TILES = 12
-"""Files shown of each group."""
+"""Files shown per group."""
 MOST_SINGLES = 48
-"""Files shown of a kind whose findings are of one file each."""
+"""Files shown of a kind whose findings hold one file each."""
 _FAULTS = frozenset({"copy_across", "contradiction"})
 
 
@@ -222,7 +219,7 @@ def write_check_sheet(path: Path, result: CheckResult) -> None:
 
 
 def sections_of(result: CheckResult) -> list[Section]:
-    """Bad files first, then each kind of finding in the order of `KINDS`; kinds without any are left out."""
+    """Bad files first, then each kind of finding in the order of `KINDS`; empty kinds are left out."""
     sections = []
     if result.bad:
         tiles = tuple(Tile(entry.file, words=entry.reason) for entry in result.bad[:MOST_SINGLES])
@@ -230,7 +227,7 @@ def sections_of(result: CheckResult) -> list[Section]:
             Section(
                 "Bad files",
                 "坏文件",
-                "They cannot be trained on: repair, rename or remove them. All stand in check_error.txt.",
+                "They cannot be trained on: repair, rename or remove them. check_error.txt lists them all.",
                 len(result.bad),
                 (Group(tiles, more=len(result.bad) - len(tiles)),),
                 is_fault=True,
@@ -269,20 +266,18 @@ def _tile(root: Path, file: str, words: str) -> Tile:
 
 
 def write_look_alike_page(path: Path, root: Path, found: Sequence[Finding], *, images: int) -> None:
-    """Write the page of look-alikes, each held-out image beside the training one.
+    """Write the page of look-alikes, each held-out image beside the training image.
 
     Args:
-        path: where to.
+        path: file to write.
         root: DATA.
-        found: of `find_near_across`, one or more.
-        images: how many are held out in all.
+        found: one or more findings of `find_look_alikes_across`.
+        images: number of all held-out images.
 
     Raises:
         OSError: the file cannot be written.
     """
-    from ..report.sheet import write_sheet
-
     words = f"{len(found)} of {images} validation and test images look like one that is trained on"
     (section,) = sections_of(CheckResult(root, images, (), tuple(found)))
-    sections = [replace(section, total=len(found))]  # held-out images, not files
+    sections = [replace(section, total=len(found))]  # counts held-out images, not files
     write_sheet(path, f"Look-alikes across the splits of {root.resolve().name}", sections, words=words)

@@ -1,4 +1,4 @@
-"""The DATA layout; which part and class a file is in; counts."""
+"""The layout of a DATA folder: its parts and classes, where a file belongs, and how many images each class has."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Dataset:
 
     root: Path
     classes: tuple[str, ...]
-    """Names of the folders in `train/`, sorted; a classifier's outputs stand in this order."""
+    """Names of the folders in `train/`, sorted: the order of a classifier's outputs."""
     train: tuple[LabelledImage, ...]
     val: tuple[LabelledImage, ...]
     test: tuple[LabelledImage, ...]
-    """Empty when there is no `test/`. Its labels may be classes, or two words such as Normal and Abnormal."""
+    """Empty without `test/`. Its labels are classes, or two words such as Normal and Abnormal."""
 
     def part(self, name: str) -> tuple[LabelledImage, ...]:
         """The images of "train", "val" or "test"."""
@@ -36,8 +36,8 @@ def read_dataset(root: Path) -> Dataset:
     """List the images of a DATA folder and check that its parts fit together.
 
     Raises:
-        DataError: a part is missing or empty, fewer than two classes, a validation class that training does not
-            have or the other way round, or test labels that are neither classes nor Normal/Abnormal.
+        DataError: a part is missing or empty, there are fewer than two classes, train and val have different
+            classes, or test labels are neither classes nor Normal/Abnormal.
     """
     for name in ("train", "val"):
         if not (root / name).is_dir():
@@ -50,7 +50,7 @@ def read_dataset(root: Path) -> Dataset:
     test = list_labelled_images(root / "test") if (root / "test").is_dir() else ()
     classes = tuple(sorted({image.label for image in train}))
     if len(classes) < 2:
-        raise DataError(f"{root / 'train'}: one class only ({classes[0]!r}); expected two or more to tell apart")
+        raise DataError(f"{root / 'train'}: one class only ({classes[0]!r}); expected two or more")
     in_val = {image.label for image in val}
     unknown = sorted(in_val - set(classes))
     if unknown:
@@ -70,7 +70,7 @@ def read_dataset(root: Path) -> Dataset:
 
 def _check_test_labels(folder: Path, labels: set[str], classes: tuple[str, ...]) -> None:
     unknown = sorted(labels - set(classes))
-    # A set judged only Normal/Abnormal has one word of its own, for all defects together.
+    # A test set that is only sorted into Normal and Abnormal has one label of its own, for all defects together.
     if unknown and (len(unknown) > 1 or len(labels) > 2):
         raise DataError(
             f"{folder / unknown[0]}: class {unknown[0]!r} is not in train/ ({', '.join(classes)}); expected these "
@@ -79,19 +79,19 @@ def _check_test_labels(folder: Path, labels: set[str], classes: tuple[str, ...])
 
 
 FOLDS_NAME = "folds.csv"
-"""Of `trainer split --folds`, beside the folds."""
+"""Written by `trainer split --folds` beside the folds."""
 
 ALL = "all"
-"""The one part of a folder that is not divided."""
+"""The only part of a folder that is not divided."""
 
 
 def data_parts(root: Path) -> tuple[str, ...]:
-    """Of "train", "val" and "test" those that a DATA folder has; `(ALL,)` for any other folder.
+    """Those of "train", "val" and "test" that a DATA folder has; `(ALL,)` for any other folder.
 
-    DATA is told by its `train/` with folders in it.
+    A folder is DATA when it has a `train/` with folders in it.
 
     Raises:
-        DataError: the folder holds folds, in which every image lies several times.
+        DataError: the folder holds folds, where each image exists several times.
     """
     if (root / FOLDS_NAME).is_file():
         raise DataError(f"{root}: holds folds, which share their images; give one of them, as {root / 'fold-0'}")
@@ -102,11 +102,11 @@ def data_parts(root: Path) -> tuple[str, ...]:
 
 
 def locate(file: PurePath, parts: tuple[str, ...]) -> tuple[str, str]:
-    """Part and class of a file; "" where it lies outside.
+    """Part and class of a file, each "" where it is in none.
 
     Args:
         file: relative to the root.
-        parts: as `parts_of` gives them.
+        parts: of `data_parts`.
     """
     folders = file.parts[:-1]
     if parts == (ALL,):
@@ -117,9 +117,9 @@ def locate(file: PurePath, parts: tuple[str, ...]) -> tuple[str, str]:
 
 
 FEW_TO_LEARN = 10
-"""Training images; a class of fewer is named."""
+"""A class with fewer training images gets a note."""
 FAR_FROM_BALANCE = 10.0
-"""Times that the largest class may hold the smallest without a word."""
+"""The largest class may have this many times the images of the smallest without a note."""
 
 
 @dataclass(frozen=True)
@@ -127,11 +127,11 @@ class Counts:
     """Images of each class in each part of a folder."""
 
     parts: tuple[str, ...]
-    """Of train, val and test those there are; ("all",) where the folder is not divided."""
+    """The existing ones of train, val and test; ("all",) where the folder is not divided."""
     images: Mapping[str, Mapping[str, int]]
-    """Class -> part -> images; every class has every part, sorted by name."""
+    """Class -> part -> images; classes sorted by name, each with every part."""
     unplaced: int = 0
-    """Images that lie in no class folder, and are in no other figure."""
+    """Images in no class folder; no other number includes them."""
 
     def of_class(self, label: str) -> int:
         """Over all parts."""
@@ -147,21 +147,21 @@ class Counts:
         return sum(self.of_part(part) for part in self.parts)
 
     def share(self, label: str, part: str) -> float | None:
-        """Of a part's images, those of one class, in [0, 1]; None for an empty part."""
+        """Share of one class in a part's images, in [0, 1]; None for an empty part."""
         whole = self.of_part(part)
         return self.images[label][part] / whole if whole else None
 
     def ratio(self, part: str) -> float | None:
-        """Largest class of a part over its smallest that has any image; None for an empty part."""
+        """Largest class of a part over its smallest non-empty class; None for an empty part."""
         there = [row[part] for row in self.images.values() if row[part]]
         return max(there) / min(there) if there else None
 
 
 def count_images(root: Path) -> Counts:
-    """Count the images of a DATA folder, or of a folder of class folders, by their names; none is opened.
+    """Count the images of a DATA folder, or of a folder of class folders; no file is opened.
 
     Raises:
-        DataError: no such folder, no class folder in it, or one that holds folds.
+        DataError: `root` is not a folder, has no class folder, or holds folds.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; expected a DATA folder, or one with one folder per class")
@@ -180,12 +180,12 @@ def count_images(root: Path) -> Counts:
 
 
 def count_labels(places: Iterable[tuple[str, str]], parts: tuple[str, ...], *, classes: Iterable[str] = ()) -> Counts:
-    """Add up (part, class) pairs, as `trainer.data.dataset.locate` gives them.
+    """Count (part, class) pairs.
 
     Args:
-        places: one an image.
-        parts: as `trainer.data.dataset.data_parts` gives them.
-        classes: further ones, that may have no image.
+        places: result of `locate` for each image.
+        parts: of `data_parts`.
+        classes: further classes, which may have no image.
     """
     counted = Counter(places)
     unplaced = sum(number for (part, label), number in counted.items() if not part or not label)
@@ -194,12 +194,12 @@ def count_labels(places: Iterable[tuple[str, str]], parts: tuple[str, ...], *, c
 
 
 def balance_notes(counts: Counts) -> list[str]:
-    """What about the balance deserves a word, the worst first; classes by their names."""
+    """Sentences about classes that are small, missing in a part, or far from balanced."""
     learnt = counts.parts[0]
     notes = []
     for label, row in counts.images.items():
         where = "" if learnt == ALL else f" in {learnt}"
-        # A class of the test set alone, such as Abnormal for all defects, is not one to learn.
+        # A class that only the test set has, such as Abnormal for all defects, is not trained on.
         if not any(row[part] for part in counts.parts if part != "test") and counts.of_class(label):
             continue
         if row[learnt] < FEW_TO_LEARN:
@@ -218,7 +218,7 @@ def balance_notes(counts: Counts) -> list[str]:
 
 
 def counts_as_json(counts: Counts) -> dict[str, Any]:
-    """Plain data for a JSON document."""
+    """The counts as plain data for JSON."""
     return {
         "parts": list(counts.parts),
         "classes": {

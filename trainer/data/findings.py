@@ -1,4 +1,4 @@
-"""Copies, look-alikes, outliers, blank images."""
+"""What `trainer check` looks for in fingerprints: copies, look-alikes, outliers and blank images. Pure."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from .fingerprints import GRID, ODDITIES, Fingerprint
 
 @dataclass(frozen=True)
 class CheckedImage:
-    """An image that can be read to its end, and where it stands."""
+    """A readable image with its part and class."""
 
     file: str
     """Path relative to the folder that was checked, forward slashes."""
     part: str
-    """"train", "val" or "test"; "all" in a folder that is not divided; "" outside of the parts."""
+    """"train", "val" or "test"; "all" in a folder that is not divided; "" outside the parts."""
     label: str
-    """Its class; "" outside of class folders."""
+    """Its class; "" outside class folders."""
     fingerprint: Fingerprint
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to look at: one image, images that belong together, or a class as a whole."""
+    """Something to look at: one image, a group of images, or a class."""
 
     kind: str
     """A key of `KINDS`."""
     words: str
     files: tuple[str, ...] = ()
-    """Relative paths; empty when it is about a class."""
+    """Relative paths; empty for a finding about a class."""
     notes: tuple[str, ...] = field(default=())
-    """One a file, or none at all."""
+    """One per file, or none."""
 
 
 @dataclass(frozen=True)
 class FindingKind:
-    """How findings of one kind are headed."""
+    """Heading of one kind of finding."""
 
     title: str
     chinese: str
@@ -65,7 +65,7 @@ KINDS: dict[str, FindingKind] = {
     "copy_across": FindingKind(
         "The same image in two splits",
         "跨集重复",
-        "Equal bytes, or equal pixels in other bytes. A model is judged on what it has learnt by heart: remove one, "
+        "Equal bytes, or equal pixels in other bytes. The model would be tested on what it was trained on: remove one, "
         "or split again.",
     ),
     "contradiction": FindingKind(
@@ -95,11 +95,11 @@ KINDS: dict[str, FindingKind] = {
         "Classes out of balance", "类别失衡", "Too few to learn from or to judge by, or far fewer than others."
     ),
 }
-"""In the order in which they should be put right."""
+"""In the order in which a user should fix them."""
 
 
 LEAST_CONTRAST = 2.0
-"""Grey levels; a flatter image's perceptual hash means nothing."""
+"""Grey levels; below this contrast a perceptual hash is meaningless."""
 
 _BLOCK = 256
 
@@ -109,8 +109,8 @@ _Places = npt.NDArray[np.int64]
 def find_copies(images: Sequence[CheckedImage]) -> list[Finding]:
     """Groups of equal pixels: across splits, within one, and under two labels.
 
-    A test set that names no defects has words of its own ("Abnormal"), which contradict no class; labels count
-    as contradicting when both are among those of training, or both stand in one split.
+    Two labels contradict each other when both are training classes, or both occur in one split. So a test set with
+    labels of its own ("Abnormal" for all defects) contradicts no class.
     """
     groups: defaultdict[str, list[CheckedImage]] = defaultdict(list)
     for image in images:
@@ -137,15 +137,14 @@ def find_copies(images: Sequence[CheckedImage]) -> list[Finding]:
 
 
 def find_look_alikes(images: Sequence[CheckedImage], *, max_distance: int) -> list[Finding]:
-    """Groups of images that look alike but are no copies, and held-out images that look like a training one.
+    """Groups of images that look alike without being copies, and held-out images that look like a training image.
 
-    Two look alike when their perceptual hashes differ in at most `max_distance` bits and their 16 x 16 colour means
-    on average by at most a quarter of what these vary within the plainer of the two, from 2 to 12 grey levels.
-    Each group gathers around its first image, so that no chain of small steps joins what is far apart. Of copies
-    the first of each split stands for all; blank images take no part.
+    Two images look alike when their perceptual hashes differ in at most `max_distance` bits, and their 16 x 16 colour
+    means differ on average by at most a quarter of the variation within the plainer image, limited to 2 to 12 grey
+    levels. All members of a group are compared with its first image, so a chain of small steps cannot join images
+    that are far apart. Of copies only the first in each split is used; blank images are left out.
 
-    No pair is compared that an index does not suggest (`sdcore.images.hashes`); memory grows with the number of
-    images.
+    Only pairs that the index (`sdcore.images.hashes`) suggests are compared; memory grows linearly with the images.
     """
     seen: set[tuple[str, str]] = set()
     kept = []
@@ -183,7 +182,7 @@ def find_look_alikes(images: Sequence[CheckedImage], *, max_distance: int) -> li
 
 
 class _Search:
-    """Looks for look-alikes among images; places are theirs in the list given."""
+    """Search for look-alikes; a place is an index into the images given."""
 
     def __init__(self, images: Sequence[CheckedImage], max_distance: int) -> None:
         self._hashes = np.array([[one.fingerprint.perceptual_hash] for one in images], dtype=np.uint64)
@@ -192,7 +191,10 @@ class _Search:
         self._max_distance = max_distance
 
     def nearest(self, places: _Places, among: _Places) -> Iterator[tuple[int, int, int]]:
-        """(place, its look-alike of fewest bits, the first of equals, its bits), where there is one and no copy."""
+        """(place, closest look-alike, bits between them) for each place that has one; copies are left out.
+
+        Of equally close ones the first is taken.
+        """
         index = HashIndex(self._hashes[among], radius=self._max_distance)
         for place, (near, bits) in zip(places.tolist(), index.near(self._hashes[places]), strict=True):
             order = np.argsort(bits, kind="stable")
@@ -206,7 +208,7 @@ class _Search:
                     break
 
     def groups(self, places: _Places) -> Iterator[tuple[list[int], list[int]]]:
-        """Members of each group of two or more, its first in front, and the bits of the others."""
+        """Members of each group of two or more, the first one first, and the bits between it and each other."""
         hashes = self._hashes[places]
         index = HashIndex(hashes, radius=self._max_distance)
         is_free = np.ones(len(places), dtype=np.bool_)
@@ -216,7 +218,7 @@ class _Search:
                     continue
                 is_free[first] = False
                 left = is_free[near]
-                if not left.any():  # as for most: nothing near it but itself
+                if not left.any():  # the usual case: it has no look-alike
                     continue
                 near, bits = near[left], bits[left]
                 agree = self._grids.agree(int(places[first]), places[near])
@@ -244,22 +246,22 @@ def _bits(bits: int) -> str:
 MOST_DIFFERENCE = 12.0
 """Grey levels that the means of look-alikes may differ on average.
 
-A perceptual hash alone takes simple images, such as one trace on a bare board, for others that are far from them.
+A perceptual hash alone confuses simple images, such as one trace on a bare board, with others that differ clearly.
 """
 MOST_SHARE = 0.25
-"""The same, as a share of what the means vary within the plainer of the two: a small spot on white must fit, too."""
+"""The same limit as a share of the variation within the plainer image, so that a small spot on white counts too."""
 LEAST_DIFFERENCE = 2.0
-"""What compression and rounding may do to the plainest image."""
+"""Grey levels; compression and rounding alone may cause this difference in the plainest image."""
 
 _CHANNELS = 3
 _VALUES = GRID * GRID * _CHANNELS
 _COARSE_CELLS = (1, 4)
-"""Cells a side at which two are compared first: sums that differ too much rule out that the finer ones agree."""
+"""Cells a side of the coarser grids, compared first: if their sums differ too much, the finer grid need not be read."""
 _AT_ONCE = 4096
 
 
 class CoarseImages:
-    """The coarse images of `Fingerprint.grid`; places are theirs in the list given."""
+    """The grids of `Fingerprint.grid`, for comparison; a place is an index into the list given."""
 
     def __init__(self, grids: Sequence[bytes]) -> None:
         pixels = np.frombuffer(b"".join(grids), dtype=np.uint8).reshape(len(grids), _VALUES)
@@ -267,7 +269,7 @@ class CoarseImages:
         self._most = np.clip(MOST_SHARE * _varied(pixels), LEAST_DIFFERENCE, MOST_DIFFERENCE)
 
     def agree(self, place: int, others: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Whether the means differ on average by no more than a quarter of what these vary within the plainer one."""
+        """(len(others),) bool: whether the colour means of `place` and of each other image are close enough."""
         agree = np.zeros(len(others), dtype=np.bool_)
         for start in range(0, len(others), _AT_ONCE):
             left = np.arange(start, min(start + _AT_ONCE, len(others)))
@@ -280,7 +282,7 @@ class CoarseImages:
 
 
 def _block_sums(pixels: npt.NDArray[np.uint8], cells: int) -> npt.NDArray[np.int32]:
-    """(N, cells * cells * 3): of the values in each block of a channel."""
+    """(N, cells * cells * 3): sum of each block in each channel."""
     side = GRID // cells
     blocks = pixels.reshape(len(pixels), cells, side, cells, side, _CHANNELS)
     return np.asarray(blocks.sum(axis=(2, 4), dtype=np.int32)).reshape(len(pixels), cells * cells * _CHANNELS)
@@ -290,7 +292,7 @@ def _varied(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     """Mean absolute deviation of the values from the mean of their channel."""
     cells = pixels.reshape(len(pixels), GRID * GRID, _CHANNELS)
     found = [np.zeros(0, dtype=np.int64)]
-    # In whole numbers, so that nothing is rounded; some at a time, since all at once take many times their memory.
+    # Integers, so that nothing is rounded; in blocks, since all at once would need many times the memory.
     for start in range(0, len(cells), _AT_ONCE):
         some = cells[start : start + _AT_ONCE].astype(np.int32)
         found.append(np.abs(GRID * GRID * some - some.sum(axis=1, keepdims=True)).sum(axis=(1, 2), dtype=np.int64))
@@ -298,16 +300,17 @@ def _varied(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
 
 
 LEAST_IMAGES = 10
-"""A class of fewer is judged in size by all images together, and in look not at all."""
+"""A smaller class is compared in size with all images."""
 SIZE_SPREADS = 5.0
-"""A size is far when it lies this many robust spreads from the median and by these factors, too:"""
+"""An outlier in size is this many robust spreads from the median, and also off by one of these factors:"""
 SIDE_FACTOR = 1.5
 ASPECT_FACTOR = 1.25
 LOOK_SPREADS = 6.0
-"""Of 2,902 genuine crops of bare circuit boards (DeepPCB), 13 are further off than this in their class."""
+"""Of 2,902 real crops of bare circuit boards (DeepPCB), 13 are further from the median of their class."""
 LEAST_FOR_LOOK = 20
+"""A smaller class is not searched for outliers in look."""
 MOST_OUTLIERS_SHARE = 0.1
-"""Where more of a class than this would be far off, it has no one size or look, and nothing is called an outlier."""
+"""If more of a class than this would be outliers, the class has no typical size or look: then none is reported."""
 
 _TAIL = 0.05
 _NORMAL_SPAN = 3.29
@@ -336,9 +339,9 @@ def find_blank(images: Sequence[CheckedImage]) -> list[Finding]:
 def find_size_outliers(images: Sequence[CheckedImage]) -> list[Finding]:
     """Images whose side or shape is far from the median of their class.
 
-    Side is the root of the area, shape is width / height. Far: by a factor of 1.5 (shape: 1.25) or more, and by
-    5 robust spreads (1.4826 times the median absolute deviation of the logarithm) or more. A class of fewer than
-    10 images is held against all images.
+    Side is the root of the area, shape is width / height. "Far" is a factor of 1.5 (shape: 1.25) or more, and also
+    5 robust spreads (1.4826 times the median absolute deviation of the logarithm) or more. Classes of fewer than
+    10 images are compared with all images.
     """
     findings = []
     for group, judged in _size_groups(images):
@@ -346,7 +349,7 @@ def find_size_outliers(images: Sequence[CheckedImage]) -> list[Finding]:
         side, aspect = np.log(sizes.prod(axis=1)) / 2, np.log(sizes[:, 0] / sizes[:, 1])
         for name, values, factor in (("side", side, SIDE_FACTOR), ("shape", aspect, ASPECT_FACTOR)):
             distance = np.abs(values - np.median(values))
-            # The least of differences that rounding makes must not decide at exactly the factor.
+            # Tolerance, so that rounding does not decide at exactly the factor.
             far = (distance >= np.log(factor) - 1e-9) & (distance >= SIZE_SPREADS * _spread(values))
             if far.mean() > MOST_OUTLIERS_SHARE:
                 continue
@@ -362,9 +365,9 @@ def find_size_outliers(images: Sequence[CheckedImage]) -> list[Finding]:
 def find_look_outliers(images: Sequence[CheckedImage]) -> list[Finding]:
     """Images far from the rest of their class in brightness, contrast, saturation or coarse layout.
 
-    Layout is the mean difference of the 16 x 16 colour means from their medians over the class. Far: 6 spreads from
-    the median; a spread is the larger of 1.4826 times the median absolute deviation and of the span between the
-    quantiles at 5 and 95 % over 3.29, since classes have tails. Classes of fewer than 20 are not judged.
+    Layout is the mean difference of the 16 x 16 colour means from their medians over the class. "Far" is more than
+    6 spreads from the median. A spread is the larger of 1.4826 times the median absolute deviation and the span between
+    the 5 % and 95 % quantiles over 3.29, since classes have long tails. Classes of fewer than 20 are left out.
     """
     by_class: defaultdict[str, list[CheckedImage]] = defaultdict(list)
     for image in images:
@@ -388,7 +391,7 @@ def find_look_outliers(images: Sequence[CheckedImage]) -> list[Finding]:
 
 
 def _size_groups(images: Sequence[CheckedImage]) -> list[tuple[list[CheckedImage], frozenset[CheckedImage]]]:
-    """(images that set the measure, those of them that are judged by it)."""
+    """(reference images, those of them to judge)."""
     by_class: defaultdict[str, list[CheckedImage]] = defaultdict(list)
     for image in images:
         by_class[image.label].append(image)
@@ -406,7 +409,7 @@ def _size_words(name: str, one: CheckedImage, typical: float) -> str:
 
 def _look_features(group: Sequence[CheckedImage]) -> dict[str, _Array]:
     cells = np.frombuffer(b"".join(one.fingerprint.grid for one in group), dtype=np.uint8).reshape(len(group), -1, 3)
-    # Bytes and whole numbers all the way: a median of doubles takes eight times the memory and five times as long.
+    # Bytes and integers throughout: a median of doubles takes eight times the memory and five times as long.
     by_cell = np.ascontiguousarray(cells.reshape(len(group), -1).T)
     doubled = (2 * np.median(by_cell, axis=1)).astype(np.int16).reshape(-1, 3)
     layout = [np.abs(2 * one.astype(np.int16) - doubled).sum(dtype=np.int64) for one in cells]
@@ -422,7 +425,7 @@ def _spreads_off(name: str, values: _Array) -> _Array:
     off = values - np.median(values)
     low, high = np.quantile(values, (_TAIL, 1 - _TAIL))
     spread = max(_spread(values), float(high - low) / _NORMAL_SPAN, _LOOK_FLOORS[name])
-    # To be nearer the middle of a class than others are is no fault.
+    # A layout closer to the median than that of others is no fault.
     return (off if name == "layout" else np.abs(off)) / spread
 
 

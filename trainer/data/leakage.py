@@ -1,8 +1,8 @@
-"""No generated image may know a held-out one; warnings as messages.
+"""Guard against leakage: training must not see validation or test images, not even through generated ones.
 
-What refuses a training: a generated image in val or test; a generated image, joined or lying in train, that descends
-from a file of val or test; the same decoded pixels in two parts. What is said, and refused when asked for strictness:
-single-coloured images in two parts, and look-alikes across parts.
+Refused: a generated image in val or test; a generated image in training that was made from a file of val or test; the
+same decoded pixels in two parts. A warning, refused with --strict: single-coloured images in two parts, and look-alikes
+across parts.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ Fingerprints = Mapping[Path, Fingerprint]
 
 @dataclass(frozen=True)
 class LeakageReport:
-    """What the guard let pass, and must be said."""
+    """What the check allowed but the user must know."""
 
     marked: tuple[LabelledImage, ...]
-    """Images in `train/` that were generated; they descend from no file of val or test."""
+    """Generated images in `train/`; none was made from a file of val or test."""
     foreign: int
-    """How many of them have a parent that is not in `train/` either."""
+    """How many of them have a parent outside `train/`."""
     single_coloured: int
-    """Files of a single colour that lie in another part too."""
+    """Files of a single colour with an equal file in another part."""
     sources_gone: int
-    """Parents of generated images, not in `train/`, that could be compared by their bytes alone."""
+    """Parents outside `train/` whose files are gone or changed: only their recorded hashes could be compared."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,17 @@ class _HeldOut:
 
 
 def check_leakage(dataset: Dataset, sets: Sequence[GeneratedSet], fingerprints: Fingerprints) -> LeakageReport:
-    """Refuse whatever would let a training see validation or test images.
+    """Refuse everything that would let training see validation or test images.
 
     Args:
         dataset: the parts.
-        sets: generated folders that join training, or whose control does.
+        sets: generated folders that join training, or whose sources do as a control.
         fingerprints: of every file of the dataset and of the sets.
 
     Raises:
-        LeakageError: names the first files, how many there are, why it matters and what to do.
+        LeakageError: there is leakage; names the first files, their number and what to do.
         OSError: a file cannot be read.
-        GeneratedSetError: a manifest or an export that lies below DATA cannot be read.
+        GeneratedSetError: a manifest or an export below DATA cannot be read.
     """
     traces = ProvenanceIndex(sets, recorded_below(dataset.root), fingerprints)
     held_paths = [image.path for image in (*dataset.val, *dataset.test)]
@@ -87,20 +87,20 @@ def check_leakage(dataset: Dataset, sets: Sequence[GeneratedSet], fingerprints: 
 
 
 def refuse_shared_pixels(parts: Mapping[str, Sequence[Path]], fingerprints: Fingerprints) -> int:
-    """Refuse an image that lies in two parts, whatever its file names and formats.
+    """Refuse pixels that occur in two parts, under any file name and format.
 
-    An image of a single colour says nothing of the part it came from: such ones are counted, not refused.
-    Files that cannot be decoded are passed over here; reading them refuses them.
+    Single-coloured images carry no information about a part: they are counted, not refused. Files that cannot be
+    decoded are skipped; reading them for training raises.
 
     Args:
         parts: part -> its files.
         fingerprints: of every file.
 
     Returns:
-        How many files are single-coloured images that lie in another part too.
+        Number of single-coloured files with an equal file in another part.
 
     Raises:
-        LeakageError: names the first images, each with its twin, and how many there are.
+        LeakageError: names the first images, each with its copy, and their number.
     """
     same: dict[str, list[tuple[str, Path]]] = defaultdict(list)
     for part, paths in parts.items():
@@ -126,7 +126,7 @@ def refuse_shared_pixels(parts: Mapping[str, Sequence[Path]], fingerprints: Fing
 
 
 def is_single_coloured(path: Path) -> bool:
-    """Whether every pixel of a readable image is the same."""
+    """Whether all pixels of a readable image are equal."""
     with opened_picture(path) as (image, _):
         return len(to_rgb(image).getcolors(maxcolors=1) or ()) == 1
 
@@ -142,7 +142,7 @@ def _refuse_generated(traces: Iterable[ProvenanceTrace | None], total: int) -> N
 
 
 def _index(paths: Sequence[Path], fingerprints: Fingerprints, in_train: set[str]) -> _HeldOut:
-    """Val and test, without the single-coloured files that train has too: of those none knows anything."""
+    """Index val and test; without single-coloured files that train has too, since descending from those is harmless."""
     by_bytes: dict[str, Path] = {}
     by_pixels: dict[str, Path] = {}
     for path in paths:
@@ -156,7 +156,7 @@ def _index(paths: Sequence[Path], fingerprints: Fingerprints, in_train: set[str]
 
 
 def _refuse_descendants(generated_set: GeneratedSet, held_out: _HeldOut, in_train: set[str]) -> int:
-    """Refuse a set of which an image descends from a held-out file; how many parents could not be looked at."""
+    """Refuse a set with an image made from a held-out file; return how many parents could not be opened."""
     ancestor_of: dict[str, Path | None] = {}
     gone = 0
     for parent in (parent for image in generated_set.images for parent in image.parents):
@@ -184,7 +184,7 @@ def _refuse_descendants(generated_set: GeneratedSet, held_out: _HeldOut, in_trai
 
 
 def _held_ancestor(parent: Fingerprint, held_out: _HeldOut) -> Path | None:
-    """The held-out file whose pixels a parent outside of DATA has, or from which it was itself generated."""
+    """The held-out file with the same pixels as a parent outside DATA, or from which that parent was generated."""
     twin = held_out.by_pixels.get(parent.pixel_sha256)
     if twin is not None and not is_single_coloured(twin):
         return twin
@@ -222,26 +222,26 @@ def _marked_in_train(
         )
     if unknown:
         raise LeakageError(
-            f"{named(unknown)}: generated, for it carries an sdclient text chunk, but that names no source "
-            f"({len(unknown)} such image(s) in {dataset.root / 'train'}), so nobody can tell whether it knows a "
-            "validation or test image; remove them, and generate anew"
+            f"{named(unknown)}: generated, since it carries an sdclient text chunk, but without a source "
+            f"({len(unknown)} such image(s) in {dataset.root / 'train'}), so it may come from a validation or test "
+            "image; remove them, and generate again"
         )
     return tuple(marked), foreign
 
 
 def named(words: Sequence[str]) -> str:
-    """The first few, and whether there are more."""
+    """The first three, and "..." where there are more."""
     return "; ".join(words[:_NAMED]) + ("; ..." if len(words) > _NAMED else "")
 
 
 def leakage_warnings(
     dataset: Dataset, report: LeakageReport, near: Sequence[Finding], unread: Sequence[Path]
 ) -> list[Message]:
-    """One message for each kind of thing that was let pass; none when all is clean.
+    """A message for each kind of problem that was allowed.
 
     Args:
         dataset: the parts.
-        report: what the guard counted.
+        report: of `check_leakage`.
         near: look-alikes across parts.
         unread: validation and test files that cannot be decoded.
     """
@@ -275,9 +275,9 @@ def refuse_doubtful(dataset: Dataset, report: LeakageReport, near: Sequence[Find
 
     Args:
         dataset: the parts.
-        report: what the guard counted.
+        report: of `check_leakage`.
         near: look-alikes across parts.
-        sheet: the page that shows them; None when there is none.
+        sheet: the page that shows them, if one was written.
 
     Raises:
         LeakageError: there are any.
@@ -294,14 +294,14 @@ def refuse_doubtful(dataset: Dataset, report: LeakageReport, near: Sequence[Find
     if report.single_coloured:
         raise LeakageError(
             f"{dataset.root}: {report.single_coloured} single-coloured images have a twin in another of train, val "
-            "and test; remove them, or leave out --strict, since they tell nothing of what they were taken of"
+            "and test; remove them, or leave out --strict, since they say nothing about a part"
         )
 
 
 def find_look_alikes_across(
     dataset: Dataset, joined: Sequence[GeneratedSet], fingerprints: Mapping[Path, Fingerprint]
 ) -> tuple[Finding, ...]:
-    """Each val or test image that looks like one that is trained on, with the nearest; as 'trainer check' has it.
+    """Each val or test image that looks like a training image, with the closest one; as in `trainer check`.
 
     Args:
         dataset: the parts.
@@ -309,7 +309,7 @@ def find_look_alikes_across(
         fingerprints: of every file of the dataset and of the sets.
 
     Returns:
-        One finding a held-out image, its files being (held out, training), relative to DATA.
+        A finding per held-out image; its files are (held out, training), relative to DATA.
     """
     listed = [(part, image.label, image.path) for part in PARTS for image in dataset.part(part)]
     listed += [("train", image.label, image.path) for one in joined for image in one.images]

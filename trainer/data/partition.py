@@ -1,6 +1,6 @@
-"""How many images each part gets, and which group goes where.
+"""How many images each part gets, and which group goes into which part.
 
-Whole numbers only, so that every machine and every Python gives the same answer.
+All sums are integers, so that every machine and Python version gives the same result.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NAMED = 4
 def partition(
     groups: Sequence[str], labels: Sequence[str], *, val_share: float, test_share: float, seed: int
 ) -> dict[str, str]:
-    """Assign every group to "train", "val" or "test", each class near what is asked in every part.
+    """Assign every group to "train", "val" or "test", with each class close to the wanted size in every part.
 
     Args:
         groups: (N,) name of each image's group.
@@ -29,7 +29,7 @@ def partition(
         seed: which of the possible assignments.
 
     Returns:
-        Group name -> part. Every class has a group in every part that is not left empty.
+        Group name -> part. Every class has a group in every part of non-zero share.
 
     Raises:
         SplitError: as `part_sizes`; a class has fewer groups than there are parts, or its groups cannot be spread.
@@ -42,20 +42,20 @@ def partition(
 def partition_folds(
     groups: Sequence[str], labels: Sequence[str], *, folds: int, val_share: float, seed: int
 ) -> list[dict[str, str]]:
-    """Assign every group to the test part of one fold, and in each other fold to "train" or "val".
+    """Assign every group to the test part of one fold, and to "train" or "val" in the other folds.
 
     Args:
         groups: (N,) name of each image's group.
         labels: (N,) class of each image.
-        folds: how many, 2 or more.
-        val_share: of each class, as in `part_sizes`; taken from what is not the fold's test part.
+        folds: number of folds, 2 or more.
+        val_share: of each class, as in `part_sizes`; taken from the images outside the fold's test part.
         seed: which of the possible assignments.
 
     Returns:
-        For each fold: group name -> part. Each class has a group in each part of each fold.
+        For each fold, group name -> part. Each class has a group in each part of each fold.
 
     Raises:
-        SplitError: a class has fewer groups than that takes, or its groups cannot be spread.
+        SplitError: a class has too few groups, or its groups cannot be spread.
     """
     _require_fold_count(folds)
     require_fold_groups(groups, labels, folds=folds, val_share=val_share)
@@ -88,23 +88,23 @@ def partition_folds(
 
 
 def val_sizes(labels: Iterable[str], *, val_share: float) -> dict[str, int]:
-    """Images of each class that the val part of every fold is to have; `val_share` as in `part_sizes`.
+    """Class -> wanted images in the val part of every fold; `val_share` as in `part_sizes`.
 
     Raises:
-        SplitError: neither a share nor a count, or fewer images in a class than asked.
+        SplitError: neither a share nor a count, or more than a class has.
     """
     check_amounts(val_share=val_share)
     return {label: _wanted(label, total, "val", val_share) for label, total in sorted(Counter(labels).items())}
 
 
 def part_sizes(labels: Iterable[str], *, val_share: float, test_share: float) -> dict[str, dict[str, int]]:
-    """Images of each class that every part is to have; what groups allow may differ.
+    """Wanted images of each class in every part; whole groups may allow only something close.
 
     Args:
         labels: class of each image.
         val_share: a share of each class in [0, 1), or, as an `int` of 1 or more, images of each class. A share
-            gives round(share x images), at least 1, less where a small class could not be trained on.
-        test_share: likewise.
+            gives round(share x images), at least 1, but less where nothing would be left to train on.
+        test_share: the same.
 
     Returns:
         Class -> part -> images, for "train", "val" and "test".
@@ -117,7 +117,7 @@ def part_sizes(labels: Iterable[str], *, val_share: float, test_share: float) ->
     sizes = {}
     for label, total in sorted(Counter(labels).items()):
         wanted = {part: _wanted(label, total, part, amount) for part, amount in amounts.items()}
-        # Small classes with large shares: the held-out parts give back what training must have.
+        # Small classes with large shares: the held-out parts give back images that training needs.
         shares = [part for part in wanted if not is_count(amounts[part])]
         while sum(wanted.values()) >= total and any(wanted[part] > 1 for part in shares):
             wanted[max(shares, key=lambda part: wanted[part])] -= 1
@@ -132,7 +132,7 @@ def part_sizes(labels: Iterable[str], *, val_share: float, test_share: float) ->
 
 
 def check_amounts(**amounts: float) -> None:
-    """Refuse what is neither a share in [0, 1) nor a whole number of images, and shares that leave nothing.
+    """Refuse amounts that are neither a share in [0, 1) nor a count, and shares that leave nothing to train on.
 
     Args:
         amounts: named `<part>_share`.
@@ -154,14 +154,14 @@ def check_amounts(**amounts: float) -> None:
 
 
 def is_count(amount: float) -> bool:
-    """Whether an amount is a number of images, not a share: 1 is one image of each class, 1.0 is neither."""
+    """Whether an amount is a number of images and not a share: 1 is one image of each class, 1.0 is invalid."""
     return isinstance(amount, int) and not isinstance(amount, bool) and amount >= 1
 
 
 def require_groups(
     groups: Sequence[str], labels: Sequence[str], *, val_share: float, test_share: float, basis: str = ""
 ) -> None:
-    """Refuse classes with fewer groups than there are parts; `basis` says in words what names the groups.
+    """Refuse classes with fewer groups than parts; `basis` names, for the message, what the groups come from.
 
     Raises:
         SplitError: names the classes, their groups and what to do.
@@ -181,7 +181,7 @@ def require_groups(
 def require_fold_groups(
     groups: Sequence[str], labels: Sequence[str], *, folds: int, val_share: float, basis: str = ""
 ) -> None:
-    """Refuse classes with fewer groups than the folds take; `basis` says in words what names the groups.
+    """Refuse classes with fewer groups than the folds need; `basis` as in `require_groups`.
 
     Raises:
         SplitError: names the classes, their groups and what to do.
@@ -194,7 +194,7 @@ def require_fold_groups(
             f"than {1 - 1 / folds:.2f}"
         )
     if folds == 2 and val_share > 0:
-        # What is not tested in a fold is what the other one tests: it must hold a group to train on and one for val.
+        # With two folds, each trains on the test part of the other, which so needs one group for train and one for val.
         why, needed = "two each for 2 folds, since train and val share what a fold does not test", 4
     else:
         why, needed = f"one each for the test parts of {folds} folds", folds
@@ -236,12 +236,12 @@ def _wanted(label: str, total: int, part: str, amount: float) -> int:
 
 
 def _without_empty(sizes: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
-    """Without the parts that are left empty, so that nothing is dealt to them."""
+    """Without the empty parts, so that nothing is assigned to them."""
     return {label: {part: count for part, count in wanted.items() if count} for label, wanted in sizes.items()}
 
 
 def _even_sizes(labels: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Each class evenly over the bins; what is over goes to the next bins in turn, so that all get alike in sum."""
+    """Each class evenly over the bins. Remainders go to the next bins in turn, so that the bins stay equal in sum."""
     sizes, turn = {}, 0
     for label, total in sorted(Counter(labels).items()):
         each, over = divmod(total, len(names))
@@ -255,7 +255,7 @@ _MAX_ROUNDS = 20
 _MAX_REPAIRS = 1000
 _MAX_TRIES = 10
 _MAX_SWAPS = 100_000
-"""Pairs of groups looked at in a round; all there are up to about 450 groups."""
+"""Pairs of groups tried per round; up to about 450 groups these are all pairs."""
 
 
 def count_group_labels(groups: Sequence[str], labels: Sequence[str]) -> dict[str, Counter[str]]:
@@ -269,17 +269,17 @@ def count_group_labels(groups: Sequence[str], labels: Sequence[str]) -> dict[str
 def assign_groups(
     content: Mapping[str, Mapping[str, int]], targets: Mapping[str, Mapping[str, int]], *, seed: str, least: int = 1
 ) -> dict[str, str]:
-    """Assign every group to a bin, no class missing in a bin.
+    """Assign every group to a bin so that each class is in every bin.
 
-    Groups are dealt out one by one, those of rare classes and large ones first, each to the bin whose squared
-    distance from its targets, relative to the class sizes, it lessens most; further rounds move single groups, or
-    let two change places, until nothing gains. Where every image is its own group the targets are met exactly.
+    Groups are assigned one by one, rare classes and large groups first, each to the bin where it reduces the squared
+    distance from the targets most (relative to the class sizes). Further rounds move single groups or swap two, until
+    nothing improves. When every image is its own group the targets are met exactly.
 
     Args:
         content: group -> class -> images.
         targets: class -> bin -> images wanted, 1 or more; every class names the same bins.
-        seed: which of the assignments that are equally good.
-        least: groups of each class that every bin must have.
+        seed: chooses among equally good assignments.
+        least: groups of each class that every bin needs.
 
     Returns:
         Group -> bin.
@@ -304,7 +304,7 @@ def assign_groups(
 
 
 class _Assignment:
-    """Which group lies in which bin, and how good that is."""
+    """The bin of each group, and how far the bins are from their targets."""
 
     def __init__(
         self, content: Mapping[str, Mapping[str, int]], targets: Mapping[str, Mapping[str, int]], seed: str, least: int
@@ -337,7 +337,7 @@ class _Assignment:
         self.improve()
 
     def improve(self) -> None:
-        """Move single groups and swap pairs while that helps and takes no class's last group out of a bin."""
+        """Move single groups and swap pairs while that helps; no bin loses a class's last group."""
         for _ in range(_MAX_ROUNDS):
             if not self._move_each() and not self._swap_pairs():
                 return
@@ -358,7 +358,7 @@ class _Assignment:
         if not any(self._excess(label, place) for label in self._targets for place in self._bins):
             return False
         swapped = False
-        # Neighbours in this order are alike, so that swapping them makes small steps.
+        # Neighbours in this order are similar, so that swapping them makes small steps.
         reach = max(1, _MAX_SWAPS // max(1, len(self._order)))
         for position, one in enumerate(self._order):
             for other in self._order[position + 1 : position + 1 + reach]:
@@ -372,7 +372,7 @@ class _Assignment:
         return swapped
 
     def _gains_by_swap(self, one: str, other: str) -> bool:
-        """Whether the squared distance falls when two groups change places, and no class goes missing."""
+        """Whether swapping two groups reduces the squared distance, with no class missing in a bin afterwards."""
         here, there = self.bin_of[one], self.bin_of[other]
         mine, theirs = self._content[one], self._content[other]
         rise = 0
@@ -389,7 +389,7 @@ class _Assignment:
         return self._held[label][place] - self._targets[label][place]
 
     def fill_gaps(self) -> tuple[str, str] | None:
-        """Move groups until every class is in each of its bins; the (class, bin) that stays empty, if one does."""
+        """Move groups until every class is in each of its bins; return a (class, bin) that stays empty, if any."""
         labels = sorted(self._targets)
         for _ in range(_MAX_REPAIRS):
             gap = next(
@@ -417,7 +417,7 @@ class _Assignment:
         return gap
 
     def _best(self, group: str, former: str | None) -> str:
-        """The bin that gains most; a tie stays where it is, so that rounds come to an end."""
+        """The bin that gains most; on a tie the former bin, so that the rounds end."""
         gains = {place: self._gain(group, place) for place in self._bins}
         most = max(gains.values())
         if former is not None and gains[former] == most:
@@ -425,7 +425,7 @@ class _Assignment:
         return next(place for place, gain in gains.items() if gain == most)
 
     def _gain(self, group: str, place: str) -> int:
-        """How much the squared distance from the targets falls when the group joins the bin."""
+        """How much the squared distance from the targets falls if the group joins the bin."""
         total = 0
         for label, count in self._content[group].items():
             missing = self._targets[label][place] - self._held[label][place]

@@ -1,4 +1,4 @@
-"""Which images were generated, from what; generated sets through their manifest."""
+"""Which images were generated and from what: by their text chunk, and by the manifests and exports of `sdclient`."""
 
 from __future__ import annotations
 
@@ -39,19 +39,18 @@ class RecordedImage:
     """One generated image, as a manifest or an export records it."""
 
     path: Path
-    """Where it was written; it may be gone or changed since."""
+    """Where it was written; it may be gone or changed by now."""
     sha256: str
     parents: tuple[str, ...]
     """SHA-256 of the bytes of every image it was made from, its source first."""
 
 
 def read_parents(path: Path) -> tuple[str, ...] | None:
-    """SHA-256 of every image that an image's text chunk `sdclient` names as its parent; no pixel is decoded.
+    """SHA-256 of every parent that an image's text chunk `sdclient` names; no pixel is decoded.
 
     Returns:
-        64 hexadecimal digits each, the source first; none for an image that carries the chunk, so was generated, but
-        does not name its parents in full; None for one without the chunk: a real image, or a generated one that
-        another program saved anew.
+        64 hexadecimal digits each, the source first. Empty for a generated image (it has the chunk) whose parents are
+        not all named. None without the chunk: a real image, or a generated one that another program saved again.
 
     Raises:
         OSError: the file cannot be read.
@@ -59,8 +58,8 @@ def read_parents(path: Path) -> tuple[str, ...] | None:
     with path.open("rb") as file:
         for text in _own_texts(file):
             try:
-                told = json.loads(text)
-                parents = [told["source_sha256"], *told.get("parents_sha256", ())]
+                record = json.loads(text)
+                parents = [record["source_sha256"], *record.get("parents_sha256", ())]
             except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
                 return ()
             whole = all(isinstance(one, str) and _SHA256.fullmatch(one) for one in parents)
@@ -69,15 +68,15 @@ def read_parents(path: Path) -> tuple[str, ...] | None:
 
 
 def record_folders(root: Path) -> list[Path]:
-    """Folders at and below `root` that record generated images, as a manifest or as an export does; sorted."""
+    """Folders at and below `root` with a manifest or a table of exported images, sorted."""
     return sorted(Path(place) for place, _, files in os.walk(root) if {MANIFEST_NAME, EXPORTED_NAME} & set(files))
 
 
 def recorded_images(folder: Path) -> tuple[RecordedImage, ...]:
-    """Every image that a folder's manifest records as made, or its export as put there; none of the files is read.
+    """Every image in a folder's manifest or table of exported images; the image files are not read.
 
     Raises:
-        GeneratedSetError: neither manifest nor export, or one that cannot be read.
+        GeneratedSetError: there is neither, or one cannot be read.
     """
     found: list[RecordedImage] = []
     try:
@@ -97,7 +96,7 @@ def recorded_images(folder: Path) -> tuple[RecordedImage, ...]:
 
 
 def _own_texts(file: BinaryIO) -> Iterator[bytes]:
-    """The texts under our keyword, decompressed; ends quietly where the file does."""
+    """The texts under our keyword, decompressed; a truncated file just ends the iteration."""
     if file.read(len(_PNG_MAGIC)) != _PNG_MAGIC:
         return
     while len(head := file.read(8)) == 8:
@@ -134,23 +133,23 @@ class ParentImage:
     sha256: str
     """Of its bytes."""
     path: Path | None = None
-    """Where it lay; None where the manifest does not say. It may be gone or changed since."""
+    """Where it was; None where the manifest does not say. It may be gone or changed by now."""
 
 
 @dataclass(frozen=True)
 class GeneratedImage:
-    """One generated image, its file checked against the manifest."""
+    """A generated image whose file was checked against the manifest."""
 
     path: Path
     label: str
     sha256: str
     source: ParentImage
     others: tuple[ParentImage, ...] = ()
-    """Further images whose pixels it holds, as the good one that a defect was put into."""
+    """Further images whose pixels it holds, such as the good image that a defect was transplanted into."""
 
     @property
     def source_sha256(self) -> str:
-        """Of the bytes of the real image it was made from."""
+        """Of the bytes of its source."""
         return self.source.sha256
 
     @property
@@ -161,28 +160,28 @@ class GeneratedImage:
 
 @dataclass(frozen=True)
 class GeneratedSet:
-    """The images of an output folder of `sdclient generate` that may join a training."""
+    """The images of an output folder of `sdclient generate` that may join training."""
 
     path: Path
     images: tuple[GeneratedImage, ...]
     engine: str
-    """What made the pixels, in the manifest's words; a stand-in says that it is not Stable Diffusion."""
+    """What made the pixels, as the manifest names it."""
     model: str
     asked: dict[str, Any]
     """Parameters of the run."""
     curated: bool = False
     """Whether only accepted images were taken."""
     left_out: tuple[RecordedImage, ...] = ()
-    """Images that are recorded and were not taken; their files may be gone."""
+    """Recorded images that were not taken; their files may be gone."""
     undecided: int = 0
-    """How many of those nobody has judged."""
+    """How many of those have no verdict."""
 
     def counts(self) -> dict[str, int]:
         """Images per class."""
         return dict(sorted(Counter(image.label for image in self.images).items()))
 
     def summary(self) -> dict[str, Any]:
-        """What a run's `data.json` says about this set."""
+        """The entry of this set in a run's `data.json`."""
         return {
             "path": self.path.as_posix(),
             "engine": self.engine,
@@ -197,17 +196,18 @@ class GeneratedSet:
 
 
 def read_generated(output: Path, *, uncurated: bool = False, progress: bool = False) -> GeneratedSet:
-    """Read a generated set; every file that is taken must be there, byte for byte as it was recorded.
+    """Read a generated set; every file taken must have exactly the recorded bytes.
 
-    Of a set that filters or a person have judged, the accepted images are taken; those that are not may be gone.
+    Of a curated set only the accepted images are taken; the files of the others may be gone.
 
     Args:
         output: the folder.
-        uncurated: take every image, whatever was judged.
+        uncurated: take every image, whatever its verdict.
         progress: show a bar on stderr.
 
     Raises:
-        GeneratedSetError: no manifest, a damaged one, none recorded or accepted, or a file missing or changed.
+        GeneratedSetError: the manifest is missing or damaged, no image is recorded or accepted, or a file is missing
+            or changed.
     """
     try:
         with Manifest(output) as manifest:
@@ -257,7 +257,7 @@ def read_generated(output: Path, *, uncurated: bool = False, progress: bool = Fa
 
 
 def _parents_of(record: ImageRecord, output: Path, run: dict[str, Any]) -> list[ParentImage]:
-    """With their places, as far as the run names the folders; relative ones are meant from the output."""
+    """The parents, with their paths where the run names the folders; relative folders start at the output."""
 
     def place(folder: str, name: str) -> Path | None:
         return output / str(run[folder]) / name if folder in run else None
@@ -277,21 +277,21 @@ NO_ENGINE = "not recorded"
 
 @dataclass(frozen=True)
 class ProvenanceTrace:
-    """What shows that a file was generated."""
+    """The evidence that a file was generated."""
 
     path: Path
     how: str
     """In words: "it carries an sdclient text chunk", ..."""
     parents: tuple[str, ...]
-    """SHA-256 of the bytes of every image it was made from; none where that is not told."""
+    """SHA-256 of the bytes of every image it was made from; empty where that is not recorded."""
 
 
 class ProvenanceIndex:
-    """Everything known of generated images beside DATA's own files.
+    """Looks up whether a file is a generated image.
 
     Args:
-        sets: generated folders given by the user, joined or as control.
-        recorded: what manifests and exports below DATA record.
+        sets: generated folders that the user named, to join or as control.
+        recorded: images in manifests and exports below DATA.
         fingerprints: of the sets' images, by path.
     """
 
@@ -313,19 +313,19 @@ class ProvenanceIndex:
         self._parents.update(parent for one in self._recorded_bytes.values() for parent in one.parents)
 
     def of_bytes(self, path: Path, sha256: str) -> ProvenanceTrace | None:
-        """The trace in a file's own bytes or place: its text chunk, or a record of these bytes or of this very file.
+        """The trace by a file's bytes or path: its text chunk, or a record of these bytes or of this path.
 
         Raises:
             OSError: the file cannot be read.
         """
-        told = read_parents(path)
+        named = read_parents(path)
         image, record = self._by_bytes.get(sha256), self._recorded_bytes.get(sha256)
         if record is None and self._recorded_places:
             record = self._recorded_places.get(path.resolve())
         known = [parent.sha256 for parent in image.parents] if image is not None else []
         known += record.parents if record is not None else []
-        parents = tuple(dict.fromkeys([*(told or ()), *known]))
-        if told is not None:
+        parents = tuple(dict.fromkeys([*(named or ()), *known]))
+        if named is not None:
             return ProvenanceTrace(path, "it carries an sdclient text chunk", parents)
         if image is not None:
             return ProvenanceTrace(path, f"its very bytes are {image.path}", parents)
@@ -335,9 +335,9 @@ class ProvenanceIndex:
         return ProvenanceTrace(path, f"a manifest or an export records {what}", parents)
 
     def of_pixels(self, path: Path, one: Fingerprint) -> ProvenanceTrace | None:
-        """The trace in a file's pixels: they are those of a generated image, saved anew without its text.
+        """The trace by a file's pixels: those of a generated image, saved again without its text.
 
-        A file that itself is a parent, and of which nothing but a copy was generated, is not meant.
+        A file that is itself a parent is no trace: then the generated image is just a copy of it.
         """
         if one.error is not None or one.sha256 in self._parents:
             return None
@@ -350,7 +350,7 @@ class ProvenanceIndex:
 
 
 def recorded_below(root: Path) -> list[RecordedImage]:
-    """What every manifest and every export at or below a folder records.
+    """The images of all manifests and exports at and below a folder.
 
     Raises:
         GeneratedSetError: one cannot be read.
@@ -359,7 +359,7 @@ def recorded_below(root: Path) -> list[RecordedImage]:
 
 
 def describe_marked(dataset: Dataset, marked: Sequence[LabelledImage]) -> dict[str, Any]:
-    """What a run's `data.json` says about generated images that lie in `train/` itself, as of a generated set."""
+    """The entry in a run's `data.json` for generated images in `train/`, in the form of `GeneratedSet.summary`."""
     return {
         "path": (dataset.root / "train").as_posix(),
         "engine": "; ".join(sorted({_engine_of(image.path) for image in marked})),
@@ -371,11 +371,11 @@ def describe_marked(dataset: Dataset, marked: Sequence[LabelledImage]) -> dict[s
 
 
 def _engine_of(path: Path) -> str:
-    """What made the pixels, as the image's own text chunk says."""
+    """What made the pixels, by the image's text chunk."""
     try:
         with Image.open(path) as image:
             image.load()
-            told = json.loads(image.info["sdclient"])["engine"]
+            engine = json.loads(image.info["sdclient"])["engine"]
     except (OSError, ValueError, KeyError, TypeError, SyntaxError):
         return NO_ENGINE
-    return told if isinstance(told, str) and told else NO_ENGINE
+    return engine if isinstance(engine, str) and engine else NO_ENGINE

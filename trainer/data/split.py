@@ -1,9 +1,9 @@
-"""Split and folds, copied or linked into place.
+"""`trainer split`: divide class folders into train, val and test, or into folds, and copy or link the files.
 
-Images of one board, or of one photograph, are not independent: a group never lies in two parts. Files with
-identical decoded pixels are one group always, but for images of a single colour, which tell nothing of their origin.
+Images of one board or photograph are not independent, so a group is never divided. Files with identical decoded pixels
+are always one group, except single-coloured ones, which say nothing about their origin.
 
-Each fold is a DATA folder of its own, `DEST/fold-0` and so on; `DEST/folds.csv` says which fold tests which image.
+Each fold is a DATA folder, `DEST/fold-0` and so on; `DEST/folds.csv` lists which fold tests which image.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class SplitRow:
 
 @dataclass(frozen=True)
 class Placed:
-    """How many files were made now; those that were there already are not counted."""
+    """Number of files made now; existing ones are not counted."""
 
     copied: int = 0
     linked: int = 0
@@ -64,18 +64,16 @@ class Placed:
 
 @dataclass(frozen=True)
 class SplitResult:
-    """A split that is in place."""
+    """A finished split."""
 
     dest: Path
     rows: tuple[SplitRow, ...]
     placed: Placed
-    """What was copied or linked now; nothing when everything was there already."""
     asked: Mapping[str, Mapping[str, int]]
-    """Class -> part -> images that were aimed at; `counts` tells what whole groups allowed."""
+    """Class -> part -> images wanted; `counts` has what whole groups allowed."""
     grouping: str
-    """In one line: how many groups, and by what."""
     notes: tuple[str, ...]
-    """What else a user should know, one sentence each."""
+    """As in `SourceImages`."""
     contradictions: tuple[tuple[str, str], ...]
     """Pairs of source files with the same bytes in different classes: one of the two labels is wrong."""
 
@@ -97,23 +95,23 @@ def split(
 ) -> SplitResult:
     """Copy class folders into `dest/train`, `dest/val` and `dest/test`, stratified by class and whole by group.
 
-    The outcome depends on names, bytes, amounts, groups and seed alone. DEST appears when it is complete; a
-    repeat with the same outcome makes only what is missing.
+    The result depends only on names, bytes, amounts, groups and seed. DEST appears when it is complete; running again
+    with the same result makes only the files that are missing.
 
     Args:
-        source: one folder per class; a `crops.csv` of `sdclient crop` and a `mapping.csv` of `sdclient number` in
-            it tell which images are crops of one photograph, so of one group.
-        dest: a folder that is not there yet, is empty, or holds this very split.
-        val_share: for validation: a share of each class in [0, 1), or, as an `int` of 1 or more, images of each.
-        test_share: for testing, likewise; the two leave something to train on.
-        seed: which split of the many possible.
+        source: one folder per class; `crops.csv` and `mapping.csv` of `sdclient` in it show which images are crops of
+            one photograph, so one group.
+        dest: a new or empty folder, or one with this same split.
+        val_share: a share of each class in [0, 1), or, as an `int` of 1 or more, images of each class.
+        test_share: the same.
+        seed: chooses one of the possible splits.
         group_by: what names the groups; wins over the tables in SRC.
-        mode: copies, or hard links by which DEST and SRC share each file's content.
+        mode: "copy", or "link" for hard links to the files of SRC.
         progress: show bars on stderr.
 
     Raises:
-        SplitError: amounts out of range, an unreadable image, a generated one, an image without a group, a class
-            with too few groups, or a DEST that holds something else.
+        SplitError: amounts out of range; an image that is unreadable, generated or without a group; a class with too
+            few groups; or a DEST with other content.
         DataError: SRC has no class folders, or an empty one.
     """
     check_amounts(val_share=val_share, test_share=test_share)
@@ -153,7 +151,7 @@ def split_table(rows: Iterable[SplitRow]) -> bytes:
 
 
 def csv_bytes(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> bytes:
-    """A CSV file in UTF-8 that spreadsheet programs read as such."""
+    """A CSV file in UTF-8 with a byte order mark, by which spreadsheet programs recognise it."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(columns)
@@ -161,12 +159,12 @@ def csv_bytes(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> byte
     return text.getvalue().encode("utf-8-sig")
 
 
-_COLUMNS = ("source", "class", "group", "fold", "sha256")
+_FOLDS_COLUMNS = ("source", "class", "group", "fold", "sha256")
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One division of all images; a DATA folder."""
+    """One division of all images, as a DATA folder."""
 
     path: Path
     rows: tuple[SplitRow, ...]
@@ -179,20 +177,16 @@ class Fold:
 
 @dataclass(frozen=True)
 class FoldsResult:
-    """Folds that are in place."""
+    """Finished folds; fields that are not described mean the same as in `SplitResult`."""
 
     dest: Path
     folds: tuple[Fold, ...]
     placed: Placed
-    """What was copied or linked now; nothing when everything was there already."""
     asked_val: Mapping[str, int]
-    """Class -> images that each fold's val aimed at; the folds' `counts` tell what whole groups allowed."""
+    """Class -> images wanted in each fold's val; the folds' `counts` have what whole groups allowed."""
     grouping: str
-    """In one line: how many groups, and by what."""
     notes: tuple[str, ...]
-    """What else a user should know, one sentence each."""
     contradictions: tuple[tuple[str, str], ...]
-    """Pairs of source files with the same bytes in different classes: one of the two labels is wrong."""
 
 
 def split_folds(
@@ -208,25 +202,21 @@ def split_folds(
 ) -> FoldsResult:
     """Make `dest/fold-0` to `dest/fold-<folds - 1>`, each with train, val and test, and `dest/folds.csv`.
 
-    Every image is a test image in exactly one fold; a group is whole in every fold. The outcome depends on names,
-    bytes, groups, number of folds, val share and seed alone. DEST appears when all folds are complete; a repeat
-    with the same outcome makes only what is missing.
+    Every image is a test image in exactly one fold; a group is whole in every fold. Otherwise as `split`.
 
     Args:
-        source: one folder per class, as for `trainer.data.split.split`.
-        dest: a folder that is not there yet, is empty, or holds these very folds.
-        folds: how many, 2 or more.
-        val_share: of each class (of all its images, not of the rest), taken from what a fold does not test: a share
-            in [0, 1), or, as an `int` of 1 or more, images of each class.
-        seed: which folds of the many possible.
-        group_by: what names the groups; wins over the tables in SRC.
-        mode: "share" keeps each image once in DEST, hard-linked into all folds; "link" shares SRC's files;
-            "copy" gives every fold copies of its own.
+        source: as for `split`.
+        dest: as for `split`.
+        folds: number of folds, 2 or more.
+        val_share: as for `split`, of all images of a class; taken from the images that a fold does not test.
+        seed: chooses one of the possible divisions.
+        group_by: as for `split`.
+        mode: "share" stores each image once in DEST and hard-links it into all folds; "link" hard-links the files of
+            SRC; "copy" gives every fold its own copies.
         progress: show bars on stderr.
 
     Raises:
-        SplitError: amounts out of range, an unreadable image, a generated one, an image without a group, a class
-            with fewer groups than the folds take, links that are not possible, or a DEST that holds something else.
+        SplitError: as for `split`, or links are not possible.
         DataError: SRC has no class folders, or an empty one.
     """
     refuse_nesting(source, dest)
@@ -252,17 +242,17 @@ def split_folds(
 def _folds_table(folds: Sequence[Fold]) -> bytes:
     tested = {row.source: number for number, fold in enumerate(folds) for row in fold.rows if row.part == "test"}
     lines = ((row.source, row.label, row.group, tested[row.source], row.sha256) for row in folds[0].rows)
-    return csv_bytes(_COLUMNS, lines)
+    return csv_bytes(_FOLDS_COLUMNS, lines)
 
 
 CopyMode = Literal["copy", "link", "share"]
-"""copy: every file is one of its own. link: each shares its content with SRC. share: the first of several files of
-an image is a copy of its own, the others share its content, so that DEST needs the room of SRC once."""
+"""copy: every file is a copy. link: every file is a hard link to SRC. share: the first file of an image is a copy, the
+others are hard links to it, so that DEST needs the space of SRC only once."""
 
 
 @dataclass(frozen=True)
 class FileCopy:
-    """One file that DEST is to have."""
+    """One file to make in DEST."""
 
     file: str
     """Relative to DEST, forward slashes."""
@@ -272,10 +262,10 @@ class FileCopy:
 
 
 def refuse_nesting(source: Path, dest: Path) -> None:
-    """Refuse a DEST in SRC, or the other way round.
+    """Refuse a DEST inside SRC, or SRC inside DEST.
 
     Raises:
-        SplitError: one lies in the other.
+        SplitError: one is inside the other.
     """
     inner, outer = dest.resolve(), source.resolve()
     if inner == outer or inner.is_relative_to(outer) or outer.is_relative_to(inner):
@@ -294,21 +284,21 @@ def copy_into(
     mode: CopyMode,
     progress: bool = False,
 ) -> Placed:
-    """Make `dest` hold these files and tables; it appears when it is complete.
+    """Make these files and tables in `dest`, which appears when it is complete.
 
-    Where it holds these tables already, only files that are missing, or that are links where copies are wanted
-    or the other way round, are made.
+    A DEST that has these tables already gets only the files that are missing, or that are links instead of copies or
+    copies instead of links.
 
     Args:
         source: SRC; only read.
-        dest: not there yet, empty, or holding these very tables.
+        dest: new, empty, or with these same tables.
         placements: in a fixed order.
-        tables: file name -> content; the first is written last, and says that DEST is a split.
+        tables: file name -> content; the first is written last and marks DEST as a complete split.
         mode: copies or links.
         progress: show a bar on stderr.
 
     Raises:
-        SplitError: DEST holds something else or a changed image, SRC changed meanwhile, or links are not possible.
+        SplitError: DEST has other content or a changed image, SRC changed meanwhile, or links are not possible.
         OSError: the disk is full, or the folder cannot be written.
     """
     if any((dest / name).is_file() for name in tables):
@@ -316,7 +306,7 @@ def copy_into(
         return _fill(source, dest, placements, mode=mode, progress=progress)
     if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
         raise SplitError(f"{dest}: is there already and holds something else; choose a new or empty DEST")
-    # Filled under another name, so that a split cut short is never taken for a whole one.
+    # Filled under another name: an interrupted run must not leave a partial split that looks complete.
     dest = dest.resolve()
     partial = dest.with_name(f".{dest.name}.partial")
     if partial.exists():
@@ -363,7 +353,7 @@ def _fill(source: Path, dest: Path, placements: Sequence[FileCopy], *, mode: Cop
                 _link(twin, target, mode)
                 linked += 1
             continue
-        # Files that a copy must not share its content with: SRC's, and those made before it.
+        # Files that a copy must not be hard-linked with: that of SRC and those made before it.
         taken = files.setdefault(placement.source, {_identity(origin)})
         if not target.is_file() or _identity(target) in taken:
             write_bytes_atomically(target, _read_unchanged(origin, placement.sha256))

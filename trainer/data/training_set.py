@@ -28,7 +28,7 @@ Origin = Literal["real", "generated", "repeated"]
 
 @dataclass(frozen=True)
 class TrainingImage:
-    """One entry of the training list; the same file may stand in it more than once."""
+    """One entry of the training list; a file may occur more than once."""
 
     path: Path
     label: str
@@ -44,11 +44,11 @@ class TrainingData:
     summary: dict[str, Any]
     """The content of `data.json`, with `warnings` still as messages: whoever writes the file puts them into words."""
     near: tuple[Finding, ...] = ()
-    """Validation and test images that look like one that is trained on."""
+    """Validation and test images that look like a training image."""
     warnings: tuple[Message, ...] = ()
-    """What the guard against leakage let pass, a sentence each; `data.json` has them too."""
+    """What the check for leakage allowed; also in `summary`."""
     notes: tuple[str, ...] = ()
-    """How many images of each generated set were taken, a sentence each."""
+    """How many images of each curated set were taken, one sentence each."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -68,24 +68,23 @@ def build_training_set(
     near_sheet: Path | None = None,
     progress: bool = False,
 ) -> TrainingData:
-    """List what a job trains on; its run folder and its config are not looked at.
+    """List what a job trains on; its run folder and config are not read.
 
-    An image in `train/` that was generated (its text chunk says so, or its bytes or pixels are those of a generated
-    set) counts as generated, never as real. For each image of `control_for` its *source* joins training once more: as
-    many images as in the arm with generated ones, and nothing but real pixels.
+    An image in `train/` that was generated (shown by its text chunk, or by the bytes or pixels of a generated set)
+    counts as generated. For each image of `control_for` its *source* joins training once more: as many images as in
+    the arm with generated ones, but only real pixels.
 
     Args:
-        job: with the DATA folder and the folders whose images, or their sources, join.
-        sets: generated sets that were read already; they join after those of the job.
-        near_sheet: page to write when there are look-alikes across parts, before they are refused.
+        job: names the DATA folder, and the folders whose images or sources join.
+        sets: further generated sets, already read; they join after those of the job.
+        near_sheet: page to write when there are look-alikes across parts; written before they are refused.
         progress: show bars on stderr.
 
     Raises:
-        DataError: the layout is not as it should be, or a file cannot be opened.
-        LeakageError: a generated image is, or descends from, a validation or test image, or the same
-            pixels lie in two parts; see `trainer.data.leakage`.
-        GeneratedSetError: a set cannot be used, has no accepted image or a class that training does not know, joins
-            an image that lies in `train/` already, or (for a control) has a source that is not in `train/`.
+        DataError: the layout is wrong, or a file cannot be opened.
+        LeakageError: see `trainer.data.leakage`.
+        GeneratedSetError: a set cannot be used, has no accepted image, a class that `train/` lacks, an image that is
+            in `train/` already, or (for a control) a source that is not in `train/`.
         OSError: the page cannot be written.
     """
     data = job.data
@@ -142,7 +141,7 @@ def build_training_set(
 
 
 def notes_on_sets(summary: Mapping[str, Any]) -> tuple[str, ...]:
-    """How many images of each curated set were taken, a sentence each.
+    """How many images of each curated set were taken, one sentence each.
 
     Args:
         summary: the content of `data.json`.
@@ -156,7 +155,7 @@ def notes_on_sets(summary: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _read_fingerprints(dataset: Dataset, sets: Sequence[GeneratedSet], *, progress: bool) -> dict[Path, Fingerprint]:
-    """Every file read and decoded once, for all that looks at it; the bytes of what cannot be decoded count too."""
+    """Read and decode every file once, for all checks; of an undecodable file at least the bytes are hashed."""
     paths = [image.path for image in (*dataset.train, *dataset.val, *dataset.test)]
     paths += [image.path for one in sets for image in one.images]
     fingerprints = {}

@@ -1,7 +1,7 @@
-"""Images → tensors: decoded square, normalised, varied.
+"""Image files to tensors: decoded, resized to a square, normalised, varied.
 
-Every image is resized to a square, its sides scaled apart when it is not one: a letterbox would show the
-network bars, and no part of an image, where a defect may be, is ever cut off.
+The sides are scaled separately. Nothing is cut off, since a defect may be anywhere, and no bars are added, which the
+network would see.
 """
 
 from __future__ import annotations
@@ -24,30 +24,29 @@ from ..errors import DataError
 
 MEAN = (0.5, 0.5, 0.5)
 STD = (0.25, 0.25, 0.25)
-"""Images in [0, 1] are normalised as (image - MEAN) / STD; constants, so that no data set changes them."""
+"""Images in [0, 1] are normalised as (image - MEAN) / STD; constants, the same for every data set."""
 
 
 def decode(path: Path, imgsz: int) -> npt.NDArray[np.uint8]:
     """Read one image as (3, imgsz, imgsz) uint8, R, G, B.
 
-    The image is decoded as `sdcore.images.decode.to_rgb` says: upright, deep grey by its camera's depth, transparency
-    on white.
+    Decoded by `sdcore.images.decode.to_rgb`: upright, deep grey by the camera's depth, transparency on white.
 
     Raises:
-        DataError: the file is missing or no readable image.
+        DataError: the file is missing or not a readable image.
     """
     return np.ascontiguousarray(decode_rows(path, imgsz).transpose(2, 0, 1))
 
 
 def decode_rows(path: Path, imgsz: int) -> npt.NDArray[np.uint8]:
-    """The same as (imgsz, imgsz, 3), not to be written to: the order in which it comes, and which channels_last wants.
+    """As `decode`, but (imgsz, imgsz, 3) and read-only: Pillow's order, which channels_last needs too.
 
     Raises:
         DataError: as `decode`.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata; what cannot be decoded raises
+            warnings.simplefilter("ignore")  # about odd metadata; a broken image raises
             with Image.open(path) as image:
                 square = to_rgb(image).resize((imgsz, imgsz), Image.Resampling.BILINEAR)
     except Exception as error:  # Pillow raises many kinds on damaged files
@@ -63,7 +62,7 @@ def normalise(
     mean: tuple[float, float, float] = MEAN,
     std: tuple[float, float, float] = STD,
 ) -> torch.Tensor:
-    """(N, 3, H, W) uint8 or float in [0, 255] -> float32 as the network takes it."""
+    """(N, 3, H, W) uint8 or float in [0, 255] -> float32 for the network."""
     scale = torch.tensor(std, device=images.device).view(1, 3, 1, 1) * 255
     offset = torch.tensor(mean, device=images.device).view(1, 3, 1, 1) * 255
     return (images.to(torch.float32) - offset).div_(scale)
@@ -71,10 +70,10 @@ def normalise(
 
 @dataclass(frozen=True, eq=False)
 class Variation:
-    """How each image of a batch is varied; on the CPU."""
+    """Parameters of the variation of N images, on the CPU."""
 
     maps: torch.Tensor
-    """(N, 2, 3), where each place of the image comes from, its side counted as 2."""
+    """(N, 2, 3) affine maps from output to input positions; the side of the image has length 2."""
     gain: torch.Tensor
     """(N,) factor of the contrast around the image's own mean."""
     lift: torch.Tensor
@@ -83,21 +82,21 @@ class Variation:
     """(N, 3, 3) maps of R, G, B; None leaves colours alone."""
 
     def part(self, images: slice) -> Variation:
-        """That of some images of the batch."""
+        """The parameters of some images of the batch."""
         colour = None if self.colour is None else self.colour[images]
         return Variation(self.maps[images], self.gain[images], self.lift[images], colour)
 
 
 def draw_variation(count: int, config: AugmentConfig, generator: torch.Generator) -> Variation:
-    """Draw how so many images are varied.
+    """Draw the parameters for a batch of images.
 
-    Chance is drawn on the CPU, so a seed means the same on every device; and for a whole batch, so it means the same
-    in however many parts the batch is worked through.
+    They are drawn on the CPU, so that a seed means the same on every device, and for the whole batch at once, so that
+    the number of parts a batch is computed in does not matter.
 
     Args:
         count: images in the batch.
-        config: which changes, and how strong.
-        generator: where chance comes from.
+        config: kinds and limits of the changes.
+        generator: source of the random numbers.
     """
 
     def within(limit: float) -> torch.Tensor:
@@ -121,13 +120,13 @@ def draw_variation(count: int, config: AugmentConfig, generator: torch.Generator
     lift = 255 * within(config.brightness)
     colour = None
     if config.hue or config.saturation:
-        # Drawn last and only on request, so that other runs keep their chance.
+        # Drawn last and only on request, so that runs without it keep their random numbers.
         colour = colour_matrix(within(2 * math.pi * config.hue), 1 + within(config.saturation))
     return Variation(torch.stack(rows, dim=1), gain, lift, colour)
 
 
 def apply_variation(images: torch.Tensor, variation: Variation) -> torch.Tensor:
-    """Vary training images, on the device they are on.
+    """Vary training images on their device.
 
     Args:
         images: (N, 3, S, S) uint8.
@@ -150,28 +149,19 @@ def apply_variation(images: torch.Tensor, variation: Variation) -> torch.Tensor:
 
 
 def augment(images: torch.Tensor, config: AugmentConfig, generator: torch.Generator) -> torch.Tensor:
-    """Vary a batch of training images: `draw_variation`, then `vary`.
-
-    Args:
-        images: (N, 3, S, S) uint8.
-        config: which changes, and how strong.
-        generator: where chance comes from.
-
-    Returns:
-        (N, 3, S, S) float32 in [0, 255].
-    """
+    """Vary a batch, (N, 3, S, S) uint8 to float32 in [0, 255]: `draw_variation`, then `apply_variation`."""
     return apply_variation(images, draw_variation(len(images), config, generator))
 
 
 def colour_matrix(turn: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
-    """Linear maps of R, G, B that turn the hue and scale the saturation; grey stays as it is.
+    """Linear maps of R, G, B that turn the hue and scale the saturation; grey does not change.
 
-    A turn about the grey axis (1, 1, 1) / sqrt 3 by Rodrigues' formula, then the distance from that axis times
+    A rotation about the grey axis (1, 1, 1) / sqrt 3 by Rodrigues' formula, then the distance from that axis times
     `keep`.
 
     Args:
         turn: (N,) radians.
-        keep: (N,) 1 leaves the saturation, 0 makes the image grey.
+        keep: (N,) factor of the saturation: 1 keeps it, 0 makes the image grey.
 
     Returns:
         (N, 3, 3) float32.
