@@ -222,7 +222,7 @@ def _marked_in_train(
         )
     if unknown:
         raise LeakageError(
-            f"{named(unknown)}: generated, since it carries an sdclient text chunk, but without a source "
+            f"{named(unknown)}: generated, since it carries an sdclient text chunk, which names no source "
             f"({len(unknown)} such image(s) in {dataset.root / 'train'}), so it may come from a validation or test "
             "image; remove them, and generate again"
         )

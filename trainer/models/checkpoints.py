@@ -1,8 +1,7 @@
-"""Checkpoints: plain tensors and plain values, so that loading one can run no code.
+"""Our checkpoints: only tensors and plain values, so that loading one cannot run code.
 
-A file is what `torch.save` makes of a dictionary of tensors, strings and numbers. It is read with
-`weights_only=True`, which refuses everything else; upstream's `.pt` files are pickles of whole models, and
-are read by `upstream_weights` alone.
+A file is a dictionary of tensors, strings and numbers, written by `torch.save` and read with `weights_only=True`, which
+refuses everything else. Upstream's `.pt` files are pickles of whole models; only `upstream_weights` reads those.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _UPSTREAM_NAME = re.compile(r"yolov5[nsmlx]6?(-cls|-seg)?\.pt")
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A trained classifier and what is needed to use it."""
+    """The weights of a classifier and what is needed to use them."""
 
     model: str
     """One of `config.MODELS`."""
@@ -98,14 +97,14 @@ def find_checkpoint(run: Path) -> Path:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint; no code in the file is run.
+    """Read a checkpoint without running any code in the file.
 
     Raises:
         CheckpointError: no such file, damaged, or not written by this program.
     """
     try:
         with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about other pickle protocols; what cannot be read raises
+            warnings.simplefilter("ignore")  # about other pickle protocols; a broken file raises
             content = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file; expected the {BEST_NAME} or {LAST_NAME} of a run") from error
@@ -116,7 +115,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         ) from error
     except OSError:
         raise
-    except Exception as error:  # on foreign bytes the reader fails in many ways
+    except Exception as error:  # the reader fails in many ways on foreign bytes
         words = str(error).partition("\n")[0][:120] or type(error).__name__
         raise CheckpointError(
             f"{path}: damaged or no checkpoint ({words}); train again or take another copy"

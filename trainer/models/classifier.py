@@ -1,6 +1,6 @@
-"""A run or an exported file that classifies decoded images (ends the circle with exported).
+"""Classifiers of decoded images: the network of a run or checkpoint, and the files of `trainer export`.
 
-What describes the classifier is read first, without running anything of the file; a file without it is refused.
+The metadata of an exported file is read first, without running anything in the file; a file without it is refused.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from .yolov5 import fold_batch_norms
 
 
 class Classifier(Protocol):
-    """Decoded images in, class probabilities out; several threads may ask at once."""
+    """From decoded images to class probabilities; several threads may call `predict` at once."""
 
     @property
     def source(self) -> Path:
@@ -54,13 +54,13 @@ class Classifier(Protocol):
 
     @property
     def point(self) -> DecisionThreshold | None:
-        """From which score on an image is defective, where that was chosen."""
+        """The score from which an image counts as defective, where one was chosen."""
 
     def predict(self, images: npt.NDArray[np.uint8]) -> ClassifierAnswer:
-        """Look at (N, 3, imgsz, imgsz) uint8 images, R, G, B.
+        """Classify (N, 3, imgsz, imgsz) uint8 images, R, G, B.
 
         Raises:
-            ModelFileError: the weights give no numbers.
+            ModelFileError: the weights give NaN or infinity.
         """
 
 
@@ -68,15 +68,15 @@ def open_classifier(source: Path, *, device: str = "auto", threads: int = 1, wit
     """The classifier of a run, of one of its checkpoints, or of an exported file.
 
     Args:
-        source: a run folder, a `.pt` file of one, or a file of `trainer export`. Which it is, the content tells;
-            a TorchScript file is a program: open none that you do not trust.
+        source: a run folder, one of its `.pt` files, or a file of `trainer export`, recognised by content. A
+            TorchScript file is a program: open only files that you trust.
         device: "auto", "cpu" or "cuda".
         threads: CPU threads while it computes.
-        with_features: give the features of every image too; an exported file can when it was exported with them.
+        with_features: also give the features of every image; an exported file must contain them.
 
     Raises:
-        ModelFileError: it is missing, damaged or not ours (of a run or checkpoint, its branch CheckpointError).
-        SettingsError: "cuda" where there is none, features of a file exported without, or an unusable operating point.
+        ModelFileError: it is missing, damaged or not ours; a CheckpointError for a run or checkpoint.
+        SettingsError: "cuda" is missing, the file was exported without features, or the operating point is unusable.
         MissingExtra: an ONNX file, and onnxruntime is not installed.
     """
     if threads < 1:
@@ -87,29 +87,30 @@ def open_classifier(source: Path, *, device: str = "auto", threads: int = 1, wit
 
 
 class RunClassifier:
-    """The network of a run or checkpoint; arguments and errors as for `open_classifier`."""
+    """The network of a run or checkpoint. Arguments and errors as for `open_classifier`."""
 
     def __init__(self, run: Path, *, device: str, threads: int, with_features: bool) -> None:
         self.source = find_checkpoint(run)
         self._device = choose_device(device)
         network, checkpoint = load_classifier(self.source)
-        # Measured (docs/trainer.md): each of the two takes a quarter or more off the network's time on a CPU.
+        # Measured (docs/trainer.md): folding and channels_last each save a quarter or more of the CPU time.
         fold_batch_norms(network)
         self._network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._mean, self._std = checkpoint.mean, checkpoint.std
         self.classes, self.imgsz = checkpoint.classes, checkpoint.imgsz
         self.point = threshold_of(self.source, self.classes)
         self._threads = threads
+        # Per thread, since the hook writes it and several threads may be in `predict` at once.
         self._seen = threading.local() if with_features else None
         if with_features:
             last_linear(network, self.source).register_forward_pre_hook(self._keep)
 
     def predict(self, images: npt.NDArray[np.uint8]) -> ClassifierAnswer:
-        """Look at (N, 3, imgsz, imgsz) uint8 images, R, G, B."""
+        """Classify (N, 3, imgsz, imgsz) uint8 images, R, G, B."""
         with torch_threads(self._threads), torch.inference_mode():
             pixels = torch.from_numpy(images).to(self._device, memory_format=torch.channels_last)
             pixels = normalise(pixels, self._mean, self._std)
-            # In double precision, so that rows add up to 1 far closer than any reader checks.
+            # In double precision, so that the sum of a row is much closer to 1 than any reader checks.
             probabilities = torch.softmax(self._network(pixels).double(), dim=1).cpu().numpy()
         features = None
         if self._seen is not None:
@@ -118,15 +119,15 @@ class RunClassifier:
         return ClassifierAnswer(require_finite(probabilities, self.source), features)
 
     def _keep(self, _: nn.Module, inputs: Any) -> None:
-        assert self._seen is not None  # noqa: S101 - the hook is there only with it
+        assert self._seen is not None  # noqa: S101 - the hook is registered only with it
         self._seen.features = inputs[0].detach()
 
 
 def threshold_of(checkpoint: Path, classes: tuple[str, ...]) -> DecisionThreshold | None:
-    """The operating point chosen for a checkpoint; it belongs to the best epoch of a run and to no other.
+    """The operating point chosen for a checkpoint; only the best epoch of a run has one.
 
     Raises:
-        SettingsError: the file is unusable or of other classes.
+        SettingsError: the file is unusable or names other classes.
     """
     point = read_operating_point(checkpoint.parent) if checkpoint.name == BEST_NAME else None
     if point is not None:
@@ -135,7 +136,7 @@ def threshold_of(checkpoint: Path, classes: tuple[str, ...]) -> DecisionThreshol
 
 
 def last_linear(network: nn.Module, source: Path) -> nn.Linear:
-    """The last linear layer of a classifier: its input are the features, its output the logits.
+    """The last linear layer of a classifier; its inputs are the features, its outputs the logits.
 
     Raises:
         CheckpointError: there is none.
@@ -150,13 +151,13 @@ Format = Literal["onnx", "torchscript"]
 FORMATS: tuple[Format, ...] = ("onnx", "torchscript")
 
 METADATA_FILE = "sd-defects.json"
-"""Inside a TorchScript archive, in its folder `extra`; an ONNX file holds the same keys in `metadata_props`."""
+"""In the folder `extra` of a TorchScript archive; an ONNX file has the same keys in `metadata_props`."""
 
 _untyped_jit: Any = torch.jit
 
 
 def is_exported(source: Path) -> bool:
-    """Whether a path is an ONNX or TorchScript file, by its name or its content; a checkpoint is neither."""
+    """Whether a path is an ONNX or TorchScript file, by name or content; a checkpoint is not."""
     if not source.is_file():
         return source.suffix.lower() in (".onnx", ".torchscript") and not source.exists()
     return source.suffix.lower() in (".onnx", ".torchscript") or _torchscript_folder(source) is not None
@@ -165,7 +166,7 @@ def is_exported(source: Path) -> bool:
 def open_exported(
     source: Path, *, device: str = "auto", threads: int = 1, with_features: bool = False
 ) -> ExportedOnnxClassifier | TorchScriptClassifier:
-    """The classifier in an exported file; arguments and errors as for `classifier.open_classifier`."""
+    """The classifier in an exported file. Arguments and errors as for `open_classifier`."""
     if not source.is_file():
         raise CheckpointError(f"{source}: no such file; expected one that 'trainer export RUN' makes")
     if _torchscript_folder(source) is not None:
@@ -178,7 +179,7 @@ def open_exported(
 
 
 class ExportedOnnxClassifier(OnnxClassifier):
-    """An ONNX file with the operating point that was chosen for it; arguments and errors as for `open_exported`."""
+    """An ONNX file with its operating point. Arguments and errors as for `open_exported`."""
 
     def __init__(self, source: Path, *, device: str = "auto", threads: int = 1, with_features: bool = False) -> None:
         super().__init__(source, device=device, threads=threads, with_features=with_features)
@@ -186,7 +187,7 @@ class ExportedOnnxClassifier(OnnxClassifier):
 
 
 class TorchScriptClassifier:
-    """Prediction with a TorchScript file, by torch. The file is a program: open none that you do not trust."""
+    """A TorchScript file, run by torch. Such a file is a program: open only files that you trust."""
 
     def __init__(self, source: Path, *, device: str = "auto", threads: int = 1, with_features: bool = False) -> None:
         metadata = read_metadata(_torchscript_metadata(source), source)
@@ -206,9 +207,9 @@ class TorchScriptClassifier:
         self.classes, self.imgsz = metadata.classes, metadata.imgsz
 
     def predict(self, images: npt.NDArray[np.uint8]) -> ClassifierAnswer:
-        """Look at (N, 3, imgsz, imgsz) uint8 images, R, G, B."""
+        """Classify (N, 3, imgsz, imgsz) uint8 images, R, G, B."""
         try:
-            # Fusing recompiles at every new batch size; these networks gain nothing by it.
+            # Optimised execution recompiles for every new batch size, and these networks gain nothing from it.
             with torch_threads(self._threads), torch.inference_mode(), _untyped_jit.optimized_execution(False):
                 answer = self._network(torch.from_numpy(images).to(self._device))
                 tensors = answer if self.metadata.has_features else (answer,)
@@ -219,7 +220,7 @@ class TorchScriptClassifier:
 
 
 def embedded_threshold(metadata: ExportedMetadata, source: Path) -> DecisionThreshold | None:
-    """The operating point that an exported file holds.
+    """The operating point in the metadata of an exported file.
 
     Raises:
         SettingsError: it cannot be used.
@@ -235,7 +236,7 @@ def _torchscript_folder(source: Path) -> str | None:
     try:
         with zipfile.ZipFile(source) as archive:
             for name in archive.namelist():
-                # A plain checkpoint is an archive too, without a program's constants.
+                # A checkpoint is a zip archive too, but without constants.pkl.
                 if name.count("/") == 1 and name.endswith("/constants.pkl"):
                     return name.partition("/")[0]
     except (OSError, zipfile.BadZipFile):

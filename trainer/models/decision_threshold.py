@@ -1,4 +1,4 @@
-"""`operating_point.json`: from which defect score on a run's classifier calls an image defective."""
+"""`operating_point.json` of a run: the defect score from which an image counts as defective. Loads no torch."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from ..errors import SettingsError
 
 OPERATING_POINT_NAME = "operating_point.json"
 VALIDATION_PREDICTIONS_NAME = "val_predictions.csv"
-"""In a run folder, what the operating point was chosen from."""
+"""In a run folder: the predictions that the operating point was chosen from."""
 
-PASS = "OK"  # noqa: S105 - what a line's display says, no password
+PASS = "OK"  # noqa: S105 - not a password
 REJECT = "NG"
-"""The two decisions, in the words of the factory floor: the image passes, or it is called defective."""
+"""The two decisions on an image, in the words of the production line: it passes, or it is defective."""
 
 
 @dataclass(frozen=True)
 class DecisionThreshold:
-    """A cut through the defect score that keeps a promised miss rate, and where it comes from."""
+    """A cut of the defect score that keeps a promised miss rate, and how it was chosen."""
 
     normal: str
     """Name of the class without a defect."""
     cut: float
     """An image is defective when 1 - p(normal) is this or more; in [0, 1]."""
     max_miss_rate: float | None = None
-    """What was promised for new defects, in (0, 1)."""
+    """Promised miss rate for new defects, in (0, 1)."""
     k: int | None = None
     """The cut is the k-th smallest defect score."""
     n_defects: int | None = None
-    """Of so many defects in the validation predictions."""
+    """Number of defects in the validation predictions."""
     predictions_sha256: str | None = None
     """Of the validation predictions that the cut was chosen from."""
 
@@ -69,14 +69,14 @@ def read_operating_point(run: Path) -> DecisionThreshold | None:
 
 
 def parse_threshold(content: Any, where: str) -> DecisionThreshold:
-    """An operating point out of parsed JSON; other keys are passed over.
+    """An operating point from parsed JSON; further keys are ignored.
 
     Args:
-        content: what the JSON holds.
-        where: what it is called in messages.
+        content: the parsed JSON.
+        where: name of its origin, for messages.
 
     Raises:
-        SettingsError: a key is missing, or has a value that cannot be.
+        SettingsError: a key is missing or has an invalid value.
     """
     if not isinstance(content, dict):
         raise SettingsError(f"{where}: found {type(content).__name__}; expected an object with normal and cut")
@@ -90,7 +90,7 @@ def parse_threshold(content: Any, where: str) -> DecisionThreshold:
         raise SettingsError(f"{where}: max_miss_rate is {rate!r}; expected a number between 0 and 1")
     for name, value in (("k", k), ("n_defects", count)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise SettingsError(f"{where}: {name} is {value!r}; expected a whole number from 1 on")
+            raise SettingsError(f"{where}: {name} is {value!r}; expected a whole number of 1 or more")
     sha256 = content.get("predictions_sha256")
     if sha256 is not None and not isinstance(sha256, str):
         raise SettingsError(f"{where}: predictions_sha256 is {sha256!r}; expected a text")
@@ -101,7 +101,7 @@ def require_class(point: DecisionThreshold, classes: tuple[str, ...], where: str
     """Refuse an operating point of other classes.
 
     Raises:
-        SettingsError: its Normal class is none of `classes`.
+        SettingsError: its Normal class is not in `classes`.
     """
     if point.normal not in classes:
         raise SettingsError(

@@ -1,10 +1,10 @@
-"""Heat maps, the hottest box, explanations.
+"""`trainer explain`: heat maps that show where in an image the evidence for a class is, and the hottest box.
 
-At the layer before the pooling of this network the class-activation map is exact: its mean over the positions is
-the score, but for the bias. But at 64 px that layer has 2 x 2 positions. Layers before it tell the place: the
-evidence of each is its activation times its gradient where that is positive, summed over channels (Layer-CAM:
-Jiang et al., 2021, doi:10.1109/TIP.2021.3089943), gradients and activations from captum. The maps of three
-layers are multiplied. `bench/pointing.py` measures this choice against others.
+At the last layer before the pooling the class-activation map is exact: its mean over the positions is the score, except
+for the bias. But at 64 px that layer has only 2 x 2 positions, so earlier layers are used: the evidence of each is its
+activation times its positive gradient, summed over channels (Layer-CAM: Jiang et al., 2021,
+doi:10.1109/TIP.2021.3089943), with gradients and activations from captum. The maps of three layers are multiplied.
+`bench/pointing.py` compares this with other choices.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from .checkpoints import Checkpoint, find_checkpoint, load_classifier
 FloatArray = npt.NDArray[np.float64]
 
 ANY_DEFECT = "any defect"
-"""What is explained when no class is named: all classes but Normal together."""
+"""What is explained when no class is named: all classes except Normal together."""
 
 COLUMNS = (
     "image", "predicted", "p", "explained", "p_explained", "width", "height",
     "peak_x", "peak_y", "x0", "y0", "x1", "y1", "heat_share", "note",
 )  # fmt: skip
-"""Of explain.csv. Pixels of the upright image; the box is columns x0 to x1 - 1, rows y0 to y1 - 1."""
+"""Columns of explain.csv. In pixels of the upright image; the box has columns x0 to x1 - 1, rows y0 to y1 - 1."""
 
 
 @dataclass(frozen=True)
@@ -61,27 +61,27 @@ class HeatBox:
     y1: int
     """Columns x0 to x1 - 1 and rows y0 to y1 - 1."""
     share: float
-    """Of all heat, how much lies in the box; in [0, 1]."""
+    """Share of all heat inside the box, in [0, 1]."""
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """One image, what the classifier says of it, and where that comes from."""
+    """One image, the classifier's answer, and where in the image it comes from."""
 
     path: Path
     image: str
     """Relative to the folder, forward slashes."""
     size: tuple[int, int]
-    """Width and height in pixels, upright (a turn noted by the camera carried out), as the box means them."""
+    """Width and height in pixels of the upright image, to which `box` refers."""
     predicted: str
     probability: float
     """Of the predicted class."""
     explained: str
-    """The class asked for, `ANY_DEFECT`, the predicted class where there is no Normal; "" for nothing."""
+    """The class asked for, `ANY_DEFECT`, or without a Normal class the predicted one; "" for nothing."""
     explained_probability: float | None
-    """p of the class explained, or 1 - p(Normal)."""
+    """p of the explained class, or 1 - p(Normal)."""
     heat: FloatArray | None
-    """(imgsz, imgsz) in [0, 1] over the whole image, 1 at its hottest; None when nothing was explained."""
+    """(imgsz, imgsz) in [0, 1] over the whole image, 1 at the peak; None when nothing was explained."""
     box: HeatBox | None
     """In pixels of the image."""
     note: str
@@ -90,18 +90,18 @@ class Explanation:
 
 @dataclass(frozen=True)
 class ExplainOptions:
-    """What is asked of the classifier, and how it is put to work."""
+    """What to explain, and how it is computed."""
 
     class_name: str | None = None
     """Explain this class, in every image; against Normal, or Normal against all others."""
     normal: str = NORMAL
     """The class without defects. Where no class has this name the predicted class is explained."""
     even_normal: bool = False
-    """Images predicted Normal too: what in them speaks most for a defect?"""
+    """Also explain images predicted Normal: what in them looks most like a defect?"""
     limit: int | None = None
-    """The first so many images."""
+    """Only this many images, from the first on."""
     batch_size: int = 32
-    """Images a step."""
+    """Images per step."""
     device: str = "auto"
     """"auto", "cpu" or "cuda"."""
     threads: int = 1
@@ -111,21 +111,21 @@ class ExplainOptions:
 def explain(
     run: Path, images: Path, options: ExplainOptions | None = None, *, progress: bool = True
 ) -> Iterator[Explanation]:
-    """Explain every image below a folder, one after another; what is wrong with the settings is raised at once.
+    """Explain every image below a folder, one after another; errors in the settings are raised immediately.
 
-    Unless a class is named, the question is "why not Normal?", for all defect classes together: measured, that
-    points better than the evidence for the predicted class alone. Images that are predicted Normal have no box.
+    Unless a class is named, the question is "why not Normal?", for all defect classes together. Measurements show that
+    this points better than the evidence for the predicted class alone. Images predicted Normal have no box.
 
     Args:
         run: a run folder, or a checkpoint file.
-        images: a folder, walked in natural order of the relative paths; or one image.
-        options: what is asked, and how; None: `ExplainOptions()`.
+        images: a folder, searched in natural order of the relative paths; or one image.
+        options: None means `ExplainOptions()`.
         progress: show a bar on stderr.
 
     Raises:
-        CheckpointError: the checkpoint is missing, damaged, not ours, or gives no numbers.
-        DataError: no such folder, no image in it, or one that cannot be read.
-        SettingsError: a class that the run does not know, a setting out of range, or "cuda" where there is none.
+        CheckpointError: the checkpoint is missing, damaged, not ours, or gives NaN.
+        DataError: the folder is missing or has no images, or an image cannot be read.
+        SettingsError: an unknown class, a setting out of range, or "cuda" without a GPU.
     """
     options = options or ExplainOptions()
     if options.batch_size < 1:
@@ -147,7 +147,7 @@ def explain(
 
 
 def write_explanations(path: Path, rows: Iterable[Explanation]) -> None:
-    """Write explain.csv atomically, UTF-8 with a mark that spreadsheets understand.
+    """Write explain.csv atomically, in UTF-8 with a byte order mark for spreadsheet programs.
 
     Raises:
         OSError: the file cannot be written.
@@ -160,7 +160,7 @@ def write_explanations(path: Path, rows: Iterable[Explanation]) -> None:
 
 
 def explanation_as_row(found: Explanation) -> dict[str, str | int | float]:
-    """The values of explain.csv; "" where there is none."""
+    """The cells of explain.csv; "" where there is no value."""
     box, p = found.box, found.explained_probability
     return {
         "image": found.image,
@@ -189,7 +189,7 @@ class _Question:
     even_normal: bool
 
     def about(self, predicted: int) -> tuple[str, tuple[int, ...], tuple[int, ...]] | None:
-        """What is explained of an image: words, the classes for it and those against it; None for nothing."""
+        """What to explain: its name, the classes for it and those against it; None for nothing."""
         everything = range(len(self.classes))
         normal = self.classes.index(self.normal) if self.normal in self.classes else None
         if self.class_name is not None:
@@ -216,7 +216,7 @@ class _Explainer:
         images = torch.from_numpy(np.stack([decode(path, imgsz) for path in paths])).to(self.device)
         pixels = normalise(images, self.checkpoint.mean, self.checkpoint.std)
         with torch.no_grad():
-            # In double precision, as 'trainer predict' has it.
+            # In double precision, as in `trainer predict`.
             probabilities = torch.softmax(self.network(pixels).double(), dim=1).cpu().numpy()
         if not np.isfinite(probabilities).all():
             raise CheckpointError(
@@ -247,14 +247,14 @@ class _Explainer:
 
 
 def read_upright(path: Path) -> Image.Image:
-    """The image as `loader.decode` sees it, in RGB at its own size.
+    """The image as `decode` sees it, in RGB at its own size.
 
     Raises:
-        DataError: missing or no readable image.
+        DataError: the file is missing or not a readable image.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata; what cannot be decoded raises
+            warnings.simplefilter("ignore")  # about odd metadata; a broken image raises
             with Image.open(path) as image:
                 return to_rgb(image)
     except Exception as error:  # Pillow raises many kinds on damaged files
@@ -281,7 +281,7 @@ def _walk(
 ) -> Iterator[Explanation]:
     with tqdm(total=len(paths), desc="explain", unit="image", disable=not progress) as bar:
         for start in range(0, len(paths), batch_size):
-            # A whole batch at once, so that no setting of torch's outlives a step of this generator.
+            # The whole batch at once: a generator that pauses inside `torch_threads` would leave its setting active.
             with torch_threads(threads):
                 found = list(explainer.explain_batch(root, paths[start : start + batch_size]))
             for one in found:
@@ -290,16 +290,16 @@ def _walk(
 
 
 _FUSED_LAYERS = (2, 4, 6)
-"""The last block at 1/4, 1/8 and 1/16 of the side; the same numbers in all sizes of the model."""
+"""The last block at 1/4, 1/8 and 1/16 of the side; the same indices in all sizes of the model."""
 
 _BLUR = 1 / 32
-"""Standard deviation of the last smoothing, as a share of the side."""
+"""Standard deviation of the final smoothing, as a share of the side."""
 
 
 def score_against(logits: torch.Tensor, wanted: Sequence[int], against: Sequence[int]) -> torch.Tensor:
-    """Log-odds of "one of `wanted`" against "one of `against`", given that it is either.
+    """Log-odds of the classes `wanted` against the classes `against`.
 
-    log sum_w exp(z_w) - log sum_a exp(z_a); with all defects against Normal it is the logit of 1 - p(Normal).
+    log sum_w exp(z_w) - log sum_a exp(z_a); for all defects against Normal this is the logit of 1 - p(Normal).
 
     Args:
         logits: (N, K).
@@ -319,11 +319,11 @@ def gradients_and_activations(
     wanted: Sequence[int],
     against: Sequence[int],
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """What each layer says of a batch, and how `score_against` changes with it.
+    """Activations of layers for a batch, and the gradients of `score_against` with respect to them.
 
     Args:
         network: from (N, 3, H, W) to (N, K) logits, in evaluation mode.
-        layers: parts of it whose output is (N, C, h, w).
+        layers: modules in it with outputs (N, C, h, w).
         pixels: (N, 3, H, W), normalised.
         wanted: as `score_against`.
         against: as `score_against`.
@@ -346,16 +346,16 @@ def gradients_and_activations(
 def heat_maps(
     network: nn.Module, pixels: torch.Tensor, wanted: Sequence[int], against: Sequence[int]
 ) -> npt.NDArray[np.float64]:
-    """Where each image speaks for `wanted` and against `against`.
+    """Where in each image the evidence for `wanted` and against `against` is.
 
     Args:
-        network: a classifier of `weights.load_classifier`.
-        pixels: (N, 3, H, W), normalised, as `loader.normalise` gives them.
+        network: of `load_classifier`.
+        pixels: (N, 3, H, W), from `normalise`.
         wanted: as `score_against`.
         against: as `score_against`.
 
     Returns:
-        (N, H, W) in [0, 1], 1 at the hottest place; all 0 where nothing speaks for `wanted`.
+        (N, H, W) in [0, 1], 1 at the peak; all 0 without evidence for `wanted`.
     """
     stages = list(network.get_submodule("model").children())
     layers = [stages[index] for index in _FUSED_LAYERS]
@@ -365,7 +365,7 @@ def heat_maps(
 
 
 def fuse_maps(evidence: Sequence[torch.Tensor], size: tuple[int, int]) -> npt.NDArray[np.float64]:
-    """Multiply maps of different resolution into smooth ones.
+    """Enlarge maps of several resolutions, multiply and smooth them.
 
     Args:
         evidence: maps of one or more layers, each (N, h, w).
@@ -387,31 +387,30 @@ def fuse_maps(evidence: Sequence[torch.Tensor], size: tuple[int, int]) -> npt.ND
 
 
 def _scale(maps: torch.Tensor) -> torch.Tensor:
-    """Each map divided by its highest value; one without any stays 0."""
+    """Each map divided by its maximum; a map of zeros stays 0."""
     highest = maps.amax(dim=(1, 2), keepdim=True)
     return torch.where(highest > 0, maps / highest, torch.zeros_like(maps))
 
 
 LEVEL = 0.05
-"""The hottest region reaches down to this share of the peak; chosen on validation images by bench/pointing.py."""
+"""The hottest region ends at this share of the peak; chosen on validation images by bench/pointing.py."""
 
 
 def find_hot_box(heat: npt.ArrayLike, *, level: float = LEVEL) -> HeatBox | None:
     """The box around the region that holds the peak.
 
-    The region is every pixel of at least `level` times the peak that hangs together with it over edges or
-    corners. The peak is the hottest pixel; on a plateau its middle; of several equal peaks the first by rows.
-    Negative heat counts as none.
+    The region is every pixel of at least `level` times the peak that is connected to it by edges or corners. The peak
+    is the hottest pixel, in a plateau its middle, of several equal peaks the first by rows. Negative heat counts as 0.
 
     Args:
         heat: (H, W).
         level: in (0, 1].
 
     Returns:
-        The box, or None where the map points nowhere: no heat above 0, or the same everywhere.
+        The box; None for a map without heat above 0, or with the same heat everywhere.
 
     Raises:
-        ValueError: not a map of two dimensions, values that are not finite, or a level out of range.
+        ValueError: the map has not two dimensions or has values that are not finite, or `level` is out of range.
     """
     values = np.asarray(heat, dtype=np.float64)
     if values.ndim != 2 or values.size == 0:
@@ -429,13 +428,13 @@ def find_hot_box(heat: npt.ArrayLike, *, level: float = LEVEL) -> HeatBox | None
     rows, columns = np.nonzero(regions == regions[peak_y, peak_x])
     x0, x1 = int(columns.min()), int(columns.max()) + 1
     y0, y1 = int(rows.min()), int(rows.max()) + 1
-    # Scaled first, for sums of very large or very small heat.
+    # Scaled first, so that sums of very large or small heat neither overflow nor vanish.
     scaled = values / highest
     return HeatBox(peak_x, peak_y, x0, y0, x1, y1, float(scaled[y0:y1, x0:x1].sum() / scaled.sum()))
 
 
 def scale_box(box: HeatBox, *, size: tuple[int, int], to: tuple[int, int]) -> HeatBox:
-    """The same region on an image of another size; the sides may be scaled apart.
+    """The same region in an image of another size; the sides may be scaled differently.
 
     Args:
         box: in pixels of an image of `size`.
@@ -455,7 +454,7 @@ def scale_box(box: HeatBox, *, size: tuple[int, int], to: tuple[int, int]) -> He
 
 
 def _middle_of_first_plateau(hottest: npt.NDArray[np.bool_]) -> tuple[int, int]:
-    """Row and column of the pixel of the first plateau that is nearest to its middle."""
+    """Row and column of the pixel nearest to the middle of the first plateau."""
     plateaus, _ = ndimage.label(hottest, structure=np.ones((3, 3)))
     rows, columns = np.nonzero(plateaus == plateaus[hottest][0])
     distance = (rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2

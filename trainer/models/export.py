@@ -1,8 +1,7 @@
-"""A run → ONNX or TorchScript, compared with torch before it gets its name.
+"""`trainer export`: write a run's classifier as one ONNX or TorchScript file.
 
-The graph takes pixels as every image library gives them and ends in probabilities, so that nobody has to
-repeat the normalisation; what else a user of it must know is embedded. Every export is run and compared with
-torch before it gets its name.
+The graph goes from uint8 pixels to probabilities, so that users need not repeat the normalisation; the metadata in the
+file holds what else they need. Every export is run on real images and compared with torch before it gets its name.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ _SUFFIX: dict[Format, str] = {"onnx": ".onnx", "torchscript": ".torchscript"}
 
 @dataclass(frozen=True)
 class ExportedFile:
-    """An exported file and how near it comes to the run."""
+    """An exported file and how close its output is to that of the run."""
 
     path: Path
     format: Format
@@ -62,21 +61,21 @@ class ExportedFile:
     checkpoint: Path
     checkpoint_sha256: str
     parity_images: int
-    """Real images that were compared."""
+    """Number of images compared."""
     parity_source: Path
-    """The folder they lie in."""
+    """Their folder."""
     max_abs_difference: float
     """Largest difference of a probability between the file and torch, over all images and classes."""
     features_difference: float | None
-    """Largest difference of a feature, in parts of the largest feature; None for a file without features."""
+    """Largest difference of a feature, relative to the largest feature; None without features."""
     point: DecisionThreshold | None
     """The embedded operating point."""
 
 
 class _Deployed(nn.Module):
-    """Pixels to probabilities, and to features where the last linear layer is given.
+    """From pixels to probabilities, and to features where the last linear layer is given.
 
-    What that layer sees is taken from its input as the network runs, which the exporters follow.
+    A hook takes the features from that layer's input while the network runs; both exporters follow it.
     """
 
     offset: torch.Tensor
@@ -95,7 +94,7 @@ class _Deployed(nn.Module):
         self.register_buffer("scale", torch.tensor(std).view(1, 3, 1, 1) * 255)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-        """(N, 3, S, S) uint8, R, G, B -> (N, K) float32, with features (N, D) float32 after them."""
+        """(N, 3, S, S) uint8, R, G, B -> (N, K) float32, and with features also (N, D) float32."""
         logits = self.network((images.to(torch.float32) - self.offset) / self.scale)
         probabilities = torch.softmax(logits, dim=1)
         return (probabilities, self._seen.pop()) if self.with_features else probabilities
@@ -108,29 +107,29 @@ def export(
     run: Path,
     output: Path | None = None,
     *,
-    format: Format = "onnx",  # noqa: A002 - the word of the command line
+    format: Format = "onnx",  # noqa: A002 - as on the command line
     images: Path | None = None,
     threads: int = 1,
     with_features: bool = False,
 ) -> ExportedFile:
-    """Write a run's classifier as one file with all that is needed to use it, and check it on real images.
+    """Write a run's classifier as one file with everything needed to use it, and check it on real images.
 
     The input `images` is (N, 3, S, S) uint8: R, G, B from 0 to 255, any N; the normalisation is part of the
-    graph. The output `probabilities` is (N, K) float32. The file holds the class names, size, way of resizing,
-    mean and std, the operating point if the run has one, model, version and the checkpoint's sha256.
+    graph. The output `probabilities` is (N, K) float32. The file holds the class names, size, way of
+    resizing, mean and std, the operating point if the run has one, model, version and the checkpoint's sha256.
 
     Args:
         run: a run folder or a checkpoint file.
-        output: the file to write; None: beside the checkpoint, under its name with .onnx or .torchscript.
+        output: the file to write; None: beside the checkpoint, with the suffix .onnx or .torchscript.
         format: "onnx" or "torchscript".
         images: a folder of real images for the check; None: `val/` of the data the run was trained on.
         threads: CPU threads of the check.
-        with_features: a second output `features`, (N, D) float32: what the last linear layer sees.
+        with_features: a second output `features`, (N, D) float32: the inputs of the last linear layer.
 
     Raises:
-        ExportError: the file and torch differ by more than 1e-4, or the model cannot be exported; no file is left.
+        ExportError: the file and torch differ by more than 1e-4, or the model cannot be exported; no file is kept.
         CheckpointError: the checkpoint is missing, damaged or not ours.
-        DataError: there are no real images to check with, or one cannot be read.
+        DataError: there are no images for the check, or one cannot be read.
         SettingsError: an unknown format, or an unusable operating point.
         MissingExtra: "onnx", and onnx or onnxruntime is not installed.
         OSError: the file cannot be written.
@@ -231,7 +230,7 @@ def _metadata(
 
 def _to_bytes(format: Format, network: nn.Module, imgsz: int, metadata: dict[str, str]) -> bytes:  # noqa: A002
     assert imgsz % IMGSZ_MULTIPLE_PX == 0  # noqa: S101 - held by the config
-    # Two images, so that the first axis is not taken for a constant 1.
+    # Two images, so that the exporter does not take the first axis for a constant 1.
     example = torch.zeros((2, 3, imgsz, imgsz), dtype=torch.uint8)
     try:
         with _quiet(), torch.no_grad():
@@ -246,8 +245,8 @@ def _to_bytes(format: Format, network: nn.Module, imgsz: int, metadata: dict[str
 def _to_onnx(network: nn.Module, example: torch.Tensor, metadata: dict[str, str]) -> bytes:
     import onnx
 
-    # The exporter that traces: every torch this program allows has it, the newer one's options change from
-    # version to version. torch 2.4 does not know the argument yet.
+    # The tracing exporter: every supported torch has it, while the options of the newer one change between versions.
+    # torch 2.4 does not have the argument yet.
     known = inspect.signature(torch.onnx.export).parameters
     choice: dict[str, Any] = {"dynamo": False} if "dynamo" in known else {}
     outputs = [OUTPUT_NAME, FEATURES_NAME] if FEATURES_NAME in metadata else [OUTPUT_NAME]
@@ -282,7 +281,7 @@ _ONE = {"onnx": _to_onnx, "torchscript": _to_torchscript}
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep to itself what the exporters warn of and print."""
+    """Silence the warnings and log of the exporters."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     with warnings.catch_warnings():
@@ -295,17 +294,17 @@ def _quiet() -> Iterator[None]:
 
 
 PARITY_TOLERANCE = 1e-4
-"""How far a probability of the exported file may be from torch's, and a feature, in parts of the largest one."""
+"""Largest allowed difference from torch of a probability, and of a feature relative to the largest feature."""
 
 PARITY_IMAGES = 64
-"""Images compared at most, taken evenly over those there are."""
+"""At most this many images are compared, evenly spaced over those of the folder."""
 
 
 def validation_images(checkpoint: Path) -> Path:
     """The folder `val` of the data that a run was trained on.
 
     Raises:
-        DataError: the run does not tell, or it is gone.
+        DataError: the run does not record it, or it is gone.
     """
     words = "name a folder of real images with --images, since every export is checked on some"
     record = checkpoint.parent / "data.json"
@@ -313,11 +312,11 @@ def validation_images(checkpoint: Path) -> Path:
         named = read_json(record)["data"]
         folder = Path(named) / "val"
     except FileNotFoundError as error:
-        raise DataError(f"{checkpoint.parent}: no data.json that tells where its images lie; {words}") from error
+        raise DataError(f"{checkpoint.parent}: no data.json with the folder of its images; {words}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{record}: does not tell where the images lie ({error!r}); {words}") from error
+        raise DataError(f"{record}: does not name the folder of the images ({error!r}); {words}") from error
     if not folder.is_dir():
-        raise DataError(f"{folder}: the run was trained on this data, and it is not there any more; {words}")
+        raise DataError(f"{folder}: the run was trained on this data, which is gone; {words}")
     return folder
 
 
@@ -340,10 +339,10 @@ def torch_answer(
     source: Path,
     threads: int,
 ) -> ClassifierAnswer:
-    """What torch says of samples, with features where the last linear layer is given.
+    """The answer of torch, with features where the last linear layer is given.
 
     Raises:
-        ModelFileError: the weights give no numbers.
+        ModelFileError: the weights give NaN or infinity.
     """
     seen: list[torch.Tensor] = []
     hook = linear.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) if linear is not None else None
@@ -362,18 +361,18 @@ def differences(
     expected: ClassifierAnswer,
     threads: int,
 ) -> tuple[float, float | None]:
-    """Largest difference of a probability, and of a feature in parts of the largest one.
+    """Largest difference of a probability, and of a feature relative to the largest one.
 
     Args:
         format: of the file.
         path: the exported file.
-        samples: (N, 3, S, S).
-        expected: what torch says of them.
+        samples: (N, 3, S, S) uint8.
+        expected: the answer of torch.
         threads: CPU threads.
     """
     kind = OnnxClassifier if format == "onnx" else TorchScriptClassifier
     exported = kind(path, device="cpu", threads=threads, with_features=expected.features is not None)
-    # All at once and one alone: a batch size that got stuck in the graph shows here.
+    # All images at once and one alone, to find a batch size that the exporter fixed in the graph.
     together, alone = exported.predict(samples), exported.predict(samples[:1])
     probabilities = _largest_difference(together.probabilities, alone.probabilities, expected.probabilities)
     if expected.features is None or together.features is None or alone.features is None:

@@ -1,6 +1,6 @@
-"""Which images a user means: folders, single files, patterns such as `photos/**/*.png`, or a list of paths.
+"""The images that a user names: folders, single files, patterns such as `photos/**/*.png`, or a list of paths.
 
-Patterns are taken apart here, so that a quoted one means the same under every shell; Windows' has none.
+Patterns are expanded here, so that a quoted one means the same in every shell; that of Windows expands none.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _WILD = frozenset("*?[")
 
 @dataclass(frozen=True)
 class ImageToPredict:
-    """An image file, what it is called in a table, and its true class where the folders tell it."""
+    """An image file, its name in tables, and its true class where the folders show it."""
 
     file: str
-    """Where it lies; text, since a path object takes several times the memory."""
+    """Its path; text, since a path object takes several times the memory."""
     name: str
-    """Unique in its list; forward slashes. Relative to the folder when a single folder was named, else as written."""
+    """Unique in the list, forward slashes. Relative to the folder when a single folder was named, else as written."""
     label: str
     """Empty when unknown."""
 
@@ -39,26 +39,25 @@ class ImageList:
     """Every image a user named, each once."""
 
     images: tuple[ImageToPredict, ...]
-    """In the order they were named; within a folder or pattern in natural order."""
+    """In the order in which they were named; within a folder or pattern in natural order."""
     repeats: int
-    """How often an image was named that stands in the list already."""
+    """How often an image was named again."""
 
 
 def list_named_images(inputs: Sequence[str | os.PathLike[str]], *, labels: Labels = "auto") -> ImageList:
     """Every image that folders, files and patterns name.
 
-    A pattern may hold `*`, `?`, `[...]` and `**` for any depth of folders; it finds files whose names end like
-    an image's. A file or folder that is really called so comes first.
+    A pattern may hold `*`, `?`, `[...]` and `**` for any depth of folders; it finds files with the suffix of an image.
+    An existing file or folder of exactly that name is preferred.
 
     Args:
         inputs: folders, image files and patterns, in any mixture.
-        labels: "auto" gives an image of a single folder the name of the top folder it lies in there ("" for one
-            that lies directly in it), and "" to all others; "parent" gives each the name of the folder that holds
-            it; "none" gives "".
+        labels: "auto" labels the images of a single folder by the top folder below it ("" for an image directly in
+            it), and all others with ""; "parent" labels each image by its own folder; "none" gives "".
 
     Raises:
-        DataError: nothing named, a missing file or folder, a folder without images, or a pattern that finds none.
-        SettingsError: an unknown word for `labels`.
+        DataError: nothing is named, a file or folder is missing, or a folder or pattern has no images.
+        SettingsError: `labels` is unknown.
     """
     if labels not in LABELS:
         raise SettingsError(f"labels: found {labels!r}; expected one of {', '.join(LABELS)}")
@@ -75,16 +74,16 @@ def list_named_images(inputs: Sequence[str | os.PathLike[str]], *, labels: Label
 
 
 def list_files(paths: Sequence[str], *, labels: Labels = "auto", source: str = "the list") -> ImageList:
-    """The images of a list of paths, as another program writes it; nothing in a path is a pattern.
+    """The images of a list of paths that another program wrote; nothing in a path is a pattern.
 
     Args:
         paths: image files and folders; relative ones from the working folder.
-        labels: as in `list_named_images`, where a list is never a single folder.
-        source: what the list is called in messages.
+        labels: as in `list_named_images`; a list never counts as a single folder.
+        source: name of the list in messages.
 
     Raises:
-        DataError: an empty list, or a folder without images. A missing file shows when it is read.
-        SettingsError: an unknown word for `labels`.
+        DataError: an empty list, or a folder without images. A missing file raises later, when it is read.
+        SettingsError: `labels` is unknown.
     """
     if labels not in LABELS:
         raise SettingsError(f"labels: found {labels!r}; expected one of {', '.join(LABELS)}")
@@ -94,7 +93,7 @@ def list_files(paths: Sequence[str], *, labels: Labels = "auto", source: str = "
 
 
 def read_paths(stream: BinaryIO, *, source: str = "stdin") -> list[str]:
-    """The paths of a list in UTF-8: one a line, or ended by NUL as `find -print0` writes them.
+    """The paths of a list in UTF-8: one per line, or ended by NUL as by `find -print0`.
 
     Raises:
         DataError: the bytes are not UTF-8.

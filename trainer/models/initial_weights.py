@@ -1,4 +1,4 @@
-"""What a training starts from: weights of a former run or of upstream YOLOv5, and layers that stay as they are."""
+"""The weights that a training starts from: of an earlier run or of upstream YOLOv5; and frozen layers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .checkpoints import UPSTREAM_RELEASE, find_checkpoint, load_checkpoint
 from .upstream_weights import read_upstream
 
 _LEAST_SHARE = 0.5
-"""Of the network's tensors outside of the head's last layer; with fewer, the file is for something else."""
+"""Share of the network's tensors (without the last layer of the head) that must fit; below it the file is refused."""
 _WIDTHS = {16: "yolov5n-cls", 32: "yolov5s-cls", 48: "yolov5m-cls", 64: "yolov5l-cls", 80: "yolov5x-cls"}
 """Channels out of the first convolution -> model."""
 _FIRST = "model.0.conv.weight"
@@ -27,20 +27,20 @@ _FIRST_MEAN = "model.0.bn.running_mean"
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """What was and was not taken of the weights that a training starts from."""
+    """Which tensors a training took from the file that it starts from."""
 
     taken: tuple[str, ...]
-    """Names of the tensors that came from the file."""
+    """Tensors that came from the file."""
     left: tuple[str, ...]
-    """Tensors of the file that have no use here."""
+    """Tensors of the file that were not used."""
     missing: tuple[str, ...]
-    """Tensors of the network that stayed fresh."""
+    """Tensors of the network that keep their fresh values."""
     model_guess: str | None
-    """The model that the file's shapes fit; None when they fit none."""
+    """The model whose shapes the file has; None if unknown."""
     kind: Literal["own", "classifier", "detector"]
     """A checkpoint of ours, or upstream's classifier or detector."""
     note: str
-    """About the head and the normalisation."""
+    """What was done to the head and the normalisation."""
 
     @property
     def line(self) -> str:
@@ -54,18 +54,18 @@ class InitialWeights:
 def load_initial_weights(network: nn.Module, path: Path, *, model: str, classes: tuple[str, ...]) -> InitialWeights:
     """Put a file's weights into `network`; the head stays fresh unless the classes are the same.
 
-    Weights that were trained on images normalised in another way are changed to mean the same on images
-    normalised as ours: the first convolution takes the scale, the mean of its batch normalisation the shift.
-    That is exact but for the border, where a convolution sees zeros: these stand for another grey afterwards.
+    Weights from images that were normalised in another way are converted to our normalisation: the first convolution
+    takes the scale, the mean of its batch normalisation the shift. This is exact except at the border, where the
+    convolution pads with zeros, which mean another grey level afterwards.
 
     Args:
-        network: the model that is going to be trained; changed in place.
-        path: a checkpoint of ours, a run whose `best.pt` is meant, or a `.pt` file of YOLOv5 v6 or v7.
+        network: the model to train; changed in place.
+        path: a checkpoint of ours, a run (its `best.pt`), or a `.pt` file of YOLOv5 v6 or v7.
         model: name of the network's model.
         classes: in the order of its outputs.
 
     Raises:
-        CheckpointError: no such file, damaged, not to be trusted, or another model's.
+        CheckpointError: the file is missing, damaged, refused, or of another model.
     """
     path = find_checkpoint(path)
     upstream = read_upstream(path)
@@ -94,7 +94,7 @@ def load_initial_weights(network: nn.Module, path: Path, *, model: str, classes:
     _check_fit(path, own, head, state, taken, guess, kind, model)
     chosen = {name: state[name] for name in taken}
     if not all(bool(torch.isfinite(tensor).all()) for tensor in chosen.values()):
-        raise CheckpointError(f"{path}: holds weights that are no numbers (NaN or infinite); take another copy")
+        raise CheckpointError(f"{path}: holds weights that are NaN or infinite; take another copy")
     note = "head kept, the classes are the same" if head <= set(taken) else f"head fresh for {len(classes)} classes"
     if (mean, std) != (MEAN, STD):
         _renormalise(chosen, mean, std)
@@ -114,17 +114,17 @@ BATCH_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 
 
 def freeze_backbone(network: nn.Module, layers: int) -> None:
-    """Keep the first layers as they are: no gradients, and batch statistics that no training mode changes.
+    """Freeze the first layers: no gradients, and batch statistics that stay fixed in training mode.
 
     A classifier has ten layers: 0 to 8 are the backbone (convolutions 0, 1, 3, 5, 7 and C3 blocks 2, 4, 6, 8),
     9 is the head (a convolution and the linear layer). 9 freezes the whole backbone, 0 nothing.
 
     Args:
-        network: a classifier of `build_classifier`; changed in place.
-        layers: how many, counted from the image.
+        network: of `build_classifier`; changed in place.
+        layers: how many, counted from the input.
 
     Raises:
-        SettingsError: below 0, or so many that the head would be frozen too.
+        SettingsError: below 0, or so many that the head would be included.
     """
     parts: Any = network.model
     most = len(parts) - 1
@@ -172,16 +172,16 @@ def _check_fit(
 
 
 def _guess(state: dict[str, torch.Tensor]) -> str | None:
-    """The model whose first layer has this shape; only the first layer's width differs in every size."""
+    """The model by the width of its first layer, which differs between all sizes."""
     first = state.get(_FIRST)
     return None if first is None or first.shape[1:] != (3, 6, 6) else _WIDTHS.get(first.shape[0])
 
 
 def _renormalise(state: dict[str, torch.Tensor], mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-    """Let the first layer take images normalised as ours: x' = (x - MEAN) / STD in place of x = (image - mean) / std.
+    """Convert the first layer from x = (image - mean) / std to our x' = (image - MEAN) / STD.
 
-    With x = x' * STD / std + (MEAN - mean) / std, a convolution W becomes W * STD / std and a constant, which the
-    running mean of the batch normalisation that follows takes up.
+    With x = x' * STD / std + (MEAN - mean) / std, a convolution W becomes W * STD / std plus a constant, which the
+    running mean of the following batch normalisation absorbs.
     """
     scale = torch.tensor([ours / theirs for ours, theirs in zip(STD, std, strict=True)])
     shift = torch.tensor([(ours - theirs) / by for ours, theirs, by in zip(MEAN, mean, std, strict=True)])
@@ -192,10 +192,10 @@ def _renormalise(state: dict[str, torch.Tensor], mean: tuple[float, ...], std: t
 
 
 def with_weights_hash(config: TrainConfig) -> TrainConfig:
-    """The config with the hash of its starting weights, by which a training knows them again.
+    """The config with the hash of its starting weights, by which a resumed training recognises them.
 
     Raises:
-        CheckpointError: there is no such file, or it is another one than the config was saved with.
+        CheckpointError: the file is missing, or differs from the one the config was saved with.
     """
     if config.weights is None:
         return config

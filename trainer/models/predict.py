@@ -1,7 +1,7 @@
-"""A classifier over any number of images, in threads.
+"""`trainer predict`: a classifier applied to any number of images, in threads.
 
-Threads, since decoding, resizing and the network all let others run meanwhile, and starting a process takes as long as
-thousands of small images.
+Threads are enough, since decoding, resizing and the network all release the GIL. Starting a process would take as long
+as thousands of small images.
 """
 
 from __future__ import annotations
@@ -36,49 +36,47 @@ Inputs = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | ImageList
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """How a classifier is put to work on images."""
+    """How a classifier is applied to images."""
 
     labels: Labels = "auto"
-    """Where true classes come from; see `list_named_images`. An `ImageList` has its own."""
+    """Where the true classes come from, see `list_named_images`; an `ImageList` brings its own."""
     batch_size: int | None = None
-    """Images a step; the answer depends on it by rounding only. None: 64 of 64 px, 16 of 224 px on a CPU, which is
-    quickest; 64 on a GPU."""
+    """Images per step; it changes the result only by rounding. None: `default_batch_size`."""
     device: str = "auto"
     """"auto", "cpu" or "cuda"."""
     threads: int = 1
     """CPU threads of the network in each worker."""
     workers: int | None = None
-    """Threads, each of which reads a batch and looks at it; 0 does all in this one. None: as many as there are cores
-    for, at most 8."""
+    """Threads that each read and classify whole batches; 0 uses this thread. None: `default_threads`."""
     with_features: bool = False
-    """Give the input of the last linear layer too; an exported file must have been made with it."""
+    """Also give the input of the last linear layer; an exported file must contain it."""
     skip_unreadable: bool = False
-    """Pass over images that cannot be read, and note them in `PredictionStream.unreadable`."""
+    """Skip images that cannot be read, and list them in `PredictionStream.unreadable`."""
 
 
 @dataclass(frozen=True, eq=False)
 class PredictedImage:
-    """What a classifier said about one image."""
+    """The classifier's answer for one image."""
 
     image: str
-    """What it is called in a table; unique, forward slashes."""
+    """Its name in tables; unique, forward slashes."""
     file: str
-    """Where it lies."""
+    """Its path."""
     label: str
     """Its true class; empty when unknown."""
     predicted: str
-    """The most probable class, the first of a tie."""
+    """The most probable class; on a tie the first."""
     probabilities: npt.NDArray[np.float64]
     """(K,) in the order of the classes."""
     decision: str
-    """By the operating point, "OK" or "NG"; empty where none was chosen."""
+    """"OK" or "NG" by the operating point; empty without one."""
     features: npt.NDArray[np.float32] | None
-    """(D,), or None where they were not asked for."""
+    """(D,), or None if not requested."""
 
 
 @dataclass(frozen=True)
 class SkippedImage:
-    """An image that was passed over."""
+    """An image that could not be read."""
 
     image: str
     reason: str
@@ -86,9 +84,9 @@ class SkippedImage:
 
 
 class PredictionStream:
-    """The answers of one pass over many images, given out as they come, in the order of the images.
+    """The answers for many images, in their order, as they are computed.
 
-    Iterate over it once. `unreadable` grows meanwhile.
+    Iterate over it once; `unreadable` grows meanwhile.
     """
 
     def __init__(
@@ -116,7 +114,7 @@ class PredictionStream:
         self._answers = self._run(batches, options.skip_unreadable, progress)
 
     def __iter__(self) -> Iterator[PredictedImage]:
-        """The images that are left, each with its answer."""
+        """The remaining images with their answers."""
         return self._answers
 
     def close(self) -> None:
@@ -157,21 +155,21 @@ class PredictionStream:
 def predict(
     run: Path, images: Inputs, options: PredictOptions | None = None, *, progress: bool = False
 ) -> PredictionStream:
-    """What a classifier says about any number of images, one after another.
+    """Classify any number of images.
 
     Args:
         run: a run folder, a checkpoint file, or a file that `trainer export` made.
         images: a folder, an image file, a pattern such as "photos/**/*.png", several of these, or an `ImageList`.
-        options: how; None: `PredictOptions()`.
+        options: None means `PredictOptions()`.
         progress: show a bar on stderr.
 
     Returns:
-        A stream to iterate over once; what goes wrong with an image is raised there.
+        A stream to iterate over once; errors about single images are raised there.
 
     Raises:
-        CheckpointError: the classifier is missing, damaged or not ours, or gives no numbers.
-        DataError: no such folder, no image in it, or an image that cannot be read.
-        SettingsError: a setting that cannot be used, such as "cuda" where there is none.
+        ModelFileError: the classifier is missing, damaged, not ours, or gives NaN.
+        DataError: a folder is missing or has no images, or an image cannot be read.
+        SettingsError: a setting cannot be used, such as "cuda" without a GPU.
         MissingExtra: an ONNX file, and onnxruntime is not installed.
     """
     options = options or PredictOptions()
@@ -191,10 +189,9 @@ def predict(
 def predict_folder(
     run: Path, images: Path, options: PredictOptions | None = None, *, progress: bool = True
 ) -> Predictions:
-    """Class probabilities for every image below a folder, collected.
+    """Class probabilities for all images below a folder, collected. Arguments and errors as for `predict`.
 
-    With `options.labels` as it is by default, an image's label is the name of the top folder it lies in below
-    `images`; "" for one that lies directly there. Arguments and errors as for `predict`.
+    By default an image's label is the name of the top folder below `images`, and "" for an image directly in it.
     """
     if not Path(images).is_dir():
         raise DataError(f"{images}: no such folder; expected a folder of images")
@@ -209,26 +206,26 @@ def predict_folder(
 
 
 def write_stream(stream: PredictionStream, output: Path, *, features: Path | None = None) -> int:
-    """Write `predictions.csv`, and a `features.npz`, row by row; neither file is there before it is whole.
+    """Write `predictions.csv`, and optionally `features.npz`, row by row; each file appears when it is complete.
 
-    The CSV gets a column `decision` where the classifier has an operating point.
+    The CSV has a column `decision` if the classifier has an operating point.
 
     Args:
-        stream: not begun yet.
+        stream: not yet iterated.
         output: the CSV.
-        features: the archive; the stream must have been made `with_features`.
+        features: the archive; needs a stream made `with_features`.
 
     Returns:
-        How many images were written.
+        Number of images written.
 
     Raises:
-        DataError: not one image could be read; nothing is written.
-        SettingsError: features of a stream without.
+        DataError: no image could be read; nothing is written.
+        SettingsError: the stream has no features.
         PredictionsError: an image's name cannot be written.
         OSError: a file cannot be written.
     """
     if features is not None and not stream.with_features:
-        raise SettingsError(f"{features}: this stream was made without features; expected one made with them")
+        raise SettingsError(f"{features}: this stream was made without features; make it with them")
     count = 0
     with ExitStack() as files:
         table = files.enter_context(open_predictions(output, stream.classes, decisions=stream.point is not None))
@@ -245,15 +242,15 @@ def write_stream(stream: PredictionStream, output: Path, *, features: Path | Non
 
 
 _CACHED_PIXELS = 16 * 224 * 224
-"""Of a batch on a CPU: with more of them the network's planes leave the cache, with less its calls weigh."""
+"""Pixels of a batch on a CPU. With more, the feature maps no longer fit the cache; with less, call overhead counts."""
 _MOST_IMAGES = 64
 _BATCHES_AHEAD = 1
-"""Beside those in work: what one thread may begin while the answers of its last are written."""
+"""Batches beyond one per thread, so that no thread is idle while an answer is written."""
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Images that were looked at together."""
+    """Images that were classified together."""
 
     images: tuple[ImageToPredict, ...]
     """Those that could be read."""
@@ -270,47 +267,47 @@ def default_batch_size(imgsz: int, device: torch.device) -> int:
 
 
 def default_threads(threads: int) -> int:
-    """Threads that read and classify, each with so many of torch: as many as there are cores for, at most 8."""
+    """Threads that read and classify when each uses `threads` of torch: as many as the cores allow, at most 8."""
     return max(1, min(MAX_DEFAULT_WORKERS, usable_cores() // threads))
 
 
 def predict_batches(
     classifier: Classifier, images: Sequence[ImageToPredict], *, batch_size: int, workers: int, threads: int
 ) -> Generator[Batch, None, None]:
-    """Every image with the classifier's answer, in batches, in order; memory does not grow with their number.
+    """Classify images in batches, in order; memory does not grow with the number of images.
 
     Args:
-        classifier: that several threads may ask.
-        images: to look at.
-        batch_size: how many together; the answers depend on it by rounding only, and on `workers` not at all.
-        workers: threads, each with a batch of its own; 0 does all in this one.
+        classifier: its `predict` is called from several threads.
+        images: to classify.
+        batch_size: images per batch; it changes the answers only by rounding, `workers` not at all.
+        workers: threads, each with its own batch; 0 uses this thread.
         threads: of torch within each of them.
     """
     starts = range(0, len(images), batch_size)
     if workers == 0:
         for start in starts:
-            yield _look(classifier, images[start : start + batch_size])
+            yield _classify_batch(classifier, images[start : start + batch_size])
         return
-    # A new thread takes the number that was set last, by whomever.
+    # torch counts its threads per thread, and a new thread takes over the number set last in any of them.
     pool = ThreadPoolExecutor(
-        workers, thread_name_prefix="lane", initializer=torch.set_num_threads, initargs=(threads,)
+        workers, thread_name_prefix="predict", initializer=torch.set_num_threads, initargs=(threads,)
     )
-    # Threads that silence warnings at once leave one another's filters behind; they are put back here.
+    # `catch_warnings` is not thread-safe: threads that use it at once leave filters behind, which are removed here.
     with warnings.catch_warnings():
         try:
             waiting: deque[Future[Batch]] = deque()
             for start in starts:
-                waiting.append(pool.submit(_look, classifier, images[start : start + batch_size]))
+                waiting.append(pool.submit(_classify_batch, classifier, images[start : start + batch_size]))
                 if len(waiting) > workers + _BATCHES_AHEAD:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(torch.get_num_threads())  # for threads to come, as it is in this one
+            torch.set_num_threads(torch.get_num_threads())  # so that later threads start as this one
 
 
-def _look(classifier: Classifier, images: Sequence[ImageToPredict]) -> Batch:
+def _classify_batch(classifier: Classifier, images: Sequence[ImageToPredict]) -> Batch:
     pixels = np.empty((len(images), classifier.imgsz, classifier.imgsz, 3), dtype=np.uint8)
     readable: list[ImageToPredict] = []
     unreadable: list[tuple[ImageToPredict, DataError]] = []

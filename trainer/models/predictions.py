@@ -1,12 +1,11 @@
-"""Predictions.csv and features.npz.
+"""predictions.csv and features.npz, read and written.
 
-The file has the columns `image` (relative path, forward slashes), `label` (empty when unknown), `predicted`,
-one `p_<class>` per class in class order, and optionally `group` (the board or photograph it was cut from).
-It is the door for other trainers too, so reading is strict: a file wrong in one cell is refused
-with its line.
+`predictions.csv` has the columns `image` (relative path, forward slashes), `label` (empty when unknown), `predicted`,
+one `p_<class>` per class in class order, and optionally `group` (the board or photograph it was cut from). Other
+programs write it too, so reading is strict: a file with one wrong cell is refused with its line.
 
-It holds `features` (N, D) float32, `images` and `labels` (N,) text, and `classes` (K,) text, each as `numpy.load`
-reads it with `allow_pickle=False`.
+`features.npz` holds `features` (N, D) float32, `images` and `labels` (N,) text, and `classes` (K,) text, all readable
+by `numpy.load` with `allow_pickle=False`.
 """
 
 from __future__ import annotations
@@ -37,12 +36,12 @@ _TIE_TOLERANCE = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """The probabilities one trained model gave to each of N images over K classes."""
+    """The probabilities that one model gave N images over K classes."""
 
     images: tuple[str, ...]
-    """N paths relative to the image folder, forward slashes, no two alike."""
+    """N different paths relative to the image folder, forward slashes."""
     labels: tuple[str, ...]
-    """N true names; "" where unknown. A class, or a coarser word such as "Abnormal"."""
+    """N true labels: a class or a coarser word such as "Abnormal"; "" where unknown."""
     classes: tuple[str, ...]
     """K class names in the model's order."""
     predicted: tuple[str, ...]
@@ -50,14 +49,14 @@ class Predictions:
     probabilities: FloatArray
     """(N, K), each row in [0, 1] and adding up to 1."""
     groups: tuple[str, ...] | None = None
-    """N names of what each image was cut from, or None when nobody said."""
+    """N names of what each image was cut from; None if unknown."""
     origin: Path | None = None
     """The file these were read from."""
     lines: tuple[int, ...] = ()
     """N line numbers in that file."""
 
     def where(self, index: int) -> str:
-        """Words that lead a user to image number `index`."""
+        """Image number `index` with its file and line, for messages."""
         if self.origin is not None and self.lines:
             return f"{self.origin}, line {self.lines[index]}: image {self.images[index]!r}"
         return f"image {self.images[index]!r}"
@@ -66,16 +65,16 @@ class Predictions:
 def make_predictions(
     images: Sequence[str], labels: Sequence[str], classes: Sequence[str], probabilities: npt.ArrayLike
 ) -> Predictions:
-    """Predictions from a model's output; each image gets its most probable class, the first one of a tie.
+    """Predictions from a model's output; each image gets its most probable class, on a tie the first.
 
     Args:
         images: N relative paths with forward slashes.
-        labels: N true names, "" where unknown.
+        labels: N true labels, "" where unknown.
         classes: K names in the order of the columns of `probabilities`.
         probabilities: (N, K) in [0, 1], each row adding up to 1.
 
     Raises:
-        PredictionsError: lengths that differ, a repeated image or class, or a row that is no distribution.
+        PredictionsError: the lengths differ, an image or class is repeated, or a row is not a distribution.
     """
     table = np.asarray(probabilities, dtype=np.float64)
     if table.size == 0:
@@ -112,7 +111,7 @@ def write_predictions(
     classes: Sequence[str],
     probabilities: npt.ArrayLike,
 ) -> Predictions:
-    """Write `predictions.csv` atomically and return what it says; arguments as for `make_predictions`.
+    """Write `predictions.csv` atomically and return its content. Arguments as for `make_predictions`.
 
     Raises:
         PredictionsError: the arguments do not fit together; nothing is written.
@@ -127,14 +126,13 @@ def write_predictions(
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read a `predictions.csv`, ours or another program's.
+    """Read a `predictions.csv` of ours or of another program.
 
-    Columns may stand in any order and others are passed over; class order is the order of the `p_` columns.
+    The columns may be in any order, further ones are ignored; the `p_` columns give the order of the classes.
 
     Raises:
-        PredictionsError: no such file, a missing column, no rows, a cell that is no probability, a row that
-            does not add up to 1, an image listed twice, or a `predicted` that is not the most probable class;
-            the message names the file and the line.
+        PredictionsError: the file, a column or all rows are missing, a cell is not a probability, a row does not add
+            up to 1, an image is listed twice, or `predicted` is not the most probable class; names file and line.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -165,7 +163,7 @@ def _expected_columns() -> str:
 def _read_header(path: Path, header: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
     repeated = find_repeat(header)
     if repeated is not None:
-        raise PredictionsError(f"{path}, line 1: column {repeated!r} stands there twice; expected it once")
+        raise PredictionsError(f"{path}, line 1: column {repeated!r} is there twice; expected it once")
     missing = [name for name in FIXED_COLUMNS if name not in header]
     if missing:
         raise PredictionsError(
@@ -199,29 +197,29 @@ def _read_rows(
         at = f"{path}, line {line}"
         if len(row) != width:
             raise PredictionsError(f"{at}: {len(row)} cells; expected {width}, as many as the header has")
-        image, label, said = (row[columns[name]].strip() for name in FIXED_COLUMNS)
+        image, label, named = (row[columns[name]].strip() for name in FIXED_COLUMNS)
         if not image:
             raise PredictionsError(f"{at}: the column 'image' is empty; expected the image's relative path")
         if image in first_line:
             raise PredictionsError(
-                f"{at}: image {image!r} stands on line {first_line[image]} already; expected every image once"
+                f"{at}: image {image!r} is on line {first_line[image]} already; expected every image once"
             )
         first_line[image] = line
         values = [_read_probability(at, name, row[place]) for name, place in zip(classes, places, strict=True)]
         fault = fault_of_row(values)
         if fault:
             raise PredictionsError(f"{at}: {fault}")
-        if said not in classes:
-            raise PredictionsError(f"{at}: predicted {said!r} is not a class; expected one of {', '.join(classes)}")
-        if values[classes.index(said)] < max(values) - _TIE_TOLERANCE:
+        if named not in classes:
+            raise PredictionsError(f"{at}: predicted {named!r} is not a class; expected one of {', '.join(classes)}")
+        if values[classes.index(named)] < max(values) - _TIE_TOLERANCE:
             likeliest = classes[int(np.argmax(values))]
             raise PredictionsError(
-                f"{at}: predicted {said!r} has {values[classes.index(said)]:.4g}, but {likeliest!r} has "
+                f"{at}: predicted {named!r} has {values[classes.index(named)]:.4g}, but {likeliest!r} has "
                 f"{max(values):.4g}; expected the most probable class"
             )
         images.append(image)
         labels.append(label)
-        predicted.append(said)
+        predicted.append(named)
         table.append(values)
     return Predictions(
         images=tuple(images),
@@ -270,7 +268,7 @@ SUM_TOLERANCE = 1e-3
 
 
 class PredictionsWriter:
-    """Writes rows to an open `predictions.csv`; made by `open_predictions`."""
+    """Writes rows to an open `predictions.csv`; from `open_predictions`."""
 
     def __init__(self, write_row: Callable[[list[str]], object], classes: Sequence[str], *, decisions: bool) -> None:
         self._write_row = write_row
@@ -287,10 +285,10 @@ class PredictionsWriter:
             image: relative path with forward slashes.
             label: true name, "" where unknown.
             probabilities: (K,) in [0, 1], adding up to 1.
-            decision: for the column of that name, where the file has one.
+            decision: for the column `decision`, if the file has one.
 
         Raises:
-            PredictionsError: the image is listed already, its name is no text, or the row is no distribution.
+            PredictionsError: the image is listed already, its name is not UTF-8, or the row is not a distribution.
         """
         fault = fault_of_row(probabilities)
         if len(probabilities) != len(self._classes):
@@ -301,7 +299,7 @@ class PredictionsWriter:
             raise PredictionsError(f"image {image!r}: {fault}")
         self._images.add(image)
         predicted = self._classes[probabilities.index(max(probabilities))]
-        # Nine significant digits bring a 32-bit probability back exactly.
+        # Nine significant digits restore a 32-bit probability exactly.
         row = [image, label, predicted, *(f"{value:.9g}" for value in probabilities)]
         try:
             self._write_row([*row, decision] if self._decisions else row)
@@ -313,10 +311,10 @@ class PredictionsWriter:
 
 @contextmanager
 def open_predictions(path: Path, classes: Sequence[str], *, decisions: bool = False) -> Iterator[PredictionsWriter]:
-    """A `predictions.csv` to be written row by row; it takes its name when the block ends without an error.
+    """A `predictions.csv` to write row by row; it gets its name when the block ends without an error.
 
     Args:
-        path: where it will lie.
+        path: the file to write.
         classes: K names in the order of the probabilities.
         decisions: add the column `decision` at the end.
 
@@ -335,7 +333,7 @@ def open_predictions(path: Path, classes: Sequence[str], *, decisions: bool = Fa
 
 
 def fault_of_row(values: Sequence[float]) -> str:
-    """What is wrong with the probabilities of one image, in words; "" when nothing is."""
+    """What is wrong with the probabilities of one image; "" when they are valid."""
     for value in values:
         if not 0.0 <= value <= 1.0:
             return f"a probability is {value}; expected 0 to 1"
@@ -346,7 +344,7 @@ def fault_of_row(values: Sequence[float]) -> str:
 
 
 def find_repeat(names: Sequence[str]) -> str | None:
-    """The first name that stands there a second time."""
+    """The first name that occurs a second time."""
     seen: set[str] = set()
     for name in names:
         if name in seen:
@@ -360,7 +358,7 @@ _TEXTS_AT_ONCE = 4096
 
 
 class FeaturesWriter:
-    """Takes the features of one image after another; made by `open_features`."""
+    """Writes the features of one image after another; from `open_features`."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -372,7 +370,7 @@ class FeaturesWriter:
         """Add the (D,) features of one image.
 
         Raises:
-            PredictionsError: another D than before.
+            PredictionsError: D differs from the images before.
         """
         if self.images and len(features) != self.width:
             raise PredictionsError(f"image {image!r}: {len(features)} features; expected {self.width} as before")
@@ -384,13 +382,13 @@ class FeaturesWriter:
 
 @contextmanager
 def open_features(path: Path, classes: Sequence[str]) -> Iterator[FeaturesWriter]:
-    """A `features.npz` to be written image by image; it takes its name when the block ends without an error.
+    """A `features.npz` to write image by image; it gets its name when the block ends without an error.
 
-    How many images come need not be known: the rows wait in a nameless file beside it, as large as itself.
+    The number of images need not be known before: the rows are kept in a temporary file of the same size beside it.
 
     Args:
-        path: where it will lie; it gets exactly this name.
-        classes: names of the classes of the classifier.
+        path: the file to write; it gets exactly this name.
+        classes: of the classifier.
 
     Raises:
         OSError: the file cannot be written.

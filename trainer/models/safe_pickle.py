@@ -1,7 +1,7 @@
-"""Pickles read as data: the opcodes are followed, and no class or function they name is ever looked up.
+"""Pickles read as data: the opcodes are interpreted, but no class or function that they name is ever looked up.
 
-What a pickle would call becomes a `Made`: the name and the arguments, side by side. `pickle.Unpickler` with a
-guarded `find_class` would still call what it is given and let a file write into it; here there is nothing to call.
+What a pickle would call becomes a `PickledCall` of name and arguments. `pickle.Unpickler` with a restricted
+`find_class` would still call the allowed classes and let the file set their state; here nothing is called.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 class PickleRefused(Exception):
-    """A pickle is damaged, or names what is not allowed; the message says which."""
+    """A pickle is damaged or names something that is not allowed; the message says which."""
 
 
 @dataclass(frozen=True)
 class PickledName:
-    """A class or function that a pickle names; only the name."""
+    """The name of a class or function in a pickle."""
 
     module: str
     name: str
@@ -42,35 +42,35 @@ class PickledName:
 
 @dataclass(eq=False)
 class PickledCall:
-    """What a pickle would have made by calling `what`; nothing was called."""
+    """An object that a pickle would make by calling `what`; nothing was called."""
 
     what: PickledName
     arguments: tuple[Any, ...]
     state: Any = None
-    """What would have been put into it afterwards."""
+    """What the pickle would set as its state afterwards."""
     items: list[Any] = field(default_factory=list)
-    """Of a set or a list-like object."""
+    """Items of a set or list-like object."""
 
 
 @dataclass(frozen=True, eq=False)
 class Persistent:
-    """A reference to something kept outside of the pickle."""
+    """A reference to something outside the pickle."""
 
     key: Any
 
 
 def read_pickle(content: bytes, allowed: Callable[[str, str], bool]) -> Any:
-    """The tree that a pickle describes: dicts, lists, tuples and plain values, and `Made` for all else.
+    """The tree that a pickle describes: dicts, lists, tuples and plain values, and `PickledCall` for everything else.
 
-    An ordered dictionary becomes a dict. A node that the pickle mentions twice is the same object twice, so the
-    tree may hold cycles.
+    An ordered dictionary becomes a dict. A node that the pickle refers to twice is the same object twice, so the tree
+    may have cycles.
 
     Args:
         content: one pickle, of any protocol.
         allowed: (module, name) -> whether the pickle may name this.
 
     Raises:
-        PickleRefused: it is damaged, too large, or names something else.
+        PickleRefused: it is damaged, too large, or names something that is not allowed.
     """
     try:
         return _Machine(allowed).run(content)
@@ -82,7 +82,7 @@ def read_pickle(content: bytes, allowed: Callable[[str, str], bool]) -> Any:
 
 
 class _Machine:
-    """Stack, marks and memo of one reading."""
+    """Stack, marks and memo while one pickle is read."""
 
     def __init__(self, allowed: Callable[[str, str], bool]) -> None:
         self._allowed = allowed
@@ -234,7 +234,7 @@ class _Machine:
         if not isinstance(target, dict) or len(flat) % 2:
             raise PickleRefused("its pickle sets items of what is no dictionary")
         for key, value in zip(flat[::2], flat[1::2], strict=True):
-            # Nothing else: the hash of tuples nested in themselves takes for ever.
+            # Only plain values: hashing tuples that are nested in themselves would take for ever.
             if not isinstance(key, _PLAIN):
                 raise PickleRefused("its pickle has a dictionary key that is no plain value")
             target[key] = value

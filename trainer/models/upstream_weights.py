@@ -1,9 +1,9 @@
-"""Upstream YOLOv5's `.pt` files -> named tensors, without running or importing anything they name.
+"""Upstream YOLOv5's `.pt` files to named tensors, without running or importing anything that they name.
 
-Such a file is a zip archive: `data.pkl` pickles a whole model, `data/0`, `data/1`, ... hold the numbers. The
-pickle is read as data (`inert_pickle`), through a list of the classes that upstream's models are made of, and
-the names of the tensors are gathered as `state_dict` would. Both spellings are read: `models.yolo` of the
-released files, and `yolov5.models.yolo` of the package.
+Such a file is a zip archive: `data.pkl` pickles a whole model, `data/0`, `data/1`, ... hold the numbers. The pickle is
+read as data (`safe_pickle`); only the classes of upstream's models are allowed, and tensors get the names that
+`state_dict` would give them. Both module names are known: `models.yolo` of the released files, and
+`yolov5.models.yolo` of the package.
 """
 
 from __future__ import annotations
@@ -92,26 +92,26 @@ _PLAIN_CLASSES = {
 
 @dataclass(frozen=True, eq=False)
 class UpstreamWeights:
-    """What was read of an upstream checkpoint."""
+    """The content of an upstream checkpoint."""
 
     kind: Literal["classifier", "detector"]
     state: dict[str, torch.Tensor]
-    """By upstream's names; floating point numbers as float32, on the CPU."""
+    """By upstream's names; floating-point tensors as float32, on the CPU."""
     classes: tuple[str, ...]
     """In the order of the outputs; empty when the file has no names."""
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    """How its images were normalised, (image - mean) / std with the image in [0, 1]."""
+    """Its images were normalised as (image - mean) / std, from [0, 1]."""
 
 
 def read_upstream(path: Path) -> UpstreamWeights | None:
-    """The weights in an upstream `.pt` file; None when it holds a dictionary that has a `format`, as ours do.
+    """The weights in an upstream `.pt` file; None for a dictionary with a `format`, as our checkpoints are.
 
-    The averaged model (`ema`) is preferred to `model`, as upstream does.
+    As in upstream, the averaged model (`ema`) is preferred to `model`.
 
     Raises:
-        CheckpointError: damaged, too large for what it is, of an unknown kind, or naming a class that no
-            YOLOv5 model is made of.
+        CheckpointError: it is damaged, implausibly large, of an unknown kind, or names a class that YOLOv5 models
+            do not use.
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
@@ -136,7 +136,7 @@ def read_upstream(path: Path) -> UpstreamWeights | None:
 
 
 def is_allowed(module: str, name: str) -> bool:
-    """Whether a checkpoint may name this class; what it names is not looked up in any case."""
+    """Whether a checkpoint may name this class; the class itself is never looked up."""
     own = module.removeprefix("yolov5.")
     return (module, name) in _PLAIN_CLASSES or name in _UPSTREAM_CLASSES.get(own, ())
 
@@ -164,7 +164,7 @@ class _Archive:
         return read_pickle(self._member("data.pkl", _MAX_PICKLE_BYTES, "pickle"), is_allowed)
 
     def tensor(self, node: Any) -> torch.Tensor | None:
-        """The tensor that a node describes; None when it describes none."""
+        """The tensor that a node describes; None for other nodes."""
         if isinstance(node, PickledCall) and node.what.name == "_rebuild_parameter" and node.arguments:
             node = node.arguments[0]
         if not (isinstance(node, PickledCall) and node.what.name == "_rebuild_tensor_v2" and len(node.arguments) >= 4):
@@ -173,10 +173,10 @@ class _Archive:
         numbers = self._storage(storage)
         for values in ((offset,), shape, stride):
             if not isinstance(values, tuple) or any(type(one) is not int or one < 0 for one in values):
-                raise PickleRefused("a tensor has a shape that is none")
+                raise PickleRefused("a tensor has an invalid shape")
         last = offset + sum((length - 1) * step for length, step in zip(shape, stride, strict=True))
         if math.prod(shape) > len(numbers) or (math.prod(shape) and last >= len(numbers)):
-            raise PickleRefused(f"a tensor of shape {list(shape)[:8]} lies outside of its {len(numbers)} numbers")
+            raise PickleRefused(f"a tensor of shape {list(shape)[:8]} is outside its {len(numbers)} numbers")
         tensor = numbers.as_strided(shape, stride, offset if math.prod(shape) else 0)
         return tensor.float() if tensor.is_floating_point() else tensor.clone()
 
@@ -187,7 +187,7 @@ class _Archive:
         if word != "storage" or not isinstance(kind, PickledName) or kind.name not in _DTYPES:
             raise PickleRefused(f"numbers of the unknown kind {str(kind)[:80]}")
         if not isinstance(key, str) or not key.isascii() or not key.isdigit() or type(count) is not int:
-            raise PickleRefused("numbers under a name that is none")
+            raise PickleRefused("numbers under an invalid name")
         dtype = _DTYPES[kind.name]
         if key not in self._storages:
             content = self._member(f"data/{key}", self._size, "tensor")
@@ -232,7 +232,7 @@ def _read_archive(archive: _Archive) -> UpstreamWeights | None:
 def _gather(
     archive: _Archive, module: PickledCall, prefix: str, into: dict[str, torch.Tensor], above: set[int]
 ) -> None:
-    """Tensors of a module by the names of `torch.nn.Module.state_dict`: its own, then its children's."""
+    """Collect the tensors of a module, then of its children, under the names of `torch.nn.Module.state_dict`."""
     if id(module) in above or len(above) > _MAX_DEPTH or not isinstance(module.state, dict):
         raise PickleRefused(f"its module {prefix[:80] or 'model'} is malformed")
     above = above | {id(module)}
@@ -261,7 +261,7 @@ _Triple = tuple[float, float, float]
 
 
 def _normalisation(node: Any, mean: _Triple, std: _Triple) -> tuple[_Triple, _Triple]:
-    """What the model's own transforms subtract and divide by; the given ones when it has no such transforms."""
+    """Mean and std of the model's own transforms; the given ones if it has none."""
     steps = node.state.get("transforms") if isinstance(node, PickledCall) and isinstance(node.state, dict) else None
     for step in steps if isinstance(steps, list) else []:
         if isinstance(step, PickledCall) and step.what.name == "Normalize" and isinstance(step.state, dict):

@@ -1,8 +1,8 @@
-"""The only door to the package yolov5; it is imported on first use and leaves the process as it was.
+"""The only module that imports the package yolov5, on first use and without lasting effects on the process.
 
 Importing yolov5 changes environment variables, thread counts, print options, `torch.save`, `PIL.Image.open`,
-OpenCV functions and `sys.path`, writes a settings file in the user's home and asks the network whether it is
-there. All of that is kept out or undone here.
+OpenCV functions and `sys.path`, writes a settings file in the user's home and tries to reach the network. All of that
+is prevented or undone here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sdcore.optional_imports import import_torchvision
 from ..errors import TrainerError
 
 _BACKBONE_LAYERS = 10
-"""Where yolov5's own classification training cuts the detector: the layers before its neck."""
+"""Layers before the detector's neck; yolov5's own classification training cuts there too."""
 
 
 def build_classifier(model: str, n_classes: int) -> nn.Module:
@@ -46,21 +46,21 @@ def build_classifier(model: str, n_classes: int) -> nn.Module:
 
     Raises:
         ModuleNotFoundError: yolov5 or torchvision is not installed.
-        TrainerError: it is installed, but a system library is missing.
+        TrainerError: a system library is missing.
     """
     yolo = _import_yolo()
     description = Path(str(yolo.__file__)).with_name(f"{model.removesuffix('-cls')}.yaml")
     detector = yolo.DetectionModel(str(description), ch=3, nc=80)
     classifier = yolo.ClassificationModel(model=detector, nc=n_classes, cutoff=_BACKBONE_LAYERS)
-    assert isinstance(classifier, nn.Module)  # noqa: S101 - tells the type checker what an untyped package gave
+    assert isinstance(classifier, nn.Module)  # noqa: S101 - for the type checker: yolov5 is untyped
     return classifier.train()
 
 
 def fold_batch_norms(network: nn.Module) -> None:
-    """Fold batch norms into the convolutions before them, for use alone: the answers stay the same but for rounding.
+    """Fold batch norms into the convolutions before them, for inference; the answers change only by rounding.
 
     Args:
-        network: of `build_classifier`, in evaluation mode; changed in place, and no longer one to load a state into.
+        network: of `build_classifier`, in evaluation mode; changed in place, so that it can no longer load a state.
     """
     assert isinstance(network, _import_yolo().ClassificationModel)  # noqa: S101 - as above
     with torch.no_grad():
@@ -81,7 +81,7 @@ def _import_yolo() -> Any:
                 f"yolov5 is installed but cannot be loaded: {error}; where OpenCV misses libGL (no display), "
                 "install opencv-python-headless in place of opencv-python"
             ) from error
-        # One line per layer of every model built.
+        # Otherwise it logs a line per layer of every model.
         logging.getLogger("yolov5").setLevel(logging.WARNING)
     return sys.modules[name]
 
@@ -90,7 +90,7 @@ def _import_yolo() -> Any:
 def _contained() -> Iterator[None]:
     """Undo what importing yolov5 (and ultralytics with it) does to the rest of the process."""
     environment, path = dict(os.environ), list(sys.path)
-    import cv2  # after the line above: it sets variables too
+    import cv2  # after the line above, since it sets variables too
 
     numpy_options = np.get_printoptions()
     torch_options = vars(torch._tensor_str.PRINT_OPTS).copy()
@@ -102,7 +102,7 @@ def _contained() -> Iterator[None]:
         warnings.simplefilter("ignore")
         os.environ |= {"YOLO_CONFIG_DIR": settings, "YOLO_OFFLINE": "true", "YOLO_VERBOSE": "false"}
         try:
-            # It greets on stdout, where `--json` promises one document and nothing else.
+            # It prints to stdout, where `--json` promises one document and nothing else.
             with contextlib.redirect_stdout(io.StringIO()):
                 yield
         finally:

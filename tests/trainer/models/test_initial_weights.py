@@ -300,14 +300,14 @@ HUGE = 2**40
 @pytest.mark.parametrize(
     ("declared", "words"),
     [
-        (("FloatStorage", "0", 4, (2, 3), (3, 1)), r"lies outside of its 4 numbers"),
+        (("FloatStorage", "0", 4, (2, 3), (3, 1)), r"is outside its 4 numbers"),
         (("FloatStorage", "0", 4, (2, 2), (2, 1), 1), r"lies outside"),
         (("FloatStorage", "0", 4, (HUGE,), (0,)), r"lies outside"),
-        (("FloatStorage", "0", 4, (2,), (-1,)), r"a shape that is none"),
+        (("FloatStorage", "0", 4, (2,), (-1,)), r"an invalid shape"),
         (("FloatStorage", "0", 4, (2, 2), (1,)), r"damaged|none"),
         (("FloatStorage", "0", HUGE, (4,), (1,)), r"holds 4 numbers, 1099511627776 are declared"),
         (("DoubleStorage", "0", 4, (4,), (1,)), r"holds 2 numbers, 4 are declared"),
-        (("FloatStorage", "../0", 4, (4,), (1,)), r"under a name that is none"),
+        (("FloatStorage", "../0", 4, (4,), (1,)), r"under an invalid name"),
         (("FloatStorage", "7", 4, (4,), (1,)), r"data/7 is missing"),
         (("ComplexFloatStorage", "0", 2, (2,), (1,)), r"names torch\.ComplexFloatStorage"),
     ],

@@ -145,7 +145,7 @@ def test_only_a_few_images_are_read_ahead(
     next(iter(stream))
     assert len(read) <= 8
     stream.close()
-    assert not [one for one in threading.enumerate() if one.name.startswith("lane")]
+    assert not [one for one in threading.enumerate() if one.name.startswith("predict")]
 
 
 def test_reading_in_threads_leaves_the_warning_filters(trained_run: Trained) -> None:
