@@ -1,4 +1,4 @@
-"""Settings of a training, and the frozen job that `train` is handed."""
+"""Settings of a training (`TrainConfig`), and the job that names its data and its run (`TrainingJob`)."""
 
 from __future__ import annotations
 
@@ -12,43 +12,46 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from .errors import SettingsError
 
 MODELS = ("yolov5n-cls", "yolov5s-cls", "yolov5m-cls", "yolov5l-cls", "yolov5x-cls")
-"""From small and fast to large and slow."""
+"""Ordered from small and fast to large and slow."""
 
 DEVICES = ("auto", "cpu", "cuda")
+
+NORMAL, ABNORMAL = "Normal", "Abnormal"
+"""The class without a defect, and the word for all others together."""
 
 IMGSZ_MULTIPLE_PX = 32
 """The network halves the image five times."""
 
 _UNION_BRANCHES = ("constrained-int", "literal['auto']")
-"""What the checker adds to the name of a setting that may be a number or a word."""
+"""pydantic adds these to the name of a setting that may be a number or a word."""
 
 
 class AugmentConfig(BaseModel):
-    """How training images are varied; the whole defect stays in the image and colours keep their hue.
+    """How training images are varied. The defaults keep the whole defect in the image.
 
-    A hue change is off unless asked for: discoloration and oxidation are defects by their colour.
+    Changes of hue are off by default, since some defects (discoloration, oxidation) are recognised by colour.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     flips: bool = True
-    """Mirror left-right and up-down, each for half of the images."""
+    """Mirror left-right and up-down, each in half of the images."""
     quarter_turns: bool = True
     """Turn by 0, 90, 180 or 270 degrees."""
     warp_rate: float = Field(0.5, ge=0, le=1)
-    """Share of the images that are turned, scaled and shifted by the amounts below."""
+    """Share of the images that are rotated, scaled and shifted by the amounts below."""
     rotation_degrees: float = Field(10.0, ge=0, le=45)
-    """At most this far either way."""
+    """At most this far in either direction."""
     scale: float = Field(0.1, ge=0, le=0.5)
-    """Enlarged or shrunk by at most this share; 0.1 leaves 0.83 of the area in the image, 0.118 leaves 0.8."""
+    """Enlarged or shrunk by at most this share; 0.1 keeps 0.83 of the area in the image, 0.118 keeps 0.8."""
     shift: float = Field(0.08, ge=0, le=0.5)
-    """Moved by at most this share of the side; the border repeats its mirror image."""
+    """Moved by at most this share of the side; the gap is filled by reflection."""
     brightness: float = Field(0.1, ge=0, le=1)
     """Made lighter or darker by at most this share of the full range."""
     contrast: float = Field(0.15, ge=0, le=1)
     """Contrast around the image's own mean changed by at most this share."""
     hue: float = Field(0.0, ge=0, le=0.5)
-    """Colours turned by at most this part of the circle, either way; 0.5 takes any colour to any other."""
+    """Hue rotated by at most this part of the colour circle, in either direction; 0.5 allows every hue."""
     saturation: float = Field(0.0, ge=0, le=1)
     """Colours made stronger or weaker by at most this share."""
 
@@ -63,55 +66,55 @@ class TrainConfig(BaseModel):
     imgsz: int = Field(64, ge=32, multiple_of=IMGSZ_MULTIPLE_PX)
     """Side in pixels of the square every image is resized to."""
     batch_size: Annotated[int, Field(ge=2)] | Literal["auto"] = 32
-    """Images a step, over all parts and all processes. "auto" fills the memory of a CUDA device, and is 32 on the CPU,
-    where more gains nothing."""
+    """Images per step, over all parts and processes. "auto" fills the memory of a CUDA device and is 32 on a CPU, where
+    more gains nothing."""
     accumulate: int = Field(1, ge=1)
-    """Parts that a step's images are worked through in, one after the other, so that memory need hold one part alone;
-    each has batch statistics of its own."""
+    """Parts into which a step's images are divided, computed one after another to save memory; each part has its own
+    batch statistics."""
     sync_bn: bool = False
-    """Batch statistics over the parts of all processes; on CUDA, with several processes, alone."""
+    """Batch statistics over all processes; only on CUDA and with several processes."""
     seed: int = Field(0, ge=0, lt=2**32)
     lr: float = Field(1e-3, gt=0, le=1)
     """Highest learning rate, reached at the end of the warm-up; the schedule then takes it down to a hundredth."""
     schedule: Literal["cosine", "linear"] = "cosine"
     weight_decay: float = Field(0.05, ge=0)
-    """Decoupled (AdamW), on weights of convolutions and of the head alone."""
+    """Decoupled (AdamW); only for the weights of convolutions and of the head."""
     warmup_epochs: float = Field(2.0, ge=0)
     clip_norm: float = Field(50.0, ge=0)
-    """Gradients longer than this, all weights taken as one vector, are shortened to it; 0 leaves them. On DeepPCB
-    the longest of 660 was 19, so the default only catches what goes wrong."""
+    """Limit for the norm of the gradient over all weights; 0: no limit. On DeepPCB the largest of 660 was 19, so the
+    default only acts when something goes wrong."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     ema_decay: float = Field(0.99, ge=0, lt=1)
-    """Of the averaged weights that are validated and saved; starts lower and warms up to this."""
+    """Decay of the averaged weights, which are validated and saved; starts lower and rises to this."""
     balance: bool = False
-    """Draw every class equally often instead of every image: fewer misses, far more overkill."""
+    """Draw every class equally often instead of every image: fewer misses, much more overkill."""
     class_weights: Literal["none", "balanced"] = "none"
-    """Weigh the loss of each class by its inverse frequency; the other answer to unequal classes than `balance`."""
+    """Weigh the loss of each class by its inverse frequency; an alternative to `balance`."""
     generated_share: float | None = Field(None, ge=0, le=1)
-    """Probability that an image drawn is one that joined the real ones; None: all are drawn alike."""
+    """Probability that a drawn image is one that joined the real ones; None: all have the same probability."""
     images_per_epoch: int | None = Field(None, ge=2)
-    """Images seen in an epoch; None: each training image once. The same number gives two arms equal steps."""
+    """Images per epoch; None: each training image once. With the same number two arms have equal steps."""
     monitor: Literal["val_macro_f1", "val_loss", "val_accuracy"] = "val_macro_f1"
-    """What chooses the best epoch, and what `patience` watches."""
+    """The figure that chooses the best epoch and that `patience` watches."""
     patience: int | None = Field(None, ge=1)
-    """Stop after this many epochs without a better one; None: train all epochs."""
+    """Stop after this many epochs without improvement; None: train all epochs."""
     stop_on: Literal["overfit"] | None = None
-    """Stop when the curves say that the network only learns its training images by heart."""
+    """Stop when the curves show overfitting."""
     freeze: int = Field(0, ge=0, le=9)
-    """First layers of the backbone that keep the weights they start with, and their batch statistics."""
+    """Number of first backbone layers whose weights and batch statistics stay fixed."""
     threads: int = Field(1, ge=1)
     """CPU threads of torch. Small images do not gain from more."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     amp: bool = True
-    """Mixed precision, on CUDA alone."""
+    """Mixed precision; only on CUDA."""
     layout: Literal["auto", "channels_last", "contiguous"] = "auto"
-    """Order of a tensor's numbers in memory. "auto" is channels_last where `deterministic`, else what is faster."""
+    """Memory layout of tensors. "auto" is channels_last if `deterministic`, else the faster one."""
     deterministic: bool = True
-    """Two runs give the same bits. Always so on a CPU; on CUDA it takes slower kernels."""
+    """Two runs give the same bits. Always true on a CPU; on CUDA it needs slower kernels."""
     weights: str | None = None
     """Checkpoint to start from instead of fresh weights."""
     weights_sha256: str | None = None
-    """Of the file that `weights` means; filled in when training starts."""
+    """Of the file `weights`; filled in when training starts."""
     augment: AugmentConfig = AugmentConfig()
 
     @model_validator(mode="after")
@@ -137,7 +140,7 @@ class TrainConfig(BaseModel):
         """The batch size as a number.
 
         Raises:
-            SettingsError: it is still "auto".
+            SettingsError: it is "auto" and not yet resolved.
         """
         if self.batch_size == "auto":
             raise SettingsError("batch_size: found 'auto' where a number is needed; resolve it for a device first")
@@ -145,15 +148,15 @@ class TrainConfig(BaseModel):
 
 
 def require_whole_parts(batch_size: int, accumulate: int, processes: int = 1) -> None:
-    """Hold a step's images to parts of one size, two images or more each, which batch normalisation needs.
+    """Require parts of equal size and of two or more images, as batch normalisation needs them.
 
     Args:
-        batch_size: images a step.
+        batch_size: images per step.
         accumulate: parts in each process.
-        processes: that train together.
+        processes: number of processes that train together.
 
     Raises:
-        ValueError: they do not divide, or leave fewer than two images a part.
+        ValueError: the batch cannot be divided evenly, or a part would have fewer than two images.
     """
     parts = accumulate * processes
     if batch_size % parts or batch_size < 2 * parts:
@@ -166,10 +169,10 @@ def require_whole_parts(batch_size: int, accumulate: int, processes: int = 1) ->
 
 
 def make_config(**settings: Any) -> TrainConfig:
-    """A `TrainConfig` from settings as a user gave them.
+    """A `TrainConfig` from a user's settings.
 
     Raises:
-        SettingsError: a setting is unknown or out of range; the message names the first one at fault.
+        SettingsError: a setting is unknown or out of range; the message names the first such setting.
     """
     try:
         return TrainConfig(**settings)
@@ -183,49 +186,49 @@ def make_config(**settings: Any) -> TrainConfig:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What is trained on, how, and where the run goes; plain data that travels to another process."""
+    """What to train on, how, and where to write; picklable."""
 
     data: Path
-    """DATA folder with `train/`, `val/` and perhaps `test/`."""
+    """DATA folder with `train/`, `val/` and optionally `test/`."""
     run: Path
-    """Where to write: the run itself for one seed, a folder of `seed-<seed>` for several."""
+    """Folder to write: the run itself for one seed, a folder of `seed-<seed>` for several."""
     config: TrainConfig = field(default_factory=TrainConfig)
     """Its `seed` is used when `seeds` is None."""
     seeds: Sequence[int] | None = None
-    """One or more, no two alike; a run each."""
+    """One or more different seeds, one run each."""
     generated: Sequence[Path] = ()
-    """Output folders whose images join training; the accepted ones, once they have been curated."""
+    """Output folders whose images join training; only the accepted ones of a curated folder."""
     control_for: Sequence[Path] = ()
-    """Output folders whose sources join training once more per generated image, likewise."""
+    """Output folders whose sources join training again, once per generated image; images as in `generated`."""
     uncurated: bool = False
-    """Take every image of these folders, accepted or not."""
+    """Use every image of these folders, whatever its verdict."""
     strict: bool = False
-    """Refuse look-alikes and single-coloured images across train, val and test, which are otherwise said;
+    """Refuse look-alikes and single-coloured images across train, val and test instead of warning about them;
     `run/near_duplicates.html` then shows the look-alikes, unless the folder holds a run."""
     overwrite: bool = False
-    """Replace a run of another config or data, and start an interrupted one anew."""
+    """Replace a run of another config or data, and restart an interrupted one."""
     cache_gb: float | None = None
-    """Most memory in GB for decoded images, the rest goes into a file; None: half of what is free."""
+    """Memory limit in GB for decoded images; the rest goes into a file. None: half of the free memory."""
     tensorboard: bool = False
-    """Write `run/tensorboard/` too."""
+    """Also write `run/tensorboard/`."""
 
     @property
     def name(self) -> str:
-        """The run, as messages name it."""
+        """The run, for messages."""
         return str(self.run)
 
     @property
     def folder(self) -> Path:
-        """The run, where a process that trains it leaves the words of an unforeseen error."""
+        """The run, where a worker process writes the traceback of an unexpected error."""
         return self.run
 
     @property
     def all_seeds(self) -> tuple[int, ...]:
-        """The seeds asked for, else the one of the config."""
+        """`seeds`, else the one of the config."""
         return (self.config.seed,) if self.seeds is None else tuple(self.seeds)
 
     def by_seed(self) -> list[TrainingJob]:
-        """A job of one seed for each run."""
+        """One job per seed."""
         seeds = self.all_seeds
         return [
             replace(
@@ -236,7 +239,3 @@ class TrainingJob:
             )
             for seed in seeds
         ]
-
-
-NORMAL = "Normal"
-ABNORMAL = "Abnormal"

@@ -7,15 +7,16 @@
     │   ├── SplitError         a split that is not possible, or a folder that holds another one
     │   └── LeakageError       a generated image that would let training see a test image
     ├── SettingsError          a setting that cannot be used
-    ├── FolderInUse            another process writes into the same folder
-    ├── CheckpointError        weights that are missing, damaged, or not ours
-    ├── ExportError            an exported file that does not do what the classifier does
+    ├── FolderInUse            another process writes to the same folder
+    ├── ModelFileError         a model file that cannot be used
+    │   └── CheckpointError    weights that are missing, damaged, or not ours
+    ├── ExportError            an exported file whose answers differ from the classifier's
     ├── PredictionsError       a predictions file that cannot be used, with its line
-    ├── EvaluationError        labels and classes that do not fit together
-    │   └── TooFewDefects      a miss rate that so few defects cannot promise
+    ├── EvaluationError        labels and classes that do not match
+    │   └── TooFewDefects      too few defects to promise a miss rate
     ├── GeneratedSetError      a generated output folder or its manifest that cannot be used
-    ├── RankFailed             one of the processes that train together could not go on
-    ├── SaidElsewhere          another of these processes failed, and says why
+    ├── RankFailed             a process of a distributed training failed
+    ├── ReportedElsewhere      another process of the training failed and reports it
     └── MissingExtra           a part of the software that is not installed
 
 Every message names the thing, what was found, what was expected and what to do next, in one line.
@@ -31,15 +32,15 @@ from sdcore.errors import SDError
 from sdcore.errors import SettingsError as SettingsError
 
 TrainerError = SDError
-"""Base of every error this package raises on purpose."""
+"""The same class as `SDError`: base of every error that this package raises on purpose."""
 
 
 class SplitError(DataError):
-    """A split is not possible, or its folder already holds another one."""
+    """A split is not possible, or its folder holds another one already."""
 
 
 class LeakageError(DataError):
-    """Training would see an image that descends from validation or test data."""
+    """Training would see validation or test data, or an image made from it."""
 
 
 class CheckpointError(ModelFileError):
@@ -47,7 +48,7 @@ class CheckpointError(ModelFileError):
 
 
 class ExportError(TrainerError):
-    """A classifier cannot be exported, or the exported file answers otherwise than torch."""
+    """A classifier cannot be exported, or the exported file gives other answers than torch."""
 
 
 class PredictionsError(TrainerError):
@@ -55,11 +56,11 @@ class PredictionsError(TrainerError):
 
 
 class EvaluationError(TrainerError):
-    """Labels, classes and the Normal class do not fit together."""
+    """Labels, classes and the Normal class do not match."""
 
 
 class TooFewDefects(EvaluationError):
-    """There are too few validation defects to promise the miss rate that was asked for."""
+    """There are too few validation defects to promise the requested miss rate."""
 
 
 class GeneratedSetError(TrainerError):
@@ -67,11 +68,11 @@ class GeneratedSetError(TrainerError):
 
 
 class RankFailed(TrainerError):
-    """One of the processes that train together could not go on; the message says which, and why."""
+    """A process of a distributed training failed; the message says which and why."""
 
 
 class ReportedElsewhere(TrainerError):
-    """Another of the processes that train together failed and says why; this one ends without a word."""
+    """Another process of the training failed and reports the reason; this one ends silently."""
 
     def __init__(self) -> None:
         super().__init__("another process of this training failed; its own words say why")

@@ -1,4 +1,4 @@
-"""Files through one function, jobs over processes, torchrun's ranks; no torch."""
+"""Work in several processes: jobs, files mapped by a function, and the ranks that torchrun gives. Loads no torch."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ from tqdm import tqdm
 
 from .errors import DataError, SettingsError, TrainerError
 
-_LOOK_EVERY_S = 0.5
+_POLL_S = 0.5
 _END_S = 10.0
+"""A process that has not ended after this time is killed."""
 
 
 class FolderJob(Protocol):
-    """Anything with a name, and a folder for the words of an unforeseen error; it must travel between processes."""
+    """Anything with a name, and a folder for the traceback of an unexpected error; must be picklable."""
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """Its name in messages."""
 
     @property
     def folder(self) -> Path:
-        """Its own."""
+        """Where the traceback is written."""
 
 
 JobT = TypeVar("JobT", bound=FolderJob)
@@ -44,7 +45,7 @@ ERROR_NAME = "error.txt"
 
 
 class JobFailed(TrainerError):
-    """A job did not come to its end; the message names it and says why."""
+    """A job failed; the message names it and says why."""
 
     def __init__(self, name: str, words: str) -> None:
         self.name = name
@@ -52,7 +53,7 @@ class JobFailed(TrainerError):
 
 
 def default_processes() -> int:
-    """One a physical core that this process may use; logical ones where the system does not tell them apart."""
+    """One per physical core that this process may use; per logical core where the system does not distinguish them."""
     if not hasattr(os, "sched_getaffinity"):
         return os.cpu_count() or 1
     cores = set()
@@ -77,15 +78,15 @@ def run_jobs(
     """Work through the jobs in order, several at a time.
 
     Args:
-        jobs: what to do.
-        work: does one; at the top of a module, so that a new process can import it.
+        jobs: in the order in which they start.
+        work: does one job; defined at the top of a module, so that a new process can import it.
         processes: how many; 0 works in this one.
-        gpus: names of CUDA devices, dealt out to the processes in turn; empty leaves them as they are.
-        done: called here after each job.
-        look: called here about twice a second, with the jobs that are running.
+        gpus: names of CUDA devices, one per process in turn; empty: the environment stays as it is.
+        done: called in this process after each job.
+        look: called in this process about twice a second, with the running jobs.
 
     Raises:
-        JobFailed: one failed; those that were running are ended, the finished ones are not touched.
+        JobFailed: a job failed; the running ones are ended, the finished ones stay as they are.
     """
     if processes == 0:
         for job in jobs:
@@ -101,7 +102,7 @@ def run_jobs(
         for worker in workers:
             worker.take(waiting.pop())
         while any(worker.job is not None for worker in workers):
-            wait([worker.connection for worker in workers if worker.job is not None], timeout=_LOOK_EVERY_S)
+            wait([worker.connection for worker in workers if worker.job is not None], timeout=_POLL_S)
             for worker in workers:
                 finished = worker.collect()
                 if finished is None:
@@ -116,24 +117,25 @@ def run_jobs(
 
 
 class _WorkerProcess:
-    """A process and the job it has in hand."""
+    """A process and its current job."""
 
     def __init__(self, work: Callable[[Any], None], gpu: str | None) -> None:
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
-        # A daemon, so that it does not outlive this process.
+        # A daemon, so that it ends with this process.
         self._process = context.Process(target=_serve, args=(theirs, work, gpu), daemon=True)
         self._process.start()
+        # Only the child may hold its end: then `recv` raises EOFError here when the child dies.
         theirs.close()
         self.job: Any = None
 
     def take(self, job: Any) -> None:
         self.job = job
-        with suppress(BrokenPipeError):  # a process that died is found when its answer is asked for
+        with suppress(BrokenPipeError):  # `collect` reports a process that died
             self.connection.send(job)
 
     def collect(self) -> Any:
-        """The job that is finished, or None while it goes on.
+        """The job if it is finished, else None.
 
         Raises:
             JobFailed: it failed, or its process died.
@@ -141,16 +143,16 @@ class _WorkerProcess:
         if self.job is None or not self.connection.poll():
             return None
         try:
-            words = self.connection.recv()
+            failure = self.connection.recv()
         except (EOFError, OSError):
             self._process.join(_END_S)
             raise JobFailed(
                 self.job.name,
-                f"its process died (exit code {self._process.exitcode}), perhaps for want of memory; finished ones are "
-                "kept, and the same command goes on; try fewer processes",
+                f"its process died (exit code {self._process.exitcode}), perhaps out of memory; finished ones are kept "
+                "and the same command continues; try fewer processes",
             ) from None
-        if words:
-            raise JobFailed(self.job.name, words)
+        if failure:
+            raise JobFailed(self.job.name, failure)
         finished, self.job = self.job, None
         return finished
 
@@ -168,9 +170,9 @@ class _WorkerProcess:
 
 
 def _serve(connection: Connection[Any, Any], work: Callable[[Any], None], gpu: str | None) -> None:
-    """What a process does: jobs in, "" or the words of an error out, until None comes or nobody is there."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asked; it ends this one
-    # Ended in order, so that what it holds of the system is given back without a warning.
+    """Main loop of a process: receive jobs, send "" or the error, until None arrives or the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent, which ends this process
+    # An orderly exit, so that system resources are released without a warning.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
@@ -181,9 +183,9 @@ def _serve(connection: Connection[Any, Any], work: Callable[[Any], None], gpu: s
             return
         if job is None:
             return
-        words = _try(work, job)
+        failure = _try(work, job)
         with suppress(OSError):
-            connection.send(words)
+            connection.send(failure)
 
 
 def _try(work: Callable[[Any], None], job: Any) -> str:
@@ -191,36 +193,36 @@ def _try(work: Callable[[Any], None], job: Any) -> str:
         work(job)
     except TrainerError as error:
         return str(error)
-    except Exception as error:  # a fault of ours, or of the machine: its words must reach the user all the same
+    except Exception as error:  # a bug or a fault of the machine: the user must see it too
         job.folder.mkdir(parents=True, exist_ok=True)
         (job.folder / ERROR_NAME).write_text(traceback.format_exc(), encoding="utf-8")
-        return f"{type(error).__name__}: {error}; all of its words are in {job.folder / ERROR_NAME}"
+        return f"{type(error).__name__}: {error}; the traceback is in {job.folder / ERROR_NAME}"
     return ""
 
 
 _CHUNK = 32
 _CHUNKS_AHEAD = 4
-"""Chunks waiting for each worker: enough that none is idle, few enough that memory stays flat."""
+"""Chunks queued for each worker: enough to keep it busy, few enough to keep memory flat."""
 
 _CRASHES_IN_A_ROW = 3
-"""With no file read, so many mean that it is not the files."""
+"""If so many workers die before any file was read, the files are not the cause."""
 
 MAX_DEFAULT_WORKERS = 8
 FEW_FILES = 500
-"""Below this many files, starting processes costs more than they save."""
+"""With fewer files, starting processes costs more than it saves."""
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class CrashedFile:
-    """Stands for the result of a file whose process died or whose result could not be had."""
+    """In place of the result of a file whose process died or ran out of memory."""
 
     reason: str
 
 
 def default_workers(files: int) -> int:
-    """Worker processes for so many files: none for few, else one a core that this process may use, at most 8."""
+    """Worker processes for a number of files: 0 for few, else one per core that this process may use, at most 8."""
     return 0 if files < FEW_FILES else min(MAX_DEFAULT_WORKERS, usable_cores())
 
 
@@ -235,11 +237,11 @@ def map_files(
     """`function` of every path, in the order of `paths`.
 
     Args:
-        function: at the top of a module, so that a new process can import it.
-        paths: what to go through.
+        function: defined at the top of a module, so that a new process can import it.
+        paths: the files.
         workers: processes; 0 calls the function in this one.
         progress: show a bar with rate and time left on stderr.
-        label: what the bar is called.
+        label: of the bar.
 
     Raises:
         ValueError: `workers` is negative.
@@ -262,7 +264,7 @@ def _map_in_processes(
 ) -> list[Result | CrashedFile]:
     results: dict[int, Result | CrashedFile] = {}
     todo = [range(start, min(start + _CHUNK, len(paths))) for start in range(0, len(paths), _CHUNK)]
-    # A dead worker takes its whole pool with it, and all that was in its hands: those chunks go through one by one.
+    # A dead worker breaks its whole pool, and any submitted chunk may be the cause: their files are read one by one.
     suspects = _run(function, paths, todo, workers, results, advance)
     alone = [range(place, place + 1) for chunk in suspects for place in chunk]
     while alone and (dead := _run(function, paths, alone, 1, results, advance, ahead=1)):
@@ -286,19 +288,22 @@ def _run(
     advance: Callable[[int], object],
     ahead: int | None = None,
 ) -> list[range]:
-    """Fill `results`; the chunks that were in hand when a worker died, after which the rest goes to a new pool."""
+    """Fill `results`; return the chunks that were being processed when a worker died.
+
+    With `ahead` None the remaining chunks then go to a new pool; else the first death ends the run.
+    """
     waiting = iter(chunks)
     suspects: list[range] = []
     left = True
     while left:
         left = False
-        in_hand: set[range] = set()
+        submitted: set[range] = set()
         running: dict[Future[list[Result | CrashedFile]], range] = {}
         with _pool(workers) as pool:
             try:
                 while True:
                     while len(running) < (ahead or workers * _CHUNKS_AHEAD) and (chunk := next(waiting, None)):
-                        in_hand.add(chunk)
+                        submitted.add(chunk)
                         running[pool.submit(_call_each, function, [paths[place] for place in chunk])] = chunk
                     if not running:
                         break
@@ -306,9 +311,9 @@ def _run(
                         chunk = running[done]
                         results.update(zip(chunk, done.result(), strict=True))
                         advance(len(chunk))
-                        in_hand.remove(running.pop(done))
+                        submitted.remove(running.pop(done))
             except BrokenProcessPool:
-                suspects += sorted(in_hand, key=lambda one: one.start)
+                suspects += sorted(submitted, key=lambda one: one.start)
                 left = ahead is None
     return suspects
 
@@ -325,7 +330,7 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _begin(max_image_pixels: int | None) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asked
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
     Image.MAX_IMAGE_PIXELS = max_image_pixels
 
 
@@ -341,12 +346,12 @@ def _call(function: Callable[[Path], Result], path: Path) -> Result | CrashedFil
 
 
 _MARK = "TORCHELASTIC_RUN_ID"
-"""Only torchrun sets it; RANK and WORLD_SIZE are set by job schedulers, too, for processes of other kinds."""
+"""Only torchrun sets this one; job schedulers set RANK and WORLD_SIZE too, for other kinds of processes."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """The place of a process among those that train together; the default is a process by itself."""
+    """The place of a process among those that train together; the default is a single process."""
 
     rank: int = 0
     """From 0, over all machines."""
@@ -359,17 +364,17 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that decides, writes and speaks for all."""
+        """Whether this process decides, writes and prints for all."""
         return self.rank == 0
 
     @property
     def leads_machine(self) -> bool:
-        """Whether this is the one that does what is done once a machine."""
+        """Whether this process does the work needed once per machine."""
         return self.local_rank == 0
 
 
 def read_ranks(environment: Mapping[str, str] | None = None) -> Ranks:
-    """The place that torchrun gave this process; a process by itself where torchrun did not start it.
+    """The place that torchrun gave this process; a single process without torchrun.
 
     Args:
         environment: variables; None: those of this process.
@@ -397,13 +402,13 @@ def read_ranks(environment: Mapping[str, str] | None = None) -> Ranks:
 
 
 def refuse_torchrun(what: str) -> None:
-    """Refuse work that knows nothing of other processes, of which torchrun would do as many copies at once.
+    """Refuse a command that does not work together over processes: each process of torchrun would do all of it.
 
     Args:
-        what: is refused, as the message begins.
+        what: name of the command, with which the message begins.
 
     Raises:
-        SettingsError: torchrun started several processes, of which this is one.
+        SettingsError: this is one of several processes of torchrun.
     """
     ranks = read_ranks()
     if ranks.count > 1:

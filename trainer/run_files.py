@@ -1,11 +1,11 @@
-"""Names of the files of a run, and reading them; no torch."""
+"""Names of the files in a run folder, its settings, and which runs a folder holds. Loads no torch."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from sdcore.files import read_json_or_none
+from sdcore.images.folders import natural_key
 
 from .config import TrainConfig, make_config
 from .errors import EvaluationError
@@ -13,16 +13,16 @@ from .errors import EvaluationError
 BEST_NAME = "best.pt"
 LAST_NAME = "last.pt"
 RESUME_NAME = "resume.pt"
-"""There while a training is unfinished."""
-
-
+"""Exists while a training is unfinished."""
 CONFIG_NAME = "config.json"
 DATA_NAME = "data.json"
 ENVIRONMENT_NAME = "environment.json"
+EVENTS_FOLDER = "tensorboard"
+NEAR_NAME = "near_duplicates.html"
 
 
 def read_config(run: Path) -> TrainConfig:
-    """The settings a run was started with, every "auto" resolved.
+    """The settings that a run was started with, with every "auto" resolved.
 
     Raises:
         SettingsError: `config.json` is missing or was changed.
@@ -31,15 +31,17 @@ def read_config(run: Path) -> TrainConfig:
 
 
 def find_runs(path: Path) -> list[Path]:
-    """The runs at `path`: itself, or its `seed-*` folders in the order of their numbers.
+    """The runs at `path`: the folder itself, or its `seed-*` folders by number.
 
     Raises:
-        EvaluationError: neither is there, or a training is unfinished.
+        EvaluationError: there are none, or a training is unfinished.
     """
     if (path / BEST_NAME).is_file():
         _refuse_unfinished(path)
         return [path]
-    seeds = sorted((folder for folder in path.glob("seed-*") if folder.is_dir()), key=_natural_key)
+    seeds = sorted(
+        (folder for folder in path.glob("seed-*") if folder.is_dir()), key=lambda folder: natural_key(folder.name)
+    )
     for seed in seeds:
         if not (seed / BEST_NAME).is_file():
             raise EvaluationError(
@@ -61,14 +63,3 @@ def _refuse_unfinished(run: Path) -> None:
             f"{run}: this training was interrupted, so its best epoch may be yet to come; run the same 'trainer train' "
             "again to finish it"
         )
-
-
-def _natural_key(path: Path) -> tuple[int, str]:
-    number = re.search(r"\d+$", path.name)
-    return (int(number.group()) if number else -1, path.name)
-
-
-EVENTS_FOLDER = "tensorboard"
-
-
-NEAR_NAME = "near_duplicates.html"

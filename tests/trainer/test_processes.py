@@ -1,4 +1,4 @@
-""""""
+"""Jobs and files in several processes, and the ranks that torchrun gives."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_every_job_is_done_in_processes_of_their_own(tmp_path: Path) -> None:
 def test_an_unforeseen_error_names_the_job_and_leaves_its_words(tmp_path: Path) -> None:
     jobs = jobs_in(tmp_path, "twice")
     jobs[0].folder.mkdir()
-    with pytest.raises(JobFailed, match=r"^twice: FileExistsError: .*; all of its words are in .*error\.txt$"):
+    with pytest.raises(JobFailed, match=r"^twice: FileExistsError: .*; the traceback is in .*error\.txt$"):
         run_jobs(jobs, os.mkdir, processes=1, done=lambda job: None, look=lambda running: None)
     assert "FileExistsError" in (jobs[0].folder / ERROR_NAME).read_text(encoding="utf-8")
 
