@@ -142,7 +142,7 @@ def test_without_real_images_nothing_is_exported(trained_run: Trained, tmp_path:
     with pytest.raises(DataError, match=r"no data\.json .* --images"):
         export(tmp_path)
     (tmp_path / "data.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(DataError, match=r"does not tell where .* --images"):
+    with pytest.raises(DataError, match=r"does not name the folder .* --images"):
         export(tmp_path)
     (tmp_path / "data.json").write_text(json.dumps({"data": str(tmp_path / "gone")}), encoding="utf-8")
     with pytest.raises(DataError, match=r"which is gone.* --images"):
