@@ -283,9 +283,9 @@ def in_processor_time(output: Path) -> dict[str, Any]:
                 values.append((time.process_time() - begin) * 1000)
             found[name] = spread(values)
 
-        timed("60 thumbnails, cold", lambda: [service.picture(file, "candidate", small=True) for file in files], 1)
-        timed("60 thumbnails, kept", lambda: [service.picture(file, "candidate", small=True) for file in files])
-        timed("60 whole pictures", lambda: [service.picture(file, "candidate") for file in files], 1)
+        timed("60 thumbnails, cold", lambda: [service.image(file, "candidate", small=True) for file in files], 1)
+        timed("60 thumbnails, kept", lambda: [service.image(file, "candidate", small=True) for file in files])
+        timed("60 whole pictures", lambda: [service.image(file, "candidate") for file in files], 1)
         timed("counts by class", service.counts)
         timed("list, all", lambda: service.find(ReviewFilter()))
         timed("reasons and ranges of scores", service.facets)

@@ -256,9 +256,8 @@ _maker: TransplantMaker | None = None
 def start_helper(context: MakerContext) -> None:
     """Prepare this helper process; called once in each."""
     global _maker  # the process pool calls plain functions, which can share only a global
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole process group; the main process alone handles it
+    # Ctrl-C reaches all processes of the group; the main process alone handles it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)  # there is one helper for each core already
     _maker = TransplantMaker(context)

@@ -1,6 +1,6 @@
-"""The review page: a person goes through thousands of images by key, and draws masks on sources.
+"""The review page, where a person decides about thousands of images by keyboard and draws masks on sources.
 
-`serve_review` and `serve_drawing` serve it on this machine alone until Ctrl-C; needs the extra `curate`.
+`serve_review` and `serve_drawing` serve it on this machine alone until Ctrl-C. Needs the extra `curate`.
 """
 
 from __future__ import annotations

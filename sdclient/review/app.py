@@ -1,4 +1,4 @@
-"""Routes and rendered pages; knows no guard."""
+"""Routes and rendered pages of the review and of drawing, without the guard around them (`serving.Guard`)."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from .words import WORDS
 
 _STATIC = Path(__file__).parent / "static"
 _KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-_FOR_GOOD = "private, max-age=31536000, immutable"
-_ASK_AGAIN = "private, no-cache"
+_CACHE_FOREVER = "private, max-age=31536000, immutable"
+_REVALIDATE = "private, no-cache"
 _MOST_ROWS = 1000
 
 _Tab = Annotated[str, Field(pattern=r"^[0-9a-z-]{8,64}$")]
@@ -41,7 +41,7 @@ class _Body(BaseModel):
 
 
 class RowsBody(_Body):
-    """Which images the page wants to know of."""
+    """The images whose rows the page asks for."""
 
     files: _Files
 
@@ -55,7 +55,7 @@ class SeenBody(_Body):
 
 
 class DecideBody(_Body):
-    """One decision of a person about one image or some."""
+    """A decision of a person about one or several images."""
 
     tab: _Tab
     verdict: Annotated[str, Field(pattern="^(accepted|rejected|)$")]
@@ -63,7 +63,7 @@ class DecideBody(_Body):
 
 
 class UndoBody(_Body):
-    """Which page takes its last step back."""
+    """The page that undoes its last step."""
 
     tab: _Tab
 
@@ -75,34 +75,34 @@ def create_app(
     masks: DrawingService | None = None,
     language: Language = "en",
 ) -> FastAPI:
-    """The application, without the guard that it is served behind.
+    """Build the application, without the guard around it.
 
     Args:
-        page_key: what the page sends back with each request that changes something.
-        service: the output under review; None is a page for drawing alone.
-        masks: sources to draw on; None offers no drawing.
-        language: of the page, unless its address says otherwise.
+        page_key: the page sends it with each request that changes something.
+        service: the output under review; None for a page that only draws.
+        masks: sources to draw on; None for no drawing.
+        language: default language of the page; `?lang=` overrides it.
     """
     app = FastAPI(openapi_url=None)
-    app.include_router(_static())
+    app.include_router(_static_router())
     if service is not None:
-        app.include_router(_pages(page_key, service, masks, language))
-        app.include_router(_review(service))
+        app.include_router(_page_router(page_key, service, masks, language))
+        app.include_router(_review_router(service))
     if masks is not None:
-        app.include_router(_drawing(page_key, masks, language, beside_review=service is not None))
+        app.include_router(_drawing_router(page_key, masks, language, beside_review=service is not None))
 
     @app.exception_handler(SDClientError)
-    def in_words(request: Request, error: SDClientError) -> JSONResponse:
+    def known_error(request: Request, error: SDClientError) -> JSONResponse:
         del request
         return JSONResponse({"detail": str(error)}, 422 if isinstance(error, MaskError) else 409)
 
     @app.exception_handler(sqlite3.Error)
-    def of_the_manifest(request: Request, error: sqlite3.Error) -> JSONResponse:
+    def manifest_error(request: Request, error: sqlite3.Error) -> JSONResponse:
         del request
         return JSONResponse({"detail": f"the manifest cannot be read or written: {error}"}, 409)
 
     @app.exception_handler(OSError)
-    def of_the_system(request: Request, error: OSError) -> JSONResponse:
+    def system_error(request: Request, error: OSError) -> JSONResponse:
         del request
         where = f"{error.filename}: " if error.filename else ""
         return JSONResponse({"detail": f"{where}{error.strerror or error}; make room or change the rights"}, 507)
@@ -110,7 +110,7 @@ def create_app(
     return app
 
 
-def _static() -> APIRouter:
+def _static_router() -> APIRouter:
     router = APIRouter()
     files = {path.name: path for path in _STATIC.iterdir() if path.suffix in _KINDS}
 
@@ -124,7 +124,7 @@ def _static() -> APIRouter:
     return router
 
 
-def _pages(page_key: str, service: ReviewService, masks: DrawingService | None, usual: Language) -> APIRouter:
+def _page_router(page_key: str, service: ReviewService, masks: DrawingService | None, usual: Language) -> APIRouter:
     router = APIRouter()
 
     @router.get("/", response_class=HTMLResponse)
@@ -141,7 +141,7 @@ def _pages(page_key: str, service: ReviewService, masks: DrawingService | None, 
     return router
 
 
-def _review(service: ReviewService) -> APIRouter:
+def _review_router(service: ReviewService) -> APIRouter:
     router = APIRouter(prefix="/api")
 
     @router.get("/counts")
@@ -183,13 +183,13 @@ def _review(service: ReviewService) -> APIRouter:
         return service.rows(service.undo(body.tab))
 
     @router.get("/picture")
-    def picture(request: Request, file: str, what: str, version: str = "", small: bool = False) -> Response:
-        return _sent(request, service.picture(file, what, small=small), version)
+    def image(request: Request, file: str, what: str, version: str = "", small: bool = False) -> Response:
+        return _sent(request, service.image(file, what, small=small), version)
 
     return router
 
 
-def _drawing(page_key: str, masks: DrawingService, usual: Language, *, beside_review: bool) -> APIRouter:
+def _drawing_router(page_key: str, masks: DrawingService, usual: Language, *, beside_review: bool) -> APIRouter:
     router = APIRouter()
 
     def page(lang: Language | None = None) -> str:
@@ -216,8 +216,8 @@ def _drawing(page_key: str, masks: DrawingService, usual: Language, *, beside_re
         return _found(masks.source(name))
 
     @router.get("/api/source-picture")
-    def source_picture(request: Request, name: str, version: str = "", mask: bool = False) -> Response:
-        return _sent(request, masks.picture(name, of_mask=mask), version)
+    def source_image(request: Request, name: str, version: str = "", mask: bool = False) -> Response:
+        return _sent(request, masks.image(name, of_mask=mask), version)
 
     @router.post("/api/mask")
     def save(name: str, body: Annotated[Drawing, Body()]) -> Mapping[str, Any]:
@@ -237,11 +237,11 @@ def _found(thing: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 
 def _sent(request: Request, shown: ServedImage | None, version: str) -> Response:
-    """The image, for good where the page asked for these very bytes, or the word that it is unchanged."""
+    """Reply with the image, or 304 if the browser has it; cacheable forever if the URL names this version."""
     if shown is None:
-        raise HTTPException(404, "no such picture")
-    is_that = bool(version) and shown.etag.partition("-")[2].startswith(version)
-    headers = {"ETag": f'"{shown.etag}"', "Cache-Control": _FOR_GOOD if is_that else _ASK_AGAIN}
+        raise HTTPException(404, "no such image")
+    is_this_version = bool(version) and shown.etag.partition("-")[2].startswith(version)
+    headers = {"ETag": f'"{shown.etag}"', "Cache-Control": _CACHE_FOREVER if is_this_version else _REVALIDATE}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     return Response(shown.data, media_type=shown.media_type, headers=headers)
@@ -251,12 +251,12 @@ TAGS: dict[Language, str] = {"en": "en", "zh": "zh-Hans"}
 
 
 def render(template: str, language: Language, **values: Any) -> str:
-    """A page.
+    """Render a page.
 
     Args:
         template: file name of the template.
-        language: of its words.
-        values: what the template names.
+        language: of its texts.
+        values: variables of the template.
     """
     other: Language = "zh" if language == "en" else "en"
     return (
@@ -276,15 +276,15 @@ def render(template: str, language: Language, **values: Any) -> str:
 
 @lru_cache(maxsize=2)
 def _catalogue(language: Language) -> Markup:
-    """All words for the page's script, as the text of a data block."""
+    """All texts for the page's script, as the content of a JSON data block."""
     is_english = language == "en"
-    told = {
+    texts = {
         **WORDS.by_key(language),
         "reasons": {word: one.english if is_english else one.chinese for word, one in REASONS.items()},
         "scores": {name: one.english if is_english else one.chinese for name, one in SCORES.items()},
     }
-    # "<" could end the block.
-    return Markup(json.dumps(told, ensure_ascii=False).replace("<", "\\u003c"))  # noqa: S704 - our own words
+    # An unescaped "<" could end the block.
+    return Markup(json.dumps(texts, ensure_ascii=False).replace("<", "\\u003c"))  # noqa: S704 - our own words
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""Masks that a person draws on source images, and the folder they are kept in. No HTTP here."""
+"""Masks that a person draws on source images, and the folder they are stored in. No HTTP here."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ Point = tuple[_Coordinate, _Coordinate]
 
 
 class Shape(BaseModel):
-    """One thing that was drawn."""
+    """One drawn shape."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["rectangle", "area", "stroke"]
-    """Two opposite corners; the corners of a closed line; or where a round brush went."""
+    """`points` are two opposite corners, the corners of a polygon, or the path of a round brush."""
     points: tuple[Point, ...] = Field(min_length=1, max_length=_MOST_POINTS)
     width_px: float = Field(1, gt=0, le=4096, allow_inf_nan=False)
-    """Of the brush."""
+    """Width of the brush."""
     erases: bool = False
 
 
 class Drawing(BaseModel):
-    """What a person drew on one source, in order."""
+    """The shapes that a person drew on one source, in order."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,7 +48,7 @@ class Drawing(BaseModel):
     grow_px: int = Field(0, ge=0, le=LARGEST_GROW_PX)
     feather_px: int = Field(0, ge=0, le=LARGEST_FEATHER_PX)
     keeps_former: bool = False
-    """Add to the mask that is there, less what was erased; otherwise the drawing replaces it."""
+    """Add to the existing mask, less the erased parts; otherwise the drawing replaces the mask."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +58,18 @@ class _Drawn:
 
 
 class DrawingService:
-    """Sources to draw on and the folder their masks go to.
+    """Draws masks on sources and stores them in a folder.
 
     Args:
         sources: folder of numbered sources.
-        masks: folder of the masks, made with the first of them.
-        classes: only sources of these classes; none takes all.
-        grow_px: what the page begins with, px.
-        feather_px: the same of the feather.
-        images: shares its cache with a review page.
+        masks: folder of the masks, created with the first of them.
+        classes: only sources of these classes; empty takes all.
+        grow_px: initial growth on the page, px.
+        feather_px: initial feather on the page, px.
+        images: cache to share with a review page.
 
     Raises:
-        SourceError: the sources are not numbered ones, or there is no such class.
+        SourceError: the sources are not numbered, or there is no such class.
     """
 
     def __init__(
@@ -80,25 +80,25 @@ class DrawingService:
         classes: Sequence[str] = (),
         grow_px: int = GROW_PX,
         feather_px: int = FEATHER_PX,
-        pictures: ImageCache | None = None,
+        images: ImageCache | None = None,
     ) -> None:
         self.masks = masks
         self.grow_px, self.feather_px = grow_px, feather_px
         self._sources = {source.relative: source for source in select_classes(discover(sources), classes)}
-        self._pictures = pictures or ImageCache()
+        self._images = images or ImageCache()
         self._saved: set[str] = set()
 
     @property
     def saved(self) -> int:
-        """For how many sources a mask was saved since the start."""
+        """Number of sources for which a mask was saved since the start."""
         return len(self._saved)
 
     def names(self) -> list[dict[str, Any]]:
-        """Every source in order, and whether it has a mask."""
-        return [self._told(source) for source in self._sources.values()]
+        """All sources in order, with the version of their mask ("" for none)."""
+        return [self._describe(source) for source in self._sources.values()]
 
     def source(self, name: str) -> dict[str, Any] | None:
-        """One source with its size in pixels; None where there is none of that name.
+        """One source with its size in pixels; None for an unknown name.
 
         Raises:
             SourceError: it cannot be read.
@@ -107,10 +107,10 @@ class DrawingService:
         if source is None:
             return None
         width, height = image_size(source.path)
-        return {**self._told(source), "width": width, "height": height, "version": self._pictures.digest(source.path)}
+        return {**self._describe(source), "width": width, "height": height, "version": self._images.digest(source.path)}
 
-    def picture(self, name: str, *, of_mask: bool = False) -> ServedImage | None:
-        """The source, or its mask; None where it is not there.
+    def image(self, name: str, *, of_mask: bool = False) -> ServedImage | None:
+        """The image of a source, or its mask; None if the file does not exist.
 
         Raises:
             SourceError: it cannot be read.
@@ -118,13 +118,13 @@ class DrawingService:
         source = self._sources.get(name)
         if source is None:
             return None
-        return self._pictures.full(mask_path(self.masks, source) if of_mask else source.path)
+        return self._images.full(mask_path(self.masks, source) if of_mask else source.path)
 
     def save(self, name: str, drawing: Drawing) -> dict[str, Any] | None:
-        """Write the mask of a drawing; gives the source as `source` does, None where there is none of that name.
+        """Write the mask of a drawing; returns the source like `source`, None for an unknown name.
 
         Raises:
-            MaskError: nothing is left white, or the mask that was to be kept does not fit its image.
+            MaskError: the mask would be empty, or the existing mask does not fit its image.
             OSError: it cannot be written.
         """
         source = self._sources.get(name)
@@ -144,7 +144,7 @@ class DrawingService:
         return self.source(name)
 
     def delete(self, name: str) -> dict[str, Any] | None:
-        """Remove a source's mask; gives the source as `source` does, None where there is none of that name."""
+        """Remove a source's mask; returns the source like `source`, None for an unknown name."""
         source = self._sources.get(name)
         if source is None:
             return None
@@ -152,24 +152,24 @@ class DrawingService:
         self._saved.discard(name)
         return self.source(name)
 
-    def _told(self, source: Source) -> dict[str, Any]:
-        mask = self._pictures.digest(mask_path(self.masks, source))
+    def _describe(self, source: Source) -> dict[str, Any]:
+        mask = self._images.digest(mask_path(self.masks, source))
         return {"name": source.relative, "class": source.class_name, "mask": mask or ""}
 
 
-def drawing_service(sources: Path | None, masks: Path, *, pictures: ImageCache | None = None) -> DrawingService:
+def drawing_service(sources: Path | None, masks: Path, *, images: ImageCache | None = None) -> DrawingService:
     """The service for drawing beside a review.
 
     Raises:
-        SourceError: the sources are not known, not there, or not numbered.
+        SourceError: the folder of sources is unknown, missing, or its files are not numbered.
     """
     if sources is None:
         raise SourceError("the manifest does not name its folder of sources; give it with --sources")
-    return DrawingService(sources, masks, pictures=pictures)
+    return DrawingService(sources, masks, images=images)
 
 
 def _draw(shapes: Iterable[Shape], size: tuple[int, int]) -> _Drawn:
-    """255 in `painted` where something was drawn last, in `erased` where something was erased last."""
+    """`painted` is 255 where drawing came last, `erased` is 255 where erasing came last."""
     painted, erased = Image.new("L", size), Image.new("L", size)
     on_painted, on_erased = ImageDraw.Draw(painted), ImageDraw.Draw(erased)
     for shape in shapes:
@@ -179,7 +179,7 @@ def _draw(shapes: Iterable[Shape], size: tuple[int, int]) -> _Drawn:
 
 
 def _put(draw: ImageDraw.ImageDraw, shape: Shape, level: int) -> None:
-    # From corners of pixels, where the pointer is, to the pixels themselves.
+    # The page measures from the corners of pixels, ImageDraw from their centres.
     centres = [(x - 0.5, y - 0.5) for x, y in shape.points]
     if shape.kind == "rectangle":
         (left, right), (top, bottom) = (sorted(axis) for axis in zip(*(shape.points[0], shape.points[-1]), strict=True))

@@ -1,4 +1,4 @@
-"""Files of an output as a browser can show them: checked against what was recorded, converted, kept within a bound."""
+"""Image files as a browser can show them: converted, cached within a bound, checked against their recorded hash."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .._images import encode_png
 from ..sources.source import read_photo
 
 FileState = Literal["ok", "missing", "changed", "outside"]
-"""`outside`: the recorded path leads out of its folder, so nobody looks."""
+"""`outside`: the recorded path leads out of its folder, so the file is not read."""
 
 THUMB_PX = 256
 _CACHE_BYTES = 128 << 20
@@ -27,14 +27,14 @@ _DIGESTS = 100_000
 _JPEG_QUALITY = 85
 _PNG_LEVEL = 1
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-# With these a browser would show other levels than the file's own, and 16 bits it cannot show.
+# With these chunks a browser would show other levels than those of the file.
 _PNG_CHUNKS_THAT_CHANGE = (b"gAMA", b"cHRM", b"iCCP", b"cICP", b"eXIf", b"tRNS", b"acTL")
 _PNG_GREY, _PNG_RGB = 0, 2
 
 
 @dataclass(frozen=True)
 class ServedImage:
-    """An image as it is sent."""
+    """An image as it is sent to the browser."""
 
     data: bytes
     media_type: str
@@ -42,7 +42,7 @@ class ServedImage:
 
 
 def path_within(folder: Path, relative: str) -> Path | None:
-    """The file of a recorded path, links followed; None where that leads out of the folder."""
+    """The file of a recorded path, links followed; None if it leads out of the folder."""
     try:
         path = (folder / relative).resolve()
         return path if path.is_relative_to(folder.resolve()) else None
@@ -51,23 +51,24 @@ def path_within(folder: Path, relative: str) -> Path | None:
 
 
 class ImageCache:
-    """Reads images once and keeps what was made of them.
+    """Reads each image once and caches its converted form. Safe for several threads.
 
-    Safe for several threads.
+    The lock guards the two tables only. Hashing and converting run outside of it, so two threads may convert the same
+    file at once; the second result is dropped.
 
     Args:
-        cache_bytes: bound of what is kept.
+        cache_bytes: bound of the cached bytes.
     """
 
     def __init__(self, cache_bytes: int = _CACHE_BYTES) -> None:
         self._bound = cache_bytes
         self._held = 0
-        self._shown: OrderedDict[str, ServedImage] = OrderedDict()
+        self._served: OrderedDict[str, ServedImage] = OrderedDict()
         self._digests: OrderedDict[tuple[str, int, int], str] = OrderedDict()
         self._lock = threading.Lock()
 
     def digest(self, path: Path) -> str | None:
-        """Hex sha256 of a file as it is now, read anew when its time or size changed; None where it is not there."""
+        """Hex SHA-256 of a file, read again when its time or size has changed; None if it does not exist."""
         try:
             facts = path.stat()
             key = (str(path), facts.st_mtime_ns, facts.st_size)
@@ -85,11 +86,11 @@ class ImageCache:
         return known
 
     def state(self, path: Path | None, sha256: str) -> FileState:
-        """What became of a file since its bytes were recorded.
+        """State of a file since its hash was recorded.
 
         Args:
             path: from `path_within`.
-            sha256: as recorded; "" where none was, which any bytes fit.
+            sha256: as recorded; "" for none, which matches any file.
         """
         if path is None:
             return "outside"
@@ -99,51 +100,51 @@ class ImageCache:
         return "ok" if sha256 in ("", now) else "changed"
 
     def full(self, path: Path) -> ServedImage | None:
-        """The image pixel for pixel, 8 bit and upright; None where the file is not there.
+        """The image at full size, 8 bit and upright; None if the file does not exist.
 
         Raises:
             SourceError: not an image that can be read.
         """
-        return self._made("full", path, _as_it_is)
+        return self._converted("full", path, _full_size)
 
     def thumb(self, path: Path) -> ServedImage | None:
-        """The image within `THUMB_PX`; a smaller one keeps its own pixels. None where the file is not there.
+        """The image reduced to `THUMB_PX`; a smaller one keeps its pixels. None if the file does not exist.
 
         Raises:
             SourceError: not an image that can be read.
         """
-        return self._made("thumb", path, _small)
+        return self._converted("thumb", path, _thumbnail)
 
-    def _made(self, kind: str, path: Path, make: Callable[[Path], tuple[bytes, str]]) -> ServedImage | None:
+    def _converted(self, kind: str, path: Path, convert: Callable[[Path], tuple[bytes, str]]) -> ServedImage | None:
         digest = self.digest(path)
         if digest is None:
             return None
         etag = f"{kind}-{digest}"
         with self._lock:
-            if etag in self._shown:
-                self._shown.move_to_end(etag)
-                return self._shown[etag]
-        shown = ServedImage(*make(path), etag)
+            if etag in self._served:
+                self._served.move_to_end(etag)
+                return self._served[etag]
+        served = ServedImage(*convert(path), etag)
         with self._lock:
-            if etag not in self._shown and len(shown.data) <= self._bound:
-                self._shown[etag] = shown
-                self._held += len(shown.data)
+            if etag not in self._served and len(served.data) <= self._bound:
+                self._served[etag] = served
+                self._held += len(served.data)
                 while self._held > self._bound:
-                    self._held -= len(self._shown.popitem(last=False)[1].data)
-        return shown
+                    self._held -= len(self._served.popitem(last=False)[1].data)
+        return served
 
 
-def _as_it_is(path: Path) -> tuple[bytes, str]:
+def _full_size(path: Path) -> tuple[bytes, str]:
     data = path.read_bytes()
     if not _is_plain_png(data):
         buffer = io.BytesIO()
-        _to_show(read_photo(path)).save(buffer, format="PNG", compress_level=_PNG_LEVEL)
+        _for_browser(read_photo(path)).save(buffer, format="PNG", compress_level=_PNG_LEVEL)
         data = buffer.getvalue()
     return data, "image/png"
 
 
-def _small(path: Path) -> tuple[bytes, str]:
-    image = _to_show(read_photo(path))
+def _thumbnail(path: Path) -> tuple[bytes, str]:
+    image = _for_browser(read_photo(path))
     if max(image.size) <= THUMB_PX:
         return encode_png(image), "image/png"
     image.thumbnail((THUMB_PX, THUMB_PX), Image.Resampling.BOX, reducing_gap=2.0)
@@ -152,12 +153,12 @@ def _small(path: Path) -> tuple[bytes, str]:
     return buffer.getvalue(), "image/jpeg"
 
 
-def _to_show(image: Image.Image) -> Image.Image:
+def _for_browser(image: Image.Image) -> Image.Image:
     return image if image.mode == "L" and not image.has_transparency_data else to_rgb(image)
 
 
 def _is_plain_png(data: bytes) -> bool:
-    """Whether a browser shows the file's own levels: 8-bit grey or RGB without a word about colour."""
+    """Whether a browser shows the file's own levels: 8-bit grey or RGB without chunks about colour."""
     if data[:8] != _PNG_MAGIC or len(data) < 26 or data[24] != 8 or data[25] not in (_PNG_GREY, _PNG_RGB):
         return False
     head = data[: data.find(b"IDAT")]

@@ -1,7 +1,7 @@
-"""What the review page does with one output: rows for the page, images by name, decisions. No HTTP here.
+"""The review of one output: rows for the page, image files, decisions. No HTTP here.
 
-A request names an image as the manifest does, and its images by what they are to it; paths come from the manifest
-alone and stay within the output and the folders of sources.
+A request names a generated image by its file in the manifest, and one of its image files by its role (candidate, mask,
+parent). Paths come from the manifest alone and stay within the output and the folders of sources.
 """
 
 from __future__ import annotations
@@ -27,40 +27,40 @@ from ..manifest.review import (
 from .image_cache import ImageCache, ServedImage, path_within
 
 CANDIDATE, MASK, PARENT = "candidate", "mask", "parent"
-_ASKED_SHOWN = ("denoising_strength", "sampler_name", "scheduler", "steps", "cfg_scale", "prompt")
-_ETAG_SHOWN = 16
+_SHOWN_SETTINGS = ("denoising_strength", "sampler_name", "scheduler", "steps", "cfg_scale", "prompt")
+_VERSION_DIGITS = 16
 
 
 @dataclass(frozen=True)
 class DecisionCounts:
-    """What was decided on the page since it was started, each image by its last decision."""
+    """Decisions on the page since its start; each image counts by its last decision."""
 
     accepted: int
     rejected: int
     cleared: int
-    """Given back to the filters, or undone."""
+    """Decision removed or undone, so that the filters' verdict holds again."""
 
 
 class ReviewService:
     """One output under review; use as a context manager.
 
-    Safe for several threads: each question opens the manifest for itself, as several programs may.
+    Safe for several threads: each call opens its own connection to the manifest, as several programs may.
 
     Args:
-        output: the output folder; an older manifest is migrated.
-        sources: where the numbered sources are; None takes the folder that the manifest names.
+        output: the output folder.
+        sources: folder of the numbered sources; None takes the one that the manifest names.
 
     Raises:
-        ManifestError: no manifest there, a damaged one, or one that cannot be written.
+        ManifestError: there is no manifest, it is damaged, or it cannot be written.
     """
 
     def __init__(self, output: Path, *, sources: Path | None = None) -> None:
-        Manifest(output).close()  # so that none is made by looking
+        Manifest(output).close()  # fails if there is none; opening with `create` would make one
         self.output = output
-        self.pictures = ImageCache()
+        self.images = ImageCache()
         self._given_sources = sources
         self._decided: dict[str, str] = {}
-        # Held open all the while, so that the last of the others to close does not fold the journal each time.
+        # Kept open: otherwise the last connection to close would copy the write-ahead log into the database each time.
         self._held = Manifest(output, create=True)
 
     def __enter__(self) -> ReviewService:
@@ -72,13 +72,13 @@ class ReviewService:
         self._held.close()
 
     @property
-    def made(self) -> DecisionCounts:
-        """What was decided since the start."""
+    def decision_counts(self) -> DecisionCounts:
+        """Decisions since the start."""
         last = list(self._decided.values())
         return DecisionCounts(last.count(ACCEPTED), last.count(REJECTED), last.count(""))
 
     def sources(self) -> Path | None:
-        """The folder of numbered sources; None where neither the manifest nor the user names one."""
+        """The folder of numbered sources; None if neither the manifest nor the user names one."""
         with Manifest(self.output) as manifest:
             return self._folders(manifest.run())[0]
 
@@ -88,28 +88,28 @@ class ReviewService:
             return review.counts()
 
     def facets(self) -> dict[str, Any]:
-        """What can be filtered by: reasons with their counts, scores with their ranges."""
+        """Choices of the filters: reasons with their counts, scores with their ranges."""
         with self._review() as review:
             return {"reasons": review.reasons(), "scores": review.score_ranges()}
 
     def find(self, wanted: ReviewFilter) -> ReviewList:
-        """Files of a filter."""
+        """The files that match a filter."""
         with self._review() as review:
             return review.find(wanted)
 
     def rows(self, files: Sequence[str]) -> list[dict[str, Any]]:
-        """What the page shows of these images, in their order; those that are gone are left out."""
+        """The rows of these images for the page, in order; missing images are left out."""
         with Manifest(self.output) as manifest:
             rows, folders = ReviewQueries(manifest).rows(files), self._folders(manifest.run())
-        return [self._told(row, folders) for row in rows]
+        return [self._describe(row, folders) for row in rows]
 
-    def picture(self, file: str, what: str, *, small: bool = False) -> ServedImage | None:
-        """An image of an image; None where there is no such image or its file is not there.
+    def image(self, file: str, what: str, *, small: bool = False) -> ServedImage | None:
+        """One image file of a generated image; None if the image or the file does not exist.
 
         Args:
             file: the image as the manifest names it.
-            what: CANDIDATE, MASK, or PARENT with its number, as "parent0".
-            small: within the size of a thumbnail.
+            what: its role: CANDIDATE, MASK, or PARENT with a number, as "parent0".
+            small: reduced to a thumbnail.
 
         Raises:
             SourceError: not an image that can be read.
@@ -120,20 +120,20 @@ class ReviewService:
         path = None if row is None else self._paths(row, folders).get(what)
         if path is None:
             return None
-        return self.pictures.thumb(path) if small else self.pictures.full(path)
+        return self.images.thumb(path) if small else self.images.full(path)
 
     def decide(self, seen: Sequence[SeenRevision], verdict: str, *, tab: str) -> DecisionResult:
-        """Write a decision about images; one whose file is missing or changed cannot be accepted.
+        """Store a decision about images; an image whose file is missing or changed cannot be accepted.
 
         Args:
             seen: the images as the person saw them.
             verdict: ACCEPTED, REJECTED or "".
-            tab: which page.
+            tab: id of the page.
         """
         refused: list[tuple[str, str]] = []
         if verdict == ACCEPTED:
             for one in seen:
-                state = self.pictures.state(path_within(self.output, one.file), one.sha256)
+                state = self.images.state(path_within(self.output, one.file), one.sha256)
                 if state != "ok":
                     refused.append((one.file, f"{one.file}: the file is {state}, so it cannot be accepted"))
         names = {file for file, _ in refused}
@@ -143,7 +143,7 @@ class ReviewService:
         return DecisionResult(done.written, (*refused, *done.conflicts))
 
     def undo(self, tab: str) -> tuple[str, ...]:
-        """Take back the last step of a page; gives the files."""
+        """Undo the last step of a page; returns its files."""
         with Manifest(self.output, create=True) as manifest:
             review = ReviewQueries(manifest)
             files = review.undo(tab)
@@ -156,15 +156,15 @@ class ReviewService:
             yield ReviewQueries(manifest)
 
     def _folders(self, run: Mapping[str, Any]) -> tuple[Path | None, Path | None]:
-        """Of the sources, and of the further parents."""
+        """Folders of the sources and of the other parents."""
         own = self._given_sources or (self.output / str(run["sources"]) if run.get("sources") else None)
         other = self.output / str(run["other_sources"]) if run.get("other_sources") else own
         return own, other
 
     def _paths(self, row: ReviewRow, folders: tuple[Path | None, Path | None]) -> dict[str, Path | None]:
-        """Where the images of an image are, by what they are to it.
+        """Paths of an image's files by role.
 
-        One whose folder is not known is left out; None stands for a path that leads out of its folder.
+        A file whose folder is unknown is left out; None stands for a path that leads out of its folder.
         """
         own, other = folders
         paths = {CANDIDATE: path_within(self.output, row.file)}
@@ -177,22 +177,22 @@ class ReviewService:
                 paths[f"{PARENT}{number}"] = path_within(other, parent.source)
         return paths
 
-    def _told(self, row: ReviewRow, folders: tuple[Path | None, Path | None]) -> dict[str, Any]:
+    def _describe(self, row: ReviewRow, folders: tuple[Path | None, Path | None]) -> dict[str, Any]:
         recorded = {CANDIDATE: (row.file, row.sha256), f"{PARENT}0": (row.source, row.source_sha256)}
         if row.mask:
             recorded[MASK] = (row.mask, "")
         for number, parent in enumerate(row.other_parents, 1):
             recorded[f"{PARENT}{number}"] = (parent.source, parent.sha256)
         paths = self._paths(row, folders)
-        pictures = {
+        images = {
             what: {
                 "name": name,
-                "state": self.pictures.state(paths[what], sha256) if what in paths else "missing",
-                "version": (self.pictures.digest(path) or "")[:_ETAG_SHOWN] if (path := paths.get(what)) else "",
+                "state": self.images.state(paths[what], sha256) if what in paths else "missing",
+                "version": (self.images.digest(path) or "")[:_VERSION_DIGITS] if (path := paths.get(what)) else "",
             }
             for what, (name, sha256) in recorded.items()
         }
-        # What stays where the mask is black, and so what the candidate is compared with.
+        # The base keeps its pixels where the mask is black, so the candidate is compared with it.
         base = 1 if row.asked.get("base") == "other" and row.other_parents else 0
         return {
             "file": row.file,
@@ -206,12 +206,12 @@ class ReviewService:
             "scores": row.scores,
             "width": row.width,
             "height": row.height,
-            "pictures": pictures,
+            "pictures": images,
             "base": f"{PARENT}{base}",
             "facts": {
                 "source": row.source,
                 "seed": row.seed,
-                **{name: row.asked[name] for name in _ASKED_SHOWN if row.asked.get(name) not in (None, "")},
+                **{name: row.asked[name] for name in _SHOWN_SETTINGS if row.asked.get(name) not in (None, "")},
                 "engine": row.engine,
                 "model": row.model,
                 "created_at": row.created_at,

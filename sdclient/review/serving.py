@@ -1,15 +1,15 @@
-"""The page served on this machine alone, behind its guard.
+"""Serves the page on this machine alone, behind a guard.
 
-Five things are asked of every request, before any code of the page runs:
+The guard checks five things of every request, before any code of the page runs:
 
-- the `Host` header names this server; a foreign name that was made to resolve to 127.0.0.1 (DNS rebinding) does not.
-- `Sec-Fetch-Site` and `Origin`, where the browser sends them, say that the page itself asks. A cookie knows no port, so
-  another program's page on this machine would else come with ours.
-- the secret: once in the address, from then on in a cookie that scripts cannot read and other sites do not send.
-- whoever changes something also sends a key that stands in the page alone.
-- what is sent is announced and small.
+- The `Host` header names this server. A foreign name that resolves to 127.0.0.1 (DNS rebinding) does not.
+- `Sec-Fetch-Site` and `Origin`, where the browser sends them, say that the page itself asks. Cookies are shared by all
+  ports, so a page of another program on this machine would otherwise be sent with our cookie.
+- The token: once in the address, from then on in a cookie that scripts cannot read and other sites do not send.
+- A request that changes something carries a key that only the page contains.
+- The body has a declared length within the limit.
 
-Every answer carries a Content-Security-Policy that lets nothing in but the server's own files.
+Every reply has a Content-Security-Policy that allows the server's own files alone.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _HOST = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Reviewed:
-    """What a person did on the page until it was stopped."""
+    """What a person did on the page until it was stopped: decisions and drawn masks."""
 
     decided: DecisionCounts
     masks: int
@@ -57,21 +57,21 @@ def serve_review(
 
     Args:
         output: the output folder.
-        sources: where its sources are now; None takes the folder that the manifest names.
-        masks: folder for masks that are drawn on the page; None offers no drawing.
+        sources: folder of its sources; None takes the one that the manifest names.
+        masks: folder for masks that are drawn on the page; None for no drawing.
         port: 0 takes a free one.
         language: of the page.
         on_ready: called once with the page's address, its token included, when it answers.
 
     Raises:
         ManifestError: no manifest, or it cannot be written.
-        SourceError: masks are wanted and the sources are not there.
+        SourceError: masks are to be drawn and the sources are missing.
         SettingsError: the port is taken.
     """
     with review_application(output, sources=sources, masks=masks, port=port, language=language) as running:
         running.serve(on_ready)
         drawn = running.masks.saved if running.masks else 0
-        return Reviewed(running.service.made if running.service else DecisionCounts(0, 0, 0), drawn)
+        return Reviewed(running.service.decision_counts if running.service else DecisionCounts(0, 0, 0), drawn)
 
 
 def serve_drawing(
@@ -85,20 +85,20 @@ def serve_drawing(
     language: Language = "en",
     on_ready: Callable[[str], None] = lambda url: None,
 ) -> int:
-    """Serve a page for drawing masks on numbered sources until Ctrl-C; gives for how many one was saved.
+    """Serve a page for drawing masks on numbered sources until Ctrl-C; returns the number of sources with a saved mask.
 
     Args:
         sources: folder of numbered sources.
-        masks: folder the masks go to, as `MASKS/<class>/<source number>.png`.
-        classes: only sources of these classes; none takes all.
-        grow_px: how far the page begins to grow what is drawn, px.
-        feather_px: how wide a feather it begins with, px.
+        masks: folder of the masks, as `MASKS/<class>/<source number>.png`.
+        classes: only sources of these classes; empty takes all.
+        grow_px: initial growth of drawn areas, px.
+        feather_px: initial width of the feather, px.
         port: 0 takes a free one.
         language: of the page.
         on_ready: called once with the page's address, its token included, when it answers.
 
     Raises:
-        SourceError: no numbered sources there, or no such class.
+        SourceError: there are no numbered sources, or no such class.
         SettingsError: the port is taken.
     """
     service = DrawingService(sources, masks, classes=classes, grow_px=grow_px, feather_px=feather_px)
@@ -108,7 +108,7 @@ def serve_drawing(
 
 
 class Application:
-    """A page that has its address and is ready to be served.
+    """A page with its address, ready to be served.
 
     Attributes:
         url: its address with the token.
@@ -135,7 +135,7 @@ class Application:
 
     @contextmanager
     def in_background(self) -> Iterator[str]:
-        """Serve in a thread for as long as the block lasts; gives the address.
+        """Serve in a thread for as long as the block lasts; yields the address.
 
         Raises:
             RuntimeError: it did not start.
@@ -144,7 +144,7 @@ class Application:
             yield self.url
 
     def close(self) -> None:
-        """Give the port back."""
+        """Release the port."""
         self._socket.close()
 
 
@@ -157,9 +157,9 @@ def review_application(
     port: int = 0,
     language: Language = "en",
 ) -> Iterator[Application]:
-    """The review page of an output; arguments and errors as of `serve_review`."""
+    """The review page of an output; arguments and errors as for `serve_review`."""
     with ReviewService(output, sources=sources) as service:
-        drawing = None if masks is None else drawing_service(service.sources(), masks, pictures=service.pictures)
+        drawing = None if masks is None else drawing_service(service.sources(), masks, images=service.images)
         application = Application(port, "sdclient review", service, drawing, language)
         try:
             yield application
@@ -169,7 +169,7 @@ def review_application(
 
 @contextmanager
 def drawing_application(service: DrawingService, *, port: int = 0, language: Language = "en") -> Iterator[Application]:
-    """The page for drawing masks; arguments and errors as of `serve_drawing`."""
+    """The page for drawing masks; arguments and errors as for `serve_drawing`."""
     application = Application(port, "sdclient mask", None, service, language)
     try:
         yield application
@@ -196,7 +196,7 @@ _HEADERS = {
 
 
 class PageSecrets:
-    """The token of the address and the key of the page, new for each start."""
+    """The token of the address and the key of the page; new at each start."""
 
     def __init__(self) -> None:
         self.token = secrets.token_urlsafe(32)
@@ -207,20 +207,20 @@ class Guard:
     """An ASGI application around another that lets only the page's own requests through.
 
     Args:
-        app: what is guarded.
+        app: the guarded application.
         own: token and key.
-        port: that the server listens on; its host is 127.0.0.1.
+        port: port of the server on 127.0.0.1.
     """
 
     def __init__(self, app: ASGIApp, *, own: PageSecrets, port: int) -> None:
         self._app = app
         self._own = own
         self._hosts = frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
-        # A browser keeps one jar of cookies for all ports of a host.
+        # A browser shares cookies between all ports of a host, so the name contains the port.
         self._cookie = f"sdclient_review_{port}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or pass on."""
+        """Refuse or redirect the request, or pass it to the application."""
         if scope["type"] != "http":
             return
         headers = Headers(scope=scope)

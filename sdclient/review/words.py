@@ -9,7 +9,7 @@ WORDS = MessageCatalogue(
         # Frame
         "title": Words("Review", "人工审核"),
         "title_draw": Words("Draw masks", "绘制掩膜"),
-        "skip": Words("Skip to the pictures", "跳到图像"),
+        "skip": Words("Skip to the images", "跳到图像"),
         "mode": Words("Way of looking", "查看方式"),
         "one_by_one": Words("One by one", "逐张"),
         "grid": Words("Grid", "网格"),
@@ -120,7 +120,7 @@ WORDS = MessageCatalogue(
         "start": Words("This is the first image of the list.", "这是列表中的第一张。"),
         "end_of_classes": Words("There is no further class.", "没有更多类别。"),
         "loading": Words("Loading", "正在载入"),
-        "not_shown": Words("Not shown yet; wait for the picture.", "图像尚未显示，请稍候。"),
+        "not_shown": Words("Not shown yet; wait for the image.", "图像尚未显示，请稍候。"),
         "size_differs": Words(
             "Sizes differ: {base} and {candidate}; the source is drawn at the candidate's size.",
             "尺寸不同：{base} 与 {candidate}；源图按候选图尺寸显示。",
@@ -136,7 +136,7 @@ WORDS = MessageCatalogue(
             "{what}的记录路径超出其文件夹，未打开：{name}",
         ),
         "cannot_accept": Words("Such an image cannot be accepted.", "这样的图像不能采用。"),
-        "unreadable": Words("This picture cannot be read.", "无法读取这张图像。"),
+        "unreadable": Words("This image cannot be read.", "无法读取这张图像。"),
         # What happened
         "said_accepted": Words("Accepted: {name}", "已采用：{name}"),
         "said_rejected": Words("Rejected: {name}", "已剔除：{name}"),
@@ -236,7 +236,7 @@ WORDS = MessageCatalogue(
         "key_other": Words("other parent", "另一来源图"),
         "key_zoom": Words("zoom in, out", "放大、缩小"),
         "key_fit": Words("fit, real pixels", "适合窗口、实际像素"),
-        "key_pan": Words("move the zoomed picture", "移动放大的图像"),
+        "key_pan": Words("move the zoomed image", "移动放大的图像"),
         "key_grid": Words("grid or one by one", "网格或逐张"),
         "key_draw": Words("draw on the source", "在源图上绘制"),
         "key_filters": Words("to the filters", "到筛选"),

@@ -126,7 +126,7 @@ def test_tab_goes_through_everything_in_order_and_is_seen(browser: Browser, url:
         seen.append(now)
     assert [one["at"] for one in seen] == sorted(one["at"] for one in seen)  # 2.4.3
     assert [one for one in seen if one["ring"] < 2 or not one["inSight"]] == []  # 2.4.7, 2.4.11
-    assert seen[0]["text"] == "Skip to the pictures"
+    assert seen[0]["text"] == "Skip to the images"
     ids = [one["id"] or one["name"] for one in seen]
     for needed in (
         "mode-grid",

@@ -235,7 +235,7 @@ def test_it_counts_what_was_decided_each_image_once(output: Path) -> None:
         page.post("/api/undo", {"tab": "a" * 8})
         page.session.close()
         assert application.service is not None
-        made = application.service.made
+        made = application.service.decision_counts
     assert (made.accepted, made.rejected, made.cleared) == (1, 1, 1)
 
 

@@ -193,12 +193,13 @@ def test_not_a_number_is_said_in_the_words_clients_know() -> None:
 
 
 def test_torch_keeps_its_threads(engine: DiffusionEngine) -> None:
+    before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
         list(engine.generate([image_task()], recipe(steps=1), RecordedSteps()))
         assert torch.get_num_threads() == 2
     finally:
-        torch.set_num_threads(1)
+        torch.set_num_threads(before)
 
 
 def test_a_device_that_is_not_there_is_refused(model_folder: Path) -> None:
