@@ -1,4 +1,4 @@
-"""`generator lora`."""
+"""The command `lora`."""
 
 from __future__ import annotations
 
@@ -34,10 +34,12 @@ Run the same command again after an interruption: it goes on where it was."""
 @click.option(
     "--base-config",
     type=PATH,
-    help="A diffusers folder that tells how a base in one file is put together, where it is unusual.",
+    help="A diffusers folder that describes the parts of a base in one file, where it is unusual.",
 )
 @click.option(
-    "--prediction", type=click.Choice(["epsilon", "v"]), help="What the base tells, where it does not say it rightly."
+    "--prediction",
+    type=click.Choice(["epsilon", "v"]),
+    help="What the base predicts, where its file is wrong.",
 )
 @click.option(
     "--caption", help='Template, {class} stands for the class  [default: "photo of a circuit board, {class}"]'
@@ -46,7 +48,7 @@ Run the same command again after an interruption: it goes on where it was."""
     "--captions",
     "captions_file",
     type=PATH,
-    help="TOML: [class] words and [caption] whole captions by class. A .txt beside a picture goes before both.",
+    help="TOML: [class] words and [caption] whole captions by class. A .txt beside an image comes before both.",
 )
 @click.option("--steps", type=int, help="Optimiser steps  [default: 1500, unless --minutes is given]")
 @click.option("--minutes", type=float, help="Time for training; with --steps, whichever ends first.")
@@ -63,19 +65,19 @@ Run the same command again after an interruption: it goes on where it was."""
 @click.option("--lr", type=float, default=1e-4, show_default=True, help="Learning rate of the UNet's part.")
 @click.option("--text-encoder-lr", type=float, default=5e-5, show_default=True, help="Of the text encoder's part.")
 @click.option("--warmup-steps", type=int, default=50, show_default=True, help="Steps until the full learning rate.")
-@click.option("--batch", type=int, default=4, show_default=True, help="Pictures in an optimiser step.")
-@click.option("--micro-batch", type=int, help="Pictures in memory at once; their gradients are added up.")
+@click.option("--batch", type=int, default=4, show_default=True, help="Images in an optimiser step.")
+@click.option("--micro-batch", type=int, help="Images in memory at once; their gradients are added up.")
 @click.option("--size", "size_px", type=int, help="Side in px, a multiple of 64  [default: 512, SDXL 1024]")
 @click.option(
     "--flip",
     "flips",
     type=click.Choice(["horizontal", "vertical"]),
     multiple=True,
-    help="Learn mirrored pictures too, where a mirrored board is a possible board. Repeatable.",
+    help="Learn mirrored images too, where a mirrored board is a possible board. Repeatable.",
 )
-@click.option("--no-balance", is_flag=True, help="Draw pictures equally often, not classes.")
+@click.option("--no-balance", is_flag=True, help="Draw images equally often, not classes.")
 @click.option("--min-snr", type=float, help="Gamma of min-SNR weighting, usually 5.")
-@click.option("--clip-skip", type=int, default=1, show_default=True, help="As in the WebUI; SDXL goes its own way.")
+@click.option("--clip-skip", type=int, default=1, show_default=True, help="As in the WebUI; without effect for SDXL.")
 @click.option("--gradient-checkpointing", is_flag=True, help="Less memory, about a third more time.")
 @click.option(
     "--precision",
@@ -87,9 +89,9 @@ Run the same command again after an interruption: it goes on where it was."""
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--save-every", type=int, default=250, show_default=True, help="Steps between two saved states.")
-@click.option("--sample-every", type=int, default=0, help="Steps between two sheets of sample pictures.")
+@click.option("--sample-every", type=int, default=0, help="Steps between two sheets of sample images.")
 @click.option("--half", is_flag=True, help="Write float16: half the size.")
-@click.option("--restart", is_flag=True, help="Begin anew, whatever was reached.")
+@click.option("--restart", is_flag=True, help="Start again from step 0.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary instead of words.")
 def lora(
     data: Path,
@@ -123,12 +125,12 @@ def lora(
         steps=1500 if steps is None and minutes is None else steps, minutes=minutes, balance=not no_balance, **settings
     )
     rules = read_captions(captions_file, caption or DEFAULT_TEMPLATE)
-    told: Prediction | None = "v_prediction" if prediction == "v" else "epsilon" if prediction else None
+    prediction_type: Prediction | None = "v_prediction" if prediction == "v" else "epsilon" if prediction else None
     with deferred_interrupts() as should_stop:
         result = train_lora(
             data,
             output,
-            BaseChoice(base, tokenizer, base_config, told),
+            BaseChoice(base, tokenizer, base_config, prediction_type),
             chosen,
             rules,
             options=LoraOptions(device=device, half=half, restart=restart, progress=True),

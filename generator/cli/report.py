@@ -1,4 +1,4 @@
-"""`generator report`."""
+"""The command `report`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 )
 @click.option("-o", "--output", metavar="FOLDER", type=PATH, help="Where to write.  [default: MODEL/report]")
 @click.option(
-    "--per-class", default=24, show_default=True, help="Sources of each class, and pictures of each from noise."
+    "--per-class", default=24, show_default=True, help="Sources of each class, and images of each from noise."
 )
 @click.option("--strengths", metavar="N,N,..", help="Denoising strengths to test.  [default: 0.1 to 0.9, and 0.25]")
 @click.option(
@@ -54,7 +54,7 @@ def report(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """How good MODEL's pictures are, whether it copies, and which denoising strengths suit each class.
+    """Judge MODEL: how good its images are, whether it copies, and which denoising strengths suit each class.
 
     DATA is the data set MODEL was trained on, with train/ and, for an honest measure, val/; test/ is left alone. Writes
     report.html, report.json, sheet.png, and recommended.toml for 'sdclient generate --config'.

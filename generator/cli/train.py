@@ -16,13 +16,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("data", metavar="DATA/train", type=PATH)
 @click.option("-o", "--output", "folder", metavar="MODEL", required=True, type=PATH, help="Folder for the model.")
-@click.option("--minutes", type=float, help="Train so long; time of earlier starts counts.")
-@click.option("--steps", type=int, help="Train so many steps.")
+@click.option("--minutes", type=float, help="Minutes to train; the time of earlier starts counts.")
+@click.option("--steps", type=int, help="Steps to train.")
 @click.option("--size", "size_px", default=64, show_default=True, help="Side in pixels of the square it learns on.")
-@click.option("--flips", is_flag=True, help="Mirror pictures; only where a mirrored part could be a real one.")
-@click.option(
-    "--quarter-turns", is_flag=True, help="Turn pictures by 90 degrees; only where parts lie in any direction."
-)
+@click.option("--flips", is_flag=True, help="Mirror images; only where a mirrored part could be a real one.")
+@click.option("--quarter-turns", is_flag=True, help="Turn images by 90 degrees; only where parts lie in any direction.")
 @click.option(
     "--val",
     metavar="FOLDER",
@@ -47,7 +45,7 @@ if TYPE_CHECKING:
     "--packing",
     default=4,
     show_default=True,
-    help="So many pixels each way become one place of the network; 2 is slower and finer.",
+    help="Side in pixels of the square that becomes one position of the network; 2 is slower and finer.",
 )
 @click.option(
     "--keep",
@@ -59,7 +57,7 @@ if TYPE_CHECKING:
 @click.option("--half", is_flag=True, help="Save the weights in 16 bits: half the size.")
 @click.option("--save-every", default=100, show_default=True, metavar="STEPS", help="Validate and save.")
 @click.option(
-    "--sheet-every", default=500, show_default=True, metavar="STEPS", help="Draw sample pictures; 0: at the end."
+    "--sheet-every", default=500, show_default=True, metavar="STEPS", help="Draw sample images; 0: at the end."
 )
 @click.option("--seed", default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
@@ -69,13 +67,13 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def train(ctx: click.Context, /, **options: Any) -> None:
-    """Train a diffusion model on the class folders of DATA/train; the held-out pictures only judge it.
+    """Train a diffusion model on the class folders of DATA/train; the held-out images only judge it.
 
     MODEL gets the weights in diffusers' own layout, generator.json, history.csv and sheet.png. Started again, an
     interrupted training goes on where it was saved last; with more --minutes or --steps a finished one does too.
-    'sdclient serve --engine diffusion --model MODEL' then makes pictures with it.
+    'sdclient serve --engine diffusion --model MODEL' then makes images with it.
 
-    Never give it test images: what it has seen, its pictures know. Generated pictures are refused.
+    Never give it test images: generated images would carry what it learned of them. Generated images are refused.
 
     \b
     Examples:

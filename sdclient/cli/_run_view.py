@@ -1,4 +1,7 @@
-"""A run shown, stopped and summed up, plain or until accepted."""
+"""Shows a run of `sdclient generate` while it works, stops it on Ctrl-C, and sums it up.
+
+The first part serves every run, the second a run with --until-accepted.
+"""
 
 from __future__ import annotations
 
@@ -35,14 +38,14 @@ _REFRESHES_PER_S = 2
 def watched(
     total: int, servers: int, statuses: Callable[[], Sequence[ServerStatus]], console: Console
 ) -> Iterator[Callable[[int], object]]:
-    """Show how far a run is; gives what to call with the number of images that are there more.
+    """Show the progress of a run; gives a function to call with the number of new images.
 
-    On a terminal, several servers are shown in a table that is kept up to date; else there is a bar alone.
+    On a terminal, several servers are shown in a live table; otherwise there is only a bar.
 
     Args:
         total: images to make.
-        servers: how many there are.
-        statuses: tells how the servers are doing at the moment.
+        servers: number of servers.
+        statuses: gives the current state of each server.
         console: where to show it.
     """
     if console.is_terminal and servers > 1:
@@ -56,7 +59,7 @@ def watched(
 
 
 def server_rows(statuses: Sequence[ServerStatus]) -> list[tuple[str | Text, ...]]:
-    """One row a server: its state, what it made, how fast, what waits at it, how often it failed."""
+    """One row for each server, in the order of `SERVER_HEADS`."""
     from rich.text import Text
 
     return [
@@ -98,24 +101,24 @@ def _live_table(
     )
     task = progress.add_task("generate", total=total, rate=0.0)
 
-    def picture() -> Group:
+    def render() -> Group:
         now = statuses()
         progress.update(task, rate=sum(one.images_per_s for one in now))
         return Group(build_table(SERVER_HEADS, server_rows(now), align=SERVER_ALIGN), progress)
 
-    with Live(get_renderable=picture, console=console, refresh_per_second=_REFRESHES_PER_S, transient=True):
+    with Live(get_renderable=render, console=console, refresh_per_second=_REFRESHES_PER_S, transient=True):
         yield lambda images: progress.advance(task, images)
 
 
 def warn_of_sources(
     spec: RunSpec, owed: Sequence[tuple[Source, int]], servers_native_px: int, masks: SourceMasks | None
 ) -> None:
-    """Say which sources are larger than what the model makes, and what is odd about masks."""
+    """Warn of sources that are larger than what the model makes, and of unusual masks."""
     from ..sources.source import oversized, oversized_warning
 
     chosen = spec.common["native_px"]
     native_px = chosen if isinstance(chosen, int) else servers_native_px
-    # Of a source whose masked area alone is repainted, nothing is shrunk but that.
+    # Where only the masked area is repainted, the source itself is not shrunk to the model's size.
     shrunk = [source for source, _ in owed if masks is None or masks.sha256_of(source) is None]
     if masks is not None and spec.common["inpaint_area"] == "whole":
         shrunk = [source for source, _ in owed]
@@ -127,7 +130,7 @@ def warn_of_sources(
 
 
 def warn_of_masks(masks: SourceMasks) -> None:
-    """Say which sources have no mask, and which one that is none to speak of."""
+    """Name the sources without a mask, and the masks that keep nothing of their source."""
     if masks.without:
         Output().note(f"Without a mask: {_some(masks.without)}")
     if masks.covering_all:
@@ -137,14 +140,14 @@ def warn_of_masks(masks: SourceMasks) -> None:
 
 
 def _some(names: Sequence[str]) -> str:
-    """How many, and the first of them."""
+    """Their number and the first three."""
     return f"{len(names)} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
 
 
 def run_and_show(
     runner: BatchRunner, servers: int, spec: RunSpec, owed: Sequence[tuple[Source, int]], output: Path
 ) -> dict[str, Any]:
-    """Run while it is shown; gives the summary.
+    """Run and show the progress; gives the summary.
 
     Raises:
         Exit: stopped by Ctrl-C, with code 130.
@@ -188,10 +191,11 @@ def run_and_show(
 
 @contextmanager
 def stopped_by_interrupt(runner: BatchRunner) -> Iterator[None]:
-    """The first Ctrl-C finishes the jobs in hand; the second interrupts ours at the servers."""
+    """The first Ctrl-C lets the running jobs finish; the second one interrupts them at the servers."""
 
     def interrupted(*_: object) -> None:
-        # In threads: what the signal broke into may be in the middle of a line, or of a request.
+        # In a thread: the signal may have interrupted this very thread while it holds the lock of stderr or of a
+        # connection, and printing or sending here would then wait for itself.
         first = not runner.stopped.is_set()
         threading.Thread(target=_announce_stop if first else runner.interrupt_jobs, daemon=True).start()
         runner.stop()
@@ -204,7 +208,7 @@ def stopped_by_interrupt(runner: BatchRunner) -> Iterator[None]:
 
 
 def end_stopped(what: str) -> NoReturn:
-    """Say that a run was stopped, and what is kept; end with code 130."""
+    """Say that the run was stopped and what is kept; end with code 130."""
     Output().note(f"Stopped; {what}. Run the same command again to go on.")
     raise click.exceptions.Exit(INTERRUPTED)
 
@@ -223,7 +227,7 @@ def _failures(output: Path) -> Counter[tuple[str, str]]:
 
 
 def show_summary(out: Output, summary: dict[str, Any], runner: BatchRunner) -> None:
-    """The summary in words, with a table of the servers where there are several and one of what failed."""
+    """Print the summary, with a table of the servers where there are several and a table of failures."""
     if summary["planned"] == 0:
         out.line("The plan owes no images; nothing to do.")
         return
@@ -242,6 +246,8 @@ def show_summary(out: Output, summary: dict[str, Any], runner: BatchRunner) -> N
         out.line(f"Engine: {engine}")
 
 
+# A run with --until-accepted.
+
 STRENGTH_RANGE = "0.15:0.45"
 _BUDGET = 6.0
 _LISTED_SOURCES = 12
@@ -257,54 +263,54 @@ def run_until_accepted(
     strengths: str,
     budget: float | None,
 ) -> tuple[AcceptanceLoop, dict[str, Any]]:
-    """Run until enough is accepted while it is shown; gives the loop and the summary.
+    """Run until enough images are accepted and show the progress; gives the loop and the summary.
 
     Args:
-        runner: one that checks nothing itself.
+        runner: a runner without a check of its own.
         spec: its settings.
         owed: accepted images wanted of each source.
         output: its output folder.
-        servers: how many there are.
+        servers: number of servers.
         strengths: "low:high".
-        budget: images for each planned one; None is the usual number.
+        budget: images to make at most for each planned one; None is the default.
 
     Raises:
         Exit: stopped by Ctrl-C, with code 130.
-        SettingsError: strengths that cannot be.
+        SettingsError: impossible strengths.
         MissingExtra: the filters' extra is not installed.
     """
     from ..batch.strength import AdaptiveStrength, StrengthRange
     from ..batch.until_accepted import AcceptanceLoop, open_filters
 
     limits = StrengthRange.parse(strengths)
-    followed = AdaptiveStrength(spec, (source for source, _ in owed), low=limits.low, high=limits.high)
+    policy = AdaptiveStrength(spec, (source for source, _ in owed), low=limits.low, high=limits.high)
     loop = AcceptanceLoop(
         runner,
         output,
         spec,
         owed,
-        followed,
+        policy,
         parameters={"strength_range": [limits.low, limits.high]},
         budget=_BUDGET if budget is None else budget,
         open_judge=open_filters,
     )
-    return loop, _make(loop, runner, servers, output)
+    return loop, _run_loop(loop, runner, servers, output)
 
 
 def show_until_accepted(out: Output, loop: AcceptanceLoop, summary: dict[str, Any]) -> None:
-    """Say what became of it, in words or as JSON.
+    """Print the summary.
 
     Raises:
         Exit: a class falls short, with code 1.
     """
     out.document(summary)
-    _show(out, loop, summary)
+    _show_classes(out, loop, summary)
     if not summary["is_complete"]:
         raise click.exceptions.Exit(1)
 
 
-def _make(loop: AcceptanceLoop, runner: BatchRunner, servers: int, output: Path) -> dict[str, Any]:
-    """Run while it is shown; gives the summary."""
+def _run_loop(loop: AcceptanceLoop, runner: BatchRunner, servers: int, output: Path) -> dict[str, Any]:
+    """Run and show the number of accepted images; gives the summary."""
     from rich.console import Console
 
     from ..batch.acceptance import outcomes_as_json
@@ -341,21 +347,23 @@ def _make(loop: AcceptanceLoop, runner: BatchRunner, servers: int, output: Path)
     }
 
 
-def _show(out: Output, loop: AcceptanceLoop, summary: dict[str, Any]) -> None:
-    """What became of each class, the sources that gave nothing, and what to do about classes that fall short."""
+def _show_classes(out: Output, loop: AcceptanceLoop, summary: dict[str, Any]) -> None:
+    """Print the result of each class, the sources without an accepted image, and advice for classes that fall short."""
     classes = loop.outcomes()
     rows = []
     for one in classes:
         low, high = one.strengths
-        words = f"{low:g}" if low == high else f"{low:g}-{high:g}"
-        rows.append((one.class_name, str(one.planned), str(one.accepted), str(one.made), str(one.failed), words))
+        strengths = f"{low:g}" if low == high else f"{low:g}-{high:g}"
+        rows.append((one.class_name, str(one.planned), str(one.accepted), str(one.made), str(one.failed), strengths))
     out.table(("class 类别", "planned 计划", "accepted 合格", "made 生成", "failed 失败", "strength 重绘幅度"), rows)
     out.line(f"{summary['made']} images made now, {summary['accepted']} of {summary['planned']} planned are accepted")
     exhausted = [
         f"{one.class_name}/{source.source}" for one in classes for source in one.sources if source.is_exhausted
     ]
     if exhausted:
-        out.line(f"No image was accepted of {_some_sources(exhausted)}; their share was made from others of the class.")
+        listed = ", ".join(exhausted[:_LISTED_SOURCES])
+        listed += f" and {len(exhausted) - _LISTED_SOURCES} more" if len(exhausted) > _LISTED_SOURCES else ""
+        out.line(f"No image was accepted of {listed}; their share was made from others of the class.")
     short = [one for one in classes if not one.is_complete]
     for one in short:
         out.line(
@@ -364,8 +372,3 @@ def _show(out: Output, loop: AcceptanceLoop, summary: dict[str, Any]) -> None:
         )
     for engine in summary["engines"]:
         out.line(f"Engine: {engine}")
-
-
-def _some_sources(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_LISTED_SOURCES])
-    return shown + (f" and {len(names) - _LISTED_SOURCES} more" if len(names) > _LISTED_SOURCES else "")

@@ -1,4 +1,4 @@
-"""`sdclient compose`."""
+"""The command `compose`."""
 
 from __future__ import annotations
 

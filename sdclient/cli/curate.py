@@ -1,4 +1,4 @@
-"""`curate`, `review`."""
+"""The commands `curate` and `review`, which decide what images of an output are kept."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Examples:
   sdclient curate output --real data/train
   sdclient curate output --ray auto
   sdclient curate output --predictions predictions.csv --skip-filter face --max-tone 30
-A person's decisions on the review page go first; docs/curation.md tells what each filter measures."""
+A person's decisions on the review page take precedence; docs/curation.md explains what each filter measures."""
 
 _RATE = FiniteRange(0, 1)
 _LEVELS = FiniteRange(min=0)
@@ -124,8 +124,8 @@ def curate(
     _show_limits(out, limits)
     _show_verdicts(out, judged)
     for path, legend in legends.items():
-        told = "".join(f"; {key}: {text}" for key, text in legend.items())
-        out.line(f"Sheet: {path}{told}")
+        labels = "".join(f"; {key}: {text}" for key, text in legend.items())
+        out.line(f"Sheet: {path}{labels}")
     unknown = sum(one.scores.get("p_class") is None for one in judged)
     if settings.predictions is not None and unknown:
         out.line(
@@ -163,7 +163,6 @@ def _show_verdicts(out: Output, judged: Sequence[JudgedImage]) -> None:
 
 
 def _show_limits(out: Output, limits: Mapping[str, Thresholds]) -> None:
-
     heads = {
         "min_sharpness": "sharpness ≥ 锐度",
         "min_texture": "texture ≥ 纹理",
@@ -183,7 +182,7 @@ def _show_limits(out: Output, limits: Mapping[str, Thresholds]) -> None:
         rows.append((name, str(limit.real_images), *cells))
     out.table(("class 类别", "real 真实图", *(heads[field] for field in shown)), rows)
     if any(limit.pooled for limit in limits.values()):
-        out.line("* too few real images of that class: other classes were asked too")
+        out.line("* too few real images of that class: other classes were used too")
 
 
 def _as_json(
@@ -274,7 +273,7 @@ def review(
 
 @contextmanager
 def open_scoring(ray: str | None, output: Path) -> Iterator[ScoringFactory | None]:
-    """Where an output is scored, for as long as the block lasts: on a Ray cluster; None where it is this machine.
+    """Open what scores an output: a Ray cluster, or None for this machine.
 
     Args:
         ray: address of the cluster; None for this machine.

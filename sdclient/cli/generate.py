@@ -1,4 +1,4 @@
-"""`generate`: options → GenerateOptions → runner; opens its servers."""
+"""The command `generate`, and the servers that it works with."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def generate(
     assigned = [parse_assignment(text) for text in assignments]
     spec = spec.with_overrides(given).with_overrides(assigned)
     if until_accepted and config is None and _STRENGTH not in {*given, *dict(assigned)}:
-        spec = spec.with_overrides({_STRENGTH: strength_range or STRENGTH_RANGE})  # begun in its middle
+        spec = spec.with_overrides({_STRENGTH: strength_range or STRENGTH_RANGE})
     found = discover(sources)
     spec.check_against(found)
     owed: Sequence[tuple[Source, int]] = [(source, per_source or 0) for source in found]
@@ -248,11 +248,12 @@ def generate(
                 allow_mixed=allow_mixed,
                 masks=masks,
                 unmasked=unmasked,
+                # With --until-accepted the filters judge every image instead.
                 check=None if until_accepted else find_artifacts,
-            ),  # there, the filters judge every image
+            ),
         )
         files = loop = None
-        if masks is not None and (dry_run or until_accepted):  # a plain run finds them itself
+        if masks is not None and (dry_run or until_accepted):  # a plain run finds its masks itself
             files, owed = apply_masks(masks, owed, unmasked=unmasked)
         if servers.first is not None and dry_run:
             warn_of_sources(spec, owed, runner.check(found).native_px, files)
@@ -284,26 +285,26 @@ def generate(
 
 
 _SEVERAL = 2
-"""Stands for the servers of a cluster, which come and go: they are shown in a table, even while there is one."""
+"""Assumed number of servers in a cluster, where servers come and go: they are always shown in a table."""
 
 
 @dataclass(frozen=True)
 class ServerSelection:
-    """What a run works with."""
+    """The servers of a run."""
 
     pool: Sequence[Server] | ServerPool
     count: int
     first: WebUI | None
-    """None in a cluster, whose WebUIs are not reached from here."""
+    """None in a cluster, whose WebUIs are out of reach from this machine."""
 
 
 @contextmanager
 def open_servers(urls: Sequence[str], servers_file: Path | None, ray: str | None) -> Iterator[ServerSelection]:
-    """The servers for as long as the block lasts.
+    """Open the servers; they are closed at the end of the block.
 
     Args:
-        urls: addresses; none for the usual one.
-        servers_file: a file that names servers.
+        urls: addresses; none for the default one.
+        servers_file: servers.toml.
         ray: address of a Ray cluster.
 
     Raises:

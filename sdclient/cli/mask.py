@@ -1,4 +1,4 @@
-"""`sdclient mask`."""
+"""The command `mask`."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def mask(
 ) -> None:
     """Make MASKS/<class>/<number>.png, white where a numbered source of SOURCES has its defect.
 
-    Files are looked for by the photographs' names (SOURCES/mapping.csv tells them), else by the sources' numbers. What
+    Files are looked for by the photographs' names (SOURCES/mapping.csv has them), else by the sources' numbers. What
     is there already stays as it is; sources without a defect get no mask.
     """
     if sum(origin is not None for origin in (boxes, from_masks, good)) + draw != 1:
@@ -149,7 +149,6 @@ def _draw(
     out: Output,
     options: dict[str, Any],
 ) -> None:
-
     from ..errors import MissingExtra
 
     try:

@@ -1,4 +1,4 @@
-"""`status`, `retry`, `verify`, `manifest`, `export`."""
+"""The commands `status`, `retry`, `verify`, `manifest` and `export`, which work on an output folder."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def export(
 ) -> None:
     """Copy the accepted images of OUTPUT into DATASET/train/<class>, beside the real ones.
 
-    The table DATASET/train/exported.csv tells where each comes from; 'trainer' reads it. A repeat copies what is new,
+    The table DATASET/train/exported.csv records where each comes from; 'trainer' reads it. A repeat copies what is new,
     removes what it put there itself and is not accepted any more, and leaves alone what somebody changed. Refused are
     validation and test folders, and images that were made from a picture in one.
     """
@@ -181,11 +181,11 @@ def export(
         track=progress_bar,
     )
     out = Output(json=as_json)
-    out.document(lambda: _as_json(result))
-    _show(out, result)
+    out.document(lambda: _export_as_json(result))
+    _show_export(out, result)
 
 
-def _as_json(result: ExportResult) -> dict[str, Any]:
+def _export_as_json(result: ExportResult) -> dict[str, Any]:
     names = ("copied", "unchanged", "relabelled", "removed", "kept", "edited", "left_out")
     return {
         "output": result.output.as_posix(),
@@ -197,11 +197,11 @@ def _as_json(result: ExportResult) -> dict[str, Any]:
         "rejected": result.rejected,
         "undecided": result.undecided,
         **{name: list(getattr(result, name)) for name in names},
-        "balance": {row.class_name: _row_as_json(row) for row in result.balance},
+        "balance": {row.class_name: _balance_as_json(row) for row in result.balance},
     }
 
 
-def _row_as_json(row: ClassBalance) -> dict[str, Any]:
+def _balance_as_json(row: ClassBalance) -> dict[str, Any]:
     return {
         "real": row.real,
         "generated_before": row.generated_before,
@@ -212,7 +212,7 @@ def _row_as_json(row: ClassBalance) -> dict[str, Any]:
     }
 
 
-def _show(out: Output, result: ExportResult) -> None:
+def _show_export(out: Output, result: ExportResult) -> None:
     from ..export.planning import sum_of
 
     heads = ("real 真实", "generated 生成\nbefore 导出前", "generated 生成\nafter 导出后", "total 合计\nafter 导出后")
@@ -232,17 +232,17 @@ def _show(out: Output, result: ExportResult) -> None:
         f"{result.taken} of {result.recorded} images taken ({which}; {result.rejected} rejected, "
         f"{result.undecided} undecided)"
     )
-    for words, files in (
+    for why, files in (
         ("left out", result.left_out),
         ("changed by somebody since it was exported, left alone", result.edited),
         ("not accepted any more, left there", result.kept),
     ):
         for file in files[:_SHOWN]:
-            out.note(f"{words}: {file}", always=False)
+            out.note(f"{why}: {file}", always=False)
         if len(files) > _SHOWN:
-            out.note(f"{words}: {len(files) - _SHOWN} more", always=False)
+            out.note(f"{why}: {len(files) - _SHOWN} more", always=False)
     done = "would be " if result.dry_run else ""
-    told = [f"{len(result.copied)} {done}copied", f"{len(result.unchanged)} there already"]
-    told += [f"{len(result.relabelled)} {done}given other boxes"] if result.relabelled else []
-    told += [f"{len(result.removed)} {done}removed, not accepted any more"] if result.removed else []
-    out.line(", ".join(told))
+    parts = [f"{len(result.copied)} {done}copied", f"{len(result.unchanged)} there already"]
+    parts += [f"{len(result.relabelled)} {done}given other boxes"] if result.relabelled else []
+    parts += [f"{len(result.removed)} {done}removed, not accepted any more"] if result.removed else []
+    out.line(", ".join(parts))

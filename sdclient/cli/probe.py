@@ -1,4 +1,4 @@
-"""`sdclient probe`."""
+"""The command `probe`."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def _show(out: Output, results: Sequence[SettingResult]) -> None:
             _number(result.mean_noise_score),
             f"{result.spoiled} of {result.images}",
             _number(result.seconds_per_image),
-            "; ".join(result.reasons) or "-",
+            "; ".join(result.reasons),
         )
         for number, result in enumerate(results, 1)
     ]

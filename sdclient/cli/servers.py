@@ -1,4 +1,4 @@
-"""`info`, `serve`."""
+"""The commands `info` and `serve`, which ask a WebUI and run one."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _facts(found: ServerInfo) -> Iterator[tuple[str, str, str]]:
     option = found.kind.schedule_option
     yield "address 地址", found.url, ""
     yield "kind 类型", found.kind.label, "; ".join(found.kind.recognised_by)
-    yield "version 版本", version or "not told", ""
+    yield "version 版本", version or "not reported", ""
     yield "model 当前模型", found.current_model or "none loaded", ""
     yield "models 模型", _models(found), "* in use"
     yield f"samplers 采样器 ({len(found.samplers)})", ", ".join(found.samplers), ""
@@ -71,13 +71,13 @@ def _facts(found: ServerInfo) -> Iterator[tuple[str, str, str]]:
     yield "upscalers 放大算法", _number(found.upscalers), ""
     yield "LoRA", _number(found.loras), ""
     memory = found.memory
-    yield "memory 内存", "not told" if memory is None else _ram(memory.ram), ""
-    yield "GPU memory 显存", "not told" if memory is None else _cuda(memory.cuda), ""
+    yield "memory 内存", "not reported" if memory is None else _ram(memory.ram), ""
+    yield "GPU memory 显存", "not reported" if memory is None else _cuda(memory.cuda), ""
 
 
 def _models(found: ServerInfo) -> str:
     if found.models is None:
-        return "not told"
+        return "not reported"
     ordered = sorted(found.models, key=lambda model: not found.is_current(model))
     lines = [f"{'*' if found.is_current(model) else ' '} {model.title}" for model in ordered[:_MODELS_SHOWN]]
     if len(ordered) > _MODELS_SHOWN:
@@ -86,16 +86,16 @@ def _models(found: ServerInfo) -> str:
 
 
 def _names(names: tuple[str, ...] | None) -> str:
-    return "not told" if names is None else ", ".join(names) or "none but the models' own"
+    return "not reported" if names is None else ", ".join(names) or "none but the models' own"
 
 
 def _number(count: int | None) -> str:
-    return "not told" if count is None else str(count)
+    return "not reported" if count is None else str(count)
 
 
 def _ram(ram: Mapping[str, Any]) -> str:
     if not {"used", "total"} <= ram.keys():
-        return f"not told ({ram.get('error', 'no numbers')})"
+        return f"not reported ({ram.get('error', 'no numbers')})"
     return f"{ram['used'] / _GIB:.1f} GiB used of {ram['total'] / _GIB:.1f} GiB"
 
 

@@ -1,4 +1,4 @@
-"""`number`, `crop`, `plan`."""
+"""The commands `number`, `crop` and `plan`, which prepare sources."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ copies photos/dirt/IMG_0007.JPG to sources/dirt/1.JPG, and so on. Run it again w
 def number(src: Path, dest: Path) -> None:
     """Copy SRC/<class>/* to DEST/<class>/1.png, 2.jpg, ... in natural order.
 
-    SRC is only read. DEST/mapping.csv tells the old names. Unreadable files are listed and left out.
+    SRC is only read. DEST/mapping.csv has the old names. Unreadable files are listed and left out.
     """
     from sdcore.progress import progress_bar
 
@@ -79,7 +79,7 @@ def crop(
 ) -> None:
     """Cut large PHOTOS into sources, around boxes or into tiles, as DEST/<class>/<photo>_<n>.png.
 
-    PHOTOS is only read. DEST/crops.csv tells where in which photo each crop lies. Crops around boxes take the class of
+    PHOTOS is only read. DEST/crops.csv has the place of each crop in its photo. Crops around boxes take the class of
     their box; tiles take the class folder of their photo.
     """
     if (boxes is None) == (tile_px is None):
@@ -118,7 +118,7 @@ def crop(
     for class_name, count in sorted(Counter(name.split("/")[0] for name in result.made).items()):
         output.line(f"{class_name}: {count} new crops")
     output.line(
-        f"{len(result.made)} crops made, {len(result.unchanged)} unchanged; {dest / CROPS_NAME} tells their places; "
+        f"{len(result.made)} crops made, {len(result.unchanged)} unchanged; {dest / CROPS_NAME} has their places; "
         f"next: sdclient number {dest} sources"
     )
 

@@ -49,8 +49,8 @@ def test_every_command_is_here() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_narrow_terminal_loses_nothing(name: str) -> None:
-    check_narrow(cli, arguments_of(name))
+def test_a_narrow_terminal_loses_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_narrow(cli, arguments_of(name), monkeypatch)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -31,14 +31,14 @@ _SHOWN_PER_KIND = 3
     default=4,
     show_default=True,
     type=click.IntRange(0, 16),
-    help="Bits of 64 by which the perceptual hashes of look-alikes may differ; more finds more, and more wrongly.",
+    help="Bits of 64 by which the perceptual hashes of look-alikes may differ; more finds more, also more wrong ones.",
 )
 @click.option("--no-near", is_flag=True, help="Do not look for look-alikes.")
 @click.option(
     "--workers",
     metavar="N",
     type=click.IntRange(0, 64),
-    help="Processes that read; 0 reads in this one, where a picture that crashes its decoder ends the check.  "
+    help="Processes that read; 0 reads in this one, where an image that crashes its decoder ends the check.  "
     "[default: one a core, at most 8; 0 below 500 files]",
 )
 @click.option("--strict", is_flag=True, help="Exit code 1 for warnings too.")
@@ -54,19 +54,19 @@ def check(
     strict: bool,
     as_json: bool,
 ) -> None:
-    """Find what is wrong with the pictures below DIR; no picture is changed.
+    """Find what is wrong with the images below DIR; no image is changed.
 
     DIR is a DATA folder (train, val, test), a folder of class folders, or any other. Every file is read to its
     end.
 
-    Errors are files that cannot be trained on, or that training would pass over: broken, truncated and empty
-    pictures, decompression bombs, files that are no pictures or whose name does not end like one, and what
-    operating systems leave behind (.DS_Store, Thumbs.db and their kin). They go to DIR/check_error.txt, one a line
+    Errors are files that cannot be trained on, or that training would skip: broken, truncated and empty
+    images, decompression bombs, files that are no images or whose name does not end like one, and what
+    operating systems leave behind (.DS_Store, Thumbs.db and the like). They go to DIR/check_error.txt, one a line
     with its reason, and the exit code is 1; without any, the check_error.txt of an earlier check is removed.
 
-    Warnings are pictures that can be trained on and deserve a look, the worst first: the same picture in two
-    splits or in two classes, look-alikes across splits, copies and look-alikes within one, blank pictures, sizes and
-    looks far from their class, names that belie the content (a JPEG called .png), 16 bits, CMYK, palettes,
+    Warnings are images that can be trained on and deserve a look, the worst first: the same image in two
+    splits or in two classes, look-alikes across splits, copies and look-alikes within one, blank images, sizes and
+    looks far from their class, names that do not match the content (a JPEG called .png), 16 bits, CMYK, palettes,
     transparency, several frames, EXIF turns, and classes out of balance.
 
     \b

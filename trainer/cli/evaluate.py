@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     "--validation",
     type=PATH,
     metavar="CSV",
-    help="Predictions to choose the cut on, where the subject is a predictions file; a run looks at DATA/val.",
+    help="Predictions to choose the cut on, where a predictions file is judged; a run uses DATA/val.",
 )
 @click.option(
     "--save/--no-save",
@@ -65,11 +65,11 @@ def evaluate(
 ) -> None:
     """Judge one model on DATA/test, or a predictions file.
 
-    An image counts as defective when its predicted class is not the Normal class. With --max-miss-rate a second
-    judgement stands beside it: defective when 1 - p(Normal) reaches a cut, which is chosen on validation images and
-    applied to the test images; so it does where the run has a cut already. Labels may be the defect classes, or only
+    An image counts as defective when its predicted class is not the Normal class. --max-miss-rate adds a second
+    judgement: defective when 1 - p(Normal) reaches a cut, which is chosen on validation images and applied to the
+    test images. A run that has a cut already is judged by it, too. Labels may be the defect classes, or only
     Normal and Abnormal; then rates by defect name are undefined. Where a column 'group', or DATA/split.csv, says
-    which images were cut from one board, every interval heeds it.
+    which images were cut from one board, every interval takes it into account.
 
     \b
     Examples:
@@ -90,7 +90,7 @@ def evaluate(
     if max_miss_rate is not None:
         from ..evaluation.operating_point import defects_needed
 
-        defects_needed(max_miss_rate)  # refuses a rate that is none before any work
+        defects_needed(max_miss_rate)  # refuses an impossible rate before any work
     if curve is not None:
         from ..report.standalone_figures import check_suffix
 
@@ -135,7 +135,7 @@ def _choose_for_run(
     from ..evaluation.threshold_choice import choose_for_run
 
     if validation is not None:
-        raise click.UsageError(f"{run} is a run, which looks at DATA/val itself; leave --validation out")
+        raise click.UsageError(f"{run} is a run, which uses DATA/val itself; leave --validation out")
     return choose_for_run(run, data, max_miss_rate=max_miss_rate, normal=normal, abnormal=abnormal)
 
 

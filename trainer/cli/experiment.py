@@ -42,8 +42,8 @@ def experiment(ctx: click.Context, /, file: Path, dry_run: bool, processes: int 
     """Train arms x seeds (x folds) and say whether the generated images helped.
 
     The file names the data, the arms (baseline, oversampling, classical control, generated sets at their shares)
-    and the one metric that decides. Every arm is trained for the same number of steps. Stopped (Ctrl-C will do),
-    the same command goes on; finished cells are left as they are. OUTPUT gets experiment.json with every figure,
+    and the one metric that decides. Every arm is trained for the same number of steps. After Ctrl-C the
+    same command continues; finished cells are left as they are. OUTPUT gets experiment.json with every figure,
     and report.html.
 
     \b
@@ -85,7 +85,7 @@ def _run(
 
     output = Path(config.output)
     report = report_path or output / "report.html"
-    choose_format(report)  # a mistake in it must not cost a whole experiment
+    choose_format(report)  # before the experiment runs, which takes long
     result = run_experiment(config, processes=processes, overwrite=overwrite)
     options = ["--report", str(report_path)] if report_path else []
     options += ["--lang", lang] if lang != "en" else []

@@ -25,7 +25,7 @@ _STDIN = "-"
     "--features",
     type=PATH,
     metavar="NPZ",
-    help="Also write what the last layer sees of each image: features (N, D) float32, images, labels, classes.",
+    help="Also write the input of the last layer for each image: features (N, D) float32, images, labels, classes.",
 )
 @click.option(
     "--labels",
@@ -35,7 +35,7 @@ _STDIN = "-"
     help="True classes: of a single folder, the names of the folders in it (auto); each image's own folder"
     " (parent); or none.",
 )
-@click.option("--skip-unreadable", is_flag=True, help="Pass over images that cannot be read; exit code 1 if any.")
+@click.option("--skip-unreadable", is_flag=True, help="Skip images that cannot be read; exit code 1 if any.")
 @click.option(
     "--batch-size",
     metavar="N",
@@ -47,7 +47,7 @@ _STDIN = "-"
     "--workers",
     metavar="N",
     type=int,
-    help="Threads, each of which reads a batch and looks at it; 0 does one after the other.  [default: one a core, at "
+    help="Threads, each of which reads and predicts a batch; 0 uses none.  [default: one a core, at "
     "most 8, over --threads]",
 )
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
@@ -63,7 +63,7 @@ def predict(
     workers: int | None,
     device: str,
 ) -> None:
-    """Let the classifier of RUN look at IMAGES.
+    """Predict the class of IMAGES by the classifier of RUN.
 
     RUN is a run folder, a .pt file of one, or a file that 'trainer export' made (a TorchScript file is a program:
     use none that you do not trust). IMAGES are folders, image files, patterns in quotes such as
@@ -80,10 +80,10 @@ def predict(
       trainer predict runs/baseline "line3/**/*.bmp" line4 --skip-unreadable
       find photos -name "*.png" -print0 | trainer predict runs/baseline/best.onnx -
     """
-    listed = _list(images, labels)  # before the heavy libraries, so that a slip of the pen shows at once
+    listed = _list(images, labels)  # before the heavy libraries, so that a mistake shows at once
 
     from ..models.predict import PredictOptions, write_stream
-    from ..models.predict import predict as look
+    from ..models.predict import predict as predict_images
 
     options = PredictOptions(
         batch_size=batch_size,
@@ -93,7 +93,7 @@ def predict(
         with_features=features is not None,
         skip_unreadable=skip_unreadable,
     )
-    stream = look(run, listed, options, progress=True)
+    stream = predict_images(run, listed, options, progress=True)
     count = write_stream(stream, output, features=features)
     out = Output()
     out.line(f"{count} images, predictions in {output}" + (f", features in {features}" if features else ""))
@@ -202,7 +202,7 @@ def explain(
     help="Real images for the check.  [default: val/ of the data RUN was trained on]",
 )
 @click.option(
-    "--features", "with_features", is_flag=True, help="A second output: what the last linear layer sees, (N, D)."
+    "--features", "with_features", is_flag=True, help="A second output: the input of the last linear layer, (N, D)."
 )
 @click.option("--threads", default=1, show_default=True, help="CPU threads of the check.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
@@ -217,7 +217,7 @@ def export(
     if RUN has one, model, version and the sha256 of the checkpoint.
 
     It is then run on up to 64 real images; where a probability differs from torch by more than 1e-4, the
-    export fails and no file is left. 'trainer predict FILE IMAGES' uses it as it does RUN.
+    export fails and no file is left. 'trainer predict FILE IMAGES' takes it in place of RUN.
 
     \b
     Examples:

@@ -44,7 +44,7 @@ def amount(text: str) -> float:
     type=int,
     help="Make DEST/fold-0 to DEST/fold-(K-1), each with train, val and test, every image in the test of one of them.",
 )
-@click.option("--seed", default=0, show_default=True, help="Which split of the many possible.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the split.")
 @click.option(
     "--group-by",
     metavar="PATTERN",
@@ -57,14 +57,14 @@ def amount(text: str) -> float:
     "--crops",
     metavar="CSV",
     type=PATH,
-    help="The crops.csv of 'sdclient crop' where it does not lie in SRC: crops of one photograph are one group.",
+    help="The crops.csv of 'sdclient crop' where it is not in SRC: crops of one photograph are one group.",
 )
 @click.option(
     "--link/--copy",
     "link",
     default=None,
     help="--link: hard links instead of copies; they need no space, but SRC and DEST then share each file's content: "
-    "who edits one edits both. --copy: a copy for every file.  [default: copies; with --folds one copy of each image "
+    "editing one edits both. --copy: a copy for every file.  [default: copies; with --folds one copy of each image "
     "in DEST, hard-linked into all folds]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -85,10 +85,10 @@ def split(
     """Copy SRC/<class>/* into DEST/train, DEST/val and DEST/test, by class and by group.
 
     Images of one board or one photograph belong together: name their group by --group-by or --groups, and no group
-    is torn apart. Without them SRC tells: a crops.csv ('sdclient crop') and a mapping.csv ('sdclient number') lying
-    in it make all crops of one photograph one group; else each image stands by itself. Files with identical pixels
-    are one group always, but for pictures of a single colour. Groups stay whole, so shares and counts are met as
-    nearly as they allow; the table says what was asked.
+    is split. Without them, a crops.csv ('sdclient crop') and a mapping.csv ('sdclient number') in SRC make all crops
+    of one photograph one group; otherwise each image is a group of its own. Files with identical pixels are always
+    one group, except images of a single colour. Groups stay whole, so shares and counts are met as nearly as they
+    allow; the table says what was asked.
 
     Generated images are refused: val and test must be real. Split the real ones, then 'trainer train DATA
     --generated OUTPUT'.

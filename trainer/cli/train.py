@@ -96,7 +96,7 @@ class _GroupedOptions(click.Command):
 @click.option(
     "--strict",
     is_flag=True,
-    help="Refuse pictures of val and test that look like a training one, and blank ones in several parts, too.",
+    help="Refuse also images of val and test that look like a training image, and blank images in several parts.",
 )
 @click.option(
     "--generated-share",
@@ -194,7 +194,7 @@ class _GroupedOptions(click.Command):
 @click.option(
     "--stop-on",
     type=click.Choice(["overfit"]),
-    help="Stop when the curves say that it only learns the training images by heart.",
+    help="Stop when the curves show overfitting.",
 )
 @click.option(
     "--seed",
@@ -235,7 +235,7 @@ class _GroupedOptions(click.Command):
     "--cache-gb",
     type=float,
     metavar="GB",
-    help="Most memory for decoded pictures; more go into a file. Without it: half of the free memory.",
+    help="Most memory for decoded images; more go into a file. Without it: half of the free memory.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a run of other settings or images; start a stopped one anew.")
 @click.option("--tensorboard", is_flag=True, help="Write RUN/tensorboard/ too.")
@@ -246,11 +246,11 @@ def train(ctx: click.Context, /, **options: Any) -> None:
 
     RUN gets config.json, data.json, environment.json, results.csv, best.pt, last.pt, curves.png and examples.png.
     Started again, a finished run of the same settings and images is left as it is, and one that was stopped
-    (Ctrl-C will do) goes on after its last whole epoch.
+    by Ctrl-C continues after its last whole epoch.
 
-    Nothing is trained when the same pixels lie in two of train, val and test, when a generated image lies in val or
-    test, or when one that would be trained on was made from a picture there. Pictures that merely look alike are
-    said and shown in RUN/near_duplicates.html; --strict refuses them.
+    Nothing is trained when the same pixels are in two of train, val and test, when a generated image is in val or
+    test, or when one that would be trained on was made from an image there. Images that only look alike are
+    reported and shown in RUN/near_duplicates.html; --strict refuses them.
 
     \b
     Examples:

@@ -52,7 +52,7 @@ def test_tables_show_limits_and_verdicts_in_both_languages(output: Path) -> None
     assert result.exit_code == 0
     for words in ("accepted 接受", "too like its source 与源图过于相似", "blurred 模糊", "明暗", "漏铜"):
         assert words in result.stdout
-    assert "other classes were asked too" in result.stdout
+    assert "other classes were used too" in result.stdout
     assert "4 images scored, 4 judged: 2 accepted, 2 rejected; next: sdclient review" in result.stdout
     again = run(output)
     assert "0 images scored, 4 judged: 2 accepted" in again.stdout

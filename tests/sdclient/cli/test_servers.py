@@ -115,7 +115,7 @@ def test_what_a_server_does_not_tell_is_left_open(httpserver: HTTPServer) -> Non
     result = info(url)
     assert result.exit_code == 0, result.output
     shown = rows(result)
-    assert shown["upscalers 放大算法"] == shown["LoRA"] == shown["memory 内存"] == "not told"
+    assert shown["upscalers 放大算法"] == shown["LoRA"] == shown["memory 内存"] == "not reported"
     assert shown["schedulers 调度器 (0)"] == "part of the sampler's name"
     assert "not recognised" in result.stderr
     found = json.loads(info(url, "--json").stdout)

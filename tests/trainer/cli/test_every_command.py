@@ -79,8 +79,10 @@ def test_every_command_is_here() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_narrow_terminal_loses_nothing(name: str, arguments_of: GetArguments) -> None:
-    check_narrow(cli, arguments_of(name))
+def test_a_narrow_terminal_loses_nothing(
+    name: str, arguments_of: GetArguments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_narrow(cli, arguments_of(name), monkeypatch)
 
 
 @pytest.mark.parametrize("name", sorted(takes_json(cli)))
