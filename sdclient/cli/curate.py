@@ -34,15 +34,15 @@ _LIMITS: tuple[tuple[str, FiniteRange, str], ...] = (
     ("max-twin-ssim", FiniteRange(-1, 1), "Near duplicates from this likeness on. [default: of each source]"),
     ("max-noise", _RATE, "Highest score of grey noise. [default: 0.5]"),
     ("max-colour-garbage", _RATE, "Highest score of colour noise. [default: 0.5]"),
-    ("max-grain", _LEVELS, "Highest unrest of quiet parts, levels. [default: learnt]"),
-    ("min-sharpness", _LEVELS, "Lowest sharpness. [default: learnt]"),
-    ("min-texture", _LEVELS, "Lowest fine texture, levels. [default: learnt]"),
-    ("max-tone", _LEVELS, "Largest distance in tone, levels. [default: learnt]"),
-    ("max-colour", _LEVELS, "Largest distance in colour, levels. [default: learnt]"),
+    ("max-grain", _LEVELS, "Highest unrest of quiet parts, levels. [default: learned]"),
+    ("min-sharpness", _LEVELS, "Lowest sharpness. [default: learned]"),
+    ("min-texture", _LEVELS, "Lowest fine texture, levels. [default: learned]"),
+    ("max-tone", _LEVELS, "Largest distance in tone, levels. [default: learned]"),
+    ("max-colour", _LEVELS, "Largest distance in colour, levels. [default: learned]"),
     ("max-face", _RATE, "A face from this confidence on. [default: 0.7]"),
-    ("min-p-class", _RATE, "Lowest probability of its class. [default: learnt, else the most probable class]"),
-    ("max-p-normal", _RATE, "Highest probability of Normal. [default: learnt, else not the most probable class]"),
-    ("max-feature-distance", FiniteRange(0, 2), "Largest distance of features. [default: learnt]"),
+    ("min-p-class", _RATE, "Lowest probability of its class. [default: learned, else the most probable class]"),
+    ("max-p-normal", _RATE, "Highest probability of Normal. [default: learned, else not the most probable class]"),
+    ("max-feature-distance", FiniteRange(0, 2), "Largest distance of features. [default: learned]"),
 )
 
 
@@ -90,7 +90,7 @@ def curate(
 ) -> None:
     """Keep the good images of OUTPUT: score each one, and reject what is too like its source or unreal.
 
-    Scores are computed once and kept in the manifest, so that another limit costs a moment. What is unreal is learnt
+    Scores are computed once and kept in the manifest, so that another limit costs a moment. What is unreal is learned
     from real images of the class; what is too alike, from each source taken again (JPEG, sensor noise, a shift).
     """
     from ..errors import MissingExtra

@@ -339,7 +339,7 @@ def _at_work(
         _SCORERS.clear()
         _SCORERS[setup.name] = Scorer(sent, setup.real, with_faces=setup.with_faces)
     scorer = _SCORERS[setup.name]
-    scorer.pictures = sent
+    scorer.images = sent
     try:
         return work(scorer)
     except SDClientError as error:

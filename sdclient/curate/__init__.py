@@ -1,7 +1,7 @@
-"""Keeps the good ones of what was generated: scores, limits from real images, verdicts with their reasons.
+"""Keeps the good images of an output: scores, thresholds from real images, verdicts with their reasons.
 
-`Curator` is what the command, the regenerate loop and tests share. It works on a manifest that is open already, so a
-loop calls it after each round::
+The command `curate` and the loop of --until-accepted share `Curator`. It works on an open manifest, so that the loop
+can call it after each round::
 
     with Manifest(output, create=True) as manifest:
         curator = Curator(output, manifest)
@@ -23,7 +23,7 @@ __all__ = ["REASONS", "Curator", "Direction", "JudgedImage", "Reason"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs the extra on first use, so that the words of the reasons cost nothing."""
+    """Import `Curator`, which needs the extra, on first use; the reasons load no extra."""
     if name != "Curator":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from .curator import Curator

@@ -3,8 +3,8 @@
 `predictions.csv` has the columns `image` and one `p_<class>` a class; a features file (`numpy.savez`, no pickles) holds
 `features` (N, D), `images` and `labels` (N,). Any other program may write them.
 
-An image is named as `trainer predict OUTPUT` names it, relative to the output folder; a path that leads into the output
-folder is understood too.
+Images are named as `trainer predict OUTPUT` names them, relative to the output folder; a path into the output folder is
+accepted too.
 """
 
 from __future__ import annotations
@@ -29,16 +29,15 @@ _SUM_TOLERANCE = 1e-3
 _LEAST_PROBABILITY = 1e-9
 
 OPINION_RATE = 0.02
-"""Share of real images that each limit of probabilities may cost."""
-
+"""Share of real images that each limit of probabilities may reject."""
 
 Opinion = dict[str, float | None]
-"""`p_class`, `p_normal`, `p_other` (the highest of the rest): probabilities, None where the classifier knows none."""
+"""Probabilities `p_class`, `p_normal` and `p_other` (the highest of the rest); None for a class it does not know."""
 
 
 @dataclass(frozen=True)
 class OpinionLimits:
-    """Thresholds by class, as far as real images were given."""
+    """Thresholds by class; empty where no real images were given."""
 
     min_p_class: Mapping[str, Threshold]
     max_p_normal: Mapping[str, Threshold]
@@ -46,7 +45,7 @@ class OpinionLimits:
 
 
 class ClassifierOpinions:
-    """What a classifier says of an output, from the files a person gave; read when first asked.
+    """A classifier's opinion of an output, from files of the user that are read on first use.
 
     Args:
         output: the output folder.
@@ -60,9 +59,9 @@ class ClassifierOpinions:
         self._limits: OpinionLimits | None = None
 
     def scores(self, done: Sequence[ImageRow]) -> dict[str, Opinion]:
-        """Scores by file, of images that the files name; empty where no file was given.
+        """Scores by file of the images that the files name; empty where no file was given.
 
-        The files know images by name alone, so an image that was made after a file was written is not in it.
+        The files know images by name alone, so an image that was made after a file was written does not count as named.
 
         Args:
             done: every image of the output.
@@ -86,7 +85,7 @@ class ClassifierOpinions:
         return found
 
     def limits(self) -> OpinionLimits:
-        """What the opinion of real images teaches; empty where none was given.
+        """Limits learned from real images; empty where none were given.
 
         Raises:
             SettingsError: a file that cannot be used.
@@ -107,13 +106,13 @@ class ClassifierOpinions:
 
 
 def read_opinions(path: Path, output: Path, class_of: Mapping[str, str], *, normal: str) -> dict[str, Opinion]:
-    """ClassifierOpinions by file, of those images of the output that the table names.
+    """Opinions by file, of those images of the output that the table names.
 
     Args:
         path: the CSV.
         output: the output folder.
         class_of: class of every image of the output.
-        normal: name of the class of good boards.
+        normal: name of the class of images without a defect.
 
     Raises:
         SettingsError: no such file, or a line that cannot be used; the message names it.
@@ -127,14 +126,14 @@ def read_opinions(path: Path, output: Path, class_of: Mapping[str, str], *, norm
 
 
 def learn_from_predictions(path: Path, *, normal: str) -> tuple[dict[str, Threshold], dict[str, Threshold]]:
-    """Lowest probability of its own class, and highest of Normal, that is real, by class.
+    """Limits by class: the lowest probability of its own class, and the highest probability of Normal.
 
-    Of real images each costs a share of `OPINION_RATE`: a classifier that errs with real ones may reject little. The
-    tail is extrapolated on the logarithm of the probability. No limit is on the likelier side of a half.
+    Each limit rejects a share `OPINION_RATE` of the real images, so a classifier that errs on these rejects little. The
+    tail is extrapolated on the logarithm of the probability. No limit rejects an image of a probability over one half.
 
     Args:
-        path: predictions of real images; the class is the label, or where it is empty the folder that holds the image.
-        normal: name of the class of good boards.
+        path: predictions of real images; the class is the label, or without one the folder of the image.
+        normal: name of the class of images without a defect.
 
     Raises:
         SettingsError: as `read_opinions`.
@@ -144,10 +143,10 @@ def learn_from_predictions(path: Path, *, normal: str) -> tuple[dict[str, Thresh
     for image, label, probabilities in _rows(path):
         name = label or PurePosixPath(image).parent.name
         if name in probabilities:
-            own.setdefault(name, []).append(_surprise(probabilities[name]))
+            own.setdefault(name, []).append(_surprisal(probabilities[name]))
             if name != normal and normal in probabilities:
-                not_normal.setdefault(name, []).append(_surprise(1 - probabilities[normal]))
-    least = _surprise(0.5)
+                not_normal.setdefault(name, []).append(_surprisal(1 - probabilities[normal]))
+    least = _surprisal(0.5)
     lowest, highest = (upper_limits(values, least=least, rate=OPINION_RATE) for values in (own, not_normal))
     return (
         {name: replace(limit, value=float(np.exp(-limit.value))) for name, limit in lowest.items()},
@@ -156,7 +155,7 @@ def learn_from_predictions(path: Path, *, normal: str) -> tuple[dict[str, Thresh
 
 
 def resolve(name: str, output: Path, class_of: Mapping[str, str]) -> str | None:
-    """The file of the output that a table's name stands for, or None."""
+    """The file of the output that a name in a table means, or None."""
     if name in class_of:
         return name
     path = Path(name)
@@ -171,7 +170,7 @@ def resolve(name: str, output: Path, class_of: Mapping[str, str]) -> str | None:
 
 
 def _made_before(path: Path, done: Sequence[ImageRow]) -> dict[str, str]:
-    """Class by file of the images that were there when a file was written."""
+    """Class by file of the images that were made before a file was written."""
     if not path.is_file():
         return {}
     written = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc).isoformat(timespec="seconds")
@@ -208,7 +207,7 @@ def _rows(path: Path) -> Iterator[tuple[str, str, dict[str, float]]]:
         raise SettingsError(f"{path}: not a CSV in UTF-8 ({error}); expected what 'trainer predict' writes") from error
 
 
-def _surprise(probability: float) -> float:
+def _surprisal(probability: float) -> float:
     return -math.log(max(probability, _LEAST_PROBABILITY))
 
 
@@ -237,7 +236,7 @@ _NEAREST = 3
 
 
 class FeatureSpace:
-    """Features of real images by class; distances to them.
+    """Distances to the features of real images of each class.
 
     A distance is the mean cosine distance, 0 to 2, to the three nearest real images of the class.
 
@@ -254,7 +253,7 @@ class FeatureSpace:
         return None if rows is None else _mean_of_nearest(1 - rows @ _unit(features[None])[0])
 
     def limits(self) -> dict[str, Threshold]:
-        """Upper limit of each class, each real image measured with itself left out."""
+        """Upper limit of each class, from the distance of each real image to the others."""
         found = {}
         for name, rows in self._real.items():
             distances = 1 - rows @ rows.T
@@ -288,7 +287,7 @@ def read_features(path: Path) -> tuple[list[str], list[str], Features]:
 
 
 def read_real_features(path: Path) -> FeatureSpace:
-    """The features of real images; the class is the label, or where it is empty the folder that holds the image.
+    """The features of real images; the class is the label, or without one the folder of the image.
 
     Raises:
         SettingsError: as `read_features`.

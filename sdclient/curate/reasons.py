@@ -1,4 +1,4 @@
-"""Names of reasons and scores, and one judged image; light.
+"""Names of reasons and scores, and one judged image; loads no extra.
 
 Too alike means that the image teaches a classifier nothing that its source does not; a higher denoising strength helps.
 Unreal means that no camera would have taken it; a lower one helps.
@@ -27,14 +27,14 @@ class Reason:
     """One reason for rejecting an image."""
 
     word: str
-    """As it stands in the manifest and on the command line."""
+    """As in the manifest and on the command line."""
     direction: Direction
     english: str
     chinese: str
 
     @property
     def label(self) -> str:
-        """Both languages, for tables."""
+        """English and Chinese, for tables."""
         return f"{self.english} {self.chinese}"
 
 
@@ -66,17 +66,17 @@ _ALL_REASONS = (
 )
 
 REASONS: dict[str, Reason] = {reason.word: reason for reason in _ALL_REASONS}
-"""Every reason by its word, too alike first."""
+"""Every reason by its word, those of too alike first."""
 
 
 def label_of(word: str) -> str:
-    """A reason in both languages; a word that this version does not know stands for itself."""
+    """A reason in English and Chinese; an unknown word, as of a newer version, is returned as it is."""
     reason = REASONS.get(word)
     return word if reason is None else reason.label
 
 
 def fails(words: tuple[str, ...], direction: Direction) -> bool:
-    """Whether one of these reasons points that way."""
+    """Whether one of these reasons has this direction."""
     return any(word in REASONS and REASONS[word].direction is direction for word in words)
 
 
@@ -87,13 +87,13 @@ class ScoreName:
     name: str
     low: float
     high: float | None
-    """Bounds of what it can be; None where there is no upper one."""
+    """Bounds of the score; None where there is no upper one."""
     english: str
     chinese: str
 
     @property
     def label(self) -> str:
-        """Both languages, for tables."""
+        """English and Chinese, for tables."""
         return f"{self.english} {self.chinese}"
 
 
@@ -122,7 +122,7 @@ SCORES: dict[str, ScoreName] = {score.name: score for score in _ALL_SCORES}
 
 @dataclass(frozen=True)
 class JudgedImage:
-    """One image with its scores and what follows from them."""
+    """One image with its scores and its verdict."""
 
     file: str
     """Relative to the output folder, forward slashes."""
@@ -132,15 +132,15 @@ class JudgedImage:
     sha256: str
     """Of the bytes that were judged."""
     reasons: tuple[str, ...]
-    """The filters' reasons, words of `reasons.REASONS`; none accepts it."""
+    """The filters' reasons, words of `REASONS`; empty when the filters accept it."""
     scores: Mapping[str, float | None]
-    """Score by name (`score_names.SCORES`); None where it does not apply."""
+    """Score by name, see `SCORES`; None where it does not apply."""
     verdict: str
-    """What holds: a person's decision where there is one, else the filters'."""
+    """A person's decision where there is one, else the filters'."""
 
     @property
     def is_accepted(self) -> bool:
-        """Whether the image counts; a person's word goes before the filters'."""
+        """Whether the verdict accepts the image."""
         return self.verdict == ACCEPTED
 
     @property

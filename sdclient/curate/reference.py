@@ -1,4 +1,4 @@
-"""Reference statistics of the real images of each class."""
+"""Statistics of the real images of each class, and the thresholds that follow from them."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from .measures import (
 from .thresholds import CurationSettings, LearnedThresholds, Thresholds, lower_limits, upper_limits
 
 MOST_PER_CLASS = 300
-"""Real images that are looked at in each class, spread evenly over the names; more do not move a limit much."""
+"""Real images that are measured in each class, spread evenly over the names; more hardly change a limit."""
 CACHE_NAME = ".curation-real.npz"
-"""File in an output folder that keeps what was measured of real images."""
+"""File in an output folder that keeps the measures of real images."""
 
 _VERSION = 1
 _HALF_PIXEL = 0.5
@@ -46,10 +46,10 @@ _HALF_PIXEL = 0.5
 
 @dataclass(frozen=True, eq=False)
 class ClassStatistics:
-    """What was measured of the N real images of a class.
+    """Measures of the N real images of a class.
 
-    Sharpness and texture are those of the picture taken again: moved by half a pixel, enlarged to the model's size and
-    shrunk back, for that much every generated image goes through. Where a picture is flat, its sharpness is NaN.
+    Sharpness and texture are measured on a retake: moved by half a pixel, enlarged to the model's size and shrunk back,
+    because every generated image goes through that. The sharpness of a flat image is NaN.
     """
 
     sharpness: npt.NDArray[np.float64]
@@ -63,13 +63,13 @@ class ClassStatistics:
 
     @property
     def count(self) -> int:
-        """How many real images."""
+        """Number of real images."""
         return len(self.grain)
 
 
 @dataclass(frozen=True)
 class ReferenceFolder:
-    """A folder of class folders of real images, and which of them are looked at."""
+    """A folder of class folders of real images, and those of them that are measured."""
 
     folder: Path
     chosen: Mapping[str, tuple[Path, ...]]
@@ -96,7 +96,7 @@ class ReferenceFolder:
         return cls(folder, chosen)
 
     def signature(self) -> str:
-        """Changes when another image would be looked at, or one of them was changed (by size and time)."""
+        """Hash of the names, sizes and times of the chosen images."""
         digest = hashlib.sha256(f"{_VERSION}".encode())
         for name, paths in sorted(self.chosen.items()):
             for path in paths:
@@ -106,27 +106,27 @@ class ReferenceFolder:
         return digest.hexdigest()
 
     def measure(self, track: ProgressTracker = no_progress) -> dict[str, ClassStatistics]:
-        """Measure every image that was chosen.
+        """Measure every chosen image.
 
         Raises:
             SourceError: one cannot be read.
         """
         jobs = [(name, path) for name, paths in self.chosen.items() for path in paths]
-        rows: dict[str, list[_Row]] = {name: [] for name in self.chosen}
+        rows: dict[str, list[_ImageMeasures]] = {name: [] for name in self.chosen}
         for name, path in track(jobs, "real images"):
-            rows[name].append(_Row.of(read_photo(path)))
+            rows[name].append(_ImageMeasures.of(read_photo(path)))
         return {name: _gather(found) for name, found in rows.items()}
 
 
 @dataclass(frozen=True, eq=False)
-class _Row:
+class _ImageMeasures:
     sharpness: float
     texture: float
     grain: float
     look: npt.NDArray[np.float32]
 
     @classmethod
-    def of(cls, image: Image.Image) -> _Row:
+    def of(cls, image: Image.Image) -> _ImageMeasures:
         again = luma_of(taken_again(image))
         sharp = sharpness(again)
         return cls(
@@ -138,10 +138,10 @@ class _Row:
 
 
 def taken_again(image: Image.Image) -> Image.Image:
-    """The picture moved by half a pixel along both directions, enlarged to the model's size and shrunk back."""
+    """The image moved by half a pixel in both directions, enlarged to the model's size and shrunk back."""
     large = fit_to_model(image, generation_size(*image.size))
     dx, dy = _HALF_PIXEL * large.width / image.width, _HALF_PIXEL * large.height / image.height
-    # The edge goes on, so that no border appears that is not in the picture.
+    # The edge is repeated, so that no border appears that is not in the image.
     padded = np.pad(np.asarray(large), ((0, int(dy) + 2), (0, int(dx) + 2), (0, 0)), mode="edge")
     moved = Image.fromarray(padded).transform(
         large.size, Image.Transform.AFFINE, (1, 0, dx, 0, 1, dy), Image.Resampling.BICUBIC
@@ -150,7 +150,7 @@ def taken_again(image: Image.Image) -> Image.Image:
 
 
 def load_measures(output: Path, signature: str) -> dict[str, ClassStatistics] | None:
-    """What was measured of the same real images before, or None."""
+    """Measures of the same real images from an earlier run, or None."""
     try:
         with np.load(output / CACHE_NAME, allow_pickle=False) as archive:
             if str(archive["signature"]) != signature:
@@ -162,17 +162,13 @@ def load_measures(output: Path, signature: str) -> dict[str, ClassStatistics] | 
                 )
                 for number, name in enumerate(names)
             }
-    # A cache: whatever is wrong with it, the images themselves are still there.
+    # Only a cache: whatever is wrong with the file, the images can be measured again.
     except (OSError, ValueError, KeyError, EOFError):
         return None
 
 
-def keep_measures(output: Path, signature: str, real: Mapping[str, ClassStatistics]) -> None:
-    """Keep what was measured beside the manifest.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+def save_measures(output: Path, signature: str, real: Mapping[str, ClassStatistics]) -> None:
+    """Keep the measures beside the manifest."""
     arrays = {
         f"{field.name}_{number}": getattr(measured, field.name)
         for number, measured in enumerate(real.values())
@@ -183,7 +179,7 @@ def keep_measures(output: Path, signature: str, real: Mapping[str, ClassStatisti
     write_bytes_atomically(output / CACHE_NAME, buffer.getvalue())
 
 
-def _gather(rows: Sequence[_Row]) -> ClassStatistics:
+def _gather(rows: Sequence[_ImageMeasures]) -> ClassStatistics:
     return ClassStatistics(
         sharpness=np.array([row.sharpness for row in rows], dtype=np.float64),
         texture=np.array([row.texture for row in rows], dtype=np.float64),
@@ -199,9 +195,9 @@ def _spread(images: list[Path], most: int) -> tuple[Path, ...]:
 
 
 OWN_LOOKS = 100
-"""A class with fewer real images is compared with the looks of all classes: nearest neighbours in a handful are far."""
+"""A class with fewer real images is compared with those of all classes: nearest neighbours among few are far."""
 LEAST_TONE_LEVELS = 16.0
-"""No limit of tone is below this: another exposure is no fault."""
+"""Lowest limit of tone: another exposure is no fault."""
 LEAST_COLOUR_LEVELS = 10.0
 LEAST_GRAIN_LEVELS = 2.0
 MOST_SHARPNESS = 0.9
@@ -209,7 +205,7 @@ _UNKNOWN = ""
 
 
 class ReferenceModel:
-    """Real images of all classes, and the limits that follow from them.
+    """Measures of the real images of all classes, and the thresholds learned from them.
 
     Args:
         real: measures by class, at least one class with an image.
@@ -217,42 +213,42 @@ class ReferenceModel:
 
     def __init__(self, real: Mapping[str, ClassStatistics]) -> None:
         self._looks = {name: measured.looks for name, measured in real.items()}
-        self._everything: Looks = np.concatenate(list(self._looks.values()))
+        self._all_looks: Looks = np.concatenate(list(self._looks.values()))
         self.counts = {name: measured.count for name, measured in real.items()}
         self._limits = self._learn(real)
 
     def looks_for(self, class_name: str) -> Looks:
-        """What an image of this class is compared with."""
+        """Distributions that an image of this class is compared with."""
         own = self._looks.get(class_name)
-        return own if own is not None and len(own) >= OWN_LOOKS else self._everything
+        return own if own is not None and len(own) >= OWN_LOOKS else self._all_looks
 
     def tone_distance(self, class_name: str, look: Look) -> float:
         """Distance in luma to the nearest real image, levels from 0."""
         return float(tone_distances(look, self.looks_for(class_name)).min())
 
     def colour_distance(self, class_name: str, look: Look) -> float | None:
-        """Distance in luma and colour to the nearest real image; None where neither has colour."""
+        """Distance in luma and colour to the nearest real image; None where neither is coloured."""
         looks = self.looks_for(class_name)
         return None if is_grey(look) and is_grey(looks) else float(colour_distances(look, looks).min())
 
     def limits_for(self, class_name: str) -> LearnedThresholds:
-        """Thresholds of a class; one without real images gets those of all classes together."""
+        """Thresholds of a class; a class without real images gets those of all classes together."""
         return self._limits.get(class_name, self._limits[_UNKNOWN])
 
     def _learn(self, real: Mapping[str, ClassStatistics]) -> dict[str, LearnedThresholds]:
-        sharp = {name: _known(measured.sharpness) for name, measured in real.items()} | {_UNKNOWN: np.zeros(0)}
+        sharp = {name: _without_nan(measured.sharpness) for name, measured in real.items()} | {_UNKNOWN: np.zeros(0)}
         texture = {name: measured.texture for name, measured in real.items()} | {_UNKNOWN: np.zeros(0)}
         grain = {name: measured.grain for name, measured in real.items()} | {_UNKNOWN: np.zeros(0)}
         sharpness = lower_limits(sharp, most=MOST_SHARPNESS)
         textures = lower_limits(texture, most=np.inf)
         grains = upper_limits(grain, least=LEAST_GRAIN_LEVELS)
-        tones = upper_limits(self._left_out(tone_distances), least=LEAST_TONE_LEVELS)
-        colours = upper_limits(self._left_out(colour_distances), least=LEAST_COLOUR_LEVELS)
+        tones = upper_limits(self._leave_one_out(tone_distances), least=LEAST_TONE_LEVELS)
+        colours = upper_limits(self._leave_one_out(colour_distances), least=LEAST_COLOUR_LEVELS)
         everything = np.concatenate(list(sharp.values()))
         return {
             name: LearnedThresholds(
                 sharpness=sharpness.get(name),
-                soft=_soft(sharp[name] if len(sharp[name]) else everything),
+                soft=_softness_limit(sharp[name] if len(sharp[name]) else everything),
                 texture=textures.get(name),
                 grain=grains.get(name),
                 tone_distance=tones.get(name),
@@ -261,8 +257,8 @@ class ReferenceModel:
             for name in (*real, _UNKNOWN)
         }
 
-    def _left_out(self, distances: Callable[[Look, Looks], Distances]) -> dict[str, Distances]:
-        """Distance of each real image to the nearest of those it would be compared with, itself left out."""
+    def _leave_one_out(self, distances: Callable[[Look, Looks], Distances]) -> dict[str, Distances]:
+        """Distance of each real image to its nearest other one."""
         found: dict[str, Distances] = {_UNKNOWN: np.zeros(0)}
         start = 0
         for name, own in self._looks.items():
@@ -278,27 +274,27 @@ class ReferenceModel:
         return found
 
 
-def _known(values: Distances) -> Distances:
+def _without_nan(values: Distances) -> Distances:
     return values[~np.isnan(values)]
 
 
-def _soft(values: Distances) -> float | None:
-    """A little under the median: with texture gone, edges that are no crisper than this were blurred, not painted."""
+def _softness_limit(values: Distances) -> float | None:
+    """A little under the median: without texture, edges no crisper than this were blurred, not painted."""
     return 0.85 * float(np.median(values)) if len(values) else None
 
 
 SCORES_VERSION = 1
-"""Grows when a score comes to mean something else, so that it is computed anew."""
+"""Increased when the meaning of a score changes, so that scores are computed again."""
 
 
 class ReferenceStatistics:
-    """Real images of all classes; read when first asked, or taken from what was measured before.
+    """Measures and thresholds of the real images; read on first use, from the cache where it fits.
 
     Args:
-        output: the output folder; keeps the measures.
+        output: the output folder, which keeps the cache.
         run: the run's parameters, which name the sources.
-        settings: what a person chose.
-        is_dry_run: keep nothing.
+        settings: of the user.
+        is_dry_run: write no cache.
     """
 
     def __init__(self, output: Path, run: Mapping[str, Any], settings: CurationSettings, *, is_dry_run: bool) -> None:
@@ -309,14 +305,14 @@ class ReferenceStatistics:
         self._listed: ReferenceFolder | None = None
         self._signature = ""
         self._measures: dict[str, ClassStatistics] | None = None
-        self._learnt: ReferenceModel | None = None
+        self._model: ReferenceModel | None = None
 
     @property
     def folder(self) -> Path:
-        """Where they are.
+        """Folder of the real images.
 
         Raises:
-            SourceError: neither a person nor the run says.
+            SourceError: neither the settings nor the run names it.
         """
         chosen = self._settings.real or self._settings.sources
         if chosen is not None:
@@ -328,7 +324,7 @@ class ReferenceStatistics:
 
     @property
     def basis(self) -> str:
-        """What scores depend on beside the image: changes with the real images and with the meaning of a score.
+        """Key of everything but the image that its scores depend on: the real images and the version of the scores.
 
         Raises:
             SourceError: no real images.
@@ -339,7 +335,7 @@ class ReferenceStatistics:
         return f"{SCORES_VERSION}:{self._signature}"
 
     def measures(self, track: ProgressTracker = no_progress) -> dict[str, ClassStatistics]:
-        """What was measured of each class.
+        """Measures of each class.
 
         Raises:
             SourceError: no real images, or one that cannot be read.
@@ -350,30 +346,30 @@ class ReferenceStatistics:
             if self._measures is None and self._listed is not None:
                 self._measures = self._listed.measure(track)
                 if not self._is_dry_run:
-                    keep_measures(self._output, basis, self._measures)
+                    save_measures(self._output, basis, self._measures)
         return self._measures or {}
 
     def limits(
         self, classes: Iterable[str], opinion: OpinionLimits, track: ProgressTracker = no_progress
     ) -> dict[str, Thresholds]:
-        """Every limit of these classes, given or learnt.
+        """Every limit of these classes, given or learned.
 
         Args:
-            classes: which.
-            opinion: what the classifier's opinion of real images taught.
+            classes: their names.
+            opinion: limits of the classifier's opinion.
             track: shows the progress.
 
         Raises:
             SourceError: no real images, or one that cannot be read.
         """
-        if self._learnt is None:
-            self._learnt = ReferenceModel(self.measures(track))
-        learnt = self._learnt
+        if self._model is None:
+            self._model = ReferenceModel(self.measures(track))
+        model = self._model
         return {
             name: Thresholds.of(
                 self._settings.limits,
-                learnt.limits_for(name),
-                learnt.counts.get(name, 0),
+                model.limits_for(name),
+                model.counts.get(name, 0),
                 {field.name: getattr(opinion, field.name).get(name) for field in fields(OpinionLimits)},
             )
             for name in classes

@@ -1,11 +1,11 @@
-"""All scores of one image, and many images in processes.
+"""All scores of one image, and the scores of many images in processes.
 
-likeness      `likeness.likeness`, `likeness.retake_similarity`: to the picture it was made from
-hash          `hashes.hash_distance`
-garbage       `batch.spoiled`: noise and colour noise beyond the base's
-sharpness     `sharpness.sharpness`, `texture`, `grain`
-tone, colour  `tone.tone_distances`, `colour_distances`: to the nearest real image
-face          `faces.face_score`
+likeness      `sdcore.images.similarity`: to the image it was made from
+hash          `sdcore.images.hashes.hash_distance`
+noise         `output.artifacts`: grey and colour noise beyond the base's
+sharpness     `measures.sharpness`, `texture`, `grain`
+tone, colour  `measures.tone_distances`, `colour_distances`: to the nearest real image
+face          `measures.face_score`
 """
 
 from __future__ import annotations
@@ -47,24 +47,24 @@ from .reference import ClassStatistics, ReferenceModel
 
 @dataclass(frozen=True)
 class Base:
-    """The picture whose pixels stay where nothing was changed; what is found in it serves all its images."""
+    """The image that generated images were made from; its measures are computed once for all of them."""
 
-    picture: Image.Image
+    image: Image.Image
 
     @cached_property
     def rgb(self) -> Image.Image:
-        """As the noise score wants it."""
-        return to_rgb(self.picture)
+        """As the noise scores need it."""
+        return to_rgb(self.image)
 
     @cached_property
     def hash(self) -> str:
         """Its perceptual hash."""
-        return structure_hash(self.picture)
+        return structure_hash(self.image)
 
     @cached_property
     def retake_similarity(self) -> float:
-        """How like it is to itself when it is taken again, over the whole picture."""
-        return retake_similarity(self.picture)
+        """Its similarity to its own retake, over the whole image."""
+        return retake_similarity(self.image)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Scored:
     """Scores of an image, and its hash."""
 
     scores: dict[str, float | None]
-    """By name, see `score_names.SCORES`; None where one does not apply."""
+    """By name, see `reasons.SCORES`; None where one does not apply."""
     hash: str
 
 
@@ -80,7 +80,7 @@ def score_image(
     image: Image.Image,
     base: Base | None,
     class_name: str,
-    learnt: ReferenceModel,
+    reference: ReferenceModel,
     *,
     mask: Image.Image | None = None,
     with_faces: bool = True,
@@ -88,10 +88,10 @@ def score_image(
     """Compute every score of an image.
 
     Args:
-        image: as it lies in the output, of any size and mode.
-        base: None leaves out what compares the two.
-        class_name: whose real images it is compared with.
-        learnt: the real images.
+        image: as in the output, of any size and mode.
+        base: None leaves out the scores that compare the two.
+        class_name: class whose real images it is compared with.
+        reference: the real images.
         mask: mode "L", of the base's size: where it was changed; None is everywhere.
         with_faces: whether to look for faces.
 
@@ -102,12 +102,12 @@ def score_image(
     against_base, is_lost = _against_base(image, own_hash, base, mask)
     scores: dict[str, float | None] = {
         **against_base,
-        # Black, or of one colour, where its base is not: all detail is gone.
+        # Black or of one colour, and its base is not: all detail is gone.
         "sharpness": 0.0 if is_lost else sharpness(grey),
         "texture": texture(grey),
         "grain": grain(grey),
-        "tone_distance": learnt.tone_distance(class_name, look),
-        "colour_distance": learnt.colour_distance(class_name, look),
+        "tone_distance": reference.tone_distance(class_name, look),
+        "colour_distance": reference.colour_distance(class_name, look),
         "face": face_score(image) if with_faces else None,
     }
     return Scored(scores, own_hash)
@@ -120,12 +120,12 @@ def _against_base(
     if base is None:
         names = ("ssim_inside", "ssim_outside", "ssim_reimaged", "hash_distance", "noise", "colour_garbage")
         return dict.fromkeys(names), False
-    found = similarity(image, base.picture, mask)
+    found = similarity(image, base.image, mask)
     rgb = to_rgb(image)
     if rgb.size != base.rgb.size:
         rgb = rgb.resize(base.rgb.size, Image.Resampling.BICUBIC)
     garbage = measure_changed_part(rgb, base.rgb, None if mask is None else mask.getbbox())
-    floor = base.retake_similarity if mask is None else retake_similarity(base.picture, mask)
+    floor = base.retake_similarity if mask is None else retake_similarity(base.image, mask)
     compared = {
         "ssim_inside": found.inside,
         "ssim_outside": found.outside,
@@ -138,7 +138,7 @@ def _against_base(
 
 
 _BASES_KEPT = 8
-_PICTURES_KEPT = 64
+_IMAGES_KEPT = 64
 
 
 @dataclass(frozen=True)
@@ -149,10 +149,10 @@ class ScoreJob:
     sha256: str
     class_name: str
     base: str
-    """Path of the picture it was made on."""
+    """Path of the image it was made from."""
     base_sha256: str
     mask: str
-    """Relative to the output folder; "" where all was changed."""
+    """Relative to the output folder; "" where the whole image was changed."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class PairJob:
 
 
 class ImageSource(Protocol):
-    """Where the pictures of an output come from."""
+    """Gives the images, bases and masks of an output."""
 
     def image(self, job: ScoreJob) -> Image.Image:
         """The image of a job.
@@ -174,7 +174,7 @@ class ImageSource(Protocol):
         """
 
     def base(self, job: ScoreJob) -> Image.Image:
-        """The upright picture it was made on.
+        """The upright image it was made from.
 
         Raises:
             OutputError: it is missing or changed.
@@ -189,22 +189,22 @@ class ImageSource(Protocol):
         """
 
 
-class PicturesOnDisk:
-    """Those of an output folder on this machine."""
+class ImagesOnDisk:
+    """Images of an output folder on this machine."""
 
     def __init__(self, output: Path) -> None:
         self._output = output
 
     def image(self, job: ScoreJob) -> Image.Image:
-        """Read, compared with the record and decoded."""
+        """Read it, check its bytes and decode it."""
         return read_recorded(self._output, job.file, job.sha256)
 
     def base(self, job: ScoreJob) -> Image.Image:
-        """Read, compared with the record and decoded."""
+        """Read it, check its bytes and decode it."""
         return decode_photo(base_bytes(job), printable(job.base))
 
     def mask(self, job: ScoreJob, size: tuple[int, int]) -> Image.Image:
-        """Read and decoded."""
+        """Read and decode it."""
         return read_mask(self._output / job.mask, size)
 
 
@@ -212,17 +212,17 @@ class Scorer:
     """Scores and compares images of one output.
 
     Args:
-        pictures: where they come from; may be changed between two calls, when the others have come.
+        images: gives the images; a worker of a cluster replaces it between two calls by the images of the next call.
         real: measures of real images by class.
         with_faces: whether to look for faces.
     """
 
-    def __init__(self, pictures: ImageSource, real: dict[str, ClassStatistics], *, with_faces: bool) -> None:
-        self.pictures = pictures
-        self._learnt = ReferenceModel(real)
+    def __init__(self, images: ImageSource, real: dict[str, ClassStatistics], *, with_faces: bool) -> None:
+        self.images = images
+        self._reference = ReferenceModel(real)
         self._with_faces = with_faces
         self._bases: OrderedDict[tuple[str, str], Base] = OrderedDict()
-        self._comparable = lru_cache(maxsize=_PICTURES_KEPT)(lambda job: to_comparable(self.pictures.image(job)))
+        self._comparable = lru_cache(maxsize=_IMAGES_KEPT)(lambda job: to_comparable(self.images.image(job)))
 
     def score(self, job: ScoreJob) -> Scored:
         """Scores of one image.
@@ -231,13 +231,13 @@ class Scorer:
             OutputError: the image or its base is missing or not the one that was recorded.
             MaskError: its mask cannot be read.
         """
-        image = self.pictures.image(job)
+        image = self.images.image(job)
         base = self._base(job)
-        mask = self.pictures.mask(job, base.picture.size) if job.mask else None
-        return score_image(image, base, job.class_name, self._learnt, mask=mask, with_faces=self._with_faces)
+        mask = self.images.mask(job, base.image.size) if job.mask else None
+        return score_image(image, base, job.class_name, self._reference, mask=mask, with_faces=self._with_faces)
 
     def compare(self, pair: PairJob) -> float:
-        """Likeness of two images: where either was changed if they have one base, else everywhere.
+        """Similarity of two images: where either was changed if they have the same base, otherwise everywhere.
 
         Raises:
             OutputError: one of them is missing or not the one that was recorded.
@@ -247,17 +247,17 @@ class Scorer:
             return 0.0
         area: Any = None
         if pair.one.mask and pair.other.mask and pair.one.base_sha256 == pair.other.base_sha256:
-            size = self._base(pair.one).picture.size
-            masks = [self.pictures.mask(job, size) for job in (pair.one, pair.other)]
+            size = self._base(pair.one).image.size
+            masks = [self.images.mask(job, size) for job in (pair.one, pair.other)]
             both = comparable_area(masks[0]) | comparable_area(masks[1])
             area = both if both.shape == one.shape else None
         return aligned_similarity(one, other, area)
 
     def _base(self, job: ScoreJob) -> Base:
-        """Kept for the images that follow: most of them have the same one."""
+        """The base, kept for the next images, most of which have the same one."""
         wanted = (job.base, job.base_sha256)
         if wanted not in self._bases:
-            self._bases[wanted] = Base(self.pictures.base(job))
+            self._bases[wanted] = Base(self.images.base(job))
             while len(self._bases) > _BASES_KEPT:
                 self._bases.popitem(last=False)
         self._bases.move_to_end(wanted)
@@ -265,7 +265,7 @@ class Scorer:
 
 
 def read_recorded(output: Path, file: str, sha256: str) -> Image.Image:
-    """An image of an output, its bytes checked.
+    """Read an image of an output and check its bytes.
 
     Raises:
         OutputError: it is missing, changed, or cannot be decoded.
@@ -274,7 +274,7 @@ def read_recorded(output: Path, file: str, sha256: str) -> Image.Image:
     try:
         return decode(data, printable(output / file))
     except BadImage as error:
-        raise unfit(printable(output / file), "cannot be decoded", printable(output)) from error
+        raise unfit_image(printable(output / file), "cannot be decoded", printable(output)) from error
 
 
 def recorded_bytes(output: Path, file: str, sha256: str) -> bytes:
@@ -287,14 +287,14 @@ def recorded_bytes(output: Path, file: str, sha256: str) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise unfit(printable(path), f"cannot be read: {error.strerror or error}", printable(output)) from error
+        raise unfit_image(printable(path), f"cannot be read: {error.strerror or error}", printable(output)) from error
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise unfit(printable(path), "was changed since it was generated", printable(output))
+        raise unfit_image(printable(path), "was changed since it was generated", printable(output))
     return data
 
 
 def base_bytes(job: ScoreJob) -> bytes:
-    """The bytes of the picture that an image was made on.
+    """The bytes of the image that an image was made from.
 
     Raises:
         OutputError: it is missing or changed.
@@ -312,14 +312,8 @@ def base_bytes(job: ScoreJob) -> bytes:
     return data
 
 
-def unfit(name: str, what: str, output: str) -> OutputError:
-    """What to say of an image of an output that cannot be scored.
-
-    Args:
-        name: of the image.
-        what: is the matter with it.
-        output: name of the output folder.
-    """
+def unfit_image(name: str, what: str, output: str) -> OutputError:
+    """The error of an image that cannot be scored, with what to do about it."""
     return OutputError(
         f"{name}: {what}; run 'sdclient verify {output} --repair', generate what is missing, and curate again"
     )
@@ -333,21 +327,21 @@ _Item = TypeVar("_Item")
 
 
 class ScoringPool(Protocol):
-    """Scores and compares, wherever that is done."""
+    """Scores and compares images, in this process, in others or in a cluster."""
 
     def score(self, jobs: Sequence[ScoreJob]) -> Iterator[list[tuple[ScoreJob, Scored]]]:
-        """Scores, some images at a time, in the order of the jobs."""
+        """Scores in chunks, in the order of the jobs."""
 
     def compare(self, pairs: Sequence[PairJob]) -> Iterator[list[tuple[PairJob, float]]]:
-        """Likenesses, some pairs at a time, in the order of the pairs."""
+        """Similarities in chunks, in the order of the pairs."""
 
 
 ScoringFactory = Callable[[dict[str, ClassStatistics], bool, int], AbstractContextManager[ScoringPool]]
-"""(measures of real images by class, whether to look for faces, how many images) -> what scores them."""
+"""(measures of real images by class, whether to look for faces, number of images) -> what scores them."""
 
 
 def default_workers() -> int:
-    """Processes that scoring is worth: one a core, four at most."""
+    """Processes for scoring: one a core, four at most."""
     return max(1, min(4, os.cpu_count() or 1))
 
 
@@ -355,11 +349,11 @@ def default_workers() -> int:
 def scoring(
     output: Path, real: dict[str, ClassStatistics], *, with_faces: bool, images: int, workers: int
 ) -> Iterator[ScoringPool]:
-    """What scores images, in this process where there are few or one worker is wanted."""
+    """Open what scores images: this process for few images or one worker, otherwise a pool of processes."""
     if workers < 2 or images < WORTH_WORKERS:
-        yield _Here(Scorer(PicturesOnDisk(output), real, with_faces=with_faces))
+        yield _InThisProcess(Scorer(ImagesOnDisk(output), real, with_faces=with_faces))
         return
-    # A fresh interpreter each, as on Windows: a forked one would share the parent's open manifest.
+    # A fresh interpreter each, as on Windows: a forked process would share the parent's open SQLite manifest.
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(output, real, with_faces)
     ) as pool:
@@ -371,13 +365,13 @@ def scoring(
 
 
 def chunks_of(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
-    """The items, as many at a time as are worth a message."""
+    """The items in chunks of `CHUNK`, so that a message between processes is worth its cost."""
     for start in range(0, len(items), CHUNK):
         yield items[start : start + CHUNK]
 
 
-class _Here:
-    """In this process."""
+class _InThisProcess:
+    """Scores in this process."""
 
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
@@ -392,7 +386,7 @@ class _Here:
 
 
 class _InProcesses:
-    """In others on this machine."""
+    """Scores in other processes of this machine."""
 
     def __init__(self, pool: ProcessPoolExecutor) -> None:
         self._pool = pool
@@ -420,7 +414,7 @@ _WORKER: list[Scorer] = []
 
 
 def _start_worker(output: Path, real: dict[str, ClassStatistics], with_faces: bool) -> None:
-    _WORKER[:] = [Scorer(PicturesOnDisk(output), real, with_faces=with_faces)]
+    _WORKER[:] = [Scorer(ImagesOnDisk(output), real, with_faces=with_faces)]
 
 
 def _in_worker() -> Scorer:

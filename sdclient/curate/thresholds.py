@@ -1,13 +1,13 @@
-"""Thresholds learnt and given, and what an image oversteps.
+"""Thresholds, learned from real images or given by the user, and the reasons to reject an image by them.
 
-A limit is the quantile that a share `RATE` of real images would overstep. Nobody has hundreds of a rare defect, so the
-far quantile is not read off but extrapolated: beyond the upper quartile the distances are taken to fall exponentially
-(the peaks-over-threshold estimate with shape 0; Coles 2001, ch. 4), q75 + b ln(0.25 / RATE), b being the mean excess
-over the quartile. A lower limit is the upper one of the negated values.
+A limit is the quantile that a share `RATE` of real images exceeds. Nobody has hundreds of images of a rare defect, so
+the far quantile is extrapolated: beyond the upper quartile the values are assumed to fall exponentially (the
+peaks-over-threshold estimate with shape 0; Coles 2001, ch. 4), q75 + b ln(0.25 / RATE), where b is the mean excess over
+the quartile. A lower limit is the upper limit of the negated values.
 
-A class with fewer than `ENOUGH` real images borrows: the tail is also read from all classes, each moved so that the
-medians agree, and the limit is the laxer of the two. Below `TOO_FEW` the class has no median of its own that could be
-trusted, and the values of all classes are pooled as they are.
+A class with fewer than `ENOUGH` real images also uses the tail of all classes, each shifted so that the medians agree;
+the limit is the laxer of the two. Below `TOO_FEW` the median of the class cannot be trusted, and the values of all
+classes are pooled unshifted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .reasons import (
 )
 
 RATE = 0.005
-"""Share of real images that each limit may cost."""
+"""Share of real images that each limit may reject."""
 ENOUGH = 30
 TOO_FEW = 5
 
@@ -45,13 +45,13 @@ _QUARTILE = 0.75
 
 @dataclass(frozen=True)
 class Threshold:
-    """A bound and where it came from."""
+    """A bound and the images that it was learned from."""
 
     value: float
     images: int
     """Real images of the class itself."""
     is_pooled: bool
-    """Whether other classes were asked too."""
+    """Whether other classes were used too."""
 
 
 def upper_limits(values: Mapping[str, npt.ArrayLike], *, least: float, rate: float = RATE) -> dict[str, Threshold]:
@@ -59,11 +59,11 @@ def upper_limits(values: Mapping[str, npt.ArrayLike], *, least: float, rate: flo
 
     Args:
         values: (N,) of the real images of each class; None of them NaN.
-        least: no limit is below this, however alike the real images are.
+        least: lowest limit, however alike the real images are.
         rate: share of real images that may be above.
 
     Returns:
-        A limit for every class of `values`, none where no class has a value.
+        A limit for every class of `values`; empty where no class has a value.
     """
     arrays = {name: np.asarray(found, dtype=np.float64) for name, found in values.items()}
     known = [array for array in arrays.values() if len(array)]
@@ -93,7 +93,7 @@ def lower_limits(values: Mapping[str, npt.ArrayLike], *, most: float, rate: floa
 
 
 def tail_quantile(values: Sequence[float] | npt.NDArray[np.float64], rate: float) -> float:
-    """What a share `rate` of such values exceeds, extrapolated by an exponential tail above the upper quartile.
+    """Value that a share `rate` of such values exceeds, extrapolated by an exponential tail above the upper quartile.
 
     Args:
         values: (N,), at least one.
@@ -108,19 +108,19 @@ def tail_quantile(values: Sequence[float] | npt.NDArray[np.float64], rate: float
 
 DEFAULT_NOISE = 0.5
 DEFAULT_FACE = 0.7
-"""Where MTCNN's own last stage cuts."""
+"""Threshold of the last stage of MTCNN."""
 
 Scores = Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
 class UserThresholds:
-    """Thresholds that a person set; None leaves one to what was learnt, or to its default."""
+    """Thresholds that the user set; None leaves one to its learned or default value."""
 
     max_ssim: float | None = None
-    """Too alike from here on; learnt from each source taken again."""
+    """Too alike from this similarity; by default that of each source to its retake."""
     max_twin_ssim: float | None = None
-    """Near duplicates from here on; as `max_ssim`."""
+    """Near duplicates from this similarity; default as `max_ssim`."""
     max_noise: float | None = None
     max_colour_garbage: float | None = None
     max_grain: float | None = None
@@ -130,15 +130,31 @@ class UserThresholds:
     max_colour: float | None = None
     max_face: float | None = None
     min_p_class: float | None = None
-    """Lowest probability of its class; the default asks that no other class is more probable."""
+    """Lowest probability of its class; by default no other class may be more probable."""
     max_p_normal: float | None = None
-    """Highest probability of Normal; the default asks that Normal is not the most probable class."""
+    """Highest probability of Normal; by default Normal may not be the most probable class."""
     max_feature_distance: float | None = None
 
 
 @dataclass(frozen=True)
+class LearnedThresholds:
+    """Thresholds of one class; None where no real image has a value."""
+
+    sharpness: Threshold | None
+    """Lowest that is real."""
+    soft: float | None
+    """Sharpness below which an image without texture counts as blurred, not as an oil painting."""
+    texture: Threshold | None
+    """Lowest that is real, levels."""
+    grain: Threshold | None
+    """Highest that is real, levels."""
+    tone_distance: Threshold | None
+    colour_distance: Threshold | None
+
+
+@dataclass(frozen=True)
 class Thresholds:
-    """Every limit of one class, as it is applied."""
+    """The limits of one class as they are applied."""
 
     max_ssim: float | None
     max_twin_ssim: float | None
@@ -155,32 +171,32 @@ class Thresholds:
     max_p_normal: float | None
     max_feature_distance: float | None
     real_images: int = 0
-    """Real images of the class that the limits were learnt from."""
+    """Real images of the class that the limits were learned from."""
     pooled: tuple[str, ...] = field(default=())
-    """Thresholds for which other classes were asked too, the class having too few real images."""
+    """Names of thresholds for which other classes were used too."""
 
     @classmethod
     def of(
         cls,
         given: UserThresholds,
-        learnt: LearnedThresholds,
+        learned: LearnedThresholds,
         real_images: int,
         opinion: Mapping[str, Threshold | None] | None = None,
     ) -> Thresholds:
-        """What was given, else what was learnt.
+        """Each limit as given, else as learned, else its default.
 
         Args:
-            given: a person's limits.
-            learnt: from real images of the class.
-            real_images: how many these are.
-            opinion: learnt limits of a classifier's opinion, by their names here.
+            given: limits of the user.
+            learned: limits from real images of the class.
+            real_images: number of these images.
+            opinion: learned limits of a classifier's opinion, by field name.
         """
         from_real = {
-            "max_grain": learnt.grain,
-            "min_sharpness": learnt.sharpness,
-            "min_texture": learnt.texture,
-            "max_tone": learnt.tone_distance,
-            "max_colour": learnt.colour_distance,
+            "max_grain": learned.grain,
+            "min_sharpness": learned.sharpness,
+            "min_texture": learned.texture,
+            "max_tone": learned.tone_distance,
+            "max_colour": learned.colour_distance,
             **(opinion or {}),
         }
         defaults = {"max_noise": DEFAULT_NOISE, "max_colour_garbage": DEFAULT_NOISE, "max_face": DEFAULT_FACE}
@@ -193,33 +209,33 @@ class Thresholds:
                 pooled.append(one.name)
             fallback = limit.value if limit is not None else defaults.get(one.name)
             values[one.name] = fallback if chosen is None else chosen
-        return cls(**values, soft=learnt.soft, real_images=real_images, pooled=tuple(pooled))  # type: ignore[arg-type]
+        return cls(**values, soft=learned.soft, real_images=real_images, pooled=tuple(pooled))  # type: ignore[arg-type]
 
 
 def rejection_reasons(
     scores: Scores, limits: Thresholds, *, is_normal: bool, skip: frozenset[str] = frozenset()
 ) -> list[str]:
-    """Why an image is rejected for itself, in the order of `reasons.REASONS`.
+    """Why an image is rejected, near duplicates apart, in the order of `REASONS`.
 
     Args:
         scores: of the image; a score that is missing or None rejects nothing.
         limits: of its class.
-        is_normal: whether its class is that of good boards.
+        is_normal: whether its class is that of images without a defect.
         skip: reasons that are not applied.
     """
-    found = {word for word in _found(scores, limits, is_normal) if word not in skip}
+    found = {word for word in _reasons_for(scores, limits, is_normal) if word not in skip}
     return [word for word in REASONS if word in found]
 
 
 def duplicate_threshold(scores: Scores, limits: Thresholds, other: Scores) -> float:
-    """From which likeness on two images are near duplicates: the lower of what their sources have when taken again."""
+    """Similarity from which two images are near duplicates: the lower retake similarity of their sources."""
     if limits.max_twin_ssim is not None:
         return limits.max_twin_ssim
     floors = [floor for one in (scores, other) if (floor := one.get("ssim_reimaged")) is not None]
     return min(floors, default=1.0)
 
 
-def _found(scores: Scores, limits: Thresholds, is_normal: bool) -> Iterable[str]:
+def _reasons_for(scores: Scores, limits: Thresholds, is_normal: bool) -> Iterable[str]:
     alike_from = limits.max_ssim if limits.max_ssim is not None else scores.get("ssim_reimaged")
     inside = scores.get("ssim_inside")
     if inside is not None and alike_from is not None and inside >= alike_from:
@@ -228,7 +244,7 @@ def _found(scores: Scores, limits: Thresholds, is_normal: bool) -> Iterable[str]
         yield NOISE
     if _above(scores, "colour_garbage", limits.max_colour_garbage):
         yield COLOUR_GARBAGE
-    yield from _of_sharpness(scores, limits)
+    yield from _sharpness_reasons(scores, limits)
     if _above(scores, "tone_distance", limits.max_tone):
         yield TONE
     elif _above(scores, "colour_distance", limits.max_colour):
@@ -236,11 +252,11 @@ def _found(scores: Scores, limits: Thresholds, is_normal: bool) -> Iterable[str]
     face = scores.get("face")
     if face is not None and face > 0 and face >= limits.max_face:
         yield FACE
-    yield from _of_opinion(scores, limits, is_normal)
+    yield from _opinion_reasons(scores, limits, is_normal)
 
 
-def _of_sharpness(scores: Scores, limits: Thresholds) -> Iterable[str]:
-    """Soft edges are blur; hard ones with nothing between them are an oil painting."""
+def _sharpness_reasons(scores: Scores, limits: Thresholds) -> Iterable[str]:
+    """Soft edges are blur; hard edges without texture between them are an oil painting."""
     sharp = scores.get("sharpness")
     lacks_texture = _below(scores, "texture", limits.min_texture)
     if _below(scores, "sharpness", limits.min_sharpness):
@@ -250,7 +266,7 @@ def _of_sharpness(scores: Scores, limits: Thresholds) -> Iterable[str]:
         yield BLURRED if is_soft else OIL_PAINT
 
 
-def _of_opinion(scores: Scores, limits: Thresholds, is_normal: bool) -> Iterable[str]:
+def _opinion_reasons(scores: Scores, limits: Thresholds, is_normal: bool) -> Iterable[str]:
     own = scores.get("p_class")
     if own is not None:
         normal = 0.0 if is_normal else scores.get("p_normal") or 0.0
@@ -288,20 +304,20 @@ class CurationSettings:
     sources: Path | None = None
     """Where the numbered sources are now; where the run found them by default."""
     predictions: Path | None = None
-    """What a classifier says of the output's images."""
+    """A classifier's predictions of the output's images."""
     features: Path | None = None
     """Its features of the output's images."""
     real_predictions: Path | None = None
-    """What it says of real images; the limits of its opinion are then learnt from these."""
+    """Its predictions of real images; the limits of its opinion are then learned from these."""
     real_features: Path | None = None
     """Its features of real images."""
     limits: UserThresholds = field(default_factory=UserThresholds)
     skip: frozenset[str] = frozenset()
     """Reasons that are not applied."""
     normal: str = "Normal"
-    """Name of the class of good boards."""
+    """Name of the class of images without a defect."""
     workers: int | None = None
-    """Processes for scoring; by default what the machine has, four at most."""
+    """Processes for scoring; by default one a core, four at most."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be used."""
@@ -315,19 +331,3 @@ class CurationSettings:
                 "features of the output and of real images belong together; give both --features and --real-features, "
                 "each made with 'trainer predict RUN FOLDER --features FILE'"
             )
-
-
-@dataclass(frozen=True)
-class LearnedThresholds:
-    """Thresholds of one class; None where the real images do not tell."""
-
-    sharpness: Threshold | None
-    """Lowest that is real."""
-    soft: float | None
-    """Sharpness below which a picture without texture is called blurred, not an oil painting."""
-    texture: Threshold | None
-    """Lowest that is real, levels."""
-    grain: Threshold | None
-    """Highest that is real, levels."""
-    tone_distance: Threshold | None
-    colour_distance: Threshold | None
