@@ -11,33 +11,33 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from .errors import SettingsError
 
 NORM_GROUPS = 32
-"""The networks normalise their channels in so many groups, as all of diffusers' own do."""
+"""Groups in which a network normalises its channels; the default of all networks of diffusers."""
 
 
 class NetworkConfig(BaseModel):
-    """The shape of the network; decides what its weights fit."""
+    """The shape of the network; weights of another shape do not fit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     size_px: int = Field(64, ge=16, le=1024)
-    """Side of the square it learns on."""
+    """Side of the square that it learns on."""
     packing: Literal[1, 2, 4, 8] = 4
-    """So many pixels each way become channels of one place: at 64 px, 4 gives 16 x 16 places, five times as fast
-    on a CPU as 64 x 64."""
+    """A square of this many pixels a side becomes the channels of one position: at 64 px, 4 gives 16 x 16 positions,
+    five times as fast on a CPU as 64 x 64."""
     widths: tuple[int, ...] = (96, 128, 192)
-    """Channels of its levels, from full to coarsest; each level halves the places of the one before."""
+    """Channels of its levels, from the finest to the coarsest; each level halves the resolution."""
     layers: int = Field(2, ge=1, le=4)
     """Residual blocks a level."""
     head_channels: int = Field(32, ge=1)
-    """Channels of an attention head; all levels but the first attend."""
+    """Channels of an attention head; every level except the first has attention."""
 
     @property
     def multiple_px(self) -> int:
-        """What sides of images must be a multiple of."""
+        """The sides of images must be a multiple of this."""
         return self.packing * int(2 ** (len(self.widths) - 1))
 
     @model_validator(mode="after")
-    def _refuse_what_cannot_be_built(self) -> NetworkConfig:
+    def _refuse_impossible_shapes(self) -> NetworkConfig:
         if not 1 <= len(self.widths) <= 5:
             raise ValueError(f"widths: {len(self.widths)} levels; expected 1 to 5")
         groups = min(NORM_GROUPS, *self.widths)
@@ -57,29 +57,29 @@ class NetworkConfig(BaseModel):
 
 
 class TrainConfig(BaseModel):
-    """Everything that decides what a training computes, apart from its images."""
+    """All settings of a training from scratch."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     network: NetworkConfig = NetworkConfig()
     steps: int | None = Field(None, ge=1)
-    """End after this many; one of `steps` and `minutes` is needed, with both the first that is reached counts."""
+    """Stop after this many. Give `steps`, `minutes` or both; with both, the first one reached ends the training."""
     minutes: float | None = Field(None, gt=0)
-    """End after this long, the time of earlier starts of the same training counted in."""
+    """Stop after this long; the time of earlier starts of the same training counts too."""
     batch_size: int = Field(32, ge=1)
     seed: int = Field(0, ge=0, lt=2**32)
     lr: float = Field(5e-4, gt=0, le=1)
     """Highest learning rate."""
     warmup_steps: int = Field(50, ge=0)
     decay_share: float = Field(0.3, ge=0, le=1)
-    """In the last part of the training, this large, the learning rate falls to a hundredth along a cosine."""
+    """Over this last share of the training, the learning rate falls to a hundredth along a cosine."""
     weight_decay: float = Field(0.01, ge=0)
     clip_norm: float = Field(1.0, ge=0)
-    """Gradients longer than this are shortened to it; 0 leaves them."""
+    """Largest norm of the gradient; 0 does not clip."""
     ema_decay: float = Field(0.999, ge=0, lt=1)
-    """Of the averaged weights that are validated and saved; starts lower and warms up to this."""
+    """Decay of the averaged weights, which are validated and saved; it warms up to this value."""
     drop_class: float = Field(0.1, ge=0, lt=1)
-    """Share of the images shown without their class, so that guidance (cfg_scale) has something to lead away from."""
+    """Share of the images shown without their class; guidance (cfg_scale) needs a prediction without a class."""
     balance: bool = True
     """Draw every class equally often instead of every image."""
     flips: bool = False
@@ -87,20 +87,20 @@ class TrainConfig(BaseModel):
     quarter_turns: bool = False
     """Turn by 90, 180 or 270 degrees; only where parts lie in any direction."""
     val_share: float = Field(0.1, ge=0, le=0.5)
-    """Share of each class held out where there is no folder of validation images; 0 holds none out."""
+    """Share of each class that is held out where there is no folder of validation images."""
     keep: Literal["best", "last"] = "best"
     """Which weights are saved: those of the lowest validation loss, or the latest."""
     half: bool = False
-    """Save weights in 16 bits: half the size, the same images to within a grey level."""
+    """Save weights in 16 bits: half the size; images differ by at most one grey level."""
     save_every: int = Field(100, ge=1)
-    """Steps between two validations; the state to go on from is saved at each."""
+    """Steps between two validations; the state for resuming is saved at each."""
     sheet_every: int = Field(500, ge=0)
-    """Steps between two sheets of sample images; 0 draws one at the end only."""
+    """Steps between two sheets of sample images; 0 draws one at the end alone."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     amp: bool = True
     """Mixed precision, on CUDA alone."""
     threads: int | None = Field(None, ge=1)
-    """CPU threads of torch; None: as many as this process may use."""
+    """CPU threads of torch; None takes as many as this process may use."""
 
     @model_validator(mode="after")
     def _refuse_no_end(self) -> TrainConfig:
@@ -110,14 +110,14 @@ class TrainConfig(BaseModel):
 
 
 NOT_COMPUTED = frozenset({"steps", "minutes", "sheet_every", "device", "amp", "threads", "half", "keep"})
-"""Settings that may differ when an earlier training goes on."""
+"""Settings that may change when a training is resumed."""
 
 
 def make_config(**settings: Any) -> TrainConfig:
-    """A `TrainConfig` from settings as a user gave them.
+    """A `TrainConfig` from a user's settings.
 
     Raises:
-        SettingsError: a setting is unknown or out of range; the message names the first one at fault.
+        SettingsError: a setting is unknown or out of range; the message names the first.
     """
     try:
         return TrainConfig.model_validate(settings)
@@ -130,11 +130,11 @@ def make_config(**settings: Any) -> TrainConfig:
 
 
 def what_differs(there: dict[str, Any], asked: TrainConfig) -> str | None:
-    """The first setting that decides what is computed and is not as asked for, in words; None when all are.
+    """The first setting of an earlier training that differs from what is asked for now, in words; None if all agree.
 
     Args:
-        there: settings an earlier training was started with, as `model_dump(mode="json")` gave them.
-        asked: the ones of now.
+        there: the earlier settings, by `model_dump(mode="json")`.
+        asked: the settings of now.
     """
     wanted = asked.model_dump(mode="json", exclude=set(NOT_COMPUTED))
     flat_there = {**there, **there.get("network", {})}
@@ -149,55 +149,55 @@ Flip = Literal["horizontal", "vertical"]
 PrecisionChoice = Literal["auto", "fp32", "fp16", "bf16"]
 Targets = Literal["attention", "transformer"]
 
-_FREE = ("steps", "minutes", "save_every", "sample_every", "micro_batch", "gradient_checkpointing")
-"""Settings that may differ when a training goes on: none of them changes what a step does."""
+_MAY_CHANGE = ("steps", "minutes", "save_every", "sample_every", "micro_batch", "gradient_checkpointing")
+"""Settings that may change when a training is resumed: none of them changes what a step computes."""
 
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """Settings of one training; `steps` and `minutes` end it, whichever comes first."""
+    """All settings of a LoRA training; `steps` or `minutes` ends it, whichever is reached first."""
 
     rank: int = 16
-    """Width of the update; the file and its freedom grow with it."""
+    """Rank of the update; a higher one can learn more and makes the file larger."""
     alpha: float | None = None
-    """The update is scaled by alpha / rank; None: as much as the rank."""
+    """The update is scaled by alpha / rank; None takes the rank."""
     targets: Targets = "attention"
-    """Which layers of the UNet: its attention alone, or the whole of its transformer blocks."""
+    """Layers of the UNet to adapt: its attention alone, or its whole transformer blocks."""
     text_encoder: bool = False
     """Adapt the text encoder too."""
     lr: float = 1e-4
-    """Learning rate of the UNet's part."""
+    """Learning rate of the UNet."""
     text_encoder_lr: float = 5e-5
-    """Learning rate of the text encoder's part."""
+    """Learning rate of the text encoder."""
     warmup_steps: int = 50
-    """Steps over which the learning rates rise to their values, which they then keep."""
+    """Steps over which the learning rates rise; they are constant afterwards."""
     steps: int | None = 1500
     """Optimiser steps."""
     minutes: float | None = None
-    """Time, without what is done once before the first step."""
+    """Training time, without the preparation before the first step."""
     batch: int = 4
     """Images in an optimiser step."""
     micro_batch: int | None = None
-    """Most images in memory at once, the gradients of a step added up; None: the whole batch."""
+    """Most images in memory at once, with gradients added up over a step; None takes the whole batch."""
     size_px: int | None = None
-    """Side of the square whose area images are scaled to; None: the base's own, 512 or 1024."""
+    """Images are scaled to the area of a square of this side; None takes the base model's, 512 or 1024."""
     flips: tuple[Flip, ...] = ()
-    """Mirrored copies that an image may be replaced by."""
+    """Directions in which images are mirrored at random."""
     balance: bool = True
-    """Draw classes equally often; otherwise images."""
+    """Draw every class equally often instead of every image."""
     min_snr: float | None = None
-    """Gamma of min-SNR weighting (arXiv 2303.09556), usually 5; None: every noise level counts as it comes."""
+    """Gamma of min-SNR weighting (arXiv 2303.09556), usually 5; None weighs every noise level alike."""
     clip_skip: int = 1
-    """1: the text encoder's last layer; 2: the one before it. SDXL always takes the one before the last."""
+    """1 takes the text encoder's last layer, 2 the one before it. SDXL always takes the one before the last."""
     gradient_checkpointing: bool = False
-    """Compute parts twice and hold less in memory."""
+    """Compute activations twice instead of keeping them in memory."""
     precision: PrecisionChoice = "auto"
-    """Of the frozen weights and of computing, on CUDA; the update itself is always fp32. On a CPU all is fp32."""
+    """Of the frozen weights and of computing, on CUDA. The update itself, and everything on a CPU, is fp32."""
     seed: int = 0
     save_every: int = 250
     """Steps between two saved states."""
     sample_every: int = 0
-    """Steps between two sheets of sample images; 0: none."""
+    """Steps between two sheets of sample images; 0 draws none."""
 
     def __post_init__(self) -> None:
         positive = ("rank", "lr", "text_encoder_lr", "batch", "save_every", "clip_skip")
@@ -218,15 +218,13 @@ class LoraSettings:
         return float(self.rank if self.alpha is None else self.alpha)
 
     def learning_rate_factor(self, step: int) -> float:
-        """What the learning rates are multiplied by in a step, counted from 0."""
+        """Factor of the learning rates in a step, counted from 0."""
         return min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
 
     def identity(self) -> dict[str, Any]:
-        """What must be the same for a training to go on; plain JSON."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in self._fixed().items()}
-
-    def _fixed(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if name not in _FREE}
+        """The settings that must not change when a training is resumed, as plain JSON."""
+        fixed = {name: value for name, value in asdict(self).items() if name not in _MAY_CHANGE}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in fixed.items()}
 
 
 def _option(name: str) -> str:
@@ -238,10 +236,10 @@ DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.flo
 
 
 def choose_precision(asked: PrecisionChoice, device: torch.device) -> Precision:
-    """The format for a device.
+    """The number format for a device.
 
-    "auto" takes bfloat16 where a GPU computes in it by itself, for it needs no scaling of the loss, else float16; a CPU
-    computes in float32, everything else being slower there.
+    "auto" takes bfloat16 where the GPU supports it, since it needs no scaling of the loss, else float16; on a CPU it
+    takes float32, because other formats are slower there.
 
     Raises:
         SettingsError: half precision is asked for on a CPU.

@@ -3,12 +3,12 @@
 ::
 
     GeneratorError
-    ├── DataError              the training images: missing, unreadable, wrong layout
+    ├── DataError              the training images are missing, unreadable or laid out wrongly
     │   ├── TooFewImages       a class, or the whole set, is too small to learn from
-    │   └── GeneratedImages    images that were generated themselves, offered as training data
+    │   └── GeneratedImages    generated images are among the training images
     ├── SettingsError          a setting that cannot be used
-    ├── ModelError             a base model or a state that is missing, damaged, a pickle or does not fit
-    ├── ModelFileError         a saved model or classifier that is missing, damaged, a program or does not fit
+    ├── ModelError             a base model or a saved state that is missing, damaged, a pickle, or does not fit
+    ├── ModelFileError         a saved model or classifier that is missing, damaged, could run code, or does not fit
     ├── OutOfMemory            the device's memory does not hold this size and batch
     ├── TrainingDiverged       the loss is no longer a number
     └── MissingExtra           a part of the software that is not installed
@@ -34,7 +34,7 @@ class TooFewImages(DataError):
 
 
 class GeneratedImages(DataError):
-    """Images that were generated themselves lie among the training images."""
+    """Generated images are among the training images."""
 
 
 class ModelError(GeneratorError):

@@ -1,4 +1,4 @@
-"""One start of a training: budget, bar, history.csv, resume.pt."""
+"""One start of a training: its budget, progress bar, `history.csv` and `resume.pt`."""
 
 from __future__ import annotations
 
@@ -30,57 +30,55 @@ from .session import DiffusionSession, Validation, lr_share
 SHEET_NAME = "sheet.png"
 
 _COPIES_ON_DISK = 6
-"""Weights, their average, two moments of the optimizer, the saved model, and one to spare, each 4 bytes a weight."""
+"""Weights, average, two moments of the optimizer, the saved model and one in reserve; each has 4 bytes a weight."""
 _RISEN_BY = 1.05
-"""A validation loss above the lowest one times this is worth a sentence."""
+"""A last validation loss above this times the lowest one is mentioned in a note."""
 
 
 class TrainingRun:
     """One start of a training.
 
     Args:
-        folder: where the model goes.
-        config: how it is trained.
-        images: what it learns from.
-        before: the state to go on from, or None.
-        device: where it is trained.
-        threads: of the CPU, for the record.
-        progress: show a bar and sentences on stderr.
+        folder: where the model is written.
+        config: of the training.
+        data: the images.
+        before: the saved state to resume, or None.
+        device: where to compute.
+        threads: of the CPU; written into `generator.json`.
+        progress: show a bar and notes on stderr.
     """
 
     def __init__(
         self,
         folder: Path,
         config: TrainConfig,
-        images: TrainingSet,
+        data: TrainingSet,
         before: SavedTraining | None,
         *,
         device: torch.device,
         threads: int,
         progress: bool,
     ) -> None:
-        self.folder, self.config, self.images = folder, config, images
+        self.folder, self.config, self.data = folder, config, data
         self.reports: list[ProgressRecord] = list(before.reports) if before else []
         self._progress, self._threads, self._device = progress, threads, device
         network = config.network
-        self._codec = fit_pixel_codec((image.pixels for image in images.train), network.packing)
-        self._session = DiffusionSession(images, self._codec, config, device)
+        self._codec = fit_pixel_codec((image.pixels for image in data.train), network.packing)
+        self._session = DiffusionSession(data, self._codec, config, device)
         if before is not None:
             self._session.restore(before.session)
         self.resumed_after = self._session.steps_done
         self._budget = Budget(config, spent_s=before.training_s if before else 0.0)
-        self._description = _describe(images, network, self._codec)
-        self._validation = (
-            Validation(images, self._codec, size_px=network.size_px, device=device) if images.val else None
-        )
+        self._description = _describe(data, network, self._codec)
+        self._validation = Validation(data, self._codec, size_px=network.size_px, device=device) if data.val else None
         self._losses: list[float] = []
         self._stepping_s = 0.0
 
     def refuse_full_disk(self) -> None:
-        """Ask for room before the work, not after it.
+        """Check the free space before the training, not at its first save.
 
         Raises:
-            SettingsError: there is too little.
+            SettingsError: there is too little of it.
         """
         weights = sum(one.numel() for one in self._session.network.parameters())
         needed, free = 4 * weights * _COPIES_ON_DISK, shutil.disk_usage(self.folder).free
@@ -91,10 +89,10 @@ class TrainingRun:
             )
 
     def go(self, asked_to_stop: Callable[[], bool]) -> None:
-        """Train to the end of the budget, saving on the way.
+        """Train until the budget is spent, and save at regular steps.
 
         Raises:
-            Interrupted: when asked to stop.
+            Interrupted: the user asked to stop; everything is saved.
         """
         config, session = self.config, self._session
         self._say_what_begins()
@@ -122,8 +120,8 @@ class TrainingRun:
                     self._report(is_end=is_end)
 
     def notes(self) -> tuple[str, ...]:
-        """What the user should know."""
-        found = list(self.images.notes)
+        """What the user should know, in sentences."""
+        found = list(self.data.notes)
         best, last = best_of(self.reports), self.reports[-1]
         if best is not None and last.val_loss is not None and last.val_loss > _RISEN_BY * (best.val_loss or 0):
             kept = (
@@ -136,7 +134,7 @@ class TrainingRun:
         return tuple(found)
 
     def _report(self, *, is_end: bool) -> None:
-        """Validate, save, and draw where it is time."""
+        """Validate and save; draw the sheet where it is due."""
         session, config = self._session, self.config
         val_loss = None
         if self._validation is not None:
@@ -161,12 +159,12 @@ class TrainingRun:
                 training=training,
                 half=config.half,
             )
-        # After the model: broken off between the two, these steps are done again, to the same model.
+        # After the model: a kill between the two repeats the steps since the last state, to the same model.
         save_training(
             self.folder / RESUME_NAME,
             SavedTraining(
                 config=config.model_dump(mode="json"),
-                fingerprint=self.images.fingerprint,
+                fingerprint=self.data.fingerprint,
                 training_s=self._budget.spent_s,
                 reports=tuple(self.reports),
                 session=session.state(),
@@ -180,7 +178,7 @@ class TrainingRun:
     def _draw_sheet(self, report: ProgressRecord) -> None:
         session, size_px = self._session, self.config.network.size_px
         rows = sample_rows(
-            session.average.network, self.images, self._codec, size_px=size_px, precision=session.precision
+            session.average.network, self.data, self._codec, size_px=size_px, precision=session.precision
         )
         loss = "" if report.val_loss is None else f", validation loss {report.val_loss:.3f}"
         title = f"{self.folder.name}: step {report.step}, {report.minutes:.0f} min{loss}"
@@ -205,15 +203,15 @@ class TrainingRun:
     def _say_what_begins(self) -> None:
         if not self._progress:
             return
-        images, session = self.images, self._session
+        data, session = self.data, self._session
         weights = sum(one.numel() for one in session.network.parameters())
-        colour = "grey" if images.channels == 1 else "colour"
-        counts = ", ".join(f"{name} {count}" for name, count in images.counts.items())
+        colour = "grey" if data.channels == 1 else "colour"
+        counts = ", ".join(f"{name} {count}" for name, count in data.counts.items())
         machine = f"{self._device.type}, {session.precision.name}, {self._threads} thread(s)"
         lines = [
-            *(f"note: {words}" for words in images.notes),
-            f"learns from {len(images.train)} {colour} pictures: {counts}",
-            f"held out: {images.val_from}",
+            *(f"note: {words}" for words in data.notes),
+            f"learns from {len(data.train)} {colour} pictures: {counts}",
+            f"held out: {data.val_from}",
             f"{weights / 1e6:.1f} million weights, {machine}",
         ]
         if self.resumed_after:
@@ -222,29 +220,30 @@ class TrainingRun:
             tqdm.write(line, file=sys.stderr)
 
 
-def _describe(images: TrainingSet, network: NetworkConfig, codec: PixelCodec) -> ModelDescription:
-    """What a model of these images says of itself."""
+def _describe(training_set: TrainingSet, network: NetworkConfig, codec: PixelCodec) -> ModelDescription:
+    """What `generator.json` says of a model of these images."""
     lineage = [
-        {"file": image.file, "class": images.classes[image.label], "sha256": image.sha256} for image in images.train
+        {"file": image.file, "class": training_set.classes[image.label], "sha256": image.sha256}
+        for image in training_set.train
     ]
     data = {
-        "fingerprint": images.fingerprint,
-        "images": len(images.train),
-        "counts": images.counts,
-        "held_out": len(images.val),
-        "held_out_from": images.val_from,
+        "fingerprint": training_set.fingerprint,
+        "images": len(training_set.train),
+        "counts": training_set.counts,
+        "held_out": len(training_set.val),
+        "held_out_from": training_set.val_from,
         "learned_from": lineage,
     }
-    return ModelDescription(images.classes, network.size_px, codec, data)
+    return ModelDescription(training_set.classes, network.size_px, codec, data)
 
 
 class Budget:
-    """Counts a training's time over all its starts, and says how much of the whole is done.
+    """The time and steps of a training over all its starts, and which share of them is done.
 
     Args:
         config: its `steps` and `minutes`; the first that is reached ends the training.
         spent_s: seconds of earlier starts.
-        clock: gives seconds.
+        clock: returns seconds.
     """
 
     def __init__(
@@ -260,7 +259,7 @@ class Budget:
         return self._clock() - self._begin_s
 
     def share_done(self, steps_done: int) -> float:
-        """Between 0 and 1."""
+        """Share of the training that is done, 0 to 1."""
         shares = [0.0]
         if self._steps is not None:
             shares.append(steps_done / self._steps)
@@ -269,7 +268,7 @@ class Budget:
         return min(max(shares), 1.0)
 
     def seconds_left(self, steps_done: int) -> float | None:
-        """Until the end at the pace so far; None before anything is done."""
+        """Time to the end at the present pace; None before the first step."""
         share = self.share_done(steps_done)
         return self.spent_s * (1 - share) / share if share > 0 else None
 
@@ -278,10 +277,10 @@ _FORMAT = "{percentage:3.0f}%|{bar}| {postfix}"
 
 
 class TrainingBar:
-    """Drawn on stderr, by share of the whole, for a training may end by the clock.
+    """A bar on stderr. It shows the share of the whole, since a training may end by time.
 
     Args:
-        shown: False draws nothing.
+        shown: whether to draw it at all.
     """
 
     def __init__(self, *, shown: bool) -> None:
@@ -305,14 +304,14 @@ class TrainingBar:
         val_loss: float | None,
         left_s: float | None,
     ) -> None:
-        """Draw it anew.
+        """Redraw the bar.
 
         Args:
             share: 0 to 1.
             step: steps done.
-            images_per_s: the pace.
-            train_loss: mean of late.
-            val_loss: the last one, None before the first.
+            images_per_s: of late.
+            train_loss: mean since the last report.
+            val_loss: of the last validation; None before the first.
             left_s: seconds until the end.
         """
         validated = "" if val_loss is None else f", val {val_loss:.3f}"
@@ -335,22 +334,22 @@ HISTORY_NAME = "history.csv"
 
 @dataclass(frozen=True)
 class ProgressRecord:
-    """How a training stood when it was last looked at."""
+    """One row of `history.csv`: a training at one of its validations."""
 
     step: int
     minutes: float
-    """Of training so far."""
+    """Training time so far."""
     train_loss: float
-    """Mean over the steps since the report before."""
+    """Mean over the steps since the previous record."""
     val_loss: float | None
     """Of the averaged weights; None without held-out images."""
     lr: float
     images_per_s: float
-    """Since the report before, validation and drawing left out."""
+    """Since the previous record, without validation and drawing."""
 
 
 def write_history(path: Path, reports: Sequence[ProgressRecord]) -> None:
-    """Write `history.csv`, one row a report."""
+    """Write `history.csv`, one row a record."""
     buffer = io.StringIO(newline="")
     writer = csv.DictWriter(buffer, [field.name for field in fields(ProgressRecord)])
     writer.writeheader()
@@ -361,7 +360,7 @@ def write_history(path: Path, reports: Sequence[ProgressRecord]) -> None:
 
 
 def best_of(reports: Sequence[ProgressRecord]) -> ProgressRecord | None:
-    """The report of the lowest validation loss, the first of equals; None where nothing was validated."""
+    """The record of the lowest validation loss, the first of equal ones; None where nothing was validated."""
     judged = [report for report in reports if report.val_loss is not None]
     return min(judged, key=lambda report: report.val_loss or 0.0, default=None)
 
@@ -379,24 +378,24 @@ _VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class SavedTraining:
-    """A training as it stood."""
+    """The content of `resume.pt`: everything that a training needs to go on."""
 
     config: dict[str, Any]
-    """Its settings, as JSON would hold them."""
+    """Its settings as plain JSON."""
     fingerprint: str
-    """Of its images."""
+    """Of its images; see `TrainingSet.fingerprint`."""
     training_s: float
-    """How long it has trained."""
+    """Training time so far."""
     reports: tuple[ProgressRecord, ...]
     session: dict[str, Any]
-    """What `DiffusionSession.state` gave."""
+    """See `DiffusionSession.state`."""
 
 
 def save_training(path: Path, progress: SavedTraining) -> None:
-    """Write `resume.pt`; when that fails, the former one is still there.
+    """Write `resume.pt` atomically; if that fails, the former one stays.
 
     Raises:
-        OSError: it cannot be written, above all because the disk is full.
+        OSError: it cannot be written, for example because the disk is full.
     """
     content = {
         "format": _STATE_FORMAT,
@@ -420,7 +419,7 @@ def load_training(path: Path) -> SavedTraining:
     """
     try:
         with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about other pickle protocols; what cannot be read raises
+            warnings.simplefilter("ignore")  # about other pickle protocols; an unreadable file raises
             content = torch.load(file, map_location="cpu", weights_only=True)
         if content["format"] != _STATE_FORMAT or content["version"] != _VERSION:
             raise ValueError(f"format {content['format']!r}, version {content['version']}")
@@ -428,18 +427,13 @@ def load_training(path: Path) -> SavedTraining:
             config=dict(content["config"]),
             fingerprint=str(content["fingerprint"]),
             training_s=float(content["training_s"]),
-            reports=records_from_rows(content["reports"]),
+            reports=tuple(ProgressRecord(**row) for row in content["reports"]),
             session=dict(content["session"]),
         )
     except OSError:
         raise
-    except Exception as error:  # on foreign bytes the reader fails in many ways
+    except Exception as error:  # on damaged bytes torch.load raises many kinds of errors
         words = str(error).partition("\n")[0][:120] or type(error).__name__
         raise ModelError(
             f"{path}: the state of an earlier training cannot be read ({words}); add --overwrite to start anew"
         ) from error
-
-
-def records_from_rows(rows: Sequence[dict[str, Any]]) -> tuple[ProgressRecord, ...]:
-    """Reports out of their fields."""
-    return tuple(ProgressRecord(**row) for row in rows)

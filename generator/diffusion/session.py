@@ -1,4 +1,4 @@
-"""Network, order, one step, validation loss."""
+"""A training in progress: its network, the order of its images, one step, and the validation loss."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ _LOWEST_LR_SHARE = 0.01
 
 
 class DiffusionSession:
-    """A training in progress: network, average, optimizer, chance and order.
+    """A training in progress: network, average, optimizer, random numbers and order of images.
 
-    Chance is drawn on the CPU, so that a seed means the same on every device.
+    Random numbers are drawn on the CPU, so that a seed means the same on every device.
 
     Args:
-        images: what it learns from.
-        codec: how their pixels are put.
-        config: how it learns.
-        device: where.
+        data: the images.
+        codec: turns pixels into what the network sees.
+        config: of the training.
+        device: where to compute.
 
     Raises:
         MissingExtra: diffusers is not installed.
     """
 
-    def __init__(self, images: TrainingSet, codec: PixelCodec, config: TrainConfig, device: torch.device) -> None:
-        self._images, self._codec, self._config, self._device = images, codec, config, device
-        n_classes = len(images.classes)
+    def __init__(self, data: TrainingSet, codec: PixelCodec, config: TrainConfig, device: torch.device) -> None:
+        self._data, self._codec, self._config, self._device = data, codec, config, device
+        n_classes = len(data.classes)
         self._no_class = n_classes
-        # The order of numbers in memory that a GPU's convolutions are faster in; on a CPU it gained nothing.
+        # GPU convolutions are faster in this memory layout; a CPU gains nothing from it.
         self._layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
-        network = build_network(config.network, channels=images.channels, n_classes=n_classes, seed=config.seed)
+        network = build_network(config.network, channels=data.channels, n_classes=n_classes, seed=config.seed)
         self.network: nn.Module = network.to(device, memory_format=self._layout)  # type: ignore[call-overload]
         self.average = ExponentialMovingAverage(self.network, config.ema_decay)
         self.schedule = build_schedule()
@@ -50,20 +50,20 @@ class DiffusionSession:
         self.steps_done = 0
         self._rng = torch.Generator().manual_seed(config.seed)
         self._optimizer = torch.optim.AdamW(self.network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-        labels = [image.label for image in images.train]
+        labels = [image.label for image in data.train]
         self._order = BatchOrder(labels, batch_size=config.batch_size, balance=config.balance, generator=self._rng)
 
     def step(self, share_done: float) -> float:
         """Learn from one batch.
 
         Args:
-            share_done: of the whole training, 0 to 1; the learning rate follows it.
+            share_done: how much of the whole training is done, 0 to 1; the learning rate depends on it.
 
         Returns:
             The loss: mean squared error of the predicted velocity.
 
         Raises:
-            TrainingDiverged: it is no longer a number.
+            TrainingDiverged: the loss is no longer a number.
         """
         config = self._config
         for group in self._optimizer.param_groups:
@@ -91,7 +91,7 @@ class DiffusionSession:
         return value
 
     def state(self) -> dict[str, Any]:
-        """All that `restore` goes on from."""
+        """Everything that `restore` needs."""
         return {
             "steps_done": self.steps_done,
             "network": self.network.state_dict(),
@@ -103,7 +103,7 @@ class DiffusionSession:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave; on the same machine to the same bits."""
+        """Go on from a `state`; on the same machine the weights come out equal to the bit."""
         self.network.load_state_dict(state["network"])
         self.average.restore(state["average"])
         self._optimizer.load_state_dict(state["optimizer"])
@@ -114,8 +114,8 @@ class DiffusionSession:
         self.steps_done = int(state["steps_done"])
 
     def _next_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Clean images as the network sees them, and their classes, some of them dropped."""
-        config, train = self._config, self._images.train
+        """Clean images as the network sees them, and their classes, some replaced by "no class"."""
+        config, train = self._config, self._data.train
         chosen = [train[index] for index in self._order.next_batch()]
         squares = [
             random_square(
@@ -161,11 +161,11 @@ def velocity_loss(
 
 
 def lr_share(step: int, share_done: float, config: TrainConfig) -> float:
-    """The learning rate as a share of the highest: a linear start, then level, then a cosine down to a hundredth.
+    """The learning rate as a share of the highest: a linear warm-up, a constant part, a cosine down to 1 %.
 
     Args:
         step: steps done.
-        share_done: of the whole training.
+        share_done: of the whole training, 0 to 1.
         config: of the training.
     """
     start = min(1.0, (step + 1) / max(config.warmup_steps, 1))
@@ -177,13 +177,13 @@ def lr_share(step: int, share_done: float, config: TrainConfig) -> float:
 
 
 class BatchOrder:
-    """Endless batches of images, each pool in shuffled rounds, so that none is shown twice before all were once.
+    """Endless batches of images; no image of a pool is shown again before all others of the pool were shown.
 
     Args:
         labels: class of each image.
         batch_size: images a batch.
         balance: draw every class equally often.
-        generator: where chance comes from.
+        generator: source of the random numbers.
     """
 
     def __init__(self, labels: Sequence[int], *, batch_size: int, balance: bool, generator: torch.Generator) -> None:
@@ -198,18 +198,18 @@ class BatchOrder:
         return [self._rounds[self._pool_order.draw()].draw() for _ in range(self._batch_size)]
 
     def state(self) -> dict[str, Any]:
-        """The rounds in progress, from which `restore` goes on; the generator's own state is not in it."""
+        """The rounds in progress, without the state of the generator."""
         return {"pool_order": self._pool_order.state(), "rounds": [one.state() for one in self._rounds]}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave; the same labels and settings are needed."""
+        """Go on from a `state` of an order of the same labels and settings."""
         self._pool_order.restore(state["pool_order"])
         for one, its_state in zip(self._rounds, state["rounds"], strict=True):
             one.restore(its_state)
 
 
 class _Round:
-    """All of a pool in a shuffled order, then all of it in another."""
+    """A pool in shuffled order, shuffled anew after each round."""
 
     def __init__(self, pool: list[int], generator: torch.Generator) -> None:
         self._pool, self._generator = pool, generator
@@ -231,14 +231,14 @@ class _Round:
 def random_square(
     image: torch.Tensor, size_px: int, *, flips: bool, quarter_turns: bool, generator: torch.Generator
 ) -> torch.Tensor:
-    """A square out of an image, anywhere along its longer side, mirrored and turned by chance where allowed.
+    """A square at a random position along an image's longer side, mirrored and turned at random where allowed.
 
     Args:
         image: (C, H, W), its shorter side `size_px`.
         size_px: side of the square.
-        flips: mirror left-right and up-down, each for half of the images.
+        flips: mirror left-right and up-down, each with probability 1/2.
         quarter_turns: turn by 0, 90, 180 or 270 degrees.
-        generator: where chance comes from.
+        generator: source of the random numbers.
     """
     top = _draw_below(image.shape[1] - size_px + 1, generator)
     left = _draw_below(image.shape[2] - size_px + 1, generator)
@@ -252,7 +252,7 @@ def random_square(
 
 
 def centre_square(image: torch.Tensor, size_px: int) -> torch.Tensor:
-    """The square about the middle of an image whose shorter side is `size_px`."""
+    """The central square of an image whose shorter side is `size_px`."""
     top, left = (image.shape[1] - size_px) // 2, (image.shape[2] - size_px) // 2
     return image[:, top : top + size_px, left : left + size_px]
 
@@ -271,8 +271,8 @@ SCHEDULE = {
     "clip_sample": False,
     "timestep_spacing": "linspace",
 }
-"""Stable Diffusion's own noise levels (sigma 0.029 to 14.6, all finite, so that every sampler and spacing works), with
-velocity as what is predicted (Salimans and Ho 2022, Progressive Distillation)."""
+"""Stable Diffusion's noise levels (sigma 0.029 to 14.6, all finite, so that every sampler works); the network predicts
+the velocity (Salimans and Ho 2022, Progressive Distillation)."""
 
 
 def build_network(config: NetworkConfig, *, channels: int, n_classes: int, seed: int = 0) -> nn.Module:
@@ -282,7 +282,7 @@ def build_network(config: NetworkConfig, *, channels: int, n_classes: int, seed:
         config: its shape.
         channels: of the images, 1 or 3.
         n_classes: one or more.
-        seed: its weights follow from it; torch's own generator is left alone.
+        seed: of its weights; torch's own generator is not touched.
 
     Raises:
         MissingExtra: diffusers is not installed.
@@ -309,7 +309,7 @@ def build_network(config: NetworkConfig, *, channels: int, n_classes: int, seed:
 
 
 def build_schedule() -> Any:
-    """The `DDPMScheduler` that noises training images.
+    """The `DDPMScheduler` that adds noise to training images.
 
     Raises:
         MissingExtra: diffusers is not installed.
@@ -317,26 +317,26 @@ def build_schedule() -> Any:
     return import_diffusers().DDPMScheduler(**SCHEDULE)
 
 
-_MOST_PICTURES = 128
+_MOST_IMAGES = 128
 _NOISINGS = 2
-"""How often each image is noised, at times of its own."""
+"""How often each image is noised, each time at another timestep."""
 
 
 class Validation:
-    """Measures a network on up to 128 held-out images, equally many of each class as far as there are.
+    """Measures a network on up to 128 held-out images, of each class equally many where there are enough.
 
-    Each is noised twice. Times are spread evenly over the schedule and dealt by chance; times and noise are drawn
-    once, from a seed of their own.
+    Each image is noised twice, at timesteps spread evenly over the schedule. Timesteps and noise are drawn once, from
+    a seed of their own, so that losses of different steps can be compared.
 
     Args:
-        images: their `val` is used; one or more.
-        codec: how pixels are put.
-        size_px: side of the square that is taken out of the middle of each.
+        data: its `val` is used; one or more images.
+        codec: turns pixels into what the network sees.
+        size_px: side of the central square of each image.
         device: where the network is.
     """
 
-    def __init__(self, images: TrainingSet, codec: PixelCodec, *, size_px: int, device: torch.device) -> None:
-        chosen = take_by_turns(images.val, _MOST_PICTURES)
+    def __init__(self, data: TrainingSet, codec: PixelCodec, *, size_px: int, device: torch.device) -> None:
+        chosen = take_by_turns(data.val, _MOST_IMAGES)
         rng = torch.Generator().manual_seed(0)
         levels = torch.stack([centre_square(image.pixels, size_px) for image in chosen])
         self._clean = codec.encode(levels).repeat(_NOISINGS, 1, 1, 1)

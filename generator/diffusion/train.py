@@ -1,4 +1,4 @@
-"""Train a class-conditional diffusion model on a folder of images, and save it so that it can be served."""
+"""Train a class-conditional diffusion model on a folder of images, and save it for `sdclient serve`."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from .run import (
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training achieved."""
+    """The outcome of a training."""
 
     folder: Path
     steps: int
     minutes: float
     train_loss: float
     val_loss: float | None
-    """Of the weights that were saved; None without held-out images."""
+    """Of the saved weights; None without held-out images."""
     weights_of_step: int
-    """After which step the saved weights were; earlier than `steps` when validation was better there."""
+    """The step of the saved weights; before `steps` where the validation loss was lower there."""
     images_per_s: float
     resumed_after: int
-    """Steps of earlier starts."""
+    """Steps that earlier starts had done."""
     was_there: bool
-    """Whether all of it had been trained before."""
+    """Whether earlier starts had finished the training."""
     notes: tuple[str, ...] = ()
     """What the user should know, in sentences."""
 
@@ -57,21 +57,23 @@ def train(
 ) -> TrainResult:
     """Train on the class folders of `data` and save the model in `folder`.
 
-    Started again with the same settings and images it goes on where it was saved last, on the same CPU to the
-    same bits; with more `steps` or `minutes` a finished one goes on too.
+    Started again with the same settings and images, it resumes from its last save; on the same CPU the result is equal
+    to the bit. With more `steps` or `minutes` a finished training goes on too.
 
     Args:
-        data: one folder of images per class, of a training part only.
-        folder: where to write; see `model_files`.
-        config: how.
-        val: held-out images, the same layout; None takes a folder `val` beside `data`, else a share of `data`.
+        data: one folder of images per class, training images alone.
+        folder: where to write the model; see `sdcore.diffusion_model`.
+        config: of the training.
+        val: held-out images in the same layout; None takes a folder `val` beside `data`, else a share of `data`.
         overwrite: replace what is in `folder`.
-        progress: show bars and sentences on stderr.
+        progress: show bars and notes on stderr.
 
     Raises:
-        DataError: the images cannot be used (with its branches TooFewImages and GeneratedImages).
-        SettingsError: the folder holds a training of other settings or images, the disk has no room, no such device.
-        ModelFileError: the folder is a file (or ModelError: the state to go on from cannot be read).
+        DataError: the images cannot be used; also its subclasses TooFewImages and GeneratedImages.
+        SettingsError: the folder holds a training of other settings or images, the disk is full, or the device is
+            not there.
+        ModelFileError: the folder is a file.
+        ModelError: the saved state cannot be read.
         OutOfMemory: the batch does not fit.
         TrainingDiverged: the loss is no longer a number.
         MissingExtra: diffusers is not installed.
@@ -80,7 +82,7 @@ def train(
     """
     device = choose_device(config.device)
     before = _look_up(folder, config, overwrite=overwrite)
-    images = read_training_set(
+    found = read_training_set(
         data,
         size_px=config.network.size_px,
         val_folder=val,
@@ -88,13 +90,13 @@ def train(
         seed=config.seed,
         progress=progress,
     )
-    if before is not None and before.fingerprint != images.fingerprint:
+    if before is not None and before.fingerprint != found.fingerprint:
         raise SettingsError(
             f"{folder}: its training began with other pictures than {data} holds now; give the same ones, choose "
             "another -o, or add --overwrite to start anew"
         )
     if before is not None and Budget(config, spent_s=before.training_s).share_done(_steps_of(before)) >= 1:
-        return _result(folder, config, before.reports, images.notes, was_there=True)
+        return _result(folder, config, before.reports, found.notes, was_there=True)
     threads = config.threads or usable_threads()
     with (
         torch_threads(threads),
@@ -104,14 +106,14 @@ def train(
         prepare_folder(folder)
         if before is None:
             _clear(folder)
-        run = TrainingRun(folder, config, images, before, device=device, threads=threads, progress=progress)
+        run = TrainingRun(folder, config, found, before, device=device, threads=threads, progress=progress)
         run.refuse_full_disk()
         run.go(asked_to_stop)
         return _result(folder, config, tuple(run.reports), run.notes(), resumed_after=run.resumed_after)
 
 
 def _look_up(folder: Path, config: TrainConfig, *, overwrite: bool) -> SavedTraining | None:
-    """The training to go on from; None to start anew."""
+    """The saved training to resume; None to start anew."""
     if overwrite or not folder.is_dir():
         return None
     path = folder / RESUME_NAME

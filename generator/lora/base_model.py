@@ -1,8 +1,8 @@
 """The base model and its tokenizer's vocabulary.
 
-It comes in two forms: `vocab.json` and `merges.txt` (a diffusers folder, or what transformers keeps in its cache,
-where an A1111 WebUI that has run once left it), and OpenAI's `bpe_simple_vocab_16e6.txt.gz`, which lies in the
-packages `open_clip_torch` and `clip`, both of them part of every A1111 WebUI's own environment.
+The vocabulary comes in two forms: `vocab.json` and `merges.txt` (in a diffusers folder, or in transformers' cache,
+which an A1111 WebUI fills when it first runs), and OpenAI's `bpe_simple_vocab_16e6.txt.gz` in the packages
+`open_clip_torch` and `clip`, which every A1111 WebUI has in its own environment.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ Prediction = Literal["epsilon", "v_prediction"]
 
 @dataclass(eq=False)
 class LoadedBase:
-    """A loaded base, its weights frozen.
+    """A loaded base model with frozen weights.
 
     Attributes:
         name: of its file or folder.
-        sha256: of its file; of its UNet's file where it is a folder.
+        sha256: of its file; of the UNet's file for a folder.
         text_encoders: one, or two for SDXL.
-        tokenizers: one for each.
-        schedule: diffusers' `DDPMScheduler` with the noise levels it was trained on.
+        tokenizers: one for each text encoder.
+        schedule: diffusers' `DDPMScheduler` with the noise levels that it was trained on.
     """
 
     name: str
@@ -53,7 +53,7 @@ class LoadedBase:
 
     @property
     def prediction(self) -> Prediction:
-        """What the UNet tells: the noise, or the velocity."""
+        """What the UNet predicts: the noise or the velocity."""
         prediction: Prediction = self.schedule.config.prediction_type
         return prediction
 
@@ -66,14 +66,14 @@ def load_base(
     prediction: Prediction | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> LoadedBase:
-    """Load a base, without any network.
+    """Load a base model from disk; nothing is downloaded.
 
     Args:
         path: a checkpoint in one .safetensors file, or a diffusers folder.
-        tokenizer: where the text encoder's vocabulary is; for a checkpoint in one file, see `find_vocabulary`.
-        config: a diffusers folder that tells how the networks of a checkpoint in one file are put together, where it
-            is not the usual; its weights are not read, and may be missing.
-        prediction: what the UNet tells, where the base does not say it rightly.
+        tokenizer: where the vocabulary of the text encoder is, for a checkpoint in one file; see `find_vocabulary`.
+        config: a diffusers folder with the architecture of a checkpoint in one file, where that is not the usual one;
+            its weights are not read and may be missing.
+        prediction: what the UNet predicts, where the base model declares it wrongly.
         dtype: of the weights.
 
     Raises:
@@ -82,7 +82,7 @@ def load_base(
     description = describe_base(path)
     import_diffusers()
     with warnings.catch_warnings(), explain_errors(path):
-        warnings.simplefilter("ignore")  # about other packages' versions; what cannot be loaded raises
+        warnings.simplefilter("ignore")  # about versions of other packages; failures raise
         parts = (
             _load_folder(path, dtype)
             if description.is_folder
@@ -123,7 +123,7 @@ def _load_file(
 
 
 def _write_configuration(folder: Path, family: Family, tokenizer: Path | None) -> Path:
-    """A diffusers folder without weights, for diffusers to build the networks by."""
+    """A diffusers folder without weights, from which diffusers builds the networks."""
     vocabulary = find_vocabulary(tokenizer)
     (folder / "model_index.json").write_text(json.dumps(model_index(family)), encoding="utf-8")
     for name, values in family.components.items():
@@ -137,7 +137,7 @@ def _write_configuration(folder: Path, family: Family, tokenizer: Path | None) -
 
 
 def _load_folder(path: Path, dtype: torch.dtype) -> dict[str, Any]:
-    """Each part by itself: a folder may name a safety checker, of which nothing is needed."""
+    """Load each part by itself: a folder may name a safety checker, which is not needed."""
     diffusers, transformers = import_diffusers(), importlib.import_module("transformers")
     index = read_json(path / "model_index.json")
     parts: dict[str, Any] = {
@@ -170,28 +170,28 @@ def _load_folder(path: Path, dtype: torch.dtype) -> dict[str, Any]:
 
 
 def _variant(folder: Path) -> str | None:
-    """The middle of the weights' names where all have one, as in `model.fp16.safetensors`."""
+    """The variant in the names of the weights, as `fp16` in `model.fp16.safetensors`; None where a file has none."""
     names = [file.name.split(".") for file in folder.glob("*.safetensors")]
     return None if any(len(parts) == 2 for parts in names) else names[0][1]
 
 
 def _schedule(loaded: Any, description: BaseDescription, prediction: Prediction | None) -> Any:
     diffusers = import_diffusers()
-    told: Prediction = "v_prediction" if description.predicts_v else "epsilon"
-    # The base's own noise levels, and none of the settings that only sampling needs.
+    declared: Prediction = "v_prediction" if description.predicts_v else "epsilon"
+    # The noise levels of the base model, without the settings that only sampling needs.
     names = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
     levels = {name: loaded.config[name] for name in names if name in loaded.config}
     return diffusers.DDPMScheduler(
         **levels,
         clip_sample=False,
-        prediction_type=prediction or told,
+        prediction_type=prediction or declared,
         rescale_betas_zero_snr=description.zero_snr,
     )
 
 
 @contextmanager
 def explain_errors(path: Path) -> Iterator[None]:
-    """Foreign errors about a base's content, in one line."""
+    """Turn errors of other packages about a base model into one line."""
     try:
         yield
     except ModelError:
@@ -207,7 +207,7 @@ _HUB_NAME = "openai/clip-vit-large-patch14"
 _PACKAGES = ("open_clip", "clip")
 _TOKENS = 49408
 _MERGES = _TOKENS - 2 * 256 - 2
-"""What remains beside the bytes, the bytes that end a word, and the two marks of a text's ends."""
+"""All tokens except the bytes, the bytes at the end of a word, and the two marks of start and end."""
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 _ADVICE = (
     "give --tokenizer a diffusers folder, the WebUI's folder, or a folder with vocab.json and merges.txt; "
@@ -217,17 +217,17 @@ _ADVICE = (
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """CLIP's vocabulary in the form that transformers reads."""
+    """CLIP's vocabulary in the files that transformers reads."""
 
     vocab_json: str
     merges_txt: str
 
     def write(self, folder: Path, *, pad_token: str) -> None:
-        """Put a tokenizer's files into a folder.
+        """Write the files of a tokenizer.
 
         Args:
-            folder: is made when missing.
-            pad_token: what short texts are filled up with; SDXL's second encoder has "!", the others the end mark.
+            folder: created if missing.
+            pad_token: fills up short texts; "!" for SDXL's second encoder, the end mark for the others.
         """
         folder.mkdir(parents=True, exist_ok=True)
         special = {"bos_token": _START, "eos_token": _END, "unk_token": _END, "pad_token": pad_token}
@@ -239,15 +239,15 @@ class Vocabulary:
 
 
 def find_vocabulary(given: Path | None = None) -> Vocabulary:
-    """CLIP's vocabulary from where the user says, else from an installed package or transformers' cache.
+    """CLIP's vocabulary from the given place, else from an installed package, else from transformers' cache.
 
     Raises:
-        ModelError: it is nowhere; says what helps.
+        ModelError: it is not found; the message says what helps.
     """
     if given is not None:
         return _read(_below(given), given)
     for package in _PACKAGES:
-        spec = importlib.util.find_spec(package)  # finds it without running it
+        spec = importlib.util.find_spec(package)  # finds the package without importing it
         for place in (spec.submodule_search_locations or ()) if spec else ():
             file = Path(place) / BPE_FILE
             if file.is_file():
@@ -259,7 +259,7 @@ def find_vocabulary(given: Path | None = None) -> Vocabulary:
 
 
 def _below(given: Path) -> Path:
-    """The file or folder that holds the vocabulary, in a place that the user named."""
+    """The file or folder with the vocabulary, at or below the given path."""
     if given.is_file() and given.name.endswith(".gz"):
         return given
     for folder in (given, given / "tokenizer"):
@@ -290,10 +290,10 @@ def _read(place: Path, named: Path) -> Vocabulary:
 
 
 def from_bpe(text: str) -> Vocabulary:
-    """The vocabulary out of OpenAI's list of merges.
+    """The vocabulary from OpenAI's list of merges.
 
-    Its tokens are, in this order: a sign for each byte, the same ending a word, the merges in the order of the list,
-    and the marks of a text's start and end (openai/CLIP, clip/simple_tokenizer.py).
+    The tokens are, in this order: a character for each byte, the same at the end of a word, the merges in the order of
+    the list, and the marks of start and end (openai/CLIP, clip/simple_tokenizer.py).
 
     Raises:
         ValueError: the list is too short.
@@ -309,7 +309,7 @@ def from_bpe(text: str) -> Vocabulary:
 
 
 def _byte_signs() -> list[str]:
-    """A visible sign for each of the 256 bytes: itself where it is one, else the next free one from U+0100 on."""
+    """A visible character for each byte: the byte itself if visible, else the next free one from U+0100 on."""
     visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = 256 - len(visible)
     return [chr(code) for code in (*visible, *range(0x100, 0x100 + others))]

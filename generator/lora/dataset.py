@@ -1,4 +1,4 @@
-"""Training images, captions, sizes, latents, draws."""
+"""What a LoRA learns from: images with captions, their sizes and latents, and the order in which they are drawn."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FEWEST = 2
 
 @dataclass(frozen=True)
 class TrainingImage:
-    """One image to learn from."""
+    """One image to learn from, with its caption."""
 
     path: Path
     class_name: str
@@ -37,17 +37,17 @@ class TrainingImage:
     sha256: str
     width_px: int
     height_px: int
-    """Of the upright image."""
+    """Of the image turned upright."""
 
 
 def find_images(data: Path, captions: Captions) -> list[TrainingImage]:
     """Every image of DATA/<class>/, in the order of class and name.
 
     Raises:
-        DataError: the folder is laid out otherwise, or an image cannot be read.
-        GeneratedImages: an image tells that it was generated.
-        TooFewImages: a class with fewer than two images.
-        SettingsError: a caption that cannot be read.
+        DataError: the folder has another layout, or an image cannot be read.
+        GeneratedImages: an image carries the mark of a generated one.
+        TooFewImages: a class has fewer than two images.
+        SettingsError: a caption cannot be read.
     """
     listed = list_labelled_images(data, refuse_divided=True)
     for label, count in Counter(image.label for image in listed).items():
@@ -59,7 +59,7 @@ def find_images(data: Path, captions: Captions) -> list[TrainingImage]:
 
 
 def read_scaled(path: Path, size: tuple[int, int]) -> Image.Image:
-    """An image upright, 8-bit RGB, scaled to (width, height); nothing is cut off, for a defect may be anywhere.
+    """An image as 8-bit RGB, upright, scaled to (width, height); it is not cropped, since a defect may be anywhere.
 
     Raises:
         DataError: it cannot be read.
@@ -71,7 +71,7 @@ def read_scaled(path: Path, size: tuple[int, int]) -> Image.Image:
 
 
 def fingerprint(images: Sequence[TrainingImage]) -> str:
-    """sha256 over class and bytes of every image: the same for the same images, whatever their names and order."""
+    """sha256 over class and bytes of every image; it does not depend on file names or order."""
     entries = sorted([image.class_name, image.sha256] for image in images)
     return hashlib.sha256(json.dumps(entries, ensure_ascii=False).encode("utf-8")).hexdigest()
 
@@ -98,23 +98,24 @@ _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 @dataclass(frozen=True)
 class Captions:
-    """Rules for captions; the first that has something to say holds.
+    """Rules for captions.
 
-    A text file beside an image, with its name and `.txt`; a class's own caption; the template.
+    The first of these that gives a text holds: a text file beside the image, with its name and `.txt`; the caption of
+    its class; the template.
     """
 
     template: str = DEFAULT_TEMPLATE
-    """Holds {class} where the class's word goes."""
+    """{class} stands for the word of the class."""
     words: Mapping[str, str] = field(default_factory=dict)
-    """Class -> its word in captions, where the folder's name is not what the text encoder knows."""
+    """Class -> its word in captions, where the text encoder does not know the folder's name."""
     whole: Mapping[str, str] = field(default_factory=dict)
-    """Class -> its whole caption; may hold {class} too."""
+    """Class -> its whole caption, which may contain {class}."""
 
     def __post_init__(self) -> None:
         _check(self.template, "--caption")
 
     def of_class(self, class_name: str) -> str:
-        """The caption of a class's images that have none of their own."""
+        """The caption of the images of a class that have none of their own."""
         template = self.whole.get(class_name, self.template)
         return template.replace("{class}", self.words.get(class_name, class_name)).strip()
 
@@ -122,7 +123,7 @@ class Captions:
         """The caption of one image.
 
         Raises:
-            SettingsError: the text beside it cannot be read.
+            SettingsError: the text file beside it cannot be read.
         """
         beside = image.with_suffix(".txt")
         try:
@@ -138,7 +139,7 @@ def read_captions(file: Path | None, template: str = DEFAULT_TEMPLATE) -> Captio
     """Captions by a template, and by a TOML file with [class] (words) and [caption] (whole captions) by class name.
 
     Raises:
-        SettingsError: the file cannot be read, or holds something else; names section and key.
+        SettingsError: the file cannot be read, or has other sections or values; the message names section and key.
     """
     if file is None:
         return Captions(template)
@@ -163,10 +164,10 @@ def read_captions(file: Path | None, template: str = DEFAULT_TEMPLATE) -> Captio
 
 
 def check_classes(captions: Captions, classes: list[str]) -> None:
-    """Refuse rules for classes that there are not, which are most likely misspelt.
+    """Refuse rules for unknown classes, which are most likely misspelt.
 
     Raises:
-        SettingsError: names them.
+        SettingsError: there are some; the message names them.
     """
     unknown = sorted({*captions.words, *captions.whole} - set(classes))
     if unknown:
@@ -211,12 +212,12 @@ _MIRRORINGS = {"horizontal": Image.Transpose.FLIP_LEFT_RIGHT, "vertical": Image.
 
 @dataclass(frozen=True)
 class Latent:
-    """What the VAE says of one image: a normal distribution for each number of its latent."""
+    """The VAE's encoding of one image: a normal distribution for each value of its latent."""
 
     mean: torch.Tensor
     """(4, H/8, W/8) float16."""
     std: torch.Tensor
-    """Likewise."""
+    """(4, H/8, W/8) float16."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -225,27 +226,27 @@ class Latent:
         return 8 * width, 8 * height
 
     def draw(self, generator: torch.Generator) -> torch.Tensor:
-        """One latent out of the distribution, float32, not scaled yet."""
+        """One latent drawn from the distribution, float32, not yet scaled for the UNet."""
         noise = torch.randn(self.mean.shape, generator=generator)
         return self.mean.float() + self.std.float() * noise
 
 
 @dataclass(frozen=True)
 class LatentCache:
-    """Latents of all images, each as it is and mirrored as far as that is allowed."""
+    """Latents of all images and of their mirrored versions."""
 
     versions: tuple[tuple[Latent, ...], ...]
-    """By image; the first is the image as it is."""
+    """One tuple an image; its first latent is the image as it is."""
     scaling: float
-    """What the UNet wants latents multiplied by."""
+    """Factor that the UNet expects on latents."""
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
-        """(width, height) in px of each image as it is trained."""
+        """(width, height) in px of each image after scaling."""
         return [versions[0].size for versions in self.versions]
 
     def draw(self, index: int, generator: torch.Generator) -> torch.Tensor:
-        """A scaled latent of one image, in one of its versions."""
+        """A scaled latent of one image, of one of its versions at random."""
         versions = self.versions[index]
         chosen = int(torch.randint(len(versions), (), generator=generator)) if len(versions) > 1 else 0
         return versions[chosen].draw(generator) * self.scaling
@@ -260,7 +261,7 @@ def encode_all(
     device: torch.device,
     progress: bool = False,
 ) -> LatentCache:
-    """Run the VAE's encoder over every image and its mirror images, in fp32: in half precision SDXL's gives NaN.
+    """Encode every image and its mirrored versions, in fp32, since SDXL's VAE gives NaN in half precision.
 
     Raises:
         DataError: an image cannot be read.
@@ -287,11 +288,11 @@ def _encode(vae: Any, image: Image.Image, device: torch.device) -> Latent:
 
 
 class WeightedSampler:
-    """Draws images with replacement, all from one generator, so that a training goes on where it was.
+    """Draws images with replacement, from one generator, so that a resumed training draws the same ones.
 
     Args:
         classes: the class of each image.
-        balance: draw a class first, all alike, then one of its images; otherwise any image.
+        balance: draw a class first, each equally often, then one of its images; else draw from all images.
     """
 
     def __init__(self, classes: Sequence[str], *, balance: bool) -> None:
@@ -311,7 +312,7 @@ class WeightedSampler:
 
 
 def micro_batches(indices: Sequence[int], sizes: Sequence[tuple[int, int]], most: int) -> Iterator[list[int]]:
-    """Positions within `indices` that can go through the network together: of one size, at most `most`."""
+    """Positions in `indices` of images that fit into one forward pass: all of one size, at most `most`."""
     by_size: dict[tuple[int, int], list[int]] = {}
     for position, index in enumerate(indices):
         by_size.setdefault(sizes[index], []).append(position)

@@ -1,7 +1,7 @@
-"""Kinds of Stable Diffusion, and what a checkpoint is told to be.
+"""The kinds of Stable Diffusion, and which of them a checkpoint is.
 
-A checkpoint in one file holds weights alone; how the networks are put together stands here, so that nothing is
-fetched. The numbers are those that the checkpoints' makers published: CompVis/stable-diffusion, configs/stable-
+A checkpoint in one file holds weights alone. The architecture of its networks is written down here, so that nothing has
+to be downloaded. The numbers were published by the makers of the checkpoints: CompVis/stable-diffusion, configs/stable-
 diffusion/v1-inference.yaml; Stability-AI/generative-models, configs/inference/sd_xl_base.yaml.
 """
 
@@ -80,12 +80,12 @@ class Family:
     """One kind of Stable Diffusion.
 
     Attributes:
-        name: for people.
-        version: as LoRA files name it (`ss_base_model_version`); a WebUI shows SDXL's by its "sdxl_" in front.
-        architecture: as the ModelSpec standard names it (`modelspec.architecture`).
+        name: for messages.
+        version: its name in LoRA files (`ss_base_model_version`); a WebUI recognises SDXL by the prefix "sdxl_".
+        architecture: its name in the ModelSpec standard (`modelspec.architecture`).
         native_px: side of the square it was trained on.
-        text_prefixes: what the keys of a LoRA for its text encoders begin with, in their order.
-        components: how each part is built, by its folder; empty where a checkpoint in one file is not read.
+        text_prefixes: how the keys of a LoRA for each of its text encoders begin.
+        components: folder -> configuration of that part; empty where checkpoints in one file are not supported.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Family:
 
     @property
     def is_sdxl(self) -> bool:
-        """Whether it has two text encoders, and is told the size and the crop of each image."""
+        """Whether it has two text encoders, and takes size and crop of each image as inputs."""
         return len(self.text_prefixes) > 1
 
 
@@ -166,12 +166,12 @@ PIPELINES = {"StableDiffusionPipeline": "one text encoder", "StableDiffusionXLPi
 
 
 def family_of(context_dim: int) -> Family | None:
-    """The kind by the width of what the UNet attends to; None when it is none of those known."""
+    """The kind by the width of the text embeddings that the UNet attends to; None for an unknown width."""
     return {768: SD1, 1024: SD2, 2048: SDXL}.get(context_dim)
 
 
 def model_index(family: Family) -> dict[str, Any]:
-    """A diffusers folder's table of contents, for a checkpoint in one file."""
+    """The `model_index.json` of a diffusers folder, for a checkpoint in one file."""
     index: dict[str, Any] = {
         "_class_name": "StableDiffusionXLPipeline" if family.is_sdxl else "StableDiffusionPipeline",
         "unet": ["diffusers", "UNet2DConditionModel"],
@@ -203,13 +203,13 @@ _WANTED = "expected a Stable Diffusion 1.x or SDXL checkpoint (.safetensors) or 
 
 @dataclass(frozen=True)
 class BaseDescription:
-    """What a base turned out to be.
+    """What is known of a base model without loading it.
 
     Attributes:
         family: its kind.
-        is_folder: a diffusers folder, not one file.
-        predicts_v: it says that it predicts velocities, not noise.
-        zero_snr: it says that its last step is noise alone.
+        is_folder: whether it is a diffusers folder, not one file.
+        predicts_v: whether it declares that it predicts velocities, not noise.
+        zero_snr: whether it declares that its last timestep is pure noise.
     """
 
     family: Family
@@ -219,7 +219,7 @@ class BaseDescription:
 
 
 def describe_base(path: Path) -> BaseDescription:
-    """Look at a base without loading it.
+    """Recognise a base model without loading it.
 
     Raises:
         ModelError: it is missing, a pickle, another kind of model, or damaged.
@@ -237,7 +237,7 @@ def read_header(path: Path) -> Mapping[str, Any]:
     """Names, types and shapes of the tensors in a safetensors file.
 
     Raises:
-        ModelError: it is not one.
+        ModelError: the file is not one, or is not complete.
     """
     size = path.stat().st_size
     try:
@@ -319,6 +319,6 @@ def _read_json(file: Path, named: Path) -> dict[str, Any]:
 
 
 def _is_pickle(path: Path) -> bool:
-    """A pickle, bare or in torch's zip archive, whatever its name says."""
+    """Whether the content is a pickle, bare or in torch's zip archive, whatever the file is called."""
     with path.open("rb") as file:
         return file.read(2) in {b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}

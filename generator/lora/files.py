@@ -1,10 +1,10 @@
-"""The LoRA file, its metadata, the folder and state of a training.
+"""The LoRA file with its metadata, and the folder and saved state of a training.
 
-For each adapted layer `<key>.lora_down.weight` (rank, in), `<key>.lora_up.weight` (out, rank) and `<key>.alpha`, a
-number; a WebUI adds weight x alpha / rank x up @ down to the layer's own weights (AUTOMATIC1111/stable-diffusion-webui,
-extensions-builtin/Lora/networks.py, network_lora.py, network.py). The key is a prefix and the layer's name, dots turned
-into underscores: of SD 1.x and 2.x by the names that diffusers gives, of SDXL's UNet by those of the original code
-(kohya-ss/sd-scripts, networks/lora.py, library/sdxl_model_util.py), which counts blocks through:
+For each adapted layer the LoRA file holds `<key>.lora_down.weight` (rank, in), `<key>.lora_up.weight` (out, rank) and
+the number `<key>.alpha`; a WebUI adds weight x alpha / rank x up @ down to the weights of the layer
+(AUTOMATIC1111/stable-diffusion-webui, extensions-builtin/Lora/networks.py, network_lora.py, network.py). The key is a
+prefix and the layer's name with underscores for dots. SD 1.x and 2.x use the names of diffusers, SDXL's UNet those of
+the original code (kohya-ss/sd-scripts, networks/lora.py, library/sdxl_model_util.py), which numbers all blocks in turn:
 `down_blocks.i.attentions.j` is `input_blocks.(1 + 3 i + j).1`, `up_blocks.i.attentions.j` is
 `output_blocks.(3 i + j).1`, and the middle one is `middle_block.1`.
 
@@ -13,7 +13,7 @@ A1111 takes the file's alias from `ss_output_name`, the version of Stable Diffus
 `ss_dataset_dirs`, and the short hash it writes into infotexts ("Lora hashes") from `sshs_model_hash`
 (AUTOMATIC1111/stable-diffusion-webui, extensions-builtin/Lora/network.py, ui_edit_user_metadata.py).
 
-The file has no `.safetensors` at its end: a WebUI whose LoRA folder it lies in would list it.
+The state's file name does not end in `.safetensors`, because a WebUI would list such a file in its LoRA folder.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ _LAYERS_A_BLOCK = 2
 def file_tensors(
     prefix: str, tensors: Mapping[str, torch.Tensor], alpha: float, *, is_sdxl: bool, dtype: torch.dtype
 ) -> dict[str, torch.Tensor]:
-    """The tensors of one model as the file holds them.
+    """The tensors of one model, named as in the file.
 
     Args:
         prefix: "lora_unet", "lora_te", "lora_te1" or "lora_te2".
-        tensors: as `adapter_tensors` gives them.
+        tensors: the result of `adapter_tensors`.
         alpha: the same for every layer.
-        is_sdxl: the model is SDXL's; matters for its UNet alone.
+        is_sdxl: whether the base model is SDXL, whose UNet has other keys.
         dtype: of the weights.
     """
     written: dict[str, torch.Tensor] = {}
@@ -69,7 +69,7 @@ def file_tensors(
 
 
 def layer_key(prefix: str, layer: str, *, is_sdxl: bool) -> str:
-    """The key of a layer, by its name in diffusers or transformers."""
+    """The key of a layer in the file, from its name in diffusers or transformers."""
     if is_sdxl and prefix == "lora_unet":
         layer = _DOWN.sub(lambda m: f"input_blocks.{1 + (_LAYERS_A_BLOCK + 1) * int(m[1]) + int(m[2])}.1.", layer)
         layer = _UP.sub(lambda m: f"output_blocks.{(_LAYERS_A_BLOCK + 1) * int(m[1]) + int(m[2])}.1.", layer)
@@ -81,7 +81,7 @@ LINEAGE_KEY = "sd_defects.lineage"
 _LEGACY_SPAN = slice(0x100000, 0x110000)
 
 
-def describe(
+def metadata_fields(
     name: str,
     base: LoadedBase,
     settings: LoraSettings,
@@ -92,7 +92,7 @@ def describe(
     precision: str,
     finished_at: float,
 ) -> dict[str, str]:
-    """The fields, without the hashes of the file's content."""
+    """The metadata of the file, without the hashes of its content."""
     size_px = settings.size_px or base.family.native_px
     buckets = Counter(sizes)
     tags = Counter(tag.strip() for image in images for tag in image.caption.split(",") if tag.strip())
@@ -155,11 +155,11 @@ def describe(
 
 
 def file_bytes(tensors: Mapping[str, torch.Tensor], fields: Mapping[str, str]) -> bytes:
-    """The whole file.
+    """The content of the whole file.
 
-    Its two hashes are those of the additional-networks extension (kohya-ss/sd-scripts, library/train_util.py): sha256
-    of what follows the header, and eight signs of the sha256 of 64 KiB one MiB into a file that has the `ss_` fields
-    alone. A WebUI then need not read the file to name it.
+    Its two hashes are those of the additional-networks extension (kohya-ss/sd-scripts, library/train_util.py): the
+    sha256 of everything after the header, and the first eight digits of the sha256 of 64 KiB from 1 MiB on, of a file
+    that has the `ss_` fields alone. With them a WebUI need not read the whole file.
     """
     from safetensors.torch import save
 
@@ -183,7 +183,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """How far a training is."""
+    """How far a training has come."""
 
     steps: int
     seconds: float
@@ -197,7 +197,7 @@ def save_state(path: Path, session: LoraSession, reached: TrainingProgress, iden
     """Write the state atomically.
 
     Raises:
-        OSError: the file cannot be written; a former one stays.
+        OSError: the file cannot be written; the former one stays.
     """
     from safetensors.torch import save
 
@@ -213,7 +213,7 @@ def save_state(path: Path, session: LoraSession, reached: TrainingProgress, iden
         "steps": reached.steps,
         "seconds": reached.seconds,
         "started_at": reached.started_at,
-        # Not of every parameter: SDXL reads no text encoder's last layer, which so never has a gradient.
+        # Not of every parameter: SDXL does not use the last layer of its text encoders, so that has no gradient.
         "optimizer_steps": {str(number): float(moment["step"]) for number, moment in moments.items()},
         "scaler": session.scaler.state_dict(),
     }
@@ -221,17 +221,17 @@ def save_state(path: Path, session: LoraSession, reached: TrainingProgress, iden
 
 
 def read_identity(path: Path) -> dict[str, Any]:
-    """What the training of a state was started with.
+    """The settings and data that the training of a state was started with.
 
     Raises:
-        ModelError: the file is damaged, or none of ours.
+        ModelError: the file is damaged or of another kind.
     """
     identity: dict[str, Any] = _read(path)[0]["identity"]
     return identity
 
 
 def load_state(path: Path, session: LoraSession) -> TrainingProgress:
-    """Put a session where the state left it.
+    """Restore a session from a state.
 
     Raises:
         ModelError: the file is damaged, or does not fit the base.
@@ -288,7 +288,7 @@ class TrainingFolder:
 
     @property
     def name(self) -> str:
-        """What a prompt calls the LoRA."""
+        """The name of the LoRA in prompts."""
         return self.output.stem
 
     @property
@@ -298,7 +298,7 @@ class TrainingFolder:
 
     @property
     def state(self) -> Path:
-        """What an interrupted training goes on from."""
+        """The state from which an interrupted training resumes."""
         return self.path / "state"
 
     @property
@@ -312,14 +312,14 @@ class TrainingFolder:
         return self.path / "run.toml"
 
     def sheet(self, step: int) -> Path:
-        """Sample images after a step."""
+        """The sheet of sample images after a step."""
         return self.path / "samples" / f"{step:06d}.png"
 
     def check(self, *, restart: bool) -> None:
-        """Refuse a name that cannot be used, and to overwrite a file that is not of this training.
+        """Refuse an unusable name, and a file that is not of this training.
 
         Raises:
-            SettingsError: says which name would do.
+            SettingsError: the message says what to choose.
         """
         if self.output.suffix.lower() != ".safetensors":
             raise SettingsError(f"-o {self.output}: expected a name that ends in .safetensors, as defects.safetensors")
@@ -346,7 +346,7 @@ class TrainingFolder:
         write_bytes_atomically(self.log, text.getvalue().encode("utf-8"))
 
     def write_run_file(self, captions: Captions, classes: Sequence[str], weight: float = 0.8) -> None:
-        """Write prompts that say what the captions said.
+        """Write `run.toml` with the captions as prompts.
 
         Raises:
             OSError: it cannot be written.
@@ -366,5 +366,5 @@ def _quoted(text: str) -> str:
 
 
 def _literal(prompt: str) -> str:
-    """A prompt in which nothing is taken for a placeholder."""
+    """A prompt without braces, which would be read as placeholders."""
     return prompt.replace("{", "(").replace("}", ")")

@@ -1,4 +1,4 @@
-"""Adapters, texts, objective, one step."""
+"""A LoRA training in progress: adapters, encoded captions, the objective, and one step."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from .base_model import LoadedBase, Prediction
 from .dataset import LatentCache, TrainingImage, WeightedSampler, micro_batches
 
 _CLIP = 1.0
-"""Longest gradient of a step."""
+"""Largest norm of the gradient of a step."""
 
 
 class LoraSession:
     """One training, ready for its next step.
 
     Args:
-        base: holds the updates already; goes to the device.
+        base: with adapters; its networks are moved to the device.
         settings: of the training.
-        images: the images.
+        images: what it learns from.
         cache: their latents.
         device: where to compute.
-        dtype: what the network computes in; fp32 on a CPU.
+        dtype: number format of the network; fp32 on a CPU.
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class LoraSession:
         self._draw = WeightedSampler([image.class_name for image in images], balance=settings.balance)
         self._captions = [image.caption for image in images]
         self.sizes = cache.sizes
-        """(width, height) in px each image is trained at."""
+        """(width, height) in px of each image after scaling."""
         self._alphas = base.schedule.alphas_cumprod.to(device)
         for encoder in base.text_encoders:
             encoder.to(device)
-        # Before the UNet comes too: SDXL's and its text encoders together would be the most the device ever holds.
+        # Before the UNet is moved to the device: with SDXL, UNet and text encoders together would set the memory peak.
         self._known = None if settings.text_encoder else self._encode_once()
         base.unet.to(device)
         rates = (settings.lr, *[settings.text_encoder_lr] * (len(self.models) - 1))
@@ -72,10 +72,10 @@ class LoraSession:
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
 
     def step(self, number: int) -> float:
-        """One optimiser step, counted from 0; gives its loss, the mean over the batch.
+        """One optimiser step, counted from 0; returns its loss, the mean over the batch.
 
         Raises:
-            TrainingDiverged: the loss is no number any more.
+            TrainingDiverged: the loss is no longer a number.
             OutOfMemory: the device's memory does not hold the batch.
         """
         try:
@@ -93,7 +93,7 @@ class LoraSession:
             group["lr"] = factor * group["full_lr"]
         self.optimizer.zero_grad(set_to_none=True)
         taken = self._draw.take(self.settings.batch, self.generator)
-        # All that is drawn at once, in the order of the batch: how it is parted then changes no number.
+        # All random numbers are drawn first, in the order of the batch, so that micro-batches do not change them.
         latents = [self._cache.draw(index, self.generator) for index in taken]
         noises = [torch.randn(latent.shape, generator=self.generator) for latent in latents]
         times = torch.randint(len(self._alphas), (len(taken),), generator=self.generator)
@@ -127,8 +127,8 @@ class LoraSession:
         noised = add_noise(latents, noises, self._alphas, times)
         wanted = prediction_target(latents, noises, self._alphas, times, prediction)
         with self.autocast():
-            told = run_unet(self.base, noised, times, self._encoded_captions(taken))
-        losses = functional.mse_loss(told.float(), wanted, reduction="none").mean(dim=(1, 2, 3))
+            predicted = run_unet(self.base, noised, times, self._encoded_captions(taken))
+        losses = functional.mse_loss(predicted.float(), wanted, reduction="none").mean(dim=(1, 2, 3))
         return losses * loss_weights(self._alphas, times, prediction, self.settings.min_snr)
 
     def _encoded_captions(self, taken: Sequence[int]) -> EncodedCaptions:
@@ -139,7 +139,7 @@ class LoraSession:
         return encoded.pick([rows[caption] for caption in captions])
 
     def _encode_once(self) -> tuple[dict[str, int], EncodedCaptions]:
-        """Every different caption, encoded; the text encoders then leave the device."""
+        """Encode every distinct caption, then free the device of the text encoders."""
         distinct = list(dict.fromkeys(self._captions))
         with torch.no_grad(), self.autocast():
             encoded = encode_texts(self.base, distinct, clip_skip=self.settings.clip_skip)
@@ -151,18 +151,18 @@ class LoraSession:
         return self.settings.micro_batch or self.settings.batch
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Where networks compute, in the training's precision."""
+        """The context in which networks compute, in the precision of the training."""
         if self._dtype is torch.float32:
             return nullcontext()
         return torch.autocast(self._device.type, dtype=self._dtype)
 
 
 def run_unet(base: LoadedBase, noised: torch.Tensor, times: torch.Tensor, encoded: EncodedCaptions) -> torch.Tensor:
-    """What the UNet says of noised latents (N, 4, H, W)."""
+    """The prediction of the UNet for noised latents (N, 4, H, W)."""
     extra: dict[str, Any] = {}
     if encoded.pooled is not None:
         height, width = 8 * noised.shape[-2], 8 * noised.shape[-1]
-        # Size before scaling, corner of the crop, size after it: as a WebUI says them of an image it makes.
+        # Original size, corner of the crop, size: the values that a WebUI passes for an image that it generates.
         sizes = torch.tensor([[height, width, 0, 0, height, width]], device=noised.device, dtype=encoded.context.dtype)
         extra["added_cond_kwargs"] = {"text_embeds": encoded.pooled, "time_ids": sizes.repeat(len(noised), 1)}
     answer: torch.Tensor = base.unet(
@@ -180,7 +180,7 @@ _TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
 def adapted_models(base: LoadedBase, settings: LoraSettings) -> list[tuple[str, nn.Module]]:
-    """The models that are adapted, each with the beginning of its keys in a LoRA file."""
+    """The models that are adapted, each with the prefix of its keys in a LoRA file."""
     models = [("lora_unet", base.unet)]
     if settings.text_encoder:
         models += list(zip(base.family.text_prefixes, base.text_encoders, strict=True))
@@ -188,13 +188,13 @@ def adapted_models(base: LoadedBase, settings: LoraSettings) -> list[tuple[str, 
 
 
 def add_adapters(base: LoadedBase, settings: LoraSettings, *, seed: int) -> None:
-    """Put updates beside the layers; they change nothing yet, for one factor of each is zero.
+    """Add an update to each layer. It changes nothing yet, since one of its two factors is zero.
 
-    The other factor is drawn from the seed, whatever torch's own generator is at.
+    The other factor is drawn from the seed; torch's own generator is not touched.
     """
     peft = importlib.import_module("peft")
     with torch.random.fork_rng(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about other packages' versions
+        warnings.simplefilter("ignore")  # about versions of other packages
         torch.manual_seed(seed)
         for prefix, model in adapted_models(base, settings):
             targets = _UNET_TARGETS[settings.targets] if prefix == "lora_unet" else _TEXT_TARGETS
@@ -203,7 +203,7 @@ def add_adapters(base: LoadedBase, settings: LoraSettings, *, seed: int) -> None
             )
             peft.inject_adapter_in_model(config, model)
             for parameter in trainable_parameters(model):
-                parameter.data = parameter.data.float()  # peft takes the frozen layer's type
+                parameter.data = parameter.data.float()  # peft creates them in the frozen layer's type
 
 
 def trainable_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
@@ -212,17 +212,17 @@ def trainable_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
 
 
 def adapter_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The updates by layer: `<layer>.lora_A.weight` goes down to the rank, `<layer>.lora_B.weight` up again."""
+    """The updates by layer: `<layer>.lora_A.weight` maps down to the rank, `<layer>.lora_B.weight` up from it."""
     utils = importlib.import_module("peft.utils")
     tensors: dict[str, torch.Tensor] = utils.get_peft_model_state_dict(model, save_embedding_layers=False)
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
 def load_adapter_tensors(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Put back what `adapter_tensors` gave.
+    """Restore the result of `adapter_tensors`.
 
     Raises:
-        ValueError: the names or shapes are others.
+        ValueError: names or shapes do not fit the model.
     """
     own = dict(model.named_parameters())
     names = {_full_name(name): tensor for name, tensor in tensors.items()}
@@ -235,7 +235,7 @@ def load_adapter_tensors(model: nn.Module, tensors: Mapping[str, torch.Tensor]) 
 
 
 def _full_name(name: str) -> str:
-    """In peft's own names, which hold the adapter's name, ours being "default", before the last part."""
+    """The name of a parameter in peft, which puts the adapter's name, here "default", before the last part."""
     layer, _, kind = name.rpartition(".")
     return f"{layer}.default.{kind}"
 
@@ -267,8 +267,8 @@ def loss_weights(
 ) -> torch.Tensor:
     """(N,) weight of each image's loss; ones without min-SNR weighting.
 
-    min(SNR, gamma) / SNR where noise is told, min(SNR, gamma) / (SNR + 1) where velocity is, SNR = a_t / (1 - a_t)
-    (arXiv 2303.09556, section 3.4). At no signal at all the first is taken as its limit, 1.
+    min(SNR, gamma) / SNR where noise is predicted, min(SNR, gamma) / (SNR + 1) for velocity, with SNR = a_t / (1 - a_t)
+    (arXiv 2303.09556, section 3.4). Without any signal the first is its limit, 1.
     """
     if min_snr is None:
         return torch.ones(timesteps.shape, device=timesteps.device)
@@ -287,29 +287,29 @@ def _coefficients(alphas_cumprod: torch.Tensor, timesteps: torch.Tensor) -> tupl
 
 
 _TOKENS = 75
-"""Of a caption; with the marks of its ends 77."""
+"""Most tokens of a caption; 77 with the marks of start and end."""
 
 
 @dataclass(frozen=True)
 class EncodedCaptions:
-    """Captions, encoded."""
+    """The text embeddings of N captions."""
 
     context: torch.Tensor
     """(N, 77, D): what the UNet attends to."""
     pooled: torch.Tensor | None
-    """(N, P): a caption in one vector; SDXL alone."""
+    """(N, P): each caption in one vector; None except for SDXL."""
 
     def pick(self, rows: Sequence[int]) -> EncodedCaptions:
-        """Some of the captions, in the order given; one may come more than once."""
+        """The captions at these rows, in this order; a row may be repeated."""
         index = torch.tensor(list(rows), device=self.context.device)
         return EncodedCaptions(self.context[index], None if self.pooled is None else self.pooled[index])
 
 
 def check_lengths(base: LoadedBase, captions: Iterable[str]) -> None:
-    """Refuse captions whose end the text encoder would not see.
+    """Refuse captions that the text encoder would cut off.
 
     Raises:
-        SettingsError: names the first.
+        SettingsError: there is one; the message names the first.
     """
     for caption in captions:
         tokens = max(len(tokenizer(caption).input_ids) - 2 for tokenizer in base.tokenizers)
@@ -318,7 +318,7 @@ def check_lengths(base: LoadedBase, captions: Iterable[str]) -> None:
 
 
 def encode_texts(base: LoadedBase, captions: Sequence[str], *, clip_skip: int) -> EncodedCaptions:
-    """Run the text encoders, on the device they are on; with gradients where those are on.
+    """Run the text encoders on their device; gradients are kept where they are enabled.
 
     SD 1.x and 2.x take the last layer, or an earlier one by `clip_skip`, through the last normalisation; SDXL takes
     both encoders' layer before the last, side by side, and the second one's pooled vector.

@@ -1,4 +1,4 @@
-"""Training a LoRA; sample sheets."""
+"""Train a LoRA, and draw sheets of sample images on the way."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from .dataset import Captions, TrainingImage, check_classes, encode_all, find_im
 from .files import (
     TrainingFolder,
     TrainingProgress,
-    describe,
     file_bytes,
     file_tensors,
     load_state,
+    metadata_fields,
     read_identity,
     save_state,
 )
@@ -36,7 +36,7 @@ from .session import EncodedCaptions, LoraSession, adapter_tensors, add_adapters
 
 @dataclass(frozen=True)
 class BaseChoice:
-    """Which base, and what it does not say itself; see `load_base`."""
+    """The base model, and what its files do not say; see `load_base`."""
 
     path: Path
     tokenizer: Path | None = None
@@ -60,7 +60,7 @@ class LoraOptions:
 
 @dataclass(frozen=True)
 class LoraResult:
-    """What a training came to."""
+    """The outcome of a training."""
 
     output: Path
     family: str
@@ -73,7 +73,7 @@ class LoraResult:
     last_loss: float
     """Mean over the last tenth."""
     stopped: bool
-    """It was stopped before its end; the same command goes on."""
+    """Whether it was stopped before its end; the same command resumes it."""
 
 
 def train_lora(
@@ -88,24 +88,24 @@ def train_lora(
 ) -> LoraResult:
     """Adapt a Stable Diffusion to the images of DATA/<class>/ and write the LoRA file.
 
-    What was reached is kept in `<name>-training/` beside it; called again, it goes on from there, to the same numbers
-    as without the interruption (on a CPU to the same bits).
+    The state is kept in `<name>-training/` beside the file. Called again, the training resumes from there with the same
+    result as without the interruption (on a CPU equal to the bit).
 
     Args:
-        data: folder of class folders, real images alone.
+        data: one folder per class, real images alone.
         output: the file, `<name>.safetensors`.
-        base: the model to adapt; its weights stay as they are.
+        base: the model to adapt; its file is not changed.
         settings: of the training.
-        captions: what images are said to show.
+        captions: rules for captions; the defaults when None.
         options: where it runs, and what is kept; the defaults when None.
-        should_stop: asked after each step.
+        should_stop: asked after each step; the training stops when it returns True.
 
     Raises:
         DataError: the images cannot be used.
-        SettingsError: a setting cannot be used, or differs from what an interrupted training was started with.
+        SettingsError: a setting cannot be used, or differs from that of the interrupted training.
         ModelError: the base or the state cannot be used.
         OutOfMemory: the device's memory does not hold a step.
-        TrainingDiverged: the loss is no number any more.
+        TrainingDiverged: the loss is no longer a number.
         OSError: a file cannot be written; what was saved before is still there.
     """
     rules, options = captions or Captions(), options or LoraOptions()
@@ -190,7 +190,7 @@ class _Training:
                 seconds = former_s + time.monotonic() - begun
                 reached = replace(reached, steps=reached.steps + 1, seconds=seconds, losses=(*reached.losses, loss))
                 bar.total = round(batch * self._expected_steps(reached))
-                bar.set_postfix(loss=f"{_mean_of_last(reached.losses):.4f}", refresh=False)
+                bar.set_postfix(loss=f"{_mean(reached.losses[-50:]):.4f}", refresh=False)
                 bar.update(batch)
                 stopped = should_stop()
                 if stopped or self._is_due(self._settings.save_every, reached):
@@ -220,7 +220,7 @@ class _Training:
         return LoraSession(base, settings, self._images, cache, device=self._device, dtype=DTYPES[self._precision])
 
     def _checkpoint_gradients(self) -> None:
-        # Both compute parts twice only while they are in training mode; neither has a dropout that it would switch on.
+        # Checkpointing works in training mode alone; no network has dropout, so that this mode changes nothing else.
         self._base.unet.train()
         self._base.unet.enable_gradient_checkpointing()
         if self._settings.text_encoder:
@@ -235,7 +235,7 @@ class _Training:
         )
 
     def _expected_steps(self, reached: TrainingProgress) -> float:
-        """How many steps there will be, as far as can be told by now."""
+        """An estimate of how many steps the whole training will have."""
         ends = [] if self._settings.steps is None else [float(self._settings.steps)]
         if self._settings.minutes is not None:
             ends.append(max(reached.steps, reached.steps * 60 * self._settings.minutes / max(reached.seconds, 1e-9)))
@@ -256,13 +256,12 @@ class _Training:
         for prefix, model in session.models:
             own = adapter_tensors(model)
             tensors |= file_tensors(prefix, own, settings.scale, is_sdxl=base.family.is_sdxl, dtype=dtype)
-        sizes = session.sizes
-        fields = describe(
+        fields = metadata_fields(
             self._folder.name,
             base,
             settings,
             self._images,
-            sizes,
+            session.sizes,
             reached,
             precision=self._precision,
             finished_at=time.time(),
@@ -291,10 +290,6 @@ def _mean(losses: tuple[float, ...]) -> float:
     return sum(losses) / len(losses)
 
 
-def _mean_of_last(losses: tuple[float, ...]) -> float:
-    return _mean(losses[-50:])
-
-
 _STEPS = 20
 _GUIDANCE = 6.0
 _LABEL_PX = 24
@@ -302,12 +297,12 @@ _SHOWN_PX = 256
 
 
 def sample_sheet(session: LoraSession, captions: Mapping[str, str], *, size_px: int, device: torch.device) -> bytes:
-    """A PNG with one image of each class, always from the same noise, so that sheets can be laid side by side.
+    """A PNG with one image of each class, always from the same noise, so that sheets can be compared.
 
     Deterministic DDIM (arXiv 2010.02502), 20 steps, guidance 6 against the empty caption.
 
     Args:
-        session: of the training; its random numbers are left alone.
+        session: of the training; its random numbers are not touched.
         captions: by class.
         size_px: side of the square, a multiple of 64.
         device: where to compute.
@@ -320,8 +315,8 @@ def sample_sheet(session: LoraSession, captions: Mapping[str, str], *, size_px: 
     with torch.no_grad():
         for name, caption in captions.items():
             with session.autocast():
-                told = encode_texts(base, ["", caption], clip_skip=session.settings.clip_skip)
-                latent = _denoise(base, told, size_px, device)
+                encoded = encode_texts(base, ["", caption], clip_skip=session.settings.clip_skip)
+                latent = _denoise(base, encoded, size_px, device)
             decoded = base.vae.decode(latent.float() / base.vae.config.scaling_factor).sample[0]
             tiles.append((name, _image(decoded)))
     base.vae.to("cpu")
@@ -331,15 +326,15 @@ def sample_sheet(session: LoraSession, captions: Mapping[str, str], *, size_px: 
     return _sheet(tiles)
 
 
-def _denoise(base: LoadedBase, told: EncodedCaptions, size_px: int, device: torch.device) -> torch.Tensor:
+def _denoise(base: LoadedBase, encoded: EncodedCaptions, size_px: int, device: torch.device) -> torch.Tensor:
     diffusers = import_diffusers()
     scheduler = diffusers.DDIMScheduler.from_config(base.schedule.config, timestep_spacing="trailing")
     scheduler.set_timesteps(_STEPS, device=device)
     noise = torch.randn((1, 4, size_px // 8, size_px // 8), generator=torch.Generator().manual_seed(0))
     latent: torch.Tensor = noise.to(device) * scheduler.init_noise_sigma
     for timestep in scheduler.timesteps:
-        both = run_unet(base, latent.repeat(2, 1, 1, 1), timestep.repeat(2), told).float()
-        without, with_caption = both.chunk(2)
+        predictions = run_unet(base, latent.repeat(2, 1, 1, 1), timestep.repeat(2), encoded).float()
+        without, with_caption = predictions.chunk(2)
         latent = scheduler.step(without + _GUIDANCE * (with_caption - without), timestep, latent).prev_sample
     return latent
 
