@@ -1,6 +1,6 @@
 """The project's own classifier as a file: ONNX with features, as `trainer export RUN --features` writes it.
 
-An ONNX file is data; a TorchScript file is a program that would run, so none is read here.
+Only ONNX is read: it is data, while a TorchScript file is a program.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ _BATCH = 64
 
 @dataclass(frozen=True, eq=False)
 class ClassPredictions:
-    """What the classifier says of N images."""
+    """The classifier's answers on N images."""
 
     predicted: npt.NDArray[np.intp]
-    """(N,) places in the model's classes, -1 for a class that the model does not have."""
+    """(N,) index into the classes of the diffusion model; -1 for a class that the model does not have."""
     features: npt.NDArray[np.float32]
-    """(N, D), what its last linear layer sees."""
+    """(N, D), the inputs of its last linear layer."""
 
 
 class Classifier:
-    """Names classes and gives features; opened from a file.
+    """Predicts classes and features of images, by an ONNX file.
 
     Args:
         path: of `trainer export RUN --features`.
-        classes: those of the model; the classifier must know each.
+        classes: of the diffusion model; the classifier must know each of them.
         threads: CPU threads.
 
     Raises:
-        ModelFileError: missing, damaged, not ours, without features, or of another class set.
+        ModelFileError: the file is missing, damaged, of another program, without features, or of other classes.
         MissingExtra: onnxruntime is not installed.
     """
 
     def __init__(self, path: Path, classes: Sequence[str], *, threads: int = 1) -> None:
-        _refuse_what_is_no_file(path)
+        _refuse_wrong_file(path)
         try:
             self._network = OnnxClassifier(path, threads=threads, with_features=True)
         except SettingsError as error:
@@ -61,13 +61,13 @@ class Classifier:
         self._place = np.array([classes.index(name) if name in classes else -1 for name in own], dtype=np.intp)
 
     def predict(self, images: Sequence[npt.NDArray[np.uint8]]) -> ClassPredictions:
-        """Name and describe images.
+        """Classes and features of images.
 
         Args:
-            images: (C, H, W) each, C 1 or 3; resized as its training did.
+            images: (C, H, W) each, C 1 or 3; resized as in the training of the classifier.
 
         Raises:
-            ModelFileError: it fails on them.
+            ModelFileError: its answers are not finite numbers.
         """
         predicted, features = [], []
         for start in range(0, len(images), _BATCH):
@@ -90,13 +90,13 @@ class Classifier:
         return np.asarray(image).transpose(2, 0, 1)
 
 
-def _refuse_what_is_no_file(path: Path) -> None:
+def _refuse_wrong_file(path: Path) -> None:
     try:
         with path.open("rb") as file:
             begin = file.read(2)
     except FileNotFoundError as error:
         raise ModelFileError(f"{path}: no such file; make it with 'trainer export RUN --features'") from error
-    except (IsADirectoryError, PermissionError) as error:  # Windows calls a folder a file that may not be opened
+    except (IsADirectoryError, PermissionError) as error:  # Windows raises PermissionError for a folder
         if not path.is_dir():
             raise
         raise ModelFileError(

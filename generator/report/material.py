@@ -1,4 +1,4 @@
-"""Real images, and those the model makes."""
+"""The images of a report: real ones, and those that the model generates."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _GROUPS_FILE = "split.csv"
 
 @dataclass(frozen=True, eq=False)
 class RealImage:
-    """A real image as the model sees one."""
+    """A real image, cropped as the model sees it."""
 
     pixels: Pixels
-    """(C, S, S), the middle square."""
+    """(C, S, S), the central square."""
     label: int
     file: str
     """Relative to DATA."""
     group: str
-    """Images of one group, as of one board, hang together."""
+    """Images of one group, for example of one board, are not independent."""
 
 
 @dataclass(frozen=True)
 class Material:
-    """What a report compares with."""
+    """The real images that a report compares with."""
 
     learned: tuple[RealImage, ...]
     held_out: tuple[RealImage, ...]
@@ -56,18 +56,18 @@ class Material:
 
 
 def read_material(data: Path, model: DiffusionModel, *, progress: bool = True) -> Material:
-    """Read DATA/train and, where it is there, DATA/val; DATA/test is left alone.
+    """Read DATA/train and, where it exists, DATA/val; DATA/test is not read.
 
-    Which of them the model learned from is told by its own record, by content; of files of the same bytes one counts.
-    Groups are those of DATA/split.csv, as `trainer split` writes it; without it each image is a group of its own.
+    The model's own record says, by content, which images it learned from. Of files of the same bytes one counts. Groups
+    come from DATA/split.csv, as `trainer split` writes it; without that file each image is its own group.
 
     Args:
-        data: the folder that holds train/.
-        model: what it is compared with.
+        data: the folder with train/.
+        model: whose training images are looked up.
         progress: show a bar on stderr.
 
     Raises:
-        DataError: a folder or file cannot be used, the classes are others, or the model learned from other images.
+        DataError: a folder or file cannot be used, or the model was trained on other classes or images.
     """
     train = data / "train"
     if not train.is_dir():
@@ -85,7 +85,7 @@ def read_material(data: Path, model: DiffusionModel, *, progress: bool = True) -
     copies = 0
     for folder, found in (("train", images.train), ("val", images.val)):
         for one in found:
-            if one.sha256 in seen:  # a copy would be its own neighbour
+            if one.sha256 in seen:  # the nearest neighbour of a copy would be itself
                 copies += 1
                 continue
             seen.add(one.sha256)
@@ -153,26 +153,26 @@ _BATCH = 32
 
 @dataclass(frozen=True, eq=False)
 class GeneratedSamples:
-    """Everything that was made, in the order of `sources`, and of `pure_labels`."""
+    """All generated images of a report."""
 
     sources: tuple[RealImage, ...]
-    """By class, then by chance."""
+    """By class, in random order within a class."""
     by_strength: tuple[tuple[Pixels, ...], ...]
-    """For each strength one image of each source."""
+    """For each strength one image of each source, in the order of `sources`."""
     pure: tuple[Pixels, ...]
-    """Out of noise alone."""
+    """Images out of noise, in the order of `pure_labels`."""
     pure_labels: tuple[int, ...]
 
 
-def make_images(
+def generate_samples(
     model: DiffusionModel, material: Material, settings: ReportSettings, *, progress: bool = True
 ) -> GeneratedSamples:
-    """Make one image of each chosen source at each strength, and as many of each class out of noise.
+    """Generate one image of each chosen source at each strength, and `per_class` images of each class out of noise.
 
     Args:
-        model: what makes them.
-        material: sources are images it learned from, as in use; drawn by the seed, up to `per_class`.
-        settings: how many and how.
+        model: generates them.
+        material: up to `per_class` sources of each class are drawn from the images that the model learned from.
+        settings: how many, and how.
         progress: show a bar on stderr.
 
     Raises:

@@ -1,8 +1,8 @@
-"""How near images out of noise lie to those learned from.
+"""Whether a model copies: how near its images out of noise lie to the images that it learned from.
 
-Distances are the root mean square of levels, over the turns and mirrorings that the training showed, and Euclidean in
-the classifier's features. The measure is how much nearer a made image lies than a real one that was not learned from
-(after Meehan et al. 2020): a model that has learned the distribution lies as near as those do.
+Distances are the root mean square of grey levels, over the turns and mirrorings of the training, and Euclidean in the
+classifier's features. They are compared with those of real images that the model did not learn from (after Meehan et
+al. 2020): a model that has learned the distribution lies as near as these.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from .results import Nearness, NearPair, Pixels
 from .stats import BOOTSTRAP_DRAWS, CONFIDENCE, UNDEFINED, Features, Figure, distances_between, share_of
 
 _LEAST_REAL = 4
-"""Fewer real images than this give no median to compare with."""
+"""Real images needed for a median to compare with."""
 
 
 @dataclass(frozen=True)
 class Symmetry:
-    """Which orientations of an image count as the same, for the training showed all of them."""
+    """The orientations that the training showed; they count as the same image."""
 
     flips: bool = False
     quarter_turns: bool = False
@@ -34,10 +34,10 @@ class Symmetry:
 
 @dataclass(frozen=True, eq=False)
 class Nearest:
-    """The nearest image learned from, of each of N images."""
+    """For each of N images, the nearest image learned from."""
 
     place: npt.NDArray[np.intp]
-    """(N,) in those learned from."""
+    """(N,) its index among the images learned from."""
     distance: npt.NDArray[np.float64]
     """(N,)."""
 
@@ -55,7 +55,7 @@ def nearest_in_pixels(
         images: (C, S, S) each.
         learned: (C, S, S) each, one or more.
         symmetry: which orientations count as the same.
-        not_itself: place in `learned` of each image, which does not count as its neighbour; -1 for none.
+        not_itself: index of each image in `learned`, to leave it out as its own neighbour; -1 for none.
     """
     flat = np.stack([one.reshape(-1) for one in learned]).astype(np.float32)
     lengths = (flat.astype(np.float64) ** 2).sum(axis=1)
@@ -82,14 +82,14 @@ def nearest_in_features(images: Features, learned: Features, *, not_itself: Sequ
 def ratio_of_medians(
     made: npt.NDArray[np.float64], real: npt.NDArray[np.float64], real_groups: Sequence[str], *, seed: int = 0
 ) -> Figure:
-    """Median distance of made images by that of real ones, with a bootstrap interval; 1 is as near as real ones lie.
+    """Median distance of generated images divided by that of real ones, with a bootstrap interval; 1: as near.
 
-    The images learned from stay as they are, so nothing becomes its own neighbour when images are drawn twice.
+    Only generated and real images are resampled, not those learned from, so no image becomes its own neighbour.
 
     Args:
-        made: (N,) distances to the nearest image learned from.
-        real: (M,) the same of real images.
-        real_groups: (M,) which are drawn together.
+        made: (N,) distances of generated images to the nearest image learned from.
+        real: (M,) the same for real images.
+        real_groups: (M,) names; images of one name are drawn together.
         seed: of the bootstrap.
     """
     if not len(made) or len(real) < _LEAST_REAL or not np.median(real):
@@ -107,21 +107,21 @@ def ratio_of_medians(
 
 
 def nearer_rate(made: npt.NDArray[np.float64], real: npt.NDArray[np.float64]) -> float | None:
-    """How often a made image lies nearer than a real one, ties counting half: 0.5 is as real ones, 1 all nearer."""
+    """How often a generated image lies nearer than a real one, ties counting half; 0.5: as near, 1: all nearer."""
     if not len(made) or not len(real):
         return None
     less, equal = made[:, None] < real[None], made[:, None] == real[None]
     return float((less + 0.5 * equal).mean())
 
 
-def turned_towards(image: Pixels, target: Pixels, symmetry: Symmetry) -> Pixels:
-    """The image in that one of its orientations which is nearest to the target."""
+def turned_like(image: Pixels, target: Pixels, symmetry: Symmetry) -> Pixels:
+    """The image in the orientation that is nearest to the target."""
     aim = target.astype(np.float64)
     return min(_orientations(image, symmetry), key=lambda one: float(((one.astype(np.float64) - aim) ** 2).sum()))
 
 
 def _orientations(image: Pixels, symmetry: Symmetry) -> list[Pixels]:
-    """The image itself first, then what the training made of it; none twice."""
+    """The image itself first, then its other orientations in the training; each once."""
     mirrored = [(False, False), (True, False), (False, True), (True, True)] if symmetry.flips else [(False, False)]
     found: dict[bytes, Pixels] = {}
     for turns in range(4 if symmetry.quarter_turns else 1):
@@ -147,16 +147,16 @@ _SHOWN = 12
 
 
 class MemorisationCheck:
-    """Looks up neighbours once; findings by class and the nearest pairs come from them.
+    """Finds the neighbours of all images out of noise; gives findings by class and the nearest pairs.
 
     Args:
         classes: of the model.
         material: the real images.
-        made: the made ones.
-        learned: what the classifier says of the images learned from.
-        held_out: of the held-out ones.
-        pure: of those out of noise.
-        symmetry: which orientations the training showed.
+        made: the generated images.
+        learned: the classifier's answers on the images learned from.
+        held_out: on the held-out images.
+        pure: on the images out of noise.
+        symmetry: the orientations that the training showed.
     """
 
     def __init__(
@@ -197,7 +197,7 @@ class MemorisationCheck:
         )
 
     def pairs(self) -> tuple[NearPair, ...]:
-        """The images that lie nearest, by the measure of their class, copies first."""
+        """The nearest pairs: copies first, then by distance relative to real images of the class."""
         found = [self._pair(place) for place in range(len(self._made.pure))]
         found.sort(key=lambda one: (not one.is_copy, one.distance if one.ratio is None else one.ratio))
         return tuple(found[:_SHOWN])
@@ -210,7 +210,7 @@ class MemorisationCheck:
         usual = float(np.median(self._real[label][0])) if len(self._real[label][0]) else 0.0
         return NearPair(
             class_name=self._classes[label],
-            made=turned_towards(self._made.pure[place], by_pixels.pixels, self._symmetry),
+            made=turned_like(self._made.pure[place], by_pixels.pixels, self._symmetry),
             in_pixels=by_pixels.pixels,
             in_features=by_features.pixels,
             in_pixels_file=by_pixels.file,
@@ -222,11 +222,11 @@ class MemorisationCheck:
 
     def _copies(self, place: int) -> bool:
         nearest = self._known[int(self._in_pixels.place[place])]
-        turned = turned_towards(self._made.pure[place], nearest, self._symmetry)
+        turned = turned_like(self._made.pure[place], nearest, self._symmetry)
         return not is_changed(image_of(turned), image_of(nearest))
 
     def _real_distances(self, label: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], list[str], str]:
-        """Distances of real images in pixels and in features, their groups, and which images they are."""
+        """Distances of real images in pixels and in features, their groups, and which images these are, in words."""
         held = [place for place, one in enumerate(self._material.held_out) if one.label == label]
         if len(held) >= _LEAST_HELD_OUT:
             real = [self._material.held_out[place] for place in held]

@@ -1,4 +1,4 @@
-"""Report.html, curves, words, the recommended run file."""
+"""The texts of a report: `report.html` with its curves, sentences, and the recommended run file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KERNEL_SCALE = 1000
 
 
 def draw_page(findings: Findings) -> str:
-    """The page as text.
+    """The HTML of the page.
 
     Raises:
         MissingExtra: jinja2 is not installed.
@@ -67,7 +67,7 @@ def draw_page(findings: Findings) -> str:
 
 
 def _tables(findings: Findings) -> list[tuple[Any, ...]]:
-    """Name, strengths, images out of noise and the two floors; all classes first."""
+    """Title, strengths, images out of noise and the two floors of each table; first that of all classes."""
     together = (
         "all: counts of all images, means over classes 全部：计数合计，其余为各类平均",
         findings.together,
@@ -82,7 +82,7 @@ def _tables(findings: Findings) -> list[tuple[Any, ...]]:
 
 
 def _scaled(figure: Figure) -> Figure:
-    """A kernel distance in thousandths, as such distances are usually told."""
+    """A kernel distance in thousandths, the usual unit."""
     return Figure(*(None if end is None else end * _KERNEL_SCALE for end in (figure.value, figure.low, figure.high)))
 
 
@@ -105,7 +105,7 @@ _KEPT, _CHANGED, _RANGE = "#1f6fb2", "#c2571a", "#e3efdc"
 
 @dataclass(frozen=True)
 class _Axes:
-    """Strength and share, each 0 to 1 -> places in the drawing."""
+    """Strength and share, each 0 to 1 -> coordinates in the drawing."""
 
     def x(self, strength: float) -> float:
         return round(_LEFT + strength * (_WIDTH - _LEFT - _RIGHT), 1)
@@ -115,10 +115,10 @@ class _Axes:
 
 
 def draw_curves(at: Sequence[StrengthFindings], limits: StrengthLimits, *, keep_rate: float, change_rate: float) -> str:
-    """The shares that keep their class and that change, with intervals and the recommended range, as one <svg>.
+    """The shares that keep their class and that change, with intervals and the recommended range, as an <svg>.
 
     Args:
-        at: what was found at each strength.
+        at: the findings at each strength.
         limits: a range is shaded where there is one.
         keep_rate: drawn as a dashed line.
         change_rate: drawn as a dashed line.
@@ -174,7 +174,7 @@ def share_in_words(share: Share) -> str:
 
 
 def figure_in_words(figure: Figure, digits: int = 2) -> str:
-    """Like "0.83 (0.71 to 0.95)"; without an interval where there is too little for one."""
+    """Like "0.83 (0.71 to 0.95)"; without an interval where it has none."""
     if figure.value is None:
         return UNDEFINED
     if figure.low is None or figure.high is None:
@@ -193,7 +193,7 @@ def limits_in_words(limits: StrengthLimits) -> str:
 
 
 def answer_in_words(answer: KeepChangeAnswer) -> list[str]:
-    """The question of keeping and changing, a sentence each."""
+    """Whether images keep their class and change, a sentence each."""
     if not answer.strengths:
         return ["None of the tested strengths lies between those asked about: undefined 未定义."]
     over = f"strengths {answer.strengths[0]:g} to {answer.strengths[-1]:g} 重绘幅度"
@@ -223,7 +223,7 @@ RUN_FILE_NAME = "recommended.toml"
 
 @dataclass(frozen=True)
 class RecommendedSampling:
-    """How the images were made that the recommendation rests on, as a WebUI calls it."""
+    """The settings of the images that the recommendation rests on, in the words of a WebUI."""
 
     sampler: str
     steps: int
@@ -232,15 +232,15 @@ class RecommendedSampling:
 
 
 def recommended_run_file(
-    limits: Mapping[str, StrengthLimits], together: StrengthLimits, words: RecommendedSampling, *, model: str
+    limits: Mapping[str, StrengthLimits], together: StrengthLimits, sampling: RecommendedSampling, *, model: str
 ) -> str:
     """The text of the run file.
 
     Args:
         limits: of each class.
-        together: of all classes together, for classes that have no range of their own.
-        words: fixed in the file, for strengths mean little under other settings.
-        model: name of the model, for the comment.
+        together: of all classes, for classes without a range of their own.
+        sampling: written into the file, since strengths hold for these settings alone.
+        model: name of the model, for a comment.
     """
     lines = [
         f"# Denoising strengths for the model {model!r}, as 'generator report' found them.",
@@ -248,14 +248,14 @@ def recommended_run_file(
         f"#   sdclient generate SOURCES OUTPUT --plan plan.csv --config {RUN_FILE_NAME}",
         "# With --until-accepted each source's own strength is searched within its class's range.",
         "# Remove the sections of classes that you have no sources of.",
-        f"sampler = {_quoted(words.sampler)}",
-        f"steps = {words.steps}",
-        f"cfg_scale = {words.cfg_scale:g}",
+        f"sampler = {_quoted(sampling.sampler)}",
+        f"steps = {sampling.steps}",
+        f"cfg_scale = {sampling.cfg_scale:g}",
         'prompt = "{class}"',
     ]
-    # 'sdclient' takes native sides of multiples of 8 from 64 on; smaller models it asks at the sources' own size.
-    if words.native_px >= 64 and words.native_px % 8 == 0:
-        lines.append(f"native_px = {words.native_px}")
+    # `native_px` of `sdclient` must be a multiple of 8, at least 64; without it images get the size of their source.
+    if sampling.native_px >= 64 and sampling.native_px % 8 == 0:
+        lines.append(f"native_px = {sampling.native_px}")
     if together.is_range:
         lines.append(f"{_range(together)}  # all classes together")
     else:
@@ -270,7 +270,7 @@ def recommended_run_file(
 
 
 def describe_no_range(limits: StrengthLimits) -> str:
-    """Why a class has no range, in words."""
+    """Why a class has no range, in sampling."""
     if limits.images < LEAST_IMAGES:
         return (
             f"undefined, {limits.images} images whose source the classifier calls by its class; {LEAST_IMAGES} needed"

@@ -1,4 +1,4 @@
-"""Settings and findings of a report."""
+"""The settings of a report, and everything that it found."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ FORMAT, VERSION = "sd-defects generator report", 1
 
 @dataclass(frozen=True)
 class StrengthFindings:
-    """Images of one class, or of all, made at one strength."""
+    """Images of one class, or of all classes, generated at one strength."""
 
     strength: float
     kept: Share
-    """Called their class by the classifier."""
+    """Images that the classifier assigns to their class."""
     kept_of_named: Share
-    """The same, of the images whose source it calls by its class: no other can lose what it sees."""
+    """The same, among images whose source it assigns rightly: the others have no class to lose."""
     changed: Share
-    """Differ from their source by more than taking it again would change."""
+    """Images that differ from their source by more than a second photograph of it would."""
     compared: SetComparison
-    """With held-out real images of the class; of all classes together the mean over classes."""
+    """With held-out real images of the class; for all classes together, the mean over classes."""
 
 
 @dataclass(frozen=True)
 class OutOfNoise:
-    """Images of one class, or of all, made from noise alone."""
+    """Images of one class, or of all classes, generated from noise alone."""
 
     kept: Share
     compared: SetComparison
@@ -46,17 +46,17 @@ class Nearness:
 
     made: int
     real: int
-    """Real images whose distances are the measure."""
+    """Number of real images that the distances are compared with."""
     real_are: str
-    """Which those are, in words."""
+    """Which images these are, in words."""
     pixel_ratio: Figure
-    """Median distance of made images by that of real ones; 1 is as near as real ones."""
+    """Median distance of generated images divided by that of real ones; 1: as near as real ones."""
     feature_ratio: Figure
     pixel_nearer_rate: float | None
-    """How often a made image lies nearer than a real one; 0.5 is as real ones."""
+    """How often a generated image lies nearer than a real one; 0.5: as often as not."""
     feature_nearer_rate: float | None
     copies: Share
-    """Made images that are too alike to the nearest one learned from."""
+    """Generated images that are too alike to the nearest image learned from."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class KeepChangeAnswer:
     strengths: tuple[float, ...]
     kept: Share
     kept_of_named: Share
-    """Of the images whose source the classifier calls by its class."""
+    """Among the images whose source the classifier assigns rightly."""
     changed: Share
     both: Share
     keep_rate: float
@@ -74,7 +74,7 @@ class KeepChangeAnswer:
 
     @property
     def keeps(self) -> bool | None:
-        """Whether the share that keeps its class is large enough; None where nothing was made."""
+        """Whether the share that keeps its class is large enough; None where nothing was generated."""
         return None if self.kept.rate is None else self.kept.rate >= self.keep_rate
 
     @property
@@ -92,13 +92,13 @@ class ClassFindings:
     held_out: int
     sources: int
     sources_named: Share
-    """Sources that the classifier calls by their class."""
+    """Sources that the classifier assigns to their class."""
     named: Share
-    """Held-out real images that it calls by their class: how far keeping can be measured."""
+    """Held-out real images that it assigns to their class: how well `kept` can be measured at all."""
     floor_sources: SetComparison
-    """The sources themselves against held-out images: what strength 0 gives."""
+    """The sources themselves against held-out images; the result of strength 0."""
     floor_held_out: SetComparison
-    """Some held-out images, as many as were made where there are, against the others."""
+    """Some held-out images, if possible as many as were generated, against the others."""
     at: tuple[StrengthFindings, ...]
     out_of_noise: OutOfNoise
     nearness: Nearness
@@ -111,41 +111,41 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class NearPair:
-    """An image out of noise, and what it is nearest to."""
+    """An image out of noise, and the images learned from that are nearest to it."""
 
     class_name: str
     made: Pixels
-    """Turned as its neighbour lies."""
+    """In the orientation of its neighbour."""
     in_pixels: Pixels
     in_features: Pixels
     in_pixels_file: str
     in_features_file: str
     distance: float
-    """To the first, root mean square of levels."""
+    """To `in_pixels`; root mean square of grey levels."""
     ratio: float | None
-    """That distance by the median one of real images of its class."""
+    """That distance divided by the median distance of real images of its class."""
     is_copy: bool
 
 
 class ReportSettings(BaseModel):
-    """Everything that decides what a report computes, apart from model, data and classifier."""
+    """All settings of a report."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     strengths: tuple[float, ...] = (0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-    """Growing, each above 0 and below 1."""
+    """In rising order, each above 0 and below 1."""
     asked: tuple[float, float] = (0.25, 0.5)
-    """From and to which strength the question of keeping and changing is answered."""
+    """Lowest and highest strength over which keeping and changing are summed up."""
     per_class: int = Field(24, ge=2)
-    """Sources of each class, fewer where there are fewer, and images of each class out of noise."""
+    """Sources of each class, at most, and images of each class out of noise."""
     k: int = Field(3, ge=1, le=20)
-    """The neighbour that gives the radius of a ball of the manifold."""
+    """A ball of the manifold reaches to the k-th nearest neighbour."""
     keep_rate: float = Field(KEEP_RATE, gt=0, le=1)
     change_rate: float = Field(CHANGE_RATE, gt=0, le=1)
     steps: int = Field(STEPS, ge=2, le=1000)
     cfg_scale: float = Field(GUIDANCE, ge=1, le=30)
     draws: int = Field(200, ge=20)
-    """Halves drawn for the intervals of precision, recall and kernel distance."""
+    """Random halves for the intervals of precision, recall and kernel distance."""
     seed: int = Field(0, ge=0, lt=2**31)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int | None = Field(None, ge=1)
@@ -167,7 +167,7 @@ class Findings:
     model: str
     model_sha256: str
     size_px: int
-    """Side of its images."""
+    """Side of the images that the model generates."""
     data: str
     classifier: str
     classifier_checkpoint_sha256: str
@@ -186,7 +186,7 @@ class Findings:
     """PNG."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, the images left out."""
+        """Everything as plain JSON, without the images."""
         found = {name: value for name, value in _plain(self).items() if name not in ("sheet", "nearest")}
         nearest = [
             {
@@ -203,7 +203,7 @@ class Findings:
 
 
 def _plain(value: Any) -> Any:
-    """Dataclasses as mappings, shares with their rate, answers with their verdicts."""
+    """A value as plain JSON; shares get their rate, answers their verdicts."""
     if isinstance(value, ReportSettings):
         return value.model_dump(mode="json")
     if isinstance(value, Share):
@@ -223,14 +223,14 @@ def _plain(value: Any) -> Any:
 
 
 SAMPLER = "DPM++ 2M Karras"
-"""What a WebUI calls how `sampling.sample` goes."""
+"""The name in a WebUI of the sampler of `generator.diffusion.sampling.sample`."""
 
 
 def make_settings(**settings: Any) -> ReportSettings:
-    """`ReportSettings` from what a user gave.
+    """`ReportSettings` from a user's settings.
 
     Raises:
-        SettingsError: a setting is out of range; the message names the first one at fault.
+        SettingsError: a setting is out of range; the message names the first.
     """
     try:
         return ReportSettings.model_validate(settings)

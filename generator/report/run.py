@@ -1,4 +1,4 @@
-"""Model, data, classifier → findings → files."""
+"""Make a report: generate images with a model, compare them with real ones, write the files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sdcore.torch_runtime import explain_out_of_memory, torch_threads, usable_th
 from ..diffusion.sampling import SheetRow, column_titles, draw_sheet, to_image
 from ..errors import DataError
 from .classifier import Classifier, ClassPredictions
-from .material import GeneratedSamples, Material, RealImage, image_of, make_images, read_material
+from .material import GeneratedSamples, Material, RealImage, generate_samples, image_of, read_material
 from .neighbours import MemorisationCheck, Symmetry
 from .page import RUN_FILE_NAME, RecommendedSampling, draw_page, recommended_run_file
 from .results import SAMPLER, ClassFindings, Findings, KeepChangeAnswer, OutOfNoise, ReportSettings, StrengthFindings
@@ -37,21 +37,20 @@ _LEAST_SIDE_PX = 16
 def make_report(
     model_folder: Path, data: Path, classifier_file: Path, settings: ReportSettings, *, progress: bool = True
 ) -> Findings:
-    """Make images with a model, and judge them.
+    """Generate images with a model, and measure them.
 
     Args:
-        model_folder: that `generator train` wrote.
+        model_folder: written by `generator train`.
         data: the data set it was trained on, with train/ and, better, val/.
-        classifier_file: of `trainer export RUN --features`, trained on real images alone.
+        classifier_file: written by `trainer export RUN --features`; trained on real images alone.
         settings: how many images, at which strengths.
         progress: show bars on stderr.
 
     Raises:
-        ModelFileError: the model cannot be used.
-        DataError: the data cannot, or is not what the model learned from.
-        ModelFileError: the classifier cannot, or is of another class set.
+        ModelFileError: the model or the classifier cannot be used, or their classes differ.
+        DataError: the data cannot be used, or the model learned from other data.
         SettingsError: a setting cannot be used.
-        OutOfMemory: memory does not hold a batch.
+        OutOfMemory: a batch does not fit into memory.
         MissingExtra: diffusers or onnxruntime is not installed.
     """
     threads = settings.threads or usable_threads()
@@ -63,7 +62,7 @@ def make_report(
     classifier = Classifier(classifier_file, model.classes, threads=threads)
     material = read_material(data, model, progress=progress)
     with torch_threads(threads), explain_out_of_memory(batch_size=32, size_px=model.size_px):
-        made = make_images(model, material, settings, progress=progress)
+        made = generate_samples(model, material, settings, progress=progress)
     classified = _classify(classifier, material, made)
     nearness = MemorisationCheck(
         model.classes,
@@ -99,22 +98,22 @@ def make_report(
 
 
 def write_report(findings: Findings, folder: Path) -> tuple[Path, ...]:
-    """Write `report.html`, `report.json`, `sheet.png` and `recommended.toml`, each in one step.
+    """Write `report.html`, `report.json`, `sheet.png` and `recommended.toml`, each atomically.
 
     Args:
-        findings: what `report` gave.
-        folder: made when it is missing; files of these names are replaced.
+        findings: the result of `make_report`.
+        folder: created if missing; files of these names are replaced.
 
     Raises:
         OSError: a file cannot be written.
     """
-    words = RecommendedSampling(SAMPLER, findings.settings.steps, findings.settings.cfg_scale, findings.size_px)
+    sampling = RecommendedSampling(SAMPLER, findings.settings.steps, findings.settings.cfg_scale, findings.size_px)
     limits = {one.name: one.limits for one in findings.classes}
     contents = {
         PAGE_NAME: draw_page(findings).encode(),
         JSON_NAME: (json.dumps(findings.as_json(), ensure_ascii=False, indent=1) + "\n").encode(),
         SHEET_NAME: findings.sheet,
-        RUN_FILE_NAME: recommended_run_file(limits, findings.limits, words, model=findings.model).encode(),
+        RUN_FILE_NAME: recommended_run_file(limits, findings.limits, sampling, model=findings.model).encode(),
     }
     for name, content in contents.items():
         write_bytes_atomically(folder / name, content)
@@ -143,7 +142,7 @@ def _notes(model: DiffusionModel, classifier: Classifier) -> Sequence[str]:
 
 
 def _sheet(model: DiffusionModel, made: GeneratedSamples, settings: ReportSettings) -> bytes:
-    """For each class one source, its siblings and some images out of noise."""
+    """A row for each class: one source, its siblings, and some images out of noise."""
     rows = []
     for label, name in enumerate(model.classes[:_CLASSES_SHOWN]):
         source = next((place for place, one in enumerate(made.sources) if one.label == label), None)
@@ -162,7 +161,7 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class ClassifiedImages:
-    """What the classifier said of everything, each in the order of its images."""
+    """The classifier's answers on all images, in the order of the images."""
 
     learned: ClassPredictions
     held_out: ClassPredictions
@@ -172,24 +171,24 @@ class ClassifiedImages:
 
 @dataclass(frozen=True, eq=False)
 class _Flags:
-    """Of every source, at every strength: (strengths, sources)."""
+    """What became of every source at every strength; arrays of (strengths, sources)."""
 
     kept: Flags
     changed: Flags
     named: Flags
-    """(sources,) whether the classifier calls the source itself by its class."""
+    """(sources,): whether the classifier predicts the class of the source itself rightly."""
 
 
 class FindingsBuilder:
-    """Puts figures to a report's images.
+    """Computes the figures of a report.
 
     Args:
         classes: of the model.
         material: the real images.
-        made: the made ones.
-        classified: what the classifier says of all.
+        made: the generated images.
+        classified: the classifier's answers on all of them.
         settings: of the report.
-        nearness: judges the images out of noise.
+        nearness: compares the images out of noise with those learned from.
         progress: show a bar on stderr.
     """
 
@@ -219,7 +218,7 @@ class FindingsBuilder:
         return tuple(self._class(label) for label in range(len(self._classes)))
 
     def together(self, classes: Sequence[ClassFindings]) -> tuple[StrengthFindings, ...]:
-        """All classes at each strength: counts of all images, and means over classes of what compares sets."""
+        """All classes at each strength: counts of all images, and means over classes of set comparisons."""
         everything = np.ones(len(self._labels), dtype=bool)
         return tuple(
             StrengthFindings(
@@ -231,16 +230,16 @@ class FindingsBuilder:
         )
 
     def out_of_noise(self, classes: Sequence[ClassFindings]) -> OutOfNoise:
-        """All classes."""
+        """Images out of noise of all classes."""
         kept = self._classified.pure.predicted == np.array(self._made.pure_labels)
         compared = mean_comparison([one.out_of_noise.compared for one in classes])
-        return OutOfNoise(share_of(kept, _apart(len(kept))), compared)
+        return OutOfNoise(share_of(kept, _own_groups(len(kept))), compared)
 
     def answer(self, among: Flags | None = None) -> KeepChangeAnswer:
-        """The question of keeping and changing.
+        """How many images keep their class and how many change, over the strengths asked about.
 
         Args:
-            among: (sources,) which sources; all by default.
+            among: (sources,), which sources count; all by default.
         """
         low, high = self._settings.asked
         inside = [place for place, one in enumerate(self._settings.strengths) if low <= one <= high]
@@ -259,7 +258,7 @@ class FindingsBuilder:
         )
 
     def limits(self, at: Sequence[StrengthFindings]) -> StrengthLimits:
-        """The strengths to be recommended by these counts."""
+        """The strengths that these counts recommend."""
         return find_limits(
             [one.strength for one in at],
             [one.kept_of_named for one in at],
@@ -286,7 +285,7 @@ class FindingsBuilder:
         )
         pure = np.array(self._made.pure_labels) == label
         named = classified.held_out.predicted[held_places] == label
-        apart = _apart(int(pure.sum()))
+        apart = _own_groups(int(pure.sum()))
         sources = [one for one in self._made.sources if one.label == label]
         return ClassFindings(
             name=self._classes[label],
@@ -312,7 +311,7 @@ class FindingsBuilder:
         return [place_of[one.file] for one in sources]
 
     def _shares(self, place: int, among: Flags) -> tuple[Share, Share, Share]:
-        """Kept, kept of those whose source is named rightly, and changed."""
+        """Shares of images that keep their class, that keep it among rightly predicted sources, and that change."""
 
         def share(flags: Flags, chosen: Flags) -> Share:
             return share_of(flags[place, chosen], self._groups[chosen].tolist())
@@ -321,7 +320,7 @@ class FindingsBuilder:
         return share(kept, among), share(kept, named), share(changed, among)
 
     def _floor(self, features: npt.NDArray[np.float32], groups: Sequence[str]) -> SetComparison:
-        """Held-out images against one another: whole groups on one side, up to as many as were made."""
+        """One part of the held-out images against the rest: whole groups, up to as many images as were generated."""
         most = min(self._settings.per_class, len(groups) // 2)
         names = np.random.default_rng(self._settings.seed).permutation(sorted(set(groups))).tolist()
         taken: list[int] = []
@@ -353,7 +352,7 @@ class FindingsBuilder:
 
 
 def mean_comparison(found: Sequence[SetComparison]) -> SetComparison:
-    """Means over classes, those left out for which a figure is undefined; the numbers of images are sums."""
+    """Means over the classes in which a figure is defined; numbers of images are added up."""
     return SetComparison(
         sum(one.made for one in found),
         sum(one.real for one in found),
@@ -374,5 +373,5 @@ def _changed(made: GeneratedSamples, *, progress: bool) -> Flags:
     return found
 
 
-def _apart(count: int) -> list[str]:
+def _own_groups(count: int) -> list[str]:
     return [str(number) for number in range(count)]

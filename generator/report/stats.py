@@ -1,27 +1,27 @@
-"""Intervals, halves, manifolds, recommended strengths (pure).
+"""The statistics of a report: shares with intervals, comparisons of image sets, recommended strengths. Pure.
 
-Intervals are of 95 %. A share's is Clopper and Pearson's (1934), which keeps its coverage at small counts; where
-several images hang together (one source, one board), whole groups are drawn again with replacement too (percentile
-bootstrap), and the wider of the two ends holds.
+Intervals are of 95 %. That of a share is by Clopper and Pearson (1934), which keeps its coverage at small counts. Where
+images are grouped (by source, by board), whole groups are also resampled with replacement (percentile bootstrap), and
+at each end the wider interval holds.
 
-A bootstrap draws images twice, and an image that is its own neighbour at distance 0 spoils manifolds and kernel
-sums. So groups are drawn without replacement, half of both sets each time (delete-d jackknife, Shao and Wu 1989): of a
-figure whose error falls with the root of the number, the spread over halves is the spread of the figure itself. Where
-both sets are of one distribution the error of the kernel distance falls faster, and the interval is too wide by up to
-the root of three, never too narrow.
+A bootstrap draws images twice, and an image that is its own neighbour at distance 0 spoils manifolds and kernel sums.
+These intervals therefore draw groups without replacement, half of both sets each time (delete-d jackknife, Shao and Wu
+1989): if the error of a figure falls with the square root of the number of images, its spread over halves is the spread
+of the figure itself. Where both sets have one distribution, the error of the kernel distance falls faster; its interval
+is then too wide by up to the square root of three, never too narrow.
 
-(Kynkaanniemi et al. 2019, Improved Precision and Recall; Binkowski et al. 2018, Demystifying MMD GANs.)
+The manifold of a set is the union of balls around its images; each ball reaches to the image's k-th nearest neighbour
+in the set. Precision is the share of generated images inside the real manifold, recall the share of real images inside
+the generated one (Kynkaanniemi et al. 2019, Improved Precision and Recall). Both depend on the number of images;
+compare figures of equal numbers only.
 
-The manifold of a set is the union of balls about its images, each as far as the image's k-th nearest neighbour in
-the set. Precision is the share of made images inside the real manifold, recall the share of real ones inside the made
-manifold. Both depend on how many images a set has; compare figures of equal numbers only.
+The kernel distance (Binkowski et al. 2018, Demystifying MMD GANs) is the unbiased estimate of the squared maximum mean
+discrepancy under (x y / D + 1)^3, with D features. For two sets of one distribution it is 0 on average, so it can be
+negative.
 
-The kernel distance is the unbiased estimate of the squared maximum mean discrepancy under (x y / D + 1)^3, D being the
-number of features. Of two sets of one distribution it is 0 on average, so it can be below.
-
-The share that keeps its class can only fall as the strength grows, the share that changes only rise; what chance adds
-is taken out by pooling neighbours that stand in the wrong order (isotonic regression; Barlow et al. 1972). A limit
-between two tested strengths is read off the straight line between them.
+With growing strength the share that keeps its class can only fall, and the share that changes can only rise. Random
+deviations are removed by isotonic regression (Barlow et al. 1972). Limits between two tested strengths are interpolated
+linearly.
 """
 
 from __future__ import annotations
@@ -39,27 +39,27 @@ BOOTSTRAP_DRAWS = 1000
 
 @dataclass(frozen=True)
 class Figure:
-    """A number with its interval; all None where it is undefined."""
+    """A number with its interval; all three are None where it is undefined."""
 
     value: float | None
     low: float | None = None
     high: float | None = None
-    """The ends are None too where there is too little for an interval."""
+    """Both ends are None where there are too few images for an interval."""
 
 
 @dataclass(frozen=True)
 class Share:
-    """So many of so many."""
+    """A count of images out of a number of images, with the interval of the share."""
 
     count: int
     of: int
     low: float | None
-    """Ends of the interval; None where there is nothing to count."""
+    """Ends of the interval; None where `of` is 0."""
     high: float | None
 
     @property
     def rate(self) -> float | None:
-        """Count by number; None of nothing."""
+        """The share; None where `of` is 0."""
         return self.count / self.of if self.of else None
 
 
@@ -67,7 +67,7 @@ UNDEFINED = Figure(None)
 
 
 def clopper_pearson(count: int, of: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Ends of the exact interval of a binomial share; (0, 1) of nothing."""
+    """Ends of the exact interval of a binomial share; (0, 1) where `of` is 0."""
     from scipy.stats import beta
 
     if of == 0:
@@ -83,7 +83,7 @@ def share_of(flags: Sequence[bool] | npt.NDArray[np.bool_], groups: Sequence[str
 
     Args:
         flags: (N,).
-        groups: (N,) names; images of one name hang together.
+        groups: (N,) names; images of one name are not independent.
         seed: of the bootstrap.
     """
     found = np.asarray(flags, dtype=bool)
@@ -102,7 +102,7 @@ def share_of(flags: Sequence[bool] | npt.NDArray[np.bool_], groups: Sequence[str
 
 
 def mean_of(figures: Sequence[Figure]) -> Figure:
-    """Mean of independent figures, those that are undefined left out; ends by the root of the squared half-widths."""
+    """Mean of the defined ones of independent figures; half-widths are added as the root of their squares."""
     known = [one for one in figures if one.value is not None]
     if not known:
         return UNDEFINED
@@ -122,12 +122,12 @@ Places = npt.NDArray[np.intp]
 
 
 def random_halves(groups: Sequence[str], draws: int, generator: np.random.Generator) -> Iterator[Places]:
-    """Places of the images of a random half of the groups, an odd number rounded up or down by chance.
+    """Indices of the images of a random half of the groups; an odd number is rounded up or down at random.
 
     Args:
         groups: (N,) names; images of one name are drawn together.
         draws: how many halves.
-        generator: where chance comes from.
+        generator: source of the random numbers.
     """
     names, member_of = np.unique(np.asarray(groups), return_inverse=True)
     for _ in range(draws):
@@ -137,11 +137,11 @@ def random_halves(groups: Sequence[str], draws: int, generator: np.random.Genera
 
 
 def interval_of(value: float | None, replicates: Sequence[float | None]) -> Figure:
-    """A figure with the interval that its replicates over halves give.
+    """A figure with the interval that follows from its replicates over halves.
 
     Args:
         value: of the whole sets.
-        replicates: of the halves; None where one was too small. When a tenth is, there is no interval.
+        replicates: of the halves; None where a half was too small. If over a tenth is None, there is no interval.
     """
     known = [one for one in replicates if one is not None]
     if value is None or len(known) < max(2, 0.9 * len(replicates)):
@@ -184,7 +184,7 @@ def _discrepancy(kernel: _Matrix, made: int) -> float | None:
 
 @dataclass(frozen=True)
 class SetComparison:
-    """How made images compare with real ones."""
+    """How generated images compare with real ones."""
 
     made: int
     real: int
@@ -205,16 +205,16 @@ def compare_sets(
 ) -> SetComparison:
     """Precision, recall and kernel distance, each with its interval.
 
-    A figure is undefined where a set has not more than k images (kernel distance: fewer than 2).
+    Precision and recall are undefined where a set has k images or fewer, the kernel distance below 2 images.
 
     Args:
-        made: (N, D) features of made images.
+        made: (N, D) features of generated images.
         real: (M, D) of real ones.
-        made_groups: (N,) which made images hang together.
-        real_groups: (M,) which real ones do.
-        k: the neighbour that gives the radius of a ball, 1 or more.
-        draws: halves drawn for the intervals.
-        seed: of these.
+        made_groups: (N,) names of the groups of generated images.
+        real_groups: (M,) the same for real images.
+        k: balls reach to the k-th neighbour, 1 or more.
+        draws: random halves for the intervals.
+        seed: of the halves.
     """
     n, m = len(made), len(real)
     if min(n, m) < 2:
@@ -242,7 +242,7 @@ def compare_sets(
 
 
 def precision_and_recall(made: Features, real: Features, k: int) -> tuple[float | None, float | None]:
-    """Both shares; None where a set has not more than k images.
+    """Precision and recall; None where a set has k images or fewer.
 
     Args:
         made: (N, D).
@@ -254,7 +254,7 @@ def precision_and_recall(made: Features, real: Features, k: int) -> tuple[float 
 
 
 def distances_between(one: Features, other: Features) -> _Matrix:
-    """Euclidean distances, (N, M); of equal rows exactly 0."""
+    """Euclidean distances, (N, M); exactly 0 between equal rows."""
     from scipy.spatial.distance import cdist
 
     found: _Matrix = cdist(one, other)
@@ -265,14 +265,14 @@ def _precision_and_recall(distances: _Matrix, made: int, k: int) -> tuple[float 
     if min(made, len(distances) - made) <= k:
         return None, None
     of_made, of_real, across = distances[:made, :made], distances[made:, made:], distances[:made, made:]
-    # The nearest of all is the image itself, or a copy of it at the same distance 0.
+    # Index 0 is the image itself, or a copy of it at the same distance 0.
     precision = (across <= np.partition(of_real, k, axis=1)[:, k]).any(axis=1).mean()
     recall = (across <= np.partition(of_made, k, axis=1)[:, k][:, None]).any(axis=0).mean()
     return float(precision), float(recall)
 
 
 def _no_narrower_than_counts(figure: Figure, of: int) -> Figure:
-    """A share's interval, not narrower than counting alone makes it: all of 20 is not surely all."""
+    """A share's interval, widened to that of its count alone: 20 of 20 does not prove 100 %."""
     if figure.value is None or figure.low is None or figure.high is None:
         return figure
     low, high = clopper_pearson(round(figure.value * of), of)
@@ -282,24 +282,24 @@ def _no_narrower_than_counts(figure: Figure, of: int) -> Figure:
 KEEP_RATE = 0.9
 CHANGE_RATE = 0.5
 LEAST_IMAGES = 5
-"""With fewer at a strength, nothing is said of it."""
+"""Strengths with fewer images are left out."""
 _DIGITS = 2
 
 
 @dataclass(frozen=True)
 class StrengthLimits:
-    """What was found for a class, or for all together."""
+    """The recommended strengths of a class, or of all classes together."""
 
     low: float | None
-    """From here on at least the share asked for is changed; None: at no tested strength."""
+    """From this strength on, enough images change; None: at no tested strength."""
     high: float | None
-    """Up to here at least the share asked for keeps its class; None: not even at the least tested strength."""
+    """Up to this strength, enough images keep their class; None: not even at the lowest tested strength."""
     images: int
-    """Images at each strength that could lose their class; no limit is told where they are fewer than five."""
+    """Images at each strength that could lose their class; below five there are no limits."""
 
     @property
     def is_range(self) -> bool:
-        """Whether there is room between the two."""
+        """Whether the two limits leave a range."""
         return self.low is not None and self.high is not None and self.low < self.high
 
 
@@ -311,12 +311,12 @@ def find_limits(
     keep_rate: float = KEEP_RATE,
     change_rate: float = CHANGE_RATE,
 ) -> StrengthLimits:
-    """The limits by counts at tested strengths.
+    """The limits that follow from the counts at tested strengths.
 
     Args:
-        strengths: growing.
-        kept: images that keep their class at each, of those whose source is called by its class.
-        changed: images that changed by more than taking the source again would.
+        strengths: in rising order.
+        kept: images that keep their class at each strength, among those whose source is predicted rightly.
+        changed: images that differ from their source by more than a second photograph of it would.
         keep_rate: share that must keep its class.
         change_rate: share that must change.
     """
@@ -341,7 +341,7 @@ def _rate(share: Share) -> float:
 
 
 def _isotonic(values: Sequence[float]) -> list[float]:
-    """The nearest sequence that never falls, by pooling adjacent violators."""
+    """The nearest non-decreasing sequence, by pooling adjacent violators."""
     pools: list[tuple[float, int]] = []
     for value in values:
         pools.append((value, 1))

@@ -9,7 +9,7 @@ from generator.report.neighbours import (
     nearest_in_features,
     nearest_in_pixels,
     ratio_of_medians,
-    turned_towards,
+    turned_like,
 )
 
 
@@ -32,7 +32,7 @@ def test_a_turned_and_mirrored_copy_is_found_where_the_training_showed_such() ->
     turned = nearest_in_pixels([copy], learned, symmetry=Symmetry(flips=True, quarter_turns=True))
     assert plain.distance[0] > 10
     assert (turned.place[0], turned.distance[0]) == (3, pytest.approx(0, abs=0.1))
-    assert (turned_towards(copy, learned[3], Symmetry(True, True)) == learned[3]).all()
+    assert (turned_like(copy, learned[3], Symmetry(True, True)) == learned[3]).all()
 
 
 def test_an_image_is_not_its_own_neighbour_when_told() -> None:
