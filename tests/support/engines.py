@@ -28,8 +28,8 @@ CPU = torch.device("cpu")
 
 def drawn(label: str, number: int, *, colour: bool = True) -> Image.Image:
     """An image of nearly one tone with a faint grain; a defect is a dark bar across or down."""
-    chance = np.random.default_rng([CLASSES.index(label), number])
-    levels = chance.normal(150, 2, (SIZE_PX, SIZE_PX, 1)) + chance.uniform(-30, 30) + np.array([10, 0, -10])
+    rng = np.random.default_rng([CLASSES.index(label), number])
+    levels = rng.normal(150, 2, (SIZE_PX, SIZE_PX, 1)) + rng.uniform(-30, 30) + np.array([10, 0, -10])
     place = 8 + number % 12
     if label == "open":
         levels[place : place + 5] = 40

@@ -17,7 +17,7 @@ def mask_of(area: np.ndarray) -> Image.Image:  # type: ignore[type-arg]
     return Image.fromarray(area.astype(np.uint8) * np.uint8(255))
 
 
-def test_the_window_holds_the_pictures_own_pixels_and_the_mask() -> None:
+def test_the_window_holds_the_images_own_pixels_and_the_mask() -> None:
     levels, area = surface(0), disc((64, 64), (30, 34), 6)
     cutout = cut_out(to_image(levels), mask_of(area), "1.png")
     ring = cutout.ring_px
@@ -36,7 +36,7 @@ def test_the_ring_lies_around_the_defect_and_not_on_it() -> None:
     assert not (cutout.ring & cutout.support).any()
 
 
-def test_beyond_the_pictures_border_nothing_is_known() -> None:
+def test_beyond_the_images_border_nothing_is_known() -> None:
     cutout = cut_out(to_image(surface(0)), mask_of(disc((64, 64), (2, 34), 6)), "1.png")
     assert not cutout.is_known[:, : cutout.ring_px].any()
     assert not cutout.ring[:, : cutout.ring_px].any()
@@ -57,7 +57,7 @@ def test_an_empty_mask_is_refused() -> None:
         cut_out(to_image(surface(0)), Image.new("L", (64, 64)), "pit/2.png")
 
 
-def test_a_mask_over_the_whole_picture_is_refused() -> None:
+def test_a_mask_over_the_whole_image_is_refused() -> None:
     with pytest.raises(SourceError, match="covers nearly the whole picture"):
         cut_out(to_image(surface(0)), Image.new("L", (64, 64), 255), "pit/2.png")
 
@@ -103,5 +103,5 @@ def test_a_mask_without_surroundings_stays() -> None:
         (Image.new("L", (64, 64)), False),
     ],
 )
-def test_boxes_are_told_from_outlines(mask: Image.Image, answer: bool) -> None:
+def test_boxes_are_distinguished_from_outlines(mask: Image.Image, answer: bool) -> None:
     assert is_box(mask) is answer

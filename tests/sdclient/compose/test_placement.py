@@ -85,7 +85,7 @@ def test_it_goes_where_the_surroundings_are_the_same() -> None:
         assert columns.mean() == pytest.approx(45, abs=1.0)
 
 
-def test_where_nothing_fits_the_best_mismatch_is_told() -> None:
+def test_where_nothing_fits_the_best_mismatch_is_reported() -> None:
     with_trace = surface(1)
     with_trace[:, 30:] = 30
     found = find_placement(
@@ -95,7 +95,7 @@ def test_where_nothing_fits_the_best_mismatch_is_told() -> None:
     assert found.reason.startswith("no surface fits (best mismatch 0.")
 
 
-def test_no_room_is_told_apart_from_no_fit() -> None:
+def test_no_room_and_no_fit_are_different_reasons() -> None:
     cutout = cutout_of(surface(0), (30, 34))
     shut = find_placement(Surface(surface(7)), cutout, ~free(), limit=None, seed=0, name="place")
     assert shut.reason == "no free or allowed area is large enough for the defect"
@@ -103,13 +103,13 @@ def test_no_room_is_told_apart_from_no_fit() -> None:
     assert small.reason == "the defect is larger than the picture"
 
 
-def test_a_picture_as_large_as_the_defect_has_one_place() -> None:
+def test_an_image_as_large_as_the_defect_has_one_place() -> None:
     cutout = cutout_of(surface(0), (30, 34))
     found = find_placement(Surface(surface(7)[:11, :11]), cutout, free((11, 11)), limit=None, seed=0, name="place")
     assert changed(found, cutout, (11, 11)).sum() == cutout.support.sum()
 
 
-def test_a_large_picture_is_searched_coarsely_and_met_to_the_pixel() -> None:
+def test_a_large_image_is_searched_coarsely_and_met_to_the_pixel() -> None:
     size = (1500, 1100)
     with_trace = surface(1, (300, 300))
     with_trace[:, 150:] = 30
@@ -182,7 +182,7 @@ def test_draws_stay_within_the_limits_and_use_them() -> None:
     assert 120 < sum(pose.is_flipped for pose in poses) < 280
 
 
-def test_right_angles_heed_the_limit_and_no_flip_is_kept() -> None:
+def test_right_angles_respect_the_limit_and_no_flip_is_kept() -> None:
     settings = ComposeSettings(right_angles=True, rotation_degrees=100, flip=False, scale=(1, 1))
     poses = {draw_pose(settings, seed, 0) for seed in range(60)}
     assert {pose.angle_degrees for pose in poses} == {0, 90, -90}

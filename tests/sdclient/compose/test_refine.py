@@ -93,7 +93,7 @@ def test_a_failing_server_is_asked_again_and_then_the_image_is_given_up(
     assert failed[0].reason.startswith("seam not refined: ")
 
 
-def test_a_server_that_is_not_there_is_told_before_the_first_image(material: Material) -> None:
+def test_a_missing_server_is_reported_before_the_first_image(material: Material) -> None:
     from sdclient.client import RetryPolicy, WebUI
 
     with WebUI("http://127.0.0.1:9", retries=RetryPolicy(attempts=1)) as webui, pytest.raises(ServerUnreachable):

@@ -86,7 +86,7 @@ def test_the_file_itself_tells_of_both_parents(composed: Composed) -> None:
         assert told["key"] == record.key
 
 
-def test_on_its_own_picture_a_defect_goes_elsewhere(composed: Composed) -> None:
+def test_on_its_own_image_a_defect_goes_elsewhere(composed: Composed) -> None:
     material = composed(4, onto="own")
     for record in records_of(material.output).values():
         assert record.asked["base"] == "source"
@@ -274,7 +274,7 @@ def test_a_folder_without_good_images_is_refused(material: Material, tmp_path: P
         make(material, good=tmp_path / "empty")
 
 
-def test_a_picture_that_changes_meanwhile_stops_the_run(material: Material) -> None:
+def test_an_image_that_changes_meanwhile_stops_the_run(material: Material) -> None:
     images = material.composer().run(share_evenly(discover(material.defects), 3))
     next(images)
     for path in [*material.good.iterdir(), *(material.defects / "漏铜").iterdir()]:

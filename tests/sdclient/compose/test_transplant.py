@@ -68,7 +68,7 @@ def put(
 
 @pytest.mark.parametrize("blend", ["auto", "feather", "clone", "mixed"])
 @pytest.mark.parametrize("right_angles", [False, True])
-def test_where_the_mask_is_0_the_pixels_are_the_base_pictures(blend: str, right_angles: bool) -> None:
+def test_where_the_mask_is_0_the_pixels_are_the_base_images(blend: str, right_angles: bool) -> None:
     base = to_image(surface(9, (80, 72)))
     for seed in range(4):
         done = put(defect_picture(), base, seed=seed, blend=blend, right_angles=right_angles)
@@ -98,7 +98,7 @@ BASES = {
 
 @pytest.mark.parametrize("defect", DEFECTS)
 @pytest.mark.parametrize("base", BASES)
-def test_results_have_the_base_pictures_form_in_8_bits(defect: str, base: str) -> None:
+def test_results_have_the_base_images_form_in_8_bits(defect: str, base: str) -> None:
     done = put(DEFECTS[defect], BASES[base], match_limit=2.0)
     assert isinstance(done, Transplanted)
     form = form_of(BASES[base])
@@ -107,7 +107,7 @@ def test_results_have_the_base_pictures_form_in_8_bits(defect: str, base: str) -
     assert np.array_equal(np.asarray(done.image)[kept], np.asarray(to_form(BASES[base], form))[kept])
 
 
-def test_a_grey_defect_takes_the_colour_of_a_colour_picture() -> None:
+def test_a_grey_defect_takes_the_colour_of_a_colour_image() -> None:
     base = BASES["colour"]
     done = put(DEFECTS["grey"], base, match_limit=2.0)
     assert isinstance(done, Transplanted)
@@ -321,7 +321,7 @@ def test_grey_defects_take_the_colour_of_the_surface() -> None:
     assert matched.mean(axis=(0, 1)) == pytest.approx([60, 140, 70], abs=2)
 
 
-def test_the_same_trace_around_both_keeps_the_contrast_of_two_level_pictures() -> None:
+def test_the_same_trace_around_both_keeps_the_contrast_of_two_level_images() -> None:
     """Half black, half white: a robust deviation jumps from 0 to all there is when a few pixels change sides."""
     own = np.zeros((*TONE_SIZE, 1), dtype=np.float32)
     own[:, 18:] = 255

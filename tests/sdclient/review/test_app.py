@@ -1,4 +1,4 @@
-""""""
+"""The review page's API, without a browser."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_decision_is_in_the_manifest_at_once(page: Page, output: Path) -> None
     assert counts["pad"] == {"class_name": "pad", "accepted": 2, "rejected": 1, "undecided": 3, "reviewed": 1}
 
 
-def test_two_pages_are_told_of_each_other(page: Page) -> None:
+def test_two_pages_see_each_others_decisions(page: Page) -> None:
     seen = page.rows("pad/1_1.png", "pad/1_2.png")
     page.decide(REJECTED, "pad/1_1.png", tab="b" * 8)
     images = [{name: row[name] for name in ("file", "sha256", "revision")} for row in seen]
@@ -94,7 +94,7 @@ def test_a_malformed_decision_changes_nothing(page: Page, body: object) -> None:
     assert page.rows("pad/1_1.png")[0]["revision"] == 0
 
 
-def test_pictures_are_sent_pixel_for_pixel(page: Page, output: Path) -> None:
+def test_images_are_sent_pixel_for_pixel(page: Page, output: Path) -> None:
     with Image.open(output / "pad/1_1.png") as original:
         assert np.array_equal(np.asarray(shown(page, file="pad/1_1.png", what="candidate")), np.asarray(original))
     bmp = shown(page, file="漏铜/1_1.png", what="parent0")
@@ -125,7 +125,7 @@ def test_a_thumbnail_is_small(page: Page, output: Path) -> None:
     assert shown(page, file="pad/1_1.png", what="candidate", small=True).size == SIZE
 
 
-def test_a_picture_is_kept_by_its_bytes(page: Page, output: Path) -> None:
+def test_an_image_is_kept_by_its_bytes(page: Page, output: Path) -> None:
     version = page.rows("pad/1_1.png")[0]["pictures"]["candidate"]["version"]  # type: ignore[index]
     assert hashlib.sha256((output / "pad/1_1.png").read_bytes()).hexdigest().startswith(str(version))
     query = {"file": "pad/1_1.png", "what": "candidate"}
@@ -185,14 +185,14 @@ def test_missing_and_changed_files_say_so(page: Page, output: Path) -> None:
     assert page.decide(REJECTED, "pad/1_1.png", "pad/1_2.png")["written"] == 2
 
 
-def test_a_file_that_is_no_picture_is_told_in_words(page: Page, output: Path) -> None:
+def test_a_file_that_is_no_image_is_named_in_the_error(page: Page, output: Path) -> None:
     (output / "pad/1_1.png").write_bytes(b"not a picture")
     reply = page.get("/api/picture", file="pad/1_1.png", what="candidate", small=True)
     assert reply.status_code == 409
     assert "not an image" in reply.json()["detail"]
 
 
-def test_a_damaged_manifest_is_told_in_words(page: Page, output: Path) -> None:
+def test_a_damaged_manifest_is_named_in_the_error(page: Page, output: Path) -> None:
     db = sqlite3.connect(output / "manifest.sqlite")
     db.executescript("DROP TABLE run")
     db.close()

@@ -429,7 +429,7 @@ def test_closing_loses_nothing(browser: Browser, output: Path) -> None:
         person.page.context.close()
 
 
-def test_a_program_that_ended_is_told_and_nothing_is_lost(browser: Browser, output: Path) -> None:
+def test_a_program_that_ended_is_reported_and_nothing_is_lost(browser: Browser, output: Path) -> None:
     with review_application(output) as application:
         with application.in_background() as url:
             person = visit(browser, url)
@@ -457,7 +457,7 @@ def test_missing_and_changed_files_say_so(browser: Browser, url: str, output: Pa
     person.page.context.close()
 
 
-def test_new_images_are_told_of(person: Person, output: Path) -> None:
+def test_new_images_are_reported(person: Person, output: Path) -> None:
     with Manifest(output, create=True) as manifest:
         first = next(manifest.images())
         sha256 = write(output / "pad/0_1.png", picture(8))
@@ -649,7 +649,7 @@ def test_without_masks_nothing_can_be_drawn(browser: Browser, tmp_path: Path) ->
         person.page.context.close()
 
 
-def test_the_drawing_shows_on_the_picture(browser_drawing_person: Person) -> None:
+def test_the_drawing_shows_on_the_image(browser_drawing_person: Person) -> None:
     drag(browser_drawing_person, (10, 8), (20, 16))
     pixel = browser_drawing_person.value(
         "[...document.getElementById('drawn').getContext('2d').getImageData(15, 12, 1, 1).data]"

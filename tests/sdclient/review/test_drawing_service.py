@@ -189,7 +189,7 @@ def test_a_request_cannot_name_a_path(page: Page, name: str, tmp_path: Path) -> 
     assert not (tmp_path / "masks").exists()
 
 
-def test_an_empty_drawing_is_told_in_words(page: Page) -> None:
+def test_an_empty_drawing_is_refused_with_a_message(page: Page) -> None:
     reply = page.post("/api/mask", {"shapes": []}, name="pad/1.png")
     assert reply.status_code == 422
     assert "nothing is drawn" in reply.json()["detail"]

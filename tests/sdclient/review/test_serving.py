@@ -60,7 +60,7 @@ def test_the_token_becomes_a_cookie_and_leaves_the_address(page: Page) -> None:
     "path", ["/", "/draw", "/static/page.css", "/api/counts", "/api/picture?file=pad/1_1.png&what=candidate"]
 )
 @pytest.mark.parametrize("token", ["", "?token=", "?token=wrong", "?token=%F0%9F%92%A5"])
-def test_without_the_token_nothing_is_told(page: Page, path: str, token: str) -> None:
+def test_without_the_token_nothing_is_sent(page: Page, path: str, token: str) -> None:
     reply = bare(page, path + (token.replace("?", "&") if "?" in path else token))
     assert reply.status_code == 403
     assert "sdclient review" in reply.text

@@ -1,4 +1,4 @@
-""""""
+"""The texts of the review page in both languages."""
 
 from __future__ import annotations
 

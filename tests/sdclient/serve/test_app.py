@@ -1,4 +1,4 @@
-""""""
+"""The application with its password, running and stopping it, and the calls of a server with its page."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ def test_a_skip_ends_the_batch_and_not_the_job() -> None:
     assert len(answer.json()["images"]) == 2
 
 
-def test_whoever_wants_to_know_is_told_when_a_job_begins_and_ends_even_badly() -> None:
+def test_a_watcher_is_notified_when_a_job_begins_and_ends_even_badly() -> None:
     told: list[str] = []
 
     class Watcher:

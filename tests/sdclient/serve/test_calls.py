@@ -30,7 +30,7 @@ def test_seeds_count_up_over_batches_and_an_image_is_its_seeds_own(api: Api) -> 
 
 
 @pytest.mark.parametrize("seed", [-1, None])
-def test_an_open_seed_is_drawn_and_told(api: Api, seed: int | None) -> None:
+def test_an_open_seed_is_drawn_and_reported(api: Api, seed: int | None) -> None:
     first, second = api.img2img(seed=seed)[1], api.img2img(seed=seed)[1]
     assert first["seed"] == first["all_seeds"][0] >= 0
     assert first["seed"] != second["seed"]
@@ -118,7 +118,7 @@ def test_an_unknown_checkpoint_is_dropped_and_a_known_one_taken(api: Api) -> Non
         assert info["sd_model_name"] == title.split(" ")[0]
 
 
-def test_clip_skip_is_told_while_it_is_overridden(api: Api) -> None:
+def test_clip_skip_is_reported_while_it_is_overridden(api: Api) -> None:
     _, info = api.img2img(override_settings={"CLIP_stop_at_last_layers": 2, "add_model_name_to_info": False})
     settings = parse_infotext(info["infotexts"][0]).settings
     assert (info["clip_skip"], settings["Clip skip"]) == (2, "2")
@@ -211,7 +211,7 @@ def test_resize_modes_stretch_crop_and_fill(
     assert tuple(result[1, 32]) == top
 
 
-def test_filling_keeps_the_whole_picture_and_repeats_its_edge(api: Api) -> None:
+def test_filling_keeps_the_whole_image_and_repeats_its_edge(api: Api) -> None:
     tall = Image.new("RGB", (64, 64), (0, 0, 0))
     tall.paste((200, 100, 50), (0, 0, 64, 4))
     reply, _ = api.img2img(init_images=[as_base64(tall)], denoising_strength=0, resize_mode=2, width=64, height=128)
@@ -266,7 +266,7 @@ def test_the_reply_is_the_recorded_one_but_for_the_model(api: Api) -> None:
     assert opened(reply["images"][0]).info["parameters"] == info["infotexts"][0]
 
 
-def test_a_seed_fixes_its_picture_alone_or_in_a_batch(api: Api) -> None:
+def test_a_seed_fixes_its_image_alone_or_in_a_batch(api: Api) -> None:
     both, _ = txt2img(api)
     alone, _ = txt2img(api, seed=2, batch_size=1, prompt="another prompt")
     assert np.array_equal(pixels(both["images"][1]), pixels(alone["images"][0]))

@@ -131,7 +131,7 @@ def test_any_size_comes_back_as_it_went_in(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
-def test_a_flat_picture_stays_flat(level: int) -> None:
+def test_a_flat_image_stays_flat(level: int) -> None:
     result = array(vary(Image.new("RGB", (32, 32), (level,) * 3), 0.7))
     assert np.ptp(result) == 0
 

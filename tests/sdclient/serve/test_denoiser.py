@@ -1,4 +1,4 @@
-""""""
+"""Guided, tiled denoising and its samplers, with a network whose answers are known in closed form."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_its_noise_levels_are_the_trained_ones(time: int) -> None:
     assert (alpha, sigma) == (pytest.approx(kept**0.5, rel=1e-4), pytest.approx((1 - kept) ** 0.5, rel=1e-3))
 
 
-def test_the_clean_picture_is_the_one_the_velocity_means() -> None:
+def test_the_clean_image_is_the_one_the_velocity_means() -> None:
     predictor, network = denoiser(), known_model().network
     assert isinstance(network, KnownNetwork)
     velocity = predictor.velocity(noisy(), torch.tensor(300.0))
@@ -47,7 +47,7 @@ def test_guidance_goes_on_from_the_class_led_away_from() -> None:
     assert torch.allclose(guided, unwanted + 4 * (wanted - unwanted), atol=1e-4)
 
 
-def test_guidance_of_many_pictures_is_asked_for_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guidance_of_many_images_is_asked_for_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = denoiser(label=0, negative=1, guidance=4.0).velocity(noisy(), torch.tensor(300.0))
     monkeypatch.setattr("sdclient.serve.denoiser._MOST_AT_ONCE", 3)
     assert torch.allclose(denoiser(label=0, negative=1, guidance=4.0).velocity(noisy(), torch.tensor(300.0)), whole)
@@ -129,7 +129,7 @@ def test_without_a_schedule_timesteps_are_even_from_the_noisiest_to_the_cleanest
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_out_of_noise_come_pictures_of_the_class(sampler: str, schedule: str | None) -> None:
+def test_out_of_noise_come_images_of_the_class(sampler: str, schedule: str | None) -> None:
     """The class "high" is normal about 1 with deviation 0.5 in the network's terms."""
     engine = DiffusionEngine(known_model(), device=CPU, threads=1)
     asked = recipe(
@@ -143,7 +143,7 @@ def test_out_of_noise_come_pictures_of_the_class(sampler: str, schedule: str | N
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize(("steps", "schedule_steps"), [(6, 10), (1, 20), (20, 20), (1, 1)])
-def test_as_many_steps_run_as_asked_and_are_told(sampler: str, steps: int, schedule_steps: int) -> None:
+def test_as_many_steps_run_and_are_reported_as_requested(sampler: str, steps: int, schedule_steps: int) -> None:
     model, monitor = known_model(), RecordedSteps()
     assert isinstance(model.network, KnownNetwork)
     engine = DiffusionEngine(model, device=CPU, threads=1)

@@ -1,4 +1,4 @@
-""""""
+"""The diffusion engine, alone, behind the server, and called by other clients."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def distance(one: Image.Image, two: Image.Image) -> float:
     return float(np.abs(array(one) - array(two)).mean())
 
 
-def test_it_is_a_painter_and_says_what_it_is(engine: DiffusionEngine) -> None:
+def test_it_is_an_engine_and_says_what_it_is(engine: DiffusionEngine) -> None:
     assert isinstance(engine, Engine)
     assert engine.name == "diffusion model 'boards' of own pictures, not Stable Diffusion"
     assert engine.notice.startswith("This is NOT Stable Diffusion: a diffusion model trained on 12 of your own colour")
@@ -66,7 +66,7 @@ def test_a_batch_gives_what_each_would_give_alone(engine: DiffusionEngine, sampl
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_seed_gives_its_picture_again_and_another_seed_another(engine: DiffusionEngine, sampler: str) -> None:
+def test_a_seed_gives_its_image_again_and_another_seed_another(engine: DiffusionEngine, sampler: str) -> None:
     asked = recipe(sampler=sampler)
     first, again, other = (
         next(iter(engine.generate([image_task(seed, drawn("open", 1))], asked, RecordedSteps()))) for seed in (5, 5, 6)
@@ -116,7 +116,7 @@ def test_it_tells_how_the_prompts_were_understood(engine: DiffusionEngine) -> No
     assert engine.describe_recipe(recipe(prompt="a cat"))["Class"] == "none"
 
 
-def test_where_the_mask_is_black_the_picture_stays_and_where_it_is_white_it_changes() -> None:
+def test_where_the_mask_is_black_the_image_stays_and_where_it_is_white_it_changes() -> None:
     engine = DiffusionEngine(known_model(), device=CPU, threads=1)
     start = Image.new("RGB", (32, 32), (128,) * 3)
     change_mask = Image.new("L", (32, 32), 0)
@@ -128,7 +128,7 @@ def test_where_the_mask_is_black_the_picture_stays_and_where_it_is_white_it_chan
     assert change[:, 16:].mean() > 15
 
 
-def test_batches_may_mix_pictures_with_and_without_a_mask(engine: DiffusionEngine) -> None:
+def test_batches_may_mix_images_with_and_without_a_mask(engine: DiffusionEngine) -> None:
     start, black = drawn("open", 1), Image.new("L", (SIZE_PX, SIZE_PX), 0)
     kept, free = engine.generate([image_task(1, start, black), image_task(1, start)], recipe(), RecordedSteps())
     assert np.abs(array(kept) - array(start)).max() <= 1
@@ -143,7 +143,7 @@ def test_every_size_comes_back_as_asked(engine: DiffusionEngine, size: tuple[int
     assert (image.size, image.mode) == (size, "RGB")
 
 
-def test_a_large_picture_has_no_seams() -> None:
+def test_a_large_image_has_no_seams() -> None:
     """All tiles agree on data without structure, so that its statistics must be the same everywhere."""
     engine = DiffusionEngine(known_model(), device=CPU, threads=1)
     asked = recipe(size=(96, 96), strength=1.0, steps=20, schedule_steps=20, prompt="high")
@@ -161,7 +161,7 @@ def test_a_grey_model_answers_in_rgb_without_colour(grey_engine: DiffusionEngine
     assert np.ptp(array(image), axis=2).max() == 0
 
 
-def test_told_to_stop_it_ends_at_that_step_with_the_pictures_as_they_are() -> None:
+def test_when_stopped_it_ends_at_that_step_with_the_images_as_they_are() -> None:
     model = known_model()
     assert isinstance(model.network, KnownNetwork)
     engine, steps = DiffusionEngine(model, device=CPU, threads=1), RecordedSteps(stop_after=3)
@@ -172,7 +172,7 @@ def test_told_to_stop_it_ends_at_that_step_with_the_pictures_as_they_are() -> No
     assert array(image).mean() / 255 == pytest.approx(0.5 + 0.125, abs=0.05)  # the mean of its class already
 
 
-def test_a_variation_lies_between_the_pictures_of_its_two_seeds(engine: DiffusionEngine) -> None:
+def test_a_variation_lies_between_the_images_of_its_two_seeds(engine: DiffusionEngine) -> None:
     start = drawn("open", 1)
 
     def made(seed: ImageSeed) -> Image.Image:
@@ -248,7 +248,7 @@ def test_of_names_as_long_as_each_other_the_first_in_the_prompt_wins() -> None:
 
 
 @pytest.mark.parametrize("strength", [0.25, 0.9])
-def test_a_seed_gives_the_reports_picture(model_folder: Path, engine: DiffusionEngine, strength: float) -> None:
+def test_a_seed_gives_the_reports_image(model_folder: Path, engine: DiffusionEngine, strength: float) -> None:
     model, start = load_model(model_folder), drawn("open", 3)
     levels = torch.from_numpy(np.asarray(start.convert("RGB")).copy()).permute(2, 0, 1)[None]
     (judged,) = sample(
@@ -301,7 +301,7 @@ def test_the_live_suite_passes(grey_engine: DiffusionEngine) -> None:
     assert "0 failed, 0 error, 2 skipped" in summary
 
 
-def test_memory_that_runs_out_is_told_as_a_webui_tells_it() -> None:
+def test_memory_that_runs_out_is_reported_as_by_a_webui() -> None:
     model = known_model()
 
     def fails(*arguments: object, **named: object) -> None:

@@ -35,7 +35,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_an_enlarged_picture_is_the_recorded_one(api: Api, name: str) -> None:
+def test_an_enlarged_image_is_the_recorded_one(api: Api, name: str) -> None:
     expected = reply(name)
     answer = api.post("extra-single-image", {"image": recorded_source(), **REQUESTS[name]})
     assert answer.status_code == 200
@@ -109,7 +109,7 @@ def test_a_batch_keeps_its_order(api: Api) -> None:
     ("body", "place"),
     [({}, ["body", "imageList"]), ({"imageList": [{"name": "a.png"}]}, ["body", "imageList", 0, "data"])],
 )
-def test_a_batch_without_pictures_is_refused(api: Api, body: dict[str, Any], place: list[Any]) -> None:
+def test_a_batch_without_images_is_refused(api: Api, body: dict[str, Any], place: list[Any]) -> None:
     answer = api.post("extra-batch-images", body)
     assert answer.status_code == 422
     assert answer.json()["detail"][0] == {"loc": place, "msg": "field required", "type": "value_error.missing"}

@@ -1,4 +1,4 @@
-""""""
+"""The server's options, for good and for one job."""
 
 from __future__ import annotations
 
