@@ -1,4 +1,4 @@
-""""""
+"""Pages of image tiles: self-contained, escaped, and thumbnails that fit."""
 
 from __future__ import annotations
 
@@ -12,11 +12,19 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from trainer.report.sheet import Group, Section, Tile, render_sheet, write_sheet
+from sdcore.pages import (
+    THUMBNAIL_SIDE_PX,
+    ImageTile,
+    PageSection,
+    TileGroup,
+    render_image_page,
+    thumbnail_uri,
+    write_image_page,
+)
 
 
-def section(*tiles: Tile, **more: object) -> Section:
-    return Section("Bad files", "坏文件", "Cannot be trained on.", len(tiles), (Group(tiles, "<b>组"),), **more)  # type: ignore[arg-type]
+def section(*tiles: ImageTile, **more: object) -> PageSection:
+    return PageSection("Bad files", "坏文件", "Cannot be trained on.", len(tiles), (TileGroup(tiles, "<b>组"),), **more)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -27,7 +35,9 @@ def picture(tmp_path: Path) -> Path:
 
 def test_a_sheet_holds_its_pictures_inside_and_escapes_names(picture: Path, tmp_path: Path) -> None:
     path = tmp_path / "out" / "check.html"
-    write_sheet(path, "Check of <照片>", [section(Tile("<i>图.png", picture, "zero & bytes"))], words="2 files")
+    write_image_page(
+        path, "Check of <照片>", [section(ImageTile("<i>图.png", picture, "zero & bytes"))], words="2 files"
+    )
     html = path.read_text(encoding="utf-8")
     assert "data:image/jpeg;base64," in html
     assert re.search(r'(?:src|href)="(?!data:|#)', html) is None, "nothing from outside"
@@ -41,37 +51,54 @@ def test_a_sheet_holds_its_pictures_inside_and_escapes_names(picture: Path, tmp_
 
 def test_a_file_without_a_picture_says_so(picture: Path) -> None:
     picture.write_bytes(b"no picture")
-    html = render_sheet("t", [section(Tile("a.png"), Tile("b.png", picture), Tile("c.png", picture.parent / "gone"))])
+    html = render_image_page(
+        "t", [section(ImageTile("a.png"), ImageTile("b.png", picture), ImageTile("c.png", picture.parent / "gone"))]
+    )
     assert html.count("no picture to show") == 3
     assert "<img" not in html
 
 
 def test_a_picture_of_sixteen_bits_is_shown_in_its_greys(tmp_path: Path) -> None:
     Image.new("I;16", (20, 20), 256 * 90).save(tmp_path / "a.png")
-    uri = re.search(r'src="data:image/png;base64,([^"]+)"', render_sheet("t", [section(Tile("a", tmp_path / "a.png"))]))
+    uri = re.search(
+        r'src="data:image/png;base64,([^"]+)"', render_image_page("t", [section(ImageTile("a", tmp_path / "a.png"))])
+    )
     assert uri is not None
     with Image.open(io.BytesIO(base64.b64decode(uri[1]))) as shown:
         assert shown.getpixel((3, 3)) == (90, 90, 90)
 
 
 def test_what_is_not_shown_is_counted(picture: Path) -> None:
-    groups = (Group((Tile("a", picture),), more=7),)
-    html = render_sheet("t", [Section("Copies", "重复", "w", 31, groups, more=4)])
+    groups = (TileGroup((ImageTile("a", picture),), more=7),)
+    html = render_image_page("t", [PageSection("Copies", "重复", "w", 31, groups, more=4)])
     assert "and 7 more, not shown" in html
     assert "and 4 more groups, not shown" in html
     assert re.search(r"Copies.*<b>31</b>", html)
 
 
 def test_empty_sections_are_left_out_and_an_empty_sheet_says_so() -> None:
-    assert "Nothing to show" in render_sheet("t", [])
-    html = render_sheet("t", [Section("Copies", "重复", "w", 0, ())])
+    assert "Nothing to show" in render_image_page("t", [])
+    html = render_image_page("t", [PageSection("Copies", "重复", "w", 0, ())])
     assert "Nothing to show" in html
     assert "Copies" not in html
 
 
 def test_a_name_that_is_no_unicode_does_not_stop_the_page(tmp_path: Path) -> None:
-    write_sheet(tmp_path / "a.html", "t", [section(Tile("bad\udcff.png"))])
+    write_image_page(tmp_path / "a.html", "t", [section(ImageTile("bad\udcff.png"))])
     assert "bad?.png" in (tmp_path / "a.html").read_text(encoding="utf-8")
+
+
+def test_large_images_shrink_and_unreadable_ones_are_left_out(tmp_path: Path) -> None:
+    large, small, broken = (tmp_path / name for name in ("large.png", "小.png", "broken.png"))
+    Image.new("RGB", (900, 300), "red").save(large)
+    Image.new("L", (64, 64), 9).save(small)
+    broken.write_bytes(b"not a picture")
+    assert str(thumbnail_uri(large)).startswith("data:image/jpeg;base64,")
+    assert str(thumbnail_uri(small)).startswith("data:image/png;base64,")
+    assert thumbnail_uri(broken) is None
+    assert thumbnail_uri(tmp_path / "none.png") is None
+    assert thumbnail_uri(tmp_path) is None
+    assert THUMBNAIL_SIDE_PX < 300
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -81,7 +108,9 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 def test_nothing_overflows_a_telephone_and_nothing_is_loaded(picture: Path, tmp_path: Path) -> None:
     """390 px is less than the narrowest window of a headless Chromium, so the page stands in a frame."""
     names = ["train/焊盘凹凸/" + "long_name_without_an_end" * 8 + ".png", "b.png"]
-    write_sheet(tmp_path / "sheet.html", "A" * 200, [section(Tile(names[0], picture, "w" * 90), Tile(names[1]))])
+    write_image_page(
+        tmp_path / "sheet.html", "A" * 200, [section(ImageTile(names[0], picture, "w" * 90), ImageTile(names[1]))]
+    )
     probe = """<script>
       const wide = [...document.querySelectorAll('body *')].filter(
         e => e.getBoundingClientRect().right > innerWidth + 1);

@@ -11,10 +11,10 @@ from typing import Any
 
 from sdcore.files import write_bytes_atomically
 from sdcore.images.folders import natural_key
+from sdcore.pages import ImageTile, PageSection, TileGroup, write_image_page
 
 from ..errors import DataError
 from ..processes import default_workers
-from ..report.sheet import Group, Section, Tile, write_sheet
 from .dataset import balance_notes, count_labels, data_parts, locate
 from .findings import (
     KINDS,
@@ -215,21 +215,21 @@ def write_check_sheet(path: Path, result: CheckResult) -> None:
     """
     found = len(result.findings)
     words = f"{result.good} good images, {len(result.bad)} bad files, {found} finding{'' if found == 1 else 's'}"
-    write_sheet(path, f"Check of {result.root.resolve().name}", sections_of(result), words=words)
+    write_image_page(path, f"Check of {result.root.resolve().name}", sections_of(result), words=words)
 
 
-def sections_of(result: CheckResult) -> list[Section]:
+def sections_of(result: CheckResult) -> list[PageSection]:
     """Bad files first, then each kind of finding in the order of `KINDS`; empty kinds are left out."""
     sections = []
     if result.bad:
-        tiles = tuple(Tile(entry.file, words=entry.reason) for entry in result.bad[:MOST_SINGLES])
+        tiles = tuple(ImageTile(entry.file, words=entry.reason) for entry in result.bad[:MOST_SINGLES])
         sections.append(
-            Section(
+            PageSection(
                 "Bad files",
                 "坏文件",
                 "They cannot be trained on: repair, rename or remove them. check_error.txt lists them all.",
                 len(result.bad),
-                (Group(tiles, more=len(result.bad) - len(tiles)),),
+                (TileGroup(tiles, more=len(result.bad) - len(tiles)),),
                 is_fault=True,
             )
         )
@@ -240,29 +240,29 @@ def sections_of(result: CheckResult) -> list[Section]:
             continue
         singles = all(len(one.files) == 1 for one in found)
         if kind == "class":
-            groups: tuple[Group, ...] = tuple(Group((), one.words) for one in found)
+            groups: tuple[TileGroup, ...] = tuple(TileGroup((), one.words) for one in found)
         elif singles:
             tiles = tuple(_tile(result.root, one.files[0], one.words) for one in found[:MOST_SINGLES])
-            groups = (Group(tiles, more=len(found) - len(tiles)),)
+            groups = (TileGroup(tiles, more=len(found) - len(tiles)),)
         else:
             groups = tuple(_group(result.root, one) for one in found[:MOST_GROUPS])
         more = 0 if singles or kind == "class" else len(found) - len(groups)
         sections.append(
-            Section(head.title, head.chinese, head.words, totals[kind], groups, more=more, is_fault=kind in _FAULTS)
+            PageSection(head.title, head.chinese, head.words, totals[kind], groups, more=more, is_fault=kind in _FAULTS)
         )
     return sections
 
 
-def _group(root: Path, found: Finding) -> Group:
+def _group(root: Path, found: Finding) -> TileGroup:
     notes: Sequence[str] = found.notes or ("",) * len(found.files)
     shown = list(zip(found.files, notes, strict=True))[:MOST_TILES]
-    return Group(
+    return TileGroup(
         tuple(_tile(root, file, note) for file, note in shown), found.words, more=len(found.files) - len(shown)
     )
 
 
-def _tile(root: Path, file: str, words: str) -> Tile:
-    return Tile(file, root / file, words)
+def _tile(root: Path, file: str, words: str) -> ImageTile:
+    return ImageTile(file, root / file, words)
 
 
 def write_look_alike_page(path: Path, root: Path, found: Sequence[Finding], *, images: int) -> None:
@@ -280,4 +280,4 @@ def write_look_alike_page(path: Path, root: Path, found: Sequence[Finding], *, i
     words = f"{len(found)} of {images} validation and test images look like one that is trained on"
     (section,) = sections_of(CheckResult(root, images, (), tuple(found)))
     sections = [replace(section, total=len(found))]  # counts held-out images, not files
-    write_sheet(path, f"Look-alikes across the splits of {root.resolve().name}", sections, words=words)
+    write_image_page(path, f"Look-alikes across the splits of {root.resolve().name}", sections, words=words)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import platform
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,14 +10,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from sdclient.manifest import ManifestError
 from sdclient.manifest.curation import Curation
 from sdclient.manifest.database import ImageRecord, Manifest
 from sdcore.files import read_json
-from sdcore.images.decode import to_rgb
 from sdcore.messages import Message, message
+from sdcore.pages import thumbnail_uri
 
 from ..config import ABNORMAL
 from ..errors import DataError, SettingsError
@@ -98,7 +94,7 @@ def embed_test_images(images: Iterable[str], data: Path | None) -> dict[str, str
     """Thumbnails of test images by name; those that are gone are left out."""
     if data is None:
         return {}
-    uris = {image: embed_image(data / TEST_FOLDER / image) for image in dict.fromkeys(images)}
+    uris = {image: thumbnail_uri(data / TEST_FOLDER / image) for image in dict.fromkeys(images)}
     return {image: uri for image, uri in uris.items() if uri is not None}
 
 
@@ -207,10 +203,6 @@ def software_versions() -> dict[str, str]:
     }
 
 
-SIDE_PX = 160
-"""Longest side of an embedded picture; smaller ones stay as they are."""
-
-_LOSSLESS_UP_TO_PX = 112
 _SAMPLES = 12
 _IMAGES_A_SOURCE = 5
 
@@ -251,28 +243,13 @@ def collect_generated_set(summary: Mapping[str, Any]) -> GeneratedSet:
     )
 
 
-def embed_image(path: Path) -> str | None:
-    """A picture file as a data URI, shrunk to a thumbnail; None when it is gone or unreadable."""
-    try:
-        with Image.open(path) as image:
-            picture = to_rgb(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-    picture.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS)
-    content = io.BytesIO()
-    # JPEG would show its own blocks on pictures this small.
-    kind = "PNG" if max(picture.size) <= _LOSSLESS_UP_TO_PX else "JPEG"
-    picture.save(content, kind, **({"quality": 88} if kind == "JPEG" else {}))
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(content.getvalue()).decode('ascii')}"
-
-
 def _pick(records: list[ImageRecord], folder: Path, sources: Path | None) -> tuple[SourceSample, ...]:
     first_source: dict[str, str] = {}
     for record in records:
         first_source.setdefault(record.class_name, record.source)
     samples = []
     for class_name, source in list(first_source.items())[:_SAMPLES]:
-        uri = embed_image(sources / source) if sources is not None else None
+        uri = thumbnail_uri(sources / source) if sources is not None else None
         siblings = sorted(
             (one for one in records if one.source == source and one.class_name == class_name),
             key=lambda one: one.k,
@@ -291,7 +268,7 @@ def _pick(records: list[ImageRecord], folder: Path, sources: Path | None) -> tup
 
 
 def _thumbnail(folder: Path, record: ImageRecord) -> MadeImage | None:
-    uri = embed_image(folder / record.file)
+    uri = thumbnail_uri(folder / record.file)
     strength = record.asked.get("denoising_strength")
     known = float(strength) if isinstance(strength, int | float) and not isinstance(strength, bool) else None
     return MadeImage(uri, record.file, known, record.seed) if uri else None

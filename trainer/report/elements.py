@@ -12,10 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from sdcore.messages import Language, Message
+from sdcore.pages import template_environment
 
 from ..errors import SettingsError
 from ..evaluation.verdict import HELPED, HURT, MIXED, NO_DIFFERENCE
@@ -264,13 +265,7 @@ def render_markdown(template: str, words: ReportWords, **context: Any) -> str:
 
 @lru_cache(maxsize=2)
 def _environment(*, markup: bool) -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=markup,  # noqa: S701 - in Markdown, the filter `md` escapes
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = template_environment(Path(__file__).parent / "templates", is_markup=markup)
     environment.globals.update(tones=TONES, piece=_piece, verbatim=Verbatim)
     environment.filters.update(percent=percent, md=as_line, md_table=as_table)
     return environment

@@ -17,7 +17,7 @@ from sdcore.images.contact_sheet import SYSTEM_FONTS, Font, find_font
 
 from ..errors import SettingsError
 from ..models.explain import Explanation, HeatBox, read_upright, scale_box, write_explanations
-from .sheet import Group, Section, Tile, write_sheet
+from .sheet import ImageTile, PageSection, TileGroup, write_image_page
 
 LEAST_PX, MOST_PX = 256, 1024
 """A picture is enlarged by a whole factor until its longer side has the first, or shrunk to the second."""
@@ -169,7 +169,7 @@ def write_folder(output: Path, explanations: Iterable[Explanation]) -> WrittenEx
         OSError: a file cannot be written.
     """
     rows: list[Explanation] = []
-    tiles: dict[str, list[Tile]] = {}
+    tiles: dict[str, list[ImageTile]] = {}
     counts: dict[str, int] = {}
     legend: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="trainer-explain-") as scratch:
@@ -181,25 +181,25 @@ def write_folder(output: Path, explanations: Iterable[Explanation]) -> WrittenEx
             counts[found.predicted] = counts.get(found.predicted, 0) + 1
             if counts[found.predicted] <= _SHOWN_A_CLASS:
                 shown = tiles.setdefault(found.predicted, [])
-                shown.append(Tile(found.image, found.path, _words(found)))
+                shown.append(ImageTile(found.image, found.path, _words(found)))
                 if found.heat is not None:
                     panel = Path(scratch, f"{len(rows)}.png")
                     blend_heat(picture, found.heat, found.box).save(panel)
-                    shown.append(Tile("heat", panel, _place(found)))
+                    shown.append(ImageTile("heat", panel, _place(found)))
             rows.append(replace(found, heat=None))
         write_explanations(output / TABLE_NAME, rows)
         boxed = {row.predicted for row in rows if row.box is not None}
         sections = [
-            Section(
+            PageSection(
                 title=name,
                 chinese="",
                 words=f"{counts[name]} predicted {name}.",
                 total=counts[name],
-                groups=(Group(tuple(tiles[name]), more=max(0, counts[name] - _SHOWN_A_CLASS)),),
+                groups=(TileGroup(tuple(tiles[name]), more=max(0, counts[name] - _SHOWN_A_CLASS)),),
             )
             for name in sorted(tiles, key=lambda name: (name not in boxed, name))
         ]
-        write_sheet(
+        write_image_page(
             output / PAGE_NAME,
             "Where the classifier looked",
             sections,

@@ -1,16 +1,13 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from sdcore.errors import DataError
 from trainer.evaluation.compare import compare
 from trainer.messages import text
 from trainer.report import collect_inputs
-from trainer.report.collect import SIDE_PX, embed_image
 
 
 @pytest.fixture
@@ -78,16 +75,3 @@ def test_a_record_of_another_shape_is_refused(case, arms) -> None:  # type: igno
     (case.root / "a" / "seed-0" / "config.json").write_text("[]", encoding="utf-8")
     with pytest.raises(DataError, match="found list; expected a JSON object"):
         collect_inputs(compare(*arms, resamples=20), arms, case.data)
-
-
-def test_large_pictures_shrink_and_unreadable_ones_are_left_out(tmp_path: Path) -> None:
-    large, small, broken = (tmp_path / name for name in ("large.png", "小.png", "broken.png"))
-    Image.new("RGB", (900, 300), "red").save(large)
-    Image.new("L", (64, 64), 9).save(small)
-    broken.write_bytes(b"not a picture")
-    assert str(embed_image(large)).startswith("data:image/jpeg;base64,")
-    assert str(embed_image(small)).startswith("data:image/png;base64,")
-    assert embed_image(broken) is None
-    assert embed_image(tmp_path / "none.png") is None
-    assert embed_image(tmp_path) is None
-    assert SIDE_PX < 300
