@@ -14,10 +14,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sdcore.files import write_bytes_atomically
 from sdcore.images.contact_sheet import SYSTEM_FONTS, Font, find_font
+from sdcore.pages import ImageTile, PageSection, TileGroup, write_image_page
 
 from ..errors import SettingsError
 from ..models.explain import Explanation, HeatBox, read_upright, scale_box, write_explanations
-from .sheet import ImageTile, PageSection, TileGroup, write_image_page
 
 LEAST_PX, MOST_PX = 256, 1024
 """A picture is enlarged by a whole factor until its longer side has the first, or shrunk to the second."""
