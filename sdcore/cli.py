@@ -24,6 +24,7 @@ import click
 from .errors import MissingExtra, SDError
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -225,6 +226,13 @@ class Output:
             yield cast("TextIO", _PipedRows())
         except _ReaderIsGone:
             return
+
+
+def progress_console() -> Console:
+    """Where the progress of a command is shown: stderr."""
+    from rich.console import Console
+
+    return Console(stderr=True)
 
 
 def build_table(

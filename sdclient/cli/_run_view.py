@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from sdcore.cli import INTERRUPTED, Output, build_table
+from sdcore.cli import INTERRUPTED, Output, build_table, progress_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -152,8 +152,6 @@ def run_and_show(
     Raises:
         Exit: stopped by Ctrl-C, with code 130.
     """
-    from rich.console import Console
-
     planned = missing = made = 0
     engines: set[str] = set()
     view = ExitStack()
@@ -163,7 +161,7 @@ def run_and_show(
         nonlocal planned, missing, image_made
         planned, missing = run.planned, run.missing
         warn_of_sources(spec, owed, run.native_px, run.masks)
-        image_made = view.enter_context(watched(missing, servers, runner.statuses, Console(stderr=True)))
+        image_made = view.enter_context(watched(missing, servers, runner.statuses, progress_console()))
 
     with stopped_by_interrupt(runner), view:
         for record in runner.run(owed, on_start=start):
@@ -311,8 +309,6 @@ def show_until_accepted(out: Output, loop: AcceptanceLoop, summary: dict[str, An
 
 def _run_loop(loop: AcceptanceLoop, runner: BatchRunner, servers: int, output: Path) -> dict[str, Any]:
     """Run and show the number of accepted images; gives the summary."""
-    from rich.console import Console
-
     from ..batch.acceptance import outcomes_as_json
 
     made = shown = 0
@@ -323,7 +319,7 @@ def _run_loop(loop: AcceptanceLoop, runner: BatchRunner, servers: int, output: P
         def start() -> None:
             nonlocal advance, shown
             shown = loop.accepted
-            advance = view.enter_context(watched(loop.planned - shown, servers, runner.statuses, Console(stderr=True)))
+            advance = view.enter_context(watched(loop.planned - shown, servers, runner.statuses, progress_console()))
 
         for record in loop.run(on_start=start):
             made += 1

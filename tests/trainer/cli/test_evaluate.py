@@ -1,4 +1,4 @@
-""""""
+"""The commands `evaluate`, `compare` and `diagnose`."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_missing_arguments_are_usage_errors() -> None:
     assert run("compare", "a").exit_code == 2
 
 
-def operating_point_write(path: Path, seed: int, size: int = 450) -> Path:
+def write_seeded(path: Path, seed: int, size: int = 450) -> Path:
     rng = np.random.default_rng(seed)
     true = rng.integers(0, 3, size)
     logits = rng.normal(size=(size, 3))
@@ -145,7 +145,7 @@ def operating_point_write(path: Path, seed: int, size: int = 450) -> Path:
 
 @pytest.fixture
 def operating_point_files(tmp_path: Path) -> tuple[Path, Path]:
-    return operating_point_write(tmp_path / "test.csv", 1), operating_point_write(tmp_path / "val.csv", 2)
+    return write_seeded(tmp_path / "test.csv", 1), write_seeded(tmp_path / "val.csv", 2)
 
 
 def test_the_table_stands_beside_the_judgement_by_class_and_leads_to_the_filter_rate(
@@ -289,7 +289,7 @@ def write_run(run: Path, epochs: int = 20, *, last: float | None = None) -> Path
     return run
 
 
-def run_cli(*arguments: object) -> tuple[int, str, str]:
+def run_diagnose(*arguments: object) -> tuple[int, str, str]:
     done = CliRunner().invoke(cli, ["diagnose", *map(str, arguments)])
     assert "Traceback" not in done.output
     return done.exit_code, done.stdout, done.stderr
@@ -297,10 +297,10 @@ def run_cli(*arguments: object) -> tuple[int, str, str]:
 
 def test_a_run_is_told_in_words_and_drawn(tmp_path: Path) -> None:
     run = write_run(tmp_path / "运行")
-    code, told, _ = run_cli(run, "-o", tmp_path / "curves.png")
+    code, printed, _ = run_diagnose(run, "-o", tmp_path / "curves.png")
     assert code == 0
-    assert "运行: learning 正常学习: epochs 13-20" in told
-    assert "--epochs 40" in told
+    assert "运行: learning 正常学习: epochs 13-20" in printed
+    assert "--epochs 40" in printed
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.size[0] > 500
         assert len(picture.convert("RGB").getcolors(1 << 20) or []) > 20
@@ -309,8 +309,8 @@ def test_a_run_is_told_in_words_and_drawn(tmp_path: Path) -> None:
 def test_each_seed_is_diagnosed_and_drawn_by_itself(tmp_path: Path) -> None:
     for seed in (10, 2):
         write_run(tmp_path / "runs" / f"seed-{seed}", last=math.nan if seed == 10 else None)
-    code, told, _ = run_cli(tmp_path / "runs", "--json", "-o", tmp_path / "c.png")
-    documents = json.loads(told)
+    code, printed, _ = run_diagnose(tmp_path / "runs", "--json", "-o", tmp_path / "c.png")
+    documents = json.loads(printed)
     assert code == 0
     assert [Path(one["run"]).name for one in documents] == ["seed-2", "seed-10"]
     assert [one["kind"] for one in documents] == ["learning", "diverging"]
@@ -323,19 +323,19 @@ def test_an_upstream_record_is_read_with_what_the_user_adds(tmp_path: Path) -> N
     columns = "epoch, train/loss, test/loss, metrics/accuracy_top1, metrics/accuracy_top5, lr/0\n"
     rows = "".join(f"  {n}, {0.46 + 0.001 * (n % 2)}, 0.6, 0.9, 1, 0.001\n" for n in range(15))
     (tmp_path / "results.csv").write_text(columns + rows, encoding="utf-8")
-    _, told, _ = run_cli(tmp_path / "results.csv")
-    assert "plateau" in told
-    assert "--lr0" in told
-    _, told, _ = run_cli(tmp_path, "--classes", 7, "--label-smoothing", 0.1)
-    assert "finished" in told
-    assert "least possible 0.446" in told
+    _, printed, _ = run_diagnose(tmp_path / "results.csv")
+    assert "plateau" in printed
+    assert "--lr0" in printed
+    _, printed, _ = run_diagnose(tmp_path, "--classes", 7, "--label-smoothing", 0.1)
+    assert "finished" in printed
+    assert "least possible 0.446" in printed
 
 
 def test_no_epoch_is_no_error(tmp_path: Path) -> None:
     write_history(tmp_path / "results.csv", [])
-    code, told, _ = run_cli(tmp_path, "-o", tmp_path / "c.png")
+    code, printed, _ = run_diagnose(tmp_path, "-o", tmp_path / "c.png")
     assert code == 0
-    assert "no epoch" in told
+    assert "no epoch" in printed
     assert not (tmp_path / "c.png").exists()
 
 
@@ -351,7 +351,7 @@ def test_no_epoch_is_no_error(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, content: str | None, words: str) -> None:
     if content is not None:
         (tmp_path / name).write_text(content, encoding="utf-8")
-    code, _, error = run_cli(tmp_path / name)
+    code, _, error = run_diagnose(tmp_path / name)
     assert code == 1
     assert words in error
     assert len(error.strip().splitlines()) == 1
@@ -359,9 +359,9 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, content: str
 
 def test_settings_that_are_no_numbers_and_other_endings_are_refused(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
-    assert "expected a file name in .png" in run_cli(run, "-o", tmp_path / "c.svg")[2]
+    assert "expected a file name in .png" in run_diagnose(run, "-o", tmp_path / "c.svg")[2]
     (run / "config.json").write_text('{"epochs": "many"}', encoding="utf-8")
-    assert "epochs is 'many'" in run_cli(run)[2]
+    assert "epochs is 'many'" in run_diagnose(run)[2]
     (run / "config.json").write_text("{", encoding="utf-8")
-    assert "not readable as JSON" in run_cli(run)[2]
-    assert run_cli(run, "--window", 5)[0] == 2
+    assert "not readable as JSON" in run_diagnose(run)[2]
+    assert run_diagnose(run, "--window", 5)[0] == 2

@@ -1,4 +1,4 @@
-""""""
+"""The command `explain`, and what it writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-""""""
+"""The command `train`, and mistakes in the arguments of all commands."""
 
 from __future__ import annotations
 
