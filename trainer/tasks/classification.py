@@ -1,4 +1,4 @@
-"""Classification as a task: one class an image, YOLOv5's classifiers, cross-entropy."""
+"""Classification as a task: one class per image, YOLOv5's classifiers, cross-entropy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..models.yolov5 import build_classifier
 from . import PartLoss, TrainingImages, ValidationScore, gather_batch
 
 _BATCH_NORM_MOMENTUM = 0.1
-"""Upstream's 0.03 leaves a quarter of the initial statistics after 50 steps, and small sets train that short."""
+"""Upstream uses 0.03, which keeps a quarter of the initial statistics after 50 steps; small sets train no longer."""
 
 
 class Classification:
@@ -31,10 +31,13 @@ class Classification:
     def __init__(self, classes: tuple[str, ...], config: TrainConfig) -> None:
         self.classes, self.config = classes, config
 
+    def build_fresh_network(self) -> nn.Module:
+        """See `Task`."""
+        return build_classifier(self.config.model, len(self.classes))
+
     def build_network(self) -> tuple[nn.Module, str]:
         """See `Task`."""
-        config = self.config
-        network: nn.Module = build_classifier(config.model, len(self.classes))
+        config, network = self.config, self.build_fresh_network()
         words = ""
         if config.weights is not None:
             words = load_initial_weights(network, Path(config.weights), model=config.model, classes=self.classes).line
@@ -53,7 +56,7 @@ class Classification:
                 self.build_network()
 
     def part_loss(self, train: TrainingImages, device: torch.device) -> PartLoss:
-        """Cross-entropy, each class weighed as `config.class_weights` says; see `Task`."""
+        """Cross-entropy with the weights of `config.class_weights`; see `Task`."""
         weights = None
         if self.config.class_weights != "none":
             weights = class_weights(train.labels.tolist(), len(self.classes))
@@ -62,11 +65,11 @@ class Classification:
     def prediction_rows(
         self, network: nn.Module, images: TrainingImages, device: torch.device, batch_size: int
     ) -> torch.Tensor:
-        """Logits, K classes; see `Task`."""
+        """Logits of K classes; see `Task`."""
         rows = []
         with torch.inference_mode():
-            for places in torch.split(images.image_index, batch_size):
-                pixels = normalise(gather_batch(images, places, device))
+            for indices in torch.split(images.image_index, batch_size):
+                pixels = normalise(gather_batch(images, indices, device))
                 rows.append(network(pixels.contiguous(memory_format=torch.channels_last)).cpu())
         return torch.cat(rows)
 
@@ -76,20 +79,13 @@ class Classification:
 
 
 class _CrossEntropy:
-    """A `PartLoss`.
-
-    Args:
-        labels: (N,) int64, of all entries.
-        weights: (K,) of the classes, or None.
-        smoothing: of the labels.
-        device: that trains.
-    """
+    """A `PartLoss` from the (N,) int64 labels of all entries and the (K,) weights of the classes, or None."""
 
     def __init__(
         self, labels: torch.Tensor, weights: torch.Tensor | None, smoothing: float, device: torch.device
     ) -> None:
         self._labels, self._weights, self._smoothing, self._device = labels, weights, smoothing, device
-        self._weights_there = None if weights is None else weights.to(device)
+        self._device_weights = None if weights is None else weights.to(device)
 
     def __call__(self, output: Any, batch: torch.Tensor, part: slice, variation: Variation) -> torch.Tensor:
         labels = self._labels[batch]
@@ -97,21 +93,21 @@ class _CrossEntropy:
         mean = functional.cross_entropy(
             output,
             own.to(self._device, non_blocking=True),
-            weight=self._weights_there,
+            weight=self._device_weights,
             label_smoothing=self._smoothing,
         )
         if len(own) == len(labels):
             return mean
         if self._weights is None:
             return mean * (len(own) / len(labels))
-        # A weighted mean is divided by the weights of its images, so a part counts by its own.
+        # A weighted mean is divided by the sum of its weights, so a part counts by its share of that sum.
         return mean * float(self._weights[own].sum() / self._weights[labels].sum())
 
 
 def score(
     logits: torch.Tensor, labels: torch.Tensor, classes: Sequence[str], *, normal: str = NORMAL
 ) -> ValidationScore:
-    """Judge logits by their largest output.
+    """Judge logits by the class of the largest one.
 
     Args:
         logits: (N, K), N >= 1.
@@ -145,9 +141,9 @@ def _share(part: torch.Tensor, whole: torch.Tensor) -> float | None:
 def class_weights(labels: Sequence[int], n_classes: int) -> torch.Tensor:
     """Weight of each class in the loss, by inverse frequency: w_k = N / (K n_k).
 
-    N entries, K classes that occur, n_k entries of class k; so the weights of all entries add up to N, and a
-    balanced set has weights of 1. A class without an entry gets 0, which nothing reads. (King and Zeng,
-    Logistic Regression in Rare Events Data, 2001; the "balanced" of scikit-learn.)
+    N entries, K classes that occur, n_k entries of class k. The weights of all entries add up to N, and a balanced
+    set has weights of 1. A class without entries gets 0, which is never used. (King and Zeng, Logistic Regression in
+    Rare Events Data, 2001; "balanced" in scikit-learn.)
 
     Args:
         labels: (N,) class indices, N >= 1.

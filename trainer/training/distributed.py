@@ -1,4 +1,4 @@
-"""Processes that train together: joining, sums, ends."""
+"""Processes that train together: joining torchrun's group, sums over it, and what happens when one fails."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ Result = TypeVar("Result")
 
 
 class ProcessGroup:
-    """Processes that train together, or one by itself, which then does what it would do anyway.
+    """Processes that train together, or a single one, for which every call is a plain local operation.
 
-    Every process has to make the same calls in the same order, as each waits for all others.
+    Every process has to make the same calls in the same order, since each call waits for all processes.
     """
 
     def __init__(self, ranks: Ranks = Ranks()) -> None:  # noqa: B008 - frozen
@@ -38,19 +38,19 @@ class ProcessGroup:
 
     @property
     def count(self) -> int:
-        """Processes in it."""
+        """Number of processes."""
         return self.ranks.count
 
     @property
     def first(self) -> bool:
-        """Whether this process decides, writes and speaks for all."""
+        """Whether this process decides, writes and prints for all."""
         return self.ranks.first
 
     def on_first(self, work: Callable[[], Result]) -> Result:
-        """What `work` gives in the first process, known to all; the others wait.
+        """Do `work` in the first process alone, and return its result in all; the others wait.
 
         Raises:
-            ReportedElsewhere: it raised an error, which the first process has; the others know no more.
+            ReportedElsewhere: `work` raised in the first process, which has the error; raised in all others.
         """
         if self.count == 1:
             return work()
@@ -62,11 +62,18 @@ class ProcessGroup:
         try:
             result = work()
         except BaseException:
+            # The others wait for this broadcast; without it they would wait until the timeout.
             with suppress(RuntimeError):  # another one may have died meanwhile
                 self._broadcast((False, None))
             raise
         self._broadcast((True, result))
         return result
+
+    def value_of_first(self, value: Result) -> Result:
+        """The first process's `value`, in all processes."""
+        if self.count == 1:
+            return value
+        return self._broadcast((True, value) if self.first else None)[1]  # type: ignore[no-any-return]
 
     def _broadcast(self, content: tuple[bool, Any] | None) -> tuple[bool, Any]:
         box = [content]
@@ -75,11 +82,11 @@ class ProcessGroup:
         return box[0]
 
     def wait(self) -> None:
-        """Go on when all are here."""
+        """Wait until all processes have made this call."""
         self.sum(torch.zeros(1))
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
-        """Sums over the processes, float64 on the CPU and the same bits in each; alone the values themselves."""
+        """Sums over the processes, float64 on the CPU, the same bits in each; a single process gets `values` back."""
         if self.count == 1:
             return values
         total = values.detach().to("cpu", torch.float64)
@@ -87,7 +94,7 @@ class ProcessGroup:
         return total
 
     def minimum(self, value: int) -> int:
-        """The least of the processes' values."""
+        """The smallest value of all processes."""
         if self.count == 1:
             return value
         least = torch.tensor(value)
@@ -95,7 +102,7 @@ class ProcessGroup:
         return int(least)
 
     def average_(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Put the mean over the processes into each tensor."""
+        """Replace each tensor by its mean over the processes."""
         if self.count == 1 or not tensors:
             return
         flat = torch.cat([one.flatten() for one in tensors])
@@ -105,23 +112,15 @@ class ProcessGroup:
         torch._foreach_copy_(list(tensors), [new.view_as(old) for new, old in zip(pieces, tensors, strict=True)])
 
     def share_of(self, count: int) -> slice:
-        """This process's part of so many entries, in order; it may be empty."""
+        """This process's part of `count` entries, in order; may be empty."""
         return parts_of(count, self.count)[self.ranks.rank]
 
     def gather(self, rows: torch.Tensor, count: int) -> torch.Tensor:
-        """All rows in order, each once, out of every process's `share_of(count)`.
-
-        Args:
-            rows: (share, K) float32 on the CPU.
-            count: rows of all processes.
-
-        Returns:
-            (count, K), the same in every process.
-        """
+        """All `count` rows in order, (count, K), in every process; `rows` are those of its own `share_of(count)`."""
         if self.count == 1:
             return rows
         sizes = [one.stop - one.start for one in parts_of(count, self.count)]
-        # Collectives want one size; what fills up the shorter parts is cut off again.
+        # all_gather needs equal sizes: shorter parts are padded, and the padding is cut off afterwards.
         padded = rows.new_zeros((max(sizes), rows.shape[1]))
         padded[: len(rows)] = rows
         pieces = [torch.empty_like(padded) for _ in sizes]
@@ -129,14 +128,14 @@ class ProcessGroup:
         return torch.cat([piece[:size] for piece, size in zip(pieces, sizes, strict=True)])
 
     def parallel(self, network: nn.Module, device: torch.device) -> nn.Module:
-        """The network with its gradients averaged over the processes after each backward pass.
+        """Wrap the network so that each backward pass averages its gradients over the processes.
 
-        Weights and buffers become those of the first process. Buffers are not kept alike afterwards.
+        Weights and buffers become those of the first process; later changes of buffers are not synchronised.
         """
         if self.count == 1:
             return network
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # newer torch has another word for broadcast_buffers
+            warnings.simplefilter("ignore", FutureWarning)  # newer torch renames broadcast_buffers
             return nn.parallel.DistributedDataParallel(
                 network,
                 device_ids=[torch.cuda.current_device()] if device.type == "cuda" else None,
@@ -149,40 +148,37 @@ ALONE = ProcessGroup()
 
 
 def refuse_other_command(group: ProcessGroup, facts: dict[str, Any]) -> None:
-    """See that all processes were given the same.
-
-    Args:
-        group: the processes.
-        facts: what decides the training, by name.
+    """Check that all processes were started with the same `facts`, the settings of the training by name.
 
     Raises:
-        SettingsError: this one was given something else than the first.
+        SettingsError: this process differs from the first.
     """
-    first = group.on_first(lambda: facts)
+    first = group.value_of_first(facts)
     for name, value in facts.items():
         if first.get(name) != value:
             raise SettingsError(f"{name}: {value!r} here, {first.get(name)!r} in the first process; start all alike")
 
 
 _PATIENCE = timedelta(hours=6)
-"""The others wait while one checks and decodes a large data set; a process that dies is noticed at once anyway."""
+"""Processes wait this long while one checks and decodes a large data set; a dead process is noticed at once anyway."""
 _FAILED = "failed"
-_MEETINGS = itertools.count()
+"""Key in the store that counts failed processes."""
+_GROUP_NUMBERS = itertools.count()
 
 
 @contextmanager
 def join_process_group(device_name: str) -> Iterator[ProcessGroup]:
-    """The processes that torchrun started with this one, until the block ends; `ALONE` where it started none.
+    """The processes that torchrun started with this one, until the block ends; `ALONE` without torchrun.
 
-    The first of them to fail says why, and the others end without a word. SIGTERM, which torchrun sends when it is
-    ended itself, counts as Ctrl-C; after an error it is ignored, so that a process comes to its words.
+    The process that fails first reports the error; the others end silently. SIGTERM, which torchrun sends when it is
+    stopped itself, counts as Ctrl-C. After an error it is ignored, so that the process can still report the error.
 
     Args:
         device_name: "auto", "cpu" or "cuda"; on CUDA each process takes the device of its number on the machine.
 
     Raises:
-        SettingsError: torchrun's variables are not whole, or there are fewer devices than processes.
-        RankFailed: this process failed, and is not the first one; or another one died without a word.
+        SettingsError: torchrun's variables are incomplete, or there are fewer devices than processes.
+        RankFailed: this process failed and is not the first one; or another one died without a report.
         ReportedElsewhere: another process failed.
     """
     ranks = read_ranks()
@@ -193,13 +189,14 @@ def join_process_group(device_name: str) -> Iterator[ProcessGroup]:
     if device.type == "cuda":
         _take_device(ranks)
     store = _meet(ranks, device)
-    whole = False
+    succeeded = False
     former = _let_terminations_interrupt()
     try:
         yield ProcessGroup(ranks)
-        whole = True
+        succeeded = True
     except BaseException as error:
-        # Torchrun ends the others once one has ended: that would cut off the words. It kills what is left after 30 s.
+        # Torchrun sends SIGTERM to the others once one has ended, which would cut off their reports; ignore it.
+        # It kills what is left after 30 s.
         _handle_terminations(signal.SIG_IGN)
         _drop_locals(error)
         if isinstance(error, ReportedElsewhere):
@@ -207,9 +204,9 @@ def join_process_group(device_name: str) -> Iterator[ProcessGroup]:
         _end(error, ranks, store)
     finally:
         gc.collect()
-        if whole or device.type == "cpu":  # nccl might wait here for one that died
+        if succeeded or device.type == "cpu":  # nccl might wait here for a process that died
             dist.destroy_process_group()
-        if whole:
+        if succeeded:
             _handle_terminations(former)
 
 
@@ -224,11 +221,11 @@ def _take_device(ranks: Ranks) -> None:
 
 
 def _meet(ranks: Ranks, device: torch.device) -> Any:
-    """Start the collectives; the store in which a failure is told."""
+    """Start the collectives, and return the store in which processes report failures."""
     try:
-        # A name of its own each time: what an earlier training left there would mislead.
-        store = dist.PrefixStore(f"trainer-{next(_MEETINGS)}", _store())  # type: ignore[attr-defined]
-        # What lies on the CPU goes through gloo on any machine.
+        # A new prefix each time, since the store still has the entries of an earlier training.
+        store = dist.PrefixStore(f"trainer-{next(_GROUP_NUMBERS)}", _store())  # type: ignore[attr-defined]
+        # CPU tensors go through gloo on any machine.
         dist.init_process_group(
             "gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl",
             store=store,
@@ -247,7 +244,7 @@ def _meet(ranks: Ranks, device: torch.device) -> Any:
 
 @cache
 def _store() -> Any:
-    """Where the processes find each other; one a process, since the first one may have to hold it for the others."""
+    """The store where the processes find each other; kept for the life of the process, since the first may host it."""
     from torch.distributed.rendezvous import rendezvous
 
     store, _, _ = next(rendezvous("env://"))
@@ -255,9 +252,9 @@ def _store() -> Any:
 
 
 def _end(error: BaseException, ranks: Ranks, store: Any) -> NoReturn:
-    """Say why this process ends, unless another one has failed before."""
+    """Raise the reason why this process ends, unless another one has failed before."""
     if isinstance(error, KeyboardInterrupt) and error.__context__ is not None and _is_lost_peer(error.__context__):
-        error = error.__context__  # ended by torchrun for the same reason, a moment later
+        error = error.__context__  # torchrun interrupted this process because the same peer was lost
     failure = 0 if isinstance(error, KeyboardInterrupt) else 1
     try:
         failed_before = store.add(_FAILED, failure) > failure
@@ -276,10 +273,10 @@ def _end(error: BaseException, ranks: Ranks, store: Any) -> NoReturn:
 
 
 def _drop_locals(error: BaseException) -> None:
-    """Let go of what the frames of an error hold, DistributedDataParallel among it.
+    """Release what the frames of an error hold, such as DistributedDataParallel.
 
-    Gone after the collectives are ended, it would be their last owner and wait, with Python's lock in hand, for a
-    thread of theirs that wants that lock: for ever (torch 2.13).
+    If it were freed after the collectives have ended, it would hold Python's lock while it waits for one of their
+    threads, which needs that lock: a deadlock (torch 2.13).
     """
     found: BaseException | None = error
     while found is not None:
@@ -299,7 +296,7 @@ def _name(ranks: Ranks) -> str:
 
 
 def _let_terminations_interrupt() -> Any:
-    """Let SIGTERM raise KeyboardInterrupt; what it did before."""
+    """Let SIGTERM raise KeyboardInterrupt; returns the former handler."""
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -308,7 +305,7 @@ def _let_terminations_interrupt() -> Any:
 
 
 def _handle_terminations(handler: Any) -> Any:
-    """Put a handler in place and give the former; off the main thread, which alone hears signals, nothing changes."""
+    """Install a SIGTERM handler and return the former one; off the main thread, where Python forbids it, do nothing."""
     if threading.current_thread() is threading.main_thread():
         return signal.signal(signal.SIGTERM, handler)
     return None

@@ -118,7 +118,7 @@ def decode_shared(
     shape = (len(paths), 3, imgsz, imgsz)
     folder = folder or cache_folder()
     kept = folder / f"pictures-{_key(paths, imgsz)}.npy"
-    shared = folder / f".lent-{group.on_first(lambda: secrets.token_hex(8))}.npy"
+    shared = folder / f".lent-{group.value_of_first(secrets.token_hex(8))}.npy"
     fits = len(paths) * 3 * imgsz * imgsz <= (memory_limit() if limit_bytes is None else limit_bytes)
     try:
         if group.ranks.leads_machine:

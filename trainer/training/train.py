@@ -218,19 +218,18 @@ class RunWriter:
 
 def _train_one(writer: RunWriter, before: ResumeState | None, *, progress: bool) -> TrainResult:
     job, data, images, group = writer.job, writer.data, writer.images, writer.group
-    run, n_classes = job.run, len(data.classes)
+    run = job.run
     records = list(before.epochs) if before else []
     resumed_after = len(records)
     if before is None:
         n_images = job.config.images_per_epoch or len(data.train)
-        writer.begin(
-            tune_to_machine(job.config, n_images=n_images, n_classes=n_classes, progress=progress, group=group)
-        )
+        task = Classification(data.classes, job.config)
+        writer.begin(tune_to_machine(job.config, task, n_images=n_images, progress=progress, group=group))
     else:
         writer.resume()
         print_note(f"{run}: goes on after epoch {resumed_after} of {writer.config.epochs}", progress)
     config = writer.config
-    early_stopping = EarlyStopping(config, records, n_classes=n_classes, announce=progress)
+    early_stopping = EarlyStopping(config, records, n_classes=len(data.classes), announce=progress)
     reason = early_stopping.reason
     with ExitStack() as stack:
         asked_to_stop = stack.enter_context(deferred_interrupts(several=group.count > 1, announces=group.first))

@@ -146,7 +146,7 @@ def test_alone_nothing_is_exchanged() -> None:
     values = torch.tensor([1.0, 2.0])
     assert ALONE.sum(values) is values
     assert ALONE.gather(values, 2) is values
-    assert ALONE.minimum(3) == 3
+    assert ALONE.minimum(3) == ALONE.value_of_first(3) == 3
     assert ALONE.share_of(5) == slice(0, 5)
     assert ALONE.on_first(lambda: "done") == "done"
     ALONE.wait()

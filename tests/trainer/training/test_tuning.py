@@ -1,4 +1,4 @@
-""""""
+"""Batch size and memory layout that "auto" means on this machine."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from trainer.config import make_config
+from trainer.tasks.classification import Classification
 from trainer.training.tuning import CPU_BATCH_SIZE, faster_layout, largest_batch, tune_to_machine
 
 
@@ -39,9 +40,10 @@ def test_the_faster_layout_is_taken_and_the_seconds_are_told(times: dict[str, fl
 
 def test_on_a_cpu_auto_means_fixed_choices_so_that_runs_repeat() -> None:
     config = make_config(batch_size="auto", device="cpu")
-    tuned = tune_to_machine(config, n_images=10_000, n_classes=2, progress=False)
+    task = Classification(("a", "b"), config)
+    tuned = tune_to_machine(config, task, n_images=10_000, progress=False)
     assert (tuned.batch_size, tuned.layout) == (CPU_BATCH_SIZE, "channels_last")
-    assert tune_to_machine(tuned, n_images=10, n_classes=2, progress=False) == tuned
+    assert tune_to_machine(tuned, task, n_images=10, progress=False) == tuned
 
 
 def test_where_bits_may_differ_both_layouts_are_timed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,7 +51,7 @@ def test_where_bits_may_differ_both_layouts_are_timed(capsys: pytest.CaptureFixt
     expected = torch.rand(2)
     torch.manual_seed(3)
     config = make_config(imgsz=32, batch_size=2, device="cpu", deterministic=False)
-    tuned = tune_to_machine(config, n_images=10, n_classes=2, progress=True)
+    tuned = tune_to_machine(config, Classification(("a", "b"), config), n_images=10, progress=True)
     assert tuned.layout in ("channels_last", "contiguous")
     words = capsys.readouterr().err
     assert f"layout {tuned.layout}: channels_last" in words
