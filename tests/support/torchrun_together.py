@@ -40,8 +40,8 @@ def settings(**changes: object) -> TrainConfig:
 
 
 def pictures_of(labels: list[int], added: list[bool] | None = None) -> TrainingImages:
-    chance = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 255, (len(labels), 3, 32, 32), generator=chance).to(torch.uint8)
+    rng = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 255, (len(labels), 3, 32, 32), generator=rng).to(torch.uint8)
     flags = None if added is None else torch.tensor(added)
     return TrainingImages(images, torch.arange(len(labels)), torch.tensor(labels), flags)
 
@@ -165,7 +165,7 @@ def main(folder: Path) -> None:
             found = decode_shared(
                 paths, 32, group=group, progress=False, limit_bytes=limit, folder=folder / f"cache {words}"
             )
-            facts[words] = (found.where, found.images.long().sum(dim=(1, 2, 3)).tolist())
+            facts[words] = (found.storage, found.images.long().sum(dim=(1, 2, 3)).tolist())
             group.wait()
             facts[f"{words} files"] = len(list((folder / f"cache {words}").iterdir()))
     (folder / f"facts-{RANK}.json").write_text(json.dumps(facts), encoding="utf-8")

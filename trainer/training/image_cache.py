@@ -1,4 +1,4 @@
-"""Every image decoded once, in memory or mapped."""
+"""Decodes every image of a training once, into memory or into a file that is mapped into memory."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ from .distributed import ALONE, ProcessGroup
 CACHE_FOLDER_VARIABLE = "SD_DEFECTS_CACHE"
 
 _MEMORY_SHARE = 0.5
-"""Of the memory that is free, at most this is taken for pictures."""
+"""Largest share of the free memory for images."""
 _DEVICE_SHARE = 0.4
-"""Of a GPU's free memory; the network needs the rest."""
+"""Largest share of a GPU's free memory for images; the network needs the rest."""
 _THREADS = min(8, os.cpu_count() or 1)
-"""Pillow lets other threads run while it decodes."""
+"""Threads help since Pillow releases Python's lock while it decodes."""
 
 ImageStorage = Literal["memory", "shared file", "mapped file", "device"]
 
 
 @dataclass(frozen=True, eq=False)
 class DecodedImages:
-    """All pictures of one list."""
+    """All images of one list."""
 
     images: torch.Tensor
     """(N, 3, S, S) uint8."""
-    where: ImageStorage
+    storage: ImageStorage
 
 
 def decode_all(
@@ -58,22 +58,22 @@ def decode_all(
     limit_bytes: int | None = None,
     folder: Path | None = None,
 ) -> DecodedImages:
-    """Decode pictures into one tensor: 12 kB a picture at 64 px, 150 kB at 224.
+    """Decode images into one tensor: 12 kB per image at 64 px, 150 kB at 224 px.
 
-    Above the limit they go into a file that is mapped into memory, which gives the same bits and lets the
-    system drop what is not in use. It is found again by the paths, sizes and times of the pictures, and may be
-    deleted at any time no training runs.
+    Above the limit they go into a file that is mapped into memory, which gives the same bits and lets the system drop
+    pages that are not in use. Later trainings find the file by the paths, sizes and times of the images. It may be
+    deleted whenever no training runs.
 
     Args:
-        paths: the pictures, in the order of the answer.
+        paths: the images, in the order of the result.
         imgsz: side in pixels.
         progress: show a bar on stderr.
-        words: what the bar says.
+        words: label of the bar.
         limit_bytes: most to hold in memory; None: half of what is free.
         folder: for the mapped file; None: `cache_folder()`.
 
     Raises:
-        DataError: one of them cannot be read, or the disk has no room.
+        DataError: an image cannot be read, or the disk is full.
     """
     shape = (len(paths), 3, imgsz, imgsz)
     needed = len(paths) * 3 * imgsz * imgsz
@@ -96,22 +96,12 @@ def decode_shared(
     limit_bytes: int | None = None,
     folder: Path | None = None,
 ) -> DecodedImages:
-    """As `decode_all`, but once a machine: one of its processes decodes, and all map the same file.
+    """As `decode_all`, but once per machine: one of its processes decodes, and all map the same file.
 
-    What would fit into memory goes into a file that has no name any more once all have mapped it: the system keeps
-    it in memory while there is room, and it is gone with the processes, however they end.
+    Images that fit into memory go into a file that is unlinked once all processes have mapped it: the system keeps it
+    in memory while there is room, and frees it when the processes end, however they end.
 
-    Args:
-        paths: see `decode_all`, as are all but one.
-        imgsz: see there.
-        group: the processes that train together.
-        progress: see there.
-        words: see there.
-        limit_bytes: see there; for all processes of the machine together.
-        folder: see there.
-
-    Raises:
-        DataError: as `decode_all` does.
+    Arguments and errors are those of `decode_all`; `limit_bytes` is for all processes of the machine together.
     """
     if group.count == 1:
         return decode_all(paths, imgsz, progress=progress, words=words, limit_bytes=limit_bytes, folder=folder)
@@ -127,18 +117,18 @@ def decode_shared(
             else:
                 _ensure_file(kept, shape, paths, imgsz, progress=progress, words=words)
         group.wait()
-        where: ImageStorage = "shared file" if shared.is_file() else "mapped file"
-        images = _map_file(shared if where == "shared file" else kept)
-        group.wait()
+        storage: ImageStorage = "shared file" if shared.is_file() else "mapped file"
+        images = _map_file(shared if storage == "shared file" else kept)
+        group.wait()  # the file may be unlinked only after all have mapped it
     finally:
         if group.ranks.leads_machine:
-            with suppress(PermissionError):  # Windows removes no file that is mapped; it may be deleted later
+            with suppress(PermissionError):  # Windows cannot remove a mapped file; it may be deleted later
                 shared.unlink(missing_ok=True)
-    return DecodedImages(images, where)
+    return DecodedImages(images, storage)
 
 
 def memory_limit(cache_gb: float | None = None) -> int:
-    """Bytes that pictures may take in memory: as asked, else half of what is free."""
+    """Bytes that images may take in memory: `cache_gb`, else half of what is free."""
     if cache_gb is not None:
         return int(cache_gb * 1e9)
     import psutil  # type: ignore[import-untyped] # comes with yolov5
@@ -147,7 +137,7 @@ def memory_limit(cache_gb: float | None = None) -> int:
 
 
 def cache_folder() -> Path:
-    """ImageStorage mapped files lie: $SD_DEFECTS_CACHE, else the user's own cache folder."""
+    """Folder of mapped files: $SD_DEFECTS_CACHE, else the user's own cache folder."""
     asked = os.environ.get(CACHE_FOLDER_VARIABLE)
     if asked:
         return Path(asked)
@@ -161,12 +151,12 @@ def cache_folder() -> Path:
 
 
 def fits_device(needed_bytes: int, free_bytes: int) -> bool:
-    """Whether pictures may lie on a GPU with that much memory free."""
+    """Whether images may be held on a GPU with this much free memory."""
     return needed_bytes <= _DEVICE_SHARE * free_bytes
 
 
 def move_to_device(decoded: DecodedImages, device: torch.device) -> DecodedImages:
-    """The pictures on a GPU where they fit, so that no step waits for them; else where they are."""
+    """The images on a GPU where they fit, so that no step waits for a copy; otherwise unchanged."""
     if device.type != "cuda":
         return decoded
     free, _ = torch.cuda.mem_get_info(device)
@@ -213,13 +203,13 @@ def _map_file(file: Path) -> torch.Tensor:
 def _ensure_file(
     file: Path, shape: tuple[int, ...], paths: Sequence[Path], imgsz: int, *, progress: bool, words: str
 ) -> None:
-    """A file of decoded pictures that stays: the one that is there, or a new one."""
-    there = _is_whole(file, shape)
+    """Make the file of decoded images, unless it exists."""
+    exists = _is_whole(file, shape)
     if progress:
         size = f"{int(np.prod(shape)) / 1e6:.0f} MB of pictures"
-        said = f"from {file}" if there else f"{size} go into {file}; it may be deleted after training"
-        tqdm.write(f"{words}: {said}", file=sys.stderr)
-    if not there:
+        note = f"from {file}" if exists else f"{size} go into {file}; it may be deleted after training"
+        tqdm.write(f"{words}: {note}", file=sys.stderr)
+    if not exists:
         _write_file(file, shape, paths, imgsz, progress=progress, words=words)
 
 
@@ -241,7 +231,7 @@ def _write_file(
             _fill(mapped, paths, imgsz, progress=progress, words=words)
             mapped.flush()
         finally:
-            del mapped  # Windows renames no open file
+            del mapped  # Windows cannot rename an open file
         part.replace(file)
     except BaseException:
         part.unlink(missing_ok=True)
@@ -250,56 +240,56 @@ def _write_file(
 
 @dataclass(frozen=True, eq=False)
 class TrainingImageSets:
-    """All that a training looks at."""
+    """The decoded training and validation images."""
 
     train: TrainingImages
     val: TrainingImages
-    where: ImageStorage
+    storage: ImageStorage
     """Of the training images."""
 
 
 def load_images(
-    sources: TrainingData, config: TrainConfig, *, cache_gb: float | None, progress: bool, group: ProcessGroup = ALONE
+    data: TrainingData, config: TrainConfig, *, cache_gb: float | None, progress: bool, group: ProcessGroup = ALONE
 ) -> TrainingImageSets:
-    """Decode every picture once, however often it is listed and by however many processes it is looked at.
+    """Decode every image once, however often it is listed and however many processes use it.
 
     Args:
-        sources: what to read.
+        data: lists the images.
         config: with the side in pixels and the device.
         cache_gb: most memory in GB to take; None: half of what is free.
         progress: show bars on stderr.
         group: the processes that train together.
 
     Raises:
-        DataError: a picture cannot be read, or the disk has no room for what memory does not hold.
+        DataError: an image cannot be read, or the disk has no room for what does not fit into memory.
     """
-    train_place = _places(image.path for image in sources.train)
-    val_place = _places(image.path for image in sources.val)
+    train_index = _index_paths(image.path for image in data.train)
+    val_index = _index_paths(image.path for image in data.val)
     device, left = choose_device(config.device), memory_limit(cache_gb)
     side = config.imgsz
     words = "read training"
-    train = decode_shared(list(train_place), side, group=group, progress=progress, words=words, limit_bytes=left)
-    left -= train.images.nbytes if train.where in ("memory", "shared file") else 0
+    train = decode_shared(list(train_index), side, group=group, progress=progress, words=words, limit_bytes=left)
+    left -= train.images.nbytes if train.storage in ("memory", "shared file") else 0
     words = "read validation"
-    val = decode_shared(list(val_place), side, group=group, progress=progress, words=words, limit_bytes=left)
+    val = decode_shared(list(val_index), side, group=group, progress=progress, words=words, limit_bytes=left)
     train, val = move_to_device(train, device), move_to_device(val, device)
-    number = {name: k for k, name in enumerate(sources.classes)}
+    number = {name: k for k, name in enumerate(data.classes)}
     return TrainingImageSets(
         train=TrainingImages(
             train.images,
-            torch.tensor([train_place[image.path] for image in sources.train]),
-            torch.tensor([number[image.label] for image in sources.train]),
-            torch.tensor([image.origin != "real" for image in sources.train]),
+            torch.tensor([train_index[image.path] for image in data.train]),
+            torch.tensor([number[image.label] for image in data.train]),
+            torch.tensor([image.origin != "real" for image in data.train]),
         ),
         val=TrainingImages(
             val.images,
-            torch.tensor([val_place[image.path] for image in sources.val]),
-            torch.tensor([number[image.label] for image in sources.val]),
+            torch.tensor([val_index[image.path] for image in data.val]),
+            torch.tensor([number[image.label] for image in data.val]),
         ),
-        where=train.where,
+        storage=train.storage,
     )
 
 
-def _places(paths: Iterable[Path]) -> dict[Path, int]:
-    """Each path once, with its place in the order of first mention."""
-    return {path: place for place, path in enumerate(dict.fromkeys(paths))}
+def _index_paths(paths: Iterable[Path]) -> dict[Path, int]:
+    """Each path once, with its index in the order of first occurrence."""
+    return {path: index for index, path in enumerate(dict.fromkeys(paths))}

@@ -1,4 +1,4 @@
-"""The training loop: pictures in memory -> one record and one set of weights an epoch. No files."""
+"""The training loop: images in memory -> one record and one set of weights per epoch. It writes no files."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from .distributed import ALONE, ProcessGroup
 from .run_folder import ResumeState
 from .session import TrainingSession
 
-_LOOK_EVERY = 8
-"""Steps between two looks at the loss: each makes a GPU wait for the CPU, and the processes for each other."""
+_READ_LOSS_EVERY = 8
+"""Steps between two readings of the loss: each makes the CPU wait for the GPU, and the processes for each other."""
 
 
 @dataclass(frozen=True, eq=False)
 class EpochResult:
-    """What an epoch measured, and the weights it measured."""
+    """The measurements and weights of an epoch."""
 
     record: EpochRecord
     state: dict[str, torch.Tensor]
     """State dict of the averaged weights, on the CPU."""
     resume: Callable[[], dict[str, Any]]
-    """What `run_epochs` goes on from; to be called before the next epoch is asked for."""
+    """Gives the session state to resume from; call it before the next epoch starts."""
 
 
 def run_epochs(
@@ -52,24 +52,24 @@ def run_epochs(
 ) -> Generator[EpochResult, None, None]:
     """Train a network, yielding after each epoch.
 
-    AdamW with a linear warm-up and a decay per step; the weights that are validated and yielded are an
-    exponential moving average. On a CPU the same config, pictures and versions give the same bits.
+    AdamW with a linear warm-up and a decay per step; the validated and yielded weights are an exponential moving
+    average. On a CPU the same config, images and versions give the same bits.
 
-    Several processes share the images of each step and of the validation, and yield the same, but for the times.
+    Several processes share the images of each step and of the validation, and yield the same results except times.
 
     Args:
-        train: what is learnt from.
-        val: what each epoch is judged on.
+        train: the training images.
+        val: the images that each epoch is validated on.
         task: what the network is trained to do.
         config: with a batch size that is a number.
         progress: show a bar for each epoch on stderr.
-        resume_from: the epochs that are done, and what `EpochResult.resume` gave after the last; None starts afresh.
-        asked_to_stop: looked at after each step; the loop then ends there, in the middle of an epoch. Of several
-            processes it is enough that one is asked.
-        group: the processes that train together, each calling this with the same.
+        resume_from: the state of an interrupted training; None starts a new one.
+        asked_to_stop: called after each step; when true the loop ends in the middle of the epoch. One of several
+            processes is enough.
+        group: the processes that train together, each calling this with the same arguments.
 
     Raises:
-        SettingsError: the loss is no longer a number, or the device is not there.
+        SettingsError: the loss is no longer finite, or the device is not available.
         CheckpointError: `config.weights` cannot be used.
     """
     device = choose_device(config.device)
@@ -114,7 +114,7 @@ def _validate(
     device: torch.device,
     group: ProcessGroup,
 ) -> ValidationScore:
-    """The score of all validation images, each counted once; the processes share the work."""
+    """The score over all validation images; the processes share the work."""
     own = group.share_of(len(val.image_index))
     at_once = max(2, 2 * config.images_a_step // (config.accumulate * group.count))
     rows = task.prediction_rows(session.average.network, val.part(own), device, at_once)
@@ -129,10 +129,11 @@ def _train_epoch(
     asked_to_stop: Callable[[], bool],
     group: ProcessGroup,
 ) -> tuple[float, int, bool]:
-    """Mean loss of the epoch's images, how many they were, and whether it was broken off."""
+    """Mean loss of the epoch's images, their number, and whether the epoch was interrupted."""
     batches = session.start_epoch()
-    # On a CPU a step takes long beside a word between the processes, so that they can end at once.
-    every = 1 if group.count > 1 and choose_device(config.device).type == "cpu" else _LOOK_EVERY
+    # On a CPU a step takes much longer than an exchange between processes, so they may exchange after each step and
+    # stop at once.
+    every = 1 if group.count > 1 and choose_device(config.device).type == "cpu" else _READ_LOSS_EVERY
     total, seen = 0.0, 0
     waiting: list[tuple[torch.Tensor, int]] = []
     with _bar(batches, epoch, config.epochs, progress) as bar:
@@ -158,7 +159,7 @@ def _train_epoch(
 
 
 def _agree(losses: torch.Tensor, asked_to_stop: Callable[[], bool], group: ProcessGroup) -> tuple[list[float], bool]:
-    """The losses over all processes, and whether one of these was asked to stop, so that all end after this step."""
+    """The losses over all processes, and whether any process was asked to stop; all then end after the same step."""
     if group.count == 1:
         return losses.tolist(), False
     *values, asked = group.sum(
@@ -169,10 +170,10 @@ def _agree(losses: torch.Tensor, asked_to_stop: Callable[[], bool], group: Proce
 
 @contextmanager
 def _kernels(device: torch.device, *, deterministic: bool) -> Iterator[None]:
-    """Choose between the same bits every time and the fastest kernels, and leave torch as it was.
+    """Choose deterministic or the fastest kernels, and restore torch's settings at the end.
 
-    A CPU with a fixed number of threads gives the same bits anyway. On CUDA an operation that knows no
-    deterministic way is named in a warning.
+    A CPU with a fixed number of threads gives the same bits anyway. On CUDA, torch warns about an operation that has
+    no deterministic kernel.
     """
     if device.type != "cuda":
         yield

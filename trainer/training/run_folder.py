@@ -1,4 +1,4 @@
-"""A run written, resumed, recognised; its result."""
+"""The files of a run folder: writing and clearing them, the resume state, comparison with a request, the result."""
 
 from __future__ import annotations
 
@@ -54,15 +54,16 @@ _PACKAGES = ("torch", "torchvision", "yolov5", "numpy", "pillow")
 
 
 def clear_run(run: Path) -> None:
-    """Remove whatever an interrupted or replaced training left."""
+    """Remove the files of an interrupted or replaced training."""
     for name in _RUN_FILES:
         (run / name).unlink(missing_ok=True)
-    clear_events(run)
+    for path in (run / EVENTS_FOLDER).glob("events.out.tfevents.*"):
+        path.unlink()
     clear_parts(run)
 
 
 def clear_parts(run: Path) -> None:
-    """Remove files that were broken off half-written."""
+    """Remove half-written files that a crash left."""
     for path in run.glob(TEMPORARY_PATTERN):
         path.unlink(missing_ok=True)
 
@@ -75,7 +76,7 @@ def write_facts(run: Path, config: TrainConfig, data: dict[str, Any], environmen
 
 
 def finished_epochs(run: Path) -> tuple[EpochRecord, ...]:
-    """The epochs of a training that came to its end; empty when there is none, or it was interrupted."""
+    """The epochs of a finished training; empty when there is none, or it was interrupted."""
     if (run / RESUME_NAME).is_file() or not ((run / HISTORY_NAME).is_file() and (run / BEST_NAME).is_file()):
         return ()
     epochs = read_history(run).epochs
@@ -85,9 +86,9 @@ def finished_epochs(run: Path) -> tuple[EpochRecord, ...]:
 
 
 def describe_change(run: Path, config: TrainConfig, fingerprint: str) -> str | None:
-    """What of a run's settings and images is not as asked for, in words; None when all is.
+    """The first setting, or the images, in which an existing run differs from the request, in words; None when equal.
 
-    A setting that a run of an older version does not name had its default value, and "auto" takes what is there.
+    A setting that a run of an older version does not record had its default value; a requested "auto" fits any value.
     """
     there = read_json_or_none(run / CONFIG_NAME)
     if not there:
@@ -95,7 +96,7 @@ def describe_change(run: Path, config: TrainConfig, fingerprint: str) -> str | N
     asked = config.model_dump(mode="json")
     names = set(asked)
     if there.get("weights_sha256"):
-        names.discard("weights")  # the same weights under another name
+        names.discard("weights")  # the hash decides, since the file may have moved
     elif "weights_sha256" not in there:
         names.discard("weights_sha256")
     defaults = TrainConfig().model_dump(mode="json")
@@ -113,10 +114,10 @@ def describe_change(run: Path, config: TrainConfig, fingerprint: str) -> str | N
 
 
 def refuse_other_machine(run: Path, environment: dict[str, Any]) -> None:
-    """Let an interrupted run go on only where it comes to the same bits.
+    """Refuse to resume a run where it would give other bits.
 
     Raises:
-        SettingsError: another torch, processor, number format or number of processes than it was started with.
+        SettingsError: torch, processor, number format or number of processes differ from those of its start.
     """
     there = {"processes": 1, **(read_json_or_none(run / ENVIRONMENT_NAME) or {})}
     if there["processes"] != environment["processes"]:
@@ -137,7 +138,7 @@ def refuse_mixed_layout(run: Path, *, several: bool) -> None:
     """Keep a run and a folder of runs apart.
 
     Raises:
-        SettingsError: `run` is a file, or is the one where the other is to be made.
+        SettingsError: `run` is a file; or it is a run and should hold runs; or it holds runs and should be one.
     """
     if run.exists() and not run.is_dir():
         raise SettingsError(f"{run}: a file; expected a folder to write the run into, choose another -o")
@@ -147,13 +148,13 @@ def refuse_mixed_layout(run: Path, *, several: bool) -> None:
         raise SettingsError(f"{run}: holds runs of several seeds, so it cannot become one itself; choose another -o")
 
 
-def describe_environment(config: TrainConfig, *, pictures: str, processes: int = 1) -> dict[str, Any]:
-    """Versions, processor and choices that a run was made with; goes into `environment.json`.
+def describe_environment(config: TrainConfig, *, image_storage: str, processes: int = 1) -> dict[str, Any]:
+    """The content of `environment.json`: versions, processor and choices of a run.
 
     Args:
         config: of the run, tuned for this machine.
-        pictures: where the decoded training pictures lie.
-        processes: that train together.
+        image_storage: where the decoded training images are held.
+        processes: number that train together.
     """
     device = choose_device(config.device)
     return {
@@ -167,7 +168,7 @@ def describe_environment(config: TrainConfig, *, pictures: str, processes: int =
         "threads": config.threads,
         "precision": MixedPrecision(device, amp=config.amp).name,
         "layout": config.layout,
-        "pictures": pictures,
+        "pictures": image_storage,
     }
 
 
@@ -184,12 +185,12 @@ _VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class ResumeState:
-    """The epochs that are done, and the training as it stood after them."""
+    """The state of an interrupted training after its last complete epoch."""
 
     epochs: tuple[EpochRecord, ...]
     """One or more."""
     session: dict[str, Any]
-    """What `EpochResult.resume` gave."""
+    """From `EpochResult.resume`."""
 
 
 def save_resume_state(path: Path, epochs: Sequence[EpochRecord], session: dict[str, Any]) -> None:
@@ -217,7 +218,7 @@ def load_resume_state(path: Path) -> ResumeState:
     """
     try:
         with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about other pickle protocols; what cannot be read raises
+            warnings.simplefilter("ignore")  # about other pickle protocols; unreadable content raises
             content = torch.load(file, map_location="cpu", weights_only=True)
         if content["format"] != _FORMAT or content["version"] != _VERSION:
             raise ValueError(f"format {content['format']!r}, version {content['version']}")
@@ -227,7 +228,7 @@ def load_resume_state(path: Path) -> ResumeState:
         return ResumeState(epochs, dict(content["session"]))
     except OSError:
         raise
-    except Exception as error:  # on foreign bytes the reader fails in many ways
+    except Exception as error:  # torch raises many types for damaged or foreign files
         words = str(error).partition("\n")[0][:120] or type(error).__name__
         raise CheckpointError(
             f"{path}: the state of an interrupted training cannot be read ({words}); add --overwrite to start it anew"
@@ -244,25 +245,19 @@ class TrainResult:
     """The epoch whose weights are `best.pt`."""
     epochs: int
     images_per_s: float
-    """Median over the epochs, training alone; of all processes together."""
+    """Median over the epochs, without the validation; of all processes together."""
     was_there: bool
-    """The run had been trained before, of the same config and data, and was left as it is."""
+    """The run existed already, with the same config and data, and was kept."""
     resumed_after: int = 0
-    """Epochs that an interrupted training had done before this one went on."""
+    """Epochs that were done before the run was resumed."""
     stopped: str = ""
     """Why it ended before its last epoch, in words; "" when it did not."""
     diagnosis: str = ""
-    """What its loss curves say, in one sentence."""
+    """Diagnosis of its loss curves, in one sentence."""
 
 
 def read_result(run: Path, config: TrainConfig, *, n_classes: int) -> TrainResult:
-    """What a finished run achieved, from its own record.
-
-    Args:
-        run: a finished run.
-        config: what it was trained with.
-        n_classes: that it tells apart.
-    """
+    """The result of a finished run, trained with `config`, from its history."""
     epochs = finished_epochs(run)
     early_stopping = EarlyStopping(config, epochs, n_classes=n_classes, announce=False)
     return make_result(run, config, epochs, early_stopping, was_there=True)
@@ -277,16 +272,7 @@ def make_result(
     was_there: bool = False,
     resumed_after: int = 0,
 ) -> TrainResult:
-    """What the epochs of a training come to.
-
-    Args:
-        run: its folder.
-        config: what it was trained with.
-        records: its epochs, one or more.
-        early_stopping: that has looked at them.
-        was_there: see `TrainResult`.
-        resumed_after: see there.
-    """
+    """The result of a run; `records` are its epochs, one or more, and `early_stopping` is updated with all of them."""
     rates = sorted(record.images_per_s for record in records)
     return TrainResult(
         run=run,
@@ -299,9 +285,3 @@ def make_result(
         stopped=early_stopping.reason or "",
         diagnosis=early_stopping.line,
     )
-
-
-def clear_events(run: Path) -> None:
-    """Remove the events of a former training."""
-    for path in (run / EVENTS_FOLDER).glob("events.out.tfevents.*"):
-        path.unlink()

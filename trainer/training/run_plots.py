@@ -1,7 +1,6 @@
-"""Curves, example batch, TensorBoard.
+"""Drawings of a run: its curves, an example batch, TensorBoard events.
 
-Class names may be in any script, which the drawing library's own font lacks; so figures carry English words and
-class numbers alone.
+Figures have English words and class numbers only: class names may be in any script, which matplotlib's font lacks.
 """
 
 from __future__ import annotations
@@ -37,13 +36,7 @@ _BLUE, _ORANGE, _GREEN, _RED = "#1f6fb4", "#c8641e", "#3a8f4d", "#b03030"
 
 
 def draw_curves(path: Path, epochs: Sequence[EpochRecord], *, monitor: str) -> None:
-    """Losses, validation figures and learning rate over the epochs, the best one marked, as PNG.
-
-    Args:
-        path: file to write.
-        epochs: one or more.
-        monitor: the figure that chose the best epoch.
-    """
+    """Draw losses, validation figures and learning rate over one or more epochs as PNG; mark the best by `monitor`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -86,17 +79,17 @@ def draw_curves(path: Path, epochs: Sequence[EpochRecord], *, monitor: str) -> N
 
 
 def draw_examples(path: Path, train: TrainingImages, config: TrainConfig, *, parts: int) -> None:
-    """The first batch of the training, varied as it will be, each image with the number of its class, as PNG.
+    """Draw the first batch of the training, augmented, each image with the number of its class, as PNG.
 
     Args:
         path: file to write.
-        train: the pictures.
+        train: the images.
         config: of the training.
-        parts: that a step is worked through in, over all processes.
+        parts: parts of each step, over all processes.
     """
-    chance = torch.Generator().manual_seed(config.seed)
-    batch = make_epoch_order(train, config, chance, parts=parts).next_epoch()[0]
-    varied = augment(train.images[train.image_index[batch]].cpu(), config.augment, chance)[:_MAX_TILES]
+    rng = torch.Generator().manual_seed(config.seed)
+    batch = make_epoch_order(train, config, rng, parts=parts).next_epoch()[0]
+    varied = augment(train.images[train.image_index[batch]].cpu(), config.augment, rng)[:_MAX_TILES]
     tile = max(_MIN_TILE_PX, config.imgsz)
     columns = math.ceil(math.sqrt(2 * len(varied)))
     rows = math.ceil(len(varied) / columns)
@@ -104,8 +97,8 @@ def draw_examples(path: Path, train: TrainingImages, config: TrainConfig, *, par
     pen = ImageDraw.Draw(sheet)
     for place, (pixels, label) in enumerate(zip(varied, train.labels[batch].tolist(), strict=False)):
         x, y = 4 + place % columns * (tile + 4), 4 + place // columns * (tile + _LABEL_PX + 4)
-        picture = Image.fromarray(pixels.round().to(torch.uint8).permute(1, 2, 0).numpy().astype(np.uint8))
-        sheet.paste(picture.resize((tile, tile), Image.Resampling.NEAREST), (x, y + _LABEL_PX))
+        image = Image.fromarray(pixels.round().to(torch.uint8).permute(1, 2, 0).numpy().astype(np.uint8))
+        sheet.paste(image.resize((tile, tile), Image.Resampling.NEAREST), (x, y + _LABEL_PX))
         pen.text((x, y + 2), f"class {label}", fill="black")
     content = io.BytesIO()
     sheet.save(content, "PNG")
@@ -113,13 +106,13 @@ def draw_examples(path: Path, train: TrainingImages, config: TrainConfig, *, par
 
 
 class EventLog:
-    """Writes an epoch's figures as scalars; does nothing where none were asked for."""
+    """Writes the figures of each epoch for TensorBoard; without a writer it does nothing."""
 
     def __init__(self, writer: Any = None) -> None:
         self._writer = writer
 
     def add(self, record: EpochRecord) -> None:
-        """One point in each curve."""
+        """Add a point to each curve."""
         if self._writer is None:
             return
         for name, value in asdict(record).items():
@@ -129,10 +122,10 @@ class EventLog:
 
 
 def require_tensorboard() -> None:
-    """Say before a training that its events could not be written.
+    """Check before a training that events can be written.
 
     Raises:
-        MissingExtra: the package is not installed.
+        MissingExtra: tensorboard is not installed.
     """
     if importlib.util.find_spec("tensorboard") is None:
         raise MissingExtra("--tensorboard", "tensorboard")
@@ -140,12 +133,12 @@ def require_tensorboard() -> None:
 
 @contextmanager
 def open_event_log(run: Path, *, wanted: bool, epochs_done: int) -> Iterator[EventLog]:
-    """The log of a run; points beyond `epochs_done`, of an epoch that was broken off, are withdrawn."""
+    """The event log of a run; it drops points after `epochs_done`, which an interrupted epoch left."""
     if not wanted:
         yield EventLog()
         return
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the packages it imports
+        warnings.simplefilter("ignore")  # from packages that tensorboard imports
         from torch.utils.tensorboard import SummaryWriter
 
     writer = SummaryWriter(str(run / EVENTS_FOLDER), purge_step=epochs_done + 1)

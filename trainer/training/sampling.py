@@ -17,22 +17,22 @@ from ..errors import SettingsError
 class EpochOrder:
     """Which training images each epoch shows, as batches of indices.
 
-    Images come in shuffled rounds that run on over the epochs, so that after any number of epochs no two
-    images (of one class, when balanced; of one origin, when mixed) have been shown more than one time apart.
+    Images come in shuffled rounds that continue over the epochs, so the numbers of times that any two images (of one
+    class, when balanced; of one origin, when mixed) have been shown never differ by more than one.
 
     Args:
         labels: (N,) class indices.
-        batch_size: images a step; the steps of an epoch differ by one image at most.
+        batch_size: images per step; the steps of an epoch differ by at most one image.
         images_per_epoch: None shows N.
         balance: draw every class equally often.
-        generator: where chance comes from.
-        added_share: probability that an entry drawn is one of the added images; None draws from all alike.
+        rng: source of randomness.
+        added_share: probability that a drawn entry is an added image; None draws from all entries alike.
         added: (N,) whether an entry was added to the real images; only read with `added_share`.
-        parts: that each step is worked through in, over all processes.
+        parts: parts of each step, over all processes.
 
     Raises:
-        SettingsError: `added_share` asks for images of a kind that is not there, or an epoch has fewer than two images
-            a part.
+        SettingsError: there are no images of a kind that `added_share` needs, or fewer than two images per part in an
+            epoch.
     """
 
     def __init__(
@@ -42,22 +42,22 @@ class EpochOrder:
         batch_size: int,
         images_per_epoch: int | None,
         balance: bool,
-        generator: torch.Generator,
+        rng: torch.Generator,
         added_share: float | None = None,
         added: Sequence[bool] = (),
         parts: int = 1,
     ) -> None:
         places = np.arange(len(labels))
         self._share = added_share
-        self._generator = generator
+        self._rng = rng
         if added_share is not None:
             pools = _real_and_added(places, np.asarray(added, dtype=bool), added_share)
         elif balance:
             pools = [places[np.asarray(labels) == k] for k in sorted(set(labels))]
         else:
             pools = [places]
-        self._rounds = [_ShuffledRounds(pool, generator) for pool in pools]
-        self._pool_order = _ShuffledRounds(np.arange(len(pools)), generator)
+        self._rounds = [_ShuffledRounds(pool, rng) for pool in pools]
+        self._pool_order = _ShuffledRounds(np.arange(len(pools)), rng)
         self._count = images_per_epoch or len(labels)
         self.steps = steps_in_epoch(self._count, batch_size, parts=parts)
 
@@ -69,30 +69,30 @@ class EpochOrder:
     def _pools_of_epoch(self) -> list[int]:
         if self._share is None:
             return [self._pool_order.draw() for _ in range(self._count)]
-        from_added = torch.rand(self._count, generator=self._generator, dtype=torch.float64) < self._share
+        from_added = torch.rand(self._count, generator=self._rng, dtype=torch.float64) < self._share
         return [int(one) for one in from_added.tolist()]
 
     def state(self) -> dict[str, Any]:
-        """The rounds in progress, from which `restore` goes on; the generator's own state is not in it."""
+        """The rounds in progress, for `restore`; without the state of the random generator."""
         return {"pool_order": self._pool_order.state(), "rounds": [one.state() for one in self._rounds]}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave; the same labels and settings are needed."""
+        """Continue from a `state` of the same labels and settings."""
         self._pool_order.restore(state["pool_order"])
         for one, its_state in zip(self._rounds, state["rounds"], strict=True):
             one.restore(its_state)
 
 
 def steps_in_epoch(count: int, batch_size: int, *, parts: int = 1) -> int:
-    """Steps of the optimizer in an epoch; their images differ by one at most.
+    """Steps of the optimizer in an epoch.
 
     Args:
         count: images in the epoch.
-        batch_size: images a step, at most.
-        parts: that each step is worked through in; batch normalisation needs two images in each.
+        batch_size: most images per step.
+        parts: parts of each step; batch normalisation needs two images in each.
 
     Raises:
-        SettingsError: there are not two images for each of several parts.
+        SettingsError: there are several parts, and fewer than two images for each.
     """
     if parts > 1 and count < 2 * parts:
         raise SettingsError(
@@ -103,12 +103,7 @@ def steps_in_epoch(count: int, batch_size: int, *, parts: int = 1) -> int:
 
 
 def parts_of(count: int, parts: int) -> list[slice]:
-    """So many entries in consecutive parts, whose sizes differ by one at most.
-
-    Args:
-        count: entries, 0 or more.
-        parts: 1 or more; where there are fewer entries, some are empty.
-    """
+    """Split `count` entries into consecutive parts whose sizes differ by at most one; some may be empty."""
     ends = [count * k // parts for k in range(parts + 1)]
     return [slice(begin, end) for begin, end in pairwise(ends)]
 
@@ -116,14 +111,14 @@ def parts_of(count: int, parts: int) -> list[slice]:
 class _ShuffledRounds:
     """Endless draws from a pool: all of it in a shuffled order, then all of it in another."""
 
-    def __init__(self, pool: npt.NDArray[np.int64], generator: torch.Generator) -> None:
-        self._pool, self._generator = pool, generator
+    def __init__(self, pool: npt.NDArray[np.int64], rng: torch.Generator) -> None:
+        self._pool, self._rng = pool, rng
         self._round: list[int] = []
         self._next = 0
 
     def draw(self) -> int:
         if self._next == len(self._round):
-            self._round = self._pool[torch.randperm(len(self._pool), generator=self._generator).numpy()].tolist()
+            self._round = self._pool[torch.randperm(len(self._pool), generator=self._rng).numpy()].tolist()
             self._next = 0
         self._next += 1
         return self._round[self._next - 1]

@@ -1,4 +1,4 @@
-"""Several seeds of one training at a time, each in a process of its own: small images do not gain from threads."""
+"""Trains several seeds at a time, each in its own process, since training on small images gains little from threads."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from .train import train
 
 
 def processes_for(config: TrainConfig, seeds: Sequence[int], processes: int | None = None) -> int:
-    """How many seeds are trained at a time: as many as asked; else one a physical core on the CPU, one on a GPU.
+    """Number of seeds trained at a time: `processes`; by default one per physical core on the CPU, one on a GPU.
 
-    One where torchrun started this process, since all of its processes then train each seed together.
+    It is 1 under torchrun, whose processes train each seed together.
 
     Raises:
-        SettingsError: fewer than 1 were asked for, any where torchrun decides, or the device is not there.
+        SettingsError: `processes` is below 1, or given under torchrun; or the device is not available.
     """
     if processes is not None and processes < 1:
         raise SettingsError(f"processes: found {processes}; expected 1 or more")
@@ -54,11 +54,11 @@ def train_seeds(job: TrainingJob, *, processes: int | None = None, progress: boo
 
     Args:
         job: see `train`; its `cache_gb` is for all processes together.
-        processes: at a time; None: one a physical core on the CPU, one on a GPU.
+        processes: at a time; None: one per physical core on the CPU, one on a GPU.
         progress: show a bar over the epochs of all seeds on stderr.
 
     Raises:
-        JobFailed: a seed could not be trained; the message names its run, and says why.
+        JobFailed: a seed could not be trained; the message names its run and the reason.
         KeyboardInterrupt: Ctrl-C; every finished epoch is saved.
     """
     seeds = job.all_seeds
@@ -101,7 +101,7 @@ def _train_one_seed(job: TrainingJob) -> None:
 
 
 def _written_at(run: Path) -> int | None:
-    """When its weights were written; None when there are none."""
+    """When the run's weights were written; None when there are none."""
     try:
         return (run / BEST_NAME).stat().st_mtime_ns
     except OSError:

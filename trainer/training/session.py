@@ -1,4 +1,4 @@
-"""All that changes while a network is trained, and one step."""
+"""The state of a training in progress, and one step of it; learning-rate schedule and shared batch statistics."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from .sampling import EpochOrder, parts_of
 
 
 class TrainingSession:
-    """A training in progress: network, average, optimizer, chance and order.
+    """A training in progress: network, average, optimizer, random state and order of images.
 
-    Build it, and call `step`, with torch's global generator seeded and kept apart; `run_epochs` does both. Of several
-    processes each has its own, draws the same chance and order, and works through its parts of each batch; after a
-    step all hold the same network, average and optimizer.
+    It draws from torch's global generator, which the caller seeds and isolates; `run_epochs` does. Each of several
+    processes has its own session, draws the same random numbers and order, and works on its parts of each batch;
+    after a step all hold the same network, average and optimizer.
 
     Raises:
         CheckpointError: `config.weights` cannot be used.
-        SettingsError: the pictures do not fit the config.
+        SettingsError: the images do not fit the config.
     """
 
     def __init__(
@@ -46,35 +46,34 @@ class TrainingSession:
         self.average = ExponentialMovingAverage(self.network, config.ema_decay)
         self._optimizer = torch.optim.AdamW(_parameter_groups(self.network, config.weight_decay), lr=config.lr)
         self._precision = MixedPrecision(device, amp=config.amp)
-        self._chance = torch.Generator().manual_seed(config.seed)
+        self._rng = torch.Generator().manual_seed(config.seed)
         self._parts = config.accumulate * group.count
-        self._order = make_epoch_order(train, config, self._chance, parts=self._parts)
+        self._order = make_epoch_order(train, config, self._rng, parts=self._parts)
         self._part_loss = task.part_loss(train, device)
         self._steps_done = 0
         self.lr = config.lr
         """Learning rate of the last step."""
-        self._statistics = SharedBatchNorm(self.network, parts=config.accumulate, group=group)
+        self._batch_norm = SharedBatchNorm(self.network, parts=config.accumulate, group=group)
         self._parallel = group.parallel(self.network, device)
         if group.count > 1:
-            self._settle()
+            self._fix_gradient_buckets()
 
     def start_epoch(self) -> list[torch.Tensor]:
-        """The batches of the next epoch, each (B,) int64 indices; the network is put into training mode."""
+        """Put the network into training mode; return the batches of the next epoch, each (B,) int64 entries."""
         self.network.train()
         return self._order.next_epoch()
 
     def step(self, batch: torch.Tensor) -> torch.Tensor:
-        """One step of the optimizer on a batch of indices.
+        """One step of the optimizer on a batch of entries.
 
         Returns:
-            The part of the batch's mean loss that this process worked out, a scalar on the device; over the processes
-            they add up to that mean.
+            This process's share of the batch's mean loss, a scalar on the device; the shares add up to that mean.
         """
         config = self._config
         self.lr = config.lr * lr_share(self._steps_done, self._order.steps, config)
         for group in self._optimizer.param_groups:
             group["lr"] = self.lr
-        variation = draw_variation(len(batch), config.augment, self._chance)
+        variation = draw_variation(len(batch), config.augment, self._rng)
         own = parts_of(len(batch), self._parts)[self._group.ranks.rank * config.accumulate :][: config.accumulate]
         self._optimizer.zero_grad(set_to_none=True)
         scaler, losses = self._precision.scaler, []
@@ -83,11 +82,11 @@ class TrainingSession:
             pixels = apply_variation(
                 gather_batch(self._train, self._train.image_index[batch[part]], self._device), varied
             )
-            with self._statistics.of_part(number), self._gradients(stay_here=number < len(own)):
+            with self._batch_norm.of_part(number), self._gradients(keep_local=number < len(own)):
                 with self._precision.autocast():
                     output = self._parallel(normalise(pixels).contiguous(memory_format=self.memory_format))
                     loss = self._part_loss(output, batch, part, varied)
-                # The gradients of all processes are averaged where they are to be added.
+                # DistributedDataParallel averages gradients over the processes, but shares of a mean have to be added.
                 scaler.scale(loss * self._group.count).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
         if config.clip_norm:
@@ -95,20 +94,20 @@ class TrainingSession:
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm)
         scaler.step(self._optimizer)
         scaler.update()
-        self._statistics.share()
+        self._batch_norm.share()
         self.average.update(self.network)
         self._steps_done += 1
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
-    def _gradients(self, *, stay_here: bool) -> AbstractContextManager[object]:
-        """Around a part's pass: whether the processes' gradients are averaged at its end."""
-        return self._parallel.no_sync() if stay_here and self._group.count > 1 else nullcontext()  # type: ignore
+    def _gradients(self, *, keep_local: bool) -> AbstractContextManager[object]:
+        """Context of a part's passes; with `keep_local` the processes exchange no gradients at their end."""
+        return self._parallel.no_sync() if keep_local and self._group.count > 1 else nullcontext()  # type: ignore
 
-    def _settle(self) -> None:
-        """One pass that is thrown away, since the first of DistributedDataParallel settles how gradients are grouped.
+    def _fix_gradient_buckets(self) -> None:
+        """Run one pass and discard it: DistributedDataParallel fixes its gradient buckets in the first pass.
 
-        Floats of three processes and more add up to other bits in other groups, and a training that is gone on with
-        has to come to the bits of one that never was interrupted.
+        With three or more processes, sums of floats differ in their bits between buckets, and a resumed training has
+        to give the same bits as one that was never interrupted.
         """
         before = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
         side = self._config.imgsz
@@ -119,9 +118,9 @@ class TrainingSession:
         self._optimizer.zero_grad(set_to_none=True)
 
     def state(self) -> dict[str, Any]:
-        """Tensors and plain values from which `restore` goes on as if nothing had come between.
+        """Tensors and plain values from which `restore` continues with the same bits.
 
-        The tensors are the living ones: save or copy them before the next step.
+        The tensors are not copies: save or copy them before the next step.
         """
         return {
             "network": self.network.state_dict(),
@@ -130,43 +129,43 @@ class TrainingSession:
             "scaler": self._precision.scaler.state_dict(),
             "order": self._order.state(),
             "steps_done": self._steps_done,
-            "chance": self._chance.get_state(),
+            "chance": self._rng.get_state(),
             "torch_chance": torch.get_rng_state(),
             "cuda_chance": torch.cuda.get_rng_state_all() if self._device.type == "cuda" else [],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave, in a session of the same pictures and config."""
+        """Continue from a `state`, in a session of the same images and config."""
         self.network.load_state_dict(state["network"])
         self.average.restore(state["average"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._precision.scaler.load_state_dict(state["scaler"])
         self._order.restore(state["order"])
         self._steps_done = int(state["steps_done"])
-        self._chance.set_state(state["chance"])
+        self._rng.set_state(state["chance"])
         torch.set_rng_state(state["torch_chance"])
         if state["cuda_chance"]:
             torch.cuda.set_rng_state_all(state["cuda_chance"])
 
 
-def make_epoch_order(train: TrainingImages, config: TrainConfig, chance: torch.Generator, *, parts: int) -> EpochOrder:
-    """The order in which a training of this config shows its pictures.
+def make_epoch_order(train: TrainingImages, config: TrainConfig, rng: torch.Generator, *, parts: int) -> EpochOrder:
+    """The order in which a training of this config shows its images.
 
     Args:
-        train: the pictures.
+        train: the images.
         config: of the training.
-        chance: where chance comes from.
-        parts: that a step is worked through in, over all processes.
+        rng: source of randomness.
+        parts: parts of each step, over all processes.
 
     Raises:
-        SettingsError: the pictures do not fit the config.
+        SettingsError: the images do not fit the config.
     """
     return EpochOrder(
         train.labels.tolist(),
         batch_size=config.images_a_step,
         images_per_epoch=config.images_per_epoch,
         balance=config.balance,
-        generator=chance,
+        rng=rng,
         added_share=config.generated_share,
         added=[] if train.added is None else train.added.tolist(),
         parts=parts,
@@ -174,12 +173,12 @@ def make_epoch_order(train: TrainingImages, config: TrainConfig, chance: torch.G
 
 
 def memory_format(layout: str) -> torch.memory_format:
-    """Torch's word for a resolved layout."""
+    """Torch's memory format of a layout, "channels_last" or "contiguous"."""
     return torch.contiguous_format if layout == "contiguous" else torch.channels_last
 
 
 def _total(output: Any) -> torch.Tensor:
-    """The sum of all numbers a network gave: of a tensor, or of several in a list."""
+    """The sum of a network's output, which is a tensor or a list of outputs."""
     if isinstance(output, torch.Tensor):
         return output.sum()
     return torch.stack([_total(one) for one in output]).sum()
@@ -198,13 +197,13 @@ LAST_LR_SHARE = 0.01
 
 
 def lr_share(step: int, steps_per_epoch: int, config: TrainConfig) -> float:
-    """Share of the highest learning rate at a step, counted from 0: a line up, then the schedule down to 0.01.
+    """Share of the highest learning rate at a step (from 0): a linear rise, then the schedule down to 0.01.
 
     With x from 0 at the end of the warm-up to 1 at the last step, "cosine" is
     0.01 + 0.99 (1 + cos(pi x)) / 2 (Loshchilov and Hutter, SGDR, 2017) and "linear" is 1 - 0.99 x.
     """
     all_steps = config.epochs * steps_per_epoch
-    # A short run warms up over a third of itself at most.
+    # The warm-up takes at most a third of a short run.
     warmup = min(round(config.warmup_epochs * steps_per_epoch), all_steps // 3)
     if step < warmup:
         return (step + 1) / warmup
@@ -214,16 +213,16 @@ def lr_share(step: int, steps_per_epoch: int, config: TrainConfig) -> float:
 
 
 class SharedBatchNorm:
-    """Lets a step move the running statistics once, by the mean over its parts, however they are dealt out.
+    """Updates running statistics once a step by the mean over its parts, however many processes share the parts.
 
-    Each part is normalised by its own mean and variance. With the momentum m and s_k the statistics of part k of P,
-    a step takes running statistics r to (1 - m) r + m (s_1 + ... + s_P) / P. One process after another comes to that
-    with the momentum (m / P) / (1 - (P - k) m / P) in part k; then the mean over the processes is the mean over all
-    parts. So two processes move them as one process does in two parts, and P = 1 is plain batch normalisation.
+    Each part is normalised by its own mean and variance. With momentum m and the statistics s_k of part k of P, a
+    step takes running statistics r to (1 - m) r + m (s_1 + ... + s_P) / P. A process gets there part by part with the
+    momentum (m / P) / (1 - (P - k) m / P) in part k; the mean over the processes is then the mean over all parts. So
+    two processes update them as one process does in two parts, and P = 1 is plain batch normalisation.
 
     Args:
-        network: whose layers are meant.
-        parts: of a step, in this process.
+        network: with the layers.
+        parts: parts of a step in this process.
         group: the processes.
     """
 
@@ -234,7 +233,7 @@ class SharedBatchNorm:
 
     @contextmanager
     def of_part(self, number: int) -> Iterator[None]:
-        """Around the passes of a part, counted from 1."""
+        """Context of the passes of a part, counted from 1."""
         if self._parts == 1:
             yield
             return
@@ -249,9 +248,9 @@ class SharedBatchNorm:
                 layer.momentum = momentum
 
     def share(self) -> None:
-        """After the last part: bring the running statistics of all processes to their mean.
+        """After the last part: set the running statistics of all processes to their mean.
 
-        Layers that are frozen, or see the images of all processes anyway, are alike already.
+        They are equal already in frozen layers, and in layers that see the images of all processes.
         """
         if self._group.count == 1:
             return

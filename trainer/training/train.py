@@ -1,4 +1,4 @@
-"""Train(job): prepares, loops, writes through RunWriter (new), which alone asks the first process."""
+"""`train`: checks the data, runs the epochs of each seed, and writes the run folder through `RunWriter`."""
 
 from __future__ import annotations
 
@@ -50,26 +50,26 @@ from .tuning import tune_to_machine
 
 
 def train(job: TrainingJob, *, progress: bool = True) -> list[TrainResult]:
-    """Train on a DATA folder, once a seed.
+    """Train on a DATA folder, once per seed.
 
     With one seed `job.run` is the run itself; with several each is `job.run/seed-<seed>`. A finished run of the same
-    config and data is left as it is; one that was interrupted goes on after its last whole epoch, and ends with
-    the bits that an unbroken one has on a CPU.
+    config and data is kept. An interrupted run resumes after its last complete epoch; on a CPU it ends with the same
+    bits as an uninterrupted one.
 
-    Started by torchrun, all its processes train each run together: every one of them has to make this call, the
-    first one writes, and all return the same.
+    All processes that torchrun starts train each run together: every process makes this call, the first one writes,
+    and all return the same.
 
     Args:
-        job: what is trained on, how, and where the run goes.
-        progress: show bars on stderr, and a line of diagnosis when it changes.
+        job: the data, the settings and the run folder.
+        progress: show bars on stderr, and the diagnosis when it changes.
 
     Raises:
         DataError: the data cannot be used (with its branches LeakageError and GeneratedSetError).
-        SettingsError: the run folder holds another run, seeds repeat, or the loss is no longer a number.
-        CheckpointError: the weights to start from, or the state to go on from, cannot be used.
+        SettingsError: the run folder holds another run, seeds repeat, or the loss is no longer finite.
+        CheckpointError: the weights to start from, or the state to resume from, cannot be used.
         MissingExtra: `job.tensorboard` without the package.
-        Interrupted: Ctrl-C; the epochs that were done are saved.
-        RankFailed: one of several processes could not go on; ReportedElsewhere in the others.
+        Interrupted: Ctrl-C; finished epochs are saved.
+        RankFailed: one of several processes failed; ReportedElsewhere in the others.
     """
     seeds = list(job.all_seeds)
     if not seeds or len(set(seeds)) != len(seeds):
@@ -83,21 +83,21 @@ def train(job: TrainingJob, *, progress: bool = True) -> list[TrainResult]:
         )
         progress = progress and group.first
         prepared = prepare_runs(job, group, progress=progress)
-        # Each process reads it anew: on another machine it may be another file.
+        # Each process hashes its own file: on another machine the path may lead to other weights.
         job = replace(job, config=with_weights_hash(job.config))
         data, images = prepared.data, None
         results = []
-        for one, there in zip(job.by_seed(), prepared.there, strict=True):
-            if isinstance(there, TrainResult):
-                results.append(there)
+        for one, existing in zip(job.by_seed(), prepared.existing, strict=True):
+            if isinstance(existing, TrainResult):
+                results.append(existing)
                 continue
             images = images or load_images(data, job.config, cache_gb=job.cache_gb, progress=progress, group=group)
-            results.append(_train_one(RunWriter(one, data, images, group), there, progress=progress))
+            results.append(_train_one(RunWriter(one, data, images, group), existing, progress=progress))
         return results
 
 
 def interrupted(run: Path, epochs_done: int) -> Interrupted:
-    """What a training raises where Ctrl-C stopped it: says what is saved and how to go on."""
+    """The error of a training stopped by Ctrl-C: says what is saved and how to continue."""
     if not epochs_done:
         return Interrupted(f"stopped before the first epoch of {run} was finished; the same command starts it again")
     kept = f"epoch 1 is saved in {run}" if epochs_done == 1 else f"epochs 1 to {epochs_done} are saved in {run}"
@@ -105,14 +105,14 @@ def interrupted(run: Path, epochs_done: int) -> Interrupted:
 
 
 class RunWriter:
-    """The folder of one run, from its first file to its result.
+    """Writes the folder of one run, from its first file to its result.
 
-    Every process calls each method, at the same point of the training. The first process alone reads and writes the
-    folder; the others wait for it, and all get what it found or decided.
+    Every process calls each method at the same point of the training. Only the first process reads and writes the
+    folder; the others wait, and all get its result.
 
     Args:
         job: of one seed.
-        data: what is trained on.
+        data: the data to train on.
         images: the same, decoded.
         group: the processes that train together.
     """
@@ -120,14 +120,10 @@ class RunWriter:
     def __init__(self, job: TrainingJob, data: TrainingData, images: TrainingImageSets, group: ProcessGroup) -> None:
         self.job, self.data, self.images, self.group = job, data, images, group
         self.config = job.config
-        """Of the run: once it has begun or is resumed, every "auto" is resolved."""
+        """Settings of the run; after `begin` or `resume` without "auto"."""
 
     def begin(self, config: TrainConfig) -> None:
-        """Replace what lies in the run folder by what is known before the first epoch.
-
-        Args:
-            config: of the run, tuned for this machine.
-        """
+        """Clear the run folder and write the files of the start; `config` is tuned for this machine."""
         self.config = config
         self.group.on_first(self._begin)
 
@@ -135,29 +131,29 @@ class RunWriter:
         """Take the settings of an interrupted run.
 
         Raises:
-            SettingsError: it was interrupted on a machine that comes to other bits.
+            SettingsError: it was interrupted on a machine that gives other bits.
         """
         self.config = self.group.on_first(self._resume)
 
     def save_epoch(
         self, result: EpochResult, records: Sequence[EpochRecord], log: EventLog, early_stopping: EarlyStopping
     ) -> str | None:
-        """Put an epoch, the last of `records`, on disk and judge it, once for all processes.
+        """Save an epoch, the last of `records`, and diagnose it, once for all processes.
 
         Returns:
-            Why the training ends with it, if it does so early.
+            Why the training stops early after it, or None.
         """
         return self.group.on_first(partial(self._save_epoch, result, records, log, early_stopping))
 
     def finish(
         self, records: Sequence[EpochRecord], early_stopping: EarlyStopping, *, resumed_after: int
     ) -> TrainResult:
-        """Write what is known after the last epoch; from here on the run counts as finished.
+        """Write the files of the end; from then on the run counts as finished.
 
         Args:
             records: all epochs.
-            early_stopping: that has looked at them.
-            resumed_after: epochs that an interrupted training had done before.
+            early_stopping: updated with all of them.
+            resumed_after: epochs that were done before the run was resumed.
         """
         return self.group.on_first(partial(self._finish, records, early_stopping, resumed_after))
 
@@ -180,12 +176,12 @@ class RunWriter:
         return config
 
     def _environment(self, config: TrainConfig) -> dict[str, object]:
-        return describe_environment(config, pictures=self.images.where, processes=self.group.count)
+        return describe_environment(config, image_storage=self.images.storage, processes=self.group.count)
 
     def _save_epoch(
         self, result: EpochResult, records: Sequence[EpochRecord], log: EventLog, early_stopping: EarlyStopping
     ) -> str | None:
-        """Broken off anywhere in here, the epoch is trained again and its files are written over."""
+        """After a crash anywhere in here, the epoch is trained again and its files are overwritten."""
         run, config = self.job.run, self.config
         checkpoint = Checkpoint(
             model=config.model,
@@ -201,7 +197,7 @@ class RunWriter:
             save_checkpoint(run / BEST_NAME, checkpoint)
         save_checkpoint(run / LAST_NAME, checkpoint)
         save_resume_state(run / RESUME_NAME, records, result.resume())
-        # After the state to go on from: a history without one would pass for a finished run.
+        # After the resume state: a history without one would count as a finished run.
         write_history(run / HISTORY_NAME, records)
         log.add(result.record)
         early_stopping.update(records)
@@ -211,7 +207,7 @@ class RunWriter:
         run = self.job.run
         write_history(run / HISTORY_NAME, records)
         draw_curves(run / CURVES_NAME, records, monitor=self.config.monitor)
-        # Last: while it is there, the run counts as interrupted.
+        # Last: while this file exists, the run counts as interrupted.
         (run / RESUME_NAME).unlink()
         return make_result(run, self.job.config, records, early_stopping, resumed_after=resumed_after)
 
@@ -257,28 +253,28 @@ def _train_one(writer: RunWriter, before: ResumeState | None, *, progress: bool)
 
 @dataclass(frozen=True)
 class PreparedRuns:
-    """What is trained on, and what is there of the runs."""
+    """The data to train on, and what exists of the runs."""
 
     data: TrainingData
-    there: tuple[TrainResult | ResumeState | None, ...]
-    """Of each seed in order: a finished run, the epochs of an interrupted one, or None for nothing that is wanted."""
+    existing: tuple[TrainResult | ResumeState | None, ...]
+    """Of each seed in order: a finished run, the state of an interrupted one, or None to start from the first epoch."""
 
 
 def prepare_runs(job: TrainingJob, group: ProcessGroup, *, progress: bool) -> PreparedRuns:
-    """Read and check everything before the first epoch; nothing is written but the page of look-alikes.
+    """Read and check everything before the first epoch; writes nothing but the page of look-alikes.
 
-    The first process does it, the others wait for what it found.
+    Only the first process does it; the others wait for its result.
 
     Args:
-        job: all seeds of it.
+        job: of all seeds.
         group: the processes that train together.
         progress: show bars, notes and warnings on stderr.
 
     Raises:
         DataError: the data cannot be used (with its branches LeakageError and GeneratedSetError).
         SettingsError: a run folder holds another run, or the settings do not fit the processes or the images.
-        CheckpointError: the weights to start from, or the state to go on from, cannot be used.
-        ReportedElsewhere: in a process that is not the first, whatever the first one raised.
+        CheckpointError: the weights to start from, or the state to resume from, cannot be used.
+        ReportedElsewhere: the first process raised an error; raised in all others.
     """
     return group.on_first(partial(_prepare, job, group, progress=progress))
 
@@ -297,20 +293,21 @@ def _prepare(job: TrainingJob, group: ProcessGroup, *, progress: bool) -> Prepar
         print_note(words, progress)
     for warning in data.warnings:
         print_note(f"warning: {job.data}: {text(warning)}", progress)
-    there = tuple(_look_up(one, data) for one in runs)
-    if not all(isinstance(one, TrainResult) for one in there):
+    existing = tuple(_look_up(one, data) for one in runs)
+    if not all(isinstance(one, TrainResult) for one in existing):
         Classification(data.classes, job.config).refuse_unusable_weights()
-    if None in there:
+    if None in existing:
         parts = job.config.accumulate * group.count
-        steps_in_epoch(job.config.images_per_epoch or len(data.train), parts, parts=parts)  # refuses too few
-    return PreparedRuns(data, there)
+        # Raises where there are too few images.
+        steps_in_epoch(job.config.images_per_epoch or len(data.train), parts, parts=parts)
+    return PreparedRuns(data, existing)
 
 
 def _refuse_for_processes(job: TrainingJob, group: ProcessGroup) -> None:
-    """Refuse what several processes cannot do together, or one cannot do alone.
+    """Refuse settings that do not fit the number of processes.
 
     Raises:
-        SettingsError: a step's images do not divide, or batch statistics cannot be had over the processes.
+        SettingsError: a step's images cannot be divided, or shared batch statistics are not possible.
     """
     config = job.config
     if config.sync_bn and (group.count == 1 or choose_device(config.device).type != "cuda"):
@@ -324,7 +321,7 @@ def _refuse_for_processes(job: TrainingJob, group: ProcessGroup) -> None:
 
 
 def _look_up(job: TrainingJob, data: TrainingData) -> TrainResult | ResumeState | None:
-    """What is there already of a run of one seed: all of it, some epochs, or (None) nothing that is wanted."""
+    """What exists of the run of one seed: its result, the state to resume from, or None to start anew."""
     epochs = finished_epochs(job.run)
     broken_off = (job.run / RESUME_NAME).is_file()
     if not epochs and not broken_off:

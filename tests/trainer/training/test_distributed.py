@@ -99,13 +99,13 @@ def test_each_process_sees_its_own_part_of_the_same_order(
 ) -> None:
     changes, labels, added = script.ORDERS[name]
     config = script.settings(**changes)
-    chance = torch.Generator().manual_seed(config.seed)
+    rng = torch.Generator().manual_seed(config.seed)
     order = EpochOrder(
         labels,
         batch_size=config.images_a_step,
         images_per_epoch=config.images_per_epoch,
         balance=config.balance,
-        generator=chance,
+        rng=rng,
         added_share=config.generated_share,
         added=added or [],
         parts=2,
@@ -114,7 +114,7 @@ def test_each_process_sees_its_own_part_of_the_same_order(
     for _ in range(2):
         for batch in order.next_epoch():
             expected.append(batch.tolist())
-            script.session_module.draw_variation(len(batch), config.augment, chance)  # draws from the same chance
+            script.session_module.draw_variation(len(batch), config.augment, rng)  # draws from the same rng
     one, other = (each["orders"][name] for each in facts)
     assert [first + second for first, second in zip(one, other, strict=True)] == expected
     assert all(abs(len(first) - len(second)) <= 1 for first, second in zip(one, other, strict=True))

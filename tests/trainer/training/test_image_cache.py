@@ -26,7 +26,7 @@ def paths(tmp_path: Path, draw: DrawPicture) -> list[Path]:
 def test_a_mapped_file_holds_the_same_bits_as_memory(paths: list[Path], tmp_path: Path) -> None:
     memory = decode_all(paths, 32, progress=False)
     mapped = decode_all(paths, 32, progress=False, limit_bytes=0, folder=tmp_path / "缓存")
-    assert (memory.where, mapped.where) == ("memory", "mapped file")
+    assert (memory.storage, mapped.storage) == ("memory", "mapped file")
     assert torch.equal(memory.images, mapped.images)
     assert memory.images.shape == (6, 3, 32, 32)
     assert len({image.numpy().tobytes() for image in memory.images}) == 6
@@ -34,8 +34,8 @@ def test_a_mapped_file_holds_the_same_bits_as_memory(paths: list[Path], tmp_path
 
 def test_the_limit_is_the_last_byte(paths: list[Path], tmp_path: Path) -> None:
     needed = 6 * 3 * 32 * 32
-    assert decode_all(paths, 32, progress=False, limit_bytes=needed, folder=tmp_path).where == "memory"
-    assert decode_all(paths, 32, progress=False, limit_bytes=needed - 1, folder=tmp_path).where == "mapped file"
+    assert decode_all(paths, 32, progress=False, limit_bytes=needed, folder=tmp_path).storage == "memory"
+    assert decode_all(paths, 32, progress=False, limit_bytes=needed - 1, folder=tmp_path).storage == "mapped file"
 
 
 def test_a_mapped_file_is_found_again_until_a_picture_changes(

@@ -21,9 +21,9 @@ from trainer.training.session import TrainingSession, lr_share
 
 def easy_pictures(seed: int, count: int = 16) -> TrainingImages:
     """Dark pictures are class 0, light ones class 1."""
-    chance = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 2
-    images = torch.randint(0, 60, (count, 3, 32, 32), generator=chance) + 150 * labels.view(-1, 1, 1, 1)
+    images = torch.randint(0, 60, (count, 3, 32, 32), generator=rng) + 150 * labels.view(-1, 1, 1, 1)
     return TrainingImages(images.to(torch.uint8), torch.arange(count), labels)
 
 

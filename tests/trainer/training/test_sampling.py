@@ -18,7 +18,7 @@ from trainer.training.sampling import EpochOrder
 
 def make_epoch_order(labels: list[int], **settings: object) -> EpochOrder:
     defaults = {"batch_size": 4, "images_per_epoch": None, "balance": False}
-    return EpochOrder(labels, generator=torch.Generator().manual_seed(0), **{**defaults, **settings})  # type: ignore[arg-type]
+    return EpochOrder(labels, rng=torch.Generator().manual_seed(0), **{**defaults, **settings})  # type: ignore[arg-type]
 
 
 def shown(order: EpochOrder) -> list[int]:
@@ -92,15 +92,15 @@ def test_a_share_of_images_that_are_not_there_is_refused(share: float, added: li
 )
 def test_an_order_goes_on_from_its_state(labels: list[int], balance: bool, budget: int, epochs: int) -> None:
     def make() -> tuple[EpochOrder, torch.Generator]:
-        chance = torch.Generator().manual_seed(7)
-        return EpochOrder(labels, batch_size=4, images_per_epoch=budget, balance=balance, generator=chance), chance
+        rng = torch.Generator().manual_seed(7)
+        return EpochOrder(labels, batch_size=4, images_per_epoch=budget, balance=balance, rng=rng), rng
 
-    order, chance = make()
+    order, rng = make()
     for _ in range(epochs):
         order.next_epoch()
-    other, other_chance = make()
+    other, other_rng = make()
     other.restore(order.state())
-    other_chance.set_state(chance.get_state())
+    other_rng.set_state(rng.get_state())
     for _ in range(3):
         assert shown(order) == shown(other)
 

@@ -30,8 +30,8 @@ def one_thread() -> Iterator[None]:
 
 
 def pictures() -> TrainingImages:
-    chance = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 255, (len(LABELS), 3, 32, 32), generator=chance).to(torch.uint8)
+    rng = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 255, (len(LABELS), 3, 32, 32), generator=rng).to(torch.uint8)
     return TrainingImages(images, torch.arange(len(LABELS)), LABELS)
 
 

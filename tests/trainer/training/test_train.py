@@ -188,7 +188,7 @@ def test_events_are_written_on_request_and_go_on_after_a_break(
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     config = tiny(epochs=3)
-    real, calls = train_module.save_progress, []
+    real, calls = train_module.save_resume_state, []
 
     def failing(*arguments: object) -> None:
         calls.append(1)
