@@ -1,4 +1,4 @@
-"""One side of a comparison: loaded, aligned, summed up over seeds."""
+"""Arms of a comparison: loaded from runs or files, aligned, and summarised over their seeds."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ SPLIT_NAME = "split.csv"
 TEST_FOLDER = "test"
 
 Predictor = Callable[[Path, Path], Predictions]
-"""(run folder, image folder) -> what the run's model says about the images."""
+"""(run folder, image folder) -> the predictions of the run's model for the images."""
 
 
 @dataclass(frozen=True, eq=False)
 class SeedPredictions:
-    """What one training of an arm says about the test images."""
+    """Predictions of one training of an arm on the test images."""
 
     seed: str
-    """The name of the run's folder, as "seed-0"."""
+    """Name of the run folder, as "seed-0"."""
     predictions: Predictions
     run: Path | None
     """None for predictions from a file."""
@@ -46,15 +46,15 @@ class SeedPredictions:
 
 @dataclass(frozen=True, eq=False)
 class Arm:
-    """The same way of training, once or once per seed."""
+    """One way of training, with one or several seeds."""
 
     name: str
     seeds: tuple[SeedPredictions, ...]
 
 
 def predict_run(run: Path, images: Path) -> Predictions:
-    """What a run's model says about a folder; the model's libraries are loaded only now."""
-    from ..models.predict import predict_folder
+    """Predictions of a run's model for a folder of images."""
+    from ..models.predict import predict_folder  # loads torch, which predictions from a file do not need
 
     return predict_folder(run, images)
 
@@ -62,14 +62,14 @@ def predict_run(run: Path, images: Path) -> Predictions:
 def load_arm(
     path: Path, data: Path | None, *, name: str, predict: Predictor = predict_run, part: str = TEST_FOLDER
 ) -> Arm:
-    """Predictions of one arm on `DATA/test`, one set a seed; a predictions file is one set as it stands.
+    """Predictions of one arm on `DATA/test`, one set per seed; a predictions file is a single set.
 
     Args:
         path: a run, a folder of seed-* runs, or a predictions.csv.
         data: the DATA folder; may be None for a predictions file.
-        name: what the arm is called in tables.
-        predict: runs a model over a folder.
-        part: which part of DATA, "test" or "val".
+        name: of the arm in tables.
+        predict: predicts a folder with the model of a run.
+        part: of DATA, "test" or "val".
 
     Raises:
         EvaluationError: no run there, or a run without DATA.
@@ -100,7 +100,7 @@ def load_one(
     """Predictions of a single training; arguments and errors as for `load_arm`.
 
     Raises:
-        EvaluationError: also when `path` holds several trainings.
+        EvaluationError: `path` holds several trainings.
     """
     if not (path.is_file() or path.suffix.lower() == ".csv"):
         runs = find_runs(path)
@@ -113,7 +113,7 @@ def load_one(
 
 
 def name_arms(paths: Sequence[Path]) -> list[str]:
-    """Short names for arms, all different: the folder's own name, or the whole path where two agree."""
+    """Short, unique names for arms: the name of the folder, or the whole path where two are equal."""
     short = [_short_name(path) for path in paths]
     return [
         name if name and short.count(name) == 1 else path.as_posix() for name, path in zip(short, paths, strict=True)
@@ -121,7 +121,7 @@ def name_arms(paths: Sequence[Path]) -> list[str]:
 
 
 def read_groups(split_csv: Path, part: str = TEST_FOLDER) -> dict[str, str]:
-    """Image -> group out of a `split.csv`, keyed by the path below `DATA/test`, or below another part.
+    """Image -> group from a `split.csv`, keyed by the path below `DATA/<part>`.
 
     Raises:
         DataError: the file cannot be read, or has no columns `file` and `group`.
@@ -148,7 +148,7 @@ def _with_groups(predictions: Predictions, data: Path | None, part: str) -> Pred
     group_of = read_groups(data / SPLIT_NAME, part)
     if not any(image in group_of for image in predictions.images):
         return predictions
-    # An image that the split does not know stands alone; its own path cannot be another's group.
+    # An image that is missing in the split forms its own group; its path differs from all group names.
     groups = tuple(group_of.get(image, f"image {image}") for image in predictions.images)
     return replace(predictions, groups=groups)
 
@@ -161,13 +161,13 @@ def _short_name(path: Path) -> str:
 
 
 def align(other: Predictions, reference: Predictions, first: str, second: str) -> Predictions:
-    """`other` with the images and classes in the order of `reference`.
+    """`other` with its images and classes in the order of `reference`.
 
     Args:
         other: predictions of any arm.
-        reference: predictions that set the order.
-        first: what the reference's arm is called in messages.
-        second: what the other's arm is called.
+        reference: predictions that define the order.
+        first: name of the reference's arm in messages.
+        second: name of the other's arm.
 
     Raises:
         EvaluationError: images, labels or classes differ.
@@ -208,9 +208,9 @@ def align(other: Predictions, reference: Predictions, first: str, second: str) -
 
 
 def number_groups(arms: Sequence[Arm], reference: Predictions) -> tuple[IntArray, int | None]:
-    """(N,) group number of each reference image, and the number of groups when anyone knows them.
+    """(N,) group number of each reference image, and the number of groups from the first arm that has them.
 
-    Where no two images share one, every image stands alone and the number is None.
+    Where no two images share a group, each image is its own group and the number is None.
     """
     for arm in arms:
         for one in arm.seeds:
@@ -218,7 +218,7 @@ def number_groups(arms: Sequence[Arm], reference: Predictions) -> tuple[IntArray
                 group_of = dict(zip(one.predictions.images, one.predictions.groups, strict=True))
                 names = [group_of[image] for image in reference.images]
                 levels, numbers = np.unique(names, return_inverse=True)
-                # A group an image is what one writes who does not know any.
+                # A file with one group per image says no more than one without groups.
                 known = len(levels) if len(levels) < len(names) else None
                 return numbers.astype(np.int64), known
     return np.arange(len(reference.images), dtype=np.int64), None
@@ -226,7 +226,7 @@ def number_groups(arms: Sequence[Arm], reference: Predictions) -> tuple[IntArray
 
 @dataclass(frozen=True)
 class Spread:
-    """A figure over the seeds of an arm; None where undefined."""
+    """Distribution of a figure over the seeds of an arm; None where undefined."""
 
     mean: float | None
     least: float | None
@@ -244,33 +244,33 @@ class MeanRate:
     """Mean count over seeds."""
     of: int
     interval: Interval | None
-    """Clopper-Pearson of `count` of `of`: each image counts once, however many seeds judged it."""
+    """Clopper-Pearson interval of `count` of `of`: each image counts once, however many seeds judged it."""
 
 
 @dataclass(frozen=True)
 class ClassMeans:
-    """How well an arm names one class, averaged over seeds."""
+    """Scores of one class, averaged over the seeds of an arm."""
 
     name: str
     precision: Spread
     recall: Spread
     f1: Spread
     support: int
-    """Test images that bear the name."""
+    """Test images of this class."""
 
 
 @dataclass(frozen=True)
 class ArmResult:
-    """What one arm achieved."""
+    """Results of one arm."""
 
     name: str
     seeds: tuple[str, ...]
     evaluations: tuple[Evaluation, ...]
-    """One a seed, in the order of `seeds`."""
+    """One per seed, in the order of `seeds`."""
     rates: Mapping[str, MeanRate]
     """By the keys of `metrics.RATE_DEFINITIONS`."""
     named_wrong: MeanRate | None
-    """Defects called by another defect's name, of all defects; None where names are not known."""
+    """Defects judged defective under another defect's name, of all defects; None where labels do not name defects."""
     macro_f1: Spread
     weighted_f1: Spread
     auroc: Spread
@@ -285,7 +285,7 @@ def summarise_arm(arm: Arm, evaluations: Sequence[Evaluation], table: FloatArray
 
     Args:
         arm: S trainings.
-        evaluations: one a training, of the same images.
+        evaluations: one per training, of the same images.
         table: (S, G, L, K) confusion counts.
     """
     wrong = [evaluation.named_wrong for evaluation in evaluations if evaluation.named_wrong]
@@ -358,18 +358,13 @@ def confusion_by_group(labelled: LabelledImages, group_of: IntArray) -> FloatArr
     return counted.reshape(groups, rows, columns).astype(np.float64)
 
 
-def compared_statistics(truth: LabelledImages) -> dict[str, Statistic]:
-    """What is resampled, each a function of an (..., L, K) confusion; macro-F1 only where names are known."""
-    return statistics_of(normal=truth.normal, classes=len(truth.classes), named=truth.named)
-
-
-def statistics_of(*, normal: int, classes: int, named: bool) -> dict[str, Statistic]:
-    """The same from what decides it.
+def compared_statistics(*, normal: int, classes: int, named: bool) -> dict[str, Statistic]:
+    """The figures that are resampled, each a function of an (..., L, K) confusion.
 
     Args:
         normal: row and column of the Normal class.
         classes: K.
-        named: whether every label is a class; without, there is no macro-F1.
+        named: whether every label is a class; otherwise there is no macro-F1.
     """
     by_name: dict[str, Statistic] = {MACRO_F1: lambda table: macro_f1_of_confusion(table[..., :classes, :])}
     return {
@@ -379,7 +374,7 @@ def statistics_of(*, normal: int, classes: int, named: bool) -> dict[str, Statis
 
 
 def recall_statistics(truth: LabelledImages) -> dict[str, Statistic]:
-    """The recall of every class by "recall <class>", where names are known."""
+    """The recall of every class by "recall <class>"; empty where labels do not name the defects."""
     size = len(truth.classes) if truth.named else 0
     return {f"recall {truth.classes[k]}": _recall_statistic(k) for k in range(size)}
 

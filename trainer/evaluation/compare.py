@@ -1,4 +1,4 @@
-"""Arms → Comparison, and as JSON."""
+"""Compares a candidate arm with a baseline and a control, image by image; the comparison as JSON."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .arms import (
     recall_statistics,
     summarise_arm,
 )
-from .evaluate import evaluate, evaluation_as_json, label_images
+from .evaluate import evaluate, evaluation_as_json, interval_as_json, label_images
 from .metrics import BoolArray, FloatArray
 from .stats import (
     RESAMPLES,
@@ -43,15 +43,15 @@ from .verdict import Difference, SampleSizeNeed, Verdict, give_verdict, images_n
 
 @dataclass(frozen=True)
 class Flip:
-    """An image that most trainings of one arm judge rightly and most of the other wrongly."""
+    """An image that most trainings of one arm judge correctly and most of the other arm wrongly."""
 
     image: str
     label: str
     first_right: float
-    """Share of the first arm's trainings that judge it rightly (Normal/Abnormal)."""
+    """Share of the first arm's trainings that judge it correctly (Normal/Abnormal)."""
     second_right: float
     first_predicted: str
-    """What most trainings of the first arm called it; of equally many names the earlier training's."""
+    """Most frequent prediction of the first arm's trainings; on a tie that of the earlier training."""
     second_predicted: str
     """Likewise of the second arm."""
 
@@ -71,20 +71,20 @@ class McNemar:
 
 @dataclass(frozen=True)
 class RecallDifference:
-    """How the recall of one class differs between two arms, second minus first."""
+    """Difference of the recall of one class between two arms, second minus first."""
 
     name: str
     support: int
-    """Test images that bear the name."""
+    """Test images of this class."""
     first: float | None
-    """Mean over the first arm's seeds; None when no image bears the name."""
+    """Mean over the first arm's seeds; None when there are no images of this class."""
     second: float | None
     interval: Interval | None
-    """95 % percentile interval of the difference, of this class alone."""
+    """95 % percentile interval of the difference, for this class alone."""
     p_value: float | None
-    """Two-sided, from the resamples; of this class alone."""
+    """Two-sided, from the resamples; for this class alone."""
     p_holm: float | None
-    """The same, corrected by Holm for all classes of the comparison."""
+    """The p-value corrected by Holm for all classes of the comparison."""
 
     @property
     def value(self) -> float | None:
@@ -101,19 +101,19 @@ class Contrast:
     differences: tuple[Difference, ...]
     """The primary metric first."""
     recalls: tuple[RecallDifference, ...]
-    """One a class, in class order; empty when the labels do not name the defects."""
+    """One per class, in class order; empty when the labels do not name the defects."""
     mcnemar: tuple[McNemar, ...]
     worth: SampleSizeNeed | None
-    """What it would take to see the difference that was asked for; None when none was."""
+    """Sample size needed to see the requested difference; None when none was requested."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The answer to "did it help?", with everything it rests on."""
+    """The answer to "did it help?", with all the figures behind it."""
 
     images: int
     groups: int | None
-    """Number of groups the test images fall into; None when unknown and each image stands alone."""
+    """Number of groups of test images; None when unknown, and each image is its own group."""
     normal: str
     labels: tuple[str, ...]
     """Row names of the confusion matrices."""
@@ -129,7 +129,7 @@ class Comparison:
     lost: tuple[Flip, ...]
     verdict: Verdict
     notes: tuple[Message, ...]
-    """What the reader must know before believing the verdict."""
+    """Caveats of the verdict."""
     resamples: int
     bootstrap_seed: int
 
@@ -155,13 +155,12 @@ def compare(
     Args:
         baseline: the arm without the change in question.
         candidate: the arm with it.
-        control: an arm with as many images out of classical augmentation.
+        control: an arm with as many images from classical augmentation.
         normal: the class without defects.
-        abnormal: the label of defects whose kind is not said.
+        abnormal: the label of defects of unnamed kind.
         resamples: bootstrap draws.
         seed: of the bootstrap.
-        worth: the smallest difference of the primary metric worth having, in (0, 1); adds what it would take to
-            see it.
+        worth: the smallest useful difference of the primary metric, in (0, 1); adds the sample size needed to see it.
 
     Raises:
         SettingsError: `worth` is out of range.
@@ -178,7 +177,8 @@ def compare(
         summarise_arm(arm, [evaluate(one, normal=normal, abnormal=abnormal) for one in predictions], table)
         for arm, predictions, table in zip(arms, sets, counts, strict=True)
     ]
-    statistics, recalls = compared_statistics(truth), recall_statistics(truth)
+    statistics = compared_statistics(normal=truth.normal, classes=len(truth.classes), named=truth.named)
+    recalls = recall_statistics(truth)
     draws = bootstrap_arms(counts, {**statistics, **recalls}, resamples=resamples, seed=seed)
     right = [np.stack([one.is_defective == one.judged_defective for one in seeds]) for seeds in labelled]
     sides = [ContrastSide(*parts, row=row) for row, parts in enumerate(zip(arms, counts, right, strict=True))]
@@ -240,13 +240,13 @@ def _most_common(seeds: Sequence[Predictions], image: int) -> str:
 
 @dataclass(frozen=True, eq=False)
 class ContrastSide:
-    """What a contrast needs of one of its arms."""
+    """One arm of a contrast."""
 
     arm: Arm
     counts: FloatArray
     """(S, G, L, K) confusion counts."""
     right: BoolArray
-    """(S, N) whether each seed judges each image rightly, Normal/Abnormal."""
+    """(S, N) whether each seed judges each image correctly (Normal/Abnormal)."""
     row: int
     """Its row in the resamples."""
 
@@ -264,11 +264,11 @@ def contrast_arms(
 
     Args:
         first: the arm that is subtracted.
-        second: the arm in question.
+        second: the arm to judge.
         statistics: compared figures by name, the primary metric first.
-        recalls: the recall of each class by "recall <class>"; empty where names are not known.
+        recalls: the recall of each class by "recall <class>"; may be empty.
         draws: resamples of all of them.
-        worth: the smallest difference of the primary metric worth having, in (0, 1); None asks nothing.
+        worth: the smallest useful difference of the primary metric, in (0, 1), or None.
     """
     differences = tuple(_difference(key, first, second, one, draws[key]) for key, one in statistics.items())
     needed = None
@@ -328,7 +328,7 @@ def _recall_differences(
 
 
 def _mcnemar_by_seed(first: ContrastSide, second: ContrastSide) -> tuple[McNemar, ...]:
-    """One test a pair of trainings: seeds of the same name, or in order where the arms share no name."""
+    """One test per pair of trainings: seeds of the same name, or in order where the arms share no name."""
     first_names, second_names = ([one.seed for one in side.arm.seeds] for side in (first, second))
     pairs = [(i, second_names.index(name)) for i, name in enumerate(first_names) if name in second_names]
     if not pairs:
@@ -406,7 +406,7 @@ def _mean_rate(rate: MeanRate) -> dict[str, Any]:
         "value": rate.spread.mean,
         "count": rate.count,
         "of": rate.of,
-        **_bounds(rate.interval),
+        **interval_as_json(rate.interval),
         "least": rate.spread.least,
         "most": rate.spread.most,
         "sd": rate.spread.sd,
@@ -422,7 +422,7 @@ def _contrast(contrast: Contrast) -> dict[str, Any]:
                 "first": one.first,
                 "second": one.second,
                 "value": one.value,
-                **_bounds(one.interval),
+                **interval_as_json(one.interval),
             }
             for one in contrast.differences
         },
@@ -431,7 +431,7 @@ def _contrast(contrast: Contrast) -> dict[str, Any]:
                 "first": one.first,
                 "second": one.second,
                 "value": one.value,
-                **_bounds(one.interval),
+                **interval_as_json(one.interval),
                 "support": one.support,
                 "p_value": one.p_value,
                 "p_holm": one.p_holm,
@@ -441,7 +441,3 @@ def _contrast(contrast: Contrast) -> dict[str, Any]:
         "mcnemar": [asdict(test) for test in contrast.mcnemar],
         "worth": {**asdict(contrast.worth), "sentence": text(contrast.worth.sentence)} if contrast.worth else None,
     }
-
-
-def _bounds(interval: Interval | None) -> dict[str, float | None]:
-    return {"low": interval.low if interval else None, "high": interval.high if interval else None}

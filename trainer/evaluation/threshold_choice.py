@@ -1,4 +1,4 @@
-"""The validation predictions that an operating point is chosen from, and saving it with its run."""
+"""Chooses an operating point from validation predictions, and saves both with their run."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ..config import ABNORMAL, NORMAL
 from ..errors import EvaluationError, PredictionsError
 from ..models.decision_threshold import VALIDATION_PREDICTIONS_NAME, DecisionThreshold, write_operating_point
 from ..models.predictions import Predictions, write_predictions
+from ..run_files import DATA_NAME
 from .arms import Predictor, load_one, predict_run
 from .operating_point import choose_threshold
 
@@ -23,12 +24,12 @@ VALIDATION_FOLDER = "val"
 
 @dataclass(frozen=True, eq=False)
 class ThresholdChoice:
-    """An operating point and what it was chosen from."""
+    """An operating point and the predictions it was chosen from."""
 
     point: DecisionThreshold
     validation: Predictions
     notes: tuple[Message, ...]
-    """What speaks against taking the promise at its word."""
+    """Caveats of the promise."""
 
 
 def choose_for_run(
@@ -40,20 +41,20 @@ def choose_for_run(
     abnormal: str | None = ABNORMAL,
     predict: Predictor = predict_run,
 ) -> ThresholdChoice:
-    """Let a run look at `DATA/val` and choose its operating point there.
+    """Predict `DATA/val` with a run and choose its operating point from that.
 
     Args:
         run: a run folder.
-        data: a DATA folder with `val/`; refused in words when None.
+        data: a DATA folder with `val/`; None is refused with an EvaluationError.
         max_miss_rate: in (0, 1).
         normal: the class of images without a defect.
-        abnormal: the label of defects whose kind is not said.
-        predict: runs a model over a folder.
+        abnormal: the label of defects of unnamed kind.
+        predict: predicts a folder with the model of a run.
 
     Raises:
         SettingsError: `max_miss_rate` is out of range.
         TooFewDefects: so few defects cannot promise it.
-        EvaluationError: no single run there, or labels that do not fit.
+        EvaluationError: `run` is not a single run, or labels do not fit.
         DataError: DATA has no `val/`.
     """
     validation = load_one(run, data, predict=predict, part=VALIDATION_FOLDER).predictions
@@ -81,16 +82,16 @@ def choose_from_file(
 
     Args:
         path: the file.
-        test: what the point will be judged on; refused where it is the same.
-        data: a DATA folder whose split.csv knows the groups of the images, if any.
+        test: predictions that the point will be judged on; the file must not hold the same ones.
+        data: a DATA folder whose split.csv has the groups of the images, if any.
         max_miss_rate: in (0, 1).
         normal: the class of images without a defect.
-        abnormal: the label of defects whose kind is not said.
+        abnormal: the label of defects of unnamed kind.
 
     Raises:
         SettingsError: `max_miss_rate` is out of range.
         TooFewDefects: so few defects cannot promise it.
-        EvaluationError: labels that do not fit, other classes than in `test`, or the same predictions.
+        EvaluationError: labels do not fit, classes differ from those of `test`, or the predictions are the same.
         PredictionsError: the file cannot be used.
     """
     if not path.is_file():
@@ -120,7 +121,7 @@ def choose_from_file(
 
 
 def save_choice(run: Path, choice: ThresholdChoice) -> Path:
-    """Write `operating_point.json` and the validation predictions it came from into a run; return the former's path.
+    """Write the validation predictions and `operating_point.json` into a run; return the path of the latter.
 
     Raises:
         OSError: a file cannot be written.
@@ -152,9 +153,7 @@ def _rows(predictions: Predictions) -> set[tuple[str, str, tuple[float, ...]]]:
 
 
 def _note_other_images(run: Path, images: str, validation: Predictions) -> list[Message]:
-    """Whether `DATA/val` is not what it was when the run was trained, by the counts that the run keeps."""
-    from ..run_files import DATA_NAME
-
+    """A note where `DATA/val` has changed since the training, by the counts in the run's data.json."""
     there = (read_json_or_none(run / DATA_NAME) or {}).get("val")
     here = Counter(validation.labels)
     if not isinstance(there, dict) or there == dict(here):

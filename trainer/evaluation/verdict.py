@@ -1,4 +1,4 @@
-"""Verdict, sample size and caveats as messages."""
+"""The verdict of a comparison, the sample size it would need, and its caveats, as messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .evaluate import LabelledImages
 from .stats import CONFIDENCE, Interval, Resampled
 
 FINAL_SEEDS = 5
-"""Trainings an arm needs before its verdict stops being provisional."""
+"""With fewer trainings in an arm the verdict is provisional."""
 
 HELPED = "helped"
 HURT = "hurt"
@@ -27,7 +27,7 @@ NO_DIFFERENCE = "no difference shown"
 
 @dataclass(frozen=True)
 class ComparedMetric:
-    """A compared figure; its name stands in `trainer.words_findings` under its key."""
+    """A compared figure; `trainer.words_findings` has its name under its key."""
 
     higher_is_better: bool
 
@@ -43,7 +43,7 @@ COMPARED = {
 
 @dataclass(frozen=True)
 class Difference:
-    """How one figure differs between two arms, second minus first."""
+    """Difference of one figure between two arms, second minus first."""
 
     metric: str
     """A key of `COMPARED`."""
@@ -51,7 +51,7 @@ class Difference:
     """Mean over the first arm's seeds; None when undefined."""
     second: float | None
     interval: Interval | None
-    """95 % percentile interval of the difference; None when it cannot be told."""
+    """95 % percentile interval of the difference; None when there is none."""
 
     @property
     def value(self) -> float | None:
@@ -71,14 +71,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer."""
+    """The answer of a comparison."""
 
     word: str
     """HELPED, HURT, MIXED or NO_DIFFERENCE."""
     provisional: bool
     """Fewer than five trainings in some arm."""
     primary: str
-    """The metric it rests on, a key of `COMPARED`."""
+    """The metric that decides, a key of `COMPARED`."""
     sentence: Message
 
 
@@ -92,9 +92,9 @@ def give_verdict(
 ) -> Verdict:
     """Judge the candidate on the primary metric, for these test images.
 
-    "helped" needs the primary metric to rise against the baseline and, where there is one, the control, each
-    with its whole 95 % interval above 0, and no significant rise of the miss rate against the baseline. A rise
-    that comes with more misses is "mixed".
+    "helped" means that the primary metric rises against the baseline and against the control, if there is one, each
+    with its whole 95 % interval above 0, and that the miss rate does not rise significantly against the baseline. A
+    rise with more misses is "mixed".
 
     Args:
         images: number of test images.
@@ -145,16 +145,16 @@ def describe_difference(difference: Difference) -> Message:
     if difference.value is None:
         return message("difference_undefined", metric=metric)
     # Adding 0 turns -0.0 into 0.0, which is written with a plus.
-    told = (
+    bounds = (
         message("interval_none")
         if interval is None
         else message("interval", low=round(interval.low, 3) + 0.0, high=round(interval.high, 3) + 0.0)
     )
     value = round(difference.value, 3)
     if not value:
-        return message("difference_still", metric=metric, first=difference.first, interval=told)
+        return message("difference_still", metric=metric, first=difference.first, interval=bounds)
     key = "difference_rose" if value > 0 else "difference_fell"
-    return message(key, metric=metric, by=abs(value), first=difference.first, second=difference.second, interval=told)
+    return message(key, metric=metric, by=abs(value), first=difference.first, second=difference.second, interval=bounds)
 
 
 def _word(primary: Difference, miss: Difference | None, against_control: Sequence[Difference] | None) -> str:
@@ -174,22 +174,22 @@ def _named(differences: Sequence[Difference], metric: str) -> Difference | None:
 
 
 POWER = 0.8
-"""Chance of seeing a difference of the stated size, with as many images as are said to be needed."""
+"""Probability of seeing a true difference of the requested size with the computed number of images."""
 
 
 def images_needed(
     worth: float, draws: Resampled, *, rows: tuple[int, int], images: int, seeds: int
 ) -> SampleSizeNeed | None:
-    """Test images at which a true difference of `worth` is seen with 80 % power at two-sided 5 %.
+    """Number of test images at which a true difference of `worth` is seen with 80 % power at two-sided 5 %.
 
-    By the normal approximation: worth^2 >= (z_0.975 + z_0.8)^2 (v n_0 / n + u), where v is the variance of the
-    difference that the drawing of n_0 images makes, and u that of the seeds, which no further image lessens.
+    By the normal approximation: worth^2 >= (z_0.975 + z_0.8)^2 (v n_0 / n + u). v is the variance of the difference
+    due to the choice of n_0 images, and u that due to the seeds, which more images do not reduce.
 
     Args:
-        worth: the smallest difference worth having, in (0, 1).
+        worth: the smallest useful difference, in (0, 1).
         draws: resamples of the primary metric.
-        rows: which two arms.
-        images: n_0, the images there are.
+        rows: of the two arms in `draws`.
+        images: n_0, the current number of images.
         seeds: trainings of the smaller arm.
 
     Returns:
@@ -216,21 +216,21 @@ def images_needed(
 
 @dataclass(frozen=True)
 class SampleSizeNeed:
-    """What it would take to see a difference of the primary metric."""
+    """The sample size needed to see a difference of the primary metric."""
 
     worth: float
-    """The difference asked for."""
+    """The requested difference."""
     images_now: int
     images_needed: int | None
-    """Test images of the same mix and grouping; None where more images alone cannot do it."""
+    """Test images of the same mix and grouping; None where more images alone are not enough."""
     seeds_now: int
-    """Trainings an arm; of the smaller arm."""
+    """Trainings of the smaller arm."""
     seeds_needed: int | None
-    """Where images alone cannot do it: trainings an arm that could, with images beyond number."""
+    """Where more images are not enough: trainings per arm that would be, with unlimited images."""
 
     @property
     def sentence(self) -> Message:
-        """The answer in words."""
+        """The need as a sentence."""
         power = 100 * POWER
         if self.images_needed is None:
             return message(
@@ -244,13 +244,7 @@ _FEW_GROUPS = 20
 
 
 def notes_on(truth: LabelledImages, results: Sequence[ArmResult], groups: int | None) -> tuple[Message, ...]:
-    """Caveats, each a sentence or two.
-
-    Args:
-        truth: labels of the test images.
-        results: every arm.
-        groups: number of groups the test images fall into; None when unknown.
-    """
+    """Caveats of a comparison, each one or two sentences; `groups` is the number of groups of test images."""
     notes = []
     if any(len(result.seeds) == 1 for result in results):
         notes.append(message("note_one_seed"))

@@ -11,7 +11,7 @@ import numpy as np
 from sdcore.messages import Message, message
 
 from ..errors import EvaluationError
-from ..evaluation.arms import statistics_of
+from ..evaluation.arms import compared_statistics
 from ..evaluation.metrics import FloatArray
 from ..evaluation.stats import (
     CONFIDENCE,
@@ -147,7 +147,7 @@ def judge(
         EvaluationError: the primary metric cannot be had from these labels, or an arm to compare with is missing.
     """
     named = arms[0].counts.shape[2] == classes
-    statistics = _primary_first(statistics_of(normal=normal, classes=classes, named=named), primary)
+    statistics = _primary_first(compared_statistics(normal=normal, classes=classes, named=named), primary)
     draws = bootstrap_arms([arm.counts for arm in arms], statistics, resamples=resamples, seed=seed)
     baseline = _the_one([row for row, arm in enumerate(arms) if arm.kind == "baseline"], "baseline")
     rows = [row for row, arm in enumerate(arms) if arm.kind == "generated"]

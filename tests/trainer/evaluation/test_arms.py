@@ -1,4 +1,4 @@
-""""""
+"""Arms: loaded, aligned, grouped and summarised over seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-""""""
+"""Comparison of arms, image by image."""
 
 from __future__ import annotations
 

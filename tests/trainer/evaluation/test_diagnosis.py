@@ -1,4 +1,4 @@
-""""""
+"""Diagnosis of synthetic loss curves, its advice, and early stopping."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-""""""
+"""Evaluation of predictions: rates, scores, warnings and refusals."""
 
 from __future__ import annotations
 

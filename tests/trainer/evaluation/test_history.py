@@ -1,4 +1,4 @@
-""""""
+"""Reading and writing results.csv, ours and YOLOv5's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-""""""
+"""Robust slopes of noisy curves."""
 
 from __future__ import annotations
 

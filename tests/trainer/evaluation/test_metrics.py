@@ -1,4 +1,4 @@
-""""""
+"""Rates, F1 and ranking scores against independent implementations."""
 
 from __future__ import annotations
 

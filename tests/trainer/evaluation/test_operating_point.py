@@ -1,4 +1,4 @@
-""""""
+"""Operating points: the promise, its range, and the rates on test images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-""""""
+"""Intervals and tests against independent implementations."""
 
 from __future__ import annotations
 

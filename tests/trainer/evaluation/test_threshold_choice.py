@@ -1,4 +1,4 @@
-""""""
+"""Thresholds chosen from validation predictions and saved with their run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-""""""
+"""Verdicts, their sentences, and the sample size a difference needs."""
 
 from __future__ import annotations
 

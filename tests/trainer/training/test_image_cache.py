@@ -1,4 +1,4 @@
-""""""
+"""Decoded images in memory, in mapped files and on a GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-""""""
+"""The training loop: what it learns, repeats, resumes and refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-""""""
+"""Run folders: what is written, recognised, resumed and refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-""""""
+"""Which images each epoch shows, and the weights of classes in the loss."""
 
 from __future__ import annotations
 

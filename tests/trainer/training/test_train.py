@@ -1,4 +1,4 @@
-""""""
+"""Whole trainings on small images: files, repeated calls, interrupts and early stopping."""
 
 from __future__ import annotations
 
