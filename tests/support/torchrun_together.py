@@ -108,7 +108,7 @@ def main(folder: Path) -> None:
     predict = Classification.prediction_rows
 
     def noting(self: Classification, network: Any, images: TrainingImages, *rest: Any) -> torch.Tensor:
-        validated.append(len(images.places))
+        validated.append(len(images.image_index))
         return predict(self, network, images, *rest)
 
     Classification.prediction_rows = noting  # type: ignore[method-assign]
