@@ -132,10 +132,10 @@ def main(folder: Path) -> None:
         assert not RANK, "decided by the first process alone"
         self.reason = "seen enough" if len(epochs) == 2 else None
 
-    judge, EarlyStopping.look = EarlyStopping.look, look  # type: ignore[method-assign]
+    judge, EarlyStopping.update = EarlyStopping.update, look  # type: ignore[method-assign]
     stopped = train(TrainingJob(data, folder / "stopped", settings(epochs=9, patience=8), seeds=[1, 2]), progress=False)
     facts["stopped"] = [(one.seed, one.epochs, one.stopped) for one in stopped]
-    EarlyStopping.look = judge  # type: ignore[method-assign]
+    EarlyStopping.update = judge  # type: ignore[method-assign]
 
     facts["refused"] = {
         "batch": failure_of(data=data, run=folder / "no", config=settings(batch_size=9)),
