@@ -44,17 +44,25 @@ def decode_rows(path: Path, imgsz: int) -> npt.NDArray[np.uint8]:
     Raises:
         DataError: as `decode`.
     """
+    return np.asarray(read_rgb(path).resize((imgsz, imgsz), Image.Resampling.BILINEAR), dtype=np.uint8)
+
+
+def read_rgb(path: Path) -> Image.Image:
+    """The decoded image in RGB at its own size.
+
+    Raises:
+        DataError: the file is missing or not a readable image.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd metadata; a broken image raises
             with Image.open(path) as image:
-                square = to_rgb(image).resize((imgsz, imgsz), Image.Resampling.BILINEAR)
+                return to_rgb(image)
     except Exception as error:  # Pillow raises many kinds on damaged files
         raise DataError(
             f"{path}: cannot be read as an image ({type(error).__name__}: {error}); "
             f"run 'trainer check {path.parent}' for all such files"
         ) from error
-    return np.asarray(square, dtype=np.uint8)
 
 
 def normalise(

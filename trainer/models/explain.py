@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import io
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,21 +19,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from captum.attr import LayerActivation, LayerGradientXActivation
-from PIL import Image
 from scipy import ndimage
 from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
 from sdcore.files import write_bytes_atomically
-from sdcore.images.decode import to_rgb
-from sdcore.images.folders import list_images
 from sdcore.torch_runtime import choose_device, torch_threads
 
 from ..config import NORMAL
-from ..data.transforms import decode, normalise
-from ..errors import CheckpointError, DataError, SettingsError
+from ..data.transforms import decode, normalise, read_rgb
+from ..errors import CheckpointError, SettingsError
 from .checkpoints import Checkpoint, find_checkpoint, load_classifier
+from .image_list import list_folder
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -230,7 +227,7 @@ class _Explainer:
             heat.update(zip(places, heat_maps(self.network, pixels[places], asked[1], asked[2]), strict=True))
         for place, (path, asked_here) in enumerate(zip(paths, questions, strict=True)):
             row = probabilities[place]
-            size = read_upright(path).size
+            size = read_rgb(path).size
             found = find_hot_box(heat[place]) if place in heat else None
             yield Explanation(
                 path=path,
@@ -246,21 +243,6 @@ class _Explainer:
             )
 
 
-def read_upright(path: Path) -> Image.Image:
-    """The image as `decode` sees it, in RGB at its own size.
-
-    Raises:
-        DataError: the file is missing or not a readable image.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about odd metadata; a broken image raises
-            with Image.open(path) as image:
-                return to_rgb(image)
-    except Exception as error:  # Pillow raises many kinds on damaged files
-        raise DataError(f"{path}: cannot be read as an image ({type(error).__name__}: {error})") from error
-
-
 def _say_why_no_box(asked: bool, found: bool) -> str:
     if not asked:
         return "predicted to be without a defect"
@@ -270,10 +252,7 @@ def _say_why_no_box(asked: bool, found: bool) -> str:
 def _find_images(images: Path) -> tuple[Path, list[Path]]:
     if images.is_file():
         return images.parent, [images]
-    paths = list_images(images)
-    if not paths:
-        raise DataError(f"{images}: no images in this folder; expected .png, .jpg or the like, or folders of them")
-    return images, paths
+    return images, list_folder(images)
 
 
 def _walk(

@@ -92,6 +92,18 @@ def list_files(paths: Sequence[str], *, labels: Labels = "auto", source: str = "
     return _unique((file for one in paths for file in _expand(one, patterns=False)), labels)
 
 
+def list_folder(folder: Path) -> list[Path]:
+    """All images below a folder, in natural order.
+
+    Raises:
+        DataError: there is no such folder, or no image in it.
+    """
+    paths = list_images(folder)
+    if not paths:
+        raise DataError(f"{folder}: no images in this folder; expected .png, .jpg or the like, or folders of them")
+    return paths
+
+
 def read_paths(stream: BinaryIO, *, source: str = "stdin") -> list[str]:
     """The paths of a list in UTF-8: one per line, or ended by NUL as by `find -print0`.
 
@@ -116,11 +128,8 @@ def read_paths(stream: BinaryIO, *, source: str = "stdin") -> list[str]:
 
 
 def _of_one_folder(folder: Path, labels: Labels) -> ImageList:
-    paths = list_images(folder)
-    if not paths:
-        raise DataError(f"{folder}: no images in this folder; expected .png, .jpg or the like, or folders of them")
     images = []
-    for path in paths:
+    for path in list_folder(folder):
         relative = path.relative_to(folder)
         top = relative.parts[0] if len(relative.parts) > 1 else ""
         label = {"auto": top, "parent": path.absolute().parent.name, "none": ""}[labels]
@@ -144,10 +153,7 @@ def _unique(files: Iterable[str], labels: Labels) -> ImageList:
 
 def _expand(named: str, *, patterns: bool = True) -> Iterable[str]:
     if os.path.isdir(named):  # noqa: PTH112
-        below = list_images(Path(named))
-        if not below:
-            raise DataError(f"{named}: no images in this folder; expected .png, .jpg or the like, or folders of them")
-        return map(str, below)
+        return map(str, list_folder(Path(named)))
     if not patterns or os.path.lexists(named):
         return [named]
     found = [file for file in glob.glob(named, recursive=True) if _is_image(file)]  # noqa: PTH207 - relative stays so

@@ -16,8 +16,9 @@ from sdcore.files import write_bytes_atomically
 from sdcore.images.contact_sheet import SYSTEM_FONTS, Font, find_font
 from sdcore.pages import ImageTile, PageSection, TileGroup, write_image_page
 
+from ..data.transforms import read_rgb
 from ..errors import SettingsError
-from ..models.explain import Explanation, HeatBox, read_upright, scale_box, write_explanations
+from ..models.explain import Explanation, HeatBox, scale_box, write_explanations
 
 LEAST_PX, MOST_PX = 256, 1024
 """A picture is enlarged by a whole factor until its longer side has the first, or shrunk to the second."""
@@ -174,7 +175,7 @@ def write_folder(output: Path, explanations: Iterable[Explanation]) -> WrittenEx
     legend: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="trainer-explain-") as scratch:
         for found in explanations:
-            picture = read_upright(found.path)
+            picture = read_rgb(found.path)
             names = _plain_names(found, legend)
             sheet = draw_overlay(picture, found.heat, found.box, _lines(found, names))
             _save(output / OVERLAYS_NAME / f"{found.image}.png", sheet)

@@ -27,7 +27,7 @@ from sdcore.images.decode import is_grey, to_8_bit, to_rgb
 from tests.support.webui import png_bytes
 from trainer.data.fingerprints import ODDITIES, Unusable, find_peculiarities, opened_picture, reason_unusable
 from trainer.data.transforms import decode as decode_for_trainer
-from trainer.models.explain import read_upright as read_to_explain
+from trainer.data.transforms import read_rgb as read_to_explain
 
 SIDE = 16
 Levels = npt.NDArray[np.uint8]

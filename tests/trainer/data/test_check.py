@@ -1,4 +1,4 @@
-""""""
+"""What `trainer check` reports, and its pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-""""""
+"""The layout of a DATA folder and the counts of its images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-""""""
+"""Copies, look-alikes and outliers."""
 
 from __future__ import annotations
 

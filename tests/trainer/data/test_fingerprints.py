@@ -1,4 +1,4 @@
-""""""
+"""Fingerprints of image files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-""""""
+"""The guard against leakage."""
 
 from __future__ import annotations
 

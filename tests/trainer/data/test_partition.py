@@ -1,4 +1,4 @@
-""""""
+"""How groups are assigned to parts and folds."""
 
 from __future__ import annotations
 

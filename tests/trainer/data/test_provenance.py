@@ -1,4 +1,4 @@
-""""""
+"""Which images were generated, and from what."""
 
 from __future__ import annotations
 

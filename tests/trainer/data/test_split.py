@@ -1,4 +1,4 @@
-""""""
+"""Splits and folds in place."""
 
 from __future__ import annotations
 

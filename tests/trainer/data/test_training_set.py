@@ -1,4 +1,4 @@
-""""""
+"""What an arm trains on."""
 
 from __future__ import annotations
 

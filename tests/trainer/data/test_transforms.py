@@ -1,4 +1,4 @@
-""""""
+"""Images to tensors: decoding, normalisation, variation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-""""""
+"""Our checkpoints."""
 
 from __future__ import annotations
 

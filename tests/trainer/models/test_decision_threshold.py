@@ -1,4 +1,4 @@
-""""""
+"""The operating point file of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-""""""
+"""Heat maps, boxes and explanations."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import nn
 
 from sdcore.errors import DataError, SettingsError
 from trainer.config import TrainingJob, make_config
+from trainer.data.transforms import read_rgb
 from trainer.errors import CheckpointError
 from trainer.models.explain import (
     ANY_DEFECT,
@@ -25,7 +26,6 @@ from trainer.models.explain import (
     fuse_maps,
     gradients_and_activations,
     heat_maps,
-    read_upright,
     scale_box,
     score_against,
     write_explanations,
@@ -167,7 +167,7 @@ def test_what_cannot_be_explained_is_said_before_anything_is_computed(spotted: P
     with pytest.raises(DataError, match=r"b\.png: cannot be read as an image"):
         found_in(spotted, tmp_path)
     with pytest.raises(DataError, match=r"b\.png: cannot be read as an image"):
-        read_upright(tmp_path / "b.png")
+        read_rgb(tmp_path / "b.png")
 
 
 def test_the_table_has_a_row_an_image_and_empty_cells_where_there_is_no_box(spotted: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-""""""
+"""Exported files and their parity with torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-""""""
+"""Predictions of many images."""
 
 from __future__ import annotations
 

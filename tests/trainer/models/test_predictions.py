@@ -1,4 +1,4 @@
-""""""
+"""The predictions file and the features archive."""
 
 from __future__ import annotations
 

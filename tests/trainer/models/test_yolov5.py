@@ -1,4 +1,4 @@
-""""""
+"""Building YOLOv5 classifiers without side effects on the process."""
 
 from __future__ import annotations
 
