@@ -32,8 +32,8 @@ from .result import ArmOutcome, CellResult, ExperimentResult, Separability
 from .separability import describe_texture, separability
 from .sets import ArmSet
 
-_MOST_TO_LOOK_AT = 2000
-"""Images of either kind that are looked at to tell real from generated."""
+_MOST_COMPARED = 2000
+"""Most real, and most generated, images in the comparison of textures."""
 
 
 def collect(
@@ -81,14 +81,14 @@ def collect(
         resamples=resamples,
         seed=config.seed,
     )
-    looked = _TextureComparison(prepared, progress=progress)
+    textures = _TextureComparison(prepared, progress=progress)
     outcomes = []
     for planned, arm, predictions, table in zip(prepared.arms, arms, sets, counts, strict=True):
         judged = [
             evaluate(one, normal=config.normal, abnormal=config.abnormal, resamples=resamples) for one in predictions
         ]
         result = summarise_arm(arm, judged, table)
-        outcomes.append(_outcome(prepared, planned, arm, result, joined, looked))
+        outcomes.append(_outcome(prepared, planned, arm, result, joined, textures))
     return ExperimentResult(
         primary=config.primary,
         normal=config.normal,
@@ -209,7 +209,7 @@ def _outcome(
     arm: Arm,
     result: Any,
     joined: Mapping[tuple[str, int | None], ArmSet],
-    looked: _TextureComparison,
+    textures: _TextureComparison,
 ) -> ArmOutcome:
     real: Counter[str] = Counter()
     added: Counter[str] = Counter()
@@ -231,21 +231,21 @@ def _outcome(
         real={name: count / number for name, count in sorted(real.items())},
         result=result,
         arm=arm,
-        separability=looked.tell(planned, joined) if planned.sets else None,
+        separability=textures.separability_of(planned, joined) if planned.sets else None,
         defects_only=planned.kind == "generated" and prepared.config.normal not in added,
     )
 
 
 class _TextureComparison:
-    """Tells images that join from real ones; every file is described once."""
+    """Compares the textures of added and real images; each file is described once."""
 
     def __init__(self, prepared: Prepared, *, progress: bool) -> None:
         self._prepared = prepared
         self._progress = progress
         self._known: dict[str, Any] = {}
 
-    def tell(self, arm: PlannedArm, joined: Mapping[tuple[str, int | None], ArmSet]) -> Separability:
-        """Of an arm's images over all folds against the real training images of all folds."""
+    def separability_of(self, arm: PlannedArm, joined: Mapping[tuple[str, int | None], ArmSet]) -> Separability:
+        """How well an arm's images are told from real training images, over all folds."""
         from ..data.provenance import read_generated
 
         prepared = self._prepared
@@ -277,8 +277,8 @@ class _TextureComparison:
 
 
 def _thin(rows: list[Any]) -> list[Any]:
-    """As many as are looked at, chosen by their hash."""
-    return sorted(rows, key=lambda row: hashlib.sha256(row[2].encode()).hexdigest())[:_MOST_TO_LOOK_AT]
+    """At most `_MOST_COMPARED` rows, chosen by their hash."""
+    return sorted(rows, key=lambda row: hashlib.sha256(row[2].encode()).hexdigest())[:_MOST_COMPARED]
 
 
 def _notes(prepared: Prepared, outcomes: Sequence[ArmOutcome]) -> list[Message]:
@@ -287,8 +287,8 @@ def _notes(prepared: Prepared, outcomes: Sequence[ArmOutcome]) -> list[Message]:
         notes += _notes_on_sets(prepared, one) if one.kind == "generated" else []
         if one.defects_only:
             area = one.separability.auroc if one.separability else None
-            told = () if area is None else (message("told_by_texture", area=area),)
-            notes.append(message("defects_only", arm=one.name, told=told))
+            by_texture = () if area is None else (message("told_by_texture", area=area),)
+            notes.append(message("defects_only", arm=one.name, told=by_texture))
         notes += [message("made_by", arm=one.name, engine=engine) for engine in one.engines]
     if prepared.config.folds:
         notes.append(message("folds_pooled", folds=prepared.config.folds))

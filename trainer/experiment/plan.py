@@ -1,4 +1,4 @@
-"""Arms, cells, folds, and the images of each arm."""
+"""What an experiment trains: its arms, cells and folds, and the images of each arm."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class PlannedArm:
     normal: bool | None = None
     """Whether generated Normal images are used; None: where there are any."""
     controls: str = ""
-    """For a classical arm: the generated arm whose count it has."""
+    """For a classical arm: the generated arm whose number of images it copies."""
     curated: bool = True
     """Whether only the accepted images of its sets are taken, once they have been curated."""
     shares_control: str = ""
@@ -133,7 +133,7 @@ def _shares_of(arm: ArmConfig) -> list[PlannedArm]:
 
 
 def plan_cells(config: ExperimentConfig, arms: tuple[PlannedArm, ...]) -> tuple[Cell, ...]:
-    """Every cell, seed by seed, so that a broken-off experiment has whole seeds; pure."""
+    """Every cell, seed by seed, so that an interrupted experiment has complete seeds; pure."""
     folds: tuple[int | None, ...] = tuple(range(config.folds)) if config.folds else (None,)
     return tuple(Cell(arm, seed, fold) for seed in config.seeds for fold in folds for arm in arms)
 
@@ -187,7 +187,7 @@ def choose_images(
             f"than the {len(sizes)} classes that were generated; ask for a larger share, or generate fewer classes"
         )
     ranked: dict[str, list[int]] = defaultdict(list)
-    for place in sorted(range(len(images)), key=lambda n: (_chance(images[n], seed), n)):
+    for place in sorted(range(len(images)), key=lambda n: (_selection_key(images[n], seed), n)):
         ranked[images[place].label].append(place)
     quotas = _quotas(sizes, wanted)
     taken = {place for label, places in ranked.items() for place in places[: quotas[label]]}
@@ -208,7 +208,7 @@ def _quotas(sizes: Counter[str], wanted: int) -> dict[str, int]:
     return quotas
 
 
-def _chance(image: GeneratedImage, seed: int) -> str:
+def _selection_key(image: GeneratedImage, seed: int) -> str:
     return hashlib.sha256(f"{seed}\0{image.sha256}".encode()).hexdigest()
 
 
@@ -217,7 +217,7 @@ class Fold:
     """One division of the data into train, val and test."""
 
     number: int | None
-    """None where there is but one."""
+    """None where the data is divided only once."""
     dataset: Dataset
     sources: Mapping[tuple[str, str], Path]
     """(class, SHA-256) of every training image -> its file."""
@@ -263,7 +263,7 @@ def read_folds(config: ExperimentConfig, *, progress: bool = False) -> tuple[Fol
 
 
 def read_sets(arms: Sequence[PlannedArm], *, progress: bool = False) -> dict[SetKey, GeneratedSet]:
-    """Every generated set that an arm names, read once as a whole and once by what is accepted, as far as needed.
+    """Every generated set that an arm names; read whole, or its accepted images alone, as the arms need it.
 
     Raises:
         GeneratedSetError: a set cannot be used.

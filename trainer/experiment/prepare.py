@@ -1,4 +1,4 @@
-"""Every cell settled before the first starts; the estimate."""
+"""Everything that is decided before the first cell starts, and the estimate of time and disk space."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Prepared:
 
 
 def prepare(config: ExperimentConfig, *, progress: bool = False) -> Prepared:
-    """Read data and sets, check them for leakage, and settle what every cell trains on.
+    """Read data and sets, check them for leakage, and decide what every cell trains on.
 
     Raises:
         DataError: the data cannot be used (with its branch LeakageError).
@@ -169,7 +169,7 @@ _TIMED_STEPS = 6
 _PREDICTED = 64
 _START_S = 10.0
 """Loading the libraries and checking the images, a cell; measured as 5 to 15 s."""
-_PICTURES_BYTES = 500_000
+_PLOTS_BYTES = 500_000
 """Curves and examples of a run."""
 
 
@@ -191,7 +191,7 @@ class Estimate:
 
 
 def estimate(prepared: Prepared, cells: Sequence[Cell], *, processes: int) -> Estimate:
-    """Time the network of this experiment on made-up images, and count.
+    """Estimate time and disk space by timing the network of this experiment on blank images.
 
     Args:
         prepared: the experiment.
@@ -234,7 +234,7 @@ def estimate(prepared: Prepared, cells: Sequence[Cell], *, processes: int) -> Es
         predicted_per_s=1.0 / per_predicted,
         seconds=seconds / beside,
         processes=beside,
-        bytes=len(prepared.cells) * (2 * weights + _PICTURES_BYTES),
+        bytes=len(prepared.cells) * (2 * weights + _PLOTS_BYTES),
         how=(
             f"{_TIMED_STEPS} steps of {batch} images timed now on this machine by one process, and {_START_S:.0f} s "
             f"a cell to start; {beside} at a time taken as not slowing each other"
@@ -243,7 +243,7 @@ def estimate(prepared: Prepared, cells: Sequence[Cell], *, processes: int) -> Es
 
 
 def _steps(session: TrainingSession, count: int) -> int:
-    """So many steps; how many images they saw."""
+    """Train `count` epochs of one batch each; returns how many images were seen."""
     seen = 0
     for _ in range(count):
         for batch in session.start_epoch():

@@ -29,7 +29,7 @@ class Declaration:
     """Cells that were finished before anything was declared; 0 as it should be."""
 
     def notes(self) -> list[Message]:
-        """What a reader must know of it."""
+        """Notes on the declaration for the reader of the report."""
         found = [message("declared_late", late=self.late, file=EXPERIMENT_NAME)] if self.late else []
         found += [
             message("declaration_changed", changed=", ".join(one["changed"]), finished=one["finished"])
@@ -39,7 +39,7 @@ class Declaration:
 
 
 def declare(config: ExperimentConfig, *, finished: int, now: str) -> Declaration:
-    """Write the declaration, or hold the file to the one that is there.
+    """Write the declaration, or check the settings against the existing one.
 
     Args:
         config: the experiment.
@@ -86,12 +86,12 @@ def declare(config: ExperimentConfig, *, finished: int, now: str) -> Declaration
 
 
 def as_declared(config: ExperimentConfig) -> dict[str, Any]:
-    """The settings as plain data; where the output lies decides nothing."""
+    """The settings as plain data, without the output folder, which changes no result."""
     content = config.model_dump(mode="json", exclude={"output"})
     content["train"].pop("threads")
     for arm in content["arm"]:
         if arm["curated"]:
-            arm.pop("curated")  # what a file says that does not name it
+            arm.pop("curated")  # the default, which older declarations do not contain
     return content
 
 
@@ -120,7 +120,7 @@ CELL_NAME = "cell.json"
 
 @dataclass(frozen=True)
 class CellJob:
-    """What a process needs to work a cell; plain data that travels."""
+    """What a process needs to train a cell; it is pickled, so plain data alone."""
 
     name: str
     folder: Path
@@ -154,7 +154,7 @@ def started_identity(folder: Path) -> str | None:
 
 
 def read_done(folder: Path) -> dict[str, Any] | None:
-    """What `cell.json` says of a cell that is done, its predictions being those it knew; None otherwise."""
+    """The content of `cell.json` of a finished cell whose predictions are unchanged; None otherwise."""
     content = read_json_or_none(folder / CELL_NAME)
     if content is None or content.get("state") != "done":
         return None
@@ -166,9 +166,9 @@ def read_done(folder: Path) -> dict[str, Any] | None:
 
 
 def run_cell(job: CellJob) -> None:
-    """Train the cell, or go on where it was broken off, and predict its test images; the libraries load only now.
+    """Train the cell, or resume it, and predict its test images; torch is imported here, not before.
 
-    A training of another identity that lies there is replaced.
+    A training of another identity in the folder is replaced.
 
     Raises:
         TrainerError: as `trainer.training.train.train` and `trainer.models.predict.predict_folder` do.
@@ -183,14 +183,15 @@ def run_cell(job: CellJob) -> None:
     training = TrainingJob(job.data, job.folder, job.config, generated=joins, overwrite=another)
     (result,) = train(training, progress=False)
     options = PredictOptions(device=job.config.device, threads=job.config.threads)
-    said = predict_folder(job.folder, job.data / "test", options, progress=False)
-    write_predictions(job.folder / PREDICTIONS_NAME, said.images, said.labels, said.classes, said.probabilities)
+    tested = predict_folder(job.folder, job.data / "test", options, progress=False)
+    path = job.folder / PREDICTIONS_NAME
+    write_predictions(path, tested.images, tested.labels, tested.classes, tested.probabilities)
     write_json(
         job.folder / CELL_NAME,
         {
             "state": "done",
             "identity": job.identity,
-            "predictions_sha256": sha256_of(job.folder / PREDICTIONS_NAME),
+            "predictions_sha256": sha256_of(path),
             "images_per_s": result.images_per_s,
             "diagnosis": result.diagnosis,
         },

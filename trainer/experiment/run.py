@@ -32,11 +32,11 @@ class Stopped(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class Workers:
-    """Processes that work the cells."""
+    """The processes that train the cells."""
 
     processes: int
     gpus: tuple[str, ...]
-    """CUDA devices dealt out to them; empty on a CPU."""
+    """CUDA devices shared among them; empty on a CPU."""
 
 
 def run_experiment(
@@ -69,7 +69,7 @@ def run_experiment(
         FolderInUse: another experiment writes into the same folder.
     """
     refuse_torchrun("experiment")
-    hands = choose_workers(config, processes)
+    workers = choose_workers(config, processes)
     prepared = prepare(config, progress=progress)
     prepared.output.mkdir(parents=True, exist_ok=True)
     with lock_folder(prepared.output, busy="another 'trainer experiment' is at work here"):
@@ -81,7 +81,7 @@ def run_experiment(
         _refuse_others(jobs, overwrite=overwrite)
         make_sets(prepared, joined, progress=progress)
         todo = [job for job in jobs if not is_done(job)]
-        _run(todo, jobs, hands, prepared.config.train.epochs, work_cell, progress=progress)
+        _run(todo, jobs, workers, prepared.config.train.epochs, work_cell, progress=progress)
         result = collect(prepared, joined, declaration, resamples=resamples, progress=progress)
         write_json(prepared.output / EXPERIMENT_NAME, {**experiment_as_json(result), "late": declaration.late})
         return result
@@ -131,7 +131,7 @@ def plan_sets(prepared: Prepared) -> dict[tuple[str, int | None], ArmSet]:
 
 
 def make_sets(prepared: Prepared, planned: Mapping[tuple[str, int | None], ArmSet], *, progress: bool = False) -> None:
-    """Make the planned folders; those that are there are kept."""
+    """Make the planned folders; existing ones are kept."""
     for arm in prepared.arms:
         for fold in prepared.folds:
             one = planned.get((arm.name, fold.number))
@@ -159,7 +159,7 @@ def is_done(job: CellJob) -> bool:
 
 
 def plan_jobs(prepared: Prepared, joined: Mapping[tuple[str, int | None], ArmSet]) -> list[CellJob]:
-    """What every cell is worked with, in the order of the cells; nothing is written."""
+    """The job of every cell, in the order of the cells; nothing is written."""
     jobs = []
     for cell in prepared.cells:
         fold = prepared.fold(cell.fold)
@@ -190,7 +190,7 @@ def _refuse_others(jobs: Sequence[CellJob], *, overwrite: bool) -> None:
 def _run(
     todo: Sequence[CellJob],
     jobs: Sequence[CellJob],
-    hands: Workers,
+    workers: Workers,
     epochs: int,
     work_cell: Callable[[CellJob], None],
     *,
@@ -223,7 +223,7 @@ def _run(
             show()
 
         try:
-            run_jobs(todo, work_cell, processes=hands.processes, gpus=hands.gpus, done=done, look=look)
+            run_jobs(todo, work_cell, processes=workers.processes, gpus=workers.gpus, done=done, look=look)
         except KeyboardInterrupt as stop:
             raise Stopped(
                 f"stopped; {len(jobs) - len(left)} of {len(jobs)} cells are done and every finished epoch is saved; "

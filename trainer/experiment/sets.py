@@ -121,12 +121,12 @@ def classical_set(
             tqdm(images, desc=f"augment {folder.name}", unit="image", disable=not progress), start=1
         ):
             source = fold.sources[image.label, image.source_sha256]
-            chance = f"{seed}\0{image.sha256}\0{number}"
+            draw_key = f"{seed}\0{image.sha256}\0{number}"
             buffer = io.BytesIO()
             chunks = PngImagePlugin.PngInfo()
             # So that it is refused among validation and test images, like a generated one.
             chunks.add_itxt("sdclient", f'{{"engine": "{ENGINE}", "source_sha256": "{image.source_sha256}"}}')
-            augment_source(source, config=config, imgsz=imgsz, chance=chance).save(buffer, "PNG", pnginfo=chunks)
+            augment_source(source, config=config, imgsz=imgsz, draw_key=draw_key).save(buffer, "PNG", pnginfo=chunks)
             file = f"{image.label}/{number}-{source.stem}.png"
             (partial / file).parent.mkdir(parents=True, exist_ok=True)
             (partial / file).write_bytes(buffer.getvalue())
@@ -138,7 +138,7 @@ def classical_set(
                     source_sha256=image.source_sha256,
                     k=number,
                     seed=seed,
-                    key=_hash([identity, chance]),
+                    key=_hash([identity, draw_key]),
                     sha256=hashlib.sha256(buffer.getvalue()).hexdigest(),
                     width=imgsz,
                     height=imgsz,
@@ -159,7 +159,7 @@ def classical_set(
 
 
 def _make(folder: Path, identity: str, fill: Callable[[Path], list[ImageRecord]]) -> None:
-    """Have `folder` filled under another name, so that one cut short is never taken for a whole one."""
+    """Fill the folder under a temporary name, so that an incomplete one is never taken for complete."""
     if _identity_of(folder) == identity:
         return
     partial = folder.with_name(f".{folder.name}.partial")
@@ -207,7 +207,7 @@ _TWICE_AS_STRONG = {"rotation_degrees": 45.0, "brightness": 1.0, "contrast": 1.0
 
 
 def stronger(base: AugmentConfig) -> AugmentConfig:
-    """How the control varies its images where the experiment file does not say.
+    """The default augmentation of the control.
 
     Every image is warped, and what turns or recolours it is twice as strong as in training; scale and shift stay,
     since they could move a defect out of the image. Flips and quarter turns are those of training: a board with
@@ -220,19 +220,19 @@ def stronger(base: AugmentConfig) -> AugmentConfig:
     return base.model_copy(update={**changed, "warp_rate": 1.0})
 
 
-def augment_source(source: Path, *, config: AugmentConfig, imgsz: int, chance: str) -> Image.Image:
+def augment_source(source: Path, *, config: AugmentConfig, imgsz: int, draw_key: str) -> Image.Image:
     """One augmented image of a source, square as the network sees it.
 
     Args:
         source: the real image.
         config: which changes, and how strong.
         imgsz: side in pixels.
-        chance: text that decides the draws; the same text gives the same pixels.
+        draw_key: decides the random draws; the same text gives the same pixels.
 
     Raises:
         DataError: the source cannot be read.
     """
-    seed = int.from_bytes(hashlib.sha256(chance.encode()).digest()[:8], "big") >> 1
+    seed = int.from_bytes(hashlib.sha256(draw_key.encode()).digest()[:8], "big") >> 1
     pixels = torch.from_numpy(decode(source, imgsz))[None]
     varied = augment(pixels, config, torch.Generator().manual_seed(seed))[0]
     return Image.fromarray(varied.round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy().astype(np.uint8))
