@@ -14,6 +14,8 @@ from typing import TypeAlias
 from PIL import Image, UnidentifiedImageError
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from sdcore.images.decode import image_format
+
 from .errors import BadImage
 
 ImageInput: TypeAlias = Image.Image | Path | str | bytes
@@ -23,27 +25,6 @@ _BASE64 = TypeAdapter(bytes, config=ConfigDict(val_json_bytes="base64"))
 """Decodes base64 four times as fast as Python's own module does."""
 
 LOSSLESS_FORMATS = frozenset({"PNG", "BMP", "TIFF"})
-
-_MAGIC = (
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"BM", "BMP"),
-    (b"II*\x00", "TIFF"),
-    (b"MM\x00*", "TIFF"),
-    (b"GIF8", "GIF"),
-)
-
-
-def image_format(data: bytes) -> str | None:
-    """Name of the image format by its first bytes ("PNG", "JPEG", "WEBP", ...), or None when unknown."""
-    for magic, name in _MAGIC:
-        if data.startswith(magic):
-            return name
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WEBP"
-    if data[4:12] in (b"ftypavif", b"ftypavis"):
-        return "AVIF"
-    return None
 
 
 def to_bytes(image: ImageInput) -> bytes:

@@ -24,10 +24,11 @@ from PIL import Image
 from pydantic import ValidationError
 
 from sdcore.files import write_bytes_atomically
+from sdcore.images.decode import image_format
+from sdcore.images.text import EXIF_IFD, PNG_KEYWORD, USER_COMMENT, embed_text
 
-from ._images import ImageInput, decode, image_format, to_bytes
-from ._metadata import EXIF_IFD, PNG_KEYWORD, USER_COMMENT, embed_text
-from .errors import OutputError, SettingsError
+from ._images import ImageInput, decode, to_bytes
+from .errors import BadImage, OutputError, SettingsError, UnreadableImage
 
 if TYPE_CHECKING:
     from .models.generation import GenerationRequest
@@ -167,7 +168,12 @@ def embed_infotext(image: ImageInput, text: str | Infotext) -> bytes:
     text = str(text)
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise SettingsError("the infotext holds a NUL character or a lone surrogate; take it out")
-    return embed_text(to_bytes(image), text)
+    data = to_bytes(image)
+    decode(data, "the image to write infotext into")  # `embed_text` expects a whole file
+    try:
+        return embed_text(data, text)
+    except UnreadableImage as error:
+        raise BadImage(str(error)) from error
 
 
 def write_infotext(image: ImageInput, text: str | Infotext, path: Path | str | None = None) -> Path:

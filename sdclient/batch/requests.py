@@ -22,12 +22,12 @@ from typing import Any, Protocol, TypeAlias
 from PIL import Image, ImageChops
 
 from sdcore.files import sha256_of
-from sdcore.images.decode import to_8_bit
+from sdcore.images.decode import image_format, to_8_bit
+from sdcore.images.text import PngFile
 
-from .._images import encode_png, image_format
-from .._png import PngFile
+from .._images import encode_png
 from ..client.generation_job import new_task_id
-from ..errors import BadImage, MaskError, SourceError
+from ..errors import MaskError, SourceError, UnreadableImage
 from ..masks.mask import SourceMasks, box_of, composite, encode_mask, grow_and_feather
 from ..models.generation import Img2ImgRequest
 from ..output.artifacts import PixelBox
@@ -412,7 +412,7 @@ class RequestPreparer:
             return None
         try:
             return data if PngFile(data).plain_mode == SENT_MODE else None
-        except BadImage:  # damaged, although Pillow could read it; a server may not
+        except UnreadableImage:  # damaged, although Pillow could read it; a server may not
             return None
 
     def _masked(self, job: Job, photo: Image.Image, inpainting: Inpainting, size: tuple[int, int]) -> PreparedSource:

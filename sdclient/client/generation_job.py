@@ -13,7 +13,9 @@ from typing import Any, Generic, TypedDict, TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
-from .._images import decode, image_format
+from sdcore.images.decode import image_format
+
+from .._images import decode
 from ..errors import (
     BadImage,
     IncompleteReply,

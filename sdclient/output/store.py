@@ -19,10 +19,9 @@ from typing import Any, Final, NoReturn
 from PIL import Image
 
 from sdcore.files import lock_folder, write_bytes_atomically
+from sdcore.images.text import PNG_KEYWORD, PngFile
 
 from .._images import encode_png as encode_pixels
-from .._metadata import PNG_KEYWORD
-from .._png import PngFile
 from ..errors import OutputError
 from ..manifest.database import DONE, FAILED, MANIFEST_NAME, PLANNED, RUNNING, ImageRecord, Manifest, PlannedRow
 from ..manifest.progress import NEW, STATE_BYTES, enter, file_of_other_bytes, key_of, states_of_source

@@ -11,7 +11,8 @@ from typing import Any
 from fastapi import APIRouter, HTTPException
 from PIL import Image
 
-from .._metadata import PNG_KEYWORD
+from sdcore.images.text import PNG_KEYWORD
+
 from ..infotext import parse_infotext, read_infotext
 from .bodies import ErrorRoute
 from .engine import Engine, ModelCard, SamplerCatalogue

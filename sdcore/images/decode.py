@@ -14,6 +14,16 @@ from PIL.ExifTags import Base
 _CAMERA_BITS = (8, 10, 12, 14, 16)
 
 
+_MAGIC = (
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"BM", "BMP"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+    (b"GIF8", "GIF"),
+)
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """An image of any mode as upright, 8-bit RGB.
 
@@ -81,3 +91,15 @@ def _finite_range(image: Image.Image) -> tuple[float, float]:
     if not isinstance(low, (int, float)) or not isinstance(high, (int, float)):
         raise TypeError("one band expected")
     return (float(low), float(high)) if math.isfinite(low) and math.isfinite(high) else (0.0, 1.0)
+
+
+def image_format(data: bytes) -> str | None:
+    """Name of the image format by its first bytes ("PNG", "JPEG", "WEBP", ...), or None when unknown."""
+    for magic, name in _MAGIC:
+        if data.startswith(magic):
+            return name
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data[4:12] in (b"ftypavif", b"ftypavis"):
+        return "AVIF"
+    return None

@@ -6,12 +6,11 @@ import json
 import os
 import re
 import sqlite3
-import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from PIL import Image
 from tqdm import tqdm
@@ -22,15 +21,13 @@ from sdclient.manifest.tables import EXPORTED_NAME, read_exported
 from sdcore.errors import SDError
 from sdcore.files import sha256_or_none
 from sdcore.images.folders import LabelledImage
+from sdcore.images.text import read_png_texts
 
 from ..errors import GeneratedSetError
 from .dataset import Dataset
 from .fingerprints import Fingerprint
 
-_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _KEYWORD = b"sdclient"
-_TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
-_MAX_TEXT_BYTES = 1 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -56,7 +53,7 @@ def read_parents(path: Path) -> tuple[str, ...] | None:
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
-        for text in _own_texts(file):
+        for text in read_png_texts(file, _KEYWORD):
             try:
                 record = json.loads(text)
                 parents = [record["source_sha256"], *record.get("parents_sha256", ())]
@@ -93,37 +90,6 @@ def recorded_images(folder: Path) -> tuple[RecordedImage, ...]:
     except (sqlite3.Error, ValueError) as error:
         raise GeneratedSetError(f"{folder}: its manifest cannot be read: {error}; restore {MANIFEST_NAME}") from error
     return tuple(found)
-
-
-def _own_texts(file: BinaryIO) -> Iterator[bytes]:
-    """The texts under our keyword, decompressed; a truncated file just ends the iteration."""
-    if file.read(len(_PNG_MAGIC)) != _PNG_MAGIC:
-        return
-    while len(head := file.read(8)) == 8:
-        length, kind = int.from_bytes(head[:4], "big"), head[4:]
-        if kind in _TEXT_CHUNKS and length <= _MAX_TEXT_BYTES:
-            keyword, _, rest = file.read(length).partition(b"\0")
-            if keyword == _KEYWORD:
-                yield _decompressed(kind, rest)
-            file.seek(4, os.SEEK_CUR)
-        else:
-            file.seek(length + 4, os.SEEK_CUR)
-
-
-def _decompressed(kind: bytes, rest: bytes) -> bytes:
-    """The text of a chunk, from what follows its keyword (PNG 3rd edition, 11.3.3); empty when damaged."""
-    packed, text = kind == b"zTXt", rest
-    if kind == b"zTXt":
-        text = rest[1:]
-    elif kind == b"iTXt":
-        packed = rest[:1] == b"\1"
-        text = rest[2:].partition(b"\0")[2].partition(b"\0")[2]
-    if not packed:
-        return text
-    try:
-        return zlib.decompressobj().decompress(text, _MAX_TEXT_BYTES)
-    except zlib.error:
-        return b""
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,12 @@ from PIL.PngImagePlugin import PngInfo
 
 from generator.diffusion.dataset import decode as dataset_decode
 from generator.diffusion.dataset import decode as decode_for_generator
-from sdclient._images import decode, encode_png, image_format, to_bytes
+from sdclient._images import decode, encode_png, to_bytes
 from sdclient.errors import BadImage
 from sdclient.models._base import from_base64, to_base64
 from sdclient.sources.source import decode_photo, fit_to_model, read_photo
 from sdcore.errors import DataError
-from sdcore.images.decode import is_grey, to_8_bit, to_rgb
+from sdcore.images.decode import image_format, is_grey, to_8_bit, to_rgb
 from tests.support.webui import png_bytes
 from trainer.data.fingerprints import ODDITIES, Unusable, find_peculiarities, opened_picture, reason_unusable
 from trainer.data.transforms import decode as decode_for_trainer
