@@ -6,10 +6,11 @@ import queue
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import ray
 from ray.exceptions import ActorDiedError, ActorUnschedulableError, RayError, RayTaskError
@@ -24,10 +25,6 @@ from ..masks.mask import SourceMasks
 from ..output.store import GeneratedFile
 from .nodes import on_node
 from .worker import Endpoint, JobMessage, JobReply, SourceFiles, Worker, WorkerContext
-
-if TYPE_CHECKING:
-    from .server_pool import RayServerPool
-
 
 SEARCH_INTERVAL_S = 15.0
 """Seconds between two looks for nodes that joined."""
@@ -79,6 +76,24 @@ class _WorkerHandle:
             raise error
 
 
+class EndpointPool(Protocol):
+    """What the dispatcher needs of the pool that knows the WebUIs of a cluster."""
+
+    @property
+    def endpoints(self) -> Sequence[Endpoint]:
+        """The WebUIs that answered before the run."""
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Address -> why its WebUI is not used."""
+
+    def lost(self, endpoint: Endpoint) -> None:
+        """Forget a WebUI whose worker is gone, so that it can be found anew."""
+
+    def find_new_endpoints(self, stopped: threading.Event) -> Sequence[Endpoint]:
+        """WebUIs that have come since the last look."""
+
+
 class RayDispatcher:
     """One worker beside each WebUI, each with as many jobs as keep it busy; a `Dispatcher`.
 
@@ -91,7 +106,7 @@ class RayDispatcher:
         context: what for.
     """
 
-    def __init__(self, pool: RayServerPool, context: RunContext) -> None:
+    def __init__(self, pool: EndpointPool, context: RunContext) -> None:
         self._pool = pool
         self._context = context
         self._source_cache = SourceCache(context.masks)
