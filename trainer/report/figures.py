@@ -200,7 +200,7 @@ _NARROW_EM = 0.6
 
 
 class Lettering:
-    """ReportWords of any script in a drawing.
+    """Text of any script in a drawing.
 
     The drawing library has no Chinese of its own, and a dollar begins a formula for it. So it lays out stand-ins of
     the same width, which are replaced in the finished SVG; the reader's browser has the letters.

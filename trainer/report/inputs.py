@@ -194,12 +194,12 @@ class ReportInputs:
 
     @property
     def stand_in_engines(self) -> tuple[str, ...]:
-        """ReportWords of every engine that was not Stable Diffusion, each once."""
+        """Names of the engines that were not Stable Diffusion, each once."""
         return stand_ins([*(arm.engines for arm in self.arms), *(one.engines for one in self.generated_sets)])
 
 
 def stand_ins(engines: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """ReportWords of every engine that was not Stable Diffusion, each once."""
+    """Names of the engines that were not Stable Diffusion, each once."""
     words = dict.fromkeys(engine for one in engines for engine in one)
     return tuple(engine for engine in words if not engine.startswith(GENUINE_ENGINE_PREFIX))
 
