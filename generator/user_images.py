@@ -47,7 +47,7 @@ def read_user_image(path: Path) -> UserImage:
             image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(
-            f"{path}: cannot be read as a picture ({error}); remove it, 'trainer check' lists all such files"
+            f"{path}: cannot be read as an image ({error}); remove it, 'trainer check' lists all such files"
         ) from error
     generated_by = next((words for key, words in _GENERATED_KEYWORDS.items() if key in image.info), None)
     return UserImage(to_rgb(image), hashlib.sha256(content).hexdigest(), generated_by)

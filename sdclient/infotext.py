@@ -18,10 +18,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from PIL import Image
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from sdcore.files import write_bytes_atomically
 from sdcore.images.decode import image_format
@@ -29,12 +29,6 @@ from sdcore.images.text import EXIF_IFD, PNG_KEYWORD, USER_COMMENT, embed_text
 
 from ._images import ImageInput, decode, to_bytes
 from .errors import BadImage, OutputError, SettingsError, UnreadableImage
-
-if TYPE_CHECKING:
-    from .models.generation import GenerationRequest
-
-    _R = TypeVar("_R", bound=GenerationRequest)
-
 
 ENGINE_KEY = "Engine"
 """Setting by which a stand-in says, in infotexts and in a reply's `extra_generation_params`, what made the pixels."""
@@ -279,7 +273,10 @@ _CHECKPOINT = "sd_model_checkpoint"
 _HASH = re.compile(r"[0-9a-f]{8,64}")
 
 
-def request_fields(kind: type[_R], infotext: Infotext, changes: Mapping[str, Any]) -> _R:
+_Request = TypeVar("_Request", bound=BaseModel)
+
+
+def request_fields(kind: type[_Request], infotext: Infotext, changes: Mapping[str, Any]) -> _Request:
     """The request that an infotext describes, with some fields changed.
 
     Raises:
@@ -357,18 +354,22 @@ def _model(settings: Mapping[str, str]) -> str:
     return f"{name} [{short_hash}]" if name and short_hash else name or short_hash
 
 
-def describe_fields(request: GenerationRequest) -> Infotext:
-    """What a WebUI would write about this request, as far as labels are known."""
+def describe_fields(fields: Mapping[str, Any]) -> Infotext:
+    """What a WebUI would write about a request, as far as labels are known.
+
+    Args:
+        fields: of the request, by name.
+    """
     settings: dict[str, str] = {}
     unused: tuple[str, ...] = ()
-    if getattr(request, "mask", None) is None:
+    if fields.get("mask") is None:
         unused += ("mask_", "inpaint")
-    if not getattr(request, "enable_hr", False):
+    if not fields.get("enable_hr"):
         unused += ("hr_", "firstphase_")
-    if not request.subseed_strength:
+    if not fields["subseed_strength"]:
         unused += ("subseed",)
-    names = [name for name in type(request).model_fields if not name.startswith(unused)]
-    given = {name: value for name in names if (value := getattr(request, name)) is not None}
+    names = [name for name in fields if not name.startswith(unused)]
+    given = {name: value for name in names if (value := fields[name]) is not None}
     for label, (name, _) in _FIELDS.items():
         if given.get(name, "") != "":
             settings[label] = str(given[name])
@@ -379,12 +380,12 @@ def describe_fields(request: GenerationRequest) -> Infotext:
     for label, (name, choices) in _CHOICES.items():
         if name in given:
             settings[label] = choices[int(given[name])]
-    options = dict(request.override_settings or {})
-    if not request.restore_faces:
+    options = dict(fields["override_settings"] or {})
+    if not fields["restore_faces"]:
         options.pop(_OPTIONS["Face restoration"][0], None)
     settings.update(_model_labels(str(options.get(_CHECKPOINT) or "")))
     settings.update({label: str(options[name]) for label, (name, _) in _OPTIONS.items() if name in options})
-    return Infotext(request.prompt, request.negative_prompt, settings)
+    return Infotext(fields["prompt"], fields["negative_prompt"], settings)
 
 
 def _model_labels(checkpoint: str) -> dict[str, str]:

@@ -38,4 +38,4 @@ def test_the_reference_builds_and_names_everything(tmp_path: Path) -> None:
     }
     for name in models.__all__:
         assert f'id="{name}"' in pages["sdclient/models.html"], name
-    assert 'id="WebUI.img2img"' in pages["sdclient/client/webui.html"]
+    assert 'id="WebUI.img2img"' in pages["sdclient/client.html"]

@@ -22,6 +22,7 @@ FLOORS = {
     ),
     "sdclient": (
         "errors",
+        "_images",
         "infotext manifest",
         "models sources",
         "loras plan masks",

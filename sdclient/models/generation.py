@@ -109,7 +109,7 @@ class GenerationRequest(Request):
 
     def to_infotext(self) -> Infotext:
         """What a WebUI would write about this request; `from_infotext` reads it back."""
-        return describe_fields(self)
+        return describe_fields({name: getattr(self, name) for name in type(self).model_fields})
 
 
 class Img2ImgRequest(GenerationRequest):
