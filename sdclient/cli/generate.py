@@ -317,7 +317,7 @@ def open_servers(urls: Sequence[str], servers_file: Path | None, ray: str | None
 
             opened.enter_context(_ray_told_apart())
             opened.enter_context(connected(ray))
-            from ..client.webui import auth_from_environment
+            from ..client.transport import auth_from_environment
             from ..cluster.server_pool import RayServerPool
 
             pool = RayServerPool(urls, auth=auth_from_environment(), tell=Output().note)

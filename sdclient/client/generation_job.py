@@ -367,17 +367,17 @@ class GeneratedImage:
         return decode(self.data, "an image of the reply")
 
 
-_R = TypeVar("_R", Img2ImgRequest, Txt2ImgRequest)
+RequestT = TypeVar("RequestT", Img2ImgRequest, Txt2ImgRequest)
 
 
 @dataclass(frozen=True)
-class GenerationResult(Generic[_R]):
+class GenerationResult(Generic[RequestT]):
     """What a generating call made."""
 
     images: tuple[GeneratedImage, ...]
     info: GenerationInfo
     """What the server says it did."""
-    request: _R
+    request: RequestT
     """What was sent, sampler names in the server's own spelling."""
 
 
@@ -398,7 +398,8 @@ class CallOptions(TypedDict, total=False):
     """Instead of the client's own; a job is sent again only when the server no longer works on it."""
 
 
-def _attach_seeds(images: Sequence[bytes], info: GenerationInfo) -> tuple[GeneratedImage, ...]:
+def attach_seeds(images: Sequence[bytes], info: GenerationInfo) -> tuple[GeneratedImage, ...]:
+    """Pair each image with its seed and infotext."""
     texts = info.infotexts[info.index_of_first_image :]
     if len(info.all_seeds) < len(images) or len(texts) < len(images):
         raise UnexpectedReply("the reply's info lacks a seed or an infotext for some image; check the server's version")

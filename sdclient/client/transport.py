@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import ipaddress
 import json
+import os
 import random
 import re
 import time
@@ -64,6 +65,21 @@ class Address:
             return ipaddress.ip_address(host).is_loopback
         except ValueError:
             return host == "localhost" or host.endswith(".localhost")
+
+
+def auth_from_environment() -> tuple[str, str] | None:
+    """Name and password in `SDCLIENT_AUTH`; None where it is not set.
+
+    Raises:
+        SettingsError: no colon in it.
+    """
+    value = os.environ.get("SDCLIENT_AUTH")
+    if not value:
+        return None
+    name, colon, password = value.partition(":")
+    if not colon:
+        raise SettingsError("SDCLIENT_AUTH: no colon in it; expected name:password")
+    return name, password
 
 
 def parse_address(url: str, auth: tuple[str, str] | None = None) -> Address:

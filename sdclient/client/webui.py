@@ -1,4 +1,4 @@
-"""WebUI: every call of one server, flat in one class, on a transport it holds."""
+"""`WebUI`: every call of one server as a method, over one connection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import Unpack
 
 from .._images import ImageInput
-from ..errors import NotFound, ServerFault, ServerLoading, ServerUnreachable, SettingsError, UnexpectedReply
+from ..errors import NotFound, ServerFault, ServerLoading, ServerUnreachable, UnexpectedReply
 from ..loras import HASH_OPTION, loras_in, verify_loras
 from ..models.generation import GenerationReply, Img2ImgRequest, Txt2ImgRequest
 from ..models.scripts import ScriptInfo, ScriptsList
@@ -50,34 +50,95 @@ from ..models.server import (
 )
 from .dialects import Dialect, Product, ServerKind, ServerVersion, detect_server, find_version, resolve_vae
 from .generation_job import (
-    _R,
     CallOptions,
     GenerationResult,
     JobSender,
-    _attach_seeds,
+    RequestT,
+    attach_seeds,
     new_task_id,
     result_images,
     verify_reply,
     watch_progress,
 )
-from .transport import Connection, Retrier, RetryPolicy, Timeouts, parse_address
+from .transport import Connection, Retrier, RetryPolicy, Timeouts, auth_from_environment, parse_address
 
 DEFAULT_URL = "http://127.0.0.1:7860"
 _POLL_S = 0.5
-
-
 _READY_POLL_S = 2.0
-
-
 API = "/sdapi/v1"
 _T = TypeVar("_T")
 
 
-class Calls:
-    """Calls to one server, typed and untyped."""
+class WebUI:
+    """A client of one server; no network is touched until the first call. Use as a context manager.
 
-    _connection: Connection
-    _retrier: Retrier
+    Args:
+        url: the server's address; default `SDCLIENT_URL`, else `http://127.0.0.1:7860`. Credentials in it are
+            taken as `auth`. Loopback addresses bypass system proxies.
+        auth: name and password of the WebUI's `--api-auth`; default `SDCLIENT_AUTH` (`name:password`).
+        timeouts: how long to wait for what.
+        retries: how often to try again after a failure that may pass.
+
+    Raises:
+        SettingsError: the address or `SDCLIENT_AUTH` cannot be used.
+
+    Every call raises a leaf of `sdclient.errors.WebUIError` when something goes wrong.
+
+    Example:
+        >>> with WebUI() as webui:                                             # doctest: +SKIP
+        ...     result = webui.img2img(Img2ImgRequest(init_images=["pad.png"], sampler_name="DPM++ SDE Karras"))
+        ...     result.images[0].pil().show()
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        auth: tuple[str, str] | None = None,
+        timeouts: Timeouts | None = None,
+        retries: RetryPolicy | None = None,
+    ) -> None:
+        address = parse_address(url or os.environ.get("SDCLIENT_URL") or DEFAULT_URL, auth or auth_from_environment())
+        self.url = address.url
+        self._connection = Connection(address, timeouts or Timeouts())
+        self._retrier = Retrier(retries or RetryPolicy())
+
+    def __repr__(self) -> str:
+        """Names the server, never the credentials."""
+        return f"WebUI({self.url!r})"
+
+    def __enter__(self) -> WebUI:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._connection.close()
+
+    def img2img(self, request: Img2ImgRequest, **options: Unpack[CallOptions]) -> GenerationResult[Img2ImgRequest]:
+        """Make images from an image.
+
+        Sampler and schedule may be in either spelling ("DPM++ SDE Karras", or apart); they are sent as this
+        server understands them.
+
+        Args:
+            request: what to make.
+            options: see `CallOptions`.
+
+        Raises:
+            UnknownSetting: the server has no such sampler or schedule.
+            SettingSubstituted: it used another setting than the one asked for.
+            IncompleteReply: it sent fewer images than asked.
+        """
+        return self._generate("img2img", request, options)
+
+    def txt2img(self, request: Txt2ImgRequest, **options: Unpack[CallOptions]) -> GenerationResult[Txt2ImgRequest]:
+        """Make images from a prompt; otherwise as `img2img`."""
+        return self._generate("txt2img", request, options)
 
     def call(
         self,
@@ -110,33 +171,6 @@ class Calls:
             return attempt()
         policy = retries or self._retrier.policy
         return Retrier(policy, self._retrier.sleep, self._retrier.chance).call(attempt)
-
-    def _post(self, path: str, json: Mapping[str, Any] | None = None, read_s: float | None = None) -> Any:
-        """Tell the server something, once; gives the reply's JSON, None for an empty one."""
-        return self._connection.send("POST", API + path, json=json or {}, read_s=read_s)
-
-    def _get(self, path: str, kind: type[_T], params: Mapping[str, str] | None = None) -> _T:
-        return parse_reply(kind, self.call("GET", API + path, params=params), path.strip("/"))
-
-
-def parse_reply(kind: type[_T], answer: Any, call: str) -> _T:
-    """A reply as a typed payload.
-
-    Raises:
-        UnexpectedReply: it does not have the shape that the contract promises.
-    """
-    try:
-        return TypeAdapter(kind).validate_python(answer)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the reply"
-        raise UnexpectedReply(
-            f"{call}: the reply is not what a WebUI sends ({place}: {first['msg']}); check the address"
-        ) from error
-
-
-class ResourceCalls(Calls):
-    """Lists of one server. A list that a server does not have raises `NotFound`."""
 
     def samplers(self) -> tuple[Sampler, ...]:
         """The samplers the server has."""
@@ -176,7 +210,7 @@ class ResourceCalls(Calls):
         return self._get("/upscalers", tuple[Upscaler, ...])
 
     def latent_upscale_modes(self) -> tuple[LatentUpscaleMode, ...]:
-        """The upscalers that work before the picture is decoded."""
+        """The upscalers that work before the image is decoded."""
         return self._get("/latent-upscale-modes", tuple[LatentUpscaleMode, ...])
 
     def realesrgan_models(self) -> tuple[RealESRGANModel, ...]:
@@ -231,17 +265,13 @@ class ResourceCalls(Calls):
         """Make the server look for embeddings again."""
         self._post("/refresh-embeddings")
 
-
-class ServerCalls(ResourceCalls):
-    """Questions to one server, and changes of its state."""
-
     @cached_property
     def kind(self) -> ServerKind:
         """Which program this server is, asked once; see `sdclient.client.dialects`."""
         return detect_server(self._ask)
 
     def version(self) -> ServerVersion:
-        """The server's version, where it tells; takes an A1111 some seconds."""
+        """The server's version, if it reports one; an A1111 needs some seconds for the answer."""
         return find_version(self._ask, self.kind.product)
 
     @cached_property
@@ -287,7 +317,7 @@ class ServerCalls(ResourceCalls):
         self._post("/options", options)
 
     def progress(self, *, skip_current_image: bool = True) -> Progress:
-        """What the server is doing now, for whomever."""
+        """What the server is doing now, for any client."""
         return self._get("/progress", Progress, {"skip_current_image": str(skip_current_image).lower()})
 
     def task_progress(self, task: InternalProgressRequest) -> InternalProgress:
@@ -307,11 +337,26 @@ class ServerCalls(ResourceCalls):
         return parse_reply(PendingTasks, self.call("GET", "/internal/pending-tasks"), "pending-tasks")
 
     def interrupt(self) -> None:
-        """Stop the running job, whosever it is; its call then answers with fewer images."""
+        """Stop the running job, also one of another client; its call then answers with fewer images."""
         self._post("/interrupt")
 
+    def interrupt_job(self, task_id: str) -> bool:
+        """Stop a job by its `force_task_id`, only when the server is working on it now; gives whether it was.
+
+        The server's own interrupt stops any running job, also one of another client. A WebUI without its page
+        (`--nowebui`) cannot say whose job runs; there this does nothing.
+        """
+        try:
+            answer = self.call("POST", "/internal/progress", json={"id_task": task_id, "live_preview": False})
+        except NotFound:
+            return False
+        if not answer.get("active"):
+            return False
+        self.interrupt()
+        return True
+
     def skip(self) -> None:
-        """Leave the image that is being made unfinished and go on with the next, whosever job it is."""
+        """Skip the rest of the current image and go on with the next, also in a job of another client."""
         self._post("/skip")
 
     def reload_checkpoint(self) -> None:
@@ -327,17 +372,17 @@ class ServerCalls(ResourceCalls):
         return parse_reply(PngInfo, self._post("/png-info", PngInfoRequest(image=image).payload()), "png-info")
 
     def extras(self, request: ExtrasSingleRequest) -> ExtrasSingleReply:
-        """Enlarge a picture or restore faces in it."""
+        """Enlarge an image or restore faces in it."""
         answer = self._post("/extra-single-image", request.payload(), self._connection.timeouts.generate_s)
         return parse_reply(ExtrasSingleReply, answer, "extra-single-image")
 
     def extras_batch(self, request: ExtrasBatchRequest) -> ExtrasBatchReply:
-        """Enlarge several pictures or restore faces in them."""
+        """Enlarge several images or restore faces in them."""
         answer = self._post("/extra-batch-images", request.payload(), self._connection.timeouts.generate_s)
         return parse_reply(ExtrasBatchReply, answer, "extra-batch-images")
 
     def interrogate(self, request: InterrogateRequest) -> InterrogateReply:
-        """Put a picture into words."""
+        """Describe an image in words."""
         answer = self._post("/interrogate", request.payload(), self._connection.timeouts.generate_s)
         return parse_reply(InterrogateReply, answer, "interrogate")
 
@@ -368,97 +413,7 @@ class ServerCalls(ResourceCalls):
             self._retrier.sleep(_READY_POLL_S)
             waited_s += _READY_POLL_S
 
-    def _ask(self, path: str) -> Any:
-        return self.call("GET", path)
-
-
-class WebUI(ServerCalls):
-    """A client of one server; no network is touched until the first call. Use as a context manager.
-
-    Args:
-        url: the server's address; default `SDCLIENT_URL`, else `http://127.0.0.1:7860`. Credentials in it are
-            taken as `auth`. Loopback addresses bypass system proxies.
-        auth: name and password of the WebUI's `--api-auth`; default `SDCLIENT_AUTH` (`name:password`).
-        timeouts: how long to wait for what.
-        retries: how often to try again after a failure that may pass.
-
-    Raises:
-        SettingsError: the address or `SDCLIENT_AUTH` cannot be used.
-
-    Every call raises a leaf of `sdclient.errors.WebUIError` when something goes wrong.
-
-    Example:
-        >>> with WebUI() as webui:                                             # doctest: +SKIP
-        ...     result = webui.img2img(Img2ImgRequest(init_images=["pad.png"], sampler_name="DPM++ SDE Karras"))
-        ...     result.images[0].pil().show()
-    """
-
-    def __init__(
-        self,
-        url: str | None = None,
-        *,
-        auth: tuple[str, str] | None = None,
-        timeouts: Timeouts | None = None,
-        retries: RetryPolicy | None = None,
-    ) -> None:
-        address = parse_address(url or os.environ.get("SDCLIENT_URL") or DEFAULT_URL, auth or auth_from_environment())
-        self.url = address.url
-        self._connection = Connection(address, timeouts or Timeouts())
-        self._retrier = Retrier(retries or RetryPolicy())
-
-    def __repr__(self) -> str:
-        """Names the server, never the credentials."""
-        return f"WebUI({self.url!r})"
-
-    def __enter__(self) -> WebUI:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def interrupt_job(self, task_id: str) -> bool:
-        """Stop a job by its `force_task_id`, only when the server is working on it now; gives whether it was.
-
-        The server's own interrupt stops whatever runs, another client's job too. A WebUI without its page
-        (`--nowebui`) cannot say whose job runs; there this does nothing.
-        """
-        try:
-            answer = self.call("POST", "/internal/progress", json={"id_task": task_id, "live_preview": False})
-        except NotFound:
-            return False
-        if not answer.get("active"):
-            return False
-        self.interrupt()
-        return True
-
-    def close(self) -> None:
-        """Give back the connections."""
-        self._connection.close()
-
-    def img2img(self, request: Img2ImgRequest, **options: Unpack[CallOptions]) -> GenerationResult[Img2ImgRequest]:
-        """Make images from an image.
-
-        Sampler and schedule may be in either spelling ("DPM++ SDE Karras", or apart); they are sent as this
-        server understands them.
-
-        Args:
-            request: what to make.
-            options: see `CallOptions`.
-
-        Raises:
-            UnknownSetting: the server has no such sampler or schedule.
-            SettingSubstituted: it used another setting than the one asked for.
-            IncompleteReply: it sent fewer images than asked.
-        """
-        return self._generate("img2img", request, options)
-
-    def txt2img(self, request: Txt2ImgRequest, **options: Unpack[CallOptions]) -> GenerationResult[Txt2ImgRequest]:
-        """Make images from a prompt; otherwise as `img2img`."""
-        return self._generate("txt2img", request, options)
-
-    def _generate(self, call: str, request: _R, options: CallOptions) -> GenerationResult[_R]:
+    def _generate(self, call: str, request: RequestT, options: CallOptions) -> GenerationResult[RequestT]:
         sampler, scheduler = request.sampler_name, request.scheduler
         if sampler is not None or scheduler is not None:
             spoken = self.dialect.fields(sampler, scheduler, request.override_settings)
@@ -473,10 +428,10 @@ class WebUI(ServerCalls):
             verify_reply(request, reply.info, images)
         if tells_loras:
             verify_loras(request.prompt, reply.info)
-        return GenerationResult(_attach_seeds(images, reply.info), reply.info, request)
+        return GenerationResult(attach_seeds(images, reply.info), reply.info, request)
 
     def _send_job(self, path: str, payload: dict[str, Any], options: CallOptions) -> Any:
-        """Send a job under a name of its own, following its progress where wanted; gives the reply's JSON."""
+        """Send a job under its own task id and report its progress if asked; gives the reply's JSON."""
         task_id = payload.setdefault("force_task_id", new_task_id())
         read_s = options.get("timeout_s", self._connection.timeouts.generate_s)
         retrier = replace(self._retrier, policy=options.get("retries", self._retrier.policy))
@@ -490,17 +445,28 @@ class WebUI(ServerCalls):
         poll_s, preview = options.get("poll_s", _POLL_S), options.get("preview", False)
         return watch_progress(send, self._connection, task_id, on_progress, poll_s=poll_s, preview=preview)
 
+    def _post(self, path: str, json: Mapping[str, Any] | None = None, read_s: float | None = None) -> Any:
+        """Send a POST once, without retries; gives the reply's JSON, None for an empty one."""
+        return self._connection.send("POST", API + path, json=json or {}, read_s=read_s)
 
-def auth_from_environment() -> tuple[str, str] | None:
-    """Name and password in `SDCLIENT_AUTH`; None where it is not set.
+    def _get(self, path: str, kind: type[_T], params: Mapping[str, str] | None = None) -> _T:
+        return parse_reply(kind, self.call("GET", API + path, params=params), path.strip("/"))
+
+    def _ask(self, path: str) -> Any:
+        return self.call("GET", path)
+
+
+def parse_reply(kind: type[_T], answer: Any, call: str) -> _T:
+    """A reply as a typed payload.
 
     Raises:
-        SettingsError: no colon in it.
+        UnexpectedReply: it does not have the shape that the contract promises.
     """
-    value = os.environ.get("SDCLIENT_AUTH")
-    if not value:
-        return None
-    name, colon, password = value.partition(":")
-    if not colon:
-        raise SettingsError("SDCLIENT_AUTH: no colon in it; expected name:password")
-    return name, password
+    try:
+        return TypeAdapter(kind).validate_python(answer)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the reply"
+        raise UnexpectedReply(
+            f"{call}: the reply is not what a WebUI sends ({place}: {first['msg']}); check the address"
+        ) from error
