@@ -17,9 +17,6 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from PIL import Image
-from tqdm import tqdm
-
 from .errors import DataError, SettingsError, TrainerError
 
 _POLL_S = 0.5
@@ -249,6 +246,8 @@ def map_files(
     """
     if workers < 0:
         raise ValueError(f"workers: found {workers}; expected 0 or more")
+    from tqdm import tqdm
+
     with tqdm(total=len(paths), desc=label, unit="file", disable=not progress) as bar:
         if workers == 0:
             results: list[Result | CrashedFile] = []
@@ -320,6 +319,8 @@ def _run(
 
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    from PIL import Image
+
     pool = ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(Image.MAX_IMAGE_PIXELS,)
     )
@@ -330,6 +331,8 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _begin(max_image_pixels: int | None) -> None:
+    from PIL import Image
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
     Image.MAX_IMAGE_PIXELS = max_image_pixels
 
