@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from generator.config import TrainConfig, make_config
-from tests.support.generator_data import TINY, draw_classes
+from generator.config import TrainConfig
+from tests.support.generator_data import draw_classes, make_tiny_config
 
 
 @pytest.fixture
@@ -21,14 +20,7 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tiny() -> Callable[..., TrainConfig]:
-    """A config of the smallest network, one thread, four steps; settings may be changed."""
-
-    def made(**changes: Any) -> TrainConfig:
-        network = {**TINY, **changes.pop("network", {})}
-        usual: dict[str, Any] = {"steps": 4, "batch_size": 4, "threads": 1, "save_every": 2, "warmup_steps": 1}
-        return make_config(network=network, **{**usual, **changes})
-
-    return made
+    return make_tiny_config
 
 
 @pytest.fixture(autouse=True, scope="session")

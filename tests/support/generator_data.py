@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from generator.config import TrainConfig, make_config
+
 TINY = {"size_px": 16, "packing": 4, "widths": (16, 32), "layers": 1, "head_channels": 16}
 
 
@@ -33,3 +35,10 @@ def draw_classes(folder: Path, counts: dict[str, int], **options: Any) -> Path:
         for number in range(count):
             drawn(label, number, **options).save(folder / label / f"{number + 1}.png")
     return folder
+
+
+def make_tiny_config(**changes: Any) -> TrainConfig:
+    """A config of the smallest network, one thread, four steps; settings may be changed."""
+    network = {**TINY, **changes.pop("network", {})}
+    usual: dict[str, Any] = {"steps": 4, "batch_size": 4, "threads": 1, "save_every": 2, "warmup_steps": 1}
+    return make_config(network=network, **{**usual, **changes})

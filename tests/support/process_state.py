@@ -20,7 +20,8 @@ from weakref import WeakSet
 
 SEED = 20260101
 _THREADS_END_S = 5.0
-_LIVES_ON = ("AnyIO worker thread", "ray_")
+_LIVES_ON = ("AnyIO worker thread", "ray_", "sdclient-testing-port")
+"""Names of threads that outlive a test: the last is of a session's server whose port a test shut and opened again."""
 _SET_BY_IMPORTS = {
     "PYTEST_CURRENT_TEST",
     *("LD_LIBRARY_PATH", "QT_QPA_FONTDIR", "QT_QPA_PLATFORM_PLUGIN_PATH"),
