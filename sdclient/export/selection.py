@@ -11,12 +11,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from sdcore.annotations import Box
 from sdcore.files import sha256_of
@@ -28,6 +25,10 @@ from ..manifest.database import ImageRecord, Manifest, Parent
 from ..masks.mask import read_mask
 from ..sources.source import read_photo
 from .layouts import Labels
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _LONGEST_STEM = 60
 _DIGITS_OF_SHA256 = 16
@@ -161,10 +162,9 @@ class BoxFinder:
 
     def __init__(self, output: Path, run: Mapping[str, Any], labels: Labels) -> None:
         try:
-            pass
+            import scipy  # noqa: F401 - that it is missing is said before anything is written
         except ModuleNotFoundError as error:
             raise MissingExtra("writing boxes", "curate") from error
-        self._find, self._find_kept = changed_boxes, kept_boxes
         self._output, self._run, self._labels = output, run, labels
         # Images of one source follow each other.
         self._last: tuple[tuple[Path, str], Image.Image] | None = None
@@ -194,7 +194,7 @@ class BoxFinder:
             )
         base = self._base(image).convert(made.mode)
         mask = read_mask(self._output / image.mask, made.size)
-        found = self._find(made, base, mask, min_change=self._labels.min_change)
+        found = changed_boxes(made, base, mask, min_change=self._labels.min_change)
         if not found:
             least = self._labels.min_change
             raise ExportError(
@@ -203,7 +203,7 @@ class BoxFinder:
             )
         if image.is_on_source and masks is not None:
             of_source = read_mask(masks / PurePosixPath(image.source).with_suffix(".png"), made.size)
-            found += self._find_kept(of_source, mask)
+            found += kept_boxes(of_source, mask)
         return tuple(Box(image.class_name, *map(float, edges)) for edges in found)
 
     def _base(self, image: SelectedImage) -> Image.Image:
@@ -225,7 +225,8 @@ class BoxFinder:
 
 
 _HALF = 128
-_TOUCHING = np.ones((3, 3), dtype=np.bool_)
+_TOUCHING = [[True] * 3] * 3
+"""Areas touch at corners too (8 neighbours)."""
 
 
 def changed_boxes(
@@ -246,6 +247,9 @@ def changed_boxes(
     Raises:
         ExportError: sizes differ, or pixels changed where the mask is 0.
     """
+    import numpy as np
+    from scipy import ndimage
+
     if not made.size == base.size == mask.size:
         raise ExportError(f"sizes {made.size}, {base.size} and mask {mask.size} px; expected them equal")
     change = _change(made, base)
@@ -273,6 +277,9 @@ def kept_boxes(of_source: Image.Image, mask: Image.Image) -> list[tuple[int, int
     Returns:
         As `changed_boxes`.
     """
+    import numpy as np
+    from scipy import ndimage
+
     areas, _ = ndimage.label(np.asarray(of_source) >= _HALF, structure=_TOUCHING)
     touched = set(np.unique(areas[np.asarray(mask) > 0]).tolist())
     return [
@@ -284,6 +291,8 @@ def kept_boxes(of_source: Image.Image, mask: Image.Image) -> list[tuple[int, int
 
 def _change(made: Image.Image, base: Image.Image) -> NDArray[np.uint8]:
     """(H, W) largest difference over the channels, in levels."""
+    import numpy as np
+
     first, second = np.asarray(made), np.asarray(base)
     change = np.maximum(first, second) - np.minimum(first, second)
     return change if change.ndim == 2 else np.asarray(change.max(axis=2))

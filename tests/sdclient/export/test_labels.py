@@ -402,7 +402,6 @@ def test_another_name_for_the_class_without_defects(make_output: MakeOutput, tmp
 
 def test_what_is_not_installed_is_named(masked: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy", None)
-    monkeypatch.delitem(sys.modules, "sdclient.export.selection")
     with pytest.raises(MissingExtra, match=r"needs the extra 'curate'"):
         export(masked.root, tmp_path / "d", labels=YOLO, uncurated=True)
 

@@ -138,6 +138,12 @@ def test_thousands_of_look_alikes_make_one_group_quickly() -> None:
 DRAWS = np.random.default_rng(5)
 
 
+@pytest.fixture(autouse=True)
+def _same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test draws the same images, whichever ran before it."""
+    monkeypatch.setitem(globals(), "DRAWS", np.random.default_rng(5))
+
+
 def outliers_seen(
     file: str, size: tuple[int, int] = (96, 96), *, level: float = 120.0, contrast: float = 40.0, red: float = 0.0
 ) -> CheckedImage:

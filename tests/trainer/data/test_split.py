@@ -300,7 +300,7 @@ def test_links_take_the_place_of_copies_and_copies_that_of_links(photos: Path, t
 
 def test_the_help_says_that_links_share_their_content() -> None:
     words = " ".join(CliRunner().invoke(cli, ["split", "--help"], terminal_width=100).stdout.split())
-    assert "SRC and DEST then share each file's content: who edits one edits both" in words
+    assert "SRC and DEST then share each file's content: editing one edits both" in words
     assert "crops.csv ('sdclient crop')" in words
 
 
