@@ -74,9 +74,9 @@ class LocalCluster:
         self._opened.enter_context(self._servers[name].down())
 
     def close(self) -> None:
-        """End everything."""
-        self._opened.close()
+        """End everything: the nodes first, so that no worker still holds a connection to a server that ends."""
         self._cluster.shutdown()
+        self._opened.close()
 
 
 def until(holds: Callable[[], object], *, within_s: float = 60.0) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,20 @@ from tests.support.ray_cluster import LocalCluster
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 pytest.importorskip("ray", reason="Ray is not installed (extra 'ray')")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the order of this folder's files: its tests share one cluster, whose nodes come and go."""
+    here = Path(__file__).parent
+    places = [place for place, item in enumerate(items) if item.path.parent == here]
+    ordered = sorted((items[place] for place in places), key=lambda item: (item.path.name, _line_of(item)))
+    for place, item in zip(places, ordered, strict=True):
+        items[place] = item
+
+
+def _line_of(item: pytest.Item) -> int:
+    return item.location[1] or 0
 
 
 @pytest.fixture(scope="session")
