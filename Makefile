@@ -21,7 +21,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py demo-out
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest --numprocesses 2 --cov
+	$(BIN)/python -m pytest -p no:randomly --numprocesses 2 --cov
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
