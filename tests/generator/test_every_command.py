@@ -11,7 +11,7 @@ import pytest
 from generator.cli import cli
 from generator.diffusion.train import TrainResult
 from generator.lora.train import LoraResult
-from generator.report.results import Answer
+from generator.report.results import KeepChangeAnswer
 from generator.report.stats import Share
 from tests.support.commands import check_closed_pipe, check_json, check_narrow, takes_json
 
@@ -29,7 +29,7 @@ def _results(monkeypatch: pytest.MonkeyPatch) -> None:
     adapted = LoraResult(Path("defects.safetensors"), "SD 1.x", 12, {"裂纹": 12}, 200, 90.0, 0.4, 0.2, False)
     share = Share(20, 24, 0.63, 0.95)
     findings = SimpleNamespace(
-        answer=Answer((0.25, 0.5), share, share, share, share, 0.9, 0.5),
+        answer=KeepChangeAnswer((0.25, 0.5), share, share, share, share, 0.9, 0.5),
         classes=(),
         notes=("the validation images 验证图像 are few",),
         as_json=lambda: {"model": "模型"},
