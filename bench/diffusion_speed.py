@@ -109,10 +109,7 @@ def main() -> None:
     report.table("The engine beside the loop", [*columns, "engine / loop"], rows)
     for guidance, found in ratios.items():
         report.goal(f"images/s, engine / bare diffusers loop, cfg {guidance:g}", found, at_least=0.95)
-    report.finish(
-        asked.json,
-        {"training_s": training, "serving_s": texts(served), "pairs_s": texts(taken)},
-    )
+    report.finish(asked.json, {"training_s": training, "serving_s": texts(served), "pairs_s": texts(taken)})
 
 
 def training_step(packing: int) -> Case:

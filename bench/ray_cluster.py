@@ -167,12 +167,7 @@ def on_the_wire(report: Report, root: Path, url: str, size_px: int) -> dict[str,
     settings = GenerationSettings(sampler="Euler", native_px=size_px, batch_size=BATCH)
     spec = RunSpec.from_settings(settings)
     planned = plan_images(
-        source,
-        sha256_of(source.path),
-        BATCH,
-        run_seed=0,
-        parameters_for=spec.parameters_for,
-        identity=lambda _: {},
+        source, sha256_of(source.path), BATCH, run_seed=0, parameters_for=spec.parameters_for, identity=lambda _: {}
     )
     job = Job(tuple(planned))
     files = SourceFiles(source.path.read_bytes())

@@ -129,10 +129,7 @@ def run_chain(data: Path, out: Path, recipe: Recipe) -> Path:
     else:
         say("Generate, on the embedded server: a classical stand-in for a WebUI, not Stable Diffusion")
     with server(out / "server.log", *engine_options(recipe)) as url:
-        run(
-            *("sdclient", "generate", sources, generated, "--url", url, "--plan", plan),
-            *generation_options(recipe),
-        )
+        run(*("sdclient", "generate", sources, generated, "--url", url, "--plan", plan), *generation_options(recipe))
     say(f"Train {len(ARMS)} arms, seeds {recipe.seed} to {recipe.seed + recipe.seeds - 1}, {AT_ONCE} at a time")
     print("baseline: real images; augmented: and generated ones; control: and their sources repeated", flush=True)
     train_arms(data, generated, runs, recipe)

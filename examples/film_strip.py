@@ -253,11 +253,7 @@ def main() -> int:
 
     def work() -> Path:
         return make_strip(
-            asked.target,
-            asked.work,
-            boards=asked.classes.split(","),
-            deeppcb=asked.deeppcb,
-            per_class=asked.per_class,
+            asked.target, asked.work, boards=asked.classes.split(","), deeppcb=asked.deeppcb, per_class=asked.per_class
         )
 
     return run_script("film_strip.py", work, "The engine is classical, not Stable Diffusion.")

@@ -337,12 +337,7 @@ def _refuse_pickles(folder: Path) -> None:
 
 def _refuse_misfit(folder: Path, config: Mapping[str, Any], *, classes: int, channels: int, side: int) -> None:
     """The network must be of the size and class set that `generator.json` tells."""
-    expected = {
-        "num_class_embeds": classes + 1,
-        "in_channels": channels,
-        "out_channels": channels,
-        "sample_size": side,
-    }
+    expected = {"num_class_embeds": classes + 1, "in_channels": channels, "out_channels": channels, "sample_size": side}
     for name, value in expected.items():
         if config.get(name) != value:
             raise ModelFileError(

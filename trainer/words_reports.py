@@ -20,8 +20,7 @@ WORDS = MessageCatalogue(
         "bounds_seeds": Words("{low} to {high} over seeds", "各种子 {low} 至 {high}"),
         "undefined": Words("undefined", "未定义"),
         "stand_in_title": Words(
-            "The generated images did not come from Stable Diffusion.",
-            "生成图像并非来自 Stable Diffusion。",
+            "The generated images did not come from Stable Diffusion.", "生成图像并非来自 Stable Diffusion。"
         ),
         "stand_in": Words(
             "They were made by: {engines}. What is measured here says nothing about images from a diffusion model; it "
@@ -231,8 +230,7 @@ WORDS = MessageCatalogue(
         ),
         # Experiments
         "experiment": Words(
-            "{arms} arms, {seeds}{folds}, {images} test images",
-            "{arms} 组，{seeds}{folds}，{images} 张测试图像",
+            "{arms} arms, {seeds}{folds}, {images} test images", "{arms} 组，{seeds}{folds}，{images} 张测试图像"
         ),
         "folds": Words(", {folds} folds", "，{folds} 折"),
         "no_generated": Words(

@@ -17,8 +17,7 @@ with WebUI() as webui, tqdm(total=100, unit="%") as bar:
 
     webui.wait_until_ready(timeout_s=600)  # a WebUI takes a while to load its model
     result = webui.img2img(
-        Img2ImgRequest(init_images=[source], sampler_name="DPM++ SDE Karras", steps=20, batch_size=4),
-        on_progress=show,
+        Img2ImgRequest(init_images=[source], sampler_name="DPM++ SDE Karras", steps=20, batch_size=4), on_progress=show
     )
     bar.update(100 - bar.n)
 result.images[0].pil().save(target)

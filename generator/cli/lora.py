@@ -37,9 +37,7 @@ Run the same command again after an interruption: it goes on where it was."""
     help="A diffusers folder that describes the parts of a base in one file, where it is unusual.",
 )
 @click.option(
-    "--prediction",
-    type=click.Choice(["epsilon", "v"]),
-    help="What the base predicts, where its file is wrong.",
+    "--prediction", type=click.Choice(["epsilon", "v"]), help="What the base predicts, where its file is wrong."
 )
 @click.option(
     "--caption", help='Template, {class} stands for the class  [default: "photo of a circuit board, {class}"]'

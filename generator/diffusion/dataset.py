@@ -78,13 +78,7 @@ class TrainingSet:
 
 
 def read_training_set(
-    folder: Path,
-    *,
-    size_px: int,
-    val_folder: Path | None,
-    val_share: float,
-    seed: int,
-    progress: bool = True,
+    folder: Path, *, size_px: int, val_folder: Path | None, val_share: float, seed: int, progress: bool = True
 ) -> TrainingSet:
     """Read DATA/train and its held-out images.
 

@@ -182,10 +182,7 @@ def _schedule(loaded: Any, description: BaseDescription, prediction: Prediction 
     names = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
     levels = {name: loaded.config[name] for name in names if name in loaded.config}
     return diffusers.DDPMScheduler(
-        **levels,
-        clip_sample=False,
-        prediction_type=prediction or declared,
-        rescale_betas_zero_snr=description.zero_snr,
+        **levels, clip_sample=False, prediction_type=prediction or declared, rescale_betas_zero_snr=description.zero_snr
     )
 
 

@@ -43,11 +43,7 @@ class Nearest:
 
 
 def nearest_in_pixels(
-    images: Sequence[Pixels],
-    learned: Sequence[Pixels],
-    *,
-    symmetry: Symmetry,
-    not_itself: Sequence[int] | None = None,
+    images: Sequence[Pixels], learned: Sequence[Pixels], *, symmetry: Symmetry, not_itself: Sequence[int] | None = None
 ) -> Nearest:
     """By root mean square of levels, 0 to 255.
 

@@ -49,10 +49,7 @@ def draw_page(findings: Findings) -> str:
     }
     curves = {
         one.name: draw_curves(
-            one.at,
-            one.limits,
-            keep_rate=findings.settings.keep_rate,
-            change_rate=findings.settings.change_rate,
+            one.at, one.limits, keep_rate=findings.settings.keep_rate, change_rate=findings.settings.change_rate
         )
         for one in findings.classes
     }

@@ -222,9 +222,7 @@ class FindingsBuilder:
         everything = np.ones(len(self._labels), dtype=bool)
         return tuple(
             StrengthFindings(
-                strength,
-                *self._shares(place, everything),
-                mean_comparison([one.at[place].compared for one in classes]),
+                strength, *self._shares(place, everything), mean_comparison([one.at[place].compared for one in classes])
             )
             for place, strength in enumerate(self._settings.strengths)
         )

@@ -77,10 +77,7 @@ class RunSpec(BaseModel):
         tables = {name: _table(values.get(name, {}), f"{origin}: [{name}]") for name in (_CLASS, _SOURCE, _WILDCARDS)}
         plain = {name: value for name, value in values.items() if name not in tables}
         return cls(
-            common={
-                **GenerationSettings().model_dump(),
-                **read_section(plain, origin, (*IMAGE_NAMES, *RUN_NAMES)),
-            },
+            common={**GenerationSettings().model_dump(), **read_section(plain, origin, (*IMAGE_NAMES, *RUN_NAMES))},
             classes=_sections(_CLASS, tables[_CLASS], origin),
             sources=_sections(_SOURCE, tables[_SOURCE], origin),
             wildcards=wildcards_of_table(tables[_WILDCARDS], f"{origin}: [{_WILDCARDS}]"),

@@ -188,10 +188,7 @@ class BatchRunner:
     def _open_output(self, sources: Sequence[Source], parameters: Mapping[str, Any]) -> Iterator[OutputStore]:
         self._server = self.check(sources)
         description = {
-            "parameters": {
-                **self._server.describe_run(self._spec, with_masks=self.masks is not None),
-                **parameters,
-            },
+            "parameters": {**self._server.describe_run(self._spec, with_masks=self.masks is not None), **parameters},
             "sources": str(self._sources.resolve()),
         }
         if self._options.masks is not None:

@@ -296,12 +296,7 @@ def _json_or_none(reply: _Reply) -> Any:
 
 _WORDS_MAX = 300
 _BASE64_RUN = re.compile(r"[A-Za-z0-9+/=]{120,}")
-_IMAGE_WORDS = (
-    "invalid encoded image",
-    "image file is truncated",
-    "init image not found",
-    "cannot identify image",
-)
+_IMAGE_WORDS = ("invalid encoded image", "image file is truncated", "init image not found", "cannot identify image")
 _MEMORY_WORDS = ("out of memory", "unable to allocate", "outofmemoryerror", "memoryerror")
 
 
@@ -342,9 +337,7 @@ def error_from_reply(
         )
     if "nansexception" in low or "nans was produced" in low or "all nans" in low:
         return ModelProducedNaN(
-            f"{head}; start the WebUI with --no-half-vae, or use another model",
-            status=status,
-            server_words=words,
+            f"{head}; start the WebUI with --no-half-vae, or use another model", status=status, server_words=words
         )
     if 300 <= status < 500:
         return RequestRejected(head, status=status, server_words=words, field=field)

@@ -115,13 +115,7 @@ class _Joined:
 
 
 def _join(
-    cutout: Cutout,
-    surface: Surface,
-    settings: ComposeSettings,
-    shut: Area,
-    limit: float | None,
-    seed: int,
-    copy: int,
+    cutout: Cutout, surface: Surface, settings: ComposeSettings, shut: Area, limit: float | None, seed: int, copy: int
 ) -> _Joined | str:
     """The first of a few poses that finds a place without a visible seam; else the reason of the last one.
 

@@ -213,11 +213,7 @@ def _surprisal(probability: float) -> float:
 
 def _opinion(values: Mapping[str, float], class_name: str, normal: str) -> Opinion:
     others = [value for name, value in values.items() if name not in (class_name, normal)]
-    return {
-        "p_class": values.get(class_name),
-        "p_normal": values.get(normal),
-        "p_other": max(others, default=None),
-    }
+    return {"p_class": values.get(class_name), "p_normal": values.get(normal), "p_other": max(others, default=None)}
 
 
 def _probability(at: str, name: str, cell: str | None) -> float:

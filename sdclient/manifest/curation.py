@@ -175,8 +175,7 @@ def take_back_review(db: sqlite3.Connection, tab: str) -> str | None:
         return None
     file, sha256, former, revision = row
     before = db.execute(
-        "SELECT max(revision) FROM review_log WHERE file = ? AND sha256 = ? AND revision < ?",
-        (file, sha256, revision),
+        "SELECT max(revision) FROM review_log WHERE file = ? AND sha256 = ? AND revision < ?", (file, sha256, revision)
     ).fetchone()[0]
     db.execute("DELETE FROM review_log WHERE revision = ?", (revision,))
     db.execute("INSERT OR REPLACE INTO reviews VALUES (?, ?, ?, ?)", (file, sha256, former, before or 0))

@@ -48,9 +48,7 @@ def to_base64(data: bytes) -> str:
 
 
 SentImage = Annotated[
-    ImageInput,
-    BeforeValidator(to_bytes, json_schema_input_type=str),
-    PlainSerializer(to_base64, return_type=str),
+    ImageInput, BeforeValidator(to_bytes, json_schema_input_type=str), PlainSerializer(to_base64, return_type=str)
 ]
 """An image in a request: a PIL image, a path or bytes; held as file bytes, sent as base64."""
 

@@ -150,12 +150,7 @@ class Application:
 
 @contextmanager
 def review_application(
-    output: Path,
-    *,
-    sources: Path | None = None,
-    masks: Path | None = None,
-    port: int = 0,
-    language: Language = "en",
+    output: Path, *, sources: Path | None = None, masks: Path | None = None, port: int = 0, language: Language = "en"
 ) -> Iterator[Application]:
     """The review page of an output; arguments and errors as for `serve_review`."""
     with ReviewService(output, sources=sources) as service:

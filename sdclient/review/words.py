@@ -20,8 +20,7 @@ WORDS = MessageCatalogue(
         "back_to_review": Words("Back to the review", "返回审核"),
         "counters": Words("How far the review is", "审核进度"),
         "no_script": Words(
-            "This page needs its script; allow scripts for this address.",
-            "本页需要脚本，请允许此网址运行脚本。",
+            "This page needs its script; allow scripts for this address.", "本页需要脚本，请允许此网址运行脚本。"
         ),
         # Verdicts
         "accepted": Words("accepted", "已采用"),
@@ -128,8 +127,7 @@ WORDS = MessageCatalogue(
         # Files
         "state_missing": Words("The file of the {what} is missing: {name}", "{what}文件缺失：{name}"),
         "state_changed": Words(
-            "The file of the {what} is not the one that was recorded: {name}",
-            "{what}文件与记录不符：{name}",
+            "The file of the {what} is not the one that was recorded: {name}", "{what}文件与记录不符：{name}"
         ),
         "state_outside": Words(
             "The recorded path of the {what} leads out of its folder and is not opened: {name}",

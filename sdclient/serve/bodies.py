@@ -319,13 +319,7 @@ def _pydantic1_error(item: dict[str, Any], body: Any) -> dict[str, Any]:
         return {"loc": place, "msg": "field required", "type": "value_error.missing"}
     if kind == _BROKEN_JSON:
         error = json.JSONDecodeError(item["ctx"]["error"], body, place[-1])
-        context = {
-            "msg": error.msg,
-            "doc": error.doc,
-            "pos": error.pos,
-            "lineno": error.lineno,
-            "colno": error.colno,
-        }
+        context = {"msg": error.msg, "doc": error.doc, "pos": error.pos, "lineno": error.lineno, "colno": error.colno}
         return {"loc": place, "msg": str(error), "type": "value_error.jsondecode", "ctx": context}
     if kind in _NO_OBJECT:
         return {"loc": place, "msg": "value is not a valid dict", "type": "type_error.dict"}

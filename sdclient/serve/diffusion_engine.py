@@ -201,10 +201,7 @@ class DiffusionEngine:
         saved = self._saved
         wanted = class_in_prompt(recipe.prompt, saved.classes)
         unwanted = class_in_prompt(recipe.negative_prompt, saved.classes)
-        return (
-            saved.no_class if wanted is None else wanted,
-            saved.no_class if unwanted is None else unwanted,
-        )
+        return (saved.no_class if wanted is None else wanted, saved.no_class if unwanted is None else unwanted)
 
     def _class_name(self, label: int) -> str:
         return _NO_CLASS if label == self._saved.no_class else self._saved.classes[label]

@@ -189,11 +189,7 @@ class JobBoard:
             return {"progress": 0.0, "eta_relative": 0.0, "state": state.model_dump()}
         progress = min(0.01 + _share_done(state), 1.0)
         elapsed_s = time.monotonic() - self._started_s
-        return {
-            "progress": progress,
-            "eta_relative": elapsed_s / progress - elapsed_s,
-            "state": state.model_dump(),
-        }
+        return {"progress": progress, "eta_relative": elapsed_s / progress - elapsed_s, "state": state.model_dump()}
 
     def share_and_eta(self) -> tuple[float, float | None]:
         """Share done and seconds left of the running job, as `/internal/progress` counts them."""

@@ -18,14 +18,7 @@ from .bodies import ErrorRoute
 from .engine import Engine, ModelCard, SamplerCatalogue
 from .extras import latent_upscale_modes, upscalers
 
-_EMPTY = (
-    "sd-vae",
-    "hypernetworks",
-    "face-restorers",
-    "realesrgan-models",
-    "prompt-styles",
-    "extensions",
-)
+_EMPTY = ("sd-vae", "hypernetworks", "face-restorers", "realesrgan-models", "prompt-styles", "extensions")
 _REFRESHED = ("refresh-checkpoints", "refresh-vae", "refresh-embeddings")
 
 

@@ -300,10 +300,7 @@ def test_the_request_that_made_an_image_is_read() -> None:
     assert (request.steps, request.sampler_name, request.scheduler) == (4, "DPM++ SDE", "Karras")
     assert (request.cfg_scale, request.seed, request.width, request.height) == (7.0, 42, 64, 96)
     assert request.denoising_strength == 0.3
-    assert request.override_settings == {
-        "sd_model_checkpoint": "random-v1 [aedc3ec63e]",
-        "CLIP_stop_at_last_layers": 2,
-    }
+    assert request.override_settings == {"sd_model_checkpoint": "random-v1 [aedc3ec63e]", "CLIP_stop_at_last_layers": 2}
     assert request.mask_blur is None
     assert request.init_images == (png_bytes(),)
 

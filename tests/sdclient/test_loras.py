@@ -17,11 +17,7 @@ from tests.support.webui import png_bytes, reply_body
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [
-        ("defects:0.8", "<lora:defects:0.8>"),
-        ("defects", "<lora:defects:1>"),
-        (" 焊盘 v2:-0.50", "<lora:焊盘 v2:-0.5>"),
-    ],
+    [("defects:0.8", "<lora:defects:0.8>"), ("defects", "<lora:defects:1>"), (" 焊盘 v2:-0.50", "<lora:焊盘 v2:-0.5>")],
 )
 def test_a_lora_is_asked_for_in_the_prompt(text: str, expected: str) -> None:
     assert lora_tag(text) == expected

@@ -12,14 +12,7 @@ from trainer.messages import count, number, p_value, percent, signed
 from trainer.report import ReportInputs, render_report
 
 VOID = {"meta", "img", "br"}
-STYLES: tuple[Callable[[Any], str], ...] = (
-    percent,
-    number,
-    signed,
-    count,
-    p_value,
-    "{:g}".format,
-)
+STYLES: tuple[Callable[[Any], str], ...] = (percent, number, signed, count, p_value, "{:g}".format)
 
 
 class Page(HTMLParser):

@@ -26,17 +26,7 @@ from trainer.evaluation.stats import Interval, Resampled
 from trainer.evaluation.verdict import images_needed
 from trainer.experiment.records import Declaration
 from trainer.experiment.separability import separability
-from trainer.messages import (
-    count,
-    number,
-    p_value,
-    percent,
-    percent_range,
-    plain_range,
-    signed,
-    signed_range,
-    text,
-)
+from trainer.messages import count, number, p_value, percent, percent_range, plain_range, signed, signed_range, text
 from trainer.models.predictions import make_predictions
 from trainer.report import ReportInputs, collect_experiment, render_experiment, render_report
 from trainer.report.elements import ReportWords
@@ -160,10 +150,7 @@ def test_every_note_of_a_comparison_is_known_in_chinese(make_case) -> None:  # t
         for arm in arms:
             one = arm.seeds[0].predictions
             fresh = make_predictions(
-                one.images,
-                changes.get("labels", one.labels),
-                one.classes,
-                changes.get("table", one.probabilities),
+                one.images, changes.get("labels", one.labels), one.classes, changes.get("table", one.probabilities)
             )
             fresh = replace(fresh, groups=changes.get("groups"))
             swapped.append(replace(arm, seeds=(replace(arm.seeds[0], predictions=fresh),)))

@@ -191,11 +191,7 @@ class _GroupedOptions(click.Command):
     help="What chooses the best epoch.",
 )
 @click.option("--patience", type=int, metavar="EPOCHS", help="Stop after this many epochs without a better one.")
-@click.option(
-    "--stop-on",
-    type=click.Choice(["overfit"]),
-    help="Stop when the curves show overfitting.",
-)
+@click.option("--stop-on", type=click.Choice(["overfit"]), help="Stop when the curves show overfitting.")
 @click.option(
     "--seed",
     "seeds",

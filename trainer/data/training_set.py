@@ -62,11 +62,7 @@ class TrainingData:
 
 
 def build_training_set(
-    job: TrainingJob,
-    *,
-    sets: Sequence[GeneratedSet] = (),
-    near_sheet: Path | None = None,
-    progress: bool = False,
+    job: TrainingJob, *, sets: Sequence[GeneratedSet] = (), near_sheet: Path | None = None, progress: bool = False
 ) -> TrainingData:
     """List what a job trains on; its run folder and config are not read.
 

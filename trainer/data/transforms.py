@@ -66,9 +66,7 @@ def read_rgb(path: Path) -> Image.Image:
 
 
 def normalise(
-    images: torch.Tensor,
-    mean: tuple[float, float, float] = MEAN,
-    std: tuple[float, float, float] = STD,
+    images: torch.Tensor, mean: tuple[float, float, float] = MEAN, std: tuple[float, float, float] = STD
 ) -> torch.Tensor:
     """(N, 3, H, W) uint8 or float in [0, 255] -> float32 for the network."""
     scale = torch.tensor(std, device=images.device).view(1, 3, 1, 1) * 255

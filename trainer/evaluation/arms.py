@@ -89,8 +89,7 @@ def load_arm(
             f"{images}: no such folder; expected DATA to hold train/, val/ and test/ as 'trainer split' makes them"
         )
     return Arm(
-        name,
-        tuple(SeedPredictions(run.name, _with_groups(predict(run, images), data, part), run) for run in runs),
+        name, tuple(SeedPredictions(run.name, _with_groups(predict(run, images), data, part), run) for run in runs)
     )
 
 
@@ -367,10 +366,7 @@ def compared_statistics(*, normal: int, classes: int, named: bool) -> dict[str, 
         named: whether every label is a class; otherwise there is no macro-F1.
     """
     by_name: dict[str, Statistic] = {MACRO_F1: lambda table: macro_f1_of_confusion(table[..., :classes, :])}
-    return {
-        **(by_name if named else {}),
-        **{key: _binary_statistic(key, normal) for key in JUDGED_RATES},
-    }
+    return {**(by_name if named else {}), **{key: _binary_statistic(key, normal) for key in JUDGED_RATES}}
 
 
 def recall_statistics(truth: LabelledImages) -> dict[str, Statistic]:

@@ -418,12 +418,7 @@ def _contrast(contrast: Contrast) -> dict[str, Any]:
         "first": contrast.first,
         "second": contrast.second,
         "differences": {
-            one.metric: {
-                "first": one.first,
-                "second": one.second,
-                "value": one.value,
-                **interval_as_json(one.interval),
-            }
+            one.metric: {"first": one.first, "second": one.second, "value": one.value, **interval_as_json(one.interval)}
             for one in contrast.differences
         },
         "recalls": {

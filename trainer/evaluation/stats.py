@@ -100,11 +100,7 @@ Statistic = Callable[[npt.NDArray[np.number]], FloatArray]
 
 
 def bootstrap_arms(
-    arms: Sequence[FloatArray],
-    statistics: Mapping[str, Statistic],
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    arms: Sequence[FloatArray], statistics: Mapping[str, Statistic], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Resampled]:
     """Resampled means of each arm; both test groups and training seeds are treated as random.
 

@@ -111,11 +111,7 @@ def choose_from_file(
             "so give predictions of validation images"
         )
     point = choose_threshold(
-        validation,
-        max_miss_rate=max_miss_rate,
-        normal=normal,
-        abnormal=abnormal,
-        predictions_sha256=sha256_of(path),
+        validation, max_miss_rate=max_miss_rate, normal=normal, abnormal=abnormal, predictions_sha256=sha256_of(path)
     )
     return ThresholdChoice(point, validation, ())
 

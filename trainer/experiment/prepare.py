@@ -122,9 +122,7 @@ def prepare(config: ExperimentConfig, *, progress: bool = False) -> Prepared:
 
 
 def _refuse_other_counts(
-    arm: PlannedArm,
-    folds: Sequence[Fold],
-    joining: Mapping[tuple[str, int | None], tuple[GeneratedImage, ...]],
+    arm: PlannedArm, folds: Sequence[Fold], joining: Mapping[tuple[str, int | None], tuple[GeneratedImage, ...]]
 ) -> None:
     """A control says something only where it adds as many images of each class."""
     for fold in folds:

@@ -119,10 +119,7 @@ def plan_sets(prepared: Prepared) -> dict[tuple[str, int | None], ArmSet]:
                 identity = generated_identity(images)
             else:
                 identity = classical_identity(
-                    images,
-                    config=prepared.augment,
-                    imgsz=prepared.config.train.imgsz,
-                    seed=prepared.config.seed,
+                    images, config=prepared.augment, imgsz=prepared.config.train.imgsz, seed=prepared.config.seed
                 )
             planned[arm.name, fold.number] = ArmSet(
                 folder if fold.number is None else folder / f"fold-{fold.number}", identity

@@ -29,12 +29,7 @@ _RIDGE = 1.0
 
 
 def separability(
-    features: FloatArray,
-    is_generated: npt.ArrayLike,
-    labels: Sequence[str],
-    sources: Sequence[str],
-    *,
-    seed: int = 0,
+    features: FloatArray, is_generated: npt.ArrayLike, labels: Sequence[str], sources: Sequence[str], *, seed: int = 0
 ) -> Separability:
     """AUROC of a logistic regression that was not fitted to the images it judges, nor to others of their sources.
 

@@ -292,11 +292,7 @@ def score_against(logits: torch.Tensor, wanted: Sequence[int], against: Sequence
 
 
 def gradients_and_activations(
-    network: nn.Module,
-    layers: Sequence[nn.Module],
-    pixels: torch.Tensor,
-    wanted: Sequence[int],
-    against: Sequence[int],
+    network: nn.Module, layers: Sequence[nn.Module], pixels: torch.Tensor, wanted: Sequence[int], against: Sequence[int]
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Activations of layers for a batch, and the gradients of `score_against` with respect to them.
 

@@ -89,14 +89,7 @@ class PredictionStream:
     Iterate over it once; `unreadable` grows meanwhile.
     """
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        listed: ImageList,
-        options: PredictOptions,
-        *,
-        progress: bool,
-    ) -> None:
+    def __init__(self, classifier: Classifier, listed: ImageList, options: PredictOptions, *, progress: bool) -> None:
         self.source = classifier.source
         self.classes = classifier.classes
         self.point: DecisionThreshold | None = classifier.point
@@ -124,10 +117,7 @@ class PredictionStream:
     def _run(
         self, batches: Generator[Batch, None, None], skip_unreadable: bool, progress: bool
     ) -> Generator[PredictedImage, None, None]:
-        with (
-            tqdm(total=self.total, desc="predict", unit="image", disable=not progress) as bar,
-            closing(batches),
-        ):
+        with tqdm(total=self.total, desc="predict", unit="image", disable=not progress) as bar, closing(batches):
             for batch in batches:
                 for image, error in batch.unreadable:
                     if not skip_unreadable:

@@ -105,11 +105,7 @@ def make_predictions(
 
 
 def write_predictions(
-    path: Path,
-    images: Sequence[str],
-    labels: Sequence[str],
-    classes: Sequence[str],
-    probabilities: npt.ArrayLike,
+    path: Path, images: Sequence[str], labels: Sequence[str], classes: Sequence[str], probabilities: npt.ArrayLike
 ) -> Predictions:
     """Write `predictions.csv` atomically and return its content. Arguments as for `make_predictions`.
 
@@ -184,11 +180,7 @@ def _read_header(path: Path, header: list[str]) -> tuple[dict[str, int], tuple[s
 
 
 def _read_rows(
-    path: Path,
-    rows: list[tuple[int, list[str]]],
-    width: int,
-    columns: dict[str, int],
-    classes: tuple[str, ...],
+    path: Path, rows: list[tuple[int, list[str]]], width: int, columns: dict[str, int], classes: tuple[str, ...]
 ) -> Predictions:
     first_line: dict[str, int] = {}
     images, labels, predicted, table = [], [], [], []
@@ -325,10 +317,7 @@ def open_predictions(path: Path, classes: Sequence[str], *, decisions: bool = Fa
     repeated = find_repeat(classes)
     if repeated is not None:
         raise PredictionsError(f"class {repeated!r} is named twice; expected every class once")
-    with (
-        atomic_path(path) as temporary,
-        temporary.open("w", encoding="utf-8-sig", newline="") as file,
-    ):
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8-sig", newline="") as file:
         yield PredictionsWriter(csv.writer(file, lineterminator="\r\n").writerow, classes, decisions=decisions)
 
 

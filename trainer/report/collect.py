@@ -197,10 +197,7 @@ def _merge(settings: Sequence[Mapping[str, str]]) -> dict[str, str]:
 def software_versions() -> dict[str, str]:
     """Versions of Python and of the packages that this report was made with."""
     installed = {one.metadata["Name"]: one.version for one in metadata.distributions()}
-    return {
-        "Python": platform.python_version(),
-        **{name: installed[name] for name in _SOFTWARE if name in installed},
-    }
+    return {"Python": platform.python_version(), **{name: installed[name] for name in _SOFTWARE if name in installed}}
 
 
 _SAMPLES = 12
@@ -251,8 +248,7 @@ def _pick(records: list[ImageRecord], folder: Path, sources: Path | None) -> tup
     for class_name, source in list(first_source.items())[:_SAMPLES]:
         uri = thumbnail_uri(sources / source) if sources is not None else None
         siblings = sorted(
-            (one for one in records if one.source == source and one.class_name == class_name),
-            key=lambda one: one.k,
+            (one for one in records if one.source == source and one.class_name == class_name), key=lambda one: one.k
         )
         samples.append(
             SourceSample(

@@ -243,12 +243,7 @@ def worst_as_json(worst: WorstMistakes) -> dict[str, Any]:
 
 
 def _diagnosis_as_json(one: SeedDiagnosis) -> dict[str, Any]:
-    return {
-        "seed": one.seed,
-        "kind": one.kind,
-        "line": text(one.line),
-        "advice": [text(each) for each in one.advice],
-    }
+    return {"seed": one.seed, "kind": one.kind, "line": text(one.line), "advice": [text(each) for each in one.advice]}
 
 
 def _operating_as_json(one: OperatingCurve) -> dict[str, Any]:

@@ -184,11 +184,7 @@ class ExperimentInputs:
 
 
 def collect_experiment(
-    result: ExperimentResult,
-    *,
-    output: Path,
-    commands: Sequence[str] = (),
-    notes: Sequence[str] = (),
+    result: ExperimentResult, *, output: Path, commands: Sequence[str] = (), notes: Sequence[str] = ()
 ) -> ExperimentInputs:
     """Gather what a report shows; what is no longer on disk is left out, and the report says so.
 

@@ -287,9 +287,7 @@ def worst_mistakes(arm: Arm, *, normal: str = NORMAL, abnormal: str | None = ABN
         return tuple(sorted(found, key=lambda one: (-one.sureness, one.image)))
 
     return WorstMistakes(
-        arm.name,
-        ordered(wrong & is_defective, (1.0 - score).tolist()),
-        ordered(wrong & ~is_defective, score.tolist()),
+        arm.name, ordered(wrong & is_defective, (1.0 - score).tolist()), ordered(wrong & ~is_defective, score.tolist())
     )
 
 

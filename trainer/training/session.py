@@ -32,12 +32,7 @@ class TrainingSession:
     """
 
     def __init__(
-        self,
-        train: TrainingImages,
-        task: Task,
-        config: TrainConfig,
-        device: torch.device,
-        group: ProcessGroup = ALONE,
+        self, train: TrainingImages, task: Task, config: TrainConfig, device: torch.device, group: ProcessGroup = ALONE
     ) -> None:
         self._train, self._config, self._device, self._group = train, config, device, group
         self.memory_format = memory_format(config.layout)

@@ -285,9 +285,7 @@ def _prepare(job: TrainingJob, group: ProcessGroup, *, progress: bool) -> Prepar
     run, runs = job.run, job.by_seed()
     refuse_mixed_layout(run, several=len(runs) > 1)
     data = build_training_set(
-        job,
-        near_sheet=run / NEAR_NAME if job.strict and not (run / CONFIG_NAME).exists() else None,
-        progress=progress,
+        job, near_sheet=run / NEAR_NAME if job.strict and not (run / CONFIG_NAME).exists() else None, progress=progress
     )
     for words in data.notes:
         print_note(words, progress)

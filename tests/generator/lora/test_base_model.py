@@ -143,9 +143,7 @@ def test_a_folder_of_another_kind_is_told(tmp_path: Path) -> None:
         load_base(tmp_path / "base")
 
 
-def test_velocities_are_seen_in_folder_and_file_and_can_be_forced(
-    tmp_path: Path,
-) -> None:
+def test_velocities_are_seen_in_folder_and_file_and_can_be_forced(tmp_path: Path) -> None:
     folder = write_sd1(tmp_path / "v", prediction="v_prediction")
     assert load_base(folder).prediction == "v_prediction"
     assert load_base(folder, prediction="epsilon").prediction == "epsilon"

@@ -98,11 +98,7 @@ def test_training_lowers_the_loss_on_one_batch(prediction: Any, sd1: Path, make_
 @pytest.mark.parametrize("kind", ["sd1", "sdxl"])
 @pytest.mark.parametrize("targets", ["attention", "transformer"])
 def test_the_file_applied_as_a_webui_does_gives_what_was_trained(
-    kind: str,
-    targets: Any,
-    request: pytest.FixtureRequest,
-    make_data: Callable[..., Path],
-    tmp_path: Path,
+    kind: str, targets: Any, request: pytest.FixtureRequest, make_data: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder, data = request.getfixturevalue(kind), make_data()
     chosen = settings(text_encoder=True, targets=targets, alpha=1.0, text_encoder_lr=1e-2)

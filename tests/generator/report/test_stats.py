@@ -96,10 +96,7 @@ def brute_force(made: np.ndarray, real: np.ndarray, k: int) -> tuple[float, floa
                 return True
         return False
 
-    return (
-        sum(inside(one, real) for one in made) / len(made),
-        sum(inside(one, made) for one in real) / len(real),
-    )
+    return (sum(inside(one, real) for one in made) / len(made), sum(inside(one, made) for one in real) / len(real))
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])

@@ -212,11 +212,7 @@ def test_a_missing_extra_is_named_with_its_command(monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_an_open_address_is_warned_about(
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: list[str],
-    env: dict[str, str],
-    warning: str | None,
-    auth: str | None,
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], env: dict[str, str], warning: str | None, auth: str | None
 ) -> None:
     given = []
     monkeypatch.setattr(app, "run_until_stopped", lambda bound, options: given.append(options))

@@ -223,18 +223,8 @@ def test_a_file_that_is_no_image_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "leaf", "words"),
     [
-        (
-            401,
-            {"error": "HTTPException", "detail": "Not authenticated", "errors": ""},
-            Unauthorized,
-            "SDCLIENT_AUTH",
-        ),
-        (
-            404,
-            {"error": "HTTPException", "detail": "Init image not found", "errors": ""},
-            BadImage,
-            "Init image",
-        ),
+        (401, {"error": "HTTPException", "detail": "Not authenticated", "errors": ""}, Unauthorized, "SDCLIENT_AUTH"),
+        (404, {"error": "HTTPException", "detail": "Init image not found", "errors": ""}, BadImage, "Init image"),
         (
             422,
             {"error": "HTTPException", "detail": "Script 'nope' not found", "body": "", "errors": ""},
@@ -253,12 +243,7 @@ def test_a_file_that_is_no_image_is_named(tmp_path: Path) -> None:
         ),
         (500, {"error": "HTTPException", "detail": "Invalid encoded image", "errors": ""}, BadImage, "Invalid"),
         (500, {"error": "OSError", "detail": "", "errors": "image file is truncated"}, BadImage, "truncated"),
-        (
-            500,
-            {"error": "OutOfMemoryError", "detail": "", "errors": "CUDA out of memory."},
-            ServerOutOfMemory,
-            "batch",
-        ),
+        (500, {"error": "OutOfMemoryError", "detail": "", "errors": "CUDA out of memory."}, ServerOutOfMemory, "batch"),
         (
             500,
             {"error": "MemoryError", "detail": "", "errors": "Unable to allocate 45.8 GiB"},
@@ -599,10 +584,7 @@ def _with_defaults(recorded: Any, typed: Any) -> Any:
 
 
 def test_a_list_that_a_server_lacks_says_so(httpserver: HTTPServer) -> None:
-    with (
-        WebUI(serve(httpserver, FORGE), retries=ONCE) as webui,
-        pytest.raises(NotFound, match="sd-vae"),
-    ):
+    with WebUI(serve(httpserver, FORGE), retries=ONCE) as webui, pytest.raises(NotFound, match="sd-vae"):
         webui.sd_vaes()
 
 

@@ -114,10 +114,7 @@ def test_another_thread_connects_without_signals(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [
-        (["--servers", "servers.toml"], "with --ray, give --url"),
-        (["--dry-run"], "give its --url without --ray"),
-    ],
+    [(["--servers", "servers.toml"], "with --ray, give --url"), (["--dry-run"], "give its --url without --ray")],
 )
 def test_what_does_not_go_together(options: list[str], words: str, tmp_path: Path) -> None:
     asked = ["generate", str(tmp_path), str(tmp_path / "out"), "--per-source", "1", "--ray", "auto", *options]

@@ -48,12 +48,7 @@ def job(tmp_path: Path) -> Job:
     Image.effect_noise((96, 64), 40).save(folder / "3.png")
     source = discover(folder.parent)[0]
     images = plan_images(
-        source,
-        sha256_of(source.path),
-        2,
-        run_seed=0,
-        parameters_for=lambda *_: PARAMETERS,
-        identity=lambda _: {},
+        source, sha256_of(source.path), 2, run_seed=0, parameters_for=lambda *_: PARAMETERS, identity=lambda _: {}
     )
     return Job(tuple(images))
 

@@ -81,10 +81,7 @@ def ours(model: type[Request] | type[Reply]) -> dict[str, tuple[str, dict[str, A
     described = model.model_json_schema(mode="validation", by_alias=False)
     shared = {"$defs": described.get("$defs", {})}
     return {
-        field.serialization_alias or name: (
-            name,
-            {**described["properties"][name], **shared},
-        )
+        field.serialization_alias or name: (name, {**described["properties"][name], **shared})
         for name, field in model.model_fields.items()
     }
 

@@ -131,10 +131,7 @@ def test_a_preview_comes_as_bytes_out_of_its_data_url() -> None:
         (models.Hypernetwork, {"name": "h", "path": None}),
         (models.PromptStyle, {"name": "s", "prompt": "{prompt}, macro", "negative_prompt": None}),
         (models.Extension, {"name": "e", "enabled": True, "commit_date": 1700000000}),
-        (
-            models.Embeddings,
-            {"loaded": {"e": {"step": None, "shape": 768, "vectors": 2}}, "skipped": {}},
-        ),
+        (models.Embeddings, {"loaded": {"e": {"step": None, "shape": 768, "vectors": 2}}, "skipped": {}}),
         (models.ExtrasBatchReply, {"html_info": "", "images": ["cGljdHVyZQ=="]}),
     ],
 )

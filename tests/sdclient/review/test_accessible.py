@@ -36,10 +36,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(output: Path) -> Iterator[str]:
-    with (
-        review_application(output, masks=output.parent / "masks") as application,
-        application.in_background() as url,
-    ):
+    with review_application(output, masks=output.parent / "masks") as application, application.in_background() as url:
         yield url
 
 

@@ -624,10 +624,7 @@ def test_growing_is_chosen_on_the_page(browser_drawing_person: Person, tmp_path:
 
 def test_from_the_review_and_back(browser: Browser, tmp_path: Path) -> None:
     output = build_output(tmp_path)
-    with (
-        review_application(output, masks=tmp_path / "masks") as application,
-        application.in_background() as url,
-    ):
+    with review_application(output, masks=tmp_path / "masks") as application, application.in_background() as url:
         person = visit(browser, url)
         person.press("ArrowRight", "ArrowRight", "ArrowRight")
         person.sees("pad/2_1.png")

@@ -89,18 +89,11 @@ BODIES: dict[str, Any] = {
     "json_list": [],
 }
 OTHER_CALLS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "not_json": (
-        "POST",
-        "/sdapi/v1/img2img",
-        {"data": "{bad", "headers": {"Content-Type": "application/json"}},
-    ),
+    "not_json": ("POST", "/sdapi/v1/img2img", {"data": "{bad", "headers": {"Content-Type": "application/json"}}),
     "no_ct": (
         "POST",
         "/sdapi/v1/img2img",
-        {
-            "data": json.dumps(usual()),
-            "headers": {"Content-Type": "application/x-www-form-urlencoded"},
-        },
+        {"data": json.dumps(usual()), "headers": {"Content-Type": "application/x-www-form-urlencoded"}},
     ),
     "get_img2img": ("GET", "/sdapi/v1/img2img", {}),
     "wrong_path": ("GET", "/sdapi/v1/nope", {}),

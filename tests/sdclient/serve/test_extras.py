@@ -25,12 +25,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "default": {},
     "none": {"upscaler_1": "None"},
     "lanczos": {"upscaler_1": "Lanczos", "upscaling_resize": 2.0},
-    "mode1": {
-        "upscaler_1": "Lanczos",
-        "resize_mode": 1,
-        "upscaling_resize_w": 100,
-        "upscaling_resize_h": 50,
-    },
+    "mode1": {"upscaler_1": "Lanczos", "resize_mode": 1, "upscaling_resize_w": 100, "upscaling_resize_h": 50},
 }
 
 

@@ -179,10 +179,7 @@ def test_png_info_of_an_image_without_text_is_as_recorded(api: Api) -> None:
     assert api.post("png-info", {"image": as_base64(picture())}).json() == genuine
 
 
-@pytest.mark.parametrize(
-    ("body", "name"),
-    [({"image": "nope"}, "bad"), ({}, "missing"), ({"image": None}, "null")],
-)
+@pytest.mark.parametrize(("body", "name"), [({"image": "nope"}, "bad"), ({}, "missing"), ({"image": None}, "null")])
 def test_png_info_refuses_as_recorded(api: Api, body: dict[str, Any], name: str) -> None:
     genuine = recorded(f"replies/post_png-info_{name}.json")
     answer = api.post("png-info", body)

@@ -64,12 +64,7 @@ def test_nothing_planned_is_all_used(plan: FaultPlan) -> None:
 
 @pytest.mark.parametrize(
     ("method", "arguments"),
-    [
-        ("reset", {"times": 0}),
-        ("refuse", {"times": -1}),
-        ("short_reply", {"missing": 0}),
-        ("substitute", {}),
-    ],
+    [("reset", {"times": 0}), ("refuse", {"times": -1}), ("short_reply", {"missing": 0}), ("substitute", {})],
 )
 def test_a_fault_that_would_be_none_is_refused(plan: FaultPlan, method: str, arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"expected 1 or more|name what to use"):

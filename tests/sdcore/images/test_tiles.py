@@ -40,12 +40,7 @@ def test_tiles_go_row_by_row() -> None:
 
 
 @settings(deadline=None)
-@given(
-    width=st.integers(1, 90),
-    height=st.integers(1, 90),
-    tile=st.integers(1, 100),
-    overlap=st.floats(0, 0.95),
-)
+@given(width=st.integers(1, 90), height=st.integers(1, 90), tile=st.integers(1, 100), overlap=st.floats(0, 0.95))
 def test_tiles_cover_everything_and_share_at_least_what_was_asked(
     width: int, height: int, tile: int, overlap: float
 ) -> None:

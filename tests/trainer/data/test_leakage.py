@@ -168,11 +168,7 @@ def test_a_manifest_below_data_tells_of_bytes_without_a_text_chunk(data: Path, m
     with pytest.raises(LeakageError, match=r"90\.png: a generated image \(a manifest or an export records its bytes\)"):
         build_training_set(job_on(data))
     (data / "val" / "dirt" / "90.png").rename(data / "train" / "dirt" / "90.png")
-    assert build_training_set(job_on(data)).summary["train"]["dirt"] == {
-        "real": 8,
-        "generated": 1,
-        "repeated": 0,
-    }
+    assert build_training_set(job_on(data)).summary["train"]["dirt"] == {"real": 8, "generated": 1, "repeated": 0}
 
 
 # Descent from val or test

@@ -18,8 +18,7 @@ from trainer.data.partition import assign_groups, count_group_labels, part_sizes
 from trainer.errors import SplitError
 
 PROBLEMS = st.tuples(
-    st.lists(st.tuples(st.integers(0, 19), st.sampled_from("abc")), min_size=60, max_size=150),
-    st.integers(0, 3),
+    st.lists(st.tuples(st.integers(0, 19), st.sampled_from("abc")), min_size=60, max_size=150), st.integers(0, 3)
 )
 
 

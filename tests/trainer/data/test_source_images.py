@@ -17,13 +17,7 @@ from PIL import Image
 from sdclient.manifest.tables import CROPS_COLUMNS, MAPPING_COLUMNS, CropRow, MappingRow, write_crops
 from sdclient.sources.numbering import number_images
 from trainer.cli import cli
-from trainer.data.source_images import (
-    GroupBy,
-    PhotoTables,
-    group_by_rule,
-    join_equal,
-    read_photo_tables,
-)
+from trainer.data.source_images import GroupBy, PhotoTables, group_by_rule, join_equal, read_photo_tables
 from trainer.data.split import split
 from trainer.errors import SplitError
 
@@ -239,11 +233,7 @@ def test_a_numbered_crop_still_finds_its_photograph(tmp_path: Path) -> None:
         ("mapping.csv", MAPPING.encode() + b"dirt,a.png\n", "line 2: .*expected class"),
         ("crops.csv", b"\xff\xfe\x00", "not a table that 'sdclient crop' wrote"),
         ("crops.csv", CROPS.encode() + b'"dirt/a.png', "not a table that 'sdclient crop' wrote"),
-        (
-            "crops.csv",
-            TWO_PHOTOS.encode(),
-            "line 3: 'd/1.png' is from 'p' already",
-        ),
+        ("crops.csv", TWO_PHOTOS.encode(), "line 3: 'd/1.png' is from 'p' already"),
     ],
 )
 def test_a_damaged_table_is_refused_with_its_line(tmp_path: Path, name: str, content: bytes, words: str) -> None:

@@ -49,14 +49,7 @@ def test_figures_that_are_no_shares_are_covered_with_groups_and_near_one(
     for trial in range(trials):
         true, predicted, score, groups = bench._predict(rng, images, alike, skill)
         bounds = compute_intervals(
-            true,
-            predicted,
-            score,
-            normal=0,
-            classes=4,
-            groups=[str(one) for one in groups],
-            resamples=200,
-            seed=trial,
+            true, predicted, score, normal=0, classes=4, groups=[str(one) for one in groups], resamples=200, seed=trial
         )
         for name, value in truth.items():
             found = bench._named(bounds, name)

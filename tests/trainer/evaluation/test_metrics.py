@@ -127,10 +127,7 @@ def test_rates_hang_together(pairs: list[tuple[int, int]]) -> None:
         assert (None if np.isnan(value) else value) == pytest.approx(rates[key].value)
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40),
-    st.permutations(range(4)),
-)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40), st.permutations(range(4)))
 def test_class_order_changes_no_score(pairs: list[tuple[int, int]], order: list[int]) -> None:
     true, predicted = (np.array(side, dtype=np.int64) for side in zip(*pairs, strict=True))
     renamed = np.array(order)

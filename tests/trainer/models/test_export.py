@@ -47,7 +47,7 @@ def exported(trained_run: Trained, tmp_path_factory: pytest.TempPathFactory) -> 
         assert (done.parity_images, done.parity_source) == (6, trained_run[1] / "val")
         files[kind] = done.path
     assert sorted(path.name for path in root.iterdir()) == [
-        *("best.onnx", "best.pt", "best.torchscript", "data.json", "operating_point.json"),
+        *("best.onnx", "best.pt", "best.torchscript", "data.json", "operating_point.json")
     ]
     return files
 

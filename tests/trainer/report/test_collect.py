@@ -17,10 +17,7 @@ def case(make_case):  # type: ignore[no-untyped-def]
 
 @pytest.fixture
 def arms(case):  # type: ignore[no-untyped-def]
-    return [
-        case.arm("a", seeds=2, skill=1.0, generated=False),
-        case.arm("b", seeds=2, skill=2.0, generated=True),
-    ]
+    return [case.arm("a", seeds=2, skill=1.0, generated=False), case.arm("b", seeds=2, skill=2.0, generated=True)]
 
 
 def test_what_the_runs_recorded_is_gathered(case, arms) -> None:  # type: ignore[no-untyped-def]

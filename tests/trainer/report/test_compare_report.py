@@ -36,10 +36,7 @@ from trainer.report.inputs import ArmFacts
 @pytest.fixture(scope="module")
 def single(make_case) -> ReportInputs:  # type: ignore[no-untyped-def]
     case = make_case()
-    arms = [
-        case.arm("a", seeds=1, skill=0.5, generated=False),
-        case.arm("b", seeds=1, skill=3.0, generated=True),
-    ]
+    arms = [case.arm("a", seeds=1, skill=0.5, generated=False), case.arm("b", seeds=1, skill=3.0, generated=True)]
     return collect_inputs(compare(*arms), arms, case.data)
 
 

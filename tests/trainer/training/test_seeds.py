@@ -23,10 +23,7 @@ def test_two_at_a_time_are_the_same_to_the_bit_and_left_alone_afterwards(
     seeds = [3, 5]
     alone = train(TrainingJob(data, tmp_path / "alone", tiny(), seeds=seeds), progress=False)
     beside = train_seeds(TrainingJob(data, tmp_path / "beside", tiny(), seeds=seeds), processes=2, progress=True)
-    assert [(one.run.name, one.seed, one.was_there) for one in beside] == [
-        ("seed-3", 3, False),
-        ("seed-5", 5, False),
-    ]
+    assert [(one.run.name, one.seed, one.was_there) for one in beside] == [("seed-3", 3, False), ("seed-5", 5, False)]
     for one, other in zip(alone, beside, strict=True):
         for name in ("best.pt", "last.pt", "config.json", "data.json"):
             assert (one.run / name).read_bytes() == (other.run / name).read_bytes(), name
