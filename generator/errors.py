@@ -16,8 +16,6 @@
 Every message names the thing, what was found, what was expected and what to do next, in one line.
 """
 
-from __future__ import annotations
-
 from sdcore.errors import DataError as DataError
 from sdcore.errors import MissingExtra as MissingExtra
 from sdcore.errors import ModelFileError as ModelFileError

@@ -1,7 +1,5 @@
 """The user's own images, as both kinds of training read them."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import warnings

@@ -1,7 +1,5 @@
 """What a user hands over as an image: to bytes, to PNG, and decoded, with the client's own errors."""
 
-from __future__ import annotations
-
 import io
 import warnings
 import zlib

@@ -41,8 +41,6 @@ Catch `SDClientError` for everything, a branch for a kind, a leaf for one cause:
 Every message names the thing, what was found, what was expected and what to do next, in one line.
 """
 
-from __future__ import annotations
-
 from sdcore.errors import AnnotationError as AnnotationError
 from sdcore.errors import DataError as DataError
 from sdcore.errors import FolderInUse as FolderInUse

@@ -11,8 +11,6 @@ A value that holds a comma, a colon or a line break stands in JSON quotes.
 Labels and what their absence means are those of AUTOMATIC1111 1.10.1 (modules/infotext_utils.py and its replies).
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Mapping

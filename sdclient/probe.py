@@ -1,7 +1,5 @@
 """A few images of each class over a grid of settings, measured: which size, strength and sampler suit this model?"""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The root of all errors that this project raises on purpose, and the errors that several packages share."""
 
-from __future__ import annotations
-
 from typing import Any
 
 

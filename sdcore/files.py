@@ -1,7 +1,5 @@
 """Files written whole or not at all, one writer a folder, hashes, JSON, names that can be printed."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json

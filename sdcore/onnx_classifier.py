@@ -4,8 +4,6 @@ An ONNX file is data, not a program. What describes the classifier is read befor
 without it is refused. Nothing here loads torch.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ Both are imported on first use: importing diffusers' networks takes seconds and 
 torchvision.
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 import sys

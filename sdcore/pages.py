@@ -1,7 +1,5 @@
 """Self-contained HTML pages: the template environment, thumbnails as data URIs, and the page of image tiles."""
 
-from __future__ import annotations
-
 import base64
 import io
 import warnings

@@ -1,7 +1,5 @@
 """How a long loop tells how far it is, without knowing who looks, and how it is asked to stop."""
 
-from __future__ import annotations
-
 import signal
 import sys
 import threading

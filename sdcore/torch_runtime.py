@@ -1,7 +1,5 @@
 """How torch runs: on which device, with how many threads, in which number format; and the moving average of weights."""
 
-from __future__ import annotations
-
 import copy
 import os
 from collections.abc import Iterator

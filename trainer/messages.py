@@ -1,7 +1,5 @@
 """Numbers and messages as people read them. What is undefined is written as a word, never as 0."""
 
-from __future__ import annotations
-
 from sdcore.messages import Language, Message
 
 from .words_findings import WORDS

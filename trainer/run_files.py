@@ -1,7 +1,5 @@
 """Names of the files in a run folder, its settings, and which runs a folder holds. Loads no torch."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from sdcore.files import read_json_or_none

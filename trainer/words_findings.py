@@ -1,7 +1,5 @@
 """The words of verdicts, notes, warnings and diagnoses by message key, English and Chinese side by side."""
 
-from __future__ import annotations
-
 from sdcore.messages import MessageCatalogue, Words
 
 WORDS = MessageCatalogue(

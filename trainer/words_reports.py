@@ -1,7 +1,5 @@
 """Every word of the reports, English and Chinese side by side; what a report says of its findings: `words_findings`."""
 
-from __future__ import annotations
-
 from sdcore.messages import MessageCatalogue, Words
 
 WORDS = MessageCatalogue(

@@ -1,7 +1,5 @@
 """Images made with a model: siblings of a source, images out of noise, and the sheet that shows both."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A training in progress: its network, the order of its images, one step, and the validation loss."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Train a class-conditional diffusion model on a folder of images, and save it for `sdclient serve`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -5,8 +5,6 @@ which an A1111 WebUI fills when it first runs), and OpenAI's `bpe_simple_vocab_1
 `open_clip_torch` and `clip`, which every A1111 WebUI has in its own environment.
 """
 
-from __future__ import annotations
-
 import gzip
 import importlib
 import importlib.util

@@ -5,8 +5,6 @@ to be downloaded. The numbers were published by the makers of the checkpoints: C
 diffusion/v1-inference.yaml; Stability-AI/generative-models, configs/inference/sd_xl_base.yaml.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field

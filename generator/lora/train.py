@@ -1,7 +1,5 @@
 """Train a LoRA, and draw sheets of sample images on the way."""
 
-from __future__ import annotations
-
 import io
 import time
 from collections.abc import Callable, Mapping

@@ -3,8 +3,6 @@
 Only ONNX is read: it is data, while a TorchScript file is a program.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

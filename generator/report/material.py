@@ -1,7 +1,5 @@
 """The images of a report: real ones, and those that the model generates."""
 
-from __future__ import annotations
-
 import csv
 import random
 import sys

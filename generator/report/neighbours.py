@@ -5,8 +5,6 @@ classifier's features. They are compared with those of real images that the mode
 al. 2020): a model that has learned the distribution lies as near as these.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

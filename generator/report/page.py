@@ -1,7 +1,5 @@
 """The texts of a report: `report.html` with its curves, sentences, and the recommended run file."""
 
-from __future__ import annotations
-
 import base64
 import io
 import json

@@ -24,8 +24,6 @@ deviations are removed by isotonic regression (Barlow et al. 1972). Limits betwe
 linearly.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Runs a plan against one or many servers; started again, it makes only what is missing."""
 
-from __future__ import annotations
-
 from .run_file import RunSpec, load_run_file
 from .runner import BatchRunner, RunStart
 from .servers import Server, ServerStatus, load_servers

@@ -1,7 +1,5 @@
 """How many accepted images each class and source still needs, and the outcome of a run until accepted."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """Parameters of each image of a source: drawn numbers, placeholders and wildcards in prompts."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path

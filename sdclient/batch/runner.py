@@ -1,7 +1,5 @@
 """Makes the images of a plan with one or many servers; no image is lost, made twice or half-written."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress

@@ -1,7 +1,5 @@
 """Servers of a run: read from a file, checked before the run, watched during it."""
 
-from __future__ import annotations
-
 import re
 import sys
 import threading

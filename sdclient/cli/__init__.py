@@ -1,7 +1,5 @@
 """The `sdclient` command. Command modules import `click` alone at their top, so that `--help` is instant."""
 
-from __future__ import annotations
-
 import click
 
 from sdcore import __version__

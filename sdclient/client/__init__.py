@@ -1,7 +1,5 @@
 """Speaks to one WebUI: every call in one class, each generating call watched and its reply checked."""
 
-from __future__ import annotations
-
 from .generation_job import CallOptions, GeneratedImage, GenerationResult, JobProgress
 from .transport import RetryPolicy, Timeouts
 from .webui import WebUI

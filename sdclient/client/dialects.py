@@ -25,8 +25,6 @@ Facts, and where they were read (repository, file, commit):
   modules/shared.py). Its `/schedulers` lists samplers, with a class and no label (modules/api/models.py).
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

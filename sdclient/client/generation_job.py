@@ -1,7 +1,5 @@
 """One generating call: sent once, watched, its reply checked against what was asked."""
 
-from __future__ import annotations
-
 import io
 import math
 import uuid

@@ -4,8 +4,6 @@ Names and usual values are those of a fresh AUTOMATIC1111 1.10.1; `forge_*` and 
 sources named in `sdclient.client.dialects`. An option that a server does not have is left out.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

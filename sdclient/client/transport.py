@@ -1,7 +1,5 @@
 """One request sent: addresses, timeouts, retries, failures turned into our tree."""
 
-from __future__ import annotations
-
 import email.utils
 import ipaddress
 import json

@@ -1,7 +1,5 @@
 """Jobs to workers and back, on the owner's machine; knows the pool by a protocol only."""
 
-from __future__ import annotations
-
 import queue
 import threading
 import time

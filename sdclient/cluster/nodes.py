@@ -1,7 +1,5 @@
 """The way into a Ray cluster, its nodes and what they say of themselves."""
 
-from __future__ import annotations
-
 import logging
 import re
 import signal

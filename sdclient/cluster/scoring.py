@@ -1,7 +1,5 @@
 """Scoring on a cluster: Ray's tasks with the files sent along, as many at once as keep its processors busy."""
 
-from __future__ import annotations
-
 import uuid
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """The WebUIs of a cluster: found on its nodes, checked there, and found anew when a node joins or comes back."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Transplants: cuts a defect out by its mask and puts it on a good image, or elsewhere on its own; needs no WebUI."""
 
-from __future__ import annotations
-
 from .plan import ComposeSettings, share_evenly
 from .run import ComposeOptions, Composer, ComposeStart
 

@@ -10,8 +10,6 @@ by the camera's depth, alpha is put on white (`sdcore.images.decode`). A colour 
 grey defect takes the colour of a colour image when the tone is matched.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias

@@ -1,7 +1,5 @@
 """Refines the seam of a transplant by a WebUI at a low strength; the defect and the rest of the image stay."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping
 from dataclasses import replace

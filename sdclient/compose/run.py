@@ -1,7 +1,5 @@
 """A whole run of transplants. No image is lost, doubled or half-written, however often the run is killed."""
 
-from __future__ import annotations
-
 import multiprocessing
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence

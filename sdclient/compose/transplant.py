@@ -1,7 +1,5 @@
 """One transplant: finds a place, matches the tone, blends, and measures the seam. Reads and writes no files."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """Scores new images, judges all of them, and finds near duplicates."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager

@@ -8,8 +8,6 @@ the first Wasserstein (earth mover's) distance: the mean change in levels that t
 distribution of the other, which equals the mean difference of the quantiles.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import sys
 import types

@@ -4,8 +4,6 @@ Too alike means that the image teaches a classifier nothing that its source does
 Unreal means that no camera would have taken it; a lower one helps.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum

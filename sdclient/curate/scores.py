@@ -8,8 +8,6 @@ tone, colour  `measures.tone_distances`, `colour_distances`: to the nearest real
 face          `measures.face_score`
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections import OrderedDict

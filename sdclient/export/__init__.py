@@ -9,8 +9,6 @@ What an export put there stands in its table `exported.csv` (`sdclient.manifest.
 files: whatever moment it is stopped at, a repeat knows its own files and goes on.
 """
 
-from __future__ import annotations
-
 from .layouts import Labels
 from .planning import ClassBalance
 from .run import ExportResult, export

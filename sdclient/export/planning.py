@@ -1,7 +1,5 @@
 """What to copy, write and take out again; the balance."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The export carried out; destinations that are refused."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping

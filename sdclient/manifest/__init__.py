@@ -3,8 +3,6 @@
 This is the one part of `sdclient` that `trainer` imports; it needs the standard library and `sdcore.files` alone.
 """
 
-from __future__ import annotations
-
 from ..errors import ManifestError
 from .curation import Curation
 from .database import MANIFEST_NAME, ImageRecord, Manifest, Parent

@@ -4,8 +4,6 @@ A person's decision takes precedence over the filters'. Everything is bound to t
 image that was made again has no scores and no verdict until it is judged again.
 """
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping

@@ -4,8 +4,6 @@ Every answer is one SQL query for exactly what is needed, so that the page is fa
 as they are recorded; no file is opened here.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields

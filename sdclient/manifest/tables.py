@@ -9,8 +9,6 @@
 The manifest itself can be written as CSV or JSON lines.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """Making a folder of masks for numbered sources: from boxes, from masks of other tools, from a good image."""
 
-from __future__ import annotations
-
 from .from_difference import DifferenceMasks, difference_mask
 from .from_labels import BoxMasks, ExternalMasks, defect_area
 from .make import MaskingResult, MaskOrigin, NoMaskForSource, make_masks

@@ -1,7 +1,5 @@
 """Masks out of boxes and out of other tools' masks."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One mask for each numbered source, out of any origin."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

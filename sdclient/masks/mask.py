@@ -5,8 +5,6 @@ between is the feather, the share of the repainted picture that shows. A folder 
 `MASKS/<class>/<source number>.png`; beside results they lie in `OUTPUT/_masks/<class>/<source number>_<k>.png`.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """Typed payloads of the WebUI's `/sdapi/v1` API, one file a family."""
 
-from __future__ import annotations
-
 from ._base import Reply, Request, SentImage
 from .generation import (
     MAX_SEED,

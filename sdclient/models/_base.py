@@ -1,7 +1,5 @@
 """What payloads share; images of a payload as base64."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 from collections.abc import Sequence

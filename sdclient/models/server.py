@@ -5,8 +5,6 @@ They are left out of the server's OpenAPI; read from AUTOMATIC1111 1.10.1 (modul
 Field names, types and defaults are those of AUTOMATIC1111 1.10.1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal

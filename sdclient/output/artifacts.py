@@ -14,8 +14,6 @@ excess that gives a score of 0.5, is x, for chroma and for luma; the score is x 
 were chosen with `bench/spoiled_pictures.py`; docs/probe.md has its table.
 """
 
-from __future__ import annotations
-
 import math
 import weakref
 from collections import deque

@@ -4,8 +4,6 @@ A draw depends only on the image's seed and the name of what is drawn, not on or
 a hash, so the neighbouring seeds of consecutive images give unrelated draws.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -4,8 +4,6 @@ Files are written before rows, so a crash leaves files without rows, never a row
 complete. The next start makes the images again whose rows do not say done.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from array import array

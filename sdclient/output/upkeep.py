@@ -1,7 +1,5 @@
 """Status, retry, verification and repair of an output folder."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os

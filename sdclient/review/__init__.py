@@ -3,8 +3,6 @@
 `serve_review` and `serve_drawing` serve it on this machine alone until Ctrl-C. Needs the extra `curate`.
 """
 
-from __future__ import annotations
-
 from .serving import Reviewed, serve_drawing, serve_review
 
 __all__ = ["Reviewed", "serve_drawing", "serve_review"]

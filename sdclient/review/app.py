@@ -1,7 +1,5 @@
 """Routes and rendered pages of the review and of drawing, without the guard around them (`serving.Guard`)."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from collections.abc import Mapping

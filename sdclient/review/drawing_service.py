@@ -1,7 +1,5 @@
 """Masks that a person draws on source images, and the folder they are stored in. No HTTP here."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Image files as a browser can show them: converted, cached within a bound, checked against their recorded hash."""
 
-from __future__ import annotations
-
 import io
 import threading
 from collections import OrderedDict

@@ -12,8 +12,6 @@ The guard checks five things of every request, before any code of the page runs:
 Every reply has a Content-Security-Policy that allows the server's own files alone.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress

@@ -1,7 +1,5 @@
 """Every word of the review page and of the page for drawing, English and Chinese side by side."""
 
-from __future__ import annotations
-
 from sdcore.messages import MessageCatalogue, Words
 
 WORDS = MessageCatalogue(

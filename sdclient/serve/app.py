@@ -1,7 +1,5 @@
 """The web application of the embedded server, and running it in this thread or in a thread of its own."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import html

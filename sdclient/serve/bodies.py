@@ -10,8 +10,6 @@ A failing request is answered by `{"error", "detail", "body", "errors"}`; a body
 `{"detail"}`.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import json

@@ -1,7 +1,5 @@
 """The calls img2img and txt2img."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

@@ -13,8 +13,6 @@ For txt2img the start is a texture: the sum of smooth random fields of growing f
 before, coloured by a random ramp.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

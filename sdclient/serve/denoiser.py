@@ -1,7 +1,5 @@
 """Guided, tiled denoising, and the samplers of diffusers that drive it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The calls that enlarge images, their upscalers, and `interrogate`, which has no model here."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from fastapi import HTTPException

@@ -1,7 +1,5 @@
 """A generating call from the request body to the reply, with its infotexts and `info`."""
 
-from __future__ import annotations
-
 import json
 import math
 import uuid

@@ -1,7 +1,5 @@
 """Masks of inpainting requests, and how a source is brought to the requested size."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

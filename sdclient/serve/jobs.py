@@ -1,7 +1,5 @@
 """Runs one job at a time, and keeps what `/progress` shows of it; a watcher can listen."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import deque

@@ -1,7 +1,5 @@
 """What the server lists: models, samplers, LoRAs, scripts, memory, flags; and the texts inside an image."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

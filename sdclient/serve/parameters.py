@@ -4,8 +4,6 @@ The WebUI checks little and fails later, where a bad number first causes an erro
 types and messages, because they end up in error bodies.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

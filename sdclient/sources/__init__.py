@@ -1,7 +1,5 @@
 """The user's photographs and the numbered source images made of them."""
 
-from __future__ import annotations
-
 from .source import Source, discover
 
 __all__ = ["Source", "discover"]

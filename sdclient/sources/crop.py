@@ -1,7 +1,5 @@
 """Cut photographs into sources: around boxes, or into tiles. `DEST/crops.csv` says where each crop comes from."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@
 run is taken up where it stopped and a number, once given, stays.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -10,8 +10,6 @@ goes wrong with `webui_server.faults` (see `FaultPlan`). Without pytest, `serve_
 Needs pytest and the extra `serve`. The images come from classical image processing; it is not Stable Diffusion.
 """
 
-from __future__ import annotations
-
 from .fault_plan import FaultPlan, Held
 from .fault_proxy import Job, SeenRequest
 from .server import WebUIServer, serve_webui, webui_server

@@ -1,7 +1,5 @@
 """WebUIServer and the fixture."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

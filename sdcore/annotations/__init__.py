@@ -1,7 +1,5 @@
 """Boxes around defects, from YOLO `.txt` files beside a `classes.txt`, or Pascal VOC `.xml` files."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Which box file belongs to which photograph."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from ..errors import AnnotationError

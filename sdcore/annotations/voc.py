@@ -1,7 +1,5 @@
 """Pascal VOC files, read with the line of every mistake, and written."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """YOLO label files, read and written."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Images in labelled rows and columns on one sheet, and fonts that can write any label. Drawing alone."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias

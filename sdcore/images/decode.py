@@ -4,8 +4,6 @@ All packages decode here, so that a source image, the images generated from it a
 from have the same grey levels.
 """
 
-from __future__ import annotations
-
 import math
 
 from PIL import Image, ImageOps

@@ -1,7 +1,5 @@
 """Which files of a folder are images, their natural order, and folders of images by class."""
 
-from __future__ import annotations
-
 import os
 import re
 from dataclasses import dataclass

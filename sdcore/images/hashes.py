@@ -5,8 +5,6 @@ lowest frequencies of the cosine transform against their median (Zauner, Impleme
 Image Hash Functions, 2010). `HashIndex` finds the close ones by multi-index hashing (Norouzi, Punjani and Fleet 2012).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations

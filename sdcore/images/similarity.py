@@ -6,8 +6,6 @@ shift within `REACH_PX` pixels and the brightness and contrast (least squares, g
 closest. 1 is the same image, 0 has nothing in common, below 0 is its negative.
 """
 
-from __future__ import annotations
-
 import io
 from dataclasses import dataclass
 from typing import Any, TypeAlias

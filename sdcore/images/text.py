@@ -4,8 +4,6 @@ PNG: text chunks (PNG, third edition, 5 and 11). JPEG and WebP: the UserComment 
 JPEG APP1 segment; WebP container specification, chunk "EXIF"), in the form that a WebUI writes.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import struct

@@ -1,7 +1,5 @@
 """Where overlapping tiles of a large image lie. Pure geometry in whole pixels."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The `trainer` command. Command modules import `click` alone at their top, so that `--help` is instant."""
 
-from __future__ import annotations
-
 import click
 
 from sdcore import __version__

@@ -1,7 +1,5 @@
 """`trainer check`: read every file of a folder to its end, list what is wrong, write the report and the pages."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """The layout of a DATA folder: its parts and classes, where a file belongs, and how many images each class has."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

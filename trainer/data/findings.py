@@ -1,7 +1,5 @@
 """What `trainer check` looks for in fingerprints: copies, look-alikes, outliers and blank images. Pure."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field

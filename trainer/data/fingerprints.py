@@ -3,8 +3,6 @@
 Every file is decoded once. Worker processes may share the reading; what comes back does not depend on their number.
 """
 
-from __future__ import annotations
-
 import hashlib
 import warnings
 from collections.abc import Iterator, Sequence

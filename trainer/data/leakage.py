@@ -5,8 +5,6 @@ same decoded pixels in two parts. A warning, refused with --strict: single-colou
 across parts.
 """
 
-from __future__ import annotations
-
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

@@ -3,8 +3,6 @@
 All sums are integers, so that every machine and Python version gives the same result.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections import Counter, defaultdict

@@ -1,7 +1,5 @@
 """Which images were generated and from what: by their text chunk, and by the manifests and exports of `sdclient`."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """What one arm trains on: the real images, generated ones, or real ones once more as their control."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence

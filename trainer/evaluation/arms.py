@@ -1,7 +1,5 @@
 """Arms of a comparison: loaded from runs or files, aligned, and summarised over their seeds."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Compares a candidate arm with a baseline and a control, image by image; the comparison as JSON."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """Judges predictions: rates, scores, intervals and warnings of one model on one test set."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any

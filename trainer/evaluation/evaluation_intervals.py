@@ -1,7 +1,5 @@
 """Intervals of all figures of an evaluation."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ the learning rate after the schedule has stepped, so the rate of an epoch is in 
 the rate of its own row. Its validation loss uses label smoothing as its training loss does (checked in 7.0.14).
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import math

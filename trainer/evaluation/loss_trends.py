@@ -1,7 +1,5 @@
 """Robust slopes of loss curves, and the evidence for a diagnosis."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ defect. A defect that gets the name of another defect is not a miss; it is count
 A rate over nothing is undefined (None), never 0.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

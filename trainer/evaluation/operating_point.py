@@ -7,8 +7,6 @@ k = floor(alpha (n + 1)) keeps the promise alpha on average over validation sets
 prediction: Vovk, Gammerman and Shafer, 2005; Papadopoulos et al., 2002). Interpolating between scores would break it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction

@@ -8,8 +8,6 @@ macro-F1, weighted F1, AUROC and average precision. It gives their standard erro
 percentiles cover far too seldom near 1. `bench/interval_coverage.py` measures the coverage of all of these.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple

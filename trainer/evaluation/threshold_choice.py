@@ -1,7 +1,5 @@
 """Chooses an operating point from validation predictions, and saves both with their run."""
 
-from __future__ import annotations
-
 import hashlib
 import tempfile
 from collections import Counter

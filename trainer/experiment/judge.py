@@ -1,7 +1,5 @@
 """Did the generated images help? Confusion counts of every arm -> one judgement a generated arm; pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal

@@ -1,7 +1,5 @@
 """What an experiment trains: its arms, cells and folds, and the images of each arm."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections import Counter, defaultdict

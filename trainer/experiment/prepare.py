@@ -1,7 +1,5 @@
 """Everything that is decided before the first cell starts, and the estimate of time and disk space."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence

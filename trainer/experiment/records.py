@@ -1,7 +1,5 @@
 """What was declared, and how far each cell is."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """An experiment from its file to its result: sets, cells in parallel, judgement; taken up again where it stopped."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone

@@ -1,7 +1,5 @@
 """How well generated images are told from real ones by texture."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 

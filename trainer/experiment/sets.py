@@ -1,7 +1,5 @@
 """The images that join an arm, as a folder; the classical control."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os

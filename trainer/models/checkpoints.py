@@ -4,8 +4,6 @@ A file is a dictionary of tensors, strings and numbers, written by `torch.save` 
 refuses everything else. Upstream's `.pt` files are pickles of whole models; only `upstream_weights` reads those.
 """
 
-from __future__ import annotations
-
 import io
 import pickle
 import re

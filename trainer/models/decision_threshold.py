@@ -1,7 +1,5 @@
 """`operating_point.json` of a run: the defect score from which an image counts as defective. Loads no torch."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeGuard

@@ -7,8 +7,6 @@ doi:10.1109/TIP.2021.3089943), with gradients and activations from captum. The m
 `bench/pointing.py` compares this with other choices.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence

@@ -4,8 +4,6 @@ The graph goes from uint8 pixels to probabilities, so that users need not repeat
 file holds what else they need. Every export is run on real images and compared with torch before it gets its name.
 """
 
-from __future__ import annotations
-
 import inspect
 import io
 import json

@@ -3,8 +3,6 @@
 Patterns are expanded here, so that a quoted one means the same in every shell; that of Windows expands none.
 """
 
-from __future__ import annotations
-
 import glob
 import os
 from collections.abc import Iterable, Sequence

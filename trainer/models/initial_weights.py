@@ -1,7 +1,5 @@
 """The weights that a training starts from: of an earlier run or of upstream YOLOv5; and frozen layers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal

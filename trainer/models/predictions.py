@@ -8,8 +8,6 @@ programs write it too, so reading is strict: a file with one wrong cell is refus
 by `numpy.load` with `allow_pickle=False`.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import math

@@ -4,8 +4,6 @@ What a pickle would call becomes a `PickledCall` of name and arguments. `pickle.
 `find_class` would still call the allowed classes and let the file set their state; here nothing is called.
 """
 
-from __future__ import annotations
-
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass, field

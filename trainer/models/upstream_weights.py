@@ -6,8 +6,6 @@ read as data (`safe_pickle`); only the classes of upstream's models are allowed,
 `yolov5.models.yolo` of the package.
 """
 
-from __future__ import annotations
-
 import math
 import zipfile
 from dataclasses import dataclass

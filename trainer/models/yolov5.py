@@ -5,8 +5,6 @@ OpenCV functions and `sys.path`, writes a settings file in the user's home and t
 is prevented or undone here.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import io

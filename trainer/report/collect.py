@@ -1,7 +1,5 @@
 """Gathers from runs and folders on disk what a report shows."""
 
-from __future__ import annotations
-
 import platform
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The report of a comparison: its tables and drawings as a page, as Markdown or as JSON."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -3,8 +3,6 @@
 Each piece is plain text by `str`, and escaped markup by `__html__` where a page takes it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

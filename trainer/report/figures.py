@@ -1,7 +1,5 @@
 """Drawings inside a page (SVG)."""
 
-from __future__ import annotations
-
 import io
 import math
 import re

@@ -1,7 +1,5 @@
 """All a report shows, frozen: curves, mistakes, cuts."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Heat maps over images, the folder of explanations."""
 
-from __future__ import annotations
-
 import io
 import tempfile
 from collections.abc import Iterable, Sequence

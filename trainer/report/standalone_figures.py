@@ -1,7 +1,5 @@
 """Drawings as files: counts, miss/overkill curve, diagnosis."""
 
-from __future__ import annotations
-
 import io
 import math
 import re

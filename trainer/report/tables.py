@@ -1,7 +1,5 @@
 """Tables of a report: rates, classes, differences between arms, training images, chosen thresholds."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Classification as a task: one class per image, YOLOv5's classifiers, cross-entropy."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

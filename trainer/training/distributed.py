@@ -1,7 +1,5 @@
 """Processes that train together: joining torchrun's group, sums over it, and what happens when one fails."""
 
-from __future__ import annotations
-
 import gc
 import itertools
 import signal

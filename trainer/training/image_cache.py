@@ -1,7 +1,5 @@
 """Decodes every image of a training once, into memory or into a file that is mapped into memory."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import secrets

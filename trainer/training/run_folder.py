@@ -1,7 +1,5 @@
 """The files of a run folder: writing and clearing them, the resume state, comparison with a request, the result."""
 
-from __future__ import annotations
-
 import io
 import platform
 import warnings

@@ -3,8 +3,6 @@
 Figures have English words and class numbers only: class names may be in any script, which matplotlib's font lacks.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import io
 import math

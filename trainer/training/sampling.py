@@ -1,7 +1,5 @@
 """Which training images each epoch shows."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import pairwise

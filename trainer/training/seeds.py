@@ -1,7 +1,5 @@
 """Trains several seeds at a time, each in its own process, since training on small images gains little from threads."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The state of a training in progress, and one step of it; learning-rate schedule and shared batch statistics."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext

@@ -1,7 +1,5 @@
 """`train`: checks the data, runs the epochs of each seed, and writes the run folder through `RunWriter`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Settings "auto" of a training, chosen for this machine: the batch size and the memory layout of images."""
 
-from __future__ import annotations
-
 import math
 import statistics
 import time
