@@ -50,9 +50,7 @@ def write_mask_sheet(path: Path, sources: Sequence[Source], masks: Path) -> Mapp
     The hard area's outline is red, the end of the feather yellow.
 
     Args:
-        path: the sheet to write, a PNG.
         sources: those that may be shown; the ones without a mask are not.
-        masks: the folder of masks.
 
     Returns:
         What stands on the sheet in place of a name that no font at hand can write -> that name.
@@ -115,8 +113,6 @@ def write_transplant_sheet(path: Path, output: Path, *, per_class: int = 4) -> d
     """Draw some transplants of each class of an output, evenly picked over all that are done.
 
     Args:
-        path: of the picture to write.
-        output: an output folder of `sdclient compose`.
         per_class: rows a class.
 
     Returns:
@@ -207,7 +203,6 @@ def write_curation_sheets(
 
     Args:
         folder: where to.
-        output: the output folder.
         judged: every image.
         sources: the folder of numbered sources; a source that is not there leaves its frame empty.
 

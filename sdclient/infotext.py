@@ -173,7 +173,6 @@ def write_infotext(image: ImageInput, text: str | Infotext, path: Path | str | N
 
     Args:
         image: a PIL image, a path, or an image file's bytes.
-        text: the infotext.
         path: where to; None changes the image's own file, for which `image` must be a path.
 
     Returns:

@@ -68,7 +68,6 @@ def find_loras(
         names: as prompts write them; for none, nothing is asked.
         listed: asks the server for its list.
         refresh: makes the server search its folders again.
-        server: its address, for messages.
 
     Returns:
         Name -> hash of the weights, for those whose file tells it.

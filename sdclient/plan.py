@@ -80,10 +80,6 @@ class Plan:
         Args:
             counts: class -> number of sources; their names in the plan are "1", "2", ...
             target: as for `make_plan`, and so are the options after it.
-            exclude: see `make_plan`.
-            per_source: see `make_plan`.
-            max_per_source: see `make_plan`.
-            min_share: see `make_plan`.
 
         Raises:
             PlanError: a count below 0, or as `make_plan`.
@@ -310,7 +306,6 @@ def assign_plan(owed: Mapping[tuple[str, str], int], sources: Sequence[Source]) 
 
     Args:
         owed: images by (class, source), the source by its file name ("3.png") or its number alone ("3").
-        sources: those there are.
 
     Raises:
         PlanError: the plan names a source that is not there, or one both by name and by number.

@@ -128,7 +128,6 @@ def run_probe(
     (out of memory at a large size, say) is a sample with a reason, and the probe goes on.
 
     Args:
-        webui: the server.
         sources: see `pick_sources`.
         settings: see `grid`.
         common: steps, CFG scale, prompts and seed; the rest comes from the setting.

@@ -151,9 +151,7 @@ def require_whole_parts(batch_size: int, accumulate: int, processes: int = 1) ->
     """Require parts of equal size and of two or more images, as batch normalisation needs them.
 
     Args:
-        batch_size: images per step.
         accumulate: parts in each process.
-        processes: number of processes that train together.
 
     Raises:
         ValueError: the batch cannot be divided evenly, or a part would have fewer than two images.

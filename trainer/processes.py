@@ -235,10 +235,7 @@ def map_files(
 
     Args:
         function: defined at the top of a module, so that a new process can import it.
-        paths: the files.
         workers: processes; 0 calls the function in this one.
-        progress: show a bar with rate and time left on stderr.
-        label: of the bar.
 
     Raises:
         ValueError: `workers` is negative.

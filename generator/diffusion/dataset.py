@@ -91,7 +91,6 @@ def read_training_set(
         val_folder: of the same layout; its classes must be among those of `folder`.
         val_share: 0 to 0.5.
         seed: decides which images are held out.
-        progress: show a bar on stderr.
 
     Raises:
         DataError: a folder or a file cannot be used; also its subclasses TooFewImages and GeneratedImages.

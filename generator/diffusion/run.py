@@ -40,12 +40,7 @@ class TrainingRun:
 
     Args:
         folder: where the model is written.
-        config: of the training.
-        data: the images.
         before: the saved state to resume, or None.
-        device: where to compute.
-        threads: of the CPU; written into `generator.json`.
-        progress: show a bar and notes on stderr.
     """
 
     def __init__(
@@ -243,7 +238,6 @@ class Budget:
     Args:
         config: its `steps` and `minutes`; the first that is reached ends the training.
         spent_s: seconds of earlier starts.
-        clock: returns seconds.
     """
 
     def __init__(
@@ -308,11 +302,8 @@ class TrainingBar:
 
         Args:
             share: 0 to 1.
-            step: steps done.
-            images_per_s: of late.
             train_loss: mean since the last report.
             val_loss: of the last validation; None before the first.
-            left_s: seconds until the end.
         """
         validated = "" if val_loss is None else f", val {val_loss:.3f}"
         left = "" if left_s is None else f", {describe_duration(left_s)} left"

@@ -53,12 +53,8 @@ def sample(
     The sampler is DPM++ 2M with Karras' noise levels.
 
     Args:
-        network: the one with averaged weights.
-        codec: turns pixels into what the network sees, and back.
         levels: (N, C, H, W) uint8, the sources.
-        labels: class of each image.
         seeds: of the noise of each image, so that an image does not depend on the others of its batch.
-        options: how they are made.
 
     Returns:
         (N, C, H, W) uint8 on the CPU.
@@ -113,15 +109,7 @@ class SheetRow:
 def sample_rows(
     network: nn.Module, data: TrainingSet, codec: PixelCodec, *, size_px: int, precision: MixedPrecision
 ) -> list[SheetRow]:
-    """A row for each of up to 12 classes, of held-out images where there are some.
-
-    Args:
-        network: the one with averaged weights.
-        data: real images, and the classes' names.
-        codec: turns pixels into what the network sees, and back.
-        size_px: side of the square.
-        precision: in which format the network computes.
-    """
+    """A row for each of up to 12 classes, of held-out images where there are some."""
     device = next(network.parameters()).device
     shown = take_by_turns(data.val or data.train, len(data.classes))
     by_class = {image.label: image for image in reversed(shown)}
@@ -152,13 +140,7 @@ def column_titles(strengths: Sequence[float], pure: int) -> list[str]:
 def draw_sheet(
     rows: Sequence[SheetRow], title: str, titles: Sequence[str] = tuple(column_titles(STRENGTHS, PURE))
 ) -> bytes:
-    """The rows as one PNG file.
-
-    Args:
-        rows: one or more.
-        title: written above the whole sheet.
-        titles: one above each column of images.
-    """
+    """The rows as one PNG file."""
     width = _LABEL_PX + len(titles) * (_CELL_PX + _GAP_PX)
     # A sheet of grey images is a third as large in grey.
     mode = "L" if all(cell.mode == "L" for row in rows for cell in row.cells) else "RGB"

@@ -24,12 +24,6 @@ class DiffusionSession:
 
     Random numbers are drawn on the CPU, so that a seed means the same on every device.
 
-    Args:
-        data: the images.
-        codec: turns pixels into what the network sees.
-        config: of the training.
-        device: where to compute.
-
     Raises:
         MissingExtra: diffusers is not installed.
     """
@@ -143,9 +137,7 @@ def velocity_loss(
     """Mean squared error of the velocity that the network predicts for noised images.
 
     Args:
-        network: a class-conditional UNet.
         schedule: what noises.
-        precision: in which format the network computes.
         clean: (N, C, H, W) images as the network sees them.
         noise: the same shape, standard normal.
         times: (N,) int64, timestep of each.
@@ -162,9 +154,7 @@ def lr_share(step: int, share_done: float, config: TrainConfig) -> float:
     """The learning rate as a share of the highest: a linear warm-up, a constant part, a cosine down to 1 %.
 
     Args:
-        step: steps done.
         share_done: of the whole training, 0 to 1.
-        config: of the training.
     """
     start = min(1.0, (step + 1) / max(config.warmup_steps, 1))
     beyond = share_done - (1 - config.decay_share)
@@ -178,10 +168,7 @@ class BatchOrder:
     """Endless batches of images; no image of a pool is shown again before all others of the pool were shown.
 
     Args:
-        labels: class of each image.
-        batch_size: images a batch.
         balance: draw every class equally often.
-        generator: source of the random numbers.
     """
 
     def __init__(self, labels: Sequence[int], *, batch_size: int, balance: bool, generator: torch.Generator) -> None:
@@ -233,10 +220,8 @@ def random_square(
 
     Args:
         image: (C, H, W), its shorter side `size_px`.
-        size_px: side of the square.
         flips: mirror left-right and up-down, each with probability 1/2.
         quarter_turns: turn by 0, 90, 180 or 270 degrees.
-        generator: source of the random numbers.
     """
     top = _draw_below(image.shape[1] - size_px + 1, generator)
     left = _draw_below(image.shape[2] - size_px + 1, generator)
@@ -277,9 +262,6 @@ def build_network(config: NetworkConfig, *, channels: int, n_classes: int, seed:
     """A class-conditional `UNet2DModel` with fresh weights; label `n_classes` stands for "no class".
 
     Args:
-        config: its shape.
-        channels: of the images, 1 or 3.
-        n_classes: one or more.
         seed: of its weights; torch's own generator is not touched.
 
     Raises:
@@ -328,9 +310,7 @@ class Validation:
 
     Args:
         data: its `val` is used; one or more images.
-        codec: turns pixels into what the network sees.
         size_px: side of the central square of each image.
-        device: where the network is.
     """
 
     def __init__(self, data: TrainingSet, codec: PixelCodec, *, size_px: int, device: torch.device) -> None:

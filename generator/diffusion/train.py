@@ -61,10 +61,7 @@ def train(
     Args:
         data: one folder of images per class, training images alone.
         folder: where to write the model; see `sdcore.diffusion_model`.
-        config: of the training.
         val: held-out images in the same layout; None takes a folder `val` beside `data`, else a share of `data`.
-        overwrite: replace what is in `folder`.
-        progress: show bars and notes on stderr.
 
     Raises:
         DataError: the images cannot be used; also its subclasses TooFewImages and GeneratedImages.

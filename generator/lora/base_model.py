@@ -221,7 +221,6 @@ class Vocabulary:
         """Write the files of a tokenizer.
 
         Args:
-            folder: created if missing.
             pad_token: fills up short texts; "!" for SDXL's second encoder, the end mark for the others.
         """
         folder.mkdir(parents=True, exist_ok=True)

@@ -291,7 +291,6 @@ class WeightedSampler:
     """Draws images with replacement, from one generator, so that a resumed training draws the same ones.
 
     Args:
-        classes: the class of each image.
         balance: draw a class first, each equally often, then one of its images; else draw from all images.
     """
 

@@ -28,10 +28,7 @@ class LoraSession:
 
     Args:
         base: with adapters; its networks are moved to the device.
-        settings: of the training.
-        images: what it learns from.
         cache: their latents.
-        device: where to compute.
         dtype: number format of the network; fp32 on a CPU.
     """
 

@@ -93,9 +93,7 @@ def train_lora(
         data: one folder per class, real images alone.
         output: the file, `<name>.safetensors`.
         base: the model to adapt; its file is not changed.
-        settings: of the training.
         captions: rules for captions; the defaults when None.
-        options: where it runs, and what is kept; the defaults when None.
         should_stop: asked after each step; the training stops when it returns True.
 
     Raises:
@@ -301,9 +299,7 @@ def sample_sheet(session: LoraSession, captions: Mapping[str, str], *, size_px: 
 
     Args:
         session: of the training; its random numbers are not touched.
-        captions: by class.
         size_px: side of the square, a multiple of 64.
-        device: where to compute.
     """
     base = session.base
     for encoder in base.text_encoders:

@@ -95,7 +95,6 @@ def fill_prompt(
     Args:
         text: the prompt, checked by `check_placeholders`.
         setting: "prompt" or "negative_prompt"; the two draw independently.
-        seed: of the image.
         wildcards: lines of each wildcard; a wildcard that occurs twice in the text is drawn twice.
         values: value of each of `PLACEHOLDERS`.
     """

@@ -96,7 +96,6 @@ def build_request(
         parameters: settings of the images.
         size: (width, height) to generate at, px.
         seed: of the first image; each further image has the next seed.
-        batch_size: number of images.
         task_id: name of the job at the server.
         mask: a PNG file as large as `data`, white where to repaint; needs `parameters.inpainting`. With the area
             "masked", both have the source's own size: the server cuts out and enlarges the area that it repaints.

@@ -72,8 +72,6 @@ class BatchRunner:
         servers: one server, several servers, or a pool of servers on other machines.
         sources: folder of numbered sources; it is recorded, so that a report can show a source.
         output: folder for the images and their manifest.
-        settings: settings of all images; a `RunSpec` can have others by class and source.
-        options: how this start works; None for the defaults.
     """
 
     def __init__(
@@ -129,7 +127,6 @@ class BatchRunner:
         Args:
             plan: a plan, or sources with the number of images of each.
             on_start: called once before the first request.
-            progress: show a progress bar on stderr.
 
         Raises:
             PlanError: the plan names a source that is not in the sources folder.

@@ -102,9 +102,7 @@ class ServerHealth:
     """Whether one server can work; shared by the threads that send to it.
 
     Args:
-        name: of the server.
         probe: a cheap call; a `WebUIError` means that the server is not back yet.
-        clock: seconds, monotonic.
     """
 
     def __init__(self, name: str, probe: Callable[[], object], clock: Callable[[], float] = time.monotonic) -> None:

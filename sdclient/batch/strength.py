@@ -183,7 +183,6 @@ class AdaptiveStrength:
     Args:
         spec: the run's settings. If a class's strength is a range, strengths are chosen within it, beginning in its
             middle; if it is a number, they begin with it.
-        sources: all sources of the run.
         low: lowest strength of classes without a range of their own.
         high: highest strength of these classes.
 

@@ -38,7 +38,6 @@ class AcceptanceLoop:
 
     Args:
         runner: makes the images; use it without a check of its own, so that the judge alone rejects images.
-        output: the runner's output folder.
         spec: the runner's settings.
         owed: accepted images wanted of each source.
         strengths: decides the strength of each image.

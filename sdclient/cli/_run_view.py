@@ -41,12 +41,6 @@ def watched(
     """Show the progress of a run; gives a function to call with the number of new images.
 
     On a terminal, several servers are shown in a live table; otherwise there is only a bar.
-
-    Args:
-        total: images to make.
-        servers: number of servers.
-        statuses: gives the current state of each server.
-        console: where to show it.
     """
     if console.is_terminal and servers > 1:
         with _live_table(total, statuses, console) as made:
@@ -264,12 +258,8 @@ def run_until_accepted(
     """Run until enough images are accepted and show the progress; gives the loop and the summary.
 
     Args:
-        runner: a runner without a check of its own.
         spec: its settings.
         owed: accepted images wanted of each source.
-        output: its output folder.
-        servers: number of servers.
-        strengths: "low:high".
         budget: images to make at most for each planned one; None is the default.
 
     Raises:

@@ -277,7 +277,6 @@ def open_scoring(ray: str | None, output: Path) -> Iterator[ScoringFactory | Non
 
     Args:
         ray: address of the cluster; None for this machine.
-        output: the output folder.
 
     Raises:
         SettingsError: no such cluster.

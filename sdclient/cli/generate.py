@@ -303,7 +303,6 @@ def open_servers(urls: Sequence[str], servers_file: Path | None, ray: str | None
     """Open the servers; they are closed at the end of the block.
 
     Args:
-        urls: addresses; none for the default one.
         servers_file: servers.toml.
         ray: address of a Ray cluster.
 

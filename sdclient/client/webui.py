@@ -125,10 +125,6 @@ class WebUI:
         Sampler and schedule may be in either spelling ("DPM++ SDE Karras", or apart); they are sent as this
         server understands them.
 
-        Args:
-            request: what to make.
-            options: see `CallOptions`.
-
         Raises:
             UnknownSetting: the server has no such sampler or schedule.
             SettingSubstituted: it used another setting than the one asked for.
@@ -155,8 +151,6 @@ class WebUI:
         Args:
             method: only GET is sent again after a failure; a POST may change something twice.
             path: from the root, for example "/sdapi/v1/create/embedding".
-            json: the body of a POST.
-            params: the query.
             timeout_s: seconds to wait for the answer; default `Timeouts.read_s`.
             retries: instead of the client's own policy.
 

@@ -89,7 +89,6 @@ def query_nodes(nodes: Iterable[Node], urls: Sequence[str], stopped: threading.E
     Args:
         nodes: whom.
         urls: where a WebUI may be on each; none for what the node's SDCLIENT_URL says, or the usual address.
-        stopped: ends the wait.
     """
     asked = list(nodes)
     # Made here, a function goes over by its code and not by its name: the node may not have this software, or another
@@ -109,7 +108,6 @@ def on_nodes(
 
     Args:
         calls: (node's id, function, arguments).
-        stopped: ends the wait.
     """
     refs = [
         _remote(function).options(num_cpus=0, max_retries=0, scheduling_strategy=on_node(node_id)).remote(*arguments)

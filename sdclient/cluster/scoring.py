@@ -34,12 +34,6 @@ _Item = TypeVar("_Item", ScoreJob, PairJob)
 def ray_scoring(output: Path, real: dict[str, ClassStatistics], with_faces: bool, images: int) -> Iterator[ScoringPool]:
     """What scores the images of an output on all nodes of the cluster; see `curate.scoring.ScoringFactory`.
 
-    Args:
-        output: the output folder, on this machine.
-        real: measures of real images by class.
-        with_faces: whether to look for faces.
-        images: how many.
-
     Raises:
         SettingsError: no node has processors, or one has another version of this software.
     """

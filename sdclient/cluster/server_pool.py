@@ -120,11 +120,7 @@ class RayServerPool:
         return RayDispatcher(self, context)
 
     def find_new_endpoints(self, stopped: threading.Event) -> list[Endpoint]:
-        """WebUIs that came since, which fit the run.
-
-        Args:
-            stopped: ends the wait.
-        """
+        """WebUIs that came since, which fit the run."""
         wanted, first = self._wanted, self._first
         if wanted is None or first is None:
             return []

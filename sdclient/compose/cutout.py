@@ -70,7 +70,6 @@ def cut_out(image: Image.Image, mask: Image.Image, name: str, *, fade_px: int = 
     Args:
         image: "L" or "RGB".
         mask: "L", of the same size: white the defect, grey its soft edge.
-        name: what to call it in an error.
         fade_px: where the defect touches the image's border, the alpha falls to 0 over this width, so that no edge is
             hard.
 

@@ -199,10 +199,7 @@ def build_record(
     """The image and its mask as files, with its record.
 
     Args:
-        planned: the planned image.
-        done: the transplant.
         good: the good image it is on; None: the defect's own image.
-        settings: of the run.
         tried: number of base images that were tried.
         own_box: (left, top, right, bottom) of the original defect, which the own image still shows; None on a good
             image.

@@ -78,12 +78,9 @@ def find_placement(
     times the best mismatch if these are more.
 
     Args:
-        surface: the image.
         cutout: the defect in its pose.
         closed: (H, W) where nothing may change.
         limit: highest mismatch; None for no limit.
-        seed: of the image.
-        name: of the draw.
     """
     factor = _factor(surface, cutout)
     coarse = surface if factor == 1 else surface.reduced(factor)

@@ -82,7 +82,6 @@ def plan_transplants(
 
     Args:
         owed: defects, each with its number of images.
-        settings: of the run.
         parameters: everything else that changes pixels, as it is stored with the output.
 
     Raises:
@@ -183,7 +182,6 @@ def share_evenly(sources: Sequence[Source], per_class: int) -> list[tuple[Source
     """Share the images of each class evenly among its sources; counts differ by one at most. Normal gets none.
 
     Args:
-        sources: all sources, in order.
         per_class: number of images of each class.
     """
     owed = []
@@ -284,7 +282,6 @@ def read_good(
         folder: of images, or of class folders with images.
         defects: the defects of the run.
         classes: names of all defect classes; none of them may be a folder of good images.
-        track: shows the progress of reading.
 
     Raises:
         SourceError: there is no good image, or one is a defect's image.

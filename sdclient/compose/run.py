@@ -75,11 +75,8 @@ class Composer:
 
     Args:
         defects: folder of numbered sources by class.
-        masks: folder of their masks, `MASKS/<class>/<number>.png`.
         good: folder of good images, with or without class folders.
         output: folder for the images, their masks and their manifest.
-        settings: of the whole output folder.
-        options: of this start; None for the defaults.
     """
 
     def __init__(
@@ -120,7 +117,6 @@ class Composer:
             owed: sources, each with its number of images.
             on_start: called once before the first image.
             on_settled: called for each image that was made or given up.
-            track: shows how far reading the inputs is.
 
         Raises:
             SourceError: an image cannot be used.

@@ -45,11 +45,8 @@ def transplant(
 
     Args:
         cutout: the defect, in as many channels as the surface.
-        surface: the image it goes on.
-        settings: of the run.
         closed: (H, W) where nothing may change: outside of the allowed area, on a known defect.
         has_allowed: whether an allowed area is given.
-        seed: of the image.
 
     Returns:
         The result; or the reason why fewer copies than the least number found a place.
@@ -189,7 +186,6 @@ def blend(patch: Pixels, there: Pixels, alpha: Plane, ring: Area, *, own_gradien
         alpha: (H, W) in steps of 1/255, as the mask file has it.
         ring: (H, W) the surroundings.
         own_gradient: `gradient_across` of the defect at its original place, in its pose.
-        how: the method.
     """
     ways = WAYS if how == "auto" else (how,)
     return best_blend([_one(way, patch, there, alpha, ring, own_gradient) for way in ways])

@@ -45,12 +45,7 @@ class OpinionLimits:
 
 
 class ClassifierOpinions:
-    """A classifier's opinion of an output, from files of the user that are read on first use.
-
-    Args:
-        output: the output folder.
-        settings: names the files.
-    """
+    """A classifier's opinion of an output, from files of the user that are read on first use."""
 
     def __init__(self, output: Path, settings: CurationSettings) -> None:
         self._output = output
@@ -109,10 +104,7 @@ def read_opinions(path: Path, output: Path, class_of: Mapping[str, str], *, norm
     """Opinions by file, of those images of the output that the table names.
 
     Args:
-        path: the CSV.
-        output: the output folder.
         class_of: class of every image of the output.
-        normal: name of the class of images without a defect.
 
     Raises:
         SettingsError: no such file, or a line that cannot be used; the message names it.
@@ -133,7 +125,6 @@ def learn_from_predictions(path: Path, *, normal: str) -> tuple[dict[str, Thresh
 
     Args:
         path: predictions of real images; the class is the label, or without one the folder of the image.
-        normal: name of the class of images without a defect.
 
     Raises:
         SettingsError: as `read_opinions`.

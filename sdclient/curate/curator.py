@@ -42,10 +42,6 @@ class Curator:
     The first call reads the real images, or their measures from the cache; later calls are cheap.
 
     Args:
-        output: the output folder.
-        manifest: its open manifest; a dry run only reads it.
-        settings: of the user.
-        is_dry_run: write nothing.
         open_scoring: where images are scored; by default on this machine.
     """
 
@@ -261,7 +257,6 @@ def pairs_to_compare(prints: Mapping[str, Fingerprint], class_of: Mapping[str, s
     """Pairs within a class whose hashes are close and of which at least one image was never compared.
 
     Args:
-        prints: fingerprints by file.
         class_of: class by file; other files are skipped.
     """
     by_class: dict[str, list[str]] = {}
@@ -288,9 +283,7 @@ def duplicates(
     """Files that look like an accepted image that was made before, or like one that a person accepted.
 
     Args:
-        images: of one class.
         rejected: files that have other reasons already; no image is a duplicate of these.
-        prints: fingerprints by file.
         limit_of: (file, file) -> similarity from which the two are duplicates.
         by_person: decisions of a person by file; they take precedence.
     """

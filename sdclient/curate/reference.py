@@ -205,11 +205,7 @@ _UNKNOWN = ""
 
 
 class ReferenceModel:
-    """Measures of the real images of all classes, and the thresholds learned from them.
-
-    Args:
-        real: measures by class, at least one class with an image.
-    """
+    """Measures of the real images of all classes, and the thresholds learned from them."""
 
     def __init__(self, real: Mapping[str, ClassStatistics]) -> None:
         self._looks = {name: measured.looks for name, measured in real.items()}
@@ -288,14 +284,7 @@ SCORES_VERSION = 1
 
 
 class ReferenceStatistics:
-    """Measures and thresholds of the real images; read on first use, from the cache where it fits.
-
-    Args:
-        output: the output folder, which keeps the cache.
-        run: the run's parameters, which name the sources.
-        settings: of the user.
-        is_dry_run: write no cache.
-    """
+    """Measures and thresholds of the real images; read on first use, from the cache where it fits."""
 
     def __init__(self, output: Path, run: Mapping[str, Any], settings: CurationSettings, *, is_dry_run: bool) -> None:
         self._output = output
@@ -355,9 +344,7 @@ class ReferenceStatistics:
         """Every limit of these classes, given or learned.
 
         Args:
-            classes: their names.
             opinion: limits of the classifier's opinion.
-            track: shows the progress.
 
         Raises:
             SourceError: no real images, or one that cannot be read.

@@ -86,12 +86,9 @@ def score_image(
     """Compute every score of an image.
 
     Args:
-        image: as in the output, of any size and mode.
         base: None leaves out the scores that compare the two.
         class_name: class whose real images it is compared with.
-        reference: the real images.
         mask: mode "L", of the base's size: where it was changed; None is everywhere.
-        with_faces: whether to look for faces.
 
     Raises:
         MissingExtra: faces are asked for and the detector is not installed.
@@ -211,8 +208,6 @@ class Scorer:
 
     Args:
         images: gives the images; a worker of a cluster replaces it between two calls by the images of the next call.
-        real: measures of real images by class.
-        with_faces: whether to look for faces.
     """
 
     def __init__(self, images: ImageSource, real: dict[str, ClassStatistics], *, with_faces: bool) -> None:

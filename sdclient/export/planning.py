@@ -50,8 +50,6 @@ def plan_work(
         layout: of the training folder.
         places: finds boxes; None for a layout without any.
         labels: what becomes of an image without a place of its defect.
-        keep: remove nothing.
-        track: shows progress.
 
     Raises:
         ExportError: a file of the output that is missing or changed, one in the way, or no place of a defect.

@@ -66,13 +66,9 @@ def export(
     and is not accepted any more is removed, unless somebody changed it. All is checked before the first one is written.
 
     Args:
-        output: an output folder of a run.
         destination: with no `labels` a folder of class folders, as `DATASET/train`; else a detector's data set.
         labels: write boxes too, and in which form.
         uncurated: take every image, whatever was judged.
-        keep: remove nothing.
-        dry_run: write nothing.
-        track: shows progress.
 
     Raises:
         ExportError: nothing was judged; a file is missing or is not the one recorded; the destination must not take
@@ -245,7 +241,6 @@ def refuse_held_out_parents(
         folders: validation and test.
         parents: SHA-256 of every parent -> an image made from it.
         images: SHA-256 of the images themselves.
-        track: shows progress.
 
     Raises:
         ExportError: names the first of them.

@@ -86,7 +86,6 @@ def select(output: Path, *, uncurated: bool) -> Selection:
     """Read the manifest of an output.
 
     Args:
-        output: the folder.
         uncurated: choose every image that is done, whatever was judged.
 
     Raises:
@@ -152,8 +151,6 @@ class BoxFinder:
     """Finds the boxes of images of one output.
 
     Args:
-        output: the output folder.
-        run: its run parameters, with the folders of the parents.
         labels: the class without defects, and what counts as changed.
 
     Raises:

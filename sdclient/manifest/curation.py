@@ -115,9 +115,7 @@ class Curation:
         """Write a person's decision; returns its revision.
 
         Args:
-            file: the image.
             verdict: ACCEPTED, REJECTED, or UNDECIDED to leave it to the filters again.
-            tab: id of the page that decides, for `undo`.
             seen_revision: revision of the decision that the person saw.
             seen_sha256: sha256 of the image that the person saw; None skips this check.
 

@@ -169,7 +169,6 @@ class Manifest:
     """An open manifest; use as a context manager.
 
     Args:
-        output: the output folder with the manifest.
         create: open for writing, and create the manifest if it does not exist. Else the file is opened read-only.
         durable: every transaction survives a power failure, if the file system keeps its promises.
 
@@ -275,7 +274,6 @@ class Manifest:
         """Change the state of images that are not done.
 
         Args:
-            files: the images.
             status: PLANNED, RUNNING or FAILED.
             reason: why the last try failed; None keeps the former reason.
             failures: added to the number of failed tries.

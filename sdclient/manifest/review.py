@@ -216,11 +216,6 @@ class ReviewQueries:
         """Write one decision about some images, as one step for `undo`.
 
         Images that were decided on another page or made again since the person saw them stay as they are.
-
-        Args:
-            seen: the images, as the person saw them.
-            verdict: ACCEPTED, REJECTED or UNDECIDED.
-            tab: id of the page that decides; without "/".
         """
         written: list[str] = []
         conflicts: list[tuple[str, str]] = []

@@ -51,8 +51,6 @@ class DifferenceMasks:
     Args:
         good: one good image for all sources; or a folder of them, named like the sources or the photographs, at its top
             or in class folders.
-        sources_folder: where the sources are.
-        sources: all that masks are wanted of.
         max_shift_px: how far a good image may have to be moved, px.
 
     Raises:
@@ -263,7 +261,6 @@ def align(grey: Array, good: Array, *, max_shift_px: float = MAX_SHIFT_PX) -> Al
 
     Args:
         grey: (H, W) levels.
-        good: the same.
         max_shift_px: shifts up to this are looked for; a larger one is given only if it is sure.
     """
     import numpy as np

@@ -26,8 +26,6 @@ class BoxMasks:
     Args:
         boxes: a folder of box files named like the photographs or like the numbered sources; or the folder of crops
             with its `crops.csv`, or that file.
-        sources_folder: where the sources are.
-        sources: all that masks are wanted of.
         any_class: take boxes of every class.
 
     Raises:
@@ -108,8 +106,6 @@ class ExternalMasks:
 
     Args:
         folder: where they are, at its top or in class folders.
-        sources_folder: where the sources are.
-        sources: all that masks are wanted of.
         label: the one colour ("#ff0000", "red") or grey level or palette index ("3") that is the defect; None: whatever
             is not black.
         inverted: black is the defect.

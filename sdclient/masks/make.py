@@ -84,14 +84,11 @@ def make_masks(
     """Make the masks of all sources; a repeat changes nothing.
 
     Args:
-        sources_folder: where the sources are.
-        sources: those to make masks of.
         masks_folder: gets `<class>/<source number>.png`.
         origin: where the masks come from.
         grow_px: how far each grows beyond the defect, px.
         feather_px: width of the ramp around that, px.
         overwrite: replace other masks that are there; drawn by hand, perhaps.
-        track: shows progress over the sources.
 
     Raises:
         OutputError: MASKS overlaps the sources, or is a file.
@@ -159,8 +156,6 @@ def choose_names(
     of another picture.
 
     Args:
-        sources_folder: where the sources are, and `mapping.csv` if 'sdclient number' made them.
-        sources: all that are wanted.
         is_there: whether the folder has a file for a source under a picture's name.
 
     Raises:

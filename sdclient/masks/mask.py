@@ -67,8 +67,6 @@ def decode_mask(data: bytes, name: str, size: tuple[int, int]) -> Image.Image:
     """As `read_mask`, from a file's bytes.
 
     Args:
-        data: the whole file.
-        name: what the file is called in an error.
         size: (width, height) of the upright picture it belongs to, px.
 
     Raises:
@@ -86,7 +84,6 @@ def mask_of(image: Image.Image, name: str, size: tuple[int, int]) -> Image.Image
 
     Args:
         image: any colourless image without transparency.
-        name: what it is called in an error.
         size: (width, height) of the upright picture it belongs to, px.
 
     Raises:
@@ -112,9 +109,7 @@ def write_mask(path: Path, mask: Image.Image, *, durable: bool = False) -> None:
     """Put a mask's file in place in one step, making its folder when it is missing.
 
     Args:
-        path: where to; ends in ".png".
         mask: mode "L".
-        durable: wait until it is on the disk.
 
     Raises:
         OSError: it cannot be written.
@@ -277,7 +272,6 @@ def find_masks(folder: Path, sources: Iterable[Source], *, unmasked: Unmasked = 
 
     Args:
         folder: holds `<class>/<source number>.png`.
-        sources: those that images are wanted of.
         unmasked: what to do with a source that has no mask.
 
     Raises:

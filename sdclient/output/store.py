@@ -99,13 +99,7 @@ def to_files(record: ImageRecord, image: Image.Image, mask: Image.Image) -> Gene
 
 
 class OutputStore:
-    """An output folder, locked for this process by `open_store`. Only the thread that writes calls it.
-
-    Args:
-        output: the folder; must exist.
-        manifest: its manifest, open for writing.
-        durable: wait for the disk after each image.
-    """
+    """An output folder, locked for this process by `open_store`. Only the thread that writes calls it."""
 
     def __init__(self, output: Path, manifest: Manifest, *, durable: bool = False) -> None:
         self.output = output
@@ -231,9 +225,7 @@ def open_store(output: Path, run: Mapping[str, Any], *, durable: bool = False) -
     """Open an output folder for a run, and create it if it does not exist.
 
     Args:
-        output: the folder.
         run: the run's description; `run["parameters"]` must equal that of an existing output.
-        durable: wait for the disk after each image.
 
     Raises:
         FolderInUse: another process works there.

@@ -175,10 +175,6 @@ class FaultPlan:
         """An unsuccessful answer, 503 for example, or 429 with how long to wait.
 
         Args:
-            code: the HTTP status.
-            times: see the class.
-            on: see the class.
-            after: see the class.
             body: the answer's JSON; default: what a WebUI says when something in it fails.
             retry_after_s: the header `Retry-After`, in whole seconds.
         """
@@ -238,8 +234,6 @@ class FaultPlan:
 
         Args:
             longest_s: after so long it goes on by itself.
-            on: see the class.
-            after: see the class.
         """
         held = Held(longest_s)
         self._plan("delay", Delay(held), 1, on, after=after)

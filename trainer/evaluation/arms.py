@@ -65,8 +65,6 @@ def load_arm(
     Args:
         path: a run, a folder of seed-* runs, or a predictions.csv.
         data: the DATA folder; may be None for a predictions file.
-        name: of the arm in tables.
-        predict: predicts a folder with the model of a run.
         part: of DATA, "test" or "val".
 
     Raises:
@@ -360,7 +358,6 @@ def compared_statistics(*, normal: int, classes: int, named: bool) -> dict[str, 
 
     Args:
         normal: row and column of the Normal class.
-        classes: K.
         named: whether every label is a class; otherwise there is no macro-F1.
     """
     by_name: dict[str, Statistic] = {MACRO_F1: lambda table: macro_f1_of_confusion(table[..., :classes, :])}

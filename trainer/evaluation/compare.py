@@ -154,10 +154,6 @@ def compare(
         baseline: the arm without the change in question.
         candidate: the arm with it.
         control: an arm with as many images from classical augmentation.
-        normal: the class without defects.
-        abnormal: the label of defects of unnamed kind.
-        resamples: bootstrap draws.
-        seed: of the bootstrap.
         worth: the smallest useful difference of the primary metric, in (0, 1); adds the sample size needed to see it.
 
     Raises:
@@ -261,7 +257,6 @@ def contrast_arms(
     """Compare two arms.
 
     Args:
-        first: the arm that is subtracted.
         second: the arm to judge.
         statistics: compared figures by name, the primary metric first.
         recalls: the recall of each class by "recall <class>"; may be empty.

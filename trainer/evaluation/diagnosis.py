@@ -99,10 +99,7 @@ def diagnose(
     """Diagnose the loss curves up to the last epoch.
 
     Args:
-        epochs: in order; may be empty.
-        conditions: what else is known about the training.
         window: epochs at the end to fit slopes to, 8 or more; None: 40 % of those after the warm-up, 8 to 25.
-        thresholds: of the rule.
 
     Raises:
         ValueError: a window below 8.

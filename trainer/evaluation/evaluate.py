@@ -86,7 +86,6 @@ def label_images(predictions: Predictions, *, normal: str = NORMAL, abnormal: st
 
     Args:
         predictions: with a label for every image: a class, or `abnormal`.
-        normal: the class of images without a defect.
         abnormal: the label of a defect of unnamed kind; None when there is no such label.
 
     Raises:
@@ -143,10 +142,6 @@ def evaluate(
 
     Args:
         predictions: with labels, as are `normal` and `abnormal` for `label_images`.
-        normal: the class of images without a defect.
-        abnormal: the label of a defect of unnamed kind.
-        resamples: bootstrap draws, for the intervals of F1 means, AUROC and average precision.
-        seed: of the bootstrap.
 
     Raises:
         EvaluationError: as `label_images` does.

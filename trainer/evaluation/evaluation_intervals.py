@@ -127,11 +127,7 @@ def compute_intervals(
         true: (N,) number of each label.
         predicted: (N,) number of each predicted class.
         score: (N,) probability that each image is defective.
-        normal: number of the Normal class.
-        classes: number of classes; None when labels do not name the defects.
         groups: N names of what each image was cut from; None when unknown.
-        resamples: bootstrap draws.
-        seed: of the bootstrap.
     """
     group_of = known_groups(None if groups is None else tuple(groups))
     defective, judged = true != normal, predicted != normal

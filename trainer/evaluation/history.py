@@ -81,7 +81,6 @@ def rank_of(record: EpochRecord, monitor: str = "val_macro_f1") -> tuple[float, 
     """Sort key of epochs; greater is better, and NaN is the worst.
 
     Args:
-        record: an epoch.
         monitor: "val_macro_f1" or "val_accuracy" (ties go to the lower loss), or "val_loss" (ties go to the
             higher macro-F1).
     """

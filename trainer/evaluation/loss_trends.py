@@ -186,12 +186,9 @@ def gather_evidence(
     """Trends and levels of the curves up to the last epoch.
 
     Args:
-        epochs: in order; may be empty.
-        conditions: what else is known about the training.
         window: epochs at the end to fit slopes to; None: from `window_share` and `max_window`, at least `MIN_WINDOW`.
         window_share: of the epochs after the warm-up.
         max_window: most epochs in the window.
-        confidence: of the intervals.
     """
     warmup = warmup_length([one.lr for one in epochs])
     after = list(epochs[warmup:])

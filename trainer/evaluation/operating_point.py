@@ -205,10 +205,7 @@ def choose_threshold(
     """Choose the cut that keeps a promised miss rate, on validation predictions only.
 
     Args:
-        validation: with labels.
         max_miss_rate: in (0, 1).
-        normal: the class of images without a defect.
-        abnormal: the label of defects of unnamed kind.
         predictions_sha256: of the file that holds `validation`.
 
     Raises:
@@ -234,11 +231,7 @@ def evaluate_at(
     """Apply a chosen threshold to test images.
 
     Args:
-        point: the threshold.
-        test: with labels.
         validation: the predictions it was chosen from; None when it was chosen earlier.
-        normal: the class of images without a defect.
-        abnormal: the label of defects of unnamed kind.
         notes: known caveats of the choice.
 
     Raises:

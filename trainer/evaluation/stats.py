@@ -46,7 +46,6 @@ def clopper_pearson(count: float, of: float, *, confidence: float = CONFIDENCE) 
         count: images with the property, 0 to `of`; fractional where it is a mean over several trainings judged on the
             same images, so that each image counts once.
         of: number of images; fractional where it is an effective number (see `effective_images`).
-        confidence: coverage, two-sided.
 
     Returns:
         The interval in [0, 1]; None when `of` is 0.
@@ -114,8 +113,6 @@ def bootstrap_arms(
     Args:
         arms: each (S, G, L, K) confusion counts: seed, group, label, predicted class; only S may differ between arms.
         statistics: by name, what to compute from a confusion, in [0, 1].
-        resamples: number of draws R.
-        seed: of the draws.
 
     Returns:
         By name, rows in the order of `arms`.
@@ -233,7 +230,6 @@ def rate_interval(has: BoolArray, groups: IntArray | None = None, *, confidence:
     Args:
         has: (n,) bool, over the images that the rate is a share of.
         groups: (n,) number of each one's group; None when the images are independent.
-        confidence: coverage, two-sided.
 
     Returns:
         The interval in [0, 1]; None when n is 0.
@@ -286,7 +282,6 @@ def logit_interval(value: float, draws: FloatArray, *, units: int, confidence: f
         value: the figure on all images.
         draws: (R,) on resamples; NaN where undefined.
         units: number of groups, or of independent images, that were drawn from.
-        confidence: coverage, two-sided.
 
     Returns:
         None where all draws are equal, or over 5 % of them are undefined.
@@ -311,7 +306,6 @@ def separated_interval(
         above: all positives are above all negatives; False for the opposite.
         is_positive: (N,) bool.
         groups: (N,) number of each image's group; None when the images are independent.
-        confidence: coverage, two-sided.
 
     Returns:
         None where no such pair can be formed.
@@ -328,10 +322,7 @@ def draw_weights(images: int, groups: IntArray | None, *, resamples: int, seed: 
     """Draw groups with replacement, or images where there are no groups.
 
     Args:
-        images: N.
         groups: (N,) in [0, G), each number used; None when the images are independent.
-        resamples: number of draws R.
-        seed: of the draws.
 
     Yields:
         (r, N) how often each image is in each of r draws; the r add up to R.

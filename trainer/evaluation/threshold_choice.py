@@ -45,9 +45,6 @@ def choose_for_run(
         run: a run folder.
         data: a DATA folder with `val/`; None is refused with an EvaluationError.
         max_miss_rate: in (0, 1).
-        normal: the class of images without a defect.
-        abnormal: the label of defects of unnamed kind.
-        predict: predicts a folder with the model of a run.
 
     Raises:
         SettingsError: `max_miss_rate` is out of range.
@@ -79,12 +76,9 @@ def choose_from_file(
     """Choose the operating point from a predictions file of validation images.
 
     Args:
-        path: the file.
         test: predictions that the point will be judged on; the file must not hold the same ones.
         data: a DATA folder whose split.csv has the groups of the images, if any.
         max_miss_rate: in (0, 1).
-        normal: the class of images without a defect.
-        abnormal: the label of defects of unnamed kind.
 
     Raises:
         SettingsError: `max_miss_rate` is out of range.

@@ -97,7 +97,6 @@ def give_verdict(
     rise with more misses is "mixed".
 
     Args:
-        images: number of test images.
         names: of baseline, candidate and, where there is one, control.
         seeds: trainings of each, in the same order.
         against_baseline: candidate minus baseline; the first is the primary metric.

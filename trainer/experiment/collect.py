@@ -47,11 +47,8 @@ def collect(
     """Read every cell, pool folds, judge.
 
     Args:
-        prepared: the experiment, all of its cells done.
         joined: (arm, fold) -> the folder of images that joined.
         declaration: of the primary metric.
-        resamples: bootstrap draws.
-        progress: show bars on stderr.
 
     Raises:
         EvaluationError: a cell is not done, or was trained for another number of steps.

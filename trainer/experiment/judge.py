@@ -132,11 +132,7 @@ def judge(
     Args:
         arms: one baseline, any number of others, and one classical control for every generated arm that shares none.
         primary: a key of `COMPARED`.
-        normal: number of the Normal class.
         classes: K; labels beyond K are defects without a name.
-        images: test images.
-        resamples: bootstrap draws.
-        seed: of the draws.
 
     Returns:
         One a generated arm, in the order of `arms`.

@@ -157,7 +157,6 @@ def choose_images(
     Args:
         images: all that may be used.
         share: of the training list, in (0, 1); None takes all.
-        real: real training images.
         seed: which choice.
         where: arm, and fold where there are several, for messages.
 

@@ -190,8 +190,6 @@ def estimate(prepared: Prepared, cells: Sequence[Cell], *, processes: int) -> Es
     """Estimate time and disk space by timing the network of this experiment on blank images.
 
     Args:
-        prepared: the experiment.
-        cells: those that are still to be trained.
         processes: that will work beside each other; taken not to slow each other down.
     """
     config = prepared.settings(prepared.cells[0])

@@ -40,7 +40,6 @@ def declare(config: ExperimentConfig, *, finished: int, now: str) -> Declaration
     """Write the declaration, or check the settings against the existing one.
 
     Args:
-        config: the experiment.
         finished: cells that are done already.
         now: UTC, ISO 8601.
 

@@ -49,12 +49,9 @@ def run_experiment(
     """Run every cell that is not done, then judge; writes `OUTPUT/experiment.json`.
 
     Args:
-        config: the experiment.
         processes: cells at a time, each in a process with its own threads; None: one a physical core, or one a GPU;
             0 works in this process.
         overwrite: replace cells that were trained with other settings or images.
-        resamples: bootstrap draws of the judgement.
-        progress: show bars on stderr.
         work_cell: trains and predicts one cell.
 
     Raises:

@@ -54,9 +54,7 @@ def generated_set(
 
     Args:
         folder: appears when it is complete.
-        images: which, out of `sets`.
         sets: where they come from; their records are taken over.
-        progress: show a bar on stderr.
 
     Raises:
         GeneratedSetError: a set's manifest cannot be read.
@@ -103,9 +101,6 @@ def classical_set(
         images: of the generated arm that is controlled.
         fold: holds the sources.
         config: how images are varied.
-        imgsz: side in pixels.
-        seed: of the experiment.
-        progress: show a bar on stderr.
 
     Raises:
         DataError: a source cannot be read.
@@ -222,9 +217,7 @@ def augment_source(source: Path, *, config: AugmentConfig, imgsz: int, draw_key:
     """One augmented image of a source, square as the network sees it.
 
     Args:
-        source: the real image.
         config: which changes, and how strong.
-        imgsz: side in pixels.
         draw_key: decides the random draws; the same text gives the same pixels.
 
     Raises:

@@ -56,9 +56,7 @@ def collect_inputs(
         comparison: of `arms`.
         arms: baseline, candidate and, where there is one, control.
         data: the DATA folder, for thumbnails of test images; None when there is none.
-        commands: lines that make this report again.
         notes: the user's own caveats, for example that the images are drawn.
-        abnormal: the label of defects without a name.
 
     Raises:
         SettingsError: a run's operating_point.json cannot be used.

@@ -66,13 +66,7 @@ class ContrastView:
 
 
 def compare_context(inputs: ReportInputs, words: ReportWords, *, draw: bool) -> dict[str, Any]:
-    """Everything the templates name.
-
-    Args:
-        inputs: the report.
-        words: of the page.
-        draw: whether drawings are wanted too.
-    """
+    """Everything the templates name."""
     comparison = inputs.comparison
     labels = [ArmName(place, arm.name) for place, arm in enumerate(comparison.arms)]
     columns = [
@@ -295,9 +289,6 @@ def write_report(path: Path, inputs: ReportInputs, *, language: Language = "en",
 
     Args:
         path: its ending says the format where `kind` does not.
-        inputs: what it shows.
-        language: "en" or "zh".
-        kind: "html", "md" or "json".
 
     Raises:
         SettingsError: the ending and `kind` contradict each other, or neither says anything.

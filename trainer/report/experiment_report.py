@@ -189,9 +189,6 @@ def collect_experiment(
     """Gather what a report shows; what is no longer on disk is left out, and the report says so.
 
     Args:
-        result: of the experiment.
-        output: the folder that the cells' folders are relative to.
-        commands: lines that make this report again.
         notes: caveats of the user's own.
 
     Raises:
@@ -412,11 +409,6 @@ def write_experiment_report(
 
     Args:
         path: its ending says the format where `kind` does not.
-        result: of the experiment.
-        output: the folder that the cells' folders are relative to.
-        language: "en" or "zh".
-        kind: "html", "md" or "json".
-        commands: lines that make this report again.
         notes: caveats of the user's own.
 
     Raises:

@@ -36,7 +36,6 @@ def draw_losses(
         arm: from 0: which of the page's colours.
         loss_axis: ends of the vertical axis, the same for arms that stand side by side.
         identity: a word of its own in the page.
-        words: of the page.
     """
     lettering = Lettering()
     figure = Figure(figsize=(4.4, 2.7), layout="constrained")
@@ -82,7 +81,6 @@ def draw_intervals(
         named: from the top down.
         colours: which of the page's colours each has.
         identity: a word of its own in the page.
-        words: of the page.
         width_in: of the drawing, in inches.
     """
     lettering = Lettering()
@@ -111,11 +109,7 @@ def draw_balance(
     """Training images of each class in two arms: a pale bar before, one of real and generated images after.
 
     Args:
-        before: the arm without generated images.
-        after: the arm with them.
-        names: of the two.
         identity: a word of its own in the page.
-        words: of the page.
     """
     lettering = Lettering()
     classes = list(dict.fromkeys(one.class_name for facts in (before, after) for one in facts.counts))
@@ -251,7 +245,6 @@ def as_svg(figure: Figure, identity: str, lettering: Lettering) -> str:
     """The drawing as text.
 
     Args:
-        figure: drawn in the colours of this module.
         identity: a word of its own in the page.
         lettering: that its words were drawn with.
     """

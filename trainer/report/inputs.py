@@ -214,9 +214,6 @@ def operating_curve(
 
     Args:
         seed: name of the training.
-        predictions: with labels.
-        normal: the class without a defect.
-        abnormal: the label of defects without a name.
         point: the cut that was chosen for this training, if any.
 
     Returns:
@@ -258,8 +255,6 @@ def worst_mistakes(arm: Arm, *, normal: str = NORMAL, abnormal: str | None = ABN
 
     Args:
         arm: every training with labels, of the same images.
-        normal: the class without a defect.
-        abnormal: the label of defects without a name.
 
     Raises:
         EvaluationError: the trainings judged different images.

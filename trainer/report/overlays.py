@@ -42,7 +42,6 @@ def blend_heat(picture: Image.Image, heat: npt.NDArray[np.float64], box: HeatBox
     """The picture with its heat over it, the box framed and the peak crossed.
 
     Args:
-        picture: upright.
         heat: (h, w) in [0, 1] over the whole picture, of any resolution.
         box: in pixels of the picture; None for no frame.
     """
@@ -69,8 +68,6 @@ def draw_overlay(
     Args:
         picture: upright, in colour or grey.
         heat: as `blend_heat`; None leaves the picture alone.
-        box: in pixels of the picture.
-        lines: what to write.
         system_fonts: file names of fonts to try for what Pillow's own font cannot write.
     """
     panels = [_fit(picture)]

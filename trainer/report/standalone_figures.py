@@ -248,8 +248,6 @@ def draw_diagnosis(epochs: Sequence[EpochRecord], diagnosis: Diagnosis, *, title
     """A PNG: both losses, each with the line through its window and that line's interval, and macro-F1 below.
 
     Args:
-        epochs: one or more.
-        diagnosis: of these epochs.
         title: in front of the kind; ASCII, as the drawing library's font lacks other scripts.
     """
     figure = Figure(figsize=(7.0, 5.0), dpi=130, layout="constrained")

@@ -175,7 +175,6 @@ def differences_table(differences: Sequence[Difference], pointer: str, words: Re
     Args:
         differences: of two arms.
         pointer: where they stand in the JSON block, by metric.
-        words: of the page.
     """
     top = (
         head_cell(words("figure")),
