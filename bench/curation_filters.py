@@ -28,13 +28,13 @@ from planted_faults import copies, faults, good_siblings, retake
 from scipy import stats
 from tqdm import tqdm
 
-from sdclient._images import encode_png
 from sdclient.contact_sheets import write_curation_sheets
 from sdclient.curate import REASONS, Curator, Direction, JudgedImage
 from sdclient.curate.thresholds import CurationSettings
 from sdclient.manifest import ImageRecord, Manifest, Parent
 from sdclient.sources.source import read_photo
 from sdcore.files import sha256_of
+from sdcore.images.decode import to_png
 from sdcore.images.folders import natural_key
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
@@ -163,7 +163,7 @@ def write_image(
     output: Path, file: str, class_name: str, base: Path, picture: Image.Image, folder: Path
 ) -> ImageRecord:
     """Write an image; gives its row, with a real image of the test part as its own base."""
-    content = encode_png(picture)
+    content = to_png(picture)
     (output / file).parent.mkdir(parents=True, exist_ok=True)
     (output / file).write_bytes(content)
     train = folder / "data" / "train"

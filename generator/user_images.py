@@ -1,16 +1,12 @@
 """The user's own images, as both kinds of training read them."""
 
-import hashlib
-import io
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from sdcore.images.decode import to_rgb
-
-from .errors import DataError
+from sdcore.files import sha256_of
+from sdcore.images.decode import opened_image, to_rgb
 
 _GENERATED_KEYWORDS = {
     "sdclient": "the lineage that 'sdclient generate' writes",
@@ -35,17 +31,9 @@ def read_user_image(path: Path) -> UserImage:
     """Read an image as `sdcore.images.decode.to_rgb` decodes it, and look for the marks of a generated one.
 
     Raises:
-        DataError: it cannot be read, or is so large that Pillow takes it for a decompression bomb.
+        UnreadableImage: it cannot be read, or is so large that Pillow takes it for a decompression bomb.
     """
-    try:
-        content = path.read_bytes()
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(content))
-            image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(
-            f"{path}: cannot be read as an image ({error}); remove it, 'trainer check' lists all such files"
-        ) from error
-    generated_by = next((words for key, words in _GENERATED_KEYWORDS.items() if key in image.info), None)
-    return UserImage(to_rgb(image), hashlib.sha256(content).hexdigest(), generated_by)
+    with opened_image(path, advice="remove it, 'trainer check' lists all such files") as image:
+        rgb = to_rgb(image)
+        generated_by = next((words for key, words in _GENERATED_KEYWORDS.items() if key in image.info), None)
+        return UserImage(rgb, sha256_of(path), generated_by)

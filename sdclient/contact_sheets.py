@@ -12,10 +12,9 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from sdcore.files import printable, write_bytes_atomically
 from sdcore.images.contact_sheet import CELL_PX, Cell, Row, draw_sheet
-from sdcore.images.decode import to_rgb
+from sdcore.images.decode import to_png, to_rgb
 from sdcore.images.folders import natural_key
 
-from ._images import encode_png
 from .compose.cutout import form_of, to_form
 from .curate.reasons import (
     BLURRED,
@@ -70,7 +69,7 @@ def write_mask_sheet(path: Path, sources: Sequence[Source], masks: Path) -> Mapp
             cells = tuple(_cell(source, masks) for source in picked[start : start + _MASK_COLUMNS])
             rows.append(Row(class_name if start == 0 else "", cells))
     sheet = draw_sheet([""] * _MASK_COLUMNS, rows)
-    write_bytes_atomically(path, encode_png(sheet.image))
+    write_bytes_atomically(path, to_png(sheet.image))
     return sheet.legend
 
 
@@ -219,7 +218,7 @@ def write_curation_sheets(
         headings = [word for _ in range(PAIRS_PER_ROW) for word in ("source", "image")]
         sheet = draw_sheet(headings, rows)
         path = folder / f"{_ILLEGAL.sub('_', name)}.png"
-        write_bytes_atomically(path, encode_png(sheet.image))
+        write_bytes_atomically(path, to_png(sheet.image))
         written[path] = sheet.legend
     return written
 
@@ -314,9 +313,9 @@ class ProbeReport:
             for sample in samples:
                 if sample.image is not None:
                     name = f"{sample.source.number}_{columns.index(sample.setting) + 1}.png"
-                    write_bytes_atomically(self.images / sample.source.class_name / name, encode_png(sample.image))
+                    write_bytes_atomically(self.images / sample.source.class_name / name, to_png(sample.image))
         sheet = draw_sheet(["source", *_headings(columns)], _probe_rows(samples, columns))
-        write_bytes_atomically(self.sheet, encode_png(sheet.image))
+        write_bytes_atomically(self.sheet, to_png(sheet.image))
         return sheet.legend
 
 

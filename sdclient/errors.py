@@ -41,6 +41,9 @@ Catch `SDClientError` for everything, a branch for a kind, a leaf for one cause:
 Every message names the thing, what was found, what was expected and what to do next, in one line.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from sdcore.errors import AnnotationError as AnnotationError
 from sdcore.errors import DataError as DataError
 from sdcore.errors import FolderInUse as FolderInUse
@@ -226,3 +229,12 @@ class ManifestError(ProjectError):
 
 class ReviewConflict(ProjectError):
     """A person's decision about an image that was decided on another page meanwhile."""
+
+
+@contextmanager
+def unreadable_as(kind: type[BadImage | SourceError]) -> Iterator[None]:
+    """Raise an image that cannot be read as the error of the client (`BadImage`) or of the sources (`SourceError`)."""
+    try:
+        yield
+    except UnreadableImage as error:
+        raise kind(str(error)) from error

@@ -22,11 +22,10 @@ from PIL import Image
 from pydantic import BaseModel, ValidationError
 
 from sdcore.files import write_bytes_atomically
-from sdcore.images.decode import image_format
+from sdcore.images.decode import ImageInput, image_bytes, image_format, read_image
 from sdcore.images.text import EXIF_IFD, PNG_KEYWORD, USER_COMMENT, embed_text
 
-from ._images import ImageInput, decode, to_bytes
-from .errors import BadImage, OutputError, SettingsError, UnreadableImage
+from .errors import BadImage, OutputError, SettingsError, unreadable_as
 
 ENGINE_KEY = "Engine"
 """Setting by which a stand-in says, in infotexts and in a reply's `extra_generation_params`, what made the pixels."""
@@ -134,7 +133,8 @@ def load_infotext(source: InfotextSource) -> Infotext:
         infotext, name = parse_infotext(source), "the infotext"
     else:
         name = str(source) if isinstance(source, Path) else "the image"
-        image = source if isinstance(source, Image.Image) else decode(to_bytes(source), name)
+        with unreadable_as(BadImage):
+            image = source if isinstance(source, Image.Image) else read_image(image_bytes(source), name)
         text = read_infotext(image)
         if not text:
             raise SettingsError(
@@ -160,12 +160,10 @@ def embed_infotext(image: ImageInput, text: str | Infotext) -> bytes:
     text = str(text)
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise SettingsError("the infotext holds a NUL character or a lone surrogate; take it out")
-    data = to_bytes(image)
-    decode(data, "the image to write infotext into")  # `embed_text` expects a whole file
-    try:
+    with unreadable_as(BadImage):
+        data = image_bytes(image)
+        read_image(data, "the image to write infotext into")  # `embed_text` expects a whole file
         return embed_text(data, text)
-    except UnreadableImage as error:
-        raise BadImage(str(error)) from error
 
 
 def write_infotext(image: ImageInput, text: str | Infotext, path: Path | str | None = None) -> Path:

@@ -51,7 +51,15 @@ class DataError(ProjectError):
 
 
 class UnreadableImage(DataError):
-    """A file cannot be decoded as an image."""
+    """A file cannot be decoded as an image.
+
+    Attributes:
+        reason: what is wrong with the file, without its name and the advice.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason or message
 
 
 class MissingExtra(ProjectError):

@@ -22,7 +22,6 @@ FLOORS = {
     ),
     "sdclient": (
         "errors",
-        "_images",
         "infotext manifest",
         "models sources",
         "loras plan masks",

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,16 +28,10 @@ def draw_page(findings: Findings) -> str:
         MissingExtra: jinja2 is not installed.
     """
     try:
-        import jinja2
+        from sdcore.pages import template_environment
     except ModuleNotFoundError as error:
         raise MissingExtra("the report's page (jinja2)", "diffusion") from error
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("generator.report", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = template_environment(Path(__file__).parent / "templates")
     environment.filters |= {
         "share": share_in_words,
         "figure": figure_in_words,

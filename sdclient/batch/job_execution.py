@@ -11,9 +11,9 @@ from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
+from sdcore.images.decode import LOSSLESS_FORMATS
 from sdcore.images.text import PngFile
 
-from .._images import LOSSLESS_FORMATS
 from ..client.generation_job import GeneratedImage, GenerationResult
 from ..errors import (
     BadImage,
@@ -29,8 +29,8 @@ from ..errors import (
     SettingSubstituted,
     TooManyRequests,
     UnexpectedReply,
-    UnreadableImage,
     WebUIError,
+    unreadable_as,
 )
 from ..infotext import ENGINE_KEY
 from ..manifest.database import GENUINE_ENGINE, ImageRecord
@@ -93,10 +93,8 @@ def _finish_one(
 ) -> GeneratedFile | RejectedImage:
     if generated.format not in LOSSLESS_FORMATS:
         raise LossyFormat(f"{reply.server}: sent {generated.format}; set its option samples_format to 'png'")
-    try:
+    with unreadable_as(BadImage):  # damaged on its way from the server, so it is asked for again
         file = PngFile(generated.data) if generated.format == "PNG" else None
-    except UnreadableImage as error:
-        raise BadImage(str(error)) from error  # damaged on its way from the server, so it is asked for again
     sent_back, mask = generated.pil(), reply.source.mask
     if check is not None:
         reason = check(sent_back, reply.source.image, None if mask is None else mask.sent_box)

@@ -22,10 +22,9 @@ from typing import Any, Protocol, TypeAlias
 from PIL import Image, ImageChops
 
 from sdcore.files import sha256_of
-from sdcore.images.decode import image_format, to_8_bit
+from sdcore.images.decode import image_format, to_8_bit, to_png
 from sdcore.images.text import PngFile
 
-from .._images import encode_png
 from ..client.generation_job import new_task_id
 from ..errors import MaskError, SourceError, UnreadableImage
 from ..masks.mask import SourceMasks, box_of, composite, encode_mask, grow_and_feather
@@ -76,7 +75,7 @@ def prepare_request(
 
 def encode_source(prepared: Image.Image) -> bytes:
     """The PNG file of a source that is sent; compressed fast, because it is read only once."""
-    return encode_png(prepared, level=_QUICK_PNG, strategy=zlib.Z_RLE)
+    return to_png(prepared, level=_QUICK_PNG, strategy=zlib.Z_RLE)
 
 
 def build_request(

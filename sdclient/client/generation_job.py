@@ -11,9 +11,8 @@ from typing import Any, Generic, TypedDict, TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
-from sdcore.images.decode import image_format
+from sdcore.images.decode import image_format, read_image
 
-from .._images import decode
 from ..errors import (
     BadImage,
     IncompleteReply,
@@ -24,6 +23,7 @@ from ..errors import (
     SettingSubstituted,
     UnexpectedReply,
     WebUIError,
+    unreadable_as,
 )
 from ..infotext import Infotext, parse_infotext
 from ..models._base import from_base64
@@ -362,7 +362,8 @@ class GeneratedImage:
         Raises:
             BadImage: the bytes are damaged.
         """
-        return decode(self.data, "an image of the reply")
+        with unreadable_as(BadImage):
+            return read_image(self.data, "an image of the reply")
 
 
 RequestT = TypeVar("RequestT", Img2ImgRequest, Txt2ImgRequest)

@@ -12,7 +12,8 @@ from typing import Any, Literal, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import Unpack
 
-from .._images import ImageInput
+from sdcore.images.decode import ImageInput
+
 from ..errors import NotFound, ServerFault, ServerLoading, ServerUnreachable, UnexpectedReply
 from ..loras import HASH_OPTION, loras_in, verify_loras
 from ..models.generation import GenerationReply, Img2ImgRequest, Txt2ImgRequest

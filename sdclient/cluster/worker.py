@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, TypeVar
 from PIL import Image
 
 from sdcore import __version__
+from sdcore.images.decode import read_image
 
-from .._images import decode
 from ..batch.job_execution import JobRunner, RejectedImage, finish_reply
 from ..batch.jobs import Job, PlannedImage
 from ..batch.requests import RequestPreparer
 from ..batch.servers import Server, ServerCheck, check_server
 from ..batch.settings import ImageParameters
 from ..client.webui import WebUI
-from ..errors import BadImage, MaskError, MissingExtra, OutputError, SDClientError, SettingsError, WebUIError
+from ..errors import MaskError, MissingExtra, OutputError, SDClientError, SettingsError, UnreadableImage, WebUIError
 from ..masks.mask import decode_mask
 from ..output.artifacts import ImageCheck
 from ..output.store import GeneratedFile
-from ..sources.source import Source, decode_photo, size_in
+from ..sources.source import Source, image_size, read_photo
 
 if TYPE_CHECKING:
     from ..curate.reference import ClassStatistics
@@ -119,11 +119,11 @@ class _SentSource:
 
     def size(self, source: Source) -> tuple[int, int]:
         """From the file's header."""
-        return size_in(self._files.data, source.relative)
+        return image_size(self._files.data, source.relative)
 
     def photo(self, source: Source, sha256: str) -> Image.Image:
         """Decoded from the bytes, which the owner has compared with the sha256."""
-        return decode_photo(self._files.data, source.relative)
+        return read_photo(self._files.data, source.relative)
 
     def file_bytes(self, source: Source, sha256: str) -> bytes:
         """The bytes that came."""
@@ -281,8 +281,8 @@ class SentImages:
     def image(self, job: ScoreJob) -> Image.Image:
         """Decoded from the bytes, which the owner has compared with the record."""
         try:
-            return decode(self.images[job.file], job.file)
-        except BadImage as error:
+            return read_image(self.images[job.file], job.file)
+        except UnreadableImage as error:
             raise OutputError(
                 f"{job.file}: cannot be decoded; run 'sdclient verify OUTPUT --repair', generate what is missing, and "
                 "curate again"
@@ -290,7 +290,7 @@ class SentImages:
 
     def base(self, job: ScoreJob) -> Image.Image:
         """The same."""
-        return decode_photo(self.bases[job.base_sha256], f"the picture that {job.file} was made from")
+        return read_photo(self.bases[job.base_sha256], f"the picture that {job.file} was made from")
 
     def mask(self, job: ScoreJob, size: tuple[int, int]) -> Image.Image:
         """Decoded from the bytes."""

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageChops
 
-from .._images import LOSSLESS_FORMATS
+from sdcore.images.decode import LOSSLESS_FORMATS
+
 from ..batch.job_execution import FailureKind, classify_failure, model_name, used_settings
 from ..batch.requests import SourceMask, build_request, encode_source, image_to_send, mask_source
 from ..batch.servers import check_server

@@ -23,7 +23,7 @@ from typing import Any, Protocol, TypeVar
 from PIL import Image
 
 from sdcore.files import printable
-from sdcore.images.decode import to_rgb
+from sdcore.images.decode import read_image, to_rgb
 from sdcore.images.hashes import hash_distance, structure_hash
 from sdcore.images.similarity import (
     aligned_similarity,
@@ -34,11 +34,10 @@ from sdcore.images.similarity import (
     to_comparable,
 )
 
-from .._images import decode
-from ..errors import BadImage, OutputError
+from ..errors import OutputError, UnreadableImage
 from ..masks.mask import read_mask
 from ..output.artifacts import measure_changed_part
-from ..sources.source import decode_photo
+from ..sources.source import read_photo
 from .measures import face_score, grain, look_of, sharpness, texture
 from .reference import ClassStatistics, ReferenceModel
 
@@ -196,7 +195,7 @@ class ImagesOnDisk:
 
     def base(self, job: ScoreJob) -> Image.Image:
         """Read it, check its bytes and decode it."""
-        return decode_photo(base_bytes(job), printable(job.base))
+        return read_photo(base_bytes(job), printable(job.base))
 
     def mask(self, job: ScoreJob, size: tuple[int, int]) -> Image.Image:
         """Read and decode it."""
@@ -265,8 +264,8 @@ def read_recorded(output: Path, file: str, sha256: str) -> Image.Image:
     """
     data = recorded_bytes(output, file, sha256)
     try:
-        return decode(data, printable(output / file))
-    except BadImage as error:
+        return read_image(data, printable(output / file))
+    except UnreadableImage as error:
         raise unfit_image(printable(output / file), "cannot be decoded", printable(output)) from error
 
 

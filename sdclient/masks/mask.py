@@ -16,10 +16,10 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from sdcore.annotations import Box
 from sdcore.files import printable, sha256_of, write_bytes_atomically
+from sdcore.images.decode import to_png
 
-from .._images import encode_png
 from ..errors import MaskError, SourceError
-from ..sources.source import Source, decode_photo, image_size, read_photo
+from ..sources.source import Source, image_size, read_photo
 
 MASKS_FOLDER = "_masks"
 """Folder within an output that holds the masks of its images."""
@@ -73,7 +73,7 @@ def decode_mask(data: bytes, name: str, size: tuple[int, int]) -> Image.Image:
         MaskError: as `read_mask`.
     """
     try:
-        image = decode_photo(data, name)
+        image = read_photo(data, name)
     except SourceError as error:
         raise MaskError(str(error)) from error
     return mask_of(image, name, size)
@@ -126,7 +126,7 @@ def encode_mask(mask: Image.Image) -> bytes:
     """
     if mask.mode != "L":
         raise ValueError(f"a mask of mode {mask.mode!r}; expected 'L'")
-    return encode_png(mask)
+    return to_png(mask)
 
 
 def rectangles_mask(boxes: Iterable[Box], size: tuple[int, int]) -> Image.Image:

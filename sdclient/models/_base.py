@@ -16,8 +16,9 @@ from pydantic import (
     ValidationError,
 )
 
-from .._images import ImageInput, to_bytes
-from ..errors import BadImage
+from sdcore.images.decode import ImageInput, image_bytes
+
+from ..errors import BadImage, unreadable_as
 
 _T = TypeVar("_T")
 
@@ -45,8 +46,9 @@ def to_base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
+_sent_bytes = unreadable_as(BadImage)(image_bytes)
 SentImage = Annotated[
-    ImageInput, BeforeValidator(to_bytes, json_schema_input_type=str), PlainSerializer(to_base64, return_type=str)
+    ImageInput, BeforeValidator(_sent_bytes, json_schema_input_type=str), PlainSerializer(to_base64, return_type=str)
 ]
 """An image in a request: a PIL image, a path or bytes; held as file bytes, sent as base64."""
 

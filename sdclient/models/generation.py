@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from .._images import ImageInput
+from sdcore.images.decode import ImageInput
+
 from ..infotext import Infotext, InfotextSource, describe_fields, load_infotext, request_fields
 from ._base import Many, ReceivedImage, Reply, Request, SentImage
 

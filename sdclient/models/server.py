@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from .._images import ImageInput
+from sdcore.images.decode import ImageInput
+
 from ._base import Many, ReceivedImage, Reply, Request, SentImage
 
 

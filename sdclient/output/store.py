@@ -17,9 +17,9 @@ from typing import Any, Final, NoReturn
 from PIL import Image
 
 from sdcore.files import lock_folder, write_bytes_atomically
+from sdcore.images.decode import to_png
 from sdcore.images.text import PNG_KEYWORD, PngFile
 
-from .._images import encode_png as encode_pixels
 from ..errors import OutputError
 from ..manifest.database import DONE, FAILED, MANIFEST_NAME, PLANNED, RUNNING, ImageRecord, Manifest, PlannedRow
 from ..manifest.progress import NEW, STATE_BYTES, enter, file_of_other_bytes, key_of, states_of_source
@@ -74,7 +74,7 @@ def png_texts(infotext: str, lineage: Mapping[str, Any]) -> dict[str, str]:
 
 def encode_with_texts(image: Image.Image, texts: Mapping[str, str]) -> bytes:
     """A PNG file with these text chunks."""
-    return PngFile(encode_pixels(image, level=_PNG_LEVEL)).with_texts(texts)
+    return PngFile(to_png(image, level=_PNG_LEVEL)).with_texts(texts)
 
 
 def to_files(record: ImageRecord, image: Image.Image, mask: Image.Image) -> GeneratedFile:

@@ -11,9 +11,8 @@ from typing import Literal
 from PIL import Image
 
 from sdcore.files import sha256_of
-from sdcore.images.decode import to_rgb
+from sdcore.images.decode import to_png, to_rgb
 
-from .._images import encode_png
 from ..sources.source import read_photo
 
 FileState = Literal["ok", "missing", "changed", "outside"]
@@ -144,7 +143,7 @@ def _full_size(path: Path) -> tuple[bytes, str]:
 def _thumbnail(path: Path) -> tuple[bytes, str]:
     image = _for_browser(read_photo(path))
     if max(image.size) <= THUMB_PX:
-        return encode_png(image), "image/png"
+        return to_png(image), "image/png"
     image.thumbnail((THUMB_PX, THUMB_PX), Image.Resampling.BOX, reducing_gap=2.0)
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=_JPEG_QUALITY)

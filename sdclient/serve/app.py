@@ -14,9 +14,9 @@ import uvicorn  # noqa: F401 - imported here too, so that a missing extra `serve
 from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse
 
+from sdcore.images.decode import to_png
 from sdcore.web import ReadyServer, listen, url_of
 
-from .._images import encode_png
 from ..models._base import to_base64
 from .bodies import (
     ErrorRoute,
@@ -143,7 +143,7 @@ def _state_router(settings: ServerOptions, board: JobBoard, check: Any, flags: d
     @router.get("/progress")
     async def progress(skip_current_image: Annotated[bool, Query()] = False) -> dict[str, Any]:
         image = None if skip_current_image else board.current_image
-        preview = None if image is None else to_base64(encode_png(image))
+        preview = None if image is None else to_base64(to_png(image))
         return {**board.progress(), "current_image": preview, "textinfo": None}
 
     @router.post("/interrupt")
@@ -242,7 +242,7 @@ def _progress(body: Any, settings: ServerOptions, board: JobBoard) -> dict[str, 
     answer |= {"progress": share, "eta": eta_s, "id_live_preview": body.id_live_preview, "textinfo": None}
     image, number = board.current_image, board.preview_number
     if body.live_preview and settings["live_previews_enable"] and image is not None and number != body.id_live_preview:
-        answer["live_preview"] = f"data:image/png;base64,{to_base64(encode_png(image))}"
+        answer["live_preview"] = f"data:image/png;base64,{to_base64(to_png(image))}"
         answer["id_live_preview"] = number
     return answer
 

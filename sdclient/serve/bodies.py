@@ -31,6 +31,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, cre
 from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException as RoutingException
 
+from sdcore.images.text import EXIF_IFD, USER_COMMENT
+
 from ..models.generation import Img2ImgRequest, Txt2ImgRequest
 from ..models.server import (
     ExtrasRequest,
@@ -325,8 +327,6 @@ def _pydantic1_error(item: dict[str, Any], body: Any) -> dict[str, Any]:
     return {**reply, "ctx": item["ctx"]} if kind.startswith("value_error.") and "ctx" in item else reply
 
 
-_EXIF_IFD = 0x8769
-_USER_COMMENT = 0x9286
 _FAST_PNG = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 """More than twice as fast as the usual level 6; equally small with grain, a third larger without."""
 _DATA_URL = "data:image/"
@@ -415,5 +415,5 @@ def _user_comment(text: str) -> bytes:
     exif = Image.Exif()
     exif.endian = ">"
     if text:
-        exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = b"UNICODE\0" + text.encode("utf-16-be")
+        exif.get_ifd(EXIF_IFD)[USER_COMMENT] = b"UNICODE\0" + text.encode("utf-16-be")
     return exif.tobytes()

@@ -10,15 +10,14 @@ from PIL import Image
 from sdcore.annotations import Box
 from sdcore.annotations.folder import AnnotationFolder
 from sdcore.files import is_utf8_name, printable, sha256_of, write_bytes_atomically
-from sdcore.images.decode import is_grey, to_rgb
+from sdcore.images.decode import is_grey, to_png, to_rgb
 from sdcore.images.folders import SkippedFile, is_image_name, list_entries
 from sdcore.images.tiles import Window, tile_windows
 from sdcore.progress import ProgressTracker, no_progress
 
-from .._images import encode_png
 from ..errors import OutputError, SourceError
 from ..manifest.tables import CROPS_NAME, CropRow, read_crops, write_crops
-from .source import check_destination, huge_image_size, read_photo
+from .source import check_destination, image_size, read_photo
 
 _PNG_MODES = frozenset({"1", "L", "LA", "RGB", "RGBA", "I;16"})
 
@@ -135,7 +134,7 @@ def _crop(
     jobs: list[_Job] = []
     for photo in track(found, "reading"):
         try:
-            width, height = huge_image_size(photo.path)
+            width, height = image_size(photo.path, refuse_huge=False)
         except SourceError as error:
             left_out.append(_left_out(photo, error))
             continue
@@ -240,7 +239,7 @@ def _changed(before: CropRow, row: CropRow) -> str:
 
 def _write_crop(photo: Image.Image, destination: Path, row: CropRow) -> bool:
     """Write one crop; False when it is there already, byte for byte."""
-    content = encode_png(_for_png(photo.crop((row.x, row.y, row.x + row.width, row.y + row.height))))
+    content = to_png(_for_png(photo.crop((row.x, row.y, row.x + row.width, row.y + row.height))))
     path = destination / row.crop
     if path.exists():
         if path.read_bytes() != content:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import math
 import re
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
+from PIL.ExifTags import Base
 
 from sdcore.files import is_utf8_name, printable
-from sdcore.images.decode import is_grey, to_rgb
+from sdcore.images.decode import is_grey, opened_image, to_rgb
 from sdcore.images.folders import is_image_name, list_entries
 
-from ..errors import OutputError, SourceError
+from ..errors import OutputError, SourceError, unreadable_as
 
 
 @dataclass(frozen=True)
@@ -234,80 +232,35 @@ def _nearest(value: float, multiple: int) -> int:
     return math.floor(value / multiple + 0.5) * multiple
 
 
-# Named, because Pillow would also take documents (EPS starts another program) for images.
-_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
-_ORIENTATION_TAG = 0x0112
 _TURNED = frozenset({5, 6, 7, 8})
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """(width, height) in pixels of the upright picture, from the file's header alone.
+def image_size(source: Path | bytes, name: str | None = None, *, refuse_huge: bool = True) -> tuple[int, int]:
+    """(width, height) in px of the upright image in a file or its bytes, from the header alone.
+
+    Args:
+        source: the file, or its content.
+        name: what errors call it; by default its path.
+        refuse_huge: refuse more pixels than any source image needs; photographs to be cut may have them.
 
     Raises:
         SourceError: not an image that can be read, or too many pixels; the message names the file.
     """
-    with _in_words(path, refuse_huge=True), Image.open(path, formats=_FORMATS) as image:
-        return upright_size(image)
-
-
-def huge_image_size(path: Path) -> tuple[int, int]:
-    """As `image_size`, for photographs that are going to be cut and so may be very large.
-
-    Raises:
-        SourceError: not an image that can be read, or too many pixels to be opened at all.
-    """
-    with _in_words(path, refuse_huge=False), Image.open(path, formats=_FORMATS) as image:
+    with unreadable_as(SourceError), opened_image(source, name, refuse_huge=refuse_huge) as image:
         return upright_size(image)
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """(width, height) in px of an image as it is shown, which need not be decoded."""
+    """(width, height) in px of an image as it is shown; it need not be decoded."""
     width, height = image.size
-    # The base class's own method, because the one for PNG decodes the whole picture to look behind it.
-    turned = Image.Image.getexif(image).get(_ORIENTATION_TAG) in _TURNED
+    # The base class's own method, because the one for PNG decodes the whole image to look behind it.
+    turned = Image.Image.getexif(image).get(Base.Orientation) in _TURNED
     return (height, width) if turned else (width, height)
 
 
-def read_photo(path: Path, *, refuse_huge: bool = True) -> Image.Image:
-    """Decode an image to its last pixel, turned upright as its EXIF data says.
-
-    Args:
-        path: the image file.
-        refuse_huge: refuse more pixels than any source image needs.
-
-    Raises:
-        SourceError: unreadable, truncated, or too many pixels; the message names the file.
-    """
-    with _in_words(path, refuse_huge=refuse_huge), Image.open(path, formats=_FORMATS) as image:
-        image.load()
-        return ImageOps.exif_transpose(image)
-
-
-def size_in(data: bytes, name: str) -> tuple[int, int]:
-    """As `image_size`, from a file's bytes.
-
-    Args:
-        data: the whole file.
-        name: what the file is called in an error.
-
-    Raises:
-        SourceError: as `image_size`.
-    """
-    with _in_words(name, refuse_huge=True), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-        return upright_size(image)
-
-
-def decode_photo(data: bytes, name: str) -> Image.Image:
-    """As `read_photo`, from a file's bytes.
-
-    Args:
-        data: the whole file.
-        name: what the file is called in an error.
-
-    Raises:
-        SourceError: as `read_photo`.
-    """
-    with _in_words(name, refuse_huge=True), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+def read_photo(source: Path | bytes, name: str | None = None, *, refuse_huge: bool = True) -> Image.Image:
+    """The image in a file or its bytes, completely decoded and upright; arguments and errors as of `image_size`."""
+    with unreadable_as(SourceError), opened_image(source, name, refuse_huge=refuse_huge) as image:
         image.load()
         return ImageOps.exif_transpose(image)
 
@@ -326,29 +279,3 @@ def check_destination(source: Path, destination: Path) -> None:
             f"{printable(destination)}: overlaps {printable(source)}, whose files must stay untouched; "
             "choose a folder beside it"
         )
-
-
-@contextmanager
-def _in_words(path: Path | str, *, refuse_huge: bool) -> Iterator[None]:
-    """Say in one line what is wrong with an image file."""
-    name = printable(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if refuse_huge:
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
-            yield
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        advice = "cut it with 'sdclient crop'" if refuse_huge else "save it in several parts"
-        raise SourceError(f"{name}: too many pixels for one image; {advice}") from error
-    except UnidentifiedImageError as error:
-        is_empty = isinstance(path, Path) and path.stat().st_size == 0
-        what = "an empty file" if is_empty else "not an image"
-        raise SourceError(f"{name}: {what}; expected PNG, JPEG, BMP, TIFF or WebP; remove or replace it") from error
-    except OSError as error:
-        if error.filename is not None:
-            raise SourceError(f"{name}: cannot be read: {error.strerror or error}") from error
-        raise SourceError(f"{name}: damaged or truncated image ({error}); remove or replace it") from error
-    # A damaged file makes the decoders raise nearly anything: SyntaxError, struct.error, zlib.error, IndexError...
-    except Exception as error:
-        raise SourceError(f"{name}: damaged image ({error}); remove or replace it") from error

@@ -1,17 +1,32 @@
-"""The one decoder: an image of any mode -> upright, 8-bit RGB or grey. Pillow alone.
+"""The one reader of image files, and the one decoder: an image of any mode -> upright, 8-bit RGB or grey. Pillow alone.
 
-All packages decode here, so that a source image, the images generated from it and the images that a classifier learns
-from have the same grey levels.
+All packages read and decode here, so that a source image, the images generated from it and the images that a classifier
+learns from have the same grey levels, and a damaged file has the same reason everywhere.
 """
 
+import io
 import math
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ExifTags import Base
 
+from ..errors import UnreadableImage
+from ..files import printable
+
+ImageInput: TypeAlias = Image.Image | Path | str | bytes
+"""What a user may hand over as an image: a PIL image, a path (also as text), or an image file's bytes."""
+
+LOSSLESS_FORMATS = frozenset({"PNG", "BMP", "TIFF"})
+# Named, because Pillow would also take documents for images (for EPS it starts another program). JPEG includes MPO.
+_READ_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF")
+_SIGNS_OF_TRUNCATION = ("truncated", "not enough image data", "unexpected end", "incomplete")
 _CAMERA_BITS = (8, 10, 12, 14, 16)
-
-
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"\xff\xd8\xff", "JPEG"),
@@ -20,6 +35,111 @@ _MAGIC = (
     (b"MM\x00*", "TIFF"),
     (b"GIF8", "GIF"),
 )
+
+
+@contextmanager
+def opened_image(
+    source: Path | bytes | BinaryIO,
+    name: str | None = None,
+    *,
+    refuse_huge: bool = True,
+    advice: str = "remove or replace it",
+) -> Iterator[Image.Image]:
+    """The opened image of a file; only its header has been read.
+
+    An exception in the body of the `with` counts as a fault of the file: it may be damaged further on, or too large
+    to convert. Odd metadata is no fault.
+
+    Args:
+        source: a path, a file's bytes, or an open file.
+        name: what errors call it; by default its path.
+        refuse_huge: refuse what Pillow warns about as a decompression bomb, not only twice as many pixels.
+        advice: what the user is told to do with a file that cannot be read.
+
+    Raises:
+        UnreadableImage: missing, not an image, damaged, or too many pixels.
+    """
+    name = name or (printable(source) if isinstance(source, Path) else "the image")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if refuse_huge:
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+            # Bytes are not closed, because Pillow reads the metadata of TIFF late.
+            content = io.BytesIO(source) if isinstance(source, bytes) else source
+            with content.open("rb") if isinstance(content, Path) else nullcontext(content) as file:
+                yield Image.open(file, formats=_READ_FORMATS)
+    except UnreadableImage:
+        raise
+    # A damaged file makes the decoders raise nearly anything: SyntaxError, struct.error, zlib.error, IndexError...
+    except Exception as error:
+        if isinstance(error, (Image.DecompressionBombWarning, Image.DecompressionBombError)):
+            most = (Image.MAX_IMAGE_PIXELS or 0) * (1 if refuse_huge else 2)
+            reason = f"too many pixels for one image (more than {most})"
+            advice = "cut it with 'sdclient crop'" if refuse_huge else "save it in several parts"
+        elif isinstance(error, UnidentifiedImageError):
+            is_empty = source.stat().st_size == 0 if isinstance(source, Path) else not source
+            reason = "an empty file" if is_empty else "not an image"
+            advice = f"expected PNG, JPEG, BMP, TIFF, WebP or GIF; {advice}"
+        else:
+            reason = _reason_of(error)
+        raise UnreadableImage(f"{name}: {reason}; {advice}", reason) from error
+
+
+def _reason_of(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "too large for the memory of this machine"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"cannot be read: {error.strerror or error}"
+    words = str(error).strip() or type(error).__name__
+    return (
+        f"{'truncated' if any(sign in words.lower() for sign in _SIGNS_OF_TRUNCATION) else 'damaged'} image ({words})"
+    )
+
+
+def read_image(data: bytes, name: str = "the image") -> Image.Image:
+    """The image in a file's bytes, completely decoded, as it is stored.
+
+    Raises:
+        UnreadableImage: not an image, truncated, damaged, or so many pixels that it may be a decompression bomb.
+    """
+    with opened_image(data, name) as image:
+        image.load()
+        return image
+
+
+def image_bytes(image: ImageInput) -> bytes:
+    """The image as an image file's bytes; files and bytes pass through unchanged, PIL images become PNG.
+
+    Raises:
+        UnreadableImage: the file cannot be read, or does not begin like an image.
+    """
+    if isinstance(image, Image.Image):
+        return to_png(image)
+    if isinstance(image, bytes):
+        data, name = image, "the bytes given as an image"
+    else:
+        name = str(Path(image))
+        try:
+            data = Path(image).read_bytes()
+        except OSError as error:
+            raise UnreadableImage(f"{name}: cannot be read as an image: {error.strerror or error}") from error
+    if image_format(data) is None:
+        raise UnreadableImage(f"{name}: not an image (PNG, JPEG, WebP, BMP, TIFF or GIF expected)")
+    return data
+
+
+def to_png(image: Image.Image, *, level: int = 6, strategy: int = zlib.Z_DEFAULT_STRATEGY) -> bytes:
+    """The image as PNG bytes, without metadata.
+
+    Args:
+        image: what to encode.
+        level: of zlib: 1 is quick, 9 is small.
+        strategy: of zlib: `zlib.Z_RLE` looks only for repetitions of the last byte.
+    """
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", compress_level=level, compress_type=strategy)
+    return buffer.getvalue()
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

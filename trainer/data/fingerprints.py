@@ -4,7 +4,6 @@ Every file is decoded once. Worker processes may share the reading; what comes b
 """
 
 import hashlib
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,10 +11,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from PIL.ExifTags import Base
 
-from sdcore.images.decode import to_rgb
+from sdcore.errors import UnreadableImage
+from sdcore.files import printable
+from sdcore.images.decode import opened_image, to_rgb
 from sdcore.images.folders import IMAGE_SUFFIXES, is_system_file
 from sdcore.images.hashes import perceptual_hash, shrink_to_grey
 
@@ -29,7 +30,7 @@ def pixel_sha256(path: Path) -> str:
     """SHA-256 of the decoded, upright RGB pixels with their size; the same for one picture in PNG and BMP.
 
     Raises:
-        Unusable: the file is no picture that can be read to its end.
+        UnreadableImage: the file is no picture that can be read to its end.
     """
     with opened_picture(path) as (picture, _):
         return _hash_pixels(to_rgb(picture))
@@ -50,58 +51,30 @@ _READ_WHOLE = 64 << 20
 """Bytes; a file no larger is read once and by one call, where Pillow reads it in many pieces."""
 
 
-class Unusable(Exception):
-    """A file that cannot be trained on; the message is the reason."""
-
-
 @contextmanager
 def opened_picture(path: Path) -> Iterator[tuple[Image.Image, BinaryIO]]:
-    """The picture of a file, read to its end, and the file itself.
-
-    What goes wrong in the body of the `with` counts as a fault of the file too: a picture may well be read and
-    then be too large to convert.
+    """The image of a file, completely decoded, and the file itself; see `sdcore.images.decode.opened_image`.
 
     Raises:
-        Unusable: the file cannot be trained on.
+        UnreadableImage: the file cannot be trained on.
     """
     if is_system_file(path.name):
-        raise Unusable("left behind by an operating system, not a picture; delete it")
-    has_image_name = path.suffix.lower() in IMAGE_SUFFIXES
+        raise UnreadableImage("left behind by an operating system, not an image; delete it")
     try:
         size = path.stat().st_size
         if size == 0:
-            raise Unusable("zero bytes")
-        # Odd metadata and mere size are no faults; what matters raises.
-        with warnings.catch_warnings(), path.open("rb") as stored:
-            warnings.simplefilter("ignore")
+            raise UnreadableImage("zero bytes")
+        with path.open("rb") as stored:
             file: BinaryIO = BytesIO(stored.read()) if size <= _READ_WHOLE else stored
-            with Image.open(file) as picture:
-                if not has_image_name:
-                    raise Unusable(f"a {picture.format} picture whose name does not end like one; rename it")
-                picture.load()
-                yield picture, file
-    except Unusable:
-        raise
+            with opened_image(file, printable(path), refuse_huge=False) as image:
+                if path.suffix.lower() not in IMAGE_SUFFIXES:
+                    raise UnreadableImage(f"a {image.format} image whose name does not end like one; rename it")
+                image.load()
+                yield image, file
     except FileNotFoundError as error:
-        raise Unusable("a link to nothing" if path.is_symlink() else "gone while checking") from error
-    except UnidentifiedImageError as error:
-        raise Unusable("not an image, whatever its name says" if has_image_name else "not an image") from error
-    except Image.DecompressionBombError as error:
-        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise Unusable(f"says to have more than {most} pixels: damaged, or a decompression bomb") from error
-    except MemoryError as error:
-        raise Unusable("too large for the memory of this machine") from error
-    except Exception as error:  # Pillow raises many kinds on damaged files
-        raise Unusable(_words_of(error)) from error
-
-
-def _words_of(error: Exception) -> str:
-    words = str(error).strip() or type(error).__name__
-    if isinstance(error, PermissionError):
-        return "cannot be opened: permission denied"
-    if any(sign in words.lower() for sign in ("truncated", "not enough image data", "unexpected end", "incomplete")):
-        return f"truncated: {words}"
-    return f"damaged: {words}"
+        raise UnreadableImage("a link to nothing" if path.is_symlink() else "gone while checking") from error
+    except OSError as error:
+        raise UnreadableImage(f"cannot be opened: {error.strerror or error}") from error
 
 
 @dataclass(frozen=True)
@@ -153,8 +126,8 @@ def fingerprint(path: Path) -> Fingerprint:
                 contrast=float(grey.std()),
                 grid=grid,
             )
-    except Unusable as why:
-        return Fingerprint(path, error=str(why))
+    except UnreadableImage as error:
+        return Fingerprint(path, error=error.reason)
 
 
 def fingerprint_files(
@@ -206,8 +179,8 @@ def reason_unusable(path: Path) -> str | None:
     try:
         with opened_picture(path):
             return None
-    except Unusable as why:
-        return str(why)
+    except UnreadableImage as error:
+        return error.reason
 
 
 def find_peculiarities(picture: Image.Image, suffix: str) -> tuple[str, ...]:

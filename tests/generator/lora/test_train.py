@@ -327,7 +327,7 @@ def test_unusable_images_are_named(sd1: Path, make_data: Callable[..., Path], tm
         train_lora(data, tmp_path / "d.safetensors", BaseChoice(sd1), settings())
     data = make_data(each=3)
     (data / "open" / "1.png").write_bytes((data / "open" / "1.png").read_bytes()[:500])
-    with pytest.raises(DataError, match=r"1\.png: cannot be read as an image"):
+    with pytest.raises(DataError, match=r"1\.png: truncated image .*trainer check"):
         train_lora(data, tmp_path / "d.safetensors", BaseChoice(sd1), settings())
 
 

@@ -331,7 +331,7 @@ def test_a_header_that_contradicts_the_pixels_leaves_the_photo_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photo(tmp_path / "photos/dirt/a.png")
-    monkeypatch.setattr(crop_module, "huge_image_size", lambda path: (60, 60))
+    monkeypatch.setattr(crop_module, "image_size", lambda path, **_: (60, 60))
     result = crop_tiles(tmp_path / "photos", tmp_path / "out", tile_px=50)
     assert result.made == ()
     assert "60 x 60 px by its header, but 120 x 80 decoded" in result.left_out[0].reason

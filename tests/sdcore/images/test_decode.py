@@ -18,14 +18,13 @@ from PIL.PngImagePlugin import PngInfo
 
 from generator.diffusion.dataset import decode as dataset_decode
 from generator.diffusion.dataset import decode as decode_for_generator
-from sdclient._images import decode, encode_png, to_bytes
 from sdclient.errors import BadImage
 from sdclient.models._base import from_base64, to_base64
-from sdclient.sources.source import decode_photo, fit_to_model, read_photo
-from sdcore.errors import DataError
-from sdcore.images.decode import image_format, is_grey, to_8_bit, to_rgb
+from sdclient.sources.source import fit_to_model, read_photo
+from sdcore.errors import DataError, UnreadableImage
+from sdcore.images.decode import image_bytes, image_format, is_grey, read_image, to_8_bit, to_png, to_rgb
 from tests.support.webui import png_bytes
-from trainer.data.fingerprints import ODDITIES, Unusable, find_peculiarities, opened_picture, reason_unusable
+from trainer.data.fingerprints import ODDITIES, find_peculiarities, opened_picture, reason_unusable
 from trainer.data.transforms import decode as decode_for_trainer
 from trainer.data.transforms import read_rgb as read_to_explain
 
@@ -119,7 +118,7 @@ def pixels_by_package(path: Path) -> dict[str, Levels]:
     """(H, W, 3) RGB levels of a file, as each way into each package reads them."""
     return {
         "sdclient": np.asarray(fit_to_model(read_photo(path), (SIDE, SIDE))),
-        "sdclient, from bytes": np.asarray(fit_to_model(decode_photo(path.read_bytes(), path.name), (SIDE, SIDE))),
+        "sdclient, from bytes": np.asarray(fit_to_model(read_photo(path.read_bytes(), path.name), (SIDE, SIDE))),
         "trainer": decode_for_trainer(path, SIDE).transpose(1, 2, 0),
         "trainer, to explain": np.asarray(read_to_explain(path)),
         "generator": decode_for_generator(path, SIDE).pixels,
@@ -225,7 +224,7 @@ def test_other_bytes_have_no_format() -> None:
 
 def test_pixels_survive_base64_both_ways() -> None:
     image = Image.effect_noise((16, 16), 50)
-    assert decode(from_base64(to_base64(encode_png(image)))).tobytes() == image.tobytes()
+    assert read_image(from_base64(to_base64(to_png(image)))).tobytes() == image.tobytes()
 
 
 def test_a_data_url_is_accepted() -> None:
@@ -233,13 +232,13 @@ def test_a_data_url_is_accepted() -> None:
 
 
 def test_bytes_pass_through_unchanged() -> None:
-    assert to_bytes(png_bytes()) == png_bytes()
+    assert image_bytes(png_bytes()) == png_bytes()
 
 
 @pytest.mark.parametrize("data", [b"", b"text", png_bytes()[:-30], png_bytes()[:20]])
 def test_what_is_not_a_whole_image_is_refused_by_name(data: bytes) -> None:
-    with pytest.raises(BadImage, match="pad 3"):
-        decode(data, "pad 3")
+    with pytest.raises(UnreadableImage, match="pad 3"):
+        read_image(data, "pad 3")
 
 
 def test_base64_gives_the_bytes_that_pythons_own_module_gives() -> None:
@@ -257,8 +256,8 @@ def test_what_is_not_base64_is_refused(text: str) -> None:
 
 def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(BadImage, match="pixels"):
-        decode(png_bytes((64, 64)), "bomb")
+    with pytest.raises(UnreadableImage, match="pixels"):
+        read_image(png_bytes((64, 64)), "bomb")
 
 
 def oddities(path: Path) -> tuple[str, ...]:
@@ -323,7 +322,7 @@ def test_a_photograph_of_many_pixels_is_huge_but_usable(tmp_path: Path, monkeypa
 
 def test_running_out_of_memory_after_reading_is_a_fault_of_the_file(tmp_path: Path) -> None:
     noise().save(tmp_path / "a.png")
-    with pytest.raises(Unusable, match="too large for the memory"), opened_picture(tmp_path / "a.png"):
+    with pytest.raises(UnreadableImage, match="too large for the memory"), opened_picture(tmp_path / "a.png"):
         raise MemoryError
 
 
@@ -387,5 +386,5 @@ def test_a_file_that_is_no_picture_is_named(tmp_path: Path, content: bytes | Non
         Image.new("L", (64, 64), 3).save(path)
         content = path.read_bytes()[:60]
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"a\.png: cannot be read as an image.*trainer check"):
+    with pytest.raises(DataError, match=r"a\.png: .*trainer check"):
         dataset_decode(path, 16)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from sdclient.errors import OutputError, SourceError
-from sdclient.sources.source import check_destination, huge_image_size, image_size, read_photo
+from sdclient.sources.source import check_destination, image_size, read_photo
 from sdcore.errors import DataError
 from sdcore.images.folders import list_entries, list_images, list_labelled_images, natural_key
 
@@ -105,7 +106,7 @@ def noise(size: tuple[int, int]) -> Image.Image:
 def test_what_is_no_image_is_said_to_be_so(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "1.png"
     path.write_bytes(content)
-    for look in (image_size, huge_image_size, read_photo):
+    for look in (image_size, partial(image_size, refuse_huge=False), read_photo):
         with pytest.raises(SourceError, match=rf"1\.png: {words}"):
             look(path)
 
@@ -140,11 +141,11 @@ def test_far_too_many_pixels_are_said_in_words(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(SourceError, match=r"1\.png: too many pixels .*sdclient crop"):
         image_size(path)
-    assert huge_image_size(path) == (40, 40)
+    assert image_size(path, refuse_huge=False) == (40, 40)
     assert read_photo(path, refuse_huge=False).size == (40, 40)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(SourceError, match="too many pixels"):
-        huge_image_size(path)
+        image_size(path, refuse_huge=False)
 
 
 @pytest.mark.parametrize("destination", ["photos", "photos/numbered", "."])
