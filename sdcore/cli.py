@@ -1,8 +1,8 @@
 """What the three commands share: error lines, number types, pages in the browser, and the one output sink.
 
-A command computes its result and then tells it to an `Output`. With `--json` the output prints documents alone, else
-lines and tables alone, so no command asks which of the two is wanted. This module imports click alone at its top, so
-that `--help` stays instant.
+A command passes its result to an `Output`. With `--json` the output prints only documents, otherwise only lines and
+tables, so no command checks which of the two is wanted. This module imports only click at its top, so that `--help`
+stays instant.
 """
 
 from __future__ import annotations
@@ -43,10 +43,8 @@ _NARROWEST_TEXT = 16
 class CommandGroup(click.Group):
     """A group whose commands end with one line on stderr and exit code 1 instead of a traceback.
 
-    Args:
-        extra: the extra that installs `extra_modules`.
-        extra_modules: top-level modules whose absence is reported as a missing extra.
-        error_text: what to print for an error; None where another process prints it.
+    A missing module of `extra_modules` is reported as a missing `extra`. `error_text` gives the text for an error; None
+    where another process prints it.
     """
 
     def __init__(
@@ -100,10 +98,8 @@ def use_utf8() -> None:
         if stream is getattr(sys, f"__{name}__"):
             stream.flush()
             buffer = io.BufferedWriter(_PipeWriter(stream.fileno(), "wb", closefd=False))
-            prepared = io.TextIOWrapper(
-                buffer, encoding="utf-8", errors=stream.errors, line_buffering=stream.line_buffering
-            )
-            setattr(sys, name, prepared)
+            options: dict[str, Any] = {"errors": stream.errors, "line_buffering": stream.line_buffering}
+            setattr(sys, name, io.TextIOWrapper(buffer, encoding="utf-8", **options))
         else:
             stream.reconfigure(encoding="utf-8")
 
@@ -149,44 +145,27 @@ class _PipedRows(io.TextIOBase):
 
 
 class Output:
-    """Where a command prints its results: words and tables for people, or JSON documents for scripts.
-
-    Args:
-        json: print documents alone.
-    """
+    """Where a command prints its results: words and tables for people, or with `json` documents for scripts."""
 
     def __init__(self, *, json: bool = False) -> None:
         self._json = json
 
     def document(self, content: Any, *, one_line: bool = False) -> None:
-        """Print a JSON document; without `--json` nothing.
+        """Print a JSON document; without `--json` nothing. `content` may be a function, called only with `--json`.
 
-        Args:
-            content: what json can write, or a function that gives it and is called with `--json` alone.
-            one_line: without line breaks, for a command that prints several documents, one a line.
+        `one_line` is for a command that prints several documents, one a line.
         """
         if self._json:
             found = content() if callable(content) else content
             click.echo(json_format.dumps(found, ensure_ascii=False, indent=None if one_line else 2))
 
     def line(self, text: str = "", *, bold: bool = False, always: bool = False) -> None:
-        """Print a line for people; with `--json` nothing.
-
-        Args:
-            text: one line or several.
-            bold: bold on a terminal.
-            always: with `--json` too, then on stderr.
-        """
+        """Print one line or several for people; with `--json` nothing, or on stderr with `always`."""
         if not self._json or always:
             click.echo(click.style(text, bold=True) if bold else text, err=self._json)
 
     def note(self, text: str, *, always: bool = True) -> None:
-        """Print a line on stderr.
-
-        Args:
-            text: one line or several.
-            always: with `--json` too; False where the document holds it.
-        """
+        """Print one line or several on stderr; with `always=False` not with `--json`, whose document holds it."""
         if not self._json or always:
             click.echo(text, err=True)
 
@@ -201,18 +180,16 @@ class Output:
     ) -> None:
         """Print a table for people; with `--json` nothing. A table that is too wide is shown as a list of its rows.
 
-        Args:
-            heads: head of each column; a head may have several lines.
-            rows: cells, one a column; lines after a cell's first one are dim.
-            totals: rows below a gap.
-            align: a letter a column, l or r; otherwise the first column is left and all others are right.
-            title: a line above the table.
+        Heads may have several lines; lines after a cell's first one are dim; `totals` are rows below a gap. `align` has
+        a letter a column, l or r; by default the first column is left and all others are right.
         """
         if self._json:
             return
         from rich.console import Console
 
-        console = Console(width=_width(), highlight=False)
+        # A pipe gets so many columns that no cell is folded; None is the terminal's own width.
+        is_wide = not os.environ.get("COLUMNS", "").isdigit() and not sys.stdout.isatty()
+        console = Console(width=_PIPED_WIDTH if is_wide else None, highlight=False)
         align = align or _usual_align(heads)
         if _narrowest(heads, [*rows, *totals], align) <= console.width:
             console.print(build_table(heads, rows, totals=totals, align=align, title=title))
@@ -252,11 +229,9 @@ def build_table(
     for head, letter in zip(heads, align or _usual_align(heads), strict=True):
         is_number = letter == "r"
         table.add_column(Text(head), justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(cell) for cell in row))
-    if totals:
-        table.add_section()
-    for row in totals:
+    for number, row in enumerate([*rows, *totals]):
+        if number == len(rows):
+            table.add_section()
         table.add_row(*(_cell(cell) for cell in row))
     return table
 
@@ -272,13 +247,6 @@ def _cell(cell: str | Text) -> Text:
 
 def _usual_align(heads: Sequence[str]) -> str:
     return "l" + "r" * (len(heads) - 1)
-
-
-def _width() -> int | None:
-    """Columns to print in; None for the terminal's own. A pipe gets enough that no cell is folded."""
-    if os.environ.get("COLUMNS", "").isdigit() or sys.stdout.isatty():
-        return None
-    return _PIPED_WIDTH
 
 
 def _narrowest(heads: Sequence[str], rows: Sequence[Sequence[str | Text]], align: str) -> int:
@@ -310,13 +278,7 @@ def _as_list(heads: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> Iter
 
 
 def open_page(output: Output, command: str, *, open_browser: bool) -> Callable[[str], None]:
-    """What to call with a page's address once it answers.
-
-    Args:
-        output: where the address is printed.
-        command: who serves it.
-        open_browser: open it in the browser, too.
-    """
+    """A function to call with a page's address once it answers; it prints the address that `command` serves."""
 
     def announce(url: str) -> None:
         import webbrowser
@@ -342,11 +304,7 @@ class FiniteRange(click.FloatRange):
 
 
 class NumberPair(click.ParamType):  # type: ignore[type-arg]  # generic in newer click alone
-    """LOW:HIGH, or one number for both.
-
-    Args:
-        kind: what numbers.
-    """
+    """LOW:HIGH, or one number for both."""
 
     name = "LOW:HIGH"
 

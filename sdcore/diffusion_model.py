@@ -1,4 +1,4 @@
-"""A saved diffusion model: a folder in diffusers' own layout, with `generator.json` that says what diffusers does not.
+"""A saved diffusion model: a folder in diffusers' own layout, with `generator.json` for what diffusers does not record.
 
 ::
 
@@ -10,7 +10,7 @@
       scheduler/scheduler_config.json
       history.csv, sheet.png, resume.pt           of the training; not needed to use the model
 
-`generator train` writes it; `sdclient serve --engine diffusion` reads the first five. Weights are in safetensors alone,
+`generator train` writes it; `sdclient serve --engine diffusion` reads the first five. Weights are only in safetensors,
 never in a pickle; no code in any file is run.
 """
 
@@ -42,7 +42,7 @@ _PACKAGES = ("torch", "diffusers", "safetensors", "numpy", "pillow")
 _PICKLES = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl"})
 _WHAT = "a saved diffusion model"
 _LEAST_STD = 1 / 64
-"""Of the 0-1 range; a set of one flat colour is not blown up to noise."""
+"""Of the 0-1 range, so that a set of one flat colour is not scaled up to noise."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,7 @@ class PixelCodec:
     packing: int
 
     def encode(self, levels: torch.Tensor) -> torch.Tensor:
-        """The network's input, (N, C packing^2, H / packing, W / packing) float32.
-
-        Args:
-            levels: (N, C, H, W), 0 to 255, sides multiples of the packing.
-        """
+        """(N, C, H, W) levels from 0 to 255 -> (N, C packing^2, H / packing, W / packing) float32 for the network."""
         mean, std = self._columns(levels.device)
         return functional.pixel_unshuffle((levels.to(torch.float32) / 255 - mean) / std, self.packing)
 
@@ -75,11 +71,7 @@ class PixelCodec:
         return levels.round().clamp(0, 255).to(torch.uint8)
 
     def encode_image(self, image: Image.Image) -> torch.Tensor:
-        """The network's input, (C packing^2, H / packing, W / packing) float32.
-
-        Args:
-            image: RGB, sides multiples of the packing.
-        """
+        """The network's input, (C packing^2, H / packing, W / packing) float32; `packing` divides both sides."""
         levels = np.array(image.convert("L") if len(self.mean) == 1 else image.convert("RGB"))
         return self.encode(torch.from_numpy(levels).reshape(image.height, image.width, -1).permute(2, 0, 1)[None])[0]
 
@@ -99,12 +91,7 @@ class PixelCodec:
 
 
 def fit_pixel_codec(images: Iterable[torch.Tensor], packing: int) -> PixelCodec:
-    """The codec of a set of images: mean and standard deviation of each channel over all their pixels.
-
-    Args:
-        images: one or more, (C, H, W) uint8.
-        packing: pixels each way that become one place.
-    """
+    """The codec of one or more (C, H, W) uint8 images: mean and standard deviation of each channel over all pixels."""
     count, total, squares = 0, torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     for image in images:
         values = image.to(torch.float64).flatten(1) / 255
@@ -118,14 +105,14 @@ def fit_pixel_codec(images: Iterable[torch.Tensor], packing: int) -> PixelCodec:
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What `generator.json` says, but for the record of the training."""
+    """The content of `generator.json` without the record of the training."""
 
     classes: tuple[str, ...]
     size_px: int
     """Side of the square that it learned on."""
     codec: PixelCodec
     data: Mapping[str, Any]
-    """What it learned from: fingerprint, images, counts, held_out, held_out_from, learned_from."""
+    """The training images: fingerprint, images, counts, held_out, held_out_from, learned_from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,15 +129,15 @@ class DiffusionModel:
     sha256: str
     """Of the weights' file."""
     fingerprint: str = ""
-    """Of the images it learned from; "" when it does not say."""
+    """Of the images it learned from; "" when not recorded."""
     images: int = 0
-    """How many those were."""
+    """Number of those images."""
     learned_from: frozenset[str] = frozenset()
     """SHA-256 of the files it learned from."""
     flips: bool = False
-    """Whether it was shown mirrored images."""
+    """Whether it was trained on mirrored images."""
     quarter_turns: bool = False
-    """Whether it was shown turned images."""
+    """Whether it was trained on turned images."""
 
     @property
     def channels(self) -> int:
@@ -174,13 +161,7 @@ def save_model(
 ) -> None:
     """Write the model, each file in one step; a failure leaves every file either as it was or new.
 
-    Args:
-        folder: where to.
-        network: the averaged one.
-        schedule: that it was trained with.
-        description: what it is a model of.
-        training: the record of its training.
-        half: write its weights in 16 bits.
+    `network` has the averaged weights, written in 16 bits with `half`; `training` is the record for `generator.json`.
 
     Raises:
         OSError: a file cannot be written, above all because the disk is full.
@@ -245,19 +226,19 @@ def load_model(folder: Path) -> DiffusionModel:
         MissingExtra: diffusers is not installed.
     """
     _refuse_pickles(folder)
-    told = read_description(folder)
+    found = read_description(folder)
     try:
-        classes = tuple(str(name) for name in told["classes"])
-        no_class, size_px, channels = int(told["no_class"]), int(told["size_px"]), int(told["channels"])
-        codec = PixelCodec(_numbers(told["mean"]), _numbers(told["std"]), int(told["packing"]))
+        classes = tuple(str(name) for name in found["classes"])
+        no_class, size_px, channels = int(found["no_class"]), int(found["size_px"]), int(found["channels"])
+        codec = PixelCodec(_numbers(found["mean"]), _numbers(found["std"]), int(found["packing"]))
         if not (classes and no_class == len(classes) and channels == len(codec.mean) == len(codec.std) in (1, 3)):
             raise ValueError("classes, no_class, channels, mean and std do not fit together")
         if codec.packing < 1 or size_px < 1 or size_px % codec.packing:
             raise ValueError(f"size_px {size_px} and packing {codec.packing} do not fit together")
-        data = dict(told.get("data", {}))
+        data = dict(found.get("data", {}))
         fingerprint, images = str(data.get("fingerprint", "")), int(data.get("images", 0))
         learned = frozenset(str(one["sha256"]) for one in data.get("learned_from", ()))
-        config = dict(told.get("training", {}).get("config", {}))
+        config = dict(found.get("training", {}).get("config", {}))
     except (KeyError, TypeError, ValueError) as error:
         words = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ModelFileError(
@@ -298,7 +279,7 @@ def prepare_folder(folder: Path) -> None:
 
 
 def clear_model(folder: Path) -> None:
-    """Remove a model; first the file without which the rest is none."""
+    """Remove a model; first the file without which the rest is no model."""
     for name in (GENERATOR_NAME, INDEX_NAME, UNET_CONFIG, UNET_WEIGHTS, SCHEDULE_CONFIG):
         (folder / name).unlink(missing_ok=True)
 
@@ -311,7 +292,7 @@ def _version_or_none(package: str) -> str | None:
 
 
 def _refuse_pickles(folder: Path) -> None:
-    """A file that would have to be unpickled runs whatever its author liked; so does one beside missing safetensors."""
+    """Unpickling runs any code in the file, so weights that are only there as a pickle are refused."""
     if folder.is_file():
         kind = "a pickle, which can run code when it is read" if folder.suffix.lower() in _PICKLES else "a file"
         raise ModelFileError(
@@ -334,7 +315,7 @@ def _refuse_pickles(folder: Path) -> None:
 
 
 def _refuse_misfit(folder: Path, config: Mapping[str, Any], *, classes: int, channels: int, side: int) -> None:
-    """The network must be of the size and class set that `generator.json` tells."""
+    """The network must have the size and classes in `generator.json`."""
     expected = {"num_class_embeds": classes + 1, "in_channels": channels, "out_channels": channels, "sample_size": side}
     for name, value in expected.items():
         if config.get(name) != value:

@@ -19,7 +19,7 @@ TEMPORARY_PATTERN = ".*.part"
 LOCK_NAME = ".lock"
 """The file that the holder of a folder has locked; it stays when the lock is released."""
 OWNER_NAME = ".lock-owner.json"
-"""Says who holds, or last held, the folder."""
+"""The file that names who holds, or last held, the folder."""
 
 _BLOCK_BYTES = 1 << 20
 _serial_numbers = itertools.count()
@@ -33,12 +33,10 @@ def is_temporary(name: str) -> bool:
 def write_bytes_atomically(path: Path, content: bytes | memoryview, *, durable: bool = False) -> None:
     """Put `content` at `path` in one step, making the folder when it is missing.
 
-    A reader sees the former file or the new one, never a part; a failure leaves the former file.
+    A reader sees the former file or the new one, never a part; a failure leaves the former file. With `durable` it
+    waits until the file and its name are on the disk, so that a loss of power cannot undo it.
 
-    Args:
-        path: where to.
-        content: what.
-        durable: wait until the file and its name are on the disk, so that a loss of power cannot undo it.
+    A reader sees the former file or the new one, never a part; a failure leaves the former file.
 
     Raises:
         OSError: the folder cannot be made or written, or the disk is full; it names `path`.
@@ -49,7 +47,7 @@ def write_bytes_atomically(path: Path, content: bytes | memoryview, *, durable: 
 
 @contextmanager
 def open_atomically(path: Path, *, encoding: str) -> Iterator[TextIO]:
-    """A text file that is at `path` once it is written to its end; line ends stay as they are written.
+    """A text file that appears at `path` when the block ends; line ends stay as they are written.
 
     Raises:
         OSError: the folder cannot be made or written, or the disk is full; it names `path`.
@@ -60,21 +58,21 @@ def open_atomically(path: Path, *, encoding: str) -> Iterator[TextIO]:
 
 @contextmanager
 def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """A temporary path beside `path`; the file that lies there when the block ends without an error replaces `path`.
+    """A temporary path beside `path`; when the block ends without an error, the file there replaces `path`.
+
+    Close the file before the block ends: Windows cannot rename an open file. Where the block fails, the temporary file
+    is removed and the former file stays. The folder of `path` is made when it is missing. For `durable` see
+    `write_bytes_atomically`.
 
     Close the file before the block ends: Windows cannot rename an open file. Where the block fails, the temporary
     file is removed and the former file stays.
-
-    Args:
-        path: where the file is to be; its folder is made when it is missing.
-        durable: wait until the file and its name are on the disk, so that a loss of power cannot undo it.
 
     Raises:
         OSError: the folder cannot be made or written, or the disk is full; it names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Process, thread and number: two writers of one folder, or two nested blocks of one thread, never share a name.
-    # Without the name of `path`, which may be as long as the file system allows.
+    # It leaves out the name of `path`, which may be as long as the file system allows.
     temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}-{next(_serial_numbers)}.part")
     try:
         yield temporary
@@ -114,9 +112,7 @@ def _flush_to_disk(path: Path) -> None:
 def lock_folder(folder: Path, *, busy: str = "another run is at work there") -> Iterator[None]:
     """Hold an existing folder while inside; the system releases it even when this process is killed.
 
-    Args:
-        folder: the folder to write into.
-        busy: what the error says of the holder.
+    `busy` is what the error says of the holder.
 
     Raises:
         FolderInUse: another process holds it; the message names its pid and host.
@@ -130,11 +126,8 @@ def lock_folder(folder: Path, *, busy: str = "another run is at work there") -> 
     except Timeout as error:
         raise FolderInUse(f"{folder}: {busy} ({_describe_owner(folder)}); wait for it, or stop it first") from error
     try:
-        owner = {
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "since": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        }
+        since = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
         # Beside the lock file, not in it: Windows lets nobody read a locked file.
         write_bytes_atomically(folder / OWNER_NAME, json.dumps(owner).encode("utf-8"))
         yield

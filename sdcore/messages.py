@@ -1,4 +1,4 @@
-"""Messages as data: pure code gives a key and values, a catalogue has the words in English and Chinese."""
+"""Messages as data: code gives a key and values, a catalogue has the words in English and Chinese."""
 
 from __future__ import annotations
 
@@ -23,10 +23,7 @@ class Words:
 
 @dataclass(frozen=True)
 class Message:
-    """A sentence, or part of one, that is put into words later.
-
-    Equal messages have equal keys and values, and the same hash.
-    """
+    """A sentence, or part of one, that is put into words later; equal ones have equal keys and values, and one hash."""
 
     key: str
     """Of a catalogue."""
@@ -44,11 +41,7 @@ def message(key: str, /, **values: object) -> Message:
 
 
 class MessageCatalogue:
-    """The words of one area, by key.
-
-    Args:
-        words: key -> English and Chinese.
-    """
+    """The words of one area, English and Chinese by key."""
 
     def __init__(self, words: Mapping[str, Words]) -> None:
         self._words = dict(words)
@@ -70,7 +63,7 @@ class MessageCatalogue:
         """A message as plain text.
 
         Raises:
-            KeyError: no such key, or a value that the words name is missing.
+            KeyError: no such key, or a value for a placeholder is missing.
         """
         values = {name: self._value_as_text(value, language) for name, value in message.values.items()}
         words: str = getattr(self._words[message.key], language)
@@ -80,7 +73,7 @@ class MessageCatalogue:
         """A message as HTML; values are escaped unless they are markup.
 
         Raises:
-            KeyError: no such key, or a value that the words name is missing.
+            KeyError: no such key, or a value for a placeholder is missing.
         """
         # Imported here, so that commands without a page start without it.
         from markupsafe import Markup

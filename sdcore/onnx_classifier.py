@@ -1,7 +1,7 @@
-"""The ONNX file that `trainer export` writes: what it says of itself, and prediction with it by onnxruntime.
+"""The ONNX file that `trainer export` writes: its metadata, and prediction with it by onnxruntime.
 
-An ONNX file is data, not a program. What describes the classifier is read before an image is shown to it; a file
-without it is refused. Nothing here loads torch.
+An ONNX file is data, not a program. Its metadata is read before any image is predicted; a file without it is refused.
+Nothing here loads torch.
 """
 
 import json
@@ -26,39 +26,33 @@ _MOST_WORDS = 160
 
 @dataclass(frozen=True, eq=False)
 class ClassifierAnswer:
-    """What a classifier said about a batch of N images."""
+    """The output of a classifier for a batch of N images."""
 
     probabilities: npt.NDArray[np.float64]
     """(N, K), each row in [0, 1] and adding up to 1."""
     features: npt.NDArray[np.float32] | None
-    """(N, D), what the last linear layer sees: the pooled feature map. None where it was not asked for."""
+    """(N, D), the input of the last linear layer: the pooled feature map. None where it was not asked for."""
 
 
 @dataclass(frozen=True)
 class ExportedMetadata:
-    """What an exported file says of its classifier."""
+    """The metadata of an exported file."""
 
     classes: tuple[str, ...]
     """In the order of the outputs."""
     imgsz: int
     """Side in pixels of the square that images must be resized to."""
     operating_point: Any
-    """As parsed from JSON, not looked at; None where none was chosen."""
+    """As parsed from JSON, not checked; None where none was chosen."""
     model: str
     checkpoint_sha256: str
     """Of the checkpoint it was exported from."""
     has_features: bool
-    """Whether it also gives what its last linear layer sees."""
+    """Whether it also gives the input of its last linear layer."""
 
 
 class OnnxClassifier:
-    """Prediction with an ONNX file, by onnxruntime on the CPU; several threads may ask at once.
-
-    Args:
-        source: that `trainer export` wrote.
-        device: "auto" or "cpu".
-        threads: CPU threads.
-        with_features: give the features of every image too.
+    """Prediction with an ONNX file, by onnxruntime on the CPU (`device` "auto" or "cpu"); threads may share it.
 
     Raises:
         ModelFileError: it is missing, damaged or not ours.
@@ -78,9 +72,8 @@ class OnnxClassifier:
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what cannot be used raises
         try:
-            self._session = onnxruntime.InferenceSession(
-                source.read_bytes(), options, providers=["CPUExecutionProvider"]
-            )
+            content, providers = source.read_bytes(), ["CPUExecutionProvider"]
+            self._session = onnxruntime.InferenceSession(content, options, providers=providers)
         except OSError:
             raise
         except Exception as error:  # onnxruntime has many kinds, none of them public
@@ -98,7 +91,7 @@ class OnnxClassifier:
         self.classes, self.imgsz = metadata.classes, metadata.imgsz
 
     def predict(self, images: npt.NDArray[np.uint8]) -> ClassifierAnswer:
-        """Look at (N, 3, imgsz, imgsz) uint8 images, R, G, B."""
+        """Predict (N, 3, imgsz, imgsz) uint8 images, R, G, B."""
         try:
             found = self._session.run(self._outputs, {INPUT_NAME: np.ascontiguousarray(images)})
         except Exception as error:
@@ -107,11 +100,7 @@ class OnnxClassifier:
 
 
 def read_metadata(texts: dict[str, str], source: Path) -> ExportedMetadata:
-    """What an exported file says of itself.
-
-    Args:
-        texts: its keys, each with a text (JSON for all but plain words).
-        source: the file, for messages.
+    """The metadata of an exported file from its texts by key, which are JSON for all but plain words.
 
     Raises:
         ModelFileError: it is not ours, of another version, or a key is missing or malformed.
@@ -156,13 +145,7 @@ def require_features(metadata: ExportedMetadata, source: Path, *, wanted: bool) 
 
 
 def to_answer(found: Any, count: int, classes: tuple[str, ...], source: Path) -> ClassifierAnswer:
-    """What a file said, as an answer.
-
-    Args:
-        found: probabilities, then features where they were asked for.
-        count: images that were shown.
-        classes: of the file.
-        source: the file, for messages.
+    """What a file gave, probabilities and then features where they were asked for, as a checked answer.
 
     Raises:
         ModelFileError: the shapes do not fit, or a probability is no number.

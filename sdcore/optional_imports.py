@@ -1,4 +1,4 @@
-"""Imports that wait until they are needed, and the only doors to torchvision and diffusers. Nothing is ever fetched.
+"""Imports that wait until they are needed, and the only imports of torchvision and diffusers. Nothing is ever fetched.
 
 Both are imported on first use: importing diffusers' networks takes seconds and pulls in transformers, peft and
 torchvision.
@@ -19,15 +19,13 @@ _OPERATORS = (
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
 _kept_alive: list[Any] = []
-"""The `torch.library.Library` objects that were made; an operator's definition goes when its library object does."""
+"""The `torch.library.Library` objects that were made; an operator's definition ends with its library object."""
 
 
 def import_on_first_use(package: str, names: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
     """A module's `__getattr__` that imports public names when they are first used, so that the package stays light.
 
-    Args:
-        package: `__name__` of the package.
-        names: relative module -> the names that the package shows of it.
+    `names` are the public ones by relative module; `package` is the `__name__` of the package.
     """
     module_of = {name: module for module, shown in names.items() for name in shown}
 
@@ -52,7 +50,7 @@ def import_torchvision() -> None:
         ModuleNotFoundError: torchvision is not installed.
     """
     with warnings.catch_warnings():
-        # Said when torchvision's own image decoder cannot be loaded; images are decoded by Pillow here.
+        # Torchvision's own image decoder cannot be loaded; Pillow decodes images here.
         warnings.filterwarnings("ignore", message="Failed to load image Python extension")
         try:
             importlib.import_module("torchvision")
@@ -75,11 +73,7 @@ def _define_operators() -> None:
 
 
 def import_diffusers(what: str = "diffusion", *, also: Sequence[str] = ()) -> ModuleType:
-    """The package diffusers, with its parts reachable as attributes.
-
-    Args:
-        what: needs it, as the error names it.
-        also: further modules that must be there, as `torchsde`.
+    """The package diffusers, with its parts as attributes; `also` are further modules that must be installed.
 
     Raises:
         MissingExtra: it, or something it needs, is not installed.

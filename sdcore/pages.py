@@ -2,16 +2,17 @@
 
 import base64
 import io
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
+from .errors import UnreadableImage
 from .files import write_bytes_atomically
-from .images.decode import to_rgb
+from .images.decode import opened_image, to_rgb
 
 THUMBNAIL_SIDE_PX = 160
 """Longest side of a thumbnail; smaller images keep their size."""
@@ -61,7 +62,10 @@ class PageSection:
 @dataclass(frozen=True)
 class _ShownTile:
     tile: ImageTile
-    uri: str | None
+
+    @cached_property
+    def uri(self) -> str | None:
+        return None if self.tile.path is None else thumbnail_uri(self.tile.path)
 
 
 def template_environment(*folders: Path, is_markup: bool = True) -> Environment:
@@ -78,9 +82,9 @@ def template_environment(*folders: Path, is_markup: bool = True) -> Environment:
 def thumbnail_uri(path: Path) -> str | None:
     """A thumbnail of an image file as a data URI; None when the file is missing or unreadable."""
     try:
-        with Image.open(path) as file:
+        with opened_image(path, refuse_huge=False) as file:
             image = to_rgb(file)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except UnreadableImage:
         return None
     image.thumbnail((THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX), Image.Resampling.LANCZOS)
     content = io.BytesIO()
@@ -91,15 +95,9 @@ def thumbnail_uri(path: Path) -> str | None:
 
 
 def render_image_page(title: str, sections: Sequence[PageSection], *, words: str = "") -> str:
-    """The page as HTML text; sections without files are left out, and the page says so when all are empty.
-
-    Args:
-        title: heading of the page.
-        sections: in the order in which they are shown.
-        words: a sentence below the heading.
-    """
+    """The page as HTML; sections without files are left out, and the page says so when all are empty."""
     shown = [
-        (section, [(group, [_show(tile) for tile in group.tiles]) for group in section.groups])
+        (section, [(group, [_ShownTile(tile) for tile in group.tiles]) for group in section.groups])
         for section in sections
         if section.total
     ]
@@ -114,11 +112,3 @@ def write_image_page(path: Path, title: str, sections: Sequence[PageSection], *,
         OSError: the file cannot be written.
     """
     write_bytes_atomically(path, render_image_page(title, sections, words=words).encode("utf-8", "replace"))
-
-
-def _show(tile: ImageTile) -> _ShownTile:
-    if tile.path is None:
-        return _ShownTile(tile, None)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # The page itself says what is wrong with the file.
-        return _ShownTile(tile, thumbnail_uri(tile.path))

@@ -1,4 +1,4 @@
-"""How a long loop tells how far it is, without knowing who looks, and how it is asked to stop."""
+"""How a long loop reports its progress, without knowing who shows it, and how it is asked to stop."""
 
 import signal
 import sys
@@ -15,7 +15,7 @@ class ProgressTracker(Protocol):
     """Passes items on one by one while something shows the progress."""
 
     def __call__(self, items: Sequence[T], title: str) -> Iterable[T]:
-        """The items, in order; `title` says what is done with each."""
+        """The items, in order; `title` names what is done with each."""
         ...
 
 
@@ -33,12 +33,7 @@ def progress_bar(items: Sequence[T], title: str) -> Iterable[T]:
 
 
 def print_note(words: str, shown: bool) -> None:
-    """Print a line on stderr, above the bars that are shown there.
-
-    Args:
-        words: the line.
-        shown: whether progress is shown at all; where not, nothing is printed.
-    """
+    """Print a line on stderr, above the bars there, if progress is shown at all."""
     if shown:
         from tqdm import tqdm
 
@@ -46,20 +41,21 @@ def print_note(words: str, shown: bool) -> None:
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C stopped a long loop where it is whole; the message says what is saved and how to go on."""
+    """Ctrl-C stopped a long loop between two steps; the message says what is saved and how to go on."""
 
 
 @contextmanager
 def deferred_interrupts(*, several: bool = False, announces: bool = True) -> Iterator[Callable[[], bool]]:
-    """Within this, the first Ctrl-C only makes the given function say True; the second one stops at once.
+    """Within this, the first Ctrl-C only makes the given function return True; the second one stops at once.
+
+    An exception between any two instructions could leave a half-made step. So the loop asks, and ends between two
+    steps. Off the main thread, where Python delivers no signals, nothing is changed.
+
+    With `several` processes that train together, SIGTERM counts as Ctrl-C: torchrun passes on the signal that ends it.
+    One of them `announces` the first Ctrl-C on stderr.
 
     An exception between any two instructions could leave a half-made step. So the loop asks, and ends where it is
     whole. Off the main thread, where Python hands out no signals, nothing is changed.
-
-    Args:
-        several: this process is one of several that train together. SIGTERM counts as Ctrl-C there: torchrun passes
-            on what ends it.
-        announces: print a line on stderr at the first Ctrl-C; of several processes, one does.
     """
     # An event, not a bool: the handler runs in the main thread, and other threads may ask too.
     asked = threading.Event()

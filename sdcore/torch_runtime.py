@@ -48,23 +48,15 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 def isolated_rng(device: torch.device) -> AbstractContextManager[None]:
-    """Within this, torch's global random state may be seeded and drawn from; afterwards it is as before.
-
-    Args:
-        device: that draws, besides the CPU.
-    """
+    """Within this, the random state of torch for the CPU and `device` may be seeded; afterwards it is as before."""
     return torch.random.fork_rng(devices=[torch.cuda.current_device()] if device.type == "cuda" else [])
 
 
 def autocast_dtype(device_type: str, *, amp: bool, bf16: bool) -> torch.dtype | None:
-    """The narrow format for a device, or None for plain float32.
+    """The narrow format for a device type, "cpu" or "cuda", or None for plain float32.
 
-    Only CUDA gains: on the CPU bfloat16 was measured 20 times slower than float32.
-
-    Args:
-        device_type: "cpu" or "cuda".
-        amp: whether mixed precision is asked for.
-        bf16: whether the device computes in bfloat16 itself (Ampere and newer).
+    Only CUDA gains: on the CPU bfloat16 was measured 20 times slower than float32. `bf16`: the device computes in
+    bfloat16 itself (Ampere and newer).
     """
     if device_type != "cuda" or not amp:
         return None
@@ -96,12 +88,11 @@ class MixedPrecision:
 class ExponentialMovingAverage:
     """Exponential moving average of a network's parameters and float buffers; other buffers are copied.
 
+    It starts with a copy of the network. After t updates the decay is min(decay, (1 + t) / (10 + t)), so that early
+    weights, which are noise, are soon forgotten (the warm-up of TensorFlow's ExponentialMovingAverage).
+
     After t updates the decay is min(decay, (1 + t) / (10 + t)): early weights, which are noise, are soon
     forgotten. (The warm-up of TensorFlow's ExponentialMovingAverage.)
-
-    Args:
-        network: starts the average; it is copied.
-        decay: in [0, 1), reached after many updates.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -114,10 +105,10 @@ class ExponentialMovingAverage:
         """Take one more step of the network into the average."""
         self._updates += 1
         decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
-        own, new = _tensors(self.network), _tensors(network)
-        pairs = [(mine, its) for mine, its in zip(own, new, strict=True) if mine.is_floating_point()]
-        torch._foreach_lerp_([mine for mine, _ in pairs], [its for _, its in pairs], 1 - decay)
-        for mine, its in zip(own, new, strict=True):
+        pairs = list(zip(_tensors(self.network), _tensors(network), strict=True))
+        floats = [(mine, its) for mine, its in pairs if mine.is_floating_point()]
+        torch._foreach_lerp_([mine for mine, _ in floats], [its for _, its in floats], 1 - decay)
+        for mine, its in pairs:
             if not mine.is_floating_point():
                 mine.copy_(its)
 
@@ -140,20 +131,15 @@ def explain_out_of_memory(*, batch_size: int, size_px: int) -> Iterator[None]:
     """
     try:
         yield
-    except MemoryError as error:
-        raise _out_of_memory(batch_size, size_px) from error
-    except RuntimeError as error:
+    except (MemoryError, RuntimeError) as error:
         # torch.cuda.OutOfMemoryError on CUDA; the CPU's allocator has no type of its own.
-        if isinstance(error, torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error):
-            raise _out_of_memory(batch_size, size_px) from error
-        raise
-
-
-def _out_of_memory(batch_size: int, size_px: int) -> OutOfMemory:
-    smaller = f"--batch-size {batch_size // 2}" if batch_size > 1 else "a smaller --size or narrower --widths"
-    return OutOfMemory(
-        f"out of memory with batches of {batch_size} at {size_px} px; try {smaller}; what was saved is still there"
-    )
+        kinds = (MemoryError, torch.cuda.OutOfMemoryError)
+        if not isinstance(error, kinds) and "can't allocate memory" not in str(error):
+            raise
+        smaller = f"--batch-size {batch_size // 2}" if batch_size > 1 else "a smaller --size or narrower --widths"
+        raise OutOfMemory(
+            f"out of memory with batches of {batch_size} at {size_px} px; try {smaller}; what was saved is still there"
+        ) from error
 
 
 def _tensors(network: nn.Module) -> list[torch.Tensor]:

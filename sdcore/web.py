@@ -1,4 +1,4 @@
-"""A socket to serve on, its address, and a server that says when it answers."""
+"""A socket to serve on, its address, and a server that reports when it is ready."""
 
 from __future__ import annotations
 
@@ -21,11 +21,7 @@ _START_TIMEOUT_S = _STOP_TIMEOUT_S = 30.0
 def listen(host: str, port: int, *, command: str = "sdclient serve", usual_port: int = 7861) -> socket.socket:
     """A socket bound to the address; port 0 takes a free one.
 
-    Args:
-        host: name or address.
-        port: which port.
-        command: who asks, for the error's words.
-        usual_port: what the error advises.
+    The error names the `command` that serves and advises `usual_port`.
 
     Raises:
         SettingsError: the address cannot be used, above all because another program has the port.
@@ -65,16 +61,11 @@ def url_of(bound: socket.socket) -> str:
 
 
 class ReadyServer:
-    """Serves an application until it is stopped, and says when it answers.
+    """Serves an application until it is stopped; running requests then have `grace_s` whole seconds to end.
 
     Attributes:
         when_ready: called once, in the serving thread, when it answers; set it before `run`.
         when_stopping: called once, in the serving thread, before it waits for requests that are still running.
-
-    Args:
-        app: what is served.
-        grace_s: how long running requests may take to end when it stops, in whole seconds.
-        server_header: whether replies name the software.
     """
 
     def __init__(self, app: ASGIApp, *, grace_s: int = _GRACE_S, server_header: bool = False) -> None:
@@ -93,18 +84,17 @@ class ReadyServer:
                 own.when_stopping()
                 await super().shutdown(sockets=sockets)
 
-        self._server = Server(
-            uvicorn.Config(
-                app,
-                lifespan="off",
-                log_level="warning",
-                access_log=False,
-                server_header=server_header,
-                loop="asyncio",
-                ws="none",
-                timeout_graceful_shutdown=grace_s,
-            )
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            log_level="warning",
+            access_log=False,
+            server_header=server_header,
+            loop="asyncio",
+            ws="none",
+            timeout_graceful_shutdown=grace_s,
         )
+        self._server = Server(config)
 
     def run(self, bound: socket.socket) -> None:
         """Serve on a bound socket, in this thread, until `stop`, Ctrl-C or a termination signal."""

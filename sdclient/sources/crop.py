@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -10,7 +10,7 @@ from PIL import Image
 from sdcore.annotations import Box
 from sdcore.annotations.folder import AnnotationFolder
 from sdcore.files import is_utf8_name, printable, sha256_of, write_bytes_atomically
-from sdcore.images.decode import is_grey, to_png, to_rgb
+from sdcore.images.decode import to_8_bit, to_png
 from sdcore.images.folders import SkippedFile, is_image_name, list_entries
 from sdcore.images.tiles import Window, tile_windows
 from sdcore.progress import ProgressTracker, no_progress
@@ -92,8 +92,7 @@ def crop_boxes(
             (box.class_name, window_around(box, width, height, margin=margin, size_px=size_px), box) for box in found
         ]
 
-    result = _crop(photos, destination, pieces, track)
-    return CropResult(result.made, result.unchanged, result.left_out, files.unused())
+    return replace(_crop(photos, destination, pieces, track), unused_box_files=files.unused())
 
 
 def crop_tiles(
@@ -101,12 +100,8 @@ def crop_tiles(
 ) -> CropResult:
     """Cut every photo into tiles that cover it; a tile keeps its photo's class folder. A repeat changes nothing.
 
-    Args:
-        photos: one folder of photographs per class.
-        destination: gets `<class>/<photo stem>_<n>.png`, row by row.
-        tile_px: side of a tile.
-        overlap: least share of a tile's side that neighbours have in common, in [0, 1).
-        track: shows progress over the photographs.
+    `destination` gets `<class>/<photo stem>_<n>.png`, row by row; neighbours share at least `overlap`, in [0, 1), of a
+    tile's side.
 
     Raises:
         SourceError: no photographs, one outside the class folders, or two crops that would have one name.
@@ -119,8 +114,8 @@ def crop_tiles(
             raise SourceError(
                 f"{photo.path}: outside any class folder, so its tiles have no class; expected PHOTOS/<class>/<photo>"
             )
-        class_name = photo.class_name
-        return [(class_name, cut, None) for cut in tile_windows(width, height, tile_px=tile_px, overlap=overlap)]
+        windows = tile_windows(width, height, tile_px=tile_px, overlap=overlap)
+        return [(photo.class_name, window, None) for window in windows]
 
     return _crop(photos, destination, pieces, track)
 
@@ -170,8 +165,7 @@ def _crop(
 def _photographs(photos: Path) -> tuple[list[_Photo], list[SkippedFile]]:
     found, left_out = [], []
     for entry in list_entries(photos):
-        inside = list_entries(entry) if entry.is_dir() else [entry]
-        for path in inside:
+        for path in list_entries(entry) if entry.is_dir() else [entry]:
             relative = path.relative_to(photos).as_posix()
             if path.is_dir():
                 left_out.append(SkippedFile(printable(relative), "a folder inside a class folder; it is not read"))
@@ -227,14 +221,11 @@ def _check_former(destination: Path, rows: Sequence[CropRow], former: dict[str, 
     for row in rows:
         before = former.get(row.crop, row)
         if before != row:
+            is_changed = before.photo == row.photo and before.photo_sha256 != row.photo_sha256
             raise OutputError(
-                f"{destination / row.crop}: is there already, cut {before.place} out of {before.photo}, "
-                f"now wanted {row.place} out of {row.photo}{_changed(before, row)}; choose another DEST"
+                f"{destination / row.crop}: is there already, cut {before.place} out of {before.photo}, now wanted "
+                f"{row.place} out of {row.photo}{' whose file has changed' if is_changed else ''}; choose another DEST"
             )
-
-
-def _changed(before: CropRow, row: CropRow) -> str:
-    return " whose file has changed" if before.photo == row.photo and before.photo_sha256 != row.photo_sha256 else ""
 
 
 def _write_crop(photo: Image.Image, destination: Path, row: CropRow) -> bool:
@@ -243,21 +234,21 @@ def _write_crop(photo: Image.Image, destination: Path, row: CropRow) -> bool:
     path = destination / row.crop
     if path.exists():
         if path.read_bytes() != content:
-            raise OutputError(f"{path}: is there already and is another picture; choose another DEST")
+            raise OutputError(f"{path}: is there already and is another image; choose another DEST")
         return False
     write_bytes_atomically(path, content)
     return True
 
 
 def _for_png(image: Image.Image) -> Image.Image:
-    """The picture in a mode that PNG holds without loss, or in 8 bit where there is none."""
+    """The image in a mode that PNG holds without loss, or in 8 bit where there is none."""
     if image.mode in _PNG_MODES:
         return image
     if image.mode in {"P", "PA"}:
         return image.convert("RGBA" if image.has_transparency_data else "RGB")
     if _holds_16_bit(image):
         return image.convert("I").convert("I;16")
-    converted = to_rgb(image).convert("L" if is_grey(image) else "RGB")
+    converted = to_8_bit(image)
     # A profile for CMYK or the like does not fit the new mode.
     converted.info.clear()
     return converted
@@ -275,12 +266,7 @@ def window_around(box: Box, width_px: int, height_px: int, *, margin: float, siz
 
     Its side is the larger of `size_px` and the box's longer side with `margin` times that side added at both ends.
 
-    Args:
-        box: lies within the image.
-        width_px: the image's width.
-        height_px: the image's height.
-        margin: context on each side, in shares of the box's longer side; from 0 on.
-        size_px: the least side.
+    Its side is the larger of `size_px` and the box's longer side with `margin` times that side added at both ends.
 
     Raises:
         ValueError: a margin that is negative or not finite, or a side below 1.

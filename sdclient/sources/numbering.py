@@ -35,14 +35,9 @@ class NumberingResult:
 def number_images(source: Path, destination: Path, *, track: ProgressTracker = no_progress) -> NumberingResult:
     """Copy `source/<class>/*` to `destination/<class>/1.png, 2.jpg, ...` in natural order.
 
-    Bytes and endings are kept and `source` is only read. A repeat changes nothing; photographs that came later
-    get numbers after those that were given. Files that cannot be read to their last pixel are left out, and so are
-    generated images that an export put among them.
-
-    Args:
-        source: folder with one folder of photographs per class.
-        destination: folder for the copies; made when missing.
-        track: shows progress over the photographs.
+    Bytes and endings are kept and `source` is only read. A repeat changes nothing; photographs that came later get
+    numbers after those that were given. Files that cannot be decoded completely are left out, and so are generated
+    images that an export put among them.
 
     Raises:
         SourceError: no class folder, or a mapping that cannot be read.
@@ -95,7 +90,7 @@ def number_images(source: Path, destination: Path, *, track: ProgressTracker = n
 
 
 class _FreeNumbers:
-    """The next number of each class: one above every number given, and every numbered file lying there."""
+    """The next number of each class: one above every number given and every numbered file there."""
 
     def __init__(self, destination: Path, rows: Iterable[MappingRow]) -> None:
         self._destination = destination
@@ -115,7 +110,7 @@ class _FreeNumbers:
 
 
 def _photographs(source: Path) -> tuple[list[Path], list[SkippedFile]]:
-    """Image files of all classes in natural order, and what else lies there."""
+    """Image files of all classes in natural order, and the files that are left out."""
     folders, found, left_out = [], [], []
     for entry in list_entries(source):
         if not entry.is_dir():
@@ -137,9 +132,8 @@ def _photographs(source: Path) -> tuple[list[Path], list[SkippedFile]]:
         for entry in entries:
             name = f"{folder.name}/{printable(entry.name)}"
             if entry.is_dir():
-                left_out.append(
-                    SkippedFile(name, "a folder inside a class folder; only the files directly in it are read")
-                )
+                reason = "a folder inside a class folder; only the files directly in it are read"
+                left_out.append(SkippedFile(name, reason))
             elif not is_image_name(entry.name):
                 left_out.append(SkippedFile(name, "does not end like an image (.png .jpg .jpeg .bmp .tif .tiff .webp)"))
             elif not is_utf8_name(entry.name):
@@ -155,7 +149,7 @@ def _is_in_place(destination: Path, row: MappingRow) -> bool:
         return False
     if sha256_of(copy) != row.sha256:
         raise OutputError(
-            f"{copy}: no longer the copy that {MAPPING_NAME} speaks of; delete this file and run the command again"
+            f"{copy}: no longer the copy that {MAPPING_NAME} lists; delete this file and run the command again"
         )
     return True
 

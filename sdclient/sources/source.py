@@ -40,7 +40,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Oversized:
-    """A source with more pixels than the model's native picture."""
+    """A source with more pixels than the model's native size."""
 
     source: Source
     width_px: int
@@ -50,7 +50,7 @@ class Oversized:
 def discover(sources: Path) -> list[Source]:
     """Every numbered source image: classes in natural order, each by number (10 after 9, gaps are fine).
 
-    Hidden files, what file managers leave behind, and files that do not end like an image are passed over.
+    Hidden files, files of file managers, and files that do not end like an image are ignored.
 
     Raises:
         SourceError: no class folder, an empty one, images outside class folders, a file that is not numbered
@@ -145,12 +145,12 @@ def _in_class(folder: Path) -> list[Source]:
 
 SMALLEST_SIDE_PX = 64
 SENT_MODE = "RGB"
-"""What every server takes; grey ones are not sent as such."""
+"""The mode that every server takes; grey images are sent as RGB too."""
 
 
 @dataclass(frozen=True)
 class ImageForm:
-    """What a result must be turned back into: size of the upright source, and grey or colour."""
+    """Size and mode of the upright source, to which a result is restored."""
 
     width_px: int
     height_px: int
@@ -168,7 +168,7 @@ def generation_size(width_px: int, height_px: int, *, native_px: int = 512, mult
 
     Near the area `native_px` squared, both sides multiples of `multiple` and at least 64 px. The aspect is
     the source's to within one multiple on the longer side; only strips longer than native_px^2 / 64^2 times
-    their width are squeezed, for no side can be under 64 px.
+    their width are squeezed, because no side can be under 64 px.
 
     Raises:
         ValueError: a size is not positive.
@@ -186,14 +186,10 @@ def generation_size(width_px: int, height_px: int, *, native_px: int = 512, mult
 
 
 def fit_to_model(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The source as the model wants it: upright, 8-bit RGB, scaled to `size`.
+    """The source as the model wants it: upright, 8-bit RGB as `to_rgb` gives it, scaled to `size` in pixels.
 
     Deep grey is scaled by its camera's depth (8, 10, 12, 14 or 16 bit, the smallest that holds the
     brightest pixel), alpha is flattened on white as the WebUI does.
-
-    Args:
-        image: a decoded source image of any mode.
-        size: (width, height) in pixels, from `generation_size`.
     """
     return _resize(to_rgb(image), size)
 
@@ -204,12 +200,12 @@ def restore_form(image: Image.Image, form: ImageForm) -> Image.Image:
 
 
 def guess_native_px(model_name: str) -> int:
-    """Side in pixels of the square a checkpoint was trained on, guessed from its name; 512 when nothing tells."""
+    """Side in pixels of the square a checkpoint was trained on, guessed from its name; 512 when it holds no hint."""
     # The hash a WebUI appends in brackets may hold any digits.
     name = re.sub(r"\[[0-9a-f]*\]", "", model_name.casefold())
-    # A model of one's own, on the embedded server, tells its size.
-    if told := re.search(r"(?<!\d)(\d+)px-not-stable-diffusion", name):
-        return int(told.group(1))
+    # The name of a user's own model, on the embedded server, holds its size.
+    if size := re.search(r"(?<!\d)(\d+)px-not-stable-diffusion", name):
+        return int(size.group(1))
     if "turbo" in name or re.search(r"(?<!\d)512(?!\d)", name):
         return 512
     if re.search(r"xl|flux|sd[-_. ]?3|pony|illustrious|noobai|animagine|(?<!\d)1024(?!\d)", name):
@@ -238,10 +234,8 @@ _TURNED = frozenset({5, 6, 7, 8})
 def image_size(source: Path | bytes, name: str | None = None, *, refuse_huge: bool = True) -> tuple[int, int]:
     """(width, height) in px of the upright image in a file or its bytes, from the header alone.
 
-    Args:
-        source: the file, or its content.
-        name: what errors call it; by default its path.
-        refuse_huge: refuse more pixels than any source image needs; photographs to be cut may have them.
+    `name` is what errors call it, by default its path. With `refuse_huge=False`, for photographs to be cut, more pixels
+    are allowed than any source image needs.
 
     Raises:
         SourceError: not an image that can be read, or too many pixels; the message names the file.

@@ -13,7 +13,7 @@ _ILLEGAL = frozenset('<>:"/\\|?*')
 
 @dataclass(frozen=True)
 class Box:
-    """A defect's place in the upright picture, in pixels; right and bottom are exclusive edges."""
+    """A defect's place in the upright image, in pixels; right and bottom are exclusive edges."""
 
     class_name: str
     left: float

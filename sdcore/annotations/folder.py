@@ -26,13 +26,7 @@ class AnnotationFolder:
         self._used: dict[Path, Path] = {}
 
     def boxes_of(self, photo: Path, class_name: str | None, width_px: int, height_px: int) -> list[Box]:
-        """Boxes of a photo; empty when its box file says that there is no defect.
-
-        Args:
-            photo: the photo's path.
-            class_name: the class folder it lies in, or None.
-            width_px: width of the upright photo.
-            height_px: its height.
+        """Boxes of a photo, whose upright size is given; none when its box file says that there is no defect.
 
         Raises:
             AnnotationError: no box file, several, one that another photo uses, or one that cannot be used.
@@ -57,7 +51,7 @@ class AnnotationFolder:
         return read_yolo(path, self._class_names, width_px, height_px)
 
     def unused(self) -> tuple[str, ...]:
-        """Box files that no photo asked for, relative to the folder."""
+        """Box files of no photo so far, relative to the folder."""
         entries = list_entries(self._folder)
         files = [path for entry in entries for path in (list_entries(entry) if entry.is_dir() else [entry])]
         return tuple(

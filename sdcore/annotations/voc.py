@@ -17,7 +17,7 @@ _EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 @dataclass
 class VocObject:
-    """One `<object>` as it stands in the file; edges in pixels."""
+    """One `<object>` of the file; edges in pixels."""
 
     line: int
     name: str = ""
@@ -26,7 +26,7 @@ class VocObject:
 
 @dataclass
 class VocFile:
-    """What an annotation file says of its picture; width and height are 0 where it does not say."""
+    """The content of an annotation file; width and height are 0 where it has none."""
 
     objects: list[VocObject] = field(default_factory=list)
     width_px: int = 0
@@ -34,7 +34,7 @@ class VocFile:
 
 
 def read_voc_file(path: Path) -> VocFile:
-    """Parse an annotation file; whether the boxes fit the picture is not looked at.
+    """Parse an annotation file; whether the boxes fit the image is not checked.
 
     Raises:
         AnnotationError: unreadable, not VOC, or an object without a name or a whole box; names file and line.
@@ -43,7 +43,7 @@ def read_voc_file(path: Path) -> VocFile:
 
 
 class _Reader:
-    """Follows the elements of one file; the standard tree parsers do not tell lines."""
+    """Follows the elements of one file; the standard tree parsers give no line numbers."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -130,15 +130,10 @@ _TOLERANCE_PX = 1.5
 
 
 def read_voc(path: Path, width_px: int, height_px: int) -> list[Box]:
-    """Boxes of one picture from a VOC file; a file without objects means no defect.
-
-    Args:
-        path: the annotation file.
-        width_px: width of the upright picture.
-        height_px: its height.
+    """Boxes of one image, whose upright size is given, from a VOC file; a file without objects means no defect.
 
     Raises:
-        AnnotationError: names file and line of what is wrong, also when the file speaks of a picture of another size.
+        AnnotationError: names file and line of what is wrong, such as a box outside the image or another size.
     """
     found = read_voc_file(path)
     if found.width_px and found.height_px and (found.width_px, found.height_px) != (width_px, height_px):
@@ -149,7 +144,7 @@ def read_voc(path: Path, width_px: int, height_px: int) -> list[Box]:
     boxes = []
     for item in found.objects:
         _check_class_name(item.name, path, item.line)
-        left, top, right, bottom = (item.edges[edge] for edge in ("xmin", "ymin", "xmax", "ymax"))
+        left, top, right, bottom = (item.edges[edge] for edge in _EDGES)
         if not (left < right and top < bottom):
             raise AnnotationError(
                 f"{path}: line {item.line}: box from ({left:g}, {top:g}) to ({right:g}, {bottom:g}); "
@@ -170,12 +165,7 @@ def read_voc(path: Path, width_px: int, height_px: int) -> list[Box]:
 def format_voc(file_name: str, boxes: Sequence[Box], width_px: int, height_px: int, channels: int) -> str:
     """An annotation file; edges are px from 0, xmax and ymax exclusive, as `sdclient crop` reads them.
 
-    Args:
-        file_name: of the picture, without folders.
-        boxes: in px of the upright picture.
-        width_px: width of the picture.
-        height_px: its height.
-        channels: 1 for grey, 3 for colour.
+    `file_name` has no folders; `channels` is 1 for grey, 3 for colour.
     """
     objects = "".join(
         f"  <object>\n    <name>{escape(box.class_name)}</name>\n    <bndbox>"

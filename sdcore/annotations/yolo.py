@@ -12,7 +12,7 @@ CLASSES_NAME = "classes.txt"
 
 
 def read_class_names(folder: Path) -> list[str]:
-    """The lines of `classes.txt`; a YOLO box speaks of the class by its number from 0.
+    """The lines of `classes.txt`; a YOLO box has the number of its class, from 0.
 
     Raises:
         AnnotationError: missing, unreadable, empty, or a name that cannot be a folder's.
@@ -29,13 +29,9 @@ def read_class_names(folder: Path) -> list[str]:
 
 
 def read_yolo(path: Path, class_names: Sequence[str], width_px: int, height_px: int) -> list[Box]:
-    """Boxes of one picture; each line is class number, centre x, centre y, width, height, in shares of the picture.
+    """Boxes of one image, whose upright size is given; an empty file means no defect.
 
-    Args:
-        path: the box file; an empty one means no defect.
-        class_names: from `read_class_names`.
-        width_px: width of the upright picture.
-        height_px: its height.
+    Each line is class number, centre x, centre y, width, height, in shares of the image.
 
     Raises:
         AnnotationError: names file and line of what is wrong.
@@ -59,15 +55,10 @@ def read_yolo(path: Path, class_names: Sequence[str], width_px: int, height_px: 
         x, y, width, height = (_share(text, where) for text in fields[1:])
         if not (width > 0 and height > 0):
             raise AnnotationError(f"{where}: width {width} and height {height}; expected both above 0")
-        boxes.append(
-            Box(
-                class_names[int(fields[0])],
-                max(0.0, (x - width / 2) * width_px),
-                max(0.0, (y - height / 2) * height_px),
-                min(float(width_px), (x + width / 2) * width_px),
-                min(float(height_px), (y + height / 2) * height_px),
-            )
-        )
+        left, top = max(0.0, (x - width / 2) * width_px), max(0.0, (y - height / 2) * height_px)
+        right = min(float(width_px), (x + width / 2) * width_px)
+        bottom = min(float(height_px), (y + height / 2) * height_px)
+        boxes.append(Box(class_names[int(fields[0])], left, top, right, bottom))
     return boxes
 
 
@@ -77,7 +68,7 @@ def _share(text: str, where: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value <= 1:
-        raise AnnotationError(f"{where}: found {text!r}; expected a number from 0 to 1, a share of the picture's side")
+        raise AnnotationError(f"{where}: found {text!r}; expected a number from 0 to 1, a share of the image's side")
     return value
 
 
@@ -97,32 +88,21 @@ MARK = "# written by sdclient export; change classes.txt, not this file"
 
 
 def format_yolo(boxes: Sequence[Box], numbers: Mapping[str, int], width_px: int, height_px: int) -> str:
-    """A line a box: class number, centre x, centre y, width, height, in shares of the picture; "" for no box.
-
-    Args:
-        boxes: in px of the upright picture.
-        numbers: class -> its number, from 0.
-        width_px: width of the picture.
-        height_px: its height.
-    """
+    """A line a box: class number from 0, centre x, centre y, width, height, in shares of the image; "" for no box."""
     lines = []
     for box in boxes:
         across, down = (box.left + box.right) / 2 / width_px, (box.top + box.bottom) / 2 / height_px
         size = (box.right - box.left) / width_px, (box.bottom - box.top) / height_px
-        # Eight digits: in a picture of 10,000 px an edge is off by less than a thousandth of a pixel.
+        # Eight digits: in an image of 10,000 px an edge is off by less than a thousandth of a pixel.
         lines.append(" ".join([str(numbers[box.class_name]), *(f"{one:.8f}" for one in (across, down, *size))]) + "\n")
     return "".join(lines)
 
 
 def format_data_yaml(root: str, classes: Sequence[str]) -> str:
-    """What `yolov5 train --data` and `yolo detect train data=` read.
+    """What `yolov5 train --data` and `yolo detect train data=` read; `classes` are in the order of their numbers.
 
-    In ASCII, other letters escaped, since YOLOv5 reads it in the system's own code page. The path is absolute, for a
-    relative one means another folder to each of them.
-
-    Args:
-        root: absolute path of the data set.
-        classes: in the order of their numbers.
+    In ASCII, other letters escaped, since YOLOv5 reads it in the system's own code page. `root` is absolute, because
+    the two programs resolve a relative path differently.
     """
     names = "".join(f"  {number}: {json.dumps(name)}\n" for number, name in enumerate(classes))
     return (

@@ -33,7 +33,7 @@ _NO_CHARACTER = "\U0010ffff"
 
 @dataclass(frozen=True)
 class Cell:
-    """One picture and what is written under it."""
+    """One image and its caption."""
 
     image: Image.Image | None
     """None leaves an empty frame."""
@@ -44,10 +44,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A label and its pictures, as many as there are columns."""
+    """A label and its images, as many as there are columns."""
 
     label: str
-    """Each line in a font of its own, so that a number stands for no more than what cannot be written."""
+    """Each line has its own font, so that a number replaces only the lines that no font can write."""
     cells: tuple[Cell, ...]
 
 
@@ -57,24 +57,22 @@ class Sheet:
 
     image: Image.Image
     legend: Mapping[str, str]
-    """What stands on the sheet ("no. 1") -> the line of a label that no font at hand can write."""
+    """Text on the sheet ("no. 1") -> the line of a label that no available font can write."""
 
 
 def draw_sheet(columns: Sequence[str], rows: Sequence[Row], *, system_fonts: Sequence[str] = SYSTEM_FONTS) -> Sheet:
-    """Draw the sheet: headings above the columns, labels at the left, captions under the pictures.
+    """Draw the sheet: headings above the columns, labels at the left, captions under the images.
 
-    Args:
-        columns: headings; a line break starts a new line, long lines are wrapped.
-        rows: pictures of any size and mode; they are fitted into cells of `CELL_PX`.
-        system_fonts: file names of fonts to try for what Pillow's own font cannot write.
+    Images of any size and mode are fitted into cells of `CELL_PX`; long lines are wrapped. `system_fonts` are file
+    names of fonts to try for what Pillow's own font cannot write.
     """
     label_lines = [line for row in rows for line in row.label.splitlines()]
     fonts = (ImageFont.load_default(_TEXT_PX), *_system_fonts(system_fonts, label_lines))
     legend: dict[str, str] = {}
     headings = [_wrapped(column, fonts[0], CELL_PX) for column in columns]
-    head_px = _LINE_PX * max((len(lines) for lines in headings), default=0) + _GAP_PX
-    caption_lines = max((len(_caption(cell, fonts[0])) for row in rows for cell in row.cells), default=0)
-    row_px = CELL_PX + _LINE_PX * caption_lines + _GAP_PX
+    head_px = _LINE_PX * max(map(len, headings), default=0) + _GAP_PX
+    captions = [_wrapped(cell.caption, fonts[0], CELL_PX) for row in rows for cell in row.cells]
+    row_px = CELL_PX + _LINE_PX * max(map(len, captions), default=0) + _GAP_PX
     width = _LABEL_PX + len(columns) * (CELL_PX + _GAP_PX) + _GAP_PX
     sheet = Image.new("RGB", (width, head_px + len(rows) * row_px + _GAP_PX), _PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -102,10 +100,7 @@ def can_write(text: str, font: Font) -> bool:
 def find_font(text: str, size_px: int, *, system_fonts: Sequence[str] = SYSTEM_FONTS) -> Font | None:
     """A font that has every character of the text: Pillow's own, else the first of the system's; None without one.
 
-    Args:
-        text: to be written.
-        size_px: of the letters.
-        system_fonts: file names of fonts to try; Pillow looks for them in the system's font folders.
+    Pillow looks for the file names `system_fonts` in the system's font folders.
     """
     own = ImageFont.load_default(size_px)
     if can_write(text, own):
@@ -125,30 +120,26 @@ def _left(column: int) -> int:
 
 
 def _draw_cell(sheet: Image.Image, draw: ImageDraw.ImageDraw, place: tuple[int, int], cell: Cell, font: Font) -> None:
-    left, top = place
-    size = (CELL_PX, CELL_PX)
+    (left, top), size = place, (CELL_PX, CELL_PX)
     if cell.image is not None:
         fitted = _fitted(cell.image)
         sheet.paste(fitted, place)
         size = fitted.size
-    # Without a line around it, a white picture has no edge on white paper.
+    # Without a line around it, a white image has no edge on white paper.
     draw.rectangle((left - 1, top - 1, left + size[0], top + size[1]), outline=_FAINT)
     if cell.is_marked:
         draw.rectangle((left - 3, top - 3, left + CELL_PX + 2, top + CELL_PX + 2), outline=_ALARM, width=3)
-    _write(draw, (left, top + CELL_PX + 3), _caption(cell, font), font, _ALARM if cell.is_marked else _INK)
+    _write(
+        draw, (left, top + CELL_PX + 3), _wrapped(cell.caption, font, CELL_PX), font, _ALARM if cell.is_marked else _INK
+    )
 
 
 def _fitted(image: Image.Image) -> Image.Image:
-    """The picture as large as fits into a cell."""
+    """The image as large as fits into a cell."""
     rgb = image.convert("RGB")
     factor = CELL_PX / max(rgb.size)
     size = (max(1, round(rgb.width * factor)), max(1, round(rgb.height * factor)))
-    filter_ = Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.BICUBIC
-    return rgb.resize(size, filter_)
-
-
-def _caption(cell: Cell, font: Font) -> list[str]:
-    return _wrapped(cell.caption, font, CELL_PX)
+    return rgb.resize(size, Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.BICUBIC)
 
 
 def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int], lines: Iterable[str], font: Font, fill: _Colour) -> None:
@@ -157,12 +148,11 @@ def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int], lines: Iterable[st
 
 
 def _writable(text: str, fonts: Sequence[Font], legend: dict[str, str]) -> tuple[Font, str]:
-    """A font that can write the text; where there is none, a number for it, entered in the legend."""
+    """A font that can write the text, and the text; without such a font a number, entered in the legend."""
     for font in fonts:
         if can_write(text, font):
             return font, text
-    known = next((key for key, label in legend.items() if label == text), None)
-    key = known or f"no. {len(legend) + 1}"
+    key = next((key for key, label in legend.items() if label == text), f"no. {len(legend) + 1}")
     legend[key] = text
     return fonts[0], key
 
@@ -195,7 +185,6 @@ def _system_fonts(names: Sequence[str], labels: Iterable[str]) -> list[Font]:
     for label in labels:
         if any(can_write(label, font) for font in found):
             continue
-        font = find_font(label, _TEXT_PX, system_fonts=names)
-        if font is not None:
+        if (font := find_font(label, _TEXT_PX, system_fonts=names)) is not None:
             found.append(font)
     return found[1:]

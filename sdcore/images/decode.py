@@ -45,16 +45,18 @@ def opened_image(
     refuse_huge: bool = True,
     advice: str = "remove or replace it",
 ) -> Iterator[Image.Image]:
-    """The opened image of a file; only its header has been read.
+    """The opened image of a path, a file's bytes or an open file; only its header has been read.
+
+    An exception in the body of the `with` counts as a fault of the file: it may be damaged further on, or too large to
+    convert. Odd metadata is no fault. An image with so many pixels that Pillow warns of a decompression bomb is
+    refused; with `refuse_huge=False` only one with twice as many. Errors call the file `name` and end in `advice`.
+
+    An exception in the body of the `with` counts as a fault of the file: it may be damaged further on, or too large to
+    convert. Odd metadata is no fault. By default so many pixels are refused that Pillow warns of a decompression bomb;
+    with `refuse_huge=False` twice as many. Errors call the file `name` and tell the user `advice`.
 
     An exception in the body of the `with` counts as a fault of the file: it may be damaged further on, or too large
     to convert. Odd metadata is no fault.
-
-    Args:
-        source: a path, a file's bytes, or an open file.
-        name: what errors call it; by default its path.
-        refuse_huge: refuse what Pillow warns about as a decompression bomb, not only twice as many pixels.
-        advice: what the user is told to do with a file that cannot be read.
 
     Raises:
         UnreadableImage: missing, not an image, damaged, or too many pixels.
@@ -130,13 +132,7 @@ def image_bytes(image: ImageInput) -> bytes:
 
 
 def to_png(image: Image.Image, *, level: int = 6, strategy: int = zlib.Z_DEFAULT_STRATEGY) -> bytes:
-    """The image as PNG bytes, without metadata.
-
-    Args:
-        image: what to encode.
-        level: of zlib: 1 is quick, 9 is small.
-        strategy: of zlib: `zlib.Z_RLE` looks only for repetitions of the last byte.
-    """
+    """The image as PNG bytes, without metadata; `zlib.Z_RLE` looks only for repetitions of the last byte."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", compress_level=level, compress_type=strategy)
     return buffer.getvalue()

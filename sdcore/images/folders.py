@@ -66,9 +66,7 @@ def list_entries(folder: Path) -> list[Path]:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Every image file below `folder`, by suffix, in natural order of the relative path.
-
-    Hidden files and folders, and system files, are skipped.
+    """Every image file below `folder`, by suffix, in natural order of the relative path; only what `is_visible`.
 
     Raises:
         DataError: no such folder.
@@ -106,9 +104,7 @@ def list_class_folders(folder: Path) -> list[Path]:
 def list_labelled_images(folder: Path, *, refuse_divided: bool = False) -> tuple[LabelledImage, ...]:
     """Every image of every class folder in `folder`, by class and then in natural order.
 
-    Args:
-        folder: one folder of images per class.
-        refuse_divided: refuse a folder that holds `train` and `val` in place of classes.
+    With `refuse_divided`, a folder that holds `train` and `val` instead of classes is refused.
 
     Raises:
         DataError: as `list_class_folders`, or a class folder without images.

@@ -29,14 +29,14 @@ _FREQUENCIES = 8
 _COSINES = 2 * np.cos(np.pi * np.arange(_FREQUENCIES)[:, None] * (2 * np.arange(_SIDE_PX) + 1) / (2 * _SIDE_PX))
 
 _MOST_BITS = 20
-"""Of a band: a table of 2 ** 20 places is 4 MB, the next ones are slow to reach."""
+"""Of a band: a table of 2 ** 20 places is 4 MB; larger ones are slow to read."""
 _LEAST_BITS = 4
 _PROBE_COST = 0.3
-"""Of looking into one bucket, in units of comparing one pair that a bucket gave."""
+"""Cost of reading one bucket, in units of comparing one pair from a bucket."""
 SCAN_COST = 0.03
-"""The same, of comparing one pair where one hash is compared with all in a row, measured at 1 and at 4 words a hash."""
+"""Cost in the same unit of comparing one pair where one hash is compared with all; measured at 1 and 4 words a hash."""
 _AT_ONCE = 1 << 21
-"""Pairs compared at once: about 150 MB with all that is noted of them."""
+"""Pairs compared at once: about 150 MB with all their data."""
 
 
 @dataclass(frozen=True)
@@ -57,24 +57,20 @@ def structure_hash(image: Image.Image) -> str:
 
 
 def shrink_to_grey(image: Image.Image) -> npt.NDArray[np.float64]:
-    """What `perceptual_hash` looks at: (32, 32) grey levels of 0-255.
-
-    Args:
-        image: upright, mode "RGB" or "L".
-    """
+    """The input of `perceptual_hash`: (32, 32) grey levels of 0-255 of an upright image, mode "RGB" or "L"."""
     return np.asarray(image.convert("L").resize((_SIDE_PX, _SIDE_PX), Image.Resampling.LANCZOS), dtype=np.float64)
 
 
 def perceptual_hash(grey: npt.NDArray[np.float64]) -> int:
-    """64 bits that change little when an image is scaled, compressed or brightened.
+    """64 bits that change little when an image is scaled, compressed or brightened; grey as `shrink_to_grey` gives it.
+
+    They are the signs, against their median, of the lowest 8 x 8 frequencies of the cosine transform. Those of a flat
+    image mean nothing.
 
     The signs, against their median, of the lowest 8 x 8 frequencies of the cosine transform. A flat image has no signs
     to speak of.
-
-    Args:
-        grey: (32, 32), as `shrink_to_grey` gives it.
     """
-    # Rounded, so that what is 0 in truth is 0 on every machine.
+    # Rounded, so that an exact 0 is 0 on every machine.
     low = np.round(_COSINES @ grey @ _COSINES.T, 3)
     ordered = np.sort(low, axis=None)
     middle = len(ordered) // 2
@@ -89,21 +85,17 @@ def hash_distance(one: str, other: str) -> int:
 
 
 def close_pairs(hashes: Sequence[str], *, radius: int, most: int, first_new: int = 0) -> list[ClosePair]:
-    """Pairs of which the later one is new and has an earlier one within the radius.
+    """Pairs within the radius of which the later one is new: at place `first_new` or behind it.
 
-    Args:
-        hashes: as `structure_hash` gives them, in the order in which the images count.
-        radius: bits that may differ.
-        most: how many earlier ones each keeps, the nearest first, of a tie the earliest.
-        first_new: place of the first new one; pairs among those before it are known already.
+    `hashes` are as `structure_hash` gives them, in the order in which the images count. Each keeps `most` earlier ones,
+    the nearest first; of a tie the earliest.
     """
     words = _words(hashes)
     index = HashIndex(words, radius=radius)
     pairs: list[ClosePair] = []
     new = np.arange(first_new, len(words))
     for later, (places, bits) in enumerate(index.near(words[first_new:], before=new), first_new):
-        # The nearest, of a tie the earliest; among thousands of look-alikes a full sort would take longer than to
-        # find them.
+        # A partition first: among thousands of look-alikes a full sort would take longer than finding them.
         ranks = bits * len(words) + places
         if len(ranks) > most:
             ranks = np.partition(ranks, most)[:most]
@@ -112,14 +104,13 @@ def close_pairs(hashes: Sequence[str], *, radius: int, most: int, first_new: int
 
 
 class HashIndex:
-    """Finds all hashes within a radius.
+    """Finds all hashes within a radius, among (N, W) words of 64 bits.
+
+    A hash whose buckets hold so many others that comparing it with all is cheaper, is compared with all: however alike
+    the hashes are, time never exceeds that of all pairs by much, and memory does not grow with the pairs.
 
     A hash whose buckets hold so many others that comparing it with all is cheaper, is compared with all: however
     alike the hashes are, time never exceeds that of all pairs by much, and memory does not grow with the pairs.
-
-    Args:
-        hashes: (N, W) words of 64 bits.
-        radius: bits that may differ.
 
     Raises:
         ValueError: a radius beyond the bits of a hash, or hashes of another shape.
@@ -132,7 +123,7 @@ class HashIndex:
         if not 0 <= radius <= bits:
             raise ValueError(f"radius: found {radius}; expected 0 to {bits} bits")
         self._hashes, self._radius = np.ascontiguousarray(hashes), radius
-        # One word of all hashes after the other: comparing with all is a walk through memory then.
+        # Column by column, so that comparing with all reads memory in order.
         self._columns = np.asfortranarray(hashes)
         layout = choose_band_layout(len(hashes), bits, radius)
         self._layout, self._bands = layout, []
@@ -145,11 +136,9 @@ class HashIndex:
             ]
 
     def near(self, queries: Words, *, before: Places | None = None) -> Iterator[tuple[Places, Places]]:
-        """For each query in turn: the places of all hashes within the radius, ascending, and the bits that differ.
+        """For each of (M, W) queries: the places of all hashes within the radius, ascending, and the bits that differ.
 
-        Args:
-            queries: (M, W).
-            before: (M,) only places below this are looked at; None: all.
+        Only places below `before`, (M,), are searched; None: all.
         """
         ends = np.full(len(queries), len(self._hashes)) if before is None else before
         if self._layout is None:
@@ -171,7 +160,7 @@ class HashIndex:
     def _scan(self, query: Words, end: int) -> tuple[Places, Places]:
         half, columns = max(1, len(query) // 2), self._columns[:end]
         bits = count_differing_bits(query[:half], columns[:, :half])
-        # Most are further away by half of the words already, where they are not all alike.
+        # Half of the words already excludes most hashes, unless all are alike.
         places = np.flatnonzero(bits <= self._radius)
         if half < len(query):
             if 2 * len(places) > end:
@@ -190,7 +179,7 @@ class HashIndex:
             rows, places = rows[is_before], places[is_before]
             near = self._distances(queries, rows, places) <= self._radius
             found.append(rows[near] * len(self._hashes) + places[near])
-        # What several bands gave counts once.
+        # A pair from several bands counts once.
         rows, places = np.divmod(np.unique(np.concatenate(found)), len(self._hashes))
         bits = self._distances(queries, rows, places).astype(np.int64)
         stops = np.searchsorted(rows, np.arange(len(queries)), side="right").tolist()
@@ -210,12 +199,7 @@ def count_bits(words: Words) -> npt.NDArray[np.uint8]:
 
 
 def count_differing_bits(one: Words, other: Words) -> npt.NDArray[np.uint16]:
-    """Bits in which rows differ.
-
-    Args:
-        one: (M, W) words, or (W,) for one hash against all.
-        other: (M, W).
-    """
+    """Bits in which rows of words differ: (M, W) or (W,), one hash against all, and (M, W)."""
     # Word by word: a sum over the short axis of a matrix takes several times as long.
     bits = count_bits(one[..., 0] ^ other[:, 0]).astype(np.uint16)
     for word in range(1, other.shape[1]):
@@ -228,20 +212,19 @@ class BandLayout:
     """Bands of about equal width."""
 
     flips: tuple[int, ...]
-    """Of each band: how many of its bits may differ; -1 for one that need not be looked at."""
+    """Of each band: how many of its bits may differ; -1 for one that need not be searched."""
 
 
 def choose_band_layout(count: int, bits: int, radius: int) -> BandLayout | None:
-    """The cheapest band layout for so many evenly spread hashes; None where comparing with all is no dearer.
+    """The cheapest band layout for `count` evenly spread hashes; None where comparing with all costs no more.
+
+    Let radius = m * f + a, with m bands. If the first a + 1 of them differed in f + 1 bits or more and the others in f
+    or more, the hashes would differ in more than `radius`. So near hashes agree but for f bits in one of the first
+    bands, or but for f - 1 in one of the others (multi-index hashing).
 
     Let radius = m * f + a, with m bands. If the first a + 1 of them differed in f + 1 bits or more and the others in
     f or more, the hashes would differ in more than `radius`. So whatever is near, agrees but for f bits in one of the
     first, or but for f - 1 in one of the others (multi-index hashing).
-
-    Args:
-        count: hashes.
-        bits: of each.
-        radius: bits that may differ.
     """
     best, least = None, SCAN_COST * count
     for bands in range(-(-bits // _MOST_BITS), bits // _LEAST_BITS + 1):
@@ -267,7 +250,7 @@ class _Band:
     def __init__(self, keys: npt.NDArray[np.uint32], width: int, masks: npt.NDArray[np.uint32]) -> None:
         sizes = np.bincount(keys, minlength=1 << width)
         self._order = np.argsort(keys, kind="stable")
-        # Half as large as they come: these tables are read at random.
+        # In 32 bits, because these tables are read at random.
         self._sizes, self._starts = sizes.astype(np.int32), (np.cumsum(sizes) - sizes).astype(np.int32)
         self._masks = masks
 
@@ -299,9 +282,9 @@ def _run_length(is_scanned: npt.NDArray[np.bool_], candidates: Places) -> int:
 
 
 def _band_keys(hashes: Words, layout: BandLayout) -> npt.NDArray[np.uint32]:
-    """(bands to be looked at, N) the bits of each band as a number.
+    """(bands to be searched, N) the bits of each band as a number.
 
-    Bits are dealt out in turn: neighbouring ones often agree, and would crowd the buckets of their band.
+    Bits go to the bands in turn: neighbouring ones often agree, and would fill few buckets of their band.
     """
     octets = np.ascontiguousarray(hashes).view(np.uint8).reshape(len(hashes), 8 * hashes.shape[1])
     bits = np.unpackbits(octets, axis=1)

@@ -3,7 +3,7 @@
 The similarity is the mean structural similarity (Wang et al. 2004: uniform windows of 7 px, data range 255, K1 0.01,
 K2 0.03, as scikit-image computes it) of the luma, after what a second photograph changes anyway has been undone: the
 shift within `REACH_PX` pixels and the brightness and contrast (least squares, gain 0.5 to 2) that bring the two
-closest. 1 is the same image, 0 has nothing in common, below 0 is its negative.
+closest. 1 is the same image, 0 has nothing in common, below 0 is like its negative.
 """
 
 import io
@@ -48,12 +48,9 @@ class Similarity:
 
 
 def similarity(image: Image.Image, base: Image.Image, mask: Image.Image | None = None) -> Similarity:
-    """How similar an image is to the one it was made from.
+    """How similar an image is to the one it was made from; it is brought to the base's size where it differs.
 
-    Args:
-        image: of any size and mode; brought to the base's size where it differs.
-        base: of any mode.
-        mask: mode "L", of the base's size; the image was changed where it is above 0. None: everywhere.
+    `mask`, mode "L" and of the base's size, is above 0 where the image was changed; None: everywhere.
     """
     from scipy.ndimage import maximum_filter
 
@@ -74,16 +71,17 @@ def similarity(image: Image.Image, base: Image.Image, mask: Image.Image | None =
 
 
 def retake_similarity(base: Image.Image, mask: Image.Image | None = None) -> float:
-    """The lowest similarity inside the area that taking the image again alone brings about, in [-1, 1].
+    """The lowest similarity inside the area that merely taking the image again brings about, in [-1, 1].
+
+    It is taken again as JPEG of quality 90, and with sensor noise: of the image's own strength (Immerkaer 1996, times
+    the root of two, since the noise is in both), 1.5 levels at least, and not clipped, because black and white would
+    hide it. A shift by one pixel lowers nothing, because alignment undoes it. A quarter of the difference to 1 is
+    allowed on top, because the noise is never drawn the same twice. `mask` is as for `similarity`.
 
     Taken again as JPEG of quality 90, and with sensor noise: of the image's own strength (Immerkaer 1996, times the
     root of two, since the noise is in both), 1.5 levels at least, and not clipped, for black and white would hide it. A
     shift by one pixel lowers nothing, for alignment undoes it. A quarter of what is missing to 1 is allowed on top, for
     another draw of the noise is not the same.
-
-    Args:
-        base: of any mode.
-        mask: as for `similarity`.
     """
     lowest = min(similarity(retake, base, mask).inside for retake in retakes(base))
     return max(-1.0, 1 - (1 + _SLACK_RATE) * (1 - lowest))
@@ -92,10 +90,7 @@ def retake_similarity(base: Image.Image, mask: Image.Image | None = None) -> flo
 def is_changed(image: Image.Image, source: Image.Image, floor: float | None = None) -> bool:
     """Whether an image differs from its source by more than taking the source again would.
 
-    Args:
-        image: what was made.
-        source: what it was made from.
-        floor: `retake_similarity(source)`, where it is known already.
+    `floor` is `retake_similarity(source)` where it is known already.
     """
     return similarity(image, source).inside < (retake_similarity(source) if floor is None else floor)
 
@@ -121,25 +116,18 @@ def noise_level(grey: Grey) -> float:
 
 
 def aligned_similarity(one: Grey, other: Grey, area: Mask | None = None) -> float:
-    """Similarity of two images of one size after alignment, in [-1, 1].
-
-    Args:
-        one: (H, W), as `to_comparable` gives it.
-        other: (H, W).
-        area: (H, W), where to compare; everywhere by default.
-    """
+    """Similarity of two (H, W) images from `to_comparable` after alignment, in [-1, 1]; only in `area` where given."""
     if min(one.shape) < 2 * REACH_PX + _WINDOW_PX:
         return _mean(similarity_map(one, other), area)
     mine, its = _overlap(one.shape, *_best_shift(one, other))
     moved, fixed = one[mine], other[its]
-    part = None if area is None else area[its]
-    return _mean(similarity_map(_like_exposed(moved, fixed), fixed), part)
+    return _mean(similarity_map(_like_exposed(moved, fixed), fixed), None if area is None else area[its])
 
 
 def to_comparable(image: Image.Image) -> Grey:
-    """The image as `aligned_similarity` wants it."""
+    """The image as `aligned_similarity` takes it."""
     small = fit_within(image, LARGEST_SIDE_PX)
-    # Our own retake: levels already, and not to be clipped.
+    # A retake is in levels already, and must not be clipped.
     return np.asarray(small, dtype=np.float32) if small.mode == "F" else luma_of(small)
 
 
@@ -149,12 +137,9 @@ def comparable_area(mask: Image.Image) -> Mask:
 
 
 def luma_of(image: Image.Image) -> Grey:
-    """The luma of an image.
-
-    Args:
-        image: of any mode; deep grey and transparency as `sdcore.images.decode.to_rgb` takes them.
-    """
-    return np.asarray(_flat(image).convert("L"), dtype=np.float32)
+    """The luma of an image of any mode; deep grey and transparency as `sdcore.images.decode.to_rgb` takes them."""
+    flat = image if image.mode in {"L", "RGB"} else to_rgb(image)
+    return np.asarray(flat.convert("L"), dtype=np.float32)
 
 
 def levels_of(grey: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -171,18 +156,10 @@ def fit_within(image: Image.Image, side_px: int) -> Image.Image:
     return image.resize(size, Image.Resampling.BOX)
 
 
-def _flat(image: Image.Image) -> Image.Image:
-    return image if image.mode in {"L", "RGB"} else to_rgb(image)
-
-
 def _grown(box: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    left, top, right, bottom = box
-    return (
-        max(0, left - _MARGIN_PX),
-        max(0, top - _MARGIN_PX),
-        min(size[0], right + _MARGIN_PX),
-        min(size[1], bottom + _MARGIN_PX),
-    )
+    left, top = (max(0, edge - _MARGIN_PX) for edge in box[:2])
+    right, bottom = (min(side, edge + _MARGIN_PX) for side, edge in zip(size, box[2:], strict=True))
+    return left, top, right, bottom
 
 
 def _best_shift(one: Grey, other: Grey) -> tuple[int, int]:
@@ -200,7 +177,7 @@ def _best_shift(one: Grey, other: Grey) -> tuple[int, int]:
 
 
 def _overlap(shape: tuple[int, ...], dy: int, dx: int) -> tuple[_Window, _Window]:
-    """What two images of this shape have in common when the first is moved by (-dy, -dx): a window of each."""
+    """The overlap of two images of this shape when the first is moved by (-dy, -dx): a window of each."""
     height, width = shape[:2]
     of_one = (slice(max(0, dy), height + min(0, dy)), slice(max(0, dx), width + min(0, dx)))
     of_other = (slice(max(0, -dy), height + min(0, -dy)), slice(max(0, -dx), width + min(0, -dx)))
@@ -210,7 +187,7 @@ def _overlap(shape: tuple[int, ...], dy: int, dx: int) -> tuple[_Window, _Window
 def _like_exposed(moved: Grey, fixed: Grey) -> Grey:
     """The first in the brightness and contrast that bring it closest to the second.
 
-    Fitted twice, the second time without the tenth of the pixels that fits worst: an edit is no exposure.
+    Fitted twice, the second time without the tenth of the pixels that fits worst: an edit is no change of exposure.
     """
     gain, offset = _fit(moved, fixed)
     residual = np.abs(moved * gain + offset - fixed)

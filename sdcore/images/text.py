@@ -32,7 +32,7 @@ _TEXT_CHUNKS = (b"tEXt", b"iTXt", b"zTXt")
 _NOT_PLAIN = (b"acTL", b"tRNS", b"eXIf")
 """Chunks of an animation, of transparency, and of EXIF data."""
 _TURNING_TEXTS = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
-"""Texts that may say, as EXIF data may, that a image is to be turned."""
+"""Texts that may say, as EXIF data may, that an image is to be turned."""
 _PLAIN_MODES = {(8, 0): "L", (8, 2): "RGB"}
 """(bits a sample, colour type) -> what Pillow calls it."""
 
@@ -45,10 +45,7 @@ class _Chunk:
 
 
 class PngFile:
-    """A whole PNG file, each of its chunks checked.
-
-    Args:
-        data: the file's bytes.
+    """A whole PNG file; each of its chunks is checked.
 
     Raises:
         UnreadableImage: it ends in the middle, or a chunk does not fit its check sum.
@@ -60,9 +57,9 @@ class PngFile:
 
     @property
     def plain_mode(self) -> str | None:
-        """The mode of a image that every program shows with its pixels as stored, "L" or "RGB"; None of any other.
+        """The mode, "L" or "RGB", of an image that every program shows with its pixels as stored; None of any other.
 
-        It is one still image of 8 bits, without transparency, and without EXIF or XMP data, which may turn it.
+        Such an image is still, of 8 bits, without transparency, and without EXIF or XMP data, which may turn it.
         """
         if any(chunk.name in _NOT_PLAIN or self._is_text(chunk, _TURNING_TEXTS) for chunk in self._chunks):
             return None
@@ -70,10 +67,9 @@ class PngFile:
         return _PLAIN_MODES.get((bits, colour_type))
 
     def with_texts(self, texts: Mapping[str, str]) -> bytes:
-        """The file with these texts by keyword, in place of those it carried under these keywords; all else stays.
+        """The file with these texts by keyword, in place of those it had under these keywords; all else stays.
 
-        Args:
-            texts: keywords in latin-1; texts without NUL characters and lone surrogates.
+        Keywords are in latin-1; the texts are without NUL characters and lone surrogates.
         """
         former = tuple(keyword.encode("latin-1") + b"\0" for keyword in texts)
         parts, is_written = [self._data[: len(_SIGNATURE)]], False
@@ -156,11 +152,10 @@ _VP8X_HAS_ALPHA = 0x10
 
 
 def embed_text(data: bytes, text: str) -> bytes:
-    """The image file with the text in it, in place of the text it carried; pixels and other metadata stay.
+    """The PNG, JPEG or WebP file with the text in it, in place of the text it had; pixels and other metadata stay.
 
-    Args:
-        data: a whole PNG, JPEG or WebP file, which the caller has decoded once.
-        text: without NUL characters and lone surrogates, which these files cannot hold.
+    The caller has decoded the file once. The text is without NUL characters and lone surrogates, which no such file can
+    hold.
 
     Raises:
         UnreadableImage: another format, a damaged file, or a text too long for a JPEG (about 32,000 characters).

@@ -15,15 +15,12 @@ class Window:
 
 
 def tile_windows(width_px: int, height_px: int, *, tile_px: int, overlap: float) -> list[Window]:
-    """Tiles that cover the whole image, row by row; neighbours share at least `overlap` of a tile's side.
+    """Tiles that cover the whole image, row by row; neighbours share at least `overlap`, in [0, 1), of a tile's side.
+
+    The first tile touches the left or top edge and the last one the other edge; those between are evenly spaced. An
+    image smaller than a tile gives one tile of the image's own side.
 
     The first touches the left or top edge and the last the other one; those between are evenly spaced.
-
-    Args:
-        width_px: width of the image.
-        height_px: height of the image.
-        tile_px: side of a tile; an image smaller than it gives one tile of the image's own side.
-        overlap: in [0, 1).
 
     Raises:
         ValueError: a side below 1, or an overlap out of its range.
@@ -41,10 +38,7 @@ def tile_windows(width_px: int, height_px: int, *, tile_px: int, overlap: float)
 def tile_starts(length: int, tile: int, overlap: float) -> list[int]:
     """First positions of tiles that cover `length`, evenly spaced, the first at 0 and the last at the end.
 
-    Args:
-        length: of one side of the image.
-        tile: of a tile along that side, 1 or more. A side no longer than it gives one tile.
-        overlap: share of a tile in [0, 1) that neighbours have in common at least.
+    Neighbours share at least `overlap`, in [0, 1), of a tile; a length no longer than a tile gives one tile.
     """
     rest = max(0, length - tile)
     step = max(1, math.floor(tile * (1 - overlap)))

@@ -169,10 +169,8 @@ def join_process_group(device_name: str) -> Iterator[ProcessGroup]:
     """The processes that torchrun started with this one, until the block ends; `ALONE` without torchrun.
 
     The process that fails first reports the error; the others end silently. SIGTERM, which torchrun sends when it is
-    stopped itself, counts as Ctrl-C. After an error it is ignored, so that the process can still report the error.
-
-    Args:
-        device_name: "auto", "cpu" or "cuda"; on CUDA each process takes the device of its number on the machine.
+    stopped itself, counts as Ctrl-C. After an error it is ignored, so that the process can still report the error. On
+    CUDA each process takes the device of its number on the machine.
 
     Raises:
         SettingsError: torchrun's variables are incomplete, or there are fewer devices than processes.
@@ -188,7 +186,7 @@ def join_process_group(device_name: str) -> Iterator[ProcessGroup]:
         _take_device(ranks)
     store = _meet(ranks, device)
     succeeded = False
-    former = _let_terminations_interrupt()
+    former = _handle_terminations(_interrupt)
     try:
         yield ProcessGroup(ranks)
         succeeded = True
@@ -262,7 +260,7 @@ def _end(error: BaseException, ranks: Ranks, store: Any) -> NoReturn:
         raise ReportedElsewhere from error
     if _is_lost_peer(error):
         raise RankFailed(
-            f"{_name(ranks)}: another one died without a word, perhaps for want of memory; every finished epoch is "
+            f"{_name(ranks)}: another one died without a report, perhaps out of memory; every finished epoch is "
             "saved, and the same command goes on after it"
         ) from error
     if isinstance(error, (TrainerError, OSError)) and not (ranks.first or isinstance(error, RankFailed)):
@@ -293,13 +291,8 @@ def _name(ranks: Ranks) -> str:
     return f"process {ranks.rank} of {ranks.count} (counted from 0)"
 
 
-def _let_terminations_interrupt() -> Any:
-    """Let SIGTERM raise KeyboardInterrupt; returns the former handler."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    return _handle_terminations(stop)
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _handle_terminations(handler: Any) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -56,19 +57,16 @@ def decode_all(
     limit_bytes: int | None = None,
     folder: Path | None = None,
 ) -> DecodedImages:
-    """Decode images into one tensor: 12 kB per image at 64 px, 150 kB at 224 px.
+    """Decode images into one tensor, in their order: 12 kB per image at 64 px, 150 kB at 224 px.
+
+    Above `limit_bytes` (None: half of the free memory) they go into a file in `folder` (None: `cache_folder()`) that is
+    mapped into memory, which gives the same bits and lets the system drop pages that are not in use. Later trainings
+    find the file by the paths, sizes and times of the images. It may be deleted whenever no training runs. `words` is
+    the label of the bar.
 
     Above the limit they go into a file that is mapped into memory, which gives the same bits and lets the system drop
     pages that are not in use. Later trainings find the file by the paths, sizes and times of the images. It may be
     deleted whenever no training runs.
-
-    Args:
-        paths: the images, in the order of the result.
-        imgsz: side in pixels.
-        progress: show a bar on stderr.
-        words: label of the bar.
-        limit_bytes: most to hold in memory; None: half of what is free.
-        folder: for the mapped file; None: `cache_folder()`.
 
     Raises:
         DataError: an image cannot be read, or the disk is full.
@@ -136,9 +134,8 @@ def memory_limit(cache_gb: float | None = None) -> int:
 
 def cache_folder() -> Path:
     """Folder of mapped files: $SD_DEFECTS_CACHE, else the user's own cache folder."""
-    asked = os.environ.get(CACHE_FOLDER_VARIABLE)
-    if asked:
-        return Path(asked)
+    if chosen := os.environ.get(CACHE_FOLDER_VARIABLE):
+        return Path(chosen)
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":
@@ -168,8 +165,7 @@ def _fill(images: npt.NDArray[np.uint8], paths: Sequence[Path], imgsz: int, *, p
     workers = ThreadPoolExecutor(max_workers=_THREADS)
     try:
         done = workers.map(put, range(len(paths)))
-        for _ in tqdm(done, desc=words, total=len(paths), unit="image", disable=not progress):
-            pass
+        list(tqdm(done, desc=words, total=len(paths), unit="image", disable=not progress))
     finally:
         workers.shutdown(cancel_futures=True)
 
@@ -251,12 +247,7 @@ def load_images(
 ) -> TrainingImageSets:
     """Decode every image once, however often it is listed and however many processes use it.
 
-    Args:
-        data: lists the images.
-        config: with the side in pixels and the device.
-        cache_gb: most memory in GB to take; None: half of what is free.
-        progress: show bars on stderr.
-        group: the processes that train together.
+    They take at most `cache_gb` GB of memory; None: half of what is free.
 
     Raises:
         DataError: an image cannot be read, or the disk has no room for what does not fit into memory.
@@ -264,12 +255,10 @@ def load_images(
     train_index = _index_paths(image.path for image in data.train)
     val_index = _index_paths(image.path for image in data.val)
     device, left = choose_device(config.device), memory_limit(cache_gb)
-    side = config.imgsz
-    words = "read training"
-    train = decode_shared(list(train_index), side, group=group, progress=progress, words=words, limit_bytes=left)
+    read = partial(decode_shared, imgsz=config.imgsz, group=group, progress=progress)
+    train = read(list(train_index), words="read training", limit_bytes=left)
     left -= train.images.nbytes if train.storage in ("memory", "shared file") else 0
-    words = "read validation"
-    val = decode_shared(list(val_index), side, group=group, progress=progress, words=words, limit_bytes=left)
+    val = read(list(val_index), words="read validation", limit_bytes=left)
     train, val = move_to_device(train, device), move_to_device(val, device)
     number = {name: k for k, name in enumerate(data.classes)}
     return TrainingImageSets(

@@ -55,18 +55,14 @@ def run_epochs(
     AdamW with a linear warm-up and a decay per step; the validated and yielded weights are an exponential moving
     average. On a CPU the same config, images and versions give the same bits.
 
-    Several processes share the images of each step and of the validation, and yield the same results except times.
+    `asked_to_stop` is called after each step; when true the loop ends in the middle of the epoch. Several processes
+    share the images of each step and of the validation, and yield the same results except times; it is enough that one
+    of them is asked to stop. `config` has a batch size that is a number; `resume_from` None starts a new training.
 
-    Args:
-        train: the training images.
-        val: the images that each epoch is validated on.
-        task: what the network is trained to do.
-        config: with a batch size that is a number.
-        progress: show a bar for each epoch on stderr.
-        resume_from: the state of an interrupted training; None starts a new one.
-        asked_to_stop: called after each step; when true the loop ends in the middle of the epoch. One of several
-            processes is enough.
-        group: the processes that train together, each calling this with the same arguments.
+    AdamW with a linear warm-up and a decay per step; the validated and yielded weights are an exponential moving
+    average. On a CPU the same config, images and versions give the same bits.
+
+    Several processes share the images of each step and of the validation, and yield the same results except times.
 
     Raises:
         SettingsError: the loss is no longer finite, or the device is not available.

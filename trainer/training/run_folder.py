@@ -147,13 +147,7 @@ def refuse_mixed_layout(run: Path, *, several: bool) -> None:
 
 
 def describe_environment(config: TrainConfig, *, image_storage: str, processes: int = 1) -> dict[str, Any]:
-    """The content of `environment.json`: versions, processor and choices of a run.
-
-    Args:
-        config: of the run, tuned for this machine.
-        image_storage: where the decoded training images are held.
-        processes: number that train together.
-    """
+    """The content of `environment.json`: versions, processor and choices of a run with a config tuned for this machine."""
     device = choose_device(config.device)
     return {
         "sd-defects": __version__,
@@ -197,12 +191,7 @@ def save_resume_state(path: Path, epochs: Sequence[EpochRecord], session: dict[s
     Raises:
         OSError: the file cannot be written.
     """
-    content = {
-        "format": _FORMAT,
-        "version": _VERSION,
-        "epochs": [asdict(record) for record in epochs],
-        "session": session,
-    }
+    content = {"format": _FORMAT, "version": _VERSION, "epochs": [asdict(one) for one in epochs], "session": session}
     buffer = io.BytesIO()
     torch.save(content, buffer)
     write_bytes_atomically(path, buffer.getvalue())
@@ -257,8 +246,8 @@ class TrainResult:
 def read_result(run: Path, config: TrainConfig, *, n_classes: int) -> TrainResult:
     """The result of a finished run, trained with `config`, from its history."""
     epochs = finished_epochs(run)
-    early_stopping = EarlyStopping(config, epochs, n_classes=n_classes, announce=False)
-    return make_result(run, config, epochs, early_stopping, was_there=True)
+    stopping = EarlyStopping(config, epochs, n_classes=n_classes, announce=False)
+    return make_result(run, config, epochs, stopping, was_there=True)
 
 
 def make_result(

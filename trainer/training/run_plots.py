@@ -39,19 +39,14 @@ def draw_curves(path: Path, epochs: Sequence[EpochRecord], *, monitor: str) -> N
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    panels: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
-        ("loss", (("train_loss", "training", _ORANGE), ("val_loss", "validation", _BLUE))),
-        (
-            "validation",
-            (
-                ("val_macro_f1", "macro-F1", _BLUE),
-                ("val_accuracy", "accuracy", _GREEN),
-                ("val_miss_rate", "miss rate", _RED),
-                ("val_overkill_rate", "overkill rate", _ORANGE),
-            ),
-        ),
-        ("learning rate", (("lr", "", _BLUE),)),
+    rates = (
+        ("val_macro_f1", "macro-F1", _BLUE),
+        ("val_accuracy", "accuracy", _GREEN),
+        ("val_miss_rate", "miss rate", _RED),
+        ("val_overkill_rate", "overkill rate", _ORANGE),
     )
+    losses = (("train_loss", "training", _ORANGE), ("val_loss", "validation", _BLUE))
+    panels = (("loss", losses), ("validation", rates), ("learning rate", (("lr", "", _BLUE),)))
     best = History(tuple(epochs)).best_by(monitor).epoch
     figure = Figure(figsize=(12, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
@@ -79,11 +74,7 @@ def draw_curves(path: Path, epochs: Sequence[EpochRecord], *, monitor: str) -> N
 def draw_examples(path: Path, train: TrainingImages, config: TrainConfig, *, parts: int) -> None:
     """Draw the first batch of the training, augmented, each image with the number of its class, as PNG.
 
-    Args:
-        path: file to write.
-        train: the images.
-        config: of the training.
-        parts: parts of each step, over all processes.
+    A step has `parts` parts over all processes.
     """
     rng = torch.Generator().manual_seed(config.seed)
     batch = make_epoch_order(train, config, rng, parts=parts).next_epoch()[0]

@@ -13,20 +13,17 @@ from ..errors import SettingsError
 
 
 class EpochOrder:
-    """Which training images each epoch shows, as batches of indices.
+    """Which training images each epoch shows, as batches of indices of `labels`, (N,).
 
     Images come in shuffled rounds that continue over the epochs, so the numbers of times that any two images (of one
     class, when balanced; of one origin, when mixed) have been shown never differ by more than one.
 
-    Args:
-        labels: (N,) class indices.
-        batch_size: images per step; the steps of an epoch differ by at most one image.
-        images_per_epoch: None shows N.
-        balance: draw every class equally often.
-        rng: source of randomness.
-        added_share: probability that a drawn entry is an added image; None draws from all entries alike.
-        added: (N,) whether an entry was added to the real images; only read with `added_share`.
-        parts: parts of each step, over all processes.
+    An epoch has `images_per_epoch` images, None for N, in steps of `batch_size` images or one less. With `added_share`,
+    a drawn entry is with that probability one that `added`, (N,), marks as added to the real images; None draws from
+    all entries alike. A step has `parts` parts over all processes.
+
+    Images come in shuffled rounds that continue over the epochs, so the numbers of times that any two images (of one
+    class, when balanced; of one origin, when mixed) have been shown never differ by more than one.
 
     Raises:
         SettingsError: there are no images of a kind that `added_share` needs, or fewer than two images per part in an
@@ -82,12 +79,9 @@ class EpochOrder:
 
 
 def steps_in_epoch(count: int, batch_size: int, *, parts: int = 1) -> int:
-    """Steps of the optimizer in an epoch.
+    """Steps of the optimizer in an epoch of `count` images, at most `batch_size` in each.
 
-    Args:
-        count: images in the epoch.
-        batch_size: most images per step.
-        parts: parts of each step; batch normalisation needs two images in each.
+    Batch normalisation needs two images in each of the `parts` of a step.
 
     Raises:
         SettingsError: there are several parts, and fewer than two images for each.

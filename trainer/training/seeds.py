@@ -48,12 +48,10 @@ def processes_for(config: TrainConfig, seeds: Sequence[int], processes: int | No
 def train_seeds(job: TrainingJob, *, processes: int | None = None, progress: bool = True) -> list[TrainResult]:
     """As `train`, with several seeds at a time; the runs are the same to the bit.
 
-    Processes are spawned, so a script that calls this needs `if __name__ == "__main__":`.
+    Processes are spawned, so a script that calls this needs `if __name__ == "__main__":`. `job.cache_gb` is for all
+    processes together; `processes` is by default as `processes_for` says.
 
-    Args:
-        job: see `train`; its `cache_gb` is for all processes together.
-        processes: at a time; None: one per physical core on the CPU, one on a GPU.
-        progress: show a bar over the epochs of all seeds on stderr.
+    Processes are spawned, so a script that calls this needs `if __name__ == "__main__":`.
 
     Raises:
         JobFailed: a seed could not be trained; the message names its run and the reason.
@@ -80,16 +78,18 @@ def _run(jobs: Sequence[TrainingJob], several: int, epochs: int, *, progress: bo
     done_epochs: dict[Path, int] = {}
     with tqdm(total=len(jobs) * epochs, desc=f"{len(jobs)} seeds", unit="epoch", disable=not progress) as bar:
 
-        def done(job: TrainingJob) -> None:
-            done_epochs[job.run] = epochs
-            bar.update(sum(done_epochs.values()) - bar.n)
-
-        def look(running: Sequence[TrainingJob]) -> None:
-            done_epochs.update({job.run: count_epochs(job.run) for job in running})
+        def show(counts: dict[Path, int]) -> None:
+            done_epochs.update(counts)
             bar.update(sum(done_epochs.values()) - bar.n)
 
         try:
-            run_jobs(jobs, _train_one_seed, processes=several, done=done, look=look)
+            run_jobs(
+                jobs,
+                _train_one_seed,
+                processes=several,
+                done=lambda job: show({job.run: epochs}),
+                look=lambda running: show({job.run: count_epochs(job.run) for job in running}),
+            )
         except KeyboardInterrupt as stop:
             raise KeyboardInterrupt("stopped; every finished epoch is saved, and the same command goes on") from stop
 

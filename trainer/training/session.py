@@ -72,9 +72,8 @@ class TrainingSession:
         scaler, losses = self._precision.scaler, []
         for number, part in enumerate(own, start=1):
             varied = variation.part(part)
-            pixels = apply_variation(
-                gather_batch(self._train, self._train.image_index[batch[part]], self._device), varied
-            )
+            images = gather_batch(self._train, self._train.image_index[batch[part]], self._device)
+            pixels = apply_variation(images, varied)
             with self._batch_norm.of_part(number), self._gradients(keep_local=number < len(own)):
                 with self._precision.autocast():
                     output = self._parallel(normalise(pixels).contiguous(memory_format=self.memory_format))
@@ -142,13 +141,7 @@ class TrainingSession:
 
 
 def make_epoch_order(train: TrainingImages, config: TrainConfig, rng: torch.Generator, *, parts: int) -> EpochOrder:
-    """The order in which a training of this config shows its images.
-
-    Args:
-        train: the images.
-        config: of the training.
-        rng: source of randomness.
-        parts: parts of each step, over all processes.
+    """The order in which a training of this config shows its images; a step has `parts` parts over all processes.
 
     Raises:
         SettingsError: the images do not fit the config.
@@ -212,11 +205,6 @@ class SharedBatchNorm:
     step takes running statistics r to (1 - m) r + m (s_1 + ... + s_P) / P. A process gets there part by part with the
     momentum (m / P) / (1 - (P - k) m / P) in part k; the mean over the processes is then the mean over all parts. So
     two processes update them as one process does in two parts, and P = 1 is plain batch normalisation.
-
-    Args:
-        network: with the layers.
-        parts: parts of a step in this process.
-        group: the processes.
     """
 
     def __init__(self, network: nn.Module, *, parts: int, group: ProcessGroup) -> None:
@@ -248,11 +236,5 @@ class SharedBatchNorm:
         if self._group.count == 1:
             return
         layers = [one for one in self._layers if one.training and not isinstance(one, nn.SyncBatchNorm)]
-        self._group.average_(
-            [
-                one
-                for layer in layers
-                for one in (layer.running_mean, layer.running_var)
-                if isinstance(one, torch.Tensor)
-            ]
-        )
+        statistics = [one for layer in layers for one in (layer.running_mean, layer.running_var)]
+        self._group.average_([one for one in statistics if isinstance(one, torch.Tensor)])

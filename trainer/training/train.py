@@ -52,14 +52,14 @@ def train(job: TrainingJob, *, progress: bool = True) -> list[TrainResult]:
 
     With one seed `job.run` is the run itself; with several each is `job.run/seed-<seed>`. A finished run of the same
     config and data is kept. An interrupted run resumes after its last complete epoch; on a CPU it ends with the same
+    bits as an uninterrupted one. With `progress`, bars and changes of the diagnosis are shown on stderr.
+
+    With one seed `job.run` is the run itself; with several each is `job.run/seed-<seed>`. A finished run of the same
+    config and data is kept. An interrupted run resumes after its last complete epoch; on a CPU it ends with the same
     bits as an uninterrupted one.
 
     All processes that torchrun starts train each run together: every process makes this call, the first one writes,
     and all return the same.
-
-    Args:
-        job: the data, the settings and the run folder.
-        progress: show bars on stderr, and the diagnosis when it changes.
 
     Raises:
         DataError: the data cannot be used (with its branches LeakageError and GeneratedSetError).
@@ -107,12 +107,6 @@ class RunWriter:
 
     Every process calls each method at the same point of the training. Only the first process reads and writes the
     folder; the others wait, and all get its result.
-
-    Args:
-        job: of one seed.
-        data: the data to train on.
-        images: the same, decoded.
-        group: the processes that train together.
     """
 
     def __init__(self, job: TrainingJob, data: TrainingData, images: TrainingImageSets, group: ProcessGroup) -> None:
@@ -146,13 +140,7 @@ class RunWriter:
     def finish(
         self, records: Sequence[EpochRecord], early_stopping: EarlyStopping, *, resumed_after: int
     ) -> TrainResult:
-        """Write the files of the end; from then on the run counts as finished.
-
-        Args:
-            records: all epochs.
-            early_stopping: updated with all of them.
-            resumed_after: epochs that were done before the run was resumed.
-        """
+        """Write the files of the end, after which the run counts as finished; `records` are all epochs."""
         return self.group.on_first(partial(self._finish, records, early_stopping, resumed_after))
 
     def _begin(self) -> None:
@@ -263,11 +251,6 @@ def prepare_runs(job: TrainingJob, group: ProcessGroup, *, progress: bool) -> Pr
 
     Only the first process does it; the others wait for its result.
 
-    Args:
-        job: of all seeds.
-        group: the processes that train together.
-        progress: show bars, notes and warnings on stderr.
-
     Raises:
         DataError: the data cannot be used (with its branches LeakageError and GeneratedSetError).
         SettingsError: a run folder holds another run, or the settings do not fit the processes or the images.
@@ -300,11 +283,7 @@ def _prepare(job: TrainingJob, group: ProcessGroup, *, progress: bool) -> Prepar
 
 
 def _refuse_for_processes(job: TrainingJob, group: ProcessGroup) -> None:
-    """Refuse settings that do not fit the number of processes.
-
-    Raises:
-        SettingsError: a step's images cannot be divided, or shared batch statistics are not possible.
-    """
+    """Refuse settings that do not fit the number of processes."""
     config = job.config
     if config.sync_bn and (group.count == 1 or choose_device(config.device).type != "cuda"):
         found = "one process" if group.count == 1 else "the CPU"
@@ -319,8 +298,8 @@ def _refuse_for_processes(job: TrainingJob, group: ProcessGroup) -> None:
 def _look_up(job: TrainingJob, data: TrainingData) -> TrainResult | ResumeState | None:
     """What exists of the run of one seed: its result, the state to resume from, or None to start anew."""
     epochs = finished_epochs(job.run)
-    broken_off = (job.run / RESUME_NAME).is_file()
-    if not epochs and not broken_off:
+    is_interrupted = (job.run / RESUME_NAME).is_file()
+    if not epochs and not is_interrupted:
         return None
     changed = describe_change(job.run, job.config, data.summary["fingerprint"])
     if changed is None and epochs:

@@ -29,16 +29,12 @@ _TIMED_STEPS = 5
 def tune_to_machine(
     config: TrainConfig, task: Task, *, n_images: int, progress: bool, group: ProcessGroup = ALONE
 ) -> TrainConfig:
-    """The config with "auto" of batch size and layout replaced by the best values for this machine.
+    """The config with "auto" of batch size and layout replaced by the best values for this machine and task.
+
+    Each of several processes measures its own device; all use the smallest batch and the first process's layout. An
+    epoch has `n_images` images.
 
     Each of several processes measures its own device; all use the smallest batch and the first process's layout.
-
-    Args:
-        config: as requested.
-        task: its network and loss are measured.
-        n_images: images in an epoch.
-        progress: print what was measured on stderr.
-        group: the processes that train together.
     """
     device = choose_device(config.device)
     parts = config.accumulate * group.count
@@ -65,12 +61,7 @@ def tune_to_machine(
 
 
 def largest_batch(fits: Callable[[int], bool], *, most: int) -> int:
-    """The largest of 2, 4, 8, ... up to `most` that fits, by doubling until one does not.
-
-    Args:
-        fits: whether a step of that many images fits into memory; not called again once it is False.
-        most: 2 or more.
-    """
+    """The largest of 2, 4, 8, ... up to `most` that fits into memory, by doubling until one does not."""
     size = 2
     while 2 * size <= most and fits(2 * size):
         size *= 2

@@ -156,7 +156,7 @@ def test_a_foreign_picture_in_the_way_is_not_overwritten(tmp_path: Path) -> None
     photo(tmp_path / "photos/dirt/a.png")
     photo(tmp_path / "out/dirt/a_2.png", seed=9)
     before = snapshot(tmp_path / "out")
-    with pytest.raises(OutputError, match=r"a_2\.png: is there already and is another picture"):
+    with pytest.raises(OutputError, match=r"a_2\.png: is there already and is another image"):
         crop_tiles(tmp_path / "photos", tmp_path / "out", tile_px=50)
     assert snapshot(tmp_path / "out")["dirt/a_2.png"] == before["dirt/a_2.png"]
 
