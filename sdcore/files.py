@@ -36,8 +36,6 @@ def write_bytes_atomically(path: Path, content: bytes | memoryview, *, durable: 
     A reader sees the former file or the new one, never a part; a failure leaves the former file. With `durable` it
     waits until the file and its name are on the disk, so that a loss of power cannot undo it.
 
-    A reader sees the former file or the new one, never a part; a failure leaves the former file.
-
     Raises:
         OSError: the folder cannot be made or written, or the disk is full; it names `path`.
     """
@@ -63,9 +61,6 @@ def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
     Close the file before the block ends: Windows cannot rename an open file. Where the block fails, the temporary file
     is removed and the former file stays. The folder of `path` is made when it is missing. For `durable` see
     `write_bytes_atomically`.
-
-    Close the file before the block ends: Windows cannot rename an open file. Where the block fails, the temporary
-    file is removed and the former file stays.
 
     Raises:
         OSError: the folder cannot be made or written, or the disk is full; it names `path`.
@@ -140,7 +135,7 @@ def _describe_owner(folder: Path) -> str:
         owner = read_json(folder / OWNER_NAME)
         return f"pid {owner['pid']} on {owner['host']}, since {owner['since']}"
     except (OSError, ValueError, KeyError):
-        return "it has not said who it is"
+        return "its owner is unknown"
 
 
 def sha256_of(path: Path) -> str:

@@ -53,28 +53,25 @@ def deferred_interrupts(*, several: bool = False, announces: bool = True) -> Ite
 
     With `several` processes that train together, SIGTERM counts as Ctrl-C: torchrun passes on the signal that ends it.
     One of them `announces` the first Ctrl-C on stderr.
-
-    An exception between any two instructions could leave a half-made step. So the loop asks, and ends where it is
-    whole. Off the main thread, where Python hands out no signals, nothing is changed.
     """
     # An event, not a bool: the handler runs in the main thread, and other threads may ask too.
-    asked = threading.Event()
+    is_asked = threading.Event()
 
     def note(number: int, _frame: FrameType | None) -> None:
-        if asked.is_set():
+        if is_asked.is_set():
             raise KeyboardInterrupt
-        asked.set()
+        is_asked.set()
         if number == signal.SIGINT and announces:
             again = "" if several else "; Ctrl-C again stops at once"
             print(f"\nstopping after this step{again}", file=sys.stderr, flush=True)
 
     if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
+        yield is_asked.is_set
         return
-    heeded = (signal.SIGINT, signal.SIGTERM) if several else (signal.SIGINT,)
-    former = {one: signal.signal(one, note) for one in heeded}
+    signals = (signal.SIGINT, signal.SIGTERM) if several else (signal.SIGINT,)
+    former = {one: signal.signal(one, note) for one in signals}
     try:
-        yield asked.is_set
+        yield is_asked.is_set
     finally:
         for one, handler in former.items():
             signal.signal(one, handler)

@@ -90,9 +90,6 @@ class ExponentialMovingAverage:
 
     It starts with a copy of the network. After t updates the decay is min(decay, (1 + t) / (10 + t)), so that early
     weights, which are noise, are soon forgotten (the warm-up of TensorFlow's ExponentialMovingAverage).
-
-    After t updates the decay is min(decay, (1 + t) / (10 + t)): early weights, which are noise, are soon
-    forgotten. (The warm-up of TensorFlow's ExponentialMovingAverage.)
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:

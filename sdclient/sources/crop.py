@@ -266,8 +266,6 @@ def window_around(box: Box, width_px: int, height_px: int, *, margin: float, siz
 
     Its side is the larger of `size_px` and the box's longer side with `margin` times that side added at both ends.
 
-    Its side is the larger of `size_px` and the box's longer side with `margin` times that side added at both ends.
-
     Raises:
         ValueError: a margin that is negative or not finite, or a side below 1.
     """

@@ -1,7 +1,7 @@
 """Copy photographs into numbered source folders: `SRC/<class>/anything.png` -> `DEST/<class>/1.png`.
 
 `DEST/mapping.csv` says which copy is which photograph. It is written before the copies, so that an interrupted
-run is taken up where it stopped and a number, once given, stays.
+run continues where it stopped and a number, once given, stays.
 """
 
 import hashlib
@@ -103,8 +103,8 @@ class _FreeNumbers:
         given = self._given.get(class_name, 0)
         if class_name not in self._looked:
             self._looked.add(class_name)
-            lying = (path.stem for path in (self._destination / class_name).glob("*"))
-            given = max([given, *(int(stem) for stem in lying if stem.isascii() and stem.isdecimal())])
+            present = (path.stem for path in (self._destination / class_name).glob("*"))
+            given = max([given, *(int(stem) for stem in present if stem.isascii() and stem.isdecimal())])
         self._given[class_name] = given + 1
         return given + 1
 

@@ -138,7 +138,7 @@ def read_voc(path: Path, width_px: int, height_px: int) -> list[Box]:
     found = read_voc_file(path)
     if found.width_px and found.height_px and (found.width_px, found.height_px) != (width_px, height_px):
         raise AnnotationError(
-            f"{path}: drawn on a picture of {found.width_px} x {found.height_px} px, but the upright photo has "
+            f"{path}: drawn on an image of {found.width_px} x {found.height_px} px, but the upright photo has "
             f"{width_px} x {height_px}; draw the boxes on the photo as it is now"
         )
     boxes = []

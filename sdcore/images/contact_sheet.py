@@ -129,9 +129,8 @@ def _draw_cell(sheet: Image.Image, draw: ImageDraw.ImageDraw, place: tuple[int, 
     draw.rectangle((left - 1, top - 1, left + size[0], top + size[1]), outline=_FAINT)
     if cell.is_marked:
         draw.rectangle((left - 3, top - 3, left + CELL_PX + 2, top + CELL_PX + 2), outline=_ALARM, width=3)
-    _write(
-        draw, (left, top + CELL_PX + 3), _wrapped(cell.caption, font, CELL_PX), font, _ALARM if cell.is_marked else _INK
-    )
+    lines = _wrapped(cell.caption, font, CELL_PX)
+    _write(draw, (left, top + CELL_PX + 3), lines, font, _ALARM if cell.is_marked else _INK)
 
 
 def _fitted(image: Image.Image) -> Image.Image:

@@ -51,13 +51,6 @@ def opened_image(
     convert. Odd metadata is no fault. An image with so many pixels that Pillow warns of a decompression bomb is
     refused; with `refuse_huge=False` only one with twice as many. Errors call the file `name` and end in `advice`.
 
-    An exception in the body of the `with` counts as a fault of the file: it may be damaged further on, or too large to
-    convert. Odd metadata is no fault. By default so many pixels are refused that Pillow warns of a decompression bomb;
-    with `refuse_huge=False` twice as many. Errors call the file `name` and tell the user `advice`.
-
-    An exception in the body of the `with` counts as a fault of the file: it may be damaged further on, or too large
-    to convert. Odd metadata is no fault.
-
     Raises:
         UnreadableImage: missing, not an image, damaged, or too many pixels.
     """
@@ -94,9 +87,8 @@ def _reason_of(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"cannot be read: {error.strerror or error}"
     words = str(error).strip() or type(error).__name__
-    return (
-        f"{'truncated' if any(sign in words.lower() for sign in _SIGNS_OF_TRUNCATION) else 'damaged'} image ({words})"
-    )
+    is_truncated = any(sign in words.lower() for sign in _SIGNS_OF_TRUNCATION)
+    return f"{'truncated' if is_truncated else 'damaged'} image ({words})"
 
 
 def read_image(data: bytes, name: str = "the image") -> Image.Image:

@@ -66,9 +66,6 @@ def perceptual_hash(grey: npt.NDArray[np.float64]) -> int:
 
     They are the signs, against their median, of the lowest 8 x 8 frequencies of the cosine transform. Those of a flat
     image mean nothing.
-
-    The signs, against their median, of the lowest 8 x 8 frequencies of the cosine transform. A flat image has no signs
-    to speak of.
     """
     # Rounded, so that an exact 0 is 0 on every machine.
     low = np.round(_COSINES @ grey @ _COSINES.T, 3)
@@ -108,9 +105,6 @@ class HashIndex:
 
     A hash whose buckets hold so many others that comparing it with all is cheaper, is compared with all: however alike
     the hashes are, time never exceeds that of all pairs by much, and memory does not grow with the pairs.
-
-    A hash whose buckets hold so many others that comparing it with all is cheaper, is compared with all: however
-    alike the hashes are, time never exceeds that of all pairs by much, and memory does not grow with the pairs.
 
     Raises:
         ValueError: a radius beyond the bits of a hash, or hashes of another shape.
@@ -219,12 +213,8 @@ def choose_band_layout(count: int, bits: int, radius: int) -> BandLayout | None:
     """The cheapest band layout for `count` evenly spread hashes; None where comparing with all costs no more.
 
     Let radius = m * f + a, with m bands. If the first a + 1 of them differed in f + 1 bits or more and the others in f
-    or more, the hashes would differ in more than `radius`. So near hashes agree but for f bits in one of the first
-    bands, or but for f - 1 in one of the others (multi-index hashing).
-
-    Let radius = m * f + a, with m bands. If the first a + 1 of them differed in f + 1 bits or more and the others in
-    f or more, the hashes would differ in more than `radius`. So whatever is near, agrees but for f bits in one of the
-    first, or but for f - 1 in one of the others (multi-index hashing).
+    or more, the hashes would differ in more than `radius`. So near hashes differ by at most f bits in one of the
+    first bands, or by at most f - 1 in one of the others (multi-index hashing).
     """
     best, least = None, SCAN_COST * count
     for bands in range(-(-bits // _MOST_BITS), bits // _LEAST_BITS + 1):

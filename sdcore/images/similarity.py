@@ -77,11 +77,6 @@ def retake_similarity(base: Image.Image, mask: Image.Image | None = None) -> flo
     the root of two, since the noise is in both), 1.5 levels at least, and not clipped, because black and white would
     hide it. A shift by one pixel lowers nothing, because alignment undoes it. A quarter of the difference to 1 is
     allowed on top, because the noise is never drawn the same twice. `mask` is as for `similarity`.
-
-    Taken again as JPEG of quality 90, and with sensor noise: of the image's own strength (Immerkaer 1996, times the
-    root of two, since the noise is in both), 1.5 levels at least, and not clipped, for black and white would hide it. A
-    shift by one pixel lowers nothing, for alignment undoes it. A quarter of what is missing to 1 is allowed on top, for
-    another draw of the noise is not the same.
     """
     lowest = min(similarity(retake, base, mask).inside for retake in retakes(base))
     return max(-1.0, 1 - (1 + _SLACK_RATE) * (1 - lowest))

@@ -20,8 +20,6 @@ def tile_windows(width_px: int, height_px: int, *, tile_px: int, overlap: float)
     The first tile touches the left or top edge and the last one the other edge; those between are evenly spaced. An
     image smaller than a tile gives one tile of the image's own side.
 
-    The first touches the left or top edge and the last the other one; those between are evenly spaced.
-
     Raises:
         ValueError: a side below 1, or an overlap out of its range.
     """

@@ -64,10 +64,6 @@ def decode_all(
     find the file by the paths, sizes and times of the images. It may be deleted whenever no training runs. `words` is
     the label of the bar.
 
-    Above the limit they go into a file that is mapped into memory, which gives the same bits and lets the system drop
-    pages that are not in use. Later trainings find the file by the paths, sizes and times of the images. It may be
-    deleted whenever no training runs.
-
     Raises:
         DataError: an image cannot be read, or the disk is full.
     """
@@ -200,7 +196,7 @@ def _ensure_file(
     """Make the file of decoded images, unless it exists."""
     exists = _is_whole(file, shape)
     if progress:
-        size = f"{int(np.prod(shape)) / 1e6:.0f} MB of pictures"
+        size = f"{int(np.prod(shape)) / 1e6:.0f} MB of images"
         note = f"from {file}" if exists else f"{size} go into {file}; it may be deleted after training"
         tqdm.write(f"{words}: {note}", file=sys.stderr)
     if not exists:
@@ -215,7 +211,7 @@ def _write_file(
     free = shutil.disk_usage(file.parent).free
     if needed > free:
         raise DataError(
-            f"{file.parent}: {needed / 1e6:.0f} MB are needed for the decoded pictures and {free / 1e6:.0f} MB are "
+            f"{file.parent}: {needed / 1e6:.0f} MB are needed for the decoded images and {free / 1e6:.0f} MB are "
             f"free; make room, name another folder in {CACHE_FOLDER_VARIABLE}, or raise --cache-gb"
         )
     part = file.with_name(f".{file.name}.{os.getpid()}.part")

@@ -59,11 +59,6 @@ def run_epochs(
     share the images of each step and of the validation, and yield the same results except times; it is enough that one
     of them is asked to stop. `config` has a batch size that is a number; `resume_from` None starts a new training.
 
-    AdamW with a linear warm-up and a decay per step; the validated and yielded weights are an exponential moving
-    average. On a CPU the same config, images and versions give the same bits.
-
-    Several processes share the images of each step and of the validation, and yield the same results except times.
-
     Raises:
         SettingsError: the loss is no longer finite, or the device is not available.
         CheckpointError: `config.weights` cannot be used.

@@ -91,8 +91,8 @@ def describe_change(run: Path, config: TrainConfig, fingerprint: str) -> str | N
     there = read_json_or_none(run / CONFIG_NAME)
     if not there:
         return f"no readable {CONFIG_NAME}"
-    asked = config.model_dump(mode="json")
-    names = set(asked)
+    wanted = config.model_dump(mode="json")
+    names = set(wanted)
     if there.get("weights_sha256"):
         names.discard("weights")  # the hash decides, since the file may have moved
     elif "weights_sha256" not in there:
@@ -102,11 +102,11 @@ def describe_change(run: Path, config: TrainConfig, fingerprint: str) -> str | N
         found = there.get(name, defaults[name])
         if isinstance(found, dict):
             found = {**defaults[name], **found}
-        if found != asked[name] and not (asked[name] == "auto" and name in ("batch_size", "layout")):
+        if found != wanted[name] and not (wanted[name] == "auto" and name in ("batch_size", "layout")):
             if isinstance(found, dict):
-                part = next(key for key in asked[name] if found.get(key) != asked[name][key])
-                return f"{name}.{part} {found.get(part)!r}, asked for {asked[name][part]!r}"
-            return f"{name} {found!r}, asked for {asked[name]!r}"
+                part = next(key for key in wanted[name] if found.get(key) != wanted[name][key])
+                return f"{name}.{part} {found.get(part)!r}, asked for {wanted[name][part]!r}"
+            return f"{name} {found!r}, asked for {wanted[name]!r}"
     data = read_json_or_none(run / DATA_NAME) or {}
     return None if data.get("fingerprint") == fingerprint else "other images"
 
@@ -147,7 +147,7 @@ def refuse_mixed_layout(run: Path, *, several: bool) -> None:
 
 
 def describe_environment(config: TrainConfig, *, image_storage: str, processes: int = 1) -> dict[str, Any]:
-    """The content of `environment.json`: versions, processor and choices of a run with a config tuned for this machine."""
+    """The content of `environment.json`: versions, processor and choices of a run, whose config is tuned already."""
     device = choose_device(config.device)
     return {
         "sd-defects": __version__,

@@ -18,12 +18,9 @@ class EpochOrder:
     Images come in shuffled rounds that continue over the epochs, so the numbers of times that any two images (of one
     class, when balanced; of one origin, when mixed) have been shown never differ by more than one.
 
-    An epoch has `images_per_epoch` images, None for N, in steps of `batch_size` images or one less. With `added_share`,
-    a drawn entry is with that probability one that `added`, (N,), marks as added to the real images; None draws from
-    all entries alike. A step has `parts` parts over all processes.
-
-    Images come in shuffled rounds that continue over the epochs, so the numbers of times that any two images (of one
-    class, when balanced; of one origin, when mixed) have been shown never differ by more than one.
+    An epoch has `images_per_epoch` images, None for N, in steps of `batch_size` images or one less. Each draw
+    takes, with probability `added_share`, an entry that `added`, (N,), marks as added to the real images; None draws
+    from all entries alike. A step has `parts` parts over all processes.
 
     Raises:
         SettingsError: there are no images of a kind that `added_share` needs, or fewer than two images per part in an

@@ -51,8 +51,6 @@ def train_seeds(job: TrainingJob, *, processes: int | None = None, progress: boo
     Processes are spawned, so a script that calls this needs `if __name__ == "__main__":`. `job.cache_gb` is for all
     processes together; `processes` is by default as `processes_for` says.
 
-    Processes are spawned, so a script that calls this needs `if __name__ == "__main__":`.
-
     Raises:
         JobFailed: a seed could not be trained; the message names its run and the reason.
         KeyboardInterrupt: Ctrl-C; every finished epoch is saved.

@@ -54,10 +54,6 @@ def train(job: TrainingJob, *, progress: bool = True) -> list[TrainResult]:
     config and data is kept. An interrupted run resumes after its last complete epoch; on a CPU it ends with the same
     bits as an uninterrupted one. With `progress`, bars and changes of the diagnosis are shown on stderr.
 
-    With one seed `job.run` is the run itself; with several each is `job.run/seed-<seed>`. A finished run of the same
-    config and data is kept. An interrupted run resumes after its last complete epoch; on a CPU it ends with the same
-    bits as an uninterrupted one.
-
     All processes that torchrun starts train each run together: every process makes this call, the first one writes,
     and all return the same.
 

@@ -33,8 +33,6 @@ def tune_to_machine(
 
     Each of several processes measures its own device; all use the smallest batch and the first process's layout. An
     epoch has `n_images` images.
-
-    Each of several processes measures its own device; all use the smallest batch and the first process's layout.
     """
     device = choose_device(config.device)
     parts = config.accumulate * group.count

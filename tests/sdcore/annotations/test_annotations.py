@@ -128,7 +128,7 @@ def test_voc_in_the_encoding_it_declares_is_read(tmp_path: Path) -> None:
         (voc(voc_object(edges=(-9, 20, 21, 60))), "line 2: box from (-9, 20)"),
         (voc(voc_object(edges=(200.2, 20, 201, 60))), "line 2: box from (200.2, 20)"),
         (voc(voc_object("a/b")), "line 2: class name 'a/b' cannot be the name of a folder"),
-        (voc(size="<size><width>100</width><height>200</height></size>"), "drawn on a picture of 100 x 200 px"),
+        (voc(size="<size><width>100</width><height>200</height></size>"), "drawn on an image of 100 x 200 px"),
         (voc(head='<?xml version="1.0" encoding="martian"?>'), "line 1: cannot be read as martian"),
         ('<!DOCTYPE a [<!ENTITY b "c">]>\n<annotation>&b;</annotation>', "line 1: has a document type"),
     ],

@@ -90,7 +90,7 @@ def test_a_full_disk_is_said_before_anything_is_decoded(
     paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 100}))
-    with pytest.raises(DataError, match=r"are needed for the decoded pictures .* SD_DEFECTS_CACHE"):
+    with pytest.raises(DataError, match=r"are needed for the decoded images .* SD_DEFECTS_CACHE"):
         decode_all(paths, 32, progress=False, limit_bytes=0, folder=tmp_path / "cache")
 
 
