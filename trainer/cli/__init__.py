@@ -19,11 +19,11 @@ _EXTRA_MODULES = frozenset({"torch", "torchvision", "yolov5", "numpy", "scipy", 
 
 
 def _error_text(error: TrainerError) -> str | None:
-    """What this process prints for an error; None where another one of the same training prints it."""
+    """What this process prints for an error; None if another process of the same training prints it."""
     if isinstance(error, ReportedElsewhere):
         return None
     if isinstance(error, RankFailed):
-        Output().note("")  # off the line of the bar that another process may have drawn
+        Output().note("")  # ends the line of a progress bar that another process may have drawn
         return str(error)
     try:
         is_reporting = read_ranks().leads_machine
@@ -37,7 +37,7 @@ def _error_text(error: TrainerError) -> str | None:
     extra="train",
     extra_modules=_EXTRA_MODULES,
     error_text=_error_text,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )
 @click.version_option(__version__, prog_name="trainer")
 @click.pass_context
@@ -56,17 +56,8 @@ def cli(ctx: click.Context) -> None:
         refuse_torchrun(str(ctx.invoked_subcommand))
 
 
-cli.add_command(check)
-cli.add_command(compare)
-cli.add_command(counts)
-cli.add_command(diagnose)
-cli.add_command(evaluate)
-cli.add_command(experiment)
-cli.add_command(explain)
-cli.add_command(export)
-cli.add_command(predict)
-cli.add_command(split)
-cli.add_command(train)
+for _command in (check, compare, counts, diagnose, evaluate, experiment, explain, export, predict, split, train):
+    cli.add_command(_command)
 
 
 def main() -> None:

@@ -23,22 +23,21 @@ _SHOWN_PER_KIND = 3
     "--sheet",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write a page of thumbnails, such as check.html: all kinds of findings, in one file that loads nothing.",
+    help="Write a page of thumbnails of all findings, such as check.html; one file that loads nothing else.",
 )
 @click.option(
     "--near",
     metavar="BITS",
     default=4,
-    show_default=True,
     type=click.IntRange(0, 16),
-    help="Bits of 64 by which the perceptual hashes of look-alikes may differ; more finds more, also more wrong ones.",
+    help="Bits of 64 that may differ between the perceptual hashes of look-alikes; more finds more, also wrong ones.",
 )
 @click.option("--no-near", is_flag=True, help="Do not look for look-alikes.")
 @click.option(
     "--workers",
     metavar="N",
     type=click.IntRange(0, 64),
-    help="Processes that read; 0 reads in this one, where an image that crashes its decoder ends the check.  "
+    help="Processes that read images; with 0, an image that crashes its decoder ends the check.  "
     "[default: one a core, at most 8; 0 below 500 files]",
 )
 @click.option("--strict", is_flag=True, help="Exit code 1 for warnings too.")
@@ -56,15 +55,14 @@ def check(
 ) -> None:
     """Find what is wrong with the images below DIR; no image is changed.
 
-    DIR is a DATA folder (train, val, test), a folder of class folders, or any other. Every file is read to its
-    end.
+    DIR is a DATA folder (train, val, test), a folder of class folders, or any other. Every file is read completely.
 
     Errors are files that cannot be trained on, or that training would skip: broken, truncated and empty
-    images, decompression bombs, files that are no images or whose name does not end like one, and what
-    operating systems leave behind (.DS_Store, Thumbs.db and the like). They go to DIR/check_error.txt, one a line
-    with its reason, and the exit code is 1; without any, the check_error.txt of an earlier check is removed.
+    images, decompression bombs, files that are not images or are not named like one, and files that operating
+    systems leave behind (.DS_Store, Thumbs.db and the like). DIR/check_error.txt lists them, one a line with the
+    reason, and the exit code is 1; if there are none, the check_error.txt of an earlier check is removed.
 
-    Warnings are images that can be trained on and deserve a look, the worst first: the same image in two
+    Warnings are images that can be trained on but should be looked at, the worst first: the same image in two
     splits or in two classes, look-alikes across splits, copies and look-alikes within one, blank images, sizes and
     looks far from their class, names that do not match the content (a JPEG called .png), 16 bits, CMYK, palettes,
     transparency, several frames, EXIF turns, and classes out of balance.
@@ -92,7 +90,7 @@ def check(
         + f"; {_counted(len(result.findings), 'warning')}"
     )
     if had_report and report is None:
-        out.line(f"removed {folder / REPORT_NAME}, it was of an earlier check")
+        out.line(f"removed {folder / REPORT_NAME}, which an earlier check wrote")
     if sheet is not None:
         write_check_sheet(sheet, result)
         out.line(f"sheet: {sheet}", always=True)
@@ -134,14 +132,14 @@ def _counted(number: int, what: str) -> str:
     "--output",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Draw the counts too: .png, .svg or .pdf, outside of DIR.",
+    help="Also draw the counts: .png, .svg or .pdf, outside DIR.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def counts(folder: Path, output: Path | None, as_json: bool) -> None:
     """Count the images of each class, in each split.
 
-    DIR is a DATA folder (train, val, test) or a folder of class folders. Images are counted by their names; none
-    is opened: `trainer check` reads them.
+    DIR is a DATA folder (train, val, test) or a folder of class folders. Images are counted by name, not opened;
+    `trainer check` reads them.
 
     \b
     Examples:
@@ -165,7 +163,7 @@ def counts(folder: Path, output: Path | None, as_json: bool) -> None:
         if drawn.numbered:
             listed = ", ".join(f"{place} {label}" for place, label in enumerate(found.images, start=1))
             out.note(
-                f"No font on this machine has all letters of the class names, so they are drawn as numbers: {listed}. "
+                f"No font on this machine has all characters of the class names, so numbers are drawn: {listed}. "
                 "Install a font such as Noto Sans CJK SC, or write an .svg"
             )
 

@@ -19,19 +19,17 @@ if TYPE_CHECKING:
 @click.argument("baseline", metavar="A", type=PATH)
 @click.argument("candidate", metavar="B", type=PATH)
 @click.argument("data", required=False, type=PATH)
-@click.option("--control", type=PATH, help="An arm with as many classically augmented images.")
-@click.option("--normal", default="Normal", show_default=True, help="The class of images without a defect.")
-@click.option("--abnormal", default="Abnormal", show_default=True, help="The label of unnamed defects.")
+@click.option("--control", type=PATH, help="An arm with equally many classically augmented images.")
+@click.option("--normal", default="Normal", help="The class of images without a defect.")
+@click.option("--abnormal", default="Abnormal", help="The label of unnamed defects.")
 @click.option(
     "--report",
     "report_path",
     type=PATH,
-    help="Write one self-contained file: HTML, or Markdown or JSON by its ending .md or .json.",
+    help="Write one self-contained file: HTML, or for the endings .md and .json Markdown or JSON.",
 )
 @click.option("--format", "kind", type=click.Choice(["html", "md", "json"]), help="Of the report, whatever its ending.")
-@click.option(
-    "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the report; zh is Chinese."
-)
+@click.option("--lang", type=click.Choice(["en", "zh"]), default="en", help="Of the report; zh is Chinese.")
 @click.option(
     "--note", "notes", multiple=True, help="A caveat for the report, as 'the boards are drawn'; may be repeated."
 )
@@ -73,15 +71,12 @@ def compare(
     if report_path is not None:
         from ..report.elements import choose_format
 
-        # Before the models are run, which takes long.
-        choose_format(report_path, kind)
+        choose_format(report_path, kind)  # refuses a wrong name before the models run, which takes long
     elif kind is not None:
         raise click.UsageError("--format is of the report; name its file with --report")
     paths = [baseline, candidate, *([control] if control else [])]
     arms = [load_arm(path, data, name=name) for path, name in zip(paths, name_arms(paths), strict=True)]
-    comparison = compare_arms(
-        arms[0], arms[1], arms[2] if control else None, normal=normal, abnormal=abnormal, worth=worth
-    )
+    comparison = compare_arms(*arms, normal=normal, abnormal=abnormal, worth=worth)
     if report_path is not None:
         from ..report.collect import collect_inputs
         from ..report.compare_report import write_report

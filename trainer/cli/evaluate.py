@@ -23,29 +23,23 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("subject", metavar="RUN|predictions.csv", type=PATH)
 @click.argument("data", required=False, type=PATH)
-@click.option("--normal", default="Normal", show_default=True, help="The class of images without a defect.")
-@click.option(
-    "--abnormal",
-    default="Abnormal",
-    show_default=True,
-    help="The label of defects whose kind the test set does not name.",
-)
+@click.option("--normal", default="Normal", help="The class of images without a defect.")
+@click.option("--abnormal", default="Abnormal", help="The label of defects whose class the test set does not name.")
 @click.option(
     "--max-miss-rate",
     type=float,
     metavar="RATE",
-    help="Choose the cut through 1 - p(Normal) that keeps this expected miss rate for new defects, as 0.01 for 1 %.",
+    help="Choose the cut of 1 - p(Normal) that keeps this expected miss rate for new defects, as 0.01 for 1 %.",
 )
 @click.option(
     "--validation",
     type=PATH,
     metavar="CSV",
-    help="Predictions to choose the cut on, where a predictions file is judged; a run uses DATA/val.",
+    help="Predictions on which to choose the cut for a predictions file; a run uses DATA/val.",
 )
 @click.option(
     "--save/--no-save",
     default=True,
-    show_default=True,
     help="Keep the chosen cut with the run, for 'trainer predict' and the next 'trainer evaluate'.",
 )
 @click.option(
@@ -67,9 +61,9 @@ def evaluate(
 
     An image counts as defective when its predicted class is not the Normal class. --max-miss-rate adds a second
     judgement: defective when 1 - p(Normal) reaches a cut, which is chosen on validation images and applied to the
-    test images. A run that has a cut already is judged by it, too. Labels may be the defect classes, or only
-    Normal and Abnormal; then rates by defect name are undefined. Where a column 'group', or DATA/split.csv, says
-    which images were cut from one board, every interval takes it into account.
+    test images. A run that already has a cut is judged by it, too. Labels may be the defect classes, or only
+    Normal and Abnormal; then rates by defect name are undefined. If a column 'group' or DATA/split.csv says
+    which images show the same board, every interval takes it into account.
 
     \b
     Examples:
@@ -85,6 +79,7 @@ def evaluate(
     from ..evaluation.evaluate import evaluate as judge
     from ..evaluation.evaluate import evaluation_as_json
     from ..evaluation.operating_point import evaluate_at, threshold_report_as_json
+    from ..evaluation.threshold_choice import save_choice
     from ..models.decision_threshold import read_operating_point
 
     if max_miss_rate is not None:
@@ -104,17 +99,11 @@ def evaluate(
         choice = _choose_from_file(validation, tested, data, normal, abnormal, max_miss_rate)
     evaluation = judge(tested.predictions, normal=normal, abnormal=abnormal)
     point = choice.point if choice else read_operating_point(tested.run) if tested.run else None
+    validated, notes = (choice.validation, choice.notes) if choice else (None, ())
     at_cut = None
     if point is not None:
-        at_cut = evaluate_at(
-            point,
-            tested.predictions,
-            choice.validation if choice else None,
-            normal=normal,
-            abnormal=abnormal,
-            notes=choice.notes if choice else (),
-        )
-    saved = _save(tested, choice) if save else None
+        at_cut = evaluate_at(point, tested.predictions, validated, normal=normal, abnormal=abnormal, notes=notes)
+    saved = save_choice(tested.run, choice) if save and choice and tested.run is not None else None
     if curve is not None:
         _draw_threshold_curve(curve, at_cut)
     cut = threshold_report_as_json(at_cut) | {"saved": saved.as_posix() if saved else None} if at_cut else None
@@ -151,12 +140,6 @@ def _choose_from_file(
     return choose_from_file(validation, tested.predictions, data, max_miss_rate=rate, normal=normal, abnormal=abnormal)
 
 
-def _save(tested: SeedPredictions, choice: ThresholdChoice | None) -> Path | None:
-    from ..evaluation.threshold_choice import save_choice
-
-    return save_choice(tested.run, choice) if choice is not None and tested.run is not None else None
-
-
 def _draw_threshold_curve(curve: Path, at_cut: ThresholdReport | None) -> None:
     from ..report.standalone_figures import draw_curve
 
@@ -166,7 +149,7 @@ def _draw_threshold_curve(curve: Path, at_cut: ThresholdReport | None) -> None:
 
 
 def _show_evaluation(out: Output, name: str, evaluation: Evaluation) -> None:
-    """Print the rates of the judgement by the predicted class, with counts and intervals."""
+    """Print the rates by the predicted class, with counts and intervals."""
     from ..evaluation.metrics import NAMED_WRONG, RATE_DEFINITIONS
     from ..messages import number, percent, percent_range, plain_range, text
 
@@ -204,7 +187,7 @@ def _counts(counts: BinaryCounts) -> str:
 
 
 def _show_at_cut(out: Output, evaluation: Evaluation, at_cut: ThresholdReport) -> None:
-    """Print what the chosen cut promises and does, beside the judgement by the predicted class."""
+    """Print what the chosen cut promises and achieves, beside the rates by the predicted class."""
     from ..evaluation.metrics import RATE_DEFINITIONS
     from ..messages import percent, percent_range, text
 
@@ -288,11 +271,9 @@ def _show_classes(out: Output, scores: MulticlassScores, bounds: EvaluationInter
 
 @click.command()
 @click.argument("subject", metavar="RUN|results.csv", type=PATH)
-@click.option("--window", type=click.IntRange(min=8), help="Epochs at the end to read slopes from; otherwise 40 %.")
-@click.option("--classes", type=click.IntRange(min=2), help="Number of classes, where the run does not say.")
-@click.option(
-    "--label-smoothing", type=click.FloatRange(0, 1), help="Of the training loss, where the run does not say."
-)
+@click.option("--window", type=click.IntRange(min=8), help="Last epochs to read slopes from; otherwise 40 %.")
+@click.option("--classes", type=click.IntRange(min=2), help="Number of classes, if the run does not say.")
+@click.option("--label-smoothing", type=click.FloatRange(0, 1), help="Of the training loss, if the run does not say.")
 @click.option("-o", "figure", metavar="PNG", type=PATH, help="Draw the curves with window and slopes.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def diagnose(
@@ -306,9 +287,9 @@ def diagnose(
     """Say what the loss curves of a training show, and what to do next.
 
     Both losses fall: learning. Training falls and validation rises: overfitting. Both are flat: a plateau, or
-    finished where the learning rate is spent or everything is learned. Training rises: diverging. Anything else,
-    and what noise hides, is inconclusive. YOLOv5's own results.csv can be read too; a folder of seed-* runs is
-    diagnosed run by run. The exit code is 0 whatever the diagnosis, and 1 for a file that cannot be read.
+    finished if the learning rate is used up or everything is learned. Training rises: diverging. Anything else,
+    or anything that noise hides: inconclusive. YOLOv5's own results.csv can be read too; a folder of seed-* runs
+    is diagnosed run by run. The exit code is 0 for every diagnosis, and 1 for a file that cannot be read.
 
     \b
     Examples:
@@ -322,14 +303,12 @@ def diagnose(
     from ..evaluation.history import find_recorded_trainings
     from ..messages import text
 
-    results = []
-    for one in find_recorded_trainings(subject):
-        conditions = one.conditions
-        if classes is not None:
-            conditions = replace(conditions, classes=classes)
-        if label_smoothing is not None:
-            conditions = replace(conditions, label_smoothing=label_smoothing)
-        results.append((one, judge(one.history.epochs, conditions, window=window)))
+    options: dict[str, Any] = {"classes": classes, "label_smoothing": label_smoothing}
+    given = {name: value for name, value in options.items() if value is not None}
+    results = [
+        (one, judge(one.history.epochs, replace(one.conditions, **given), window=window))
+        for one in find_recorded_trainings(subject)
+    ]
     drawings = {} if figure is None else _draw(figure, results)
     out = Output(json=as_json)
     out.document([_diagnosis_as_json(one, diagnosis, drawings.get(one.path)) for one, diagnosis in results])

@@ -21,18 +21,13 @@ if TYPE_CHECKING:
 @click.option(
     "--processes",
     type=int,
-    help="Cells at a time, each in a process of its own. Without it: one a physical core, or one a GPU.",
+    help="Cells at a time, each in its own process. Without it: one a physical core, or one a GPU.",
 )
-@click.option("--overwrite", is_flag=True, help="Train cells anew that were trained with other settings or images.")
+@click.option("--overwrite", is_flag=True, help="Train cells again that were trained with other settings or images.")
 @click.option(
-    "--report",
-    "report_path",
-    type=PATH,
-    help="Where the report goes: .html, .md or .json.  [default: OUTPUT/report.html]",
+    "--report", "report_path", type=PATH, help="File of the report: .html, .md or .json.  [default: OUTPUT/report.html]"
 )
-@click.option(
-    "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the report; zh is Chinese."
-)
+@click.option("--lang", type=click.Choice(["en", "zh"]), default="en", help="Of the report; zh is Chinese.")
 @click.option(
     "--note", "notes", multiple=True, help="A caveat for the report, as 'the boards are drawn'; may be repeated."
 )
@@ -43,7 +38,7 @@ def experiment(ctx: click.Context, /, file: Path, dry_run: bool, processes: int 
 
     The file names the data, the arms (baseline, oversampling, classical control, generated sets at their shares)
     and the one metric that decides. Every arm is trained for the same number of steps. After Ctrl-C the
-    same command continues; finished cells are left as they are. OUTPUT gets experiment.json with every figure,
+    same command continues; finished cells stay as they are. OUTPUT gets experiment.json with every figure,
     and report.html.
 
     \b

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,53 +20,41 @@ _STDIN = "-"
 @click.command()
 @click.argument("run", metavar="RUN", type=PATH)
 @click.argument("images", metavar="IMAGES...", nargs=-1, required=True)
-@click.option("-o", "--output", default=Path("predictions.csv"), show_default=True, type=PATH, help="CSV to write.")
+@click.option("-o", "--output", default=Path("predictions.csv"), type=PATH, help="CSV to write.")
 @click.option(
     "--features",
     type=PATH,
     metavar="NPZ",
-    help="Also write the input of the last layer for each image: features (N, D) float32, images, labels, classes.",
+    help="Also write the input of the last layer: features (N, D) float32, images, labels, classes.",
 )
 @click.option(
     "--labels",
     default="auto",
-    show_default=True,
     type=click.Choice(["auto", "parent", "none"]),
-    help="True classes: of a single folder, the names of the folders in it (auto); each image's own folder"
-    " (parent); or none.",
+    help="True classes: the names of the folders in a single folder (auto), each image's own folder (parent), or none.",
 )
 @click.option("--skip-unreadable", is_flag=True, help="Skip images that cannot be read; exit code 1 if any.")
 @click.option(
     "--batch-size",
     metavar="N",
     type=int,
-    help="Images a step.  [default: the quickest, 64 of 64 px or 16 of 224 px on a CPU; 64 on a GPU]",
+    help="Images a step.  [default: the fastest, 64 of 64 px or 16 of 224 px on a CPU; 64 on a GPU]",
 )
-@click.option("--threads", default=1, show_default=True, help="CPU threads of the network in each worker.")
+@click.option("--threads", default=1, help="CPU threads of the network in each worker.")
 @click.option(
     "--workers",
     metavar="N",
     type=int,
-    help="Threads, each of which reads and predicts a batch; 0 uses none.  [default: one a core, at "
-    "most 8, over --threads]",
+    help="Threads that each read and predict a batch; 0 uses none.  [default: one a core, at most 8, over --threads]",
 )
-@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
+@click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]))
 def predict(
-    run: Path,
-    images: tuple[str, ...],
-    output: Path,
-    features: Path | None,
-    labels: Labels,
-    skip_unreadable: bool,
-    batch_size: int | None,
-    threads: int,
-    workers: int | None,
-    device: str,
+    run: Path, images: tuple[str, ...], output: Path, features: Path | None, labels: Labels, **options: Any
 ) -> None:
-    """Predict the class of IMAGES by the classifier of RUN.
+    """Predict the class of IMAGES with the classifier of RUN.
 
-    RUN is a run folder, a .pt file of one, or a file that 'trainer export' made (a TorchScript file is a program:
-    use none that you do not trust). IMAGES are folders, image files, patterns in quotes such as
+    RUN is a run folder, its .pt file, or a file that 'trainer export' made (a TorchScript file is a program:
+    use only one that you trust). IMAGES are folders, image files, patterns in quotes such as
     'photos/**/*.png', or - for a list on standard input: UTF-8, one path a line, or each ended by NUL.
 
     The CSV has the columns image (relative to IMAGES where that is a single folder, else the path as named),
@@ -85,15 +73,8 @@ def predict(
     from ..models.predict import PredictOptions, write_stream
     from ..models.predict import predict as predict_images
 
-    options = PredictOptions(
-        batch_size=batch_size,
-        device=device,
-        threads=threads,
-        workers=workers,
-        with_features=features is not None,
-        skip_unreadable=skip_unreadable,
-    )
-    stream = predict_images(run, listed, options, progress=True)
+    how = PredictOptions(with_features=features is not None, **options)
+    stream = predict_images(run, listed, how, progress=True)
     count = write_stream(stream, output, features=features)
     out = Output()
     out.line(f"{count} images, predictions in {output}" + (f", features in {features}" if features else ""))
@@ -112,7 +93,7 @@ def _list(images: tuple[str, ...], labels: Labels) -> ImageList:
     if _STDIN not in images:
         return list_named_images(images, labels=labels)
     if len(images) > 1:
-        raise click.UsageError("'-' reads the whole list from standard input; name nothing beside it")
+        raise click.UsageError("'-' reads the whole list from standard input; name nothing else")
     return list_files(read_paths(sys.stdin.buffer), labels=labels, source="standard input")
 
 
@@ -120,41 +101,25 @@ def _list(images: tuple[str, ...], labels: Labels) -> ImageList:
 @click.argument("run", metavar="RUN", type=PATH)
 @click.argument("images", metavar="IMAGES", type=PATH)
 @click.option(
-    "-o",
-    "--output",
-    metavar="DIR",
-    default=Path("explained"),
-    show_default=True,
-    type=PATH,
-    help="New or empty folder to write into.",
+    "-o", "--output", metavar="DIR", default=Path("explained"), type=PATH, help="New or empty folder to write into."
 )
 @click.option("--class", "class_name", metavar="NAME", help="Explain this class, in every image.")
+@click.option("--normal", default="Normal", metavar="NAME", help="The class of images without a defect.")
 @click.option(
-    "--normal", default="Normal", show_default=True, metavar="NAME", help="The class of images without a defect."
+    "--even-normal", is_flag=True, help="Also explain images predicted Normal: what looks most like a defect."
 )
-@click.option("--even-normal", is_flag=True, help="Images predicted Normal too: what in them speaks most for a defect.")
-@click.option("--limit", type=int, metavar="N", help="The first N images only.")
-@click.option("--batch-size", default=32, show_default=True, help="Images a step.")
-@click.option("--threads", default=1, show_default=True, help="CPU threads; small images do not gain from more.")
-@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
+@click.option("--limit", type=int, metavar="N", help="Only the first N images.")
+@click.option("--batch-size", default=32, help="Images a step.")
+@click.option("--threads", default=1, help="CPU threads; small images do not gain from more.")
+@click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--json", "as_json", is_flag=True, help="Print the rows of explain.csv as one JSON document.")
 def explain(
-    run: Path,
-    images: Path,
-    output: Path,
-    class_name: str | None,
-    normal: str,
-    even_normal: bool,
-    limit: int | None,
-    batch_size: int,
-    threads: int,
-    device: str,
-    as_json: bool,
+    run: Path, images: Path, output: Path, class_name: str | None, normal: str, as_json: bool, **options: Any
 ) -> None:
     """Show where the classifier of RUN looked, in every image below IMAGES (or in one image).
 
     DIR gets overlays/<image>.png (the image, and its heat map with a box around the hottest region), explain.csv
-    (boxes in pixels of the upright image) and index.html to look through. The heat is what speaks for a defect
+    (boxes in pixels of the upright image) and index.html to browse them. The heat shows what speaks for a defect
     and against Normal; images predicted Normal get none.
 
     \b
@@ -167,22 +132,13 @@ def explain(
     from ..report.overlays import PAGE_NAME, check_output, write_folder
 
     check_output(output, images)
-    options = ExplainOptions(
-        class_name=class_name,
-        normal=normal,
-        even_normal=even_normal,
-        limit=limit,
-        batch_size=batch_size,
-        device=device,
-        threads=threads,
-    )
-    found = explain_images(run, images, options)
-    written = write_folder(output, found)
+    how = ExplainOptions(class_name=class_name, normal=normal, **options)
+    written = write_folder(output, explain_images(run, images, how))
     out = Output(json=as_json)
     if class_name is None and any(row.explained not in ("", ANY_DEFECT) for row in written.rows):
         out.note(
             f"No class is named {normal!r}, so the predicted class is explained in every image; "
-            "name the class without defects with --normal"
+            "give the name of the class without defects with --normal"
         )
     out.document(lambda: [explanation_as_row(row) for row in written.rows])
     boxes = sum(row.box is not None for row in written.rows)
@@ -193,7 +149,7 @@ def explain(
 
 @click.command()
 @click.argument("run", metavar="RUN", type=PATH)
-@click.option("--format", "kind", default="onnx", show_default=True, type=click.Choice(["onnx", "torchscript"]))
+@click.option("--format", "kind", default="onnx", type=click.Choice(["onnx", "torchscript"]))
 @click.option("-o", "--output", type=PATH, help="File to write.  [default: RUN/best.onnx or RUN/best.torchscript]")
 @click.option(
     "--images",
@@ -204,7 +160,7 @@ def explain(
 @click.option(
     "--features", "with_features", is_flag=True, help="A second output: the input of the last linear layer, (N, D)."
 )
-@click.option("--threads", default=1, show_default=True, help="CPU threads of the check.")
+@click.option("--threads", default=1, help="CPU threads of the check.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def export(
     run: Path, kind: Format, output: Path | None, images: Path | None, with_features: bool, threads: int, as_json: bool
@@ -213,10 +169,10 @@ def export(
 
     Its input `images` is uint8 (N, 3, size, size): R, G, B from 0 to 255, any N; it normalises by itself. Its
     output `probabilities` is float32 (N, classes), softmax. The file also holds, in metadata_props (ONNX) or
-    extra/sd-defects.json (TorchScript): class names, size, way of resizing, mean and std, the operating point
+    extra/sd-defects.json (TorchScript): class names, size, resizing method, mean and std, the operating point
     if RUN has one, model, version and the sha256 of the checkpoint.
 
-    It is then run on up to 64 real images; where a probability differs from torch by more than 1e-4, the
+    The file is then run on up to 64 real images; if a probability differs from torch by more than 1e-4, the
     export fails and no file is left. 'trainer predict FILE IMAGES' takes it in place of RUN.
 
     \b

@@ -10,7 +10,7 @@ import click
 from sdcore.cli import PATH, Output
 
 if TYPE_CHECKING:
-    from ..data.split import FoldsResult, Placed, SplitResult
+    from ..data.split import CopyMode, FoldsResult, SplitResult
 
 
 def amount(text: str) -> float:
@@ -30,13 +30,10 @@ def amount(text: str) -> float:
     "--val",
     type=amount,
     default="0.15",
-    show_default=True,
     help="For validation: a share of each class (0.15), or images of each class (20; 1 is one image). 0: no val.",
 )
 @click.option(
-    "--test",
-    type=amount,
-    help="For testing, likewise; with --folds each image is tested once instead.  [default: 0.25]",
+    "--test", type=amount, help="The same for testing; with --folds each image is tested once instead.  [default: 0.25]"
 )
 @click.option(
     "--folds",
@@ -44,12 +41,12 @@ def amount(text: str) -> float:
     type=int,
     help="Make DEST/fold-0 to DEST/fold-(K-1), each with train, val and test, every image in the test of one of them.",
 )
-@click.option("--seed", default=0, show_default=True, help="Seed of the split.")
+@click.option("--seed", default=0, help="Seed of the split.")
 @click.option(
     "--group-by",
     metavar="PATTERN",
-    help="Regular expression searched in each file name (for numbered sources, in the name before); what its first "
-    "parentheses match names the image's group.",
+    help="Regular expression searched in file names (of numbered sources: in the original names); its first "
+    "parentheses match the name of the group.",
 )
 @click.option("--groups", metavar="CSV", type=PATH, help="Table with the columns file (relative to SRC) and group.")
 @click.option("--group-column", metavar="NAME", help="Column of --groups that names the group.  [default: group]")
@@ -57,15 +54,14 @@ def amount(text: str) -> float:
     "--crops",
     metavar="CSV",
     type=PATH,
-    help="The crops.csv of 'sdclient crop' where it is not in SRC: crops of one photograph are one group.",
+    help="The crops.csv of 'sdclient crop' if it is not in SRC: crops of one photograph are one group.",
 )
 @click.option(
     "--link/--copy",
     "link",
     default=None,
-    help="--link: hard links instead of copies; they need no space, but SRC and DEST then share each file's content: "
-    "editing one edits both. --copy: a copy for every file.  [default: copies; with --folds one copy of each image "
-    "in DEST, hard-linked into all folds]",
+    help="--link: hard links, which need no space; SRC and DEST then share each file's content: editing one edits both. "
+    "--copy: copy every file.  [default: copies; with --folds one copy of each image in DEST, hard-linked into all folds]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def split(
@@ -84,11 +80,11 @@ def split(
 ) -> None:
     """Copy SRC/<class>/* into DEST/train, DEST/val and DEST/test, by class and by group.
 
-    Images of one board or one photograph belong together: name their group by --group-by or --groups, and no group
+    Images of one board or one photograph belong together: name their group with --group-by or --groups, and no group
     is split. Without them, a crops.csv ('sdclient crop') and a mapping.csv ('sdclient number') in SRC make all crops
-    of one photograph one group; otherwise each image is a group of its own. Files with identical pixels are always
-    one group, except images of a single colour. Groups stay whole, so shares and counts are met as nearly as they
-    allow; the table says what was asked.
+    of one photograph one group; otherwise each image is its own group. Files with identical pixels are always
+    one group, except images of a single colour. Because groups stay whole, shares and counts may be met only nearly;
+    the table shows what was requested.
 
     Generated images are refused: val and test must be real. Split the real ones, then 'trainer train DATA
     --generated OUTPUT'.
@@ -115,48 +111,30 @@ def split(
         raise click.UsageError("--test has no meaning with --folds: each image is tested once; leave it out")
     by = GroupBy(group_by, groups, group_column or "group", crops)
     result: SplitResult | FoldsResult
+    mode: CopyMode
     if folds is None:
         from ..data.split import split as divide
 
-        result = divide(
-            source,
-            dest,
-            val_share=val,
-            test_share=0.25 if test is None else test,
-            seed=seed,
-            group_by=by,
-            mode="link" if link else "copy",
-            progress=True,
-        )
+        test, mode = 0.25 if test is None else test, "link" if link else "copy"
+        result = divide(source, dest, val_share=val, test_share=test, seed=seed, group_by=by, mode=mode, progress=True)
         document: dict[str, Any] = {"classes": result.counts(), "asked": result.asked}
     else:
         from ..data.split import split_folds
 
-        result = split_folds(
-            source,
-            dest,
-            folds=folds,
-            val_share=val,
-            seed=seed,
-            group_by=by,
-            mode={None: "share", True: "link", False: "copy"}[link],  # type: ignore[arg-type]
-            progress=True,
-        )
+        mode = "share" if link is None else "link" if link else "copy"
+        result = split_folds(source, dest, folds=folds, val_share=val, seed=seed, group_by=by, mode=mode, progress=True)
         document = {
             "folds": [{"path": fold.path.as_posix(), "classes": fold.counts()} for fold in result.folds],
             "asked_val": result.asked_val,
         }
-    document |= {
-        "groups": result.grouping,
-        "notes": list(result.notes),
-        "copied": result.placed.copied,
-        "linked": result.placed.linked,
-    }
+    placed = result.placed
+    document |= {"groups": result.grouping, "notes": list(result.notes)}
+    document |= {"copied": placed.copied, "linked": placed.linked}
     out = Output(json=as_json)
     out.document(document)
     _show(out, result)
     for one, other in result.contradictions:
-        out.note(f"Warning: {one} and {other} are the same picture in two classes; one label is wrong")
+        out.note(f"Warning: {one} and {other} are the same image in two classes; one label is wrong")
 
 
 def _show(out: Output, result: SplitResult | FoldsResult) -> None:
@@ -169,7 +147,11 @@ def _show(out: Output, result: SplitResult | FoldsResult) -> None:
     out.line(f"groups: {result.grouping}")
     for note in result.notes:
         out.line(f"note: {note}")
-    out.line(_done(result.placed, result.dest))
+    placed = result.placed
+    made = [f"{placed.copied} images copied"] if placed.copied else []
+    made += [f"{placed.linked} {'files' if made else 'images'} linked"] if placed.linked else []
+    done = f"{', '.join(made)} to {result.dest}" if made else f"{result.dest} holds this split already; nothing changed"
+    out.line(done)
 
 
 def _show_parts(out: Output, result: SplitResult) -> None:
@@ -202,15 +184,9 @@ def _show_folds(out: Output, result: FoldsResult) -> None:
     out.table(["class", *PARTS, "all"], rows, totals=[["all classes", *totals, str(images)]])
     out.line(
         f"images in each of the {len(counts)} folds, fewest-most; every image is a test image of one fold; "
-        "groups stay whole, so (of n), what val was to have, is met as nearly as they allow"
+        "groups stay whole, so val may miss the n images asked for: (of n)"
     )
 
 
 def _span(numbers: list[int]) -> str:
     return str(numbers[0]) if len(set(numbers)) == 1 else f"{min(numbers)}-{max(numbers)}"
-
-
-def _done(placed: Placed, dest: Path) -> str:
-    made = [f"{placed.copied} images copied"] if placed.copied else []
-    made += [f"{placed.linked} {'files' if made else 'images'} linked"] if placed.linked else []
-    return f"{', '.join(made)} to {dest}" if made else f"{dest} holds this split already; nothing changed"

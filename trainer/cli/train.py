@@ -16,46 +16,16 @@ if TYPE_CHECKING:
     from ..config import TrainingJob
     from ..training.run_folder import TrainResult
 
+_AUGMENTATION = "flips quarter_turns shift hue saturation"
 _GROUPS = {
-    "What is trained": (
-        "run",
-        "generated",
-        "control_for",
-        "uncurated",
-        "strict",
-        "generated_share",
-        "model",
-        "imgsz",
-        "weights",
-        "freeze",
-    ),
-    "How": (
-        "epochs",
-        "batch_size",
-        "accumulate",
-        "images_per_epoch",
-        "lr",
-        "schedule",
-        "label_smoothing",
-        "clip_norm",
-        "balance",
-        "class_weights",
-    ),
-    "How images are varied": ("flips", "quarter_turns", "shift", "hue", "saturation"),
-    "When it ends, and which epoch is best": ("monitor", "patience", "stop_on"),
-    "Repetition and the machine": (
-        "seeds",
-        "processes",
-        "device",
-        "threads",
-        "amp",
-        "layout",
-        "deterministic",
-        "sync_bn",
-        "cache_gb",
-    ),
-    "Output": ("overwrite", "tensorboard", "as_json"),
+    "What is trained": "run generated control_for uncurated strict generated_share model imgsz weights freeze",
+    "How": "epochs batch_size accumulate images_per_epoch lr schedule label_smoothing clip_norm balance class_weights",
+    "How images are varied": _AUGMENTATION,
+    "When it ends, and which epoch is best": "monitor patience stop_on",
+    "Repetition and the machine": "seeds processes device threads amp layout deterministic sync_bn cache_gb",
+    "Output": "overwrite tensorboard as_json",
 }
+"""Heading in the help -> parameters below it."""
 
 
 class _GroupedOptions(click.Command):
@@ -63,11 +33,10 @@ class _GroupedOptions(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, each under its heading."""
-        records = {
-            param.name: param.get_help_record(ctx) for param in self.get_params(ctx) if isinstance(param, click.Option)
-        }
+        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+        records = {option.name: option.get_help_record(ctx) for option in options}
         for heading, names in _GROUPS.items():
-            rows = [records.pop(name) for name in names]
+            rows = [records.pop(name) for name in names.split()]
             if heading == "Output":
                 rows += records.values()
             with formatter.section(heading):
@@ -82,123 +51,101 @@ class _GroupedOptions(click.Command):
     metavar="OUTPUT",
     multiple=True,
     type=PATH,
-    help="Folder of 'sdclient generate' whose images join training only: the accepted ones, once 'sdclient curate' or "
-    "'sdclient review' judged them. May be repeated.",
+    help="Folder of 'sdclient generate'; its images join training only, and only the accepted ones once 'sdclient "
+    "curate' or 'sdclient review' has judged them. May be repeated.",
 )
 @click.option(
     "--control-for",
     metavar="OUTPUT",
     multiple=True,
     type=PATH,
-    help="For each image of this folder, as above, its real source joins once more: as many images, real pixels only.",
+    help="Like --generated, but each image is replaced by its real source: as many images, real pixels only.",
 )
-@click.option("--uncurated", is_flag=True, help="Take every image of these folders: rejected and undecided ones, too.")
+@click.option("--uncurated", is_flag=True, help="Use every image of these folders, also rejected and undecided ones.")
 @click.option(
     "--strict",
     is_flag=True,
-    help="Refuse also images of val and test that look like a training image, and blank images in several parts.",
+    help="Also refuse val and test images that look like a training image, and blank images in several parts.",
 )
 @click.option(
     "--generated-share",
     type=float,
     metavar="P",
-    help="Draw an image that joined with this probability, a real one otherwise. Without it all are drawn alike.",
+    help="Draw an added image with this probability, else a real one. Without it all are drawn alike.",
 )
 @click.option(
     "--model",
     default="yolov5n-cls",
-    show_default=True,
     type=click.Choice(["yolov5n-cls", "yolov5s-cls", "yolov5m-cls", "yolov5l-cls", "yolov5x-cls"]),
     help="From small and fast to large and slow.",
 )
-@click.option("--imgsz", default=64, show_default=True, help="Side in pixels images are resized to, 32 times n.")
-@click.option("--weights", metavar="FILE", type=PATH, help="Run, or checkpoint, to start from.")
+@click.option("--imgsz", default=64, help="Side in pixels that images are resized to, a multiple of 32.")
+@click.option("--weights", metavar="FILE", type=PATH, help="Run or checkpoint to start from.")
 @click.option(
     "--freeze",
     default=0,
-    show_default=True,
     metavar="LAYERS",
-    help="First layers of the backbone that stay as --weights has them, 0 to 9.",
+    help="Number of first backbone layers that keep the values of --weights, 0 to 9.",
 )
-@click.option("--epochs", default=30, show_default=True, help="Rounds of training, each judged on DATA/val.")
+@click.option("--epochs", default=30, help="Rounds of training, each judged on DATA/val.")
 @click.option(
     "--batch-size",
     default="32",
-    show_default=True,
     metavar="N|auto",
-    help="Images a step, of all processes together. auto: what fits a CUDA device; 32 on the CPU.",
+    help="Images a step, over all processes. auto: what fits on a CUDA device; 32 on the CPU.",
 )
 @click.option(
     "--accumulate",
     default=1,
-    show_default=True,
     metavar="PARTS",
-    help="Work through a step's images in so many parts, to need less memory; each has its own batch statistics.",
+    help="Split each step into this many parts to need less memory; each has its own batch statistics.",
 )
-@click.option(
-    "--images-per-epoch", type=int, help="Images seen in an epoch; give two arms the same for an equal number of steps."
-)
-@click.option("--lr", default=1e-3, show_default=True, help="Highest learning rate.")
+@click.option("--images-per-epoch", type=int, help="Images in an epoch; give two arms the same number for equal steps.")
+@click.option("--lr", default=1e-3, help="Highest learning rate.")
 @click.option(
     "--schedule",
     default="cosine",
-    show_default=True,
     type=click.Choice(["cosine", "linear"]),
     help="How the learning rate falls to a hundredth.",
 )
-@click.option("--label-smoothing", default=0.1, show_default=True, help="0 to below 1; 0 for none.")
-@click.option("--clip-norm", default=50.0, show_default=True, help="Longest gradient; 0 for no limit.")
+@click.option("--label-smoothing", default=0.1, help="0 to below 1; 0 for none.")
+@click.option("--clip-norm", default=50.0, help="Longest gradient; 0 for no limit.")
 @click.option(
-    "--balance/--no-balance",
-    default=False,
-    show_default=True,
-    help="Draw every class equally often: fewer misses, more overkill.",
+    "--balance/--no-balance", default=False, help="Draw every class equally often: fewer misses, more overkill."
 )
 @click.option(
     "--class-weights",
     default="none",
-    show_default=True,
     type=click.Choice(["none", "balanced"]),
     help="balanced: weigh the loss by inverse class frequency. Not together with --balance.",
 )
-@click.option("--flips/--no-flips", default=True, show_default=True, help="Mirror images left-right and up-down.")
+@click.option("--flips/--no-flips", default=True, help="Mirror images left-right and up-down.")
 @click.option(
     "--quarter-turns/--no-quarter-turns",
     default=True,
-    show_default=True,
-    help="Turn images by 90 degrees; leave out where a board has one right way up.",
+    help="Turn images by 90 degrees; not where a board has one right way up.",
 )
 @click.option(
     "--shift",
     default=0.08,
-    show_default=True,
-    help="Move half of the images by at most this share of the side, 0 to 0.5; more where defects lie off the centre.",
+    help="Move half of the images by up to this share of the side, 0 to 0.5; more if defects lie off the centre.",
 )
 @click.option(
     "--hue",
     default=0.0,
-    show_default=True,
-    help="Turn colours by at most this part of the circle, 0 to 0.5. Not for defects that are colours.",
+    help="Turn colours by up to this part of the circle, 0 to 0.5. Not for defects that are colours.",
 )
-@click.option(
-    "--saturation", default=0.0, show_default=True, help="Make colours stronger or weaker by at most this share."
-)
+@click.option("--saturation", default=0.0, help="Make colours stronger or weaker by up to this share.")
 @click.option(
     "--monitor",
     default="val_macro_f1",
-    show_default=True,
     type=click.Choice(["val_macro_f1", "val_loss", "val_accuracy"]),
     help="What chooses the best epoch.",
 )
 @click.option("--patience", type=int, metavar="EPOCHS", help="Stop after this many epochs without a better one.")
 @click.option("--stop-on", type=click.Choice(["overfit"]), help="Stop when the curves show overfitting.")
 @click.option(
-    "--seed",
-    "seeds",
-    default=(0,),
-    show_default=True,
-    multiple=True,
-    help="Repeat it for several runs, RUN/seed-0, RUN/seed-1, ...",
+    "--seed", "seeds", default=(0,), multiple=True, help="Repeat for several runs: RUN/seed-0, RUN/seed-1, ..."
 )
 @click.option(
     "--processes",
@@ -206,46 +153,44 @@ class _GroupedOptions(click.Command):
     metavar="N",
     help="Seeds trained at a time. Without it: one a physical core on the CPU, one on a GPU.",
 )
-@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
-@click.option("--threads", default=1, show_default=True, help="CPU threads; small images do not gain from more.")
-@click.option("--amp/--no-amp", default=True, show_default=True, help="Mixed precision, on CUDA alone.")
+@click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]))
+@click.option("--threads", default=1, help="CPU threads; small images do not gain from more.")
+@click.option("--amp/--no-amp", default=True, help="Mixed precision, on CUDA only.")
 @click.option(
     "--layout",
     default="auto",
-    show_default=True,
     type=click.Choice(["auto", "channels_last", "contiguous"]),
-    help="Order of numbers in memory. auto: channels_last, or with --no-deterministic what a short trial finds faster.",
+    help="Memory layout. auto: channels_last, or with --no-deterministic what a short trial finds faster.",
 )
 @click.option(
     "--deterministic/--no-deterministic",
     default=True,
-    show_default=True,
-    help="The same bits every time. Always so on the CPU; on CUDA it takes slower kernels.",
+    help="The same bits every time. The CPU always does this; on CUDA it needs slower kernels.",
 )
 @click.option(
     "--sync-bn",
     is_flag=True,
-    help="Batch statistics over the images of all processes instead of each its own; on CUDA, with torchrun, alone.",
+    help="Batch statistics over the images of all processes, not of each; only on CUDA with torchrun.",
 )
 @click.option(
     "--cache-gb",
     type=float,
     metavar="GB",
-    help="Most memory for decoded images; more go into a file. Without it: half of the free memory.",
+    help="Memory limit for decoded images; the rest goes into a file. Without it: half of the free memory.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a run of other settings or images; start a stopped one anew.")
-@click.option("--tensorboard", is_flag=True, help="Write RUN/tensorboard/ too.")
+@click.option("--overwrite", is_flag=True, help="Replace a run of other settings or images; restart a stopped one.")
+@click.option("--tensorboard", is_flag=True, help="Also write RUN/tensorboard/.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def train(ctx: click.Context, /, **options: Any) -> None:
-    """Train a YOLOv5 classifier on DATA/train; DATA/val chooses the best epoch, DATA/test is left alone.
+    """Train a YOLOv5 classifier on DATA/train; DATA/val chooses the best epoch, DATA/test is not used.
 
     RUN gets config.json, data.json, environment.json, results.csv, best.pt, last.pt, curves.png and examples.png.
-    Started again, a finished run of the same settings and images is left as it is, and one that was stopped
-    by Ctrl-C continues after its last whole epoch.
+    Started again, a finished run of the same settings and images stays as it is, and one that Ctrl-C stopped
+    continues after its last complete epoch.
 
-    Nothing is trained when the same pixels are in two of train, val and test, when a generated image is in val or
-    test, or when one that would be trained on was made from an image there. Images that only look alike are
+    Training is refused when two of train, val and test hold the same pixels, when val or test holds a generated
+    image, or when a generated training image was made from an image there. Images that only look alike are
     reported and shown in RUN/near_duplicates.html; --strict refuses them.
 
     \b
@@ -304,11 +249,11 @@ def _result_as_json(result: TrainResult) -> dict[str, Any]:
 
 
 def _job_of(*, seeds: tuple[int, ...], weights: Path | None, **options: Any) -> TrainingJob:
-    """The job of a command line; what does not belong to the job itself is a setting of its config."""
+    """The job that a command line describes; options that are no field of `TrainingJob` belong to its config."""
     from ..config import TrainingJob, make_config
 
     names = {one.name for one in fields(TrainingJob)} & options.keys()
     job = {name: options.pop(name) for name in names}
-    augment = {name: options.pop(name) for name in ("flips", "quarter_turns", "shift", "hue", "saturation")}
+    augment = {name: options.pop(name) for name in _AUGMENTATION.split()}
     config = make_config(seed=seeds[0], weights=None if weights is None else str(weights), augment=augment, **options)
     return TrainingJob(config=config, seeds=seeds, **job)
