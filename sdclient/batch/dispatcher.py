@@ -265,13 +265,13 @@ class ThreadDispatcher:
     def _send(self, server: Server, health: ServerHealth, prepared: PreparedJob) -> ServerReply:
         self._messages.put(JobStarted(prepared.job))
         made = 0
-        health.asked()
+        health.request_started()
         try:
             reply = self._runner.send(server, prepared)
             made = len(prepared.job.images)
             return reply
         finally:
-            health.answered(made)
+            health.request_ended(made)
 
     def _finish(self, reply: ServerReply) -> None:
         try:

@@ -130,12 +130,12 @@ class ServerHealth:
         with self._changed:
             return self._is_lost
 
-    def asked(self) -> None:
+    def request_started(self) -> None:
         """Count a request that is being sent."""
         with self._changed:
             self._waiting += 1
 
-    def answered(self, made: int) -> None:
+    def request_ended(self, made: int) -> None:
         """Count a request that has ended, and the images it gave; 0 counts as an error."""
         with self._changed:
             self._waiting -= 1

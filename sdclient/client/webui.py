@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
@@ -16,39 +16,9 @@ from sdcore.images.decode import ImageInput
 
 from ..errors import NotFound, ServerFault, ServerLoading, ServerUnreachable, UnexpectedReply
 from ..loras import HASH_OPTION, loras_in, verify_loras
+from ..models import Request, server
 from ..models.generation import GenerationReply, Img2ImgRequest, Txt2ImgRequest
 from ..models.scripts import ScriptInfo, ScriptsList
-from ..models.server import (
-    VAE,
-    CmdFlags,
-    Embeddings,
-    Extension,
-    ExtrasBatchReply,
-    ExtrasBatchRequest,
-    ExtrasSingleReply,
-    ExtrasSingleRequest,
-    FaceRestorer,
-    Hypernetwork,
-    InternalProgress,
-    InternalProgressRequest,
-    InterrogateReply,
-    InterrogateRequest,
-    LatentUpscaleMode,
-    Lora,
-    Memory,
-    Options,
-    PendingTasks,
-    PngInfo,
-    PngInfoRequest,
-    Progress,
-    PromptStyle,
-    RealESRGANModel,
-    Sampler,
-    Scheduler,
-    SDModel,
-    SDModule,
-    Upscaler,
-)
 from .dialects import Dialect, Product, ServerKind, ServerVersion, detect_server, find_version, resolve_vae
 from .generation_job import (
     CallOptions,
@@ -77,8 +47,8 @@ class WebUI:
         url: the server's address; default `SDCLIENT_URL`, else `http://127.0.0.1:7860`. Credentials in it are
             taken as `auth`. Loopback addresses bypass system proxies.
         auth: name and password of the WebUI's `--api-auth`; default `SDCLIENT_AUTH` (`name:password`).
-        timeouts: how long to wait for what.
-        retries: how often to try again after a failure that may pass.
+        timeouts: longest waits.
+        retries: how often to try again after a temporary failure.
 
     Raises:
         SettingsError: the address or `SDCLIENT_AUTH` cannot be used.
@@ -105,7 +75,6 @@ class WebUI:
         self._retrier = Retrier(retries or RetryPolicy())
 
     def __repr__(self) -> str:
-        """Names the server, never the credentials."""
         return f"WebUI({self.url!r})"
 
     def __enter__(self) -> WebUI:
@@ -123,8 +92,8 @@ class WebUI:
     def img2img(self, request: Img2ImgRequest, **options: Unpack[CallOptions]) -> GenerationResult[Img2ImgRequest]:
         """Make images from an image.
 
-        Sampler and schedule may be in either spelling ("DPM++ SDE Karras", or apart); they are sent as this
-        server understands them.
+        Sampler and schedule may be joined ("DPM++ SDE Karras") or separate; they are sent as this server
+        understands them.
 
         Raises:
             UnknownSetting: the server has no such sampler or schedule.
@@ -147,16 +116,14 @@ class WebUI:
         timeout_s: float | None = None,
         retries: RetryPolicy | None = None,
     ) -> Any:
-        """Any call of the server that has no method of its own, with the same errors, timeouts and retries.
+        """Make a call that has no method here, with the same errors, timeouts and retries; gives the reply's JSON.
+
+        The JSON of an empty reply is None. Only GET is sent again after a failure: a POST may change something twice.
 
         Args:
-            method: only GET is sent again after a failure; a POST may change something twice.
             path: from the root, for example "/sdapi/v1/create/embedding".
             timeout_s: seconds to wait for the answer; default `Timeouts.read_s`.
             retries: instead of the client's own policy.
-
-        Returns:
-            The reply's JSON; None for an empty reply.
         """
 
         def attempt() -> Any:
@@ -164,73 +131,72 @@ class WebUI:
 
         if method != "GET":
             return attempt()
-        policy = retries or self._retrier.policy
-        return Retrier(policy, self._retrier.sleep, self._retrier.chance).call(attempt)
+        return replace(self._retrier, policy=retries or self._retrier.policy).call(attempt)
 
-    def samplers(self) -> tuple[Sampler, ...]:
+    def samplers(self) -> tuple[server.Sampler, ...]:
         """The samplers the server has."""
-        return self._get("/samplers", tuple[Sampler, ...])
+        return self._get("/samplers", tuple[server.Sampler, ...])
 
-    def schedulers(self) -> tuple[Scheduler, ...]:
-        """The noise schedules the server lists; `kind.schedulers` also knows those of servers that list none.
+    def schedulers(self) -> tuple[server.Scheduler, ...]:
+        """The noise schedules the server lists; `kind.schedulers` also has those of servers that list none.
 
         Raises:
-            NotFound: a server from before samplers and schedules were apart.
+            NotFound: an old server, which does not separate samplers and schedules.
             UnexpectedReply: SD.Next, which lists something else under this name.
         """
-        return self._get("/schedulers", tuple[Scheduler, ...])
+        return self._get("/schedulers", tuple[server.Scheduler, ...])
 
-    def sd_models(self) -> tuple[SDModel, ...]:
+    def sd_models(self) -> tuple[server.SDModel, ...]:
         """The checkpoints the server has."""
-        return self._get("/sd-models", tuple[SDModel, ...])
+        return self._get("/sd-models", tuple[server.SDModel, ...])
 
-    def sd_vaes(self) -> tuple[VAE, ...]:
+    def sd_vaes(self) -> tuple[server.VAE, ...]:
         """The VAEs the server has.
 
         Raises:
             NotFound: Forge, which has `sd_modules` instead.
         """
-        return self._get("/sd-vae", tuple[VAE, ...])
+        return self._get("/sd-vae", tuple[server.VAE, ...])
 
-    def sd_modules(self) -> tuple[SDModule, ...]:
+    def sd_modules(self) -> tuple[server.SDModule, ...]:
         """The VAEs and text encoders a Forge has.
 
         Raises:
             NotFound: every other server, which has `sd_vaes` instead.
         """
-        return self._get("/sd-modules", tuple[SDModule, ...])
+        return self._get("/sd-modules", tuple[server.SDModule, ...])
 
-    def upscalers(self) -> tuple[Upscaler, ...]:
+    def upscalers(self) -> tuple[server.Upscaler, ...]:
         """The upscalers the server has."""
-        return self._get("/upscalers", tuple[Upscaler, ...])
+        return self._get("/upscalers", tuple[server.Upscaler, ...])
 
-    def latent_upscale_modes(self) -> tuple[LatentUpscaleMode, ...]:
+    def latent_upscale_modes(self) -> tuple[server.LatentUpscaleMode, ...]:
         """The upscalers that work before the image is decoded."""
-        return self._get("/latent-upscale-modes", tuple[LatentUpscaleMode, ...])
+        return self._get("/latent-upscale-modes", tuple[server.LatentUpscaleMode, ...])
 
-    def realesrgan_models(self) -> tuple[RealESRGANModel, ...]:
+    def realesrgan_models(self) -> tuple[server.RealESRGANModel, ...]:
         """The Real-ESRGAN models the server has."""
-        return self._get("/realesrgan-models", tuple[RealESRGANModel, ...])
+        return self._get("/realesrgan-models", tuple[server.RealESRGANModel, ...])
 
-    def face_restorers(self) -> tuple[FaceRestorer, ...]:
+    def face_restorers(self) -> tuple[server.FaceRestorer, ...]:
         """The face restorers the server has."""
-        return self._get("/face-restorers", tuple[FaceRestorer, ...])
+        return self._get("/face-restorers", tuple[server.FaceRestorer, ...])
 
-    def loras(self) -> tuple[Lora, ...]:
+    def loras(self) -> tuple[server.Lora, ...]:
         """The LoRAs the server has."""
-        return self._get("/loras", tuple[Lora, ...])
+        return self._get("/loras", tuple[server.Lora, ...])
 
-    def embeddings(self) -> Embeddings:
+    def embeddings(self) -> server.Embeddings:
         """The textual-inversion embeddings the server has."""
-        return self._get("/embeddings", Embeddings)
+        return self._get("/embeddings", server.Embeddings)
 
-    def hypernetworks(self) -> tuple[Hypernetwork, ...]:
+    def hypernetworks(self) -> tuple[server.Hypernetwork, ...]:
         """The hypernetworks the server has."""
-        return self._get("/hypernetworks", tuple[Hypernetwork, ...])
+        return self._get("/hypernetworks", tuple[server.Hypernetwork, ...])
 
-    def prompt_styles(self) -> tuple[PromptStyle, ...]:
+    def prompt_styles(self) -> tuple[server.PromptStyle, ...]:
         """The prompt styles saved on the server."""
-        return self._get("/prompt-styles", tuple[PromptStyle, ...])
+        return self._get("/prompt-styles", tuple[server.PromptStyle, ...])
 
     def scripts(self) -> ScriptsList:
         """The names of the scripts the server has."""
@@ -240,9 +206,9 @@ class WebUI:
         """The scripts and their arguments."""
         return self._get("/script-info", tuple[ScriptInfo, ...])
 
-    def extensions(self) -> tuple[Extension, ...]:
+    def extensions(self) -> tuple[server.Extension, ...]:
         """The extensions installed on the server."""
-        return self._get("/extensions", tuple[Extension, ...])
+        return self._get("/extensions", tuple[server.Extension, ...])
 
     def refresh_checkpoints(self) -> None:
         """Make the server look for checkpoints again."""
@@ -263,11 +229,11 @@ class WebUI:
     @cached_property
     def kind(self) -> ServerKind:
         """Which program this server is, asked once; see `sdclient.client.dialects`."""
-        return detect_server(self._ask)
+        return detect_server(partial(self.call, "GET"))
 
     def version(self) -> ServerVersion:
         """The server's version, if it reports one; an A1111 needs some seconds for the answer."""
-        return find_version(self._ask, self.kind.product)
+        return find_version(partial(self.call, "GET"), self.kind.product)
 
     @cached_property
     def dialect(self) -> Dialect:
@@ -281,10 +247,8 @@ class WebUI:
     @cached_property
     def tells_loras(self) -> bool:
         """Whether infotexts of this server name the LoRAs that an image was made with, asked once."""
-        if self.kind.product is Product.SDNEXT:  # which has names of its own for them
-            return False
-        options = self.options().model_dump()
-        if not options.get(HASH_OPTION):
+        # SD.Next has other names for them.
+        if self.kind.product is Product.SDNEXT or not self.options().model_dump().get(HASH_OPTION):
             return False
         try:
             return not self.cmd_flags().model_dump().get("no_hashing")
@@ -292,7 +256,7 @@ class WebUI:
             return True
 
     def vae_settings(self, *names: str) -> dict[str, Any]:
-        """The `override_settings` that ask this server for a VAE, on Forge for text encoders as well.
+        """The `override_settings` that select a VAE on this server, on Forge text encoders as well.
 
         Args:
             names: as the server lists them, or without their suffix; none is the checkpoint's own VAE.
@@ -303,40 +267,41 @@ class WebUI:
         takes_modules = self.kind.takes_modules
         return resolve_vae(names, self.sd_modules() if takes_modules else self.sd_vaes(), as_modules=takes_modules)
 
-    def options(self) -> Options:
+    def options(self) -> server.Options:
         """The server's settings."""
-        return self._get("/options", Options)
+        return self._get("/options", server.Options)
 
     def set_options(self, options: Mapping[str, Any]) -> None:
-        """Change settings of the server, for everybody and until they are changed again."""
+        """Change settings of the server, for every client and until they are changed again."""
         self._post("/options", options)
 
-    def progress(self, *, skip_current_image: bool = True) -> Progress:
+    def progress(self, *, skip_current_image: bool = True) -> server.Progress:
         """What the server is doing now, for any client."""
-        return self._get("/progress", Progress, {"skip_current_image": str(skip_current_image).lower()})
+        return self._get("/progress", server.Progress, {"skip_current_image": str(skip_current_image).lower()})
 
-    def task_progress(self, task: InternalProgressRequest) -> InternalProgress:
+    def task_progress(self, task: server.InternalProgressRequest) -> server.InternalProgress:
         """How far one job is, by its `force_task_id`.
 
         Raises:
             NotFound: a WebUI without its page (`--nowebui`).
         """
-        return parse_reply(InternalProgress, self.call("POST", "/internal/progress", json=task.payload()), "progress")
+        answer = self.call("POST", "/internal/progress", json=task.payload())
+        return parse_reply(server.InternalProgress, answer, "progress")
 
-    def pending_tasks(self) -> PendingTasks:
+    def pending_tasks(self) -> server.PendingTasks:
         """The jobs that wait for their turn.
 
         Raises:
             NotFound: a WebUI without its page (`--nowebui`), or SD.Next.
         """
-        return parse_reply(PendingTasks, self.call("GET", "/internal/pending-tasks"), "pending-tasks")
+        return parse_reply(server.PendingTasks, self.call("GET", "/internal/pending-tasks"), "pending-tasks")
 
     def interrupt(self) -> None:
         """Stop the running job, also one of another client; its call then answers with fewer images."""
         self._post("/interrupt")
 
     def interrupt_job(self, task_id: str) -> bool:
-        """Stop a job by its `force_task_id`, only when the server is working on it now; gives whether it was.
+        """Stop a job by its `force_task_id` if the server is working on it now; gives whether it was.
 
         The server's own interrupt stops any running job, also one of another client. A WebUI without its page
         (`--nowebui`) cannot say whose job runs; there this does nothing.
@@ -345,10 +310,9 @@ class WebUI:
             answer = self.call("POST", "/internal/progress", json={"id_task": task_id, "live_preview": False})
         except NotFound:
             return False
-        if not answer.get("active"):
-            return False
-        self.interrupt()
-        return True
+        if answer.get("active"):
+            self.interrupt()
+        return bool(answer.get("active"))
 
     def skip(self) -> None:
         """Skip the rest of the current image and go on with the next, also in a job of another client."""
@@ -362,32 +326,30 @@ class WebUI:
         """Take the checkpoint out of the GPU's memory; the next job loads it again."""
         self._post("/unload-checkpoint", read_s=self._connection.timeouts.generate_s)
 
-    def png_info(self, image: ImageInput) -> PngInfo:
+    def png_info(self, image: ImageInput) -> server.PngInfo:
         """The infotext of an image, parsed by the server."""
-        return parse_reply(PngInfo, self._post("/png-info", PngInfoRequest(image=image).payload()), "png-info")
+        answer = self._post("/png-info", server.PngInfoRequest(image=image).payload())
+        return parse_reply(server.PngInfo, answer, "png-info")
 
-    def extras(self, request: ExtrasSingleRequest) -> ExtrasSingleReply:
+    def extras(self, request: server.ExtrasSingleRequest) -> server.ExtrasSingleReply:
         """Enlarge an image or restore faces in it."""
-        answer = self._post("/extra-single-image", request.payload(), self._connection.timeouts.generate_s)
-        return parse_reply(ExtrasSingleReply, answer, "extra-single-image")
+        return self._work("/extra-single-image", request, server.ExtrasSingleReply)
 
-    def extras_batch(self, request: ExtrasBatchRequest) -> ExtrasBatchReply:
+    def extras_batch(self, request: server.ExtrasBatchRequest) -> server.ExtrasBatchReply:
         """Enlarge several images or restore faces in them."""
-        answer = self._post("/extra-batch-images", request.payload(), self._connection.timeouts.generate_s)
-        return parse_reply(ExtrasBatchReply, answer, "extra-batch-images")
+        return self._work("/extra-batch-images", request, server.ExtrasBatchReply)
 
-    def interrogate(self, request: InterrogateRequest) -> InterrogateReply:
+    def interrogate(self, request: server.InterrogateRequest) -> server.InterrogateReply:
         """Describe an image in words."""
-        answer = self._post("/interrogate", request.payload(), self._connection.timeouts.generate_s)
-        return parse_reply(InterrogateReply, answer, "interrogate")
+        return self._work("/interrogate", request, server.InterrogateReply)
 
-    def cmd_flags(self) -> CmdFlags:
+    def cmd_flags(self) -> server.CmdFlags:
         """The options the server was started with."""
-        return self._get("/cmd-flags", CmdFlags)
+        return self._get("/cmd-flags", server.CmdFlags)
 
-    def memory(self) -> Memory:
+    def memory(self) -> server.Memory:
         """Memory of the server's machine and GPU."""
-        return self._get("/memory", Memory)
+        return self._get("/memory", server.Memory)
 
     def wait_until_ready(self, timeout_s: float = 600.0) -> None:
         """Wait for a server that is starting or loading its model.
@@ -395,7 +357,7 @@ class WebUI:
         Raises:
             ServerUnreachable: it did not answer in time.
             ServerLoading: it answered but was not ready in time.
-            WebUIError: it answered something that waiting does not change.
+            WebUIError: a failure that waiting does not cure.
         """
         waited_s = 0.0
         while True:
@@ -411,8 +373,7 @@ class WebUI:
     def _generate(self, call: str, request: RequestT, options: CallOptions) -> GenerationResult[RequestT]:
         sampler, scheduler = request.sampler_name, request.scheduler
         if sampler is not None or scheduler is not None:
-            spoken = self.dialect.fields(sampler, scheduler, request.override_settings)
-            request = request.model_copy(update=spoken)
+            request = request.model_copy(update=self.dialect.fields(sampler, scheduler, request.override_settings))
         verify = options.get("verify", True)
         tells_loras = verify and bool(loras_in(request.prompt)) and self.tells_loras
         reply = parse_reply(GenerationReply, self._send_job(f"{API}/{call}", request.payload(), options), call)
@@ -444,11 +405,13 @@ class WebUI:
         """Send a POST once, without retries; gives the reply's JSON, None for an empty one."""
         return self._connection.send("POST", API + path, json=json or {}, read_s=read_s)
 
+    def _work(self, path: str, request: Request, kind: type[_T]) -> _T:
+        """Have images worked on, which may take as long as generating does."""
+        answer = self._post(path, request.payload(), self._connection.timeouts.generate_s)
+        return parse_reply(kind, answer, path.strip("/"))
+
     def _get(self, path: str, kind: type[_T], params: Mapping[str, str] | None = None) -> _T:
         return parse_reply(kind, self.call("GET", API + path, params=params), path.strip("/"))
-
-    def _ask(self, path: str) -> Any:
-        return self.call("GET", path)
 
 
 def parse_reply(kind: type[_T], answer: Any, call: str) -> _T:

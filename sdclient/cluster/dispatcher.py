@@ -264,7 +264,7 @@ class RayDispatcher:
             self._report(JobFinished(job, error=error))
             return
         self._box.put(JobStarted(job))
-        worker.health.asked()
+        worker.health.request_started()
         with self._changed:
             worker.busy += 1
             self._under_way += 1
@@ -275,7 +275,7 @@ class RayDispatcher:
         """A job is over; runs in a thread of Ray's."""
         finished = self._finished_job(worker, job, future)
         made = [] if finished is None else [image for image in finished.images if isinstance(image, GeneratedFile)]
-        worker.health.answered(len(made))
+        worker.health.request_ended(len(made))
         if finished is not None:
             self._report(finished)
         with self._changed:

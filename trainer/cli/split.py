@@ -60,8 +60,9 @@ def amount(text: str) -> float:
     "--link/--copy",
     "link",
     default=None,
-    help="--link: hard links, which need no space; SRC and DEST then share each file's content: editing one edits both. "
-    "--copy: copy every file.  [default: copies; with --folds one copy of each image in DEST, hard-linked into all folds]",
+    help="--link: hard links, which need no space; SRC and DEST then share each file's content: editing one edits "
+    "both. --copy: copy every file.  [default: copies; with --folds one copy of each image in DEST, hard-linked into "
+    "all folds]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def split(
