@@ -1,4 +1,4 @@
-"""One generating call: sent once, watched, its reply checked against what was asked."""
+"""One generating call: sent once, watched, and its reply compared with the request."""
 
 import io
 import math
@@ -36,18 +36,13 @@ _POLL_S = 2.0
 
 
 def new_task_id() -> str:
-    """A name for a job that nobody else uses, in the form the WebUI gives its own."""
+    """A unique name for a job, in the WebUI's own form."""
     return f"task(sdclient-{uuid.uuid4().hex})"
 
 
 @dataclass(frozen=True)
 class JobSender:
-    """Sends generating requests; sends one again only when the server is not working on it any more.
-
-    Attributes:
-        connection: the server.
-        retrier: how often to try, and the clock.
-    """
+    """Sends generating requests; sends one again only when the server no longer works on it."""
 
     connection: Connection
     retrier: Retrier = field(default_factory=Retrier)
@@ -55,11 +50,11 @@ class JobSender:
     def send(self, path: str, payload: dict[str, Any], *, read_s: float) -> Any:
         """Send one job, named by `payload["force_task_id"]`, and give the reply's JSON.
 
-        A failure after which the server may be working on the job is followed by questions about that job
-        until it has ended; its result is then lost, and the job is sent anew.
+        After a failure the server may still be working on the job. Then this waits until the job has ended, and
+        sends it again, because its result is lost.
 
         Raises:
-            WebUIError: the last failure, when the policy gives up or nothing can be learnt about the job.
+            WebUIError: the last failure, when the policy gives up or the server does not report on the job.
         """
         failures = 0
         while True:
@@ -75,14 +70,14 @@ class JobSender:
                 self.retrier.sleep(wait_s)
 
     def _wait_s(self, failures: int, error: WebUIError) -> float | None:
-        """As the policy says; a job that took too long counts as one that may be sent again."""
+        """As in the policy; a job that took too long may be sent again, too."""
+        policy = self.retrier.policy
         if isinstance(error, RequestTimedOut) and error.phase == "read":
-            again = failures < self.retrier.policy.attempts
-            return self.retrier.policy.first_wait_s if again else None
-        return self.retrier.policy.wait_s(failures, error, self.retrier.chance())
+            return policy.first_wait_s if failures < policy.attempts else None
+        return policy.wait_s(failures, error, self.retrier.rng())
 
     def _wait_until_ended(self, task_id: str) -> bool:
-        """Wait until the server no longer has the job; False when that cannot be learnt or takes too long."""
+        """Wait until the server no longer has the job; False if it does not say so in time."""
         waited_s, unsure = 0.0, 0
         while waited_s <= self.connection.timeouts.generate_s:
             try:
@@ -98,30 +93,30 @@ class JobSender:
 
 
 def may_have_arrived(error: WebUIError) -> bool:
-    """Whether the server may be working on the request in spite of this failure."""
+    """Whether the server may be working on the request despite this failure."""
     if isinstance(error, ServerUnreachable):
         return error.may_have_arrived
     if isinstance(error, RequestTimedOut):
         return error.phase == "read"
-    return isinstance(error, ServerLoading)  # a gateway's 502 or 504 says nothing about what lies behind it
+    return isinstance(error, ServerLoading)  # a gateway's 502 or 504 says nothing about the server behind it
 
 
 class JobState(Enum):
-    """What a server says of a job."""
+    """What a server reports about a job."""
 
-    WORKING = "the server is working, on this job or on one it cannot tell from it"
-    UNSURE = "the job is in the queue, but nothing runs: between two jobs, or it was dropped without a word"
+    WORKING = "the server is working on this job, or on another one that it cannot tell apart"
+    UNSURE = "the job is in the queue, but nothing runs: between two jobs, or it was dropped silently"
     ENDED = "the server no longer has the job"
 
 
 def job_state(connection: Connection, task_id: str) -> JobState:
     """Ask a server about a job.
 
-    That a job is "active" proves nothing: one that failed stays so until the next begins (lllyasviel/stable-diffusion-
-    webui-forge, modules/api/api.py, calls `finish_task` only on success), so what counts is whether anything runs.
-    Where the server never heard of the job, anything that runs counts: a WebUI without its page (`--nowebui`), SD.Next
-    and an A1111 before 1.8 cannot tell jobs apart (AUTOMATIC1111/stable-diffusion-webui, pull request 14314;
-    vladmandic/sdnext, modules/api/generate.py, 175e9cbe).
+    "active" proves nothing: a failed job stays active until the next one begins (lllyasviel/stable-diffusion-webui-
+    forge, modules/api/api.py, calls `finish_task` only on success). What counts is whether any job runs, also where
+    the server does not know this one: a WebUI without its page (`--nowebui`), SD.Next and an A1111 before 1.8 cannot
+    tell jobs apart (AUTOMATIC1111/stable-diffusion-webui, pull request 14314; vladmandic/sdnext,
+    modules/api/generate.py, 175e9cbe).
     """
     try:
         task = connection.send("POST", "/internal/progress", json={"id_task": task_id, "live_preview": False})
@@ -146,15 +141,15 @@ class JobProgress:
     fraction: float
     """0 to 1."""
     step: int | None
-    """Sampling step of the present batch, where the server says it."""
+    """Sampling step of the current batch, if the server reports it."""
     steps: int | None
-    """Sampling steps of a batch, where the server says it."""
+    """Sampling steps of a batch, if the server reports them."""
     seconds_left: float | None
-    """As the server guesses; None when it does not."""
+    """The server's estimate; None without one."""
     queued: bool
     """Whether the job still waits behind others."""
     preview: bytes | None
-    """An image file's bytes, when previews were asked for and the server makes them."""
+    """An image file's bytes, if previews were requested and the server makes them."""
 
 
 def watch_progress(
@@ -166,10 +161,11 @@ def watch_progress(
     poll_s: float,
     preview: bool,
 ) -> _T:
-    """Run `call` beside this thread and report the progress of its job in this one until it ends.
+    """Run `call` in another thread and report the progress of its job in this one until it ends.
 
-    A question about progress that fails is passed over: the call itself tells what is wrong.
+    A failed question about progress is ignored: the call itself raises what is wrong.
     """
+    # Leaving the block waits for the call, also when `on_progress` raises: no thread goes on behind the caller's back.
     with ThreadPoolExecutor(1) as pool:
         future: Future[_T] = pool.submit(call)
         last: JobProgress | None = None
@@ -185,9 +181,9 @@ def watch_progress(
 
 
 def job_progress(connection: Connection, task_id: str, *, preview: bool = False) -> JobProgress | None:
-    """Progress of one job; None when the server does not know it, or works on another one.
+    """Progress of one job; None if the server does not know it, or works on another one.
 
-    A WebUI without its page (`--nowebui`) cannot tell jobs apart: there the running one counts as this.
+    A WebUI without its page (`--nowebui`) cannot tell jobs apart: its running job counts as this one.
 
     Raises:
         WebUIError: the server does not answer.
@@ -200,31 +196,27 @@ def job_progress(connection: Connection, task_id: str, *, preview: bool = False)
     except NotFound:
         if not (sampling.get("job") or sampling.get("job_count")):
             return None
-        left, picture = state.get("eta_relative"), state.get("current_image")
-        return JobProgress(float(state.get("progress") or 0), step, steps, left, False, _picture(picture))
+        eta, preview_text = state.get("eta_relative"), state.get("current_image")
+        job = {"active": True, "progress": state.get("progress"), "eta": eta, "live_preview": preview_text}
     if job.get("queued"):
         return JobProgress(0.0, None, None, None, True, None)
     if not job.get("active"):
         return None
-    fraction = float(job.get("progress") or 0)
-    return JobProgress(fraction, step, steps, job.get("eta"), False, _picture(job.get("live_preview")))
-
-
-def _picture(text: str | None) -> bytes | None:
     try:
-        return from_base64(text) if text else None
+        image = from_base64(job["live_preview"]) if job.get("live_preview") else None
     except BadImage:
-        return None  # a preview is a courtesy; a broken one is none
+        image = None  # a broken preview is no reason to stop
+    return JobProgress(float(job.get("progress") or 0), step, steps, job.get("eta"), False, image)
 
 
 _SCRIPT_ADVICE = "look at the server's log: the extension is missing a model or failed"
 
 
 def result_images(request: GenerationRequest, reply: GenerationReply) -> Sequence[bytes]:
-    """The images that were asked for, without a grid in front and without extras behind.
+    """The requested images, without the grid in front and extra images behind.
 
     Raises:
-        IncompleteReply: fewer images than asked; `all_seeds` is full-length even then, so they are counted.
+        IncompleteReply: fewer images than requested; they are counted, for `all_seeds` always has full length.
     """
     asked = request.batch_size * request.n_iter
     images = (reply.images or ())[reply.info.index_of_first_image :]
@@ -238,11 +230,11 @@ def result_images(request: GenerationRequest, reply: GenerationReply) -> Sequenc
 
 
 def verify_reply(request: GenerationRequest, info: GenerationInfo, images: Sequence[bytes]) -> None:
-    """Compare what the server says it used with what was asked.
+    """Compare the settings that the server used with the requested ones.
 
     Args:
         request: as it was sent, with names in the server's own spelling.
-        info: the reply's `info`; its `parameters` only repeats the request and proves nothing.
+        info: the reply's `info`; its `parameters` only repeats the request.
         images: the result images' bytes.
 
     Raises:
@@ -259,7 +251,7 @@ def verify_reply(request: GenerationRequest, info: GenerationInfo, images: Seque
 
 
 def _verify_schedule(request: GenerationRequest, info: GenerationInfo) -> None:
-    """Look where A1111 tells the schedule, and where SD.Next tells it."""
+    """Look where A1111 and SD.Next report the schedule."""
     if request.scheduler is not None and request.scheduler.casefold() != AUTOMATIC.casefold():
         used = str(info.extra_generation_params.get("Schedule type", AUTOMATIC))
         if used.casefold() != request.scheduler.casefold():
@@ -273,7 +265,7 @@ def _verify_schedule(request: GenerationRequest, info: GenerationInfo) -> None:
 
 
 def _verify_scripts(request: GenerationRequest, info: GenerationInfo) -> None:
-    """ControlNet and ADetailer fail into the server's log alone; what worked stands in the infotext."""
+    """ControlNet and ADetailer report failures only in the server's log; the infotext names what worked."""
     text = parse_infotext(info.infotexts[-1]) if info.infotexts else Infotext()
     for number, unit in enumerate(_enabled_units(request.alwayson_scripts, "ControlNet")):
         if f"ControlNet {number}" not in text.settings:
@@ -283,7 +275,7 @@ def _verify_scripts(request: GenerationRequest, info: GenerationInfo) -> None:
 
 
 def _enabled_units(scripts: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    """The units of an always-on script that are switched on; ADetailer's first two arguments are no units."""
+    """The active units of an always-on script; ADetailer's first two arguments are not units."""
     arguments = (scripts.get(name) or {}).get("args") or []
     if name == "ADetailer" and arguments[:1] == [False]:
         return []
@@ -319,12 +311,12 @@ def _verify_model(request: GenerationRequest, info: GenerationInfo) -> None:
 
 
 def _verify_sizes(request: GenerationRequest, images: Sequence[bytes]) -> None:
-    """Sizes are as asked; the source's where only its masked area is repainted; the server's after a second pass."""
+    """Sizes are as requested; with a mask also the source's; after a second pass the server decides."""
     if isinstance(request, Txt2ImgRequest) and request.enable_hr:
         return
     expected = {(request.width, request.height)}
     if isinstance(request, Img2ImgRequest) and request.mask is not None and request.inpaint_full_res:
-        # With a mask that is blank for it, the server makes the whole picture after all, at the size asked.
+        # If the server finds the mask blank, it makes the whole image, at the requested size.
         expected |= {_size_of(image) for image in request.init_images if isinstance(image, bytes)}
     for data in images:
         try:
@@ -337,7 +329,7 @@ def _verify_sizes(request: GenerationRequest, images: Sequence[bytes]) -> None:
 
 
 def _size_of(data: bytes) -> tuple[int, int]:
-    """Of the picture as it is shown; the server turns a source upright."""
+    """Size of the upright image; the server turns a source upright."""
     with Image.open(io.BytesIO(data)) as image:
         return upright_size(image)
 
@@ -371,28 +363,28 @@ RequestT = TypeVar("RequestT", Img2ImgRequest, Txt2ImgRequest)
 
 @dataclass(frozen=True)
 class GenerationResult(Generic[RequestT]):
-    """What a generating call made."""
+    """The images of a generating call, with what was sent and used."""
 
     images: tuple[GeneratedImage, ...]
     info: GenerationInfo
-    """What the server says it did."""
+    """The server's own report."""
     request: RequestT
-    """What was sent, sampler names in the server's own spelling."""
+    """What was sent, with sampler names in the server's spelling."""
 
 
 class CallOptions(TypedDict, total=False):
     """How a generating call is made; each may be left out."""
 
     verify: bool
-    """Compare what the server says it used with what was asked; default True."""
+    """Compare the settings that the server used with the requested ones; default True."""
     on_progress: Callable[[JobProgress], None]
-    """Called in the caller's thread with the progress of this job, and of no other, while it runs."""
+    """Called in the caller's thread with the progress of this job only, while it runs."""
     poll_s: float
     """Seconds between two questions about progress; default 0.5."""
     preview: bool
-    """Ask for preview images with the progress, which costs the server time; default False."""
+    """Ask for preview images, which cost the server time; default False."""
     timeout_s: float
-    """Seconds to wait for the answer; default `Timeouts.generate_s`."""
+    """Seconds to wait for the reply; default `Timeouts.generate_s`."""
     retries: RetryPolicy
     """Instead of the client's own; a job is sent again only when the server no longer works on it."""
 

@@ -1,11 +1,11 @@
-"""Everything worth knowing of a server, and options that change results.
+"""What is worth knowing about a server, and the options that change results.
 
 Names and usual values are those of a fresh AUTOMATIC1111 1.10.1; `forge_*` and `schedulers_sigma` are read from the
 sources named in `sdclient.client.dialects`. An option that a server does not have is left out.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -15,25 +15,21 @@ from .dialects import Product, ServerKind, ServerVersion
 from .webui import WebUI
 
 _T = TypeVar("_T")
-_NOT_TOLD = (RequestRejected, ServerFault, UnexpectedReply, RequestTimedOut, ServerLoading)
-"""How a server that answers other questions leaves one open."""
+_UNANSWERED = (RequestRejected, ServerFault, UnexpectedReply, RequestTimedOut, ServerLoading)
+"""Errors of one question that do not stop the others."""
 
 
 @dataclass(frozen=True)
 class ResultOption:
-    """One option that changes results.
-
-    Attributes:
-        name: as the server names it.
-        usual: its value on a fresh installation.
-        effect: what another value does.
-        spoils_batches: another value makes the images of a run useless or untraceable.
-    """
+    """One option that changes results."""
 
     name: str
     usual: Any
+    """Its value on a fresh installation."""
     effect: str
+    """What another value does."""
     spoils_batches: bool = False
+    """Another value makes the images of a run useless or untraceable."""
 
 
 @dataclass(frozen=True)
@@ -60,38 +56,37 @@ class OptionState:
             return None
         return f"{self.option.name} is {self.value!r}: {self.option.effect}; set it to {self.option.usual!r}"
 
+    def as_json(self) -> dict[str, Any]:
+        """The value beside the usual one."""
+        option = self.option
+        return {"value": self.value, "usual": option.usual, "is_usual": self.is_usual, "effect": option.effect}
+
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """What a server told about itself. A list it did not give is None, and `not_told` says why.
-
-    Attributes:
-        url: its address, without credentials.
-        current_model: title of the checkpoint in use; None when none is.
-        models: its checkpoints.
-        samplers: their names.
-        schedulers: labels of the noise schedules; None when they are part of the samplers' names.
-        vaes: names of its VAEs, on Forge of its modules (VAEs and text encoders).
-        upscalers: how many.
-        loras: how many.
-        memory: in bytes.
-        options: those that change results.
-        not_told: what was asked -> why there is no answer.
-    """
+    """What a server reports about itself. A list it did not give is None, and `not_told` says why."""
 
     url: str
+    """Without credentials."""
     kind: ServerKind
     version: ServerVersion
     current_model: str | None
+    """Title of the checkpoint in use."""
     models: tuple[SDModel, ...] | None
     samplers: tuple[str, ...]
     schedulers: tuple[str, ...] | None
+    """Labels of the noise schedules; None if the samplers' names hold them."""
     vaes: tuple[str, ...] | None
+    """Names of its VAEs, on Forge of its modules (VAEs and text encoders)."""
     upscalers: int | None
+    """Their number."""
     loras: int | None
+    """Their number."""
     memory: Memory | None
     options: tuple[OptionState, ...]
+    """Those that change results."""
     not_told: dict[str, str] = field(default_factory=dict)
+    """Question -> why it has no answer."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -102,7 +97,7 @@ class ServerInfo:
         return tuple(found)
 
     def is_current(self, model: SDModel) -> bool:
-        """Whether this is the checkpoint in use; titles gain a hash in brackets once it has been computed."""
+        """Whether this is the checkpoint in use; its title gains a hash in brackets once the hash is computed."""
         current = self.current_model
         return current is not None and _bare(current) in (_bare(model.title), model.model_name)
 
@@ -117,57 +112,49 @@ class ServerInfo:
             "current_model": self.current_model,
             "models": None if self.models is None else [model.title for model in self.models],
             "samplers": list(self.samplers),
-            "schedulers": _listed(self.schedulers),
+            "schedulers": None if self.schedulers is None else list(self.schedulers),
             "vae_option": "forge_additional_modules" if self.kind.takes_modules else "sd_vae",
-            "vaes": _listed(self.vaes),
+            "vaes": None if self.vaes is None else list(self.vaes),
             "upscalers": self.upscalers,
             "loras": self.loras,
             "memory": None if self.memory is None else self.memory.model_dump(mode="json"),
-            "options": {
-                state.option.name: {
-                    "value": state.value,
-                    "usual": state.option.usual,
-                    "is_usual": state.is_usual,
-                    "effect": state.option.effect,
-                }
-                for state in self.options
-            },
+            "options": {state.option.name: state.as_json() for state in self.options},
             "warnings": list(self.warnings),
             "not_told": self.not_told,
         }
 
 
 def read_server_info(webui: WebUI) -> ServerInfo:
-    """Ask a server everything; what a working server does not know is left open.
+    """Ask a server for everything; what a working server does not know stays open.
 
     Raises:
         WebUIError: the server is not there, not ready, refuses the credentials, or lacks its samplers or options.
     """
     not_told: dict[str, str] = {}
 
-    def told(what: str, ask: Callable[[], _T]) -> _T | None:
+    def answer(what: str, ask: Callable[[], _T]) -> _T | None:
         try:
             return ask()
-        except _NOT_TOLD as error:
+        except _UNANSWERED as error:
             not_told[what] = str(error)
             return None
 
     options = webui.options()
     dialect, kind = webui.dialect, webui.kind
-    upscalers, loras = told("upscalers", webui.upscalers), told("loras", webui.loras)
-    vaes = told("modules", webui.sd_modules) if kind.takes_modules else told("vaes", webui.sd_vaes)
+    upscalers, loras = answer("upscalers", webui.upscalers), answer("loras", webui.loras)
+    vaes = answer("modules", webui.sd_modules) if kind.takes_modules else answer("vaes", webui.sd_vaes)
     return ServerInfo(
         url=webui.url,
         kind=kind,
-        version=told("version", webui.version) or ServerVersion(),
+        version=answer("version", webui.version) or ServerVersion(),
         current_model=options.sd_model_checkpoint,
-        models=told("models", webui.sd_models),
+        models=answer("models", webui.sd_models),
         samplers=tuple(sampler.name for sampler in dialect.samplers),
         schedulers=None if dialect.schedulers is None else tuple(entry.label for entry in dialect.schedulers),
         vaes=None if vaes is None else tuple(vae.model_name for vae in vaes),
-        upscalers=_count(upscalers),
-        loras=_count(loras),
-        memory=told("memory", webui.memory),
+        upscalers=None if upscalers is None else len(upscalers),
+        loras=None if loras is None else len(loras),
+        memory=answer("memory", webui.memory),
         options=result_options(options.model_dump(exclude_unset=True)),
         not_told=not_told,
     )
@@ -177,22 +164,10 @@ def _bare(title: str) -> str:
     return title.split(" [", 1)[0]
 
 
-def _count(entries: Sequence[object] | None) -> int | None:
-    return None if entries is None else len(entries)
-
-
-def _listed(names: Sequence[str] | None) -> list[str] | None:
-    return None if names is None else list(names)
-
-
 RESULT_OPTIONS = (
-    ResultOption("samples_format", "png", "replies hold images that lost detail", spoils_batches=True),
-    ResultOption(
-        "enable_pnginfo", True, "images carry no infotext; nobody can tell what made them", spoils_batches=True
-    ),
-    ResultOption(
-        "img2img_color_correction", False, "colours are pulled back to those of the source", spoils_batches=True
-    ),
+    ResultOption("samples_format", "png", "replies hold images that lost detail", True),
+    ResultOption("enable_pnginfo", True, "images carry no infotext; nobody can tell what made them", True),
+    ResultOption("img2img_color_correction", False, "colours are pulled back to those of the source", True),
     ResultOption("img2img_fix_steps", False, "img2img runs all the steps, not strength x steps"),
     ResultOption("CLIP_stop_at_last_layers", 1, "prompts are read otherwise (clip skip)"),
     ResultOption("sd_vae", "Automatic", "another VAE than the checkpoint's: other colours and fine detail"),
@@ -222,11 +197,7 @@ RESULT_OPTIONS = (
 
 
 def result_options(options: Mapping[str, Any]) -> tuple[OptionState, ...]:
-    """Those of a server's options that change results; Forge keeps `sd_vae` but pays no heed to it.
-
-    Args:
-        options: as `/sdapi/v1/options` gives them.
-    """
-    unheeded = {"sd_vae"} if "forge_additional_modules" in options else set()
-    known = (option for option in RESULT_OPTIONS if option.name in options and option.name not in unheeded)
+    """Those of a server's options that change results; Forge has `sd_vae` but ignores it."""
+    ignored = {"sd_vae"} if "forge_additional_modules" in options else set()
+    known = (option for option in RESULT_OPTIONS if option.name in options and option.name not in ignored)
     return tuple(OptionState(option, options[option.name]) for option in known)

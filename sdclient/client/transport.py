@@ -43,9 +43,9 @@ class Timeouts:
     connect_s: float = 10.0
     """For a connection."""
     read_s: float = 60.0
-    """For the answer to a question about the server."""
+    """For the reply to a question about the server."""
     generate_s: float = 1800.0
-    """For the answer to a generating call; the first one after a start loads the model, which takes minutes."""
+    """For the reply to a generating call; the first one after a start loads the model, which takes minutes."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def auth_from_environment() -> tuple[str, str] | None:
 
 
 def parse_address(url: str, auth: tuple[str, str] | None = None) -> Address:
-    """Take a server's URL apart; `http://` may be left out, credentials in the URL become `auth`.
+    """Parse a server's URL; `http://` may be left out, credentials in the URL become `auth`.
 
     Raises:
         SettingsError: not an http(s) URL with a host.
@@ -102,22 +102,16 @@ def parse_address(url: str, auth: tuple[str, str] | None = None) -> Address:
 
 @dataclass(frozen=True)
 class _Reply:
-    """A whole reply."""
-
     status: int
     headers: Mapping[str, str]
     body: bytes
 
     def json(self) -> Any:
-        """The body's JSON.
-
-        Raises:
-            ValueError: it is none.
-        """
+        """The body's JSON; a `ValueError` if it is not JSON."""
         try:
             return pydantic_core.from_json(self.body)  # nine times as fast with megabytes of base64
         except ValueError:
-            return json.loads(self.body)  # takes what JSON allows and UTF-8 does not, such as half a surrogate pair
+            return json.loads(self.body)  # also reads what JSON allows and UTF-8 does not: half a surrogate pair
 
 
 _JSON_HEADERS = {"Content-Type": "application/json"}
@@ -132,10 +126,10 @@ class Connection:
         self._session = requests.Session()
         self._session.auth = address.auth
         if address.is_loopback:
-            self._session.trust_env = False  # a system proxy cannot reach this machine's own loopback
+            self._session.trust_env = False  # a system proxy cannot reach this machine's loopback
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         self._session.close()
 
     def send(
@@ -150,7 +144,7 @@ class Connection:
         """Send one request, once, and give the reply's JSON; None for an empty reply.
 
         Raises:
-            WebUIError: the leaf that fits; see `sdclient.errors`.
+            WebUIError: the fitting leaf of `sdclient.errors`.
         """
         reply = self._request(method, path, content=json, params=params, read_s=read_s)
         if reply.status >= 300:
@@ -186,9 +180,8 @@ class Connection:
                 allow_redirects=False,
                 stream=True,
             ) as reply:
-                # In one piece: by itself it would take 10 KiB at a time, and images are megabytes.
-                body = b"".join(reply.iter_content(None))
-                return _Reply(reply.status_code, reply.headers, body)
+                # None: whatever has arrived; the default is 10 KiB at a time, and images are megabytes.
+                return _Reply(reply.status_code, reply.headers, b"".join(reply.iter_content(None)))
         except requests.exceptions.ConnectTimeout as error:
             raise RequestTimedOut(
                 f"{where}: no connection within {self.timeouts.connect_s:g} s; check the address and the network",
@@ -233,26 +226,25 @@ class Connection:
 
     def _error_of(self, reply: _Reply, path: str) -> WebUIError:
         """The error that an unsuccessful reply means."""
-        body = _json_or_none(reply)
+        try:
+            body = reply.json()
+        except ValueError:
+            body = None
         if reply.status == 404 and not (isinstance(body, dict) and "error" in body):
             return self._explain_missing_path(path)
-        return error_from_reply(
-            reply.status,
-            body,
-            f"{self.address.url}{path}",
-            has_credentials=self.address.auth is not None,
-            retry_after=reply.headers.get("Retry-After"),
-        )
+        where, has_credentials = f"{self.address.url}{path}", self.address.auth is not None
+        retry_after = reply.headers.get("Retry-After")
+        return error_from_reply(reply.status, body, where, has_credentials=has_credentials, retry_after=retry_after)
 
     def _explain_missing_path(self, path: str) -> WebUIError:
-        """Why `/sdapi` is not there: another program, a WebUI still starting, or one without its API."""
+        """Why `/sdapi` is missing: another program, a WebUI that is starting, or one without its API."""
         where = self.address.url
-        if self._status("/sdapi/v1/samplers") in (200, 401):
+        if self._probe("/sdapi/v1/samplers").status in (200, 401):
             return NotFound(f"{where}{path}: this server does not have that call", status=404)
         advice = "add --api to COMMANDLINE_ARGS in webui-user.bat or webui-user.sh and start it again"
-        if self._status("/internal/ping") == 200:
+        if self._probe("/internal/ping").status == 200:
             return ApiDisabled(f"{where}: this WebUI was started without its API; {advice}", status=404)
-        if "gradio" in self._page().lower():
+        if b"gradio" in self._probe("/").body[:20_000].lower():
             return ServerLoading(
                 f"{where}: the WebUI's page is there but its API is not yet; wait a minute and try again; "
                 f"if it stays so, {advice}",
@@ -264,17 +256,12 @@ class Connection:
             status=404,
         )
 
-    def _status(self, path: str) -> int:
+    def _probe(self, path: str) -> _Reply:
+        """The reply at a path; an empty one with status 0 if there is none."""
         try:
-            return self._request("GET", path).status
+            return self._request("GET", path)
         except WebUIError:
-            return 0
-
-    def _page(self) -> str:
-        try:
-            return self._request("GET", "/").body[:20_000].decode("utf-8", errors="replace")
-        except WebUIError:
-            return ""
+            return _Reply(0, {}, b"")
 
 
 def _encode(content: Mapping[str, Any]) -> bytes:
@@ -285,23 +272,17 @@ def _encode(content: Mapping[str, Any]) -> bytes:
         return json.dumps(content, allow_nan=False).encode("ascii")
 
 
-def _json_or_none(reply: _Reply) -> Any:
-    try:
-        return reply.json()
-    except ValueError:
-        return None
-
-
 _WORDS_MAX = 300
 _BASE64_RUN = re.compile(r"[A-Za-z0-9+/=]{120,}")
 _IMAGE_WORDS = ("invalid encoded image", "image file is truncated", "init image not found", "cannot identify image")
 _MEMORY_WORDS = ("out of memory", "unable to allocate", "outofmemoryerror", "memoryerror")
+_NAN_WORDS = ("nansexception", "nans was produced", "all nans")
 
 
 def error_from_reply(
     status: int, body: Any, where: str, *, has_credentials: bool, retry_after: str | None = None
 ) -> WebUIError:
-    """Map an unsuccessful reply to the leaf of our tree that says what to do.
+    """Map an unsuccessful reply to the error that says what to do.
 
     Args:
         status: HTTP status, 300 or more.
@@ -311,47 +292,41 @@ def error_from_reply(
         retry_after: the reply's `Retry-After` header.
     """
     words, field = _words_of(body)
-    said = f": {words}" if words else ""
-    head = f"{where}: the server answered {status}{said}"
+    head = f"{where}: the server answered {status}" + (f": {words}" if words else "")
     low = words.lower()
     if status in (401, 403):
-        advice = "name or password is wrong" if has_credentials else "it wants a name and password"
-        return Unauthorized(
-            f"{head}; {advice}: set SDCLIENT_AUTH=name:password as in the WebUI's --api-auth",
-            status=status,
-            server_words=words,
-        )
+        reason = "name or password is wrong" if has_credentials else "it wants a name and password"
+        advice = f"{reason}: set SDCLIENT_AUTH=name:password as in the WebUI's --api-auth"
+        return Unauthorized(f"{head}; {advice}", status=status, server_words=words)
     if status == 429:
         wait_s = retry_after_s(retry_after)
-        asked = "" if wait_s is None else f"; it asks to wait {wait_s:g} s"
-        return TooManyRequests(f"{head}{asked}", server_words=words, retry_after_s=wait_s)
+        advice = "" if wait_s is None else f"; it asks to wait {wait_s:g} s"
+        return TooManyRequests(f"{head}{advice}", server_words=words, retry_after_s=wait_s)
     if status in (502, 503, 504):
         return ServerLoading(f"{head}; it is not ready yet, try again", status=status, server_words=words)
     if any(hint in low for hint in _IMAGE_WORDS):
         return BadImage(f"{head}; send a whole PNG or JPEG", status=status, server_words=words)
     if any(hint in low for hint in _MEMORY_WORDS):
-        return ServerOutOfMemory(
-            f"{head}; use a smaller --batch-size or --native-size", status=status, server_words=words
-        )
-    if "nansexception" in low or "nans was produced" in low or "all nans" in low:
-        return ModelProducedNaN(
-            f"{head}; start the WebUI with --no-half-vae, or use another model", status=status, server_words=words
-        )
-    if 300 <= status < 500:
+        advice = "use a smaller --batch-size or --native-size"
+        return ServerOutOfMemory(f"{head}; {advice}", status=status, server_words=words)
+    if any(hint in low for hint in _NAN_WORDS):
+        advice = "start the WebUI with --no-half-vae, or use another model"
+        return ModelProducedNaN(f"{head}; {advice}", status=status, server_words=words)
+    if status < 500:
         return RequestRejected(head, status=status, server_words=words, field=field)
     return ServerFault(head, status=status, server_words=words)
 
 
 def _words_of(body: Any) -> tuple[str, str | None]:
-    """The server's words, and the field it complains about, from either body shape."""
+    """The server's message and the field at fault, from either shape of a body."""
     if not isinstance(body, dict):
         return "", None
     detail = body.get("detail")
     if isinstance(detail, list):
         items = [item for item in detail if isinstance(item, dict)]
-        located = [(".".join(str(part) for part in item.get("loc", ())), str(item.get("msg", ""))) for item in items]
+        messages = [f"{'.'.join(map(str, item.get('loc', ())))}: {item.get('msg', '')}" for item in items]
         field = str(items[0]["loc"][-1]) if items and items[0].get("loc") else None
-        return shorten("; ".join(f"{place}: {message}" for place, message in located)), field
+        return shorten("; ".join(messages)), field
     parts = [str(body.get(name) or "") for name in ("error", "detail", "errors")]
     return shorten(" ".join(part for part in parts if part and part != "HTTPException")), None
 
@@ -363,7 +338,7 @@ def shorten(text: str) -> str:
 
 
 def without_credentials(text: str) -> str:
-    """The text with `name:password@` taken out of its URLs."""
+    """The text without `name:password@` in its URLs."""
     return re.sub(r"//[^/@\s]*@", "//", text)
 
 
@@ -388,32 +363,31 @@ class RetryPolicy:
     """Exponential back-off with jitter, capped."""
 
     attempts: int = 3
-    """How often to try in all; 1 never tries again."""
+    """Number of tries; 1 never tries again."""
     first_wait_s: float = 0.3
     """Wait after the first failure; each further one waits `factor` times longer."""
     factor: float = 3.0
     longest_wait_s: float = 30.0
-    """Cap on a wait; a longer `Retry-After` of the server is not waited for."""
+    """Cap on a wait; if the server's `Retry-After` is longer, the request is given up."""
     jitter_rate: float = 0.25
-    """Share of a wait that chance adds at most, so that many clients do not come back at once."""
+    """Largest random addition, as a share of the wait, so that many clients do not come back at once."""
 
     def __post_init__(self) -> None:
-        """Refuse a policy that makes no sense."""
         if self.attempts < 1 or self.first_wait_s < 0 or self.factor < 1 or self.longest_wait_s < 0:
             raise ValueError(f"{self}: expected attempts >= 1, waits >= 0, factor >= 1")
 
-    def wait_s(self, failures: int, error: WebUIError, chance: float = 0.0) -> float | None:
+    def wait_s(self, failures: int, error: WebUIError, jitter: float = 0.0) -> float | None:
         """Seconds to wait before the next try, or None to give up.
 
         Args:
-            failures: how many tries have failed, from 1.
+            failures: number of failed tries, from 1.
             error: the last failure.
-            chance: a random number in [0, 1).
+            jitter: a random number in [0, 1).
         """
         if failures >= self.attempts or not is_transient(error):
             return None
         wait = min(self.first_wait_s * self.factor ** (failures - 1), self.longest_wait_s)
-        wait = min(wait * (1 + self.jitter_rate * chance), self.longest_wait_s)
+        wait = min(wait * (1 + self.jitter_rate * jitter), self.longest_wait_s)
         if isinstance(error, TooManyRequests) and error.retry_after_s is not None:
             return error.retry_after_s if error.retry_after_s <= self.longest_wait_s else None
         return wait
@@ -424,7 +398,7 @@ def is_transient(error: WebUIError) -> bool:
     if isinstance(error, RequestTimedOut):
         return error.phase == "connect"
     if isinstance(error, ServerLoading):
-        return error.status in (502, 503, 504)  # others have waited long, or wait for a person
+        return error.status in (502, 503, 504)  # the other cases waited long already, or need a person
     return isinstance(error, ServerUnreachable | TooManyRequests)
 
 
@@ -437,7 +411,7 @@ class Retrier:
 
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     sleep: Callable[[float], None] = time.sleep
-    chance: Callable[[], float] = random.random
+    rng: Callable[[], float] = random.random
 
     def call(self, attempt: Callable[[], _T]) -> _T:
         """Call until it succeeds or the policy gives up; for requests that change nothing.
@@ -451,7 +425,7 @@ class Retrier:
                 return attempt()
             except WebUIError as error:
                 failures += 1
-                wait = self.policy.wait_s(failures, error, self.chance())
+                wait = self.policy.wait_s(failures, error, self.rng())
                 if wait is None:
                     raise
                 self.sleep(wait)

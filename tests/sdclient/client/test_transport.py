@@ -83,9 +83,9 @@ def test_waits_grow_and_are_capped() -> None:
 
 
 @given(st.integers(1, 20), st.floats(0, 1, exclude_max=True))
-def test_chance_adds_at_most_its_share_and_never_passes_the_cap(failures: int, chance: float) -> None:
+def test_jitter_adds_at_most_its_share_and_never_passes_the_cap(failures: int, jitter: float) -> None:
     policy = RetryPolicy(attempts=30, first_wait_s=0.5, factor=2, longest_wait_s=8, jitter_rate=0.25)
-    plain, jittered = policy.wait_s(failures, RETRY_REFUSED), policy.wait_s(failures, RETRY_REFUSED, chance)
+    plain, jittered = policy.wait_s(failures, RETRY_REFUSED), policy.wait_s(failures, RETRY_REFUSED, jitter)
     assert plain is not None
     assert jittered is not None
     assert plain <= jittered <= min(plain * 1.25, 8)
