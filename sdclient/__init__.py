@@ -8,16 +8,9 @@ from sdcore import __version__
 from sdcore.optional_imports import import_on_first_use
 
 if TYPE_CHECKING:
-    from .client import CallOptions as CallOptions
-    from .client import GeneratedImage as GeneratedImage
-    from .client import GenerationResult as GenerationResult
-    from .client import JobProgress as JobProgress
-    from .client import RetryPolicy as RetryPolicy
-    from .client import Timeouts as Timeouts
-    from .client import WebUI as WebUI
-    from .errors import SDClientError as SDClientError
-    from .models import Img2ImgRequest as Img2ImgRequest
-    from .models import Txt2ImgRequest as Txt2ImgRequest
+    from .client import CallOptions, GeneratedImage, GenerationResult, JobProgress, RetryPolicy, Timeouts, WebUI
+    from .errors import SDClientError
+    from .models import Img2ImgRequest, Txt2ImgRequest
 
 __all__ = [
     "CallOptions",

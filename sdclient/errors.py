@@ -3,34 +3,34 @@
 Catch `SDClientError` for everything, a branch for a kind, a leaf for one cause::
 
     SDClientError
-    ├── WebUIError                    something between us and the server
+    ├── WebUIError                    something between the client and the server
     │   ├── ServerUnreachable         nothing answers at this address
     │   ├── ServerLoading             something answers, but it is not ready yet
     │   ├── ApiDisabled               a WebUI that was started without --api
     │   ├── NotAWebUI                 another program answers at this address
     │   ├── RequestTimedOut           no connection, or no answer, in time
     │   ├── Unauthorized              name or password missing or wrong
-    │   ├── TooManyRequests           a gateway in front of it asks to come back later
+    │   ├── TooManyRequests           a gateway limits the rate of requests
     │   ├── RequestRejected           the request itself is wrong; sending it again cannot help
     │   │   ├── NotFound              the path or the thing it names is not there
     │   │   ├── BadImage              an image the server could not read
     │   │   └── UnknownSetting        a sampler, scheduler or option the server does not have
     │   ├── ServerFault               the server failed; another try may work
     │   │   ├── ServerOutOfMemory     too large a size or batch for its memory
-    │   │   └── ModelProducedNaN      the model computed no picture
+    │   │   └── ModelProducedNaN      the model computed no image
     │   ├── SettingSubstituted        it used another setting than the one asked for
     │   ├── LossyFormat               it sends images in a format that loses detail
     │   ├── IncompleteReply           fewer images than asked, or an interrupted job
-    │   └── UnexpectedReply           a reply that is not what the contract says
+    │   └── UnexpectedReply           a reply that does not have the shape of the API
     └── ProjectError                  something about the user's own files
         ├── SourceError               source images: missing, unreadable, empty class, not numbered
         ├── AnnotationError           a YOLO or VOC box file that cannot be used
-        ├── MaskError                 a mask that is missing, empty, or does not fit its picture
+        ├── MaskError                 a mask that is missing, empty, or does not fit its image
         ├── PlanError                 a plan that is not possible or does not fit the sources
         ├── OutputError               an output folder that cannot be written or does not fit the run
-        ├── ExportError               images that cannot be exported, or a folder that must not take them
+        ├── ExportError               images that cannot be exported, or a folder that must not hold them
         ├── ManifestError             a manifest that is missing, broken or from a newer version
-        ├── ReviewConflict            a decision about an image that was decided elsewhere meanwhile
+        ├── ReviewConflict            an image that was decided on another page meanwhile
         ├── ModelFileError            a saved diffusion model that cannot be used, or a pickle
         ├── SettingsError             a value among the user's own settings that cannot be used
         ├── DataError                 a folder of images that is missing or is a file
@@ -38,7 +38,7 @@ Catch `SDClientError` for everything, a branch for a kind, a leaf for one cause:
         ├── FolderInUse               another process writes into the same folder
         └── MissingExtra              a part of the software that is not installed
 
-Every message names the thing, what was found, what was expected and what to do next, in one line.
+A message is one line: the thing, what was found, what was expected and what to do next.
 """
 
 from collections.abc import Iterator
@@ -63,7 +63,7 @@ class WebUIError(SDClientError):
 
     Attributes:
         status: HTTP status of the reply, or None when there was no reply.
-        server_words: what the server said, shortened and without image data; "" when it said nothing.
+        server_words: the server's own message, shortened and without image data; "" without one.
     """
 
     def __init__(self, message: str, *, status: int | None = None, server_words: str = "") -> None:
@@ -85,7 +85,7 @@ class ServerUnreachable(WebUIError):
 
 
 class ServerLoading(WebUIError):
-    """The server is there but still starting or loading its model; wait and try again."""
+    """The server is still starting or loading its model; wait and try again."""
 
 
 class ApiDisabled(WebUIError):
@@ -93,7 +93,7 @@ class ApiDisabled(WebUIError):
 
 
 class NotAWebUI(WebUIError):
-    """Some other program answers at the address."""
+    """Another program answers at the address."""
 
 
 class RequestTimedOut(WebUIError):
@@ -116,7 +116,7 @@ class TooManyRequests(WebUIError):
     """A gateway limits the rate of requests.
 
     Attributes:
-        retry_after_s: how long it asks to wait, in seconds; None when it does not say.
+        retry_after_s: seconds to wait; None if the gateway does not say.
     """
 
     def __init__(self, message: str, *, server_words: str = "", retry_after_s: float | None = None) -> None:
@@ -128,7 +128,7 @@ class RequestRejected(WebUIError):
     """The request is wrong; sending the same request again cannot help.
 
     Attributes:
-        field: the request field at fault, when known.
+        field: the request field at fault, if known.
     """
 
     def __init__(
@@ -139,15 +139,15 @@ class RequestRejected(WebUIError):
 
 
 class NotFound(RequestRejected):
-    """The path, or the thing the request names, is not on this server."""
+    """The path, or the thing that the request names, is not on this server."""
 
 
 class BadImage(RequestRejected):
-    """An image of the request could not be read by the server, or one of ours by us."""
+    """An image cannot be read: one of the request by the server, or one by this client."""
 
 
 class UnknownSetting(RequestRejected):
-    """A sampler, scheduler or option that this server does not have; the message lists near names."""
+    """A sampler, scheduler or option that this server does not have; the message lists similar names."""
 
 
 class ServerFault(WebUIError):
@@ -159,26 +159,16 @@ class ServerOutOfMemory(ServerFault):
 
 
 class ModelProducedNaN(ServerFault):
-    """The model computed not-a-number instead of a picture; see the server's `--no-half-vae`."""
+    """The model computed not-a-number instead of an image; see the server's `--no-half-vae`."""
 
 
 class SettingSubstituted(WebUIError):
-    """The server silently used another setting than the one asked for.
-
-    Attributes:
-        setting: name of the setting.
-        asked: the value that was sent.
-        used: the value the server reports.
-    """
+    """The server silently used another value (`used`) for a `setting` than the requested one (`asked`)."""
 
     def __init__(self, setting: str, asked: object, used: object, advice: str = "") -> None:
-        super().__init__(
-            f"the server used {setting} {used!r} instead of {asked!r}"
-            + (f"; {advice}" if advice else "; ask for one that the server lists")
-        )
-        self.setting = setting
-        self.asked = asked
-        self.used = used
+        advice = advice or "ask for one that the server lists"
+        super().__init__(f"the server used {setting} {used!r} instead of {asked!r}; {advice}")
+        self.setting, self.asked, self.used = setting, asked, used
 
 
 class LossyFormat(WebUIError):
@@ -186,17 +176,11 @@ class LossyFormat(WebUIError):
 
 
 class IncompleteReply(WebUIError):
-    """The reply holds fewer images than were asked for.
-
-    Attributes:
-        asked: number of images asked for.
-        got: number of images that came.
-    """
+    """The reply holds fewer images (`got`) than requested (`asked`)."""
 
     def __init__(self, message: str, *, asked: int, got: int) -> None:
         super().__init__(message)
-        self.asked = asked
-        self.got = got
+        self.asked, self.got = asked, got
 
 
 class UnexpectedReply(WebUIError):
@@ -208,7 +192,7 @@ class SourceError(ProjectError):
 
 
 class MaskError(ProjectError):
-    """A mask is missing, unreadable, empty, or does not fit its picture."""
+    """A mask is missing, unreadable, empty, or does not fit its image."""
 
 
 class PlanError(ProjectError):
@@ -220,7 +204,7 @@ class OutputError(ProjectError):
 
 
 class ExportError(ProjectError):
-    """Images cannot be exported as asked, or the folder named must not take generated ones."""
+    """Images cannot be exported as requested, or the folder must not hold generated ones."""
 
 
 class ManifestError(ProjectError):
@@ -228,7 +212,7 @@ class ManifestError(ProjectError):
 
 
 class ReviewConflict(ProjectError):
-    """A person's decision about an image that was decided on another page meanwhile."""
+    """An image was decided on another page meanwhile."""
 
 
 @contextmanager

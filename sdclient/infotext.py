@@ -1,6 +1,6 @@
 """Infotext: parsed, formatted, read from and written into files, and turned into request fields and back.
 
-Three parts, the first two possibly absent or of several lines::
+It has three parts; the first two may be absent or have several lines::
 
     scratched metal surface
     Negative prompt: blurry
@@ -28,8 +28,7 @@ from sdcore.images.text import EXIF_IFD, PNG_KEYWORD, USER_COMMENT, embed_text
 from .errors import BadImage, OutputError, SettingsError, unreadable_as
 
 ENGINE_KEY = "Engine"
-"""Setting by which a stand-in says, in infotexts and in a reply's `extra_generation_params`, what made the pixels."""
-
+"""Setting in infotexts and `extra_generation_params` by which the embedded server names the engine of an image."""
 
 _SETTING = re.compile(r'\s*(\w[\w \-/+]*?):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
 _NEGATIVE = "Negative prompt: "
@@ -43,18 +42,13 @@ class Infotext:
     prompt: str = ""
     negative_prompt: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
-    """The last line's values by their names there ("Steps", "Sampler", "Schedule type", ...), in order."""
+    """Label in the last line ("Steps", "Sampler", "Schedule type", ...) -> value, in order."""
 
     def __str__(self) -> str:
         """The text as a WebUI writes it."""
-        lines = []
-        if self.prompt:
-            lines.append(self.prompt)
-        if self.negative_prompt:
-            lines.append(_NEGATIVE + self.negative_prompt)
-        if self.settings:
-            lines.append(", ".join(f"{name}: {_quote(value)}" for name, value in self.settings.items()))
-        return "\n".join(lines)
+        negative = _NEGATIVE + self.negative_prompt if self.negative_prompt else ""
+        settings = ", ".join(f"{label}: {_quote(value)}" for label, value in self.settings.items())
+        return "\n".join(part for part in (self.prompt, negative, settings) if part)
 
 
 def parse_infotext(text: str) -> Infotext:
@@ -78,7 +72,7 @@ def parse_infotext(text: str) -> Infotext:
 
 
 def read_infotext(image: Image.Image) -> str:
-    """The infotext an image carries (PNG text chunk, or EXIF user comment of JPEG and WebP); "" when none."""
+    """The infotext of an image (PNG text chunk, or EXIF user comment of JPEG and WebP); "" without one."""
     text = image.info.get(PNG_KEYWORD)
     if isinstance(text, str):
         return text
@@ -91,8 +85,8 @@ def _decode_user_comment(comment: bytes, *, is_big_endian: bool) -> str:
     """Text of an EXIF UserComment; its first eight bytes name the character set (Exif 2.32, table 9)."""
     charset, body = comment[:8], comment[8:]
     if charset == b"UNICODE\0":
-        # WebUIs write big-endian text, others the order of the block. In a little-endian block it may be either:
-        # most of an infotext is ASCII, whose high byte is 0, so where are more zeros?
+        # WebUIs write big-endian text, other programs the byte order of the block. A little-endian block may hold
+        # either; as an infotext is mostly ASCII, whose high byte is 0, the places of the zeros show which.
         is_little = not is_big_endian and body[1::2].count(0) > body[::2].count(0)
         return body.decode("utf-16-le" if is_little else "utf-16-be", errors="replace").rstrip("\0")
     return body.decode("utf-8", errors="replace").rstrip("\0")
@@ -115,16 +109,16 @@ def _unquote(value: str) -> str:
 
 
 InfotextSource: TypeAlias = Infotext | str | Path | bytes | Image.Image
-"""Infotext (a str is the text itself), or an image that carries it: a path, a file's bytes or a PIL image."""
+"""Infotext (a str is the text itself), or an image that holds it: a path, a file's bytes or a PIL image."""
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
 def load_infotext(source: InfotextSource) -> Infotext:
-    """The infotext of an image, or of the text itself, parsed.
+    """The parsed infotext of an image or a text.
 
     Raises:
-        SettingsError: the image carries none, or the text holds no settings ("Steps: 20, Sampler: ...").
+        SettingsError: the image holds none, or the text holds no settings ("Steps: 20, Sampler: ...").
         BadImage: the image cannot be read.
     """
     if isinstance(source, Infotext):
@@ -148,14 +142,14 @@ def load_infotext(source: InfotextSource) -> Infotext:
 
 
 def embed_infotext(image: ImageInput, text: str | Infotext) -> bytes:
-    """The image as a file's bytes that carry the infotext as a WebUI writes it.
+    """The image file's bytes with the infotext, stored as a WebUI does.
 
-    A PNG, JPEG or WebP file keeps its format and its very pixels, and loses only an infotext it had; a PIL image
-    becomes PNG.
+    A PNG, JPEG or WebP file keeps its format and its exact pixels; an old infotext is replaced. A PIL image becomes
+    PNG.
 
     Raises:
-        SettingsError: the text holds a NUL or a lone surrogate, which no such file can.
-        BadImage: the image cannot be read, is of another format, or a JPEG and the text too long for one.
+        SettingsError: the text holds a NUL or a lone surrogate, which such a file cannot hold.
+        BadImage: the image cannot be read, has another format, or the text is too long for a JPEG.
     """
     text = str(text)
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
@@ -167,17 +161,12 @@ def embed_infotext(image: ImageInput, text: str | Infotext) -> bytes:
 
 
 def write_infotext(image: ImageInput, text: str | Infotext, path: Path | str | None = None) -> Path:
-    """Write the image with the infotext in it, in one step; the format stays (a PIL image becomes PNG).
+    """Write the image with the infotext atomically and give the file's path; the format is as of `embed_infotext`.
 
-    Args:
-        image: a PIL image, a path, or an image file's bytes.
-        path: where to; None changes the image's own file, for which `image` must be a path.
-
-    Returns:
-        Where the file is.
+    Without `path`, the image's own file is replaced; then `image` must be a path.
 
     Raises:
-        SettingsError: no path to write to, one named for another format, or a text that no image file can hold.
+        SettingsError: no path, a path named for another format, or a text that no image file can hold.
         BadImage: as `embed_infotext`.
         OutputError: the file cannot be written.
     """
@@ -261,12 +250,11 @@ _OPTIONS: Mapping[str, tuple[str, _Kind]] = {
 }
 _MASK_LABELS = ("Mask blur", *_CHOICES)
 _MASK_WITHOUT_LABELS = {"mask_blur": 0, "inpainting_fill": 1, "inpainting_mask_invert": 0, "inpaint_full_res": False}
-"""What a WebUI leaves out of the text of an image made with a mask."""
+"""Mask settings that a WebUI leaves out of the infotext."""
 _HIRES_LABELS = ("Hires upscale", "Hires upscaler", "Hires resize", "First pass size")
 _CLIP_SKIP = _OPTIONS["Clip skip"][0]
 _CHECKPOINT = "sd_model_checkpoint"
 _HASH = re.compile(r"[0-9a-f]{8,64}")
-
 
 _Request = TypeVar("_Request", bound=BaseModel)
 
@@ -275,7 +263,7 @@ def request_fields(kind: type[_Request], infotext: Infotext, changes: Mapping[st
     """The request that an infotext describes, with some fields changed.
 
     Raises:
-        SettingsError: a value in the text that its field cannot hold.
+        SettingsError: the text holds a value that its field cannot hold.
     """
     wanted = frozenset(kind.model_fields) - changes.keys()
     fields: dict[str, Any] = {"prompt": infotext.prompt, "negative_prompt": infotext.negative_prompt}
@@ -284,9 +272,8 @@ def request_fields(kind: type[_Request], infotext: Infotext, changes: Mapping[st
     if changes.get("mask") is not None or any(label in infotext.settings for label in _MASK_LABELS):
         fields.update(_MASK_WITHOUT_LABELS)
     fields.update(_described(infotext.settings, wanted))
-    known = {name: value for name, value in fields.items() if name in wanted}
     try:
-        return kind(**{**known, **changes})
+        return kind(**{name: value for name, value in fields.items() if name in wanted}, **changes)
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False)[0]
         name = str(wrong["loc"][0]) if wrong["loc"] else ""
@@ -298,7 +285,7 @@ def request_fields(kind: type[_Request], infotext: Infotext, changes: Mapping[st
 
 
 def _described(settings: Mapping[str, str], wanted: frozenset[str]) -> dict[str, Any]:
-    """Values of the wanted fields; what stands for no wanted field is not even looked at."""
+    """Values of the wanted fields; labels of other fields are not parsed."""
     fields: dict[str, Any] = {}
     options: dict[str, Any] = {_CLIP_SKIP: 1}
     if model := _model(settings):
@@ -344,17 +331,13 @@ def _read_choice(label: str, text: str, choices: tuple[str, ...]) -> int:
 
 
 def _model(settings: Mapping[str, str]) -> str:
-    """The checkpoint as the option takes it: name and hash, or the one there is."""
+    """The checkpoint as the option takes it: name and hash, or only one of them."""
     name, short_hash = settings.get("Model", ""), settings.get("Model hash", "")
     return f"{name} [{short_hash}]" if name and short_hash else name or short_hash
 
 
 def describe_fields(fields: Mapping[str, Any]) -> Infotext:
-    """What a WebUI would write about a request, as far as labels are known.
-
-    Args:
-        fields: of the request, by name.
-    """
+    """The infotext that a WebUI would write for the fields of a request, as far as labels are known."""
     settings: dict[str, str] = {}
     unused: tuple[str, ...] = ()
     if fields.get("mask") is None:

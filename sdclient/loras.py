@@ -1,8 +1,8 @@
-"""LoRAs in prompts: asked for as `<lora:name:weight>`, looked up before, and checked in the reply.
+"""LoRAs in prompts (`<lora:name:weight>`): looked up before the request, and checked in the reply.
 
-A WebUI leaves out a LoRA that it does not have without a word. What it has it lists; which ones an image was made with
-stands under "Lora hashes" in the infotext, unless its option `lora_add_hashes_to_infotext` is off, or it was started
-with `--no-hashing` (AUTOMATIC1111/stable-diffusion-webui, extensions-builtin/Lora/extra_networks_lora.py, networks.py).
+A WebUI silently leaves out a LoRA that it does not have. It lists those it has. "Lora hashes" in the infotext names
+those an image was made with, unless the option `lora_add_hashes_to_infotext` is off, or the server was started with
+`--no-hashing` (AUTOMATIC1111/stable-diffusion-webui, extensions-builtin/Lora/extra_networks_lora.py, networks.py).
 """
 
 from __future__ import annotations
@@ -30,13 +30,10 @@ _SHOWN = 8
 
 
 def lora_tag(text: str) -> str:
-    """What a prompt says to use a LoRA.
-
-    Args:
-        text: "name" or "name:weight", as after `--lora`; without a weight it is 1.
+    """The tag for a prompt, from "name" or "name:weight"; the default weight is 1.
 
     Raises:
-        ValueError: says what was expected.
+        ValueError: the text has another form.
     """
     name, colon, weight = text.strip().partition(":")
     try:
@@ -49,31 +46,31 @@ def lora_tag(text: str) -> str:
 
 
 def with_loras(prompt: str, loras: Iterable[str]) -> str:
-    """The prompt with tags behind it, for those that it does not hold yet."""
-    missing = [one for one in map(lora_tag, loras) if one not in prompt]
+    """The prompt followed by the tags that it does not hold yet."""
+    missing = [tag for tag in map(lora_tag, loras) if tag not in prompt]
     return " ".join(part for part in (prompt, *missing) if part)
 
 
 def loras_in(prompt: str) -> list[str]:
-    """Names of the LoRAs that a prompt asks for, each once."""
+    """Names of the LoRAs in a prompt, each once."""
     return list(dict.fromkeys(name.strip() for name in _TAG.findall(prompt)))
 
 
 def find_loras(
     names: Sequence[str], listed: Callable[[], Iterable[Lora]], refresh: Callable[[], object], *, server: str
 ) -> dict[str, str]:
-    """Find LoRAs in a server's list; the server searches its folders once more for those it does not list.
+    """Find LoRAs in a server's list; if one is missing, the server searches its folders once more.
 
     Args:
-        names: as prompts write them; for none, nothing is asked.
+        names: as in prompts; without any, the server is not asked.
         listed: asks the server for its list.
         refresh: makes the server search its folders again.
 
     Returns:
-        Name -> hash of the weights, for those whose file tells it.
+        Name -> hash of the weights, for files that hold it.
 
     Raises:
-        UnknownSetting: it does not list one; names the near ones.
+        UnknownSetting: the server does not list one; the message gives similar names.
     """
     if not names:
         return {}
@@ -95,17 +92,16 @@ def find_loras(
 
 
 def verify_loras(prompt: str, info: GenerationInfo) -> None:
-    """Compare what a server that tells its LoRAs says it used with what the prompt asked for.
+    """Compare the LoRAs that the server reports as used with those in the prompt.
 
     Raises:
-        SettingSubstituted: it made the image without one of them.
+        SettingSubstituted: the image was made without one of them.
     """
-    names = loras_in(prompt)
-    told = info.extra_generation_params.get(HASH_LABEL)
-    if told is None and info.infotexts:
-        told = parse_infotext(info.infotexts[-1]).settings.get(HASH_LABEL)
-    used = {entry.partition(":")[0].strip() for entry in str(told or "").split(",")}
-    for name in names:
+    hashes = info.extra_generation_params.get(HASH_LABEL)
+    if hashes is None and info.infotexts:
+        hashes = parse_infotext(info.infotexts[-1]).settings.get(HASH_LABEL)
+    used = {entry.partition(":")[0].strip() for entry in str(hashes or "").split(",")}
+    for name in loras_in(prompt):
         if name.replace(",", "").strip() not in used:
             raise SettingSubstituted(
                 f"LoRA {name!r}", "on", None, "see whether the server lists it and its log says why it was left out"
@@ -113,7 +109,7 @@ def verify_loras(prompt: str, info: GenerationInfo) -> None:
 
 
 def _by_name(loras: Iterable[Lora]) -> Mapping[str, Lora]:
-    """What prompts may call them: the file's name, or an alias that only one file has."""
+    """LoRAs by each name that prompts may use: the file's name, or an alias that only one file has."""
     listed = list(loras)
     aliases = Counter(lora.alias.casefold() for lora in listed if lora.alias)
     found = {lora.alias: lora for lora in listed if lora.alias and aliases[lora.alias.casefold()] == 1}
@@ -123,7 +119,7 @@ def _by_name(loras: Iterable[Lora]) -> Mapping[str, Lora]:
 def _near(name: str, known: Mapping[str, Lora]) -> str:
     if not known:
         return "it has none; copy the file into its folder models/Lora"
-    near = difflib.get_close_matches(name.casefold(), {one.casefold(): one for one in known}, n=3, cutoff=0.6)
+    near = difflib.get_close_matches(name.casefold(), [one.casefold() for one in known], n=3, cutoff=0.6)
     spelled = [one for one in known if one.casefold() in near]
     if spelled:
         return f"did you mean {' or '.join(map(repr, spelled))}? Otherwise copy the file into its folder models/Lora"

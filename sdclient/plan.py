@@ -1,21 +1,24 @@
-"""Class counts → images each source owes, and plan.csv."""
+"""How many images each source owes, from the number of images of each class; and plan.csv."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Collection, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 from sdcore.files import write_bytes_atomically
 
 from .errors import PlanError
 from .sources.source import Source
 
+_T = TypeVar("_T")
 USUALLY_EXCLUDED = ("Normal",)
-"""Classes that are left out of a plan unless the user names others."""
+"""Classes that a plan leaves out unless the user names others."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +27,13 @@ class SourceCount:
 
     class_name: str
     source: str
-    """File name inside the class folder, or the source's number alone."""
+    """File name inside the class folder, or only the source's number."""
     count: int
 
 
 @dataclass(frozen=True)
 class PlanRow:
-    """What a plan does for one class, or for several together."""
+    """The plan of one class, or of several together."""
 
     class_name: str
     original: int
@@ -38,7 +41,7 @@ class PlanRow:
     planned: bool
     """False for a class that was left out."""
     short_of_target: int = 0
-    """Images missing from the target because of the most a source may give."""
+    """Images missing from the target because of the limit for each source."""
 
     @property
     def total(self) -> int:
@@ -47,7 +50,7 @@ class PlanRow:
 
     @property
     def generated_share(self) -> float | None:
-        """to_generate / total, in [0, 1]; None when there is no image at all."""
+        """to_generate / total, in [0, 1]; None if there is no image."""
         return self.to_generate / self.total if self.total else None
 
 
@@ -56,11 +59,11 @@ class Plan:
     """What each class gets and each source owes."""
 
     rows: tuple[PlanRow, ...]
-    """One a class, in the order given."""
+    """One for each class, in the order given."""
     counts: tuple[SourceCount, ...]
     """The sources that owe at least one image."""
     target: int | None
-    """Images a class is filled to; None when every source owes the same number."""
+    """Number of images to which classes are filled; None if every source owes the same number."""
     target_asked: int | None
     """The target before `min_share` raised it."""
 
@@ -75,11 +78,7 @@ class Plan:
         max_per_source: int | None = None,
         min_share: float | Fraction | None = None,
     ) -> Plan:
-        """The plan for classes of so many sources each, numbered from 1 on without gaps.
-
-        Args:
-            counts: class -> number of sources; their names in the plan are "1", "2", ...
-            target: as for `make_plan`, and so are the options after it.
+        """The plan for class -> number of sources, named "1", "2", ...; options as of `make_plan`.
 
         Raises:
             PlanError: a count below 0, or as `make_plan`.
@@ -88,7 +87,7 @@ class Plan:
             if count < 0:
                 raise PlanError(f"class {class_name!r} has {count} sources; expected 0 or more")
         return make_plan(
-            {class_name: [str(number) for number in range(1, count + 1)] for class_name, count in counts.items()},
+            {class_name: [str(number + 1) for number in range(count)] for class_name, count in counts.items()},
             target=target,
             exclude=exclude,
             per_source=per_source,
@@ -98,17 +97,17 @@ class Plan:
 
     @property
     def owed(self) -> dict[tuple[str, str], int]:
-        """(class, source) -> images, as `plan_csv.read_plan` reads them from a file."""
+        """(class, source) -> images, as `read_plan` reads them from a file."""
         return {(row.class_name, row.source): row.count for row in self.counts}
 
     @property
     def all_classes(self) -> PlanRow:
-        """Every class together, those left out too."""
+        """All classes together, also those left out."""
         return _sum("all", self.rows)
 
     @property
     def planned_classes(self) -> PlanRow:
-        """The classes that were not left out, together; `min_share` speaks of these."""
+        """The classes that were not left out, together; `min_share` is about these."""
         return _sum("planned", [row for row in self.rows if row.planned])
 
     @property
@@ -128,23 +127,23 @@ def make_plan(
 ) -> Plan:
     """Decide how many images each source owes.
 
-    With `target`, every class below it is filled to exactly the target, spread over its sources so that no two
-    differ by more than one (the first ones give the odd images, so a higher target only ever adds to a source);
-    classes at or above it get none. With `min_share`, the target rises to the smallest one at which
-    generated / (original + generated), over the classes that are not left out, reaches it. With `per_source`,
-    every source owes exactly that many.
+    With `target`, every class below it is filled to exactly the target. The images are spread over the sources so
+    that no two differ by more than one; the first sources give the odd images, so a higher target never takes an
+    image away from a source. Classes at or above the target get none. With `min_share`, the target rises to the
+    smallest one at which generated / (original + generated), over the classes that are not left out, reaches it.
+    With `per_source`, every source owes exactly that many.
 
     Args:
         sources: names of the source files of each class, in order.
-        target: images a class shall have, original and generated together.
-        exclude: classes left out, each of which must exist; None leaves out "Normal" where there is one.
-        per_source: images each source owes; alone.
-        max_per_source: the most images one source may give.
+        target: images of a class, original and generated together.
+        exclude: classes left out, each of which must exist; None leaves out "Normal" if there is one.
+        per_source: images each source owes; excludes the other options.
+        max_per_source: limit for one source.
         min_share: in [0, 1); a float counts as the decimal number it prints as, so 0.2 is exactly a fifth.
 
     Raises:
-        PlanError: options that contradict each other, values out of range, an excluded class that is not there,
-            nothing left to plan, or a share that `max_per_source` makes impossible.
+        PlanError: contradicting options, values out of range, an excluded class that is not there, nothing left to
+            plan, or a share that `max_per_source` makes impossible.
     """
     _check_options(target, per_source, max_per_source, min_share)
     excluded = _excluded(sources, exclude)
@@ -173,11 +172,15 @@ def make_plan(
 
 
 def spread(images: int, sources: int) -> list[int]:
-    """Share out images over sources so that no two differ by more than one; the first give the odd ones."""
-    if sources == 0:
-        return []
-    base, odd = divmod(images, sources)
+    """Share out images over sources so that no two differ by more than one; the first ones give the odd images."""
+    base, odd = divmod(images, sources) if sources else (0, 0)
     return [base + (index < odd) for index in range(sources)]
+
+
+def pick_evenly(items: Sequence[_T], most: int) -> list[_T]:
+    """At most so many items, evenly spread over all of them."""
+    count = min(most, len(items))
+    return [items[place * len(items) // count] for place in range(count)]
 
 
 def _check_options(
@@ -187,13 +190,9 @@ def _check_options(
         raise PlanError("per_source sets the number alone; leave out target, max_per_source and min_share")
     if target is None and per_source is None and min_share is None:
         raise PlanError("no aim given; expected a target, a number per source or a least generated share")
-    for name, value, least in (
-        ("target", target, 1),
-        ("per_source", per_source, 1),
-        ("max_per_source", max_per_source, 1),
-    ):
-        if value is not None and value < least:
-            raise PlanError(f"{name} is {value}; expected {least} or more")
+    for name, value in (("target", target), ("per_source", per_source), ("max_per_source", max_per_source)):
+        if value is not None and value < 1:
+            raise PlanError(f"{name} is {value}; expected 1 or more")
     if min_share is not None and not 0 <= min_share < 1:
         raise PlanError(f"min_share is {min_share}; expected at least 0 and below 1")
 
@@ -215,7 +214,7 @@ def _raised_target(originals: Sequence[int], target: int, max_per_source: int | 
         generated = sum(_capped(max(0, aim - original), original, max_per_source) for original in originals)
         return generated * share.denominator >= share.numerator * (total + generated)
 
-    # generated >= share / (1 - share) * total is enough, and one class alone can give it at this aim.
+    # generated >= share / (1 - share) * total is enough, and at this aim one class alone provides it.
     enough = -(-share.numerator * total // (share.denominator - share.numerator))
     highest = max(target, max(originals) + enough)
     if max_per_source is not None:
@@ -226,18 +225,8 @@ def _raised_target(originals: Sequence[int], target: int, max_per_source: int | 
             f"a generated share of {float(share):.2%} is out of reach with at most {max_per_source} images a source "
             f"(at best {float(best):.2%}); allow more per source or ask for a smaller share"
         )
-    return _first(reached, target, highest)
-
-
-def _first(holds: Callable[[int], bool], low: int, high: int) -> int:
-    """The smallest number in [low, high] for which `holds`, true at `high` and from some number on."""
-    while low < high:
-        middle = (low + high) // 2
-        if holds(middle):
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    # Once the share is reached, it stays so for higher targets: search for the first True.
+    return target + bisect_left(range(target, highest), True, key=reached)
 
 
 def _capped(images: int, sources: int, max_per_source: int | None) -> int:
@@ -258,7 +247,7 @@ COLUMNS = ("class", "source", "count")
 
 
 def write_plan(path: Path, plan: Plan) -> None:
-    """Write the sources that owe images; a plan that owes none is the head alone.
+    """Write the sources that owe images; a plan without any has only the head line.
 
     Raises:
         OSError: the file cannot be written.
@@ -271,13 +260,13 @@ def write_plan(path: Path, plan: Plan) -> None:
 
 
 def read_plan(path: Path) -> dict[tuple[str, str], int]:
-    """Images owed by (class, source file name), in the file's order; a file with the head alone is an empty plan.
+    """Images owed by (class, source file name), in the file's order; a file with only the head line is an empty plan.
 
-    Commas, semicolons and tabs are read alike, for spreadsheets save any of them.
+    The separator may be a comma, a semicolon or a tab, because spreadsheets write any of them.
 
     Raises:
-        PlanError: missing, not UTF-8, other columns, or a line that is not class, source and a whole number
-            from 0 on, or a source named twice; the message names the line.
+        PlanError: missing, not UTF-8, other columns, a line that is not class, source and a whole number from 0 on,
+            or a source named twice; the message names the line.
     """
     lines = _lines(path)
     head = tuple(cell.strip() for cell in lines[0][1]) if lines else ()

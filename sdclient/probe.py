@@ -1,8 +1,8 @@
-"""A few images of each class over a grid of settings, measured: which size, strength and sampler suit this model?"""
+"""A few images of each class over a grid of settings, measured: which size, strength and sampler suit a model?"""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
 
 from PIL import Image
@@ -15,6 +15,7 @@ from .errors import ServerFault
 from .masks.mask import SourceMasks
 from .models.generation import MAX_SEED
 from .output.artifacts import ArtifactLimits, measure_changed_part, rejection_reason
+from .plan import pick_evenly
 from .sources.source import ImageForm, Source, guess_native_px, names_by_class, read_photo, restore_form
 
 USUAL_STRENGTH = 0.25
@@ -28,7 +29,7 @@ class GridSetting:
     """One column of the grid."""
 
     native_px: int
-    """Images have about the area of a square with this side."""
+    """Side of a square with about the area of an image."""
     denoising_strength: float
     sampler: str
 
@@ -37,11 +38,9 @@ class GridSetting:
 
     @property
     def as_options(self) -> str:
-        """The options of `sdclient generate` that ask for it."""
-        return (
-            f"--native-size {self.native_px} --denoising-strength {self.denoising_strength:g} "
-            f'--sampler "{self.sampler}"'
-        )
+        """The options of `sdclient generate` that select it."""
+        size_and_strength = f"--native-size {self.native_px} --denoising-strength {self.denoising_strength:g}"
+        return f'{size_and_strength} --sampler "{self.sampler}"'
 
 
 @dataclass(frozen=True)
@@ -51,45 +50,38 @@ class Sample:
     source: Source
     setting: GridSetting
     image: Image.Image | None
-    """At the source's size, grey where the source is; None when the server failed."""
+    """In the source's size, grey if the source is; None when the server failed."""
     noise_score: float | None
     """See `ArtifactScores`; None when the server failed."""
     reason: str | None
-    """Why it cannot be used, None when nothing is wrong with it."""
+    """Why it cannot be used; None if it can."""
     seconds: float
-    """From sending the request to having the image, one image a request."""
+    """From sending the request to having its one image."""
 
 
 @dataclass(frozen=True)
 class SettingResult:
-    """What came of one setting over all sources."""
+    """The result of one setting over all sources."""
 
     setting: GridSetting
     mean_noise_score: float | None
-    """None when the server made no image."""
+    """None if the server made no image."""
     seconds_per_image: float | None
     images: int
     spoiled: int
-    """Of `images`, or failed at the server."""
+    """Number of `images` that are spoiled, or that the server failed to make."""
     reasons: tuple[str, ...]
     """Each reason once."""
 
 
 def checked_common(values: Mapping[str, object], settings: Sequence[GridSetting]) -> GenerationSettings:
-    """What all columns share, after every column has been tried against the ranges of the settings.
+    """The settings that all columns share; every column is checked against the ranges of the settings.
 
     Raises:
         SettingsError: names the value at fault and what was expected.
     """
     for setting in settings:
-        GenerationSettings.checked(
-            {
-                **values,
-                "native_px": setting.native_px,
-                "denoising_strength": setting.denoising_strength,
-                "sampler": setting.sampler,
-            }
-        )
+        GenerationSettings.checked({**values, **asdict(setting)})
     return GenerationSettings.checked(values)
 
 
@@ -99,7 +91,7 @@ def own_native_px(webui: WebUI) -> int:
 
 
 def grid(sizes: Sequence[int], strengths: Sequence[float], samplers: Sequence[str]) -> list[GridSetting]:
-    """Every combination, samplers outermost, strengths innermost; what is given twice counts once."""
+    """Every combination, samplers outermost, strengths innermost; duplicates count once."""
     once = product(dict.fromkeys(samplers), dict.fromkeys(sizes), dict.fromkeys(strengths))
     return [GridSetting(size, strength, sampler) for sampler, size, strength in once]
 
@@ -108,9 +100,7 @@ def pick_sources(sources: Sequence[Source], per_class: int) -> list[Source]:
     """Up to `per_class` sources of each class, spread evenly over its numbers."""
     picked: list[Source] = []
     for class_name in names_by_class(sources):
-        of_class = [source for source in sources if source.class_name == class_name]
-        count = min(per_class, len(of_class))
-        picked.extend(of_class[index * len(of_class) // count] for index in range(count))
+        picked += pick_evenly([source for source in sources if source.class_name == class_name], per_class)
     return picked
 
 
@@ -124,31 +114,31 @@ def run_probe(
 ) -> Iterator[Sample]:
     """Make one image of each source with each setting, source by source.
 
-    All images of a source have the same seed, so that they differ by their setting alone. What the server fails at
-    (out of memory at a large size, say) is a sample with a reason, and the probe goes on.
+    All images of a source have the same seed, so that they differ only by their setting. If the server fails (for
+    example out of memory at a large size), the sample has a reason, and the probe goes on.
 
     Args:
         sources: see `pick_sources`.
         settings: see `grid`.
         common: steps, CFG scale, prompts and seed; the rest comes from the setting.
-        limits: from where on an image counts as spoiled.
-        masks: of the sources, which then are repainted inside them.
+        limits: from which an image counts as spoiled.
+        masks: the areas of the sources to repaint.
 
     Raises:
-        UnknownSetting: the server lacks one of the samplers; told before anything is generated.
+        UnknownSetting: the server lacks one of the samplers; raised before anything is generated.
         SourceError: a source cannot be read.
-        WebUIError: the server is not there, or does not do what it was asked.
+        WebUIError: the server is not there, or does not do what the request says.
     """
     check_server(webui, [(sampler, None) for sampler in dict.fromkeys(setting.sampler for setting in settings)])
     for number, source in enumerate(sources):
-        picture = read_photo(source.path)
+        image = read_photo(source.path)
         sha256 = None if masks is None else masks.sha256_of(source)
         mask = None if masks is None or sha256 is None else masks.read(source, sha256)
         if number == 0 and settings:
-            warm_up(webui, picture, _with(common, settings[0]))
+            warm_up(webui, image, _with(common, settings[0]))
         for setting in settings:
-            asked = _with(common, setting).model_copy(update={"seed": (common.seed + number) % (MAX_SEED + 1)})
-            yield _sample(webui, source, picture, setting, asked, limits, mask)
+            run = _with(common, setting).model_copy(update={"seed": (common.seed + number) % (MAX_SEED + 1)})
+            yield _sample(webui, source, image, setting, run, limits, mask)
 
 
 def summarise(samples: Sequence[Sample]) -> list[SettingResult]:
@@ -172,10 +162,10 @@ def summarise(samples: Sequence[Sample]) -> list[SettingResult]:
 
 
 def best_setting(results: Sequence[SettingResult], native_px: int) -> SettingResult | None:
-    """The setting that the scores speak for, None when each spoiled some image.
+    """The setting with the best scores; None if every setting spoiled an image.
 
     Of those that spoiled none and whose mean score is within 0.05 of the best: the size nearest to the model's own,
-    then the strength nearest to 0.25, then the order given. Whether the defect is still one, no score tells.
+    then the strength nearest to 0.25, then the order given. No score shows whether the defect is still a defect.
     """
     clean = [(result.mean_noise_score, result) for result in results if not result.spoiled]
     scored = [(score, result) for score, result in clean if score is not None]
@@ -192,27 +182,19 @@ def best_setting(results: Sequence[SettingResult], native_px: int) -> SettingRes
 
 
 def _with(common: GenerationSettings, setting: GridSetting) -> GenerationSettings:
-    return common.model_copy(
-        update={
-            "native_px": setting.native_px,
-            "denoising_strength": setting.denoising_strength,
-            "sampler": setting.sampler,
-            "scheduler": None,
-            "batch_size": 1,
-        }
-    )
+    return common.model_copy(update=asdict(setting) | {"scheduler": None, "batch_size": 1})
 
 
 def _sample(
     webui: WebUI,
     source: Source,
-    picture: Image.Image,
+    image: Image.Image,
     setting: GridSetting,
-    asked: GenerationSettings,
+    run: GenerationSettings,
     limits: ArtifactLimits | None,
     mask: Image.Image | None,
 ) -> Sample:
-    request, prepared, source_mask = build_probe_request(picture, asked, mask)
+    request, prepared, source_mask = build_probe_request(image, run, mask)
     begin = time.perf_counter()
     try:
         result = webui.img2img(request)
@@ -221,7 +203,7 @@ def _sample(
     seconds = time.perf_counter() - begin
     made = result.images[0].pil()
     findings = measure_changed_part(made, prepared, None if source_mask is None else source_mask.sent_box)
-    restored = restore_form(made, ImageForm.of(picture))
+    restored = restore_form(made, ImageForm.of(image))
     if source_mask is not None:
         restored = source_mask.put_back(restored)
     return Sample(source, setting, restored, findings.noise_score, rejection_reason(findings, limits), seconds)
