@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,39 +14,17 @@ from sdcore.pages import ImageTile, PageSection, TileGroup, write_image_page
 from ..errors import DataError
 from ..processes import default_workers
 from .dataset import balance_notes, count_labels, data_parts, locate
-from .findings import (
-    KINDS,
-    CheckedImage,
-    Finding,
-    find_blank,
-    find_copies,
-    find_look_alikes,
-    find_look_outliers,
-    find_size_outliers,
-)
-from .fingerprints import ODDITIES, fingerprint_files
+from .findings import KINDS, CheckedImage, Finding, find_all
+from .fingerprints import fingerprint_files
 
 REPORT_NAME = "check_error.txt"
 SHEET_NAME = "check.html"
 NEAR_BITS = 4
 """Bits by which the perceptual hashes of look-alikes may differ."""
 
-_OWN_RECORDS = frozenset(
-    {
-        REPORT_NAME,
-        SHEET_NAME,
-        "split.csv",
-        "folds.csv",
-        "crops.csv",
-        "exported.csv",
-        "mapping.csv",
-        "plan.csv",
-        "predictions.csv",
-        "manifest.sqlite",
-        "manifest.sqlite-wal",
-        "manifest.sqlite-shm",
-    }
-)
+_OWN_RECORDS = {REPORT_NAME, SHEET_NAME, "manifest.sqlite", "manifest.sqlite-wal", "manifest.sqlite-shm"} | {
+    f"{table}.csv" for table in ("split", "folds", "crops", "exported", "mapping", "plan", "predictions")
+}
 """Files that this software writes beside images; they are not reported as bad images."""
 
 
@@ -79,15 +57,11 @@ class CheckResult:
 def check_folder(
     root: Path, *, near_bits: int | None = NEAR_BITS, workers: int | None = 0, progress: bool = False
 ) -> CheckResult:
-    """Read every file below `root` to its end and report what is wrong; nothing is changed.
+    """Read every file below `root`, any folder, to its end and report what is wrong; nothing is changed.
 
-    Links to folders are not followed. The result does not depend on the number of workers.
-
-    Args:
-        root: a DATA folder, one of class folders, or any other.
-        near_bits: bits in [0, 64] by which the perceptual hashes of look-alikes may differ; None: do not search.
-        workers: processes that share the reading; 0 reads in this process, None takes `default_workers`.
-        progress: show a bar on stderr.
+    Links to folders are not followed. The perceptual hashes of look-alikes may differ in `near_bits`, in [0, 64]; None
+    does not search for them. `workers` processes share the reading: 0 reads in this process, None takes
+    `default_workers`. The result does not depend on their number.
 
     Raises:
         DataError: `root` is not a folder, or it holds folds.
@@ -100,29 +74,19 @@ def check_folder(
     files, bad = _list_files(root)
     parts = data_parts(root)
     seen = []
-    if workers is None:
-        workers = default_workers(len(files))
+    workers = default_workers(len(files)) if workers is None else workers
     for one in fingerprint_files(files, workers=workers, progress=progress, label="check"):
-        name = _relative(one.path, root)
+        name = one.path.relative_to(root).as_posix()
         if one.error is None:
             seen.append(CheckedImage(name, *locate(PurePosixPath(name), parts), one))
         else:
             bad.append(BadFile(name, one.error))
-    findings = [
-        *find_copies(seen),
-        *(find_look_alikes(seen, max_distance=near_bits) if near_bits is not None else ()),
-        *find_blank(seen),
-        *find_size_outliers(seen),
-        *find_look_outliers(seen),
-        *(Finding(kind, _odd_words(kind, one), (one.file,)) for one in seen for kind in one.fingerprint.oddities),
-    ]
+    findings = find_all(seen, near_bits=near_bits)
     if any(one.label for one in seen):
-        findings += [
-            Finding("class", note)
-            for note in balance_notes(count_labels(((one.part, one.label) for one in seen), parts))
-        ]
-    order = {kind: place for place, kind in enumerate(KINDS)}
-    findings.sort(key=lambda finding: (order[finding.kind], [natural_key(file) for file in finding.files[:1]]))
+        counts = count_labels(((one.part, one.label) for one in seen), parts)
+        findings += [Finding("class", note) for note in balance_notes(counts)]
+    order = list(KINDS)
+    findings.sort(key=lambda one: (order.index(one.kind), [natural_key(file) for file in one.files[:1]]))
     return CheckResult(root, len(seen), tuple(bad), tuple(findings))
 
 
@@ -138,7 +102,9 @@ def write_report(result: CheckResult) -> Path | None:
     if not result.bad:
         path.unlink(missing_ok=True)
         return None
-    write_bytes_atomically(path, "".join(_lines(result.bad)).encode("utf-8", "surrogateescape"))
+    # A line break in a name must not split the entry.
+    lines = [" ".join(bad.file.splitlines()) + "\t" + " ".join(bad.reason.splitlines()) + "\n" for bad in result.bad]
+    write_bytes_atomically(path, "".join(lines).encode("utf-8", "surrogateescape"))
     return path
 
 
@@ -164,36 +130,14 @@ def check_as_json(result: CheckResult) -> dict[str, Any]:
 
 
 def _list_files(root: Path) -> tuple[list[Path], list[BadFile]]:
-    unlisted: list[OSError] = []
-    files = [
-        Path(place, name)
-        for place, _, names in os.walk(root, onerror=unlisted.append)
-        for name in names
-        if name not in _OWN_RECORDS
-    ]
+    errors: list[OSError] = []
+    folders = [(Path(folder), names) for folder, _, names in os.walk(root, onerror=errors.append)]
+    files = [folder / name for folder, names in folders for name in names if name not in _OWN_RECORDS]
     files.sort(key=lambda path: natural_key(path.relative_to(root).as_posix()))
     return files, [
-        BadFile(_relative(Path(error.filename), root), f"folder cannot be listed: {error.strerror}")
-        for error in unlisted
+        BadFile(Path(error.filename).relative_to(root).as_posix(), f"folder cannot be listed: {error.strerror}")
+        for error in errors
     ]
-
-
-def _lines(bad: Iterable[BadFile]) -> Iterable[str]:
-    for entry in bad:
-        # A line break in a name must not split the entry.
-        yield " ".join(entry.file.splitlines()) + "\t" + " ".join(entry.reason.splitlines()) + "\n"
-
-
-def _odd_words(kind: str, one: CheckedImage) -> str:
-    if kind == "disguised":
-        return f"{one.fingerprint.format} content; rename it or save it anew"
-    if kind == "huge":
-        return f"{one.fingerprint.size[0]} x {one.fingerprint.size[1]} pixels"
-    return f"mode {one.fingerprint.mode}" if kind in ("deep", "palette", "alpha") else ODDITIES[kind].split(";")[0]
-
-
-def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()
 
 
 MOST_GROUPS = 20
@@ -220,17 +164,10 @@ def sections_of(result: CheckResult) -> list[PageSection]:
     """Bad files first, then each kind of finding in the order of `KINDS`; empty kinds are left out."""
     sections = []
     if result.bad:
+        words = "They cannot be trained on: repair, rename or remove them. check_error.txt lists them all."
         tiles = tuple(ImageTile(entry.file, words=entry.reason) for entry in result.bad[:MOST_SINGLES])
-        sections.append(
-            PageSection(
-                "Bad files",
-                "坏文件",
-                "They cannot be trained on: repair, rename or remove them. check_error.txt lists them all.",
-                len(result.bad),
-                (TileGroup(tiles, more=len(result.bad) - len(tiles)),),
-                is_fault=True,
-            )
-        )
+        bad = (TileGroup(tiles, more=len(result.bad) - len(tiles)),)
+        sections.append(PageSection("Bad files", "坏文件", words, len(result.bad), bad, is_fault=True))
     totals = files_by_kind(result.findings)
     for kind, head in KINDS.items():
         found = result.of_kind(kind)
@@ -240,7 +177,9 @@ def sections_of(result: CheckResult) -> list[PageSection]:
         if kind == "class":
             groups: tuple[TileGroup, ...] = tuple(TileGroup((), one.words) for one in found)
         elif singles:
-            tiles = tuple(_tile(result.root, one.files[0], one.words) for one in found[:MOST_SINGLES])
+            tiles = tuple(
+                ImageTile(one.files[0], result.root / one.files[0], one.words) for one in found[:MOST_SINGLES]
+            )
             groups = (TileGroup(tiles, more=len(found) - len(tiles)),)
         else:
             groups = tuple(_group(result.root, one) for one in found[:MOST_GROUPS])
@@ -252,30 +191,21 @@ def sections_of(result: CheckResult) -> list[PageSection]:
 
 
 def _group(root: Path, found: Finding) -> TileGroup:
-    notes: Sequence[str] = found.notes or ("",) * len(found.files)
+    notes = found.notes or ("",) * len(found.files)
     shown = list(zip(found.files, notes, strict=True))[:MOST_TILES]
-    return TileGroup(
-        tuple(_tile(root, file, note) for file, note in shown), found.words, more=len(found.files) - len(shown)
-    )
-
-
-def _tile(root: Path, file: str, words: str) -> ImageTile:
-    return ImageTile(file, root / file, words)
+    tiles = tuple(ImageTile(file, root / file, note) for file, note in shown)
+    return TileGroup(tiles, found.words, more=len(found.files) - len(shown))
 
 
 def write_look_alike_page(path: Path, root: Path, found: Sequence[Finding], *, images: int) -> None:
-    """Write the page of look-alikes, each held-out image beside the training image.
+    """Write the page of look-alikes across the splits of DATA, each held-out image beside the training image.
 
-    Args:
-        path: file to write.
-        root: DATA.
-        found: one or more findings of `find_look_alikes_across`.
-        images: number of all held-out images.
+    `found` has one or more findings of `find_look_alikes_across`; `images` is the number of all held-out images.
 
     Raises:
         OSError: the file cannot be written.
     """
     words = f"{len(found)} of {images} validation and test images look like one that is trained on"
     (section,) = sections_of(CheckResult(root, images, (), tuple(found)))
-    sections = [replace(section, total=len(found))]  # counts held-out images, not files
-    write_image_page(path, f"Look-alikes across the splits of {root.resolve().name}", sections, words=words)
+    section = replace(section, total=len(found))  # counts held-out images, not files
+    write_image_page(path, f"Look-alikes across the splits of {root.resolve().name}", [section], words=words)

@@ -50,30 +50,25 @@ def read_dataset(root: Path) -> Dataset:
     if len(classes) < 2:
         raise DataError(f"{root / 'train'}: one class only ({classes[0]!r}); expected two or more")
     in_val = {image.label for image in val}
-    unknown = sorted(in_val - set(classes))
-    if unknown:
+    if unknown := sorted(in_val - set(classes)):
         raise DataError(
             f"{root / 'val' / unknown[0]}: class {unknown[0]!r} is not in train/ ({', '.join(classes)}); "
             "give it training images or remove it"
         )
-    missing = sorted(set(classes) - in_val)
-    if missing:
+    if missing := sorted(set(classes) - in_val):
         raise DataError(
             f"{root / 'val'}: no images of class {missing[0]!r}; every class needs one or more, since the best "
             "epoch is chosen by them; run 'trainer split' again or add some"
         )
-    _check_test_labels(root / "test", {image.label for image in test}, classes)
-    return Dataset(root, classes, train, val, test)
-
-
-def _check_test_labels(folder: Path, labels: set[str], classes: tuple[str, ...]) -> None:
-    unknown = sorted(labels - set(classes))
     # A test set that is only sorted into Normal and Abnormal has one label of its own, for all defects together.
-    if unknown and (len(unknown) > 1 or len(labels) > 2):
+    in_test = {image.label for image in test}
+    unknown = sorted(in_test - set(classes))
+    if unknown and (len(unknown) > 1 or len(in_test) > 2):
         raise DataError(
-            f"{folder / unknown[0]}: class {unknown[0]!r} is not in train/ ({', '.join(classes)}); expected these "
-            "classes, or just two folders such as Normal and Abnormal"
+            f"{root / 'test' / unknown[0]}: class {unknown[0]!r} is not in train/ ({', '.join(classes)}); expected "
+            "these classes, or just two folders such as Normal and Abnormal"
         )
+    return Dataset(root, classes, train, val, test)
 
 
 FOLDS_NAME = "folds.csv"
@@ -100,12 +95,7 @@ def data_parts(root: Path) -> tuple[str, ...]:
 
 
 def locate(file: PurePath, parts: tuple[str, ...]) -> tuple[str, str]:
-    """Part and class of a file, each "" where it is in none.
-
-    Args:
-        file: relative to the root.
-        parts: of `data_parts`.
-    """
+    """Part (one of `data_parts`) and class of a file relative to the root; each "" where it is in none."""
     folders = file.parts[:-1]
     if parts == (ALL,):
         return ALL, folders[0] if folders else ""
@@ -165,26 +155,20 @@ def count_images(root: Path) -> Counts:
         raise DataError(f"{root}: no such folder; expected a DATA folder, or one with one folder per class")
     parts = data_parts(root)
     places = [locate(path.relative_to(root), parts) for path in list_images(root)]
-    empty = [
-        (part, entry.name)
+    classes = {
+        entry.name
         for part in parts
         for entry in (root if part == ALL else root / part).iterdir()
         if entry.is_dir() and not entry.name.startswith(".") and not is_system_file(entry.name)
-    ]
-    counts = count_labels(places, parts, classes={label for _, label in empty})
+    }
+    counts = count_labels(places, parts, classes=classes)
     if not counts.images:
         raise DataError(f"{root}: no class folders in it; expected a DATA folder, or one with one folder per class")
     return counts
 
 
 def count_labels(places: Iterable[tuple[str, str]], parts: tuple[str, ...], *, classes: Iterable[str] = ()) -> Counts:
-    """Count (part, class) pairs.
-
-    Args:
-        places: result of `locate` for each image.
-        parts: of `data_parts`.
-        classes: further classes, which may have no image.
-    """
+    """Count the (part, class) pairs that `locate` gives for each image; `classes` may have further, empty classes."""
     counted = Counter(places)
     unplaced = sum(number for (part, label), number in counted.items() if not part or not label)
     labels = sorted({label for part, label in counted if part and label} | set(classes))
@@ -205,11 +189,9 @@ def balance_notes(counts: Counts) -> list[str]:
         notes += [f"{label}: no image in {part}" for part in counts.parts[1:] if not row[part] and counts.of_part(part)]
     ratio = counts.ratio(learnt)
     if ratio is not None and ratio > FAR_FROM_BALANCE:
-        there = {label: row[learnt] for label, row in counts.images.items() if row[learnt]}
-        largest, smallest = max(there, key=lambda one: there[one]), min(there, key=lambda one: there[one])
-        notes.append(
-            f"{smallest}: {_counted(there[smallest])} where {largest} has {there[largest]}, {ratio:.0f} times as many"
-        )
+        there = [(label, row[learnt]) for label, row in counts.images.items() if row[learnt]]
+        (least, fewest), (largest, most) = (choose(there, key=lambda pair: pair[1]) for choose in (min, max))
+        notes.append(f"{least}: {_counted(fewest)} where {largest} has {most}, {ratio:.0f} times as many")
     if counts.unplaced:
         notes.append(f"{_counted(counts.unplaced)} in no class folder")
     return notes

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,7 @@ class Finding:
     words: str
     files: tuple[str, ...] = ()
     """Relative paths; empty for a finding about a class."""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
     """One per file, or none."""
 
 
@@ -104,6 +104,26 @@ _BLOCK = 256
 _Places = npt.NDArray[np.int64]
 
 
+def find_all(images: Sequence[CheckedImage], *, near_bits: int | None) -> list[Finding]:
+    """The findings of every kind but "class"; look-alikes differ in at most `near_bits`, None finds none."""
+    return [
+        *find_copies(images),
+        *(find_look_alikes(images, max_distance=near_bits) if near_bits is not None else ()),
+        *find_blank(images),
+        *find_size_outliers(images),
+        *find_look_outliers(images),
+        *(Finding(kind, _odd_words(kind, one), (one.file,)) for one in images for kind in one.fingerprint.oddities),
+    ]
+
+
+def _odd_words(kind: str, one: CheckedImage) -> str:
+    if kind == "disguised":
+        return f"{one.fingerprint.format} content; rename it or save it anew"
+    if kind == "huge":
+        return f"{one.fingerprint.size[0]} x {one.fingerprint.size[1]} pixels"
+    return f"mode {one.fingerprint.mode}" if kind in ("deep", "palette", "alpha") else ODDITIES[kind].split(";")[0]
+
+
 def find_copies(images: Sequence[CheckedImage]) -> list[Finding]:
     """Groups of equal pixels: across splits, within one, and under two labels.
 
@@ -122,14 +142,11 @@ def find_copies(images: Sequence[CheckedImage]) -> list[Finding]:
         same_bytes = len({one.fingerprint.sha256 for one in group}) == 1
         words = f"{len(group)} files of {'equal bytes' if same_bytes else 'equal pixels'}"
         words += ", nearly blank" if group[0].fingerprint.contrast < LEAST_CONTRAST else ""
-        parts = _listed(one.part for one in group)
-        findings.append(
-            Finding("copy_across", f"{words}, in {', '.join(parts)}", files)
-            if len(parts) > 1
-            else Finding("copy", words, files)
-        )
+        parts = _unique(one.part for one in group)
+        kind, where = ("copy_across", f", in {', '.join(parts)}") if len(parts) > 1 else ("copy", "")
+        findings.append(Finding(kind, words + where, files))
         if _contradict(group, known):
-            labels = _listed(one.label for one in group)
+            labels = _unique(one.label for one in group)
             findings.append(Finding("contradiction", f"{words}, in {', '.join(labels)}", files))
     return findings
 
@@ -144,38 +161,29 @@ def find_look_alikes(images: Sequence[CheckedImage], *, max_distance: int) -> li
 
     Only pairs that the index (`sdcore.images.hashes`) suggests are compared; memory grows linearly with the images.
     """
-    seen: set[tuple[str, str]] = set()
-    kept = []
+    first_of: dict[tuple[str, str], CheckedImage] = {}
     for image in images:
-        key = (image.part, image.fingerprint.pixel_sha256)
-        if image.fingerprint.contrast >= LEAST_CONTRAST and key not in seen:
-            seen.add(key)
-            kept.append(image)
+        if image.fingerprint.contrast >= LEAST_CONTRAST:
+            first_of.setdefault((image.part, image.fingerprint.pixel_sha256), image)
+    kept = list(first_of.values())
     if len(kept) < 2:
         return []
     search = _Search(kept, max_distance)
-    held_out, train = (
-        np.array([place for place, one in enumerate(kept) if one.part in parts], dtype=np.int64)
-        for parts in (("val", "test"), ("train",))
-    )
+
+    def places_in(*parts: str) -> _Places:
+        return np.array([place for place, one in enumerate(kept) if one.part in parts], dtype=np.int64)
+
     findings = [
         Finding("near_across", _bits(bits), (kept[place].file, kept[other].file), ("held out", "training"))
-        for place, other, bits in search.nearest(held_out, train)
+        for place, other, bits in search.nearest(places_in("val", "test"), places_in("train"))
     ]
-    for part in _listed(one.part for one in kept):
-        places = np.array([place for place, one in enumerate(kept) if one.part == part], dtype=np.int64)
-        for members, distances in search.groups(places):
-            labels = _listed(kept[place].label for place in members)
+    for part in _unique(one.part for one in kept):
+        for members, distances in search.groups(places_in(part)):
+            labels = _unique(kept[place].label for place in members)
             words = f"{len(members)} look-alikes" + (f" in {part}" if part not in ("all", "") else "")
             words += f", in {len(labels)} classes: {', '.join(labels)}" if len(labels) > 1 else ""
-            findings.append(
-                Finding(
-                    "near",
-                    words,
-                    tuple(kept[place].file for place in members),
-                    ("first", *(_bits(bits) for bits in distances)),
-                )
-            )
+            files = tuple(kept[place].file for place in members)
+            findings.append(Finding("near", words, files, ("first", *map(_bits, distances))))
     return findings
 
 
@@ -230,10 +238,11 @@ def _contradict(group: Sequence[CheckedImage], known: set[str]) -> bool:
     labelled = [one for one in group if one.label]
     if len({one.label for one in labelled if one.label in known}) > 1:
         return True
-    return any(len({one.label for one in labelled if one.part == part}) > 1 for part in {one.part for one in labelled})
+    # More pairs than parts: one part has two labels.
+    return len({(one.part, one.label) for one in labelled}) > len({one.part for one in labelled})
 
 
-def _listed(words: Iterable[str]) -> list[str]:
+def _unique(words: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(words))
 
 
@@ -317,12 +326,8 @@ _NORMAL_SPAN = 3.29
 _Array = npt.NDArray[np.float64]
 
 # Feature -> the spread below which differences are too small to matter, whatever the class.
-_LOOK_FLOORS = {
-    "brightness": 4.0,  # grey levels
-    "contrast": 0.1,  # natural logarithm
-    "saturation": 4.0,  # grey levels
-    "layout": 0.15,  # natural logarithm
-}
+# In grey levels (brightness, saturation) or natural logarithms (contrast, layout).
+_LOOK_FLOORS = {"brightness": 4.0, "contrast": 0.1, "saturation": 4.0, "layout": 0.15}
 
 
 def find_blank(images: Sequence[CheckedImage]) -> list[Finding]:
@@ -380,10 +385,9 @@ def find_look_outliers(images: Sequence[CheckedImage]) -> list[Finding]:
         far = spreads.max(axis=0) > LOOK_SPREADS
         if far.mean() > MOST_OUTLIERS_SHARE:
             continue
-        names = list(features)
         for place in np.flatnonzero(far):
             most = int(spreads[:, place].argmax())
-            words = f"{names[most]} {spreads[most, place]:.0f} spreads off"
+            words = f"{list(features)[most]} {spreads[most, place]:.0f} spreads off"
             findings.append(Finding("look", words, (group[place].file,)))
     return findings
 

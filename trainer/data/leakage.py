@@ -51,10 +51,7 @@ class _HeldOut:
 def check_leakage(dataset: Dataset, sets: Sequence[GeneratedSet], fingerprints: Fingerprints) -> LeakageReport:
     """Refuse everything that would let training see validation or test images.
 
-    Args:
-        dataset: the parts.
-        sets: generated folders that join training, or whose sources do as a control.
-        fingerprints: of every file of the dataset and of the sets.
+    The images of `sets` join training, or their sources do as a control. `fingerprints` are of all files of both.
 
     Raises:
         LeakageError: there is leakage; names the first files, their number and what to do.
@@ -63,39 +60,23 @@ def check_leakage(dataset: Dataset, sets: Sequence[GeneratedSet], fingerprints: 
     """
     traces = ProvenanceIndex(sets, recorded_below(dataset.root), fingerprints)
     held_paths = [image.path for image in (*dataset.val, *dataset.test)]
-    _refuse_generated((traces.of_bytes(path, fingerprints[path].sha256) for path in held_paths), len(held_paths))
+    _refuse_generated([traces.of_bytes(path, fingerprints[path].sha256) for path in held_paths])
     in_train = {fingerprints[image.path].sha256 for image in dataset.train}
     held_out = _index(held_paths, fingerprints, in_train)
-    gone = 0
-    for generated_set in sets:
-        gone += _refuse_descendants(generated_set, held_out, in_train)
-    by_pixels = (traces.of_pixels(path, fingerprints[path]) for path in held_paths)
-    _refuse_generated((one for one in by_pixels if one and not is_single_coloured(one.path)), len(held_paths))
+    gone = sum(_refuse_descendants(one, held_out, in_train) for one in sets)
+    by_pixels = [traces.of_pixels(path, fingerprints[path]) for path in held_paths]
+    _refuse_generated([None if one is None or is_single_coloured(one.path) else one for one in by_pixels])
     marked, foreign = _marked_in_train(dataset, traces, fingerprints, held_out, in_train)
-    joined = [image.path for one in sets for image in one.images]
-    flat = refuse_shared_pixels(
-        {
-            "train": [*(image.path for image in dataset.train), *joined],
-            "val": [image.path for image in dataset.val],
-            "test": [image.path for image in dataset.test],
-        },
-        fingerprints,
-    )
-    return LeakageReport(marked, foreign, flat, gone)
+    parts = {part: [image.path for image in dataset.part(part)] for part in PARTS}
+    parts["train"] += [image.path for one in sets for image in one.images]
+    return LeakageReport(marked, foreign, refuse_shared_pixels(parts, fingerprints), gone)
 
 
 def refuse_shared_pixels(parts: Mapping[str, Sequence[Path]], fingerprints: Fingerprints) -> int:
-    """Refuse pixels that occur in two parts, under any file name and format.
+    """Refuse pixels that occur in two parts (part -> its files), under any file name and format.
 
-    Single-coloured images carry no information about a part: they are counted, not refused. Files that cannot be
-    decoded are skipped; reading them for training raises.
-
-    Args:
-        parts: part -> its files.
-        fingerprints: of every file.
-
-    Returns:
-        Number of single-coloured files with an equal file in another part.
+    Single-coloured images carry no information about a part: they are not refused; the number of those with an equal
+    file in another part is returned. Files that cannot be decoded are skipped; reading them for training raises.
 
     Raises:
         LeakageError: names the first images, each with its copy, and their number.
@@ -129,13 +110,12 @@ def is_single_coloured(path: Path) -> bool:
         return len(to_rgb(image).getcolors(maxcolors=1) or ()) == 1
 
 
-def _refuse_generated(traces: Iterable[ProvenanceTrace | None], total: int) -> None:
-    found = [trace for trace in traces if trace is not None]
+def _refuse_generated(traces: Sequence[ProvenanceTrace | None]) -> None:
+    found = [f"{one.path}: a generated image ({one.how})" for one in traces if one is not None]
     if found:
         raise LeakageError(
-            f"{named([f'{one.path}: a generated image ({one.how})' for one in found])}: {len(found)} of {total} "
-            "validation and test images were generated, and judging by them says nothing about real ones; "
-            "move them out: generated images belong to training only, by --generated"
+            f"{named(found)}: {len(found)} of {len(traces)} validation and test images were generated, and judging by "
+            "them says nothing about real ones; move them out: generated images belong to training only, by --generated"
         )
 
 
@@ -183,9 +163,9 @@ def _refuse_descendants(generated_set: GeneratedSet, held_out: _HeldOut, in_trai
 
 def _held_ancestor(parent: Fingerprint, held_out: _HeldOut) -> Path | None:
     """The held-out file with the same pixels as a parent outside DATA, or from which that parent was generated."""
-    twin = held_out.by_pixels.get(parent.pixel_sha256)
-    if twin is not None and not is_single_coloured(twin):
-        return twin
+    same = held_out.by_pixels.get(parent.pixel_sha256)
+    if same is not None and not is_single_coloured(same):
+        return same
     return _held_among(read_parents(parent.path) or (), held_out)
 
 
@@ -237,11 +217,7 @@ def leakage_warnings(
 ) -> list[Message]:
     """A message for each kind of problem that was allowed.
 
-    Args:
-        dataset: the parts.
-        report: of `check_leakage`.
-        near: look-alikes across parts.
-        unread: validation and test files that cannot be decoded.
+    `near` are look-alikes across parts, `unread` the validation and test files that cannot be decoded.
     """
     train, held_out = str(dataset.root / "train"), len(dataset.val) + len(dataset.test)
     found = []
@@ -269,13 +245,7 @@ def leakage_warnings(
 
 
 def refuse_doubtful(dataset: Dataset, report: LeakageReport, near: Sequence[Finding], sheet: Path | None) -> None:
-    """Refuse look-alikes and single-coloured images across parts.
-
-    Args:
-        dataset: the parts.
-        report: of `check_leakage`.
-        near: look-alikes across parts.
-        sheet: the page that shows them, if one was written.
+    """Refuse look-alikes (shown by `sheet`, if that page was written) and single-coloured images across parts.
 
     Raises:
         LeakageError: there are any.
@@ -297,17 +267,11 @@ def refuse_doubtful(dataset: Dataset, report: LeakageReport, near: Sequence[Find
 
 
 def find_look_alikes_across(
-    dataset: Dataset, joined: Sequence[GeneratedSet], fingerprints: Mapping[Path, Fingerprint]
+    dataset: Dataset, joined: Sequence[GeneratedSet], fingerprints: Fingerprints
 ) -> tuple[Finding, ...]:
     """Each val or test image that looks like a training image, with the closest one; as in `trainer check`.
 
-    Args:
-        dataset: the parts.
-        joined: generated folders whose images join training.
-        fingerprints: of every file of the dataset and of the sets.
-
-    Returns:
-        A finding per held-out image; its files are (held out, training), relative to DATA.
+    The images of `joined` join training. A finding's files are (held out, training), relative to DATA.
     """
     listed = [(part, image.label, image.path) for part in PARTS for image in dataset.part(part)]
     listed += [("train", image.label, image.path) for one in joined for image in one.images]

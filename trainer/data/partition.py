@@ -7,6 +7,7 @@ import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 
 from ..errors import SplitError
 from .dataset import PARTS
@@ -19,22 +20,17 @@ def partition(
 ) -> dict[str, str]:
     """Assign every group to "train", "val" or "test", with each class close to the wanted size in every part.
 
-    Args:
-        groups: (N,) name of each image's group.
-        labels: (N,) class of each image.
-        val_share: as in `part_sizes`; 0 leaves the part empty.
-        test_share: as in `part_sizes`.
-        seed: which of the possible assignments.
+    `groups` and `labels` have the group and the class of each of N images; the shares are as in `part_sizes`.
 
     Returns:
-        Group name -> part. Every class has a group in every part of non-zero share.
+        Group -> part. Every class has a group in every part of non-zero share.
 
     Raises:
         SplitError: as `part_sizes`; a class has fewer groups than there are parts, or its groups cannot be spread.
     """
-    sizes = part_sizes(labels, val_share=val_share, test_share=test_share)
     require_groups(groups, labels, val_share=val_share, test_share=test_share)
-    return assign_groups(count_group_labels(groups, labels), _without_empty(sizes), seed=str(seed))
+    sizes = part_sizes(labels, val_share=val_share, test_share=test_share)
+    return assign_groups(count_group_labels(groups, labels), sizes, seed=str(seed))
 
 
 def partition_folds(
@@ -42,21 +38,15 @@ def partition_folds(
 ) -> list[dict[str, str]]:
     """Assign every group to the test part of one fold, and to "train" or "val" in the other folds.
 
-    Args:
-        groups: (N,) name of each image's group.
-        labels: (N,) class of each image.
-        folds: number of folds, 2 or more.
-        val_share: of each class, as in `part_sizes`; taken from the images outside the fold's test part.
-        seed: which of the possible assignments.
+    `val_share` is of all images of a class, but taken from those outside the fold's test part.
 
     Returns:
-        For each fold, group name -> part. Each class has a group in each part of each fold.
+        For each fold, group -> part. Each class has a group in each part of each fold.
 
     Raises:
         SplitError: a class has too few groups, or its groups cannot be spread.
     """
-    _require_fold_count(folds)
-    require_fold_groups(groups, labels, folds=folds, val_share=val_share)
+    require_folds(groups, labels, folds=folds, val_share=val_share)
     names = [str(fold) for fold in range(folds)]
     content = count_group_labels(groups, labels)
     least = 2 if folds == 2 and val_share > 0 else 1
@@ -64,9 +54,7 @@ def partition_folds(
     found = []
     for name in names:
         rest = {group: counts for group, counts in content.items() if test_fold[group] != name}
-        left = Counter(dict.fromkeys(labels, 0))
-        for counts in rest.values():
-            left.update(counts)
+        left = Counter(label for group, label in zip(groups, labels, strict=True) if group in rest)
         sizes = {}
         for label, wanted in val_sizes(labels, val_share=val_share).items():
             if left[label] <= wanted:
@@ -78,7 +66,7 @@ def partition_folds(
                 wanted = left[label] - 1
             sizes[label] = {"train": left[label] - wanted, "val": wanted}
         try:
-            part_of = assign_groups(rest, _without_empty(sizes), seed=f"{seed}/val/{name}")
+            part_of = assign_groups(rest, sizes, seed=f"{seed}/val/{name}")
         except SplitError as error:
             raise SplitError(f"fold {name}: {error}") from error
         found.append({group: part_of.get(group, "test") for group in content})
@@ -96,16 +84,10 @@ def val_sizes(labels: Iterable[str], *, val_share: float) -> dict[str, int]:
 
 
 def part_sizes(labels: Iterable[str], *, val_share: float, test_share: float) -> dict[str, dict[str, int]]:
-    """Wanted images of each class in every part; whole groups may allow only something close.
+    """Class -> part -> wanted images; whole groups may allow only something close.
 
-    Args:
-        labels: class of each image.
-        val_share: a share of each class in [0, 1), or, as an `int` of 1 or more, images of each class. A share
-            gives round(share x images), at least 1, but less where nothing would be left to train on.
-        test_share: the same.
-
-    Returns:
-        Class -> part -> images, for "train", "val" and "test".
+    A share of each class is in [0, 1); an `int` of 1 or more is a number of images of each class instead. A share gives
+    round(share x images), at least 1, but less where nothing would be left to train on; 0 leaves the part empty.
 
     Raises:
         SplitError: neither a share nor a count, nothing left to train on, or fewer images in a class than asked.
@@ -130,10 +112,7 @@ def part_sizes(labels: Iterable[str], *, val_share: float, test_share: float) ->
 
 
 def check_amounts(**amounts: float) -> None:
-    """Refuse amounts that are neither a share in [0, 1) nor a count, and shares that leave nothing to train on.
-
-    Args:
-        amounts: named `<part>_share`.
+    """Refuse `<part>_share` that is neither a share in [0, 1) nor a count, and shares that leave nothing to train on.
 
     Raises:
         SplitError: names the part and what was found.
@@ -157,34 +136,31 @@ def is_count(amount: float) -> bool:
 
 
 def require_groups(
-    groups: Sequence[str], labels: Sequence[str], *, val_share: float, test_share: float, basis: str = ""
+    groups: Sequence[str], labels: Sequence[str], basis: str = "", *, val_share: float, test_share: float
 ) -> None:
     """Refuse classes with fewer groups than parts; `basis` names, for the message, what the groups come from.
 
     Raises:
-        SplitError: names the classes, their groups and what to do.
+        SplitError: as `part_sizes`; or names the classes, their groups and what to do.
     """
+    part_sizes(labels, val_share=val_share, test_share=test_share)
     amounts = {"train": 1.0, "val": val_share, "test": test_share}
     parts = [part for part in PARTS if amounts[part] > 0]
-    _require(
-        groups,
-        labels,
-        len(parts),
-        f"one each for {', '.join(parts)}",
-        "add images, leave the class out, use smaller groups, or set a share to 0",
-        basis,
-    )
+    why = f"one each for {', '.join(parts)}"
+    advice = "add images, leave the class out, use smaller groups, or set a share to 0"
+    _require(groups, labels, len(parts), why, advice, basis)
 
 
-def require_fold_groups(
-    groups: Sequence[str], labels: Sequence[str], *, folds: int, val_share: float, basis: str = ""
+def require_folds(
+    groups: Sequence[str], labels: Sequence[str], basis: str = "", *, folds: int, val_share: float
 ) -> None:
     """Refuse classes with fewer groups than the folds need; `basis` as in `require_groups`.
 
     Raises:
-        SplitError: names the classes, their groups and what to do.
+        SplitError: fewer than 2 folds, as `val_sizes`; or names the classes, their groups and what to do.
     """
-    _require_fold_count(folds)
+    if folds < 2:
+        raise SplitError(f"folds: found {folds}; expected 2 or more, 5 as a rule")
     val_sizes(labels, val_share=val_share)
     if not is_count(val_share) and val_share >= 1 - 1 / folds:
         raise SplitError(
@@ -199,11 +175,6 @@ def require_fold_groups(
     fewest = min(_groups_of(groups, labels).values(), default=0)
     instead = f"--folds {fewest}, " if 3 <= fewest < needed else ""
     _require(groups, labels, needed, why, f"use {instead}smaller groups, add images, or leave the class out", basis)
-
-
-def _require_fold_count(folds: int) -> None:
-    if folds < 2:
-        raise SplitError(f"folds: found {folds}; expected 2 or more, 5 as a rule")
 
 
 def _require(groups: Sequence[str], labels: Sequence[str], needed: int, why: str, advice: str, basis: str) -> None:
@@ -231,11 +202,6 @@ def _wanted(label: str, total: int, part: str, amount: float) -> int:
             "ask for fewer, or for a share such as 0.15"
         )
     return int(amount)
-
-
-def _without_empty(sizes: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
-    """Without the empty parts, so that nothing is assigned to them."""
-    return {label: {part: count for part, count in wanted.items() if count} for label, wanted in sizes.items()}
 
 
 def _even_sizes(labels: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, int]]:
@@ -275,7 +241,7 @@ def assign_groups(
 
     Args:
         content: group -> class -> images.
-        targets: class -> bin -> images wanted, 1 or more; every class names the same bins.
+        targets: class -> bin -> images wanted; every class names the same bins. A bin of 0 gets no group.
         seed: chooses among equally good assignments.
         least: groups of each class that every bin needs.
 
@@ -285,6 +251,7 @@ def assign_groups(
     Raises:
         SplitError: the groups cannot be spread so that every class is in each of its bins.
     """
+    targets = {label: {place: size for place, size in wanted.items() if size} for label, wanted in targets.items()}
     gaps = []
     for salt in range(_MAX_TRIES):
         assignment = _Assignment(content, targets, seed if salt == 0 else f"{seed}/{salt}", least)
@@ -390,15 +357,7 @@ class _Assignment:
         """Move groups until every class is in each of its bins; return a (class, bin) that stays empty, if any."""
         labels = sorted(self._targets)
         for _ in range(_MAX_REPAIRS):
-            gap = next(
-                (
-                    (label, place)
-                    for label in labels
-                    for place in self._bins
-                    if self._groups[label, place] < self._least
-                ),
-                None,
-            )
+            gap = next((pair for pair in product(labels, self._bins) if self._groups[pair] < self._least), None)
             if gap is None:
                 return None
             label, place = gap
@@ -417,18 +376,15 @@ class _Assignment:
     def _best(self, group: str, former: str | None) -> str:
         """The bin that gains most; on a tie the former bin, so that the rounds end."""
         gains = {place: self._gain(group, place) for place in self._bins}
-        most = max(gains.values())
-        if former is not None and gains[former] == most:
-            return former
-        return next(place for place, gain in gains.items() if gain == most)
+        best = max(gains, key=lambda place: gains[place])
+        return former if former is not None and gains[former] == gains[best] else best
 
     def _gain(self, group: str, place: str) -> int:
         """How much the squared distance from the targets falls if the group joins the bin."""
-        total = 0
-        for label, count in self._content[group].items():
-            missing = self._targets[label][place] - self._held[label][place]
-            total += count * (2 * missing - count) * self._weight[label]
-        return total
+        return sum(
+            count * (-2 * self._excess(label, place) - count) * self._weight[label]
+            for label, count in self._content[group].items()
+        )
 
     def _put(self, group: str, place: str) -> None:
         self.bin_of[group] = place

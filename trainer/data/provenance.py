@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from sdclient.manifest.curation import ACCEPTED, UNDECIDED, Curation
 from sdclient.manifest.database import MANIFEST_NAME, ImageRecord, Manifest
-from sdclient.manifest.tables import EXPORTED_NAME, read_exported
+from sdclient.manifest.tables import EXPORTED_NAME, ExportedImage, read_exported
 from sdcore.errors import SDError
 from sdcore.files import sha256_or_none
 from sdcore.images.folders import LabelledImage
@@ -73,21 +73,22 @@ def recorded_images(folder: Path) -> tuple[RecordedImage, ...]:
     Raises:
         GeneratedSetError: there is neither, or one cannot be read.
     """
-    found: list[RecordedImage] = []
+    rows: list[ExportedImage | ImageRecord] = []
     try:
         if (folder / EXPORTED_NAME).is_file():
-            found += [RecordedImage(folder / row.file, row.sha256, row.parents_sha256) for row in read_exported(folder)]
-        if not found or (folder / MANIFEST_NAME).is_file():
+            rows += read_exported(folder)
+        if not rows or (folder / MANIFEST_NAME).is_file():
             with Manifest(folder) as manifest:
-                found += [
-                    RecordedImage(folder / record.file, record.sha256, record.parents_sha256)
-                    for record in manifest.images()
-                ]
+                rows += manifest.images()
     except SDError as error:
         raise GeneratedSetError(str(error)) from error
     except (sqlite3.Error, ValueError) as error:
         raise GeneratedSetError(f"{folder}: its manifest cannot be read: {error}; restore {MANIFEST_NAME}") from error
-    return tuple(found)
+    return _recorded(folder, rows)
+
+
+def _recorded(folder: Path, rows: Iterable[ExportedImage | ImageRecord]) -> tuple[RecordedImage, ...]:
+    return tuple(RecordedImage(folder / row.file, row.sha256, row.parents_sha256) for row in rows)
 
 
 @dataclass(frozen=True)
@@ -162,12 +163,7 @@ class GeneratedSet:
 def read_generated(output: Path, *, uncurated: bool = False, progress: bool = False) -> GeneratedSet:
     """Read a generated set; every file taken must have exactly the recorded bytes.
 
-    Of a curated set only the accepted images are taken; the files of the others may be gone.
-
-    Args:
-        output: the folder.
-        uncurated: take every image, whatever its verdict.
-        progress: show a bar on stderr.
+    Of a curated set only the accepted images are taken, unless `uncurated`; the files of the others may be gone.
 
     Raises:
         GeneratedSetError: the manifest is missing or damaged, no image is recorded or accepted, or a file is missing
@@ -211,11 +207,7 @@ def read_generated(output: Path, *, uncurated: bool = False, progress: bool = Fa
         model=_distinct(record.model for record in taken),
         asked=asked,
         curated=curated,
-        left_out=tuple(
-            RecordedImage(output / record.file, record.sha256, record.parents_sha256)
-            for record in records
-            if record.file not in kept
-        ),
+        left_out=_recorded(output, (record for record in records if record.file not in kept)),
         undecided=sum(verdict == UNDECIDED for verdict in verdicts.values()) if curated else 0,
     )
 
@@ -251,13 +243,7 @@ class ProvenanceTrace:
 
 
 class ProvenanceIndex:
-    """Looks up whether a file is a generated image.
-
-    Args:
-        sets: generated folders that the user named, to join or as control.
-        recorded: images in manifests and exports below DATA.
-        fingerprints: of the sets' images, by path.
-    """
+    """Finds out whether a file is a generated image: of `sets`, or `recorded` in manifests and exports below DATA."""
 
     def __init__(
         self, sets: Sequence[GeneratedSet], recorded: Iterable[RecordedImage], fingerprints: Mapping[Path, Fingerprint]
@@ -308,9 +294,8 @@ class ProvenanceIndex:
         image = self._by_pixels.get(one.pixel_sha256)
         if image is None:
             return None
-        return ProvenanceTrace(
-            path, f"its pixels are those of {image.path}", tuple(each.sha256 for each in image.parents)
-        )
+        parents = tuple(parent.sha256 for parent in image.parents)
+        return ProvenanceTrace(path, f"its pixels are those of {image.path}", parents)
 
 
 def recorded_below(root: Path) -> list[RecordedImage]:

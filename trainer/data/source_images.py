@@ -75,14 +75,10 @@ def read_source(
     require: Callable[[Sequence[str], Sequence[str], str], object],
     progress: bool = False,
 ) -> SourceImages:
-    """List, group and read the images of SRC.
+    """List, group and read the images of SRC, which has one folder per class.
 
-    Args:
-        source: one folder per class.
-        group_by: what names the groups.
-        require: called with groups, classes and what names the groups; raises where a class has too few groups.
-            Called before the images are read, since reading may take long, and again when identical ones are joined.
-        progress: show bars on stderr.
+    `require` is called with groups, classes and what names the groups, and raises where a class has too few groups. It
+    is called before the images are read, since reading may take long, and again when identical ones are joined.
 
     Raises:
         SplitError: an image that is unreadable, generated, without a group or not the file that `mapping.csv`
@@ -98,9 +94,7 @@ def read_source(
     names = [image.path.relative_to(source).as_posix() for image in images]
     labels = [image.label for image in images]
     photos = read_photo_tables(source, group_by.crops)
-    grouping = group_by_rule(
-        names, pattern=group_by.pattern, table=group_by.table, column=group_by.column, photos=photos
-    )
+    grouping = group_images(names, group_by, photos)
     if group_by.crops is not None and not any(photos.crop_of(name) for name in names):
         raise SplitError(
             f"{group_by.crops}: names none of the images of {source}; expected the table of the 'sdclient crop' that "
@@ -140,23 +134,20 @@ def _refuse_generated(source: Path, images: Sequence[LabelledImage], *, progress
         except GeneratedSetError as error:
             raise SplitError(f"{error}; or take it out of {source}") from error
 
-    def output_of(path: Path) -> Path | None:
-        return recorded.get(path.resolve()) if recorded else None
-
-    found = []
+    found: list[tuple[Path, Path | None]] = []
     for image in tqdm(images, desc="look for generated", unit="image", disable=not progress):
+        recorded_by = recorded.get(image.path.resolve()) if recorded else None
         try:
-            marked = read_parents(image.path) is not None
+            if read_parents(image.path) is not None or recorded_by is not None:
+                found.append((image.path, recorded_by))
         except OSError:
             continue  # refused with the reason when it is read
-        if marked or output_of(image.path) is not None:
-            found.append(image.path)
     if found:
-        records = [one for one in map(output_of, found) if one is not None]
+        records = [one for _, one in found if one is not None]
         sets = [one for one in records if (one / MANIFEST_NAME).is_file()]
         evidence = f"as a record in {records[0]} says" if records else "by its text chunk 'sdclient'"
         raise SplitError(
-            f"{found[0]}: a generated image, {evidence} ({len(found)} such image(s)); results on val and test must "
+            f"{found[0][0]}: a generated image, {evidence} ({len(found)} such image(s)); results on val and test must "
             f"come from real images alone: take them out of {source}, split the real ones, and train with "
             f"'trainer train DATA --generated {sets[0] if sets else 'OUTPUT'}'"
         )
@@ -211,41 +202,29 @@ class Grouping:
     """For the user, one sentence each."""
 
 
-def group_by_rule(
-    names: Sequence[str],
-    *,
-    pattern: str | None = None,
-    table: Path | None = None,
-    column: str = "group",
-    photos: PhotoTables | None = None,
-) -> Grouping:
-    """Name the group of each image. A pattern or a table wins over the photographs.
+def group_images(names: Sequence[str], group_by: GroupBy, photos: PhotoTables) -> Grouping:
+    """Name the group of each image, `<class>/<path>`. A pattern or a table wins over the photographs.
 
-    Args:
-        names: `<class>/<path>`, forward slashes.
-        pattern: regular expression searched in an image's path below its class folder, in the name it had before
-            numbering where that is known; its first parentheses name the group.
-        table: CSV with the columns `file`, which has every image of `names`, and `column`.
-        column: the column of `table` that names the groups.
-        photos: which images are crops of one photograph.
+    A pattern is searched in the name that an image had before numbering, where that is known.
 
     Raises:
         SplitError: both a pattern and a table, one that cannot be used, or an image without a group.
     """
-    photos = photos or PhotoTables()
+    pattern, table = group_by.pattern, group_by.table
     if pattern is not None and table is not None:
         raise SplitError("both a group pattern and a groups file are given; expected one of them")
     notes: tuple[str, ...] = ()
     if photos.crops_path is not None and (table or pattern is not None):
         notes = (f"{photos.crops_path} is not used: the groups are named by {'a table' if table else 'a pattern'}",)
     if table is not None:
-        return Grouping(tuple(_by_table(names, table, column)), f"column {column!r} of {table}", notes)
+        groups = _by_table(names, table, group_by.column)
+        return Grouping(groups, f"column {group_by.column!r} of {table}", notes)
     if pattern is not None:
-        found = tuple(_by_pattern(names, pattern, photos))
+        groups = _by_pattern(names, pattern, photos)
         renamed = sum(photos.former_name(name) != name for name in names)
         if renamed:
             notes += (f"the pattern was searched in the names that {renamed} image(s) had before numbering",)
-        return Grouping(found, f"pattern {pattern!r}", notes)
+        return Grouping(groups, f"pattern {pattern!r}", notes)
     if photos.crops_path is not None:
         return _by_photo(names, photos)
     return Grouping(tuple(names), "each image by itself", photos.notes)
@@ -254,10 +233,8 @@ def group_by_rule(
 def join_equal(groups: Sequence[str], keys: Sequence[str | None], *, names: Sequence[str]) -> list[str]:
     """Merge the groups of images with the same key; a merged group gets the name that sorts first.
 
-    Args:
-        groups: (N,) group of each image.
-        keys: (N,) None joins nothing.
-        names: (N,) images are visited in the order of these, so that the result does not depend on the input's order.
+    Each sequence has an entry for each image. The key None joins nothing. Images are visited in the order of their
+    names, so that the result does not depend on the input's order.
     """
     leader: dict[str, str] = {}
 
@@ -288,7 +265,7 @@ def _by_photo(names: Sequence[str], photos: PhotoTables) -> Grouping:
     return Grouping(tuple(groups), f"photograph, by {photos.crops_path}: {crops} crops of {number}", notes)
 
 
-def _by_pattern(names: Sequence[str], pattern: str, photos: PhotoTables) -> list[str]:
+def _by_pattern(names: Sequence[str], pattern: str, photos: PhotoTables) -> tuple[str, ...]:
     try:
         expression = re.compile(pattern)
     except re.error as error:
@@ -305,18 +282,10 @@ def _by_pattern(names: Sequence[str], pattern: str, photos: PhotoTables) -> list
                 f"{name}{renamed}: the group pattern {pattern!r} does not match its name; widen the pattern"
             )
         found.append(match.group(1))
-    return found
+    return tuple(found)
 
 
-def _by_table(names: Sequence[str], table: Path, column: str) -> list[str]:
-    group_of = _read_groups(table, column)
-    for name in names:
-        if name not in group_of:
-            raise SplitError(f"{table}: no line for {name!r}; expected every image of SRC in its column 'file'")
-    return [group_of[name] for name in names]
-
-
-def _read_groups(table: Path, column: str) -> Mapping[str, str]:
+def _by_table(names: Sequence[str], table: Path, column: str) -> tuple[str, ...]:
     try:
         rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8-sig"), newline="")))
     except FileNotFoundError as error:
@@ -332,7 +301,10 @@ def _read_groups(table: Path, column: str) -> Mapping[str, str]:
             raise SplitError(f"{table}, line {line}: 'file' or {column!r} is empty; expected both")
         if groups.setdefault(file, group) != group:
             raise SplitError(f"{table}, line {line}: {file!r} is in group {groups[file]!r} already; expected one group")
-    return groups
+    missing = next((name for name in names if name not in groups), None)
+    if missing is not None:
+        raise SplitError(f"{table}: no line for {missing!r}; expected every image of SRC in its column 'file'")
+    return tuple(groups[name] for name in names)
 
 
 @dataclass(frozen=True)
@@ -361,18 +333,13 @@ class PhotoTables:
         if self.mapping_path is None or self.crops_path is not None:
             return ()
         note = (
-            f"{self.mapping_path} names no photographs; if 'sdclient crop' cut these images, name its {CROPS_NAME} "
-            "by --crops, so that crops of one photograph stay together"
+            f"{self.mapping_path} names no photographs; if 'sdclient crop' cut these images, name its {CROPS_NAME} by"
         )
-        return (note,)
+        return (f"{note} --crops, so that crops of one photograph stay together",)
 
 
 def read_photo_tables(source: Path, crops: Path | None = None) -> PhotoTables:
-    """Read the tables in a folder of class folders.
-
-    Args:
-        source: SRC.
-        crops: a `crops.csv` elsewhere; used instead of one in SRC.
+    """Read the tables in SRC; a `crops.csv` elsewhere is used instead of one in SRC.
 
     Raises:
         SplitError: a table that cannot be read, or `crops` does not exist.

@@ -16,6 +16,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -25,19 +26,16 @@ from sdcore.files import atomic_path, sha256_of, write_bytes_atomically
 
 from ..errors import SplitError
 from .dataset import FOLDS_NAME, PARTS
-from .partition import (
-    check_amounts,
-    part_sizes,
-    partition,
-    partition_folds,
-    require_fold_groups,
-    require_groups,
-    val_sizes,
-)
+from .partition import check_amounts, part_sizes, partition, partition_folds, require_folds, require_groups, val_sizes
 from .source_images import GroupBy, SourceImages, read_source
 
 SPLIT_NAME = "split.csv"
 _SPLIT_COLUMNS = ("file", "class", "split", "group", "source", "sha256")
+_FOLDS_COLUMNS = ("source", "class", "group", "fold", "sha256")
+
+CopyMode = Literal["copy", "link", "share"]
+"""copy: every file is a copy. link: every file is a hard link to SRC. share: the first file of an image is a copy, the
+others are hard links to it, so that DEST needs the space of SRC only once."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +60,18 @@ class Placed:
     linked: int = 0
 
 
+class _Rows:
+    rows: tuple[SplitRow, ...]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Class -> part -> images."""
+        counted = Counter((row.label, row.part) for row in self.rows)
+        labels = sorted({label for label, _ in counted})
+        return {label: {part: counted[label, part] for part in PARTS} for label in labels}
+
+
 @dataclass(frozen=True)
-class SplitResult:
+class SplitResult(_Rows):
     """A finished split."""
 
     dest: Path
@@ -77,102 +85,14 @@ class SplitResult:
     contradictions: tuple[tuple[str, str], ...]
     """Pairs of source files with the same bytes in different classes: one of the two labels is wrong."""
 
-    def counts(self) -> dict[str, dict[str, int]]:
-        """Class -> part -> images."""
-        return count_parts(self.rows)
-
-
-def split(
-    source: Path,
-    dest: Path,
-    *,
-    val_share: float = 0.15,
-    test_share: float = 0.25,
-    seed: int = 0,
-    group_by: GroupBy | None = None,
-    mode: CopyMode = "copy",
-    progress: bool = False,
-) -> SplitResult:
-    """Copy class folders into `dest/train`, `dest/val` and `dest/test`, stratified by class and whole by group.
-
-    The result depends only on names, bytes, amounts, groups and seed. DEST appears when it is complete; running again
-    with the same result makes only the files that are missing.
-
-    Args:
-        source: one folder per class; `crops.csv` and `mapping.csv` of `sdclient` in it show which images are crops of
-            one photograph, so one group.
-        dest: a new or empty folder, or one with this same split.
-        val_share: a share of each class in [0, 1), or, as an `int` of 1 or more, images of each class.
-        test_share: the same.
-        seed: chooses one of the possible splits.
-        group_by: what names the groups; wins over the tables in SRC.
-        mode: "copy", or "link" for hard links to the files of SRC.
-        progress: show bars on stderr.
-
-    Raises:
-        SplitError: amounts out of range; an image that is unreadable, generated or without a group; a class with too
-            few groups; or a DEST with other content.
-        DataError: SRC has no class folders, or an empty one.
-    """
-    check_amounts(val_share=val_share, test_share=test_share)
-    refuse_nesting(source, dest)
-
-    def require(groups: Sequence[str], labels: Sequence[str], basis: str) -> None:
-        part_sizes(labels, val_share=val_share, test_share=test_share)
-        require_groups(groups, labels, val_share=val_share, test_share=test_share, basis=basis)
-
-    images = read_source(source, group_by or GroupBy(), require=require, progress=progress)
-    part_of = partition(images.groups, images.labels, val_share=val_share, test_share=test_share, seed=seed)
-    rows = rows_of(images, part_of)
-    placements = [FileCopy(row.file, row.source, row.sha256) for row in rows]
-    placed = copy_into(source, dest, placements, {SPLIT_NAME: split_table(rows)}, mode=mode, progress=progress)
-    asked = part_sizes(images.labels, val_share=val_share, test_share=test_share)
-    return SplitResult(dest, rows, placed, asked, images.grouping, images.notes, images.contradictions())
-
-
-def rows_of(images: SourceImages, part_of: Mapping[str, str]) -> tuple[SplitRow, ...]:
-    """A row for each image, from the part of its group."""
-    return tuple(
-        SplitRow(f"{part_of[group]}/{name}", label, part_of[group], group, name, sha256)
-        for name, label, group, sha256 in zip(images.names, images.labels, images.groups, images.hashes, strict=True)
-    )
-
-
-def count_parts(rows: Iterable[SplitRow]) -> dict[str, dict[str, int]]:
-    """Class -> part -> images."""
-    counted = Counter((row.label, row.part) for row in rows)
-    return {label: {part: counted[label, part] for part in PARTS} for label in sorted({label for label, _ in counted})}
-
-
-def split_table(rows: Iterable[SplitRow]) -> bytes:
-    """The content of `split.csv`."""
-    lines = ((row.file, row.label, row.part, row.group, row.source, row.sha256) for row in rows)
-    return csv_bytes(_SPLIT_COLUMNS, lines)
-
-
-def csv_bytes(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> bytes:
-    """A CSV file in UTF-8 with a byte order mark, by which spreadsheet programs recognise it."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(columns)
-    writer.writerows(lines)
-    return text.getvalue().encode("utf-8-sig")
-
-
-_FOLDS_COLUMNS = ("source", "class", "group", "fold", "sha256")
-
 
 @dataclass(frozen=True)
-class Fold:
+class Fold(_Rows):
     """One division of all images, as a DATA folder."""
 
     path: Path
     rows: tuple[SplitRow, ...]
     """Files relative to `path`."""
-
-    def counts(self) -> dict[str, dict[str, int]]:
-        """Class -> part -> images."""
-        return count_parts(self.rows)
 
 
 @dataclass(frozen=True)
@@ -189,6 +109,42 @@ class FoldsResult:
     contradictions: tuple[tuple[str, str], ...]
 
 
+def split(
+    source: Path,
+    dest: Path,
+    *,
+    val_share: float = 0.15,
+    test_share: float = 0.25,
+    seed: int = 0,
+    group_by: GroupBy | None = None,
+    mode: CopyMode = "copy",
+    progress: bool = False,
+) -> SplitResult:
+    """Copy class folders into `dest/train`, `dest/val` and `dest/test`, stratified by class and whole by group.
+
+    `source` has one folder per class; `crops.csv` and `mapping.csv` of `sdclient` in it show which images are crops of
+    one photograph, so one group, unless `group_by` names the groups. The shares are as in `part_sizes`.
+
+    The result depends only on names, bytes, amounts, groups and seed. DEST appears when it is complete; running again
+    with the same result makes only the files that are missing.
+
+    Raises:
+        SplitError: amounts out of range; an image that is unreadable, generated or without a group; a class with too
+            few groups; or a DEST with other content.
+        DataError: SRC has no class folders, or an empty one.
+    """
+    check_amounts(val_share=val_share, test_share=test_share)
+    _refuse_nesting(source, dest)
+    require = partial(require_groups, val_share=val_share, test_share=test_share)
+    images = read_source(source, group_by or GroupBy(), require=require, progress=progress)
+    part_of = partition(images.groups, images.labels, val_share=val_share, test_share=test_share, seed=seed)
+    rows = _rows_of(images, part_of)
+    placements = [_FileCopy(row.file, row.source, row.sha256) for row in rows]
+    placed = _copy_into(source, dest, placements, {SPLIT_NAME: _split_table(rows)}, mode=mode, progress=progress)
+    asked = part_sizes(images.labels, val_share=val_share, test_share=test_share)
+    return SplitResult(dest, rows, placed, asked, images.grouping, images.notes, images.contradictions())
+
+
 def split_folds(
     source: Path,
     dest: Path,
@@ -202,58 +158,49 @@ def split_folds(
 ) -> FoldsResult:
     """Make `dest/fold-0` to `dest/fold-<folds - 1>`, each with train, val and test, and `dest/folds.csv`.
 
-    Every image is a test image in exactly one fold; a group is whole in every fold. Otherwise as `split`.
-
-    Args:
-        source: as for `split`.
-        dest: as for `split`.
-        folds: number of folds, 2 or more.
-        val_share: as for `split`, of all images of a class; taken from the images that a fold does not test.
-        seed: chooses one of the possible divisions.
-        group_by: as for `split`.
-        mode: "share" stores each image once in DEST and hard-links it into all folds; "link" hard-links the files of
-            SRC; "copy" gives every fold its own copies.
-        progress: show bars on stderr.
+    Every image is a test image in exactly one of the folds (2 or more); a group is whole in every fold. `val_share` is
+    of all images of a class, but taken from those that a fold does not test. Otherwise as `split`.
 
     Raises:
         SplitError: as for `split`, or links are not possible.
         DataError: SRC has no class folders, or an empty one.
     """
-    refuse_nesting(source, dest)
-
-    def require(groups: Sequence[str], labels: Sequence[str], basis: str) -> None:
-        require_fold_groups(groups, labels, folds=folds, val_share=val_share, basis=basis)
-
+    _refuse_nesting(source, dest)
+    require = partial(require_folds, folds=folds, val_share=val_share)
     images = read_source(source, group_by or GroupBy(), require=require, progress=progress)
     part_of = partition_folds(images.groups, images.labels, folds=folds, val_share=val_share, seed=seed)
-    made = tuple(Fold(dest / f"fold-{number}", rows_of(images, one)) for number, one in enumerate(part_of))
-    tables = {
-        FOLDS_NAME: _folds_table(made),
-        **{f"{fold.path.name}/{SPLIT_NAME}": split_table(fold.rows) for fold in made},
-    }
-    placements = [
-        FileCopy(f"{fold.path.name}/{row.file}", row.source, row.sha256) for fold in made for row in fold.rows
-    ]
-    placed = copy_into(source, dest, placements, tables, mode=mode, progress=progress)
+    made = tuple(Fold(dest / f"fold-{number}", _rows_of(images, one)) for number, one in enumerate(part_of))
+    tested = {row.source: number for number, fold in enumerate(made) for row in fold.rows if row.part == "test"}
+    lines = ((row.source, row.label, row.group, tested[row.source], row.sha256) for row in made[0].rows)
+    tables = {FOLDS_NAME: _csv_bytes(_FOLDS_COLUMNS, lines)}
+    tables |= {f"{fold.path.name}/{SPLIT_NAME}": _split_table(fold.rows) for fold in made}
+    copies = [_FileCopy(f"{fold.path.name}/{row.file}", row.source, row.sha256) for fold in made for row in fold.rows]
+    placed = _copy_into(source, dest, copies, tables, mode=mode, progress=progress)
     asked_val = val_sizes(images.labels, val_share=val_share)
     return FoldsResult(dest, made, placed, asked_val, images.grouping, images.notes, images.contradictions())
 
 
-def _folds_table(folds: Sequence[Fold]) -> bytes:
-    tested = {row.source: number for number, fold in enumerate(folds) for row in fold.rows if row.part == "test"}
-    lines = ((row.source, row.label, row.group, tested[row.source], row.sha256) for row in folds[0].rows)
-    return csv_bytes(_FOLDS_COLUMNS, lines)
+def _rows_of(images: SourceImages, part_of: Mapping[str, str]) -> tuple[SplitRow, ...]:
+    return tuple(
+        SplitRow(f"{part_of[group]}/{name}", label, part_of[group], group, name, sha256)
+        for name, label, group, sha256 in zip(images.names, images.labels, images.groups, images.hashes, strict=True)
+    )
 
 
-CopyMode = Literal["copy", "link", "share"]
-"""copy: every file is a copy. link: every file is a hard link to SRC. share: the first file of an image is a copy, the
-others are hard links to it, so that DEST needs the space of SRC only once."""
+def _split_table(rows: Iterable[SplitRow]) -> bytes:
+    lines = ((row.file, row.label, row.part, row.group, row.source, row.sha256) for row in rows)
+    return _csv_bytes(_SPLIT_COLUMNS, lines)
+
+
+def _csv_bytes(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> bytes:
+    """A CSV file in UTF-8 with a byte order mark, by which spreadsheet programs recognise it."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\r\n").writerows([columns, *lines])
+    return text.getvalue().encode("utf-8-sig")
 
 
 @dataclass(frozen=True)
-class FileCopy:
-    """One file to make in DEST."""
-
+class _FileCopy:
     file: str
     """Relative to DEST, forward slashes."""
     source: str
@@ -261,12 +208,7 @@ class FileCopy:
     sha256: str
 
 
-def refuse_nesting(source: Path, dest: Path) -> None:
-    """Refuse a DEST inside SRC, or SRC inside DEST.
-
-    Raises:
-        SplitError: one is inside the other.
-    """
+def _refuse_nesting(source: Path, dest: Path) -> None:
     inner, outer = dest.resolve(), source.resolve()
     if inner == outer or inner.is_relative_to(outer) or outer.is_relative_to(inner):
         raise SplitError(
@@ -275,51 +217,39 @@ def refuse_nesting(source: Path, dest: Path) -> None:
         )
 
 
-def copy_into(
+def _copy_into(
     source: Path,
     dest: Path,
-    placements: Sequence[FileCopy],
+    copies: Sequence[_FileCopy],
     tables: Mapping[str, bytes],
     *,
     mode: CopyMode,
-    progress: bool = False,
+    progress: bool,
 ) -> Placed:
-    """Make these files and tables in `dest`, which appears when it is complete.
+    """Make these files and tables (name -> content) in DEST, which appears when it is complete.
 
-    A DEST that has these tables already gets only the files that are missing, or that are links instead of copies or
-    copies instead of links.
-
-    Args:
-        source: SRC; only read.
-        dest: new, empty, or with these same tables.
-        placements: in a fixed order.
-        tables: file name -> content; the first is written last and marks DEST as a complete split.
-        mode: copies or links.
-        progress: show a bar on stderr.
-
-    Raises:
-        SplitError: DEST has other content or a changed image, SRC changed meanwhile, or links are not possible.
-        OSError: the disk is full, or the folder cannot be written.
+    The first table is written last and marks DEST as a complete split. A DEST that has these tables already gets only
+    the files that are missing, or that are links instead of copies or copies instead of links.
     """
     if any((dest / name).is_file() for name in tables):
         _refuse_another(dest, tables)
-        return _fill(source, dest, placements, mode=mode, progress=progress)
+        return _fill(source, dest, copies, mode=mode, progress=progress)
     if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
         raise SplitError(f"{dest}: is there already and holds something else; choose a new or empty DEST")
     # Filled under another name: an interrupted run must not leave a partial split that looks complete.
     dest = dest.resolve()
-    partial = dest.with_name(f".{dest.name}.partial")
-    if partial.exists():
-        shutil.rmtree(partial)
+    unfinished = dest.with_name(f".{dest.name}.partial")
+    if unfinished.exists():
+        shutil.rmtree(unfinished)
     try:
-        placed = _fill(source, partial, placements, mode=mode, progress=progress)
+        placed = _fill(source, unfinished, copies, mode=mode, progress=progress)
         for name in reversed(list(tables)):
-            write_bytes_atomically(partial / name, tables[name])
+            write_bytes_atomically(unfinished / name, tables[name])
         if dest.exists():
             dest.rmdir()
-        partial.rename(dest)
+        unfinished.rename(dest)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
         raise
     return placed
 
@@ -334,31 +264,31 @@ def _refuse_another(dest: Path, tables: Mapping[str, bytes]) -> None:
             )
 
 
-def _fill(source: Path, dest: Path, placements: Sequence[FileCopy], *, mode: CopyMode, progress: bool) -> Placed:
+def _fill(source: Path, dest: Path, copies: Sequence[_FileCopy], *, mode: CopyMode, progress: bool) -> Placed:
     copied = linked = 0
     checked: set[str] = set()
     first_of: dict[str, Path] = {}
     files: dict[str, set[tuple[int, int]]] = {}
-    for placement in tqdm(placements, desc="link" if mode == "link" else "copy", unit="image", disable=not progress):
-        origin, target = source / placement.source, dest / placement.file
+    for copy in tqdm(copies, desc="link" if mode == "link" else "copy", unit="image", disable=not progress):
+        origin, target = source / copy.source, dest / copy.file
         if mode == "link":
             twin: Path | None = origin
         else:
-            twin = first_of.setdefault(placement.source, target) if mode == "share" else None
+            twin = first_of.setdefault(copy.source, target) if mode == "share" else None
         if twin is not None and twin != target:
             if not (target.is_file() and target.samefile(twin)):
-                if twin is origin and placement.source not in checked:
-                    _read_unchanged(origin, placement.sha256)
-                    checked.add(placement.source)
+                if twin is origin and copy.source not in checked:
+                    _read_unchanged(origin, copy.sha256)
+                    checked.add(copy.source)
                 _link(twin, target, mode)
                 linked += 1
             continue
         # Files that a copy must not be hard-linked with: that of SRC and those made before it.
-        taken = files.setdefault(placement.source, {_identity(origin)})
+        taken = files.setdefault(copy.source, {_identity(origin)})
         if not target.is_file() or _identity(target) in taken:
-            write_bytes_atomically(target, _read_unchanged(origin, placement.sha256))
+            write_bytes_atomically(target, _read_unchanged(origin, copy.sha256))
             copied += 1
-        elif sha256_of(target) != placement.sha256:
+        elif sha256_of(target) != copy.sha256:
             raise SplitError(f"{target}: is no longer the image that was put here; delete it and run the command again")
         taken.add(_identity(target))
     return Placed(copied, linked)

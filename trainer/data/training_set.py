@@ -66,13 +66,8 @@ def build_training_set(
 
     An image in `train/` that was generated (shown by its text chunk, or by the bytes or pixels of a generated set)
     counts as generated. For each image of `control_for` its *source* joins training once more: as many images as in
-    the arm with generated ones, but only real pixels.
-
-    Args:
-        job: names the DATA folder, and the folders whose images or sources join.
-        sets: further generated sets, already read; they join after those of the job.
-        near_sheet: page to write when there are look-alikes across parts; written before they are refused.
-        progress: show bars on stderr.
+    the arm with generated ones, but only real pixels. Further `sets` that were read already join after those of the
+    job. Look-alikes across parts are shown by the page `near_sheet`, which is written before they are refused.
 
     Raises:
         DataError: the layout is wrong, or a file cannot be opened.
@@ -86,10 +81,10 @@ def build_training_set(
     read = partial(read_generated, uncurated=job.uncurated, progress=progress)
     sets = [*(read(path) for path in job.generated), *sets]
     control_sets = [read(path) for path in job.control_for]
-    fingerprints = _read_fingerprints(dataset, [*sets, *control_sets], progress=progress)
-    report = check_leakage(dataset, [*sets, *control_sets], fingerprints)
-    for generated_set in [*sets, *control_sets]:
-        _refuse_unknown_classes(generated_set, dataset)
+    all_sets = [*sets, *control_sets]
+    fingerprints = _read_fingerprints(dataset, all_sets, progress=progress)
+    report = check_leakage(dataset, all_sets, fingerprints)
+    _refuse_unknown_classes(dataset, all_sets)
     _refuse_double(dataset, sets, fingerprints)
     near = find_look_alikes_across(dataset, sets, fingerprints)
     held_out = [*dataset.val, *dataset.test]
@@ -135,11 +130,7 @@ def build_training_set(
 
 
 def notes_on_sets(summary: Mapping[str, Any]) -> tuple[str, ...]:
-    """How many images of each curated set were taken, one sentence each.
-
-    Args:
-        summary: the content of `data.json`.
-    """
+    """How many images of each curated set in `data.json` were taken, one sentence each."""
     curated = [one for one in (*summary["generated_sets"], *summary["control_for"]) if one.get("curated")]
     return tuple(
         f"{one['path']}: {one['count']} of {one['recorded']} images are accepted and taken; "
@@ -172,13 +163,13 @@ def _first_of_each(images: Sequence[LabelledImage], fingerprints: Mapping[Path, 
     return first
 
 
-def _refuse_unknown_classes(generated_set: GeneratedSet, dataset: Dataset) -> None:
-    unknown = sorted(generated_set.counts().keys() - set(dataset.classes))
-    if unknown:
-        raise GeneratedSetError(
-            f"{generated_set.path}: class {unknown[0]!r} is not in {dataset.root / 'train'} "
-            f"({', '.join(dataset.classes)}); generate from this DATA's train folder"
-        )
+def _refuse_unknown_classes(dataset: Dataset, sets: Sequence[GeneratedSet]) -> None:
+    for one in sets:
+        if unknown := sorted(one.counts().keys() - set(dataset.classes)):
+            raise GeneratedSetError(
+                f"{one.path}: class {unknown[0]!r} is not in {dataset.root / 'train'} "
+                f"({', '.join(dataset.classes)}); generate from this DATA's train folder"
+            )
 
 
 def _refuse_double(dataset: Dataset, sets: Sequence[GeneratedSet], fingerprints: Mapping[Path, Fingerprint]) -> None:

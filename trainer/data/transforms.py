@@ -98,11 +98,6 @@ def draw_variation(count: int, config: AugmentConfig, generator: torch.Generator
 
     They are drawn on the CPU, so that a seed means the same on every device, and for the whole batch at once, so that
     the number of parts a batch is computed in does not matter.
-
-    Args:
-        count: images in the batch.
-        config: kinds and limits of the changes.
-        generator: source of the random numbers.
     """
 
     def within(limit: float) -> torch.Tensor:
@@ -132,15 +127,7 @@ def draw_variation(count: int, config: AugmentConfig, generator: torch.Generator
 
 
 def apply_variation(images: torch.Tensor, variation: Variation) -> torch.Tensor:
-    """Vary training images on their device.
-
-    Args:
-        images: (N, 3, S, S) uint8.
-        variation: of these N images.
-
-    Returns:
-        (N, 3, S, S) float32 in [0, 255].
-    """
+    """Vary training images on their device: (N, 3, S, S) uint8 to float32 in [0, 255]."""
     device = images.device
     grid = functional.affine_grid(variation.maps, list(images.shape), align_corners=False)
     moved = functional.grid_sample(
@@ -155,22 +142,15 @@ def apply_variation(images: torch.Tensor, variation: Variation) -> torch.Tensor:
 
 
 def augment(images: torch.Tensor, config: AugmentConfig, generator: torch.Generator) -> torch.Tensor:
-    """Vary a batch, (N, 3, S, S) uint8 to float32 in [0, 255]: `draw_variation`, then `apply_variation`."""
+    """`draw_variation`, then `apply_variation`."""
     return apply_variation(images, draw_variation(len(images), config, generator))
 
 
 def colour_matrix(turn: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
-    """Linear maps of R, G, B that turn the hue and scale the saturation; grey does not change.
+    """Linear maps of R, G, B, (N, 3, 3) float32, that turn the hue and scale the saturation; grey does not change.
 
-    A rotation about the grey axis (1, 1, 1) / sqrt 3 by Rodrigues' formula, then the distance from that axis times
-    `keep`.
-
-    Args:
-        turn: (N,) radians.
-        keep: (N,) factor of the saturation: 1 keeps it, 0 makes the image grey.
-
-    Returns:
-        (N, 3, 3) float32.
+    A rotation by `turn` (N,) radians about the grey axis (1, 1, 1) / sqrt 3 by Rodrigues' formula, then the distance
+    from that axis times `keep` (N,): 1 keeps the saturation, 0 makes the image grey.
     """
     grey = torch.full((3, 3), 1 / 3)
     cross = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / math.sqrt(3)

@@ -17,7 +17,7 @@ from PIL import Image
 from sdclient.manifest.tables import CROPS_COLUMNS, MAPPING_COLUMNS, CropRow, MappingRow, write_crops
 from sdclient.sources.numbering import number_images
 from trainer.cli import cli
-from trainer.data.source_images import GroupBy, PhotoTables, group_by_rule, join_equal, read_photo_tables
+from trainer.data.source_images import GroupBy, PhotoTables, group_images, join_equal, read_photo_tables
 from trainer.data.split import split
 from trainer.errors import SplitError
 
@@ -149,11 +149,11 @@ def test_joined_groups_are_the_connected_ones(rows: list[tuple[str, str | None]]
         assert joined[one] == min(groups[other] for other in reach[one])
 
 
-def test_without_a_word_each_image_stands_by_itself() -> None:
-    grouping = group_by_rule(["划痕/1.png", "Normal/1.png"])
+def test_without_a_rule_each_image_is_a_group() -> None:
+    grouping = group_images(["划痕/1.png", "Normal/1.png"], GroupBy(), PhotoTables())
     assert grouping.groups == ("划痕/1.png", "Normal/1.png")
     assert (grouping.basis, grouping.notes) == ("each image by itself", ())
-    assert group_by_rule([]).groups == ()
+    assert group_images([], GroupBy(), PhotoTables()).groups == ()
 
 
 def test_crops_of_one_photograph_are_one_group_across_classes_and_names() -> None:
@@ -169,34 +169,34 @@ def test_crops_of_one_photograph_are_one_group_across_classes_and_names() -> Non
             )
         },
     )
-    grouping = group_by_rule([*tables.crops, "Normal/other.png"], photos=tables)
+    grouping = group_images([*tables.crops, "Normal/other.png"], GroupBy(), tables)
     assert grouping.groups == ("copy of 板1.jpg",) * 3 + ("板2.jpg", "Normal/other.png")
     assert grouping.basis == "photograph, by crops.csv: 4 crops of 2"
     assert grouping.notes == ("1 of 5 images are not in crops.csv: each stands by itself",)
 
 
-def test_a_pattern_or_a_table_wins_over_photographs_and_that_is_said(tmp_path: Path) -> None:
+def test_a_pattern_or_a_table_wins_over_photographs_with_a_note(tmp_path: Path) -> None:
     tables = PhotoTables(
         Path("crops.csv"), crops={name: crop_row(name, "p", "aa") for name in ("d/a_1.png", "d/a_2.png")}
     )
-    by_pattern = group_by_rule(["d/a_1.png", "d/a_2.png"], pattern="_([0-9])", photos=tables)
+    by_pattern = group_images(["d/a_1.png", "d/a_2.png"], GroupBy(pattern="_([0-9])"), tables)
     assert by_pattern.groups == ("1", "2")
     assert by_pattern.notes == ("crops.csv is not used: the groups are named by a pattern",)
     (tmp_path / "g.csv").write_text("file,group\nd\\a_1.png,x\nd/a_2.png,y\n", encoding="utf-8")
-    by_table = group_by_rule(["d/a_1.png", "d/a_2.png"], table=tmp_path / "g.csv", photos=tables)
+    by_table = group_images(["d/a_1.png", "d/a_2.png"], GroupBy(table=tmp_path / "g.csv"), tables)
     assert by_table.groups == ("x", "y")
     assert by_table.notes == ("crops.csv is not used: the groups are named by a table",)
     with pytest.raises(SplitError, match="expected one of them"):
-        group_by_rule([], pattern="(.)", table=tmp_path / "g.csv")
+        group_images([], GroupBy(pattern="(.)", table=tmp_path / "g.csv"), PhotoTables())
 
 
 def test_a_pattern_is_searched_in_the_names_before_numbering() -> None:
     tables = PhotoTables(None, Path("mapping.csv"), numbered={"d/1.png": MappingRow("d", "板7_x.png", "1.png", "aa")})
-    grouping = group_by_rule(["d/1.png", "d/板8_y.png"], pattern="^(板[0-9])_", photos=tables)
+    grouping = group_images(["d/1.png", "d/板8_y.png"], GroupBy(pattern="^(板[0-9])_"), tables)
     assert grouping.groups == ("板7", "板8")
     assert grouping.notes == ("the pattern was searched in the names that 1 image(s) had before numbering",)
     with pytest.raises(SplitError, match=r"d/1\.png \(numbered from d/板7_x\.png\): the group pattern"):
-        group_by_rule(["d/1.png"], pattern="(board)", photos=tables)
+        group_images(["d/1.png"], GroupBy(pattern="(board)"), tables)
 
 
 MAPPING = ",".join(MAPPING_COLUMNS) + "\n"
