@@ -65,14 +65,10 @@ class Classifier(Protocol):
 
 
 def open_classifier(source: Path, *, device: str = "auto", threads: int = 1, with_features: bool = False) -> Classifier:
-    """The classifier of a run, of one of its checkpoints, or of an exported file.
+    """The classifier of a run folder, one of its `.pt` files, or a file of `trainer export`, recognised by content.
 
-    Args:
-        source: a run folder, one of its `.pt` files, or a file of `trainer export`, recognised by content. A
-            TorchScript file is a program: open only files that you trust.
-        device: "auto", "cpu" or "cuda".
-        threads: CPU threads while it computes.
-        with_features: also give the features of every image; an exported file must contain them.
+    A TorchScript file is a program: open only files that you trust. The device is "auto", "cpu" or "cuda"; `threads`
+    are CPU threads while it computes. With features, every image's are given too; an exported file must contain them.
 
     Raises:
         ModelFileError: it is missing, damaged or not ours; a CheckpointError for a run or checkpoint.
@@ -81,9 +77,22 @@ def open_classifier(source: Path, *, device: str = "auto", threads: int = 1, wit
     """
     if threads < 1:
         raise SettingsError(f"threads: found {threads}; expected 1 or more")
-    if not is_exported(source):
-        return RunClassifier(source, device=device, threads=threads, with_features=with_features)
-    return open_exported(source, device=device, threads=threads, with_features=with_features)
+    kind: type[RunClassifier | TorchScriptClassifier | ExportedOnnxClassifier]
+    is_torchscript = _torchscript_folder(source) is not None
+    has_exported_name = source.suffix.lower() in (".onnx", ".torchscript") and not source.is_dir()
+    if not is_torchscript and not has_exported_name:
+        kind = RunClassifier
+    elif not source.is_file():
+        raise CheckpointError(f"{source}: no such file; expected one that 'trainer export RUN' makes")
+    elif is_torchscript:
+        kind = TorchScriptClassifier
+    elif source.suffix.lower() == ".onnx":
+        kind = ExportedOnnxClassifier
+    else:
+        raise CheckpointError(
+            f"{source}: damaged or no TorchScript file; expected one of 'trainer export RUN --format torchscript'"
+        )
+    return kind(source, device=device, threads=threads, with_features=with_features)
 
 
 class RunClassifier:
@@ -156,30 +165,8 @@ METADATA_FILE = "sd-defects.json"
 _untyped_jit: Any = torch.jit
 
 
-def is_exported(source: Path) -> bool:
-    """Whether a path is an ONNX or TorchScript file, by name or content; a checkpoint is not."""
-    if not source.is_file():
-        return source.suffix.lower() in (".onnx", ".torchscript") and not source.exists()
-    return source.suffix.lower() in (".onnx", ".torchscript") or _torchscript_folder(source) is not None
-
-
-def open_exported(
-    source: Path, *, device: str = "auto", threads: int = 1, with_features: bool = False
-) -> ExportedOnnxClassifier | TorchScriptClassifier:
-    """The classifier in an exported file. Arguments and errors as for `open_classifier`."""
-    if not source.is_file():
-        raise CheckpointError(f"{source}: no such file; expected one that 'trainer export RUN' makes")
-    if _torchscript_folder(source) is not None:
-        return TorchScriptClassifier(source, device=device, threads=threads, with_features=with_features)
-    if source.suffix.lower() == ".onnx":
-        return ExportedOnnxClassifier(source, device=device, threads=threads, with_features=with_features)
-    raise CheckpointError(
-        f"{source}: damaged or no TorchScript file; expected one of 'trainer export RUN --format torchscript'"
-    )
-
-
 class ExportedOnnxClassifier(OnnxClassifier):
-    """An ONNX file with its operating point. Arguments and errors as for `open_exported`."""
+    """An ONNX file with its operating point. Arguments and errors as for `open_classifier`."""
 
     def __init__(self, source: Path, *, device: str = "auto", threads: int = 1, with_features: bool = False) -> None:
         super().__init__(source, device=device, threads=threads, with_features=with_features)
@@ -235,13 +222,11 @@ def embedded_threshold(metadata: ExportedMetadata, source: Path) -> DecisionThre
 def _torchscript_folder(source: Path) -> str | None:
     try:
         with zipfile.ZipFile(source) as archive:
-            for name in archive.namelist():
-                # A checkpoint is a zip archive too, but without constants.pkl.
-                if name.count("/") == 1 and name.endswith("/constants.pkl"):
-                    return name.partition("/")[0]
+            # A checkpoint is a zip archive too, but without constants.pkl.
+            paths = [name.split("/") for name in archive.namelist()]
+            return next((folder for folder, *rest in paths if rest == ["constants.pkl"]), None)
     except (OSError, zipfile.BadZipFile):
         return None
-    return None
 
 
 def _torchscript_metadata(source: Path) -> dict[str, str]:
@@ -250,6 +235,5 @@ def _torchscript_metadata(source: Path) -> dict[str, str]:
             content = json.loads(archive.read(f"{_torchscript_folder(source)}/extra/{METADATA_FILE}"))
     except (KeyError, ValueError, zipfile.BadZipFile):
         return {}
-    if not isinstance(content, dict):
-        return {}
-    return {str(key): value for key, value in content.items() if isinstance(value, str)}
+    pairs = content.items() if isinstance(content, dict) else ()
+    return {str(key): value for key, value in pairs if isinstance(value, str)}

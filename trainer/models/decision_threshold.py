@@ -67,11 +67,7 @@ def read_operating_point(run: Path) -> DecisionThreshold | None:
 
 
 def parse_threshold(content: Any, where: str) -> DecisionThreshold:
-    """An operating point from parsed JSON; further keys are ignored.
-
-    Args:
-        content: the parsed JSON.
-        where: name of its origin, for messages.
+    """An operating point from parsed JSON; further keys are ignored. Messages call its origin `where`.
 
     Raises:
         SettingsError: a key is missing or has an invalid value.

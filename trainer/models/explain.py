@@ -111,11 +111,7 @@ def explain(
     Unless a class is named, the question is "why not Normal?", for all defect classes together. Measurements show that
     this points better than the evidence for the predicted class alone. Images predicted Normal have no box.
 
-    Args:
-        run: a run folder, or a checkpoint file.
-        images: a folder, searched in natural order of the relative paths; or one image.
-        options: None means `ExplainOptions()`.
-        progress: show a bar on stderr.
+    `run` is a run folder or a checkpoint file; `images` is one image, or a folder, searched in natural order.
 
     Raises:
         CheckpointError: the checkpoint is missing, damaged, not ours, or gives NaN.
@@ -128,7 +124,7 @@ def explain(
     if options.limit is not None and options.limit < 1:
         raise SettingsError(f"limit: found {options.limit}; expected 1 or more")
     checkpoint_path = find_checkpoint(run)
-    root, paths = _find_images(images)
+    root, paths = (images.parent, [images]) if images.is_file() else (images, list_folder(images))
     chosen = choose_device(options.device)
     network, checkpoint = load_classifier(checkpoint_path)
     if options.class_name is not None and options.class_name not in checkpoint.classes:
@@ -157,6 +153,7 @@ def write_explanations(path: Path, rows: Iterable[Explanation]) -> None:
 def explanation_as_row(found: Explanation) -> dict[str, str | int | float]:
     """The cells of explain.csv; "" where there is no value."""
     box, p = found.box, found.explained_probability
+    places = ("peak_x", "peak_y", "x0", "y0", "x1", "y1")
     return {
         "image": found.image,
         "predicted": found.predicted,
@@ -165,12 +162,7 @@ def explanation_as_row(found: Explanation) -> dict[str, str | int | float]:
         "p_explained": "" if p is None else round(p, 6),
         "width": found.size[0],
         "height": found.size[1],
-        "peak_x": box.peak_x if box else "",
-        "peak_y": box.peak_y if box else "",
-        "x0": box.x0 if box else "",
-        "y0": box.y0 if box else "",
-        "x1": box.x1 if box else "",
-        "y1": box.y1 if box else "",
+        **{place: getattr(box, place) if box else "" for place in places},
         "heat_share": round(box.share, 4) if box else "",
         "note": found.note,
     }
@@ -214,43 +206,30 @@ class _Explainer:
             # In double precision, as in `trainer predict`.
             probabilities = torch.softmax(self.network(pixels).double(), dim=1).cpu().numpy()
         if not np.isfinite(probabilities).all():
-            raise CheckpointError(
-                f"{self.checkpoint_path}: its weights give no numbers (nan); train again with a lower --lr"
-            )
-        predicted = probabilities.argmax(axis=1)
-        questions = [self.question.about(int(k)) for k in predicted]
+            words = "its weights give no numbers (nan); train again with a lower --lr"
+            raise CheckpointError(f"{self.checkpoint_path}: {words}")
+        predicted = probabilities.argmax(axis=1).tolist()
+        questions = [self.question.about(k) for k in predicted]
         heat: dict[int, FloatArray] = {}
-        for asked in dict.fromkeys(question for question in questions if question is not None):
-            places = [place for place, question in enumerate(questions) if question == asked]
-            heat.update(zip(places, heat_maps(self.network, pixels[places], asked[1], asked[2]), strict=True))
-        for place, (path, asked_here) in enumerate(zip(paths, questions, strict=True)):
-            row = probabilities[place]
+        for name, wanted, against in dict.fromkeys(question for question in questions if question is not None):
+            places = [place for place, question in enumerate(questions) if question == (name, wanted, against)]
+            heat.update(zip(places, heat_maps(self.network, pixels[places], wanted, against), strict=True))
+        for place, (path, question, row) in enumerate(zip(paths, questions, probabilities, strict=True)):
             size = read_rgb(path).size
-            found = find_hot_box(heat[place]) if place in heat else None
+            box = find_hot_box(heat[place]) if question else None
+            no_box = "no place speaks for it" if question else "predicted to be without a defect"
             yield Explanation(
                 path=path,
                 image=path.relative_to(root).as_posix(),
                 size=size,
-                predicted=self.checkpoint.classes[int(predicted[place])],
+                predicted=self.checkpoint.classes[predicted[place]],
                 probability=float(row[predicted[place]]),
-                explained=asked_here[0] if asked_here else "",
-                explained_probability=float(row[list(asked_here[1])].sum()) if asked_here else None,
+                explained=question[0] if question else "",
+                explained_probability=float(row[list(question[1])].sum()) if question else None,
                 heat=heat.get(place),
-                box=scale_box(found, size=(imgsz, imgsz), to=size) if found else None,
-                note=_say_why_no_box(asked_here is not None, found is not None),
+                box=scale_box(box, size=(imgsz, imgsz), to=size) if box else None,
+                note="" if box else no_box,
             )
-
-
-def _say_why_no_box(asked: bool, found: bool) -> str:
-    if not asked:
-        return "predicted to be without a defect"
-    return "" if found else "no place speaks for it"
-
-
-def _find_images(images: Path) -> tuple[Path, list[Path]]:
-    if images.is_file():
-        return images.parent, [images]
-    return images, list_folder(images)
 
 
 def _walk(
@@ -274,17 +253,9 @@ _BLUR = 1 / 32
 
 
 def score_against(logits: torch.Tensor, wanted: Sequence[int], against: Sequence[int]) -> torch.Tensor:
-    """Log-odds of the classes `wanted` against the classes `against`.
+    """Log-odds, (N,), of the classes `wanted` against the classes `against`, one or more columns of logits (N, K).
 
     log sum_w exp(z_w) - log sum_a exp(z_a); for all defects against Normal this is the logit of 1 - p(Normal).
-
-    Args:
-        logits: (N, K).
-        wanted: columns, one or more.
-        against: columns, one or more.
-
-    Returns:
-        (N,).
     """
     return logits[:, list(wanted)].logsumexp(dim=1) - logits[:, list(against)].logsumexp(dim=1)
 
@@ -292,17 +263,9 @@ def score_against(logits: torch.Tensor, wanted: Sequence[int], against: Sequence
 def gradients_and_activations(
     network: nn.Module, layers: Sequence[nn.Module], pixels: torch.Tensor, wanted: Sequence[int], against: Sequence[int]
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Activations of layers for a batch, and the gradients of `score_against` with respect to them.
+    """For each layer the gradient of `score_against` and the activation, each (N, C, h, w), on the CPU.
 
-    Args:
-        network: from (N, 3, H, W) to (N, K) logits, in evaluation mode.
-        layers: modules in it with outputs (N, C, h, w).
-        pixels: (N, 3, H, W), normalised.
-        wanted: as `score_against`.
-        against: as `score_against`.
-
-    Returns:
-        For each layer the gradient and the activation, each (N, C, h, w), on the CPU.
+    The network is in evaluation mode and gives (N, K) logits for (N, 3, H, W) normalised pixels.
     """
 
     def score(images: torch.Tensor) -> torch.Tensor:
@@ -319,16 +282,9 @@ def gradients_and_activations(
 def heat_maps(
     network: nn.Module, pixels: torch.Tensor, wanted: Sequence[int], against: Sequence[int]
 ) -> npt.NDArray[np.float64]:
-    """Where in each image the evidence for `wanted` and against `against` is.
+    """Where in each image the evidence for `wanted` and against `against` is, by a network of `load_classifier`.
 
-    Args:
-        network: of `load_classifier`.
-        pixels: (N, 3, H, W), from `normalise`.
-        wanted: as `score_against`.
-        against: as `score_against`.
-
-    Returns:
-        (N, H, W) in [0, 1], 1 at the peak; all 0 without evidence for `wanted`.
+    From (N, 3, H, W) of `normalise` to (N, H, W) in [0, 1], 1 at the peak; all 0 without evidence for `wanted`.
     """
     stages = list(network.get_submodule("model").children())
     layers = [stages[index] for index in _FUSED_LAYERS]
@@ -338,21 +294,14 @@ def heat_maps(
 
 
 def fuse_maps(evidence: Sequence[torch.Tensor], size: tuple[int, int]) -> npt.NDArray[np.float64]:
-    """Enlarge maps of several resolutions, multiply and smooth them.
+    """Enlarge the maps of one or more layers, each (N, h, w), to `size` (height, width), multiply and smooth them.
 
-    Args:
-        evidence: maps of one or more layers, each (N, h, w).
-        size: height and width of the result.
-
-    Returns:
-        (N, height, width) in [0, 1].
+    The result is (N, height, width) in [0, 1].
     """
     fused = torch.ones((len(evidence[0]), *size), dtype=torch.float64)
     for maps in evidence:
-        enlarged = functional.interpolate(
-            _scale(maps.double().relu())[:, None], size=size, mode="bilinear", align_corners=False
-        )
-        fused *= enlarged[:, 0]
+        scaled = _scale(maps.double().relu())[:, None]
+        fused *= functional.interpolate(scaled, size=size, mode="bilinear", align_corners=False)[:, 0]
     blur = (0.0, _BLUR * size[0], _BLUR * size[1])
     smooth = torch.from_numpy(ndimage.gaussian_filter(fused.numpy(), blur, mode="nearest"))
     result: npt.NDArray[np.float64] = _scale(smooth).numpy()
@@ -370,17 +319,11 @@ LEVEL = 0.05
 
 
 def find_hot_box(heat: npt.ArrayLike, *, level: float = LEVEL) -> HeatBox | None:
-    """The box around the region that holds the peak.
+    """The box around the region that holds the peak of an (H, W) map.
 
-    The region is every pixel of at least `level` times the peak that is connected to it by edges or corners. The peak
-    is the hottest pixel, in a plateau its middle, of several equal peaks the first by rows. Negative heat counts as 0.
-
-    Args:
-        heat: (H, W).
-        level: in (0, 1].
-
-    Returns:
-        The box; None for a map without heat above 0, or with the same heat everywhere.
+    The region is every pixel of at least `level`, in (0, 1], times the peak that is connected to it by edges or
+    corners. The peak is the hottest pixel, in a plateau its middle, of several equal peaks the first by rows. Negative
+    heat counts as 0. None for a map without heat above 0, or with the same heat everywhere.
 
     Raises:
         ValueError: the map has not two dimensions or has values that are not finite, or `level` is out of range.
@@ -407,12 +350,9 @@ def find_hot_box(heat: npt.ArrayLike, *, level: float = LEVEL) -> HeatBox | None
 
 
 def scale_box(box: HeatBox, *, size: tuple[int, int], to: tuple[int, int]) -> HeatBox:
-    """The same region in an image of another size; the sides may be scaled differently.
+    """The region of a box in an image of `size` (width, height), in an image of size `to`.
 
-    Args:
-        box: in pixels of an image of `size`.
-        size: width and height.
-        to: width and height of the other image. The box is rounded outwards, so it is never empty.
+    The sides may be scaled differently. The box is rounded outwards, so it is never empty.
     """
     (width, height), (to_width, to_height) = size, to
     return HeatBox(

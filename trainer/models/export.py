@@ -4,6 +4,7 @@ The graph goes from uint8 pixels to probabilities, so that users need not repeat
 file holds what else they need. Every export is run on real images and compared with torch before it gets its name.
 """
 
+import importlib.util
 import inspect
 import io
 import json
@@ -118,7 +119,7 @@ def export(
 
     Args:
         run: a run folder or a checkpoint file.
-        output: the file to write; None: beside the checkpoint, with the suffix .onnx or .torchscript.
+        output: None: beside the checkpoint, with the suffix .onnx or .torchscript.
         format: "onnx" or "torchscript".
         images: a folder of real images for the check; None: `val/` of the data the run was trained on.
         threads: CPU threads of the check.
@@ -135,19 +136,21 @@ def export(
     if format not in FORMATS:
         raise SettingsError(f"format: found {format!r}; expected {' or '.join(FORMATS)}")
     if format == "onnx":
-        _require_onnx()
+        for name in ("onnx", "onnxruntime"):
+            if importlib.util.find_spec(name) is None:
+                raise MissingExtra(f"export to ONNX ({name})", "export")
     source = find_checkpoint(Path(run))
     network, checkpoint = load_classifier(source)
     point = threshold_of(source, checkpoint.classes)
     sha256 = sha256_of(source)
-    folder = images if images is not None else validation_images(source)
-    samples = comparison_images(folder, checkpoint.imgsz)
+    folder = images if images is not None else _validation_images(source)
+    samples = _comparison_images(folder, checkpoint.imgsz)
     path = output if output is not None else source.with_suffix(_SUFFIX[format])
     if path.resolve() == source.resolve():
         raise SettingsError(f"{path}: is the checkpoint itself; name another file with -o")
 
     linear = last_linear(network, source) if with_features else None
-    expected = torch_answer(network, linear, checkpoint, samples, source, threads)
+    expected = _torch_answer(network, linear, checkpoint, samples, source, threads)
     metadata = _metadata(checkpoint, point, sha256, None if linear is None else linear.in_features)
     deployed = _Deployed(network, checkpoint.mean, checkpoint.std, linear).eval()
     with atomic_path(path) as temporary:
@@ -189,14 +192,6 @@ def export_as_json(done: ExportedFile) -> dict[str, Any]:
     if found.pop("point") is not None and done.point is not None:
         found["operating_point"] = asdict(done.point)
     return {name: value.as_posix() if isinstance(value, Path) else value for name, value in found.items()}
-
-
-def _require_onnx() -> None:
-    import importlib.util
-
-    for name in ("onnx", "onnxruntime"):
-        if importlib.util.find_spec(name) is None:
-            raise MissingExtra(f"export to ONNX ({name})", "export")
 
 
 def _metadata(
@@ -269,8 +264,7 @@ def _to_torchscript(network: nn.Module, example: torch.Tensor, metadata: dict[st
     jit: Any = torch.jit  # untyped
     traced = jit.trace(network, (example,), check_trace=False)
     buffer = io.BytesIO()
-    text = json.dumps(metadata, ensure_ascii=False, indent=2)
-    jit.save(traced, buffer, _extra_files={METADATA_FILE: text.encode()})
+    jit.save(traced, buffer, _extra_files={METADATA_FILE: json.dumps(metadata, ensure_ascii=False, indent=2).encode()})
     return buffer.getvalue()
 
 
@@ -298,17 +292,12 @@ PARITY_IMAGES = 64
 """At most this many images are compared, evenly spaced over those of the folder."""
 
 
-def validation_images(checkpoint: Path) -> Path:
-    """The folder `val` of the data that a run was trained on.
-
-    Raises:
-        DataError: the run does not record it, or it is gone.
-    """
+def _validation_images(checkpoint: Path) -> Path:
+    """The folder `val` of the data that a run was trained on."""
     words = "name a folder of real images with --images, since every export is checked on some"
     record = checkpoint.parent / "data.json"
     try:
-        named = read_json(record)["data"]
-        folder = Path(named) / "val"
+        folder = Path(read_json(record)["data"]) / "val"
     except FileNotFoundError as error:
         raise DataError(f"{checkpoint.parent}: no data.json with the folder of its images; {words}") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -318,18 +307,14 @@ def validation_images(checkpoint: Path) -> Path:
     return folder
 
 
-def comparison_images(folder: Path, imgsz: int) -> npt.NDArray[np.uint8]:
-    """Up to `PARITY_IMAGES` of a folder, (N, 3, imgsz, imgsz).
-
-    Raises:
-        DataError: there is none, or one cannot be read.
-    """
+def _comparison_images(folder: Path, imgsz: int) -> npt.NDArray[np.uint8]:
+    """Up to `PARITY_IMAGES` of a folder, (N, 3, imgsz, imgsz)."""
     files = [image.file for image in list_named_images([folder]).images]
     places = np.unique(np.linspace(0, len(files) - 1, min(PARITY_IMAGES, len(files))).round().astype(int))
     return np.stack([decode(Path(files[place]), imgsz) for place in places.tolist()])
 
 
-def torch_answer(
+def _torch_answer(
     network: nn.Module,
     linear: nn.Linear | None,
     checkpoint: Checkpoint,
@@ -337,11 +322,7 @@ def torch_answer(
     source: Path,
     threads: int,
 ) -> ClassifierAnswer:
-    """The answer of torch, with features where the last linear layer is given.
-
-    Raises:
-        ModelFileError: the weights give NaN or infinity.
-    """
+    """The answer of torch, with features where the last linear layer is given."""
     seen: list[torch.Tensor] = []
     hook = linear.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) if linear is not None else None
     with torch_threads(threads), torch.inference_mode():
@@ -359,15 +340,7 @@ def differences(
     expected: ClassifierAnswer,
     threads: int,
 ) -> tuple[float, float | None]:
-    """Largest difference of a probability, and of a feature relative to the largest one.
-
-    Args:
-        format: of the file.
-        path: the exported file.
-        samples: (N, 3, S, S) uint8.
-        expected: the answer of torch.
-        threads: CPU threads.
-    """
+    """Largest difference of a probability, and of a feature relative to the largest one, between file and torch."""
     kind = OnnxClassifier if format == "onnx" else TorchScriptClassifier
     exported = kind(path, device="cpu", threads=threads, with_features=expected.features is not None)
     # All images at once and one alone, to find a batch size that the exporter fixed in the graph.

@@ -48,10 +48,8 @@ def list_named_images(inputs: Sequence[str | os.PathLike[str]], *, labels: Label
     A pattern may hold `*`, `?`, `[...]` and `**` for any depth of folders; it finds files with the suffix of an image.
     An existing file or folder of exactly that name is preferred.
 
-    Args:
-        inputs: folders, image files and patterns, in any mixture.
-        labels: "auto" labels the images of a single folder by the top folder below it ("" for an image directly in
-            it), and all others with ""; "parent" labels each image by its own folder; "none" gives "".
+    `labels` "auto" labels the images of a single folder by the top folder below it ("" for an image directly in it),
+    and all others with ""; "parent" labels each image by its own folder; "none" gives "".
 
     Raises:
         DataError: nothing is named, a file or folder is missing, or a folder or pattern has no images.
@@ -64,7 +62,7 @@ def list_named_images(inputs: Sequence[str | os.PathLike[str]], *, labels: Label
     named = [os.fspath(one) for one in inputs]
     if len(named) == 1 and os.path.isdir(named[0]):  # noqa: PTH112 - text in, text out
         return _of_one_folder(Path(named[0]), labels)
-    missing = [one for one in named if not os.path.lexists(one) and not _is_pattern(one)]
+    missing = [one for one in named if not os.path.lexists(one) and not _WILD.intersection(one)]
     if missing:
         others = f" (and {len(missing) - 1} more of the {len(named)} named are missing)" if len(missing) > 1 else ""
         raise DataError(f"{missing[0]}: no such file or folder{others}; expected images, folders of them, or patterns")
@@ -74,10 +72,8 @@ def list_named_images(inputs: Sequence[str | os.PathLike[str]], *, labels: Label
 def list_files(paths: Sequence[str], *, labels: Labels = "auto", source: str = "the list") -> ImageList:
     """The images of a list of paths that another program wrote; nothing in a path is a pattern.
 
-    Args:
-        paths: image files and folders; relative ones from the working folder.
-        labels: as in `list_named_images`; a list never counts as a single folder.
-        source: name of the list in messages.
+    Relative paths start at the working folder. Labels are as in `list_named_images`; a list never counts as a single
+    folder. Messages call the list `source`.
 
     Raises:
         DataError: an empty list, or a folder without images. A missing file raises later, when it is read.
@@ -143,9 +139,9 @@ def _unique(files: Iterable[str], labels: Labels) -> ImageList:
         place = os.path.normcase(path.absolute())
         if place in images:
             repeats += 1
-            continue
-        label = path.absolute().parent.name if labels == "parent" else ""
-        images[place] = ImageToPredict(file, path.as_posix(), label)
+        else:
+            label = path.absolute().parent.name if labels == "parent" else ""
+            images[place] = ImageToPredict(file, path.as_posix(), label)
     return ImageList(tuple(images.values()), repeats)
 
 
@@ -163,14 +159,7 @@ def _expand(named: str, *, patterns: bool = True) -> Iterable[str]:
     return sorted(found, key=lambda file: natural_key(Path(file).as_posix()))
 
 
-def _is_pattern(named: str) -> bool:
-    return any(sign in named for sign in _WILD)
-
-
 def _is_image(file: str) -> bool:
     path = Path(file)
-    return (
-        path.suffix.lower() in IMAGE_SUFFIXES
-        and not any(is_system_file(part) for part in path.parts)
-        and not path.is_dir()
-    )
+    has_suffix = path.suffix.lower() in IMAGE_SUFFIXES
+    return has_suffix and not any(map(is_system_file, path.parts)) and not path.is_dir()

@@ -12,7 +12,7 @@ from sdcore.files import sha256_of
 from ..config import TrainConfig
 from ..data.transforms import MEAN, STD
 from ..errors import CheckpointError, SettingsError
-from .checkpoints import UPSTREAM_RELEASE, find_checkpoint, load_checkpoint
+from .checkpoints import UPSTREAM_RELEASE, Checkpoint, find_checkpoint, load_checkpoint
 from .upstream_weights import read_upstream
 
 _LEAST_SHARE = 0.5
@@ -56,50 +56,44 @@ def load_initial_weights(network: nn.Module, path: Path, *, model: str, classes:
     takes the scale, the mean of its batch normalisation the shift. This is exact except at the border, where the
     convolution pads with zeros, which mean another grey level afterwards.
 
-    Args:
-        network: the model to train; changed in place.
-        path: a checkpoint of ours, a run (its `best.pt`), or a `.pt` file of YOLOv5 v6 or v7.
-        model: name of the network's model.
-        classes: in the order of its outputs.
+    The network is changed in place. `path` is a checkpoint of ours, a run (its `best.pt`), or a `.pt` file of YOLOv5 v6
+    or v7; the classes are in the order of the network's outputs.
 
     Raises:
         CheckpointError: the file is missing, damaged, refused, or of another model.
     """
     path = find_checkpoint(path)
-    upstream = read_upstream(path)
-    if upstream is None:
-        checkpoint = load_checkpoint(path)
-        if checkpoint.model != model:
-            raise CheckpointError(
-                f"{path}: weights of {checkpoint.model}, asked to train {model}; add --model {checkpoint.model}"
-            )
-        kind: Literal["own", "classifier", "detector"] = "own"
-        state, theirs = checkpoint.state, checkpoint.classes
-        mean, std = checkpoint.mean, checkpoint.std
-        guess: str | None = checkpoint.model
-    else:
-        kind, state, theirs = upstream.kind, upstream.state, upstream.classes
-        mean, std = upstream.mean, upstream.std
-        guess = _guess(state)
-    own = network.state_dict()
+    found = read_upstream(path) or load_checkpoint(path)
+    kind: Literal["own", "classifier", "detector"] = "own" if isinstance(found, Checkpoint) else found.kind
+    guess = found.model if isinstance(found, Checkpoint) else _guess(found.state)
+    own, state = network.state_dict(), found.state
     head = {name for name in own if ".linear." in name}
-    keeps_head = kind != "detector" and theirs == classes
-    taken = [
-        name
+    keeps_head = kind != "detector" and found.classes == classes
+    chosen = {
+        name: tensor
         for name, tensor in state.items()
         if name in own and own[name].shape == tensor.shape and (keeps_head or name not in head)
-    ]
-    _check_fit(path, own, head, state, taken, guess, kind, model)
-    chosen = {name: state[name] for name in taken}
+    }
+    if guess != model and (guess is not None or kind == "own"):
+        raise CheckpointError(f"{path}: weights of {guess}, asked to train {model}; add --model {guess}")
+    wanted = set(own) - head
+    fitting = len(wanted & set(chosen))
+    if kind == "own" and (fitting < len(wanted) or not set(state) <= set(own)):
+        raise CheckpointError(f"{path}: its weights do not fit {model}; take another checkpoint")
+    if fitting < _LEAST_SHARE * len(wanted) or _FIRST not in chosen:
+        raise CheckpointError(
+            f"{path}: only {fitting} of {len(wanted)} tensors fit {model} by name and shape; expected weights of a "
+            f"YOLOv5 v6 or v7 model of that size, as from {UPSTREAM_RELEASE}"
+        )
     if not all(bool(torch.isfinite(tensor).all()) for tensor in chosen.values()):
         raise CheckpointError(f"{path}: holds weights that are NaN or infinite; take another copy")
-    note = "head kept, the classes are the same" if head <= set(taken) else f"head fresh for {len(classes)} classes"
-    if (mean, std) != (MEAN, STD):
-        _renormalise(chosen, mean, std)
+    note = "head kept, the classes are the same" if head <= set(chosen) else f"head fresh for {len(classes)} classes"
+    if (found.mean, found.std) != (MEAN, STD):
+        _renormalise(chosen, found.mean, found.std)
         note += "; first layer changed to our normalisation"
     network.load_state_dict({**own, **chosen})
     return InitialWeights(
-        taken=tuple(taken),
+        taken=tuple(chosen),
         left=tuple(name for name in state if name not in chosen),
         missing=tuple(name for name in own if name not in chosen),
         model_guess=guess,
@@ -116,10 +110,6 @@ def freeze_backbone(network: nn.Module, layers: int) -> None:
 
     A classifier has ten layers: 0 to 8 are the backbone (convolutions 0, 1, 3, 5, 7 and C3 blocks 2, 4, 6, 8),
     9 is the head (a convolution and the linear layer). 9 freezes the whole backbone, 0 nothing.
-
-    Args:
-        network: of `build_classifier`; changed in place.
-        layers: how many, counted from the input.
 
     Raises:
         SettingsError: below 0, or so many that the head would be included.
@@ -140,33 +130,7 @@ def freeze_backbone(network: nn.Module, layers: int) -> None:
 
 
 def _stay_in_evaluation(module: nn.Module, _: Any) -> None:
-    """Undo what `network.train()` did to a frozen layer."""
-    module.training = False
-
-
-def _check_fit(
-    path: Path,
-    own: dict[str, torch.Tensor],
-    head: set[str],
-    state: dict[str, torch.Tensor],
-    taken: list[str],
-    guess: str | None,
-    kind: str,
-    model: str,
-) -> None:
-    if kind == "own":
-        if set(own) - head <= set(taken) and set(state) <= set(own):
-            return
-        raise CheckpointError(f"{path}: its weights do not fit {model}; take another checkpoint")
-    if guess is not None and guess != model:
-        raise CheckpointError(f"{path}: weights of {guess}, asked to train {model}; add --model {guess}")
-    wanted = set(own) - head
-    fitting = len(wanted & set(taken))
-    if fitting < _LEAST_SHARE * len(wanted) or _FIRST not in taken:
-        raise CheckpointError(
-            f"{path}: only {fitting} of {len(wanted)} tensors fit {model} by name and shape; expected weights of a "
-            f"YOLOv5 v6 or v7 model of that size, as from {UPSTREAM_RELEASE}"
-        )
+    module.training = False  # `network.train()` sets it, in frozen layers too
 
 
 def _guess(state: dict[str, torch.Tensor]) -> str | None:

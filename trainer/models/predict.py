@@ -145,16 +145,13 @@ class PredictionStream:
 def predict(
     run: Path, images: Inputs, options: PredictOptions | None = None, *, progress: bool = False
 ) -> PredictionStream:
-    """Classify any number of images.
+    """Classify any number of images; iterate once over the result, which raises the errors about single images.
 
     Args:
         run: a run folder, a checkpoint file, or a file that `trainer export` made.
         images: a folder, an image file, a pattern such as "photos/**/*.png", several of these, or an `ImageList`.
         options: None means `PredictOptions()`.
         progress: show a bar on stderr.
-
-    Returns:
-        A stream to iterate over once; errors about single images are raised there.
 
     Raises:
         ModelFileError: the classifier is missing, damaged, not ours, or gives NaN.
@@ -198,15 +195,8 @@ def predict_folder(
 def write_stream(stream: PredictionStream, output: Path, *, features: Path | None = None) -> int:
     """Write `predictions.csv`, and optionally `features.npz`, row by row; each file appears when it is complete.
 
-    The CSV has a column `decision` if the classifier has an operating point.
-
-    Args:
-        stream: not yet iterated.
-        output: the CSV.
-        features: the archive; needs a stream made `with_features`.
-
-    Returns:
-        Number of images written.
+    The CSV has a column `decision` if the classifier has an operating point. The stream must not be iterated yet, and
+    be made `with_features` if they are to be written. The number of images written is returned.
 
     Raises:
         DataError: no image could be read; nothing is written.
@@ -266,12 +256,8 @@ def predict_batches(
 ) -> Generator[Batch, None, None]:
     """Classify images in batches, in order; memory does not grow with the number of images.
 
-    Args:
-        classifier: its `predict` is called from several threads.
-        images: to classify.
-        batch_size: images per batch; it changes the answers only by rounding, `workers` not at all.
-        workers: threads, each with its own batch; 0 uses this thread.
-        threads: of torch within each of them.
+    Each of `workers` threads has its own batch and `threads` of torch; 0 workers uses this thread. The batch size
+    changes the answers only by rounding, `workers` not at all.
     """
     starts = range(0, len(images), batch_size)
     if workers == 0:
@@ -303,17 +289,14 @@ def _classify_batch(classifier: Classifier, images: Sequence[ImageToPredict]) ->
     unreadable: list[tuple[ImageToPredict, DataError]] = []
     for image in images:
         try:
-            pixels[len(readable)] = _read(image.file, classifier.imgsz)
+            if not Path(image.file).is_file():
+                raise DataError(
+                    f"{image.file}: no such file; expected an image; check the list, or add --skip-unreadable"
+                )
+            pixels[len(readable)] = decode_rows(Path(image.file), classifier.imgsz)
         except DataError as error:
             unreadable.append((image, error))
         else:
             readable.append(image)
     answer = classifier.predict(pixels[: len(readable)].transpose(0, 3, 1, 2)) if readable else None
     return Batch(tuple(readable), answer, tuple(unreadable))
-
-
-def _read(file: str, imgsz: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    path = Path(file)
-    if not path.is_file():
-        raise DataError(f"{file}: no such file; expected an image; check the list, or add --skip-unreadable")
-    return decode_rows(path, imgsz)

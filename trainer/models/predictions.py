@@ -63,13 +63,7 @@ class Predictions:
 def make_predictions(
     images: Sequence[str], labels: Sequence[str], classes: Sequence[str], probabilities: npt.ArrayLike
 ) -> Predictions:
-    """Predictions from a model's output; each image gets its most probable class, on a tie the first.
-
-    Args:
-        images: N relative paths with forward slashes.
-        labels: N true labels, "" where unknown.
-        classes: K names in the order of the columns of `probabilities`.
-        probabilities: (N, K) in [0, 1], each row adding up to 1.
+    """Predictions from a model's output, as in `Predictions`; on a tie an image gets the first most probable class.
 
     Raises:
         PredictionsError: the lengths differ, an image or class is repeated, or a row is not a distribution.
@@ -82,15 +76,11 @@ def make_predictions(
             f"{len(images)} images, {len(labels)} labels and {len(classes)} classes do not fit probabilities "
             f"of shape {table.shape}; expected one label and one row an image, one column a class"
         )
-    repeated = find_repeat(classes)
-    if repeated is not None:
-        raise PredictionsError(f"class {repeated!r} is named twice; expected every class once")
-    repeated = find_repeat(images)
-    if repeated is not None:
+    _refuse_repeated_class(classes)
+    if (repeated := find_repeat(images)) is not None:
         raise PredictionsError(f"image {repeated!r} is listed twice; expected every image once")
     for image, row in zip(images, table.tolist(), strict=True):
-        fault = fault_of_row(row)
-        if fault:
+        if fault := fault_of_row(row):
             raise PredictionsError(f"image {image!r}: {fault}")
     chosen = table.argmax(axis=1) if len(images) else np.zeros(0, dtype=np.int64)
     return Predictions(
@@ -155,8 +145,7 @@ def _expected_columns() -> str:
 
 
 def _read_header(path: Path, header: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
-    repeated = find_repeat(header)
-    if repeated is not None:
+    if (repeated := find_repeat(header)) is not None:
         raise PredictionsError(f"{path}, line 1: column {repeated!r} is there twice; expected it once")
     missing = [name for name in FIXED_COLUMNS if name not in header]
     if missing:
@@ -164,11 +153,8 @@ def _read_header(path: Path, header: list[str]) -> tuple[dict[str, int], tuple[s
             f"{path}, line 1: no column {missing[0]!r} among {', '.join(header)}; expected {_expected_columns()}"
         )
     columns = {name: place for place, name in enumerate(header)}
-    classes = tuple(
-        name.removeprefix(PROBABILITY_PREFIX)
-        for name in header
-        if name.startswith(PROBABILITY_PREFIX) and name != PROBABILITY_PREFIX
-    )
+    prefix = PROBABILITY_PREFIX
+    classes = tuple(name.removeprefix(prefix) for name in header if name.startswith(prefix) and name != prefix)
     if len(classes) < 2:
         raise PredictionsError(
             f"{path}, line 1: {len(classes)} probability column(s); expected one p_<class> for each of two or"
@@ -196,16 +182,15 @@ def _read_rows(
             )
         first_line[image] = line
         values = [_read_probability(at, name, row[place]) for name, place in zip(classes, places, strict=True)]
-        fault = fault_of_row(values)
-        if fault:
+        if fault := fault_of_row(values):
             raise PredictionsError(f"{at}: {fault}")
         if named not in classes:
             raise PredictionsError(f"{at}: predicted {named!r} is not a class; expected one of {', '.join(classes)}")
-        if values[classes.index(named)] < max(values) - _TIE_TOLERANCE:
-            likeliest = classes[int(np.argmax(values))]
+        own, most = values[classes.index(named)], max(values)
+        if own < most - _TIE_TOLERANCE:
             raise PredictionsError(
-                f"{at}: predicted {named!r} has {values[classes.index(named)]:.4g}, but {likeliest!r} has "
-                f"{max(values):.4g}; expected the most probable class"
+                f"{at}: predicted {named!r} has {own:.4g}, but {classes[values.index(most)]!r} has {most:.4g}; "
+                "expected the most probable class"
             )
         images.append(image)
         labels.append(label)
@@ -238,14 +223,13 @@ def _read_groups(path: Path, rows: list[tuple[int, list[str]]], columns: dict[st
 
 
 def _read_probability(at: str, name: str, cell: str) -> float:
+    expected = "expected a probability from 0 to 1"
     try:
         value = float(cell)
     except ValueError:
-        raise PredictionsError(
-            f"{at}: {PROBABILITY_PREFIX}{name} is {cell!r}; expected a probability from 0 to 1"
-        ) from None
+        raise PredictionsError(f"{at}: {PROBABILITY_PREFIX}{name} is {cell!r}; {expected}") from None
     if not 0.0 <= value <= 1.0:
-        raise PredictionsError(f"{at}: {PROBABILITY_PREFIX}{name} is {cell}; expected a probability from 0 to 1")
+        raise PredictionsError(f"{at}: {PROBABILITY_PREFIX}{name} is {cell}; {expected}")
     return value
 
 
@@ -269,13 +253,7 @@ class PredictionsWriter:
         write_row([*header, DECISION_COLUMN] if decisions else header)
 
     def write(self, image: str, label: str, probabilities: Sequence[float], decision: str = "") -> None:
-        """Write the row of one image; the first most probable class is the predicted one.
-
-        Args:
-            image: relative path with forward slashes.
-            label: true name, "" where unknown.
-            probabilities: (K,) in [0, 1], adding up to 1.
-            decision: for the column `decision`, if the file has one.
+        """Write the row of one image, as in `Predictions`; a decision is ignored by a file without that column.
 
         Raises:
             PredictionsError: the image is listed already, its name is not UTF-8, or the row is not a distribution.
@@ -303,18 +281,11 @@ class PredictionsWriter:
 def open_predictions(path: Path, classes: Sequence[str], *, decisions: bool = False) -> Iterator[PredictionsWriter]:
     """A `predictions.csv` to write row by row; it gets its name when the block ends without an error.
 
-    Args:
-        path: the file to write.
-        classes: K names in the order of the probabilities.
-        decisions: add the column `decision` at the end.
-
     Raises:
         PredictionsError: a class is named twice.
         OSError: the file cannot be written.
     """
-    repeated = find_repeat(classes)
-    if repeated is not None:
-        raise PredictionsError(f"class {repeated!r} is named twice; expected every class once")
+    _refuse_repeated_class(classes)
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8-sig", newline="") as file:
         yield PredictionsWriter(csv.writer(file, lineterminator="\r\n").writerow, classes, decisions=decisions)
 
@@ -328,6 +299,11 @@ def fault_of_row(values: Sequence[float]) -> str:
     if abs(total - 1.0) > SUM_TOLERANCE:
         return f"the probabilities add up to {total:.4f}; expected 1 (within {SUM_TOLERANCE})"
     return ""
+
+
+def _refuse_repeated_class(classes: Sequence[str]) -> None:
+    if (repeated := find_repeat(classes)) is not None:
+        raise PredictionsError(f"class {repeated!r} is named twice; expected every class once")
 
 
 def find_repeat(names: Sequence[str]) -> str | None:
@@ -372,10 +348,6 @@ def open_features(path: Path, classes: Sequence[str]) -> Iterator[FeaturesWriter
     """A `features.npz` to write image by image; it gets its name when the block ends without an error.
 
     The number of images need not be known before: the rows are kept in a temporary file of the same size beside it.
-
-    Args:
-        path: the file to write; it gets exactly this name.
-        classes: of the classifier.
 
     Raises:
         OSError: the file cannot be written.

@@ -14,11 +14,11 @@ _MAX_OPCODES = 5_000_000
 
 _PLAIN = (str, int, float, bool, bytes, type(None))
 
-_VALUES = """
+_PUSHED = """
 INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING BINBYTES
 SHORT_BINBYTES BINBYTES8 UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8
 """
-_PUSH_ARGUMENT = frozenset(_VALUES.split())
+_PUSH_ARGUMENT = frozenset(_PUSHED.split())
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
@@ -100,100 +100,73 @@ class _Machine:
 
     def _step(self, opcode: str, argument: Any) -> None:
         stack = self._stack
-        if opcode in _PUSH_ARGUMENT:
-            stack.append(argument)
-        elif opcode in _CONSTANTS:
-            stack.append(_CONSTANTS[opcode])
-        elif opcode in _TUPLES:
-            stack.append(tuple(self._pop(_TUPLES[opcode])))
-        elif opcode in ("PUT", "BINPUT", "LONG_BINPUT"):
-            self._memo[argument] = stack[-1]
-        elif opcode == "MEMOIZE":
-            self._memo[len(self._memo)] = stack[-1]
-        elif opcode in ("GET", "BINGET", "LONG_BINGET"):
-            stack.append(self._memo[argument])
-        elif opcode not in ("PROTO", "FRAME"):
-            step = getattr(self, f"_{opcode.lower()}", None)
-            if step is None:
+        match opcode:
+            case _ if opcode in _PUSH_ARGUMENT:
+                stack.append(argument)
+            case _ if opcode in _CONSTANTS:
+                stack.append(_CONSTANTS[opcode])
+            case _ if opcode in _TUPLES:
+                stack.append(tuple(self._pop(_TUPLES[opcode])))
+            case "PROTO" | "FRAME":
+                pass
+            case "PUT" | "BINPUT" | "LONG_BINPUT":
+                self._memo[argument] = stack[-1]
+            case "MEMOIZE":
+                self._memo[len(self._memo)] = stack[-1]
+            case "GET" | "BINGET" | "LONG_BINGET":
+                stack.append(self._memo[argument])
+            case "MARK":
+                self._marks.append(len(stack))
+            case "EMPTY_LIST" | "EMPTY_SET":
+                stack.append([])
+            case "EMPTY_DICT":
+                stack.append({})
+            case "TUPLE":
+                stack.append(tuple(self._pop_to_mark()))
+            case "LIST" | "FROZENSET":
+                stack.append(self._pop_to_mark())
+            case "DICT":
+                pairs = self._pop_to_mark()
+                stack.append({})
+                self._put(pairs)
+            case "APPEND":
+                self._extend(self._pop(1))
+            case "APPENDS" | "ADDITEMS":
+                self._extend(self._pop_to_mark())
+            case "SETITEM":
+                self._put(self._pop(2))
+            case "SETITEMS":
+                self._put(self._pop_to_mark())
+            case "GLOBAL":
+                self._name(*argument.split(" ", 1))
+            case "STACK_GLOBAL":
+                self._name(*self._pop(2))
+            case "REDUCE" | "NEWOBJ":
+                self._make(*self._pop(2))
+            case "NEWOBJ_EX":
+                self._make(*self._pop(3)[:2])  # without the keywords
+            case "BUILD":
+                self._build(*self._pop(1))
+            case "BINPERSID":
+                stack.append(Persistent(*self._pop(1)))
+            case _:
                 raise PickleRefused(f"its pickle uses {opcode}, which no checkpoint does")
-            step(argument)
 
     def _pop(self, count: int) -> list[Any]:
-        if count > len(self._stack) - (self._marks[-1] if self._marks else 0):
+        start = len(self._stack) - count
+        if start < (self._marks[-1] if self._marks else 0):
             raise PickleRefused("its pickle is damaged (takes more than was put)")
-        taken = self._stack[len(self._stack) - count :]
-        del self._stack[len(self._stack) - count :]
-        return taken
+        return self._cut(start)
 
     def _pop_to_mark(self) -> list[Any]:
-        start = self._marks.pop()
+        return self._cut(self._marks.pop())
+
+    def _cut(self, start: int) -> list[Any]:
         taken = self._stack[start:]
         del self._stack[start:]
         return taken
 
-    def _mark(self, _: Any) -> None:
-        self._marks.append(len(self._stack))
-
-    def _empty_list(self, _: Any) -> None:
-        self._stack.append([])
-
-    def _empty_dict(self, _: Any) -> None:
-        self._stack.append({})
-
-    def _empty_set(self, _: Any) -> None:
-        self._stack.append([])
-
-    def _tuple(self, _: Any) -> None:
-        self._stack.append(tuple(self._pop_to_mark()))
-
-    def _list(self, _: Any) -> None:
-        self._stack.append(self._pop_to_mark())
-
-    def _frozenset(self, _: Any) -> None:
-        self._stack.append(self._pop_to_mark())
-
-    def _dict(self, _: Any) -> None:
-        pairs = self._pop_to_mark()
-        self._stack.append({})
-        self._put(pairs)
-
-    def _append(self, _: Any) -> None:
-        self._extend(self._pop(1))
-
-    def _appends(self, _: Any) -> None:
-        self._extend(self._pop_to_mark())
-
-    def _additems(self, _: Any) -> None:
-        self._extend(self._pop_to_mark())
-
-    def _setitem(self, _: Any) -> None:
-        self._put(self._pop(2))
-
-    def _setitems(self, _: Any) -> None:
-        self._put(self._pop_to_mark())
-
-    def _global(self, argument: str) -> None:
-        module, _, name = argument.partition(" ")
-        self._name(module, name)
-
-    def _stack_global(self, _: Any) -> None:
-        module, name = self._pop(2)
-        if not isinstance(module, str) or not isinstance(name, str):
-            raise PickleRefused("its pickle is damaged (a name that is no text)")
-        self._name(module, name)
-
-    def _reduce(self, _: Any) -> None:
-        self._make(*self._pop(2))
-
-    def _newobj(self, _: Any) -> None:
-        self._make(*self._pop(2))
-
-    def _newobj_ex(self, _: Any) -> None:
-        what, arguments, _keywords = self._pop(3)
-        self._make(what, arguments)
-
-    def _build(self, _: Any) -> None:
-        (state,) = self._pop(1)
+    def _build(self, state: Any) -> None:
         target = self._stack[-1]
         if isinstance(target, dict):
             return  # attributes of an ordered dictionary, such as a state dict's `_metadata`
@@ -201,10 +174,9 @@ class _Machine:
             raise PickleRefused("its pickle puts a state into what has none")
         target.state = state
 
-    def _binpersid(self, _: Any) -> None:
-        self._stack.append(Persistent(*self._pop(1)))
-
-    def _name(self, module: str, name: str) -> None:
+    def _name(self, module: Any, name: Any) -> None:
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise PickleRefused("its pickle is damaged (a name that is no text)")
         if not self._allowed(module, name):
             raise PickleRefused(f"it names {module[:80]}.{name[:80]}")
         self._stack.append(PickledName(module, name))
@@ -212,17 +184,16 @@ class _Machine:
     def _make(self, what: Any, arguments: Any) -> None:
         if not isinstance(what, PickledName) or not isinstance(arguments, tuple):
             raise PickleRefused("its pickle calls what is no class")
-        if (what.module, what.name) == ("collections", "OrderedDict"):
-            self._stack.append({})
-            for pair in arguments[0] if arguments else ():
-                self._put(list(pair))
+        if (what.module, what.name) != ("collections", "OrderedDict"):
+            self._stack.append(PickledCall(what, arguments))
             return
-        self._stack.append(PickledCall(what, arguments))
+        self._stack.append({})
+        for pair in arguments[0] if arguments else ():
+            self._put(list(pair))
 
     def _extend(self, values: list[Any]) -> None:
         target = self._stack[-1]
-        if isinstance(target, PickledCall):
-            target = target.items
+        target = target.items if isinstance(target, PickledCall) else target
         if not isinstance(target, list):
             raise PickleRefused("its pickle appends to what is no list")
         target.extend(values)

@@ -17,17 +17,11 @@ import torch
 from ..errors import CheckpointError
 from .safe_pickle import Persistent, PickledCall, PickledName, PickleRefused, read_pickle
 
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _MAX_PICKLE_BYTES = 64 * 2**20
 _MAX_DEPTH = 32
 _LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 
-_MODELS = {
-    "ClassificationModel": "classifier",
-    "DetectionModel": "detector",
-    "Model": "detector",
-    "SegmentationModel": "detector",
-}
+_MODELS = {"ClassificationModel", "DetectionModel", "Model", "SegmentationModel"}
 _COMMON = """
 Conv DWConv DWConvTranspose2d TransformerLayer TransformerBlock Bottleneck BottleneckCSP CrossConv C3 C3x C3TR C3SPP
 C3Ghost SPP SPPF Focus GhostConv GhostBottleneck Contract Expand Concat Proto Classify
@@ -152,10 +146,8 @@ class _Archive:
         self._folder = pickles[0].removesuffix("data.pkl")
         if f"{self._folder}constants.pkl" in archive.namelist():
             raise PickleRefused("it is a TorchScript program, which has no plain weights; take the .pt before export")
-        if (
-            f"{self._folder}byteorder" in archive.namelist()
-            and self._member("byteorder", 16, "byte order") != b"little"
-        ):
+        has_order = f"{self._folder}byteorder" in archive.namelist()
+        if has_order and self._member("byteorder", 16, "byte order") != b"little":
             raise PickleRefused("it was written on a machine of another byte order")
 
     def tree(self) -> Any:
@@ -218,13 +210,10 @@ def _read_archive(archive: _Archive) -> UpstreamWeights | None:
         raise PickleRefused("it holds no YOLOv5 model under 'ema' or 'model'")
     state: dict[str, torch.Tensor] = {}
     _gather(archive, content, "", state, set())
-    mean, std = (_IMAGENET_MEAN, _IMAGENET_STD)
-    kind: Literal["classifier", "detector"] = "classifier"
+    names = _names(content.state.get("names"))
     if content.what.name != "ClassificationModel":
-        kind, mean, std = "detector", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    else:
-        mean, std = _normalisation(content.state.get("transforms"), mean, std)
-    return UpstreamWeights(kind, state, _names(content.state.get("names")), mean, std)
+        return UpstreamWeights("detector", state, names, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    return UpstreamWeights("classifier", state, names, *_normalisation(content.state.get("transforms")))
 
 
 def _gather(
@@ -233,19 +222,18 @@ def _gather(
     """Collect the tensors of a module, then of its children, under the names of `torch.nn.Module.state_dict`."""
     if id(module) in above or len(above) > _MAX_DEPTH or not isinstance(module.state, dict):
         raise PickleRefused(f"its module {prefix[:80] or 'model'} is malformed")
-    above = above | {id(module)}
-    parts = [module.state.get(name, {}) for name in ("_parameters", "_buffers", "_modules")]
-    if not all(isinstance(part, dict) for part in parts):
+    parameters, buffers, modules = (module.state.get(name, {}) for name in ("_parameters", "_buffers", "_modules"))
+    if not all(isinstance(part, dict) for part in (parameters, buffers, modules)):
         raise PickleRefused(f"its module {prefix[:80] or 'model'} is malformed")
     if len(into) > 10_000:
         raise PickleRefused("it has more than 10000 tensors")
-    for name, node in [*parts[0].items(), *parts[1].items()]:
+    for name, node in [*parameters.items(), *buffers.items()]:
         tensor = archive.tensor(node)
         if tensor is not None:
             into[f"{prefix}{name}"] = tensor
-    for name, node in parts[2].items():
+    for name, node in modules.items():
         if isinstance(node, PickledCall):
-            _gather(archive, node, f"{prefix}{name}.", into, above)
+            _gather(archive, node, f"{prefix}{name}.", into, above | {id(module)})
 
 
 def _names(node: Any) -> tuple[str, ...]:
@@ -258,20 +246,17 @@ def _names(node: Any) -> tuple[str, ...]:
 _Triple = tuple[float, float, float]
 
 
-def _normalisation(node: Any, mean: _Triple, std: _Triple) -> tuple[_Triple, _Triple]:
-    """Mean and std of the model's own transforms; the given ones if it has none."""
+def _normalisation(node: Any) -> tuple[_Triple, _Triple]:
+    """Mean and std of the model's own transforms; those of ImageNet if it has none."""
     steps = node.state.get("transforms") if isinstance(node, PickledCall) and isinstance(node.state, dict) else None
     for step in steps if isinstance(steps, list) else []:
         if isinstance(step, PickledCall) and step.what.name == "Normalize" and isinstance(step.state, dict):
             return _triple(step.state.get("mean")), _triple(step.state.get("std"))
-    return mean, std
+    return (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def _triple(node: Any) -> _Triple:
-    if (
-        not isinstance(node, (list, tuple))
-        or len(node) != 3
-        or not all(isinstance(one, (int, float)) and math.isfinite(one) for one in node)
-    ):
+    is_triple = isinstance(node, list | tuple) and len(node) == 3
+    if not is_triple or not all(isinstance(one, int | float) and math.isfinite(one) for one in node):
         raise PickleRefused("its normalisation is no mean and standard deviation of three channels")
     return float(node[0]), float(node[1]), float(node[2])

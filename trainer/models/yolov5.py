@@ -31,16 +31,10 @@ _BACKBONE_LAYERS = 10
 
 
 def build_classifier(model: str, n_classes: int) -> nn.Module:
-    """A YOLOv5 classifier with fresh weights, built without any download.
+    """A YOLOv5 classifier ("yolov5n-cls", or s, m, l, x in place of n) with fresh weights, built without any download.
 
-    Weights are drawn from torch's global generator: seed it first for the same weights again.
-
-    Args:
-        model: "yolov5n-cls", or s, m, l, x in place of n.
-        n_classes: outputs of the head.
-
-    Returns:
-        A module from (N, 3, H, W) float images to (N, n_classes) logits, in training mode.
+    It is in training mode and maps (N, 3, H, W) float images to (N, n_classes) logits. Weights are drawn from torch's
+    global generator: seed it first for the same weights again.
 
     Raises:
         ModuleNotFoundError: yolov5 or torchvision is not installed.
@@ -57,8 +51,7 @@ def build_classifier(model: str, n_classes: int) -> nn.Module:
 def fold_batch_norms(network: nn.Module) -> None:
     """Fold batch norms into the convolutions before them, for inference; the answers change only by rounding.
 
-    Args:
-        network: of `build_classifier`, in evaluation mode; changed in place, so that it can no longer load a state.
+    The network must be in evaluation mode. It is changed in place and can no longer load a state.
     """
     assert isinstance(network, _import_yolo().ClassificationModel)  # noqa: S101 - as above
     with torch.no_grad():

@@ -60,9 +60,6 @@ class PartLoss(Protocol):
             batch: (B,) int64, entries of the training images; those of the whole step.
             part: the entries of `batch` that `output` belongs to.
             variation: of the part's images; boxes in them move with it.
-
-        Returns:
-            A scalar on the device that trains.
         """
 
 
@@ -94,15 +91,10 @@ class Task(Protocol):
     def prediction_rows(
         self, network: nn.Module, images: TrainingImages, device: torch.device, batch_size: int
     ) -> torch.Tensor:
-        """The network's output for each entry in order, (N, K) float32 on the CPU.
+        """The output for each entry (there may be none) in order, (N, K) float32 on the CPU.
 
-        Each of several processes makes the rows of its own entries; then they exchange them.
-
-        Args:
-            network: in evaluation mode, on `device`.
-            images: to predict; may be empty.
-            device: of the network.
-            batch_size: entries at a time.
+        The network is in evaluation mode on `device`. Each of several processes makes the rows of its own entries; then
+        they exchange them.
         """
 
     def validation_score(self, rows: torch.Tensor, val: TrainingImages) -> ValidationScore:

@@ -19,12 +19,7 @@ _BATCH_NORM_MOMENTUM = 0.1
 
 
 class Classification:
-    """A `trainer.tasks.Task`.
-
-    Args:
-        classes: names in the order of the outputs.
-        config: with the model, the weights to start from, and the settings of the loss.
-    """
+    """A `trainer.tasks.Task`; the classes are in the order of the outputs."""
 
     def __init__(self, classes: tuple[str, ...], config: TrainConfig) -> None:
         self.classes, self.config = classes, config
@@ -105,13 +100,9 @@ class _CrossEntropy:
 def score(
     logits: torch.Tensor, labels: torch.Tensor, classes: Sequence[str], *, normal: str = NORMAL
 ) -> ValidationScore:
-    """Judge logits by the class of the largest one.
+    """Judge logits (N, K), N >= 1, by the class of the largest one; labels are (N,) int64.
 
-    Args:
-        logits: (N, K), N >= 1.
-        labels: (N,) int64.
-        classes: K names.
-        normal: the class without defects; miss and overkill rate need it among the classes.
+    Miss and overkill rate need the class `normal`, without defects, among the K classes.
     """
     predicted = logits.argmax(dim=1)
     f1 = []
@@ -137,18 +128,11 @@ def _share(part: torch.Tensor, whole: torch.Tensor) -> float | None:
 
 
 def class_weights(labels: Sequence[int], n_classes: int) -> torch.Tensor:
-    """Weight of each class in the loss, by inverse frequency: w_k = N / (K n_k).
+    """Weight of each class in the loss, (n_classes,) float32, by inverse frequency: w_k = N / (K n_k).
 
-    N entries, K classes that occur, n_k entries of class k. The weights of all entries add up to N, and a balanced
+    N >= 1 entries, K classes that occur, n_k entries of class k. The weights of all entries add up to N, and a balanced
     set has weights of 1. A class without entries gets 0, which is never used. (King and Zeng, Logistic Regression in
     Rare Events Data, 2001; "balanced" in scikit-learn.)
-
-    Args:
-        labels: (N,) class indices, N >= 1.
-        n_classes: how many outputs the network has.
-
-    Returns:
-        (n_classes,) float32.
     """
     counts = torch.bincount(torch.as_tensor(labels), minlength=n_classes).double()
     occur = counts > 0
