@@ -1,10 +1,7 @@
-"""Bytes, pixels, look and oddities of image files, each decoded once.
-
-Every file is decoded once. Worker processes may share the reading; what comes back does not depend on their number.
-"""
+"""Bytes, pixels, look and oddities of image files; each file is read and decoded once."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -23,36 +20,14 @@ from sdcore.images.hashes import perceptual_hash, shrink_to_grey
 from ..processes import map_files
 
 GRID = 16
-"""Cells a side of the coarse picture that a fingerprint keeps."""
-
-
-def pixel_sha256(path: Path) -> str:
-    """SHA-256 of the decoded, upright RGB pixels with their size; the same for one picture in PNG and BMP.
-
-    Raises:
-        UnreadableImage: the file is no picture that can be read to its end.
-    """
-    with opened_picture(path) as (picture, _):
-        return _hash_pixels(to_rgb(picture))
-
-
-def _hash_pixels(pixels: Image.Image) -> str:
-    return _hash_stream(iter([f"{pixels.width}x{pixels.height};".encode(), pixels.tobytes()]))
-
-
-def _hash_stream(pieces: Iterator[bytes]) -> str:
-    digest = hashlib.sha256()
-    for piece in pieces:
-        digest.update(piece)
-    return digest.hexdigest()
-
+"""Cells a side of the coarse image that a fingerprint keeps."""
 
 _READ_WHOLE = 64 << 20
 """Bytes; a file no larger is read once and by one call, where Pillow reads it in many pieces."""
 
 
 @contextmanager
-def opened_picture(path: Path) -> Iterator[tuple[Image.Image, BinaryIO]]:
+def opened_image_file(path: Path) -> Iterator[tuple[Image.Image, BinaryIO]]:
     """The image of a file, completely decoded, and the file itself; see `sdcore.images.decode.opened_image`.
 
     Raises:
@@ -79,11 +54,11 @@ def opened_picture(path: Path) -> Iterator[tuple[Image.Image, BinaryIO]]:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What is known of one file after reading it once."""
+    """What reading one file once tells about it."""
 
     path: Path
     error: str | None = None
-    """Why it cannot be trained on; then all below is empty."""
+    """Why it cannot be trained on; then all further fields are empty."""
     sha256: str = ""
     """Of the file's bytes."""
     pixel_sha256: str = ""
@@ -93,11 +68,11 @@ class Fingerprint:
     size: tuple[int, int] = (0, 0)
     """Width and height in pixels, upright."""
     mode: str = ""
-    """Pillow's word for the pixels as stored."""
+    """Pillow's name for the kind of pixels, as stored."""
     format: str = ""
-    """Pillow's word for the content, such as JPEG."""
+    """Pillow's name for the file format, such as JPEG."""
     oddities: tuple[str, ...] = ()
-    """Keys of `trainer.data.fingerprints.ODDITIES`."""
+    """Keys of `ODDITIES`."""
     contrast: float = 0.0
     """Standard deviation of the grey levels at 32 x 32, in [0, 127.5]; near 0 the perceptual hash means nothing."""
     grid: bytes = b""
@@ -107,17 +82,17 @@ class Fingerprint:
 def fingerprint(path: Path) -> Fingerprint:
     """Read one file; what cannot be used has its reason in `error`."""
     try:
-        with opened_picture(path) as (picture, file):
-            oddities = find_peculiarities(picture, path.suffix)
-            mode, kind = picture.mode, picture.format or ""
-            pixels = to_rgb(picture)
+        with opened_image_file(path) as (image, file):
+            oddities = find_oddities(image, path.suffix)
+            mode, kind = image.mode, image.format or ""
+            pixels = to_rgb(image)
             grey = shrink_to_grey(pixels)
             grid = pixels.resize((GRID, GRID), Image.Resampling.BOX).tobytes()
             file.seek(0)
             return Fingerprint(
                 path,
-                sha256=_hash_stream(iter(lambda: file.read(1 << 20), b"")),
-                pixel_sha256=_hash_pixels(pixels),
+                sha256=_hash(iter(lambda: file.read(1 << 20), b"")),
+                pixel_sha256=_hash([f"{pixels.width}x{pixels.height};".encode(), pixels.tobytes()]),
                 perceptual_hash=perceptual_hash(grey),
                 size=pixels.size,
                 mode=mode,
@@ -130,18 +105,20 @@ def fingerprint(path: Path) -> Fingerprint:
         return Fingerprint(path, error=error.reason)
 
 
+def _hash(pieces: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
+
+
 def fingerprint_files(
     paths: Sequence[Path], *, workers: int = 0, progress: bool = False, label: str = "read"
 ) -> list[Fingerprint]:
     """Read every file; one fingerprint a file, in the order of `paths`, whatever the number of workers.
 
-    Args:
-        paths: files of any kind.
-        workers: processes that share the reading. 0 reads in this process, which is quickest for few files;
-            with 1 or more a file that crashes its process, or that the system kills for its hunger, is one file
-            with an error.
-        progress: show a bar on stderr.
-        label: what the bar is called.
+    0 workers read in this process, which is quickest for few files. With 1 or more processes, a file that crashes its
+    process, or for which the system kills it since it needs too much memory, is one file with an error.
     """
     results = map_files(fingerprint, paths, workers=workers, progress=progress, label=label)
     return [
@@ -153,13 +130,13 @@ def fingerprint_files(
 _SUFFIXES_OF = {
     "PNG": frozenset({".png"}),
     "JPEG": frozenset({".jpg", ".jpeg"}),
-    "MPO": frozenset({".jpg", ".jpeg"}),  # a JPEG with a second picture behind it, as telephones write them
+    "MPO": frozenset({".jpg", ".jpeg"}),  # a JPEG with a second image behind it, as telephones write them
     "BMP": frozenset({".bmp"}),
     "DIB": frozenset({".bmp"}),
     "TIFF": frozenset({".tif", ".tiff"}),
     "WEBP": frozenset({".webp"}),
 }
-"""The suffixes by which other programs know a content."""
+"""The suffixes by which other programs recognise a format."""
 
 ODDITIES = {
     "disguised": "the name says another format than the content has; programs that go by the name refuse the file",
@@ -171,35 +148,21 @@ ODDITIES = {
     "frames": "several frames; only the first is used",
     "turned": "upright only by its EXIF note, which other programs may not heed",
 }
-"""Kinds of pictures that can be read to their end and still surprise."""
+"""What may surprise in an image that can be read to its end."""
 
 
-def reason_unusable(path: Path) -> str | None:
-    """Why a file cannot be trained on, in words; None for a picture that can be read to its end."""
-    try:
-        with opened_picture(path):
-            return None
-    except UnreadableImage as error:
-        return error.reason
-
-
-def find_peculiarities(picture: Image.Image, suffix: str) -> tuple[str, ...]:
-    """The keys of `ODDITIES` that a picture has, in their order.
-
-    Args:
-        picture: as opened; its mode and notes tell.
-        suffix: of its file's name, with the dot.
-    """
-    mode = picture.mode
+def find_oddities(image: Image.Image, suffix: str) -> tuple[str, ...]:
+    """The keys of `ODDITIES`, in their order, that an image has as opened from a file with this suffix."""
+    mode = image.mode
     limit = Image.MAX_IMAGE_PIXELS
     has = {
-        "disguised": suffix.lower() not in _SUFFIXES_OF.get(picture.format or "", frozenset()),
-        "huge": limit is not None and picture.width * picture.height > limit,
+        "disguised": suffix.lower() not in _SUFFIXES_OF.get(image.format or "", frozenset()),
+        "huge": limit is not None and image.width * image.height > limit,
         "deep": mode.startswith("I") or mode == "F",
         "cmyk": mode == "CMYK",
         "palette": mode in ("P", "PA"),
-        "alpha": mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info,
-        "frames": getattr(picture, "n_frames", 1) > 1,
-        "turned": picture.getexif().get(Base.Orientation, 1) in range(2, 9),
+        "alpha": mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info,
+        "frames": getattr(image, "n_frames", 1) > 1,
+        "turned": image.getexif().get(Base.Orientation, 1) in range(2, 9),
     }
     return tuple(kind for kind in ODDITIES if has[kind])

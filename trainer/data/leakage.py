@@ -20,7 +20,7 @@ from ..run_files import NEAR_NAME
 from .check import NEAR_BITS
 from .dataset import PARTS, Dataset
 from .findings import CheckedImage, Finding, find_look_alikes
-from .fingerprints import Fingerprint, fingerprint, opened_picture
+from .fingerprints import Fingerprint, fingerprint, opened_image_file
 from .provenance import GeneratedSet, ProvenanceIndex, ProvenanceTrace, read_parents, recorded_below
 
 _NAMED = 3
@@ -106,7 +106,7 @@ def refuse_shared_pixels(parts: Mapping[str, Sequence[Path]], fingerprints: Fing
 
 def is_single_coloured(path: Path) -> bool:
     """Whether all pixels of a readable image are equal."""
-    with opened_picture(path) as (image, _):
+    with opened_image_file(path) as (image, _):
         return len(to_rgb(image).getcolors(maxcolors=1) or ()) == 1
 
 

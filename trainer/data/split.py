@@ -6,8 +6,6 @@ are always one group, except single-coloured ones, which say nothing about their
 Each fold is a DATA folder, `DEST/fold-0` and so on; `DEST/folds.csv` lists which fold tests which image.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io

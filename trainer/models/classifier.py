@@ -3,8 +3,6 @@
 The metadata of an exported file is read first, without running anything in the file; a file without it is refused.
 """
 
-from __future__ import annotations
-
 import json
 import threading
 import warnings

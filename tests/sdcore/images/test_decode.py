@@ -24,7 +24,7 @@ from sdclient.sources.source import fit_to_model, read_photo
 from sdcore.errors import DataError, UnreadableImage
 from sdcore.images.decode import image_bytes, image_format, is_grey, read_image, to_8_bit, to_png, to_rgb
 from tests.support.webui import png_bytes
-from trainer.data.fingerprints import ODDITIES, find_peculiarities, opened_picture, reason_unusable
+from trainer.data.fingerprints import ODDITIES, find_oddities, fingerprint, opened_image_file
 from trainer.data.transforms import decode as decode_for_trainer
 from trainer.data.transforms import read_rgb as read_to_explain
 
@@ -261,8 +261,8 @@ def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def oddities(path: Path) -> tuple[str, ...]:
-    with opened_picture(path) as (picture, _):
-        return find_peculiarities(picture, path.suffix)
+    with opened_image_file(path) as (picture, _):
+        return find_oddities(picture, path.suffix)
 
 
 def noise(mode: str = "RGB") -> Image.Image:
@@ -307,7 +307,7 @@ def test_what_surprises_is_named(
     picture.save(tmp_path / name, kind, **options)
     assert oddities(tmp_path / name) == expected
     assert set(expected) <= ODDITIES.keys()
-    assert reason_unusable(tmp_path / name) is None, "it can be trained on"
+    assert fingerprint(tmp_path / name).error is None, "it can be trained on"
 
 
 def test_a_photograph_of_many_pixels_is_huge_but_usable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,7 +322,7 @@ def test_a_photograph_of_many_pixels_is_huge_but_usable(tmp_path: Path, monkeypa
 
 def test_running_out_of_memory_after_reading_is_a_fault_of_the_file(tmp_path: Path) -> None:
     noise().save(tmp_path / "a.png")
-    with pytest.raises(UnreadableImage, match="too large for the memory"), opened_picture(tmp_path / "a.png"):
+    with pytest.raises(UnreadableImage, match="too large for the memory"), opened_image_file(tmp_path / "a.png"):
         raise MemoryError
 
 

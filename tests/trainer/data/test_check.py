@@ -24,7 +24,7 @@ from trainer.data.check import (
     write_report,
 )
 from trainer.data.findings import KINDS, Finding
-from trainer.data.fingerprints import reason_unusable
+from trainer.data.fingerprints import fingerprint
 
 
 @pytest.fixture
@@ -84,16 +84,16 @@ def test_flipped_bits_in_the_pixels_are_found(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
-    assert reason_unusable(path) is not None
+    assert fingerprint(path).error is not None
 
 
 def test_a_decompression_bomb_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "huge.png"
     Image.new("L", (100, 100)).save(path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)
-    assert reason_unusable(path) == "too many pixels for one image (more than 8000)"
+    assert fingerprint(path).error == "too many pixels for one image (more than 8000)"
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 6000)
-    assert reason_unusable(path) is None, "a large photograph is no bomb"
+    assert fingerprint(path).error is None, "a large photograph is no bomb"
 
 
 def test_a_link_to_nothing_is_bad(folder: Path) -> None:
