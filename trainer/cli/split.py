@@ -118,7 +118,7 @@ def split(
 
         test, mode = 0.25 if test is None else test, "link" if link else "copy"
         result = divide(source, dest, val_share=val, test_share=test, seed=seed, group_by=by, mode=mode, progress=True)
-        document: dict[str, Any] = {"classes": result.counts(), "asked": result.asked}
+        document: dict[str, Any] = {"classes": result.counts(), "asked": result.wanted}
     else:
         from ..data.split import split_folds
 
@@ -126,7 +126,7 @@ def split(
         result = split_folds(source, dest, folds=folds, val_share=val, seed=seed, group_by=by, mode=mode, progress=True)
         document = {
             "folds": [{"path": fold.path.as_posix(), "classes": fold.counts()} for fold in result.folds],
-            "asked_val": result.asked_val,
+            "asked_val": result.wanted_val,
         }
     placed = result.placed
     document |= {"groups": result.grouping, "notes": list(result.notes)}
@@ -161,12 +161,12 @@ def _show_parts(out: Output, result: SplitResult) -> None:
     counts = result.counts()
     rows = []
     for label, row in counts.items():
-        asked = result.asked[label]
+        asked = result.wanted[label]
         cells = [str(row[part]) if row[part] == asked[part] else f"{row[part]} (of {asked[part]})" for part in PARTS]
         rows.append([label, *cells, str(sum(row.values()))])
     totals = [sum(row[part] for row in counts.values()) for part in PARTS]
     out.table(["class", *PARTS, "all"], rows, totals=[["all classes", *map(str, totals), str(sum(totals))]])
-    if counts != result.asked:
+    if counts != result.wanted:
         out.line("(of n): n images were asked for; groups stay whole, so this is as near as they allow")
 
 
@@ -175,7 +175,7 @@ def _show_folds(out: Output, result: FoldsResult) -> None:
 
     counts = [fold.counts() for fold in result.folds]
     rows = []
-    for label, asked in result.asked_val.items():
+    for label, asked in result.wanted_val.items():
         spans = {part: _span([one[label][part] for one in counts]) for part in PARTS}
         if spans["val"] != str(asked):
             spans["val"] += f" (of {asked})"

@@ -146,7 +146,7 @@ ODDITIES = {
     "palette": "a colour table; other programs may read its numbers as grey levels",
     "alpha": "transparent; training lays it on white, other programs on black",
     "frames": "several frames; only the first is used",
-    "turned": "upright only by its EXIF note, which other programs may not heed",
+    "turned": "upright only by its EXIF note, which other programs may ignore",
 }
 """What may surprise in an image that can be read to its end."""
 

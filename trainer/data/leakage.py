@@ -86,7 +86,7 @@ def refuse_shared_pixels(parts: Mapping[str, Sequence[Path]], fingerprints: Fing
         for path in paths:
             if fingerprints[path].error is None:
                 same[fingerprints[path].pixel_sha256].append((part, path))
-    flat, twins = 0, []
+    flat, copies = 0, []
     for files in same.values():
         first_part, first = files[0]
         other = next((path for part, path in files if part != first_part), None)
@@ -95,10 +95,10 @@ def refuse_shared_pixels(parts: Mapping[str, Sequence[Path]], fingerprints: Fing
         if is_single_coloured(first):
             flat += len(files)
         else:
-            twins.append(f"{first} = {other}")
-    if twins:
+            copies.append(f"{first} = {other}")
+    if copies:
         raise LeakageError(
-            f"{named(twins)}: the same pixels in two of {', '.join(parts)} ({len(twins)} such image(s)), so a "
+            f"{named(copies)}: the same pixels in two of {', '.join(parts)} ({len(copies)} such image(s)), so a "
             "network is judged by what it has seen; remove one of each two, or divide anew with 'trainer split'"
         )
     return flat
@@ -261,7 +261,7 @@ def refuse_doubtful(dataset: Dataset, report: LeakageReport, near: Sequence[Find
         )
     if report.single_coloured:
         raise LeakageError(
-            f"{dataset.root}: {report.single_coloured} single-coloured images have a twin in another of train, val "
+            f"{dataset.root}: {report.single_coloured} single-coloured images have a copy in another of train, val "
             "and test; remove them, or leave out --strict, since they say nothing about a part"
         )
 

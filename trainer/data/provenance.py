@@ -132,8 +132,8 @@ class GeneratedSet:
     engine: str
     """What made the pixels, as the manifest names it."""
     model: str
-    asked: dict[str, Any]
-    """Parameters of the run."""
+    parameters: dict[str, Any]
+    """Of the run, as the manifest records them."""
     curated: bool = False
     """Whether only accepted images were taken."""
     left_out: tuple[RecordedImage, ...] = ()
@@ -156,7 +156,7 @@ class GeneratedSet:
             "curated": self.curated,
             "undecided": self.undecided,
             "classes": self.counts(),
-            "asked": self.asked,
+            "asked": self.parameters,
         }
 
 
@@ -171,7 +171,7 @@ def read_generated(output: Path, *, uncurated: bool = False, progress: bool = Fa
     """
     try:
         with Manifest(output) as manifest:
-            records, asked = list(manifest.images()), manifest.run()
+            records, parameters = list(manifest.images()), manifest.run()
             verdicts = {} if uncurated else {one.file: one.verdict for one in Curation(manifest).verdicts()}
     except SDError as error:
         raise GeneratedSetError(str(error)) from error
@@ -197,7 +197,7 @@ def read_generated(output: Path, *, uncurated: bool = False, progress: bool = Fa
                 f"{path}: the file {found}; put it back, or generate into a new folder "
                 f"(to leave images out on purpose, reject them with 'sdclient review {output}')"
             )
-        source, *others = _parents_of(record, output, asked)
+        source, *others = _parents_of(record, output, parameters)
         images.append(GeneratedImage(path, record.class_name, record.sha256, source, tuple(others)))
     kept = {record.file for record in taken}
     return GeneratedSet(
@@ -205,7 +205,7 @@ def read_generated(output: Path, *, uncurated: bool = False, progress: bool = Fa
         images=tuple(images),
         engine=_distinct(record.engine for record in taken),
         model=_distinct(record.model for record in taken),
-        asked=asked,
+        parameters=parameters,
         curated=curated,
         left_out=_recorded(output, (record for record in records if record.file not in kept)),
         undecided=sum(verdict == UNDECIDED for verdict in verdicts.values()) if curated else 0,
@@ -278,7 +278,7 @@ class ProvenanceIndex:
         if named is not None:
             return ProvenanceTrace(path, "it carries an sdclient text chunk", parents)
         if image is not None:
-            return ProvenanceTrace(path, f"its very bytes are {image.path}", parents)
+            return ProvenanceTrace(path, f"its bytes are those of {image.path}", parents)
         if record is None:
             return None
         what = "its bytes" if record.sha256 == sha256 else "an image in its place"

@@ -75,8 +75,8 @@ class SplitResult(_Rows):
     dest: Path
     rows: tuple[SplitRow, ...]
     placed: Placed
-    asked: Mapping[str, Mapping[str, int]]
-    """Class -> part -> images wanted; `counts` has what whole groups allowed."""
+    wanted: Mapping[str, Mapping[str, int]]
+    """Class -> part -> images asked for; `counts` has what whole groups allowed."""
     grouping: str
     notes: tuple[str, ...]
     """As in `SourceImages`."""
@@ -100,8 +100,8 @@ class FoldsResult:
     dest: Path
     folds: tuple[Fold, ...]
     placed: Placed
-    asked_val: Mapping[str, int]
-    """Class -> images wanted in each fold's val; the folds' `counts` have what whole groups allowed."""
+    wanted_val: Mapping[str, int]
+    """Class -> images asked for in each fold's val; the folds' `counts` have what whole groups allowed."""
     grouping: str
     notes: tuple[str, ...]
     contradictions: tuple[tuple[str, str], ...]
@@ -137,10 +137,10 @@ def split(
     images = read_source(source, group_by or GroupBy(), require=require, progress=progress)
     part_of = partition(images.groups, images.labels, val_share=val_share, test_share=test_share, seed=seed)
     rows = _rows_of(images, part_of)
-    placements = [_FileCopy(row.file, row.source, row.sha256) for row in rows]
-    placed = _copy_into(source, dest, placements, {SPLIT_NAME: _split_table(rows)}, mode=mode, progress=progress)
-    asked = part_sizes(images.labels, val_share=val_share, test_share=test_share)
-    return SplitResult(dest, rows, placed, asked, images.grouping, images.notes, images.contradictions())
+    copies = [_FileCopy(row.file, row.source, row.sha256) for row in rows]
+    placed = _copy_into(source, dest, copies, {SPLIT_NAME: _split_table(rows)}, mode=mode, progress=progress)
+    wanted = part_sizes(images.labels, val_share=val_share, test_share=test_share)
+    return SplitResult(dest, rows, placed, wanted, images.grouping, images.notes, images.contradictions())
 
 
 def split_folds(
@@ -174,8 +174,8 @@ def split_folds(
     tables |= {f"{fold.path.name}/{SPLIT_NAME}": _split_table(fold.rows) for fold in made}
     copies = [_FileCopy(f"{fold.path.name}/{row.file}", row.source, row.sha256) for fold in made for row in fold.rows]
     placed = _copy_into(source, dest, copies, tables, mode=mode, progress=progress)
-    asked_val = val_sizes(images.labels, val_share=val_share)
-    return FoldsResult(dest, made, placed, asked_val, images.grouping, images.notes, images.contradictions())
+    wanted_val = val_sizes(images.labels, val_share=val_share)
+    return FoldsResult(dest, made, placed, wanted_val, images.grouping, images.notes, images.contradictions())
 
 
 def _rows_of(images: SourceImages, part_of: Mapping[str, str]) -> tuple[SplitRow, ...]:
@@ -254,11 +254,11 @@ def _copy_into(
 
 def _refuse_another(dest: Path, tables: Mapping[str, bytes]) -> None:
     for name, content in tables.items():
-        if not (dest / name).is_file() or (dest / name).read_bytes() != content:
-            found = "differs" if (dest / name).is_file() else "is not there"
+        is_there = (dest / name).is_file()
+        if not is_there or (dest / name).read_bytes() != content:
             raise SplitError(
-                f"{dest}: holds another split (its {name} {found}: other images, shares, groups, folds or seed); "
-                "choose a new DEST"
+                f"{dest}: holds another split (its {name} {'differs' if is_there else 'is not there'}: other images, "
+                "shares, groups, folds or seed); choose a new DEST"
             )
 
 
@@ -270,15 +270,15 @@ def _fill(source: Path, dest: Path, copies: Sequence[_FileCopy], *, mode: CopyMo
     for copy in tqdm(copies, desc="link" if mode == "link" else "copy", unit="image", disable=not progress):
         origin, target = source / copy.source, dest / copy.file
         if mode == "link":
-            twin: Path | None = origin
+            linked_to: Path | None = origin
         else:
-            twin = first_of.setdefault(copy.source, target) if mode == "share" else None
-        if twin is not None and twin != target:
-            if not (target.is_file() and target.samefile(twin)):
-                if twin is origin and copy.source not in checked:
+            linked_to = first_of.setdefault(copy.source, target) if mode == "share" else None
+        if linked_to is not None and linked_to != target:
+            if not (target.is_file() and target.samefile(linked_to)):
+                if linked_to is origin and copy.source not in checked:
                     _read_unchanged(origin, copy.sha256)
                     checked.add(copy.source)
-                _link(twin, target, mode)
+                _link(linked_to, target, mode)
                 linked += 1
             continue
         # Files that a copy must not be hard-linked with: that of SRC and those made before it.
@@ -304,15 +304,15 @@ def _read_unchanged(origin: Path, sha256: str) -> bytes:
     return content
 
 
-def _link(twin: Path, target: Path, mode: CopyMode) -> None:
+def _link(linked_to: Path, target: Path, mode: CopyMode) -> None:
     try:
         with atomic_path(target) as temporary:
-            os.link(twin.resolve(), temporary)
+            os.link(linked_to.resolve(), temporary)
     except OSError as error:
         if mode == "share":
             expected = "a drive that has hard links for DEST; add --copy to give every fold copies of its own"
         else:
             expected = "SRC and DEST on one drive that has hard links; leave out --link to copy"
         raise SplitError(
-            f"{target}: cannot be a hard link to {twin}: {error.strerror or error}; expected {expected}"
+            f"{target}: cannot be a hard link to {linked_to}: {error.strerror or error}; expected {expected}"
         ) from error

@@ -191,7 +191,7 @@ def _repeat_sources(
         if source is None:
             raise GeneratedSetError(
                 f"{image.path}: its source (sha256 {image.source_sha256[:12]}...) is not in "
-                f"{dataset.root / 'train' / image.label}; a control arm needs the very sources the set was made from"
+                f"{dataset.root / 'train' / image.label}; a control arm needs the sources that the set was made from"
             )
         repeated.append(TrainingImage(source, image.label, "repeated"))
     return repeated

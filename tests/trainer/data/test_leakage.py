@@ -107,7 +107,7 @@ def test_a_single_colour_in_two_parts_is_counted_said_and_refused_when_strict(da
     assert arm.summary["single_coloured_across_parts"] == 2
     assert arm.summary["warnings"] == list(arm.warnings)
     assert [one for one in arm.warnings if text(one).startswith("2 single-coloured pictures have a twin")]
-    with pytest.raises(LeakageError, match=r"2 single-coloured images have a twin .*leave out --strict"):
+    with pytest.raises(LeakageError, match=r"2 single-coloured images have a copy .*leave out --strict"):
         build_training_set(job_on(data, strict=True))
 
 
@@ -157,7 +157,7 @@ def test_a_generated_image_without_a_text_chunk_is_known_by_its_bytes_even_undec
         manifest.add([replace(record, sha256=sha256_of(output / record.file))])
     assert len(build_training_set(job_on(data, generated=[output])).train) == 25  # decoding it for training refuses it
     shutil.copy(output / "dirt" / "1_1.png", data / "test" / "dirt" / "99.png")
-    with pytest.raises(LeakageError, match=r"99\.png: a generated image \(its very bytes are \S+1_1\.png\)"):
+    with pytest.raises(LeakageError, match=r"99\.png: a generated image \(its bytes are those of \S+1_1\.png\)"):
         build_training_set(job_on(data, generated=[output]))
 
 
