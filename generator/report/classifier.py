@@ -1,4 +1,4 @@
-"""The project's own classifier as a file: ONNX with features, as `trainer export RUN --features` writes it.
+"""The user's own classifier: an ONNX file with features, as `trainer export RUN --features` writes it.
 
 Only ONNX is read: it is data, while a TorchScript file is a program.
 """
@@ -29,12 +29,7 @@ class ClassPredictions:
 
 
 class Classifier:
-    """Predicts classes and features of images, by an ONNX file.
-
-    Args:
-        path: of `trainer export RUN --features`.
-        classes: of the diffusion model; the classifier must know each of them.
-        threads: CPU threads.
+    """Predicts classes and features of images; must know each of the diffusion model's `classes`.
 
     Raises:
         ModelFileError: the file is missing, damaged, of another program, without features, or of other classes.
@@ -49,8 +44,7 @@ class Classifier:
             raise ModelFileError(f"{path}: gives no features; export the run again with --features") from error
         metadata = self._network.metadata
         own, self.size_px = metadata.classes, metadata.imgsz
-        unknown = sorted(set(classes) - set(own))
-        if unknown:
+        if unknown := sorted(set(classes) - set(own)):
             raise ModelFileError(
                 f"{path}: does not know the class {unknown[0]!r} of the model; it knows {', '.join(own)}; name a "
                 "classifier that was trained on the same classes"
@@ -59,18 +53,14 @@ class Classifier:
         self._place = np.array([classes.index(name) if name in classes else -1 for name in own], dtype=np.intp)
 
     def predict(self, images: Sequence[npt.NDArray[np.uint8]]) -> ClassPredictions:
-        """Classes and features of images.
-
-        Args:
-            images: (C, H, W) each, C 1 or 3; resized as in the training of the classifier.
+        """Classes and features of (C, H, W) images, C 1 or 3, which are resized as in the classifier's training.
 
         Raises:
             ModelFileError: its answers are not finite numbers.
         """
         predicted, features = [], []
         for start in range(0, len(images), _BATCH):
-            batch = np.stack([self._resized(one) for one in images[start : start + _BATCH]])
-            answer = self._network.predict(batch)
+            answer = self._network.predict(np.stack([self._resized(one) for one in images[start : start + _BATCH]]))
             if answer.features is None or not np.isfinite(answer.features).all():
                 raise ModelFileError(f"{self.path}: its weights give no numbers (nan); train it again")
             predicted.append(self._place[answer.probabilities.argmax(axis=1)])
@@ -80,27 +70,25 @@ class Classifier:
         return ClassPredictions(np.concatenate(predicted), np.concatenate(features))
 
     def _resized(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        coloured = np.ascontiguousarray(np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0))
-        side = self.size_px
-        image = Image.fromarray(coloured)
-        if image.size != (side, side):
-            image = image.resize((side, side), Image.Resampling.BILINEAR)
-        return np.asarray(image).transpose(2, 0, 1)
+        colour = np.ascontiguousarray(np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0))
+        image, size = Image.fromarray(colour), (self.size_px, self.size_px)
+        return np.asarray(image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)).transpose(
+            2, 0, 1
+        )
 
 
 def _refuse_wrong_file(path: Path) -> None:
     try:
         with path.open("rb") as file:
-            begin = file.read(2)
+            first_bytes = file.read(2)
     except FileNotFoundError as error:
         raise ModelFileError(f"{path}: no such file; make it with 'trainer export RUN --features'") from error
     except (IsADirectoryError, PermissionError) as error:  # Windows raises PermissionError for a folder
         if not path.is_dir():
             raise
-        raise ModelFileError(
-            f"{path}: a folder; expected the file that 'trainer export {path} --features' writes"
-        ) from error
-    if begin == b"PK":
+        words = f"{path}: a folder; expected the file that 'trainer export {path} --features' writes"
+        raise ModelFileError(words) from error
+    if first_bytes == b"PK":
         raise ModelFileError(
             f"{path}: a zip archive, as a checkpoint or a TorchScript program is, which could run code; expected "
             "ONNX, as 'trainer export RUN --features' writes it"

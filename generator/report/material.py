@@ -22,7 +22,7 @@ from ..diffusion.session import centre_square
 from ..errors import DataError
 from .results import Pixels, ReportSettings
 
-_GROUPS_FILE = "split.csv"
+_BATCH = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +40,11 @@ class RealImage:
 
 @dataclass(frozen=True)
 class Material:
-    """The real images that a report compares with."""
+    """The real images that a report compares with, and sentences that the user should know."""
 
     learned: tuple[RealImage, ...]
     held_out: tuple[RealImage, ...]
     notes: tuple[str, ...]
-    """What the user should know, in sentences."""
 
     def of_class(self, label: int) -> tuple[tuple[RealImage, ...], tuple[RealImage, ...]]:
         """Learned and held-out images of a class."""
@@ -56,13 +55,9 @@ class Material:
 def read_material(data: Path, model: DiffusionModel, *, progress: bool = True) -> Material:
     """Read DATA/train and, where it exists, DATA/val; DATA/test is not read.
 
-    The model's own record says, by content, which images it learned from. Of files of the same bytes one counts. Groups
-    come from DATA/split.csv, as `trainer split` writes it; without that file each image is its own group.
-
-    Args:
-        data: the folder with train/.
-        model: whose training images are looked up.
-        progress: show a bar on stderr.
+    The model's own record says, by content, which images it learned from. Of several files with the same bytes, the
+    first counts. Groups come from DATA/split.csv, as `trainer split` writes it; without that file each image is its
+    own group.
 
     Raises:
         DataError: a folder or file cannot be used, or the model was trained on other classes or images.
@@ -73,34 +68,29 @@ def read_material(data: Path, model: DiffusionModel, *, progress: bool = True) -
     images = read_training_set(train, size_px=model.size_px, val_folder=None, val_share=0.0, seed=0, progress=progress)
     _refuse_other_classes(train, images.classes, model)
     if images.channels > model.channels:
-        raise DataError(
-            f"{train}: pictures in colour; {model.folder} learned from grey ones; give the data it learned from"
-        )
+        raise DataError(f"{train}: colour images; {model.folder} learned from grey ones; give the data it learned from")
     groups = read_groups(data)
     learned: list[RealImage] = []
     held_out: list[RealImage] = []
     seen: set[str] = set()
-    copies = 0
-    for folder, found in (("train", images.train), ("val", images.val)):
-        for one in found:
-            if one.sha256 in seen:  # the nearest neighbour of a copy would be itself
-                copies += 1
-                continue
-            seen.add(one.sha256)
-            file = f"{folder}/{one.file}"
-            label = model.classes.index(images.classes[one.label])
-            real = RealImage(_square(one, model), label, file, groups.get(file, file))
-            (learned if one.sha256 in model.learned_from else held_out).append(real)
+    everything = [("train", one) for one in images.train] + [("val", one) for one in images.val]
+    for folder, one in everything:
+        if one.sha256 in seen:  # the nearest neighbour of a copy would be itself
+            continue
+        seen.add(one.sha256)
+        file = f"{folder}/{one.file}"
+        label = model.classes.index(images.classes[one.label])
+        real = RealImage(_square(one, model), label, file, groups.get(file, file))
+        (learned if one.sha256 in model.learned_from else held_out).append(real)
     if not learned:
         raise DataError(
-            f"{train}: {model.folder} learned from none of these pictures (its {len(model.learned_from)} are others, "
-            "by content); give the data set that it was trained on"
+            f"{train}: {model.folder} learned from none of these images (its {len(model.learned_from)} have other "
+            "contents); give the data set that it was trained on"
         )
     notes = []
-    if copies:
+    if copies := len(everything) - len(seen):
         notes.append(f"{copies} picture(s) are copies of others, byte for byte; of those the first counts.")
-    missing = len(model.learned_from - seen)
-    if missing:
+    if missing := len(model.learned_from - seen):
         notes.append(f"{missing} picture(s) that the model learned from are not in {data}; copies of those go unseen.")
     if not held_out:
         notes.append("No held-out pictures, so nothing tells how far real pictures differ from those learned from.")
@@ -113,7 +103,7 @@ def read_groups(data: Path) -> Mapping[str, str]:
     Raises:
         DataError: it cannot be read, or has no columns "file" and "group".
     """
-    path = data / _GROUPS_FILE
+    path = data / "split.csv"
     if not path.is_file():
         return {}
     try:
@@ -131,9 +121,8 @@ def _refuse_other_classes(train: Path, classes: tuple[str, ...], model: Diffusio
         return
     extra, missing = sorted(set(classes) - set(model.classes)), sorted(set(model.classes) - set(classes))
     words = f"class {extra[0]!r} is not one of the model's" if extra else f"the model's class {missing[0]!r} is missing"
-    raise DataError(
-        f"{train}: {words} ({', '.join(model.classes)}, by {model.folder}); give the data set that it was trained on"
-    )
+    known = f"({', '.join(model.classes)}, by {model.folder})"
+    raise DataError(f"{train}: {words} {known}; give the data set that it was trained on")
 
 
 def _square(image: DecodedImage, model: DiffusionModel) -> Pixels:
@@ -146,9 +135,6 @@ def image_of(pixels: Pixels) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)))
 
 
-_BATCH = 32
-
-
 @dataclass(frozen=True, eq=False)
 class GeneratedSamples:
     """All generated images of a report."""
@@ -158,20 +144,16 @@ class GeneratedSamples:
     by_strength: tuple[tuple[Pixels, ...], ...]
     """For each strength one image of each source, in the order of `sources`."""
     pure: tuple[Pixels, ...]
-    """Images out of noise, in the order of `pure_labels`."""
+    """Images from noise alone, in the order of `pure_labels`."""
     pure_labels: tuple[int, ...]
 
 
 def generate_samples(
     model: DiffusionModel, material: Material, settings: ReportSettings, *, progress: bool = True
 ) -> GeneratedSamples:
-    """Generate one image of each chosen source at each strength, and `per_class` images of each class out of noise.
+    """Generate one image of each chosen source at each strength, and `per_class` images of each class from noise alone.
 
-    Args:
-        model: generates them.
-        material: up to `per_class` sources of each class are drawn from the images that the model learned from.
-        settings: how many, and how.
-        progress: show a bar on stderr.
+    Up to `per_class` sources of each class are drawn from the images that the model learned from.
 
     Raises:
         SettingsError: there is no such device.
@@ -181,24 +163,19 @@ def generate_samples(
     labels = [one.label for one in sources]
     pure_labels = [label for label in range(len(model.classes)) for _ in range(settings.per_class)]
     device = choose_device(settings.device)
-    network = model.network.to(device)
+    network, precision = model.network.to(device), MixedPrecision(device, amp=True)
     total = len(settings.strengths) * len(sources) + len(pure_labels)
     bar: tqdm[Any] = tqdm(total=total, desc="making", unit="image", disable=not progress, file=sys.stderr)
 
     def make(starts: Sequence[Pixels], wanted: Sequence[int], strength: float, first_seed: int) -> tuple[Pixels, ...]:
         options = SampleOptions(
-            strength,
-            no_class=model.no_class,
-            device=device,
-            precision=MixedPrecision(device, amp=True),
-            steps=settings.steps,
-            guidance=settings.cfg_scale,
+            strength, model.no_class, device, precision=precision, steps=settings.steps, guidance=settings.cfg_scale
         )
         made: list[Pixels] = []
         for start in range(0, len(wanted), _BATCH):
             part = slice(start, start + _BATCH)
-            levels = torch.from_numpy(np.stack(starts[part]))
             seeds = range(first_seed + start, first_seed + start + len(wanted[part]))
+            levels = torch.from_numpy(np.stack(starts[part]))
             found = sample(network, model.codec, levels, wanted[part], seeds, options)
             made += list(found.numpy())
             bar.update(len(found))

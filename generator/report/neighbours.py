@@ -1,8 +1,8 @@
-"""Whether a model copies: how near its images out of noise lie to the images that it learned from.
+"""Whether a model copies: how near its images from noise are to the images that it learned from.
 
-Distances are the root mean square of grey levels, over the turns and mirrorings of the training, and Euclidean in the
-classifier's features. They are compared with those of real images that the model did not learn from (after Meehan et
-al. 2020): a model that has learned the distribution lies as near as these.
+Distances are the root mean square of grey levels, least over the rotations and reflections of the training, and
+Euclidean in the classifier's features. They are compared with those of real images that the model did not learn from
+(after Meehan et al. 2020): images of a model that has learned the distribution are as near as these.
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,7 @@ from .stats import BOOTSTRAP_DRAWS, CONFIDENCE, UNDEFINED, Features, Figure, dis
 
 _LEAST_REAL = 4
 """Real images needed for a median to compare with."""
+_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -37,19 +38,14 @@ class Nearest:
     place: npt.NDArray[np.intp]
     """(N,) its index among the images learned from."""
     distance: npt.NDArray[np.float64]
-    """(N,)."""
 
 
 def nearest_in_pixels(
     images: Sequence[Pixels], learned: Sequence[Pixels], *, symmetry: Symmetry, not_itself: Sequence[int] | None = None
 ) -> Nearest:
-    """By root mean square of levels, 0 to 255.
+    """By root mean square of the levels 0 to 255 of (C, S, S) images; at least one is learned.
 
-    Args:
-        images: (C, S, S) each.
-        learned: (C, S, S) each, one or more.
-        symmetry: which orientations count as the same.
-        not_itself: index of each image in `learned`, to leave it out as its own neighbour; -1 for none.
+    `not_itself` is the index of each image in `learned`, so that it is not its own neighbour; -1 for none.
     """
     flat = np.stack([one.reshape(-1) for one in learned]).astype(np.float32)
     lengths = (flat.astype(np.float64) ** 2).sum(axis=1)
@@ -63,13 +59,7 @@ def nearest_in_pixels(
 
 
 def nearest_in_features(images: Features, learned: Features, *, not_itself: Sequence[int] | None = None) -> Nearest:
-    """By Euclidean distance.
-
-    Args:
-        images: (N, D).
-        learned: (M, D).
-        not_itself: as in `nearest_in_pixels`.
-    """
+    """By Euclidean distance of features, (N, D) and (M, D); `not_itself` as in `nearest_in_pixels`."""
     return _nearest(distances_between(images.astype(np.float64), learned.astype(np.float64)), not_itself)
 
 
@@ -78,22 +68,17 @@ def ratio_of_medians(
 ) -> Figure:
     """Median distance of generated images divided by that of real ones, with a bootstrap interval; 1: as near.
 
-    Only generated and real images are resampled, not those learned from, so no image becomes its own neighbour.
-
-    Args:
-        made: (N,) distances of generated images to the nearest image learned from.
-        real: (M,) the same for real images.
-        real_groups: (M,) names; images of one name are drawn together.
-        seed: of the bootstrap.
+    Distances are to the nearest image learned from, (N,) and (M,). The bootstrap draws real images of one of the (M,)
+    groups together. It never draws among the images learned from, so no image becomes its own neighbour.
     """
     if not len(made) or len(real) < _LEAST_REAL or not np.median(real):
         return UNDEFINED
-    generator = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     members = [np.flatnonzero(np.asarray(real_groups) == name) for name in sorted(set(real_groups))]
     ratios = []
     for _ in range(BOOTSTRAP_DRAWS):
-        of_made = made[generator.integers(len(made), size=len(made))]
-        drawn = generator.integers(len(members), size=len(members))
+        of_made = made[rng.integers(len(made), size=len(made))]
+        drawn = rng.integers(len(members), size=len(members))
         of_real = np.median(real[np.concatenate([members[place] for place in drawn])])
         ratios.append(float(np.median(of_made) / of_real) if of_real else np.inf)
     low, high = np.quantile(ratios, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
@@ -101,7 +86,7 @@ def ratio_of_medians(
 
 
 def nearer_rate(made: npt.NDArray[np.float64], real: npt.NDArray[np.float64]) -> float | None:
-    """How often a generated image lies nearer than a real one, ties counting half; 0.5: as near, 1: all nearer."""
+    """How often a generated image is nearer than a real one, ties counting half; 0.5: as near, 1: all nearer."""
     if not len(made) or not len(real):
         return None
     less, equal = made[:, None] < real[None], made[:, None] == real[None]
@@ -115,7 +100,7 @@ def turned_like(image: Pixels, target: Pixels, symmetry: Symmetry) -> Pixels:
 
 
 def _orientations(image: Pixels, symmetry: Symmetry) -> list[Pixels]:
-    """The image itself first, then its other orientations in the training; each once."""
+    """The image as it is, then its other orientations in the training; each once."""
     mirrored = [(False, False), (True, False), (False, True), (True, True)] if symmetry.flips else [(False, False)]
     found: dict[bytes, Pixels] = {}
     for turns in range(4 if symmetry.quarter_turns else 1):
@@ -136,21 +121,11 @@ def _nearest(distances: npt.NDArray[np.float64], not_itself: Sequence[int] | Non
     return Nearest(place, distances[np.arange(len(distances)), place])
 
 
-_LEAST_HELD_OUT = 4
-_SHOWN = 12
-
-
 class MemorisationCheck:
-    """Finds the neighbours of all images out of noise; gives findings by class and the nearest pairs.
+    """Finds the nearest neighbours of all images from noise: findings of each class, and the nearest pairs.
 
-    Args:
-        classes: of the model.
-        material: the real images.
-        made: the generated images.
-        learned: the classifier's answers on the images learned from.
-        held_out: on the held-out images.
-        pure: on the images out of noise.
-        symmetry: the orientations that the training showed.
+    `learned`, `held_out` and `pure` are the classifier's predictions on the images learned from, on the held-out
+    images, and on the images from noise.
     """
 
     def __init__(
@@ -165,12 +140,10 @@ class MemorisationCheck:
         symmetry: Symmetry,
     ) -> None:
         self._classes, self._material, self._made = classes, material, made
-        self._symmetry = symmetry
-        self._known = [one.pixels for one in material.learned]
-        self._learned_features = learned.features
-        self._in_pixels = nearest_in_pixels(made.pure, self._known, symmetry=self._symmetry)
+        self._symmetry, self._known = symmetry, [one.pixels for one in material.learned]
+        self._learned_features, self._held_out_features = learned.features, held_out.features
+        self._in_pixels = nearest_in_pixels(made.pure, self._known, symmetry=symmetry)
         self._in_features = nearest_in_features(pure.features, learned.features)
-        self._held_out_features = held_out.features
         self._is_copy = np.array([self._copies(place) for place in range(len(made.pure))], dtype=bool)
         self._real = [self._real_distances(label) for label in range(len(classes))]
 
@@ -178,11 +151,11 @@ class MemorisationCheck:
         """Findings of one class."""
         mine = np.array(self._made.pure_labels) == label
         pixels, features = self._in_pixels.distance[mine], self._in_features.distance[mine]
-        real_pixels, real_features, groups, words = self._real[label]
+        real_pixels, real_features, groups, real_are = self._real[label]
         return Nearness(
             made=int(mine.sum()),
             real=len(real_pixels),
-            real_are=words,
+            real_are=real_are,
             pixel_ratio=ratio_of_medians(pixels, real_pixels, groups),
             feature_ratio=ratio_of_medians(features, real_features, groups),
             pixel_nearer_rate=nearer_rate(pixels, real_pixels),
@@ -222,20 +195,17 @@ class MemorisationCheck:
     def _real_distances(self, label: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], list[str], str]:
         """Distances of real images in pixels and in features, their groups, and which images these are, in words."""
         held = [place for place, one in enumerate(self._material.held_out) if one.label == label]
-        if len(held) >= _LEAST_HELD_OUT:
-            real = [self._material.held_out[place] for place in held]
-            pixels = nearest_in_pixels([one.pixels for one in real], self._known, symmetry=self._symmetry)
-            features = nearest_in_features(self._held_out_features[held], self._learned_features)
-            words = "held-out real pictures"
+        itself: list[int] | None
+        if len(held) >= _LEAST_REAL:
+            real, real_features = [self._material.held_out[place] for place in held], self._held_out_features[held]
+            itself, real_are = None, "held-out real pictures"
         else:
             itself = [place for place, one in enumerate(self._material.learned) if one.label == label]
-            real = [self._material.learned[place] for place in itself]
             if len(self._known) < 2 or not itself:
-                nothing = Nearest(np.zeros(0, dtype=np.intp), np.zeros(0))
-                return nothing.distance, nothing.distance, [], "none"
-            pixels = nearest_in_pixels(
-                [one.pixels for one in real], self._known, symmetry=self._symmetry, not_itself=itself
-            )
-            features = nearest_in_features(self._learned_features[itself], self._learned_features, not_itself=itself)
-            words = "pictures learned from, each without itself"
-        return pixels.distance, features.distance, [one.group for one in real], words
+                return np.zeros(0), np.zeros(0), [], "none"
+            real = [self._material.learned[place] for place in itself]
+            real_features, real_are = self._learned_features[itself], "pictures learned from, each without itself"
+        in_pixels = [one.pixels for one in real]
+        pixels = nearest_in_pixels(in_pixels, self._known, symmetry=self._symmetry, not_itself=itself)
+        features = nearest_in_features(real_features, self._learned_features, not_itself=itself)
+        return pixels.distance, features.distance, [one.group for one in real], real_are

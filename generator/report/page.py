@@ -1,4 +1,4 @@
-"""The texts of a report: `report.html` with its curves, sentences, and the recommended run file."""
+"""The texts of a report: the words in both languages, `report.html` with its curves, and the recommended run file."""
 
 import base64
 import io
@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from PIL import Image
 
+from sdcore.messages import MessageCatalogue, Words
+
 from ..diffusion.sampling import to_image
 from ..errors import MissingExtra
 from .results import Findings, KeepChangeAnswer, Pixels, StrengthFindings
@@ -19,6 +21,31 @@ from .stats import LEAST_IMAGES, Figure, Share, StrengthLimits
 _TEMPLATE = "report.html.j2"
 _SHOWN_PX = 96
 _KERNEL_SCALE = 1000
+
+WORDS = MessageCatalogue(
+    {
+        "undefined": Words("undefined", "未定义"),
+        "all": Words("all: counts of all images, means over classes", "全部：计数合计，其余为各类平均"),
+        "none_tested": Words("None of the tested strengths lies between those asked about: undefined", "未定义"),
+        "strengths": Words("strengths", "重绘幅度"),
+        "keeps": Words("Keeps its class", "保持类别"),
+        "of_named": Words("of images whose source the classifier names rightly", "其中源图判对者"),
+        "changes": Words("Over the floor for 'too alike'", "超出过于相似下限"),
+        "both": Words("Both", "两者皆是"),
+        "met": Words("met", "达到"),
+        "met_unsurely": Words("met, though the interval reaches below", "达到，但区间下限不足"),
+        "not_met": Words("not met", "未达到"),
+        "not_met_unsurely": Words("not met, though the interval reaches it", "未达到，但区间包含"),
+    }
+)
+
+
+def in_both_languages(key: str) -> str:
+    """English, then Chinese: the report shows both at once."""
+    return f"{WORDS[key].en} {WORDS[key].zh}"
+
+
+UNDEFINED = in_both_languages("undefined")
 
 
 def draw_page(findings: Findings) -> str:
@@ -57,18 +84,11 @@ def draw_page(findings: Findings) -> str:
 
 
 def _tables(findings: Findings) -> list[tuple[Any, ...]]:
-    """Title, strengths, images out of noise and the two floors of each table; first that of all classes."""
-    together = (
-        "all: counts of all images, means over classes 全部：计数合计，其余为各类平均",
-        findings.together,
-        findings.out_of_noise,
-        findings.floor_sources,
-        findings.floor_held_out,
-    )
-    return [
-        together,
-        *((one.name, one.at, one.out_of_noise, one.floor_sources, one.floor_held_out) for one in findings.classes),
-    ]
+    """Title, strengths, images from noise and the two floors of each table, that of all classes first."""
+    title = in_both_languages("all")
+    together = (title, findings.together, findings.out_of_noise, findings.floor_sources, findings.floor_held_out)
+    by_class = [(one.name, one.at, one.out_of_noise, one.floor_sources, one.floor_held_out) for one in findings.classes]
+    return [together, *by_class]
 
 
 def _scaled(figure: Figure) -> Figure:
@@ -93,57 +113,46 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 34, 8, 8, 24
 _KEPT, _CHANGED, _RANGE = "#1f6fb2", "#c2571a", "#e3efdc"
 
 
-@dataclass(frozen=True)
-class _Axes:
-    """Strength and share, each 0 to 1 -> coordinates in the drawing."""
+def _x(strength: float) -> float:
+    return round(_LEFT + strength * (_WIDTH - _LEFT - _RIGHT), 1)
 
-    def x(self, strength: float) -> float:
-        return round(_LEFT + strength * (_WIDTH - _LEFT - _RIGHT), 1)
 
-    def y(self, share: float) -> float:
-        return round(_TOP + (1 - share) * (_HEIGHT - _TOP - _BOTTOM), 1)
+def _y(share: float) -> float:
+    return round(_TOP + (1 - share) * (_HEIGHT - _TOP - _BOTTOM), 1)
 
 
 def draw_curves(at: Sequence[StrengthFindings], limits: StrengthLimits, *, keep_rate: float, change_rate: float) -> str:
-    """The shares that keep their class and that change, with intervals and the recommended range, as an <svg>.
+    """The shares that keep their class and that change, with intervals, as an <svg>.
 
-    Args:
-        at: the findings at each strength.
-        limits: a range is shaded where there is one.
-        keep_rate: drawn as a dashed line.
-        change_rate: drawn as a dashed line.
+    The two rates are dashed lines; the recommended range is shaded.
     """
-    axes = _Axes()
     parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="shares over denoising strength">']
     if limits.is_range and limits.low is not None and limits.high is not None:
-        left, right = axes.x(limits.low), axes.x(limits.high)
-        parts.append(
-            f'<rect x="{left}" y="{axes.y(1)}" width="{right - left:.1f}" height="{axes.y(0) - axes.y(1):.1f}" '
-            f'fill="{_RANGE}"/>'
-        )
+        left, top, width, height = _x(limits.low), _y(1), _x(limits.high) - _x(limits.low), _y(0) - _y(1)
+        parts.append(f'<rect x="{left}" y="{top}" width="{width:.1f}" height="{height:.1f}" fill="{_RANGE}"/>')
     for share in (0.0, 0.5, 1.0):
-        parts.append(_line(axes.x(0), axes.y(share), axes.x(1), axes.y(share), "#ddd"))
-        parts.append(f'<text x="{_LEFT - 4}" y="{axes.y(share) + 4}" text-anchor="end">{share:.0%}</text>')
+        parts.append(_line(_x(0), _y(share), _x(1), _y(share), "#ddd"))
+        parts.append(f'<text x="{_LEFT - 4}" y="{_y(share) + 4}" text-anchor="end">{share:.0%}</text>')
     parts += [
-        f'<text x="{axes.x(strength)}" y="{_HEIGHT - 8}" text-anchor="middle">{strength:g}</text>'
+        f'<text x="{_x(strength)}" y="{_HEIGHT - 8}" text-anchor="middle">{strength:g}</text>'
         for strength in (0.0, 0.25, 0.5, 0.75, 1.0)
     ]
-    parts.append(_line(axes.x(0), axes.y(keep_rate), axes.x(1), axes.y(keep_rate), _KEPT, dashed=True))
-    parts.append(_line(axes.x(0), axes.y(change_rate), axes.x(1), axes.y(change_rate), _CHANGED, dashed=True))
+    for rate, colour in ((keep_rate, _KEPT), (change_rate, _CHANGED)):
+        parts.append(_line(_x(0), _y(rate), _x(1), _y(rate), colour, dashed=True))
     strengths = [one.strength for one in at]
-    parts += _curve(axes, strengths, [one.kept_of_named for one in at], _KEPT)
-    parts += _curve(axes, strengths, [one.changed for one in at], _CHANGED)
+    parts += _curve(strengths, [one.kept_of_named for one in at], _KEPT)
+    parts += _curve(strengths, [one.changed for one in at], _CHANGED)
     return "".join([*parts, "</svg>"])
 
 
-def _curve(axes: _Axes, strengths: Sequence[float], shares: Sequence[Share], colour: str) -> list[str]:
+def _curve(strengths: Sequence[float], shares: Sequence[Share], colour: str) -> list[str]:
     parts, points = [], []
     for strength, share in zip(strengths, shares, strict=True):
         if share.rate is None or share.low is None or share.high is None:
             continue
-        x, y = axes.x(strength), axes.y(share.rate)
+        x, y = _x(strength), _y(share.rate)
         points.append(f"{x},{y}")
-        parts.append(_line(x, axes.y(share.low), x, axes.y(share.high), colour))
+        parts.append(_line(x, _y(share.low), x, _y(share.high), colour))
         parts.append(f'<circle cx="{x}" cy="{y}" r="2.5" fill="{colour}"/>')
     return [f'<polyline points="{" ".join(points)}" fill="none" stroke="{colour}" stroke-width="1.5"/>', *parts]
 
@@ -151,9 +160,6 @@ def _curve(axes: _Axes, strengths: Sequence[float], shares: Sequence[Share], col
 def _line(x1: float, y1: float, x2: float, y2: float, colour: str, *, dashed: bool = False) -> str:
     dashes = ' stroke-dasharray="4 3"' if dashed else ""
     return f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{colour}"{dashes}/>'
-
-
-UNDEFINED = "undefined 未定义"
 
 
 def share_in_words(share: Share) -> str:
@@ -185,27 +191,26 @@ def limits_in_words(limits: StrengthLimits) -> str:
 def answer_in_words(answer: KeepChangeAnswer) -> list[str]:
     """Whether images keep their class and change, a sentence each."""
     if not answer.strengths:
-        return ["None of the tested strengths lies between those asked about: undefined 未定义."]
-    over = f"strengths {answer.strengths[0]:g} to {answer.strengths[-1]:g} 重绘幅度"
-    of_named = share_in_words(answer.kept_of_named)
+        return [f"{in_both_languages('none_tested')}."]
+    strengths = f"{answer.strengths[0]:g} to {answer.strengths[-1]:g}"
+    over = f"{WORDS['strengths'].en} {strengths} {WORDS['strengths'].zh}"
+    keeps = _verdict(answer.kept, answer.keep_rate, answer.keeps)
     changes = _verdict(answer.changed, answer.change_rate, answer.changes)
     return [
-        f"Keeps its class 保持类别, {over}: {_verdict(answer.kept, answer.keep_rate, answer.keeps)}",
-        f"  of images whose source the classifier names rightly 其中源图判对者: {of_named}",
-        f"Over the floor for 'too alike' 超出过于相似下限, {over}: {changes}",
-        f"Both 两者皆是: {share_in_words(answer.both)}",
+        f"{in_both_languages('keeps')}, {over}: {keeps}",
+        f"  {in_both_languages('of_named')}: {share_in_words(answer.kept_of_named)}",
+        f"{in_both_languages('changes')}, {over}: {changes}",
+        f"{in_both_languages('both')}: {share_in_words(answer.both)}",
     ]
 
 
 def _verdict(share: Share, rate: float, is_met: bool | None) -> str:
-    asked = f"asked for {rate:.0%}"
+    target = f"asked for {rate:.0%}"
     if is_met is None or share.low is None or share.high is None:
-        return f"{UNDEFINED}; {asked}"
-    if is_met:
-        sure = "met 达到" if share.low >= rate else "met, though the interval reaches below 达到，但区间下限不足"
-    else:
-        sure = "not met 未达到" if share.high < rate else "not met, though the interval reaches it 未达到，但区间包含"
-    return f"{share_in_words(share)}; {asked}: {sure}"
+        return f"{UNDEFINED}; {target}"
+    is_sure = share.low >= rate if is_met else share.high < rate
+    key = ("met" if is_met else "not_met") + ("" if is_sure else "_unsurely")
+    return f"{share_in_words(share)}; {target}: {in_both_languages(key)}"
 
 
 RUN_FILE_NAME = "recommended.toml"
@@ -213,7 +218,7 @@ RUN_FILE_NAME = "recommended.toml"
 
 @dataclass(frozen=True)
 class RecommendedSampling:
-    """The settings of the images that the recommendation rests on, in the words of a WebUI."""
+    """The settings of the images that the recommendation is based on, under a WebUI's names."""
 
     sampler: str
     steps: int
@@ -224,13 +229,9 @@ class RecommendedSampling:
 def recommended_run_file(
     limits: Mapping[str, StrengthLimits], together: StrengthLimits, sampling: RecommendedSampling, *, model: str
 ) -> str:
-    """The text of the run file.
+    """The text of the run file: limits of each class, and of all classes together for classes without a range.
 
-    Args:
-        limits: of each class.
-        together: of all classes, for classes without a range of their own.
-        sampling: written into the file, since strengths hold for these settings alone.
-        model: name of the model, for a comment.
+    The sampling is in the file too, because strengths hold for these settings alone.
     """
     lines = [
         f"# Denoising strengths for the model {model!r}, as 'generator report' found them.",
@@ -246,10 +247,8 @@ def recommended_run_file(
     # `native_px` of `sdclient` must be a multiple of 8, at least 64; without it images get the size of their source.
     if sampling.native_px >= 64 and sampling.native_px % 8 == 0:
         lines.append(f"native_px = {sampling.native_px}")
-    if together.is_range:
-        lines.append(f"{_range(together)}  # all classes together")
-    else:
-        lines.append("# No range for all classes together: see the report.")
+    no_range = "# No range for all classes together: see the report."
+    lines.append(f"{_range(together)}  # all classes together" if together.is_range else no_range)
     for name, found in limits.items():
         lines.append("")
         if found.is_range:
@@ -260,11 +259,10 @@ def recommended_run_file(
 
 
 def describe_no_range(limits: StrengthLimits) -> str:
-    """Why a class has no range, in sampling."""
+    """Why a class has no range, in words."""
     if limits.images < LEAST_IMAGES:
-        return (
-            f"undefined, {limits.images} images whose source the classifier calls by its class; {LEAST_IMAGES} needed"
-        )
+        found = f"{limits.images} images whose source the classifier calls by its class"
+        return f"undefined, {found}; {LEAST_IMAGES} needed"
     if limits.high is None:
         return "no range: its class is lost at the least tested strength already"
     if limits.low is None:

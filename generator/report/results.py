@@ -42,7 +42,7 @@ class OutOfNoise:
 
 @dataclass(frozen=True)
 class Nearness:
-    """How near images out of noise lie to those learned from."""
+    """How near images from noise are to those learned from."""
 
     made: int
     real: int
@@ -50,13 +50,13 @@ class Nearness:
     real_are: str
     """Which images these are, in words."""
     pixel_ratio: Figure
-    """Median distance of generated images divided by that of real ones; 1: as near as real ones."""
+    """Median distance of generated images divided by that of real ones; 1: as near as these."""
     feature_ratio: Figure
     pixel_nearer_rate: float | None
-    """How often a generated image lies nearer than a real one; 0.5: as often as not."""
+    """How often a generated image is nearer than a real one; 0.5: as near as these."""
     feature_nearer_rate: float | None
     copies: Share
-    """Generated images that are too alike to the nearest image learned from."""
+    """Generated images that are too similar to the nearest image learned from."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class ClassFindings:
     named: Share
     """Held-out real images that it assigns to their class: how well `kept` can be measured at all."""
     floor_sources: SetComparison
-    """The sources themselves against held-out images; the result of strength 0."""
+    """The sources themselves against held-out images: what strength 0 would give."""
     floor_held_out: SetComparison
     """Some held-out images, if possible as many as were generated, against the others."""
     at: tuple[StrengthFindings, ...]
@@ -111,7 +111,7 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class NearPair:
-    """An image out of noise, and the images learned from that are nearest to it."""
+    """An image from noise, and the images learned from that are nearest to it."""
 
     class_name: str
     made: Pixels
@@ -135,9 +135,9 @@ class ReportSettings(BaseModel):
     strengths: tuple[float, ...] = (0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     """In rising order, each above 0 and below 1."""
     asked: tuple[float, float] = (0.25, 0.5)
-    """Lowest and highest strength over which keeping and changing are summed up."""
+    """Lowest and highest strength over which keeping and changing are counted together."""
     per_class: int = Field(24, ge=2)
-    """Sources of each class, at most, and images of each class out of noise."""
+    """Sources of each class, at most, and images of each class from noise."""
     k: int = Field(3, ge=1, le=20)
     """A ball of the manifold reaches to the k-th nearest neighbour."""
     keep_rate: float = Field(KEEP_RATE, gt=0, le=1)
@@ -156,7 +156,7 @@ class ReportSettings(BaseModel):
         if not self.strengths or any(not 0 < one < 1 for one in self.strengths):
             raise ValueError(f"strengths: found {self.strengths}; expected one or more above 0 and below 1")
         if list(self.strengths) != sorted(set(self.strengths)):
-            raise ValueError(f"strengths: found {self.strengths}; expected growing ones, each once")
+            raise ValueError(f"strengths: found {self.strengths}; expected them in rising order, each once")
         return self
 
 
@@ -167,7 +167,6 @@ class Findings:
     model: str
     model_sha256: str
     size_px: int
-    """Side of the images that the model generates."""
     data: str
     classifier: str
     classifier_checkpoint_sha256: str
@@ -237,6 +236,6 @@ def make_settings(**settings: Any) -> ReportSettings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         words = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "value_error":
-            raise SettingsError(words) from error
-        raise SettingsError(f"{'.'.join(map(str, first['loc']))}: found {first['input']!r}; {words.lower()}") from error
+        if first["type"] != "value_error":
+            words = f"{'.'.join(map(str, first['loc']))}: found {first['input']!r}; {words.lower()}"
+        raise SettingsError(words) from error

@@ -37,14 +37,10 @@ _LEAST_SIDE_PX = 16
 def make_report(
     model_folder: Path, data: Path, classifier_file: Path, settings: ReportSettings, *, progress: bool = True
 ) -> Findings:
-    """Generate images with a model, and measure them.
+    """Generate images with a model that `generator train` wrote, and measure them.
 
-    Args:
-        model_folder: written by `generator train`.
-        data: the data set it was trained on, with train/ and, better, val/.
-        classifier_file: written by `trainer export RUN --features`; trained on real images alone.
-        settings: how many images, at which strengths.
-        progress: show bars on stderr.
+    `data` is what it was trained on, with train/ and preferably val/. The classifier, which `trainer export RUN
+    --features` wrote, should be trained on real images alone.
 
     Raises:
         ModelFileError: the model or the classifier cannot be used, or their classes differ.
@@ -56,14 +52,18 @@ def make_report(
     threads = settings.threads or usable_threads()
     model = load_model(model_folder)
     if model.size_px < _LEAST_SIDE_PX:
-        raise DataError(
-            f"{model_folder}: a model of {model.size_px} px; expected {_LEAST_SIDE_PX} px or more to compare"
-        )
+        found = f"{model_folder}: a model of {model.size_px} px"
+        raise DataError(f"{found}; expected {_LEAST_SIDE_PX} px or more to compare")
     classifier = Classifier(classifier_file, model.classes, threads=threads)
     material = read_material(data, model, progress=progress)
     with torch_threads(threads), explain_out_of_memory(batch_size=32, size_px=model.size_px):
         made = generate_samples(model, material, settings, progress=progress)
-    classified = _classify(classifier, material, made)
+    classified = ClassifiedImages(
+        learned=classifier.predict([one.pixels for one in material.learned]),
+        held_out=classifier.predict([one.pixels for one in material.held_out]),
+        by_strength=tuple(classifier.predict(images) for images in made.by_strength),
+        pure=classifier.predict(made.pure),
+    )
     nearness = MemorisationCheck(
         model.classes,
         material,
@@ -100,10 +100,6 @@ def make_report(
 def write_report(findings: Findings, folder: Path) -> tuple[Path, ...]:
     """Write `report.html`, `report.json`, `sheet.png` and `recommended.toml`, each atomically.
 
-    Args:
-        findings: the result of `make_report`.
-        folder: created if missing; files of these names are replaced.
-
     Raises:
         OSError: a file cannot be written.
     """
@@ -120,15 +116,6 @@ def write_report(findings: Findings, folder: Path) -> tuple[Path, ...]:
     return tuple(folder / name for name in contents)
 
 
-def _classify(classifier: Classifier, material: Material, made: GeneratedSamples) -> ClassifiedImages:
-    return ClassifiedImages(
-        learned=classifier.predict([one.pixels for one in material.learned]),
-        held_out=classifier.predict([one.pixels for one in material.held_out]),
-        by_strength=tuple(classifier.predict(images) for images in made.by_strength),
-        pure=classifier.predict(made.pure),
-    )
-
-
 def _notes(model: DiffusionModel, classifier: Classifier) -> Sequence[str]:
     notes = [
         "'Keeps its class' holds only for a classifier trained on real pictures alone, which its file does not tell."
@@ -142,15 +129,14 @@ def _notes(model: DiffusionModel, classifier: Classifier) -> Sequence[str]:
 
 
 def _sheet(model: DiffusionModel, made: GeneratedSamples, settings: ReportSettings) -> bytes:
-    """A row for each class: one source, its siblings, and some images out of noise."""
+    """A row for each class: one source, its siblings, and some images from noise."""
     rows = []
     for label, name in enumerate(model.classes[:_CLASSES_SHOWN]):
         source = next((place for place, one in enumerate(made.sources) if one.label == label), None)
         if source is None:
             continue
-        pure = [place for place, one in enumerate(made.pure_labels) if one == label][:_PURE_SHOWN]
         cells = [made.sources[source].pixels, *(one[source] for one in made.by_strength)]
-        cells += [made.pure[place] for place in pure]
+        cells += [pixels for pixels, one in zip(made.pure, made.pure_labels, strict=True) if one == label][:_PURE_SHOWN]
         rows.append(SheetRow(name, tuple(to_image(torch.from_numpy(one)) for one in cells)))
     title = f"{model.folder.resolve().name}: sources, siblings, pictures from noise"
     return draw_sheet(rows, title, column_titles(settings.strengths, min(_PURE_SHOWN, settings.per_class)))
@@ -161,7 +147,7 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class ClassifiedImages:
-    """The classifier's answers on all images, in the order of the images."""
+    """The classifier's predictions on all images, in the order of the images."""
 
     learned: ClassPredictions
     held_out: ClassPredictions
@@ -169,28 +155,8 @@ class ClassifiedImages:
     pure: ClassPredictions
 
 
-@dataclass(frozen=True, eq=False)
-class _Flags:
-    """What became of every source at every strength; arrays of (strengths, sources)."""
-
-    kept: Flags
-    changed: Flags
-    named: Flags
-    """(sources,): whether the classifier predicts the class of the source itself rightly."""
-
-
 class FindingsBuilder:
-    """Computes the figures of a report.
-
-    Args:
-        classes: of the model.
-        material: the real images.
-        made: the generated images.
-        classified: the classifier's answers on all of them.
-        settings: of the report.
-        nearness: compares the images out of noise with those learned from.
-        progress: show a bar on stderr.
-    """
+    """Computes the figures of a report; `nearness` compares the images from noise with those learned from."""
 
     def __init__(
         self,
@@ -207,11 +173,11 @@ class FindingsBuilder:
         self._settings, self._nearness = settings, nearness
         self._labels = np.array([one.label for one in made.sources])
         self._groups = np.array([one.group for one in made.sources])
-        self._flags = _Flags(
-            np.stack([one.predicted == self._labels for one in classified.by_strength]),
-            _changed(made, progress=progress),
-            classified.learned.predicted[self._places_of(made.sources)] == self._labels,
-        )
+        # (strengths, sources): whether the image keeps its class, and whether it differs from its source.
+        self._kept: Flags = np.stack([one.predicted == self._labels for one in classified.by_strength])
+        self._changed = _changed(made, progress=progress)
+        # (sources,): whether the classifier predicts the class of the source itself correctly.
+        self._named: Flags = classified.learned.predicted[self._places_of(made.sources)] == self._labels
 
     def classes(self) -> tuple[ClassFindings, ...]:
         """Findings of each class, in the model's order."""
@@ -228,23 +194,19 @@ class FindingsBuilder:
         )
 
     def out_of_noise(self, classes: Sequence[ClassFindings]) -> OutOfNoise:
-        """Images out of noise of all classes."""
+        """Images from noise, of all classes."""
         kept = self._classified.pure.predicted == np.array(self._made.pure_labels)
         compared = mean_comparison([one.out_of_noise.compared for one in classes])
         return OutOfNoise(share_of(kept, _own_groups(len(kept))), compared)
 
     def answer(self, among: Flags | None = None) -> KeepChangeAnswer:
-        """How many images keep their class and how many change, over the strengths asked about.
-
-        Args:
-            among: (sources,), which sources count; all by default.
-        """
+        """Counts over the strengths asked about, of all sources or of those that `among` (sources,) flags."""
         low, high = self._settings.asked
         inside = [place for place, one in enumerate(self._settings.strengths) if low <= one <= high]
         chosen = np.ones(len(self._labels), dtype=bool) if among is None else among
         groups = np.tile(self._groups[chosen], len(inside)).tolist()
-        kept, changed = (flags[inside][:, chosen].ravel() for flags in (self._flags.kept, self._flags.changed))
-        named = np.tile(self._flags.named[chosen], len(inside))
+        kept, changed = (flags[inside][:, chosen].ravel() for flags in (self._kept, self._changed))
+        named = np.tile(self._named[chosen], len(inside))
         return KeepChangeAnswer(
             tuple(self._settings.strengths[place] for place in inside),
             share_of(kept, groups),
@@ -290,7 +252,7 @@ class FindingsBuilder:
             learned=len(learned),
             held_out=len(held),
             sources=len(sources),
-            sources_named=share_of(self._flags.named[of_class], groups),
+            sources_named=share_of(self._named[of_class], groups),
             named=share_of(named, held_groups),
             floor_sources=compare(classified.learned.features[self._places_of(sources)], groups),
             floor_held_out=self._floor(held_features, held_groups),
@@ -309,27 +271,24 @@ class FindingsBuilder:
         return [place_of[one.file] for one in sources]
 
     def _shares(self, place: int, among: Flags) -> tuple[Share, Share, Share]:
-        """Shares of images that keep their class, that keep it among rightly predicted sources, and that change."""
+        """Shares that keep their class, that keep it among correctly predicted sources, and that change."""
 
         def share(flags: Flags, chosen: Flags) -> Share:
             return share_of(flags[place, chosen], self._groups[chosen].tolist())
 
-        kept, changed, named = self._flags.kept, self._flags.changed, among & self._flags.named
-        return share(kept, among), share(kept, named), share(changed, among)
+        return share(self._kept, among), share(self._kept, among & self._named), share(self._changed, among)
 
     def _floor(self, features: npt.NDArray[np.float32], groups: Sequence[str]) -> SetComparison:
-        """One part of the held-out images against the rest: whole groups, up to as many images as were generated."""
+        """A part of the held-out images against the others: whole groups, up to as many images as were generated."""
         most = min(self._settings.per_class, len(groups) // 2)
-        names = np.random.default_rng(self._settings.seed).permutation(sorted(set(groups))).tolist()
         taken: list[int] = []
-        for name in names:
+        for name in np.random.default_rng(self._settings.seed).permutation(sorted(set(groups))).tolist():
             members = [place for place, group in enumerate(groups) if group == name]
             if len(taken) + len(members) <= most:
                 taken += members
-        others = [place for place in range(len(groups)) if place not in set(taken)]
-        return self._compare(
-            features[taken], [groups[place] for place in taken], features[others], [groups[place] for place in others]
-        )
+        others = sorted(set(range(len(groups))) - set(taken))
+        taken_groups, other_groups = ([groups[place] for place in part] for part in (taken, others))
+        return self._compare(features[taken], taken_groups, features[others], other_groups)
 
     def _compare(
         self,
@@ -338,15 +297,8 @@ class FindingsBuilder:
         real: npt.NDArray[np.float32],
         real_groups: Sequence[str],
     ) -> SetComparison:
-        return compare_sets(
-            made,
-            real,
-            made_groups=made_groups,
-            real_groups=real_groups,
-            k=self._settings.k,
-            draws=self._settings.draws,
-            seed=self._settings.seed,
-        )
+        k, draws, seed = self._settings.k, self._settings.draws, self._settings.seed
+        return compare_sets(made, real, made_groups=made_groups, real_groups=real_groups, k=k, draws=draws, seed=seed)
 
 
 def mean_comparison(found: Sequence[SetComparison]) -> SetComparison:

@@ -77,13 +77,7 @@ def clopper_pearson(count: int, of: int, *, confidence: float = CONFIDENCE) -> t
 
 
 def share_of(flags: Sequence[bool] | npt.NDArray[np.bool_], groups: Sequence[str], *, seed: int = 0) -> Share:
-    """The share of images for which something holds.
-
-    Args:
-        flags: (N,).
-        groups: (N,) names; images of one name are not independent.
-        seed: of the bootstrap.
-    """
+    """The share of the (N,) flags that are set; images of one of the (N,) groups are not independent."""
     found = np.asarray(flags, dtype=bool)
     count, of = int(found.sum()), len(found)
     if of == 0:
@@ -100,7 +94,7 @@ def share_of(flags: Sequence[bool] | npt.NDArray[np.bool_], groups: Sequence[str
 
 
 def mean_of(figures: Sequence[Figure]) -> Figure:
-    """Mean of the defined ones of independent figures; half-widths are added as the root of their squares."""
+    """Mean of independent figures, without the undefined; half-widths add up as the root of their squares."""
     known = [one for one in figures if one.value is not None]
     if not known:
         return UNDEFINED
@@ -119,27 +113,18 @@ _Z = 1.959964
 Places = npt.NDArray[np.intp]
 
 
-def random_halves(groups: Sequence[str], draws: int, generator: np.random.Generator) -> Iterator[Places]:
-    """Indices of the images of a random half of the groups; an odd number is rounded up or down at random.
-
-    Args:
-        groups: (N,) names; images of one name are drawn together.
-        draws: how many halves.
-        generator: source of the random numbers.
-    """
+def random_halves(groups: Sequence[str], draws: int, rng: np.random.Generator) -> Iterator[Places]:
+    """Indices of the images of a random half of the (N,) groups; an odd number is rounded up or down at random."""
     names, member_of = np.unique(np.asarray(groups), return_inverse=True)
     for _ in range(draws):
-        size = (len(names) + int(generator.integers(2))) // 2
-        chosen = generator.permutation(len(names))[:size]
-        yield np.flatnonzero(np.isin(member_of, chosen))
+        size = (len(names) + int(rng.integers(2))) // 2
+        yield np.flatnonzero(np.isin(member_of, rng.permutation(len(names))[:size]))
 
 
 def interval_of(value: float | None, replicates: Sequence[float | None]) -> Figure:
-    """A figure with the interval that follows from its replicates over halves.
+    """A figure of the whole sets, with the interval that follows from its replicates over halves.
 
-    Args:
-        value: of the whole sets.
-        replicates: of the halves; None where a half was too small. If over a tenth is None, there is no interval.
+    A replicate is None if its half was too small; if more than a tenth are None, there is no interval.
     """
     known = [one for one in replicates if one is not None]
     if value is None or len(known) < max(2, 0.9 * len(replicates)):
@@ -153,12 +138,7 @@ _Matrix = npt.NDArray[np.float64]
 
 
 def kernel_distance(made: Features, real: Features) -> float | None:
-    """The unbiased squared discrepancy; None where a set has fewer than 2 images.
-
-    Args:
-        made: (N, D).
-        real: (M, D).
-    """
+    """The unbiased squared discrepancy of (N, D) and (M, D) features; None if a set has fewer than 2 images."""
     both = np.concatenate([made, real]).astype(np.float64)
     return _discrepancy(kernel_between(both, both), len(made))
 
@@ -201,25 +181,16 @@ def compare_sets(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> SetComparison:
-    """Precision, recall and kernel distance, each with its interval.
+    """Precision, recall and kernel distance of (N, D) and (M, D) features, each with its interval.
 
-    Precision and recall are undefined where a set has k images or fewer, the kernel distance below 2 images.
-
-    Args:
-        made: (N, D) features of generated images.
-        real: (M, D) of real ones.
-        made_groups: (N,) names of the groups of generated images.
-        real_groups: (M,) the same for real images.
-        k: balls reach to the k-th neighbour, 1 or more.
-        draws: random halves for the intervals.
-        seed: of the halves.
+    Precision and recall are undefined if a set has k images or fewer, the kernel distance below 2 images. The intervals
+    come from `draws` random halves of the (N,) and (M,) groups; balls reach to the k-th neighbour, k at least 1.
     """
     n, m = len(made), len(real)
     if min(n, m) < 2:
         return SetComparison(n, m, UNDEFINED, UNDEFINED, UNDEFINED)
     both = np.concatenate([made, real]).astype(np.float64)
     distances, kernel = distances_between(both, both), kernel_between(both, both)
-    everything = np.arange(n), np.arange(m)
 
     def figures(of_made: Places, of_real: Places) -> tuple[float | None, float | None, float | None]:
         places = np.concatenate([of_made, n + of_real])
@@ -227,9 +198,9 @@ def compare_sets(
         precision, recall = _precision_and_recall(distances[taken], len(of_made), k)
         return precision, recall, _discrepancy(kernel[taken], len(of_made))
 
-    value = figures(*everything)
-    generator = np.random.default_rng(seed)
-    pairs = zip(random_halves(made_groups, draws, generator), random_halves(real_groups, draws, generator), strict=True)
+    value = figures(np.arange(n), np.arange(m))
+    rng = np.random.default_rng(seed)
+    pairs = zip(random_halves(made_groups, draws, rng), random_halves(real_groups, draws, rng), strict=True)
     found = [figures(*pair) for pair in pairs]
     precision, recall, kernel_distance = (
         interval_of(one, [replicate[place] for replicate in found]) for place, one in enumerate(value)
@@ -240,13 +211,7 @@ def compare_sets(
 
 
 def precision_and_recall(made: Features, real: Features, k: int) -> tuple[float | None, float | None]:
-    """Precision and recall; None where a set has k images or fewer.
-
-    Args:
-        made: (N, D).
-        real: (M, D).
-        k: 1 or more.
-    """
+    """Precision and recall of (N, D) and (M, D) features, k at least 1; None if a set has k images or fewer."""
     both = np.concatenate([made, real]).astype(np.float64)
     return _precision_and_recall(distances_between(both, both), len(made), k)
 
@@ -263,14 +228,14 @@ def _precision_and_recall(distances: _Matrix, made: int, k: int) -> tuple[float 
     if min(made, len(distances) - made) <= k:
         return None, None
     of_made, of_real, across = distances[:made, :made], distances[made:, made:], distances[:made, made:]
-    # Index 0 is the image itself, or a copy of it at the same distance 0.
+    # Index 0 is the image itself, or a copy of it, at distance 0.
     precision = (across <= np.partition(of_real, k, axis=1)[:, k]).any(axis=1).mean()
     recall = (across <= np.partition(of_made, k, axis=1)[:, k][:, None]).any(axis=0).mean()
     return float(precision), float(recall)
 
 
 def _no_narrower_than_counts(figure: Figure, of: int) -> Figure:
-    """A share's interval, widened to that of its count alone: 20 of 20 does not prove 100 %."""
+    """The share with its interval widened to that of its count alone: 20 of 20 does not prove 100 %."""
     if figure.value is None or figure.low is None or figure.high is None:
         return figure
     low, high = clopper_pearson(round(figure.value * of), of)
@@ -293,7 +258,7 @@ class StrengthLimits:
     high: float | None
     """Up to this strength, enough images keep their class; None: not even at the lowest tested strength."""
     images: int
-    """Images at each strength that could lose their class; below five there are no limits."""
+    """Images at each strength that could lose their class; below `LEAST_IMAGES` there are no limits."""
 
     @property
     def is_range(self) -> bool:
@@ -309,22 +274,19 @@ def find_limits(
     keep_rate: float = KEEP_RATE,
     change_rate: float = CHANGE_RATE,
 ) -> StrengthLimits:
-    """The limits that follow from the counts at tested strengths.
+    """The limits that follow from the counts at tested strengths, which rise.
 
-    Args:
-        strengths: in rising order.
-        kept: images that keep their class at each strength, among those whose source is predicted rightly.
-        changed: images that differ from their source by more than a second photograph of it would.
-        keep_rate: share that must keep its class.
-        change_rate: share that must change.
+    `kept` counts images that keep their class, among those whose source is predicted correctly; `changed` counts images
+    that differ from their source by more than a second photograph of it would. At least `keep_rate` must keep, at least
+    `change_rate` must change.
     """
     least = min((share.of for share in kept), default=0)
     tested = [place for place, share in enumerate(kept) if share.of >= LEAST_IMAGES <= changed[place].of]
     if not tested:
         return StrengthLimits(None, None, least)
     at = [strengths[place] for place in tested]
-    falling = [-value for value in _isotonic([-_rate(kept[place]) for place in tested])]
-    rising = _isotonic([_rate(changed[place]) for place in tested])
+    falling = [-value for value in _isotonic([-kept[place].count / kept[place].of for place in tested])]
+    rising = _isotonic([changed[place].count / changed[place].of for place in tested])
     scale = 10**_DIGITS
     low, high = _first_at_least(at, rising, change_rate), _last_at_least(at, falling, keep_rate)
     return StrengthLimits(
@@ -332,10 +294,6 @@ def find_limits(
         high=None if high is None else math.floor(round(high * scale, 6)) / scale,
         images=least,
     )
-
-
-def _rate(share: Share) -> float:
-    return share.count / share.of
 
 
 def _isotonic(values: Sequence[float]) -> list[float]:
@@ -351,20 +309,19 @@ def _isotonic(values: Sequence[float]) -> list[float]:
 
 def _first_at_least(at: Sequence[float], rising: Sequence[float], rate: float) -> float | None:
     place = next((place for place, value in enumerate(rising) if value >= rate), None)
-    if place is None or place == 0:
+    if not place:
         return None if place is None else at[0]
-    return _between(at[place - 1], at[place], rising[place - 1], rising[place], rate)
+    return _between(at, rising, place - 1, rate)
 
 
 def _last_at_least(at: Sequence[float], falling: Sequence[float], rate: float) -> float | None:
-    places = [place for place, value in enumerate(falling) if value >= rate]
-    if not places:
-        return None
-    place = places[-1]
+    place = sum(value >= rate for value in falling) - 1  # they fall, so the first ones reach the rate
     if place == len(at) - 1:
         return at[-1]
-    return _between(at[place], at[place + 1], falling[place], falling[place + 1], rate)
+    return None if place < 0 else _between(at, falling, place, rate)
 
 
-def _between(left: float, right: float, of_left: float, of_right: float, rate: float) -> float:
-    return left + (right - left) * (rate - of_left) / (of_right - of_left)
+def _between(at: Sequence[float], values: Sequence[float], place: int, rate: float) -> float:
+    """Where the line from this place to the next reaches the rate."""
+    left, right = values[place : place + 2]
+    return at[place] + (at[place + 1] - at[place]) * (rate - left) / (right - left)

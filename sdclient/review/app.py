@@ -32,7 +32,6 @@ _REVALIDATE = "private, no-cache"
 _MOST_ROWS = 1000
 
 _Tab = Annotated[str, Field(pattern=r"^[0-9a-z-]{8,64}$")]
-_Files = Annotated[list[str], Field(max_length=_MOST_ROWS)]
 
 
 class _Body(BaseModel):
@@ -42,7 +41,7 @@ class _Body(BaseModel):
 class RowsBody(_Body):
     """The images whose rows the page asks for."""
 
-    files: _Files
+    files: Annotated[list[str], Field(max_length=_MOST_ROWS)]
 
 
 class SeenBody(_Body):
@@ -62,7 +61,7 @@ class DecideBody(_Body):
 
 
 class UndoBody(_Body):
-    """The page that undoes its last step."""
+    """The page whose last step is undone."""
 
     tab: _Tab
 
@@ -74,35 +73,27 @@ def create_app(
     masks: DrawingService | None = None,
     language: Language = "en",
 ) -> FastAPI:
-    """Build the application, without the guard around it.
+    """The application that reviews an output (`service`), draws masks, or both; without the guard around it.
 
-    Args:
-        page_key: the page sends it with each request that changes something.
-        service: the output under review; None for a page that only draws.
-        masks: sources to draw on; None for no drawing.
-        language: default language of the page; `?lang=` overrides it.
+    The page sends `page_key` with each request that changes something. `?lang=` overrides the language.
     """
     app = FastAPI(openapi_url=None)
     app.include_router(_static_router())
     if service is not None:
-        app.include_router(_page_router(page_key, service, masks, language))
-        app.include_router(_review_router(service))
+        app.include_router(_review_router(page_key, service, masks, language))
     if masks is not None:
         app.include_router(_drawing_router(page_key, masks, language, beside_review=service is not None))
 
     @app.exception_handler(SDClientError)
-    def known_error(request: Request, error: SDClientError) -> JSONResponse:
-        del request
+    def known_error(_: Request, error: SDClientError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 422 if isinstance(error, MaskError) else 409)
 
     @app.exception_handler(sqlite3.Error)
-    def manifest_error(request: Request, error: sqlite3.Error) -> JSONResponse:
-        del request
+    def manifest_error(_: Request, error: sqlite3.Error) -> JSONResponse:
         return JSONResponse({"detail": f"the manifest cannot be read or written: {error}"}, 409)
 
     @app.exception_handler(OSError)
-    def system_error(request: Request, error: OSError) -> JSONResponse:
-        del request
+    def system_error(_: Request, error: OSError) -> JSONResponse:
         where = f"{error.filename}: " if error.filename else ""
         return JSONResponse({"detail": f"{where}{error.strerror or error}; make room or change the rights"}, 507)
 
@@ -123,35 +114,24 @@ def _static_router() -> APIRouter:
     return router
 
 
-def _page_router(page_key: str, service: ReviewService, masks: DrawingService | None, usual: Language) -> APIRouter:
+def _review_router(page_key: str, service: ReviewService, masks: DrawingService | None, usual: Language) -> APIRouter:
     router = APIRouter()
 
     @router.get("/", response_class=HTMLResponse)
     def page(lang: Language | None = None) -> str:
-        return render(
-            "review.html.j2",
-            lang or usual,
-            page_key=page_key,
-            name=service.output.resolve().name,
-            classes=[counts.class_name for counts in service.counts()],
-            can_draw=masks is not None,
-        )
+        classes = [counts.class_name for counts in service.counts()]
+        values = {"page_key": page_key, "name": service.output.resolve().name, "classes": classes}
+        return render("review.html.j2", lang or usual, **values, can_draw=masks is not None)
 
-    return router
-
-
-def _review_router(service: ReviewService) -> APIRouter:
-    router = APIRouter(prefix="/api")
-
-    @router.get("/counts")
+    @router.get("/api/counts")
     def counts() -> list[dict[str, Any]]:
         return [asdict(one) for one in service.counts()]
 
-    @router.get("/facets")
+    @router.get("/api/facets")
     def facets() -> dict[str, Any]:
         return service.facets()
 
-    @router.get("/list")
+    @router.get("/api/list")
     def listed(
         class_name: Annotated[str | None, Query(alias="class")] = None,
         state: State = "all",
@@ -163,11 +143,11 @@ def _review_router(service: ReviewService) -> APIRouter:
     ) -> dict[str, Any]:
         return asdict(service.find(ReviewFilter(class_name, state, reason, score, low, high, order)))
 
-    @router.post("/rows")
+    @router.post("/api/rows")
     def rows(body: RowsBody) -> list[dict[str, Any]]:
         return service.rows(body.files)
 
-    @router.post("/decide")
+    @router.post("/api/decide")
     def decide(body: DecideBody) -> dict[str, Any]:
         seen = [SeenRevision(one.file, one.sha256, one.revision) for one in body.images]
         done = service.decide(seen, body.verdict, tab=body.tab)
@@ -177,11 +157,11 @@ def _review_router(service: ReviewService) -> APIRouter:
             "rows": service.rows([one.file for one in seen]),
         }
 
-    @router.post("/undo")
+    @router.post("/api/undo")
     def undo(body: UndoBody) -> list[dict[str, Any]]:
         return service.rows(service.undo(body.tab))
 
-    @router.get("/picture")
+    @router.get("/api/picture")
     def image(request: Request, file: str, what: str, version: str = "", small: bool = False) -> Response:
         return _sent(request, service.image(file, what, small=small), version)
 
@@ -236,7 +216,7 @@ def _found(thing: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 
 def _sent(request: Request, shown: ServedImage | None, version: str) -> Response:
-    """Reply with the image, or 304 if the browser has it; cacheable forever if the URL names this version."""
+    """Reply with the image, or 304 if the browser has it; cacheable forever if the URL contains its version."""
     if shown is None:
         raise HTTPException(404, "no such image")
     is_this_version = bool(version) and shown.etag.partition("-")[2].startswith(version)
@@ -250,27 +230,11 @@ TAGS: dict[Language, str] = {"en": "en", "zh": "zh-Hans"}
 
 
 def render(template: str, language: Language, **values: Any) -> str:
-    """Render a page.
-
-    Args:
-        template: file name of the template.
-        language: of its texts.
-        values: variables of the template.
-    """
+    """Render a page in a language, with further variables of its template."""
     other: Language = "zh" if language == "en" else "en"
-    return (
-        _environment()
-        .get_template(template)
-        .render(
-            t=WORDS.by_key(language),
-            language=language,
-            tag=TAGS[language],
-            other=other,
-            other_tag=TAGS[other],
-            catalogue=_catalogue(language),
-            **values,
-        )
-    )
+    values |= {"language": language, "tag": TAGS[language], "other": other, "other_tag": TAGS[other]}
+    page = _environment().get_template(template)
+    return page.render(t=WORDS.by_key(language), catalogue=_catalogue(language), **values)
 
 
 @lru_cache(maxsize=2)

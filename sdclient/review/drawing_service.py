@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -49,22 +48,11 @@ class Drawing(BaseModel):
     """Add to the existing mask, less the erased parts; otherwise the drawing replaces the mask."""
 
 
-@dataclass(frozen=True)
-class _Drawn:
-    painted: Image.Image
-    erased: Image.Image
-
-
 class DrawingService:
-    """Draws masks on sources and stores them in a folder.
+    """Draws masks on numbered sources and stores them in a folder, which is created with the first mask.
 
-    Args:
-        sources: folder of numbered sources.
-        masks: folder of the masks, created with the first of them.
-        classes: only sources of these classes; empty takes all.
-        grow_px: initial growth on the page, px.
-        feather_px: initial feather on the page, px.
-        images: cache to share with a review page.
+    Only sources of `classes` are shown; empty means all. `grow_px` and `feather_px` are the page's first values. A
+    review page can share its cache of images.
 
     Raises:
         SourceError: the sources are not numbered, or there is no such class.
@@ -101,8 +89,7 @@ class DrawingService:
         Raises:
             SourceError: it cannot be read.
         """
-        source = self._sources.get(name)
-        if source is None:
+        if (source := self._sources.get(name)) is None:
             return None
         width, height = image_size(source.path)
         return {**self._describe(source), "width": width, "height": height, "version": self._images.digest(source.path)}
@@ -113,38 +100,33 @@ class DrawingService:
         Raises:
             SourceError: it cannot be read.
         """
-        source = self._sources.get(name)
-        if source is None:
+        if (source := self._sources.get(name)) is None:
             return None
         return self._images.full(mask_path(self.masks, source) if of_mask else source.path)
 
     def save(self, name: str, drawing: Drawing) -> dict[str, Any] | None:
-        """Write the mask of a drawing; returns the source like `source`, None for an unknown name.
+        """Write the mask of a drawing; returns what `source` returns.
 
         Raises:
             MaskError: the mask would be empty, or the existing mask does not fit its image.
             OSError: it cannot be written.
         """
-        source = self._sources.get(name)
-        if source is None:
+        if (source := self._sources.get(name)) is None:
             return None
-        size = image_size(source.path)
-        path = mask_path(self.masks, source)
-        drawn = _draw(drawing.shapes, size)
-        mask = grow_and_feather(drawn.painted, grow_px=drawing.grow_px, feather_px=drawing.feather_px)
+        size, path = image_size(source.path), mask_path(self.masks, source)
+        painted, erased = _draw(drawing.shapes, size)
+        mask = grow_and_feather(painted, grow_px=drawing.grow_px, feather_px=drawing.feather_px)
         if drawing.keeps_former and path.is_file():
-            kept = ImageChops.subtract(read_mask(path, size), drawn.erased)
-            mask = ImageChops.lighter(mask, kept)
+            mask = ImageChops.lighter(mask, ImageChops.subtract(read_mask(path, size), erased))
         if mask.getbbox() is None:
-            raise MaskError(f"{name}: nothing is drawn on the picture; draw an area first, or delete the mask")
+            raise MaskError(f"{name}: nothing is drawn on the image; draw an area first, or delete the mask")
         write_mask(path, mask)
         self._saved.add(name)
         return self.source(name)
 
     def delete(self, name: str) -> dict[str, Any] | None:
-        """Remove a source's mask; returns the source like `source`, None for an unknown name."""
-        source = self._sources.get(name)
-        if source is None:
+        """Remove a source's mask; returns what `source` returns."""
+        if (source := self._sources.get(name)) is None:
             return None
         mask_path(self.masks, source).unlink(missing_ok=True)
         self._saved.discard(name)
@@ -159,21 +141,21 @@ def drawing_service(sources: Path | None, masks: Path, *, images: ImageCache | N
     """The service for drawing beside a review.
 
     Raises:
-        SourceError: the folder of sources is unknown, missing, or its files are not numbered.
+        SourceError: the folder of sources is not known, does not exist, or its files are not numbered.
     """
     if sources is None:
         raise SourceError("the manifest does not name its folder of sources; give it with --sources")
     return DrawingService(sources, masks, images=images)
 
 
-def _draw(shapes: Iterable[Shape], size: tuple[int, int]) -> _Drawn:
-    """`painted` is 255 where drawing came last, `erased` is 255 where erasing came last."""
+def _draw(shapes: Iterable[Shape], size: tuple[int, int]) -> tuple[Image.Image, Image.Image]:
+    """Two images: 255 where drawing came last, and 255 where erasing came last."""
     painted, erased = Image.new("L", size), Image.new("L", size)
     on_painted, on_erased = ImageDraw.Draw(painted), ImageDraw.Draw(erased)
     for shape in shapes:
         _put(on_painted, shape, 0 if shape.erases else 255)
         _put(on_erased, shape, 255 if shape.erases else 0)
-    return _Drawn(painted, erased)
+    return painted, erased
 
 
 def _put(draw: ImageDraw.ImageDraw, shape: Shape, level: int) -> None:

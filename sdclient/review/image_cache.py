@@ -16,7 +16,7 @@ from sdcore.images.decode import to_png, to_rgb
 from ..sources.source import read_photo
 
 FileState = Literal["ok", "missing", "changed", "outside"]
-"""`outside`: the recorded path leads out of its folder, so the file is not read."""
+"""`outside`: the recorded path points outside its folder, so the file is not read."""
 
 THUMB_PX = 256
 _CACHE_BYTES = 128 << 20
@@ -39,7 +39,7 @@ class ServedImage:
 
 
 def path_within(folder: Path, relative: str) -> Path | None:
-    """The file of a recorded path, links followed; None if it leads out of the folder."""
+    """The file of a recorded path, with links followed; None if it is outside the folder."""
     try:
         path = (folder / relative).resolve()
         return path if path.is_relative_to(folder.resolve()) else None
@@ -51,10 +51,7 @@ class ImageCache:
     """Reads each image once and caches its converted form. Safe for several threads.
 
     The lock guards the two tables only. Hashing and converting run outside of it, so two threads may convert the same
-    file at once; the second result is dropped.
-
-    Args:
-        cache_bytes: bound of the cached bytes.
+    file at once; the second result is not cached.
     """
 
     def __init__(self, cache_bytes: int = _CACHE_BYTES) -> None:
@@ -83,18 +80,11 @@ class ImageCache:
         return known
 
     def state(self, path: Path | None, sha256: str) -> FileState:
-        """State of a file since its hash was recorded.
-
-        Args:
-            path: from `path_within`.
-            sha256: as recorded; "" for none, which matches any file.
-        """
+        """State of a file (from `path_within`) since its hash was recorded; the hash "" matches any file."""
         if path is None:
             return "outside"
         now = self.digest(path)
-        if now is None:
-            return "missing"
-        return "ok" if sha256 in ("", now) else "changed"
+        return "missing" if now is None else "ok" if sha256 in ("", now) else "changed"
 
     def full(self, path: Path) -> ServedImage | None:
         """The image at full size, 8 bit and upright; None if the file does not exist.

@@ -33,22 +33,18 @@ _VERSION_DIGITS = 16
 
 @dataclass(frozen=True)
 class DecisionCounts:
-    """Decisions on the page since its start; each image counts by its last decision."""
+    """Decisions on the page since its start; an image's last decision counts."""
 
     accepted: int
     rejected: int
     cleared: int
-    """Decision removed or undone, so that the filters' verdict holds again."""
+    """Removed or undone, so that the filters' verdict applies again."""
 
 
 class ReviewService:
-    """One output under review; use as a context manager.
+    """One output under review; use as a context manager. Without `sources` the manifest names their folder.
 
     Safe for several threads: each call opens its own connection to the manifest, as several programs may.
-
-    Args:
-        output: the output folder.
-        sources: folder of the numbered sources; None takes the one that the manifest names.
 
     Raises:
         ManifestError: there is no manifest, it is damaged, or it cannot be written.
@@ -60,7 +56,7 @@ class ReviewService:
         self.images = ImageCache()
         self._given_sources = sources
         self._decided: dict[str, str] = {}
-        # Kept open: otherwise the last connection to close would copy the write-ahead log into the database each time.
+        # Kept open: otherwise each call would be the last connection and copy the write-ahead log into the database.
         self._held = Manifest(output, create=True)
 
     def __enter__(self) -> ReviewService:
@@ -75,7 +71,7 @@ class ReviewService:
     def decision_counts(self) -> DecisionCounts:
         """Decisions since the start."""
         last = list(self._decided.values())
-        return DecisionCounts(last.count(ACCEPTED), last.count(REJECTED), last.count(""))
+        return DecisionCounts(*(last.count(verdict) for verdict in (ACCEPTED, REJECTED, "")))
 
     def sources(self) -> Path | None:
         """The folder of numbered sources; None if neither the manifest nor the user names one."""
@@ -104,12 +100,9 @@ class ReviewService:
         return [self._describe(row, folders) for row in rows]
 
     def image(self, file: str, what: str, *, small: bool = False) -> ServedImage | None:
-        """One image file of a generated image; None if the image or the file does not exist.
+        """One image file of a generated image, or its thumbnail; None if the image or the file does not exist.
 
-        Args:
-            file: the image as the manifest names it.
-            what: its role: CANDIDATE, MASK, or PARENT with a number, as "parent0".
-            small: reduced to a thumbnail.
+        `what` is the file's role: CANDIDATE, MASK, or PARENT with a number, as "parent0".
 
         Raises:
             SourceError: not an image that can be read.
@@ -123,12 +116,9 @@ class ReviewService:
         return self.images.thumb(path) if small else self.images.full(path)
 
     def decide(self, seen: Sequence[SeenRevision], verdict: str, *, tab: str) -> DecisionResult:
-        """Store a decision about images; an image whose file is missing or changed cannot be accepted.
+        """Store a decision (ACCEPTED, REJECTED or "") about images as the person saw them on the page `tab`.
 
-        Args:
-            seen: the images as the person saw them.
-            verdict: ACCEPTED, REJECTED or "".
-            tab: id of the page.
+        An image whose file is missing or changed cannot be accepted.
         """
         refused: list[tuple[str, str]] = []
         if verdict == ACCEPTED:
@@ -143,7 +133,7 @@ class ReviewService:
         return DecisionResult(done.written, (*refused, *done.conflicts))
 
     def undo(self, tab: str) -> tuple[str, ...]:
-        """Undo the last step of a page; returns its files."""
+        """Undo the last step of a page; returns the step's files."""
         with Manifest(self.output, create=True) as manifest:
             review = ReviewQueries(manifest)
             files = review.undo(tab)
@@ -162,10 +152,7 @@ class ReviewService:
         return own, other
 
     def _paths(self, row: ReviewRow, folders: tuple[Path | None, Path | None]) -> dict[str, Path | None]:
-        """Paths of an image's files by role.
-
-        A file whose folder is unknown is left out; None stands for a path that leads out of its folder.
-        """
+        """Paths of an image's files by role, without those of an unknown folder; None for a path outside its folder."""
         own, other = folders
         paths = {CANDIDATE: path_within(self.output, row.file)}
         if row.mask:

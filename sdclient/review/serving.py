@@ -35,11 +35,11 @@ _HOST = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Reviewed:
-    """What a person did on the page until it was stopped: decisions and drawn masks."""
+    """What a person did on the page until it was stopped."""
 
     decided: DecisionCounts
     masks: int
-    """Sources that a mask was drawn for."""
+    """Number of sources for which a mask was saved."""
 
 
 def serve_review(
@@ -59,17 +59,17 @@ def serve_review(
         masks: folder for masks that are drawn on the page; None for no drawing.
         port: 0 takes a free one.
         language: of the page.
-        on_ready: called once with the page's address, its token included, when it answers.
+        on_ready: called once with the page's address and its token, when the page answers.
 
     Raises:
-        ManifestError: no manifest, or it cannot be written.
-        SourceError: masks are to be drawn and the sources are missing.
+        ManifestError: there is no manifest, or it cannot be written.
+        SourceError: masks are to be drawn and there are no sources.
         SettingsError: the port is taken.
     """
     with review_application(output, sources=sources, masks=masks, port=port, language=language) as running:
         running.serve(on_ready)
-        drawn = running.masks.saved if running.masks else 0
-        return Reviewed(running.service.decision_counts if running.service else DecisionCounts(0, 0, 0), drawn)
+        decided = running.service.decision_counts if running.service else DecisionCounts(0, 0, 0)
+        return Reviewed(decided, running.masks.saved if running.masks else 0)
 
 
 def serve_drawing(
@@ -85,15 +85,9 @@ def serve_drawing(
 ) -> int:
     """Serve a page for drawing masks on numbered sources until Ctrl-C; returns the number of sources with a saved mask.
 
-    Args:
-        sources: folder of numbered sources.
-        masks: folder of the masks, as `MASKS/<class>/<source number>.png`.
-        classes: only sources of these classes; empty takes all.
-        grow_px: initial growth of drawn areas, px.
-        feather_px: initial width of the feather, px.
-        port: 0 takes a free one.
-        language: of the page.
-        on_ready: called once with the page's address, its token included, when it answers.
+    A mask is saved as `MASKS/<class>/<source number>.png`. Only sources of `classes` are shown; empty means all.
+    `grow_px` and `feather_px` are the page's first values; port 0 takes a free one. When the page answers, `on_ready`
+    is called once with its address and its token.
 
     Raises:
         SourceError: there are no numbered sources, or no such class.
@@ -106,13 +100,7 @@ def serve_drawing(
 
 
 class Application:
-    """A page with its address, ready to be served.
-
-    Attributes:
-        url: its address with the token.
-        service: the output under review, if any.
-        masks: the sources that can be drawn on, if any.
-    """
+    """A page with its address and token (`url`), ready to be served."""
 
     def __init__(
         self, port: int, command: str, service: ReviewService | None, masks: DrawingService | None, language: Language
@@ -197,17 +185,10 @@ class PageSecrets:
 
 
 class Guard:
-    """An ASGI application around another that lets only the page's own requests through.
-
-    Args:
-        app: the guarded application.
-        own: token and key.
-        port: port of the server on 127.0.0.1.
-    """
+    """An ASGI application around another that lets only the page's own requests through."""
 
     def __init__(self, app: ASGIApp, *, own: PageSecrets, port: int) -> None:
-        self._app = app
-        self._own = own
+        self._app, self._own = app, own
         self._hosts = frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
         # A browser shares cookies between all ports of a host, so the name contains the port.
         self._cookie = f"sdclient_review_{port}"
@@ -233,12 +214,12 @@ class Guard:
         host = headers.get("host", "").lower()
         if host not in self._hosts:
             return _refuse(421, "This server answers to its own address alone.")
-        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        is_reading = scope["method"] in _READING
+        is_of_page = headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
+        if not is_of_page or not (is_reading or headers.get("origin", f"http://{host}") == f"http://{host}"):
             return _refuse(403, "Another page asked; only the review page itself may.")
-        if scope["method"] in _READING:
+        if is_reading:
             return None
-        if headers.get("origin", f"http://{host}") != f"http://{host}":
-            return _refuse(403, "Another page asked; only the review page itself may.")
         if not headers.get("content-length", "").isdecimal() or int(headers["content-length"]) > LARGEST_BODY:
             return _refuse(413, f"Expected a length of at most {LARGEST_BODY} bytes.")
         return None
@@ -252,9 +233,8 @@ class Guard:
             admitted.set_cookie(self._cookie, self._own.token, httponly=True, samesite="strict", path="/")
             return admitted
         if not _equal(_cookies(headers).get(self._cookie, ""), self._own.token):
-            return _refuse(
-                403, "Open the address that 'sdclient review' printed, with its token. 请打开终端里打印的完整网址。"
-            )
+            words = "Open the address that 'sdclient review' printed, with its token. 请打开终端里打印的完整网址。"
+            return _refuse(403, words)
         if scope["method"] not in _READING and not _equal(headers.get(KEY_HEADER, ""), self._own.key):
             return _refuse(403, "The page is of an earlier start; load it again.")
         return None

@@ -261,7 +261,7 @@ def test_data_of_another_model_is_refused_in_words(
     draw_classes(tmp_path / "b" / "train", dict.fromkeys(CLASSES, 4), size=(20, 20))
     cases = [
         ((model, tmp_path / "a"), r"the model's class '裂纹' is missing"),
-        ((model, tmp_path / "b"), r"learned from none of these pictures"),
+        ((model, tmp_path / "b"), r"learned from none of these images"),
         ((model, tmp_path), r"no folder 'train' in it"),
         ((tmp_path, data), r"in it; expected a folder that 'generator train' wrote"),
     ]
@@ -274,7 +274,7 @@ def test_data_of_another_model_is_refused_in_words(
 
 def test_an_unusable_setting_is_named(trained: Trained, make_classifier: MakeClassifier) -> None:
     for option, words in (
-        (["--strengths", "0.5,0.2"], "expected growing ones"),
+        (["--strengths", "0.5,0.2"], "expected them in rising order"),
         (["--strengths", "a"], "--strengths: found 'a'"),
         (["--asked", "0.3"], "asked"),
         (["--k", "0"], "k: found 0"),
