@@ -1,4 +1,4 @@
-"""The web application of the embedded server, and running it in this thread or in a thread of its own."""
+"""The web application of the embedded server, run in this thread or in a thread of its own."""
 
 import base64
 import binascii
@@ -47,13 +47,13 @@ class EmbeddedServerOptions:
     engine: SingleImageEngine | Engine | None = None
     """Makes the pixels; None is the classical engine."""
     job_ms: float = 0
-    """Least time of a batch, in ms; to try a pipeline against a server that is not instant."""
+    """Least time of a batch, in ms; to try a pipeline with a server that takes time."""
     image_ms: float = 0
-    """Added to that for each image of the batch: a GPU makes four small images in less than four times one's time."""
+    """Added for each image of the batch: a GPU makes four small images in less than four times the time of one."""
     api_auth: str | None = None
     """"user:password" that every call must carry; None asks for no password."""
     with_page: bool = False
-    """Answer `/internal/*` too, as a WebUI that was started without `--nowebui`."""
+    """Answer `/internal/*` too, like a WebUI that was started without `--nowebui`."""
     watcher: JobWatcher | None = None
     """Notified when each generating job begins and ends."""
     loras: Sequence[str] = ()
@@ -65,10 +65,7 @@ def create_app(
 ) -> FastAPI:
     """Build the application. It stores nothing: `save_images` changes the reply and writes no file.
 
-    Args:
-        options: how it behaves; None for the defaults.
-        host: address that `/cmd-flags` reports.
-        port: port that `/cmd-flags` reports.
+    Host and port are those that `/cmd-flags` reports.
     """
     options = options or EmbeddedServerOptions()
     engine = options.engine or ClassicalEngine()
@@ -167,11 +164,7 @@ def _state_router(settings: ServerOptions, board: JobBoard, check: Any, flags: d
 
 
 def password_check(credentials: str | None) -> Callable[[Request], None]:
-    """A FastAPI dependency that lets only these credentials pass; None lets everybody pass.
-
-    Args:
-        credentials: "user:password".
-    """
+    """A FastAPI dependency that requires the credentials "user:password"; None requires nothing."""
 
     def check(request: Request) -> None:
         if credentials is None:
@@ -223,7 +216,7 @@ def _page_router(settings: ServerOptions, board: JobBoard, notice: str) -> APIRo
 
 
 def _progress(body: Any, settings: ServerOptions, board: JobBoard) -> dict[str, Any]:
-    """State of one job; an unknown name is neither active, nor queued, nor completed."""
+    """State of one job; an unknown one is neither active, nor queued, nor completed."""
     waiting = board.tasks.waiting()
     queued = body.id_task in waiting
     answer: dict[str, Any] = {

@@ -1,9 +1,9 @@
 """Request bodies read as a WebUI reads them, the images inside requests and replies, and error bodies.
 
-The bodies are derived from the client's request models, so that the field names cannot drift apart. They read types
-loosely, check no ranges, ignore unknown fields and use the server's defaults: a WebUI accepts almost anything and
-answers 200. A genuine WebUI validates with pydantic 1: it takes `"4"` or `4.7` for the integer 4 and `5` for the text
-"5". pydantic 2 does not, so each kind of value has a validator of its own here.
+The bodies are derived from the client's request models, so that field names cannot differ. They read types loosely,
+check no ranges, ignore unknown fields and use the server's defaults: a WebUI accepts almost anything and answers 200.
+A genuine WebUI validates with pydantic 1: it takes `"4"` or `4.7` for the integer 4 and `5` for the text "5".
+pydantic 2 does not, so each kind of value has a validator of its own here.
 
 A failing request is answered by `{"error", "detail", "body", "errors"}`; a body that does not validate by 422
 `{"detail": [{"loc", "msg", "type"}]}` with the messages of pydantic 1. Errors of routing (404, 405) keep FastAPI's own
@@ -54,7 +54,7 @@ _NEVER_NULL = frozenset(
         "send_images",
     }
 )
-"""Every other field accepts null."""
+"""All other fields accept null."""
 
 
 class LooseBody(BaseModel):
@@ -78,17 +78,13 @@ def _derive(
 ) -> type[LooseBody]:
     """A loosely reading model with the client model's fields; their JSON types come from its schema.
 
-    Args:
-        name: of the new model.
-        client_model: the client's request model.
-        never_null: fields that do not accept null.
-        server_defaults: defaults that differ from the client's.
-        ranges: refuse values out of range, as a WebUI does for few calls.
+    With `ranges` it refuses values out of range, as a WebUI does for few calls.
     """
     schema = client_model.model_json_schema(mode="validation")
     fields: dict[str, Any] = {}
     for field, schema_entry in schema["properties"].items():
-        kind = _json_type(schema_entry)
+        variants = schema_entry.get("anyOf", [schema_entry])
+        kind = next(str(variant["type"]) for variant in variants if variant["type"] != "null")
         annotation = loose_type(kind, nullable=field not in never_null)
         if ranges:
             annotation = Annotated[annotation, AfterValidator(in_range(schema_entry))]
@@ -101,16 +97,6 @@ def _derive(
     return create_model(name, __base__=LooseBody, **fields)
 
 
-def _json_type(schema_entry: dict[str, Any]) -> str:
-    """JSON type of a property, ignoring the null of an optional one."""
-    variants = schema_entry.get("anyOf", [schema_entry])
-    return next(str(variant["type"]) for variant in variants if variant["type"] != "null")
-
-
-def _refuse(kind: str, message: str) -> PydanticCustomError:
-    return PydanticCustomError(kind, message)
-
-
 def to_object(value: object) -> dict[Any, Any]:
     """A mapping unchanged; a list of pairs as a mapping, so that `[]` counts as `{}`."""
     if isinstance(value, Mapping):
@@ -118,20 +104,7 @@ def to_object(value: object) -> dict[Any, Any]:
     try:
         return dict(value)  # type: ignore[call-overload, no-any-return]
     except (TypeError, ValueError):
-        raise _refuse("type_error.dict", "value is not a valid dict") from None
-
-
-def _not_null(read: Callable[[object], object]) -> Callable[[object], object]:
-    def validate(value: object) -> object:
-        if value is None:
-            raise _refuse("type_error.none.not_allowed", "none is not an allowed value")
-        return read(value)
-
-    return validate
-
-
-def _or_null(read: Callable[[object], object]) -> Callable[[object], object]:
-    return lambda value: None if value is None else read(value)
+        raise PydanticCustomError("type_error.dict", "value is not a valid dict") from None
 
 
 _TRUE = frozenset({1, "1", "on", "t", "true", "y", "yes"})
@@ -143,36 +116,33 @@ def _integer(value: object) -> int:
     try:
         return int(value)  # type: ignore[call-overload, no-any-return]
     except (TypeError, ValueError, OverflowError):
-        raise _refuse("type_error.integer", "value is not a valid integer") from None
+        raise PydanticCustomError("type_error.integer", "value is not a valid integer") from None
 
 
 def _number(value: object) -> float:
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
-        raise _refuse("type_error.float", "value is not a valid float") from None
+        raise PydanticCustomError("type_error.float", "value is not a valid float") from None
 
 
 def _text(value: object) -> str:
     if isinstance(value, str | int | float):
         return str(value)
-    raise _refuse("type_error.str", "str type expected")
+    raise PydanticCustomError("type_error.str", "str type expected")
 
 
 def _boolean(value: object) -> bool:
     key = value.lower() if isinstance(value, str) else value
-    if isinstance(key, str | int | float):
-        if key in _TRUE:
-            return True
-        if key in _FALSE:
-            return False
-    raise _refuse("type_error.bool", "value could not be parsed to a boolean")
+    if isinstance(key, str | int | float) and key in _TRUE | _FALSE:
+        return key in _TRUE
+    raise PydanticCustomError("type_error.bool", "value could not be parsed to a boolean")
 
 
 def _array(value: object) -> list[Any]:
     if isinstance(value, list):
         return value
-    raise _refuse("type_error.list", "value is not a valid list")
+    raise PydanticCustomError("type_error.list", "value is not a valid list")
 
 
 _KINDS: dict[str, tuple[Any, Callable[[object], object]]] = {
@@ -186,16 +156,17 @@ _KINDS: dict[str, tuple[Any, Callable[[object], object]]] = {
 
 
 def loose_type(kind: str, *, nullable: bool) -> Any:
-    """The annotation of a loosely read field.
-
-    Args:
-        kind: a JSON schema type ("integer", "number", "string", "boolean", "array" or "object").
-        nullable: whether null is accepted and kept.
-    """
+    """The annotation of a loosely read field of a JSON schema type; a nullable one accepts and keeps null."""
     bare, read = _KINDS[kind]
-    if nullable:
-        return Annotated[bare | None, BeforeValidator(_or_null(read))]
-    return Annotated[bare, BeforeValidator(_not_null(read))]
+
+    def validate(value: object) -> object:
+        if value is not None:
+            return read(value)
+        if not nullable:
+            raise PydanticCustomError("type_error.none.not_allowed", "none is not an allowed value")
+        return None
+
+    return Annotated[bare | None if nullable else bare, BeforeValidator(validate)]
 
 
 def in_range(schema_entry: Mapping[str, Any]) -> Callable[[Any], Any]:
@@ -270,9 +241,6 @@ InternalProgressBody = _derive(
 
 
 _LOG = logging.getLogger(__name__)
-_MISSING = "missing"
-_BROKEN_JSON = "json_invalid"
-_NO_OBJECT = frozenset({"dict_type", "model_type", "model_attributes_type"})
 
 
 class ErrorRoute(APIRoute):
@@ -303,25 +271,23 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def unreadable(request: Request, error: RequestValidationError) -> JSONResponse:
-        detail = [_pydantic1_error(item, error.body) for item in error.errors()]
-        return JSONResponse({"detail": detail}, status_code=422)
+        return JSONResponse({"detail": [_pydantic1_error(item, error.body) for item in error.errors()]}, 422)
 
 
 def _error_reply(status: int, error: str, detail: Any, errors: str) -> JSONResponse:
-    content = {"error": error, "detail": detail, "body": "", "errors": errors}
-    return JSONResponse(content, status_code=status)
+    return JSONResponse({"error": error, "detail": detail, "body": "", "errors": errors}, status)
 
 
 def _pydantic1_error(item: dict[str, Any], body: Any) -> dict[str, Any]:
     """A validation error in the format of pydantic 1; our own validators have its messages already."""
     kind, place = item["type"], list(item["loc"])
-    if kind == _MISSING:
+    if kind == "missing":
         return {"loc": place, "msg": "field required", "type": "value_error.missing"}
-    if kind == _BROKEN_JSON:
+    if kind == "json_invalid":
         error = json.JSONDecodeError(item["ctx"]["error"], body, place[-1])
         context = {"msg": error.msg, "doc": error.doc, "pos": error.pos, "lineno": error.lineno, "colno": error.colno}
         return {"loc": place, "msg": str(error), "type": "value_error.jsondecode", "ctx": context}
-    if kind in _NO_OBJECT:
+    if kind in ("dict_type", "model_type", "model_attributes_type"):
         return {"loc": place, "msg": "value is not a valid dict", "type": "type_error.dict"}
     reply = {"loc": place, "msg": item["msg"], "type": kind}
     return {**reply, "ctx": item["ctx"]} if kind.startswith("value_error.") and "ctx" in item else reply
@@ -329,8 +295,6 @@ def _pydantic1_error(item: dict[str, Any], body: Any) -> dict[str, Any]:
 
 _FAST_PNG = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 """More than twice as fast as the usual level 6; equally small with grain, a third larger without."""
-_DATA_URL = "data:image/"
-_REMOTE = ("http://", "https://")
 
 
 def decode_request_image(text: str) -> Image.Image:
@@ -343,13 +307,12 @@ def decode_request_image(text: str) -> Image.Image:
         IndexError: a `data:image/` URL without its parts, as in the WebUI.
         OSError: a truncated image.
     """
-    if text.startswith(_REMOTE):
+    if text.startswith(("http://", "https://")):
         raise HTTPException(500, "Request to local resource not allowed")
-    if text.startswith(_DATA_URL):
+    if text.startswith("data:image/"):
         text = text.split(";")[1].split(",")[1]
     try:
-        data = base64.b64decode(text + "=" * (-len("".join(text.split())) % 4))
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(base64.b64decode(text + "=" * (-len("".join(text.split())) % 4))))
     except Exception as error:
         raise HTTPException(500, "Invalid encoded image") from error
     try:
@@ -360,12 +323,7 @@ def decode_request_image(text: str) -> Image.Image:
 
 
 def to_rgb(image: Image.Image, background: str) -> Image.Image:
-    """The image as 8-bit RGB: transparency shows the background, values above 255 become 255.
-
-    Args:
-        image: any mode.
-        background: colour like "#ffffff".
-    """
+    """The image as 8-bit RGB: transparency shows the background ("#ffffff"), values above 255 become 255."""
     if image.mode.startswith(("I", "F")):
         return Image.fromarray(np.clip(np.asarray(image), 0, 255).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
@@ -379,13 +337,9 @@ def to_rgb(image: Image.Image, background: str) -> Image.Image:
 def encode_image(
     image: Image.Image, infotext: str, settings: Mapping[str, Any], *, extra_texts: Mapping[str, str] | None = None
 ) -> str:
-    """The image as base64 in the format of the option `samples_format`, with its infotext.
+    """The RGB image as base64 in the format of the option `samples_format`, with its infotext ("" for none).
 
-    Args:
-        image: RGB.
-        infotext: "" for none.
-        settings: the options in force, by name.
-        extra_texts: further texts by keyword, for PNG only.
+    `extra_texts` are further texts by keyword, for PNG only.
 
     Raises:
         HTTPException: 500, a format the WebUI cannot send.

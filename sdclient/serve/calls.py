@@ -49,42 +49,23 @@ class Img2Img(GeneratingCall):
         background = str(self.settings["img2img_background_color"])
         sources = [to_rgb(source, background) for source in inputs.sources]
         prepared = _prepared_mask(body, inputs.mask, sources[0].size, size)
-        recipe = make_recipe(
-            body,
-            choice,
-            size=size,
-            strength=strength,
-            steps=steps,
-            schedule_steps=schedule_steps(body.steps, strength, fix_steps=fix_steps),
-        )
+        scheduled = schedule_steps(body.steps, strength, fix_steps=fix_steps)
+        recipe = make_recipe(body, choice, size=size, strength=strength, steps=steps, schedule_steps=scheduled)
 
         def draw(seeds: Sequence[ImageSeed], monitor: StepMonitor) -> Iterator[Image.Image]:
-            of_batch = [sources[place % len(sources)] for place in range(len(seeds))]
+            pairs = [(sources[place % len(sources)], seed) for place, seed in enumerate(seeds)]
             if prepared is None:
-                starts = [resize_source(source, body.resize_mode, size) for source in of_batch]
-                tasks = [ImageTask(start, seed) for start, seed in zip(starts, seeds, strict=True)]
+                tasks = [ImageTask(resize_source(source, body.resize_mode, size), seed) for source, seed in pairs]
                 yield from self.engine.generate(tasks, recipe, monitor)
                 return
-            regions = [
-                prepared.apply(source, size, np.random.default_rng(seed.numbers))
-                for source, seed in zip(of_batch, seeds, strict=True)
-            ]
-            tasks = [
-                ImageTask(region.canvas, seed, region.change_mask) for region, seed in zip(regions, seeds, strict=True)
-            ]
+            regions = [prepared.apply(source, size, np.random.default_rng(seed.numbers)) for source, seed in pairs]
+            tasks = [ImageTask(one.canvas, seed, one.change_mask) for one, seed in zip(regions, seeds, strict=True)]
             for region, image in zip(regions, self.engine.generate(tasks, recipe, monitor), strict=True):
                 yield region.finish(image)
 
-        return PreparedCall(
-            steps=steps,
-            batch=body.batch_size if len(sources) == 1 else len(sources),
-            parameters={
-                "Denoising strength": strength,
-                **_mask_parameters(body, prepared),
-                **self.engine.describe_recipe(recipe),
-            },
-            draw=draw,
-        )
+        parameters = {"Denoising strength": strength, **_mask_parameters(body, prepared)}
+        batch = body.batch_size if len(sources) == 1 else len(sources)
+        return PreparedCall(steps, batch, {**parameters, **self.engine.describe_recipe(recipe)}, draw)
 
     def echo(self, body: Any) -> dict[str, Any]:
         """The request as it was read; its images only if `include_init_images` is set."""
@@ -125,7 +106,7 @@ def _mask_parameters(body: Any, prepared: PreparedMask | None) -> dict[str, Any]
     blur_x, blur_y = _mask_blur(body)
     blur = blur_x if blur_x == blur_y else None
     if prepared is not None:
-        return dict(prepared.parameters(blur))
+        return prepared.parameters(blur)
     return {"Mask blur": blur} if body.mask and blur else {}
 
 
@@ -161,19 +142,13 @@ class Txt2Img(GeneratingCall):
                 yield from made
                 return
             upscaler = find_second_pass_upscaler(body.hr_upscaler)
-            enlarged = [image.resize(final, upscaler) for image in made]
             again = [
-                ImageTask(image, replace(seed, is_second_pass=True))
-                for image, seed in zip(enlarged, seeds, strict=True)
+                ImageTask(image.resize(final, upscaler), replace(seed, is_second_pass=True))
+                for image, seed in zip(made, seeds, strict=True)
             ]
             yield from self.engine.generate(again, second, monitor)
 
-        return PreparedCall(
-            steps=steps,
-            batch=body.batch_size,
-            parameters={**parameters, **self.engine.describe_recipe(first)},
-            draw=draw,
-        )
+        return PreparedCall(steps, body.batch_size, {**parameters, **self.engine.describe_recipe(first)}, draw)
 
     def echo(self, body: Any) -> dict[str, Any]:
         """The request as it was read."""
@@ -191,14 +166,9 @@ def _second_recipe(body: Any, choice: SamplerChoice, size: tuple[int, int], *, f
     if strength is None:
         raise TypeError("'<' not supported between instances of 'NoneType' and 'int'")
     steps = body.hr_second_pass_steps or body.steps
-    return make_recipe(
-        body,
-        choice,
-        size=size,
-        strength=strength,
-        steps=steps_to_run(steps, strength, fix_steps=fix_steps),
-        schedule_steps=schedule_steps(steps, strength, fix_steps=fix_steps),
-    )
+    scheduled = schedule_steps(steps, strength, fix_steps=fix_steps)
+    steps = steps_to_run(steps, strength, fix_steps=fix_steps)
+    return make_recipe(body, choice, size=size, strength=strength, steps=steps, schedule_steps=scheduled)
 
 
 def _final_size(body: Any, size: tuple[int, int]) -> tuple[int, int]:
@@ -213,12 +183,8 @@ def _final_size(body: Any, size: tuple[int, int]) -> tuple[int, int]:
 
 def _second_pass_parameters(body: Any) -> dict[str, Any]:
     """Entries of an infotext about the second pass."""
-    parameters: dict[str, Any] = {}
-    if body.hr_resize_x or body.hr_resize_y:
-        parameters["Hires resize"] = f"{body.hr_resize_x or 0}x{body.hr_resize_y or 0}"
-    else:
-        parameters["Hires upscale"] = body.hr_scale
+    width, height = body.hr_resize_x or 0, body.hr_resize_y or 0
+    parameters = {"Hires resize": f"{width}x{height}"} if width or height else {"Hires upscale": body.hr_scale}
     if body.hr_second_pass_steps:
         parameters["Hires steps"] = body.hr_second_pass_steps
-    parameters["Hires upscaler"] = body.hr_upscaler or "Latent"
-    return parameters
+    return parameters | {"Hires upscaler": body.hr_upscaler or "Latent"}

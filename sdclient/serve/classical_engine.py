@@ -1,16 +1,16 @@
-"""The classical engine: it varies images one by one by classical image processing. Prompts have no influence.
+"""The classical engine: varies images one by one by classical image processing. Prompts have no effect.
 
-An image is changed in this order; every random draw is made at full size and scaled by the strength, so that with one
-seed a higher strength changes the image further in the same direction:
+An image is changed in this order. Each random draw is made at full size and scaled by the strength, so with one seed a
+higher strength changes the image further in the same direction:
 
 shape    a smooth elastic displacement, and a small rotation, zoom and shift
 texture  the image's own frequencies with random phases: the spectrum (grain, pitch, scale) stays, the arrangement
-         changes; fine detail first, coarse structure only at high strength, and at low strength only where the image
-         is busy already, so that flat areas stay flat
+         changes; fine detail first, coarse structure only at high strength; at low strength only where the image has
+         texture, so that flat areas stay flat
 tone     gamma, gain and a shift of colour
 
-For txt2img the start is a texture: the sum of smooth random fields of growing fineness, each half as strong as the one
-before, coloured by a random ramp.
+For txt2img the start is a texture: the sum of ever finer smooth random fields, each half as strong as the one before,
+coloured by a random ramp.
 """
 
 import hashlib
@@ -65,13 +65,7 @@ class ClassicalEngine:
         self._reach = reach or Reach()
 
     def vary(self, source: Image.Image, *, strength: float, seed: tuple[int, ...]) -> Image.Image:
-        """A variation of the source; at strength 0 the source itself, at 1 hardly related to it.
-
-        Args:
-            source: RGB of any size.
-            strength: clipped to 0..1.
-            seed: non-negative integers.
-        """
+        """A variation of the source; at strength 0 the source itself, at 1 hardly related to it; clipped to 0..1."""
         strength = min(max(strength, 0.0), 1.0)
         if strength == 0:
             return source.copy()
@@ -88,19 +82,14 @@ class ClassicalEngine:
 
     def _reshape(self, pixels: _Pixels, strength: float, rng: np.random.Generator) -> _Pixels:
         height, width = pixels.shape[:2]
-        side = min(height, width)
-        reach = self._reach
+        side, reach = min(height, width), self._reach
         turn = np.deg2rad(reach.turn_deg) * strength * rng.uniform(-1, 1)
         zoom = 1 + reach.zoom_rate * strength * rng.uniform(_LEAST_ZOOM, 1)
         shift = reach.shift_rate * strength * side * rng.uniform(-1, 1, 2)
-        coarse = _smooth_field(rng, (height, width), 4)
-        fine = _smooth_field(rng, (height, width), 9)
+        coarse, fine = (np.stack([_smooth_field(rng, (height, width), knots) for _ in range(2)]) for knots in (4, 9))
         elastic = reach.elastic_rate * strength**1.3 * side * (0.85 * coarse + 0.2 * fine)
-        y, x = np.meshgrid(
-            np.arange(height, dtype=np.float32) - height / 2,
-            np.arange(width, dtype=np.float32) - width / 2,
-            indexing="ij",
-        )
+        y, x = (np.arange(length, dtype=np.float32) - length / 2 for length in (height, width))
+        y, x = np.meshgrid(y, x, indexing="ij")
         cos, sin = np.cos(turn) / zoom, np.sin(turn) / zoom
         rows = cos * y - sin * x + height / 2 + shift[0] + elastic[0]
         columns = sin * y + cos * x + width / 2 + shift[1] + elastic[1]
@@ -118,19 +107,15 @@ class ClassicalEngine:
 
 
 def _smooth_field(rng: np.random.Generator, shape: tuple[int, int], knots: int) -> _Pixels:
-    """Two smooth random fields of unit variance, (2, H, W), with about `knots` bumps across."""
-    fields = []
-    for _ in range(2):
-        knot_values = rng.standard_normal((knots, knots)).astype(np.float32)
-        grown = Image.fromarray(knot_values).resize(shape[::-1], Image.Resampling.BICUBIC)
-        fields.append(np.asarray(grown, dtype=np.float32))
-    return np.stack(fields)
+    """A smooth random field of unit variance, (H, W), with about `knots` bumps across."""
+    values = rng.standard_normal((knots, knots)).astype(np.float32)
+    return np.asarray(Image.fromarray(values).resize(shape[::-1], Image.Resampling.BICUBIC))
 
 
 def _sample(pixels: _Pixels, rows: _Pixels, columns: _Pixels) -> _Pixels:
-    """Pixels at fractional coordinates, (H, W, C).
+    """Pixels at fractional coordinates, (H, W, C); outside the image the edge is repeated.
 
-    Outside the image the edge is repeated: mirroring would draw traces that do not exist.
+    Mirroring would draw traces that do not exist.
     """
     planes = [
         ndimage.map_coordinates(pixels[..., channel], (rows, columns), order=1, mode="nearest")
@@ -161,7 +146,7 @@ def _phase_weight(cycles: npt.NDArray[Any], strength: float) -> _Pixels:
 
 
 def _busy_share(pixels: _Pixels, strength: float) -> _Pixels:
-    """Weight of the scrambled image, (H, W): at low strength high only where the image is busy."""
+    """Weight of the scrambled image, (H, W): at low strength it is high only where the image has texture."""
     luma = pixels.mean(axis=2)
     sigma = max(1.0, min(luma.shape) / 48)
     mean = _local_mean(luma, sigma)
@@ -172,13 +157,12 @@ def _busy_share(pixels: _Pixels, strength: float) -> _Pixels:
 
 def _local_mean(values: _Pixels, sigma: float) -> _Pixels:
     """Gaussian mean; for a wide Gaussian computed on a smaller copy, which is many times faster."""
-    height, width = values.shape
     shrink = max(1, int(sigma / 2))
     small = Image.fromarray(values).reduce(shrink) if shrink > 1 else Image.fromarray(values)
     smooth = ndimage.gaussian_filter(np.asarray(small), sigma / shrink, mode="nearest")
     if shrink == 1:
         return np.asarray(smooth)
-    return np.asarray(Image.fromarray(smooth).resize((width, height), Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(smooth).resize((values.shape[1], values.shape[0]), Image.Resampling.BILINEAR))
 
 
 _COARSEST_KNOTS = 3
@@ -187,14 +171,10 @@ _GRAIN_LEVELS = 3.0
 
 
 def texture(size: tuple[int, int], seed: tuple[int, ...]) -> Image.Image:
-    """An RGB texture, determined by size and seed.
-
-    Args:
-        size: (width, height) in px.
-        seed: non-negative integers.
-    """
-    rng = np.random.default_rng(seed)
-    field = sum(_field(rng, size, _COARSEST_KNOTS * 2**octave) / 2**octave for octave in range(_OCTAVES))
+    """An RGB texture of (width, height) px, determined by size and seed (non-negative integers)."""
+    rng, shape = np.random.default_rng(seed), size[::-1]
+    fields = [_smooth_field(rng, shape, _COARSEST_KNOTS * 2**octave).astype(np.float64) for octave in range(_OCTAVES)]
+    field = sum(one / 2**octave for octave, one in enumerate(fields))
     low, high = np.min(field), np.max(field)
     share = (field - low) / max(float(high - low), 1e-9)
     dark, light = np.sort(rng.uniform(20, 235, (2, 3)), axis=0)
@@ -203,14 +183,8 @@ def texture(size: tuple[int, int], seed: tuple[int, ...]) -> Image.Image:
     return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
 
 
-def _field(rng: np.random.Generator, size: tuple[int, int], knots: int) -> npt.NDArray[Any]:
-    """A smooth random field, (height, width), with about `knots` bumps across."""
-    values = rng.standard_normal((knots, knots)).astype(np.float32)
-    return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.BICUBIC), dtype=np.float64)
-
-
 _DEPARTURE = 0.5
-"""Strength at which a texture is varied; fixed, because txt2img has none."""
+"""Strength at which a texture is varied; txt2img has none of its own."""
 
 NO_MODEL = ModelCard(MODEL_NAME, hashlib.sha256(MODEL_NAME.encode("ascii")).hexdigest(), f"(no file) {NOTICE}")
 """There is no model file; the hash is that of the name."""
@@ -220,9 +194,6 @@ class OneByOneEngine:
     """Makes an `Engine` of a `SingleImageEngine`: varies each image, or a texture made from the seed.
 
     Samplers, schedules and prompts are accepted and reported, and change nothing.
-
-    Args:
-        engine: makes the pixels.
     """
 
     notice = NOTICE
@@ -230,8 +201,7 @@ class OneByOneEngine:
     catalogue = ALL_SAMPLERS
 
     def __init__(self, engine: SingleImageEngine) -> None:
-        self._engine = engine
-        self.name = engine.name
+        self._engine, self.name = engine, engine.name
 
     def generate(
         self, tasks: Sequence[ImageTask], recipe: GenerationRecipe, monitor: StepMonitor

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import torch
@@ -30,16 +31,10 @@ class KeptRegion:
 
 
 class Denoiser:
-    """Predicts velocities of a batch.
+    """Predicts velocities of a batch by a class-conditional network and its saved noise schedule.
 
-    Args:
-        network: class-conditional.
-        schedule: its noise schedule, as saved.
-        tile: side of the square it was trained on, in latent pixels.
-        label: of the class to make.
-        negative: label of the class to guide away from, or the label of no class.
-        guidance: scale of classifier-free guidance; 1 is no guidance.
-        keep: what must stay, or None.
+    `tile` is the side of the square it was trained on, in latent pixels. `label` is the class to make, `negative` the
+    class to guide away from, or no class. A `guidance` (scale of classifier-free guidance) of 1 is none.
     """
 
     def __init__(
@@ -60,11 +55,9 @@ class Denoiser:
         """The clean images that the last prediction implies, (N, C, h, w)."""
 
     def velocity(self, noisy: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
-        """The velocity v = alpha noise - sigma clean, with alpha^2 + sigma^2 = 1.
+        """The velocity v = alpha noise - sigma clean of noisy = alpha clean + sigma noise, with alpha^2 + sigma^2 = 1.
 
-        Args:
-            noisy: (N, C, h, w), alpha clean + sigma noise.
-            time: the timestep; fractional for a noise level between two timesteps.
+        Noisy images are (N, C, h, w); a noise level between two timesteps has a fractional time.
         """
         found = self._guided(noisy, time)
         alpha, sigma = self._levels(time)
@@ -81,21 +74,16 @@ class Denoiser:
         if self._guidance == 1 or self._label == self._negative:
             return self._tiled(noisy, time, wanted)
         labels = torch.cat([wanted, torch.full_like(wanted, self._negative)])
-        asked, unasked = self._tiled(torch.cat([noisy, noisy]), time, labels).chunk(2)
-        return unasked + self._guidance * (asked - unasked)
+        towards, away = self._tiled(torch.cat([noisy, noisy]), time, labels).chunk(2)
+        return away + self._guidance * (towards - away)
 
     def _tiled(self, noisy: torch.Tensor, time: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The network's prediction; for images larger than a tile, the blended predictions of overlapping tiles.
 
         After MultiDiffusion (Bar-Tal et al. 2023).
         """
-        tile = self._tile
-        count, _, height, width = noisy.shape
-        places = [
-            (top, left)
-            for top in tile_starts(height, tile, _LEAST_OVERLAP)
-            for left in tile_starts(width, tile, _LEAST_OVERLAP)
-        ]
+        tile, (count, _, height, width) = self._tile, noisy.shape
+        places = list(product(*(tile_starts(side, tile, _LEAST_OVERLAP) for side in (height, width))))  # (top, left)
         if len(places) == 1:
             return self._predict(noisy, time, labels)
         weight = _tile_weight(tile).to(noisy.device)
@@ -134,9 +122,9 @@ def _log_sigmas(schedule: Mapping[str, Any]) -> torch.Tensor:
 
 
 def _tile_weight(tile: int) -> torch.Tensor:
-    """Weight of a tile at each of its pixels, (tile, tile): highest in the middle, low but never 0 at the rim.
+    """Weight of a tile at each of its pixels, (tile, tile): highest in the middle, low but never 0 at the edge.
 
-    A raised cosine in each direction; dividing the weighted sums by the sums of weights fades the seams out.
+    A raised cosine in each direction; dividing the weighted sums by the sums of weights hides the seams.
     """
     along = torch.sin(math.pi * (torch.arange(tile, dtype=torch.float32) + 0.5) / tile) ** 2
     return along[:, None] * along[None, :]
@@ -150,9 +138,9 @@ class _Solver:
     calls_a_step: int = 1
     """Calls of the network in a step; the last step has one."""
     draws_noise: bool = False
-    """Whether its `step` takes the generators that its noise is drawn from."""
+    """Whether its `step` draws noise from generators."""
     takes_seeds: bool = False
-    """Whether its noise comes from Brownian paths that are built from seeds."""
+    """Whether its noise comes from Brownian paths, one for each seed."""
 
     def make(self, saved: Mapping[str, Any], settings: Mapping[str, Any], steps: int, device: Any) -> Any:
         """The scheduler, set to this number of steps."""
@@ -178,15 +166,15 @@ _SCHEDULES = {
     "Exponential": {"use_exponential_sigmas": True},
 }
 _EVEN_SPACING_ONLY = "EulerAncestralDiscreteScheduler"
-"""Supports even spacing alone, so it gets the noise levels of plain Euler."""
+"""Supports only even spacing, so it gets the noise levels of plain Euler."""
 
 CATALOGUE = ALL_SAMPLERS.subset(_SOLVERS, ("automatic", "uniform", "karras", "exponential"))
-"""What the diffusion engine supports. Not "Beta": diffusers spreads noise levels with it, a WebUI timesteps."""
+"""What the diffusion engine supports. Not "Beta": diffusers distributes noise levels by it, a WebUI timesteps."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sampling:
-    """A sampler that is set to run the last steps of a noise schedule."""
+    """A sampler that is set up to run the last steps of a noise schedule."""
 
     scheduler: Any
     """Of diffusers; `add_noise` noises a sample, `scale_model_input` scales the network's input."""
@@ -196,7 +184,7 @@ class Sampling:
     draws_noise: bool
 
     def steps_done(self, calls: int) -> int:
-        """Steps that are done, or under way, after this number of calls of the network."""
+        """Steps that are done or have begun after this number of calls of the network."""
         return (calls + self.calls_a_step - 1) // self.calls_a_step
 
 
@@ -210,16 +198,10 @@ def make_sampling(
     seeds: list[int],
     like: torch.Tensor,
 ) -> Sampling:
-    """Set up a sampler.
+    """Set up a sampler of the catalogue to run `steps` of `schedule_steps`.
 
-    Args:
-        saved: the noise schedule that the model was trained with.
-        sampler: a name in the catalogue.
-        schedule: a label in the catalogue, or None for even timesteps.
-        steps: how many run.
-        schedule_steps: how many the whole schedule has.
-        seeds: one for each image, for samplers whose noise comes from Brownian paths.
-        like: (N, C, h, w) tensor of the images' shape, on their device.
+    `saved` is the noise schedule that the model was trained with. A `schedule` is a label of the catalogue, or None for
+    even timesteps. `like` is an (N, C, h, w) tensor of the images' shape, on their device; `seeds` has one for each.
     """
     solver = _SOLVERS[sampler]
     # With one step alone, "linspace" would begin at the end of the schedule, where there is hardly any noise.
@@ -240,12 +222,12 @@ def make_sampling(
 
 
 def _brownian_noise(sigmas: torch.Tensor, seeds: list[int], like: torch.Tensor) -> Any:
-    """Noise from one Brownian path for each image, as the scheduler would make it, on a slightly wider interval.
+    """Noise from a Brownian path for each image, as the scheduler would make it, on a slightly wider interval.
 
-    At the exact ends of the interval, torchsde warns about rounding in the last digit.
+    At the exact ends of the interval torchsde warns about rounding in the last digit.
     """
     import_diffusers()
     from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampler
 
-    sampler: Any = BrownianTreeNoiseSampler
+    sampler: Any = BrownianTreeNoiseSampler  # untyped
     return sampler(like, 0.999 * sigmas[sigmas > 0].min(), 1.001 * sigmas.max(), seeds)

@@ -1,9 +1,9 @@
-"""A saved diffusion model as an engine; the class a prompt means.
+"""A saved diffusion model as an engine, and the class that a prompt names.
 
-A model of the user's own classes understands no other words, so a prompt is searched for a class name:
+The model understands its own classes and no other words, so a prompt is searched for a class name:
 
-1. The first piece between commas that equals a class name wins.
-2. Otherwise a class name that occurs in the prompt as whole words wins; of several the longest, then the first.
+1. The first piece between commas that equals a class name counts.
+2. Otherwise a class name that occurs in the prompt as whole words; of several the longest, then the first.
 3. Otherwise there is no class, and images of any class are made.
 
 Upper and lower case are equal, and so are space, hyphen and underscore. Weights like "(open:1.2)" and tags like
@@ -37,30 +37,25 @@ _NO_CLASS = "none"
 _FINGERPRINT_DIGITS = 10
 _NOISE_SEED_LIMIT = 2**63
 _SECOND_PASS = 0x9E3779B9
-"""Added to the seed of a second pass; torch's generator on the CPU uses the lowest 32 bits alone."""
+"""Added to the seed of a second pass; torch's generator on the CPU uses only the lowest 32 bits."""
 
 
 def load_engine(folder: Path, *, device: str = "auto", threads: int | None = None) -> DiffusionEngine:
-    """The engine of a saved model.
+    """The engine of a model that `generator train` saved, on the device "auto", "cpu" or "cuda".
 
-    Args:
-        folder: that `generator train` wrote.
-        device: "auto", "cpu" or "cuda".
-        threads: CPU threads of torch; None leaves torch's own choice.
+    `threads` are the CPU threads of torch; None leaves torch's own choice.
 
     Raises:
         ModelFileError: the model cannot be used.
         SettingsError: there is no such device.
         MissingExtra: diffusers is not installed.
     """
-    # The sampler DPM++ SDE needs torchsde; a missing package shows at the start, not at the first request.
+    # The sampler DPM++ SDE needs torchsde; a missing package is reported at the start, not at the first request.
     import_diffusers("'sdclient serve --engine diffusion'", also=("torchsde",))
     model = load_model(folder)
     if device == "cuda" and not torch.cuda.is_available():
-        raise SettingsError(
-            f"--device cuda: torch {torch.__version__} sees no such device here; use --device cpu, or install a torch "
-            "built for your GPU"
-        )
+        advice = "use --device cpu, or install a torch built for your GPU"
+        raise SettingsError(f"--device cuda: torch {torch.__version__} sees no such device here; {advice}")
     chosen = "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
     return DiffusionEngine(model, device=torch.device(chosen), threads=threads)
 
@@ -69,23 +64,18 @@ class DiffusionEngine:
     """Adds noise to an image by the denoising strength, then denoises it as an image of the prompt's class.
 
     After SDEdit (Meng et al. 2021). Without an image it starts from pure noise.
-
-    Args:
-        model: as `load_model` gives it.
-        device: where it runs.
-        threads: CPU threads of torch while it runs; None leaves torch's own choice.
     """
 
     catalogue = CATALOGUE
 
     def __init__(self, model: DiffusionModel, *, device: torch.device, threads: int | None = None) -> None:
         self._saved, self._device, self._threads = model, device, threads
-        # Convolutions are faster with channels last: on a CPU by 15 to 30 % for batches of 1 to 8.
+        # With channels last, convolutions are faster: on a CPU by 15 to 30 % for batches of 1 to 8.
         self._network = model.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.size_px = model.size_px
         shown = _RESERVED.sub("-", model.folder.resolve().name)
         self.name = f"diffusion model {shown!r} of own pictures, not Stable Diffusion"
-        # By this name a client guesses the native size and distinguishes this server from a WebUI.
+        # From this name a client guesses the native size, and that this server is no WebUI.
         name = f"{shown}-{model.size_px}px-{NOT_STABLE_DIFFUSION}"
         self.model = ModelCard(name, model.sha256, str(model.folder / UNET_WEIGHTS))
         colour = "grey" if model.channels == 1 else "colour"
@@ -108,7 +98,7 @@ class DiffusionEngine:
     def generate(
         self, tasks: Sequence[ImageTask], recipe: GenerationRecipe, monitor: StepMonitor
     ) -> Iterator[Image.Image]:
-        """The images of a batch; when the monitor stops it, as they are at the step reached.
+        """The images of a batch; if the monitor stops it, as they are at the step reached.
 
         Raises:
             RuntimeError: out of memory, or the model computed NaN; with the message of a WebUI.
@@ -126,34 +116,36 @@ class DiffusionEngine:
         self, tasks: Sequence[ImageTask], recipe: GenerationRecipe, size: tuple[int, int], monitor: StepMonitor
     ) -> torch.Tensor:
         """Latents of the denoised images, (N, C, h, w)."""
-        places = (size[1] // self._saved.codec.packing, size[0] // self._saved.codec.packing)
-        shape = (len(self._saved.codec.mean) * self._saved.codec.packing**2, *places)
-        generators = [torch.Generator().manual_seed(_noise_seed(task.seed)) for task in tasks]
-        noise = torch.stack(
-            [_first_noise(task.seed, generator, shape) for task, generator in zip(tasks, generators, strict=True)]
-        ).to(self._device)
+        saved, packing = self._saved, self._saved.codec.packing
+        shape = (len(saved.codec.mean) * packing**2, size[1] // packing, size[0] // packing)
+        seeds = [_noise_seed(task.seed) for task in tasks]
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        pairs = zip(tasks, generators, strict=True)
+        noise = torch.stack([_first_noise(task.seed, generator, shape) for task, generator in pairs]).to(self._device)
         sampling = make_sampling(
-            self._saved.schedule,
+            saved.schedule,
             sampler=recipe.sampler,
             schedule=recipe.schedule,
             steps=recipe.steps,
             schedule_steps=recipe.schedule_steps,
-            seeds=[_noise_seed(task.seed) for task in tasks],
+            seeds=seeds,
             like=noise,
         )
         starts = [task.start for task in tasks]
         if starts[0] is None:
             noisy, keep = noise * sampling.scheduler.init_noise_sigma, None
         else:
-            clean = torch.stack([self._encode(start, size) for start in starts if start is not None]).to(self._device)
+            clean = torch.stack(
+                [saved.codec.encode_image(_resized(start, size)) for start in starts if start is not None]
+            ).to(self._device)
             keep = self._kept_region(tasks, clean, size)
             scheduler, begin = sampling.scheduler, sampling.scheduler.timesteps[sampling.first : sampling.first + 1]
             noisy = scheduler.add_noise(clean, noise, begin)
         label, negative = self._labels(recipe)
         denoiser = Denoiser(
             self._network,
-            self._saved.schedule,
-            tile=self._saved.size_px // self._saved.codec.packing,
+            saved.schedule,
+            tile=saved.size_px // packing,
             label=label,
             negative=negative,
             guidance=recipe.cfg_scale,
@@ -185,22 +177,13 @@ class DiffusionEngine:
         if all(task.change_mask is None for task in tasks):
             return None
         everywhere = Image.new("L", size, 255)
-        shares = [
-            self._saved.codec.encode_mask(
-                _resized(task.change_mask, size) if task.change_mask is not None else everywhere
-            )
-            for task in tasks
-        ]
-        return KeptRegion(clean, torch.stack(shares).to(self._device))
-
-    def _encode(self, image: Image.Image, size: tuple[int, int]) -> torch.Tensor:
-        return self._saved.codec.encode_image(_resized(image, size))
+        masks = [everywhere if task.change_mask is None else _resized(task.change_mask, size) for task in tasks]
+        return KeptRegion(clean, torch.stack([self._saved.codec.encode_mask(mask) for mask in masks]).to(self._device))
 
     def _labels(self, recipe: GenerationRecipe) -> tuple[int, int]:
         """Labels of the class to make and of the class to guide away from."""
-        saved = self._saved
-        wanted = class_in_prompt(recipe.prompt, saved.classes)
-        unwanted = class_in_prompt(recipe.negative_prompt, saved.classes)
+        saved, prompts = self._saved, (recipe.prompt, recipe.negative_prompt)
+        wanted, unwanted = (class_in_prompt(prompt, saved.classes) for prompt in prompts)
         return (saved.no_class if wanted is None else wanted, saved.no_class if unwanted is None else unwanted)
 
     def _class_name(self, label: int) -> str:
@@ -261,12 +244,7 @@ _ENDS = re.compile(r"[,，、;；\n]|\bBREAK\b")
 
 
 def class_in_prompt(prompt: str, classes: Sequence[str]) -> int | None:
-    """Index of the class that a prompt names, or None; see the module docstring.
-
-    Args:
-        prompt: as the client sent it.
-        classes: names, in the order of the model's labels.
-    """
+    """Index of the class that a prompt names, or None; the module docstring has the rules."""
     bare = _BRACKETS.sub(" ", _WEIGHT.sub("", _TAG.sub(" ", prompt)))
     names = [_plain(name) for name in classes]
     for piece in _ENDS.split(bare):
@@ -286,7 +264,7 @@ def _plain(text: str) -> str:
 
 
 def _as_words(name: str) -> str:
-    """A pattern that finds the name as a whole word; Chinese has no spaces, so there it may touch other characters."""
+    """A pattern that finds the name as a whole word; Chinese has no spaces, so a Chinese name may touch other characters."""
     before = r"(?<![a-z0-9])" if re.match(r"[a-z0-9]", name) else ""
     after = r"(?![a-z0-9])" if re.search(r"[a-z0-9]$", name) else ""
     return f"{before}{re.escape(name)}{after}"

@@ -4,13 +4,13 @@
 `classical_engine.OneByOneEngine` turns it into an `Engine`.
 
 The table and the rules of substitution are those of AUTOMATIC1111 1.10.1. They change no pixel of the classical
-engine; they are there so that a client meets the same names and silent substitutions as at a genuine WebUI. The
-diffusion engine supports some of the samplers.
+engine; a client shall meet the same names and silent substitutions as with a genuine WebUI. The diffusion engine
+supports some of the samplers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -32,7 +32,7 @@ class ModelCard:
     name: str
     sha256: str
     filename: str
-    """Path of the model file; a remark where there is none."""
+    """Path of the model file; a remark if there is none."""
 
     @property
     def hash(self) -> str:
@@ -74,8 +74,8 @@ class ImageTask:
     """RGB of the recipe's size; None for txt2img."""
     seed: ImageSeed
     change_mask: Image.Image | None = None
-    """L of the same size: how much may change at each pixel, 255 all; None changes everything. The caller puts back
-    the pixels that must not change."""
+    """L of the same size: how much each pixel may change, 255 fully; None: all fully. The caller puts back the pixels
+    that must not change."""
 
 
 @dataclass(frozen=True)
@@ -104,21 +104,16 @@ class StepMonitor(Protocol):
     @property
     def is_stopped(self) -> bool:
         """Whether to end at the step reached, with the images as they are."""
-        ...
 
     def step(self, done: int) -> None:
         """Record how many steps are done."""
-        ...
 
     def spend(self, steps: int) -> None:
-        """Let the time of these steps pass, for an engine that needs none."""
-        ...
+        """Let the time of these steps pass, for an engine that takes no time."""
 
 
-def _scheduler(
-    name: str, label: str, rho: float = -1.0, *, inner: bool = False, aliases: tuple[str, ...] | None = None
-) -> Scheduler:
-    return Scheduler(name=name, label=label, aliases=aliases, default_rho=rho, need_inner_model=inner)
+def _scheduler(name: str, label: str, rho: float = -1.0, *aliases: str, inner: bool = False) -> Scheduler:
+    return Scheduler(name=name, label=label, aliases=aliases or None, default_rho=rho, need_inner_model=inner)
 
 
 SCHEDULERS = (
@@ -127,7 +122,7 @@ SCHEDULERS = (
     _scheduler("karras", "Karras", 7.0),
     _scheduler("exponential", "Exponential"),
     _scheduler("polyexponential", "Polyexponential", 1.0),
-    _scheduler("sgm_uniform", "SGM Uniform", inner=True, aliases=("SGMUniform",)),
+    _scheduler("sgm_uniform", "SGM Uniform", -1.0, "SGMUniform", inner=True),
     _scheduler("kl_optimal", "KL Optimal"),
     _scheduler("align_your_steps", "Align Your Steps"),
     _scheduler("simple", "Simple", inner=True),
@@ -138,7 +133,7 @@ SCHEDULERS = (
 
 _AUTOMATIC = SCHEDULERS[0]
 _WITHOUT_SCHEDULES = frozenset({"DDIM", "DDIM CFG++", "PLMS", "UniPC"})
-"""These sample by timesteps; a noise schedule has no meaning for them."""
+"""These sample by timesteps; a noise schedule does not apply to them."""
 
 
 class SamplerChoice(NamedTuple):
@@ -163,38 +158,32 @@ class SamplerCatalogue:
             tuple(known for known in self.schedulers if known.name in schedulers),
         )
 
-    def choose(self, asked_sampler: str | None, asked_schedule: str | None) -> SamplerChoice:
+    def choose(self, sampler_name: str | None, schedule_name: str | None) -> SamplerChoice:
         """Settle on a sampler and a schedule, silently, as a WebUI does.
 
         An unknown name becomes the first sampler of the list; aliases and other spellings count as unknown. The
-        former joint names ("DPM++ SDE Karras") are split; a schedule that is requested by itself wins over the one in
-        a joint name. An unknown schedule becomes automatic, which is the sampler's own.
+        former joint names ("DPM++ SDE Karras") are split; a schedule that is requested by itself takes precedence over
+        the one in a joint name. An unknown schedule becomes automatic, which is the sampler's own.
         """
-        name = asked_sampler or self.samplers[0].name
+        name = sampler_name or self.samplers[0].name
         schedule: Scheduler | None = None
         for candidate in SCHEDULERS:
-            ending = next((f" {word}" for word in _names(candidate) if name.endswith(f" {word}")), None)
+            words = (candidate.label, candidate.name, *(candidate.aliases or ()))
+            ending = next((f" {word}" for word in words if name.endswith(f" {word}")), None)
             if ending is not None:
                 name, schedule = name.removesuffix(ending), self.find_schedule(candidate.name)
                 break
         sampler = next((known for known in self.samplers if known.name == name), self.samplers[0])
-        if asked_schedule:
-            schedule = self.find_schedule(asked_schedule)
+        if schedule_name:
+            schedule = self.find_schedule(schedule_name)
         if schedule is None or schedule is _AUTOMATIC:
             schedule = self.find_schedule(sampler.options.get("scheduler", ""))
-        if schedule is None or sampler.name in _WITHOUT_SCHEDULES:
-            return SamplerChoice(sampler.name, None)
-        return SamplerChoice(sampler.name, schedule.label)
+        has_schedule = schedule is not None and sampler.name not in _WITHOUT_SCHEDULES
+        return SamplerChoice(sampler.name, schedule.label if has_schedule else None)
 
     def find_schedule(self, name: str) -> Scheduler | None:
         """The scheduler of this internal name or label, or None."""
         return next((known for known in self.schedulers if name in (known.name, known.label)), None)
-
-
-def _names(scheduler: Scheduler) -> Iterator[str]:
-    yield scheduler.label
-    yield scheduler.name
-    yield from scheduler.aliases or ()
 
 
 @runtime_checkable
@@ -202,7 +191,7 @@ class Engine(Protocol):
     """Makes batches of images. Called by one job at a time."""
 
     name: str
-    """What it is; every reply and every infotext carries this text."""
+    """What it is; every reply and every infotext contains this text."""
     notice: str
     """One sentence for people."""
     model: ModelCard
@@ -213,11 +202,9 @@ class Engine(Protocol):
         self, tasks: Sequence[ImageTask], recipe: GenerationRecipe, monitor: StepMonitor
     ) -> Iterable[Image.Image]:
         """The images, RGB of the recipe's size, in order."""
-        ...
 
     def describe_recipe(self, recipe: GenerationRecipe) -> Mapping[str, Any]:
         """Further entries of the reply: how the engine understood this recipe."""
-        ...
 
 
 class SingleImageEngine(Protocol):
@@ -227,14 +214,10 @@ class SingleImageEngine(Protocol):
     """What it is; every reply and every infotext carries this text."""
 
     def vary(self, source: Image.Image, *, strength: float, seed: tuple[int, ...]) -> Image.Image:
-        """An RGB image of the source's size.
+        """An RGB image of the RGB source's size, determined by source, strength and seed (non-negative integers).
 
-        Args:
-            source: RGB.
-            strength: how far the result may depart from the source, 0 (not at all) to 1.
-            seed: non-negative integers; source, strength and seed together determine the result.
+        The strength says how far it may depart from the source, from 0 (not at all) to 1.
         """
-        ...
 
 
 _Options = dict[str, str]
@@ -276,7 +259,6 @@ SAMPLERS = (
 
 ALL_SAMPLERS = SamplerCatalogue(SAMPLERS, SCHEDULERS)
 """All that AUTOMATIC1111 1.10.1 lists."""
-
 
 MODEL_NAME = f"classical-engine-{NOT_STABLE_DIFFUSION}"
 """The one "checkpoint" that the server lists with its classical engine."""

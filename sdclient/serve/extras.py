@@ -12,7 +12,6 @@ from .jobs import JobBoard
 from .parameters import ServerOptions, check_memory
 
 _TO_SIZE = 1
-_POSTPROCESSING = "postprocessing"
 _LABEL = "extras"
 
 
@@ -20,8 +19,7 @@ class Extras:
     """Enlarges images; its requests queue with all other jobs."""
 
     def __init__(self, settings: ServerOptions, board: JobBoard) -> None:
-        self._settings = settings
-        self._board = board
+        self._settings, self._board = settings, board
 
     def single(self, body: Any) -> dict[str, Any]:
         """Reply of `/sdapi/v1/extra-single-image`."""
@@ -44,13 +42,12 @@ class Extras:
         for restorer in ("gfpgan", "codeformer"):
             if getattr(body, f"{restorer}_visibility") > 0:
                 raise RuntimeError(f"no face restorer here: {restorer}_visibility must be 0")
-        image = to_rgb(source, str(self._settings["img2img_background_color"]))
-        image, parameters = _upscaled(image, body)
+        image, parameters = _upscaled(to_rgb(source, str(self._settings["img2img_background_color"])), body)
         text = ", ".join(f"{name}: {value}" for name, value in parameters.items())
-        encoded = encode_image(
-            image, read_infotext(source), self._settings.snapshot(), extra_texts={_POSTPROCESSING: text}
-        )
-        return encoded, f"<p>{text}</p>"
+        extra = {"postprocessing": text}
+        return encode_image(
+            image, read_infotext(source), self._settings.snapshot(), extra_texts=extra
+        ), f"<p>{text}</p>"
 
 
 def _upscaled(image: Image.Image, body: Any) -> tuple[Image.Image, dict[str, Any]]:
@@ -89,7 +86,7 @@ def _enlarged(image: Image.Image, resampling: Image.Resampling, body: Any, param
 
 
 def interrogate(body: Any) -> dict[str, str]:
-    """Reply of `/sdapi/v1/interrogate`: that of a WebUI that could not load its model.
+    """Reply of `/sdapi/v1/interrogate`: that of a WebUI whose model cannot be loaded.
 
     Raises:
         HTTPException: 404, an unknown model.
@@ -116,16 +113,13 @@ _LATENT = {
     "Latent (nearest-exact)": Image.Resampling.NEAREST,
 }
 """A WebUI does these in latent space; here they work on pixels."""
-_LISTED_SCALE = 4.0
 _MOST_PASSES = 3
 
 
 def upscalers() -> list[dict[str, Any]]:
     """Reply of `/sdapi/v1/upscalers`."""
-    return [
-        {"name": name, "model_name": None, "model_path": None, "model_url": None, "scale": _LISTED_SCALE}
-        for name in (NONE, *_RESAMPLING)
-    ]
+    without_file = {"model_name": None, "model_path": None, "model_url": None, "scale": 4.0}
+    return [{"name": name, **without_file} for name in (NONE, *_RESAMPLING)]
 
 
 def latent_upscale_modes() -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A generating call from the request body to the reply, with its infotexts and `info`."""
+"""A generating call, from the request body to the reply with its infotexts and `info`."""
 
 import json
 import math
@@ -49,33 +49,15 @@ class PreparedCall:
     """Makes the images of a batch, given the seed of each."""
 
 
-@dataclass(frozen=True)
-class _Generated:
-    """The result of a job."""
-
-    pairs: Sequence[tuple[Image.Image, str]]
-    """Images to send, with their infotexts."""
-    info: Mapping[str, Any]
-
-
 class GeneratingCall(ABC):
-    """Runs requests of one call, one at a time.
-
-    Args:
-        engine: makes the pixels.
-        settings: the server's options.
-        board: the lock and the state that `/progress` shows.
-        time: the least time of a batch; real servers take seconds.
-    """
+    """Runs requests of one call, one at a time."""
 
     label: ClassVar[str]
     """The job's name in `/progress`."""
 
     def __init__(self, engine: Engine, settings: ServerOptions, board: JobBoard, *, time: BatchTime) -> None:
-        self.engine = engine
-        self.settings = settings
-        self._board = board
-        self._time = time
+        self.engine, self.settings = engine, settings
+        self._board, self._time = board, time
 
     def run(self, body: Any) -> dict[str, Any]:
         """The reply to a request.
@@ -94,18 +76,15 @@ class GeneratingCall(ABC):
             overrides = body.override_settings or {}
             restore = body.override_settings_restore_afterwards is not False
             with self._board.task(task), self.settings.overridden(overrides, restore=restore):
-                generated = self._generate(body, choice, inputs)
+                pairs, info = self._generate(body, choice, inputs)
                 options = self.settings.snapshot()
         # After the lock is released, as in the WebUI: the next job runs while this one's images are encoded.
-        return {
-            "images": [encode_image(image, text, options) for image, text in generated.pairs],
-            "parameters": self.echo(body),
-            "info": json.dumps(generated.info),
-        }
+        images = [encode_image(image, text, options) for image, text in pairs]
+        return {"images": images, "parameters": self.echo(body), "info": json.dumps(info)}
 
     @abstractmethod
     def check(self, body: Any) -> Any:
-        """Refuse what is refused before the request queues; returns what had to be decoded for that."""
+        """Refuse what a WebUI refuses before the request queues; returns what had to be decoded for that."""
 
     @abstractmethod
     def read_inputs(self, body: Any, checked: Any) -> Any:
@@ -119,7 +98,10 @@ class GeneratingCall(ABC):
     def echo(self, body: Any) -> dict[str, Any]:
         """The reply's `parameters`."""
 
-    def _generate(self, body: Any, choice: SamplerChoice, inputs: Any) -> _Generated:
+    def _generate(
+        self, body: Any, choice: SamplerChoice, inputs: Any
+    ) -> tuple[Sequence[tuple[Image.Image, str]], Mapping[str, Any]]:
+        """Images to send with their infotexts, and the reply's `info`."""
         if body.prompt is None:
             raise AssertionError
         seeds = resolve_seeds(body)
@@ -129,13 +111,12 @@ class GeneratingCall(ABC):
         images = list(self._batches(body, call, seeds))
         facts = ReplyFacts(body, choice, seeds, extra, self.settings, self.engine.model)
         infotexts = [build_infotext(facts, index) for index in range(len(images))]
-        first = 0
-        if body.save_images and len(images) > 1 and self.settings["return_grid"]:
+        with_grid = bool(body.save_images and len(images) > 1 and self.settings["return_grid"])
+        if with_grid:
             images.insert(0, _grid(images))
             infotexts.insert(0, infotexts[0])
-            first = 1
-        info = build_info(facts, infotexts, index_of_first_image=first, timestamp=self._board.timestamp)
-        return _Generated(list(zip(images, infotexts, strict=True)) if body.send_images else [], info)
+        info = build_info(facts, infotexts, index_of_first_image=int(with_grid), timestamp=self._board.timestamp)
+        return list(zip(images, infotexts, strict=True)) if body.send_images else [], info
 
     def _batches(self, body: Any, call: PreparedCall, seeds: Seeds) -> Iterator[Image.Image]:
         """The images of all batches; after an interrupt the running batch ends and no other begins."""
@@ -153,17 +134,9 @@ def make_recipe(
     body: Any, choice: SamplerChoice, *, size: tuple[int, int], strength: float, steps: int, schedule_steps: int
 ) -> GenerationRecipe:
     """The recipe of a request, for the engine."""
-    return GenerationRecipe(
-        size=size,
-        strength=strength,
-        steps=steps,
-        schedule_steps=schedule_steps,
-        sampler=choice.sampler,
-        schedule=choice.schedule,
-        cfg_scale=body.cfg_scale if body.cfg_scale is not None else _CFG_SCALE,
-        prompt=body.prompt or "",
-        negative_prompt=body.negative_prompt or "",
-    )
+    cfg_scale = body.cfg_scale if body.cfg_scale is not None else _CFG_SCALE
+    prompts = body.prompt or "", body.negative_prompt or ""
+    return GenerationRecipe(size, strength, steps, schedule_steps, choice.sampler, choice.schedule, cfg_scale, *prompts)
 
 
 def _grid(images: list[Image.Image]) -> Image.Image:
@@ -179,14 +152,12 @@ def _grid(images: list[Image.Image]) -> Image.Image:
 
 def extra_parameters(choice: SamplerChoice, parameters: Mapping[str, Any], engine_name: str) -> dict[str, Any]:
     """`extra_generation_params`: the entries of the call itself, the schedule, and the engine that made the pixels."""
-    extra: dict[str, Any] = dict(parameters)
-    if choice.schedule is not None:
-        extra["Schedule type"] = choice.schedule
-    return {**extra, ENGINE_KEY: engine_name}
+    schedule = {} if choice.schedule is None else {"Schedule type": choice.schedule}
+    return {**parameters, **schedule, ENGINE_KEY: engine_name}
 
 
 def lora_hashes(prompt: str, settings: ServerOptions) -> dict[str, str]:
-    """Hashes of the LoRAs that a prompt names; as in the WebUI, unlisted ones are left out silently."""
+    """Hashes of the LoRAs that a prompt names; unlisted ones are left out silently, as in the WebUI."""
     used = [name for name in loras_in(prompt) if name in settings.loras]
     if not used or not settings[HASH_OPTION]:
         return {}
@@ -195,7 +166,7 @@ def lora_hashes(prompt: str, settings: ServerOptions) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class ReplyFacts:
-    """What infotexts and the reply info of a request are built from."""
+    """What the infotexts and the `info` of a reply are built from."""
 
     body: Any
     choice: SamplerChoice
@@ -238,8 +209,7 @@ def build_infotext(facts: ReplyFacts, index: int) -> str:
 def build_info(facts: ReplyFacts, infotexts: list[str], *, index_of_first_image: int, timestamp: str) -> dict[str, Any]:
     """The `info` of a reply, every key of the genuine one. The seeds are those of the requested images."""
     body, seeds = facts.body, facts.seeds
-    count = len(seeds.all_seeds)
-    negative = body.negative_prompt or ""
+    count, negative = len(seeds.all_seeds), body.negative_prompt or ""
     return {
         "prompt": body.prompt,
         "all_prompts": [body.prompt] * count,

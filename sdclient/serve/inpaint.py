@@ -1,6 +1,5 @@
-"""Masks of inpainting requests, and how a source is brought to the requested size."""
+"""Masks of inpainting requests, and resizing a source to the requested size."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,18 +29,18 @@ class MaskSettings:
 
 @dataclass(frozen=True)
 class InpaintRegion:
-    """One source prepared for repainting: the engine's input, and how its result is put back."""
+    """One source prepared for inpainting: the engine's input, and how its result is put back."""
 
     canvas: Image.Image
     """RGB of the requested size: the engine's input."""
     change_mask: Image.Image
     """L of the requested size: how much of the engine's result will show at each pixel."""
     base: Image.Image
-    """RGB; the image that shows outside of the mask."""
+    """RGB; shows outside of the mask."""
     alpha: Image.Image
     """L of the base's size: how much of the engine's result shows."""
     box: _Box | None
-    """Where on the base the result goes; None is everywhere."""
+    """Where the result goes on the base; None for everywhere."""
 
     def finish(self, result: Image.Image) -> Image.Image:
         """The result put into the base where the mask is white."""
@@ -58,38 +57,27 @@ class PreparedMask:
     """A mask prepared once for all sources of a request."""
 
     mask: Image.Image
-    """L, inverted and blurred as asked, of its own size."""
+    """L, inverted and blurred as requested, of its own size."""
     box: _Box | None
-    """The part to repaint at full resolution; None for the whole image."""
+    """The part to inpaint at full resolution; None for the whole image."""
     settings: MaskSettings
 
     def apply(self, source: Image.Image, size: tuple[int, int], rng: np.random.Generator) -> InpaintRegion:
-        """Prepare one source.
-
-        Args:
-            source: RGB, of any size.
-            size: (width, height) in px that the engine works at.
-            rng: for the fill with noise.
-        """
+        """Prepare one RGB source for the engine's (width, height) in px; `rng` draws the fill with noise."""
         mode = self.settings.resize_mode
         if self.box is None:
-            base = resize_source(source, mode, size)
+            base = canvas = resize_source(source, mode, size)
             mask = resize_source(self.mask, mode, size)
             alpha = change_mask = mask.point(lambda level: min(255, 2 * level))
-            canvas = base
         else:
             base = source
-            alpha = _same_size(self.mask, base, mode)
+            alpha = self.mask if self.mask.size == base.size else resize_source(self.mask, mode, base.size)
             canvas = resize_source(base.crop(self.box), FILL, size)
             mask = change_mask = resize_source(alpha.crop(self.box), FILL, size)
         return InpaintRegion(_fill(canvas, mask, self.settings.fill, rng), change_mask, base, alpha, self.box)
 
-    def parameters(self, mask_blur: int | None) -> Mapping[str, Any]:
-        """Entries of `extra_generation_params` about the mask.
-
-        Args:
-            mask_blur: the blur in px if it is the same in both directions, else None.
-        """
+    def parameters(self, mask_blur: int | None) -> dict[str, Any]:
+        """Entries of `extra_generation_params` about the mask; the blur in px is None if its directions differ."""
         parameters: dict[str, Any] = {}
         if self.settings.invert:
             parameters["Mask mode"] = "Inpaint not masked"
@@ -106,16 +94,10 @@ class PreparedMask:
 def prepare_mask(
     image: Image.Image, settings: MaskSettings, source_size: tuple[int, int], size: tuple[int, int]
 ) -> PreparedMask | None:
-    """Read a mask.
+    """Read a mask of any mode; opaque parts of a transparent one count as white.
 
-    Args:
-        image: any mode; with transparency its opaque parts count as white.
-        settings: how to treat it.
-        source_size: of the first source, in px.
-        size: (width, height) in px that the engine works at.
-
-    Returns:
-        None when the mask is blank and only its area was to be repainted; the request then counts as unmasked.
+    The sizes in px are those of the first source and of the engine. Returns None if the mask is blank and only its area
+    was to be inpainted; the request then counts as unmasked.
     """
     mask = _to_black_and_white(image, settings.round)
     if settings.invert:
@@ -132,10 +114,8 @@ def prepare_mask(
 
 
 def _to_black_and_white(image: Image.Image, rounded: bool) -> Image.Image:
-    if image.mode == "RGBA" and image.getchannel("A").getextrema() != (255, 255):
-        mask = image.getchannel("A")
-    else:
-        mask = image.convert("L")
+    is_transparent = image.mode == "RGBA" and image.getchannel("A").getextrema() != (255, 255)
+    mask = image.getchannel("A") if is_transparent else image.convert("L")
     return mask.point(lambda level: 255 if level > 128 else 0) if rounded else mask
 
 
@@ -167,10 +147,6 @@ def _grow(low: int, high: int, wanted: int, limit: int) -> tuple[int, int]:
     return start, start + length
 
 
-def _same_size(mask: Image.Image, image: Image.Image, mode: int) -> Image.Image:
-    return mask if mask.size == image.size else resize_source(mask, mode, image.size)
-
-
 def _fill(canvas: Image.Image, mask: Image.Image, fill: int, rng: np.random.Generator) -> Image.Image:
     """The canvas with the masked area filled: with its surroundings, the source, noise or nothing, as requested."""
     white = np.asarray(mask) > 0
@@ -199,13 +175,10 @@ STRETCH, CROP, FILL, LATENT = 0, 1, 2, 3
 
 
 def resize_source(image: Image.Image, mode: int, size: tuple[int, int]) -> Image.Image:
-    """The image at exactly this size.
+    """The RGB or L image at exactly (width, height) px.
 
-    Args:
-        image: RGB or L.
-        mode: 0 stretches, 1 crops what sticks out, 3 stretches too (the WebUI does it in latent space);
-            2 and any other number keep the whole image and repeat its edge where it does not reach.
-        size: (width, height) in px.
+    Mode 0 stretches, and so does 3 (the WebUI does it in latent space); 1 crops what does not fit; 2 and any other
+    number keep the whole image and repeat its edge beyond it.
 
     Raises:
         ValueError: a size that is not positive.
@@ -215,12 +188,12 @@ def resize_source(image: Image.Image, mode: int, size: tuple[int, int]) -> Image
         raise ValueError("height and width must be > 0")
     if mode in (STRETCH, LATENT):
         return image.resize(size, Image.Resampling.LANCZOS)
-    wider = width * image.height > height * image.width
-    if wider == (mode == CROP):
-        scaled = image.resize((width, max(1, image.height * width // image.width)), Image.Resampling.LANCZOS)
+    is_wider = width * image.height > height * image.width
+    if is_wider == (mode == CROP):
+        scaled_size = (width, max(1, image.height * width // image.width))
     else:
-        scaled = image.resize((max(1, image.width * height // image.height), height), Image.Resampling.LANCZOS)
-    return _centred(scaled, size)
+        scaled_size = (max(1, image.width * height // image.height), height)
+    return _centred(image.resize(scaled_size, Image.Resampling.LANCZOS), size)
 
 
 def _centred(image: Image.Image, size: tuple[int, int]) -> Image.Image:

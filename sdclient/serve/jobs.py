@@ -1,4 +1,4 @@
-"""Runs one job at a time, and keeps what `/progress` shows of it; a watcher can listen."""
+"""Runs one job at a time, keeps what `/progress` shows of it, and notifies a watcher."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from PIL import Image
 from ..models.server import ProgressState
 
 _HAND_OVER_S = 0.1
-"""Longest wait for the next job to take the lock. It takes it at once; this is ample on a busy machine."""
+"""Longest wait for the next job to take the lock, which it does at once; enough for a busy machine."""
 
 
 class JobWatcher(Protocol):
@@ -21,11 +21,9 @@ class JobWatcher(Protocol):
 
     def job_began(self, task: str) -> None:
         """Its turn has come."""
-        ...
 
     def job_ended(self, task: str) -> None:
-        """The server no longer works on it; its reply is still to be sent."""
-        ...
+        """The server no longer works on it; its reply is not sent yet."""
 
 
 class FairLock:
@@ -69,20 +67,18 @@ class FairLock:
 class JobBoard:
     """The lock that requests queue on, and the server-wide state of the running job.
 
-    A job is a request of `count` batches. Interrupting is server-wide too: it ends whatever runs.
-
-    Args:
-        watcher: notified of each job.
+    A job is a request of `count` batches. Interrupting is server-wide too: it ends the running job, whichever it is.
     """
 
     def __init__(self, watcher: JobWatcher | None = None) -> None:
         self.tasks = TaskHistory()
         self._watcher = watcher
         self.lock = FairLock()
-        """Held by the running job; all other jobs queue on it. The benchmarks replace it by one that keeps time."""
+        """Held by the running job; all others queue on it. The benchmarks replace it by one that measures time."""
         self._changing = threading.Lock()
         self._interrupted = threading.Event()
-        self._batch_stop = threading.Event()
+        self.batch_stop = threading.Event()
+        """Set when the running batch is to end at the step it has reached."""
         self._closed = False
         self._state = ProgressState()
         self._started_s = 0.0
@@ -96,18 +92,13 @@ class JobBoard:
         return self._interrupted.is_set()
 
     @property
-    def batch_stopped(self) -> bool:
-        """Whether the running batch is to end at the step it has reached."""
-        return self._batch_stop.is_set()
-
-    @property
     def timestamp(self) -> str:
         """When the running job began, as the WebUI writes it ("20261123170429")."""
         return self._state.job_timestamp
 
     @property
     def current_image(self) -> Image.Image | None:
-        """The running job's last image; None before its first."""
+        """The running job's last image; None before the first."""
         return self._current_image
 
     def show(self, image: Image.Image) -> None:
@@ -118,13 +109,13 @@ class JobBoard:
 
     @contextmanager
     def turn(self, *, count: int, label: str = "scripts_img2img") -> Iterator[None]:
-        """Wait for the running job to end, then be the running job."""
+        """Wait for the running job to end; the block then is the running job."""
         with self.lock.held():
             stamp = datetime.now().strftime("%Y%m%d%H%M%S")
             with self._changing:
                 if not self._closed:  # a stopping server leaves its waiting jobs interrupted
                     self._interrupted.clear()
-                    self._batch_stop.clear()
+                    self.batch_stop.clear()
                 self._started_s = time.monotonic()
                 self.preview_number = 0
                 self._state = ProgressState(job=label, job_count=count, job_timestamp=stamp)
@@ -137,7 +128,7 @@ class JobBoard:
 
     @contextmanager
     def task(self, name: str) -> Iterator[None]:
-        """Work on the job of this name, within its turn."""
+        """The block works on the job of this name, within its turn."""
         self.tasks.start(name)
         try:
             if self._watcher is not None:
@@ -152,27 +143,23 @@ class JobBoard:
         """Record that batch `number` (from 0) begins, and how many sampling steps it will take."""
         count = self._state.job_count
         label = self._state.job if count == 1 else f"Batch {number + 1} out of {count}"
-        if not self.interrupted:
-            self._batch_stop.clear()
+        if not self.interrupted:  # a skip ends one batch, an interrupt all
+            self.batch_stop.clear()
         self._update(job=label, job_no=number, sampling_step=0, sampling_steps=steps, skipped=False)
 
     def step(self, step: int) -> None:
         """Record how many sampling steps are done."""
         self._update(sampling_step=step)
 
-    def pause(self, duration_s: float) -> None:
-        """Wait; an interrupt or a skip ends the wait early."""
-        self._batch_stop.wait(duration_s)
-
     def interrupt(self) -> None:
         """End the running job with the images it has; without a running job nothing happens."""
         self._interrupted.set()
-        self._batch_stop.set()
+        self.batch_stop.set()
         self._update(interrupted=True)
 
     def skip(self) -> None:
         """End the running batch at the step it has reached; its images are returned, and the next batch begins."""
-        self._batch_stop.set()
+        self.batch_stop.set()
         self._update(skipped=True)
 
     def close(self) -> None:
@@ -201,13 +188,7 @@ class JobBoard:
 
 
 class JobSteps:
-    """The steps of one batch, as the board shows them.
-
-    Args:
-        board: shows the steps, and knows of an interrupt.
-        steps: sampling steps of the batch.
-        batch_s: least time of the batch.
-    """
+    """The steps of one batch, as the board shows them; `batch_s` is the least time of all steps together."""
 
     def __init__(self, board: JobBoard, steps: int, batch_s: float) -> None:
         self._board = board
@@ -216,12 +197,12 @@ class JobSteps:
     @property
     def is_stopped(self) -> bool:
         """Whether the batch is to end at the step it has reached."""
-        return self._board.batch_stopped
+        return self._board.batch_stop.is_set()
 
     def step(self, done: int) -> None:
         """Record how many steps are done; each takes its share of the least time."""
         if self._step_s > 0:
-            self._board.pause(self._step_s)
+            self._board.batch_stop.wait(self._step_s)  # an interrupt or a skip ends the wait early
         self._board.step(done)
 
     def spend(self, steps: int) -> None:
@@ -240,11 +221,8 @@ def _share_done(state: ProgressState) -> float:
     return (state.job_no + state.sampling_step / max(state.sampling_steps, 1)) / state.job_count
 
 
-_REMEMBERED = 16
-
-
 class TaskHistory:
-    """Names of the running job, of the waiting ones, and of the last ones that succeeded.
+    """Names of the running job, of the waiting ones, and of the last 16 that succeeded.
 
     Two defects of the genuine server are reproduced: a job that failed counts as running until another one begins, and
     a job that failed before it began (a source that cannot be read) counts as waiting forever.
@@ -254,7 +232,7 @@ class TaskHistory:
         self._changing = threading.Lock()
         self._current: str | None = None
         self._waiting: dict[str, None] = {}
-        self._done: deque[str] = deque(maxlen=_REMEMBERED)
+        self._done: deque[str] = deque(maxlen=16)
 
     def add(self, task: str) -> None:
         """Add a job that waits for its turn."""
@@ -280,10 +258,10 @@ class TaskHistory:
             return list(self._waiting)
 
     def is_running(self, task: str | None) -> bool:
-        """Whether this job is running. As in a WebUI, None counts as running while the server is idle."""
+        """Whether this job is running. None counts as running while the server is idle, as in a WebUI."""
         return task == self._current
 
     def is_done(self, task: str | None) -> bool:
-        """Whether it is among the last 16 jobs that succeeded."""
+        """Whether it is one of the last jobs that succeeded."""
         with self._changing:
             return task in self._done

@@ -1,4 +1,4 @@
-"""What the server lists: models, samplers, LoRAs, scripts, memory, flags; and the texts inside an image."""
+"""What the server lists: models, samplers, LoRAs, scripts, memory, flags; and the texts in an image."""
 
 import hashlib
 import os
@@ -21,71 +21,37 @@ _REFRESHED = ("refresh-checkpoints", "refresh-vae", "refresh-embeddings")
 
 
 def list_router(engine: Engine, check: Any, loras: Sequence[str] = ()) -> APIRouter:
-    """The routes of the lists.
+    """The routes of the lists, which stay the same while the server runs.
 
-    Args:
-        engine: its samplers, schedules and model are listed.
-        check: FastAPI dependency that checks the password. As in a WebUI, where an extension adds them, the two calls
-            about LoRAs need none.
-        loras: names to list.
+    `check` is the FastAPI dependency that checks the password. As in a WebUI, where an extension adds them, the two
+    calls about LoRAs need none.
     """
     router = APIRouter(prefix="/sdapi/v1", route_class=ErrorRoute)
-    guarded = [check]
 
-    async def empty() -> list[Any]:
-        return []
+    def answer(path: str, reply: Any, *, method: str = "GET", guards: Sequence[Any] = (check,)) -> None:
+        async def answered() -> Any:
+            return reply
 
-    async def nothing() -> None:
-        return None
+        router.add_api_route(f"/{path}", answered, methods=[method], dependencies=guards, name=path)
 
-    async def done() -> dict[str, Any]:
-        return {}
-
-    for name in _EMPTY:
-        router.add_api_route(f"/{name}", empty, methods=["GET"], dependencies=guarded)
-    for name in _REFRESHED:
-        router.add_api_route(f"/{name}", nothing, methods=["POST"], dependencies=guarded)
-    for name in ("reload-checkpoint", "unload-checkpoint"):
-        router.add_api_route(f"/{name}", done, methods=["POST"], dependencies=guarded)
-
-    @router.get("/loras")
-    async def list_loras() -> list[dict[str, Any]]:
-        return [lora_entry(name) for name in loras]
-
-    router.add_api_route("/refresh-loras", nothing, methods=["POST"])
-
-    @router.get("/samplers", dependencies=guarded)
-    async def samplers() -> list[dict[str, Any]]:
-        return [sampler.model_dump() for sampler in engine.catalogue.samplers]
-
-    @router.get("/schedulers", dependencies=guarded)
-    async def schedulers() -> list[dict[str, Any]]:
-        return [scheduler.model_dump() for scheduler in engine.catalogue.schedulers]
-
-    @router.get("/sd-models", dependencies=guarded)
-    async def sd_models() -> list[dict[str, Any]]:
-        return list_sd_models(engine.model)
-
-    @router.get("/embeddings", dependencies=guarded)
-    async def embeddings() -> dict[str, Any]:
-        return {"loaded": {}, "skipped": {}}
-
-    @router.get("/upscalers", dependencies=guarded)
-    async def list_upscalers() -> list[dict[str, Any]]:
-        return upscalers()
-
-    @router.get("/latent-upscale-modes", dependencies=guarded)
-    async def list_latent_upscale_modes() -> list[dict[str, Any]]:
-        return latent_upscale_modes()
-
-    @router.get("/scripts", dependencies=guarded)
-    async def list_scripts() -> dict[str, list[str]]:
-        return script_titles()
-
-    @router.get("/script-info", dependencies=guarded)
-    async def script_info() -> list[dict[str, Any]]:
-        return script_details(engine.catalogue)
-
+    for path, reply in {
+        **{path: [] for path in _EMPTY},
+        "samplers": [sampler.model_dump() for sampler in engine.catalogue.samplers],
+        "schedulers": [scheduler.model_dump() for scheduler in engine.catalogue.schedulers],
+        "sd-models": list_sd_models(engine.model),
+        "embeddings": {"loaded": {}, "skipped": {}},
+        "upscalers": upscalers(),
+        "latent-upscale-modes": latent_upscale_modes(),
+        "scripts": {"txt2img": list(_ALWAYS_ON), "img2img": list(_ALWAYS_ON)},
+        "script-info": script_details(engine.catalogue),
+    }.items():
+        answer(path, reply)
+    for path in _REFRESHED:
+        answer(path, None, method="POST")
+    for path in ("reload-checkpoint", "unload-checkpoint"):
+        answer(path, {}, method="POST")
+    answer("loras", [lora_entry(name) for name in loras], guards=())
+    answer("refresh-loras", None, method="POST", guards=())
     return router
 
 
@@ -118,7 +84,7 @@ _STRUCTURAL_ITEMS = frozenset(
     | {"background", "chromaticity", "duration", "loop", "photoshop", "progression", "progressive"}
     | {"timestamp", "transparency", "adobe", "adobe_transform", "srgb", "compression", PNG_KEYWORD}
 )
-"""Keys of an image's `info` that are no text written into the file."""
+"""Keys of an image's `info` that are not texts in the file."""
 
 
 def read_png_info(image: Image.Image) -> dict[str, Any]:
@@ -127,8 +93,7 @@ def read_png_info(image: Image.Image) -> dict[str, Any]:
     parsed = parse_infotext(text)
     parameters: dict[str, Any] = {}
     for name, value in parsed.settings.items():
-        size = _SIZE.fullmatch(value)
-        if size:
+        if size := _SIZE.fullmatch(value):
             parameters[f"{name}-1"], parameters[f"{name}-2"] = size.groups()
         else:
             parameters[name] = value
@@ -143,20 +108,12 @@ def read_png_info(image: Image.Image) -> dict[str, Any]:
 
 def list_sd_models(model: ModelCard) -> list[dict[str, Any]]:
     """Reply of `/sdapi/v1/sd-models`: the one model."""
-    return [
-        {
-            "title": model.title,
-            "model_name": model.name,
-            "hash": model.hash,
-            "sha256": model.sha256,
-            "filename": model.filename,
-            "config": None,
-        }
-    ]
+    names = {"title": model.title, "model_name": model.name}
+    return [names | {"hash": model.hash, "sha256": model.sha256, "filename": model.filename, "config": None}]
 
 
 def lora_entry(name: str) -> dict[str, Any]:
-    """An entry of the list of LoRAs; there is no file, and the hash is that of the name."""
+    """An entry of the list of LoRAs. There is no file; the hash is that of the name."""
     return {
         "name": name,
         "alias": name,
@@ -182,7 +139,7 @@ def read_memory() -> dict[str, Any]:
 
 
 def cmd_flags(host: str, port: int | None, *, with_page: bool) -> dict[str, Any]:
-    """The command-line flags of a WebUI that behaves as this server does; a selection."""
+    """Some command-line flags of a WebUI that behaves like this server."""
     return {
         "api": True,
         "nowebui": not with_page,
@@ -191,28 +148,17 @@ def cmd_flags(host: str, port: int | None, *, with_page: bool) -> dict[str, Any]
         "listen": False,
         "server_name": host,
         "port": port,
-        "ckpt": None,
-        "ckpt_dir": None,
-        "data_dir": None,
-        "models_dir": None,
-        "medvram": False,
-        "medvram_sdxl": False,
-        "lowvram": False,
-        "lowram": False,
+        **dict.fromkeys(("ckpt", "ckpt_dir", "data_dir", "models_dir")),
+        **dict.fromkeys(("medvram", "medvram_sdxl", "lowvram", "lowram"), False),
         "no_half": True,
         "no_half_vae": False,
         "precision": "autocast",
         "use_cpu": ["all"],
         "xformers": False,
         "max_batch_count": 16,
-        "no_hashing": False,
-        "freeze_settings": False,
-        "disable_nan_check": False,
-        "skip_load_model_at_start": False,
+        **dict.fromkeys(("no_hashing", "freeze_settings", "disable_nan_check", "skip_load_model_at_start"), False),
         "api_server_stop": False,
-        "subpath": None,
-        "tls_keyfile": None,
-        "tls_certfile": None,
+        **dict.fromkeys(("subpath", "tls_keyfile", "tls_certfile")),
         "timeout_keep_alive": 30,
     }
 
@@ -237,11 +183,6 @@ def _arg(
     label: str, value: Any, low: Any = None, high: Any = None, step: Any = None, choices: list[str] | None = None
 ) -> dict[str, Any]:
     return {"label": label, "value": value, "minimum": low, "maximum": high, "step": step, "choices": choices}
-
-
-def script_titles() -> dict[str, list[str]]:
-    """Reply of `/sdapi/v1/scripts`."""
-    return {"txt2img": list(_ALWAYS_ON), "img2img": list(_ALWAYS_ON)}
 
 
 def script_details(catalogue: SamplerCatalogue) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ _DRAWN_SEEDS = 2**32 - 2
 
 @dataclass(frozen=True)
 class Seeds:
-    """The seeds of all images of a job, one for each image."""
+    """The seeds of a job, one for each image."""
 
     all_seeds: list[int]
     all_subseeds: list[int]
@@ -35,10 +35,10 @@ class Seeds:
 
 
 def resolve_seeds(body: Any) -> Seeds:
-    """Draw the seeds that were left open, and count up from there; with a variation only the subseed counts up.
+    """Draw the seeds that were left open, and count up from them; with a variation only the subseed counts up.
 
     Raises:
-        IndexError: no images asked for.
+        IndexError: no images are requested.
         MemoryError: more than a million images.
         ValueError: a seed below -1 or beyond 64 bits.
     """
@@ -50,8 +50,7 @@ def resolve_seeds(body: Any) -> Seeds:
         raise MemoryError(f"{count} images in one request are too many")
     strength = body.subseed_strength or 0
     seed, subseed = _draw_seed(body.seed), _draw_seed(body.subseed)
-    step = 0 if strength else 1
-    seeds = [seed + step * index for index in range(count)]
+    seeds = [seed + (0 if strength else index) for index in range(count)]
     return Seeds(seeds, [subseed + index for index in range(count)], strength)
 
 
@@ -121,15 +120,8 @@ def schedule_steps(steps: int, strength: float, *, fix_steps: bool) -> int:
     """Steps of the whole noise schedule; img2img runs the last of them.
 
     The requested number; with the option `img2img_fix_steps` more, so that the requested number of steps runs.
-
-    Args:
-        steps: as requested, 1 or more.
-        strength: 0 or more.
-        fix_steps: the option.
     """
-    if not fix_steps or strength <= 0:
-        return steps
-    return max(steps, int(steps / min(strength, 0.999)))
+    return steps if not fix_steps or strength <= 0 else max(steps, int(steps / min(strength, 0.999)))
 
 
 def check_source_count(sources: int, batch_size: int) -> None:
@@ -199,10 +191,7 @@ _DEFAULTS: dict[str, Any] = {
     "upscaler_for_img2img": None,
     "enable_pnginfo": True,
     "save_txt": False,
-    "add_model_name_to_info": True,
-    "add_model_hash_to_info": True,
-    "add_version_to_infotext": True,
-    HASH_OPTION: True,
+    **dict.fromkeys(("add_model_name_to_info", "add_model_hash_to_info", "add_version_to_infotext", HASH_OPTION), True),
     "live_previews_enable": True,
     "show_progress_every_n_steps": 10,
     "show_progress_type": "Approx NN",
@@ -215,12 +204,7 @@ _DEFAULTS: dict[str, Any] = {
 
 
 class ServerOptions:
-    """The options in force; they start with the WebUI's defaults.
-
-    Args:
-        model: the one checkpoint there is.
-        loras: names of the LoRAs the server lists.
-    """
+    """The options in force, at first the WebUI's defaults; the server's one checkpoint, and the LoRAs it lists."""
 
     def __init__(self, model: ModelCard, loras: Sequence[str] = ()) -> None:
         self.loras = tuple(loras)
@@ -253,7 +237,7 @@ class ServerOptions:
         Raises:
             KeyError: an option that does not exist.
         """
-        known = {k: v for k, v in changes.items() if k != _CHECKPOINT or self._model.is_named(v)}
+        known = {key: value for key, value in changes.items() if key != _CHECKPOINT or self._model.is_named(value)}
         before = self.snapshot()
         try:
             self._set(known)
