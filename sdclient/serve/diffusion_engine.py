@@ -264,7 +264,7 @@ def _plain(text: str) -> str:
 
 
 def _as_words(name: str) -> str:
-    """A pattern that finds the name as a whole word; Chinese has no spaces, so a Chinese name may touch other characters."""
+    """A pattern that finds the name as a whole word; between Chinese characters there need be no space."""
     before = r"(?<![a-z0-9])" if re.match(r"[a-z0-9]", name) else ""
     after = r"(?![a-z0-9])" if re.search(r"[a-z0-9]$", name) else ""
     return f"{before}{re.escape(name)}{after}"

@@ -178,8 +178,9 @@ class SamplerCatalogue:
             schedule = self.find_schedule(schedule_name)
         if schedule is None or schedule is _AUTOMATIC:
             schedule = self.find_schedule(sampler.options.get("scheduler", ""))
-        has_schedule = schedule is not None and sampler.name not in _WITHOUT_SCHEDULES
-        return SamplerChoice(sampler.name, schedule.label if has_schedule else None)
+        if schedule is None or sampler.name in _WITHOUT_SCHEDULES:
+            return SamplerChoice(sampler.name, None)
+        return SamplerChoice(sampler.name, schedule.label)
 
     def find_schedule(self, name: str) -> Scheduler | None:
         """The scheduler of this internal name or label, or None."""

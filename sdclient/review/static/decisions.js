@@ -1,4 +1,4 @@
-// Decisions on their way to the manifest, one after the other. What cannot be written yet is kept and tried again.
+// Sends decisions to the server, one after another. A decision that cannot be saved yet is kept and sent again.
 
 import { post, say } from "./server.js";
 import { alarm, hush, tell } from "./telling.js";
@@ -7,7 +7,7 @@ const AGAIN_MS = 3000;
 
 export class Decisions {
   /**
-   * @param store rows and counts, which take what the server says
+   * @param store rows and counts, which the server's replies update
    * @param tab name of this page
    * @param show called with a file that the person wants to see
    */
@@ -29,22 +29,22 @@ export class Decisions {
     return this.waiting.length === 0;
   }
 
-  /** Decide about rows as they are shown now; the page shows it at once. */
+  /** Decide about rows as they are shown now; the page shows the decision at once. */
   decide(rows, verdict) {
     if (this.undoing) return; // what is shown is about to change
     const step = { verdict, lost: new Set(), images: [] };
     for (const row of rows) {
-      // An image that this page decided a moment ago: what was seen is the outcome of that, once it is known.
+      // If an earlier decision of this page is still being sent, the person saw its result: `send` uses its revision.
       step.images.push({ file: row.file, sha256: row.sha256, revision: row.revision, after: this.last.get(row.file) });
       this.last.set(row.file, step);
       this.store.take([{ ...row, person: verdict, verdict: verdict || row.filters }]);
     }
     this.enqueue({ step, run: () => this.send(step) });
     const many = rows.length > 1;
-    tell(many ? say(`said_many_${verdict}`, { count: rows.length }) : say(`said_${verdict}`, { name: rows[0].file }));
+    tell(many ? say(`decided_many_${verdict}`, { count: rows.length }) : say(`decided_${verdict}`, { name: rows[0].file }));
   }
 
-  /** Take the last step back; calls `then` with the files it was about. */
+  /** Undo the last step; calls `then` with its files. */
   undo(then) {
     this.undoing = true;
     this.enqueue({
@@ -98,7 +98,7 @@ export class Decisions {
       : { rows: [], conflicts: [] };
     for (const { file } of answer.conflicts) step.lost.add(file);
     step.revisions = new Map(answer.rows.map((row) => [row.file, row.revision]));
-    // A later decision of this page about the same image is what it shows already.
+    // The page already shows a later decision of its own about the same image.
     this.store.take(answer.rows.filter((row) => this.last.get(row.file) === step));
     for (const { file } of step.images) if (this.last.get(file) === step) this.last.delete(file);
     if (unsent.length) await this.store.refresh(unsent.map(({ file }) => file));

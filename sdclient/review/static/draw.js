@@ -1,4 +1,4 @@
-// The page for drawing masks on sources. Shapes are kept as they were drawn; the server makes the mask of them.
+// The page for drawing masks on sources. It keeps the shapes; the server makes the mask from them.
 
 import { outline, showOutline } from "./pixels.js";
 import { listenToKeys } from "./keys.js";
@@ -17,20 +17,20 @@ const zoom = new Zoom([easel]);
 zoom.panButton = PAN_BUTTON;
 let sources = [];
 let listed = [];
-let current = null; // the source as the server told of it
+let current = null; // the source as the server described it
 let shapes = [];
-let growing = null; // the shape under the pointer
+let growing = null; // the shape that is being drawn
 let tool = "rectangle";
 
 async function open(name) {
   if (!name) return;
   const source = await get("/api/source", { name });
-  const picture = $("picture");
+  const image = $("picture");
   current = source;
   [shapes, growing] = [[], null];
-  picture.alt = `${say("source")} ${name}`;
-  picture.src = address("/api/source-picture", { name, version: source.version });
-  const isShown = await picture.decode().then(() => true, () => false);
+  image.alt = `${say("source")} ${name}`;
+  image.src = address("/api/source-picture", { name, version: source.version });
+  const isShown = await image.decode().then(() => true, () => false);
   if (current.name !== name) return;
   easel.querySelector(".unreadable").hidden = isShown;
   $("drawn").width = source.width;
@@ -47,7 +47,7 @@ async function open(name) {
   $("stage").dataset.shown = name;
 }
 
-/** The outline of the mask that is saved. */
+/** Show the outline of the saved mask. */
 async function showFormer() {
   const { name, mask, width, height } = current;
   let path = "";
@@ -62,7 +62,7 @@ async function showFormer() {
   $("delete").disabled = !mask;
 }
 
-/** Draw the shapes as they will be painted, before growing and feathering. */
+/** Draw the shapes, before growing and feathering. */
 function draw() {
   const canvas = $("drawn");
   const pen = canvas.getContext("2d");
@@ -184,7 +184,7 @@ async function removeMask() {
   await showFormer();
 }
 
-/** Let the server change a mask; gives whether it did, and says why not. */
+/** Let the server change a mask; returns whether it did, and shows why not. */
 async function took(run) {
   try {
     current = await run();
@@ -198,7 +198,7 @@ async function took(run) {
   return true;
 }
 
-/** The sources as they are chosen from. */
+/** Update the list of sources to choose from. */
 function list() {
   const isOnly = $("only-without").checked;
   listed = sources.filter((one) => !isOnly || !one.mask || one.name === current?.name);
@@ -282,7 +282,7 @@ if (matchMedia("(max-width: 900px)").matches) $("source-panel").open = false;
 if ($("review-link")) $("review-link").hash = sessionStorage.getItem("place") ?? "";
 
 sources = await get("/api/sources");
-const asked = new URLSearchParams(location.hash.slice(1)).get("file");
+const wanted = new URLSearchParams(location.hash.slice(1)).get("file");
 list();
-await open(sources.some((one) => one.name === asked) ? asked : sources[0]?.name);
+await open(sources.some((one) => one.name === wanted) ? wanted : sources[0]?.name);
 document.documentElement.dataset.ready = "yes";

@@ -1,4 +1,4 @@
-// The filter's form, the table of classes, and the counters that are always in sight.
+// The form of the filter, the table of classes, and the counters, which are always visible.
 
 import { get, ordered, say, termOf } from "./server.js";
 import { NO_FILTER } from "./store.js";
@@ -24,7 +24,7 @@ export class Filters {
     if (matchMedia("(max-width: 900px)").matches) $("filter-panel").open = false;
   }
 
-  /** Fetch what can be filtered by. */
+  /** Fetch the reasons and scores to filter by. */
   async load() {
     const { reasons, scores } = await get("/api/facets");
     this.ranges = scores;
@@ -34,7 +34,7 @@ export class Filters {
     this.extent();
   }
 
-  /** Take another filter, as from the table of classes. */
+  /** Use another filter, for example from the table of classes. */
   apply(filter) {
     this.changed({ ...filter });
     this.write();
@@ -79,7 +79,7 @@ export class Filters {
     if (![...select.options].some((option) => option.value === value)) select.add(new Option(value, value));
   }
 
-  /** Draw the counters anew. */
+  /** Update the counters. */
   count() {
     const { counts, filter, files, fresh } = this.store;
     const all = { class_name: "", reviewed: 0, accepted: 0, rejected: 0, undecided: 0 };

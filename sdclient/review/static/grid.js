@@ -1,4 +1,4 @@
-// Many images at once: pages of thumbnails, one of which has the focus, and a selection that outlives its page.
+// Many images at once: pages of thumbnails, one of which has the focus, and a selection across pages.
 
 import { address, say } from "./server.js";
 import { element, tell } from "./telling.js";
@@ -8,7 +8,7 @@ const MARKS = { accepted: "✓", rejected: "✗", undecided: "○" };
 const $ = (id) => document.getElementById(id);
 
 export class Grid {
-  /** @param open called with the index of an image to look at alone */
+  /** @param open called with the index of an image to show alone */
   constructor(store, open) {
     this.store = store;
     this.open = open;
@@ -48,14 +48,14 @@ export class Grid {
     this.prepare();
   }
 
-  /** Forget what is drawn and chosen; the list is another. */
+  /** Forget page and selection, because the list is another. */
   forget() {
     delete this.cells.dataset.page;
     this.selection.clear();
     this.anchor = 0;
   }
 
-  /** Rows that a decision is about: the selection, or the image with the focus. */
+  /** Rows to decide about: the selection, or the image with the focus. */
   async chosen() {
     const files = this.selection.size ? this.store.files.filter((file) => this.selection.has(file)) : [this.store.files[this.index]];
     return this.store.ensure(files.filter(Boolean));
@@ -73,7 +73,7 @@ export class Grid {
     this.tellSelection();
   }
 
-  /** Draw what the rows say now. */
+  /** Update the cells from the rows. */
   mark() {
     const first = this.page * this.size;
     for (const [at, cell] of [...this.cells.children].entries()) {
@@ -94,7 +94,7 @@ export class Grid {
     $("selected").value = say("selected", { count: this.selection.size });
   }
 
-  /** Keys of the grid; gives whether this was one. */
+  /** Handle a key of the grid; returns whether it was one. */
   key(event) {
     const last = this.store.files.length - 1;
     const columns = this.columns();
@@ -140,7 +140,7 @@ export class Grid {
       return;
     }
     const files = this.store.files.slice(from, until);
-    await this.store.ensure(files); // so that a decision is about what is the case now
+    await this.store.ensure(files); // so that a decision is about the current rows
     this.selection = new Set(files);
   }
 
@@ -196,7 +196,7 @@ export class Grid {
 
   listen() {
     this.cells.addEventListener("click", (event) => this.clicked(event));
-    this.cells.addEventListener("mousedown", (event) => { if (event.shiftKey) event.preventDefault(); }); // no text is selected
+    this.cells.addEventListener("mousedown", (event) => { if (event.shiftKey) event.preventDefault(); }); // selects no text
     this.cells.addEventListener("dblclick", (event) => {
       if (event.target.closest(".cell") && !event.target.closest(".tick")) this.open(this.index);
     });

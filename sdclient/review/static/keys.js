@@ -1,12 +1,12 @@
-// Keys of the whole page: which may be taken for a command, and the list of them.
+// Keys of the whole page: which may be commands, and the dialog that lists them.
 
 const $ = (id) => document.getElementById(id);
 const WRITING = "input:not([type=range]):not([type=checkbox]), select, textarea";
 const PRESSING = "button, a, summary, input";
 
 /**
- * Call `run` for each key that may be a command; it gives true for one that it took.
- * Letters can be switched off, as people who speak to their computer need it.
+ * Call `run` for each key that may be a command; it returns true if it was one.
+ * Letters can be switched off, which people who use speech input need.
  */
 export function listenToKeys(run) {
   const box = $("keys-on");
@@ -21,7 +21,7 @@ export function listenToKeys(run) {
       if (key === "Escape") target.blur();
       return;
     }
-    if ((key === " " || key === "Enter") && target.closest(PRESSING)) return; // it presses what has the focus
+    if ((key === " " || key === "Enter") && target.closest(PRESSING)) return; // it presses the element with the focus
     if (key.startsWith("Arrow") && target.closest("input")) return;
     const isLetter = key.length === 1 && key !== " " && !event.ctrlKey && !event.metaKey;
     if (isLetter && !box.checked) return;

@@ -1,6 +1,6 @@
-// What is computed from pixels: the difference of two pictures, and the outline of a mask.
+// Computed from pixels: the difference of two images, and the outline of a mask.
 
-const PLAIN = 8; // levels; more is seen
+const PLAIN = 8; // levels; a larger difference is visible
 
 function pixelsOf(image, width, height) {
   const canvas = new OffscreenCanvas(width, height);
@@ -10,8 +10,8 @@ function pixelsOf(image, width, height) {
 }
 
 /**
- * The largest difference of the three channels at each pixel, levels, at the candidate's size.
- * Gives them with their largest and mean value and the share of pixels above 8 levels.
+ * The largest difference of the three channels at each pixel, in levels, at the candidate's size;
+ * with the largest and mean value, and the share of pixels above 8 levels.
  */
 export function differences(base, candidate) {
   const { naturalWidth: width, naturalHeight: height } = candidate;
@@ -37,20 +37,20 @@ export function drawDifferences(canvas, found, gain) {
   const { width, height, levels } = found;
   canvas.width = width;
   canvas.height = height;
-  const picture = new ImageData(width, height);
+  const image = new ImageData(width, height);
   for (let at = 0, index = 0; index < levels.length; at += 4, index += 1) {
-    picture.data[at] = picture.data[at + 1] = picture.data[at + 2] = levels[index] * gain;
-    picture.data[at + 3] = 255;
+    image.data[at] = image.data[at + 1] = image.data[at + 2] = levels[index] * gain;
+    image.data[at + 3] = 255;
   }
-  canvas.getContext("2d").putImageData(picture, 0, 0);
+  canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
-/** The outline of all pixels of a mask above 0, as closed lines of an SVG path in pixels of the picture. */
+/** The outline of all pixels of a mask above 0, as closed lines of an SVG path in pixels of the image. */
 export function outline(mask) {
   const { naturalWidth: width, naturalHeight: height } = mask;
   const { data } = pixelsOf(mask, width, height);
   const inside = (x, y) => x >= 0 && y >= 0 && x < width && y < height && data[(y * width + x) * 4] > 0;
-  const from = new Map(); // corner -> where the edges that start there end; inside is at their right
+  const from = new Map(); // corner -> ends of the edges that start there; the inside is on their right
   const edge = (x, y, right, bottom) => {
     const start = y * (width + 1) + x;
     from.set(start, [...(from.get(start) ?? []), [right, bottom]]);
@@ -69,7 +69,7 @@ export function outline(mask) {
   return path;
 }
 
-/** One way around, its edges taken away; what runs straight on is one line. */
+/** One closed line, whose edges are removed from the map; edges in one direction become one line. */
 function closedLine(from, start, columns) {
   let [x, y] = [start % columns, Math.floor(start / columns)];
   let path = `M${x} ${y}`;
@@ -86,7 +86,7 @@ function closedLine(from, start, columns) {
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Show a path in an outline's SVG: dark under, light dashes over, seen on every ground. */
+/** Show a path in an outline's SVG: light dashes on a dark line, visible on every background. */
 export function showOutline(svg, path, width, height) {
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.replaceChildren(...(path ? ["under", "over"] : []).map((name) => {

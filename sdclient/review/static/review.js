@@ -1,4 +1,4 @@
-// The review page: puts its parts together and gives each key and button its meaning.
+// The review page: connects its parts, and assigns a function to each key and button.
 
 import { Decisions } from "./decisions.js";
 import { Filters } from "./filters.js";
@@ -25,7 +25,7 @@ const filters = new Filters(store, (filter) => refilter(filter));
 let mode = "single";
 let index = 0;
 let looking;
-let listing = Promise.resolve(); // done once the list of the present filter is shown
+let listing = Promise.resolve(); // resolved once the list of the current filter is shown
 
 /** Show an image of the list, alone or in the grid. */
 async function go(to, how = mode, options = {}) {
@@ -73,7 +73,7 @@ async function refilter(filter) {
   await reload(file);
 }
 
-/** Ask for the list anew and stay at a file where it is still in it. */
+/** Fetch the list again, and stay at a file if the list still has it. */
 function reload(file = store.files[index]) {
   listing = list(file);
   return listing;
@@ -87,7 +87,7 @@ async function list(file) {
     alarm("not-loaded", error.message, { label: say("retry"), run: () => reload(file) });
     return;
   }
-  filters.load().catch((error) => alarm("not-loaded", error.message)); // nobody waits for the choices
+  filters.load().catch((error) => alarm("not-loaded", error.message)); // nothing waits for the choices
   grid.forget();
   const at = store.indexOf(file);
   await go(at >= 0 ? at : store.first ?? 0, mode, { focus: false });
@@ -101,7 +101,7 @@ async function showFile(file) {
   await go(store.indexOf(file), "single");
 }
 
-/** The way back after a reload stands in the address. */
+/** Keep filter, mode and file in the address, for a reload. */
 function remember() {
   const kept = Object.entries(store.filter).filter(([name, value]) => value !== NO_FILTER[name]);
   const place = new URLSearchParams([...kept, ["mode", mode], ["file", store.files[index] ?? ""]]);
@@ -133,11 +133,11 @@ async function decide(verdict) {
   decisions.decide([single.shown], verdict);
   if (verdict === CLEARED) return;
   if (index < store.files.length - 1) await go(index + 1);
-  else tell(`${say(`said_${verdict}`, { name: single.shown.file })}. ${say("end")}`);
+  else tell(`${say(`decided_${verdict}`, { name: single.shown.file })}. ${say("end")}`);
 }
 
 function tellOf(rows, verdict) {
-  tell(rows.length > 1 ? say(`said_many_${verdict}`, { count: rows.length }) : say(`said_${verdict}`, { name: rows[0].file }));
+  tell(rows.length > 1 ? say(`decided_many_${verdict}`, { count: rows.length }) : say(`decided_${verdict}`, { name: rows[0].file }));
 }
 
 function undo() {
@@ -148,7 +148,7 @@ function undo() {
 }
 
 async function step(by) {
-  await listing; // the step is meant in the list that was asked for
+  await listing; // the step is one in the list that was requested
   const to = index + by;
   if (to < 0) tell(say("start"));
   else if (to >= store.files.length) tell(say("end"));
@@ -211,7 +211,7 @@ listenToKeys((event) => {
   }
   const run = BOTH[name] ?? (mode === "single" && single.shown ? ALONE[name] : undefined);
   if (!run) return false;
-  // A key that is held down must not decide about what nobody has seen.
+  // A key that is held down must not decide about images that nobody has seen.
   if (!(event.repeat && NOT_WHILE_HELD.includes(name))) run();
   return true;
 });
@@ -233,13 +233,13 @@ store.addEventListener("change", () => {
   }
 });
 
-/** See now and then what other pages and programs did, and when the person comes back to the page. */
+/** Fetch changes by other pages and programs, every few seconds and when the person returns to the page. */
 async function lookAgain() {
   clearTimeout(looking);
   if (document.visibilityState === "visible" && decisions.isIdle) {
     const files = mode === "grid" ? grid.files : store.files.slice(index, index + 1);
     const before = decisions.count;
-    const isWanted = () => decisions.count === before; // else it tells of a time before the last decision
+    const isWanted = () => decisions.count === before; // otherwise the reply may be older than the last decision
     try {
       const changed = files.length ? await store.refresh(files, isWanted) : [];
       await store.loadCounts(isWanted);

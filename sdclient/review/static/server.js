@@ -1,9 +1,9 @@
-// The server's answers, and the words of the page. Nothing here knows what is shown.
+// Requests to the server, and the words of the page. Nothing here knows what is shown.
 
 const words = JSON.parse(document.getElementById("words").textContent);
 const key = document.querySelector('meta[name="review-key"]').content;
 
-/** The server could not be reached, or refused; `message` says why. */
+/** The server did not answer, or refused; `message` says why. */
 export class NotAnswered extends Error {
   constructor(message, status) {
     super(message);
@@ -11,15 +11,15 @@ export class NotAnswered extends Error {
   }
 }
 
-/** The words under a name, with the values that they name. */
+/** The words under a key, with their values filled in. */
 export function say(name, values = {}) {
   return words[name].replace(/\{(\w+)\}/g, (_, value) => values[value]);
 }
 
-/** A reason or a score in words; one that is not known stands for itself. */
+/** A reason or a score in words; an unknown one is shown as it is. */
 export const termOf = (kind, name) => words[kind][name] ?? name;
 
-/** Names in the order of their words, those that are not known last. */
+/** Names in the order of the catalogue, unknown ones last. */
 export function ordered(kind, names) {
   const known = Object.keys(words[kind]).filter((name) => names.includes(name));
   return [...known, ...names.filter((name) => !known.includes(name))];
@@ -29,7 +29,7 @@ export const get = (path, query = {}) => ask("GET", path, query);
 export const post = (path, body, query = {}) => ask("POST", path, query, body);
 export const remove = (path, query) => ask("DELETE", path, query, {});
 
-/** The address of a picture that may be kept for good, because it names its bytes. */
+/** An address with its query. That of an image has its version, so the browser may cache it forever. */
 export function address(path, query) {
   return `${path}?${new URLSearchParams(query)}`;
 }
@@ -51,11 +51,11 @@ async function ask(method, path, query, body) {
   try {
     const { detail } = JSON.parse(text);
     words = typeof detail === "string" ? detail : JSON.stringify(detail);
-  } catch { /* plain words */ }
+  } catch { /* not JSON: plain words */ }
   throw new NotAnswered(words || `HTTP ${reply.status}`, reply.status);
 }
 
-/** Which of the open pages this is: kept over a reload, new for a copy of the page. */
+/** The name of this page among the open ones: the same after a reload, another for a copy of the page. */
 export async function tabName() {
   const known = sessionStorage.getItem("tab");
   const name = known && (await isFree(known)) ? known : crypto.randomUUID();

@@ -1,4 +1,4 @@
-// One image beside its source: views, zoom, and what is known of it.
+// One image beside its source: views, zoom, and facts.
 
 import { differences, drawDifferences, outline, showOutline } from "./pixels.js";
 import { address, ordered, say, termOf } from "./server.js";
@@ -31,7 +31,7 @@ export class Single {
     return this.row;
   }
 
-  /** Show the image of a row, all at once when its pictures are there; an older call that is late shows nothing. */
+  /** Show the image of a row once all its files are loaded; a call that a later one overtook shows nothing. */
   async show(row, index) {
     this.wanted = row.file;
     this.loading = setTimeout(() => this.panes.classList.add("loading"), 150);
@@ -42,8 +42,8 @@ export class Single {
     clearTimeout(this.loading);
     this.panes.classList.remove("loading");
     this.row = this.store.rows.get(row.file) ?? row;
-    [this.pictures, this.shownParent] = [{}, parent];
-    Object.keys(needed).forEach((name, at) => { this.pictures[name] = loaded[at]; });
+    [this.files, this.shownParent] = [{}, parent];
+    Object.keys(needed).forEach((name, at) => { this.files[name] = loaded[at]; });
     this.found = null;
     this.place(row, parent);
     this.setView(this.view);
@@ -51,7 +51,7 @@ export class Single {
     $("stage").dataset.shown = row.file;
   }
 
-  /** Fetch the pictures of rows that are likely to come next. */
+  /** Fetch the image files of rows that are likely to come next. */
   prepare(rows) {
     for (const row of rows.slice(0, AHEAD)) for (const what of ["candidate", row.base]) this.load(row, what);
   }
@@ -72,15 +72,15 @@ export class Single {
   }
 
   place(row, parent) {
-    const { candidate, base } = this.pictures;
+    const { candidate, base } = this.files;
     const [width, height] = candidate ? [candidate.naturalWidth, candidate.naturalHeight] : [row.width, row.height];
     const baseName = parent === row.base && row.pictures.parent1 ? say("parent") : say("source");
     for (const image of this.panes.querySelectorAll("img.base")) put(image, base, `${baseName} ${row.pictures[parent].name}`);
     put(this.candidate.querySelector("img.candidate"), candidate, `${say("candidate")} ${row.file}`);
     this.base.querySelector(".unreadable").hidden = base !== null;
     this.candidate.querySelector(".unreadable").hidden = candidate !== null;
-    this.path = this.pictures.mask ? (this.pictures.mask.path ??= outline(this.pictures.mask)) : "";
-    const size = this.pictures.mask ? [this.pictures.mask.naturalWidth, this.pictures.mask.naturalHeight] : [1, 1];
+    this.path = this.files.mask ? (this.files.mask.path ??= outline(this.files.mask)) : "";
+    const size = this.files.mask ? [this.files.mask.naturalWidth, this.files.mask.naturalHeight] : [1, 1];
     for (const svg of this.panes.querySelectorAll(".outline")) showOutline(svg, this.path, ...size);
     $("mask-toggle").disabled = !this.path;
     $("other-parent").hidden = !row.pictures.parent1;
@@ -91,7 +91,7 @@ export class Single {
     this.zoom.setSize(width, height);
   }
 
-  /** Write down what is known of the image that is shown. */
+  /** Show verdict, reasons, scores and facts of the image. */
   tell(index) {
     const row = this.row;
     const verdict = row.verdict || "undecided";
@@ -116,7 +116,7 @@ export class Single {
       const of = what === "candidate" ? say("candidate") : what === "mask" ? say("mask") : what === "parent0" ? say("source") : say("parent");
       lines.push(say(`state_${state}`, { what: of, name }) + (what === "candidate" ? ` ${say("cannot_accept")}` : ""));
     }
-    const { base, candidate } = this.pictures;
+    const { base, candidate } = this.files;
     if (base && candidate && (base.naturalWidth !== candidate.naturalWidth || base.naturalHeight !== candidate.naturalHeight))
       lines.push(say("size_differs", {
         base: `${base.naturalWidth} × ${base.naturalHeight}`, candidate: `${candidate.naturalWidth} × ${candidate.naturalHeight}` }));
@@ -139,7 +139,7 @@ export class Single {
   }
 
   showDifference() {
-    const { base, candidate } = this.pictures ?? {};
+    const { base, candidate } = this.files ?? {};
     const canvas = this.panes.querySelector("canvas.difference");
     canvas.hidden = !(base && candidate);
     if (canvas.hidden) return;
@@ -151,7 +151,7 @@ export class Single {
     $("difference-of").textContent = say("difference_of", { largest, mean: mean.toFixed(1), share: (share * 100).toFixed(1) });
   }
 
-  /** Show the source in the candidate's place, or not. */
+  /** Show the source in place of the candidate, or the candidate again. */
   peek(isOn) {
     this.panes.classList.toggle("peeking", isOn);
     $("candidate-label").textContent = say(isOn ? "source" : "candidate");

@@ -1,4 +1,4 @@
-// The list of a filter, what is known of its images, and the counts. Rows are fetched as they are needed.
+// The list of a filter, the rows of its images, and the counts. Rows are fetched when they are needed.
 
 import { get, post } from "./server.js";
 
@@ -17,28 +17,28 @@ export class Store extends EventTarget {
     this.rows = new Map();
     this.counts = [];
     this.listedOf = 0;
-    this.asked = new Map();
+    this.pending = new Map();
     this.wanted = null;
   }
 
-  /** Ask for the list of the present filter anew; gives whether this was still wanted when it came. */
+  /** Fetch the list of the current filter; returns false if a later call has replaced this one. */
   async load() {
-    const asked = { ...this.filter };
-    this.wanted = asked;
+    const requested = { ...this.filter };
+    this.wanted = requested;
     const { class: name, state, reason, score, low, high, order } = this.filter;
     const query = { state };
     if (name) query.class = name;
     if (reason !== "all") query.reason = reason === "any" ? "" : reason;
     if (score) Object.assign(query, { score, order }, low === "" ? {} : { low }, high === "" ? {} : { high });
     const [list] = await Promise.all([get("/api/list", query), this.loadCounts()]);
-    if (this.wanted !== asked) return false;
+    if (this.wanted !== requested) return false;
     this.files = list.files;
     this.indexes = new Map(list.files.map((file, index) => [file, index]));
     this.starts = list.starts;
     this.first = list.first_unreviewed;
     this.listedOf = this.all;
     this.rows.clear();
-    this.asked.clear();
+    this.pending.clear();
     this.changed();
     return true;
   }
@@ -54,7 +54,7 @@ export class Store extends EventTarget {
     return this.counts.reduce((sum, one) => sum + VERDICTS.reduce((own, verdict) => own + one[verdict], 0), 0);
   }
 
-  /** Images that came or went since the list was made. */
+  /** By how many images the output has changed since the list was made. */
   get fresh() {
     return Math.abs(this.all - this.listedOf);
   }
@@ -63,21 +63,21 @@ export class Store extends EventTarget {
     return this.indexes.get(file) ?? -1;
   }
 
-  /** Rows of these files, fetched where they are not at hand; files that are gone are left out. */
+  /** Rows of these files, fetched if needed; files that no longer exist are left out. */
   async ensure(files) {
-    const missing = files.filter((file) => !this.rows.has(file) && !this.asked.has(file));
+    const missing = files.filter((file) => !this.rows.has(file) && !this.pending.has(file));
     for (let start = 0; start < missing.length; start += MOST_ROWS) {
       const some = missing.slice(start, start + MOST_ROWS);
       const coming = post("/api/rows", { files: some })
         .then((rows) => rows.forEach((row) => this.rows.set(row.file, row)))
-        .finally(() => some.forEach((file) => this.asked.delete(file)));
-      some.forEach((file) => this.asked.set(file, coming));
+        .finally(() => some.forEach((file) => this.pending.delete(file)));
+      some.forEach((file) => this.pending.set(file, coming));
     }
-    await Promise.all(new Set(files.map((file) => this.asked.get(file)).filter(Boolean)));
+    await Promise.all(new Set(files.map((file) => this.pending.get(file)).filter(Boolean)));
     return files.map((file) => this.rows.get(file)).filter(Boolean);
   }
 
-  /** Fetch rows again, unless they are no longer wanted when they come; gives those decided anew. */
+  /** Fetch rows again; returns those decided anew, or none if they are no longer wanted when they arrive. */
   async refresh(files, isWanted = () => true) {
     const rows = await post("/api/rows", { files });
     if (!isWanted()) return [];
@@ -86,7 +86,7 @@ export class Store extends EventTarget {
     return changed;
   }
 
-  /** Take rows as the server gave them, and count them anew. */
+  /** Store rows from the server, and update the counts. */
   take(rows) {
     for (const row of rows) {
       this.recount(this.rows.get(row.file), row);

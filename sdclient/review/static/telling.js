@@ -1,12 +1,12 @@
-// What the page says: politely in its status line, aloud in its alarms.
+// Messages of the page: a status line, and alarms that interrupt a screen reader.
 
 import { say } from "./server.js";
 
-const line = document.getElementById("said");
+const line = document.getElementById("status");
 const alarms = document.getElementById("alarms");
 let fading;
 
-/** Say what happened; read out by a screen reader, shown for some seconds. */
+/** Show what happened, for some seconds; a screen reader reads it out. */
 export function tell(text) {
   line.textContent = text;
   line.classList.add("fresh");
@@ -14,7 +14,7 @@ export function tell(text) {
   fading = setTimeout(() => line.classList.remove("fresh"), 4000);
 }
 
-/** Say something that needs an answer; stays until it is closed. The same `name` replaces what it said before. */
+/** Show a message that needs an action; it stays until it is closed. A message of the same `name` is replaced. */
 export function alarm(name, text, action) {
   hush(name);
   const box = element("div", { class: "alarm", "data-name": name }, element("p", {}, text));
@@ -27,7 +27,7 @@ export function hush(name) {
   alarms.querySelector(`[data-name="${name}"]`)?.remove();
 }
 
-/** A new element with attributes and children; text is never read as markup. */
+/** A new element with attributes and children; text is never parsed as markup. */
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);

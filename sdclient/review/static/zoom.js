@@ -1,4 +1,4 @@
-// One zoom and place for all windows that show the same picture, by pointer, wheel and calls.
+// One zoom and position for all windows of the same image, by pointer, wheel and calls.
 
 const LARGEST = 64;
 const STEP = 1.25;
@@ -16,7 +16,7 @@ export class Zoom extends EventTarget {
     new ResizeObserver(() => (this.fits ? this.fit() : this.apply())).observe(windows.at(-1));
   }
 
-  /** The size of the picture, px; the place is kept while the size stays. */
+  /** Set the image's size, px; the position is kept if the size stays the same. */
   setSize(width, height) {
     const isSame = width === this.width && height === this.height;
     [this.width, this.height] = [width, height];
@@ -54,7 +54,7 @@ export class Zoom extends EventTarget {
     this.apply();
   }
 
-  /** Where a pointer is on the picture, px. */
+  /** Position of a pointer on the image, px. */
   place(window, event) {
     const box = window.getBoundingClientRect();
     return [(event.clientX - box.left - this.x) / this.scale, (event.clientY - box.top - this.y) / this.scale];
@@ -63,7 +63,7 @@ export class Zoom extends EventTarget {
   fitting() {
     const { clientWidth, clientHeight } = this.visible();
     const scale = Math.min(clientWidth / this.width, clientHeight / this.height) || 1;
-    return scale >= 2 ? Math.floor(scale) : scale; // so that every pixel is shown equally large
+    return scale >= 2 ? Math.floor(scale) : scale; // so that all pixels are equally large
   }
 
   visible() {
@@ -79,14 +79,14 @@ export class Zoom extends EventTarget {
 
   apply() {
     const { clientWidth, clientHeight } = this.visible();
-    const edge = 24; // of the picture that always stays in sight
+    const edge = 24; // px of the image that always stay visible
     this.x = Math.min(clientWidth - edge, Math.max(edge - this.width * this.scale, this.x));
     this.y = Math.min(clientHeight - edge, Math.max(edge - this.height * this.scale, this.y));
     for (const window of this.windows) {
       const { style, classList } = window.querySelector(".layer");
       style.width = `${this.width}px`;
       style.height = `${this.height}px`;
-      style.setProperty("--thin", 1 / this.scale); // for lines that are to stay as wide
+      style.setProperty("--thin", 1 / this.scale); // for lines whose width does not scale
       style.transform = `translate(${this.x}px, ${this.y}px) scale(${this.scale})`;
       classList.toggle("enlarged", this.scale > 1);
     }

@@ -172,8 +172,8 @@ def test_a_review_by_keyboard_alone_without_letters(browser: Browser, tmp_path: 
         tab_to(person, "reject")
         person.press("Enter")
         person.sees("漏铜/1_2.png")
-        person.reads("#said", "Rejected: 漏铜/1_1.png")  # 4.1.3
-        assert person.page.locator("#said").get_attribute("aria-live") == "polite"
+        person.reads("#status", "Rejected: 漏铜/1_1.png")  # 4.1.3
+        assert person.page.locator("#status").get_attribute("aria-live") == "polite"
         assert focused(person)["id"] == "reject"  # the focus stays for the next one
         tab_to(person, "accept")
         person.press(" ")

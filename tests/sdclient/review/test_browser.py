@@ -62,20 +62,20 @@ def test_keys_decide_and_go_on(person: Person, output: Path) -> None:
     assert counters(person) == {"accepted": 1, "rejected": 3, "undecided": 5}
     person.press("r")
     person.sees("pad/1_2.png")
-    person.reads("#said", "Rejected: pad/1_1.png")
+    person.reads("#status", "Rejected: pad/1_1.png")
     person.press("a")
     person.sees("pad/1_3.png")
     soon(lambda: decided(output), {"pad/1_1.png": REJECTED, "pad/1_2.png": ACCEPTED}, person)
     assert counters(person) == {"accepted": 1, "rejected": 3, "undecided": 5}
     person.press("u")
     person.sees("pad/1_2.png")
-    person.reads("#said", "Taken back: pad/1_2.png")
+    person.reads("#status", "Undone: pad/1_2.png")
     person.reads("#verdict", "rejected · by the filters")
     soon(lambda: decided(output), {"pad/1_1.png": REJECTED}, person)
     person.press("Control+z")
     person.sees("pad/1_1.png")
     person.press("u")
-    person.reads("#said", "Nothing of this page can be taken back.")
+    person.reads("#status", "This page has nothing to undo.")
     assert decided(output) == {}
 
 
@@ -100,11 +100,11 @@ def test_moving_by_key(person: Person) -> None:
     person.press("n")
     person.sees("漏铜/1_1.png")
     person.press("n")
-    person.reads("#said", "no further class")
+    person.reads("#status", "no further class")
     person.press("Shift+N")
     person.sees("pad/1_1.png")
     person.press("ArrowLeft")
-    person.reads("#said", "first image")
+    person.reads("#status", "first image")
 
 
 def test_the_last_image_can_be_decided(person: Person, output: Path) -> None:
@@ -114,7 +114,7 @@ def test_the_last_image_can_be_decided(person: Person, output: Path) -> None:
     for file in FILES[6:]:
         person.sees(file)
         person.press("a")
-    person.reads("#said", "last image")
+    person.reads("#status", "last image")
     soon(lambda: decided(output), dict.fromkeys(FILES[6:], ACCEPTED), person)
 
 
@@ -302,12 +302,12 @@ def test_a_grid_by_mouse(person: Person, output: Path) -> None:
     person.page.locator(f"{cell(person, FILES[8])} .tick").click()
     assert selected(person) == [FILES[1], FILES[3], FILES[8]]
     person.page.locator("#many-accept").click()
-    person.reads("#said", "3 images accepted")
+    person.reads("#status", "3 images accepted")
     expect(person.page.locator("#selected")).to_have_text("0 selected")
     soon(lambda: decided(output), dict.fromkeys([FILES[1], FILES[3], FILES[8]], ACCEPTED), person)
     expect(person.page.locator(cell(person, FILES[1]))).to_have_class("cell is-accepted by-person")
     person.page.locator("#many-undo").click()
-    person.reads("#said", "Taken back for 3 images")
+    person.reads("#status", "Undone for 3 images")
     soon(lambda: decided(output), {}, person)
     person.page.locator(cell(person, FILES[4])).dblclick()
     person.sees(FILES[4])
@@ -327,7 +327,7 @@ def test_a_grid_by_keyboard(person: Person, output: Path) -> None:
     person.press("Escape", "Control+a")
     expect(person.page.locator("#selected")).to_have_text("9 selected")
     person.press("Escape", "a")  # with nothing selected, the one with the focus
-    person.reads("#said", f"Accepted: {FILES[1]}")
+    person.reads("#status", f"Accepted: {FILES[1]}")
     expect(person.page.locator(cell(person, FILES[2]))).to_be_focused()
     person.press("Enter")
     person.sees(FILES[2])
@@ -357,7 +357,7 @@ def test_a_selection_reaches_over_pages(browser: Browser, tmp_path: Path) -> Non
         person.reads("#page-of", "Page 2 of 3")
         expect(person.page.locator("#selected")).to_have_text("25 selected")
         person.press("a")
-        person.reads("#said", "25 images accepted")
+        person.reads("#status", "25 images accepted")
         soon(lambda: len(decided(output)), 25, person)
         person.press("u")
         soon(lambda: len(decided(output)), 0, person)
@@ -374,7 +374,7 @@ def test_two_tabs_do_not_fight(browser: Browser, url: str, output: Path) -> None
     one.press("r")
     soon(lambda: decided(output), {"pad/1_1.png": REJECTED}, one)
     two.press("a")
-    two.reads("#alarms", "pad/1_1.png was not changed: it stands as rejected now")
+    two.reads("#alarms", "pad/1_1.png was not changed: it is rejected now")
     assert decided(output) == {"pad/1_1.png": REJECTED}
     two.sees("pad/1_2.png")
     two.page.get_by_role("button", name="Show it").click()
@@ -383,7 +383,7 @@ def test_two_tabs_do_not_fight(browser: Browser, url: str, output: Path) -> None
     two.press("a")  # now that it was seen, it may be changed
     soon(lambda: decided(output), {"pad/1_1.png": ACCEPTED}, two)
     one.press("u")
-    one.reads("#said", "Nothing of this page can be taken back.")
+    one.reads("#status", "This page has nothing to undo.")
     assert decided(output) == {"pad/1_1.png": ACCEPTED}
     one.press("ArrowLeft")
     one.value("dispatchEvent(new Event('focus'))")  # as when one comes back to the page
@@ -448,7 +448,7 @@ def test_missing_and_changed_files_say_so(browser: Browser, url: str, output: Pa
     person.reads("#faults", "The file of the candidate is missing: pad/1_1.png")
     expect(person.page.locator('[data-pane="candidate"] .unreadable')).to_be_visible()
     person.press("a")
-    person.reads("#said", "cannot be accepted")
+    person.reads("#status", "cannot be accepted")
     person.press("ArrowRight")
     person.sees("pad/1_2.png")
     person.reads("#faults", "is not the one that was recorded: pad/1_2.png")
@@ -525,7 +525,7 @@ def test_a_rectangle_by_mouse(browser_drawing_person: Person, tmp_path: Path) ->
     drag(browser_drawing_person, (10, 8), (20, 16))
     browser_drawing_person.reads("#place", "not saved")
     browser_drawing_person.press("s")
-    browser_drawing_person.reads("#said", "Mask saved: pad/1.png")
+    browser_drawing_person.reads("#status", "Mask saved: pad/1.png")
     expected = np.zeros((SIZE[1], SIZE[0]), np.uint8)
     expected[8:16, 10:20] = 255
     found = mask(tmp_path)
@@ -550,7 +550,7 @@ def test_lasso_polygon_brush_and_eraser(browser_drawing_person: Person, tmp_path
     browser_drawing_person.press("e", "r")
     drag(browser_drawing_person, (18, 20), (26, 30))
     browser_drawing_person.press("s")
-    browser_drawing_person.reads("#said", "Mask saved")
+    browser_drawing_person.reads("#status", "Mask saved")
     found = mask(tmp_path)
     assert found[7, 7] == found[7, 25] == found[25, 10] == found[25, 35] == 255
     assert found[25, 22] == found[7, 16] == found[16, 40] == 0
@@ -560,15 +560,15 @@ def test_undo_discard_and_delete(browser_drawing_person: Person, tmp_path: Path)
     drag(browser_drawing_person, (1, 1), (5, 5))
     drag(browser_drawing_person, (10, 10), (20, 20))
     browser_drawing_person.press("u", "s")
-    browser_drawing_person.reads("#said", "Mask saved")
+    browser_drawing_person.reads("#status", "Mask saved")
     assert not mask(tmp_path)[11:, 11:].any()
     drag(browser_drawing_person, (10, 10), (20, 20))
     browser_drawing_person.page.get_by_role("button", name="Discard drawing").click()
     browser_drawing_person.page.locator("#stage").focus()
     browser_drawing_person.press("s")
-    browser_drawing_person.reads("#said", "Nothing is drawn yet.")
+    browser_drawing_person.reads("#status", "Nothing is drawn yet.")
     browser_drawing_person.page.get_by_role("button", name="Delete mask").click()
-    browser_drawing_person.reads("#said", "Mask deleted")
+    browser_drawing_person.reads("#status", "Mask deleted")
     browser_drawing_person.reads("#mask-state", "no mask")
     assert not (tmp_path / "masks/pad/1.png").exists()
 
@@ -590,7 +590,7 @@ def test_by_keyboard_alone(browser_drawing_person: Person, tmp_path: Path) -> No
 def test_an_unsaved_drawing_is_not_left_by_accident(browser_drawing_person: Person) -> None:
     drag(browser_drawing_person, (1, 1), (9, 9))
     browser_drawing_person.press("ArrowRight")
-    browser_drawing_person.reads("#said", "not saved: pad/1.png")
+    browser_drawing_person.reads("#status", "not saved: pad/1.png")
     browser_drawing_person.sees("pad/1.png")
     browser_drawing_person.press("u", "ArrowRight")
     browser_drawing_person.sees("pad/2.tif")
@@ -598,14 +598,14 @@ def test_an_unsaved_drawing_is_not_left_by_accident(browser_drawing_person: Pers
     browser_drawing_person.sees("漏铜/1.bmp")
     browser_drawing_person.page.locator("#stage").focus()
     browser_drawing_person.press("ArrowRight")
-    browser_drawing_person.reads("#said", "last image")
+    browser_drawing_person.reads("#status", "last image")
 
 
 def test_zooming_keeps_the_pointer_on_its_pixel(browser_drawing_person: Person, tmp_path: Path) -> None:
     browser_drawing_person.press("+", "+", "Shift+ArrowLeft")
     drag(browser_drawing_person, (20, 10), (24, 14))
     browser_drawing_person.press("s")
-    browser_drawing_person.reads("#said", "Mask saved")
+    browser_drawing_person.reads("#status", "Mask saved")
     rows, columns = np.nonzero(mask(tmp_path))
     assert abs(columns.min() - 20) <= 1
     assert abs(rows.max() + 1 - 14) <= 1
@@ -616,7 +616,7 @@ def test_growing_is_chosen_on_the_page(browser_drawing_person: Person, tmp_path:
     browser_drawing_person.page.locator("#stage").focus()
     drag(browser_drawing_person, (20.2, 14.2), (21.8, 15.8))
     browser_drawing_person.press("s")
-    browser_drawing_person.reads("#said", "Mask saved")
+    browser_drawing_person.reads("#status", "Mask saved")
     rows, columns = np.nonzero(mask(tmp_path))
     assert columns.max() - columns.min() + 1 == 2 + 2 * 3
     assert rows.max() - rows.min() + 1 == 2 + 2 * 3
