@@ -337,7 +337,7 @@ class SourcesOnDisk:
 def source_changed_error(source: Source) -> SourceError:
     """The error for a source that is no longer the file that the plan was made with."""
     return SourceError(
-        f"{source.path}: changed while the run was going on; put the former file back, or use a new output folder"
+        f"{source.path}: changed during the run; restore the former file, or use a new output folder"
     )
 
 

@@ -144,7 +144,7 @@ class TransplantMaker:
 def _check_unchanged(path: Path, sha256: str) -> None:
     if sha256_of(path) != sha256:
         raise SourceError(
-            f"{path}: changed while the run was going on; put the former file back, or use a new output folder"
+            f"{path}: changed during the run; restore the former file, or use a new output folder"
         )
 
 

@@ -1,9 +1,8 @@
-"""Masks out of the difference to an aligned good image.
+"""Masks from the difference to an aligned good image.
 
-The good image is laid over the other (`alignment`) and put into its light. A pixel then differs by how far it lies
-outside of the range that the good image has within one pixel around it, so that an edge that is half a pixel off is no
-difference. What stands out against the noise of the two images is the defect; faint surroundings that hang on to it
-belong to it (hysteresis), crumbs do not.
+The good image is aligned with the defect image (`align`) and matched to its light. A pixel differs by its distance to
+the range of the good image within one pixel, so that an edge half a pixel off is no difference. What exceeds the noise
+of both images is the defect, together with fainter pixels connected to it (hysteresis); tiny pieces are dropped.
 """
 
 from __future__ import annotations
@@ -51,11 +50,11 @@ class DifferenceMasks:
     Args:
         good: one good image for all sources; or a folder of them, named like the sources or the photographs, at its top
             or in class folders.
-        max_shift_px: how far a good image may have to be moved, px.
+        max_shift_px: the largest shift between the two images, px.
 
     Raises:
-        SourceError: there is no such file or folder, or it is no image.
-        MissingExtra: what this needs is not installed.
+        SourceError: no such file or folder, or no image.
+        MissingExtra: scipy or scikit-image is not installed.
     """
 
     def __init__(
@@ -87,7 +86,7 @@ class DifferenceMasks:
             raise NoMaskForSource(f"against {printable(path)}: {error}") from error
 
     def notes(self) -> Iterator[str]:
-        """By which names the good images were looked for."""
+        """By which names the good images were found."""
         if self._images is not None:
             names = "the photographs' names" if self._names.are_original else "the sources' numbers"
             yield f"good images were found by {names}"
@@ -97,19 +96,11 @@ class DifferenceMasks:
 
 
 def difference_mask(defect: Image.Image, good: Image.Image, *, max_shift_px: float = MAX_SHIFT_PX) -> Image.Image:
-    """Where a defect image differs from a good image of the same place.
-
-    Args:
-        defect: decoded and upright, any mode.
-        good: the same, of the same size.
-        max_shift_px: how far the good image may have to be moved, px.
-
-    Returns:
-        Mode "L", 255 where they differ.
+    """Mode "L", 255 where a defect image differs from a good image of the same place; both upright, of one size.
 
     Raises:
         MaskError: they do not show the same place, or nothing differs.
-        MissingExtra: what this needs is not installed.
+        MissingExtra: scipy or scikit-image is not installed.
     """
     _check_installed()
     import numpy as np
@@ -120,39 +111,39 @@ def difference_mask(defect: Image.Image, good: Image.Image, *, max_shift_px: flo
     if not found.is_sure:
         raise MaskError(
             f"they do not show the same place (correlation {found.correlation:.2f}, expected "
-            f"{LEAST_CORRELATION} or more); give the good image of this very place"
+            f"{LEAST_CORRELATION} or more); give the good image of the same place"
         )
     if found.shift_px > max_shift_px:
         raise MaskError(
-            f"the good image lies {found.shift_px:.1f} px off, at most {max_shift_px:g} px are allowed; "
+            f"the good image is {found.shift_px:.1f} px off, at most {max_shift_px:g} px are allowed; "
             "cut both alike, or raise --max-shift"
         )
     moved = ndimage.shift(theirs, (found.down_px, found.right_px, 0), order=1, mode="nearest")
-    pairs = [(ours[..., band], _in_the_light_of(ours[..., band], moved[..., band])) for band in range(ours.shape[2])]
-    noise = max(_noise(picture - lit) for picture, lit in pairs)
-    differs = np.max([_beyond(picture, lit) for picture, lit in pairs], axis=0)
+    pairs = [(ours[..., band], _match_light(ours[..., band], moved[..., band])) for band in range(ours.shape[2])]
+    noise = max(_noise(image - lit) for image, lit in pairs)
+    differs = np.max([_beyond(image, lit) for image, lit in pairs], axis=0)
     differs[~seen_by_both(differs.shape, found)] = 0
     area = _cleaned(differs, max(_LEAST_LEVELS, _NOISE_TIMES * noise))
     changed = float(area.mean())
     if changed > _MOST_CHANGED:
-        raise MaskError(f"{changed:.0%} of the picture differ; they do not show the same place in the same light")
+        raise MaskError(f"{changed:.0%} of the image differ; they do not show the same place in the same light")
     if not area.any():
         raise MaskError("nothing differs by more than the noise; draw this mask by hand")
     return Image.fromarray(area.astype(np.uint8) * 255)
 
 
-def _in_the_light_of(picture: Array, good: Array) -> Array:
-    """The good image with the light of the other: a gain and an offset that change smoothly over the picture.
+def _match_light(image: Array, good: Array) -> Array:
+    """The good image with the light of the other: a gain and an offset that change smoothly over the image.
 
-    By least squares, twice more without the pixels that are far off: the defect must not bend the light.
+    By least squares, twice more without the pixels that are far off, so that the defect does not affect the light.
     """
     import numpy as np
 
-    down, right = np.meshgrid(*(np.linspace(-1, 1, length) for length in picture.shape), indexing="ij")
+    down, right = np.meshgrid(*(np.linspace(-1, 1, length) for length in image.shape), indexing="ij")
     level = good / 255
     terms = (np.ones_like(level), down, right, down * right, down**2, right**2, level, level * down, level * right)
     every = np.stack([term.ravel() for term in terms], axis=1)
-    wanted = picture.ravel()
+    wanted = image.ravel()
     some = np.arange(0, wanted.size, max(1, wanted.size // _FITTED_PIXELS))
     keep = np.ones(some.size, dtype=bool)
     for _ in range(3):
@@ -160,20 +151,20 @@ def _in_the_light_of(picture: Array, good: Array) -> Array:
         factors, *_ = np.linalg.lstsq(every[chosen], wanted[chosen], rcond=None)
         off = np.abs(every[some] @ factors - wanted[some])
         keep = off <= np.quantile(off, _TRIMMED)
-    return np.asarray((every @ factors).reshape(picture.shape))
+    return np.asarray((every @ factors).reshape(image.shape))
 
 
-def _beyond(picture: Array, good: Array) -> Array:
-    """How far each pixel lies outside of what the good image has within one pixel around it, levels."""
+def _beyond(image: Array, good: Array) -> Array:
+    """Distance in levels of each pixel to the range of the good image within one pixel around it."""
     import numpy as np
     from scipy import ndimage
 
     high, low = ndimage.maximum_filter(good, 3), ndimage.minimum_filter(good, 3)
-    return np.asarray(np.maximum(np.maximum(picture - high, low - picture), 0))
+    return np.asarray(np.maximum(np.maximum(image - high, low - image), 0))
 
 
 def _noise(off: Array) -> float:
-    """Standard deviation of the fine part of a difference, by its median, so that no defect counts, not a wide one."""
+    """Standard deviation of the fine part of a difference, from its median, so that not even a wide defect counts."""
     import numpy as np
     from scipy import ndimage
 
@@ -182,14 +173,12 @@ def _noise(off: Array) -> float:
 
 
 def _cleaned(differs: Array, least_levels: float) -> Any:
-    """(H, W) bool: what stands out and what hangs on to it, closed, filled; no crumbs, and no slivers along edges."""
+    """(H, W) bool: hysteresis threshold, closed and filled; without tiny pieces and thin slivers along edges."""
     import numpy as np
     from scipy import ndimage
     from skimage.filters import apply_hysteresis_threshold
 
-    area = apply_hysteresis_threshold(  # type: ignore[no-untyped-call]
-        differs, _FAINT * least_levels, least_levels
-    )
+    area = apply_hysteresis_threshold(differs, _FAINT * least_levels, least_levels)  # type: ignore[no-untyped-call]
     padded = np.pad(area, _CLOSE_STEPS)
     closed = ndimage.binary_closing(padded, iterations=_CLOSE_STEPS)[
         _CLOSE_STEPS:-_CLOSE_STEPS, _CLOSE_STEPS:-_CLOSE_STEPS
@@ -207,9 +196,9 @@ def _alike(defect: Image.Image, good: Image.Image) -> tuple[Array, Array]:
     """Both as (H, W, bands) levels: in colour if both are, else in grey."""
     import numpy as np
 
-    pictures = [to_8_bit(image) for image in (defect, good)]
-    mode = "RGB" if all(picture.mode == "RGB" for picture in pictures) else "L"
-    ours, theirs = (np.atleast_3d(np.asarray(picture.convert(mode), dtype=np.float64)) for picture in pictures)
+    images = [to_8_bit(image) for image in (defect, good)]
+    mode = "RGB" if all(image.mode == "RGB" for image in images) else "L"
+    ours, theirs = (np.atleast_3d(np.asarray(image.convert(mode), dtype=np.float64)) for image in images)
     return ours, theirs
 
 
@@ -232,14 +221,14 @@ _STRUCTURE_LEVELS = 1.5
 
 @dataclass(frozen=True)
 class Alignment:
-    """How a good image lies over a defect image."""
+    """The shift that aligns a good image with a defect image."""
 
     down_px: float
     right_px: float
     correlation: float
-    """Of what both show, the defect left out; from -1 to 1."""
+    """Over the common area without the defect; -1 to 1."""
     structure_levels: float
-    """How much there is to align by: the standard deviation of the good image between two scales."""
+    """Structure to align by: the standard deviation of the good image between two scales."""
 
     @property
     def shift_px(self) -> float:
@@ -248,28 +237,26 @@ class Alignment:
 
     @property
     def is_sure(self) -> bool:
-        """Whether the two show the same; on a surface without structure there is nothing to tell it by."""
+        """Whether the two show the same place; assumed on a surface without structure."""
         return self.structure_levels < _STRUCTURE_LEVELS or self.correlation >= LEAST_CORRELATION
 
 
 def align(grey: Array, good: Array, *, max_shift_px: float = MAX_SHIFT_PX) -> Alignment:
-    """How to move a good image so that it lies over another.
+    """The shift that aligns a good image with another, both (H, W) levels.
 
-    Both are freed of uneven light and of noise first. The shift is the best of what phase correlation (Guizar-Sicairos
-    et al. 2008, `skimage.registration`), plain correlation and no shift at all propose, then refined to a tenth of a
-    pixel. Without structure the images are taken as they lie.
+    Uneven light and noise are filtered out first. The shift is the best of phase correlation (Guizar-Sicairos et al.
+    2008, `skimage.registration`), plain correlation and no shift, refined to a tenth of a pixel. Images without
+    structure are not moved.
 
     Args:
-        grey: (H, W) levels.
-        max_shift_px: shifts up to this are looked for; a larger one is given only if it is sure.
+        max_shift_px: search up to this shift; a larger one is returned only if it is sure.
     """
     import numpy as np
     from scipy import ndimage
     from skimage.registration import phase_cross_correlation
 
     fine, fine_good = (
-        ndimage.gaussian_filter(picture, _FINE_PX) - ndimage.gaussian_filter(picture, _COARSE_PX)
-        for picture in (grey, good)
+        ndimage.gaussian_filter(image, _FINE_PX) - ndimage.gaussian_filter(image, _COARSE_PX) for image in (grey, good)
     )
     structure = float(fine_good.std())
     if structure < _STRUCTURE_LEVELS:
@@ -310,7 +297,7 @@ def _best_within(seen: Array, wanted: Array, reach_px: float) -> tuple[float, fl
 def _refined(
     fine: Array, fine_good: Array, best: tuple[float, tuple[float, float]]
 ) -> tuple[float, tuple[float, float]]:
-    """Uphill from the best shift, in ever smaller steps."""
+    """Hill climbing from the best shift, in ever smaller steps."""
     for step in (1.0, 0.5, 0.25, 0.1):
         improved = True
         while improved:
@@ -322,16 +309,16 @@ def _refined(
     return best
 
 
-def _correlation(picture: Array, good: Array, shift: tuple[float, float]) -> float:
-    """Pearson's, over what both show, without the few pixels that differ most: the defect is among them."""
+def _correlation(image: Array, good: Array, shift: tuple[float, float]) -> float:
+    """Pearson correlation over the common area, without the few pixels that differ most, such as the defect."""
     import numpy as np
     from scipy import ndimage
 
     moved = ndimage.shift(good, shift, order=1, mode="nearest")
-    seen = seen_by_both(picture.shape, Alignment(*shift, 0, 0))
+    seen = seen_by_both(image.shape, Alignment(*shift, 0, 0))
     if seen.sum() < 2:
         return -1.0
-    one, other = picture[seen], moved[seen]
+    one, other = image[seen], moved[seen]
     gain = float(one.std() / other.std()) if other.std() > 0 else 1.0
     off = np.abs(one - gain * other)
     alike = off <= np.quantile(off, _ALIKE)

@@ -1,4 +1,4 @@
-"""Masks out of boxes and out of other tools' masks."""
+"""Masks from boxes and from masks of other tools."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,16 +20,16 @@ from .mask import rectangles_mask
 class BoxMasks:
     """Rectangles where boxes are.
 
-    A source gets the boxes of its own class: what is repainted becomes an image of that class, and so must not be
-    another defect.
+    A source gets the boxes of its own class only: its repainted image belongs to that class, so no other defect may be
+    repainted.
 
     Args:
-        boxes: a folder of box files named like the photographs or like the numbered sources; or the folder of crops
-            with its `crops.csv`, or that file.
+        boxes: a folder of box files named like the photographs or like the numbered sources; a folder of crops with its
+            `crops.csv`; or that file.
         any_class: take boxes of every class.
 
     Raises:
-        AnnotationError: the folder is not there.
+        AnnotationError: no such folder.
         OutputError: `crops.csv` cannot be read.
     """
 
@@ -58,11 +58,11 @@ class BoxMasks:
         return rectangles_mask(own, size)
 
     def notes(self) -> Iterator[str]:
-        """Where the boxes were looked for, and those of other classes."""
+        """By which names the boxes were found, and how many were of other classes."""
         yield f"boxes were found by {self._by_names}"
         if self._passed_over:
             classes = ", ".join(f"{name} ({count})" for name, count in sorted(self._passed_over.items()))
-            yield f"boxes of other classes than their source's were passed over: {classes}; --any-class takes them"
+            yield f"boxes of other classes than their source's were skipped: {classes}; --any-class takes them"
 
     def _is_there(self, source: Source, name: str) -> bool:
         if self._files is not None:
@@ -71,10 +71,10 @@ class BoxMasks:
 
     def _file_boxes(self, source: Source, name: str, size: tuple[int, int]) -> list[Box]:
         assert self._files is not None  # noqa: S101 - there are files or rows
-        picture = Path(source.class_name, name)
-        if self._files.find(picture, source.class_name) is None:
+        image = Path(source.class_name, name)
+        if self._files.find(image, source.class_name) is None:
             raise NoMaskForSource("no box file")
-        boxes = self._files.boxes_of(picture, source.class_name, *size)
+        boxes = self._files.boxes_of(image, source.class_name, *size)
         if not boxes:
             raise NoMaskForSource("its box file says that there is no defect")
         return boxes
@@ -105,13 +105,13 @@ class ExternalMasks:
     """Mask files of another tool, named like the photographs or like the numbered sources, with or without "_mask".
 
     Args:
-        folder: where they are, at its top or in class folders.
-        label: the one colour ("#ff0000", "red") or grey level or palette index ("3") that is the defect; None: whatever
-            is not black.
+        folder: with the masks at its top or in class folders.
+        label: colour ("#ff0000", "red"), grey level or palette index ("3") of the defect; None: everything that is not
+            black.
         inverted: black is the defect.
 
     Raises:
-        DataError: the folder is not there.
+        DataError: no such folder.
         SettingsError: the label is no colour or number.
     """
 
@@ -141,7 +141,7 @@ class ExternalMasks:
         if other != source:
             raise MaskError(
                 f"{printable(path)}: would belong to {other.relative} and {source.relative}; "
-                "put the masks into class folders as the sources"
+                "put the masks into class folders like the sources"
             )
         image = read_photo(path)
         if image.size != size:
@@ -153,7 +153,7 @@ class ExternalMasks:
         return defect_area(image, label=self._label, inverted=self._inverted, smeared=smeared)
 
     def notes(self) -> Iterator[str]:
-        """By which names the masks were looked for."""
+        """By which names the masks were found."""
         names = "the photographs' names" if self._names.are_original else "the sources' numbers"
         yield f"masks were found by {names}"
 
@@ -165,16 +165,15 @@ def defect_area(
     inverted: bool = False,
     smeared: bool = False,
 ) -> Image.Image:
-    """What another tool's mask means, as mode "L" with 255 where the defect is.
+    """The defect in another tool's mask of any mode, as mode "L" with 255 where it is.
 
-    With transparency that differs from place to place, what is at least half opaque is the defect. Else it is what is
-    not black, by any amount: labels are often small numbers. In a picture with a palette "black" is its index 0.
+    If transparency varies, pixels that are at least half opaque are the defect. Otherwise all pixels that are not black
+    are, by any amount, because labels are often small numbers. In an image with a palette "black" is index 0.
 
     Args:
-        image: any mode.
-        label: the one colour, or the grey level or palette index, that is the defect.
-        inverted: the defect is what otherwise would not be.
-        smeared: the file's format is lossy; black is then what is darker than half.
+        label: only this colour, grey level or palette index is the defect.
+        inverted: swap defect and background.
+        smeared: the file's format is lossy; everything darker than half then counts as black.
     """
     if isinstance(label, tuple):
         area = _where_colour(image, label)

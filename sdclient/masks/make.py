@@ -1,4 +1,4 @@
-"""One mask for each numbered source, out of any origin."""
+"""Makes one mask for each numbered source, from any origin."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ FEATHER_PX = 3
 
 
 class NoMaskForSource(MaskError):
-    """There is no mask for this one source; the others go on."""
+    """There is no mask for this source; the others continue."""
 
 
 class MaskOrigin(Protocol):
@@ -31,28 +31,26 @@ class MaskOrigin(Protocol):
         """The defect of a source: mode "L", 255 where it is, of the upright source's size.
 
         Raises:
-            NoMask: for this source there is none; says why.
+            NoMaskForSource: there is none for this source, and why.
             SDClientError: a file cannot be used.
         """
-        ...
 
     def notes(self) -> Iterable[str]:
-        """What else is to be said once all sources have been asked for."""
-        ...
+        """Remarks for the user, complete when all sources were asked for."""
 
 
 @dataclass(frozen=True)
 class MaskingResult:
-    """What was done; masks are named relative to MASKS with forward slashes."""
+    """What was done; names of masks are relative to MASKS, with forward slashes."""
 
     made: tuple[str, ...]
     unchanged: tuple[str, ...]
     kept: tuple[str, ...]
-    """Other masks that were there and were left as they are."""
+    """Existing masks that differ and were left as they are."""
     left_out: tuple[SkippedFile, ...]
     """Sources without a mask, and why."""
     covering_all: tuple[str, ...]
-    """Masks that are nowhere black, so that nothing of the source would be kept."""
+    """Masks that are nowhere black, so that nothing of the source is kept."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -81,14 +79,11 @@ def make_masks(
     overwrite: bool = False,
     track: ProgressTracker = no_progress,
 ) -> MaskingResult:
-    """Make the masks of all sources; a repeat changes nothing.
+    """Make `MASKS/<class>/<source number>.png` of all sources; a second call changes nothing.
 
     Args:
-        masks_folder: gets `<class>/<source number>.png`.
-        origin: where the masks come from.
-        grow_px: how far each grows beyond the defect, px.
-        feather_px: width of the ramp around that, px.
-        overwrite: replace other masks that are there; drawn by hand, perhaps.
+        grow_px, feather_px: see `grow_and_feather`.
+        overwrite: replace existing masks that differ, perhaps drawn by hand.
 
     Raises:
         OutputError: MASKS overlaps the sources, or is a file.
@@ -135,12 +130,12 @@ def _put(path: Path, mask: Image.Image, doing: _Doing, *, overwrite: bool) -> No
 
 @dataclass(frozen=True)
 class SourceNames:
-    """Names by which the files of a folder are looked for."""
+    """Names by which the files of a folder are found."""
 
     by_source: Mapping[str, str]
-    """`Source.relative` -> file name of the picture the files were made for."""
+    """`Source.relative` -> name of the image that a file was made for."""
     are_original: bool
-    """Whether these are the photographs' names before they were numbered."""
+    """Whether these are the names of the photographs before they were numbered."""
 
     def of(self, source: Source) -> str:
         """The name for a source."""
@@ -150,13 +145,13 @@ class SourceNames:
 def choose_names(
     sources_folder: Path, sources: Sequence[Source], is_there: Callable[[Source, str], bool]
 ) -> SourceNames:
-    """By the photographs' names if the folder knows any of them, else by the sources' own.
+    """The photographs' names if the folder has a file of one of them, else the sources' own names.
 
-    Decided once for a whole folder: photographs may have numbers for names too, and then "2.txt" would be the box file
-    of another picture.
+    This is decided once for a whole folder: photographs may also have numbers as names, and then "2.txt" would be the
+    box file of another image.
 
     Args:
-        is_there: whether the folder has a file for a source under a picture's name.
+        is_there: whether the folder has a file for a source under this name.
 
     Raises:
         SourceError: the mapping cannot be read.
@@ -169,14 +164,13 @@ def choose_names(
 
 
 class NamedImages:
-    """Image files of a folder, at its top or in class folders, found by the name of the picture they belong to.
+    """Image files of a folder, at its top or in class folders, found by the name of the image they belong to.
 
     Args:
-        folder: where they are.
-        endings: what may follow the picture's stem, as "_mask" in "IMG_20_mask.png".
+        endings: what may follow the image's stem, for example "_mask" in "IMG_20_mask.png".
 
     Raises:
-        DataError: the folder is not there.
+        DataError: no such folder.
     """
 
     def __init__(self, folder: Path, endings: Sequence[str] = ("",)) -> None:
@@ -186,17 +180,17 @@ class NamedImages:
         list_entries(folder)
 
     def find(self, source: Source, name: str) -> Path | None:
-        """The file for a picture of this name, in the source's class folder or at the top; None when there is none.
+        """The file for an image of this name, in the source's class folder or at the top; None if there is none.
 
         Raises:
-            MaskError: several.
+            MaskError: there are several.
         """
         stem = Path(name).stem
         for folder in (self.folder / source.class_name, self.folder):
             found = [path for ending in self._endings for path in self._listed(folder).get(stem + ending, ())]
             if len(found) > 1:
                 raise MaskError(
-                    f"{printable(found[0])}: stands beside {found[1].name}; keep one of them for {source.relative}"
+                    f"{printable(found[0])}: {found[1].name} is beside it; keep one of them for {source.relative}"
                 )
             if found:
                 return found[0]

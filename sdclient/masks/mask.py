@@ -1,8 +1,8 @@
 """A mask as an image and a file; the masks of a run's sources.
 
-A mask is an image of mode "L" as large as its upright picture: 255 is repainted, 0 stays exactly as it is, what lies
-between is the feather, the share of the repainted picture that shows. A folder of masks holds one for each source,
-`MASKS/<class>/<source number>.png`; beside results they lie in `OUTPUT/_masks/<class>/<source number>_<k>.png`.
+A mask is an image of mode "L" as large as its upright image: 255 is repainted, 0 stays exactly as it is, and values
+between, the feather, are the share of the repainted image that shows. A folder of masks has one for each source,
+`MASKS/<class>/<source number>.png`; those of results are in `OUTPUT/_masks/<class>/<source number>_<k>.png`.
 """
 
 import hashlib
@@ -22,36 +22,29 @@ from ..errors import MaskError, SourceError
 from ..sources.source import Source, image_size, read_photo
 
 MASKS_FOLDER = "_masks"
-"""Folder within an output that holds the masks of its images."""
-
-
+"""Folder of the masks within an output."""
 _SQUARE = ImageFilter.MaxFilter(3)
 _CROSS = ImageFilter.Kernel((3, 3), (0, 1, 0, 1, 1, 1, 0, 1, 0), scale=1)
 
 
 def mask_path(masks: Path, source: Source) -> Path:
-    """Where a source's mask lies in a folder of masks."""
+    """Path of a source's mask in a folder of masks."""
     return masks / source.class_name / f"{source.path.stem}.png"
 
 
 def mask_file_of(image_file: str) -> str:
-    """Where a result's mask lies, relative to the output folder.
-
-    Args:
-        image_file: the result's path relative to the output folder, as in the manifest.
-    """
+    """Path of a result's mask from the result's own path; both are relative to the output folder."""
     return str(PurePosixPath(MASKS_FOLDER, image_file))
 
 
 def read_mask(path: Path, size: tuple[int, int]) -> Image.Image:
-    """A mask as an image of mode "L".
+    """A mask file as an image of mode "L"; any colourless image without transparency is accepted.
 
     Args:
-        path: the file; any colourless image without transparency is taken.
-        size: (width, height) of the upright picture it belongs to, px.
+        size: (width, height) in px of the upright image it belongs to.
 
     Raises:
-        MaskError: not there, not an image, of another size, or not colourless; names the file.
+        MaskError: missing, no image, of another size, or with colours; names the file.
     """
     name = printable(path)
     if not path.is_file():
@@ -64,14 +57,7 @@ def read_mask(path: Path, size: tuple[int, int]) -> Image.Image:
 
 
 def decode_mask(data: bytes, name: str, size: tuple[int, int]) -> Image.Image:
-    """As `read_mask`, from a file's bytes.
-
-    Args:
-        size: (width, height) of the upright picture it belongs to, px.
-
-    Raises:
-        MaskError: as `read_mask`.
-    """
+    """As `read_mask`, from a file's bytes."""
     try:
         image = read_photo(data, name)
     except SourceError as error:
@@ -80,19 +66,11 @@ def decode_mask(data: bytes, name: str, size: tuple[int, int]) -> Image.Image:
 
 
 def mask_of(image: Image.Image, name: str, size: tuple[int, int]) -> Image.Image:
-    """An upright image as a mask.
-
-    Args:
-        image: any colourless image without transparency.
-        size: (width, height) of the upright picture it belongs to, px.
-
-    Raises:
-        MaskError: of another size, or not colourless.
-    """
+    """As `read_mask`, from an upright image."""
     if image.size != size:
         raise MaskError(
             f"{name}: a mask of {image.width} x {image.height} px; expected {size[0]} x {size[1]} px, "
-            "the size of its picture; make it anew with 'sdclient mask'"
+            "the size of its image; make it again with 'sdclient mask'"
         )
     if image.mode in {"1", "L"} and not image.has_transparency_data:
         return image.convert("L")
@@ -106,14 +84,11 @@ def mask_of(image: Image.Image, name: str, size: tuple[int, int]) -> Image.Image
 
 
 def write_mask(path: Path, mask: Image.Image, *, durable: bool = False) -> None:
-    """Put a mask's file in place in one step, making its folder when it is missing.
-
-    Args:
-        mask: mode "L".
+    """Write a mask of mode "L" atomically, and create its folder if needed.
 
     Raises:
         OSError: it cannot be written.
-        ValueError: the image is of another mode.
+        ValueError: another mode.
     """
     write_bytes_atomically(path, encode_mask(mask), durable=durable)
 
@@ -130,12 +105,7 @@ def encode_mask(mask: Image.Image) -> bytes:
 
 
 def rectangles_mask(boxes: Iterable[Box], size: tuple[int, int]) -> Image.Image:
-    """255 in every pixel that a box touches, 0 elsewhere.
-
-    Args:
-        boxes: in pixels of the picture, right and bottom exclusive.
-        size: (width, height) of the picture, px.
-    """
+    """255 in every pixel that a box touches, 0 elsewhere; `size` is (width, height) in px."""
     mask = Image.new("L", size)
     draw = ImageDraw.Draw(mask)
     for box in boxes:
@@ -147,19 +117,11 @@ def rectangles_mask(boxes: Iterable[Box], size: tuple[int, int]) -> Image.Image:
 
 
 def grow_and_feather(mask: Image.Image, *, grow_px: int, feather_px: int) -> Image.Image:
-    """The mask with its hard area grown, and a ramp from white to black around that.
+    """A new mask with the hard area grown by `grow_px`, and a ramp from white to black of `feather_px` around it.
 
-    The hard area is where the mask is 128 or more; grown by `grow_px` it is 255 in the result. From there the result
+    The hard area is where the mask is 128 or more; grown by `grow_px` it is 255 in the result. Around it the result
     falls in equal steps, to exactly 0 from `feather_px` + 1 px on. Distances are octagonal: exact along rows and
-    columns, between them up to a tenth longer.
-
-    Args:
-        mask: mode "L".
-        grow_px: how far the hard area grows, px; from 0.
-        feather_px: width of the ramp, px; from 0.
-
-    Returns:
-        A new image of mode "L".
+    columns, up to a tenth longer between them.
     """
     if grow_px < 0 or feather_px < 0:
         raise ValueError(f"grow_px {grow_px} and feather_px {feather_px}: expected 0 or more")
@@ -169,7 +131,7 @@ def grow_and_feather(mask: Image.Image, *, grow_px: int, feather_px: int) -> Ima
         return hard
     reach = grow_px + feather_px + 2
     window = (bounds[0] - reach, bounds[1] - reach, bounds[2] + reach, bounds[3] + reach)
-    area = hard.crop(window)  # what lies beyond the picture is black, so that no edge is special
+    area = hard.crop(window)  # black beyond the image, so that its edges need no special treatment
     for step in range(grow_px):
         area = _one_px_wider(area, step)
     result = area
@@ -195,15 +157,10 @@ def box_of(mask: Image.Image) -> tuple[int, int, int, int]:
 
 
 def composite(base: Image.Image, painted: Image.Image, mask: Image.Image) -> Image.Image:
-    """`painted` where the mask is 255, `base` to the bit where it is 0, a blend between.
-
-    Args:
-        base: mode "L" or "RGB".
-        painted: of the same mode and size.
-        mask: mode "L", of the same size.
+    """`painted` where the mask is 255, exactly `base` where it is 0, a blend between.
 
     Raises:
-        ValueError: modes or sizes differ.
+        ValueError: `base` and `painted` are not both "L" or both "RGB", the mask is not "L", or sizes differ.
     """
     if base.mode != painted.mode or base.mode not in {"L", "RGB"} or mask.mode != "L":
         raise ValueError(f"modes {base.mode}, {painted.mode} and mask {mask.mode}; expected L or RGB twice, and L")
@@ -213,12 +170,12 @@ def composite(base: Image.Image, painted: Image.Image, mask: Image.Image) -> Ima
 
 
 def _one_px_wider(area: Image.Image, step: int) -> Image.Image:
-    """Two squares and three crosses in turn make a nearly regular octagon, which is near enough to a circle."""
+    """Two squares and three crosses in turn make a nearly regular octagon, close enough to a circle."""
     return area.filter(_SQUARE if step % 5 in {1, 3} else _CROSS)
 
 
 Unmasked: TypeAlias = Literal["refuse", "allow", "skip"]
-"""What to do with a source that has no mask: stop before anything is made, make its images without, or none of it."""
+"""What to do with a source without a mask: stop before anything is made, make its images without one, or make none."""
 
 _HALF = 128
 
@@ -231,12 +188,12 @@ class SourceMasks:
     sha256_by_source: dict[str, str]
     """`Source.relative` -> sha256 of its mask file's bytes."""
     without: tuple[str, ...]
-    """Sources that have none, by `Source.relative`."""
+    """`Source.relative` of sources that have none."""
     covering_all: tuple[str, ...]
-    """Sources whose mask leaves no pixel as it is."""
+    """Sources whose mask is nowhere 0, so that every pixel changes."""
 
     def sha256_of(self, source: Source) -> str | None:
-        """Of the source's mask; None where it has none."""
+        """Hash of the source's mask; None if it has none."""
         return self.sha256_by_source.get(source.relative)
 
     def read(self, source: Source, sha256: str) -> Image.Image:
@@ -268,15 +225,11 @@ class SourceMasks:
 
 
 def find_masks(folder: Path, sources: Iterable[Source], *, unmasked: Unmasked = "refuse") -> SourceMasks:
-    """Find and read the mask of every source.
-
-    Args:
-        folder: holds `<class>/<source number>.png`.
-        unmasked: what to do with a source that has no mask.
+    """Find and check the mask of every source.
 
     Raises:
-        MaskError: the folder is not there; a source without a mask, unless that is allowed; a mask that cannot be used,
-            or covers nothing.
+        MaskError: no such folder; a source without a mask, unless that is allowed; a mask that cannot be used, or that
+            covers nothing.
         SourceError: a source cannot be read.
     """
     if not folder.is_dir():
@@ -293,7 +246,7 @@ def find_masks(folder: Path, sources: Iterable[Source], *, unmasked: Unmasked = 
         if high < _HALF:
             raise MaskError(
                 f"{path}: covers nothing (no pixel is half white or more), so nothing would be repainted; "
-                "draw it anew, or remove it and add --unmasked skip"
+                "draw it again, or remove it and add --unmasked skip"
             )
         if low > 0:
             covering_all.append(source.relative)
@@ -306,11 +259,10 @@ def find_masks(folder: Path, sources: Iterable[Source], *, unmasked: Unmasked = 
 def apply_masks(
     folder: Path, owed: Sequence[tuple[Source, int]], *, unmasked: Unmasked
 ) -> tuple[SourceMasks, Sequence[tuple[Source, int]]]:
-    """The masks of what is owed, and what is owed then: without the sources that are skipped for want of a mask.
+    """The masks of the owed sources, and these sources without the ones skipped because they have no mask.
 
     Raises:
-        MaskError: as `find_masks`.
-        SourceError: a source cannot be read.
+        MaskError, SourceError: as `find_masks`.
     """
     masks = find_masks(folder, [source for source, count in owed if count], unmasked=unmasked)
     if unmasked == "allow":
@@ -331,9 +283,7 @@ def _words_of_unmasked(folder: Path, without: Sequence[Source], unmasked: Unmask
 
 
 def _changed(path: Path) -> MaskError:
-    return MaskError(
-        f"{path}: changed while the run was going on; put the former file back, or use a new output folder"
-    )
+    return MaskError(f"{path}: changed during the run; restore the former file, or use a new output folder")
 
 
 def _read(path: Path, source: Source) -> Image.Image:
@@ -341,6 +291,6 @@ def _read(path: Path, source: Source) -> Image.Image:
 
 
 def _extremes(mask: Image.Image) -> tuple[int, int]:
-    # One band gives one pair, which Pillow's types leave open.
+    # One band gives one pair; Pillow's types do not say so.
     low, high = mask.getextrema()
     return int(low), int(high)  # type: ignore[arg-type]

@@ -116,7 +116,7 @@ def test_a_source_that_changes_while_the_run_goes_on_stops_it(
         Image.new("RGB", (64, 64), "red").save(sources_folder / "焊盘" / "10.png")
 
     runner = BatchRunner(instant, sources_folder, tmp_path / "out", settings(sampler="Euler"))
-    with pytest.raises(SourceError, match=r"10\.png: changed while the run was going on"):
+    with pytest.raises(SourceError, match=r"10\.png: changed during the run"):
         list(runner.run([(one, 4) for one in discover(sources_folder)], on_start=change))
     assert not [name for name in recorded(tmp_path / "out") if name.startswith("焊盘/10_")]
 

@@ -309,7 +309,7 @@ def test_a_mask_that_changes_meanwhile_stops_the_run(webui: WebUI, tmp_path: Pat
     def change(_: object) -> None:
         write_mask(mask_path(tmp_path / "masks", discover(tmp_path / "sources")[1]), Image.new("L", (64, 64), 255))
 
-    with pytest.raises(MaskError, match=r"2\.png: changed while the run was going on"):
+    with pytest.raises(MaskError, match=r"2\.png: changed during the run"):
         list(runner.run([(source, 1) for source in discover(tmp_path / "sources")], on_start=change))
 
 

@@ -99,9 +99,9 @@ def test_a_file_with_wrong_checksums_is_encoded_anew(tmp_path: Path) -> None:
 def test_a_source_that_changed_since_the_plan_is_refused(tmp_path: Path) -> None:
     image().save(tmp_path / "1.png")
     source = Source("dirt", 1, tmp_path / "1.png")
-    with pytest.raises(SourceError, match=r"1\.png: changed while the run was going on"):
+    with pytest.raises(SourceError, match=r"1\.png: changed during the run"):
         SourcesOnDisk().file_bytes(source, "0" * 64)
-    with pytest.raises(SourceError, match=r"1\.png: changed while the run was going on"):
+    with pytest.raises(SourceError, match=r"1\.png: changed during the run"):
         RequestPreparer(64, SourcesOnDisk()).prepare(job_of(source.path, "0" * 64))
 
 

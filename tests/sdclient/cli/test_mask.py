@@ -43,7 +43,7 @@ def test_it_says_what_was_made_and_what_was_not(project: Path) -> None:
     assert "1 masks made, 0 unchanged, 2 sources without; next: sdclient generate" in result.stdout
     assert "its box file says that there is no defect" in result.stdout
     assert "no box file" in result.stdout
-    assert "boxes of other classes than their source's were passed over: pad (1)" in result.stderr
+    assert "boxes of other classes than their source's were skipped: pad (1)" in result.stderr
     again = mask(project, "--boxes", project / "labels", "--grow", "5")
     assert "1 other masks that were there stayed as they are; --overwrite replaces them" in again.stdout
     assert "1 masks made" in mask(project, "--boxes", project / "labels", "--grow", "5", "--overwrite").stdout

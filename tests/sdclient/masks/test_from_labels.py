@@ -254,7 +254,7 @@ def test_masks_that_cannot_be_used_are_named(project: Path) -> None:
     with pytest.raises(MaskError, match=r"1\.png: 24 x 32 px; expected 32 x 24 px"):
         from_masks_make(project)
     put(project, "漏铜/1_mask.png", drawn("L", 255))
-    with pytest.raises(MaskError, match="stands beside 1_mask"):
+    with pytest.raises(MaskError, match="is beside it; keep one of them for"):
         from_masks_make(project)
     with pytest.raises(DataError, match="expected a folder, found nothing"):
         ExternalMasks(project / "nowhere", project / "sources", [])
