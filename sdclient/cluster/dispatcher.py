@@ -1,4 +1,4 @@
-"""Jobs to workers and back, on the owner's machine; knows the pool by a protocol only."""
+"""Sends jobs to workers and receives results, on the owner's machine."""
 
 import queue
 import threading
@@ -25,20 +25,20 @@ from .nodes import on_node
 from .worker import Endpoint, JobMessage, JobReply, SourceFiles, Worker, WorkerContext
 
 SEARCH_INTERVAL_S = 15.0
-"""Seconds between two looks for nodes that joined."""
+"""Seconds between two searches for nodes that joined."""
 START_S = 300.0
-"""Seconds in which the first worker must have started."""
+"""Seconds within which the first worker must have started."""
 _AHEAD = 2
-"""Jobs at a worker beyond those at its WebUI: one that is ready to be sent, one that is being finished."""
+"""Jobs of a worker beyond those at its WebUI: one ready to be sent, one being finished."""
 _HELD_PER_SLOT = 2
 _PROBE_ANSWER_S = 60.0
 _CONTROL = "control"
 _PERMANENT = (ActorDiedError, ActorUnschedulableError)
-"""What Ray says of a worker whose node is gone, or that cannot be started on it."""
+"""Ray's errors for a worker whose node is gone, or that cannot start there."""
 
 
 class _WorkerHandle:
-    """A worker as its owner sees it."""
+    """The owner's view of a worker."""
 
     def __init__(self, endpoint: Endpoint, actor: Any, slots: int) -> None:
         self.endpoint = endpoint
@@ -50,16 +50,16 @@ class _WorkerHandle:
 
     @property
     def free(self) -> int:
-        """How many jobs it takes now."""
+        """Number of jobs it can take now."""
         return self.slots - self.busy if self.is_up and self.health.away is None else 0
 
     def status(self) -> ServerStatus:
-        """Its row in the table."""
+        """The worker's row in the table."""
         row = self.health.status()
         return row if self.is_up or self.health.is_lost else replace(row, state="starting")
 
     def call(self, method: str) -> Any:
-        """Call a method beside the jobs; gives the reference."""
+        """Call a method while jobs run; returns a reference to its result."""
         return getattr(self.actor, method).options(concurrency_group=_CONTROL).remote()
 
     def _probe(self) -> None:
@@ -75,7 +75,7 @@ class _WorkerHandle:
 
 
 class EndpointPool(Protocol):
-    """What the dispatcher needs of the pool that knows the WebUIs of a cluster."""
+    """What the dispatcher needs from the pool of WebUIs."""
 
     @property
     def endpoints(self) -> Sequence[Endpoint]:
@@ -86,22 +86,17 @@ class EndpointPool(Protocol):
         """Address -> why its WebUI is not used."""
 
     def lost(self, endpoint: Endpoint) -> None:
-        """Forget a WebUI whose worker is gone, so that it can be found anew."""
+        """Forget a WebUI whose worker is gone, so that it can be found again."""
 
     def find_new_endpoints(self, stopped: threading.Event) -> Sequence[Endpoint]:
-        """WebUIs that have come since the last look."""
+        """WebUIs that joined since the last search."""
 
 
 class RayDispatcher:
-    """One worker beside each WebUI, each with as many jobs as keep it busy; a `Dispatcher`.
+    """A `Dispatcher` with one worker beside each WebUI, each with enough jobs to keep it busy.
 
-    A worker that does not answer any more, whatever happened to its node, gives its jobs back to the queue, as a server
-    does that is away. Ray starts the worker anew where only its process ended; a node that joins, or comes back, gets
-    workers of its own.
-
-    Args:
-        pool: the WebUIs.
-        context: what for.
+    If a worker stops answering, for whatever reason, its jobs go back into the queue, as with a server that is away.
+    Ray restarts a worker whose process ended; a node that joins or returns gets new workers.
     """
 
     def __init__(self, pool: EndpointPool, context: RunContext) -> None:
@@ -110,6 +105,7 @@ class RayDispatcher:
         self._source_cache = SourceCache(context.masks)
         self._box: queue.SimpleQueue[JobStarted | JobFinished | Exception] = queue.SimpleQueue()
         self._stopped = threading.Event()
+        # Guards the fields below: this thread, the two threads below and Ray's callback threads use them.
         self._changed = threading.Condition()
         self._workers: list[_WorkerHandle] = []
         self._begun = time.monotonic()
@@ -121,18 +117,18 @@ class RayDispatcher:
         ]
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start the workers and the threads."""
         for endpoint in self._pool.endpoints:
             self._start_worker(endpoint)
         for thread in self._threads:
             thread.start()
 
     def next_message(self, timeout_s: float) -> JobStarted | JobFinished | None:
-        """What happened next; None when nothing did within the time.
+        """The next event; None if there is none within the time.
 
         Raises:
-            OutputError: handing out failed in a way that was not foreseen.
-            ServerUnreachable: no worker has started, for so long that none will.
+            OutputError: dispatching failed unexpectedly.
+            ServerUnreachable: no worker started within `START_S`.
         """
         try:
             message = self._box.get(timeout=timeout_s)
@@ -158,7 +154,7 @@ class RayDispatcher:
                 )
 
     def stop(self) -> None:
-        """Send nothing more; what is at the WebUIs is still brought back."""
+        """Send nothing more; jobs at the WebUIs are still finished."""
         self._stopped.set()
         self._context.jobs.close()
         with self._changed:
@@ -170,13 +166,13 @@ class RayDispatcher:
 
     @property
     def is_busy(self) -> bool:
-        """Whether anything may still come."""
+        """Whether more events may come."""
         with self._changed:
             under_way = self._under_way > 0
         return under_way or self._threads[0].is_alive() or not self._box.empty()
 
     def join(self) -> None:
-        """Wait for the end of all that was begun, and dismiss the workers."""
+        """Wait until everything that was started has ended, and end the workers."""
         self._stopped.set()
         for thread in self._threads:
             thread.join()
@@ -184,7 +180,7 @@ class RayDispatcher:
             ray.kill(worker.actor)
 
     def interrupt_jobs(self) -> None:
-        """Interrupt our own jobs at the WebUIs, and nobody else's; returns when none is there any more."""
+        """Interrupt only our own jobs at the WebUIs; returns when none is left there."""
         with self._changed:
             workers = list(self._workers)
         calls = [worker.call("interrupt_jobs") for worker in workers]
@@ -192,7 +188,7 @@ class RayDispatcher:
             ray.wait(calls, num_returns=len(calls))
 
     def statuses(self) -> list[ServerStatus]:
-        """How each WebUI is doing, and which ones are not used."""
+        """The state of each WebUI, also of those that are not used."""
         with self._changed:
             workers = list(self._workers)
         refused = self._pool.refused.items()
@@ -213,11 +209,11 @@ class RayDispatcher:
         worker = _WorkerHandle(endpoint, actor, slots)
         with self._changed:
             self._workers.append(worker)
-        # A worker's process may take long to start on a busy node, and would hold up the jobs it had been given.
+        # A worker's process may take long to start on a busy node; it gets jobs only when it has answered.
         worker.call("probe").future().add_done_callback(lambda future: self._worker_ready(worker, future))
 
     def _worker_ready(self, worker: _WorkerHandle, future: Future[WebUIError | None]) -> None:
-        """A worker has started, or cannot; runs in a thread of Ray's."""
+        """Called in a thread of Ray when a worker has started, or failed to."""
         failed = future.exception()
         error = _unreachable(worker.endpoint, failed) if failed is not None else future.result()
         if isinstance(failed, _PERMANENT):
@@ -236,17 +232,17 @@ class RayDispatcher:
                 job = self._context.jobs.take()
                 if job is None:
                     return
-                worker = self._wait_for_a_free_one()  # anew, for much may have happened before there was a job
+                worker = self._wait_for_a_free_one()  # again: the wait for a job may have been long
                 if worker is None:
                     self._context.jobs.finish(job)
                     return
                 self._send(worker, job)
-        except BaseException as error:  # a fault of ours must end the run, not leave it waiting
+        except BaseException as error:  # a bug here must end the run, not leave it waiting
             self._box.put(OutputError(f"unexpected failure: {error!r}"))
             raise
 
     def _wait_for_a_free_one(self) -> _WorkerHandle | None:
-        """The member with most room; None when all is to stop."""
+        """The worker that can take most jobs; None once stopped."""
         with self._changed:
             while not self._stopped.is_set():
                 free = [worker for worker in self._workers if worker.free > 0]
@@ -272,7 +268,7 @@ class RayDispatcher:
         ref.future().add_done_callback(lambda future: self._job_done(worker, job, future))
 
     def _job_done(self, worker: _WorkerHandle, job: Job, future: Future[JobReply]) -> None:
-        """A job is over; runs in a thread of Ray's."""
+        """Called in a thread of Ray when a job has ended."""
         finished = self._finished_job(worker, job, future)
         made = [] if finished is None else [image for image in finished.images if isinstance(image, GeneratedFile)]
         worker.health.request_ended(len(made))
@@ -284,7 +280,7 @@ class RayDispatcher:
             self._changed.notify_all()
 
     def _finished_job(self, worker: _WorkerHandle, job: Job, future: Future[JobReply]) -> JobFinished | None:
-        """None where nothing was asked, for the run was to stop."""
+        """The result of a job; None if it was not sent because the run stopped."""
         failed = future.exception()
         if isinstance(failed, RayTaskError) or (failed is not None and not isinstance(failed, RayError)):
             return JobFinished(
@@ -309,7 +305,7 @@ class RayDispatcher:
         self._box.put(finished)
 
     def _set_aside(self, worker: _WorkerHandle, error: WebUIError) -> None:
-        """Ask it nothing before it has answered a probe."""
+        """Send nothing to the worker until it has answered a probe."""
         is_first = worker.health.away is None
         worker.health.set_aside(error)
         if is_first:
@@ -332,8 +328,7 @@ class RayDispatcher:
 
 def _unreachable(endpoint: Endpoint, error: BaseException) -> ServerUnreachable:
     return ServerUnreachable(
-        f"{endpoint.name}: the node, or the worker on it, does not answer ({type(error).__name__})",
-        may_have_arrived=True,
+        f"{endpoint.name}: the node, or its worker, does not answer ({type(error).__name__})", may_have_arrived=True
     )
 
 
@@ -347,11 +342,7 @@ _FILES_KEPT = 64
 
 
 class SourceCache:
-    """References to the files of the last sources asked for; a job holds its own for as long as it is under way.
-
-    Args:
-        masks: where the masks are of jobs that have one.
-    """
+    """References to the files of the sources used last. A job keeps its own reference while it runs."""
 
     def __init__(self, masks: SourceMasks | None) -> None:
         self._sources = SourcesOnDisk(masks)
@@ -362,8 +353,8 @@ class SourceCache:
 
         Raises:
             SourceError: the source is no longer the file that was planned with.
-            MaskError: the same of its mask.
-            OSError: it cannot be read.
+            MaskError: the same for its mask.
+            OSError: a file cannot be read.
         """
         inpainting = job.parameters.inpainting
         sha256 = job.images[0].source_sha256

@@ -1,4 +1,4 @@
-"""The way into a Ray cluster, its nodes and what they say of themselves."""
+"""Connects to a Ray cluster and queries its nodes."""
 
 import logging
 import re
@@ -40,11 +40,11 @@ class Node:
 
 @dataclass(frozen=True)
 class NodeReport:
-    """What a node says of itself."""
+    """A node's answer about itself."""
 
     node: Node
     version: str
-    """Of this software; "" where it is not installed."""
+    """Of this software; "" if it is not installed."""
     urls: tuple[tuple[str, bool], ...]
     """Address of each WebUI it should have, and whether something listens there."""
 
@@ -54,13 +54,10 @@ class NodeReport:
         return [parse_address(url).url for url, _ in self.urls]
 
     def endpoints(self, auth: tuple[str, str] | None) -> list[Endpoint]:
-        """Where something listens.
-
-        Args:
-            auth: for a WebUI whose address holds no credentials.
+        """The WebUIs where something listens; `auth` is for addresses without credentials.
 
         Raises:
-            SettingsError: an address that is none.
+            SettingsError: an invalid address.
         """
         found = []
         for url, listens in self.urls:
@@ -77,22 +74,20 @@ def alive_nodes() -> list[Node]:
     for one in ray.nodes():  # type: ignore[no-untyped-call]
         if one["Alive"]:
             host, given = one["NodeManagerAddress"], one.get("NodeName")
-            # Without a name of its own, a node is called by its address.
+            # Ray calls a node without a name by its address.
             name = given if given and given != host else one["NodeManagerHostname"]
             found.append(Node(one["NodeID"], name, host, one["Resources"].get("CPU", 0.0)))
     return sorted(found, key=lambda node: (node.name, node.id))
 
 
 def query_nodes(nodes: Iterable[Node], urls: Sequence[str], stopped: threading.Event | None = None) -> list[NodeReport]:
-    """Ask nodes about themselves; one that goes away meanwhile is left out.
+    """Ask nodes about themselves; a node that disappears meanwhile is left out.
 
     Args:
-        nodes: whom.
-        urls: where a WebUI may be on each; none for what the node's SDCLIENT_URL says, or the usual address.
+        urls: where a WebUI may be on each; none for the node's SDCLIENT_URL, or the default address.
     """
     asked = list(nodes)
-    # Made here, a function goes over by its code and not by its name: the node may not have this software, or another
-    # version of it.
+    # A nested function is sent by its code, not by its name: the node may lack this software, or have another version.
     answers = on_nodes([(node.id, _say(), (tuple(urls), DEFAULT_URL)) for node in asked], stopped)
     return [
         NodeReport(node, answer[0], answer[1])
@@ -104,11 +99,7 @@ def query_nodes(nodes: Iterable[Node], urls: Sequence[str], stopped: threading.E
 def on_nodes(
     calls: Sequence[tuple[str, Callable[..., Any], tuple[Any, ...]]], stopped: threading.Event | None = None
 ) -> list[Any]:
-    """Call each function on its node, all at once; gives what they return, or a RayError where nothing came.
-
-    Args:
-        calls: (node's id, function, arguments).
-    """
+    """Call each (node id, function, arguments) on its node, all at once; a result is a RayError if no answer came."""
     refs = [
         _remote(function).options(num_cpus=0, max_retries=0, scheduling_strategy=on_node(node_id)).remote(*arguments)
         for node_id, function, arguments in calls
@@ -122,16 +113,12 @@ def on_nodes(
 
 
 def on_node(node_id: str) -> NodeAffinitySchedulingStrategy:
-    """On this node, and on no other when it is gone."""
+    """Run on this node only."""
     return NodeAffinitySchedulingStrategy(node_id, soft=False)
 
 
 def refuse_other_version(report: NodeReport) -> None:
-    """Refuse a node that has not this version.
-
-    Raises:
-        SettingsError: it has another, or none.
-    """
+    """Raise `SettingsError` for a node without this software, or with another version."""
     if report.version != __version__:
         found = f"sd-defects {report.version}" if report.version else "no sd-defects"
         raise SettingsError(
@@ -149,7 +136,7 @@ def _value_of(ref: Any) -> Any:
 
 @cache
 def _remote(function: Callable[..., Any]) -> Any:
-    """Made once: each one made counts as another kind of task, which the nodes keep in mind for good."""
+    """Created once for each function: nodes remember every remote function for good."""
     return ray.remote(function)
 
 
@@ -181,7 +168,7 @@ def _say() -> Callable[..., Any]:
 
 
 ANSWER_S = 30.0
-"""How long a cluster may take to let a program in; Ray itself would try for minutes."""
+"""Longest time to connect; Ray alone would try for minutes."""
 _CONNECT_S = 5.0
 _HOST_AND_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:/\s]+):(?P<port>\d{1,5})")
 _TRY = "import sys, ray; ray.init(address=sys.argv[1], log_to_driver=False)"
@@ -190,16 +177,14 @@ _HOW_TO_START = "start one with 'ray start --head' and join it from each machine
 
 @contextmanager
 def connected(address: str) -> Iterator[None]:
-    """Be a program of this cluster for as long as the block lasts; one that is connected already stays as it is.
-
-    Signal handlers stay as they were, also within the block.
+    """Connect to a cluster within the block; an existing connection is kept. Signal handlers stay as they were.
 
     Args:
-        address: "auto" for the cluster that this machine is a node of, or the head's "HOST:PORT".
+        address: "auto" for the cluster of which this machine is a node, or the head's "HOST:PORT".
 
     Raises:
         MissingExtra: Ray is not installed.
-        SettingsError: no such address, nothing or something else answers there, or this machine is no node of it.
+        SettingsError: invalid address, nothing or something else answers there, or this machine is not a node.
     """
     check_address(address)
     try:
@@ -224,8 +209,8 @@ def connected(address: str) -> Iterator[None]:
 def signal_handlers_kept() -> Iterator[None]:
     """Put back the handlers of SIGINT and SIGTERM after the block.
 
-    `ray.init` sets a handler of SIGTERM and never takes it back: it ends the process with `sys.exit`, also long after
-    `ray.shutdown`, and also where the program had one of its own. Off the main thread neither Ray nor we can set one.
+    `ray.init` sets a handler of SIGTERM that ends the process with `sys.exit`, and never restores the former one,
+    not even in `ray.shutdown`. Outside the main thread neither Ray nor we can set handlers.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -235,16 +220,12 @@ def signal_handlers_kept() -> Iterator[None]:
         yield
     finally:
         for one, handler in former.items():
-            if handler is not None:  # None: set by C code, which Python can neither read nor put back
+            if handler is not None:  # None: set by C code, which Python can neither read nor restore
                 signal.signal(one, handler)
 
 
 def check_address(address: str) -> None:
-    """Refuse what is no address of a cluster.
-
-    Raises:
-        SettingsError: it is none.
-    """
+    """Raise `SettingsError` unless this is "auto" or "HOST:PORT"."""
     if address == "auto":
         return
     if address.startswith("ray://"):
@@ -268,9 +249,9 @@ def _refuse_silence(address: str) -> None:
 
 
 def _try_out(address: str) -> None:
-    """Let another process go in first: it can be ended, where Ray would wait for minutes and then end the process."""
+    """Connect in another process first: it can be killed; Ray would wait for minutes and then end this process."""
     try:
-        done = subprocess.run(  # noqa: S603 - our own words and an address that was checked
+        done = subprocess.run(  # noqa: S603 - a fixed program and a checked address
             [sys.executable, "-c", _TRY, address], capture_output=True, timeout=ANSWER_S, check=False
         )
     except subprocess.TimeoutExpired as error:
@@ -281,7 +262,7 @@ def _try_out(address: str) -> None:
     if done.returncode:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
         words = lines[-1].strip()[:300] if lines else "no reason given"
-        raise SettingsError(f"--ray {address}: cannot go in ({words}); this machine must be a node; {_HOW_TO_START}")
+        raise SettingsError(f"--ray {address}: cannot connect ({words}); this machine must be a node; {_HOW_TO_START}")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Scoring on a cluster: Ray's tasks with the files sent along, as many at once as keep its processors busy."""
+"""Scoring on a cluster: Ray tasks with the files in their arguments, enough at once to keep its processors busy."""
 
 import uuid
 from collections import OrderedDict, deque
@@ -21,9 +21,9 @@ from .nodes import alive_nodes, query_nodes, refuse_other_version
 from .worker import ScoringSetup, SentImages, compare_chunk, score_chunk
 
 _TRIES = 5
-"""How often Ray does a chunk again whose node or process was lost."""
+"""How often Ray repeats a chunk whose node or process was lost."""
 _AT_ONCE = 2
-"""Chunks a processor: the next one's files are on their way while one is worked on."""
+"""Chunks for each processor: files of the next one are sent while one is scored."""
 _LISTEN_S = 5.0
 _BASES_KEPT = 64
 
@@ -32,7 +32,7 @@ _Item = TypeVar("_Item", ScoreJob, PairJob)
 
 @contextmanager
 def ray_scoring(output: Path, real: dict[str, ClassStatistics], with_faces: bool, images: int) -> Iterator[ScoringPool]:
-    """What scores the images of an output on all nodes of the cluster; see `curate.scoring.ScoringFactory`.
+    """Scores the images of an output on all nodes of the cluster; a `ScoringFactory`.
 
     Raises:
         SettingsError: no node has processors, or one has another version of this software.
@@ -59,7 +59,7 @@ class _RayPool:
         yield from self._map(score_chunk, jobs, lambda job: (job,), _without_path)
 
     def compare(self, pairs: Sequence[PairJob]) -> Iterator[list[tuple[PairJob, float]]]:
-        """Likenesses, some pairs at a time, in the order of the pairs."""
+        """Similarities, some pairs at a time, in the order of the pairs."""
         yield from self._map(
             compare_chunk,
             pairs,
@@ -82,17 +82,17 @@ class _RayPool:
             jobs = list(dict.fromkeys(job for item in chunk for job in jobs_of(item)))
             bases = {job.base_sha256: self._base(job) for job in jobs}
             ref = remote.remote(
-                self._setup, [sent(item) for item in chunk], self._pictures(jobs), tuple(bases), *bases.values()
+                self._setup, [sent(item) for item in chunk], self._images(jobs), tuple(bases), *bases.values()
             )
             waiting.append((chunk, ref))
         while waiting:
             yield self._answer(*waiting.popleft())
 
     def _answer(self, chunk: Sequence[_Item], ref: Any) -> list[tuple[_Item, Any]]:
-        """What a task gives, in order.
+        """The results of a task, in order.
 
         Raises:
-            SDClientError: as the scorer; or the cluster did not do it.
+            SDClientError: as the scorer; or the cluster failed.
         """
         try:
             while not ray.wait([ref], timeout=_LISTEN_S)[0]:
@@ -114,7 +114,7 @@ class _RayPool:
         return max(2, _AT_ONCE * int(sum(node.cpus for node in alive_nodes())))
 
     def _base(self, job: ScoreJob) -> Any:
-        """A reference to the bytes of a job's base, which a node gets once."""
+        """A reference to the bytes of a job's base, which is sent once to each node."""
         if job.base_sha256 not in self._bases:
             self._bases[job.base_sha256] = ray.put(base_bytes(job))
             while len(self._bases) > _BASES_KEPT:
@@ -122,7 +122,7 @@ class _RayPool:
         self._bases.move_to_end(job.base_sha256)
         return self._bases[job.base_sha256]
 
-    def _pictures(self, jobs: Iterable[ScoreJob]) -> SentImages:
+    def _images(self, jobs: Iterable[ScoreJob]) -> SentImages:
         images, masks = {}, {}
         for job in jobs:
             images[job.file] = recorded_bytes(self._output, job.file, job.sha256)
@@ -139,5 +139,5 @@ class _RayPool:
 
 
 def _without_path(job: ScoreJob) -> ScoreJob:
-    """The same, for another machine: its base is known by its bytes alone."""
+    """The job for another machine, where its base is identified by its bytes only."""
     return replace(job, base="")

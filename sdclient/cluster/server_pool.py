@@ -1,4 +1,4 @@
-"""The WebUIs of a cluster: found on its nodes, checked there, and found anew when a node joins or comes back."""
+"""The WebUIs of a cluster: found and checked on its nodes, also when a node joins or returns."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ _Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What every WebUI is checked for."""
+    """The settings that every WebUI is checked for."""
 
     samplers: Sequence[tuple[str, str | None]]
     loras: Sequence[str]
@@ -32,13 +32,13 @@ class RayServerPool:
     """The WebUIs on the nodes of the cluster that this process is connected to; a `ServerPool`.
 
     Args:
-        urls: where a WebUI may be on each node, as the node reaches it; none for what the node's SDCLIENT_URL says (one
-            address, or several with commas), else the usual one.
-        auth: name and password of the WebUIs; None for what each node's SDCLIENT_AUTH says.
-        tell: hears of nodes that are left out.
+        urls: address of a WebUI from each node; none for the node's SDCLIENT_URL (one address, or several separated by
+            commas), else the default one.
+        auth: name and password of the WebUIs; None for each node's SDCLIENT_AUTH.
+        tell: called with a line about each node that is left out.
 
     Raises:
-        SettingsError: an address that is not one of the node's own, for all nodes would ask that one server.
+        SettingsError: an address that is not loopback, because all nodes would use that one server.
     """
 
     def __init__(
@@ -73,21 +73,21 @@ class RayServerPool:
 
     @property
     def refused(self) -> dict[str, str]:
-        """Why a WebUI that was found while the run goes on is not used, by its name."""
+        """Name of each WebUI found during the run that is not used -> why."""
         with self._guard:
             return dict(self._refused)
 
     def check(
         self, samplers: Sequence[tuple[str, str | None]], loras: Sequence[str], *, allow_mixed: bool
     ) -> ServerFacts:
-        """Find the WebUIs and ask each, from its node, what it makes of a run's settings.
+        """Find the WebUIs, and check each from its node for a run's settings.
 
-        Nodes where none listens, or one that is not ready, are left out and told of.
+        Nodes where none listens, or none is ready, are left out and reported.
 
         Raises:
             ServerUnreachable: no node has a WebUI.
             WebUIError: one of them would spoil the run.
-            SettingsError: they differ, and `allow_mixed` is not given; or a node has another version of this software.
+            SettingsError: they differ, and `allow_mixed` is not set; or a node has another version of this software.
         """
         self._wanted = _Wanted(tuple(samplers), tuple(loras), allow_mixed)
         reports = query_nodes(alive_nodes(), self._urls)
@@ -120,7 +120,7 @@ class RayServerPool:
         return RayDispatcher(self, context)
 
     def find_new_endpoints(self, stopped: threading.Event) -> list[Endpoint]:
-        """WebUIs that came since, which fit the run."""
+        """WebUIs that joined since the last search and fit the run."""
         wanted, first = self._wanted, self._first
         if wanted is None or first is None:
             return []
@@ -152,13 +152,13 @@ class RayServerPool:
         return new
 
     def lost(self, endpoint: Endpoint) -> None:
-        """It is gone for good; when its node comes back, or another reaches it, it is a newcomer."""
+        """Forget a WebUI; if its node returns, or another node reaches it, it counts as new."""
         with self._guard:
             self._taken.pop(_key(endpoint), None)
             self._complete.discard(endpoint.node_id)
 
     def _note_complete(self, reports: NodeReport) -> None:
-        """A node all of whose WebUIs are in use need not be hailed again."""
+        """A node whose WebUIs are all in use need not be queried again."""
         endpoints = reports.endpoints(self._auth)
         with self._guard:
             if len(endpoints) == len(reports.urls) and all(_key(endpoint) in self._taken for endpoint in endpoints):
@@ -207,6 +207,6 @@ def _check_or_error(endpoint: Endpoint, seen: Any) -> ServerCheck | SDClientErro
 
 
 def _key(endpoint: Endpoint) -> _Key:
-    """What tells WebUIs apart: a loopback address is another one on each machine."""
+    """Identifies a WebUI: a loopback address means another one on each machine."""
     is_loopback = parse_address(endpoint.url).is_loopback
     return (endpoint.host if is_loopback else "", endpoint.url)

@@ -1,4 +1,4 @@
-"""What runs on a node: asks, finishes, scores; and what it is sent. Knows nothing of Ray."""
+"""What runs on a node (generating and scoring), and the messages it is sent. It does not import Ray."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _Error = TypeVar("_Error", bound=SDClientError)
 def check_endpoint(
     endpoint: Endpoint, samplers: Sequence[tuple[str, str | None]], loras: Sequence[str]
 ) -> ServerCheck | SDClientError:
-    """What a WebUI makes of a run's settings, or why it cannot be used."""
+    """What a WebUI would use for a run's settings, or why it cannot be used."""
     try:
         with WebUI(endpoint.url, auth=endpoint.auth) as webui:
             facts = check_server(webui, samplers, loras)
@@ -47,11 +47,7 @@ def check_endpoint(
 
 
 class Worker:
-    """Asks one WebUI; for as many threads as there are calls at once.
-
-    Args:
-        context: which one, and how.
-    """
+    """Uses one WebUI. Ray calls its methods from several threads at once."""
 
     def __init__(self, context: WorkerContext) -> None:
         self._endpoint = context.endpoint
@@ -59,8 +55,8 @@ class Worker:
         self._server = Server(context.endpoint.name, WebUI(context.endpoint.url, auth=context.endpoint.auth))
         self._sources = _SentSource()
         self._preparer = RequestPreparer(context.native_px, self._sources)
-        self._runner = JobRunner(lambda job: None)  # the owner learns it from the error
-        # A call more than there are places has its request ready when one falls free; another one finishes meanwhile.
+        self._runner = JobRunner(lambda job: None)  # the owner reacts to the error itself
+        # There are more calls than places: one has its request ready when a place is free, another finishes a reply.
         self._places = threading.Semaphore(context.most)
         self._stopped = threading.Event()
 
@@ -78,7 +74,7 @@ class Worker:
             return JobReply(error=named(error, self._endpoint))
 
     def probe(self) -> WebUIError | None:
-        """Why the WebUI does not answer; None when it does."""
+        """Why the WebUI does not answer; None if it does."""
         try:
             self._server.webui.samplers()
         except WebUIError as error:
@@ -86,31 +82,31 @@ class Worker:
         return None
 
     def stop(self) -> None:
-        """Send nothing more; what is at the WebUI is still brought back."""
+        """Send nothing more; jobs at the WebUI are still finished."""
         self._stopped.set()
 
     def interrupt_jobs(self) -> None:
-        """Interrupt our own jobs at the WebUI, and nobody else's; returns when none is there any more."""
+        """Interrupt only our own jobs at the WebUI; returns when none is left there."""
         self.stop()
         self._runner.interrupt_jobs()
 
 
 def named(error: _Error, endpoint: Endpoint) -> _Error:
-    """The same error, saying on which node it was met: many have a WebUI at the same loopback address."""
+    """The error with the node's name in its message, because many nodes have a WebUI at the same loopback address."""
     if isinstance(error, WebUIError):
         error.args = (f"on {endpoint.node}: {error}", *error.args[1:])
     return error
 
 
 class _SentSource:
-    """The pictures of the source whose files came with the call; each thread has its own."""
+    """The images of the source whose files were sent with the call; each thread has its own."""
 
     def __init__(self) -> None:
         self._call = threading.local()
 
     @contextmanager
     def of(self, files: SourceFiles) -> Iterator[None]:
-        """These are the files of this thread's job, for as long as the block lasts."""
+        """Use these files for this thread's job within the block."""
         self._call.files = files
         try:
             yield
@@ -126,11 +122,11 @@ class _SentSource:
         return read_photo(self._files.data, source.relative)
 
     def file_bytes(self, source: Source, sha256: str) -> bytes:
-        """The bytes that came."""
+        """The bytes that were sent."""
         return self._files.data
 
     def mask(self, source: Source, sha256: str) -> Image.Image:
-        """The same of its mask."""
+        """The mask that was sent."""
         if self._files.mask is None:
             raise MaskError(f"{source.relative}: its images have a mask, but none was sent")
         return decode_mask(self._files.mask, f"mask of {source.relative}", self.size(source))
@@ -146,25 +142,25 @@ class Endpoint:
     """A WebUI, and the node that reaches it."""
 
     node_id: str
-    """Ray's."""
+    """Ray's id of the node."""
     node: str
-    """What people call the node."""
+    """The node's name."""
     host: str
-    """Its address in the network."""
+    """The node's address in the network."""
     url: str
-    """Of the WebUI as the node reaches it, without credentials."""
+    """Of the WebUI from the node, without credentials."""
     auth: tuple[str, str] | None = field(default=None, repr=False)
-    """None: what the node's own SDCLIENT_AUTH says."""
+    """None uses the node's own SDCLIENT_AUTH."""
 
     @property
     def name(self) -> str:
-        """As it stands in tables and records."""
+        """Name in tables and records."""
         return f"{self.url} on {self.node}"
 
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """What a worker is sent out with."""
+    """What a worker needs at its start."""
 
     endpoint: Endpoint
     native_px: int
@@ -172,12 +168,12 @@ class WorkerContext:
     check: ImageCheck | None
     """Finds spoiled images."""
     most: int
-    """Requests at the WebUI at once."""
+    """Maximum number of requests at the WebUI at once."""
 
 
 @dataclass(frozen=True)
 class JobMessage:
-    """A job without the paths of its owner."""
+    """A job without paths of the owner's machine."""
 
     class_name: str
     number: int
@@ -190,7 +186,7 @@ class JobMessage:
 
     @classmethod
     def of(cls, job: Job) -> JobMessage:
-        """What a worker has to know of it."""
+        """The message for a job."""
         source = job.source
         return cls(
             source.class_name,
@@ -202,7 +198,7 @@ class JobMessage:
         )
 
     def job(self) -> Job:
-        """The same job on the worker's side, where its source is no file."""
+        """The job on the worker's side, where its source is no file."""
         source = Source(self.class_name, self.number, Path(self.name))
         return Job(
             tuple(
@@ -217,7 +213,7 @@ class SourceFiles:
 
     data: bytes = field(repr=False)
     mask: bytes | None = field(default=None, repr=False)
-    """None where its images have no mask."""
+    """None if its images have no mask."""
 
 
 @dataclass(frozen=True)
@@ -230,13 +226,13 @@ class Rejected:
 
 @dataclass(frozen=True)
 class JobReply:
-    """What became of a job."""
+    """The result of a job."""
 
     images: tuple[GeneratedFile | Rejected, ...] = ()
     error: Exception | None = None
     """Why there are none."""
     is_unsent: bool = False
-    """Nothing was asked of the WebUI, for the run was to stop."""
+    """The job was not sent to the WebUI, because the run stopped."""
 
     @classmethod
     def of(cls, images: Sequence[GeneratedFile | RejectedImage]) -> JobReply:
@@ -256,12 +252,12 @@ _Found = TypeVar("_Found")
 
 @dataclass(frozen=True)
 class ScoringSetup:
-    """What is the same for all images of a call."""
+    """What is the same for all images of a scoring."""
 
     name: str
-    """Tells one call from another."""
+    """Unique for each scoring."""
     version: str
-    """Of the owner's software."""
+    """Of this software on the owner's machine."""
     real: dict[str, ClassStatistics] = field(repr=False)
     """Measures of real images by class."""
     with_faces: bool
@@ -269,14 +265,13 @@ class ScoringSetup:
 
 @dataclass(frozen=True)
 class SentImages:
-    """The files of some jobs; what runs on a node reads them here."""
+    """The files of some scoring jobs, for use on a node."""
 
     images: dict[str, bytes] = field(repr=False)
-    """By the image's file."""
+    """By file name in the manifest, as are the masks."""
     masks: dict[str, bytes] = field(repr=False)
-    """By the mask's file."""
     bases: dict[str, bytes] = field(default_factory=dict, repr=False)
-    """By sha256; sent apart, once to a node."""
+    """By sha256; sent separately, once to each node."""
 
     def image(self, job: ScoreJob) -> Image.Image:
         """Decoded from the bytes, which the owner has compared with the record."""
@@ -289,39 +284,36 @@ class SentImages:
             ) from error
 
     def base(self, job: ScoreJob) -> Image.Image:
-        """The same."""
-        return read_photo(self.bases[job.base_sha256], f"the picture that {job.file} was made from")
+        """Decoded base of the image."""
+        return read_photo(self.bases[job.base_sha256], f"the image that {job.file} was made from")
 
     def mask(self, job: ScoreJob, size: tuple[int, int]) -> Image.Image:
-        """Decoded from the bytes."""
+        """Decoded mask of the image."""
         return decode_mask(self.masks[job.mask], job.mask, size)
 
 
 def score_chunk(
-    setup: ScoringSetup, jobs: Sequence[ScoreJob], pictures: SentImages, names: Sequence[str], *bases: bytes
+    setup: ScoringSetup, jobs: Sequence[ScoreJob], images: SentImages, names: Sequence[str], *bases: bytes
 ) -> list[Scored] | SDClientError:
-    """Scores of some images, in their order; an error is a result, so that it comes back as it is.
+    """Scores of some images, in order; an error is returned, so that it arrives unchanged.
 
     Args:
-        setup: what is the same for all.
-        jobs: what to score.
-        pictures: their files, without the bases.
-        names: sha256 of each base.
-        bases: the bases' files.
+        images: their files, without the bases.
+        names: sha256 of each of `bases`.
     """
-    return _at_work(setup, pictures, names, bases, lambda scorer: [scorer.score(job) for job in jobs])
+    return _with_scorer(setup, images, names, bases, lambda scorer: [scorer.score(job) for job in jobs])
 
 
 def compare_chunk(
-    setup: ScoringSetup, pairs: Sequence[PairJob], pictures: SentImages, names: Sequence[str], *bases: bytes
+    setup: ScoringSetup, pairs: Sequence[PairJob], images: SentImages, names: Sequence[str], *bases: bytes
 ) -> list[float] | SDClientError:
-    """Likenesses of some pairs, in their order; otherwise as `score_chunk`."""
-    return _at_work(setup, pictures, names, bases, lambda scorer: [scorer.compare(pair) for pair in pairs])
+    """Similarities of some pairs, in order; otherwise as `score_chunk`."""
+    return _with_scorer(setup, images, names, bases, lambda scorer: [scorer.compare(pair) for pair in pairs])
 
 
-def _at_work(
+def _with_scorer(
     setup: ScoringSetup,
-    pictures: SentImages,
+    images: SentImages,
     names: Sequence[str],
     bases: Sequence[bytes],
     work: Callable[[Scorer], list[_Found]],
@@ -334,7 +326,7 @@ def _at_work(
         from ..curate.scores import Scorer
     except ImportError:
         return MissingExtra("'sdclient curate --ray' on each node", "curate")
-    sent = replace(pictures, bases=dict(zip(names, bases, strict=True)))
+    sent = replace(images, bases=dict(zip(names, bases, strict=True)))
     if setup.name not in _SCORERS:
         _SCORERS.clear()
         _SCORERS[setup.name] = Scorer(sent, setup.real, with_faces=setup.with_faces)
@@ -347,4 +339,4 @@ def _at_work(
 
 
 _SCORERS: dict[str, Scorer] = {}
-"""The scorer of this process, by the call it serves: what it learnt from the real images is learnt once."""
+"""The scorer of this process, by the name of its scoring, so that real images are evaluated once."""

@@ -282,6 +282,6 @@ def test_all_nodes_lost_ends_the_run_when_patience_does(
     made = runner.run([(source, 30) for source in discover(sources_folder)])
     next(made)
     cluster.kill("a-lone-one")
-    with pytest.raises(ServerUnreachable, match=r"on a-lone-one: the node, or the worker on it, does not answer"):
+    with pytest.raises(ServerUnreachable, match=r"on a-lone-one: the node, or its worker, does not answer"):
         list(made)
     assert failures_in(tmp_path / "out") == {0}
