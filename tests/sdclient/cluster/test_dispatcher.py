@@ -69,6 +69,8 @@ def test_a_lost_nodes_work_is_redone_by_the_others(cluster: LocalCluster, source
     runner = runner_of(sources_folder, tmp_path / "out")
     was_killed = False
     for _ in runner.run([(source, 30) for source in discover(sources_folder)]):
+        # On a busy machine its worker may start last; images that are not taken here hold up the other nodes.
+        until(lambda: [one for one in runner.statuses() if one.state != "starting" and "doomed" in one.name])
         if not was_killed and len(doomed.jobs) > 2:
             was_killed = True
             cluster.kill("doomed")
@@ -192,7 +194,7 @@ def test_an_interrupted_run_leaves_no_job_at_the_webuis(
 def test_a_cluster_without_webuis_is_said_in_one_line(sources_folder: Path, tmp_path: Path) -> None:
     told: list[str] = []
     pool = RayServerPool(["http://me:hidden@127.0.0.1:9"], tell=told.append)
-    with pytest.raises(ServerUnreachable, match=r"no node .* looked for http://127.0.0.1:9 on head, .*'ray start'$"):
+    with pytest.raises(ServerUnreachable, match=r"no node .* looked for .*:9 on head, .*'ray start'$"):
         make(runner_of(sources_folder, tmp_path / "out", pool), sources_folder, 1)
     assert "Left out: node one, where nothing listens at http://127.0.0.1:9" in told
     assert not (tmp_path / "out").exists()
