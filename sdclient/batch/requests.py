@@ -336,9 +336,7 @@ class SourcesOnDisk:
 
 def source_changed_error(source: Source) -> SourceError:
     """The error for a source that is no longer the file that the plan was made with."""
-    return SourceError(
-        f"{source.path}: changed during the run; restore the former file, or use a new output folder"
-    )
+    return SourceError(f"{source.path}: changed during the run; restore the former file, or use a new output folder")
 
 
 class RequestPreparer:

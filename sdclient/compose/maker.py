@@ -143,9 +143,7 @@ class TransplantMaker:
 
 def _check_unchanged(path: Path, sha256: str) -> None:
     if sha256_of(path) != sha256:
-        raise SourceError(
-            f"{path}: changed during the run; restore the former file, or use a new output folder"
-        )
+        raise SourceError(f"{path}: changed during the run; restore the former file, or use a new output folder")
 
 
 _PIXELS_KEPT = 24_000_000
