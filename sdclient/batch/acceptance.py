@@ -20,11 +20,10 @@ Acceptance = Callable[[str, str], float]
 
 @dataclass
 class SourceTally:
-    """Counts of one source."""
+    """Counts of one source; its name is unique within the class."""
 
     class_name: str
     source: str
-    """Unique within the class."""
     owed: int
     """Accepted images that the plan wants from it."""
     accepted: int = 0
@@ -77,11 +76,8 @@ class ClassTally:
 class Quotas:
     """Accepted images that each source still needs.
 
-    It has no lock; `AcceptanceJobs` calls it under its own.
-
-    Args:
-        owed: (class, source, accepted images wanted), in the order of making them.
-        budget: maximum number of images to make for each planned one, from 1.
+    `owed` holds (class, source, accepted images wanted), in the order of making them; `budget` is the maximum number of
+    images to make for each planned one, from 1. No lock: `AcceptanceJobs` calls it under its own.
     """
 
     def __init__(self, owed: Iterable[tuple[str, str, int]], budget: float) -> None:
@@ -99,11 +95,7 @@ class Quotas:
         return [self._class(name) for name in self._classes]
 
     def tally(self, class_name: str, source: str) -> SourceTally:
-        """Counts of one source; the caller changes them.
-
-        Raises:
-            KeyError: the plan has no such source.
-        """
+        """Counts of one source of the plan; the caller changes them."""
         return self._classes[class_name][source]
 
     def next(self, acceptance: Acceptance, most: int) -> tuple[SourceTally, int] | None:
@@ -112,10 +104,7 @@ class Quotas:
         A class requests no more than it needs if all images in flight are accepted, so no image is superfluous. First,
         every source makes what it still owes. What exhausted sources owe is then made by the source with the fewest
         accepted images in proportion to what it owes; among equal ones, by the one with the best acceptance.
-
-        Args:
-            acceptance: probability of acceptance, by source.
-            most: maximum number of images in one request.
+        One request makes at most `most` images.
         """
         for name, sources in self._classes.items():
             whole = self._class(name)
@@ -147,16 +136,12 @@ def _choose(tallies: Sequence[SourceTally], acceptance: Acceptance) -> tuple[Sou
     if owing:
         behind = max(owing, key=lambda tally: tally.still_owed / tally.owed)
         return behind, behind.still_owed
-    return (
-        min(
-            not_exhausted,
-            key=lambda tally: (
-                (tally.accepted + tally.in_flight) / max(1, tally.owed),
-                -acceptance(tally.class_name, tally.source),
-            ),
-        ),
-        1,
-    )
+
+    def rank(tally: SourceTally) -> tuple[float, float]:
+        share = (tally.accepted + tally.in_flight) / max(1, tally.owed)
+        return share, -acceptance(tally.class_name, tally.source)
+
+    return min(not_exhausted, key=rank), 1
 
 
 LEARNED_KEY = "learned"
@@ -215,31 +200,19 @@ def class_outcomes(quotas: Quotas, strengths: StrengthPolicy) -> list[ClassOutco
         counts = (one.owed, one.accepted, one.rejected, one.failed)
         outcome = SourceOutcome(one.source, *counts, strength, one.is_exhausted)
         sources.setdefault(one.class_name, []).append(outcome)
-    return [
-        ClassOutcome(
-            one.class_name,
-            *(one.planned, one.accepted, one.rejected, one.failed, one.budget),
-            tuple(sources[one.class_name]),
-        )
-        for one in quotas.classes()
-    ]
+    outcomes = []
+    for whole in quotas.classes():
+        counts = (whole.planned, whole.accepted, whole.rejected, whole.failed)
+        outcomes.append(ClassOutcome(whole.class_name, *counts, whole.budget, tuple(sources[whole.class_name])))
+    return outcomes
 
 
 def outcomes_as_json(classes: Sequence[ClassOutcome]) -> list[dict[str, Any]]:
-    """Outcomes as JSON."""
-    return [
-        {
-            **asdict(one),
-            "sources": [_source_as_json(source) for source in one.sources],
-            "is_complete": one.is_complete,
-            "made": one.made,
-        }
-        for one in classes
-    ]
-
-
-def _source_as_json(source: SourceOutcome) -> dict[str, Any]:
-    """One source; its JSON key for `is_exhausted` is "is_hopeless", as in manifests that users have."""
-    values = asdict(source)
-    values["is_hopeless"] = values.pop("is_exhausted")
-    return values
+    """Outcomes as JSON; the key for `is_exhausted` is "is_hopeless", as in manifests that users have."""
+    documents = []
+    for one in classes:
+        document = asdict(one) | {"is_complete": one.is_complete, "made": one.made}
+        for source in document["sources"]:
+            source["is_hopeless"] = source.pop("is_exhausted")
+        documents.append({**document, "sources": list(document["sources"])})
+    return documents

@@ -33,12 +33,11 @@ class JobStarted:
 
 @dataclass(frozen=True)
 class JobFinished:
-    """A job has ended."""
+    """A job has ended; `error` says why there are no images: a `WebUIError`, or an error about the user's files."""
 
     job: Job
     images: Sequence[GeneratedFile | RejectedImage] = ()
     error: Exception | None = None
-    """Why there are no images: a WebUIError, or an error about the user's files."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +72,7 @@ class Dispatcher(Protocol):
         """Begin to work."""
 
     def next_message(self, timeout_s: float) -> JobStarted | JobFinished | None:
-        """The next message; None if there is none within the time.
-
-        Raises:
-            OutputError: a fault of the dispatcher itself; it has stopped.
-        """
+        """The next message; None if there is none in time. `OutputError`: the dispatcher itself failed and stopped."""
 
     def stop(self) -> None:
         """Send nothing more; replies to what is at the servers still come."""
@@ -178,12 +173,10 @@ class ThreadDispatcher:
             most = max(1, round(context.max_in_flight * server.weight))
             places = threading.Semaphore(most)
             # One thread more than requests at the server: it has the next request ready when one of them ends.
-            self._threads += [
-                threading.Thread(
-                    target=self._work, args=(server, health, places), name=f"{server.name} {n}", daemon=True
-                )
-                for n in range(most + 1)
-            ]
+            for n in range(most + 1):
+                work = (server, health, places)
+                thread = threading.Thread(target=self._work, args=work, name=f"{server.name} {n}", daemon=True)
+                self._threads.append(thread)
         # Limits the replies held in memory when the disk is slower than the servers: acquired before a job is prepared,
         # released when the writing thread reads its JobFinished, or when the job goes back into the queue unsent.
         self._held = threading.BoundedSemaphore(_HELD_PER_THREAD * len(self._threads) + _FINISHERS)
@@ -269,20 +262,18 @@ class ThreadDispatcher:
         try:
             reply = self._runner.send(server, prepared)
             made = len(prepared.job.images)
-            return reply
         finally:
             health.request_ended(made)
+        return reply
 
     def _finish(self, reply: ServerReply) -> None:
         try:
-            images = finish_reply(reply, self._check)
+            self._messages.put(JobFinished(reply.job, images=finish_reply(reply, self._check)))
         except (SDClientError, OSError) as error:
             self._messages.put(JobFinished(reply.job, error=error))
         except BaseException as error:
             self._messages.put(JobFinished(reply.job, error=OutputError(f"unexpected failure: {error!r}")))
             raise
-        else:
-            self._messages.put(JobFinished(reply.job, images=images))
         finally:
             with self._counting:
                 self._finishing -= 1

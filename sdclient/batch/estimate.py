@@ -40,11 +40,8 @@ def estimate(images: int, seconds_per_image: float, bytes_per_image: float) -> E
     Raises:
         ValueError: a number is negative or not finite.
     """
-    for figure in (images, seconds_per_image, bytes_per_image):
-        if not (math.isfinite(figure) and figure >= 0):
-            raise ValueError(
-                f"{images} images, {seconds_per_image} s and {bytes_per_image} bytes each: expected 0 or more"
-            )
+    if not all(math.isfinite(figure) and figure >= 0 for figure in (images, seconds_per_image, bytes_per_image)):
+        raise ValueError(f"{images} images, {seconds_per_image} s and {bytes_per_image} bytes each: expected 0 or more")
     return Estimate(images, images * seconds_per_image, math.ceil(images * bytes_per_image))
 
 
@@ -66,11 +63,7 @@ class DryRun:
 def dry_run(
     owed: Iterable[tuple[Source, int]], *, seconds_per_image: float, bytes_per_image: float, disk_free_bytes: int
 ) -> DryRun:
-    """What it takes to make this number of images of each source.
-
-    Raises:
-        ValueError: a number is negative or not finite.
-    """
+    """What it takes to make this number of images of each source; errors as in `estimate`."""
     by_class: dict[str, int] = {}
     for source, count in owed:
         if count:
@@ -79,11 +72,7 @@ def dry_run(
 
 
 def disk_free(path: Path) -> int:
-    """Free bytes on the disk where `path` is or would be created.
-
-    Raises:
-        OSError: the file system gives no answer.
-    """
+    """Free bytes on the disk where `path` is or would be created."""
     folder = path.absolute()
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -136,11 +125,10 @@ def timed_probe(webui: WebUI, source: Source, settings: GenerationSettings) -> f
         WebUIError: the server cannot be reached, or fails.
     """
     server = check_server(webui, [(settings.sampler, settings.scheduler)])
-    native_px = settings.native_px or server.native_px
     image = read_photo(source.path)
-    chosen = settings.model_copy(update={"native_px": native_px})
+    chosen = settings.model_copy(update={"native_px": settings.native_px or server.native_px})
     warm_up(webui, image, chosen)
-    request, _, _ = build_probe_request(image, chosen)
+    request = build_probe_request(image, chosen)[0]
     begin = time.perf_counter()
     webui.img2img(request)
     return (time.perf_counter() - begin) / settings.batch_size

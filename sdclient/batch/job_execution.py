@@ -14,24 +14,8 @@ from typing import Any
 from sdcore.images.decode import LOSSLESS_FORMATS
 from sdcore.images.text import PngFile
 
+from .. import errors
 from ..client.generation_job import GeneratedImage, GenerationResult
-from ..errors import (
-    BadImage,
-    IncompleteReply,
-    LossyFormat,
-    ModelProducedNaN,
-    NotAWebUI,
-    RequestTimedOut,
-    ServerFault,
-    ServerLoading,
-    ServerOutOfMemory,
-    ServerUnreachable,
-    SettingSubstituted,
-    TooManyRequests,
-    UnexpectedReply,
-    WebUIError,
-    unreadable_as,
-)
 from ..infotext import ENGINE_KEY
 from ..manifest.database import GENUINE_ENGINE, ImageRecord
 from ..masks.mask import mask_file_of
@@ -55,7 +39,6 @@ class ServerReply:
     server: str
     """Address, without credentials."""
     source: PreparedSource
-    """The source as it was sent."""
     result: GenerationResult[Img2ImgRequest]
 
 
@@ -92,8 +75,8 @@ def _finish_one(
     check: ImageCheck | None,
 ) -> GeneratedFile | RejectedImage:
     if generated.format not in LOSSLESS_FORMATS:
-        raise LossyFormat(f"{reply.server}: sent {generated.format}; set its option samples_format to 'png'")
-    with unreadable_as(BadImage):  # damaged on its way from the server, so it is asked for again
+        raise errors.LossyFormat(f"{reply.server}: sent {generated.format}; set its option samples_format to 'png'")
+    with errors.unreadable_as(errors.BadImage):  # damaged on its way from the server, so it is asked for again
         file = PngFile(generated.data) if generated.format == "PNG" else None
     sent_back, mask = generated.pil(), reply.source.mask
     if check is not None:
@@ -102,13 +85,8 @@ def _finish_one(
             return RejectedImage(planned, reason)
     info = reply.result.info
     engine = str(info.extra_generation_params.get(ENGINE_KEY, GENUINE_ENGINE))
-    lineage = {
-        "class": planned.source.class_name,
-        "source_sha256": planned.source_sha256,
-        "key": planned.key,
-        "engine": engine,
-    }
-    texts = png_texts(generated.infotext, lineage)
+    lineage = {"class": planned.source.class_name, "source_sha256": planned.source_sha256}
+    texts = png_texts(generated.infotext, {**lineage, "key": planned.key, "engine": engine})
     form = reply.source.form
     kept_form = (form.mode, (form.width_px, form.height_px))
     if file is not None and mask is None and (file.plain_mode, sent_back.size) == kept_form:
@@ -157,8 +135,7 @@ _INTERRUPT_AGAIN_S = 0.25
 class JobRunner:
     """Sends jobs, and knows which of them are at their server; many threads may call it.
 
-    Args:
-        too_large: called at once with a job that a server had too little memory for.
+    `too_large` is called at once with a job that a server had too little memory for.
     """
 
     def __init__(self, too_large: Callable[[Job], object]) -> None:
@@ -180,16 +157,15 @@ class JobRunner:
         self._running[prepared.task_id] = server
         try:
             result = server.webui.img2img(prepared.request)
-        except ServerOutOfMemory:
+        except errors.ServerOutOfMemory:
             self._too_large(prepared.job)
             raise
         finally:
             del self._running[prepared.task_id]
         if server.name in self._interrupted:
             asked = len(prepared.job.images)
-            raise IncompleteReply(
-                f"{server.name}: interrupted; its {asked} images may be unfinished", asked=asked, got=0
-            )
+            text = f"{server.name}: interrupted; its {asked} images may be unfinished"
+            raise errors.IncompleteReply(text, asked=asked, got=0)
         return ServerReply(prepared.job, server.webui.url, prepared.source, result)
 
     def interrupt_jobs(self) -> None:
@@ -200,7 +176,7 @@ class JobRunner:
                 # before the call: no reply that arrives from now on may be kept.
                 before = server.name in self._interrupted
                 self._interrupted.add(server.name)
-                with suppress(WebUIError):
+                with suppress(errors.WebUIError):
                     if not server.webui.interrupt_job(task_id) and not before:
                         self._interrupted.discard(server.name)
             time.sleep(_INTERRUPT_AGAIN_S)  # another of our jobs may have been waiting behind this one
@@ -215,17 +191,19 @@ class FailureKind(Enum):
     STOP = "the same would happen to every image"
 
 
-_AWAY = (ServerUnreachable, ServerLoading, RequestTimedOut, TooManyRequests, NotAWebUI)
-_AGAIN = (ModelProducedNaN, ServerFault, IncompleteReply, SettingSubstituted, BadImage, UnexpectedReply)
+_NOT_READY = (errors.ServerLoading, errors.RequestTimedOut, errors.TooManyRequests)
+_AWAY = (errors.ServerUnreachable, errors.NotAWebUI, *_NOT_READY)
+_UNUSABLE_REPLY = (errors.IncompleteReply, errors.SettingSubstituted, errors.BadImage, errors.UnexpectedReply)
+_AGAIN = (errors.ModelProducedNaN, errors.ServerFault, *_UNUSABLE_REPLY)
 
 
-def classify_failure(error: WebUIError) -> FailureKind:
+def classify_failure(error: errors.WebUIError) -> FailureKind:
     """What to do after a failed request.
 
     A fault of one image or of the moment may pass. A refused request, an unknown setting or a wrong password would fail
     in the same way for the whole run.
     """
-    if isinstance(error, ServerOutOfMemory):
+    if isinstance(error, errors.ServerOutOfMemory):
         return FailureKind.SMALLER_BATCH
     if isinstance(error, _AWAY):
         return FailureKind.SERVER_AWAY

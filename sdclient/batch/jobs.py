@@ -52,12 +52,11 @@ class GenerationPlan(SourcePlan[PlannedImage]):
             yield k, seed, key
 
     def _images(self, ks: Iterable[int]) -> Iterator[tuple[int, int, str, ImageParameters]]:
-        base, parameters_for = self._base(), self.parameters_for
-        with_key = lru_cache(_PARAMETERS_KEPT)(self._with_key)
+        base, with_key = self._base(), lru_cache(_PARAMETERS_KEPT)(self._with_key)
         previous: ImageParameters | None = None
         for k in ks:
             seed = base + k
-            found = parameters_for(k, seed)
+            found = self.parameters_for(k, seed)
             if found is not previous:
                 parameters, key = with_key(found)  # equal parameters become one object
                 previous = found
@@ -117,15 +116,12 @@ def pack_jobs(images: Iterable[PlannedImage], batch_size: int) -> Iterator[Job]:
     """Pack images into jobs: consecutive images of one source with equal parameters share one."""
     batch: list[PlannedImage] = []
     for image in images:
-        follows = (
-            batch
-            and image.source == batch[-1].source
-            and image.seed == batch[-1].seed + 1
-            and image.parameters == batch[-1].parameters
-        )
-        if batch and (not follows or len(batch) == batch_size):
-            yield Job(tuple(batch))
-            batch = []
+        if batch:
+            last = batch[-1]
+            wanted = (last.source, last.seed + 1, last.parameters)
+            if len(batch) == batch_size or (image.source, image.seed, image.parameters) != wanted:
+                yield Job(tuple(batch))
+                batch = []
         batch.append(image)
     if batch:
         yield Job(tuple(batch))
@@ -134,10 +130,9 @@ def pack_jobs(images: Iterable[PlannedImage], batch_size: int) -> Iterator[Job]:
 class JobQueue:
     """Jobs for the sending threads; a job that failed may be put back.
 
-    Args:
-        next_job: gives the next job, called only when one is needed, so that a long plan takes no memory. None: there
-            is none now. It is called again when a job that is out is finished; if no job is out, the queue has ended.
-        most: maximum number of images of a job; a larger job is split.
+    `next_job` is called only when a job is needed, so that a long plan takes no memory. If it gives None, it is called
+    again when a job that is out is finished; if no job is out, the queue has ended. A job of more than `most` images is
+    split.
     """
 
     def __init__(self, next_job: Callable[[], Job | None], most: Callable[[Job], int]) -> None:
@@ -199,13 +194,10 @@ class JobQueue:
 
 
 class BatchSizeLimits:
-    """The largest batch for each generation size; learnt from servers that ran out of memory.
+    """The largest batch for each generation size, at first `batch_size`; learnt from servers that ran out of memory.
 
-    It has no lock: a thread that reads a limit while another lowers it sends one batch that fails once more.
-
-    Args:
-        batch_size: the limit of sizes about which nothing is known.
-        known: limits from an earlier run, by "<width>x<height>".
+    `known` are limits from an earlier run, by "<width>x<height>". No lock: a thread that reads a limit while another
+    lowers it sends one batch that fails once more.
     """
 
     def __init__(self, batch_size: int, known: Mapping[str, int] | None = None) -> None:

@@ -13,14 +13,7 @@ from .settings import INPAINTING_NAMES, PROMPT_NAMES, ImageParameters, Inpaintin
 
 
 class ParameterResolver:
-    """Turns a source's settings into the parameters of each of its images.
-
-    Args:
-        source: the source of the images.
-        settings: its settings, before anything is drawn.
-        wildcards: lines of each wildcard, by name.
-        mask_sha256: of the bytes of the source's mask, if it has one.
-    """
+    """Turns a source's settings, before anything is drawn, into the parameters of each of its images."""
 
     def __init__(
         self,
@@ -34,7 +27,9 @@ class ParameterResolver:
         self._loras = cast("tuple[str, ...]", settings["loras"])
         self._drawn = {name: spec for name, spec in settings.items() if isinstance(spec, (Choice, Range))}
         prompts = {name: str(settings[name]) for name in PROMPT_NAMES}
-        self._differing_prompts = {name: text for name, text in prompts.items() if differs_by_image(text)}
+        self._differing_prompts = {
+            name: text for name, text in prompts.items() if _WILDCARD.search(text) is not None or "{k}" in text
+        }
         self._shared: dict[str, Any] = {
             name: spec
             for name, spec in settings.items()
@@ -82,21 +77,13 @@ def wildcard_names(text: str) -> Iterator[str]:
     return (match[1] for match in _WILDCARD.finditer(text))
 
 
-def differs_by_image(text: str) -> bool:
-    """Whether a prompt differs between images of one source: it has a wildcard or {k}."""
-    return _WILDCARD.search(text) is not None or "{k}" in text
-
-
 def fill_prompt(
     text: str, setting: str, seed: int, wildcards: Mapping[str, tuple[str, ...]], values: Mapping[str, object]
 ) -> str:
-    """The prompt as it is sent.
+    """A prompt, checked by `check_placeholders`, as it is sent; `values` has one for each of `PLACEHOLDERS`.
 
-    Args:
-        text: the prompt, checked by `check_placeholders`.
-        setting: "prompt" or "negative_prompt"; the two draw independently.
-        wildcards: lines of each wildcard; a wildcard that occurs twice in the text is drawn twice.
-        values: value of each of `PLACEHOLDERS`.
+    A wildcard that occurs twice in the text is drawn twice. `setting` is "prompt" or "negative_prompt"; the two draw
+    independently.
     """
     occurrences: dict[str, int] = {}
 
@@ -134,9 +121,7 @@ def wildcards_of_table(table: Mapping[str, object], where: str) -> dict[str, tup
 
 
 def read_wildcard(name: str, folder: Path | None, where: str) -> tuple[str, ...]:
-    """The lines of `folder/wildcards/<name>.txt`, without blank lines and those that begin with #.
-
-    `folder` is that of the run file, None without one; `where` names the prompt, for messages.
+    """The lines of `folder/wildcards/<name>.txt` beside the run file, without blank lines and those that begin with #.
 
     Raises:
         SettingsError: the file is missing, has no lines, or is not UTF-8.

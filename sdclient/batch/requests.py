@@ -49,18 +49,14 @@ def prepare_request(
     task_id: str | None = None,
     mask: Image.Image | None = None,
 ) -> tuple[Img2ImgRequest, Image.Image, SourceMask | None]:
-    """The request for `batch_size` images of one source, the source as it is sent, and its mask.
+    """The request for `batch_size` images of one source, the source as it is sent, and its mask; see `build_request`.
 
-    `native_px` is used if `parameters` have none, `mask` (mode "L", of the source's size) only with inpainting. Each
-    further image has the next seed. See `build_request`.
+    `native_px` is used if `parameters` have none, `mask` (mode "L", of the source's size) only with inpainting.
     """
     size = generation_size(image.width, image.height, native_px=parameters.native_px or native_px)
-    inpainting = parameters.inpainting
-    source_mask = None
-    prepared = fit_to_model(image, size)
-    if mask is not None and inpainting is not None:
-        source_mask = mask_source(image, mask, inpainting, size)
-        prepared = image_to_send(image, inpainting, size)
+    source_mask, prepared = None, fit_to_model(image, size)
+    if mask is not None and (inpainting := parameters.inpainting) is not None:
+        source_mask, prepared = mask_source(image, mask, inpainting, size), image_to_send(image, inpainting, size)
     request = build_request(
         encode_source(prepared),
         parameters,
@@ -88,17 +84,22 @@ def build_request(
     task_id: str | None = None,
     mask: bytes | None = None,
 ) -> Img2ImgRequest:
-    """The request for `batch_size` images of the source in `data`.
+    """The request for `batch_size` images of a source, the first one with `seed`, each further one with the next seed.
 
-    Args:
-        data: the source, a PNG file of the generation `size`.
-        parameters: settings of the images.
-        size: (width, height) to generate at, px.
-        seed: of the first image; each further image has the next seed.
-        task_id: name of the job at the server.
-        mask: a PNG file as large as `data`, white where to repaint; needs `parameters.inpainting`. With the area
-            "masked", both have the source's own size: the server cuts out and enlarges the area that it repaints.
+    `data` is the source, a PNG file of the generation `size`: (width, height), px. `mask` is a PNG file as large as
+    `data`, white where to repaint; it needs `parameters.inpainting`. With the area "masked", both have the source's own
+    size: the server cuts out and enlarges the area that it repaints.
     """
+    inpainting_fields: dict[str, Any] = {}
+    if (inpainting := parameters.inpainting) is not None and mask is not None:
+        inpainting_fields = {
+            "mask": mask,
+            # We blend ourselves, at the source's resolution; the server's blur would blend a second time.
+            "mask_blur": 0,
+            "inpainting_fill": _FILL_NUMBERS[inpainting.inpaint_fill],
+            "inpaint_full_res": inpainting.inpaint_area == "masked",
+            "inpaint_full_res_padding": inpainting.inpaint_padding,
+        }
     return Img2ImgRequest(
         init_images=(data,),
         prompt=parameters.prompt,
@@ -113,22 +114,8 @@ def build_request(
         width=size[0],
         height=size[1],
         force_task_id=task_id,
-        **_inpainting_fields(parameters.inpainting, mask),
+        **inpainting_fields,
     )
-
-
-def _inpainting_fields(inpainting: Inpainting | None, mask: bytes | None) -> dict[str, Any]:
-    """The request's fields about a mask; none without a mask."""
-    if inpainting is None or mask is None:
-        return {}
-    return {
-        "mask": mask,
-        # We blend ourselves, at the source's resolution; the server's blur would blend a second time.
-        "mask_blur": 0,
-        "inpainting_fill": _FILL_NUMBERS[inpainting.inpaint_fill],
-        "inpaint_full_res": inpainting.inpaint_area == "masked",
-        "inpaint_full_res_padding": inpainting.inpaint_padding,
-    }
 
 
 _LARGEST_DRIFT_LEVELS = 32
@@ -260,35 +247,23 @@ class PreparedJob:
 
 
 class SourceReader(Protocol):
-    """Reads the images of sources: from this machine's disk, or from another machine."""
+    """Reads the images of sources: from this machine's disk, or from another machine.
+
+    `sha256` is that of the file's bytes. Every method raises `SourceError`, for a mask `MaskError`, if the file cannot
+    be read or is another one now.
+    """
 
     def size(self, source: Source) -> tuple[int, int]:
-        """(width, height) of the upright image, px.
-
-        Raises:
-            SourceError: it cannot be read.
-        """
+        """(width, height) of the upright image, px."""
 
     def photo(self, source: Source, sha256: str) -> Image.Image:
-        """The upright image, from a file whose bytes have this sha256.
-
-        Raises:
-            SourceError: it cannot be read, or is another file now.
-        """
+        """The upright image."""
 
     def file_bytes(self, source: Source, sha256: str) -> bytes:
-        """The whole file, which has this sha256.
-
-        Raises:
-            SourceError: it is another file now.
-        """
+        """The whole file."""
 
     def mask(self, source: Source, sha256: str) -> Image.Image:
-        """Its mask, mode "L", from a file whose bytes have this sha256.
-
-        Raises:
-            MaskError: there is none, or it is another file now.
-        """
+        """Its mask, mode "L"."""
 
 
 class SourcesOnDisk:
@@ -305,15 +280,13 @@ class SourcesOnDisk:
     def photo(self, source: Source, sha256: str) -> Image.Image:
         """See `SourceReader`."""
         photo = read_photo(source.path)
-        if sha256_of(source.path) != sha256:
-            raise source_changed_error(source)
+        _check_unchanged(source, sha256, sha256_of(source.path))
         return photo
 
     def file_bytes(self, source: Source, sha256: str) -> bytes:
         """See `SourceReader`."""
         data = source.path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != sha256:
-            raise source_changed_error(source)
+        _check_unchanged(source, sha256, hashlib.sha256(data).hexdigest())
         return data
 
     def mask(self, source: Source, sha256: str) -> Image.Image:
@@ -321,11 +294,7 @@ class SourcesOnDisk:
         return self._masks_of(source).read(source, sha256)
 
     def mask_bytes(self, source: Source, sha256: str) -> bytes:
-        """The whole file of its mask, which has this sha256.
-
-        Raises:
-            MaskError: there is none, or it is another file now.
-        """
+        """The whole file of its mask; errors as in `mask`."""
         return self._masks_of(source).data(source, sha256)
 
     def _masks_of(self, source: Source) -> SourceMasks:
@@ -334,9 +303,10 @@ class SourcesOnDisk:
         return self._masks
 
 
-def source_changed_error(source: Source) -> SourceError:
-    """The error for a source that is no longer the file that the plan was made with."""
-    return SourceError(f"{source.path}: changed during the run; restore the former file, or use a new output folder")
+def _check_unchanged(source: Source, planned_sha256: str, sha256: str) -> None:
+    if sha256 != planned_sha256:
+        text = "changed during the run; restore the former file, or use a new output folder"
+        raise SourceError(f"{source.path}: {text}")
 
 
 class RequestPreparer:
@@ -349,14 +319,8 @@ class RequestPreparer:
         self._kept: OrderedDict[_SourceKey, PreparedSource] = OrderedDict()
 
     def size_of(self, job: Job) -> tuple[int, int]:
-        """The (width, height) a job generates at, px.
-
-        Raises:
-            SourceError: the source cannot be read.
-        """
-        width_px, height_px = self._sources.size(job.source)
-        native_px = job.parameters.native_px or self._native_px
-        return generation_size(width_px, height_px, native_px=native_px)
+        """The (width, height) a job generates at, px; errors as in `SourceReader.size`."""
+        return generation_size(*self._sources.size(job.source), native_px=job.parameters.native_px or self._native_px)
 
     def prepare(self, job: Job) -> PreparedJob:
         """Read and encode what a job needs.
@@ -370,13 +334,13 @@ class RequestPreparer:
         # Jobs of one source follow each other. While one thread encodes the source, the others wait and then reuse it.
         with self._preparing:
             source = self._source(job, size)
-        task_id = new_task_id()
+        task_id, count = new_task_id(), len(job.images)
         request = build_request(
             source.data,
             job.parameters,
             size=size,
             seed=job.seed,
-            batch_size=len(job.images),
+            batch_size=count,
             task_id=task_id,
             mask=source.mask_data,
         )
@@ -414,8 +378,7 @@ class RequestPreparer:
     def _masked(self, job: Job, photo: Image.Image, inpainting: Inpainting, size: tuple[int, int]) -> PreparedSource:
         mask = mask_source(photo, self._sources.mask(job.source, inpainting.mask_sha256), inpainting, size)
         image = image_to_send(photo, inpainting, size)
-        form = ImageForm.of(photo)
-        return PreparedSource(image, encode_source(image), form, mask, encode_source(mask.sent))
+        return PreparedSource(image, encode_source(image), ImageForm.of(photo), mask, encode_source(mask.sent))
 
     def _pixels_kept(self) -> int:
         return sum(source.image.width * source.image.height for source in self._kept.values())

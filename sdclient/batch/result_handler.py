@@ -33,12 +33,8 @@ class ResultHandler:
     ) -> None:
         self.failed: dict[str, str] = {}
         """Images that were given up: file -> reason."""
-        self._store = store
-        self._job_source = job_source
-        self._jobs = jobs
-        self._limits = limits
-        self._stall_detector = stall_detector
-        self._tries = tries
+        self._store, self._job_source, self._jobs = store, job_source, jobs
+        self._limits, self._stall_detector, self._tries = limits, stall_detector, tries
         self._attempts: Counter[str] = Counter()
 
     def handle(self, finished_jobs: Sequence[JobFinished]) -> Iterator[ImageRecord]:
@@ -75,20 +71,19 @@ class ResultHandler:
 
     def _after_error(self, finished: JobFinished, error: Exception) -> list[Job]:
         """The jobs to do instead of one that failed; raises an error that every image would have."""
-        job = finished.job
+        images = finished.job.images
         failure_kind = classify_failure(error) if isinstance(error, WebUIError) else FailureKind.STOP
         if failure_kind is FailureKind.STOP or not isinstance(error, WebUIError):
-            self._store.requeue(job.images, str(error), failures=0)
+            self._store.requeue(images, str(error), failures=0)
             raise error
         if failure_kind is FailureKind.SERVER_AWAY:
             self._stall_detector.server_was_away(error)
-            self._store.requeue(job.images, str(error), failures=0)
-            return [job]
-        if failure_kind is FailureKind.SMALLER_BATCH and len(job.images) > 1:
-            self._store.keep_batch_limits(self._limits.as_dict())
-            self._store.requeue(job.images, str(error), failures=0)
-            return [job]  # the queue splits it by the new limit
-        return self._try_again(job.images, str(error), error)
+        elif failure_kind is FailureKind.SMALLER_BATCH and len(images) > 1:
+            self._store.keep_batch_limits(self._limits.as_dict())  # by these the queue splits the job
+        else:
+            return self._try_again(images, str(error), error)
+        self._store.requeue(images, str(error), failures=0)
+        return [finished.job]
 
     def _try_again(self, images: Sequence[PlannedImage], reason: str, error: WebUIError | None) -> list[Job]:
         """A job for each image that has tries left; the other images are given up."""

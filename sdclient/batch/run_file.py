@@ -52,7 +52,7 @@ class RunSpec(BaseModel):
     sources: dict[str, dict[str, SettingSpec]]
     """"<class>/<file>" -> the source's own settings; they take precedence over its class's."""
     wildcards: dict[str, tuple[str, ...]]
-    """Name -> the lines that `__name__` in a prompt is drawn from."""
+    """Name -> lines from which `__name__` in a prompt is drawn."""
     origin: str
     """Name of the file or the like, for messages."""
     folder: Path | None
@@ -111,13 +111,8 @@ class RunSpec(BaseModel):
                 for section, values in sections.items()
             }
 
-        return self.model_copy(
-            update={
-                "common": {**self.common, **fixed},
-                "classes": without_fixed(self.classes),
-                "sources": without_fixed(self.sources),
-            }
-        )._with_wildcards_read()
+        changed = {"classes": without_fixed(self.classes), "sources": without_fixed(self.sources)}
+        return self.model_copy(update={"common": {**self.common, **fixed}, **changed})._with_wildcards_read()
 
     def check_against(self, sources: Iterable[Source]) -> None:
         """Refuse sections whose class or source is not among `sources`, planned or not.
@@ -133,9 +128,8 @@ class RunSpec(BaseModel):
         for kind, fault, sections, names in known:
             for name in sections:
                 if name not in names:
-                    raise SettingsError(
-                        f"{_where(self.origin, kind, name)}: {fault}; {suggest_names(name, list(names))}"
-                    )
+                    where = _where(self.origin, kind, name)
+                    raise SettingsError(f"{where}: {fault}; {suggest_names(name, list(names))}")
 
     def settings_for(self, source: Source) -> dict[str, SettingSpec]:
         """Settings of a source before anything is drawn: its own, else its class's, else the run's."""
@@ -215,7 +209,7 @@ class RunSpec(BaseModel):
                 yield _where(self.origin, kind, name), values
 
     def _with_wildcards_read(self) -> RunSpec:
-        """Check all prompts; returns the same settings with the lines of every wildcard in them."""
+        """The same settings with the lines of every wildcard in the prompts, which are checked."""
         wildcards = dict(self.wildcards)
         for where, text in self._prompts():
             check_placeholders(text, where)

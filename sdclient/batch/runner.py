@@ -46,7 +46,7 @@ class RunStart:
     planned: int
     """Images of the plan."""
     missing: int
-    """Those of them that are not there yet and will be made."""
+    """Images that are not there yet and will be made."""
     native_px: int
     """Side of the square the server's model was trained on; settings may have another."""
     masks: SourceMasks | None = None
@@ -55,10 +55,9 @@ class RunStart:
 
 @dataclass(frozen=True)
 class JobSourceContext:
-    """What a job source is created with."""
+    """What a job source is created with; the output is open."""
 
     store: OutputStore
-    """The open output."""
     server: ServerFacts
     owed: Sequence[tuple[Source, int]]
     """Number of images of each source, without sources that are skipped because they have no mask."""
@@ -68,10 +67,8 @@ class JobSourceContext:
 class BatchRunner:
     """Makes the images of a plan that are not there yet.
 
-    Args:
-        servers: one server, several servers, or a pool of servers on other machines.
-        sources: folder of numbered sources; it is recorded, so that a report can show a source.
-        output: folder for the images and their manifest.
+    `servers` is one server, several servers, or a pool of servers on other machines. `sources`, the folder of numbered
+    sources, is recorded, so that a report can show a source. A `RunSpec` can have other settings by class and source.
     """
 
     def __init__(
@@ -82,7 +79,9 @@ class BatchRunner:
         settings: GenerationSettings | RunSpec,
         options: GenerateOptions | None = None,
     ) -> None:
-        self._pool = _pool_of(servers)
+        if isinstance(servers, WebUI):
+            servers = [Server(servers.url, servers)]
+        self._pool = LocalServerPool(servers) if isinstance(servers, Sequence) else servers
         self._sources = sources
         self._output = output
         self._spec = RunSpec.from_settings(settings) if isinstance(settings, GenerationSettings) else settings
@@ -104,8 +103,8 @@ class BatchRunner:
             WebUIError: a server cannot be reached, or cannot be used for the run.
             SettingsError: servers differ.
         """
-        asked = list(sources)
-        samplers, loras = self._spec.samplers_for(asked), self._spec.loras_for(asked)
+        every = list(sources)
+        samplers, loras = self._spec.samplers_for(every), self._spec.loras_for(every)
         return self._pool.check(samplers, loras, allow_mixed=self._options.allow_mixed)
 
     def statuses(self) -> list[ServerStatus]:
@@ -124,9 +123,8 @@ class BatchRunner:
         Images that fail again and again are given up, and the run continues; see `failed`. When the iteration ends
         early, or after `stop`, nothing more is sent, and images that the servers are making are still saved.
 
-        Args:
-            plan: a plan, or sources with the number of images of each.
-            on_start: called once before the first request.
+        `plan` can also be sources with the number of images of each. `on_start` is called before the first request;
+        `progress` shows a progress bar on stderr.
 
         Raises:
             PlanError: the plan names a source that is not in the sources folder.
@@ -161,14 +159,8 @@ class BatchRunner:
     ) -> Iterator[ImageRecord]:
         """Make the images that a job source decides on, until it has no more jobs; otherwise as `run`.
 
-        Args:
-            owed: sources of the images, with the number of images wanted of each.
-            open_job_source: creates the job source.
-            parameters: further values that affect the images; stored with the output like the settings.
-            on_end: called last, also after an error, while the output is still open.
-
-        Raises:
-            As `run`, and errors of the job source.
+        `parameters` are further values that affect the images; they are stored with the output like the settings.
+        `on_end` is called last, also after an error, while the output is still open.
         """
         owed = self._with_masks_found(owed)
         with self._open_output([source for source, _ in owed], parameters) as store:
@@ -216,18 +208,11 @@ class BatchRunner:
     def _work(self, store: OutputStore, job_source: JobSource) -> Generator[ImageRecord]:
         preparer = RequestPreparer(self._server.native_px, SourcesOnDisk(self.masks))
         jobs = JobQueue(job_source.next_job, lambda job: self._limits.most(preparer.size_of(job)))
-        context = RunContext(
-            jobs,
-            self._server.native_px,
-            preparer,
-            self.masks,
-            self._limits,
-            self._options.check,
-            self._options.max_in_flight,
-        )
+        options, native_px = self._options, self._server.native_px
+        context = RunContext(jobs, native_px, preparer, self.masks, self._limits, options.check, options.max_in_flight)
         dispatcher = self._dispatcher = self._pool.dispatcher(context)
-        stall_detector = StallDetector(self._options.patience_s)
-        handler = ResultHandler(store, job_source, jobs, self._limits, stall_detector, tries=self._options.tries)
+        stall_detector = StallDetector(options.patience_s)
+        handler = ResultHandler(store, job_source, jobs, self._limits, stall_detector, tries=options.tries)
         self.failed = handler.failed
         dispatcher.start()
         try:
@@ -278,12 +263,6 @@ class BatchRunner:
         """Interrupt our own jobs at the servers, and no other jobs; the next start makes their images."""
         if self._dispatcher is not None:
             self._dispatcher.interrupt_jobs()
-
-
-def _pool_of(servers: WebUI | Sequence[Server] | ServerPool) -> ServerPool:
-    if isinstance(servers, WebUI):
-        return LocalServerPool([Server(servers.url, servers)])
-    return LocalServerPool(servers) if isinstance(servers, Sequence) else servers
 
 
 def _nothing() -> Generator[ImageRecord]:

@@ -101,8 +101,7 @@ class ServerStatus:
 class ServerHealth:
     """Whether one server can work; shared by the threads that send to it.
 
-    Args:
-        probe: a cheap call; a `WebUIError` means that the server is not back yet.
+    `probe` is a cheap call; if it raises a `WebUIError`, the server is not back yet. `clock` gives seconds, monotonic.
     """
 
     def __init__(self, name: str, probe: Callable[[], object], clock: Callable[[], float] = time.monotonic) -> None:
@@ -165,8 +164,7 @@ class ServerHealth:
                     continue
                 self._probing = True
                 pause_s = self._probe_s
-            stopped.wait(pause_s)
-            back = not stopped.is_set() and self._probe()
+            back = not stopped.wait(pause_s) and self._probe()
             with self._changed:
                 self._probing = False
                 self._probe_s = FIRST_PROBE_S if back else min(2 * self._probe_s, LONGEST_PROBE_S)
@@ -231,11 +229,10 @@ class ServerFacts:
 
 @dataclass(frozen=True)
 class ServerCheck:
-    """The facts of one server of several."""
+    """The facts of one server of several; `kind` is its product, for example Forge, and "" for a single server."""
 
     name: str
     kind: str
-    """Its product, for example Forge; "" for a single server, which is not compared."""
     facts: ServerFacts
 
 
@@ -254,15 +251,10 @@ def check_servers(
         SettingsError: servers differ, and `allow_mixed` is not set.
         WebUIError: a server cannot be reached, or cannot be used for the run.
     """
-    with_kind = len(servers) > 1
-    checks = [
-        ServerCheck(
-            server.name,
-            server.webui.kind.product.value if with_kind else "",
-            check_server(server.webui, samplers, loras),
-        )
-        for server in servers
-    ]
+    checks = []
+    for server in servers:
+        kind = server.webui.kind.product.value if len(servers) > 1 else ""
+        checks.append(ServerCheck(server.name, kind, check_server(server.webui, samplers, loras)))
     return combine_checks(checks, allow_mixed=allow_mixed)
 
 
@@ -282,19 +274,14 @@ def combine_checks(checks: Sequence[ServerCheck], *, allow_mixed: bool) -> Serve
                         f"{check.name} has {what} {here!r}, {first.name} has {there!r}; "
                         "make them alike, or add --allow-mixed"
                     )
-            _refuse_other_loras(check, first)
-    models = sorted({check.facts.model for check in checks})
-    return replace(first.facts, model=" | ".join(models))
-
-
-def _refuse_other_loras(check: ServerCheck, first: ServerCheck) -> None:
-    for name, here in check.facts.lora_hashes.items():
-        there = first.facts.lora_hashes.get(name, here)
-        if here != there:
-            raise SettingsError(
-                f"{check.name} has another LoRA {name!r} (hash {here[:12]}) than {first.name} ({there[:12]}); "
-                "copy the same file to both, or add --allow-mixed"
-            )
+            for name, here in check.facts.lora_hashes.items():
+                there = first.facts.lora_hashes.get(name, here)
+                if here != there:
+                    raise SettingsError(
+                        f"{check.name} has another LoRA {name!r} (hash {here[:12]}) than {first.name} ({there[:12]}); "
+                        "copy the same file to both, or add --allow-mixed"
+                    )
+    return replace(first.facts, model=" | ".join(sorted({check.facts.model for check in checks})))
 
 
 def check_server(webui: WebUI, samplers: Sequence[tuple[str, str | None]], loras: Sequence[str] = ()) -> ServerFacts:

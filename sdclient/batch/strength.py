@@ -180,11 +180,8 @@ class StrengthPolicy(Protocol):
 class AdaptiveStrength:
     """A `StrengthPolicy` that learns; one learner for each class.
 
-    Args:
-        spec: the run's settings. If a class's strength is a range, strengths are chosen within it, beginning in its
-            middle; if it is a number, they begin with it.
-        low: lowest strength of classes without a range of their own.
-        high: highest strength of these classes.
+    If a class's strength in `spec` is a range, strengths are chosen within it, beginning in its middle; if it is a
+    number, they begin with it and stay from `low` to `high`.
 
     Raises:
         SettingsError: a list of strengths, a strength outside of low and high, or one for a single source.

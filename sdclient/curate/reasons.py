@@ -20,13 +20,7 @@ class Direction(Enum):
     UNREAL = "unreal"
 
 
-@dataclass(frozen=True)
-class Reason:
-    """One reason for rejecting an image."""
-
-    word: str
-    """As in the manifest and on the command line."""
-    direction: Direction
+class _TwoLanguages:
     english: str
     chinese: str
 
@@ -34,6 +28,17 @@ class Reason:
     def label(self) -> str:
         """English and Chinese, for tables."""
         return f"{self.english} {self.chinese}"
+
+
+@dataclass(frozen=True)
+class Reason(_TwoLanguages):
+    """One reason for rejecting an image."""
+
+    word: str
+    """As in the manifest and on the command line."""
+    direction: Direction
+    english: str
+    chinese: str
 
 
 NEAR_DUPLICATE = "near_duplicate"
@@ -63,23 +68,17 @@ _ALL_REASONS = (
     Reason(FAR_FROM_CLASS, Direction.UNREAL, "far from its class", "偏离本类"),
 )
 
-REASONS: dict[str, Reason] = {reason.word: reason for reason in _ALL_REASONS}
+REASONS = {reason.word: reason for reason in _ALL_REASONS}
 """Every reason by its word, those of too alike first."""
 
 
 def label_of(word: str) -> str:
     """A reason in English and Chinese; an unknown word, as of a newer version, is returned as it is."""
-    reason = REASONS.get(word)
-    return word if reason is None else reason.label
-
-
-def fails(words: tuple[str, ...], direction: Direction) -> bool:
-    """Whether one of these reasons has this direction."""
-    return any(word in REASONS and REASONS[word].direction is direction for word in words)
+    return REASONS[word].label if word in REASONS else word
 
 
 @dataclass(frozen=True)
-class ScoreName:
+class ScoreName(_TwoLanguages):
     """One score of an image."""
 
     name: str
@@ -88,11 +87,6 @@ class ScoreName:
     """Bounds of the score; None where there is no upper one."""
     english: str
     chinese: str
-
-    @property
-    def label(self) -> str:
-        """English and Chinese, for tables."""
-        return f"{self.english} {self.chinese}"
 
 
 _ALL_SCORES = (
@@ -126,7 +120,7 @@ class JudgedImage:
     """Relative to the output folder, forward slashes."""
     class_name: str
     source: str
-    """Of its source, relative to the sources folder, forward slashes."""
+    """Relative to the sources folder, forward slashes."""
     sha256: str
     """Of the bytes that were judged."""
     reasons: tuple[str, ...]
@@ -144,9 +138,12 @@ class JudgedImage:
     @property
     def is_too_alike(self) -> bool:
         """Whether a filter rejects it as too alike; a higher strength may help."""
-        return fails(self.reasons, Direction.TOO_ALIKE)
+        return self._fails(Direction.TOO_ALIKE)
 
     @property
     def is_unreal(self) -> bool:
         """Whether a filter rejects it as unreal; a lower strength may help."""
-        return fails(self.reasons, Direction.UNREAL)
+        return self._fails(Direction.UNREAL)
+
+    def _fails(self, direction: Direction) -> bool:
+        return any(word in REASONS and REASONS[word].direction is direction for word in self.reasons)

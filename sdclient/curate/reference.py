@@ -46,20 +46,16 @@ _HALF_PIXEL = 0.5
 
 @dataclass(frozen=True, eq=False)
 class ClassStatistics:
-    """Measures of the N real images of a class.
+    """Measures of the N real images of a class: three arrays (N,), and looks (N, 3, QUANTILES).
 
     Sharpness and texture are measured on a retake: moved by half a pixel, enlarged to the model's size and shrunk back,
     because every generated image goes through that. The sharpness of a flat image is NaN.
     """
 
     sharpness: npt.NDArray[np.float64]
-    """(N,)"""
     texture: npt.NDArray[np.float64]
-    """(N,)"""
     grain: npt.NDArray[np.float64]
-    """(N,)"""
     looks: Looks
-    """(N, 3, QUANTILES)"""
 
     @property
     def count(self) -> int:
@@ -83,11 +79,10 @@ class ReferenceFolder:
             SourceError: no such folder, or no image in any class folder.
         """
         chosen = {}
-        for entry in list_entries(folder):
-            if entry.is_dir():
-                images = [path for path in list_entries(entry) if path.is_file() and is_image_name(path.name)]
-                if images:
-                    chosen[entry.name] = _spread(images, most)
+        for entry in (one for one in list_entries(folder) if one.is_dir()):
+            images = [path for path in list_entries(entry) if path.is_file() and is_image_name(path.name)]
+            if images:
+                chosen[entry.name] = _spread(images, most)
         if not chosen:
             raise SourceError(
                 f"{printable(folder)}: no class folder with images in it; expected REAL/<class>/*.png, "
@@ -129,12 +124,7 @@ class _ImageMeasures:
     def of(cls, image: Image.Image) -> _ImageMeasures:
         again = luma_of(taken_again(image))
         sharp = sharpness(again)
-        return cls(
-            sharpness=float("nan") if sharp is None else sharp,
-            texture=texture(again),
-            grain=grain(luma_of(image)),
-            look=look_of(image),
-        )
+        return cls(float("nan") if sharp is None else sharp, texture(again), grain(luma_of(image)), look_of(image))
 
 
 def taken_again(image: Image.Image) -> Image.Image:
@@ -155,12 +145,10 @@ def load_measures(output: Path, signature: str) -> dict[str, ClassStatistics] | 
         with np.load(output / CACHE_NAME, allow_pickle=False) as archive:
             if str(archive["signature"]) != signature:
                 return None
-            names = [str(name) for name in archive["classes"]]
+            names = [field.name for field in fields(ClassStatistics)]
             return {
-                name: ClassStatistics(
-                    **{field.name: archive[f"{field.name}_{number}"] for field in fields(ClassStatistics)}
-                )
-                for number, name in enumerate(names)
+                str(class_name): ClassStatistics(**{name: archive[f"{name}_{number}"] for name in names})
+                for number, class_name in enumerate(archive["classes"])
             }
     # Only a cache: whatever is wrong with the file, the images can be measured again.
     except (OSError, ValueError, KeyError, EOFError):
@@ -189,8 +177,7 @@ def _gather(rows: Sequence[_ImageMeasures]) -> ClassStatistics:
 
 
 def _spread(images: list[Path], most: int) -> tuple[Path, ...]:
-    if len(images) <= most:
-        return tuple(images)
+    most = min(most, len(images))
     return tuple(images[place * len(images) // most] for place in range(most))
 
 
@@ -205,7 +192,7 @@ _UNKNOWN = ""
 
 
 class ReferenceModel:
-    """Measures of the real images of all classes, and the thresholds learned from them."""
+    """Measures of the real images of all classes, at least one, and the thresholds learned from them."""
 
     def __init__(self, real: Mapping[str, ClassStatistics]) -> None:
         self._looks = {name: measured.looks for name, measured in real.items()}
@@ -232,12 +219,11 @@ class ReferenceModel:
         return self._limits.get(class_name, self._limits[_UNKNOWN])
 
     def _learn(self, real: Mapping[str, ClassStatistics]) -> dict[str, LearnedThresholds]:
-        sharp = {name: _without_nan(measured.sharpness) for name, measured in real.items()} | {_UNKNOWN: np.zeros(0)}
-        texture = {name: measured.texture for name, measured in real.items()} | {_UNKNOWN: np.zeros(0)}
-        grain = {name: measured.grain for name, measured in real.items()} | {_UNKNOWN: np.zeros(0)}
+        unknown = {_UNKNOWN: np.zeros(0)}
+        sharp = {name: one.sharpness[~np.isnan(one.sharpness)] for name, one in real.items()} | unknown
         sharpness = lower_limits(sharp, most=MOST_SHARPNESS)
-        textures = lower_limits(texture, most=np.inf)
-        grains = upper_limits(grain, least=LEAST_GRAIN_LEVELS)
+        textures = lower_limits({name: one.texture for name, one in real.items()} | unknown, most=np.inf)
+        grains = upper_limits({name: one.grain for name, one in real.items()} | unknown, least=LEAST_GRAIN_LEVELS)
         tones = upper_limits(self._leave_one_out(tone_distances), least=LEAST_TONE_LEVELS)
         colours = upper_limits(self._leave_one_out(colour_distances), least=LEAST_COLOUR_LEVELS)
         everything = np.concatenate(list(sharp.values()))
@@ -270,10 +256,6 @@ class ReferenceModel:
         return found
 
 
-def _without_nan(values: Distances) -> Distances:
-    return values[~np.isnan(values)]
-
-
 def _softness_limit(values: Distances) -> float | None:
     """A little under the median: without texture, edges no crisper than this were blurred, not painted."""
     return 0.85 * float(np.median(values)) if len(values) else None
@@ -284,7 +266,10 @@ SCORES_VERSION = 1
 
 
 class ReferenceStatistics:
-    """Measures and thresholds of the real images; read on first use, from the cache where it fits."""
+    """Measures and thresholds of the real images; read on first use, from the cache in the output folder where it fits.
+
+    `run` are the run's parameters, which name the sources. A dry run writes no cache.
+    """
 
     def __init__(self, output: Path, run: Mapping[str, Any], settings: CurationSettings, *, is_dry_run: bool) -> None:
         self._output = output
@@ -341,23 +326,12 @@ class ReferenceStatistics:
     def limits(
         self, classes: Iterable[str], opinion: OpinionLimits, track: ProgressTracker = no_progress
     ) -> dict[str, Thresholds]:
-        """Every limit of these classes, given or learned.
-
-        Args:
-            opinion: limits of the classifier's opinion.
-
-        Raises:
-            SourceError: no real images, or one that cannot be read.
-        """
+        """Every limit of these classes, given or learned; errors as in `measures`."""
         if self._model is None:
             self._model = ReferenceModel(self.measures(track))
-        model = self._model
-        return {
-            name: Thresholds.of(
-                self._settings.limits,
-                model.limits_for(name),
-                model.counts.get(name, 0),
-                {field.name: getattr(opinion, field.name).get(name) for field in fields(OpinionLimits)},
-            )
-            for name in classes
-        }
+        given, found = self._settings.limits, {}
+        for name in classes:
+            of_opinion = {field.name: getattr(opinion, field.name).get(name) for field in fields(OpinionLimits)}
+            learned, count = self._model.limits_for(name), self._model.counts.get(name, 0)
+            found[name] = Thresholds.of(given, learned, count, of_opinion)
+        return found

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -82,19 +82,17 @@ def score_image(
     mask: Image.Image | None = None,
     with_faces: bool = True,
 ) -> Scored:
-    """Compute every score of an image.
+    """Compute every score of an image of the output, compared with the real images of a class.
 
-    Args:
-        base: None leaves out the scores that compare the two.
-        class_name: class whose real images it is compared with.
-        mask: mode "L", of the base's size: where it was changed; None is everywhere.
+    `base` None leaves out the scores that compare the two. `mask` (mode "L", of the base's size) says where it was
+    changed; None is everywhere.
 
     Raises:
         MissingExtra: faces are asked for and the detector is not installed.
     """
     grey, look, own_hash = luma_of(image), look_of(image), structure_hash(image)
     against_base, is_lost = _against_base(image, own_hash, base, mask)
-    scores: dict[str, float | None] = {
+    scores = {
         **against_base,
         # Black or of one colour, and its base is not: all detail is gone.
         "sharpness": 0.0 if is_lost else sharpness(grey),
@@ -158,29 +156,20 @@ class PairJob:
 
 
 class ImageSource(Protocol):
-    """Gives the images, bases and masks of an output."""
+    """Gives the images, bases and masks of an output.
+
+    Every method raises `OutputError` if the file is missing or changed. If it cannot be decoded, the error is
+    `OutputError` for an image, `SourceError` for a base and `MaskError` for a mask.
+    """
 
     def image(self, job: ScoreJob) -> Image.Image:
-        """The image of a job.
-
-        Raises:
-            OutputError: it is missing, changed, or cannot be decoded.
-        """
+        """The image of a job."""
 
     def base(self, job: ScoreJob) -> Image.Image:
-        """The upright image it was made from.
-
-        Raises:
-            OutputError: it is missing or changed.
-            SourceError: it cannot be decoded.
-        """
+        """The upright image it was made from."""
 
     def mask(self, job: ScoreJob, size: tuple[int, int]) -> Image.Image:
-        """Its mask, mode "L", of its base's size.
-
-        Raises:
-            MaskError: it cannot be read.
-        """
+        """Its mask, mode "L", of its base's size."""
 
 
 class ImagesOnDisk:
@@ -191,7 +180,12 @@ class ImagesOnDisk:
 
     def image(self, job: ScoreJob) -> Image.Image:
         """Read it, check its bytes and decode it."""
-        return read_recorded(self._output, job.file, job.sha256)
+        data = recorded_bytes(self._output, job.file, job.sha256)
+        name = printable(self._output / job.file)
+        try:
+            return read_image(data, name)
+        except UnreadableImage as error:
+            raise _unfit_image(name, "cannot be decoded", self._output) from error
 
     def base(self, job: ScoreJob) -> Image.Image:
         """Read it, check its bytes and decode it."""
@@ -203,10 +197,9 @@ class ImagesOnDisk:
 
 
 class Scorer:
-    """Scores and compares images of one output.
+    """Scores and compares images of one output, with the measures of real images by class.
 
-    Args:
-        images: gives the images; a worker of a cluster replaces it between two calls by the images of the next call.
+    A worker of a cluster replaces `images` between two calls by the images of the next call.
     """
 
     def __init__(self, images: ImageSource, real: dict[str, ClassStatistics], *, with_faces: bool) -> None:
@@ -217,23 +210,14 @@ class Scorer:
         self._comparable = lru_cache(maxsize=_IMAGES_KEPT)(lambda job: to_comparable(self.images.image(job)))
 
     def score(self, job: ScoreJob) -> Scored:
-        """Scores of one image.
-
-        Raises:
-            OutputError: the image or its base is missing or not the one that was recorded.
-            MaskError: its mask cannot be read.
-        """
+        """Scores of one image; errors as in `ImageSource`."""
         image = self.images.image(job)
         base = self._base(job)
         mask = self.images.mask(job, base.image.size) if job.mask else None
         return score_image(image, base, job.class_name, self._reference, mask=mask, with_faces=self._with_faces)
 
     def compare(self, pair: PairJob) -> float:
-        """Similarity of two images: where either was changed if they have the same base, otherwise everywhere.
-
-        Raises:
-            OutputError: one of them is missing or not the one that was recorded.
-        """
+        """Similarity of two images: where either was changed if they have the same base, otherwise everywhere."""
         one, other = self._comparable(pair.one), self._comparable(pair.other)
         if one.shape != other.shape:
             return 0.0
@@ -256,19 +240,6 @@ class Scorer:
         return self._bases[wanted]
 
 
-def read_recorded(output: Path, file: str, sha256: str) -> Image.Image:
-    """Read an image of an output and check its bytes.
-
-    Raises:
-        OutputError: it is missing, changed, or cannot be decoded.
-    """
-    data = recorded_bytes(output, file, sha256)
-    try:
-        return read_image(data, printable(output / file))
-    except UnreadableImage as error:
-        raise unfit_image(printable(output / file), "cannot be decoded", printable(output)) from error
-
-
 def recorded_bytes(output: Path, file: str, sha256: str) -> bytes:
     """The bytes of an image of an output.
 
@@ -279,9 +250,9 @@ def recorded_bytes(output: Path, file: str, sha256: str) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise unfit_image(printable(path), f"cannot be read: {error.strerror or error}", printable(output)) from error
+        raise _unfit_image(printable(path), f"cannot be read: {error.strerror or error}", output) from error
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise unfit_image(printable(path), "was changed since it was generated", printable(output))
+        raise _unfit_image(printable(path), "was changed since it was generated", output)
     return data
 
 
@@ -296,19 +267,18 @@ def base_bytes(job: ScoreJob) -> bytes:
         data = Path(job.base).read_bytes()
     except OSError as error:
         raise OutputError(
-            f"{name}: the picture that {job.file} was made from cannot be read "
+            f"{name}: the image that {job.file} was made from cannot be read "
             f"({error.strerror or error}); put it back, or give its folder with --sources"
         ) from error
     if hashlib.sha256(data).hexdigest() != job.base_sha256:
-        raise OutputError(f"{name}: was changed since {job.file} was made from it; put the former picture back")
+        raise OutputError(f"{name}: was changed since {job.file} was made from it; put the former image back")
     return data
 
 
-def unfit_image(name: str, what: str, output: str) -> OutputError:
+def _unfit_image(name: str, what: str, output: Path) -> OutputError:
     """The error of an image that cannot be scored, with what to do about it."""
-    return OutputError(
-        f"{name}: {what}; run 'sdclient verify {output} --repair', generate what is missing, and curate again"
-    )
+    repair = f"sdclient verify {printable(output)} --repair"
+    return OutputError(f"{name}: {what}; run '{repair}', generate what is missing, and curate again")
 
 
 WORTH_WORKERS = 500
@@ -343,14 +313,15 @@ def scoring(
 ) -> Iterator[ScoringPool]:
     """Open what scores images: this process for few images or one worker, otherwise a pool of processes."""
     if workers < 2 or images < WORTH_WORKERS:
-        yield _InThisProcess(Scorer(ImagesOnDisk(output), real, with_faces=with_faces))
+        scorer = Scorer(ImagesOnDisk(output), real, with_faces=with_faces)
+        yield _LocalScoring(lambda method, chunks: map(partial(_apply, scorer, method), chunks))
         return
     # A fresh interpreter each, as on Windows: a forked process would share the parent's open SQLite manifest.
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(output, real, with_faces)
     ) as pool:
         try:
-            yield _InProcesses(pool)
+            yield _LocalScoring(lambda method, chunks: pool.map(partial(_apply_in_worker, method), chunks))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -362,43 +333,21 @@ def chunks_of(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
         yield items[start : start + CHUNK]
 
 
-class _InThisProcess:
-    """Scores in this process."""
+class _LocalScoring:
+    """A `ScoringPool`; `run` applies a method of a `Scorer`, given by name, to the items of each chunk."""
 
-    def __init__(self, scorer: Scorer) -> None:
-        self._scorer = scorer
-
-    def score(self, jobs: Sequence[ScoreJob]) -> Iterator[list[tuple[ScoreJob, Scored]]]:
-        for chunk in chunks_of(jobs):
-            yield [(job, self._scorer.score(job)) for job in chunk]
-
-    def compare(self, pairs: Sequence[PairJob]) -> Iterator[list[tuple[PairJob, float]]]:
-        for chunk in chunks_of(pairs):
-            yield [(pair, self._scorer.compare(pair)) for pair in chunk]
-
-
-class _InProcesses:
-    """Scores in other processes of this machine."""
-
-    def __init__(self, pool: ProcessPoolExecutor) -> None:
-        self._pool = pool
+    def __init__(self, run: Callable[[str, list[Sequence[Any]]], Iterator[Any]]) -> None:
+        self._run = run
 
     def score(self, jobs: Sequence[ScoreJob]) -> Iterator[list[tuple[ScoreJob, Scored]]]:
-        yield from self._map(_score_chunk, jobs)
+        return self._run("score", list(chunks_of(jobs)))
 
     def compare(self, pairs: Sequence[PairJob]) -> Iterator[list[tuple[PairJob, float]]]:
-        yield from self._map(_compare_chunk, pairs)
-
-    def _map(self, work: Any, items: Sequence[Any]) -> Iterator[Any]:
-        yield from self._pool.map(work, list(chunks_of(items)))
+        return self._run("compare", list(chunks_of(pairs)))
 
 
-def _score_chunk(jobs: Sequence[ScoreJob]) -> list[tuple[ScoreJob, Scored]]:
-    return [(job, _in_worker().score(job)) for job in jobs]
-
-
-def _compare_chunk(pairs: Sequence[PairJob]) -> list[tuple[PairJob, float]]:
-    return [(pair, _in_worker().compare(pair)) for pair in pairs]
+def _apply(scorer: Scorer, method: str, chunk: Sequence[Any]) -> list[tuple[Any, Any]]:
+    return [(item, getattr(scorer, method)(item)) for item in chunk]
 
 
 _WORKER: list[Scorer] = []
@@ -409,5 +358,5 @@ def _start_worker(output: Path, real: dict[str, ClassStatistics], with_faces: bo
     _WORKER[:] = [Scorer(ImagesOnDisk(output), real, with_faces=with_faces)]
 
 
-def _in_worker() -> Scorer:
-    return _WORKER[0]
+def _apply_in_worker(method: str, chunk: Sequence[Any]) -> list[tuple[Any, Any]]:
+    return _apply(_WORKER[0], method, chunk)

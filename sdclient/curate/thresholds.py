@@ -13,27 +13,14 @@ classes are pooled unshifted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import SettingsError
-from .reasons import (
-    BLURRED,
-    COLOUR,
-    COLOUR_GARBAGE,
-    FACE,
-    FAR_FROM_CLASS,
-    LOOKS_NORMAL,
-    NOISE,
-    OIL_PAINT,
-    REASONS,
-    TONE,
-    TOO_ALIKE,
-    WRONG_CLASS,
-)
+from . import reasons
 
 RATE = 0.005
 """Share of real images that each limit may reject."""
@@ -55,15 +42,10 @@ class Threshold:
 
 
 def upper_limits(values: Mapping[str, npt.ArrayLike], *, least: float, rate: float = RATE) -> dict[str, Threshold]:
-    """Upper limit of each class.
+    """Upper limit of each class, which a share `rate` of its real images may exceed; empty where no class has a value.
 
-    Args:
-        values: (N,) of the real images of each class; None of them NaN.
-        least: lowest limit, however alike the real images are.
-        rate: share of real images that may be above.
-
-    Returns:
-        A limit for every class of `values`; empty where no class has a value.
+    `values` are (N,) of the real images of each class, without NaN. No limit is below `least`, however alike the real
+    images are.
     """
     arrays = {name: np.asarray(found, dtype=np.float64) for name, found in values.items()}
     known = [array for array in arrays.values() if len(array)]
@@ -86,18 +68,14 @@ def upper_limits(values: Mapping[str, npt.ArrayLike], *, least: float, rate: flo
 def lower_limits(values: Mapping[str, npt.ArrayLike], *, most: float, rate: float = RATE) -> dict[str, Threshold]:
     """Lower limit of each class; as `upper_limits`, with `most` in place of `least`."""
     negated = {name: -np.asarray(found, dtype=np.float64) for name, found in values.items()}
-    return {
-        name: Threshold(-limit.value, limit.images, limit.is_pooled)
-        for name, limit in upper_limits(negated, least=-most, rate=rate).items()
-    }
+    limits = upper_limits(negated, least=-most, rate=rate)
+    return {name: replace(limit, value=-limit.value) for name, limit in limits.items()}
 
 
 def tail_quantile(values: Sequence[float] | npt.NDArray[np.float64], rate: float) -> float:
-    """Value that a share `rate` of such values exceeds, extrapolated by an exponential tail above the upper quartile.
+    """Value that a share `rate` in (0, 0.25] of such values (N,), at least one, exceeds.
 
-    Args:
-        values: (N,), at least one.
-        rate: in (0, 0.25].
+    It is extrapolated by an exponential tail above the upper quartile.
     """
     array = np.asarray(values, dtype=np.float64)
     quartile = float(np.quantile(array, _QUARTILE))
@@ -183,13 +161,9 @@ class Thresholds:
         real_images: int,
         opinion: Mapping[str, Threshold | None] | None = None,
     ) -> Thresholds:
-        """Each limit as given, else as learned, else its default.
+        """Each limit as given, else as learned from the real images of the class, else its default.
 
-        Args:
-            given: limits of the user.
-            learned: limits from real images of the class.
-            real_images: number of these images.
-            opinion: learned limits of a classifier's opinion, by field name.
+        `opinion` are learned limits of a classifier's opinion, by field name.
         """
         from_real = {
             "max_grain": learned.grain,
@@ -215,16 +189,12 @@ class Thresholds:
 def rejection_reasons(
     scores: Scores, limits: Thresholds, *, is_normal: bool, skip: frozenset[str] = frozenset()
 ) -> list[str]:
-    """Why an image is rejected, near duplicates apart, in the order of `REASONS`.
+    """Why an image is rejected, except for near duplicates, in the order of `REASONS` and without those in `skip`.
 
-    Args:
-        scores: of the image; a score that is missing or None rejects nothing.
-        limits: of its class.
-        is_normal: whether its class is that of images without a defect.
-        skip: reasons that are not applied.
+    A score that is missing or None rejects nothing. `is_normal`: the image's class is that of images without a defect.
     """
     found = {word for word in _reasons_for(scores, limits, is_normal) if word not in skip}
-    return [word for word in REASONS if word in found]
+    return [word for word in reasons.REASONS if word in found]
 
 
 def duplicate_threshold(scores: Scores, limits: Thresholds, other: Scores) -> float:
@@ -239,31 +209,30 @@ def _reasons_for(scores: Scores, limits: Thresholds, is_normal: bool) -> Iterabl
     alike_from = limits.max_ssim if limits.max_ssim is not None else scores.get("ssim_reimaged")
     inside = scores.get("ssim_inside")
     if inside is not None and alike_from is not None and inside >= alike_from:
-        yield TOO_ALIKE
+        yield reasons.TOO_ALIKE
     if _above(scores, "noise", limits.max_noise) or _above(scores, "grain", limits.max_grain):
-        yield NOISE
+        yield reasons.NOISE
     if _above(scores, "colour_garbage", limits.max_colour_garbage):
-        yield COLOUR_GARBAGE
+        yield reasons.COLOUR_GARBAGE
     yield from _sharpness_reasons(scores, limits)
     if _above(scores, "tone_distance", limits.max_tone):
-        yield TONE
+        yield reasons.TONE
     elif _above(scores, "colour_distance", limits.max_colour):
-        yield COLOUR
+        yield reasons.COLOUR
     face = scores.get("face")
     if face is not None and face > 0 and face >= limits.max_face:
-        yield FACE
+        yield reasons.FACE
     yield from _opinion_reasons(scores, limits, is_normal)
 
 
 def _sharpness_reasons(scores: Scores, limits: Thresholds) -> Iterable[str]:
     """Soft edges are blur; hard edges without texture between them are an oil painting."""
     sharp = scores.get("sharpness")
-    lacks_texture = _below(scores, "texture", limits.min_texture)
     if _below(scores, "sharpness", limits.min_sharpness):
-        yield BLURRED
-    elif lacks_texture:
+        yield reasons.BLURRED
+    elif _below(scores, "texture", limits.min_texture):
         is_soft = sharp is None or (limits.soft is not None and sharp < limits.soft)
-        yield BLURRED if is_soft else OIL_PAINT
+        yield reasons.BLURRED if is_soft else reasons.OIL_PAINT
 
 
 def _opinion_reasons(scores: Scores, limits: Thresholds, is_normal: bool) -> Iterable[str]:
@@ -273,11 +242,11 @@ def _opinion_reasons(scores: Scores, limits: Thresholds, is_normal: bool) -> Ite
         other = scores.get("p_other") or 0.0
         is_first = normal > own and normal >= other
         if is_first if limits.max_p_normal is None else normal > limits.max_p_normal:
-            yield LOOKS_NORMAL
+            yield reasons.LOOKS_NORMAL
         elif own < (max(normal, other) if limits.min_p_class is None else limits.min_p_class):
-            yield WRONG_CLASS
+            yield reasons.WRONG_CLASS
     if _above(scores, "feature_distance", limits.max_feature_distance):
-        yield FAR_FROM_CLASS
+        yield reasons.FAR_FROM_CLASS
 
 
 def _above(scores: Scores, name: str, limit: float | None) -> bool:
@@ -292,12 +261,7 @@ def _below(scores: Scores, name: str, limit: float | None) -> bool:
 
 @dataclass(frozen=True)
 class CurationSettings:
-    """Files to compare with, limits, and filters to leave out.
-
-    Raises:
-        SettingsError: an unknown word in `skip`, features without those of real images or the other way round, or
-            predictions of real images alone.
-    """
+    """Files to compare with, limits, and filters to leave out; `SettingsError` for a combination that is impossible."""
 
     real: Path | None = None
     """Folder of class folders of real images; the run's numbered sources by default."""
@@ -321,9 +285,11 @@ class CurationSettings:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be used."""
-        unknown = sorted(self.skip - REASONS.keys())
+        unknown = sorted(self.skip - reasons.REASONS.keys())
         if unknown:
-            raise SettingsError(f"skip-filter {unknown[0]!r}: no such filter; expected one of {', '.join(REASONS)}")
+            raise SettingsError(
+                f"skip-filter {unknown[0]!r}: no such filter; expected one of {', '.join(reasons.REASONS)}"
+            )
         if self.real_predictions is not None and self.predictions is None:
             raise SettingsError("predictions of real images alone judge nothing; give --predictions of the output, too")
         if (self.features is None) != (self.real_features is None):
