@@ -40,13 +40,13 @@ def reasons(folder: Path) -> dict[str, str]:
     return {entry.file: entry.reason for entry in check_folder(folder).bad}
 
 
-def test_a_folder_of_good_pictures_has_nothing_bad(folder: Path) -> None:
+def test_a_folder_of_good_images_has_nothing_bad(folder: Path) -> None:
     result = check_folder(folder)
     assert (result.good, result.bad) == (2, ())
 
 
 @pytest.mark.parametrize("name", ["grey.jpg", "好.png"])
-def test_a_picture_cut_short_is_bad(folder: Path, name: str) -> None:
+def test_an_image_cut_short_is_bad(folder: Path, name: str) -> None:
     path = folder / "Normal" / name
     path.write_bytes(path.read_bytes()[:-30])
     assert list(reasons(folder)) == [f"Normal/{name}"]
@@ -55,12 +55,12 @@ def test_a_picture_cut_short_is_bad(folder: Path, name: str) -> None:
 
 def test_zero_bytes_text_and_strangers_are_told_apart(folder: Path) -> None:
     (folder / "Normal" / "empty.png").touch()
-    (folder / "Normal" / "words.jpg").write_text("no picture", encoding="utf-8")
+    (folder / "Normal" / "words.jpg").write_text("no image", encoding="utf-8")
     (folder / "Normal" / "备注.txt").write_text("notes", encoding="utf-8")
-    (folder / "Normal" / "picture").write_bytes((folder / "Normal" / "好.png").read_bytes())
+    (folder / "Normal" / "image").write_bytes((folder / "Normal" / "好.png").read_bytes())
     assert reasons(folder) == {
         "Normal/empty.png": "zero bytes",
-        "Normal/picture": "a PNG image whose name does not end like one; rename it",
+        "Normal/image": "a PNG image whose name does not end like one; rename it",
         "Normal/words.jpg": "not an image",
         "Normal/备注.txt": "not an image",
     }
@@ -158,11 +158,11 @@ def planted(data: Path) -> Path:
     """The DATA folder with one fault of many kinds."""
     train = data / "train" / "划痕"
     (data / "test" / "划痕" / "copy.png").write_bytes((train / "1.png").read_bytes())
-    with Image.open(train / "2.png") as picture:
-        picture.save(data / "val" / "dirt" / "same.bmp")
-        picture.resize((96, 96), Image.Resampling.NEAREST).save(train / "large.png")
-        picture.save(train / "jpeg.png", "JPEG", quality=95)
-        picture.convert("RGBA").save(train / "alpha.png")
+    with Image.open(train / "2.png") as image:
+        image.save(data / "val" / "dirt" / "same.bmp")
+        image.resize((96, 96), Image.Resampling.NEAREST).save(train / "large.png")
+        image.save(train / "jpeg.png", "JPEG", quality=95)
+        image.convert("RGBA").save(train / "alpha.png")
     (train / "empty.png").touch()
     return data
 
@@ -192,7 +192,7 @@ def test_workers_change_nothing_in_a_check(planted: Path) -> None:
     assert check_folder(planted, workers=2) == check_folder(planted)
 
 
-def test_a_check_changes_no_picture(planted: Path) -> None:
+def test_a_check_changes_no_image(planted: Path) -> None:
     before = {path: path.read_bytes() for path in planted.rglob("*.*")}
     write_report(check_folder(planted))
     after = {path: path.read_bytes() for path in planted.rglob("*.*") if path.name != REPORT_NAME}
@@ -250,7 +250,7 @@ def test_a_folder_without_faults_has_no_section(tmp_path: Path) -> None:
     assert "Nothing to show" in (tmp_path / "a.html").read_text(encoding="utf-8")
 
 
-def test_every_file_of_a_finding_has_its_picture_and_note(tmp_path: Path) -> None:
+def test_every_file_of_a_finding_has_its_image_and_note(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         Image.effect_noise((40, 40), 60).save(tmp_path / name)
     found = Finding("near_across", "2 bits apart", ("a.png", "b.png"), ("held out", "training"))

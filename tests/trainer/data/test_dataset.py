@@ -165,7 +165,7 @@ def test_an_empty_class_folder_is_a_class_without_images(photos: Path) -> None:
     assert "short: 0 images; fewer than 10 teach little" in balance_notes(counts)
 
 
-def test_images_outside_of_classes_are_said(photos: Path, draw) -> None:  # type: ignore[no-untyped-def]
+def test_images_outside_of_classes_are_reported(photos: Path, draw) -> None:  # type: ignore[no-untyped-def]
     draw(photos / "loose.png", "dirt", 1)
     counts = count_images(photos)
     assert (counts.unplaced, counts.total) == (1, 36)
@@ -179,14 +179,14 @@ def test_shares_and_ratio_of_nothing_are_undefined() -> None:
     assert counts.total == 0
 
 
-def test_imbalance_is_said_beyond_ten_times() -> None:
+def test_imbalance_is_reported_beyond_ten_times() -> None:
     assert balance_notes(count_labels(places(all__a=200, all__b=20), ("all",))) == []
     assert balance_notes(count_labels(places(all__a=201, all__b=20), ("all",))) == [
         "b: 20 images where a has 201, 10 times as many"
     ]
 
 
-def test_a_class_missing_from_a_part_is_said_but_not_when_the_part_is_empty() -> None:
+def test_a_class_missing_from_a_part_is_reported_but_not_when_the_part_is_empty() -> None:
     counts = count_labels(places(train__a=20, train__b=20, val__a=3), ("train", "val", "test"))
     assert balance_notes(counts) == ["b: no image in val"]
 

@@ -50,7 +50,7 @@ def test_copies_are_grouped_and_those_across_splits_are_apart() -> None:
     assert found[1].words == "2 files of equal pixels, in train, test"
 
 
-def test_one_picture_under_two_labels_is_a_contradiction_within_and_across() -> None:
+def test_one_image_under_two_labels_is_a_contradiction_within_and_across() -> None:
     found = find_copies(
         [seen("train/open/1", pixels="p"), seen("val/short/2", pixels="p"), seen("train/short/3", pixels="x")]
     )
@@ -65,10 +65,10 @@ def test_a_test_set_that_names_no_defects_contradicts_none() -> None:
     assert [one.kind for one in found] == ["copy_across"]
 
 
-def test_nothing_and_one_picture_have_no_copies_and_no_look_alikes() -> None:
-    for pictures in ([], [seen("all/open/1")]):
-        assert find_copies(pictures) == []
-        assert find_look_alikes(pictures, max_distance=4) == []
+def test_nothing_and_one_image_have_no_copies_and_no_look_alikes() -> None:
+    for images in ([], [seen("all/open/1")]):
+        assert find_copies(images) == []
+        assert find_look_alikes(images, max_distance=4) == []
 
 
 def test_look_alikes_gather_around_the_first_without_a_chain() -> None:
@@ -79,9 +79,9 @@ def test_look_alikes_gather_around_the_first_without_a_chain() -> None:
 
 
 def test_the_distance_is_held_exactly() -> None:
-    pictures = [seen("all/open/1", 0), seen("all/open/2", 0b1111)]
-    assert find_look_alikes(pictures, max_distance=3) == []
-    assert len(find_look_alikes(pictures, max_distance=4)) == 1
+    images = [seen("all/open/1", 0), seen("all/open/2", 0b1111)]
+    assert find_look_alikes(images, max_distance=3) == []
+    assert len(find_look_alikes(images, max_distance=4)) == 1
 
 
 def test_equal_hashes_of_other_layout_are_no_look_alikes() -> None:
@@ -89,27 +89,27 @@ def test_equal_hashes_of_other_layout_are_no_look_alikes() -> None:
     assert find_look_alikes([seen("all/open/1"), seen("all/open/2", grid=inverse)], max_distance=4) == []
 
 
-def test_a_plain_picture_must_fit_more_closely() -> None:
+def test_a_plain_image_must_fit_more_closely() -> None:
     white = np.full(768, 255, dtype=np.uint8)
     one, other = white.copy(), white.copy()
     one[:96], other[96:192] = 100, 100
     assert np.abs(one.astype(int) - other).mean() > 12, "far apart in any case"
     one[:96], other[96:192] = 225, 225
     assert np.abs(one.astype(int) - other).mean() < 12, "near in grey levels, but each has its own spot"
-    pictures = [seen("all/a/1", grid=one.tobytes()), seen("all/a/2", grid=other.tobytes())]
-    assert find_look_alikes(pictures, max_distance=4) == []
+    images = [seen("all/a/1", grid=one.tobytes()), seen("all/a/2", grid=other.tobytes())]
+    assert find_look_alikes(images, max_distance=4) == []
 
 
-def test_blank_pictures_take_no_part() -> None:
+def test_blank_images_take_no_part() -> None:
     assert find_look_alikes([seen(f"all/open/{n}", contrast=0.5) for n in range(9)], max_distance=64) == []
 
 
 def test_copies_are_no_look_alikes() -> None:
-    pictures = [seen("train/open/1", pixels="p"), seen("train/open/2", pixels="p"), seen("test/open/3", pixels="p")]
-    assert find_look_alikes(pictures, max_distance=4) == []
+    images = [seen("train/open/1", pixels="p"), seen("train/open/2", pixels="p"), seen("test/open/3", pixels="p")]
+    assert find_look_alikes(images, max_distance=4) == []
 
 
-def test_a_held_out_picture_has_its_nearest_of_training() -> None:
+def test_a_held_out_image_has_its_nearest_of_training() -> None:
     found = find_look_alikes(
         [
             seen("train/open/1", 0b111),
@@ -165,8 +165,8 @@ def files(found: list) -> list[str]:  # type: ignore[type-arg]
 
 
 def test_a_size_far_from_its_class_is_found() -> None:
-    pictures = [*ordinary(20), outliers_seen("open/large", (300, 300)), outliers_seen("open/long", (96, 48))]
-    found = find_size_outliers(pictures)
+    images = [*ordinary(20), outliers_seen("open/large", (300, 300)), outliers_seen("open/long", (96, 48))]
+    found = find_size_outliers(images)
     assert [(one.files[0], one.words) for one in found] == [
         ("open/large", "300 x 300, side 300 px where 96 px is usual"),
         ("open/long", "96 x 48, shape 2.00 where 1.00 is usual"),
@@ -185,11 +185,11 @@ def test_where_sizes_vary_widely_more_is_needed() -> None:
 
 
 def test_two_usual_sizes_are_no_outliers() -> None:
-    pictures = [*ordinary(40), *(outliers_seen(f"open/l{n}", (300, 300)) for n in range(10))]
-    assert find_size_outliers(pictures) == []
+    images = [*ordinary(40), *(outliers_seen(f"open/l{n}", (300, 300)) for n in range(10))]
+    assert find_size_outliers(images) == []
 
 
-def test_a_small_class_is_held_against_all_and_few_pictures_against_nothing() -> None:
+def test_a_small_class_is_held_against_all_and_few_images_against_nothing() -> None:
     assert files(find_size_outliers([*ordinary(20), outliers_seen("short/1", (10, 10)), outliers_seen("short/2")])) == [
         "short/1"
     ]
@@ -201,7 +201,7 @@ def test_a_small_class_is_held_against_all_and_few_pictures_against_nothing() ->
     ("how", "feature"),
     [({"level": 10.0}, "brightness"), ({"contrast": 3.0}, "contrast"), ({"red": 90.0}, "saturation")],
 )
-def test_a_picture_unlike_its_class_is_found(how: dict[str, float], feature: str) -> None:
+def test_an_image_unlike_its_class_is_found(how: dict[str, float], feature: str) -> None:
     found = find_look_outliers([*ordinary(60), outliers_seen("open/x", **how)])
     assert files(found) == ["open/x"]
     assert feature in found[0].words
@@ -216,33 +216,33 @@ def test_another_layout_of_equal_mean_is_found() -> None:
             name, "all", "open", Fingerprint(Path(name), size=(9, 9), contrast=40.0, grid=noisy.tobytes())
         )
 
-    pictures = [laid_out(f"open/{n}", slice(0, 32)) for n in range(30)]
-    found = find_look_outliers([*pictures, laid_out("open/x", slice(32, 64))])
+    images = [laid_out(f"open/{n}", slice(0, 32)) for n in range(30)]
+    found = find_look_outliers([*images, laid_out("open/x", slice(32, 64))])
     assert files(found) == ["open/x"]
     assert "layout" in found[0].words
 
 
-def test_ordinary_pictures_raise_few_false_alarms() -> None:
+def test_ordinary_images_raise_few_false_alarms() -> None:
     alarms = sum(len(find_look_outliers(ordinary(100))) for _ in range(20))
     assert alarms <= 4, "0.2 % of 2,000"
 
 
 def test_real_crops_raise_few_false_alarms(deeppcb: Path) -> None:
     paths = sorted((deeppcb / "images" / "mousebite").glob("*.png"))
-    pictures = [
+    images = [
         CheckedImage(path.name, "all", "mousebite", one)
         for path, one in zip(paths, fingerprint_files(paths), strict=True)
     ]
-    assert len(pictures) > 100
-    assert len(find_look_outliers(pictures)) / len(pictures) <= 0.02
+    assert len(images) > 100
+    assert len(find_look_outliers(images)) / len(images) <= 0.02
 
 
-def test_small_classes_and_loose_pictures_are_not_judged_by_look() -> None:
+def test_small_classes_and_loose_images_are_not_judged_by_look() -> None:
     assert find_look_outliers([*ordinary(18), outliers_seen("open/x", level=5.0)]) == []
     assert find_look_outliers([]) == []
 
 
-def test_equal_pictures_do_not_make_the_least_difference_an_outlier() -> None:
+def test_equal_images_do_not_make_the_least_difference_an_outlier() -> None:
     same = outliers_seen("open/0")
     nearly = CheckedImage(
         "open/x", "all", "open", Fingerprint(Path("x"), size=(96, 96), contrast=41.0, grid=same.fingerprint.grid)
@@ -250,6 +250,6 @@ def test_equal_pictures_do_not_make_the_least_difference_an_outlier() -> None:
     assert find_look_outliers([*(same for _ in range(40)), nearly]) == []
 
 
-def test_blank_pictures_are_named() -> None:
+def test_blank_images_are_named() -> None:
     found = find_blank([outliers_seen("open/1", contrast=1.9), outliers_seen("open/2", contrast=LEAST_CONTRAST)])
     assert [(one.files, one.words) for one in found] == [(("open/1",), "contrast 1.9 of 127.5")]

@@ -21,24 +21,24 @@ def blobs(seed: int, size: tuple[int, int] = (96, 80)) -> Image.Image:
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
+def image(tmp_path: Path) -> Path:
     blobs(1).save(tmp_path / "图.png")
     return tmp_path / "图.png"
 
 
-def test_the_same_picture_in_other_bytes_has_the_same_pixels(picture: Path) -> None:
-    with Image.open(picture) as opened:
-        opened.save(picture.with_suffix(".bmp"))
-    png, bmp = fingerprint(picture), fingerprint(picture.with_suffix(".bmp"))
+def test_the_same_image_in_other_bytes_has_the_same_pixels(image: Path) -> None:
+    with Image.open(image) as opened:
+        opened.save(image.with_suffix(".bmp"))
+    png, bmp = fingerprint(image), fingerprint(image.with_suffix(".bmp"))
     assert png.sha256 != bmp.sha256
     assert png.pixel_sha256 == bmp.pixel_sha256
-    assert png.sha256 == hashlib.sha256(picture.read_bytes()).hexdigest()
-    with Image.open(picture) as opened:
+    assert png.sha256 == hashlib.sha256(image.read_bytes()).hexdigest()
+    with Image.open(image) as opened:
         pixels = opened.convert("RGB").tobytes()
     assert hashlib.sha256(b"96x80;" + pixels).hexdigest() == png.pixel_sha256
 
 
-def test_grey_and_rgb_of_one_picture_have_the_same_pixels_and_look(tmp_path: Path) -> None:
+def test_grey_and_rgb_of_one_image_have_the_same_pixels_and_look(tmp_path: Path) -> None:
     grey = blobs(2).convert("L")
     grey.save(tmp_path / "l.png")
     grey.convert("RGB").save(tmp_path / "rgb.png")
@@ -58,7 +58,7 @@ def test_a_turn_noted_by_the_camera_is_carried_out(tmp_path: Path) -> None:
     assert (other.size, other.oddities) == ((96, 80), ("turned",))
 
 
-def test_one_pixel_or_another_shape_is_another_picture(tmp_path: Path) -> None:
+def test_one_pixel_or_another_shape_is_another_image(tmp_path: Path) -> None:
     shapes = [(4, 2), (2, 4)]
     for place, shape in enumerate(shapes):
         Image.new("RGB", shape).save(tmp_path / f"{place}.png")
@@ -86,7 +86,7 @@ def test_scaling_and_compressing_change_the_look_little(tmp_path: Path) -> None:
     assert (a ^ c).bit_count() >= 16
 
 
-def test_flat_pictures_have_no_contrast_whatever_their_hash(tmp_path: Path) -> None:
+def test_flat_images_have_no_contrast_whatever_their_hash(tmp_path: Path) -> None:
     for level in (0, 7, 255):
         Image.new("L", (50, 50), level).save(tmp_path / "flat.png")
         assert fingerprint(tmp_path / "flat.png").contrast == 0

@@ -42,7 +42,7 @@ def sha256_of(path: Path) -> str:
 
 
 def write_generated(path: Path, source_sha256: str, *, seed: int = 0) -> Path:
-    """A picture of noise that tells its source as the batch runner writes it."""
+    """An image of noise that names its source as the batch runner does."""
     pixels = np.random.default_rng(seed).integers(0, 255, (32, 32, 3)).astype(np.uint8)
     lineage = {"class": "dirt", "source_sha256": source_sha256, "key": "k", "engine": "classical stand-in"}
     path.write_bytes(encode_png(Image.fromarray(pixels), infotext="", lineage=lineage))
@@ -51,17 +51,17 @@ def write_generated(path: Path, source_sha256: str, *, seed: int = 0) -> Path:
 
 def save_anew(path: Path, target: Path) -> Path:
     """The same pixels in another file: no text, other bytes, perhaps another format."""
-    with Image.open(path) as picture:
-        pixels = Image.fromarray(np.asarray(picture.convert("RGB")))
+    with Image.open(path) as image:
+        pixels = Image.fromarray(np.asarray(image.convert("RGB")))
     pixels.save(target, **({"compress_level": 1} if target.suffix == ".png" else {}))
     assert sha256_of(target) != sha256_of(path)
     return target
 
 
 def nudge(path: Path, target: Path) -> Path:
-    """A picture that looks the same and has other pixels."""
-    with Image.open(path) as picture:
-        pixels = np.asarray(picture.convert("RGB")).copy()
+    """An image that looks the same and has other pixels."""
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB")).copy()
     pixels[0, 0] ^= 1
     Image.fromarray(pixels).save(target)
     return target
@@ -92,7 +92,7 @@ def test_the_same_pixels_in_two_parts_are_refused_whatever_the_format(data: Path
         build_training_set(job_on(data))
 
 
-def test_many_twins_are_counted_and_the_first_three_named(data: Path) -> None:
+def test_many_copies_are_counted_and_the_first_three_named(data: Path) -> None:
     for number in range(1, 6):
         save_anew(data / "train" / "dirt" / f"{number}.png", data / "val" / "dirt" / f"9{number}.bmp")
     with pytest.raises(LeakageError, match=r"3\.png = \S+93\.bmp; \.\.\.: the same pixels .*\(5 such") as found:
@@ -100,7 +100,7 @@ def test_many_twins_are_counted_and_the_first_three_named(data: Path) -> None:
     assert "94.bmp" not in str(found.value)
 
 
-def test_a_single_colour_in_two_parts_is_counted_said_and_refused_when_strict(data: Path) -> None:
+def test_a_single_colour_in_two_parts_is_counted_reported_and_refused_when_strict(data: Path) -> None:
     for part in ("train", "val"):
         Image.new("RGB", (32, 32), "black").save(data / part / "Normal" / "flat.png")
     arm = build_training_set(job_on(data))
@@ -117,12 +117,12 @@ def test_clean_data_is_quiet_and_strict_takes_it(data: Path) -> None:
     assert arm.summary["look_alikes_across_parts"] == arm.summary["single_coloured_across_parts"] == 0
 
 
-def test_twins_within_one_part_and_no_files_at_all_are_no_leak(tmp_path: Path) -> None:
+def test_copies_within_one_part_and_no_files_at_all_are_no_leak(tmp_path: Path) -> None:
     paths = [tmp_path / "a.png", tmp_path / "b.png"]
     for path in paths:
-        picture = Image.new("L", (8, 8))
-        picture.putpixel((1, 1), 255)
-        picture.save(path)
+        image = Image.new("L", (8, 8))
+        image.putpixel((1, 1), 255)
+        image.save(path)
     fingerprints = {one.path: one for one in fingerprint_files(paths)}
     assert refuse_shared_pixels({"train": paths, "val": []}, fingerprints) == 0
     assert refuse_shared_pixels({}, {}) == 0
@@ -152,7 +152,7 @@ def test_a_generated_image_without_a_text_chunk_is_known_by_its_bytes_even_undec
     output = make_generated([("dirt", data / "train" / "dirt" / "1.png")], count=1)
     with Manifest(output, create=True) as manifest:
         record = next(manifest.images())
-        (output / record.file).write_bytes(b"no picture")
+        (output / record.file).write_bytes(b"no image")
         manifest.forget([record.file])
         manifest.add([replace(record, sha256=sha256_of(output / record.file))])
     assert len(build_training_set(job_on(data, generated=[output])).train) == 25  # decoding it for training refuses it
@@ -161,7 +161,7 @@ def test_a_generated_image_without_a_text_chunk_is_known_by_its_bytes_even_undec
         build_training_set(job_on(data, generated=[output]))
 
 
-def test_a_manifest_below_data_tells_of_bytes_without_a_text_chunk(data: Path, make_generated: MakeGenerated) -> None:
+def test_a_manifest_below_data_records_bytes_without_a_text_chunk(data: Path, make_generated: MakeGenerated) -> None:
     output = make_generated([("dirt", data / "train" / "dirt" / "1.png")], count=1, name="data/output")
     strip_text(output)
     shutil.copy(output / "dirt" / "1_1.png", data / "val" / "dirt" / "90.png")
@@ -199,7 +199,7 @@ def test_a_source_that_was_itself_generated_from_a_test_image_is_refused(
 
 
 @pytest.mark.parametrize("change", ["gone", "changed", "unknown"])
-def test_a_source_that_cannot_be_looked_at_is_said(
+def test_a_source_that_cannot_be_opened_is_reported(
     data: Path, tmp_path: Path, make_generated: MakeGenerated, change: str
 ) -> None:
     sources = tmp_path / "sources"
@@ -216,7 +216,7 @@ def test_a_source_that_cannot_be_looked_at_is_said(
     assert words.startswith("1 source(s) of generated images: neither in ")
 
 
-def test_a_blank_source_that_test_has_too_betrays_nothing(data: Path, make_generated: MakeGenerated) -> None:
+def test_a_blank_source_that_test_has_too_is_no_leak(data: Path, make_generated: MakeGenerated) -> None:
     for part in ("train", "test"):
         Image.new("RGB", (32, 32), "black").save(data / part / "Normal" / "77.png")
     output = make_generated([("Normal", data / "train" / "Normal" / "77.png")])
@@ -258,7 +258,7 @@ def test_a_train_image_whose_chunk_names_a_train_source_counts_as_generated(data
     assert words.startswith(f"1 of 25 images in {data / 'train'} were generated, the first is {path}: they count as")
 
 
-def test_a_train_image_from_an_unknown_source_is_allowed_and_said(data: Path) -> None:
+def test_a_train_image_from_an_unknown_source_is_allowed_and_reported(data: Path) -> None:
     write_generated(data / "train" / "dirt" / "99.png", "ab" * 32)
     (words,) = map(text, build_training_set(job_on(data)).warnings)
     assert "were generated (1 of them from sources that are not there)" in words
@@ -282,7 +282,7 @@ def test_a_copy_of_a_generated_image_in_train_counts_as_generated_without_its_te
     assert arm.summary["generated_sets"][0]["engine"] == "not recorded"
 
 
-def test_a_source_stays_real_where_a_generated_image_has_its_very_pixels(
+def test_a_source_stays_real_where_a_generated_image_has_the_same_pixels(
     data: Path, make_generated: MakeGenerated
 ) -> None:
     source = data / "train" / "dirt" / "1.png"
@@ -319,7 +319,7 @@ def test_a_report_names_the_engine_of_generated_images_in_train(data: Path) -> N
 # Look-alikes across parts
 
 
-def test_look_alikes_across_parts_are_said_shown_and_refused_when_strict(data: Path, tmp_path: Path) -> None:
+def test_look_alikes_across_parts_are_reported_shown_and_refused_when_strict(data: Path, tmp_path: Path) -> None:
     nudge(data / "train" / "dirt" / "1.png", data / "val" / "dirt" / "90.png")
     nudge(data / "train" / "dirt" / "2.png", data / "train" / "dirt" / "90.png")  # within one part: no matter
     arm = build_training_set(job_on(data), near_sheet=tmp_path / "a" / "near.html")
@@ -373,7 +373,7 @@ def test_no_sheet_is_written_when_nothing_looks_alike(data: Path, tmp_path: Path
 # Files that cannot be read
 
 
-def test_a_held_out_file_that_cannot_be_decoded_is_said(data: Path) -> None:
+def test_a_held_out_file_that_cannot_be_decoded_is_reported(data: Path) -> None:
     (data / "test" / "dirt" / "12.png").write_bytes(b"\x89PNG\r\n")
     (words,) = map(text, build_training_set(job_on(data)).warnings)
     assert words.startswith("1 of 18 validation and test pictures cannot be decoded")
@@ -394,17 +394,17 @@ def test_a_link_to_nothing_is_an_error_in_words(data: Path) -> None:
         build_training_set(job_on(data))
 
 
-def test_every_picture_is_decoded_once(
+def test_every_image_is_decoded_once(
     data: Path, make_generated: MakeGenerated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = make_generated([("dirt", data / "train" / "dirt" / "1.png")])
     read: list[bytes] = []
     real = ImageFile.ImageFile.load
 
-    def load(picture: ImageFile.ImageFile) -> object:
-        if picture.tile:
-            read.append(picture.fp.getvalue())
-        return real(picture)
+    def load(image: ImageFile.ImageFile) -> object:
+        if image.tile:
+            read.append(image.fp.getvalue())
+        return real(image)
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", load)
     build_training_set(job_on(data, generated=[output], control_for=[output]))
@@ -416,9 +416,9 @@ TINY = ["--epochs", "1", "--imgsz", "32", "--batch-size", "16", "--device", "cpu
 
 @pytest.fixture
 def look_alikes(data: Path) -> Path:
-    """DATA with one test picture that differs from a training one in a single pixel."""
-    with Image.open(data / "train" / "dirt" / "1.png") as picture:
-        pixels = np.asarray(picture).copy()
+    """DATA with one test image that differs from a training one in a single pixel."""
+    with Image.open(data / "train" / "dirt" / "1.png") as image:
+        pixels = np.asarray(image).copy()
     pixels[0, 0] ^= 1
     Image.fromarray(pixels).save(data / "test" / "dirt" / "90.png")
     return data

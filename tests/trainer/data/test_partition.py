@@ -103,10 +103,10 @@ def test_folds_test_every_group_once_and_have_every_class_in_every_part(
 @settings(max_examples=40)
 @given(PROBLEMS, st.randoms(use_true_random=False))
 def test_the_order_of_the_images_changes_nothing(
-    problem: tuple[list[tuple[int, str]], int], chance: random.Random
+    problem: tuple[list[tuple[int, str]], int], rng: random.Random
 ) -> None:
     images, seed = problem
-    shuffled = chance.sample(images, len(images))
+    shuffled = rng.sample(images, len(images))
 
     def parts(pairs: list[tuple[int, str]]) -> object:
         groups, labels = [f"g{group}" for group, _ in pairs], [label for _, label in pairs]

@@ -47,8 +47,8 @@ def chunked_png(path: Path, kind: bytes, content: bytes, *, last: bool = False) 
 
 def test_an_image_of_the_batch_runner_names_its_source(tmp_path: Path) -> None:
     path = tmp_path / "图.png"
-    picture = Image.new("RGB", (4, 4), "red")
-    path.write_bytes(encode_png(picture, infotext="a, b", lineage={"class": "划痕", "source_sha256": SOURCE}))
+    image = Image.new("RGB", (4, 4), "red")
+    path.write_bytes(encode_png(image, infotext="a, b", lineage={"class": "划痕", "source_sha256": SOURCE}))
     assert read_parents(path) == (SOURCE,)
 
 
@@ -76,9 +76,9 @@ def test_every_kind_of_text_chunk_is_read(
 ) -> None:
     path = chunked_png(tmp_path / "a.png", kind, wrap(json.dumps({"source_sha256": SOURCE}).encode()), last=last)
     assert read_parents(path) == (SOURCE,)
-    with Image.open(path) as picture:
-        picture.load()
-        assert json.loads(picture.info["sdclient"])["source_sha256"] == SOURCE  # Pillow agrees that this is a chunk
+    with Image.open(path) as image:
+        image.load()
+        assert json.loads(image.info["sdclient"])["source_sha256"] == SOURCE  # Pillow agrees that this is a chunk
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_all_can_be_taken_on_purpose_and_then_all_must_be_whole(data: Path, outp
     assert arm.summary["fingerprint"] != build_training_set(job_on(data, generated=[output])).summary["fingerprint"]
 
 
-def test_a_set_of_which_nothing_is_accepted_is_refused(data: Path, make_generated: MakeGenerated) -> None:
+def test_a_set_without_accepted_images_is_refused(data: Path, make_generated: MakeGenerated) -> None:
     output = make_generated([("dirt", data / "train" / "dirt" / "1.png")], count=1)
     judge(output, rejected=["dirt/1_1.png"])
     with pytest.raises(GeneratedSetError, match=r"none of its 1 images is accepted; .*--uncurated"):
@@ -303,14 +303,14 @@ def test_a_good_parent_saved_anew_is_known_by_its_pixels(
     output = make_generated([("dirt", data / "train" / "dirt" / "1.png")], count=1)
     goods = tmp_path / "goods"
     goods.mkdir()
-    with Image.open(data / "test" / "Normal" / "12.png") as picture:
-        picture.save(goods / "1.bmp")
+    with Image.open(data / "test" / "Normal" / "12.png") as image:
+        image.save(goods / "1.bmp")
     add_parent(output, "dirt/1_1.png", goods / "1.bmp", folder=goods)
     with pytest.raises(LeakageError, match=r"1_1\.png: made from \S+12\.png"):
         build_training_set(job_on(data, generated=[output]))
 
 
-def test_a_good_parent_that_cannot_be_looked_at_is_said(
+def test_a_good_parent_that_cannot_be_opened_is_reported(
     data: Path, tmp_path: Path, make_generated: Callable[..., Path]
 ) -> None:
     output = make_generated([("dirt", data / "train" / "dirt" / "1.png")], count=1)
@@ -321,7 +321,7 @@ def test_a_good_parent_that_cannot_be_looked_at_is_said(
 
 
 def moved(path: Path, *parents: Path) -> Path:
-    """A picture whose text chunk names its parents as a transplant's does."""
+    """An image whose text chunk names its parents as a transplant's does."""
     hashes = [sha256_of(parent) for parent in parents]
     lineage = {"class": "dirt", "source_sha256": hashes[0], "parents_sha256": hashes, "engine": "transplant"}
     pixels = np.random.default_rng(5).integers(0, 255, (32, 32, 3)).astype(np.uint8)
@@ -348,14 +348,14 @@ def test_a_train_image_with_both_parents_in_train_counts_as_generated(data: Path
 
 
 def exported(data: Path, *, other: Path | None = None, chunk: bool = False) -> Path:
-    """A picture in train, with or without a text chunk, that only the table of exports tells of."""
+    """An image in train, with or without a text chunk, that only the table of exports records."""
     source = data / "train" / "dirt" / "1.png"
     path = data / "train" / "dirt" / "gen-1_1-00.png"
     moved(path, source)
     if not chunk:
-        with Image.open(path) as picture:
-            picture.load()
-            Image.fromarray(np.asarray(picture)).save(path)
+        with Image.open(path) as image:
+            image.load()
+            Image.fromarray(np.asarray(image)).save(path)
     parents = (Parent("Normal/1.png", sha256_of(other)),) if other else ()
     row = ExportedImage(
         "dirt/gen-1_1-00.png", "dirt", sha256_of(path), "", "", "/output", "dirt/1_1.png", "e", "dirt/1.png",
@@ -378,7 +378,7 @@ def test_an_exported_image_that_was_edited_is_known_by_its_place(data: Path) -> 
     assert [image.path for image in build_training_set(job_on(data)).train if image.origin == "generated"] == [path]
 
 
-def test_the_table_tells_of_a_held_out_second_parent(data: Path) -> None:
+def test_the_table_records_a_held_out_second_parent(data: Path) -> None:
     exported(data, other=data / "val" / "Normal" / "9.png", chunk=True)
     with pytest.raises(LeakageError, match=r"gen-1_1-00\.png: generated \(it carries .*\) from \S+9\.png"):
         build_training_set(job_on(data))
@@ -406,7 +406,7 @@ def test_exported_images_are_not_divided_into_parts(data: Path, tmp_path: Path) 
         split(data / "train", tmp_path / "anew")
 
 
-def test_a_finished_run_tells_its_sets(data: Path, output: Path) -> None:
+def test_a_finished_run_names_its_sets(data: Path, output: Path) -> None:
     # data.json goes through JSON and back.
     summary = json.loads(json.dumps(build_training_set(job_on(data, generated=[output])).summary))
     assert summary["generated_sets"][0]["recorded"] == 6

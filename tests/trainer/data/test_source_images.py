@@ -41,8 +41,8 @@ def test_generated_images_are_refused_by_a_manifest_in_the_source(
 ) -> None:
     output = make_generated([("划痕", photos / "划痕" / "1.png")], name="照片/划痕/output")
     for path in output.rglob("*.png"):
-        with Image.open(path) as picture:
-            plain = picture.convert("RGB")
+        with Image.open(path) as image:
+            plain = image.convert("RGB")
         plain.info.clear()
         plain.save(path)  # as another program would, without the chunk
     with pytest.raises(SplitError, match=r"as a record in .*output says \(2 such .*--generated .*output'"):
@@ -53,7 +53,7 @@ def test_generated_images_are_refused_by_a_manifest_in_the_source(
 
 
 def write_crops_of(photos: Path, per_photo: int, dest: Path) -> None:
-    """A `crops.csv` by which the pictures of each class were cut, so many from one photograph."""
+    """A `crops.csv` by which the images of each class were cut, so many from one photograph."""
     rows = []
     for path in photos.rglob("*.png"):
         name, label = path.relative_to(photos).as_posix(), path.parent.name
@@ -66,7 +66,7 @@ def crop_row(crop: str, photo: str, photo_sha256: str) -> CropRow:
     return CropRow(crop, crop.partition("/")[0], photo, photo_sha256, 0, 0, 64, 64, None, None, None, None)
 
 
-def test_crops_of_one_photograph_stay_together_unasked(photos: Path, tmp_path: Path) -> None:
+def test_crops_of_one_photograph_stay_together_by_default(photos: Path, tmp_path: Path) -> None:
     write_crops_of(photos, 3, photos / "crops.csv")
     result = split(photos, tmp_path / "data")
     parts = defaultdict(set)
@@ -110,7 +110,7 @@ def test_blank_images_do_not_tie_all_photographs_together(photos: Path, tmp_path
 
 
 def test_too_few_groups_are_refused_before_the_images_are_read(photos: Path, tmp_path: Path) -> None:
-    (photos / "dirt" / "3.png").write_bytes(b"no picture")
+    (photos / "dirt" / "3.png").write_bytes(b"no image")
     with pytest.raises(SplitError, match=r"class 'Normal': 1 group\(s\)"):
         split(photos, tmp_path / "data", group_by=GroupBy(pattern=r"\.(png)$"))
 
@@ -204,7 +204,7 @@ CROPS = ",".join(CROPS_COLUMNS) + "\n"
 TWO_PHOTOS = CROPS + "d/1.png,d,p,aa,0,0,8,8,,,,\nd/1.png,d,q,bb,0,0,8,8,,,,\n"
 
 
-def test_a_folder_without_tables_tells_nothing(tmp_path: Path) -> None:
+def test_a_folder_without_tables_names_no_groups(tmp_path: Path) -> None:
     tables = read_photo_tables(tmp_path)
     assert (tables.crops_path, tables.mapping_path, tables.notes) == (None, None, ())
     assert tables.crop_of("划痕/1.png") is None

@@ -202,8 +202,8 @@ def test_identical_files_are_one_group_whatever_their_names(photos: Path, tmp_pa
 
 def test_the_same_pixels_in_another_format_are_one_group(photos: Path, tmp_path: Path) -> None:
     for number in range(1, 9):
-        with Image.open(photos / "dirt" / f"{number}.png") as picture:
-            picture.convert("RGB").save(photos / "dirt" / f"twin{number}.bmp")
+        with Image.open(photos / "dirt" / f"{number}.png") as image:
+            image.convert("RGB").save(photos / "dirt" / f"twin{number}.bmp")
     group_of = {row.source: (row.group, row.part) for row in split(photos, tmp_path / "data").rows}
     for number in range(1, 9):
         assert group_of[f"dirt/{number}.png"] == group_of[f"dirt/twin{number}.bmp"]
@@ -254,13 +254,13 @@ def test_a_class_with_too_few_groups_is_refused(photos: Path, tmp_path: Path) ->
     assert split(photos, tmp_path / "two", test_share=0).counts()["dirt"] == {"train": 1, "val": 1, "test": 0}
 
 
-def test_an_unreadable_picture_is_refused_with_the_command_that_lists_all(photos: Path, tmp_path: Path) -> None:
+def test_an_unreadable_image_is_refused_with_the_command_that_lists_all(photos: Path, tmp_path: Path) -> None:
     (photos / "dirt" / "3.png").write_bytes(b"")
     with pytest.raises(SplitError, match=r"3\.png: zero bytes .*trainer check"):
         split(photos, tmp_path / "data")
 
 
-def test_empty_class_folders_and_loose_pictures_are_refused(photos: Path, tmp_path: Path) -> None:
+def test_empty_class_folders_and_loose_images_are_refused(photos: Path, tmp_path: Path) -> None:
     (photos / "空").mkdir()
     with pytest.raises(DataError, match="空: no images in this class folder"):
         split(photos, tmp_path / "data")
@@ -451,7 +451,7 @@ def test_folds_take_the_room_of_the_images_once_or_not_at_all(photos: Path, tmp_
 
 @pytest.mark.parametrize("before", ["share", "link", "copy"])
 @pytest.mark.parametrize("after", ["share", "link", "copy"])
-def test_a_repeat_makes_of_it_what_is_asked(photos: Path, tmp_path: Path, before: str, after: str) -> None:
+def test_a_repeat_makes_what_is_wanted(photos: Path, tmp_path: Path, before: str, after: str) -> None:
     split_folds(photos, tmp_path / "folds", folds=2, mode=before)  # type: ignore[arg-type]
     split_folds(photos, tmp_path / "fresh", folds=2, mode=after)  # type: ignore[arg-type]
     again = split_folds(photos, tmp_path / "folds", folds=2, mode=after)  # type: ignore[arg-type]

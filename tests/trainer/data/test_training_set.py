@@ -106,8 +106,8 @@ def test_an_image_made_from_a_held_out_one_is_refused(
 
 def test_an_image_that_itself_lies_in_test_is_refused(data: Path, make_generated: MakeGenerated) -> None:
     output = make_generated(train_sources(data, "dirt", 1), count=1)
-    with Image.open(output / "dirt" / "1_1.png") as picture:
-        picture.load()
+    with Image.open(output / "dirt" / "1_1.png") as image:
+        image.load()
     shutil.copy(output / "dirt" / "1_1.png", data / "test" / "dirt" / "99.png")
     with pytest.raises(LeakageError, match=r"99\.png: a generated image"):
         build_training_set(job_on(data, generated=[output]))
@@ -121,20 +121,20 @@ def test_a_generated_image_among_held_out_ones_is_refused_without_any_set(data: 
         info.add_text("sdclient", "{}" * 200, zip=True)
     else:
         getattr(info, chunk)("sdclient", "{}")
-    with Image.open(path) as picture:
-        picture.load()
-    picture.save(path, "PNG", pnginfo=info)
+    with Image.open(path) as image:
+        image.load()
+    image.save(path, "PNG", pnginfo=info)
     with pytest.raises(LeakageError, match=r"10\.png: a generated image"):
         build_training_set(job_on(data))
 
 
-def test_other_text_in_a_held_out_picture_is_no_mark(data: Path) -> None:
+def test_other_text_in_a_held_out_image_is_no_mark(data: Path) -> None:
     path = data / "val" / "dirt" / "10.png"
     info = PngImagePlugin.PngInfo()
     info.add_text("Comment", "sdclient")
-    with Image.open(path) as picture:
-        picture.load()
-    picture.save(path, "PNG", pnginfo=info)
+    with Image.open(path) as image:
+        image.load()
+    image.save(path, "PNG", pnginfo=info)
     assert len(build_training_set(job_on(data)).val) == 9
 
 

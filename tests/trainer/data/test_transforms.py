@@ -16,13 +16,13 @@ from trainer.config import AugmentConfig
 from trainer.data.transforms import MEAN, STD, augment, colour_matrix, decode, normalise
 
 
-def test_a_picture_becomes_channels_rows_columns(tmp_path: Path) -> None:
+def test_an_image_becomes_channels_rows_columns(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "图.png")
     assert np.array_equal(decode(tmp_path / "图.png", 32), pixels.transpose(2, 0, 1))
 
 
-def test_grey_deep_clear_and_turned_pictures_are_read_as_they_look(tmp_path: Path) -> None:
+def test_grey_deep_clear_and_turned_images_are_read_as_they_look(tmp_path: Path) -> None:
     Image.new("L", (8, 8), 77).save(tmp_path / "grey.png")
     Image.fromarray(np.full((8, 8), 77 * 257, np.uint16)).save(tmp_path / "deep.png")
     Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "clear.png")
@@ -41,7 +41,7 @@ def test_grey_deep_clear_and_turned_pictures_are_read_as_they_look(tmp_path: Pat
     assert turned[:, 18:].max() < 15
 
 
-def test_a_wide_picture_is_squeezed_and_loses_no_edge(tmp_path: Path) -> None:
+def test_a_wide_image_is_squeezed_and_loses_no_edge(tmp_path: Path) -> None:
     wide = Image.new("L", (200, 50), 0)
     wide.paste(255, (0, 0, 20, 50))
     wide.save(tmp_path / "wide.png")
@@ -51,7 +51,7 @@ def test_a_wide_picture_is_squeezed_and_loses_no_edge(tmp_path: Path) -> None:
     assert square[0, :, -1].max() == 0
 
 
-def test_a_picture_that_cannot_be_read_is_named_with_what_to_do(tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_read_is_named_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"\x89PNG")
     with pytest.raises(DataError, match=r"a\.png: cannot be read as an image .*trainer check"):
         decode(tmp_path / "a.png", 32)
@@ -78,8 +78,8 @@ def test_flips_and_quarter_turns_are_the_eight_of_a_square_and_nothing_else() ->
     varied = augment(image.expand(200, -1, -1, -1), config, torch.Generator().manual_seed(0))
     eight = [turned for k in range(4) for base in (image, image.flip(3)) for turned in [base.rot90(k, (2, 3))]]
     found = [
-        [place for place, one in enumerate(eight) if torch.allclose(one[0].float(), picture, atol=1e-2)]
-        for picture in varied
+        [place for place, one in enumerate(eight) if torch.allclose(one[0].float(), found, atol=1e-2)]
+        for found in varied
     ]
     assert all(len(matches) == 1 for matches in found)
     assert {matches[0] for matches in found} == set(range(8))
@@ -92,7 +92,7 @@ def test_hue_never_changes() -> None:
     assert torch.equal(varied[:, 1], varied[:, 2])
 
 
-def test_a_defect_in_the_middle_stays_in_the_picture() -> None:
+def test_a_defect_in_the_middle_stays_in_the_image() -> None:
     images = torch.zeros((300, 3, 64, 64), dtype=torch.uint8)
     images[:, :, 28:36, 28:36] = 200
     config = AugmentConfig(brightness=0, contrast=0)

@@ -38,7 +38,7 @@ SPOT_PX = 9
 
 
 def draw_spot(path: Path, size: tuple[int, int], spot: tuple[int, int] | None, seed: int) -> None:
-    """Grey noise, with a bright spot whose top left corner is at `spot`, of sides in proportion to the picture's."""
+    """Grey noise, with a bright spot whose top left corner is at `spot`, of sides in proportion to the image's."""
     rng = np.random.default_rng(seed)
     width, height = size
     pixels = rng.integers(90, 130, (height, width)).astype(np.uint8)
@@ -78,12 +78,12 @@ def test_the_spot_is_found_wherever_it_is(spotted: Path, tmp_path: Path) -> None
         assert found.explained == ANY_DEFECT
         if found.box is not None:
             hits += x - 3 <= found.box.peak_x < x + SPOT_PX + 3 and y - 3 <= found.box.peak_y < y + SPOT_PX + 3
-    # The spot with its margin is 5 % of the picture: by chance 1 of 24.
+    # The spot with its margin is 5 % of the image: by chance 1 of 24.
     assert hits >= 16
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_a_spot_in_a_squashed_or_turned_picture_is_mapped_back(spotted: Path, tmp_path: Path, turned: bool) -> None:
+def test_a_spot_in_a_squashed_or_turned_image_is_mapped_back(spotted: Path, tmp_path: Path, turned: bool) -> None:
     # 192 x 96 upright; the decoder scales its sides apart.
     draw_spot(tmp_path / "a.png", (192, 96), (135, 18), 7)
     if turned:
@@ -147,7 +147,7 @@ def test_one_image_alone_is_enough(spotted: Path) -> None:
     assert (found.path, found.image) == (image, "3.png")
 
 
-def test_what_cannot_be_explained_is_said_before_anything_is_computed(spotted: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_explained_is_reported_before_anything_is_computed(spotted: Path, tmp_path: Path) -> None:
     images = spotted.parent / "data" / "val"
     with pytest.raises(
         SettingsError, match=r"'scratch' is not among the trained classes; expected one of Normal, 亮点"

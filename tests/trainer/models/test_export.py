@@ -70,8 +70,8 @@ def test_an_onnx_file_needs_nothing_of_ours(trained_run: Trained, exported: dict
     session = onnxruntime.InferenceSession(exported["onnx"].read_bytes(), providers=["CPUExecutionProvider"])
     texts = session.get_modelmeta().custom_metadata_map
     classes, size = json.loads(texts["classes"]), json.loads(texts["imgsz"])
-    with Image.open(data / "test" / "划痕" / "0.png") as picture:
-        pixels = np.asarray(picture.convert("RGB").resize((size, size), Image.Resampling.BILINEAR))
+    with Image.open(data / "test" / "划痕" / "0.png") as image:
+        pixels = np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR))
     (found,) = session.run(None, {"images": pixels.transpose(2, 0, 1)[None].repeat(3, axis=0)})
     expected = {row.image: row.probabilities for row in predict(run, data / "test")}
     assert classes == ["Normal", "划痕"]
@@ -89,9 +89,9 @@ def test_a_torchscript_file_needs_nothing_of_ours(trained_run: Trained, exported
     metadata = json.loads(texts["sd-defects.json"])
     assert json.loads(metadata["classes"]) == ["Normal", "划痕"]
     assert json.loads(metadata["operating_point"])["normal"] == "Normal"
-    picture = decode(data / "test" / "Normal" / "1.png", json.loads(metadata["imgsz"]))
+    image = decode(data / "test" / "Normal" / "1.png", json.loads(metadata["imgsz"]))
     with torch.inference_mode():
-        found = network(torch.from_numpy(picture)[None])[0].numpy()
+        found = network(torch.from_numpy(image)[None])[0].numpy()
     expected = {row.image: row.probabilities for row in predict(run, data / "test")}
     assert np.abs(found - expected["Normal/1.png"]).max() <= 1e-4
 

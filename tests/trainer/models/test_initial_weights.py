@@ -57,7 +57,7 @@ inner = copy.deepcopy(whole)
 inner.model[0].conv.padding = (0, 0)
 surrounded = torch.nn.functional.pad(grey, (2, 2, 2, 2), value=0.5)
 with torch.no_grad():
-    expected = {"pictures": grey, "logits": whole((grey - mean) / std), "inner": inner((surrounded - mean) / std)}
+    expected = {"images": grey, "logits": whole((grey - mean) / std), "inner": inner((surrounded - mean) / std)}
 expected["state"] = {name: value.clone() for name, value in classifier.state_dict().items()}
 expected["detector"] = {name: value.clone() for name, value in detector.state_dict().items()}
 torch.save(expected, folder / "expected.pt")
@@ -131,9 +131,9 @@ def test_the_network_computes_upstreams_logits_but_for_the_border(upstream: Path
     network = build_classifier(N, 3)
     started = load_initial_weights(network, upstream / "released.pt", model=N, classes=("a", "b", "c"))
     assert started.missing == started.left == ()
-    pictures = (expected["pictures"] - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
+    images = (expected["images"] - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
     with torch.no_grad():
-        logits = network.eval()(pictures)
+        logits = network.eval()(images)
     torch.testing.assert_close(logits, expected["inner"], atol=1e-4, rtol=0)
     border = (logits - expected["logits"]).abs().max()
     spread = (expected["logits"][0] - expected["logits"][1]).abs().max()
@@ -146,7 +146,7 @@ def test_the_averaged_model_is_preferred(upstream: Path) -> None:
     assert len(weights.state) > 100
 
 
-def test_the_head_is_fresh_for_other_classes_and_that_is_said(upstream: Path) -> None:
+def test_the_head_is_fresh_for_other_classes_and_that_is_reported(upstream: Path) -> None:
     network = build_classifier(N, 7)
     fresh = network.state_dict()["model.9.linear.weight"].clone()
     started = load_initial_weights(network, upstream / "package.pt", model=N, classes=tuple("abcdefg"))

@@ -82,7 +82,7 @@ def test_images_without_a_folder_have_no_label_and_any_folder_name_is_one(traine
     assert found.images[:2] == ("9.png", "10.png")
 
 
-def test_what_cannot_be_predicted_is_said(trained_run: Trained, tmp_path: Path) -> None:
+def test_what_cannot_be_predicted_is_reported(trained_run: Trained, tmp_path: Path) -> None:
     run, data = trained_run
     with pytest.raises(CheckpointError, match="no such folder or file"):
         predict_folder(tmp_path / "nowhere", data / "test", progress=False)
@@ -301,7 +301,7 @@ def test_a_folder_of_one_image_is_enough(trained_run: Trained, tmp_path: Path) -
 
 
 @pytest.fixture
-def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Empty files, since listing reads none, in the working folder."""
     for name in ("线/a/10.png", "线/a/9.png", "线/b/深/1.BMP", "线/notes.txt", "线/._x.png", "线/0.png"):
         path = tmp_path / name
@@ -316,8 +316,8 @@ def rows(listed: object) -> list[tuple[str, str]]:
     return [(image.name, image.label) for image in listed.images]  # type: ignore[attr-defined]
 
 
-def test_a_single_folder_gives_relative_names_and_its_folders_as_labels(pictures: Path) -> None:
-    assert rows(list_named_images([pictures / "线"])) == [
+def test_a_single_folder_gives_relative_names_and_its_folders_as_labels(images: Path) -> None:
+    assert rows(list_named_images([images / "线"])) == [
         ("0.png", ""),
         ("a/9.png", "a"),
         ("a/10.png", "a"),
@@ -328,11 +328,11 @@ def test_a_single_folder_gives_relative_names_and_its_folders_as_labels(pictures
 @pytest.mark.parametrize(
     ("labels", "expected"), [("parent", ["线", "a", "a", "深"]), ("none", [""] * 4), ("auto", ["", "a", "a", "b"])]
 )
-def test_labels_come_from_where_it_is_said(pictures: Path, labels: str, expected: list[str]) -> None:
+def test_labels_come_from_the_chosen_place(images: Path, labels: str, expected: list[str]) -> None:
     assert [label for _, label in rows(list_named_images(["线"], labels=labels))] == expected  # type: ignore[arg-type]
 
 
-def test_a_pattern_goes_to_any_depth_and_takes_images_alone(pictures: Path) -> None:
+def test_a_pattern_goes_to_any_depth_and_takes_images_alone(images: Path) -> None:
     assert rows(list_named_images(["线/**/*"])) == [
         ("线/0.png", ""),
         ("线/a/9.png", ""),
@@ -342,15 +342,15 @@ def test_a_pattern_goes_to_any_depth_and_takes_images_alone(pictures: Path) -> N
     assert [name for name, _ in rows(list_named_images(["线/[0-9].png"]))] == ["线/0.png"]
 
 
-def test_several_things_are_named_as_written_and_each_image_once(pictures: Path) -> None:
-    listed = list_named_images(["线/a/10.png", "线/a", "./线/a/*.png", str(pictures / "线/0.png")], labels="parent")
-    assert rows(listed) == [("线/a/10.png", "a"), ("线/a/9.png", "a"), ((pictures / "线/0.png").as_posix(), "线")]
+def test_several_things_are_named_as_written_and_each_image_once(images: Path) -> None:
+    listed = list_named_images(["线/a/10.png", "线/a", "./线/a/*.png", str(images / "线/0.png")], labels="parent")
+    assert rows(listed) == [("线/a/10.png", "a"), ("线/a/9.png", "a"), ((images / "线/0.png").as_posix(), "线")]
     assert listed.repeats == 3
 
 
-def test_a_file_that_is_really_called_like_a_pattern_is_that_file(pictures: Path) -> None:
-    (pictures / "x[1].png").write_bytes(b"")
-    (pictures / "x1.png").write_bytes(b"")
+def test_a_file_that_is_really_called_like_a_pattern_is_that_file(images: Path) -> None:
+    (images / "x[1].png").write_bytes(b"")
+    (images / "x1.png").write_bytes(b"")
     assert rows(list_named_images(["x[1].png"])) == [("x[1].png", "")]
     assert rows(list_files(["x[1].png", "x*.png"])) == [("x[1].png", ""), ("x*.png", "")]
 
@@ -366,12 +366,12 @@ def test_a_file_that_is_really_called_like_a_pattern_is_that_file(pictures: Path
         (["线", "x.png", "y.png"], r"x\.png: no such file or folder \(and 1 more of the 3 named"),
     ],
 )
-def test_what_names_no_image_is_refused(pictures: Path, named: list[str], words: str) -> None:
+def test_what_names_no_image_is_refused(images: Path, named: list[str], words: str) -> None:
     with pytest.raises(DataError, match=words):
         list_named_images(named)
 
 
-def test_an_empty_list_and_an_unknown_word_are_refused(pictures: Path) -> None:
+def test_an_empty_list_and_an_unknown_word_are_refused(images: Path) -> None:
     with pytest.raises(DataError, match="standard input: no paths in it"):
         list_files([], source="standard input")
     for listing in (list_named_images, list_files):

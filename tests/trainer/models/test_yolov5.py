@@ -70,7 +70,7 @@ def test_a_seed_decides_the_fresh_weights() -> None:
     assert states[0]["model.9.linear.weight"].shape == (4, 1280)
 
 
-def test_a_missing_system_library_is_said_in_words() -> None:
+def test_a_missing_system_library_is_reported_in_words() -> None:
     code = (
         "import sys, importlib.abc\n"
         "class NoDisplay(importlib.abc.MetaPathFinder):\n"
