@@ -273,7 +273,7 @@ class CoarseImages:
     def __init__(self, grids: Sequence[bytes]) -> None:
         pixels = np.frombuffer(b"".join(grids), dtype=np.uint8).reshape(len(grids), _VALUES)
         self._steps = [_block_sums(pixels, cells) for cells in _COARSE_CELLS] + [pixels]
-        self._most = np.clip(MOST_SHARE * _varied(pixels), LEAST_DIFFERENCE, MOST_DIFFERENCE)
+        self._most = np.clip(MOST_SHARE * _mean_deviation(pixels), LEAST_DIFFERENCE, MOST_DIFFERENCE)
 
     def agree(self, place: int, others: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """(len(others),) bool: whether the colour means of `place` and of each other image are close enough."""
@@ -295,7 +295,7 @@ def _block_sums(pixels: npt.NDArray[np.uint8], cells: int) -> npt.NDArray[np.int
     return np.asarray(blocks.sum(axis=(2, 4), dtype=np.int32)).reshape(len(pixels), cells * cells * _CHANNELS)
 
 
-def _varied(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+def _mean_deviation(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     """Mean absolute deviation of the values from the mean of their channel."""
     cells = pixels.reshape(len(pixels), GRID * GRID, _CHANNELS)
     found = [np.zeros(0, dtype=np.int64)]

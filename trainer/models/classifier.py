@@ -66,7 +66,7 @@ def open_classifier(source: Path, *, device: str = "auto", threads: int = 1, wit
     """The classifier of a run folder, one of its `.pt` files, or a file of `trainer export`, recognised by content.
 
     A TorchScript file is a program: open only files that you trust. The device is "auto", "cpu" or "cuda"; `threads`
-    are CPU threads while it computes. With features, every image's are given too; an exported file must contain them.
+    are CPU threads while it computes. `with_features` adds every image's features, which an exported file must contain.
 
     Raises:
         ModelFileError: it is missing, damaged or not ours; a CheckpointError for a run or checkpoint.

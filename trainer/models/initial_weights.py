@@ -66,19 +66,19 @@ def load_initial_weights(network: nn.Module, path: Path, *, model: str, classes:
     found = read_upstream(path) or load_checkpoint(path)
     kind: Literal["own", "classifier", "detector"] = "own" if isinstance(found, Checkpoint) else found.kind
     guess = found.model if isinstance(found, Checkpoint) else _guess(found.state)
-    own, state = network.state_dict(), found.state
-    head = {name for name in own if ".linear." in name}
+    fresh, state = network.state_dict(), found.state
+    head = {name for name in fresh if ".linear." in name}
     keeps_head = kind != "detector" and found.classes == classes
     chosen = {
         name: tensor
         for name, tensor in state.items()
-        if name in own and own[name].shape == tensor.shape and (keeps_head or name not in head)
+        if name in fresh and fresh[name].shape == tensor.shape and (keeps_head or name not in head)
     }
-    if guess != model and (guess is not None or kind == "own"):
+    if guess not in (None, model):
         raise CheckpointError(f"{path}: weights of {guess}, asked to train {model}; add --model {guess}")
-    wanted = set(own) - head
+    wanted = set(fresh) - head
     fitting = len(wanted & set(chosen))
-    if kind == "own" and (fitting < len(wanted) or not set(state) <= set(own)):
+    if kind == "own" and (fitting < len(wanted) or not set(state) <= set(fresh)):
         raise CheckpointError(f"{path}: its weights do not fit {model}; take another checkpoint")
     if fitting < _LEAST_SHARE * len(wanted) or _FIRST not in chosen:
         raise CheckpointError(
@@ -91,11 +91,11 @@ def load_initial_weights(network: nn.Module, path: Path, *, model: str, classes:
     if (found.mean, found.std) != (MEAN, STD):
         _renormalise(chosen, found.mean, found.std)
         note += "; first layer changed to our normalisation"
-    network.load_state_dict({**own, **chosen})
+    network.load_state_dict({**fresh, **chosen})
     return InitialWeights(
         taken=tuple(chosen),
         left=tuple(name for name in state if name not in chosen),
-        missing=tuple(name for name in own if name not in chosen),
+        missing=tuple(name for name in fresh if name not in chosen),
         model_guess=guess,
         kind=kind,
         note=note,

@@ -78,8 +78,8 @@ def test_flips_and_quarter_turns_are_the_eight_of_a_square_and_nothing_else() ->
     varied = augment(image.expand(200, -1, -1, -1), config, torch.Generator().manual_seed(0))
     eight = [turned for k in range(4) for base in (image, image.flip(3)) for turned in [base.rot90(k, (2, 3))]]
     found = [
-        [place for place, one in enumerate(eight) if torch.allclose(one[0].float(), found, atol=1e-2)]
-        for found in varied
+        [place for place, one in enumerate(eight) if torch.allclose(one[0].float(), result, atol=1e-2)]
+        for result in varied
     ]
     assert all(len(matches) == 1 for matches in found)
     assert {matches[0] for matches in found} == set(range(8))
