@@ -1,4 +1,4 @@
-"""What the three commands share: error lines, number types, pages in the browser, and the one output sink.
+"""What the three commands share: error lines, number types, pages in the browser, and the output of results.
 
 A command passes its result to an `Output`. With `--json` the output prints only documents, otherwise only lines and
 tables, so no command checks which of the two is wanted. This module imports only click at its top, so that `--help`
@@ -32,7 +32,7 @@ INTERRUPTED = 130
 """Exit code of a command that Ctrl-C stopped."""
 
 PATH = click.Path(path_type=Path)
-"""Type of an option or argument that names a file or folder, there or not."""
+"""Type of an option or argument that names a file or folder, existing or not."""
 
 _PIPED_WIDTH = 200
 _CELL_FRAME = 3
@@ -108,14 +108,14 @@ class _PipeWriter(io.FileIO):
     """A file descriptor that leads to the null device once the reader of the pipe has gone.
 
     Ignoring the error here covers everything that prints: our own lines, progress bars, warnings, and the flush when
-    the interpreter ends. Setting SIGPIPE to its default would not do: it would also end the process when a server
-    closes a connection.
+    the interpreter ends. Setting SIGPIPE to its default is no alternative: it would also end the process when a
+    server closes a connection.
     """
 
     reader_is_gone = False
 
     def write(self, data: Any, /) -> int:
-        """Write; a closed pipe takes everything and keeps nothing."""
+        """Write; after the reader has gone, everything is dropped."""
         try:
             return super().write(data)
         except OSError as error:
@@ -286,7 +286,7 @@ def open_page(output: Output, command: str, *, open_browser: bool) -> Callable[[
         output.document({"url": url}, one_line=True)
         output.line(f"{command}: {url}\nStop it with Ctrl-C.")
         if open_browser:
-            # In a thread: a browser may take its time, and the page is served meanwhile.
+            # In a thread, because a browser may start slowly and the page is served meanwhile.
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
     return announce
@@ -303,7 +303,7 @@ class FiniteRange(click.FloatRange):
         return number
 
 
-class NumberPair(click.ParamType):  # type: ignore[type-arg]  # generic in newer click alone
+class NumberPair(click.ParamType):  # type: ignore[type-arg]  # generic only in newer click
     """LOW:HIGH, or one number for both."""
 
     name = "LOW:HIGH"

@@ -230,7 +230,7 @@ def load_model(folder: Path) -> DiffusionModel:
     try:
         classes = tuple(str(name) for name in found["classes"])
         no_class, size_px, channels = int(found["no_class"]), int(found["size_px"]), int(found["channels"])
-        codec = PixelCodec(_numbers(found["mean"]), _numbers(found["std"]), int(found["packing"]))
+        codec = PixelCodec(tuple(map(float, found["mean"])), tuple(map(float, found["std"])), int(found["packing"]))
         if not (classes and no_class == len(classes) and channels == len(codec.mean) == len(codec.std) in (1, 3)):
             raise ValueError("classes, no_class, channels, mean and std do not fit together")
         if codec.packing < 1 or size_px < 1 or size_px % codec.packing:
@@ -361,7 +361,3 @@ def _build(folder: Path, config: Mapping[str, Any], weights: Mapping[str, torch.
             f"{folder / 'unet'}: weights and config.json do not fit together ({words}); restore the folder as it was"
         ) from error
     return network.eval().requires_grad_(False)
-
-
-def _numbers(values: Any) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)

@@ -121,10 +121,10 @@ class ExponentialMovingAverage:
 
 @contextmanager
 def explain_out_of_memory(*, batch_size: int, size_px: int) -> Iterator[None]:
-    """Say in one line that memory ran out.
+    """Turn running out of memory into an error of one line.
 
     Raises:
-        OutOfMemory: it did.
+        OutOfMemory: the block ran out of memory.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""How similar two images are, and how similar an image is to itself when it is merely taken again. Pure.
+"""How similar two images are, and how similar a second photograph of the same thing would be. Pure.
 
 The similarity is the mean structural similarity (Wang et al. 2004: uniform windows of 7 px, data range 255, K1 0.01,
 K2 0.03, as scikit-image computes it) of the luma, after what a second photograph changes anyway has been undone: the
@@ -71,12 +71,13 @@ def similarity(image: Image.Image, base: Image.Image, mask: Image.Image | None =
 
 
 def retake_similarity(base: Image.Image, mask: Image.Image | None = None) -> float:
-    """The lowest similarity inside the area that merely taking the image again brings about, in [-1, 1].
+    """The lowest similarity inside the area that a second photograph of the same thing would have, in [-1, 1].
 
-    It is taken again as JPEG of quality 90, and with sensor noise: of the image's own strength (Immerkaer 1996, times
-    the root of two, since the noise is in both), 1.5 levels at least, and not clipped, because black and white would
-    hide it. A shift by one pixel lowers nothing, because alignment undoes it. A quarter of the difference to 1 is
-    allowed on top, because the noise is never drawn the same twice. `mask` is as for `similarity`.
+    Two are tried: the image as JPEG of quality 90, and the image with sensor noise. The noise has the image's own
+    strength (Immerkaer 1996, times the root of two, since the noise is in both), at least 1.5 levels, and is not
+    clipped, because black and white would hide it. A shift by one pixel lowers nothing, because alignment undoes it. A
+    quarter of the difference to 1 is allowed on top, because the noise is never drawn the same twice. `mask` is as for
+    `similarity`.
     """
     lowest = min(similarity(retake, base, mask).inside for retake in retakes(base))
     return max(-1.0, 1 - (1 + _SLACK_RATE) * (1 - lowest))

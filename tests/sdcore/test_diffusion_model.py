@@ -52,13 +52,13 @@ def test_the_weights_are_the_average_of_the_last_step(model: Path) -> None:
 
 
 def test_what_diffusers_does_not_say_is_told(model: Path, photos: Path) -> None:
-    told = read_description(model)
-    assert (told["classes"], told["no_class"]) == (["Normal", "open", "裂纹"], 3)
-    assert (told["size_px"], told["channels"], told["packing"], told["weights"]) == (16, 1, 4, "float32")
-    assert told["training"]["steps"] == 4
-    assert told["training"]["config"]["network"]["widths"] == [16, 32]
-    assert told["data"]["counts"] == {"Normal": 9, "open": 5, "裂纹": 5}
-    for row in told["data"]["learned_from"]:
+    facts = read_description(model)
+    assert (facts["classes"], facts["no_class"]) == (["Normal", "open", "裂纹"], 3)
+    assert (facts["size_px"], facts["channels"], facts["packing"], facts["weights"]) == (16, 1, 4, "float32")
+    assert facts["training"]["steps"] == 4
+    assert facts["training"]["config"]["network"]["widths"] == [16, 32]
+    assert facts["data"]["counts"] == {"Normal": 9, "open": 5, "裂纹": 5}
+    for row in facts["data"]["learned_from"]:
         assert hashlib.sha256((photos / row["file"]).read_bytes()).hexdigest() == row["sha256"]
         assert row["file"].split("/")[0] == row["class"]
 
@@ -98,11 +98,11 @@ def change(path: Path, **values: Any) -> None:
 
 
 def test_what_the_trainer_saved_is_read(model_folder: Path) -> None:
-    model, told = load_model(model_folder), read_description(model_folder)
+    model, facts = load_model(model_folder), read_description(model_folder)
     assert model.classes == CLASSES
     assert (model.no_class, model.size_px, model.channels, model.images) == (3, 32, 3, 12)
     assert model.sha256 == hashlib.sha256((model_folder / WEIGHTS).read_bytes()).hexdigest()
-    assert model.fingerprint == told["data"]["fingerprint"]
+    assert model.fingerprint == facts["data"]["fingerprint"]
     saved = load_file(model_folder / WEIGHTS)
     assert all(torch.equal(one, saved[name]) for name, one in model.network.state_dict().items())
     assert not model.network.training

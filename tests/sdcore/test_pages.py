@@ -28,16 +28,14 @@ def section(*tiles: ImageTile, **more: object) -> PageSection:
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
+def image(tmp_path: Path) -> Path:
     Image.effect_noise((300, 200), 60).save(tmp_path / "图.png")
     return tmp_path / "图.png"
 
 
-def test_a_sheet_holds_its_pictures_inside_and_escapes_names(picture: Path, tmp_path: Path) -> None:
+def test_a_sheet_holds_its_images_inside_and_escapes_names(image: Path, tmp_path: Path) -> None:
     path = tmp_path / "out" / "check.html"
-    write_image_page(
-        path, "Check of <照片>", [section(ImageTile("<i>图.png", picture, "zero & bytes"))], words="2 files"
-    )
+    write_image_page(path, "Check of <照片>", [section(ImageTile("<i>图.png", image, "zero & bytes"))], words="2 files")
     html = path.read_text(encoding="utf-8")
     assert "data:image/jpeg;base64," in html
     assert re.search(r'(?:src|href)="(?!data:|#)', html) is None, "nothing from outside"
@@ -49,16 +47,16 @@ def test_a_sheet_holds_its_pictures_inside_and_escapes_names(picture: Path, tmp_
     assert not list(path.parent.glob("*.part"))
 
 
-def test_a_file_without_a_picture_says_so(picture: Path) -> None:
-    picture.write_bytes(b"no picture")
+def test_a_file_without_an_image_says_so(image: Path) -> None:
+    image.write_bytes(b"no image")
     html = render_image_page(
-        "t", [section(ImageTile("a.png"), ImageTile("b.png", picture), ImageTile("c.png", picture.parent / "gone"))]
+        "t", [section(ImageTile("a.png"), ImageTile("b.png", image), ImageTile("c.png", image.parent / "gone"))]
     )
     assert html.count("no picture to show") == 3
     assert "<img" not in html
 
 
-def test_a_picture_of_sixteen_bits_is_shown_in_its_greys(tmp_path: Path) -> None:
+def test_an_image_of_sixteen_bits_is_shown_in_its_greys(tmp_path: Path) -> None:
     Image.new("I;16", (20, 20), 256 * 90).save(tmp_path / "a.png")
     uri = re.search(
         r'src="data:image/png;base64,([^"]+)"', render_image_page("t", [section(ImageTile("a", tmp_path / "a.png"))])
@@ -68,8 +66,8 @@ def test_a_picture_of_sixteen_bits_is_shown_in_its_greys(tmp_path: Path) -> None
         assert shown.getpixel((3, 3)) == (90, 90, 90)
 
 
-def test_what_is_not_shown_is_counted(picture: Path) -> None:
-    groups = (TileGroup((ImageTile("a", picture),), more=7),)
+def test_what_is_not_shown_is_counted(image: Path) -> None:
+    groups = (TileGroup((ImageTile("a", image),), more=7),)
     html = render_image_page("t", [PageSection("Copies", "重复", "w", 31, groups, more=4)])
     assert "and 7 more, not shown" in html
     assert "and 4 more groups, not shown" in html
@@ -92,7 +90,7 @@ def test_large_images_shrink_and_unreadable_ones_are_left_out(tmp_path: Path) ->
     large, small, broken = (tmp_path / name for name in ("large.png", "小.png", "broken.png"))
     Image.new("RGB", (900, 300), "red").save(large)
     Image.new("L", (64, 64), 9).save(small)
-    broken.write_bytes(b"not a picture")
+    broken.write_bytes(b"not an image")
     assert str(thumbnail_uri(large)).startswith("data:image/jpeg;base64,")
     assert str(thumbnail_uri(small)).startswith("data:image/png;base64,")
     assert thumbnail_uri(broken) is None
@@ -105,11 +103,11 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-def test_nothing_overflows_a_telephone_and_nothing_is_loaded(picture: Path, tmp_path: Path) -> None:
+def test_nothing_overflows_a_telephone_and_nothing_is_loaded(image: Path, tmp_path: Path) -> None:
     """390 px is less than the narrowest window of a headless Chromium, so the page stands in a frame."""
     names = ["train/焊盘凹凸/" + "long_name_without_an_end" * 8 + ".png", "b.png"]
     write_image_page(
-        tmp_path / "sheet.html", "A" * 200, [section(ImageTile(names[0], picture, "w" * 90), ImageTile(names[1]))]
+        tmp_path / "sheet.html", "A" * 200, [section(ImageTile(names[0], image, "w" * 90), ImageTile(names[1]))]
     )
     probe = """<script>
       const wide = [...document.querySelectorAll('body *')].filter(

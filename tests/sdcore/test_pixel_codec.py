@@ -7,15 +7,15 @@ import torch
 from sdcore.diffusion_model import PixelCodec, fit_pixel_codec
 
 
-def pictures(channels: int = 3) -> list[torch.Tensor]:
-    chance = torch.Generator().manual_seed(1)
+def images(channels: int = 3) -> list[torch.Tensor]:
+    rng = torch.Generator().manual_seed(1)
     shapes = [(16, 16), (16, 24), (32, 16)]
-    return [torch.randint(20, 200, (channels, *shape), generator=chance, dtype=torch.uint8) for shape in shapes]
+    return [torch.randint(20, 200, (channels, *shape), generator=rng, dtype=torch.uint8) for shape in shapes]
 
 
 def test_mean_and_deviation_are_those_of_all_pixels() -> None:
-    code = fit_pixel_codec(pictures(), 4)
-    every = np.concatenate([picture.numpy().reshape(3, -1) for picture in pictures()], axis=1) / 255
+    code = fit_pixel_codec(images(), 4)
+    every = np.concatenate([image.numpy().reshape(3, -1) for image in images()], axis=1) / 255
     assert code.mean == pytest.approx(every.mean(axis=1), abs=1e-9)
     assert code.std == pytest.approx(every.std(axis=1), abs=1e-9)
 
@@ -23,8 +23,8 @@ def test_mean_and_deviation_are_those_of_all_pixels() -> None:
 @pytest.mark.parametrize("packing", [1, 2, 4, 8])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_levels_come_back_exactly(packing: int, channels: int) -> None:
-    levels = pictures(channels)[0][None]
-    code = fit_pixel_codec(pictures(channels), packing)
+    levels = images(channels)[0][None]
+    code = fit_pixel_codec(images(channels), packing)
     packed = code.encode(levels)
     assert packed.shape == (1, channels * packing**2, 16 // packing, 16 // packing)
     assert torch.equal(code.decode(packed), levels)

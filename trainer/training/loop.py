@@ -127,7 +127,9 @@ def _train_epoch(
     every = 1 if group.count > 1 and choose_device(config.device).type == "cpu" else _READ_LOSS_EVERY
     total, seen = 0.0, 0
     waiting: list[tuple[torch.Tensor, int]] = []
-    with _bar(batches, epoch, config.epochs, progress) as bar:
+    title = f"epoch {epoch}/{config.epochs}"
+    bar: tqdm[NoReturn] = tqdm(total=sum(map(len, batches)), desc=title, unit="image", disable=not progress)
+    with bar:
         for number, batch in enumerate(batches, start=1):
             waiting.append((session.step(batch), len(batch)))
             if group.count == 1 and asked_to_stop():
@@ -153,10 +155,9 @@ def _agree(losses: torch.Tensor, asked_to_stop: Callable[[], bool], group: Proce
     """The losses over all processes, and whether any process was asked to stop; all then end after the same step."""
     if group.count == 1:
         return losses.tolist(), False
-    *values, asked = group.sum(
-        torch.cat([losses.detach().cpu().double(), torch.tensor([float(asked_to_stop())])])
-    ).tolist()
-    return values, asked > 0
+    own = torch.cat([losses.detach().cpu().double(), torch.tensor([float(asked_to_stop())])])
+    *values, stops = group.sum(own).tolist()
+    return values, stops > 0
 
 
 @contextmanager
@@ -180,8 +181,3 @@ def _kernels(device: torch.device, *, deterministic: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
         if workspace is None:
             del os.environ["CUBLAS_WORKSPACE_CONFIG"]
-
-
-def _bar(batches: list[torch.Tensor], epoch: int, epochs: int, progress: bool) -> tqdm[NoReturn]:
-    count = sum(len(batch) for batch in batches)
-    return tqdm(total=count, desc=f"epoch {epoch}/{epochs}", unit="image", disable=not progress)

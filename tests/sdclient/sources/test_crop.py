@@ -152,7 +152,7 @@ def test_other_settings_do_not_mix_into_an_existing_folder(tmp_path: Path) -> No
     assert snapshot(tmp_path / "out") == before
 
 
-def test_a_foreign_picture_in_the_way_is_not_overwritten(tmp_path: Path) -> None:
+def test_a_foreign_image_in_the_way_is_not_overwritten(tmp_path: Path) -> None:
     photo(tmp_path / "photos/dirt/a.png")
     photo(tmp_path / "out/dirt/a_2.png", seed=9)
     before = snapshot(tmp_path / "out")

@@ -234,5 +234,5 @@ def test_exported_images_do_not_become_sources(photos: Path, tmp_path: Path) -> 
     write_exported(photos, [row])
     result = number_images(photos, tmp_path / "real")
     assert result.usable == usable - 1
-    told = [item.reason for item in result.left_out if item.file == "exported.csv"]
-    assert told == ["lists 1 generated images here, which do not become sources"]
+    reasons = [item.reason for item in result.left_out if item.file == "exported.csv"]
+    assert reasons == ["lists 1 generated images here, which do not become sources"]

@@ -208,7 +208,7 @@ def test_deep_grey_keeps_its_order_over_the_cameras_whole_depth() -> None:
     assert out == [math.floor(value * 255 / 4095 + 0.5) for value in range(4096)]
 
 
-def test_not_a_number_in_a_float_picture_does_no_harm() -> None:
+def test_not_a_number_in_a_float_image_does_no_harm() -> None:
     image = Image.new("F", (4, 4), 0.25)
     image.putpixel((0, 0), math.nan)
     assert fit_to_model(image, (64, 64)).mode == "RGB"

@@ -25,20 +25,20 @@ def pixels_of(image: Image.Image, colour: tuple[int, int, int]) -> int:
     return sum(count for count, found in image.getcolors(image.width * image.height) or [] if found == colour)
 
 
-def test_every_picture_fills_its_cell_and_keeps_its_aspect() -> None:
+def test_every_image_fills_its_cell_and_keeps_its_aspect() -> None:
     rows = [Row("a", (cell(RED), cell(BLUE, (60, 30)))), Row("b", (cell(BLUE, (7, 14)), cell(RED, (900, 900))))]
     drawn = draw_sheet(["source", "1"], rows).image
     assert pixels_of(drawn, RED) == 2 * CELL_PX**2
     assert pixels_of(drawn, BLUE) == 2 * CELL_PX * CELL_PX // 2
 
 
-def test_grey_black_and_white_and_deep_pictures_are_drawn() -> None:
+def test_grey_black_and_white_and_deep_images_are_drawn() -> None:
     cells = tuple(Cell(Image.new(mode, (8, 8)), "") for mode in ("L", "1", "RGBA", "P"))
     drawn = draw_sheet(["source", "1", "2", "3"], [Row("a", cells)]).image
     assert pixels_of(drawn, (0, 0, 0)) >= 4 * CELL_PX**2
 
 
-def test_a_spoiled_picture_has_a_red_frame_and_red_words() -> None:
+def test_a_spoiled_image_has_a_red_frame_and_red_words() -> None:
     def red(is_marked: bool) -> int:
         drawn = draw_sheet(["source"], [Row("a", (Cell(Image.new("L", (8, 8)), "noise 0.91", is_marked),))])
         return pixels_of(drawn.image, (200, 0, 0))
@@ -47,7 +47,7 @@ def test_a_spoiled_picture_has_a_red_frame_and_red_words() -> None:
     assert red(True) > 3 * 4 * CELL_PX
 
 
-def test_a_missing_picture_leaves_an_empty_frame() -> None:
+def test_a_missing_image_leaves_an_empty_frame() -> None:
     drawn = draw_sheet(["source"], [Row("", (Cell(None, ""),))]).image
     assert pixels_of(drawn, (110, 110, 110)) > 4 * CELL_PX
 
@@ -89,8 +89,8 @@ def test_long_words_are_broken_and_no_text_leaves_its_column() -> None:
     image, _ = sheet_of(["averylongnameofaclasswithoutanyspace" * 3])
     short, _ = sheet_of(["a"])
     assert image.size == short.size
-    left_of_picture = image.crop((121, 0, 129, image.height))
-    assert left_of_picture.getextrema() == ((255, 255), (255, 255), (255, 255))
+    left_of_image = image.crop((121, 0, 129, image.height))
+    assert left_of_image.getextrema() == ((255, 255), (255, 255), (255, 255))
 
 
 def test_a_sheet_of_nothing_is_paper() -> None:

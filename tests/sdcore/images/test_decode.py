@@ -261,8 +261,8 @@ def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def oddities(path: Path) -> tuple[str, ...]:
-    with opened_image_file(path) as (picture, _):
-        return find_oddities(picture, path.suffix)
+    with opened_image_file(path) as (image, _):
+        return find_oddities(image, path.suffix)
 
 
 def noise(mode: str = "RGB") -> Image.Image:
@@ -303,8 +303,8 @@ def exif_turned() -> Image.Exif:
 def test_what_surprises_is_named(
     tmp_path: Path, name: str, mode: str, kind: str, options: dict[str, object], expected: tuple[str, ...]
 ) -> None:
-    picture = Image.new("I;16", (20, 30), 40_000) if mode == "I;16" else noise(mode)
-    picture.save(tmp_path / name, kind, **options)
+    image = Image.new("I;16", (20, 30), 40_000) if mode == "I;16" else noise(mode)
+    image.save(tmp_path / name, kind, **options)
     assert oddities(tmp_path / name) == expected
     assert set(expected) <= ODDITIES.keys()
     assert fingerprint(tmp_path / name).error is None, "it can be trained on"
@@ -372,15 +372,15 @@ def test_a_photograph_is_turned_as_its_camera_noted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keyword", ["sdclient", "parameters"])
-def test_a_picture_with_a_generators_text_counts_as_generated(tmp_path: Path, keyword: str) -> None:
+def test_an_image_with_a_generators_text_counts_as_generated(tmp_path: Path, keyword: str) -> None:
     chunks = PngInfo()
     chunks.add_text(keyword, "{}")
     Image.new("L", (16, 16)).save(tmp_path / "a.png", pnginfo=chunks)
     assert dataset_decode(tmp_path / "a.png", 16).generated_by
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture", None])
-def test_a_file_that_is_no_picture_is_named(tmp_path: Path, content: bytes | None) -> None:
+@pytest.mark.parametrize("content", [b"", b"no image", None])
+def test_a_file_that_is_no_image_is_named(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "a.png"
     if content is None:
         Image.new("L", (64, 64), 3).save(path)

@@ -71,7 +71,7 @@ def test_a_folder_divided_into_train_and_val_is_refused_where_asked(tmp_path: Pa
 
 
 @pytest.mark.parametrize(("orientation", "size"), [(1, (30, 20)), (3, (30, 20)), (6, (20, 30)), (8, (20, 30))])
-def test_the_size_and_the_picture_are_those_of_the_upright_photo(
+def test_the_size_and_the_image_are_those_of_the_upright_photo(
     tmp_path: Path, orientation: int, size: tuple[int, int]
 ) -> None:
     exif = Image.Exif()
@@ -121,7 +121,7 @@ def test_a_truncated_file_of_any_format_is_damaged(tmp_path: Path, suffix: str) 
         read_photo(path)
 
 
-def test_every_flipped_byte_ends_in_words_or_in_a_picture(tmp_path: Path) -> None:
+def test_every_flipped_byte_ends_in_words_or_in_an_image(tmp_path: Path) -> None:
     path = tmp_path / "1.tif"
     noise((8, 8)).save(path, compression="tiff_deflate")
     content = path.read_bytes()

@@ -39,10 +39,10 @@ def random_hashes(count: int, words: int, seed: int = 0) -> Words:
 
 def planted(hashes: Words, most: int, seed: int = 1) -> Words:
     """The same with every fifth one, from the second half on, made of an earlier one by flipping 0 to `most` bits."""
-    chance, out = np.random.default_rng(seed), hashes.copy()
+    rng, out = np.random.default_rng(seed), hashes.copy()
     for place in range(len(out) // 2, len(out), 5):
-        out[place] = out[int(chance.integers(0, place))]
-        for bit in chance.choice(64 * out.shape[1], int(chance.integers(0, most + 1)), replace=False):
+        out[place] = out[int(rng.integers(0, place))]
+        for bit in rng.choice(64 * out.shape[1], int(rng.integers(0, most + 1)), replace=False):
             out[place, bit // 64] ^= np.uint64(1) << np.uint64(bit % 64)
     return out
 

@@ -1,4 +1,4 @@
-"""How like two pictures are."""
+"""How like two images are."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_an_edit_shows_inside_its_mask_and_not_outside() -> None:
     assert similarity(edited, base).inside > found.inside
 
 
-def test_an_untouched_picture_is_alike_inside_and_outside() -> None:
+def test_an_untouched_image_is_alike_inside_and_outside() -> None:
     found = similarity(surface(4), surface(4), rectangle(64, (20, 20, 40, 40)))
     assert (found.inside, found.outside) == (pytest.approx(1.0), pytest.approx(1.0))
 
@@ -84,13 +84,13 @@ def test_a_mask_of_all_or_of_nothing_leaves_no_outside(box: tuple[int, int, int,
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 40), (6, 6)])
-def test_pictures_too_small_for_a_window_are_compared_all_the_same(size: tuple[int, int]) -> None:
+def test_images_too_small_for_a_window_are_compared_all_the_same(size: tuple[int, int]) -> None:
     black, white = Image.new("L", size, 0), Image.new("L", size, 255)
     assert similarity(black, black).inside == pytest.approx(1.0)
     assert similarity(white, black).inside <= 1.0
 
 
-def test_flat_pictures_are_alike_whatever_their_level() -> None:
+def test_flat_images_are_alike_whatever_their_level() -> None:
     assert similarity(Image.new("L", (32, 32), 90), Image.new("L", (32, 32), 100)).inside == pytest.approx(1.0)
 
 
@@ -100,7 +100,7 @@ def test_a_small_edit_is_no_exposure_even_in_black() -> None:
     assert similarity(edited, Image.new("L", (96, 96))).inside > 0.98
 
 
-def test_a_picture_taken_again_is_above_the_floor_and_a_sibling_below() -> None:
+def test_an_image_taken_again_is_above_the_floor_and_a_sibling_below() -> None:
     for seed in range(4):
         base = surface(seed)
         floor = retake_similarity(base)
@@ -125,12 +125,12 @@ def test_the_noise_level_is_what_was_added() -> None:
 
 def board(seed: int, *, defect: bool = False) -> npt.NDArray[np.float32]:
     rng = np.random.default_rng(seed)
-    picture = np.full((48, 48), 70.0)
-    picture[10:18] = picture[30:36] = 190
-    picture[:, 20:25] = 190
+    image = np.full((48, 48), 70.0)
+    image[10:18] = image[30:36] = 190
+    image[:, 20:25] = 190
     if defect:
-        picture[10:18, 30:38] = 70
-    return np.clip(picture + rng.normal(0, 2, picture.shape), 0, 255).round().astype(np.float32)
+        image[10:18, 30:38] = 70
+    return np.clip(image + rng.normal(0, 2, image.shape), 0, 255).round().astype(np.float32)
 
 
 def test_the_similarity_is_scikit_images() -> None:

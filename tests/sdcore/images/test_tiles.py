@@ -91,7 +91,7 @@ def test_blended_tiles_give_what_one_look_at_the_whole_would(shape: tuple[int, i
     assert torch.allclose(*answers, atol=1e-5)
 
 
-def test_a_large_picture_goes_through_the_network_in_small_helpings() -> None:
+def test_a_large_image_goes_through_the_network_in_small_helpings() -> None:
     model = known_model()
     network = model.network
     assert isinstance(network, KnownNetwork)

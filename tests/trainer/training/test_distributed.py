@@ -121,8 +121,8 @@ def test_each_process_sees_its_own_part_of_the_same_order(
 
 
 def test_validation_images_are_shared_out_and_each_counts_once(facts: tuple[dict[str, Any], ...], folder: Path) -> None:
-    pictures = len(list((folder / "data" / "val").glob("*/*.png")))
-    assert pictures == 8
+    images = len(list((folder / "data" / "val").glob("*/*.png")))
+    assert images == 8
     assert [each["validated"] for each in facts] == [[4, 4], [4, 4]]
     for each in facts:  # of 1, 2 and 5 rows: the second process has none of the first
         assert each["gathered"] == {str(n): torch.arange(2.0 * n).view(n, 2).tolist() for n in (1, 2, 5)}
@@ -174,7 +174,7 @@ def test_what_is_refused_is_said_by_one_process_alone(facts: tuple[dict[str, Any
     assert not (folder / "no").exists()
 
 
-def test_pictures_are_decoded_once_a_machine_and_leave_no_file_but_what_is_too_large(
+def test_images_are_decoded_once_a_machine_and_leave_no_file_but_what_is_too_large(
     facts: tuple[dict[str, Any], ...],
 ) -> None:
     one, other = facts
@@ -203,7 +203,7 @@ TOGETHER_ENDS_SCRIPT = Path(__file__).parents[2] / "support" / "torchrun_ends.py
             "stopped; epochs 1 to {epochs} are saved in {run}, and the same command goes on",
         ),
         ("fail", {"0": "1", "1": "1"}, "Error: process 1 of 2 (counted from 0): this picture cannot be had here"),
-        ("die", {"0": "1"}, "Error: process 0 of 2 (counted from 0): another one died without a word"),
+        ("die", {"0": "1"}, "Error: process 0 of 2 (counted from 0): another one died without a report"),
     ],
 )
 def test_all_end_with_one_line(

@@ -11,7 +11,7 @@ import torch
 
 from sdcore.errors import DataError
 from trainer.config import TrainingJob, make_config
-from trainer.training import image_cache as pictures_module
+from trainer.training import image_cache
 from trainer.training.image_cache import cache_folder, decode_all, fits_device, memory_limit, move_to_device
 from trainer.training.train import train
 
@@ -38,17 +38,17 @@ def test_the_limit_is_the_last_byte(paths: list[Path], tmp_path: Path) -> None:
     assert decode_all(paths, 32, progress=False, limit_bytes=needed - 1, folder=tmp_path).storage == "mapped file"
 
 
-def test_a_mapped_file_is_found_again_until_a_picture_changes(
+def test_a_mapped_file_is_found_again_until_an_image_changes(
     paths: list[Path], tmp_path: Path, draw: DrawPicture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def mapped() -> torch.Tensor:
         return decode_all(paths, 32, progress=False, limit_bytes=0, folder=tmp_path / "cache").images
 
     first = mapped().clone()
-    real = pictures_module.decode
-    monkeypatch.setattr(pictures_module, "decode", lambda path, imgsz: pytest.fail("decoded again"))
+    real = image_cache.decode
+    monkeypatch.setattr(image_cache, "decode", lambda path, imgsz: pytest.fail("decoded again"))
     assert torch.equal(mapped(), first)
-    monkeypatch.setattr(pictures_module, "decode", real)
+    monkeypatch.setattr(image_cache, "decode", real)
     draw(paths[0], "dirt", 99, size=40)
     os.utime(paths[0], ns=(1, 1))
     changed = mapped()
@@ -57,7 +57,7 @@ def test_a_mapped_file_is_found_again_until_a_picture_changes(
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
-def test_writing_to_the_pictures_leaves_the_file_as_it_is(paths: list[Path], tmp_path: Path) -> None:
+def test_writing_to_the_images_leaves_the_file_as_it_is(paths: list[Path], tmp_path: Path) -> None:
     first = decode_all(paths, 32, progress=False, limit_bytes=0, folder=tmp_path / "cache").images
     before = first.clone()
     first.zero_()
@@ -73,14 +73,14 @@ def test_a_damaged_file_is_made_again(paths: list[Path], tmp_path: Path) -> None
     assert torch.equal(decode_all(paths, 32, progress=False, limit_bytes=0, folder=cache).images, expected)
 
 
-def test_an_unreadable_picture_is_named_and_leaves_no_file(paths: list[Path], tmp_path: Path) -> None:
+def test_an_unreadable_image_is_named_and_leaves_no_file(paths: list[Path], tmp_path: Path) -> None:
     paths[3].write_bytes(b"\x89PNG")
     with pytest.raises(DataError, match=r"焊盘 3\.png: cannot be read as an image"):
         decode_all(paths, 32, progress=False, limit_bytes=0, folder=tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_a_picture_that_went_away_is_named(paths: list[Path], tmp_path: Path) -> None:
+def test_an_image_that_went_away_is_named(paths: list[Path], tmp_path: Path) -> None:
     paths[2].unlink()
     with pytest.raises(DataError, match=r"焊盘 2\.png: cannot be read"):
         decode_all(paths, 32, progress=False, limit_bytes=0, folder=tmp_path / "cache")
@@ -94,7 +94,7 @@ def test_a_full_disk_is_said_before_anything_is_decoded(
         decode_all(paths, 32, progress=False, limit_bytes=0, folder=tmp_path / "cache")
 
 
-def test_no_pictures_are_an_empty_tensor() -> None:
+def test_no_images_are_an_empty_tensor() -> None:
     assert decode_all([], 32, progress=False).images.shape == (0, 3, 32, 32)
 
 
@@ -116,7 +116,7 @@ def test_the_cache_lies_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp
         assert part in cache_folder().parts
 
 
-def test_a_gpu_takes_pictures_up_to_a_share_of_its_memory(paths: list[Path]) -> None:
+def test_a_gpu_takes_images_up_to_a_share_of_its_memory(paths: list[Path]) -> None:
     assert fits_device(400, 1000)
     assert not fits_device(401, 1000)
     decoded = decode_all(paths, 32, progress=False)

@@ -19,8 +19,8 @@ from trainer.training.loop import run_epochs
 from trainer.training.session import TrainingSession, lr_share
 
 
-def easy_pictures(seed: int, count: int = 16) -> TrainingImages:
-    """Dark pictures are class 0, light ones class 1."""
+def easy_images(seed: int, count: int = 16) -> TrainingImages:
+    """Dark images are class 0, light ones class 1."""
     rng = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 2
     images = torch.randint(0, 60, (count, 3, 32, 32), generator=rng) + 150 * labels.view(-1, 1, 1, 1)
@@ -33,7 +33,7 @@ def settings(**changes: object) -> TrainConfig:
 
 def run_fit(config: TrainConfig) -> list[tuple[float, dict[str, torch.Tensor]]]:
     results = run_epochs(
-        easy_pictures(0), easy_pictures(1, 6), Classification(("dark", "light"), config), config, progress=False
+        easy_images(0), easy_images(1, 6), Classification(("dark", "light"), config), config, progress=False
     )
     return [(result.record.train_loss, result.state) for result in results]
 
@@ -50,7 +50,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(balance: bool) -
     assert one[0][0] != other[0][0]
 
 
-def test_training_leaves_the_callers_chance_and_threads_alone() -> None:
+def test_training_leaves_the_callers_rng_and_threads_alone() -> None:
     torch.manual_seed(1)
     threads, expected = torch.get_num_threads(), torch.rand(3)
     torch.manual_seed(1)
@@ -59,10 +59,10 @@ def test_training_leaves_the_callers_chance_and_threads_alone() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_easy_pictures_are_learnt() -> None:
+def test_easy_images_are_learnt() -> None:
     config = settings(epochs=12)
     task = Classification(("dark", "light"), config)
-    results = list(run_epochs(easy_pictures(0, 32), easy_pictures(1, 8), task, config, progress=False))
+    results = list(run_epochs(easy_images(0, 32), easy_images(1, 8), task, config, progress=False))
     assert results[-1].record.train_loss < 0.5 * results[0].record.train_loss
     assert results[-1].record.val_accuracy == 1.0
     assert [result.record.epoch for result in results] == list(range(1, 13))
@@ -70,11 +70,11 @@ def test_easy_pictures_are_learnt() -> None:
 
 
 def test_a_loss_that_is_no_number_stops_with_advice() -> None:
-    pictures = easy_pictures(0)
+    images = easy_images(0)
     # A rate this high is beyond what a user may set, so that the loss surely leaves the numbers.
     config = settings(epochs=50).model_copy(update={"lr": 1e30})
     with pytest.raises(SettingsError, match=r"the loss became .* try --lr"):
-        list(run_epochs(pictures, pictures, Classification(("dark", "light"), config), config, progress=False))
+        list(run_epochs(images, images, Classification(("dark", "light"), config), config, progress=False))
 
 
 def test_figures_agree_with_scikit_learn() -> None:
@@ -121,7 +121,7 @@ def test_a_linear_schedule_falls_by_the_same_amount_each_step() -> None:
 def session(**changes: object) -> TrainingSession:
     torch.manual_seed(0)
     config = settings(**{"layout": "channels_last", **changes})
-    return TrainingSession(easy_pictures(0), Classification(("dark", "light"), config), config, torch.device("cpu"))
+    return TrainingSession(easy_images(0), Classification(("dark", "light"), config), config, torch.device("cpu"))
 
 
 def gradients(one: TrainingSession) -> torch.Tensor:
@@ -146,10 +146,10 @@ def test_a_long_gradient_is_shortened_and_a_short_one_left() -> None:
 
 def test_weighted_loss_is_the_weighted_mean() -> None:
     labels = torch.tensor([0] * 12 + [1] * 4)
-    pictures = TrainingImages(easy_pictures(0).images, torch.arange(16), labels)
+    images = TrainingImages(easy_images(0).images, torch.arange(16), labels)
     config = settings(layout="channels_last", class_weights="balanced", label_smoothing=0, clip_norm=0)
     torch.manual_seed(0)
-    one = TrainingSession(pictures, Classification(("dark", "light"), config), config, torch.device("cpu"))
+    one = TrainingSession(images, Classification(("dark", "light"), config), config, torch.device("cpu"))
     seen: list[torch.Tensor] = []
     one.network.register_forward_hook(lambda _module, _inputs, output: seen.append(output.detach()))
     batch = one.start_epoch()[0]
@@ -164,7 +164,7 @@ def test_frozen_layers_stay_to_the_last_bit_and_the_rest_learns(trained_run: tup
     start = load_checkpoint(trained_run[0] / "best.pt")
     config = settings(epochs=1, weights=str(trained_run[0]), freeze=5, imgsz=32)
     (result,) = run_epochs(
-        easy_pictures(0), easy_pictures(1, 6), Classification(("dark", "light"), config), config, progress=False
+        easy_images(0), easy_images(1, 6), Classification(("dark", "light"), config), config, progress=False
     )
     for name, tensor in result.state.items():
         layer = int(name.split(".")[1])

@@ -33,7 +33,7 @@ def settings(**changes: object) -> TrainConfig:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A DATA folder of two classes, its name in Chinese."""
     root = tmp_path_factory.mktemp("数据")
     for part, count in (("train", 10), ("val", 4)):
@@ -46,9 +46,9 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def unbroken(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def unbroken(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("unbroken") / "run"
-    train(TrainingJob(pictures, run, settings()), progress=False)
+    train(TrainingJob(images, run, settings()), progress=False)
     return run
 
 
@@ -88,19 +88,19 @@ def break_in(name: str, call: int, monkeypatch: pytest.MonkeyPatch, error: type[
     ],
 )
 def test_a_run_broken_off_anywhere_ends_as_the_unbroken_one(
-    function: str, call: int, kept: int, pictures: Path, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    function: str, call: int, kept: int, images: Path, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     break_in(function, call, monkeypatch, OSError)
     with pytest.raises(OSError, match="broken off"):
-        train(TrainingJob(pictures, tmp_path / "run", settings()), progress=False)
+        train(TrainingJob(images, tmp_path / "run", settings()), progress=False)
     monkeypatch.undo()
     assert len(load_resume_state(tmp_path / "run" / "resume.pt").epochs) == kept
     (tmp_path / "run" / ".best.pt.77.part").write_bytes(b"half")
     torch.manual_seed(99)  # whatever the process did in between
-    result = train(TrainingJob(pictures, tmp_path / "run", settings()), progress=False)[0]
+    result = train(TrainingJob(images, tmp_path / "run", settings()), progress=False)[0]
     assert (result.was_there, result.resumed_after, result.epochs) == (False, kept, 3)
     assert_same_run(tmp_path / "run", unbroken)
-    assert train(TrainingJob(pictures, tmp_path / "run", settings()), progress=False)[0].was_there
+    assert train(TrainingJob(images, tmp_path / "run", settings()), progress=False)[0].was_there
 
 
 @pytest.mark.parametrize(
@@ -112,57 +112,57 @@ def test_a_run_broken_off_anywhere_ends_as_the_unbroken_one(
     ],
 )
 def test_a_resumed_run_of_other_settings_ends_as_the_unbroken_one(
-    changes: dict[str, object], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    changes: dict[str, object], images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = train(TrainingJob(pictures, tmp_path / "unbroken", settings(**changes)), progress=False)[0]
+    expected = train(TrainingJob(images, tmp_path / "unbroken", settings(**changes)), progress=False)[0]
     break_in("save_resume_state", 2, monkeypatch, OSError)
     with pytest.raises(OSError, match="broken off"):
-        train(TrainingJob(pictures, tmp_path / "run", settings(**changes)), progress=False)
+        train(TrainingJob(images, tmp_path / "run", settings(**changes)), progress=False)
     monkeypatch.undo()
-    result = train(TrainingJob(pictures, tmp_path / "run", settings(**changes)), progress=False)[0]
+    result = train(TrainingJob(images, tmp_path / "run", settings(**changes)), progress=False)[0]
     assert (result.epochs, result.stopped, result.diagnosis) == (expected.epochs, expected.stopped, expected.diagnosis)
     assert_same_run(tmp_path / "run", tmp_path / "unbroken")
 
 
 @pytest.fixture
-def broken_off(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def broken_off(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run with one epoch done."""
     break_in("save_resume_state", 2, monkeypatch, OSError)
     with pytest.raises(OSError, match="broken off"):
-        train(TrainingJob(pictures, tmp_path / "run", settings()), progress=False)
+        train(TrainingJob(images, tmp_path / "run", settings()), progress=False)
     monkeypatch.undo()
     return tmp_path / "run"
 
 
-def test_other_settings_are_refused_until_overwrite_is_given(pictures: Path, broken_off: Path) -> None:
+def test_other_settings_are_refused_until_overwrite_is_given(images: Path, broken_off: Path) -> None:
     with pytest.raises(SettingsError, match=r"interrupted run with lr 0.001, asked for 0.002, .*--overwrite"):
-        train(TrainingJob(pictures, broken_off, settings(lr=0.002)), progress=False)
+        train(TrainingJob(images, broken_off, settings(lr=0.002)), progress=False)
     with pytest.raises(SettingsError, match=r"augment.hue 0.0, asked for 0.1"):
-        train(TrainingJob(pictures, broken_off, settings(augment={"hue": 0.1})), progress=False)
-    result = train(TrainingJob(pictures, broken_off, settings(lr=0.002), overwrite=True), progress=False)[0]
+        train(TrainingJob(images, broken_off, settings(augment={"hue": 0.1})), progress=False)
+    result = train(TrainingJob(images, broken_off, settings(lr=0.002), overwrite=True), progress=False)[0]
     assert (result.resumed_after, result.epochs) == (0, 3)
     assert not (broken_off / "resume.pt").exists()
 
 
-def test_other_images_are_refused(pictures: Path, broken_off: Path, tmp_path: Path) -> None:
-    shutil.copytree(pictures, tmp_path / "other")
+def test_other_images_are_refused(images: Path, broken_off: Path, tmp_path: Path) -> None:
+    shutil.copytree(images, tmp_path / "other")
     (tmp_path / "other" / "train" / "Normal" / "图0.png").unlink()
     with pytest.raises(SettingsError, match="interrupted run with other images"):
         train(TrainingJob(tmp_path / "other", broken_off, settings()), progress=False)
 
 
-def test_another_torch_is_refused(pictures: Path, broken_off: Path) -> None:
+def test_another_torch_is_refused(images: Path, broken_off: Path) -> None:
     facts = json.loads((broken_off / "environment.json").read_text(encoding="utf-8"))
     (broken_off / "environment.json").write_text(json.dumps({**facts, "torch": "2.0.0"}), encoding="utf-8")
     with pytest.raises(SettingsError, match=r"with torch 2\.0\.0, here it is"):
-        train(TrainingJob(pictures, broken_off, settings()), progress=False)
+        train(TrainingJob(images, broken_off, settings()), progress=False)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half"])
-def test_a_damaged_state_is_named_with_what_to_do(pictures: Path, broken_off: Path, content: bytes) -> None:
+def test_a_damaged_state_is_named_with_what_to_do(images: Path, broken_off: Path, content: bytes) -> None:
     (broken_off / "resume.pt").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"resume\.pt: the state .*cannot be read .*--overwrite"):
-        train(TrainingJob(pictures, broken_off, settings()), progress=False)
+        train(TrainingJob(images, broken_off, settings()), progress=False)
 
 
 def test_a_state_of_another_kind_is_refused(unbroken: Path, broken_off: Path) -> None:
@@ -172,20 +172,20 @@ def test_a_state_of_another_kind_is_refused(unbroken: Path, broken_off: Path) ->
 
 
 def test_moved_weights_are_known_by_their_content_and_changed_ones_too(
-    pictures: Path, unbroken: Path, tmp_path: Path
+    images: Path, unbroken: Path, tmp_path: Path
 ) -> None:
     shutil.copy(unbroken / "best.pt", tmp_path / "a.pt")
     config = settings(epochs=1, weights=str(tmp_path / "a.pt"))
-    train(TrainingJob(pictures, tmp_path / "run", config), progress=False)
+    train(TrainingJob(images, tmp_path / "run", config), progress=False)
     (tmp_path / "a.pt").rename(tmp_path / "b.pt")
     moved = settings(epochs=1, weights=str(tmp_path / "b.pt"))
-    assert train(TrainingJob(pictures, tmp_path / "run", moved), progress=False)[0].was_there
+    assert train(TrainingJob(images, tmp_path / "run", moved), progress=False)[0].was_there
     shutil.copy(unbroken / "last.pt", tmp_path / "b.pt")
     if load_checkpoint(unbroken / "last.pt").epoch == load_checkpoint(unbroken / "best.pt").epoch:
         content = torch.load(tmp_path / "b.pt", weights_only=True)
         torch.save({**content, "val_macro_f1": 0.0}, tmp_path / "b.pt")
     with pytest.raises(SettingsError, match=r"finished run with weights_sha256"):
-        train(TrainingJob(pictures, tmp_path / "run", moved), progress=False)
+        train(TrainingJob(images, tmp_path / "run", moved), progress=False)
 
 
 OPTIONS = ["--epochs", "3", "--imgsz", "32", "--batch-size", "8", "--device", "cpu", "--images-per-epoch", "18"]
@@ -207,9 +207,9 @@ cli(sys.argv[1:])
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to a single process")
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_process_is_gone_on_with_by_the_same_command(
-    stop: signal.Signals, pictures: Path, unbroken: Path, tmp_path: Path
+    stop: signal.Signals, images: Path, unbroken: Path, tmp_path: Path
 ) -> None:
-    arguments = ["train", str(pictures), "-o", str(tmp_path / "run"), *OPTIONS]
+    arguments = ["train", str(images), "-o", str(tmp_path / "run"), *OPTIONS]
     process = subprocess.Popen(
         [sys.executable, "-c", PAUSE_IN_THE_THIRD_EPOCH, *arguments],
         stdin=subprocess.PIPE,
@@ -228,7 +228,7 @@ def test_a_stopped_process_is_gone_on_with_by_the_same_command(
         assert f"stopped; epochs 1 to 2 are saved in {tmp_path / 'run'}, and the same command goes on" in words
     assert len(read_history(tmp_path / "run").epochs) == 2
     assert not list((tmp_path / "run").glob(".*"))
-    assert train(TrainingJob(pictures, tmp_path / "run", settings()), progress=False)[0].resumed_after == 2
+    assert train(TrainingJob(images, tmp_path / "run", settings()), progress=False)[0].resumed_after == 2
     assert_same_run(tmp_path / "run", unbroken)
 
 

@@ -29,7 +29,7 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def pictures() -> TrainingImages:
+def images() -> TrainingImages:
     rng = torch.Generator().manual_seed(0)
     images = torch.randint(0, 255, (len(LABELS), 3, 32, 32), generator=rng).to(torch.uint8)
     return TrainingImages(images, torch.arange(len(LABELS)), LABELS)
@@ -43,7 +43,7 @@ def settings(**changes: object) -> TrainConfig:
 
 def session(config: TrainConfig) -> TrainingSession:
     torch.manual_seed(0)
-    return TrainingSession(pictures(), Classification(("a", "b"), config), config, torch.device("cpu"))
+    return TrainingSession(images(), Classification(("a", "b"), config), config, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("class_weights", ["none", "balanced"])
@@ -54,7 +54,7 @@ def test_gradient_loss_and_statistics_of_two_unequal_parts_are_those_of_plain_to
     config = settings(accumulate=2, class_weights=class_weights, label_smoothing=smoothing)
     one = session(config)
     torch.manual_seed(0)
-    peer = TrainingSession(pictures(), Classification(("a", "b"), config), config, torch.device("cpu")).network
+    peer = TrainingSession(images(), Classification(("a", "b"), config), config, torch.device("cpu")).network
     (batch,) = one.start_epoch()
     loss = one.step(batch)
 
@@ -66,7 +66,7 @@ def test_gradient_loss_and_statistics_of_two_unequal_parts_are_those_of_plain_to
         layer.momentum = 1.0
     logits, own = [], []
     for half in (batch[:3], batch[3:]):
-        moved = apply_variation(pictures().images[half], draw_variation(len(half), config.augment, torch.Generator()))
+        moved = apply_variation(images().images[half], draw_variation(len(half), config.augment, torch.Generator()))
         logits.append(peer(normalise(moved).contiguous(memory_format=torch.channels_last)))
         own.append([(layer.running_mean.clone(), layer.running_var.clone()) for layer in norms])  # type: ignore[union-attr]
     expected = functional.cross_entropy(torch.cat(logits), LABELS[batch], weight=weights, label_smoothing=smoothing)

@@ -127,7 +127,7 @@ def test_seeds_must_differ(data: Path, tmp_path: Path, seeds: list[int]) -> None
         train(TrainingJob(data, tmp_path / "run", tiny(), seeds=seeds), progress=False)
 
 
-def test_an_unreadable_picture_is_named_before_training(data: Path, tmp_path: Path) -> None:
+def test_an_unreadable_image_is_named_before_training(data: Path, tmp_path: Path) -> None:
     (data / "train" / "dirt" / "3.png").write_bytes(b"\x89PNG\r\n")
     with pytest.raises(DataError, match=r"3\.png: cannot be read"):
         train(TrainingJob(data, tmp_path / "run", tiny()), progress=False)
@@ -175,7 +175,7 @@ def test_patience_ends_a_run_which_then_counts_as_finished(data: Path, tmp_path:
     assert load_checkpoint(tmp_path / "run" / "best.pt").epoch == first.best.epoch
 
 
-def test_the_plots_are_pictures_of_the_run(trained_run: tuple[Path, Path]) -> None:
+def test_the_plots_are_images_of_the_run(trained_run: tuple[Path, Path]) -> None:
     with Image.open(trained_run[0] / "curves.png") as curves, Image.open(trained_run[0] / "examples.png") as examples:
         assert curves.size[0] > 1000
         # Eight images of 96 px in four columns, each with a line of words above.
