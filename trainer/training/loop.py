@@ -1,7 +1,5 @@
 """The training loop: images in memory -> one record and one set of weights per epoch. It writes no files."""
 
-from __future__ import annotations
-
 import math
 import os
 import sys
