@@ -29,17 +29,8 @@ def cli() -> None:
     """
 
 
-cli.add_command(compose)
-cli.add_command(generate)
-cli.add_command(info)
-cli.add_command(crop)
-cli.add_command(mask)
-cli.add_command(curate)
-cli.add_command(number)
-cli.add_command(plan)
-cli.add_command(probe)
-cli.add_command(review)
-cli.add_command(serve)
+for command in (compose, generate, info, crop, mask, curate, number, plan, probe, review, serve):
+    cli.add_command(command)
 for command in (export, manifest, retry, status, verify):
     cli.add_command(command)
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -73,35 +72,28 @@ def server_rows(statuses: Sequence[ServerStatus]) -> list[tuple[str | Text, ...]
 def _live_table(
     total: int, statuses: Callable[[], Sequence[ServerStatus]], console: Console
 ) -> Iterator[Callable[[int], object]]:
+    from rich import progress
     from rich.console import Group
     from rich.live import Live
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
 
-    progress = Progress(
-        TextColumn("generate"),
-        BarColumn(),
-        TaskProgressColumn(show_speed=False),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]:.2f} images/s, left"),
-        TimeRemainingColumn(),
+    bar = progress.Progress(
+        progress.TextColumn("generate"),
+        progress.BarColumn(),
+        progress.TaskProgressColumn(show_speed=False),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[rate]:.2f} images/s, left"),
+        progress.TimeRemainingColumn(),
         console=console,
     )
-    task = progress.add_task("generate", total=total, rate=0.0)
+    task = bar.add_task("generate", total=total, rate=0.0)
 
     def render() -> Group:
         now = statuses()
-        progress.update(task, rate=sum(one.images_per_s for one in now))
-        return Group(build_table(SERVER_HEADS, server_rows(now), align=SERVER_ALIGN), progress)
+        bar.update(task, rate=sum(one.images_per_s for one in now))
+        return Group(build_table(SERVER_HEADS, server_rows(now), align=SERVER_ALIGN), bar)
 
     with Live(get_renderable=render, console=console, refresh_per_second=_REFRESHES_PER_S, transient=True):
-        yield lambda images: progress.advance(task, images)
+        yield lambda images: bar.advance(task, images)
 
 
 def warn_of_sources(
@@ -113,9 +105,8 @@ def warn_of_sources(
     chosen = spec.common["native_px"]
     native_px = chosen if isinstance(chosen, int) else servers_native_px
     # Where only the masked area is repainted, the source itself is not shrunk to the model's size.
-    shrunk = [source for source, _ in owed if masks is None or masks.sha256_of(source) is None]
-    if masks is not None and spec.common["inpaint_area"] == "whole":
-        shrunk = [source for source, _ in owed]
+    all_shrunk = masks is None or spec.common["inpaint_area"] == "whole"
+    shrunk = [source for source, _ in owed if masks is None or all_shrunk or masks.sha256_of(source) is None]
     warning = oversized_warning(oversized(shrunk, native_px), native_px)
     if warning:
         Output().note(f"Warning: {warning}")
@@ -128,9 +119,8 @@ def warn_of_masks(masks: SourceMasks) -> None:
     if masks.without:
         Output().note(f"Without a mask: {_some(masks.without)}")
     if masks.covering_all:
-        Output().note(
-            f"Warning: masks that are nowhere black keep nothing of their source: {_some(masks.covering_all)}"
-        )
+        names = _some(masks.covering_all)
+        Output().note(f"Warning: masks that are nowhere black keep nothing of their source: {names}")
 
 
 def _some(names: Sequence[str]) -> str:
@@ -165,19 +155,25 @@ def run_and_show(
                 image_made(1)
     if runner.stopped.is_set():
         end_stopped(f"what was made is kept in {output}, {missing - made} images or fewer are left")
-    failures = _failures(output)
+    summary = summary_of(output, planned=planned, missing=missing, made=made, failed_now=len(runner.failed))
+    return {**summary, "engines": sorted(engines)}
+
+
+def summary_of(output: Path, *, planned: int, missing: int, made: int, failed_now: int) -> dict[str, Any]:
+    """The summary of a run, with all images that were given up, in this run or before, by class and reason."""
+    from ..output.upkeep import read_status
+
+    failures = read_status(output).failures
     failed = sum(failures.values())
-    failed_before = failed - len(runner.failed)
     return {
         "output": str(output),
         "planned": planned,
-        "already_there": planned - missing - failed_before,
+        "already_there": planned - missing - (failed - failed_now),
         "made": made,
         "failed": failed,
         "failures": [
             {"class": name, "reason": reason, "images": count} for (name, reason), count in sorted(failures.items())
         ],
-        "engines": sorted(engines),
     }
 
 
@@ -209,15 +205,6 @@ def _announce_stop() -> None:
     Output().note("\nFinishing the jobs in hand; press Ctrl-C again to interrupt them at the server.")
 
 
-def _failures(output: Path) -> Counter[tuple[str, str]]:
-    """Images that were given up, in this run or before, by class and reason."""
-    from ..manifest.database import Manifest
-    from ..manifest.progress import count_failures
-
-    with Manifest(output) as manifest:
-        return count_failures(manifest)
-
-
 def show_summary(out: Output, summary: dict[str, Any], runner: BatchRunner) -> None:
     """Print the summary, with a table of the servers where there are several and a table of failures."""
     if summary["planned"] == 0:
@@ -227,15 +214,22 @@ def show_summary(out: Output, summary: dict[str, Any], runner: BatchRunner) -> N
     statuses = runner.statuses()
     if len(statuses) > 1:
         out.table(SERVER_HEADS, server_rows(statuses), align=SERVER_ALIGN)
+    show_counts(out, summary)
+    for engine in summary["engines"]:
+        out.line(f"Engine: {engine}")
+
+
+def show_counts(out: Output, summary: Mapping[str, Any], advice: str = "") -> None:
+    """Print the failures, advice about them, and the numbers of images of a run."""
     if summary["failures"]:
         rows = [(row["class"], str(row["images"]), row["reason"]) for row in summary["failures"]]
         out.table(("class 类别", "failed 失败", "reason 原因"), rows, align="lrl")
+        if advice:
+            out.line(advice)
     out.line(
         f"{summary['made']} images made, {summary['already_there']} were there already, "
         f"{summary['planned']} planned, {summary['failed']} failed, in {summary['output']}"
     )
-    for engine in summary["engines"]:
-        out.line(f"Engine: {engine}")
 
 
 # A run with --until-accepted.
@@ -257,10 +251,7 @@ def run_until_accepted(
 ) -> tuple[AcceptanceLoop, dict[str, Any]]:
     """Run until enough images are accepted and show the progress; gives the loop and the summary.
 
-    Args:
-        spec: its settings.
-        owed: accepted images wanted of each source.
-        budget: images to make at most for each planned one; None is the default.
+    At most `budget` images are made for each planned one; None is the default.
 
     Raises:
         Exit: stopped by Ctrl-C, with code 130.
@@ -272,15 +263,10 @@ def run_until_accepted(
 
     limits = StrengthRange.parse(strengths)
     policy = AdaptiveStrength(spec, (source for source, _ in owed), low=limits.low, high=limits.high)
+    parameters = {"strength_range": [limits.low, limits.high]}
+    most = _BUDGET if budget is None else budget
     loop = AcceptanceLoop(
-        runner,
-        output,
-        spec,
-        owed,
-        policy,
-        parameters={"strength_range": [limits.low, limits.high]},
-        budget=_BUDGET if budget is None else budget,
-        open_judge=open_filters,
+        runner, output, spec, owed, policy, parameters=parameters, budget=most, open_judge=open_filters
     )
     return loop, _run_loop(loop, runner, servers, output)
 
@@ -343,15 +329,12 @@ def _show_classes(out: Output, loop: AcceptanceLoop, summary: dict[str, Any]) ->
         rows.append((one.class_name, str(one.planned), str(one.accepted), str(one.made), str(one.failed), strengths))
     out.table(("class 类别", "planned 计划", "accepted 合格", "made 生成", "failed 失败", "strength 重绘幅度"), rows)
     out.line(f"{summary['made']} images made now, {summary['accepted']} of {summary['planned']} planned are accepted")
-    exhausted = [
-        f"{one.class_name}/{source.source}" for one in classes for source in one.sources if source.is_exhausted
-    ]
+    exhausted = [f"{one.class_name}/{tally.source}" for one in classes for tally in one.sources if tally.is_exhausted]
     if exhausted:
         listed = ", ".join(exhausted[:_LISTED_SOURCES])
         listed += f" and {len(exhausted) - _LISTED_SOURCES} more" if len(exhausted) > _LISTED_SOURCES else ""
         out.line(f"No image was accepted of {listed}; their share was made from others of the class.")
-    short = [one for one in classes if not one.is_complete]
-    for one in short:
+    for one in (one for one in classes if not one.is_complete):
         out.line(
             f"{one.class_name}: {one.planned - one.accepted} short, its budget of {one.budget} images is spent; "
             "look at 'sdclient curate OUTPUT --sheet DIR', then give a larger --budget or a wider --strength-range"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sdcore.cli import INTERRUPTED, PATH, FiniteRange, NumberPair, Output
+
+from ._run_view import show_counts, summary_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,25 +151,12 @@ def compose(
             from ..client.webui import WebUI
             from ..compose.refine import SeamRefiner
 
-            how = GenerationSettings.checked(
-                {
-                    "denoising_strength": refine_strength,
-                    "prompt": refine_prompt,
-                    "sampler": refine_sampler,
-                    "steps": refine_steps,
-                }
-            )
-            refiner = SeamRefiner(opened.enter_context(WebUI(refine_url)), how)
-        composer = Composer(
-            defects,
-            masks,
-            good,
-            output,
-            ComposeSettings.checked(settings),
-            ComposeOptions(
-                allowed=allowed, refiner=refiner, tries=tries, workers=workers or _usual_workers(), durable=durable
-            ),
-        )
+            given = {"denoising_strength": refine_strength, "prompt": refine_prompt, "sampler": refine_sampler}
+            refine_settings = GenerationSettings.checked({**given, "steps": refine_steps})
+            refiner = SeamRefiner(opened.enter_context(WebUI(refine_url)), refine_settings)
+        workers = workers or min(8, os.cpu_count() or 1)
+        options = ComposeOptions(allowed=allowed, refiner=refiner, tries=tries, workers=workers, durable=durable)
+        composer = Composer(defects, masks, good, output, ComposeSettings.checked(settings), options)
         summary = _make_all(out, composer, owed, output)
     if sheet is not None and summary["planned"]:
         summary["sheet"] = _write_sheet(out, sheet, output)
@@ -176,19 +166,11 @@ def compose(
         raise click.exceptions.Exit(1)
 
 
-def _usual_workers() -> int:
-    import os
-
-    return min(8, os.cpu_count() or 1)
-
-
 def _make_all(out: Output, composer: Composer, owed: list[tuple[Source, int]], output: Path) -> dict[str, Any]:
     """Run with a bar; gives the summary."""
     from tqdm import tqdm
 
     from sdcore.progress import progress_bar
-
-    from ..output.upkeep import read_status
 
     begun: list[ComposeStart] = []
     made = 0
@@ -210,21 +192,9 @@ def _make_all(out: Output, composer: Composer, owed: list[tuple[Source, int]], o
     finally:
         if progress is not None:
             progress.close()
-    run = begun[0]
-    failures = read_status(output).failures
-    failed = sum(failures.values())
-    return {
-        "output": str(output),
-        "planned": run.planned,
-        "already_there": run.planned - run.missing - (failed - len(composer.failed)),
-        "made": made,
-        "failed": failed,
-        "failures": [
-            {"class": name, "reason": reason, "images": count} for (name, reason), count in sorted(failures.items())
-        ],
-        "good_images": run.good,
-        "with_allowed_area": run.allowed,
-    }
+    run, failed_now = begun[0], len(composer.failed)
+    summary = summary_of(output, planned=run.planned, missing=run.missing, made=made, failed_now=failed_now)
+    return {**summary, "good_images": run.good, "with_allowed_area": run.allowed}
 
 
 def _write_sheet(out: Output, sheet: Path, output: Path) -> str:
@@ -239,16 +209,11 @@ def _show(out: Output, summary: Mapping[str, Any]) -> None:
     if summary["planned"] == 0:
         out.line("The plan owes no images; nothing to do.")
         return
-    if summary["failures"]:
-        rows = [(row["class"], str(row["images"]), row["reason"]) for row in summary["failures"]]
-        out.table(("class 类别", "failed 失败", "reason 原因"), rows, align="lrl")
-        out.line(
-            "Those find no place: give more good images, --allowed, a higher --match-limit or other rotations, in a "
-            f"new output folder; or more --tries here, after 'sdclient retry {summary['output']}'"
-        )
-    out.line(
-        f"{summary['made']} images made, {summary['already_there']} were there already, "
-        f"{summary['planned']} planned, {summary['failed']} failed, in {summary['output']}"
+    show_counts(
+        out,
+        summary,
+        "Those find no place: give more good images, --allowed, a higher --match-limit or other rotations, in a "
+        f"new output folder; or more --tries here, after 'sdclient retry {summary['output']}'",
     )
     if "sheet" in summary:
         out.line(f"Sheet: {summary['sheet']}")

@@ -196,17 +196,13 @@ def _as_json(
         "accepted": sum(one.is_accepted for one in judged),
         "dry_run": is_dry_run,
         "limits": {name: asdict(limit) for name, limit in limits.items()},
-        "images": [
-            {
-                "file": one.file,
-                "class": one.class_name,
-                "verdict": one.verdict,
-                "reasons": list(one.reasons),
-                "scores": dict(one.scores),
-            }
-            for one in judged
-        ],
+        "images": [_image_as_json(one) for one in judged],
     }
+
+
+def _image_as_json(one: JudgedImage) -> dict[str, Any]:
+    names = {"file": one.file, "class": one.class_name, "verdict": one.verdict}
+    return {**names, "reasons": list(one.reasons), "scores": dict(one.scores)}
 
 
 _REVIEW_EPILOG = """\b
@@ -275,9 +271,6 @@ def review(
 def open_scoring(ray: str | None, output: Path) -> Iterator[ScoringFactory | None]:
     """Open what scores an output: a Ray cluster, or None for this machine.
 
-    Args:
-        ray: address of the cluster; None for this machine.
-
     Raises:
         SettingsError: no such cluster.
         MissingExtra: Ray is not installed.
@@ -285,9 +278,9 @@ def open_scoring(ray: str | None, output: Path) -> Iterator[ScoringFactory | Non
     if ray is None:
         yield None
         return
-    from ..cluster.nodes import _ray_told_apart, connected
+    from ..cluster.nodes import connected_for_command
 
-    with _ray_told_apart(), connected(ray):
+    with connected_for_command(ray):
         from ..cluster.scoring import ray_scoring
 
         yield partial(ray_scoring, output)

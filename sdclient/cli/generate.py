@@ -12,6 +12,8 @@ import click
 
 from sdcore.cli import PATH, FiniteRange, Output
 
+from . import _run_view
+
 if TYPE_CHECKING:
     from ..batch.dispatcher import ServerPool
     from ..batch.servers import Server
@@ -206,15 +208,6 @@ def generate(
     from ..output.artifacts import find_artifacts
     from ..plan import assign_plan, read_plan
     from ..sources.source import discover
-    from ._run_view import (
-        STRENGTH_RANGE,
-        run_and_show,
-        run_until_accepted,
-        show_summary,
-        show_until_accepted,
-        warn_of_masks,
-        warn_of_sources,
-    )
 
     out = Output(json=as_json)
     context = click.get_current_context()
@@ -227,59 +220,49 @@ def generate(
     spec = load_run_file(config) if config is not None else RunSpec.from_settings(GenerationSettings())
     assigned = [parse_assignment(text) for text in assignments]
     spec = spec.with_overrides(given).with_overrides(assigned)
+    strengths = strength_range or _run_view.STRENGTH_RANGE
     if until_accepted and config is None and _STRENGTH not in {*given, *dict(assigned)}:
-        spec = spec.with_overrides({_STRENGTH: strength_range or STRENGTH_RANGE})
+        spec = spec.with_overrides({_STRENGTH: strengths})
     found = discover(sources)
     spec.check_against(found)
     owed: Sequence[tuple[Source, int]] = [(source, per_source or 0) for source in found]
     if plan_file is not None:
         owed = assign_plan(read_plan(plan_file), found)
     with open_servers(urls, servers_file, ray_address) as servers:
-        runner = BatchRunner(
-            servers.pool,
-            sources,
-            output,
-            spec,
-            GenerateOptions(
-                max_in_flight=max_in_flight,
-                tries=tries,
-                patience_s=60 * patience_minutes,
-                durable=durable,
-                allow_mixed=allow_mixed,
-                masks=masks,
-                unmasked=unmasked,
-                # With --until-accepted the filters judge every image instead.
-                check=None if until_accepted else find_artifacts,
-            ),
+        options = GenerateOptions(
+            max_in_flight=max_in_flight,
+            tries=tries,
+            patience_s=60 * patience_minutes,
+            durable=durable,
+            allow_mixed=allow_mixed,
+            masks=masks,
+            unmasked=unmasked,
+            # With --until-accepted the filters judge every image instead.
+            check=None if until_accepted else find_artifacts,
         )
+        runner = BatchRunner(servers.pool, sources, output, spec, options)
         files = loop = None
         if masks is not None and (dry_run or until_accepted):  # a plain run finds its masks itself
             files, owed = apply_masks(masks, owed, unmasked=unmasked)
         if servers.first is not None and dry_run:
-            warn_of_sources(spec, owed, runner.check(found).native_px, files)
+            _run_view.warn_of_sources(spec, owed, runner.check(found).native_px, files)
             summary = describe_dry_run(servers.first, spec, owed, output)
             out.document(summary)
             out.line(format_dry_run(summary, servers.first.url))
             return
         if until_accepted:
             if files is not None:
-                warn_of_masks(files)
-            loop, summary = run_until_accepted(
-                runner,
-                spec,
-                owed,
-                output,
-                servers=servers.count,
-                strengths=strength_range or STRENGTH_RANGE,
-                budget=budget,
+                _run_view.warn_of_masks(files)
+            loop, summary = _run_view.run_until_accepted(
+                runner, spec, owed, output, servers=servers.count, strengths=strengths, budget=budget
             )
         else:
-            summary = run_and_show(runner, servers.count, spec, owed, output)
+            summary = _run_view.run_and_show(runner, servers.count, spec, owed, output)
     if loop is not None:
-        show_until_accepted(out, loop, summary)
+        _run_view.show_until_accepted(out, loop, summary)
         return
     out.document(summary)
-    show_summary(out, summary, runner)
+    _run_view.show_summary(out, summary, runner)
     if summary["failed"]:
         raise click.exceptions.Exit(1)
 
@@ -312,10 +295,9 @@ def open_servers(urls: Sequence[str], servers_file: Path | None, ray: str | None
     """
     with ExitStack() as opened:
         if ray is not None:
-            from ..cluster.nodes import _ray_told_apart, connected
+            from ..cluster.nodes import connected_for_command
 
-            opened.enter_context(_ray_told_apart())
-            opened.enter_context(connected(ray))
+            opened.enter_context(connected_for_command(ray))
             from ..client.transport import auth_from_environment
             from ..cluster.server_pool import RayServerPool
 

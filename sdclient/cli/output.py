@@ -25,19 +25,13 @@ def status(output: Path, as_json: bool) -> None:
 
     found = read_status(output)
     out = Output(json=as_json)
+    totals = {name: found.total(name) for name in STATUSES}
     failures = [{"class": name, "reason": why, "images": n} for (name, why), n in sorted(found.failures.items())]
-    out.document(
-        {
-            "classes": found.by_class,
-            "all": {name: found.total(name) for name in STATUSES},
-            "failures": failures,
-            "complete": found.is_complete,
-        }
-    )
+    out.document({"classes": found.by_class, "all": totals, "failures": failures, "complete": found.is_complete})
     out.table(
         ("class 类别", "done 完成", "running 进行中", "planned 待生成", "failed 失败"),
         [(name, *(str(counts[one]) for one in STATUSES)) for name, counts in found.by_class.items()],
-        totals=[("all 全部", *(str(found.total(one)) for one in STATUSES))],
+        totals=[("all 全部", *map(str, totals.values()))],
     )
     for (name, why), images in sorted(found.failures.items()):
         out.line(f"failed: {name}: {images} x {why}")
@@ -186,30 +180,20 @@ def export(
 
 
 def _export_as_json(result: ExportResult) -> dict[str, Any]:
-    names = ("copied", "unchanged", "relabelled", "removed", "kept", "edited", "left_out")
+    plain = ("dry_run", "curated", "recorded", "taken", "rejected", "undecided")
+    lists = ("copied", "unchanged", "relabelled", "removed", "kept", "edited", "left_out")
     return {
         "output": result.output.as_posix(),
         "destination": result.destination.as_posix(),
-        "dry_run": result.dry_run,
-        "curated": result.curated,
-        "recorded": result.recorded,
-        "taken": result.taken,
-        "rejected": result.rejected,
-        "undecided": result.undecided,
-        **{name: list(getattr(result, name)) for name in names},
+        **{name: getattr(result, name) for name in plain},
+        **{name: list(getattr(result, name)) for name in lists},
         "balance": {row.class_name: _balance_as_json(row) for row in result.balance},
     }
 
 
 def _balance_as_json(row: ClassBalance) -> dict[str, Any]:
-    return {
-        "real": row.real,
-        "generated_before": row.generated_before,
-        "generated_after": row.generated_after,
-        "total_before": row.total_before,
-        "total_after": row.total_after,
-        "generated_share": row.generated_share,
-    }
+    counts = ("real", "generated_before", "generated_after", "total_before", "total_after", "generated_share")
+    return {name: getattr(row, name) for name in counts}
 
 
 def _show_export(out: Output, result: ExportResult) -> None:

@@ -179,9 +179,7 @@ def _as_json(
             {
                 "source": sample.source.relative,
                 "setting": asdict(sample.setting),
-                "noise_score": sample.noise_score,
-                "reason": sample.reason,
-                "seconds": sample.seconds,
+                **{name: getattr(sample, name) for name in ("noise_score", "reason", "seconds")},
             }
             for sample in made
         ],

@@ -44,14 +44,10 @@ def info(url: str | None, as_json: bool) -> None:
 
 
 def _show(out: Output, found: ServerInfo) -> None:
-    options = [
-        (
-            state.option.name,
-            str(state.value),
-            "" if state.is_usual else f"usually {state.option.usual!r}; now {state.option.effect}",
-        )
-        for state in found.options
-    ]
+    options = []
+    for state in found.options:
+        note = "" if state.is_usual else f"usually {state.option.usual!r}; now {state.option.effect}"
+        options.append((state.option.name, str(state.value), note))
     out.table(("item 项目", "value 值", "note 说明"), list(_facts(found)), totals=options, align="lll")
 
 
@@ -213,9 +209,7 @@ def serve(
                 f"warning: {host} is not a loopback address, so other machines can reach this server"
                 + ("" if api_auth else "; it asks for no password (--api-auth)")
             )
-        run_until_stopped(
-            bound,
-            EmbeddedServerOptions(
-                engine=engine, job_ms=job_ms, image_ms=image_ms, api_auth=api_auth, with_page=with_page
-            ),
+        options = EmbeddedServerOptions(
+            engine=engine, job_ms=job_ms, image_ms=image_ms, api_auth=api_auth, with_page=with_page
         )
+        run_until_stopped(bound, options)

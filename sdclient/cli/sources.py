@@ -94,18 +94,11 @@ def crop(
     from ..sources.crop import crop_boxes, crop_tiles
 
     if boxes is not None:
-        result = crop_boxes(
-            photos,
-            dest,
-            boxes,
-            margin=0.5 if margin is None else margin,
-            size_px=256 if size_px is None else size_px,
-            track=progress_bar,
-        )
+        margin = 0.5 if margin is None else margin
+        result = crop_boxes(photos, dest, boxes, margin=margin, size_px=size_px or 256, track=progress_bar)
     else:
-        result = crop_tiles(
-            photos, dest, tile_px=tile_px or 512, overlap=0.2 if overlap is None else overlap, track=progress_bar
-        )
+        overlap = 0.2 if overlap is None else overlap
+        result = crop_tiles(photos, dest, tile_px=tile_px or 512, overlap=overlap, track=progress_bar)
     output = Output()
     for item in result.left_out:
         output.note(f"left out: {item.file}: {item.reason}")
@@ -202,9 +195,8 @@ def plan(
 def _notes(made: Plan, min_share: float | None) -> list[str]:
     notes = []
     if made.target is not None and made.target != made.target_asked:
-        notes.append(
-            f"the target is {made.target} (from {made.target_asked or 0}) for a generated share of {min_share}"
-        )
+        asked = made.target_asked or 0
+        notes.append(f"the target is {made.target} (from {asked}) for a generated share of {min_share}")
     if not made.counts:
         notes.append(f"no planned class is below {made.target} images; there is nothing to generate")
     notes += [
@@ -245,12 +237,5 @@ def _document(made: Plan, output: Path) -> dict[str, Any]:
 
 
 def _row(row: PlanRow) -> dict[str, Any]:
-    return {
-        "class": row.class_name,
-        "original": row.original,
-        "to_generate": row.to_generate,
-        "total": row.total,
-        "generated_share": row.generated_share,
-        "planned": row.planned,
-        "short_of_target": row.short_of_target,
-    }
+    names = ("original", "to_generate", "total", "generated_share", "planned", "short_of_target")
+    return {"class": row.class_name, **{name: getattr(row, name) for name in names}}

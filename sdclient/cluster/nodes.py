@@ -266,7 +266,7 @@ def _try_out(address: str) -> None:
 
 
 @contextmanager
-def _ray_told_apart() -> Iterator[None]:
-    """Ray tells of lost nodes on stdout, which belongs to the command's own result."""
-    with redirect_stdout(sys.stderr):
+def connected_for_command(address: str) -> Iterator[None]:
+    """As `connected`; Ray's reports of lost nodes go to stderr, because stdout belongs to the command's result."""
+    with redirect_stdout(sys.stderr), connected(address):
         yield
