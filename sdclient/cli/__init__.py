@@ -18,7 +18,7 @@ from .sources import crop, number, plan
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="sdclient")
 def cli() -> None:
-    """Make more pictures of rare defects with a local Stable Diffusion WebUI.
+    """Make more images of rare defects with a local Stable Diffusion WebUI.
 
     \b
     A first try with no GPU and no model:

@@ -45,35 +45,35 @@ Run the same command again after an interruption: only what is missing is made."
     type=click.Choice(["good", "own", "both"]),
     default="good",
     show_default=True,
-    help="On a good image, elsewhere on the defect's own picture, or by turns. With 'own', GOOD is not read.",
+    help="Put defects on a good image, elsewhere on their own image, or both in turn. With 'own', GOOD is not read.",
 )
 @click.option(
     "--allowed",
     type=PATH,
-    help="Masks named as the pictures in GOOD: defects go where they are white. Without one, the texture decides.",
+    help="Masks named like the images in GOOD: defects go where they are white. Without a mask, the texture decides.",
 )
 @click.option(
     "--rotate", "rotation_degrees", type=FiniteRange(0, 180), default=180.0, show_default=True, help="At most."
 )
 @click.option("--right-angles", is_flag=True, help="Quarter turns alone: for boards whose traces run straight.")
 @click.option(
-    "--scale", type=NumberPair(float), default="0.9:1.1", show_default=True, help="Smallest and largest size."
+    "--scale", type=NumberPair(float), default="0.9:1.1", show_default=True, help="Smallest and largest scale."
 )
 @click.option("--flip/--no-flip", default=True, show_default=True, help="Mirror some of them.")
-@click.option("--copies", type=NumberPair(int), default="1:1", show_default=True, help="Places of it on one image.")
+@click.option("--copies", type=NumberPair(int), default="1:1", show_default=True, help="Copies on one image.")
 @click.option(
     "--tone",
     type=click.Choice(["full", "mean", "none"]),
     default="full",
     show_default=True,
-    help="Bring level and contrast of the defect's surroundings to the new place's, or the level alone.",
+    help="Match the new place in level and contrast (full), in level alone (mean), or not at all (none).",
 )
 @click.option(
     "--blend",
     type=click.Choice(["auto", "feather", "clone", "mixed"]),
     default="auto",
     show_default=True,
-    help="By its own soft edge, by seamless cloning, or each by what shows least.",
+    help="Blend by a soft edge, by seamless cloning, or for each defect by what shows least (auto).",
 )
 @click.option(
     "--match-limit",
@@ -84,21 +84,23 @@ Run the same command again after an interruption: only what is missing is made."
     "--tighten/--no-tighten",
     default=True,
     show_default=True,
-    help="Draw masks that are plain boxes in to what differs in them from its surroundings.",
+    help="Shrink masks that are plain boxes to the part that differs from its surroundings.",
 )
 @click.option("--grow", "grow_px", type=click.IntRange(0, 500), default=2, show_default=True, help="Grow masks by, px.")
 @click.option(
     "--feather", "feather_px", type=click.IntRange(0, 500), default=3, show_default=True, help="Soft edge, px."
 )
-@click.option("--refine-url", help="A WebUI that goes over each seam, after the transplant.")
+@click.option("--refine-url", help="A WebUI that repaints each seam after the transplant.")
 @click.option("--refine-strength", type=float, default=0.15, show_default=True, help="Its denoising strength.")
-@click.option("--refine-prompt", default="", help="What the pictures show.")
+@click.option("--refine-prompt", default="", help="What the images show.")
 @click.option("--refine-sampler", default="DPM++ SDE Karras", show_default=True, help="With or without its schedule.")
-@click.option("--refine-steps", type=int, default=20, show_default=True, help="About strength times as many run.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Run seed; every draw follows from it.")
-@click.option("--tries", type=click.IntRange(min=1), default=20, show_default=True, help="Good images tried for one.")
+@click.option(
+    "--refine-steps", type=int, default=20, show_default=True, help="Steps; about strength times as many run."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the run; it decides every draw.")
+@click.option("--tries", type=click.IntRange(min=1), default=20, show_default=True, help="Good images to try for each.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes. [default: one for each core, at most 8]")
-@click.option("--durable", is_flag=True, help="Wait for the disk at each image: even a loss of power undoes nothing.")
+@click.option("--durable", is_flag=True, help="Wait for the disk after each image: a power failure then loses nothing.")
 @click.option(
     "--sheet", type=click.Path(path_type=Path, dir_okay=False), help="Write a contact sheet (.png) at the end."
 )

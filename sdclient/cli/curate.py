@@ -196,13 +196,12 @@ def _as_json(
         "accepted": sum(one.is_accepted for one in judged),
         "dry_run": is_dry_run,
         "limits": {name: asdict(limit) for name, limit in limits.items()},
-        "images": [_image_as_json(one) for one in judged],
+        "images": [
+            {"file": one.file, "class": one.class_name, "verdict": one.verdict}
+            | {"reasons": list(one.reasons), "scores": dict(one.scores)}
+            for one in judged
+        ],
     }
-
-
-def _image_as_json(one: JudgedImage) -> dict[str, Any]:
-    names = {"file": one.file, "class": one.class_name, "verdict": one.verdict}
-    return {**names, "reasons": list(one.reasons), "scores": dict(one.scores)}
 
 
 _REVIEW_EPILOG = """\b

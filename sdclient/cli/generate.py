@@ -59,9 +59,9 @@ Run the same command again after an interruption: only what is missing is made."
 @click.option("--denoising-strength", type=float, default=0.25, show_default=True, help="0.2-0.3 keeps a defect.")
 @click.option("--sampler", default="DPM++ SDE Karras", show_default=True, help="With or without its schedule.")
 @click.option("--scheduler", help="Noise schedule, if the sampler's name does not hold it.")
-@click.option("--steps", type=int, default=20, show_default=True, help="About strength times as many run.")
+@click.option("--steps", type=int, default=20, show_default=True, help="Steps; about strength times as many run.")
 @click.option("--cfg-scale", type=float, default=7.0, show_default=True, help="How strictly the prompt is followed.")
-@click.option("--prompt", default="", help="What the pictures show.")
+@click.option("--prompt", default="", help="What the images show.")
 @click.option("--negative-prompt", default="", help="What they do not show.")
 @click.option(
     "--lora",
@@ -70,7 +70,7 @@ Run the same command again after an interruption: only what is missing is made."
     metavar="NAME[:WEIGHT]",
     help="A LoRA that every server lists, as defects:0.8; see 'generator lora'. Repeatable.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Run seed; every image's own follows from it.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the run; it decides every image's seed.")
 @click.option("--batch-size", type=int, default=4, show_default=True, help="Images of a source made at once.")
 @click.option(
     "--native-size",
@@ -103,18 +103,18 @@ Run the same command again after an interruption: only what is missing is made."
     type=click.Choice(["masked", "whole"]),
     default="masked",
     show_default=True,
-    help="Enlarge the masked area to the model's size, which small defects need, or make the whole picture.",
+    help="Enlarge the masked area to the model's size, which small defects need, or generate the whole image.",
 )
 @click.option(
     "--inpaint-padding", type=int, default=32, show_default=True, help="Context around the mask, in px of the source."
 )
 @click.option(
-    "--mask-blur", type=int, default=2, show_default=True, help="Least softness of a mask's edge, in px of the source."
+    "--mask-blur", type=int, default=2, show_default=True, help="Least width of a mask's soft edge, px of the source."
 )
 @click.option(
     "--config",
     type=PATH,
-    help="run.toml: settings by class and by source, ranges drawn by seed. Options given here win over it.",
+    help="run.toml: settings by class and by source, ranges drawn by seed. Options given here take precedence.",
 )
 @click.option(
     "--set",
@@ -129,7 +129,9 @@ Run the same command again after an interruption: only what is missing is made."
     help="Show the whole configuration, the time and the disk it takes; one image is made to time it, and thrown away.",
 )
 @click.option("--max-in-flight", type=click.IntRange(min=1), default=3, show_default=True, help="Requests at a server.")
-@click.option("--tries", type=click.IntRange(min=1), default=3, show_default=True, help="Then an image is given up.")
+@click.option(
+    "--tries", type=click.IntRange(min=1), default=3, show_default=True, help="Tries before an image is given up."
+)
 @click.option(
     "--patience",
     "patience_minutes",
@@ -138,7 +140,7 @@ Run the same command again after an interruption: only what is missing is made."
     show_default=True,
     help="Minutes to go on without an image while servers are away.",
 )
-@click.option("--durable", is_flag=True, help="Wait for the disk at each image: even a loss of power undoes nothing.")
+@click.option("--durable", is_flag=True, help="Wait for the disk after each image: a power failure then loses nothing.")
 @click.option("--allow-mixed", is_flag=True, help="Take servers with different models.")
 @click.option(
     "--until-accepted",
@@ -283,11 +285,7 @@ class ServerSelection:
 
 @contextmanager
 def open_servers(urls: Sequence[str], servers_file: Path | None, ray: str | None) -> Iterator[ServerSelection]:
-    """Open the servers; they are closed at the end of the block.
-
-    Args:
-        servers_file: servers.toml.
-        ray: address of a Ray cluster.
+    """Open the servers; they are closed at the end of the block. `ray` is the address of a Ray cluster.
 
     Raises:
         SettingsError: an address that cannot be used, or no such cluster.

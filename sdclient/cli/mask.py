@@ -46,7 +46,7 @@ then: sdclient generate sources output --plan plan.csv --masks masks"""
     "--good", type=PATH, help="A good image of the same place, or a folder of them: the difference is the defect."
 )
 @click.option("--draw", is_flag=True, help="Draw them by hand on a page in the browser; stop it with Ctrl-C.")
-@click.option("--max-shift", type=FiniteRange(min=0), help="With --good: px it may lie off. [default: 10]")
+@click.option("--max-shift", type=FiniteRange(min=0), help="With --good: largest shift in px. [default: 10]")
 @click.option("--grow", "grow_px", type=click.IntRange(0, 4096), default=2, show_default=True, help="Margin in px.")
 @click.option(
     "--feather",
@@ -57,7 +57,7 @@ then: sdclient generate sources output --plan plan.csv --masks masks"""
     help="Width in px of the ramp around that.",
 )
 @click.option("--class", "classes", multiple=True, help="Only sources of this class. Repeatable.")
-@click.option("--overwrite", is_flag=True, help="Replace other masks that are there, drawn by hand perhaps.")
+@click.option("--overwrite", is_flag=True, help="Replace existing masks that differ, even those drawn by hand.")
 @click.option("--sheet", type=PATH, help="Also write a contact sheet of the masks' outlines (PNG).")
 @click.option("--port", type=click.IntRange(0, 65535), help="With --draw: port on this machine. [default: a free one]")
 @click.option("--lang", type=click.Choice(["en", "zh"]), help="With --draw: language of the page. [default: en]")

@@ -58,7 +58,7 @@ def retry(output: Path) -> None:
 @click.option("--repair", is_flag=True, help="Plan damaged images again and move files without a row to .orphans.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(output: Path, repair: bool, as_json: bool) -> None:
-    """Read every file of OUTPUT against its manifest: bytes, size, infotext; exit code 1 when one does not fit."""
+    """Check every file of OUTPUT against its manifest: bytes, size, infotext; exit code 1 if one does not match."""
     from sdcore.progress import progress_bar
 
     from ..output.upkeep import verify as verify_output
@@ -152,8 +152,8 @@ def export(
     """Copy the accepted images of OUTPUT into DATASET/train/<class>, beside the real ones.
 
     The table DATASET/train/exported.csv records where each comes from; 'trainer' reads it. A repeat copies what is new,
-    removes what it put there itself and is not accepted any more, and leaves alone what somebody changed. Refused are
-    validation and test folders, and images that were made from a picture in one.
+    removes what it put there itself and is not accepted any more, and leaves alone what somebody changed. Validation
+    and test folders are refused, and so are images that were made from an image in one.
     """
     given = {name: value for name, value in of_labels.items() if value is not None}
     if labels is None and given:

@@ -53,17 +53,17 @@ class _Listed(click.ParamType):  # type: ignore[type-arg]  # generic in newer cl
 @click.option("--per-class", type=click.IntRange(min=1), default=2, show_default=True, help="Sources of each class.")
 @click.option("--sizes", type=_Listed(int), default="384,512,768", show_default=True, help="Native sizes in px.")
 @click.option("--strengths", type=_Listed(float), default="0.15,0.25,0.35", show_default=True, help="Strengths.")
-@click.option("--samplers", type=_Listed(str), default="DPM++ SDE Karras", show_default=True, help="By commas.")
-@click.option("--steps", type=int, default=20, show_default=True, help="About strength times as many run.")
+@click.option("--samplers", type=_Listed(str), default="DPM++ SDE Karras", show_default=True, help="Comma-separated.")
+@click.option("--steps", type=int, default=20, show_default=True, help="Steps; about strength times as many run.")
 @click.option("--cfg-scale", type=float, default=7.0, show_default=True, help="How strictly the prompt is followed.")
-@click.option("--prompt", default="", help="What the pictures show.")
+@click.option("--prompt", default="", help="What the images show.")
 @click.option("--negative-prompt", default="", help="What they do not show.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the first source; then one more each.")
 @click.option(
     "--masks",
     "masks_folder",
     type=PATH,
-    help="Folder of 'sdclient mask': of the sources that have one, repaint inside their masks.",
+    help="Folder of 'sdclient mask': only sources with a mask are used, and repainted inside it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of the table.")
 def probe(

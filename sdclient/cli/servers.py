@@ -109,7 +109,7 @@ Example:
   sdclient generate sources output --per-source 4 --url http://127.0.0.1:7861   (in another terminal)
 With a password, which other programs of this machine cannot read from an environment variable:
   SDCLIENT_SERVE_AUTH=user:password sdclient serve
-With a diffusion model of your own pictures (extra 'diffusion'):
+With a diffusion model of your own images (extra 'diffusion'):
   generator train data/train -o models/pads --minutes 30
   sdclient serve --engine diffusion --model models/pads"""
 
@@ -141,14 +141,14 @@ With a diffusion model of your own pictures (extra 'diffusion'):
     type=click.FloatRange(min=0),
     default=0,
     show_default=True,
-    help="What a batch takes at least, in milliseconds, to try a pipeline against a slow server.",
+    help="Minimum time of a batch in milliseconds, to try a pipeline against a slow server.",
 )
 @click.option(
     "--image-ms",
     type=click.FloatRange(min=0),
     default=0,
     show_default=True,
-    help="What each image of a batch adds to that, in milliseconds.",
+    help="Further milliseconds for each image of a batch.",
 )
 @click.option(
     "--api-auth",
@@ -178,7 +178,7 @@ def serve(
 
     With --engine classical, its images are the source, varied by classical image processing: for trying the whole
     chain, and a fair control for judging what diffusion adds. With --engine diffusion they come from a model of your
-    own pictures; a prompt chooses its class by name. Stop it with Ctrl-C.
+    own images; a prompt chooses its class by name. Stop it with Ctrl-C.
     """
     if (model is not None) != (engine_name == "diffusion"):
         raise click.BadParameter("--engine diffusion and --model MODEL go together", param_hint="--model")

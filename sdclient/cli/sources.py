@@ -107,7 +107,7 @@ def crop(
         belong = "1 box file belongs" if len(unused) == 1 else f"{len(unused)} box files belong"
         output.note(f"{belong} to no photo: {', '.join(unused[:3])}{', ...' if len(unused) > 3 else ''}")
     if not (result.made or result.unchanged):
-        raise click.ClickException(f"{photos}: no crop came of it; no photo could be read, or no box file holds a box")
+        raise click.ClickException(f"{photos}: no crop was made; no photo could be read, or no box file holds a box")
     for class_name, count in sorted(Counter(name.split("/")[0] for name in result.made).items()):
         output.line(f"{class_name}: {count} new crops")
     output.line(
