@@ -210,10 +210,10 @@ def test_a_second_ctrl_c_interrupts_our_jobs_and_keeps_nothing_unfinished(source
                 process.send_signal(signal.SIGINT)
                 if jobs.ended.wait(0.3):
                     break
-            _, told = process.communicate(timeout=30)
-    assert process.returncode == 130, told
-    assert "images or fewer are left" in told
-    assert "Traceback" not in told
+            _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130, stderr
+    assert "images or fewer are left" in stderr
+    assert "Traceback" not in stderr
     assert len(jobs.names) == 2  # the one at work and the one that waited behind it
     # An interrupted batch comes with all its images, at the step they had reached.
     assert recorded(output) == image_hashes(output) == {}

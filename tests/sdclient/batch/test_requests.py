@@ -168,11 +168,11 @@ def put_back(kept: np.ndarray, restored: np.ndarray, shown: Image.Image) -> np.n
 
 
 def test_a_shift_of_tone_along_the_feather_is_removed() -> None:
-    chance = np.random.default_rng(0)
-    kept = chance.integers(60, 180, (64, 64, 3)).astype(int)
+    rng = np.random.default_rng(0)
+    kept = rng.integers(60, 180, (64, 64, 3)).astype(int)
     shown = grow_and_feather(dot((64, 64), (20, 20, 44, 44)), grow_px=0, feather_px=3)
     drift = np.array([12, -7, 0])
-    noise = chance.integers(-2, 3, kept.shape)
+    noise = rng.integers(-2, 3, kept.shape)
     restored = kept + drift + noise
     restored[28:36, 28:36] = np.array((200, 20, 20)) + drift  # the defect
     result = put_back(kept, restored, shown)

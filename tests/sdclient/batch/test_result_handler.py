@@ -36,10 +36,10 @@ class Store:
 class JobSource(PlannedJobs):
     """Notes how much it hears at once."""
 
-    heard: list[int]
+    saved_counts: list[int]
 
     def saved(self, records: Sequence[Any]) -> None:
-        self.heard = [*getattr(self, "heard", []), len(records)]
+        self.saved_counts = [*getattr(self, "saved_counts", []), len(records)]
 
 
 class Bench:
@@ -66,10 +66,10 @@ class Bench:
         return JobFinished(job, error=error)
 
 
-def test_a_job_source_is_told_all_results_at_once() -> None:
+def test_a_job_source_gets_all_results_at_once() -> None:
     bench = Bench()
     records = list(bench.handler.handle([bench.came(n) for n in range(4)]))
-    assert bench.job_source.heard == [4]
+    assert bench.job_source.saved_counts == [4]
     assert [record.file for record in records] == bench.store.saved
     assert len(set(bench.store.saved)) == 4
     assert bench.jobs.take() is None
@@ -83,7 +83,7 @@ def test_a_failure_that_ends_the_run_loses_no_image_of_other_jobs() -> None:
     with pytest.raises(RequestRejected, match="the same for every image"):
         seen += [record.file for record in bench.handler.handle(finished_jobs)]
     assert len(bench.store.saved) == 2
-    assert bench.job_source.heard == [2]
+    assert bench.job_source.saved_counts == [2]
 
 
 def test_a_job_of_a_lost_server_is_repeated_and_the_others_are_done() -> None:

@@ -1,4 +1,4 @@
-"""A run's settings by class and by source: what holds where, what is drawn, what is said of mistakes."""
+"""A run's settings by class and by source: what holds where, what is drawn, how mistakes are reported."""
 
 from __future__ import annotations
 
@@ -264,7 +264,7 @@ def test_wildcards_that_no_prompt_names_are_no_part_of_the_configuration() -> No
     assert spec_of(wildcards={"light": ["ring"]}).as_dict()["wildcards"] == {}
 
 
-def test_each_sampler_in_use_is_told_once(spec: RunSpec) -> None:
+def test_each_sampler_in_use_is_reported_once(spec: RunSpec) -> None:
     every = [source(), source(number=4), source("dirt", 1)]
     assert spec.samplers_for(every) == [("Euler a", "Karras"), ("DPM++ SDE Karras", None)]
     assert spec.samplers_for([]) == []
@@ -361,7 +361,7 @@ def test_the_python_examples_run_one_after_the_other() -> None:
 
 
 @pytest.mark.usefixtures("in_folder")
-def test_each_mistake_is_told_in_the_words_of_the_page() -> None:
+def test_each_mistake_is_reported_in_the_words_of_the_page() -> None:
     mistakes, messages = blocks("toml mistake"), blocks("text")
     assert len(mistakes) == len(messages) == 2
     for mistake, message in zip(mistakes, messages, strict=True):

@@ -352,7 +352,7 @@ def test_the_command_follows_a_plan_and_sums_up_in_json(fake: FakeWebUI, sources
     assert set(image_hashes(tmp_path / "out")) == {"焊盘/10_1.png", "焊盘/10_2.png", "dirt/1_1.png"}
 
 
-def test_an_empty_plan_is_said_to_be_one(fake: FakeWebUI, sources_folder: Path, tmp_path: Path) -> None:
+def test_an_empty_plan_is_reported(fake: FakeWebUI, sources_folder: Path, tmp_path: Path) -> None:
     plan = tmp_path / "plan.csv"
     plan.write_text("class,source,count\n", encoding="utf-8-sig")
     result = invoke(fake, str(sources_folder), str(tmp_path / "out"), "--plan", str(plan))

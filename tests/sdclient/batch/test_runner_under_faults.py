@@ -155,7 +155,7 @@ def test_a_plan_that_was_not_met_is_summed_up_and_exits_1(
     assert [(row["class"], row["images"]) for row in summary["failures"]] == [("焊盘", 3)]
 
 
-def test_a_second_runner_is_refused_and_told_who_the_first_is(
+def test_a_second_runner_is_refused_with_the_name_of_the_first(
     webui: WebUI, sources_folder: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
@@ -191,7 +191,7 @@ def test_the_manifest_knows_which_images_are_running(
     seen: set[str] = set()
 
     def look(number: int) -> None:
-        """Hold the first answer until its images are said to be running."""
+        """Hold the first answer until its images are recorded as running."""
         for _ in range(500 if number == 1 else 0):
             if (tmp_path / "out" / "manifest.sqlite").exists():
                 seen.update(status for status, _, _ in states(tmp_path / "out").values())
@@ -311,11 +311,11 @@ def test_ctrl_c_finishes_the_jobs_in_hand_and_exits_130(fake: FakeWebUI, sources
         process.send_signal(signal.SIGINT)
         threading.Event().wait(0.5)  # the signal is on its way
         interrupted.set()
-        _, told = process.communicate(timeout=30)
+        _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "press Ctrl-C again" in told
-    assert "what was made is kept" in told
-    assert "Traceback" not in told
+    assert "press Ctrl-C again" in stderr
+    assert "what was made is kept" in stderr
+    assert "Traceback" not in stderr
     asked = len(fake.requests)
     assert len(recorded(output)) == asked < 600
     assert recorded(output) == image_hashes(output)
@@ -388,7 +388,7 @@ def test_kills_at_random_instants_lose_and_double_nothing(
     many_sources: Path, tmp_path: Path, masked: bool, least_kills: int
 ) -> None:
     output = tmp_path / "out"
-    chance = random.Random(20261123)
+    rng = random.Random(20261123)
     expected = planned(many_sources)
     with running_server() as server:
         command = [sys.executable, "-m", "sdclient", "generate", str(many_sources), str(output)]
@@ -400,7 +400,7 @@ def test_kills_at_random_instants_lose_and_double_nothing(
             with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
                 starts += 1
                 try:
-                    process.wait(chance.uniform(0.3, 1.1))
+                    process.wait(rng.uniform(0.3, 1.1))
                 except subprocess.TimeoutExpired:
                     process.kill()
                     kills += 1
@@ -425,7 +425,7 @@ def three_servers() -> Iterator[list[WebUIServer]]:
         yield [opened.enter_context(serve_webui()) for _ in range(3)]
 
 
-def storm(server: WebUIServer, chance: random.Random, faults: int) -> None:
+def storm(server: WebUIServer, rng: random.Random, faults: int) -> None:
     """Faults of every kind, in an order drawn by chance; each meets one job."""
     kinds = [
         lambda: server.faults.refuse(1),
@@ -442,7 +442,7 @@ def storm(server: WebUIServer, chance: random.Random, faults: int) -> None:
         lambda: server.faults.substitute(seed=1),
     ]
     for _ in range(faults):
-        chance.choice(kinds)()
+        rng.choice(kinds)()
 
 
 def test_a_storm_of_faults_on_three_servers_loses_and_doubles_nothing(
@@ -450,7 +450,7 @@ def test_a_storm_of_faults_on_three_servers_loses_and_doubles_nothing(
 ) -> None:
     """About a third of all requests fail, and one server dies and comes back."""
     output = tmp_path / "out"
-    chance = random.Random(7)
+    rng = random.Random(7)
     settings = GenerationSettings.checked({"native_px": 64, "batch_size": 2, "steps": 4})
     quick = RetryPolicy(attempts=2, first_wait_s=0)
     with ExitStack() as opened:
@@ -466,7 +466,7 @@ def test_a_storm_of_faults_on_three_servers_loses_and_doubles_nothing(
                 made[record.file] += 1
                 if made.total() == 1:  # the run has begun; until then a fault would rightly refuse to start it
                     for server in three_servers:
-                        storm(server, chance, 12)
+                        storm(server, rng, 12)
                 if made.total() == 40:
                     away.enter_context(three_servers[2].down())
                 if made.total() == 120 and not back.is_set():

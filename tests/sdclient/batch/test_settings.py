@@ -1,4 +1,4 @@
-"""A setting as a user writes it: what it means, and what is said of one that cannot be."""
+"""A setting as a user writes it: what it means, and which message an invalid one gets."""
 
 from __future__ import annotations
 

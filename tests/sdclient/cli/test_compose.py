@@ -16,7 +16,7 @@ from sdclient.masks.mask import write_mask
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """One dark spot on grey grain with its mask, and two good pictures."""
+    """One dark spot on grey grain with its mask, and two good images."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[0:48, 0:48]
     spot = np.hypot(x - 24, y - 24) < 5
@@ -45,10 +45,10 @@ def test_it_makes_images_and_says_so(folder: Path) -> None:
 
 def test_a_script_gets_one_json_object(folder: Path) -> None:
     run(folder, "--per-class", "1")
-    told = json.loads(run(folder, "--per-class", "3", "--json").stdout)
-    assert (told["planned"], told["already_there"], told["made"], told["failed"]) == (3, 1, 2, 0)
-    assert told["failures"] == []
-    assert told["good_images"] == 2
+    summary = json.loads(run(folder, "--per-class", "3", "--json").stdout)
+    assert (summary["planned"], summary["already_there"], summary["made"], summary["failed"]) == (3, 1, 2, 0)
+    assert summary["failures"] == []
+    assert summary["good_images"] == 2
 
 
 def test_images_without_a_place_are_counted_and_end_with_code_1(folder: Path) -> None:
@@ -59,8 +59,8 @@ def test_images_without_a_place_are_counted_and_end_with_code_1(folder: Path) ->
     assert done.exit_code == 1
     assert "no place on 2 good images: no surface fits" in done.stdout
     assert "0 images made, 0 were there already, 2 planned, 2 failed" in done.stdout
-    told = json.loads(run(folder, "--per-class", "2", "--json").stdout)
-    assert (told["made"], told["already_there"], told["failed"]) == (0, 0, 2)
+    summary = json.loads(run(folder, "--per-class", "2", "--json").stdout)
+    assert (summary["made"], summary["already_there"], summary["failed"]) == (0, 0, 2)
 
 
 def test_a_plan_says_which_source_gives_how_many(folder: Path) -> None:

@@ -59,14 +59,14 @@ def test_tables_show_limits_and_verdicts_in_both_languages(output: Path) -> None
 
 
 def test_json_holds_what_the_manifest_holds(output: Path) -> None:
-    told = json.loads(run(output, "--json").stdout)
-    assert (told["scored"], told["judged"], told["accepted"], told["dry_run"]) == (4, 4, 2, False)
+    summary = json.loads(run(output, "--json").stdout)
+    assert (summary["scored"], summary["judged"], summary["accepted"], summary["dry_run"]) == (4, 4, 2, False)
     with Manifest(output) as manifest:
         verdicts = {one.file: (one.verdict, list(one.reasons)) for one in Curation(manifest).verdicts()}
         scores = Curation(manifest).scores()
-    assert {row["file"]: (row["verdict"], row["reasons"]) for row in told["images"]} == verdicts
-    assert {row["file"]: row["scores"] for row in told["images"]} == scores
-    assert set(told["limits"]) == {"pit", "漏铜"}
+    assert {row["file"]: (row["verdict"], row["reasons"]) for row in summary["images"]} == verdicts
+    assert {row["file"]: row["scores"] for row in summary["images"]} == scores
+    assert set(summary["limits"]) == {"pit", "漏铜"}
 
 
 def test_a_dry_run_leaves_the_output_as_it_was(output: Path) -> None:
@@ -86,8 +86,8 @@ def test_a_sheet_for_each_class_shows_groups_beside_their_sources(output: Path, 
 
 
 def test_limits_can_be_given_and_filters_left_out(output: Path) -> None:
-    told = json.loads(run(output, "--json", "--skip-filter", "too_alike", "--min-sharpness", "0").stdout)
-    assert {tuple(row["reasons"]) for row in told["images"]} <= {(), ("oil_paint",), ("blurred",)}
+    summary = json.loads(run(output, "--json", "--skip-filter", "too_alike", "--min-sharpness", "0").stdout)
+    assert {tuple(row["reasons"]) for row in summary["images"]} <= {(), ("oil_paint",), ("blurred",)}
     strict = json.loads(run(output, "--json", "--max-tone", "0").stdout)
     assert all("tone" in row["reasons"] for row in strict["images"] if row["scores"]["tone_distance"] > 0)
     assert strict["limits"]["pit"]["max_tone"] == 0

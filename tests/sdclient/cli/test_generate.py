@@ -52,7 +52,7 @@ def test_it_ends_when_the_planned_number_is_accepted(webui_server: WebUIServer, 
     assert any(record.asked["denoising_strength"] == 0.3 for record in made)
 
 
-def test_a_class_that_falls_short_is_told_and_ends_with_1(
+def test_a_class_that_falls_short_is_reported_and_ends_with_1(
     webui_server: WebUIServer, sources: Path, tmp_path: Path
 ) -> None:
     options = ("--until-accepted", "--strength-range", "0.01:0.02", "--budget", "1")

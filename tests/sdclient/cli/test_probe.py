@@ -42,9 +42,9 @@ def sources(tmp_path: Path) -> Path:
         folder = tmp_path / "sources" / class_name
         folder.mkdir(parents=True)
         for number in (1, 2, 10):
-            picture = Image.new("L" if class_name == "scratch" else "RGB", (48, 48), 120)
-            ImageDraw.Draw(picture).ellipse((10, 10 + number, 30, 30), fill=200)
-            picture.save(folder / f"{number}.png")
+            image = Image.new("L" if class_name == "scratch" else "RGB", (48, 48), 120)
+            ImageDraw.Draw(image).ellipse((10, 10 + number, 30, 30), fill=200)
+            image.save(folder / f"{number}.png")
     return tmp_path / "sources"
 
 
@@ -138,7 +138,7 @@ def test_an_existing_sheet_or_folder_is_not_overwritten(sources: Path, tmp_path:
         (["--strengths", "2"], 1, "denoising-strength"),
     ],
 )
-def test_values_that_cannot_be_used_are_told_before_anything_is_asked_of_a_server(
+def test_values_that_cannot_be_used_are_reported_before_anything_is_asked_of_a_server(
     sources: Path, tmp_path: Path, arguments: list[str], code: int, words: str
 ) -> None:
     result = probe(sources, tmp_path / "p.png", "--url", "http://127.0.0.1:1", *arguments)
@@ -148,7 +148,7 @@ def test_values_that_cannot_be_used_are_told_before_anything_is_asked_of_a_serve
     assert not (tmp_path / "p.png").exists()
 
 
-def test_an_unknown_sampler_is_told_before_anything_is_generated(sources: Path, tmp_path: Path) -> None:
+def test_an_unknown_sampler_is_reported_before_anything_is_generated(sources: Path, tmp_path: Path) -> None:
     with running_server() as server:
         result = probe(sources, tmp_path / "p.png", "--url", server.url, "--samplers", "Euler,Nope")
     assert result.exit_code == 1
@@ -208,7 +208,7 @@ def test_with_masks_sources_are_repainted_inside_them(sources: Path, tmp_path: P
         assert max(right, bottom) <= 31
 
 
-def test_a_folder_without_masks_is_told(sources: Path, tmp_path: Path) -> None:
+def test_a_folder_without_masks_is_reported(sources: Path, tmp_path: Path) -> None:
     result = probe(sources, tmp_path / "out.png", "--masks", tmp_path / "nowhere")
     assert result.exit_code == 1
     assert "no such folder; expected masks as nowhere/<class>/1.png" in result.stderr

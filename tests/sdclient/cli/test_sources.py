@@ -60,7 +60,7 @@ def test_nothing_usable_is_a_failure(tmp_path: Path) -> None:
     ("number_of_error", "words"),
     [(errno.EROFS, "choose another folder"), (errno.ENOSPC, "the disk is full"), (errno.EACCES, "choose another")],
 )
-def test_a_destination_that_cannot_be_written_is_said_in_one_line(
+def test_a_destination_that_cannot_be_written_is_reported_in_one_line(
     number_photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number_of_error: int, words: str
 ) -> None:
     write = Path.write_bytes
@@ -134,7 +134,7 @@ def test_margin_and_size_set_the_side(photos: Path, tmp_path: Path) -> None:
         assert image.size == (50, 50)
 
 
-def test_tiles_overlap_by_a_fifth_unless_said_otherwise(photos: Path, tmp_path: Path) -> None:
+def test_tiles_overlap_by_a_fifth_by_default(photos: Path, tmp_path: Path) -> None:
     assert "6 crops made" in crop(photos, tmp_path / "a", "--tile", 512)[1]
     assert "4 crops made" in crop(photos, tmp_path / "b", "--tile", 512, "--overlap", 0)[1]
 
@@ -307,7 +307,7 @@ def test_classes_that_the_cap_leaves_short_are_named(tmp_path: Path) -> None:
     assert "b stays" not in result.stdout
 
 
-def test_a_raised_target_is_told(tmp_path: Path) -> None:
+def test_a_raised_target_is_reported(tmp_path: Path) -> None:
     result = plan(make_sources(tmp_path, {"a": 4}), "--target", 4, "--min-share", "0.2")
     assert "the target is 5 (from 4) for a generated share of 0.2" in result.stdout
     assert owed() == {("a", "1.png"): 1}

@@ -50,16 +50,16 @@ def test_good_siblings_are_accepted_and_that_is_written(output: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda picture: picture, "too_alike"),
-        (lambda picture: ImageChops.offset(picture, 1, 0), "too_alike"),
-        (lambda picture: noisy(picture, 30, in_colour=False), "noise"),
-        (lambda picture: noisy(picture, 40, in_colour=True), "colour_garbage"),
-        (lambda picture: blurred(sibling(picture, 5), 2), "blurred"),
-        (lambda picture: painted(sibling(picture, 5)), "oil_paint"),
-        (lambda picture: sibling(picture, 5).point(lambda level: level * 0.4 + 140), "tone"),
-        (lambda picture: Image.merge("RGB", sibling(picture, 5).split()[::-1]), "colour"),
-        (lambda picture: Image.new("RGB", picture.size, (120, 104, 73)), "blurred"),
-        (lambda picture: Image.new("RGB", picture.size), "blurred"),
+        (lambda image: image, "too_alike"),
+        (lambda image: ImageChops.offset(image, 1, 0), "too_alike"),
+        (lambda image: noisy(image, 30, in_colour=False), "noise"),
+        (lambda image: noisy(image, 40, in_colour=True), "colour_garbage"),
+        (lambda image: blurred(sibling(image, 5), 2), "blurred"),
+        (lambda image: painted(sibling(image, 5)), "oil_paint"),
+        (lambda image: sibling(image, 5).point(lambda level: level * 0.4 + 140), "tone"),
+        (lambda image: Image.merge("RGB", sibling(image, 5).split()[::-1]), "colour"),
+        (lambda image: Image.new("RGB", image.size, (120, 104, 73)), "blurred"),
+        (lambda image: Image.new("RGB", image.size), "blurred"),
     ],
     ids=["copy", "shifted", "noise", "rainbow", "blur", "paint", "tone", "colour", "one colour", "black"],
 )
@@ -165,9 +165,9 @@ def test_inpainted_images_are_compared_where_they_were_changed(output: Path, sou
     box = (16, 16, 47, 47)
     images, masks = {}, {}
     for k in (1, 2):
-        picture = surface(5)
-        picture.paste(sibling(surface(5), 10 + k).crop((16, 16, 48, 48)), (16, 16))
-        images[f"pit/5_{k}.png"], masks[f"pit/5_{k}.png"] = picture, mask_of(box)
+        image = surface(5)
+        image.paste(sibling(surface(5), 10 + k).crop((16, 16, 48, 48)), (16, 16))
+        images[f"pit/5_{k}.png"], masks[f"pit/5_{k}.png"] = image, mask_of(box)
     images["pit/5_3.png"], masks["pit/5_3.png"] = surface(5), mask_of(box)
     add_images(output, sources, images, masks=masks)
     judged = curate(output)
@@ -179,12 +179,12 @@ def test_inpainted_images_are_compared_where_they_were_changed(output: Path, sou
     assert outside == pytest.approx(1.0)
 
 
-def test_a_transplant_is_compared_with_the_picture_it_was_put_into(output: Path, sources: Path) -> None:
-    picture = surface(102)
-    picture.paste(surface(5).crop((20, 20, 40, 40)), (20, 20))
+def test_a_transplant_is_compared_with_the_image_it_was_put_into(output: Path, sources: Path) -> None:
+    image = surface(102)
+    image.paste(surface(5).crop((20, 20, 40, 40)), (20, 20))
     others = {"pit/5_1.png": (sources, "stain/2.png")}
     masks = {"pit/5_1.png": mask_of((20, 20, 39, 39))}
-    add_images(output, sources, {"pit/5_1.png": picture}, masks=masks, others=others)
+    add_images(output, sources, {"pit/5_1.png": image}, masks=masks, others=others)
     scores = curate(output)["pit/5_1.png"].scores
     assert scores["ssim_outside"] == pytest.approx(1.0)
     assert scores["ssim_inside"] is not None
@@ -278,7 +278,7 @@ def test_an_output_without_images_is_judged_as_nothing(tmp_path: Path, sources: 
     assert curate(tmp_path / "new") == {}
 
 
-def test_a_picture_of_another_mode_is_scored(output: Path, sources: Path) -> None:
+def test_an_image_of_another_mode_is_scored(output: Path, sources: Path) -> None:
     grey = sibling(surface(6), 6).convert("L")
     add_images(output, sources, {"pit/6_1.png": grey, "pit/7_1.png": Image.new("L", (30, 20))})
     assert set(curate(output)) > {"pit/6_1.png", "pit/7_1.png"}

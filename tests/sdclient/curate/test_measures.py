@@ -30,8 +30,8 @@ from sdcore.images.similarity import luma_of
 from tests.support.images import blurred, noisy, painted, surface
 
 
-def scores(picture) -> tuple[float, float, float]:  # type: ignore[no-untyped-def]
-    grey = luma_of(picture)
+def scores(image) -> tuple[float, float, float]:  # type: ignore[no-untyped-def]
+    grey = luma_of(image)
     sharp = sharpness(grey)
     assert sharp is not None
     return sharp, texture(grey), grain(grey)
@@ -64,7 +64,7 @@ def test_motion_along_one_direction_counts() -> None:
     assert found < 0.7 * still
 
 
-def test_a_flat_picture_has_no_sharpness_and_no_texture() -> None:
+def test_a_flat_image_has_no_sharpness_and_no_texture() -> None:
     flat = np.full((32, 32), 120, dtype=np.float32)
     assert sharpness(flat) is None
     assert texture(flat) == 0
@@ -119,18 +119,18 @@ def test_grey_is_known_whatever_the_mode() -> None:
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "I;16"])
 def test_every_mode_has_a_look(mode: str) -> None:
-    picture = Image.new("I;16", (8, 8), 300) if mode == "I;16" else surface(1).convert(mode)
-    assert look_of(picture).shape == (3, 32)
+    image = Image.new("I;16", (8, 8), 300) if mode == "I;16" else surface(1).convert(mode)
+    assert look_of(image).shape == (3, 32)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (5, 13), (64, 64), (37, 101)])
 def test_a_look_holds_the_quantiles_that_numpy_finds_by_sorting(size: tuple[int, int]) -> None:
-    chance = np.random.default_rng(sum(size))
+    rng = np.random.default_rng(sum(size))
     for levels in (1, 4, 256):
-        picture = Image.fromarray(chance.integers(0, levels, (*size, 3)).astype(np.uint8))
-        planes = np.asarray(picture.convert("YCbCr")).reshape(-1, 3)
+        image = Image.fromarray(rng.integers(0, levels, (*size, 3)).astype(np.uint8))
+        planes = np.asarray(image.convert("YCbCr")).reshape(-1, 3)
         expected = np.quantile(planes, (np.arange(32) + 0.5) / 32, axis=0, method="inverted_cdf").T
-        assert np.array_equal(look_of(picture), expected)
+        assert np.array_equal(look_of(image), expected)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_a_face_on_a_board_is_found(face: Image.Image) -> None:
     assert face_score(board) > DEFAULT_FACE
 
 
-def test_a_small_face_in_a_large_picture_is_found(face: Image.Image) -> None:
+def test_a_small_face_in_a_large_image_is_found(face: Image.Image) -> None:
     board = surface(1, side_px=512)
     board.paste(face.resize((110, 110)), (300, 60))
     assert face_score(board) > DEFAULT_FACE

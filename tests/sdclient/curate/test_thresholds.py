@@ -165,7 +165,7 @@ def test_a_given_likeness_goes_before_the_sources_own() -> None:
     assert reasons(replace(LIMITS, max_ssim=0.99), ssim_inside=0.98) == []
 
 
-def test_a_limit_of_no_faces_at_all_still_lets_pictures_without_one_pass() -> None:
+def test_a_limit_of_no_faces_at_all_still_lets_images_without_one_pass() -> None:
     assert reasons(replace(LIMITS, max_face=0.0)) == []
 
 
