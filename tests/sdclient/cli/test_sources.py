@@ -172,7 +172,7 @@ def test_no_crop_at_all_is_a_failure_and_says_what_was_left_out(photos: Path, tm
     assert code == 1
     assert "left out: 脏污/a.jpg: an empty file" in err
     assert "1 box file belongs to no photo: a.txt" in err
-    assert "no crop came of it" in err.splitlines()[-1]
+    assert "no crop was made" in err.splitlines()[-1]
 
 
 PADS = {
