@@ -11,17 +11,8 @@ import numpy as np
 from ..errors import DataError, EvaluationError
 from ..models.predictions import Predictions, read_predictions
 from ..run_files import find_runs
+from . import metrics
 from .evaluate import Evaluation, LabelledImages
-from .metrics import (
-    RATE_DEFINITIONS,
-    FloatArray,
-    IntArray,
-    MulticlassScores,
-    Rate,
-    binary_rate_of_confusion,
-    macro_f1_of_confusion,
-    recall_of_confusion,
-)
 from .stats import Interval, Statistic, clopper_pearson
 
 SPLIT_NAME = "split.csv"
@@ -202,7 +193,7 @@ def align(other: Predictions, reference: Predictions, first: str, second: str) -
     )
 
 
-def number_groups(arms: Sequence[Arm], reference: Predictions) -> tuple[IntArray, int | None]:
+def number_groups(arms: Sequence[Arm], reference: Predictions) -> tuple[metrics.IntArray, int | None]:
     """(N,) group number of each reference image, and the number of groups from the first arm that has them.
 
     Where no two images share a group, each image is its own group and the number is None.
@@ -275,7 +266,7 @@ class ArmResult:
     """L x K counts added up over seeds, row = label, column = predicted class."""
 
 
-def summarise_arm(arm: Arm, evaluations: Sequence[Evaluation], table: FloatArray) -> ArmResult:
+def summarise_arm(arm: Arm, evaluations: Sequence[Evaluation], table: metrics.FloatArray) -> ArmResult:
     """Average an arm's evaluations over its seeds.
 
     Args:
@@ -292,7 +283,7 @@ def summarise_arm(arm: Arm, evaluations: Sequence[Evaluation], table: FloatArray
         evaluations=tuple(evaluations),
         rates={
             one.key: _average([evaluation.binary.rates[one.key] for evaluation in evaluations])
-            for one in RATE_DEFINITIONS
+            for one in metrics.RATE_DEFINITIONS
         },
         named_wrong=_average(wrong) if wrong else None,
         macro_f1=_spread([scores.macro_f1 if scores else None for scores in named]),
@@ -303,7 +294,7 @@ def summarise_arm(arm: Arm, evaluations: Sequence[Evaluation], table: FloatArray
     )
 
 
-def _average(rates: Sequence[Rate]) -> MeanRate:
+def _average(rates: Sequence[metrics.Rate]) -> MeanRate:
     count = sum(rate.count for rate in rates) / len(rates)
     return MeanRate(
         spread=_spread([rate.value for rate in rates]),
@@ -313,7 +304,7 @@ def _average(rates: Sequence[Rate]) -> MeanRate:
     )
 
 
-def _average_classes(scores: Sequence[MulticlassScores]) -> tuple[ClassMeans, ...]:
+def _average_classes(scores: Sequence[metrics.MulticlassScores]) -> tuple[ClassMeans, ...]:
     return tuple(
         ClassMeans(
             name=same[0].name,
@@ -339,7 +330,7 @@ JUDGED_RATES = ("accuracy", "miss_rate", "overkill_rate")
 """The compared figures of the Normal/Abnormal judgement."""
 
 
-def confusion_by_group(labelled: LabelledImages, group_of: IntArray) -> FloatArray:
+def confusion_by_group(labelled: LabelledImages, group_of: metrics.IntArray) -> metrics.FloatArray:
     """(G, L, K) counts: group, label, predicted class.
 
     Args:
@@ -360,7 +351,7 @@ def compared_statistics(*, normal: int, classes: int, named: bool) -> dict[str, 
         normal: row and column of the Normal class.
         named: whether every label is a class; otherwise there is no macro-F1.
     """
-    by_name: dict[str, Statistic] = {MACRO_F1: lambda table: macro_f1_of_confusion(table[..., :classes, :])}
+    by_name: dict[str, Statistic] = {MACRO_F1: lambda table: metrics.macro_f1_of_confusion(table[..., :classes, :])}
     return {**(by_name if named else {}), **{key: _binary_statistic(key, normal) for key in JUDGED_RATES}}
 
 
@@ -371,8 +362,8 @@ def recall_statistics(truth: LabelledImages) -> dict[str, Statistic]:
 
 
 def _recall_statistic(k: int) -> Statistic:
-    return lambda table: recall_of_confusion(table, k)
+    return lambda table: metrics.recall_of_confusion(table, k)
 
 
 def _binary_statistic(key: str, normal: int) -> Statistic:
-    return lambda table: binary_rate_of_confusion(table, key, normal=normal)
+    return lambda table: metrics.binary_rate_of_confusion(table, key, normal=normal)

@@ -12,6 +12,7 @@ from sdcore.messages import Message
 from ..config import ABNORMAL, NORMAL
 from ..messages import text
 from ..models.predictions import Predictions
+from . import stats
 from .arms import (
     Arm,
     ArmResult,
@@ -25,17 +26,6 @@ from .arms import (
 )
 from .evaluate import evaluate, evaluation_as_json, interval_as_json, label_images
 from .metrics import BoolArray, FloatArray
-from .stats import (
-    RESAMPLES,
-    Interval,
-    Resampled,
-    Statistic,
-    bootstrap_arms,
-    bootstrap_p,
-    holm,
-    mcnemar_exact,
-    percentile_interval,
-)
 from .verdict import Difference, SampleSizeNeed, Verdict, give_verdict, images_needed, notes_on
 
 
@@ -77,7 +67,7 @@ class RecallDifference:
     first: float | None
     """Mean over the first arm's seeds; None when there are no images of this class."""
     second: float | None
-    interval: Interval | None
+    interval: stats.Interval | None
     """95 % percentile interval of the difference, for this class alone."""
     p_value: float | None
     """Two-sided, from the resamples; for this class alone."""
@@ -144,7 +134,7 @@ def compare(
     *,
     normal: str = NORMAL,
     abnormal: str | None = ABNORMAL,
-    resamples: int = RESAMPLES,
+    resamples: int = stats.RESAMPLES,
     seed: int = 0,
     worth: float | None = None,
 ) -> Comparison:
@@ -173,7 +163,7 @@ def compare(
     ]
     statistics = compared_statistics(normal=truth.normal, classes=len(truth.classes), named=truth.named)
     recalls = recall_statistics(truth)
-    draws = bootstrap_arms(counts, {**statistics, **recalls}, resamples=resamples, seed=seed)
+    draws = stats.bootstrap_arms(counts, {**statistics, **recalls}, resamples=resamples, seed=seed)
     right = [np.stack([one.is_defective == one.judged_defective for one in seeds]) for seeds in labelled]
     sides = [ContrastSide(*parts, row=row) for row, parts in enumerate(zip(arms, counts, right, strict=True))]
     contrasts = [
@@ -248,9 +238,9 @@ class ContrastSide:
 def contrast_arms(
     first: ContrastSide,
     second: ContrastSide,
-    statistics: Mapping[str, Statistic],
-    recalls: Mapping[str, Statistic],
-    draws: Mapping[str, Resampled],
+    statistics: Mapping[str, stats.Statistic],
+    recalls: Mapping[str, stats.Statistic],
+    draws: Mapping[str, stats.Resampled],
     *,
     worth: float | None,
 ) -> Contrast:
@@ -285,26 +275,29 @@ def contrast_arms(
 
 
 def _difference(
-    key: str, first: ContrastSide, second: ContrastSide, statistic: Statistic, draws: Resampled
+    key: str, first: ContrastSide, second: ContrastSide, statistic: stats.Statistic, draws: stats.Resampled
 ) -> Difference:
     before, after = _level(first, statistic), _level(second, statistic)
     defined = before is not None and after is not None and first.counts.shape[1] > 1
     apart = draws.values[second.row] - draws.values[first.row]
-    return Difference(key, before, after, percentile_interval(apart) if defined else None)
+    return Difference(key, before, after, stats.percentile_interval(apart) if defined else None)
 
 
-def _level(side: ContrastSide, statistic: Statistic) -> float | None:
+def _level(side: ContrastSide, statistic: stats.Statistic) -> float | None:
     """Mean over seeds on all images; None when undefined."""
     value = float(statistic(side.counts.sum(axis=1)).mean())
     return None if np.isnan(value) else value
 
 
 def _recall_differences(
-    first: ContrastSide, second: ContrastSide, recalls: Mapping[str, Statistic], draws: Mapping[str, Resampled]
+    first: ContrastSide,
+    second: ContrastSide,
+    recalls: Mapping[str, stats.Statistic],
+    draws: Mapping[str, stats.Resampled],
 ) -> tuple[RecallDifference, ...]:
     apart = {key: draws[key].values[second.row] - draws[key].values[first.row] for key in recalls}
-    p_values = {key: p for key, values in apart.items() if (p := bootstrap_p(values)) is not None}
-    adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True))
+    p_values = {key: p for key, values in apart.items() if (p := stats.bootstrap_p(values)) is not None}
+    adjusted = dict(zip(p_values, stats.holm(list(p_values.values())), strict=True))
     support = first.counts[0].sum(axis=(0, 2))
     return tuple(
         RecallDifference(
@@ -312,7 +305,7 @@ def _recall_differences(
             support=int(support[place]),
             first=_level(first, statistic),
             second=_level(second, statistic),
-            interval=percentile_interval(apart[key]),
+            interval=stats.percentile_interval(apart[key]),
             p_value=p_values.get(key),
             p_holm=adjusted.get(key),
         )
@@ -338,7 +331,7 @@ def _mcnemar(first_seed: str, second_seed: str, first: BoolArray, second: BoolAr
         only_first=only_first,
         only_second=only_second,
         both_wrong=int(np.sum(~first & ~second)),
-        p_value=mcnemar_exact(only_first, only_second),
+        p_value=stats.mcnemar_exact(only_first, only_second),
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from . import stats
 from .metrics import (
     BoolArray,
     FloatArray,
@@ -15,25 +16,11 @@ from .metrics import (
     mean_precision_of_confusion,
     weighted_f1_of_confusion,
 )
-from .stats import (
-    CONFIDENCE,
-    RATES_OF_GROUPS,
-    RATES_OF_IMAGES,
-    SCORES_OF_GROUPS,
-    SCORES_OF_IMAGES,
-    Interval,
-    Statistic,
-    draw_weights,
-    known_groups,
-    logit_interval,
-    rate_interval,
-    separated_interval,
-)
 
 DRAWS = 1000
 """Resamples of one set of predictions; enough for a standard error within about 2 %."""
 
-_MEANS: Mapping[str, Statistic] = {
+_MEANS: Mapping[str, stats.Statistic] = {
     "macro_f1": macro_f1_of_confusion,
     "weighted_f1": weighted_f1_of_confusion,
     "macro_precision": mean_precision_of_confusion,
@@ -47,9 +34,9 @@ _MEANS: Mapping[str, Statistic] = {
 class ClassIntervals:
     """Intervals of the scores of one class."""
 
-    precision: Interval | None
-    recall: Interval | None
-    f1: Interval | None
+    precision: stats.Interval | None
+    recall: stats.Interval | None
+    f1: stats.Interval | None
     """From the interval of J, the share of correct ones among the images labelled or predicted as the class:
     F1 = 2 J / (1 + J)."""
 
@@ -64,24 +51,24 @@ class EvaluationIntervals:
     """Method for means over classes, AUROC and average precision, in words."""
     groups: int | None
     """Number of groups of images; None when unknown."""
-    rates: Mapping[str, Interval | None]
+    rates: Mapping[str, stats.Interval | None]
     """By the keys of `metrics.RATE_DEFINITIONS`, and "named_wrong"."""
-    accuracy: Interval | None
+    accuracy: stats.Interval | None
     """Of the multi-class accuracy."""
     per_class: tuple[ClassIntervals, ...]
     """In class order; empty when the labels do not name the defects."""
-    macro_f1: Interval | None
-    weighted_f1: Interval | None
-    macro_precision: Interval | None
-    macro_recall: Interval | None
-    weighted_precision: Interval | None
-    auroc: Interval | None
-    average_precision: Interval | None
+    macro_f1: stats.Interval | None
+    weighted_f1: stats.Interval | None
+    macro_precision: stats.Interval | None
+    macro_recall: stats.Interval | None
+    weighted_precision: stats.Interval | None
+    auroc: stats.Interval | None
+    average_precision: stats.Interval | None
 
 
 def binary_intervals(
     is_defective: BoolArray, judged_defective: BoolArray, groups: IntArray | None
-) -> dict[str, Interval | None]:
+) -> dict[str, stats.Interval | None]:
     """Intervals of the seven rates by the keys of `metrics.RATE_DEFINITIONS`.
 
     Args:
@@ -104,10 +91,10 @@ def binary_intervals(
 
 
 def share_interval(
-    has: BoolArray, among: BoolArray, groups: IntArray | None, *, confidence: float = CONFIDENCE
-) -> Interval | None:
+    has: BoolArray, among: BoolArray, groups: IntArray | None, *, confidence: float = stats.CONFIDENCE
+) -> stats.Interval | None:
     """Interval of the share of images with `has` among those with `among`, both (N,) bool."""
-    return rate_interval(has[among], None if groups is None else groups[among], confidence=confidence)
+    return stats.rate_interval(has[among], None if groups is None else groups[among], confidence=confidence)
 
 
 def compute_intervals(
@@ -129,7 +116,7 @@ def compute_intervals(
         score: (N,) probability that each image is defective.
         groups: N names of what each image was cut from; None when unknown.
     """
-    group_of = known_groups(None if groups is None else tuple(groups))
+    group_of = stats.known_groups(None if groups is None else tuple(groups))
     defective, judged = true != normal, predicted != normal
     rates = binary_intervals(defective, judged, group_of)
     wrong = judged & (true != predicted)
@@ -138,11 +125,11 @@ def compute_intervals(
         true, predicted, score, defective, classes=classes, groups=group_of, resamples=resamples, seed=seed
     )
     return EvaluationIntervals(
-        rates_by=RATES_OF_IMAGES if group_of is None else RATES_OF_GROUPS,
-        scores_by=SCORES_OF_IMAGES if group_of is None else SCORES_OF_GROUPS,
+        rates_by=stats.RATES_OF_IMAGES if group_of is None else stats.RATES_OF_GROUPS,
+        scores_by=stats.SCORES_OF_IMAGES if group_of is None else stats.SCORES_OF_GROUPS,
         groups=None if group_of is None else int(group_of.max()) + 1,
         rates=rates,
-        accuracy=None if classes is None else rate_interval(true == predicted, group_of),
+        accuracy=None if classes is None else stats.rate_interval(true == predicted, group_of),
         per_class=tuple(_class_intervals(true == k, predicted == k, group_of) for k in range(classes or 0)),
         **scores,
     )
@@ -157,10 +144,10 @@ def _class_intervals(bears: BoolArray, given: BoolArray, groups: IntArray | None
 
 
 def _f1_interval(
-    bears: BoolArray, given: BoolArray, groups: IntArray | None, *, confidence: float = CONFIDENCE
-) -> Interval | None:
+    bears: BoolArray, given: BoolArray, groups: IntArray | None, *, confidence: float = stats.CONFIDENCE
+) -> stats.Interval | None:
     share = share_interval(bears & given, bears | given, groups, confidence=confidence)
-    return None if share is None else Interval(_f1_of_share(share.low), _f1_of_share(share.high))
+    return None if share is None else stats.Interval(_f1_of_share(share.low), _f1_of_share(share.high))
 
 
 def _f1_of_share(share: float) -> float:
@@ -177,18 +164,18 @@ def _score_intervals(
     groups: IntArray | None,
     resamples: int,
     seed: int,
-) -> dict[str, Interval | None]:
+) -> dict[str, stats.Interval | None]:
     figures = _Figures(true, predicted, Ranking(score, is_defective), classes)
     observed = {key: float(one[0]) for key, one in figures.of(np.ones((1, len(true)))).items()}
-    parts = [figures.of(weights) for weights in draw_weights(len(true), groups, resamples=resamples, seed=seed)]
+    parts = [figures.of(weights) for weights in stats.draw_weights(len(true), groups, resamples=resamples, seed=seed)]
     units = len(true) if groups is None else int(groups.max()) + 1
-    found: dict[str, Interval | None] = dict.fromkeys((*_MEANS, "auroc", "average_precision"))
+    found: dict[str, stats.Interval | None] = dict.fromkeys((*_MEANS, "auroc", "average_precision"))
     for key, value in observed.items():
         draws = np.concatenate([part[key] for part in parts])
-        found[key] = logit_interval(value, draws, units=units)
+        found[key] = stats.logit_interval(value, draws, units=units)
     # Equal draws do not mean certainty, so these figures get an interval from counts.
     if observed["auroc"] in (0.0, 1.0):
-        found["auroc"] = separated_interval(observed["auroc"] == 1.0, is_defective, groups)
+        found["auroc"] = stats.separated_interval(observed["auroc"] == 1.0, is_defective, groups)
     for key in _MEANS:
         if classes is not None and found[key] is None and not np.isnan(observed[key]):
             found[key] = _mean_interval(key, true, predicted, groups)
@@ -216,19 +203,19 @@ class _Figures:
         return found
 
 
-def _mean_interval(key: str, true: IntArray, predicted: IntArray, groups: IntArray | None) -> Interval | None:
+def _mean_interval(key: str, true: IntArray, predicted: IntArray, groups: IntArray | None) -> stats.Interval | None:
     """Mean of the intervals of the classes that occur; these hold simultaneously (Bonferroni)."""
     occurring, support = np.unique(true, return_counts=True)
-    confidence = 1.0 - (1.0 - CONFIDENCE) / len(occurring)
+    confidence = 1.0 - (1.0 - stats.CONFIDENCE) / len(occurring)
     found = [_class_interval(key, true == k, predicted == k, groups, confidence=confidence) for k in occurring.tolist()]
     ends = np.array([(one.low, one.high) for one in found if one is not None])
     low, high = np.average(ends, axis=0, weights=support if key.startswith("weighted") else None)
-    return Interval(float(low), float(high))
+    return stats.Interval(float(low), float(high))
 
 
 def _class_interval(
     key: str, bears: BoolArray, given: BoolArray, groups: IntArray | None, *, confidence: float
-) -> Interval | None:
+) -> stats.Interval | None:
     if key.endswith("precision"):
         return share_interval(bears, given, groups, confidence=confidence)
     if key.endswith("recall"):

@@ -22,21 +22,8 @@ from ..evaluation.compare import Comparison
 from ..evaluation.diagnosis import diagnose
 from ..evaluation.history import HISTORY_NAME, find_recorded_trainings
 from ..models.decision_threshold import read_operating_point
+from . import inputs
 from .compare_report import MOST_FLIPS
-from .inputs import (
-    MOST_WORST,
-    ArmFacts,
-    ClassCount,
-    Curve,
-    GeneratedSet,
-    MadeImage,
-    OperatingCurve,
-    ReportInputs,
-    SeedDiagnosis,
-    SourceSample,
-    operating_curve,
-    worst_mistakes,
-)
 
 _SOFTWARE = ("sd-defects", "torch", "torchvision", "yolov5", "numpy", "scipy", "pillow")
 
@@ -49,7 +36,7 @@ def collect_inputs(
     commands: Sequence[str] = (),
     notes: Sequence[str] = (),
     abnormal: str | None = ABNORMAL,
-) -> ReportInputs:
+) -> inputs.ReportInputs:
     """Gather what a report shows; what is no longer on disk is left out, and the report says so.
 
     Args:
@@ -67,10 +54,10 @@ def collect_inputs(
     for summary in summaries:
         for one in summary.get("generated_sets", []):
             sets.setdefault(str(one["path"]), one)
-    worst = worst_mistakes(arms[1], normal=comparison.normal, abnormal=abnormal)
+    worst = inputs.worst_mistakes(arms[1], normal=comparison.normal, abnormal=abnormal)
     shown = [flip.image for flips in (comparison.gained, comparison.lost) for flip in flips[:MOST_FLIPS]]
-    shown += [one.image for mistakes in (worst.misses, worst.overkill) for one in mistakes[:MOST_WORST]]
-    return ReportInputs(
+    shown += [one.image for mistakes in (worst.misses, worst.overkill) for one in mistakes[: inputs.MOST_WORST]]
+    return inputs.ReportInputs(
         comparison=comparison,
         arms=tuple(
             _facts(arm, summary, normal=comparison.normal, abnormal=abnormal)
@@ -94,7 +81,7 @@ def embed_test_images(images: Iterable[str], data: Path | None) -> dict[str, str
     return {image: uri for image, uri in uris.items() if uri is not None}
 
 
-def read_curves(seed: str, run: Path) -> tuple[Curve, SeedDiagnosis] | None:
+def read_curves(seed: str, run: Path) -> tuple[inputs.Curve, inputs.SeedDiagnosis] | None:
     """The losses of a training with their diagnosis; None when no epoch was recorded.
 
     Raises:
@@ -105,16 +92,16 @@ def read_curves(seed: str, run: Path) -> tuple[Curve, SeedDiagnosis] | None:
     recorded = find_recorded_trainings(run)[0]
     epochs = recorded.history.epochs
     found = diagnose(epochs, recorded.conditions)
-    curve = Curve(
+    curve = inputs.Curve(
         seed=seed,
         epochs=tuple(one.epoch for one in epochs),
         train_loss=tuple(one.train_loss for one in epochs),
         val_loss=tuple(one.val_loss for one in epochs),
     )
-    return curve, SeedDiagnosis(seed, found.kind, found.line, found.advice)
+    return curve, inputs.SeedDiagnosis(seed, found.kind, found.line, found.advice)
 
 
-def curve_of(one: SeedPredictions, *, normal: str, abnormal: str | None) -> OperatingCurve:
+def curve_of(one: SeedPredictions, *, normal: str, abnormal: str | None) -> inputs.OperatingCurve:
     """The operating curve of a training, with the cut that was chosen for its run, if any.
 
     Raises:
@@ -126,19 +113,19 @@ def curve_of(one: SeedPredictions, *, normal: str, abnormal: str | None) -> Oper
             f"{one.run}: its operating point calls {point.normal!r} normal, but --normal is {normal!r}; choose the "
             "operating point again"
         )
-    return operating_curve(one.seed, one.predictions, normal=normal, abnormal=abnormal, point=point)
+    return inputs.operating_curve(one.seed, one.predictions, normal=normal, abnormal=abnormal, point=point)
 
 
-def _facts(arm: Arm, summary: Mapping[str, Any], *, normal: str, abnormal: str | None) -> ArmFacts:
+def _facts(arm: Arm, summary: Mapping[str, Any], *, normal: str, abnormal: str | None) -> inputs.ArmFacts:
     runs = [(one.seed, one.run) for one in arm.seeds if one.run is not None]
     # First, so that a damaged file is named before the long work.
     settings = _merge([_read_settings(run) for _, run in runs])
     recorded = [found for seed, run in runs if (found := read_curves(seed, run)) is not None]
     engines = [part for one in summary.get("generated_sets", []) for part in str(one["engine"]).split("; ")]
-    return ArmFacts(
+    return inputs.ArmFacts(
         name=arm.name,
         counts=tuple(
-            ClassCount(
+            inputs.ClassCount(
                 class_name,
                 real=int(counts.get("real", 0)),
                 generated=int(counts.get("generated", 0)),
@@ -200,7 +187,7 @@ _SAMPLES = 12
 _IMAGES_A_SOURCE = 5
 
 
-def collect_generated_set(summary: Mapping[str, Any]) -> GeneratedSet:
+def collect_generated_set(summary: Mapping[str, Any]) -> inputs.GeneratedSet:
     """One source of each class beside images made from it; of a curated set, accepted ones.
 
     Args:
@@ -224,7 +211,7 @@ def collect_generated_set(summary: Mapping[str, Any]) -> GeneratedSet:
         samples = ()
         missing = message("samples_gone", folder=str(folder))
     parameters = run.get("parameters", summary.get("asked", {}))
-    return GeneratedSet(
+    return inputs.GeneratedSet(
         folder=folder.as_posix(),
         images=int(summary["count"]),
         engines=tuple(str(summary["engine"]).split("; ")),
@@ -236,7 +223,7 @@ def collect_generated_set(summary: Mapping[str, Any]) -> GeneratedSet:
     )
 
 
-def _pick(records: list[ImageRecord], folder: Path, sources: Path | None) -> tuple[SourceSample, ...]:
+def _pick(records: list[ImageRecord], folder: Path, sources: Path | None) -> tuple[inputs.SourceSample, ...]:
     first_source: dict[str, str] = {}
     for record in records:
         first_source.setdefault(record.class_name, record.source)
@@ -247,7 +234,7 @@ def _pick(records: list[ImageRecord], folder: Path, sources: Path | None) -> tup
             (one for one in records if one.source == source and one.class_name == class_name), key=lambda one: one.k
         )
         samples.append(
-            SourceSample(
+            inputs.SourceSample(
                 class_name=class_name,
                 source=uri,
                 source_name=source,
@@ -259,8 +246,8 @@ def _pick(records: list[ImageRecord], folder: Path, sources: Path | None) -> tup
     return tuple(samples)
 
 
-def _thumbnail(folder: Path, record: ImageRecord) -> MadeImage | None:
+def _thumbnail(folder: Path, record: ImageRecord) -> inputs.MadeImage | None:
     uri = thumbnail_uri(folder / record.file)
     strength = record.asked.get("denoising_strength")
     known = float(strength) if isinstance(strength, int | float) and not isinstance(strength, bool) else None
-    return MadeImage(uri, record.file, known, record.seed) if uri else None
+    return inputs.MadeImage(uri, record.file, known, record.seed) if uri else None

@@ -18,6 +18,7 @@ from ..evaluation.verdict import Difference
 from ..experiment.judge import ArmComparison
 from ..experiment.result import ArmOutcome, CellResult, ExperimentResult, experiment_as_json
 from ..messages import count, number, percent
+from . import tables
 from .collect import collect_generated_set, embed_test_images, read_curves, software_versions
 from .compare_report import generated_set_as_json, training_as_json, worst_as_json
 from .elements import (
@@ -40,18 +41,6 @@ from .elements import (
 )
 from .figures import draw_intervals, draw_losses, draw_operating, loss_range
 from .inputs import ArmFacts, GeneratedSet, SeedDiagnosis, WorstMistakes, operating_curve, stand_ins, worst_mistakes
-from .tables import (
-    ArmColumn,
-    bounds,
-    classes_tables,
-    confusion_table,
-    difference_cell,
-    differences_table,
-    figure,
-    p_figure,
-    pairs_table,
-    rates_tables,
-)
 
 _ROOT = "/experiment"
 
@@ -71,7 +60,9 @@ def _context(inputs: ExperimentInputs, words: ReportWords, *, draw: bool) -> dic
     result = inputs.result
     labels = {one.name: ArmName(place, one.name) for place, one in enumerate(result.arms)}
     arms = [(labels[one.name], one) for one in result.arms]
-    columns = [ArmColumn(label, one.result, f"{_ROOT}/arms/{pointer_part(one.name)}", one.kind) for label, one in arms]
+    columns = [
+        tables.ArmColumn(label, one.result, f"{_ROOT}/arms/{pointer_part(one.name)}", one.kind) for label, one in arms
+    ]
     count, seeds = result.images, len(result.seeds)
     return {
         "inputs": inputs,
@@ -87,22 +78,24 @@ def _context(inputs: ExperimentInputs, words: ReportWords, *, draw: bool) -> dic
         "resamples": Figure(f"{_ROOT}/bootstrap/resamples", result.resamples, str(result.resamples)),
         "judgements": judgements_table(result, labels, words),
         "contrasts": list(_contrasts(inputs, words)),
-        "rates": rates_tables(columns, normal=result.normal, words=words),
+        "rates": tables.rates_tables(columns, normal=result.normal, words=words),
         "training_images": training_images_table(arms, words),
         "separability": separability_table(arms, words),
-        "classes": classes_tables(columns, words),
+        "classes": tables.classes_tables(columns, words),
         "confusions": [
             (
                 one.label,
-                confusion_table(one, labels=result.labels, classes=result.classes, normal=result.normal, words=words),
+                tables.confusion_table(
+                    one, labels=result.labels, classes=result.classes, normal=result.normal, words=words
+                ),
             )
             for one in columns
         ],
         "cells": cells_table(result, labels, words),
         "lineage": lineage_table(result, labels, words),
-        "config": pairs_table(list(flatten(result.config)), words),
-        "environment": pairs_table(list(flatten(result.environment)), words),
-        "pairs_table": lambda values: pairs_table(list(values.items()), words),
+        "config": tables.pairs_table(list(flatten(result.config)), words),
+        "environment": tables.pairs_table(list(flatten(result.environment)), words),
+        "pairs_table": lambda values: tables.pairs_table(list(values.items()), words),
         "most_worst": MOST_WORST,
         "drawn": _drawings(inputs, labels, words) if draw else {},
     }
@@ -126,7 +119,7 @@ def _contrasts(inputs: ExperimentInputs, words: ReportWords) -> Iterator[tuple[s
         for key, other in (("against_baseline", one.baseline), ("against_control", one.control)):
             pointer = f"{_ROOT}/judgements/{pointer_part(one.arm)}/{key}/differences"
             heading = words("all_metrics", second=Verbatim(one.arm), first=Verbatim(other.other))
-            yield heading, differences_table(other.differences, pointer, words)
+            yield heading, tables.differences_table(other.differences, pointer, words)
 
 
 def _drawings(inputs: ExperimentInputs, labels: Mapping[str, ArmName], words: ReportWords) -> dict[str, Any]:
@@ -273,11 +266,11 @@ def _against_row(arm: str, one: ArmComparison, pointer: str, labels: Mapping[str
         (
             row_head_cell(labels[arm]),
             Cell((labels[one.other],), (words(one.kind),)),
-            number_cell(figure(f"{place}/first", primary.first, number(primary.first), words)),
-            number_cell(figure(f"{place}/second", primary.second, number(primary.second), words)),
-            difference_cell(primary, place, words),
-            number_cell(p_figure(f"{pointer}/p_value", one.p_value, words)),
-            number_cell(p_figure(f"{pointer}/p_holm", one.p_holm, words) if one.p_holm is not None else "–"),
+            number_cell(tables.figure(f"{place}/first", primary.first, number(primary.first), words)),
+            number_cell(tables.figure(f"{place}/second", primary.second, number(primary.second), words)),
+            tables.difference_cell(primary, place, words),
+            number_cell(tables.p_figure(f"{pointer}/p_value", one.p_value, words)),
+            number_cell(tables.p_figure(f"{pointer}/p_holm", one.p_holm, words) if one.p_holm is not None else "–"),
         )
     )
 
@@ -310,8 +303,8 @@ def separability_table(arms: Sequence[tuple[ArmName, ArmOutcome]], words: Report
         if found is None:
             continue
         root = f"{_ROOT}/arms/{pointer_part(one.name)}/real_or_generated"
-        interval = "" if found.interval is None else bounds(root, found.interval, number, words)
-        value: Piece = figure(f"{root}/auroc", found.auroc, number(found.auroc), words)
+        interval = "" if found.interval is None else tables.bounds(root, found.interval, number, words)
+        value: Piece = tables.figure(f"{root}/auroc", found.auroc, number(found.auroc), words)
         reason: tuple[Piece, ...] = (words.sentence(found.reason),) if found.reason else (interval,)
         names = [f"{each.name} {number(each.auroc)}" for each in found.per_class if len(found.per_class) > 1]
         rows.append(
