@@ -1,4 +1,4 @@
-"""Typed payloads of the WebUI's `/sdapi/v1` API, one file a family."""
+"""Typed payloads of the WebUI's `/sdapi/v1` API."""
 
 from ._base import Reply, Request, SentImage
 from .generation import (

@@ -1,4 +1,4 @@
-"""What payloads share; images of a payload as base64."""
+"""Base classes of the payloads, and their images as base64."""
 
 import base64
 import binascii
@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 
 
 class Request(BaseModel):
-    """A payload we send: frozen; an unknown field is refused before anything is sent."""
+    """A payload to send: frozen; an unknown field is refused before anything is sent."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True, protected_namespaces=()
@@ -36,13 +36,13 @@ class Request(BaseModel):
 
 
 class Reply(BaseModel):
-    """A payload the server sends: frozen; fields we do not know are kept."""
+    """A payload from the server: frozen; unknown fields are kept."""
 
     model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
 
 
 def to_base64(data: bytes) -> str:
-    """The bytes as the WebUI wants them: bare base64."""
+    """The bytes as the WebUI wants them: base64 without a prefix."""
     return base64.b64encode(data).decode("ascii")
 
 
@@ -50,21 +50,20 @@ _sent_bytes = unreadable_as(BadImage)(image_bytes)
 SentImage = Annotated[
     ImageInput, BeforeValidator(_sent_bytes, json_schema_input_type=str), PlainSerializer(to_base64, return_type=str)
 ]
-"""An image in a request: a PIL image, a path or bytes; held as file bytes, sent as base64."""
+"""An image in a request: a PIL image, a path or bytes; held as an image file's bytes, sent as base64."""
 
 Many = Annotated[Sequence[_T], AfterValidator(tuple)]
-"""Several values in a request: any sequence but a text, held as a tuple."""
+"""Several values in a request: any sequence except a text, held as a tuple."""
 
 ReceivedImage = Annotated[bytes, BeforeValidator(lambda v: from_base64(v) if isinstance(v, str) else v)]
-"""An image in a reply: base64 or a data URL as it comes, held as an image file's bytes."""
-
+"""An image in a reply: sent as base64 or a data URL, held as an image file's bytes."""
 
 _BASE64 = TypeAdapter(bytes, config=ConfigDict(val_json_bytes="base64"))
-"""Decodes base64 four times as fast as Python's own module does."""
+"""Decodes base64 four times as fast as Python's `base64` module."""
 
 
 def from_base64(text: str) -> bytes:
-    """Bytes of an image as the WebUI sends it: bare base64 or a `data:` URL.
+    """Bytes of an image that the WebUI sends as base64 or as a `data:` URL.
 
     Raises:
         BadImage: not base64.
@@ -72,7 +71,7 @@ def from_base64(text: str) -> bytes:
     if text.startswith("data:"):
         text = text.partition(",")[2]
     try:
-        if len(text) % 4 == 0:  # it would do without padding
+        if len(text) % 4 == 0:  # pydantic would also accept missing padding
             with suppress(ValidationError):
                 return _BASE64.validate_strings(text)
         return base64.b64decode(text, validate=True)  # says what is wrong

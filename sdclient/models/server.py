@@ -1,8 +1,7 @@
 """Samplers, models, options, progress, memory, jobs, extras, interrogate.
 
-They are left out of the server's OpenAPI; read from AUTOMATIC1111 1.10.1 (modules/progress.py) and its replies.
-
-Field names, types and defaults are those of AUTOMATIC1111 1.10.1.
+Field names, types and defaults are those of AUTOMATIC1111 1.10.1. Calls below `/internal` are not in its OpenAPI; their
+payloads were read from modules/progress.py and its replies.
 """
 
 from collections.abc import Sequence
@@ -30,7 +29,7 @@ class Scheduler(Reply):
     name: str
     """Internal name ("karras")."""
     label: str
-    """The name people and infotexts use ("Karras")."""
+    """The name on the page and in infotexts ("Karras")."""
     aliases: tuple[str, ...] | None = None
     default_rho: float | None = None
     need_inner_model: bool | None = None
@@ -55,7 +54,7 @@ class ProgressState(Reply):
     interrupted: bool = False
     stopping_generation: bool = False
     job: str = ""
-    """"" when idle, "Batch 1 out of 3" or the task's name while working."""
+    """"" when idle; "Batch 1 out of 3" or the task's name while working."""
     job_count: int = 0
     job_timestamp: str = "0"
     job_no: int = 0
@@ -64,36 +63,36 @@ class ProgressState(Reply):
 
 
 class Progress(Reply):
-    """Reply of `/sdapi/v1/progress`; server-wide, so it may speak of another client's job."""
+    """Reply of `/sdapi/v1/progress`; server-wide, so it may be about another client's job."""
 
     progress: float
     """0 to 1; 0 when idle."""
     eta_relative: float
-    """Seconds left, as the server guesses."""
+    """Seconds left, the server's estimate."""
     state: ProgressState
     current_image: ReceivedImage | None = None
-    """A preview as an image file's bytes; None when there is none yet, or previews are off."""
+    """A preview as an image file's bytes; None if there is none yet, or previews are off."""
     textinfo: str | None = None
 
 
 class PngInfoRequest(Request):
-    """An image whose infotext the server is to read."""
+    """An image from which the server reads the infotext."""
 
     image: SentImage
-    """The image; one without infotext gives an empty text, not an error."""
+    """An image without infotext gives an empty text, not an error."""
 
 
 class PngInfo(Reply):
     """Reply of `/sdapi/v1/png-info`."""
 
     info: str
-    """The infotext; "" when the image has none."""
+    """The infotext; "" if the image has none."""
     items: dict[str, Any] = Field(default_factory=dict)
     parameters: dict[str, Any] = Field(default_factory=dict)
 
 
 class Options(Reply):
-    """The server's settings; the few that change results are typed, the others kept as they are."""
+    """The server's settings; the few that change results are typed, the others are kept as they are."""
 
     samples_format: str = "png"
     """Format of the images in replies."""
@@ -104,7 +103,7 @@ class Options(Reply):
 
 
 class Memory(Reply):
-    """Reply of `/sdapi/v1/memory`; sizes in bytes, or an `error` in place of them."""
+    """Reply of `/sdapi/v1/memory`; sizes in bytes, or an `error` instead."""
 
     ram: dict[str, Any] = Field(default_factory=dict)
     cuda: dict[str, Any] = Field(default_factory=dict)
@@ -123,39 +122,39 @@ class InternalProgressRequest(Request):
     """A question about one job, for `/internal/progress`."""
 
     id_task: str
-    """The job's name, the `force_task_id` it was sent with."""
+    """The job's name: its `force_task_id`."""
     id_live_preview: int = -1
-    """Number of the preview that is already at hand, so that it is not sent again; -1 none. Server default -1."""
+    """Number of the last received preview, which is not sent again; -1 for none. Server default -1."""
     live_preview: bool = True
-    """Send a preview at all. Server default true."""
+    """Send a preview. Server default true."""
 
 
 class InternalProgress(Reply):
-    """Reply of `/internal/progress`. A job the server never heard of is neither active, queued nor completed."""
+    """Reply of `/internal/progress`. A job that the server does not know is neither active, queued nor completed."""
 
     active: bool
-    """Being worked on now."""
+    """The server is working on it."""
     queued: bool
-    """Waiting for its turn."""
+    """It waits for its turn."""
     completed: bool
-    """Ended, well or not; the server remembers the last 16 jobs."""
+    """It has ended, successfully or not; the server remembers the last 16 jobs."""
     progress: float | None = None
     """0 to 1; None unless active."""
     eta: float | None = None
-    """Seconds left, as the server guesses; None unless active."""
+    """Seconds left, the server's estimate; None unless active."""
     live_preview: ReceivedImage | None = None
-    """The preview as an image file's bytes; None when it is the one asked about, or previews are off."""
+    """The preview as an image file's bytes; None if it is the last received one, or previews are off."""
     id_live_preview: int | None = None
-    """The preview's number, for the next question."""
+    """The preview's number, for the next request."""
     textinfo: str | None = None
-    """Words about the job: "Queued...", "Waiting..."."""
+    """Text about the job: "Queued...", "Waiting..."."""
 
 
 class PendingTasks(Reply):
     """Reply of `/internal/pending-tasks`."""
 
     size: int
-    """How many jobs wait."""
+    """Number of waiting jobs."""
     tasks: tuple[str, ...] = ()
     """Their names."""
 
@@ -163,18 +162,18 @@ class PendingTasks(Reply):
 class Upscaler(Reply):
     """One upscaler of `/sdapi/v1/upscalers`.
 
-    That it is listed does not mean that its model is there: the server loads it on first use, and answers 200 with
-    a plainer enlargement when it cannot.
+    A listed upscaler's model may be missing: the server loads it on first use, and answers 200 with a simpler
+    enlargement if it cannot.
     """
 
     name: str
-    """As requests want it; "None" is the one that does nothing."""
+    """The name for requests; "None" does nothing."""
     model_name: str | None = None
     model_path: str | None = None
-    """Where the model is, or the URL it would be loaded from."""
+    """Path of the model, or the URL to load it from."""
     model_url: str | None = None
     scale: float | None = None
-    """Factor the model enlarges by before the picture is brought to the size asked for."""
+    """Factor by which the model enlarges, before the image is resized to the requested size."""
 
 
 class LatentUpscaleMode(Reply):
@@ -188,7 +187,7 @@ class RealESRGANModel(Reply):
 
     name: str
     path: str | None = None
-    """Where the model is, or the URL it would be loaded from."""
+    """Path of the model, or the URL to load it from."""
     scale: int | None = None
 
 
@@ -214,40 +213,40 @@ class SDModule(Reply):
 class Lora(Reply):
     """One LoRA of `/sdapi/v1/loras`, used in a prompt as `<lora:name:weight>`.
 
-    A prompt may name one that is not listed: the server answers 200 and makes the picture without it.
+    If a prompt names one that is not listed, the server answers 200 and makes the image without it.
     """
 
     name: str
     """The file's name without its suffix."""
     alias: str | None = None
-    """The name its training gave it; prompts may use either."""
+    """The name from its training; prompts may use either."""
     path: str | None = None
     """Path on the server."""
     metadata: dict[str, Any] = Field(default_factory=dict)
-    """What its training wrote into the file, under names such as "ss_base_model_version"."""
+    """Data of its training in the file, with names such as "ss_base_model_version"."""
 
 
 class Embedding(Reply):
     """One textual-inversion embedding."""
 
     step: int | None = None
-    """Training steps, when known."""
+    """Training steps, if known."""
     sd_checkpoint: str | None = None
-    """Hash of the checkpoint it was trained on, when known."""
+    """Hash of the checkpoint it was trained on, if known."""
     sd_checkpoint_name: str | None = None
     shape: int
     """Length of each vector."""
     vectors: int
-    """How many tokens of the prompt it takes."""
+    """Number of tokens of the prompt that it takes."""
 
 
 class Embeddings(Reply):
-    """Reply of `/sdapi/v1/embeddings`: by the name a prompt uses."""
+    """Reply of `/sdapi/v1/embeddings`, by the names that prompts use."""
 
     loaded: dict[str, Embedding]
     """Those that fit the loaded checkpoint."""
     skipped: dict[str, Embedding]
-    """Those that do not; a prompt that names one gets a picture without it, and no error."""
+    """Those that do not; a prompt that names one gives an image without it, and no error."""
 
 
 class Hypernetwork(Reply):
@@ -258,18 +257,18 @@ class Hypernetwork(Reply):
 
 
 class FaceRestorer(Reply):
-    """One face restorer of `/sdapi/v1/face-restorers`; listed whether or not its model is there."""
+    """One face restorer of `/sdapi/v1/face-restorers`; its model may be missing."""
 
     name: str
     cmd_dir: str | None = None
 
 
 class PromptStyle(Reply):
-    """One saved style of `/sdapi/v1/prompt-styles`; a request that names an unknown one gets 200 without it."""
+    """One saved style of `/sdapi/v1/prompt-styles`; the server answers 200 to an unknown one and ignores it."""
 
     name: str
     prompt: str | None = None
-    """Added to the prompt, or put around it where it holds "{prompt}"."""
+    """Added to the prompt; a "{prompt}" in it is replaced by the prompt."""
     negative_prompt: str | None = None
 
 
@@ -288,16 +287,16 @@ class Extension(Reply):
 
 
 class ExtrasRequest(Request):
-    """What both calls of the "Extras" tab take."""
+    """The fields of both calls of the "Extras" tab."""
 
     resize_mode: Literal[0, 1] = 0
     """0 enlarges by `upscaling_resize`, 1 to `upscaling_resize_w` x `upscaling_resize_h`."""
     show_extras_results: bool = True
-    """Send the picture back; without it the server only keeps it."""
+    """Send the image back; otherwise only the server keeps it."""
     gfpgan_visibility: float = Field(default=0, ge=0, le=1)
-    """Share of the picture with faces restored by GFPGAN; 0 off."""
+    """Opacity of the faces restored by GFPGAN; 0: off."""
     codeformer_visibility: float = Field(default=0, ge=0, le=1)
-    """Share of the picture with faces restored by CodeFormer; 0 off."""
+    """Opacity of the faces restored by CodeFormer; 0: off."""
     codeformer_weight: float = Field(default=0, ge=0, le=1)
     """CodeFormer's own weight: 0 changes a face most, 1 least."""
     upscaling_resize: float = Field(default=2, gt=0)
@@ -307,46 +306,45 @@ class ExtrasRequest(Request):
     upscaling_resize_h: int = Field(default=512, ge=1)
     """Height in px, for `resize_mode` 1."""
     upscaling_crop: bool = True
-    """Crop what stands over when the sides' ratio differs, for `resize_mode` 1."""
+    """Crop the overhang if the sides' ratio differs, for `resize_mode` 1."""
     upscaler_1: str = "None"
-    """Upscaler as the server lists it. "None", the default, sends the picture back in its own size whatever
-    the factor. An unknown name is a 500, but one that is listed and cannot be loaded gives 200 with a plainer
-    enlargement: look at the server's log, or keep to "Lanczos" and "Nearest", which need no model."""
+    """Upscaler as the server lists it. "None", the default, sends the image back in its own size, whatever the
+    factor. An unknown name is a 500, but a listed one that cannot be loaded gives 200 with a simpler enlargement:
+    look at the server's log, or use only "Lanczos" and "Nearest", which need no model."""
     upscaler_2: str = "None"
-    """A second upscaler whose picture is blended in."""
+    """A second upscaler whose image is blended in."""
     extras_upscaler_2_visibility: float = Field(default=0, ge=0, le=1)
-    """Share of the second upscaler's picture."""
+    """Share of the second upscaler's image."""
     upscale_first: bool = False
     """Enlarge before faces are restored."""
 
 
 class ExtrasSingleRequest(ExtrasRequest):
-    """One picture for `/sdapi/v1/extra-single-image`."""
+    """One image for `/sdapi/v1/extra-single-image`."""
 
     image: SentImage
-    """The picture; the server's default is an empty text, which it answers with 500."""
+    """The server's default is an empty text, which it answers with 500."""
 
 
 class ExtrasSingleReply(Reply):
     """Reply of `/sdapi/v1/extra-single-image`."""
 
     html_info: str
-    """What was done, as HTML; "<p></p>" when nothing was."""
+    """What was done, as HTML; "<p></p>" if nothing was done."""
     image: ReceivedImage | None = None
-    """The picture as an image file's bytes; empty or None without `show_extras_results`."""
+    """An image file's bytes; empty or None without `show_extras_results`."""
 
 
 class NamedImage(Request):
-    """One picture of a batch."""
+    """One image of a batch."""
 
     data: SentImage
-    """The picture."""
     name: str
-    """A file name for it; the server does not send it back, replies keep the order."""
+    """A file name; the server does not send it back, but replies keep the order."""
 
 
 def _name_each(images: object) -> object:
-    """Pictures without a name get their file's, or a number from 1."""
+    """Give images without a name their file's name, or a number from 1."""
     if not isinstance(images, Sequence) or isinstance(images, str | bytes):
         return images  # refused by the field's own type
     return [
@@ -358,12 +356,12 @@ def _name_each(images: object) -> object:
 
 
 class ExtrasBatchRequest(ExtrasRequest):
-    """Several pictures for `/sdapi/v1/extra-batch-images`."""
+    """Several images for `/sdapi/v1/extra-batch-images`."""
 
     images: Annotated[Many[NamedImage | ImageInput], BeforeValidator(_name_each)] = Field(
         min_length=1, serialization_alias="imageList"
     )
-    """The pictures, named or plain; held as `NamedImage`. Sent as `imageList`."""
+    """Images with or without names; held as `NamedImage`. Sent as `imageList`."""
 
 
 class ExtrasBatchReply(Reply):
@@ -372,14 +370,13 @@ class ExtrasBatchReply(Reply):
     html_info: str
     """What was done, as HTML."""
     images: tuple[ReceivedImage, ...]
-    """The pictures as image files' bytes, in the order of the request."""
+    """Image files' bytes, in the order of the request."""
 
 
 class InterrogateRequest(Request):
-    """A picture that the server is to put into words, for `/sdapi/v1/interrogate`."""
+    """An image for the server to describe, for `/sdapi/v1/interrogate`."""
 
     image: SentImage
-    """The picture."""
     model: str = "clip"
     """"clip" writes a sentence, "deepdanbooru" a list of tags; an unknown name is a 404 "Model not found"."""
 
@@ -388,5 +385,5 @@ class InterrogateReply(Reply):
     """Reply of `/sdapi/v1/interrogate`."""
 
     caption: str
-    """The words. A server that could not load its model (offline, say) answers 200 with "<error>" here, alone or
-    after the words it did find: look for it before the caption is used."""
+    """The description. If the server could not load its model (for example offline), it answers 200 with "<error>"
+    here, alone or after a part of the description: check for it before you use the caption."""

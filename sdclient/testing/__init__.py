@@ -1,13 +1,13 @@
-"""A WebUI for tests of your own scripts: the embedded server in this process, and faults on order.
+"""A WebUI for tests of your own scripts: the embedded server in this process, with planned faults.
 
 In a `conftest.py`::
 
     from sdclient.testing import webui_server  # noqa: F401
 
-Then a test takes `webui_server` (see `WebUIServer`), hands `webui_server.url` to the code under test, and plans what
-goes wrong with `webui_server.faults` (see `FaultPlan`). Without pytest, `serve_webui` is a context manager.
+Then a test takes `webui_server` (see `WebUIServer`), passes `webui_server.url` to the code under test, and plans
+faults with `webui_server.faults` (see `FaultPlan`). Without pytest, use the context manager `serve_webui`.
 
-Needs pytest and the extra `serve`. The images come from classical image processing; it is not Stable Diffusion.
+It needs pytest and the extra `serve`. The images come from classical image processing, not from Stable Diffusion.
 """
 
 from .fault_plan import FaultPlan, Held

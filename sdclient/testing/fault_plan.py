@@ -1,4 +1,4 @@
-"""What shall go wrong, and the server's words when it does."""
+"""The planned faults, and the server's messages for them."""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from types import TracebackType
 from typing import Any, TypeAlias
 
 ANY = "*"
 GENERATING = frozenset({"img2img", "txt2img"})
-
-
 LONGEST_WAIT_S = 30.0
 
 
 class Held:
     """A request that is held up; release it with `release`, or by leaving a `with` block.
 
-    Args:
-        longest_s: after so long it goes on by itself, so that a mistake in a test does not hang for ever.
+    After `longest_s` it goes on by itself, so that a mistake in a test does not hang forever.
     """
 
     def __init__(self, longest_s: float) -> None:
@@ -29,7 +25,7 @@ class Held:
         self._released = threading.Event()
 
     def wait_until_arrived(self, timeout_s: float = LONGEST_WAIT_S) -> None:
-        """Wait until the request is being held.
+        """Wait until the request is held.
 
         Raises:
             AssertionError: it did not come in time.
@@ -38,26 +34,24 @@ class Held:
             raise AssertionError(f"no request came within {timeout_s:g} s to be held up")
 
     def release(self) -> None:
-        """Let it go on."""
+        """Let the request go on."""
         self._released.set()
 
     def hold(self) -> None:
-        """Hold the calling thread; for the server's side."""
+        """Hold the calling thread; called by the server."""
         self._arrived.set()
         self._released.wait(self._longest_s)
 
     def __enter__(self) -> Held:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
 
 @dataclass(frozen=True)
 class Reset:
-    """Drop the connection without a word."""
+    """Drop the connection without a reply."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +70,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Substitute:
-    """Have the server use other values than those asked for, by request field."""
+    """Have the server use other values than the requested ones."""
 
     changes: Mapping[str, Any]
+    """Request field -> value."""
 
 
 @dataclass(frozen=True)
 class ShortReply:
-    """Take images out of the reply, as an interrupt does."""
+    """Remove images from the reply, as an interrupt does."""
 
     missing: int
 
@@ -100,7 +95,7 @@ Effect: TypeAlias = Reset | Truncate | Answer | Substitute | ShortReply | Delay
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that goes wrong with one request."""
+    """One fault of one request."""
 
     name: str
     effect: Effect
@@ -123,31 +118,31 @@ class _Planned:
 class FaultPlan:
     """Faults to come. Each request meets the first planned one that fits it and is not used up.
 
-    What the methods have in common:
+    Common parameters of the methods:
 
-    times: how many requests it happens to.
+    times: the number of requests that meet the fault.
     on: the last part of the path, for example "options"; "*" is any request. Default: the generating calls,
         "img2img" and "txt2img".
     after: the server does the work first, and only its reply is lost. A client that simply sends such a job again
         has it made twice.
 
     Args:
-        refuse: called with how many more connections to refuse.
-        stop_refusing: called when none is to be refused any more.
+        refuse: called with the number of further connections to refuse.
+        stop_refusing: called when no more connections are to be refused.
     """
 
     def __init__(self, refuse: Callable[[int], None], stop_refusing: Callable[[], None]) -> None:
         self._refuse = refuse
         self._stop_refusing = stop_refusing
-        self._changing = threading.Lock()
+        self._changing = threading.Lock()  # the test plans in its thread, the server takes faults in others
         self._planned: list[_Planned] = []
         self._refusals = _Planned(Fault("refuse", Reset(), after=False), frozenset(), 0)
 
     def refuse(self, times: int = 1) -> None:
-        """Nothing listens for the next connections: at once, before any other fault, whatever they want to ask.
+        """Refuse the next connections: at once, before any other fault, for any request.
 
-        Counts the connections of this process, exactly where they are made one after the other; for another
-        process's, see `WebUIServer.down`.
+        Only connections of this process are counted, and exactly only if they are made one after the other; for
+        another process, see `WebUIServer.down`.
         """
         _check_times(times)
         with self._changing:
@@ -155,11 +150,11 @@ class FaultPlan:
         self._refuse(times)
 
     def reset(self, times: int = 1, *, on: str | None = None, after: bool = False) -> None:
-        """The connection breaks once the request has arrived."""
+        """Break the connection once the request has arrived."""
         self._plan("reset", Reset(), times, on, after=after)
 
     def truncate(self, times: int = 1, *, on: str | None = None) -> None:
-        """Half of the reply comes, then the connection breaks; the server did the work."""
+        """Break the connection after half of the reply; the server did the work."""
         self._plan("truncate", Truncate(), times, on, after=True)
 
     def status(
@@ -172,22 +167,20 @@ class FaultPlan:
         body: Mapping[str, Any] | None = None,
         retry_after_s: int | None = None,
     ) -> None:
-        """An unsuccessful answer, 503 for example, or 429 with how long to wait.
+        """Send an unsuccessful reply, for example 503, or 429 with `retry_after_s` as its header `Retry-After`.
 
-        Args:
-            body: the answer's JSON; default: what a WebUI says when something in it fails.
-            retry_after_s: the header `Retry-After`, in whole seconds.
+        The default of `body`, the reply's JSON, is the one that a WebUI sends for an internal failure.
         """
         headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
         answer = Answer(code, body if body is not None else failure(code), headers)
         self._plan(f"status {code}", answer, times, on, after=after)
 
     def out_of_memory(self, times: int = 1, *, on: str | None = None) -> None:
-        """The GPU's memory does not suffice, in the words of a WebUI with CUDA."""
+        """Run out of GPU memory, with the message of a WebUI with CUDA."""
         self._plan("out of memory", Answer(500, OUT_OF_MEMORY, {}), times, on)
 
     def nan(self, times: int = 1, *, on: str | None = None) -> None:
-        """The model computes no picture, in the words of a WebUI."""
+        """Let the model compute no image, with the message of a WebUI."""
         self._plan("nan", Answer(500, NAN, {}), times, on)
 
     def substitute(
@@ -202,38 +195,29 @@ class FaultPlan:
         width: int | None = None,
         height: int | None = None,
     ) -> None:
-        """The server silently uses another value, and says so in `info` alone.
+        """Let the server silently use another value, which only `info` reports.
 
         Raises:
             ValueError: nothing to substitute.
         """
-        wanted = {
-            "sampler_name": sampler,
-            "scheduler": scheduler,
-            "seed": seed,
-            "steps": steps,
-            "width": width,
-            "height": height,
-        }
-        changes = {field: value for field, value in wanted.items() if value is not None}
+        values = {"sampler_name": sampler, "scheduler": scheduler, "seed": seed, "steps": steps}
+        values |= {"width": width, "height": height}
+        changes = {field: value for field, value in values.items() if value is not None}
         if not changes:
             raise ValueError("substitute: name what to use instead, for example sampler='Euler'")
         self._plan("substitute", Substitute(changes), times, on)
 
     def short_reply(self, missing: int = 1, times: int = 1, *, on: str | None = None) -> None:
-        """So many images fewer than asked come, with status 200 and all seeds, as after an interrupt."""
+        """Send `missing` images fewer than requested, with status 200 and all seeds, as after an interrupt."""
         if missing < 1:
             raise ValueError(f"short_reply: missing is {missing}; expected 1 or more")
         self._plan("short reply", ShortReply(missing), times, on)
 
     def delay(self, longest_s: float = LONGEST_WAIT_S, *, on: str | None = None, after: bool = False) -> Held:
-        """Hold one request up until it is released.
+        """Hold one request up until it is released, at most `longest_s`.
 
-        A generating job is held in its turn: the server works on it, `/progress` shows it, and others queue. With
-        `after` it is done already, and only the reply is late.
-
-        Args:
-            longest_s: after so long it goes on by itself.
+        A generating job is held when its turn comes: the server works on it, `/progress` shows it, and others queue.
+        With `after` the job is done already, and only the reply is late.
         """
         held = Held(longest_s)
         self._plan("delay", Delay(held), 1, on, after=after)
@@ -241,12 +225,12 @@ class FaultPlan:
 
     @property
     def used(self) -> int:
-        """How many faults have happened."""
+        """Number of faults that have happened."""
         with self._changing:
             return sum(planned.used for planned in (*self._planned, self._refusals))
 
     def clear(self) -> None:
-        """Forget what has not happened, release what is held up, and listen again."""
+        """Cancel the faults that have not happened, release the held requests, and listen again."""
         self.release_all()
         with self._changing:
             for planned in (*self._planned, self._refusals):
@@ -254,7 +238,7 @@ class FaultPlan:
         self._stop_refusing()
 
     def assert_all_used(self) -> None:
-        """Every planned fault has happened as often as planned.
+        """Check that every planned fault has happened as often as planned.
 
         Raises:
             AssertionError: names those that have not.
@@ -269,7 +253,7 @@ class FaultPlan:
             raise AssertionError(f"planned, but did not happen: {', '.join(left)}")
 
     def take(self, path: str) -> Fault | None:
-        """The fault that this request meets; for the server's side."""
+        """The fault that this request meets; called by the server."""
         with self._changing:
             for planned in self._planned:
                 if planned.fits(path):
@@ -278,12 +262,12 @@ class FaultPlan:
         return None
 
     def count_refusal(self) -> None:
-        """A connection was refused; for the server's side."""
+        """Count a refused connection; called by the server."""
         with self._changing:
             self._refusals.used += 1
 
     def release_all(self) -> None:
-        """Release whatever is held up, because the server ends."""
+        """Release all held requests."""
         with self._changing:
             effects = [planned.fault.effect for planned in self._planned]
         for effect in effects:
@@ -303,7 +287,7 @@ def _check_times(times: int) -> None:
 
 
 def failure(status: int) -> dict[str, Any]:
-    """The body of a failure about which nothing more is known."""
+    """The body of a failure without details."""
     try:
         phrase = HTTPStatus(status).phrase
     except ValueError:
@@ -318,7 +302,7 @@ OUT_OF_MEMORY = {
     "errors": "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 7.78 GiB of which "
     "5.12 GiB is free.",
 }
-"""The body of a 500 when the GPU's memory does not suffice; the exception's name and first words are PyTorch's."""
+"""The body of a 500 when the GPU's memory is too small; the exception's name and first words are PyTorch's."""
 
 NAN = {
     "error": "NansException",

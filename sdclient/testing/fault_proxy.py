@@ -1,4 +1,4 @@
-"""Passes requests on and lets the plan happen; port, traffic."""
+"""A proxy in front of the server: it forwards requests, makes the planned faults happen, and logs the jobs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LINGER = "hh" if sys.platform == "win32" else "ii"
 
 @dataclass(frozen=True)
 class Reply:
-    """A reply as it goes to the client."""
+    """A reply as the client gets it."""
 
     status: int
     headers: Mapping[str, str]
@@ -33,18 +33,13 @@ class Reply:
 
 
 class FaultProxy:
-    """Serves one request a connection.
-
-    Args:
-        upstream_port: where the server is, on this machine.
-        plan: what shall go wrong.
-    """
+    """Forwards requests, one a connection, to the server at `upstream_port` on this machine."""
 
     def __init__(self, upstream_port: int, plan: FaultPlan) -> None:
         self.plan = plan
         self.log = JobLog()
         self._upstream_port = upstream_port
-        self._changing = threading.Lock()
+        self._changing = threading.Lock()  # guards the two below: each connection has a thread of its own
         self._seen: list[SeenRequest] = []
         self._held_jobs: dict[str, Held] = {}
 
@@ -55,68 +50,63 @@ class FaultProxy:
             return tuple(self._seen)
 
     def serve(self, connection: socket.socket) -> None:
-        """Answer the one request of a connection and close it."""
-        with connection, contextlib.suppress(OSError, http.client.HTTPException):  # either side may go away
+        """Answer the request of a connection and close it."""
+        with connection, contextlib.suppress(OSError, http.client.HTTPException):  # either side may disconnect
             _Handler(connection, self)
 
     def job_began(self, task: str) -> None:
-        """The server works on this job now: hold it where that was planned. Called in the server's thread."""
+        """Hold this job, which the server begins now, if that was planned; called in the server's thread."""
         with self._changing:
             held = self._held_jobs.pop(task, None)
         if held is not None:
             held.hold()
 
     def job_ended(self, task: str) -> None:
-        """The server is done with this job."""
+        """Note that the server has finished this job."""
         self.log.ended(task)
 
     def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> tuple[Reply | None, bool]:
-        """The reply, None for a connection that breaks, and whether only half of it is to go out."""
+        """The reply (None for a connection that breaks), and whether only half of it is sent."""
         bare = path.partition("?")[0]
         fault = self.plan.take(bare)
         with self._changing:
             self._seen.append(SeenRequest(method, bare, None if fault is None else fault.name))
         effect = None if fault is None else fault.effect
-        if fault is not None and not fault.after:
-            if isinstance(effect, Reset):
-                return None, False
-            if isinstance(effect, Answer):
-                return _as_reply(effect), False
-        reply = self._work(method, path, headers, body, fault)
-        if isinstance(effect, Reset):
-            return None, False
-        if isinstance(effect, Answer):
-            return _as_reply(effect), False
-        if isinstance(effect, Delay) and fault is not None and fault.after:
-            effect.held.hold()
-        return reply, isinstance(effect, Truncate)
+        replaces_reply = isinstance(effect, Reset | Answer)
+        if fault is None or fault.after or not replaces_reply:
+            reply = self._work(method, path, headers, body, fault)
+            if isinstance(effect, Delay) and fault is not None and fault.after:
+                effect.held.hold()
+            if not replaces_reply:
+                return reply, isinstance(effect, Truncate)
+        return (_as_reply(effect) if isinstance(effect, Answer) else None), False
 
     def _work(self, method: str, path: str, headers: Mapping[str, str], body: bytes, fault: Fault | None) -> Reply:
-        """What the server makes of the request."""
+        """The server's reply, with the planned changes to request and reply."""
         effect = None if fault is None else fault.effect
         held = effect.held if isinstance(effect, Delay) and fault is not None and not fault.after else None
-        asked = _json_object(body)
-        if path.partition("?")[0].rpartition("/")[2] not in GENERATING or asked is None:
+        request = _json_object(body)
+        if path.partition("?")[0].rpartition("/")[2] not in GENERATING or request is None:
             if held is not None:
                 held.hold()
             return self._forward(method, path, headers, body)
-        name = str(asked.get(NAME_FIELD) or f"task({uuid.uuid4().hex})")
+        name = str(request.get(NAME_FIELD) or f"task({uuid.uuid4().hex})")
         changes = {**(effect.changes if isinstance(effect, Substitute) else {}), NAME_FIELD: name}
         if held is not None:
             with self._changing:
                 self._held_jobs[name] = held
-        sent = swap_request(asked, changes)
-        with self.log.running(name, path, asked) as outcome:
-            reply = self._forward(method, path, headers, json.dumps(sent).encode("utf-8"))
-            answered = _json_object(reply.body)
-            images = answered.get("images") if answered is not None and reply.status == http.HTTPStatus.OK else None
+        with self.log.running(name, path, request) as outcome:
+            reply = self._forward(method, path, headers, json.dumps(request | changes).encode("utf-8"))
+            content = _json_object(reply.body)
+            images = content.get("images") if content is not None and reply.status == http.HTTPStatus.OK else None
             outcome |= {"status": reply.status, "images": len(images or ())}
-        if not images or answered is None:
+        if not images or content is None:
             return reply
-        answered = hide_swap(answered, asked, changes)
+        # As a WebUI: its `parameters` repeat the request, whatever it used.
+        content["parameters"] |= {field: request.get(field) for field in changes}
         if isinstance(effect, ShortReply):
-            answered = drop_images(answered, effect.missing)
-        return Reply(reply.status, reply.headers, json.dumps(answered).encode("utf-8"))
+            content = drop_images(content, effect.missing)
+        return Reply(reply.status, reply.headers, json.dumps(content).encode("utf-8"))
 
     def _forward(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
         upstream = http.client.HTTPConnection("127.0.0.1", self._upstream_port)
@@ -145,9 +135,9 @@ def _json_object(body: bytes) -> dict[str, Any] | None:
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    """Reads one request from a connection and writes what the proxy answers."""
+    """Reads one request from a connection and writes the proxy's reply."""
 
-    protocol_version = "HTTP/1.0"  # so that each request comes on a connection of its own
+    protocol_version = "HTTP/1.0"  # so that each request has its own connection
 
     def __init__(self, connection: socket.socket, proxy: FaultProxy) -> None:
         self._proxy = proxy
@@ -160,7 +150,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     do_POST = do_GET  # noqa: N815 - as above
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as above
-        """Keep quiet; the test asks what it wants to know."""
+        """Print nothing; tests read `FaultProxy.seen`."""
 
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -181,16 +171,14 @@ _LOOPBACK = "127.0.0.1"
 
 
 class ReopenablePort:
-    """Accepts connections on a free loopback port and hands each to a thread of its own.
+    """Accepts connections on a free loopback port; `serve` gets each in its own thread and must close it.
 
-    While it is shut the port stays taken but nothing listens, so that connections are truly refused.
-
-    Args:
-        serve: called with each connection, which it must close.
+    While it is shut, the port stays taken but nothing listens, so that connections are really refused.
     """
 
     def __init__(self, serve: Callable[[socket.socket], None]) -> None:
         self._serve = serve
+        # Guards the socket and its accepting thread: tests and the threads that connect both open and shut the port.
         self._changing = threading.RLock()
         self._socket = _bound(0)
         self.port: int = self._socket.getsockname()[1]
@@ -199,7 +187,7 @@ class ReopenablePort:
         self.open()
 
     def open(self) -> None:
-        """Listen; a port that listens already goes on."""
+        """Listen; without effect on a port that listens already."""
         with self._changing:
             if self._accepting is not None:
                 return
@@ -210,10 +198,9 @@ class ReopenablePort:
     def shut(self) -> None:
         """Refuse connections; those that were accepted go on."""
         with self._changing:
-            if self._accepting is None:
-                return
-            self._stop_accepting()
-            self._socket = _bound(self.port)
+            if self._accepting is not None:
+                self._stop_accepting()
+                self._socket = _bound(self.port)
 
     def remove(self) -> None:
         """Give the port back."""
@@ -238,13 +225,12 @@ class ReopenablePort:
                 self._woken.recv(1)
                 return
             connection, _ = self._socket.accept()
-            threading.Thread(
-                target=self._serve, args=(connection,), name="sdclient-testing-request", daemon=True
-            ).start()
+            name = "sdclient-testing-request"
+            threading.Thread(target=self._serve, args=(connection,), name=name, daemon=True).start()
 
 
 def _bound(port: int) -> socket.socket:
-    """A socket on this port that does not listen yet."""
+    """A socket on this port, not yet listening."""
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.bind((_LOOPBACK, port))
@@ -252,10 +238,10 @@ def _bound(port: int) -> socket.socket:
 
 
 class _Connections:
-    """Who wants to know of connections that this process makes, by port.
+    """Listeners for the connections that this process makes, by port.
 
-    Nobody sees a refused connection but the one who makes it. Python reports each attempt as an audit event just
-    before it is made; an audit hook stays for the rest of the process, so there is one, put there on first need.
+    Only the process that makes a connection notices its refusal. Python reports each attempt as an audit event just
+    before it is made. An audit hook cannot be removed, so there is only one, added on first use.
     """
 
     def __init__(self) -> None:
@@ -267,39 +253,25 @@ class _Connections:
         self._listeners[port] = listener
         if not self._hooked:
             self._hooked = True
-            sys.addaudithook(self._hear)
+            sys.addaudithook(self._on_audit_event)
 
     def forget(self, port: int) -> None:
-        """No longer."""
+        """Stop calling the listener of this port."""
         self._listeners.pop(port, None)
 
-    def _hear(self, event: str, args: tuple[Any, ...]) -> None:
+    def _on_audit_event(self, event: str, args: tuple[Any, ...]) -> None:
         if event != "socket.connect" or not self._listeners:
             return
-        address = args[1]
-        if not isinstance(address, tuple) or len(address) < 2:
-            return  # of another family, a path for example
-        listener = self._listeners.get(address[1])
-        if listener is not None:
+        address = args[1]  # not a tuple in other families, for example a path
+        if isinstance(address, tuple) and len(address) > 1 and (listener := self._listeners.get(address[1])):
             listener()
 
 
 CONNECTIONS = _Connections()
 
 
-def swap_request(body: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The request with other values."""
-    return {**body, **changes}
-
-
-def hide_swap(reply: Mapping[str, Any], asked: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The reply to a swapped request, whose `parameters` still repeat what was asked."""
-    parameters = {**reply["parameters"], **{name: asked.get(name) for name in changes}}
-    return {**reply, "parameters": parameters}
-
-
 def drop_images(reply: Mapping[str, Any], missing: int) -> dict[str, Any]:
-    """The reply without its last images: their infotexts go, their seeds stay, as after an interrupt."""
+    """The reply without its last images and their infotexts; their seeds stay, as after an interrupt."""
     info = json.loads(reply["info"])
     kept = max(len(reply["images"]) - missing, 0)
     info["infotexts"] = info["infotexts"][:kept]
@@ -312,12 +284,12 @@ NAME_FIELD = "force_task_id"
 
 @dataclass(frozen=True)
 class SeenRequest:
-    """One request."""
+    """A request that came."""
 
     method: str
     path: str
     fault: str | None
-    """Name of the planned fault it met."""
+    """Name of the planned fault that it met."""
 
 
 @dataclass(frozen=True)
@@ -328,11 +300,11 @@ class Job:
     body: Mapping[str, Any] = field(repr=False)
     """The request's JSON."""
     doubled: bool
-    """Whether the same work was being done already when it came."""
+    """Whether the server was already doing the same work when it came."""
     status: int | None = None
-    """The server's answer, also where the client never got it; None while the job runs."""
+    """Status of the server's reply, even if the client never got it; None while the job runs."""
     images: int = 0
-    """How many images the server made."""
+    """Number of images the server made."""
 
     @property
     def task_id(self) -> str | None:
@@ -348,7 +320,7 @@ class _Running:
 
 
 class JobLog:
-    """Keeps the jobs in the order they came; safe to use from many threads."""
+    """The jobs in the order they came; safe to use from many threads."""
 
     def __init__(self) -> None:
         self._changing = threading.Lock()
@@ -363,9 +335,9 @@ class JobLog:
 
     @contextmanager
     def running(self, name: str, path: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Note a job from its coming to its answer; the block fills in `status` and `images`.
+        """Log a job from its arrival to its reply; the block fills in `status` and `images`.
 
-        The server is done with it when it says so with `ended`, which is before its reply has been sent.
+        It counts as running until the server calls `ended`, which is before the reply is sent.
         """
         work = json.dumps([path, {name: value for name, value in body.items() if name != NAME_FIELD}], sort_keys=True)
         outcome: dict[str, Any] = {}
@@ -382,7 +354,7 @@ class JobLog:
                 self._jobs[number] = replace(self._jobs[number], **outcome)
 
     def ended(self, name: str) -> None:
-        """The server says that it no longer works on the job of this name; the first of them, where several are."""
+        """Note that the server no longer works on the job of this name; the first one, if there are several."""
         with self._changing:
             mine = next((running for running in self._running if running.name == name), None)
             self._running = [other for other in self._running if other is not mine]

@@ -1,4 +1,4 @@
-"""WebUIServer and the fixture."""
+"""`WebUIServer`, `serve_webui` and the fixture `webui_server`."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -14,11 +14,11 @@ from .fault_plan import FaultPlan
 from .fault_proxy import CONNECTIONS, FaultProxy, Job, ReopenablePort, SeenRequest
 
 AT_ONCE = RetryPolicy(first_wait_s=0)
-"""Tries three times, as the client does by itself, but without waiting in between."""
+"""Three tries, as the client's default, but without waits."""
 
 
 class _Watcher:
-    """Tells the proxy of the server's jobs; the server has to be there before its proxy."""
+    """Reports the server's jobs to the proxy, which is made after the server."""
 
     proxy: FaultProxy | None = None
 
@@ -39,9 +39,9 @@ class WebUIServer:
         self._refusals_left = 0
         self._counting = threading.Lock()
         self.faults: FaultPlan = FaultPlan(self._refuse, self._stop_refusing)
-        """What shall go wrong."""
+        """The planned faults."""
         self.proxy = FaultProxy(upstream_port, self.faults)
-        """For the embedded server, which tells it of its jobs."""
+        """Gets the jobs of the embedded server."""
         self._port = ReopenablePort(self.proxy.serve)
         self.url: str = f"http://127.0.0.1:{self._port.port}"
         """Address for `WebUI(url)` or for the code under test."""
@@ -53,11 +53,11 @@ class WebUIServer:
 
     @property
     def requests(self) -> tuple[SeenRequest, ...]:
-        """All requests that came, in order, and the faults they met; refused connections are not among them."""
+        """All requests that came, in order, with the faults they met; without refused connections."""
         return self.proxy.seen
 
     def assert_no_job_doubled(self) -> None:
-        """No job was sent while the server was doing the same work.
+        """Check that no job was sent while the server was doing the same work.
 
         Raises:
             AssertionError: names the jobs.
@@ -73,7 +73,7 @@ class WebUIServer:
 
     @contextmanager
     def down(self) -> Iterator[None]:
-        """Nothing listens at the address for as long as the block lasts, for any process; not counted as a fault."""
+        """Refuse all connections during the block, also of other processes; not counted as a fault."""
         self._port.shut()
         try:
             yield
@@ -81,7 +81,7 @@ class WebUIServer:
             self._port.open()
 
     def close(self) -> None:
-        """Release what is held up and stop listening."""
+        """Release the held requests and stop listening."""
         self.faults.release_all()
         CONNECTIONS.forget(self._port.port)
         self._port.remove()
@@ -89,15 +89,15 @@ class WebUIServer:
     def _refuse(self, times: int) -> None:
         self._refusals_left += times
         self._port.shut()
-        CONNECTIONS.watch(self._port.port, self._knocked)
+        CONNECTIONS.watch(self._port.port, self._before_connection)
 
     def _stop_refusing(self) -> None:
         self._refusals_left = 0
         CONNECTIONS.forget(self._port.port)
         self._port.open()
 
-    def _knocked(self) -> None:
-        """This process is about to connect: the last refusal is over when the next attempt comes."""
+    def _before_connection(self) -> None:
+        """Count a refusal, or listen again: the attempt after the last refusal ends the refusing."""
         with self._counting:
             refused = self._refusals_left > 0
             self._refusals_left -= refused
@@ -111,13 +111,13 @@ class WebUIServer:
 def serve_webui(
     *, with_page: bool = True, job_ms: float = 0, api_auth: str | None = None, loras: Sequence[str] = ()
 ) -> Iterator[WebUIServer]:
-    """Run the embedded server in this process for as long as the block lasts.
+    """Run the embedded server in this process during the block.
 
     Args:
-        with_page: answer `/internal/*` too, as a WebUI does that was started without `--nowebui`.
-        job_ms: what a batch takes at least, in ms.
-        api_auth: "user:password" that every call must carry; None lets everybody in.
-        loras: names to list and to tell of as used, as a WebUI does; they change no pixel.
+        with_page: answer `/internal/*` too, like a WebUI without `--nowebui`.
+        job_ms: shortest time of a batch, in ms.
+        api_auth: "user:password" that every call must send; None allows every call.
+        loras: names to list and to report as used; they change no pixel.
 
     Raises:
         MissingExtra: the extra `serve` is not installed.
