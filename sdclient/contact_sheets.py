@@ -121,7 +121,7 @@ def _transplant_row(record: ImageRecord, output: Path, run: dict[str, object]) -
     caption = f"{place['blend']}, seam {place['seam_score']:.2f}, mismatch {place['mismatch']:.2f}"
     cells = (
         Cell(_read(source), record.source),
-        Cell(_read(base), "its own picture" if base == source else record.other_parents[0].source),
+        Cell(_read(base), "its own image" if base == source else record.other_parents[0].source),
         Cell(result, caption),
         Cell(changed, ""),
     )

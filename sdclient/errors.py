@@ -18,9 +18,9 @@ Catch `SDClientError` for everything, a branch for a kind, a leaf for one cause:
     │   ├── ServerFault               the server failed; another try may work
     │   │   ├── ServerOutOfMemory     too large a size or batch for its memory
     │   │   └── ModelProducedNaN      the model computed no image
-    │   ├── SettingSubstituted        it used another setting than the one asked for
+    │   ├── SettingSubstituted        it used another setting than the requested one
     │   ├── LossyFormat               it sends images in a format that loses detail
-    │   ├── IncompleteReply           fewer images than asked, or an interrupted job
+    │   ├── IncompleteReply           fewer images than requested, or an interrupted job
     │   └── UnexpectedReply           a reply that does not have the shape of the API
     └── ProjectError                  something about the user's own files
         ├── SourceError               source images: missing, unreadable, empty class, not numbered

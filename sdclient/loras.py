@@ -81,7 +81,7 @@ def find_loras(
             found = _by_name(listed())
     except NotFound as error:
         raise UnknownSetting(
-            f"{server}: lists no LoRAs, so whether it has {', '.join(map(repr, names))} cannot be told; update it",
+            f"{server}: lists no LoRAs, so it is not known whether it has {', '.join(map(repr, names))}; update it",
             field="prompt",
         ) from error
     for name in names:

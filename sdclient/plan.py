@@ -307,7 +307,7 @@ def assign_plan(owed: Mapping[tuple[str, str], int], sources: Sequence[Source]) 
         if source is None:
             raise PlanError(
                 f"the plan names {class_name}/{name}, which is not among the sources; "
-                "make the plan anew with 'sdclient plan'"
+                "make the plan again with 'sdclient plan'"
             )
         if source in counts:
             raise PlanError(f"the plan names {source.relative} twice, by name and by number; keep one of them")

@@ -162,10 +162,10 @@ def resolve_vae(names: Sequence[str], listed: Sequence[VAE | SDModule], *, as_mo
     return {"sd_vae": found[0].model_name if found else "None"}
 
 
-def _unknown(kind: str, asked: str, listed: list[str]) -> UnknownSetting:
-    near = difflib.get_close_matches(asked, listed, n=4, cutoff=0.4) or listed[:8]
+def _unknown(kind: str, name: str, listed: list[str]) -> UnknownSetting:
+    near = difflib.get_close_matches(name, listed, n=4, cutoff=0.4) or listed[:8]
     hint = f"near names: {', '.join(near)}" if near else "it lists none"
-    return UnknownSetting(f"{kind} {asked!r} is not on this server; {hint}", field=kind)
+    return UnknownSetting(f"{kind} {name!r} is not on this server; {hint}", field=kind)
 
 
 Ask = Callable[[str], Any]

@@ -218,15 +218,13 @@ def result_images(request: GenerationRequest, reply: GenerationReply) -> Sequenc
     Raises:
         IncompleteReply: fewer images than requested; they are counted, for `all_seeds` always has full length.
     """
-    asked = request.batch_size * request.n_iter
+    requested = request.batch_size * request.n_iter
     images = (reply.images or ())[reply.info.index_of_first_image :]
-    if len(images) < asked:
-        raise IncompleteReply(
-            f"the server sent {len(images)} of {asked} images; it was interrupted or skipped, run the command again",
-            asked=asked,
-            got=len(images),
-        )
-    return images[:asked]
+    if len(images) < requested:
+        found = f"the server sent {len(images)} of {requested} images"
+        advice = "it was interrupted or skipped, run the command again"
+        raise IncompleteReply(f"{found}; {advice}", asked=requested, got=len(images))
+    return images[:requested]
 
 
 def verify_reply(request: GenerationRequest, info: GenerationInfo, images: Sequence[bytes]) -> None:
@@ -256,12 +254,12 @@ def _verify_schedule(request: GenerationRequest, info: GenerationInfo) -> None:
         used = str(info.extra_generation_params.get("Schedule type", AUTOMATIC))
         if used.casefold() != request.scheduler.casefold():
             raise SettingSubstituted("scheduler", request.scheduler, used)
-    asked = (request.override_settings or {}).get(SDNEXT_SCHEDULE_OPTION)
-    if asked is not None and info.infotexts:
+    requested = (request.override_settings or {}).get(SDNEXT_SCHEDULE_OPTION)
+    if requested is not None and info.infotexts:
         settings = parse_infotext(info.infotexts[-1]).settings
         used = settings.get(SDNEXT_SCHEDULE_IN_INFOTEXT, SDNEXT_AUTOMATIC)
-        if used != asked:
-            raise SettingSubstituted("scheduler", asked, used)
+        if used != requested:
+            raise SettingSubstituted("scheduler", requested, used)
 
 
 def _verify_scripts(request: GenerationRequest, info: GenerationInfo) -> None:
@@ -288,26 +286,26 @@ def _verify_numbers(request: GenerationRequest, info: GenerationInfo) -> None:
     if isinstance(request, Img2ImgRequest) or (isinstance(request, Txt2ImgRequest) and request.enable_hr):
         settings.append("denoising_strength")
     for setting in settings:
-        asked, used = getattr(request, setting), getattr(info, setting)
-        if used is None or not math.isclose(asked, used, rel_tol=1e-6, abs_tol=1e-9):
-            raise SettingSubstituted(setting.replace("_", " "), asked, used, "its options may limit this setting")
+        requested, used = getattr(request, setting), getattr(info, setting)
+        if used is None or not math.isclose(requested, used, rel_tol=1e-6, abs_tol=1e-9):
+            raise SettingSubstituted(setting.replace("_", " "), requested, used, "its options may limit this setting")
 
 
 def _verify_seeds(request: GenerationRequest, info: GenerationInfo) -> None:
     if request.seed == -1 or request.subseed_strength:
         return
-    asked = tuple(range(request.seed, request.seed + request.batch_size * request.n_iter))
-    if info.all_seeds != asked:
-        raise SettingSubstituted("seeds", list(asked), list(info.all_seeds), "an extension may change seeds")
+    requested = tuple(range(request.seed, request.seed + request.batch_size * request.n_iter))
+    if info.all_seeds != requested:
+        raise SettingSubstituted("seeds", list(requested), list(info.all_seeds), "an extension may change seeds")
 
 
 def _verify_model(request: GenerationRequest, info: GenerationInfo) -> None:
-    asked = (request.override_settings or {}).get("sd_model_checkpoint")
-    if asked is None:
+    requested = (request.override_settings or {}).get("sd_model_checkpoint")
+    if requested is None:
         return
     used = {word for word in (info.sd_model_name, info.sd_model_hash) if word}
-    if not any(word in str(asked) for word in used):
-        raise SettingSubstituted("model", asked, info.sd_model_name)
+    if not any(word in str(requested) for word in used):
+        raise SettingSubstituted("model", requested, info.sd_model_name)
 
 
 def _verify_sizes(request: GenerationRequest, images: Sequence[bytes]) -> None:
@@ -324,8 +322,8 @@ def _verify_sizes(request: GenerationRequest, images: Sequence[bytes]) -> None:
         except (UnidentifiedImageError, OSError) as error:
             raise BadImage(f"an image of the reply cannot be read: {error}") from error
         if size not in expected:
-            asked = " or ".join("{}x{}".format(*one) for one in sorted(expected))
-            raise SettingSubstituted("size", asked, "{}x{}".format(*size))
+            requested = " or ".join("{}x{}".format(*one) for one in sorted(expected))
+            raise SettingSubstituted("size", requested, "{}x{}".format(*size))
 
 
 def _size_of(data: bytes) -> tuple[int, int]:

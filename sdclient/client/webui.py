@@ -97,8 +97,8 @@ class WebUI:
 
         Raises:
             UnknownSetting: the server has no such sampler or schedule.
-            SettingSubstituted: it used another setting than the one asked for.
-            IncompleteReply: it sent fewer images than asked.
+            SettingSubstituted: it used another setting than the requested one.
+            IncompleteReply: it sent fewer images than requested.
         """
         return self._generate("img2img", request, options)
 
@@ -387,7 +387,7 @@ class WebUI:
         return GenerationResult(attach_seeds(images, reply.info), reply.info, request)
 
     def _send_job(self, path: str, payload: dict[str, Any], options: CallOptions) -> Any:
-        """Send a job under its own task id and report its progress if asked; gives the reply's JSON."""
+        """Send a job under its own task id, report its progress if requested, and give the reply's JSON."""
         task_id = payload.setdefault("force_task_id", new_task_id())
         read_s = options.get("timeout_s", self._connection.timeouts.generate_s)
         retrier = replace(self._retrier, policy=options.get("retries", self._retrier.policy))

@@ -123,7 +123,7 @@ def test_the_recorded_reply_to_an_unknown_lora_is_seen_through(webui_recordings:
 
 
 @pytest.mark.parametrize(
-    ("options", "flags", "told"),
+    ("options", "flags", "reported"),
     [
         ({"lora_add_hashes_to_infotext": True}, {"no_hashing": False}, True),
         ({"lora_add_hashes_to_infotext": True}, None, True),
@@ -133,7 +133,7 @@ def test_the_recorded_reply_to_an_unknown_lora_is_seen_through(webui_recordings:
     ],
 )
 def test_a_client_checks_where_the_server_tells(
-    options: dict[str, Any], flags: dict[str, Any] | None, told: bool, scripted: HTTPServer, webui: WebUI
+    options: dict[str, Any], flags: dict[str, Any] | None, reported: bool, scripted: HTTPServer, webui: WebUI
 ) -> None:
     scripted.expect_request("/sdapi/v1/options").respond_with_json({"samples_format": "png", **options})
     answer, status = (flags, 200) if flags is not None else ({"detail": "Not Found"}, 404)
@@ -150,8 +150,8 @@ def test_a_client_checks_where_the_server_tells(
         width=64,
         height=64,
     )
-    assert webui.tells_loras is told
-    if told:
+    assert webui.tells_loras is reported
+    if reported:
         with pytest.raises(SettingSubstituted, match="LoRA 'nope'"):
             webui.img2img(request)
         webui.img2img(request, verify=False)

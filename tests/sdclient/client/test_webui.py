@@ -461,16 +461,18 @@ def test_txt2img_is_checked_like_img2img(scripted: HTTPServer, webui: WebUI) -> 
 
 
 @pytest.mark.parametrize(
-    ("unit", "told"),
+    ("unit", "reported"),
     [
         (ControlNetUnit(model="canny"), 'ControlNet 0: "Module: canny"'),
         (ADetailerUnit(ad_model="face_yolov8n.pt"), "ADetailer model: face_yolov8n.pt"),
     ],
 )
-def test_an_extension_that_did_nothing_is_an_error(scripted: HTTPServer, webui: WebUI, unit: Any, told: str) -> None:
+def test_an_extension_that_did_nothing_is_an_error(
+    scripted: HTTPServer, webui: WebUI, unit: Any, reported: str
+) -> None:
     worked = "Steps: 20, Sampler: Euler, Seed: 42"
     scripted.expect_oneshot_request(IMG2IMG).respond_with_json(reply_body(infotexts=[worked]))
-    scripted.expect_oneshot_request(IMG2IMG).respond_with_json(reply_body(infotexts=[f"{worked}, {told}"]))
+    scripted.expect_oneshot_request(IMG2IMG).respond_with_json(reply_body(infotexts=[f"{worked}, {reported}"]))
     with pytest.raises(SettingSubstituted, match="server's log"):
         webui.img2img(plain_request(alwayson_scripts=alwayson(unit)))
     assert len(webui.img2img(plain_request(alwayson_scripts=alwayson(unit))).images) == 1

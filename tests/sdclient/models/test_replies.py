@@ -112,11 +112,11 @@ def test_pictures_come_as_bytes(webui_recordings: Path) -> None:
 
 
 def test_a_preview_comes_as_bytes_out_of_its_data_url() -> None:
-    preview = "data:image/png;base64," + base64.b64encode(b"picture").decode()
+    preview = "data:image/png;base64," + base64.b64encode(b"image").decode()
     progress = models.InternalProgress.model_validate(
         {"active": True, "queued": False, "completed": False, "progress": 0.5, "live_preview": preview}
     )
-    assert progress.live_preview == b"picture"
+    assert progress.live_preview == b"image"
 
 
 @pytest.mark.parametrize(

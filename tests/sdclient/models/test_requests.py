@@ -1,4 +1,4 @@
-"""What requests about finished pictures send and refuse."""
+"""What requests about finished images send and refuse."""
 
 from __future__ import annotations
 

@@ -31,10 +31,10 @@ from sdclient.models import (
 )
 
 
-def from_one_image(webui: WebUI, picture: Image.Image) -> list[Image.Image]:
+def from_one_image(webui: WebUI, image: Image.Image) -> list[Image.Image]:
     result = webui.img2img(
         Img2ImgRequest(
-            init_images=[picture],
+            init_images=[image],
             prompt="a scratched pad",
             denoising_strength=0.25,
             sampler_name="DPM++ SDE",
@@ -64,8 +64,8 @@ def from_text_paths_bytes_and_tuples(data: bytes) -> list[Img2ImgRequest]:
     ]
 
 
-def from_a_list_that_is_at_hand(pictures: list[Image.Image], paths: list[Path]) -> None:
-    Img2ImgRequest(init_images=pictures)
+def from_a_list_that_is_at_hand(images: list[Image.Image], paths: list[Path]) -> None:
+    Img2ImgRequest(init_images=images)
     Img2ImgRequest(init_images=paths)
 
 
@@ -86,10 +86,10 @@ def with_scripts(edges: Image.Image) -> Img2ImgRequest:
     )
 
 
-def finished_pictures(picture: Image.Image, path: Path) -> None:
+def finished_images(image: Image.Image, path: Path) -> None:
     ExtrasSingleRequest(image=path, upscaler_1="Lanczos", upscaling_resize=2)
-    ExtrasBatchRequest(images=[path, picture, b"bytes", NamedImage(name="1.png", data=picture)], resize_mode=1)
-    InterrogateRequest(image=picture)
+    ExtrasBatchRequest(images=[path, image, b"bytes", NamedImage(name="1.png", data=image)], resize_mode=1)
+    InterrogateRequest(image=image)
     InternalProgressRequest(id_task="task(1)")
 
 

@@ -51,9 +51,9 @@ def test_refused_connections_are_tried_again(webui_server: WebUIServer, webui: W
 
 def test_a_server_that_stays_away_is_unreachable(webui_server: WebUIServer, webui: WebUI) -> None:
     webui_server.faults.refuse(times=3)
-    with pytest.raises(ServerUnreachable, match="nothing answers there") as told:
+    with pytest.raises(ServerUnreachable, match="nothing answers there") as caught:
         webui.img2img(request())
-    assert told.value.may_have_arrived is False
+    assert caught.value.may_have_arrived is False
     assert webui_server.jobs == ()
     webui_server.faults.assert_all_used()
 
@@ -72,9 +72,9 @@ def test_a_broken_connection_is_tried_again_once_the_job_has_ended(
 
 def test_without_retries_a_broken_connection_says_that_the_job_may_run(webui_server: WebUIServer, webui: WebUI) -> None:
     webui_server.faults.reset(after=True)
-    with pytest.raises(ServerUnreachable, match="closed the connection") as told:
+    with pytest.raises(ServerUnreachable, match="closed the connection") as caught:
         webui.img2img(request(), retries=NEVER)
-    assert told.value.may_have_arrived is True
+    assert caught.value.may_have_arrived is True
 
 
 @pytest.mark.parametrize("code", [502, 503, 504])
@@ -109,9 +109,9 @@ def test_what_lasts_is_told_by_its_leaf_and_not_tried_again(
     webui_server: WebUIServer, webui: WebUI, fault: str, arguments: dict[str, Any], leaf: type[WebUIError]
 ) -> None:
     getattr(webui_server.faults, fault)(**arguments)
-    with pytest.raises(WebUIError) as told:
+    with pytest.raises(WebUIError) as caught:
         webui.img2img(request())
-    assert type(told.value) is leaf
+    assert type(caught.value) is leaf
     assert [seen.path for seen in webui_server.requests].count("/sdapi/v1/img2img") == 1
     assert webui.img2img(request()).images
 
@@ -131,9 +131,9 @@ def test_a_substitution_is_an_error_that_names_both(
     webui_server: WebUIServer, webui: WebUI, changes: dict[str, Any], setting: str, asked: object, used: object
 ) -> None:
     webui_server.faults.substitute(**changes)
-    with pytest.raises(SettingSubstituted) as told:
+    with pytest.raises(SettingSubstituted) as caught:
         webui.img2img(request())
-    assert (told.value.setting, told.value.asked, told.value.used) == (setting, asked, used)
+    assert (caught.value.setting, caught.value.asked, caught.value.used) == (setting, asked, used)
     webui_server.faults.substitute(**changes)
     assert webui.img2img(request(), verify=False).images
     webui_server.faults.assert_all_used()
@@ -141,9 +141,9 @@ def test_a_substitution_is_an_error_that_names_both(
 
 def test_missing_images_are_counted(webui_server: WebUIServer, webui: WebUI) -> None:
     webui_server.faults.short_reply(missing=1)
-    with pytest.raises(IncompleteReply) as told:
+    with pytest.raises(IncompleteReply) as caught:
         webui.img2img(request(batch_size=2))
-    assert (told.value.asked, told.value.got) == (2, 1)
+    assert (caught.value.asked, caught.value.got) == (2, 1)
 
 
 def test_half_a_reply_is_never_taken_for_a_whole_one(webui_server: WebUIServer, webui: WebUI) -> None:

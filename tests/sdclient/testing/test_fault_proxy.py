@@ -1,4 +1,4 @@
-"""The listening socket: shut and open on one port, and who is told of connections."""
+"""The listening socket: shut and open on one port, and the listeners of connections."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def test_a_door_keeps_its_port_while_shut_and_opening_or_shutting_twice_is_once(
 
 def test_only_connections_to_a_watched_port_are_told() -> None:
     """Called by hand: what runs in an audit hook is not seen by coverage."""
-    connections, told = _Connections(), []
+    connections, calls = _Connections(), []
     connections._hear("socket.connect", (None, ("127.0.0.1", 80)))
-    connections.watch(80, lambda: told.append(80))
+    connections.watch(80, lambda: calls.append(80))
     connections._hear("socket.bind", (None, ("127.0.0.1", 80)))
     connections._hear("socket.connect", (None, "/run/a.socket"))
     connections._hear("socket.connect", (None, ("127.0.0.1", 81)))
-    assert told == []
+    assert calls == []
     connections._hear("socket.connect", (None, ("::1", 80, 0, 0)))
     connections.forget(80)
     connections.forget(80)
     connections._hear("socket.connect", (None, ("127.0.0.1", 80)))
-    assert told == [80]
+    assert calls == [80]
 
 
 def test_a_status_without_a_name_has_words_all_the_same() -> None:
@@ -228,8 +228,8 @@ def test_a_substitution_shows_in_the_info_alone(session: requests.Session, webui
     info = json.loads(reply["info"])
     assert (info["sampler_name"], info["all_seeds"], info["steps"]) == ("Euler", [99], 3)
     assert info["extra_generation_params"]["Schedule type"] == "Exponential"
-    told = reply["parameters"]
-    assert (told["sampler_name"], told["scheduler"], told["seed"], told["steps"]) == ("DPM++ SDE", "Karras", 7, 4)
+    echo = reply["parameters"]
+    assert (echo["sampler_name"], echo["scheduler"], echo["seed"], echo["steps"]) == ("DPM++ SDE", "Karras", 7, 4)
 
 
 def test_a_short_reply_keeps_its_seeds(session: requests.Session, webui_server: WebUIServer) -> None:

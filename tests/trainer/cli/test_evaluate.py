@@ -222,8 +222,8 @@ def test_the_curve_is_drawn(operating_point_files: tuple[Path, Path], tmp_path: 
     assert result.exit_code == 0
     assert "曲线" in result.stdout
     if suffix == ".png":
-        with Image.open(path) as picture:
-            assert np.asarray(picture.convert("L")).std() > 5
+        with Image.open(path) as image:
+            assert np.asarray(image.convert("L")).std() > 5
     elif suffix == ".svg":
         text = path.read_text(encoding="utf-8")
         for words in ("miss rate", "overkill rate", "validation: ", "test: ", "promised: 2 %"):
@@ -301,9 +301,9 @@ def test_a_run_is_told_in_words_and_drawn(tmp_path: Path) -> None:
     assert code == 0
     assert "运行: learning 正常学习: epochs 13-20" in printed
     assert "--epochs 40" in printed
-    with Image.open(tmp_path / "curves.png") as picture:
-        assert picture.size[0] > 500
-        assert len(picture.convert("RGB").getcolors(1 << 20) or []) > 20
+    with Image.open(tmp_path / "curves.png") as image:
+        assert image.size[0] > 500
+        assert len(image.convert("RGB").getcolors(1 << 20) or []) > 20
 
 
 def test_each_seed_is_diagnosed_and_drawn_by_itself(tmp_path: Path) -> None:
