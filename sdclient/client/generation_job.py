@@ -84,7 +84,7 @@ class JobSender:
                 state = job_state(self.connection, task_id)
             except WebUIError:
                 return False
-            unsure = unsure + 1 if state is JobState.UNSURE else 0
+            unsure = unsure + 1 if state is JobState.UNSURE else 0  # twice in a row: the job was dropped
             if state is JobState.ENDED or unsure > 1:
                 return True
             self.retrier.sleep(_POLL_S)

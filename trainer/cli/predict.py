@@ -73,8 +73,8 @@ def predict(
     from ..models.predict import PredictOptions, write_stream
     from ..models.predict import predict as predict_images
 
-    how = PredictOptions(with_features=features is not None, **options)
-    stream = predict_images(run, listed, how, progress=True)
+    settings = PredictOptions(with_features=features is not None, **options)
+    stream = predict_images(run, listed, settings, progress=True)
     count = write_stream(stream, output, features=features)
     out = Output()
     out.line(f"{count} images, predictions in {output}" + (f", features in {features}" if features else ""))
@@ -132,8 +132,8 @@ def explain(
     from ..report.overlays import PAGE_NAME, check_output, write_folder
 
     check_output(output, images)
-    how = ExplainOptions(class_name=class_name, normal=normal, **options)
-    written = write_folder(output, explain_images(run, images, how))
+    settings = ExplainOptions(class_name=class_name, normal=normal, **options)
+    written = write_folder(output, explain_images(run, images, settings))
     out = Output(json=as_json)
     if class_name is None and any(row.explained not in ("", ANY_DEFECT) for row in written.rows):
         out.note(
