@@ -70,10 +70,13 @@ class GenerationRequest(Request):
     s_min_uncond: float | None = None
     """Below this sigma the negative prompt is skipped in some steps."""
     s_churn: float | None = None
-    """Sampler setting of Karras et al. 2022, as are `s_tmax`, `s_tmin` and `s_noise`."""
+    """Sampler setting of Karras et al. 2022: amount of noise added in each step."""
     s_tmax: float | None = None
+    """Sampler setting of Karras et al. 2022: largest sigma at which noise is added."""
     s_tmin: float | None = None
+    """Sampler setting of Karras et al. 2022: smallest sigma at which noise is added."""
     s_noise: float | None = None
+    """Sampler setting of Karras et al. 2022: factor of the added noise's standard deviation."""
     override_settings: dict[str, Any] | None = None
     """Server options for this request. They can affect later requests: send them every time."""
     override_settings_restore_afterwards: bool = True

@@ -192,12 +192,15 @@ class ADetailerUnit(Request):
     ad_inpaint_only_masked_padding: int = Field(default=32, ge=0)
     """Context around the area in px."""
     ad_use_inpaint_width_height: bool = False
-    """Repaint at `ad_inpaint_width` x `ad_inpaint_height` px instead of the generation's size."""
+    """Repaint at `ad_inpaint_width` x `ad_inpaint_height` instead of the generation's size."""
     ad_inpaint_width: int = Field(default=512, ge=1)
+    """Width in px."""
     ad_inpaint_height: int = Field(default=512, ge=1)
+    """Height in px."""
     ad_use_steps: bool = False
     """Use `ad_steps` in place of the generation's."""
     ad_steps: int = Field(default=28, ge=1)
+    """Sampling steps."""
     ad_use_cfg_scale: bool = False
     """Use `ad_cfg_scale` in place of the generation's."""
     ad_cfg_scale: float = Field(default=7.0, ge=0)

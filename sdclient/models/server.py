@@ -339,6 +339,7 @@ class NamedImage(Request):
     """One image of a batch."""
 
     data: SentImage
+    """The image."""
     name: str
     """A file name; the server does not send it back, but replies keep the order."""
 
@@ -377,6 +378,7 @@ class InterrogateRequest(Request):
     """An image for the server to describe, for `/sdapi/v1/interrogate`."""
 
     image: SentImage
+    """The image."""
     model: str = "clip"
     """"clip" writes a sentence, "deepdanbooru" a list of tags; an unknown name is a 404 "Model not found"."""
 

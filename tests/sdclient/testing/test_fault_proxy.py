@@ -41,19 +41,19 @@ def test_a_door_keeps_its_port_while_shut_and_opening_or_shutting_twice_is_once(
         connect(port.port)
 
 
-def test_only_connections_to_a_watched_port_are_told() -> None:
+def test_only_connections_to_a_watched_port_are_reported() -> None:
     """Called by hand: what runs in an audit hook is not seen by coverage."""
     connections, calls = _Connections(), []
-    connections._hear("socket.connect", (None, ("127.0.0.1", 80)))
+    connections._on_audit_event("socket.connect", (None, ("127.0.0.1", 80)))
     connections.watch(80, lambda: calls.append(80))
-    connections._hear("socket.bind", (None, ("127.0.0.1", 80)))
-    connections._hear("socket.connect", (None, "/run/a.socket"))
-    connections._hear("socket.connect", (None, ("127.0.0.1", 81)))
+    connections._on_audit_event("socket.bind", (None, ("127.0.0.1", 80)))
+    connections._on_audit_event("socket.connect", (None, "/run/a.socket"))
+    connections._on_audit_event("socket.connect", (None, ("127.0.0.1", 81)))
     assert calls == []
-    connections._hear("socket.connect", (None, ("::1", 80, 0, 0)))
+    connections._on_audit_event("socket.connect", (None, ("::1", 80, 0, 0)))
     connections.forget(80)
     connections.forget(80)
-    connections._hear("socket.connect", (None, ("127.0.0.1", 80)))
+    connections._on_audit_event("socket.connect", (None, ("127.0.0.1", 80)))
     assert calls == [80]
 
 
