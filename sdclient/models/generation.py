@@ -70,7 +70,7 @@ class GenerationRequest(Request):
     s_min_uncond: float | None = None
     """Below this sigma the negative prompt is skipped in some steps."""
     s_churn: float | None = None
-    """Sampler setting of Karras et al. 2022: amount of noise added in each step."""
+    """Sampler setting of Karras et al. 2022: total amount of added noise."""
     s_tmax: float | None = None
     """Sampler setting of Karras et al. 2022: largest sigma at which noise is added."""
     s_tmin: float | None = None
