@@ -15,7 +15,7 @@ from sdclient.serve import generation
 from sdclient.serve.app import EmbeddedServerOptions, running_server
 from sdclient.serve.jobs import JobBoard
 from sdcore.web import listen, url_of
-from tests.support.serve_api import picture
+from tests.support.serve_api import board_image
 
 
 def ticking(*seconds: float) -> WorkClock:
@@ -78,14 +78,14 @@ def test_images_are_encoded_after_the_jobs_turn(monkeypatch: pytest.MonkeyPatch)
             return encode(*arguments)  # type: ignore[arg-type]
 
         monkeypatch.setattr(generation, "encode_image", look)
-        webui.img2img(Img2ImgRequest(init_images=[picture()], width=64, height=64, steps=1, batch_size=2))
+        webui.img2img(Img2ImgRequest(init_images=[board_image()], width=64, height=64, steps=1, batch_size=2))
     assert jobs_ended == [1, 1]
 
 
 def test_the_clock_can_be_read() -> None:
     with clocked_server(job_ms=20) as url:
         with WebUI(url) as webui:
-            webui.img2img(Img2ImgRequest(init_images=[picture()], width=64, height=64, steps=1))
+            webui.img2img(Img2ImgRequest(init_images=[board_image()], width=64, height=64, steps=1))
             assert "/sdclient/clock" not in webui.call("GET", "/openapi.json")["paths"]
         shown = clock_of(url)
     assert shown.jobs == 1

@@ -27,8 +27,8 @@ REASONS = {
 }
 
 
-def picture(seed: int, size: tuple[int, int] = SIZE, mode: str = "RGB") -> Image.Image:
-    """Noise, another for each seed."""
+def noise_image(seed: int, size: tuple[int, int] = SIZE, mode: str = "RGB") -> Image.Image:
+    """Noise that depends on the seed."""
     rng = np.random.default_rng(seed)
     shape = (size[1], size[0], 3) if mode == "RGB" else (size[1], size[0])
     top = 2**16 if mode == "I;16" else 256
@@ -36,7 +36,7 @@ def picture(seed: int, size: tuple[int, int] = SIZE, mode: str = "RGB") -> Image
 
 
 def write(path: Path, image: Image.Image) -> str:
-    """Write an image; gives the sha256 of its bytes."""
+    """Write an image; returns the sha256 of its bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -46,9 +46,9 @@ def build_output(folder: Path) -> Path:
     """`folder/output` with its sources in `folder/sources` and good boards in `folder/good`."""
     output, sources, good = folder / "output", folder / "sources", folder / "good"
     digests = {
-        name: write(sources / name, picture(seed, mode=mode)) for seed, (name, mode) in enumerate(SOURCES.items())
+        name: write(sources / name, noise_image(seed, mode=mode)) for seed, (name, mode) in enumerate(SOURCES.items())
     }
-    board = write(good / "Normal" / "5.png", picture(50))
+    board = write(good / "Normal" / "5.png", noise_image(50))
     mask = Image.new("L", SIZE)
     mask.paste(255, MASK_BOX)
     write(output / "_masks" / "pad" / "1_1.png", mask)
@@ -66,7 +66,7 @@ def build_output(folder: Path) -> Path:
                 k=int(k),
                 seed=1000 + number,
                 key=f"key {file}",
-                sha256=write(output / file, picture(100 + number)),
+                sha256=write(output / file, noise_image(100 + number)),
                 width=SIZE[0],
                 height=SIZE[1],
                 server="http://127.0.0.1:1",

@@ -24,8 +24,8 @@ def recorded(name: str) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def picture(width: int = 64, height: int = 64) -> Image.Image:
-    """A small board: a textured ground, a trace, a pad and a dark spot."""
+def board_image(width: int = 64, height: int = 64) -> Image.Image:
+    """A small board: a textured background, a trace, a pad and a dark spot."""
     ground = np.random.default_rng(0).normal(120, 10, (height, width, 3))
     image = Image.fromarray(np.clip(ground, 0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(image)
@@ -51,7 +51,7 @@ def pixels(text: str) -> np.ndarray:
 
 
 class Api:
-    """A thin caller of `/sdapi/v1`, without the client under test elsewhere."""
+    """Calls `/sdapi/v1` without this project's client."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -80,7 +80,7 @@ class Api:
 def usual(**fields: Any) -> dict[str, Any]:
     """The body the recordings were made with; None stays null, `...` leaves a field out."""
     body = {
-        "init_images": [as_base64(picture())],
+        "init_images": [as_base64(board_image())],
         "prompt": "scratched metal surface",
         "negative_prompt": "blurry",
         "denoising_strength": 0.25,

@@ -25,7 +25,7 @@ def test_distances_in_pixels_are_root_mean_squares() -> None:
     assert found.place.tolist() == expected.argmin(axis=1).tolist()
 
 
-def test_a_turned_and_mirrored_copy_is_found_where_the_training_showed_such() -> None:
+def test_a_rotated_and_mirrored_copy_is_found_if_the_training_showed_such() -> None:
     learned = images(5)
     copy = np.ascontiguousarray(np.rot90(learned[3], 1, axes=(1, 2))[:, :, ::-1])
     plain = nearest_in_pixels([copy], learned, symmetry=Symmetry())
@@ -35,7 +35,7 @@ def test_a_turned_and_mirrored_copy_is_found_where_the_training_showed_such() ->
     assert (turned_like(copy, learned[3], Symmetry(True, True)) == learned[3]).all()
 
 
-def test_an_image_is_not_its_own_neighbour_when_told() -> None:
+def test_an_image_is_not_its_own_neighbour_if_excluded() -> None:
     learned = images(4)
     found = nearest_in_pixels(learned, learned, symmetry=Symmetry(), not_itself=[0, 1, 2, 3])
     assert (found.place != np.arange(4)).all()
@@ -43,7 +43,7 @@ def test_an_image_is_not_its_own_neighbour_when_told() -> None:
     assert nearest_in_features(points, points, not_itself=[0, 1, 2]).distance.tolist() == [1, 1, 4]
 
 
-def test_copies_lie_nearer_than_real_images_and_fresh_ones_do_not() -> None:
+def test_copies_are_nearer_than_real_images_and_fresh_ones_do_not() -> None:
     rng = np.random.default_rng(2)
     real = rng.uniform(5, 10, 60)
     groups = [str(one) for one in range(60)]

@@ -1,4 +1,4 @@
-"""Findings of images whose truth is known, for they were drawn and not made by a model."""
+"""Findings of images whose truth is known, because they were drawn and not made by a model."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ def judge(make_classifier: MakeClassifier) -> FindingsBuilder:
     return FindingsBuilder(CLASSES, material, made, looked, settings, nearness, progress=False)
 
 
-def test_the_classifier_says_what_the_hand_says(make_classifier: MakeClassifier) -> None:
+def test_the_file_predicts_what_the_classifier_by_hand_predicts(make_classifier: MakeClassifier) -> None:
     images = [one.pixels for one in (*SOURCES, real(2, 0), real(2, 5))]
     found = Classifier(make_classifier(), CLASSES).predict(images)
     assert [CLASSES[place] for place in found.predicted] == [class_by_hand(one) for one in images]
     assert found.features == pytest.approx(np.stack([features_by_hand(one) for one in images]), abs=1e-5)
     turned = Classifier(make_classifier(("裂纹", "Normal", "open")), CLASSES).predict(images[:1])
-    assert CLASSES[turned.predicted[0]] == "裂纹"  # its first output bears that name now
+    assert CLASSES[turned.predicted[0]] == "裂纹"  # its first output has that name now
 
 
 def test_counts_are_those_of_the_images(judge: FindingsBuilder) -> None:
@@ -89,8 +89,8 @@ def test_counts_are_those_of_the_images(judge: FindingsBuilder) -> None:
     assert answer.both.count == answer.changed.count == sum(one.at[1].changed.count for one in (normal, opened))
 
 
-def test_a_source_that_the_classifier_does_not_name_loses_nothing(make_classifier: MakeClassifier) -> None:
-    # Seven openings, two of them too faint to be seen as such; all that is made of them looks normal.
+def test_a_source_that_the_classifier_does_not_recognise_loses_nothing(make_classifier: MakeClassifier) -> None:
+    # Seven opens, two of them too faint to be recognised; all images made from them look normal.
     sources = [real(1, number) for number in range(5)]
     faint = [RealImage(real(0, number).pixels, 1, f"faint {number}", f"faint {number}") for number in (7, 8)]
     normal = tuple(real(0, number).pixels for number in range(20, 27))
@@ -121,7 +121,7 @@ def test_sets_are_compared_with_the_held_out_images_of_the_class(judge: Findings
     held = np.stack([features_by_hand(one.pixels) for one in HELD_OUT if one.label == 1])
     sources = np.stack([features_by_hand(one.pixels) for one in SOURCES if one.label == 1])
     expected = precision_and_recall(sources, held, 3)
-    # Strength 0.3 gave the sources back, so it stands where the floor stands.
+    # Strength 0.3 returned the sources, so its figures are those of the floor.
     for found in (opened.at[0].compared, opened.floor_sources):
         assert (found.precision.value, found.recall.value) == pytest.approx(expected)
         assert (found.made, found.real) == (6, 8)
@@ -176,10 +176,10 @@ def test_the_command_writes_page_sheet_findings_and_run_file(
     model, data = trained
     done = run(model, data, "--classifier", make_classifier(), "-o", tmp_path, *QUICK, "--json")
     assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
-    assert told == json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
-    by_name = {one["name"]: one for one in told["classes"]}
-    # Held out are only the drawings that are not among those learned from.
+    contents = json.loads(done.stdout)
+    assert contents == json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    by_name = {one["name"]: one for one in contents["classes"]}
+    # Only drawings that the model did not learn from are held out.
     assert {name: (one["learned"], one["held_out"], one["sources"]) for name, one in by_name.items()} == {
         "Normal": (6, 6, 4),
         "open": (6, 6, 4),
@@ -187,8 +187,8 @@ def test_the_command_writes_page_sheet_findings_and_run_file(
     }
     assert by_name["裂纹"]["at"][0]["compared"]["precision"]["value"] is None  # 3 images, k is 3
     assert by_name["裂纹"]["at"][0]["compared"]["kernel_distance"]["value"] is not None
-    assert told["answer"]["kept"]["of"] == 2 * (4 + 4 + 3)
-    assert told["answer"]["strengths"] == [0.25, 0.5]
+    assert contents["answer"]["kept"]["of"] == 2 * (4 + 4 + 3)
+    assert contents["answer"]["strengths"] == [0.25, 0.5]
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "裂纹" in page
     assert "undefined 未定义" in page
@@ -246,10 +246,10 @@ def test_without_held_out_images_comparisons_are_undefined(
     shutil.copytree(data / "train", tmp_path / "data" / "train")
     done = run(model, tmp_path / "data", "--classifier", make_classifier(), "-o", tmp_path / "r", *QUICK, "--json")
     assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
-    assert told["floor_held_out"]["precision"]["value"] is None
-    assert told["classes"][0]["nearness"]["real_are"] == "pictures learned from, each without itself"
-    assert any("No held-out pictures" in note for note in told["notes"])
+    contents = json.loads(done.stdout)
+    assert contents["floor_held_out"]["precision"]["value"] is None
+    assert contents["classes"][0]["nearness"]["real_are"] == "pictures learned from, each without itself"
+    assert any("No held-out pictures" in note for note in contents["notes"])
 
 
 def test_data_of_another_model_is_refused_in_words(

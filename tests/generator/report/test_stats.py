@@ -64,15 +64,15 @@ def test_limits_lie_on_the_line_between_tested_strengths() -> None:
     assert found.is_range
 
 
-def test_limits_do_not_follow_chance() -> None:
-    # 17 of 20 at 0.3 stands between 20 and 20: pooled with its right neighbour it is 18.5 of 20, above nine in ten.
+def test_limits_do_not_follow_random_deviations() -> None:
+    # 17 of 20 at 0.3 is between 20 and 20: pooled with its right neighbour it is 18.5 of 20, more than 90 %.
     found = find_limits([0.1, 0.3, 0.5, 0.7], shares([20, 17, 20, 0]), shares([20, 20, 20, 20]))
     assert found.low == 0.1
     assert found.high is not None
     assert 0.5 <= found.high < 0.51
 
 
-def test_no_range_is_said_to_be_none() -> None:
+def test_a_missing_range_is_reported() -> None:
     lost = find_limits([0.1, 0.5], shares([10, 5]), shares([20, 20]))
     assert (lost.low, lost.high, lost.is_range) == (0.1, None, False)
     frozen = find_limits([0.1, 0.5], shares([20, 20]), shares([0, 5]))
@@ -111,7 +111,7 @@ def test_identical_sets_agree_and_disjoint_ones_do_not() -> None:
     assert precision_and_recall(points, points + 100, 3) == (0.0, 0.0)
 
 
-def test_a_set_that_shows_one_real_image_alone_is_precise_and_recalls_little() -> None:
+def test_a_set_of_copies_of_one_real_image_is_precise_and_recalls_little() -> None:
     real = np.arange(20, dtype=float)[:, None]
     made = real[10] + np.linspace(-0.01, 0.01, 8)[:, None]
     precision, recall = precision_and_recall(made, real, 3)

@@ -17,7 +17,7 @@ from sdclient.manifest import Curation, Manifest
 from sdclient.manifest.curation import ACCEPTED, REJECTED, FilterVerdict
 from sdclient.review.serving import review_application
 from sdcore.errors import DataError
-from tests.support.review import FILES, SIZE, picture, write
+from tests.support.review import FILES, SIZE, noise_image, write
 from tests.support.review_page import Page
 
 
@@ -73,7 +73,7 @@ def test_two_pages_see_each_others_decisions(page: Page) -> None:
     assert [row["person"] for row in reply["rows"]] == [REJECTED, ACCEPTED]
 
 
-def test_undo_is_of_ones_own_page(page: Page) -> None:
+def test_undo_affects_only_its_own_page(page: Page) -> None:
     page.decide(REJECTED, "pad/1_1.png", "pad/1_2.png")
     assert page.post("/api/undo", {"tab": "b" * 8}).json() == []
     assert [row["file"] for row in page.post("/api/undo", {"tab": "a" * 8}).json()] == ["pad/1_1.png", "pad/1_2.png"]
@@ -108,24 +108,24 @@ def test_images_are_sent_pixel_for_pixel(page: Page, output: Path) -> None:
     assert np.abs(np.asarray(deep)[..., 0] - expected).max() <= 1
 
 
-def test_a_transplanted_image_is_compared_with_what_it_lies_on(page: Page) -> None:
+def test_a_transplanted_image_is_compared_with_its_base(page: Page) -> None:
     row = page.rows("漏铜/1_3.png")[0]
     assert row["base"] == "parent1"
-    assert shown(page, file="漏铜/1_3.png", what="parent1").tobytes() == picture(50).tobytes()
+    assert shown(page, file="漏铜/1_3.png", what="parent1").tobytes() == noise_image(50).tobytes()
     assert page.rows("漏铜/1_1.png")[0]["base"] == "parent0"
 
 
 def test_a_thumbnail_is_small(page: Page, output: Path) -> None:
     with Manifest(output, create=True) as manifest:
         first = next(manifest.images())
-        sha256 = write(output / "pad/7_1.png", picture(7, (1200, 900)))
+        sha256 = write(output / "pad/7_1.png", noise_image(7, (1200, 900)))
         manifest.add([replace(first, file="pad/7_1.png", sha256=sha256, key="7", mask="")])
     thumb = shown(page, file="pad/7_1.png", what="candidate", small=True)
     assert thumb.size == (256, 192)
     assert shown(page, file="pad/1_1.png", what="candidate", small=True).size == SIZE
 
 
-def test_an_image_is_kept_by_its_bytes(page: Page, output: Path) -> None:
+def test_an_image_is_cached_by_its_bytes(page: Page, output: Path) -> None:
     version = page.rows("pad/1_1.png")[0]["pictures"]["candidate"]["version"]  # type: ignore[index]
     assert hashlib.sha256((output / "pad/1_1.png").read_bytes()).hexdigest().startswith(str(version))
     query = {"file": "pad/1_1.png", "what": "candidate"}
@@ -135,7 +135,7 @@ def test_an_image_is_kept_by_its_bytes(page: Page, output: Path) -> None:
     assert unnamed.headers["cache-control"] == "private, no-cache"
     again = page.session.get(unnamed.url, headers={"If-None-Match": unnamed.headers["etag"]}, timeout=20)
     assert (again.status_code, again.content) == (304, b"")
-    write(output / "pad/1_1.png", picture(999))
+    write(output / "pad/1_1.png", noise_image(999))
     changed = page.session.get(unnamed.url, headers={"If-None-Match": unnamed.headers["etag"]}, timeout=20)
     assert changed.status_code == 200
     assert "immutable" not in page.get("/api/picture", **query, version=version).headers["cache-control"]
@@ -153,7 +153,7 @@ def test_a_request_cannot_name_a_path(page: Page, what: str, file: str) -> None:
 
 
 def test_a_manifest_that_points_elsewhere_is_not_followed(page: Page, output: Path, tmp_path: Path) -> None:
-    sha256 = write(tmp_path / "secret.png", picture(1))
+    sha256 = write(tmp_path / "secret.png", noise_image(1))
     (output / "pad" / "link.png").symlink_to(tmp_path / "secret.png")
     with Manifest(output, create=True) as manifest:
         first = next(manifest.images())
@@ -170,7 +170,7 @@ def test_a_manifest_that_points_elsewhere_is_not_followed(page: Page, output: Pa
 
 def test_missing_and_changed_files_say_so(page: Page, output: Path) -> None:
     (output / "pad/1_1.png").unlink()
-    write(output / "pad/1_2.png", picture(5))
+    write(output / "pad/1_2.png", noise_image(5))
     (output.parent / "sources/pad/1.png").unlink()
     missing, changed = page.rows("pad/1_1.png", "pad/1_2.png")
     assert missing["pictures"]["candidate"]["state"] == "missing"  # type: ignore[index]
@@ -186,7 +186,7 @@ def test_missing_and_changed_files_say_so(page: Page, output: Path) -> None:
 
 
 def test_a_file_that_is_no_image_is_named_in_the_error(page: Page, output: Path) -> None:
-    (output / "pad/1_1.png").write_bytes(b"not a picture")
+    (output / "pad/1_1.png").write_bytes(b"not an image")
     reply = page.get("/api/picture", file="pad/1_1.png", what="candidate", small=True)
     assert reply.status_code == 409
     assert "not an image" in reply.json()["detail"]
@@ -204,22 +204,22 @@ def test_a_damaged_manifest_is_named_in_the_error(page: Page, output: Path) -> N
 def test_it_sees_what_a_run_and_the_filters_add(page: Page, output: Path) -> None:
     with Manifest(output, create=True) as manifest:
         first = next(manifest.images())
-        sha256 = write(output / "pad/11_1.png", picture(11))
+        sha256 = write(output / "pad/11_1.png", noise_image(11))
         manifest.add([replace(first, file="pad/11_1.png", source="pad/11.png", sha256=sha256, key="11")])
         Curation(manifest).set_filter_verdicts([FilterVerdict("pad/11_1.png", sha256, ("blurred",))])
-        # A writer that holds the manifest meanwhile does not keep anybody from reading.
+        # A writer that holds the manifest does not block readers.
         with manifest.transaction() as db:
             db.execute("UPDATE images SET attempts = 1")
             assert page.get("/api/list", reason="blurred").json()["files"] == ["pad/11_1.png"]
     assert page.decide(ACCEPTED, "pad/11_1.png")["written"] == 1
 
 
-def test_an_image_made_again_is_not_decided_unseen(page: Page, output: Path) -> None:
+def test_an_image_that_was_made_again_is_not_decided_unseen(page: Page, output: Path) -> None:
     seen = page.rows("pad/1_1.png")[0]
     with Manifest(output, create=True) as manifest:
         first = next(record for record in manifest.images() if record.file == "pad/1_1.png")
         manifest.forget([first.file])
-        manifest.add([replace(first, sha256=write(output / first.file, picture(77)))])
+        manifest.add([replace(first, sha256=write(output / first.file, noise_image(77)))])
     image = {name: seen[name] for name in ("file", "sha256", "revision")}
     done = page.post("/api/decide", {"tab": "a" * 8, "verdict": REJECTED, "images": [image]}).json()
     assert done["written"] == 0
@@ -255,7 +255,7 @@ def test_moved_sources_can_be_named(output: Path, tmp_path: Path) -> None:
         pass
 
 
-def test_the_page_is_in_the_language_asked_for(page: Page) -> None:
+def test_the_page_is_in_the_requested_language(page: Page) -> None:
     english, chinese = page.get("/").text, page.get("/", lang="zh").text
     assert '<html lang="en">' in english
     assert '<html lang="zh-Hans">' in chinese

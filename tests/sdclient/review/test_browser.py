@@ -17,7 +17,7 @@ from sdclient.masks.mask import read_mask
 from sdclient.review.drawing_service import DrawingService
 from sdclient.review.serving import drawing_application, review_application
 from tests.support.browser import CHROMIUM, Person, chromium, counters, visit
-from tests.support.review import FILES, MASK_BOX, SIZE, build_output, picture, write
+from tests.support.review import FILES, MASK_BOX, SIZE, build_output, noise_image, write
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
@@ -118,7 +118,7 @@ def test_the_last_image_can_be_decided(person: Person, output: Path) -> None:
     soon(lambda: decided(output), dict.fromkeys(FILES[6:], ACCEPTED), person)
 
 
-def test_a_key_that_is_held_decides_once(person: Person, output: Path) -> None:
+def test_a_key_that_is_held_down_decides_once(person: Person, output: Path) -> None:
     person.sees("pad/1_1.png")
     person.page.keyboard.down("a")
     for _ in range(5):
@@ -132,7 +132,7 @@ def test_views(person: Person) -> None:
     page = person.page
     person.press("d")
     expect(page.locator("#panes")).to_have_attribute("data-view", "difference")
-    one, two = np.asarray(picture(0, mode="L").convert("RGB")).astype(int), np.asarray(picture(100)).astype(int)
+    one, two = np.asarray(noise_image(0, mode="L").convert("RGB")).astype(int), np.asarray(noise_image(100)).astype(int)
     levels = np.abs(one - two).max(axis=2)
     expected = f"largest {levels.max()}, mean {levels.mean():.1f} levels; {(levels > 8).mean() * 100:.1f} % of pixels"
     person.reads("#difference-of", expected)
@@ -229,7 +229,7 @@ def test_the_other_parent(person: Person) -> None:
     person.reads("#base-name", "Normal/5.png")
 
 
-def test_what_is_known_is_said_in_words(person: Person) -> None:
+def test_facts_are_shown_in_words(person: Person) -> None:
     person.select("reason", "noise")
     person.sees("pad/2_1.png")
     person.reads("#why", "noise")
@@ -267,7 +267,7 @@ def test_filters(person: Person) -> None:
     person.press("a")  # nothing to decide about
 
 
-def test_a_step_waits_for_the_list_that_was_asked_for(person: Person) -> None:
+def test_a_step_waits_for_the_requested_list(person: Person) -> None:
     held: list[Route] = []
     person.page.route("**/api/list*", lambda route: held.append(route))
     person.select("state", "undecided")
@@ -337,7 +337,7 @@ def test_a_selection_reaches_over_pages(browser: Browser, tmp_path: Path) -> Non
     output = build_output(tmp_path)
     with Manifest(output, create=True) as manifest:
         first = next(manifest.images())
-        sha256 = write(output / "zz/1_1.png", picture(3))
+        sha256 = write(output / "zz/1_1.png", noise_image(3))
         for k in range(1, 61):
             (output / f"zz/1_{k}.png").write_bytes((output / "zz/1_1.png").read_bytes())
         manifest.add(
@@ -367,7 +367,7 @@ def test_a_selection_reaches_over_pages(browser: Browser, tmp_path: Path) -> Non
         person.page.context.close()
 
 
-def test_two_tabs_do_not_fight(browser: Browser, url: str, output: Path) -> None:
+def test_two_tabs_do_not_overwrite_each_other(browser: Browser, url: str, output: Path) -> None:
     one, two = visit(browser, url), visit(browser, url)
     one.sees("pad/1_1.png")
     two.sees("pad/1_1.png")
@@ -380,13 +380,13 @@ def test_two_tabs_do_not_fight(browser: Browser, url: str, output: Path) -> None
     two.page.get_by_role("button", name="Show it").click()
     two.sees("pad/1_1.png")
     two.reads("#verdict", "rejected · by a person")
-    two.press("a")  # now that it was seen, it may be changed
+    two.press("a")  # it has been seen now, so it may be changed
     soon(lambda: decided(output), {"pad/1_1.png": ACCEPTED}, two)
     one.press("u")
     one.reads("#status", "This page has nothing to undo.")
     assert decided(output) == {"pad/1_1.png": ACCEPTED}
     one.press("ArrowLeft")
-    one.value("dispatchEvent(new Event('focus'))")  # as when one comes back to the page
+    one.value("dispatchEvent(new Event('focus'))")  # as when a person returns to the page
     one.reads("#verdict", "accepted")
     for person in (one, two):
         person.is_calm()
@@ -414,7 +414,7 @@ def test_closing_loses_nothing(browser: Browser, output: Path) -> None:
         person.sees("pad/1_3.png")
         person.page.reload()
         person.sees("pad/1_3.png")  # the address keeps the place
-        person.press("u")  # and the page what it can take back
+        person.press("u")  # and the page keeps what it can undo
         person.sees("pad/1_2.png")
         person.press("r")
         person.sees("pad/1_3.png")
@@ -443,7 +443,7 @@ def test_a_program_that_ended_is_reported_and_nothing_is_lost(browser: Browser, 
 
 def test_missing_and_changed_files_say_so(browser: Browser, url: str, output: Path) -> None:
     (output / "pad/1_1.png").unlink()
-    write(output / "pad/1_2.png", picture(5))
+    write(output / "pad/1_2.png", noise_image(5))
     person = visit(browser, url)
     person.reads("#faults", "The file of the candidate is missing: pad/1_1.png")
     expect(person.page.locator('[data-pane="candidate"] .unreadable')).to_be_visible()
@@ -460,9 +460,9 @@ def test_missing_and_changed_files_say_so(browser: Browser, url: str, output: Pa
 def test_new_images_are_reported(person: Person, output: Path) -> None:
     with Manifest(output, create=True) as manifest:
         first = next(manifest.images())
-        sha256 = write(output / "pad/0_1.png", picture(8))
+        sha256 = write(output / "pad/0_1.png", noise_image(8))
         manifest.add([replace(first, file="pad/0_1.png", source="pad/0.png", sha256=sha256, key="0", mask="")])
-    person.value("dispatchEvent(new Event('focus'))")  # as when one comes back to the page
+    person.value("dispatchEvent(new Event('focus'))")  # as when a person returns to the page
     person.reads("#listed", "9 images listed, 1 new or gone since")
     person.press("l")
     person.reads("#listed", "10 images listed")

@@ -97,7 +97,7 @@ def test_growing_and_feathering_are_chosen(service: DrawingService) -> None:
     assert row[:15] == [0] * 15
 
 
-def test_a_drawing_is_added_to_what_is_there_only_when_asked(service: DrawingService) -> None:
+def test_a_drawing_is_added_to_the_existing_mask_only_when_chosen(service: DrawingService) -> None:
     saved(service, rectangle(0, 0, 10, 10))
     kept = saved(service, rectangle(20, 0, 30, 10), rectangle(0, 0, 5, 10, erases=True), keeps_former=True)
     assert np.array_equal(kept, white((5, 0, 10, 10)) | white((20, 0, 30, 10)))

@@ -1,4 +1,4 @@
-"""Who gets in: the page with its token, nobody else."""
+"""Only the page with its token is let in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.review_page import Page
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """One for all these tests, which change nothing."""
+    """One page for all these tests, which change nothing."""
     folder = tmp_path_factory.mktemp("guarded")
     with (
         review_application(build_output(folder), masks=folder / "masks") as application,
@@ -81,7 +81,7 @@ def test_a_foreign_name_for_this_machine_is_refused(page: Page, host: str) -> No
     assert "set-cookie" not in reply.headers
 
 
-def test_the_name_localhost_will_do(page: Page) -> None:
+def test_the_name_localhost_is_accepted(page: Page) -> None:
     assert bare(page, "/api/counts", Host=f"localhost:{page.port}", Cookie=cookie_of(page)).status_code == 200
 
 

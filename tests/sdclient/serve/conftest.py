@@ -34,5 +34,5 @@ def engine(model_folder: Path) -> DiffusionEngine:
 
 @pytest.fixture(scope="session")
 def grey_engine(tmp_path_factory: pytest.TempPathFactory) -> DiffusionEngine:
-    """Of a grey model that has learned a little: clients refuse images full of noise."""
+    """The engine of a grey model that has learned a little: clients refuse noise."""
     return load_engine(make_model(tmp_path_factory.mktemp("grey"), colour=False, steps=80), device="cpu", threads=1)

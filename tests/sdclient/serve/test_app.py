@@ -51,18 +51,18 @@ def test_refusals_are_the_recorded_ones(guarded: Api, headers: dict[str, str], n
     assert "WWW-Authenticate" not in answer.headers
 
 
-def test_the_right_words_open_every_call(guarded: Api) -> None:
+def test_the_right_password_opens_every_call(guarded: Api) -> None:
     for path in ("options", "samplers", "progress"):
         answer = guarded.call("GET", f"/sdapi/v1/{path}", headers=basic("用户:pass:word"))
         assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("body", [{}, {"steps": "four"}])
-def test_a_bad_body_is_not_looked_at_without_credentials(guarded: Api, body: Any) -> None:
+def test_a_bad_body_is_not_read_without_credentials(guarded: Api, body: Any) -> None:
     assert guarded.post("img2img", body).json()["detail"] == "Not authenticated"
 
 
-def test_the_contract_stays_open_and_proves_nothing(guarded: Api) -> None:
+def test_the_api_description_needs_no_password(guarded: Api) -> None:
     assert guarded.call("GET", "/openapi.json").status_code == 200
     assert guarded.call("GET", "/sdapi/v1/nope").status_code == 404
 
@@ -110,7 +110,7 @@ def test_an_open_address_is_reached_over_loopback() -> None:
         assert url_of(bound) == f"http://127.0.0.1:{bound.getsockname()[1]}"
 
 
-def test_six_gets_brackets() -> None:
+def test_an_ipv6_address_gets_brackets() -> None:
     if not socket.has_ipv6:
         pytest.skip("no IPv6 here")
     try:
@@ -247,19 +247,19 @@ def test_a_skip_ends_the_batch_and_not_the_job() -> None:
     assert len(answer.json()["images"]) == 2
 
 
-def test_a_watcher_is_notified_when_a_job_begins_and_ends_even_badly() -> None:
-    told: list[str] = []
+def test_a_watcher_is_notified_when_a_job_begins_and_ends_even_after_a_failure() -> None:
+    events: list[str] = []
 
     class Watcher:
         def job_began(self, task: str) -> None:
-            told.append(f"began {task}")
+            events.append(f"began {task}")
 
         def job_ended(self, task: str) -> None:
-            told.append(f"ended {task}")
+            events.append(f"ended {task}")
 
     board = JobBoard(Watcher())
     with board.turn(count=1), board.task("task(x)"):
-        assert told == ["began task(x)"]
+        assert events == ["began task(x)"]
     with pytest.raises(ZeroDivisionError), board.turn(count=1), board.task("task(y)"):
         raise ZeroDivisionError
-    assert told == ["began task(x)", "ended task(x)", "began task(y)", "ended task(y)"]
+    assert events == ["began task(x)", "ended task(x)", "began task(y)", "ended task(y)"]

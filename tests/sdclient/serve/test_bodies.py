@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support.serve_api import Api, as_base64, picture, recorded, usual
+from tests.support.serve_api import Api, as_base64, board_image, recorded, usual
 
-IMAGE = as_base64(picture())
+IMAGE = as_base64(board_image())
 BODIES: dict[str, Any] = {
     "warm": usual(),
     "empty_body": {},
@@ -125,7 +125,7 @@ def test_status_and_body_are_the_recorded_ones(api: Api, name: str) -> None:
     assert answer.headers.get("content-type") == expected.get("content-type")
 
 
-def test_successes_tell_what_was_recorded(api: Api) -> None:
+def test_successes_report_what_was_recorded(api: Api) -> None:
     summaries = {name: recorded("bad_requests.json")[name]["summary"] for name in BODIES}
     succeeded = [name for name, summary in summaries.items() if summary is not None]
     assert len(succeeded) > 40
@@ -150,7 +150,7 @@ def check_success(name: str, reply: dict[str, Any], expected: dict[str, Any]) ->
 
 
 def _common(infotext: str) -> list[str]:
-    """The infotext without what names the model and the engine."""
+    """The infotext without the model and the engine."""
     own = ("Model", "Engine", "Version")
     engine = 'Engine: "classical, not Stable Diffusion"'
     return [part for part in infotext.replace(engine, "Engine: own").split(", ") if not part.startswith(own)]

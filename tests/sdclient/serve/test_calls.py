@@ -1,4 +1,4 @@
-"""What a generation does, seen from outside."""
+"""What img2img and txt2img reply."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from PIL import Image
 from sdclient.infotext import parse_infotext, read_infotext
 from sdclient.manifest.database import ENGINE
 from sdclient.serve.classical_engine import texture
-from tests.support.serve_api import Api, as_base64, opened, picture, pixels, recorded, usual
+from tests.support.serve_api import Api, as_base64, board_image, opened, pixels, recorded, usual
 
 
 def test_strength_zero_gives_the_source_itself(api: Api) -> None:
     reply, _ = api.img2img(denoising_strength=0)
-    assert np.array_equal(pixels(reply["images"][0]), np.asarray(picture()))
+    assert np.array_equal(pixels(reply["images"][0]), np.asarray(board_image()))
 
 
-def test_seeds_count_up_over_batches_and_an_image_is_its_seeds_own(api: Api) -> None:
+def test_seeds_count_up_over_batches_and_each_determines_its_image(api: Api) -> None:
     reply, info = api.img2img(batch_size=2, n_iter=2, seed=10)
     assert info["all_seeds"] == [10, 11, 12, 13]
     assert [parse_infotext(text).settings["Seed"] for text in info["infotexts"]] == ["10", "11", "12", "13"]
@@ -91,7 +91,7 @@ def test_images_can_be_left_out_of_the_reply(api: Api) -> None:
 
 
 def test_the_source_is_echoed_only_on_request(api: Api) -> None:
-    source, mask = as_base64(picture()), as_base64(Image.new("L", (64, 64), 255))
+    source, mask = as_base64(board_image()), as_base64(Image.new("L", (64, 64), 255))
     quiet, _ = api.img2img(init_images=[source], mask=mask)
     assert quiet["parameters"]["init_images"] is quiet["parameters"]["mask"] is None
     loud, _ = api.img2img(init_images=[source], mask=mask, include_init_images=True)
@@ -99,9 +99,9 @@ def test_the_source_is_echoed_only_on_request(api: Api) -> None:
 
 
 def test_two_sources_make_one_image_each(api: Api) -> None:
-    other = picture().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    reply, _ = api.img2img(init_images=[as_base64(picture()), as_base64(other)], batch_size=2, denoising_strength=0)
-    assert np.array_equal(pixels(reply["images"][0]), np.asarray(picture()))
+    other = board_image().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    reply, _ = api.img2img(init_images=[as_base64(board_image()), as_base64(other)], batch_size=2, denoising_strength=0)
+    assert np.array_equal(pixels(reply["images"][0]), np.asarray(board_image()))
     assert np.array_equal(pixels(reply["images"][1]), np.asarray(other))
 
 
@@ -113,8 +113,8 @@ def test_sizes_are_rounded_down_to_eight(api: Api) -> None:
 
 def test_an_unknown_checkpoint_is_dropped_and_a_known_one_taken(api: Api) -> None:
     title = api.get("options")["sd_model_checkpoint"]
-    for asked in ("doesnotexist", title):
-        _, info = api.img2img(override_settings={"sd_model_checkpoint": asked})
+    for name in ("doesnotexist", title):
+        _, info = api.img2img(override_settings={"sd_model_checkpoint": name})
         assert info["sd_model_name"] == title.split(" ")[0]
 
 
@@ -127,14 +127,14 @@ def test_clip_skip_is_reported_while_it_is_overridden(api: Api) -> None:
 
 
 def source_of(api: Api, image: Image.Image, kind: str = "PNG", **options: object) -> np.ndarray:
-    """What the engine gets to see of an image, at strength 0."""
+    """What the engine gets of an image, seen at strength 0."""
     text = as_base64(image, kind, **options)
     reply, _ = api.img2img(init_images=[text], denoising_strength=0)
     return pixels(reply["images"][0])
 
 
 def test_transparency_is_flattened_on_white(api: Api) -> None:
-    image = picture().convert("RGBA")
+    image = board_image().convert("RGBA")
     image.putalpha(Image.new("L", image.size, 0))
     assert (source_of(api, image) == 255).all()
 
@@ -156,13 +156,13 @@ def test_sixteen_bit_comes_back_near_white(api: Api) -> None:
 def test_exif_rotation_is_applied(api: Api) -> None:
     exif = Image.Exif()
     exif[0x0112] = 3
-    turned = source_of(api, picture(), exif=exif)
-    assert np.array_equal(turned, np.asarray(picture().rotate(180)))
+    turned = source_of(api, board_image(), exif=exif)
+    assert np.array_equal(turned, np.asarray(board_image().rotate(180)))
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "LA"])
 def test_other_modes_are_read(api: Api, mode: str) -> None:
-    image = picture().convert(mode)
+    image = board_image().convert(mode)
     assert np.array_equal(source_of(api, image), np.asarray(image.convert("RGB")))
 
 
@@ -177,10 +177,10 @@ def test_other_formats_are_read(api: Api, kind: str) -> None:
 
 
 def test_base64_may_lack_padding_and_hold_line_breaks(api: Api) -> None:
-    text = as_base64(picture()).rstrip("=")
+    text = as_base64(board_image()).rstrip("=")
     wrapped = "\n".join(text[i : i + 60] for i in range(0, len(text), 60))
     reply, _ = api.img2img(init_images=[wrapped], denoising_strength=0)
-    assert np.array_equal(pixels(reply["images"][0]), np.asarray(picture()))
+    assert np.array_equal(pixels(reply["images"][0]), np.asarray(board_image()))
 
 
 def wide() -> Image.Image:
@@ -293,7 +293,7 @@ def test_a_second_pass_gives_the_larger_size_and_says_so(api: Api) -> None:
         ({"enable_hr": True, "denoising_strength": 0.3, "hr_scale": 10**6}, "Unable to allocate"),
     ],
 )
-def test_what_cannot_be_made_is_a_500(api: Api, fields: dict[str, Any], words: str) -> None:
+def test_a_request_that_cannot_be_met_is_a_500(api: Api, fields: dict[str, Any], words: str) -> None:
     answer = api.post("txt2img", {**BODY, **fields})
     assert answer.status_code == 500
     assert words in answer.json()["errors"]

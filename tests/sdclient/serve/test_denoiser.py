@@ -31,7 +31,7 @@ def test_its_noise_levels_are_the_trained_ones(time: int) -> None:
     assert (alpha, sigma) == (pytest.approx(kept**0.5, rel=1e-4), pytest.approx((1 - kept) ** 0.5, rel=1e-3))
 
 
-def test_the_clean_image_is_the_one_the_velocity_means() -> None:
+def test_the_clean_image_is_the_one_the_velocity_implies() -> None:
     predictor, network = denoiser(), known_model().network
     assert isinstance(network, KnownNetwork)
     velocity = predictor.velocity(noisy(), torch.tensor(300.0))
@@ -40,21 +40,21 @@ def test_the_clean_image_is_the_one_the_velocity_means() -> None:
     assert torch.allclose(predictor.clean, alpha * noisy() - sigma * velocity, atol=1e-5)
 
 
-def test_guidance_goes_on_from_the_class_led_away_from() -> None:
+def test_guidance_leads_away_from_the_unwanted_class() -> None:
     wanted = denoiser(label=0, guidance=1.0).velocity(noisy(), torch.tensor(300.0))
     unwanted = denoiser(label=1, guidance=1.0).velocity(noisy(), torch.tensor(300.0))
     guided = denoiser(label=0, negative=1, guidance=4.0).velocity(noisy(), torch.tensor(300.0))
     assert torch.allclose(guided, unwanted + 4 * (wanted - unwanted), atol=1e-4)
 
 
-def test_guidance_of_many_images_is_asked_for_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guidance_of_many_images_is_predicted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = denoiser(label=0, negative=1, guidance=4.0).velocity(noisy(), torch.tensor(300.0))
     monkeypatch.setattr("sdclient.serve.denoiser._MOST_AT_ONCE", 3)
     assert torch.allclose(denoiser(label=0, negative=1, guidance=4.0).velocity(noisy(), torch.tensor(300.0)), whole)
 
 
 @pytest.mark.parametrize(("guidance", "negative", "looks"), [(1.0, 1, 1), (7.0, 0, 1), (7.0, 1, 2), (0.0, 1, 2)])
-def test_both_classes_are_asked_for_in_one_call_and_one_alone_where_guidance_changes_nothing(
+def test_both_classes_are_predicted_in_one_call_and_only_one_where_guidance_changes_nothing(
     guidance: float, negative: int, looks: int
 ) -> None:
     model = known_model()
@@ -101,7 +101,7 @@ def trained_sigmas() -> np.ndarray:
     return np.sqrt((1 - kept) / kept)
 
 
-def test_it_has_the_samplers_and_schedules_the_issue_names() -> None:
+def test_it_has_the_promised_samplers_and_schedules() -> None:
     assert {"Euler", "Euler a", "DPM++ 2M", "DPM++ SDE"} <= set(SAMPLERS)
     assert {scheduler.label for scheduler in CATALOGUE.schedulers} == {"Automatic", *SCHEDULES[1:]}
 
@@ -129,13 +129,13 @@ def test_without_a_schedule_timesteps_are_even_from_the_noisiest_to_the_cleanest
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_out_of_noise_come_images_of_the_class(sampler: str, schedule: str | None) -> None:
+def test_noise_becomes_images_of_the_class(sampler: str, schedule: str | None) -> None:
     """The class "high" is normal about 1 with deviation 0.5 in the network's terms."""
     engine = DiffusionEngine(known_model(), device=CPU, threads=1)
-    asked = recipe(
+    requested = recipe(
         size=(64, 64), strength=1.0, steps=24, schedule_steps=24, sampler=sampler, schedule=schedule, prompt="high"
     )
-    (image,) = engine.generate([image_task()], asked, RecordedSteps())
+    (image,) = engine.generate([image_task()], requested, RecordedSteps())
     values = (np.asarray(image, dtype=float)[..., 0] / 255 - 0.5) / 0.125
     assert values.mean() == pytest.approx(1.0, abs=0.06)
     assert values.std() == pytest.approx(0.5, abs=0.1)
@@ -147,8 +147,8 @@ def test_as_many_steps_run_and_are_reported_as_requested(sampler: str, steps: in
     model, monitor = known_model(), RecordedSteps()
     assert isinstance(model.network, KnownNetwork)
     engine = DiffusionEngine(model, device=CPU, threads=1)
-    asked = recipe(size=(16, 16), steps=steps, schedule_steps=schedule_steps, sampler=sampler, prompt="high")
-    list(engine.generate([image_task(start=Image.new("RGB", (16, 16), (90,) * 3))], asked, monitor))
+    requested = recipe(size=(16, 16), steps=steps, schedule_steps=schedule_steps, sampler=sampler, prompt="high")
+    list(engine.generate([image_task(start=Image.new("RGB", (16, 16), (90,) * 3))], requested, monitor))
     twice = sampler in ("DPM++ SDE", "Heun")
     assert len(model.network.calls) == (2 * steps - 1 if twice else steps)
     assert monitor.steps[-1] == steps

@@ -57,19 +57,20 @@ def test_it_is_an_engine_and_says_what_it_is(engine: DiffusionEngine) -> None:
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_batch_gives_what_each_would_give_alone(engine: DiffusionEngine, sampler: str) -> None:
-    asked = recipe(sampler=sampler, schedule="Karras", cfg_scale=3.0)
+    requested = recipe(sampler=sampler, schedule="Karras", cfg_scale=3.0)
     tasks = [image_task(seed, drawn("open", seed)) for seed in (1, 2, 3)]
-    together = list(engine.generate(tasks, asked, RecordedSteps()))
+    together = list(engine.generate(tasks, requested, RecordedSteps()))
     for one, image in zip(tasks, together, strict=True):
-        (alone,) = engine.generate([one], asked, RecordedSteps())
+        (alone,) = engine.generate([one], requested, RecordedSteps())
         assert np.abs(array(alone) - array(image)).max() <= 1
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_seed_gives_its_image_again_and_another_seed_another(engine: DiffusionEngine, sampler: str) -> None:
-    asked = recipe(sampler=sampler)
+    requested = recipe(sampler=sampler)
     first, again, other = (
-        next(iter(engine.generate([image_task(seed, drawn("open", 1))], asked, RecordedSteps()))) for seed in (5, 5, 6)
+        next(iter(engine.generate([image_task(seed, drawn("open", 1))], requested, RecordedSteps())))
+        for seed in (5, 5, 6)
     )
     assert np.array_equal(array(first), array(again))
     assert distance(first, other) > 2
@@ -81,8 +82,8 @@ def test_the_distance_grows_with_the_strength() -> None:
     grey = start.convert("L").convert("RGB")
     distances = []
     for steps in (1, 4, 8, 14, 20):
-        asked = recipe(size=(16, 16), steps=steps, schedule_steps=20, schedule="Karras", prompt="low")
-        (image,) = engine.generate([image_task(start=grey)], asked, RecordedSteps())
+        requested = recipe(size=(16, 16), steps=steps, schedule_steps=20, schedule="Karras", prompt="low")
+        (image,) = engine.generate([image_task(start=grey)], requested, RecordedSteps())
         distances.append(distance(image, grey))
     assert distances == sorted(distances)
     assert distances[0] < 2
@@ -99,8 +100,8 @@ def test_the_class_of_the_prompt_is_made_and_that_of_the_negative_prompt_avoided
         ("something else", "high", 1.5),
         ("high", "", 2.0),
     ):
-        asked = recipe(**full, prompt=prompt, negative_prompt=negative, cfg_scale=guidance)
-        (image,) = engine.generate([image_task()], asked, RecordedSteps())
+        requested = recipe(**full, prompt=prompt, negative_prompt=negative, cfg_scale=guidance)
+        (image,) = engine.generate([image_task()], requested, RecordedSteps())
         means[prompt, negative, guidance] = (array(image).mean() / 255 - 0.5) / 0.125
     assert means["a board, low", "", 1.0] == pytest.approx(-1, abs=0.15)
     assert means["high", "", 1.0] == pytest.approx(1, abs=0.15)
@@ -109,7 +110,7 @@ def test_the_class_of_the_prompt_is_made_and_that_of_the_negative_prompt_avoided
     assert means["high", "", 2.0] == pytest.approx(2, abs=0.2)
 
 
-def test_it_tells_how_the_prompts_were_understood(engine: DiffusionEngine) -> None:
+def test_it_reports_how_the_prompts_were_understood(engine: DiffusionEngine) -> None:
     parameters = engine.describe_recipe(recipe(prompt="photo, 裂纹", negative_prompt="normal"))
     assert (parameters["Class"], parameters["Negative class"]) == ("裂纹", "Normal")
     assert len(parameters["Trained on"]) == 10
@@ -121,8 +122,8 @@ def test_where_the_mask_is_black_the_image_stays_and_where_it_is_white_it_change
     start = Image.new("RGB", (32, 32), (128,) * 3)
     change_mask = Image.new("L", (32, 32), 0)
     change_mask.paste(255, (16, 0, 32, 32))
-    asked = recipe(size=(32, 32), strength=0.9, steps=19, schedule_steps=20, prompt="high")
-    (image,) = engine.generate([image_task(start=start, change_mask=change_mask)], asked, RecordedSteps())
+    requested = recipe(size=(32, 32), strength=0.9, steps=19, schedule_steps=20, prompt="high")
+    (image,) = engine.generate([image_task(start=start, change_mask=change_mask)], requested, RecordedSteps())
     change = np.abs(array(image) - 128).max(axis=2)
     assert change[:, :16].max() <= 1
     assert change[:, 16:].mean() > 15
@@ -137,17 +138,17 @@ def test_batches_may_mix_images_with_and_without_a_mask(engine: DiffusionEngine)
 
 @pytest.mark.parametrize("size", [(16, 16), (8, 40), (32, 32), (48, 32), (72, 104), (40, 24)])
 @pytest.mark.parametrize("from_nothing", [True, False])
-def test_every_size_comes_back_as_asked(engine: DiffusionEngine, size: tuple[int, int], from_nothing: bool) -> None:
+def test_every_image_has_the_requested_size(engine: DiffusionEngine, size: tuple[int, int], from_nothing: bool) -> None:
     start = None if from_nothing else drawn("open", 1).resize(size)
     (image,) = engine.generate([image_task(start=start)], recipe(size=size, steps=2, schedule_steps=2), RecordedSteps())
     assert (image.size, image.mode) == (size, "RGB")
 
 
 def test_a_large_image_has_no_seams() -> None:
-    """All tiles agree on data without structure, so that its statistics must be the same everywhere."""
+    """On data without structure all tiles agree, so its statistics must be the same everywhere."""
     engine = DiffusionEngine(known_model(), device=CPU, threads=1)
-    asked = recipe(size=(96, 96), strength=1.0, steps=20, schedule_steps=20, prompt="high")
-    (image,) = engine.generate([image_task()], asked, RecordedSteps())
+    requested = recipe(size=(96, 96), strength=1.0, steps=20, schedule_steps=20, prompt="high")
+    (image,) = engine.generate([image_task()], requested, RecordedSteps())
     values = (array(image)[..., 0] / 255 - 0.5) / 0.125
     blocks = values.reshape(6, 16, 6, 16).transpose(0, 2, 1, 3).reshape(36, -1)
     assert blocks.mean(axis=1) == pytest.approx(np.ones(36), abs=0.15)
@@ -165,8 +166,8 @@ def test_when_stopped_it_ends_at_that_step_with_the_images_as_they_are() -> None
     model = known_model()
     assert isinstance(model.network, KnownNetwork)
     engine, steps = DiffusionEngine(model, device=CPU, threads=1), RecordedSteps(stop_after=3)
-    asked = recipe(size=(16, 16), strength=1.0, steps=20, schedule_steps=20, prompt="high")
-    (image,) = engine.generate([image_task()], asked, steps)
+    requested = recipe(size=(16, 16), strength=1.0, steps=20, schedule_steps=20, prompt="high")
+    (image,) = engine.generate([image_task()], requested, steps)
     assert steps.steps == [1, 2, 3]
     assert len(model.network.calls) == 3
     assert array(image).mean() / 255 == pytest.approx(0.5 + 0.125, abs=0.05)  # the mean of its class already
@@ -185,7 +186,7 @@ def test_a_variation_lies_between_the_images_of_its_two_seeds(engine: DiffusionE
     assert distance(made(ImageSeed(3, is_second_pass=True)), one) > 1
 
 
-def test_not_a_number_is_said_in_the_words_clients_know() -> None:
+def test_nan_is_reported_with_the_webuis_message() -> None:
     model = known_model(means=(float("nan"),) * 3)
     engine = DiffusionEngine(model, device=CPU, threads=1)
     with pytest.raises(RuntimeError, match="NaNs was produced in Unet"):
@@ -220,7 +221,7 @@ CLASSES = ("Normal", "exposed_copper", "copper", "open", "漏铜", "pad bumps", 
         ("", None),
         ("a photo of a board", None),
         ("macro photo of a circuit board pad, open, sharp", "open"),
-        ("copper traces on a board, open", "open"),  # a whole piece wins over a word
+        ("copper traces on a board, open", "open"),  # a whole piece counts before a word
         ("open, copper", "open"),
         ("an open between copper traces", "copper"),  # of several words the longest
         ("exposed copper on a pad", "exposed_copper"),
@@ -243,7 +244,7 @@ def test_the_class_is_found_by_its_name(prompt: str, name: str | None) -> None:
     assert (None if found is None else CLASSES[found]) == name
 
 
-def test_of_names_as_long_as_each_other_the_first_in_the_prompt_wins() -> None:
+def test_among_names_of_equal_length_the_first_in_the_prompt_counts() -> None:
     assert class_in_prompt("a pin near a pit", ["pit", "pin"]) == 1
 
 
@@ -266,7 +267,7 @@ def test_a_seed_gives_the_reports_image(model_folder: Path, engine: DiffusionEng
             guidance=2.0,
         ),
     )
-    asked = recipe(
+    requested = recipe(
         sampler="DPM++ 2M",
         schedule="Karras",
         cfg_scale=2.0,
@@ -275,7 +276,7 @@ def test_a_seed_gives_the_reports_image(model_folder: Path, engine: DiffusionEng
         schedule_steps=20,
         prompt="open",
     )
-    (served,) = engine.generate([image_task(11, start)], asked, RecordedSteps())
+    (served,) = engine.generate([image_task(11, start)], requested, RecordedSteps())
     assert np.abs(np.asarray(served).astype(int) - judged.permute(1, 2, 0).numpy()).max() <= 1
 
 
@@ -331,7 +332,7 @@ def test_a_batch_of_this_client_runs_at_the_models_own_size(grey_engine: Diffusi
         assert record.model == grey_engine.model.title
         assert record.asked["prompt"] == "open"
         assert record.used["extra_generation_params"]["Class"] == "open"
-        assert (record.asked["width"], record.asked["height"]) == (64, 64)  # the least that the client asks for
+        assert (record.asked["width"], record.asked["height"]) == (64, 64)  # the least that the client requests
         with Image.open(tmp_path / "out" / record.file) as image:
             assert (image.size, image.mode) == ((40, 40), "L")
 
@@ -414,7 +415,7 @@ def test_inpainting_keeps_what_is_black_to_the_pixel(api: Any, full_res: bool) -
     assert change[inside].mean() > 2
 
 
-def test_each_sampler_it_lists_is_used_as_asked(api: Any) -> None:
+def test_each_sampler_it_lists_is_used_on_request(api: Any) -> None:
     names = api.util_get_sampler_names()
     assert {"Euler", "Euler a", "DPM++ 2M", "DPM++ SDE"} <= set(names)
     assert api.util_get_scheduler_names()
@@ -428,7 +429,7 @@ def test_each_sampler_it_lists_is_used_as_asked(api: Any) -> None:
     assert np.abs(images["Euler"] - images["Euler a"]).max() > 0
 
 
-def test_it_tells_its_model_options_and_flags(api: Any) -> None:
+def test_it_reports_its_model_options_and_flags(api: Any) -> None:
     (model,) = api.get_sd_models()
     assert model["title"] == api.util_get_current_model() == api.get_options()["sd_model_checkpoint"]
     assert model["filename"].endswith("diffusion_pytorch_model.safetensors")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.serve_api import Api, as_base64, opened, picture, pixels, recorded
+from tests.support.serve_api import Api, as_base64, board_image, opened, pixels, recorded
 
 
 def reply(name: str) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def test_an_enlarged_image_is_the_recorded_one(api: Api, name: str) -> None:
         ("noimg", {}),
         ("mode7", {"resize_mode": 7}),
         ("scale0", {"upscaling_resize": 0}),
-        ("unknown", {"image": as_base64(picture()), "upscaler_1": "Nope"}),
+        ("unknown", {"image": as_base64(board_image()), "upscaler_1": "Nope"}),
     ],
 )
 def test_refusals_are_the_recorded_ones(api: Api, name: str, body: dict[str, Any]) -> None:
@@ -66,34 +66,34 @@ def test_refusals_are_the_recorded_ones(api: Api, name: str, body: dict[str, Any
     ],
 )
 def test_values_out_of_the_contract_are_refused(api: Api, field: str, value: Any, words: str) -> None:
-    answer = api.post("extra-single-image", {"image": as_base64(picture()), field: value})
+    answer = api.post("extra-single-image", {"image": as_base64(board_image()), field: value})
     assert answer.status_code == 422
     assert answer.json()["detail"][0]["loc"] == ["body", field]
     assert answer.json()["detail"][0]["msg"] == words
 
 
 def test_nearest_repeats_pixels(api: Api) -> None:
-    answer = api.post("extra-single-image", {"image": as_base64(picture()), "upscaler_1": "Nearest"})
-    expected = picture().resize((128, 128), Image.Resampling.NEAREST)
+    answer = api.post("extra-single-image", {"image": as_base64(board_image()), "upscaler_1": "Nearest"})
+    expected = board_image().resize((128, 128), Image.Resampling.NEAREST)
     assert np.array_equal(pixels(answer.json()["image"]), np.asarray(expected))
 
 
 def test_two_upscalers_are_blended(api: Api) -> None:
     body = {
-        "image": as_base64(picture()),
+        "image": as_base64(board_image()),
         "upscaler_1": "Nearest",
         "upscaler_2": "Lanczos",
         "extras_upscaler_2_visibility": 1.0,
     }
     answer = api.post("extra-single-image", body).json()
-    expected = picture().resize((128, 128), Image.Resampling.LANCZOS)
+    expected = board_image().resize((128, 128), Image.Resampling.LANCZOS)
     assert np.array_equal(pixels(answer["image"]), np.asarray(expected))
     assert "Postprocess upscaler 2: Lanczos" in answer["html_info"]
 
 
 def test_a_batch_keeps_its_order(api: Api) -> None:
-    pictures = [picture(16, 16), picture(24, 16)]
-    files = [{"data": as_base64(image), "name": f"{number}.png"} for number, image in enumerate(pictures)]
+    images = [board_image(16, 16), board_image(24, 16)]
+    files = [{"data": as_base64(image), "name": f"{number}.png"} for number, image in enumerate(images)]
     answer = api.post("extra-batch-images", {"imageList": files, "upscaler_1": "Lanczos"})
     assert answer.status_code == 200
     assert [opened(image).size for image in answer.json()["images"]] == [(32, 32), (48, 32)]
@@ -111,17 +111,17 @@ def test_a_batch_without_images_is_refused(api: Api, body: dict[str, Any], place
 
 
 def test_what_would_not_fit_and_faces_are_refused(api: Api) -> None:
-    huge = {"image": as_base64(picture()), "upscaler_1": "Lanczos", "upscaling_resize": 10**5}
+    huge = {"image": as_base64(board_image()), "upscaler_1": "Lanczos", "upscaling_resize": 10**5}
     assert api.post("extra-single-image", huge).json()["error"] == "MemoryError"
-    faces = {"image": as_base64(picture()), "codeformer_visibility": 1}
+    faces = {"image": as_base64(board_image()), "codeformer_visibility": 1}
     assert "no face restorer" in api.post("extra-single-image", faces).json()["errors"]
 
 
 @pytest.mark.parametrize(
     ("name", "body"),
     [
-        ("clip", {"image": as_base64(picture()), "model": "clip"}),
-        ("bad", {"image": as_base64(picture()), "model": "nope"}),
+        ("clip", {"image": as_base64(board_image()), "model": "clip"}),
+        ("bad", {"image": as_base64(board_image()), "model": "nope"}),
         ("empty", {"image": ""}),
         ("noimg", {"image": None}),
     ],

@@ -1,4 +1,4 @@
-"""Whole recorded requests, sent again as they were; the reply must tell the same."""
+"""Whole recorded requests, sent again as they were; the reply must have the same content."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sdclient.manifest.database import ENGINE
 from sdclient.models import Img2ImgRequest
 from sdclient.serve.app import EmbeddedServerOptions, running_server
 from sdclient.serve.engine import MODEL_NAME, SAMPLERS
-from tests.support.serve_api import SHARED, Api, opened, picture, recorded
+from tests.support.serve_api import SHARED, Api, board_image, opened, recorded
 
 NOT_SUPPORTED = {
     "script_loopback": "there are no selectable scripts here; naming one is refused with 422",
@@ -39,13 +39,13 @@ def test_a_recorded_request_gets_the_recorded_reply(api: Api, name: str) -> None
         assert body == genuine["body"]
         return
     wanted = genuine["body"]
-    told, expected = json.loads(body["info"]), json.loads(wanted["info"])
-    assert describe(body, told) == describe(wanted, expected)
+    found, expected = json.loads(body["info"]), json.loads(wanted["info"])
+    assert describe(body, found) == describe(wanted, expected)
     assert without_options(body["parameters"]) == without_options(wanted["parameters"])
 
 
 def describe(reply: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
-    """What of a reply does not hang on the model, on drawn numbers, or on options that had leaked."""
+    """What of a reply does not depend on the model, on drawn numbers, or on options that had leaked."""
     extra = {key: value for key, value in info["extra_generation_params"].items() if key != "Engine"}
     own = ("sampler_name", "all_seeds", "all_prompts", "steps", "width", "height", "batch_size", "cfg_scale")
     return {
@@ -58,7 +58,7 @@ def describe(reply: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
 
 
 def without_options(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The recorded server writes options it took out of an infotext into the echo."""
+    """The recorded server also echoes options that it read from an infotext."""
     return {key: value for key, value in parameters.items() if key != "override_settings"}
 
 
@@ -78,7 +78,7 @@ def webui() -> Iterator[WebUI]:
 
 def request(**fields: object) -> Img2ImgRequest:
     return Img2ImgRequest.model_validate(
-        {"init_images": [picture()], "width": 64, "height": 64, "steps": 4, "seed": 1, **fields}
+        {"init_images": [board_image()], "width": 64, "height": 64, "steps": 4, "seed": 1, **fields}
     )
 
 
@@ -98,7 +98,7 @@ def test_a_joint_name_is_resolved(webui: WebUI) -> None:
 
 def test_strength_zero_brings_the_source_back(webui: WebUI) -> None:
     (image,) = webui.img2img(request(denoising_strength=0)).images
-    assert np.array_equal(np.asarray(image.pil()), np.asarray(picture()))
+    assert np.array_equal(np.asarray(image.pil()), np.asarray(board_image()))
 
 
 def test_names_and_scripts_the_server_lacks_are_errors(webui: WebUI) -> None:
@@ -113,7 +113,7 @@ def test_an_unknown_override_is_an_error(webui: WebUI) -> None:
         webui.img2img(request(override_settings={"nope_setting": 1}))
 
 
-def test_a_password_is_asked_for() -> None:
+def test_a_password_is_required() -> None:
     with running_server(EmbeddedServerOptions(api_auth="user:secret")) as server:
         with WebUI(server.url, auth=("user", "secret")) as right:
             assert right.img2img(request()).images

@@ -149,7 +149,7 @@ def test_stopping_the_server_ends_a_slow_job(pool: ThreadPoolExecutor) -> None:
     api.session.close()
 
 
-def test_the_next_in_the_queue_begins_before_the_former_goes_on(pool: ThreadPoolExecutor) -> None:
+def test_the_next_job_begins_before_the_former_holder_continues(pool: ThreadPoolExecutor) -> None:
     turn, began, may_end = FairLock(), threading.Event(), threading.Event()
 
     def follow() -> None:

@@ -1,4 +1,4 @@
-"""Lists hold what the server really has, in the genuine server's shape."""
+"""Lists contain what the server has, in the genuine server's format."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sdclient.serve.bodies import (
     Txt2ImgBody,
 )
 from sdclient.serve.engine import MODEL_NAME
-from tests.support.serve_api import Api, as_base64, picture, recorded, usual
+from tests.support.serve_api import Api, as_base64, board_image, recorded, usual
 
 
 @pytest.mark.parametrize("path", ["sd-vae", "loras", "embeddings", "prompt-styles", "hypernetworks", "extensions"])
@@ -62,7 +62,7 @@ def test_scripts_are_a_part_of_the_recorded_ones(api: Api) -> None:
         "unload-checkpoint",
     ],
 )
-def test_orders_to_an_idle_server_are_answered_as_recorded(api: Api, path: str) -> None:
+def test_commands_to_an_idle_server_are_answered_as_recorded(api: Api, path: str) -> None:
     expected = recorded(f"replies/post_{path}_idle.json")
     answer = api.post(path, None)
     assert (answer.status_code, answer.json()) == (expected["status"], expected["body"])
@@ -130,7 +130,7 @@ def test_trimmed_replies_hold_recorded_keys_of_the_recorded_types(api: Api, path
 
 
 def test_idle_progress_is_the_recorded_one() -> None:
-    with running_server() as server:  # its own: other tests skip and interrupt the shared one
+    with running_server() as server:  # a server of its own: other tests skip and interrupt the shared one
         api = Api(server.url)
         answer = api.get("progress")
         api.session.close()
@@ -140,7 +140,7 @@ def test_idle_progress_is_the_recorded_one() -> None:
 
 def test_the_reply_has_the_recorded_keys(api: Api) -> None:
     genuine = recorded("replies/post_img2img.json")["body"]
-    reply, info = api.img2img(batch_size=2, n_iter=2, init_images=[as_base64(picture())])
+    reply, info = api.img2img(batch_size=2, n_iter=2, init_images=[as_base64(board_image())])
     assert set(reply) == set(genuine)
     assert reply["parameters"] == genuine["parameters"]
     wanted = json.loads(genuine["info"])
@@ -156,7 +156,7 @@ def test_the_models_list_has_the_recorded_shape(api: Api) -> None:
     assert ours["title"] == f"{MODEL_NAME} [{ours['hash']}]" == api.get("options")["sd_model_checkpoint"]
 
 
-def test_memory_tells_sizes_in_bytes_and_no_card(api: Api) -> None:
+def test_memory_reports_sizes_in_bytes_and_no_graphics_card(api: Api) -> None:
     memory = api.get("memory")
     assert memory["cuda"] == recorded("replies/get_memory.json")["body"]["cuda"]
     assert "error" in memory["ram"] or 0 < memory["ram"]["free"] <= memory["ram"]["total"]
@@ -176,7 +176,7 @@ def test_png_info_reads_an_infotext_as_recorded(api: Api) -> None:
 
 def test_png_info_of_an_image_without_text_is_as_recorded(api: Api) -> None:
     genuine = recorded("replies/post_png-info_plain.json")["body"]
-    assert api.post("png-info", {"image": as_base64(picture())}).json() == genuine
+    assert api.post("png-info", {"image": as_base64(board_image())}).json() == genuine
 
 
 @pytest.mark.parametrize(("body", "name"), [({"image": "nope"}, "bad"), ({}, "missing"), ({"image": None}, "null")])

@@ -1,4 +1,4 @@
-"""The server's options, for good and for one job."""
+"""The server's options, permanent and for one job."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_checkpoint_may_be_named_by_its_hash(fresh: Api) -> None:
     assert fresh.get("options")["sd_model_checkpoint"] == model["title"]
 
 
-def test_overrides_stay_only_when_asked_to(fresh: Api) -> None:
+def test_overrides_stay_only_on_request(fresh: Api) -> None:
     overrides = {"jpeg_quality": 50}
     fresh.post("img2img", usual(override_settings=overrides))
     assert fresh.get("options")["jpeg_quality"] == 80
@@ -55,7 +55,7 @@ def test_overrides_stay_only_when_asked_to(fresh: Api) -> None:
     assert fresh.get("options")["jpeg_quality"] == 50
 
 
-def test_overrides_are_put_back_after_a_failure(fresh: Api) -> None:
+def test_overrides_are_restored_after_a_failure(fresh: Api) -> None:
     fresh.post("img2img", usual(override_settings={"jpeg_quality": 50, "nope": 1}))
     fresh.post("img2img", usual(override_settings={"jpeg_quality": 50}, steps=0))
     assert fresh.get("options")["jpeg_quality"] == 80
