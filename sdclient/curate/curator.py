@@ -12,16 +12,7 @@ from sdcore.images.folders import natural_key
 from sdcore.images.hashes import close_pairs
 from sdcore.progress import ProgressTracker, no_progress
 
-from ..manifest.curation import (
-    ACCEPTED,
-    REJECTED,
-    CurationStore,
-    FilterVerdict,
-    Fingerprint,
-    ImageRow,
-    NearDuplicate,
-    ScoreTable,
-)
+from ..manifest import curation
 from ..manifest.database import Manifest, Parent
 from .classifier_opinion import ClassifierOpinions
 from .reasons import FACE, NEAR_DUPLICATE, REASONS, JudgedImage
@@ -58,7 +49,7 @@ class Curator:
         self._settings = settings or CurationSettings()
         self._is_dry_run = is_dry_run
         self._run = manifest.run()
-        self._store = CurationStore(manifest, is_dry_run=is_dry_run)
+        self._store = curation.CurationStore(manifest, is_dry_run=is_dry_run)
         self._real = ReferenceStatistics(output, self._run, self._settings, is_dry_run=is_dry_run)
         self._opinions = ClassifierOpinions(output, self._settings)
         self._open_scoring = open_scoring or self._scoring_here
@@ -96,7 +87,9 @@ class Curator:
                 self._store.save_scores(
                     {job.file: scores.scores for job, scores in batch},
                     {
-                        job.file: Fingerprint(job.file, job.sha256, basis, scores.hash, one.twins if one else None)
+                        job.file: curation.Fingerprint(
+                            job.file, job.sha256, basis, scores.hash, one.twins if one else None
+                        )
                         for (job, scores), one in zip(batch, former, strict=True)
                     },
                 )
@@ -116,7 +109,7 @@ class Curator:
         done, prints = self._store.done(), self._store.prints()
         scores = self._with_opinions(self._store.scores(prints, self._real.basis), prints, done)
         by_person = self._store.human_verdicts()
-        by_class: dict[str, list[ImageRow]] = {}
+        by_class: dict[str, list[curation.ImageRow]] = {}
         for row in done:
             if row.file in scores:
                 by_class.setdefault(row.class_name, []).append(row)
@@ -124,7 +117,7 @@ class Curator:
         judged: list[JudgedImage] = []
         for name, images in by_class.items():
             judged += self._judge_class(images, scores, prints, limits[name], by_person)
-        self._store.save_verdicts(FilterVerdict(one.file, one.sha256, one.reasons) for one in judged)
+        self._store.save_verdicts(curation.FilterVerdict(one.file, one.sha256, one.reasons) for one in judged)
         return judged
 
     def limits(self, track: ProgressTracker = no_progress) -> dict[str, Thresholds]:
@@ -151,9 +144,9 @@ class Curator:
 
     def _judge_class(
         self,
-        images: Sequence[ImageRow],
-        scores: ScoreTable,
-        prints: Mapping[str, Fingerprint],
+        images: Sequence[curation.ImageRow],
+        scores: curation.ScoreTable,
+        prints: Mapping[str, curation.Fingerprint],
         limits: Thresholds,
         by_person: Mapping[str, str],
     ) -> Iterator[JudgedImage]:
@@ -173,25 +166,27 @@ class Curator:
         for one in images:
             reasons = {*own[one.file], *((NEAR_DUPLICATE,) if one.file in found else ())}
             ordered = tuple(word for word in REASONS if word in reasons)
-            verdict = by_person.get(one.file, REJECTED if ordered else ACCEPTED)
+            verdict = by_person.get(one.file, curation.REJECTED if ordered else curation.ACCEPTED)
             yield JudgedImage(one.file, one.class_name, one.source, one.sha256, ordered, scores[one.file], verdict)
 
     def _compare_new_images(self, pool: ScoringPool, jobs: Mapping[str, ScoreJob], track: ProgressTracker) -> None:
         """Compare new images with those of their class whose hash is close."""
         prints = self._store.prints()
         pairs = pairs_to_compare(prints, {file: job.class_name for file, job in jobs.items()})
-        twins: dict[str, list[NearDuplicate]] = {
+        twins: dict[str, list[curation.NearDuplicate]] = {
             file: [] for file, one in prints.items() if one.twins is None and file in jobs
         }
         compared = pool.compare([PairJob(jobs[one], jobs[other]) for one, other in pairs])
         for pair, likeness in _tracked(compared, len(pairs), track, "compare"):
             if likeness >= _LEAST_LIKENESS:
-                twins[pair.one.file].append(NearDuplicate(pair.other.file, pair.other.sha256, round(likeness, 6)))
+                twins[pair.one.file].append(
+                    curation.NearDuplicate(pair.other.file, pair.other.sha256, round(likeness, 6))
+                )
         self._store.save_scores({}, {file: replace(prints[file], twins=tuple(found)) for file, found in twins.items()})
 
     def _with_opinions(
-        self, scores: ScoreTable, prints: Mapping[str, Fingerprint], done: Sequence[ImageRow]
-    ) -> ScoreTable:
+        self, scores: curation.ScoreTable, prints: Mapping[str, curation.Fingerprint], done: Sequence[curation.ImageRow]
+    ) -> curation.ScoreTable:
         """Scores with the classifier's opinion; a changed opinion is saved, too."""
         opinions = self._opinions.scores(done)
         merged = {file: {**scores[file], **opinion} for file, opinion in opinions.items() if file in scores}
@@ -240,7 +235,7 @@ Pair = tuple[str, str]
 """(file, earlier file)."""
 
 
-def pairs_to_compare(prints: Mapping[str, Fingerprint], class_of: Mapping[str, str]) -> list[Pair]:
+def pairs_to_compare(prints: Mapping[str, curation.Fingerprint], class_of: Mapping[str, str]) -> list[Pair]:
     """Pairs within a class whose hashes are close and of which at least one image was never compared.
 
     Files that `class_of` does not have are skipped.
@@ -260,9 +255,9 @@ def pairs_to_compare(prints: Mapping[str, Fingerprint], class_of: Mapping[str, s
 
 
 def duplicates(
-    images: Sequence[ImageRow],
+    images: Sequence[curation.ImageRow],
     rejected: Set[str],
-    prints: Mapping[str, Fingerprint],
+    prints: Mapping[str, curation.Fingerprint],
     limit_of: Callable[[str, str], float],
     by_person: Mapping[str, str],
 ) -> set[str]:
@@ -276,10 +271,10 @@ def duplicates(
         for twin in (prints[one.file].twins or ()) if one.file in prints else ():
             alike.setdefault(one.file, {})[twin.file] = twin.likeness
             alike.setdefault(twin.file, {})[one.file] = twin.likeness
-    accepted = {file for file, verdict in by_person.items() if verdict == ACCEPTED}
+    accepted = {file for file, verdict in by_person.items() if verdict == curation.ACCEPTED}
     found = set()
     for one in sorted(images, key=lambda image: (image.created_at, natural_key(image.file))):
-        if by_person.get(one.file) == ACCEPTED:
+        if by_person.get(one.file) == curation.ACCEPTED:
             continue
         near = alike.get(one.file, {}).items()
         if any(other in accepted and likeness >= limit_of(one.file, other) for other, likeness in near):

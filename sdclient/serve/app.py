@@ -18,18 +18,7 @@ from sdcore.images.decode import to_png
 from sdcore.web import ReadyServer, listen, url_of
 
 from ..models._base import to_base64
-from .bodies import (
-    ErrorRoute,
-    ExtrasBatchBody,
-    ExtrasSingleBody,
-    Img2ImgBody,
-    InternalProgressBody,
-    InterrogateBody,
-    PngInfoBody,
-    Txt2ImgBody,
-    add_error_handlers,
-    decode_request_image,
-)
+from . import bodies
 from .calls import Img2Img, Txt2Img
 from .classical_engine import ClassicalEngine, OneByOneEngine
 from .engine import VERSION, Engine, SingleImageEngine
@@ -80,7 +69,7 @@ def create_app(
     app.include_router(list_router(engine, check, settings.loras))
     if options.with_page:
         app.include_router(_page_router(settings, board, engine.notice))
-    add_error_handlers(app)
+    bodies.add_error_handlers(app)
     app.state.board = board
     return app
 
@@ -93,29 +82,29 @@ def _generating_router(
     They take long, so they are plain functions, which FastAPI runs in worker threads. All other calls are coroutines
     and answer at once, however many of these are waiting.
     """
-    router = APIRouter(prefix="/sdapi/v1", route_class=ErrorRoute, dependencies=[check])
+    router = APIRouter(prefix="/sdapi/v1", route_class=bodies.ErrorRoute, dependencies=[check])
     img2img_call = Img2Img(engine, settings, board, time=time)
     txt2img_call = Txt2Img(engine, settings, board, time=time)
     extras = Extras(settings, board)
 
     @router.post("/img2img")
-    def img2img(body: Annotated[Img2ImgBody, Body()]) -> dict[str, Any]:  # type: ignore[valid-type]
+    def img2img(body: Annotated[bodies.Img2ImgBody, Body()]) -> dict[str, Any]:  # type: ignore[valid-type]
         return img2img_call.run(body)
 
     @router.post("/txt2img")
-    def txt2img(body: Annotated[Txt2ImgBody, Body()]) -> dict[str, Any]:  # type: ignore[valid-type]
+    def txt2img(body: Annotated[bodies.Txt2ImgBody, Body()]) -> dict[str, Any]:  # type: ignore[valid-type]
         return txt2img_call.run(body)
 
     @router.post("/extra-single-image")
-    def extra_single_image(body: Annotated[ExtrasSingleBody, Body()]) -> dict[str, Any]:  # type: ignore[valid-type]
+    def extra_single_image(body: Annotated[bodies.ExtrasSingleBody, Body()]) -> dict[str, Any]:  # type: ignore[valid-type]
         return extras.single(body)
 
     @router.post("/extra-batch-images")
-    def extra_batch_images(body: Annotated[ExtrasBatchBody, Body()]) -> dict[str, Any]:
+    def extra_batch_images(body: Annotated[bodies.ExtrasBatchBody, Body()]) -> dict[str, Any]:
         return extras.batch(body)
 
     @router.post("/interrogate")
-    def interrogate_image(body: Annotated[InterrogateBody, Body()]) -> dict[str, str]:  # type: ignore[valid-type]
+    def interrogate_image(body: Annotated[bodies.InterrogateBody, Body()]) -> dict[str, str]:  # type: ignore[valid-type]
         return interrogate(body)
 
     return router
@@ -123,11 +112,11 @@ def _generating_router(
 
 def _state_router(settings: ServerOptions, board: JobBoard, check: Any, flags: dict[str, Any]) -> APIRouter:
     """The calls about an image's texts, the options, the running job, the memory and the start-up flags."""
-    router = APIRouter(prefix="/sdapi/v1", route_class=ErrorRoute, dependencies=[check])
+    router = APIRouter(prefix="/sdapi/v1", route_class=bodies.ErrorRoute, dependencies=[check])
 
     @router.post("/png-info")
-    async def png_info(body: Annotated[PngInfoBody, Body()]) -> dict[str, Any]:  # type: ignore[valid-type]
-        return read_png_info(decode_request_image(body.image.strip()))  # type: ignore[attr-defined]
+    async def png_info(body: Annotated[bodies.PngInfoBody, Body()]) -> dict[str, Any]:  # type: ignore[valid-type]
+        return read_png_info(bodies.decode_request_image(body.image.strip()))  # type: ignore[attr-defined]
 
     @router.get("/options")
     async def options() -> dict[str, Any]:
@@ -193,7 +182,7 @@ _PAGE = """<!doctype html>
 
 def _page_router(settings: ServerOptions, board: JobBoard, notice: str) -> APIRouter:
     """The page, which shows the notice, and the calls of a WebUI that was started with its page."""
-    router = APIRouter(route_class=ErrorRoute)
+    router = APIRouter(route_class=bodies.ErrorRoute)
 
     @router.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> str:
@@ -209,7 +198,7 @@ def _page_router(settings: ServerOptions, board: JobBoard, notice: str) -> APIRo
         return {"size": len(waiting), "tasks": waiting}
 
     @router.post("/internal/progress", include_in_schema=False)
-    async def progress(body: Annotated[InternalProgressBody, Body()]) -> dict[str, Any]:  # type: ignore[valid-type]
+    async def progress(body: Annotated[bodies.InternalProgressBody, Body()]) -> dict[str, Any]:  # type: ignore[valid-type]
         return _progress(body, settings, board)
 
     return router

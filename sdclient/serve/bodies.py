@@ -33,14 +33,8 @@ from starlette.exceptions import HTTPException as RoutingException
 
 from sdcore.images.text import EXIF_IFD, USER_COMMENT
 
+from ..models import server
 from ..models.generation import Img2ImgRequest, Txt2ImgRequest
-from ..models.server import (
-    ExtrasRequest,
-    ExtrasSingleRequest,
-    InternalProgressRequest,
-    InterrogateRequest,
-    PngInfoRequest,
-)
 
 _NEVER_NULL = frozenset(
     {
@@ -199,21 +193,21 @@ Img2ImgBody = _derive("Img2ImgBody", Img2ImgRequest, server_defaults={"denoising
 Txt2ImgBody = _derive("Txt2ImgBody", Txt2ImgRequest, never_null=_NEVER_NULL - {"denoising_strength"})
 """Body of `POST /sdapi/v1/txt2img`."""
 
-PngInfoBody = _derive("PngInfoBody", PngInfoRequest)
+PngInfoBody = _derive("PngInfoBody", server.PngInfoRequest)
 """Body of `POST /sdapi/v1/png-info`."""
 
 InterrogateBody = _derive(
     "InterrogateBody",
-    InterrogateRequest,
-    never_null=frozenset(InterrogateRequest.model_fields),
+    server.InterrogateRequest,
+    never_null=frozenset(server.InterrogateRequest.model_fields),
     server_defaults={"image": ""},
 )
 """Body of `POST /sdapi/v1/interrogate`."""
 
 ExtrasSingleBody = _derive(
     "ExtrasSingleBody",
-    ExtrasSingleRequest,
-    never_null=frozenset(ExtrasSingleRequest.model_fields),
+    server.ExtrasSingleRequest,
+    never_null=frozenset(server.ExtrasSingleRequest.model_fields),
     server_defaults={"image": ""},
     ranges=True,
 )
@@ -229,13 +223,15 @@ class FileBody(LooseBody):
 
 ExtrasBatchBody = create_model(
     "ExtrasBatchBody",
-    __base__=_derive("ExtrasBody", ExtrasRequest, never_null=frozenset(ExtrasRequest.model_fields), ranges=True),
+    __base__=_derive(
+        "ExtrasBody", server.ExtrasRequest, never_null=frozenset(server.ExtrasRequest.model_fields), ranges=True
+    ),
     imageList=(list[FileBody], ...),
 )
 """Body of `POST /sdapi/v1/extra-batch-images`."""
 
 InternalProgressBody = _derive(
-    "InternalProgressBody", InternalProgressRequest, never_null=frozenset(), server_defaults={"id_task": None}
+    "InternalProgressBody", server.InternalProgressRequest, never_null=frozenset(), server_defaults={"id_task": None}
 )
 """Body of `POST /internal/progress`."""
 

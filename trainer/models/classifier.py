@@ -15,16 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from sdcore.onnx_classifier import (
-    ClassifierAnswer,
-    ExportedMetadata,
-    OnnxClassifier,
-    first_words,
-    read_metadata,
-    require_features,
-    require_finite,
-    to_answer,
-)
+from sdcore import onnx_classifier
 from sdcore.torch_runtime import choose_device, torch_threads
 
 from ..data.transforms import normalise
@@ -54,7 +45,7 @@ class Classifier(Protocol):
     def point(self) -> DecisionThreshold | None:
         """The score from which an image counts as defective, where one was chosen."""
 
-    def predict(self, images: npt.NDArray[np.uint8]) -> ClassifierAnswer:
+    def predict(self, images: npt.NDArray[np.uint8]) -> onnx_classifier.ClassifierAnswer:
         """Classify (N, 3, imgsz, imgsz) uint8 images, R, G, B.
 
         Raises:
@@ -112,7 +103,7 @@ class RunClassifier:
         if with_features:
             last_linear(network, self.source).register_forward_pre_hook(self._keep)
 
-    def predict(self, images: npt.NDArray[np.uint8]) -> ClassifierAnswer:
+    def predict(self, images: npt.NDArray[np.uint8]) -> onnx_classifier.ClassifierAnswer:
         """Classify (N, 3, imgsz, imgsz) uint8 images, R, G, B."""
         with torch_threads(self._threads), torch.inference_mode():
             pixels = torch.from_numpy(images).to(self._device, memory_format=torch.channels_last)
@@ -123,7 +114,7 @@ class RunClassifier:
         if self._seen is not None:
             features = self._seen.features.float().cpu().numpy()
             del self._seen.features
-        return ClassifierAnswer(require_finite(probabilities, self.source), features)
+        return onnx_classifier.ClassifierAnswer(onnx_classifier.require_finite(probabilities, self.source), features)
 
     def _keep(self, _: nn.Module, inputs: Any) -> None:
         assert self._seen is not None  # noqa: S101 - the hook is registered only with it
@@ -163,7 +154,7 @@ METADATA_FILE = "sd-defects.json"
 _untyped_jit: Any = torch.jit
 
 
-class ExportedOnnxClassifier(OnnxClassifier):
+class ExportedOnnxClassifier(onnx_classifier.OnnxClassifier):
     """An ONNX file with its operating point. Arguments and errors as for `open_classifier`."""
 
     def __init__(self, source: Path, *, device: str = "auto", threads: int = 1, with_features: bool = False) -> None:
@@ -175,8 +166,8 @@ class TorchScriptClassifier:
     """A TorchScript file, run by torch. Such a file is a program: open only files that you trust."""
 
     def __init__(self, source: Path, *, device: str = "auto", threads: int = 1, with_features: bool = False) -> None:
-        metadata = read_metadata(_torchscript_metadata(source), source)
-        require_features(metadata, source, wanted=with_features)
+        metadata = onnx_classifier.read_metadata(_torchscript_metadata(source), source)
+        onnx_classifier.require_features(metadata, source, wanted=with_features)
         self.point = embedded_threshold(metadata, source)
         self._device = choose_device(device)
         try:
@@ -186,12 +177,14 @@ class TorchScriptClassifier:
         except OSError:
             raise
         except Exception as error:  # on foreign bytes the reader fails in many ways
-            raise CheckpointError(f"{source}: damaged TorchScript file ({first_words(error)})") from error
+            raise CheckpointError(
+                f"{source}: damaged TorchScript file ({onnx_classifier.first_words(error)})"
+            ) from error
         self._threads, self._with_features = threads, with_features
         self.source, self.metadata = source, metadata
         self.classes, self.imgsz = metadata.classes, metadata.imgsz
 
-    def predict(self, images: npt.NDArray[np.uint8]) -> ClassifierAnswer:
+    def predict(self, images: npt.NDArray[np.uint8]) -> onnx_classifier.ClassifierAnswer:
         """Classify (N, 3, imgsz, imgsz) uint8 images, R, G, B."""
         try:
             # Optimised execution recompiles for every new batch size, and these networks gain nothing from it.
@@ -200,11 +193,13 @@ class TorchScriptClassifier:
                 tensors = answer if self.metadata.has_features else (answer,)
                 found = [one.cpu().numpy() for one in tensors]
         except Exception as error:
-            raise CheckpointError(f"{self.source}: fails on images ({first_words(error)}); export again") from error
-        return to_answer(found[: 1 + self._with_features], len(images), self.classes, self.source)
+            raise CheckpointError(
+                f"{self.source}: fails on images ({onnx_classifier.first_words(error)}); export again"
+            ) from error
+        return onnx_classifier.to_answer(found[: 1 + self._with_features], len(images), self.classes, self.source)
 
 
-def embedded_threshold(metadata: ExportedMetadata, source: Path) -> DecisionThreshold | None:
+def embedded_threshold(metadata: onnx_classifier.ExportedMetadata, source: Path) -> DecisionThreshold | None:
     """The operating point in the metadata of an exported file.
 
     Raises:

@@ -15,36 +15,27 @@ from sdcore import __version__
 from sdcore.files import TEMPORARY_PATTERN, read_json_or_none, write_bytes_atomically, write_json
 from sdcore.torch_runtime import MixedPrecision, choose_device
 
+from .. import run_files
 from ..config import TrainConfig
 from ..errors import CheckpointError, SettingsError
 from ..evaluation.diagnosis import EarlyStopping
 from ..evaluation.history import HISTORY_NAME, EpochRecord, History, read_history
 from ..models.decision_threshold import OPERATING_POINT_NAME, VALIDATION_PREDICTIONS_NAME
-from ..run_files import (
-    BEST_NAME,
-    CONFIG_NAME,
-    DATA_NAME,
-    ENVIRONMENT_NAME,
-    EVENTS_FOLDER,
-    LAST_NAME,
-    NEAR_NAME,
-    RESUME_NAME,
-)
 
 CURVES_NAME = "curves.png"
 EXAMPLES_NAME = "examples.png"
 
 _RUN_FILES = (
-    RESUME_NAME,
+    run_files.RESUME_NAME,
     HISTORY_NAME,
-    BEST_NAME,
-    LAST_NAME,
+    run_files.BEST_NAME,
+    run_files.LAST_NAME,
     CURVES_NAME,
     EXAMPLES_NAME,
-    CONFIG_NAME,
-    DATA_NAME,
-    ENVIRONMENT_NAME,
-    NEAR_NAME,
+    run_files.CONFIG_NAME,
+    run_files.DATA_NAME,
+    run_files.ENVIRONMENT_NAME,
+    run_files.NEAR_NAME,
     OPERATING_POINT_NAME,
     VALIDATION_PREDICTIONS_NAME,
 )
@@ -55,7 +46,7 @@ def clear_run(run: Path) -> None:
     """Remove the files of an interrupted or replaced training."""
     for name in _RUN_FILES:
         (run / name).unlink(missing_ok=True)
-    for path in (run / EVENTS_FOLDER).glob("events.out.tfevents.*"):
+    for path in (run / run_files.EVENTS_FOLDER).glob("events.out.tfevents.*"):
         path.unlink()
     clear_parts(run)
 
@@ -68,17 +59,19 @@ def clear_parts(run: Path) -> None:
 
 def write_facts(run: Path, config: TrainConfig, data: dict[str, Any], environment: dict[str, Any]) -> None:
     """Write `config.json`, `data.json` and `environment.json`."""
-    write_json(run / CONFIG_NAME, config.model_dump(mode="json"))
-    write_json(run / DATA_NAME, data)
-    write_json(run / ENVIRONMENT_NAME, environment)
+    write_json(run / run_files.CONFIG_NAME, config.model_dump(mode="json"))
+    write_json(run / run_files.DATA_NAME, data)
+    write_json(run / run_files.ENVIRONMENT_NAME, environment)
 
 
 def finished_epochs(run: Path) -> tuple[EpochRecord, ...]:
     """The epochs of a finished training; empty when there is none, or it was interrupted."""
-    if (run / RESUME_NAME).is_file() or not ((run / HISTORY_NAME).is_file() and (run / BEST_NAME).is_file()):
+    if (run / run_files.RESUME_NAME).is_file() or not (
+        (run / HISTORY_NAME).is_file() and (run / run_files.BEST_NAME).is_file()
+    ):
         return ()
     epochs = read_history(run).epochs
-    config = read_json_or_none(run / CONFIG_NAME) or {}
+    config = read_json_or_none(run / run_files.CONFIG_NAME) or {}
     may_stop_early = config.get("patience") is not None or config.get("stop_on") is not None
     return epochs if may_stop_early or len(epochs) >= int(config.get("epochs", 0)) else ()
 
@@ -88,9 +81,9 @@ def describe_change(run: Path, config: TrainConfig, fingerprint: str) -> str | N
 
     A setting that a run of an older version does not record had its default value; a requested "auto" fits any value.
     """
-    there = read_json_or_none(run / CONFIG_NAME)
+    there = read_json_or_none(run / run_files.CONFIG_NAME)
     if not there:
-        return f"no readable {CONFIG_NAME}"
+        return f"no readable {run_files.CONFIG_NAME}"
     wanted = config.model_dump(mode="json")
     names = set(wanted)
     if there.get("weights_sha256"):
@@ -107,7 +100,7 @@ def describe_change(run: Path, config: TrainConfig, fingerprint: str) -> str | N
                 part = next(key for key in wanted[name] if found.get(key) != wanted[name][key])
                 return f"{name}.{part} {found.get(part)!r}, asked for {wanted[name][part]!r}"
             return f"{name} {found!r}, asked for {wanted[name]!r}"
-    data = read_json_or_none(run / DATA_NAME) or {}
+    data = read_json_or_none(run / run_files.DATA_NAME) or {}
     return None if data.get("fingerprint") == fingerprint else "other images"
 
 
@@ -117,7 +110,7 @@ def refuse_other_machine(run: Path, environment: dict[str, Any]) -> None:
     Raises:
         SettingsError: torch, processor, number format or number of processes differ from those of its start.
     """
-    there = {"processes": 1, **(read_json_or_none(run / ENVIRONMENT_NAME) or {})}
+    there = {"processes": 1, **(read_json_or_none(run / run_files.ENVIRONMENT_NAME) or {})}
     if there["processes"] != environment["processes"]:
         raise SettingsError(
             f"{run}: was interrupted with {there['processes']} process(es), here there are {environment['processes']}, "
@@ -140,9 +133,9 @@ def refuse_mixed_layout(run: Path, *, several: bool) -> None:
     """
     if run.exists() and not run.is_dir():
         raise SettingsError(f"{run}: a file; expected a folder to write the run into, choose another -o")
-    if several and (run / CONFIG_NAME).is_file():
+    if several and (run / run_files.CONFIG_NAME).is_file():
         raise SettingsError(f"{run}: is a run itself, so runs of several seeds cannot go into it; choose another -o")
-    if not several and any(run.glob(f"seed-*/{CONFIG_NAME}")):
+    if not several and any(run.glob(f"seed-*/{run_files.CONFIG_NAME}")):
         raise SettingsError(f"{run}: holds runs of several seeds, so it cannot become one itself; choose another -o")
 
 

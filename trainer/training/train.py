@@ -21,33 +21,16 @@ from ..models.checkpoints import Checkpoint, save_checkpoint
 from ..models.initial_weights import with_weights_hash
 from ..run_files import BEST_NAME, CONFIG_NAME, LAST_NAME, NEAR_NAME, RESUME_NAME, read_config
 from ..tasks.classification import Classification
+from . import run_folder
 from .distributed import ProcessGroup, join_process_group, refuse_other_command
 from .image_cache import TrainingImageSets, load_images
 from .loop import EpochResult, run_epochs
-from .run_folder import (
-    CURVES_NAME,
-    EXAMPLES_NAME,
-    ResumeState,
-    TrainResult,
-    clear_parts,
-    clear_run,
-    describe_change,
-    describe_environment,
-    finished_epochs,
-    load_resume_state,
-    make_result,
-    read_result,
-    refuse_mixed_layout,
-    refuse_other_machine,
-    save_resume_state,
-    write_facts,
-)
 from .run_plots import EventLog, draw_curves, draw_examples, open_event_log, require_tensorboard
 from .sampling import steps_in_epoch
 from .tuning import tune_to_machine
 
 
-def train(job: TrainingJob, *, progress: bool = True) -> list[TrainResult]:
+def train(job: TrainingJob, *, progress: bool = True) -> list[run_folder.TrainResult]:
     """Train on a DATA folder, once per seed.
 
     With one seed `job.run` is the run itself; with several each is `job.run/seed-<seed>`. A finished run of the same
@@ -82,7 +65,7 @@ def train(job: TrainingJob, *, progress: bool = True) -> list[TrainResult]:
         data, images = prepared.data, None
         results = []
         for one, existing in zip(job.by_seed(), prepared.existing, strict=True):
-            if isinstance(existing, TrainResult):
+            if isinstance(existing, run_folder.TrainResult):
                 results.append(existing)
                 continue
             images = images or load_images(data, job.config, cache_gb=job.cache_gb, progress=progress, group=group)
@@ -135,30 +118,34 @@ class RunWriter:
 
     def finish(
         self, records: Sequence[EpochRecord], early_stopping: EarlyStopping, *, resumed_after: int
-    ) -> TrainResult:
+    ) -> run_folder.TrainResult:
         """Write the files of the end, after which the run counts as finished; `records` are all epochs."""
         return self.group.on_first(partial(self._finish, records, early_stopping, resumed_after))
 
     def _begin(self) -> None:
         run, config, data = self.job.run, self.config, self.data
         environment = self._environment(config)
-        clear_run(run)
-        write_facts(run, config, data.summary | {"warnings": [text(one) for one in data.warnings]}, environment)
+        run_folder.clear_run(run)
+        run_folder.write_facts(
+            run, config, data.summary | {"warnings": [text(one) for one in data.warnings]}, environment
+        )
         if data.near:
             held_out = len(data.dataset.val) + len(data.dataset.test)
             write_look_alike_page(run / NEAR_NAME, data.dataset.root, data.near, images=held_out)
-        draw_examples(run / EXAMPLES_NAME, self.images.train, config, parts=config.accumulate * self.group.count)
+        draw_examples(
+            run / run_folder.EXAMPLES_NAME, self.images.train, config, parts=config.accumulate * self.group.count
+        )
 
     def _resume(self) -> TrainConfig:
         run = self.job.run
-        clear_parts(run)
+        run_folder.clear_parts(run)
         # The same weights may have moved.
         config = read_config(run).model_copy(update={"weights": self.job.config.weights})
-        refuse_other_machine(run, self._environment(config))
+        run_folder.refuse_other_machine(run, self._environment(config))
         return config
 
     def _environment(self, config: TrainConfig) -> dict[str, object]:
-        return describe_environment(config, image_storage=self.images.storage, processes=self.group.count)
+        return run_folder.describe_environment(config, image_storage=self.images.storage, processes=self.group.count)
 
     def _save_epoch(
         self, result: EpochResult, records: Sequence[EpochRecord], log: EventLog, early_stopping: EarlyStopping
@@ -178,23 +165,25 @@ class RunWriter:
         if History(tuple(records)).best_by(config.monitor) is result.record:
             save_checkpoint(run / BEST_NAME, checkpoint)
         save_checkpoint(run / LAST_NAME, checkpoint)
-        save_resume_state(run / RESUME_NAME, records, result.resume())
+        run_folder.save_resume_state(run / RESUME_NAME, records, result.resume())
         # After the resume state: a history without one would count as a finished run.
         write_history(run / HISTORY_NAME, records)
         log.add(result.record)
         early_stopping.update(records)
         return early_stopping.reason
 
-    def _finish(self, records: Sequence[EpochRecord], early_stopping: EarlyStopping, resumed_after: int) -> TrainResult:
+    def _finish(
+        self, records: Sequence[EpochRecord], early_stopping: EarlyStopping, resumed_after: int
+    ) -> run_folder.TrainResult:
         run = self.job.run
         write_history(run / HISTORY_NAME, records)
-        draw_curves(run / CURVES_NAME, records, monitor=self.config.monitor)
+        draw_curves(run / run_folder.CURVES_NAME, records, monitor=self.config.monitor)
         # Last: while this file exists, the run counts as interrupted.
         (run / RESUME_NAME).unlink()
-        return make_result(run, self.job.config, records, early_stopping, resumed_after=resumed_after)
+        return run_folder.make_result(run, self.job.config, records, early_stopping, resumed_after=resumed_after)
 
 
-def _train_one(writer: RunWriter, before: ResumeState | None, *, progress: bool) -> TrainResult:
+def _train_one(writer: RunWriter, before: run_folder.ResumeState | None, *, progress: bool) -> run_folder.TrainResult:
     job, data, images, group = writer.job, writer.data, writer.images, writer.group
     run = job.run
     records = list(before.epochs) if before else []
@@ -238,7 +227,7 @@ class PreparedRuns:
     """The data to train on, and what exists of the runs."""
 
     data: TrainingData
-    existing: tuple[TrainResult | ResumeState | None, ...]
+    existing: tuple[run_folder.TrainResult | run_folder.ResumeState | None, ...]
     """Of each seed in order: a finished run, the state of an interrupted one, or None to start from the first epoch."""
 
 
@@ -260,7 +249,7 @@ def _prepare(job: TrainingJob, group: ProcessGroup, *, progress: bool) -> Prepar
     _refuse_for_processes(job, group)
     job = replace(job, config=with_weights_hash(job.config))
     run, runs = job.run, job.by_seed()
-    refuse_mixed_layout(run, several=len(runs) > 1)
+    run_folder.refuse_mixed_layout(run, several=len(runs) > 1)
     data = build_training_set(
         job, near_sheet=run / NEAR_NAME if job.strict and not (run / CONFIG_NAME).exists() else None, progress=progress
     )
@@ -269,7 +258,7 @@ def _prepare(job: TrainingJob, group: ProcessGroup, *, progress: bool) -> Prepar
     for warning in data.warnings:
         print_note(f"warning: {job.data}: {text(warning)}", progress)
     existing = tuple(_look_up(one, data) for one in runs)
-    if not all(isinstance(one, TrainResult) for one in existing):
+    if not all(isinstance(one, run_folder.TrainResult) for one in existing):
         Classification(data.classes, job.config).refuse_unusable_weights()
     if None in existing:
         parts = job.config.accumulate * group.count
@@ -291,19 +280,19 @@ def _refuse_for_processes(job: TrainingJob, group: ProcessGroup) -> None:
             raise SettingsError(str(error)) from error
 
 
-def _look_up(job: TrainingJob, data: TrainingData) -> TrainResult | ResumeState | None:
+def _look_up(job: TrainingJob, data: TrainingData) -> run_folder.TrainResult | run_folder.ResumeState | None:
     """What exists of the run of one seed: its result, the state to resume from, or None to start anew."""
-    epochs = finished_epochs(job.run)
+    epochs = run_folder.finished_epochs(job.run)
     is_interrupted = (job.run / RESUME_NAME).is_file()
     if not epochs and not is_interrupted:
         return None
-    changed = describe_change(job.run, job.config, data.summary["fingerprint"])
+    changed = run_folder.describe_change(job.run, job.config, data.summary["fingerprint"])
     if changed is None and epochs:
-        return read_result(job.run, job.config, n_classes=len(data.classes))
+        return run_folder.read_result(job.run, job.config, n_classes=len(data.classes))
     if job.overwrite:
         return None
     if changed is None:
-        return load_resume_state(job.run / RESUME_NAME)
+        return run_folder.load_resume_state(job.run / RESUME_NAME)
     if epochs:
         raise SettingsError(
             f"{job.run}: holds a finished run with {changed}; choose another -o, or add --overwrite to replace it"
