@@ -67,29 +67,24 @@ class Cutout:
 def cut_out(image: Image.Image, mask: Image.Image, name: str, *, fade_px: int = 0) -> Cutout:
     """Cut a defect out.
 
-    Args:
-        image: "L" or "RGB".
-        mask: "L", of the same size: white the defect, grey its soft edge.
-        fade_px: where the defect touches the image's border, the alpha falls to 0 over this width, so that no edge is
-            hard.
+    The image is "L" or "RGB", the mask "L" and as large: white the defect, grey its soft edge. Where the defect touches
+    the image's border, the alpha falls to 0 over `fade_px`, so that no edge is hard.
 
     Raises:
         SourceError: the mask is empty, or leaves no surface around the defect to compare.
     """
     pixels = to_levels(image).astype(np.float32)
     alpha = _fade_at_border(np.asarray(mask, dtype=np.float32) / np.float32(255), fade_px)
-    rows, columns = np.flatnonzero(alpha.max(axis=1)), np.flatnonzero(alpha.max(axis=0))
-    if not rows.size:
+    if not alpha.any():
         raise SourceError(f"{name}: the mask is empty, so there is nothing to cut; draw the defect white")
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    top, bottom, left, right = bounds_of(alpha > 0)
     side_px = math.sqrt(float(bottom - top) * float(right - left))
     ring_px = min(_WIDEST_RING_PX, max(_NARROWEST_RING_PX, round(_RING_RATE * side_px)))
     window = (slice(top, bottom + 2 * ring_px), slice(left, right + 2 * ring_px))
-    known = np.pad(np.ones(alpha.shape, dtype=np.bool_), ring_px)
     cutout = Cutout(
         pixels=np.pad(pixels, ((ring_px, ring_px), (ring_px, ring_px), (0, 0)), mode="edge")[window],
         alpha=np.pad(alpha, ring_px)[window],
-        is_known=known[window],
+        is_known=np.pad(np.ones(alpha.shape, dtype=np.bool_), ring_px)[window],
         ring_px=ring_px,
     )
     if int(cutout.ring.sum()) < max(_FEWEST_RING_PIXELS, int(cutout.support.sum()) // 20):
@@ -98,6 +93,12 @@ def cut_out(image: Image.Image, mask: Image.Image, name: str, *, fade_px: int = 
             "give a narrower mask, or a larger picture"
         )
     return cutout
+
+
+def bounds_of(area: Area) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right) of an area that is not empty; bottom and right exclusive."""
+    rows, columns = np.flatnonzero(area.any(axis=1)), np.flatnonzero(area.any(axis=0))
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
 
 
 def _fade_at_border(alpha: Plane, fade_px: int) -> Plane:
@@ -119,21 +120,16 @@ _MOST_SHARE = 0.9
 def is_box(mask: Image.Image) -> bool:
     """Whether a mask's hard area is a single filled box."""
     hard = np.asarray(mask, dtype=np.uint8) >= 128
-    rows, columns = np.flatnonzero(hard.any(axis=1)), np.flatnonzero(hard.any(axis=0))
-    if not rows.size:
+    if not hard.any():
         return False
-    box = (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)
-    return bool(hard.sum() >= BOX_RATE * box)
+    top, bottom, left, right = bounds_of(hard)
+    return bool(hard.sum() >= BOX_RATE * ((bottom - top) * (right - left)))
 
 
 def tighten_mask(image: Image.Image, mask: Image.Image) -> Image.Image:
-    """The hard part of the mask in which the image differs from its continued surroundings.
+    """The hard part of the mask ("L") in which the image ("L" or "RGB") differs from its continued surroundings.
 
     The mask unchanged if less than 1 % or more than 90 % of it differs.
-
-    Args:
-        image: "L" or "RGB".
-        mask: "L", of the same size.
     """
     levels = to_levels(image)
     hard = np.asarray(mask, dtype=np.uint8) >= 128
@@ -141,19 +137,16 @@ def tighten_mask(image: Image.Image, mask: Image.Image) -> Image.Image:
         return mask
     expected = cv2.inpaint(levels, hard.astype(np.uint8), _RADIUS_PX, cv2.INPAINT_NS)
     apart = np.abs(np.asarray(expected, dtype=np.float32).reshape(levels.shape) - levels).max(axis=2)
-    apart = cv2.GaussianBlur(apart, (0, 0), 0.8)
-    found = hard & (apart > max(_LEAST_LEVELS, _GRAINS * _grain(levels, hard)))
+    found = hard & (cv2.GaussianBlur(apart, (0, 0), 0.8) > max(_LEAST_LEVELS, _GRAINS * _grain(levels, hard)))
     found = np.asarray(cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))) > 0
-    share = float(found.sum()) / float(hard.sum())
-    if not _LEAST_SHARE <= share <= _MOST_SHARE:
+    if not _LEAST_SHARE <= float(found.sum()) / float(hard.sum()) <= _MOST_SHARE:
         return mask
     return Image.fromarray(found.astype(np.uint8) * np.uint8(255))
 
 
-def _grain(levels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], hard: Area) -> float:
+def _grain(levels: Levels, hard: Area) -> float:
     """Robust deviation of the finest detail around the mask, in levels."""
-    near = np.asarray(cv2.dilate(hard.astype(np.uint8), np.ones((17, 17), np.uint8))) > 0
-    ring = near & ~hard
+    ring = (np.asarray(cv2.dilate(hard.astype(np.uint8), np.ones((17, 17), np.uint8))) > 0) & ~hard
     pixels = levels.astype(np.float32)
     smooth = np.asarray(cv2.GaussianBlur(pixels, (0, 0), 1.0)).reshape(pixels.shape)
     return 1.4826 * float(np.median(np.abs(pixels - smooth)[ring])) if ring.any() else 0.0

@@ -25,7 +25,7 @@ from ..manifest.database import ImageRecord, Parent
 from ..masks.mask import box_of, grow_and_feather, mask_file_of, read_mask
 from ..output.store import GeneratedFile, to_files
 from ..sources.source import read_photo
-from .cutout import Area, Cutout, Form, Levels, cut_out, form_of, is_box, tighten_mask, to_form, to_levels
+from .cutout import Area, Cutout, Form, cut_out, form_of, is_box, tighten_mask, to_form, to_levels
 from .placement import Surface
 from .plan import BackgroundImage, BackgroundOrder, ComposeSettings, PlannedTransplant, allowed_path
 from .transplant import Transplanted, transplant
@@ -92,12 +92,14 @@ class TransplantMaker:
             path, sha256, relative = planned.source.path, planned.source_sha256, planned.source.relative
         else:
             path, sha256, relative = good.path, good.sha256, good.relative
-        form = form_of(self._image(path, sha256))
-        surface = self._surfaces.get((path, sha256), lambda: Surface(self._levels(path, sha256, form)))
+        image = self._image(path, sha256)
+        form = form_of(image)
+        surface = self._surfaces.get((path, sha256), lambda: Surface(to_levels(to_form(image, form))))
         cutout = self._cutouts.get((planned.source.path, planned.mask, form), lambda: self._cut(planned, form))
-        closed = np.zeros(surface.size, dtype=np.bool_)
         if good is None:
             closed = np.asarray(self._own_mask(planned), dtype=np.uint8) > 0
+        else:
+            closed = np.zeros(surface.size, dtype=np.bool_)
         allowed = self._allowed(relative, surface)
         return transplant(
             cutout,
@@ -115,9 +117,6 @@ class TransplantMaker:
             return image
 
         return self._images.get((path, sha256), read)
-
-    def _levels(self, path: Path, sha256: str, form: Form) -> Levels:
-        return to_levels(to_form(self._image(path, sha256), form))
 
     def _cut(self, planned: PlannedTransplant, form: Form) -> Cutout:
         image = to_form(self._image(planned.source.path, planned.source_sha256), form)
@@ -152,11 +151,7 @@ T = TypeVar("T")
 
 
 class ImageLru(Generic[T]):
-    """Cache of the values read last, bounded by their pixels.
-
-    Args:
-        pixels_of: number of pixels of a value.
-    """
+    """Cache of the values read last, bounded by their pixels."""
 
     def __init__(self, pixels_of: Callable[[T], int]) -> None:
         self._pixels_of = pixels_of

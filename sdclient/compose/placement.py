@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..output.planned_images import Range, draw_index, draw_number
-from .cutout import Area, Cutout, Levels, Pixels, Plane
+from .cutout import Area, Cutout, Levels, Pixels, Plane, bounds_of
 from .plan import ComposeSettings
 
 USUAL_LIMIT = 0.3
@@ -75,18 +75,14 @@ def find_placement(
     """Find a place whose surroundings fit.
 
     One place is drawn at random from the better quarter of the places within the limit, or from those within 1.25
-    times the best mismatch if these are more.
-
-    Args:
-        cutout: the defect in its pose.
-        closed: (H, W) where nothing may change.
-        limit: highest mismatch; None for no limit.
+    times the best mismatch if these are more. `closed` is (H, W): where nothing may change. `limit` is the highest
+    mismatch; None: no limit.
     """
     factor = _factor(surface, cutout)
     coarse = surface if factor == 1 else surface.reduced(factor)
     small = cutout if factor == 1 else apply_pose(cutout, Pose(scale=1 / factor))
-    height, width = _extent(small.support)
-    if height > coarse.size[0] or width > coarse.size[1]:
+    top, bottom, left, right = bounds_of(small.support)
+    if bottom - top > coarse.size[0] or right - left > coarse.size[1]:
         return Found(None, "the defect is larger than the picture")
     places = _places(coarse, small, closed if factor == 1 else _reduced(closed, coarse.size))
     if not np.isfinite(places.scores).any():
@@ -119,10 +115,10 @@ def _factor(surface: Surface, cutout: Cutout) -> int:
 def _places(surface: Surface, cutout: Cutout, closed: Area, within: tuple[int, int, int, int] | None = None) -> _Places:
     """Scores of all windows, or of those with a corner in `within` (top, left, bottom, right; the end excluded)."""
     support = cutout.support
-    rows, columns = np.flatnonzero(support.any(axis=1)), np.flatnonzero(support.any(axis=0))
+    first_row, end_row, first_column, end_column = bounds_of(support)
     height, width = surface.size
-    top, left = -int(rows[0]), -int(columns[0])
-    bottom, right = height - int(rows[-1]), width - int(columns[-1])
+    top, left = -first_row, -first_column
+    bottom, right = height - end_row + 1, width - end_column + 1
     if within is not None:
         top, left = max(top, within[0]), max(left, within[1])
         bottom, right = min(bottom, within[2]), min(right, within[3])
@@ -152,18 +148,12 @@ def _drawn(places: _Places, limit: float | None, seed: int, name: str) -> Iterat
 
 def _refined(surface: Surface, cutout: Cutout, closed: Area, coarse: Placement, factor: int) -> Placement | None:
     """The best place at full size near a place that was found in the smaller copy."""
-    top, left = coarse.top * factor, coarse.left * factor
-    reach = 2 * factor
+    top, left, reach = coarse.top * factor, coarse.left * factor, 2 * factor
     places = _places(surface, cutout, closed, (top - reach, left - reach, top + reach + 1, left + reach + 1))
     place = int(places.scores.argmin())
     row, column = divmod(place, places.scores.shape[1])
     mismatch = float(places.scores[row, column])
     return Placement(places.top + row, places.left + column, mismatch) if np.isfinite(mismatch) else None
-
-
-def _extent(support: Area) -> tuple[int, int]:
-    rows, columns = np.flatnonzero(support.any(axis=1)), np.flatnonzero(support.any(axis=0))
-    return int(rows[-1] - rows[0] + 1), int(columns[-1] - columns[0] + 1)
 
 
 def _reduced(closed: Area, size: tuple[int, int]) -> Area:
@@ -256,11 +246,7 @@ _WORST_SHARE = 0.95
 
 
 class Surface:
-    """An image that defects may be put on.
-
-    Args:
-        levels: (H, W, C), 8 bit.
-    """
+    """An image that defects may be put on."""
 
     def __init__(self, levels: Levels) -> None:
         self.levels = levels
@@ -291,9 +277,7 @@ class Surface:
 def mismatch_map(pixels: Pixels, cutout: Cutout) -> Plane:
     """The mismatch of each place; element (y, x) belongs to the window with its upper left corner at (y, x).
 
-    Args:
-        pixels: of the image, or of the part to search; no smaller than the cutout.
-        cutout: the defect in its pose, in as many channels as the surface.
+    `pixels` are those of the part to search, no smaller than the cutout and with as many channels.
     """
     ring = cutout.ring
     weight = ring.astype(np.float32) / max(1, int(ring.sum()))
@@ -325,11 +309,7 @@ def worst_mismatch(pixels: Pixels, cutout: Cutout) -> float:
     """The mismatch of the ring's worst parts: high where a trace ends at the border though most of the ring fits.
 
     The 95 % quantile over the ring of the difference of the smoothed levels after their means are equalised (averaged
-    over the channels), in the same unit as the mismatch.
-
-    Args:
-        pixels: the new place's window, as large as the cutout's.
-        cutout: the defect in its pose.
+    over the channels), in the same unit as the mismatch. `pixels` is the new place's window, as large as the cutout's.
     """
     ring = cutout.ring
     own = _smoothed_within(cutout.pixels, ring)[ring]

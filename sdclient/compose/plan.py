@@ -77,12 +77,8 @@ def plan_transplants(
 ) -> list[TransplantPlan]:
     """Plan the transplants, source by source.
 
-    The key of an image is a hash of the bytes of its source and mask, all parameters, and its seed; the parameters
-    contain a digest of the good images' bytes.
-
-    Args:
-        owed: defects, each with its number of images.
-        parameters: everything else that changes pixels, as it is stored with the output.
+    The key of an image is a hash of the bytes of its source and mask, its seed, and `parameters`: everything else that
+    changes pixels, as stored with the output. They contain a digest of the good images' bytes.
 
     Raises:
         PlanError: more images of one source than seeds are reserved for.
@@ -179,11 +175,7 @@ _WHOLE = 2**64
 
 
 def share_evenly(sources: Sequence[Source], per_class: int) -> list[tuple[Source, int]]:
-    """Share the images of each class evenly among its sources; counts differ by one at most. Normal gets none.
-
-    Args:
-        per_class: number of images of each class.
-    """
+    """Share the images of each class evenly among its sources; counts differ by one at most. Normal gets none."""
     owed = []
     for name in dict.fromkeys(source.class_name for source in sources):
         if name not in USUALLY_EXCLUDED:
@@ -197,12 +189,7 @@ class BackgroundOrder:
 
     The images of the class step through a shuffled list by a low-discrepancy sequence, so that no good image is used
     much more often than another. The choice depends on the run's seed, the class, the source's number, k, and the
-    number of good images, and on nothing else.
-
-    Args:
-        good: number of good images, at least 1.
-        run_seed: seed of the run.
-        class_name: of the defects.
+    number of good images (at least 1), and on nothing else.
     """
 
     def __init__(self, good: int, *, run_seed: int, class_name: str) -> None:
@@ -212,13 +199,9 @@ class BackgroundOrder:
         self._offset = draw_index(seed, "first good image", _WHOLE)
 
     def tries(self, number: int, k: int, seed: int, most: int) -> Iterator[int]:
-        """Indices of the good images to try, in order, each once.
+        """Up to `most` indices of good images to try for image `k` of source `number`, in order, each once.
 
-        Args:
-            number: of the source.
-            k: number of the image of this source.
-            seed: of the image; the second and further indices are drawn by it.
-            most: largest number of indices.
+        The second and further indices are drawn by the image's seed.
         """
         good = len(self._order)
         place = (self._offset + number * _SOURCE_STEP + k * _IMAGE_STEP) % _WHOLE * good // _WHOLE
@@ -259,7 +242,6 @@ def read_defects(sources: Iterable[Source], masks: Path, *, track: ProgressTrack
 
     Raises:
         MaskError: masks are missing; says how many.
-        OSError: a file cannot be read.
     """
     pairs = [(source, mask_path(masks, source)) for source in sources]
     missing = [mask for _, mask in pairs if not mask.is_file()]
@@ -276,16 +258,10 @@ def read_defects(sources: Iterable[Source], masks: Path, *, track: ProgressTrack
 def read_good(
     folder: Path, defects: Collection[Defect], classes: Collection[str], *, track: ProgressTracker = no_progress
 ) -> list[BackgroundImage]:
-    """The good images of a folder and of the folders in it, in natural order.
-
-    Args:
-        folder: of images, or of class folders with images.
-        defects: the defects of the run.
-        classes: names of all defect classes; none of them may be a folder of good images.
+    """The good images of a folder and of the class folders in it, in natural order.
 
     Raises:
-        SourceError: there is no good image, or one is a defect's image.
-        OSError: a file cannot be read.
+        SourceError: there is no good image, one is a defect's image, or a folder is named like a defect class.
     """
     found: list[BackgroundImage] = []
     of_defects = next((entry for entry in list_entries(folder) if entry.is_dir() and entry.name in classes), None)
@@ -325,7 +301,6 @@ def check_allowed(allowed: Path, relatives: Sequence[str]) -> int:
 
 
 def _digest(lines: Iterable[str]) -> str:
-    """SHA-256 of lines."""
     return hashlib.sha256("\n".join(lines).encode("utf-8")).hexdigest()
 
 

@@ -1,7 +1,6 @@
 """Refines the seam of a transplant by a WebUI at a low strength; the defect and the rest of the image stay."""
 
 import io
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,11 +14,12 @@ from ..batch.job_execution import FailureKind, classify_failure, model_name, use
 from ..batch.requests import SourceMask, build_request, encode_source, image_to_send, mask_source
 from ..batch.servers import check_server
 from ..batch.settings import GenerationSettings, Inpainting
-from ..client.generation_job import GeneratedImage
+from ..client.generation_job import GeneratedImage, GenerationResult
 from ..client.webui import WebUI
 from ..errors import LossyFormat, WebUIError
 from ..infotext import ENGINE_KEY, parse_infotext
 from ..manifest.database import GENUINE_ENGINE
+from ..models.generation import Img2ImgRequest
 from ..output.artifacts import find_artifacts
 from ..output.store import GeneratedFile, to_files
 from ..sources.source import ImageForm, generation_size, restore_form
@@ -37,9 +37,7 @@ _SEAM_PX = 3
 class SeamRefiner:
     """Sends each transplant to a WebUI with the border of its mask as the mask.
 
-    Args:
-        webui: checked at once for the sampler and scheduler of the settings.
-        settings: of the requests; a `denoising_strength` of about 0.15 fits.
+    The WebUI is checked at once for sampler and scheduler; a `denoising_strength` of about 0.15 fits.
 
     Raises:
         WebUIError: it is unreachable, or would spoil the run.
@@ -48,12 +46,10 @@ class SeamRefiner:
     def __init__(self, webui: WebUI, settings: GenerationSettings) -> None:
         self._webui = webui
         self._server = check_server(webui, [(settings.sampler, settings.scheduler)])
-        self._parameters = replace(
-            settings.parameters,
-            inpainting=Inpainting(
-                settings.inpaint_fill, settings.inpaint_area, settings.inpaint_padding, settings.mask_blur, ""
-            ),
+        inpainting = Inpainting(
+            settings.inpaint_fill, settings.inpaint_area, settings.inpaint_padding, settings.mask_blur, ""
         )
+        self._parameters = replace(settings.parameters, inpainting=inpainting)
 
     @property
     def description(self) -> dict[str, Any]:
@@ -88,20 +84,14 @@ class SeamRefiner:
         for _ in range(TRIES):
             try:
                 result = self._webui.img2img(request)
-                generated = result.images[0]
-                restored = self._restored(generated, sent, masked, base)
+                restored = self._restored(result.images[0], sent, masked, base)
             except WebUIError as error:
                 if classify_failure(error) not in (FailureKind.TRY_AGAIN, FailureKind.SMALLER_BATCH):
                     raise
                 reason = str(error)
                 continue
             if isinstance(restored, Image.Image):
-                used: Mapping[str, Any] = {
-                    "engine": str(result.info.extra_generation_params.get(ENGINE_KEY, GENUINE_ENGINE)),
-                    "used": used_settings(result.info, generated.seed),
-                    "model": model_name(result.info),
-                }
-                return self._record(made, restored, ImageChops.lighter(mask, masked.shown), generated, used)
+                return self._record(made, restored, ImageChops.lighter(mask, masked.shown), result)
             reason = restored
         return NotPlaced(f"seam not refined: {reason}")
 
@@ -113,28 +103,22 @@ class SeamRefiner:
             raise LossyFormat(f"{self._webui.url}: sent {generated.format}; set its option samples_format to 'png'")
         image = generated.pil()
         spoiled = find_artifacts(image, sent, masked.sent_box) if image.size == sent.size else None
-        if spoiled is not None:
-            return spoiled
-        return masked.put_back(restore_form(image, ImageForm.of(base)))
+        return masked.put_back(restore_form(image, ImageForm.of(base))) if spoiled is None else spoiled
 
     def _record(
-        self,
-        made: GeneratedFile,
-        base: Image.Image,
-        mask: Image.Image,
-        generated: GeneratedImage,
-        used: Mapping[str, Any],
+        self, made: GeneratedFile, base: Image.Image, mask: Image.Image, result: GenerationResult[Img2ImgRequest]
     ) -> GeneratedFile:
-        engine = f"{ENGINE}; seam refined by {used['engine']}"
+        info, generated = result.info, result.images[0]
+        engine = f"{ENGINE}; seam refined by {info.extra_generation_params.get(ENGINE_KEY, GENUINE_ENGINE)}"
         own = parse_infotext(made.record.infotext)
         settings = {**parse_infotext(generated.infotext).settings, **own.settings, ENGINE_KEY: engine}
         record = replace(
             made.record,
             server=self._webui.url,
-            model=str(used["model"]),
+            model=model_name(info),
             engine=engine,
             asked={**made.record.asked, "refine": self.description},
-            used={**made.record.used, "refine": used["used"]},
+            used={**made.record.used, "refine": used_settings(info, generated.seed)},
             infotext=str(replace(own, settings=settings)),
         )
         return to_files(record, base, mask)

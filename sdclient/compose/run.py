@@ -8,7 +8,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sdcore.images.folders import list_entries
 from sdcore.progress import ProgressTracker, no_progress
@@ -21,9 +20,7 @@ from ..plan import USUALLY_EXCLUDED
 from ..sources.source import Source
 from .maker import ENGINE, MakerContext, NotPlaced, TransplantMaker, make_in_helper, start_helper
 from .plan import (
-    BackgroundImage,
     ComposeSettings,
-    Defect,
     PlannedTransplant,
     check_allowed,
     describe_allowed,
@@ -88,16 +85,12 @@ class Composer:
         settings: ComposeSettings,
         options: ComposeOptions | None = None,
     ) -> None:
-        options = options or ComposeOptions()
-        if options.tries < 1 or options.workers < 1:
-            raise SettingsError(f"tries {options.tries}, workers {options.workers}: expected 1 or more of each")
+        self._options = options or ComposeOptions()
+        tries, workers = self._options.tries, self._options.workers
+        if tries < 1 or workers < 1:
+            raise SettingsError(f"tries {tries}, workers {workers}: expected 1 or more of each")
         self._defects, self._masks, self._good, self._output = defects, masks, good, output
         self._settings = settings
-        self._allowed = options.allowed
-        self._refiner = options.refiner
-        self._tries = options.tries
-        self._workers = options.workers
-        self._durable = options.durable
         self.failed: dict[str, str] = {}
         """Images of this run that found no place: file -> reason."""
 
@@ -127,10 +120,23 @@ class Composer:
         """
         counted = [(source, count) for source, count in owed if count]
         defects = read_defects((source for source, _ in counted), self._masks, track=track)
-        good = self._read_good(defects, track) if self._settings.onto != "own" else []
-        relatives = self._relatives(defects, good)
-        allowed = check_allowed(self._allowed, relatives) if self._allowed is not None and relatives else 0
-        parameters = self._parameters(good)
+        good = []
+        if self._settings.onto != "own":
+            classes = {entry.name for entry in list_entries(self._defects) if entry.is_dir()} - {*USUALLY_EXCLUDED}
+            good = read_good(self._good, defects, classes, track=track)
+        # Relative paths of all possible base images, by which their allowed areas are named.
+        relatives = [one.relative for one in good]
+        if self._settings.onto != "good":
+            relatives += [defect.source.relative for defect in defects]
+        folder, refiner = self._options.allowed, self._options.refiner
+        allowed = check_allowed(folder, relatives) if folder is not None and relatives else 0
+        parameters = {
+            "made_by": ENGINE,
+            **({} if refiner is None else {"refine": refiner.description}),
+            **self._settings.model_dump(mode="json"),
+            "good": describe_good(good),
+            "allowed": "" if folder is None else describe_allowed(folder),
+        }
         description = {
             "parameters": parameters,
             "sources": str(self._defects.resolve()),
@@ -139,11 +145,11 @@ class Composer:
         plans = plan_transplants(
             [(defect, count) for defect, (_, count) in zip(defects, counted, strict=True)], self._settings, parameters
         )
-        with open_store(self._output, description, durable=self._durable) as store:
+        with open_store(self._output, description, durable=self._options.durable) as store:
             missing = store.enter_plan(plans)
             if on_start is not None:
                 on_start(ComposeStart(sum(plan.count for plan in plans), len(missing), len(good), allowed))
-            context = MakerContext(self._settings, tuple(good), self._allowed, self._tries)
+            context = MakerContext(self._settings, tuple(good), folder, self._options.tries)
             with closing(self._made(context, missing)) as results:
                 for image, made in zip(missing, results, strict=True):
                     records = self._settle(store, image, made)
@@ -151,48 +157,31 @@ class Composer:
                         on_settled()
                     yield from records
 
-    def _read_good(self, defects: Sequence[Defect], track: ProgressTracker) -> list[BackgroundImage]:
-        classes = {entry.name for entry in list_entries(self._defects) if entry.is_dir()} - {*USUALLY_EXCLUDED}
-        return read_good(self._good, defects, classes, track=track)
-
-    def _relatives(self, defects: Sequence[Defect], good: Sequence[BackgroundImage]) -> list[str]:
-        """Relative paths of all possible base images, by which their allowed areas are named."""
-        own = [defect.source.relative for defect in defects] if self._settings.onto != "good" else []
-        return [*(one.relative for one in good), *own]
-
-    def _parameters(self, good: Sequence[BackgroundImage]) -> dict[str, Any]:
-        return {
-            "made_by": ENGINE,
-            **({} if self._refiner is None else {"refine": self._refiner.description}),
-            **self._settings.model_dump(mode="json"),
-            "good": describe_good(good),
-            "allowed": "" if self._allowed is None else describe_allowed(self._allowed),
-        }
-
     def _made(
         self, context: MakerContext, missing: MissingImages[PlannedTransplant]
     ) -> Generator[GeneratedFile | NotPlaced, None, None]:
         """Every missing image, in order."""
-        if self._workers == 1 or len(missing) < _FEWEST_FOR_HELPERS:
+        workers = self._options.workers
+        if workers == 1 or len(missing) < _FEWEST_FOR_HELPERS:
             maker = TransplantMaker(context)
             for planned in missing:
                 yield maker.make(planned)
             return
         # Spawned on every system: a forked process inherits locks that threads of the parent hold, and blocks on them.
         spawn = multiprocessing.get_context("spawn")
-        helpers = ProcessPoolExecutor(self._workers, mp_context=spawn, initializer=start_helper, initargs=(context,))
+        helpers = ProcessPoolExecutor(workers, mp_context=spawn, initializer=start_helper, initargs=(context,))
         try:
             under_way: deque[Future[GeneratedFile | NotPlaced]] = deque()
             for planned in missing:
                 under_way.append(helpers.submit(make_in_helper, planned))
-                if len(under_way) >= _AHEAD * self._workers:
+                if len(under_way) >= _AHEAD * workers:
                     yield under_way.popleft().result()
             while under_way:
                 yield under_way.popleft().result()
         except BrokenProcessPool as error:
             raise OutputError(
-                f"{self._output}: a helper process was ended from outside, perhaps for want of memory; what was made "
-                "is kept: run the same command again with --workers 1"
+                f"{self._output}: a helper process was killed from outside, perhaps because memory ran out; what was "
+                "made is kept: run the same command again with --workers 1"
             ) from error
         finally:
             helpers.shutdown(cancel_futures=True)
@@ -200,8 +189,8 @@ class Composer:
     def _settle(
         self, store: OutputStore, planned: PlannedTransplant, made: GeneratedFile | NotPlaced
     ) -> list[ImageRecord]:
-        if isinstance(made, GeneratedFile) and self._refiner is not None:
-            made = self._refiner.refine(made)
+        if isinstance(made, GeneratedFile) and self._options.refiner is not None:
+            made = self._options.refiner.refine(made)
         if isinstance(made, GeneratedFile):
             return store.save([made])
         store.failed([planned], made.reason)

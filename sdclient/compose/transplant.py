@@ -11,7 +11,7 @@ from PIL import Image
 
 from ..masks.mask import composite
 from ..output.planned_images import draw_index
-from .cutout import Area, Cutout, Levels, Pixels, Plane, to_bytes, to_image, to_levels
+from .cutout import Area, Cutout, Levels, Pixels, Plane, bounds_of, to_bytes, to_image, to_levels
 from .placement import USUAL_LIMIT, Placement, Pose, Surface, apply_pose, draw_pose, find_placement
 from .plan import Blend, ComposeSettings, Tone
 
@@ -41,21 +41,15 @@ class Transplanted:
 def transplant(
     cutout: Cutout, surface: Surface, settings: ComposeSettings, *, closed: Area, has_allowed: bool, seed: int
 ) -> Transplanted | str:
-    """Put a defect on an image.
+    """Put a defect on an image; the result is a reason if fewer copies than the least number found a place.
 
-    Args:
-        cutout: the defect, in as many channels as the surface.
-        closed: (H, W) where nothing may change: outside of the allowed area, on a known defect.
-        has_allowed: whether an allowed area is given.
-
-    Returns:
-        The result; or the reason why fewer copies than the least number found a place.
+    The cutout has as many channels as the surface. `closed` is (H, W): where nothing may change, because it is outside
+    of the allowed area or on a known defect.
     """
     limit = settings.match_limit or (None if has_allowed else USUAL_LIMIT)
     low, high = settings.copies
     wanted = low + draw_index(seed, "copies", high - low + 1)
-    levels = surface.levels.copy()
-    mask = np.zeros(surface.size, dtype=np.uint8)
+    levels, mask = surface.levels.copy(), np.zeros(surface.size, dtype=np.uint8)
     shut = _widened(closed)
     places: list[dict[str, Any]] = []
     reason = ""
@@ -64,8 +58,7 @@ def transplant(
         if isinstance(joined, str):
             reason = joined
             break
-        changed = _paste(levels, mask, joined)
-        shut |= _widened(changed)
+        shut |= _widened(_paste(levels, mask, joined))
         places.append(
             {
                 **asdict(joined.pose),
@@ -211,13 +204,12 @@ def _one(way: Way, patch: Pixels, there: Pixels, alpha: Plane, ring: Area, own_g
 
 def _cloned(patch: Pixels, there: Pixels, support: Area, way: Way) -> Pixels:
     """The window with the defect cloned into it; the unchanged patch when the support is too small for that."""
-    rows, columns = np.flatnonzero(support.any(axis=1)), np.flatnonzero(support.any(axis=0))
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    top, bottom, left, right = bounds_of(support)
     if min(bottom - top, right - left) < _LEAST_CLONED_PX:
         return patch
     colours = [np.ascontiguousarray(np.repeat(to_bytes(one), 3 // one.shape[2], axis=2)) for one in (patch, there)]
     # seamlessClone puts the middle of the mask's bounding box at this point: here, where it is already.
-    middle = (int(left + (right - left) // 2), int(top + (bottom - top) // 2))
+    middle = (left + (right - left) // 2, top + (bottom - top) // 2)
     flag = cv2.NORMAL_CLONE if way == "clone" else cv2.MIXED_CLONE
     # With a mask of one channel instead of three, OpenCV 5.0 silently returns the surface.
     mask = np.repeat(support.astype(np.uint8)[..., None] * np.uint8(255), 3, axis=2)
@@ -257,20 +249,19 @@ def match_tone(pixels: Pixels, there: Pixels, ring: Area, how: Tone) -> Pixels:
     multiplied by `(spread there + 6) / (own spread + 6)`, within 0.7 to 1.4; where both rings show the same structure
     (a correlation above 0.7), by the gain of least squares. The level becomes that of the new place, which may be a
     slope: a plane is fitted robustly to the differences on the ring, so that a single deviating trace has no effect.
+    `how` is "full" as described, "mean" without the contrast, or "none", which changes nothing.
 
     Args:
         pixels: (H, W, C) the defect in its pose.
         there: (H, W, C) the same window of the new place.
         ring: (H, W) the surroundings.
-        how: "full" as described, "mean" without the contrast, "none" changes nothing.
     """
     if how == "none" or not ring.any():
         return pixels
     own, other = pixels[ring].astype(np.float64), there[ring].astype(np.float64)
     level = np.median(own, axis=0)
     gain = _gain(own, other) if how == "full" else 1.0
-    around = level + gain * (own - level)
-    slope = _plane(other - around, ring)
+    slope = _plane(other - (level + gain * (own - level)), ring)
     return (level + gain * (pixels - level) + slope).astype(np.float32)
 
 
@@ -308,9 +299,8 @@ def _plane(differences: NDArray[np.float64], ring: Area) -> NDArray[np.float64]:
     design = np.column_stack([np.ones(y.size), (x - (width - 1) / 2) / scale, (y - (height - 1) / 2) / scale])
     ridge = np.diag([0.0, 0.05, 0.05])
     rows, columns = np.mgrid[0:height, 0:width]
-    field = np.stack(
-        [np.ones(ring.shape), (columns - (width - 1) / 2) / scale, (rows - (height - 1) / 2) / scale], axis=-1
-    )
+    across, down = (columns - (width - 1) / 2) / scale, (rows - (height - 1) / 2) / scale
+    field = np.stack([np.ones(ring.shape), across, down], axis=-1)
     plane = np.empty((height, width, differences.shape[1]))
     for channel in range(differences.shape[1]):
         values = differences[:, channel]
@@ -334,12 +324,10 @@ _CALM_LEVELS = 1.0
 
 def border_of(alpha: Plane) -> Area:
     """The mask's border: its soft edge and one pixel on either side."""
-    support = (alpha > 0).astype(np.uint8)
-    core = (alpha >= 1).astype(np.uint8)
+    support, core = (alpha > 0).astype(np.uint8), (alpha >= 1).astype(np.uint8)
     kernel = np.ones((3, 3), dtype=np.uint8)
-    outside = cv2.dilate(support, kernel)
     inside = cv2.erode(core, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    return np.asarray((outside > 0) & (inside == 0), dtype=np.bool_)
+    return np.asarray((cv2.dilate(support, kernel) > 0) & (inside == 0), dtype=np.bool_)
 
 
 def gradient_across(pixels: Pixels, alpha: Plane) -> float:
@@ -351,8 +339,7 @@ def gradient_across(pixels: Pixels, alpha: Plane) -> float:
     border = border_of(alpha)
     if not border.any():
         return 0.0
-    soft = cv2.GaussianBlur(alpha, (0, 0), 2.0)
-    normal_x, normal_y = _gradient(soft)
+    normal_x, normal_y = _gradient(cv2.GaussianBlur(alpha, (0, 0), 2.0))
     length = np.hypot(normal_x, normal_y)
     border &= length > 1e-6
     if not border.any():
@@ -365,12 +352,7 @@ def gradient_across(pixels: Pixels, alpha: Plane) -> float:
 
 
 def seam_score(here: float, own: float) -> float:
-    """Ratio of the gradient across the result's border to that across the real defect's; 1 is no more than real.
-
-    Args:
-        here: `gradient_across` of the result.
-        own: `gradient_across` of the defect at its original place.
-    """
+    """Ratio of `gradient_across` of the result to that of the defect at its original place; 1 is no more than real."""
     return (here + _CALM_LEVELS) / (own + _CALM_LEVELS)
 
 

@@ -1,12 +1,12 @@
-"""Accepted images into a training folder: by class for `trainer`, or with boxes for the training of a detector.
+"""Export of accepted images into a training folder: by class for `trainer`, or with boxes to train a detector.
 
 `run.export` is what `sdclient export` calls::
 
     result = export(Path("output"), Path("data/train"))
     detection = export(Path("output"), Path("detection"), Labels(kind="yolo"))
 
-What an export put there stands in its table `exported.csv` (`sdclient.manifest.tables`), which is written before the
-files: whatever moment it is stopped at, a repeat knows its own files and goes on.
+The table `exported.csv` (`sdclient.manifest.tables`) lists what an export wrote. It is written before the files: at
+whatever moment the export is stopped, a repeat knows its own files and continues.
 """
 
 from .layouts import Labels

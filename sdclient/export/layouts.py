@@ -1,4 +1,4 @@
-"""Class folders, YOLO, VOC; NEW COCO and MVTec layouts go here."""
+"""The layouts of training folders: class folders, YOLO and VOC; new ones (COCO, MVTec) belong here."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Layout(Protocol):
 
     @property
     def root(self) -> Path:
-        """Holds the table of exports."""
+        """The folder with the table of exports."""
         ...
 
     def place(self, class_name: str, name: str) -> tuple[str, str]:
-        """Where an image and its boxes go, relative to the root, forward slashes; "" for no box file."""
+        """Paths of an image and its box file relative to the root, forward slashes; "" for no box file."""
         ...
 
     def label(self, name: str, boxes: Sequence[Box], size: tuple[int, int], channels: int) -> bytes:
@@ -37,11 +37,11 @@ class Layout(Protocol):
         ...
 
     def fixed_files(self) -> dict[Path, bytes]:
-        """Files that belong to the data set as a whole and have to be written."""
+        """Files of the data set as a whole -> their content."""
         ...
 
     def count_others(self, ours: Collection[str]) -> Counter[str]:
-        """Images of each class that lie there besides those of our own."""
+        """Images of each class in the folder, without `ours`."""
         ...
 
 
@@ -55,7 +55,7 @@ class ClassFolders:
         """Refuse classes that cannot have a folder here.
 
         Raises:
-            ExportError: a name that some systems cannot store, or one that differs from another in case alone.
+            ExportError: a name that some systems cannot store, or one that differs from another only in case.
         """
         there = {entry.name for entry in list_entries(self.root) if entry.is_dir()} if self.root.is_dir() else set()
         for name in sorted(classes - there):
@@ -68,8 +68,8 @@ class ClassFolders:
             twin = folded.setdefault(name.casefold(), name)
             if twin != name:
                 raise ExportError(
-                    f"{self.root}: classes {twin!r} and {name!r} differ in capitals alone, which are one folder on "
-                    "Windows; rename one of them"
+                    f"{self.root}: classes {twin!r} and {name!r} differ only in case, which is one folder on Windows; "
+                    "rename one of them"
                 )
 
     def place(self, class_name: str, name: str) -> tuple[str, str]:
@@ -105,11 +105,11 @@ class YoloFolders:
         self.classes: list[str] = []
 
     def prepare(self, classes: AbstractSet[str]) -> None:
-        """Settle the number of each class; those that are there keep theirs, new ones follow in order.
+        """Number the classes: known classes keep their numbers, new ones follow in order.
 
         Raises:
-            ExportError: numbers are not known, or a class is new to a data set whose `data.yaml` is the user's own.
-            AnnotationError: a `classes.txt` that cannot be used, or a class name that cannot stand in one.
+            ExportError: the numbers are unknown, or a class is new to a data set whose `data.yaml` is the user's own.
+            AnnotationError: an unusable `classes.txt`, or a class name that cannot be written to one.
         """
         wanted = sorted(classes - {self._normal})
         for name in wanted:
@@ -143,16 +143,16 @@ class YoloFolders:
         return []
 
     def place(self, class_name: str, name: str) -> tuple[str, str]:
-        """All classes together; the box says which one."""
+        """All classes in one folder; the boxes name the class."""
         return f"images/train/{name}", f"labels/train/{PurePosixPath(name).stem}.txt"
 
     def label(self, name: str, boxes: Sequence[Box], size: tuple[int, int], channels: int) -> bytes:
-        """A line a box."""
+        """One line for each box."""
         numbers = {class_name: number for number, class_name in enumerate(self.classes)}
         return format_yolo(boxes, numbers, *size).encode("ascii")
 
     def fixed_files(self) -> dict[Path, bytes]:
-        """`classes.txt`, and `data.yaml` unless there is one of the user's own."""
+        """`classes.txt`, and `data.yaml` unless the user has one of their own."""
         files = {self._boxes / CLASSES_NAME: "".join(f"{name}\n" for name in self.classes).encode("utf-8")}
         if not self._is_foreign_yaml():
             text = format_data_yaml(self.root.resolve().as_posix(), self.classes)
@@ -160,12 +160,11 @@ class YoloFolders:
         return files
 
     def count_others(self, ours: Collection[str]) -> Counter[str]:
-        """Images that show each class by their boxes; those without any show the class without defects."""
+        """Images with a box of each class; an image without boxes counts for the class without defects."""
         counts: Counter[str] = Counter()
         for path in images_below(self.root / "images" / "train"):
-            file = path.relative_to(self.root).as_posix()
             label = self._boxes / f"{path.stem}.txt"
-            if file in ours:
+            if path.relative_to(self.root).as_posix() in ours:
                 continue
             boxes = read_yolo(label, self.classes, 1, 1) if label.is_file() else []
             counts.update({box.class_name for box in boxes} or {self._normal})
@@ -177,14 +176,14 @@ class YoloFolders:
 
 
 class VocFolders:
-    """`ROOT/JPEGImages/<name>` and `ROOT/Annotations/<name>.xml`, as Pascal VOC has it."""
+    """`ROOT/JPEGImages/<name>` and `ROOT/Annotations/<name>.xml`, as in Pascal VOC."""
 
     def __init__(self, root: Path, labels: Labels) -> None:
         self.root = root
         self._normal = labels.normal
 
     def prepare(self, classes: AbstractSet[str]) -> None:
-        """Names stand in the boxes themselves; those that could not be a folder's are refused, as when they are read.
+        """Refuse names that our reader of box files would refuse: those that cannot name a folder.
 
         Raises:
             AnnotationError: such a name.
@@ -194,11 +193,11 @@ class VocFolders:
                 raise AnnotationError(f"class {name!r} cannot stand in a box file; rename the class")
 
     def place(self, class_name: str, name: str) -> tuple[str, str]:
-        """All classes together."""
+        """All classes in one folder."""
         return f"JPEGImages/{name}", f"Annotations/{PurePosixPath(name).stem}.xml"
 
     def label(self, name: str, boxes: Sequence[Box], size: tuple[int, int], channels: int) -> bytes:
-        """An annotation."""
+        """One XML document."""
         return format_voc(name, boxes, *size, channels).encode("utf-8")
 
     def fixed_files(self) -> dict[Path, bytes]:
@@ -206,7 +205,7 @@ class VocFolders:
         return {}
 
     def count_others(self, ours: Collection[str]) -> Counter[str]:
-        """Images that show each class by their boxes; those without any show the class without defects."""
+        """As for YOLO."""
         counts: Counter[str] = Counter()
         for path in images_below(self.root / "JPEGImages"):
             label = self.root / "Annotations" / f"{path.stem}.xml"
@@ -218,7 +217,7 @@ class VocFolders:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """Every image file below a folder, by its name; hidden files and folders are passed over."""
+    """Every file below a folder that has an image's name; hidden files and folders are left out."""
     found = []
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -238,17 +237,17 @@ Unlabelled = Literal["error", "skip"]
 
 @dataclass(frozen=True)
 class Labels:
-    """What a detector's training needs to know."""
+    """How boxes are written for the training of a detector."""
 
     kind: LabelKind
-    """ "yolo": a `.txt` an image, `classes.txt` and `data.yaml`; "voc": an `.xml` an image."""
+    """ "yolo": a `.txt` for each image, `classes.txt` and `data.yaml`; "voc": an `.xml` for each image."""
     normal: str = "Normal"
     """The class without defects: its images have no box."""
     unlabelled: Unlabelled = "error"
-    """What becomes of an image whose place of the defect is not known."""
+    """What happens to an image whose defect cannot be located."""
     min_change: int = 1
-    """A pixel counts as changed from this many levels on, 1 to 255, in any channel."""
+    """A pixel counts as changed if it differs by this many levels or more in any channel, 1 to 255."""
     source_masks: Path | None = None
-    """A folder of the sources' masks, `<class>/<number>.png`: what they show of a source that stayed has a box too."""
+    """A folder of the sources' masks, `<class>/<number>.png`: a defect of the source that stayed gets a box too."""
     classes: Path | None = None
-    """A `classes.txt` with the numbers of the classes, where the data set has none of its own yet."""
+    """A `classes.txt` with the numbers of the classes, for a data set that has none yet."""

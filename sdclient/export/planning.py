@@ -1,4 +1,4 @@
-"""What to copy, write and take out again; the balance."""
+"""What to copy, write and remove; the class balance."""
 
 import hashlib
 from collections import Counter
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import NamedTuple
 
 from sdcore.files import sha256_or_none
 from sdcore.progress import ProgressTracker
@@ -18,14 +19,14 @@ from .selection import BoxFinder, SelectedImage, Selection
 
 @dataclass
 class ExportPlan:
-    """What is to be done, and the table of exports before and after."""
+    """What is to be done; the table of exports before (`former`) and after (`rows`)."""
 
     former: tuple[ExportedImage, ...]
     rows: dict[str, ExportedImage]
-    """By file, as they will be."""
+    """By file."""
     copies: list[tuple[SelectedImage, ExportedImage]] = field(default_factory=list)
     labels: dict[str, bytes] = field(default_factory=dict)
-    """Box file -> its content, of those to write."""
+    """Box files to write -> their content."""
     unchanged: list[str] = field(default_factory=list)
     relabelled: list[str] = field(default_factory=list)
     removals: list[ExportedImage] = field(default_factory=list)
@@ -37,47 +38,45 @@ class ExportPlan:
 def plan_work(
     selection: Selection,
     layout: Layout,
-    places: BoxFinder | None,
+    boxes: BoxFinder | None,
     labels: Labels | None,
     *,
     keep: bool,
     track: ProgressTracker,
 ) -> ExportPlan:
-    """Compare what is wanted with what lies there; nothing is written.
+    """Compare the selection with the files in the training folder; nothing is written.
 
     Args:
-        selection: the output's images.
-        layout: of the training folder.
-        places: finds boxes; None for a layout without any.
-        labels: what becomes of an image without a place of its defect.
+        boxes: None for a layout without boxes.
+        labels: None likewise; else says what happens to an image whose boxes are unknown.
+        keep: leave in place what was exported earlier and is not wanted any more.
 
     Raises:
-        ExportError: a file of the output that is missing or changed, one in the way, or no place of a defect.
-        ManifestError: a table of exports that cannot be read.
+        ExportError: a file of the output is missing or changed, a foreign file is in the way, or boxes are unknown.
+        ManifestError: the table of exports cannot be read.
     """
     former = read_exported(layout.root)
     work = ExportPlan(former, {row.file: row for row in former})
     known = dict(work.rows)
     wanted = set()
-    title = "check" if places is None else "find boxes"
-    for image in track(selection.chosen, title):
+    for image in track(selection.chosen, "check" if boxes is None else "find boxes"):
         path = selection.output / image.file
         if sha256_or_none(path) != image.sha256:
             raise ExportError(
                 f"{path}: {'is not the file that was recorded' if path.is_file() else 'is recorded, but not there'}; "
-                f"put it back, or run 'sdclient verify {selection.output} --repair' and generate it anew"
+                f"put it back, or run 'sdclient verify {selection.output} --repair' and generate it again"
             )
         label = b""
         file, label_file = layout.place(image.class_name, image.name)
-        if places is not None and labels is not None:
+        if boxes is not None and labels is not None:
             try:
-                placed = places.of(image)
+                found = boxes.of(image)
             except ExportError as error:
                 if labels.unlabelled == "skip":
                     work.left_out.append(str(error))
                     continue
                 raise ExportError(f"{error}; reject it, or leave such images out with --unlabelled skip") from error
-            label = layout.label(image.name, placed.boxes, placed.size, placed.channels)
+            label = layout.label(image.name, found.boxes, found.size, found.channels)
         wanted.add(file)
         row = _row(selection, image, file, label_file, label)
         _plan_one(work, layout.root, known.get(file), image, row, label)
@@ -106,14 +105,13 @@ def _row(selection: Selection, image: SelectedImage, file: str, label_file: str,
 def _plan_one(
     work: ExportPlan, root: Path, old: ExportedImage | None, image: SelectedImage, row: ExportedImage, label: bytes
 ) -> None:
-    """Decide what becomes of an image that is wanted."""
+    """Decide what happens to an image that is wanted."""
     state = state_of(root, row)
-    if old is None and ExportedFileState.OTHER in (state.image, state.label):
-        file = row.file if state.image is ExportedFileState.OTHER else row.label_file
-        raise ExportError(f"{root / file}: is there already and is not ours; move it away")
-    if old is not None and ExportedFileState.OTHER in (state.image, state.label):
-        now = state_of(root, old)
-        if ExportedFileState.OTHER in (now.image, now.label):
+    if ExportedFileState.OTHER in state:
+        if old is None:
+            file = row.file if state.image is ExportedFileState.OTHER else row.label_file
+            raise ExportError(f"{root / file}: is there already and is not ours; move it away")
+        if ExportedFileState.OTHER in state_of(root, old):
             work.edited.append(row.file)
             return
     work.rows[row.file] = row
@@ -128,40 +126,34 @@ def _plan_one(
 
 
 def _plan_removal(work: ExportPlan, root: Path, old: ExportedImage, *, keep: bool) -> None:
-    """Decide what becomes of an image that this output put there and that is not wanted any more."""
+    """Decide what happens to an image that this output exported earlier and that is not wanted any more."""
     state = state_of(root, old)
-    if state.image is ExportedFileState.MISSING and state.label is not ExportedFileState.OTHER:
-        work.removals.append(old)
-    elif ExportedFileState.OTHER in (state.image, state.label):
+    if ExportedFileState.OTHER in state:
         work.edited.append(old.file)
-        return
-    elif keep:
+    elif keep and state.image is not ExportedFileState.MISSING:
         work.kept.append(old.file)
-        return
     else:
         work.removals.append(old)
-    del work.rows[old.file]
+        del work.rows[old.file]
 
 
 def _is_ours(row: ExportedImage, selection: Selection) -> bool:
-    """Whether a row is of this output; one that was moved is known by its images."""
-    if row.output == selection.output.resolve().as_posix():
-        return True
-    return row.sha256 in selection.recorded_sha256 and not Path(row.output).is_dir()
+    """Whether a row belongs to this output; an output that was moved is recognised by its images."""
+    is_here = row.output == selection.output.resolve().as_posix()
+    return is_here or (row.sha256 in selection.recorded_sha256 and not Path(row.output).is_dir())
 
 
 class ExportedFileState(Enum):
-    """Of one file."""
+    """One file compared with its row."""
 
     MISSING = "missing"
     SAME = "same"
-    """The bytes of the row; of a row without a box file, that there is none to be."""
+    """It has the recorded bytes; also for the box file of a row that has none."""
     OTHER = "other"
 
 
-@dataclass(frozen=True)
-class RowState:
-    """Of the two files of a row."""
+class RowState(NamedTuple):
+    """The two files of a row."""
 
     image: ExportedFileState
     label: ExportedFileState
@@ -190,30 +182,30 @@ class ClassBalance:
 
     class_name: str
     real: int
-    """What lies there and was not exported."""
+    """Images in the folder that were not exported."""
     generated_before: int
     generated_after: int
 
     @property
     def total_before(self) -> int:
-        """Real and generated."""
+        """Real and generated before the export."""
         return self.real + self.generated_before
 
     @property
     def total_after(self) -> int:
-        """Real and generated."""
+        """Real and generated after the export."""
         return self.real + self.generated_after
 
     @property
     def generated_share(self) -> float | None:
-        """Of the total after the export, 0 to 1; None for an empty class."""
+        """Share of the total after the export, 0 to 1; None for an empty class."""
         return self.generated_after / self.total_after if self.total_after else None
 
 
 def balance_of(real: Mapping[str, int], before: Counter[str], after: Counter[str]) -> tuple[ClassBalance, ...]:
-    """A row for each class that has anything, by name."""
-    names = sorted(name for name in {*real, *before, *after} if real.get(name, 0) or before[name] or after[name])
-    return tuple(ClassBalance(name, real.get(name, 0), before[name], after[name]) for name in names)
+    """A row for each class that has any image, by name."""
+    rows = (ClassBalance(name, real.get(name, 0), before[name], after[name]) for name in {*real, *before, *after})
+    return tuple(sorted((row for row in rows if row.total_before or row.total_after), key=lambda row: row.class_name))
 
 
 def sum_of(rows: tuple[ClassBalance, ...]) -> ClassBalance:

@@ -1,4 +1,4 @@
-"""The export carried out; destinations that are refused."""
+"""The export itself, and the checks of its destination."""
 
 import hashlib
 from collections import Counter
@@ -27,24 +27,24 @@ class ExportResult:
     output: Path
     destination: Path
     curated: bool
-    """Whether accepted images only were taken."""
+    """Whether only accepted images were taken."""
     recorded: int
-    """Images of the output that are done; those taken, rejected and undecided are among them."""
+    """All finished images of the output, also the rejected and undecided ones."""
     taken: int
     rejected: int
     undecided: int
     copied: tuple[str, ...]
     unchanged: tuple[str, ...]
     relabelled: tuple[str, ...]
-    """Of which the boxes were written anew."""
+    """Unchanged images with new boxes."""
     removed: tuple[str, ...]
-    """That an earlier export put there and that are not wanted any more."""
+    """Images of an earlier export that are not wanted any more."""
     kept: tuple[str, ...]
-    """Likewise, left there as asked."""
+    """Such images that stay because of `keep`."""
     edited: tuple[str, ...]
-    """That somebody changed since; left alone."""
+    """Images that were changed after their export; they are not touched."""
     left_out: tuple[str, ...]
-    """Images without a known place of the defect, with the reason."""
+    """Why an image was left out: its defect cannot be located."""
     balance: tuple[ClassBalance, ...]
     dry_run: bool
 
@@ -59,25 +59,26 @@ def export(
     dry_run: bool = False,
     track: ProgressTracker = no_progress,
 ) -> ExportResult:
-    """Copy the accepted images of an output into a training folder; take out what it put there and is not accepted now.
+    """Copy the accepted images of an output into a training folder; remove exported images not accepted any more.
 
-    Bytes are kept, and with them the text chunk that tells of an image's parents. Names hold the image's hash, so that
-    neither a real image nor one of another output has the same. A repeat changes nothing; an image that was exported
-    and is not accepted any more is removed, unless somebody changed it. All is checked before the first one is written.
+    Files are copied byte for byte, including the text chunk that names an image's parents. File names contain the
+    image's hash, so that no real image and no image of another output has the same name. A repeat changes nothing.
+    Images that were edited after their export are never removed. Everything is checked before anything is written.
 
     Args:
-        destination: with no `labels` a folder of class folders, as `DATASET/train`; else a detector's data set.
-        labels: write boxes too, and in which form.
-        uncurated: take every image, whatever was judged.
+        destination: without `labels` a folder of class folders such as `DATASET/train`; else a detector's data set.
+        labels: write boxes too, in this form.
+        uncurated: take every image, accepted or not.
+        keep: leave exported images in place that are not accepted any more.
 
     Raises:
-        ExportError: nothing was judged; a file is missing or is not the one recorded; the destination must not take
-            these images; or where a defect lies is not known.
+        ExportError: no image was judged; a file is missing or is not the one recorded; the destination must not take
+            these images; or a defect cannot be located.
         ManifestError: no manifest, or a table of exports that cannot be read.
         OutputError: the destination is a file or overlaps the output.
-        FolderInUse: another export is at work there.
-        AnnotationError: box files or class names that cannot be used.
-        MissingExtra: boxes are wanted and what finds them is not installed.
+        FolderInUse: another export is running there.
+        AnnotationError: unusable box files or class names.
+        MissingExtra: scipy, which finds boxes, is not installed.
         OSError: the destination cannot be written.
     """
     selection = select(output, uncurated=uncurated)
@@ -89,8 +90,8 @@ def export(
         if not dry_run:
             destination.mkdir(parents=True, exist_ok=True)
             held.enter_context(lock_folder(destination))
-        places = BoxFinder(output, selection.run, labels) if labels is not None else None
-        work = plan_work(selection, layout, places, labels, keep=keep, track=track)
+        boxes = BoxFinder(output, selection.run, labels) if labels is not None else None
+        work = plan_work(selection, layout, boxes, labels, keep=keep, track=track)
         real = layout.count_others({*work.rows, *(row.file for row in work.former)})
         before = Counter(row.class_name for row in work.former if (destination / row.file).is_file())
         if not dry_run:
@@ -127,11 +128,11 @@ def _layout(destination: Path, labels: Labels | None, classes: set[str]) -> Layo
 
 
 def _carry_out(work: ExportPlan, selection: Selection, layout: Layout, track: ProgressTracker) -> None:
-    """Table first, then files, then what goes, then the table as it is to stay."""
+    """Write the table, then files, remove files, write the final table: a killed export still knows all its files."""
     root = layout.root
     _clear_temporaries(root, work.rows.values())
     after = tuple(sorted(work.rows.values(), key=lambda row: row.file))
-    # A row that is there stays as it is until its files are written: boxes that are replaced are still known as ours.
+    # Rows of the former table stay as they are until their files are written, so that replaced boxes are known as ours.
     through = {**work.rows, **{row.file: row for row in work.former}}
     if through.keys() != {row.file for row in work.former}:
         write_exported(root, through.values())
@@ -141,7 +142,7 @@ def _carry_out(work: ExportPlan, selection: Selection, layout: Layout, track: Pr
     contents = dict(work.labels)
     for image, row in track(work.copies, "copy") if work.copies else ():
         if row.label_file in contents:
-            # Boxes first: an image without them would be trained on as one without defects.
+            # Boxes first: training would take an image without a box file for one without defects.
             write_bytes_atomically(root / row.label_file, contents.pop(row.label_file))
         content = (selection.output / image.file).read_bytes()
         if hashlib.sha256(content).hexdigest() != image.sha256:
@@ -150,40 +151,36 @@ def _carry_out(work: ExportPlan, selection: Selection, layout: Layout, track: Pr
     for label_file, content in contents.items():
         write_bytes_atomically(root / label_file, content)
     for row in work.removals:
-        # The image first, for the same reason.
+        # The image before its boxes, for the same reason.
         for file in (row.file, row.label_file):
             if file:
                 (root / file).unlink(missing_ok=True)
-        _remove_if_empty((root / row.file).parent)
+        folder = (root / row.file).parent
+        if folder.is_dir() and next(folder.iterdir(), None) is None:
+            folder.rmdir()  # a class folder without images would stop a training
     if after != work.former:
         write_exported(root, after)
 
 
 def _clear_temporaries(root: Path, rows: Iterable[ExportedImage]) -> None:
-    """Remove what a killed export left half-written; nobody else writes here now."""
+    """Remove the temporary files of a killed export; the lock ensures that no other export is writing here."""
     folders = {(root / file).parent for row in rows for file in (row.file, row.label_file) if file}
     for folder in {root, *folders}:
         for path in folder.glob(TEMPORARY_PATTERN):
             path.unlink(missing_ok=True)
 
 
-def _remove_if_empty(folder: Path) -> None:
-    """A class folder without images would stop a training."""
-    if folder.is_dir() and next(folder.iterdir(), None) is None:
-        folder.rmdir()
-
-
 HELD_OUT_NAMES = frozenset({"val", "valid", "validation", "test"})
-"""Names of folders that hold what a training is judged by, in lower case."""
+"""Names of folders with validation or test images, in lower case."""
 
 _NAMED = 3
 
 
 def refuse_unfit(destination: Path, output: Path, run: Mapping[str, Any]) -> None:
-    """Refuse a destination by its place and name.
+    """Refuse a destination because of its path.
 
     Raises:
-        ExportError: it is val or test or lies in one, holds a run, or is a folder of sources.
+        ExportError: it is or lies in a validation or test folder, holds a run, or is a folder of sources.
         OutputError: it is a file, or overlaps the output.
     """
     check_destination(output, destination)
@@ -192,7 +189,7 @@ def refuse_unfit(destination: Path, output: Path, run: Mapping[str, Any]) -> Non
         near = folder in (place, place.parent)
         if folder.name.lower() in HELD_OUT_NAMES and (near or (folder.parent / "train").is_dir()):
             raise ExportError(
-                f"{destination}: lies in {folder.name!r}, which is held out to judge by; generated images belong to "
+                f"{destination}: lies in {folder.name!r}, which is held out for evaluation; generated images belong in "
                 "training only: give DATASET/train"
             )
     if (destination / MANIFEST_NAME).is_file():
@@ -206,7 +203,7 @@ def refuse_unfit(destination: Path, output: Path, run: Mapping[str, Any]) -> Non
 
 
 def refuse_class_folders(destination: Path) -> None:
-    """Refuse a data set of class folders, or one of its parts, as the place of a detector's data set.
+    """Refuse a data set of class folders, or one of its parts, as the destination of a detector's data set.
 
     Raises:
         ExportError: it is one.
@@ -220,31 +217,25 @@ def refuse_class_folders(destination: Path) -> None:
 
 
 def held_out_folders(destination: Path) -> list[Path]:
-    """Folders of the same data set that hold what is judged by, as far as names tell."""
-    around = [destination.resolve().parent, destination / "images", destination]
-    found = [
-        entry
-        for folder in around
-        if folder.is_dir() and (folder != around[0] or destination.name.lower() == "train")
-        for entry in folder.iterdir()
-        if entry.is_dir() and entry.name.lower() in HELD_OUT_NAMES
-    ]
-    return sorted(found)
+    """Validation and test folders of the same data set, recognised by their names."""
+    around = [destination / "images", destination]
+    if destination.name.lower() == "train":
+        around.append(destination.resolve().parent)
+    entries = [entry for folder in around if folder.is_dir() for entry in folder.iterdir() if entry.is_dir()]
+    return sorted(entry for entry in entries if entry.name.lower() in HELD_OUT_NAMES)
 
 
 def refuse_held_out_parents(
     folders: Collection[Path], parents: Mapping[str, str], images: Collection[str], track: ProgressTracker
 ) -> None:
-    """Refuse when a held-out folder has one of the images, or an image that one of them was made from, byte for byte.
+    """Refuse if a held-out folder has, byte for byte, one of the images or an image that one of them was made from.
 
     Args:
-        folders: validation and test.
         parents: SHA-256 of every parent -> an image made from it.
         images: SHA-256 of the images themselves.
 
     Raises:
         ExportError: names the first of them.
-        OSError: a file cannot be read.
     """
     paths = [path for folder in folders for path in images_below(folder)]
     leaks = []
@@ -255,8 +246,8 @@ def refuse_held_out_parents(
         elif digest in images:
             leaks.append(f"{path} is itself one of the generated images")
     if leaks:
-        words = "; ".join(leaks[:_NAMED]) + ("; ..." if len(leaks) > _NAMED else "")
+        first = "; ".join(leaks[:_NAMED]) + ("; ..." if len(leaks) > _NAMED else "")
         raise ExportError(
-            f"{words}, which is held out for validation or test ({len(leaks)} such), so training would see what it is "
-            "judged by; number and generate from DATASET/train only"
+            f"{first}, which is held out for validation or test ({len(leaks)} in all), so training would see images of "
+            "its own evaluation; number and generate from DATASET/train only"
         )

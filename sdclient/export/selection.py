@@ -1,8 +1,8 @@
-"""Which images, and their boxes (numpy only inside the functions that need it).
+"""Which images are exported, and their boxes.
 
-One connected area of the mask is one box: it is the place that was repainted, and what lies in it belongs together,
-however many of its pixels came out as they were. The box is drawn around the changed pixels in that area, so that it
-is never larger than the area and holds all of them; the soft edge of the mask counts, since pixels change there too.
+Each connected area of the mask gives one box: the area was repainted as a whole, even if many of its pixels did not
+change. The box is drawn around the changed pixels of that area, so it holds all of them and is never larger than the
+area; the soft edge of the mask belongs to the area, since pixels change there too.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _DIGITS_OF_SHA256 = 16
 
 @dataclass(frozen=True)
 class SelectedImage:
-    """One image that is to be exported."""
+    """One image to export."""
 
     file: str
     """Path relative to the output folder, forward slashes."""
@@ -47,15 +47,15 @@ class SelectedImage:
     source_sha256: str
     other_parents: tuple[Parent, ...]
     mask: str
-    """Path of its mask relative to the output folder; "" where it has none."""
+    """Path of its mask relative to the output folder; "" if it has none."""
     is_on_source: bool
-    """Whether the picture whose pixels stay outside of the mask is the source, or the first other parent."""
+    """Whether the image outside of its mask is the source; else it is the first other parent."""
     keeps_source_defect: bool
-    """Whether it shows the defect of its source too, where that was: a transplant onto the defect's own picture."""
+    """Whether it still shows the defect of its source: a transplant onto the source of the defect itself."""
 
     @property
     def name(self) -> str:
-        """File name that no real image has, nor another image of any output: it holds the bytes' own hash."""
+        """A file name that no other image has, real or generated: it contains the hash of the bytes."""
         path = PurePosixPath(self.file)
         stem = re.sub(r"[^0-9A-Za-z_-]", "_", path.stem)[:_LONGEST_STEM]
         return f"generated-{stem}-{self.sha256[:_DIGITS_OF_SHA256]}{path.suffix.lower()}"
@@ -68,13 +68,13 @@ class SelectedImage:
 
 @dataclass(frozen=True)
 class Selection:
-    """What an output holds and which of it is wanted."""
+    """What an output holds, and which of its images are exported."""
 
     output: Path
     run: Mapping[str, Any]
     chosen: tuple[SelectedImage, ...]
     recorded_sha256: frozenset[str]
-    """Of every image that is done."""
+    """Of every finished image."""
     recorded: int
     rejected: int
     undecided: int
@@ -83,46 +83,42 @@ class Selection:
 
 
 def select(output: Path, *, uncurated: bool) -> Selection:
-    """Read the manifest of an output.
-
-    Args:
-        uncurated: choose every image that is done, whatever was judged.
+    """Choose the accepted images of an output, or every finished one if `uncurated`.
 
     Raises:
-        ExportError: no image is done, or none was ever judged and that is not said to be wanted.
+        ExportError: no image is finished, or images were never judged and `uncurated` is not given.
         ManifestError: no manifest, or a damaged one.
     """
     with Manifest(output) as manifest:
         run = manifest.run()
         verdicts = {one.file: one.verdict for one in Curation(manifest).verdicts()}
-        curated = not uncurated
         chosen, hashes, recorded = [], set(), 0
         for record in manifest.images():
             recorded += 1
             hashes.add(record.sha256)
             if uncurated or verdicts.get(record.file) == ACCEPTED:
-                chosen.append(_chosen(record))
+                chosen.append(_selected(record))
     if not recorded:
         raise ExportError(f"{output}: no image is done; run 'sdclient generate' to the end first")
-    if curated and not any(verdicts.values()):
+    if not uncurated and not any(verdicts.values()):
         raise ExportError(
             f"{output}: none of its {recorded} images was ever judged; run 'sdclient curate {output}' first, or give "
             "--uncurated to take all"
         )
-    told = list(verdicts.values())
+    judged = list(verdicts.values())
     return Selection(
         output=output,
         run=run,
         chosen=tuple(chosen),
         recorded_sha256=frozenset(hashes),
         recorded=recorded,
-        rejected=told.count(REJECTED),
-        undecided=told.count(UNDECIDED),
-        curated=curated,
+        rejected=judged.count(REJECTED),
+        undecided=judged.count(UNDECIDED),
+        curated=not uncurated,
     )
 
 
-def _chosen(record: ImageRecord) -> SelectedImage:
+def _selected(record: ImageRecord) -> SelectedImage:
     return SelectedImage(
         file=record.file,
         class_name=record.class_name,
@@ -139,7 +135,7 @@ def _chosen(record: ImageRecord) -> SelectedImage:
 
 @dataclass(frozen=True)
 class ImageBoxes:
-    """An image's boxes, and what a box file says of the picture."""
+    """An image's boxes, and what a box file says of the image."""
 
     boxes: tuple[Box, ...]
     size: tuple[int, int]
@@ -150,27 +146,24 @@ class ImageBoxes:
 class BoxFinder:
     """Finds the boxes of images of one output.
 
-    Args:
-        labels: the class without defects, and what counts as changed.
-
     Raises:
-        MissingExtra: a package that finds boxes is not installed.
+        MissingExtra: scipy is not installed.
     """
 
     def __init__(self, output: Path, run: Mapping[str, Any], labels: Labels) -> None:
         try:
-            import scipy  # noqa: F401 - that it is missing is said before anything is written
+            import scipy  # noqa: F401 - fails before anything is written if it is missing
         except ModuleNotFoundError as error:
             raise MissingExtra("writing boxes", "curate") from error
         self._output, self._run, self._labels = output, run, labels
-        # Images of one source follow each other.
+        # One base image is kept: images of one source follow each other.
         self._last: tuple[tuple[Path, str], Image.Image] | None = None
 
     def of(self, image: SelectedImage) -> ImageBoxes:
-        """The boxes of an image; none for one of the class without defects.
+        """The boxes of an image; none for an image of the class without defects.
 
         Raises:
-            ExportError: why the place of its defect is not known.
+            ExportError: why its defect cannot be located.
         """
         path = self._output / image.file
         try:
@@ -182,21 +175,19 @@ class BoxFinder:
 
     def _boxes(self, image: SelectedImage, made: Image.Image) -> tuple[Box, ...]:
         if not image.mask:
-            raise ExportError("it has no mask, so where its defect lies is not known")
+            raise ExportError("it has no mask, so its defect cannot be located")
         masks = self._labels.source_masks
         if image.keeps_source_defect and masks is None:
             raise ExportError(
-                f"it shows the defect of {image.source} too, where that was; give the sources' masks with "
-                "--source-masks"
+                f"it still shows the defect of {image.source} as well; give the sources' masks with --source-masks"
             )
         base = self._base(image).convert(made.mode)
         mask = read_mask(self._output / image.mask, made.size)
         found = changed_boxes(made, base, mask, min_change=self._labels.min_change)
         if not found:
-            least = self._labels.min_change
             raise ExportError(
-                f"nothing in it differs by {least} levels or more from the picture it was made on, so where its defect "
-                "lies is not known"
+                f"nothing in it differs by {self._labels.min_change} levels or more from the image it was made on, so "
+                "its defect cannot be located"
             )
         if image.is_on_source and masks is not None:
             of_source = read_mask(masks / PurePosixPath(image.source).with_suffix(".png"), made.size)
@@ -204,26 +195,26 @@ class BoxFinder:
         return tuple(Box(image.class_name, *map(float, edges)) for edges in found)
 
     def _base(self, image: SelectedImage) -> Image.Image:
-        """The picture whose pixels stay where the mask is 0, in colour."""
-        key = "sources" if image.is_on_source else "other_sources"
-        name, sha256 = image.source, image.source_sha256
-        if not image.is_on_source:
-            name, sha256 = image.other_parents[0].source, image.other_parents[0].sha256
+        """The image whose pixels stay where the mask is 0, as RGB."""
+        if image.is_on_source:
+            key, name, sha256 = "sources", image.source, image.source_sha256
+        else:
+            key, name, sha256 = "other_sources", image.other_parents[0].source, image.other_parents[0].sha256
         if key not in self._run:
-            raise ExportError(f"its manifest does not say where {name} lies, the picture it was made on")
+            raise ExportError(f"its manifest does not say where {name} lies, the image it was made on")
         path = self._output / str(self._run[key]) / name
         if not path.is_file():
-            raise ExportError(f"{path}, the picture it was made on, is not there")
+            raise ExportError(f"{path}, the image it was made on, is not there")
         if self._last is None or self._last[0] != (path, sha256):
             if sha256_of(path) != sha256:
-                raise ExportError(f"{path}, the picture it was made on, was changed since")
+                raise ExportError(f"{path}, the image it was made on, was changed since")
             self._last = (path, sha256), to_rgb(read_photo(path))
         return self._last[1]
 
 
 _HALF = 128
 _TOUCHING = [[True] * 3] * 3
-"""Areas touch at corners too (8 neighbours)."""
+"""The 8 neighbours: areas are connected at corners too."""
 
 
 def changed_boxes(
@@ -233,13 +224,13 @@ def changed_boxes(
 
     Args:
         made: the generated image, 8 bit.
-        base: the picture whose pixels stay where the mask is 0; of the same mode and size.
+        base: the image whose pixels stay where the mask is 0; of the same mode and size.
         mask: mode "L", of that size.
-        min_change: levels from which on a pixel inside the mask counts as changed, in any channel.
+        min_change: a pixel inside the mask counts as changed if it differs by this many levels in any channel.
 
     Returns:
-        (left, top, right, bottom) in px, right and bottom exclusive; from top to bottom. Areas in which nothing changed
-        have none.
+        (left, top, right, bottom) in px, right and bottom exclusive; from top to bottom. An area without changed pixels
+        has no box.
 
     Raises:
         ExportError: sizes differ, or pixels changed where the mask is 0.
@@ -251,8 +242,7 @@ def changed_boxes(
         raise ExportError(f"sizes {made.size}, {base.size} and mask {mask.size} px; expected them equal")
     change = _change(made, base)
     inside = np.asarray(mask) > 0
-    outside = int(np.count_nonzero(change[~inside]))
-    if outside:
+    if outside := int(np.count_nonzero(change[~inside])):
         raise ExportError(f"{outside} pixels changed outside of its mask")
     areas, _ = ndimage.label(inside, structure=_TOUCHING)
     areas[change < min_change] = 0
@@ -265,14 +255,9 @@ def changed_boxes(
 
 
 def kept_boxes(of_source: Image.Image, mask: Image.Image) -> list[tuple[int, int, int, int]]:
-    """A box around every connected area of a source's mask that an image's mask does not touch: what stayed as it was.
+    """Boxes, as from `changed_boxes`, around those connected areas of a source's mask that an image's mask leaves out.
 
-    Args:
-        of_source: mode "L", where the source's defect is; its soft edge does not count.
-        mask: mode "L", of the same size, where the image was repainted.
-
-    Returns:
-        As `changed_boxes`.
+    Both are of mode "L" and the same size. The soft edge of the source's mask does not count.
     """
     import numpy as np
     from scipy import ndimage

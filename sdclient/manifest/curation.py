@@ -74,29 +74,22 @@ class Curation:
 
     def set_scores(self, rows: Iterable[tuple[str, str, Scores]]) -> None:
         """Write rows of (file, sha256 of the bytes that were scored, scores); they replace former ones."""
+        values = [(file, sha256, json.dumps(dict(scores), sort_keys=True)) for file, sha256, scores in rows]
         with self._manifest.transaction() as db:
-            db.executemany(
-                "INSERT OR REPLACE INTO scores VALUES (?, ?, ?)",
-                [(file, sha256, json.dumps(dict(scores), sort_keys=True)) for file, sha256, scores in rows],
-            )
+            db.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)", values)
 
     def scores(self) -> dict[str, dict[str, float | None]]:
         """Scores by file, of images whose bytes have not changed since."""
-        rows = self._manifest.query(
-            "SELECT file, scores FROM scores JOIN images USING (file, sha256) WHERE status = 'done' ORDER BY file"
-        )
-        return {file: json.loads(text) for file, text in rows}
+        query = "SELECT file, scores FROM scores JOIN images USING (file, sha256) WHERE status = 'done' ORDER BY file"
+        return {file: json.loads(text) for file, text in self._manifest.query(query)}
 
     def set_filter_verdicts(self, verdicts: Iterable[FilterVerdict]) -> None:
         """Write the filters' verdicts; they replace former ones, but not people's decisions."""
+        rows = [
+            (one.file, one.sha256, REJECTED if one.reasons else ACCEPTED, json.dumps(one.reasons)) for one in verdicts
+        ]
         with self._manifest.transaction() as db:
-            db.executemany(
-                "INSERT OR REPLACE INTO filter_verdicts VALUES (?, ?, ?, ?)",
-                [
-                    (one.file, one.sha256, REJECTED if one.reasons else ACCEPTED, json.dumps(one.reasons))
-                    for one in verdicts
-                ],
-            )
+            db.executemany("INSERT OR REPLACE INTO filter_verdicts VALUES (?, ?, ?, ?)", rows)
 
     def verdicts(self) -> Iterator[Verdict]:
         """The verdict on every image that is done, ordered by file name."""
@@ -212,12 +205,10 @@ class Fingerprints:
 
     def save(self, rows: Iterable[Fingerprint]) -> None:
         """Write fingerprints; they replace former ones."""
+        values = [(row.file, row.sha256, row.basis, row.hash, _as_text(row.twins)) for row in rows]
         with self._manifest.transaction() as db:
             db.execute(_CREATE_FINGERPRINTS)
-            db.executemany(
-                "INSERT OR REPLACE INTO fingerprints VALUES (?, ?, ?, ?, ?)",
-                [(row.file, row.sha256, row.basis, row.hash, _as_text(row.twins)) for row in rows],
-            )
+            db.executemany("INSERT OR REPLACE INTO fingerprints VALUES (?, ?, ?, ?, ?)", values)
 
     def all(self) -> dict[str, Fingerprint]:
         """Fingerprints by file, of images whose bytes have not changed; twins whose bytes changed are left out."""
@@ -239,9 +230,8 @@ def _as_text(twins: tuple[NearDuplicate, ...] | None) -> str | None:
 def _still_there(text: str | None, current: dict[str, str]) -> tuple[NearDuplicate, ...] | None:
     if text is None:
         return None
-    return tuple(
-        twin for twin in (NearDuplicate(*row) for row in json.loads(text)) if current.get(twin.file) == twin.sha256
-    )
+    twins = (NearDuplicate(*row) for row in json.loads(text))
+    return tuple(twin for twin in twins if current.get(twin.file) == twin.sha256)
 
 
 @dataclass(frozen=True)
@@ -258,9 +248,7 @@ class ImageRow:
 class CurationStore:
     """Scores, fingerprints and verdicts of one output; one thread uses it.
 
-    Args:
-        manifest: open for writing, or for reading in a dry run.
-        is_dry_run: keep new scores in memory, and write nothing.
+    In a dry run the manifest may be open for reading alone: new scores are kept in memory, and nothing is written.
     """
 
     def __init__(self, manifest: Manifest, *, is_dry_run: bool) -> None:
@@ -274,10 +262,8 @@ class CurationStore:
 
     def done(self) -> list[ImageRow]:
         """Every image that is done, ordered by file name."""
-        rows = self._manifest.query(
-            "SELECT file, class_name, source, sha256, created_at FROM images WHERE status = ? ORDER BY file", (DONE,)
-        )
-        return [ImageRow(*row) for row in rows]
+        query = "SELECT file, class_name, source, sha256, created_at FROM images WHERE status = ? ORDER BY file"
+        return [ImageRow(*row) for row in self._manifest.query(query, (DONE,))]
 
     def prints(self) -> dict[str, Fingerprint]:
         """Fingerprints by file, of images whose bytes have not changed."""

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ..errors import ManifestError
@@ -168,9 +167,8 @@ _JSON_COLUMNS = ("asked", "used", "other_parents")
 class Manifest:
     """An open manifest; use as a context manager.
 
-    Args:
-        create: open for writing, and create the manifest if it does not exist. Else the file is opened read-only.
-        durable: every transaction survives a power failure, if the file system keeps its promises.
+    With `create` it is opened for writing, and created if it does not exist; else it is opened read-only. With
+    `durable` every transaction survives a power failure, if the file system keeps its promises.
 
     Raises:
         ManifestError: missing, not a manifest, or of another schema version.
@@ -180,11 +178,9 @@ class Manifest:
         self.path = output / MANIFEST_NAME
         if not create and not self.path.is_file():
             raise ManifestError(f"{output}: no {MANIFEST_NAME} here; expected an output folder of 'sdclient generate'")
-        mode = "rwc" if create else "ro"
+        uri = f"{self.path.resolve().as_uri()}?mode={'rwc' if create else 'ro'}"
         try:
-            self._db = sqlite3.connect(
-                f"{self.path.resolve().as_uri()}?mode={mode}", uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None
-            )
+            self._db = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
             try:
                 self._prepare(create=create, durable=durable)
             except BaseException:
@@ -196,13 +192,10 @@ class Manifest:
     def _prepare(self, *, create: bool, durable: bool) -> None:
         version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
         if version != SCHEMA_VERSION and not (version == 0 and create):
-            advice = (
-                "use a new output folder, or the version of sd-defects that wrote it"
-                if version < SCHEMA_VERSION
-                else "use the version of sd-defects that wrote it"
-            )
+            advice = "use a new output folder, or" if version < SCHEMA_VERSION else "use"
             raise ManifestError(
-                f"{self.path}: schema version {version}, this program reads version {SCHEMA_VERSION} alone; {advice}"
+                f"{self.path}: schema version {version}, this program reads version {SCHEMA_VERSION} alone; {advice} "
+                "the version of sd-defects that wrote it"
             )
         if not create:
             return
@@ -219,9 +212,7 @@ class Manifest:
     def __enter__(self) -> Manifest:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -253,30 +244,22 @@ class Manifest:
 
     def set_run(self, parameters: Mapping[str, Any]) -> None:
         """Write the run's parameters, each key replacing its former value."""
+        rows = [(key, json.dumps(value, ensure_ascii=False)) for key, value in parameters.items()]
         with self.transaction():
-            self._db.executemany(
-                "INSERT OR REPLACE INTO run VALUES (?, ?)",
-                [(key, json.dumps(value, ensure_ascii=False)) for key, value in parameters.items()],
-            )
+            self._db.executemany("INSERT OR REPLACE INTO run VALUES (?, ?)", rows)
 
     def start(self, rows: Iterable[PlannedRow]) -> None:
         """Mark images as running; those without a row get one."""
-        columns = ", ".join(_PLANNED_COLUMNS)
-        places = ", ".join("?" * len(_PLANNED_COLUMNS))
+        columns, places = ", ".join(_PLANNED_COLUMNS), ", ".join("?" * len(_PLANNED_COLUMNS))
         insert = f"INSERT INTO images ({columns}, status) VALUES ({places}, '{RUNNING}')"  # noqa: S608 - our own names
+        values = [[getattr(row, name) for name in _PLANNED_COLUMNS] for row in rows]
         with self.transaction():
-            self._db.executemany(
-                f"{insert} ON CONFLICT (file) DO UPDATE SET status = excluded.status",
-                [[getattr(row, name) for name in _PLANNED_COLUMNS] for row in rows],
-            )
+            self._db.executemany(f"{insert} ON CONFLICT (file) DO UPDATE SET status = excluded.status", values)
 
     def mark(self, files: Iterable[str], status: str, *, reason: str | None = None, failures: int = 0) -> None:
-        """Change the state of images that are not done.
+        """Change the state of images that are not done to PLANNED, RUNNING or FAILED.
 
-        Args:
-            status: PLANNED, RUNNING or FAILED.
-            reason: why the last try failed; None keeps the former reason.
-            failures: added to the number of failed tries.
+        `reason` says why the last try failed; None keeps the former one. `failures` is added to the failed tries.
         """
         update = "UPDATE images SET status = ?, attempts = attempts + ?, reason = coalesce(?, reason) WHERE file = ?"
         with self.transaction():
@@ -316,8 +299,7 @@ class Manifest:
     def states(self, *unfinished: str) -> Iterator[RowState]:
         """The state of every planned image, ordered by file name.
 
-        Args:
-            unfinished: PLANNED, RUNNING or FAILED: only these images; an index finds them without reading all rows.
+        With `unfinished` (PLANNED, RUNNING, FAILED) only of these images; an index finds them without reading all rows.
         """
         where = f"WHERE status != '{DONE}' AND status IN ({', '.join('?' * len(unfinished))})" if unfinished else ""
         columns = ", ".join(_STATE_COLUMNS)

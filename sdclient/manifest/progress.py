@@ -1,6 +1,6 @@
 """The state of many images at once, read from the manifest's indexes, and the images of earlier runs.
 
-`Manifest.states` gives the same image by image.
+`Manifest.states` gives the same image by image. All queries raise `ManifestError` if the manifest is damaged.
 """
 
 from __future__ import annotations
@@ -43,9 +43,6 @@ def states_of_source(manifest: Manifest, stem: str, source_sha256: str, count: i
     """The states of images 1 to `count` of a source, one byte each; a row with another source hash counts as `NEW`.
 
     `stem` is the common beginning of the source's files, "<class>/<number>_".
-
-    Raises:
-        ManifestError: the manifest is damaged.
     """
     within = (stem, stem[:-1] + _AFTER_UNDERSCORE)
     after_stem = len(stem) + 1
@@ -95,15 +92,10 @@ def enter(database: sqlite3.Connection, rows: Iterable[tuple[str, str, str, str,
 
 
 def count_by_class(manifest: Manifest) -> dict[str, Counter[str]]:
-    """Numbers of images by class and status, ordered by class name.
-
-    Raises:
-        ManifestError: the manifest is damaged.
-    """
-    # One query, so that all numbers are of one moment even while a run works.
-    query = f"{_ALL_BY_CLASS} UNION ALL {_UNFINISHED_BY_CLASS}"
+    """Numbers of images by class and status, ordered by class name."""
     counts: dict[str, Counter[str]] = {}
-    for name, status, rows in manifest.query(query):
+    # One query, so that all numbers are of one moment even while a run works.
+    for name, status, rows in manifest.query(f"{_ALL_BY_CLASS} UNION ALL {_UNFINISHED_BY_CLASS}"):
         counts.setdefault(name, Counter())[status] += rows
         if status != DONE:
             counts[name][DONE] -= rows
@@ -111,15 +103,8 @@ def count_by_class(manifest: Manifest) -> dict[str, Counter[str]]:
 
 
 def count_failures(manifest: Manifest) -> Counter[tuple[str, str]]:
-    """Numbers of images that were given up, by class and reason.
-
-    Raises:
-        ManifestError: the manifest is damaged.
-    """
-    failures: Counter[tuple[str, str]] = Counter()
-    for state in manifest.states(FAILED):
-        failures[state.class_name, state.reason] += 1
-    return failures
+    """Numbers of images that were given up, by class and reason."""
+    return Counter((state.class_name, state.reason) for state in manifest.states(FAILED))
 
 
 SourceKey = tuple[str, str]
@@ -139,17 +124,11 @@ class EarlierImages:
 
     @classmethod
     def of(cls, manifest: Manifest) -> EarlierImages:
-        """Read them from a manifest.
-
-        Raises:
-            ManifestError: the manifest is damaged.
-        """
+        """Read them from a manifest."""
         last_k: dict[SourceKey, int] = {}
         failed: dict[SourceKey, int] = {}
-        rows = manifest.query(
-            "SELECT class_name, source, max(k), sum(status = ?) FROM images GROUP BY class_name, source", (FAILED,)
-        )
-        for class_name, source, k, failures in rows:
+        query = "SELECT class_name, source, max(k), sum(status = ?) FROM images GROUP BY class_name, source"
+        for class_name, source, k, failures in manifest.query(query, (FAILED,)):
             key = (class_name, PurePosixPath(source).name)
             last_k[key], failed[key] = k, failures
         strengths = {record.file: float(record.asked["denoising_strength"]) for record in manifest.images()}

@@ -168,9 +168,8 @@ class ReviewQueries:
     def score_ranges(self) -> dict[str, tuple[float, float]]:
         """Lowest and highest value of each score, by name; scores that no image has are left out."""
         ranges: dict[str, tuple[float, float]] = {}
-        for (text,) in self._manifest.query(
-            "SELECT scores FROM scores JOIN images USING (file, sha256) WHERE status = 'done'"
-        ):
+        query = "SELECT scores FROM scores JOIN images USING (file, sha256) WHERE status = 'done'"
+        for (text,) in self._manifest.query(query):
             for name, value in json.loads(text).items():
                 if value is not None:
                     low, high = ranges.get(name, (value, value))
@@ -182,7 +181,8 @@ class ReviewQueries:
         where, values = _where(wanted)
         score = "NULL"
         if wanted.score is not None:
-            score, values = "json_extract(scores.scores, ?)", [_json_path(wanted.score), *values]
+            path = '$."' + wanted.score.replace('"', "") + '"'
+            score, values = "json_extract(scores.scores, ?)", [path, *values]
         query = (
             f"SELECT images.file, class_name, {_PERSON} = '', {score} AS score "
             f"{_JUDGED}{_SCORED if wanted.score is not None else ''}"
@@ -208,8 +208,7 @@ class ReviewQueries:
                 f"SELECT {_ROW_COLUMNS} {_JUDGED}{_SCORED}WHERE images.status = 'done' "
                 f"AND images.file IN ({', '.join('?' * len(some))})"
             )
-            for row in self._manifest.query(query, some):
-                found[row[0]] = _to_row(row)
+            found |= {row[0]: _to_row(row) for row in self._manifest.query(query, some)}
         return [found[file] for file in files if file in found]
 
     def decide(self, seen: Iterable[SeenRevision], verdict: str, *, tab: str) -> DecisionResult:
@@ -233,13 +232,13 @@ class ReviewQueries:
 
     def undo(self, tab: str) -> tuple[str, ...]:
         """Undo a page's last step, except for images decided elsewhere since; returns the files."""
+        last_step = (
+            "SELECT review_log.tab FROM review_log JOIN reviews ON reviews.file = review_log.file "
+            "AND reviews.revision = review_log.revision WHERE review_log.tab GLOB ? "
+            "ORDER BY review_log.revision DESC LIMIT 1"
+        )
         with self._manifest.transaction() as db:
-            row = db.execute(
-                "SELECT review_log.tab FROM review_log JOIN reviews ON reviews.file = review_log.file "
-                "AND reviews.revision = review_log.revision WHERE review_log.tab GLOB ? "
-                "ORDER BY review_log.revision DESC LIMIT 1",
-                (f"{tab}/*",),
-            ).fetchone()
+            row = db.execute(last_step, (f"{tab}/*",)).fetchone()
             files: list[str] = []
             while row is not None and (file := take_back_review(db, row[0])) is not None:
                 files.append(file)
@@ -262,10 +261,6 @@ def _where(wanted: ReviewFilter) -> tuple[str, list[Any]]:
             text += f" AND score {sign} ?"
             values.append(limit)
     return text, values
-
-
-def _json_path(name: str) -> str:
-    return '$."' + name.replace('"', "") + '"'
 
 
 def _to_row(row: tuple[Any, ...]) -> ReviewRow:

@@ -61,11 +61,7 @@ EXPORTED_COLUMNS = tuple("class" if field.name == "class_name" else field.name f
 
 
 def write_exported(folder: Path, rows: Iterable[ExportedImage]) -> None:
-    """Write the table of a folder atomically, ordered by file.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Write the table of a folder atomically, ordered by file."""
     lines = []
     for row in sorted(rows, key=lambda one: one.file):
         values = asdict(row)
@@ -87,21 +83,17 @@ def read_exported(folder: Path) -> tuple[ExportedImage, ...]:
         try:
             rows.append(_to_exported(cells))
         except (ValueError, TypeError) as error:
-            raise ManifestError(
-                f"{path}: line {number}: {error}; expected {', '.join(EXPORTED_COLUMNS)}; {advice}"
-            ) from error
+            expected = ", ".join(EXPORTED_COLUMNS)
+            raise ManifestError(f"{path}: line {number}: {error}; expected {expected}; {advice}") from error
     return tuple(rows)
 
 
 def _to_exported(cells: list[str]) -> ExportedImage:
     if len(cells) != len(EXPORTED_COLUMNS):
         raise ValueError(f"{len(cells)} cells")
-    *first, source, source_sha256, others = cells
-    file, class_name, sha256, label_file, label_sha256, output, output_file, engine = first
-    parents = tuple(Parent(**one) for one in json.loads(others or "[]"))
-    row = ExportedImage(
-        file, class_name, sha256, label_file, label_sha256, output, output_file, engine, source, source_sha256, parents
-    )
+    values: dict[str, Any] = dict(zip((field.name for field in fields(ExportedImage)), cells, strict=True))
+    values["other_parents"] = tuple(Parent(**one) for one in json.loads(values["other_parents"] or "[]"))
+    row = ExportedImage(**values)
     if not all(isinstance(one, str) and _SHA256.fullmatch(one) for one in (row.sha256, *row.parents_sha256)):
         raise ValueError("a sha256 that is not 64 digits 0-9, a-f")
     for file in (row.file, row.label_file):
@@ -179,11 +171,7 @@ CROPS_COLUMNS = tuple("class" if field.name == "class_name" else field.name for 
 
 
 def write_crops(path: Path, rows: Iterable[CropRow]) -> None:
-    """Write the table atomically.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
+    """Write the table atomically."""
     _write_table(path, CROPS_COLUMNS, (["" if value is None else value for value in astuple(row)] for row in rows))
 
 
@@ -200,9 +188,8 @@ def read_crops(path: Path, *, advice: str = "restore it, or choose another DEST"
             x, y, width, height = (int(cell) for cell in lengths[:4])
             left, top, right, bottom = (float(cell) if cell else None for cell in lengths[4:])
         except ValueError as error:
-            raise OutputError(
-                f"{path}: line {number}: found {cells}; expected {', '.join(CROPS_COLUMNS)}; {advice}"
-            ) from error
+            expected = ", ".join(CROPS_COLUMNS)
+            raise OutputError(f"{path}: line {number}: found {cells}; expected {expected}; {advice}") from error
         row = CropRow(crop, class_name, photo, digest, x, y, width, height, left, top, right, bottom)
         if rows.setdefault(crop, row).photo_sha256 != digest:
             raise OutputError(
@@ -245,11 +232,7 @@ def original_names(mapping: Path) -> dict[str, str]:
 
 
 def write_mapping(path: Path, rows: Iterable[MappingRow]) -> None:
-    """Write the table atomically.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
+    """Write the table atomically."""
     _write_table(path, MAPPING_COLUMNS, map(astuple, rows))
 
 

@@ -164,9 +164,7 @@ _DIRECTIONS: tuple[tuple[Callable[[Image.Image, Image.Image], Image.Image], floa
 def measure_detail(rgb: Image.Image, enough: Sequence[ChromaDetail] = ()) -> Detail:
     """The detail of an image.
 
-    Args:
-        rgb: the image.
-        enough: for each band, the level of chroma at which the search ends, and the direction to begin with.
+    `enough` holds, for each band, the level of chroma at which the search ends, and the direction to begin with.
     """
     factor = math.ceil(math.sqrt(rgb.width * rgb.height) / _LARGEST_MEAN_SIDE_PX)
     image = rgb.reduce(factor) if factor > 1 else rgb
@@ -194,9 +192,7 @@ def _rows(image: Image.Image) -> int:
 def _signed_detail(image: Image.Image, coarse: Image.Image) -> Image.Image:
     """Y, Cb and Cr less the mean of their cell of 2 x 2 px, modulo 256; for the rows that are measured.
 
-    Args:
-        image: RGB or YCbCr.
-        coarse: the same, reduced by 2.
+    The image is RGB or YCbCr, `coarse` is the same reduced by 2.
     """
     (width, height), rows, half = image.size, _rows(image), image.height / 2
     if rows < height:
@@ -295,8 +291,7 @@ def measure_changed_part(image: Image.Image, source: Image.Image, changed: Pixel
     detail = _LAST_SOURCES.detail_of(source, box)
     if box == whole:
         return measure_artifacts(image, source, source_detail=detail)
-    scores = measure_artifacts(image.crop(box), source.crop(box), source_detail=detail)
-    return replace(scores, is_uniform=False)
+    return replace(measure_artifacts(image.crop(box), source.crop(box), source_detail=detail), is_uniform=False)
 
 
 def _flatness(extremes: Sequence[tuple[int, int]]) -> tuple[bool, bool]:

@@ -32,16 +32,12 @@ def seed_base(run_seed: int, class_name: str, source_number: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "big") % _BASES
 
 
-def image_key(source_sha256: str, parameters: Mapping[str, Any], seed: int) -> str:
-    """Identity of an image: sha256 over the source's bytes, all parameters that change pixels, and the seed.
-
-    The result is not part of it: the same request can give pixels that differ by one level.
-    """
-    return image_keys(source_sha256, parameters)(seed)
-
-
 def image_keys(source_sha256: str, parameters: Mapping[str, Any]) -> Callable[[int], str]:
-    """`image_key` for many seeds: the text before the seed is hashed once."""
+    """Seed -> identity of an image: sha256 over the source's bytes, all parameters that change pixels, and the seed.
+
+    The result is not part of it: the same request can give pixels that differ by one level. The text before the seed is
+    hashed once for all seeds.
+    """
     text = json.dumps([source_sha256, dict(parameters)], ensure_ascii=False, sort_keys=True)
     before_seed = hashlib.sha256(f"{text[:-1]}, ".encode())
 
@@ -144,9 +140,8 @@ class SourcePlan(ABC, Generic[Planned]):
 
     def __post_init__(self) -> None:
         if self.count > MOST_IMAGES_PER_SOURCE:
-            raise ValueError(
-                f"{self.source.relative}: {self.count} images of one source; at most {MOST_IMAGES_PER_SOURCE}"
-            )
+            most = MOST_IMAGES_PER_SOURCE
+            raise ValueError(f"{self.source.relative}: {self.count} images of one source; at most {most}")
 
     @property
     @abstractmethod
@@ -172,11 +167,7 @@ class SourcePlan(ABC, Generic[Planned]):
 
 
 class MissingImages(Generic[Planned]):
-    """Images to make, in the order of the plan; each object is created when it is needed.
-
-    Args:
-        parts: plan of each source, and the numbers of its missing images.
-    """
+    """Images to make, in the order of the plan; `parts` are plans, each with the numbers of its missing images."""
 
     def __init__(self, parts: Sequence[tuple[SourcePlan[Planned], Sequence[int]]]) -> None:
         self._parts = parts
@@ -211,9 +202,7 @@ class ExistingFiles:
         """One byte for each image of the plan: 1 if all its files are there."""
         name, number = plan.source.class_name, str(plan.source.number)
         images = self._images[name][number][: plan.count]
-        if not plan.has_masks:
-            return images
-        return bytes(map(int.__and__, images, self._masks[name][number]))
+        return bytes(map(int.__and__, images, self._masks[name][number])) if plan.has_masks else images
 
 
 def remove_temporary_files(output: Path) -> None:
@@ -235,11 +224,9 @@ def _remove_temporary(folder: Path, *, swept: Collection[str] = ()) -> None:
 
 
 def _sweep(folder: Path, wanted: Mapping[str, bytearray]) -> None:
-    """Find the files `<number>_<k>.png` of a folder, which may be missing; remove temporary files of killed writes.
+    """Find the files `<number>_<k>.png` of a class folder, which may be missing; remove temporary files of killed runs.
 
-    Args:
-        folder: of a class.
-        wanted: number of a source -> one byte for each of its images; set to 1 if the image is there.
+    `wanted` is: number of a source -> one byte for each of its images, which is set to 1 if the image is there.
     """
     try:
         entries = os.scandir(folder)

@@ -222,10 +222,7 @@ class OutputStore:
 
 @contextmanager
 def open_store(output: Path, run: Mapping[str, Any], *, durable: bool = False) -> Iterator[OutputStore]:
-    """Open an output folder for a run, and create it if it does not exist.
-
-    Args:
-        run: the run's description; `run["parameters"]` must equal that of an existing output.
+    """Open an output folder for a run, or create it; `run["parameters"]` must equal that of an existing output.
 
     Raises:
         FolderInUse: another process works there.
@@ -279,10 +276,8 @@ def _numbers(states: bytearray, wanted: Sequence[int]) -> Sequence[int]:
     """Numbers of the images in one of the wanted states, in order; as a range if there are no gaps, to save memory."""
     flags = states.translate(bytes(byte in wanted for byte in range(256)))
     first, last, count = flags.find(1) + 1, flags.rfind(1) + 1, flags.count(1)
-    if count == 0:
-        return ()
-    if count == last - first + 1:
-        return range(first, last + 1)
+    if count == 0 or count == last - first + 1:
+        return range(first, first + count)
     return array("L", compress(range(1, len(flags) + 1), flags))
 
 
@@ -295,14 +290,9 @@ def _rows(plan: SourcePlan[Planned], ks: Sequence[int]) -> Iterator[tuple[str, s
 
 
 def _row(image: PlannedFile) -> PlannedRow:
+    source = image.source
     return PlannedRow(
-        file=image.file,
-        class_name=image.source.class_name,
-        source=image.source.relative,
-        source_sha256=image.source_sha256,
-        k=image.k,
-        seed=image.seed,
-        key=image.key,
+        image.file, source.class_name, source.relative, image.source_sha256, image.k, image.seed, image.key
     )
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sdclient.batch import GenerationSettings
 from sdclient.batch.jobs import pack_jobs
-from sdclient.output.planned_images import MOST_IMAGES_PER_SOURCE, image_key, seed_base
+from sdclient.output.planned_images import MOST_IMAGES_PER_SOURCE, image_keys, seed_base
 from sdcore.errors import SettingsError
 from tests.support.planned_jobs import ALIKE, planned, source
 
@@ -29,16 +29,16 @@ def test_seeds_and_keys_stay_what_they_are() -> None:
     """Golden values: if these change, no output folder made before can be resumed."""
     assert seed_base(0, "pad", 1) == 2012827500
     golden = "07efe68b1188f3fc93f0e441f388ad0a64b576f1a5e4a4b52609d41280104b08"
-    assert image_key("00", {"a": 1, "b": "焊盘"}, 5) == golden
-    assert image_key("00", {"b": "焊盘", "a": 1}, 5) == golden
+    assert image_keys("00", {"a": 1, "b": "焊盘"})(5) == golden
+    assert image_keys("00", {"b": "焊盘", "a": 1})(5) == golden
 
 
 def test_a_key_depends_on_source_parameters_and_seed() -> None:
     keys = {
-        image_key("00", {"a": 1}, 5),
-        image_key("01", {"a": 1}, 5),
-        image_key("00", {"a": 2}, 5),
-        image_key("00", {"a": 1}, 6),
+        image_keys("00", {"a": 1})(5),
+        image_keys("01", {"a": 1})(5),
+        image_keys("00", {"a": 2})(5),
+        image_keys("00", {"a": 1})(6),
     }
     assert len(keys) == 4
 

@@ -18,7 +18,7 @@ from sdclient.errors import MaskError, OutputError
 from sdclient.manifest import Manifest
 from sdclient.masks.mask import box_of, grow_and_feather, mask_path, read_mask, write_mask
 from sdclient.output.artifacts import find_artifacts
-from sdclient.output.planned_images import image_key
+from sdclient.output.planned_images import image_keys
 from sdclient.sources import Source, discover
 from sdclient.sources.source import generation_size
 from sdclient.testing import WebUIServer, serve_webui
@@ -235,7 +235,7 @@ def test_without_masks_keys_and_run_are_what_they_were_before_there_were_any() -
     }
     assert server.identity(parameters, 0) == former
     assert server.describe_run(spec) == former
-    key = image_key("ab", server.identity(parameters, 0), 7)
+    key = image_keys("ab", server.identity(parameters, 0))(7)
     assert key == "b8544019d994efeb6d9b555e9e1fff39daf71e390ed5b83c8af03a7a72640eaf"
     masked = spec.parameters_for(Source("pad", 1, Path("1.png")), 1, 7, mask_sha256="cd")
     assert server.identity(masked, 0) == {

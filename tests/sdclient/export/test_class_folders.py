@@ -286,7 +286,7 @@ def test_a_table_that_names_files_elsewhere_is_refused(output: Output, train: Pa
 
 @pytest.mark.parametrize("place", ["val", "test", "Test/extra", "data/valid", "data/val/deep/er"])
 def test_a_folder_to_judge_by_is_refused_by_its_name(output: Output, train: Path, tmp_path: Path, place: str) -> None:
-    with pytest.raises(ExportError, match="held out to judge by; generated images belong to training only"):
+    with pytest.raises(ExportError, match="held out for evaluation; generated images belong in training only"):
         export(output.root, tmp_path / place)
 
 
@@ -333,7 +333,7 @@ def test_sources_outputs_and_overlaps_are_refused(output: Output, make_output: M
 def test_names_that_differ_in_capitals_alone_are_refused(make_output: MakeOutput, train: Path) -> None:
     output = make_output()
     output.add("NORMAL", 1)
-    with pytest.raises(ExportError, match="classes 'NORMAL' and 'Normal' differ in capitals alone"):
+    with pytest.raises(ExportError, match="classes 'NORMAL' and 'Normal' differ only in case"):
         export(output.root, train, uncurated=True)
 
 

@@ -249,7 +249,7 @@ def test_rejected_images_go_with_their_boxes(masked: Output, tmp_path: Path) -> 
     assert (detection / "labels" / "train" / "classes.txt").read_text(encoding="utf-8") == "dirt\n漏铜\n"
 
 
-# Where a defect is not known
+# Defects that cannot be located
 
 
 def damage(output: Output, tmp_path: Path, how: str) -> None:
@@ -284,14 +284,14 @@ def damage(output: Output, tmp_path: Path, how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("no mask", "it has no mask, so where its defect lies is not known"),
+        ("no mask", "it has no mask, so its defect cannot be located"),
         ("mask gone", "no such mask"),
         ("mask of another size", r"a mask of 8 x 8 px; expected 40 x 30 px"),
-        ("source gone", r"1\.png, the picture it was made on, is not there"),
+        ("source gone", r"1\.png, the image it was made on, is not there"),
         ("source changed", "was changed since"),
         ("sources not told", "its manifest does not say where 漏铜/1.png lies"),
         ("changed outside", "pixels changed outside of its mask"),
-        ("nothing changed", "nothing in it differs by 1 levels or more from the picture it was made on"),
+        ("nothing changed", "nothing in it differs by 1 levels or more from the image it was made on"),
     ],
 )
 def test_an_unknown_place_is_refused_or_left_out_as_asked(
