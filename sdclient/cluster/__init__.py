@@ -1,5 +1,5 @@
-"""Past one machine, with Ray: workers beside the WebUIs of a cluster's nodes, and one owner of all results.
+"""Generation and scoring on several machines with Ray: a worker for each WebUI, one owner of all results.
 
-Nothing here decides what is made or kept: `batch` does that, on the owner's machine, over the same protocol as with
-threads. The modules that run on a node (`worker`, `scorer`) know nothing of Ray.
+Nothing here decides which images are made or kept: `batch` does that on the owner's machine, with the same protocol as
+for threads. The module that runs on a node (`worker`) does not import Ray.
 """

@@ -21,7 +21,7 @@ from ..batch.servers import ServerHealth, ServerStatus
 from ..errors import OutputError, SDClientError, ServerOutOfMemory, ServerUnreachable, WebUIError
 from ..masks.mask import SourceMasks
 from ..output.store import GeneratedFile
-from .nodes import on_node
+from .nodes import last_line, on_node
 from .worker import Endpoint, JobMessage, JobReply, SourceFiles, Worker, WorkerContext
 
 SEARCH_INTERVAL_S = 15.0
@@ -103,13 +103,13 @@ class RayDispatcher:
         self._pool = pool
         self._context = context
         self._source_cache = SourceCache(context.masks)
-        self._box: queue.SimpleQueue[JobStarted | JobFinished | Exception] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[JobStarted | JobFinished | Exception] = queue.SimpleQueue()
         self._stopped = threading.Event()
         # Guards the fields below: this thread, the two threads below and Ray's callback threads use them.
         self._changed = threading.Condition()
         self._workers: list[_WorkerHandle] = []
         self._begun = time.monotonic()
-        self._under_way = 0
+        self._in_flight = 0
         self._unread = 0
         self._threads = [
             threading.Thread(target=self._dispatch, name="hand out", daemon=True),
@@ -131,7 +131,7 @@ class RayDispatcher:
             ServerUnreachable: no worker started within `START_S`.
         """
         try:
-            message = self._box.get(timeout=timeout_s)
+            message = self._messages.get(timeout=timeout_s)
         except queue.Empty:
             self._refuse_endless_start()
             return None
@@ -168,8 +168,8 @@ class RayDispatcher:
     def is_busy(self) -> bool:
         """Whether more events may come."""
         with self._changed:
-            under_way = self._under_way > 0
-        return under_way or self._threads[0].is_alive() or not self._box.empty()
+            in_flight = self._in_flight > 0
+        return in_flight or self._threads[0].is_alive() or not self._messages.empty()
 
     def join(self) -> None:
         """Wait until everything that was started has ended, and end the workers."""
@@ -228,27 +228,27 @@ class RayDispatcher:
 
     def _dispatch(self) -> None:
         try:
-            while self._wait_for_a_free_one() is not None:
+            while self._wait_for_free_worker() is not None:
                 job = self._context.jobs.take()
                 if job is None:
                     return
-                worker = self._wait_for_a_free_one()  # again: the wait for a job may have been long
+                worker = self._wait_for_free_worker()  # again: the wait for a job may have been long
                 if worker is None:
                     self._context.jobs.finish(job)
                     return
                 self._send(worker, job)
         except BaseException as error:  # a bug here must end the run, not leave it waiting
-            self._box.put(OutputError(f"unexpected failure: {error!r}"))
+            self._messages.put(OutputError(f"unexpected failure: {error!r}"))
             raise
 
-    def _wait_for_a_free_one(self) -> _WorkerHandle | None:
+    def _wait_for_free_worker(self) -> _WorkerHandle | None:
         """The worker that can take most jobs; None once stopped."""
         with self._changed:
             while not self._stopped.is_set():
                 free = [worker for worker in self._workers if worker.free > 0]
                 # Bounds the images held in memory when the disk is slower than the cluster.
                 most = _HELD_PER_SLOT * sum(worker.slots for worker in self._workers)
-                if free and self._under_way + self._unread < most:
+                if free and self._in_flight + self._unread < most:
                     return max(free, key=lambda worker: worker.free)
                 self._changed.wait()
         return None
@@ -259,11 +259,11 @@ class RayDispatcher:
         except (SDClientError, OSError) as error:
             self._report(JobFinished(job, error=error))
             return
-        self._box.put(JobStarted(job))
+        self._messages.put(JobStarted(job))
         worker.health.request_started()
         with self._changed:
             worker.busy += 1
-            self._under_way += 1
+            self._in_flight += 1
         ref = worker.actor.make.remote(JobMessage.of(job), files)
         ref.future().add_done_callback(lambda future: self._job_done(worker, job, future))
 
@@ -273,19 +273,18 @@ class RayDispatcher:
         made = [] if finished is None else [image for image in finished.images if isinstance(image, GeneratedFile)]
         worker.health.request_ended(len(made))
         if finished is not None:
-            self._report(finished)
+            self._report(finished)  # before `_in_flight` falls: `is_busy` must not be False while a message is to come
         with self._changed:
             worker.busy -= 1
-            self._under_way -= 1
+            self._in_flight -= 1
             self._changed.notify_all()
 
     def _finished_job(self, worker: _WorkerHandle, job: Job, future: Future[JobReply]) -> JobFinished | None:
         """The result of a job; None if it was not sent because the run stopped."""
         failed = future.exception()
         if isinstance(failed, RayTaskError) or (failed is not None and not isinstance(failed, RayError)):
-            return JobFinished(
-                job, error=OutputError(f"{worker.endpoint.name}: unexpected failure: {_last_line(failed)}")
-            )
+            reason = last_line(failed)
+            return JobFinished(job, error=OutputError(f"{worker.endpoint.name}: unexpected failure: {reason}"))
         if failed is not None:
             error = _unreachable(worker.endpoint, failed)
             self._set_aside(worker, error)
@@ -302,7 +301,7 @@ class RayDispatcher:
     def _report(self, finished: JobFinished) -> None:
         with self._changed:
             self._unread += 1
-        self._box.put(finished)
+        self._messages.put(finished)
 
     def _set_aside(self, worker: _WorkerHandle, error: WebUIError) -> None:
         """Send nothing to the worker until it has answered a probe."""
@@ -330,11 +329,6 @@ def _unreachable(endpoint: Endpoint, error: BaseException) -> ServerUnreachable:
     return ServerUnreachable(
         f"{endpoint.name}: the node, or its worker, does not answer ({type(error).__name__})", may_have_arrived=True
     )
-
-
-def _last_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[-1].strip() if lines else repr(error)
 
 
 _BYTES_KEPT = 2**25
@@ -371,9 +365,8 @@ class SourceCache:
     def _read(self, job: Job) -> SourceFiles:
         source, inpainting = job.source, job.parameters.inpainting
         data = self._sources.file_bytes(source, job.images[0].source_sha256)
-        if inpainting is None:
-            return SourceFiles(data)
-        return SourceFiles(data, self._sources.mask_bytes(source, inpainting.mask_sha256))
+        mask = self._sources.mask_bytes(source, inpainting.mask_sha256) if inpainting is not None else None
+        return SourceFiles(data, mask)
 
     def _bytes_kept(self) -> int:
         return sum(size for _, size in self._kept.values())

@@ -86,14 +86,11 @@ def query_nodes(nodes: Iterable[Node], urls: Sequence[str], stopped: threading.E
     Args:
         urls: where a WebUI may be on each; none for the node's SDCLIENT_URL, or the default address.
     """
-    asked = list(nodes)
+    queried = list(nodes)
     # A nested function is sent by its code, not by its name: the node may lack this software, or have another version.
-    answers = on_nodes([(node.id, _say(), (tuple(urls), DEFAULT_URL)) for node in asked], stopped)
-    return [
-        NodeReport(node, answer[0], answer[1])
-        for node, answer in zip(asked, answers, strict=True)
-        if not isinstance(answer, Exception)
-    ]
+    answers = on_nodes([(node.id, _describe_node(), (tuple(urls), DEFAULT_URL)) for node in queried], stopped)
+    answered = zip(queried, answers, strict=True)
+    return [NodeReport(node, *answer) for node, answer in answered if not isinstance(answer, Exception)]
 
 
 def on_nodes(
@@ -127,6 +124,12 @@ def refuse_other_version(report: NodeReport) -> None:
         )
 
 
+def last_line(error: BaseException) -> str:
+    """The last line of an error's text; Ray's errors end with what happened."""
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip() if lines else repr(error)
+
+
 def _value_of(ref: Any) -> Any:
     try:
         return ray.get(ref)
@@ -141,8 +144,8 @@ def _remote(function: Callable[..., Any]) -> Any:
 
 
 @cache
-def _say() -> Callable[..., Any]:
-    def say(urls: tuple[str, ...], usual: str) -> tuple[str, tuple[tuple[str, bool], ...]]:
+def _describe_node() -> Callable[..., Any]:
+    def describe_node(urls: tuple[str, ...], default: str) -> tuple[str, tuple[tuple[str, bool], ...]]:
         """This node's version, and whether something listens at each address."""
         import os
         import socket
@@ -162,9 +165,9 @@ def _say() -> Callable[..., Any]:
         except ImportError:
             version = ""
         own = [part.strip() for part in os.environ.get("SDCLIENT_URL", "").split(",") if part.strip()]
-        return version, tuple((url, listens(url)) for url in urls or own or (usual,))
+        return version, tuple((url, listens(url)) for url in urls or own or (default,))
 
-    return say
+    return describe_node
 
 
 ANSWER_S = 30.0
@@ -261,8 +264,8 @@ def _try_out(address: str) -> None:
         ) from error
     if done.returncode:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        words = lines[-1].strip()[:300] if lines else "no reason given"
-        raise SettingsError(f"--ray {address}: cannot connect ({words}); this machine must be a node; {_HOW_TO_START}")
+        reason = lines[-1].strip()[:300] if lines else "no reason given"
+        raise SettingsError(f"--ray {address}: cannot connect ({reason}); this machine must be a node; {_HOW_TO_START}")
 
 
 @contextmanager

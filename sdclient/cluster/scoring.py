@@ -17,7 +17,7 @@ from sdcore.files import printable
 from ..curate.reference import ClassStatistics
 from ..curate.scores import PairJob, Scored, ScoreJob, ScoringPool, base_bytes, chunks_of, recorded_bytes
 from ..errors import MaskError, OutputError, SDClientError, SettingsError
-from .nodes import alive_nodes, query_nodes, refuse_other_version
+from .nodes import alive_nodes, last_line, query_nodes, refuse_other_version
 from .worker import ScoringSetup, SentImages, compare_chunk, score_chunk
 
 _TRIES = 5
@@ -81,9 +81,9 @@ class _RayPool:
                 yield self._answer(*waiting.popleft())
             jobs = list(dict.fromkeys(job for item in chunk for job in jobs_of(item)))
             bases = {job.base_sha256: self._base(job) for job in jobs}
-            ref = remote.remote(
-                self._setup, [sent(item) for item in chunk], self._images(jobs), tuple(bases), *bases.values()
-            )
+            items_sent = [sent(item) for item in chunk]
+            # Each base is an argument of its own: only there Ray replaces a reference by its value.
+            ref = remote.remote(self._setup, items_sent, self._images(jobs), tuple(bases), *bases.values())
             waiting.append((chunk, ref))
         while waiting:
             yield self._answer(*waiting.popleft())
@@ -100,11 +100,9 @@ class _RayPool:
                     raise OutputError("no node of the cluster is left to score with; join one and curate again")
             answer = ray.get(ref)
         except RayError as error:
-            lines = str(error).strip().splitlines()
-            words = lines[-1].strip() if lines else repr(error)
             raise OutputError(
-                f"scoring failed on the cluster ({type(error).__name__}: {words}); what was scored before is kept; "
-                "curate again, or without --ray"
+                f"scoring failed on the cluster ({type(error).__name__}: {last_line(error)}); what was scored before is "
+                "kept; curate again, or without --ray"
             ) from error
         if isinstance(answer, SDClientError):
             raise answer
@@ -122,13 +120,9 @@ class _RayPool:
         self._bases.move_to_end(job.base_sha256)
         return self._bases[job.base_sha256]
 
-    def _images(self, jobs: Iterable[ScoreJob]) -> SentImages:
-        images, masks = {}, {}
-        for job in jobs:
-            images[job.file] = recorded_bytes(self._output, job.file, job.sha256)
-            if job.mask:
-                masks[job.mask] = self._mask(job.mask)
-        return SentImages(images, masks)
+    def _images(self, jobs: Sequence[ScoreJob]) -> SentImages:
+        images = {job.file: recorded_bytes(self._output, job.file, job.sha256) for job in jobs}
+        return SentImages(images, {job.mask: self._mask(job.mask) for job in jobs if job.mask})
 
     def _mask(self, file: str) -> bytes:
         path = self._output / file

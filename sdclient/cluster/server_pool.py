@@ -13,7 +13,7 @@ from ..batch.servers import ServerCheck, ServerFacts, combine_checks
 from ..client.transport import parse_address
 from ..errors import SDClientError, ServerUnreachable, SettingsError, WebUIError
 from .dispatcher import RayDispatcher
-from .nodes import NodeReport, alive_nodes, on_nodes, query_nodes, refuse_other_version
+from .nodes import NodeReport, alive_nodes, last_line, on_nodes, query_nodes, refuse_other_version
 from .worker import Endpoint, check_endpoint
 
 _Key = tuple[str, str]
@@ -128,14 +128,11 @@ class RayServerPool:
         new = []
         for one in query_nodes(nodes, self._urls, stopped):
             try:
-                found = [
-                    endpoint
-                    for endpoint in self._endpoints_of([one], is_quiet=True)
-                    if _key(endpoint) not in self._taken
-                ]
+                endpoints = self._endpoints_of([one], is_quiet=True)
             except SettingsError as error:
                 self._refuse(one.node.name, error)
                 continue
+            found = [endpoint for endpoint in endpoints if _key(endpoint) not in self._taken]
             for endpoint, seen in zip(found, self._check_endpoints(found, stopped), strict=True):
                 try:
                     if isinstance(seen, SDClientError):
@@ -157,12 +154,12 @@ class RayServerPool:
             self._taken.pop(_key(endpoint), None)
             self._complete.discard(endpoint.node_id)
 
-    def _note_complete(self, reports: NodeReport) -> None:
+    def _note_complete(self, report: NodeReport) -> None:
         """A node whose WebUIs are all in use need not be queried again."""
-        endpoints = reports.endpoints(self._auth)
+        endpoints = report.endpoints(self._auth)
         with self._guard:
-            if len(endpoints) == len(reports.urls) and all(_key(endpoint) in self._taken for endpoint in endpoints):
-                self._complete.add(reports.node.id)
+            if len(endpoints) == len(report.urls) and all(_key(endpoint) in self._taken for endpoint in endpoints):
+                self._complete.add(report.node.id)
 
     def _refuse(self, name: str, error: SDClientError) -> None:
         with self._guard:
@@ -191,17 +188,15 @@ class RayServerPool:
         wanted = self._wanted
         if wanted is None:
             return []
-        seen = on_nodes(
-            [(endpoint.node_id, check_endpoint, (endpoint, wanted.samplers, wanted.loras)) for endpoint in endpoints],
-            stopped,
-        )
+        settings = wanted.samplers, wanted.loras
+        calls = [(endpoint.node_id, check_endpoint, (endpoint, *settings)) for endpoint in endpoints]
+        seen = on_nodes(calls, stopped)
         return [_check_or_error(endpoint, one) for endpoint, one in zip(endpoints, seen, strict=True)]
 
 
 def _check_or_error(endpoint: Endpoint, seen: Any) -> ServerCheck | SDClientError:
     if isinstance(seen, RayError):
-        first = str(seen).strip().splitlines()
-        return ServerUnreachable(f"{endpoint.name}: the node does not answer ({first[-1] if first else seen!r})")
+        return ServerUnreachable(f"{endpoint.name}: the node does not answer ({last_line(seen)})")
     found: ServerCheck | SDClientError = seen
     return found
 

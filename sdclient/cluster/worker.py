@@ -200,11 +200,8 @@ class JobMessage:
     def job(self) -> Job:
         """The job on the worker's side, where its source is no file."""
         source = Source(self.class_name, self.number, Path(self.name))
-        return Job(
-            tuple(
-                PlannedImage(source, self.source_sha256, k, seed, key, self.parameters) for k, seed, key in self.images
-            )
-        )
+        planned = (PlannedImage(source, self.source_sha256, *image, self.parameters) for image in self.images)
+        return Job(tuple(planned))
 
 
 @dataclass(frozen=True)
@@ -301,22 +298,20 @@ def score_chunk(
         images: their files, without the bases.
         names: sha256 of each of `bases`.
     """
-    return _with_scorer(setup, images, names, bases, lambda scorer: [scorer.score(job) for job in jobs])
+    sent = replace(images, bases=dict(zip(names, bases, strict=True)))
+    return _with_scorer(setup, sent, lambda scorer: [scorer.score(job) for job in jobs])
 
 
 def compare_chunk(
     setup: ScoringSetup, pairs: Sequence[PairJob], images: SentImages, names: Sequence[str], *bases: bytes
 ) -> list[float] | SDClientError:
     """Similarities of some pairs, in order; otherwise as `score_chunk`."""
-    return _with_scorer(setup, images, names, bases, lambda scorer: [scorer.compare(pair) for pair in pairs])
+    sent = replace(images, bases=dict(zip(names, bases, strict=True)))
+    return _with_scorer(setup, sent, lambda scorer: [scorer.compare(pair) for pair in pairs])
 
 
 def _with_scorer(
-    setup: ScoringSetup,
-    images: SentImages,
-    names: Sequence[str],
-    bases: Sequence[bytes],
-    work: Callable[[Scorer], list[_Found]],
+    setup: ScoringSetup, sent: SentImages, work: Callable[[Scorer], list[_Found]]
 ) -> list[_Found] | SDClientError:
     if setup.version != __version__:
         return SettingsError(
@@ -326,7 +321,6 @@ def _with_scorer(
         from ..curate.scores import Scorer
     except ImportError:
         return MissingExtra("'sdclient curate --ray' on each node", "curate")
-    sent = replace(images, bases=dict(zip(names, bases, strict=True)))
     if setup.name not in _SCORERS:
         _SCORERS.clear()
         _SCORERS[setup.name] = Scorer(sent, setup.real, with_faces=setup.with_faces)

@@ -26,23 +26,18 @@ class Layout(Protocol):
     @property
     def root(self) -> Path:
         """The folder with the table of exports."""
-        ...
 
     def place(self, class_name: str, name: str) -> tuple[str, str]:
         """Paths of an image and its box file relative to the root, forward slashes; "" for no box file."""
-        ...
 
     def label(self, name: str, boxes: Sequence[Box], size: tuple[int, int], channels: int) -> bytes:
         """The content of an image's box file."""
-        ...
 
     def fixed_files(self) -> dict[Path, bytes]:
         """Files of the data set as a whole -> their content."""
-        ...
 
     def count_others(self, ours: Collection[str]) -> Counter[str]:
         """Images of each class in the folder, without `ours`."""
-        ...
 
 
 @dataclass(frozen=True)

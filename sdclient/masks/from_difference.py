@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
+MAX_SHIFT_PX = 10.0
+LEAST_CORRELATION = 0.35
 
 _LEAST_LEVELS = 16.0
 _FAINT = 0.5
@@ -39,9 +41,11 @@ _FITTED_PIXELS = 20_000
 _MOST_CHANGED = 0.4
 _LEAST_AREA_PX = 5
 _CLOSE_STEPS = 2
-
-
-MAX_SHIFT_PX = 10.0
+_FINE_PX, _COARSE_PX = 1.0, 8.0
+_UPSAMPLE = 10
+_ALIKE = 0.97
+_SAME = 1e-6
+_STRUCTURE_LEVELS = 1.5
 
 
 class DifferenceMasks:
@@ -88,8 +92,7 @@ class DifferenceMasks:
     def notes(self) -> Iterator[str]:
         """By which names the good images were found."""
         if self._images is not None:
-            names = "the photographs' names" if self._names.are_original else "the sources' numbers"
-            yield f"good images were found by {names}"
+            yield f"good images were found by {self._names.description}"
 
     def _find(self, source: Source, name: str) -> Path | None:
         return self._file if self._images is None else self._images.find(source, name)
@@ -179,11 +182,9 @@ def _cleaned(differs: Array, least_levels: float) -> Any:
     from skimage.filters import apply_hysteresis_threshold
 
     area = apply_hysteresis_threshold(differs, _FAINT * least_levels, least_levels)  # type: ignore[no-untyped-call]
-    padded = np.pad(area, _CLOSE_STEPS)
-    closed = ndimage.binary_closing(padded, iterations=_CLOSE_STEPS)[
-        _CLOSE_STEPS:-_CLOSE_STEPS, _CLOSE_STEPS:-_CLOSE_STEPS
-    ]
-    filled = ndimage.binary_fill_holes(closed)
+    closed = ndimage.binary_closing(np.pad(area, _CLOSE_STEPS), iterations=_CLOSE_STEPS)
+    inner = slice(_CLOSE_STEPS, -_CLOSE_STEPS)
+    filled = ndimage.binary_fill_holes(closed[inner, inner])
     pieces, count = ndimage.label(filled, structure=np.ones((3, 3)))
     thick = ndimage.binary_opening(area, structure=np.ones((2, 2)))
     large = np.bincount(pieces.ravel(), minlength=count + 1) >= _LEAST_AREA_PX
@@ -208,15 +209,6 @@ def _check_installed() -> None:
         import skimage  # noqa: F401
     except ImportError as error:
         raise MissingExtra("Finding the difference between images", "curate") from error
-
-
-LEAST_CORRELATION = 0.35
-
-_FINE_PX, _COARSE_PX = 1.0, 8.0
-_UPSAMPLE = 10
-_ALIKE = 0.97
-_SAME = 1e-6
-_STRUCTURE_LEVELS = 1.5
 
 
 @dataclass(frozen=True)
@@ -283,15 +275,13 @@ def _best_within(seen: Array, wanted: Array, reach_px: float) -> tuple[float, fl
     import numpy as np
     from scipy import fft
 
-    product = fft.rfft2(seen) * np.conj(fft.rfft2(wanted))
-    correlation = fft.irfft2(product, s=seen.shape)
+    correlation = fft.irfft2(fft.rfft2(seen) * np.conj(fft.rfft2(wanted)), s=seen.shape)
     down, right = (np.minimum(np.arange(length), length - np.arange(length)) for length in seen.shape)
     correlation[(down[:, None] > reach_px) | (right[None, :] > reach_px)] = -np.inf
-    row, column = np.unravel_index(int(correlation.argmax()), seen.shape)
-    half = seen.shape[0] / 2, seen.shape[1] / 2
-    return float(row - (seen.shape[0] if row > half[0] else 0)), float(
-        column - (seen.shape[1] if column > half[1] else 0)
-    )
+    peak = np.unravel_index(int(correlation.argmax()), seen.shape)
+    # Indices beyond the middle stand for negative shifts.
+    row, column = (at - (length if at > length / 2 else 0) for at, length in zip(peak, seen.shape, strict=True))
+    return float(row), float(column)
 
 
 def _refined(

@@ -43,7 +43,6 @@ class BoxMasks:
         self._rows: dict[str, CropRow] | None = read_crops(table) if table.is_file() else None
         self._files = AnnotationFolder(boxes) if self._rows is None else None
         self._names = choose_names(sources_folder, sources, self._is_there)
-        self._by_names = "the photographs' names" if self._names.are_original else "the sources' numbers"
 
     def mask_of(self, source: Source, size: tuple[int, int]) -> Image.Image:
         """See `MaskOrigin`."""
@@ -59,7 +58,7 @@ class BoxMasks:
 
     def notes(self) -> Iterator[str]:
         """By which names the boxes were found, and how many were of other classes."""
-        yield f"boxes were found by {self._by_names}"
+        yield f"boxes were found by {self._names.description}"
         if self._passed_over:
             classes = ", ".join(f"{name} ({count})" for name, count in sorted(self._passed_over.items()))
             yield f"boxes of other classes than their source's were skipped: {classes}; --any-class takes them"
@@ -154,8 +153,7 @@ class ExternalMasks:
 
     def notes(self) -> Iterator[str]:
         """By which names the masks were found."""
-        names = "the photographs' names" if self._names.are_original else "the sources' numbers"
-        yield f"masks were found by {names}"
+        yield f"masks were found by {self._names.description}"
 
 
 def defect_area(
@@ -195,15 +193,17 @@ def _where_marked(image: Image.Image, least: int) -> Image.Image:
     if image.mode.startswith(_DEEP):
         # "F" keeps every number of 16 and 32 bits, and "L" clips it to 0..255.
         return _at_least(image.convert("F").point(lambda value: value * 255.0 + 0.0).convert("L"), 1)
-    rgb = image.convert("RGB")
-    red, green, blue = rgb.split()
-    return _at_least(ImageChops.lighter(ImageChops.lighter(red, green), blue), least)
+    return _at_least(_brightest_band(image.convert("RGB")), least)
 
 
 def _where_colour(image: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
     flat = Image.new("RGB", image.size, colour)
-    red, green, blue = ImageChops.difference(image.convert("RGB"), flat).split()
-    return _equal(ImageChops.lighter(ImageChops.lighter(red, green), blue), 0)
+    return _equal(_brightest_band(ImageChops.difference(image.convert("RGB"), flat)), 0)
+
+
+def _brightest_band(rgb: Image.Image) -> Image.Image:
+    red, green, blue = rgb.split()
+    return ImageChops.lighter(ImageChops.lighter(red, green), blue)
 
 
 def _where_number(image: Image.Image, number: int) -> Image.Image:
@@ -218,9 +218,7 @@ def _where_number(image: Image.Image, number: int) -> Image.Image:
 
 def _numbers(image: Image.Image) -> Image.Image:
     """Grey levels or palette indices, mode "L"."""
-    if image.mode == "P":
-        return Image.frombytes("L", image.size, image.tobytes())
-    return image.convert("L")
+    return Image.frombytes("L", image.size, image.tobytes()) if image.mode == "P" else image.convert("L")
 
 
 def _at_least(image: Image.Image, least: int) -> Image.Image:
@@ -237,7 +235,6 @@ def _read_label(text: str | None) -> int | tuple[int, int, int] | None:
     if text.isascii() and text.isdecimal():
         return int(text)
     try:
-        colour = ImageColor.getrgb(text)
+        return ImageColor.getrgb(text)[:3]
     except ValueError as error:
         raise SettingsError(f"--label {text}: expected a colour as '#ff0000' or a whole number as 3") from error
-    return colour[:3]

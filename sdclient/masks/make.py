@@ -1,7 +1,7 @@
 """Makes one mask for each numbered source, from any origin."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -59,15 +59,6 @@ class MaskingResult:
         return len(self.made) + len(self.unchanged) + len(self.kept)
 
 
-@dataclass
-class _Doing:
-    made: list[str] = field(default_factory=list)
-    unchanged: list[str] = field(default_factory=list)
-    kept: list[str] = field(default_factory=list)
-    left_out: list[SkippedFile] = field(default_factory=list)
-    covering_all: list[str] = field(default_factory=list)
-
-
 def make_masks(
     sources_folder: Path,
     sources: list[Source],
@@ -91,41 +82,37 @@ def make_masks(
         OSError: MASKS cannot be written.
     """
     check_destination(sources_folder, masks_folder)
-    doing = _Doing()
+    made: list[str] = []
+    unchanged: list[str] = []
+    kept: list[str] = []
+    left_out: list[SkippedFile] = []
+    covering_all: list[str] = []
     for source in track(sources, "masks"):
         try:
             defect = origin.mask_of(source, image_size(source.path))
             if defect.getbbox() is None:
                 raise NoMaskForSource("its mask would cover nothing")
         except NoMaskForSource as error:
-            doing.left_out.append(SkippedFile(source.relative, str(error)))
+            left_out.append(SkippedFile(source.relative, str(error)))
             continue
         mask = grow_and_feather(defect, grow_px=grow_px, feather_px=feather_px)
-        _put(mask_path(masks_folder, source), mask, doing, overwrite=overwrite)
+        data = encode_mask(mask)
+        path = mask_path(masks_folder, source)
+        name = f"{path.parent.name}/{path.name}"
+        former = path.read_bytes() if path.is_file() else None
+        if former == data:
+            unchanged.append(name)
+        elif former is not None and not overwrite:
+            kept.append(name)
+            continue
+        else:
+            write_bytes_atomically(path, data)
+            made.append(name)
+        if min(mask.tobytes()) > 0:
+            covering_all.append(name)
     return MaskingResult(
-        tuple(doing.made),
-        tuple(doing.unchanged),
-        tuple(doing.kept),
-        tuple(doing.left_out),
-        tuple(doing.covering_all),
-        tuple(origin.notes()),
+        tuple(made), tuple(unchanged), tuple(kept), tuple(left_out), tuple(covering_all), tuple(origin.notes())
     )
-
-
-def _put(path: Path, mask: Image.Image, doing: _Doing, *, overwrite: bool) -> None:
-    name = f"{path.parent.name}/{path.name}"
-    data = encode_mask(mask)
-    former = path.read_bytes() if path.is_file() else None
-    if former == data:
-        doing.unchanged.append(name)
-    elif former is not None and not overwrite:
-        doing.kept.append(name)
-        return
-    else:
-        write_bytes_atomically(path, data)
-        doing.made.append(name)
-    if min(mask.tobytes()) > 0:
-        doing.covering_all.append(name)
 
 
 @dataclass(frozen=True)
@@ -136,6 +123,11 @@ class SourceNames:
     """`Source.relative` -> name of the image that a file was made for."""
     are_original: bool
     """Whether these are the names of the photographs before they were numbered."""
+
+    @property
+    def description(self) -> str:
+        """The kind of names, for notes."""
+        return "the photographs' names" if self.are_original else "the sources' numbers"
 
     def of(self, source: Source) -> str:
         """The name for a source."""

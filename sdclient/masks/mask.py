@@ -46,17 +46,12 @@ def read_mask(path: Path, size: tuple[int, int]) -> Image.Image:
     Raises:
         MaskError: missing, no image, of another size, or with colours; names the file.
     """
-    name = printable(path)
     if not path.is_file():
-        raise MaskError(f"{name}: no such mask; make it with 'sdclient mask'")
-    try:
-        image = read_photo(path)
-    except SourceError as error:
-        raise MaskError(str(error)) from error
-    return mask_of(image, name, size)
+        raise MaskError(f"{printable(path)}: no such mask; make it with 'sdclient mask'")
+    return decode_mask(path, printable(path), size)
 
 
-def decode_mask(data: bytes, name: str, size: tuple[int, int]) -> Image.Image:
+def decode_mask(data: Path | bytes, name: str, size: tuple[int, int]) -> Image.Image:
     """As `read_mask`, from a file's bytes."""
     try:
         image = read_photo(data, name)
