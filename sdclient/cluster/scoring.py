@@ -101,8 +101,8 @@ class _RayPool:
             answer = ray.get(ref)
         except RayError as error:
             raise OutputError(
-                f"scoring failed on the cluster ({type(error).__name__}: {last_line(error)}); what was scored before is "
-                "kept; curate again, or without --ray"
+                f"scoring failed on the cluster ({type(error).__name__}: {last_line(error)}); what was scored before "
+                "is kept; curate again, or without --ray"
             ) from error
         if isinstance(answer, SDClientError):
             raise answer

@@ -188,14 +188,9 @@ class JobMessage:
     def of(cls, job: Job) -> JobMessage:
         """The message for a job."""
         source = job.source
-        return cls(
-            source.class_name,
-            source.number,
-            source.name,
-            job.images[0].source_sha256,
-            job.parameters,
-            tuple((image.k, image.seed, image.key) for image in job.images),
-        )
+        images = tuple((image.k, image.seed, image.key) for image in job.images)
+        sha256 = job.images[0].source_sha256
+        return cls(source.class_name, source.number, source.name, sha256, job.parameters, images)
 
     def job(self) -> Job:
         """The job on the worker's side, where its source is no file."""
@@ -234,9 +229,8 @@ class JobReply:
     @classmethod
     def of(cls, images: Sequence[GeneratedFile | RejectedImage]) -> JobReply:
         """A reply with images."""
-        return cls(
-            tuple(Rejected(one.planned.k, one.reason) if isinstance(one, RejectedImage) else one for one in images)
-        )
+        sent = (Rejected(one.planned.k, one.reason) if isinstance(one, RejectedImage) else one for one in images)
+        return cls(tuple(sent))
 
     def images_of(self, job: Job) -> list[GeneratedFile | RejectedImage]:
         """The images of the job that was sent."""

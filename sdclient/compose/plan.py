@@ -60,15 +60,9 @@ class TransplantPlan(SourcePlan[PlannedTransplant]):
         base = self._base()
         key = image_keys(self.source_sha256, {**self.parameters, "mask_sha256": self.mask_sha256})
         for k in ks:
+            on_own, seed = is_on_own(self.onto, self.source.number, k), base + k
             yield PlannedTransplant(
-                source=self.source,
-                source_sha256=self.source_sha256,
-                k=k,
-                seed=base + k,
-                key=key(base + k),
-                mask=self.mask,
-                mask_sha256=self.mask_sha256,
-                is_on_own=is_on_own(self.onto, self.source.number, k),
+                self.source, self.source_sha256, k, seed, key(seed), self.mask, self.mask_sha256, on_own
             )
 
 
@@ -83,18 +77,10 @@ def plan_transplants(
     Raises:
         PlanError: more images of one source than seeds are reserved for.
     """
+    seed, onto = settings.seed, settings.onto
     try:
         return [
-            TransplantPlan(
-                defect.source,
-                defect.sha256,
-                count,
-                settings.seed,
-                defect.mask,
-                defect.mask_sha256,
-                settings.onto,
-                parameters,
-            )
+            TransplantPlan(defect.source, defect.sha256, count, seed, defect.mask, defect.mask_sha256, onto, parameters)
             for defect, count in owed
         ]
     except ValueError as error:

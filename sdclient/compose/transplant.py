@@ -22,7 +22,6 @@ LARGEST_SEAM = 2.0
 _CLEAR_PX = 2
 """Gap between a defect and anything it must not touch."""
 
-
 Mask = NDArray[np.uint8]
 """(H, W)."""
 

@@ -246,12 +246,7 @@ def changed_boxes(
         raise ExportError(f"{outside} pixels changed outside of its mask")
     areas, _ = ndimage.label(inside, structure=_TOUCHING)
     areas[change < min_change] = 0
-    return [
-        (across.start, down.start, across.stop, down.stop)
-        for found in ndimage.find_objects(areas)
-        if found is not None
-        for down, across in [found]
-    ]
+    return [_edges(found) for found in ndimage.find_objects(areas) if found is not None]
 
 
 def kept_boxes(of_source: Image.Image, mask: Image.Image) -> list[tuple[int, int, int, int]]:
@@ -264,11 +259,13 @@ def kept_boxes(of_source: Image.Image, mask: Image.Image) -> list[tuple[int, int
 
     areas, _ = ndimage.label(np.asarray(of_source) >= _HALF, structure=_TOUCHING)
     touched = set(np.unique(areas[np.asarray(mask) > 0]).tolist())
-    return [
-        (across.start, down.start, across.stop, down.stop)
-        for number, (down, across) in enumerate(ndimage.find_objects(areas), start=1)
-        if number not in touched
-    ]
+    found = enumerate(ndimage.find_objects(areas), start=1)
+    return [_edges(slices) for number, slices in found if number not in touched]
+
+
+def _edges(slices: tuple[slice, slice]) -> tuple[int, int, int, int]:
+    down, across = slices
+    return across.start, down.start, across.stop, down.stop
 
 
 def _change(made: Image.Image, base: Image.Image) -> NDArray[np.uint8]:
