@@ -77,7 +77,7 @@ class _RayPool:
         remote = ray.remote(work).options(num_cpus=1, max_retries=_TRIES, scheduling_strategy="SPREAD")
         waiting: deque[tuple[Sequence[_Item], Any]] = deque()
         for chunk in chunks_of(items):
-            while len(waiting) >= self._most_at_once():
+            while len(waiting) >= max(2, _AT_ONCE * int(sum(node.cpus for node in alive_nodes()))):
                 yield self._answer(*waiting.popleft())
             jobs = list(dict.fromkeys(job for item in chunk for job in jobs_of(item)))
             bases = {job.base_sha256: self._base(job) for job in jobs}
@@ -107,9 +107,6 @@ class _RayPool:
         if isinstance(answer, SDClientError):
             raise answer
         return list(zip(chunk, answer, strict=True))
-
-    def _most_at_once(self) -> int:
-        return max(2, _AT_ONCE * int(sum(node.cpus for node in alive_nodes())))
 
     def _base(self, job: ScoreJob) -> Any:
         """A reference to the bytes of a job's base, which is sent once to each node."""

@@ -101,13 +101,10 @@ class TransplantMaker:
         else:
             closed = np.zeros(surface.size, dtype=np.bool_)
         allowed = self._allowed(relative, surface)
+        if allowed is not None:
+            closed |= ~allowed
         return transplant(
-            cutout,
-            surface,
-            self._context.settings,
-            closed=closed if allowed is None else closed | ~allowed,
-            has_allowed=allowed is not None,
-            seed=planned.seed,
+            cutout, surface, self._context.settings, closed=closed, has_allowed=allowed is not None, seed=planned.seed
         )
 
     def _image(self, path: Path, sha256: str) -> Image.Image:

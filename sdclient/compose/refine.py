@@ -72,13 +72,9 @@ class SeamRefiner:
             raise TypeError("a refiner always has a way of inpainting")
         masked = mask_source(base, ring, inpainting, size)
         sent = image_to_send(base, inpainting, size)
+        image_data, mask_data = encode_source(sent), encode_source(masked.sent)
         request = build_request(
-            encode_source(sent),
-            self._parameters,
-            size=size,
-            seed=made.record.seed,
-            batch_size=1,
-            mask=encode_source(masked.sent),
+            image_data, self._parameters, size=size, seed=made.record.seed, batch_size=1, mask=mask_data
         )
         reason = ""
         for _ in range(TRIES):

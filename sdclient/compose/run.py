@@ -142,9 +142,8 @@ class Composer:
             "sources": str(self._defects.resolve()),
             **({"other_sources": str(self._good.resolve())} if good else {}),
         }
-        plans = plan_transplants(
-            [(defect, count) for defect, (_, count) in zip(defects, counted, strict=True)], self._settings, parameters
-        )
+        counts = [count for _, count in counted]
+        plans = plan_transplants(list(zip(defects, counts, strict=True)), self._settings, parameters)
         with open_store(self._output, description, durable=self._options.durable) as store:
             missing = store.enter_plan(plans)
             if on_start is not None:

@@ -155,9 +155,7 @@ def _carry_out(work: ExportPlan, selection: Selection, layout: Layout, track: Pr
         for file in (row.file, row.label_file):
             if file:
                 (root / file).unlink(missing_ok=True)
-        folder = (root / row.file).parent
-        if folder.is_dir() and next(folder.iterdir(), None) is None:
-            folder.rmdir()  # a class folder without images would stop a training
+        _remove_if_empty((root / row.file).parent)
     if after != work.former:
         write_exported(root, after)
 
@@ -168,6 +166,12 @@ def _clear_temporaries(root: Path, rows: Iterable[ExportedImage]) -> None:
     for folder in {root, *folders}:
         for path in folder.glob(TEMPORARY_PATTERN):
             path.unlink(missing_ok=True)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """A class folder without images would stop a training."""
+    if folder.is_dir() and next(folder.iterdir(), None) is None:
+        folder.rmdir()
 
 
 HELD_OUT_NAMES = frozenset({"val", "valid", "validation", "test"})

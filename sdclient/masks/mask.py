@@ -286,6 +286,5 @@ def _read(path: Path, source: Source) -> Image.Image:
 
 
 def _extremes(mask: Image.Image) -> tuple[int, int]:
-    # One band gives one pair; Pillow's types do not say so.
     low, high = mask.getextrema()
-    return int(low), int(high)  # type: ignore[arg-type]
+    return int(low), int(high)  # type: ignore[arg-type]  # one band gives one pair; Pillow's types do not say so

@@ -121,8 +121,7 @@ def _sweep(output: Path, manifest: Manifest, track: ProgressTracker) -> Verifica
     damaged = []
     # One by one: the records of a large output would fill the memory. A run may add rows meanwhile, hence not strict.
     for _, record in zip(track(range(images), "verify"), manifest.images(), strict=False):
-        problem = _problem(output / record.file, record) or _mask_problem(output, record)
-        if problem is not None:
+        if problem := _problem(output / record.file, record) or _mask_problem(output, record):
             damaged.append(FileProblem(record.file, problem))
     orphans = [FileProblem(name, problem) for name, problem in _unknown_files(output, manifest)]
     return Verification(images, tuple(damaged), tuple(orphans), repaired=False)

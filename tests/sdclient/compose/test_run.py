@@ -279,7 +279,7 @@ def test_an_image_that_changes_meanwhile_stops_the_run(material: Material) -> No
     next(images)
     for path in [*material.good.iterdir(), *(material.defects / "漏铜").iterdir()]:
         to_image(surface(77, (80, 72))).save(path)
-    with pytest.raises(SourceError, match="changed while the run was going on"):
+    with pytest.raises(SourceError, match="changed during the run"):
         list(images)
 
 

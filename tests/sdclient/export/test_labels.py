@@ -156,7 +156,9 @@ def test_a_defect_on_a_good_image_is_found_against_the_good_one(make_output: Mak
     on_its_own = output.add("漏铜", 1, 2, areas=[(20, 3, 30, 9)], others=other, asked={"base": "source"})
     with Manifest(output.root, create=True) as manifest:
         manifest.set_run({"other_sources": str(output.sources)})
-    with pytest.raises(ExportError, match=r"1_2\.png: it shows the defect of 漏铜/1\.png too.*--source-masks"):
+    with pytest.raises(
+        ExportError, match=r"1_2\.png: it still shows the defect of 漏铜/1\.png as well.*--source-masks"
+    ):
         export(output.root, tmp_path / "d", labels=YOLO, uncurated=True)
     of_source = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
     of_source[12:18, 4:11] = 40  # a soft edge
