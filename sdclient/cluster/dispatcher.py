@@ -192,9 +192,8 @@ class RayDispatcher:
         with self._changed:
             workers = list(self._workers)
         refused = self._pool.refused.items()
-        return [worker.status() for worker in workers] + [
-            ServerStatus(name, f"left out: {reason}", 0, 0.0, 0, 0) for name, reason in refused
-        ]
+        left_out = [ServerStatus(name, f"left out: {reason}", 0, 0.0, 0, 0) for name, reason in refused]
+        return [*(worker.status() for worker in workers), *left_out]
 
     def _start_worker(self, endpoint: Endpoint) -> None:
         most = self._context.max_in_flight

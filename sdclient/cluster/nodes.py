@@ -59,13 +59,9 @@ class NodeReport:
         Raises:
             SettingsError: an invalid address.
         """
-        found = []
-        for url, listens in self.urls:
-            if listens:
-                address = parse_address(url)
-                endpoint = Endpoint(self.node.id, self.node.name, self.node.host, address.url, address.auth or auth)
-                found.append(endpoint)
-        return found
+        node = self.node
+        addresses = [parse_address(url) for url, listens in self.urls if listens]
+        return [Endpoint(node.id, node.name, node.host, one.url, one.auth or auth) for one in addresses]
 
 
 def alive_nodes() -> list[Node]:

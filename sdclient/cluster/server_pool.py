@@ -92,8 +92,7 @@ class RayServerPool:
         self._wanted = _Wanted(tuple(samplers), tuple(loras), allow_mixed)
         reports = query_nodes(alive_nodes(), self._urls)
         found = self._endpoints_of(reports)
-        checks = []
-        taken = {}
+        checks, taken = [], {}
         for endpoint, seen in zip(found, self._check_endpoints(found), strict=True):
             if isinstance(seen, ServerCheck):
                 checks.append(seen)

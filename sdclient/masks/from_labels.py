@@ -38,9 +38,8 @@ class BoxMasks:
     ) -> None:
         self._any_class = any_class
         self._passed_over: Counter[str] = Counter()
-        table = boxes if boxes.is_file() else boxes / CROPS_NAME
-        self._table = table
-        self._rows: dict[str, CropRow] | None = read_crops(table) if table.is_file() else None
+        self._table = boxes if boxes.is_file() else boxes / CROPS_NAME
+        self._rows: dict[str, CropRow] | None = read_crops(self._table) if self._table.is_file() else None
         self._files = AnnotationFolder(boxes) if self._rows is None else None
         self._names = choose_names(sources_folder, sources, self._is_there)
 
@@ -98,6 +97,7 @@ _ENDINGS = ("", "_mask")
 _HALF = 128
 _SMEARED = frozenset({".jpg", ".jpeg", ".webp"})
 _DEEP = ("I", "F")
+_Label = int | tuple[int, int, int]
 
 
 class ExternalMasks:
@@ -157,11 +157,7 @@ class ExternalMasks:
 
 
 def defect_area(
-    image: Image.Image,
-    *,
-    label: int | tuple[int, int, int] | None = None,
-    inverted: bool = False,
-    smeared: bool = False,
+    image: Image.Image, *, label: _Label | None = None, inverted: bool = False, smeared: bool = False
 ) -> Image.Image:
     """The defect in another tool's mask of any mode, as mode "L" with 255 where it is.
 
@@ -229,7 +225,7 @@ def _equal(image: Image.Image, level: int) -> Image.Image:
     return image.point([255 if one == level else 0 for one in range(256)])
 
 
-def _read_label(text: str | None) -> int | tuple[int, int, int] | None:
+def _read_label(text: str | None) -> _Label | None:
     if text is None:
         return None
     if text.isascii() and text.isdecimal():
