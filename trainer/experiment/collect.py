@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from tqdm import tqdm
 from sdcore.files import read_json_or_none
 from sdcore.messages import Message, message
 
+from ..data.dataset import PARTS
+from ..data.provenance import read_generated
 from ..data.transforms import decode
 from ..errors import EvaluationError
 from ..evaluation.arms import Arm, SeedPredictions, align, confusion_by_group, load_arm, number_groups, summarise_arm
@@ -33,7 +36,7 @@ from .separability import describe_texture, separability
 from .sets import ArmSet
 
 _MOST_COMPARED = 2000
-"""Most real, and most generated, images in the comparison of textures."""
+"""Upper limit of the real, and of the added, images in the comparison of textures."""
 
 
 def collect(
@@ -44,25 +47,19 @@ def collect(
     resamples: int = RESAMPLES,
     progress: bool = False,
 ) -> ExperimentResult:
-    """Read every cell, pool folds, judge.
-
-    Args:
-        joined: (arm, fold) -> the folder of images that joined.
-        declaration: of the primary metric.
+    """Read every cell, pool the folds, and judge; `joined` maps (arm, fold) to the folder of added images.
 
     Raises:
         EvaluationError: a cell is not done, or was trained for another number of steps.
-        PredictionsError: predictions that cannot be read.
+        PredictionsError: predictions cannot be read.
     """
     config = prepared.config
     cells = [_read_cell(prepared, cell) for cell in prepared.cells]
     arms = [_read_arm(prepared, arm) for arm in prepared.arms]
     reference = arms[0].seeds[0].predictions
     sets = [[align(one.predictions, reference, arms[0].name, arm.name) for one in arm.seeds] for arm in arms]
-    labelled = [
-        [label_images(one, normal=config.normal, abnormal=config.abnormal) for one in predictions]
-        for predictions in sets
-    ]
+    names: dict[str, Any] = {"normal": config.normal, "abnormal": config.abnormal}
+    labelled = [[label_images(one, **names) for one in predictions] for predictions in sets]
     truth = labelled[0][0]
     group_of, groups = number_groups(arms, reference)
     counts = [np.stack([confusion_by_group(one, group_of) for one in seeds]) for seeds in labelled]
@@ -81,10 +78,7 @@ def collect(
     textures = _TextureComparison(prepared, progress=progress)
     outcomes = []
     for planned, arm, predictions, table in zip(prepared.arms, arms, sets, counts, strict=True):
-        judged = [
-            evaluate(one, normal=config.normal, abnormal=config.abnormal, resamples=resamples) for one in predictions
-        ]
-        result = summarise_arm(arm, judged, table)
+        result = summarise_arm(arm, [evaluate(one, **names, resamples=resamples) for one in predictions], table)
         outcomes.append(_outcome(prepared, planned, arm, result, joined, textures))
     return ExperimentResult(
         primary=config.primary,
@@ -150,7 +144,7 @@ def _read_cell(prepared: Prepared, cell: Cell) -> CellResult:
 
 
 def _by_origin(counts: Mapping[str, Mapping[str, int]], arm: PlannedArm) -> dict[str, dict[str, int]]:
-    """What a run's data.json counts, with classical images under their own name."""
+    """The counts of a run's data.json, with classical images under their own name."""
     added = "classical" if arm.kind == "classical" else "generated"
     return {name: {"real": of["real"], added: of["generated"]} for name, of in counts.items()}
 
@@ -170,9 +164,7 @@ def _read_arm(prepared: Prepared, arm: PlannedArm) -> Arm:
 
 
 def pool(parts: Sequence[Predictions]) -> Predictions:
-    """The predictions of one seed's folds as one set; each image is tested in one of them.
-
-    Groups are kept where every part knows them.
+    """The predictions of one seed's folds as one set; groups are kept only if every part has them.
 
     Raises:
         EvaluationError: an image is in two parts, or classes differ.
@@ -208,13 +200,10 @@ def _outcome(
     joined: Mapping[tuple[str, int | None], ArmSet],
     textures: _TextureComparison,
 ) -> ArmOutcome:
-    real: Counter[str] = Counter()
-    added: Counter[str] = Counter()
-    for fold in prepared.folds:
-        of_real, of_added = prepared.counts(planned, fold)
-        real.update(of_real)
-        added.update(of_added)
-    number = len(prepared.folds)
+    by_fold = [prepared.counts(planned, fold) for fold in prepared.folds]
+    real = sum((counts for counts, _ in by_fold), Counter[str]())
+    added = sum((counts for _, counts in by_fold), Counter[str]())
+    number = len(by_fold)
     engines = {prepared.sets[key].engine for key in planned.set_keys} if planned.kind == "generated" else set()
     return ArmOutcome(
         name=planned.name,
@@ -233,48 +222,46 @@ def _outcome(
     )
 
 
+_Row = tuple[Path, str, str, str]
+"""Path, class, SHA-256, and SHA-256 of the source, of one image."""
+
+
 class _TextureComparison:
-    """Compares the textures of added and real images; each file is described once."""
+    """Compares the textures of added and real images; computes the texture of each file once."""
 
     def __init__(self, prepared: Prepared, *, progress: bool) -> None:
         self._prepared = prepared
         self._progress = progress
-        self._known: dict[str, Any] = {}
+        self._textures: dict[str, Any] = {}
 
     def separability_of(self, arm: PlannedArm, joined: Mapping[tuple[str, int | None], ArmSet]) -> Separability:
-        """How well an arm's images are told from real training images, over all folds."""
-        from ..data.provenance import read_generated
-
+        """How well an arm's added images can be distinguished from real training images, over all folds."""
         prepared = self._prepared
-        real = {key: path for fold in prepared.folds for key, path in fold.sources.items()}
-        rows = [(path, label, sha256, sha256, False) for (label, sha256), path in real.items()]
-        # The sets' own folders, since with folds an image may stand in several.
+        # By hash: with folds the same image may be in several folders.
         added = {
-            one.sha256: (one.path, one.label, one.sha256, one.source_sha256, True)
+            one.sha256: (one.path, one.label, one.sha256, one.source_sha256)
             for fold in prepared.folds
             for one in read_generated(joined[arm.name, fold.number].path).images
         }
         classes = {label for _, label, *_ in added.values()}
-        rows = _thin([row for row in rows if row[1] in classes]) + _thin(list(added.values()))
+        sources = {key: path for fold in prepared.folds for key, path in fold.sources.items()}
+        real = [(path, label, sha256, sha256) for (label, sha256), path in sources.items() if label in classes]
+        chosen_real, chosen_added = _choose_rows(real), _choose_rows(added.values())
+        rows = chosen_real + chosen_added
         features = []
         imgsz = prepared.config.train.imgsz
-        for path, _, sha256, _, _ in tqdm(
-            rows, desc=f"look at {arm.name}", unit="image", disable=not self._progress, leave=False
-        ):
-            if sha256 not in self._known:
-                self._known[sha256] = describe_texture(decode(path, imgsz))
-            features.append(self._known[sha256])
-        return separability(
-            np.stack(features),
-            [row[4] for row in rows],
-            [row[1] for row in rows],
-            [row[3] for row in rows],
-            seed=prepared.config.seed,
-        )
+        bar = tqdm(rows, desc=f"look at {arm.name}", unit="image", disable=not self._progress, leave=False)
+        for path, _, sha256, _ in bar:
+            if sha256 not in self._textures:
+                self._textures[sha256] = describe_texture(decode(path, imgsz))
+            features.append(self._textures[sha256])
+        is_added = [False] * len(chosen_real) + [True] * len(chosen_added)
+        labels, origins = [row[1] for row in rows], [row[3] for row in rows]
+        return separability(np.stack(features), is_added, labels, origins, seed=prepared.config.seed)
 
 
-def _thin(rows: list[Any]) -> list[Any]:
-    """At most `_MOST_COMPARED` rows, chosen by their hash."""
+def _choose_rows(rows: Iterable[_Row]) -> list[_Row]:
+    """At most `_MOST_COMPARED` rows, chosen by the hash of their image's hash."""
     return sorted(rows, key=lambda row: hashlib.sha256(row[2].encode()).hexdigest())[:_MOST_COMPARED]
 
 
@@ -293,23 +280,16 @@ def _notes(prepared: Prepared, outcomes: Sequence[ArmOutcome]) -> list[Message]:
 
 
 def _notes_on_sets(prepared: Prepared, arm: ArmOutcome) -> list[Message]:
-    """Which images of its sets an arm could draw from, where a judgement, or the file, decided that."""
-    sets = [prepared.sets[path, arm.curated] for path in arm.sets]
-    if not arm.curated:
-        return [
-            message("draws_from_all", arm=arm.name, count=len(one.images), path=one.path.as_posix()) for one in sets
-        ]
-    return [
-        message(
-            "draws_from_accepted",
-            arm=arm.name,
-            count=len(one.images),
-            all=len(one.images) + len(one.left_out),
-            path=one.path.as_posix(),
-        )
-        for one in sets
-        if one.curated
-    ]
+    """The images of its sets that an arm could take, if a set is curated or the file says to take all."""
+    notes = []
+    for one in (prepared.sets[path, arm.curated] for path in arm.sets):
+        count, path = len(one.images), one.path.as_posix()
+        if not arm.curated:
+            notes.append(message("draws_from_all", arm=arm.name, count=count, path=path))
+        elif one.curated:
+            every = count + len(one.left_out)
+            notes.append(message("draws_from_accepted", arm=arm.name, count=count, all=every, path=path))
+    return notes
 
 
 def _describe_data(prepared: Prepared) -> dict[str, Any]:
@@ -318,9 +298,7 @@ def _describe_data(prepared: Prepared) -> dict[str, Any]:
         "folds": [
             {
                 "fold": fold.number,
-                "train": len(fold.dataset.train),
-                "val": len(fold.dataset.val),
-                "test": len(fold.dataset.test),
+                **{part: len(fold.dataset.part(part)) for part in PARTS},
                 "fingerprint": fold.fingerprint,
             }
             for fold in prepared.folds

@@ -1,4 +1,4 @@
-"""`experiment.toml`: which arms, seeds and folds, and the one metric that decides; declared before any run."""
+"""`experiment.toml`: arms, seeds, folds and the one metric that decides, all declared before any run."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ else:
 Primary = Literal["macro_f1", "accuracy", "miss_rate", "overkill_rate"]
 
 MOST_SHARE = 0.9
-"""Of generated images in the training list; training on generated images alone fails."""
+"""Largest share of generated images in the training list; training on generated images alone fails."""
 
 _DECIDED_ELSEWHERE = {
-    "seed": "the experiment's 'seeds' give it",
+    "seed": "the experiment's 'seeds' set it",
     "balance": 'it is what [[arm]] kind = "oversampling" does',
-    "generated_share": "an arm's 'share' says how many generated images there are",
+    "generated_share": "an arm's 'share' sets the number of generated images",
     "sync_bn": "it is for several processes of one training, and each cell has one",
     "patience": "it would end arms after unequal numbers of steps",
     "stop_on": "it would end arms after unequal numbers of steps",
-    "weights_sha256": "it is filled in",
+    "weights_sha256": "it is computed",
 }
-"""Settings of a training that an experiment does not leave to [train], and why."""
+"""Settings of a training that must not be in [train], and why."""
 
 _ILLEGAL_IN_NAMES = frozenset('<>:"/\\|?*')
 _RESERVED_NAMES = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))})
@@ -43,23 +43,22 @@ class ArmConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Kind
-    """ "baseline": the real images. "oversampling": the same, every class drawn equally often. "classical": real
-    images and, for each image of a generated arm, one classically augmented image of the same source; one such
-    arm is made for every generated arm. "generated": real images and generated ones."""
+    """ "baseline": the real images. "oversampling": the real images, every class drawn equally often. "classical":
+    real images and, for each image of a generated arm, one classically augmented image of the same source; every
+    generated arm gets such an arm. "generated": real images and generated ones. The fields after `name`
+    are for generated arms only."""
     name: str = ""
-    """What the arm is called; its kind where nothing is said. It becomes the name of a folder."""
+    """Name of the arm and of its folder; without it, the kind."""
     sets: tuple[str, ...] = ()
-    """Of a generated arm: output folders of 'sdclient generate'."""
+    """Output folders of 'sdclient generate'."""
     share: tuple[float, ...] = ()
-    """Of a generated arm: share of the training list that is generated; several make an arm each. None given:
-    one arm with all images there are."""
+    """Shares of generated images in the training list, one arm for each; without any, one arm with all images."""
     normal: bool | None = None
-    """Of a generated arm: whether generated Normal images are used; not said: where there are any."""
+    """Whether generated Normal images are used; None: if there are any."""
     curated: bool = True
-    """Of a generated arm: of a set that filters or a person have judged, only the accepted images; false takes all."""
+    """Whether only the accepted images are used of a set that filters or a person have judged."""
     control: str = ""
-    """Of a generated arm: another generated arm, with as many images of each class, whose classical control it shares;
-    "" gives it one of its own."""
+    """Another generated arm, with as many images of each class, whose classical control this arm shares; "": none."""
 
     @field_validator("share", mode="before")
     @classmethod
@@ -71,16 +70,16 @@ class ArmConfig(BaseModel):
     def _check_shares(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         for one in value:
             if not 0 < one <= MOST_SHARE:
-                raise ValueError(f"{one:g} is no share; expected more than 0 and at most {MOST_SHARE:g}, as 0.3")
+                raise ValueError(f"{one:g} is not a share; expected more than 0 and at most {MOST_SHARE:g}, as 0.3")
         if len(set(value)) < len(value):
-            raise ValueError("a share stands there twice; expected each once")
+            raise ValueError("a share is given twice; expected each once")
         return value
 
     @field_validator("name")
     @classmethod
     def _check_name(cls, value: str) -> str:
         if value and not is_folder_name(value):
-            raise ValueError('expected a name that a folder can have: none of < > : " / \\ | ? *, no dot at its end')
+            raise ValueError('expected a name that a folder can have: none of < > : " / \\ | ? *, no dot at the end')
         return value
 
     @model_validator(mode="after")
@@ -89,7 +88,7 @@ class ArmConfig(BaseModel):
             if not self.sets:
                 raise ValueError("sets: missing; expected output folders of 'sdclient generate', as [\"output\"]")
             if len(set(self.sets)) < len(self.sets):
-                raise ValueError("sets: a folder stands there twice; expected each once")
+                raise ValueError("sets: a folder is given twice; expected each once")
             return self
         for key in ("sets", "share", "normal", "curated", "control"):
             if key in self.model_fields_set:
@@ -110,25 +109,24 @@ class ExperimentConfig(BaseModel):
     data: str
     """DATA folder with train/, val/ and test/; with folds, the folder of 'trainer split --folds'."""
     output: str
-    """Where cells, sets and results go."""
+    """Folder for cells, sets and results."""
     primary: Primary
-    """The one metric that decides; declared before the first run."""
+    """The one metric that decides."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    """Each arm is trained once a seed. A number means so many, from 0."""
+    """Each arm is trained once per seed. A single number N means the seeds 0 to N - 1."""
     folds: int = Field(0, ge=0)
     """0: one division; K: cross-validation, predictions pooled."""
     normal: str = "Normal"
     """The class without defects."""
     abnormal: str = "Abnormal"
-    """The test label of defects whose kind is not said."""
+    """The test label of defects of unknown kind."""
     seed: int = Field(0, ge=0, lt=2**32)
-    """Of which generated images are taken for a share, of classical augmentation, and of the bootstrap."""
+    """For the choice of generated images for a share, for classical augmentation, and for the bootstrap."""
     train: TrainConfig = TrainConfig()
     """Settings of every training."""
     classical: AugmentConfig | None = None
-    """How the images of the classical control are varied; None: see `trainer.experiment.sets`."""
+    """Augmentation of the classical control; None: `trainer.experiment.sets.stronger`."""
     arm: tuple[ArmConfig, ...]
-    """The arms."""
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -171,7 +169,7 @@ class ExperimentConfig(BaseModel):
         if "oversampling" in kinds and self.train.class_weights != "none":
             raise ValueError(
                 f'train.class_weights: found {self.train.class_weights!r} beside an arm of kind = "oversampling"; both '
-                "answer unequal classes, leave one out"
+                "correct for unequal classes, leave one out"
             )
         names = [one.title.casefold() for one in self.arm]
         twice = next((one.title for one in self.arm if names.count(one.title.casefold()) > 1), None)
@@ -181,7 +179,7 @@ class ExperimentConfig(BaseModel):
 
 
 def is_folder_name(name: str) -> bool:
-    """Whether a folder of this name can be made on every system."""
+    """Whether a folder can have this name on every operating system."""
     return (
         name == name.strip()
         and not name.endswith(".")
@@ -194,53 +192,43 @@ def is_folder_name(name: str) -> bool:
 
 
 def read_experiment(path: Path) -> ExperimentConfig:
-    """Read `experiment.toml`; folders in it are meant from where it lies.
+    """Read `experiment.toml`; paths in it are relative to its folder.
 
     Raises:
-        SettingsError: missing, not TOML, or something in it cannot be; names file, table and key.
+        SettingsError: the file is missing, is not TOML, or holds a wrong value; names file, table and key.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: not UTF-8; save it as UTF-8") from error
     except OSError as error:
-        raise SettingsError(
-            f"{path}: cannot be read: {error.strerror or error}; expected an experiment file (TOML)"
-        ) from error
+        words = error.strerror or error
+        raise SettingsError(f"{path}: cannot be read: {words}; expected an experiment file (TOML)") from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: not TOML: {error}; texts need quotes") from error
     return make_experiment(values, origin=str(path), folder=path.parent)
 
 
 def make_experiment(values: dict[str, Any], *, origin: str, folder: Path) -> ExperimentConfig:
-    """An experiment from what its file says.
-
-    Args:
-        values: tables and keys.
-        origin: where they stand, for messages.
-        folder: where relative paths start.
+    """An experiment from the tables and keys of its file; `origin` names them in messages.
 
     Raises:
-        SettingsError: something cannot be; names origin, table and key.
+        SettingsError: a value is wrong; names origin, table and key.
     """
+
+    def resolve(path: str) -> str:
+        return (folder / path).as_posix()
+
     train = values.get("train", {})
     if isinstance(train, dict):
         _check_train(train, origin)
-        train = {**train, **({"weights": _resolve(folder, train["weights"])} if train.get("weights") else {})}
+        train = {**train, **({"weights": resolve(train["weights"])} if train.get("weights") else {})}
     try:
         config = ExperimentConfig.model_validate({**values, "train": train})
     except ValidationError as error:
-        raise SettingsError(_words(error.errors()[0], origin)) from error
-    return config.model_copy(
-        update={
-            "data": _resolve(folder, config.data),
-            "output": _resolve(folder, config.output),
-            "arm": tuple(
-                one.model_copy(update={"sets": tuple(_resolve(folder, each) for each in one.sets)})
-                for one in config.arm
-            ),
-        }
-    )
+        raise SettingsError(_describe_fault(error.errors()[0], origin)) from error
+    arms = tuple(one.model_copy(update={"sets": tuple(map(resolve, one.sets))}) for one in config.arm)
+    return config.model_copy(update={"data": resolve(config.data), "output": resolve(config.output), "arm": arms})
 
 
 def _check_train(train: dict[str, Any], origin: str) -> None:
@@ -258,12 +246,8 @@ def _check_train(train: dict[str, Any], origin: str) -> None:
         raise SettingsError(f"{origin}: [train] {error}") from error
 
 
-def _resolve(folder: Path, path: str) -> str:
-    return (folder / path).as_posix()
-
-
-def _words(fault: Any, origin: str) -> str:
-    """One line from a fault that the checker found: file, table, key, found, expected."""
+def _describe_fault(fault: Any, origin: str) -> str:
+    """One line from an error of pydantic: file, table, key, found, expected."""
     location = [str(part) for part in fault["loc"]]
     where = origin
     table: type[BaseModel] = ExperimentConfig
@@ -274,10 +258,10 @@ def _words(fault: Any, origin: str) -> str:
         where += f": [{location[0]}]"
         location, table = location[1:], AugmentConfig
     message = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] != "value_error":
-        message = (
-            f"expected{message.removeprefix('Input should be')}" if "Input should be" in message else message.lower()
-        )
+    if "Input should be" in message:
+        message = f"expected{message.removeprefix('Input should be')}"
+    elif fault["type"] != "value_error":
+        message = message.lower()
     if not location:
         return f"{where}: {message}"
     key = ".".join(location)
@@ -285,15 +269,10 @@ def _words(fault: Any, origin: str) -> str:
         return f"{where}: {key}: missing; expected it in the file"
     if fault["type"] == "extra_forbidden":
         return f"{where}: {key}: no such key; expected {_keys(table)}"
-    return f"{where}: {key}: found {_short(fault['input'])}; {message}"
+    found = repr(fault["input"])
+    return f"{where}: {key}: found {found if len(found) <= 60 else f'{found[:57]}...'}; {message}"
 
 
 def _keys(table: type[BaseModel]) -> str:
-    return "one of " + ", ".join(
-        key for key in table.model_fields if key not in _DECIDED_ELSEWHERE or table is not TrainConfig
-    )
-
-
-def _short(value: object) -> str:
-    words = repr(value)
-    return words if len(words) <= 60 else f"{words[:57]}..."
+    names = [key for key in table.model_fields if key not in _DECIDED_ELSEWHERE or table is not TrainConfig]
+    return "one of " + ", ".join(names)

@@ -1,7 +1,8 @@
-"""Did the generated images help? Confusion counts of every arm -> one judgement a generated arm; pure."""
+"""Did the generated images help? From the confusion counts of every arm to one judgement per generated arm; pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -37,36 +38,34 @@ Kind = Literal["baseline", "oversampling", "classical", "generated"]
 LEVEL = 1.0 - CONFIDENCE
 """An adjusted p-value up to this is significant."""
 
-MISS_RATE = "miss_rate"
-
 
 @dataclass(frozen=True, eq=False)
 class JudgedArm:
-    """What the judgement needs of an arm."""
+    """What the judgement needs to know about an arm."""
 
     name: str
     kind: Kind
     controls: str
-    """For a classical arm: the generated arm whose count it has. "" otherwise."""
+    """Of a classical arm: the generated arm whose number of images it copies; "" for other kinds."""
     counts: FloatArray
-    """(S, G, L, K) confusion counts: seed, group of test images, label, predicted class; G, L, K alike."""
+    """(S, G, L, K) confusion counts: seed, group of test images, label, predicted class; G, L, K equal in all arms."""
     shares_control: str = ""
-    """For a generated arm: the one whose classical control it shares; "" where it has its own."""
+    """Of a generated arm: the one whose classical control it shares; "" if it has its own."""
 
 
 @dataclass(frozen=True)
 class ArmComparison:
-    """A generated arm beside another arm, on the same test images; every difference is generated minus other."""
+    """A generated arm compared with another arm on the same test images; every difference is generated minus other."""
 
     other: str
     kind: Kind
-    """Of the other arm."""
+    """Kind of the other arm."""
     differences: tuple[Difference, ...]
-    """The primary metric first; each interval is of this difference alone."""
+    """The primary metric first; no interval is corrected for the number of comparisons."""
     p_value: float | None
-    """Two-sided, of the primary metric, seeds and test groups both random; None where it cannot be told."""
+    """Two-sided, of the primary metric, with seeds and test groups both random; None if it cannot be computed."""
     p_holm: float | None
-    """The same, corrected by Holm over the generated arms; None also where no verdict rests on it."""
+    """The p-value corrected by Holm over the generated arms; None also if no verdict depends on it."""
 
     @property
     def primary(self) -> Difference:
@@ -95,14 +94,14 @@ class ArmComparison:
 
 @dataclass(frozen=True)
 class Judgement:
-    """Whether one set of generated images, at one share, helped."""
+    """Whether one generated arm helped."""
 
     arm: str
     baseline: ArmComparison
     control: ArmComparison
-    """Against classical augmentation at the same count."""
+    """Against classical augmentation with as many images."""
     oversampling: tuple[ArmComparison, ...]
-    """Shown, and no part of the verdict."""
+    """Reported, but not part of the verdict."""
     word: str
     """HELPED, HURT, MIXED or NO_DIFFERENCE of `trainer.evaluation.verdict`."""
     provisional: bool
@@ -123,11 +122,11 @@ def judge(
     """Judge every generated arm by the metric that was declared beforehand.
 
     Differences are paired by test group; seeds and groups are both random (`trainer.evaluation.stats.bootstrap_arms`).
-    Their p-values are corrected by Holm over the generated arms, in two families: those against the baseline,
-    and those against each arm's own classical control. "helped" needs both to be significant at 5 % in the good
-    direction, and the miss rate not to rise against the baseline (its own 95 % interval above 0, uncorrected: a
-    doubt about misses counts). As each family alone holds its chance of any false claim to 5 %, so does their
-    meeting.
+    The p-values are corrected by Holm over the generated arms, in two families: against the baseline, and against
+    each arm's classical control. "helped" requires that both are significant at 5 % in the good direction and that
+    the miss rate does not rise against the baseline (its 95 % interval lies above 0; this interval is not corrected,
+    so that a doubt about misses counts). Each family keeps its probability of any false claim at 5 % or less, so
+    requiring both does so too.
 
     Args:
         arms: one baseline, any number of others, and one classical control for every generated arm that shares none.
@@ -135,39 +134,37 @@ def judge(
         classes: K; labels beyond K are defects without a name.
 
     Returns:
-        One a generated arm, in the order of `arms`.
+        One judgement per generated arm, in the order of `arms`.
 
     Raises:
-        EvaluationError: the primary metric cannot be had from these labels, or an arm to compare with is missing.
+        EvaluationError: the primary metric cannot be computed from these labels, or an arm to compare with is missing.
     """
-    named = arms[0].counts.shape[2] == classes
-    statistics = _primary_first(compared_statistics(normal=normal, classes=classes, named=named), primary)
-    draws = bootstrap_arms([arm.counts for arm in arms], statistics, resamples=resamples, seed=seed)
-    baseline = _the_one([row for row, arm in enumerate(arms) if arm.kind == "baseline"], "baseline")
-    rows = [row for row, arm in enumerate(arms) if arm.kind == "generated"]
-    controls = [
-        _the_one(
-            [n for n, arm in enumerate(arms) if arm.controls == (arms[row].shares_control or arms[row].name)],
-            f"control for {arms[row].name}",
+    statistics = compared_statistics(normal=normal, classes=classes, named=arms[0].counts.shape[2] == classes)
+    if primary not in statistics:
+        raise EvaluationError(
+            f"primary: {primary!r} cannot be computed from these test labels; expected one of {', '.join(statistics)}"
         )
-        for row in rows
+    statistics = {primary: statistics[primary], **statistics}
+    draws = bootstrap_arms([arm.counts for arm in arms], statistics, resamples=resamples, seed=seed)
+    against = partial(_against, arms, statistics, draws)
+    rows = [row for row, arm in enumerate(arms) if arm.kind == "generated"]
+    baseline = _only_row([arm.kind == "baseline" for arm in arms], "baseline")
+    controls = [
+        _only_row([arm.controls == (one.shares_control or one.name) for arm in arms], f"control for {one.name}")
+        for one in (arms[row] for row in rows)
     ]
-    others = [row for row, arm in enumerate(arms) if arm.kind == "oversampling"]
-    against_baseline = _correct([_against(arms, baseline, row, statistics, draws) for row in rows])
-    against_control = _correct(
-        [_against(arms, control, row, statistics, draws) for row, control in zip(rows, controls, strict=True)]
-    )
+    against_baseline = _correct([against(baseline, row) for row in rows])
+    against_control = _correct([against(control, row) for row, control in zip(rows, controls, strict=True)])
     judgements = []
-    for place, row in enumerate(rows):
-        fewest = min(len(arms[n].counts) for n in (row, baseline, controls[place]))
-        first, second = against_baseline[place], against_control[place]
+    for row, control, first, second in zip(rows, controls, against_baseline, against_control, strict=True):
+        fewest = min(len(arms[n].counts) for n in (row, baseline, control))
         word = _word(first, second)
         judgements.append(
             Judgement(
                 arm=arms[row].name,
                 baseline=first,
                 control=second,
-                oversampling=tuple(_against(arms, other, row, statistics, draws) for other in others),
+                oversampling=tuple(against(n, row) for n, arm in enumerate(arms) if arm.kind == "oversampling"),
                 word=word,
                 provisional=fewest < FINAL_SEEDS,
                 sentence=_sentence(arms[row].name, first, second, word, images=images, seeds=fewest, family=len(rows)),
@@ -176,15 +173,8 @@ def judge(
     return tuple(judgements)
 
 
-def _primary_first(statistics: Mapping[str, Statistic], primary: str) -> dict[str, Statistic]:
-    if primary not in statistics:
-        raise EvaluationError(
-            f"primary: {primary!r} cannot be had from these test labels; expected one of {', '.join(statistics)}"
-        )
-    return {primary: statistics[primary], **statistics}
-
-
-def _the_one(rows: Sequence[int], what: str) -> int:
+def _only_row(matches: Sequence[bool], what: str) -> int:
+    rows = [row for row, match in enumerate(matches) if match]
     if len(rows) != 1:
         raise EvaluationError(f"{what}: found {len(rows)} such arms; expected one")
     return rows[0]
@@ -192,32 +182,32 @@ def _the_one(rows: Sequence[int], what: str) -> int:
 
 def _against(
     arms: Sequence[JudgedArm],
-    first: int,
-    second: int,
     statistics: Mapping[str, Statistic],
     draws: Mapping[str, Resampled],
+    first: int,
+    second: int,
 ) -> ArmComparison:
     differences = []
     p_value = None
     for key, statistic in statistics.items():
-        before, after = (_level(arms[row], statistic) for row in (first, second))
-        apart = draws[key].values[second] - draws[key].values[first]
-        # Drawn from one group, every draw is the same, which says nothing of other images.
-        told = before is not None and after is not None and arms[first].counts.shape[1] > 1
-        differences.append(Difference(key, before, after, percentile_interval(apart) if told else None))
-        if told and len(differences) == 1:
-            p_value = bootstrap_p(apart)
+        before, after = (_mean_over_seeds(arms[row], statistic) for row in (first, second))
+        gain = draws[key].values[second] - draws[key].values[first]
+        # With a single group every draw is the same, which says nothing about other images.
+        comparable = before is not None and after is not None and arms[first].counts.shape[1] > 1
+        differences.append(Difference(key, before, after, percentile_interval(gain) if comparable else None))
+        if comparable and len(differences) == 1:
+            p_value = bootstrap_p(gain)
     return ArmComparison(arms[first].name, arms[first].kind, tuple(differences), p_value, None)
 
 
-def _level(arm: JudgedArm, statistic: Statistic) -> float | None:
-    """Mean over seeds on all images; None when undefined."""
+def _mean_over_seeds(arm: JudgedArm, statistic: Statistic) -> float | None:
+    """The statistic on all images; None when undefined."""
     value = float(statistic(arm.counts.sum(axis=1)).mean())
     return None if np.isnan(value) else value
 
 
 def _correct(family: Sequence[ArmComparison]) -> list[ArmComparison]:
-    """The same with `p_holm`; one that cannot be told still counts as one of the family."""
+    """The comparisons with `p_holm`; one without a p-value still counts as a member of the family."""
     adjusted = holm([1.0 if one.p_value is None else one.p_value for one in family])
     return [replace(one, p_holm=None if one.p_value is None else p) for one, p in zip(family, adjusted, strict=True)]
 
@@ -227,13 +217,13 @@ def _word(baseline: ArmComparison, control: ArmComparison) -> str:
         return HURT
     if not baseline.better:
         return NO_DIFFERENCE
-    if _miss_of(baseline).rose or control.worse:
+    if _miss_rate(baseline).rose or control.worse:
         return MIXED
     return HELPED if control.better else NO_DIFFERENCE
 
 
-def _miss_of(against: ArmComparison) -> Difference:
-    return next(one for one in against.differences if one.metric == MISS_RATE)
+def _miss_rate(against: ArmComparison) -> Difference:
+    return next(one for one in against.differences if one.metric == "miss_rate")
 
 
 def _sentence(
@@ -247,14 +237,12 @@ def _sentence(
     first, second = describe_difference(baseline.primary), describe_difference(control.primary)
     details.append(message("verdict_difference_p", difference=first, p=_p_words(baseline, family)))
     details.append(message("verdict_classical", control=control.other, difference=second, p=_p_words(control, family)))
-    miss = _miss_of(baseline)
+    miss = _miss_rate(baseline)
     if miss.metric != baseline.primary.metric and (miss.rose or miss.fell):
-        details.append(
-            message("verdict_difference_against", difference=describe_difference(miss), first=baseline.other)
-        )
-    return message(
-        "verdict", images=images, first=baseline.other, second=arm, word=message(word), details=tuple(details)
-    )
+        rise = describe_difference(miss)
+        details.append(message("verdict_difference_against", difference=rise, first=baseline.other))
+    names = {"first": baseline.other, "second": arm}
+    return message("verdict", images=images, **names, word=message(word), details=tuple(details))
 
 
 def _p_words(against: ArmComparison, family: int) -> Message:

@@ -1,11 +1,12 @@
-"""What an experiment trains: its arms, cells and folds, and the images of each arm."""
+"""Arms, cells and folds of an experiment, and the images of each arm."""
 
 import hashlib
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -20,38 +21,38 @@ from .judge import Kind
 CELLS_FOLDER = "cells"
 
 SetKey = tuple[str, bool]
-"""A folder of generated images, and whether only its accepted images are meant."""
+"""A folder of generated images, and whether only its accepted images are used."""
 
 
 @dataclass(frozen=True)
 class PlannedArm:
-    """One way of training; a table with several shares makes several."""
+    """One arm; a table of the file with several shares makes several arms."""
 
     name: str
-    """Unique, and fit for a folder."""
+    """Unique; also the name of a folder."""
     kind: Kind
     sets: tuple[str, ...] = ()
-    """Folders of generated images; of a classical arm those of the arm it controls."""
+    """Folders of generated images; for a classical arm those of the arm it controls."""
     share: float | None = None
-    """Of the training list that is to be generated; None: all images there are."""
+    """Share of generated images in the training list; None: all images."""
     normal: bool | None = None
-    """Whether generated Normal images are used; None: where there are any."""
+    """Whether generated Normal images are used; None: if there are any."""
     controls: str = ""
-    """For a classical arm: the generated arm whose number of images it copies."""
+    """Of a classical arm: the generated arm whose number of images it copies."""
     curated: bool = True
-    """Whether only the accepted images of its sets are taken, once they have been curated."""
+    """Whether only the accepted images of curated sets are used."""
     shares_control: str = ""
-    """For a generated arm: the one whose classical control it shares; "" where it has its own."""
+    """Of a generated arm: the one whose classical control it shares; "" if it has its own."""
 
     @property
     def set_keys(self) -> tuple[SetKey, ...]:
-        """What the arm draws from."""
+        """The sets from which the arm takes images."""
         return tuple((path, self.curated) for path in self.sets)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One training: an arm, a seed, and with folds one of them."""
+    """One training: an arm, a seed, and the number of its fold if there are folds."""
 
     arm: PlannedArm
     seed: int
@@ -59,74 +60,61 @@ class Cell:
 
     @property
     def folder(self) -> str:
-        """Relative to the output folder, forward slashes."""
-        return "/".join((CELLS_FOLDER, self.arm.name, f"seed-{self.seed}", *_fold_name(self.fold)))
+        """Relative to the output folder, with forward slashes."""
+        return "/".join((CELLS_FOLDER, *self._parts))
 
     @property
     def name(self) -> str:
-        """What the cell is called in messages."""
-        return " ".join((self.arm.name, f"seed-{self.seed}", *_fold_name(self.fold)))
+        """Name of the cell in messages."""
+        return " ".join(self._parts)
 
-
-def _fold_name(fold: int | None) -> tuple[str, ...]:
-    return () if fold is None else (f"fold-{fold}",)
+    @property
+    def _parts(self) -> list[str]:
+        return [self.arm.name, f"seed-{self.seed}", *([] if self.fold is None else [f"fold-{self.fold}"])]
 
 
 def plan_arms(config: ExperimentConfig) -> tuple[PlannedArm, ...]:
     """Every arm, in the order of the file; the classical table gives a control to each generated arm that shares none.
 
     Raises:
-        SettingsError: two arms would have one name, or an arm shares the control of one that is not there.
+        SettingsError: two arms would have the same name, or an arm shares the control of a missing arm.
     """
-    generated = [one for arm in config.arm if arm.kind == "generated" for one in _shares_of(arm)]
-    controlled_by_own = [one for one in generated if not one.shares_control]
-    _check_controls(generated, controlled_by_own)
+    generated = {table.title: _shares_of(table) for table in config.arm if table.kind == "generated"}
+    planned = [arm for arms in generated.values() for arm in arms]
+    controlled = [arm for arm in planned if not arm.shares_control]
+    names = [arm.name for arm in controlled]
+    for arm in planned:
+        if arm.shares_control and arm.shares_control not in names:
+            raise SettingsError(
+                f"[[arm]] {arm.name!r}: control = {arm.shares_control!r} is no generated arm with a control of its "
+                f"own; expected one of {', '.join(names) or 'none, because no arm has one'}"
+            )
     arms: list[PlannedArm] = []
     for table in config.arm:
         if table.kind == "generated":
-            arms += _shares_of(table)
+            arms += generated[table.title]
         elif table.kind == "classical":
-            several = len(controlled_by_own) > 1
-            for controlled in controlled_by_own:
-                name = f"{table.title} {controlled.name}" if several else table.title
-                arms.append(
-                    PlannedArm(name, "classical", controlled.sets, controls=controlled.name, curated=controlled.curated)
-                )
+            for arm in controlled:
+                name = f"{table.title} {arm.name}" if len(controlled) > 1 else table.title
+                arms.append(PlannedArm(name, "classical", arm.sets, controls=arm.name, curated=arm.curated))
         else:
             arms.append(PlannedArm(table.title, table.kind))
-    names = [arm.name.casefold() for arm in arms]
+    folded = [arm.name.casefold() for arm in arms]
     for arm in arms:
-        if names.count(arm.name.casefold()) > 1 or not is_folder_name(arm.name):
+        if folded.count(arm.name.casefold()) > 1 or not is_folder_name(arm.name):
             raise SettingsError(
                 f"[[arm]] name: {arm.name!r} would be the name of two arms, or is too long; give them other names"
             )
     return tuple(arms)
 
 
-def _check_controls(generated: Sequence[PlannedArm], controlled: Sequence[PlannedArm]) -> None:
-    names = [one.name for one in controlled]
-    for one in generated:
-        if one.shares_control and one.shares_control not in names:
-            raise SettingsError(
-                f"[[arm]] {one.name!r}: control = {one.shares_control!r} is no generated arm with a control of its "
-                f"own; expected one of {', '.join(names) or 'none, for no arm has one'}"
-            )
-
-
 def _shares_of(arm: ArmConfig) -> list[PlannedArm]:
+    """The arms of a table of generated images, one for each of its shares."""
     shares: tuple[float | None, ...] = arm.share or (None,)
-    several = len(shares) > 1
+    names = [f"{arm.title} {share:g}" for share in arm.share] if len(shares) > 1 else [arm.title]
+    options: dict[str, Any] = {"normal": arm.normal, "curated": arm.curated, "shares_control": arm.control}
     return [
-        PlannedArm(
-            f"{arm.title} {share:g}" if several else arm.title,
-            "generated",
-            arm.sets,
-            share,
-            arm.normal,
-            curated=arm.curated,
-            shares_control=arm.control,
-        )
-        for share in shares
+        PlannedArm(name, "generated", arm.sets, share, **options) for name, share in zip(names, shares, strict=True)
     ]
 
 
@@ -137,34 +125,29 @@ def plan_cells(config: ExperimentConfig, arms: tuple[PlannedArm, ...]) -> tuple[
 
 
 def images_for_share(share: float, real: int) -> int:
-    """Generated images that make up `share` of a training list with so many real ones: share / (1 - share) each."""
+    """Number of generated images that are `share` of a training list with `real` real ones, at least 1."""
     return max(1, round(share / (1.0 - share) * real))
 
 
 def largest_share(usable: int, real: int) -> float:
-    """The share that all usable images make up, cut to three digits."""
+    """Share of all usable images in the training list, rounded down to three digits."""
     return math.floor(1000 * usable / (usable + real)) / 1000
 
 
 def choose_images(
     images: Sequence[GeneratedImage], *, share: float | None, real: int, seed: int, where: str
 ) -> tuple[GeneratedImage, ...]:
-    """The images of one arm, each class in the proportion in which it was generated.
+    """Choose the images of one arm, in their given order and with the classes in their given proportions.
 
-    Which ones a class gives is decided by a hash of the seed and their bytes, so that a larger share holds the
-    images of a smaller one (but for one image a class, by rounding).
+    A hash of the seed and an image's bytes ranks the images of a class, so a larger share contains the images of a
+    smaller one (except, by rounding, one image per class).
 
     Args:
-        images: all that may be used.
-        share: of the training list, in (0, 1); None takes all.
-        seed: which choice.
-        where: arm, and fold where there are several, for messages.
-
-    Returns:
-        In the order of `images`.
+        share: of the training list, in (0, 1); None takes all images.
+        where: arm, and fold if there are folds, for messages.
 
     Raises:
-        GeneratedSetError: too few images for the share, or so small a share that a class would be left out.
+        GeneratedSetError: too few images for the share, or a share so small that a class would get no image.
     """
     if not images:
         raise GeneratedSetError(f"{where}: no generated image is left to use; expected one or more")
@@ -183,16 +166,18 @@ def choose_images(
             f"{where}: share {share:g} of a training list with {real} real images takes {wanted} generated ones, fewer "
             f"than the {len(sizes)} classes that were generated; ask for a larger share, or generate fewer classes"
         )
-    ranked: dict[str, list[int]] = defaultdict(list)
-    for place in sorted(range(len(images)), key=lambda n: (_selection_key(images[n], seed), n)):
-        ranked[images[place].label].append(place)
-    quotas = _quotas(sizes, wanted)
-    taken = {place for label, places in ranked.items() for place in places[: quotas[label]]}
+    left = _quotas(sizes, wanted)
+    ranks = [hashlib.sha256(f"{seed}\0{image.sha256}".encode()).hexdigest() for image in images]
+    taken = set()
+    for place in sorted(range(len(images)), key=ranks.__getitem__):
+        if left[images[place].label] > 0:
+            left[images[place].label] -= 1
+            taken.add(place)
     return tuple(image for place, image in enumerate(images) if place in taken)
 
 
 def _quotas(sizes: Counter[str], wanted: int) -> dict[str, int]:
-    """`wanted` divided in proportion to the sizes by largest remainders, one or more a class."""
+    """`wanted` images divided among classes in proportion to their sizes, by largest remainders, at least one each."""
     total = sum(sizes.values())
     exact = {label: wanted * size / total for label, size in sizes.items()}
     quotas = {label: math.floor(one) for label, one in exact.items()}
@@ -205,62 +190,53 @@ def _quotas(sizes: Counter[str], wanted: int) -> dict[str, int]:
     return quotas
 
 
-def _selection_key(image: GeneratedImage, seed: int) -> str:
-    return hashlib.sha256(f"{seed}\0{image.sha256}".encode()).hexdigest()
-
-
 @dataclass(frozen=True, eq=False)
 class Fold:
     """One division of the data into train, val and test."""
 
     number: int | None
-    """None where the data is divided only once."""
+    """None if the data is divided only once."""
     dataset: Dataset
     sources: Mapping[tuple[str, str], Path]
     """(class, SHA-256) of every training image -> its file."""
     held_out: frozenset[str]
     """SHA-256 of every validation and test image."""
     fingerprint: str
-    """Of part, class, name and bytes of every image."""
+    """Hash over part, class, name and bytes of every image."""
 
     @property
     def real(self) -> int:
-        """Training images."""
+        """Number of training images."""
         return len(self.dataset.train)
-
-
-def fold_folder(data: Path, number: int) -> Path:
-    """Where `trainer split --folds` puts a fold."""
-    return data / f"fold-{number}"
 
 
 def read_folds(config: ExperimentConfig, *, progress: bool = False) -> tuple[Fold, ...]:
     """Read and hash the data.
 
     Raises:
-        DataError: the layout is not as it should be, there is no test part, or an image is tested in two folds.
+        DataError: the layout is wrong, there is no test part, or an image is tested in two folds.
         EvaluationError: the Normal class, or the primary metric, does not fit the classes.
     """
     data = Path(config.data)
+    folders = [data / f"fold-{n}" for n in range(config.folds + 1000)]
     if not config.folds:
-        if fold_folder(data, 0).is_dir():
+        if folders[0].is_dir():
             raise DataError(f"{data}: holds folds; say how many in the experiment file, as 'folds = 5'")
         folds = [_read_fold(data, None, progress=progress)]
     else:
-        for number in (config.folds - 1, config.folds):
-            if fold_folder(data, number).is_dir() != (number < config.folds):
-                found = sum(fold_folder(data, n).is_dir() for n in range(1000))
-                raise DataError(
-                    f"{data}: found {found} folders fold-*, expected fold-0 to fold-{config.folds - 1}; make them "
-                    f"with 'trainer split PHOTOS {data} --folds {config.folds}', or change 'folds'"
-                )
-        folds = [_read_fold(fold_folder(data, n), n, progress=progress) for n in range(config.folds)]
+        if not folders[config.folds - 1].is_dir() or folders[config.folds].is_dir():
+            raise DataError(
+                f"{data}: found {sum(one.is_dir() for one in folders)} folders fold-*, expected fold-0 to "
+                f"fold-{config.folds - 1}; make them with 'trainer split PHOTOS {data} --folds {config.folds}', or "
+                "change 'folds'"
+            )
+        folds = [_read_fold(folders[n], n, progress=progress) for n in range(config.folds)]
     _check_folds(config, folds)
     return tuple(folds)
 
 
 def read_sets(arms: Sequence[PlannedArm], *, progress: bool = False) -> dict[SetKey, GeneratedSet]:
-    """Every generated set that an arm names; read whole, or its accepted images alone, as the arms need it.
+    """Every generated set that an arm names, with all images or only the accepted ones, as the arms need it.
 
     Raises:
         GeneratedSetError: a set cannot be used.
@@ -274,10 +250,10 @@ def images_of_arm(
 ) -> tuple[GeneratedImage, ...]:
     """The generated images that an arm trains on in a fold.
 
-    With folds, images with a parent outside of the fold's training part stay out; without, one such is an error.
+    With folds, images with a parent among the fold's held-out images are left out; without folds they are an error.
 
     Raises:
-        LeakageError: an image is, or descends from, a validation or test image (without folds).
+        LeakageError: without folds, an image is, or descends from, a validation or test image.
         GeneratedSetError: an unknown class or source, or too few images for the share.
     """
     where = f"arm {arm.name!r}" + ("" if fold.number is None else f", fold {fold.number}")
@@ -289,7 +265,7 @@ def images_of_arm(
                 f"{image.path}: class {image.label!r} is not in {fold.dataset.root / 'train'} "
                 f"({', '.join(fold.dataset.classes)}); generate from this data"
             )
-        # In train and held out at once are single-coloured images alone; the guard of every training sees to that.
+        # Only single-coloured images are both in train and held out; the leakage check of every training ensures it.
         of_others = {parent.sha256 for parent in image.others} & fold.held_out - in_train
         has_source = (image.label, image.source_sha256) in fold.sources
         if of_others or (not has_source and {image.sha256, image.source_sha256} & fold.held_out):
@@ -302,7 +278,7 @@ def images_of_arm(
         if not has_source:
             raise GeneratedSetError(
                 f"{image.path}: its source (sha256 {image.source_sha256[:12]}...) is not among the "
-                f"{image.label!r} images of {fold.dataset.root}; the classical control needs the very sources"
+                f"{image.label!r} images of {fold.dataset.root}; the classical control needs the same sources"
             )
         if arm.normal is not False or image.label != config.normal:
             usable.append(image)
@@ -319,8 +295,8 @@ def _read_fold(root: Path, number: int | None, *, progress: bool) -> Fold:
     if not dataset.test:
         raise DataError(f"{root}: no folder test/ with images; an experiment is judged on it, see 'trainer split'")
     fingerprint = hashlib.sha256()
-    sources: dict[tuple[str, str], Path] = {}
     held_out = set()
+    sources: dict[tuple[str, str], Path] = {}
     images = [(part, image) for part in PARTS for image in dataset.part(part)]
     label = "hash data" if number is None else f"hash fold {number}"
     for part, image in tqdm(images, desc=label, unit="image", disable=not progress):
@@ -350,11 +326,10 @@ def _check_folds(config: ExperimentConfig, folds: Sequence[Fold]) -> None:
             tested[name] = root
     if config.normal not in classes:
         raise EvaluationError(
-            f"normal: found {config.normal!r}, which is no class of {folds[0].dataset.root} ({', '.join(classes)}); "
+            f"normal: found {config.normal!r}, not a class of {folds[0].dataset.root} ({', '.join(classes)}); "
             "name the class without defects"
         )
-    labels = {image.label for fold in folds for image in fold.dataset.test}
-    unnamed = sorted(labels - set(classes))
+    unnamed = sorted({image.label for fold in folds for image in fold.dataset.test} - set(classes))
     if unnamed and config.primary == "macro_f1":
         raise EvaluationError(
             f"primary: 'macro_f1' needs the defects' names, but test images are labelled {unnamed[0]!r}; declare "

@@ -1,8 +1,8 @@
-"""What was declared, and how far each cell is."""
+"""The declaration of an experiment, and the state of each cell."""
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,75 +17,63 @@ from .result import EXPERIMENT_NAME, FORMAT, VERSION
 
 @dataclass(frozen=True)
 class Declaration:
-    """The metric declared, and whether the file was changed since."""
+    """The declared metric, and later changes of the file."""
 
     declared: dict[str, Any]
-    """`primary`, `at` (UTC, ISO 8601) and `sha256` of the settings as understood."""
+    """`primary`, `at` (UTC, ISO 8601) and `sha256` of the settings."""
     revisions: tuple[dict[str, Any], ...]
-    """Changes while finished cells were there: `at`, `sha256`, `changed` keys, `finished` cells."""
+    """Changes made after cells had finished: `at`, `sha256`, `changed` keys, number of `finished` cells."""
     late: int
-    """Cells that were finished before anything was declared; 0 as it should be."""
+    """Number of cells that had finished before the declaration; normally 0."""
 
     def notes(self) -> list[Message]:
         """Notes on the declaration for the reader of the report."""
-        found = [message("declared_late", late=self.late, file=EXPERIMENT_NAME)] if self.late else []
-        found += [
+        late = [message("declared_late", late=self.late, file=EXPERIMENT_NAME)] if self.late else []
+        return late + [
             message("declaration_changed", changed=", ".join(one["changed"]), finished=one["finished"])
             for one in self.revisions
         ]
-        return found
 
 
 def declare(config: ExperimentConfig, *, finished: int, now: str) -> Declaration:
     """Write the declaration, or check the settings against the existing one.
 
     Args:
-        finished: cells that are done already.
+        finished: number of cells that have finished.
         now: UTC, ISO 8601.
 
     Raises:
-        SettingsError: another primary metric than was declared before the finished cells, or an `experiment.json`
-            that is not ours.
+        SettingsError: the primary metric is not the one declared before the finished cells, or `experiment.json`
+            is not a file of this program.
         OSError: it cannot be written.
     """
     path = Path(config.output) / EXPERIMENT_NAME
-    there = _read_declaration(path)
+    existing = _read_declaration(path)
     content = as_declared(config)
     digest = _hash_settings(content)
-    if there is None or not finished:
-        made = Declaration({"primary": config.primary, "at": now, "sha256": digest}, (), finished)
+    if existing is None or not finished:
+        declaration = Declaration({"primary": config.primary, "at": now, "sha256": digest}, (), finished)
     else:
-        declared = there["declared"]
+        declared = existing["declared"]
         if declared["primary"] != config.primary:
             raise SettingsError(
                 f"primary: found {config.primary!r}, but {path} declared {declared['primary']!r} on {declared['at']}, "
                 f"before {finished} cells were finished; put that back, or start anew with another 'output'"
             )
-        revisions = list(there.get("revisions", []))
-        before = there.get("config", {})
+        revisions = list(existing.get("revisions", []))
+        before = existing.get("config", {})
         if _hash_settings(before) != digest:
             changed = sorted(key for key in {*before, *content} if before.get(key) != content.get(key))
             revisions.append({"at": now, "sha256": digest, "changed": changed, "finished": finished})
-        made = Declaration(declared, tuple(revisions), int(there.get("late", 0)))
-    write_json(
-        path,
-        {
-            "format": FORMAT,
-            "version": VERSION,
-            "state": "running",
-            "declared": made.declared,
-            "revisions": list(made.revisions),
-            "late": made.late,
-            "config": content,
-        },
-    )
-    return made
+        declaration = Declaration(declared, tuple(revisions), int(existing.get("late", 0)))
+    head = {"format": FORMAT, "version": VERSION, "state": "running"}
+    write_json(path, {**head, **asdict(declaration), "config": content})
+    return declaration
 
 
 def as_declared(config: ExperimentConfig) -> dict[str, Any]:
-    """The settings as plain data, without the output folder, which changes no result."""
-    content = config.model_dump(mode="json", exclude={"output"})
-    content["train"].pop("threads")
+    """The settings as plain data, without the output folder and the number of threads, which change no result."""
+    content = config.model_dump(mode="json", exclude={"output": True, "train": {"threads"}})
     for arm in content["arm"]:
         if arm["curated"]:
             arm.pop("curated")  # the default, which older declarations do not contain
@@ -93,7 +81,6 @@ def as_declared(config: ExperimentConfig) -> dict[str, Any]:
 
 
 def _hash_settings(content: dict[str, Any]) -> str:
-    """Hex sha256 of settings in a fixed form."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -117,7 +104,7 @@ CELL_NAME = "cell.json"
 
 @dataclass(frozen=True)
 class CellJob:
-    """What a process needs to train a cell; it is pickled, so plain data alone."""
+    """What a process needs to train a cell; it is pickled, so it holds plain data only."""
 
     name: str
     folder: Path
@@ -126,26 +113,20 @@ class CellJob:
     """DATA folder of the fold."""
     config: TrainConfig
     joins: Path | None
-    """Folder of images that join the real ones."""
+    """Folder of the images that are added to the real ones."""
     identity: str
     """SHA-256 over settings and images."""
 
 
 def identity_of(config: TrainConfig, fold_fingerprint: str, set_identity: str) -> str:
-    """SHA-256 over what decides a cell's outcome.
-
-    Args:
-        config: with seed, steps and the hash of its starting weights.
-        fold_fingerprint: of the data.
-        set_identity: of the images that join; "" for none.
-    """
+    """SHA-256 over what decides a cell's outcome; `set_identity` is that of its added images, "" for none."""
     settings = config.model_dump(mode="json", exclude={"threads", "weights"})
     text = json.dumps([settings, fold_fingerprint, set_identity], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def started_identity(folder: Path) -> str | None:
-    """Identity of the training in a folder, done or not; None when there is none."""
+    """Identity of the training in a folder, finished or not; None if there is none."""
     content = read_json_or_none(folder / CELL_NAME)
     return None if content is None else str(content.get("identity"))
 
@@ -163,13 +144,14 @@ def read_done(folder: Path) -> dict[str, Any] | None:
 
 
 def run_cell(job: CellJob) -> None:
-    """Train the cell, or resume it, and predict its test images; torch is imported here, not before.
+    """Train the cell, or resume it, and predict its test images.
 
-    A training of another identity in the folder is replaced.
+    A training with another identity in the folder is replaced.
 
     Raises:
-        TrainerError: as `trainer.training.train.train` and `trainer.models.predict.predict_folder` do.
+        TrainerError: as from `trainer.training.train.train` and `trainer.models.predict.predict_folder`.
     """
+    # Imports torch, so only in the process of a cell.
     from ..models.predict import PredictOptions, predict_folder
     from ..models.predictions import write_predictions
     from ..training.train import train
@@ -183,13 +165,6 @@ def run_cell(job: CellJob) -> None:
     tested = predict_folder(job.folder, job.data / "test", options, progress=False)
     path = job.folder / PREDICTIONS_NAME
     write_predictions(path, tested.images, tested.labels, tested.classes, tested.probabilities)
-    write_json(
-        job.folder / CELL_NAME,
-        {
-            "state": "done",
-            "identity": job.identity,
-            "predictions_sha256": sha256_of(path),
-            "images_per_s": result.images_per_s,
-            "diagnosis": result.diagnosis,
-        },
-    )
+    # Written last: a cell whose process dies before this stays "started" and is resumed.
+    done = {"state": "done", "identity": job.identity, "predictions_sha256": sha256_of(path)}
+    write_json(job.folder / CELL_NAME, {**done, "images_per_s": result.images_per_s, "diagnosis": result.diagnosis})

@@ -1,4 +1,4 @@
-"""What an experiment found, and as JSON."""
+"""The result of an experiment, and its JSON."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ from .judge import ArmComparison, Judgement, Kind
 
 @dataclass(frozen=True)
 class ClassSeparability:
-    """How well generated images of one class are told from real ones."""
+    """How well the generated images of one class can be distinguished from real ones."""
 
     name: str
     auroc: float
@@ -25,83 +25,83 @@ class ClassSeparability:
 
 @dataclass(frozen=True)
 class Separability:
-    """How well generated images are told from real training images by their texture alone.
+    """How well generated images can be distinguished from real training images by texture alone.
 
-    AUROC 0.5: not at all; 1: without fault, so that "was generated" may serve a network as a cue.
+    AUROC 0.5: not at all; 1: always, so a network could learn "was generated" as a cue.
     """
 
     auroc: float | None
-    """Mean over classes, weighted by pairs of a real and a generated image; None where it cannot be told."""
+    """Mean over classes, weighted by the number of pairs of a real and a generated image; None if undefined."""
     interval: Interval | None
-    """95 %, sources random."""
+    """95 %, over resampled sources."""
     real: int
     generated: int
     per_class: tuple[ClassSeparability, ...]
-    """Classes with enough images of either kind."""
+    """Classes with enough images of both kinds."""
     reason: Message | None
-    """Why it cannot be told; None when it can."""
+    """Why the AUROC is undefined; None if it is defined."""
 
 
 @dataclass(frozen=True)
 class CellResult:
-    """One training, and where its files lie."""
+    """One training and the place of its files."""
 
     arm: str
     seed: int
     fold: int | None
     """None without folds."""
     folder: str
-    """Relative to the output folder, forward slashes."""
+    """Relative to the output folder, with forward slashes."""
     steps: int
-    """Steps of the optimizer; the same for all cells."""
+    """Optimizer steps; equal in all cells."""
     best_epoch: int
     val_macro_f1: float
-    """Of the best epoch."""
+    """At the best epoch."""
     seconds: float
-    """Of training, all epochs."""
+    """Training time of all epochs."""
     images_per_s: float
-    """Median over the epochs, training alone."""
+    """Training speed alone, median over the epochs."""
     train: Mapping[str, Mapping[str, int]]
-    """Class -> origin ("real", "generated", "classical") -> entries of the training list."""
+    """Class -> origin ("real", "generated", "classical") -> entries in the training list."""
     fingerprint: str
-    """Of all images it read."""
+    """Hash over all images that the training read."""
     predictions_sha256: str
     diagnosis: Message
-    """What its loss curves say, in one sentence."""
+    """What the loss curves show, in one sentence."""
 
 
 @dataclass(frozen=True, eq=False)
 class ArmOutcome:
-    """One arm: what it trained on, and what came of it."""
+    """One arm: its training images and its results."""
 
     name: str
     kind: Kind
     controls: str
-    """For a classical arm: the generated arm whose count it has. "" otherwise."""
+    """Of a classical arm: the generated arm whose number of images it copies; "" for other kinds."""
     sets: tuple[str, ...]
-    """Folders of generated images it draws from (of a classical arm: those it has the count of)."""
+    """Folders of generated images that the arm, or the arm it controls, takes images from."""
     engines: tuple[str, ...]
-    """What made their pixels, in their manifests' words."""
+    """What generated their pixels, as written in their manifests."""
     share: float | None
-    """Of the training list, asked for; None: all that is usable, or nothing added."""
+    """Requested share of generated images in the training list; None: all usable images, or nothing added."""
     added: Mapping[str, float]
-    """Class -> images that joined the real ones, mean over folds; classes without any are not named."""
+    """Class -> images added to the real ones, mean over folds; a class without added images has no entry."""
     real: Mapping[str, float]
     """Class -> real training images, mean over folds."""
     result: ArmResult
-    """Rates of every seed with their means; with folds, of predictions pooled over them."""
+    """Rates of every seed and their means; with folds, from the predictions pooled over the folds."""
     arm: Arm
     """Every prediction."""
     separability: Separability | None
-    """For a generated arm."""
+    """None for an arm to which no images were added."""
     defects_only: bool
     """A generated arm without generated Normal images: "generated" may become a cue for "defect"."""
     curated: bool = True
-    """Whether it takes only the accepted images of its sets, where those have been curated."""
+    """Whether only the accepted images of curated sets are used."""
 
     @property
     def added_share(self) -> float:
-        """Of the training list, as it was."""
+        """Share of added images in the actual training list."""
         added = sum(self.added.values())
         return added / (added + sum(self.real.values()))
 
@@ -114,9 +114,9 @@ class ExperimentResult:
     """The metric declared before the first run, a key of `trainer.evaluation.verdict.COMPARED`."""
     normal: str
     images: int
-    """Test images, each once over all folds."""
+    """Test images, each counted once over all folds."""
     groups: int | None
-    """Number of groups they fall into; None when unknown and each image stands alone."""
+    """Number of groups of test images; None if unknown: then each image is its own group."""
     labels: tuple[str, ...]
     """Row names of the confusion matrices."""
     classes: tuple[str, ...]
@@ -125,21 +125,21 @@ class ExperimentResult:
     folds: int
     """0: one division into train, val and test."""
     steps: int
-    """Steps of the optimizer in every training."""
+    """Optimizer steps in every training."""
     images_per_epoch: int
     arms: tuple[ArmOutcome, ...]
     """In the order of the file."""
     judgements: tuple[Judgement, ...]
-    """One a generated arm, in the order of `arms`."""
+    """One per generated arm, in the order of `arms`."""
     notes: tuple[Message, ...]
-    """What the reader must know before believing the verdicts."""
+    """What the reader must know before trusting the verdicts."""
     cells: tuple[CellResult, ...]
     config: Mapping[str, Any]
-    """The experiment file as it was understood, defaults filled in."""
+    """The settings of the experiment file, with defaults."""
     declared: Mapping[str, Any]
-    """What was written down before the first run: `primary`, `at` (UTC), `sha256` of the file's content."""
+    """The declaration before the first run: `primary`, `at` (UTC) and `sha256` of the settings."""
     revisions: tuple[Mapping[str, Any], ...]
-    """Later changes of the file while finished cells were there: `at`, `sha256`, `changed`."""
+    """Changes of the file made after cells had finished: `at`, `sha256`, `changed`."""
     data: Mapping[str, Any]
     """Path and fingerprints of the images."""
     environment: Mapping[str, Any]
@@ -147,7 +147,7 @@ class ExperimentResult:
     bootstrap_seed: int
 
     def arm(self, name: str) -> ArmOutcome:
-        """The arm of that name."""
+        """Find an arm by its name."""
         return next(one for one in self.arms if one.name == name)
 
 
@@ -157,7 +157,7 @@ EXPERIMENT_NAME = "experiment.json"
 
 
 def experiment_as_json(result: ExperimentResult) -> dict[str, Any]:
-    """Every figure of an experiment; undefined figures are null."""
+    """Every number of an experiment; undefined numbers are null."""
     return {
         "format": FORMAT,
         "version": VERSION,

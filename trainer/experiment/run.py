@@ -1,8 +1,10 @@
-"""An experiment from its file to its result: sets, cells in parallel, judgement; taken up again where it stopped."""
+"""Run an experiment from its settings to its result: sets, parallel cells, judgement; it continues where it stopped."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any
 
 from tqdm import tqdm
 
@@ -15,7 +17,7 @@ from ..evaluation.stats import RESAMPLES
 from ..processes import default_processes, refuse_torchrun, run_jobs
 from .collect import collect
 from .config import ExperimentConfig
-from .plan import CELLS_FOLDER
+from .plan import CELLS_FOLDER, Fold, PlannedArm
 from .prepare import Prepared, prepare
 from .records import CELL_NAME, CellJob, declare, identity_of, read_done, run_cell, started_identity
 from .result import EXPERIMENT_NAME, ExperimentResult, experiment_as_json
@@ -25,7 +27,7 @@ SETS_FOLDER = "sets"
 
 
 class Stopped(KeyboardInterrupt):
-    """Ctrl-C stopped an experiment; its message says what is kept."""
+    """Ctrl-C stopped an experiment; the message says what is kept."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Workers:
 
     processes: int
     gpus: tuple[str, ...]
-    """CUDA devices shared among them; empty on a CPU."""
+    """CUDA devices that they share; empty on a CPU."""
 
 
 def run_experiment(
@@ -49,17 +51,17 @@ def run_experiment(
     """Run every cell that is not done, then judge; writes `OUTPUT/experiment.json`.
 
     Args:
-        processes: cells at a time, each in a process with its own threads; None: one a physical core, or one a GPU;
-            0 works in this process.
+        processes: number of parallel cells, each in its own process; None: one per physical core, or one per GPU;
+            0 runs them in this process.
         overwrite: replace cells that were trained with other settings or images.
         work_cell: trains and predicts one cell.
 
     Raises:
-        DataError: the data cannot be used (with its branch LeakageError).
+        DataError: the data cannot be used; LeakageError, a subclass, if it leaks.
         GeneratedSetError: a set cannot be used.
-        SettingsError: a setting that cannot be used, cells of other settings, or another declared metric.
+        SettingsError: a setting cannot be used, cells have other settings, or another metric was declared.
         EvaluationError: labels, Normal class or primary metric do not fit together.
-        JobFailed: a cell failed; it is named, and finished ones are kept.
+        JobFailed: a cell failed; the message names it, and finished cells are kept.
         Stopped: Ctrl-C; finished cells and epochs are kept.
         FolderInUse: another experiment writes into the same folder.
     """
@@ -68,32 +70,36 @@ def run_experiment(
     prepared = prepare(config, progress=progress)
     prepared.output.mkdir(parents=True, exist_ok=True)
     with lock_folder(prepared.output, busy="another 'trainer experiment' is at work here"):
+        # Declared before any training; refused before any set is written.
         cells = (prepared.output / CELLS_FOLDER).rglob(CELL_NAME)
         finished = sum(read_done(path.parent) is not None for path in cells)
-        declaration = declare(prepared.config, finished=finished, now=_now())
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        declaration = declare(prepared.config, finished=finished, now=now)
         joined = plan_sets(prepared)
         jobs = plan_jobs(prepared, joined)
-        _refuse_others(jobs, overwrite=overwrite)
+        others = [job for job in jobs if started_identity(job.folder) not in (None, job.identity)]
+        if others and not overwrite:
+            raise SettingsError(
+                f"{others[0].folder}: trained with other settings or images, as are {len(others)} of {len(jobs)} "
+                "cells; put them back, choose another 'output', or add --overwrite to train these cells anew"
+            )
         make_sets(prepared, joined, progress=progress)
-        todo = [job for job in jobs if not is_done(job)]
-        _run(todo, jobs, workers, prepared.config.train.epochs, work_cell, progress=progress)
+        _run(jobs, workers, prepared.config.train.epochs, work_cell, progress=progress)
         result = collect(prepared, joined, declaration, resamples=resamples, progress=progress)
         write_json(prepared.output / EXPERIMENT_NAME, {**experiment_as_json(result), "late": declaration.late})
         return result
 
 
 def choose_workers(config: ExperimentConfig, processes: int | None) -> Workers:
-    """How many cells at a time, and on which devices.
+    """How many cells run in parallel, and on which devices.
 
     Raises:
-        SettingsError: a negative number, or a device that is not there.
+        SettingsError: the number is negative, or there is no such device.
     """
     if processes is not None and processes < 0:
         raise SettingsError(f"processes: found {processes}; expected 0 or more")
     if choose_device(config.train.device).type != "cuda":
         return Workers(default_processes() if processes is None else processes, ())
-    import os
-
     import torch
 
     named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
@@ -102,50 +108,46 @@ def choose_workers(config: ExperimentConfig, processes: int | None) -> Workers:
 
 
 def plan_sets(prepared: Prepared) -> dict[tuple[str, int | None], ArmSet]:
-    """The folders of images that join, for every arm and fold that has any, whether they are there or not."""
+    """The folders of added images, for every arm and fold that has any; nothing is written."""
     planned = {}
-    for arm in prepared.arms:
-        for fold in prepared.folds:
-            images = prepared.joining.get((arm.name, fold.number))
-            if images is None:
-                continue
-            folder = prepared.output / SETS_FOLDER / arm.name
-            if arm.kind == "generated":
-                identity = generated_identity(images)
-            else:
-                identity = classical_identity(
-                    images, config=prepared.augment, imgsz=prepared.config.train.imgsz, seed=prepared.config.seed
-                )
-            planned[arm.name, fold.number] = ArmSet(
-                folder if fold.number is None else folder / f"fold-{fold.number}", identity
-            )
+    for arm, fold in _arms_with_images(prepared):
+        images = prepared.joining[arm.name, fold.number]
+        folder = prepared.output / SETS_FOLDER / arm.name
+        identity = (
+            generated_identity(images)
+            if arm.kind == "generated"
+            else classical_identity(images, **_augmentation(prepared))
+        )
+        number = fold.number
+        planned[arm.name, number] = ArmSet(folder if number is None else folder / f"fold-{number}", identity)
     return planned
 
 
 def make_sets(prepared: Prepared, planned: Mapping[tuple[str, int | None], ArmSet], *, progress: bool = False) -> None:
     """Make the planned folders; existing ones are kept."""
-    for arm in prepared.arms:
-        for fold in prepared.folds:
-            one = planned.get((arm.name, fold.number))
-            if one is None:
-                continue
-            images = prepared.joining[arm.name, fold.number]
-            if arm.kind == "generated":
-                generated_set(one.path, images, [prepared.sets[key] for key in arm.set_keys], progress=progress)
-            else:
-                classical_set(
-                    one.path,
-                    images,
-                    fold,
-                    config=prepared.augment,
-                    imgsz=prepared.config.train.imgsz,
-                    seed=prepared.config.seed,
-                    progress=progress,
-                )
+    for arm, fold in _arms_with_images(prepared):
+        folder, images = planned[arm.name, fold.number].path, prepared.joining[arm.name, fold.number]
+        if arm.kind == "generated":
+            generated_set(folder, images, [prepared.sets[key] for key in arm.set_keys], progress=progress)
+        else:
+            classical_set(folder, images, fold, **_augmentation(prepared), progress=progress)
+
+
+def _arms_with_images(prepared: Prepared) -> list[tuple[PlannedArm, Fold]]:
+    """Every arm and fold to which images are added."""
+    return [
+        (arm, fold) for arm in prepared.arms for fold in prepared.folds if (arm.name, fold.number) in prepared.joining
+    ]
+
+
+def _augmentation(prepared: Prepared) -> dict[str, Any]:
+    """What decides the images of the classical control, besides their sources."""
+    config = prepared.config
+    return {"config": prepared.augment, "imgsz": config.train.imgsz, "seed": config.seed}
 
 
 def is_done(job: CellJob) -> bool:
-    """Whether the cell is finished with these very settings and images."""
+    """Whether the cell is finished with exactly these settings and images."""
     done = read_done(job.folder)
     return done is not None and done.get("identity") == job.identity
 
@@ -154,43 +156,21 @@ def plan_jobs(prepared: Prepared, joined: Mapping[tuple[str, int | None], ArmSet
     """The job of every cell, in the order of the cells; nothing is written."""
     jobs = []
     for cell in prepared.cells:
-        fold = prepared.fold(cell.fold)
-        joins = joined.get((cell.arm.name, cell.fold))
-        config = prepared.settings(cell)
-        jobs.append(
-            CellJob(
-                name=cell.name,
-                folder=prepared.output / cell.folder,
-                data=fold.dataset.root,
-                config=config,
-                joins=joins.path if joins else None,
-                identity=identity_of(config, fold.fingerprint, joins.identity if joins else ""),
-            )
-        )
+        fold, config = prepared.fold(cell.fold), prepared.settings(cell)
+        added = joined.get((cell.arm.name, cell.fold))
+        identity = identity_of(config, fold.fingerprint, added.identity if added else "")
+        folder = prepared.output / cell.folder
+        jobs.append(CellJob(cell.name, folder, fold.dataset.root, config, added.path if added else None, identity))
     return jobs
 
 
-def _refuse_others(jobs: Sequence[CellJob], *, overwrite: bool) -> None:
-    others = [job for job in jobs if started_identity(job.folder) not in (None, job.identity)]
-    if others and not overwrite:
-        raise SettingsError(
-            f"{others[0].folder}: trained with other settings or images, as are {len(others)} of {len(jobs)} cells; "
-            "put them back, choose another 'output', or add --overwrite to train these cells anew"
-        )
-
-
 def _run(
-    todo: Sequence[CellJob],
-    jobs: Sequence[CellJob],
-    workers: Workers,
-    epochs: int,
-    work_cell: Callable[[CellJob], None],
-    *,
-    progress: bool,
+    jobs: Sequence[CellJob], workers: Workers, epochs: int, work_cell: Callable[[CellJob], None], *, progress: bool
 ) -> None:
+    """Run the jobs that are not done; the bar counts epochs, also those of earlier runs."""
+    todo = [job for job in jobs if not is_done(job)]
     left = {job.folder for job in todo}
-    kept = {job.folder: epochs for job in jobs if job.folder not in left}
-    kept.update({job.folder: count_epochs(job.folder) for job in todo})
+    kept = {job.folder: count_epochs(job.folder) if job.folder in left else epochs for job in jobs}
     with tqdm(
         total=len(jobs) * epochs,
         initial=sum(kept.values()),
@@ -221,7 +201,3 @@ def _run(
                 f"stopped; {len(jobs) - len(left)} of {len(jobs)} cells are done and every finished epoch is saved; "
                 "the same command goes on"
             ) from stop
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""How well generated images are told from real ones by texture."""
+"""How well generated images can be distinguished from real ones by texture."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from .result import ClassSeparability, Separability
 
 FOLDS = 5
 LEAST_OF_A_CLASS = 5
-"""Real and generated images a class needs to be looked at."""
+"""A class with fewer real, or fewer generated, images is left out."""
 
 _LEAST_SOURCES = 10
 _RESAMPLES = 1000
@@ -23,59 +23,51 @@ _MOST_STEPS = 50
 _LEAST_SHARE = 1e-6
 _CLOSE_ENOUGH = 1e-8
 _RIDGE = 1.0
-"""Weight of the squared coefficients; as strong as one image of each kind."""
+"""Weight of the squared coefficients."""
 
 
 def separability(
     features: FloatArray, is_generated: npt.ArrayLike, labels: Sequence[str], sources: Sequence[str], *, seed: int = 0
 ) -> Separability:
-    """AUROC of a logistic regression that was not fitted to the images it judges, nor to others of their sources.
+    """AUROC of a logistic regression, each image scored by a fit without any image of its source.
 
-    Real and generated images are compared within a class alone, and weigh equally there in the fit, so that a
-    different mix of classes is not taken for a different look.
+    Real and generated images are compared only within a class, and both kinds have equal weight there in the fit, so
+    a different mix of classes does not count as a different look.
 
     Args:
         features: (N, D), finite.
         is_generated: (N,) bool.
         labels: N classes.
-        sources: N names of the real image that each descends from, or is.
-        seed: of the division of the sources, and of the interval's resamples.
+        sources: for each of the N images, the name of its real source image (a real image is its own source).
+        seed: for the division of the sources into folds, and for the resamples of the interval.
     """
     generated: BoolArray = np.asarray(is_generated, dtype=bool)
     classes = np.asarray(labels)
-    counts = {
-        str(name): (int(np.sum((classes == name) & ~generated)), int(np.sum((classes == name) & generated)))
-        for name in np.unique(classes)
-    }
+    counts = {str(name): _count_kinds(generated[classes == name]) for name in np.unique(classes)}
     usable = [name for name, pair in counts.items() if min(pair) >= LEAST_OF_A_CLASS]
-    total = (int(np.sum(~generated)), int(np.sum(generated)))
+    total = _count_kinds(generated)
     if not usable:
         reason = message("too_few_of_a_class", real=LEAST_OF_A_CLASS, generated=LEAST_OF_A_CLASS)
         return Separability(None, None, *total, (), reason)
     keep = np.isin(classes, usable)
     features, generated, classes = features[keep], generated[keep], classes[keep]
-    _, group = np.unique(np.asarray(sources)[keep], return_inverse=True)
-    if int(group.max()) + 1 < _LEAST_SOURCES:
-        reason = message("too_few_sources", count=int(group.max()) + 1, least=_LEAST_SOURCES)
-        return Separability(None, None, *total, (), reason)
-    score = _scores_out_of_fold(features, generated, classes, group, np.asarray(sources)[keep], seed)
+    names, group = np.unique(np.asarray(sources)[keep], return_inverse=True)
+    groups = len(names)
+    if groups < _LEAST_SOURCES:
+        return Separability(None, None, *total, (), message("too_few_sources", count=groups, least=_LEAST_SOURCES))
+    score = _scores_out_of_fold(features, generated, classes, group, names, seed)
     value, by_class = _within_classes(score, generated, classes, usable, np.ones(len(score)))
-    rng = np.random.default_rng(seed)
-    groups = int(group.max()) + 1
-    drawn = rng.multinomial(groups, np.full(groups, 1.0 / groups), size=_RESAMPLES)
+    drawn = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1.0 / groups), size=_RESAMPLES)
     resampled = np.array(
         [_within_classes(score, generated, classes, usable, weights[group].astype(np.float64))[0] for weights in drawn]
     )
-    return Separability(
-        auroc=value,
-        interval=percentile_interval(resampled),
-        real=int(np.sum(~generated)),
-        generated=int(np.sum(generated)),
-        per_class=tuple(
-            ClassSeparability(name, area, *counts[name]) for name, area in zip(usable, by_class, strict=True)
-        ),
-        reason=None,
-    )
+    per_class = tuple(ClassSeparability(name, area, *counts[name]) for name, area in zip(usable, by_class, strict=True))
+    return Separability(value, percentile_interval(resampled), *_count_kinds(generated), per_class, reason=None)
+
+
+def _count_kinds(generated: BoolArray) -> tuple[int, int]:
+    """Numbers of real and of generated images."""
+    return int(np.sum(~generated)), int(np.sum(generated))
 
 
 def _scores_out_of_fold(
@@ -83,15 +75,13 @@ def _scores_out_of_fold(
     generated: BoolArray,
     classes: npt.NDArray[np.str_],
     group: IntArray,
-    sources: npt.NDArray[np.str_],
+    names: npt.NDArray[np.str_],
     seed: int,
 ) -> FloatArray:
-    rank: dict[int, str] = {}
-    for number, source in zip(group.tolist(), sources.tolist(), strict=True):
-        rank[number] = hashlib.sha256(f"{seed}\0{source}".encode()).hexdigest()
-    fold_of_group = np.empty(len(rank), dtype=np.int64)
-    for place, number in enumerate(sorted(rank, key=rank.__getitem__)):
-        fold_of_group[number] = place % FOLDS
+    """Scores of images by fits to the other folds; a hash of seed and source name decides a source's fold."""
+    hashes = [hashlib.sha256(f"{seed}\0{name}".encode()).hexdigest() for name in names.tolist()]
+    fold_of_group = np.empty(len(hashes), dtype=np.int64)
+    fold_of_group[np.argsort(hashes)] = np.arange(len(hashes)) % FOLDS
     fold = fold_of_group[group]
     score = np.zeros(len(group))
     for number in range(FOLDS):
@@ -106,7 +96,7 @@ def _scores_out_of_fold(
 
 
 def _weights(generated: BoolArray, classes: npt.NDArray[np.str_]) -> FloatArray:
-    """Both kinds weigh alike within a class, and a class as much as it has images."""
+    """Equal total weight for both kinds within a class; a class's total weight is its number of images."""
     weights = np.zeros(len(generated))
     for name in np.unique(classes):
         both = [(classes == name) & (generated == kind) for kind in (False, True)]
@@ -119,8 +109,7 @@ def _weights(generated: BoolArray, classes: npt.NDArray[np.str_]) -> FloatArray:
 def fit_logistic(features: FloatArray, positive: BoolArray, weights: FloatArray) -> FloatArray:
     """Coefficients, the intercept first, that minimise sum w log(1 + exp(-y z)) + |coefficients|^2 / 2.
 
-    z = intercept + features . coefficients, y = 1 for positives and -1 for the others; the intercept is not held
-    down.
+    z = intercept + features . coefficients, y = 1 for positives and -1 for the others; the intercept has no penalty.
 
     Args:
         features: (N, D).
@@ -137,7 +126,7 @@ def fit_logistic(features: FloatArray, positive: BoolArray, weights: FloatArray)
         return float(fit + 0.5 * ridge @ coefficients**2)
 
     coefficients: FloatArray = np.zeros(design.shape[1])
-    for _ in range(_MOST_STEPS):  # Newton's, halved until the loss falls
+    for _ in range(_MOST_STEPS):  # Newton steps, halved until the loss falls
         pull = weights * expit(-sign * (design @ coefficients))
         slope = ridge * coefficients - design.T @ (sign * pull)
         bend = np.diag(ridge) + (design.T * (pull * (1.0 - pull / np.maximum(weights, 1e-300)))) @ design
@@ -154,20 +143,15 @@ def fit_logistic(features: FloatArray, positive: BoolArray, weights: FloatArray)
 def _within_classes(
     score: FloatArray, generated: BoolArray, classes: npt.NDArray[np.str_], names: Sequence[str], weights: FloatArray
 ) -> tuple[float, list[float]]:
-    """Weighted AUROC of every class, and their mean by weight of pairs; NaN where nothing can be compared."""
-    areas, pairs = [], []
-    for name in names:
-        inside = classes == name
-        area, weight = _weighted_auroc(score[inside], generated[inside], weights[inside])
-        areas.append(area)
-        pairs.append(weight)
-    total = sum(pairs)
-    mean = sum(area * pair for area, pair in zip(areas, pairs, strict=True) if pair) / total if total else float("nan")
-    return mean, areas
+    """Mean AUROC over the classes, weighted by their pairs (NaN without any pair), and the AUROC of every class."""
+    found = [_weighted_auroc(score[one], generated[one], weights[one]) for one in (classes == name for name in names)]
+    total = sum(pairs for _, pairs in found)
+    mean = sum(area * pairs for area, pairs in found if pairs) / total if total else float("nan")
+    return mean, [area for area, _ in found]
 
 
 def _weighted_auroc(score: FloatArray, positive: BoolArray, weights: FloatArray) -> tuple[float, float]:
-    """AUROC where an image counts as often as its weight says, a tie as half; and the weight of all pairs."""
+    """AUROC where each image counts with its weight and a tie counts half; and the total weight of all pairs."""
     levels, level_of = np.unique(score, return_inverse=True)
     positives = np.bincount(level_of, weights * positive, minlength=len(levels))
     negatives = np.bincount(level_of, weights * ~positive, minlength=len(levels))
@@ -184,18 +168,15 @@ _LEAST = 1e-6
 
 
 def describe_texture(image: npt.NDArray[np.uint8]) -> FloatArray:
-    """Twenty-five figures of one image.
+    """Twenty-five numbers that describe the texture of one image, all finite.
 
-    The power of its grey levels in 12 rings of spatial frequency (logarithms, after a Hann window), mean, spread,
-    skew and three quantiles of the grey levels, the shares of black and white pixels, size and peakedness of what a
-    3 x 3 Laplacian leaves, and how far the colour channels lie apart. Generators, encoders and resizing leave their
-    marks in such figures, whatever the image shows.
+    The power of the grey levels in 12 rings of spatial frequency (logarithms, after a Hann window); mean, spread,
+    skew and three quantiles of the grey levels; the shares of black and of white pixels; size and kurtosis of the
+    output of a 3 x 3 Laplacian; and the differences between the colour channels. Generators, encoders and resizing
+    change such numbers, whatever the image shows.
 
     Args:
         image: (3, S, S), R, G, B, S at least 8.
-
-    Returns:
-        (25,), all finite.
     """
     colours = image.astype(np.float64) / 255.0
     grey = np.tensordot(_LUMA, colours, axes=1)

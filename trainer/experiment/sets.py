@@ -1,7 +1,6 @@
-"""The images that join an arm, as a folder; the classical control."""
+"""Folders of the images that are added to an arm, and the classical control."""
 
 import hashlib
-import io
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from tqdm import tqdm
 
 from sdclient.manifest import ManifestError
 from sdclient.manifest.database import MANIFEST_NAME, ImageRecord, Manifest
+from sdcore.files import sha256_of
 from sdcore.torch_runtime import torch_threads
 
 from ..config import AugmentConfig
@@ -24,16 +24,16 @@ from ..errors import GeneratedSetError
 from .plan import Fold
 
 _IDENTITY = "experiment"
-"""Key in the manifest's run under which a set knows what it was made from."""
+"""Key in the manifest's run settings that holds the set's identity."""
 
 
 @dataclass(frozen=True)
 class ArmSet:
-    """A folder of images that join an arm's real ones."""
+    """A folder of images that are added to an arm's real ones."""
 
     path: Path
     identity: str
-    """SHA-256 over what the set is made from; equal sets have equal ones."""
+    """SHA-256 over everything that decides the set's images."""
 
 
 def generated_identity(images: Sequence[GeneratedImage]) -> str:
@@ -42,7 +42,7 @@ def generated_identity(images: Sequence[GeneratedImage]) -> str:
 
 
 def classical_identity(images: Sequence[GeneratedImage], *, config: AugmentConfig, imgsz: int, seed: int) -> str:
-    """SHA-256 over what decides the images of a classical arm; arguments as for `classical_set`."""
+    """SHA-256 over everything that decides the images of a classical arm; arguments as for `classical_set`."""
     lines = [f"classical\0{one.label}\0{one.source_sha256}\0{one.sha256}" for one in images]
     return _hash([f"{config.model_dump_json()}\0{imgsz}\0{seed}", *lines])
 
@@ -50,11 +50,9 @@ def classical_identity(images: Sequence[GeneratedImage], *, config: AugmentConfi
 def generated_set(
     folder: Path, images: Sequence[GeneratedImage], sets: Sequence[GeneratedSet], *, progress: bool = False
 ) -> ArmSet:
-    """Put an arm's generated images into a folder, as links where the drive has them; nothing if they are there.
+    """Put an arm's generated images and their records into a folder; an existing folder of the same images is kept.
 
-    Args:
-        folder: appears when it is complete.
-        sets: where they come from; their records are taken over.
+    The images are hard links where the drive supports them. The folder appears when it is complete.
 
     Raises:
         GeneratedSetError: a set's manifest cannot be read.
@@ -94,13 +92,9 @@ def classical_set(
     seed: int,
     progress: bool = False,
 ) -> ArmSet:
-    """Write, for every generated image, one classically augmented image of its source.
+    """Write, for every image of the controlled generated arm, one classically augmented image of its source.
 
-    Args:
-        folder: appears when it is complete.
-        images: of the generated arm that is controlled.
-        fold: holds the sources.
-        config: how images are varied.
+    The folder appears when it is complete.
 
     Raises:
         DataError: a source cannot be read.
@@ -110,29 +104,26 @@ def classical_set(
 
     def fill(partial: Path) -> list[ImageRecord]:
         written = []
-        for number, image in enumerate(
-            tqdm(images, desc=f"augment {folder.name}", unit="image", disable=not progress), start=1
-        ):
+        bar = tqdm(images, desc=f"augment {folder.name}", unit="image", disable=not progress)
+        for number, image in enumerate(bar, start=1):
             source = fold.sources[image.label, image.source_sha256]
             draw_key = f"{seed}\0{image.sha256}\0{number}"
-            buffer = io.BytesIO()
+            target = partial / image.label / f"{number}-{source.stem}.png"
+            target.parent.mkdir(parents=True, exist_ok=True)
             chunks = PngImagePlugin.PngInfo()
-            # So that it is refused among validation and test images, like a generated one.
+            # This record makes the image refused among validation and test images, like a generated one.
             chunks.add_itxt("sdclient", f'{{"engine": "{ENGINE}", "source_sha256": "{image.source_sha256}"}}')
-            augment_source(source, config=config, imgsz=imgsz, draw_key=draw_key).save(buffer, "PNG", pnginfo=chunks)
-            file = f"{image.label}/{number}-{source.stem}.png"
-            (partial / file).parent.mkdir(parents=True, exist_ok=True)
-            (partial / file).write_bytes(buffer.getvalue())
+            augment_source(source, config=config, imgsz=imgsz, draw_key=draw_key).save(target, "PNG", pnginfo=chunks)
             written.append(
                 ImageRecord(
-                    file=file,
+                    file=target.relative_to(partial).as_posix(),
                     class_name=image.label,
                     source=f"{image.label}/{source.name}",
                     source_sha256=image.source_sha256,
                     k=number,
                     seed=seed,
                     key=_hash([identity, draw_key]),
-                    sha256=hashlib.sha256(buffer.getvalue()).hexdigest(),
+                    sha256=sha256_of(target),
                     width=imgsz,
                     height=imgsz,
                     server="",
@@ -152,7 +143,7 @@ def classical_set(
 
 
 def _make(folder: Path, identity: str, fill: Callable[[Path], list[ImageRecord]]) -> None:
-    """Fill the folder under a temporary name, so that an incomplete one is never taken for complete."""
+    """Fill the folder under a temporary name, so that an incomplete folder never has the final name."""
     if _identity_of(folder) == identity:
         return
     partial = folder.with_name(f".{folder.name}.partial")
@@ -196,29 +187,25 @@ def _hash(lines: Sequence[str]) -> str:
 ENGINE = "classical augmentation, not generated"
 
 _TWICE_AS_STRONG = {"rotation_degrees": 45.0, "brightness": 1.0, "contrast": 1.0, "hue": 0.5, "saturation": 1.0}
-"""Settings that the control doubles, with the most they may be."""
+"""Settings that the control doubles, with their upper limits."""
 
 
 def stronger(base: AugmentConfig) -> AugmentConfig:
-    """The default augmentation of the control.
+    """The default augmentation of the classical control.
 
-    Every image is warped, and what turns or recolours it is twice as strong as in training; scale and shift stay,
-    since they could move a defect out of the image. Flips and quarter turns are those of training: a board with
-    one right way up keeps it.
+    Every image is warped, and rotation and colour changes are twice as strong as in training. Scale and shift stay
+    as they are, because they could move a defect out of the image; so do flips and quarter turns, because a board
+    may have only one correct orientation.
 
-    Repeating the sources and leaving the variation to training would be no such control: with the same number of
-    steps it only changes how often a class is drawn. Here, as with generated images, new fixed files join.
+    Repeating the sources and leaving the variation to training would be no control: with the same number of steps
+    it would only change how often a class is drawn. The control adds new fixed files, as a generated arm does.
     """
     changed = {name: min(most, 2.0 * getattr(base, name)) for name, most in _TWICE_AS_STRONG.items()}
     return base.model_copy(update={**changed, "warp_rate": 1.0})
 
 
 def augment_source(source: Path, *, config: AugmentConfig, imgsz: int, draw_key: str) -> Image.Image:
-    """One augmented image of a source, square as the network sees it.
-
-    Args:
-        config: which changes, and how strong.
-        draw_key: decides the random draws; the same text gives the same pixels.
+    """One augmented image of a source, `imgsz` pixels square; an equal `draw_key` gives equal pixels.
 
     Raises:
         DataError: the source cannot be read.

@@ -198,7 +198,7 @@ def test_macro_f1_without_names_is_refused_in_words() -> None:
         JudgedArm(name, kind, controls, np.ones((2, 3, 3, 2)))
         for name, kind, controls in (("baseline", "baseline", ""), ("g", "generated", ""), ("c", "classical", "g"))
     ]
-    with pytest.raises(EvaluationError, match=r"primary: 'macro_f1' cannot be had .* expected one of accuracy"):
+    with pytest.raises(EvaluationError, match=r"primary: 'macro_f1' cannot be computed .* expected one of accuracy"):
         judge(arms, primary="macro_f1", normal=0, classes=2, images=3)
 
 
