@@ -20,14 +20,14 @@ class NetworkConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     size_px: int = Field(64, ge=16, le=1024)
-    """Side of the square that it learns on."""
+    """Side of the square images it is trained on."""
     packing: Literal[1, 2, 4, 8] = 4
-    """A square of this many pixels a side becomes the channels of one position: at 64 px, 4 gives 16 x 16 positions,
-    five times as fast on a CPU as 64 x 64."""
+    """A square with this side becomes the channels of one position: at 64 px, 4 gives 16 x 16 positions, five times as
+    fast on a CPU as 64 x 64."""
     widths: tuple[int, ...] = (96, 128, 192)
     """Channels of its levels, from the finest to the coarsest; each level halves the resolution."""
     layers: int = Field(2, ge=1, le=4)
-    """Residual blocks a level."""
+    """Residual blocks per level."""
     head_channels: int = Field(32, ge=1)
     """Channels of an attention head; every level except the first has attention."""
 
@@ -44,13 +44,13 @@ class NetworkConfig(BaseModel):
         for width in self.widths:
             if width < 1 or width % groups or (width % self.head_channels and width > self.head_channels):
                 raise ValueError(
-                    f"widths: {width} is no multiple of {groups} (groups that are normalised) and of "
+                    f"widths: {width} is not a multiple of {groups} (groups that are normalised) and of "
                     f"{self.head_channels} (channels of a head); take another"
                 )
         if self.size_px % self.multiple_px:
             lower = max(self.multiple_px, self.size_px - self.size_px % self.multiple_px)
             raise ValueError(
-                f"size_px: {self.size_px} is no multiple of {self.multiple_px}, which packing {self.packing} and "
+                f"size_px: {self.size_px} is not a multiple of {self.multiple_px}, which packing {self.packing} and "
                 f"{len(self.widths)} levels need; take {lower} or {lower + self.multiple_px}"
             )
         return self
@@ -63,9 +63,9 @@ class TrainConfig(BaseModel):
 
     network: NetworkConfig = NetworkConfig()
     steps: int | None = Field(None, ge=1)
-    """Stop after this many. Give `steps`, `minutes` or both; with both, the first one reached ends the training."""
+    """Give `steps`, `minutes` or both; with both, the first one reached ends the training."""
     minutes: float | None = Field(None, gt=0)
-    """Stop after this long; the time of earlier starts of the same training counts too."""
+    """The time of earlier starts of the same training counts too."""
     batch_size: int = Field(32, ge=1)
     seed: int = Field(0, ge=0, lt=2**32)
     lr: float = Field(5e-4, gt=0, le=1)
@@ -83,11 +83,11 @@ class TrainConfig(BaseModel):
     balance: bool = True
     """Draw every class equally often instead of every image."""
     flips: bool = False
-    """Mirror left-right and up-down; only where a mirrored part could be a real one."""
+    """Mirror left-right and up-down; only if a mirrored part could be a real one."""
     quarter_turns: bool = False
-    """Turn by 90, 180 or 270 degrees; only where parts lie in any direction."""
+    """Turn by 90, 180 or 270 degrees; only if parts may lie in any direction."""
     val_share: float = Field(0.1, ge=0, le=0.5)
-    """Share of each class that is held out where there is no folder of validation images."""
+    """Share of each class that is held out if there is no folder of validation images."""
     keep: Literal["best", "last"] = "best"
     """Which weights are saved: those of the lowest validation loss, or the latest."""
     half: bool = False
@@ -95,12 +95,12 @@ class TrainConfig(BaseModel):
     save_every: int = Field(100, ge=1)
     """Steps between two validations; the state for resuming is saved at each."""
     sheet_every: int = Field(500, ge=0)
-    """Steps between two sheets of sample images; 0 draws one at the end alone."""
+    """Steps between two sheets of sample images; 0 draws one at the end only."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     amp: bool = True
-    """Mixed precision, on CUDA alone."""
+    """Mixed precision, on CUDA only."""
     threads: int | None = Field(None, ge=1)
-    """CPU threads of torch; None takes as many as this process may use."""
+    """CPU threads of torch; None: as many as this process may use."""
 
     @model_validator(mode="after")
     def _refuse_no_end(self) -> TrainConfig:
@@ -129,19 +129,13 @@ def make_config(**settings: Any) -> TrainConfig:
         raise SettingsError(f"{'.'.join(map(str, first['loc']))}: found {first['input']!r}; {words.lower()}") from error
 
 
-def what_differs(there: dict[str, Any], asked: TrainConfig) -> str | None:
-    """The first setting of an earlier training that differs from what is asked for now, in words; None if all agree.
-
-    Args:
-        there: the earlier settings, by `model_dump(mode="json")`.
-        asked: the settings of now.
-    """
-    wanted = asked.model_dump(mode="json", exclude=set(NOT_COMPUTED))
-    flat_there = {**there, **there.get("network", {})}
-    flat_wanted = {**wanted, **wanted["network"]}
-    for name, value in flat_wanted.items():
-        if name != "network" and flat_there.get(name) != value:
-            return f"{name} {flat_there.get(name)!r}, asked for {value!r}"
+def what_differs(earlier: dict[str, Any], config: TrainConfig) -> str | None:
+    """The first setting that differs from an earlier `model_dump(mode="json")`, in words; None if all agree."""
+    wanted = config.model_dump(mode="json", exclude=set(NOT_COMPUTED))
+    flat_earlier = {**earlier, **earlier.get("network", {})}
+    for name, value in {**wanted, **wanted["network"]}.items():
+        if name != "network" and flat_earlier.get(name) != value:
+            return f"{name} {flat_earlier.get(name)!r}, asked for {value!r}"
     return None
 
 
@@ -158,17 +152,16 @@ class LoraSettings:
     """All settings of a LoRA training; `steps` or `minutes` ends it, whichever is reached first."""
 
     rank: int = 16
-    """Rank of the update; a higher one can learn more and makes the file larger."""
+    """Rank of the update; a higher rank can learn more and makes the file larger."""
     alpha: float | None = None
-    """The update is scaled by alpha / rank; None takes the rank."""
+    """The update is scaled by alpha / rank; None: equal to the rank."""
     targets: Targets = "attention"
-    """Layers of the UNet to adapt: its attention alone, or its whole transformer blocks."""
+    """Layers of the UNet to adapt: only its attention, or its whole transformer blocks."""
     text_encoder: bool = False
     """Adapt the text encoder too."""
     lr: float = 1e-4
     """Learning rate of the UNet."""
     text_encoder_lr: float = 5e-5
-    """Learning rate of the text encoder."""
     warmup_steps: int = 50
     """Steps over which the learning rates rise; they are constant afterwards."""
     steps: int | None = 1500
@@ -176,23 +169,23 @@ class LoraSettings:
     minutes: float | None = None
     """Training time, without the preparation before the first step."""
     batch: int = 4
-    """Images in an optimiser step."""
+    """Images per optimiser step."""
     micro_batch: int | None = None
-    """Most images in memory at once, with gradients added up over a step; None takes the whole batch."""
+    """Most images in memory at once; gradients are added up over a step. None: the whole batch."""
     size_px: int | None = None
-    """Images are scaled to the area of a square of this side; None takes the base model's, 512 or 1024."""
+    """Images are scaled to the area of a square with this side; None: the base model's, 512 or 1024."""
     flips: tuple[Flip, ...] = ()
     """Directions in which images are mirrored at random."""
     balance: bool = True
     """Draw every class equally often instead of every image."""
     min_snr: float | None = None
-    """Gamma of min-SNR weighting (arXiv 2303.09556), usually 5; None weighs every noise level alike."""
+    """Gamma of min-SNR weighting (arXiv 2303.09556), usually 5; None: equal weight for every noise level."""
     clip_skip: int = 1
-    """1 takes the text encoder's last layer, 2 the one before it. SDXL always takes the one before the last."""
+    """1: the text encoder's last layer, 2: the one before it. SDXL always uses the one before the last."""
     gradient_checkpointing: bool = False
     """Compute activations twice instead of keeping them in memory."""
     precision: PrecisionChoice = "auto"
-    """Of the frozen weights and of computing, on CUDA. The update itself, and everything on a CPU, is fp32."""
+    """Of the frozen weights and of the computation, on CUDA. The update, and everything on a CPU, is fp32."""
     seed: int = 0
     save_every: int = 250
     """Steps between two saved states."""
@@ -204,7 +197,8 @@ class LoraSettings:
         optional = ("alpha", "steps", "minutes", "micro_batch", "size_px", "min_snr")
         for name in (*positive, *(name for name in optional if getattr(self, name) is not None)):
             if not getattr(self, name) > 0:
-                raise SettingsError(f"{_option(name)}: found {getattr(self, name)}; expected a value above 0")
+                option = f"--{name.removesuffix('_px').replace('_', '-')}"
+                raise SettingsError(f"{option}: found {getattr(self, name)}; expected a value above 0")
         if self.steps is None and self.minutes is None:
             raise SettingsError("neither --steps nor --minutes; give at least one of them")
         if self.size_px is not None and self.size_px % 64:
@@ -218,17 +212,13 @@ class LoraSettings:
         return float(self.rank if self.alpha is None else self.alpha)
 
     def learning_rate_factor(self, step: int) -> float:
-        """Factor of the learning rates in a step, counted from 0."""
+        """Factor of the learning rates in a step; steps count from 0."""
         return min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
 
     def identity(self) -> dict[str, Any]:
         """The settings that must not change when a training is resumed, as plain JSON."""
         fixed = {name: value for name, value in asdict(self).items() if name not in _MAY_CHANGE}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in fixed.items()}
-
-
-def _option(name: str) -> str:
-    return f"--{name.removesuffix('_px').replace('_', '-')}"
 
 
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -238,8 +228,8 @@ DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.flo
 def choose_precision(asked: PrecisionChoice, device: torch.device) -> Precision:
     """The number format for a device.
 
-    "auto" takes bfloat16 where the GPU supports it, since it needs no scaling of the loss, else float16; on a CPU it
-    takes float32, because other formats are slower there.
+    "auto" is bfloat16 if the GPU supports it, because it needs no scaling of the loss, otherwise float16; on a CPU it
+    is float32, because other formats are slower there.
 
     Raises:
         SettingsError: half precision is asked for on a CPU.

@@ -1,4 +1,4 @@
-"""The whole error tree of `generator`.
+"""All errors of `generator`.
 
 ::
 
@@ -6,12 +6,12 @@
     ├── DataError              the training images are missing, unreadable or laid out wrongly
     │   ├── TooFewImages       a class, or the whole set, is too small to learn from
     │   └── GeneratedImages    generated images are among the training images
-    ├── SettingsError          a setting that cannot be used
-    ├── ModelError             a base model or a saved state that is missing, damaged, a pickle, or does not fit
-    ├── ModelFileError         a saved model or classifier that is missing, damaged, could run code, or does not fit
+    ├── SettingsError          a setting cannot be used
+    ├── ModelError             a base model or a saved state is missing, damaged, a pickle, or does not fit
+    ├── ModelFileError         a saved model or classifier is missing, damaged, could run code, or does not fit
     ├── OutOfMemory            the device's memory does not hold this size and batch
     ├── TrainingDiverged       the loss is no longer a number
-    └── MissingExtra           a part of the software that is not installed
+    └── MissingExtra           an optional part of the software is not installed
 
 Every message names the thing, what was found, what was expected and what to do next, in one line.
 """

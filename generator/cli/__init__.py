@@ -1,4 +1,4 @@
-"""The `generator` command. Command modules import `click` alone at their top, so that `--help` is instant."""
+"""The `generator` command. Command modules import only `click` at the top, so that `--help` is instant."""
 
 import click
 
@@ -22,17 +22,17 @@ _EXTRA_MODULES = frozenset(
 )
 @click.version_option(__version__, prog_name="generator")
 def cli() -> None:
-    """Train diffusion models on your own defect pictures.
+    """Train diffusion models on your own defect images.
 
     \b
-    A first model, and pictures from it:
+    A first model, and images from it:
       generator train data/train -o models/pads --minutes 30
       sdclient serve --engine diffusion --model models/pads     (in another terminal)
       sdclient generate sources output --per-source 4 --native-size 64 --url http://127.0.0.1:7861
-    Is it any good, does it copy, which strengths suit each class:
+    How good it is, whether it copies, which strengths suit each class:
       trainer export runs/real-only --features
       generator report models/pads data --classifier runs/real-only/best.onnx
-    Your own Stable Diffusion, taught your defects, for a WebUI:
+    Adapt your own Stable Diffusion to your defects, for a WebUI:
       generator lora data/train --base v1-5.safetensors -o defects.safetensors
     """
 

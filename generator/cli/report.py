@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     metavar="FILE",
     required=True,
     type=PATH,
-    help="ONNX file of 'trainer export RUN --features'; RUN trained on real images alone.",
+    help="ONNX file of 'trainer export RUN --features'; RUN trained on real images only.",
 )
 @click.option("-o", "--output", metavar="FOLDER", type=PATH, help="Where to write.  [default: MODEL/report]")
 @click.option(
-    "--per-class", default=24, show_default=True, help="Sources of each class, and images of each from noise."
+    "--per-class", default=24, show_default=True, help="Number of sources, and of images from noise, per class."
 )
 @click.option("--strengths", metavar="N,N,..", help="Denoising strengths to test.  [default: 0.1 to 0.9, and 0.25]")
 @click.option(
@@ -33,11 +33,13 @@ if TYPE_CHECKING:
     default="0.25:0.5",
     show_default=True,
     metavar="LOW:HIGH",
-    help="Strengths over which keeping and changing are answered.",
+    help="Range of strengths for which --keep and --change are checked.",
 )
 @click.option("--keep", "keep_rate", default=0.9, show_default=True, help="Share of images that must keep their class.")
-@click.option("--change", "change_rate", default=0.5, show_default=True, help="Share that must not be too alike.")
-@click.option("--k", default=3, show_default=True, help="Neighbour that gives the radius of the manifolds' balls.")
+@click.option(
+    "--change", "change_rate", default=0.5, show_default=True, help="Share of images that must not be too similar."
+)
+@click.option("--k", default=3, show_default=True, help="Neighbour that sets the radius in precision and recall.")
 @click.option("--steps", default=20, show_default=True, help="Sampling steps, DPM++ 2M Karras.")
 @click.option("--cfg-scale", default=2.0, show_default=True, help="Guidance towards the class; 1 is none.")
 @click.option("--seed", default=0, show_default=True)
@@ -56,7 +58,7 @@ def report(
 ) -> None:
     """Judge MODEL: how good its images are, whether it copies, and which denoising strengths suit each class.
 
-    DATA is the data set MODEL was trained on, with train/ and, for an honest measure, val/; test/ is left alone. Writes
+    DATA is the data set MODEL was trained on, with train/ and, for unbiased results, val/; test/ is not read. Writes
     report.html, report.json, sheet.png, and recommended.toml for 'sdclient generate --config'.
 
     \b
@@ -86,9 +88,8 @@ def _numbers(text: str, between: str, option: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(between))
     except ValueError as error:
-        raise SettingsError(
-            f"{option}: found {text!r}; expected numbers with {between!r} between, as 0.2{between}0.4"
-        ) from error
+        example = f"numbers separated by {between!r}, as 0.2{between}0.4"
+        raise SettingsError(f"{option}: found {text!r}; expected {example}") from error
 
 
 def _words(findings: Findings) -> str:
@@ -97,7 +98,7 @@ def _words(findings: Findings) -> str:
     lines = answer_in_words(findings.answer)
     lines.append("Recommended denoising strengths 推荐重绘幅度:")
     lines += [f"  {one.name}: {limits_in_words(one.limits)}" for one in findings.classes]
-    lines.append("Copies of pictures learned from 复制训练图像, and distance to them by that of real pictures 距离比:")
+    lines.append("Copies of training images 复制训练图像, and distance to them relative to real images 距离比:")
     lines += [
         f"  {one.name}: {share_in_words(one.nearness.copies)}, {figure_in_words(one.nearness.pixel_ratio)}"
         for one in findings.classes

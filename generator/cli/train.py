@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,20 +19,22 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", "folder", metavar="MODEL", required=True, type=PATH, help="Folder for the model.")
 @click.option("--minutes", type=float, help="Minutes to train; the time of earlier starts counts.")
 @click.option("--steps", type=int, help="Steps to train.")
-@click.option("--size", "size_px", default=64, show_default=True, help="Side in pixels of the square it learns on.")
-@click.option("--flips", is_flag=True, help="Mirror images; only where a mirrored part could be a real one.")
-@click.option("--quarter-turns", is_flag=True, help="Turn images by 90 degrees; only where parts lie in any direction.")
+@click.option("--size", "size_px", default=64, show_default=True, help="Side in pixels of the training images.")
+@click.option("--flips", is_flag=True, help="Mirror images; only if a mirrored part could be a real one.")
+@click.option(
+    "--quarter-turns", is_flag=True, help="Turn images by 90 degrees; only if parts may lie in any direction."
+)
 @click.option(
     "--val",
     metavar="FOLDER",
     type=PATH,
     help="Held-out images, one folder per class. Without it: 'val' beside 'train', else --val-share.",
 )
-@click.option("--val-share", default=0.1, show_default=True, help="Share of each class held out where there is no val.")
+@click.option("--val-share", default=0.1, show_default=True, help="Share of each class held out if there is no val.")
 @click.option(
     "--balance/--no-balance", default=True, show_default=True, help="Draw every class equally often, not every image."
 )
-@click.option("--batch-size", default=32, show_default=True, help="Images a step.")
+@click.option("--batch-size", default=32, show_default=True, help="Images per step.")
 @click.option("--lr", default=5e-4, show_default=True, help="Highest learning rate.")
 @click.option(
     "--widths",
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
     metavar="N,N,..",
     help="Channels of the network's levels. 64,64,96 makes a small model of a few MB.",
 )
-@click.option("--layers", default=2, show_default=True, help="Residual blocks a level.")
+@click.option("--layers", default=2, show_default=True, help="Residual blocks per level.")
 @click.option(
     "--packing",
     default=4,
@@ -62,18 +65,18 @@ if TYPE_CHECKING:
 @click.option("--seed", default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--threads", type=int, help="CPU threads. Without it: all that this process may use.")
-@click.option("--amp/--no-amp", default=True, show_default=True, help="Mixed precision, on CUDA alone.")
+@click.option("--amp/--no-amp", default=True, show_default=True, help="Mixed precision, on CUDA only.")
 @click.option("--overwrite", is_flag=True, help="Replace what is in MODEL.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def train(ctx: click.Context, /, **options: Any) -> None:
-    """Train a diffusion model on the class folders of DATA/train; the held-out images only judge it.
+    """Train a diffusion model on the class folders of DATA/train; held-out images are only used to judge it.
 
-    MODEL gets the weights in diffusers' own layout, generator.json, history.csv and sheet.png. Started again, an
-    interrupted training goes on where it was saved last; with more --minutes or --steps a finished one does too.
+    MODEL gets the weights in diffusers' own layout, generator.json, history.csv and sheet.png. Run the same command
+    again to resume an interrupted training; with more --minutes or --steps a finished one continues too.
     'sdclient serve --engine diffusion --model MODEL' then makes images with it.
 
-    Never give it test images: generated images would carry what it learned of them. Generated images are refused.
+    Never give it test images: what the model learns from them would be in its images. Generated images are refused.
 
     \b
     Examples:
@@ -99,7 +102,7 @@ def _train(
     result = run(data, folder, config, val=val, overwrite=overwrite, progress=True)
     out = Output(json=as_json)
     out.document(lambda: _as_json(result))
-    state = "was trained already, left as it is" if result.was_there else f"{result.images_per_s:.0f} images/s"
+    state = "already trained, not changed" if result.was_there else f"{result.images_per_s:.0f} images/s"
     judged = "nothing held out" if result.val_loss is None else f"validation loss {result.val_loss:.3f}"
     out.line(
         f"{result.folder}: {result.steps} steps in {result.minutes:.1f} min, training loss {result.train_loss:.3f}, "
@@ -111,18 +114,8 @@ def _train(
 
 
 def _as_json(result: TrainResult) -> dict[str, Any]:
-    return {
-        "model": result.folder.as_posix(),
-        "steps": result.steps,
-        "minutes": result.minutes,
-        "train_loss": result.train_loss,
-        "val_loss": result.val_loss,
-        "weights_of_step": result.weights_of_step,
-        "images_per_s": result.images_per_s,
-        "resumed_after": result.resumed_after,
-        "was_there": result.was_there,
-        "notes": list(result.notes),
-    }
+    fields = asdict(result)
+    return {"model": fields.pop("folder").as_posix(), **fields}
 
 
 def _parse_widths(text: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""The images that a diffusion model learns from, and those held out."""
+"""The training images of a diffusion model, and those held out."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from ..user_images import read_user_image
 
 LEAST_OF_A_CLASS = 2
 LEAST_OF_ALL = 8
-"""From fewer images, of a class or in all, a model can only learn copies."""
+"""With fewer images, per class or in total, a model only learns copies."""
 _LONGEST_SHAPE = 8
-"""An image longer than this many times its width is cropped to that about its centre."""
+"""Largest ratio of an image's sides; a longer image is cropped at both ends."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class DecodedImage:
     """One image of a training set."""
 
     pixels: torch.Tensor
-    """(C, H, W) uint8; C is 1 where the whole set is grey, else 3. The shorter side is the model's size."""
+    """(C, H, W) uint8; C is 1 if the whole set is grey, else 3. The shorter side is the model's size."""
     label: int
     file: str
     """Relative to the folder it was read from."""
@@ -44,12 +44,12 @@ class DecodedImage:
 
 @dataclass(frozen=True, eq=False)
 class TrainingSet:
-    """What a training learns from."""
+    """The images of a training."""
 
     classes: tuple[str, ...]
     train: tuple[DecodedImage, ...]
     val: tuple[DecodedImage, ...]
-    """Held out: used for the validation loss and the sheet's sources alone. May be empty."""
+    """Held out: used only for the validation loss and as sources of the sheet. May be empty."""
     val_from: str
     """Where the held-out images come from, in words."""
     notes: tuple[str, ...] = ()
@@ -57,18 +57,18 @@ class TrainingSet:
 
     @property
     def channels(self) -> int:
-        """1 when every image is grey, else 3."""
+        """1 if every image is grey, else 3."""
         return int(self.train[0].pixels.shape[0])
 
     @property
     def counts(self) -> dict[str, int]:
-        """Number of images learned from, by class."""
+        """Number of training images by class."""
         found = Counter(image.label for image in self.train)
         return {name: found[number] for number, name in enumerate(self.classes)}
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over class and content of every image, learned from or held out."""
+        """SHA-256 over class and content of every image, held-out ones too."""
         lines = [
             f"{part} {self.classes[image.label]} {image.sha256}"
             for part, images in (("train", self.train), ("val", self.val))
@@ -80,17 +80,10 @@ class TrainingSet:
 def read_training_set(
     folder: Path, *, size_px: int, val_folder: Path | None, val_share: float, seed: int, progress: bool = True
 ) -> TrainingSet:
-    """Read DATA/train and its held-out images.
+    """Read DATA/train, one folder per class, and its held-out images; scale the shorter side of each to `size_px`.
 
-    Without `val_folder`, a folder `val` beside a folder named `train` is used. Where there is none, `val_share` of each
-    class is held out; files of the same bytes stay on one side.
-
-    Args:
-        folder: one folder of images per class.
-        size_px: length of the shorter side after scaling.
-        val_folder: of the same layout; its classes must be among those of `folder`.
-        val_share: 0 to 0.5.
-        seed: decides which images are held out.
+    Without `val_folder`, a folder `val` beside a folder named `train` is used. If there is none, `val_share` (0 to 0.5)
+    of each class is held out, drawn by `seed`; files with the same bytes stay together.
 
     Raises:
         DataError: a folder or a file cannot be used; also its subclasses TooFewImages and GeneratedImages.
@@ -110,10 +103,8 @@ def read_training_set(
                 f"{val_folder / unknown[0]}: class {unknown[0]!r} is not in {folder} ({', '.join(classes)}); "
                 "remove it, or give another --val"
             )
-    bar: tqdm[Any] = tqdm(
-        total=len(listed) + len(held), desc="reading", unit="image", disable=not progress, file=sys.stderr
-    )
-    with bar:
+    total = len(listed) + len(held)
+    with tqdm(total=total, desc="reading", unit="image", disable=not progress, file=sys.stderr) as bar:
         read = _read_all(folder, listed, classes, size_px, bar)
         read_held = _read_all(val_folder, held, classes, size_px, bar) if val_folder is not None else []
     grey = all(is_grey for is_grey, _ in [*read, *read_held])
@@ -122,13 +113,13 @@ def read_training_set(
     notes: list[str] = []
     if val_folder is None:
         train, val = _hold_out(train, val_share, seed)
-        where = f"{len(val)} of {len(listed)} pictures of {folder}, drawn by seed {seed}" if val else "none held out"
+        where = f"{len(val)} of {len(listed)} images of {folder}, drawn by seed {seed}" if val else "none held out"
     else:
         where = str(val_folder)
         shared = {image.sha256 for image in train} & {image.sha256 for image in val}
         if shared:
             notes.append(
-                f"{len(shared)} held-out picture(s) are in {folder} byte for byte; "
+                f"{len(shared)} held-out image(s) are in {folder} byte for byte; "
                 "they make the validation loss look lower than it is"
             )
     return TrainingSet(classes, tuple(train), tuple(val), where, tuple(notes))
@@ -167,9 +158,8 @@ def _read_all(
     if generated:
         path, words = generated[0]
         raise GeneratedImages(
-            f"{folder}: {len(generated)} of {len(listed)} pictures were generated themselves, the first is {path} "
-            f"(it carries {words}); a model that learns from such pictures drifts away from real ones, so give "
-            "real photographs only"
+            f"{folder}: {len(generated)} of {len(listed)} images were generated, the first is {path} (it carries "
+            f"{words}); a model trained on generated images drifts away from real ones, so give real photographs only"
         )
     return read
 
@@ -215,12 +205,10 @@ def _with_channels(image: DecodedImage, grey: bool) -> DecodedImage:
 
 
 def _hold_out(images: list[DecodedImage], share: float, seed: int) -> tuple[list[DecodedImage], list[DecodedImage]]:
-    """Divide each class by distinct file contents; at least `LEAST_OF_A_CLASS` of them stay to learn from."""
-    by_class: dict[int, list[str]] = {}
+    """Divide each class by distinct file contents; at least `LEAST_OF_A_CLASS` of them stay for training."""
+    by_class: dict[int, set[str]] = {}
     for image in images:
-        contents = by_class.setdefault(image.label, [])
-        if image.sha256 not in contents:
-            contents.append(image.sha256)
+        by_class.setdefault(image.label, set()).add(image.sha256)
     held: set[str] = set()
     for label, contents in sorted(by_class.items()):
         rng = random.Random(f"{seed} {label}")  # noqa: S311 - which images are held out is no secret

@@ -9,9 +9,8 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -31,17 +30,13 @@ SHEET_NAME = "sheet.png"
 
 _COPIES_ON_DISK = 6
 """Weights, average, two moments of the optimizer, the saved model and one in reserve; each has 4 bytes a weight."""
+_BAR_FORMAT = "{percentage:3.0f}%|{bar}| {postfix}"
 _RISEN_BY = 1.05
-"""A last validation loss above this times the lowest one is mentioned in a note."""
+"""A note is written if the last validation loss is above this times the lowest one."""
 
 
 class TrainingRun:
-    """One start of a training.
-
-    Args:
-        folder: where the model is written.
-        before: the saved state to resume, or None.
-    """
+    """One start of a training; `before` is the saved state to resume."""
 
     def __init__(
         self,
@@ -90,20 +85,15 @@ class TrainingRun:
             Interrupted: the user asked to stop; everything is saved.
         """
         config, session = self.config, self._session
-        self._say_what_begins()
-        with TrainingBar(shown=self._progress) as bar:
+        self._print_start()
+        # The bar shows the share of the whole training, because it may end by time.
+        with tqdm(total=1.0, bar_format=_BAR_FORMAT, disable=not self._progress, file=sys.stderr) as bar:
             while (share := self._budget.share_done(session.steps_done)) < 1:
                 begin_s = time.perf_counter()
                 self._losses.append(session.step(share))
                 self._stepping_s += time.perf_counter() - begin_s
-                bar.show(
-                    share=self._budget.share_done(session.steps_done),
-                    step=session.steps_done,
-                    images_per_s=self._images_per_s(),
-                    train_loss=sum(self._losses) / len(self._losses),
-                    val_loss=self.reports[-1].val_loss if self.reports else None,
-                    left_s=self._budget.seconds_left(session.steps_done),
-                )
+                bar.set_postfix_str(self._progress_in_words(), refresh=False)
+                bar.update(max(self._budget.share_done(session.steps_done) - bar.n, 0.0))
                 if asked_to_stop():
                     self._report(is_end=False)
                     raise Interrupted(
@@ -119,42 +109,33 @@ class TrainingRun:
         found = list(self.data.notes)
         best, last = best_of(self.reports), self.reports[-1]
         if best is not None and last.val_loss is not None and last.val_loss > _RISEN_BY * (best.val_loss or 0):
-            kept = (
-                "those weights are kept" if self.config.keep == "best" else "--keep best would have kept those weights"
-            )
+            kept = "are kept" if self.config.keep == "best" else "would have been kept with --keep best"
             found.append(
                 f"the validation loss was lowest at step {best.step} ({best.val_loss:.3f}) and rose to "
-                f"{last.val_loss:.3f}: it begins to learn the pictures by heart; {kept}"
+                f"{last.val_loss:.3f}: the model begins to memorise the images; the weights of step {best.step} {kept}"
             )
         return tuple(found)
 
     def _report(self, *, is_end: bool) -> None:
-        """Validate and save; draw the sheet where it is due."""
+        """Validate and save; draw the sheet when it is due."""
         session, config = self._session, self.config
-        val_loss = None
+        network, val_loss = session.average.network, None
         if self._validation is not None:
-            val_loss = self._validation.loss(session.average.network, session.precision, batch_size=config.batch_size)
+            val_loss = self._validation.loss(network, session.precision, batch_size=config.batch_size)
         share = self._budget.share_done(session.steps_done)
         report = ProgressRecord(
             step=session.steps_done,
             minutes=self._budget.spent_s / 60,
-            train_loss=sum(self._losses) / len(self._losses),
+            train_loss=self._train_loss,
             val_loss=val_loss,
             lr=config.lr * lr_share(session.steps_done - 1, share, config),
-            images_per_s=self._images_per_s(),
+            images_per_s=self._images_per_s,
         )
         self.reports.append(report)
         if config.keep == "last" or best_of(self.reports) in (report, None):
             training = self._training_record(report)
-            save_model(
-                self.folder,
-                session.average.network,
-                session.schedule,
-                self._description,
-                training=training,
-                half=config.half,
-            )
-        # After the model: a kill between the two repeats the steps since the last state, to the same model.
+            save_model(self.folder, network, session.schedule, self._description, training=training, half=config.half)
+        # After the model: if the process is killed between the two, the repeated steps give the same model.
         save_training(
             self.folder / RESUME_NAME,
             SavedTraining(
@@ -192,10 +173,25 @@ class TrainingRun:
             "precision": self._session.precision.name,
         }
 
+    @property
+    def _train_loss(self) -> float:
+        """Mean since the last report."""
+        return sum(self._losses) / len(self._losses)
+
+    @property
     def _images_per_s(self) -> float:
+        """Since the last report, without validation and drawing."""
         return len(self._losses) * self.config.batch_size / max(self._stepping_s, 1e-9)
 
-    def _say_what_begins(self) -> None:
+    def _progress_in_words(self) -> str:
+        val_loss = self.reports[-1].val_loss if self.reports else None
+        validated = "" if val_loss is None else f", val {val_loss:.3f}"
+        left_s = self._budget.seconds_left(self._session.steps_done)
+        left = "" if left_s is None else f", {describe_duration(left_s)} left"
+        speed = f"{self._images_per_s:.0f} images/s"
+        return f"step {self._session.steps_done}, {speed}, loss {self._train_loss:.3f}{validated}{left}"
+
+    def _print_start(self) -> None:
         if not self._progress:
             return
         data, session = self.data, self._session
@@ -205,18 +201,17 @@ class TrainingRun:
         machine = f"{self._device.type}, {session.precision.name}, {self._threads} thread(s)"
         lines = [
             *(f"note: {words}" for words in data.notes),
-            f"learns from {len(data.train)} {colour} pictures: {counts}",
+            f"learns from {len(data.train)} {colour} images: {counts}",
             f"held out: {data.val_from}",
             f"{weights / 1e6:.1f} million weights, {machine}",
+            *([f"goes on after step {self.resumed_after}"] if self.resumed_after else []),
         ]
-        if self.resumed_after:
-            lines.append(f"goes on after step {self.resumed_after}")
         for line in lines:
             tqdm.write(line, file=sys.stderr)
 
 
 def _describe(training_set: TrainingSet, network: NetworkConfig, codec: PixelCodec) -> ModelDescription:
-    """What `generator.json` says of a model of these images."""
+    """The content of `generator.json` for a model of these images."""
     lineage = [
         {"file": image.file, "class": training_set.classes[image.label], "sha256": image.sha256}
         for image in training_set.train
@@ -233,11 +228,9 @@ def _describe(training_set: TrainingSet, network: NetworkConfig, codec: PixelCod
 
 
 class Budget:
-    """The time and steps of a training over all its starts, and which share of them is done.
+    """The time and steps of a training over all its starts, and the share of them that is done.
 
-    Args:
-        config: its `steps` and `minutes`; the first that is reached ends the training.
-        spent_s: seconds of earlier starts.
+    Whichever of `config.steps` and `config.minutes` is reached first ends the training.
     """
 
     def __init__(
@@ -262,55 +255,9 @@ class Budget:
         return min(max(shares), 1.0)
 
     def seconds_left(self, steps_done: int) -> float | None:
-        """Time to the end at the present pace; None before the first step."""
+        """Time to the end at the present speed; None before the first step."""
         share = self.share_done(steps_done)
         return self.spent_s * (1 - share) / share if share > 0 else None
-
-
-_FORMAT = "{percentage:3.0f}%|{bar}| {postfix}"
-
-
-class TrainingBar:
-    """A bar on stderr. It shows the share of the whole, since a training may end by time.
-
-    Args:
-        shown: whether to draw it at all.
-    """
-
-    def __init__(self, *, shown: bool) -> None:
-        self._bar: tqdm[Any] = tqdm(total=1.0, bar_format=_FORMAT, disable=not shown, file=sys.stderr)
-
-    def __enter__(self) -> TrainingBar:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.close()
-
-    def show(
-        self,
-        *,
-        share: float,
-        step: int,
-        images_per_s: float,
-        train_loss: float,
-        val_loss: float | None,
-        left_s: float | None,
-    ) -> None:
-        """Redraw the bar.
-
-        Args:
-            share: 0 to 1.
-            train_loss: mean since the last report.
-            val_loss: of the last validation; None before the first.
-        """
-        validated = "" if val_loss is None else f", val {val_loss:.3f}"
-        left = "" if left_s is None else f", {describe_duration(left_s)} left"
-        self._bar.set_postfix_str(
-            f"step {step}, {images_per_s:.0f} images/s, loss {train_loss:.3f}{validated}{left}", refresh=False
-        )
-        self._bar.update(max(share - self._bar.n, 0.0))
 
 
 def describe_duration(duration_s: float) -> str:
@@ -340,26 +287,19 @@ class ProgressRecord:
 
 
 def write_history(path: Path, reports: Sequence[ProgressRecord]) -> None:
-    """Write `history.csv`, one row a record."""
+    """Write `history.csv`, one row per record, numbers with six digits."""
     buffer = io.StringIO(newline="")
-    writer = csv.DictWriter(buffer, [field.name for field in fields(ProgressRecord)])
-    writer.writeheader()
-    for report in reports:
-        row = asdict(report)
-        writer.writerow({name: _rounded(value) for name, value in row.items()})
+    writer = csv.writer(buffer)
+    writer.writerow([field.name for field in fields(ProgressRecord)])
+    for report in reports:  # csv writes None as an empty field
+        writer.writerow([float(f"{one:.6g}") if isinstance(one, float) else one for one in astuple(report)])
     write_bytes_atomically(path, buffer.getvalue().encode())
 
 
 def best_of(reports: Sequence[ProgressRecord]) -> ProgressRecord | None:
-    """The record of the lowest validation loss, the first of equal ones; None where nothing was validated."""
+    """The record with the lowest validation loss, the first of equal ones; None if nothing was validated."""
     judged = [report for report in reports if report.val_loss is not None]
     return min(judged, key=lambda report: report.val_loss or 0.0, default=None)
-
-
-def _rounded(value: float | int | None) -> float | int | str:
-    if value is None:
-        return ""
-    return value if isinstance(value, int) else float(f"{value:.6g}")
 
 
 RESUME_NAME = "resume.pt"
@@ -369,12 +309,12 @@ _VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class SavedTraining:
-    """The content of `resume.pt`: everything that a training needs to go on."""
+    """The content of `resume.pt`: everything that is needed to resume a training."""
 
     config: dict[str, Any]
-    """Its settings as plain JSON."""
+    """The settings as plain JSON."""
     fingerprint: str
-    """Of its images; see `TrainingSet.fingerprint`."""
+    """See `TrainingSet.fingerprint`."""
     training_s: float
     """Training time so far."""
     reports: tuple[ProgressRecord, ...]
@@ -383,22 +323,14 @@ class SavedTraining:
 
 
 def save_training(path: Path, progress: SavedTraining) -> None:
-    """Write `resume.pt` atomically; if that fails, the former one stays.
+    """Write `resume.pt` atomically; if that fails, the previous file stays.
 
     Raises:
         OSError: it cannot be written, for example because the disk is full.
     """
-    content = {
-        "format": _STATE_FORMAT,
-        "version": _VERSION,
-        "config": progress.config,
-        "fingerprint": progress.fingerprint,
-        "training_s": progress.training_s,
-        "reports": [asdict(report) for report in progress.reports],
-        "session": progress.session,
-    }
+    reports = [asdict(report) for report in progress.reports]
     buffer = io.BytesIO()
-    torch.save(content, buffer)
+    torch.save({"format": _STATE_FORMAT, "version": _VERSION, **vars(progress), "reports": reports}, buffer)
     write_bytes_atomically(path, buffer.getbuffer())
 
 

@@ -1,4 +1,4 @@
-"""Images made with a model: siblings of a source, images out of noise, and the sheet that shows both."""
+"""Images from a model: variants of a source, images from noise, and the sheet that shows both."""
 
 import io
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
 from sdcore.diffusion_model import PixelCodec
-from sdcore.images.contact_sheet import Font, find_font
+from sdcore.images.contact_sheet import find_font
 from sdcore.optional_imports import import_diffusers
 from sdcore.torch_runtime import MixedPrecision
 
@@ -18,24 +18,23 @@ from .session import SCHEDULE, centre_square, take_by_turns
 
 STEPS = 20
 GUIDANCE = 2.0
-"""Above 1, the difference between the class and no class is exaggerated."""
+"""Classifier-free guidance: above 1, the difference between the class and no class is amplified."""
 _BATCH = 32
 
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """How a model makes images."""
+    """Settings of `sample`."""
 
     strength: float
     """Denoising strength, above 0 and up to 1; at 1 nothing of the source is left."""
     no_class: int
-    """The label that stands for no class."""
+    """The label that means no class."""
     device: torch.device
-    """Where the network is."""
+    """Device of the network."""
     precision: MixedPrecision
-    """In which format the network computes."""
     steps: int = STEPS
-    """Of the whole schedule; a strength runs its share of them."""
+    """Of the whole schedule; a strength below 1 runs its share of them."""
     guidance: float = GUIDANCE
 
 
@@ -48,13 +47,13 @@ def sample(
     seeds: Sequence[int],
     options: SampleOptions,
 ) -> torch.Tensor:
-    """Siblings of images: noised as far as the strength says, then denoised (SDEdit, Meng et al. 2021).
+    """Variants of images: noised according to the strength, then denoised (SDEdit, Meng et al. 2021).
 
-    The sampler is DPM++ 2M with Karras' noise levels.
+    The sampler is DPM++ 2M with Karras' noise levels. Each image has its own seed for the noise, so it does not depend
+    on the other images of its batch.
 
     Args:
         levels: (N, C, H, W) uint8, the sources.
-        seeds: of the noise of each image, so that an image does not depend on the others of its batch.
 
     Returns:
         (N, C, H, W) uint8 on the CPU.
@@ -109,7 +108,7 @@ class SheetRow:
 def sample_rows(
     network: nn.Module, data: TrainingSet, codec: PixelCodec, *, size_px: int, precision: MixedPrecision
 ) -> list[SheetRow]:
-    """A row for each of up to 12 classes, of held-out images where there are some."""
+    """A row for each of up to 12 classes, from held-out images if there are any."""
     device = next(network.parameters()).device
     shown = take_by_turns(data.val or data.train, len(data.classes))
     by_class = {image.label: image for image in reversed(shown)}
@@ -128,12 +127,7 @@ def sample_rows(
 
 
 def column_titles(strengths: Sequence[float], pure: int) -> list[str]:
-    """The titles above the columns of a sheet.
-
-    Args:
-        strengths: of the siblings.
-        pure: how many columns show images out of noise.
-    """
+    """The titles of a sheet's columns; `pure` is the number of columns of images from noise."""
     return ["source", *(f"strength {strength:g}" for strength in strengths), *["from noise"] * pure]
 
 
@@ -141,25 +135,25 @@ def draw_sheet(
     rows: Sequence[SheetRow], title: str, titles: Sequence[str] = tuple(column_titles(STRENGTHS, PURE))
 ) -> bytes:
     """The rows as one PNG file."""
-    width = _LABEL_PX + len(titles) * (_CELL_PX + _GAP_PX)
+    pitch = _CELL_PX + _GAP_PX
     # A sheet of grey images is a third as large in grey.
     mode = "L" if all(cell.mode == "L" for row in rows for cell in row.cells) else "RGB"
-    sheet = Image.new(mode, (width, 2 * _TITLE_PX + len(rows) * (_CELL_PX + _GAP_PX)), "white")
+    sheet = Image.new(mode, (_LABEL_PX + len(titles) * pitch, 2 * _TITLE_PX + len(rows) * pitch), "white")
     draw = ImageDraw.Draw(sheet)
-    draw.text((_GAP_PX, 3), title, fill="black", font=_font(title))
+
+    def write(place: tuple[int, int], text: str) -> None:
+        font = find_font(text, _TEXT_PX) or ImageFont.load_default(_TEXT_PX)
+        draw.text(place, text, fill="black", font=font)
+
+    write((_GAP_PX, 3), title)
     for column, column_title in enumerate(titles):
-        draw.text(
-            (_LABEL_PX + column * (_CELL_PX + _GAP_PX), _TITLE_PX + 3),
-            column_title,
-            fill="black",
-            font=_font(column_title),
-        )
+        write((_LABEL_PX + column * pitch, _TITLE_PX + 3), column_title)
     for number, row in enumerate(rows):
-        top = 2 * _TITLE_PX + number * (_CELL_PX + _GAP_PX)
-        draw.text((_GAP_PX, top + _CELL_PX // 2 - 8), row.label, fill="black", font=_font(row.label))
+        top = 2 * _TITLE_PX + number * pitch
+        write((_GAP_PX, top + _CELL_PX // 2 - 8), row.label)
         for column, cell in enumerate(row.cells):
             shown = cell.convert(mode).resize((_CELL_PX, _CELL_PX), Image.Resampling.NEAREST)
-            sheet.paste(shown, (_LABEL_PX + column * (_CELL_PX + _GAP_PX), top))
+            sheet.paste(shown, (_LABEL_PX + column * pitch, top))
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")
     return buffer.getvalue()
@@ -169,8 +163,3 @@ def to_image(levels: torch.Tensor) -> Image.Image:
     """An image from (C, H, W) uint8."""
     array = levels.permute(1, 2, 0).contiguous().numpy()
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
-
-
-def _font(text: str) -> Font:
-    """A font that can write the text; else Pillow's own."""
-    return find_font(text, _TEXT_PX) or ImageFont.load_default(_TEXT_PX)

@@ -1,7 +1,8 @@
 """A training in progress: its network, the order of its images, one step, and the validation loss."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ _LOWEST_LR_SHARE = 0.01
 class DiffusionSession:
     """A training in progress: network, average, optimizer, random numbers and order of images.
 
-    Random numbers are drawn on the CPU, so that a seed means the same on every device.
+    Random numbers are drawn on the CPU, so that a seed gives the same numbers on every device.
 
     Raises:
         MissingExtra: diffusers is not installed.
@@ -30,11 +31,10 @@ class DiffusionSession:
 
     def __init__(self, data: TrainingSet, codec: PixelCodec, config: TrainConfig, device: torch.device) -> None:
         self._data, self._codec, self._config, self._device = data, codec, config, device
-        n_classes = len(data.classes)
-        self._no_class = n_classes
+        self._no_class = len(data.classes)
         # GPU convolutions are faster in this memory layout; a CPU gains nothing from it.
         self._layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
-        network = build_network(config.network, channels=data.channels, n_classes=n_classes, seed=config.seed)
+        network = build_network(config.network, channels=data.channels, n_classes=self._no_class, seed=config.seed)
         self.network: nn.Module = network.to(device, memory_format=self._layout)  # type: ignore[call-overload]
         self.average = ExponentialMovingAverage(self.network, config.ema_decay)
         self.schedule = build_schedule()
@@ -46,13 +46,9 @@ class DiffusionSession:
         self._order = BatchOrder(labels, batch_size=config.batch_size, balance=config.balance, generator=self._rng)
 
     def step(self, share_done: float) -> float:
-        """Learn from one batch.
+        """Train on one batch; the loss, which is the mean squared error of the predicted velocity.
 
-        Args:
-            share_done: how much of the whole training is done, 0 to 1; the learning rate depends on it.
-
-        Returns:
-            The loss: mean squared error of the predicted velocity.
+        The learning rate depends on `share_done`, the share of the whole training that is done, 0 to 1.
 
         Raises:
             TrainingDiverged: the loss is no longer a number.
@@ -61,8 +57,7 @@ class DiffusionSession:
         for group in self._optimizer.param_groups:
             group["lr"] = config.lr * lr_share(self.steps_done, share_done, config)
         clean, labels = self._next_batch()
-        count = len(labels)
-        times = torch.randint(TIMESTEPS, (count,), generator=self._rng).to(self._device)
+        times = torch.randint(TIMESTEPS, (len(labels),), generator=self._rng).to(self._device)
         noise = torch.randn(clean.shape, generator=self._rng).to(self._device)
         loss = velocity_loss(self.network, self.schedule, self.precision, clean, noise, times, labels)
         value = float(loss.detach())
@@ -83,7 +78,7 @@ class DiffusionSession:
         return value
 
     def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs."""
+        """Everything that `restore` needs; its keys are stored in `resume.pt`."""
         return {
             "steps_done": self.steps_done,
             "network": self.network.state_dict(),
@@ -95,7 +90,7 @@ class DiffusionSession:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`; on the same machine the weights come out equal to the bit."""
+        """Continue from a `state`; on the same machine the weights become equal bit by bit."""
         self.network.load_state_dict(state["network"])
         self.average.restore(state["average"])
         self._optimizer.load_state_dict(state["optimizer"])
@@ -107,18 +102,10 @@ class DiffusionSession:
 
     def _next_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Clean images as the network sees them, and their classes, some replaced by "no class"."""
-        config, train = self._config, self._data.train
-        chosen = [train[index] for index in self._order.next_batch()]
-        squares = [
-            random_square(
-                image.pixels,
-                config.network.size_px,
-                flips=config.flips,
-                quarter_turns=config.quarter_turns,
-                generator=self._rng,
-            )
-            for image in chosen
-        ]
+        config = self._config
+        chosen = [self._data.train[index] for index in self._order.next_batch()]
+        options: dict[str, Any] = {"flips": config.flips, "quarter_turns": config.quarter_turns, "generator": self._rng}
+        squares = [random_square(image.pixels, config.network.size_px, **options) for image in chosen]
         labels = torch.tensor([image.label for image in chosen])
         labels[torch.rand(len(labels), generator=self._rng) < config.drop_class] = self._no_class
         levels = torch.stack(squares).to(self._device)
@@ -137,11 +124,10 @@ def velocity_loss(
     """Mean squared error of the velocity that the network predicts for noised images.
 
     Args:
-        schedule: what noises.
         clean: (N, C, H, W) images as the network sees them.
         noise: the same shape, standard normal.
-        times: (N,) int64, timestep of each.
-        labels: (N,) int64, class of each.
+        times: (N,) int64 timesteps.
+        labels: (N,) int64 classes.
     """
     noised = schedule.add_noise(clean, noise, times)
     wanted = schedule.get_velocity(clean, noise, times)
@@ -151,11 +137,7 @@ def velocity_loss(
 
 
 def lr_share(step: int, share_done: float, config: TrainConfig) -> float:
-    """The learning rate as a share of the highest: a linear warm-up, a constant part, a cosine down to 1 %.
-
-    Args:
-        share_done: of the whole training, 0 to 1.
-    """
+    """Share of the highest learning rate, after `share_done` of the training: warm-up, constant, cosine down to 1 %."""
     start = min(1.0, (step + 1) / max(config.warmup_steps, 1))
     beyond = share_done - (1 - config.decay_share)
     if beyond <= 0 or config.decay_share == 0:
@@ -167,8 +149,7 @@ def lr_share(step: int, share_done: float, config: TrainConfig) -> float:
 class BatchOrder:
     """Endless batches of images; no image of a pool is shown again before all others of the pool were shown.
 
-    Args:
-        balance: draw every class equally often.
+    With `balance`, every class is a pool and all pools are drawn equally often; otherwise all images are one pool.
     """
 
     def __init__(self, labels: Sequence[int], *, batch_size: int, balance: bool, generator: torch.Generator) -> None:
@@ -187,14 +168,14 @@ class BatchOrder:
         return {"pool_order": self._pool_order.state(), "rounds": [one.state() for one in self._rounds]}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a `state` of an order of the same labels and settings."""
+        """Continue from a `state` of an order of the same labels and settings."""
         self._pool_order.restore(state["pool_order"])
         for one, its_state in zip(self._rounds, state["rounds"], strict=True):
             one.restore(its_state)
 
 
 class _Round:
-    """A pool in shuffled order, shuffled anew after each round."""
+    """A pool in shuffled order, shuffled again after each round."""
 
     def __init__(self, pool: list[int], generator: torch.Generator) -> None:
         self._pool, self._generator = pool, generator
@@ -216,32 +197,28 @@ class _Round:
 def random_square(
     image: torch.Tensor, size_px: int, *, flips: bool, quarter_turns: bool, generator: torch.Generator
 ) -> torch.Tensor:
-    """A square at a random position along an image's longer side, mirrored and turned at random where allowed.
+    """A square at a random position along an image's longer side, mirrored and turned at random if allowed.
 
     Args:
         image: (C, H, W), its shorter side `size_px`.
         flips: mirror left-right and up-down, each with probability 1/2.
         quarter_turns: turn by 0, 90, 180 or 270 degrees.
     """
-    top = _draw_below(image.shape[1] - size_px + 1, generator)
-    left = _draw_below(image.shape[2] - size_px + 1, generator)
+
+    def draw_below(count: int) -> int:
+        return int(torch.randint(count, (1,), generator=generator)) if count > 1 else 0
+
+    top, left = draw_below(image.shape[1] - size_px + 1), draw_below(image.shape[2] - size_px + 1)
     square = image[:, top : top + size_px, left : left + size_px]
     if flips:
-        sides = [side for side in (1, 2) if _draw_below(2, generator)]
-        square = torch.flip(square, sides)
-    if quarter_turns:
-        square = torch.rot90(square, _draw_below(4, generator), (1, 2))
-    return square
+        square = torch.flip(square, [side for side in (1, 2) if draw_below(2)])
+    return torch.rot90(square, draw_below(4), (1, 2)) if quarter_turns else square
 
 
 def centre_square(image: torch.Tensor, size_px: int) -> torch.Tensor:
     """The central square of an image whose shorter side is `size_px`."""
     top, left = (image.shape[1] - size_px) // 2, (image.shape[2] - size_px) // 2
     return image[:, top : top + size_px, left : left + size_px]
-
-
-def _draw_below(count: int, generator: torch.Generator) -> int:
-    return int(torch.randint(count, (1,), generator=generator)) if count > 1 else 0
 
 
 TIMESTEPS = 1000
@@ -259,16 +236,15 @@ the velocity (Salimans and Ho 2022, Progressive Distillation)."""
 
 
 def build_network(config: NetworkConfig, *, channels: int, n_classes: int, seed: int = 0) -> nn.Module:
-    """A class-conditional `UNet2DModel` with fresh weights; label `n_classes` stands for "no class".
+    """A class-conditional `UNet2DModel` with fresh weights; label `n_classes` means "no class".
 
-    Args:
-        seed: of its weights; torch's own generator is not touched.
+    The state of torch's global generator is kept.
 
     Raises:
         MissingExtra: diffusers is not installed.
     """
     diffusers = import_diffusers()
-    levels = len(config.widths)
+    coarser = len(config.widths) - 1
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network: nn.Module = diffusers.UNet2DModel(
@@ -277,8 +253,8 @@ def build_network(config: NetworkConfig, *, channels: int, n_classes: int, seed:
             out_channels=channels * config.packing**2,
             block_out_channels=config.widths,
             layers_per_block=config.layers,
-            down_block_types=("DownBlock2D", *["AttnDownBlock2D"] * (levels - 1)),
-            up_block_types=(*["AttnUpBlock2D"] * (levels - 1), "UpBlock2D"),
+            down_block_types=("DownBlock2D", *["AttnDownBlock2D"] * coarser),
+            up_block_types=(*["AttnUpBlock2D"] * coarser, "UpBlock2D"),
             attention_head_dim=config.head_channels,
             norm_num_groups=min(NORM_GROUPS, *config.widths),
             num_class_embeds=n_classes + 1,
@@ -303,14 +279,10 @@ _NOISINGS = 2
 
 
 class Validation:
-    """Measures a network on up to 128 held-out images, of each class equally many where there are enough.
+    """Measures a network on up to 128 images of `data.val`, equally many of each class if there are enough.
 
-    Each image is noised twice, at timesteps spread evenly over the schedule. Timesteps and noise are drawn once, from
-    a seed of their own, so that losses of different steps can be compared.
-
-    Args:
-        data: its `val` is used; one or more images.
-        size_px: side of the central square of each image.
+    The central square, `size_px` wide, of each image is noised twice, at timesteps spread evenly over the schedule.
+    Timesteps and noise are drawn once, from a fixed seed, so that losses of different steps can be compared.
     """
 
     def __init__(self, data: TrainingSet, codec: PixelCodec, *, size_px: int, device: torch.device) -> None:
@@ -329,10 +301,9 @@ class Validation:
     def loss(self, network: nn.Module, precision: MixedPrecision, *, batch_size: int) -> float:
         """Mean squared error of the predicted velocity; classes are not dropped."""
         total = 0.0
-        for part in _slices(len(self._labels), batch_size):
-            clean, noise, times, labels = (
-                one[part].to(self._device) for one in (self._clean, self._noise, self._times, self._labels)
-            )
+        everything = (self._clean, self._noise, self._times, self._labels)
+        for batch in zip(*(torch.split(one, batch_size) for one in everything), strict=True):
+            clean, noise, times, labels = (one.to(self._device) for one in batch)
             loss = velocity_loss(network, self._schedule, precision, clean, noise, times, labels)
             total += float(loss) * len(labels)
         return total / len(self._labels)
@@ -345,8 +316,4 @@ def take_by_turns(images: Sequence[DecodedImage], most: int) -> list[DecodedImag
         by_class.setdefault(image.label, []).append(image)
     longest = max(len(group) for group in by_class.values())
     turns = (group[k] for k in range(longest) for _, group in sorted(by_class.items()) if k < len(group))
-    return [image for image, _ in zip(turns, range(most), strict=False)]
-
-
-def _slices(count: int, size: int) -> Iterator[slice]:
-    return (slice(start, start + size) for start in range(0, count, size))
+    return list(islice(turns, most))

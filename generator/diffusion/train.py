@@ -34,12 +34,12 @@ class TrainResult:
     val_loss: float | None
     """Of the saved weights; None without held-out images."""
     weights_of_step: int
-    """The step of the saved weights; before `steps` where the validation loss was lower there."""
+    """The step of the saved weights; below `steps` if the validation loss was lowest before the end."""
     images_per_s: float
     resumed_after: int
-    """Steps that earlier starts had done."""
+    """Number of steps that earlier starts did."""
     was_there: bool
-    """Whether earlier starts had finished the training."""
+    """Whether an earlier start finished the training."""
     notes: tuple[str, ...] = ()
     """What the user should know, in sentences."""
 
@@ -56,58 +56,57 @@ def train(
     """Train on the class folders of `data` and save the model in `folder`.
 
     Started again with the same settings and images, it resumes from its last save; on the same CPU the result is equal
-    to the bit. With more `steps` or `minutes` a finished training goes on too.
+    bit by bit. A finished training continues if `steps` or `minutes` is raised.
 
     Args:
-        data: one folder of images per class, training images alone.
-        folder: where to write the model; see `sdcore.diffusion_model`.
-        val: held-out images in the same layout; None takes a folder `val` beside `data`, else a share of `data`.
+        data: one folder of images per class, training images only.
+        folder: for the model; see `sdcore.diffusion_model`.
+        val: held-out images in the same layout; None: a folder `val` beside `data`, or else a share of `data`.
 
     Raises:
         DataError: the images cannot be used; also its subclasses TooFewImages and GeneratedImages.
-        SettingsError: the folder holds a training of other settings or images, the disk is full, or the device is
-            not there.
+        SettingsError: the folder holds a training with other settings or images, the disk is full, or there is no such
+            device.
         ModelFileError: the folder is a file.
         ModelError: the saved state cannot be read.
         OutOfMemory: the batch does not fit.
         TrainingDiverged: the loss is no longer a number.
         MissingExtra: diffusers is not installed.
         Interrupted: Ctrl-C; everything is saved.
-        OSError: a file cannot be written; what was saved before is still there.
+        OSError: a file cannot be written; everything that was saved before is kept.
     """
-    device = choose_device(config.device)
-    before = _look_up(folder, config, overwrite=overwrite)
+    device, size_px = choose_device(config.device), config.network.size_px
+    before = _read_saved_training(folder, config, overwrite=overwrite)
     found = read_training_set(
-        data,
-        size_px=config.network.size_px,
-        val_folder=val,
-        val_share=config.val_share,
-        seed=config.seed,
-        progress=progress,
+        data, size_px=size_px, val_folder=val, val_share=config.val_share, seed=config.seed, progress=progress
     )
-    if before is not None and before.fingerprint != found.fingerprint:
-        raise SettingsError(
-            f"{folder}: its training began with other pictures than {data} holds now; give the same ones, choose "
-            "another -o, or add --overwrite to start anew"
-        )
-    if before is not None and Budget(config, spent_s=before.training_s).share_done(_steps_of(before)) >= 1:
-        return _result(folder, config, before.reports, found.notes, was_there=True)
+    if before is not None:
+        if before.fingerprint != found.fingerprint:
+            raise SettingsError(
+                f"{folder}: its training began with other images than {data} holds now; give the same ones, choose "
+                "another -o, or add --overwrite to start anew"
+            )
+        steps_done = int(before.session["steps_done"])
+        if Budget(config, spent_s=before.training_s).share_done(steps_done) >= 1:
+            return _result(folder, config, before.reports, found.notes, was_there=True)
     threads = config.threads or usable_threads()
     with (
         torch_threads(threads),
-        explain_out_of_memory(batch_size=config.batch_size, size_px=config.network.size_px),
+        explain_out_of_memory(batch_size=config.batch_size, size_px=size_px),
         deferred_interrupts() as asked_to_stop,
     ):
         prepare_folder(folder)
         if before is None:
-            _clear(folder)
+            clear_model(folder)
+            for name in (RESUME_NAME, HISTORY_NAME, SHEET_NAME):
+                (folder / name).unlink(missing_ok=True)
         run = TrainingRun(folder, config, found, before, device=device, threads=threads, progress=progress)
         run.refuse_full_disk()
         run.go(asked_to_stop)
         return _result(folder, config, tuple(run.reports), run.notes(), resumed_after=run.resumed_after)
 
 
-def _look_up(folder: Path, config: TrainConfig, *, overwrite: bool) -> SavedTraining | None:
+def _read_saved_training(folder: Path, config: TrainConfig, *, overwrite: bool) -> SavedTraining | None:
     """The saved training to resume; None to start anew."""
     if overwrite or not folder.is_dir():
         return None
@@ -115,28 +114,18 @@ def _look_up(folder: Path, config: TrainConfig, *, overwrite: bool) -> SavedTrai
     if not path.is_file():
         if (folder / GENERATOR_NAME).is_file():
             raise SettingsError(
-                f"{folder}: holds a model but not its {RESUME_NAME} to go on from; choose another -o, or add "
-                "--overwrite to replace it"
+                f"{folder}: holds a model but not its {RESUME_NAME}, which is needed to resume; choose another -o, or "
+                "add --overwrite to replace it"
             )
         return None
     before = load_training(path)
     differs = what_differs(before.config, config)
     if differs is not None:
         raise SettingsError(
-            f"{folder}: holds a training with {differs}; give what it was started with, choose another -o, or add "
-            "--overwrite to start anew"
+            f"{folder}: holds a training with {differs}; give the settings it was started with, choose another -o, or "
+            "add --overwrite to start anew"
         )
     return before
-
-
-def _clear(folder: Path) -> None:
-    clear_model(folder)
-    for name in (RESUME_NAME, HISTORY_NAME, SHEET_NAME):
-        (folder / name).unlink(missing_ok=True)
-
-
-def _steps_of(progress: SavedTraining) -> int:
-    return int(progress.session["steps_done"])
 
 
 def _result(

@@ -25,7 +25,7 @@ def test_train_prints_what_was_achieved_and_what_comes_next(photos: Path, tmp_pa
     assert "2 steps" in done.stdout
     assert "validation loss" in done.stdout
     assert "sdclient serve --engine diffusion --model" in done.stdout
-    assert "learns from 19 grey pictures: Normal 9, open 5, 裂纹 5" in done.stderr
+    assert "learns from 19 grey images: Normal 9, open 5, 裂纹 5" in done.stderr
     again = run("train", photos, "-o", tmp_path / "m", "--steps", 2, *SMALL, "--json")
     assert json.loads(again.stdout)["was_there"] is True
 
@@ -34,7 +34,7 @@ def test_train_prints_what_was_achieved_and_what_comes_next(photos: Path, tmp_pa
     ("arguments", "words"),
     [
         ([], "no end: give --minutes or --steps"),
-        (["--steps", 2, "--size", "20"], "size_px: 20 is no multiple of 16"),
+        (["--steps", 2, "--size", "20"], "size_px: 20 is not a multiple of 16"),
         (["--steps", 2, "--widths", "a,b"], "expected numbers like 96,128,192"),
         (["--steps", 2, "--val", "nowhere"], "nowhere: no such folder"),
     ],

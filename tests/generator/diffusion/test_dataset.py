@@ -44,7 +44,7 @@ def test_a_folder_val_beside_train_is_taken_and_copies_in_it_are_said(photos: Pa
     drawn("Normal", 77).save(photos.parent / "val" / "open" / "other.png")
     found = read(photos)
     assert (len(found.train), len(found.val), found.val_from) == (22, 4, str(photos.parent / "val"))
-    assert "3 held-out picture(s)" in found.notes[0]
+    assert "3 held-out image(s)" in found.notes[0]
 
 
 def test_val_has_no_class_of_its_own(photos: Path, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_generated_images_are_counted_and_refused(photos: Path) -> None:
     chunks.add_text("sdclient", '{"source_sha256": "00"}')
     for number in (20, 21):
         drawn("open", number).save(photos / "open" / f"{number}.png", pnginfo=chunks)
-    with pytest.raises(GeneratedImages, match=r"2 of 24 pictures were generated.*20\.png.*real photographs only"):
+    with pytest.raises(GeneratedImages, match=r"2 of 24 images were generated.*20\.png.*real photographs only"):
         read(photos)
 
 

@@ -141,10 +141,10 @@ def test_another_setting_is_refused_until_overwritten(
 def test_other_images_or_classes_are_refused_until_overwritten(photos: Path, tmp_path: Path, tiny: Tiny) -> None:
     train(photos, tmp_path / "m", tiny(), progress=False)
     draw_classes(photos, {"open": 7})
-    with pytest.raises(SettingsError, match="other pictures"):
+    with pytest.raises(SettingsError, match="other images"):
         train(photos, tmp_path / "m", tiny(steps=9), progress=False)
     shutil.rmtree(photos / "裂纹")
-    with pytest.raises(SettingsError, match="other pictures"):
+    with pytest.raises(SettingsError, match="other images"):
         train(photos, tmp_path / "m", tiny(steps=9), progress=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from trainer.experiment.config import ExperimentConfig, make_experiment
 MakeExperiment = Callable[..., ExperimentConfig]
 
 TRAIN = {"epochs": 1, "imgsz": 32, "batch_size": 8, "device": "cpu"}
+
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "bench"))  # test_judge imports a benchmark
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
-""""""
+"""The judgement of generated arms, from counts with known rates."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -223,9 +221,6 @@ def test_two_arms_that_share_a_control_are_judged_against_it() -> None:
     apart = [*arms[:3], replace(arms[3], shares_control=""), replace(arms[1], name="classical high", controls="high")]
     alone = judge(apart, primary="macro_f1", normal=NORMAL, classes=2, images=int(arms[0].counts[0].sum()))
     assert alone[1].control.primary.value == high.control.primary.value
-
-
-sys.path.insert(0, str(Path(__file__).parents[3] / "bench"))
 
 
 SMALL = World(groups=40, images_a_group=4, generated_arms=2)

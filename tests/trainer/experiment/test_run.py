@@ -284,7 +284,7 @@ def test_data_without_a_test_part_is_refused(make: MakeExperiment, fake: Work, d
 
 
 def test_an_unknown_normal_class_is_refused(make: MakeExperiment, fake: Work) -> None:
-    with pytest.raises(EvaluationError, match=r"normal: found 'OK', which is no class"):
+    with pytest.raises(EvaluationError, match=r"normal: found 'OK', not a class"):
         go(make(normal="OK"), fake)
 
 
