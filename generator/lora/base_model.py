@@ -1,7 +1,7 @@
 """The base model and its tokenizer's vocabulary.
 
 The vocabulary comes in two forms: `vocab.json` and `merges.txt` (in a diffusers folder, or in transformers' cache,
-which an A1111 WebUI fills when it first runs), and OpenAI's `bpe_simple_vocab_16e6.txt.gz` in the packages
+which an A1111 WebUI fills at its first start), and OpenAI's `bpe_simple_vocab_16e6.txt.gz` in the packages
 `open_clip_torch` and `clip`, which every A1111 WebUI has in its own environment.
 """
 
@@ -30,24 +30,21 @@ Prediction = Literal["epsilon", "v_prediction"]
 
 @dataclass(eq=False)
 class LoadedBase:
-    """A loaded base model with frozen weights.
-
-    Attributes:
-        name: of its file or folder.
-        sha256: of its file; of the UNet's file for a folder.
-        text_encoders: one, or two for SDXL.
-        tokenizers: one for each text encoder.
-        schedule: diffusers' `DDPMScheduler` with the noise levels that it was trained on.
-    """
+    """A loaded base model with frozen weights."""
 
     name: str
+    """Name of its file or folder."""
     sha256: str
+    """Of its file; for a folder, of the UNet's file."""
     family: Family
     unet: Any
     vae: Any
     text_encoders: tuple[Any, ...]
+    """One, or two for SDXL."""
     tokenizers: tuple[Any, ...]
+    """One for each text encoder."""
     schedule: Any
+    """Diffusers' `DDPMScheduler` with the noise levels on which the model was trained."""
 
     @property
     def prediction(self) -> Prediction:
@@ -68,11 +65,10 @@ def load_base(
 
     Args:
         path: a checkpoint in one .safetensors file, or a diffusers folder.
-        tokenizer: where the vocabulary of the text encoder is, for a checkpoint in one file; see `find_vocabulary`.
-        config: a diffusers folder with the architecture of a checkpoint in one file, where that is not the usual one;
-            its weights are not read and may be missing.
-        prediction: what the UNet predicts, where the base model declares it wrongly.
-        dtype: of the weights.
+        tokenizer: place of the text encoder's vocabulary, for a checkpoint in one file; see `find_vocabulary`.
+        config: a diffusers folder with the architecture of a checkpoint in one file, if it is not the usual one; its
+            weights are not read and may be missing.
+        prediction: what the UNet predicts, if the base model declares it wrongly.
 
     Raises:
         ModelError: the base is missing, a pickle, another kind of model or damaged; or the vocabulary is missing.
@@ -81,13 +77,13 @@ def load_base(
     import_diffusers()
     with warnings.catch_warnings(), explain_errors(path):
         warnings.simplefilter("ignore")  # about versions of other packages; failures raise
-        parts = (
-            _load_folder(path, dtype)
-            if description.is_folder
-            else _load_file(path, description, tokenizer, config, dtype)
-        )
-    encoders = (parts["text_encoder"], *([parts["text_encoder_2"]] if description.family.is_sdxl else []))
-    tokenizers = (parts["tokenizer"], *([parts["tokenizer_2"]] if description.family.is_sdxl else []))
+        if description.is_folder:
+            parts = _load_folder(path, dtype)
+        else:
+            parts = _load_file(path, description, tokenizer, config, dtype)
+    numbers = ("", "_2") if description.family.is_sdxl else ("",)
+    encoders = tuple(parts[f"text_encoder{number}"] for number in numbers)
+    tokenizers = tuple(parts[f"tokenizer{number}"] for number in numbers)
     for module in (parts["unet"], parts["vae"], *encoders):
         module.requires_grad_(False).eval()
     return LoadedBase(
@@ -109,12 +105,12 @@ def _load_file(
     family = description.family
     if config is None and not family.components:
         raise ModelError(
-            f"--base {path}: a {family.name} in one file does not tell which of its kinds it is; give it as a "
+            f"--base {path}: a {family.name} in one file does not say which of its variants it is; give it as a "
             "diffusers folder, or its folder of configurations with --base-config"
         )
     pipeline = diffusers.StableDiffusionXLPipeline if family.is_sdxl else diffusers.StableDiffusionPipeline
-    with tempfile.TemporaryDirectory(prefix="generator-base-") as made:
-        folder = config or _write_configuration(Path(made), family, tokenizer)
+    with tempfile.TemporaryDirectory(prefix="generator-base-") as temporary:
+        folder = config or _write_configuration(Path(temporary), family, tokenizer)
         loaded = pipeline.from_single_file(str(path), config=str(folder), local_files_only=True, torch_dtype=dtype)
     parts: dict[str, Any] = loaded.components
     return parts
@@ -128,47 +124,37 @@ def _write_configuration(folder: Path, family: Family, tokenizer: Path | None) -
         (folder / name).mkdir()
         file = "scheduler_config.json" if name == "scheduler" else "config.json"
         (folder / name / file).write_text(json.dumps(values), encoding="utf-8")
-    vocabulary.write(folder / "tokenizer", pad_token="<|endoftext|>")  # noqa: S106 - a token of a text
+    vocabulary.write(folder / "tokenizer", pad_token=_END)
     if family.is_sdxl:
-        vocabulary.write(folder / "tokenizer_2", pad_token="!")  # noqa: S106
+        vocabulary.write(folder / "tokenizer_2", pad_token="!")  # noqa: S106 - a token of a text
     return folder
 
 
 def _load_folder(path: Path, dtype: torch.dtype) -> dict[str, Any]:
-    """Load each part by itself: a folder may name a safety checker, which is not needed."""
+    """Load each part by itself, because a folder may name a safety checker, which is not needed."""
     diffusers, transformers = import_diffusers(), importlib.import_module("transformers")
-    index = read_json(path / "model_index.json")
-    parts: dict[str, Any] = {
-        name: getattr(diffusers, kind).from_pretrained(
-            str(path),
-            subfolder=name,
-            local_files_only=True,
-            use_safetensors=True,
-            torch_dtype=dtype,
-            variant=_variant(path / name),
-        )
-        for name, kind in (("unet", "UNet2DConditionModel"), ("vae", "AutoencoderKL"))
+    kinds = {
+        "unet": diffusers.UNet2DConditionModel,
+        "vae": diffusers.AutoencoderKL,
+        "text_encoder": transformers.CLIPTextModel,
+        "text_encoder_2": transformers.CLIPTextModelWithProjection,
     }
-    parts["scheduler"] = diffusers.DDPMScheduler.from_pretrained(
-        str(path), subfolder="scheduler", local_files_only=True
-    )
-    for name in ("text_encoder", "text_encoder_2"):
-        if name in index:
-            kind = "CLIPTextModelWithProjection" if name == "text_encoder_2" else "CLIPTextModel"
-            parts[name] = getattr(transformers, kind).from_pretrained(
-                str(path / name),
-                local_files_only=True,
-                use_safetensors=True,
-                torch_dtype=dtype,
-                variant=_variant(path / name),
-            )
+    index = read_json(path / "model_index.json")
+    parts: dict[str, Any] = {}
+    for name in ("unet", "vae", *(name for name in ("text_encoder", "text_encoder_2") if name in index)):
+        folder = path / name
+        parts[name] = kinds[name].from_pretrained(
+            str(folder), local_files_only=True, use_safetensors=True, torch_dtype=dtype, variant=_variant(folder)
+        )
+        if name.startswith("text_encoder"):
             tokens = path / name.replace("text_encoder", "tokenizer")
             parts[tokens.name] = transformers.CLIPTokenizer.from_pretrained(str(tokens), local_files_only=True)
+    parts["scheduler"] = diffusers.DDPMScheduler.from_pretrained(str(path / "scheduler"), local_files_only=True)
     return parts
 
 
 def _variant(folder: Path) -> str | None:
-    """The variant in the names of the weights, as `fp16` in `model.fp16.safetensors`; None where a file has none."""
+    """The variant in the names of the weights, as `fp16` in `model.fp16.safetensors`; None if any file has none."""
     names = [file.name.split(".") for file in folder.glob("*.safetensors")]
     return None if any(len(parts) == 2 for parts in names) else names[0][1]
 
@@ -176,7 +162,7 @@ def _variant(folder: Path) -> str | None:
 def _schedule(loaded: Any, description: BaseDescription, prediction: Prediction | None) -> Any:
     diffusers = import_diffusers()
     declared: Prediction = "v_prediction" if description.predicts_v else "epsilon"
-    # The noise levels of the base model, without the settings that only sampling needs.
+    # The noise levels of the base model, without the settings that are only for sampling.
     names = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
     levels = {name: loaded.config[name] for name in names if name in loaded.config}
     return diffusers.DDPMScheduler(
@@ -186,7 +172,7 @@ def _schedule(loaded: Any, description: BaseDescription, prediction: Prediction 
 
 @contextmanager
 def explain_errors(path: Path) -> Iterator[None]:
-    """Turn errors of other packages about a base model into one line."""
+    """Turn errors of other packages about a base model into a `ModelError` of one line."""
     try:
         yield
     except ModelError:
@@ -202,11 +188,11 @@ _HUB_NAME = "openai/clip-vit-large-patch14"
 _PACKAGES = ("open_clip", "clip")
 _TOKENS = 49408
 _MERGES = _TOKENS - 2 * 256 - 2
-"""All tokens except the bytes, the bytes at the end of a word, and the two marks of start and end."""
+"""All tokens except the bytes, the bytes at the end of a word, and the start and end tokens."""
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 _ADVICE = (
     "give --tokenizer a diffusers folder, the WebUI's folder, or a folder with vocab.json and merges.txt; "
-    "or 'pip install --no-deps open_clip_torch', which brings it"
+    "or 'pip install --no-deps open_clip_torch', which contains it"
 )
 
 
@@ -218,11 +204,7 @@ class Vocabulary:
     merges_txt: str
 
     def write(self, folder: Path, *, pad_token: str) -> None:
-        """Write the files of a tokenizer.
-
-        Args:
-            pad_token: fills up short texts; "!" for SDXL's second encoder, the end mark for the others.
-        """
+        """Write the files of a tokenizer; the padding is "!" for SDXL's second encoder, else the end token."""
         folder.mkdir(parents=True, exist_ok=True)
         special = {"bos_token": _START, "eos_token": _END, "unk_token": _END, "pad_token": pad_token}
         settings = {**special, "model_max_length": 77, "do_lower_case": True, "tokenizer_class": "CLIPTokenizer"}
@@ -233,10 +215,10 @@ class Vocabulary:
 
 
 def find_vocabulary(given: Path | None = None) -> Vocabulary:
-    """CLIP's vocabulary from the given place, else from an installed package, else from transformers' cache.
+    """CLIP's vocabulary from the given place, or else from an installed package, or else from transformers' cache.
 
     Raises:
-        ModelError: it is not found; the message says what helps.
+        ModelError: it is not found; the message says what to do.
     """
     if given is not None:
         return _read(_below(given), given)
@@ -286,8 +268,8 @@ def _read(place: Path, named: Path) -> Vocabulary:
 def from_bpe(text: str) -> Vocabulary:
     """The vocabulary from OpenAI's list of merges.
 
-    The tokens are, in this order: a character for each byte, the same at the end of a word, the merges in the order of
-    the list, and the marks of start and end (openai/CLIP, clip/simple_tokenizer.py).
+    The tokens are, in this order: a character for each byte, the same characters at the end of a word, the merges in
+    the order of the list, and the start and end tokens (openai/CLIP, clip/simple_tokenizer.py).
 
     Raises:
         ValueError: the list is too short.
@@ -303,7 +285,6 @@ def from_bpe(text: str) -> Vocabulary:
 
 
 def _byte_signs() -> list[str]:
-    """A visible character for each byte: the byte itself if visible, else the next free one from U+0100 on."""
+    """A visible character for each byte: the byte itself if visible, or else the next free one from U+0100 on."""
     visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = 256 - len(visible)
-    return [chr(code) for code in (*visible, *range(0x100, 0x100 + others))]
+    return [chr(code) for code in (*visible, *range(0x100, 0x200 - len(visible)))]

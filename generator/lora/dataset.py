@@ -1,4 +1,4 @@
-"""What a LoRA learns from: images with captions, their sizes and latents, and the order in which they are drawn."""
+"""The training data of a LoRA: images with captions, their sizes and latents, and the order in which they are drawn."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FEWEST = 2
 
 @dataclass(frozen=True)
 class TrainingImage:
-    """One image to learn from, with its caption."""
+    """One training image with its caption; width and height are those of the upright image."""
 
     path: Path
     class_name: str
@@ -37,7 +37,6 @@ class TrainingImage:
     sha256: str
     width_px: int
     height_px: int
-    """Of the image turned upright."""
 
 
 def find_images(data: Path, captions: Captions) -> list[TrainingImage]:
@@ -45,7 +44,7 @@ def find_images(data: Path, captions: Captions) -> list[TrainingImage]:
 
     Raises:
         DataError: the folder has another layout, or an image cannot be read.
-        GeneratedImages: an image carries the mark of a generated one.
+        GeneratedImages: an image was generated.
         TooFewImages: a class has fewer than two images.
         SettingsError: a caption cannot be read.
     """
@@ -53,20 +52,20 @@ def find_images(data: Path, captions: Captions) -> list[TrainingImage]:
     for label, count in Counter(image.label for image in listed).items():
         if count < _FEWEST:
             raise TooFewImages(
-                f"{data / label}: {count} picture; at least {_FEWEST} are needed, add some or take the folder away"
+                f"{data / label}: {count} image; at least {_FEWEST} are needed, add some or remove the folder"
             )
     return [_describe(image.path, image.label, captions) for image in listed]
 
 
 def read_scaled(path: Path, size: tuple[int, int]) -> Image.Image:
-    """An image as 8-bit RGB, upright, scaled to (width, height); it is not cropped, since a defect may be anywhere.
+    """An image as 8-bit RGB, upright, scaled to (width, height); not cropped, because a defect may be anywhere.
 
     Raises:
         DataError: it cannot be read.
     """
     image = read_user_image(path).image
     smaller = size[0] * size[1] < image.width * image.height
-    # As 'sdclient generate' scales a source: enlarging with Lanczos would draw halos along hard edges.
+    # The same rule as for a source in 'sdclient generate': enlarging with Lanczos would draw halos along hard edges.
     return image.resize(size, Image.Resampling.LANCZOS if smaller else Image.Resampling.BICUBIC)
 
 
@@ -80,8 +79,8 @@ def _describe(path: Path, class_name: str, captions: Captions) -> TrainingImage:
     read = read_user_image(path)
     if read.generated_by is not None:
         raise GeneratedImages(
-            f"{path}: a generated picture, for it carries {read.generated_by}; a model taught by its own kind drifts "
-            "away from real pictures, so give folders of real ones alone"
+            f"{path}: a generated image, because it carries {read.generated_by}; a model trained on generated images "
+            "drifts away from real ones, so give folders of real images only"
         )
     return TrainingImage(path, class_name, captions.of(class_name, path), read.sha256, *read.image.size)
 
@@ -100,14 +99,14 @@ _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 class Captions:
     """Rules for captions.
 
-    The first of these that gives a text holds: a text file beside the image, with its name and `.txt`; the caption of
-    its class; the template.
+    An image's caption is the first of: the text file beside it, with its name and `.txt`; the whole caption of its
+    class; the template.
     """
 
     template: str = DEFAULT_TEMPLATE
-    """{class} stands for the word of the class."""
+    """{class} is replaced by the word of the class."""
     words: Mapping[str, str] = field(default_factory=dict)
-    """Class -> its word in captions, where the text encoder does not know the folder's name."""
+    """Class -> its word in captions, if the text encoder does not know the folder's name."""
     whole: Mapping[str, str] = field(default_factory=dict)
     """Class -> its whole caption, which may contain {class}."""
 
@@ -115,7 +114,7 @@ class Captions:
         _check(self.template, "--caption")
 
     def of_class(self, class_name: str) -> str:
-        """The caption of the images of a class that have none of their own."""
+        """The caption of the images of a class that have no text file."""
         template = self.whole.get(class_name, self.template)
         return template.replace("{class}", self.words.get(class_name, class_name)).strip()
 
@@ -136,7 +135,7 @@ class Captions:
 
 
 def read_captions(file: Path | None, template: str = DEFAULT_TEMPLATE) -> Captions:
-    """Captions by a template, and by a TOML file with [class] (words) and [caption] (whole captions) by class name.
+    """Captions from a template and a TOML file with [class] (words) and [caption] (whole captions) by class name.
 
     Raises:
         SettingsError: the file cannot be read, or has other sections or values; the message names section and key.
@@ -167,7 +166,7 @@ def check_classes(captions: Captions, classes: list[str]) -> None:
     """Refuse rules for unknown classes, which are most likely misspelt.
 
     Raises:
-        SettingsError: there are some; the message names them.
+        SettingsError: there are some.
     """
     unknown = sorted({*captions.words, *captions.whole} - set(classes))
     if unknown:
@@ -178,7 +177,7 @@ def _check(text: str, where: str) -> None:
     wrong = [name for name in _PLACEHOLDER.findall(text) if name != "class"]
     if wrong or not text.strip():
         found = f"{{{wrong[0]}}}" if wrong else "an empty text"
-        raise SettingsError(f"{where}: found {found}; expected a caption, with {{class}} where the class's word goes")
+        raise SettingsError(f"{where}: found {found}; expected a caption, with {{class}} in place of the class's word")
 
 
 STEP_PX = 64
@@ -186,9 +185,9 @@ STEP_PX = 64
 
 
 def training_size(width_px: int, height_px: int, native_px: int) -> tuple[int, int]:
-    """The (width, height) an image is scaled to: its aspect, at about the area `native_px` squared.
+    """The (width, height) to which an image is scaled: its aspect ratio, at about the area `native_px` squared.
 
-    Sides are multiples of 64 px and at least 64 px, so that images of like aspect share a size; the aspect is off by
+    Sides are multiples of 64 px and at least 64 px, so that images of similar aspect ratio share a size; the error is
     at most half a step of the longer side. `sdclient generate` asks for sizes by the same rule, in steps of 8 px.
 
     Raises:
@@ -196,15 +195,15 @@ def training_size(width_px: int, height_px: int, native_px: int) -> tuple[int, i
     """
     if min(width_px, height_px, native_px) < 1:
         raise ValueError(f"sizes must be positive, got {width_px} x {height_px}, native {native_px}")
+
+    def nearest(value: float) -> int:
+        return math.floor(value / STEP_PX + 0.5) * STEP_PX
+
     short, long = sorted((width_px, height_px))
-    most = max(STEP_PX, _nearest(native_px * native_px / STEP_PX))
-    out_short = max(STEP_PX, _nearest(math.sqrt(native_px * native_px * short / long)))
-    out_long = min(most, max(out_short, _nearest(out_short * long / short)))
+    most = max(STEP_PX, nearest(native_px * native_px / STEP_PX))
+    out_short = max(STEP_PX, nearest(math.sqrt(native_px * native_px * short / long)))
+    out_long = min(most, max(out_short, nearest(out_short * long / short)))
     return (out_short, out_long) if width_px <= height_px else (out_long, out_short)
-
-
-def _nearest(value: float) -> int:
-    return math.floor(value / STEP_PX + 0.5) * STEP_PX
 
 
 _MIRRORINGS = {"horizontal": Image.Transpose.FLIP_LEFT_RIGHT, "vertical": Image.Transpose.FLIP_TOP_BOTTOM}
@@ -212,12 +211,13 @@ _MIRRORINGS = {"horizontal": Image.Transpose.FLIP_LEFT_RIGHT, "vertical": Image.
 
 @dataclass(frozen=True)
 class Latent:
-    """The VAE's encoding of one image: a normal distribution for each value of its latent."""
+    """The VAE's encoding of one image: a normal distribution for each value of its latent.
+
+    Mean and standard deviation are (4, H/8, W/8) float16.
+    """
 
     mean: torch.Tensor
-    """(4, H/8, W/8) float16."""
     std: torch.Tensor
-    """(4, H/8, W/8) float16."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -236,9 +236,9 @@ class LatentCache:
     """Latents of all images and of their mirrored versions."""
 
     versions: tuple[tuple[Latent, ...], ...]
-    """One tuple an image; its first latent is the image as it is."""
+    """One tuple per image; its first latent is that of the unchanged image."""
     scaling: float
-    """Factor that the UNet expects on latents."""
+    """Factor by which latents are multiplied for the UNet."""
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
@@ -246,7 +246,7 @@ class LatentCache:
         return [versions[0].size for versions in self.versions]
 
     def draw(self, index: int, generator: torch.Generator) -> torch.Tensor:
-        """A scaled latent of one image, of one of its versions at random."""
+        """A scaled latent of a random version of one image."""
         versions = self.versions[index]
         chosen = int(torch.randint(len(versions), (), generator=generator)) if len(versions) > 1 else 0
         return versions[chosen].draw(generator) * self.scaling
@@ -261,7 +261,7 @@ def encode_all(
     device: torch.device,
     progress: bool = False,
 ) -> LatentCache:
-    """Encode every image and its mirrored versions, in fp32, since SDXL's VAE gives NaN in half precision.
+    """Encode every image and its mirrored versions, in fp32, because SDXL's VAE gives NaN in half precision.
 
     Raises:
         DataError: an image cannot be read.
@@ -283,23 +283,20 @@ def encode_all(
 def _encode(vae: Any, image: Image.Image, device: torch.device) -> Latent:
     pixels = torch.from_numpy(np.asarray(image, dtype=np.float32).transpose(2, 0, 1).copy())
     distribution = vae.encode((pixels / 127.5 - 1)[None].to(device)).latent_dist
-    half = [part[0].to(device="cpu", dtype=torch.float16) for part in (distribution.mean, distribution.std)]
-    return Latent(half[0], half[1])
+    return Latent(*(part[0].to(device="cpu", dtype=torch.float16) for part in (distribution.mean, distribution.std)))
 
 
 class WeightedSampler:
     """Draws images with replacement, from one generator, so that a resumed training draws the same ones.
 
-    Args:
-        balance: draw a class first, each equally often, then one of its images; else draw from all images.
+    With `balance` a class is drawn first, each equally often, then one of its images; otherwise any image is drawn.
     """
 
     def __init__(self, classes: Sequence[str], *, balance: bool) -> None:
-        self._count = len(classes)
         by_class: dict[str, list[int]] = {}
         for index, name in enumerate(classes):
             by_class.setdefault(name, []).append(index)
-        self._members = list(by_class.values()) if balance else [list(range(self._count))]
+        self._members = list(by_class.values()) if balance else [list(range(len(classes)))]
 
     def take(self, count: int, generator: torch.Generator) -> list[int]:
         """Indices of `count` images."""
@@ -311,7 +308,7 @@ class WeightedSampler:
 
 
 def micro_batches(indices: Sequence[int], sizes: Sequence[tuple[int, int]], most: int) -> Iterator[list[int]]:
-    """Positions in `indices` of images that fit into one forward pass: all of one size, at most `most`."""
+    """Positions in `indices` for each forward pass: images of one size, at most `most`."""
     by_size: dict[tuple[int, int], list[int]] = {}
     for position, index in enumerate(indices):
         by_size.setdefault(sizes[index], []).append(position)

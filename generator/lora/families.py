@@ -1,7 +1,7 @@
-"""The kinds of Stable Diffusion, and which of them a checkpoint is.
+"""The kinds of Stable Diffusion, and how to recognise the kind of a checkpoint.
 
-A checkpoint in one file holds weights alone. The architecture of its networks is written down here, so that nothing has
-to be downloaded. The numbers were published by the makers of the checkpoints: CompVis/stable-diffusion, configs/stable-
+A checkpoint in one file holds only weights. The architecture of its networks is defined here, so that nothing has to be
+downloaded. The numbers were published by the makers of the checkpoints: CompVis/stable-diffusion, configs/stable-
 diffusion/v1-inference.yaml; Stability-AI/generative-models, configs/inference/sd_xl_base.yaml.
 """
 
@@ -75,27 +75,24 @@ _SCHEDULE = {
 
 @dataclass(frozen=True)
 class Family:
-    """One kind of Stable Diffusion.
-
-    Attributes:
-        name: for messages.
-        version: its name in LoRA files (`ss_base_model_version`); a WebUI recognises SDXL by the prefix "sdxl_".
-        architecture: its name in the ModelSpec standard (`modelspec.architecture`).
-        native_px: side of the square it was trained on.
-        text_prefixes: how the keys of a LoRA for each of its text encoders begin.
-        components: folder -> configuration of that part; empty where checkpoints in one file are not supported.
-    """
+    """One kind of Stable Diffusion."""
 
     name: str
+    """For messages."""
     version: str
+    """Its name in LoRA files (`ss_base_model_version`); a WebUI recognises SDXL by the prefix "sdxl_"."""
     architecture: str
+    """Its name in the ModelSpec standard (`modelspec.architecture`)."""
     native_px: int
+    """Side of the square images it was trained on."""
     text_prefixes: tuple[str, ...]
+    """Prefix of the keys of a LoRA, for each of its text encoders."""
     components: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Folder -> configuration of that part; empty if checkpoints in one file are not supported."""
 
     @property
     def is_sdxl(self) -> bool:
-        """Whether it has two text encoders, and takes size and crop of each image as inputs."""
+        """Whether it has two text encoders and takes the size and crop of each image as inputs."""
         return len(self.text_prefixes) > 1
 
 
@@ -160,11 +157,11 @@ SDXL = Family(
 )
 
 PIPELINES = {"StableDiffusionPipeline": "one text encoder", "StableDiffusionXLPipeline": "two text encoders"}
-"""The kinds of diffusers folders that can be a base, by the class their `model_index.json` names."""
+"""The pipeline classes in the `model_index.json` of a diffusers folder that can be a base."""
 
 
 def family_of(context_dim: int) -> Family | None:
-    """The kind by the width of the text embeddings that the UNet attends to; None for an unknown width."""
+    """The kind, from the width of the text embeddings that the UNet attends to; None for an unknown width."""
     return {768: SD1, 1024: SD2, 2048: SDXL}.get(context_dim)
 
 
@@ -201,19 +198,15 @@ _WANTED = "expected a Stable Diffusion 1.x or SDXL checkpoint (.safetensors) or 
 
 @dataclass(frozen=True)
 class BaseDescription:
-    """What is known of a base model without loading it.
-
-    Attributes:
-        family: its kind.
-        is_folder: whether it is a diffusers folder, not one file.
-        predicts_v: whether it declares that it predicts velocities, not noise.
-        zero_snr: whether it declares that its last timestep is pure noise.
-    """
+    """Facts about a base model that are known without loading it."""
 
     family: Family
     is_folder: bool
+    """Whether it is a diffusers folder, not one file."""
     predicts_v: bool = False
+    """Whether it declares that it predicts velocities, not noise."""
     zero_snr: bool = False
+    """Whether it declares that its last timestep is pure noise."""
 
 
 def describe_base(path: Path) -> BaseDescription:
@@ -235,7 +228,7 @@ def read_header(path: Path) -> Mapping[str, Any]:
     """Names, types and shapes of the tensors in a safetensors file.
 
     Raises:
-        ModelError: the file is not one, or is not complete.
+        ModelError: it is not a safetensors file, or is not complete.
     """
     size = path.stat().st_size
     try:
@@ -244,12 +237,13 @@ def read_header(path: Path) -> Mapping[str, Any]:
             if not 2 <= length <= size - 8:
                 raise ValueError("no header")
             header = json.loads(file.read(length))
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        ends = [entry["data_offsets"][1] for entry in tensors.values()]
         if not ends or size < 8 + length + max(ends):
             raise ValueError("its end is missing")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path}: no whole safetensors file ({error}); copy or download it again") from error
-    return {name: entry for name, entry in header.items() if name != "__metadata__"}
+        raise ModelError(f"{path}: not a complete safetensors file ({error}); copy or download it again") from error
+    return tensors
 
 
 def _describe_file(path: Path, header: Mapping[str, Any]) -> BaseDescription:
@@ -261,9 +255,7 @@ def _describe_file(path: Path, header: Mapping[str, Any]) -> BaseDescription:
             f"--base {path}: its network takes {channels} channels, as inpainting models do; train on the plain model, "
             "whose LoRA works with the inpainting one too"
         )
-    family = next(
-        (family for start, family in _TEXT_KEY.items() if any(name.startswith(start) for name in header)), None
-    )
+    family = next((one for start, one in _TEXT_KEY.items() if any(name.startswith(start) for name in header)), None)
     if family is None:
         what = "an SDXL refiner" if any(name.startswith("conditioner.") for name in header) else "no text encoder in it"
         raise ModelError(f"--base {path}: {what}; {_WANTED}")
@@ -317,6 +309,6 @@ def _read_json(file: Path, named: Path) -> dict[str, Any]:
 
 
 def _is_pickle(path: Path) -> bool:
-    """Whether the content is a pickle, bare or in torch's zip archive, whatever the file is called."""
+    """Whether the content is a pickle, plain or in torch's zip archive, whatever the file's name."""
     with path.open("rb") as file:
         return file.read(2) in {b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}

@@ -3,10 +3,10 @@
 For each adapted layer the LoRA file holds `<key>.lora_down.weight` (rank, in), `<key>.lora_up.weight` (out, rank) and
 the number `<key>.alpha`; a WebUI adds weight x alpha / rank x up @ down to the weights of the layer
 (AUTOMATIC1111/stable-diffusion-webui, extensions-builtin/Lora/networks.py, network_lora.py, network.py). The key is a
-prefix and the layer's name with underscores for dots. SD 1.x and 2.x use the names of diffusers, SDXL's UNet those of
-the original code (kohya-ss/sd-scripts, networks/lora.py, library/sdxl_model_util.py), which numbers all blocks in turn:
+prefix and the layer's name with underscores for dots. SD 1.x and 2.x use the names of diffusers; SDXL's UNet uses those
+of the original code (kohya-ss/sd-scripts, networks/lora.py, library/sdxl_model_util.py), with one number per block:
 `down_blocks.i.attentions.j` is `input_blocks.(1 + 3 i + j).1`, `up_blocks.i.attentions.j` is
-`output_blocks.(3 i + j).1`, and the middle one is `middle_block.1`.
+`output_blocks.(3 i + j).1`, and the middle block is `middle_block.1`.
 
 A1111 takes the file's alias from `ss_output_name`, the version of Stable Diffusion from `ss_base_model_version` and
 `ss_v2`, the tags it offers from `ss_tag_frequency`, resolutions and counts from `ss_bucket_info` and
@@ -50,14 +50,9 @@ _LAYERS_A_BLOCK = 2
 def file_tensors(
     prefix: str, tensors: Mapping[str, torch.Tensor], alpha: float, *, is_sdxl: bool, dtype: torch.dtype
 ) -> dict[str, torch.Tensor]:
-    """The tensors of one model, named as in the file.
+    """The `adapter_tensors` of one model, named as in the file.
 
-    Args:
-        prefix: "lora_unet", "lora_te", "lora_te1" or "lora_te2".
-        tensors: the result of `adapter_tensors`.
-        alpha: the same for every layer.
-        is_sdxl: whether the base model is SDXL, whose UNet has other keys.
-        dtype: of the weights.
+    The prefix is "lora_unet", "lora_te", "lora_te1" or "lora_te2". SDXL's UNet has other keys than those of SD 1 and 2.
     """
     written: dict[str, torch.Tensor] = {}
     for name, tensor in tensors.items():
@@ -151,15 +146,18 @@ def metadata_fields(
             "base_sha256": base.sha256,
         },
     }
-    return {key: _text(value) for key, value in fields.items()}
+    return {
+        key: json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
+        for key, value in fields.items()
+    }
 
 
 def file_bytes(tensors: Mapping[str, torch.Tensor], fields: Mapping[str, str]) -> bytes:
     """The content of the whole file.
 
-    Its two hashes are those of the additional-networks extension (kohya-ss/sd-scripts, library/train_util.py): the
-    sha256 of everything after the header, and the first eight digits of the sha256 of 64 KiB from 1 MiB on, of a file
-    that has the `ss_` fields alone. With them a WebUI need not read the whole file.
+    Its two hashes are those of the additional-networks extension (kohya-ss/sd-scripts, library/train_util.py), for a
+    file that has only the `ss_` fields: the sha256 of everything after the header, and the first eight digits of the
+    sha256 of the 64 KiB from 1 MiB on. With these hashes a WebUI need not read the whole file.
     """
     from safetensors.torch import save
 
@@ -172,10 +170,6 @@ def file_bytes(tensors: Mapping[str, torch.Tensor], fields: Mapping[str, str]) -
     return save(dict(tensors), {**fields, **hashes})
 
 
-def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
-
-
 _FORMAT = "sd-defects LoRA in training, 1"
 _RANDOM = "random"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -183,21 +177,21 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """How far a training has come."""
+    """The progress of a training."""
 
     steps: int
     seconds: float
     started_at: float
     """Seconds since 1970."""
     losses: tuple[float, ...]
-    """Of each step."""
+    """One per step."""
 
 
 def save_state(path: Path, session: LoraSession, reached: TrainingProgress, identity: dict[str, Any]) -> None:
     """Write the state atomically.
 
     Raises:
-        OSError: the file cannot be written; the former one stays.
+        OSError: the file cannot be written; the previous one stays.
     """
     from safetensors.torch import save
 
@@ -213,7 +207,7 @@ def save_state(path: Path, session: LoraSession, reached: TrainingProgress, iden
         "steps": reached.steps,
         "seconds": reached.seconds,
         "started_at": reached.started_at,
-        # Not of every parameter: SDXL does not use the last layer of its text encoders, so that has no gradient.
+        # Not for every parameter: SDXL does not use the last layer of its text encoders, so it has no gradient.
         "optimizer_steps": {str(number): float(moment["step"]) for number, moment in moments.items()},
         "scaler": session.scaler.state_dict(),
     }
@@ -221,7 +215,7 @@ def save_state(path: Path, session: LoraSession, reached: TrainingProgress, iden
 
 
 def read_identity(path: Path) -> dict[str, Any]:
-    """The settings and data that the training of a state was started with.
+    """The identity of the settings and data with which the training of a state was started.
 
     Raises:
         ModelError: the file is damaged or of another kind.
@@ -244,10 +238,8 @@ def load_state(path: Path, session: LoraSession) -> TrainingProgress:
             load_adapter_tensors(model, own)
         former = session.optimizer.state_dict()
         former["state"] = {
-            int(number): {
-                "step": torch.tensor(step),
-                **{name: tensors[f"optimizer/{number}/{name}"] for name in _MOMENTS},
-            }
+            int(number): {"step": torch.tensor(step)}
+            | {name: tensors[f"optimizer/{number}/{name}"] for name in _MOMENTS}
             for number, step in values["optimizer_steps"].items()
         }
         session.optimizer.load_state_dict(former)
@@ -301,22 +293,12 @@ class TrainingFolder:
         """The state from which an interrupted training resumes."""
         return self.path / "state"
 
-    @property
-    def log(self) -> Path:
-        """The loss of each step."""
-        return self.path / "log.csv"
-
-    @property
-    def run_file(self) -> Path:
-        """Prompts by class for `sdclient generate --config`."""
-        return self.path / "run.toml"
-
     def sheet(self, step: int) -> Path:
         """The sheet of sample images after a step."""
         return self.path / "samples" / f"{step:06d}.png"
 
     def check(self, *, restart: bool) -> None:
-        """Refuse an unusable name, and a file that is not of this training.
+        """Refuse an unusable name, and an existing file of another training.
 
         Raises:
             SettingsError: the message says what to choose.
@@ -329,12 +311,12 @@ class TrainingFolder:
             )
         if self.output.exists() and not restart and not self.state.exists():
             raise SettingsError(
-                f"-o {self.output}: there is such a file, and no training in {self.path} to go on with; take another "
+                f"-o {self.output}: the file exists, and there is no training in {self.path} to resume; take another "
                 "name, or add --restart to replace it"
             )
 
     def write_log(self, losses: Sequence[float]) -> None:
-        """Write the loss of every step.
+        """Write `log.csv` with the loss of every step.
 
         Raises:
             OSError: it cannot be written.
@@ -343,10 +325,10 @@ class TrainingFolder:
         rows = csv.writer(text, lineterminator="\n")
         rows.writerow(["step", "loss"])
         rows.writerows([number, f"{loss:.6g}"] for number, loss in enumerate(losses, start=1))
-        write_bytes_atomically(self.log, text.getvalue().encode("utf-8"))
+        write_bytes_atomically(self.path / "log.csv", text.getvalue().encode("utf-8"))
 
     def write_run_file(self, captions: Captions, classes: Sequence[str], weight: float = 0.8) -> None:
-        """Write `run.toml` with the captions as prompts.
+        """Write `run.toml` with the captions as prompts, for `sdclient generate --config`.
 
         Raises:
             OSError: it cannot be written.
@@ -356,15 +338,11 @@ class TrainingFolder:
             f"loras = [{_quoted(f'{self.name}:{weight:g}')}]",
         ]
         for name in classes:
-            lines += ["", f"[class.{_quoted(name)}]", f"prompt = {_quoted(_literal(captions.of_class(name)))}"]
-        write_bytes_atomically(self.run_file, ("\n".join(lines) + "\n").encode("utf-8"))
+            prompt = captions.of_class(name).replace("{", "(").replace("}", ")")  # braces would be placeholders
+            lines += ["", f"[class.{_quoted(name)}]", f"prompt = {_quoted(prompt)}"]
+        write_bytes_atomically(self.path / "run.toml", ("\n".join(lines) + "\n").encode("utf-8"))
 
 
 def _quoted(text: str) -> str:
     """A TOML string; JSON's escapes are TOML's too."""
     return json.dumps(text, ensure_ascii=False)
-
-
-def _literal(prompt: str) -> str:
-    """A prompt without braces, which would be read as placeholders."""
-    return prompt.replace("{", "(").replace("}", ")")

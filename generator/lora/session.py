@@ -26,10 +26,8 @@ _CLIP = 1.0
 class LoraSession:
     """One training, ready for its next step.
 
-    Args:
-        base: with adapters; its networks are moved to the device.
-        cache: their latents.
-        dtype: number format of the network; fp32 on a CPU.
+    `base` has adapters already; its networks are moved to the device. `dtype` is the number format of the frozen
+    weights, fp32 on a CPU.
     """
 
     def __init__(
@@ -42,12 +40,9 @@ class LoraSession:
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        self.base = base
-        self.settings = settings
+        self.base, self.settings = base, settings
         self.models = adapted_models(base, settings)
-        self._cache = cache
-        self._device = device
-        self._dtype = dtype
+        self._cache, self._device, self._dtype = cache, device, dtype
         self.generator = torch.Generator().manual_seed(settings.seed)
         self._draw = WeightedSampler([image.class_name for image in images], balance=settings.balance)
         self._captions = [image.caption for image in images]
@@ -56,20 +51,20 @@ class LoraSession:
         self._alphas = base.schedule.alphas_cumprod.to(device)
         for encoder in base.text_encoders:
             encoder.to(device)
-        # Before the UNet is moved to the device: with SDXL, UNet and text encoders together would set the memory peak.
+        # Before the UNet is moved to the device: SDXL's UNet and text encoders together would set the memory peak.
         self._known = None if settings.text_encoder else self._encode_once()
         base.unet.to(device)
         rates = (settings.lr, *[settings.text_encoder_lr] * (len(self.models) - 1))
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": list(trainable_parameters(model)), "lr": rate, "full_lr": rate}
             for (_, model), rate in zip(self.models, rates, strict=True)
         ]
-        self.parameters: list[nn.Parameter] = [p for group in groups for p in group["params"]]  # type: ignore[attr-defined]
+        self.parameters: list[nn.Parameter] = [p for group in groups for p in group["params"]]
         self.optimizer = torch.optim.AdamW(groups, weight_decay=1e-2)
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
 
     def step(self, number: int) -> float:
-        """One optimiser step, counted from 0; returns its loss, the mean over the batch.
+        """Do one optimiser step; steps count from 0. Returns the mean loss over the batch.
 
         Raises:
             TrainingDiverged: the loss is no longer a number.
@@ -78,9 +73,9 @@ class LoraSession:
         try:
             return self._step(number)
         except torch.cuda.OutOfMemoryError as error:
-            size = max(self.sizes)
+            width, height = max(self.sizes)
             raise OutOfMemory(
-                f"out of memory on {self._device} at {size[0]} x {size[1]} px with {self._most()} pictures at once; "
+                f"out of memory on {self._device} at {width} x {height} px with {self._most()} images at once; "
                 "give a smaller --micro-batch, --gradient-checkpointing, or a smaller --size"
             ) from error
 
@@ -90,7 +85,7 @@ class LoraSession:
             group["lr"] = factor * group["full_lr"]
         self.optimizer.zero_grad(set_to_none=True)
         taken = self._draw.take(self.settings.batch, self.generator)
-        # All random numbers are drawn first, in the order of the batch, so that micro-batches do not change them.
+        # All random numbers are drawn first, in the order of the batch, so they do not depend on the micro-batches.
         latents = [self._cache.draw(index, self.generator) for index in taken]
         noises = [torch.randn(latent.shape, generator=self.generator) for latent in latents]
         times = torch.randint(len(self._alphas), (len(taken),), generator=self.generator)
@@ -107,7 +102,7 @@ class LoraSession:
             total += float(loss.detach())
         if not math.isfinite(total):
             raise TrainingDiverged(
-                f"step {number + 1}: the loss is {total}; what was saved before is kept. Start again with a smaller "
+                f"step {number + 1}: the loss is {total}; everything saved before is kept. Start again with a smaller "
                 "--lr, or with --precision bf16 or fp32"
             )
         self.scaler.unscale_(self.optimizer)
@@ -119,7 +114,7 @@ class LoraSession:
     def _losses(
         self, latents: torch.Tensor, noises: torch.Tensor, times: torch.Tensor, taken: Sequence[int]
     ) -> torch.Tensor:
-        """(N,) weighted loss of each image; all of one size."""
+        """(N,) weighted losses of images of one size."""
         prediction = self.base.prediction
         noised = add_noise(latents, noises, self._alphas, times)
         wanted = prediction_target(latents, noises, self._alphas, times, prediction)
@@ -136,7 +131,7 @@ class LoraSession:
         return encoded.pick([rows[caption] for caption in captions])
 
     def _encode_once(self) -> tuple[dict[str, int], EncodedCaptions]:
-        """Encode every distinct caption, then free the device of the text encoders."""
+        """Encode every distinct caption, then move the text encoders off the device."""
         distinct = list(dict.fromkeys(self._captions))
         with torch.no_grad(), self.autocast():
             encoded = encode_texts(self.base, distinct, clip_skip=self.settings.clip_skip)
@@ -148,7 +143,7 @@ class LoraSession:
         return self.settings.micro_batch or self.settings.batch
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """The context in which networks compute, in the precision of the training."""
+        """The context in which the networks run, in the precision of the training."""
         if self._dtype is torch.float32:
             return nullcontext()
         return torch.autocast(self._device.type, dtype=self._dtype)
@@ -159,7 +154,7 @@ def run_unet(base: LoadedBase, noised: torch.Tensor, times: torch.Tensor, encode
     extra: dict[str, Any] = {}
     if encoded.pooled is not None:
         height, width = 8 * noised.shape[-2], 8 * noised.shape[-1]
-        # Original size, corner of the crop, size: the values that a WebUI passes for an image that it generates.
+        # Original size, corner of the crop, size: the values that a WebUI passes when it generates an image.
         sizes = torch.tensor([[height, width, 0, 0, height, width]], device=noised.device, dtype=encoded.context.dtype)
         extra["added_cond_kwargs"] = {"text_embeds": encoded.pooled, "time_ids": sizes.repeat(len(noised), 1)}
     answer: torch.Tensor = base.unet(
@@ -178,16 +173,14 @@ _TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 def adapted_models(base: LoadedBase, settings: LoraSettings) -> list[tuple[str, nn.Module]]:
     """The models that are adapted, each with the prefix of its keys in a LoRA file."""
-    models = [("lora_unet", base.unet)]
-    if settings.text_encoder:
-        models += list(zip(base.family.text_prefixes, base.text_encoders, strict=True))
-    return models
+    encoders = list(zip(base.family.text_prefixes, base.text_encoders, strict=True)) if settings.text_encoder else []
+    return [("lora_unet", base.unet), *encoders]
 
 
 def add_adapters(base: LoadedBase, settings: LoraSettings, *, seed: int) -> None:
-    """Add an update to each layer. It changes nothing yet, since one of its two factors is zero.
+    """Add an update to each layer. It changes nothing yet, because one of its two factors is zero.
 
-    The other factor is drawn from the seed; torch's own generator is not touched.
+    The other factor is drawn from the seed; the state of torch's global generator is kept.
     """
     peft = importlib.import_module("peft")
     with torch.random.fork_rng(), warnings.catch_warnings():
@@ -222,19 +215,14 @@ def load_adapter_tensors(model: nn.Module, tensors: Mapping[str, torch.Tensor]) 
         ValueError: names or shapes do not fit the model.
     """
     own = dict(model.named_parameters())
-    names = {_full_name(name): tensor for name, tensor in tensors.items()}
+    # In the model, peft puts the adapter's name, here "default", before the last part of a parameter's name.
+    named = {".default.".join(name.rsplit(".", 1)): tensor for name, tensor in tensors.items()}
     wanted = {name for name, parameter in own.items() if parameter.requires_grad}
-    if set(names) != wanted or any(own[name].shape != tensor.shape for name, tensor in names.items()):
+    if set(named) != wanted or any(own[name].shape != tensor.shape for name, tensor in named.items()):
         raise ValueError("the layers of the state are not those of this base")
     with torch.no_grad():
-        for name, tensor in names.items():
+        for name, tensor in named.items():
             own[name].copy_(tensor)
-
-
-def _full_name(name: str) -> str:
-    """The name of a parameter in peft, which puts the adapter's name, here "default", before the last part."""
-    layer, _, kind = name.rpartition(".")
-    return f"{layer}.default.{kind}"
 
 
 def add_noise(
@@ -264,8 +252,8 @@ def loss_weights(
 ) -> torch.Tensor:
     """(N,) weight of each image's loss; ones without min-SNR weighting.
 
-    min(SNR, gamma) / SNR where noise is predicted, min(SNR, gamma) / (SNR + 1) for velocity, with SNR = a_t / (1 - a_t)
-    (arXiv 2303.09556, section 3.4). Without any signal the first is its limit, 1.
+    min(SNR, gamma) / SNR for predicted noise, min(SNR, gamma) / (SNR + 1) for velocity, with SNR = a_t / (1 - a_t)
+    (arXiv 2303.09556, section 3.4). At SNR 0 the first is its limit, 1.
     """
     if min_snr is None:
         return torch.ones(timesteps.shape, device=timesteps.device)
@@ -284,7 +272,7 @@ def _coefficients(alphas_cumprod: torch.Tensor, timesteps: torch.Tensor) -> tupl
 
 
 _TOKENS = 75
-"""Most tokens of a caption; 77 with the marks of start and end."""
+"""Most tokens of a caption; 77 with the start and end tokens."""
 
 
 @dataclass(frozen=True)
@@ -292,9 +280,9 @@ class EncodedCaptions:
     """The text embeddings of N captions."""
 
     context: torch.Tensor
-    """(N, 77, D): what the UNet attends to."""
+    """(N, 77, D): input of the UNet's cross-attention."""
     pooled: torch.Tensor | None
-    """(N, P): each caption in one vector; None except for SDXL."""
+    """(N, P): one vector per caption; only for SDXL."""
 
     def pick(self, rows: Sequence[int]) -> EncodedCaptions:
         """The captions at these rows, in this order; a row may be repeated."""
@@ -315,10 +303,10 @@ def check_lengths(base: LoadedBase, captions: Iterable[str]) -> None:
 
 
 def encode_texts(base: LoadedBase, captions: Sequence[str], *, clip_skip: int) -> EncodedCaptions:
-    """Run the text encoders on their device; gradients are kept where they are enabled.
+    """Run the text encoders on their device; gradients are kept if they are enabled.
 
-    SD 1.x and 2.x take the last layer, or an earlier one by `clip_skip`, through the last normalisation; SDXL takes
-    both encoders' layer before the last, side by side, and the second one's pooled vector.
+    SD 1.x and 2.x use the last layer, or an earlier one by `clip_skip`, after the final normalisation; SDXL
+    concatenates the layer before the last of both encoders, and uses the pooled vector of the second one.
     """
     states: list[torch.Tensor] = []
     pooled: torch.Tensor | None = None

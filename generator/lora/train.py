@@ -1,7 +1,8 @@
-"""Train a LoRA, and draw sheets of sample images on the way."""
+"""Train a LoRA, and draw sheets of sample images during the training."""
 
 import io
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,7 +35,7 @@ from .session import EncodedCaptions, LoraSession, adapter_tensors, add_adapters
 
 @dataclass(frozen=True)
 class BaseChoice:
-    """The base model, and what its files do not say; see `load_base`."""
+    """The base model, and facts that its files do not contain; see `load_base`."""
 
     path: Path
     tokenizer: Path | None = None
@@ -44,14 +45,14 @@ class BaseChoice:
 
 @dataclass(frozen=True)
 class LoraOptions:
-    """How a training runs; nothing here changes what it learns."""
+    """Options that do not change what a training learns."""
 
     device: str = "auto"
     """One of "auto", "cpu" and "cuda"."""
     half: bool = False
     """Write float16: half the size, rounded weights."""
     restart: bool = False
-    """Begin anew, even where an earlier training could go on."""
+    """Begin anew, even if an earlier training could be resumed."""
     progress: bool = False
     """Show bars on stderr."""
 
@@ -71,7 +72,7 @@ class LoraResult:
     last_loss: float
     """Mean over the last tenth."""
     stopped: bool
-    """Whether it was stopped before its end; the same command resumes it."""
+    """Whether it was stopped before its end; calling it again resumes it."""
 
 
 def train_lora(
@@ -84,17 +85,11 @@ def train_lora(
     options: LoraOptions | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> LoraResult:
-    """Adapt a Stable Diffusion to the images of DATA/<class>/ and write the LoRA file.
+    """Adapt a Stable Diffusion to the real images of DATA/<class>/ and write the LoRA file, `<name>.safetensors`.
 
     The state is kept in `<name>-training/` beside the file. Called again, the training resumes from there with the same
-    result as without the interruption (on a CPU equal to the bit).
-
-    Args:
-        data: one folder per class, real images alone.
-        output: the file, `<name>.safetensors`.
-        base: the model to adapt; its file is not changed.
-        captions: rules for captions; the defaults when None.
-        should_stop: asked after each step; the training stops when it returns True.
+    result as without the interruption (on a CPU equal bit by bit). The base model's file is not changed.
+    `should_stop` is called after each step; the training stops when it returns True.
 
     Raises:
         DataError: the images cannot be used.
@@ -102,7 +97,7 @@ def train_lora(
         ModelError: the base or the state cannot be used.
         OutOfMemory: the device's memory does not hold a step.
         TrainingDiverged: the loss is no longer a number.
-        OSError: a file cannot be written; what was saved before is still there.
+        OSError: a file cannot be written; everything that was saved before is kept.
     """
     rules, options = captions or Captions(), options or LoraOptions()
     folder = TrainingFolder(output)
@@ -116,32 +111,25 @@ def train_lora(
         base.path, tokenizer=base.tokenizer, config=base.config, prediction=base.prediction, dtype=DTYPES[precision]
     )
     check_lengths(loaded, dict.fromkeys(image.caption for image in images))
-    identity = _identity(loaded, settings, images, precision)
-    goes_on = folder.state.exists() and not options.restart
-    if goes_on:
-        _check_same(folder, identity)
-    training = _Training(folder, loaded, settings, images, rules, device, precision, options)
-    return training.run(identity, goes_on=goes_on, should_stop=should_stop)
-
-
-def _identity(
-    base: LoadedBase, settings: LoraSettings, images: list[TrainingImage], precision: Precision
-) -> dict[str, object]:
-    return {
+    identity = {
         **settings.identity(),
         "precision": precision,
-        "base": base.sha256,
-        "prediction": base.prediction,
+        "base": loaded.sha256,
+        "prediction": loaded.prediction,
         "data": fingerprint(images),
         "captions": sorted({f"{image.class_name}: {image.caption}" for image in images}),
     }
+    resumes = folder.state.exists() and not options.restart
+    if resumes:
+        _check_same(folder, identity)
+    training = _Training(folder, loaded, settings, images, rules, device, precision, options)
+    return training.run(identity, resumes=resumes, should_stop=should_stop)
 
 
 def _check_same(folder: TrainingFolder, identity: dict[str, object]) -> None:
     former = read_identity(folder.state)
-    differing = [name for name in identity if former.get(name) != identity[name]]
-    if differing:
-        name = differing[0]
+    name = next((name for name in identity if former.get(name) != identity[name]), None)
+    if name is not None:
         found, expected = str(identity[name])[:60], str(former.get(name))[:60]
         raise SettingsError(
             f"{folder.path}: this training was started with {name.replace('_', '-')} {expected}, now it is {found}; "
@@ -169,18 +157,13 @@ class _Training:
         folder.path.mkdir(parents=True, exist_ok=True)
         folder.write_run_file(captions, list(classes))
 
-    def run(self, identity: dict[str, object], *, goes_on: bool, should_stop: Callable[[], bool]) -> LoraResult:
+    def run(self, identity: dict[str, object], *, resumes: bool, should_stop: Callable[[], bool]) -> LoraResult:
         session = self._prepare()
-        reached = load_state(self._folder.state, session) if goes_on else TrainingProgress(0, 0.0, time.time(), ())
+        reached = load_state(self._folder.state, session) if resumes else TrainingProgress(0, 0.0, time.time(), ())
         begun, former_s = time.monotonic(), reached.seconds
         batch, stopped = self._settings.batch, False
-        with tqdm(
-            desc="train",
-            unit="image",
-            initial=reached.steps * batch,
-            dynamic_ncols=True,
-            disable=not self._options.progress,
-        ) as bar:
+        initial, hidden = reached.steps * batch, not self._options.progress
+        with tqdm(desc="train", unit="image", initial=initial, dynamic_ncols=True, disable=hidden) as bar:
             while not self._is_done(reached):
                 loss = session.step(reached.steps)
                 seconds = former_s + time.monotonic() - begun
@@ -189,16 +172,28 @@ class _Training:
                 bar.set_postfix(loss=f"{_mean(reached.losses[-50:]):.4f}", refresh=False)
                 bar.update(batch)
                 stopped = should_stop()
-                if stopped or self._is_due(self._settings.save_every, reached):
+                if stopped or reached.steps % self._settings.save_every == 0:
                     self._save(session, reached, identity)
-                if self._is_due(self._settings.sample_every, reached):
+                if self._settings.sample_every and reached.steps % self._settings.sample_every == 0:
                     sheet = sample_sheet(session, self._samples, size_px=self._size_px, device=self._device)
                     write_bytes_atomically(self._folder.sheet(reached.steps), sheet)
                 if stopped:
                     break
+        # The state first: if the LoRA file cannot be written, the next start only writes the file.
         self._save(session, reached, identity)
         self._write_file(session, reached)
-        return self._result(reached, stopped=stopped and not self._is_done(reached))
+        tenth = max(1, len(reached.losses) // 10)
+        return LoraResult(
+            output=self._folder.output,
+            family=self._base.family.name,
+            images=len(self._images),
+            classes=dict(Counter(image.class_name for image in self._images)),
+            steps=reached.steps,
+            seconds=reached.seconds,
+            first_loss=_mean(reached.losses[:tenth]),
+            last_loss=_mean(reached.losses[-tenth:]),
+            stopped=stopped and not self._is_done(reached),
+        )
 
     def _prepare(self) -> LoraSession:
         settings, base = self._settings, self._base
@@ -212,34 +207,25 @@ class _Training:
         )
         add_adapters(base, settings, seed=settings.seed)
         if settings.gradient_checkpointing:
-            self._checkpoint_gradients()
-        return LoraSession(base, settings, self._images, cache, device=self._device, dtype=DTYPES[self._precision])
-
-    def _checkpoint_gradients(self) -> None:
-        # Checkpointing works in training mode alone; no network has dropout, so that this mode changes nothing else.
-        self._base.unet.train()
-        self._base.unet.enable_gradient_checkpointing()
-        if self._settings.text_encoder:
-            for encoder in self._base.text_encoders:
+            # Works only in training mode; no network has dropout, so this mode changes nothing else.
+            base.unet.train()
+            base.unet.enable_gradient_checkpointing()
+            for encoder in base.text_encoders if settings.text_encoder else ():
                 encoder.train()
                 encoder.gradient_checkpointing_enable({"use_reentrant": False})
+        return LoraSession(base, settings, self._images, cache, device=self._device, dtype=DTYPES[self._precision])
 
     def _is_done(self, reached: TrainingProgress) -> bool:
         steps, minutes = self._settings.steps, self._settings.minutes
-        return (steps is not None and reached.steps >= steps) or (
-            minutes is not None and reached.seconds >= 60 * minutes
-        )
+        enough = steps is not None and reached.steps >= steps
+        return enough or (minutes is not None and reached.seconds >= 60 * minutes)
 
     def _expected_steps(self, reached: TrainingProgress) -> float:
-        """An estimate of how many steps the whole training will have."""
+        """Estimated number of steps of the whole training."""
         ends = [] if self._settings.steps is None else [float(self._settings.steps)]
         if self._settings.minutes is not None:
             ends.append(max(reached.steps, reached.steps * 60 * self._settings.minutes / max(reached.seconds, 1e-9)))
         return min(ends)
-
-    @staticmethod
-    def _is_due(every: int, reached: TrainingProgress) -> bool:
-        return every > 0 and reached.steps % every == 0
 
     def _save(self, session: LoraSession, reached: TrainingProgress, identity: dict[str, object]) -> None:
         save_state(self._folder.state, session, reached, identity)
@@ -252,34 +238,11 @@ class _Training:
         for prefix, model in session.models:
             own = adapter_tensors(model)
             tensors |= file_tensors(prefix, own, settings.scale, is_sdxl=base.family.is_sdxl, dtype=dtype)
+        name, precision, now = self._folder.name, self._precision, time.time()
         fields = metadata_fields(
-            self._folder.name,
-            base,
-            settings,
-            self._images,
-            session.sizes,
-            reached,
-            precision=self._precision,
-            finished_at=time.time(),
+            name, base, settings, self._images, session.sizes, reached, precision=precision, finished_at=now
         )
         write_bytes_atomically(self._folder.output, file_bytes(tensors, fields))
-
-    def _result(self, reached: TrainingProgress, *, stopped: bool) -> LoraResult:
-        tenth = max(1, len(reached.losses) // 10)
-        counts: dict[str, int] = {}
-        for image in self._images:
-            counts[image.class_name] = counts.get(image.class_name, 0) + 1
-        return LoraResult(
-            output=self._folder.output,
-            family=self._base.family.name,
-            images=len(self._images),
-            classes=counts,
-            steps=reached.steps,
-            seconds=reached.seconds,
-            first_loss=_mean(reached.losses[:tenth]),
-            last_loss=_mean(reached.losses[-tenth:]),
-            stopped=stopped,
-        )
 
 
 def _mean(losses: tuple[float, ...]) -> float:
@@ -293,13 +256,10 @@ _SHOWN_PX = 256
 
 
 def sample_sheet(session: LoraSession, captions: Mapping[str, str], *, size_px: int, device: torch.device) -> bytes:
-    """A PNG with one image of each class, always from the same noise, so that sheets can be compared.
+    """A PNG with one square image of each class, always from the same noise, so that sheets can be compared.
 
-    Deterministic DDIM (arXiv 2010.02502), 20 steps, guidance 6 against the empty caption.
-
-    Args:
-        session: of the training; its random numbers are not touched.
-        size_px: side of the square, a multiple of 64.
+    Deterministic DDIM (arXiv 2010.02502), 20 steps, guidance 6 against the empty caption. The random numbers of the
+    session are not used. `size_px` is a multiple of 64.
     """
     base = session.base
     for encoder in base.text_encoders:
@@ -312,17 +272,16 @@ def sample_sheet(session: LoraSession, captions: Mapping[str, str], *, size_px: 
                 encoded = encode_texts(base, ["", caption], clip_skip=session.settings.clip_skip)
                 latent = _denoise(base, encoded, size_px, device)
             decoded = base.vae.decode(latent.float() / base.vae.config.scaling_factor).sample[0]
-            tiles.append((name, _image(decoded)))
+            levels = ((decoded.clamp(-1, 1) + 1) * 127.5).round().to(device="cpu", dtype=torch.uint8)
+            tiles.append((name, Image.fromarray(np.asarray(levels.permute(1, 2, 0)))))
     base.vae.to("cpu")
-    if not session.settings.text_encoder:
-        for encoder in base.text_encoders:
-            encoder.to("cpu")
+    for encoder in () if session.settings.text_encoder else base.text_encoders:
+        encoder.to("cpu")
     return _sheet(tiles)
 
 
 def _denoise(base: LoadedBase, encoded: EncodedCaptions, size_px: int, device: torch.device) -> torch.Tensor:
-    diffusers = import_diffusers()
-    scheduler = diffusers.DDIMScheduler.from_config(base.schedule.config, timestep_spacing="trailing")
+    scheduler = import_diffusers().DDIMScheduler.from_config(base.schedule.config, timestep_spacing="trailing")
     scheduler.set_timesteps(_STEPS, device=device)
     noise = torch.randn((1, 4, size_px // 8, size_px // 8), generator=torch.Generator().manual_seed(0))
     latent: torch.Tensor = noise.to(device) * scheduler.init_noise_sigma
@@ -331,11 +290,6 @@ def _denoise(base: LoadedBase, encoded: EncodedCaptions, size_px: int, device: t
         without, with_caption = predictions.chunk(2)
         latent = scheduler.step(without + _GUIDANCE * (with_caption - without), timestep, latent).prev_sample
     return latent
-
-
-def _image(decoded: torch.Tensor) -> Image.Image:
-    values = ((decoded.clamp(-1, 1) + 1) * 127.5).round().to(device="cpu", dtype=torch.uint8)
-    return Image.fromarray(np.asarray(values.permute(1, 2, 0)))
 
 
 def _sheet(tiles: list[tuple[str, Image.Image]]) -> bytes:

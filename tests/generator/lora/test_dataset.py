@@ -130,7 +130,7 @@ def test_the_run_file_is_one_that_generate_reads(tmp_path: Path) -> None:
 
     folder = TrainingFolder(tmp_path / "defects.safetensors")
     folder.write_run_file(Captions('a "pad", {class}', words={"漏铜": "{copper}"}), ["漏铜", "dirt"])
-    spec = load_run_file(folder.run_file)
+    spec = load_run_file(folder.path / "run.toml")
     prompt = spec.parameters_for(Source("漏铜", 1, Path("1.png")), 1, 0).prompt
     assert prompt == 'a "pad", (copper) <lora:defects:0.8>'
     assert spec.loras_for([Source("dirt", 1, Path("1.png"))]) == ["defects"]

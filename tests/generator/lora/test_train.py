@@ -204,7 +204,7 @@ def test_a_full_disk_leaves_what_was_saved(
 def test_a_foreign_file_is_not_overwritten(sd1: Path, make_data: Callable[..., Path], tmp_path: Path) -> None:
     data, output = make_data(), tmp_path / "defects.safetensors"
     output.write_bytes(b"someone's")
-    with pytest.raises(SettingsError, match=r"no training in .* to go on with; take another name"):
+    with pytest.raises(SettingsError, match=r"no training in .* to resume; take another name"):
         train_lora(data, output, BaseChoice(sd1), settings())
     assert output.read_bytes() == b"someone's"
     for name, words in (("defects.pt", "ends in .safetensors"), ("a,b.safetensors", "leave out")):
@@ -314,7 +314,7 @@ def test_sample_sheets_leave_the_training_as_it_was(
 @pytest.mark.parametrize("keyword", ["sdclient", "parameters"])
 def test_generated_images_are_refused(keyword: str, sd1: Path, make_data: Callable[..., Path], tmp_path: Path) -> None:
     data = make_data(keyword=keyword)
-    with pytest.raises(GeneratedImages, match=r"open.0\.png: a generated picture"):
+    with pytest.raises(GeneratedImages, match=r"open.0\.png: a generated image"):
         train_lora(data, tmp_path / "d.safetensors", BaseChoice(sd1), settings())
     assert not (tmp_path / "d-training").exists()
 
@@ -323,7 +323,7 @@ def test_unusable_images_are_named(sd1: Path, make_data: Callable[..., Path], tm
     with pytest.raises(DataError, match="no such folder"):
         train_lora(tmp_path / "none", tmp_path / "d.safetensors", BaseChoice(sd1), settings())
     data = make_data(each=1)
-    with pytest.raises(TooFewImages, match="open: 1 picture; at least 2"):
+    with pytest.raises(TooFewImages, match="open: 1 image; at least 2"):
         train_lora(data, tmp_path / "d.safetensors", BaseChoice(sd1), settings())
     data = make_data(each=3)
     (data / "open" / "1.png").write_bytes((data / "open" / "1.png").read_bytes()[:500])
