@@ -15,7 +15,7 @@ from sdcore.errors import SettingsError
         ({"steps": 0}, r"steps: found 0; input should be greater"),
         ({"steps": 1, "network": {"size_px": 60}}, r"60 is not a multiple of 16.*take 48 or 64"),
         ({"steps": 1, "network": {"size_px": 17, "packing": 1}}, r"17 is not a multiple of 4.*take 16 or 20"),
-        ({"steps": 1, "network": {"widths": (64, 100)}}, r"widths: 100 is no multiple"),
+        ({"steps": 1, "network": {"widths": (64, 100)}}, r"widths: 100 is not a multiple"),
         ({"steps": 1, "network": {"widths": ()}}, r"0 levels"),
         ({"steps": 1, "network": {"packing": 3}}, r"network.packing: found 3"),
         ({"steps": 1, "nope": 3}, r"nope: found 3; extra inputs"),
