@@ -15,16 +15,13 @@ from sdcore import __version__
 from sdcore.optional_imports import import_on_first_use
 
 if TYPE_CHECKING:
-    from sdcore.diffusion_model import load_model as load_model
+    from sdcore.diffusion_model import load_model
 
-    from .config import LoraSettings as LoraSettings
-    from .config import NetworkConfig as NetworkConfig
-    from .config import TrainConfig as TrainConfig
-    from .diffusion.train import train as train
-    from .errors import GeneratorError as GeneratorError
-    from .lora.train import train_lora as train_lora
-    from .report.run import make_report as make_report
-    from .report.run import write_report as write_report
+    from .config import LoraSettings, NetworkConfig, TrainConfig
+    from .diffusion.train import train
+    from .errors import GeneratorError
+    from .lora.train import train_lora
+    from .report.run import make_report, write_report
 
 __all__ = [
     "GeneratorError",

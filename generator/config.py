@@ -225,7 +225,7 @@ Precision = Literal["fp32", "fp16", "bf16"]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-def choose_precision(asked: PrecisionChoice, device: torch.device) -> Precision:
+def choose_precision(choice: PrecisionChoice, device: torch.device) -> Precision:
     """The number format for a device.
 
     "auto" is bfloat16 if the GPU supports it, because it needs no scaling of the loss, otherwise float16; on a CPU it
@@ -235,11 +235,11 @@ def choose_precision(asked: PrecisionChoice, device: torch.device) -> Precision:
         SettingsError: half precision is asked for on a CPU.
     """
     if device.type != "cuda":
-        if asked in ("fp16", "bf16"):
+        if choice in ("fp16", "bf16"):
             raise SettingsError(
-                f"--precision {asked}: only a CUDA device gains by it; use --precision fp32 on {device}"
+                f"--precision {choice}: only a CUDA device gains by it; use --precision fp32 on {device}"
             )
         return "fp32"
-    if asked != "auto":
-        return asked
+    if choice != "auto":
+        return choice
     return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"

@@ -78,7 +78,7 @@ class TrainingRun:
                 "free some, or choose another -o"
             )
 
-    def go(self, asked_to_stop: Callable[[], bool]) -> None:
+    def go(self, should_stop: Callable[[], bool]) -> None:
         """Train until the budget is spent, and save at regular steps.
 
         Raises:
@@ -94,7 +94,7 @@ class TrainingRun:
                 self._stepping_s += time.perf_counter() - begin_s
                 bar.set_postfix_str(self._progress_in_words(), refresh=False)
                 bar.update(max(self._budget.share_done(session.steps_done) - bar.n, 0.0))
-                if asked_to_stop():
+                if should_stop():
                     self._report(is_end=False)
                     raise Interrupted(
                         f"stopped after step {session.steps_done}, all of it saved in {self.folder}; "

@@ -93,7 +93,7 @@ def train(
     with (
         torch_threads(threads),
         explain_out_of_memory(batch_size=config.batch_size, size_px=size_px),
-        deferred_interrupts() as asked_to_stop,
+        deferred_interrupts() as should_stop,
     ):
         prepare_folder(folder)
         if before is None:
@@ -102,7 +102,7 @@ def train(
                 (folder / name).unlink(missing_ok=True)
         run = TrainingRun(folder, config, found, before, device=device, threads=threads, progress=progress)
         run.refuse_full_disk()
-        run.go(asked_to_stop)
+        run.go(should_stop)
         return _result(folder, config, tuple(run.reports), run.notes(), resumed_after=run.resumed_after)
 
 
