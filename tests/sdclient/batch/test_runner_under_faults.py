@@ -178,7 +178,7 @@ def test_a_lock_of_a_killed_process_does_not_count(webui: WebUI, sources_folder:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(FolderInUse, match="not said who"):
+        with pytest.raises(FolderInUse, match="its owner is unknown"):
             next(runner(webui, sources_folder, tmp_path / "out").run(owed(sources_folder)))
         holder.kill()
     assert len(list(runner(webui, sources_folder, tmp_path / "out").run(owed(sources_folder)))) == len(PLANNED_FILES)
