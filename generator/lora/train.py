@@ -18,18 +18,9 @@ from sdcore.torch_runtime import choose_device
 
 from ..config import DTYPES, LoraSettings, Precision, choose_precision
 from ..errors import SettingsError
+from . import files
 from .base_model import LoadedBase, Prediction, load_base
 from .dataset import Captions, TrainingImage, check_classes, encode_all, find_images, fingerprint
-from .files import (
-    TrainingFolder,
-    TrainingProgress,
-    file_bytes,
-    file_tensors,
-    load_state,
-    metadata_fields,
-    read_identity,
-    save_state,
-)
 from .session import EncodedCaptions, LoraSession, adapter_tensors, add_adapters, check_lengths, encode_texts, run_unet
 
 
@@ -100,7 +91,7 @@ def train_lora(
         OSError: a file cannot be written; everything that was saved before is kept.
     """
     rules, options = captions or Captions(), options or LoraOptions()
-    folder = TrainingFolder(output)
+    folder = files.TrainingFolder(output)
     folder.check(restart=options.restart)
     device = choose_device(options.device)
     precision = choose_precision(settings.precision, device)
@@ -126,8 +117,8 @@ def train_lora(
     return training.run(identity, resumes=resumes, should_stop=should_stop)
 
 
-def _check_same(folder: TrainingFolder, identity: dict[str, object]) -> None:
-    former = read_identity(folder.state)
+def _check_same(folder: files.TrainingFolder, identity: dict[str, object]) -> None:
+    former = files.read_identity(folder.state)
     name = next((name for name in identity if former.get(name) != identity[name]), None)
     if name is not None:
         found, expected = str(identity[name])[:60], str(former.get(name))[:60]
@@ -140,7 +131,7 @@ def _check_same(folder: TrainingFolder, identity: dict[str, object]) -> None:
 class _Training:
     def __init__(
         self,
-        folder: TrainingFolder,
+        folder: files.TrainingFolder,
         base: LoadedBase,
         settings: LoraSettings,
         images: list[TrainingImage],
@@ -159,7 +150,11 @@ class _Training:
 
     def run(self, identity: dict[str, object], *, resumes: bool, should_stop: Callable[[], bool]) -> LoraResult:
         session = self._prepare()
-        reached = load_state(self._folder.state, session) if resumes else TrainingProgress(0, 0.0, time.time(), ())
+        reached = (
+            files.load_state(self._folder.state, session)
+            if resumes
+            else files.TrainingProgress(0, 0.0, time.time(), ())
+        )
         begun, former_s = time.monotonic(), reached.seconds
         batch, stopped = self._settings.batch, False
         initial, hidden = reached.steps * batch, not self._options.progress
@@ -215,34 +210,34 @@ class _Training:
                 encoder.gradient_checkpointing_enable({"use_reentrant": False})
         return LoraSession(base, settings, self._images, cache, device=self._device, dtype=DTYPES[self._precision])
 
-    def _is_done(self, reached: TrainingProgress) -> bool:
+    def _is_done(self, reached: files.TrainingProgress) -> bool:
         steps, minutes = self._settings.steps, self._settings.minutes
         enough = steps is not None and reached.steps >= steps
         return enough or (minutes is not None and reached.seconds >= 60 * minutes)
 
-    def _expected_steps(self, reached: TrainingProgress) -> float:
+    def _expected_steps(self, reached: files.TrainingProgress) -> float:
         """Estimated number of steps of the whole training."""
         ends = [] if self._settings.steps is None else [float(self._settings.steps)]
         if self._settings.minutes is not None:
             ends.append(max(reached.steps, reached.steps * 60 * self._settings.minutes / max(reached.seconds, 1e-9)))
         return min(ends)
 
-    def _save(self, session: LoraSession, reached: TrainingProgress, identity: dict[str, object]) -> None:
-        save_state(self._folder.state, session, reached, identity)
+    def _save(self, session: LoraSession, reached: files.TrainingProgress, identity: dict[str, object]) -> None:
+        files.save_state(self._folder.state, session, reached, identity)
         self._folder.write_log(reached.losses)
 
-    def _write_file(self, session: LoraSession, reached: TrainingProgress) -> None:
+    def _write_file(self, session: LoraSession, reached: files.TrainingProgress) -> None:
         base, settings = self._base, self._settings
         dtype = torch.float16 if self._options.half else torch.float32
         tensors: dict[str, torch.Tensor] = {}
         for prefix, model in session.models:
             own = adapter_tensors(model)
-            tensors |= file_tensors(prefix, own, settings.scale, is_sdxl=base.family.is_sdxl, dtype=dtype)
+            tensors |= files.file_tensors(prefix, own, settings.scale, is_sdxl=base.family.is_sdxl, dtype=dtype)
         name, precision, now = self._folder.name, self._precision, time.time()
-        fields = metadata_fields(
+        fields = files.metadata_fields(
             name, base, settings, self._images, session.sizes, reached, precision=precision, finished_at=now
         )
-        write_bytes_atomically(self._folder.output, file_bytes(tensors, fields))
+        write_bytes_atomically(self._folder.output, files.file_bytes(tensors, fields))
 
 
 def _mean(losses: tuple[float, ...]) -> float:

@@ -13,18 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from sdcore.images.decode import image_format, read_image
 
-from ..errors import (
-    BadImage,
-    IncompleteReply,
-    NotFound,
-    RequestTimedOut,
-    ServerLoading,
-    ServerUnreachable,
-    SettingSubstituted,
-    UnexpectedReply,
-    WebUIError,
-    unreadable_as,
-)
+from .. import errors
 from ..infotext import Infotext, parse_infotext
 from ..models._base import from_base64
 from ..models.generation import GenerationInfo, GenerationReply, GenerationRequest, Img2ImgRequest, Txt2ImgRequest
@@ -60,7 +49,7 @@ class JobSender:
         while True:
             try:
                 return self.connection.send("POST", path, json=payload, read_s=read_s)
-            except WebUIError as error:
+            except errors.WebUIError as error:
                 failures += 1
                 wait_s = self._wait_s(failures, error)
                 if wait_s is None:
@@ -69,10 +58,10 @@ class JobSender:
                     raise
                 self.retrier.sleep(wait_s)
 
-    def _wait_s(self, failures: int, error: WebUIError) -> float | None:
+    def _wait_s(self, failures: int, error: errors.WebUIError) -> float | None:
         """As in the policy; a job that took too long may be sent again, too."""
         policy = self.retrier.policy
-        if isinstance(error, RequestTimedOut) and error.phase == "read":
+        if isinstance(error, errors.RequestTimedOut) and error.phase == "read":
             return policy.first_wait_s if failures < policy.attempts else None
         return policy.wait_s(failures, error, self.retrier.rng())
 
@@ -82,7 +71,7 @@ class JobSender:
         while waited_s <= self.connection.timeouts.generate_s:
             try:
                 state = job_state(self.connection, task_id)
-            except WebUIError:
+            except errors.WebUIError:
                 return False
             unsure = unsure + 1 if state is JobState.UNSURE else 0  # twice in a row: the job was dropped
             if state is JobState.ENDED or unsure > 1:
@@ -92,13 +81,13 @@ class JobSender:
         return False
 
 
-def may_have_arrived(error: WebUIError) -> bool:
+def may_have_arrived(error: errors.WebUIError) -> bool:
     """Whether the server may be working on the request despite this failure."""
-    if isinstance(error, ServerUnreachable):
+    if isinstance(error, errors.ServerUnreachable):
         return error.may_have_arrived
-    if isinstance(error, RequestTimedOut):
+    if isinstance(error, errors.RequestTimedOut):
         return error.phase == "read"
-    return isinstance(error, ServerLoading)  # a gateway's 502 or 504 says nothing about the server behind it
+    return isinstance(error, errors.ServerLoading)  # a gateway's 502 or 504 says nothing about the server behind it
 
 
 class JobState(Enum):
@@ -120,7 +109,7 @@ def job_state(connection: Connection, task_id: str) -> JobState:
     """
     try:
         task = connection.send("POST", "/internal/progress", json={"id_task": task_id, "live_preview": False})
-    except NotFound:
+    except errors.NotFound:
         task = {}
     if task.get("completed"):
         return JobState.ENDED
@@ -172,7 +161,7 @@ def watch_progress(
         while not wait([future], timeout=poll_s).done:
             try:
                 now = job_progress(connection, task_id, preview=preview)
-            except WebUIError:
+            except errors.WebUIError:
                 continue
             if now is not None and now != last:
                 on_progress(now)
@@ -193,7 +182,7 @@ def job_progress(connection: Connection, task_id: str, *, preview: bool = False)
     step, steps = sampling.get("sampling_step"), sampling.get("sampling_steps")
     try:
         job = connection.send("POST", "/internal/progress", json={"id_task": task_id, "live_preview": preview})
-    except NotFound:
+    except errors.NotFound:
         if not (sampling.get("job") or sampling.get("job_count")):
             return None
         eta, preview_text = state.get("eta_relative"), state.get("current_image")
@@ -204,7 +193,7 @@ def job_progress(connection: Connection, task_id: str, *, preview: bool = False)
         return None
     try:
         image = from_base64(job["live_preview"]) if job.get("live_preview") else None
-    except BadImage:
+    except errors.BadImage:
         image = None  # a broken preview is no reason to stop
     return JobProgress(float(job.get("progress") or 0), step, steps, job.get("eta"), False, image)
 
@@ -223,7 +212,7 @@ def result_images(request: GenerationRequest, reply: GenerationReply) -> Sequenc
     if len(images) < requested:
         found = f"the server sent {len(images)} of {requested} images"
         advice = "it was interrupted or skipped, run the command again"
-        raise IncompleteReply(f"{found}; {advice}", asked=requested, got=len(images))
+        raise errors.IncompleteReply(f"{found}; {advice}", asked=requested, got=len(images))
     return images[:requested]
 
 
@@ -239,7 +228,7 @@ def verify_reply(request: GenerationRequest, info: GenerationInfo, images: Seque
         SettingSubstituted: the first setting that differs, with both values.
     """
     if request.sampler_name is not None and info.sampler_name != request.sampler_name:
-        raise SettingSubstituted("sampler", request.sampler_name, info.sampler_name)
+        raise errors.SettingSubstituted("sampler", request.sampler_name, info.sampler_name)
     _verify_schedule(request, info)
     _verify_scripts(request, info)
     _verify_numbers(request, info)
@@ -253,13 +242,13 @@ def _verify_schedule(request: GenerationRequest, info: GenerationInfo) -> None:
     if request.scheduler is not None and request.scheduler.casefold() != AUTOMATIC.casefold():
         used = str(info.extra_generation_params.get("Schedule type", AUTOMATIC))
         if used.casefold() != request.scheduler.casefold():
-            raise SettingSubstituted("scheduler", request.scheduler, used)
+            raise errors.SettingSubstituted("scheduler", request.scheduler, used)
     requested = (request.override_settings or {}).get(SDNEXT_SCHEDULE_OPTION)
     if requested is not None and info.infotexts:
         settings = parse_infotext(info.infotexts[-1]).settings
         used = settings.get(SDNEXT_SCHEDULE_IN_INFOTEXT, SDNEXT_AUTOMATIC)
         if used != requested:
-            raise SettingSubstituted("scheduler", requested, used)
+            raise errors.SettingSubstituted("scheduler", requested, used)
 
 
 def _verify_scripts(request: GenerationRequest, info: GenerationInfo) -> None:
@@ -267,9 +256,9 @@ def _verify_scripts(request: GenerationRequest, info: GenerationInfo) -> None:
     text = parse_infotext(info.infotexts[-1]) if info.infotexts else Infotext()
     for number, unit in enumerate(_enabled_units(request.alwayson_scripts, "ControlNet")):
         if f"ControlNet {number}" not in text.settings:
-            raise SettingSubstituted(f"ControlNet unit {number}", unit.get("model"), None, _SCRIPT_ADVICE)
+            raise errors.SettingSubstituted(f"ControlNet unit {number}", unit.get("model"), None, _SCRIPT_ADVICE)
     if _enabled_units(request.alwayson_scripts, "ADetailer") and "ADetailer model" not in text.settings:
-        raise SettingSubstituted("ADetailer", "on", None, _SCRIPT_ADVICE)
+        raise errors.SettingSubstituted("ADetailer", "on", None, _SCRIPT_ADVICE)
 
 
 def _enabled_units(scripts: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
@@ -288,7 +277,9 @@ def _verify_numbers(request: GenerationRequest, info: GenerationInfo) -> None:
     for setting in settings:
         requested, used = getattr(request, setting), getattr(info, setting)
         if used is None or not math.isclose(requested, used, rel_tol=1e-6, abs_tol=1e-9):
-            raise SettingSubstituted(setting.replace("_", " "), requested, used, "its options may limit this setting")
+            raise errors.SettingSubstituted(
+                setting.replace("_", " "), requested, used, "its options may limit this setting"
+            )
 
 
 def _verify_seeds(request: GenerationRequest, info: GenerationInfo) -> None:
@@ -296,7 +287,7 @@ def _verify_seeds(request: GenerationRequest, info: GenerationInfo) -> None:
         return
     requested = tuple(range(request.seed, request.seed + request.batch_size * request.n_iter))
     if info.all_seeds != requested:
-        raise SettingSubstituted("seeds", list(requested), list(info.all_seeds), "an extension may change seeds")
+        raise errors.SettingSubstituted("seeds", list(requested), list(info.all_seeds), "an extension may change seeds")
 
 
 def _verify_model(request: GenerationRequest, info: GenerationInfo) -> None:
@@ -305,7 +296,7 @@ def _verify_model(request: GenerationRequest, info: GenerationInfo) -> None:
         return
     used = {word for word in (info.sd_model_name, info.sd_model_hash) if word}
     if not any(word in str(requested) for word in used):
-        raise SettingSubstituted("model", requested, info.sd_model_name)
+        raise errors.SettingSubstituted("model", requested, info.sd_model_name)
 
 
 def _verify_sizes(request: GenerationRequest, images: Sequence[bytes]) -> None:
@@ -320,10 +311,10 @@ def _verify_sizes(request: GenerationRequest, images: Sequence[bytes]) -> None:
         try:
             size = _size_of(data)
         except (UnidentifiedImageError, OSError) as error:
-            raise BadImage(f"an image of the reply cannot be read: {error}") from error
+            raise errors.BadImage(f"an image of the reply cannot be read: {error}") from error
         if size not in expected:
             requested = " or ".join("{}x{}".format(*one) for one in sorted(expected))
-            raise SettingSubstituted("size", requested, "{}x{}".format(*size))
+            raise errors.SettingSubstituted("size", requested, "{}x{}".format(*size))
 
 
 def _size_of(data: bytes) -> tuple[int, int]:
@@ -352,7 +343,7 @@ class GeneratedImage:
         Raises:
             BadImage: the bytes are damaged.
         """
-        with unreadable_as(BadImage):
+        with errors.unreadable_as(errors.BadImage):
             return read_image(self.data, "an image of the reply")
 
 
@@ -391,5 +382,7 @@ def attach_seeds(images: Sequence[bytes], info: GenerationInfo) -> tuple[Generat
     """Pair each image with its seed and infotext."""
     texts = info.infotexts[info.index_of_first_image :]
     if len(info.all_seeds) < len(images) or len(texts) < len(images):
-        raise UnexpectedReply("the reply's info lacks a seed or an infotext for some image; check the server's version")
+        raise errors.UnexpectedReply(
+            "the reply's info lacks a seed or an infotext for some image; check the server's version"
+        )
     return tuple(GeneratedImage(data, info.all_seeds[i], texts[i]) for i, data in enumerate(images))

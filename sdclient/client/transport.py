@@ -16,24 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pydantic_core
 import requests
 
-from ..errors import (
-    ApiDisabled,
-    BadImage,
-    ModelProducedNaN,
-    NotAWebUI,
-    NotFound,
-    RequestRejected,
-    RequestTimedOut,
-    ServerFault,
-    ServerLoading,
-    ServerOutOfMemory,
-    ServerUnreachable,
-    SettingsError,
-    TooManyRequests,
-    Unauthorized,
-    UnexpectedReply,
-    WebUIError,
-)
+from .. import errors
 
 
 @dataclass(frozen=True)
@@ -76,7 +59,7 @@ def auth_from_environment() -> tuple[str, str] | None:
         return None
     name, colon, password = value.partition(":")
     if not colon:
-        raise SettingsError("SDCLIENT_AUTH: no colon in it; expected name:password")
+        raise errors.SettingsError("SDCLIENT_AUTH: no colon in it; expected name:password")
     return name, password
 
 
@@ -90,9 +73,9 @@ def parse_address(url: str, auth: tuple[str, str] | None = None) -> Address:
     try:
         port = parts.port
     except ValueError as error:
-        raise SettingsError(f"server address: {error}; expected like http://127.0.0.1:7860") from error
+        raise errors.SettingsError(f"server address: {error}; expected like http://127.0.0.1:7860") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SettingsError(f"server address {without_credentials(url)!r}: expected like http://127.0.0.1:7860")
+        raise errors.SettingsError(f"server address {without_credentials(url)!r}: expected like http://127.0.0.1:7860")
     if parts.username is not None and auth is None:
         auth = (parts.username, parts.password or "")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -154,7 +137,7 @@ class Connection:
         try:
             return reply.json()
         except ValueError as error:
-            raise NotAWebUI(
+            raise errors.NotAWebUI(
                 f"{self.address.url}{path}: the reply is not JSON; expected a Stable Diffusion WebUI at this address"
             ) from error
 
@@ -183,48 +166,48 @@ class Connection:
                 # None: whatever has arrived; the default is 10 KiB at a time, and images are megabytes.
                 return _Reply(reply.status_code, reply.headers, b"".join(reply.iter_content(None)))
         except requests.exceptions.ConnectTimeout as error:
-            raise RequestTimedOut(
+            raise errors.RequestTimedOut(
                 f"{where}: no connection within {self.timeouts.connect_s:g} s; check the address and the network",
                 phase="connect",
             ) from error
         except requests.exceptions.ReadTimeout as error:
             if content is None:
-                raise ServerLoading(
+                raise errors.ServerLoading(
                     f"{where}: connected, but no answer to {path} within {wait_s:g} s; the WebUI may still be "
                     "loading its model: wait until its window says it is ready and try again"
                 ) from error
-            raise RequestTimedOut(
+            raise errors.RequestTimedOut(
                 f"{where}: no answer to {path} within {wait_s:g} s; the server may still be working on it: "
                 "look at its window before sending again, or allow more time",
                 phase="read",
             ) from error
         except requests.exceptions.SSLError as error:
-            raise ServerUnreachable(f"{where}: no secure connection: {shorten(str(error))}") from error
+            raise errors.ServerUnreachable(f"{where}: no secure connection: {shorten(str(error))}") from error
         except requests.exceptions.ChunkedEncodingError as error:
-            raise ServerUnreachable(
+            raise errors.ServerUnreachable(
                 f"{where}: the connection broke in the middle of the answer to {path}", may_have_arrived=True
             ) from error
         except requests.exceptions.ConnectionError as error:
             raise self._unreachable(error) from error
         except requests.exceptions.RequestException as error:
-            raise UnexpectedReply(f"{where}{path}: {shorten(str(error))}") from error
+            raise errors.UnexpectedReply(f"{where}{path}: {shorten(str(error))}") from error
 
-    def _unreachable(self, error: Exception) -> ServerUnreachable:
+    def _unreachable(self, error: Exception) -> errors.ServerUnreachable:
         text = str(error)
         where = self.address.url
         if any(mark in text for mark in ("Connection aborted", "Connection reset", "RemoteDisconnected")):
-            return ServerUnreachable(
+            return errors.ServerUnreachable(
                 f"{where}: the server closed the connection without an answer; it may be starting or have stopped",
                 may_have_arrived=True,
             )
         if any(mark in text.lower() for mark in ("resolve", "getaddrinfo", "name or service")):
-            return ServerUnreachable(f"{where}: this host name is not known; check the spelling")
-        return ServerUnreachable(
+            return errors.ServerUnreachable(f"{where}: this host name is not known; check the spelling")
+        return errors.ServerUnreachable(
             f"{where}: nothing answers there; start the WebUI with --api (or 'sdclient serve' for a try without one), "
             "or give its address with --url or SDCLIENT_URL"
         )
 
-    def _error_of(self, reply: _Reply, path: str) -> WebUIError:
+    def _error_of(self, reply: _Reply, path: str) -> errors.WebUIError:
         """The error that an unsuccessful reply means."""
         try:
             body = reply.json()
@@ -236,21 +219,21 @@ class Connection:
         retry_after = reply.headers.get("Retry-After")
         return error_from_reply(reply.status, body, where, has_credentials=has_credentials, retry_after=retry_after)
 
-    def _explain_missing_path(self, path: str) -> WebUIError:
+    def _explain_missing_path(self, path: str) -> errors.WebUIError:
         """Why `/sdapi` is missing: another program, a WebUI that is starting, or one without its API."""
         where = self.address.url
         if self._probe("/sdapi/v1/samplers").status in (200, 401):
-            return NotFound(f"{where}{path}: this server does not have that call", status=404)
+            return errors.NotFound(f"{where}{path}: this server does not have that call", status=404)
         advice = "add --api to COMMANDLINE_ARGS in webui-user.bat or webui-user.sh and start it again"
         if self._probe("/internal/ping").status == 200:
-            return ApiDisabled(f"{where}: this WebUI was started without its API; {advice}", status=404)
+            return errors.ApiDisabled(f"{where}: this WebUI was started without its API; {advice}", status=404)
         if b"gradio" in self._probe("/").body[:20_000].lower():
-            return ServerLoading(
+            return errors.ServerLoading(
                 f"{where}: the WebUI's page is there but its API is not yet; wait a minute and try again; "
                 f"if it stays so, {advice}",
                 status=404,
             )
-        return NotAWebUI(
+        return errors.NotAWebUI(
             f"{where}: something answers, but it is not a Stable Diffusion WebUI; check the port "
             "(the WebUI's own is 7860, that of 'sdclient serve' 7861)",
             status=404,
@@ -260,7 +243,7 @@ class Connection:
         """The reply at a path; an empty one with status 0 if there is none."""
         try:
             return self._request("GET", path)
-        except WebUIError:
+        except errors.WebUIError:
             return _Reply(0, {}, b"")
 
 
@@ -281,7 +264,7 @@ _NAN_WORDS = ("nansexception", "nans was produced", "all nans")
 
 def error_from_reply(
     status: int, body: Any, where: str, *, has_credentials: bool, retry_after: str | None = None
-) -> WebUIError:
+) -> errors.WebUIError:
     """Map an unsuccessful reply to the error that says what to do.
 
     Args:
@@ -297,24 +280,24 @@ def error_from_reply(
     if status in (401, 403):
         reason = "name or password is wrong" if has_credentials else "it wants a name and password"
         advice = f"{reason}: set SDCLIENT_AUTH=name:password as in the WebUI's --api-auth"
-        return Unauthorized(f"{head}; {advice}", status=status, server_words=words)
+        return errors.Unauthorized(f"{head}; {advice}", status=status, server_words=words)
     if status == 429:
         wait_s = retry_after_s(retry_after)
         advice = "" if wait_s is None else f"; it asks to wait {wait_s:g} s"
-        return TooManyRequests(f"{head}{advice}", server_words=words, retry_after_s=wait_s)
+        return errors.TooManyRequests(f"{head}{advice}", server_words=words, retry_after_s=wait_s)
     if status in (502, 503, 504):
-        return ServerLoading(f"{head}; it is not ready yet, try again", status=status, server_words=words)
+        return errors.ServerLoading(f"{head}; it is not ready yet, try again", status=status, server_words=words)
     if any(hint in low for hint in _IMAGE_WORDS):
-        return BadImage(f"{head}; send a whole PNG or JPEG", status=status, server_words=words)
+        return errors.BadImage(f"{head}; send a whole PNG or JPEG", status=status, server_words=words)
     if any(hint in low for hint in _MEMORY_WORDS):
         advice = "use a smaller --batch-size or --native-size"
-        return ServerOutOfMemory(f"{head}; {advice}", status=status, server_words=words)
+        return errors.ServerOutOfMemory(f"{head}; {advice}", status=status, server_words=words)
     if any(hint in low for hint in _NAN_WORDS):
         advice = "start the WebUI with --no-half-vae, or use another model"
-        return ModelProducedNaN(f"{head}; {advice}", status=status, server_words=words)
+        return errors.ModelProducedNaN(f"{head}; {advice}", status=status, server_words=words)
     if status < 500:
-        return RequestRejected(head, status=status, server_words=words, field=field)
-    return ServerFault(head, status=status, server_words=words)
+        return errors.RequestRejected(head, status=status, server_words=words, field=field)
+    return errors.ServerFault(head, status=status, server_words=words)
 
 
 def _words_of(body: Any) -> tuple[str, str | None]:
@@ -376,7 +359,7 @@ class RetryPolicy:
         if self.attempts < 1 or self.first_wait_s < 0 or self.factor < 1 or self.longest_wait_s < 0:
             raise ValueError(f"{self}: expected attempts >= 1, waits >= 0, factor >= 1")
 
-    def wait_s(self, failures: int, error: WebUIError, jitter: float = 0.0) -> float | None:
+    def wait_s(self, failures: int, error: errors.WebUIError, jitter: float = 0.0) -> float | None:
         """Seconds to wait before the next try, or None to give up.
 
         Args:
@@ -388,18 +371,18 @@ class RetryPolicy:
             return None
         wait = min(self.first_wait_s * self.factor ** (failures - 1), self.longest_wait_s)
         wait = min(wait * (1 + self.jitter_rate * jitter), self.longest_wait_s)
-        if isinstance(error, TooManyRequests) and error.retry_after_s is not None:
+        if isinstance(error, errors.TooManyRequests) and error.retry_after_s is not None:
             return error.retry_after_s if error.retry_after_s <= self.longest_wait_s else None
         return wait
 
 
-def is_transient(error: WebUIError) -> bool:
+def is_transient(error: errors.WebUIError) -> bool:
     """Whether the same request may succeed a little later."""
-    if isinstance(error, RequestTimedOut):
+    if isinstance(error, errors.RequestTimedOut):
         return error.phase == "connect"
-    if isinstance(error, ServerLoading):
+    if isinstance(error, errors.ServerLoading):
         return error.status in (502, 503, 504)  # the other cases waited long already, or need a person
-    return isinstance(error, ServerUnreachable | TooManyRequests)
+    return isinstance(error, errors.ServerUnreachable | errors.TooManyRequests)
 
 
 NEVER = RetryPolicy(attempts=1)
@@ -423,7 +406,7 @@ class Retrier:
         while True:
             try:
                 return attempt()
-            except WebUIError as error:
+            except errors.WebUIError as error:
                 failures += 1
                 wait = self.policy.wait_s(failures, error, self.rng())
                 if wait is None:

@@ -10,32 +10,13 @@ import numpy as np
 from sdcore.messages import Message, message
 
 from ..errors import EvaluationError
+from ..evaluation import stats, verdict
 from ..evaluation.arms import compared_statistics
 from ..evaluation.metrics import FloatArray
-from ..evaluation.stats import (
-    CONFIDENCE,
-    RESAMPLES,
-    Resampled,
-    Statistic,
-    bootstrap_arms,
-    bootstrap_p,
-    holm,
-    percentile_interval,
-)
-from ..evaluation.verdict import (
-    COMPARED,
-    FINAL_SEEDS,
-    HELPED,
-    HURT,
-    MIXED,
-    NO_DIFFERENCE,
-    Difference,
-    describe_difference,
-)
 
 Kind = Literal["baseline", "oversampling", "classical", "generated"]
 
-LEVEL = 1.0 - CONFIDENCE
+LEVEL = 1.0 - stats.CONFIDENCE
 """An adjusted p-value up to this is significant."""
 
 
@@ -60,7 +41,7 @@ class ArmComparison:
     other: str
     kind: Kind
     """Kind of the other arm."""
-    differences: tuple[Difference, ...]
+    differences: tuple[verdict.Difference, ...]
     """The primary metric first; no interval is corrected for the number of comparisons."""
     p_value: float | None
     """Two-sided, of the primary metric, with seeds and test groups both random; None if it cannot be computed."""
@@ -68,7 +49,7 @@ class ArmComparison:
     """The p-value corrected by Holm over the generated arms; None also if no verdict depends on it."""
 
     @property
-    def primary(self) -> Difference:
+    def primary(self) -> verdict.Difference:
         """The difference of the primary metric."""
         return self.differences[0]
 
@@ -89,7 +70,7 @@ class ArmComparison:
     @property
     def _gain(self) -> float:
         value = self.primary.value or 0.0
-        return value if COMPARED[self.primary.metric].higher_is_better else -value
+        return value if verdict.COMPARED[self.primary.metric].higher_is_better else -value
 
 
 @dataclass(frozen=True)
@@ -116,7 +97,7 @@ def judge(
     normal: int,
     classes: int,
     images: int,
-    resamples: int = RESAMPLES,
+    resamples: int = stats.RESAMPLES,
     seed: int = 0,
 ) -> tuple[Judgement, ...]:
     """Judge every generated arm by the metric that was declared beforehand.
@@ -145,7 +126,7 @@ def judge(
             f"primary: {primary!r} cannot be computed from these test labels; expected one of {', '.join(statistics)}"
         )
     statistics = {primary: statistics[primary], **statistics}
-    draws = bootstrap_arms([arm.counts for arm in arms], statistics, resamples=resamples, seed=seed)
+    draws = stats.bootstrap_arms([arm.counts for arm in arms], statistics, resamples=resamples, seed=seed)
     against = partial(_against, arms, statistics, draws)
     rows = [row for row, arm in enumerate(arms) if arm.kind == "generated"]
     baseline = _only_row([arm.kind == "baseline" for arm in arms], "baseline")
@@ -166,7 +147,7 @@ def judge(
                 control=second,
                 oversampling=tuple(against(n, row) for n, arm in enumerate(arms) if arm.kind == "oversampling"),
                 word=word,
-                provisional=fewest < FINAL_SEEDS,
+                provisional=fewest < verdict.FINAL_SEEDS,
                 sentence=_sentence(arms[row].name, first, second, word, images=images, seeds=fewest, family=len(rows)),
             )
         )
@@ -182,8 +163,8 @@ def _only_row(matches: Sequence[bool], what: str) -> int:
 
 def _against(
     arms: Sequence[JudgedArm],
-    statistics: Mapping[str, Statistic],
-    draws: Mapping[str, Resampled],
+    statistics: Mapping[str, stats.Statistic],
+    draws: Mapping[str, stats.Resampled],
     first: int,
     second: int,
 ) -> ArmComparison:
@@ -194,13 +175,15 @@ def _against(
         gain = draws[key].values[second] - draws[key].values[first]
         # With a single group every draw is the same, which says nothing about other images.
         comparable = before is not None and after is not None and arms[first].counts.shape[1] > 1
-        differences.append(Difference(key, before, after, percentile_interval(gain) if comparable else None))
+        differences.append(
+            verdict.Difference(key, before, after, stats.percentile_interval(gain) if comparable else None)
+        )
         if comparable and len(differences) == 1:
-            p_value = bootstrap_p(gain)
+            p_value = stats.bootstrap_p(gain)
     return ArmComparison(arms[first].name, arms[first].kind, tuple(differences), p_value, None)
 
 
-def _mean_over_seeds(arm: JudgedArm, statistic: Statistic) -> float | None:
+def _mean_over_seeds(arm: JudgedArm, statistic: stats.Statistic) -> float | None:
     """The statistic on all images; None when undefined."""
     value = float(statistic(arm.counts.sum(axis=1)).mean())
     return None if np.isnan(value) else value
@@ -208,21 +191,21 @@ def _mean_over_seeds(arm: JudgedArm, statistic: Statistic) -> float | None:
 
 def _correct(family: Sequence[ArmComparison]) -> list[ArmComparison]:
     """The comparisons with `p_holm`; one without a p-value still counts as a member of the family."""
-    adjusted = holm([1.0 if one.p_value is None else one.p_value for one in family])
+    adjusted = stats.holm([1.0 if one.p_value is None else one.p_value for one in family])
     return [replace(one, p_holm=None if one.p_value is None else p) for one, p in zip(family, adjusted, strict=True)]
 
 
 def _word(baseline: ArmComparison, control: ArmComparison) -> str:
     if baseline.worse:
-        return HURT
+        return verdict.HURT
     if not baseline.better:
-        return NO_DIFFERENCE
+        return verdict.NO_DIFFERENCE
     if _miss_rate(baseline).rose or control.worse:
-        return MIXED
-    return HELPED if control.better else NO_DIFFERENCE
+        return verdict.MIXED
+    return verdict.HELPED if control.better else verdict.NO_DIFFERENCE
 
 
-def _miss_rate(against: ArmComparison) -> Difference:
+def _miss_rate(against: ArmComparison) -> verdict.Difference:
     return next(one for one in against.differences if one.metric == "miss_rate")
 
 
@@ -230,16 +213,16 @@ def _sentence(
     arm: str, baseline: ArmComparison, control: ArmComparison, word: str, *, images: int, seeds: int, family: int
 ) -> Message:
     details = []
-    if word == NO_DIFFERENCE and baseline.better:
+    if word == verdict.NO_DIFFERENCE and baseline.better:
         details.append(message("verdict_not_beyond_classical", control=control.other))
-    if seeds < FINAL_SEEDS:
-        details.append(message("verdict_provisional", seeds=seeds, final=FINAL_SEEDS))
-    first, second = describe_difference(baseline.primary), describe_difference(control.primary)
+    if seeds < verdict.FINAL_SEEDS:
+        details.append(message("verdict_provisional", seeds=seeds, final=verdict.FINAL_SEEDS))
+    first, second = verdict.describe_difference(baseline.primary), verdict.describe_difference(control.primary)
     details.append(message("verdict_difference_p", difference=first, p=_p_words(baseline, family)))
     details.append(message("verdict_classical", control=control.other, difference=second, p=_p_words(control, family)))
     miss = _miss_rate(baseline)
     if miss.metric != baseline.primary.metric and (miss.rose or miss.fell):
-        rise = describe_difference(miss)
+        rise = verdict.describe_difference(miss)
         details.append(message("verdict_difference_against", difference=rise, first=baseline.other))
     names = {"first": baseline.other, "second": arm}
     return message("verdict", images=images, **names, word=message(word), details=tuple(details))
