@@ -7,8 +7,6 @@ Every name is imported on first use, so that `import generator` loads no torch::
     train(Path("data/train"), Path("models/pads"), TrainConfig(minutes=30))
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from sdcore import __version__

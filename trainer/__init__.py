@@ -8,34 +8,28 @@ Every name is imported on first use, so that `import trainer` is instant::
     train(TrainingJob(Path("data"), Path("runs/baseline"), TrainConfig()))
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from sdcore import __version__
 from sdcore.optional_imports import import_on_first_use
 
 if TYPE_CHECKING:
-    from .config import AugmentConfig as AugmentConfig
-    from .config import TrainConfig as TrainConfig
-    from .config import TrainingJob as TrainingJob
-    from .data.check import check_folder as check_folder
-    from .data.dataset import count_images as count_images
-    from .data.split import split as split
-    from .data.split import split_folds as split_folds
-    from .errors import TrainerError as TrainerError
-    from .evaluation.arms import load_arm as load_arm
-    from .evaluation.compare import compare as compare
-    from .evaluation.diagnosis import diagnose as diagnose
-    from .evaluation.evaluate import evaluate as evaluate
-    from .experiment.run import run_experiment as run_experiment
-    from .models.explain import explain as explain
-    from .models.export import export as export
-    from .models.predict import predict as predict
-    from .models.predict import predict_folder as predict_folder
-    from .models.predictions import read_predictions as read_predictions
-    from .training.seeds import train_seeds as train_seeds
-    from .training.train import train as train
+    from .config import AugmentConfig, TrainConfig, TrainingJob
+    from .data.check import check_folder
+    from .data.dataset import count_images
+    from .data.split import split, split_folds
+    from .errors import TrainerError
+    from .evaluation.arms import load_arm
+    from .evaluation.compare import compare
+    from .evaluation.diagnosis import diagnose
+    from .evaluation.evaluate import evaluate
+    from .experiment.run import run_experiment
+    from .models.explain import explain
+    from .models.export import export
+    from .models.predict import predict, predict_folder
+    from .models.predictions import read_predictions
+    from .training.seeds import train_seeds
+    from .training.train import train
 
 __all__ = [
     "AugmentConfig",

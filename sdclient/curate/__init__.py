@@ -10,22 +10,15 @@ can call it after each round::
             one.file, one.is_accepted, one.is_too_alike, one.is_unreal, one.reasons, one.scores
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-from typing import TYPE_CHECKING, Any
+from sdcore.optional_imports import import_on_first_use
 
 from .reasons import REASONS, Direction, JudgedImage, Reason
 
 if TYPE_CHECKING:
-    from .curator import Curator as Curator
+    from .curator import Curator
 
 __all__ = ["REASONS", "Curator", "Direction", "JudgedImage", "Reason"]
 
-
-def __getattr__(name: str) -> Any:
-    """Import `Curator`, which needs the extra, on first use; the reasons load no extra."""
-    if name != "Curator":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .curator import Curator
-
-    return Curator
+__getattr__ = import_on_first_use(__name__, {".curator": ["Curator"]})  # needs the extra "curate"

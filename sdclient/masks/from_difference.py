@@ -3,15 +3,15 @@
 The good image is aligned with the defect image (`align`) and matched to its light. A pixel differs by its distance to
 the range of the good image within one pixel, so that an edge half a pixel off is no difference. What exceeds the noise
 of both images is the defect, together with fainter pixels connected to it (hysteresis); tiny pieces are dropped.
-"""
 
-from __future__ import annotations
+Importing this module raises `MissingExtra` if scipy or scikit-image is not installed.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 
@@ -22,11 +22,16 @@ from ..errors import MaskError, MissingExtra
 from ..sources.source import Source, read_photo
 from .make import NamedImages, NoMaskForSource, SourceNames, choose_names
 
-if TYPE_CHECKING:
+try:
     import numpy as np
     from numpy.typing import NDArray
+    from scipy import fft, ndimage
+    from skimage.filters import apply_hysteresis_threshold
+    from skimage.registration import phase_cross_correlation
+except ImportError as error:
+    raise MissingExtra("Finding the difference between images", "curate") from error
 
-    Array = NDArray[np.float64]
+Array = NDArray[np.float64]
 
 MAX_SHIFT_PX = 10.0
 LEAST_CORRELATION = 0.35
@@ -58,13 +63,11 @@ class DifferenceMasks:
 
     Raises:
         SourceError: no such file or folder, or no image.
-        MissingExtra: scipy or scikit-image is not installed.
     """
 
     def __init__(
         self, good: Path, sources_folder: Path, sources: Sequence[Source], *, max_shift_px: float = MAX_SHIFT_PX
     ) -> None:
-        _check_installed()
         self._max_shift_px = max_shift_px
         self._file = good if good.is_file() else None
         self._images = None if good.is_file() else NamedImages(good)
@@ -103,12 +106,7 @@ def difference_mask(defect: Image.Image, good: Image.Image, *, max_shift_px: flo
 
     Raises:
         MaskError: they do not show the same place, or nothing differs.
-        MissingExtra: scipy or scikit-image is not installed.
     """
-    _check_installed()
-    import numpy as np
-    from scipy import ndimage
-
     ours, theirs = _alike(defect, good)
     found = align(ours.mean(axis=2), theirs.mean(axis=2), max_shift_px=max_shift_px)
     if not found.is_sure:
@@ -140,8 +138,6 @@ def _match_light(image: Array, good: Array) -> Array:
 
     By least squares, twice more without the pixels that are far off, so that the defect does not affect the light.
     """
-    import numpy as np
-
     down, right = np.meshgrid(*(np.linspace(-1, 1, length) for length in image.shape), indexing="ij")
     level = good / 255
     terms = (np.ones_like(level), down, right, down * right, down**2, right**2, level, level * down, level * right)
@@ -159,28 +155,18 @@ def _match_light(image: Array, good: Array) -> Array:
 
 def _beyond(image: Array, good: Array) -> Array:
     """Distance in levels of each pixel to the range of the good image within one pixel around it."""
-    import numpy as np
-    from scipy import ndimage
-
     high, low = ndimage.maximum_filter(good, 3), ndimage.minimum_filter(good, 3)
     return np.asarray(np.maximum(np.maximum(image - high, low - image), 0))
 
 
 def _noise(off: Array) -> float:
     """Standard deviation of the fine part of a difference, from its median, so that not even a wide defect counts."""
-    import numpy as np
-    from scipy import ndimage
-
     fine = off - ndimage.gaussian_filter(off, _NOISE_PX)
     return float(_MAD_TO_SIGMA * np.median(np.abs(fine)))
 
 
 def _cleaned(differs: Array, least_levels: float) -> Any:
     """(H, W) bool: hysteresis threshold, closed and filled; without tiny pieces and thin slivers along edges."""
-    import numpy as np
-    from scipy import ndimage
-    from skimage.filters import apply_hysteresis_threshold
-
     area = apply_hysteresis_threshold(differs, _FAINT * least_levels, least_levels)  # type: ignore[no-untyped-call]
     closed = ndimage.binary_closing(np.pad(area, _CLOSE_STEPS), iterations=_CLOSE_STEPS)
     inner = slice(_CLOSE_STEPS, -_CLOSE_STEPS)
@@ -195,20 +181,10 @@ def _cleaned(differs: Array, least_levels: float) -> Any:
 
 def _alike(defect: Image.Image, good: Image.Image) -> tuple[Array, Array]:
     """Both as (H, W, bands) levels: in colour if both are, else in grey."""
-    import numpy as np
-
     images = [to_8_bit(image) for image in (defect, good)]
     mode = "RGB" if all(image.mode == "RGB" for image in images) else "L"
     ours, theirs = (np.atleast_3d(np.asarray(image.convert(mode), dtype=np.float64)) for image in images)
     return ours, theirs
-
-
-def _check_installed() -> None:
-    try:
-        import scipy  # noqa: F401
-        import skimage  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra("Finding the difference between images", "curate") from error
 
 
 @dataclass(frozen=True)
@@ -243,10 +219,6 @@ def align(grey: Array, good: Array, *, max_shift_px: float = MAX_SHIFT_PX) -> Al
     Args:
         max_shift_px: search up to this shift; a larger one is returned only if it is sure.
     """
-    import numpy as np
-    from scipy import ndimage
-    from skimage.registration import phase_cross_correlation
-
     fine, fine_good = (
         ndimage.gaussian_filter(image, _FINE_PX) - ndimage.gaussian_filter(image, _COARSE_PX) for image in (grey, good)
     )
@@ -272,9 +244,6 @@ def align(grey: Array, good: Array, *, max_shift_px: float = MAX_SHIFT_PX) -> Al
 
 def _best_within(seen: Array, wanted: Array, reach_px: float) -> tuple[float, float]:
     """The whole-pixel shift up to `reach_px` down and across with the highest correlation."""
-    import numpy as np
-    from scipy import fft
-
     correlation = fft.irfft2(fft.rfft2(seen) * np.conj(fft.rfft2(wanted)), s=seen.shape)
     down, right = (np.minimum(np.arange(length), length - np.arange(length)) for length in seen.shape)
     correlation[(down[:, None] > reach_px) | (right[None, :] > reach_px)] = -np.inf
@@ -301,9 +270,6 @@ def _refined(
 
 def _correlation(image: Array, good: Array, shift: tuple[float, float]) -> float:
     """Pearson correlation over the common area, without the few pixels that differ most, such as the defect."""
-    import numpy as np
-    from scipy import ndimage
-
     moved = ndimage.shift(good, shift, order=1, mode="nearest")
     seen = seen_by_both(image.shape, Alignment(*shift, 0, 0))
     if seen.sum() < 2:
@@ -320,8 +286,6 @@ def _correlation(image: Array, good: Array, shift: tuple[float, float]) -> float
 
 def seen_by_both(shape: tuple[int, ...], found: Alignment) -> Any:
     """Where the moved good image has pixels of its own, (H, W) bool."""
-    import numpy as np
-
     seen = np.ones(shape[:2], dtype=bool)
     for axis, shift in enumerate((found.down_px, found.right_px)):
         edge = min(math.ceil(abs(shift)), shape[axis])
