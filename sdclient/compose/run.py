@@ -18,17 +18,8 @@ from ..output.planned_images import MissingImages
 from ..output.store import GeneratedFile, OutputStore, open_store
 from ..plan import USUALLY_EXCLUDED
 from ..sources.source import Source
+from . import plan
 from .maker import ENGINE, MakerContext, NotPlaced, TransplantMaker, make_in_helper, start_helper
-from .plan import (
-    ComposeSettings,
-    PlannedTransplant,
-    check_allowed,
-    describe_allowed,
-    describe_good,
-    plan_transplants,
-    read_defects,
-    read_good,
-)
 from .refine import SeamRefiner
 
 USUAL_TRIES = 20
@@ -82,7 +73,7 @@ class Composer:
         masks: Path,
         good: Path,
         output: Path,
-        settings: ComposeSettings,
+        settings: plan.ComposeSettings,
         options: ComposeOptions | None = None,
     ) -> None:
         self._options = options or ComposeOptions()
@@ -119,23 +110,23 @@ class Composer:
             FolderInUse: another run is using the output folder.
         """
         counted = [(source, count) for source, count in owed if count]
-        defects = read_defects((source for source, _ in counted), self._masks, track=track)
+        defects = plan.read_defects((source for source, _ in counted), self._masks, track=track)
         good = []
         if self._settings.onto != "own":
             classes = {entry.name for entry in list_entries(self._defects) if entry.is_dir()} - {*USUALLY_EXCLUDED}
-            good = read_good(self._good, defects, classes, track=track)
+            good = plan.read_good(self._good, defects, classes, track=track)
         # Relative paths of all possible base images, by which their allowed areas are named.
         relatives = [one.relative for one in good]
         if self._settings.onto != "good":
             relatives += [defect.source.relative for defect in defects]
         folder, refiner = self._options.allowed, self._options.refiner
-        allowed = check_allowed(folder, relatives) if folder is not None and relatives else 0
+        allowed = plan.check_allowed(folder, relatives) if folder is not None and relatives else 0
         parameters = {
             "made_by": ENGINE,
             **({} if refiner is None else {"refine": refiner.description}),
             **self._settings.model_dump(mode="json"),
-            "good": describe_good(good),
-            "allowed": "" if folder is None else describe_allowed(folder),
+            "good": plan.describe_good(good),
+            "allowed": "" if folder is None else plan.describe_allowed(folder),
         }
         description = {
             "parameters": parameters,
@@ -143,11 +134,11 @@ class Composer:
             **({"other_sources": str(self._good.resolve())} if good else {}),
         }
         counts = [count for _, count in counted]
-        plans = plan_transplants(list(zip(defects, counts, strict=True)), self._settings, parameters)
+        plans = plan.plan_transplants(list(zip(defects, counts, strict=True)), self._settings, parameters)
         with open_store(self._output, description, durable=self._options.durable) as store:
             missing = store.enter_plan(plans)
             if on_start is not None:
-                on_start(ComposeStart(sum(plan.count for plan in plans), len(missing), len(good), allowed))
+                on_start(ComposeStart(sum(one.count for one in plans), len(missing), len(good), allowed))
             context = MakerContext(self._settings, tuple(good), folder, self._options.tries)
             with closing(self._made(context, missing)) as results:
                 for image, made in zip(missing, results, strict=True):
@@ -157,7 +148,7 @@ class Composer:
                     yield from records
 
     def _made(
-        self, context: MakerContext, missing: MissingImages[PlannedTransplant]
+        self, context: MakerContext, missing: MissingImages[plan.PlannedTransplant]
     ) -> Generator[GeneratedFile | NotPlaced, None, None]:
         """Every missing image, in order."""
         workers = self._options.workers
@@ -186,7 +177,7 @@ class Composer:
             helpers.shutdown(cancel_futures=True)
 
     def _settle(
-        self, store: OutputStore, planned: PlannedTransplant, made: GeneratedFile | NotPlaced
+        self, store: OutputStore, planned: plan.PlannedTransplant, made: GeneratedFile | NotPlaced
     ) -> list[ImageRecord]:
         if isinstance(made, GeneratedFile) and self._options.refiner is not None:
             made = self._options.refiner.refine(made)

@@ -12,20 +12,8 @@ from ..config import ABNORMAL, NORMAL
 from ..errors import EvaluationError
 from ..messages import text
 from ..models.predictions import Predictions
+from . import metrics
 from .evaluation_intervals import DRAWS, EvaluationIntervals, compute_intervals
-from .metrics import (
-    BinaryCounts,
-    BoolArray,
-    FloatArray,
-    IntArray,
-    MulticlassScores,
-    Rate,
-    auroc,
-    average_precision,
-    confusion_matrix,
-    count_binary,
-    score_classes,
-)
 from .stats import Interval, binomial_cdf
 
 _SURELY = 0.01
@@ -39,9 +27,9 @@ class LabelledImages:
     names: tuple[str, ...]
     """L label names: the K classes, then the abnormal label where it is used and is not a class."""
     classes: tuple[str, ...]
-    true: IntArray
+    true: metrics.IntArray
     """(N,) in [0, L)."""
-    predicted: IntArray
+    predicted: metrics.IntArray
     """(N,) in [0, K)."""
     normal: int
     """Number of the Normal class."""
@@ -51,12 +39,12 @@ class LabelledImages:
     """Why not; None when `named`."""
 
     @property
-    def is_defective(self) -> BoolArray:
+    def is_defective(self) -> metrics.BoolArray:
         """(N,) whether the label is a defect."""
         return np.not_equal(self.true, self.normal)
 
     @property
-    def judged_defective(self) -> BoolArray:
+    def judged_defective(self) -> metrics.BoolArray:
         """(N,) whether the predicted class is not Normal."""
         return np.not_equal(self.predicted, self.normal)
 
@@ -67,14 +55,14 @@ class Evaluation:
 
     images: int
     normal: str
-    binary: BinaryCounts
+    binary: metrics.BinaryCounts
     auroc: float | None
     """Of the score 1 - p(Normal) for defective; None when all images are good or all are defective."""
     average_precision: float | None
     """Of the same score; guessing gets the share of defects."""
-    named_wrong: Rate | None
+    named_wrong: metrics.Rate | None
     """Defects judged defective under another defect's name, of all defects; None where labels do not name defects."""
-    multiclass: MulticlassScores | None
+    multiclass: metrics.MulticlassScores | None
     multiclass_reason: Message | None
     """Why `multiclass` is None; None otherwise."""
     intervals: EvaluationIntervals
@@ -150,19 +138,19 @@ def evaluate(
     multiclass = named_wrong = None
     if labelled.named:
         size = len(labelled.classes)
-        confusion = confusion_matrix(labelled.true, labelled.predicted, rows=size, columns=size)
-        multiclass = score_classes(confusion, labelled.classes)
+        confusion = metrics.confusion_matrix(labelled.true, labelled.predicted, rows=size, columns=size)
+        multiclass = metrics.score_classes(confusion, labelled.classes)
         wrong = labelled.is_defective & labelled.judged_defective & (labelled.true != labelled.predicted)
-        named_wrong = Rate(int(wrong.sum()), int(labelled.is_defective.sum()))
-    binary = count_binary(labelled.is_defective, labelled.judged_defective)
+        named_wrong = metrics.Rate(int(wrong.sum()), int(labelled.is_defective.sum()))
+    binary = metrics.count_binary(labelled.is_defective, labelled.judged_defective)
     scores = defect_scores(predictions, labelled.normal)
-    area = auroc(scores, labelled.is_defective)
+    area = metrics.auroc(scores, labelled.is_defective)
     return Evaluation(
         images=len(predictions.images),
         normal=normal,
         binary=binary,
         auroc=area,
-        average_precision=average_precision(scores, labelled.is_defective),
+        average_precision=metrics.average_precision(scores, labelled.is_defective),
         named_wrong=named_wrong,
         multiclass=multiclass,
         multiclass_reason=labelled.unnamed_reason,
@@ -180,13 +168,13 @@ def evaluate(
     )
 
 
-def defect_scores(predictions: Predictions, normal: int) -> FloatArray:
+def defect_scores(predictions: Predictions, normal: int) -> metrics.FloatArray:
     """(N,) 1 - p(Normal), the probability of a defect."""
-    scores: FloatArray = 1.0 - predictions.probabilities[:, normal]
+    scores: metrics.FloatArray = 1.0 - predictions.probabilities[:, normal]
     return scores
 
 
-def rate_as_json(rate: Rate, interval: Interval | None) -> dict[str, Any]:
+def rate_as_json(rate: metrics.Rate, interval: Interval | None) -> dict[str, Any]:
     """A rate with its counts and the bounds of its interval; undefined values are null."""
     return {"value": rate.value, "count": rate.count, "of": rate.of, **interval_as_json(interval)}
 
@@ -217,7 +205,7 @@ def evaluation_as_json(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _multiclass_as_json(scores: MulticlassScores, bounds: EvaluationIntervals) -> dict[str, Any]:
+def _multiclass_as_json(scores: metrics.MulticlassScores, bounds: EvaluationIntervals) -> dict[str, Any]:
     return {
         "accuracy": rate_as_json(scores.accuracy, bounds.accuracy),
         "macro_f1": scores.macro_f1,
@@ -246,7 +234,10 @@ def _multiclass_as_json(scores: MulticlassScores, bounds: EvaluationIntervals) -
 
 
 def _warnings(
-    predicted: Sequence[str], binary: BinaryCounts, area: float | None, multiclass: MulticlassScores | None
+    predicted: Sequence[str],
+    binary: metrics.BinaryCounts,
+    area: float | None,
+    multiclass: metrics.MulticlassScores | None,
 ) -> tuple[Message, ...]:
     advice = message("probably_swapped")
     found = []
