@@ -10,6 +10,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -24,7 +25,16 @@ ImageInput: TypeAlias = Image.Image | Path | str | bytes
 
 LOSSLESS_FORMATS = frozenset({"PNG", "BMP", "TIFF"})
 # Named, because Pillow would also take documents for images (for EPS it starts another program). JPEG includes MPO.
-_READ_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF")
+_READ_FORMATS = (
+    "PNG",
+    "JPEG",
+    "BMP",
+    "DIB",
+    "TIFF",
+    "WEBP",
+    "GIF",
+    *(["AVIF"] if find_spec("PIL.AvifImagePlugin") else []),
+)
 _SIGNS_OF_TRUNCATION = ("truncated", "not enough image data", "unexpected end", "incomplete")
 _CAMERA_BITS = (8, 10, 12, 14, 16)
 _MAGIC = (

@@ -388,3 +388,11 @@ def test_a_file_that_is_no_image_is_named(tmp_path: Path, content: bytes | None)
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"a\.png: .*trainer check"):
         dataset_decode(path, 16)
+
+
+def test_avif_is_read_where_pillow_can() -> None:
+    if "AVIF" not in Image.registered_extensions().values():
+        pytest.skip("this Pillow cannot write AVIF")
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16), "red").save(file, "AVIF", quality=100)
+    assert read_image(file.getvalue()).size == (16, 16)
