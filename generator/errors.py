@@ -16,12 +16,14 @@
 Every message names the thing, what was found, what was expected and what to do next, in one line.
 """
 
-from sdcore.errors import DataError as DataError
-from sdcore.errors import MissingExtra as MissingExtra
-from sdcore.errors import ModelFileError as ModelFileError
-from sdcore.errors import OutOfMemory as OutOfMemory
-from sdcore.errors import SDError
-from sdcore.errors import SettingsError as SettingsError
+from sdcore.errors import (
+    DataError as DataError,
+    MissingExtra as MissingExtra,
+    ModelFileError as ModelFileError,
+    OutOfMemory as OutOfMemory,
+    SDError,
+    SettingsError as SettingsError,
+)
 
 GeneratorError = SDError
 """Base of every error this package raises on purpose."""

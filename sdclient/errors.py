@@ -44,15 +44,17 @@ A message is one line: the thing, what was found, what was expected and what to 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sdcore.errors import AnnotationError as AnnotationError
-from sdcore.errors import DataError as DataError
-from sdcore.errors import FolderInUse as FolderInUse
-from sdcore.errors import MissingExtra as MissingExtra
-from sdcore.errors import ModelFileError as ModelFileError
-from sdcore.errors import ProjectError as ProjectError
-from sdcore.errors import SDError
-from sdcore.errors import SettingsError as SettingsError
-from sdcore.errors import UnreadableImage as UnreadableImage
+from sdcore.errors import (
+    AnnotationError as AnnotationError,
+    DataError as DataError,
+    FolderInUse as FolderInUse,
+    MissingExtra as MissingExtra,
+    ModelFileError as ModelFileError,
+    ProjectError as ProjectError,
+    SDError,
+    SettingsError as SettingsError,
+    UnreadableImage as UnreadableImage,
+)
 
 SDClientError = SDError
 """Base of every error this package raises on purpose; each survives pickling."""

@@ -22,12 +22,14 @@
 Every message names the thing, what was found, what was expected and what to do next, in one line.
 """
 
-from sdcore.errors import DataError as DataError
-from sdcore.errors import FolderInUse as FolderInUse
-from sdcore.errors import MissingExtra as MissingExtra
-from sdcore.errors import ModelFileError as ModelFileError
-from sdcore.errors import SDError
-from sdcore.errors import SettingsError as SettingsError
+from sdcore.errors import (
+    DataError as DataError,
+    FolderInUse as FolderInUse,
+    MissingExtra as MissingExtra,
+    ModelFileError as ModelFileError,
+    SDError,
+    SettingsError as SettingsError,
+)
 
 TrainerError = SDError
 """The same class as `SDError`: base of every error that this package raises on purpose."""

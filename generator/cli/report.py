@@ -68,8 +68,7 @@ def report(
       sdclient generate sources output --plan plan.csv --config models/pads/report/recommended.toml
     """
     from ..report.results import make_settings
-    from ..report.run import make_report as judge
-    from ..report.run import write_report
+    from ..report.run import make_report as judge, write_report
 
     if strengths is not None:
         settings["strengths"] = _numbers(strengths, ",", "--strengths")

@@ -7,8 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sdclient.errors import PlanError
 from sdclient.plan import Plan, assign_plan, make_plan, read_plan, spread, write_plan

@@ -24,8 +24,7 @@ from trainer.evaluation.diagnosis import EarlyStopping
 from trainer.evaluation.history import EpochRecord
 from trainer.tasks import TrainingImages
 from trainer.tasks.classification import Classification
-from trainer.training import session as session_module
-from trainer.training import train as train_module
+from trainer.training import session as session_module, train as train_module
 from trainer.training.distributed import join_process_group
 from trainer.training.image_cache import decode_shared
 from trainer.training.session import TrainingSession

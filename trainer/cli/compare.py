@@ -65,8 +65,7 @@ def compare(
     import shlex
 
     from ..evaluation.arms import load_arm, name_arms
-    from ..evaluation.compare import compare as compare_arms
-    from ..evaluation.compare import comparison_as_json
+    from ..evaluation.compare import compare as compare_arms, comparison_as_json
 
     if report_path is not None:
         from ..report.elements import choose_format

@@ -76,8 +76,7 @@ def evaluate(
         raise click.UsageError("--validation needs --max-miss-rate: the cut is chosen there to keep that rate")
 
     from ..evaluation.arms import load_one, name_arms
-    from ..evaluation.evaluate import evaluate as judge
-    from ..evaluation.evaluate import evaluation_as_json
+    from ..evaluation.evaluate import evaluate as judge, evaluation_as_json
     from ..evaluation.operating_point import evaluate_at, threshold_report_as_json
     from ..evaluation.threshold_choice import save_choice
     from ..models.decision_threshold import read_operating_point

@@ -70,8 +70,7 @@ def predict(
     """
     listed = _list(images, labels)  # before the heavy libraries, so that a mistake shows at once
 
-    from ..models.predict import PredictOptions, write_stream
-    from ..models.predict import predict as predict_images
+    from ..models.predict import PredictOptions, predict as predict_images, write_stream
 
     settings = PredictOptions(with_features=features is not None, **options)
     stream = predict_images(run, listed, settings, progress=True)
@@ -127,8 +126,7 @@ def explain(
       trainer explain runs/baseline data/test -o explained
       trainer explain runs/baseline data/test/open --class short --limit 20 --json
     """
-    from ..models.explain import ANY_DEFECT, ExplainOptions, explanation_as_row
-    from ..models.explain import explain as explain_images
+    from ..models.explain import ANY_DEFECT, ExplainOptions, explain as explain_images, explanation_as_row
     from ..report.overlays import PAGE_NAME, check_output, write_folder
 
     check_output(output, images)
@@ -181,8 +179,7 @@ def export(
       trainer export runs/baseline --features              (for 'generator report --classifier')
       trainer export runs/baseline --format torchscript -o baseline.torchscript --images photos
     """
-    from ..models.export import PARITY_TOLERANCE, export_as_json
-    from ..models.export import export as write
+    from ..models.export import PARITY_TOLERANCE, export as write, export_as_json
 
     done = write(run, output, format=kind, images=images, threads=threads, with_features=with_features)
     out = Output(json=as_json)

@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special as scipy_special
-from scipy import stats as scipy_stats
+from scipy import special as scipy_special, stats as scipy_stats
 
 from .metrics import BoolArray, FloatArray, IntArray
 

@@ -13,8 +13,7 @@ from functools import cache
 from typing import Any, NoReturn, TypeVar
 
 import torch
-from torch import distributed as dist
-from torch import nn
+from torch import distributed as dist, nn
 
 from sdcore.torch_runtime import choose_device
 

@@ -16,8 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from generator.config import TrainConfig
-from generator.diffusion import run as run_module
-from generator.diffusion import train as train_module
+from generator.diffusion import run as run_module, train as train_module
 from generator.diffusion.session import DiffusionSession
 from generator.diffusion.train import train
 from generator.errors import ModelError

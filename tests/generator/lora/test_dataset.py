@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from generator.config import LoraSettings
 from generator.lora.dataset import Captions, WeightedSampler, micro_batches, read_captions, training_size

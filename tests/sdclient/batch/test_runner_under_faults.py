@@ -32,8 +32,7 @@ from sdclient.sources import discover
 from sdclient.testing import WebUIServer, serve_webui
 from sdcore.errors import FolderInUse, SettingsError
 from sdcore.files import LOCK_NAME
-from tests.support.batch_runs import PLANNED as PLANNED_FILES
-from tests.support.batch_runs import image_hashes, invoke, recorded, settings
+from tests.support.batch_runs import PLANNED as PLANNED_FILES, image_hashes, invoke, recorded, settings
 from tests.support.fake_webui import FakeWebUI
 from tests.support.masked_runs import check_masks
 

@@ -25,8 +25,7 @@ from sdclient.errors import ServerOutOfMemory, ServerUnreachable, SourceError
 from sdclient.output.artifacts import find_artifacts
 from sdclient.output.store import GeneratedFile
 from sdclient.sources import discover
-from sdclient.testing import WebUIServer
-from sdclient.testing import webui_server as webui_server
+from sdclient.testing import WebUIServer, webui_server as webui_server
 from sdcore.files import sha256_of
 
 PARAMETERS = ImageParameters(0.3, "DPM++ SDE Karras", None, 2, 7.0, "", "", 64)

@@ -13,8 +13,7 @@ from PIL import Image
 from sdclient.cli import cli
 from sdclient.manifest import Curation, ImageRecord, Manifest, read_exported
 from sdclient.manifest.tables import MAPPING_NAME
-from sdclient.testing import WebUIServer
-from sdclient.testing import webui_server as webui_server
+from sdclient.testing import WebUIServer, webui_server as webui_server
 from sdcore.annotations.folder import AnnotationFolder
 
 WIDTH, HEIGHT = 96, 80

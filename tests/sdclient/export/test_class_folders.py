@@ -12,8 +12,7 @@ from PIL import Image
 
 from sdclient.cli import cli
 from sdclient.errors import ExportError, ManifestError, OutputError
-from sdclient.export import ClassBalance, export
-from sdclient.export import run as run_module
+from sdclient.export import ClassBalance, export, run as run_module
 from sdclient.manifest import Curation, Manifest, Parent, read_exported
 from sdclient.manifest.curation import ACCEPTED, REJECTED
 from sdclient.manifest.tables import EXPORTED_NAME

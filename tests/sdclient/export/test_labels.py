@@ -18,8 +18,7 @@ from PIL import Image
 
 from sdclient.cli import cli
 from sdclient.errors import ExportError
-from sdclient.export import Labels, export
-from sdclient.export import run as run_module
+from sdclient.export import Labels, export, run as run_module
 from sdclient.export.selection import changed_boxes
 from sdclient.manifest import Manifest, Parent, read_exported
 from sdcore.annotations import Box

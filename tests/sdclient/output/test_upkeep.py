@@ -22,8 +22,7 @@ from sdclient.output import store
 from sdclient.output.upkeep import ORPHANS_FOLDER
 from sdclient.sources import discover
 from sdclient.testing import WebUIServer, serve_webui
-from tests.support.batch_runs import PLANNED as PLANNED_FILES
-from tests.support.batch_runs import image_hashes, recorded, run, settings
+from tests.support.batch_runs import PLANNED as PLANNED_FILES, image_hashes, recorded, run, settings
 from tests.support.masked_runs import add_source, board, check_masks, repaint
 
 

@@ -9,13 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from sdclient.errors import OutputError, SourceError
-from sdclient.sources import crop as crop_module
-from sdclient.sources import discover
+from sdclient.sources import crop as crop_module, discover
 from sdclient.sources.crop import crop_boxes, crop_tiles, window_around
 from sdclient.sources.numbering import number_images
 from sdcore.annotations import Box

@@ -16,8 +16,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from generator.diffusion.dataset import decode as dataset_decode
-from generator.diffusion.dataset import decode as decode_for_generator
+from generator.diffusion.dataset import decode as dataset_decode, decode as decode_for_generator
 from sdclient.errors import BadImage
 from sdclient.models._base import from_base64, to_base64
 from sdclient.sources.source import fit_to_model, read_photo
@@ -25,8 +24,7 @@ from sdcore.errors import DataError, UnreadableImage
 from sdcore.images.decode import image_bytes, image_format, is_grey, read_image, to_8_bit, to_png, to_rgb
 from tests.support.webui import png_bytes
 from trainer.data.fingerprints import ODDITIES, find_oddities, fingerprint, opened_image_file
-from trainer.data.transforms import decode as decode_for_trainer
-from trainer.data.transforms import read_rgb as read_to_explain
+from trainer.data.transforms import decode as decode_for_trainer, read_rgb as read_to_explain
 
 SIDE = 16
 Levels = npt.NDArray[np.uint8]

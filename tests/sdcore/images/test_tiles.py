@@ -6,8 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sdclient.serve.denoiser import Denoiser, _tile_weight
 from sdcore.images.tiles import Window, tile_starts, tile_windows

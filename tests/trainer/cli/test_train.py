@@ -10,8 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from trainer.cli import cli
-from trainer.cli import train as train_command
+from trainer.cli import cli, train as train_command
 from trainer.config import MODELS, AugmentConfig, TrainConfig, TrainingJob
 from trainer.models.predictions import read_predictions
 from trainer.training.train import interrupted

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from trainer.data.partition import assign_groups, count_group_labels, part_sizes, partition, partition_folds
 from trainer.errors import SplitError

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from PIL import Image
 
 from sdclient.manifest.tables import CROPS_COLUMNS, MAPPING_COLUMNS, CropRow, MappingRow, write_crops

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import special as golden_special
-from scipy import stats as golden_stats
+from scipy import special as golden_special, stats as golden_stats
 from sklearn import metrics as golden
 
 from trainer.errors import EvaluationError

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy import stats as golden
 
 from trainer.evaluation.metrics import binary_rate_of_confusion, macro_f1_of_confusion

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trainer.errors import PredictionsError
 from trainer.models.predictions import make_predictions, read_predictions, write_predictions
