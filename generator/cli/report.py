@@ -9,6 +9,8 @@ import click
 
 from sdcore.cli import PATH, Output
 
+from ..errors import SettingsError
+
 if TYPE_CHECKING:
     from ..report.results import Findings
 
@@ -82,7 +84,6 @@ def report(
 
 
 def _numbers(text: str, between: str, option: str) -> tuple[float, ...]:
-    from ..errors import SettingsError
 
     try:
         return tuple(float(part) for part in text.split(between))

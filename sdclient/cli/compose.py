@@ -11,6 +11,7 @@ import click
 
 from sdcore.cli import INTERRUPTED, PATH, FiniteRange, NumberPair, Output
 
+from ..errors import MissingExtra
 from ._run_view import show_counts, summary_of
 
 if TYPE_CHECKING:
@@ -134,7 +135,6 @@ def compose(
     """
     if (plan_file is None) == (per_class is None):
         raise click.UsageError("give either --per-class N or --plan plan.csv")
-    from ..errors import MissingExtra
     from ..plan import assign_plan, read_plan
     from ..sources.source import discover
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from sdcore.cli import PATH, FiniteRange, Output, open_page
+
+from ..errors import MissingExtra
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,8 +97,6 @@ def curate(
     Scores are computed once and kept in the manifest, so that another limit costs a moment. What is unreal is learned
     from real images of the class; what is too alike, from each source taken again (JPEG, sensor noise, a shift).
     """
-    from ..errors import MissingExtra
-
     if ray_address is not None and chosen["workers"] is not None:
         raise click.UsageError(
             "--workers are processes of this machine; with --ray, each node's --num-cpus says how many"
@@ -140,7 +142,6 @@ def curate(
 
 
 def _show_verdicts(out: Output, judged: Sequence[JudgedImage]) -> None:
-    from collections import Counter
 
     from sdcore.images.folders import natural_key
 
@@ -188,7 +189,6 @@ def _show_limits(out: Output, limits: Mapping[str, Thresholds]) -> None:
 def _as_json(
     judged: Sequence[JudgedImage], limits: Mapping[str, Thresholds], scored: int, is_dry_run: bool
 ) -> dict[str, Any]:
-    from dataclasses import asdict
 
     return {
         "scored": scored,
@@ -238,8 +238,6 @@ def review(
     The page is served on this machine alone and its address holds a secret. Every key is kept in the manifest, so that
     closing loses nothing and two pages do not overwrite each other. Stop it with Ctrl-C.
     """
-    from ..errors import MissingExtra
-
     try:
         from ..review.serving import serve_review
     except ModuleNotFoundError as error:

@@ -11,6 +11,8 @@ import click
 
 from sdcore.cli import PATH, FiniteRange, Output, open_page
 
+from ..errors import MissingExtra
+
 if TYPE_CHECKING:
     from ..masks.make import MaskingResult
 
@@ -149,7 +151,6 @@ def _draw(
     out: Output,
     options: dict[str, Any],
 ) -> None:
-    from ..errors import MissingExtra
 
     try:
         from ..review.serving import serve_drawing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,7 +170,6 @@ def _in_words(files: ProbeReport, suggested: SettingResult | None, legend: Mappi
 def _as_json(
     files: ProbeReport, made: Sequence[Sample], results: Sequence[SettingResult], suggested: SettingResult | None
 ) -> dict[str, Any]:
-    from dataclasses import asdict
 
     return {
         "sheet": str(files.sheet),

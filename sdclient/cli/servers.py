@@ -10,6 +10,8 @@ import click
 
 from sdcore.cli import PATH, Output
 
+from ..errors import MissingExtra
+
 if TYPE_CHECKING:
     from ..client.server_info import ServerInfo
     from ..serve.diffusion_engine import DiffusionEngine
@@ -185,8 +187,6 @@ def serve(
     if api_auth is not None and ":" not in api_auth:
         raise click.BadParameter("expected USER:PASSWORD, with a colon between", param_hint="--api-auth")
     from sdcore.web import listen, url_of
-
-    from ..errors import MissingExtra
 
     try:
         from ..serve.app import EmbeddedServerOptions, run_until_stopped

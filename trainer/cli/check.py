@@ -9,6 +9,8 @@ import click
 
 from sdcore.cli import PATH, Output
 
+from ..errors import SettingsError
+
 if TYPE_CHECKING:
     from ..data.check import CheckResult
     from ..data.dataset import Counts
@@ -147,7 +149,6 @@ def counts(folder: Path, output: Path | None, as_json: bool) -> None:
       trainer counts photos -o counts.png
     """
     from ..data.dataset import count_images, counts_as_json
-    from ..errors import SettingsError
 
     if output is not None and output.resolve().is_relative_to(folder.resolve()):
         raise SettingsError(f"{output}: lies in {folder}, where it would count as an image; write it elsewhere")

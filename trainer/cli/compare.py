@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from sdcore.cli import PATH, Output
+
+from ..messages import UNDEFINED, count, metric_names, number, percent, percent_range, signed, signed_range, text
 
 if TYPE_CHECKING:
     from ..evaluation.arms import ArmResult
@@ -62,8 +65,6 @@ def compare(
       trainer compare runs/baseline runs/augmented data --report report.html --lang zh
       trainer compare a/predictions.csv b/predictions.csv
     """
-    import shlex
-
     from ..evaluation.arms import load_arm, name_arms
     from ..evaluation.compare import compare as compare_arms, comparison_as_json
 
@@ -98,7 +99,6 @@ def compare(
 
 def _show(out: Output, comparison: Comparison) -> None:
     from ..evaluation.metrics import NAMED_WRONG, RATE_DEFINITIONS
-    from ..messages import number, text
 
     out.line(f"Side by side on {comparison.images} test images")
     arms = comparison.arms
@@ -124,7 +124,6 @@ def _show(out: Output, comparison: Comparison) -> None:
 def _rate_cell(arm: ArmResult, one: RateDefinition) -> str:
     """Mean and spread over the seeds with the count, and the interval below."""
     from ..evaluation.metrics import NAMED_WRONG
-    from ..messages import UNDEFINED, count, percent, percent_range
 
     rate = arm.named_wrong if one is NAMED_WRONG else arm.rates[one.key]
     if rate is None:
@@ -135,8 +134,6 @@ def _rate_cell(arm: ArmResult, one: RateDefinition) -> str:
 
 def _show_contrast(out: Output, contrast: Contrast) -> None:
     """One arm minus another; p-values of recalls are corrected for their number."""
-    from ..messages import metric_names, signed, signed_range, text
-
     out.line(f"{contrast.second} minus {contrast.first}")
     out.table(
         ["figure", "difference", "95 % interval"],

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sdcore.cli import PATH, Output
+
+from ..errors import SettingsError
+from ..messages import number, percent, percent_range, plain_range, text
 
 if TYPE_CHECKING:
     from ..evaluation.arms import SeedPredictions
@@ -150,7 +154,6 @@ def _draw_threshold_curve(curve: Path, at_cut: ThresholdReport | None) -> None:
 def _show_evaluation(out: Output, name: str, evaluation: Evaluation) -> None:
     """Print the rates by the predicted class, with counts and intervals."""
     from ..evaluation.metrics import NAMED_WRONG, RATE_DEFINITIONS
-    from ..messages import number, percent, percent_range, plain_range, text
 
     bounds = evaluation.intervals
     groups = f" in {bounds.groups} groups" if bounds.groups else ""
@@ -188,7 +191,6 @@ def _counts(counts: BinaryCounts) -> str:
 def _show_at_cut(out: Output, evaluation: Evaluation, at_cut: ThresholdReport) -> None:
     """Print what the chosen cut promises and achieves, beside the rates by the predicted class."""
     from ..evaluation.metrics import RATE_DEFINITIONS
-    from ..messages import percent, percent_range, text
 
     point, test = at_cut.point, at_cut.test
     out.line()
@@ -232,7 +234,6 @@ def _show_at_cut(out: Output, evaluation: Evaluation, at_cut: ThresholdReport) -
 
 
 def _show_classes(out: Output, scores: MulticlassScores, bounds: EvaluationIntervals) -> None:
-    from ..messages import number, percent, percent_range, plain_range
 
     rows = [
         [
@@ -296,11 +297,8 @@ def diagnose(
       trainer diagnose runs/baseline -o curves.png
       trainer diagnose yolov5/runs/train-cls/exp/results.csv --classes 7 --json
     """
-    from dataclasses import replace
-
     from ..evaluation.diagnosis import diagnose as judge
     from ..evaluation.history import find_recorded_trainings
-    from ..messages import text
 
     options: dict[str, Any] = {"classes": classes, "label_smoothing": label_smoothing}
     given = {name: value for name, value in options.items() if value is not None}
@@ -325,7 +323,6 @@ def _draw(figure: Path, results: list[tuple[RecordedTraining, Diagnosis]]) -> di
     """results.csv -> its drawing; with several runs, the run's name is put before the suffix."""
     from sdcore.files import write_bytes_atomically
 
-    from ..errors import SettingsError
     from ..report.standalone_figures import draw_diagnosis
 
     if figure.suffix.lower() != ".png":
@@ -343,10 +340,8 @@ def _draw(figure: Path, results: list[tuple[RecordedTraining, Diagnosis]]) -> di
 
 def _diagnosis_as_json(one: RecordedTraining, diagnosis: Diagnosis, drawing: Path | None) -> dict[str, Any]:
     import math
-    from dataclasses import asdict
 
     from ..evaluation.diagnosis import describe_kind
-    from ..messages import text
 
     evidence = {
         name: None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from sdcore.cli import INTERRUPTED, PATH, Output
+
+from ..messages import metric_names, number, percent, signed, signed_range, text
 
 if TYPE_CHECKING:
     from ..experiment.config import ExperimentConfig
@@ -71,8 +74,6 @@ def _run(
     notes: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    import shlex
-
     from ..experiment.result import EXPERIMENT_NAME, experiment_as_json
     from ..experiment.run import run_experiment
     from ..report.elements import choose_format
@@ -98,7 +99,6 @@ def _dry_run(out: Output, config: ExperimentConfig, processes: int | None) -> No
     from ..experiment.prepare import estimate, prepare
     from ..experiment.records import started_identity
     from ..experiment.run import choose_workers, is_done, plan_jobs, plan_sets
-    from ..messages import text
 
     workers = choose_workers(config, processes)
     prepared = prepare(config, progress=True)
@@ -177,7 +177,6 @@ def _show_plan(out: Output, plan: dict[str, Any]) -> None:
 
 
 def _show(out: Output, result: ExperimentResult) -> None:
-    from ..messages import metric_names, text
 
     folds = f", {result.folds} folds pooled" if result.folds else ""
     out.line(
@@ -195,8 +194,6 @@ def _show(out: Output, result: ExperimentResult) -> None:
 
 def _show_rates(out: Output, result: ExperimentResult) -> None:
     """Means over seeds, with their spread, one row an arm."""
-    from ..messages import number, percent
-
     rows = []
     for arm in result.arms:
         scores = arm.result.macro_f1
@@ -221,8 +218,6 @@ def _separability_cell(one: Separability | None) -> str:
 
 def _show_differences(out: Output, result: ExperimentResult) -> None:
     """Every generated arm against the others: the primary metric, and misses and overkill."""
-    from ..messages import metric_names
-
     shown = list(dict.fromkeys((result.primary, "miss_rate", "overkill_rate")))
     heads = ["\n".join(metric_names(key)) for key in shown]
     rows = []
@@ -236,7 +231,5 @@ def _show_differences(out: Output, result: ExperimentResult) -> None:
 
 def _difference_cell(against: ArmComparison, key: str) -> str:
     """A difference above its interval."""
-    from ..messages import signed, signed_range
-
     one = next(each for each in against.differences if each.metric == key)
     return f"{signed(one.value)}\n{signed_range(one.interval)}"
