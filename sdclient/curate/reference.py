@@ -221,7 +221,7 @@ class ReferenceModel:
     def _learn(self, real: Mapping[str, ClassStatistics]) -> dict[str, LearnedThresholds]:
         unknown = {_UNKNOWN: np.zeros(0)}
         sharp = {name: one.sharpness[~np.isnan(one.sharpness)] for name, one in real.items()} | unknown
-        sharpness = lower_limits(sharp, most=MOST_SHARPNESS)
+        lowest_sharpness = lower_limits(sharp, most=MOST_SHARPNESS)
         textures = lower_limits({name: one.texture for name, one in real.items()} | unknown, most=np.inf)
         grains = upper_limits({name: one.grain for name, one in real.items()} | unknown, least=LEAST_GRAIN_LEVELS)
         tones = upper_limits(self._leave_one_out(tone_distances), least=LEAST_TONE_LEVELS)
@@ -229,7 +229,7 @@ class ReferenceModel:
         everything = np.concatenate(list(sharp.values()))
         return {
             name: LearnedThresholds(
-                sharpness=sharpness.get(name),
+                sharpness=lowest_sharpness.get(name),
                 soft=_softness_limit(sharp[name] if len(sharp[name]) else everything),
                 texture=textures.get(name),
                 grain=grains.get(name),

@@ -14,6 +14,7 @@ from sdcore.messages import Language
 from ..evaluation.compare import Contrast, comparison_as_json
 from ..evaluation.metrics import Rate
 from ..messages import number, signed, text
+from . import tables
 from .elements import ArmName, Figure, Format, ReportWords, Table, Verbatim, choose_format, render_markdown, render_page
 from .figures import draw_balance, draw_differences, draw_losses, draw_operating, loss_range
 from .inputs import (
@@ -26,23 +27,6 @@ from .inputs import (
     SeedDiagnosis,
     WorstMistakes,
     sum_counts,
-)
-from .tables import (
-    ArmColumn,
-    balance_table,
-    classes_tables,
-    confusion_table,
-    diagnoses_table,
-    differences_table,
-    figure,
-    interval_words,
-    mcnemar_table,
-    operating_table,
-    pairs_table,
-    rates_tables,
-    recalls_table,
-    settings_table,
-    trained_arm,
 )
 
 MOST_FLIPS = 24
@@ -70,11 +54,11 @@ def compare_context(inputs: ReportInputs, words: ReportWords, *, draw: bool) -> 
     comparison = inputs.comparison
     labels = [ArmName(place, arm.name) for place, arm in enumerate(comparison.arms)]
     columns = [
-        ArmColumn(label, result, f"{_ROOT}/arms/{role}", role)
+        tables.ArmColumn(label, result, f"{_ROOT}/arms/{role}", role)
         for label, result, role in zip(labels, comparison.arms, _ROLES, strict=False)
     ]
     facts = list(zip(labels, inputs.arms, strict=True))
-    trained = [trained_arm(label, one) for label, one in facts]
+    trained = [tables.trained_arm(label, one) for label, one in facts]
     several = max(len(arm.seeds) for arm in comparison.arms) > 1
     return {
         "inputs": inputs,
@@ -88,22 +72,22 @@ def compare_context(inputs: ReportInputs, words: ReportWords, *, draw: bool) -> 
         "images": Figure(f"{_ROOT}/images", comparison.images, str(comparison.images)),
         "tiles": _tiles(inputs, words),
         "contrasts": _contrasts(inputs, words, draw=draw),
-        "rates": rates_tables(columns, normal=comparison.normal, words=words),
-        "balance": balance_table(trained, words),
-        "classes": classes_tables(columns, words),
+        "rates": tables.rates_tables(columns, normal=comparison.normal, words=words),
+        "balance": tables.balance_table(trained, words),
+        "classes": tables.classes_tables(columns, words),
         "confusions": [
             (
                 one.label,
-                confusion_table(
+                tables.confusion_table(
                     one, labels=comparison.labels, classes=comparison.classes, normal=comparison.normal, words=words
                 ),
             )
             for one in columns
         ],
-        "operating": operating_table(facts, words),
-        "diagnoses": diagnoses_table(facts, words),
-        "settings": settings_table(facts, words),
-        "pairs_table": lambda values: pairs_table(list(values.items()), words),
+        "operating": tables.operating_table(facts, words),
+        "diagnoses": tables.diagnoses_table(facts, words),
+        "settings": tables.settings_table(facts, words),
+        "pairs_table": lambda values: tables.pairs_table(list(values.items()), words),
         "most_flips": MOST_FLIPS,
         "most_worst": MOST_WORST,
         "drawn": _drawings(inputs, labels, words) if draw else {},
@@ -126,10 +110,10 @@ def _tiles(inputs: ReportInputs, words: ReportWords) -> list[dict[str, Any]]:
             {
                 "name": name,
                 "gloss": gloss,
-                "value": figure(f"{place}/value", one.value, signed(one.value), words),
-                "first": figure(f"{place}/first", one.first, number(one.first), words),
-                "second": figure(f"{place}/second", one.second, number(one.second), words),
-                "interval": None if one.interval is None else interval_words(one.interval, place, words),
+                "value": tables.figure(f"{place}/value", one.value, signed(one.value), words),
+                "first": tables.figure(f"{place}/first", one.first, number(one.first), words),
+                "second": tables.figure(f"{place}/second", one.second, number(one.second), words),
+                "interval": None if one.interval is None else tables.interval_words(one.interval, place, words),
                 "more_missed": one.metric == "miss_rate" and one.rose,
             }
         )
@@ -148,9 +132,9 @@ def _contrasts(inputs: ReportInputs, words: ReportWords, *, draw: bool) -> list[
         views.append(
             ContrastView(
                 heading=words("minus", second=Verbatim(one.second), first=Verbatim(one.first)),
-                differences=differences_table(one.differences, f"{place}/differences", words),
-                recalls=recalls_table(one.recalls, f"{place}/recalls", words),
-                mcnemar=mcnemar_table(one.mcnemar, (one.first, one.second), f"{place}/mcnemar", words),
+                differences=tables.differences_table(one.differences, f"{place}/differences", words),
+                recalls=tables.recalls_table(one.recalls, f"{place}/recalls", words),
+                mcnemar=tables.mcnemar_table(one.mcnemar, (one.first, one.second), f"{place}/mcnemar", words),
                 worth="" if one.worth is None else words.sentence(one.worth.sentence),
                 figure=Markup(svg),  # noqa: S704 - drawn by us, its words escaped
             )
