@@ -9,7 +9,7 @@ DOCUMENTED := sdclient sdclient.models sdclient.errors sdclient.client sdclient.
 	trainer.evaluation.operating_point trainer.evaluation.compare trainer.evaluation.diagnosis trainer.training.train \
 	trainer.experiment generator generator.config generator.errors
 
-.PHONY: demo test lint types docs bench clean
+.PHONY: demo test coverage lint types docs bench clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -21,7 +21,10 @@ demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py demo-out
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -p no:randomly --numprocesses 2 --cov
+	$(BIN)/python -m pytest --numprocesses 3
+
+coverage: $(VENV)/.installed
+	$(BIN)/python -m pytest --numprocesses 3 --cov
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

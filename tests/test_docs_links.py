@@ -24,7 +24,7 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
 
 
 def test_the_architecture_names_every_room() -> None:
-    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## What lies")[0]
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## Words")[0]
     for package in ("sdcore", "sdclient", "trainer", "generator"):
         for path in (ROOT / package).iterdir():
             room = path.name.removesuffix(".py")
