@@ -21,10 +21,10 @@ demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py demo-out
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest --numprocesses 3
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup
 
 coverage: $(VENV)/.installed
-	$(BIN)/python -m pytest --numprocesses 3 --cov
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup --cov
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,10 @@ import pytest
 from tests.support.process_state import differences, put_back, read_process_state, seed_random_numbers, threads_left
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
+
+# Several test processes share few cores: more threads each would only wait for one another. torch reads this when it is
+# imported; processes that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from trainer.evaluation.diagnosis import EarlyStopping
 from trainer.evaluation.history import EpochRecord
 from trainer.tasks import TrainingImages
 from trainer.tasks.classification import Classification
-from trainer.training import session as session_module, train as train_module
+from trainer.training import run_folder, session as session_module, train as train_module
 from trainer.training.distributed import join_process_group
 from trainer.training.image_cache import decode_shared
 from trainer.training.session import TrainingSession
@@ -79,9 +80,14 @@ def failure_of(data: Path, run: Path, config: TrainConfig) -> str:
     return "none"
 
 
+def module_of(name: str) -> ModuleType:
+    """Where the training looks a function up."""
+    return train_module if hasattr(train_module, name) else run_folder
+
+
 def break_in(name: str, call: int) -> None:
     """Let a function of the training module fail: at its `call`th call in the first process, at any in the other."""
-    real, calls = getattr(train_module, name), []
+    real, calls = getattr(module_of(name), name), []
 
     def failing(*arguments: object, **named: object) -> None:
         calls.append(name)
@@ -89,7 +95,7 @@ def break_in(name: str, call: int) -> None:
             raise OSError("broken off")
         real(*arguments, **named)
 
-    setattr(train_module, name, failing)
+    setattr(module_of(name), name, failing)
 
 
 def main(folder: Path) -> None:
@@ -115,14 +121,16 @@ def main(folder: Path) -> None:
     facts["results"] = [{**asdict(one), "run": str(one.run)} for one in whole]
     facts["validated"] = validated[:2]
 
-    writers = {name: getattr(train_module, name) for name in ("save_checkpoint", "save_resume_state", "write_history")}
+    writers = {
+        name: getattr(module_of(name), name) for name in ("save_checkpoint", "save_resume_state", "write_history")
+    }
     for name, call in (("save_checkpoint", 99), ("write_history", 99), ("save_resume_state", 2)):
         break_in(name, call)
     facts["broken off"] = failure_of(data=data, run=folder / "gone on", config=settings())
     if not RANK:
         shutil.copytree(folder / "gone on", folder / "left")
     for name, real in writers.items():
-        setattr(train_module, name, real)
+        setattr(module_of(name), name, real)
     gone_on = train(TrainingJob(data, folder / "gone on", settings()), progress=False)
     facts["resumed after"] = [one.resumed_after for one in gone_on]
     facts["there"] = [one.was_there for one in train(TrainingJob(data, folder / "gone on", settings()), progress=False)]

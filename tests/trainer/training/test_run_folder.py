@@ -20,7 +20,7 @@ from trainer.config import TrainConfig, TrainingJob, make_config
 from trainer.errors import CheckpointError
 from trainer.evaluation.history import read_history
 from trainer.models.checkpoints import load_checkpoint
-from trainer.training import train as train_module
+from trainer.training import run_folder, train as train_module
 from trainer.training.run_folder import load_resume_state
 from trainer.training.train import interrupted, train
 
@@ -66,7 +66,8 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 def break_in(name: str, call: int, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> None:
     """Let the `call`th call of a function of `trainer.training.train` fail, before it does anything."""
-    real: Callable[..., None] = getattr(train_module, name)
+    module = train_module if hasattr(train_module, name) else run_folder
+    real: Callable[..., None] = getattr(module, name)
     calls = []
 
     def failing(*arguments: object, **named: object) -> None:
@@ -75,7 +76,7 @@ def break_in(name: str, call: int, monkeypatch: pytest.MonkeyPatch, error: type[
             raise error("broken off")
         real(*arguments, **named)
 
-    monkeypatch.setattr(train_module, name, failing)
+    monkeypatch.setattr(module, name, failing)
 
 
 @pytest.mark.parametrize(

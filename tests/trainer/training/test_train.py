@@ -17,7 +17,7 @@ from trainer.errors import CheckpointError, LeakageError
 from trainer.evaluation.history import read_history
 from trainer.models.checkpoints import load_checkpoint
 from trainer.models.predict import predict_folder
-from trainer.training import train as train_module
+from trainer.training import run_folder
 from trainer.training.train import train
 
 MakeGenerated = Callable[..., Path]
@@ -188,7 +188,7 @@ def test_events_are_written_on_request_and_go_on_after_a_break(
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     config = tiny(epochs=3)
-    real, calls = train_module.save_resume_state, []
+    real, calls = run_folder.save_resume_state, []
 
     def failing(*arguments: object) -> None:
         calls.append(1)
@@ -196,7 +196,7 @@ def test_events_are_written_on_request_and_go_on_after_a_break(
             raise OSError("broken off")
         real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(train_module, "save_resume_state", failing)
+    monkeypatch.setattr(run_folder, "save_resume_state", failing)
     with pytest.raises(OSError, match="broken off"):
         train(TrainingJob(data, tmp_path / "run", config, tensorboard=True), progress=False)
     monkeypatch.undo()
