@@ -21,10 +21,10 @@ demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py demo-out
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup
+	$(BIN)/python -m pytest -p no:randomly --numprocesses 3
 
 coverage: $(VENV)/.installed
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup --cov
+	$(BIN)/python -m pytest -p no:randomly --numprocesses 3 --cov
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

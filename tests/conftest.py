@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,21 @@ SHARED = Path(__file__).parent.parent.parent / "shared"
 # Several test processes share few cores: more threads each would only wait for one another. torch reads this when it is
 # imported; processes that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+_ONE_PROCESS = ("tests/sdclient/cluster/", "tests/trainer/training/test_distributed.py")
+"""Tests that share something costly, a Ray cluster or one launch of torchrun: not one for each process."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out single tests, and those of `_ONE_PROCESS` together; xdist 3.8 cannot do it by marks under pytest 9.2."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((scope for scope in _ONE_PROCESS if nodeid.startswith(scope)), nodeid)
+
+    return Scheduling(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -18,13 +18,6 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 pytest.importorskip("ray", reason="Ray is not installed (extra 'ray')")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """All tests of this folder run in one process of pytest-xdist (--dist loadgroup): a cluster is costly."""
-    if item.path.parent == Path(__file__).parent:
-        item.add_marker(pytest.mark.xdist_group("cluster"))
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the order of this folder's files: its tests share one cluster, whose nodes come and go."""

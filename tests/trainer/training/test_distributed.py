@@ -27,8 +27,6 @@ from trainer.training.train import train
 TwoProcesses = Callable[..., subprocess.CompletedProcess[str]]
 SCRIPT = Path(__file__).parents[2] / "support" / "torchrun_together.py"
 
-pytestmark = pytest.mark.xdist_group("torchrun")  # one launch serves them all
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, two_processes: TwoProcesses) -> Path:
