@@ -21,10 +21,10 @@ demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py demo-out
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -p no:randomly --numprocesses 3
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -p no:randomly --numprocesses 4
 
 coverage: $(VENV)/.installed
-	$(BIN)/python -m pytest -p no:randomly --numprocesses 3 --cov
+	$(BIN)/python -m pytest -p no:randomly --numprocesses 4 --cov
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from sdclient import masks
 from sdclient.errors import MaskError
 from sdclient.masks import DifferenceMasks, MaskingResult, difference_mask, make_masks
 from sdclient.masks.from_difference import align
@@ -142,7 +144,9 @@ def test_a_folder_that_is_not_there_is_named(boards: Path) -> None:
         make(boards, boards / "nowhere")
 
 
-def test_what_is_not_installed_is_named(boards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "skimage", None)
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    monkeypatch.delitem(sys.modules, "skimage.filters", raising=False)
+    monkeypatch.delitem(sys.modules, "sdclient.masks.from_difference")
     with pytest.raises(MissingExtra, match=r'pip install "sd-defects\[curate\]"'):
-        make(boards, boards / "good")
+        _ = masks.DifferenceMasks
