@@ -21,10 +21,10 @@ demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py demo-out
 
 test: $(VENV)/.installed
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -p no:randomly --numprocesses 4
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -p no:randomly --numprocesses 2
 
 coverage: $(VENV)/.installed
-	$(BIN)/python -m pytest -p no:randomly --numprocesses 4 --cov
+	$(BIN)/python -m pytest -p no:randomly --numprocesses 2 --cov
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -18,19 +18,22 @@ SHARED = Path(__file__).parent.parent.parent / "shared"
 # imported; processes that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-_ONE_PROCESS = ("tests/sdclient/cluster/", "tests/trainer/training/test_distributed.py")
-"""Tests that share something costly, a Ray cluster or one launch of torchrun: not one for each process."""
+_CLUSTER = "tests/sdclient/cluster/"
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Hand out single tests, and those of `_ONE_PROCESS` together; xdist 3.8 cannot do it by marks under pytest 9.2."""
+    """Hand out whole files, so that what a file's tests share is made once, and the Ray cluster's folder as one.
+
+    Files are handed out in their order: the slow examples come first, and short files last.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return next((scope for scope in _ONE_PROCESS if nodeid.startswith(scope)), nodeid)
+            return _CLUSTER if nodeid.startswith(_CLUSTER) else nodeid.partition("::")[0]
 
+    config.option.loadscopereorder = False
     return Scheduling(config, log)
 
 
