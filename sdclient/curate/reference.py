@@ -19,6 +19,7 @@ from sdcore.images.similarity import luma_of
 from sdcore.progress import ProgressTracker, no_progress
 
 from ..errors import SourceError
+from ..plan import pick_evenly
 from ..sources.source import ImageForm, fit_to_model, generation_size, read_photo, restore_form
 from .classifier_opinion import OpinionLimits
 from .measures import (
@@ -82,7 +83,7 @@ class ReferenceFolder:
         for entry in (one for one in list_entries(folder) if one.is_dir()):
             images = [path for path in list_entries(entry) if path.is_file() and is_image_name(path.name)]
             if images:
-                chosen[entry.name] = _spread(images, most)
+                chosen[entry.name] = tuple(pick_evenly(images, most))
         if not chosen:
             raise SourceError(
                 f"{printable(folder)}: no class folder with images in it; expected REAL/<class>/*.png, "
@@ -174,11 +175,6 @@ def _gather(rows: Sequence[_ImageMeasures]) -> ClassStatistics:
         grain=np.array([row.grain for row in rows], dtype=np.float64),
         looks=np.stack([row.look for row in rows]),
     )
-
-
-def _spread(images: list[Path], most: int) -> tuple[Path, ...]:
-    most = min(most, len(images))
-    return tuple(images[place * len(images) // most] for place in range(most))
 
 
 OWN_LOOKS = 100

@@ -1,11 +1,13 @@
-"""Drawn classes and a tiny configuration for the generator."""
+"""Drawn classes and a tiny configuration for the generator; `photos` and `tiny` are fixtures for a conftest.py."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from generator.config import TrainConfig, make_config
@@ -42,3 +44,14 @@ def make_tiny_config(**changes: Any) -> TrainConfig:
     network = {**TINY, **changes.pop("network", {})}
     usual: dict[str, Any] = {"steps": 4, "batch_size": 4, "threads": 1, "save_every": 2, "warmup_steps": 1}
     return make_config(network=network, **{**usual, **changes})
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder `train` of three classes, 22 grey images."""
+    return draw_classes(tmp_path / "data" / "train", {"Normal": 10, "open": 6, "裂纹": 6})
+
+
+@pytest.fixture
+def tiny() -> Callable[..., TrainConfig]:
+    return make_tiny_config
